@@ -11,7 +11,7 @@ COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --d
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test compat kube race sim adverse hosts fuzz lint fmt bench full vuln
+.PHONY: help run build test compat upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -21,14 +21,17 @@ help: ## this list
 run: build ## build ./qkv and run three members on loopback: ./qkv demo
 	./qkv demo
 
-build: ## build ./qkv
-	$(GO) build -trimpath -ldflags '$(COMMIT)' -o qkv .
+build: ## build ./qkv, without libc: it starts in an image that has nothing else
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(COMMIT)' -o qkv .
 
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 8 minutes on 2 cores); says what was skipped
-	@$(GO) run ./.ci/test -timeout 40m $(PKG)
+	@$(GO) run ./.ci/test -timeout 40m ./.ci/mutants ./.ci/house ./.ci/prose $(PKG)
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
+
+upgrade: ## the last version beside this code: a rolling upgrade under load, the way back, old and new clients (UPGRADEFLAGS='-from COMMIT')
+	@$(GO) run ./.ci/upgrade $(UPGRADEFLAGS)
 
 kube: ## kube-apiserver 1.36.3, built from its module (minutes, 2 GB of Go's cache), on three members; what it relies on, long
 	cd net/etcd/compat && QKV_FULL=1 $(GO) test -count=1 -timeout 60m -v ./kube
@@ -52,13 +55,14 @@ fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 		done; \
 	done
 
-lint: ## gofumpt, vet, staticcheck, and that the mutants fit, without changing anything
+lint: ## gofumpt, vet, staticcheck, plain English, and that the mutants fit, without changing anything
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/mutants -check
+	$(GO) run ./.ci/prose -check
 
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
@@ -66,8 +70,19 @@ fmt: ## format the code with gofumpt
 bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench quick
 	./qkv bench quick --data-dir . $(BENCHFLAGS)
 
+house: ## how easy it is to find one's way in the code: files a Put crosses, sizes, arrows that run back up (HOUSEFLAGS=-list)
+	@$(GO) run ./.ci/house $(HOUSEFLAGS)
+
+prose: ## how plainly the comments and the pages read: a table with the targets, a line per folder
+	@$(GO) run ./.ci/prose
+
 vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...
 
 full: ## the full variant of everything (about an hour), one line of figures each
 	@.ci/full
+
+pictures: ## draw docs/pictures/*.svg from the .d2 texts beside them (minutes the first time: it builds d2)
+	$(GO) run oss.terrastruct.com/d2@v0.7.1 --layout elk --theme 0 --dark-theme 200 --pad 20 docs/pictures/member.d2 docs/pictures/member.svg
+	$(GO) run oss.terrastruct.com/d2@v0.7.1 --theme 0 --dark-theme 200 --pad 20 docs/pictures/put.d2 docs/pictures/put.svg
+	chmod 644 docs/pictures/*.svg

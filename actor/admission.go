@@ -9,19 +9,19 @@ import (
 	"sync"
 )
 
-// MemberIdentity is what a member says of itself when a connection between two members begins. It is how a member that
-// has forgotten what it promised is recognised before its vote or its acknowledgement counts.
+// MemberIdentity is a member's description of itself at the start of a connection between two members. A member that has forgotten its
+// promises is recognized by it before its vote or its acknowledgement counts.
 type MemberIdentity struct {
 	Folder   [16]byte // random, made with the data folder
-	Boot     uint64   // starts of a process on that folder
+	Boot     uint64   // number of process starts on that folder
 	Process  [16]byte // random, made at each start
-	Past     []byte   // of the processes of the last starts, this one last: the first 8 bytes of each
+	Past     []byte   // the processes of the last starts, the present one last: the first 8 bytes of each
 	Last     uint64   // the newest entry on the disk
 	LastTerm uint64   // its term
 	HardTerm uint64   // the term on the disk
 }
 
-// started returns which process made a start of the folder, if the identity still tells.
+// started returns the process of one start of the folder, if the identity still contains it.
 func (i MemberIdentity) started(boot uint64) (process [8]byte, told bool) {
 	if ago := i.Boot - boot; i.Boot >= boot && ago < uint64(len(i.Past)/8) {
 		at := len(i.Past) - 8*int(ago+1)
@@ -30,47 +30,47 @@ func (i MemberIdentity) started(boot uint64) (process [8]byte, told bool) {
 	return process, false
 }
 
-// Known is what a member remembers of another one: the newest start of its data folder that it has heard of.
+// Known is a member's memory of another member: the newest known start of its data folder.
 type Known struct {
 	Member  uint64
 	Folder  [16]byte
 	Boot    uint64
 	Process [16]byte
-	// Owed is the committed entry that it had acknowledged, or told to have, when it was refused for a log that ends before; 0 when it was
-	// not, or has shown since that it has it. Who knows it from its own leadership alone would forget it with its process,
-	// and admit a member whose vote can undo the entry.
+	// Owed is a committed entry that the peer had acknowledged, or reported durable, before it was refused for a log that ends earlier.
+	// It is 0 if there was no such refusal, or if the peer has shown since that it has the entry. A member that knew the entry only from
+	// its own leadership would forget it at its restart, and admit a peer whose vote can undo the entry.
 	Owed uint64
 }
 
-// Admission decides whether a peer is admitted by what it says of itself. It may be asked from any goroutine.
+// Admission decides from a peer's identity whether the peer is admitted. Any goroutine may call it.
 //
-// A member is refused when it shows that it has forgotten something: another data folder under the same id, an older
-// boot counter (a folder restored from a copy), a past that is not the one that is known (the same, started since, or
-// a folder that was copied), or a log that ends before what it must have: what this member, leading, has counted as
-// acknowledged, and what of that was committed, for ever; or what it has told to be on its disk while it led, and what of that
-// was committed.
+// A member is refused if its identity shows that it has forgotten something. There are four signs: another data folder under the same id;
+// an older boot counter (a folder restored from a copy); a different boot history (a restored or copied folder); a log that ends before
+// an entry that the member must have. Such entries are: those that this member, leading, has counted as acknowledged, and the committed
+// ones of them for ever; and those that the peer reported durable while it led, and the committed ones of them.
 type Admission struct {
 	// Constant after construction.
 	Self     uint64
 	Status   *Status
-	Remember func([]Known) error // makes what is known survive a restart
+	Remember func([]Known) error // makes the known members survive a restart
 
 	mu       sync.Mutex
 	known    map[uint64]Known
-	complete map[uint64][16]byte // the process whose log's end was found complete, by member
-	fresh    bool                // known has something that is not remembered yet
+	complete map[uint64][16]byte // the process whose log was found complete, by member
+	ends     map[uint64]uint64   // the index of the newest entry in each member's last handshake
+	fresh    bool                // known has changes that are not remembered yet
 }
 
-// NewAdmission returns an admission that knows what an earlier process remembered.
+// NewAdmission returns an admission with the members that an earlier process remembered.
 func NewAdmission(a *Admission, remembered []Known) *Admission {
-	a.known, a.complete = map[uint64]Known{}, map[uint64][16]byte{}
+	a.known, a.complete, a.ends = map[uint64]Known{}, map[uint64][16]byte{}, map[uint64]uint64{}
 	for _, k := range remembered {
 		a.known[k.Member] = k
 	}
 	return a
 }
 
-// Admit returns why a peer is refused, or nil. What a peer says of itself is remembered before it is admitted.
+// Admit returns the reason for a peer's refusal, or nil. The identity is remembered before the peer is admitted.
 func (a *Admission) Admit(from uint64, its MemberIdentity) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,13 +87,14 @@ func (a *Admission) Admit(from uint64, its MemberIdentity) error {
 		}
 		a.complete[from] = its.Process
 	}
+	a.ends[from] = its.Last
 	if known.Process != its.Process {
 		a.known[from], a.fresh = Known{Member: from, Folder: its.Folder, Boot: its.Boot, Process: its.Process}, true
 	}
 	return a.remember()
 }
 
-// checkEnd refuses a log that ends before what it must have.
+// checkEnd refuses a log that ends before an entry that the member must have.
 func (a *Admission) checkEnd(from uint64, its MemberIdentity) error {
 	known, ok := a.known[from]
 	end := a.Status.leaderEnd(from)
@@ -117,7 +118,7 @@ func (a *Admission) checkEnd(from uint64, its MemberIdentity) error {
 	return nil
 }
 
-// Learn takes over what the replicated state says of the members, so that a restart does not make this one forget it.
+// Learn copies the members' starts from the replicated state: a restart then does not forget them.
 func (a *Admission) Learn() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -133,11 +134,18 @@ func (a *Admission) learn() {
 	}
 }
 
-// Knows tells what is remembered of a member.
+// Knows returns the known start of a member's folder.
 func (a *Admission) Knows(member uint64) Known {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.known[member]
+}
+
+// End returns the index of the newest entry in a member's log, by the last admitted handshake.
+func (a *Admission) End(member uint64) uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ends[member]
 }
 
 func (a *Admission) remember() error {
@@ -152,7 +160,7 @@ func (a *Admission) remember() error {
 	return nil
 }
 
-// compare holds what a member says of itself against what is known of it, and returns what it has forgotten.
+// compare compares a member's identity with the known one, and returns a description of the contradiction.
 func compare(known Known, its MemberIdentity) string {
 	switch past, told := its.started(known.Boot); {
 	case known.Folder != its.Folder:
@@ -167,17 +175,17 @@ func compare(known Known, its MemberIdentity) string {
 	return ""
 }
 
-// foundingIndex is that of the marker with which every log begins.
-const foundingIndex = 1
+// foundingIndex and foundingTerm are the position of the marker with which a founder's log begins.
+const foundingIndex, foundingTerm = 1, 1
 
-// amnesiaWord begins whatever says that a member has forgotten what it promised, on both sides, for people to search for.
+// amnesiaWord begins every message about a member that has forgotten its promises, on both sides, for people to search for.
 const amnesiaWord = string(Amnesia)
 
-// replaceHow is what ends the part of a member that is lost, or cannot be trusted any more; it wants that one's name. Without a
-// leader there is none, and what there is then, is no line long.
+// replaceHow is the advice on a member that is lost, or cannot be trusted any more; it contains the member's name. Without a leader the
+// command cannot run, and the remaining ways do not fit on one line.
 const replaceHow = "stop it and, while there is a leader, run `qkv member replace %s --peer HOST:PORT`; docs/emergencies.md says what else is left"
 
-// forgot is the refusal of a member that must not vote any more under its id.
+// forgot returns the refusal of a member that must not vote any more under its id.
 func (a *Admission) forgot(member uint64, why string) error {
 	role, name := a.Status.Raft().Role, a.Status.NameOf(member)
 	applied, _ := a.Status.View().Applied()

@@ -7,66 +7,72 @@ import (
 	"strings"
 )
 
-// Alarm is something about this member, or about another one as this one sees it, that an operator must know.
+// Alarm is a fact about this member, or about another member as seen by this one, that an operator must know.
 type Alarm struct {
 	Name    AlarmName
-	Member  uint64 // that it is about; 0: this one
-	Subject string // tells alarms of one name and member apart: a file, an activity; empty where there can be one only
+	Member  uint64 // the member concerned; 0: this one
+	Subject string // distinguishes alarms of one name and member: a file, an activity; empty where only one is possible
 	Text    string // one line: what is wrong, why, and what to do
 }
 
-// AlarmName says in one word what is wrong, for scripts and for alerting rules: a name keeps its meaning for ever.
+// AlarmName names a problem in one word, for scripts and for alerting rules: a name keeps its meaning for ever.
 type AlarmName string
 
 // The names of alarms.
 const (
 	// NoSpace: the disk is full, or nearly, or the quota is reached.
 	NoSpace AlarmName = "NOSPACE"
-	// Corrupt: a file, or the state, is not what was written.
+	// Corrupt: a file, or the state, differs from the data that was written.
 	Corrupt AlarmName = "CORRUPT"
-	// Amnesia: a member has forgotten what it promised; the others do not let it vote.
+	// Amnesia: a member has forgotten its promises; the others do not let it vote.
 	Amnesia AlarmName = "AMNESIA"
-	// SlowDisk: syncs take so long that the cluster feels it.
+	// SlowDisk: syncs are slow enough to delay the cluster.
 	SlowDisk AlarmName = "SLOWDISK"
 	// Cert: a certificate ends soon, has ended, or cannot be read.
 	Cert AlarmName = "CERT"
 	// SnapshotFailed: no snapshot can be saved, sent or received, for another reason than those above.
 	SnapshotFailed AlarmName = "SNAPSHOT"
-	// RefusedPeer: two members do not let each other take part, for another reason than those above.
+	// RefusedPeer: one member refuses another, for another reason than those above.
 	RefusedPeer AlarmName = "REFUSED"
 	// Failed: the member has failed, and its process ends.
 	Failed AlarmName = "FAILED"
-	// TornGroup is a notice, and no alarm: the log's last group was cut off at the start. After a power cut that is what
-	// must happen, but rot in that one place looks the same.
+	// Retention: no quorum of the voters has disks and memory for the history that the settings keep; the oldest history will be dropped.
+	Retention AlarmName = "RETENTION"
+	// TornGroup is a notice, not an alarm: the log's last group was cut off at the start. After a power cut that is normal, but bit rot
+	// in that one place looks the same.
 	TornGroup AlarmName = "TORN"
 	// Quota is a notice: the quota is nearly reached.
 	Quota AlarmName = "QUOTA"
 	// ShortHistory is a notice: the history reaches back for less than limits.HistoryShort.
 	ShortHistory AlarmName = "HISTORY"
-	// WrongClock is a notice: the member's clock is not what the others' are.
+	// SmallMemory is a notice: the state is larger than the member's memory holds with ease.
+	SmallMemory AlarmName = "MEMORY"
+	// WrongClock is a notice: the member's clock differs from the others'.
 	WrongClock AlarmName = "CLOCK"
-	// Joins is a notice: somebody asks to join the cluster, and may not yet.
+	// Joins is a notice: a host asks to join the cluster, and may not yet.
 	Joins AlarmName = "JOIN"
+	// Founding is a notice: a founder of a new cluster waits for the others.
+	Founding AlarmName = "FOUNDING"
 	// Follows is a notice: the state follows another store, and takes no writes.
 	Follows AlarmName = "FOLLOWS"
 )
 
-// key is what can be true of a member once.
+// key identifies an alarm: a member has at most one alarm per key.
 func (a Alarm) key() Alarm { a.Text = ""; return a }
 
 func compareAlarms(a, b Alarm) int {
 	return cmp.Or(strings.Compare(string(a.Name), string(b.Name)), cmp.Compare(a.Member, b.Member), strings.Compare(a.Text, b.Text))
 }
 
-// Alarm raises an alarm, in place of what was said of the same name, member and subject before; an empty text ends it.
-// Names and subjects are few, texts are not: each failure may have its own numbers.
+// Alarm raises an alarm. It replaces the alarm of the same name, member and subject; an empty text ends that alarm. Names and subjects
+// are few, but texts are many: each failure may have its own numbers.
 func (s *Status) Alarm(a Alarm) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keep(&s.alarms, a.key(), a.Text)
 }
 
-// Alarms returns all alarms, in order of their names, with those of the peers that this member refuses now.
+// Alarms returns all alarms, sorted by name, including those of the peers that this member refuses now.
 func (s *Status) Alarms() []Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +107,7 @@ func ofPeers(refusals map[uint64]Refusal) (alarms []Alarm) {
 	return alarms
 }
 
-// Quarantined is the alarm that says why this member, whose role is RoleRefused, takes no part.
+// Quarantined returns the alarm with the reason why this member, whose role is RoleRefused, takes no part.
 func (s *Status) Quarantined() Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,14 +120,14 @@ func (s *Status) Quarantined() Alarm {
 	return Alarm{}
 }
 
-// Refuse notes why this member refuses a peer; nil says that it is admitted.
+// Refuse notes why this member refuses a peer; nil admits the peer.
 func (s *Status) Refuse(peer uint64, r *Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keepRefusal(&s.refused, peer, r)
 }
 
-// refusal notes why a peer refuses this member; nil says that it does not.
+// refusal notes why a peer refuses this member; nil ends the refusal.
 func (s *Status) refusal(peer uint64, r *Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +145,7 @@ func keepRefusal(all *map[uint64]Refusal, of uint64, r *Refusal) {
 	(*all)[of] = *r
 }
 
-// keep keeps a text, or forgets it where it is empty.
+// keep stores a text, or deletes it if the text is empty.
 func keep[K comparable](texts *map[K]string, of K, text string) {
 	if text == "" {
 		delete(*texts, of)

@@ -12,11 +12,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// ApplierConfig is what the applier is built from.
+// ApplierConfig is the configuration of the applier.
 type ApplierConfig struct {
 	Member      uint64
 	Incarnation uint64
-	State       *index.State // to begin with; it belongs to the applier from then on
+	State       *index.State // the initial state; the applier owns it from then on
 	Inbox       *Mailbox[ApplierMessage]
 	Consensus   *Mailbox[ConsensusMessage]
 	LogWriter   *Mailbox[LogWriterMessage]
@@ -27,44 +27,44 @@ type ApplierConfig struct {
 	Fail        func(error)
 }
 
-// Applier turns committed entries into state. It owns the state, and what this member's clients wait for.
+// Applier turns committed entries into state. It owns the state, and the pending requests of this member's clients.
 //
 // Invariants:
 //
 //  1. Entries are applied in order, each once; state and applied index change in one step.
-//  2. The View is published before any completion is handed out: who sees an answer can read what it says.
-//  3. Each request that was expected gets exactly one completion.
-//  4. A read is let go on only after its index is in the published View.
+//  2. The View is published before any completion is handed out: a client with an answer can read its effect.
+//  3. Each expected request gets exactly one completion.
+//  4. A read is released only after its index is in the published View.
 type Applier struct {
 	// Constant after construction.
 	ApplierConfig
 
 	// Owned by the actor.
-	state      *index.State // another one after a snapshot was installed
+	state      *index.State // replaced when a snapshot is installed
 	pending    pending
 	reads      []ReadReady // index not applied yet, in order of arrival
 	done       completions
 	results    []kv.Result
-	reports    []ConsensusMessage // of this batch, for when its View is published
-	view       *index.View        // the newest that was published
+	reports    []ConsensusMessage // of this batch, posted after its View is published
+	view       *index.View        // the newest published one
 	changed    bool               // the state is newer than view
 	failed     bool
-	reclaiming bool // there was more to give back
+	reclaiming bool // memory remained to be freed
 	saving     bool
-	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
-	saveAbove  uint64        // when more than this is applied
-	saveTwice  bool          // and then another one
-	saveTries  backoff       // since the last that was saved
-	saved      time.Duration // when the last snapshot was begun
-	savedBytes int64         // what the state weighed then
+	saveNow    bool          // a snapshot was lost: the next one is due regardless of the records
+	saveAbove  uint64        // once the applied index is above this
+	saveTwice  bool          // and another one after it
+	saveTries  backoff       // since the last successful save
+	saved      time.Duration // when the last save began
+	savedBytes int64         // size of the state at that time
 	records    int64         // bytes of records since the last snapshot
-	ordered    int64         // records when the snapshot under way was ordered
+	ordered    int64         // records when the running save was ordered
 	batch      bool          // entries were applied in this turn
-	followed   bool          // one of them is the one that Stages follow
+	followed   bool          // Stages follow one of them
 	fileBytes  int64
 }
 
-// recordOverhead is what a record costs in the log beside its data, about.
+// recordOverhead is the approximate overhead of a record in the log.
 const recordOverhead = 48
 
 // NewApplier builds the actor and publishes the first View.
@@ -74,10 +74,10 @@ func NewApplier(c ApplierConfig) *Applier {
 	return &Applier{ApplierConfig: c, state: c.State, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
 }
 
-// Current returns the state as it is, for who runs in turns with the actor.
+// Current returns the current state, for a caller that never runs at the same time as the actor.
 func (a *Applier) Current() *index.State { return a.state }
 
-// Handle implements Handler. While nothing is to be applied, it gives back memory, a step for each call.
+// Handle implements Handler. While there is nothing to apply, it frees memory, one step per call.
 func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	restored, began := false, a.Status.moment()
 	for _, m := range batch {
@@ -102,7 +102,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
-			// A large one takes long, and is asked for again meanwhile: when the one under way will do, it is the one.
+			// A large snapshot takes long, and is requested again meanwhile. If the running save is sufficient, it serves that request.
 			if !a.saving || !m.First {
 				a.wantSave(m)
 			}
@@ -115,7 +115,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	}
 	if !a.changed && !restored {
 		again = a.state.Reclaim()
-		a.changed = a.reclaiming && !again // so that no View holds what was given back
+		a.changed = a.reclaiming && !again // then no View holds the freed memory
 		a.reclaiming = again
 	}
 	if a.changed {
@@ -137,14 +137,14 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	if restored {
 		a.LogWriter.MustPost(Restored{})
 	}
-	if !a.view.Dropped() { // what it has compacted can be dropped from now on, also when nothing comes any more
+	if !a.view.Dropped() { // compacted data can be dropped from now on, even if no message follows
 		again, a.reclaiming = true, true
 	}
 	a.save(t)
 	return again
 }
 
-// count tells what became of a batch that was taken at a time.
+// count counts a batch that was taken at the given time.
 func (a *Applier) count(began time.Duration) {
 	c := &a.Status.Counters
 	if a.batch {
@@ -156,7 +156,7 @@ func (a *Applier) count(began time.Duration) {
 	a.pending.failed = 0
 }
 
-// publish makes a View the one that everybody reads, and tells the watch hub that there is one.
+// publish makes a View the current one for all readers, and signals the watch hub.
 func (a *Applier) publish(view *index.View) {
 	a.view = view
 	a.Status.show(func() {
@@ -213,7 +213,7 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	return nil
 }
 
-// refuseWrites answers writes that there is no room for: a copy that was sent before may have been applied.
+// refuseWrites answers writes that a full disk refuses. An earlier copy of such a write may have been applied.
 func (a *Applier) refuseWrites(m RefusedWrites) {
 	for i, command := range m.Commands {
 		result, ok := a.state.AppliedBefore(command)
@@ -224,14 +224,14 @@ func (a *Applier) refuseWrites(m RefusedWrites) {
 	}
 }
 
-// tellMembers tells consensus when the records have changed.
+// tellMembers reports changed records to consensus.
 func (a *Applier) tellMembers(before index.Members, at uint64) {
 	if now := a.state.Members(); !now.Same(before) {
 		a.reports = append(a.reports, MembersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
 	}
 }
 
-// letReadsGo tells the connections which reads may be answered from the View that was just published.
+// letReadsGo tells the connections which reads the newly published View may answer.
 func (a *Applier) letReadsGo() {
 	applied, _ := a.state.Applied()
 	kept := a.reads[:0]
@@ -260,7 +260,7 @@ func (a *Applier) letReadsGo() {
 	a.reads = kept
 }
 
-// expireReads answers reads whose index has not come in their time: a member that has much to catch up with.
+// expireReads answers reads whose index was not applied before their timeout: this member lags far.
 func (a *Applier) expireReads(now time.Duration, why string) {
 	err := &kv.Error{Code: kv.Unavailable, Message: why + "; the read was not answered: ask another member"}
 	a.reads = slices.DeleteFunc(a.reads, func(r ReadReady) bool {
@@ -278,7 +278,7 @@ func (a *Applier) expireReads(now time.Duration, why string) {
 	})
 }
 
-// restore replaces the state by that of a published snapshot.
+// restore replaces the state by a published snapshot's state.
 func (a *Applier) restore(m Restore) {
 	state := m.State
 	a.state, a.changed = state, true
@@ -288,12 +288,12 @@ func (a *Applier) restore(m Restore) {
 	a.pending.abandon(&a.done)
 }
 
-// save orders a snapshot when the records since the last one outweigh the state of that time, so that what is written for
-// snapshots is about what is written to the log, and a restart applies about what it loads; or when the log's files have
-// grown to several times that for another reason, but for a follower that needs it: a snapshot would let go of nothing. Never
-// before the last one is done; not soon after it either, unless the records outweigh it twice. But earlier where the log has
-// not so much room; and not for its worth while this member catches up, when it takes the disk from what comes, and is old
-// before it is saved.
+// save triggers a snapshot when the records since the last one exceed the state's size at that time. The bytes written for snapshots are
+// then about the bytes written to the log, and a restart applies about as many bytes as it loads. A second trigger: the log's files have
+// grown to several times that size for another reason. Files kept for a follower do not count, because a snapshot would free none of
+// them. A save never begins before the last one has ended. It also waits for SnapshotInterval, unless the records are twice the state. It
+// begins earlier if the log's space is small. While this member catches up, the state's size is no trigger: the save would take disk
+// bandwidth from incoming entries, and would be old when it ends.
 func (a *Applier) save(t Time) {
 	if a.saving {
 		return
@@ -306,18 +306,17 @@ func (a *Applier) save(t Time) {
 	least := a.Status.worthSaving(a.Limits.SnapshotBytes)
 	worth := max(min(size, a.savedBytes), least)
 	applied, term := view.Applied()
-	// With one snapshot and the next one, so much of the log is before that one is begun, and as much may come until it is
-	// saved.
+	// With one snapshot and the next one, half of the log's space may fill before the save begins, and as much until it ends.
 	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)
-	if a.Status.catchesUp() {
+	if a.Status.CatchesUp() {
 		worth = max(worth, half)
 	}
 	most := a.share(min(2*worth, half-half/9))
 	saveNow := a.saveNow && applied > a.saveAbove
 	due := a.records > a.share(min(worth, half-half/9)) || saveNow ||
 		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !a.Status.logKept.Load())
-	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
-	// A log that takes nothing until then is not made to wait for the interval, too.
+	// On a full disk only a smaller snapshot frees space: it covers the log, and after large deletions it is smaller. If the log accepts
+	// nothing until then, the save does not wait for the interval either.
 	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
 	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && a.Status.logTakes(limits.LogKept)) {
 		return
@@ -329,7 +328,7 @@ func (a *Applier) save(t Time) {
 	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
-// wantSave notes that a snapshot is due, the sooner of what was noted before.
+// wantSave notes that a snapshot is due; the earlier of two requests counts.
 func (a *Applier) wantSave(m SnapshotWanted) {
 	if a.saveNow {
 		m.Above = min(m.Above, a.saveAbove)
@@ -337,14 +336,20 @@ func (a *Applier) wantSave(m SnapshotWanted) {
 	a.saveNow, a.saveAbove, a.saveTwice = true, m.Above, a.saveTwice || m.Twice
 }
 
-// share is from seven to nine eighths of so much, another part after each save and on each member, so that members do not
-// go on saving at the same time.
+// share returns the part of a size after which this member saves. A save takes a fifth of the CPU time while it lasts, and the records are the
+// same on all members: without an offset all members would save at the same time. The first of three members makes its first save after
+// a third of the size, the second member after two thirds, the third member after all of it. Later saves come after 31 to 33 parts in 32
+// of the size, so the members keep this distance. The random part separates members that save together, as after a restart.
 func (a *Applier) share(much int64) int64 {
+	if members := a.view.Members().All(); a.savedBytes == 0 && len(members) > 1 {
+		turn := slices.IndexFunc(members, func(m kv.Member) bool { return m.ID == a.Member })
+		return much / int64(len(members)) * int64(max(turn, 0)+1)
+	}
 	mixed := (a.Member ^ uint64(a.saved)*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
-	return much/8*7 + much/4/256*int64(mixed>>56)
+	return much/32*31 + much/16/256*int64(mixed>>56)
 }
 
-// saveEnded lets the next snapshot be ordered; one that failed is due again after a pause.
+// saveEnded allows the next save; a failed save is due again after a pause.
 func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
 	a.saving = false
 	if !m.Failed {

@@ -12,13 +12,13 @@ import (
 	"qkv/log"
 )
 
-// lag is how far this member is behind the log of its leader.
+// lag tracks how far this member lags behind its leader's log.
 //
 // Invariants:
 //
-//  1. commit is the newest commit index that a leader has told.
-//  2. mark was the newest one at since, and what was applied by then was less, unless mark is applied now.
-//  3. took is how long it took to apply the mark before this one.
+//  1. commit is the newest commit index that the present leader has reported, or that raft knows.
+//  2. mark is at most the newest commit index at since. It was not applied then, unless it is applied now.
+//  3. took is how long it took to apply the previous mark.
 type lag struct {
 	commit, mark uint64
 	since        time.Duration
@@ -26,10 +26,13 @@ type lag struct {
 	seen         time.Duration // the last tick
 }
 
-// heard takes over a leader's commit index.
+// heard notes a leader's commit index.
 func (l *lag) heard(commit uint64) { l.commit = max(l.commit, commit) }
 
-// tick begins anew when what was committed at the mark is applied, or when the process stood still.
+// changed drops the commit index reported by a former leader, which may have been wrong. known is raft's own commit index.
+func (l *lag) changed(known uint64) { l.commit, l.mark = known, min(l.mark, known) }
+
+// tick begins a new measurement when the mark is applied, or when the process was stopped.
 func (l *lag) tick(applied uint64, now, pause time.Duration) {
 	switch {
 	case now-l.seen >= pause:
@@ -40,21 +43,21 @@ func (l *lag) tick(applied uint64, now, pause time.Duration) {
 	l.seen = now
 }
 
-// missing is how many entries that are committed are not applied.
+// missing returns the number of committed entries that are not applied.
 func (l *lag) missing(applied uint64) uint64 { return max(l.commit, applied) - applied }
 
-// far tells whether what was committed a time ago is not applied yet.
+// far reports whether entries committed at least that long ago are still not applied.
 func (l *lag) far(applied uint64, now, after time.Duration) bool {
 	return applied < l.mark && now-l.since >= after
 }
 
-// catchesUp tells whether what was committed was applied a time later at last, or is not yet.
+// catchesUp reports whether the last mark took at least that long to apply, or the present one already does.
 func (l *lag) catchesUp(applied uint64, now, after time.Duration) bool {
 	return l.took >= after || l.far(applied, now, after)
 }
 
-// logRead takes over older entries, and lets raft go on where it found none: it asks again for those that it applies with
-// the next Ready, and for those that it sends when it hears of the follower.
+// logRead adds older entries to the window, and lets raft continue where it found none. raft asks again for the entries that it applies
+// with the next Ready, and for the entries that it sends with the follower's next answer.
 func (c *Consensus) logRead(m LogRead) {
 	c.readLog.reported(c.now.Now)
 	lo, hi, err := c.Window.Load(m.Order, m.Entries, m.Err)
@@ -77,9 +80,8 @@ func (c *Consensus) logRead(m LogRead) {
 	}
 }
 
-// sendMore lets raft send what is in memory up to an entry. To raft it looks as if the follower had answered a heartbeat
-// once more, so this is done only where nothing else follows from that: one that is counted as active already, and has
-// room for more.
+// sendMore lets raft send entries from memory up to an index. To raft it looks as if the follower had answered a heartbeat once more. It
+// is therefore done only if that has no other effect: for a follower that already counts as active and is not paused.
 func (c *Consensus) sendMore(id, upTo uint64) {
 	for before := uint64(0); ; {
 		var p tracker.Progress
@@ -97,13 +99,13 @@ func (c *Consensus) sendMore(id, upTo uint64) {
 	}
 }
 
-// raftStorage is what raft reads. What it sends a follower that needs a snapshot is the one that is nearly there.
+// raftStorage is raft's Storage. A follower that needs a snapshot gets the one that is nearly saved.
 type raftStorage struct {
 	*log.Window
 	consensus *Consensus
 }
 
-// Snapshot implements raft.Storage. raft asks again with each heartbeat that is answered.
+// Snapshot implements raft.Storage. raft asks again with each answered heartbeat.
 func (s raftStorage) Snapshot() (*raftpb.Snapshot, error) {
 	newest, err := s.Window.Snapshot()
 	if c := s.consensus; err == nil && c.saveWait.waits(c.Status.saves.Load(), newest.GetMetadata().GetIndex(), c.now.Now, c.ElectionTimeout) {
@@ -113,19 +115,19 @@ func (s raftStorage) Snapshot() (*raftpb.Snapshot, error) {
 	return newest, err
 }
 
-// saveWait is the wait of followers that need a snapshot for the one that is being saved, once more than half of it is written:
-// the log between the newest one and that takes longer to catch up with, under load, than the rest of the save.
+// saveWait makes followers that need a snapshot wait for the one being saved, once more than half of it is written. Under load, catching
+// up with the log between the newest snapshot and that one takes longer than the rest of the save.
 //
 // Invariants:
 //
-//  1. asked is when raft wanted a snapshot last, and since when it began to, without a pause.
+//  1. asked is the last time at which raft wanted a snapshot; since is when it began to, without a pause.
 //  2. newest was the index of the newest snapshot at since.
 type saveWait struct {
 	since, asked time.Duration
 	newest       uint64
 }
 
-// waits tells whether there is a newer snapshot soon.
+// waits reports whether a newer snapshot is expected soon.
 func (w *saveWait) waits(saves bool, newest uint64, now, pause time.Duration) bool {
 	if now-w.asked >= pause {
 		w.since, w.newest = now, newest
@@ -134,10 +136,10 @@ func (w *saveWait) waits(saves bool, newest uint64, now, pause time.Duration) bo
 	return saves && newest == w.newest && now-w.since < limits.SnapshotWait
 }
 
-// release lets go of the log that snapshots cover, but for what a follower that can be reached still needs of it. One
-// that comes back under load would else fall behind the log again as soon as it has installed a snapshot, and need one
-// snapshot after the other. A follower that is away is not waited for, nor one whose full disk a snapshot makes room on,
-// no follower holds more than a bound, and none holds anything on a disk that is nearly full.
+// release deletes the log that snapshots cover, except for entries that a reachable follower still needs. Otherwise a follower that
+// returns under load would fall behind the log again when it has installed a snapshot, and need one snapshot after another. These do not
+// count: unreachable followers, and a follower whose full disk needs the snapshot to free space. The log kept for followers has a bound,
+// and none is kept on a disk that is nearly full.
 func (c *Consensus) release() {
 	first, err := c.Window.FirstIndex()
 	if err != nil || c.covered < first {
@@ -156,7 +158,7 @@ func (c *Consensus) release() {
 	if upTo == c.covered {
 		c.keptSince = c.now.Now
 	}
-	c.Status.logKept.Store(c.now.Now-c.keptSince > c.ElectionTimeout) // who lacks little for a moment holds nothing
+	c.Status.logKept.Store(c.now.Now-c.keptSince > c.ElectionTimeout) // a follower that briefly lacks a little does not count
 	if upTo < first {
 		return
 	}
@@ -166,7 +168,7 @@ func (c *Consensus) release() {
 	}
 }
 
-// neededFrom is the last entry that a follower does not need from a log that begins behind base.
+// neededFrom returns the last entry that a follower does not need from a log that begins behind base.
 func neededFrom(p tracker.Progress, base uint64) uint64 {
 	switch p.State {
 	case tracker.StateSnapshot:
@@ -174,6 +176,6 @@ func neededFrom(p tracker.Progress, base uint64) uint64 {
 	case tracker.StateReplicate:
 		return max(p.Match, base)
 	default:
-		return base // what it has is being found out
+		return base // raft is still probing the follower's log
 	}
 }

@@ -10,35 +10,35 @@ import (
 	"qkv/internal/limits"
 )
 
-// clocks compares this member's clock with those of the other voters. The state has one time for all that is written, which never
-// goes back: a member whose clock is ahead, and leads for a moment, would take it along. So who differs from the others by more than
-// limits.ClocksApart writes by their time, the middle one of all voters' clocks, and says so. Of two voters the earlier one counts,
-// since an hour in which times stand still does less harm than one that they are ahead of.
+// clocks compares this member's clock with those of the other voters. The state has one time for all writes, and this time never
+// decreases: a leader whose clock is ahead, even for a moment, would move it forward. A member whose clock differs by more than
+// limits.ClocksApart therefore writes by the median of all voters' clocks, and raises a notice. Of two voters the earlier clock counts:
+// an hour without progress of the time does less harm than times in the future.
 //
-// A message may have waited, in a process that was stopped or on its way: it says then that its sender's clock is behind, and never that
-// it is ahead. So who is behind what was known of it must say so twice.
+// A message may be delayed, in a stopped process or on the network. Its sender's clock then looks slow, never fast. A clock that falls
+// below its known offset must therefore be reported twice.
 //
-// A lone voter has nobody to ask: index.View.RevisionAt sees later that its clock was wrong.
+// A lone voter has no clock to compare with: index.View.RevisionAt detects a wrong clock later.
 //
 // Invariants:
 //
-//  1. others[m] is by how much m's clock was ahead of this one's when m was heard last, less the way; also while m is away.
-//  2. ahead is by how much this member's clock is ahead of the middle one, when that is more than limits.ClocksApart, and else 0.
-//  3. doubts[m] is since when, by the monotonic time, all that was heard of m is behind others[m].
-//  4. began is when the process' monotonic time began, by the clock as it was when it was looked at last.
+//  1. others[m] is by how much m's clock was ahead of this one's at m's last report, less the transit time; also while m is away.
+//  2. ahead is by how much this member's clock is ahead of the median if that exceeds limits.ClocksApart, otherwise 0.
+//  3. doubts[m] is the monotonic time since when all reports of m are below others[m].
+//  4. began is when the process's monotonic time began, by the wall clock at its last reading.
 type clocks struct {
 	others map[uint64]time.Duration
 	doubts map[uint64]time.Duration
 	ahead  time.Duration
 	began  int64
-	set    time.Duration // by how much it was set since the last judgement
+	set    time.Duration // by how much the clock was set since the last judgement
 }
 
 func newClocks() clocks {
 	return clocks{others: map[uint64]time.Duration{}, doubts: map[uint64]time.Duration{}}
 }
 
-// heard notes what another member's clock was, and tells whether that is new.
+// heard notes another member's clock, and reports whether its offset is new.
 func (k *clocks) heard(from uint64, its int64, own Time) bool {
 	k.follow(own)
 	before, known := k.others[from]
@@ -47,7 +47,7 @@ func (k *clocks) heard(from uint64, its int64, own Time) bool {
 	}
 	by := time.Duration(its - own.Wall)
 	if known && before-by > limits.ClocksApart/2 {
-		// What waited together comes together, while what is told again takes limits.SpaceCheck.
+		// Delayed messages arrive together; a repeated report takes limits.SpaceCheck.
 		since, doubted := k.doubts[from]
 		if !doubted {
 			k.doubts[from] = own.Now
@@ -61,13 +61,13 @@ func (k *clocks) heard(from uint64, its int64, own Time) bool {
 	return !known || max(by-before, before-by) > limits.ClocksApart/2
 }
 
-// wall is the time by which this member writes.
+// wall returns the time of this member's writes.
 func (k *clocks) wall(now Time) int64 {
 	k.follow(now)
 	return now.Wall - int64(k.ahead)
 }
 
-// follow notices that the clock was set since it was looked at last: the others' were not, and what is written next goes by theirs.
+// follow detects that the clock was set since its last reading: the others' clocks were not, and the next writes use theirs.
 func (k *clocks) follow(now Time) {
 	began := now.Wall - int64(now.Now)
 	set := time.Duration(began - k.began)

@@ -7,18 +7,19 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// raft goes by the configuration that a member has applied: who has no vote by that never campaigns. But its log may be longer than
-// that of all who have one, and what makes it a voter, or another one the only voter, may be known to be committed by one side alone:
+// raft uses the configuration that a member has applied: a member without a vote in it never campaigns. But its log may be longer than
+// the logs of all voters. The commit of the change that makes it a voter, or another member the only voter, may be known to one side
+// alone:
 //
-//	of two voters the leader removes the other one. Both have the removal on disk, and the one that is removed hears that it is
-//	committed, and has entries behind it. Power fails at the leader: it comes back without those, and knows of no commit. It needs
-//	the vote of the other one, whose log is longer, and who never asks for one.
+//	the leader of two voters removes the other one. Both have the removal on disk, and the removed member learns that it is
+//	committed, and has later entries. Power fails at the leader: it comes back without those, and knows of no commit. It needs
+//	the vote of the other member, whose log is longer, and which never campaigns.
 //
-// What is committed stays so, whoever says it. So who denies a vote, and has none, says what it knows of it; and who is told so and
-// knows more answers with that. Two voters need not: of those the one with the longer log can campaign. TiKV's raft mends the same in
-// the answers to votes (raft-rs, maybe_commit_by_vote).
+// A committed entry stays committed, whichever member reports it. A member that denies a vote, and has none itself, therefore reports its
+// commit index. A member that gets such a report and knows a higher index answers with that. Two voters need no report: the voter with
+// the longer log can campaign. TiKV's raft solves the same problem in the answers to votes (raft-rs, maybe_commit_by_vote).
 
-// denied tells those whom this member denies a vote what is committed, if it has none itself.
+// denied reports the commit index to the candidates that this member denies a vote, if this member has no vote itself.
 func (c *Consensus) denied(responses []*raftpb.Message) {
 	if c.role(c.soft.RaftState) != roleLearner {
 		return
@@ -30,16 +31,16 @@ func (c *Consensus) denied(responses []*raftpb.Message) {
 	}
 }
 
-// tellCommitted says what this member knows to be committed.
+// tellCommitted sends this member's commit index to a peer.
 func (c *Consensus) tellCommitted(peer uint64) {
 	index := c.raft.BasicStatus().GetCommit()
-	if term, err := c.Window.Term(index); err == nil { // else it is not on this disk yet; it is asked again
+	if term, err := c.Window.Term(index); err == nil { // otherwise the entry is not on this disk yet; the peer asks again
 		c.Peers.Send(peer, Committed{Index: index, Term: term}, false)
 	}
 }
 
-// committed takes over what a peer knows to be committed, if nobody leads who would say it: as an append of nothing behind that entry,
-// from nobody. raft compares the entry's term with its own log's.
+// committed adopts a peer's commit index while there is no leader to report it: as an empty append after that entry, without a sender.
+// raft compares the entry's term with its own log's.
 func (c *Consensus) committed(peer uint64, m Committed) {
 	known := c.raft.BasicStatus()
 	switch {
@@ -53,7 +54,7 @@ func (c *Consensus) committed(peer uint64, m Committed) {
 	}
 }
 
-// toPeers leaves out what answers nobody.
+// toPeers drops the responses without a receiver.
 func toPeers(responses []*raftpb.Message) []*raftpb.Message {
 	return slices.DeleteFunc(responses, func(m *raftpb.Message) bool { return m.GetTo() == raft.None })
 }

@@ -14,17 +14,17 @@ import (
 	"qkv/log"
 )
 
-// TickInterval is raft's clock: 10 ms, so that an election timeout has many steps and split votes are rare.
+// TickInterval is raft's clock: 10 ms. An election timeout then has many steps, and split votes are rare.
 const TickInterval = 10 * time.Millisecond
 
-// ConsensusConfig is what consensus is built from.
+// ConsensusConfig is the configuration and the recovered state of consensus.
 type ConsensusConfig struct {
 	Member            uint64
 	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
 	HeartbeatInterval time.Duration
 	ElectionTimeout   time.Duration
 	HardState         log.HardState
-	Applied           uint64 // the snapshot's index that the state was loaded from
+	Applied           uint64 // index of the snapshot from which the state was loaded
 	ConfState         *raftpb.ConfState
 	Snapshot          *raftpb.Snapshot // the newest published one; nil before the first
 	Window            *log.Window
@@ -37,9 +37,9 @@ type ConsensusConfig struct {
 	Status            *Status
 	Members           index.Members
 	Fail              func(error)            // ends the member
-	Quarantine        func(Quarantine) error // makes durable whether this member takes part
-	Quarantined       Quarantine             // what Quarantine wrote in an earlier life
-	Removed           func() error           // makes durable that this member was removed
+	Quarantine        func(Quarantine) error // makes a change of the quarantine durable
+	Quarantined       Quarantine             // as written by Quarantine in an earlier run
+	Removed           func() error           // makes the removal of this member durable
 	Logger            *slog.Logger
 	Limits            limits.Tunable
 }
@@ -49,7 +49,7 @@ type ConsensusConfig struct {
 //
 // Invariants:
 //
-//  1. RawNode.Ready is called after every batch, whatever is full or stalled.
+//  1. RawNode.Ready is called after every batch, also when queues are full or the disk is stalled.
 //  2. A MsgVote leaves only as a response of the MsgStorageAppend that makes its term and the own vote durable.
 //  3. Orders to the log writer and the applier are never dropped and never reordered.
 //  4. ReadIndex is called only on a follower with a leader, or on a leader that has handed a committed entry of its
@@ -62,23 +62,23 @@ type Consensus struct {
 
 	// Owned by the actor.
 	raft       *raft.RawNode
-	now        Time            // of the batch that is being handled
-	soft       raft.SoftState  // the newest that a Ready told
-	leaderless int             // ticks since there was a leader last
-	silence    int             // ticks since the leader was heard last
-	term       uint64          // the newest that a Ready told; forwards, accepted and reads belong to it
-	last       uint64          // index of the newest entry that was handed to the log writer
-	handedTerm uint64          // term of the newest entry that was handed to the applier
-	fileBytes  int64           // the log's size on the disk
-	covered    uint64          // up to here snapshots hold what the log does
-	keptSince  time.Duration   // when none of that was kept for a follower last
-	connected  map[uint64]bool // the peers that can be reached
+	now        Time            // of the batch being handled
+	soft       raft.SoftState  // as of the newest Ready
+	leaderless int             // ticks since the last time with a leader
+	silence    int             // ticks since the last message from the leader
+	term       uint64          // as of the newest Ready; forwards, accepted and reads belong to it
+	last       uint64          // index of the newest entry handed to the log writer
+	handedTerm uint64          // term of the newest entry handed to the applier
+	fileBytes  int64           // size of the log on the disk
+	covered    uint64          // snapshots hold the log up to this index
+	keptSince  time.Duration   // the last time at which none of that was kept for a follower
+	connected  map[uint64]bool // the reachable peers
 	membership membership
 	proposals  proposals
 	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
 	accepted   accepted
-	ownWasLast bool // of what this leader proposed: what waits here, and not what was accepted of followers
+	ownWasLast bool // the leader's last proposal was its own clients', not an accepted one of a follower
 	reads      reads
 	asks       leaseAsks
 	clock      leaseClock
@@ -86,7 +86,7 @@ type Consensus struct {
 	elections  elections
 	readLog    readWatch
 	pace       pace
-	sending    map[uint64]bool // the peers that a snapshot is on its way to
+	sending    map[uint64]bool // the peers to which a snapshot is being sent
 	saveWait   saveWait
 	lag        lag
 	spaces     spaces
@@ -95,17 +95,18 @@ type Consensus struct {
 	quarantine quarantine
 	leaders    leaderWatch
 	failover   failover
+	founding   founding
 	ends       leaderEnds
-	unordered  int64             // bytes of entries that raft was handed since the last Ready
-	lastExpire time.Duration     // when the applier was last told to look for clients that do not wait any longer
+	unordered  int64             // bytes of entries handed to raft since the last Ready
+	lastExpire time.Duration     // when the applier last got an Expire
 	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
 	replayed   bool              // a single voter has campaigned after replay
 	failed     bool              // the member ends
 
-	refusedForwards uint64 // batches of followers that were not proposed
+	refusedForwards uint64 // followers' batches that were not proposed
 }
 
-// NewConsensus builds the actor and raft's state from what was recovered.
+// NewConsensus builds the actor and raft's state from the recovered data.
 func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	c.HardState.Commit = max(c.Applied, min(c.HardState.Commit, lastIndex(c.Window))) // raft panics otherwise
 	c.Window.SetInitial(c.HardState, c.ConfState)
@@ -121,12 +122,13 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		connected:       map[uint64]bool{},
 		sending:         map[uint64]bool{},
 		pace:            pace{least: c.Limits.CatchUpLeast},
-		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]int64{}},
+		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]Room{}},
 		clocks:          newClocks(),
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
 		leaders:         leaderWatch{grace: 10 * c.ElectionTimeout},
+		founding:        newFounding(&c),
 	}
 	a.ends = leaderEnds{durable: a.last, heard: map[uint64]leaderEnd{}}
 	a.proposals.next = 1
@@ -240,9 +242,10 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.spaces.toldAt = c.now.Now - limits.SpaceCheck
 		if m.Peer == c.raft.BasicStatus().Lead {
 			c.forwards.tries = 0
-			c.forwardAgain() // what the connection before it has lost
+			c.forwardAgain() // messages that the previous connection has lost
 		}
 		c.linked(m.Peer)
+		c.metFounder(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
 		delete(c.spaces.rooms, m.Peer)
@@ -277,7 +280,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	}
 }
 
-// tick lets raft's clock go on, and looks at everything that has a time.
+// tick advances raft's clock, and runs every periodic check.
 func (c *Consensus) tick(n int) {
 	if !c.quarantine.active() {
 		c.Window.ScanKinds(func() { // an election begins here
@@ -288,11 +291,12 @@ func (c *Consensus) tick(n int) {
 	}
 	c.Status.Stages.lost(c.now.Now)
 	c.silence += n
+	c.tellFounding()
 	c.watchLeader(n)
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
-	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now) // a pause of this process is held against neither writes nor reads
+	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now) // a pause of this process counts against neither writes nor reads
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
 	c.watchDisk()
@@ -325,7 +329,7 @@ func (c *Consensus) tick(n int) {
 	}
 }
 
-// electionTicksOf returns how many of n ticks raft's clock goes on.
+// electionTicksOf returns by how many of n ticks raft's clock advances.
 func (c *Consensus) electionTicksOf(n int) int {
 	if c.soft.Lead != raft.None {
 		return n
@@ -337,9 +341,9 @@ func (c *Consensus) electionTicksOf(n int) int {
 	return c.elections.ticks(n, disk, c.ElectionTimeout)
 }
 
-// leader is whom this member follows, or raft.None. Who has no vote never campaigns, and raft goes on to name the leader
-// that it heard last: for a learner that one is none any more when it was silent for as long as the longest wait of a
-// voter. Else one whose leader has been replaced by a member that it does not know would never take that one's connection.
+// leader returns the member that this member follows, or raft.None. A learner never campaigns, and raft continues to name the last leader
+// that it heard. For a learner, that leader no longer counts after it was silent for a voter's longest wait. Otherwise a learner whose
+// leader was replaced by a member unknown to it would never accept that member's connection.
 func (c *Consensus) leader() uint64 {
 	if c.silence >= 2*c.electionTicks && c.role(c.soft.RaftState) == roleLearner {
 		return raft.None
@@ -357,7 +361,7 @@ func (c *Consensus) expire() {
 	}
 }
 
-// receive hands a peer's message to raft, unless it must wait or would hurt.
+// receive hands a peer's message to raft, unless the message must wait or would do harm.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(Accused); ok {
 		alike := c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
@@ -371,9 +375,16 @@ func (c *Consensus) receive(r Received) {
 		return
 	}
 	if c.membership.records.Removed(r.From) {
-		return // what it said before its connection ended
+		return // sent before its connection ended
+	}
+	if c.isPremature(r.Message) || !c.believes(r.From, r.Message) {
+		return
 	}
 	switch m := r.Message.(type) {
+	case Offer:
+		if !c.Snapshotter.Offer(FromPeer{From: r.From, Message: m}) {
+			c.Limits.Reach("snapshot frames") // the sender offers again
+		}
 	case Forward:
 		c.acceptForward(r.From, m)
 	case Accepted:
@@ -385,14 +396,7 @@ func (c *Consensus) receive(r Received) {
 	case LeasesTold:
 		c.leasesTold(m)
 	case Room:
-		if c.clocks.heard(r.From, m.Wall, c.now) {
-			c.judgeClocks() // what this member says of itself at its start is by their time already
-		}
-		c.spaces.rooms[r.From] = m
-		c.spaces.held[r.From] = m.Holds
-		if c.soft.RaftState == raft.StateLeader {
-			c.tellSpace() // what comes next is refused already
-		}
+		c.takeRoom(r.From, m)
 	case RaftMessage:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
@@ -420,13 +424,16 @@ func (c *Consensus) receive(r Received) {
 				return
 			}
 		case raftpb.MsgApp:
+			if !c.decodable(r.From, m.GetEntries()) {
+				return
+			}
 			c.lag.heard(m.GetCommit())
 			if !c.takes(m.GetEntries()) {
 				return // the disk is full; the leader sends again
 			}
 			if c.disk.bytes() > int64(c.Limits.UncommittedBytes) {
 				c.Limits.Reach("append bytes")
-				return // the disk cannot follow; the leader sends again
+				return // the disk is too slow; the leader sends again
 			}
 		}
 		c.step(m.Message)
@@ -434,36 +441,49 @@ func (c *Consensus) receive(r Received) {
 	}
 }
 
-// step hands raft a message. A term that no cluster comes to is a fault of its sender: raft would take it over for ever,
-// and has none to go on to.
+// takeRoom notes the space on a peer's disk and the time of its clock.
+func (c *Consensus) takeRoom(peer uint64, m Room) {
+	if c.clocks.heard(peer, m.Wall, c.now) {
+		c.judgeClocks() // this member's own report at its start already uses their time
+	}
+	c.spaces.rooms[peer] = m
+	if m.Holds > 0 { // a member that has just started reports no size until it has measured its disk
+		c.spaces.held[peer] = m
+	}
+	if c.soft.RaftState == raft.StateLeader {
+		c.tellSpace() // before the next write is accepted
+	}
+}
+
+// step hands raft a message. An absurd term, which no cluster reaches by elections, is its sender's fault: raft would keep that term for
+// ever, and could not advance past it.
 func (c *Consensus) step(m *raftpb.Message) {
 	if c.absurd(m.GetTerm()) {
 		c.Logger.Debug("a message of an absurd term is dropped", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "term", m.GetTerm())
 		return
 	}
-	// Step refuses what an earlier configuration or term left over; there is nothing to do about it.
+	// Step refuses messages of an earlier configuration or term. No action is needed.
 	if err := c.raft.Step(m); err != nil {
 		c.Logger.Debug("raft refused a message", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "error", err)
 	}
 }
 
-// absurd tells whether a term is so far ahead that no elections can have led there.
+// absurd reports whether a term is so far ahead that elections cannot have led there.
 func (c *Consensus) absurd(term uint64) bool {
 	return term > c.term && term-c.term > limits.TermsAhead
 }
 
-// beyondLog tells whether a leader believes that this member has acknowledged what it does not have. An append that
-// was stepped just before the heartbeat must have been handed to the log writer first.
+// beyondLog reports whether a leader counts entries as acknowledged by this member that it does not have. An append stepped just before
+// the heartbeat must be handed to the log writer first.
 func (c *Consensus) beyondLog(m *raftpb.Message) bool {
 	if m.GetCommit() <= c.hardStates.commit || m.GetTerm() < c.term || c.absurd(m.GetTerm()) {
-		return false // what is known to be committed is never replaced
+		return false // entries known to be committed are never replaced
 	}
 	c.drain()
 	return m.GetCommit() > c.last && m.GetTerm() >= c.term
 }
 
-// handed notes that raft got entries. It makes an order of them before they become too many: the disk acknowledges an
-// order as a whole.
+// handed notes that raft got entries. It makes an order of them before it becomes too large: the disk acknowledges an order as a whole.
 func (c *Consensus) handed(bytes int64) {
 	if c.unordered += bytes; c.unordered >= c.Limits.OrderBytes {
 		c.Limits.Reach("order bytes")
@@ -471,8 +491,8 @@ func (c *Consensus) handed(bytes int64) {
 	}
 }
 
-// turn carries out what raft wants done now, and tells whether there was anything: committed entries that are still read
-// from the disk are not.
+// turn carries out raft's pending work, and reports whether there was any. Committed entries that are still being read from the disk are
+// not counted.
 func (c *Consensus) turn() bool {
 	if !c.raft.HasReady() {
 		return false
@@ -485,13 +505,13 @@ func (c *Consensus) turn() bool {
 	return true
 }
 
-// drain carries out all that raft wants done.
+// drain carries out all of raft's pending work.
 func (c *Consensus) drain() {
 	for c.turn() {
 	}
 }
 
-// appended makes entries visible to raft's storage, then lets raft know.
+// appended makes entries visible to raft's storage, then reports them to raft.
 func (c *Consensus) appended(m Appended) {
 	c.ends.synced(m)
 	if m.Marker != nil {
@@ -512,7 +532,7 @@ func (c *Consensus) appended(m Appended) {
 	c.partFromRemoved()
 }
 
-// applied lets raft know, after the changes of the membership among them have taken effect (rule 6).
+// applied reports applied entries to raft, after their membership changes have taken effect (rule 6).
 func (c *Consensus) applied(m Applied) {
 	if entries := m.Response.GetEntries(); len(entries) > 0 {
 		c.membership.appliedTerm = entries[len(entries)-1].GetTerm()
@@ -523,8 +543,8 @@ func (c *Consensus) applied(m Applied) {
 	c.campaignAlone()
 }
 
-// campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores it while a committed
-// membership entry is not applied yet.
+// campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores a campaign while a committed membership
+// entry is not applied yet.
 func (c *Consensus) campaignAlone() {
 	voters := c.membership.confState.GetVoters()
 	if c.replayed || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {

@@ -8,22 +8,24 @@ import (
 	"qkv/internal/meter"
 )
 
-// Counters are what the actors count of what they do, since the start, for an operator's eyes: nothing is decided by them.
+// Counters are the actors' counters since the start, for operators: no decision depends on them.
 type Counters struct {
 	// Consensus'.
-	LeaderChanges atomic.Uint64 // how often another leader became known
-	ReadsFailed   atomic.Uint64 // linearizable reads whose clients do not wait any longer
+	LeaderChanges atomic.Uint64 // new leaders that became known
+	ReadsFailed   atomic.Uint64 // linearizable reads whose clients' timeouts expired
 	ReadsSlow     atomic.Uint64 // rounds for linearizable reads that took longer than an election timeout
-	Renewals      atomic.Uint64 // of leases, that this member's clock has granted
+	Renewals      atomic.Uint64 // of leases, granted by this member's clock
 	SendsFailed   atomic.Uint64 // of snapshots to peers
 	SendsDone     atomic.Uint64
+	FalseClaims   atomic.Uint64 // messages of the present term that only its leader may send, from another member
+	Undecodable   atomic.Uint64 // appends that were dropped because an entry in them cannot be decoded
 
 	// The applier's.
 	Pending       atomic.Int64     // batches that this member's clients wait for
-	WritesFailed  atomic.Uint64    // writes that nobody waits for any longer, or that a change of the leader has ended
-	Batches       *meter.Histogram // from when what was agreed on is taken until those who asked for it have their answers
+	WritesFailed  atomic.Uint64    // writes whose clients' timeouts expired, or that a change of the leader has ended
+	Batches       *meter.Histogram // from taking committed entries until their clients have the answers
 	BatchesSlow   atomic.Uint64    // those of more than slowBatch
-	InstallsDone  atomic.Uint64    // of snapshots that a leader has sent
+	InstallsDone  atomic.Uint64    // of snapshots from a leader
 	ReceiveFailed atomic.Uint64    // the snapshotter's
 
 	Syncs     *meter.Histogram // the log writer's: writing a group, and making it durable
@@ -31,7 +33,7 @@ type Counters struct {
 	Saves     *meter.Histogram // the snapshotter's, from the order to the published file
 }
 
-// slowBatch is etcd's word for a request that is slow to apply.
+// slowBatch is etcd's threshold for a request that is slow to apply.
 const slowBatch = 100 * time.Millisecond
 
 func newCounters() Counters {
@@ -41,10 +43,10 @@ func newCounters() Counters {
 	}
 }
 
-// Uncounted is a ReplyTo whose requests are none of a client's, or that counts by itself what becomes of them.
+// Uncounted is a ReplyTo of requests that are not a client's, or that counts their outcomes itself.
 type Uncounted interface{ Uncounted() }
 
-// counted is how many failures there are in n requests.
+// counted returns the number of failures to count for n requests.
 func counted(to kv.ReplyTo, n int) uint64 {
 	if _, not := to.(Uncounted); not {
 		return 0

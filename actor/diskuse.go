@@ -6,10 +6,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// diskUse is what snapshots, log and spares may take together of this member's disk, and leave of it what takes all writes.
+// diskUse is how much of this member's disk snapshots, log and spares may take together. They leave the space at which all writes are
+// accepted.
 func (s *Status) diskUse(least int64) int64 { return s.timesState(limits.DiskUse, least) }
 
-// timesState is so many times the state, or least where that is more, as far as the disk's capacity goes.
+// timesState returns a multiple of the state's size, or least if that is more, bounded by the disk's capacity.
 func (s *Status) timesState(times, least int64) int64 {
 	view := s.View()
 	use := max(times*(view.LiveBytes()+view.HistoryBytes()), least)
@@ -20,38 +21,42 @@ func (s *Status) timesState(times, least int64) int64 {
 	return use
 }
 
-// spaceMarks are how much free space, beside what the next snapshot takes, makes this member refuse what makes the state larger,
-// and from how much on it takes everything again. Between the lower one and what the log makes no segment of there is room for
-// what is written until all know that there is none.
+// spaceMarks returns two marks of free space, in addition to the next snapshot's space. Below low, this member refuses writes that
+// enlarge the state. From high on, it accepts everything again. Between low and the space that the log never uses for new segments there
+// is space for writes until all members know that the disk is full.
 func (s *Status) spaceMarks() (low, high int64) {
-	segment := s.spareBytes.Load() / limits.SparesMost
+	segment := s.segmentBytes()
 	low = s.logKeeps(segment) + max(segment, min(limits.SpaceMargin, s.capacity.Load()/limits.SpaceMarginOfDisk))
 	return low, low + segment
 }
 
-// logKeeps is what the log makes no segment of, beside what the next snapshot takes.
+// segmentBytes returns the size of a segment of the log.
+func (s *Status) segmentBytes() int64 { return s.spareBytes.Load() / limits.SparesMost }
+
+// logKeeps is the free space that the log never uses for new segments, in addition to the next snapshot's space.
 func (s *Status) logKeeps(segmentBytes int64) int64 { return (limits.SpareSegments + 1) * segmentBytes }
 
-// catchesUp tells whether this member is behind its leader: what it saves then is old when it is saved.
-func (s *Status) catchesUp() bool { return s.lags.Load() || s.receives.Load() }
+// CatchesUp reports whether this member lags behind its leader: a snapshot would be old when it is saved.
+func (s *Status) CatchesUp() bool { return s.lags.Load() || s.receives.Load() }
 
-// logRoom is what of that is left for the log's segments beside so many bytes of snapshots, or what of more is while the log is kept
-// for a follower, or this member catches up.
+// logRoom returns the part of diskUse left for the log's segments, after the given bytes of snapshots. The budget is larger while the log
+// is kept for a follower, or this member catches up.
 func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
 	use := s.diskUse(l.DiskUseLeast)
-	if s.logKept.Load() || s.catchesUp() {
+	if s.logKept.Load() || s.CatchesUp() {
 		use = s.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
 	}
 	return max(use-s.spareBytes.Load()-snapshots, 0)
 }
 
-// catchUpRoom is how large the log may be that is kept for a follower which gets a snapshot, or catches up behind one.
+// catchUpRoom is the maximum size of a log kept for a follower that receives a snapshot, or catches up after one.
 func (s *Status) catchUpRoom(l *limits.Tunable, snapshots int64) int64 {
 	use := s.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
 	return min(max(l.CatchUpBytes, limits.CatchUpSnapshots*s.SnapshotBytes()), max(use-s.spareBytes.Load()-snapshots, 0))
 }
 
-// worthSaving is how much of records is worth a snapshot however small the state is; of a small disk it is not half of it.
+// worthSaving is the size of records that triggers a snapshot even if the state is small; on a small disk it is a fraction of the
+// capacity.
 func (s *Status) worthSaving(most int64) int64 {
 	if capacity := s.capacity.Load(); capacity > 0 {
 		return min(most, max(capacity/limits.SnapshotOfDisk, 1))
@@ -59,20 +64,20 @@ func (s *Status) worthSaving(most int64) int64 {
 	return most
 }
 
-// outgrown tells whether the log has taken three quarters of its room; the last one is for what is written while the newer
-// of two snapshots is looked at again, where it has to be, so that the older one can go.
+// outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
+// is verified again, if necessary, before the older one can be deleted.
 func (s *Snapshotter) outgrown() bool {
 	room := s.Status.logRoom(&s.Limits, s.bytes())
 	return s.Status.Durable().FileBytes > room-room/4
 }
 
-// full tells whether the disk itself has no room for the snapshot that is being saved and a set of spares beside it.
+// full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
 func (s *Snapshotter) full() bool {
 	free, err := s.FS.Free(s.Dir)
 	return err != nil || s.short() || free < s.growth()+s.Status.spareBytes.Load()
 }
 
-// bytes is what the folder's files take, or will have taken when the one that is being saved or received is complete.
+// bytes returns the size of the folder's files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.growth()
 	if r := s.receive; r != nil && !r.handed {
@@ -81,7 +86,7 @@ func (s *Snapshotter) bytes() int64 {
 	return n
 }
 
-// written is what the folder's files take.
+// written returns the present size of the folder's files.
 func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
@@ -99,7 +104,7 @@ func (s *Snapshotter) written() (n int64) {
 	return n
 }
 
-// growth is about what the snapshot that is being saved still takes.
+// growth estimates the bytes that the snapshot being saved still needs.
 func (s *Snapshotter) growth() int64 {
 	if s.order == nil {
 		return 0
@@ -110,11 +115,11 @@ func (s *Snapshotter) growth() int64 {
 	return s.order.bytes
 }
 
-// short tells whether the disk has no room for the log beside the next snapshot, whoever has taken it.
+// short reports whether the disk lacks space for the log and the next snapshot, whichever files have taken it.
 func (s *Snapshotter) short() bool { return s.Status.Space() != SpaceLeft }
 
-// makeRoom lets what is older than the newest snapshot go when it has to, and has the newest checked first unless it was
-// found sound lately. On a full disk that does not wait for a third one: nothing is written that would make one due.
+// makeRoom deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
+// lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
 func (s *Snapshotter) makeRoom() {
 	waits := s.order != nil && !s.writing()
 	switch {
@@ -126,8 +131,8 @@ func (s *Snapshotter) makeRoom() {
 	}
 }
 
-// pieceAfter is how much a step asks the disk for at once, by how long the one before took with so much. Half as much makes a
-// step take twice as long at most, so that it does not go to and fro. Where there is haste it does not matter who waits.
+// pieceAfter returns the size of a step's disk requests, from the time of the previous step and its size. Halving the size at most
+// doubles a step's time, so the size does not oscillate. In haste the delay of other requests does not matter.
 func pieceAfter(took time.Duration, before int, haste bool) int {
 	switch {
 	case haste, took > limits.SnapshotStepQuick:
@@ -138,21 +143,21 @@ func pieceAfter(took time.Duration, before int, haste bool) int {
 	return before
 }
 
-// outrun tells whether the log takes its room faster than the save goes on: half of it is before the save is ordered, and half of
-// what is left is for what comes until the file is published, so that the next save is not due by then. Where the log is large for
-// another reason, a follower that it is kept for, or a leader that this member is behind, haste would take the disk from that.
+// outrun reports whether the log fills its space faster than the save progresses. Half of the space is for the log before the save's
+// order, and half of the rest for the log until the file is published: the next save is then not due by that time. If the log is large
+// for another reason (kept for a follower, or this member lags), haste would only take disk bandwidth from that.
 func (s *Snapshotter) outrun() bool {
-	if !s.writing() || s.Status.logKept.Load() || s.Status.catchesUp() {
+	if !s.writing() || s.Status.logKept.Load() || s.Status.CatchesUp() {
 		return false
 	}
 	room := float64(s.Status.logRoom(&s.Limits, s.bytes()))
 	return float64(s.Status.Durable().FileBytes) > room/2+room/4*s.order.done()
 }
 
-// Rest implements Paced: hardly any after a step that the disk has not held up, and none where the log outruns a save. Else as long
-// as the step took while the log has taken none of its room, less and less up to half of that, and from there on a part of it: what
-// lets go of the log has to be ready before there is no room. In that part the log's next group comes, so that it has its turn: the
-// disk has just done one, and what follows from that must go to the other members and back.
+// Rest implements Paced. There is hardly any rest after a step that the disk did not delay, and none if the log outruns a save. Otherwise
+// the rest is as long as the step while the log is empty, and shrinks until the log has taken half of its space. From there on it is a
+// fixed part of the step, because the log must be freed before its space is full. In that part the log's next group gets its turn: the
+// disk has just finished a group, and its responses must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	s.Status.DiskGoesOn(s.now + took)
 	haste := s.outrun()

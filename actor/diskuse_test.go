@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -31,7 +33,7 @@ func TestSmallDisk(t *testing.T) {
 	} {
 		s.capacity.Store(c.capacity)
 		low, high := s.spaceMarks()
-		if use, worth, holds := s.diskUse(limits.DiskUseLeast), s.worthSaving(limits.SnapshotBytes), s.holds(); use != c.use || low != c.low || high != low+segment || worth != c.worth || holds != c.holds {
+		if use, worth, holds := s.diskUse(limits.DiskUseLeast), s.worthSaving(limits.SnapshotBytes), s.holds(c.capacity); use != c.use || low != c.low || high != low+segment || worth != c.worth || holds != c.holds {
 			t.Errorf("%d MiB: files take %d, marks %d and %d, a snapshot is worth %d, and it holds %d", c.capacity>>20, use, low, high, worth, holds)
 		}
 		if reserve := s.LogReserve(segment); reserve != 3*segment || c.low < reserve+segment {
@@ -45,35 +47,88 @@ func TestSmallDisk(t *testing.T) {
 	}
 	for _, c := range []struct{ memory, holds int64 }{{0, 20467 << 20}, {1 << 30, 512 << 20}, {1, 20467 << 20}, {1000, 1}} {
 		s.SetMemory(c.memory)
-		if got := s.holds(); got != c.holds {
+		if got := s.holds(100 << 30); got != c.holds {
 			t.Errorf("with %d bytes of memory it holds %d", c.memory, got)
 		}
 	}
 }
 
-// Who holds least is known of all members, also of those that are away, and not of those that were removed.
-func TestLeastHeld(t *testing.T) {
-	c := newTestConsensus(t, limits.Defaults())
-	want := func(what string, bytes int64, member uint64) {
-		t.Helper()
-		if got := c.Status.LeastHeld(); got != (Held{bytes, member}) {
-			t.Errorf("%s: %+v", what, got)
+// A cluster holds what a quorum of its voters holds: the smallest minority, learners and removed members do not count. A member that is
+// down counts with its last report, and no report is below a segment.
+func TestQuorumHolds(t *testing.T) {
+	const segment, mib = 4 << 20, 1 << 20
+	for _, step := range []struct {
+		what     string
+		voters   []uint64
+		outgoing []uint64
+		learners []uint64
+		reports  map[uint64]int64 // of HoldsNow, in MiB; n1 has 40
+		away     uint64
+		want     Held
+	}{
+		{"nobody has reported anything", []uint64{1, 2, 3}, nil, nil, nil, 0, Held{}},
+		{"a single voter", []uint64{1}, nil, nil, nil, 0, Held{40 * mib, 40 * mib, 1}},
+		{"one of three is small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 0, Held{40 * mib, 40 * mib, 1}},
+		{"one of three is small, and the leader is not the largest", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 60}, 0, Held{70 * mib, 60 * mib, 3}},
+		{"two of three are small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 0, Held{17 * mib, 7 * mib, 2}},
+		{"two of three are small, and one of them is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 3, Held{17 * mib, 7 * mib, 2}},
+		{"a large one is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 2, Held{40 * mib, 40 * mib, 1}},
+		{"both of two are needed", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 7}, 0, Held{17 * mib, 7 * mib, 2}},
+		{"a lie has a floor", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 0}, 0, Held{10 * mib, segment, 2}},
+		{"two of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 90, 5: 90}, 0, Held{40 * mib, 40 * mib, 1}},
+		{"three of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 6, 5: 90}, 0, Held{16 * mib, 6 * mib, 4}},
+		{"a learner is small", []uint64{1}, nil, []uint64{3}, map[uint64]int64{3: 5}, 0, Held{40 * mib, 40 * mib, 1}},
+		{"a learner is large", []uint64{1, 2}, nil, []uint64{3}, map[uint64]int64{2: 5, 3: 90}, 0, Held{15 * mib, 5 * mib, 2}},
+		{"the quorum of before is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 60, 4: 5}, 0, Held{40 * mib, 40 * mib, 1}},
+		{"the quorum to come is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 5, 4: 90}, 0, Held{15 * mib, 5 * mib, 3}},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.membership.confState = &raftpb.ConfState{Voters: step.voters, VotersOutgoing: step.outgoing, Learners: step.learners}
+		c.Status.spareBytes.Store(limits.SparesMost * segment)
+		if step.reports != nil || len(step.voters) == 1 {
+			c.Status.SetMemory(limits.StateOfMemory * 40 * mib)
+			c.Status.diskSize.Store(1 << 40)
+			c.Status.capacity.Store(1 << 40)
+		}
+		for peer, report := range step.reports {
+			c.turn(Connected{Peer: peer})
+			c.turn(Received{From: peer, Message: Room{Holds: (report + 10) * mib, HoldsNow: max(report*mib, 1)}})
+		}
+		if step.away != 0 {
+			c.turn(Disconnected{Peer: step.away})
+		}
+		c.pass(TickInterval)
+		if got := c.Status.Held(); got != step.want {
+			t.Errorf("%s: %+v, want %+v", step.what, got, step.want)
 		}
 	}
-	c.pass(TickInterval)
-	want("nobody has said anything", 0, 0)
-	c.Status.capacity.Store(limits.StateOfDisk * 10 << 20) // less what is kept free
-	c.turn(Received{From: 2, Message: Room{Holds: 8 << 20}})
-	if sent := c.pass(TickInterval); !tells(sent, Room{Holds: 9 << 20}) {
+}
+
+// Each member tells the others what it holds; an older build reports one size.
+func TestHoldsIsTold(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.Status.diskSize.Store(limits.StateOfDisk * 20 << 20) // less what is kept free
+	c.Status.capacity.Store(limits.StateOfDisk * 10 << 20)
+	c.turn(Connected{Peer: 2})
+	if sent := c.pass(TickInterval); !tells(sent, Room{Holds: 19 << 20, HoldsNow: 9 << 20}) {
 		t.Errorf("it says %+v", sent)
 	}
-	want("a peer has less", 8<<20, 2)
-	c.turn(Disconnected{Peer: 2}, Received{From: 3, Message: Room{}})
+	c.turn(Received{From: 2, Message: Room{Holds: 8 << 20}}, Received{From: 3, Message: Room{Holds: 7 << 20}})
 	c.pass(TickInterval)
-	want("it is away", 8<<20, 2)
-	c.turn(Received{From: 2, Message: Room{Holds: 10 << 20}}, Received{From: 9, Message: Room{Holds: 1}})
+	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
+		t.Errorf("two older builds: %+v", got)
+	}
+	c.turn(Disconnected{Peer: 2}, Connected{Peer: 2}, Received{From: 2, Message: Room{}})
 	c.pass(TickInterval)
-	want("it was given a larger disk, and who is no member has less", 9<<20, 1)
+	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
+		t.Errorf("one of them has started again, and has not measured its disk yet: %+v", got)
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.Status.SetMemory(limits.StateOfMemory * 40 << 20)
+	c.turn(Connected{Peer: 2})
+	if sent := c.pass(TickInterval); !tells(sent, Room{}) {
+		t.Errorf("before the disk was measured it says %+v", sent)
+	}
 }
 
 // A log whose folder was removed goes on in files that nobody finds again: the member ends before the next segment is wanted.
@@ -116,9 +171,20 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 		t.Errorf("a disk of %d bytes has no room, and nobody says so", w.Status.capacity.Load())
 	}
 	fs.SetCapacity(1 << 40)
+	fs.Occupy(1 << 39)
 	if maker.Handle(Time{}, []SegmentMakerMessage{Retry{}}); w.Status.Space() != SpaceLeft {
 		t.Error("there is room again")
 	}
+	if size, left := w.Status.diskSize.Load(), w.Status.capacity.Load(); size != 1<<40 || left > 1<<39 {
+		t.Errorf("of a disk of a TiB, of which others have half, it says that it has %d bytes, and that there are %d", size, left)
+	}
+	fs.Occupy(0)
+	w.Status.snapFiles.Store(1 << 20) // of files that were just removed
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	if left := w.Status.capacity.Load(); left != 1<<40 {
+		t.Errorf("of a disk of a TiB there are %d bytes", left)
+	}
+	w.Status.snapFiles.Store(0)
 	drainBox(w.Inbox)
 	fs.SetCapacity(fs.Used() + 65<<10) // for one spare
 	maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}})

@@ -11,38 +11,38 @@ import (
 	"qkv/internal/limits"
 )
 
-// diskWatch follows the orders that the log writer has not reported yet, and tells a disk that stands from one that is
-// slow: a slow one finishes a group now and then, and a group takes the longer the more there is in it.
+// diskWatch follows the orders that the log writer has not reported yet, and distinguishes a stalled disk from a slow one. A slow disk
+// finishes a group now and then, and the time of a group grows with its size.
 //
 // Invariants:
 //
-//  1. orders are those that were given and not reported, in their order.
-//  2. orders[0].since is when the disk could begin with it: when it was given, or when the one before it was reported.
-//     Those that were given by then are in the same group, as far as they fit.
+//  1. orders are the given and not yet reported orders, in their order.
+//  2. orders[0].since is when the disk could begin with it: when it was given, or when the previous order was reported.
+//     Orders that were given by then are in the same group, as far as they fit.
 type diskWatch struct {
 	groupBytes int64 // the most that one sync covers
 	orders     []diskOrder
-	seen       time.Duration // the last tick, by which a pause of the whole process shows
-	done       uint64        // the last entry of the newest order that was reported
+	seen       time.Duration // the last tick; it reveals a pause of the whole process
+	done       uint64        // the last entry of the newest reported order
 	others     map[uint64][]diskProgress
 }
 
-// diskProgress says when another member's disk was done with the log up to an entry.
+// diskProgress is the time at which another member's disk had the log up to an entry.
 type diskProgress struct {
 	match uint64
 	at    time.Duration
 }
 
-// diskProgresses is how many of them are kept of a member: there are a few for each group that this disk may be behind.
+// diskProgresses is the number kept for each member: there are a few for each group that this disk may lag.
 const diskProgresses = 64
 
-// progressed notes how far another disk is.
+// progressed notes the progress of another disk.
 func (d *diskWatch) progressed(id, match uint64, now time.Duration) {
 	all := d.others[id]
 	switch n := len(all); {
 	case n > 0 && all[n-1].match == match:
 		return
-	case n > 0 && all[n-1].match > match: // it begins anew
+	case n > 0 && all[n-1].match > match: // the member begins anew
 		all = nil
 	case n == diskProgresses:
 		all = slices.Delete(all, 0, 1)
@@ -53,9 +53,9 @@ func (d *diskWatch) progressed(id, match uint64, now time.Duration) {
 	d.others[id] = append(all, diskProgress{match, now})
 }
 
-// overtaken says whether another disk has done what this one is at, up to an entry, and is clearly faster: by half. What counts
-// is how long it was at that itself, in however many groups: since it was done with what this one has done. Equal disks that are
-// slow take about as long, and this one may be a group or two behind when it had more turns of other actors.
+// overtaken reports whether another disk has synced this disk's current work, up to an entry, and is clearly faster: by half. It compares
+// the other disk's own working time, in however many groups: the time since it finished the work that this disk has finished. Equally
+// slow disks take about the same time, and this one may lag by a group or two after more turns of other actors.
 func (d *diskWatch) overtaken(id, goal uint64, now time.Duration) bool {
 	all := d.others[id]
 	i := slices.IndexFunc(all, func(p diskProgress) bool { return p.match >= goal })
@@ -76,8 +76,8 @@ type diskOrder struct {
 	given     time.Duration
 	since     time.Duration
 	bytes     int64  // of its entries' data
-	last      uint64 // the newest entry in it, or in one before it
-	restoring bool   // the applier takes over its snapshot: the disk has done its part
+	last      uint64 // the newest entry in it, or in an earlier order
+	restoring bool   // the applier takes over its snapshot: the disk has finished its part
 }
 
 // ordered adds an order.
@@ -96,14 +96,14 @@ func (d *diskWatch) reported(n int, now time.Duration) {
 	}
 }
 
-// restoring notes that the oldest order's snapshot is marked on the disk, and that the applier takes it over, which is no sign of the
-// disk.
+// restoring notes that the oldest order's snapshot is marked on the disk. The applier now takes it over, and its time says nothing about
+// the disk.
 func (d *diskWatch) restoring() { d.orders[0].restoring = true }
 
-// idle tells that the disk has nothing to do.
+// idle reports that the disk has no order.
 func (d *diskWatch) idle() bool { return len(d.orders) == 0 }
 
-// bytes is what the disk has before it.
+// bytes returns the bytes of all pending orders.
 func (d *diskWatch) bytes() int64 {
 	n := int64(0)
 	for _, o := range d.orders {
@@ -112,8 +112,8 @@ func (d *diskWatch) bytes() int64 {
 	return n
 }
 
-// tick does not hold it against the disk that this process stood still, stopped or with its whole host, for longer than
-// a time that its clock never takes otherwise. It returns for how long it did; 0: it did not.
+// tick detects a stop of this process, alone or with its whole host, by a gap that its clock never has otherwise. Such a stop does not
+// count against the disk. tick returns its length, or 0.
 func (d *diskWatch) tick(now, pause time.Duration) (still time.Duration) {
 	still = now - d.seen
 	d.seen = now
@@ -127,10 +127,10 @@ func (d *diskWatch) tick(now, pause time.Duration) (still time.Duration) {
 	return still
 }
 
-// begun is when the disk began with what it is at.
+// begun returns when the disk began with its current order.
 func (d *diskWatch) begun() time.Duration { return d.orders[0].since }
 
-// underWay is what the disk is at: the bytes of entries of one group, and the newest entry up to it.
+// underWay returns the disk's current work: the bytes of one group's entries, and the newest entry up to it.
 func (d *diskWatch) underWay() (bytes int64, last uint64) {
 	for i, o := range d.orders {
 		if i > 0 && (o.given > d.begun() || bytes+o.bytes > d.groupBytes) {
@@ -141,7 +141,7 @@ func (d *diskWatch) underWay() (bytes int64, last uint64) {
 	return bytes, last
 }
 
-// stalled is for how long the disk has been at one group beyond the time that its bytes may take.
+// stalled returns for how long the disk has been at one group, beyond the time that the group's bytes may take.
 func (d *diskWatch) stalled(now time.Duration) time.Duration {
 	if d.idle() {
 		return 0
@@ -150,10 +150,10 @@ func (d *diskWatch) stalled(now time.Duration) time.Duration {
 	return d.beyond(now, d.begun(), bytes, limits.DiskBytesPerSecond)
 }
 
-// silent is for how long the disk has done nothing at all beyond the time that the slowest one takes; it did something at done.
-// What it has done of a group does not show before it has done all of it: a part at a time, the log would be in turn with the
-// others for each, and have half of the disk. The group counts as a full one where so much was given: what was given a moment
-// later is in it, too, when the log writer had its turn later.
+// silent returns for how long the disk has shown no progress, beyond the time that the slowest disk takes; done is its last known
+// progress. Partial progress in a group is invisible: if the log wrote in parts, it would alternate with the other actors after each
+// part, and get only half of the disk. If enough bytes were given, the group counts as a full one: orders given a moment later are in it,
+// too, if the log writer ran later.
 func (d *diskWatch) silent(now, done time.Duration) time.Duration {
 	if d.idle() {
 		return 0
@@ -169,12 +169,11 @@ func (d *diskWatch) beyond(now, since time.Duration, bytes, rate int64) time.Dur
 	return max(now-since-time.Duration(bytes)*time.Second/time.Duration(rate), 0)
 }
 
-// readWatch follows the orders to read older entries. Nothing but what needs them waits for these, so a slow one does no
-// harm.
+// readWatch follows the orders to read older entries. Only the users of these entries wait for them, so a slow read does no harm.
 //
 // Invariants:
 //
-//  1. orders is how many are on their way.
+//  1. orders is the number of reads under way.
 //  2. since is when the oldest of them could begin.
 type readWatch struct {
 	orders int
@@ -190,10 +189,10 @@ func (w *readWatch) ordered(now time.Duration) {
 
 func (w *readWatch) reported(now time.Duration) { w.orders, w.since = w.orders-1, now }
 
-// stood does not hold it against the disk that this process stood still.
+// stood excludes a stop of this process from the read's time.
 func (w *readWatch) stood(still, now time.Duration) { w.since = min(w.since+still, now) }
 
-// stalled is for how long the disk has been at one read.
+// stalled returns for how long the disk has been at one read.
 func (w *readWatch) stalled(now time.Duration) time.Duration {
 	if w.orders == 0 {
 		return 0
@@ -201,14 +200,14 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 	return now - w.since
 }
 
-// watchDisk gives leadership up when the disk stands for two election timeouts and the disks of a quorum of followers have done
-// since what this one is at, and were clearly faster. Where there are fewer, nobody would do better as the leader: each write, and
-// the vote for the next leader, would wait for a disk such as this one, and a vote that takes longer than an election timeout may
-// come too late again and again. It ends the member when the disk does not answer at all: on a very slow one a group waits for
-// what others gave it before, and is not late when that is done. What raft says of a follower's activity is no sign of its disk.
+// watchDisk gives leadership up if the own disk stalls for two election timeouts while a quorum of followers has synced its current work
+// clearly faster. With fewer such followers no other leader would do better: each write, and the vote for the next leader, would wait for
+// a disk such as this one, and votes slower than an election timeout may repeatedly be late. watchDisk ends the member if the disk does
+// not respond at all. On a very slow disk a group waits for other actors' earlier requests, and is not late when they finish. raft's view
+// of a follower's activity says nothing about its disk.
 func (c *Consensus) watchDisk() {
 	c.watchOthers()
-	if c.Status.logWaits.Load() { // it is full, and not to blame
+	if c.Status.logWaits.Load() { // the disk is full, not stalled
 		if !c.disk.idle() {
 			c.disk.orders[0].since = c.now.Now
 		}
@@ -239,7 +238,7 @@ func (c *Consensus) watchDisk() {
 	})
 }
 
-// quorumOf tells whether a quorum of some voters, if there are any, are among others.
+// quorumOf reports whether a quorum of the given voters, if there are any, is in a set.
 func quorumOf(voters []uint64, among map[uint64]bool) bool {
 	n := 0
 	for _, id := range voters {
@@ -250,7 +249,7 @@ func quorumOf(voters []uint64, among map[uint64]bool) bool {
 	return n > len(voters)/2 || len(voters) == 0
 }
 
-// watchOthers follows how far the disks of the others are, while this member leads.
+// watchOthers follows the progress of the others' disks while this member leads.
 func (c *Consensus) watchOthers() {
 	if c.soft.RaftState != raft.StateLeader {
 		c.disk.others = nil
@@ -263,7 +262,7 @@ func (c *Consensus) watchOthers() {
 	})
 }
 
-// transferLeadership hands leadership to the most advanced follower that can be reached and is fit, if there is one.
+// transferLeadership hands leadership to the most advanced reachable and fit follower, if there is one.
 func (c *Consensus) transferLeadership(why string, fit func(id uint64, p tracker.Progress) bool) {
 	if c.soft.RaftState != raft.StateLeader {
 		return

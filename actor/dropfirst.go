@@ -2,8 +2,8 @@ package actor
 
 import "qkv/internal/limits"
 
-// dropFirst takes the first n from a queue. One that is empty by that, as that of a lone client's writes is after each, begins anew
-// in the memory that it has, unless that is what a burst has left.
+// dropFirst drops the first n elements of a queue. If the queue becomes empty, as after each write of a lone client, it reuses its
+// memory, unless a burst has made that memory large.
 func dropFirst[T any](queue []T, n int) []T {
 	switch {
 	case n < len(queue):

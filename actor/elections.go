@@ -6,25 +6,25 @@ import (
 	"qkv/internal/limits"
 )
 
-// elections gives votes the time that disks take for them. A vote is on the disks of both its candidate and its voter before it counts
-// (rule 2), and raft begins a new election, in a new term, when an election timeout has passed: where disks take longer, each vote
-// would come too late, and nobody would ever lead.
+// elections gives votes the time that disks need for them. A vote is on the disks of both its candidate and its voter before it counts
+// (rule 2), and raft begins a new election, in a new term, after an election timeout. If disks take longer, each vote would come too
+// late, and the cluster would never get a leader.
 //
-// A member knows how long its own disk is at a vote: until that is done its clock for elections stands. And it notices when a vote
-// comes after it has given up its election: from then on it waits longer, until there is a leader.
+// A member knows how long its own disk has been at a vote: until it is done, the member's clock for elections stops. The member also
+// notices a vote that arrives after it has given up the election: from then on it waits longer, until there is a leader.
 //
 // Invariants:
 //
 //  1. asked are this member's newest elections, by rising term, at most limits.ElectionsKept.
-//  2. slow is the longest that a vote took which came too late since there was a leader.
-//  3. kept are ticks that raft has not got yet, fewer than one of its ticks takes.
+//  2. slow is the longest time of a late vote since there was a leader.
+//  3. kept are ticks not yet given to raft, fewer than one of its ticks takes.
 type elections struct {
 	asked []election
 	slow  time.Duration
 	kept  int
 }
 
-// election is when this member has begun to ask for votes in a term.
+// election is the time at which this member began to request votes in a term.
 type election struct {
 	term uint64
 	at   time.Duration
@@ -38,8 +38,8 @@ func (e *elections) begun(term uint64, now time.Duration) {
 	e.asked = append(e.asked, election{term, now})
 }
 
-// late hears of a vote for this member in a term of which it is no candidate any more. One that took longer than disks may was not
-// held up by a disk: this process stood still, or a connection did.
+// late handles a vote for this member in a term in which it is no longer a candidate. A vote slower than disks may be was not delayed by
+// a disk: this process was stopped, or a connection was.
 func (e *elections) late(term uint64, now time.Duration) {
 	for _, one := range e.asked {
 		if took := now - one.at; one.term == term && took <= limits.DiskStall {
@@ -48,10 +48,10 @@ func (e *elections) late(term uint64, now time.Duration) {
 	}
 }
 
-// ended hears that somebody leads.
+// ended handles the news of a leader.
 func (e *elections) ended() { *e = elections{} }
 
-// ticks returns how many of n ticks raft's clock is to go on while nobody leads, when the disk has been at something for a time.
+// ticks returns by how many of n ticks raft's clock advances without a leader; disk is the duration of the disk's current work.
 func (e *elections) ticks(n int, disk, electionTimeout time.Duration) int {
 	if disk > electionTimeout/2 {
 		return 0

@@ -7,36 +7,36 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// failover lets voters elect another leader as soon as they know that the process of theirs has died. raft's followers else
-// wait for one to two election timeouts, and until one of them is over grant no vote.
+// failover lets voters elect another leader as soon as they know that their leader's process has died. Otherwise raft's followers wait
+// for one to two election timeouts, and grant no vote until one of them is over.
 //
-// What they go by is no promise of a clock but a fact: the peer's host refuses what a process of it would take, or a later process
-// of the peer has called. It must come to a silence of one and a half heartbeats, so that who can only forge the first of the two
-// moves no leader that lives. A voter that is wrong all the same, forgets its leader until the next heartbeat: a pre-vote
-// has no answer from those that hear the leader.
+// The evidence is a fact, not a clock's promise: the peer's host refuses a packet that a process of the peer would accept, or a later
+// process of the peer has called. A silence of one and a half heartbeats must come on top, so an attacker that can forge only the
+// evidence cannot depose a live leader. A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no
+// answer from members that hear the leader.
 //
 // Invariants:
 //
-//  1. died is the leader of the term diedIn, if this member knows that its process has ended; raft.None else. What that one says as
-//     a leader shows that it is not so.
-//  2. Nobody campaigns by this in a term in which it has not forgotten died before.
+//  1. died is the leader of the term diedIn, if this member knows that the leader's process has ended; otherwise raft.None. A message
+//     from it as the leader disproves the evidence.
+//  2. A member campaigns by this rule only in a term in which it has forgotten died before.
 type failover struct {
 	died      uint64
 	diedIn    uint64 // the term in which it leads
-	forgotten uint64 // the term whose leader raft was let forget because of it; 0: none
+	forgotten uint64 // the term in which raft was made to forget the leader; 0: none
 	ticks     int    // since then
-	next      int    // of them, when this member campaigns
-	asked     int    // ticks of silence when its host was asked last; 0: not in this silence
+	next      int    // the tick at which this member campaigns
+	asked     int    // ticks of silence at the last query of its host; 0: none in this silence
 }
 
-// campaignApart is how many ticks lie between the campaigns of two voters, so that one usually has won before the next one begins;
-// campaignFirst is when the first one begins: the others have forgotten the leader by then, who heard it last at the same time.
+// campaignApart is the number of ticks between the campaigns of two voters: one has usually won before the next begins. campaignFirst is
+// the tick of the first campaign: the other voters heard the leader last at the same time, and have forgotten it by then.
 const (
 	campaignApart = 5
 	campaignFirst = 2
 )
 
-// saidByLeader tells whether only a leader says so.
+// saidByLeader reports whether only a leader sends this type.
 func saidByLeader(t raftpb.MessageType) bool {
 	switch t {
 	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap, raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
@@ -45,12 +45,12 @@ func saidByLeader(t raftpb.MessageType) bool {
 	return false
 }
 
-// heardLeader notes that the leader has said something.
+// heardLeader notes a message from the leader.
 func (c *Consensus) heardLeader() {
 	c.silence, c.failover.asked, c.failover.died = 0, 0, raft.None
 }
 
-// peerDied is told that a process of a peer has ended.
+// peerDied handles the report that a process of a peer has ended.
 func (c *Consensus) peerDied(peer uint64) {
 	if now := c.raft.BasicStatus(); peer == now.Lead {
 		c.failover.died, c.failover.diedIn = peer, now.GetTerm()
@@ -58,7 +58,7 @@ func (c *Consensus) peerDied(peer uint64) {
 	}
 }
 
-// watchLeader asks after a leader that is late, and goes on with the election of another one.
+// watchLeader asks the host of a late leader, and drives the election of another leader.
 func (c *Consensus) watchLeader(ticks int) {
 	f, now := &c.failover, c.raft.BasicStatus()
 	switch {
@@ -75,10 +75,10 @@ func (c *Consensus) watchLeader(ticks int) {
 	}
 }
 
-// lateTicks is how long a leader is silent that is late.
+// lateTicks is the silence after which a leader is late.
 func (c *ConsensusConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
 
-// forgetLeader lets raft forget a leader that has died and is silent.
+// forgetLeader makes raft forget a leader that has died and is silent.
 func (c *Consensus) forgetLeader() {
 	f, now := &c.failover, c.raft.BasicStatus()
 	voters := c.votersOfBoth()
@@ -92,7 +92,7 @@ func (c *Consensus) forgetLeader() {
 	}
 }
 
-// votersOfBoth are the voters, also of the configuration that an exchange of voters leaves: their votes are asked for as well.
+// votersOfBoth returns the voters, including the old half of a joint configuration: their votes are requested as well.
 func (c *Consensus) votersOfBoth() []uint64 {
 	voters := slices.Clone(c.membership.confState.GetVoters())
 	for _, id := range c.membership.confState.GetVotersOutgoing() {
@@ -103,7 +103,7 @@ func (c *Consensus) votersOfBoth() []uint64 {
 	return voters
 }
 
-// firstCampaign is after how many ticks a voter campaigns first: in the order of the ids.
+// firstCampaign returns after how many ticks a voter campaigns first: in the order of the ids.
 func firstCampaign(voters []uint64, member, died uint64) int {
 	ticks := campaignFirst
 	for _, id := range voters {
@@ -114,8 +114,8 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 	return ticks
 }
 
-// campaignEarly campaigns when it is this member's turn, and again after all others had theirs: who has not forgotten the leader yet
-// when it is asked does not answer, and whose log is behind is refused. After an election timeout raft's own clock takes over.
+// campaignEarly campaigns in this member's turn, and again after all other voters had theirs. A voter that has not forgotten the leader
+// yet does not answer, and a candidate whose log lags is refused. After an election timeout raft's own clock takes over.
 func (c *Consensus) campaignEarly(ticks int) {
 	f := &c.failover
 	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks {

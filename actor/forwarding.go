@@ -27,34 +27,35 @@ import (
 //	connected anew, or no progress for a while:
 //	forward 18 ──────────────────────────────────────►   accepts 18
 //
-// What is sent again begins with one batch, and for each that the leader accepts two more follow, as in TCP's slow start
-// (RFC 5681, 3.1), until the leader has all. Batches that are on their way again are not sent a third time: where the leader's
-// words come batch by batch, these would be all that follows, two in a round trip, however many the clients write meanwhile.
-// A batch that comes ahead of its turn shows that one before it was lost, since they travel in order. The leader says so, and
-// the follower goes back to the lost one, with half as many on their way. So a leader that drops what it has no room for is
-// not sent more than it takes, and no timer is waited for as long as anything comes in.
+// After a loss, the follower sends one batch again. For each batch that the leader accepts two more follow, as in TCP's slow start (RFC
+// 5681, 3.1), until the leader has all. Batches already under way again are not sent a third time. If the leader's acknowledgements
+// arrive batch by batch, repeats would use up the whole window: two in a round trip, however many the clients write meanwhile. Batches
+// travel in order, so a batch ahead of its turn shows that an earlier one was lost. The leader reports the loss, and the follower goes
+// back to the lost batch with half the window. A leader that drops batches for lack of space is therefore not sent more than it accepts,
+// and no timer is needed while messages arrive.
 //
-// What the leader has accepted stands in its log, or will when raft has room, and a term that ends makes all of it void on
-// both sides. So a connection that breaks while the leader stays costs a moment, and not the clients' time; and what the
-// leader has is not sent again, however far behind it the follower's own log is.
+// Accepted batches are in the leader's log, or will be when raft has space for them. The end of the term makes all of them void on both
+// sides. If a connection breaks while the leader stays, clients lose a moment, not their timeout. Accepted batches are not sent again,
+// however far the follower's own log lags.
 
-// forwards are the batches that this member has sent to the leader of the present term and not seen in its log.
+// forwards are the batches that this member has sent to the leader of the present term and has not seen in its log.
 //
 // Invariants:
 //
 //  1. inFlight is ordered by first, and all of it was packed in the present term.
 //  2. bytes is the sum of inFlight[i].bytes.
-//  3. The leader has accepted what is below next; inFlight[i].envelope is kept from there on.
-//  4. tries counts the resends since a batch was added to none, accepted, or seen.
-//  5. resending: something was sent again, and since then the leader never had all that is in flight. Meanwhile the first
-//     sent of unaccepted are on their way, window of them at most; what is added waits for its turn. Else all are.
-//  6. again: the first of unaccepted was sent again since it is the first, and since the last probe.
+//  3. The leader has accepted all batches below next; inFlight[i].envelope is kept from there on.
+//  4. tries counts the resends since the last batch was accepted, seen, or added when none was unaccepted.
+//  5. resending: batches were sent again, and since then the leader never had all batches in flight. Meanwhile the first
+//     sent of unaccepted are under way, window of them at most; added batches wait. Otherwise all of unaccepted are under way.
+//  6. again: the first of unaccepted was sent again since it became the first, and since the last probe.
+//  7. probes counts the probes since the leader last accepted a batch.
 //  7. probes counts the probes since the leader took something last.
 type forwards struct {
 	inFlight  []forwardedBatch
 	bytes     int64
 	next      uint64
-	since     time.Duration // of the last resend, or of what set tries to 0
+	since     time.Duration // of the last resend, or of the last reset of tries
 	tries     int
 	resending bool
 	sent      int // batches
@@ -70,10 +71,10 @@ type forwardedBatch struct {
 	bytes    int64 // of the envelope
 }
 
-// reset forgets all: the term is over, or a snapshot was installed that does not say what it holds.
+// reset forgets all batches: the term is over, or a snapshot was installed, which does not list the batches that it holds.
 func (f *forwards) reset() { *f = forwards{} }
 
-// add keeps a batch, and returns what is to be sent now.
+// add keeps a batch, and returns the batches to send now.
 func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwardedBatch {
 	if len(f.unaccepted()) == 0 {
 		f.since, f.tries = now, 0
@@ -87,7 +88,7 @@ func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwa
 	return f.send()
 }
 
-// accepted notes that the leader has what is below a number, and returns what is to be sent now.
+// accepted notes that the leader has all batches below a number, and returns the batches to send now.
 func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
 	if next <= f.next {
 		return nil
@@ -111,8 +112,8 @@ func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
 	return f.send()
 }
 
-// lost notes the leader's word that a batch was not the one that begins with next, which it waits for, and returns what is
-// to be sent now. All that it ignores until that one comes in says the same, so it is heard once.
+// lost handles the leader's report that a batch arrived ahead of next, which the leader waits for. It returns the batches to send now.
+// Every batch ignored until next arrives repeats the report, so only the first report counts.
 func (f *forwards) lost(next uint64, now time.Duration) []forwardedBatch {
 	rest := f.unaccepted()
 	if next < f.next || f.again || len(rest) == 0 || f.resending && f.sent == 0 {
@@ -124,14 +125,14 @@ func (f *forwards) lost(next uint64, now time.Duration) []forwardedBatch {
 	return f.goBack(max(1, f.sent/2), now)
 }
 
-// goBack returns the batches that are sent again first.
+// goBack returns the batches to send again first.
 func (f *forwards) goBack(window int, now time.Duration) []forwardedBatch {
 	f.since, f.again, f.resending = now, true, true
 	f.sent, f.window = 0, window
 	return f.send()
 }
 
-// send returns the batches that the window lets follow what is on its way.
+// send returns the batches that the window permits after those under way.
 func (f *forwards) send() []forwardedBatch {
 	rest := f.unaccepted()
 	from := f.sent
@@ -139,8 +140,8 @@ func (f *forwards) send() []forwardedBatch {
 	return rest[from:f.sent]
 }
 
-// seen forgets the batch that begins with a number, and those before it: the leader has accepted them in their order, and
-// the log may say so before its word does. It returns what is to be sent now.
+// seen removes the batch that begins with a number, and all earlier ones: the leader has accepted them in order, and the log may show
+// that before the leader's answer. It returns the batches to send now.
 func (f *forwards) seen(first uint64, now time.Duration) (next []forwardedBatch) {
 	if len(f.inFlight) > 0 && f.inFlight[0].first <= first {
 		next = f.accepted(first+1, now)
@@ -154,36 +155,36 @@ func (f *forwards) seen(first uint64, now time.Duration) (next []forwardedBatch)
 	return next
 }
 
-// unaccepted are the batches that the leader may not have.
+// unaccepted returns the batches that the leader may not have.
 func (f *forwards) unaccepted() []forwardedBatch {
 	i := sort.Search(len(f.inFlight), func(i int) bool { return f.inFlight[i].first >= f.next })
 	return f.inFlight[i:]
 }
 
-const doublings = 4 // of an interval after which something is sent again
+const doublings = 4 // of the interval between resends
 
-// due tells whether it is time to send again. The intervals double: on a slow way, or with a busy leader, what is sent
-// again lies behind what was sent before, and makes it slower still.
+// due reports whether it is time to send again. The intervals double: over a slow connection, or with a busy leader, a repeated batch
+// queues behind its first copy and slows the connection further.
 func (f *forwards) due(now, electionTimeout time.Duration) bool {
 	return len(f.unaccepted()) > 0 && now-f.since >= electionTimeout<<min(f.tries, doublings)
 }
 
-// probeDue tells whether it is time for a probe: batches were lost lately, the leader has accepted some since, and says no
-// more. Two heartbeat intervals are more than a round trip as a rule, and where they are not, a probe is one batch too many
-// and slows nothing down. The intervals double here, too, since a probe may be lost as well.
+// probeDue reports whether it is time for a probe: batches were lost lately, the leader has accepted some since, and is silent now. Two
+// heartbeat intervals usually exceed a round trip. If they do not, a probe is one batch too many and slows nothing down. These intervals
+// double, too, since a probe may be lost as well.
 func (f *forwards) probeDue(now, heartbeatInterval time.Duration) bool {
 	return f.resending && f.tries == 0 && len(f.unaccepted()) > 0 && now-f.since >= 2*heartbeatInterval<<min(f.probes, doublings)
 }
 
-// probe returns the last batch of those that are on their way, to be sent once more: where it was lost, no later one tells
-// (RFC 8985, 7). The leader takes it, or says that one before it was lost, or has it already.
+// probe returns the last batch under way, to be sent once more: if it was lost, no later batch reveals the loss (RFC 8985, 7). The leader
+// accepts it, or reports that an earlier one was lost, or has it already.
 func (f *forwards) probe(now time.Duration) []forwardedBatch {
 	f.since, f.again = now, false
 	f.probes++
 	return f.unaccepted()[f.sent-1 : f.sent]
 }
 
-// resend returns what is to be sent again where nothing tells what was lost, and counts that.
+// resend returns the batches to send again after silence, when the loss is unknown, and counts the resend.
 func (f *forwards) resend(now time.Duration) []forwardedBatch {
 	f.tries++
 	if len(f.unaccepted()) == 0 {
@@ -193,17 +194,17 @@ func (f *forwards) resend(now time.Duration) []forwardedBatch {
 	return f.goBack(1, now)
 }
 
-// accepted is what a leader has accepted of its followers in its term.
+// accepted is the state of the batches that a leader has accepted from its followers in its term.
 //
 // Invariants:
 //
-//  1. next[f] is the number that f's next batch begins with; f's batches before it were proposed or are deferred.
+//  1. next[f] is the number of f's next batch; f's earlier batches were proposed or are deferred.
 //  2. deferred is in the order of acceptance.
 //  3. unplaced are the members of the batches that were proposed since the last order to the log writer.
-//  4. awaited[m] is the newest entry with commands of m's clients, until m is told that it is committed: their
-//     answers wait for that, so it is told at once, not with the next frame to m.
-//  5. unanswered are the processes, each once, that were not told yet what was accepted since they forwarded something, and
-//     whether what came last of what was not there yet was ahead of its turn.
+//  4. awaited[m] is the newest entry with commands of m's clients, until m learns that it is committed. Their
+//     answers wait for that, so the leader tells m at once, not with the next frame to m.
+//  5. unanswered are the processes, each once, that have forwarded batches since the last answer to them. lost: the newest
+//     unaccepted batch was ahead of its turn.
 type accepted struct {
 	next     map[forwarder]uint64
 	deferred []deferredBatch
@@ -213,10 +214,10 @@ type accepted struct {
 	unanswered []unanswered
 }
 
-// unanswered is who is to be told what was accepted.
+// unanswered is a process that waits for an answer about its batches.
 type unanswered struct {
 	forwarder
-	lost bool // what it waits for
+	lost bool // the batch that this member waits for
 }
 
 // deferredBatch is an accepted batch that was not proposed yet.
@@ -229,14 +230,14 @@ type deferredBatch struct {
 // forwarder is one process of a member.
 type forwarder struct{ member, incarnation uint64 }
 
-// reset forgets all: the term is over.
+// reset forgets all batches: the term is over.
 func (a *accepted) reset() {
 	*a = accepted{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}}
 }
 
-// accept takes a batch if it is the next one, and tells whether it was. What is older than the oldest batch that its
-// sender has in flight was accepted in this term or is not wanted any more, so the oldest is the next one of a process
-// that this leader has not heard of.
+// accept accepts a batch if it is the next one, and reports whether it was. Batches older than the oldest in flight at their sender were
+// accepted in this term, or their clients do not wait any more. For a process unknown to this leader, the oldest batch is therefore the
+// next one.
 func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint64) bool {
 	i := slices.IndexFunc(a.unanswered, func(u unanswered) bool { return u.forwarder == who })
 	if i < 0 {
@@ -256,7 +257,7 @@ func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint
 
 func (a *accepted) add(b deferredBatch) { a.deferred = append(a.deferred, b) }
 
-// proposed moves the oldest deferred batch on: raft has it.
+// proposed removes the oldest deferred batch: raft has it.
 func (a *accepted) proposed() {
 	a.unplaced = append(a.unplaced, a.deferred[0].from)
 	a.deferred[0] = deferredBatch{}
@@ -265,7 +266,7 @@ func (a *accepted) proposed() {
 	}
 }
 
-// placed notes that what was proposed since the last time ends with an entry.
+// placed notes the last entry of the batches proposed since the previous call.
 func (a *accepted) placed(last uint64) {
 	for _, from := range a.unplaced {
 		a.awaited[from] = last
@@ -273,7 +274,7 @@ func (a *accepted) placed(last uint64) {
 	a.unplaced = a.unplaced[:0]
 }
 
-// prompt tells whether a follower's clients wait for a commit index, and forgets it.
+// prompt reports whether a follower's clients wait for a commit index, and forgets it.
 func (a *accepted) prompt(follower, commit uint64) bool {
 	last := a.awaited[follower]
 	if last == 0 || commit < last {
@@ -283,27 +284,27 @@ func (a *accepted) prompt(follower, commit uint64) bool {
 	return true
 }
 
-// forward sends batches to the leader; what is older than the oldest in flight it has, or nobody wants it any more.
+// forward sends batches to the leader. The leader has the batches older than the oldest in flight, or no client waits for them.
 func (c *Consensus) forward(leader uint64, batches []forwardedBatch) {
 	for _, b := range batches {
 		c.Peers.Send(leader, Forward{Term: c.term, Oldest: c.forwards.inFlight[0].first, Envelope: b.envelope}, false)
 	}
 }
 
-// forwardAgain begins to send again what the leader may not have.
+// forwardAgain begins to resend the batches that the leader may not have.
 func (c *Consensus) forwardAgain() {
 	if c.mayForward() {
 		c.forward(c.raft.BasicStatus().Lead, c.forwards.resend(c.now.Now))
 	}
 }
 
-// mayForward tells whether this member takes part, and is connected to the leader of the term that its batches are of.
+// mayForward reports whether this member takes part, and is connected to the leader of its batches' term.
 func (c *Consensus) mayForward() bool {
 	status := c.raft.BasicStatus()
 	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
 }
 
-// seeForwarded forgets own batches that stand in the log.
+// seeForwarded forgets own batches that are in the log.
 func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 	for _, e := range entries {
 		if len(c.forwards.inFlight) == 0 {
@@ -311,7 +312,7 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 		}
 		data, err := EnvelopeOf(e)
 		if err != nil || len(data) == 0 {
-			continue // the applier looks at what cannot be read
+			continue // the applier handles unreadable entries
 		}
 		envelope, err := index.ReadEnvelope(data)
 		if err == nil && envelope.Member == c.Member && envelope.Incarnation == c.Incarnation {
@@ -322,7 +323,7 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 	}
 }
 
-// forwardsAccepted hears from the leader what it has, and how far its log is committed.
+// forwardsAccepted handles the leader's report of the accepted batches and of its commit index.
 func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
 	if m.Term == c.term && m.Incarnation == c.Incarnation {
 		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
@@ -333,7 +334,7 @@ func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
 	}
 }
 
-// answerForwards tells followers what was accepted of them, with the next frames to them.
+// answerForwards sends followers the numbers of their accepted batches, with the next frames to them.
 func (c *Consensus) answerForwards() {
 	for _, who := range c.accepted.unanswered {
 		m := Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who.forwarder], Lost: who.lost, Commit: c.raft.BasicStatus().GetCommit()}
@@ -342,7 +343,8 @@ func (c *Consensus) answerForwards() {
 	c.accepted.unanswered = c.accepted.unanswered[:0]
 }
 
-// acceptForward takes a follower's batch, if it is meant for this leadership, and is the next one. The turn's end proposes it.
+// acceptForward accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the
+// turn.
 func (c *Consensus) acceptForward(from uint64, f Forward) {
 	status := c.raft.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
@@ -356,15 +358,19 @@ func (c *Consensus) acceptForward(from uint64, f Forward) {
 	if !c.accepted.accept(forwarder{from, e.Incarnation}, e.First, e.Count, f.Oldest) {
 		return
 	}
+	if own := c.clocks.wall(c.now); e.Wall-own > int64(limits.ClocksApart) {
+		e.Wall = own // the state's time never goes back
+		f.Envelope = e.Encode()
+	}
 	if err := index.CheckEnvelope(f.Envelope); err != nil {
-		// What is accepted is answered, through the log as everything else.
+		// An accepted batch is answered through the log, as every other batch.
 		c.refuseForward(from, err)
 		f.Envelope = index.RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
 	}
 	c.accepted.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
 }
 
-// refusedEnvelope stands in the log for an envelope that was accepted and is refused.
+// refusedEnvelope returns the envelope that replaces an accepted envelope in the log when it is refused.
 func refusedEnvelope(envelope []byte, why *kv.Error) []byte {
 	e, err := index.ReadEnvelope(envelope)
 	if err != nil {
@@ -375,14 +381,14 @@ func refusedEnvelope(envelope []byte, why *kv.Error) []byte {
 
 var errForward = errors.New("a follower forwards its own batches, each of limits.BatchCommands commands at most")
 
-// refuseForward tells of the first batch that is refused, the second, the fourth, and so on: a faulty peer sends many.
+// refuseForward logs the first refused batch, the second, the fourth, and so on: a faulty peer sends many.
 func (c *Consensus) refuseForward(from uint64, err error) {
 	if c.refusedForwards++; c.refusedForwards&(c.refusedForwards-1) == 0 {
 		c.Logger.Error("a forwarded batch is refused", "peer", c.Status.NameOf(from), "error", err, "times", c.refusedForwards)
 	}
 }
 
-// proposeDeferred proposes the oldest of what was accepted of followers, and tells whether raft had room for it.
+// proposeDeferred proposes the oldest batch accepted from followers, and reports whether raft had space for it.
 func (c *Consensus) proposeDeferred() bool {
 	envelope := c.accepted.deferred[0].envelope
 	change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)

@@ -8,24 +8,24 @@ import (
 	"qkv/log"
 )
 
-// hardStates says which orders to the log writer carry raft's hard state. A new commit index to which nobody waits for an
-// answer is no order of its own: it would wake the log writer for nothing, twice for each write of a lone client. It
-// goes with the next order, or, when the log is idle, with a fence.
+// hardStates decides which orders to the log writer carry raft's hard state. A new commit index without a waiting response is no order of
+// its own: it would wake the log writer for nothing, twice for each write of a lone client. It goes with the next order, or with a fence
+// when the log is idle.
 //
 // Invariants:
 //
 //  1. ordered is the hard state of the newest order that carried one.
-//  2. commit is the newest commit index that raft has told; piggyback is true while no order carries it.
+//  2. commit is raft's newest commit index; piggyback is true while no order carries it.
 type hardStates struct {
 	ordered   log.HardState
 	commit    uint64
 	piggyback bool
 
 	lastOrder time.Duration // when the log writer last got an order
-	fenced    bool          // the log has been told to be idle since
+	fenced    bool          // a fence was sent since
 }
 
-// hold tells that an order need not be given. Otherwise it fills in the commit index that waits.
+// hold reports that an order need not be given. Otherwise it fills in the pending commit index.
 func (h *hardStates) hold(m *raftpb.Message) bool {
 	if m.Commit != nil {
 		h.commit = m.GetCommit()
@@ -51,10 +51,10 @@ func (h *hardStates) hold(m *raftpb.Message) bool {
 // given notes that the log writer got an order.
 func (h *hardStates) given(now time.Duration) { h.lastOrder, h.fenced = now, false }
 
-// fenceAfter is how long the log is idle before the disk is told how far it is synced.
+// fenceAfter is how long the log is idle before the log writer records on the disk how far the log is synced.
 const fenceAfter = 100 * time.Millisecond
 
-// fence tells, once, that the log has been idle for long enough for a fence, which carries the commit index.
+// fence reports, once, that the log has been idle for long enough for a fence, which carries the commit index.
 func (h *hardStates) fence(now time.Duration) (commit uint64, due bool) {
 	if h.fenced || now-h.lastOrder < fenceAfter {
 		return 0, false

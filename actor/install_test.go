@@ -28,7 +28,7 @@ func u(n uint64) *uint64 { return &n }
 
 func someEntry(i, term uint64) *raftpb.Entry {
 	k := raftpb.EntryNormal
-	return &raftpb.Entry{Index: u(i), Term: u(term), Type: &k, Data: []byte("x")}
+	return &raftpb.Entry{Index: u(i), Term: u(term), Type: &k, Data: envelope(2, 5, i, 1)}
 }
 
 func drainBox[M any](b *Mailbox[M]) []M { return append([]M{}, b.take(nil)...) }

@@ -6,30 +6,31 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// leaderEnds is what a leader tells of its disk, and what this member has heard of the leaders that there were. A follower's
-// acknowledgement tells its leader what it has. Of the leader's own disk, whose sync may be the one that makes a quorum, nobody would
-// know: if its folder was put back to an earlier moment it could vote for, or lead with, one that lacks what was acknowledged.
+// leaderEnds holds how far a leader's log is on its own disk, as this member reports while it leads and as it has heard from other
+// leaders. A follower's acknowledgement tells the leader what the follower's disk holds. The leader's own sync may complete a quorum,
+// too, but no acknowledgement reports it. Without this report, a former leader with a folder restored to an earlier point could vote for,
+// or become, a leader without the acknowledged entries.
 //
-// It goes with appends and heartbeats, behind the sync: with the one that says that an entry is committed, all who hear it know that
-// the leader has it, if it does. Who lags hears it, too, by heartbeats.
+// The position travels with appends and heartbeats, after the sync. All receivers of the message that commits an entry then know whether
+// the leader's disk has it. Lagging followers learn it from heartbeats.
 //
 // Invariants:
 //
-//  1. durable is the newest entry of the log that is on this member's disk.
-//  2. heard[m] is of the newest term that m led in, as far as this process knows, but kept, which never gets less.
+//  1. durable is the newest entry of the log on this member's disk.
+//  2. heard[m] is of the newest term in which m led, as far as this process knows, except kept, which never decreases.
 type leaderEnds struct {
 	durable uint64
 	heard   map[uint64]leaderEnd
-	fresh   bool // heard has something that is not published
+	fresh   bool // heard has unpublished changes
 }
 
-// leaderEnd is what a member that led has told of its disk.
+// leaderEnd is the durable position that a member reported while it led.
 type leaderEnd struct {
-	term, durable uint64 // in that term a leader's log only grows; in a later one it may be cut
-	kept          uint64 // what of that is committed, and so is never cut
+	term, durable uint64 // within a term a leader's log only grows; in a later term it may be truncated
+	kept          uint64 // the committed part of it, which is never truncated
 }
 
-// synced notes what is on the own disk.
+// synced notes the durable position of the own log.
 func (l *leaderEnds) synced(m Appended) {
 	if m.Marker != nil {
 		l.durable = m.Marker.Index
@@ -39,7 +40,7 @@ func (l *leaderEnds) synced(m Appended) {
 	}
 }
 
-// told is what a message says of the own disk: only leaders send appends and heartbeats.
+// told returns the durable position to send with a message: only leaders send appends and heartbeats.
 func (l *leaderEnds) told(m *raftpb.Message) uint64 {
 	if saysEnd(m) {
 		return l.durable
@@ -51,7 +52,7 @@ func saysEnd(m *raftpb.Message) bool {
 	return m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat
 }
 
-// hear notes what a leader says, of a term that is not over.
+// hear notes a leader's durable position, in a term that is not over.
 func (l *leaderEnds) hear(from uint64, m RaftMessage) {
 	if !saysEnd(m.Message) || m.Durable == 0 {
 		return
@@ -67,7 +68,7 @@ func (l *leaderEnds) hear(from uint64, m RaftMessage) {
 	}
 }
 
-// publish shows what was heard to those who admit members.
+// publish publishes the heard positions for Admission.
 func (l *leaderEnds) publish(s *Status) {
 	if l.fresh {
 		heard := maps.Clone(l.heard)
@@ -76,7 +77,7 @@ func (l *leaderEnds) publish(s *Status) {
 	}
 }
 
-// leaderEnd returns what a member has told of its disk while it led.
+// leaderEnd returns a member's durable position as reported while it led.
 func (s *Status) leaderEnd(member uint64) leaderEnd {
 	if all := s.leaderEnds.Load(); all != nil {
 		return (*all)[member]

@@ -6,15 +6,14 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// leaderWatch tells when a member loses sight of a leader, and for how long: once each, however many elections fail
-// between.
+// leaderWatch detects when a member loses its leader, and for how long: one event each, however many elections fail in between.
 //
 // Invariants:
 //
-//  1. leader is the last one that was known; raft.None before the first.
-//  2. lost is whether none is known since since, where one was known before, or none came within grace.
+//  1. leader is the last known leader; raft.None before the first.
+//  2. lost reports that no leader is known from since on: after a known one, or if none came within grace.
 type leaderWatch struct {
-	grace time.Duration // how long a start may take before it is worth a line
+	grace time.Duration // how long a start may take before it is logged
 
 	leader uint64
 	began  bool
@@ -32,7 +31,7 @@ const (
 	leaderRegained
 )
 
-// see is told which leader is known now, and says what is new. without is for how long there was none.
+// see compares the known leader with the previous one, and returns the event. without is the time without a leader.
 func (w *leaderWatch) see(now time.Duration, leader uint64) (event leaderEvent, without time.Duration) {
 	if !w.began {
 		w.began, w.since = now > 0, now // the actor is built before its first turn
@@ -60,7 +59,7 @@ func (w *leaderWatch) see(now time.Duration, leader uint64) (event leaderEvent, 
 	return leaderSame, 0
 }
 
-// tellLeader logs what changed about the leader.
+// tellLeader logs changes of the leader.
 func (c *Consensus) tellLeader(before *RaftStatus, now RaftStatus) {
 	event, without := c.leaders.see(c.now.Now, now.Leader)
 	name := func(id uint64) string { return c.Status.NameOf(id) }

@@ -10,15 +10,14 @@ import (
 	"qkv/internal/limits"
 )
 
-// leaseAsks are the keep-alives and questions for leases of this member's own clients. They go to the leader once a tick,
-// those of a leader to itself in the same way, and are asked again until there is an answer: a lease that is renewed twice
-// is renewed. They have neither queue nor frame with writes in common, so that what waits for the log does not let leases
-// end.
+// leaseAsks are the keep-alives and lease queries of this member's own clients. They go to the leader once per tick, a leader's own in
+// the same way, and are repeated until answered: renewing a lease is idempotent. They share neither queue nor frame with writes: a busy
+// log does not let leases end.
 //
 // Invariants:
 //
 //  1. Each ask is in waiting or in sent.
-//  2. sent is ordered by number. A number is used once, also by another process: they begin at random.
+//  2. sent is ordered by number. No process reuses a number: numbers begin at random.
 type leaseAsks struct {
 	waiting []ownAsk
 	sent    []ownAsk
@@ -28,8 +27,8 @@ type leaseAsks struct {
 type ownAsk struct {
 	NumberedAsk
 	request Request
-	since   time.Duration // when it was sent last
-	until   time.Duration // when its client does not wait any longer
+	since   time.Duration // when it was last sent
+	until   time.Duration // when its client's timeout expires
 	done    bool          // it was answered
 }
 
@@ -44,7 +43,7 @@ func (a *leaseAsks) add(m AskLeases, now time.Duration) {
 	}
 }
 
-// send numbers what waits, and returns it.
+// send numbers the waiting asks, and returns them.
 func (a *leaseAsks) send(now time.Duration) []NumberedAsk {
 	all := make([]NumberedAsk, len(a.waiting))
 	for i := range a.waiting {
@@ -59,7 +58,7 @@ func (a *leaseAsks) send(now time.Duration) []NumberedAsk {
 	return all
 }
 
-// told removes the ask that an answer is for, and returns it.
+// told removes the ask for an answer, and returns it.
 func (a *leaseAsks) told(number uint64) (ask ownAsk, ok bool) {
 	i := sort.Search(len(a.sent), func(i int) bool { return a.sent[i].Number >= number })
 	if i == len(a.sent) || a.sent[i].Number != number || a.sent[i].done {
@@ -73,10 +72,10 @@ func (a *leaseAsks) told(number uint64) (ask ownAsk, ok bool) {
 	return ask, true
 }
 
-// void lets all wait again: there is another leader.
+// void makes all asks wait again: there is another leader.
 func (a *leaseAsks) void() { a.retry(forever, 0) }
 
-// retry lets wait again what was sent a time ago: question or answer may be lost.
+// retry makes asks wait again that were sent long ago: the query or its answer may be lost.
 func (a *leaseAsks) retry(now, after time.Duration) {
 	kept := a.sent[:0]
 	for _, one := range a.sent {
@@ -92,7 +91,7 @@ func (a *leaseAsks) retry(now, after time.Duration) {
 	a.sent = kept
 }
 
-// takeExpired removes what no client waits for any longer.
+// takeExpired removes the asks whose clients' timeouts have expired.
 func (a *leaseAsks) takeExpired(now time.Duration) (expired []ownAsk) {
 	split := func(all []ownAsk) []ownAsk {
 		kept := all[:0]
@@ -112,7 +111,7 @@ func (a *leaseAsks) takeExpired(now time.Duration) (expired []ownAsk) {
 	return expired
 }
 
-// askLeader sends what waits to the leader.
+// askLeader sends the waiting asks to the leader.
 func (c *Consensus) askLeader() {
 	c.asks.retry(c.now.Now, c.ElectionTimeout)
 	status := c.raft.BasicStatus()
@@ -135,15 +134,14 @@ func (c *Consensus) askLeader() {
 	}
 }
 
-// leasesTold answers clients. What is said of a lease's keys is read from this member's state, and waits for it; a renewal
-// does not.
+// leasesTold answers clients. A lease's keys are read from this member's state, so an answer with keys waits for it; a renewal does not.
 func (c *Consensus) leasesTold(m LeasesTold) {
 	var done completions
 	ready := ReadReady{Index: m.Index}
 	for i := range m.Told {
 		ask, ok := c.asks.told(m.Told[i].Number)
 		switch {
-		case !ok: // it was answered, or nobody waits for it any more
+		case !ok: // it was answered, or its client does not wait any more
 		case ask.Renew:
 			done.add(ask.request.ReplyTo, kv.Completion{Request: ask.request.Number, Kind: kv.LeaseTold, Lease: &m.Told[i].LeaseTime})
 		default:

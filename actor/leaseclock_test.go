@@ -137,8 +137,8 @@ func TestLeaseClockBegins(t *testing.T) {
 	c.ask(1, false) // more is left than it was granted for, which nobody is told
 	c.round()
 	c.want("answers", c.told(), "1:5/20 2:-1/0 3:0/0 4:10/10")
-	c.want("their ends", c.pass(20*time.Second), "[6s revoke 2 11s revoke 1]")
-	c.apply(2)
+	c.want("their ends", c.pass(20*time.Second), "[6s revoke 2 7.7s note 1 4 11s revoke 1]")
+	c.apply(3)
 	c.want("the rest", c.pass(time.Minute), "[27s note -3 14 41s revoke -3]")
 	c.want("under way", c.k.revoking, 1)
 	c.apply(2)
@@ -168,7 +168,7 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c.want("the end of one", c.told(), fmt.Sprintf("%d:0/0", late))
 	c.apply(1)
 	c.want("the end of the other one", c.told(), fmt.Sprintf("%d:0/0", after))
-	c.want("the renewed one", c.pass(11*time.Second), "[20s revoke 1]")
+	c.want("the renewed one", c.pass(11*time.Second), "[16.7s note 1 4 20s revoke 1]")
 }
 
 // A round that began before a lease had expired does not prove that this member led when it had: another leader may have renewed it.
@@ -193,7 +193,7 @@ func TestLeaseClockStandsStill(t *testing.T) {
 	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
 	c.pass(5 * time.Second)
 	c.now += time.Hour
-	c.want("after an hour", c.pass(6*time.Second), "[1h0m10s revoke 1]")
+	c.want("after an hour", c.pass(6*time.Second), "[1h0m6.7s note 1 4 1h0m10s revoke 1]")
 }
 
 // What is left is noted, so that a failover lengthens a lease by little; and a renewal is answered when the log does not say
@@ -201,12 +201,12 @@ func TestLeaseClockStandsStill(t *testing.T) {
 func TestLeaseNotes(t *testing.T) {
 	c := newClockTest(t)
 	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testTiming)
-	c.want("notes", c.pass(60*time.Second), "[25s revoke 3 26s note 1 74 52s note 1 48]")
+	c.want("notes", c.pass(60*time.Second), "[21s note 3 4 25s revoke 3 26s note 1 74 52s note 1 48]")
 	number := c.ask(1, true)
 	c.round()
 	c.want("with two notes under way", c.told(), "")
 	c.want("it is noted that all is left", c.propose(), "[note 1 100]")
-	c.apply(2)
+	c.apply(3)
 	c.want("the first note is applied", c.told(), "")
 	c.apply(1)
 	c.want("the second one", c.told(), "")
@@ -238,7 +238,12 @@ func (c *clockTest) expireTogether(ids ...int64) {
 		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: id, TTL: ttl}}
 	}
 	c.k.changed(changes, c.now, testTiming)
-	c.want("too soon", c.pass(ttl*time.Second-TickInterval), "[]")
+	for _, said := range c.pass(ttl*time.Second - TickInterval) {
+		if strings.Contains(said, "revoke") {
+			c.t.Errorf("too soon: %s", said)
+		}
+	}
+	c.apply(len(c.log)) // notes
 	c.now += TickInterval
 	c.k.tick(c.now, testTiming)
 	c.want("unproven", c.propose(), "[]")
@@ -487,5 +492,69 @@ func TestLostRoundIsAskedAgain(t *testing.T) {
 	c.want("waiting", c.k.waiting, 0)
 	if c.k.confirm(binary.BigEndian.AppendUint64(nil, 1), 0) {
 		t.Error("the answer to the round that was given up is taken")
+	}
+}
+
+// A lease of a few seconds ends although a leader follows another one before it could expire: each leader's note says what is left.
+func TestShortLeaseAcrossFailovers(t *testing.T) {
+	for ttl, step := range map[int64]struct{ each, most time.Duration }{
+		7:  {6600 * time.Millisecond, 16 * time.Second}, // 60 s and more without notes
+		10: {9 * time.Second, 22 * time.Second},
+		25: {24 * time.Second, 55 * time.Second},
+	} {
+		left, lived := ttl, time.Duration(0)
+		ended := func() bool {
+			c := newClockTest(t, kv.Lease{ID: 1, TTL: ttl, Remaining: left})
+			for end := step.each; c.now < end; {
+				c.pass(TickInterval)
+				lived += TickInterval
+				for _, change := range c.log {
+					if change.Gone {
+						return true
+					}
+					left = change.Lease.Remaining
+				}
+				c.apply(len(c.log))
+			}
+			return false
+		}
+		for failovers := 0; !ended(); failovers++ {
+			if failovers == 10 {
+				t.Fatalf("a lease of %d s lives on after %d failovers, %v", ttl, failovers, lived)
+			}
+		}
+		if lived > step.most || lived < seconds(ttl) {
+			t.Errorf("a lease of %d s ended after %v, at most %v is wanted", ttl, lived, step.most)
+		}
+	}
+}
+
+// A client that renews twice in each TTL, a little late, causes no notes, and no lease ends late because of them.
+func TestNotesOfRenewedAndShortLeases(t *testing.T) {
+	for _, ttl := range []int64{1, 2, 3, 7, 20, 60} {
+		c := newClockTest(t)
+		c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: ttl}}}, c.now, testTiming)
+		for range 9 {
+			if said := c.pass(min(seconds(ttl)*3/5, 20*time.Second)); len(said) > 0 {
+				t.Errorf("TTL %d: although it is renewed %v is proposed", ttl, said)
+			}
+			c.ask(1, true)
+			c.round()
+		}
+		begun := c.now
+		for gone := false; !gone; {
+			for range c.pass(TickInterval) {
+			}
+			for _, change := range c.log {
+				gone = gone || change.Gone
+			}
+			c.apply(len(c.log))
+			if late := c.now - begun - seconds(ttl); late > 2*TickInterval {
+				t.Fatalf("TTL %d: it ends %v late", ttl, late)
+			}
+		}
+		if c.now-begun < seconds(ttl)-TickInterval {
+			t.Errorf("TTL %d: it ends after %v", ttl, c.now-begun)
+		}
 	}
 }

@@ -9,13 +9,13 @@ import (
 	"qkv/internal/limits"
 )
 
-// revocable is the leases that may be revoked. They go by rising id, and from the greatest on to the least again: those of one
-// entry are neighbours in every member's trees of leases, so that it changes few pages of these, of which the published Views
-// keep the old ones; and none waits for longer than one round of all.
+// revocable is the set of leases that may be revoked. They are taken by rising id, and after the greatest id again from the least. The
+// leases of one entry are then neighbors in every member's lease trees: an entry changes few of their pages, whose old versions the
+// published Views keep. No lease waits for more than one round of all.
 type revocable struct {
 	tree *btree.BTreeG[revocableLease]
-	lap  uint64 // of the newest that was taken
-	id   int64  // of that one
+	lap  uint64 // of the newest taken lease
+	id   int64  // its id
 }
 
 type revocableLease struct {
@@ -33,7 +33,7 @@ func newRevocable() revocable {
 	}, btree.Options{NoLocks: true})}
 }
 
-// add adds leases behind the newest that was taken. Another one of the same id is gone.
+// add adds leases after the newest taken one. An earlier lease of the same id no longer exists.
 func (r *revocable) add(all ...*timedLease) {
 	for _, l := range all {
 		lap := r.lap
@@ -44,7 +44,7 @@ func (r *revocable) add(all ...*timedLease) {
 	}
 }
 
-// take takes the next one.
+// take takes the next lease.
 func (r *revocable) take() (*timedLease, bool) {
 	one, ok := r.tree.PopMin()
 	if ok {
@@ -53,14 +53,14 @@ func (r *revocable) take() (*timedLease, bool) {
 	return one.lease, ok
 }
 
-// revocationPace bounds how fast leases are revoked: limits.LeaseRevocationRate. Room for more than an entry's does not gather,
-// and a lease of many keys uses some that is still to come.
+// revocationPace is the rate limit of revocations: limits.LeaseRevocationRate, a token bucket. It holds at most one entry's tokens, and a
+// lease of many keys takes tokens in advance.
 type revocationPace struct {
-	room int64         // revocations that may be proposed, times a second in nanoseconds
-	at   time.Duration // when it was that
+	room int64         // tokens: revocations that may be proposed, times a second in nanoseconds
+	at   time.Duration // the time of the last refill
 }
 
-// refill adds the room that has come since the last time, with so many to be revoked.
+// refill adds the tokens since the last refill; waiting is the number of leases to revoke.
 func (p *revocationPace) refill(now time.Duration, waiting int) {
 	const most = limits.LeaseRevocations * int64(time.Second)
 	rate := max(limits.LeaseRevocationRate, int64(time.Duration(waiting)*time.Second/limits.LeaseRevocationTime))
@@ -85,7 +85,7 @@ func (k *leaseClock) expires(l *timedLease) {
 	}
 }
 
-// prove notes that this member led at a time: what had expired then may be revoked. What was renewed meanwhile goes back into due.
+// prove notes that this member led at a time: leases that had expired by then may be revoked. Leases renewed meanwhile go back into due.
 func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 	k.proven = max(k.proven, at)
 	kept := k.expired[:0]
@@ -104,8 +104,8 @@ func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 	k.expired = kept
 }
 
-// mayRevoke returns how many leases of a key each may be revoked now, beside writes that are proposed in this turn, or by themselves: then
-// writes that come next wait for a sync of these, so that some must have come together, unless they are all.
+// mayRevoke returns how many leases of one key each may be revoked now. beside: this turn also proposes writes. Without writes, the next
+// ones would wait for a sync of these revocations, so a minimum must have accumulated, unless it is all of them.
 func (k *leaseClock) mayRevoke(now time.Duration, beside bool) int {
 	waiting := k.revocable.tree.Len()
 	k.pace.refill(now, waiting)
@@ -116,7 +116,7 @@ func (k *leaseClock) mayRevoke(now time.Duration, beside bool) int {
 	return max(n, 0)
 }
 
-// toRevoke takes leases whose end is to be proposed, until they have the work of n that have a key each.
+// toRevoke takes leases to revoke, until their work is that of n leases with one key each.
 func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, keysOf func(lease int64) int, n int) (all []*timedLease) {
 	for work := 0; work < n; {
 		l, ok := k.revocable.take()
@@ -146,7 +146,7 @@ func keysOf(view *index.View) func(lease int64) int {
 	}
 }
 
-// revoked notes that the end of leases is in raft's log.
+// revoked notes that the revocations of leases are in raft's log.
 func (k *leaseClock) revoked(all []*timedLease) {
 	for _, l := range all {
 		l.revoking = true

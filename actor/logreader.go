@@ -2,21 +2,21 @@ package actor
 
 import "qkv/log"
 
-// LogReaderConfig is what the log reader is built from.
+// LogReaderConfig is the configuration of the log reader.
 type LogReaderConfig struct {
 	Reader    *log.Reader
 	Inbox     *Mailbox[ReadLog]
 	Consensus *Mailbox[ConsensusMessage]
 }
 
-// LogReader reads entries back that are not in memory any more, for followers that catch up and for the applier after a
-// start. It owns the files that are open for that: consensus never waits for a disk.
+// LogReader reads back entries that are no longer in memory, for followers that catch up and for the applier after a start. It owns the
+// files opened for that: consensus never waits for a disk.
 type LogReader struct {
 	// Constant after construction.
 	LogReaderConfig
 
 	// Owned by the actor.
-	queue []ReadLog // in the order of arrival; consensus bounds how many there are
+	queue []ReadLog // in the order of arrival; consensus bounds their number
 }
 
 // NewLogReader builds the actor.
@@ -35,5 +35,5 @@ func (r *LogReader) Handle(_ Time, batch []ReadLog) (again bool) {
 	return len(r.queue) > 0
 }
 
-// Close lets the files go. The actor must have been stopped.
+// Close closes the files. The actor must have been stopped.
 func (r *LogReader) Close() error { return r.Reader.Close() }

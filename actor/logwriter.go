@@ -14,7 +14,7 @@ import (
 	"qkv/log"
 )
 
-// LogWriterConfig is what the log writer is built from.
+// LogWriterConfig is the configuration of the log writer.
 type LogWriterConfig struct {
 	Member       uint64
 	Log          *log.Log
@@ -25,8 +25,8 @@ type LogWriterConfig struct {
 	Peers        Peers
 	Status       *Status
 	Limits       limits.Tunable
-	Clock        func() Time // by which syncs are measured, and nothing is decided
-	Yield        func()      // lets the senders run before the sync, so that all disks work at the same time
+	Clock        func() Time // measures syncs; no decision depends on it
+	Yield        func()      // lets the senders run before the sync: all disks then work at the same time
 	Fail         func(error) // ends the member
 	Logger       *slog.Logger
 }
@@ -37,36 +37,36 @@ type LogWriterConfig struct {
 //
 //  1. Orders reach the disk in the order in which consensus gave them.
 //  2. A response leaves only after the sync that covers its order has returned, and after all responses before it.
-//  3. A failed write or sync ends the member: after one, the page cache cannot be trusted.
-//  4. While a snapshot is being restored nothing is written and nothing is answered.
+//  3. A failed write or sync ends the member: after a failure the page cache cannot be trusted.
+//  4. While a snapshot is being restored nothing is written and no response leaves.
 type LogWriter struct {
 	// Constant after construction.
 	LogWriterConfig
 
 	// Owned by the actor.
 	queue     []LogWriterMessage
-	restoring *report // held back until the applier has the snapshot's state
-	waiting   *report // its group waits for room on the disk
+	restoring *report // waits until the applier has the snapshot's state
+	waiting   *report // its group waits for space on the disk
 	segments  *log.SegmentList
-	ordered   int   // spare files that the segment maker was asked for
-	inlined   int64 // segments that the log has made itself, as far as the segment maker was told
+	ordered   int   // spare files requested from the segment maker
+	inlined   int64 // segments made by the log itself, as reported to the segment maker
 	slow      slowSyncLog
 	unapplied unapplied
 	failed    bool
 }
 
-// ErrDisk is in the chain of errors of a disk that failed a write or a sync of the log, or does not answer.
+// ErrDisk is in the chain of errors of a disk that failed a write or a sync of the log, or does not respond.
 var ErrDisk = errors.New("the disk failed")
 
-// logSlack is more than an entry takes in the log beside its data, and a page.
+// logSlack bounds an entry's overhead in the log, and includes a page.
 const logSlack = 4 << 10
 
-// report is what one sync makes true.
+// report is the outcome of one sync.
 type report struct {
 	entries   []*raftpb.Entry
 	positions []log.Position
 	marker    *log.Marker
-	state     *index.State // of the snapshot that the marker is for
+	state     *index.State // of the marker's snapshot
 	responses []*raftpb.Message
 	orders    int
 }
@@ -81,8 +81,8 @@ func NewLogWriter(c LogWriterConfig) *LogWriter {
 	return w
 }
 
-// Handle implements Handler: one group and one sync for what waits, as far as it fits; the rest has the next turn, so
-// that all actors hear of this one first.
+// Handle implements Handler. One turn writes one group and syncs once, up to the group's limit. The rest waits for the next turn, because
+// all actors are to hear of this group first.
 func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	w.queue = append(w.queue, batch...)
 	w.noteUnapplied()
@@ -97,7 +97,7 @@ func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	}
 	if errors.Is(err, log.ErrNoSpace) {
 		w.waits(true)
-		return false // a spare, or the clock, brings the next attempt
+		return false // a spare, or the clock, triggers the next attempt
 	}
 	if err != nil {
 		w.failed = true
@@ -106,16 +106,16 @@ func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	return len(w.queue) > 0 && !w.failed && w.restoring == nil && w.waiting == nil
 }
 
-// logFailed says that the log cannot go on, and what that means for what this member has acknowledged: what was synced is on
-// the disk, unless somebody removes the log's files from under it. Then it is written to files that nobody finds again.
+// logFailed says that the log cannot continue, and what that means for acknowledged writes: synced data is on the disk, unless the log's
+// files were deleted while the member ran. In that case the log wrote to files that no later start finds.
 func logFailed(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w; files of the log were removed while this member ran: what it acknowledged may be lost here, and is safe only where enough of the others have it: the README says under \"When a member has lost its disk\" how to replace it", ErrDisk, err)
+		return fmt.Errorf("%w: %w; files of the log were removed while this member ran: what it acknowledged may be lost here, and is safe only where enough of the others have it: docs/emergencies.md says under \"A lost member\" how to replace it", ErrDisk, err)
 	}
 	return fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err)
 }
 
-// work takes orders up to a group's limit, or up to one that brings a snapshot, and carries them out.
+// work takes orders up to the group's limit, or up to a snapshot's order, and carries them out.
 func (w *LogWriter) work() error {
 	var r report
 	needSync := false
@@ -123,15 +123,15 @@ func (w *LogWriter) work() error {
 	for _, m := range w.queue {
 		if a, ok := m.(Append); ok && r.orders > 0 {
 			if a.Message.GetSnapshot() != nil {
-				break // what was ordered before a snapshot is not behind its marker
+				break // an earlier order must not stand behind the snapshot's marker
 			}
 			bytes := w.Log.Pending() + entryBytes(a.Message.GetEntries())
 			if bytes > w.Limits.GroupBytes {
 				w.Limits.Reach("group bytes")
 				break
 			}
-			// On a full disk, what needs another file may have to wait for room. It waits alone: what is before it must be
-			// applied, so that a snapshot can make room.
+			// On a full disk, an order that needs another file may have to wait for space. It waits alone: all orders before it must be
+			// applied, because only then can a snapshot free space.
 			if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {
 				break
 			}
@@ -169,8 +169,8 @@ func (w *LogWriter) work() error {
 	return w.report(r)
 }
 
-// goOn tries again to find room for the group, when something came that may have made some. All else waits, but for a snapshot:
-// that has what the group has, and needs no more room than the page that is left.
+// goOn retries the waiting group after each message that may have freed space. All other messages wait, except an order with a snapshot:
+// it contains the group's entries, and needs no more space than the page that is left.
 func (w *LogWriter) goOn() error {
 	if i := slices.IndexFunc(w.queue, bringsSnapshot); i >= 0 {
 		return w.supersede(i)
@@ -204,9 +204,9 @@ func bringsSnapshot(m LogWriterMessage) bool {
 	return ok && a.Message.GetSnapshot() != nil
 }
 
-// supersede drops the entries that wait for room, and those of the orders up to one that brings a snapshot. Their terms and
-// responses remain: raft takes a snapshot only for a log that it contradicts or goes beyond, so that what they say holds of it, or is of
-// an earlier term.
+// supersede drops the entries that wait for space, and the entries of all orders before an order with a snapshot. Their terms and
+// responses remain. raft takes a snapshot only if the log contradicts it or ends before it, so these responses are true of the snapshot,
+// or belong to an earlier term.
 func (w *LogWriter) supersede(to int) error {
 	r := w.waiting
 	w.waiting = nil
@@ -230,7 +230,7 @@ func (w *LogWriter) supersede(to int) error {
 	return w.sync(r)
 }
 
-// waits says whether the log waits for room, before anything follows from it.
+// waits publishes whether the log waits for space. It is called before anything depends on that.
 func (w *LogWriter) waits(waits bool) {
 	if w.Status.logWaits.Swap(waits) == waits {
 		return
@@ -242,7 +242,7 @@ func (w *LogWriter) waits(waits bool) {
 	}
 }
 
-// sync makes the group durable and reports it. What finds no room is kept.
+// sync makes the group durable and reports it. A group that does not fit on the disk is kept.
 func (w *LogWriter) sync(r *report) error {
 	w.unapplied.add(r.entries)
 	w.noteUnapplied()
@@ -278,7 +278,7 @@ func (w *LogWriter) sync(r *report) error {
 	return w.report(*r)
 }
 
-// report tells what is true now.
+// report reports a synced group, or starts the restore of its snapshot.
 func (w *LogWriter) report(r report) error {
 	if r.marker != nil {
 		w.restoring = &r
@@ -290,8 +290,8 @@ func (w *LogWriter) report(r report) error {
 	return nil
 }
 
-// append puts one order into the group, and says whether something must be synced before its responses leave. A new
-// commit index alone goes with a later frame, and responses alone wait only for what was written before them.
+// append puts one order into the group, and reports whether a sync must precede its responses. A new commit index alone is written with a
+// later frame. Responses alone wait only for earlier writes.
 func (w *LogWriter) append(m *raftpb.Message, r *report) (needSync bool) {
 	r.orders++
 	r.responses = append(r.responses, m.GetResponses()...)
@@ -312,14 +312,14 @@ func (w *LogWriter) append(m *raftpb.Message, r *report) (needSync bool) {
 	return needSync || len(m.GetEntries()) > 0 || (len(m.GetResponses()) > 0 && w.Log.Unsynced())
 }
 
-// takeRestored looks for the applier's report while everything else waits.
+// takeRestored looks for the applier's report; all other messages wait.
 func (w *LogWriter) takeRestored() bool {
 	for i, m := range w.queue {
 		if _, ok := m.(Restored); ok {
 			w.queue = append(w.queue[:i], w.queue[i+1:]...)
 			r := *w.restoring
 			w.restoring = nil
-			w.Log.Release(r.marker.Index) // the log begins behind the snapshot, and what was before it would stay until the next one
+			w.Log.Release(r.marker.Index) // the log begins behind the snapshot; older segments would otherwise stay until the next snapshot
 			w.recycle()
 			w.tell(r)
 			return true
@@ -346,14 +346,14 @@ func (w *LogWriter) tell(r report) {
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
-	if len(w.queue) > 0 { // who is passed something waits for this turn's end, and so for the next sync
+	if len(w.queue) > 0 { // a receiver that runs in this goroutine would wait for the end of this turn, and so for the next sync
 		w.Consensus.MustPost(done)
 	} else {
 		w.Consensus.PostAndYield(done)
 	}
 }
 
-// noteUnapplied publishes how much of the log is not applied yet.
+// noteUnapplied publishes the bytes of the log that are not applied yet.
 func (w *LogWriter) noteUnapplied() {
 	if view := w.Status.View(); view != nil {
 		applied, _ := view.Applied()
@@ -361,12 +361,12 @@ func (w *LogWriter) noteUnapplied() {
 	}
 }
 
-// unapplied is what was written of the log and may not be applied yet: the index of each report's last entry, and the bytes of
-// all reports up to there.
+// unapplied tracks the written entries that may not be applied yet: the index of each report's last entry, and the bytes of all reports
+// up to it.
 type unapplied struct {
 	reports []unappliedReport
-	bytes   int64 // of all that was ever added
-	applied int64 // of what was taken away
+	bytes   int64 // of all entries ever added
+	applied int64 // of the removed reports
 }
 
 type unappliedReport struct {
@@ -374,7 +374,7 @@ type unappliedReport struct {
 	bytes int64
 }
 
-// add adds entries, in place of those from the first of them on.
+// add adds entries. They replace all earlier entries from the first one's index on.
 func (u *unapplied) add(entries []*raftpb.Entry) {
 	if len(entries) == 0 {
 		return
@@ -392,7 +392,7 @@ func (u *unapplied) add(entries []*raftpb.Entry) {
 	u.reports = append(u.reports, unappliedReport{entries[len(entries)-1].GetIndex(), u.bytes})
 }
 
-// behind returns the bytes of those that are behind an entry, as far as reports go.
+// behind returns the bytes of the entries after an index, with the precision of reports.
 func (u *unapplied) behind(applied uint64) int64 {
 	n := 0
 	for n < len(u.reports) && u.reports[n].last <= applied {
@@ -405,7 +405,7 @@ func (u *unapplied) behind(applied uint64) int64 {
 	return u.bytes - u.applied
 }
 
-// orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
+// orderSpares keeps enough zero-filled files ready or on order: no append then has to make its own.
 func (w *LogWriter) orderSpares(stats log.Stats) {
 	w.Status.spares.Store(int64(stats.Spares))
 	w.Status.logQuarters.Store(int32(stats.Quarters))
@@ -419,8 +419,8 @@ func (w *LogWriter) orderSpares(stats log.Stats) {
 	}
 }
 
-// recycle hands files that nothing refers to any more to the segment maker; first it tells it of segments that were begun, since
-// what says so is in files that may be among them.
+// recycle hands unreferenced files to the segment maker. First it reports the segments that were begun, because the page that names a
+// segment may be in one of these files.
 func (w *LogWriter) recycle() {
 	if pages := w.Log.TakeNextPages(); len(pages) > 0 {
 		w.SegmentMaker.MustPost(NextSegments{Pages: pages})
@@ -430,7 +430,7 @@ func (w *LogWriter) recycle() {
 	}
 }
 
-// Close says on the disk how far it is synced, and lets the files go. The actor must have been stopped.
+// Close records on the disk how far the log is synced, and closes the files. The actor must have been stopped.
 func (w *LogWriter) Close() error {
 	if w.failed {
 		return nil // nothing may be written after a failure

@@ -167,6 +167,35 @@ func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
 	}
 }
 
+// A group waits for room. A spare segment and a snapshot come in one turn: the snapshot takes the place of the group, and the spare is
+// kept. A log writer that lost the spare would count it as ordered for ever, and order one less from then on.
+func TestSpareThatComesWithASnapshotIsKept(t *testing.T) {
+	fs := disk.NewMem(1)
+	fs.SetCapacity(1 << 30)
+	reserve := int64(0)
+	l, _ := openLogOf(t, fs, 64<<10, func() int64 { return reserve })
+	reserve = 1 << 40 // no other segment may be made
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	if w.ordered != limits.SpareSegments {
+		t.Fatalf("%d spares are on order, not %d", w.ordered, limits.SpareSegments)
+	}
+	e := someEntry(2, 1)
+	e.Data = make([]byte, 100_000)
+	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+	if w.waiting == nil {
+		t.Fatal("no group waits for room")
+	}
+	handleAll(w, []LogWriterMessage{
+		SpareMade{Name: "wal/spare-test"},
+		Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}},
+	})
+	handleAll(w, []LogWriterMessage{Restored{}})
+	if spares := l.Stats().Spares; spares != 1 || spares+w.ordered != limits.SpareSegments || l.Stats().Index != 10 {
+		t.Errorf("%d spares are there and %d on order, of %d; the log ends at %d", spares, w.ordered, limits.SpareSegments, l.Stats().Index)
+	}
+}
+
 // What is written and not applied counts until it is applied, or others are written in its place.
 func TestUnapplied(t *testing.T) {
 	var u unapplied
@@ -260,7 +289,7 @@ func TestReplacedInOneGroup(t *testing.T) {
 // A log whose files were removed has lost what it acknowledged: nobody is told that it is safe.
 func TestRemovedLogIsNotCalledSafe(t *testing.T) {
 	gone := logFailed(fmt.Errorf("opening the spare segment: %w", fs.ErrNotExist))
-	if !errors.Is(gone, ErrDisk) || strings.Contains(gone.Error(), "acknowledged is safe") || !strings.Contains(gone.Error(), "When a member has lost its disk") {
+	if !errors.Is(gone, ErrDisk) || strings.Contains(gone.Error(), "acknowledged is safe") || !strings.Contains(gone.Error(), "A lost member") {
 		t.Errorf("of files that were removed it says: %v", gone)
 	}
 	if failed := logFailed(errors.New("a sync failed")); !errors.Is(failed, ErrDisk) || !strings.Contains(failed.Error(), "what was acknowledged is safe") {

@@ -6,22 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// Capacity is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
-// of it free again; of the room for Send, when it is worked off.
+// Capacity is the capacity of a mailbox, for each way to put a message in. Each batch that the actor takes frees the capacity for Offer
+// and MustPost. Capacity for Send is freed when the batch is processed.
 type Capacity struct {
-	Send     int64 // weight that clients may have waiting; past it Send waits
-	Offer    int   // messages that peers and clocks may have waiting; past it Offer drops
+	Send     int64 // total weight of the waiting messages of clients; past it Send waits
+	Offer    int   // waiting messages of peers and clocks; past it Offer drops
 	MustPost int   // messages that cannot be refused; past it there is a bug, and MustPost panics
 }
 
-// Mailbox is where an actor's messages wait. Any goroutine puts messages in; the actor takes all of them at once, so
-// that a thousand messages cost one wake-up.
+// Mailbox is an actor's queue of messages. Any goroutine puts messages in. The actor takes all of them at once: a thousand messages cost
+// one wake-up.
 //
 // Invariants:
 //
-//  1. Messages of one sender are taken in the order in which it put them in.
-//  2. Send waits, Offer drops; MustPost, PostAndYield and PostQuiet neither wait nor drop.
-//  3. After close nothing is taken any more, and nothing waits.
+//  1. Messages of one sender are taken in the order in which the sender put them in.
+//  2. Send waits, Offer drops. MustPost, PostAndYield and PostQuiet neither wait nor drop.
+//  3. After close no message is taken any more, and no call waits.
 type Mailbox[M any] struct {
 	// Constant.
 	name     string
@@ -30,12 +30,12 @@ type Mailbox[M any] struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	wake     func()               // tells the driver that a message waits
-	pass     func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
-	hold     func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
+	pass     func()               // tells the driver that a message waits, and that its sender's handler is nearly done
+	hold     func(deliver func()) // in the simulator: delays a handler's effects until its disk calls have returned
 	roomMade sync.Cond
 	waiting  []M
 	sent     int64 // weight put in by Send and waiting
-	held     int64 // weight that the actor has taken and not worked off
+	held     int64 // weight that the actor has taken and not processed
 	offered  int
 	posted   int
 	closed   bool
@@ -53,9 +53,9 @@ func NewMailbox[M any](name string, capacity Capacity) *Mailbox[M] {
 	return m
 }
 
-// Send puts a message of a client in, and waits while the clients' room is full: that is the backpressure which a
-// connection hands on to its client. It reports false when the mailbox is closed. A message heavier than all the room
-// still passes when nothing else waits. No handler may call it.
+// Send puts in a message of a client. While the clients' capacity is used up, it waits: this is the backpressure that a connection passes
+// on to its client. Send reports false if the mailbox is closed. A message heavier than the whole capacity passes when no other client
+// message waits. No handler may call Send.
 func (m *Mailbox[M]) Send(message M, weight int64) bool {
 	m.mu.Lock()
 	for !m.closed && !m.fits(weight) {
@@ -74,14 +74,14 @@ func (m *Mailbox[M]) fits(weight int64) bool {
 	return m.sent+m.held == 0 || m.sent+m.held+weight <= m.capacity.Send
 }
 
-// Fits tells whether Send would not wait: where one thread is all, nobody else would make room.
+// Fits reports whether Send would not wait. Where one thread runs all actors, waiting would never end.
 func (m *Mailbox[M]) Fits(weight int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.closed || m.fits(weight)
 }
 
-// Offer puts a message in, or drops it when the room is full, and says which. It is for what its sender sends again.
+// Offer puts a message in, or drops it if the capacity is used up, and reports which. It is for messages that their sender repeats.
 func (m *Mailbox[M]) Offer(message M) bool {
 	m.mu.Lock()
 	if m.closed || m.offered >= m.capacity.Offer {
@@ -93,17 +93,17 @@ func (m *Mailbox[M]) Offer(message M) bool {
 	return true
 }
 
-// MustPost puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
+// MustPost puts in a message whose capacity was reserved before. A full mailbox is a bug and panics with the numbers.
 func (m *Mailbox[M]) MustPost(message M) { m.enter(message, soon) }
 
-// PostAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver, whose turn comes when the
-// handler's batch is worked off, where possible in the same goroutine. Only handlers call it.
+// PostAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver. The receiver runs when the handler's
+// batch is processed, if possible in the same goroutine. Only handlers call it.
 func (m *Mailbox[M]) PostAndYield(message M) { m.enter(message, afterwards) }
 
-// PostQuiet is MustPost of what matters only together with a later message: it wakes nobody.
+// PostQuiet is MustPost without a wake-up, for a message that matters only together with a later one.
 func (m *Mailbox[M]) PostQuiet(message M) { m.enter(message, whenever) }
 
-// turn says when the actor is to look at a message.
+// turn says when the actor looks at a message.
 type turn int
 
 const (
@@ -160,8 +160,8 @@ func (m *Mailbox[M]) put(message M, wake func()) {
 	}
 }
 
-// Hold tells how much of all that was taken still waits inside the actor. It counts against the clients' room, so that
-// an actor that cannot get on makes its clients wait. Only the actor calls it, in each turn; one that keeps nothing need not.
+// Hold sets the weight of all taken messages that still wait inside the actor. It counts against the clients' capacity: an actor that
+// cannot make progress makes its clients wait. Only the actor calls it, in each turn; an actor that keeps no message need not.
 func (m *Mailbox[M]) Hold(weight int64) {
 	m.told = true
 	m.mu.Lock()
@@ -170,7 +170,7 @@ func (m *Mailbox[M]) Hold(weight int64) {
 	m.roomMade.Broadcast()
 }
 
-// turnEnds makes the clients' room free again that the batch of this turn took, unless the actor has said what it kept.
+// turnEnds frees the clients' capacity that this turn's batch took, unless the actor has called Hold.
 func (m *Mailbox[M]) turnEnds() {
 	if !m.told && m.capacity.Send > 0 {
 		m.Hold(0)
@@ -178,12 +178,12 @@ func (m *Mailbox[M]) turnEnds() {
 	m.told = false
 }
 
-// take returns all that waits, and keeps the slice it is given for what comes next.
+// take returns all waiting messages, and reuses the given slice for the next ones.
 func (m *Mailbox[M]) take(spare []M) []M {
 	m.mu.Lock()
 	batch := m.waiting
 	m.waiting = spare[:0]
-	m.held += m.sent // until the turn ends, or the actor says what it kept
+	m.held += m.sent // until the turn ends, or the actor calls Hold
 	m.sent, m.offered, m.posted = 0, 0, 0
 	m.woken.Store(false)
 	if m.closed {
@@ -193,7 +193,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	return batch
 }
 
-// Waiting is how many messages wait for the actor's turn.
+// Waiting returns the number of messages that wait for the actor's turn.
 func (m *Mailbox[M]) Waiting() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -203,7 +203,7 @@ func (m *Mailbox[M]) Waiting() int {
 // idle reports that no message waits for the actor's turn.
 func (m *Mailbox[M]) idle() bool { return !m.woken.Load() }
 
-// close makes Send return false, and drops what waits.
+// close makes Send return false, and drops all waiting messages.
 func (m *Mailbox[M]) close() {
 	m.mu.Lock()
 	m.closed = true

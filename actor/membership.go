@@ -19,51 +19,51 @@ import (
 	"qkv/internal/limits"
 )
 
-// A change of the membership goes the way of every command, alone in its envelope, to the leader. The leader judges
-// whether it is wise and holds it in an entry of raft's kind for such changes; what it changes is decided when it is
-// applied, by the records (package index), and raft is told the difference:
+// A change of the membership travels like every command, alone in its envelope, to the leader. The leader judges whether it is wise, and
+// puts it into an entry of raft's type for such changes. Its effect is decided when it is applied, by the records (package index), and
+// raft gets the difference:
 //
 //	consensus (leader)   judge, ConfChangeV2 with the envelope as its context
 //	applier              ApplyChange; the configuration before and after is the change ─► MembersChanged
 //	consensus            raft.ApplyConfChange, in the order of the entries and before their response is stepped;
 //	                     then Peers.SetMembers ─► the transport's connections
 //
-// Records that change without a change of the configuration (an address), and those of an installed snapshot, take the
-// same way, without the step in raft.
+// Records that change without a change of the configuration (an address), and the records of an installed snapshot, travel the same way,
+// without the step in raft.
 
-// membership is what consensus knows of the members.
+// membership is consensus's knowledge of the members.
 //
 // Invariants:
 //
-//  1. records and confState are those behind the newest MembersChanged; they say the same, and raft does. But while this member
-//     is early, it is a learner to raft, and no member yet by the records.
-//  2. changeAt is, in this term, the newest entry that raft takes for a change of the configuration, or where it would have
-//     stood that raft had no room for. Until raft knows it to be applied it drops another one without a word.
+//  1. records and confState are as of the newest MembersChanged; they agree with each other and with raft. The exception: while
+//     this member is early, it is a learner for raft, and no member yet by the records.
+//  2. changeAt is, in this term, the newest entry that raft treats as a change of the configuration, or the index that such an
+//     entry would have had if raft had no space for it. Until raft knows it to be applied, raft silently drops another change.
 //  3. appliedTerm is the term of the newest entry that raft knows to be applied. A leader of that term has applied
-//     whatever changes were in its log when it was elected.
-//  4. While restoring, raft has a snapshot's configuration already, and the records come to it: what is applied before it is
-//     older than what raft has.
-//  5. Who was removed stays a peer, and takes part without being counted, until the removal cannot be undone by a loss of
-//     power: who knows it to be applied, but not its disk, comes back with the configuration before, and may need the vote of
-//     the member that was removed. So a member parts from it when its own disk knows the removal to be committed; a leader
-//     when it has committed an entry behind it, which says so to the disks of a quorum of those that are left. And who was
-//     removed ends by another one's word, never because of its own log alone.
+//     every change that was in its log when it was elected.
+//  4. While restoring, raft already has a snapshot's configuration, and the records follow. Entries applied before that are
+//     older than raft's configuration.
+//  5. A removed member stays a peer, and takes part without being counted, until a power loss cannot undo the removal.
+//     A member may know the removal to be applied while its disk does not; after a power loss it comes back with the configuration
+//     before, and may need the removed member's vote. A member therefore parts from it when its own disk knows the removal to
+//     be committed. A leader parts from it when it has committed a later entry, which tells the disks of a quorum of the
+//     remaining members. The removed member ends by another member's word, never because of its own log alone.
 type membership struct {
 	records     index.Members
 	confState   *raftpb.ConfState
 	changeAt    uint64
 	restoring   bool
-	early       bool // the snapshot that this member began with is of before it was added
+	early       bool // this member's initial snapshot is older than its addition
 	appliedTerm uint64
-	durable     uint64 // up to here the own disk knows entries to be committed
-	removedAt   uint64 // of the newest removal whose member is still listened to; 0: none
-	partAt      uint64 // a leader's entry behind it; 0: none yet
+	durable     uint64 // the own disk knows entries up to here to be committed
+	removedAt   uint64 // of the newest removal whose member is still a peer; 0: none
+	partAt      uint64 // a leader's entry after it; 0: none yet
 
-	spoke             map[uint64]time.Duration // by peer, when it has said something of raft's last
+	spoke             map[uint64]time.Duration // by peer, the time of its last raft message
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
-	removedBy         map[uint64]bool          // the peers that say that this member was removed, by what they said last
-	nudged            time.Duration            // when raft was last let end an exchange of voters, or go on behind a change
+	removedBy         map[uint64]bool          // the peers that report this member's removal, each by its last report
+	nudged            time.Duration            // when raft was last made to end an exchange of voters, or to continue after a change
 }
 
 func newMembership(members index.Members, confState *raftpb.ConfState) membership {
@@ -73,13 +73,13 @@ func newMembership(members index.Members, confState *raftpb.ConfState) membershi
 	}
 }
 
-// ConfStateOf is raft's word for a configuration.
+// ConfStateOf returns a configuration as raft's ConfState.
 func ConfStateOf(c index.Configuration) *raftpb.ConfState {
 	joint := c.Joint()
 	return &raftpb.ConfState{Voters: c.Voters, VotersOutgoing: c.Outgoing, Learners: c.Learners, AutoLeave: &joint}
 }
 
-// ConfStateBytes is a configuration as it stands in snapshots: equal ones are equal byte for byte.
+// ConfStateBytes encodes a configuration for snapshots: equal configurations are equal byte for byte.
 func ConfStateBytes(c *raftpb.ConfState) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
@@ -88,7 +88,7 @@ func ConfStateBytes(c *raftpb.ConfState) []byte {
 	return b
 }
 
-// configurationChange is what raft is told so that it gets from one configuration to the next; nil when they are equal.
+// configurationChange returns the change that takes raft from one configuration to the next; nil if they are equal.
 func configurationChange(before, after index.Configuration) *raftpb.ConfChangeV2 {
 	if before.Joint() && !after.Joint() {
 		return &raftpb.ConfChangeV2{}
@@ -110,8 +110,8 @@ func configurationChange(before, after index.Configuration) *raftpb.ConfChangeV2
 	return change
 }
 
-// changeEnvelope is what an entry for a change of the configuration holds: the envelope in it, or, of the entry with
-// which raft's leader ends an exchange of voters, one that says so.
+// changeEnvelope returns the envelope in an entry for a change of the configuration. For the entry with which raft's leader ends an
+// exchange of voters, it returns an envelope that says so.
 func changeEnvelope(e *raftpb.Entry) ([]byte, error) {
 	var change raftpb.ConfChangeV2
 	if e.GetType() != raftpb.EntryConfChangeV2 {
@@ -126,7 +126,7 @@ func changeEnvelope(e *raftpb.Entry) ([]byte, error) {
 	return change.Context, nil
 }
 
-// EnvelopeOf returns the envelope that an entry holds; nothing for those that raft's leader begins its term with.
+// EnvelopeOf returns an entry's envelope; it is empty for the entry that begins a leader's term.
 func EnvelopeOf(e *raftpb.Entry) ([]byte, error) {
 	if e.GetType() == raftpb.EntryNormal {
 		return e.GetData(), nil
@@ -134,7 +134,7 @@ func EnvelopeOf(e *raftpb.Entry) ([]byte, error) {
 	return changeEnvelope(e)
 }
 
-// proposeEnvelope gives an envelope to raft; one with a change of the membership as an entry of raft's kind for it.
+// proposeEnvelope proposes an envelope to raft; an envelope with a membership change goes in an entry of raft's type for it.
 func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
 	if change == nil {
 		return c.raft.Propose(envelope)
@@ -145,7 +145,7 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 			entry.Changes = difference.Changes
 		}
 	}
-	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft takes none for an exchange's end
+	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
 		nobody, none := uint64(0), raftpb.ConfChangeUpdateNode
 		entry.Changes = []*raftpb.ConfChangeSingle{{Type: &none, NodeId: &nobody}}
 	}
@@ -154,12 +154,12 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 	return c.raft.ProposeConfChange(entry)
 }
 
-// changing tells whether a change of the configuration is under way, for all that this member knows.
+// changing reports whether a change of the configuration may be under way.
 func (c *Consensus) changing() bool {
 	return c.membership.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.membership.changeAt || len(c.membership.confState.GetVotersOutgoing()) > 0
 }
 
-// changeIn returns the change of the membership in an envelope, if it has one and it is wise.
+// changeIn returns the membership change in an envelope, if it has one and it is wise.
 func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.Error) {
 	if !has {
 		return nil, nil
@@ -174,19 +174,19 @@ func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.E
 	return change, nil
 }
 
-// facts is what a leader knows of the members when it judges a change of one.
+// facts are a leader's knowledge of the members when it judges a change.
 type facts struct {
 	leader           uint64 // itself
 	changing         bool   // another change is under way
 	records          index.Members
 	voters, learners []uint64
-	answers          map[uint64]bool // those that have said something lately
-	missing          uint64          // how many entries the one that is to change lacks
+	answers          map[uint64]bool // the members that have sent a message lately
+	missing          uint64          // how many entries the member to change lacks
 	level            bool            // it has lacked none for long enough
 }
 
-// judge says why a leader does not propose a change, or nothing. Where it is to go itself, it hands leadership over to one of
-// some successors first.
+// judge returns the reason why a leader does not propose a change, or nil. If the leader is to be removed itself, it first hands
+// leadership over to one of the successors.
 func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []uint64) {
 	const not = "; the membership did not change"
 	if err := change.Check(); err != nil {
@@ -234,7 +234,7 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 	return nil, nil
 }
 
-// judgeVoters refuses voters of which no quorum answers, and those without the leader as long as it leads.
+// judgeVoters refuses voters without a responding quorum, and voters without the leader while it leads.
 func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, successors []uint64) {
 	var silent []string
 	for _, id := range next {
@@ -246,19 +246,19 @@ func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, suc
 	}
 	if need := len(next)/2 + 1; len(next) > 0 && len(successors) < need {
 		sort.Strings(silent)
-		return kv.Errorf(kv.QuorumAtRisk, "of the %d voters that there would be %d must answer, and %s would not: nothing could be written any more; the membership did not change: bring that back, or remove it first",
-			len(next), need, strings.Join(silent, " and ")), nil
+		return kv.Errorf(kv.QuorumAtRisk, "the change would lose the quorum: it leaves %d voters, of which %d must answer, and %s would not; the membership did not change: start %s first, or remove it",
+			len(next), need, strings.Join(silent, " and "), silent[0]), nil
 	}
 	if leaving == f.leader && len(next) > 0 {
 		if !slices.ContainsFunc(successors, func(id uint64) bool { return slices.Contains(f.voters, id) }) {
-			return kv.Errorf(kv.QuorumAtRisk, "%s leads, and nobody else votes who could take over; the membership did not change: let another one vote first", f.records.NameOf(f.leader)), nil
+			return kv.Errorf(kv.QuorumAtRisk, "the change would lose the quorum: %s is the leader, and no other voter could take over; the membership did not change: promote a learner first", f.records.NameOf(f.leader)), nil
 		}
 		return kv.Errorf(kv.Unavailable, "%s leads, and hands leadership over before it is removed; the membership did not change: try again", f.records.NameOf(f.leader)), successors
 	}
 	return nil, nil
 }
 
-// judgeChange judges a change by what this leader knows now, and begins to hand over where that is what it waits for.
+// judgeChange judges a change by this leader's present knowledge, and begins to hand leadership over if the change waits for that.
 func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
 	m := &c.membership
 	f := facts{
@@ -277,13 +277,13 @@ func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
 	return refused
 }
 
-// answers tells whether a member has said something of raft's within the last two election timeouts.
+// answers reports whether a member has sent a raft message within the last two election timeouts.
 func (c *Consensus) answers(id uint64) bool {
 	at, ever := c.membership.spoke[id]
 	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
 }
 
-// behind is how many entries a follower lacks; 0 when it is level.
+// behind returns how many entries a follower lacks; 0 if it is level.
 func (c *Consensus) behind(id uint64) (missing uint64) {
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
 		if i == id {
@@ -298,20 +298,20 @@ func (c *Consensus) behind(id uint64) (missing uint64) {
 	return missing
 }
 
-// nudgeExchange lets raft end an exchange of voters that it did not end when the change was applied, because leadership
-// was being handed over, and take the next change after one that it had no room for: it looks again with each entry that
-// is applied, and a quiet cluster has none.
+// nudgeExchange helps raft in two cases. It lets raft end an exchange of voters that raft did not end when the change was applied,
+// because leadership was being handed over. It also lets raft take the next change after one that it had no space for. raft checks again
+// with each applied entry, and an idle cluster has none.
 func (c *Consensus) nudgeExchange() {
 	if len(c.membership.confState.GetVotersOutgoing()) == 0 && c.membership.changeAt <= c.last {
 		c.membership.nudged = c.now.Now
 	} else if c.now.Now-c.membership.nudged >= c.ElectionTimeout {
 		c.membership.nudged = c.now.Now
-		_ = c.raft.Propose(nil) // what raft drops now it gets again
+		_ = c.raft.Propose(nil) // if raft drops it, it is proposed again
 	}
 }
 
-// tendLearners promotes those that have been level for two heartbeats, and sees to it that there is a snapshot for those
-// that have nothing yet.
+// tendLearners promotes learners that have been level for two heartbeats, and ensures that a snapshot exists for learners with an empty
+// log.
 func (c *Consensus) tendLearners() {
 	for _, id := range c.membership.confState.GetLearners() {
 		if c.behind(id) > 0 {
@@ -336,7 +336,7 @@ func (c *Consensus) tendLearners() {
 	}
 }
 
-// promote proposes a change that nobody has asked for, and tells whether raft took it; otherwise it is tried again.
+// promote proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
 func (c *Consensus) promote(change *kv.MemberChange) bool {
 	status := c.raft.BasicStatus()
 	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.logTakes(limits.LogKept) {
@@ -351,7 +351,7 @@ func (c *Consensus) promote(change *kv.MemberChange) bool {
 	return true
 }
 
-// wantSnapshotFor orders a snapshot when there is none yet, and a member that has nothing.
+// wantSnapshotFor orders a snapshot if none exists yet and a member has an empty log.
 func (c *Consensus) wantSnapshotFor(id uint64) {
 	if _, err := c.Window.Snapshot(); err == nil || c.now.Now < c.membership.snapshotNotBefore || !c.connected[id] {
 		return
@@ -364,7 +364,7 @@ func (c *Consensus) wantSnapshotFor(id uint64) {
 	}
 }
 
-// knows tells whether a member has a part in a snapshot's configuration.
+// knows reports whether a member is in a snapshot's configuration.
 func knows(s *raftpb.Snapshot, id uint64) bool {
 	c := s.GetMetadata().GetConfState()
 	return slices.Contains(c.GetVoters(), id) || slices.Contains(c.GetLearners(), id) || slices.Contains(c.GetVotersOutgoing(), id)
@@ -399,7 +399,7 @@ func (c *Consensus) membersChanged(m MembersChanged) {
 	c.setMembers()
 }
 
-// partFromRemoved ends the connections to members that were removed, once nobody can need them any more.
+// partFromRemoved ends the connections to removed members, once their votes can no longer be needed.
 func (c *Consensus) partFromRemoved() {
 	if c.membership.removedAt == 0 || c.failed {
 		return
@@ -407,7 +407,7 @@ func (c *Consensus) partFromRemoved() {
 	if c.soft.RaftState == raft.StateLeader {
 		if c.membership.partAt == 0 {
 			c.drain()
-			if c.raft.Propose(nil) == nil { // else it is tried again
+			if c.raft.Propose(nil) == nil { // otherwise it is retried
 				c.membership.partAt = c.last + 1
 			}
 		}
@@ -421,7 +421,7 @@ func (c *Consensus) partFromRemoved() {
 	}
 }
 
-// Configuration is the one that raft has.
+// Configuration returns raft's present configuration.
 func (c *Consensus) Configuration() index.Configuration {
 	now := c.raft.Status().Config
 	return index.Configuration{
@@ -430,19 +430,18 @@ func (c *Consensus) Configuration() index.Configuration {
 	}
 }
 
-// setMembers tells the transport whom there is to talk to.
+// setMembers sets the transport's peers.
 func (c *Consensus) setMembers() {
 	if c.membership.removedAt == 0 {
 		c.Peers.SetMembers(c.membership.records)
 	}
 }
 
-// refusedAsRemoved hears that a peer takes this member for removed. A leader knows, two cannot both be wrong, and one that
-// says what the own log says is not. A learner's word is not enough: it may know of the removal when no voter's disk does,
-// and voters that start again without knowing it may need this member's vote.
-// Who says that it leads while this member commits with another leader's quorum is a peer like others: a folder that has ended
-// starts no more, and one stolen certificate must not do that to all of them. A leader that this member has not heard of yet
-// says it again with the next connection.
+// refusedAsRemoved handles a peer's report that this member was removed. It is true if a leader reports it, if two members do, or if one
+// member confirms the own log. A learner's report is not enough: the learner may know of the removal when no voter's disk does, and
+// voters that restart without knowing it may need this member's vote. While this member commits with another leader's quorum, a peer that
+// claims to lead counts like any other peer: an ended folder never starts again, and one stolen certificate must not end all members. A
+// leader unknown to this member repeats the report with the next connection.
 func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
 	r.Leads = r.Leads && !c.serves(peer)
 	if one := c.membership.records.Get(peer); one != nil && one.Role == kv.Learner && !r.Leads {
@@ -454,7 +453,7 @@ func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
 	}
 }
 
-// removed ends this member: it is none any more, and its id is never used again.
+// removed ends this member: it is no longer a member, and its id is never used again.
 func (c *Consensus) removed(why string) {
 	if c.failed {
 		return

@@ -814,6 +814,34 @@ func TestForwardedChangeIsJudged(t *testing.T) {
 	}
 }
 
+// A forwarded change of the membership never gets into the log as an entry that raft takes for a batch of writes: the members of the
+// state would change, and not those of raft.
+func TestForwardedChangeInDisguise(t *testing.T) {
+	add, put := adding(8), index.AppendPut(nil, &kv.Put{Key: []byte("k")})
+	change := index.AppendMemberChange(nil, &add)
+	for name, commands := range map[string][][]byte{
+		"before a put":         {change, put},
+		"behind a put":         {put, change},
+		"end of an exchange":   {index.AppendEndExchange(nil)},
+		"with a longer header": {append([]byte{0xdc, 0, change[0] & 0xf}, change[1:]...)},
+	} {
+		c := newTestMembers(t)
+		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
+			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1, Wall: 1}, commands)}})
+		entries, err := c.Window.Entries(c.last, c.last+1, 1<<20)
+		if err != nil || len(entries) != 1 {
+			t.Fatal(name, entries, err)
+		}
+		c.acknowledge()
+		data, err := EnvelopeOf(entries[0])
+		refused := entries[0].GetType() == raftpb.EntryNormal && strings.HasPrefix(index.Describe(data), "refused: ") && c.state.Members().Get(8) == nil
+		judged := entries[0].GetType() == raftpb.EntryConfChangeV2 && c.state.Members().Get(8) != nil
+		if err != nil || judged != (name == "with a longer header") || refused == judged {
+			t.Errorf("%s: the log has %v %s, %v", name, entries[0].GetType(), index.Describe(data), err)
+		}
+	}
+}
+
 // Entries and what they hold.
 func TestEnvelopeOfAnEntry(t *testing.T) {
 	entry := func(kind raftpb.EntryType, data []byte) *raftpb.Entry {
@@ -863,7 +891,7 @@ func TestRemovedMemberEnds(t *testing.T) {
 		"one that follows says so":        {[]ConsensusMessage{Refused{2, removed(false)}, Refused{2, removed(false)}}, false, false},
 		"the leader says so":              {[]ConsensusMessage{Refused{2, removed(true)}}, false, true},
 		"two say so":                      {[]ConsensusMessage{Refused{2, removed(false)}, Refused{3, removed(false)}}, false, true},
-		"one has taken it back":           {[]ConsensusMessage{Refused{2, removed(false)}, Connected{2}, Refused{3, removed(false)}}, false, false},
+		"one has taken it back":           {[]ConsensusMessage{Refused{2, removed(false)}, Connected{Peer: 2}, Refused{3, removed(false)}}, false, false},
 		"two refuse it for other reasons": {[]ConsensusMessage{Refused{2, Refusal{Text: "no"}}, Refused{3, Refusal{Leads: true, Text: "no"}}}, false, false},
 		"its log says so":                 {nil, true, false},
 		"its log and one say so":          {[]ConsensusMessage{Refused{2, removed(false)}}, true, true},
@@ -1056,7 +1084,7 @@ func TestJudge(t *testing.T) {
 		{"a voter too many", promote, limits.Members, 1, nil, kv.TooManyMembers, "7 voters", nil},
 		{"an exchange in the largest cluster", exchange, limits.Members, 1, nil, kv.OK, "", nil},
 		{"a learner that nobody knows", kv.MemberChange{Kind: kv.PromoteMember, ID: 300}, 3, 1, nil, kv.OK, "", nil}, // the records refuse it
-		{"the second voter, which would not answer", promote, 1, 1, func(f *facts) { delete(f.answers, 101) }, kv.QuorumAtRisk, "of the 2 voters that there would be 2 must answer, and l1", nil},
+		{"the second voter, which would not answer", promote, 1, 1, func(f *facts) { delete(f.answers, 101) }, kv.QuorumAtRisk, "the change would lose the quorum: it leaves 2 voters, of which 2 must answer, and l1 would not", nil},
 		{"a voter less", remove, 3, 0, nil, kv.OK, "", nil},
 		{"a silent voter less", remove, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.OK, "", nil},
 		{"a voter less beside a silent one", remove, 3, 0, func(f *facts) { delete(f.answers, 3) }, kv.QuorumAtRisk, "n3 would not", nil},
@@ -1064,7 +1092,7 @@ func TestJudge(t *testing.T) {
 		{"the leader of five, one of them silent", leave, 5, 0, func(f *facts) { delete(f.answers, 4) }, kv.Unavailable, "n1 leads", []uint64{2, 3, 5}},
 		{"the leader, which a quorum cannot follow", leave, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.QuorumAtRisk, "n2", nil},
 		{"the only voter", leave, 1, 0, nil, kv.OK, "", nil}, // the records refuse it
-		{"one in the place of the only voter", kv.MemberChange{Kind: kv.PromoteMember, ID: 101, Instead: 1}, 1, 1, nil, kv.QuorumAtRisk, "nobody else votes who could take over", nil},
+		{"one in the place of the only voter", kv.MemberChange{Kind: kv.PromoteMember, ID: 101, Instead: 1}, 1, 1, nil, kv.QuorumAtRisk, "no other voter could take over", nil},
 		{"a learner less beside silent voters", kv.MemberChange{Kind: kv.RemoveMember, ID: 101}, 3, 1, func(f *facts) { clear(f.answers) }, kv.OK, "", nil},
 	} {
 		f := facts{leader: 1, answers: map[uint64]bool{}, level: true}

@@ -9,37 +9,37 @@ import (
 	"qkv/internal/limits"
 )
 
-// pace decides how fast this member sends others what they lack: pieces of a snapshot, and entries that are not in memory any
-// more; each of those that are behind gets as much. What a leader has to spare shows in how long its writes take until they
-// are committed: whatever they share with what is sent, of this machine's processors, network and disk and of a quorum's, is in
-// that. So the rate grows while it is hardly longer than before anybody was behind, and falls while it is longer. But it is
-// never below a multiple of what is written: who is behind would else never be level.
+// pace decides how fast this member sends lagging members the data that they lack: pieces of a snapshot, and entries that are no longer
+// in memory. Each lagging member gets the same rate. A leader's spare capacity shows in the time until its writes are committed, because
+// that time includes all shared resources: processors, network and disk of this machine and of a quorum's. The rate grows while commits
+// are hardly slower than before any member lagged, and falls while they are slower. But it never falls below a multiple of the write
+// rate: otherwise a lagging member would never catch up.
 //
 // Invariants:
 //
-//  1. orders are those that this leader gave its log and that are not committed, in their order.
+//  1. orders are the orders to this leader's log that are not committed, in their order.
 //  2. rate is at least limits.CatchUpLeast and gain() times writes, and at most limits.CatchUpMost.
-//  3. calm is what a commit takes while nobody is behind, as far as that is known; where it takes less now, it is soon that.
-//  4. credit is what may be read for those that are behind. It is below 0 for as long as the last read is ahead of the rate.
+//  3. calm is the commit time without lagging members, as far as it is known; if commits are faster now, calm soon follows.
+//  4. credit is how many bytes may be read for lagging members. It is negative while the last read is ahead of the rate.
 type pace struct {
 	least   int64 // limits.Tunable's CatchUpLeast
-	presses bool  // the log has taken half of the room in which it is kept for those that are behind
+	presses bool  // the log has taken half of the space in which it is kept for lagging members
 
-	rate   float64       // bytes a second for each that is behind
-	behind int           // how many there are
+	rate   float64       // bytes a second for each lagging member
+	behind int           // number of lagging members
 	at     time.Duration // the last tick
 	credit float64
 
 	orders []commitWait
-	calm   float64 // what a commit takes, in seconds, smoothed; 0 is not known
-	busy   float64 // what it takes while anybody is behind
+	calm   float64 // commit time without lagging members, in seconds, smoothed; 0 is not known
+	busy   float64 // commit time while a member lags
 	writes float64 // bytes a second, smoothed
-	pieces int64   // of snapshots that were sent, in bytes, as far as the snapshotter has told
+	pieces int64   // bytes of snapshots sent, as reported by the snapshotter
 
-	// Of the window that has begun.
+	// Of the present window.
 	since   time.Duration
 	commits int
-	waited  time.Duration // until they were committed, all together
+	waited  time.Duration // sum of the commit times
 	written int64
 	sent    int64
 }
@@ -50,7 +50,7 @@ type commitWait struct {
 	at   time.Duration
 }
 
-// ordered notes what a leader has given its log.
+// ordered notes a leader's order to its log.
 func (p *pace) ordered(last uint64, bytes int64, now time.Duration) {
 	p.orders = append(p.orders, commitWait{last, now})
 	p.written += bytes
@@ -66,11 +66,11 @@ func (p *pace) committed(upTo uint64, now time.Duration) {
 	p.orders = dropFirst(p.orders, n)
 }
 
-// deposed forgets the orders of one that leads no more.
+// deposed forgets the orders of a former leader.
 func (p *pace) deposed() { p.orders = nil }
 
-// tick returns how much may be sent to each of those that are behind, of whom logs lack older entries. Much at once after this
-// process stood still would be what it is to prevent.
+// tick returns how much may be sent to each lagging member; logs is how many of them lack older entries. A large amount at once after a
+// stop of this process would be the very burst that pace prevents.
 func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed int64) {
 	p.sent += pieces - p.pieces
 	p.pieces = pieces
@@ -87,8 +87,8 @@ func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed 
 	return int64(bytes)
 }
 
-// gain is how many times what is written each of those that are behind gets at least. Who gains little needs more log to be kept, and
-// needs another snapshot where there is no room for that.
+// gain is the factor of the write rate that each lagging member gets at least. With a small gain more log must be kept, and without the
+// space for it the member needs another snapshot.
 func (p *pace) gain() float64 {
 	if p.presses {
 		return limits.CatchUpGainMost
@@ -96,7 +96,7 @@ func (p *pace) gain() float64 {
 	return limits.CatchUpGain
 }
 
-// look ends a window. One in which the disk stood is no measure of the others: it counts for twice what they take.
+// look ends a window. A window in which the disk stalled does not measure the catch-up's cost: it counts for twice the usual time.
 func (p *pace) look(now time.Duration) {
 	took := (now - p.since).Seconds()
 	p.writes += (float64(p.written)/took - p.writes) / limits.CatchUpSmooth
@@ -107,7 +107,7 @@ func (p *pace) look(now time.Duration) {
 	sent := float64(p.sent) / took / float64(max(p.behind, 1))
 	p.since, p.commits, p.waited, p.written, p.sent = now, 0, 0, 0, 0
 	switch {
-	case !known: // nobody writes
+	case !known: // there are no writes
 		p.rate *= 2
 	case p.calm == 0:
 		p.calm, p.busy = commit, commit
@@ -123,13 +123,13 @@ func (p *pace) look(now time.Duration) {
 		switch {
 		case p.busy > max(p.calm*limits.CatchUpCost, p.calm+limits.CatchUpCostLeast.Seconds()):
 			p.rate = min(p.rate, sent) * 3 / 4
-		case sent > p.rate/2: // else something else holds it back
+		case sent > p.rate/2: // otherwise another limit holds it back
 			p.rate *= 5. / 4
 		}
 	}
 }
 
-// read takes the bytes of a read from the credit, if there is any.
+// read deducts a read from the credit, if there is any.
 func (p *pace) read(bytes int64) bool {
 	if p.credit <= 0 {
 		return false
@@ -139,7 +139,7 @@ func (p *pace) read(bytes int64) bool {
 	return true
 }
 
-// sendMissing lets what others lack be sent, as far as there is something to spare.
+// sendMissing permits sends to lagging members, as far as there is spare capacity.
 func (c *Consensus) sendMissing() {
 	logs := 0
 	if c.soft.RaftState == raft.StateLeader {
@@ -157,7 +157,7 @@ func (c *Consensus) sendMissing() {
 	}
 }
 
-// mayRead tells whether older entries may be read now. What is applied already is read for those that are behind.
+// mayRead reports whether older entries may be read now. Reads of applied entries are for lagging members, and are paced.
 func (c *Consensus) mayRead(first uint64, bytes int64) bool {
 	if c.soft.RaftState != raft.StateLeader || first > c.raft.BasicStatus().Applied {
 		return true

@@ -7,24 +7,24 @@ import (
 	"qkv/index/kv"
 )
 
-// PeerMessage is what members say to each other. What it looks like in bytes is package peerframe's page.
+// PeerMessage is a message between members. Package peerframe defines its encoding.
 type PeerMessage interface{ peerMessage() }
 
 type (
-	// RaftMessage is a message of raft's; From is filled in from the sender's certificate. Durable is the newest entry on a leader's
-	// disk, which it tells with appends and heartbeats: so others know what it must have when it comes back.
+	// RaftMessage is a raft message; From is filled in from the sender's certificate. Durable is the newest entry on a leader's disk,
+	// sent with appends and heartbeats: the others then know which entries it must have after a restart.
 	RaftMessage struct {
 		*raftpb.Message
 		Durable uint64
 	}
-	// Forward brings a follower's batch envelope to the leader of a term. In any other term it is void.
+	// Forward carries a follower's batch envelope to the leader of a term. In any other term it is void.
 	Forward struct {
 		Term     uint64
 		Oldest   uint64 // first number of the oldest batch that the follower has not seen in its log
 		Envelope []byte
 	}
-	// Accepted answers batches that were forwarded by a process of a member: those with numbers below Next need not be sent
-	// again in the term. Lost: the one at Next did not come, since a later one did. Commit is what the leader has committed.
+	// Accepted answers the forwarded batches of a member's process: batches with numbers below Next need not be sent again in the term.
+	// Lost: the batch at Next is missing, since a later one arrived. Commit is the leader's commit index.
 	Accepted struct {
 		Term, Incarnation, Next, Commit uint64
 		Lost                            bool
@@ -37,7 +37,7 @@ type (
 		MessageTerm uint64 // the term of the leader that sends it
 		ConfState   []byte
 	}
-	// Want requests for the bytes of an offered snapshot from Offset on.
+	// Want requests the bytes of an offered snapshot from Offset on.
 	Want struct {
 		Index, Term uint64
 		Offset      int64
@@ -48,38 +48,40 @@ type (
 		Offset      int64
 		Bytes       []byte
 	}
-	// SnapshotResult ends a snapshot's way: it is the receiver's state now, or it was of no use, because what came was
-	// damaged or for another reason.
+	// SnapshotResult ends a snapshot's transfer: the receiver has installed it, or could not use it, because it was damaged or for
+	// another reason.
 	SnapshotResult struct {
 		Index, Term uint64
 		Installed   bool
 		Damaged     bool
 	}
-	// Room says how much its sender's disk takes (Own) and, while the sender leads, what a quorum's disks take (Cluster), each as
-	// a [Space]. Why says in words why that is not everything. Holds is how large a state the sender's machine holds with ease;
-	// 0 is not known. Free is what its disk has left where that does not take everything. Wall is the sender's clock, 0 where it is
-	// not told.
+	// Room reports the space on the sender's disk (Own) and, while the sender leads, on the disks of a quorum (Cluster), each as a
+	// [Space]. Why is the reason in words if the cluster does not accept everything. Holds is the size in bytes of a state that the
+	// sender's machine holds with ease, by the sizes of its disk and memory. HoldsNow is the same without the space that files of other
+	// programs take; 0 is not known. Free is the free space in bytes of a disk that does not accept everything. Wall is the sender's
+	// clock, 0 if it is not reported.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
 		Holds, Free  int64
 		Wall         int64
+		HoldsNow     int64
 	}
-	// LeaseAsks asks the leader's clock for leases. The numbers are the sender's.
+	// LeaseAsks asks the leader's clock about leases. The numbers are the sender's.
 	LeaseAsks struct{ Asks []NumberedAsk }
-	// LeasesTold is what the leader's clock says, to questions in any order. What it says of leases holds from entry Index on.
+	// LeasesTold answers lease queries, in any order, by the leader's clock. The answers hold from entry Index on.
 	LeasesTold struct {
 		Index uint64
 		Told  []NumberedTime
 	}
-	// Committed says that the entry at Index, of Term, is committed, to one whom the sender denies a vote without having one itself,
-	// or who does so.
+	// Committed reports that the entry at Index, of Term, is committed. A member without a vote sends it to a candidate that it denies a
+	// vote; the candidate may answer with its own.
 	Committed struct{ Index, Term uint64 }
-	// Accused says that another member refuses the sender, as one that has forgotten what it promised.
+	// Accused reports that another member refuses the sender as one with forgotten promises.
 	Accused struct{ By uint64 }
 )
 
-// NumberedAsk is a question for a lease.
+// NumberedAsk is a lease query.
 type NumberedAsk struct {
 	Number uint64
 	kv.LeaseAsk
@@ -104,19 +106,19 @@ func (Room) peerMessage()           {}
 func (Accused) peerMessage()        {}
 func (Committed) peerMessage()      {}
 
-// Peers is the way to the other members. Send never waits: what cannot be sent is dropped, and raft sends again. A
-// lazy message may wait a millisecond for the next one to the same member. What the message refers to must not change
-// until Send returns.
+// Peers sends messages to the other members. Send never waits: it drops a message that cannot be sent, and raft sends again. A lazy
+// message may wait a millisecond for the next message to the same member. The data that the message refers to must not change until Send
+// returns.
 type Peers interface {
 	Send(to uint64, m PeerMessage, lazy bool)
-	// SetMembers says who the members are now, and where they can be reached.
+	// SetMembers sets the present members and their addresses.
 	SetMembers(m index.Members)
-	// CheckAlive lets the peer's host be asked whether a process of it is there: PeerDied comes when it says that there is none.
+	// CheckAlive asks the peer's host whether the peer's process runs: PeerDied follows if the host denies it.
 	CheckAlive(peer uint64)
 }
 
-// sendRaftMessage sends a message of raft's; prompt, when the receiver's clients wait for it. An append without entries
-// only tells a new commit index, and a millisecond's delay saves a packet for each.
+// sendRaftMessage sends a raft message; prompt says that the receiver's clients wait for it. An append without entries only carries a new
+// commit index, and a millisecond's delay saves one packet each.
 func sendRaftMessage(p Peers, m *raftpb.Message, durable uint64, prompt bool) {
 	lazy := m.GetType() == raftpb.MsgApp && len(m.GetEntries()) == 0
 	p.Send(m.GetTo(), RaftMessage{m, durable}, lazy && !prompt)

@@ -8,11 +8,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// pending is what this member's clients wait for, by the number of a batch's first command.
+// pending holds the requests that this member's clients wait for, by the number of a batch's first command.
 type pending struct {
 	batches map[uint64]*expected
 	order   []*expected // by number, and so by term
-	failed  uint64      // requests, since the applier has counted them
+	failed  uint64      // requests, since the applier last counted them
 }
 
 type expected struct {
@@ -46,7 +46,7 @@ func (p *pending) add(e Expect) {
 func (p *pending) resolve(first uint64, results []kv.Result, out *completions) {
 	batch := p.batches[first]
 	if batch == nil {
-		return // its clients do not wait any longer
+		return // its clients do not wait any more
 	}
 	for rest := batch.Requests; len(rest) > 0; {
 		n := sameReplyTo(rest)
@@ -59,7 +59,7 @@ func (p *pending) resolve(first uint64, results []kv.Result, out *completions) {
 	p.forget(batch)
 }
 
-// sameReplyTo is how many of the first requests are of one connection.
+// sameReplyTo returns how many of the first requests belong to one connection.
 func sameReplyTo(requests []Request) int {
 	n := 1
 	for n < len(requests) && requests[n].ReplyTo == requests[0].ReplyTo {
@@ -68,21 +68,21 @@ func sameReplyTo(requests []Request) int {
 	return n
 }
 
-// passTerm fails everything that was proposed in an earlier term: a log's terms never fall, so it will not come.
+// passTerm fails every batch proposed in an earlier term: the terms in a log never decrease, so such a batch never follows.
 func (p *pending) passTerm(term uint64, out *completions) {
 	for len(p.order) > 0 && p.order[0].Term < term {
 		p.fail(p.order[0], errTermPassed, out)
 	}
 }
 
-// abandon gives up everything: a snapshot does not tell whose commands it holds.
+// abandon gives up every batch: a snapshot does not list the batches that it holds.
 func (p *pending) abandon(out *completions) {
 	for len(p.order) > 0 {
 		p.fail(p.order[0], errRestored, out)
 	}
 }
 
-// expire gives up what nobody waits for any longer. A batch whose frame was lost ends here.
+// expire gives up batches whose clients' timeouts have expired. A batch with a lost frame ends here.
 func (p *pending) expire(now time.Duration, why string, out *completions) {
 	err := &kv.Error{Code: kv.Unknown, Message: why + "; the write may have happened, or may happen yet: read the key to find out"}
 	for _, batch := range append([]*expected{}, p.order...) {
@@ -109,14 +109,14 @@ func (p *pending) forget(batch *expected) {
 	}
 }
 
-// completions collects what is done, by connection, so that each connection is woken once a batch.
+// completions collects completions by connection: each connection is woken once per batch.
 type completions struct {
-	at   map[kv.ReplyTo]int // places in list
+	at   map[kv.ReplyTo]int // index in list
 	list []completedOf
-	last int // where the last one went: commands of one connection follow each other
+	last int // index of the last completion's connection: commands of one connection follow each other
 }
 
-// completedOf is what is done of one connection.
+// completedOf holds the completions of one connection.
 type completedOf struct {
 	to   kv.ReplyTo
 	done []kv.Completion
@@ -127,8 +127,7 @@ func (o *completions) add(to kv.ReplyTo, d kv.Completion) {
 	one.done = append(one.done, d)
 }
 
-// of returns what is done of one connection, with room for n more: who knows how many come saves copying them again and
-// again.
+// of returns the completions of one connection, with capacity for n more: a caller that knows the number avoids repeated copies.
 func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	if o.last < len(o.list) && o.list[o.last].to == to {
 		one := &o.list[o.last]
@@ -140,7 +139,7 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 		i = len(o.list)
 		o.note(to, i)
 		if i < cap(o.list) {
-			o.list = o.list[:i+1] // with the room of an earlier one
+			o.list = o.list[:i+1] // with the capacity of an earlier one
 		} else {
 			o.list = append(o.list, completedOf{})
 		}
@@ -152,7 +151,7 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	return one
 }
 
-// note notes the place of a connection. One that is alone is found without.
+// note notes the index of a connection. A lone connection is found without.
 func (o *completions) note(to kv.ReplyTo, i int) {
 	if i == 0 {
 		return
@@ -166,8 +165,8 @@ func (o *completions) note(to kv.ReplyTo, i int) {
 	o.at[to] = i
 }
 
-// handOut gives each connection all that is done of it at once, in the order in which connections came up. The lists are
-// kept for the next ones, as far as they are not those of a burst.
+// handOut gives each connection all its completions at once, in the order in which connections came up. The lists are reused, unless a
+// burst has made them large.
 func (o *completions) handOut() {
 	for i := range o.list {
 		one := &o.list[i]
@@ -183,8 +182,8 @@ func (o *completions) handOut() {
 }
 
 const (
-	// placesKept is for how many connections room is kept from one batch to the next, and completionsKept for how many
-	// completions of each: those of two full batches.
+	// placesKept is the number of connections, and completionsKept the number of completions of each, for which memory is kept from one
+	// batch to the next: those of two full batches.
 	placesKept      = 8
 	completionsKept = 2 * limits.BatchCommands
 )

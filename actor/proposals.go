@@ -16,17 +16,16 @@ import (
 	"qkv/internal/limits"
 )
 
-// proposals are commands of this member's clients that are not in a batch yet.
-//
-// A batch envelope is valid in one term. Its commands' fate is known when an entry of a later term is applied: a log's
-// terms never fall, so what is not there by then never comes.
+// proposals are the commands of this member's clients that are not in a batch yet. A batch envelope is valid in one term. The fate of its
+// commands is known when an entry of a later term is applied: the terms in a log never decrease, so a command that is missing then never
+// follows.
 //
 // Invariants:
 //
-//  1. waiting is in the order of arrival, but for the member's own, which goes first: it is little, and clients wait for what it
-//     is about, the end of NOSPACE, say. waiting[i].Commands[waiting[i].packed:] are in no batch.
+//  1. waiting is in the order of arrival, except that the member's own commands go first: they are few, and clients wait for
+//     their effect, such as the end of NOSPACE. waiting[i].Commands[waiting[i].packed:] are in no batch.
 //  2. bytes is the sum of those commands' lengths.
-//  3. next is the number of the command that is packed next; a number is given once in the life of a process.
+//  3. next is the number of the next packed command. Each number is given once per process.
 type proposals struct {
 	waiting []waitingProposal
 	bytes   int64
@@ -34,26 +33,26 @@ type proposals struct {
 
 	// Scratch, of one call.
 	commands [][]byte // of the newest batch
-	envelope []byte   // of the newest one that raft was given, and has copied
+	envelope []byte   // the newest one given to raft, which has copied it
 }
 
 type waitingProposal struct {
 	kv.Proposal
-	until  time.Duration // when its client does not wait any longer
-	packed int           // commands that are in a batch
+	until  time.Duration // when its client's timeout expires
+	packed int           // number of commands that are in a batch
 
 	followed bool // by Stages
 }
 
-// batch is what fits into one entry.
+// batch is the content of one entry.
 type batch struct {
 	first    uint64 // number of the first command
 	commands [][]byte
-	requests []Request // requests[i] is who waits for commands[i]
+	requests []Request // requests[i] waits for commands[i]
 	change   bool      // the one command changes the membership
 	until    time.Duration
-	rest     []waitingProposal // what waits when this is taken
-	followed kv.ReplyTo        // of a write that Stages follow; nil: there is none in it
+	rest     []waitingProposal // the rest of the queue after this batch
+	followed kv.ReplyTo        // of a write that Stages follow; nil if the batch holds none
 }
 
 func (p *proposals) add(m Propose, now time.Duration) {
@@ -77,9 +76,9 @@ func weightOf(commands [][]byte) int64 {
 	return n
 }
 
-// pack fills a batch with commands in their order. Nothing is changed: the batch may yet be refused.
+// pack fills a batch with commands in their order. It changes nothing: raft may still refuse the batch.
 func (p *proposals) pack(most limits.Tunable) batch {
-	clear(p.commands) // of the batch before
+	clear(p.commands) // of the previous batch
 	b, bytes := batch{first: p.next, commands: p.commands[:0]}, 0
 	defer func() { p.commands = b.commands }()
 	waiting := 0
@@ -91,7 +90,7 @@ func (p *proposals) pack(most limits.Tunable) batch {
 		w := p.waiting[i]
 		b.until = max(b.until, w.until)
 		if w.followed {
-			b.followed = w.ReplyTo // should another batch be full before its first command, that is one more wait of the queue
+			b.followed = w.ReplyTo // if another batch is full before its first command, the stage of waiting includes one more wait
 		}
 		for j := w.packed; j < len(w.Commands); j++ {
 			full := len(b.commands) == most.BatchCommands || bytes+len(w.Commands[j]) > most.BatchBytes
@@ -113,7 +112,7 @@ func (p *proposals) pack(most limits.Tunable) batch {
 	return b
 }
 
-// take removes the commands of a batch that was packed just now: they are on their way, and nobody refers to them any more.
+// take removes the commands of a batch that was packed just now: they are under way, and their memory is no longer referenced.
 func (p *proposals) take(b batch) {
 	p.next += uint64(len(b.commands))
 	p.bytes -= weightOf(b.commands)
@@ -131,7 +130,7 @@ func (p *proposals) take(b batch) {
 	p.waiting = b.rest
 }
 
-// takeExpired removes what no client waits for any longer.
+// takeExpired removes the commands whose clients' timeouts have expired.
 func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 	kept := p.waiting[:0]
 	for _, w := range p.waiting {
@@ -147,9 +146,9 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 	return expired
 }
 
-// refuse takes the commands out of a proposal that the cluster has no feature level for, or no room, and answers them: a
-// member of an earlier version would stop when it applies one, and a full disk when it is written. What the state refuses for
-// an alarm that is raised need not be in the log.
+// refuse takes commands out of a proposal and answers them, if the cluster lacks their feature level or the space for them. A member of
+// an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses because of a
+// raised alarm need not be in the log.
 func (c *Consensus) refuse(p *kv.Proposal) {
 	space, why := c.clusterSpace()
 	view := c.Status.View()
@@ -173,8 +172,8 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 	p.Commands, p.Requests = p.Commands[:kept], p.Requests[:kept]
 }
 
-// propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
-// them to its leader; without a leader they wait.
+// propose packs all waiting commands into as few entries as the limits allow. A leader proposes them, and a follower forwards them to its
+// leader. Without a leader they wait.
 func (c *Consensus) propose() {
 	if c.quarantine.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
 		return
@@ -210,9 +209,10 @@ func (c *Consensus) propose() {
 	}
 }
 
-// proposeInTurn lets a leader propose what waits here and what it has accepted of followers, a batch of each in turn, until it
-// has all or raft has no room. Where there is never room for all, neither may wait for ever: what waits here may be what ends
-// NOSPACE. Nor may the lease clock, which comes behind writes: where raft had no room left for it, it goes first.
+// proposeInTurn makes a leader alternate between batches of its own clients and accepted batches of followers, until none is left or
+// raft's limit of uncommitted bytes is reached. If that limit is always reached, neither side may starve: the own batch may hold the
+// command that ends NOSPACE. The lease clock comes after writes and may not starve either: if the limit left no space for it, it goes
+// first.
 func (c *Consensus) proposeInTurn() {
 	if c.clock.waits {
 		if c.proposeLeases(); c.clock.waits {
@@ -232,16 +232,16 @@ func (c *Consensus) proposeInTurn() {
 			return
 		}
 	}
-	c.Limits.Reach("uncommitted bytes") // they wait, and so do the clients
+	c.Limits.Reach("uncommitted bytes") // the batches wait, and so do the clients
 }
 
-// proposeOwn proposes a batch of what waits here, and tells whether raft had room for it.
+// proposeOwn proposes a batch of this member's clients, and reports whether raft had space for it.
 func (c *Consensus) proposeOwn() bool {
 	b := c.proposals.pack(c.Limits)
 	c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, b.commands)
-	envelope := c.proposals.envelope // raft copies what it is given
+	envelope := c.proposals.envelope // raft copies it
 	if cap(envelope) > 2*limits.BatchBytes {
-		c.proposals.envelope = nil // of one large command
+		c.proposals.envelope = nil // made for one large command
 	}
 	change, refused := c.changeIn(envelope, b.change)
 	if refused != nil {
@@ -260,7 +260,7 @@ func (c *Consensus) proposeOwn() bool {
 	return true
 }
 
-// take removes a batch from what waits, which was proposed or forwarded. A write in it may be followed.
+// take removes a proposed or forwarded batch from the queue. Stages may follow a write in it.
 func (c *Consensus) take(b batch, leads bool) {
 	if b.followed != nil {
 		for i := range b.rest {
@@ -271,7 +271,7 @@ func (c *Consensus) take(b batch, leads bool) {
 	c.proposals.take(b)
 }
 
-// envelope is what an entry holds of this member's commands, the first of which has a number.
+// envelope returns an entry's data: this member's commands, numbered from first.
 func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
 	return c.appendEnvelope(make([]byte, 0, weightOf(commands)+64), first, commands)
 }
@@ -282,8 +282,8 @@ func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) 
 	}, commands)
 }
 
-// expireWaiting answers clients whose time is over while their commands or reads wait for a leader, and all others when
-// there was none for as long as an election takes: this member may be cut off, and another one may serve them.
+// expireWaiting answers clients whose timeouts expire while their commands or reads wait for a leader. If there was no leader for as long
+// as an election takes, it answers all other clients, too: this member may be cut off, and another member may serve them.
 func (c *Consensus) expireWaiting() {
 	now := c.now.Now
 	if c.leaderless >= c.electionTicks {
@@ -302,7 +302,7 @@ func (c *Consensus) expireWaiting() {
 	}
 }
 
-// unavailable says why nothing goes on here.
+// unavailable returns the error of a request that cannot make progress here.
 func (c *Consensus) unavailable(what string) *kv.Error {
 	if c.quarantine.active() {
 		return &kv.Error{Code: kv.Amnesia, Message: c.quarantine.Reason + "; " + what}
@@ -310,7 +310,7 @@ func (c *Consensus) unavailable(what string) *kv.Error {
 	return &kv.Error{Code: kv.Unavailable, Message: c.why() + "; " + what}
 }
 
-// why says what requests wait for.
+// why says what blocks the requests.
 func (c *Consensus) why() string {
 	var unreachable []string
 	for _, id := range c.membership.confState.GetVoters() {
@@ -320,6 +320,9 @@ func (c *Consensus) why() string {
 	}
 	sort.Strings(unreachable)
 	why := "there is no leader"
+	if founders := c.awaitsFounders(); founders != "" {
+		why += ": " + founders
+	}
 	switch missing, leader := c.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {
 	case leader == c.Member:
 		why = "no quorum has answered"
@@ -334,12 +337,12 @@ func (c *Consensus) why() string {
 	return why
 }
 
-// farBehind tells that this member follows a leader whose log it will not have caught up with while its clients wait.
+// farBehind reports that this member follows a leader whose log it will not catch up with while its clients wait.
 func (c *Consensus) farBehind() bool {
 	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
 }
 
-// refuseWaiting answers at once what other members can do in less time.
+// refuseWaiting answers all waiting requests at once: other members can serve them sooner.
 func (c *Consensus) refuseWaiting() {
 	for _, w := range c.proposals.takeExpired(forever) {
 		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen: ask another member"))

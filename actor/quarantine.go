@@ -12,26 +12,26 @@ import (
 	"qkv/index"
 )
 
-// Refusal is why a member does not let another one take part.
+// Refusal is a member's reason to refuse another member.
 type Refusal struct {
-	Forgot  bool // it has forgotten what it promised; nothing follows from a refusal for another reason but
+	Forgot  bool // it has forgotten its promises; other reasons have no consequence, except Removed
 	Removed bool // it was removed from the cluster
-	Leads   bool // the one who refuses leads
-	Refused bool // the one who refuses takes no part itself, or has nothing of the cluster's log yet
+	Leads   bool // the refusing member leads
+	Refused bool // the refusing member takes no part itself, or has nothing of the cluster's log yet
 	Text    string
 }
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Quarantine is why a member takes no part in the cluster: it has forgotten what it promised, and what it would vote for
-// or acknowledge could contradict that; or its state is not what the others have, and what it would answer is wrong.
+// Quarantine is the reason why a member takes no part in the cluster. Either it has forgotten its promises, and its votes and
+// acknowledgements could contradict them; or its state differs from the others', and its answers would be wrong.
 type Quarantine struct {
 	Reason  string // empty while the member takes part
-	By      uint64 // the member on whose word alone it is held back; 0: until an operator lifts it
-	Differs bool   // its state does, and nothing was forgotten
+	By      uint64 // the member on whose word alone it is suspended; 0: until an operator lifts it
+	Differs bool   // its state differs, and it has forgotten nothing
 }
 
-// Alarm is what an operator is told of it.
+// Alarm returns the operator's alarm for it.
 func (q Quarantine) Alarm() Alarm {
 	if q.Differs {
 		return Alarm{Name: Corrupt, Subject: StateSubject, Text: q.Reason}
@@ -42,44 +42,49 @@ func (q Quarantine) Alarm() Alarm {
 // StateSubject is the subject of alarms that say that members' states differ.
 const StateSubject = "state"
 
-// quarantine decides whether this member takes part, by what others say of it.
+// quarantine decides whether this member takes part, by the reports of others.
 //
-// One word is never enough to end a member's part, and never ignored by one that has no quorum: it may come from the
-// only member that knows. So who is refused as forgetful by one member that does not lead is *held back* until
+// One member's word is never enough to end another member's part. But a member without a quorum never ignores it: it may come from the
+// only member that knows. A member that one non-leader refuses as forgetful is therefore *held back* until
 //
 //   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
-//   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
-//   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
-//   - so many voters are accused by the same member that the rest is no quorum: what that member knows of cannot come back. A
-//     learner that is accused, too, is no part of that; one that accuses them may be a learner. But who has nothing of the cluster's
-//     log is held back all the same: with others like it, it would serve an empty cluster beside the one that has the data.
+//   - the accuser admits it by sending a message; a connection alone may exist on this side before the other side has judged. An accuser
+//     that is connected and claims a commit index beyond this member's log admits it by a heartbeat with an index within the log;
+//   - a leader continues to send it heartbeats despite its silence: the others are a quorum, and admit it;
+//   - the same member accuses so many voters that the rest is no quorum: the state that the accuser knows cannot come back.
+//     Accused learners are not counted; the accuser may be a learner. But a member with nothing of the cluster's
+//     log stays held back: with others like it, it would serve an empty cluster beside the member that has the data.
 //
-// Who commits with a quorum without the accuser overrules it.
+// A member that commits with a quorum without the accuser overrules it.
 //
-// Who takes no part itself may have learned what it says from a copy of the accused one's folder, which met it first after its own
-// was lost. But it may also be the only one that is up and knows: so its word holds back, and is none of the two that end a part.
-// A leader's quorum shows who is right: what it has committed it has without the accused.
+// A member that takes no part itself may repeat what a copy of the accused member's folder has told it; the copy met it first after its
+// own folder was lost. It may also be the only running member that knows. Its word therefore suspends, and does not count as one of the
+// two words that end a part. A leader's quorum shows which side is right: the quorum has its committed entries without the accused
+// member.
 //
 // Invariants:
 //
 //  1. Reason is empty while the member takes part.
-//  2. What is decided is durable before anything follows from it, so that no later start forgets it.
-//  3. What By = 0 says ends only by an operator.
+//  2. A decision is durable before the member acts on it: no later start forgets it.
+//  3. Only an operator ends a quarantine with By = 0.
 type quarantine struct {
 	Quarantine
 	record func(Quarantine) error
 
-	// accusers are the peers that refuse this member as one that has forgotten, by what they said last: whether they take part
+	// accusers are the peers that refuse this member as forgetful, by their last report; the value says whether they take part
 	// themselves. While there are any, the others are told.
 	accusers map[uint64]bool
-	// accused are the accusations of the last three election timeouts that the accused have told of, one of each kind.
+	// accused are the accusations that accused members have reported in the last three election timeouts, one of each kind.
 	accused []accusation
-	// A leader that sends heartbeats while this member is held back: since when without a break, and the newest.
+	// beyond: this member is held back because of a heartbeat with a commit index beyond its log, and not because of a refusal. The
+	// sender has not judged this member's log in a handshake since.
+	beyond bool
+	// A leader that sends heartbeats while this member is held back: the start of the unbroken sequence, and the newest.
 	leader, term  uint64
 	since, newest time.Duration
 }
 
-// accusation is a member's refusal of another one, told by that one at a moment.
+// accusation is a member's refusal of another one, reported by the refused member at a time.
 type accusation struct {
 	by, of uint64
 	at     time.Duration
@@ -89,23 +94,23 @@ func newQuarantine(q Quarantine, record func(Quarantine) error) quarantine {
 	return quarantine{Quarantine: q, record: record, accusers: map[uint64]bool{}}
 }
 
-// active tells that this member takes no part.
+// active reports that this member takes no part.
 func (q *quarantine) active() bool { return q.Reason != "" }
 
-// held tells that it takes no part on one member's word.
+// held reports that it takes no part on one member's word.
 func (q *quarantine) held() bool { return q.active() && q.By != 0 }
 
-// set makes a decision durable, and takes it.
+// set makes a decision durable, and then adopts it.
 func (q *quarantine) set(next Quarantine) error {
 	if err := q.record(next); err != nil {
 		return err
 	}
-	q.Quarantine, q.leader = next, 0
+	q.Quarantine, q.leader, q.beyond = next, 0, false
 	return nil
 }
 
-// accuse judges the word of a member that this one has forgotten what it promised, serving when this one commits with a
-// quorum without that member. It returns what is to be decided, or that the word is overruled.
+// accuse judges a member's word that this one has forgotten its promises; serving says that this one commits with a quorum without that
+// member. It returns the decision, or that the word is overruled.
 func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine, overruled bool) {
 	q.accusers[by] = !r.Refused
 	switch {
@@ -122,16 +127,19 @@ func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine
 	}
 }
 
-// seconded tells whether another member that takes part says the same as one does.
+// seconded reports whether another member that takes part says the same.
 func (q *quarantine) seconded(by uint64) bool {
 	return slices.ContainsFunc(slices.Sorted(maps.Keys(q.accusers)), func(other uint64) bool { return other != by && q.accusers[other] })
 }
 
-// admitted tells whether what a peer sends ends that this member is held back: who refuses it sends nothing.
-func (q *quarantine) admitted(by uint64) bool { return q.held() && q.By == by }
+// admitted reports whether a peer's message admits this member, which is held back: a peer that refuses it sends none. within: the
+// message is a leader's heartbeat with a commit index within this member's log.
+func (q *quarantine) admitted(by uint64, within bool) bool {
+	return q.held() && q.By == by && (within || !q.beyond)
+}
 
-// hear notes a heartbeat or an append of a leader, and tells whether this member is not held back any longer: a leader
-// that goes on for three election timeouts has a quorum without it.
+// hear notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for three
+// election timeouts has a quorum without it.
 func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
 	if leader != q.leader || term != q.term || now-q.newest > electionTimeout {
 		q.leader, q.term, q.since = leader, term, now
@@ -140,8 +148,8 @@ func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duratio
 	return q.held() && leader != q.By && now-q.since >= 3*electionTimeout
 }
 
-// note takes down that a peer says who accuses it, and tells whether this member, self, is not held back any longer: of the
-// voters a quorum is accused by the same member.
+// note records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member accuses a
+// quorum of the voters.
 func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
 	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
 		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
@@ -156,12 +164,13 @@ func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint
 	return q.held() && alike > len(voters)/2
 }
 
-// refused hears that a peer refuses this member.
+// refused handles a peer's refusal of this member.
 func (c *Consensus) refused(peer uint64, r Refusal) {
 	if r.Removed {
 		c.refusedAsRemoved(peer, r)
 		return
 	}
+	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
 		next, overruled := c.quarantine.accuse(peer, r, c.serves(peer))
 		if overruled {
@@ -176,30 +185,32 @@ func (c *Consensus) refused(peer uint64, r Refusal) {
 	c.Status.refusal(peer, &r)
 }
 
-// linked hears that there is a connection to a peer, which does not refuse this member, or has not yet: what it said before counts no
-// more.
+// linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
 func (c *Consensus) linked(peer uint64) {
 	c.Status.refusal(peer, nil)
 	delete(c.quarantine.accusers, peer)
+	if c.quarantine.By == peer {
+		c.quarantine.beyond = false // it has judged this member's log anew
+	}
 	delete(c.membership.removedBy, peer)
 	c.tellAccusers()
 }
 
-// forgetRemoved forgets what members have said of this one that were removed since: they are not heard any more, and their words are
-// none of the two that end a part.
+// forgetRemoved forgets the reports of members that were removed since: they are no longer heard, and their words do not count among the
+// two that end a part.
 func forgetRemoved(members index.Members, said ...map[uint64]bool) {
 	for _, by := range said {
 		maps.DeleteFunc(by, func(id uint64, _ bool) bool { return members.Removed(id) })
 	}
 }
 
-// serves tells whether this member commits with a quorum without another one, as far as it can know.
+// serves reports whether this member commits with a quorum without another one, as far as it can know.
 func (c *Consensus) serves(without uint64) bool {
 	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
 }
 
-// tellAccusers tells the voters who accuses this one: also when that is a learner, or one that was added after what this member's
-// folder knows. Where all voters were put back to an earlier moment, nobody else is left to accuse them.
+// tellAccusers tells the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
+// member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
 func (c *Consensus) tellAccusers() {
 	for _, by := range slices.Sorted(maps.Keys(c.quarantine.accusers)) {
 		if !c.quarantine.accusers[by] {
@@ -213,14 +224,20 @@ func (c *Consensus) tellAccusers() {
 	}
 }
 
-// receiveHeld listens to peers while this member takes no part.
+// receiveHeld handles peers' messages while this member takes no part.
 func (c *Consensus) receiveHeld(r Received) {
-	if c.connected[r.From] && c.quarantine.admitted(r.From) {
+	m, ok := r.Message.(RaftMessage)
+	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
+	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
+	if heartbeat && c.beyondLog(m.Message) {
+		c.forgot(r.From, m.GetCommit())
+		return
+	}
+	if c.connected[r.From] && c.quarantine.admitted(r.From, heartbeat) {
 		c.leaveQuarantine(c.Status.NameOf(r.From) + " admits it")
 		return
 	}
-	m, ok := r.Message.(RaftMessage)
-	if !ok || (m.GetType() != raftpb.MsgHeartbeat && m.GetType() != raftpb.MsgApp) || m.GetTerm() < c.term {
+	if !leads {
 		return
 	}
 	if c.quarantine.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
@@ -228,21 +245,30 @@ func (c *Consensus) receiveHeld(r Received) {
 	}
 }
 
-// differs stops this member from taking part: its state is not what the others have.
+// differs ends this member's part: its state differs from the state of the others.
 func (c *Consensus) differs(why string) {
 	if !c.quarantine.active() || c.quarantine.held() {
 		c.enterQuarantine(Quarantine{Reason: why, Differs: true})
 	}
 }
 
-// forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
+// forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
+// member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
+// this member back.
 func (c *Consensus) forgot(leader, commit uint64) {
-	c.enterQuarantine(Quarantine{Reason: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
+	if c.quarantine.held() && c.quarantine.By == leader {
+		c.quarantine.accusers[leader] = true
+		return
+	}
+	next, _ := c.quarantine.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
 		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
-		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))})
+		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))}, false)
+	c.enterQuarantine(next)
+	c.quarantine.beyond = c.quarantine.By == leader
+	c.tellAccusers()
 }
 
-// enterQuarantine ends this member's part in the cluster, or says more of why it has ended.
+// enterQuarantine ends this member's part in the cluster, or extends the reason.
 func (c *Consensus) enterQuarantine(next Quarantine) {
 	if next == c.quarantine.Quarantine {
 		return

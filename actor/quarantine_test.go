@@ -52,7 +52,7 @@ func TestQuarantine(t *testing.T) {
 		return "lifted"
 	}
 	admits := func(by uint64) step {
-		return func(q *quarantine, _ time.Duration) string { return lift(q.admitted(by), q) }
+		return func(q *quarantine, _ time.Duration) string { return lift(q.admitted(by, false), q) }
 	}
 	leads := func(leader, term uint64) step {
 		return func(q *quarantine, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }

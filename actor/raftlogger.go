@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// raftLogger hands raft's own messages to the member's logger. What raft calls information is a follower's everyday
-// life, and of interest only to who looks for a fault.
+// raftLogger passes raft's own messages to the member's logger. raft's information messages are routine at a follower, and of interest
+// only for fault finding.
 type raftLogger struct{ logger *slog.Logger }
 
 func (l raftLogger) Debug(v ...any)                 {}

@@ -10,21 +10,20 @@ import (
 	"qkv/internal/limits"
 )
 
-// readAttemptsInflight is how many ReadIndex rounds are on their way at once: one, and one more so that reads which
-// come during a round do not wait for its end.
+// readAttemptsInflight is the maximum number of concurrent ReadIndex rounds: one, and one more for reads that arrive during a round.
+// These need not wait for its end.
 const readAttemptsInflight = 2
 
-// reads are linearizable reads that wait for a ReadIndex round.
+// reads are the linearizable reads that wait for a ReadIndex round.
 //
-// An attempt is one round for all reads that waited when it began. A lost message ends it in silence, and raft drops it at
-// any change of (term, leader): its reads then wait for the next attempt. The answer to an unknown attempt is ignored
-// (etcd bug 20418).
+// An attempt is one round for all reads that waited when it began. A lost message ends an attempt without notice, and raft drops it at
+// any change of (term, leader). Its reads then wait for the next attempt. The answer to an unknown attempt is ignored (etcd bug 20418).
 //
 // Invariants:
 //
 //  1. Each read is in waiting or in one attempt.
 //  2. attempts is in the order of the ids, at most readAttemptsInflight, and all of the present (term, leader).
-//  3. next is the newest attempt's id; an id is never used again, nor by another process: it begins at random.
+//  3. next is the newest attempt's id. No process reuses an id: it begins at a random number.
 //  4. deferred are MsgReadIndex of peers that wait for the first entry of this leader's term.
 type reads struct {
 	waiting  []waitingRead
@@ -35,11 +34,11 @@ type reads struct {
 
 type waitingRead struct {
 	ReadIndex
-	until time.Duration // when its clients do not wait any longer
+	until time.Duration // when its clients' timeouts expire
 }
 
 type readAttempt struct {
-	id    uint64        // raft hands it back with the round's answer
+	id    uint64        // raft returns it with the round's answer
 	since time.Duration // when it began
 	reads []waitingRead
 }
@@ -51,8 +50,8 @@ func (r *reads) add(m ReadIndex, now time.Duration) {
 	r.waiting = append(r.waiting, waitingRead{ReadIndex: m, until: now + m.Timeout})
 }
 
-// begin makes an attempt of all that waits, if any does and another round may begin, and returns what raft is to hand
-// back with its answer.
+// begin makes one attempt of all waiting reads, if there are any and another round may begin. It returns the context that raft returns
+// with its answer.
 func (r *reads) begin(now time.Duration) (context []byte, begun bool) {
 	if len(r.waiting) == 0 || len(r.attempts) >= readAttemptsInflight {
 		return nil, false
@@ -90,7 +89,7 @@ func (r *reads) confirmed(context []byte) (requests []Request, until time.Durati
 	return nil, 0, false
 }
 
-// void takes all attempts back: their reads wait again.
+// void ends all attempts: their reads wait again.
 func (r *reads) void() {
 	for _, a := range r.attempts {
 		r.waiting = append(r.waiting, a.reads...)
@@ -98,7 +97,7 @@ func (r *reads) void() {
 	r.attempts = nil
 }
 
-// retry takes attempts back that a lost message may have ended, and says how many.
+// retry ends the attempts that a lost message may have ended, and returns their number. Their reads wait again.
 func (r *reads) retry(now, after time.Duration) (late int) {
 	for len(r.attempts) > 0 && now-r.attempts[0].since >= after {
 		r.waiting = append(r.waiting, r.attempts[0].reads...)
@@ -108,7 +107,7 @@ func (r *reads) retry(now, after time.Duration) (late int) {
 	return late
 }
 
-// takeExpired removes the reads whose clients do not wait any longer, those of attempts that may go on for ever, too.
+// takeExpired removes the reads whose clients' timeouts have expired, also from attempts that may never be answered.
 func (r *reads) takeExpired(now time.Duration) (expired []waitingRead) {
 	r.waiting, expired = splitExpired(r.waiting, now, expired)
 	for i := range r.attempts {
@@ -131,7 +130,7 @@ func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead)
 	return kept, expired
 }
 
-// postpone keeps a peer's read until this leader knows its commit index to be right.
+// postpone keeps a peer's read until this leader knows that its commit index is current.
 func (r *reads) postpone(m *raftpb.Message) {
 	if len(r.deferred) < limits.ReadsDeferred {
 		r.deferred = append(r.deferred, m)
@@ -144,14 +143,14 @@ func (r *reads) takeDeferred() []*raftpb.Message {
 	return deferred
 }
 
-// readable tells whether raft would answer a ReadIndex now.
+// readable reports whether raft would answer a ReadIndex now.
 func (c *Consensus) readable() bool {
 	status := c.raft.BasicStatus()
 	switch {
 	case c.quarantine.active(), status.Lead == raft.None, status.GetTerm() != c.term:
 		return false
 	case status.RaftState == raft.StateLeader:
-		return c.handedTerm == c.term // rule 5: the commit index may be one that a crash has set back
+		return c.handedTerm == c.term // rule 5: a crash may have set the commit index back
 	default:
 		return status.RaftState == raft.StateFollower
 	}
@@ -164,7 +163,7 @@ func (r *reads) takeWaiting() []waitingRead {
 	return waiting
 }
 
-// requestReads begins an attempt for all reads that wait.
+// requestReads begins an attempt for all waiting reads.
 func (c *Consensus) requestReads() {
 	if len(c.reads.waiting) > 0 && c.farBehind() {
 		c.refuseWaiting()

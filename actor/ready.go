@@ -12,7 +12,7 @@ import (
 	"qkv/log"
 )
 
-// ready carries out what raft wants done. Local orders leave in raft's order.
+// ready carries out a Ready of raft. Local orders leave in raft's order.
 func (c *Consensus) ready(rd raft.Ready) {
 	c.unordered = 0
 	if rd.SoftState != nil {
@@ -70,14 +70,16 @@ func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message 
 	return found
 }
 
-// send gives a message to the peers' streams at once, before the own disk has synced, so that all disks work at the
-// same time.
+// send gives a message to the peers' streams at once, before the own disk has synced: all disks then work at the same time.
 func (c *Consensus) send(m *raftpb.Message) {
+	if c.isPremature(RaftMessage{Message: m}) {
+		return
+	}
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())
 	sendRaftMessage(c.Peers, m, c.ends.told(m), prompt)
 }
 
-// newTermOrLeader voids what was bound to the old term or leader.
+// newTermOrLeader voids everything that belonged to the old term or leader.
 func (c *Consensus) newTermOrLeader(term uint64) {
 	if term != c.term {
 		c.forwards.reset()
@@ -88,6 +90,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	c.reads.void()
 	c.asks.void()
 	c.clock.stop()
+	c.lag.changed(c.raft.BasicStatus().GetCommit())
 	if c.soft.RaftState != raft.StateLeader {
 		c.pace.deposed()
 		clear(c.membership.level)
@@ -104,11 +107,11 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	var state *index.State
 	if s := m.GetSnapshot(); s != nil {
-		m.Snapshot, state = c.received.Message.GetSnapshot(), c.received.State // with the configuration that it is of
+		m.Snapshot, state = c.received.Message.GetSnapshot(), c.received.State // with the snapshot's own configuration
 		c.received = nil                                                       // raft takes it
 		c.membership.restoring = true
 		c.last = s.GetMetadata().GetIndex()
-		c.forwards.reset() // it does not say what it holds, and the applier says so to those who wait
+		c.forwards.reset() // the snapshot does not list the batches that it holds; the applier tells their clients
 	}
 	if n := len(m.GetEntries()); n > 0 {
 		c.last = m.GetEntries()[n-1].GetIndex()
@@ -150,10 +153,10 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 	}
 }
 
-// snapshotSaved offers the new snapshot to slow followers; the log behind the older one is needed by nobody else.
+// snapshotSaved offers the new snapshot to slow followers. No other member needs the log behind the older snapshot.
 func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 	if now, err := c.Window.Snapshot(); err == nil && now.GetMetadata().GetIndex() > m.Snapshot.GetMetadata().GetIndex() {
-		return // one that a leader sent was installed meanwhile
+		return // a leader's snapshot was installed meanwhile, and is newer
 	}
 	c.Window.SetSnapshot(m.Snapshot)
 	c.covered = max(c.covered, m.KeepFrom)
@@ -170,13 +173,13 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	c.received = &m
 	told := c.sayNow(m.Message)
 	early := !knows(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
-	if early { // raft takes none that it has no part in
+	if early { // raft rejects a snapshot whose configuration does not list this member
 		confState := told.GetSnapshot().GetMetadata().GetConfState()
 		confState.Learners = append(confState.Learners, c.Member)
 	}
 	c.step(told)
 	c.drain()
-	if c.received != nil { // raft had no use for it
+	if c.received != nil { // raft did not take it
 		c.received = nil
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
@@ -184,8 +187,8 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	c.membership.early = early
 }
 
-// sayNow returns a snapshot's message as the present leader would say it, where another term has begun since it was offered: raft
-// ignores what is of an earlier one. A snapshot is of committed entries, so that every later leader has what it holds, whoever sent it.
+// sayNow returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores messages
+// of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
 func (c *Consensus) sayNow(m *raftpb.Message) *raftpb.Message {
 	m = proto.CloneOf(m)
 	if now := c.raft.BasicStatus(); now.Lead != raft.None && now.Lead != c.Member && now.GetTerm() > m.GetTerm() {
@@ -194,7 +197,7 @@ func (c *Consensus) sayNow(m *raftpb.Message) *raftpb.Message {
 	return m
 }
 
-// installed follows the log writer's reset: the log begins behind the snapshot now.
+// installed handles the log writer's reset: the log now begins behind the snapshot.
 func (c *Consensus) installed(m log.Marker) {
 	c.Window.Reset(m)
 	if err := ConfStateOf(c.membership.records.Configuration()).Equivalent(m.ConfState); err != nil {

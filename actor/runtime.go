@@ -7,33 +7,31 @@ import (
 	"time"
 )
 
-// Runtime runs actors in as many goroutines as there are actors. An actor takes its turns in any of them, one at a
-// time; and since a turn holds one goroutine, there is always one for an actor that has something to do.
+// Runtime runs actors in as many goroutines as there are actors. An actor takes its turns in any of them, one at a time. A turn holds one
+// goroutine, so a goroutine is always available for a ready actor.
 //
-// A handler that passes its work on is followed, in the same goroutine, by the actor that it passed it to. A lone
-// client's write is handed over five times, and with a goroutine for each actor most of these woke another thread: 10
-// to 40 µs each on an idle virtual host. An actor that has more to do itself goes on with that, and the other one gets
-// another goroutine.
+// When a handler passes its work on, the receiving actor runs next in the same goroutine. A lone client's write is handed over five
+// times, and with a goroutine for each actor most of these woke another thread: 10 to 40 µs each on an idle virtual host. An actor that
+// has more to do itself continues with that, and the receiver gets another goroutine.
 //
-// A panic in an actor ends the process: what an actor knows is rebuilt from the log at the next start, never from a
-// half-known memory.
+// A panic in an actor ends the process: the next start rebuilds an actor's state from the log, never from partly known memory.
 type Runtime struct {
 	start   time.Time
-	apart   atomic.Int64 // the wall clock at start, by what it said when it was read last
-	read    atomic.Int64 // when that was, after start; 0: never
+	apart   atomic.Int64 // the wall clock at start, by its last reading
+	read    atomic.Int64 // when it was read, after start; 0: never
 	stop    chan struct{}
 	clocks  sync.WaitGroup
 	workers sync.WaitGroup
 	actors  []*running
-	due     chan *running // wait for a goroutine
-	passed  chan *running // wait for the goroutine of the handler that passed them something, or any other
+	due     chan *running // actors that wait for a goroutine
+	passed  chan *running // actors that wait for the goroutine of the handler that passed them a message, or any other
 	ending  atomic.Pointer[running]
 }
 
 // running is one actor.
 //
-//  1. Who sets claimed sees to it that the actor gets a turn; it is cleared only when no message waits.
-//  2. A claimed actor is at one place: in due, in passed, or in a goroutine.
+//  1. The goroutine that sets claimed ensures that the actor gets a turn; claimed is cleared only when no message waits.
+//  2. A claimed actor is in one place: in due, in passed, or in a goroutine.
 type running struct {
 	spawned
 	runtime  *Runtime
@@ -41,12 +39,12 @@ type running struct {
 	stopping atomic.Bool
 	done     chan struct{}
 
-	// Of a paced actor: when the rest after its last step is over, and that it is, so that a turn is due.
+	// Of a paced actor: when the rest after its last step ends, and that it has ended and a turn is due.
 	restUntil time.Duration
 	restOver  atomic.Bool
 }
 
-// actorsMost is more than a member has, so that due and passed never fill up.
+// actorsMost exceeds a member's number of actors: due and passed never fill up.
 const actorsMost = 64
 
 // NewRuntime returns a Runtime without actors.
@@ -57,7 +55,7 @@ func NewRuntime() *Runtime {
 	}
 }
 
-// wallEvery is how old what is known of the wall clock may be: the time of a put has several moments, and each would read two clocks.
+// wallEvery is the maximum age of the wall clock's reading: a put needs the time at several moments, and each would read two clocks.
 const wallEvery = time.Millisecond
 
 // Time implements Driver.
@@ -99,7 +97,7 @@ func (a *running) pass() {
 	}
 }
 
-// turns lets a claimed actor work until no message waits for it, and returns the actor that is to follow it.
+// turns runs a claimed actor until no message waits for it, and returns the actor to run next.
 func (a *running) turns() (next *running) {
 	for {
 		a.restOver.Store(false)
@@ -127,15 +125,15 @@ func (a *running) turns() (next *running) {
 		if (a.quiet() && !a.stopping.Load()) || !a.claimed.CompareAndSwap(false, true) {
 			return next
 		}
-		a.runtime.spread(next) // a message came just now
+		a.runtime.spread(next) // a message arrived just now
 	}
 }
 
-// quiet tells that no turn is due.
+// quiet reports that no turn is due.
 func (a *running) quiet() bool { return a.idle() && !a.restOver.Load() }
 
-// restFrom has a paced actor called again when it has rested from a step. During the rest it takes turns for messages
-// only, and the clock for its end runs already.
+// restFrom schedules a paced actor's next call after its rest from a step. During the rest it takes turns for messages only, and the
+// clock for the rest's end already runs.
 func (a *running) restFrom(step Time) {
 	if step.Resting {
 		return
@@ -149,7 +147,7 @@ func (a *running) restFrom(step Time) {
 	})
 }
 
-// takePassed returns one of the actors that were passed something, and gives the others goroutines of their own.
+// takePassed returns one of the passed actors, and gives the others goroutines of their own.
 func (r *Runtime) takePassed() (next *running) {
 	for {
 		select {
@@ -164,7 +162,7 @@ func (r *Runtime) takePassed() (next *running) {
 	}
 }
 
-// spread gives the actors that were passed something goroutines of their own.
+// spread gives the passed actors goroutines of their own.
 func (r *Runtime) spread(first *running) {
 	for next := first; next != nil; next = r.takePassed() {
 		r.due <- next
@@ -187,8 +185,8 @@ func (r *Runtime) Every(interval time.Duration, tick func()) {
 	})
 }
 
-// Stop stops the clocks, then the actors in the order in which they were spawned, each after it has worked off what
-// waited. It returns when every goroutine has ended.
+// Stop stops the clocks, then the actors in the order in which they were spawned, each after it has processed its waiting messages. It
+// returns when every goroutine has ended.
 func (r *Runtime) Stop() {
 	close(r.stop)
 	r.clocks.Wait()
@@ -202,7 +200,7 @@ func (r *Runtime) Stop() {
 	r.workers.Wait()
 }
 
-// Ending is the name of the actor that Stop waits for, empty before it waits for any.
+// Ending returns the name of the actor that Stop waits for; empty before it waits for any.
 func (r *Runtime) Ending() string {
 	if a := r.ending.Load(); a != nil {
 		return a.name

@@ -13,7 +13,7 @@ import (
 	"qkv/log/disk"
 )
 
-// SegmentMakerConfig is what the segment maker is built from.
+// SegmentMakerConfig is the configuration of the segment maker.
 type SegmentMakerConfig struct {
 	Maker        *log.Maker
 	FS           disk.FS
@@ -26,15 +26,15 @@ type SegmentMakerConfig struct {
 	Logger       *slog.Logger
 }
 
-// SegmentMaker keeps zero-filled files ready for the log, so that a sync never has to commit the file system's
-// journal. It owns the spare files; it is never on the way of a commit, and works in small steps, with rests.
+// SegmentMaker keeps zero-filled files ready for the log: a sync then never has to commit the file system's journal. It owns the spare
+// files. It is never in the path of a commit, and works in small steps, with rests.
 //
-// It says in each segment which one follows, when that one is begun and synced, so that its loss is seen.
+// In each segment it writes the name of the next one, when that one is begun and synced: the loss of a segment is then detected.
 //
-// It also watches the space that is left: the spares are the log's reserve, so that a member that takes no writes any more
-// can still agree on deletions and on leaders. Below a low mark nothing that makes the state larger is taken, above a
-// high one all is again. What a disk says is left may not be all that files need: one that has no room for the next spare is as
-// full as one below the low mark, or the reserve would be gone before anybody knows.
+// It also watches the free space. The spares are the log's reserve: a member that accepts no more writes can still agree on deletions and
+// on leaders. Below a low mark it refuses everything that enlarges the state; above a high mark it accepts everything again. The reported
+// free space may be more than files can use. A disk without space for the next spare therefore counts as below the low mark; otherwise
+// the reserve would be gone before the alarm.
 type SegmentMaker struct {
 	// Constant after construction.
 	SegmentMakerConfig
@@ -43,8 +43,8 @@ type SegmentMaker struct {
 	ordered int // spares that the log writer waits for
 	now     time.Duration
 	failed  bool   // until the next Retry
-	advised string // what was logged to be done about the failure; empty: nothing yet
-	refuses bool   // the disk has no room for the next file, whatever it says is free, until it takes one
+	advised string // the logged advice about the failure; empty: none yet
+	refuses bool   // the disk has no space for the next file, whatever it reports, until it accepts one
 }
 
 // NewSegmentMaker builds the actor.
@@ -104,20 +104,24 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	return s.ordered > 0
 }
 
-// Rest implements Paced: on a disk that is slow the log's own files, which are not filled, cost less than filled ones.
+// Rest implements Paced: on a slow disk the log's own files, which are not zero-filled, cost less than filled ones.
 func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 	s.Status.DiskGoesOn(s.now + took)
 	s.Maker.Quick = took <= limits.SpareStepQuick
 	return restAfter(took)
 }
 
-// checkSpace raises the alarm of a disk that is nearly full, or ends it, and lets a log that waits for room try again.
+// checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.
 func (s *SegmentMaker) checkSpace() {
 	if s.Status.logWaits.Load() {
 		s.LogWriter.Offer(RoomChecked{})
 	}
 	free, err := s.FS.Free(s.Dir)
-	if errors.Is(err, fs.ErrNotExist) { // not when the next segment is begun only: the log writes to files that nobody finds again
+	size := int64(0)
+	if err == nil {
+		size, err = s.FS.Size(s.Dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // checked not only when the next segment begins: the log writes to files that no later start finds
 		s.Fail(logFailed(err))
 		return
 	}
@@ -126,10 +130,12 @@ func (s *SegmentMaker) checkSpace() {
 		return
 	}
 	s.Status.free.Store(free)
-	s.Status.capacity.Store(free + s.Status.Durable().FileBytes + s.Status.spares.Load()*s.SegmentBytes + s.Maker.Bytes() + s.Status.snapFiles.Load())
+	// The free space includes files that were just removed, and the size of the log or the snapshots may still count them.
+	s.Status.capacity.Store(min(free+s.Status.Durable().FileBytes+s.Status.spares.Load()*s.SegmentBytes+s.Maker.Bytes()+s.Status.snapFiles.Load(), size))
+	s.Status.diskSize.Store(size)
 	low, high := s.Status.spaceMarks()
 	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()
-	waits := s.Status.logWaits.Load() // for more than it makes a segment of: one entry may be larger than that
+	waits := s.Status.logWaits.Load() // for more space than the low mark reserves: one entry may be larger than that
 	switch {
 	case free < low || s.refuses || waits:
 		if !s.Status.noSpace.Swap(true) {
@@ -152,7 +158,7 @@ func (s *SegmentMaker) checkSpace() {
 	}
 }
 
-// whatHelps is what to do about a disk that refuses a file: free space helps one that is full, or whose quota is reached, and no other.
+// whatHelps returns the advice for a disk that refuses a file: freeing space helps only if the disk is full or its quota is reached.
 func whatHelps(err error) string {
 	if errors.Is(err, syscall.ENOSPC) {
 		return "free space on the disk"
@@ -160,7 +166,7 @@ func whatHelps(err error) string {
 	return "look at the disk, at how it is mounted, and at the kernel's messages"
 }
 
-// sayNext writes into segments which one follows.
+// sayNext writes into segments which segment follows.
 func (s *SegmentMaker) sayNext(pages []log.NextPage) {
 	for _, p := range pages {
 		if err := s.Maker.WriteNext(p); err != nil {
@@ -169,7 +175,7 @@ func (s *SegmentMaker) sayNext(pages []log.NextPage) {
 	}
 }
 
-// fail gives up making spares for a while: the log makes its own files then, slower, and waits when that finds no room either.
+// fail suspends making spares for a while: the log then makes its own files, slower, and waits if these do not fit either.
 func (s *SegmentMaker) fail(err error) {
 	s.failed = true
 	if advice := whatHelps(err); advice != s.advised {

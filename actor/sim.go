@@ -13,14 +13,13 @@ import (
 	"qkv/log/disk"
 )
 
-// Sim runs the actors of many members in one loop: virtual time, one event after the other, every choice drawn from
-// one seed. The handlers are the very same that Runtime runs in goroutines.
+// Sim runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The handlers are
+// the same as those that Runtime runs in goroutines.
 //
-// An actor's disk calls of one turn are made at once, but take a drawn time: until it is over the actor is busy, and
-// each of its effects is held back until the calls before it are over. A crash before that leaves a random part of those
-// calls on the disk, but all those whose effects were seen. So a slow sync, a stalled disk and a leader change in the
-// middle of a sync really happen, and what leaves a handler before its sync is seen before it. A crash may also come
-// between two effects.
+// An actor's disk calls of one turn are made at once, but take a drawn time. Until it is over the actor is busy, and each effect is
+// delayed until the earlier calls are over. A crash before that leaves a random part of those calls on the disk, but always the calls
+// whose effects were seen. So slow syncs, stalled disks and leader changes in the middle of a sync really occur, and effects before a
+// sync are seen before it. A crash may also occur between two effects.
 type Sim struct {
 	random *rand.Rand
 	now    time.Duration
@@ -28,7 +27,7 @@ type Sim struct {
 	number uint64
 	trace  hash.Hash64
 
-	running *simActor // whose handler is being called
+	running *simActor // the actor whose handler is running
 	observe func(l *Life, name string, ends bool) (later func())
 	leaves  func(l *Life)
 	lag     func(l *Life, name string) time.Duration
@@ -47,10 +46,10 @@ func (s *Sim) Random() *rand.Rand { return s.random }
 // Now is the virtual time.
 func (s *Sim) Now() time.Duration { return s.now }
 
-// Trace is a hash over every event so far: two runs of a seed must agree.
+// Trace returns a hash of all events so far: two runs of a seed must agree.
 func (s *Sim) Trace() uint64 { return s.trace.Sum64() }
 
-// Note puts something that happened into the trace.
+// Note adds an event to the trace.
 func (s *Sim) Note(what string, n uint64) {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(s.now))
@@ -59,24 +58,24 @@ func (s *Sim) Note(what string, n uint64) {
 	s.trace.Write([]byte(what))
 }
 
-// After calls f when a time has passed.
+// After calls f after a delay.
 func (s *Sim) After(d time.Duration, f func()) {
 	s.number++
 	heap.Push(&s.events, event{at: s.now + max(d, 0), number: s.number, do: f})
 }
 
-// Observe calls f when a handler lets an effect go behind another disk call than the effect before, and when its turn
-// ends. What f returns is called when the disk calls so far are over, before the effects behind them are seen.
+// Observe sets f, called when a handler emits an effect after a further disk call, and when its turn ends. The function returned by f is
+// called when the disk calls so far are over, before the later effects are seen.
 func (s *Sim) Observe(f func(l *Life, name string, ends bool) (later func())) { s.observe = f }
 
-// Leaving calls f before each effect of a handler, which may end the life.
+// Leaving sets f, called before each effect of a handler; f may end the life.
 func (s *Sim) Leaving(f func(l *Life)) { s.leaves = f }
 
-// Lag requests f how much longer an actor with messages waits for its turn: a busy processor, a garbage collection.
+// Lag sets f, which returns the extra delay of an actor with messages: a busy processor, a garbage collection.
 func (s *Sim) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
 
-// Post calls f now, or, while a handler runs, when that handler's disk calls before it are over: everything that leaves
-// a member must go through it.
+// Post calls f now, or, while a handler runs, when that handler's earlier disk calls are over: everything that leaves a member must go
+// through it.
 func (s *Sim) Post(f func()) {
 	a := s.running
 	if a == nil {
@@ -88,7 +87,7 @@ func (s *Sim) Post(f func()) {
 	last.effects = append(last.effects, f)
 }
 
-// reach notes what is to be seen behind the disk calls so far.
+// reach notes the effects to show after the disk calls so far.
 func (a *simActor) reach(ends bool) {
 	calls := a.batch.Calls()
 	same := len(a.held) > 0 && a.held[len(a.held)-1].calls == calls
@@ -100,7 +99,7 @@ func (a *simActor) reach(ends bool) {
 	}
 }
 
-// Run lets events happen until a time, and reports whether any are left.
+// Run runs events until a time, and reports whether any are left.
 func (s *Sim) Run(until time.Duration) bool {
 	for len(s.events) > 0 {
 		if s.events[0].at > until {
@@ -116,7 +115,7 @@ func (s *Sim) Run(until time.Duration) bool {
 
 type event struct {
 	at     time.Duration
-	number uint64 // events of the same moment happen in the order in which they were made
+	number uint64 // events of the same time run in the order of their creation
 	do     func()
 }
 
@@ -142,17 +141,17 @@ type Life struct {
 	name        string
 	disk        *disk.Mem
 	duration    func(b *disk.Batch) time.Duration
-	caller      *simActor     // what is not an actor and calls the disk
-	calls       []func()      // that it has to make
+	caller      *simActor     // the caller of disk calls outside any actor
+	calls       []func()      // its pending calls
 	zero        time.Duration // when its clock was 0
-	skew        float64       // how much faster than the others its clock goes
-	wall        time.Duration // how far its wall clock is off
+	skew        float64       // the clock's rate, relative to the others
+	wall        time.Duration // offset of its wall clock
 	actors      []*simActor
 	pausedUntil time.Duration
 	over        bool
 }
 
-// held is what a handler let go behind a number of its disk calls.
+// held is a list of effects behind a number of disk calls.
 type held struct {
 	calls   int
 	seen    func()
@@ -169,11 +168,11 @@ type simActor struct {
 	busy      bool
 	again     bool
 	stepped   time.Duration // when its last step began
-	restUntil time.Duration // of a paced actor: when it may do its next step
+	restUntil time.Duration // of a paced actor: when its next step is permitted
 }
 
-// NewLife begins a member's life on a disk. The duration of a batch of disk calls is drawn by its caller; skew, zero and
-// wall say how its clocks differ from the simulation's.
+// NewLife begins a member's life on a disk. duration draws the time of a batch of disk calls; skew, zero and wall are the deviations of
+// its clocks from the simulation's.
 func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
 	l := &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
 	l.caller = &simActor{life: l, spawned: spawned{
@@ -189,7 +188,7 @@ func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) tim
 	return l
 }
 
-// End ends the life: nothing of it happens any more.
+// End ends the life: none of its events run any more.
 func (l *Life) End() {
 	l.over = true
 	for _, a := range l.actors {
@@ -230,7 +229,7 @@ func (l *Life) after(d time.Duration, f func()) {
 	})
 }
 
-// clockCalls is from which interval on a clock may call the disk.
+// clockCalls is the shortest interval of a clock that may call the disk.
 const clockCalls = 100 * time.Millisecond
 
 // Every implements Driver.
@@ -248,7 +247,7 @@ func (l *Life) Every(interval time.Duration, tick func()) {
 	l.after(time.Duration(l.sim.random.Int64N(int64(step)+1)), again)
 }
 
-// Call lets something that is no actor of the member happen in it, as a turn of its own: its disk calls take time.
+// Call runs code outside any actor in the member, as a turn of its own: its disk calls take time.
 func (l *Life) Call(f func()) {
 	l.calls = append(l.calls, f)
 	l.caller.wake()
@@ -262,7 +261,7 @@ func (l *Life) spawn(s spawned) {
 	s.bind(a.wake, a.wake, l.sim.Post)
 }
 
-// wakeUpMost is the longest that a ready actor waits for its turn.
+// wakeUpMost is the longest wait of a ready actor for its turn.
 const wakeUpMost = 60 * time.Microsecond
 
 func (a *simActor) wake() {
@@ -278,7 +277,7 @@ func (a *simActor) wake() {
 	a.life.after(d, a.run)
 }
 
-// run hands the actor its messages, and lets its effects go one after the other while its disk calls take their time.
+// run hands the actor its messages, and emits its effects one after the other while its disk calls take their time.
 func (a *simActor) run() {
 	s, l := a.life.sim, a.life
 	a.scheduled = false
@@ -289,7 +288,7 @@ func (a *simActor) run() {
 	now.Resting = s.now < a.restUntil
 	a.again = a.step(now)
 	if a.again && a.rest != nil && !now.Resting {
-		a.stepped, a.restUntil = s.now, math.MaxInt64 // until finish knows how long it took
+		a.stepped, a.restUntil = s.now, math.MaxInt64 // until finish knows its duration
 	}
 	a.reach(true)
 	s.running = nil
@@ -312,7 +311,7 @@ func (a *simActor) run() {
 	l.after(takes, a.finish)
 }
 
-// release lets effects be seen.
+// release shows effects.
 func (a *simActor) release(h *held) {
 	if h.seen != nil {
 		h.seen()
@@ -328,7 +327,7 @@ func (a *simActor) release(h *held) {
 	}
 }
 
-// finish makes the disk calls final and lets the last effects go.
+// finish makes the disk calls final and emits the last effects.
 func (a *simActor) finish() {
 	a.batch.Finish()
 	a.busy = false

@@ -16,7 +16,7 @@ type checking struct {
 	verifier *snapshot.Verifier
 }
 
-// nextCheck begins to check what waits for it.
+// nextCheck begins the next waiting verification.
 func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
@@ -51,8 +51,8 @@ func (s *Snapshotter) endCheck() {
 	}
 }
 
-// checked puts a damaged snapshot aside; a sound one makes an older one needless. In the place of one that is damaged, gone, or
-// cannot be read, a new one is saved.
+// checked moves a damaged snapshot aside. A sound snapshot may make an older one superfluous. If a snapshot is damaged, gone or
+// unreadable, a new one is saved.
 func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	switch {
 	case err == nil:
@@ -75,17 +75,17 @@ func (s *Snapshotter) foundSound(info snapshot.Info) {
 	}
 }
 
-// soundNow tells whether the newest snapshot was found sound so lately that what is older is not needed.
+// soundNow reports whether the newest snapshot was found sound lately: then no older one is needed.
 func (s *Snapshotter) soundNow() bool {
 	return s.sound == s.files[0].Path && s.now-s.soundAt < limits.SnapshotSound
 }
 
-// droppable tells whether the newest snapshot has an older one, or log, behind it, and none but the newest is being sent.
+// droppable reports whether there is an older snapshot, or log, behind the newest one, and no older one is being sent.
 func (s *Snapshotter) droppable() bool {
 	return len(s.files) > 0 && s.files[0].Index > s.covered && !slices.ContainsFunc(s.sends, func(one *sending) bool { return one.index < s.files[0].Index })
 }
 
-// dropOlder removes the older snapshot, if there is one, and lets go of the log behind the newest.
+// dropOlder removes the older snapshot, if there is one, and the log up to the newest.
 func (s *Snapshotter) dropOlder() {
 	for _, old := range s.files[1:] {
 		s.remove(old)
@@ -95,7 +95,7 @@ func (s *Snapshotter) dropOlder() {
 	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
 }
 
-// putAside moves a damaged snapshot out of the way. The one before it, and the log behind that one, hold everything.
+// putAside moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
 func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
 	s.forget(info)
 	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", damage)
@@ -108,7 +108,7 @@ func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
 	s.replace(info, text)
 }
 
-// forget counts on a snapshot no more, and ends its way to others.
+// forget removes a snapshot from the list, and ends its transfers.
 func (s *Snapshotter) forget(info snapshot.Info) {
 	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path })
 	for _, one := range slices.Clone(s.sends) {
@@ -118,15 +118,15 @@ func (s *Snapshotter) forget(info snapshot.Info) {
 	}
 }
 
-// replace says what is wrong with a snapshot, and has a new one saved: nobody else would, as long as little is written, and who
-// needs one would wait for so long.
+// replace reports a bad snapshot, and has a new one saved. Otherwise none would be saved as long as there are few writes, and a follower
+// that needs a snapshot would wait that long.
 func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: Corrupt, Subject: info.Path, Text: text})
 	s.Applier.MustPost(SnapshotWanted{First: true})
 }
 
-// suspect has the file of a snapshot verified that was found damaged where it was sent.
+// suspect has a snapshot's file verified after a receiver has found it damaged.
 func (s *Snapshotter) suspect(one *sending) {
 	if info := s.kept(one); info != nil {
 		s.suspects = append(s.suspects, *info)

@@ -304,6 +304,49 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 	}
 }
 
+// TestMembersTakeTurns: three members that apply the same records save at different places of the log, also later on, and none of them
+// after more than a thirty-second part over what makes a snapshot worth its cost.
+func TestMembersTakeTurns(t *testing.T) {
+	const members, worth, value, saves = 3, 1 << 20, 8 << 10, 8
+	small := limits.Defaults()
+	small.SnapshotBytes, small.SnapshotInterval = worth, 0
+	var at [members][]int // records between the beginning and each save
+	for i := range at {
+		state := index.NewState(small.Index)
+		state.Found(index.Founders(map[string]uint64{"n1": 10, "n2": 20, "n3": 30}))
+		s := newTestSnapshotter(t, state.View())
+		a := NewApplier(ApplierConfig{
+			Member: uint64(10 * (i + 1)), State: state, Inbox: s.Applier, Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: small,
+		})
+		for n := uint64(1); len(at[i]) < saves; n++ {
+			put := index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, value)})
+			e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: n, Wall: int64(n) * 1e6}, [][]byte{put, index.AppendCompact(nil, int64(n))})
+			a.Handle(Time{Now: time.Duration(n) * time.Millisecond}, append(drainBox(s.Applier), applies(n, e)))
+			drainBox(s.consensus)
+			if len(drainBox(s.Inbox)) > 0 {
+				at[i] = append(at[i], int(n))
+				s.Applier.MustPost(SaveEnded{})
+			}
+		}
+	}
+	t.Logf("saves are at records %v", at)
+	const whole = worth / (value + 200) // records that are worth a snapshot, at least
+	for i, saved := range at {
+		for k, n := range saved {
+			if k > 0 && n-saved[k-1] > worth/value*33/32+1 || k == 0 && n > worth/value+2 {
+				t.Errorf("member %d saves at record %d, its last save was at %v", i+1, n, saved[:k])
+			}
+			for other := range at {
+				for _, m := range at[other] {
+					if distance := max(n-m, m-n); other != i && distance < whole/6 {
+						t.Errorf("member %d saves at record %d, member %d at %d: %d records are worth a snapshot", i+1, n, other+1, m, whole)
+					}
+				}
+			}
+		}
+	}
+}
+
 // While a state is overwritten again and again, snapshots and log stay within their bound, also while one is saved beside
 // many writes. The older of two snapshots goes before there is a third one only where that bound demands it. And members do
 // not save at the same places of the log.
@@ -334,6 +377,7 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 	const history = 64 << 20
 	most := max(limits.DiskUse*(int64(live)+history), least)
 	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	s := newTestSnapshotter(t, state.View())
 	small := limits.Defaults()
 	small.SnapshotBytes, small.DiskUseLeast = 1<<20, least
@@ -373,8 +417,9 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 		}
 	}
 	t.Logf("member %d: %d snapshots, at most %d MiB of %d, %d times only one was left", member, len(saved), peak>>20, most>>20, dropped)
-	if peak > most {
-		t.Errorf("%d MiB", peak>>20)
+	// A save is ordered when half of the log's room is left, and needs little of that here.
+	if peak > most/8*7 {
+		t.Errorf("files take %d MiB of %d", peak>>20, most>>20)
 	}
 	return saved, dropped
 }

@@ -1,13 +1,13 @@
 package actor
 
-// SnapshotReaderConfig is what the snapshot reader is built from.
+// SnapshotReaderConfig is the configuration of the snapshot reader.
 type SnapshotReaderConfig struct {
 	Inbox       *Mailbox[ReadSnapshot]
 	Snapshotter *Mailbox[SnapshotterMessage]
 }
 
-// SnapshotReader reads back what is being received, and builds its state, while the snapshotter writes what comes next: neither
-// waits for the other. It owns what it was given until it has reported.
+// SnapshotReader reads back a snapshot being received, and builds its state, while the snapshotter writes the rest: neither waits for the
+// other. It owns the Readback that it was given until it has reported.
 type SnapshotReader struct{ SnapshotReaderConfig }
 
 // NewSnapshotReader builds the actor.

@@ -12,7 +12,7 @@ import (
 	"qkv/snapshot"
 )
 
-// receiving is a snapshot that comes from a leader.
+// receiving is a snapshot being received from a leader.
 type receiving struct {
 	from       uint64
 	offer      Offer
@@ -20,14 +20,14 @@ type receiving struct {
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
-	handed     bool  // raft has it, and says later what became of it
-	told       int64 // what has arrived of it, by the last order to the snapshot reader
-	missed     int64 // where a piece is missing that was asked for again
+	handed     bool  // raft has it, and reports the outcome later
+	told       int64 // bytes received at the last order to the snapshot reader
+	missed     int64 // offset of a missing piece that was requested again
 	progressed time.Duration
-	says       time.Duration // the next line about it, at the earliest
+	says       time.Duration // the earliest time of the next log line about it
 }
 
-// offered begins to receive a snapshot, or goes on where an earlier attempt ended.
+// offered begins to receive a snapshot, or continues an earlier attempt.
 func (s *Snapshotter) offered(from uint64, o Offer) {
 	if applied, _ := s.Status.View().Applied(); applied >= o.Index {
 		s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
@@ -38,7 +38,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		switch {
 		case r.handed:
 			if same && r.from == from {
-				s.want() // it has all, and is being installed, however long that takes
+				s.want() // it is complete and being installed, however long that takes
 			}
 			return // another sender offers again
 		case same && r.from == from:
@@ -50,7 +50,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		case same:
 			s.abandonReceive()
 		default:
-			s.receive.file.Abort() // another one is wanted now; a part of this one is of no use
+			s.receive.file.Abort() // another snapshot is wanted now; part of this one is useless
 			s.endReceive()
 		}
 	}
@@ -65,8 +65,8 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 	s.readBack()
 }
 
-// sayWhatComes says how far a snapshot is, now and then: on a slow disk or way it takes long, and who looks for why this member is behind
-// looks here.
+// sayWhatComes logs the progress now and then: on a slow disk or network a transfer takes long, and an operator looks here for the reason
+// of a lag.
 func (s *Snapshotter) sayWhatComes() {
 	r := s.receive
 	if r == nil || r.handed || s.now < r.says {
@@ -93,7 +93,7 @@ func receivingAlarm(text string) Alarm {
 	return Alarm{Name: SnapshotFailed, Subject: "receiving", Text: text}
 }
 
-// endReceivingAlarm ends the alarm when the state has reached what could not be received, by whatever way it came.
+// endReceivingAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
 func (s *Snapshotter) endReceivingAlarm() {
 	if s.failed == 0 {
 		return
@@ -104,7 +104,8 @@ func (s *Snapshotter) endReceivingAlarm() {
 	}
 }
 
-// endNeedless gives up a snapshot of what the log has brought meanwhile: its sender may be gone, and nobody else would end it.
+// endNeedless gives up a snapshot whose entries the log has brought meanwhile: its sender may be gone, and no other event would end the
+// transfer.
 func (s *Snapshotter) endNeedless() {
 	r := s.receive
 	if r == nil || r.handed {
@@ -117,19 +118,19 @@ func (s *Snapshotter) endNeedless() {
 	}
 }
 
-// comes tells whether a snapshot is on its way. One of which nothing has come for as long as its sender would go on is not.
+// comes reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
 func (s *Snapshotter) comes() bool {
 	r := s.receive
 	return r != nil && (r.handed || r.reading || s.now-r.progressed < limits.SnapshotSendTimeout)
 }
 
-// abandonReceive closes the file; what is there is continued when the same snapshot is offered again.
+// abandonReceive closes the file; the transfer continues there when the same snapshot is offered again.
 func (s *Snapshotter) abandonReceive() {
 	s.receive.file.Close()
 	s.endReceive()
 }
 
-// endReceive forgets what was received; the snapshot reader gives back what it has of it.
+// endReceive forgets the transfer; the snapshot reader returns its part.
 func (s *Snapshotter) endReceive() {
 	if !s.receive.reading {
 		s.receive.back.Close()
@@ -144,7 +145,7 @@ func (s *Snapshotter) chunk(from uint64, c Chunk) {
 		return // too late
 	}
 	if at := r.file.Offset(); c.Offset > at {
-		if r.missed != at { // the one before is lost; it is asked for once, then its sender's clock brings it
+		if r.missed != at { // the piece before it is lost; it is requested once, then the sender's clock resends it
 			r.missed = at
 			s.want()
 		}
@@ -160,7 +161,7 @@ func (s *Snapshotter) chunk(from uint64, c Chunk) {
 	s.readBack()
 }
 
-// readBack has what has come read back, and the state built of it, while the rest comes.
+// readBack has the received part read back, and the state built from it, while the rest arrives.
 func (s *Snapshotter) readBack() {
 	if r := s.receive; !r.reading {
 		r.reading, r.told = true, r.file.Offset()
@@ -168,7 +169,7 @@ func (s *Snapshotter) readBack() {
 	}
 }
 
-// snapshotRead goes on with what has come meanwhile, or finishes what is whole.
+// snapshotRead continues with the bytes received meanwhile, or finishes a complete file.
 func (s *Snapshotter) snapshotRead(m SnapshotRead) {
 	r := s.receive
 	if r == nil || r.back != m.Back {
@@ -184,7 +185,7 @@ func (s *Snapshotter) snapshotRead(m SnapshotRead) {
 	}
 }
 
-// finishReceive publishes a file that is whole and sound, and hands it to raft.
+// finishReceive publishes a complete and sound file, and hands it to raft.
 func (s *Snapshotter) finishReceive(err error) {
 	r := s.receive
 	r.back.Close()
@@ -222,7 +223,7 @@ func (s *Snapshotter) installed(m Installed) {
 		return
 	}
 	s.receive = nil
-	if s.order != nil && s.order.Index <= m.Index { // its state is history now, and the log behind it is gone
+	if s.order != nil && s.order.Index <= m.Index { // its state is outdated, and the log behind it is gone
 		s.abortSave()
 		s.Applier.MustPost(SaveEnded{})
 	}
@@ -236,13 +237,13 @@ func (s *Snapshotter) installed(m Installed) {
 	s.files = nil
 	s.published(r.info)
 	s.endReceivingAlarm()
-	s.Status.Alarm(savingAlarm("")) // there is one, of all that the own one would have had
+	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
 	s.Status.Counters.InstallsDone.Add(1)
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }
 
-// discard drops a received snapshot that raft had no use for.
+// discard drops a received snapshot that raft did not take.
 func (s *Snapshotter) discard(m Discard) {
 	r := s.receive
 	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {

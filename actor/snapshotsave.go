@@ -8,15 +8,15 @@ import (
 	"qkv/snapshot"
 )
 
-// saving is a save that is ordered.
+// saving is an ordered save.
 type saving struct {
 	Save                  // its View until saver has it
-	bytes int64           // about what the file takes
+	bytes int64           // estimated size of the file
 	since time.Duration   // when it was ordered
 	saver *snapshot.Saver // nil until it begins
 }
 
-// done is what part of it is done: it is written, and read back.
+// done returns the completed fraction: written, and read back.
 func (o *saving) done() float64 {
 	return float64(o.saver.Done()) / float64(2*max(o.bytes, o.saver.Info().Bytes))
 }
@@ -25,13 +25,13 @@ func (s *Snapshotter) beginSave(m Save) {
 	s.order = &saving{Save: m, since: s.now, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
 }
 
-// startSave begins to write what is ordered, if there is room, as soon as nothing is checked: what is checked may go.
+// startSave begins the ordered save if the disk has space, as soon as no check is running: the checked snapshot may be deleted.
 func (s *Snapshotter) startSave() {
 	o := s.order
 	if o == nil || o.saver != nil || s.check != nil {
 		return
 	}
-	if len(s.files) > 0 && s.files[0].Index == o.Index { // it is there already
+	if len(s.files) > 0 && s.files[0].Index == o.Index { // it exists already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
 		return
@@ -46,10 +46,10 @@ func (s *Snapshotter) startSave() {
 		s.saveFailed(err)
 		return
 	}
-	o.View = nil // the saver lets go of it when all is written, and reads that back without it
+	o.View = nil // the saver releases it when everything is written, and reads back without it
 }
 
-// hasRoom refuses to begin what the disk cannot hold: a file that fills it up would take the log's room.
+// hasRoom refuses to begin a save that does not fit on the disk: a file that fills the disk would take the log's space.
 func (s *Snapshotter) hasRoom() error {
 	free, err := s.FS.Free(s.Dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Snapshotter) hasRoom() error {
 	return nil
 }
 
-// stepSave writes some of the file, or reads some of it back; the last step publishes the file and reports it.
+// stepSave writes a part of the file, or reads a part back; the last step publishes the file and reports it.
 func (s *Snapshotter) stepSave() {
 	o := s.order
 	o.saver.Piece = s.pieceBytes
@@ -84,7 +84,7 @@ func (s *Snapshotter) stepSave() {
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes)
 }
 
-// abortSave removes what is written of the file.
+// abortSave removes the written part of the file.
 func (s *Snapshotter) abortSave() {
 	if s.order != nil && s.order.saver != nil {
 		s.order.saver.Abort()
@@ -96,7 +96,7 @@ func savingAlarm(text string) Alarm {
 	return Alarm{Name: SnapshotFailed, Subject: "saving", Text: text}
 }
 
-// saveFailed leaves the log as it is: it still holds everything. The applier orders another attempt after a pause.
+// saveFailed keeps the log, which still holds everything. The applier orders another attempt after a pause.
 func (s *Snapshotter) saveFailed(err error) {
 	s.abortSave()
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)

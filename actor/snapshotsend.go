@@ -10,7 +10,7 @@ import (
 	"qkv/snapshot"
 )
 
-// backoff is what is known of an activity that failed: it is not tried before a time.
+// backoff tracks a failing activity: the earliest time of the next attempt.
 type backoff struct {
 	failures  int
 	notBefore time.Duration
@@ -22,7 +22,7 @@ func (b *backoff) fail(now, least, most time.Duration) {
 	b.failures++
 }
 
-// sending is the way of one snapshot to one peer.
+// sending is the transfer of one snapshot to one peer.
 type sending struct {
 	peer        uint64
 	message     *raftpb.Message
@@ -30,16 +30,16 @@ type sending struct {
 	reader      *snapshot.Reader // nil until notBefore
 	notBefore   time.Duration
 	acked, sent int64
-	wanted      bool  // it has said what it has
-	allowed     int64 // that may be sent now, as far as there is room on the way; below 0 behind a chunk that was larger
+	wanted      bool  // the peer has reported its offset
+	allowed     int64 // bytes that may be sent now, within the window; negative after a chunk that exceeded it
 	progressed  time.Duration
 	asked       time.Duration
-	begun       time.Duration // when the first chunk was sent, behind first, or the last loss was noticed
+	begun       time.Duration // when the first chunk was sent, at offset first, or the last loss was noticed
 	first       int64
 }
 
-// timeout is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken until then. What
-// is only slow would else be sent again and again, and each time be slower.
+// timeout is the silence after which unanswered chunks count as lost: twice the time that as many bytes have taken so far. With a shorter
+// timeout, chunks that are only slow would be sent again and again, each time slower.
 func (one *sending) timeout() time.Duration {
 	slow := time.Duration(0)
 	if done := one.acked - one.first; done > 0 {
@@ -48,7 +48,7 @@ func (one *sending) timeout() time.Duration {
 	return max(limits.SnapshotResend, min(slow, limits.SnapshotSendTimeout/4))
 }
 
-// beginSend sends the snapshot that raft wants a peer to have, after a pause when the last one came to nothing.
+// beginSend sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
 func (s *Snapshotter) beginSend(m SendSnapshot) {
 	s.dropSend(m.Peer)
 	meta := m.Message.GetSnapshot().GetMetadata()
@@ -63,7 +63,7 @@ func (s *Snapshotter) beginSend(m SendSnapshot) {
 	s.tryOpen(one)
 }
 
-// kept returns the published snapshot that is to be sent, nil when there is none any more.
+// kept returns the published snapshot to send, nil if it no longer exists.
 func (s *Snapshotter) kept(one *sending) *snapshot.Info {
 	for i := range s.files {
 		if s.files[i].Index == one.index && s.files[i].Term == one.term {
@@ -103,7 +103,7 @@ func (s *Snapshotter) offer(one *sending) {
 	})
 }
 
-// dropSend ends what is on its way to a peer, without a word to raft.
+// dropSend ends the transfer to a peer, without a report to raft.
 func (s *Snapshotter) dropSend(peer uint64) {
 	s.sends = slices.DeleteFunc(s.sends, func(one *sending) bool {
 		if one.peer == peer {
@@ -132,7 +132,7 @@ func (s *Snapshotter) endSend(one *sending, installed bool) {
 	s.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
 }
 
-// wait goes on with what a lost frame has stopped.
+// wait resumes transfers after lost frames.
 func (s *Snapshotter) wait() {
 	s.endReceivingAlarm()
 	s.endNeedless()
@@ -147,13 +147,13 @@ func (s *Snapshotter) wait() {
 			s.endSend(one, false)
 		case s.now-one.asked >= one.timeout():
 			one.sent, one.wanted = one.acked, false
-			one.first, one.begun = one.acked, s.now // the way is not as slow as this was long
+			one.first, one.begun = one.acked, s.now // the connection is not as slow as this gap was long
 			s.offer(one)
 		}
 	}
 }
 
-// allow lets more be sent. What was not used is lost: the peer is slower, and would get all of it at once.
+// allow permits more bytes. Unused permission expires: the peer is slower, and would get all of it at once.
 func (s *Snapshotter) allow(bytes int64) {
 	for _, one := range slices.Clone(s.sends) {
 		if one.reader != nil && one.wanted {
@@ -163,7 +163,7 @@ func (s *Snapshotter) allow(bytes int64) {
 	}
 }
 
-// acknowledged goes on behind what a peer has.
+// acknowledged continues after the offset that a peer has acknowledged.
 func (s *Snapshotter) acknowledged(one *sending, acked int64) {
 	if acked < 0 || acked > one.reader.Size() {
 		return
@@ -175,13 +175,13 @@ func (s *Snapshotter) acknowledged(one *sending, acked int64) {
 		one.begun, one.first = s.now, acked
 	}
 	if one.sent = max(one.sent, acked); acked == one.acked {
-		one.sent = acked // said twice: what was sent from here on is lost
+		one.sent = acked // a repeated answer: the bytes sent from here on are lost
 	}
 	one.acked, one.wanted = acked, true
 	s.pump(one)
 }
 
-// pump sends chunks as long as few enough are on their way, and it is allowed.
+// pump sends chunks within the window and the permitted bytes.
 func (s *Snapshotter) pump(one *sending) {
 	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.Limits.SnapshotChunkBytes {
 		if one.allowed <= 0 {

@@ -14,14 +14,14 @@ import (
 	"qkv/snapshot"
 )
 
-// SnapshotterConfig is what the snapshotter is built from.
+// SnapshotterConfig is the configuration of the snapshotter.
 type SnapshotterConfig struct {
 	Cluster, Member uint64
 	Version         string
 	FS              disk.FS
 	Dir             string
 	Quarantine      string          // the folder for damaged files
-	Kept            []snapshot.Info // published ones that are valid, newest first, to begin with
+	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
@@ -32,18 +32,18 @@ type SnapshotterConfig struct {
 	Logger          *slog.Logger
 }
 
-// Snapshotter writes snapshots of the state, streams them to slow peers, and receives them. It owns the folder of
-// snapshots. Each step is bounded, so that a large state holds up nothing.
+// Snapshotter writes snapshots of the state, streams them to slow peers, and receives them. It owns the folder of snapshots. Each step is
+// bounded: a large state delays no other work.
 //
 // Invariants:
 //
 //  1. At most one snapshot is being saved, and one is being received, at a time.
 //  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
-//  3. A snapshot that is being sent is sent to its end, also when it is not kept any more: consensus keeps the log behind
+//  3. A transfer runs to its end, also when the snapshot is no longer kept: consensus keeps the log behind
 //     it, up to a bound.
 //  4. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
-//  5. The older of two snapshots, and the log behind the newer one, goes before there is a third one only where its room is
-//     needed, and when the newer one was found sound on the medium within limits.SnapshotSound.
+//  5. The older of two snapshots, and the log behind the newer one, is deleted before there is a third only if its space is
+//     needed, and if the newer one was found sound on the medium within limits.SnapshotSound.
 type Snapshotter struct {
 	// Constant after construction.
 	SnapshotterConfig
@@ -51,20 +51,20 @@ type Snapshotter struct {
 	// Owned by the actor.
 	files    []snapshot.Info // published ones that are valid, newest first
 	now      time.Duration
-	order    *saving // the save that is under way, or waits for a check
+	order    *saving // the save that is running, or waits for a check
 	check    *checking
 	sound    string // the newest snapshot's file, if it was found sound at soundAt
 	soundAt  time.Duration
-	noCheck  time.Duration   // until then none is begun in order to make room: the last one failed
-	covered  uint64          // the log up to here was let go of, by a snapshot that was found sound
-	suspects []snapshot.Info // to be checked after check: their receivers found them damaged, or what is older has to go
+	noCheck  time.Duration   // no check to free space begins before; the last one failed
+	covered  uint64          // a snapshot that was found sound covers the log up to here
+	suspects []snapshot.Info // to be verified next: receivers found them damaged, or older files must be deleted
 	sends    []*sending
-	buffer   []byte             // of the chunk that was sent last: who sends keeps nothing of it
+	buffer   []byte             // of the last sent chunk: the sender keeps no reference to it
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
-	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no alarm of it
+	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
 
-	pieceBytes int // how much a save or a check asks the disk for with one call, by how long its steps take
+	pieceBytes int // size of one disk request of a save or a check, adapted to the time of its steps
 }
 
 // NewSnapshotter builds the actor.
@@ -74,7 +74,7 @@ func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	return s
 }
 
-// Files returns the snapshots that there are, for who runs in turns with the actor.
+// Files returns the published snapshots, for a caller that never runs at the same time as the actor.
 func (s *Snapshotter) Files() []snapshot.Info { return s.files }
 
 // Handle implements Handler.
@@ -112,7 +112,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	return s.writing() || s.check != nil
 }
 
-// step does one piece of what is done in the background.
+// step does one step of background work.
 func (s *Snapshotter) step() {
 	switch {
 	case s.check != nil:
@@ -122,10 +122,10 @@ func (s *Snapshotter) step() {
 	}
 }
 
-// writing tells whether a snapshot is being written, or read back.
+// writing reports whether a snapshot is being written, or read back.
 func (s *Snapshotter) writing() bool { return s.order != nil && s.order.saver != nil }
 
-// published puts a new file in its place by index, and removes those that are too many.
+// published inserts a new file by its index, and removes the files beyond the limit.
 func (s *Snapshotter) published(info snapshot.Info) {
 	s.files = append(s.files, info)
 	slices.SortFunc(s.files, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
@@ -136,7 +136,7 @@ func (s *Snapshotter) published(info snapshot.Info) {
 	}
 }
 
-// publishSize says what the folder's files take.
+// publishSize publishes the size of the folder's files.
 func (s *Snapshotter) publishSize() {
 	has := int64(0)
 	if len(s.files) > 0 {
@@ -145,7 +145,7 @@ func (s *Snapshotter) publishSize() {
 			has += k.Bytes
 		}
 	}
-	if s.writing() { // what could go has gone
+	if s.writing() { // the deletable files are already gone
 		has = s.order.saver.Info().Bytes
 	}
 	s.Status.receives.Store(s.comes())
@@ -161,7 +161,7 @@ func (s *Snapshotter) remove(info snapshot.Info) {
 	}
 }
 
-// keepFrom is the index from which on the log must be kept; 0 keeps all of it.
+// keepFrom returns the index from which on the log must be kept; 0 keeps all of it.
 func (s *Snapshotter) keepFrom() uint64 {
 	if len(s.files) < limits.SnapshotsKept {
 		return 0
@@ -199,7 +199,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 
 func (s *Snapshotter) send(to uint64, m PeerMessage) { s.Peers.Send(to, m, false) }
 
-// Close lets the files go; what is half written is removed or continued at the next start.
+// Close closes the files; unfinished files are removed or continued at the next start.
 func (s *Snapshotter) Close() {
 	s.abortSave()
 	if s.receive != nil && !s.receive.handed {

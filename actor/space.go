@@ -2,7 +2,9 @@ package actor
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,25 +18,26 @@ import (
 	"qkv/internal/limits"
 )
 
-// spaces is what is known of the room on the members' disks. A full disk is its member's affair until a quorum has none: so
-// each tells all how much it has, the leader judges, and every member refuses by the leader's word what a quorum has no
-// room for. Nothing else looks at the own disk: a member without room forwards what others have room for.
+// spaces tracks the space on the members' disks. A full disk concerns only its member until a quorum is full. Each member therefore
+// reports its space to all, the leader judges, and every member refuses by the leader's word the commands that a quorum has no space for.
+// No other rule refuses because of the own disk: a full member forwards commands that the others have space for.
 //
 // Invariants:
 //
-//  1. rooms[p] is what p said last on the connection that there is; one that has said nothing yet is taken to have room.
-//  2. told is what all peers that could be reached at toldAt were told.
-//  3. held[m] is what member m said last of how large a state it holds, also when it is away: it comes back to what there is then.
+//  1. rooms[p] is p's last report on the present connection; a peer without a report counts as having space.
+//  2. told is the report that all peers reachable at toldAt got.
+//  3. held[m] is member m's last report of the state size that it holds. A member that is down,
+//     or has just started and not measured its disk, counts with its last report.
 type spaces struct {
 	rooms  map[uint64]Room
-	held   map[uint64]int64
+	held   map[uint64]Room
 	told   Room
 	toldAt time.Duration
 	saveAt time.Duration // no snapshot is ordered for a full follower before
 }
 
-// judgeSpace tells what a quorum of members that can be reached has room for, and why that is not everything. While voters are
-// exchanged, one of each half is needed.
+// judgeSpace returns the space of a quorum of reachable members, and the reason if they do not accept everything. While voters are
+// exchanged, a quorum of each half is needed.
 func (c *Consensus) judgeSpace() (Space, string) {
 	space, why := c.judgeVoters(c.membership.confState.GetVoters())
 	if before, whyBefore := c.judgeVoters(c.membership.confState.GetVotersOutgoing()); before > space {
@@ -43,7 +46,7 @@ func (c *Consensus) judgeSpace() (Space, string) {
 	return space, why
 }
 
-// judgeVoters is judgeSpace of one half of the configuration; it may be empty.
+// judgeVoters is judgeSpace for one half of the configuration; it may be empty.
 func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
 	var reached []Space
 	var full, unreachable []string
@@ -63,7 +66,7 @@ func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
 	}
 	quorum := len(voters)/2 + 1
 	if len(reached) < quorum {
-		return SpaceLeft, "" // what is missing is not room
+		return SpaceLeft, "" // the problem is not space
 	}
 	slices.Sort(reached)
 	space := reached[quorum-1]
@@ -77,7 +80,7 @@ func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
 	return space, why
 }
 
-// clusterSpace is what there is room for by the leader's word.
+// clusterSpace returns the cluster's space by the leader's word.
 func (c *Consensus) clusterSpace() (Space, string) {
 	said := c.spaces.rooms[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
@@ -86,10 +89,10 @@ func (c *Consensus) clusterSpace() (Space, string) {
 	return Space(said.Cluster), said.Why
 }
 
-// takes tells whether the own log has room for entries of a leader. Half of the last segment is kept for terms, votes and the
-// entry with which a leader begins: what raft once has must be written before any of those, and a member that waits for
-// room with it cannot vote. When nothing is proposed any more half of that is for the rest of what was, an order at a
-// time, so that the members that are left agree and reads go on. While the log waits all the same nothing is put behind that.
+// takes reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a new
+// leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space cannot
+// vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members then
+// agree, and reads continue. While the log waits in spite of that, no later group is written.
 func (c *Consensus) takes(entries []*raftpb.Entry) bool {
 	switch space, _ := c.clusterSpace(); {
 	case entryBytes(entries) == 0:
@@ -101,7 +104,7 @@ func (c *Consensus) takes(entries []*raftpb.Entry) bool {
 	}
 }
 
-// refuseFull answers what waits for a leader whose log takes nothing, unless another member can lead that has room.
+// refuseFull answers the requests that wait for a leader whose log accepts nothing, unless a member with space can take over leadership.
 func (c *Consensus) refuseFull() {
 	space, why := c.judgeSpace()
 	if space == SpaceLeft {
@@ -114,19 +117,19 @@ func (c *Consensus) refuseFull() {
 	}
 }
 
-// refuseForRoom answers a write that the cluster has no room for. One of a session may have been made when another copy of it
-// came: the applier knows.
+// refuseForRoom answers a write that the cluster has no space for. An earlier copy of a session's write may have been applied: the
+// applier knows.
 func (c *Consensus) refuseForRoom(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
 	if !index.HasSession(command) {
 		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
 		return
 	}
 	c.noRoomFor.Requests = append(c.noRoomFor.Requests, Request{ReplyTo: to, Number: request})
-	c.noRoomFor.Commands = append(c.noRoomFor.Commands, bytes.Clone(command)) // its bytes are the sender's again
+	c.noRoomFor.Commands = append(c.noRoomFor.Commands, bytes.Clone(command)) // the sender reuses the bytes
 	c.noRoomFor.Why = append(c.noRoomFor.Why, why)
 }
 
-// noRoom is the refusal of a command that the cluster has no room for.
+// noRoom returns the refusal of a command that the cluster has no space for.
 func noRoom(command []byte, space Space, why string) *kv.Error {
 	switch {
 	case space == SpaceLeft, space == SpaceLow && !index.Grows(command):
@@ -138,17 +141,21 @@ func noRoom(command []byte, space Space, why string) *kv.Error {
 	}
 }
 
-// tellSpace tells the others how much room there is, when that changes and now and then, since what is sent may be lost. A
-// leader also says what the cluster has room for, and goes where there is more.
+// tellSpace reports the own space to the others, at each change and periodically, since messages may be lost. A leader also reports the
+// cluster's space, and hands leadership to a member with more space.
 func (c *Consensus) tellSpace() {
 	if c.quarantine.active() {
 		return
 	}
-	now := Room{Own: uint64(c.Status.Space()), Holds: c.Status.holds()}
+	now := Room{Own: uint64(c.Status.Space())}
+	if size := c.Status.diskSize.Load(); size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
+		now.Holds, now.HoldsNow = c.Status.holds(size), c.Status.holds(c.Status.capacity.Load())
+	}
 	if c.Status.noSpace.Load() {
 		now.Free = c.Status.free.Load()
 	}
-	c.findLeastHeld(now.Holds)
+	c.spaces.held[c.Member] = now
+	c.findHeld()
 	if c.soft.RaftState == raft.StateLeader {
 		space, why := c.judgeSpace()
 		now.Cluster, now.Why = uint64(space), why
@@ -172,9 +179,9 @@ func (c *Consensus) tellSpace() {
 	}
 }
 
-// helpFull makes room on the disks of followers that are full and behind. Such a one takes nothing, also no deletions, and saves no
-// snapshot that would let go of its log. But a snapshot of what is left after deletions may fit beside what it has: where there
-// is none that it lacks, one is saved as soon as it would, and the log goes up to there, so that raft sends it.
+// helpFull frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and saves no
+// snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log exists,
+// one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot.
 func (c *Consensus) helpFull() {
 	var lost []uint64
 	helps, wanted, commit := false, false, c.raft.BasicStatus().GetCommit()
@@ -186,7 +193,7 @@ func (c *Consensus) helpFull() {
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		room := c.spaces.rooms[id]
 		switch {
-		case id == c.Member || !c.connected[id] || room.Own != uint64(SpaceNone) || p.Match >= commit: // with little room it takes deletions
+		case id == c.Member || !c.connected[id] || room.Own != uint64(SpaceNone) || p.Match >= commit: // with SpaceLow it accepts deletions
 		case newest > p.Match && c.Status.SnapshotBytes() <= room.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
@@ -198,7 +205,7 @@ func (c *Consensus) helpFull() {
 	})
 	c.Status.helps.Store(helps)
 	for _, id := range lost {
-		c.raft.ReportUnreachable(id) // so that raft sees what it lacks: it takes, and refuses, nothing
+		c.raft.ReportUnreachable(id) // raft then probes the follower's log: the follower neither accepts nor refuses
 	}
 	if wanted && c.now.Now >= c.spaces.saveAt && c.Status.Space() == SpaceLeft {
 		c.spaces.saveAt = c.now.Now + limits.SnapshotRetryMost
@@ -206,21 +213,47 @@ func (c *Consensus) helpFull() {
 	}
 }
 
-// findLeastHeld finds the member that holds least.
-func (c *Consensus) findLeastHeld(own int64) {
-	c.spaces.held[c.Member] = own
-	least := Held{}
-	for _, m := range c.membership.records.All() {
-		if held := c.spaces.held[m.ID]; held > 0 && (least.Bytes == 0 || held < least.Bytes) {
-			least = Held{held, m.ID}
+// findHeld publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
+// than that frees no disk space, whatever a member reports.
+func (c *Consensus) findHeld() {
+	var held Held
+	held.Bytes, _ = c.quorumHolds(func(r Room) int64 { return r.Holds })
+	held.Now, held.Member = c.quorumHolds(func(r Room) int64 {
+		if r.HoldsNow == 0 { // an older build reports one size, without the space that files of other programs take
+			return r.Holds
 		}
-	}
-	if least != c.Status.LeastHeld() {
-		c.Status.leastHeld.Store(&least)
+		return r.HoldsNow
+	})
+	if held != c.Status.Held() {
+		c.Status.held.Store(&held)
 	}
 }
 
-// leaveFullDisk hands leadership to a follower that has room and lacks nothing that is committed, if there is one.
+// quorumHolds returns the largest size that a quorum of the voters reports to hold, and the voter of that quorum with the smallest
+// report; 0 is not known. While voters are exchanged, the smaller size of the two halves counts. A voter without a report counts as
+// holding everything, as with rooms. Learners do not count.
+func (c *Consensus) quorumHolds(size func(Room) int64) (least int64, by uint64) {
+	for _, voters := range [][]uint64{c.membership.confState.GetVoters(), c.membership.confState.GetVotersOutgoing()} {
+		sorted := slices.Clone(voters)
+		holds := func(id uint64) int64 {
+			if said := size(c.spaces.held[id]); said > 0 {
+				return max(said, c.Status.segmentBytes())
+			}
+			return math.MaxInt64
+		}
+		slices.SortStableFunc(sorted, func(a, b uint64) int { return cmp.Compare(holds(b), holds(a)) })
+		if len(sorted) == 0 {
+			continue
+		}
+		last := sorted[len(sorted)/2]
+		if held := holds(last); held < math.MaxInt64 && (least == 0 || held < least) {
+			least, by = held, last
+		}
+	}
+	return least, by
+}
+
+// leaveFullDisk hands leadership to a follower with space and every committed entry, if there is one.
 func (c *Consensus) leaveFullDisk() {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {

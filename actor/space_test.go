@@ -258,7 +258,7 @@ func TestLogIsKeptForVotes(t *testing.T) {
 			}))
 			return c.last > before
 		}
-		if data, empty := taken([]byte("x")), taken(nil); data != step.data || empty != step.empty {
+		if data, empty := taken(envelope(2, 5, 1, 1)), taken(nil); data != step.data || empty != step.empty {
 			t.Errorf("%s: data %v, an empty entry %v", step.what, data, empty)
 		}
 	}

@@ -11,17 +11,17 @@ import (
 	"qkv/internal/meter"
 )
 
-// Stage is a part of a write's way through the member that its client is connected to.
+// Stage is a part of a write's path through the member that its client is connected to.
 type Stage int
 
-// The stages, in their order: each begins where the one before ends.
+// The stages, in order: each begins at the end of the previous one.
 const (
 	StageQueue     Stage = iota // from the endpoint until consensus has put it into a batch
-	StageBatch                  // until the log writer begins the group that it is in: mostly the sync before
+	StageBatch                  // until the log writer begins the write's group: mostly the previous sync
 	StageSync                   // until that group is durable here
-	StageReplicate              // until the applier has it: a quorum, and the way there; of a follower the way to the leader, too
+	StageReplicate              // until the applier has it: a quorum, and the network; at a follower the path to the leader, too
 	StageApply                  // until it is applied and readers see it
-	StageReply                  // until the answer is written to the client's stream; nothing where that is not known
+	StageReply                  // until the answer is written to the client's stream; 0 where that is not known
 	StageCount
 )
 
@@ -29,13 +29,13 @@ var stageNames = [StageCount]string{"queue", "batch", "sync", "replicate", "appl
 
 func (s Stage) String() string { return stageNames[s] }
 
-// Stages follow one write at a time, one of stageOf that arrive and at most one in stageEvery, so that they cost nothing that
-// could be measured: who meets no write that is followed touches one atomic. Nothing is decided by them. A write is chosen by
-// when it comes and not by when the one before has ended: otherwise those behind slow ones would be followed more often.
+// Stages follow one write at a time, one of stageOf that arrive and at most one per stageEvery. Their cost is too small to measure: a
+// write that is not followed touches one atomic. No decision depends on them. A write is chosen by its arrival, not by the end of the
+// previous one: otherwise writes after slow ones would be followed more often.
 //
 // Invariants:
 //
-//  1. While taken is false, no write is followed. Who sets it follows one, and it is unset when that one's answer is
+//  1. While taken is false, no write is followed. The goroutine that sets it follows one. It is reset when that write's answer is
 //     written, or it is dropped.
 //  2. first is the number of the first command of the followed write's batch from when that is proposed until its entry is
 //     ordered; then index is that entry's. At most one of them is above 0.
@@ -44,14 +44,14 @@ type Stages struct {
 	Times [StageCount]*meter.Histogram
 
 	now   func() time.Duration
-	count atomic.Uint64 // of writes that have arrived
+	count atomic.Uint64 // of arrived writes
 	taken atomic.Bool
-	next  atomic.Int64 // not before, the next one is followed
+	next  atomic.Int64 // the next write is followed no earlier
 	index atomic.Uint64
 
 	arrived, syncBegun, syncEnded, handedOut atomic.Int64
 
-	// Owned by consensus until index is set, and then the applier's to read.
+	// Owned by consensus until index is set, and from then on read by the applier.
 	proposed time.Duration
 	first    uint64
 	leads    bool
@@ -59,17 +59,17 @@ type Stages struct {
 }
 
 const (
-	// stageOf is how many writes there are for one that is followed; the first is.
+	// stageOf: one of so many writes is followed, beginning with the first.
 	stageOf = 8
-	// stageEvery is how long no write is followed after one was.
+	// stageEvery is the pause after a followed write.
 	stageEvery = time.Millisecond
-	// stageMost is how long one is followed that may never come to its end: its leader is another one by now.
+	// stageMost bounds the time for which a write is followed: it may never end, because the leader has changed.
 	stageMost = 5 * time.Second
 	// stageShortest is the end of the first bucket.
 	stageShortest = 5 * time.Microsecond
 )
 
-// begin lets writes be followed; the zero value follows none.
+// begin enables the following of writes; the zero value follows none.
 func (s *Stages) begin(now func() time.Duration) {
 	s.now = now
 	for i := range s.Times {
@@ -77,7 +77,7 @@ func (s *Stages) begin(now func() time.Duration) {
 	}
 }
 
-// Arrive says when a write arrived that is to be followed; 0: this one is not.
+// Arrive returns the arrival time of a write to follow; 0: this one is not followed.
 func (s *Stages) Arrive() time.Duration {
 	if s.now == nil || s.count.Add(1)%stageOf != 1 || s.taken.Load() {
 		return 0
@@ -90,19 +90,19 @@ func (s *Stages) Arrive() time.Duration {
 	return now
 }
 
-// drop follows the write no longer that consensus has.
+// drop stops following the write, while consensus has it.
 func (s *Stages) drop() {
 	s.first, s.to = 0, nil
 	s.finish()
 }
 
-// finish lets another one be followed, after a while.
+// finish allows the next write to be followed, after a pause.
 func (s *Stages) finish() {
 	s.next.Store(int64(s.now() + stageEvery))
 	s.taken.Store(false)
 }
 
-// lost drops a write that does not come to its end. Called by consensus' clock.
+// lost drops a write that never ended. Called by consensus's clock.
 func (s *Stages) lost(now time.Duration) {
 	if !s.taken.Load() || now-time.Duration(s.arrived.Load()) <= stageMost {
 		return
@@ -113,12 +113,12 @@ func (s *Stages) lost(now time.Duration) {
 	s.finish()
 }
 
-// propose notes that raft has the batch of the followed write, or the leader will.
+// propose notes that raft has the followed write's batch, or that it was forwarded to the leader.
 func (s *Stages) propose(first uint64, leads bool, to kv.ReplyTo) {
 	s.proposed, s.first, s.leads, s.to = s.now(), first, leads, to
 }
 
-// order looks for the followed write among entries that are about to be written.
+// order looks for the followed write among entries about to be written.
 func (s *Stages) order(member, incarnation uint64, entries []*raftpb.Entry) {
 	if s.first == 0 {
 		return
@@ -138,7 +138,7 @@ func (s *Stages) order(member, incarnation uint64, entries []*raftpb.Entry) {
 	}
 }
 
-// among tells whether the followed write is one of these entries.
+// among reports whether the followed write is one of these entries.
 func (s *Stages) among(entries []*raftpb.Entry) bool {
 	at := s.index.Load()
 	return at != 0 && len(entries) > 0 && entries[0].GetIndex() <= at && at <= entries[len(entries)-1].GetIndex()

@@ -468,6 +468,48 @@ func requests(reads []waitingRead) (n []uint64) {
 	return n
 }
 
+// TestLongestTimeoutOfABatchCounts: reads, lease questions and proposals travel in batches. A batch is answered as expired only when the
+// longest timeout in it is over, wherever in the batch the request with that timeout stands.
+func TestLongestTimeoutOfABatchCounts(t *testing.T) {
+	for _, timeouts := range [][]time.Duration{{time.Second, 3 * time.Second, 2 * time.Second}, {3 * time.Second, time.Second}, {time.Second, 3 * time.Second}} {
+		var r reads
+		var p proposals
+		for i, timeout := range timeouts {
+			r.add(ReadIndex{Requests: []uint64{uint64(i)}, Timeout: timeout}, time.Minute)
+			one, _ := proposalOf(1)
+			one.Timeout = timeout
+			p.add(Propose{Proposal: one}, time.Minute)
+		}
+		const want = time.Minute + 3*time.Second
+		context, _ := r.begin(time.Minute)
+		if all, until, ok := r.confirmed(context); !ok || len(all) != len(timeouts) || until != want {
+			t.Errorf("reads with timeouts of %v, begun after 1m: %d wait until %v, not until %v", timeouts, len(all), until, want)
+		}
+		if b := p.pack(limits.Defaults()); len(b.commands) != len(timeouts) || b.until != want {
+			t.Errorf("proposals with timeouts of %v, begun after 1m: %d wait until %v, not until %v", timeouts, len(b.commands), b.until, want)
+		}
+
+		c := newTestConsensus(t, limits.Defaults())
+		c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(0) }))
+		begun, told := c.at, LeasesTold{Index: 1}
+		for i, timeout := range timeouts {
+			c.turn(AskLeases{ReplyTo: nobody{}, Requests: []uint64{uint64(i)}, Asks: []kv.LeaseAsk{{Lease: int64(i)}}, Timeout: timeout})
+		}
+		for _, m := range c.pass(TickInterval) {
+			if m, ok := m.(LeaseAsks); ok {
+				for _, ask := range m.Asks {
+					told.Told = append(told.Told, NumberedTime{Number: ask.Number})
+				}
+			}
+		}
+		c.Handle(Time{Now: c.at}, []ConsensusMessage{Received{From: 2, Message: told}})
+		ready, _ := drainBox(c.Applier)[0].(ReadReady)
+		if len(ready.Leases) != len(timeouts) || ready.Until != begun+3*time.Second {
+			t.Errorf("lease questions with timeouts of %v, begun after %v: %d wait until %v", timeouts, begun, len(ready.Leases), ready.Until)
+		}
+	}
+}
+
 func TestReadAttempts(t *testing.T) {
 	r := reads{next: 100}
 	read := func(request uint64, timeout time.Duration) {

@@ -14,23 +14,24 @@ import (
 	"qkv/log"
 )
 
-// Status is what a member's actors publish for any goroutine to read, and for each other. Each part has one writer, but for diskDone
-// and what a mutex guards; readers see each part whole, and parts of slightly different moments.
+// Status is published by a member's actors for every goroutine, including other actors. Each part has one writer, except diskDone and the
+// parts guarded by a mutex. Readers see each part whole, and parts of slightly different moments.
 type Status struct {
-	hold func(show func()) // in the simulator: what is published is seen when the disk calls before it are over
+	hold func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
 	view       atomic.Pointer[index.View]           // the applier's
 	consensus  atomic.Pointer[RaftStatus]           // consensus'
 	durable    atomic.Pointer[Durable]              // the log writer's
-	snapBytes  atomic.Int64                         // the snapshotter's: of the newest one
-	snapshots  atomic.Int64                         // the snapshotter's: of all its files, and of the one being saved at its end
-	nextHas    atomic.Int64                         // the snapshotter's: of what the next one takes, what is written, or what can go for it
-	snapFiles  atomic.Int64                         // the snapshotter's: what is written of all its files
+	snapBytes  atomic.Int64                         // the snapshotter's: size of the newest snapshot
+	snapshots  atomic.Int64                         // the snapshotter's: of all its files, the one being saved at its full size
+	nextHas    atomic.Int64                         // the snapshotter's: of the next snapshot, the bytes already written, or that can be freed for it
+	snapFiles  atomic.Int64                         // the snapshotter's: the written size of all its files
 	piecesSent atomic.Int64                         // the snapshotter's: bytes, to all peers
-	spareBytes atomic.Int64                         // the segment maker's: of the spares, at most; constant
-	capacity   atomic.Int64                         // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
+	spareBytes atomic.Int64                         // the segment maker's: maximum size of the spares; constant
+	capacity   atomic.Int64                         // the segment maker's: of the disk, the free space and this member's files; 0: not known
+	diskSize   atomic.Int64                         // the segment maker's: the size of the file system; 0: not known
 	memory     atomic.Int64                         // of the machine; 0: not known; constant
-	diskDone   atomic.Int64                         // the snapshotter's and the segment maker's: when the disk had done a step of theirs
+	diskDone   atomic.Int64                         // the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	matches    atomic.Pointer[map[uint64]uint64]    // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64]    // consensus', for ever
 	leaderEnds atomic.Pointer[map[uint64]leaderEnd] // consensus', of members that have led, for ever
@@ -40,36 +41,36 @@ type Status struct {
 	// Stages are how long the parts of a write take.
 	Stages Stages
 
-	// Counters are for anybody to read.
+	// Counters are readable by every goroutine.
 	Counters Counters
 
 	logKept  atomic.Bool  // consensus': the log is kept for a follower
-	lags     atomic.Bool  // consensus': this member is behind its leader
-	receives atomic.Bool  // the snapshotter's: a snapshot comes
+	lags     atomic.Bool  // consensus': this member lags behind its leader
+	receives atomic.Bool  // the snapshotter's: a snapshot is being received
 	saves    atomic.Bool  // the snapshotter's: a snapshot is being saved, and more than half of it is written
-	helps    atomic.Bool  // consensus': the newest snapshot makes room on the disk of a follower that is full
-	free     atomic.Int64 // the segment maker's: what the disk had left when it was looked at last
+	helps    atomic.Bool  // consensus': the newest snapshot frees space on the disk of a full follower
+	free     atomic.Int64 // the segment maker's: the free space at its last check
 	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full
-	spares   atomic.Int64 // the log writer's: how many it has
-	logWaits atomic.Bool  // the log writer's: it waits for room
+	spares   atomic.Int64 // the log writer's: the number of its spares
+	logWaits atomic.Bool  // the log writer's: it waits for space
 
-	syncSince atomic.Int64 // the log writer's: when the sync that it is at began; 0: it is at none
+	syncSince atomic.Int64 // the log writer's: the start of the running sync; 0: none is running
 
-	unapplied atomic.Int64 // the log writer's: bytes of entries that it has and the state has not
+	unapplied atomic.Int64 // the log writer's: bytes of written entries that are not applied
 
-	fullDisks atomic.Pointer[string] // consensus': why a quorum has no room, while it leads; nil or empty: it has
-	leastHeld atomic.Pointer[Held]   // consensus': of all members
+	fullDisks atomic.Pointer[string] // consensus': why a quorum has no space, while it leads; nil or empty: it has
+	held      atomic.Pointer[Held]   // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string] // consensus': how this member's clock differs; nil or empty: it does not
 
-	logQuarters atomic.Int32 // the log writer's: of a segment, that it has without another file
+	logQuarters atomic.Int32 // the log writer's: remaining quarters of a segment, without another file
 
 	clock   func() Time // of the driver; nil in tests that need none
 	syncsMu sync.Mutex
 	syncs   syncTimes // the log writer's; guarded by syncsMu
 
-	// Guarded by mu: rare.
+	// Guarded by mu: rarely used.
 	mu       sync.Mutex
-	alarms   map[Alarm]string   // texts, by an alarm without its own
+	alarms   map[Alarm]string   // texts, by an alarm without its text
 	refusals map[uint64]Refusal // peers that refuse this member
 	refused  map[uint64]Refusal // peers that this member refuses
 }
@@ -81,7 +82,7 @@ func NewStatus(d Driver) *Status {
 	return s
 }
 
-// show makes something visible, now or when the simulator says so.
+// show makes a value visible, now or when the simulator decides.
 func (s *Status) show(f func()) {
 	if s.hold != nil {
 		s.hold(f)
@@ -90,7 +91,7 @@ func (s *Status) show(f func()) {
 	}
 }
 
-// RaftStatus is a member's place in raft.
+// RaftStatus is a member's role in raft.
 type RaftStatus struct {
 	Role    string // leader, follower, candidate, learner, or refused: it takes no part
 	Leader  uint64 // 0 when none is known
@@ -112,21 +113,21 @@ type Durable struct {
 	FileBytes      int64
 }
 
-// Space is how much a member may write.
+// Space says which writes a member accepts.
 type Space int
 
 const (
-	// SpaceLeft: everything is taken.
+	// SpaceLeft: everything is accepted.
 	SpaceLeft Space = iota
-	// SpaceLow: the disk is nearly full, nothing that makes the state larger is taken.
+	// SpaceLow: the disk is nearly full; commands that enlarge the state are refused.
 	SpaceLow
-	// SpaceNone: the log has no spare either. What is left of its segment is for what was proposed before a leader knew,
-	// and for terms, votes and the entry with which a leader begins, so that there is one and reads go on; no write is
-	// taken until a snapshot, or somebody else, has made room.
+	// SpaceNone: the log has no spare either. The rest of its segment is for commands proposed before a leader knew, and for terms, votes
+	// and a new leader's first entry: so there is a leader, and reads continue. No write is accepted until a snapshot, or an operator,
+	// has freed space.
 	SpaceNone
 )
 
-// Space tells how much may be written.
+// Space returns which writes the member accepts.
 func (s *Status) Space() Space {
 	switch {
 	case s.logWaits.Load():
@@ -140,7 +141,7 @@ func (s *Status) Space() Space {
 	}
 }
 
-// FullDisks says why a quorum of members has no room on their disks, as far as this member leads and knows; empty when it has.
+// FullDisks returns why a quorum of members has no space on their disks, as far as this member leads and knows; empty if it has space.
 func (s *Status) FullDisks() string {
 	if why := s.fullDisks.Load(); why != nil {
 		return *why
@@ -148,7 +149,7 @@ func (s *Status) FullDisks() string {
 	return ""
 }
 
-// WrongClock says how this member's clock differs from the others', as far as that is known; empty when it does not.
+// WrongClock returns how this member's clock differs from the others', as far as that is known; empty if it does not.
 func (s *Status) WrongClock() string {
 	if text := s.clockText.Load(); text != nil {
 		return *text
@@ -156,41 +157,46 @@ func (s *Status) WrongClock() string {
 	return ""
 }
 
-// Held is how large a state a member's machine holds with ease.
+// Held is the state size in bytes that a quorum of the voters holds with ease; 0 is not known.
 type Held struct {
-	Bytes  int64 // 0: not known
-	Member uint64
+	Bytes  int64  // by the sizes of the disks and memories
+	Now    int64  // the same without the space that files of other programs take
+	Member uint64 // the voter that limits Now
 }
 
-// SetMemory says how much memory this member's machine has.
+// Full returns the size in bytes of a state that fills the disks, and has writes refused: files take limits.DiskUse times the state.
+func (h Held) Full() int64 { return h.Now + h.Now/limits.DiskUse }
+
+// SetMemory sets the memory of this member's machine.
 func (s *Status) SetMemory(bytes int64) { s.memory.Store(bytes) }
 
-// holds is how large a state this machine holds with ease, in MiB so that it is not another number all the time; 0 is not known.
-func (s *Status) holds() int64 {
-	least := s.memory.Load() / limits.StateOfMemory
-	if capacity := s.capacity.Load(); capacity > 0 { // less what is no state's: what is kept free beside the next snapshot, and the spares
+// holds returns the state size that this machine holds with ease on a disk of that capacity, in whole MiB: the value then seldom changes.
+// 0 is not known.
+func (s *Status) holds(capacity int64) int64 {
+	held := s.memory.Load() / limits.StateOfMemory
+	if capacity > 0 { // without the space that is kept free besides the next snapshot, and without the spares
 		_, high := s.spaceMarks()
-		held := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)
-		if least == 0 || held < least {
-			least = held
+		onDisk := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)
+		if held == 0 || onDisk < held {
+			held = onDisk
 		}
 	}
-	if least == 0 {
+	if held == 0 {
 		return 0
 	}
-	return max(least>>20<<20, 1)
+	return max(held>>20<<20, 1)
 }
 
-// LeastHeld is the least that a member of the cluster holds, as far as this one knows.
-func (s *Status) LeastHeld() Held {
-	if h := s.leastHeld.Load(); h != nil {
+// Held returns the state size that a quorum of the voters holds, as far as this member knows.
+func (s *Status) Held() Held {
+	if h := s.held.Load(); h != nil {
 		return *h
 	}
 	return Held{}
 }
 
-// logTakes tells whether the log may be given commands: on a full disk only while it has so many quarters of a segment
-// without another file (limits.LogKept).
+// logTakes reports whether the log accepts commands: on a full disk only while it has that many quarters of a segment left without
+// another file (limits.LogKept).
 func (s *Status) logTakes(quarters int32) bool {
 	return !s.logWaits.Load() && (!s.noSpace.Load() || s.logQuarters.Load() >= quarters)
 }
@@ -198,13 +204,13 @@ func (s *Status) logTakes(quarters int32) bool {
 // View returns the newest state.
 func (s *Status) View() *index.View { return s.view.Load() }
 
-// NameOf returns the name of a member, or its id where there is none.
+// NameOf returns a member's name, or its id if it has none.
 func (s *Status) NameOf(member uint64) string { return s.view.Load().Members().NameOf(member) }
 
 // Level returns the cluster's feature level.
 func (s *Status) Level() uint64 { return s.view.Load().Level() }
 
-// Raft returns the member's place in raft.
+// Raft returns the member's role in raft.
 func (s *Status) Raft() RaftStatus {
 	if p := s.consensus.Load(); p != nil {
 		return *p
@@ -212,7 +218,7 @@ func (s *Status) Raft() RaftStatus {
 	return RaftStatus{Role: "follower"}
 }
 
-// Refused says that the member takes no part.
+// Refused reports that the member takes no part.
 func (s *Status) Refused() bool {
 	p := s.consensus.Load()
 	return p != nil && p.Role == RoleRefused
@@ -226,21 +232,21 @@ func (s *Status) Durable() Durable {
 	return Durable{}
 }
 
-// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: a state's size, with all that the log may add to
-// it, less the older snapshot, which can go before, or less what is written of it.
+// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: the size of a state with all pending log entries,
+// minus the older snapshot, which can be deleted first, or minus the part already written.
 func (s *Status) SnapshotNeeds() int64 {
 	view := s.View()
 	return max(view.LiveBytes()+view.HistoryBytes()+s.unapplied.Load()-s.nextHas.Load(), 0)
 }
 
-// DiskGoesOn says that the disk has done something that it was given.
+// DiskGoesOn notes that the disk has completed a request.
 func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
-// LogReserve returns what a new segment must leave free: what the next snapshot takes, and what entries may add to that until
-// the segment that is being written and the spares are full.
+// LogReserve returns the space that a new segment must leave free: the next snapshot's space, and the growth by entries until the current
+// segment and the spares are full.
 func (s *Status) LogReserve(segmentBytes int64) int64 {
 	if s.View() == nil {
-		return 0 // it is being loaded
+		return 0 // the state is being loaded
 	}
 	return s.SnapshotNeeds() + s.logKeeps(segmentBytes)
 }
@@ -248,7 +254,7 @@ func (s *Status) LogReserve(segmentBytes int64) int64 {
 // SnapshotBytes returns the size of the newest published snapshot.
 func (s *Status) SnapshotBytes() int64 { return s.snapBytes.Load() }
 
-// Match returns what a peer had acknowledged to this member, if this member leads, at its last tick.
+// Match returns the index acknowledged by a peer to this member, if this member leads, as of its last tick.
 func (s *Status) Match(peer uint64) uint64 {
 	if m := s.matches.Load(); m != nil {
 		return (*m)[peer]
@@ -256,7 +262,7 @@ func (s *Status) Match(peer uint64) uint64 {
 	return 0
 }
 
-// minMatch returns what a peer must have for ever: what it had acknowledged to this member of what was committed.
+// minMatch returns the entry that a peer must have for ever: the highest committed entry that it has acknowledged to this member.
 func (s *Status) minMatch(peer uint64) uint64 {
 	if m := s.minMatches.Load(); m != nil {
 		return (*m)[peer]
@@ -277,7 +283,7 @@ func (s *Status) publishMatches(n *raft.RawNode) {
 
 func (s *Status) clearMatches() { s.matches.Store(nil) }
 
-// publish makes the member's place in raft visible when it has changed.
+// publish publishes the member's role in raft when it has changed.
 func (c *Consensus) publish() {
 	b := c.raft.BasicStatus()
 	next := RaftStatus{Role: c.role(b.RaftState), Leader: c.leader(), Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
@@ -304,7 +310,7 @@ func (c *Consensus) role(s raft.StateType) string {
 	}
 }
 
-// publishDurable makes the log's synced end visible, before anyone is told of what was synced.
+// publishDurable publishes the log's synced end, before the synced entries are reported.
 func (s *Status) publishDurable(stats log.Stats) {
 	d := &Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes}
 	s.show(func() { s.durable.Store(d) })

@@ -13,11 +13,11 @@ import (
 //
 // Invariants:
 //
-//  1. slots[i] counts the syncs that ended in the ten seconds number slots[i].number, of which i is the remainder by
-//     len(slots). A slot of an earlier minute counts nothing, and is emptied before it is used.
-//  2. counts[b] is of syncs with bucketOf(took) == b, slow of those above limits.SlowSync, and spent the time that these took.
+//  1. slots[i] counts the syncs that ended in the ten seconds number slots[i].number, where i is the remainder by
+//     len(slots). A slot of an earlier minute does not count, and is emptied before it is used.
+//  2. counts[b] is of syncs with bucketOf(took) == b, slow of those above limits.SlowSync, and spent is the total time of these.
 type syncTimes struct {
-	slots [7]syncSlot // a whole minute, and the ten seconds that have begun
+	slots [7]syncSlot // a whole minute, and the ten seconds in progress
 }
 
 type syncSlot struct {
@@ -29,12 +29,11 @@ type syncSlot struct {
 
 const (
 	syncSlotTime = 10 * time.Second
-	// A bucket spans an eighth of a power of two, so that a figure is at most 12 % too high. The last one begins above a
-	// day.
+	// A bucket spans an eighth of a power of two: a figure is at most 12 % too high. The last bucket begins above a day.
 	syncBuckets = 8 * 38
 )
 
-// bucketOf is the bucket of a time, in microseconds.
+// bucketOf returns the bucket of a time.
 func bucketOf(took time.Duration) int {
 	us := uint64(max(took.Microseconds(), 0))
 	if us < 8 {
@@ -44,7 +43,7 @@ func bucketOf(took time.Duration) int {
 	return min((e-2)*8+int(us>>(e-3)&7), syncBuckets-1)
 }
 
-// bucketEnd is the longest time in a bucket.
+// bucketEnd returns the longest time in a bucket.
 func bucketEnd(b int) time.Duration {
 	if b < 8 {
 		return time.Duration(b) * time.Microsecond
@@ -67,11 +66,11 @@ func (t *syncTimes) add(now, took time.Duration) {
 	}
 }
 
-// syncMinute is what is told of the syncs of a minute.
+// syncMinute summarizes the syncs of a minute.
 type syncMinute struct {
-	p99       time.Duration // 99 of 100 did not exceed it; 0 when there was none
+	p99       time.Duration // 99 of 100 did not exceed it; 0 if there was none
 	all, slow int
-	spent     time.Duration // with slow ones
+	spent     time.Duration // in slow ones
 }
 
 func (t *syncTimes) lastMinute(now time.Duration) (m syncMinute) {
@@ -106,7 +105,7 @@ func (s *Status) synced(now, took time.Duration) {
 	s.Counters.Syncs.Observe(took)
 }
 
-// moment is the time by which something is measured, and nothing is decided.
+// moment returns the time for measurements; no decision depends on it.
 func (s *Status) moment() time.Duration {
 	if s.clock == nil {
 		return 0
@@ -114,7 +113,7 @@ func (s *Status) moment() time.Duration {
 	return s.clock().Now
 }
 
-// SyncP99 is the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 when there was none.
+// SyncP99 returns the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 if there was none.
 func (s *Status) SyncP99() time.Duration {
 	return s.lastMinute().p99
 }
@@ -128,8 +127,8 @@ func (s *Status) lastMinute() syncMinute {
 	return s.syncs.lastMinute(s.clock().Now)
 }
 
-// slowDisk is the alarm of a disk whose syncs are slow: not a few of them, or for long, and not one in a hundred only; or of one that
-// is at a sync for long now.
+// slowDisk returns the alarm of a slow disk. It is raised if several syncs were slow or took long in total, and more than one in a
+// hundred; or if the running sync has taken long.
 func (s *Status) slowDisk() (a Alarm, raised bool) {
 	m := s.lastMinute()
 	switch since := time.Duration(s.syncSince.Load()); {
@@ -143,16 +142,15 @@ func (s *Status) slowDisk() (a Alarm, raised bool) {
 		m.slow, m.all, limits.SlowSync, m.p99.Round(time.Millisecond))}, true
 }
 
-// slowSyncLog says of a slow sync, and of the others only how many there were: a disk that is slow is so many times a
-// second.
+// slowSyncLog logs slow syncs at a limited rate, with the number of unlogged ones: on a slow disk there are many a second.
 type slowSyncLog struct {
 	said  bool
-	next  time.Duration // the next line, at the earliest
+	next  time.Duration // the earliest time of the next line
 	held  int           // slow ones since the last line
 	worst time.Duration // of them
 }
 
-// add is told of every sync.
+// add handles each sync.
 func (l *slowSyncLog) add(logger *slog.Logger, now, took time.Duration, bytes int64) {
 	if took <= limits.SlowSync {
 		return

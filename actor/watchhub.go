@@ -11,17 +11,17 @@ import (
 	"qkv/internal/limits"
 )
 
-// WatchHubMessage is what the watch hub takes.
+// WatchHubMessage is a message to the watch hub.
 type WatchHubMessage interface{ watchHubMessage() }
 
 type (
-	// Watch is a request of a stream of watches. Sent where it waits for a client, posted where the stream owes it: room and
-	// end, one at a time.
+	// Watch is a request of a stream of watches. It is sent if it waits for a client, and posted if the stream owes it: freed capacity
+	// and end, one at a time.
 	Watch struct {
 		Stream  kv.WatchStream
 		Request kv.WatchRequest
 	}
-	// ViewPublished says that there is a newer View. Posted, by [WatchSignal]: never while one waits, or nobody watches.
+	// ViewPublished reports that there is a newer View. Posted, by [WatchSignal]: never while one waits, or without watches.
 	ViewPublished struct{}
 	// LookAtWatches is the watch hub's clock. Offered.
 	LookAtWatches struct{}
@@ -31,36 +31,36 @@ func (Watch) watchHubMessage()         {}
 func (ViewPublished) watchHubMessage() {}
 func (LookAtWatches) watchHubMessage() {}
 
-// WatchSignal is how the applier tells the watch hub that there is a newer View, which costs nothing while nobody watches, and
-// at most one message that waits.
+// WatchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
+// message.
 type WatchSignal struct {
-	watched atomic.Bool  // somebody does
+	watched atomic.Bool  // there are watches
 	told    atomic.Bool  // a ViewPublished waits
-	watches atomic.Int64 // how many there are
+	watches atomic.Int64 // number of watches
 }
 
-// published is called behind each View that is shown.
+// published is called after each published View.
 func (s *WatchSignal) published(hub *Mailbox[WatchHubMessage]) {
 	if s.watched.Load() && s.told.CompareAndSwap(false, true) {
 		hub.PostAndYield(ViewPublished{})
 	}
 }
 
-// Watches returns how many watches there are.
+// Watches returns the number of watches.
 func (s *Status) Watches() int64 { return s.watch.watches.Load() }
 
-// WatchHubConfig is what the watch hub is built from.
+// WatchHubConfig is the configuration of the watch hub.
 type WatchHubConfig struct {
 	Inbox  *Mailbox[WatchHubMessage]
 	Status *Status
-	Seed   uint64        // any number that clients cannot know
-	Alone  time.Duration // without a leader for so long, the member serves no watches
+	Seed   uint64        // a number unknown to clients
+	Alone  time.Duration // after this time without a leader, the member serves no watches
 	Limits limits.Tunable
 }
 
-// WatchHub tells the streams of clients of what changes in the keys that they watch. It owns who watches what, and how far each
-// has been told: package watch says how. It takes the newest View itself, never data from the applier, so that no put waits for a
-// watch; and it is paced, so that bringing up those that are behind leaves the processor to others.
+// WatchHub sends changes of watched keys to the streams of clients. It owns the registered watches and each watch's progress: see package
+// watch. It takes the newest View itself, never data from the applier, so no put waits for a watch. It is paced: catching lagging watches
+// up leaves the processor to others.
 type WatchHub struct {
 	// Constant after construction.
 	WatchHubConfig
@@ -71,7 +71,7 @@ type WatchHub struct {
 
 	revision int64         // the newest one
 	wrote    time.Duration // when it was first seen
-	owed     time.Duration // the rest for what the last step sent those that are behind
+	owed     time.Duration // the pause for the events that the last step sent to lagging watches
 }
 
 // NewWatchHub builds the actor.
@@ -80,8 +80,8 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 	return &WatchHub{WatchHubConfig: c, hub: watch.NewHub(c.Limits.Watches, c.Seed)}
 }
 
-// Rest implements Paced. Those that are behind can wait: they get a fourth of the time. What they are sent takes their streams and
-// clients longer than the hub, so beside puts it rests for that, too.
+// Rest implements Paced. Lagging watches can wait: they get a fourth of the time. Their events cost streams and clients more time than
+// the hub, so while there are puts it also rests for that.
 func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	if w.hub.Behind() {
 		took = max(took*limits.WatchRest, w.owed)
@@ -89,8 +89,8 @@ func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	return restAfter(took)
 }
 
-// owe says how long the hub rests for what a step sent: not when nobody has written of late, and not when those that are behind
-// would hardly gain on what is written.
+// owe sets the pause for the events that a step sent: none without recent writes, and none if lagging watches would hardly gain on the
+// writes.
 func (w *WatchHub) owe(t Time, v *index.View) {
 	if r := v.Revision(); r != w.revision {
 		w.revision, w.wrote = r, t.Now
@@ -103,7 +103,7 @@ func (w *WatchHub) owe(t Time, v *index.View) {
 
 // Handle implements Handler.
 func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
-	w.Status.watch.told.Store(false) // before the View is taken: what is published from here on is told again
+	w.Status.watch.told.Store(false) // before the View is taken: later Views are signaled again
 	for _, m := range batch {
 		if one, ok := m.(Watch); ok && one.Request.Kind == kv.WatchCreate {
 			w.Status.watch.watched.Store(true) // likewise
@@ -129,8 +129,8 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 	return again
 }
 
-// look notices a leader that is gone, and tells those that hear nothing that there is nothing. A member that no leader feeds would
-// let its watches wait for what others know already; they turn to another member, and resume there.
+// look detects the loss of the leader, and sends progress notices to idle watches. A member without a leader would make its watches wait
+// for events that other members have already; the watches turn to another member, and resume there.
 func (w *WatchHub) look(now time.Duration) {
 	raft := w.Status.Raft()
 	switch {

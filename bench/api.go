@@ -11,35 +11,36 @@ import (
 	"qkv/net/client"
 )
 
-// API is a store that can do what the special loads ask for, each call waited for.
+// API is a store with the operations of the special loads; each call waits for its result.
 type API interface {
 	Store
-	// Swap writes a key if its revision is still that one (0: it is not there), and says so.
+	// Swap writes a key if its revision is unchanged (0: absent), and reports whether it did.
 	Swap(ctx context.Context, key, value []byte, revision int64) (bool, error)
-	// Read reads a range; at an older revision where one is given.
+	// Read reads a range, at an older revision if one is given.
 	Read(ctx context.Context, q Read) (Page, error)
-	// Delete deletes a range at once, and says how many keys that were.
+	// Delete deletes a range at once, and returns the number of deleted keys.
 	Delete(ctx context.Context, from, to []byte) (int64, error)
-	// Watch watches a range from a revision on, 0 being now. next waits for the next events and says how many there are.
+	// Watch watches a range from a revision on, 0 being now. next waits for the next events and returns their number.
 	Watch(ctx context.Context, from, to []byte, revision int64) (next func() (int, error), err error)
 	Grant(ctx context.Context, seconds int64) (lease int64, err error)
 	Revoke(ctx context.Context, lease int64) error
 	PutLease(ctx context.Context, key, value []byte, lease int64) error
 	Compact(ctx context.Context, revision int64) error
-	// Maintain does what operators must now and then: etcd's defragmentation. Where nothing must be done it does nothing.
+	// Maintain does the maintenance that operators must do occasionally: etcd's defragmentation. It does nothing for a store without
+	// maintenance.
 	Maintain(ctx context.Context) error
 }
 
 // Read is a range.
 type Read struct {
-	From, To     []byte // nil: From alone
+	From, To     []byte // To nil: only From
 	Limit        int64
 	Revision     int64
 	Serializable bool
 	CountOnly    bool
 }
 
-// Page is what was read.
+// Page is the result of a Read.
 type Page struct {
 	Count, Revision int64
 	Keys            int
@@ -107,7 +108,7 @@ func (n Native) PutLease(ctx context.Context, key, value []byte, lease int64) er
 	return err
 }
 
-// Maintain implements API: there is nothing that an operator must do.
+// Maintain implements API: qkv needs no maintenance.
 func (n Native) Maintain(context.Context) error { return nil }
 
 // Swap implements API.
@@ -199,7 +200,7 @@ func (e *Etcd) Compact(ctx context.Context, revision int64) error {
 	return err
 }
 
-// Maintain implements API: a defragmentation, and a snapshot that is read to its end.
+// Maintain implements API: a defragmentation, and a snapshot read to its end.
 func (e *Etcd) Maintain(ctx context.Context) error {
 	m := etcdserverpb.NewMaintenanceClient(e.connection)
 	if _, err := m.Defragment(ctx, &etcdserverpb.DefragmentRequest{}); err != nil {

@@ -13,10 +13,10 @@ type DiskProbe struct {
 	Config ProbeConfig // without a folder
 }
 
-// probeFileBytes is how much a probe's file is filled with at most, which takes a slow disk its time.
+// probeFileBytes bounds the file of a probe, because filling it takes a slow disk long.
 const probeFileBytes = 16 << 20
 
-// The probes that verdicts are made of.
+// The probes on which verdicts are based.
 const (
 	nameSmall  = "4 KiB zero-filled"
 	nameRested = "4 KiB zero-filled, rested"
@@ -26,8 +26,8 @@ const (
 	nameFio    = "2300 B allocated"
 )
 
-// DiskProbes are what a log may feel of a disk: small and large writes to files of every kind, then what changes with
-// rests between, several writers, and other ways to be durable. Longest is the time of each.
+// DiskProbes are the disk properties that a log may depend on: small and large writes to files of every kind, then variants with pauses,
+// several writers, and other methods of durability. Longest is the time of each.
 func DiskProbes(longest time.Duration) (all []DiskProbe) {
 	add := func(name string, c ProbeConfig) {
 		c.Longest, c.Count = longest, min(1000, probeFileBytes/c.Bytes)
@@ -56,10 +56,10 @@ func sizeName(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// DiskMedians are the medians that a verdict is made of; 0 where a probe was not possible.
+// DiskMedians are the medians on which a verdict is based; 0 for an impossible probe.
 type DiskMedians struct{ Small, Rested, Grown, Direct, Three, Fio50, Fio99 time.Duration }
 
-// Add takes in what a probe found.
+// Add records the result of a probe.
 func (m *DiskMedians) Add(name string, l Latencies) {
 	switch name {
 	case nameSmall:
@@ -77,7 +77,7 @@ func (m *DiskMedians) Add(name string, l Latencies) {
 	}
 }
 
-// Verdict says in sentences what a member on that disk will feel.
+// Verdict describes, in sentences, the disk's effect on a member.
 func (m DiskMedians) Verdict(class, meaning string) (all []string) {
 	all = append(all, fmt.Sprintf("%s: %s. A put of one caller on one member takes at least %s (%s after a rest).", class, meaning, short(m.Small), short(m.Rested)))
 	if m.Fio99 > 0 {
@@ -102,7 +102,7 @@ func (m DiskMedians) Verdict(class, meaning string) (all []string) {
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
-// FioSync is the median sync in fio's JSON.
+// FioSync returns the median sync in fio's JSON.
 func FioSync(out []byte) (time.Duration, error) {
 	var report struct {
 		Jobs []struct {

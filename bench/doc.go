@@ -1,26 +1,26 @@
-// Package bench measures: what a disk gives a log, what a machine could do at best, and what a store gives its clients.
+// Package bench measures the sync latency of a disk, the best possible rates of a machine, and the performance of a store for its clients.
 //
-//   - [ProbeDisk] is how long writes take to be durable, on files of every kind and by every way there is; [DiskProbes] are
-//     the standard ones. [LogSyncs] is the log's own case: no put can be faster.
-//   - [Echo] is the rate at which this machine carries frames of the same size there and back over one QUIC
-//     connection, with nothing behind it: no member can be faster.
-//   - [Load] makes requests on a [Store]: qkv's client ([Native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed
-//     number in flight: the rate is what the store gives, the latency belongs to that number, and what a stall delays is
-//     not asked (LongestGap shows it). An open loop begins each request when it is due, and counts from then: what a stall
-//     delays is in it (what Gil Tene calls coordinated omission is not).
-//   - [Suite] makes the standard loads on several sides in turns, each on a cluster of its own, and keeps the runs as
-//     package result writes them.
+//   - [ProbeDisk] measures how long writes take to become durable, on files of every kind and by every method; [DiskProbes] are the
+//     standard probes. [LogSyncs] is the log's own case: no put can be faster.
+//   - [Echo] measures the rate at which this machine exchanges frames of the same size over one QUIC connection without a store: no member
+//     can be faster.
+//   - [Load] sends requests to a [Store]: qkv's client ([Native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed number in
+//     flight. Its rate is the store's capacity, its latency belongs to that number, and requests that a stall delays are never sent
+//     (LongestGap shows the stall). An open loop starts each request when it is due, and measures from that time: its latency includes
+//     every stall, which avoids coordinated omission (Gil Tene's term).
+//   - [Suite] runs the standard loads on several sides in turns, each on a cluster of its own, and stores the runs in the form of package
+//     result.
 //
-// Beside one request again and again there are the special loads of a table (special.go): transactions with contention, ranges,
-// watches, leases, maintenance, pages, and a million keys. They ask by [API], which both kinds of store are.
+// In addition to loads of one repeated request, a table lists special loads (special.go): transactions with contention, ranges, watches,
+// leases, maintenance, pages, and a million keys. They use [API], which both kinds of store implement.
 //
-// While a load is made the suite reads /metrics of the members once a second: the parts of a write ([result.Stages]), the log's
-// syncs, and the processors. The verdict is made of that.
+// During a load the suite reads the members' /metrics once a second: the stages of a write ([result.Stages]), the log's syncs, and the
+// processors. The verdict is based on these.
 //
-// Only ratios of figures that were measured in one run, in turns, are worth comparing: the same machine drifts by a
-// factor of 1.5 within an hour. Latencies are kept in HdrHistograms of three digits and merged as such; percentiles are
-// never averaged. What failed is counted and named, and is in no latency.
+// Compare only ratios of figures from one run, measured in turns: the same machine drifts by a factor of 1.5 within an hour. Latencies are
+// kept in HdrHistograms of three digits and merged as histograms; percentiles are never averaged. Failed requests are counted and named;
+// no latency includes them.
 //
-// Beside it: bench/emulate is disks that are not there, bench/stat says what a few runs allow to say about a difference,
-// bench/machine describes disks and hosts, bench/result is the file and all that is made of it.
+// Related packages: bench/emulate emulates the sync latency of disks, bench/stat judges whether few runs show a difference, bench/machine
+// describes disks and hosts, bench/result holds the file format and all reports.
 package bench

@@ -18,7 +18,7 @@ import (
 	"qkv/net/wire"
 )
 
-// EchoConfig says what Echo does; what is 0 is as the comments say.
+// EchoConfig configures Echo. A field of 0 means the default in its comment.
 type EchoConfig struct {
 	InFlight   int           // 1000
 	FrameBytes int           // 280
@@ -28,12 +28,12 @@ type EchoConfig struct {
 const (
 	echoProtocol = "qkv-echo/1"
 	echoWindow   = 1 << 20
-	// echoTimeout is how long past its time the last frames may take.
+	// echoTimeout is how long the last frames may take after the end.
 	echoTimeout = 10 * time.Second
 )
 
-// Echo measures how fast frames go there and back over one stream of one QUIC connection, client and server in this
-// process, with coalescing writers at both ends: what QUIC, its cryptography and UDP on loopback leave to everything else.
+// Echo measures the rate of frames over one stream of one QUIC connection and back. Client and server are in this process, with coalescing
+// writers at both ends. The result is the capacity that QUIC, its cryptography and UDP on loopback leave to a store.
 func Echo(ctx context.Context, config EchoConfig) (Report, error) {
 	setDefault(&config.InFlight, 1000)
 	setDefault(&config.FrameBytes, 280)
@@ -49,7 +49,7 @@ func Echo(ctx context.Context, config EchoConfig) (Report, error) {
 	return report, nil
 }
 
-// echo sets up both ends, and takes them down again.
+// echo sets up both ends, and closes them at the end.
 func echo(ctx context.Context, config EchoConfig) (Report, error) {
 	accepting, dialling, err := echoTrust()
 	if err != nil {
@@ -92,7 +92,7 @@ func echo(ctx context.Context, config EchoConfig) (Report, error) {
 	return runEcho(stream, config)
 }
 
-// echoTrust makes the two ends' trust with a CA that is forgotten at once.
+// echoTrust makes the two ends' certificates with a temporary CA.
 func echoTrust() (accepting, dialling *tls.Config, err error) {
 	dir, err := os.MkdirTemp("", "qkv-echo-")
 	if err != nil {
@@ -112,7 +112,7 @@ func echoTrust() (accepting, dialling *tls.Config, err error) {
 	return wire.ServerTLS(c, echoProtocol, wire.ClassMember), wire.ClientTLS(c, echoProtocol, wire.Identity{Class: wire.ClassMember}), nil
 }
 
-// serveEcho sends everything on one stream back.
+// serveEcho returns all bytes of one stream.
 func serveEcho(ctx context.Context, listener *quic.Listener) {
 	q, err := listener.Accept(ctx)
 	if err != nil {
@@ -142,7 +142,7 @@ func serveEcho(ctx context.Context, listener *quic.Listener) {
 	writing.Wait()
 }
 
-// outbox collects bytes for one goroutine that writes them, all that are there at a time.
+// outbox collects bytes for one writing goroutine, which takes all of them at a time.
 type outbox struct {
 	wake chan struct{}
 
@@ -176,7 +176,7 @@ func (o *outbox) signal() {
 func (o *outbox) writeTo(w io.Writer) {
 	var taken []byte
 	for range o.wake {
-		runtime.Gosched() // as the real writers do: whoever is about to put more gets to
+		runtime.Gosched() // like the real writers: goroutines that are about to add more run first
 		o.mu.Lock()
 		taken, o.buf = o.buf, taken[:0]
 		closed := o.closed
@@ -187,7 +187,7 @@ func (o *outbox) writeTo(w io.Writer) {
 	}
 }
 
-// runEcho keeps frames in flight, and measures each by its place: they come back in the order in which they left.
+// runEcho keeps frames in flight, and measures each by its position: frames return in the order in which they were sent.
 func runEcho(stream *quic.Stream, config EchoConfig) (Report, error) {
 	h := newHistogram()
 	sent := make([]time.Time, config.InFlight) // a ring

@@ -11,20 +11,19 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// largeAnswers lets one answer be as large as a million keys are.
+// largeAnswers allows an answer of a million keys.
 var largeAnswers = grpc.MaxCallRecvMsgSize(2 << 30)
 
-// etcdTimeout bounds one request: a stall is to be measured, a dead server is an error.
+// etcdTimeout bounds one request: a stall is measured, a dead server is an error.
 const etcdTimeout = 30 * time.Second
 
-// Etcd is a store by etcd's API, over one connection. Its requests are plain stubs' calls, a goroutine each, as etcd's own
-// client makes them.
+// Etcd is a store through etcd's API, over one connection. Its requests are plain stub calls, one goroutine each, as in etcd's own client.
 type Etcd struct {
 	connection *grpc.ClientConn
 	kv         etcdserverpb.KVClient
 }
 
-// DialEtcd opens connections to a server, which the caller closes. The credentials are nil for plain text.
+// DialEtcd opens connections to a server, which the caller closes. Nil credentials mean plain text.
 func DialEtcd(ctx context.Context, address string, connections int, tls credentials.TransportCredentials) (all []*Etcd, err error) {
 	if tls == nil {
 		tls = insecure.NewCredentials()
@@ -68,7 +67,7 @@ func (e *Etcd) Leads(ctx context.Context) (bool, error) {
 // Close closes the connection.
 func (e *Etcd) Close() error { return e.connection.Close() }
 
-// Do is as Store says.
+// Do implements Store.
 func (e *Etcd) Do(r *Request) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), etcdTimeout)

@@ -17,20 +17,20 @@ import (
 	"qkv/net/client"
 )
 
-// Op is what a load does.
+// Op is the operation of a load.
 type Op uint8
 
 // The operations of a load.
 const (
-	Put             Op = iota // writes a value of its own for each request
-	Get                       // a linearizable read of one key
-	GetSerializable           // a read of whatever the member has
-	Mixed                     // one put among nine linearizable reads
+	Put             Op = iota // a write with a distinct value for each request
+	Get                       // linearizable read of one key
+	GetSerializable           // read of the member's own state
+	Mixed                     // one put to nine linearizable reads
 )
 
 var opNames = [...]string{"put", "linearizable get", "serializable get", "mixed"}
 
-// mixedGets is how many reads there are to each put of Mixed.
+// mixedGets is the number of reads per put in Mixed.
 const mixedGets = 9
 
 func (o Op) String() string {
@@ -40,32 +40,34 @@ func (o Op) String() string {
 	return fmt.Sprintf("Op(%d)", uint8(o))
 }
 
-// Config says what load to make. What is 0 is as the comments say.
+// Config configures a load. A field of 0 means the default in its comment.
 type Config struct {
-	Stores     []Store // the requests in flight are shared out evenly among them
+	Stores     []Store // the requests in flight are distributed evenly among them
 	Op         Op
-	InFlight   int           // 1000; of an open loop the most there may be
-	Rate       float64       // requests a second, begun when they are due: an open loop; 0: closed
+	InFlight   int           // 1000; for an open loop the maximum
+	Rate       float64       // requests a second, started when due: an open loop; 0: closed
 	Keys       int           // of the key space; 100,000
-	Sequential bool          // keys one after the other in place of at random
+	Sequential bool          // keys in sequence instead of at random
 	Prefix     string        // of the keys; "bench/"
 	ValueBytes int           // 256
-	Count      int64         // ends after so many requests were begun; none
-	Duration   time.Duration // ends after so long, the warm-up not counted, and not before one request that counts; 10 s where there is no Count
-	WarmUp     time.Duration // of which nothing is recorded
+	Count      int64         // number of requests to start; 0: no bound
+	Duration   time.Duration // without the warm-up, and at least until one request counts; 10 s if there is no Count
+	WarmUp     time.Duration // not recorded
 	Seed       uint64        // of keys and values
 	Scale      float64       // of special loads' sizes; 1
 	Progress   func(done int64)
+
+	begins func(at time.Time) // called once, before the first request, with the end of the warm-up; may be nil
 }
 
-// The rates of an open loop: its second request is due within an hour, and since it makes every request that was due, however late,
-// it must not be asked for what no machine does.
+// Bounds of an open loop's rate. At LeastRate the second request is due within an hour. MostRate exists because the loop starts every due
+// request, however late: it must stay within a machine's capacity.
 const (
 	LeastRate = 0.001
 	MostRate  = sweepMost
 )
 
-// progressEvery is how often Progress is called.
+// progressEvery is the interval of Progress.
 const progressEvery = 200 * time.Millisecond
 
 func (c *Config) complete() error {
@@ -86,7 +88,7 @@ func (c *Config) complete() error {
 		return errors.New("bench: a load needs at least one client")
 	case c.InFlight < 1 || c.InFlight > len(c.Stores)*limits.RequestsInflight:
 		return fmt.Errorf("bench: %d requests in flight: 1 to %d are possible over %d clients", c.InFlight, len(c.Stores)*limits.RequestsInflight, len(c.Stores))
-	case c.Rate != 0 && !(c.Rate >= LeastRate && c.Rate <= MostRate): // nor is NaN
+	case c.Rate != 0 && !(c.Rate >= LeastRate && c.Rate <= MostRate): // NaN fails both, too
 		return fmt.Errorf("bench: %v requests a second are not possible", c.Rate)
 	case c.Keys < 1 || c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes || len(c.Prefix)+keyDigits > limits.KeyBytes:
 		return fmt.Errorf("bench: %d keys with the prefix %q and values of %d bytes are not possible", c.Keys, c.Prefix, c.ValueBytes)
@@ -107,8 +109,8 @@ type load struct {
 	// Constant.
 	config  Config
 	ctx     context.Context
-	span           // without an end: by count
-	values  []byte // from which each value is cut
+	span           // without an end: bounded by count
+	values  []byte // source of all values
 	running sync.WaitGroup
 	free    chan *slot // of an open loop; nil: closed
 
@@ -117,46 +119,49 @@ type load struct {
 	done    atomic.Int64
 	failed  atomic.Int64
 	unknown atomic.Int64
-	last    atomic.Int64 // when something succeeded, in ns since begun; 0 for never
-	gap     atomic.Int64 // the longest so far
+	last    atomic.Int64 // time of the last success, in ns since begun; 0: never
+	gap     atomic.Int64 // longest gap so far
 
-	lag time.Duration // the pacer's: the longest that a request was begun after it was due
+	lag time.Duration // the longest delay of a request's start after its due time
 
 	mu    sync.Mutex
 	first error
 }
 
-// share is what one store's requests record: once each, since the load's own work is done on the processors that it measures.
+// share records the requests of one store. Each is recorded only once, because the load competes for the processors that it measures.
 type share struct {
 	mu      sync.Mutex
-	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by when the request ended
-	ended   time.Time                 // of the newest success that is recorded
+	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by the request's end
+	ended   time.Time                 // time of the newest recorded success
 }
 
-// windowTime is how long the parts of a run are that its course is shown by.
+// windowTime is the resolution of a run's course.
 const windowTime = time.Second
 
-// mostWindows bounds the course of a run that lasts longer than anybody looks at: what comes later is in the last one.
+// mostWindows bounds the course of a very long run: later requests count in the last window.
 const mostWindows = 3600
 
-// slot is one of the requests in flight: when it ends, a closed loop's begins the next, an open loop's is free.
+// slot is one of the requests in flight. At its end, a closed loop starts the slot's next request; in an open loop the slot becomes free.
 type slot struct {
 	load    *load
 	store   Store
 	share   *share
 	random  *rand.Rand
 	request Request
-	begun   time.Time // when it was due, in an open loop
+	begun   time.Time // in an open loop: when it was due
 }
 
-// Load makes a load until its count or time is over, or ctx ends, and returns when the last request has ended. Requests
-// that fail are tried no further: the client library has done that.
+// Load runs a load until its count or time is reached, or ctx ends, and returns after the last request has ended. Failed requests are not
+// retried: the client library has done so.
 func Load(ctx context.Context, config Config) (Report, error) {
 	if err := config.complete(); err != nil {
 		return Report{}, err
 	}
 	l := &load{config: config, ctx: ctx}
 	l.begun = time.Now().Add(config.WarmUp)
+	if config.begins != nil {
+		config.begins(l.begun)
+	}
 	if config.Duration > 0 {
 		l.ends = l.begun.Add(config.Duration)
 	}
@@ -190,7 +195,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	return l.report(shares), ctx.Err()
 }
 
-// watch calls Progress now and then until the function that it returns is called.
+// watch calls Progress periodically until the returned function is called.
 func (l *load) watch() (stop func()) {
 	if l.config.Progress == nil {
 		return func() {}
@@ -213,15 +218,15 @@ func (l *load) watch() (stop func()) {
 	return func() { close(over); <-ended }
 }
 
-// span is a load's time. Where what was begun in the warm-up has stood for all of it, there is one more request, which counts: a disk
-// that stands is a figure, too.
+// span is the time of a load. If requests of the warm-up have stalled for all of it, one more request is sent and counts: a stalled disk
+// is a result, too.
 type span struct {
-	begun  time.Time // the warm-up is before
+	begun  time.Time // the warm-up comes before it
 	ends   time.Time // zero: never
 	counts atomic.Bool
 }
 
-// begins says whether a request is still to be begun.
+// begins tells whether another request is to be started.
 func (s *span) begins(now time.Time) bool {
 	if !s.ends.IsZero() && !now.Before(s.ends) {
 		return s.counts.CompareAndSwap(false, true)
@@ -232,7 +237,7 @@ func (s *span) begins(now time.Time) bool {
 	return true
 }
 
-// next says whether one more request is to be begun, and its number.
+// next tells whether one more request is to be started, and its number.
 func (l *load) next(now time.Time) (int64, bool) {
 	if l.ctx.Err() != nil || !l.begins(now) {
 		return 0, false
@@ -241,7 +246,7 @@ func (l *load) next(now time.Time) (int64, bool) {
 	return n - 1, l.config.Count == 0 || n <= l.config.Count
 }
 
-// begin begins the slot's next request, or ends the slot.
+// begin starts the slot's next request, or ends the slot.
 func (s *slot) begin(now time.Time) {
 	n, more := s.load.next(now)
 	if !more {
@@ -251,7 +256,7 @@ func (s *slot) begin(now time.Time) {
 	s.ask(n, now)
 }
 
-// ask sends the slot's request, whose latency counts from a time on.
+// ask sends the slot's request, whose latency counts from due.
 func (s *slot) ask(n int64, due time.Time) {
 	config := &s.load.config
 	which := n % int64(config.Keys)
@@ -274,11 +279,11 @@ func (s *slot) ask(n int64, due time.Time) {
 	s.store.Do(r)
 }
 
-// errorPause is how long a slot rests after an error, so that a cluster that is away is not asked in a tight loop. It also
-// makes errors that come before the call has returned harmless.
+// errorPause is the backoff of a slot after an error, which avoids a tight loop against an unavailable cluster. It also makes errors
+// harmless that arrive before the call has returned.
 const errorPause = 10 * time.Millisecond
 
-// end records how the slot's request ended and begins the next.
+// end records the result of the slot's request and starts the next one.
 func (s *slot) end(err error) {
 	now := time.Now()
 	if err == nil {
@@ -298,7 +303,7 @@ func (s *slot) end(err error) {
 	}
 }
 
-// record notes what a request took that began after the warm-up.
+// record records the latency of a request that started after the warm-up.
 func (s *slot) record(now time.Time) {
 	if s.begun.Before(s.load.begun) {
 		return
@@ -316,19 +321,19 @@ func (s *slot) record(now time.Time) {
 	}
 }
 
-// pace begins requests when they are due, until the run is over. One that no slot is free for waits, and the wait is in
-// its latency, since that counts from when it was due: nothing that the cluster delays goes unseen.
+// pace starts requests when they are due, until the end. If no slot is free, the request waits. Its latency includes that wait, since it
+// counts from the due time: every delay by the cluster is measured.
 func (l *load) pace(slots []*slot) {
 	l.free = make(chan *slot, len(slots))
 	for _, s := range slots {
 		l.free <- s
 	}
-	begun := l.begun.Add(-l.config.WarmUp) // by which its end is told, too: as many are due as were asked for
+	begun := l.begun.Add(-l.config.WarmUp) // the end is relative to it, too: exactly the requested number is due
 	interval := float64(time.Second) / l.config.Rate
 	for i := 0; ; i++ {
 		due := begun.Add(time.Duration(float64(i) * interval))
 		if !l.ends.IsZero() && due.After(l.ends) {
-			due = l.ends // what is due later is not waited for
+			due = l.ends // do not wait for later ones
 		}
 		sleepUntil(l.ctx, due)
 		n, more := l.next(due)
@@ -342,11 +347,11 @@ func (l *load) pace(slots []*slot) {
 	}
 }
 
-// sleepMost is how long an open loop sleeps at a time: so long it does not see that it is to end.
+// sleepMost bounds one sleep of an open loop, and thus its delay in noticing the end.
 const sleepMost = 100 * time.Millisecond
 
-// sleepUntil returns when it is as late as that, or ctx has ended. The runtime's own timers are as late as a millisecond where
-// nothing else runs, which would be in every latency.
+// sleepUntil returns at the given time, or when ctx has ended. The runtime's own timers may be a millisecond late on an idle machine,
+// which would add to every latency.
 func sleepUntil(ctx context.Context, due time.Time) {
 	for ctx.Err() == nil {
 		rest := min(time.Until(due), sleepMost)
@@ -358,7 +363,7 @@ func sleepUntil(ctx context.Context, due time.Time) {
 	}
 }
 
-// succeed notes when something succeeded.
+// succeed records a success for the gaps.
 func (l *load) succeed(now time.Time) {
 	l.done.Add(1)
 	at := int64(now.Sub(l.begun.Add(-l.config.WarmUp))) + 1
@@ -387,7 +392,7 @@ func (l *load) fail(err error) {
 	}
 }
 
-// report merges what was recorded.
+// report merges the records.
 func (l *load) report(shares []*share) Report {
 	all := newHistogram()
 	ended := l.begun
@@ -408,7 +413,7 @@ func (l *load) report(shares []*share) Report {
 		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: latencies(all),
 		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()), Lag: l.lag,
 	}
-	whole := int(r.Elapsed / windowTime) // what is left of the last one would look like a fall
+	whole := int(r.Elapsed / windowTime) // an incomplete last window would look like a drop
 	for _, w := range windows[:min(whole, len(windows))] {
 		r.Windows = append(r.Windows, latencies(w))
 	}
@@ -424,13 +429,13 @@ func (l *load) report(shares []*share) Report {
 	return r
 }
 
-// keyDigits is how long the number in a key is.
+// keyDigits is the length of the number in a key.
 const keyDigits = 10
 
-// Key is the key of a number, among those that loads write behind a prefix.
+// Key returns the key with a number, as loads write it after a prefix.
 func Key(prefix string, n int) []byte { return appendKey(nil, prefix, int64(n)) }
 
-// appendKey appends the key of a number: all keys have the same length.
+// appendKey appends the key with a number: all keys have the same length.
 func appendKey(dst []byte, prefix string, n int64) []byte {
 	dst = append(dst, prefix...)
 	var text [20]byte

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Restarter is a cluster that can be killed as a whole and started again.
+// Restarter is a cluster that can be killed as a whole and restarted.
 type Restarter interface {
-	// Restart returns how long it took from the kill to the first answer.
+	// Restart returns the time from the kill to the first answer.
 	Restart(ctx context.Context) (time.Duration, error)
 }
 
 // Housed is a cluster whose members' data folders are on this host.
 type Housed interface {
-	// Folders are the members' data folders.
+	// Folders lists the members' data folders.
 	Folders() []string
 }
 
-// many writes a million keys, and finds out what they cost: memory and disk before and after six overwrites of each, one range of
-// all, a restart, and one delete.
+// many writes a million keys and measures their cost: memory and disk before and after six overwrites of each, one range of all, a
+// restart, and one delete.
 func (j *job) many() error {
 	keys := j.scaled(fullKeys)
 	begun := time.Now()
@@ -52,7 +52,7 @@ func (j *job) many() error {
 			return err
 		}
 		j.set("restart_seconds", took.Seconds())
-		for { // clients find it again in their own time
+		for { // clients reconnect by themselves
 			if _, err = j.api(0).Read(j.ctx, Read{From: from}); err == nil {
 				break
 			}
@@ -71,7 +71,7 @@ func (j *job) many() error {
 	return err
 }
 
-// memory notes the most that a member has resident.
+// memory records the largest resident memory of a member.
 func (j *job) memory(name string) {
 	m, can := j.cluster.(Metered)
 	if !can {
@@ -88,7 +88,7 @@ func (j *job) memory(name string) {
 	}
 }
 
-// disk notes the most that the files of a member take of the disk.
+// disk records the largest disk usage of a member.
 func (j *job) disk(name string) {
 	h, can := j.cluster.(Housed)
 	if !can {

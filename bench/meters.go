@@ -21,26 +21,26 @@ import (
 	"qkv/bench/result"
 )
 
-// Metered is a cluster whose members say at /metrics what they count, as etcd's do.
+// Metered is a cluster whose members serve /metrics as etcd does.
 type Metered interface {
-	// Metrics are the URLs of the members that run.
+	// Metrics lists the URLs of the running members.
 	Metrics() []string
 }
 
-// counts are what one member has counted until a moment.
+// counts are a member's counters at one time.
 type counts struct {
 	stages map[string]sum // of a write
 	syncs  sum
-	ends   []float64 // of the buckets of syncs, in seconds
-	within []float64 // how many syncs took at most so long
+	ends   []float64 // upper bounds of the buckets of syncs, in seconds
+	within []float64 // cumulative number of syncs per bucket
 
 	processor, resident float64 // seconds, bytes
 }
 
-// sum is of times in seconds.
+// sum is a sum of times in seconds.
 type sum struct{ seconds, count float64 }
 
-// The metrics that are read; the first is qkv's alone.
+// The metrics that are read; only qkv has the first.
 const (
 	stageMetric     = "qkv_write_stage_seconds"
 	syncMetric      = "etcd_disk_wal_fsync_duration_seconds"
@@ -48,16 +48,16 @@ const (
 	residentMetric  = "process_resident_memory_bytes"
 )
 
-// metricsTime bounds one look at a member, and metricsMost what it may say.
+// metricsTime is the timeout of one scrape, and metricsMost its largest size.
 const (
 	metricsTime = 2 * time.Second
 	metricsMost = 8 << 20
 )
 
-// metricsClient keeps no connection, which a member would have to wait for when it stops.
+// metricsClient keeps no connections, which would delay a member's shutdown.
 var metricsClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// readCounts asks a member.
+// readCounts scrapes a member.
 func readCounts(ctx context.Context, url string) (c counts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTime)
 	defer cancel()
@@ -80,7 +80,7 @@ func readCounts(ctx context.Context, url string) (c counts, err error) {
 	return parseCounts(text), nil
 }
 
-// parseCounts reads Prometheus' text format, as far as it is about these metrics.
+// parseCounts parses these metrics in Prometheus' text format.
 func parseCounts(text []byte) counts {
 	c := counts{stages: map[string]sum{}}
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -122,7 +122,7 @@ func parseCounts(text []byte) counts {
 	return c
 }
 
-// metricLine takes NAME{label="value",...} NUMBER apart; the labels that are read here have no quotes and commas in them.
+// metricLine parses NAME{label="value",...} NUMBER; the labels read here contain no quotes or commas.
 func metricLine(line string) (name string, labels map[string]string, value float64, ok bool) {
 	if !slices.ContainsFunc([]string{stageMetric, syncMetric, processorMetric, residentMetric}, func(m string) bool { return strings.HasPrefix(line, m) }) {
 		return "", nil, 0, false
@@ -142,7 +142,7 @@ func metricLine(line string) (name string, labels map[string]string, value float
 	return name, labels, value, err == nil
 }
 
-// processorTimes are what the machine's processors have done since its start.
+// processorTimes are the times of the machine's processors since its start.
 type processorTimes struct{ busy, all float64 }
 
 func readProcessors() (t processorTimes) {
@@ -153,18 +153,18 @@ func readProcessors() (t processorTimes) {
 	line, _, _ := strings.Cut(string(text), "\n")
 	for i, field := range strings.Fields(line) {
 		v, err := strconv.ParseFloat(field, 64)
-		if err != nil || i == 0 || i > 8 { // guests' time is in the user's as well
+		if err != nil || i == 0 || i > 8 { // guests' time is part of the user's
 			continue
 		}
 		t.all += v
-		if i != 4 && i != 5 { // idle, and idle with a disk at work
+		if i != 4 && i != 5 { // idle, and idle with a pending disk request
 			t.busy += v
 		}
 	}
 	return t
 }
 
-// ownProcessor is how many seconds of processor time this process has used.
+// ownProcessor returns this process's processor time in seconds.
 func ownProcessor() float64 {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -173,30 +173,38 @@ func ownProcessor() float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-// observer looks at the members while a load is made.
+// observer reads the members' counters during a load.
 type observer struct {
-	urls []string
-	stop context.CancelFunc
-	over sync.WaitGroup
+	urls   []string
+	starts chan time.Time // buffer of one: the end of the load's warm-up
+	stop   context.CancelFunc
+	over   sync.WaitGroup
 
 	first, last []counts // by member
 	processors  [2]processorTimes
-	own         [2]float64 // seconds of processor time of this process
+	own         [2]float64 // processor time of this process, in seconds
+	servers     float64    // processor time of all members, in seconds; set by end
 	begun       time.Time
 	took        time.Duration
 	windows     []result.SyncWindow
 }
 
-// observe begins to look when the warm-up is over. Of members that do not answer nothing is known.
-func observe(ctx context.Context, c Cluster, warmUp time.Duration) *observer {
+// observe returns an observer that is idle until begin is called; nil for a cluster without counters. A member that does not
+// answer adds nothing.
+func observe(ctx context.Context, c Cluster) *observer {
 	m, can := c.(Metered)
 	if !can {
 		return nil
 	}
-	o := &observer{urls: m.Metrics()}
+	o := &observer{urls: m.Metrics(), starts: make(chan time.Time, 1)}
 	ctx, o.stop = context.WithCancel(ctx)
 	o.over.Go(func() {
-		if pause(ctx, warmUp) != nil {
+		select {
+		case at := <-o.starts:
+			if pause(ctx, time.Until(at)) != nil {
+				return
+			}
+		case <-ctx.Done():
 			return
 		}
 		o.first, o.processors[0], o.own[0], o.begun = o.look(context.WithoutCancel(ctx)), readProcessors(), ownProcessor(), time.Now()
@@ -216,6 +224,18 @@ func observe(ctx context.Context, c Cluster, warmUp time.Duration) *observer {
 	return o
 }
 
+// begin makes the observer read the counters from a time on: a load calls it when it knows the end of its warm-up. Only the first call has
+// an effect: a load of several parts is observed from its first part on.
+func (o *observer) begin(at time.Time) {
+	if o == nil {
+		return
+	}
+	select {
+	case o.starts <- at:
+	default:
+	}
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -230,12 +250,12 @@ func pause(ctx context.Context, d time.Duration) error {
 func (o *observer) look(ctx context.Context) []counts {
 	all := make([]counts, len(o.urls))
 	for i, url := range o.urls {
-		all[i], _ = readCounts(ctx, url) // one that is killed says nothing
+		all[i], _ = readCounts(ctx, url) // a killed member adds nothing
 	}
 	return all
 }
 
-// syncsBetween are the syncs of all members that ended between two looks.
+// syncsBetween returns the syncs of all members between two scrapes.
 func syncsBetween(before, after []counts, at time.Duration) result.SyncWindow {
 	w := result.SyncWindow{At: at.Seconds()}
 	for i := range after {
@@ -258,7 +278,7 @@ func syncsBetween(before, after []counts, at time.Duration) result.SyncWindow {
 	return w
 }
 
-// end stops looking, and notes in the run what was seen.
+// end stops the scrapes, and records the results in the run.
 func (o *observer) end(run *result.Run) {
 	if o == nil {
 		return
@@ -275,18 +295,18 @@ func (o *observer) end(run *result.Run) {
 	if all := o.processors[1].all - o.processors[0].all; all > 0 {
 		run.Values["processors_busy_share"] = (o.processors[1].busy - o.processors[0].busy) / all
 	}
-	busiest, used := 0.0, o.own[1]-o.own[0]
+	busiest := 0.0
 	stages := map[string]sum{}
 	for i := range o.last {
 		was, is := o.first[i], o.last[i]
 		busiest = max(busiest, (is.syncs.seconds-was.syncs.seconds)/o.took.Seconds())
-		used += max(0, is.processor-was.processor)
+		o.servers += max(0, is.processor-was.processor)
 		for name, s := range is.stages {
 			t := stages[name]
 			stages[name] = sum{t.seconds + s.seconds - was.stages[name].seconds, t.count + s.count - was.stages[name].count}
 		}
 	}
-	run.Values["processors_by_these_share"] = min(used/o.took.Seconds()/float64(runtime.NumCPU()), 1)
+	run.Values["processors_by_these_share"] = min((o.servers+o.own[1]-o.own[0])/o.took.Seconds()/float64(runtime.NumCPU()), 1)
 	if busiest > 0 {
 		run.Values["disk_syncing_share"] = min(busiest, 1)
 	}
@@ -294,5 +314,17 @@ func (o *observer) end(run *result.Run) {
 		if s := stages[name]; s.count > 0 {
 			run.Stages = append(run.Stages, result.StageTime{Name: name, Mean: s.seconds / s.count, Count: int64(s.count)})
 		}
+	}
+}
+
+// charge records the members' processor time per operation: their total during the load, divided by the operations of the load's rate. It
+// is called after end.
+func (o *observer) charge(run *result.Run) {
+	rate := run.Rate
+	if events := run.Values["events_rate"]; events > 0 {
+		rate = events
+	}
+	if o != nil && o.servers > 0 && rate > 0 {
+		run.Values[result.ServerCPU] = o.servers / o.took.Seconds() / rate
 	}
 }

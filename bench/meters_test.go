@@ -57,7 +57,8 @@ func TestObserve(t *testing.T) {
 	}))
 	defer member.Close()
 	testretry.Longer(t, 20*time.Millisecond, func(t testing.TB, warmUp time.Duration) {
-		o := observe(context.Background(), meteredCluster{urls: []string{member.URL, "http://127.0.0.1:1/metrics"}}, warmUp)
+		o := observe(context.Background(), meteredCluster{urls: []string{member.URL, "http://127.0.0.1:1/metrics"}})
+		o.begin(time.Now().Add(warmUp))
 		time.Sleep(2 * warmUp)
 		var run result.Run
 		o.end(&run)
@@ -71,8 +72,36 @@ func TestObserve(t *testing.T) {
 			t.Errorf("%+v", run.Values)
 		}
 	})
+	// What the member says is 10 s of processor time between two looks: of a run of 100 operations a second.
+	o := observe(context.Background(), meteredCluster{urls: []string{member.URL}})
+	o.begin(time.Now())
+	o.begin(time.Now().Add(time.Hour)) // a later part of the load
+	run, begun := result.Run{Rate: 100}, looks.Load()
+	for looks.Load() == begun {
+		time.Sleep(time.Millisecond)
+	}
+	o.end(&run)
+	o.charge(&run)
+	want := 10 * float64(looks.Load()-begun-1) / o.took.Seconds() / 100
+	if got := run.Values[result.ServerCPU]; got <= 0 || got < 0.99*want || got > 1.01*want {
+		t.Errorf("%v s an operation, not %v", got, want)
+	}
+	run.Values["events_rate"] = 1000 // which is the rate that is shown
+	if o.charge(&run); run.Values[result.ServerCPU] > want/9 {
+		t.Errorf("%v s an event, and %v an operation", run.Values[result.ServerCPU], want)
+	}
+	var idle result.Run // a load that fails before it begins
+	o = observe(context.Background(), meteredCluster{urls: []string{member.URL}})
+	o.end(&idle)
+	o.charge(&idle)
+	if idle.Values != nil {
+		t.Errorf("nothing was observed: %+v", idle.Values)
+	}
 	var none result.Run
-	observe(context.Background(), fakeCluster{}, 0).end(&none)
+	observe(context.Background(), fakeCluster{}).end(&none)
+	var nobody *observer
+	nobody.begin(time.Now())
+	nobody.charge(&none)
 	if none.Values != nil {
 		t.Errorf("a cluster without metrics has %+v", none)
 	}

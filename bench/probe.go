@@ -16,51 +16,51 @@ import (
 	"qkv/log/disk"
 )
 
-// Durable is a way to make bytes durable.
+// Durable is a method of durable writing.
 type Durable uint8
 
-// The ways.
+// The methods.
 const (
-	AsFdatasync Durable = iota // write, then fdatasync: what the log does
-	AsDSync                    // write to a file that was opened with O_DSYNC
-	AsDirect                   // the same past the page cache: O_DIRECT and O_DSYNC
+	AsFdatasync Durable = iota // write, then fdatasync, as the log does
+	AsDSync                    // write to a file opened with O_DSYNC
+	AsDirect                   // the same without the page cache: O_DIRECT and O_DSYNC
 )
 
 var durableNames = [...]string{"fdatasync", "O_DSYNC", "O_DIRECT O_DSYNC"}
 
 func (d Durable) String() string { return durableNames[d] }
 
-// Before is what a file is like before a probe writes to it.
+// Before is the state of a file before a probe writes to it.
 type Before uint8
 
-// What files are like.
+// The states of files.
 const (
-	Growing   Before = iota // each write makes it longer: the file system's journal has work at each sync
-	Allocated               // fallocate: the blocks are its own and were never written
+	Growing   Before = iota // each write extends the file: each sync commits the file system's journal
+	Allocated               // fallocate: allocated blocks that were never written
 	Zeroed                  // written with zeros and synced: a new segment of the log
-	Recycled                // written with something else and synced: a segment that is used again
+	Recycled                // written with other data and synced: a recycled segment
 )
 
 var beforeNames = [...]string{"growing", "allocated", "zero-filled", "recycled"}
 
 func (b Before) String() string { return beforeNames[b] }
 
-// ProbeConfig is one probe of a disk.
+// ProbeConfig configures one probe of a disk.
 type ProbeConfig struct {
 	Dir     string
 	Bytes   int // of each write
 	Before  Before
 	Durable Durable
-	Writers int           // that write to files of their own at the same time; 1
-	Rest    time.Duration // of a writer before each write
-	Count   int           // most writes of each writer; 1000
-	// Longest is how long the writing may take at most; 1 s. Filling files comes before it.
+	Writers int           // concurrent writers, each with a file of its own; 1
+	Rest    time.Duration // pause of a writer before each write
+	Count   int           // maximum of each writer's writes; 1000
+	// Longest bounds the time of the writes, without filling the files; 1 s.
 	Longest time.Duration
 }
 
-// LoneRest is about how long a disk rests between the syncs of a lone caller: while the answer goes to it and the next
-// request comes. That makes a difference of half as much again where the processor sleeps meanwhile, as a virtual one does:
-// back to back, a sync is found done by a processor that is still awake.
+// LoneRest is about the pause of a disk between the syncs of a lone caller, during which the answer and the next request travel. If the
+// processor sleeps meanwhile, as a virtual one does, it adds half as much again. Without pauses, an awake processor notices the end of a
+// sync.
 const LoneRest = 200 * time.Microsecond
 
 // LogSyncs is the log's own case: pages of a zero-filled file, each made durable before the next. No put can be faster.
@@ -68,14 +68,14 @@ func LogSyncs(dir string, rest time.Duration) ProbeConfig {
 	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: Zeroed, Rest: rest, Longest: time.Minute}
 }
 
-// ErrNotPossible says that this file system cannot do what a probe asks for.
+// ErrNotPossible reports that this file system does not support a probe.
 var ErrNotPossible = errors.New("not possible on this file system")
 
-// probeBlock is what writes past the page cache are aligned to.
+// probeBlock is the alignment of writes without the page cache.
 const probeBlock = 4 << 10
 
-// ProbeDisk measures how long writes in the folder take to be durable, one after the other for each writer. Its files are
-// gone when it returns. It ends with ctx, and its error.
+// ProbeDisk measures how long writes in the folder take to become durable, in sequence for each writer. It removes its files before it
+// returns. If ctx ends, it returns the context's error.
 func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	setDefault(&config.Writers, 1)
 	setDefault(&config.Count, 1000)
@@ -121,11 +121,11 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	return latencies(all), errors.Join(append(errs, ctx.Err())...)
 }
 
-// probeFSMost is how long ProbeFS takes at most.
+// probeFSMost bounds the time of ProbeFS.
 const probeFSMost = 3 * time.Second
 
-// ProbeFS is ProbeDisk of the log's own case on any file system: pages of a file that is there, a rest before each, each
-// durable before the next. That is how a disk that is emulated is probed.
+// ProbeFS is ProbeDisk of the log's own case on any file system: pages of an existing file, a pause before each, each durable before the
+// next. Emulated disks are probed by it.
 func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, count int) (_ Latencies, err error) {
 	name := filepath.Join(dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64()))
 	f, err := on.Create(name)
@@ -133,7 +133,7 @@ func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, co
 		return Latencies{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := on.Remove(name); err != nil { // at once, so that nothing is left where this process is killed
+	if err := on.Remove(name); err != nil { // immediately: even a killed process leaves no file
 		return Latencies{}, err
 	}
 	if err := f.WriteZeros(min(count*probeBlock, disk.ZerosMost), 0); err != nil {
@@ -166,14 +166,14 @@ func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, co
 	return latencies(all), nil
 }
 
-// probeFile is a file that a probe writes.
+// probeFile is a file of a probe.
 type probeFile struct {
 	name string
 	fd   int
 	data []byte
 }
 
-// openProbe makes a file as the probe wants it.
+// openProbe creates a file in the probe's state.
 func openProbe(config ProbeConfig) (_ *probeFile, err error) {
 	f := &probeFile{name: filepath.Join(config.Dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64())), fd: -1}
 	defer func() {
@@ -224,7 +224,7 @@ func (f *probeFile) reopen(config ProbeConfig) error {
 	if err != nil {
 		return err
 	}
-	_ = unix.Close(f.fd) // what it wrote is synced
+	_ = unix.Close(f.fd) // its writes are synced
 	f.fd = fd
 	return nil
 }
@@ -254,7 +254,7 @@ func (f *probeFile) write(ctx context.Context, config ProbeConfig, ends time.Tim
 		}
 		err := f.writeAt(f.data, int64(i)*int64(len(f.data)))
 		if errors.Is(err, unix.EINVAL) && config.Durable == AsDirect {
-			return ErrNotPossible // less than one of the disk's blocks
+			return ErrNotPossible // smaller than a block of the disk
 		}
 		if err == nil && config.Durable == AsFdatasync {
 			err = again(func() error { return unix.Fdatasync(f.fd) })
@@ -289,7 +289,7 @@ func (f *probeFile) remove() error {
 	return errors.Join(unix.Close(f.fd), os.Remove(f.name))
 }
 
-// again repeats a call that a signal interrupted: Go sends some to its own threads.
+// again repeats an interrupted system call: Go signals its own threads.
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
@@ -298,7 +298,7 @@ func again(call func() error) error {
 	}
 }
 
-// aligned is a slice that begins at a multiple of the block.
+// aligned returns a slice that begins at a multiple of the block.
 func aligned(n int) []byte {
 	b := make([]byte, n+probeBlock)
 	skip := (probeBlock - int(uintptr(unsafe.Pointer(&b[0]))%probeBlock)) % probeBlock

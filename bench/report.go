@@ -7,12 +7,12 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latencies are how long each of many things took.
+// Latencies summarizes a latency distribution.
 type Latencies struct {
 	Count               int64
 	Mean, P50, P90, P99 time.Duration
 	P999, Max           time.Duration
-	Histogram           *hdrhistogram.Histogram // in nanoseconds, to be merged with others
+	Histogram           *hdrhistogram.Histogram // in nanoseconds, for merging
 }
 
 // The histograms' range and digits: a microsecond to two minutes, exact to a thousandth.
@@ -24,7 +24,7 @@ const (
 
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(shortest, longest, digits) }
 
-// record adds one latency; one out of the range counts as the range's end.
+// record adds one latency, clamped to the range.
 func record(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(min(max(int64(d), shortest), longest)) // cannot fail within the range
 }
@@ -37,7 +37,7 @@ func latencies(h *hdrhistogram.Histogram) Latencies {
 	}
 }
 
-// LatenciesOf are the latencies of a histogram that was merged; none of nil.
+// LatenciesOf summarizes a merged histogram; empty for nil.
 func LatenciesOf(h *hdrhistogram.Histogram) Latencies {
 	if h == nil {
 		h = newHistogram()
@@ -49,23 +49,23 @@ func (l Latencies) String() string {
 	return fmt.Sprintf("p50 %s p99 %s max %s", short(l.P50), short(l.P99), short(l.Max))
 }
 
-// Report is what a load came to.
+// Report is the result of a load.
 type Report struct {
-	Done      int64 // requests that succeeded after the warm-up
+	Done      int64 // successful requests after the warm-up
 	Elapsed   time.Duration
-	Rate      float64 // of those, a second
+	Rate      float64 // of Done, per second
 	Latencies Latencies
 
-	// Failed requests certainly changed nothing; of unknown ones that is not known. Both include the warm-up's.
+	// Failed requests certainly changed nothing; the effect of unknown ones is uncertain. Both include the warm-up's.
 	Failed, Unknown int64
 	FirstError      string
-	// LongestGap is the longest time in which nothing succeeded, from the first success to the last.
+	// LongestGap is the longest time without a success, between the first success and the last.
 	LongestGap time.Duration
-	// Last is when something succeeded last; zero: never.
+	// Last is the time of the last success; zero: none.
 	Last time.Time
-	// Lag is the longest that a request of an open loop was begun after it was due.
+	// Lag is the longest delay of an open loop's request after its due time.
 	Lag time.Duration
-	// Windows are the run's course, a second each.
+	// Windows are the run's course, one second each.
 	Windows []Latencies
 }
 
@@ -77,7 +77,7 @@ func (r Report) String() string {
 	return s
 }
 
-// short writes a time with three digits.
+// short formats a time with three digits.
 func short(d time.Duration) string {
 	switch {
 	case d < 10*time.Microsecond:

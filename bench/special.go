@@ -14,10 +14,10 @@ import (
 	"qkv/bench/result"
 )
 
-// Special loads are more than one kind of request again and again. Each is a function of a job, and a line in the table below;
-// what it finds is in the run's values, or in its latencies.
+// Special loads mix several kinds of requests. Each is a function of a job, and a line in the table below; its results are in the run's
+// values, or in its latencies.
 
-// job is what a special load has.
+// job is the context of a special load.
 type job struct {
 	Config
 	ctx     context.Context
@@ -26,18 +26,18 @@ type job struct {
 	run     result.Run
 }
 
-// special is one of them.
+// special is one special load.
 type special struct {
 	name   string
-	most   int  // members; 0: any number
-	event  bool // each run is one
+	most   int  // maximum of members; 0: any number
+	event  bool // each run is one event
 	writes bool // each request is one write
-	alone  bool // on a cluster with nothing else
-	harms  bool // it maintains the cluster, which is felt by all who use it
+	alone  bool // needs a cluster of its own
+	harms  bool // maintains the cluster, which affects all its users
 	do     func(*job) error
 }
 
-// specials is the table. The last one leaves the cluster otherwise than it found it.
+// specials is the table. The last one changes the cluster permanently.
 var specials = []special{
 	{name: "transactions with contention", do: (*job).contention},
 	{name: "ranges of 100 keys", do: (*job).ranges},
@@ -51,12 +51,12 @@ var specials = []special{
 	{name: "mass expiry", event: true, do: (*job).expiry},
 	{name: "values of 128 B", writes: true, do: sized(128)},
 	{name: "values of 1 KiB", writes: true, do: sized(1 << 10)},
-	{name: "values of 8 KiB", writes: true, do: sized(8 << 10)},
+	{name: "values of 4 KiB", writes: true, do: sized(4 << 10)},
 	{name: "values of 64 KiB", writes: true, do: sized(64 << 10)},
 	{name: "many keys", most: 1, event: true, alone: true, do: (*job).many},
 }
 
-// Sizes of special loads, at their full scale; a suite's Scale makes all of them smaller.
+// Sizes of special loads, at full scale; a suite's Scale reduces all of them.
 const (
 	fullWatchers   = 1000
 	fullResumed    = 10_000
@@ -64,7 +64,7 @@ const (
 	fullKeys       = 1_000_000
 	fullPaged      = 100_000
 	overwrites     = 6
-	callers        = 100 // at a time, of what is not told otherwise
+	callers        = 100 // concurrent callers, unless stated otherwise
 	contendedKeys  = 10
 	rangeKeys      = 100
 	pageKeys       = 500
@@ -75,22 +75,22 @@ const (
 
 func (j *job) scaled(n int) int { return max(1, int(float64(n)*j.Scale)) }
 
-// key is a key of a load's own, which other loads do not touch.
+// key returns one of a load's own keys, which other loads do not use.
 func (j *job) key(load string, n int) []byte {
 	return fmt.Appendf(nil, "%s%s/%010d", j.Prefix, load, n)
 }
 
-// ends are a load's first key, and what is behind its last one.
+// ends returns a load's first key, and the end after its last one.
 func (j *job) ends(load string) (from, to []byte) {
 	return fmt.Appendf(nil, "%s%s/", j.Prefix, load), fmt.Appendf(nil, "%s%s0", j.Prefix, load)
 }
 
 func (j *job) api(n int) API { return j.all[n%len(j.all)] }
 
-// value is one of the load's size.
+// value returns a value of the load's size.
 func (j *job) value() []byte { return make([]byte, j.ValueBytes) }
 
-// set notes a figure; its unit ends its name.
+// set records a figure; its name ends with its unit.
 func (j *job) set(name string, v float64) {
 	if j.run.Values == nil {
 		j.run.Values = map[string]float64{}
@@ -98,7 +98,7 @@ func (j *job) set(name string, v float64) {
 	j.run.Values[name] = v
 }
 
-// each calls do n times, from so many goroutines, and returns the first error.
+// each calls do n times, from at goroutines, and returns the first error.
 func (j *job) each(n, at int, do func(i int) error) error {
 	ctx, stop := context.WithCancelCause(j.ctx)
 	defer stop(nil)
@@ -122,9 +122,12 @@ func (j *job) each(n, at int, do func(i int) error) error {
 	return context.Cause(ctx)
 }
 
-// closed calls do again and again from so many goroutines, and keeps how long each call took.
+// closed calls do repeatedly from at goroutines, and records the latency of each call.
 func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error {
 	begun := time.Now().Add(j.WarmUp)
+	if j.begins != nil {
+		j.begins(begun)
+	}
 	all := span{begun: begun, ends: begun.Add(j.Duration)}
 	var mu sync.Mutex
 	took := newHistogram()
@@ -165,13 +168,13 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 	return err
 }
 
-// fill writes a load's keys, so many.
+// fill writes a load's keys.
 func (j *job) fill(load string, keys int) error {
 	value := j.value()
 	return j.each(keys, min(1000, j.InFlight), func(i int) error { return put(j.ctx, j.api(i), j.key(load, i), value) })
 }
 
-// put waits for one.
+// put writes a key and waits.
 func put(ctx context.Context, s Store, key, value []byte) error {
 	done := make(chan error, 1)
 	s.Do(&Request{Op: Put, Key: key, Value: value, Done: func(err error) { done <- err }})
@@ -184,7 +187,7 @@ func put(ctx context.Context, s Store, key, value []byte) error {
 	}
 }
 
-// contention reads one of a few keys and writes it if it is still the same: the rate is of those that did.
+// contention reads one of a few keys and writes it if it is unchanged: the rate counts the successful writes.
 func (j *job) contention() error {
 	var tried, lost atomic.Int64
 	err := j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
@@ -221,7 +224,7 @@ func (j *job) ranges() error {
 	})
 }
 
-// kubernetes is what an API server asks for: watched objects, most of all updates that compare, then gets and lists.
+// kubernetes simulates an API server: watched objects, mostly updates with a compare, then gets and lists.
 func (j *job) kubernetes() error {
 	const objects, watches = 1000, 10
 	keys := max(pageKeys, j.scaled(objects*10))
@@ -238,7 +241,7 @@ func (j *job) kubernetes() error {
 	err = j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
 		key := j.key("objects", random.IntN(keys))
 		switch dice := random.IntN(100); {
-		case dice < 60: // a status
+		case dice < 60: // a status update
 			page, err := j.api(caller).Read(j.ctx, Read{From: key})
 			if err == nil {
 				_, err = j.api(caller).Swap(j.ctx, key, j.value(), page.LastRevision)
@@ -256,7 +259,7 @@ func (j *job) kubernetes() error {
 	return err
 }
 
-// count has so many watchers of the same keys, and counts the events that they get until stop, which must be called.
+// count starts watchers of the same keys, and counts their events until stop, which must be called.
 func (j *job) count(keys string, watchers int) (events *atomic.Int64, stop func(), err error) {
 	ctx, cancel := context.WithCancel(j.ctx)
 	events = new(atomic.Int64)
@@ -284,7 +287,7 @@ func (j *job) count(keys string, watchers int) (events *atomic.Int64, stop func(
 	return events, stop, nil
 }
 
-// fanOut has many watchers of the same keys: the rate is of events that they got.
+// fanOut has many watchers of the same keys: the rate counts their events.
 func (j *job) fanOut() error {
 	watchers := j.scaled(fullWatchers)
 	events, stop, err := j.count("fan", watchers)
@@ -317,7 +320,7 @@ func (j *job) leases() error {
 	})
 }
 
-// quiet is what maintenance is compared with.
+// quiet is the reference for maintenance.
 func (j *job) quiet() error {
 	keys := j.scaled(fullPaged * 2)
 	if err := j.fill("kept", keys); err != nil {
@@ -333,13 +336,13 @@ func (j *job) overwrite(load string, keys int) error {
 	})
 }
 
-// maintenance is the same with a compaction a second, and a defragmentation and a snapshot in the middle.
+// maintenance is quiet with a compaction a second, and a defragmentation and a snapshot in the middle.
 func (j *job) maintenance() error {
 	ctx, stop := context.WithCancel(j.ctx)
 	defer stop()
 	asked := j.Duration
 	defer func() { j.Duration = asked }()
-	j.Duration = max(j.Duration, 3*compactEvery) // there is one at least
+	j.Duration = max(j.Duration, 3*compactEvery) // time for at least one
 	var compacting, maintaining error
 	var maintained time.Duration
 	var beside sync.WaitGroup
@@ -347,7 +350,7 @@ func (j *job) maintenance() error {
 		compacted := int64(0)
 		for pause(ctx, compactEvery) == nil {
 			page, err := j.api(0).Read(ctx, Read{From: j.key("kept", 0)})
-			if err == nil && page.Revision > compacted { // where nothing was written since, it would be refused
+			if err == nil && page.Revision > compacted { // without new writes it would be refused
 				compacted = page.Revision
 				err = j.api(0).Compact(ctx, compacted)
 			}
@@ -373,7 +376,7 @@ func (j *job) maintenance() error {
 	return errors.Join(err, compacting, maintaining)
 }
 
-// pages reads a large range to its end, a page after the other, of one revision, while it is written.
+// pages reads a large range to its end, page by page, at one revision, during writes.
 func (j *job) pages() error {
 	keys := j.scaled(fullPaged)
 	if err := j.fill("paged", keys); err != nil {
@@ -395,6 +398,9 @@ func (j *job) pages() error {
 		})
 	}
 	begun, h := time.Now(), newHistogram()
+	if j.begins != nil {
+		j.begins(begun)
+	}
 	from, to := j.ends("paged")
 	read, revision := 0, int64(0)
 	for {
@@ -422,7 +428,7 @@ func (j *job) pages() error {
 	return nil
 }
 
-// resume begins many watches at a revision that is past, as after a restart of who watched.
+// resume starts many watches at a past revision, as after a restart of the watchers.
 func (j *job) resume() error {
 	const behind = 100
 	watchers := j.scaled(fullResumed)
@@ -451,7 +457,7 @@ func (j *job) resume() error {
 	return err
 }
 
-// expiry lets many leases end at a time, each with a key, and says how late the last one is deleted.
+// expiry lets many leases expire at once, each with a key, and measures the delay of the last deletion.
 func (j *job) expiry() error {
 	leases := j.scaled(fullLeases)
 	value := j.value()
@@ -498,7 +504,7 @@ func sized(bytes int) func(*job) error {
 	}
 }
 
-// runSpecial makes a special load on a cluster.
+// runSpecial runs a special load on a cluster.
 func runSpecial(ctx context.Context, c Cluster, s special, config Config) (result.Run, error) {
 	if err := config.complete(); err != nil {
 		return result.Run{}, err

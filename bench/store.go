@@ -6,28 +6,28 @@ import (
 	"qkv/net/client"
 )
 
-// Store is what a load is made on.
+// Store is the target of a load.
 type Store interface {
-	// Do begins a request and returns; it calls the request's Done once, from any goroutine, also before it returns.
-	// Until then the request is its own.
+	// Do starts a request and returns. It calls the request's Done once, from any goroutine, possibly before it returns. The store owns
+	// the request until then.
 	Do(r *Request)
 }
 
-// Request is one request. It is used again when it is done.
+// Request is one request. It is reused after Done.
 type Request struct {
 	Op         Op // Put, Get or GetSerializable
 	Key, Value []byte
 	Done       func(error)
 
-	// Made once, so that a request costs no closure.
+	// Made once, to avoid a closure for each request.
 	wrote func(client.Written, error)
 	got   func(client.KeyValue, bool, error)
 }
 
-// Native is a store by qkv's own client.
+// Native is a store through qkv's own client.
 type Native struct{ *client.Client }
 
-// Natives are several of them.
+// Natives returns the stores of several clients.
 func Natives(clients []*client.Client) (all []Store) {
 	for _, c := range clients {
 		all = append(all, Native{c})
@@ -35,7 +35,7 @@ func Natives(clients []*client.Client) (all []Store) {
 	return all
 }
 
-// Do is as Store says.
+// Do implements Store.
 func (n Native) Do(r *Request) {
 	if r.wrote == nil {
 		r.wrote = func(_ client.Written, err error) { r.Done(err) }

@@ -13,31 +13,31 @@ import (
 	"qkv/bench/result"
 )
 
-// Side is one of what a suite compares.
+// Side is one of the compared systems.
 type Side interface {
 	Describe() result.Side
-	// Start starts a cluster of so many members, with nothing in it.
+	// Start starts an empty cluster with the given number of members.
 	Start(ctx context.Context, members int) (Cluster, error)
 }
 
-// Prober is a side that can say how long its disk takes to sync, without members.
+// Prober is a side that can measure its disk's sync latency without members.
 type Prober interface {
 	Probe(ctx context.Context) (Latencies, error)
 }
 
-// Cluster is what a side has started.
+// Cluster is a running cluster of a side.
 type Cluster interface {
 	// Stores are connections that begin at different members.
 	Stores() []Store
-	// KillLeader ends the leader at once, as kill -9 does; ErrNotPossible where the side cannot.
+	// KillLeader kills the leader like kill -9; ErrNotPossible if the side cannot.
 	KillLeader(ctx context.Context) error
-	// Stop ends the cluster and removes what it left.
+	// Stop ends the cluster and removes its files.
 	Stop() error
 }
 
-// Watched is a cluster that knows when one of its members ended by itself, or by somebody else's hand.
+// Watched is a cluster that detects the end of a member by itself or from outside.
 type Watched interface {
-	// Ended says which member that should run does not, and why.
+	// Ended names a member that should run but does not, and the reason.
 	Ended() error
 }
 
@@ -48,11 +48,11 @@ type Work struct {
 	Op       Op
 	InFlight int
 	Rate     float64 // of an open loop
-	Least    int     // members that it makes sense on; 0: any number
+	Least    int     // minimum of members; 0: any number
 	kind     workKind
-	special  int  // place in specials
-	alone    bool // on a cluster with nothing else
-	most     int  // members that it makes sense on; 0: any number
+	special  int  // index in specials
+	alone    bool // needs a cluster of its own
+	most     int  // maximum of members; 0: any number
 }
 
 type workKind uint8
@@ -64,7 +64,7 @@ const (
 	specialWork
 )
 
-// SpecialWorks are loads of other kinds than one request again and again; no suite makes them unless it is told to.
+// SpecialWorks are loads of several kinds of requests; a suite runs them only on request.
 func SpecialWorks() (all []Work) {
 	for i, s := range specials {
 		mode := result.Closed
@@ -76,17 +76,17 @@ func SpecialWorks() (all []Work) {
 	return all
 }
 
-// Maintains tells whether the load compacts and defragments the cluster that it is made on.
+// Maintains tells whether the load compacts and defragments its cluster.
 func (w Work) Maintains() bool { return w.kind == specialWork && specials[w.special].harms }
 
-// fits tells whether the load makes sense on so many members.
+// fits tells whether the load is meaningful with this number of members.
 func (w Work) fits(members int) bool { return w.Least <= members && (w.most == 0 || members <= w.most) }
 
-// sweepP99 is what a sweep's headline is held to.
+// sweepP99 is the p99 limit of a sweep.
 const sweepP99 = 10 * time.Millisecond
 
-// Works are the standard loads of a suite. Those of one caller come first, while disk and machine are as quiet as they
-// get; the leader's death comes last, since a member is missing afterwards.
+// Works are the standard loads of a suite. Loads of one caller come first, while disk and machine are quietest; the kill of the leader
+// comes last, since a member is missing afterwards.
 func Works(inFlight int, rate float64) []Work {
 	return []Work{
 		{Name: "put by one caller", Mode: result.Closed, Op: Put, InFlight: 1},
@@ -101,7 +101,7 @@ func Works(inFlight int, rate float64) []Work {
 	}
 }
 
-// WorkNames are the names of works, each once.
+// WorkNames returns the names of works without duplicates.
 func WorkNames(works []Work) (names []string) {
 	for _, w := range works {
 		if !slices.Contains(names, w.Name) {
@@ -111,28 +111,28 @@ func WorkNames(works []Work) (names []string) {
 	return names
 }
 
-// Suite measures works on sides, each side as often as the others and in turns: A B, B A, A B, ... so that a machine
-// that drifts drifts for all of them.
+// Suite measures works on sides, each side equally often and in turns: A B, B A, A B, ... The drift of the machine thus affects all sides
+// alike.
 type Suite struct {
 	Sides      []Side
-	Members    []int // numbers of members to measure with
+	Members    []int // cluster sizes to measure
 	Works      []Work
 	Runs       int
 	Duration   time.Duration // of each load
 	WarmUp     time.Duration
-	KillRest   time.Duration // of load after the leader's death; 8 s. A cluster that is not back by then has a gap of so long.
+	KillRest   time.Duration // duration of the load after the kill; 8 s. A cluster that has not recovered by then has a gap of this length.
 	ValueBytes int
 	Keys       int
 	Scale      float64 // of special loads' sizes; 1
 	// Prefix of all keys; empty: bench's default.
 	Prefix string
-	// Round is told after each of Runs but the last what there is so far; its error ends the suite.
+	// Round is called after each of Runs except the last with the results so far; its error ends the suite.
 	Round func(round int, rows []result.Row, notes []string) error
-	// Progress is told what begins, and which of how many that is.
+	// Progress is called at the start of each step, with its number and the total.
 	Progress func(what string, step, of int)
 }
 
-// Run measures everything. It returns what there is when it fails as well.
+// Run measures everything. After a failure it returns the results so far, too.
 func (s *Suite) Run(ctx context.Context) (rows []result.Row, notes []string, err error) {
 	r := &suiteRun{Suite: s, ctx: ctx, index: map[string]int{}}
 	for round := range s.Runs {
@@ -156,17 +156,17 @@ func (s *Suite) Run(ctx context.Context) (rows []result.Row, notes []string, err
 	return r.rows, r.notes, nil
 }
 
-// suiteRun is a run of a suite so far.
+// suiteRun is the state of a suite's run.
 type suiteRun struct {
 	*Suite
 	ctx   context.Context
 	rows  []result.Row
-	index map[string]int // of a row, by side, members and work
+	index map[string]int // index of a row, by side, members and work
 	notes []string
 	step  int
 }
 
-// groups are the places of works that share a cluster: each that wants one of its own has it, after the others.
+// groups returns indices of works that share a cluster. Each work that needs its own cluster comes alone, after the others.
 func (s *Suite) groups(members int) (all [][]int) {
 	var shared []int
 	for i, w := range s.Works {
@@ -181,7 +181,7 @@ func (s *Suite) groups(members int) (all [][]int) {
 	return slices.Insert(all, 0, shared)
 }
 
-// clusters measures all works, on as many new clusters as they want.
+// clusters measures all works, on as many new clusters as needed.
 func (r *suiteRun) clusters(side Side, members int) error {
 	for _, works := range r.groups(members) {
 		if err := r.cluster(side, members, works); err != nil {
@@ -214,7 +214,7 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 		switch {
 		case r.ctx.Err() != nil:
 			return context.Cause(r.ctx)
-		case ended != nil: // what was found of fewer members is no figure of this load
+		case ended != nil: // the figures of fewer members do not count
 			return fmt.Errorf("%s: %w", w.Name, errors.Join(ended, err))
 		case errors.Is(err, ErrNotPossible):
 			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
@@ -236,10 +236,10 @@ func endedOf(c Cluster) error {
 	return nil
 }
 
-// probeName is the row of what a side's disk gives the log.
+// probeName is the row of a side's disk probe.
 const probeName = "fdatasync of 4 KiB, rested"
 
-// probe measures the disk that members are about to be started on.
+// probe measures the disk before members start on it.
 func (r *suiteRun) probe(side Side) error {
 	p, can := side.(Prober)
 	if !can {
@@ -277,7 +277,7 @@ func (r *suiteRun) progress(what string) {
 	}
 }
 
-// Steps is how often Progress is called.
+// Steps is the number of calls of Progress.
 func (s *Suite) Steps() (n int) {
 	for _, members := range s.Members {
 		for _, works := range s.groups(members) {
@@ -295,7 +295,7 @@ func (r *suiteRun) note(s string) {
 	}
 }
 
-// add puts a run into its row.
+// add adds a run to its row.
 func (r *suiteRun) add(side string, members, work int, w Work, run result.Run) {
 	key := fmt.Sprintf("%s/%d/%d", side, members, work)
 	at, known := r.index[key]
@@ -317,7 +317,7 @@ func (r *suiteRun) add(side string, members, work int, w Work, run result.Run) {
 	r.rows[at].Runs = append(r.rows[at].Runs, run)
 }
 
-// inFlight is how many requests the suite's loads have in flight at most.
+// inFlight is the maximum of the suite's requests in flight.
 func (s *Suite) inFlight() (most int) {
 	for _, w := range s.Works {
 		most = max(most, w.InFlight)
@@ -325,7 +325,7 @@ func (s *Suite) inFlight() (most int) {
 	return most // 0: the default
 }
 
-// work makes one load.
+// work runs one load.
 func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	begun := time.Now().UTC()
 	config := Config{
@@ -334,7 +334,11 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	}
 	var run result.Run
 	var err error
-	looking := observe(r.ctx, c, config.WarmUp)
+	looking := observe(r.ctx, c)
+	config.begins = looking.begin
+	if w.Mode == result.Event { // its parts have their own warm-ups, or none
+		looking.begin(time.Now())
+	}
 	switch w.kind {
 	case sweepWork:
 		run, err = sweep(r.ctx, config)
@@ -352,6 +356,9 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 		run = report.Run()
 	}
 	looking.end(&run)
+	if w.Mode != result.Event {
+		looking.charge(&run)
+	}
 	if w.kind == specialWork && !specials[w.special].writes {
 		run.Stages = nil // a request is more than one write, or none
 	}
@@ -359,7 +366,7 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	return run, err
 }
 
-// Run is a report as a file keeps it.
+// Run returns the report in the form of a file.
 func (r Report) Run() result.Run {
 	run := result.Run{
 		Seconds: r.Elapsed.Seconds(), Count: r.Done, Failed: r.Failed, Unknown: r.Unknown, FirstError: r.FirstError,
@@ -374,7 +381,7 @@ func (r Report) Run() result.Run {
 	return run
 }
 
-// Run is what a probe found, as a file keeps it.
+// Run returns a probe's result in the form of a file.
 func (l Latencies) Run(elapsed time.Duration) result.Run {
 	run := result.Run{Seconds: elapsed.Seconds(), Count: l.Count, Histogram: &result.Latency{Histogram: l.Histogram}}
 	if elapsed > 0 {
@@ -386,27 +393,27 @@ func (l Latencies) Run(elapsed time.Duration) result.Run {
 const (
 	sweepFrom   = 500.0 // requests a second
 	sweepFactor = 2.0
-	sweepSteps  = 3 // of halving between the last rate that held and the first that did not
-	// sweepShare of the requests that were due must have ended in time for a rate to have held.
+	sweepSteps  = 3 // bisections between the last rate that held and the first that did not
+	// sweepShare is the fraction of due requests that must end in time for a rate to hold.
 	sweepShare = 0.95
 	sweepMost  = 4_000_000.0
 )
 
-// ErrTooFew says that a load is over before there are requests enough for its figure.
+// ErrTooFew reports that a load ended with too few requests for its figure.
 var ErrTooFew = errors.New("too few requests for its figure")
 
-// rateFinder looks for the highest rate that holds.
+// rateFinder searches for the highest rate that holds.
 type rateFinder struct {
-	good, low, bad float64 // the highest that held, that may have held, and the lowest that did not
-	few            bool    // there was one of which that cannot be said
+	good, low, bad float64 // the highest rate that held, the highest that may have held, and the lowest that did not
+	few            bool    // at least one rate had too few requests to decide
 }
 
-// note takes what was found of a rate.
+// note records the result of a rate.
 func (f *rateFinder) note(rate float64, report Report, due float64) {
 	switch {
 	case report.Failed+report.Unknown > 0, float64(report.Done) < sweepShare*due:
 		f.bad = rate
-	case !result.Enough(report.Latencies.Count, 99): // a higher rate has more of them
+	case !result.Enough(report.Latencies.Count, 99): // a higher rate has more requests
 		f.few, f.low = true, rate
 	case report.Latencies.P99 <= sweepP99:
 		f.good, f.low = rate, rate
@@ -439,7 +446,7 @@ func sweep(ctx context.Context, config Config) (result.Run, error) {
 			return all, err
 		}
 	}
-	if math.IsInf(find.bad, 1) { // it holds whatever is asked
+	if math.IsInf(find.bad, 1) { // every tried rate held
 		find.bad = sweepFactor * find.low
 	}
 	for range sweepSteps {
@@ -455,11 +462,11 @@ func sweep(ctx context.Context, config Config) (result.Run, error) {
 }
 
 const (
-	killAfter = time.Second // of load, the leader dies
+	killAfter = time.Second // of load, then the leader is killed
 	killMost  = 30 * time.Second
 )
 
-// kill ends the leader under load, and measures the longest time in which no write was acknowledged.
+// kill kills the leader under load, and measures the longest time without an acknowledged write.
 func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (result.Run, error) {
 	loading, stop := context.WithTimeout(ctx, killMost)
 	defer stop()
@@ -475,7 +482,7 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 	config.WarmUp, config.Duration, config.Count = 0, 2*killMost, 0
 	report, err := Load(loading, config)
 	if timer.Stop() {
-		return result.Run{}, err // it ended before the leader did
+		return result.Run{}, err // the load ended before the leader did
 	}
 	if err := <-killed; err != nil {
 		return result.Run{}, err
@@ -487,9 +494,9 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 	run.Histogram, run.Windows = nil, nil
 	gap := report.LongestGap
 	select {
-	case at := <-over: // what has not come back by now has no success that ends its gap
+	case at := <-over: // a gap that has not ended counts up to now
 		gap = max(gap, at.Sub(report.Last))
-	default: // it ended by itself
+	default: // the load ended by itself
 	}
 	run.Values = map[string]float64{"write_gap_seconds": gap.Seconds()}
 	return run, nil

@@ -6,10 +6,10 @@ import (
 	"syscall"
 )
 
-// statBlock is the unit of stat's count of blocks, whatever the file system's is.
+// statBlock is the unit of stat's count of blocks on every file system.
 const statBlock = 512
 
-// DiskUse is how many bytes of the disk the files below a folder take; one that goes meanwhile takes none.
+// DiskUse returns the disk usage of the files below a folder; a file removed meanwhile counts 0.
 func DiskUse(folder string) (bytes int64) {
 	_ = filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

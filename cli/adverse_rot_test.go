@@ -15,10 +15,12 @@ func TestAdverseSnapshotRot(t *testing.T) {
 	alongside(t)
 	levelMost := variant(processWait, 30*time.Second)
 	c := newProcesses(t, 3, "--segment-bytes", "4194304")
-	for _, m := range c.members[:2] {
+	for _, m := range c.members {
 		m.start()
 	}
 	leader := c.leader()
+	follower := c.others(leader)[0]
+	follower.kill()
 	snaps := filepath.Join(leader.dataDir, "snap", "*.snap")
 	for deadline := time.Now().Add(processWait); len(filesIn(t, snaps)) < 2; {
 		putMany(t, c, 32, 1<<20)
@@ -32,7 +34,6 @@ func TestAdverseSnapshotRot(t *testing.T) {
 	must(t, err)
 	flipBit(t, newest, info.Size()/2)
 	begun := time.Now()
-	follower := c.members[2]
 	follower.start()
 	for !caughtUp(c.status(), follower.name) {
 		if time.Since(begun) > levelMost+processWait {

@@ -14,23 +14,23 @@ import (
 func alarmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "alarm", Category: "cluster", Usage: "list the alarms of the cluster's state, and disarm them",
-		Description: "NOSPACE says that the quota is reached (`qkv serve --quota-bytes`), or that the disks of a quorum are full: puts, " +
-			"leases and transactions in which there is a put are refused until there is room, and everything else goes on. It ends by " +
-			"itself. CORRUPT says that a member's state is not what the others have: it takes no part, and the others go on. It ends when that " +
-			"member is rebuilt, compared again, and equal. `qkv status` has the reasons, and the alarms that " +
-			"are one member's affair.",
+		Description: "NOSPACE: the quota is reached (`qkv serve --quota-bytes`), or the disks of a quorum are full. The members then refuse " +
+			"puts, leases and transactions with a put; everything else goes on. The alarm ends by itself once there is space. " +
+			"CORRUPT: the state of a member differs from that of the others. That member is isolated, and the others go on. The " +
+			"alarm ends when that member has been rebuilt, compared again, and found equal. `qkv status` shows the reasons, and " +
+			"the alarms that concern one member only.",
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list the alarms that are raised",
 				Flags: clientFlags(
-					&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_ALARM_LIST_SERIALIZABLE"}, Usage: "as one member knows them, also without a quorum"},
+					&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_ALARM_LIST_SERIALIZABLE"}, Usage: "the alarms that one member knows, also without a quorum"},
 					writeOutFlag(),
 				),
 				Action: alarmList,
 			},
 			{
 				Name: "disarm", Usage: "disarm all alarms, and list them",
-				Description: "Where the reason of one is still there, it is raised again at once.",
+				Description: "An alarm whose cause persists is raised again at once.",
 				Flags:       clientFlags(writeOutFlag()), Action: alarmDisarm,
 			},
 		},
@@ -71,7 +71,7 @@ func alarmDisarm(c *cli.Context) error {
 	})
 }
 
-// raisedAlarm is an alarm of the state, as it is listed. The names and their order are a promise.
+// raisedAlarm is an alarm of the state as `alarm list` prints it. Names and order are a promise.
 type raisedAlarm struct {
 	client.Alarm `json:"-"`
 

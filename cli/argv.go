@@ -12,9 +12,9 @@ import (
 //
 //	qkv COMMAND [SUBCOMMAND] FLAGS -- ARGUMENTS
 //
-// because urfave/cli stops looking for flags at the first argument and then takes them for arguments without a word:
-// `qkv get KEY --serializable` would be a linearizable read. Everything that is wrong with the words themselves is
-// found here: unknown commands and flags, and flags without their value. `--` ends the flags.
+// This is needed because urfave/cli stops looking for flags at the first argument and silently takes later flags for arguments: `qkv
+// get KEY --serializable` would be a linearizable read. arrange also finds all errors of the words themselves: unknown commands,
+// unknown flags, and flags without their value. `--` ends the flags.
 func arrange(app *cli.App, argv []string) (*arranger, error) {
 	a := &arranger{app: app}
 	for i := 1; i < len(argv); {
@@ -27,7 +27,7 @@ func arrange(app *cli.App, argv []string) (*arranger, error) {
 	return a, a.check()
 }
 
-// commandMark stays among the arguments of commands that run another one: what stands behind it is that one.
+// commandMark separates a command to run from the arguments; arrange leaves it in place for the commands that run another one.
 const commandMark = "--"
 
 // arranger sorts the words of one command line.
@@ -37,10 +37,10 @@ type arranger struct {
 	commands []string
 	flags    []string
 	args     []string
-	help     bool // asked for, in whatever way
+	help     bool // help is requested, by flag or by word
 }
 
-// take sorts the first word, with its value when it is a flag that has one, and says how many words that were.
+// take sorts the first word, and its value if it is a flag with one. It returns how many words it took.
 func (a *arranger) take(words []string) (int, error) {
 	word := words[0]
 	if word == "--" {
@@ -108,16 +108,15 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 	return 2, nil
 }
 
-// emptyValue refuses a value that is empty: it is rather a script's variable that is not set, and would found a cluster
-// of one member where --initial-cluster was meant, or use another folder than --data-dir says. Only an empty prefix means
-// something: every key.
+// emptyValue refuses an empty value. Most often a variable of a script is not set: the member would found a cluster of one where
+// --initial-cluster was meant, or use another folder than --data-dir. Only an empty prefix has a meaning: every key.
 func (a *arranger) emptyValue(name string) error {
-	return usagef("%s has an empty value: leave the flag out, or is a variable not set that should stand there? `%s` explains it",
+	return usagef("%s has an empty value: leave the flag out, or check that the variable in its place is set; `%s` explains it",
 		dashed(name), a.path("--help"))
 }
 
-// takesValue says whether a flag has a value. Before the command is named, any command's flag may come, as long as
-// all commands that have it agree.
+// takesValue reports whether a flag has a value. Before the command is named, the flag of any command is accepted if all commands
+// with that flag agree.
 func (a *arranger) takesValue(name, word string) (bool, error) {
 	var found, value bool
 	for _, f := range a.flagsInScope() {
@@ -125,7 +124,7 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 			continue
 		}
 		if found && value != hasValue(f) {
-			return false, usagef("%s means different things to different commands: put it after the command", word)
+			return false, usagef("%s has another meaning in each command: put it after the command", word)
 		}
 		found, value = true, hasValue(f)
 	}
@@ -138,7 +137,7 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 func (a *arranger) unknownFlag(name, word string) error {
 	hint := foreignWord(foreignFlags, name)
 	known := flagNames(a.flagsInScope())
-	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // of two sides that have certificates
+	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // a command with certificates for two sides
 		hint = fmt.Sprintf("it is %s for the etcd that is followed, and --to-%s for members at https:// URLs; ", source, name)
 	}
 	if hint == "" {
@@ -151,7 +150,7 @@ func (a *arranger) unknownFlag(name, word string) error {
 	return usagef("unknown flag %s: %s`%s` lists the commands", word, hint, a.path("--help"))
 }
 
-// isFlag says whether a word that stands where a value is due is rather the next flag, the value forgotten.
+// isFlag reports whether a word in the place of a value is more likely the next flag, the value forgotten.
 func (a *arranger) isFlag(word string) bool {
 	name, _, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
 	return strings.HasPrefix(word, "--") && (word == "--" || slices.ContainsFunc(a.flagsInScope(), func(f cli.Flag) bool {
@@ -166,7 +165,7 @@ func (a *arranger) subcommands() []*cli.Command {
 	return a.command.Subcommands
 }
 
-// flagsInScope are the flags of the command that was named, or of all that may still be named.
+// flagsInScope returns the flags of the named command; before a command is named, those of all commands.
 func (a *arranger) flagsInScope() []cli.Flag {
 	if a.command == nil {
 		return append(flagsBelow(a.app.Commands), helpFlag, versionFlag)
@@ -181,31 +180,31 @@ func flagsBelow(commands []*cli.Command) (flags []cli.Flag) {
 	return flags
 }
 
-// hasValue: only booleans stand alone.
+// hasValue reports whether a flag takes a value: all but booleans do.
 func hasValue(f cli.Flag) bool {
 	d, ok := f.(cli.DocGenerationFlag)
 	return ok && d.TakesValue()
 }
 
-// path is what the user would type to get at a word below the command named so far.
+// path returns the words that a user types to reach a word below the command named so far.
 func (a *arranger) path(word string) string {
 	return strings.Join(append(append([]string{a.app.Name}, a.commands...), word), " ")
 }
 
-// check refuses what only the whole line shows.
+// check refuses errors that only the whole line shows.
 func (a *arranger) check() error {
 	subs := a.subcommands()
 	switch {
 	case a.help || len(subs) == 0:
 		return nil
 	case a.command == nil && len(a.flags)+len(a.args) == 0:
-		a.help = true // nothing at all was asked for
+		a.help = true // the line is empty
 		return nil
 	}
 	return usagef("%s needs a command: %s", strings.TrimSpace(a.path("")), strings.Join(names(subs), ", "))
 }
 
-// line is the rearranged command line.
+// line returns the rearranged command line.
 func (a *arranger) line() []string {
 	words := append([]string{a.app.Name}, a.commands...)
 	words = append(words, a.flags...)

@@ -23,9 +23,10 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Category: "program", Usage: "measure disks, members and clusters",
-		Description: "`qkv bench disk` says what a log feels of a disk, `qkv bench run` what clients get of members on it, several disks " +
-			"in turns, `qkv bench vs-etcd` what etcd's get beside them; `qkv bench quick` is a minute's look. Results are saved as JSON (-o), and made into tables and pages by " +
-			"`qkv bench report`; `qkv bench gate` fails when one is worse than another.",
+		Description: "`qkv bench disk` measures a disk as a log uses it. `qkv bench run` measures clients' requests to members on one or " +
+			"several disks, in turns. `qkv bench vs-etcd` compares qkv with etcd. `qkv bench quick` takes a minute. Results are " +
+			"saved as JSON (-o); `qkv bench report` makes tables and pages of them, and `qkv bench gate` fails when a result is " +
+			"worse than a baseline.",
 		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchReportCommand(), benchGateCommand(), benchMemberCommand()},
 	}
 }
@@ -33,36 +34,36 @@ func benchCommand() *cli.Command {
 func benchQuickCommand() *cli.Command {
 	return &cli.Command{
 		Name: "quick", Usage: "measure puts and gets, in a minute",
-		Description: "Without --endpoints: starts members of its own on loopback, one and then three, and measures beside them what this " +
-			"machine could do at best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a " +
-			"bare QUIC echo. With --endpoints, which no variable and no file stands for here: loads that cluster, under keys of its " +
-			"own, and removes them. Compare only figures of one run. Each load keeps a number of requests in flight; the next " +
-			"begins when one ends.",
+		Description: "Without --endpoints: starts members of its own on loopback, first one, then three, and measures for comparison the " +
+			"limits of this machine: fdatasync back to back and after a pause (as between the puts of a single client), and a bare " +
+			"QUIC echo. With --endpoints, which neither a variable nor a file replaces here: loads that cluster, under keys of its " +
+			"own, and removes these keys. Compare only figures of the same run. Each load keeps a fixed number of requests in " +
+			"flight: the next request begins when one ends.",
 		Flags: benchFlags(clientFlags(
 			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time"},
-			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
+			sizeFlag("value-bytes", "QKV_BENCH_VALUE_BYTES", 256, "256B", "`SIZE` of a value"),
 			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
 			&cli.IntFlag{Name: "clients", EnvVars: []string{"QKV_BENCH_CLIENTS"}, Value: 2, Usage: "`N` connections that share the requests"},
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-			&cli.DurationFlag{Name: "warm-up", EnvVars: []string{"QKV_BENCH_WARM_UP"}, Value: 5 * time.Second, Usage: "`TIME` of each load before anything is counted: members that are loaded for the first time take their memory and make their files; a lone caller needs a second at most"},
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a folder is made in it, and removed"},
-			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 leaves that out"},
-			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_BENCH_CHECK"}, Usage: "fail when one of this project's own goals for two cores is missed"},
+			&cli.DurationFlag{Name: "warm-up", EnvVars: []string{"QKV_BENCH_WARM_UP"}, Value: 5 * time.Second, Usage: "`TIME` of each load before the measurement, in which members allocate memory and files; a single caller needs a second at most"},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a temporary folder is created in it"},
+			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 skips that"},
+			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_BENCH_CHECK"}, Usage: "fail when one of qkv's goals for two cores is missed"},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_PORT"}, Value: 2479, Usage: "first of six UDP `PORT`s in a row, for members of its own"},
 		)),
 		Action: runBench,
 	}
 }
 
-// benchFlags says what two of the flags mean here.
+// benchFlags adapts the help of two shared flags to the benchmark.
 func benchFlags(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
 		switch f := f.(type) {
 		case *cli.StringSliceFlag:
-			f.Usage, f.EnvVars = "`HOST:PORT,...` of a cluster to load; without it members of its own", nil
+			f.Usage, f.EnvVars = "`HOST:PORT,...` of a cluster to load (default: members of its own)", nil
 		case *cli.DurationFlag:
 			if f.Name == "timeout" {
-				f.Usage = "`TIME` that a request may take"
+				f.Usage = "how long to wait for a request: `TIME`"
 			}
 		}
 	}
@@ -90,7 +91,7 @@ func runBench(c *cli.Context) error {
 	})
 }
 
-// checkQuick refuses what nothing can be measured with, before anything is.
+// checkQuick refuses unusable flags before the measurement begins.
 func checkQuick(c *cli.Context) error {
 	if err := checkLoad(c); err != nil {
 		return err
@@ -110,32 +111,32 @@ func checkQuick(c *cli.Context) error {
 	return nil
 }
 
-// checkLoad refuses requests that no load can be made of.
+// checkLoad refuses unusable request sizes and counts.
 func checkLoad(c *cli.Context) error {
-	for _, name := range []string{"in-flight", "keys", "value-bytes"} {
+	for _, name := range []string{"in-flight", "keys"} {
 		if n := c.Int(name); n < 1 {
 			return usagef("--%s %d: at least one is needed", name, n)
 		}
 	}
-	if n := c.Int("value-bytes"); n > limits.RequestBytesWritten {
-		return usagef("--value-bytes %d: a member takes requests of %d bytes at most", n, limits.RequestBytesWritten)
+	if n := sizeOf(c, "value-bytes"); n < 1 || n > limits.RequestBytesWritten {
+		return usagef("--value-bytes %d: a value has at least 1 byte, and a member takes requests of %d bytes at most", n, limits.RequestBytesWritten)
 	}
 	return nil
 }
 
-// benchmark prints a line for each thing it measured.
+// benchmark prints a line for each measurement.
 type benchmark struct {
 	c      *cli.Context
 	out    io.Writer
 	echo   float64       // frames a second
-	sync   time.Duration // median, of a disk that rests between
-	prefix string        // of the keys; empty: bench's default
+	sync   time.Duration // median, of a disk that rests between syncs
+	prefix string        // of the keys; empty: the default of package bench
 
-	lone   time.Duration // above one fdatasync, of a lone caller's puts on one member; the best setup's
-	missed []string      // goals
+	lone   time.Duration // latency above one fdatasync of a single caller's puts on one member; of the best setup
+	missed []string      // missed goals
 }
 
-// cluster loads a cluster that others may use: it says which one that is, and leaves nothing behind.
+// cluster loads a cluster that other clients may use: it prints which cluster that is, and removes all its keys.
 func (b *benchmark) cluster(ctx context.Context) error {
 	t, err := targetOf(b.c)
 	if err != nil {
@@ -152,7 +153,7 @@ func (b *benchmark) cluster(ctx context.Context) error {
 	return errors.Join(err, b.removeKeys(context.WithoutCancel(ctx), t))
 }
 
-// removeKeys deletes what the loads have written, a part at a time.
+// removeKeys deletes the keys of the loads, in batches.
 func (b *benchmark) removeKeys(ctx context.Context, t target) error {
 	const part = 10_000
 	t.timeout = max(t.timeout, localWait)
@@ -176,7 +177,7 @@ func memberNames(members []memberStatus) (names []string) {
 	return names
 }
 
-// setup is a cluster of bench's own.
+// setup is a cluster that the benchmark starts itself.
 type setup struct {
 	name        string
 	members     int
@@ -184,21 +185,21 @@ type setup struct {
 	loads       []load
 }
 
-// load is what is asked of a cluster.
+// load is one load on a cluster.
 type load struct {
 	name  string
 	op    bench.Op
-	alone bool // one caller, in place of --in-flight requests
+	alone bool // one caller instead of --in-flight requests
 }
 
 var (
 	loneLoad = load{"puts, one caller", bench.Put, true}
-	// The lone caller comes first: its disk must be as quiet as the one that was measured.
+	// The load of a single caller comes first: its disk must be as quiet as in the measurement of the disk.
 	allLoads = []load{
 		loneLoad, {"puts", bench.Put, false}, {"linearizable gets", bench.Get, false}, {"serializable gets", bench.GetSerializable, false},
 	}
-	// With several processors Go wakes idle threads whenever there is something to do. A lone caller waits for those
-	// wake-ups, so the first setup shows a member without them.
+	// With several processors, Go wakes idle threads whenever there is work. A single caller waits for those wake-ups. Therefore the
+	// first setup shows a member without them.
 	setups = []setup{
 		{"1 member, GOMAXPROCS=1: ", 1, []string{"GOMAXPROCS=1"}, []load{loneLoad}},
 		{"1 member: ", 1, nil, allLoads},
@@ -206,7 +207,7 @@ var (
 	}
 )
 
-// machine measures this machine, then members of its own on it.
+// machine measures this machine, then members on it.
 func (b *benchmark) machine(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp(b.c.String("data-dir"), "qkv-bench-")
 	if err != nil {
@@ -224,7 +225,7 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 	}
 	b.sync = rested.P50
 	b.line("", fmt.Sprintf("fdatasync, after %v", bench.LoneRest), rested.String())
-	echo, err := bench.Echo(ctx, bench.EchoConfig{InFlight: b.c.Int("in-flight"), FrameBytes: b.c.Int("value-bytes") + 24})
+	echo, err := bench.Echo(ctx, bench.EchoConfig{InFlight: b.c.Int("in-flight"), FrameBytes: int(sizeOf(b.c, "value-bytes")) + 24})
 	if err != nil {
 		return err
 	}
@@ -245,33 +246,33 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 	return nil
 }
 
-// The goals that --check holds a machine of two cores to. Those in puts a second are also met by a share of what bare
-// QUIC does in the same run, since machines differ and drift.
+// Goals of --check for a machine of two cores. Machines differ and drift: a goal in puts a second is also met by a share of the bare
+// QUIC rate of the same run.
 const (
 	goalPutsOfThree    = 120_000.0
 	goalPutsOfOne      = 300_000.0
 	goalGetsOfThree    = 300_000.0
-	goalShareOfEcho    = 0.15 // for puts of three
+	goalShareOfEcho    = 0.15 // for puts of three members
 	goalAboveFdatasync = 150 * time.Microsecond
 	goalMemoryBytes    = 600 << 20
 	goalRestart        = 1500 * time.Millisecond
 	goalWorstRestart   = 3800 * time.Millisecond
-	// referenceEcho is the bare QUIC rate of the machine for which the rates above were set: on another one they
-	// count in proportion.
+	// referenceEcho is the bare QUIC rate of the machine for which the rates above were set. On another machine the goals scale in
+	// proportion.
 	referenceEcho = 800_000.0
 )
 
-// goal notes a goal that was missed.
+// goal records a missed goal.
 func (b *benchmark) goal(met bool, what string) {
 	if !met {
 		b.missed = append(b.missed, what)
 	}
 }
 
-// scaled is a rate as it may be asked of a machine that is slower than the one the goals were set for.
+// scaled lowers a goal in proportion on a machine that is slower than the reference machine.
 func (b *benchmark) scaled(rate float64) float64 { return rate * min(1, b.echo/referenceEcho) }
 
-// judge holds a load against its goal.
+// judge compares a load with its goal.
 func (b *benchmark) judge(members int, op bench.Op, inFlight int, r bench.Report) {
 	switch {
 	case b.echo == 0:
@@ -289,7 +290,7 @@ func (b *benchmark) judge(members int, op bench.Op, inFlight int, r bench.Report
 	}
 }
 
-// own measures a cluster that lives as long as the measurement.
+// own measures a cluster that is started for this measurement and stopped after it.
 func (b *benchmark) own(ctx context.Context, dir string, s setup) error {
 	messages := &tail{}
 	l, err := newLocalCluster(s.members, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
@@ -309,9 +310,9 @@ func (b *benchmark) own(ctx context.Context, dir string, s setup) error {
 	return b.loads(ctx, s, l.target())
 }
 
-// loads makes the loads of a setup, one after the other.
+// loads runs the loads of a setup, one after the other.
 func (b *benchmark) loads(ctx context.Context, s setup, t target) error {
-	t.timeout = max(t.timeout, localWait) // a stall is to be measured, not an error
+	t.timeout = max(t.timeout, localWait) // a stall must be measured, not reported as an error
 	clients, err := b.clients(ctx, t)
 	if err != nil {
 		return err
@@ -336,8 +337,8 @@ func (b *benchmark) loads(ctx context.Context, s setup, t target) error {
 	return nil
 }
 
-// load makes one load. A lone caller has nothing to do beside: the threads that Go would wake to look for it would take
-// the members' time, so this process then runs on one processor.
+// load runs one load. With a single caller this process runs on one processor: the threads that Go would wake otherwise would take
+// CPU time of the members.
 func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench.Op, inFlight int) (bench.Report, error) {
 	warmUp := max(b.c.Duration("warm-up"), 0)
 	if inFlight == 1 {
@@ -345,12 +346,12 @@ func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench
 		warmUp = min(warmUp, time.Second)
 	}
 	return bench.Load(ctx, bench.Config{
-		Stores: bench.Natives(clients), Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
+		Stores: bench.Natives(clients), Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: int(sizeOf(b.c, "value-bytes")),
 		Prefix: b.prefix, Duration: b.c.Duration("duration"), WarmUp: warmUp, Seed: 1,
 	})
 }
 
-// clients are connections that begin at different members.
+// clients returns connections that begin at different members.
 func (b *benchmark) clients(ctx context.Context, t target) (clients []*client.Client, err error) {
 	for _, one := range t.inTurn(b.c.Int("clients")) {
 		s, err := one.open(ctx)
@@ -362,7 +363,7 @@ func (b *benchmark) clients(ctx context.Context, t target) (clients []*client.Cl
 	return clients, nil
 }
 
-// compare relates a load to what the machine could do at best.
+// compare relates a load to the limits of the machine.
 func (b *benchmark) compare(inFlight int, r bench.Report) string {
 	switch {
 	case b.echo == 0:
@@ -378,7 +379,7 @@ func (b *benchmark) line(what, name, result string) {
 	fmt.Fprintf(b.out, "%-42s %s\n", what+name, result)
 }
 
-// tail keeps the last that members said, for when they do not start.
+// tail keeps the last lines of the members, for the case that they do not start.
 type tail struct {
 	mu    sync.Mutex
 	lines []string

@@ -26,7 +26,7 @@ func dirFlag(usage string) cli.Flag {
 	return &cli.StringSliceFlag{Name: "dir", EnvVars: []string{"QKV_BENCH_DIR"}, Usage: usage}
 }
 
-// sideDirs reads --dir NAME=DIR, and DIR alone, whose name is its last part. Without any it is the folder that one is in.
+// sideDirs reads --dir NAME=DIR, or DIR alone, whose name is its last part. The default is the current folder.
 func sideDirs(c *cli.Context) (all []sideDir, err error) {
 	given := c.StringSlice("dir")
 	if len(given) == 0 {
@@ -55,7 +55,7 @@ func sideDirs(c *cli.Context) (all []sideDir, err error) {
 	return all, nil
 }
 
-// devices describes what holds the folders, and warns of folders that share a disk.
+// devices describes the devices of the folders, and warns of folders that share a disk.
 func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error) {
 	for _, d := range dirs {
 		device, err := machine.Host{}.Device(d.dir)
@@ -64,7 +64,7 @@ func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error)
 		}
 		for _, other := range sides {
 			if machine.SameDevice(*other.Device, device) {
-				warnings = append(warnings, fmt.Sprintf("%s and %s are on one device: what differs between them is chance", other.Name, d.name))
+				warnings = append(warnings, fmt.Sprintf("%s and %s are on one device: their differences are chance", other.Name, d.name))
 			}
 		}
 		for _, w := range device.Warnings {
@@ -78,11 +78,11 @@ func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error)
 func benchDiskCommand() *cli.Command {
 	return &cli.Command{
 		Name: "disk", Usage: "measure what a log feels of a disk",
-		Description: "Writes and syncs of 512 bytes to 64 KiB, to files that grow, are allocated, are filled with zeros or are used " +
-			"again; after rests, by three writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The verdict " +
-			"goes by what was measured, never by what the disk says of itself.",
+		Description: "Writes and syncs of 512 bytes to 64 KiB, to files that grow, are allocated, are filled with zeros or are reused; " +
+			"after pauses, with three writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The verdict uses " +
+			"measurements only, never the data sheet of the disk.",
 		Flags: append([]cli.Flag{
-			dirFlag("`NAME=DIR` on the disk to measure; more of them are compared; the folder that you are in"),
+			dirFlag("`NAME=DIR` on the disk to measure; several are compared (default: the current folder)"),
 			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_DISK_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DISK_DURATION"}, Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
 		}, resultFlags()...),
@@ -164,7 +164,7 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 	return writeResult(c, f)
 }
 
-// crossCheck names fio's command for the same writes, and compares with what it finds where it is installed.
+// crossCheck names fio's command for the same writes. If fio is installed, it runs the command and compares the results.
 func crossCheck(ctx context.Context, d sideDir, m bench.DiskMedians) []string {
 	args := []string{"--name=qkv", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--size=2300k", "--bs=2300", "--fallocate=native", "--directory=" + d.dir, "--unlink=1"}
 	line := result.CommandLine(append([]string{"fio"}, args...))

@@ -22,7 +22,7 @@ import (
 	"qkv/bench/result"
 )
 
-// etcdVersion is the etcd that members are compared with.
+// etcdVersion is the version of etcd in comparisons.
 const etcdVersion = "v3.7.3"
 
 func benchVsEtcdCommand() *cli.Command {
@@ -32,7 +32,7 @@ func benchVsEtcdCommand() *cli.Command {
 			"the binary that --etcd names, and makes the standard loads on etcd, on members by etcd's API with the same client, " +
 			"and on members by qkv's own client, in turns, on the same disk. `-w ratios` prints one table in Markdown.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_VS_ETCD_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for everybody's data; folders are made in it, and removed"},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_VS_ETCD_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for all members' data; temporary folders are created in it"},
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_VS_ETCD_ETCD"}, Usage: "`FILE` that is etcd's binary, in place of building it"},
 		}, append(suiteFlags("QKV_BENCH_VS_ETCD", 0.1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
@@ -45,7 +45,7 @@ func benchVsEtcdCommand() *cli.Command {
 }
 
 func benchVsEtcd(ctx context.Context, c *cli.Context) error {
-	suite, err := suiteOf(c, append(bench.WorkNames(bench.Works(1, 1)), "watch fan-out", "put while quiet", "put in maintenance", "many keys")...)
+	suite, err := suiteOf(c, append(bench.WorkNames(bench.Works(1, 1)), "values of 4 KiB", "values of 64 KiB", "watch fan-out", "put while quiet", "put in maintenance", "many keys")...)
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func benchVsEtcd(ctx context.Context, c *cli.Context) error {
 	return runSuite(ctx, c, suite, f)
 }
 
-// buildEtcd builds etcd from its module into the user's cache, and says where it is. It needs Go, and the module proxy
-// when it was never built before.
+// buildEtcd builds etcd from its module into the user's cache, and returns the path of the binary. It needs Go, and for the first
+// build the module proxy.
 func buildEtcd(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -123,7 +123,7 @@ type etcdSide struct {
 // Describe implements bench.Side.
 func (s *etcdSide) Describe() result.Side { return s.describe }
 
-// etcdQuota is the most that etcd advises: a million keys, each overwritten six times, do not fit into its default of 2 GiB.
+// etcdQuota is etcd's recommended maximum: a million keys, each overwritten six times, do not fit into its default of 2 GiB.
 const etcdQuota = 8 << 30
 
 // etcds are the members of one etcd cluster.
@@ -132,7 +132,7 @@ type etcds struct {
 	addresses []string
 	dir       string
 	members   []*etcdProcess
-	killed    *etcdProcess // the leader, where that was the load
+	killed    *etcdProcess // the leader, after a load that killed it
 }
 
 // Start implements bench.Side.
@@ -152,7 +152,7 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, loopback(s.port+2*i+1)))
 		addresses = append(addresses, loopback(s.port+2*i))
 	}
-	for i := range 2 * members { // else the clients would ask who has it
+	for i := range 2 * members { // otherwise the clients would reach the process that has the port
 		if err := tcpFree(loopback(s.port + i)); err != nil {
 			return nil, err
 		}
@@ -195,13 +195,13 @@ func (c *etcds) Ended() error {
 	return nil
 }
 
-// etcdProcess is one etcd.
+// etcdProcess is one etcd process.
 type etcdProcess struct {
 	name  string
 	cmd   *exec.Cmd
 	said  *lastLine
-	ended chan struct{} // closed when it ended
-	err   error         // how; to be read after ended
+	ended chan struct{} // closed when the process ended
+	err   error         // the result of the process; read it only after ended
 }
 
 func startEtcd(name string, cmd *exec.Cmd, spawn func(*exec.Cmd) error) (*etcdProcess, error) {
@@ -219,11 +219,11 @@ func startEtcd(name string, cmd *exec.Cmd, spawn func(*exec.Cmd) error) (*etcdPr
 	return m, nil
 }
 
-// lastLine keeps the last line of etcd's log, of all that it writes: what comes behind it is how Go says where it ended. It
-// is read when etcd has ended.
+// lastLine keeps the last line of etcd's log among all its output. The lines after it are Go's report of the exit. It is read after
+// etcd has ended.
 type lastLine struct {
-	part       []byte // of a line that has not ended
-	log, plain string // the last line of the log, and the first that is none
+	part       []byte // the beginning of an unfinished line
+	log, plain string // the last line of the log, and the first line that is not of the log
 }
 
 // Write implements io.Writer.
@@ -243,7 +243,7 @@ func (l *lastLine) Write(p []byte) (int, error) {
 	}
 }
 
-// String is what the line says, without where in etcd's source that was.
+// String returns the message of the line, without the position in etcd's source.
 func (l *lastLine) String() string {
 	var fields struct{ Msg, Error string }
 	if err := json.Unmarshal([]byte(l.log), &fields); err != nil || fields.Msg == "" {
@@ -255,7 +255,7 @@ func (l *lastLine) String() string {
 	return fields.Msg + ": " + fields.Error
 }
 
-// tcpFree says so when somebody listens at an address.
+// tcpFree is an error if a process listens at an address.
 func tcpFree(address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -264,13 +264,13 @@ func tcpFree(address string) error {
 	return l.Close()
 }
 
-// connectionShare is how many connections one member gets.
+// connectionShare is the number of connections to one member.
 type connectionShare struct {
 	address     string
 	connections int
 }
 
-// spread shares connections out evenly.
+// spread distributes connections evenly.
 func spread(connections int, addresses []string) (all []connectionShare) {
 	for i, a := range addresses {
 		n := connections / len(addresses)
@@ -282,7 +282,7 @@ func spread(connections int, addresses []string) (all []connectionShare) {
 	return all
 }
 
-// dialWhenReady dials until the server answers, or has ended.
+// dialWhenReady dials until the server answers or has ended.
 func dialWhenReady(ctx context.Context, address string, connections int, ended func() error) (all []*bench.Etcd, err error) {
 	ctx, cancel := context.WithTimeout(ctx, localWait)
 	defer cancel()
@@ -345,7 +345,7 @@ func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {
 
 // KillLeader implements bench.Cluster.
 func (c *etcds) KillLeader(ctx context.Context) error {
-	at := 0 // of a member's connections
+	at := 0 // index of the member's first connection
 	for i, share := range spread(len(c.connections), make([]string, len(c.members))) {
 		leads, err := c.connections[at].Leads(ctx)
 		if err != nil {

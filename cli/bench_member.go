@@ -12,9 +12,8 @@ import (
 	"qkv/node"
 )
 
-// benchMemberCommand is by which a benchmark starts a member on an emulated disk: `serve` for the rest. It is hidden, since
-// nobody else wants what it runs, and it is the one place that starts such a member. See node.StartEmulated for what it
-// refuses.
+// benchMemberCommand starts a member on an emulated disk, for a benchmark; otherwise it is `serve`. It is hidden, because only
+// benchmarks use it, and no other command starts such a member. node.StartEmulated describes what it refuses.
 func benchMemberCommand() *cli.Command {
 	return &cli.Command{
 		Name: "member", Hidden: true, Usage: "run one member on an emulated disk, for `qkv bench run --profile`",
@@ -23,7 +22,7 @@ func benchMemberCommand() *cli.Command {
 	}
 }
 
-// memberCommandOf is how a member on a disk is started.
+// memberCommandOf returns the command that starts a member on a disk.
 func memberCommandOf(p emulate.Profile) []string {
 	return []string{"bench", "member", "--profile", p.Name}
 }
@@ -61,7 +60,7 @@ func profilesOf(c *cli.Context) (all []emulate.Profile, err error) {
 	return all, nil
 }
 
-// emulatedDir is where members on emulated disks keep their files.
+// emulatedDir returns the folder for the files of members on emulated disks.
 func emulatedDir(dirs []sideDir) string {
 	if len(dirs) > 0 {
 		return dirs[0].dir

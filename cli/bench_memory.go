@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// restTime is how long a member is left alone after a load before its memory is read.
+	// restTime is the pause between a load and the reading of a member's memory.
 	restTime = 10 * time.Second
-	// stride spreads keys over the whole space: it is prime, so that every key comes once.
+	// stride spreads the keys over the whole key space: it is prime, so each key comes once.
 	stride = 1_000_003
 )
 
-// memory loads one member with many keys, and tells what memory it takes, and how long it takes from kill -9 to the
-// first read: right after the load, and at the worst moment, when a snapshot was just about to be taken.
+// memory loads one member with many keys. It measures the member's memory and the time from kill -9 to the first read: once right
+// after the load, and once at the worst moment, just before a snapshot is due.
 func (b *benchmark) memory(ctx context.Context, dir string) error {
 	keys := b.c.Int("memory-keys")
 	if keys == 0 {
@@ -43,7 +43,7 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 		}
 		b.goal(anonymous <= goalMemoryBytes, fmt.Sprintf("%d MB of memory, not %d", anonymous>>20, goalMemoryBytes>>20))
 		b.line(what, "memory", fmt.Sprintf("%d MB RssAnon %v after the load", anonymous>>20, restTime))
-		// Most keys once more: about as many bytes of records as the state has, so a snapshot is about to be due.
+		// Write most keys once more: the records then weigh about as much as the state, so a snapshot is nearly due.
 		if err := b.fill(ctx, l, keys*9/10); err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 	})
 }
 
-// loaded runs something on one member that was just loaded with many keys.
+// loaded runs a function on one member that was just loaded with many keys.
 func (b *benchmark) loaded(ctx context.Context, dir, name string, keys int, then func(l *localCluster) error) error {
 	messages := &tail{}
 	l, err := newLocalCluster(1, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
@@ -73,14 +73,14 @@ func (b *benchmark) loaded(ctx context.Context, dir, name string, keys int, then
 	return then(l)
 }
 
-// fill writes keys in an order that jumps about, with so many requests in flight as the other loads have.
+// fill writes the keys in scattered order, with as many requests in flight as the other loads.
 func (b *benchmark) fill(ctx context.Context, l *localCluster, keys int) error {
 	c, err := l.target().open(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	value := make([]byte, b.c.Int("value-bytes"))
+	value := make([]byte, sizeOf(b.c, "value-bytes"))
 	room := make(chan struct{}, b.c.Int("in-flight"))
 	failed := make(chan error, 1)
 	for i := range keys {
@@ -137,7 +137,7 @@ func (b *benchmark) restart(ctx context.Context, l *localCluster, name string, g
 	return nil
 }
 
-// anonymousBytes is the memory of a process that is no file's.
+// anonymousBytes returns the anonymous memory of a process, which belongs to no file.
 func anonymousBytes(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

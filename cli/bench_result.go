@@ -30,12 +30,12 @@ const (
 
 var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV, reportBench, reportHTML, reportRatios}
 
-// resultFlags are shared by the commands that print what benchmarks found.
+// resultFlags are shared by the commands that print benchmark results.
 func resultFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "write-out", Aliases: []string{"w"}, Value: reportTable, EnvVars: []string{"QKV_BENCH_WRITE_OUT"},
-			Usage: "`FORMAT` of what is printed: " + strings.Join(reportFormats, ", "),
+			Usage: "`FORMAT` of the output: " + strings.Join(reportFormats, ", "),
 			Action: func(_ *cli.Context, format string) error {
 				if !slices.Contains(reportFormats, format) {
 					return usagef("--write-out %q is not a format: %s", format, strings.Join(reportFormats, ", "))
@@ -47,7 +47,7 @@ func resultFlags() []cli.Flag {
 	}
 }
 
-// newResult begins a file, and warns on stderr before anything is measured.
+// newResult begins a file, and prints warnings to stderr before the measurement.
 func newResult(c *cli.Context, kind string, dirs []sideDir) (*result.File, error) {
 	if _, err := formatOf(c.String("output")); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func newResult(c *cli.Context, kind string, dirs []sideDir) (*result.File, error
 	return f, nil
 }
 
-// formatOf is the format of a file by its name; empty for none.
+// formatOf returns the format of a file by its name; empty if unknown.
 func formatOf(name string) (string, error) {
 	switch filepath.Ext(name) {
 	case "":
@@ -85,11 +85,11 @@ func formatOf(name string) (string, error) {
 	case ".txt":
 		return reportTable, nil
 	}
-	return "", usagef("--output %q: its ending says what it is to be: .json, .html, .md, .csv or .txt", name)
+	return "", usagef("--output %q: the file name must end in .json, .html, .md, .csv or .txt", name)
 }
 
-// finishResult writes what was found, also when it ended early with err: hours of measuring are not thrown away for the
-// last minute of them. What is written says then that it is incomplete.
+// finishResult writes the results, also after an early end with err: the last minute must not cost hours of measurements. The
+// results are then marked as incomplete.
 func finishResult(c *cli.Context, f *result.File, err error) error {
 	if err == nil {
 		return writeResult(c, f)
@@ -102,7 +102,7 @@ func finishResult(c *cli.Context, f *result.File, err error) error {
 	return errors.Join(err, writeResult(c, f))
 }
 
-// writeResult prints what was found, and writes it to the file that was asked for.
+// writeResult prints the results, and writes them to the file of --output.
 func writeResult(c *cli.Context, f *result.File) error {
 	after := machine.Host{}.Pressure()
 	f.Environment.After = &after
@@ -112,7 +112,7 @@ func writeResult(c *cli.Context, f *result.File) error {
 	return writeReportFile(c.String("output"), []*result.File{f})
 }
 
-// writeReportFile writes a report under another name first, so that a file is whole or not there.
+// writeReportFile writes a report under a temporary name first: a file is either complete or missing.
 func writeReportFile(name string, files []*result.File) (err error) {
 	format, err := formatOf(name)
 	if err != nil || format == "" {
@@ -136,7 +136,7 @@ func writeReportFile(name string, files []*result.File) (err error) {
 	return os.Rename(out.Name(), name)
 }
 
-// writeReport writes files in a format. JSON is of one file: what several say together is a report.
+// writeReport writes files in a format. JSON holds one file; several files together make a report.
 func writeReport(w io.Writer, format string, files []*result.File) error {
 	switch format {
 	case reportHTML:
@@ -171,8 +171,9 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 func benchReportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "report", Usage: "make tables and pages of saved results", ArgsUsage: "FILE.json...",
-		Description: "A page (-o report.html) needs nothing but itself: it loads nothing. `-w bench` prints Go's benchmark format, for benchstat.",
-		Flags:       resultFlags(),
+		Description: "The page of -o report.html is one file: it loads nothing from elsewhere. `-w bench` prints Go's benchmark format, for " +
+			"benchstat.",
+		Flags: resultFlags(),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 1, 1000); err != nil {
 				return err
@@ -252,7 +253,7 @@ func benchGate(c *cli.Context) error {
 		fmt.Fprintln(c.App.Writer, r)
 	}
 	if len(found.Missing) > 0 {
-		fmt.Fprintln(c.App.Writer, "warning: not compared, because only the baseline has it:", strings.Join(found.Missing, "; "))
+		fmt.Fprintln(c.App.Writer, "warning: not compared, only in the baseline:", strings.Join(found.Missing, "; "))
 	}
 	if n := len(found.Worse); n > 0 {
 		return fmt.Errorf("bench: %d of %d figures are worse than the baseline's by more than %s", n, found.Compared, c.String("max-regress"))
@@ -264,7 +265,7 @@ func benchGate(c *cli.Context) error {
 	return nil
 }
 
-// share reads 5% or 0.05.
+// share reads a share, such as 5% or 0.05.
 func share(s string) (float64, error) {
 	var v float64
 	number, percent := strings.CutSuffix(s, "%")
@@ -273,8 +274,8 @@ func share(s string) (float64, error) {
 		return 0, usagef("--max-regress %q: a share is needed, as in 5%%", s)
 	case percent:
 		v /= 100
-	case v >= 1: // nearly nothing is that much worse, and everything would pass
-		return 0, usagef("--max-regress %s is %.0f%%: give it with its %% where it is meant, as in %s%%", s, 100*v, s)
+	case v >= 1: // a share of 100 % or more would accept nearly every regression
+		return 0, usagef("--max-regress %s is %.0f%%: if this is meant, write %s%%", s, 100*v, s)
 	}
 	return v, nil
 }

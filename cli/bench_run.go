@@ -16,6 +16,7 @@ import (
 
 	"qkv/bench"
 	"qkv/bench/emulate"
+	"qkv/bench/machine"
 	"qkv/bench/result"
 	"qkv/log/disk"
 	"qkv/net/client"
@@ -24,15 +25,15 @@ import (
 func benchRunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "measure members on disks, or an etcd v3 server",
-		Description: "Starts members of its own in each folder, and makes the standard loads on them: closed loops for what is possible, " +
-			"an open loop for what a client waits at a rate, the highest rate with p99 within 10 ms, and how long no write is " +
-			"acknowledged when the leader is killed. Folders and targets are measured in turns, each time with new members, and " +
-			"a difference is claimed where a test says that it is none by chance; `~` where not.",
+		Description: "Starts members of its own in each folder, and runs the standard loads on them: closed loops for the throughput, an " +
+			"open loop for the latency at a fixed rate, the highest rate with p99 within 10 ms, and the time without an " +
+			"acknowledged write after the leader is killed. Folders and targets are measured in turns, each time with new members. " +
+			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
 		Flags: append([]cli.Flag{
-			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
-			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk that is not there: members sync as slowly as it would, and durably not at all; what it gives says EMULATED: " + strings.Join(emulate.Names(), ", ")},
+			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
+			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk whose sync latency is emulated: data is not durable, and results are marked EMULATED: " + strings.Join(emulate.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
-			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target, which all its clients feel: its history is gone, and it stands meanwhile"},
+			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
 		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
@@ -43,36 +44,41 @@ func benchRunCommand() *cli.Command {
 	}
 }
 
-// suiteFlags are shared by the commands that run a suite; their variables begin alike.
+// suiteFlags are shared by the commands that run a suite; their variables have a common prefix.
 func suiteFlags(variable string, scale float64) []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
 		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
-		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
-			"; or one that is made only when it is named, or all is: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
-		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: scale, Usage: "`N` times the size of loads that are made only when they are named: 0.01 has 10,000 keys and not 1,000,000"},
+		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load to run, without the others: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
+			"; or, run only by name or with all: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
+		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: scale, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
 		&cli.IntFlag{Name: "in-flight", EnvVars: []string{variable + "_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
 		&cli.Float64Flag{Name: "rate", EnvVars: []string{variable + "_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
-		&cli.IntFlag{Name: "value-bytes", EnvVars: []string{variable + "_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
+		sizeFlag("value-bytes", variable+"_VALUE_BYTES", 256, "256B", "`SIZE` of a value"),
 		&cli.IntFlag{Name: "keys", EnvVars: []string{variable + "_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
 		&cli.DurationFlag{Name: "duration", EnvVars: []string{variable + "_DURATION"}, Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-		&cli.DurationFlag{Name: "warm-up", EnvVars: []string{variable + "_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before anything is counted", Action: positive("warm-up")},
+		&cli.DurationFlag{Name: "warm-up", EnvVars: []string{variable + "_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before the measurement", Action: positive("warm-up")},
 		&cli.IntFlag{Name: "port", EnvVars: []string{variable + "_PORT"}, Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
 	}
 }
 
-// suiteOf is the suite that the flags ask for, without its sides. Usual are the loads where none is named; none are all that
-// need not be named.
+// suiteOf returns the suite of the flags, without its sides. usual names the loads that run if none is named; if it is empty, all
+// loads run except the special ones.
 func suiteOf(c *cli.Context, usual ...string) (*bench.Suite, error) {
 	s := &bench.Suite{
 		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
-		ValueBytes: c.Int("value-bytes"), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
+		ValueBytes: int(sizeOf(c, "value-bytes")), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
 		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
 	return s, checkSuite(c, s, usual)
 }
 
-// runSuite measures, prints and keeps what a suite finds.
+const (
+	touchMost   = 8 << 30 // limit of the bytes touched before a suite: the members of one cluster take less, and touching this many takes 20 s
+	touchSecond = 2 << 30 // bytes touched for each second of a load: three members write less in a second
+)
+
+// runSuite touches memory, runs a suite, and prints and saves its results.
 func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.File) error {
 	bar := newSlowProgress(c.App.ErrWriter, "loads", s.Steps())
 	s.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
@@ -81,6 +87,12 @@ func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.Fil
 	s.Round = func(round int, rows []result.Row, notes []string) error {
 		keep(rows, append(slices.Clone(notes), fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, s.Runs)))
 		return writeReportFile(c.String("output"), []*result.File{f})
+	}
+	bar.describe("touch free memory")
+	wanted := int64((s.WarmUp + s.Duration).Seconds() * touchSecond)
+	if err := bench.TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, wanted, touchMost)); err != nil {
+		bar.end()
+		return err
 	}
 	rows, notes, err := s.Run(ctx)
 	bar.end()
@@ -129,29 +141,30 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 		f.Sides = append(f.Sides, t.Describe())
 	}
 	if len(dirs)+len(profiles) == 0 {
-		suite.Members = suite.Members[:1] // a server that is there has as many as it has
+		suite.Members = suite.Members[:1] // a running server has a fixed number of members
 	}
 	return runSuite(ctx, c, suite, f)
 }
 
-// checkMaintenance refuses to maintain somebody else's server unasked: what is compacted there is gone for all its clients.
+// checkMaintenance refuses maintenance of another owner's server without --allow-maintenance: a compaction there removes history of
+// all its clients.
 func checkMaintenance(c *cli.Context, works []bench.Work, targets []*etcdTarget) error {
 	at := slices.IndexFunc(works, bench.Work.Maintains)
 	if at < 0 || len(targets) == 0 || c.Bool("allow-maintenance") {
 		return nil
 	}
-	return usagef("--load %q compacts and defragments %s: its history would be gone for all its clients, and it stands meanwhile; "+
+	return usagef("--load %q compacts and defragments %s: its history would be lost for all its clients, and it serves none meanwhile; "+
 		"leave the load out, or allow it with --allow-maintenance", works[at].Name, targets[0].url)
 }
 
-// mostMembers are how many members a suite starts at most, with two ports each.
+// mostMembers limits the members of a suite; each has two ports.
 const mostMembers = 5
 
 func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	if s.Runs < 1 {
 		return usagef("--runs %d: at least one is needed", s.Runs)
 	}
-	if r := c.Float64("rate"); !(r >= bench.LeastRate && r <= bench.MostRate) { // NaN is not
+	if r := c.Float64("rate"); !(r >= bench.LeastRate && r <= bench.MostRate) { // also refuses NaN
 		return usagef("--rate %v: %v to %.0f are possible", r, bench.LeastRate, bench.MostRate)
 	}
 	for i, n := range s.Members {
@@ -175,7 +188,7 @@ func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the leader's death comes last
+	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the load that kills the leader comes last
 	if slices.Equal(names, []string{"all"}) {
 		return nil
 	}
@@ -194,14 +207,14 @@ type memberSide struct {
 	describe result.Side
 	dir      string
 	port     int
-	profile  *emulate.Profile // of a disk that is not there; nil: the folder's own
-	api      bool             // asked by etcd's API
+	profile  *emulate.Profile // emulated disk; nil: the folder's own disk
+	api      bool             // use etcd's API
 }
 
 // Describe implements bench.Side.
 func (s *memberSide) Describe() result.Side { return s.describe }
 
-// probeSyncs is how many syncs a side's disk is probed with: p99 needs a thousand.
+// probeSyncs is the number of syncs in the probe of a side's disk: p99 needs a thousand.
 const probeSyncs = 1000
 
 // Probe implements bench.Prober.
@@ -213,17 +226,17 @@ func (s *memberSide) Probe(ctx context.Context) (bench.Latencies, error) {
 	return bench.ProbeFS(ctx, on, s.dir, bench.LoneRest, probeSyncs)
 }
 
-// memberCluster is what a memberSide has started.
+// memberCluster is a cluster that a memberSide has started.
 type memberCluster struct {
 	*localCluster
 	dir     string
 	clients []*client.Client
-	api     []*bench.Etcd // in place of clients
-	said    *tail         // by the members
-	killed  *process      // the leader, where that was the load
+	api     []*bench.Etcd // used instead of clients
+	said    *tail         // last lines of the members
+	killed  *process      // the leader, after a load that killed it
 }
 
-// benchClients are how many connections a suite's requests are shared among.
+// benchClients is the number of connections that share a suite's requests.
 const benchClients = 2
 
 // Start implements bench.Side.
@@ -363,7 +376,7 @@ func (c *memberCluster) Stop() error {
 	return os.RemoveAll(c.dir)
 }
 
-// etcdTarget is a server that is there.
+// etcdTarget is a server that already runs.
 type etcdTarget struct{ name, url, address, prefix string }
 
 // etcdTargets reads --target NAME=URL.
@@ -385,7 +398,7 @@ func etcdTargets(given []string) (all []*etcdTarget, err error) {
 // Describe implements bench.Side.
 func (t *etcdTarget) Describe() result.Side { return result.Side{Name: t.name, Target: t.url} }
 
-// etcdConnections are how many connections an etcd's requests are shared among, as many clients would.
+// etcdConnections is the number of connections that share an etcd's requests, like many clients.
 const etcdConnections = 100
 
 // Start implements bench.Side.
@@ -397,7 +410,7 @@ func (t *etcdTarget) Start(ctx context.Context, _ int) (bench.Cluster, error) {
 	return &etcdCluster{connections, t.prefix}, nil
 }
 
-// etcdCluster is a server that was there before.
+// etcdCluster is a server that was already running.
 type etcdCluster struct {
 	connections []*bench.Etcd
 	prefix      string
@@ -413,7 +426,7 @@ func etcdStores(connections []*bench.Etcd) (all []bench.Store) {
 	return all
 }
 
-// KillLeader implements bench.Cluster: nobody kills another one's server.
+// KillLeader implements bench.Cluster. It is not possible: the server belongs to another owner.
 func (c *etcdCluster) KillLeader(context.Context) error { return bench.ErrNotPossible }
 
 // Stop implements bench.Cluster.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -12,13 +13,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
 // certMaker makes certificates by the system's clock and randomness.
 func certMaker() wire.Maker { return wire.Maker{Now: time.Now, Rand: rand.Reader} }
 
-// validForLeast is the shortest life that a certificate may be given: dates in certificates count seconds.
+// validForLeast is the shortest validity of a certificate: dates in certificates count seconds.
 const validForLeast = time.Second
 
 func validForFlag(usual string) cli.Flag {
@@ -33,7 +35,7 @@ func validForFlag(usual string) cli.Flag {
 	}
 }
 
-// certMakerOf is one that --valid-for applies to.
+// certMakerOf is certMaker with --valid-for applied.
 func certMakerOf(c *cli.Context) wire.Maker {
 	m := certMaker()
 	m.Lifetime = c.Duration("valid-for")
@@ -46,20 +48,20 @@ func certCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "cert", Category: "cluster", Usage: "make and show certificates",
-		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one " +
-			"folder; then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. " +
-			"Before they expire: `qkv cert renew`, and copy each .crt again; members use it without a restart.\n\n" +
-			"   qkv cert ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin",
+		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one folder. " +
+			"Then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. Before the " +
+			"certificates expire, run `qkv cert renew` and copy each .crt again; members load it without a restart.\n\n   qkv cert " +
+			"ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
 				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
 					Name: "cluster", EnvVars: []string{"QKV_CERT_CLUSTER"},
-					Usage: "`NAME` of the cluster that it speaks for; members and clients of no other are believed",
+					Usage: "`NAME` of the cluster; certificates for another cluster are refused",
 				}},
 				Action: func(c *cli.Context) error {
 					if c.String("cluster") == "" {
-						return usagef("--cluster is needed: the name of the cluster that the CA speaks for, as in prod")
+						return usagef("--cluster is needed: the name of the CA's cluster, as in prod")
 					}
 					if err := wire.CheckCluster(c.String("cluster")); err != nil {
 						return usagef("--cluster: %w", err)
@@ -73,7 +75,7 @@ func certCommand() *cli.Command {
 				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
 				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
 					Name: "hosts", EnvVars: []string{"QKV_CERT_HOSTS"},
-					Usage: "`HOST,...`, names or addresses that others than qkv's own clients will reach it by, besides localhost",
+					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {
 					return makeCert(c, math.MaxInt, func(dir, name string) (wire.Files, error) {
@@ -90,28 +92,29 @@ func certCommand() *cli.Command {
 			},
 			{
 				Name: "renew", Usage: "renew certificates: the same names, hosts and keys, for another year", ArgsUsage: "[FILE...]",
-				Description: "Without FILE: those of all members and clients in --certs-dir, where the CA is. Keys stay, so that only " +
-					"the .crt has to be copied. Who runs with it takes it up at the next handshake; expired ones too.",
+				Description: "Without FILE: renews the certificates of all members and clients in --certs-dir, where the CA is. Keys stay, so only " +
+					"the .crt has to be copied. A running member or client loads the new certificate at the next handshake, even if the " +
+					"old one has expired.",
 				Flags:  []cli.Flag{dir(), validForFlag("a year")},
 				Action: renewCerts,
 			},
 			{
-				Name: "show", Usage: "show what certificates say", ArgsUsage: "[FILE|DIR...]",
-				Description: "Without FILE or DIR: all certificates in --certs-dir.",
-				Flags:       []cli.Flag{dir()},
+				Name: "show", Usage: "show the content of certificates", ArgsUsage: "[FILE|DIR...]",
+				Description: "Without FILE or DIR: all certificates in --certs-dir. With -w json one line holds all of them; error says why a certificate has no identity.",
+				Flags:       []cli.Flag{dir(), plainOrJSONFlag("certificates", "QKV_CERT_WRITE_OUT")},
 				Action:      showCerts,
 			},
 		},
 	}
 }
 
-// makeCert makes one certificate and says where it is.
+// makeCert makes one certificate and prints the paths of its files.
 func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.Files, error)) error {
 	if err := arguments(c, min(1, most), most); err != nil {
 		return err
 	}
 	if most > 0 {
-		if err := wire.CheckName(c.Args().First()); err != nil {
+		if err := kv.CheckName(c.Args().First()); err != nil {
 			return usagef("%w", err)
 		}
 	}
@@ -123,7 +126,7 @@ func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.File
 	return nil
 }
 
-// renewCerts renews the certificates that are named, or all.
+// renewCerts renews the named certificates, or all.
 func renewCerts(c *cli.Context) error {
 	dir, names := c.String("certs-dir"), c.Args().Slice()
 	if len(names) == 0 {
@@ -161,7 +164,7 @@ func showCerts(c *cli.Context) error {
 			return fmt.Errorf("%w: --certs-dir says where the certificates are, `qkv cert ca` begins with one", err)
 		}
 		if err != nil || !info.IsDir() {
-			files = append(files, name) // a file that cannot be read says so itself
+			files = append(files, name) // an unreadable file produces its own error
 			continue
 		}
 		found, err := filesEnding(name, ".crt")
@@ -173,19 +176,46 @@ func showCerts(c *cli.Context) error {
 		}
 		files = append(files, found...)
 	}
-	var failed []error
-	for i, name := range files {
-		text, err := wire.Show(name, time.Now())
+	shown, failed := certsDocument{[]certDocument{}}, []error(nil)
+	for _, name := range files {
+		all, err := wire.Show(name, time.Now())
 		if err != nil {
-			failed = append(failed, err) // who looks for the one that is wrong wants to see the others too
-			continue
+			failed = append(failed, err) // show the other certificates anyway
 		}
-		if i > len(failed) {
-			fmt.Fprintln(c.App.Writer)
+		for _, one := range all {
+			shown.Certificates = append(shown.Certificates, certDocument{name, one})
 		}
-		fmt.Fprintf(c.App.Writer, "%s\n%s", name, text)
+	}
+	if c.String("write-out") == formatJSON {
+		failed = append(failed, writeJSON(c.App.Writer, shown))
+	} else {
+		shown.write(c.App.Writer)
 	}
 	return errors.Join(failed...)
+}
+
+// certsDocument is the JSON of certificates; names and order are a promise.
+type certsDocument struct {
+	Certificates []certDocument `json:"certificates"`
+}
+
+// certDocument is a certificate and its file.
+type certDocument struct {
+	File string `json:"file"`
+	wire.CertificateInfo
+}
+
+// write prints a paragraph for each certificate, below the name of its file.
+func (d certsDocument) write(w io.Writer) {
+	for i, one := range d.Certificates {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if i == 0 || one.File != d.Certificates[i-1].File {
+			fmt.Fprintln(w, one.File)
+		}
+		fmt.Fprint(w, one.CertificateInfo)
+	}
 }
 
 // filesEnding lists the files of a folder with a suffix, by name.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,28 +10,32 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
 
 // Version is the version of qkv.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // Run runs one command line and returns its exit code.
 func Run(args []string) int {
 	if os.Getenv("QKV_ENDPOINTS") == "" {
-		_ = os.Unsetenv("QKV_ENDPOINTS") // a variable without a value is none; a list of them would be one of nothing
+		_ = os.Unsetenv("QKV_ENDPOINTS") // an empty variable counts as unset; as a list it would hold one empty endpoint
+	}
+	if runsMember(args) {
+		relaxTimers()
 	}
 	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 }
 
-// run is Run with everything that belongs to the process handed in.
+// run is Run with everything that belongs to the process as parameters.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if program, words, ok := etcdLine(args); ok {
 		return runEtcd(ctx, program, words, stdout, stderr)
 	}
-	app, out := newApp(), &answerWriter{w: stdout}
+	app, out := newApp(), &answerWriter{w: stdout, escape: isTerminal(stdout)}
 	app.Reader, app.Writer, app.ErrWriter = stdin, out, stderr
 	if len(args) > 1 && args[1] == completeCommand {
 		complete(app, args[2:], stdout)
@@ -38,7 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	err := runLine(ctx, app, args)
 	if err == nil && out.err != nil {
-		err = fmt.Errorf("it is done, but the answer could not be printed: %w", out.err)
+		err = fmt.Errorf("the command succeeded, but its answer could not be printed: %w", out.err)
 	}
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(stderr, "qkv: %s\n", shown(notPermitted(err).Error()))
@@ -46,21 +51,56 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(err)
 }
 
-// answerWriter is stdout. It remembers that a write failed: an answer that nobody got is no success.
+// answerWriter is stdout. It remembers a failed write: an answer that was not printed is not a success. Keys and values come from
+// other clients. On a terminal their control characters are escaped, because they could change the screen or feed the shell. A pipe
+// or a file gets every byte unchanged.
 type answerWriter struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	escape bool
+	part   []byte // beginning of a character that the next write completes
+	err    error
 }
 
 func (a *answerWriter) Write(b []byte) (int, error) {
-	n, err := a.w.Write(b)
+	text := b
+	if a.escape {
+		text = append(a.part, b...)
+		whole := len(text) - partOf(text)
+		a.part = bytes.Clone(text[whole:])
+		text = []byte(shown(string(text[:whole])))
+	}
+	_, err := a.w.Write(text)
 	if a.err == nil {
 		a.err = err
 	}
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
-// isTerminal says whether what is written there is read by a person as it appears.
+// partOf returns how many bytes at the end of a text begin an incomplete character.
+func partOf(text []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if last := text[len(text)-n:]; utf8.RuneStart(last[0]) {
+			if utf8.FullRune(last) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// answerOf returns the writer for a command's answer. With raw, a terminal gets no escapes.
+func answerOf(c *cli.Context, raw bool) io.Writer {
+	if raw {
+		return outputOf(c.App.Writer)
+	}
+	return c.App.Writer
+}
+
+// isTerminal reports whether a writer is a terminal.
 func isTerminal(w io.Writer) bool {
 	if a, ok := w.(*answerWriter); ok {
 		w = a.w
@@ -69,7 +109,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// runLine does what one command line asks for.
+// runLine executes one command line.
 func runLine(ctx context.Context, app *cli.App, args []string) error {
 	a, err := arrange(app, args)
 	switch {
@@ -88,14 +128,14 @@ func runLine(ctx context.Context, app *cli.App, args []string) error {
 	return app.RunContext(ctx, a.line())
 }
 
-// newApp is the table of commands; each has a file of its name.
+// newApp returns the table of commands; each has a file of its name.
 func newApp() *cli.App {
 	app := &cli.App{
 		Name:      "qkv",
 		Usage:     "a distributed, revisioned key-value store",
 		UsageText: "qkv COMMAND [flags] [arguments]",
 		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND " +
-			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key or member not found, 4 a " +
+			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key, lease or member not found, 4 a " +
 			"condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C, 143 " +
 			"after SIGTERM, which `qkv serve` ends with 0.",
 		HideHelp: true, HideVersion: true,
@@ -112,7 +152,7 @@ func newApp() *cli.App {
 	return app
 }
 
-// prepare gives a command, and those below it, what all have in common.
+// prepare sets the common options of a command and its subcommands.
 func prepare(c *cli.Command) {
 	c.OnUsageError = refuse
 	c.HideHelp = true
@@ -121,13 +161,14 @@ func prepare(c *cli.Command) {
 	}
 }
 
-// What urfave/cli says of a flag's value: value and flag; and of an environment variable: value, type, variable and flag.
+// Patterns of urfave/cli's errors. badValue: a flag's value and the flag; badVariable: an environment variable's value, type,
+// variable and flag.
 var (
 	badValue    = regexp.MustCompile(`^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([\w-]+): `)
 	badVariable = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as ([\w ]+) value from environment variable "(\w+)" for flag ([\w-]+)`)
 )
 
-// refuse says what urfave/cli found wrong with a flag's value, in one line.
+// refuse puts urfave/cli's error about a flag's value into one line.
 func refuse(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if m := badValue.FindStringSubmatch(text); m != nil {
@@ -139,7 +180,7 @@ func refuse(c *cli.Context, err error, _ bool) error {
 	return usagef("%s: %s; `%s --help` explains it", c.Command.Name, text, c.Command.HelpName)
 }
 
-// wanted says what the values of a flag are, one of which could not be read.
+// wanted describes the valid values of a flag.
 func wanted(c *cli.Command, name string, err error) string {
 	if strings.HasSuffix(err.Error(), strconv.ErrRange.Error()) {
 		return strconv.ErrRange.Error()
@@ -153,6 +194,8 @@ func wanted(c *cli.Command, name string, err error) string {
 			return "a time has a unit, as in 5s"
 		case *cli.BoolFlag:
 			return "true or false is needed"
+		case *cli.GenericFlag:
+			return sizeWanted
 		case *cli.Float64Flag:
 			return "a number is needed"
 		}
@@ -160,7 +203,7 @@ func wanted(c *cli.Command, name string, err error) string {
 	return "a whole number is needed"
 }
 
-// arguments checks how many arguments a command was given, and says what they are when it was another number.
+// arguments checks the number of arguments; its error names the expected ones.
 func arguments(c *cli.Context, least, most int) error {
 	if n := c.NArg(); n < least || n > most {
 		got := "none was given"
@@ -185,4 +228,15 @@ func quoted(words []string) []string {
 		q[i] = fmt.Sprintf("%q", w)
 	}
 	return q
+}
+
+// shellWord returns a word in the syntax of a POSIX shell, quoted if necessary.
+func shellWord(s string) string {
+	safe := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-@+:/,%", r)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !safe(r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

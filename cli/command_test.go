@@ -85,8 +85,8 @@ func TestKeys(t *testing.T) {
 	b.expect(t, 0, "hello\n", "", "get", "greeting", "--rev", "5")
 	b.expect(t, 1, "", "revision", "get", "greeting", "--rev", "500")
 	b.expect(t, 0, `{"revision":7,"deleted":2}`+"\n", "", "del", "h", "--from-key", "-w", "json")
-	b.expect(t, 2, "", "--all says that this is meant; nothing was deleted", "del", "", "--prefix")
-	b.expect(t, 2, "", "--all says that this is meant", "del", "", "--from-key")
+	b.expect(t, 2, "", "pass --all to confirm; nothing was deleted", "del", "", "--prefix")
+	b.expect(t, 2, "", "pass --all to confirm", "del", "", "--from-key")
 	b.expect(t, 2, "", "the key is empty", "del", "", "--all")
 	b.expect(t, 0, "1\n", "", "del", "", "--prefix", "--all")
 }
@@ -220,7 +220,7 @@ func TestStatus(t *testing.T) {
 	for _, want := range []string{
 		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
 		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
-		`"error":"it has not told the others where it serves clients: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[]}]}`,
+		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[]}]}`,
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
@@ -229,7 +229,7 @@ func TestStatus(t *testing.T) {
 	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
 	before := b.member.Status()
 	b.member.SetStatus(now) // a learner that has been getting the data for long
-	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and then says where it serves clients`) {
+	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and reports its client address afterwards`) {
 		t.Errorf("status of one that gets the data:\n%d\n%s", code, stdout)
 	}
 	b.member.SetStatus(before)
@@ -259,7 +259,7 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	b.flags[1] = here + "," + dead
 	code, out, stderr := b.qkv(t, "", "status", "--check")
 	hint := "no member says that it serves clients there: if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
-	if !strings.Contains(oneLine(out), "nobody listens there; "+hint) || code != exitFailed || stderr != "qkv: not well: "+dead+" does not answer ("+hint+")\n" {
+	if !strings.Contains(oneLine(out), "nobody listens there; "+hint) || code != exitFailed || stderr != "qkv: not healthy: "+dead+" does not answer ("+hint+")\n" {
 		t.Errorf("nobody is there: %d %s%s", code, out, stderr)
 	}
 
@@ -271,7 +271,7 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	}
 	removed.Alarms = []wire.Alarm{{Name: "REFUSED", Member: 3, Text: "n1 refuses it"}}
 	old.SetStatus(removed)
-	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != exitFailed || stderr != "qkv: not well: REFUSED of n3, "+hint+"\n" {
+	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != exitFailed || stderr != "qkv: not healthy: REFUSED of n3, "+hint+"\n" {
 		t.Errorf("it raises an alarm: %d %s", code, stderr)
 	}
 

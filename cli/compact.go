@@ -12,11 +12,11 @@ import (
 
 func compactCommand() *cli.Command {
 	return &cli.Command{
-		Name: "compact", Category: "keys", Usage: "give up the history before a revision", ArgsUsage: "REVISION",
-		Description: "REVISION is the oldest that can be read from then on: `qkv get --rev` of an older one is refused. The newest values stay. " +
-			"Without it, history is given up by itself when it is large.",
+		Name: "compact", Category: "keys", Usage: "drop the history before a revision", ArgsUsage: "REVISION",
+		Description: "REVISION becomes the oldest readable revision: `qkv get --rev` of an older one is refused. The newest value of each " +
+			"key stays. Large history is also compacted automatically.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "physical", EnvVars: []string{"QKV_COMPACT_PHYSICAL"}, Usage: "wait until the member that was asked has dropped it",
+			Name: "physical", EnvVars: []string{"QKV_COMPACT_PHYSICAL"}, Usage: "wait until the asked member has dropped it",
 		}),
 		Action: compact,
 	}
@@ -36,7 +36,7 @@ func compact(c *cli.Context) error {
 		}
 		if c.Bool("physical") {
 			if err := s.WaitDropped(ctx, revision); err != nil {
-				return fmt.Errorf("revision %d is compacted, but it is not known whether what was before is dropped: %w", revision, err)
+				return fmt.Errorf("revision %d is compacted, but the older history may not be dropped yet: %w", revision, err)
 			}
 		}
 		writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), []field{{"Compacted", revision}}, struct {

@@ -4,12 +4,13 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// completeCommand is what the shells' scripts run, with the words so far and the one to be completed last.
+// completeCommand is the command of the completion scripts: its arguments are the words so far, with the word to complete last.
 const completeCommand = "__complete"
 
 var (
@@ -49,8 +50,8 @@ func completion(c *cli.Context) error {
 	return err
 }
 
-// complete prints what the last word may become, a candidate a line: the word, a tab, what it is. It prints nothing
-// where a file name or a key is due.
+// complete prints the candidates for the last word, one per line: the word, a tab, its description. It prints nothing in the place
+// of a file name or a key.
 func complete(app *cli.App, words []string, w io.Writer) {
 	last := ""
 	if n := len(words); n > 0 {
@@ -79,7 +80,7 @@ func complete(app *cli.App, words []string, w io.Writer) {
 	}
 }
 
-// completeFlag offers the flags of the command. Before one is named there are too many.
+// completeFlag offers the flags of the command. Before a command is named there are too many.
 func (a *arranger) completeFlag(last string, w io.Writer) {
 	flags := []cli.Flag{helpFlag, versionFlag}
 	if a.command != nil {
@@ -95,14 +96,14 @@ func (a *arranger) completeFlag(last string, w io.Writer) {
 	}
 }
 
-// completeValue offers the values of a flag that has a list of them.
+// completeValue offers the values of a flag with a fixed list.
 func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 	if len(words) != 1 {
 		return
 	}
-	switch strings.TrimLeft(words[0], "-") {
+	switch name := strings.TrimLeft(words[0], "-"); name {
 	case "write-out", "w":
-		candidates(w, last, formatPlain, formatJSON, formatFields, formatTable)
+		candidates(w, last, a.formats(name)...)
 	case "sort-by":
 		candidates(w, last, sortTargets...)
 	case "order":
@@ -112,6 +113,17 @@ func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 	case "log-level":
 		candidates(w, last, "debug", "info", "warn", "error")
 	}
+}
+
+// formats returns the formats of a flag, as its help lists them.
+func (a *arranger) formats(flag string) []string {
+	for _, f := range a.flagsInScope() {
+		if d, ok := f.(cli.DocGenerationFlag); ok && slices.Contains(f.Names(), flag) {
+			_, list, _ := strings.Cut(d.GetUsage(), ": ")
+			return strings.FieldsFunc(strings.ReplaceAll(list, " or ", " "), func(r rune) bool { return r == ',' || r == ' ' })
+		}
+	}
+	return nil
 }
 
 func candidates(w io.Writer, last string, words ...string) {

@@ -14,20 +14,20 @@ func delCommand() *cli.Command {
 	return &cli.Command{
 		Name: "del", Category: "keys", Usage: "delete a key, or a range of keys",
 		ArgsUsage: "KEY",
-		Description: "Prints how many keys were deleted; none is not an error. An empty KEY begins every key, and may be a variable of a " +
-			"script that is not set: with --prefix or --from-key it needs --all.",
+		Description: "Prints how many keys were deleted; zero is not an error. An empty KEY with --prefix or --from-key means every key, " +
+			"and may come from an unset variable of a script: it needs --all.",
 		Flags:  clientFlags(append(delFlags(), writeOutFlag())...),
 		Action: del,
 	}
 }
 
-// delFlags are the flags of a delete that a transaction may have, too.
+// delFlags are the flags of a delete, also inside a transaction.
 func delFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_DEL_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
-		&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_DEL_ALL"}, Usage: "an empty KEY is meant: delete every key"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_DEL_PREV_KV"}, Usage: "print the keys as they were before, too"},
+		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
+		&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_DEL_ALL"}, Usage: "confirm an empty KEY: delete every key"},
+		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_DEL_PREV_KV"}, Usage: "also print the keys as they were before"},
 	}
 }
 
@@ -45,14 +45,14 @@ func del(c *cli.Context) error {
 	}))
 }
 
-// delRequest is what up to most arguments and delFlags ask for.
+// delRequest builds the request from delFlags and at most `most` arguments.
 func delRequest(c *cli.Context, most int) (client.Delete, error) {
 	q, err := rangeQuery(c, most)
 	if err != nil {
 		return client.Delete{}, err
 	}
 	if c.Args().First() == "" && !c.Bool("all") {
-		return client.Delete{}, usagef("an empty KEY stands for every key: --all says that this is meant; nothing was deleted")
+		return client.Delete{}, usagef("an empty KEY stands for every key: pass --all to confirm; nothing was deleted")
 	}
 	return client.Delete{Key: q.Key, End: q.End, PrevKV: c.Bool("prev-kv")}, nil
 }

@@ -28,11 +28,12 @@ const (
 func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name: "demo", Category: "cluster", Usage: "run three members on this host, and see one die",
-		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader " +
-			"with kill -9, gets again and says how long that took; starts it again. On a terminal it then serves until " +
-			"Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The data is used again.",
+		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader with " +
+			"kill -9, gets again and prints how long that took; starts the killed member again. On a terminal the demo then serves " +
+			"until Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The next demo uses the " +
+			"same data.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` of the three members' data"},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` with the three members' data"},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_DEMO_PORT"}, Value: 2379, Usage: "first of six UDP `PORT`s in a row", Action: func(_ *cli.Context, port int) error {
 				if port < 1 || port > 65535-2*demoMembers {
 					return usagef("--port %d must be 1 to %d", port, 65535-2*demoMembers)
@@ -45,7 +46,7 @@ func demoCommand() *cli.Command {
 	}
 }
 
-// runDemo tells the story; every line of it is checked as it is told.
+// runDemo runs the demo; each line that it prints was checked first.
 func runDemo(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
@@ -54,7 +55,7 @@ func runDemo(c *cli.Context) error {
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Without this a reader that goes away would end the process as it stands, and leave the endpoints file behind.
+	// Without this, a closed pipe would end the process at once, and the endpoints file would be left behind.
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE)
 	defer signal.Stop(pipes)
@@ -65,7 +66,7 @@ func runDemo(c *cli.Context) error {
 	defer d.end()
 	if err := d.tell(ctx); err != nil {
 		if errors.Is(context.Cause(ctx), syscall.EPIPE) {
-			return fmt.Errorf("demo: nobody reads what it says: %w", context.Cause(ctx))
+			return fmt.Errorf("demo: its output cannot be written: %w", context.Cause(ctx))
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("demo: %w", context.Cause(ctx))
@@ -79,17 +80,17 @@ func runDemo(c *cli.Context) error {
 	return d.serve(ctx)
 }
 
-// demo is a cluster of processes, and a client that tells what it sees.
+// demo is a cluster of processes, and a client that reports on it.
 type demo struct {
 	*localCluster
-	program string // as the user called it
-	// homeFlag ends the commands to try when the CA and the endpoints are not where every command looks: another
-	// terminal may not have this one's variables.
+	program string // name of the program as the user typed it
+	// homeFlag is added to the suggested commands if the CA and the endpoints are in an unusual place: another terminal may not have
+	// the same variables.
 	homeFlag string
 	say      *prefixed
 	store    *client.Client
 	file     string // the endpoints file; empty until it is written
-	before   []byte // what it held then; nil: there was none
+	before   []byte // the earlier content of the file; nil: no file
 }
 
 func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
@@ -107,7 +108,7 @@ func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	return d, err
 }
 
-// without is the environment without a variable.
+// without returns the environment without a variable.
 func without(variable string) func(string) string {
 	return func(name string) string {
 		if name == variable {
@@ -117,7 +118,7 @@ func without(variable string) func(string) string {
 	}
 }
 
-// tell is the story.
+// tell runs the steps of the demo.
 func (d *demo) tell(ctx context.Context) error {
 	if err := d.begin(ctx); err != nil {
 		return err
@@ -196,7 +197,7 @@ func (d *demo) get(ctx context.Context, want []byte) error {
 	return nil
 }
 
-// killLeader ends the leader's process as a power cut would.
+// killLeader ends the leader's process like a power cut.
 func (d *demo) killLeader(ctx context.Context) (*process, error) {
 	members, err := d.healthy(ctx)
 	if err != nil {
@@ -212,7 +213,7 @@ func (d *demo) killLeader(ctx context.Context) (*process, error) {
 	return nil, fmt.Errorf("%q leads, which is no member of this demo: is another cluster on these ports?", leader.Name)
 }
 
-// getAfterKill reads from those that are left, and says how long the cluster was gone.
+// getAfterKill reads from the remaining members, and prints how long the cluster was unavailable.
 func (d *demo) getAfterKill(ctx context.Context, value []byte) error {
 	begun := time.Now()
 	if err := d.get(ctx, value); err != nil {
@@ -222,7 +223,7 @@ func (d *demo) getAfterKill(ctx context.Context, value []byte) error {
 	return nil
 }
 
-// startAgain starts the member that was killed, and waits until it has what it missed.
+// startAgain starts the killed member, and waits until it has caught up.
 func (d *demo) startAgain(ctx context.Context, m *process) error {
 	begun := time.Now()
 	if err := m.start(); err != nil {
@@ -232,11 +233,11 @@ func (d *demo) startAgain(ctx context.Context, m *process) error {
 	if err != nil {
 		return err
 	}
-	d.say.linef("%s started again, and level with the others after %s; %s leads", m.name, took(begun), leaderOf(members).Name)
+	d.say.linef("%s started again, and caught up after %s; %s leads", m.name, took(begun), leaderOf(members).Name)
 	return nil
 }
 
-// serve waits for Ctrl-C, or until no member is left.
+// serve waits for Ctrl-C, or until all members have ended.
 func (d *demo) serve(ctx context.Context) error {
 	d.tryThis("try, on another terminal:")
 	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
@@ -251,7 +252,7 @@ func (d *demo) tryThis(when string) {
 	}
 }
 
-// watch tells of each member that ends, until Ctrl-C, or until none is left.
+// watch reports each member that ends, until Ctrl-C or until all have ended.
 func (d *demo) watch(ctx context.Context) error {
 	ended := make(chan *process, len(d.members))
 	for _, m := range d.members {
@@ -263,6 +264,10 @@ func (d *demo) watch(ctx context.Context) error {
 	for range d.members {
 		select {
 		case m := <-ended:
+			if removedMember(m.err) {
+				d.say.linef("%s was removed from the cluster, and never starts again; to begin a new demo, stop this one and move the folder %s away", m.name, d.dataDir)
+				continue
+			}
 			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.name, m.err)
 			d.say.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
 		case <-ctx.Done():
@@ -280,7 +285,7 @@ func (d *demo) pids() string {
 	return strings.Join(all, ", ")
 }
 
-// writeEndpoints tells the other commands where the members are.
+// writeEndpoints writes the members' addresses for the other commands.
 func (d *demo) writeEndpoints() error {
 	if err := os.MkdirAll(d.home, 0o700); err != nil {
 		return err
@@ -297,7 +302,7 @@ func (d *demo) writeEndpoints() error {
 	return nil
 }
 
-// demoMark begins an endpoints file that a demo has written.
+// demoMark begins an endpoints file written by a demo.
 const demoMark = "# written by qkv demo, and removed when it ends\n"
 
 func (d *demo) endpointsText() string {
@@ -316,8 +321,8 @@ func (d *demo) end() {
 	}
 }
 
-// restoreEndpoints puts back what the endpoints file held, unless that is another demo's by now, or was one's that has
-// died since.
+// restoreEndpoints restores the earlier content of the endpoints file. It does not if the file now belongs to another demo, or if
+// the earlier content came from a demo that died meanwhile.
 func (d *demo) restoreEndpoints() {
 	if d.file == "" {
 		return
@@ -333,7 +338,7 @@ func (d *demo) restoreEndpoints() {
 	_ = os.WriteFile(d.file, d.before, 0o600)
 }
 
-// nobodyAt says whether nobody listens at any endpoint of a file.
+// nobodyAt reports whether no process listens at any endpoint of a file.
 func nobodyAt(file []byte) bool {
 	addresses, err := parseEndpoints(string(file))
 	if err != nil {

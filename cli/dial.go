@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -21,10 +22,10 @@ import (
 	"qkv/net/wire"
 )
 
-// defaultEndpoint is where `qkv serve` listens without flags.
+// defaultEndpoint is the client address of `qkv serve` without flags.
 const defaultEndpoint = "127.0.0.1:2379"
 
-// sourceDefault is where the endpoints come from that nobody gave.
+// sourceDefault names the source of the endpoints when no flag, variable or file gives any.
 const sourceDefault = "the default"
 
 // clientFlags are the flags of every command that talks to a cluster.
@@ -36,11 +37,11 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 		},
 		&cli.BoolFlag{
 			Name: "no-discovery", EnvVars: []string{"QKV_NO_DISCOVERY"},
-			Usage: "use --endpoints alone, and not the other addresses that members tell",
+			Usage: "use --endpoints only, without the addresses that members report",
 		},
 		&cli.DurationFlag{
 			Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second,
-			Usage:  "`TIME` that the command may take; get of a range, import, export, diff, revert, log, member replace, watch, lock and elect: how long they wait for an answer",
+			Usage:  "how long to wait before giving up, as `TIME`; for get of a range, import, export, diff, revert, log, member replace, watch, lock and elect: for each answer",
 			Action: positive("timeout"),
 		},
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),
@@ -69,7 +70,7 @@ func positive(name string) func(*cli.Context, time.Duration) error {
 	}
 }
 
-// homeDir is the user's folder of qkv.
+// homeDir returns the user's folder of qkv.
 func homeDir(c *cli.Context) (string, error) {
 	home, err := wire.Home(func(variable string) string {
 		if variable == "QKV_HOME" {
@@ -83,19 +84,19 @@ func homeDir(c *cli.Context) (string, error) {
 	return home, nil
 }
 
-// target is a cluster and how to be let in.
+// target is a cluster and the credentials for it.
 type target struct {
 	endpoints []string
-	source    string // where the endpoints come from, for the message when none of them answers
-	fromFile  bool   // they come from the endpoints file
+	source    string // source of the endpoints, for the message when none of them answers
+	fromFile  bool   // the source is the endpoints file
 	home      string
 	certsDir  string
-	name      string        // of the client whose certificate to use; empty is the only one
+	name      string        // of the client whose certificate to use; empty: the only one
 	timeout   time.Duration // of a call without a deadline
-	failFast  bool          // one try of each endpoint
-	given     bool          // the endpoints alone are used
-	mixed     bool          // the endpoints may be of several clusters
-	inOrder   bool          // the first endpoint that answers, and not one at random
+	failFast  bool          // try each endpoint once
+	given     bool          // use only the given endpoints
+	mixed     bool          // the endpoints may belong to several clusters
+	inOrder   bool          // take the first endpoint that answers, not a random one
 }
 
 func targetOf(c *cli.Context) (target, error) {
@@ -104,21 +105,21 @@ func targetOf(c *cli.Context) (target, error) {
 	if err != nil && t.certsDir == "" {
 		return t, err
 	}
-	t.home = home // units and containers have no HOME, and need none: the certificates lie elsewhere
+	t.home = home // units and containers without HOME do not need it: their certificates are elsewhere
 	t.endpoints, t.source, err = endpoints(c.StringSlice("endpoints"), t.home)
 	t.fromFile = t.source == filepath.Join(t.home, endpointsFile)
 	return t, err
 }
 
-// config is how a client is opened, but for its credentials.
+// config returns the configuration of the client, without credentials.
 func (t target) config() client.Config {
 	return client.Config{
 		Endpoints: t.endpoints, InOrder: t.inOrder, Timeout: t.timeout, FailFast: t.failFast, AnyCluster: t.mixed, NoDiscovery: t.given,
 	}
 }
 
-// inTurn is the target of each of n clients that begin at the endpoints in turn. Where the clients of a load begin decides its
-// figures, since a member that does not lead passes on what it gets: it is not left to chance.
+// inTurn returns the targets of n clients that begin at the endpoints in turn. Members that do not lead forward requests to the
+// leader, so the choice of endpoints changes a load's figures: it must not be random.
 func (t target) inTurn(n int) []target {
 	t.inOrder = true
 	all := make([]target, n)
@@ -128,6 +129,18 @@ func (t target) inTurn(n int) []target {
 		all[i].endpoints = slices.Concat(t.endpoints[first:], t.endpoints[:first])
 	}
 	return all
+}
+
+// waitInSilence is the wait for the first answer after which a command on a terminal prints a message.
+const waitInSilence = time.Second
+
+// sayAfter prints to a terminal, after some time, which endpoints have not answered yet. Stopping the timer prevents that.
+func (t target) sayAfter(d time.Duration, w io.Writer) *time.Timer {
+	return time.AfterFunc(d, func() {
+		if isTerminal(w) {
+			fmt.Fprintf(w, "qkv: no answer yet from %s (from %s), trying for %v\n", strings.Join(t.endpoints, ", "), t.source, t.timeout)
+		}
+	})
 }
 
 // open connects to a member that answers.
@@ -145,7 +158,8 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 	return s, nil
 }
 
-// advice says where to look when no member could be reached: at the certificates when all that answered distrust them.
+// advice says what to check when no member could be reached: the certificates if all members that answered refused them, otherwise
+// the endpoints.
 func (t target) advice(err error) string {
 	switch exitCode(err) {
 	case exitNotAllowed:
@@ -161,7 +175,7 @@ func (t target) advice(err error) string {
 	return fmt.Sprintf("the endpoints come from %s, the certificate from %s", t.source, certs)
 }
 
-// notEtcds says where the endpoints are not from, when nothing but etcdctl's variable gives any.
+// notEtcds explains that ETCDCTL_ENDPOINTS is not used, if no other source gives endpoints.
 func (t target) notEtcds() string {
 	if t.source != sourceDefault || os.Getenv("ETCDCTL_ENDPOINTS") == "" {
 		return ""
@@ -169,7 +183,7 @@ func (t target) notEtcds() string {
 	return " (ETCDCTL_ENDPOINTS is etcdctl's: qkv reads QKV_ENDPOINTS, without http://)"
 }
 
-// leftBehind says that the endpoints file may be one that a demo left behind, when nobody listens at any of them.
+// leftBehind suggests that the endpoints file is left over from a demo, if no process listens at any of its endpoints.
 func (t target) leftBehind(err error) string {
 	var unavailable *client.UnavailableError
 	if !t.fromFile || !errors.As(err, &unavailable) {
@@ -183,7 +197,7 @@ func (t target) leftBehind(err error) string {
 	return " (left by a demo that died? then it can be removed)"
 }
 
-// credentials are those of --certs-dir, or, where only this host's loopback is to be reached, the local CA's.
+// credentials returns those of --certs-dir; for endpoints on loopback only, the default is the local CA.
 func (t target) credentials() (*wire.Credentials, error) {
 	if t.certsDir != "" {
 		credentials, err := wire.LoadClient(t.certsDir, t.name, time.Now)
@@ -194,7 +208,7 @@ func (t target) credentials() (*wire.Credentials, error) {
 	}
 	for _, e := range t.endpoints {
 		if host, _, err := net.SplitHostPort(e); err == nil && !loopbackHost(host) {
-			return nil, usagef("%s is not on loopback, and its members believe no local certificate: give --certs-dir DIR with "+
+			return nil, usagef("%s is not on loopback, and its members accept no local certificate: give --certs-dir DIR with "+
 				"ca.crt and this client's certificate (`qkv cert client --certs-dir DIR NAME` makes it where the CA is)", e)
 		}
 	}
@@ -210,7 +224,7 @@ func loopbackHost(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// endpoints are the addresses to try, and where they come from.
+// endpoints returns the addresses to try, and their source.
 func endpoints(given []string, home string) (addresses []string, source string, err error) {
 	if len(given) > 0 {
 		addresses, err = parseEndpoints(strings.Join(given, ","))
@@ -230,7 +244,7 @@ func endpoints(given []string, home string) (addresses []string, source string, 
 	return addresses, file, nil
 }
 
-// endpointsFile lies in the home folder: an address a line, # begins a comment.
+// endpointsFile is in the home folder: one address per line, # begins a comment.
 const endpointsFile = "endpoints"
 
 func parseEndpoints(text string) ([]string, error) {
@@ -266,7 +280,7 @@ func within(c *cli.Context, f func(ctx context.Context, s *client.Client) error)
 	return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
 }
 
-// noAnswer is the deadline that the user has set, in the user's words.
+// noAnswer is the error of an expired --timeout.
 type noAnswer time.Duration
 
 func (n noAnswer) Error() string { return "no answer within " + time.Duration(n).String() }
@@ -278,7 +292,9 @@ func open(ctx context.Context, c *cli.Context, f func(s *client.Client) error) e
 	if err != nil {
 		return err
 	}
+	waiting := t.sayAfter(waitInSilence, c.App.ErrWriter)
 	s, err := t.open(ctx)
+	waiting.Stop()
 	if err != nil {
 		return err
 	}

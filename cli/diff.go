@@ -17,23 +17,16 @@ import (
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
-		Name: "diff", Category: "history", Usage: "print what keys were at one time and at another, where that differs", ArgsUsage: "PREFIX",
-		Description: "All keys that begin with PREFIX, in their order: `+` and a key that came, `-` one that went, `~` one whose value or lease is another " +
-			"one; below that the values, a line for each of theirs, with `-` as they were and `+` as they are. -w json is a line a key. What is " +
-			"between does not matter. Without --to it is now.",
-		Flags: clientFlags(diffFormatFlag(),
+		Name: "diff", Category: "history", Usage: "print how keys differ between two times", ArgsUsage: "PREFIX",
+		Description: "Compares all keys that begin with PREFIX, in key order: `+` marks a created key, `-` a deleted key, `~` a key with " +
+			"another value or lease. The values follow, line by line: `-` the old one, `+` the new one. -w json prints one line " +
+			"for each key. Changes in between are not shown. Without --to it compares with the current state.",
+		Flags: clientFlags(plainOrJSONFlag("differences", "QKV_WRITE_OUT"),
 			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_DIFF_FROM"}, Usage: "`REV|TIME`: " + pointUsage},
-			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_DIFF_TO"}, Usage: "`REV|TIME`, likewise; without it now"},
+			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_DIFF_TO"}, Usage: "`REV|TIME`, likewise (default: now)"},
 			&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_DIFF_KEYS_ONLY"}, Usage: "keys without values"},
 		),
 		Action: diff,
-	}
-}
-
-func diffFormatFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the differences: plain or json",
-		Action: oneOf("write-out", formatPlain, formatJSON),
 	}
 }
 
@@ -74,13 +67,13 @@ func diff(c *cli.Context) error {
 	})
 }
 
-// newestOf is the newest revision.
+// newestOf returns the newest revision.
 func newestOf(ctx context.Context, s *client.Client) (int64, error) {
 	found, err := s.Range(ctx, client.Range{Key: []byte{0}, KeysOnly: true})
 	return found.Revision, err
 }
 
-// difference is a key that is not the same at two revisions; nil where it is not there.
+// difference is a key that differs between two revisions; nil where the key does not exist.
 type difference struct {
 	key    []byte
 	before *client.KeyValue
@@ -98,12 +91,12 @@ func (d *difference) kind() (mark, name string) {
 	}
 }
 
-// leased says that the key belonged to a lease, before or after.
+// leased reports whether the key belonged to a lease, before or after.
 func (d *difference) leased() bool {
 	return d.before != nil && d.before.Lease != 0 || d.after != nil && d.after.Lease != 0
 }
 
-// differences are the keys below a prefix that are not the same at two revisions, in their order. After an error nothing follows.
+// differences yields the keys below a prefix that differ between two revisions, in key order. An error ends the sequence.
 func differences(ctx context.Context, s *client.Client, prefix string, from, to int64) iter.Seq2[difference, error] {
 	return func(yield func(difference, error) bool) {
 		at := func(revision int64) (next func() (client.KeyValue, error, bool), stop func()) {
@@ -148,7 +141,7 @@ func (d *difference) same() bool {
 	return d.before != nil && d.after != nil && d.before.Lease == d.after.Lease && bytes.Equal(d.before.Value, d.after.Value)
 }
 
-// eachPair are the pairs of a range, one by one.
+// eachPair yields the pairs of a range one by one.
 func eachPair(ctx context.Context, s *client.Client, q client.Range) iter.Seq2[client.KeyValue, error] {
 	return func(yield func(client.KeyValue, error) bool) {
 		for page, err := range s.Pages(ctx, q) {
@@ -172,7 +165,7 @@ type differenceWriter struct {
 	keysOnly bool
 }
 
-// differenceDocument is the JSON of a difference, a line each; the names and their order are a promise.
+// differenceDocument is the JSON of a difference, one per line; names and order are a promise.
 type differenceDocument struct {
 	Type      string          `json:"type"`
 	Key       *string         `json:"key,omitempty"`
@@ -206,7 +199,7 @@ func (w *differenceWriter) write(d *difference) error {
 	return nil
 }
 
-// writeLines prints a value's lines, each behind a prefix.
+// writeLines prints the lines of a value, each after a prefix.
 func writeLines(w io.Writer, prefix string, value []byte) {
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(value), "\n"), "\n") {
 		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, printable([]byte(line), len(line)))

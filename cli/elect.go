@@ -11,12 +11,12 @@ import (
 
 func electCommand() *cli.Command {
 	return &cli.Command{
-		Name: "elect", Category: "keys", Usage: "lead an election until Ctrl-C, or show who leads it", ArgsUsage: "NAME [VALUE]",
-		Description: "With a VALUE it waits until nobody else leads, prints the key that stands for the leadership and the value, and leads until " +
-			"Ctrl-C, with exit code 0 then. With --listen it prints key and value of who leads, and again each time that another one does. " +
-			"-w json also has the fencing token, which is larger than that of everybody who led before.",
+		Name: "elect", Category: "keys", Usage: "lead an election until Ctrl-C, or show its leader", ArgsUsage: "NAME [VALUE]",
+		Description: "With a VALUE: waits until there is no other leader, prints the key of the leadership and the value, and leads until " +
+			"Ctrl-C, then with exit code 0. With --listen: prints key and value of the leader, and again at each change of leader. " +
+			"-w json also has the fencing token, which is larger than the token of every earlier leader.",
 		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_ELECT_TTL"),
-			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, EnvVars: []string{"QKV_ELECT_LISTEN"}, Usage: "do not take part, but show who leads"},
+			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, EnvVars: []string{"QKV_ELECT_LISTEN"}, Usage: "only show the leader, and each new one"},
 		),
 		Action: elect,
 	}
@@ -29,11 +29,11 @@ func elect(c *cli.Context) error {
 	name, listen := c.Args().First(), c.Bool("listen")
 	switch {
 	case name == "":
-		return usagef("the name of an election is not empty")
+		return usagef("the name of an election must not be empty")
 	case listen && c.NArg() == 2:
-		return usagef("--listen only shows who leads: it goes without a VALUE")
+		return usagef("--listen only shows the leader: leave VALUE out")
 	case !listen && c.NArg() == 1:
-		return usagef("a VALUE is missing, for the others to know who leads; --listen shows it")
+		return usagef("a VALUE is missing: it tells the other candidates which one leads; --listen shows it")
 	case listen:
 		return listenTo(c, name)
 	}
@@ -51,7 +51,7 @@ func elect(c *cli.Context) error {
 	})
 }
 
-// listenTo prints who leads an election, until Ctrl-C.
+// listenTo prints the leader of an election, and each new one, until Ctrl-C.
 func listenTo(c *cli.Context, name string) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {

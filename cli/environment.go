@@ -9,15 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// variablePrefix begins the environment variables that are qkv's.
+// variablePrefix begins the environment variables of qkv.
 const variablePrefix = "QKV_"
 
-// foreignVariables are not meant for qkv although they begin as its own do: Kubernetes tells every pod of a service
-// called qkv, or qkv-NAME, by them; processes of this project's tests have the tests' own; and the commands that `qkv watch`
-// and `qkv lock` run are told by them what happened.
+// foreignVariables match variables of other programs that begin with QKV_. Kubernetes sets them in every pod for a service called
+// qkv or qkv-NAME. The tests of this project have their own. `qkv watch` and `qkv lock` set them for the commands that they run.
 var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+|WATCH_(REVISION|EVENT_TYPE|KEY|VALUE)|LOCK_(KEY|TOKEN|LEASE))$`)
 
-// checkEnvironment refuses variables that no flag has: a setting that is spelled wrongly would be none, without a word.
+// checkEnvironment refuses variables that belong to no flag: a misspelt setting would be ignored silently.
 func checkEnvironment(app *cli.App, environment []string) error {
 	var known, unknown []string
 	for _, f := range flagsBelow(app.Commands) {
@@ -47,8 +46,8 @@ func checkEnvironment(app *cli.App, environment []string) error {
 	return usagef("%s; `qkv COMMAND --help` names each flag's variable, `unset %s` ends this", strings.Join(all, "; "), strings.Join(unknown, " "))
 }
 
-// variableMeant guesses what a variable should have been called. The command's name is what most often is left out of
-// one: QKV_PREFIX.
+// variableMeant guesses the right name of an unknown variable. The most frequent mistake is to omit the command's name, as in
+// QKV_PREFIX.
 func variableMeant(name string, known []string) string {
 	with := slices.DeleteFunc(slices.Clone(known), func(k string) bool {
 		return !strings.HasSuffix(k, strings.TrimPrefix(name, strings.TrimSuffix(variablePrefix, "_")))

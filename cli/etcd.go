@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,22 +25,22 @@ import (
 	"qkv/node"
 )
 
-// etcdName is what the command is called, and the program where it takes etcd's place.
+// etcdName is the name of the command, and of the program file that replaces etcd's.
 const etcdName = "etcd"
 
-// etcdCommand is in the table for its help alone: its line is etcd's, and never comes to urfave/cli.
+// etcdCommand is in the table only for its help: urfave/cli never parses its line, which has etcd's syntax.
 func etcdCommand() *cli.Command {
 	return &cli.Command{
 		Name: etcdName, Category: "cluster", Usage: "run one member by etcd's own command line",
-		Description: "Flags, ETCD_ variables and --config-file are etcd 3.7's, and so are the defaults: data in NAME.etcd, history " +
-			"kept until it is compacted. `qkv etcd --help` explains each; those without a meaning here are accepted, and the log says " +
-			"so. The same happens where the program is called etcd. Members talk by QUIC (UDP) at the host and port of the peer URLs; " +
+		Description: "Flags, ETCD_ variables, --config-file and the defaults are those of etcd 3.7: data in NAME.etcd, history kept until " +
+			"it is compacted. `qkv etcd --help` explains each flag; a flag without a meaning here is accepted and named in the " +
+			"log. A program file called etcd behaves the same. Members talk by QUIC (UDP) at the host and port of the peer URLs; " +
 			"http:// in them is for loopback.",
 		ArgsUsage: "[etcd's flags]",
 	}
 }
 
-// etcdLine returns the words of etcd's command line if a line is one: by its first word, or by what the program is called.
+// etcdLine returns the words of an etcd command line. A line is one by its first word or by the name of the program.
 func etcdLine(args []string) (program string, words []string, ok bool) {
 	switch {
 	case len(args) > 0 && filepath.Base(args[0]) == etcdName:
@@ -52,9 +51,13 @@ func etcdLine(args []string) (program string, words []string, ok bool) {
 	return "", nil, false
 }
 
-// runEtcd runs a member by etcd's command line. Exit codes are etcd's: 2 for a line that cannot be read, and 1 for all else
-// that is wrong with it; those of a member that has run are serve's.
+// runEtcd runs a member by etcd's command line. Exit codes are etcd's: 2 for a line that cannot be parsed, 1 for all other errors of
+// the line. A member that has started ends with the exit codes of serve.
 func runEtcd(ctx context.Context, program string, words []string, stdout, stderr io.Writer) int {
+	if len(words) > 0 && (words[0] == "grpc-proxy" || words[0] == "gateway") {
+		fmt.Fprintf(stderr, "%s: %s is not supported: qkv is a server only. etcd's own program runs as a proxy in front of qkv\n", program, words[0])
+		return exitFailed
+	}
 	c, err := etcdflags.Parse(words, os.Environ(), os.ReadFile)
 	var syntax *etcdflags.SyntaxError
 	switch {
@@ -83,12 +86,15 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 	}
 	if err != nil {
 		logger.Warn("failed to verify flags", "error", err.Error())
+		if len(c.LogOutputs) > 0 && !slices.ContainsFunc(c.LogOutputs, onTerminal) { // otherwise the terminal would show nothing, with a log file only
+			fmt.Fprintf(stderr, "%s: %v\n", program, err)
+		}
 		return exitFailed
 	}
 	return etcdExit(logger, etcdMember(ctx, c, logger))
 }
 
-// writeEtcdHelp is the help of etcd's command line, laid out as etcd's own is.
+// writeEtcdHelp prints the help of etcd's command line, in etcd's layout.
 func writeEtcdHelp(to io.Writer, program string) {
 	w := helpWriter{to, widthOf(to)}
 	fmt.Fprintf(w, "usage: %s [flags]\n\n", program)
@@ -104,7 +110,7 @@ func writeEtcdHelp(to io.Writer, program string) {
 	}
 }
 
-// etcdExit says why a member does not run any more, and returns the exit code.
+// etcdExit logs why a member has ended, and returns the exit code.
 func etcdExit(logger *slog.Logger, err error) int {
 	var ended *interruption
 	var refused *exitError
@@ -135,9 +141,9 @@ func etcdMember(ctx context.Context, c *etcdflags.Config, logger *slog.Logger) e
 	})
 }
 
-// hostAddress is this machine's address on the way to others: that of the default route. Nothing is sent.
+// hostAddress returns this machine's address on the default route. It sends no packet.
 func hostAddress() string {
-	c, err := net.Dial("udp", "192.0.2.1:9") // TEST-NET-1: nobody is there
+	c, err := net.Dial("udp", "192.0.2.1:9") // TEST-NET-1: an address without a host
 	if err != nil {
 		return ""
 	}
@@ -146,7 +152,7 @@ func hostAddress() string {
 	return host
 }
 
-// etcdNode is the configuration of a member that etcd's command line asks for.
+// etcdNode returns the configuration of a member from etcd's command line.
 func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	fresh, err := etcdFolder(c, logger)
 	if err != nil {
@@ -162,23 +168,24 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		Logger: logger, Version: Version,
 	}
 	if 0 < c.QuotaBytes && c.QuotaBytes < limits.QuotaLeast {
-		logger.Warn("quota is raised to the least that there is", "quota-size-bytes", c.QuotaBytes, "least", limits.QuotaLeast)
+		logger.Warn("quota is raised to the minimum", "quota-size-bytes", c.QuotaBytes, "least", limits.QuotaLeast)
 		config.QuotaBytes = limits.QuotaLeast
 	}
 	if least := int64(limits.RequestBytesLeast); config.MaxRequestBytes < least {
-		logger.Warn("the bound of requests is raised to the least that there is", "max-request-bytes", c.MaxRequestBytes, "least", least)
+		logger.Warn("the limit of requests is raised to the minimum", "max-request-bytes", c.MaxRequestBytes, "least", least)
 		config.MaxRequestBytes = least
 	}
 	config.Etcd.CompactAfter, config.Etcd.CompactRevisions = c.CompactAfter, c.CompactRevisions
+	config.Etcd.Hosts = c.HostWhitelist
 	if config.Etcd.TxnOperations = int(min(max(c.MaxTxnOps, 1), limits.TxnParts)); uint(config.Etcd.TxnOperations) != c.MaxTxnOps {
-		logger.Warn("the bound of operations is brought between what there is", "max-txn-ops", c.MaxTxnOps, "used", config.Etcd.TxnOperations)
+		logger.Warn("the limit of operations is changed to the nearest possible one", "max-txn-ops", c.MaxTxnOps, "used", config.Etcd.TxnOperations)
 	}
 	if c.WatchProgress > 0 {
 		config.WatchProgress = max(c.WatchProgress, limits.WatchProgressLeast)
 	}
-	if text := os.Getenv("QKV_SEGMENT_BYTES"); text != "" { // etcd has no word for it
-		if config.SegmentBytes, err = strconv.ParseInt(text, 10, 64); err != nil {
-			return config, fmt.Errorf("QKV_SEGMENT_BYTES=%s is not a number of bytes", text)
+	if text := os.Getenv("QKV_SEGMENT_BYTES"); text != "" { // etcd has no flag for it
+		if config.SegmentBytes, err = parseSize(text); err != nil {
+			return config, fmt.Errorf("QKV_SEGMENT_BYTES=%s: %w", text, err)
 		}
 	}
 	if err := etcdPeers(c, &config, fresh); err != nil {
@@ -193,18 +200,19 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	case config.Etcd.Peers != nil:
 		logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
 		config.Listen, err = "", nil
-	case len(c.Cluster) == 1: // in a container, as a rule
+	case len(c.Cluster) == 1: // usually in a container
 		config.Home, err = filepath.Join(c.DataDir, "home"), nil
+	default:
+		if config.Home, err = wire.HomeBeside(c.DataDir); err == nil {
+			logger.Info("no home folder is set: members on this host share a local CA beside their data folders; qkv's own commands need this variable", "QKV_HOME", config.Home)
+		}
 	}
 	return config, err
 }
 
-// etcdFolder looks at the data folder, and says whether it is an empty one. One that holds data of etcd's is refused: beside
-// it a new and empty cluster would begin.
+// etcdFolder checks the data folder, and reports whether it is empty. If etcd left the folder open to other users, etcdFolder
+// removes their access, unless the folder belongs to another program.
 func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error) {
-	if _, err := os.Stat(filepath.Join(c.DataDir, "member")); err == nil {
-		return false, fmt.Errorf("%s holds the data of an etcd member, which qkv does not read in place: `qkv migrate from-etcd` takes it over into another folder", c.DataDir)
-	}
 	info, err := os.Stat(c.DataDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
@@ -212,8 +220,12 @@ func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error
 	if err != nil {
 		return false, err
 	}
-	if mode := info.Mode().Perm(); info.IsDir() && mode != 0o700 {
-		logger.Warn("the data folder is closed to others", "data-dir", c.DataDir, "mode", fmt.Sprintf("%04o", mode))
+	mode := info.Mode().Perm()
+	if err := node.CheckOwner(c.DataDir, mode); err != nil {
+		return false, err
+	}
+	if info.IsDir() && mode != 0o700 {
+		logger.Warn("access of other users to the data folder is removed", "data-dir", c.DataDir, "mode", fmt.Sprintf("%04o", mode))
 		if err := os.Chmod(c.DataDir, 0o700); err != nil {
 			return false, fmt.Errorf("the data folder %s has mode %04o, and others could read the data: %w", c.DataDir, mode, err)
 		}
@@ -222,7 +234,7 @@ func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error
 	return errors.Is(err, os.ErrNotExist), nil
 }
 
-// etcdPeers says where the members are, and how an empty data folder begins.
+// etcdPeers sets the members' addresses, and how a member with an empty data folder starts.
 func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 	if fresh {
 		if err := c.CheckBootstrap(); err != nil {
@@ -254,7 +266,7 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 		}
 	}
 	if !fresh && !slices.ContainsFunc(c.Cluster, func(m etcdflags.Member) bool { return m.Name == c.Name }) {
-		config.InitialCluster = nil // the data folder knows better
+		config.InitialCluster = nil // the data folder has priority
 	}
 	if c.Existing && fresh && len(config.Join) == 0 {
 		return fmt.Errorf("--initial-cluster-state existing joins a cluster, and --initial-cluster %s names no other member of it", c.InitialCluster)
@@ -265,13 +277,13 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 	return securePeers(c, config, listen)
 }
 
-// securePeers says by what members know each other.
+// securePeers sets how members authenticate each other.
 func securePeers(c *etcdflags.Config, config *node.Config, listen *url.URL) error {
 	if !c.Peer.Given() {
 		return fmt.Errorf("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url %s with HTTPS scheme", listen)
 	}
 	if c.Peer.TrustedCAFile == "" {
-		return errors.New("--peer-trusted-ca-file is missing: a member is whoever that CA has signed for a host of the cluster, and without it anybody")
+		return errors.New("--peer-trusted-ca-file is missing: without a CA every host could join as a member")
 	}
 	config.Etcd.Peers = &wire.FileNames{
 		Cert: c.Peer.CertFile, Key: c.Peer.KeyFile, DialCert: c.Peer.DialCertFile, DialKey: c.Peer.DialKeyFile,
@@ -280,7 +292,7 @@ func securePeers(c *etcdflags.Config, config *node.Config, listen *url.URL) erro
 	return nil
 }
 
-// plainPeers refuses members without certificates where others could reach them.
+// plainPeers refuses members without certificates on an address that other hosts can reach.
 func plainPeers(c *etcdflags.Config, listen *url.URL) error {
 	host := listen.Hostname()
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
@@ -290,25 +302,26 @@ func plainPeers(c *etcdflags.Config, listen *url.URL) error {
 	if told := c.AdvertisePeer[0].Hostname(); told != "localhost" {
 		at = told
 	}
-	return fmt.Errorf("--listen-peer-urls %s: members talk without certificates of their own on loopback only, since whoever reaches that port could be one of them. Make certificates with\n"+
+	file := shellWord("certs/" + wire.Identity{Class: wire.ClassMember, Name: c.Name}.FileName())
+	return fmt.Errorf("--listen-peer-urls %s: members talk without certificates of their own on loopback only, since every host that reaches that port could pose as a member. Make certificates with\n"+
 		"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n"+
 		"on one host, copy ca.crt and each member's two files to its own, and give\n"+
-		"  --peer-cert-file certs/member-%s.crt --peer-key-file certs/member-%s.key --peer-trusted-ca-file certs/ca.crt\n"+
+		"  --peer-cert-file %s.crt --peer-key-file %s.key --peer-trusted-ca-file certs/ca.crt\n"+
 		"with https:// in place of http:// in --listen-peer-urls, --initial-advertise-peer-urls and --initial-cluster; a cluster of one member can listen for peers on http://127.0.0.1:%s",
-		listen, c.Name, at, c.Name, c.Name, listen.Port())
+		listen, shellWord(c.Name), at, file, file, listen.Port())
 }
 
-// etcdClients says where clients come in. Native ones come by the local CA at a port of the same number on loopback.
+// etcdClients sets the client addresses. Native clients use the local CA at a port of the same number on loopback.
 func etcdClients(c *etcdflags.Config, config *node.Config) error {
 	config.Etcd.URLs = c.AdvertiseClient.Strings()
 	if len(c.ListenClient) == 0 {
-		return errors.New("--listen-client-urls is empty: a member that no client can reach is of no use")
+		return errors.New("--listen-client-urls is empty: no client could reach the member")
 	}
 	secure := false
 	for i := range c.ListenClient {
 		u := &c.ListenClient[i]
 		if u.Scheme != "http" && u.Scheme != "https" {
-			return fmt.Errorf("--listen-client-urls %s: sockets of Unix are not supported: give http:// or https://", u)
+			return fmt.Errorf("--listen-client-urls %s: Unix sockets are not supported: give http:// or https://", u)
 		}
 		secure = secure || u.Scheme == "https"
 		config.Etcd.Listen = append(config.Etcd.Listen, node.EtcdListen{Address: u.Host, Secure: u.Scheme == "https"})
@@ -326,7 +339,7 @@ func etcdClients(c *etcdflags.Config, config *node.Config) error {
 	return etcdClientTLS(c, config)
 }
 
-// etcdClientTLS says what clients are shown, and whom of them a member believes.
+// etcdClientTLS sets the certificate shown to clients, and which client certificates are accepted.
 func etcdClientTLS(c *etcdflags.Config, config *node.Config) error {
 	config.Etcd.Auto = c.Client.Auto && !c.Client.Given()
 	if !config.Etcd.Auto && !c.Client.Given() {
@@ -358,7 +371,7 @@ func cipherSuite(name string) (uint16, error) {
 	return 0, fmt.Errorf("unexpected TLS cipher suite %q", name)
 }
 
-// onLoopback is the port of a URL, on loopback.
+// onLoopback returns the port of a URL, on loopback.
 func onLoopback(u *url.URL) string {
 	host := u.Hostname()
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
@@ -367,7 +380,7 @@ func onLoopback(u *url.URL) string {
 	return net.JoinHostPort(host, u.Port())
 }
 
-// oneURL is the only URL of a flag.
+// oneURL returns the only URL of a flag.
 func oneURL(what string, urls etcdflags.URLs) (*url.URL, error) {
 	if len(urls) != 1 {
 		return nil, fmt.Errorf("%s has %d URLs (%s), and a member has one for the others", what, len(urls), urls)
@@ -379,7 +392,12 @@ func oneURL(what string, urls etcdflags.URLs) (*url.URL, error) {
 	return u, nil
 }
 
-// etcdLogger writes lines as etcd's are, to where etcd would.
+// onTerminal reports whether an output of the log is a standard stream of the process.
+func onTerminal(output string) bool {
+	return slices.Contains([]string{"default", "stderr", "/dev/stderr", "systemd/journal", "stdout", "/dev/stdout"}, output)
+}
+
+// etcdLogger writes lines in etcd's format, to etcd's outputs.
 func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Logger, closing func(), err error) {
 	var to []io.Writer
 	var files []*os.File
@@ -407,7 +425,7 @@ func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Log
 		to = append(to, stderr)
 	}
 	level := slog.LevelError
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // what slog has no name for is worse than an error
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // levels unknown to slog are more severe than error
 	w := io.MultiWriter(to...)
 	if c.LogFormat == "console" {
 		return slog.New(newLineHandler(w, level)), closing, nil
@@ -415,7 +433,7 @@ func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Log
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: etcdAttr})), closing, nil
 }
 
-// etcdAttr gives time and level the names and forms that they have in etcd's log.
+// etcdAttr gives time and level the names and formats of etcd's log.
 func etcdAttr(groups []string, a slog.Attr) slog.Attr {
 	switch {
 	case len(groups) > 0:
@@ -427,13 +445,13 @@ func etcdAttr(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// tellSystemd says that the member is ready, to a unit of Type=notify.
+// tellSystemd reports readiness to a unit of Type=notify.
 func tellSystemd(logger *slog.Logger) {
 	to := os.Getenv("NOTIFY_SOCKET")
 	if to == "" {
 		return
 	}
-	if to[0] == '@' { // an abstract name
+	if to[0] == '@' { // an abstract socket name
 		to = "\x00" + to[1:]
 	}
 	c, err := net.DialTimeout("unixgram", to, time.Second)

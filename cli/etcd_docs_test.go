@@ -23,7 +23,7 @@ func TestDocsEtcd(t *testing.T) {
 		"--certs-dir certs", "--certs-dir "+filepath.Join(dir, "certs"))
 	var secure []string // the line of n1 with certificates, of which the others follow
 	ran := map[string]int{}
-	for _, line := range readmeLines(string(text)) {
+	for _, line := range docLines(string(text)) {
 		words := strings.Fields(ports.Replace(line))
 		switch {
 		case words[0] == "qkv" && words[1] == "cert":

@@ -1,13 +1,13 @@
 package cli
 
-// examples are what help shows of each command, by its path.
+// examples are the examples in the help of each command, by its path.
 var examples = map[string][]string{
 	"put": {
 		"qkv put greeting hello",
 		"qkv put config/app @app.yaml            # a file's content",
 		"openssl rand -hex 16 | qkv put token    # stdin, byte for byte",
 		"qkv put nodes/n1 up --lease 32695410dcc0ca06",
-		"qkv put greeting hi --prev-kv           # prints what it was before, too",
+		"qkv put greeting hi --prev-kv           # also prints the previous value",
 	},
 	"get": {
 		"qkv get greeting",
@@ -33,7 +33,7 @@ var examples = map[string][]string{
 		"qkv etcd --config-file /etc/etcd/etcd.conf.yml",
 	},
 	"lock": {
-		"qkv lock jobs/nightly -- backup.sh      # no other host runs it meanwhile",
+		"qkv lock jobs/nightly -- backup.sh      # on one host at a time",
 		"qkv lock jobs/nightly --wait 0s -- backup.sh",
 		"qkv lock jobs/nightly                   # holds it until Ctrl-C",
 	},
@@ -41,7 +41,7 @@ var examples = map[string][]string{
 	"txn": {
 		"printf 'mod(\"k\") = \"7\"\\n\\nput k new\\n\\nget k\\n' | qkv txn",
 		"qkv txn < create-once.txt",
-		"qkv txn -i                              # says what is to be typed",
+		"qkv txn -i                              # prompts for each part",
 	},
 	"history": {"qkv history config/app", "qkv history config/app -w json"},
 	"diff": {
@@ -56,17 +56,17 @@ var examples = map[string][]string{
 		"qkv log --from 42 > changes.json",
 		"qkv log config/ --from 14:00 --follow",
 	},
-	"compact":        {"qkv compact 12345", "qkv compact 12345 --physical           # waits until it is dropped"},
+	"compact":        {"qkv compact 12345", "qkv compact 12345 --physical           # waits for the deletion"},
 	"member list":    {"qkv member list", "qkv member list -w json"},
 	"member add":     {"qkv member add n2 --peer 10.0.0.2:2380", "qkv member add n4 --peer 10.0.0.4:2380 --learner"},
 	"member remove":  {"qkv member remove n3", "qkv member remove 8e9e05c52164694d      # by its id"},
 	"member promote": {"qkv member promote n4"},
 	"member update":  {"qkv member update n2 --peer 10.0.0.9:2380"},
 	"member replace": {"qkv member replace n3 --peer 10.0.0.4:2380", "qkv member replace n3 --peer 10.0.0.4:2380 --name n4"},
-	"move-leader":    {"qkv move-leader n2", "qkv move-leader                         # to whoever has most of the log"},
-	"member unban":   {"qkv member unban n2", "qkv member unban n2 --yes               # the risk is known"},
+	"move-leader":    {"qkv move-leader n2", "qkv move-leader                         # to the voter with the longest log"},
+	"member unban":   {"qkv member unban n2", "qkv member unban n2 --yes               # accepts the risk"},
 	"del":            {"qkv del greeting", "qkv del config/old/ --prefix", "qkv del '' --prefix --all              # every key"},
-	"import":         {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also what only its user may read"},
+	"import":         {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also files that others may not read"},
 	"export":         {"qkv export all/", "qkv export --delete all/                # a mirror", "qkv export --prefix /etc out/"},
 	"status":         {"qkv status", "qkv status --check                      # 0 healthy, 1 an alarm, 5 no leader", "qkv status -w json --endpoints 10.0.0.1:2379"},
 	"alarm list":     {"qkv alarm list", "qkv alarm list -w json"},
@@ -85,8 +85,8 @@ var examples = map[string][]string{
 	"cert member":      {"qkv cert member n1", "qkv cert member n1 n1.example.com 10.0.0.1"},
 	"cert client":      {"qkv cert client admin"},
 	"cert renew":       {"qkv cert renew", "qkv cert renew certs/member-n1.crt"},
-	"cert show":        {"qkv cert show", "qkv cert show /etc/qkv/ca.crt"},
-	"inspect wal":      {"qkv inspect wal qkv-data/default/wal", "qkv inspect wal qkv-data/default/wal --verbose"},
+	"cert show":        {"qkv cert show", "qkv cert show /etc/qkv/ca.crt", "qkv cert show -w json"},
+	"inspect wal":      {"qkv inspect wal qkv-data/default/wal", "qkv inspect wal qkv-data/default/wal --verbose -w json"},
 	"inspect snapshot": {"qkv inspect snapshot qkv-data/default/snap/*.snap"},
 	"bench quick":      {"qkv bench quick --data-dir /mnt/disk     # this machine", "qkv bench quick --endpoints 10.0.0.1:2379 --duration 30s"},
 	"bench disk":       {"qkv bench disk --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd", "qkv bench disk --dir /mnt/nvme -o disk.html"},

@@ -18,21 +18,22 @@ import (
 	"qkv/net/wire"
 )
 
-// The exit codes of qkv. They are part of its interface: scripts branch on them, so that a number is never reused.
+// The exit codes of qkv are part of its interface: scripts branch on them, and a number is never reused.
 const (
 	exitOK          = 0
-	exitFailed      = 1 // it did not work: the message says why
+	exitFailed      = 1 // it failed: the message says why
 	exitUsage       = 2 // the command line or the configuration is refused; nothing was done
-	exitNotFound    = 3 // a single key, or a member, that does not exist; an empty range is exitOK
-	exitCondition   = 4 // a condition of a write did not hold, or the members do not allow a change of them
+	exitNotFound    = 3 // a single key, a lease or a member that does not exist; an empty range is exitOK
+	exitCondition   = 4 // a condition of a write did not hold, or the members refuse a membership change
 	exitUnavailable = 5 // no member, or no quorum, within the timeout; nothing was written
 	exitNotAllowed  = 6 // the members refuse this certificate; serve: the member was removed from its cluster
-	exitUnknown     = 7 // a write was sent and its outcome is not known: it may have happened
-	exitDisk        = 8 // serve: the disk failed a write or a sync, or does not answer
-	// Above 128: ended by the signal of that number less 128, as Ctrl-C with 130 and SIGTERM with 143. A member that SIGTERM stops has exitOK.
+	exitUnknown     = 7 // a write was sent and its outcome is unknown: it may have happened
+	exitDisk        = 8 // serve: a write or sync of the disk failed, or the disk does not answer
+	// Codes above 128: ended by a signal, 128 plus its number, as in 130 for Ctrl-C and 143 for SIGTERM. A member stopped by SIGTERM
+	// has exitOK.
 )
 
-// exitError is an error that knows the exit code it ends the program with.
+// exitError is an error with its own exit code.
 type exitError struct {
 	code int
 	err  error
@@ -41,8 +42,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// notPermitted adds to the error of a file that this process may not use who it is: units and containers run as users
-// that nobody sees.
+// notPermitted adds the process's user to a permission error: units and containers set the user elsewhere.
 func notPermitted(err error) error {
 	var file *fs.PathError
 	if !errors.As(err, &file) || !errors.Is(file, fs.ErrPermission) {
@@ -50,12 +50,12 @@ func notPermitted(err error) error {
 	}
 	uid := os.Geteuid()
 	if file.Op == "mkdir" {
-		return fmt.Errorf("%w: qkv runs as user %d, whose folder `install -d -m 0700 -o %d %s` makes as root", err, uid, uid, file.Path)
+		return fmt.Errorf("%w: qkv runs as user %d: as root, make the folder with `install -d -m 0700 -o %d %s`", err, uid, uid, file.Path)
 	}
-	return fmt.Errorf("%w: qkv runs as user %d, who may not: run it as the owner, or `chown` what is not its own", err, uid)
+	return fmt.Errorf("%w: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`", err, uid, uid)
 }
 
-// notThere adds to the error of a file or folder that is not there, or is the other of the two, which one is meant.
+// notThere explains which path is needed, if a file or folder does not exist or is of the other kind.
 func notThere(err error, format string, values ...any) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, disk.ErrNotRegular) {
 		return fmt.Errorf("%w: "+format, append([]any{err}, values...)...)
@@ -63,17 +63,17 @@ func notThere(err error, format string, values ...any) error {
 	return err
 }
 
-// usagef refuses a command line.
+// usagef returns an error about the command line.
 func usagef(format string, values ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, values...)}
 }
 
-// exitf is an error with the exit code that it stands for.
+// exitf returns an error with its exit code.
 func exitf(code int, format string, values ...any) error {
 	return &exitError{code, fmt.Errorf(format, values...)}
 }
 
-// exitCode is what the program ends with after err.
+// exitCode returns the exit code of the program after err.
 func exitCode(err error) int {
 	var ended *interruption
 	var coded *exitError
@@ -101,7 +101,7 @@ func exitCode(err error) int {
 	}
 }
 
-// unavailableCode is exitNotAllowed when all that was found was distrust.
+// unavailableCode is exitNotAllowed if all endpoints failed by refused certificates.
 func unavailableCode(u *client.UnavailableError) int {
 	for _, e := range u.Endpoints {
 		var trust *wire.TrustError
@@ -116,12 +116,12 @@ func unavailableCode(u *client.UnavailableError) int {
 	return exitNotAllowed
 }
 
-// answerCode is the exit code for a member's answer that is an error.
+// answerCode is the exit code of a member's error answer.
 func answerCode(c kv.Code) int {
 	switch c {
 	case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed:
 		return exitUnavailable
-	case kv.MemberNotFound:
+	case kv.MemberNotFound, kv.LeaseNotFound:
 		return exitNotFound
 	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk:
 		return exitCondition
@@ -134,14 +134,14 @@ func answerCode(c kv.Code) int {
 	}
 }
 
-// writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
+// writeFailed is the error of a write. The write may have happened, unless the member is certain that it did not.
 func writeFailed(err error) error {
 	var answer *kv.Error
 	if errors.As(err, &answer) && answer.Happened() {
-		return err // it says so itself
+		return err // its text says so already
 	}
 	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {
-		if answer.Code == kv.Unknown { // it says so itself
+		if answer.Code == kv.Unknown { // its text says so already
 			return exitf(exitUnknown, "the outcome is unknown: %w", err)
 		}
 		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
@@ -149,8 +149,8 @@ func writeFailed(err error) error {
 	return err
 }
 
-// orNothing adds to the error of a write that no member took, or that was refused, that nothing was changed by it, unless the
-// error says so.
+// orNothing adds to the error of a write that was refused, or that no member accepted, that nothing was changed. It adds nothing if
+// the error says so already.
 func orNothing(err error) error {
 	var unavailable *client.UnavailableError
 	var answer *kv.Error
@@ -166,18 +166,17 @@ func orNothing(err error) error {
 	return err
 }
 
-// orSerializable adds to the error of a read that a member would have answered, and only did not because nobody leads, that it can
-// be asked without a leader, where the command can.
+// orSerializable suggests --serializable for a read that failed only because there is no leader, if the command has that flag.
 func orSerializable(c *cli.Context, err error) error {
 	var answer *kv.Error
 	can := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "serializable" })
 	if !can || c.Bool("serializable") || !errors.As(err, &answer) || answer.Code != kv.Unavailable || exitCode(err) != exitUnavailable {
 		return err
 	}
-	return fmt.Errorf("%w; --serializable asks one member for what it has, also without a leader", err)
+	return fmt.Errorf("%w; --serializable reads from one member, also without a leader", err)
 }
 
-// saysNothing tells whether a text says that nothing was changed.
+// saysNothing reports whether a text says that nothing was changed.
 func saysNothing(text string) bool {
 	for _, words := range []string{"nothing was", "did not happen", "did not change"} {
 		if strings.Contains(text, words) {
@@ -187,7 +186,7 @@ func saysNothing(text string) bool {
 	return false
 }
 
-// tooLarge says that a member refuses a value for its size.
+// tooLarge reports whether a member refuses a value for its size.
 func tooLarge(err error) bool {
 	var answer *kv.Error
 	return errors.As(err, &answer) && answer.Code == kv.ValueTooLarge

@@ -71,6 +71,27 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestExitCodeOfAWrite: a write that certainly happened, or certainly did not, never ends with 7, with every code that a member answers.
+// Only an outcome that is not known does.
+func TestExitCodeOfAWrite(t *testing.T) {
+	unknown := []kv.Code{kv.Unknown, kv.Internal, 200}
+	for code := range kv.Code(201) {
+		err := writeFailed(fmt.Errorf("put: %w", kv.Errorf(code, "the member's words")))
+		got := exitCode(err)
+		if want := slices.Contains(unknown, code) || code > kv.Following; want != (got == exitUnknown) {
+			t.Errorf("a write answered with %v ends with exit code %d", code, got)
+		}
+		if says := strings.Contains(err.Error(), "the outcome is unknown"); says != (got == exitUnknown) {
+			t.Errorf("a write answered with %v ends with exit code %d, and says %q", code, got, err)
+		}
+	}
+	for _, code := range []kv.Code{kv.AnswerTooLarge, kv.AnswerGone} { // it happened, and its answer is missing
+		if err := orNothing(writeFailed(kv.Errorf(code, "the write was made"))); exitCode(err) != exitFailed || err.Error() != "the write was made" {
+			t.Errorf("a write answered with %v ends with exit code %d: %v", code, exitCode(err), err)
+		}
+	}
+}
+
 // TestExitCodesAreListed: whoever reads the help, or this package's promises, finds each code of a command.
 func TestExitCodesAreListed(t *testing.T) {
 	var help strings.Builder
@@ -101,8 +122,8 @@ func TestNotPermitted(t *testing.T) {
 		err  error
 		want string
 	}{
-		{denied("mkdir"), fmt.Sprintf("start: mkdir /var/lib/qkv: permission denied: qkv runs as user %d, whose folder `install -d -m 0700 -o %d /var/lib/qkv` makes as root", uid, uid)},
-		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d, who may not: run it as the owner, or `chown` what is not its own", uid)},
+		{denied("mkdir"), fmt.Sprintf("start: mkdir /var/lib/qkv: permission denied: qkv runs as user %d: as root, make the folder with `install -d -m 0700 -o %d /var/lib/qkv`", uid, uid)},
+		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`", uid, uid)},
 		{os.NewSyscallError("bind", syscall.EACCES), "bind: permission denied"},
 		{&fs.PathError{Op: "open", Path: "a", Err: syscall.ENOENT}, "open a: no such file or directory"},
 	} {
@@ -120,7 +141,7 @@ func TestAnswerNotPrinted(t *testing.T) {
 	for _, format := range []string{"plain", "json", "fields", "table"} {
 		var stderr strings.Builder
 		code := run(t.Context(), []string{"qkv", "version", "-w", format}, strings.NewReader(""), full, &stderr)
-		if want := "qkv: it is done, but the answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
+		if want := "qkv: the command succeeded, but its answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
 			t.Errorf("-w %s: exit code %d, %swant %d, %s", format, code, &stderr, exitFailed, want)
 		}
 	}

@@ -17,26 +17,27 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/log/disk"
 	"qkv/net/client"
 )
 
-// exportSyncs is how many files are synced at a time: a file system's journal takes many in one commit.
+// exportSyncs is the number of concurrent file syncs: a file system's journal combines many into one commit.
 const exportSyncs = 16
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "export", Category: "keys", Usage: "write keys as the files of a folder",
 		ArgsUsage: "DIR",
-		Description: "The key PREFIX/a/b becomes the file DIR/a/b, all as of one revision. What a file cannot be called is escaped by a " +
+		Description: "The key PREFIX/a/b becomes the file DIR/a/b, all as of one revision. A key that cannot be a file name gets an escaped " +
 			"name that begins with %, which import reads back: of a/b and a, the second is the file %a%. Each file gets its name " +
-			"when its content is on the disk, so that an export which is interrupted leaves no half file. DIR is made, for you " +
-			"alone; files are readable by you alone. Nothing is removed without --delete, and with it only in a folder that was empty " +
-			"or that an export made: the folder " + exportTemporary + " in it, which import leaves out, says so.",
+			"only when its content is on the disk, so an interrupted export leaves no partial file. DIR and its files are readable " +
+			"by you alone. Files are removed only with --delete, and only in a folder that was empty when the first export wrote " +
+			"to it: the folder .qkv-export in it marks that, and import skips it.",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_EXPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it all keys"},
-			&cli.BoolFlag{Name: "delete", EnvVars: []string{"QKV_EXPORT_DELETE"}, Usage: "remove the files in DIR that are no such key's any more, and empty folders"},
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_EXPORT_SERIALIZABLE"}, Usage: "what one member has, without asking the quorum: all that is left when a quorum is lost"},
-			verboseFlag("QKV_EXPORT_VERBOSE"),
+			&cli.BoolFlag{Name: "delete", EnvVars: []string{"QKV_EXPORT_DELETE"}, Usage: "remove the files in DIR whose key no longer exists, and empty folders"},
+			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_EXPORT_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
+			verboseFlag("QKV_EXPORT_VERBOSE"), writeOutFlag(),
 		),
 		Action: exportFolder,
 	}
@@ -54,30 +55,35 @@ func exportFolder(c *cli.Context) error {
 			skipped.end()
 			var refused *exitError
 			switch {
-			case errors.As(err, &refused) || err != nil && e.root == nil: // run again it would be the same
+			case errors.As(err, &refused) || err != nil && e.root == nil: // a second run would have the same result
 				return err
 			case err != nil:
 				return fmt.Errorf("export stopped after %s: %w; the same export run again completes it", e.summary(), err)
 			}
-			fmt.Fprintln(c.App.Writer, e.summary())
+			writeOne(c, e.summary()+"\n", []field{{"Written", e.written}, {"Unchanged", e.equal}, {"Removed", e.removed}, {"Failed", e.refused}}, struct {
+				Written   int `json:"written"`
+				Unchanged int `json:"unchanged"` // files that had the value already
+				Removed   int `json:"removed"`
+				Failed    int `json:"failed"`
+			}{e.written, e.equal, e.removed, e.refused})
 			if e.refused > 0 {
-				return exitf(exitFailed, "%d keys were not exported: what is in their place is no file or folder of an export", e.refused)
+				return exitf(exitFailed, "%d keys were not exported: something else than a file or folder of an export has their name", e.refused)
 			}
 			return nil
 		})
 	})
 }
 
-// exportStore is what an export needs of the client: all pages of a range come from one revision.
+// exportStore is the part of the client that an export uses: all pages of a range come from one revision.
 type exportStore interface {
 	Pages(ctx context.Context, q client.Range) iter.Seq2[client.RangeResult, error]
 }
 
 // exporter writes keys as files.
 //
-//  1. A file that has a key's name has all of a value of that key, on the disk: it was written and synced elsewhere.
-//  2. Nothing is removed before every key has its file, and nothing in a folder that no export made.
-//  3. Nothing outside of the folder is touched, whatever happens in it meanwhile: all goes through an os.Root.
+//  1. A file with a key's name holds a complete value of that key, on the disk: it was written and synced under another name.
+//  2. Nothing is removed before every key has its file, and never in a folder that held other files before the first export.
+//  3. Nothing outside of the folder is touched, whatever changes in it meanwhile: all access uses an os.Root.
 type exporter struct {
 	store        exportStore
 	prefix       string
@@ -85,17 +91,18 @@ type exporter struct {
 	mirror       bool
 	serializable bool
 
-	root    *os.Root
-	folders map[string]bool // of keys, and of what was removed: they are there and are no links, and are synced in the end
-	kept    map[string]bool // the files of keys, when all others are to be removed; nil: they are not
+	root      *os.Root
+	temporary string          // the folder for files without a name: exportTemporary or exportUnmarked
+	folders   map[string]bool // folders of keys and of removed files: checked to exist and to be no links; synced at the end
+	kept      map[string]bool // the files of keys, if all other files are removed; nil otherwise
 
 	written, equal, refused, removed int
 }
 
-// pending is a file that is written and has no name yet.
+// pending is a written file without its final name.
 type pending struct{ temporary, key string }
 
-// run writes all keys behind the prefix. The folder is made when the first page is there, not before.
+// run writes all keys with the prefix. It makes the folder only when the first page has arrived.
 func (e *exporter) run(ctx context.Context, dir string, messages io.Writer) (err error) {
 	var bar *progress
 	q := prefixQuery([]byte(e.prefix))
@@ -120,7 +127,10 @@ func (e *exporter) run(ctx context.Context, dir string, messages io.Writer) (err
 	if err := e.removeOthers(); err != nil {
 		return err
 	}
-	return e.syncFolders(ctx)
+	if err := e.syncFolders(ctx); err != nil || e.root == nil {
+		return err
+	}
+	return disk.SyncAbove(disk.OS(), dir)
 }
 
 // open makes the folder.
@@ -142,41 +152,48 @@ func (e *exporter) open(dir string) error {
 	return nil
 }
 
-// claim marks the folder as one of an export. One that is not, and is not empty, is never made a mirror: that removes
-// all that is in it.
+// claim marks the folder as written by exports only. A folder with other files gets no mark, and --delete never applies to it: it
+// would remove those files.
 func (e *exporter) claim(root *os.Root, dir string) error {
-	if e.mirror {
-		e.kept = map[string]bool{}
-		names, err := namesIn(root, ".")
-		if err != nil {
-			return err
-		}
-		if len(names) > 0 && !slices.Contains(names, exportTemporary) {
-			return usagef("%s was made by no export (it has no folder %s), and --delete would remove what is in it, as %s: "+
-				"is it the right one? An export without --delete marks it; nothing was changed", dir, exportTemporary, names[0])
-		}
-	}
-	if err := root.Mkdir(exportTemporary, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	names, err := namesIn(root, ".")
+	if err != nil {
 		return err
 	}
-	return removeUnnamed(root) // of one that was killed
+	e.temporary = exportTemporary
+	if other := slices.IndexFunc(names, func(name string) bool { return name != exportUnmarked }); other >= 0 && !slices.Contains(names, exportTemporary) {
+		if e.mirror {
+			return usagef("%s was not empty when the first export wrote to it (it has no folder %s), and --delete would remove what is in it, such as %s: "+
+				"is it the right one? If so, give a new folder, such as %s; nothing was changed", dir, exportTemporary, names[other], path.Join(dir, "keys"))
+		}
+		e.temporary = exportUnmarked
+	}
+	if e.mirror {
+		e.kept = map[string]bool{}
+	}
+	if err := root.Mkdir(e.temporary, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return removeUnnamed(root, e.temporary) // left over from a killed export
 }
 
-// close removes what has no name yet.
+// close removes files without a final name.
 func (e *exporter) close() {
-	_ = removeUnnamed(e.root)
+	_ = removeUnnamed(e.root, e.temporary)
+	if e.temporary == exportUnmarked {
+		_ = e.root.Remove(exportUnmarked)
+	}
 	_ = e.root.Close()
 }
 
-func removeUnnamed(root *os.Root) error {
-	names, err := namesIn(root, exportTemporary)
+func removeUnnamed(root *os.Root, temporary string) error {
+	names, err := namesIn(root, temporary)
 	for _, name := range names {
-		err = errors.Join(err, root.Remove(path.Join(exportTemporary, name)))
+		err = errors.Join(err, root.Remove(path.Join(temporary, name)))
 	}
 	return err
 }
 
-// page writes a page's values that are not there yet, syncs them, and only then gives them their names.
+// page writes those values of a page that have no file yet, syncs them, and only then gives them their names.
 func (e *exporter) page(ctx context.Context, kvs []client.KeyValue) error {
 	var files []pending
 	for i, pair := range kvs {
@@ -194,7 +211,7 @@ func (e *exporter) page(ctx context.Context, kvs []client.KeyValue) error {
 			e.equal++
 			continue
 		}
-		file := pending{path.Join(exportTemporary, strconv.Itoa(i)), key}
+		file := pending{path.Join(e.temporary, strconv.Itoa(i)), key}
 		if err := e.root.WriteFile(file.temporary, pair.Value, 0o600); err != nil {
 			return err
 		}
@@ -212,12 +229,12 @@ func (e *exporter) page(ctx context.Context, kvs []client.KeyValue) error {
 	return nil
 }
 
-// errRefused is a key that cannot have a file here because of what is in its place; all others can still be written.
+// errRefused is the error of a key whose file name is taken by something else; all other keys can still be written.
 type errRefused struct{ why string }
 
 func (e errRefused) Error() string { return e.why }
 
-// prepare makes the key's folder, and says whether its file is there already, with this very value.
+// prepare makes the key's folder, and reports whether its file already has this value.
 func (e *exporter) prepare(key string, value []byte) (there bool, err error) {
 	if err := e.makeFolder(path.Dir(fileName(key, false))); err != nil {
 		return false, err
@@ -245,7 +262,7 @@ func (e *exporter) prepare(key string, value []byte) (there bool, err error) {
 	return false, errRefused{"folders are in the place of both of its names"}
 }
 
-// publish gives a file its key's name: the other one, when the plain one is a folder, of this export or from before.
+// publish gives a file its key's name. If a folder has the plain name, of this export or from before, the file gets the other name.
 func (e *exporter) publish(f pending) error {
 	name := fileName(f.key, false)
 	err := e.root.Rename(f.temporary, name)
@@ -260,7 +277,7 @@ func (e *exporter) publish(f pending) error {
 	return e.removeOther(f.key, name)
 }
 
-// renameTo gives a file its key's other name, which may be longer than one file's, and so in a folder of its own.
+// renameTo gives a file its key's other name. That name may be too long for one file name; it then needs a folder.
 func (e *exporter) renameTo(other, from string) error {
 	if err := e.makeFolder(path.Dir(other)); err != nil {
 		return err
@@ -274,11 +291,11 @@ func (e *exporter) keep(name string) {
 	}
 }
 
-// removeOther removes the file that a key had under its other name.
+// removeOther removes the file with a key's other name.
 func (e *exporter) removeOther(key, name string) error {
 	other := fileName(key, true)
 	if other == name {
-		return nil // the plain one is a folder
+		return nil // a folder has the plain name
 	}
 	err := e.root.Remove(other)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -287,8 +304,7 @@ func (e *exporter) removeOther(key, name string) error {
 	return err
 }
 
-// makeFolder makes a folder and its parents. A file in its place gets its key's other name; nothing is written through
-// links.
+// makeFolder makes a folder and its parents. A file in its place gets its key's other name; nothing is written through links.
 func (e *exporter) makeFolder(dir string) error {
 	if e.folders[dir] {
 		return nil
@@ -326,8 +342,8 @@ func (e *exporter) makeFolder(dir string) error {
 	return nil
 }
 
-// removeOthers removes the files that no key has, and the folders that are empty then. Links and what else is no
-// regular file stay: no export made them.
+// removeOthers removes files that belong to no key, and folders that are empty then. Links and special files stay: no export made
+// them.
 func (e *exporter) removeOthers() error {
 	if !e.mirror {
 		return nil
@@ -351,9 +367,9 @@ func (e *exporter) removeOthers() error {
 		}
 		return nil
 	})
-	slices.Reverse(folders) // what is in a folder comes before it
+	slices.Reverse(folders) // the content of a folder comes before the folder
 	for _, name := range folders {
-		if name != "." && err == nil && e.root.Remove(name) == nil { // it fails where something is left
+		if name != "." && err == nil && e.root.Remove(name) == nil { // Remove fails if the folder is not empty
 			delete(e.folders, name)
 			e.folders[path.Dir(name)] = true
 		}
@@ -361,7 +377,7 @@ func (e *exporter) removeOthers() error {
 	return err
 }
 
-// syncFolders makes the names last, also those that were there: an export that was killed may have given them.
+// syncFolders makes the file names durable, also the names of a killed export.
 func (e *exporter) syncFolders(ctx context.Context) error {
 	if e.root == nil {
 		return nil

@@ -12,27 +12,31 @@ import (
 //	%TEXT%~ the beginning of a part that is too long for one name: a folder, and the name in it goes on
 //	%TEXT%  the file of a key whose plain name is a folder: of a, beside a/b
 //
-// A key has a file at most filePartsMost folders deep, so that making one takes a bounded number of steps: the last part
-// of a key with more slashes holds them.
+// A key's file is at most filePartsMost folders deep: the number of steps to make it is bounded. The last part of a key with more
+// slashes contains them.
 const (
 	escapeByte    = '%'
 	continuedMark = "%~"
 	fileNameMost  = 255
-	// escapedMost is how much of an escaped part one name holds, with the marks around it.
+	// escapedMost is the length of an escaped part in one name, with the marks around it.
 	escapedMost   = fileNameMost - 1 - len(continuedMark)
 	filePartsMost = 64
 )
 
-// exportTemporary is the folder in which an export writes files before they get their names. It stays, and says that an
-// export made the folder around it. No key has such a name.
-const exportTemporary = "%!export"
+// exportTemporary is the folder in which an export writes files before they get their names. It stays, and marks that the folder
+// around it was empty before the first export. In any other folder an export uses exportUnmarked, and removes it. No key has such a
+// file name.
+const (
+	exportTemporary = "%!export"
+	exportUnmarked  = "%!unmarked"
+)
 
 var (
 	escaper    = strings.NewReplacer("%", "%25", "\x00", "%00", "/", "%2F")
 	unescapers = map[string]string{"25": "%", "00": "\x00", "2F": "/"}
 )
 
-// fileName is the path of a key's file; another one when the plain one is a folder.
+// fileName returns the path of a key's file; a different path if a folder has the plain name.
 func fileName(key string, isFolder bool) string {
 	parts := strings.SplitN(key, "/", filePartsMost)
 	last := len(parts) - 1
@@ -47,19 +51,19 @@ func fileName(key string, isFolder bool) string {
 	return strings.Join(parts, "/")
 }
 
-// plainPart says whether a part of a key is a file's name as it is.
+// plainPart reports whether a part of a key is a file name without escapes.
 func plainPart(part string) bool {
 	return part != "" && part != "." && part != ".." && part[0] != escapeByte && len(part) <= fileNameMost && !strings.ContainsAny(part, "\x00/")
 }
 
-// escaped is a part as one name, or several with a slash between them.
+// escaped returns a part as one name, or as several with a slash between them.
 func escaped(part string) string {
 	text := escaper.Replace(part)
 	var b strings.Builder
 	b.WriteByte(escapeByte)
 	for len(text) > escapedMost {
 		cut := escapedMost
-		if i := strings.LastIndexByte(text[cut-2:cut], escapeByte); i >= 0 { // not inside of an escape
+		if i := strings.LastIndexByte(text[cut-2:cut], escapeByte); i >= 0 { // do not cut inside of an escape
 			cut += i - 2
 		}
 		b.WriteString(text[:cut] + continuedMark + "/%")
@@ -94,7 +98,7 @@ func keyOf(path string) (key string, ok bool) {
 	return key, path == fileName(key, false) || path == fileName(key, true)
 }
 
-// unescape appends an escaped part as it was.
+// unescape appends the original of an escaped part.
 func unescape(b *strings.Builder, text string) bool {
 	for {
 		before, rest, found := strings.Cut(text, "%")

@@ -39,47 +39,50 @@ const (
 	barModule    = "github.com/schollz/progressbar/v3"
 	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
 	etcdModule   = "go.etcd.io/etcd/api/v3"
+	lockModule   = "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"         // of etcd's server, generated packages alone
+	electModule  = "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb" // likewise
 	grpcModule   = "google.golang.org/grpc"
 	boltModule   = "go.etcd.io/bbolt"
 	jsonModule   = "github.com/grpc-ecosystem/grpc-gateway/v2"
 	promModule   = "github.com/prometheus/client_golang"
 	netModule    = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
-	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
 var packages = map[string]layer{
-	"log/disk":        {floor: 0, modules: []string{sysModule}},
-	"index/kv":        {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
-	"internal/pack":   {floor: -1},
-	"internal/limits": {floor: -1},
-	"internal/meter":  {floor: -1},
+	"log/disk":         {floor: 0, modules: []string{sysModule}},
+	"index/kv":         {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
+	"internal/pack":    {floor: -1},
+	"internal/buffers": {floor: -1},
+	"internal/limits":  {floor: -1},
+	"internal/meter":   {floor: -1},
 
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
-	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},
+	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
-	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
+	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
-	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
+	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
-	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
 
-	"internal/testport":     {floor: 2, helper: true},
-	"internal/testretry":    {floor: 3, helper: true},
-	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
+	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
+	"internal/testport":      {floor: 2, helper: true},
+	"internal/testretry":     {floor: 3, helper: true},
+	"net/server/servertest":  {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// forEach calls f for each item, workers at a time, and returns the first error; after one it begins no more.
+// forEach calls f for each item, with a number of workers, and returns the first error. After an error it starts no further call.
 func forEach[T any](ctx context.Context, workers int, items []T, f func(context.Context, T) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -2,14 +2,13 @@ package cli
 
 import "strings"
 
-// What users of etcd, Consul, Redis and shells type out of habit, and what it is here. A text that is no command is said
-// as it is.
+// Habits of users of etcd, Consul, Redis and shells, and their equivalents here. A text that is not a command is printed unchanged.
 const (
 	useWatch       = "`qkv watch KEY`"
 	useTxn         = "`qkv txn` reads a transaction from stdin"
 	useLease       = "`qkv lease grant SECONDS`, then `qkv put KEY VALUE --lease ID`"
-	notYetUsers    = "users and roles are not there yet: a certificate of the CA may do everything"
-	useCompact     = "`qkv compact REVISION`; it also runs by itself: the README says under \"Limits\" what is kept"
+	notYetUsers    = "users and roles do not exist yet: every certificate of the CA has all rights"
+	useCompact     = "`qkv compact REVISION`; it also runs by itself: docs/limits.md says what is kept"
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
 	useRemove      = "`qkv member remove NAME`"
@@ -22,6 +21,7 @@ const (
 	useExport      = "`qkv export DIR` and `qkv import DIR` save and restore every key; `qkv inspect snapshot FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
+	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"
 	alwaysVerified = "mutual TLS is always on: on loopback by itself, elsewhere with --certs-dir"
 )
 
@@ -59,11 +59,11 @@ var foreignFlags = map[string]string{
 	"quota-backend-bytes": "--quota-bytes, of all that keys and their history weigh", "snapshot-count": "snapshots are taken by the size of the log",
 	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
 	"output": "-w: plain, json, fields or table", "o": "-w: plain, json, fields or table", "format": "-w: plain, json, fields or table", "r": "--prefix: all keys that begin with KEY",
-	"config-file": "every flag has a variable: `qkv serve --help` names them", "config": "every flag has a variable: `qkv serve --help` names them",
+	"config-file": useConfigFile, "config": useConfigFile,
 	"rev-only": "`-w json` has the revision", "debug": "--log-level debug, of qkv serve", "force": "del with an empty KEY asks for --all",
 }
 
-// foreignWord explains a word that belongs to another program, as the first of what was typed; nothing when it does not.
+// foreignWord explains a word of another program, for the words typed; empty if the word is unknown.
 func foreignWord(known map[string]string, words ...string) string {
 	for n := len(words); n > 0; n-- {
 		if text := known[strings.Join(words[:n], " ")]; text != "" {

@@ -16,10 +16,11 @@ import (
 func getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Category: "keys", Usage: "print the value of a key, or keys and values of a range",
-		ArgsUsage: "KEY",
-		Description: "A single key's value is printed with a newline, and with --raw without; a key that does not exist ends with exit " +
-			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn. What was there at a time is " +
-			"read while its history is kept. " + leaseNumbers,
+		ArgsUsage: "KEY [END]",
+		Description: "The value of a single key is printed with a newline, with --raw without it. If the key does not exist, the exit code " +
+			"is 3. For a range (END, --prefix, --from-key) each key and each value has a line, in turn; END itself is not in the " +
+			"range. On a terminal control characters are escaped, except with --raw. Old values can be read while their history is " +
+			"kept. " + leaseNumbers,
 		Flags: clientFlags(append(getFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
 			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_GET_AT"}, Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"},
@@ -29,23 +30,24 @@ func getCommand() *cli.Command {
 	}
 }
 
-// sortTargets and sortOrders are what --sort-by and --order may be.
+// sortTargets and sortOrders are the values of --sort-by and --order.
 var (
 	sortTargets = []string{"key", "version", "create", "mod", "value"} // in the order of their numbers
 	sortOrders  = []string{"", "ascend", "descend"}
+	etcdSortMod = "modify" // etcdctl's name of mod
 )
 
-// getFlags are the flags of a get that a transaction may have, too.
+// getFlags are the flags of a get, also inside a transaction.
 func getFlags() []cli.Flag {
 	revision := func(name, usage string) cli.Flag {
 		return &cli.Int64Flag{Name: name, EnvVars: []string{variableOf("QKV_GET_", name)}, Usage: usage, Action: notNegative(name)}
 	}
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
+		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
 		&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
 		&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_GET_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")},
-		&cli.StringFlag{Name: "sort-by", EnvVars: []string{"QKV_GET_SORT_BY"}, Usage: "in the order of `WHAT`: key, version, create, mod (revisions) or value", Action: oneOf("sort-by", sortTargets...)},
+		&cli.StringFlag{Name: "sort-by", EnvVars: []string{"QKV_GET_SORT_BY"}, Usage: "in the order of `WHAT`: key, version, create, mod (revisions) or value", Action: oneOf("sort-by", append(sortTargets, etcdSortMod)...)},
 		&cli.StringFlag{Name: "order", EnvVars: []string{"QKV_GET_ORDER"}, Usage: "`ORDER` ascend or descend", Action: oneOf("order", sortOrders[1:]...)},
 		revision("min-mod-rev", "only keys that were changed at revision `N` or later"),
 		revision("max-mod-rev", "only keys that were last changed at revision `N` or before"),
@@ -53,16 +55,16 @@ func getFlags() []cli.Flag {
 		revision("max-create-rev", "only keys that were created at revision `N` or before"),
 		&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
 		&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
-		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "what one member has, without asking the quorum: it may be old"},
+		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
 	}
 }
 
-// variableOf is the variable of a flag.
+// variableOf returns the environment variable of a flag.
 func variableOf(prefix, name string) string {
 	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }
 
-// getQuery is what up to most arguments and getFlags ask for.
+// getQuery builds the query from getFlags and at most `most` arguments.
 func getQuery(c *cli.Context, most int) (q client.Range, err error) {
 	if q, err = rangeQuery(c, most); err != nil {
 		return q, err
@@ -72,6 +74,9 @@ func getQuery(c *cli.Context, most int) (q client.Range, err error) {
 	q.MinMod, q.MaxMod = c.Int64("min-mod-rev"), c.Int64("max-mod-rev")
 	q.MinCreate, q.MaxCreate = c.Int64("min-create-rev"), c.Int64("max-create-rev")
 	by, order := c.String("sort-by"), c.String("order")
+	if by == etcdSortMod {
+		by = "mod"
+	}
 	if by != "" {
 		q.Sort, q.Order = kv.SortTarget(slices.Index(sortTargets, by)), kv.SortAscend
 	}
@@ -82,13 +87,13 @@ func getQuery(c *cli.Context, most int) (q client.Range, err error) {
 }
 
 func get(c *cli.Context) error {
-	q, err := getQuery(c, 1)
+	q, err := getQuery(c, 2)
 	if err != nil {
 		return err
 	}
 	raw := c.Bool("raw")
 	if raw && (q.End != nil || c.Bool("keys-only") || c.Bool("count-only")) {
-		return usagef("--raw prints the value of one key: it goes with no --prefix, --from-key, --keys-only and --count-only")
+		return usagef("--raw prints the value of one key: it goes with no END, --prefix, --from-key, --keys-only and --count-only")
 	}
 	at, err := timeAsked(c, time.Now())
 	if err != nil {
@@ -99,9 +104,9 @@ func get(c *cli.Context) error {
 		format = formatPlain
 	}
 	answer := pairs{single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
-	out := bufio.NewWriterSize(c.App.Writer, 64<<10)
+	out := bufio.NewWriterSize(answerOf(c, raw), 64<<10)
 	if q.End != nil && !q.CountOnly && q.Limit == 0 && format != formatTable {
-		return open(c.Context, c, func(s *client.Client) error { // who reads what is printed may take any time
+		return open(c.Context, c, func(s *client.Client) error { // no timeout: the reader of the output may be slow
 			if err := readAt(c.Context, s, &q, at); err != nil {
 				return err
 			}
@@ -118,7 +123,7 @@ func get(c *cli.Context) error {
 		if answer.RangeResult, err = s.Range(ctx, q); err != nil {
 			return err
 		}
-		if err := answer.write(out, format); err != nil {
+		if err := answer.write(unbufferedTable(c, format, out), format); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
@@ -131,7 +136,7 @@ func get(c *cli.Context) error {
 	})
 }
 
-// readAt makes a query one of a time, unless that is zero.
+// readAt sets the query's revision to that of a time, unless the time is zero.
 func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time) (err error) {
 	if !at.IsZero() {
 		q.Revision, err = s.RevisionAt(ctx, at, q.Serializable)
@@ -139,8 +144,8 @@ func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time
 	return err
 }
 
-// rangeQuery is what up to most arguments, --prefix and --from-key ask for. The commands take no END, as etcdctl's lines in a
-// transaction do: two words in a shell are more likely two keys than all that is between them.
+// rangeQuery builds a query from --prefix, --from-key and at most `most` arguments. Unlike etcdctl's, the command del takes no END:
+// two words in a shell are more likely two keys than a range.
 func rangeQuery(c *cli.Context, most int) (client.Range, error) {
 	if err := arguments(c, 1, most); err != nil {
 		return client.Range{}, err
@@ -167,12 +172,12 @@ func rangeQuery(c *cli.Context, most int) (client.Range, error) {
 	return client.Range{Key: key}, nil
 }
 
-// prefixQuery asks for all keys that begin with prefix; an empty one begins them all.
+// prefixQuery returns the query for all keys that begin with prefix; an empty prefix matches every key.
 func prefixQuery(prefix []byte) client.Range {
 	return client.Range{Key: orLeast(prefix), End: client.Prefix(prefix)}
 }
 
-// orLeast is the least key in place of an empty one, which no key is.
+// orLeast replaces an empty key, which cannot exist, by the smallest key.
 func orLeast(key []byte) []byte {
 	if len(key) == 0 {
 		return []byte{0}

@@ -12,27 +12,36 @@ import (
 	"golang.org/x/term"
 )
 
-// The lines of help are as long as the terminal is wide, within bounds: 80 columns where there is none.
+// Lines of help are as wide as the terminal, within bounds; 80 columns without a terminal.
 const (
 	helpWidth      = 80
 	helpWidthLeast = 50
 	helpWidthMost  = 110
 )
 
-// widthOf is how long lines may be that are written there.
+// widthOf returns the width of lines for a writer.
 func widthOf(w io.Writer) int {
+	columns := columnsAt(w)
+	if columns == 0 {
+		return helpWidth
+	}
+	return min(max(columns, helpWidthLeast), helpWidthMost)
+}
+
+// columnsAt returns the width of the terminal behind w; 0 if w is not a terminal or its width is unknown.
+func columnsAt(w io.Writer) int {
 	if a, ok := w.(*answerWriter); ok {
 		w = a.w
 	}
 	f, ok := w.(*os.File)
 	if !ok {
-		return helpWidth
+		return 0
 	}
 	columns, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || columns == 0 {
-		return helpWidth
+	if err != nil {
+		return 0
 	}
-	return min(max(columns, helpWidthLeast), helpWidthMost)
+	return columns
 }
 
 // helpWriter writes help in lines that fit.
@@ -41,13 +50,13 @@ type helpWriter struct {
 	width int
 }
 
-// helpFlag is known everywhere. It never reaches urfave/cli: arrange sees it, and help is printed here.
+// helpFlag is accepted everywhere. It never reaches urfave/cli: arrange handles it, and this file prints the help.
 var helpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this"}
 
-// versionFlag is known where no command is named.
+// versionFlag is accepted before a command.
 var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program"}
 
-// writeAppHelp is `qkv --help`.
+// writeAppHelp prints `qkv --help`.
 func writeAppHelp(to io.Writer, app *cli.App) {
 	w := helpWriter{to, widthOf(to)}
 	fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", app.Name, app.Usage, app.UsageText)
@@ -63,7 +72,7 @@ func writeAppHelp(to io.Writer, app *cli.App) {
 	w.text(app.Description)
 }
 
-// writeHelp is the help of one command: its own flags come before those that it shares with others.
+// writeHelp prints the help of one command: its own flags come before shared ones.
 func writeHelp(to io.Writer, path string, c *cli.Command) {
 	w := helpWriter{to, widthOf(to)}
 	w.text(path + ": " + c.Usage)
@@ -91,8 +100,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	w.flags("flags of all commands that talk to a cluster", slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return !shared(f) }))
 }
 
-// sharedFlags are those of clientFlags and the format of the answer. Where --endpoints is none of a command's flags, they
-// are its own.
+// sharedFlags are clientFlags and the format of the answer. A command without --endpoints lists them as its own.
 var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home"}
 
 func (w helpWriter) flags(title string, flags []cli.Flag) {
@@ -105,7 +113,7 @@ func (w helpWriter) flags(title string, flags []cli.Flag) {
 	}
 }
 
-// flagHelp is a flag's name with its value's, and what it does, with its default and its variable.
+// flagHelp returns a flag's name with its value, and its description with default and variable.
 func flagHelp(f cli.Flag) (left, text string) {
 	d := f.(cli.DocGenerationFlag)
 	var names []string
@@ -130,7 +138,7 @@ func flagHelp(f cli.Flag) (left, text string) {
 	return left, text
 }
 
-// columns prints two columns. The right one begins on its own line where the left is too wide, and is wrapped.
+// columns prints two columns. The right one begins on its own line if the left is too wide, and is wrapped.
 func (w helpWriter) columns(left string, width int, text string) {
 	line := fmt.Sprintf("  %-*s", width, left)
 	if columnsOf(line) > width+2 {
@@ -140,7 +148,7 @@ func (w helpWriter) columns(left string, width int, text string) {
 	w.wrap(line, strings.Repeat(" ", width+3), text)
 }
 
-// text prints a text in lines that fit. A line of it with two spaces in a row is laid out already.
+// text prints a text in lines that fit. A line with two spaces in a row is already laid out and stays unchanged.
 func (w helpWriter) text(text string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "  ") || line == "" {
@@ -154,7 +162,7 @@ func (w helpWriter) text(text string) {
 // noBreakSpace is printed as a space, and no line ends there.
 const noBreakSpace = '\u00a0'
 
-// wrap prints a text behind the beginning of a line; the lines after it are indented.
+// wrap prints a text after the beginning of a line; the following lines are indented.
 func (w helpWriter) wrap(line, indent, text string) {
 	empty := true
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r != noBreakSpace && unicode.IsSpace(r) }) {

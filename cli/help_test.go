@@ -46,7 +46,7 @@ func TestHelp(t *testing.T) {
 	visit("", newApp().Commands)
 	fits("")
 	for path, lines := range examples {
-		for _, line := range readmeLines("```\n" + strings.Join(lines, "\n") + "\n```") {
+		for _, line := range docLines("```\n" + strings.Join(lines, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")
 			if _, words, ok := etcdLine(strings.Fields("qkv " + line)); ok {
 				if _, err := etcdflags.Parse(words, nil, func(string) ([]byte, error) { return nil, nil }); err != nil {
@@ -82,6 +82,7 @@ func TestForeignWords(t *testing.T) {
 		"serve --retry-join x":             "--join HOST:PORT",
 		"endpoint health --cluster":        "`qkv status` shows all members",
 		"get foo --print-value-only":       "--raw without a newline",
+		"serve --config-file etcd.yml":     "`qkv etcd --config-file` takes the file of an etcd",
 		"get foo --consistency=s":          "--serializable",
 		"--cacert ca.crt get foo":          "--certs-dir DIR holds",
 		"serve --listen-client-urls x":     "--listen: it is HOST:PORT",
@@ -146,10 +147,10 @@ func TestHelpSaysOneDefault(t *testing.T) {
 	}
 }
 
-// What a no-break space joins stays on a line, and is printed with a space that can be searched for.
+// Text that a no-break space joins stays on one line, also where the line becomes too long, and is printed with a plain space.
 func TestNoBreakSpaceIsNoEndOfALine(t *testing.T) {
 	var out bytes.Buffer
-	helpWriter{&out, 20}.wrap("links", "     ", "n1–n2\u00a00.25\u00a0ms, n1–n3\u00a00.31\u00a0ms")
+	helpWriter{&out, 18}.wrap("links", "     ", "n1–n2\u00a00.25\u00a0ms, n1–n3\u00a00.31\u00a0ms")
 	if want := "links n1–n2 0.25 ms,\n     n1–n3 0.31 ms\n"; out.String() != want {
 		t.Errorf("%q, %q is wanted", &out, want)
 	}

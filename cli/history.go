@@ -16,15 +16,15 @@ import (
 	"qkv/net/client"
 )
 
-// pointUsage is how a point in the history is given.
-const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or 5m for so long ago"
+// pointUsage describes the syntax of a point in the history.
+const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or an age, such as 5m"
 
 func historyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "history", Category: "history", Usage: "print all that a key was, as far as it is kept", ArgsUsage: "KEY",
-		Description: "A line for each change: revision, time, put or delete, and the value as far as it fits a line; oldest first. -w json has all of " +
-			"it, a line each. How far back that goes, `qkv status` says; before that, only the last value is known, without its time. A key that " +
-			"never was there, as far as is known, ends with exit code 3.",
+		Name: "history", Category: "history", Usage: "print the kept history of a key", ArgsUsage: "KEY",
+		Description: "One line for each change: revision, time, put or delete, and as much of the value as fits; oldest first. -w json " +
+			"prints the full values, one line for each change. `qkv status` shows how far the history reaches back; of older " +
+			"changes only the last value is known, without its time. If the kept history does not know the key, the exit code is 3.",
 		Flags:  clientFlags(writeOutFlag()),
 		Action: printHistory,
 	}
@@ -33,18 +33,18 @@ func historyCommand() *cli.Command {
 func logCommand() *cli.Command {
 	return &cli.Command{
 		Name: "log", Category: "history", Usage: "print all changes as JSON, a line each", ArgsUsage: "[PREFIX]",
-		Description: "What was changed from --from on, in order, with times; of all keys, or of those that begin with PREFIX. It ends with the newest " +
-			"revision, or goes on with --follow until Ctrl-C, also when members come and go. It is resumed with --from of the revision " +
-			"behind that of the last line: lines of one revision are printed together.",
+		Description: "Prints the changes from --from on, in order, with times; of all keys, or of the keys that begin with PREFIX. It ends " +
+			"with the newest revision. With --follow it goes on until Ctrl-C, also when members stop and start. To resume, give " +
+			"--from the revision after that of the last line: lines of one revision are printed together.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_LOG_FROM"}, Usage: "`REV|TIME` to begin with: " + pointUsage + "; without it the oldest that is kept"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_LOG_FOLLOW"}, Usage: "go on with what comes"},
+			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_LOG_FROM"}, Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_LOG_FOLLOW"}, Usage: "go on with new changes"},
 		),
 		Action: printLog,
 	}
 }
 
-// pointAsked is the revision that a word names: itself, or that of a time. Nothing is 0.
+// pointAsked returns the revision of a word: a revision or a time. An empty word is 0.
 func pointAsked(ctx context.Context, s *client.Client, word string) (int64, error) {
 	revision, at, err := parsePoint(word, time.Now())
 	if err != nil || at.IsZero() {
@@ -53,7 +53,7 @@ func pointAsked(ctx context.Context, s *client.Client, word string) (int64, erro
 	return s.RevisionAt(ctx, at, false)
 }
 
-// parsePoint reads a revision, a time, or how long ago a time was. Nothing is revision 0.
+// parsePoint reads a revision, a time or an age. An empty word is revision 0.
 func parsePoint(word string, now time.Time) (revision int64, at time.Time, err error) {
 	if word == "" {
 		return 0, at, nil
@@ -68,18 +68,18 @@ func parsePoint(word string, now time.Time) (revision int64, at time.Time, err e
 		return 0, now.Add(-ago), nil
 	}
 	if at, err = parseTime(word, now); err != nil {
-		return 0, at, usagef("%w; or 5m for so long ago; or a revision, which is a number", err)
+		return 0, at, usagef("%w; or an age, such as 5m; or a revision, which is a number", err)
 	}
 	return 0, at, nil
 }
 
-// timed is a change with when it was made; zero where that is not known any more.
+// timed is a change with its time; the time is zero if it is no longer known.
 type timed struct {
 	client.WatchEvent
 	at time.Time
 }
 
-// withTimes asks when changes were made.
+// withTimes adds the times of changes.
 func withTimes(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]timed, error) {
 	var revisions []int64
 	for i := range events {
@@ -101,14 +101,14 @@ func withTimes(ctx context.Context, s *client.Client, events []client.WatchEvent
 	return all, nil
 }
 
-// timedDocument is the JSON of a change with its time, a line each; the names and their order are a promise.
+// timedDocument is the JSON of a change with its time, one per line; names and order are a promise.
 type timedDocument struct {
 	Revision int64   `json:"revision"`
 	Time     *string `json:"time,omitempty"`
 	changeDocument
 }
 
-// timeText is a time as it is printed; nothing where it is not known.
+// timeText formats a time; empty if unknown.
 func timeText(at time.Time) string {
 	if at.IsZero() {
 		return ""
@@ -124,7 +124,7 @@ func (e *timed) document() timedDocument {
 	return d
 }
 
-// versionsTogether is how many versions of a key are asked for their times at once.
+// versionsTogether is how many versions of a key get their times in one request.
 const versionsTogether = 500
 
 func printHistory(c *cli.Context) error {
@@ -173,6 +173,7 @@ func printHistory(c *cli.Context) error {
 
 // versionWriter prints the versions of a key.
 type versionWriter struct {
+	to     io.Writer // below out
 	out    *bufio.Writer
 	format string
 	table  table
@@ -180,7 +181,7 @@ type versionWriter struct {
 }
 
 func newVersionWriter(w io.Writer, format string) *versionWriter {
-	return &versionWriter{out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "VERSION", "LEASE", "VALUE"}}}
+	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "VERSION", "LEASE", "VALUE"}}}
 }
 
 func (w *versionWriter) add(e *timed) error {
@@ -207,7 +208,7 @@ func (w *versionWriter) add(e *timed) error {
 
 func (w *versionWriter) end() error {
 	if w.format == formatTable && w.count > 0 {
-		w.table.write(w.out)
+		w.table.write(w.to)
 	}
 	return w.out.Flush()
 }

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// TestHostsDocs runs what the README and docs/emergencies.md say to do when a member or a quorum is lost, or a folder was
-// restored, word by word, on hosts with the addresses and folders that stand there.
+// TestHostsDocs runs the commands of docs/hosts.md and docs/emergencies.md word by word, on hosts with the addresses and folders of these
+// pages: founding, a lost member, a lost quorum, a restored folder, growing and shrinking.
 func TestHostsDocs(t *testing.T) {
 	if !fullVariant() {
-		t.Skip("hosts with the addresses of the README: QKV_FULL=1; TestReadme reads its commands")
+		t.Skip("hosts with the addresses of docs/hosts.md: QKV_FULL=1; TestDocsCommands parses the commands")
 	}
 	h := newHosts(t)
 	if h == nil {
 		return
 	}
 	if !h.separate {
-		t.Skip("hosts with the addresses of the README need networks of their own")
+		t.Skip("hosts with the addresses of docs/hosts.md need networks of their own")
 	}
 	h.ip("addr add 10.0.0.254/24 dev qkv0")
-	d := &documented{hosts: h, readme: string(readFile(t, "../README.md")), emergencies: string(readFile(t, "../docs/emergencies.md")), serving: map[int]*exec.Cmd{}}
+	d := &documented{hosts: h, page: pageText(t, "docs/hosts.md"), emergencies: pageText(t, "docs/emergencies.md"), serving: map[int]*exec.Cmd{}}
 	for host := range 5 { // the first one is where commands are run
 		must(t, os.MkdirAll(filepath.Join(d.folder(host), "certs"), 0o700))
 		must(t, os.MkdirAll(filepath.Join(d.folder(host), "lib"), 0o700))
@@ -35,10 +35,11 @@ func TestHostsDocs(t *testing.T) {
 			d.network(host)
 		}
 	}
-	begin := section(t, d.readme, "certificates. Make them once")
+	certificates := section(t, d.page, "## Certificates")
 	for _, line := range []string{"qkv cert ca", "qkv cert member --certs-dir certs n1", "qkv cert member --certs-dir certs n2", "qkv cert member --certs-dir certs n3", "qkv cert client"} {
-		d.run(0, d.line(begin, line))
+		d.run(0, d.line(certificates, line))
 	}
+	begin := section(t, d.page, "## Starting the members")
 	found := d.line(begin, "qkv serve --name n1")
 	for host := 1; host <= 3; host++ {
 		head, tail, _ := strings.Cut(found, "--initial-cluster")
@@ -49,11 +50,11 @@ func TestHostsDocs(t *testing.T) {
 	d.environment = strings.Fields(strings.TrimPrefix(d.line(begin, "export QKV_ENDPOINTS"), "export "))
 	d.voters("n1", "n2", "n3")
 	d.run(0, "qkv put greeting hello")
-	emergency := section(t, d.emergencies, "First look")
+	emergency := section(t, d.emergencies, "Look first")
 	d.until(d.line(emergency, "qkv status --check"))
 	d.run(0, d.line(emergency, "qkv member list --serializable"))
 
-	disk := section(t, d.readme, "### When a member has lost its disk")
+	disk := section(t, d.page, "## When a member has lost its disk")
 	d.lose(3, true)
 	d.run(0, d.line(disk, "qkv member remove n3"))
 	d.run(0, d.line(disk, "qkv member add n3"))
@@ -62,7 +63,7 @@ func TestHostsDocs(t *testing.T) {
 	d.voters("n1", "n2", "n3")
 
 	lost := section(t, d.emergencies, "## A lost member")
-	whole, lost, _ := strings.Cut(lost, "**On the same host**")
+	whole, lost, _ := strings.Cut(lost, "### On the same host")
 	d.lose(3, false)
 	h.ip("-n d3 addr flush dev eth0")
 	h.ip("-n d3 addr add 10.0.0.7/24 dev eth0")
@@ -71,7 +72,7 @@ func TestHostsDocs(t *testing.T) {
 	d.lose(3, true)
 	h.ip("-n d3 addr flush dev eth0")
 	h.ip("-n d3 addr add 10.0.0.3/24 dev eth0")
-	same, another, _ := strings.Cut(lost, "**On another host**")
+	same, another, _ := strings.Cut(lost, "### On another host")
 	d.run(0, d.line(same, "qkv member remove n3"))
 	d.run(0, d.line(same, "qkv member add n3"))
 	d.serve(3, d.line(same, "qkv serve --name n3"))
@@ -125,16 +126,27 @@ func TestHostsDocs(t *testing.T) {
 	d.until("qkv status --check")
 	d.voters("n1", "n2", "n3")
 	d.until("qkv get greeting", "again")
-	t.Logf("figures: %d lines of the README and docs/emergencies.md were run word by word", d.lines)
+
+	grow := section(t, d.page, "## Adding and removing members")
+	d.run(0, d.line(grow, "qkv cert member"))
+	d.certificate(4, "n4")
+	d.run(0, d.line(grow, "qkv member add n4"))
+	d.serve(4, d.line(grow, "qkv serve --name n4"))
+	d.voters("n1", "n2", "n3", "n4")
+	d.run(0, d.line(grow, "qkv member remove n2"))
+	d.run(0, d.line(grow, "qkv move-leader n4"))
+	d.voters("n1", "n3", "n4")
+	d.until("qkv get greeting", "again")
+	t.Logf("figures: %d lines of docs/hosts.md and docs/emergencies.md were run word by word", d.lines)
 }
 
 // documented is hosts on which lines of the documents are run.
 type documented struct {
 	*hosts
-	readme, emergencies string
-	environment         []string // where commands are run
-	serving             map[int]*exec.Cmd
-	lines               int
+	page, emergencies string   // docs/hosts.md and docs/emergencies.md
+	environment       []string // where commands are run
+	serving           map[int]*exec.Cmd
+	lines             int
 }
 
 // section is a text from some words to the next headline of the same kind.
@@ -155,12 +167,12 @@ func section(t *testing.T, text, from string) string {
 // line is the line of a text that begins with some words, without its comment.
 func (d *documented) line(text, begin string) string {
 	d.t.Helper()
-	i := slices.IndexFunc(readmeLines(text), func(line string) bool { return strings.HasPrefix(line, begin) })
+	i := slices.IndexFunc(docLines(text), func(line string) bool { return strings.HasPrefix(line, begin) })
 	if i < 0 {
 		d.t.Fatalf("there is no %q in\n%s", begin, text)
 	}
 	d.lines++
-	return readmeLines(text)[i]
+	return docLines(text)[i]
 }
 
 func (d *documented) folder(host int) string {

@@ -170,7 +170,7 @@ func (h *hosts) initialCluster() string {
 func (h *hosts) joins(m *memberProcess, printed string) {
 	h.t.Helper()
 	line := lineWith(printed, "qkv serve ")
-	want := fmt.Sprintf("qkv serve --name %s --listen %s --listen-peer %s --certs-dir certs --join ", m.name, m.listen, m.listenPeer)
+	want := fmt.Sprintf("qkv serve --name %s --data-dir /var/lib/qkv --listen %s --listen-peer %s --certs-dir certs --join ", m.name, m.listen, m.listenPeer)
 	join, ok := strings.CutPrefix(line, want)
 	if !ok {
 		h.t.Fatalf("the command for the host of %s is not %q...: %s", m.name, want, printed)
@@ -433,7 +433,7 @@ func (h *hosts) follower() *memberProcess {
 }
 
 // TestHostsReplace: members' disks are wiped, and others take their place: on another host, by a command that is
-// interrupted and run again, and on the same one, as the README says; at last in the place of the leader.
+// interrupted and run again, and on the same one, as docs/emergencies.md says; at last in the place of the leader.
 func TestHostsReplace(t *testing.T) {
 	if !fullVariant() {
 		t.Skip("three members are replaced: QKV_FULL=1; TestHostsGrow adds and removes some")

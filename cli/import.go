@@ -19,24 +19,24 @@ import (
 	"qkv/net/client"
 )
 
-// importsInFlight is how many files are on their way at a time. The client packs what waits into few packets, and
-// the members into few syncs; more would only cost memory: each may be as large as a value.
+// importsInFlight is the number of concurrent files. The client packs waiting requests into few packets, and the members into few
+// syncs. More would only cost memory: each file may be as large as a value.
 const importsInFlight = 64
 
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name: "import", Category: "keys", Usage: "store the files of a folder as keys",
 		ArgsUsage: "DIR",
-		Description: "The file DIR/a/b becomes the key PREFIX/a/b; names that begin with % are those that export makes. What is stored " +
-			"already with the same value is not written again, so that an import which was interrupted is continued by running it " +
-			"again. Every client of the cluster can read what is stored: files and folders that others on this host may not read " +
-			"are skipped, unless DIR itself is one of them, an export made it, or --private is given; links and special files are, too. A file " +
-			"that is too large, cannot be read, or whose name cannot be a key's fails: each is named on stderr, all others are stored, and " +
-			"the exit code is 1. Empty files are keys; empty folders are nothing.",
+		Description: "The file DIR/a/b becomes the key PREFIX/a/b; names that begin with % are read as export writes them. A key that " +
+			"already has the same value is not written again: to continue an interrupted import, run it again. Every client of the " +
+			"cluster can read imported values. Therefore files and folders that other users of this host may not read are skipped, " +
+			"unless DIR itself is not readable by others, was empty before an export, or --private is given. Links and special " +
+			"files are skipped as well. A file fails if it is too large or unreadable, or if its name cannot be a key: each is " +
+			"named on stderr, all other files are stored, and the exit code is 1. Empty files become keys; empty folders do not.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it a key is the file's path in DIR"},
-			&cli.BoolFlag{Name: "private", EnvVars: []string{"QKV_IMPORT_PRIVATE"}, Usage: "store also what others on this host may not read"},
-			verboseFlag("QKV_IMPORT_VERBOSE"),
+			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; default: none, a key is the file's path in DIR"},
+			&cli.BoolFlag{Name: "private", EnvVars: []string{"QKV_IMPORT_PRIVATE"}, Usage: "also store files that other users of this host may not read"},
+			verboseFlag("QKV_IMPORT_VERBOSE"), writeOutFlag(),
 		),
 		Action: importFolder,
 	}
@@ -63,7 +63,12 @@ func importFolder(c *cli.Context) error {
 			if err != nil {
 				return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
 			}
-			fmt.Fprintln(c.App.Writer, i.summary())
+			writeOne(c, i.summary()+"\n", []field{{"Written", i.written}, {"Unchanged", i.equal}, {"Skipped", i.skipped}, {"Failed", i.failed}}, struct {
+				Written   int `json:"written"`
+				Unchanged int `json:"unchanged"` // keys that had the value already
+				Skipped   int `json:"skipped"`
+				Failed    int `json:"failed"`
+			}{i.written, i.equal, i.skipped, i.failed})
 			switch {
 			case i.failed == 1:
 				return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")
@@ -75,7 +80,7 @@ func importFolder(c *cli.Context) error {
 	})
 }
 
-// keyPrefix is what stands before a file's path in its key.
+// keyPrefix returns the text before a file's path in its key.
 func keyPrefix(prefix string) string {
 	if prefix == "" || strings.HasSuffix(prefix, "/") {
 		return prefix
@@ -83,7 +88,7 @@ func keyPrefix(prefix string) string {
 	return prefix + "/"
 }
 
-// importStore is what an import needs of the client, which packs the calls of many goroutines together.
+// importStore is the part of the client that an import uses; the client coalesces the calls of many goroutines.
 type importStore interface {
 	Get(ctx context.Context, key []byte) (pair client.KeyValue, found bool, err error)
 	Put(ctx context.Context, key, value []byte) (client.Written, error)
@@ -94,26 +99,26 @@ type importer struct {
 	root    *os.Root
 	store   importStore
 	prefix  string
-	private bool                   // also what others may not read
-	skip    func(name, why string) // is told what is not meant to be stored
-	fail    func(name, why string) // is told what cannot be stored
+	private bool                   // also import files that other users may not read
+	skip    func(name, why string) // called for a file that is skipped on purpose
+	fail    func(name, why string) // called for a file that cannot be stored
 	bar     *progress
 
 	mu                              sync.Mutex
 	written, equal, skipped, failed int
 }
 
-// list walks the folder and returns the regular files in it that become keys; it names all others. Called by one goroutine, before run.
+// list walks the folder and returns the regular files that become keys; it reports all others. One goroutine calls it, before run.
 func (i *importer) list() (files []string) {
 	secrets := i.private
 	if info, err := i.root.Stat("."); err == nil && !readByOthers(info) {
-		secrets = true // whoever names a private folder means it
+		secrets = true // a private folder named on the command line is imported on purpose
 	}
 	if info, err := i.root.Lstat(exportTemporary); err == nil && info.IsDir() {
 		secrets = true // every client could read these keys when they were exported
 	}
 	_ = walk(i.root, func(name string, d fs.DirEntry, err error) error {
-		if name == exportTemporary {
+		if name == exportTemporary || name == exportUnmarked {
 			return fs.SkipDir
 		}
 		if err == nil {
@@ -145,7 +150,7 @@ func (i *importer) list() (files []string) {
 	return files
 }
 
-// unmeant says why a file or folder is not meant to be stored; nothing when it is.
+// unmeant returns why a file or folder is skipped; empty if it is imported.
 func (i *importer) unmeant(name string, d fs.DirEntry, secrets bool) (why string, err error) {
 	info, err := d.Info()
 	key, isKeys := keyOf(name)
@@ -164,15 +169,15 @@ func (i *importer) unmeant(name string, d fs.DirEntry, secrets bool) (why string
 	return "", nil
 }
 
-// unfit says why a file of this name cannot be a key; nothing when it can.
+// unfit returns why a file name cannot be a key; empty if it can.
 func (i *importer) unfit(name string) string {
 	key, isKeys := keyOf(name)
 	bytes := len(i.prefix) + len(key)
 	switch {
 	case !isKeys:
-		return "its name begins with % and is none that export makes"
+		return "its name begins with %, but export writes no such name"
 	case bytes == 0:
-		return "a key is not empty: --prefix is what stands before it"
+		return "a key must not be empty: give a --prefix"
 	case bytes > limits.KeyBytes:
 		return fmt.Sprintf("its key would have %d bytes, over the limit of %d", bytes, limits.KeyBytes)
 	}
@@ -184,7 +189,7 @@ func (i *importer) isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// readByOthers says whether any user of this host may read a file, or what is in a folder.
+// readByOthers reports whether any user of this host may read a file, or the content of a folder.
 func readByOthers(info fs.FileInfo) bool {
 	if info.IsDir() {
 		return info.Mode().Perm()&0o005 == 0o005
@@ -205,7 +210,7 @@ func (i *importer) failOne(name, why string) {
 	i.mu.Unlock()
 }
 
-// run stores the files, many at a time, and stops at the first error.
+// run stores the files concurrently, and stops at the first error.
 func (i *importer) run(ctx context.Context, files []string) error {
 	return forEach(ctx, importsInFlight, files, i.one)
 }
@@ -242,13 +247,13 @@ func (i *importer) one(ctx context.Context, name string) error {
 	return nil
 }
 
-// errNotRegular and errLarge are why a file that looked right fails after all.
+// errNotRegular and errLarge are the reasons of a file that passed list but fails later.
 var (
 	errNotRegular = errors.New("not a regular file any more")
 	errLarge      = fmt.Errorf("over %d bytes, the limit of a value", limits.ValueBytes)
 )
 
-// read reads a file, and nothing else: what was a file when the folder was listed may be a pipe by now.
+// read reads a regular file only: since the listing a pipe may have replaced the file.
 func (i *importer) read(name string) ([]byte, error) {
 	f, err := i.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -264,7 +269,7 @@ func (i *importer) read(name string) ([]byte, error) {
 	case info.Size() > limits.ValueBytes:
 		return nil, errLarge
 	}
-	// Files in /proc and /sys have no size before they are read.
+	// Files in /proc and /sys report a size of 0 before they are read.
 	value, err := io.ReadAll(io.LimitReader(f, limits.ValueBytes+1))
 	if err == nil && len(value) > limits.ValueBytes {
 		err = errLarge
@@ -272,7 +277,7 @@ func (i *importer) read(name string) ([]byte, error) {
 	return value, err
 }
 
-// reason is an error without the path that its message repeats.
+// reason returns an error without the path that its message repeats.
 func reason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {

@@ -12,37 +12,46 @@ import (
 	"qkv/snapshot"
 )
 
+// Help sentences about -w json; the kinds of lines are inserted between them.
+const (
+	inspectJSON  = "-w json prints one object per line; its kind is "
+	inspectZeros = "Fields that are 0 or empty are left out."
+)
+
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Category: "cluster", Usage: "print a member's files, without changing them",
 		Subcommands: []*cli.Command{
 			{
 				Name: "wal", Usage: "print the segments and frames of a log", ArgsUsage: "DIR",
-				Description: "DIR is DATA/wal. What is damaged is marked CORRUPT, and ends it with exit code 1.",
+				Description: "DIR is DATA/wal. Damage is marked CORRUPT, and the exit code is then 1. " + inspectJSON +
+					"segment, frame, entry, marker, end, torn, corrupt or unknown. " + inspectZeros,
 				Flags: []cli.Flag{&cli.BoolFlag{
-					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "each entry too, with its commands",
-				}},
+					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "also each entry, with its commands",
+				}, plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
 				Action: inspection(func(c *cli.Context, dir string) error {
-					err := log.Dump(disk.OS(), dir, c.App.Writer, c.Bool("verbose"), describeEntry)
+					err := log.Dump(disk.OS(), dir, c.App.Writer, log.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == formatJSON})
 					if _, unread := os.ReadDir(dir); unread == nil {
-						return err // it is about a file in there
+						return err // the error concerns a file in that folder
 					}
-					return notThere(err, "DIR is the folder wal in a member's data folder, which `qkv serve` has as --data-dir")
+					return notThere(err, "DIR is the folder wal in a member's data folder, the --data-dir of its `qkv serve`")
 				}),
 			},
 			{
-				Name: "snapshot", Usage: "print what a snapshot holds", ArgsUsage: "FILE",
-				Description: "FILE is DATA/snap/*.snap. What is damaged is marked CORRUPT.",
+				Name: "snapshot", Usage: "print the content of a snapshot", ArgsUsage: "FILE",
+				Description: "FILE is DATA/snap/*.snap. Damage is marked with an exclamation mark, and the exit code is then 1. " + inspectJSON +
+					"snapshot, block, corrupt or sound. " + inspectZeros,
+				Flags: []cli.Flag{plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
 				Action: inspection(func(c *cli.Context, file string) error {
-					err := snapshot.Dump(disk.OS(), file, c.App.Writer)
-					return notThere(err, "FILE is one of snap/*.snap in a member's data folder, which `qkv serve` has as --data-dir")
+					err := snapshot.Dump(disk.OS(), file, c.App.Writer, c.String("write-out") == formatJSON)
+					return notThere(err, "FILE is one of snap/*.snap in a member's data folder, the --data-dir of its `qkv serve`")
 				}),
 			},
 		},
 	}
 }
 
-// describeEntry says what the data of a log's entry holds; raft's own entries have none.
+// describeEntry describes the data of a log entry; raft's own entries have none.
 func describeEntry(data []byte) string {
 	if len(data) == 0 {
 		return ""
@@ -50,7 +59,7 @@ func describeEntry(data []byte) string {
 	return ": " + index.Describe(data)
 }
 
-// inspection prints one file or folder. What could be read before an error is printed too.
+// inspection prints one file or folder. It also prints the part before an error.
 func inspection(dump func(c *cli.Context, name string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := arguments(c, 1, 1); err != nil {

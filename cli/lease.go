@@ -17,14 +17,14 @@ import (
 
 func leaseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lease", Category: "keys", Usage: "grant, revoke and renew the times that keys live for",
-		Description: "A lease has a time to live, in seconds. Keys that are put with it are deleted when that has passed without a " +
-			"renewal, or when it is revoked. Leases are named by their ids, in hexadecimal digits, also in what these commands print. " +
-			"Keys and changes have them in two ways. " + leaseNumbers,
+		Name: "lease", Category: "keys", Usage: "grant, revoke and renew leases, which bound the life of keys",
+		Description: "A lease has a time to live, in seconds. Its keys are deleted when that time has passed without a renewal, or when the " +
+			"lease is revoked. Leases are named by their ids in hexadecimal digits, also in the output of these commands. The JSON " +
+			"of keys and changes has the id twice. " + leaseNumbers,
 		Subcommands: []*cli.Command{
 			{
 				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
-				Description: "A time that is shorter than an election takes is raised; what is printed is the time that was granted.",
+				Description: "A time shorter than an election is raised; the granted time is printed.",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.StringFlag{Name: "id", EnvVars: []string{"QKV_LEASE_GRANT_ID"}, Usage: "the lease's id in `HEX` digits; by default one is chosen"},
 				),
@@ -33,7 +33,7 @@ func leaseCommand() *cli.Command {
 			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
 				Name: "keep-alive", Usage: "renew a lease until it ends or Ctrl-C", ArgsUsage: "LEASE",
-				Description: "When no member can be reached it goes on for as long as the lease may live.",
+				Description: "While no member can be reached, it retries until the lease would have expired.",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "once", EnvVars: []string{"QKV_LEASE_KEEP_ALIVE_ONCE"}, Usage: "renew it once"},
 				),
@@ -41,6 +41,7 @@ func leaseCommand() *cli.Command {
 			},
 			{
 				Name: "timetolive", Usage: "show how much is left of a lease", ArgsUsage: "LEASE",
+				Description: "A lease that does not exist ends with exit code 3.",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "keys", EnvVars: []string{"QKV_LEASE_TIMETOLIVE_KEYS"}, Usage: "with its keys"},
 				),
@@ -51,7 +52,7 @@ func leaseCommand() *cli.Command {
 	}
 }
 
-// leaseID is what a word in hexadecimal digits names.
+// leaseID reads a lease id in hexadecimal digits.
 func leaseID(word string) (int64, error) {
 	id, err := strconv.ParseUint(word, 16, 64)
 	if err != nil || id == 0 {
@@ -60,7 +61,7 @@ func leaseID(word string) (int64, error) {
 	return int64(id), nil
 }
 
-// withLease runs f with the lease that the only argument names.
+// withLease runs f with the lease in the only argument.
 func withLease(c *cli.Context, f func(ctx context.Context, s *client.Client, id int64) error) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
@@ -81,7 +82,7 @@ func leaseGrant(c *cli.Context) error {
 		return usagef("%q is no time to live: a number of seconds", c.Args().First())
 	}
 	if ttl < 1 {
-		return usagef("a lease lives for a second or longer, and not for %d", ttl)
+		return usagef("a lease lives for at least 1 second, not %d", ttl)
 	}
 	id := int64(0)
 	if word := c.String("id"); word != "" {
@@ -124,7 +125,7 @@ func leaseKeepAlive(c *cli.Context) error {
 		return err
 	}
 	return open(c.Context, c, func(s *client.Client) error {
-		var until time.Time // the lease lives until then, or longer
+		var until time.Time // the lease lives at least until then
 		for {
 			begun := time.Now()
 			ttl, err := renew(c, s, id)
@@ -135,7 +136,7 @@ func leaseKeepAlive(c *cli.Context) error {
 				return exitf(exitNotFound, "lease %016x expired or revoked", uint64(id))
 			case err != nil && !time.Now().Before(until):
 				return err
-			case err != nil: // it lives on, and members come back
+			case err != nil: // the lease lives on, and members come back
 				pause = renewAgain
 			default:
 				until = begun.Add(3 * pause)
@@ -157,10 +158,10 @@ func leaseKeepAlive(c *cli.Context) error {
 	})
 }
 
-// renewAgain is the pause before a renewal that failed is tried again.
+// renewAgain is the pause before the retry of a failed renewal.
 const renewAgain = 100 * time.Millisecond
 
-// renew renews a lease within the time that a command has.
+// renew renews a lease within the command's timeout.
 func renew(c *cli.Context, s *client.Client, id int64) (int64, error) {
 	timeout := c.Duration("timeout")
 	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
@@ -176,7 +177,10 @@ func leaseTimeToLive(c *cli.Context) error {
 		}
 		d := leaseDocument{ID: hex(uint64(id)), TTL: left.TTL, Granted: left.Granted}
 		if left.TTL < 0 {
-			return writeLease(c, d, fmt.Sprintf("lease %016x already expired", uint64(id)))
+			if err := writeLease(c, d, fmt.Sprintf("lease %016x already expired", uint64(id))); err != nil {
+				return err
+			}
+			return exitf(exitNotFound, "there is no lease %016x: it expired, was revoked, or was never granted", uint64(id))
 		}
 		text := fmt.Sprintf("lease %016x granted with TTL(%ds), remaining(%ds)", uint64(id), left.Granted, left.TTL)
 		if c.Bool("keys") {
@@ -207,7 +211,7 @@ type keyDocument struct {
 	KeyBase64 *string `json:"key_base64,omitempty"`
 }
 
-// writeLease prints one lease, in plain words as text.
+// writeLease prints one lease; text is its plain form.
 func writeLease(c *cli.Context, d leaseDocument, text string) error {
 	w := c.App.Writer
 	switch c.String("write-out") {
@@ -220,7 +224,7 @@ func writeLease(c *cli.Context, d leaseDocument, text string) error {
 		}
 	case formatTable:
 		t := table{head: []string{"ID", "TTL", "GRANTED", "KEYS"}}
-		keys := "-" // nobody asked for them
+		keys := "-" // keys were not requested
 		if d.Keys != nil {
 			keys = strconv.Itoa(len(d.Keys))
 		}

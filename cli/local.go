@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,17 +14,16 @@ import (
 	"time"
 )
 
-// localWait bounds the wait for what should take a second or two.
+// localWait limits steps that usually take a second or two.
 const localWait = 30 * time.Second
 
-// localCluster is a few members on loopback, each a process: this program once more, with `serve`.
+// localCluster is a few members on loopback, each a process: this program with `serve`.
 type localCluster struct {
 	home, dataDir string
 	members       []*process
 }
 
-// newLocalCluster plans members n1, n2, ... on ports that follow each other, two for each. Their lines go to the
-// terminal.
+// newLocalCluster plans members n1, n2, ... on consecutive ports, two for each. Their lines go to the terminal.
 func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
 	executable, err := os.Executable()
 	if err != nil {
@@ -76,7 +77,7 @@ func (l *localCluster) start() error {
 	return nil
 }
 
-// started says whether any member was.
+// started reports whether any member was started.
 func (l *localCluster) started() bool {
 	for _, m := range l.members {
 		if m.cmd != nil {
@@ -86,7 +87,7 @@ func (l *localCluster) started() bool {
 	return false
 }
 
-// stop ends the members in good order, and returns when they are gone.
+// stop shuts the members down gracefully, and waits for their end.
 func (l *localCluster) stop() {
 	for _, m := range l.members {
 		m.signal(syscall.SIGTERM)
@@ -120,17 +121,26 @@ func (l *localCluster) healthy(ctx context.Context) ([]memberStatus, error) {
 	}
 }
 
-// ended says which member ended that should run.
+// removedMember reports whether a member's process ended because the member was removed from its cluster.
+func removedMember(err error) bool {
+	ended, ok := errors.AsType[*exec.ExitError](err)
+	return ok && ended.ExitCode() == exitNotAllowed
+}
+
+// ended returns an error if a member that should run has ended.
 func (l *localCluster) ended() error {
 	for _, m := range l.members {
 		if err := m.hasEnded(); err != nil {
+			if removedMember(m.err) {
+				return fmt.Errorf("%w: it was removed from the cluster in %s: move that folder away to begin a new one", err, l.dataDir)
+			}
 			return fmt.Errorf("%w; its own lines say why", err)
 		}
 	}
 	return nil
 }
 
-// level: all answer, one leads, all have applied the same and have the same digest.
+// level reports whether all members answer, one leads, and all have the same applied index and digest.
 func level(members []memberStatus, want int) bool {
 	if len(members) != want || leaderOf(members) == nil {
 		return false

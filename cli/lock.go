@@ -19,21 +19,21 @@ import (
 	"qkv/net/client/concurrency"
 )
 
-// sessionSeconds is the time to live of a lock's lease unless --ttl says otherwise, as with etcdctl.
+// sessionSeconds is the default time to live of a lock's lease, as with etcdctl.
 const sessionSeconds = 10
 
 func lockCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lock", Category: "keys", Usage: "take a lock, and hold it while a command runs or until Ctrl-C", ArgsUsage: "NAME [-- COMMAND ...]",
-		Description: "Waits until nobody else has the lock. Without a command it prints the key that stands for the lock, and holds it until " +
-			"Ctrl-C, with exit code 0 then. With one it holds it while the command runs, and ends with the command's exit code. The command has " +
-			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and what etcdctl calls them): the token is larger than that of everybody who " +
-			"had the lock before, so that what the lock protects can refuse whoever has lost it. When the lock is about to be lost, because no " +
-			"member could be reached for most of --ttl, the command gets a SIGTERM, and a SIGKILL when it is lost. Users of etcd's locks and " +
-			"of these exclude each other.",
+		Description: "Waits until the lock is free. Without a command: prints the key of the lock, and holds it until Ctrl-C, then with " +
+			"exit code 0. With a command: holds the lock while the command runs, and ends with its exit code. The command has " +
+			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and etcdctl's names for them). The token is larger than the token " +
+			"of every earlier holder: the protected resource can refuse an outdated one. If no member can be reached for most of " +
+			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. Locks of qkv and of etcd's clients exclude " +
+			"each other.",
 		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_LOCK_TTL"),
 			&cli.DurationFlag{
-				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s takes the lock only if nobody has it",
+				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
 				Action: func(_ *cli.Context, d time.Duration) error {
 					if d < 0 {
 						return usagef("--wait %v must not be below zero", d)
@@ -48,7 +48,7 @@ func lockCommand() *cli.Command {
 
 func ttlFlag(variable string) cli.Flag {
 	return &cli.Int64Flag{
-		Name: "ttl", EnvVars: []string{variable}, Value: sessionSeconds, Usage: "how many `SECONDS` it is held when this process dies",
+		Name: "ttl", EnvVars: []string{variable}, Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
 		Action: func(_ *cli.Context, n int64) error {
 			if n < 1 {
 				return usagef("--ttl %d must be above zero", n)
@@ -64,7 +64,7 @@ func lock(c *cli.Context) error {
 		return err
 	}
 	if len(words) != 1 || words[0] == "" {
-		return usagef("usage: %s [flags] %s; a command stands behind `--`", c.Command.HelpName, c.Command.ArgsUsage)
+		return usagef("usage: %s [flags] %s; a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage)
 	}
 	return inSession(c, func(ctx context.Context, s *concurrency.Session) error {
 		m := concurrency.NewMutex(s, words[0])
@@ -82,12 +82,12 @@ func lock(c *cli.Context) error {
 	})
 }
 
-// cutCommand cuts a command line at the command that it is to run.
+// cutCommand splits the command line at the command to run.
 func cutCommand(c *cli.Context) (words, command []string, err error) {
 	words = c.Args().Slice()
 	if i := slices.Index(words, commandMark); i >= 0 {
 		if words, command = words[:i], words[i+1:]; len(command) == 0 {
-			return nil, nil, usagef("no command stands behind --")
+			return nil, nil, usagef("the command after -- is missing")
 		}
 	}
 	return words, command, nil
@@ -114,7 +114,7 @@ func inSession(c *cli.Context, f func(ctx context.Context, s *concurrency.Sessio
 	})
 }
 
-// takeLock waits for a lock for as long as --wait says.
+// takeLock waits for a lock for the time of --wait.
 func takeLock(ctx context.Context, c *cli.Context, m *concurrency.Mutex) error {
 	wait := c.Duration("wait")
 	var err error
@@ -129,12 +129,12 @@ func takeLock(ctx context.Context, c *cli.Context, m *concurrency.Mutex) error {
 		err = m.Lock(within)
 	}
 	if errors.Is(err, concurrency.ErrLocked) || wait > 0 && errors.Is(err, context.DeadlineExceeded) {
-		return exitf(exitCondition, "the lock is another one's")
+		return exitf(exitCondition, "another client holds the lock")
 	}
 	return err
 }
 
-// hold waits until a signal says that it is enough, or the session is lost.
+// hold waits until a signal or the loss of the session.
 func hold(ctx context.Context, s *concurrency.Session) error {
 	select {
 	case <-ctx.Done():
@@ -144,7 +144,7 @@ func hold(ctx context.Context, s *concurrency.Session) error {
 	}
 }
 
-// afterwards gives up what is held, unless it is lost.
+// afterwards releases the lock or leadership, unless it is lost.
 func afterwards(c *cli.Context, s *concurrency.Session, giveUp func(context.Context) error, err error) error {
 	if s.Err() != nil {
 		return err
@@ -162,20 +162,20 @@ type holder struct {
 	command *exec.Cmd
 	session *concurrency.Session
 	ended   chan error
-	told    bool // that the lock is about to be lost, or is
+	told    bool // the command was told that the lock is lost or about to be
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
 func holdWhile(ctx context.Context, c *cli.Context, s *concurrency.Session, m *concurrency.Mutex, words []string) error {
 	h := &holder{command: exec.Command(words[0], words[1:]...), session: s, ended: make(chan error, 1)}
 	h.command.Stdin, h.command.Stdout, h.command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
-	h.command.WaitDelay = time.Second // of what it has left behind with its output
+	h.command.WaitDelay = time.Second // for processes that the command left behind with its output
 	h.command.Env = append(os.Environ(),
 		fmt.Sprintf("QKV_LOCK_KEY=%s", m.Key()), fmt.Sprintf("QKV_LOCK_TOKEN=%d", m.Token()), fmt.Sprintf("QKV_LOCK_LEASE=%016x", uint64(s.Lease().ID)),
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
 	h.command.SysProcAttr = childAttributes()
 	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		h.command.SysProcAttr.Setpgid = false // it is to read from the terminal, and gets Ctrl-C from there
+		h.command.SysProcAttr.Setpgid = false // the command reads from the terminal, and gets Ctrl-C there
 	}
 	if err := newSpawner()(h.command); err != nil {
 		return fmt.Errorf("run the command: %w", err)
@@ -193,7 +193,7 @@ func holdWhile(ctx context.Context, c *cli.Context, s *concurrency.Session, m *c
 
 var errLeaseShort = errors.New("its lease was not renewed in time")
 
-// firstError is the first error that there is.
+// firstError returns the first error that is not nil.
 func firstError(all ...error) error {
 	for _, err := range all {
 		if err != nil {
@@ -203,7 +203,7 @@ func firstError(all ...error) error {
 	return nil
 }
 
-// outputOf is where a command prints: a file as it is, so that no copy of it outlives the command.
+// outputOf returns the output of a command: a file is passed directly, because a goroutine that copies could outlive the command.
 func outputOf(w io.Writer) io.Writer {
 	if a, ok := w.(*answerWriter); ok {
 		if f, ok := a.w.(*os.File); ok {
@@ -213,7 +213,7 @@ func outputOf(w io.Writer) io.Writer {
 	return w
 }
 
-// commandCode is what shells make of how a command ended.
+// commandCode returns the exit code that a shell would give for an ended command.
 func commandCode(err *exec.ExitError) int {
 	if status, ok := err.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
@@ -221,14 +221,14 @@ func commandCode(err *exec.ExitError) int {
 	return err.ExitCode()
 }
 
-// warnings is the part of the lease's time that the command has to end in: a fifth.
+// warnings sets the time that the command has for its end: a fifth of the lease's time to live.
 const warnings = 5
 
 func (h *holder) margin() time.Duration {
 	return time.Duration(min(h.session.Lease().TTL, 1<<20)) * time.Second / warnings
 }
 
-// wait waits until the command ends, passes signals on to it, and ends it when the lock is lost.
+// wait waits for the end of the command, forwards signals to it, and ends it when the lock is lost.
 func (h *holder) wait(ctx context.Context) error {
 	signaled, lost := ctx.Done(), h.session.Done()
 	watch := time.NewTimer(0)
@@ -244,7 +244,7 @@ func (h *holder) wait(ctx context.Context) error {
 			}
 		case <-lost:
 			lost = nil
-			if h.told { // it had its time
+			if h.told { // its time to end is over
 				h.kill()
 				continue
 			}
@@ -272,14 +272,14 @@ func (h *holder) tell() {
 
 func (h *holder) kill() { h.signal(syscall.SIGKILL) }
 
-// pass passes a signal on; Ctrl-C of a terminal has reached a command there already.
+// pass forwards a signal. Ctrl-C of a terminal has already reached a command there.
 func (h *holder) pass(s os.Signal) {
 	if number, ok := s.(syscall.Signal); ok && (h.command.SysProcAttr.Setpgid || number != syscall.SIGINT) {
 		h.signal(number)
 	}
 }
 
-// signal sends a signal to the command and, where it has a group of its own, to all that it has started.
+// signal sends a signal to the command and, if it has a process group, to all processes that it has started.
 func (h *holder) signal(s syscall.Signal) {
 	if h.command.SysProcAttr.Setpgid {
 		_ = syscall.Kill(-h.command.Process.Pid, s)
@@ -288,7 +288,7 @@ func (h *holder) signal(s syscall.Signal) {
 	_ = h.command.Process.Signal(s)
 }
 
-// holderDocument is the JSON of who has a name.
+// holderDocument is the JSON of the holder of a name.
 type holderDocument struct {
 	Key         *string `json:"key,omitempty"`
 	KeyBase64   *string `json:"key_base64,omitempty"`
@@ -298,7 +298,7 @@ type holderDocument struct {
 	Lease       string  `json:"lease"`
 }
 
-// writeHolder prints who has a name: the key, and the value unless there is none.
+// writeHolder prints the holder of a name: its key, and its value if there is one.
 func writeHolder(c *cli.Context, d holderDocument, key, value []byte, keyOnly bool) error {
 	d.Key, d.KeyBase64 = textOrBase64(key)
 	if !keyOnly {

@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// newLogger writes a member's messages: lines for people on a terminal, JSON for programs anywhere else. Lines of JSON
-// are collected from many members: each names its own.
+// newLogger writes a member's messages: text lines on a terminal, JSON anywhere else. Lines of JSON are collected from many members:
+// each names its member.
 func newLogger(w io.Writer, format, level, member string) *slog.Logger {
 	var least slog.Level
-	_ = least.UnmarshalText([]byte(level)) // the flag allows only what this reads
+	_ = least.UnmarshalText([]byte(level)) // the flag allows only valid levels
 	if format == "auto" && isTerminal(w) {
 		format = "text"
 	}
@@ -28,7 +28,7 @@ type lineHandler struct {
 	shared       *lineShared
 }
 
-// lineShared belongs to a handler and all that were derived from it.
+// lineShared belongs to a handler and all handlers derived from it.
 type lineShared struct {
 	mu   sync.Mutex
 	line bytes.Buffer
@@ -64,12 +64,12 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// WithAttrs returns a handler whose lines hold the attributes too.
+// WithAttrs returns a handler whose lines also hold the attributes.
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &lineHandler{h.Handler.WithAttrs(attrs), h.shared}
 }
 
-// WithGroup returns a handler whose attributes are named as parts of the group.
+// WithGroup returns a handler whose attribute names have the group as prefix.
 func (h *lineHandler) WithGroup(name string) slog.Handler {
 	return &lineHandler{h.Handler.WithGroup(name), h.shared}
 }

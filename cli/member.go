@@ -19,16 +19,15 @@ import (
 
 func memberCommand() *cli.Command {
 	return &cli.Command{
-		Name: "member", Category: "cluster", Usage: "list the members, and change who they are",
-		Description: "A member is named by its name or its id. `qkv status` shows what each says of itself.",
+		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members",
+		Description: "A member is named by its name or its id. `qkv status` shows the state of each member.",
 		Subcommands: []*cli.Command{
 			memberListCommand(),
 			{
 				Name: "add", Usage: "add a member, and print the command that starts it", ArgsUsage: "NAME",
-				Description: "The new member gets the data as a learner, which has no vote, and becomes a voter by itself when it is " +
-					"level with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last " +
-					"line of what is printed is the command for its host. The same command prints it again as long as the member has " +
-					"not been started.",
+				Description: "The new member first gets the data as a learner, without a vote, and becomes a voter automatically when it has caught " +
+					"up with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last line of " +
+					"the output is the command for its host. Until the member has been started, the same command prints it again.",
 				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"), writeOutFlag(),
 					&cli.BoolFlag{Name: "learner", EnvVars: []string{"QKV_MEMBER_ADD_LEARNER"}, Usage: "it stays a learner until `qkv member promote`"},
 				),
@@ -36,19 +35,19 @@ func memberCommand() *cli.Command {
 			},
 			{
 				Name: "remove", Usage: "remove a member for good", ArgsUsage: "NAME",
-				Description: "It stops, if it runs, and its data folder starts no more: who comes back is added as a new member, with an " +
-					"empty folder. A removal with which too few voters would answer is refused.",
+				Description: "The member stops if it runs, and its data folder cannot be started again. To come back it must be added as a new " +
+					"member, with an empty folder. A removal that would leave no quorum of healthy voters is refused.",
 				Flags: clientFlags(), Action: memberRemove,
 			},
 			{
 				Name: "promote", Usage: "make a learner a voter", ArgsUsage: "NAME",
-				Description: "Refused, with exit code 4, as long as it is not level with the leader.",
+				Description: "Refused with exit code 4 until the learner has caught up with the leader.",
 				Flags:       clientFlags(), Action: memberPromote,
 			},
 			{
-				Name: "update", Usage: "tell the members where one of them is reached", ArgsUsage: "NAME",
-				Description: "A member that runs tells the others itself, also when its address has changed. This is for one that cannot " +
-					"reach them before they know.",
+				Name: "update", Usage: "change the address of a member", ArgsUsage: "NAME",
+				Description: "A running member tells the others its address itself, also a changed one. This command is for a member that cannot " +
+					"reach the others before they know its new address.",
 				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER")), Action: memberUpdate,
 			},
 			memberReplaceCommand(), memberUnbanCommand(),
@@ -56,12 +55,12 @@ func memberCommand() *cli.Command {
 	}
 }
 
-// peerFlag says where the others reach a member.
+// peerFlag is the flag for the peer addresses of a member.
 func peerFlag(variable string) cli.Flag {
-	return &cli.StringSliceFlag{Name: "peer", EnvVars: []string{variable}, Usage: "`HOST:PORT` at which the others reach it, its --listen-peer; several with commas"}
+	return &cli.StringSliceFlag{Name: "peer", EnvVars: []string{variable}, Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
 }
 
-// peersOf are the addresses that --peer gives.
+// peersOf returns the addresses of --peer.
 func peersOf(c *cli.Context) ([]string, error) {
 	peers := c.StringSlice("peer")
 	if len(peers) == 0 {
@@ -75,7 +74,7 @@ func peersOf(c *cli.Context) ([]string, error) {
 	return peers, nil
 }
 
-// named is the member with a name, or else with an id.
+// named returns the member with a name, or else with an id.
 func named(members []client.Member, word string) (*client.Member, error) {
 	var names []string
 	for i := range members {
@@ -95,7 +94,7 @@ func noMember(word string, names []string) error {
 	return exitf(exitNotFound, "no member is called %s: they are %s; nothing was changed", word, strings.Join(names, ", "))
 }
 
-// withMember runs f with the member that the only argument names, and the others.
+// withMember runs f with the member named by the only argument, and the others.
 func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *client.Member) error) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
@@ -152,7 +151,7 @@ func memberAdd(c *cli.Context) error {
 		return err
 	}
 	name := c.Args().First()
-	if err := wire.CheckName(name); err != nil {
+	if err := kv.CheckName(name); err != nil {
 		return usagef("%w", err)
 	}
 	peers, err := peersOf(c)
@@ -162,6 +161,9 @@ func memberAdd(c *cli.Context) error {
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		members, err := s.Members(ctx, false)
 		if err != nil {
+			return err
+		}
+		if err := reachable(c, members, name, peers); err != nil {
 			return err
 		}
 		manual := c.Bool("learner")
@@ -175,7 +177,7 @@ func memberAdd(c *cli.Context) error {
 			if err != nil {
 				return writeFailed(err)
 			}
-			then := "a voter by itself when it is level"
+			then := "a voter automatically when it has caught up"
 			if manual {
 				then = fmt.Sprintf("a voter by `qkv member promote %s`", name)
 			}
@@ -190,22 +192,41 @@ func memberAdd(c *cli.Context) error {
 	}))
 }
 
-// addedDocument is the JSON of a member that was added; the names and their order are a promise.
+// reachable refuses a new member on another host while all voters listen for members on loopback only: it could never connect.
+func reachable(c *cli.Context, members []client.Member, name string, peers []string) error {
+	elsewhere := func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		return !loopbackHost(host)
+	}
+	voters := joinAddresses(members, 0)
+	if len(voters) == 0 || slices.ContainsFunc(voters, elsewhere) || !slices.ContainsFunc(peers, elsewhere) {
+		return nil
+	}
+	then := "restart each member with the address of its host as --listen-peer HOST:PORT, and add " + name + " then"
+	if c.String("certs-dir") == "" {
+		then = "a cluster with the certificates of the local CA stays on one host: begin another one with --certs-dir, and move the keys with `qkv export` and `qkv import`"
+	}
+	return exitf(exitCondition, "%s, at %s, could not reach the members, which listen for members on loopback, at %s: %s; nothing was changed",
+		name, strings.Join(peers, ", "), strings.Join(voters, ", "), then)
+}
+
+// addedDocument is the JSON of an added member; names and order are a promise.
 type addedDocument struct {
 	Name    string   `json:"name"`
 	ID      string   `json:"id"`
-	Manual  bool     `json:"manual"`       // it does not become a voter by itself
+	Manual  bool     `json:"manual"`       // stays a learner until it is promoted
 	Before  bool     `json:"added_before"` // by an earlier command
 	Peers   []string `json:"peers"`
 	Command string   `json:"command"` // for its host
 }
 
-// waiting tells whether a member is a learner that was added with these addresses, and was never started.
+// waiting reports whether a member is a learner that was added with these addresses and never started.
 func waiting(m *client.Member, peers []string) bool {
 	return m.Role == kv.Learner && !m.Started() && slices.Equal(m.Peers, peers)
 }
 
-// joinAddresses are where a new member finds the voters, but for one that is not worth asking unless there is no other.
+// joinAddresses returns the voters' addresses for a new member to join. It leaves out the voter `but`, which is lost or new, unless
+// there is no other.
 func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 	for _, m := range members {
 		if m.Role.Votes() && m.ID != but && len(m.Peers) > 0 {
@@ -218,29 +239,30 @@ func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 	return addresses
 }
 
-// writeHostCommand prints what a new member's host needs, and the command for it.
+// writeHostCommand prints the requirements of a new member's host, and the command for it.
 func writeHostCommand(w io.Writer, c *cli.Context, name string, peers, join []string) {
 	if c.String("certs-dir") != "" {
-		fmt.Fprintf(w, "on its host, with an empty data folder, and ca.crt, member-%s.crt and member-%s.key in the folder certs:\n", name, name)
+		file := wire.Identity{Class: wire.ClassMember, Name: name}.FileName()
+		fmt.Fprintf(w, "on its host, with an empty data folder, and ca.crt, %s.crt and %s.key in the folder certs:\n", file, file)
 	} else {
 		fmt.Fprintln(w, "on this host, since the local CA's certificates are for loopback only:")
 	}
 	fmt.Fprintln(w, hostCommand(c, name, peers, join))
 }
 
-// hostCommand is what starts a new member.
+// hostCommand returns the command that starts a new member.
 func hostCommand(c *cli.Context, name string, peers, join []string) string {
-	certs := ""
+	folder, certs := "qkv-data/"+wire.FileName(name), "" // the default of serve
 	if c.String("certs-dir") != "" {
-		certs = " --certs-dir certs"
+		folder, certs = "/var/lib/qkv", " --certs-dir certs"
 	}
 	if len(join) == 0 {
-		join = []string{"HOST:PORT"} // none has said where it is
+		join = []string{"HOST:PORT"} // no voter has reported its address
 	}
-	return fmt.Sprintf("qkv serve --name %s --listen %s --listen-peer %s%s --join %s", name, clientAddress(peers[0]), peers[0], certs, strings.Join(join, ","))
+	return fmt.Sprintf("qkv serve --name %s --data-dir %s --listen %s --listen-peer %s%s --join %s", shellWord(name), shellWord(folder), clientAddress(peers[0]), peers[0], certs, strings.Join(join, ","))
 }
 
-// clientAddress is where a member with a peer address would serve clients: on the port before it.
+// clientAddress guesses the client address of a member from its peer address: the port before it.
 func clientAddress(peer string) string {
 	host, service, _ := net.SplitHostPort(peer)
 	port, err := strconv.Atoi(service)
@@ -279,12 +301,12 @@ func moveLeader(c *cli.Context) error {
 				return err
 			}
 			if !m.Role.Votes() {
-				return exitf(exitCondition, "%s is a learner: only a voter can lead; `qkv member promote %s` makes it one when it is level", m.Name, m.Name)
+				return exitf(exitCondition, "%s is a learner: only a voter can lead; `qkv member promote %s` makes it one when it has caught up", m.Name, m.Name)
 			}
 			to = m.ID
 		}
 		if to == 0 && voters(members) == 1 {
-			return exitf(exitCondition, "there is one voter, and nobody else to lead; nothing was changed")
+			return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
 		}
 		if before.Leader == 0 || before.Leader != to {
 			if err := s.MoveLeader(ctx, to); err != nil {
@@ -304,7 +326,7 @@ func moveLeader(c *cli.Context) error {
 	}))
 }
 
-// newLeader waits until a leader is known: the one that was wanted, or, without one, another than before.
+// newLeader waits until a leader is known: the wanted one, or, without one, any other than before.
 func newLeader(ctx context.Context, s *client.Client, wanted, before uint64) (uint64, error) {
 	for {
 		status, err := s.Status(ctx, "")
@@ -316,7 +338,7 @@ func newLeader(ctx context.Context, s *client.Client, wanted, before uint64) (ui
 		}
 		select {
 		case <-ctx.Done():
-			return 0, exitf(exitUnavailable, "the leader was told to hand over, and the new one is not known yet: `qkv status` shows it")
+			return 0, exitf(exitUnavailable, "the leader is handing over, but the new one is not known yet: `qkv status` shows it")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -17,11 +17,10 @@ import (
 func memberListCommand() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the members",
-		Description: "STATUS is unstarted until the member has told the others of itself. ROLE is voter, or learner: it gets the data and " +
-			"has no vote; while one takes another's place the two are incoming and leaving. `-w json` and `-w fields` have the " +
-			"columns that a line has no room for, and more.",
+		Description: "STATUS is unstarted until the member has reported to the others. ROLE is voter or learner (gets the data, has no " +
+			"vote); during a replacement also incoming and leaving. `-w json` and `-w fields` have more columns.",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "as one member knows them, also without a quorum"},
+			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),
 		),
 		Action: memberList,
@@ -42,14 +41,14 @@ func memberList(c *cli.Context) error {
 	})
 }
 
-// memberRecord is a member as the list prints it. The names and their order are a promise.
+// memberRecord is a member in the list. Names and order are a promise.
 type memberRecord struct {
 	Name    string   `json:"name"`
 	ID      string   `json:"id"`
 	Status  string   `json:"status"`
 	Role    string   `json:"role"`
 	Learner bool     `json:"learner"`
-	Manual  bool     `json:"manual"` // a learner that does not become a voter by itself
+	Manual  bool     `json:"manual"` // a learner until `member promote`
 	Peers   []string `json:"peers"`
 	Clients []string `json:"clients"`
 	Web     []string `json:"web"`
@@ -111,7 +110,7 @@ func (r *memberRecord) fields() []field {
 	}
 }
 
-// writeMemberTable prints what fits into a line of each member, and below it what is to be done.
+// writeMemberTable prints one line for each member, and the necessary actions below.
 func writeMemberTable(w helpWriter, records []memberRecord) {
 	t := table{head: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
 	for i := range records {
@@ -120,7 +119,7 @@ func writeMemberTable(w helpWriter, records []memberRecord) {
 		if r.Since != "" {
 			since = r.Since
 		}
-		name := "-" // it says its own when it starts
+		name := "-" // the member reports its name when it starts
 		if r.Name != "" {
 			name = tableName(r.Name)
 		}

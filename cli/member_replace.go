@@ -21,14 +21,15 @@ import (
 
 func memberReplaceCommand() *cli.Command {
 	return &cli.Command{
-		Name: "replace", Usage: "put a new member in the place of one that is lost", ArgsUsage: "NAME",
-		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and level. 3. Makes it a voter " +
-			"and removes NAME, in one step, or, where NAME is the only voter, in two. It can be interrupted, and run again: it goes on where it was.\n" +
-			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
-			"replacement NAME-3; its certificate needs that name. But when --peer is the address of the lost one, or --name its name, " +
-			"that one is removed, and the new one takes its place with name, address and certificate as they were: all that is " +
-			"needed on its host is an empty data folder. A member that still answers is not removed so: for some seconds it has to be " +
-			"silent to this command and to the others, and the leader or two of them to say so.",
+		Name: "replace", Usage: "replace a lost member by a new one", ArgsUsage: "NAME",
+		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and has caught up. 3. Makes it a " +
+			"voter and removes NAME, in one step, or in two where NAME is the only voter. An interrupted replacement continues " +
+			"when the command is run again.\n\n" +
+			"Two members cannot have the same name or address. Without --name the new member is called NAME-2, and its replacement " +
+			"NAME-3; its certificate needs that name. If --peer is the address of the lost member, or --name its name, the lost " +
+			"member is removed first, and the new one takes over its name, address and certificate: its host needs only an empty " +
+			"data folder. For this the lost member must be down: it must not answer this command or the other members for some " +
+			"seconds, and the leader or two members must confirm that.",
 		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
 		),
@@ -36,24 +37,24 @@ func memberReplaceCommand() *cli.Command {
 	}
 }
 
-// replaceInterval is how often the progress of a replacement is looked at.
+// replaceInterval is the interval at which the progress of a replacement is checked.
 const replaceInterval = 200 * time.Millisecond
 
-// replacement is one run of the command. What is to be done next follows from the list of the members alone.
+// replacement is one run of the command. The list of members alone decides the next step.
 type replacement struct {
 	c     *cli.Context
 	w     io.Writer
 	s     *client.Client
 	old   string // name or id
-	name  string // of the new one
+	name  string // of the new member
 	peers []string
-	said  string // the last thing that was printed
-	// In the place of one with the same name or address:
+	said  string // the last printed line
+	// For a new member with the same name or address:
 	target     target
-	added      uint64        // the new one's id
-	waited     time.Duration // for the lost one to be silent
-	quiet      time.Time     // since when it is
-	quietLooks int           // at how many looks in a row it was
+	added      uint64        // id of the new member
+	waited     time.Duration // time spent waiting for the silence of the lost member
+	quiet      time.Time     // since when the lost member is silent
+	quietLooks int           // number of consecutive checks with silence
 }
 
 func memberReplace(c *cli.Context) error {
@@ -94,7 +95,7 @@ func (r *replacement) run(ctx context.Context) error {
 	}
 }
 
-// step does what is next, if anything can be done now. An outcome that is not known is no error: the next step sees.
+// step does the next step, if one is possible now. An unknown outcome is not an error: the next step reads it from the list.
 func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
 	defer cancel()
@@ -122,11 +123,11 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		r.say("3 of 3: %s votes, and %s is no member any more", r.name, r.old)
 		return true, nil
 	case next != nil && next.Role == kv.Incoming:
-		return false, nil // the exchange ends by itself
+		return false, nil // the joint configuration ends by itself
 	case old == nil:
 		return false, missing
 	case old.Role == kv.Learner:
-		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
+		return false, exitf(exitCondition, "%s is a learner, and has no vote to hand over: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
 	case next == nil:
 		return false, r.later(r.add(ctx, members, old))
 	case next.Role == kv.Learner && !next.Started() && !r.at(next):
@@ -138,7 +139,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		return false, exitf(exitCondition, "%s is a voter beside %s: if it is the new one, `qkv member remove %s` ends the replacement; otherwise --name says what the new one is called", r.name, old.Name, old.Name)
 	}
 	instead := old.ID
-	if voters(members) == 1 { // it leads, and there is nobody else to lead: both vote for a moment
+	if voters(members) == 1 { // a single voter leads and cannot hand over: for a moment both vote
 		instead = 0
 	}
 	return false, r.later(r.promote(ctx, members, instead, next))
@@ -153,7 +154,7 @@ func voters(members []client.Member) (n int) {
 	return n
 }
 
-// chooseName gives the new member a name when the user did not. Once it is chosen it stays.
+// chooseName names the new member if the user did not. The name then stays.
 func (r *replacement) chooseName(old, unnamed *client.Member) error {
 	if r.name == "" {
 		switch {
@@ -167,18 +168,18 @@ func (r *replacement) chooseName(old, unnamed *client.Member) error {
 			r.name = nextName(old.Name)
 		}
 	}
-	if err := wire.CheckName(r.name); err != nil {
+	if err := kv.CheckName(r.name); err != nil {
 		return usagef("the new member's name: %w; --name gives another", err)
 	}
 	return nil
 }
 
-// at tells whether the new member is to have an address of another one.
+// at reports whether the new member gets an address of another member.
 func (r *replacement) at(old *client.Member) bool {
 	return slices.ContainsFunc(r.peers, func(address string) bool { return slices.Contains(old.Peers, address) })
 }
 
-// unnamed returns the new one that was added in the place of one with the same name or address, until it is started.
+// unnamed returns the new member that was added for the same name or address, until it is started.
 func (r *replacement) unnamed(members []client.Member) *client.Member {
 	i := slices.IndexFunc(members, func(m client.Member) bool { return m.Name == "" && m.Role == kv.Learner && r.at(&m) })
 	if i < 0 {
@@ -187,7 +188,7 @@ func (r *replacement) unnamed(members []client.Member) *client.Member {
 	return &members[i]
 }
 
-// inPlace tells whether the new member has the name or an address of the old one, which has to go first, or has gone.
+// inPlace reports whether the new member has the name or an address of the old one, which must be removed first, or has been.
 func (r *replacement) inPlace(old, next *client.Member) bool {
 	switch {
 	case r.added != 0:
@@ -199,30 +200,30 @@ func (r *replacement) inPlace(old, next *client.Member) bool {
 }
 
 const (
-	// heardFor is how long a member may seem to be there that has died with its host: others notice it by its connection, which ends
-	// PeerIdleTimeout after the first packet that was not answered, and a busy member tells so later.
+	// heardFor is how long a dead member can still seem alive. The others notice its death by its connection, which ends
+	// PeerIdleTimeout after the first unanswered packet. A busy member reports that later.
 	heardFor = 2*limits.PeerIdleTimeout + limits.PeerKeepAlive
-	// silence is for how long one is not heard of, at so many looks, when it is taken for lost.
+	// silence and silentLooks are the time and the number of checks without an answer after which a member counts as lost.
 	silence         = 3 * time.Second
 	silentLooks     = 3
 	silentWitnesses = 2
 )
 
-// stepInPlace does what is next where the old one has to go before the new one can have its name: the new one is added without
-// a name first, and takes the address over, so that each later run knows what there is to go on with. old is the new one, once
-// that has said its name.
+// stepInPlace does the next step if the old member must be removed before the new one can have its name. The new member is added
+// without a name first, and takes over the address: each later run finds it in the list and continues. After the new member has
+// reported its name, old is the new member.
 func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, old, next *client.Member, missing error) (done bool, err error) {
 	switch {
-	case next != nil && next.Manual && old == nil: // somebody has removed the lost one, whose vote it was to have
+	case next != nil && next.Manual && old == nil: // the lost member, whose vote the new one should take over, was removed meanwhile
 		return false, r.later(r.promote(ctx, members, 0, next))
 	case next != nil && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
 		return r.awaitVoter(ctx, members, next), nil
 	case r.added != 0:
-		return false, exitf(exitNotFound, "%s (%s) is no member any more: somebody has removed it", r.name, hex(r.added))
+		return false, exitf(exitNotFound, "%s (%s) was removed from the cluster meanwhile", r.name, hex(r.added))
 	case old == nil:
 		return false, missing
 	case old.Role == kv.Learner:
-		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
+		return false, exitf(exitCondition, "%s is a learner, and has no vote to hand over: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
 	}
 	if silent, err := r.silent(ctx, old); !silent || err != nil {
 		return false, r.later(err)
@@ -235,7 +236,7 @@ func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, 
 	return false, r.later(err)
 }
 
-// takePlace removes the old one, now that the new one is there.
+// takePlace removes the old member, after the new one was added.
 func (r *replacement) takePlace(ctx context.Context, members []client.Member, old, unnamed *client.Member) (done bool, err error) {
 	if r.said == "" {
 		r.say("1 of 3: a learner (%s) was added before", hex(unnamed.ID))
@@ -252,22 +253,22 @@ func (r *replacement) takePlace(ctx context.Context, members []client.Member, ol
 	return false, nil
 }
 
-// silent tells whether a member is lost. One look may come between two connections of one that lives, or be of a member that is
-// cut off itself: so the lost one has answered neither this command nor the others for some looks, and among those who say so is
-// the leader, or are two of them.
+// silent reports whether a member is lost. A single check can fall between two connections of a living member, or come from a member
+// that is itself isolated. Therefore the lost member must have answered neither this command nor the other members for several
+// checks, and the leader or two members must confirm that.
 func (r *replacement) silent(ctx context.Context, old *client.Member) (bool, error) {
 	_, addresses, err := r.target.discover(ctx, r.s)
 	if err != nil {
 		return false, err
 	}
-	var answers, asked []string // whom the lost one answers, and who was asked
+	var answers, asked []string // members that the lost one answers, and members that were asked
 	witnesses := 0
 	for _, one := range ask(ctx, r.s, addresses) {
 		switch {
 		case one.err != nil:
 		case one.status.ID == old.ID:
 			answers = append(answers, "this command")
-		case !slices.Contains(asked, one.status.Name): // it may have two addresses
+		case !slices.Contains(asked, one.status.Name): // a member may have two addresses
 			asked = append(asked, one.status.Name)
 			if witnesses++; one.status.Role == "leader" {
 				witnesses = silentWitnesses
@@ -289,14 +290,14 @@ func (r *replacement) silent(ctx context.Context, old *client.Member) (bool, err
 	}
 	if len(answers) > 0 {
 		slices.Sort(answers)
-		return false, exitf(exitCondition, "%s runs, and answers %s: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name, strings.Join(slices.Compact(answers), " and "))
+		return false, exitf(exitCondition, "%s runs, and answers %s: it is not lost; to replace it, stop it first; nothing was changed", old.Name, strings.Join(slices.Compact(answers), " and "))
 	}
 	slices.Sort(asked)
 	return false, exitf(exitUnavailable, "it is not known whether %s is lost: the leader or two members have to say so, and of them only %s answered; --endpoints says where the others are; nothing was changed",
 		old.Name, cmp.Or(strings.Join(asked, ", "), "none"))
 }
 
-// awaitVoter tells how far the new member is, and whether that is all.
+// awaitVoter reports the progress of the new member, and whether it is done.
 func (r *replacement) awaitVoter(ctx context.Context, members []client.Member, next *client.Member) (done bool) {
 	if r.said == "" {
 		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
@@ -313,7 +314,7 @@ func (r *replacement) awaitVoter(ctx context.Context, members []client.Member, n
 	return true
 }
 
-// nextName is the name of who comes after a member: n3-2, and then n3-3.
+// nextName returns the name of a member's replacement: n3-2, then n3-3.
 func nextName(name string) string {
 	base, number, found := cutLast(name, "-")
 	if n, err := strconv.ParseUint(number, 10, 31); found && err == nil && base != "" && n >= 2 {
@@ -338,7 +339,7 @@ func (r *replacement) add(ctx context.Context, members []client.Member, old *cli
 	return err
 }
 
-// promote makes the new one a voter when it is level, in the place of the old one if that is still there.
+// promote makes the new member a voter when it has caught up. It replaces the old one if that still exists.
 func (r *replacement) promote(ctx context.Context, members []client.Member, old uint64, next *client.Member) error {
 	if r.said == "" {
 		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
@@ -358,11 +359,11 @@ func (r *replacement) promote(ctx context.Context, members []client.Member, old 
 	return err
 }
 
-// sayWaits tells what keeps the new member from a vote. The list of the members alone does not know: a member announces itself when
-// it has a part of the data, and stays in the list as one that was started when it has died.
+// sayWaits prints why the new member has no vote yet. The list of members does not show that: a member announces itself when it has
+// part of the data, and a dead member stays in the list as started.
 func (r *replacement) sayWaits(ctx context.Context, next *client.Member) {
 	connected := next.Started()
-	var away string // who has no connection to it
+	var away string // the asked member, if it knows the new one
 	if status, err := r.s.Status(ctx, ""); err == nil {
 		for _, l := range status.Links {
 			if l.Member == next.ID {
@@ -380,8 +381,8 @@ func (r *replacement) sayWaits(ctx context.Context, next *client.Member) {
 	}
 }
 
-// later tells which errors the next step may not have: those of a cluster that is without a leader for a moment, and of
-// a change whose outcome the list of the members will tell.
+// later hides errors that the next step can resolve: a cluster without a leader for a moment, and a change whose outcome the list of
+// members will show.
 func (r *replacement) later(err error) error {
 	switch {
 	case err == nil:
@@ -399,7 +400,7 @@ func (r *replacement) later(err error) error {
 	return err
 }
 
-// say prints a line, but not what was printed last.
+// say prints a line, unless it equals the last one.
 func (r *replacement) say(format string, values ...any) {
 	if text := fmt.Sprintf(format, values...); text != r.said {
 		r.said = text

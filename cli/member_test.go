@@ -75,7 +75,7 @@ func TestMemberListOutput(t *testing.T) {
 // TestMembers is the life of a member, by name and by id.
 func TestMembers(t *testing.T) {
 	b := threeMembers(t)
-	command := "qkv serve --name n4 --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380,10.0.0.3:2380\n"
+	command := "qkv serve --name n4 --data-dir /var/lib/qkv --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380,10.0.0.3:2380\n"
 	code, out, stderr := b.qkv(t, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner")
 	id := b.list(t)["n4"].ID
 	files := "on its host, with an empty data folder, and ca.crt, member-n4.crt and member-n4.key in the folder certs:\n"
@@ -104,7 +104,7 @@ func TestMembers(t *testing.T) {
 	b.expect(t, 0, "n4 ("+id+") is no member any more\n", "", "member", "remove", "n4")
 	b.expect(t, 3, "", "no member is called n4: they are n1, n2, n3; nothing was changed", "member", "remove", "n4")
 	b.expect(t, 3, "", "no member is called 0000000000000009", "move-leader", "0000000000000009")
-	for _, line := range []string{"member add n/5 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "move-leader a b"} {
+	for _, line := range []string{"member add n\x015 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "move-leader a b"} {
 		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitUsage {
 			t.Errorf("qkv %s: %d %s", line, code, stderr)
 		}
@@ -129,7 +129,7 @@ func TestMembers(t *testing.T) {
 func TestMemberListWithoutQuorum(t *testing.T) {
 	b := threeMembers(t)
 	b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "no quorum") })
-	hint := "; --serializable asks one member for what it has, also without a leader\n"
+	hint := "; --serializable reads from one member, also without a leader\n"
 	for line, named := range map[string]bool{"member list": true, "alarm list": true, "get key": true, "get key --prefix": true, "history key": false} {
 		testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
 			code, out, stderr := b.qkv(t, "", append(strings.Fields(line), "--timeout", limit.String())...)
@@ -196,7 +196,7 @@ func TestMemberReplace(t *testing.T) {
 	b.expect(t, 3, "", "no member is called n9", "member", "replace", "n9", "--peer", "10.0.0.4:2380")
 	b.expect(t, 4, "", "n1 is a voter beside n3", "member", "replace", "n3", "--peer", "10.0.0.4:2380", "--name", "n1")
 
-	command := "qkv serve --name n3-2 --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
+	command := "qkv serve --name n3-2 --data-dir /var/lib/qkv --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
 	_, out, stderr := b.replace(t, "2 of 3: waiting until n3-2 is started", peer...)
 	id := b.list(t)["n3-2"].ID
 	if !strings.HasPrefix(out, "1 of 3: n3-2 ("+id+") is added as a learner\n") || !strings.Contains(out, command) {
@@ -374,7 +374,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}, {Member: 3, Connected: connected}}})
 	}
 	links(true)
-	b.expect(t, 4, "", "n3 runs, and answers n1: it is not lost; to replace it all the same, stop it first; nothing was changed", append([]string{"member", "replace"}, peer...)...)
+	b.expect(t, 4, "", "n3 runs, and answers n1: it is not lost; to replace it, stop it first; nothing was changed", append([]string{"member", "replace"}, peer...)...)
 	if m := b.list(t); len(m) != 3 || m["n3"].ID != "0000000000000003" {
 		t.Fatalf("%+v", m)
 	}
@@ -388,7 +388,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 	b.expect(t, 4, "", "n2 does not answer", append([]string{"member", "replace"}, peer...)...)
 	b.member.SetBefore(nil)
 
-	command := "qkv serve --name n3 --listen 10.0.0.3:2379 --listen-peer 10.0.0.3:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
+	command := "qkv serve --name n3 --data-dir /var/lib/qkv --listen 10.0.0.3:2379 --listen-peer 10.0.0.3:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
 	// It ends between the two changes, as kill -9 ends it: what there is then is all that the next run knows.
 	n := 0
 	b.member.SetBefore(func(writes, _ int) *kv.Error {
@@ -471,7 +471,7 @@ func TestMemberReplaceRefused(t *testing.T) {
 	}
 	b.member.SetBefore(nil)
 	b.qkv(t, "", "member", "add", "n5", "--peer", "10.0.0.5:2380")
-	b.expect(t, 4, "", "n5 is a learner, and has no vote to give away", "member", "replace", "n5", "--peer", "10.0.0.6:2380")
+	b.expect(t, 4, "", "n5 is a learner, and has no vote to hand over", "member", "replace", "n5", "--peer", "10.0.0.6:2380")
 }
 
 // One that is to keep to its endpoints asks nobody else, and says so.
@@ -481,7 +481,7 @@ func TestStatusNoDiscovery(t *testing.T) {
 	testretry.Again(t, 5, func(t testing.TB) {
 		begun := time.Now()
 		code, out, _ := b.qkv(t, "", "status")
-		if code != 0 || !strings.Contains(out, "--no-discovery keeps to these") || time.Since(begun) > memberTimeout {
+		if code != 0 || !strings.Contains(out, "--no-discovery asks only these") || time.Since(begun) > memberTimeout {
 			t.Errorf("%d %q after %v", code, out, time.Since(begun))
 		}
 	})
@@ -491,7 +491,7 @@ func TestServeJoin(t *testing.T) {
 	for line, want := range map[string]string{
 		"--join 10.0.0.1":                     "HOST:PORT",
 		"--join ,":                            "names no member",
-		"--join 10.0.0.1:2380 --found":        "give the one that is meant",
+		"--join 10.0.0.1:2380 --found":        "give only one of them",
 		"--join 10.0.0.1:2380,0.0.0.0:2380":   "nobody can be reached at 0.0.0.0:2380",
 		"--found=perhaps":                     "found",
 		"--initial-cluster-state existing --": "--join makes the member one of a cluster that runs",

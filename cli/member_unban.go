@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// roleRefused is the role of a member that takes no part; one of these alarms says why.
+	// roleRefused is the role of a quarantined member; one of these alarms gives the reason.
 	roleRefused  = "refused"
 	alarmAmnesia = "AMNESIA"
 	alarmCorrupt = "CORRUPT"
-	// alarmNoSpace is raised by a member of its own disk, and by all of the leader while the cluster has no room.
+	// alarmNoSpace is raised by a member for its own disk, and by all members of the leader for the cluster.
 	alarmNoSpace = "NOSPACE"
 )
 
 func memberUnbanCommand() *cli.Command {
 	return &cli.Command{
-		Name: "unban", Usage: "let a member that has the role refused take part again", ArgsUsage: "NAME",
+		Name: "unban", Usage: "let a quarantined member (role refused) take part again", ArgsUsage: "NAME",
 		Description: "A member that others recognise as one that has forgotten what it promised takes no part, also after a " +
 			"restart: it is quarantined. That is lifted here. It is right when the others were wrong, because theirs is an " +
 			"older life of the cluster, or when its data folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES " +
 			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it quarantine it " +
 			"again.",
 		Flags: clientFlags(&cli.BoolFlag{
-			Name: "yes", EnvVars: []string{"QKV_MEMBER_UNBAN_YES"}, Usage: "the risk is known: acknowledged writes may be lost",
+			Name: "yes", EnvVars: []string{"QKV_MEMBER_UNBAN_YES"}, Usage: "confirm that acknowledged writes may be lost",
 		}),
 		Action: unban,
 	}
 }
 
-// unbanWatched is for how long a member is watched after its quarantine was lifted: those that refuse it dial again
-// within some seconds.
+// unbanWatched is how long a member is watched after its quarantine was lifted: members that refuse it dial again within some
+// seconds.
 const unbanWatched = 5 * time.Second
 
 func unban(c *cli.Context) error {
@@ -66,7 +66,7 @@ func unban(c *cli.Context) error {
 	}
 	why := quarantineOf(&status)
 	if !c.Bool("yes") {
-		return usagef("%s is quarantined: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again: --yes says that this is known; nothing was changed", name, why)
+		return usagef("%s is quarantined: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again. Pass --yes to confirm; nothing was changed", name, why)
 	}
 	if err := s.Unban(ctx, endpoint, status.ID); err != nil {
 		return fmt.Errorf("the quarantine of %s was not lifted: %w", name, err)
@@ -89,7 +89,7 @@ func unban(c *cli.Context) error {
 	return nil
 }
 
-// quarantineOf is why a member takes no part, by its own status.
+// quarantineOf returns the reason of a member's quarantine, from its own status.
 func quarantineOf(s *client.Status) string {
 	for _, name := range []string{alarmAmnesia, alarmCorrupt} {
 		for _, a := range s.Alarms {
@@ -101,7 +101,7 @@ func quarantineOf(s *client.Status) string {
 	return "it does not say why"
 }
 
-// find looks for a member by its name or id, at the endpoints given and at those that the members know of.
+// find looks for a member by its name or id, at the given endpoints and at the addresses that the members report.
 func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status client.Status, err error) {
 	known, addresses, err := t.discover(ctx, s)
 	if err != nil {

@@ -16,27 +16,27 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/net/etcd/migrate"
+	"qkv/net/wire"
 	"qkv/node"
 )
 
 func migrateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "migrate", Category: "cluster", Usage: "move from etcd to qkv, and back",
-		Description: "Revisions, versions and leases stay as they are, so that clients go on with what they know: `etcdctl endpoint hashkv` " +
-			"shows the same number on both sides.",
+		Description: "Revisions, versions and leases are kept, so clients go on without a new start: `etcdctl endpoint hashkv` shows the " +
+			"same number on both sides.",
 		Subcommands: []*cli.Command{
 			{
-				Name: "from-etcd", Usage: "take over what an etcd has: from a snapshot's file, or while it runs",
-				Description: "With --snapshot, which is the file of `etcdctl snapshot save` of etcd 3.4 to 3.7: it becomes the data folder of a " +
-					"cluster of one member, to which others are added with `qkv member add`. What qkv cannot hold is listed, and then " +
-					"nothing is written.\n" +
-					"\nWith --endpoints the cluster --to, to which nobody has written yet, follows a running etcd: its snapshot, and then each " +
-					"revision as it comes. Until the same command with --cut-over ends that, it refuses all writes, and no lease expires there. " +
-					"Whoever is interrupted goes on by running the command again.\n" +
-					"\n--dry-run only looks, at either.",
+				Name: "from-etcd", Usage: "take over the data of an etcd: from a snapshot file, or while it runs",
+				Description: "With --snapshot, a file of `etcdctl snapshot save` of etcd 3.4 to 3.7: makes the data folder of a cluster with one " +
+					"member, to which `qkv member add` adds others. Data that qkv cannot hold is listed, and then nothing is written.\n\n" +
+					"With --endpoints: the cluster --to, which must be empty, follows a running etcd: it loads a snapshot, and then each " +
+					"new revision. While it follows, the cluster refuses all writes, and no lease expires there. The same command with " +
+					"--cut-over ends that. To continue after an interruption, run the command again.\n\n" +
+					"--dry-run reads and checks, and writes nothing.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` that etcdctl snapshot save wrote"},
-					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to make of it (default: ./qkv-data/NAME)"},
+					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
 					&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
 					&cli.BoolFlag{Name: "skip-hash-check", EnvVars: []string{"QKV_MIGRATE_SKIP_HASH_CHECK"}, Usage: "take a file without its SHA-256, such as a copy of member/snap/db"},
 					&cli.StringSliceFlag{Name: "endpoints", EnvVars: []string{"QKV_MIGRATE_ENDPOINTS"}, Usage: "`URL,...` of members of the etcd to follow, as http://old:2379"},
@@ -58,12 +58,14 @@ func migrateCommand() *cli.Command {
 				Action: migrateFrom,
 			},
 			{
-				Name: "to-etcd", Usage: "write a snapshot of the cluster that etcd can be restored from",
-				Description: "The file is that of `etcdctl snapshot save`, with its SHA-256: `etcdutl snapshot restore` makes etcd's data folder of " +
-					"it, with all revisions, versions and leases. It is written beside the running cluster, by the member that is asked.\n" +
-					"\nMembers of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, and believe the certificates that etcdctl has.",
+				Name: "to-etcd", Usage: "write a snapshot of the cluster for etcd",
+				Description: "The file has the format of `etcdctl snapshot save`, with its SHA-256: `etcdutl snapshot restore` makes etcd's data " +
+					"folder of it, with all revisions, versions and leases. The cluster keeps running; the member that is asked writes the " +
+					"file.\n\n" +
+					"Members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, and accept the same certificates as for " +
+					"etcdctl.",
 				Flags: clientFlags(
-					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` to write; it must not be there yet"},
+					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` to write; it must not exist yet"},
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show them"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
@@ -74,7 +76,7 @@ func migrateCommand() *cli.Command {
 	}
 }
 
-// liveFlags are those that only a running etcd has a use for.
+// liveFlags are the flags that only a running etcd needs.
 var liveFlags = []string{"work-dir", "to", "to-cacert", "to-cert", "to-key", "source-cacert", "source-cert", "source-key"}
 
 func migrateFrom(c *cli.Context) error {
@@ -84,7 +86,7 @@ func migrateFrom(c *cli.Context) error {
 	file, live := c.String("snapshot") != "", len(c.StringSlice("endpoints")) > 0
 	switch {
 	case file && live:
-		return usagef("--snapshot makes a data folder of a file, and --endpoints follows a running etcd: give the one that is meant")
+		return usagef("--snapshot makes a data folder of a file, and --endpoints follows a running etcd: give only one of them")
 	case live && (c.IsSet("data-dir") || c.IsSet("name") || c.IsSet("skip-hash-check")):
 		return usagef("--data-dir, --name and --skip-hash-check belong to --snapshot: a running etcd is followed by a running cluster, --to HOST:PORT")
 	case live:
@@ -95,12 +97,12 @@ func migrateFrom(c *cli.Context) error {
 		return interruptible(c, func(ctx context.Context) error {
 			dir := c.String("data-dir")
 			if dir == "" {
-				dir = filepath.Join("qkv-data", c.String("name"))
+				dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 			}
 			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir")})
 		})
 	}
-	return usagef("--snapshot FILE is missing, what `etcdctl snapshot save FILE` has written, or --endpoints URL,... of a running etcd")
+	return usagef("--snapshot FILE is missing, a file of `etcdctl snapshot save FILE`, or --endpoints URL,... of a running etcd")
 }
 
 func migrateTo(c *cli.Context) error {
@@ -132,7 +134,7 @@ func migrateTo(c *cli.Context) error {
 	})
 }
 
-// savedGroup are the members that are asked for a snapshot: by URLs and certificates of etcd's kind, or as by all other commands.
+// savedGroup returns the members that are asked for a snapshot: by URLs and etcd's certificates, or as in all other commands.
 func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	if urls {
 		return urlGroup(c, "endpoints", "source")
@@ -147,7 +149,7 @@ func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	return t.group()
 }
 
-// saveSnapshot writes a file, and looks into it.
+// saveSnapshot writes a snapshot file, and checks it.
 func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) error {
 	path := c.String("snapshot")
 	bar := newBytesProgress(c.App.ErrWriter, "snapshot")
@@ -168,7 +170,7 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	return file.Close()
 }
 
-// migrateFile makes a data folder of a file, which is told of as what it is of.
+// migrateFile makes a data folder of a file. of is the description of the file in messages.
 func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.MigrateConfig) error {
 	file, err := migrate.OpenFile(path, c.Bool("skip-hash-check"))
 	if err != nil {
@@ -211,7 +213,7 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 
 var errDryRun = errors.New("nothing was written")
 
-// fillFrom hands out the commands of a file.
+// fillFrom passes the commands of a file to take.
 func fillFrom(ctx context.Context, file *migrate.File, take func([]byte) error, bar *progress) error {
 	if err := take(index.AppendFollowBegin(nil, file.Source, filepath.Base(file.Path), file.Compacted)); err != nil {
 		return err
@@ -236,7 +238,8 @@ func fillFrom(ctx context.Context, file *migrate.File, take func([]byte) error, 
 	return err
 }
 
-// sameLeases says which leases keys have that the file has not: with a lease that nobody grants they would never expire in etcd.
+// sameLeases finds leases of keys that the file does not contain: with a lease that was never granted, a key would never expire in
+// etcd.
 func sameLeases(v *index.View, file *migrate.File) (err error) {
 	v.Leases(-1<<63, func(l kv.Lease) bool {
 		_, known := slices.BinarySearchFunc(file.Leases, l.ID, func(a kv.Lease, id int64) int {
@@ -260,7 +263,7 @@ func sameLeases(v *index.View, file *migrate.File) (err error) {
 	return err
 }
 
-// migrateError is why nothing was migrated.
+// migrateError explains why nothing was migrated.
 func migrateError(err error) error {
 	if errors.Is(err, migrate.ErrFile) {
 		return usagef("%w", err)

@@ -18,7 +18,7 @@ import (
 	"qkv/node"
 )
 
-// migrateLive lets a cluster follow a running etcd.
+// migrateLive makes a cluster follow a running etcd.
 func migrateLive(ctx context.Context, c *cli.Context) error {
 	from, err := sourceGroup(c)
 	if err != nil {
@@ -68,7 +68,7 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 	return migrateError(err)
 }
 
-// tryMigration looks at what a running etcd has, by a snapshot that is removed again.
+// tryMigration checks the data of a running etcd, by a temporary snapshot.
 func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) error {
 	if above := c.String("work-dir"); above != "" {
 		if err := os.MkdirAll(above, 0o700); err != nil {
@@ -84,7 +84,7 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	err = from.Save(ctx, path, bar.set)
 	bar.end()
 	if err == nil {
-		// The folder that would be made is the snapshot's own: what lies in ./qkv-data here is another member's.
+		// The dry run uses a folder beside the snapshot: ./qkv-data here belongs to another member.
 		err = migrateFile(ctx, c, path, from.Name, node.MigrateConfig{DataDir: filepath.Join(dir, "data"), Name: "default"})
 	}
 	if why := diagnosed(ctx, err, from, nil); why != nil {
@@ -93,7 +93,7 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	return errors.Join(migrateError(err), os.RemoveAll(dir))
 }
 
-// diagnosed is why neither side was reached, where that is for TLS.
+// diagnosed explains why neither side was reached, if the cause is TLS.
 func diagnosed(ctx context.Context, err error, from, to *migrate.Group) error {
 	if !migrate.Unreachable(err) {
 		return nil
@@ -108,12 +108,12 @@ func diagnosed(ctx context.Context, err error, from, to *migrate.Group) error {
 	return exitf(exitUnavailable, "%w", why)
 }
 
-// sourceGroup are the members of the etcd that is followed.
+// sourceGroup returns the members of the etcd to follow.
 func sourceGroup(c *cli.Context) (*migrate.Group, error) {
 	return urlGroup(c, "endpoints", "source")
 }
 
-// urlGroup are the members at URLs, which are dialled with the certificates of the flags that begin with a word.
+// urlGroup returns the members at URLs; tlsFlags is the prefix of the flags with their certificates.
 func urlGroup(c *cli.Context, flag, tlsFlags string) (*migrate.Group, error) {
 	config, err := etcdTLS(c, tlsFlags)
 	if err != nil {
@@ -141,7 +141,7 @@ func urlGroup(c *cli.Context, flag, tlsFlags string) (*migrate.Group, error) {
 	return migrate.NewGroup(strings.Join(names, ","), all...), nil
 }
 
-// etcdTLS is how members at https:// URLs are dialled.
+// etcdTLS returns the TLS configuration for members at https:// URLs.
 func etcdTLS(c *cli.Context, flags string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := c.String(flags + "-cacert"); file != "" {
@@ -168,7 +168,7 @@ func etcdTLS(c *cli.Context, flags string) (*tls.Config, error) {
 	return config, nil
 }
 
-// targetGroup are the members of the cluster that follows.
+// targetGroup returns the members of the following cluster.
 func targetGroup(c *cli.Context) (*migrate.Group, error) {
 	if hasURL(c.StringSlice("to")) { // of `qkv etcd`
 		return urlGroup(c, "to", "to")
@@ -185,7 +185,7 @@ func targetGroup(c *cli.Context) (*migrate.Group, error) {
 	return t.group()
 }
 
-// group are the members at the ports for etcd's clients, with the certificates of the native ones.
+// group returns the members' ports for etcd's clients, with the certificates of native clients.
 func (t target) group() (*migrate.Group, error) {
 	credentials, err := t.credentials()
 	if err != nil {
@@ -202,5 +202,5 @@ func (t target) group() (*migrate.Group, error) {
 	return migrate.NewGroup(strings.Join(t.endpoints, ","), all...), nil
 }
 
-// hasURL says that members are given by URLs, as etcd's are.
+// hasURL reports whether members are given by URLs, as etcd's are.
 func hasURL(endpoints []string) bool { return strings.Contains(strings.Join(endpoints, ","), "://") }

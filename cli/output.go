@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/base64"
@@ -16,7 +17,7 @@ import (
 	"qkv/net/client"
 )
 
-// The formats of --write-out. Plain is for people and pipes, json and fields for programs, table for eyes.
+// The formats of --write-out: plain for people and pipes, json and fields for programs, table for reading.
 const (
 	formatPlain  = "plain"
 	formatJSON   = "json"
@@ -39,13 +40,21 @@ func writeOutFlag() cli.Flag {
 	}
 }
 
+// plainOrJSONFlag is shared by the commands that print several things without a table format. variable is its environment variable.
+func plainOrJSONFlag(things, variable string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{variable}, Usage: "`FORMAT` of the " + things + ": plain or json",
+		Action: oneOf("write-out", formatPlain, formatJSON),
+	}
+}
+
 // field is one line of the fields format, and one column of a table's row.
 type field struct {
 	name  string
 	value any // a string is quoted, a number or boolean is not
 }
 
-// writeFields prints one `"Name" : value` a line, as etcdctl does.
+// writeFields prints one `"Name" : value` per line, as etcdctl does.
 func writeFields(w io.Writer, fields []field) {
 	for _, f := range fields {
 		if s, ok := f.value.(string); ok {
@@ -56,12 +65,12 @@ func writeFields(w io.Writer, fields []field) {
 	}
 }
 
-// writeOne prints an answer that is one thing: a table has its fields as columns.
+// writeOne prints an answer with a single object: in a table its fields are the columns.
 func writeOne(c *cli.Context, text string, fields []field, document any) {
 	w := c.App.Writer
 	switch c.String("write-out") {
 	case formatJSON:
-		_ = writeJSON(w, document) // run says that it is done, and could not be printed
+		_ = writeJSON(w, document) // answerWriter keeps the error, and run reports it
 	case formatFields:
 		writeFields(w, fields)
 	case formatTable:
@@ -77,20 +86,28 @@ func writeOne(c *cli.Context, text string, fields []field, document any) {
 	}
 }
 
-// writeJSON prints one compact line. Text stays as it is: no HTML is made of it.
+// writeJSON prints one compact line, without HTML escapes.
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
-// pairs is the answer to a query, as it is printed.
+// unbufferedTable returns out; for a table it returns stdout itself, which knows the width of the terminal.
+func unbufferedTable(c *cli.Context, format string, out *bufio.Writer) io.Writer {
+	if format == formatTable {
+		return c.App.Writer
+	}
+	return out
+}
+
+// pairs is the printed answer to a query.
 type pairs struct {
 	client.RangeResult
-	single    bool // one key was asked for, not a range
+	single    bool // the query is for one key, not a range
 	keysOnly  bool
 	countOnly bool
-	raw       bool // no newline behind a value
+	raw       bool // no newline after a value
 }
 
 // write prints the answer in a format.
@@ -108,8 +125,8 @@ func (p *pairs) write(w io.Writer, format string) error {
 	return nil
 }
 
-// stream prints all pages of an answer as they come, as write prints it when it is there as a whole. It is for a range
-// without a limit, and for no table.
+// stream prints the pages of an answer as they arrive, in the same form as write prints a complete answer. It is for ranges without
+// a limit, and not for tables.
 func (p *pairs) stream(w io.Writer, format string, pages iter.Seq2[client.RangeResult, error]) error {
 	begun, between := false, ""
 	for page, err := range pages {
@@ -147,7 +164,7 @@ func (p *pairs) stream(w io.Writer, format string, pages iter.Seq2[client.RangeR
 	return nil
 }
 
-// streamJSON prints a page's pairs, and returns what stands before the next one.
+// streamJSON prints the pairs of a page, and returns the separator before the next one.
 func (p *pairs) streamJSON(w io.Writer, between string) (string, error) {
 	var one bytes.Buffer
 	for i := range p.KVs {
@@ -163,7 +180,7 @@ func (p *pairs) streamJSON(w io.Writer, between string) (string, error) {
 	return between, nil
 }
 
-// writePlain prints a single key's value; of a range keys and values, a line each in turn; or the count.
+// writePlain prints the value of a single key; for a range each key and value on lines of their own; or the count.
 func (p *pairs) writePlain(w io.Writer) {
 	if p.countOnly {
 		fmt.Fprintln(w, p.Count)
@@ -219,7 +236,7 @@ func (p *pairs) writeTable(w io.Writer) {
 	t.write(w)
 }
 
-// rangeDocument is the JSON of an answer; the names and their order are a promise.
+// rangeDocument is the JSON of an answer; names and order are a promise.
 type rangeDocument struct {
 	Revision int64          `json:"revision"`
 	Count    int64          `json:"count"`
@@ -227,7 +244,7 @@ type rangeDocument struct {
 	KVs      []pairDocument `json:"kvs"`
 }
 
-// pairDocument has a key or value as text, or in base64 when it is not UTF-8: a replacement character would be a lie.
+// pairDocument has a key or value as text, or in base64 if it is not UTF-8: a replacement character would be wrong data.
 type pairDocument struct {
 	Key         *string `json:"key,omitempty"`
 	KeyBase64   *string `json:"key_base64,omitempty"`
@@ -239,11 +256,11 @@ type pairDocument struct {
 	leaseDigits
 }
 
-// leaseNumbers is the help's sentence about it.
-const leaseNumbers = "In -w json lease is a number, as etcdctl prints it, of which JavaScript and jq lose digits; lease_hex is the id as " +
-	"`qkv lease` takes it, and not there without a lease."
+// leaseNumbers is the help's sentence about lease ids in JSON.
+const leaseNumbers = "In -w json, lease is the id as a number, as etcdctl prints it; JavaScript and jq round it. lease_hex is the id in " +
+	"the form that `qkv lease` reads; it is left out without a lease."
 
-// leaseDigits is a lease as JSON has it in keys and changes.
+// leaseDigits is a lease in the JSON of keys and changes.
 type leaseDigits struct {
 	Lease int64  `json:"lease"`
 	Hex   string `json:"lease_hex,omitempty"`
@@ -251,7 +268,7 @@ type leaseDigits struct {
 
 func leaseDigitsOf(id int64) leaseDigits { return leaseDigits{id, leaseHex(id)} }
 
-// leaseHex is empty for none.
+// leaseHex returns the id in hexadecimal digits; empty for no lease.
 func leaseHex(id int64) string {
 	if id == 0 {
 		return ""
@@ -276,7 +293,7 @@ func documentOf(pair *client.KeyValue, keysOnly bool) pairDocument {
 	return one
 }
 
-// documentsOf is nil for none, which JSON leaves out.
+// documentsOf returns nil for no pairs, which JSON leaves out.
 func documentsOf(all []client.KeyValue) (documents []pairDocument) {
 	for i := range all {
 		documents = append(documents, documentOf(&all[i], false))

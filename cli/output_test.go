@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -139,8 +140,10 @@ func TestCheck(t *testing.T) {
 	leader, follower := memberStatus{Name: "n1", Role: "leader", Leader: "n1"}, memberStatus{Name: "n2", Role: "follower", Leader: "n1"}
 	candidate, unknown := memberStatus{Name: "n2", Role: "candidate"}, memberStatus{Name: "n3", Role: roleUnknown}
 	torn, full := follower, follower
-	torn.Alarms = []alarm{{"TORN", "n2", "cut"}, {"QUOTA", "n1", "nearly"}, {"HISTORY", "n1", "short"}}
+	torn.Alarms = []alarm{{"TORN", "n2", "cut"}, {"QUOTA", "n1", "nearly"}, {"HISTORY", "n1", "short"}, {"MEMORY", "n3", "small"}}
 	full.Alarms = []alarm{{"NOSPACE", "n2", "10 MiB are left"}, {"CERT", "n1", "ends"}}
+	drops := leader
+	drops.Alarms = []alarm{{"RETENTION", "n1", "history will be dropped"}}
 	for _, tt := range []struct {
 		members []memberStatus
 		code    int
@@ -148,8 +151,9 @@ func TestCheck(t *testing.T) {
 	}{
 		{[]memberStatus{leader, follower}, exitOK, ""},
 		{[]memberStatus{leader, torn}, exitOK, ""},
-		{[]memberStatus{leader, full}, exitFailed, "not well: CERT of n1, NOSPACE of n2"},
-		{[]memberStatus{leader, follower, unknown}, exitFailed, "not well: n3 does not answer"},
+		{[]memberStatus{leader, full}, exitFailed, "not healthy: CERT of n1, NOSPACE of n2"},
+		{[]memberStatus{drops, follower}, exitFailed, "not healthy: RETENTION of n1"},
+		{[]memberStatus{leader, follower, unknown}, exitFailed, "not healthy: n3 does not answer"},
 		{[]memberStatus{candidate, unknown}, exitUnavailable, "no leader: no member that answers knows one, n3 does not answer"},
 	} {
 		err := check(tt.members)
@@ -225,6 +229,31 @@ func TestLinksAreInOrder(t *testing.T) {
 	s := client.Status{Links: []wire.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
 	if got := linksOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}); got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
 		t.Errorf("links are %+v", got)
+	}
+}
+
+// A text is cut by columns, and at a cost that grows with the columns: keys have up to 32 KiB.
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"abc", 3, "abc"},
+		{"abcd", 3, "ab…"},
+		{"abcd", 1, "…"},
+		{"日本語", 6, "日本語"},
+		{"日本語", 5, "日本…"},
+		{"日本語", 4, "日…"},
+		{"e\u0301e\u0301e", 2, "e\u0301…"},
+	} {
+		if got := cut(c.text, c.most); got != c.want {
+			t.Errorf("%q in %d columns is %q, not %q", c.text, c.most, got, c.want)
+		}
+	}
+	long := strings.Repeat("k", limits.KeyBytes)
+	if n := testing.AllocsPerRun(1, func() { _ = cut(long, 80) }); n > 1 {
+		t.Errorf("to cut a key takes %.0f allocations", n)
 	}
 }
 

@@ -8,42 +8,42 @@ import (
 	"sync"
 )
 
-// terminal is one output that several writers share, a line at a time, each with its name before it.
+// terminal is an output that several writers share line by line, each line after its writer's name.
 type terminal struct {
 	mu      sync.Mutex
 	w       io.Writer
 	colours bool
 	names   int
-	broken  func(error) // told that a line could not be written; nil: nobody is
+	broken  func(error) // called when a line cannot be written; may be nil
 }
 
 func newTerminal(w io.Writer) *terminal {
 	colours := isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	return &terminal{w: w, colours: colours}
+	return &terminal{w: outputOf(w), colours: colours}
 }
 
 // prefixed writes whole lines with a name before each.
 type prefixed struct {
 	terminal *terminal
 	prefix   string
-	rest     []byte // of a line that has not ended
+	rest     []byte // beginning of an unfinished line
 }
 
-// longestLine is where a line without an end is broken.
+// longestLine is the length at which a line without an end is split.
 const longestLine = 64 << 10
 
-// prefix returns a writer of its own name and colour; only one goroutine may write to it at a time.
+// prefix returns a writer with its own name and colour; only one goroutine may write to it at a time.
 func (t *terminal) prefix(name string) *prefixed {
 	prefix := fmt.Sprintf("%-4s | ", name)
 	if t.colours {
-		palette := []int{1, 36, 33, 35, 32, 34} // bold first: the story itself
+		palette := []int{1, 36, 33, 35, 32, 34} // bold first: the demo's own lines
 		prefix = fmt.Sprintf("\x1b[%dm%s\x1b[0m", palette[t.names%len(palette)], prefix)
 	}
 	t.names++
 	return &prefixed{terminal: t, prefix: prefix}
 }
 
-// Write passes on the lines that are whole and keeps the rest.
+// Write passes complete lines on and keeps the rest.
 func (p *prefixed) Write(b []byte) (int, error) {
 	p.rest = append(p.rest, b...)
 	for {

@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// process is one member of a localCluster: this program once more, with `serve`.
+// process is one member of a localCluster: this program with `serve`.
 type process struct {
 	name, listen, listenPeer string
 	dataDir, home, cluster   string
 	command                  []string // in place of `serve`
 	executable               string
-	environment              []string // beside this process' own
+	environment              []string // in addition to this process's environment
 	spawn                    func(*exec.Cmd) error
 	output                   *prefixed
 
 	cmd   *exec.Cmd     // of the latest start; nil before the first
-	ended chan struct{} // closed when that one ended
-	err   error         // how; to be read after ended
+	ended chan struct{} // closed when that process ended
+	err   error         // its result; read it only after ended
 }
 
 // start starts the member.
@@ -49,7 +49,7 @@ func (p *process) start() error {
 	return nil
 }
 
-// arguments are what the member is started with.
+// arguments returns the member's command line.
 func (p *process) arguments() []string {
 	command := p.command
 	if command == nil {
@@ -61,7 +61,7 @@ func (p *process) arguments() []string {
 	)
 }
 
-// withoutSettings keeps the settings meant for other members from reaching these.
+// withoutSettings removes settings for other members from the environment.
 func withoutSettings(environment []string) (kept []string) {
 	for _, variable := range environment {
 		if !strings.HasPrefix(variable, "QKV_") {
@@ -71,7 +71,7 @@ func withoutSettings(environment []string) (kept []string) {
 	return kept
 }
 
-// portsFree says so when the member could not listen.
+// portsFree is an error if the member could not listen.
 func (p *process) portsFree() error {
 	for _, address := range []string{p.listen, p.listenPeer} {
 		if err := udpFree(address); err != nil {
@@ -81,8 +81,8 @@ func (p *process) portsFree() error {
 	return nil
 }
 
-// udpFree says so when somebody listens at an address, and goes on listening: a process that was forked a moment ago
-// may hold a socket of this one until it executes its own program.
+// udpFree is an error if another process keeps listening at an address. It tries 20 times in 0.5 s: a freshly forked process may
+// hold a socket of this one until it executes its own program.
 func udpFree(address string) error {
 	const tries, pause = 20, 25 * time.Millisecond
 	var err error
@@ -100,11 +100,11 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 
 func (p *process) signal(s os.Signal) {
 	if p.cmd != nil {
-		_ = p.cmd.Process.Signal(s) // it fails when the process has ended, which is as well
+		_ = p.cmd.Process.Signal(s) // an error means that the process has already ended
 	}
 }
 
-// kill ends the member at once, and waits until it is gone.
+// kill kills the member, and waits for its end.
 func (p *process) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill %s: %w", p.name, err)
@@ -113,7 +113,7 @@ func (p *process) kill() error {
 	return nil
 }
 
-// hasEnded says how the member ended, which was started before; nil while it runs.
+// hasEnded returns why a started member ended; nil while it runs.
 func (p *process) hasEnded() error {
 	select {
 	case <-p.ended:
@@ -123,7 +123,7 @@ func (p *process) hasEnded() error {
 	}
 }
 
-// await waits until the member has ended, and kills it when that takes too long.
+// await waits for the end of the member, and kills it after a timeout.
 func (p *process) await(most time.Duration) {
 	if p.cmd == nil {
 		return
@@ -135,8 +135,8 @@ func (p *process) await(most time.Duration) {
 	}
 }
 
-// newSpawner returns a function that starts processes from one thread that lasts as long as this process: a child
-// whose parent is to be outlived by none of them is told of the death of the thread that started it.
+// newSpawner returns a function that starts processes from one thread that lives as long as this process. The kernel signals a child
+// when the thread that started it dies (Pdeathsig), not when its parent process does.
 func newSpawner() func(*exec.Cmd) error {
 	commands, results := make(chan *exec.Cmd), make(chan error)
 	go func() {
@@ -151,8 +151,8 @@ func newSpawner() func(*exec.Cmd) error {
 	}
 }
 
-// childAttributes: the children die with this process, however it dies; and Ctrl-C reaches this process alone, which
-// then stops them in good order.
+// childAttributes makes the children die with this process, however it dies. Ctrl-C reaches only this process, which then stops them
+// gracefully.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -207,7 +207,7 @@ func TestProcessSlowDisk(t *testing.T) {
 	if !status.raises("SLOWDISK") || status.SyncP99 < 150 || status.SyncP99 > 10_000 {
 		t.Errorf("p99 of the syncs is %v ms, alarms %v", status.SyncP99, status.Alarms)
 	}
-	c.qkv("status", "--check").exits(t, exitFailed, "not well: SLOWDISK of n1")
+	c.qkv("status", "--check").exits(t, exitFailed, "not healthy: SLOWDISK of n1")
 	if n := strings.Count(m.lines(), "a slow sync"); n > 2+int(time.Since(begun)/limits.SlowSyncPause) {
 		t.Errorf("%d lines of slow syncs in %v", n, time.Since(begun))
 	}

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // pki is a folder of certificates as kubeadm makes them for etcd: of one CA, without a word of qkv.
@@ -233,7 +235,7 @@ func TestProcessKubeadmThree(t *testing.T) {
 	for i, word := range last.line { // the certificate of a client, and of another member
 		last.line[i] = strings.NewReplacer("peer-node3.crt", "peer-node1.crt", "peer-node3.key", "peer-node1.key").Replace(word)
 	}
-	c.members[0].says("ready to serve client requests")
+	c.members[0].says("waiting for node3")
 	last.start()
 	c.members[0].says("refused a peer", "is for node1, 127.0.0.1, and the member is at 127.0.0.3")
 	last.stop()
@@ -296,5 +298,57 @@ func TestProcessEtcdAuto(t *testing.T) {
 	c.answers(anybody, client+"/health", `{"health":"true"`)
 	if !certificate().Equal(first) {
 		t.Error("it is another one after a restart")
+	}
+}
+
+// TestProcessEtcdNames starts three members without certificates and without a home in the environment: they share a local
+// CA beside their data folders. Their names are long, contain separators of paths, and are not ASCII.
+func TestProcessEtcdNames(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port, err := freePorts(6)
+	must(t, err)
+	c := &clusterProcess{t: t, home: filepath.Join(dir, "qkv-home")}
+	names := []string{strings.Repeat("node-1.example.", 16) + "node-1.orgs", "rack 1/../münchen:100%", strings.Repeat("ü", limits.NameBytes/2)}
+	if len(names[0]) != 251 {
+		t.Fatalf("%d bytes", len(names[0]))
+	}
+	var list []string
+	for i, name := range names {
+		list = append(list, fmt.Sprintf("%s=http://%s", name, loopback(port+2*i+1)))
+	}
+	for i, name := range names {
+		m := &memberProcess{
+			t: t, name: fmt.Sprintf("n%d", i+1), listen: loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), log: filepath.Join(dir, fmt.Sprintf("n%d.log", i+1)),
+			before: []string{"/usr/bin/env", "-u", "HOME", "-u", "XDG_CONFIG_HOME"}, environment: []string{"QKV_SEGMENT_BYTES=1048576"},
+		}
+		client, peer := "http://"+m.listen, "http://"+loopback(port+2*i+1)
+		m.line = []string{
+			"etcd", "--name=" + name, "--data-dir=" + m.dataDir, "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + strings.Join(list, ","),
+		}
+		c.members = append(c.members, m)
+		t.Cleanup(m.cleanUp)
+		m.start()
+	}
+	for range 2 {
+		for _, m := range c.members {
+			m.says("ready to serve client requests")
+		}
+		listed := c.qkv("member", "list", "-w", "json")
+		listed.exits(t, exitOK)
+		for _, name := range names {
+			if !strings.Contains(listed.stdout, fmt.Sprintf("%q", name)) {
+				t.Errorf("%q is not among the members: %s", name, listed.stdout)
+			}
+		}
+		c.qkv("put", "greeting", "hello").exits(t, exitOK)
+		for _, m := range c.members { // and again, from what their data folders hold
+			m.stop()
+		}
+		for _, m := range c.members {
+			must(t, os.Remove(m.log))
+			m.start()
+		}
 	}
 }

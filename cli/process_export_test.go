@@ -12,7 +12,8 @@ import (
 )
 
 // TestProcessExportSyncs: each file of an export is on the disk before it gets its key's name, and each folder after names came to it,
-// those too that an export before gave, which may have been killed before it synced the folder.
+// those too that an export before gave, which may have been killed before it synced the folder. The folders above are synced, too: the
+// export makes those that are missing.
 func TestProcessExportSyncs(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("no strace here to see what is synced")
@@ -21,7 +22,7 @@ func TestProcessExportSyncs(t *testing.T) {
 	for i := range 5 {
 		c.qkv("put", fmt.Sprintf("folder/%d", i), "value").exits(t, 0)
 	}
-	into := filepath.Join(t.TempDir(), "out")
+	into := filepath.Join(t.TempDir(), "new", "out")
 	exportSyncing(t, c, into, 5)
 	c.qkv("put", "folder/5", "value").exits(t, 0)
 	exportSyncing(t, c, into, 1)
@@ -39,7 +40,9 @@ func exportSyncing(t *testing.T, c *clusterProcess, into string, names int) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	synced, renamed, unsynced := map[string]bool{}, 0, map[string]bool{filepath.Join(into, "folder"): true}
+	synced, renamed, unsynced := map[string]bool{}, 0, map[string]bool{
+		filepath.Join(into, "folder"): true, filepath.Dir(into): true, filepath.Dir(filepath.Dir(into)): true,
+	}
 	sync := regexp.MustCompile(`f(?:data)?sync\(\d+<(.*?)>`)
 	rename := regexp.MustCompile(`renameat2?\(\d+<(.*?)>, "(.*?)", \d+<(.*?)>, "(.*?)"`)
 	for line := range strings.Lines(string(readFile(t, calls))) {

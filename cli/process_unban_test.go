@@ -1,9 +1,15 @@
 package cli
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // TestProcessUnban: a quarantine is lifted by an operator only, who is told what that risks, and is not lifted for long
@@ -31,7 +37,7 @@ func TestProcessUnban(t *testing.T) {
 	// The others begin anew, too, and it forgets what it knows of them: now nobody refuses anybody, but it takes no part
 	// until it is told to.
 	m.kill()
-	must(t, os.RemoveAll(filepath.Join(m.dataDir, "peers")))
+	must(t, os.WriteFile(filepath.Join(m.dataDir, "peers"), emptyPeers(), 0o600))
 	for _, other := range c.others(m) {
 		other.kill()
 		must(t, os.RemoveAll(other.dataDir))
@@ -49,4 +55,16 @@ func TestProcessUnban(t *testing.T) {
 	m.kill()
 	m.start()
 	c.level() // also after a restart
+}
+
+// emptyPeers is the peers file of a member that knows nothing of the others: node/slots.go is its format.
+func emptyPeers() []byte {
+	content := pack.AppendArray(pack.AppendArray(nil, 1), 0)
+	b := binary.BigEndian.AppendUint32([]byte("qkvfile\n"), 1)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
+	b = append(binary.BigEndian.AppendUint64(b, 1), content...)
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	half := make([]byte, limits.FolderFileBytes)
+	copy(half, b)
+	return slices.Concat(half, half)
 }

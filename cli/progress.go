@@ -8,7 +8,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a bar on a terminal. Anywhere else it is nothing, or a line now and then where lines is set.
+// progress is a bar on a terminal. Elsewhere it prints nothing, or an occasional line if lines is set.
 type progress struct {
 	bar *progressbar.ProgressBar
 
@@ -34,11 +34,10 @@ func newProgress(w io.Writer, what string, total int) *progress {
 	)}
 }
 
-// lineEvery is how often what takes minutes says how far it is where there is no terminal: a log of an hour is 120 lines.
+// lineEvery is the interval of progress lines without a terminal: an hour makes 120 lines.
 const lineEvery = 30 * time.Second
 
-// newSlowProgress is of what takes minutes an item's share: where there is no terminal it writes a line now and then. One
-// goroutine uses it.
+// newSlowProgress is for items that take minutes each: without a terminal it writes a line at intervals. One goroutine uses it.
 func newSlowProgress(w io.Writer, what string, total int) *progress {
 	p := newProgress(w, what, total)
 	if p.bar == nil {
@@ -47,7 +46,7 @@ func newSlowProgress(w io.Writer, what string, total int) *progress {
 	return p
 }
 
-// newBytesProgress is a bar of bytes, whose number comes with the first of them.
+// newBytesProgress is a bar of bytes; the first update sets its total.
 func newBytesProgress(w io.Writer, what string) *progress {
 	if !isTerminal(w) {
 		return &progress{}
@@ -62,7 +61,7 @@ func newBytesProgress(w io.Writer, what string) *progress {
 	)}
 }
 
-// set says how much is done, and how much is left.
+// set sets the done and the remaining amount.
 func (p *progress) set(done, left int64) {
 	if p.bar != nil {
 		p.bar.ChangeMax64(done + left)
@@ -70,7 +69,7 @@ func (p *progress) set(done, left int64) {
 	}
 }
 
-// describe says what is counted now.
+// describe names the current step.
 func (p *progress) describe(what string) {
 	if p.bar != nil {
 		p.bar.Describe(what)

@@ -16,7 +16,7 @@ var promises = []struct {
 }{
 	// What a user can do.
 	{"a cluster of one grows, and shrinks to members that were not there in the beginning", []string{"cli:TestHostsGrow", "cli/testdata/script/member.txtar:A cluster of one grows to three"}},
-	{"one that is added is a learner, and a voter by itself when it is level", []string{"actor:TestLevelLearnerIsPromoted", "cli:TestMembers"}},
+	{"one that is added is a learner, and a voter automatically when it has caught up", []string{"actor:TestLevelLearnerIsPromoted", "cli:TestMembers"}},
 	{"the members are listed, in every format", []string{"cli:TestMemberListOutput", "cli:TestMemberListWithoutQuorum"}},
 	{"members are removed, promoted and updated, by name and id", []string{"cli:TestMembers"}},
 	{"a member is replaced; the command is interrupted or killed, and goes on", []string{"cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli:TestHostsReplace", "cli/testdata/script/member.txtar:killed between its two changes", "index/testdata/scripts/instead.txt:the new one takes its address over"}},
@@ -75,15 +75,15 @@ var promises = []struct {
 	{"all of it under faults, with counts of each kind", []string{"node:TestSimulation", "node:TestWhenTheMembershipIsAtRest"}},
 	{"a leader is killed in each step of a replacement", []string{"cli:TestHostsLeaderKilled"}},
 	{"the documents' lines are run word by word", []string{"cli:TestHostsDocs"}},
-	{"the bugs are found: a configuration applied at another index", []string{".ci/mutants/memberbugs.go:apply a configuration when its entry is committed", ".ci/mutants/memberbugs.go:apply a configuration behind its entry"}},
-	{"a learner counted in the quorum", []string{".ci/mutants/memberbugs.go:count a learner in the quorum"}},
-	{"promotion before level", []string{".ci/mutants/bugs.go:promote a learner before it is level"}},
-	{"id used again", []string{".ci/mutants/bugs.go:use an id again"}},
-	{"removed member still voted for", []string{".ci/mutants/bugs.go:vote for a removed member"}},
-	{"joint change skipped", []string{".ci/mutants/bugs.go:skip the joint configuration"}},
-	{"transport keeps a removed peer", []string{".ci/mutants/bugs.go:keep the link of a removed peer"}},
-	{"snapshot without the record set", []string{".ci/mutants/memberbugs.go:forget the members in a snapshot", ".ci/mutants/memberbugs.go:forget in a snapshot who was removed"}},
-	{"configuration of a snapshot that is not its records'", []string{".ci/mutants/bugs.go:take a snapshot whose configuration is not its records'"}},
+	{"the bugs are found: a configuration applied at another index", []string{".ci/mutants/bugs_actor.go:apply a configuration when its entry is committed", ".ci/mutants/bugs_actor.go:apply a configuration behind its entry"}},
+	{"a learner counted in the quorum", []string{".ci/mutants/bugs_index.go:count a learner in the quorum"}},
+	{"promotion before level", []string{".ci/mutants/bugs_actor.go:promote a learner before it is level"}},
+	{"id used again", []string{".ci/mutants/bugs_index.go:use an id again"}},
+	{"removed member still voted for", []string{".ci/mutants/bugs_actor.go:vote for a removed member"}},
+	{"joint change skipped", []string{".ci/mutants/bugs_actor.go:skip the joint configuration"}},
+	{"transport keeps a removed peer", []string{".ci/mutants/bugs_net.go:keep the link of a removed peer"}},
+	{"snapshot without the record set", []string{".ci/mutants/bugs_index.go:forget the members in a snapshot", ".ci/mutants/bugs_index.go:forget in a snapshot who was removed"}},
+	{"configuration of a snapshot that is not its records'", []string{".ci/mutants/bugs_node.go:take a snapshot whose configuration is not its records'"}},
 }
 
 // What shows a promise is there.

@@ -18,8 +18,8 @@ func putCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", Category: "keys", Usage: "set a key",
 		ArgsUsage: "KEY [VALUE | - | @FILE]",
-		Description: "Without VALUE, or with - in its place, the value is read from stdin, with @FILE from a file, byte for byte. What is " +
-			"read from stdin is always the value itself: `printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
+		Description: "Without VALUE, or if it is -, the value is read from stdin; @FILE reads it from a file. Both are taken byte for byte: " +
+			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
 		)...),
@@ -27,11 +27,11 @@ func putCommand() *cli.Command {
 	}
 }
 
-// putFlags are the flags of a put that a transaction may have, too.
+// putFlags are the flags of a put, also inside a transaction.
 func putFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "print the key as it was before, too"},
+		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "also print the key as it was before"},
 		&cli.BoolFlag{Name: "ignore-value", EnvVars: []string{"QKV_PUT_IGNORE_VALUE"}, Usage: "leave the value as it is; the key must exist"},
 		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"QKV_PUT_IGNORE_LEASE"}, Usage: "leave the lease as it is; the key must exist"},
 	}
@@ -51,7 +51,7 @@ func put(c *cli.Context) error {
 	}))
 }
 
-// putRequest is what KEY, VALUE and putFlags ask for. value is how the value is found.
+// putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
 func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
 	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
 	if err = arguments(c, 1, 2); err != nil {
@@ -107,7 +107,7 @@ func writePut(w io.Writer, format string, written client.Written) error {
 	return nil
 }
 
-// writePrevious prints keys as they were before, if there are any.
+// writePrevious prints the previous state of keys, if there is any.
 func writePrevious(w io.Writer, format string, all []client.KeyValue) {
 	if len(all) == 0 {
 		return
@@ -120,7 +120,7 @@ func writePrevious(w io.Writer, format string, all []client.KeyValue) {
 	}
 }
 
-// keyArgument is the first argument; it may be empty only where it begins a range.
+// keyArgument returns the first argument; it may be empty only if it begins a range.
 func keyArgument(c *cli.Context, ranged bool) ([]byte, error) {
 	key := []byte(c.Args().First())
 	switch {
@@ -132,7 +132,7 @@ func keyArgument(c *cli.Context, ranged bool) ([]byte, error) {
 	return key, nil
 }
 
-// valueArgument is the value that the second argument is or names.
+// valueArgument returns the value of the second argument, read from stdin or a file where it says so.
 func valueArgument(c *cli.Context) ([]byte, error) {
 	text := c.Args().Get(1)
 	switch {
@@ -144,8 +144,8 @@ func valueArgument(c *cli.Context) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// stdinValue reads the value from stdin. Nothing at all is more likely a command before the pipe that failed, or a
-// script without a stdin, than a value.
+// stdinValue reads the value from stdin. An empty stdin is refused: more likely the command before the pipe failed, or the script
+// has no stdin.
 func stdinValue(c *cli.Context) ([]byte, error) {
 	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(c.App.ErrWriter, "the value is read from the terminal; Ctrl-D ends it")
@@ -157,12 +157,15 @@ func stdinValue(c *cli.Context) ([]byte, error) {
 	return value, err
 }
 
-// fileValue reads the value from a file, and says so: who meant the text itself should see it.
+// fileValue reads the value from a file, and says so on stderr, for users who meant the text itself.
 func fileValue(c *cli.Context, name string) ([]byte, error) {
 	const literally = "`printf %%s '@...' | qkv put KEY` stores a text that begins with @"
+	if name == "" {
+		return nil, usagef("the value @ names no file: give @FILE; " + literally)
+	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, usagef("the value is in a file, because it begins with @: %w; "+literally, err)
+		return nil, usagef("the value is in a file, since it begins with @: %w; "+literally, err)
 	}
 	defer func() { _ = f.Close() }()
 	value, err := readValue(f, name)
@@ -173,7 +176,7 @@ func fileValue(c *cli.Context, name string) ([]byte, error) {
 	return value, nil
 }
 
-// readValue reads a value to its end, and no more than a value may have.
+// readValue reads a value to its end, up to the size limit of values.
 func readValue(from io.Reader, name string) ([]byte, error) {
 	value, err := io.ReadAll(io.LimitReader(from, limits.ValueBytes+1))
 	if err != nil {

@@ -16,17 +16,17 @@ import (
 
 func recoverCommand() *cli.Command {
 	return &cli.Command{
-		Name: "recover", Category: "cluster", Usage: "make one member's data a new cluster, when a quorum is lost for good",
-		Description: "For the day on which half of the voters or more will never come back with their data. What this member has " +
-			"in its log becomes a new cluster, with a new id, of this member alone; the others are added to it with empty folders. " +
-			"ACKNOWLEDGED WRITES MAY BE LOST: all that a majority had without this member. Of the folders that are left, take " +
-			"that of the member with the highest APPLIED in the last `qkv status`. It is kept beside the new one. The member must not run. " +
-			"Members of the old cluster that come back refuse those of the new one.",
+		Name: "recover", Category: "cluster", Usage: "make a new cluster of one member's data, after the permanent loss of a quorum",
+		Description: "For the loss of a quorum: half of the voters or more will never come back with their data. The log of this member " +
+			"becomes a new cluster, with a new id, of this member alone; the other members are then added with empty folders. " +
+			"ACKNOWLEDGED WRITES MAY BE LOST: all writes that a majority stored without this member. Of the remaining folders, " +
+			"choose that of the member with the highest APPLIED in the last `qkv status`. The old folder is kept beside the new " +
+			"one. The member must not run. Members of the old cluster and of the new one refuse each other.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "acknowledged writes may be lost by this: it cannot be undone"},
+			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost; this cannot be undone"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
-			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask: where there is no terminal, it cannot"},
+			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask for confirmation; needed without a terminal"},
 			&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		},
 		Action: recoverFolder,
@@ -43,11 +43,11 @@ func recoverFolder(c *cli.Context) error {
 	}
 	if _, err := os.Stat(dir); err != nil {
 		if _, interrupted := os.Stat(filepath.Clean(dir) + node.RecoveringSuffix); interrupted != nil {
-			return usagef("there is no data to recover: %w: --data-dir is the one that the member's `qkv serve` has; nothing was changed", err)
+			return usagef("there is no data to recover: %w: give the --data-dir of the member's `qkv serve`; nothing was changed", err)
 		}
 	}
 	if !c.Bool("accept-loss") {
-		return usagef("writes that were acknowledged may be lost by this, and the old cluster never goes on: --accept-loss says that this is known. While a quorum can come back, start its members instead; nothing was changed")
+		return usagef("acknowledged writes may be lost, and the old cluster must never be started again. If a quorum can come back, start its members instead. Otherwise pass --accept-loss to confirm; nothing was changed")
 	}
 	if !c.Bool("yes") {
 		if err := confirm(c, dir); err != nil {
@@ -59,21 +59,21 @@ func recoverFolder(c *cli.Context) error {
 	if err != nil {
 		return serveError(err)
 	}
-	fmt.Fprintf(c.App.Writer, "%s is a cluster of its own now, %s, with what it had at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
+	fmt.Fprintf(c.App.Writer, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
 	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)
 	fmt.Fprintf(c.App.Writer, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
 	fmt.Fprintln(c.App.Writer, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
 	return nil
 }
 
-// confirm asks on the terminal whether it is meant.
+// confirm asks for confirmation on the terminal.
 func confirm(c *cli.Context, dir string) error {
 	in, ok := c.App.Reader.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usagef("the data in %s would become a new cluster, and what it lacks would be lost: --yes says that this is meant, where nobody can be asked; nothing was changed", dir)
+		return usagef("the data in %s would become a new cluster, and writes that it lacks would be lost. There is no terminal to ask: pass --yes to confirm; nothing was changed", dir)
 	}
-	fmt.Fprintf(c.App.ErrWriter, "The data in %s becomes a new cluster. What it lacks is lost, also when it was acknowledged, and the old\n"+
-		"cluster never goes on. Type yes to go on: ", dir)
+	fmt.Fprintf(c.App.ErrWriter, "The data in %s becomes a new cluster. Writes that it lacks are lost, even acknowledged ones,\n"+
+		"and the old cluster must never be started again. Type yes to go on: ", dir)
 	return readYes(in)
 }
 

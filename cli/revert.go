@@ -19,14 +19,15 @@ import (
 func revertCommand() *cli.Command {
 	return &cli.Command{
 		Name: "revert", Category: "history", Usage: "make keys what they were at a revision or a time", ArgsUsage: "PREFIX",
-		Description: "All keys that begin with PREFIX get the values that they had then: what came since is deleted, what went is put back. That is new " +
-			"history, and can be reverted itself. It happens in transactions of at most 128 keys, each of which changes a key only if nobody has " +
-			"written it since it was read: such keys are left as they are, named, and the exit code is 4. Keys that belong to a lease, then or " +
-			"now, are left alone: they stand for what lived then. On a terminal it asks before it begins, unless --yes is given. An empty PREFIX " +
-			"begins every key, and may be a variable of a script that is not set: but for --dry-run it needs --all.",
-		Flags: clientFlags(diffFormatFlag(),
+		Description: "Sets all keys that begin with PREFIX to the values they had then: newer keys are deleted, deleted keys are put back. " +
+			"The revert is new history and can itself be reverted. It uses transactions of at most 128 keys. A key that was " +
+			"written after the revert read it is left unchanged and named, and the exit code is 4. Keys that belong to a lease, " +
+			"then or now, are left unchanged, since they describe clients that lived then. On a terminal it asks before it begins, " +
+			"unless --yes is given. An empty PREFIX means every key, and may come from an unset variable of a script: it needs " +
+			"--all, except with --dry-run.",
+		Flags: clientFlags(plainOrJSONFlag("differences", "QKV_WRITE_OUT"),
 			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_REVERT_TO"}, Usage: "`REV|TIME`: " + pointUsage},
-			&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_REVERT_ALL"}, Usage: "an empty PREFIX is meant: revert every key"},
+			&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_REVERT_ALL"}, Usage: "confirm an empty PREFIX: revert every key"},
 			&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_REVERT_DRY_RUN"}, Usage: "only print what would change, as `qkv diff` does"},
 			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_REVERT_YES"}, Usage: "do not ask"},
 		),
@@ -42,7 +43,7 @@ func revert(c *cli.Context) error {
 		return usagef("--to is missing: %s", pointUsage)
 	}
 	if c.Args().First() == "" && !c.Bool("all") && !c.Bool("dry-run") {
-		return usagef("an empty PREFIX stands for every key: --all says that this is meant, --dry-run shows what would change; nothing was changed")
+		return usagef("an empty PREFIX stands for every key: pass --all to confirm, or --dry-run to see the changes; nothing was changed")
 	}
 	to, at, err := parsePoint(c.String("to"), time.Now())
 	if err != nil {
@@ -61,9 +62,9 @@ func revert(c *cli.Context) error {
 		case err != nil:
 			return orNothing(err)
 		case r.to > r.now:
-			return fmt.Errorf("revision %d is not there yet, the newest is %d; nothing was changed", r.to, r.now)
-		case r.to <= beforeAll && !at.IsZero() && !c.Bool("dry-run"): // rather another zone than all keys gone
-			return usagef("--to %s is %s, before the first write: every key would be deleted; --to %d says that this is meant; nothing was changed",
+			return fmt.Errorf("revision %d does not exist yet, the newest is %d; nothing was changed", r.to, r.now)
+		case r.to <= beforeAll && !at.IsZero() && !c.Bool("dry-run"): // a wrong time zone is more likely than a wish to delete every key
+			return usagef("--to %s is %s, before the first write: every key would be deleted; pass --to %d to confirm; nothing was changed",
 				c.String("to"), at.Format(time.RFC3339), beforeAll)
 		}
 		if c.Bool("dry-run") {
@@ -76,29 +77,29 @@ func revert(c *cli.Context) error {
 	})
 }
 
-// reverter makes keys what they were.
+// reverter restores earlier values of keys.
 type reverter struct {
 	c       *cli.Context
 	client  *client.Client
 	prefix  string
-	to, now int64     // what they are to be, and what they are
-	at      time.Time // that was asked for; zero where it was a revision
+	to, now int64     // the revision to restore, and the newest one
+	at      time.Time // the requested time; zero if a revision was requested
 
 	batch []difference
 	bytes int
 	reverted
 }
 
-// reverted is the JSON of what was done.
+// reverted is the JSON of the result.
 type reverted struct {
-	Revision int64 `json:"revision"` // the newest that was made; 0: none
+	Revision int64 `json:"revision"` // the newest that the revert made; 0: none
 	Put      int   `json:"put"`
 	Deleted  int   `json:"deleted"`
-	Leased   int   `json:"leased"`  // left alone, since they belong to a lease
-	Written  int   `json:"written"` // left alone, since somebody wrote them meanwhile
+	Leased   int   `json:"leased"`  // left unchanged, because they belong to a lease
+	Written  int   `json:"written"` // left unchanged, because another client wrote them meanwhile
 }
 
-// all are the keys that are to be changed: after is what they are to be.
+// all calls f for each key to change; after is the state to restore.
 func (r *reverter) all(ctx context.Context, f func(d *difference) error) error {
 	for d, err := range differences(ctx, r.client, r.prefix, r.now, r.to) {
 		switch {
@@ -115,7 +116,7 @@ func (r *reverter) all(ctx context.Context, f func(d *difference) error) error {
 	return nil
 }
 
-// show prints what would change.
+// show prints the changes without making them.
 func (r *reverter) show() error {
 	w := &differenceWriter{out: bufio.NewWriter(r.c.App.Writer), format: r.c.String("write-out")}
 	if err := r.all(r.c.Context, w.write); err != nil {
@@ -130,11 +131,11 @@ func (r *reverter) show() error {
 
 func (r *reverter) tellLeased() {
 	if r.Leased > 0 {
-		fmt.Fprintf(r.c.App.ErrWriter, "%d keys belong to a lease, and are left alone\n", r.Leased)
+		fmt.Fprintf(r.c.App.ErrWriter, "%d keys belong to a lease and are left unchanged\n", r.Leased)
 	}
 }
 
-// ask asks on a terminal whether it is meant.
+// ask asks for confirmation on a terminal.
 func (r *reverter) ask() error {
 	f, ok := r.c.App.Reader.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || r.c.Bool("yes") {
@@ -161,7 +162,7 @@ func (r *reverter) ask() error {
 	return nil
 }
 
-// revertBytes is how much the keys and values of one transaction may have, unless it has one key.
+// revertBytes limits the keys and values of one transaction with several keys.
 const revertBytes = 1 << 20
 
 func (r *reverter) run() error {
@@ -190,7 +191,7 @@ func (r *reverter) run() error {
 	return r.tell()
 }
 
-// flush changes the keys of the batch of which nobody has changed one since it was read.
+// flush changes the keys of the batch in one transaction, which requires that no key has changed since it was read.
 func (r *reverter) flush() error {
 	for len(r.batch) > 0 {
 		outcome, err := r.client.Txn(r.c.Context, r.txn())
@@ -212,7 +213,7 @@ func (r *reverter) flush() error {
 				continue
 			}
 			r.Written++
-			fmt.Fprintf(r.c.App.ErrWriter, "left as it is, somebody has written it meanwhile: %s\n", printable(d.key, len(d.key)))
+			fmt.Fprintf(r.c.App.ErrWriter, "left unchanged, written meanwhile by another client: %s\n", printable(d.key, len(d.key)))
 		}
 		if len(still) == len(r.batch) {
 			return fmt.Errorf("a transaction was refused, and none of its %d keys was changed since it was read", len(still))
@@ -223,7 +224,7 @@ func (r *reverter) flush() error {
 	return nil
 }
 
-// readAt is the revision at which the key was changed last when it was read; 0 when it was not there.
+// readAt returns the revision of the key's last change when it was read; 0 if it did not exist.
 func (d *difference) readAt() int64 {
 	if d.before == nil {
 		return 0
@@ -256,7 +257,7 @@ func (r *reverter) count(revision int64) {
 	}
 }
 
-// tell prints what was done.
+// tell prints the result.
 func (r *reverter) tell() error {
 	r.tellLeased()
 	if r.c.String("write-out") == formatJSON {
@@ -267,7 +268,7 @@ func (r *reverter) tell() error {
 		fmt.Fprintf(r.c.App.Writer, "%d keys are as they were at revision %d: %d put, %d deleted\n", r.Put+r.Deleted, r.to, r.Put, r.Deleted)
 	}
 	if r.Written > 0 {
-		return exitf(exitCondition, "%d keys were written meanwhile, and are left as they are", r.Written)
+		return exitf(exitCondition, "%d keys were written meanwhile by other clients and are left unchanged", r.Written)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestRevertGuards(t *testing.T) {
 		t.Errorf("%d %s", code, stdout)
 	}
 	for _, key := range []string{"k/007", "k/200"} {
-		if !strings.Contains(stderr, "somebody has written it meanwhile: "+key+"\n") {
+		if !strings.Contains(stderr, "written meanwhile by another client: "+key+"\n") {
 			t.Errorf("%s is not named: %s", key, stderr)
 		}
 	}
@@ -47,6 +47,46 @@ func TestRevertGuards(t *testing.T) {
 	}
 	// Again, and it is complete.
 	b.expect(t, 0, fmt.Sprintf("2 keys are as they were at revision %d: 2 put, 0 deleted\n", then), "", "revert", "k/", "--to", fmt.Sprint(then))
+}
+
+// TestRevertTransactionsAreBounded: keys and values of one transaction are at most 1 MiB together. A larger key is in a transaction of its
+// own, and the next transaction begins to count at zero.
+func TestRevertTransactionsAreBounded(t *testing.T) {
+	b := newRig(t, nil)
+	const most = 1 << 20
+	sizes := []struct {
+		key   string
+		value int // bytes that the key is reverted to
+		with  int // number of the transaction
+	}{
+		{"a", most/2 - 1, 1},
+		{"b", most/2 - 1, 1}, // exactly 1 MiB, with the keys
+		{"c", 1, 2},
+		{"d", most - 4, 2}, // one byte less
+		{"e", 1, 3},
+		{"f", most - 2, 4}, // one byte more
+		{"g", most + 1000, 5},
+		{"h", 1, 6},
+		{"i", 1, 6},
+	}
+	for _, one := range sizes {
+		code, _, stderr := b.qkv(t, strings.Repeat("x", one.value), "put", one.key, "-")
+		if code != exitOK {
+			t.Fatal(stderr)
+		}
+	}
+	then := b.member.View().Revision()
+	for _, one := range sizes {
+		b.expect(t, 0, "OK\n", "", "put", one.key, "now")
+	}
+	now := b.member.View().Revision()
+	b.expect(t, 0, fmt.Sprintf("9 keys are as they were at revision %d: 9 put, 0 deleted\n", then), "", "revert", "", "--all", "--to", fmt.Sprint(then))
+	for _, one := range sizes {
+		code, out, _ := b.qkv(t, "", "get", one.key, "-w", "json")
+		if want := fmt.Sprintf(`"mod_revision":%d,`, now+int64(one.with)); code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("%s, of %d bytes, is not reverted by transaction %d", one.key, one.value, one.with)
+		}
+	}
 }
 
 // TestDifferenceOfALease: a key is another one when only its lease is, and not when only its version is.

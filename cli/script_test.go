@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 			go endWithScript()
 			os.Exit(Run(os.Args))
 		},
-		"qkv-probe": runProbe,
+		"qkv-probe":      runProbe,
+		"qkv-timerslack": runWithTimerSlack,
 	})
 }
 
@@ -222,7 +223,7 @@ func well(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-var onlySlow = regexp.MustCompile(`^qkv: not well: SLOWDISK of [^,]*\n$`)
+var onlySlow = regexp.MustCompile(`^qkv: not healthy: SLOWDISK of [^,]*\n$`)
 
 // says waits until a file has a line that matches: `says member.log 'ready to serve'`.
 func says(ts *testscript.TestScript, neg bool, args []string) {

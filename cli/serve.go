@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,17 +20,17 @@ import (
 	"qkv/node"
 )
 
-// stopTime is how long a member may take to hand over its leadership and to finish what is under way. Supervisors
-// kill after 30 s (Kubernetes) or more.
+// stopTime limits the graceful stop of a member: the handover of leadership and running requests. Supervisors kill after 30 s
+// (Kubernetes) or more.
 const stopTime = 15 * time.Second
 
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "cluster", Usage: "run one member",
-		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a " +
-			"local CA. On any other address --certs-dir is needed: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.\n" +
-			"\n--found, --join and --initial-cluster say what becomes of an empty data folder: on any other address than loopback " +
-			"one of them is needed. Once there is data, they are ignored.",
+		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a local " +
+			"CA. Any other address needs --certs-dir: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.\n\n" +
+			"--found, --join and --initial-cluster decide how a member with an empty data folder starts: new cluster or existing " +
+			"one. On any other address than loopback one of them is needed. A member that has data ignores them.",
 		Flags:  serveFlags(),
 		Action: serve,
 	}
@@ -44,33 +45,33 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
 		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
 		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},
-		&cli.BoolFlag{Name: "found", EnvVars: []string{"QKV_FOUND"}, Usage: "an empty data folder founds a new cluster of this member alone; on loopback it does so anyway"},
-		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): an empty data folder joins their cluster, to which `qkv member add` has added this name"},
-		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that tells clusters of equal members apart"},
+		&cli.BoolFlag{Name: "found", EnvVars: []string{"QKV_FOUND"}, Usage: "with an empty data folder, found a new cluster of this member alone; the default on loopback"},
+		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): with an empty data folder, join their cluster, after `qkv member add` of this name"},
+		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters with the same member list"},
 		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
-		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "take etcd's clients without TLS, too: anybody who reaches --listen reads and writes (without --certs-dir, on loopback, they are taken anyway)"},
-		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: /metrics, /health, /livez, /readyz and /version there, too; to whoever reaches an http one"},
-		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "Go's profiles at --listen, in /debug/pprof/: they tell much, and cost processor time"},
+		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
+		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve /metrics, /health, /livez, /readyz and /version there; http needs no certificate"},
+		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
-		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch that wants it is told so: at least 100ms"},
-		&cli.Int64Flag{Name: "max-request-bytes", EnvVars: []string{"QKV_MAX_REQUEST_BYTES"}, Value: limits.RequestBytesWritten, Usage: "`N` bytes that a write may have at most, a transaction with all its values: up to 16777216"},
-		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, DefaultText: "64 MiB, or a 64th of a smaller disk", Usage: "`N` bytes of each of the log's files, of which the largest write should fit one"},
-		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: node.HistoryAuto, DefaultText: "1 GiB, or as much as is live", Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
+		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch with progress notification gets one: at least 100ms"},
+		sizeFlag("max-request-bytes", "QKV_MAX_REQUEST_BYTES", limits.RequestBytesWritten, "1.5MiB", "largest `SIZE` of a write, a transaction with all its values: up to 16MiB"),
+		sizeFlag("segment-bytes", "QKV_SEGMENT_BYTES", 0, "64MiB, or a 64th of a smaller disk", "`SIZE` of each log segment; the largest write should fit into one"),
+		sizeFlag("history-bytes", "QKV_HISTORY_BYTES", node.HistoryAuto, "1GiB, or the size of the live keys", "largest `SIZE` of the superseded versions, each 64 bytes and its key and value: above it the leader compacts the oldest revisions; 0: never"),
 		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, DefaultText: "never", Usage: "`TIME` after which the leader compacts a revision"},
-		&cli.Int64Flag{Name: "quota-bytes", EnvVars: []string{"QKV_QUOTA_BYTES"}, Value: limits.QuotaBytes, Usage: "`N` bytes that keys, each 64 and its value, history and leases may weigh: at it NOSPACE is raised; 0: no quota"},
+		&cli.DurationFlag{Name: "history-drop-after", EnvVars: []string{"QKV_HISTORY_DROP_AFTER"}, Value: limits.HistoryDropAfter, Usage: "`TIME` without a quorum of members with disks and memory for the history that the flags above keep, until the leader drops history under the alarm RETENTION; sooner if keys and history grow to a quarter more than fits, before disks are full, and after a minute of full disks; 0s: at once"},
+		sizeFlag("quota-bytes", "QKV_QUOTA_BYTES", limits.QuotaBytes, "2GiB", "largest `SIZE` of keys (each 64 bytes and its value), history and leases: when it is reached, NOSPACE is raised; 0: no quota"),
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	}
 }
 
+// oneOf checks a flag's value. It accepts capital letters, as etcdctl's help has them, and converts them to lower case.
 func oneOf(name string, allowed ...string) func(*cli.Context, string) error {
-	return func(_ *cli.Context, value string) error {
-		for _, a := range allowed {
-			if a == value {
-				return nil
-			}
+	return func(c *cli.Context, value string) error {
+		if small := strings.ToLower(value); slices.Contains(allowed, small) {
+			return c.Set(name, small)
 		}
 		return usagef("--%s %q is not one of %s", name, value, strings.Join(allowed, ", "))
 	}
@@ -87,7 +88,7 @@ func serve(c *cli.Context) error {
 		logger.Error("qkv serve failed", "error", notPermitted(err).Error(), "exit_code", exitCode(err))
 	}
 	if err != nil {
-		return &exitError{exitCode(err), errors.New("")} // all is said, in the format of the log
+		return &exitError{exitCode(err), errors.New("")} // the error is already in the log
 	}
 	return nil
 }
@@ -100,16 +101,17 @@ func serveMember(c *cli.Context, logger *slog.Logger) error {
 	return runMember(c.Context, config, nil)
 }
 
-// runMember runs a member until it ends, or a signal asks for its end. When it has started, started is called beside it.
+// runMember runs a member until it ends or a signal asks for its end. When the member has started, runMember calls started
+// concurrently.
 func runMember(within context.Context, config node.Config, started func(context.Context, *node.Node)) error {
 	return runMemberBy(within, config, node.Start, started)
 }
 
-// runMemberBy is runMember with another way to start it.
+// runMemberBy is runMember with another start function.
 func runMemberBy(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), started func(context.Context, *node.Node)) error {
 	signals, forget := withSignals(within)
 	defer forget()
-	signal.Ignore(syscall.SIGPIPE) // a member lives on when who reads its log goes away
+	signal.Ignore(syscall.SIGPIPE) // a member must survive the end of the process that reads its log
 	n, err := start(signals, config)
 	if err != nil {
 		return serveError(err)
@@ -128,7 +130,7 @@ func runMemberBy(within context.Context, config node.Config, start func(context.
 	defer cancel()
 	if err := n.Err(); err != nil {
 		if errors.Is(err, node.ErrRemoved) {
-			_ = n.Stop(ctx) // clients turn to other members at once, and need not find out that nobody listens
+			_ = n.Stop(ctx) // clients turn to other members at once, without failed dials
 		}
 		return serveError(err)
 	}
@@ -144,7 +146,7 @@ func runMemberBy(within context.Context, config node.Config, start func(context.
 	return nil
 }
 
-// serveError is why a member does not run, or runs no longer, with the exit code that supervisors see.
+// serveError explains why a member does not start or has ended, with the exit code for supervisors.
 func serveError(err error) error {
 	var refused *node.UsageError
 	switch {
@@ -163,11 +165,11 @@ func serveError(err error) error {
 	}
 }
 
-// nodeConfig is the configuration that the flags say.
+// nodeConfig builds the configuration from the flags.
 func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	for _, name := range []string{"initial-cluster", "join", "data-dir"} {
-		if c.IsSet(name) && c.String(name) == "" { // as a flag it is refused before
-			return node.Config{}, usagef("%[1]s is set and empty: is a variable not set that should stand there? `unset %[1]s` means the default of --%[2]s",
+		if c.IsSet(name) && c.String(name) == "" { // an empty flag was refused before
+			return node.Config{}, usagef("%[1]s is set and empty: if a variable should stand there, set it; `unset %[1]s` means the default of --%[2]s",
 				"QKV_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), name)
 		}
 	}
@@ -180,7 +182,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		return node.Config{}, err
 	}
 	if c.Bool("found") && len(join) > 0 {
-		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give the one that is meant")
+		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give only one of them")
 	}
 	home, err := homeDir(c)
 	if err != nil && c.String("certs-dir") == "" {
@@ -188,7 +190,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	}
 	dataDir := c.String("data-dir")
 	if dataDir == "" {
-		dataDir = filepath.Join("qkv-data", c.String("name"))
+		dataDir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 	}
 	return node.Config{
 		Name: c.String("name"), DataDir: dataDir,
@@ -200,13 +202,13 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		CertsDir: c.String("certs-dir"), InsecureClients: c.Bool("insecure-clients"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		WatchProgress:   c.Duration("watch-progress-notify-interval"),
-		MaxRequestBytes: c.Int64("max-request-bytes"), SegmentBytes: c.Int64("segment-bytes"),
-		HistoryBytes: c.Int64("history-bytes"), HistoryAge: c.Duration("history-age"), QuotaBytes: c.Int64("quota-bytes"),
+		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
+		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),
 		Logger: logger, Version: Version,
 	}, nil
 }
 
-// parseCluster reads NAME=HOST:PORT,... Node checks what the names and addresses are.
+// parseCluster reads NAME=HOST:PORT,... The package node checks names and addresses.
 func parseCluster(text string) ([]node.Member, error) {
 	if text == "" {
 		return nil, nil
@@ -222,7 +224,7 @@ func parseCluster(text string) ([]node.Member, error) {
 	return members, nil
 }
 
-// parseList reads what commas separate.
+// parseList splits a list at commas.
 func parseList(text string) (all []string) {
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part != "" {

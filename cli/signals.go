@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// interruption is why a command ended early: somebody asked for it.
+// interruption is the cause of a command's early end: a signal.
 type interruption struct{ signal os.Signal }
 
 func (i *interruption) Error() string {
@@ -20,19 +20,19 @@ func (i *interruption) Error() string {
 	return "ended by a signal: " + i.signal.String()
 }
 
-// code is what shells make of a process that a signal ended: 130 after Ctrl-C.
+// code returns the exit code that a shell gives for a signal: 130 after Ctrl-C.
 func (i *interruption) code() int {
 	s, _ := i.signal.(syscall.Signal)
 	return 128 + int(s)
 }
 
-// withSignals returns a context that ends at the first signal that asks the program to end, with an *interruption as its
-// cause. The next one ends the process at once. After forget so does the first.
+// withSignals returns a context that ends at the first signal that asks the program to end, with an *interruption as its cause. The
+// next signal ends the process at once. After forget, the first one does.
 func withSignals(ctx context.Context) (signals context.Context, forget func()) {
 	signals, cancel := context.WithCancelCause(ctx)
 	came := make(chan os.Signal, 1)
 	signal.Notify(came, syscall.SIGTERM, syscall.SIGINT)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup means that the terminal's end is none of the program
+	if !signal.Ignored(syscall.SIGHUP) { // with nohup the program survives the end of the terminal
 		signal.Notify(came, syscall.SIGHUP)
 	}
 	go func() {
@@ -47,12 +47,12 @@ func withSignals(ctx context.Context) (signals context.Context, forget func()) {
 	return signals, func() { cancel(nil) }
 }
 
-// interruptible runs what has something to put in order when a signal ends it. All other commands just end.
+// interruptible runs a command that needs a cleanup after a signal. All other commands end at once.
 func interruptible(c *cli.Context, f func(ctx context.Context) error) error {
 	ctx, forget := withSignals(c.Context)
 	defer forget()
 	err := f(ctx)
-	// What ended with the context did so because of the signal: that is what is said, and what the exit code is of.
+	// A function that ended with the context ended because of the signal: the message and the exit code come from the signal.
 	if ended, ok := errors.AsType[*interruption](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
 		return ended
 	}

@@ -12,17 +12,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// skipsNamed is how many things that are left out are named one by one: what matters must not scroll away.
+// skipsNamed limits how many skipped files are named one by one: important lines must not scroll away.
 const skipsNamed = 10
 
-// skips names on stderr what an import or export leaves out: the first ones, then how many more there are of each kind.
+// skips prints to stderr what an import or export skips: the first names, then counts by reason.
 type skips struct {
 	w    io.Writer
 	most int
 
 	mu    sync.Mutex
 	named int
-	more  map[string]int // by the reason
+	more  map[string]int // counts by reason
 }
 
 func newSkips(c *cli.Context) *skips {
@@ -34,10 +34,10 @@ func newSkips(c *cli.Context) *skips {
 }
 
 func verboseFlag(variable string) cli.Flag {
-	return &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{variable}, Usage: "name all that is left out, not only the first"}
+	return &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{variable}, Usage: "name all skipped files, not only the first"}
 }
 
-// add names one. It may be called from any goroutine.
+// add reports a skipped file. It may be called from any goroutine.
 func (s *skips) add(name, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,14 +49,14 @@ func (s *skips) add(name, why string) {
 	s.more[why]++
 }
 
-// fail names what was to be stored, and could not be: always, however many there are.
+// fail reports a file that should have been stored but could not be. It is always printed, however many there are.
 func (s *skips) fail(name, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.w, "failed %s: %s\n", printable([]byte(name), len(name)), why)
 }
 
-// end counts those that were not named.
+// end prints the counts of the files that were not named.
 func (s *skips) end() {
 	const kinds = 5
 	var all []string

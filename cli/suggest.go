@@ -2,7 +2,7 @@ package cli
 
 import "fmt"
 
-// didYouMean names the candidate nearest to a mistyped word, as a question; nothing when none is near.
+// didYouMean asks for the candidate nearest to a mistyped word; empty if none is near.
 func didYouMean(word string, candidates []string) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, c := range candidates {

@@ -33,7 +33,7 @@ func (t *table) add(values ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// fit leaves out the last columns until the lines are no longer than width.
+// fit drops the last columns until the lines fit the width.
 func (t *table) fit(width int) {
 	for {
 		all := -2
@@ -62,7 +62,46 @@ func (t *table) widths() []int {
 	return widths
 }
 
+// shorten cuts the texts of the widest column repeatedly, until a line fits the width. It never cuts a number, nor a column to less
+// than its heading.
+func (t *table) shorten(width int) {
+	for {
+		widths, all, widest := t.widths(), -2, -1
+		for i, n := range widths {
+			all += n + 2
+			if n > columnsOf(t.head[i]) && len(t.rows) > 0 && !t.rows[0][i].number && (widest < 0 || n > widths[widest]) {
+				widest = i
+			}
+		}
+		if all <= width || widest < 0 {
+			return
+		}
+		most := max(widths[widest]-(all-width), columnsOf(t.head[widest]))
+		for _, row := range t.rows {
+			row[widest].text = cut(row[widest].text, most)
+		}
+	}
+}
+
+// cut shortens a text to a number of columns. The last column of a cut text is a mark.
+func cut(text string, most int) string {
+	if columnsOf(text) <= most {
+		return text
+	}
+	columns := 1 // of the mark
+	for i, r := range text {
+		if columns += columnsOf(string(r)); columns > most {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// write prints the table. On a terminal each row fits a line.
 func (t *table) write(w io.Writer) {
+	if columns := columnsAt(w); columns > 0 {
+		t.shorten(columns)
+	}
 	widths := t.widths()
 	right := make([]bool, len(t.head))
 	for i := range t.head {
@@ -90,8 +129,8 @@ func (t *table) write(w io.Writer) {
 	}
 }
 
-// columnsOf is how many columns of a terminal a text takes: letters of Chinese, Japanese and Korean, and most pictures,
-// take two, marks that go onto the letter before them none.
+// columnsOf returns how many columns of a terminal a text takes. Letters of Chinese, Japanese and Korean, and most pictures, take
+// two; combining marks take none.
 func columnsOf(s string) (n int) {
 	for _, r := range s {
 		switch {
@@ -105,7 +144,7 @@ func columnsOf(s string) (n int) {
 	return n
 }
 
-// wide are the letters of two columns: the classes Wide and Fullwidth of Unicode's East Asian Width, in large pieces.
+// wide are the letters of two columns: the classes Wide and Fullwidth of Unicode's East Asian Width, in large ranges.
 var wide = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{0x1100, 0x115f, 1},
@@ -121,11 +160,10 @@ var wide = &unicode.RangeTable{
 	R32: []unicode.Range32{{0x1b000, 0x1b2ff, 1}, {0x1f300, 0x1f64f, 1}, {0x1f680, 0x1f6ff, 1}, {0x1f900, 0x1faff, 1}, {0x20000, 0x3fffd, 1}},
 }
 
-// tableValueMost is how many characters of a value a table shows.
+// tableValueMost limits the characters of a value in a table.
 const tableValueMost = 64
 
-// printable is bytes as a line shows them: quoted when they would break it, cut when they are more than most
-// characters.
+// printable formats bytes for one line: quoted if they would break it, cut if they have more than most characters.
 func printable(b []byte, most int) string {
 	s := string(b)
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -137,26 +175,28 @@ func printable(b []byte, most int) string {
 	return s
 }
 
-// shown is a message as a terminal may have it: it may quote what another host has said, and control characters of that, but for the
-// ends of lines, are written as Go does.
+// shown escapes a message for a terminal: it may quote text of another host. Control characters, except line ends, are written as Go
+// escapes.
 func shown(message string) string {
 	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
-	if !strings.ContainsFunc(message, control) {
+	if utf8.ValidString(message) && !strings.ContainsFunc(message, control) {
 		return message
 	}
 	var b strings.Builder
-	for _, r := range message {
-		if control(r) {
-			quoted := strconv.QuoteRune(r)
+	for len(message) > 0 {
+		r, n := utf8.DecodeRuneInString(message)
+		if control(r) || r == utf8.RuneError && n == 1 { // a terminal may take a lone byte for a control character
+			quoted := strconv.Quote(message[:n])
 			b.WriteString(quoted[1 : len(quoted)-1])
 		} else {
-			b.WriteRune(r)
+			b.WriteString(message[:n])
 		}
+		message = message[n:]
 	}
 	return b.String()
 }
 
-// bytesText is a size for people: 64.0 MiB.
+// bytesText formats a size for people: 64.0 MiB.
 func bytesText(n int64) string {
 	const unit = 1024
 	if n < unit {

@@ -7,19 +7,19 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// localTimes are the forms of a time that says no zone; the day may be missing, and is today then.
+// localTimes are the formats of a time without a zone. Without a day, the time is of today.
 var localTimes = []string{"2006-01-02 15:04:05", "2006-01-02 15:04"}
 
-// parseTime reads a time. One that has not come yet is none.
+// parseTime reads a time. A time in the future is an error.
 func parseTime(text string, now time.Time) (at time.Time, err error) {
 	if at, err = time.Parse(time.RFC3339, text); err != nil {
 		at, err = parseLocal(text, now)
 	}
 	switch {
 	case err != nil:
-		return at, usagef("%q is no time: it is like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05' or 15:04", text)
+		return at, usagef("%q is not a time: write it like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05' or 15:04", text)
 	case at.After(now):
-		return at, usagef("%q has not come yet: it is %s", text, now.Format(time.RFC3339))
+		return at, usagef("%q is in the future: now it is %s", text, now.Format(time.RFC3339))
 	}
 	return at, nil
 }
@@ -38,8 +38,8 @@ func parseLocal(text string, now time.Time) (at time.Time, err error) {
 // beforeAll is the revision before the first write.
 const beforeAll = 1
 
-// asOf says, behind a blank, of when the state is that was asked for; nothing where it is the newest. A time is said with its
-// zone: who meant another one than this host's sees it.
+// asOf describes, after a blank, the revision or time of the state; empty for the newest. It prints the zone, so a user who meant
+// another zone notices.
 func asOf(revision int64, at time.Time) string {
 	if revision == 0 {
 		return ""
@@ -54,7 +54,7 @@ func asOf(revision int64, at time.Time) string {
 	return text
 }
 
-// timeAsked is what --at and --ago ask for; zero when they are not there.
+// timeAsked returns the time of --at or --ago; zero without them.
 func timeAsked(c *cli.Context, now time.Time) (at time.Time, err error) {
 	ago := c.Duration("ago")
 	asked := 0
@@ -67,7 +67,7 @@ func timeAsked(c *cli.Context, now time.Time) (at time.Time, err error) {
 	case asked > 1:
 		return at, usagef("--at, --ago and --rev exclude each other")
 	case ago < 0:
-		return at, usagef("--ago %v has not come yet", ago)
+		return at, usagef("--ago %v is in the future: give a time before now without a minus, as in 5m", ago)
 	case c.IsSet("ago"):
 		return now.Add(-ago), nil
 	case c.IsSet("at"):

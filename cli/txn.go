@@ -18,10 +18,10 @@ import (
 
 func txnCommand() *cli.Command {
 	return &cli.Command{
-		Name: "txn", Category: "keys", Usage: "make a transaction that is read from stdin",
-		Description: "Three parts, each ended by an empty line, the last one by the end of the input, too: comparisons, what happens when all of " +
-			"them hold, and what happens otherwise. " +
-			"All of it has one revision, or nothing happens.\n\n" +
+		Name: "txn", Category: "keys", Usage: "run a transaction that is read from stdin",
+		Description: "Three parts: comparisons, the operations if all of them hold, and the operations otherwise. An empty line ends each part; " +
+			"the end of the input also ends the last one. " +
+			"All operations get one revision, or none is done.\n\n" +
 			"  mod(\"key\") = \"7\"        also create, version, value, lease (hexadecimal)\n" +
 			"  version(\"key\") != \"0\"   or =, <, >\n" +
 			"\n" +
@@ -29,11 +29,11 @@ func txnCommand() *cli.Command {
 			"  get key --prefix         the flags of the command\n" +
 			"\n" +
 			"  del key --prev-kv\n\n" +
-			"A value is what stands there, also - and @FILE. A get and a del may have a second key, before which their range ends. " +
+			"Values are literal, also - and @FILE. A get or a del may have a second key: the (exclusive) end of a range. " +
 			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
-			"exit code is 4. What a comparison says of a key that does not exist: every number is 0, and of its value nothing holds.",
+			"exit code is 4. For a key that does not exist, every number is 0, and no comparison of its value holds.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "interactive", Aliases: []string{"i"}, EnvVars: []string{"QKV_TXN_INTERACTIVE"}, Usage: "say what is to be typed",
+			Name: "interactive", Aliases: []string{"i"}, EnvVars: []string{"QKV_TXN_INTERACTIVE"}, Usage: "prompt for each part",
 		}),
 		Action: txn,
 	}
@@ -53,20 +53,21 @@ func txn(c *cli.Context) error {
 			return writeFailed(err)
 		}
 		out := bufio.NewWriter(c.App.Writer)
-		if err := writeTxn(out, c.String("write-out"), &t, &result); err != nil {
+		if err := writeTxn(unbufferedTable(c, c.String("write-out"), out), c.String("write-out"), &t, &result); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
 			return err
 		}
 		if !result.Succeeded {
-			return exitf(exitCondition, "a comparison does not hold: what was to happen otherwise has happened")
+			return exitf(exitCondition, "a comparison does not hold: the third part (otherwise) was executed")
 		}
 		return nil
 	}))
 }
 
-// readTxn reads the three parts. Only the last one may end with the input: what is cut off before that must not happen in part.
+// readTxn reads the three parts. Only the last part may end with the input: a transaction that is cut off earlier must not run in
+// part.
 func readTxn(c *cli.Context) (t client.Txn, err error) {
 	lines := bufio.NewScanner(c.App.Reader)
 	lines.Buffer(nil, limits.RequestBytes)
@@ -115,14 +116,14 @@ func readTxn(c *cli.Context) (t client.Txn, err error) {
 	}
 	switch {
 	case err == nil && len(t.Compares)+len(t.Success)+len(t.Failure) == 0:
-		return t, usagef("the transaction is empty: comparisons, an empty line, what happens when they hold, an empty line, and what happens otherwise")
+		return t, usagef("the transaction is empty: comparisons, an empty line, the operations if they hold, an empty line, and the operations otherwise")
 	case errors.Is(err, bufio.ErrTooLong):
 		return t, usagef("line %d is longer than %d bytes, the limit of a request; nothing was done", number+1, limits.RequestBytes)
 	}
 	return t, err
 }
 
-// compareTargets are what a comparison may be of, with etcdctl's short names.
+// compareTargets are the operands of a comparison, with etcdctl's short names.
 var compareTargets = map[string]kv.CompareTarget{
 	"version": kv.CompareVersion, "ver": kv.CompareVersion, "create": kv.CompareCreate, "c": kv.CompareCreate,
 	"mod": kv.CompareMod, "m": kv.CompareMod, "value": kv.CompareValue, "val": kv.CompareValue, "lease": kv.CompareLease,
@@ -138,7 +139,7 @@ func parseCompare(line string) (one client.Compare, err error) {
 	name, rest, found := strings.Cut(line, "(")
 	target, known := compareTargets[strings.TrimSpace(name)]
 	if !found || !known {
-		return bad("it compares nothing that is known")
+		return bad("its left side is unknown")
 	}
 	key, rest, err := word(rest, ")")
 	if err != nil {
@@ -159,7 +160,7 @@ func parseCompare(line string) (one client.Compare, err error) {
 		return bad(err.Error())
 	}
 	if rest != "" {
-		return bad("something is behind it")
+		return bad("there is text after its value")
 	}
 	one = client.Compare{Key: []byte(key), Target: target, Result: result}
 	switch target {
@@ -202,7 +203,7 @@ func word(line, ends string) (text, rest string, err error) {
 	return strings.TrimSpace(line[:n]), line[n:], nil
 }
 
-// parseOperation reads a line that is a put, get or del with the flags of the command.
+// parseOperation reads a line with a put, get or del and the flags of that command.
 func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
 	argv := []string{"qkv"}
 	for line != "" {
@@ -241,12 +242,12 @@ func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
 		err = app.RunContext(ctx, a.line())
 	}
 	if err == nil && (a.help || a.command == nil) {
-		err = errors.New("it is none of put, get and del")
+		err = errors.New("an operation is put, get or del")
 	}
 	return o, err
 }
 
-// literalValue is the second argument itself, whatever it begins with.
+// literalValue returns the second argument itself, whatever it begins with.
 func literalValue(c *cli.Context) ([]byte, error) {
 	if c.NArg() != 2 {
 		return nil, usagef("the value is missing")
@@ -254,7 +255,7 @@ func literalValue(c *cli.Context) ([]byte, error) {
 	return []byte(c.Args().Get(1)), nil
 }
 
-// withoutVariables lets no variable of the environment change what a line means.
+// withoutVariables removes the environment variables of flags: they must not change the meaning of a line.
 func withoutVariables(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
 		switch f := f.(type) {
@@ -282,7 +283,7 @@ type responseDocument struct {
 	Range  *rangeDocument `json:"get,omitempty"`
 }
 
-// operationsOf are those that happened.
+// operationsOf returns the operations that were executed.
 func operationsOf(t *client.Txn, result *client.TxnResult) []client.Op {
 	if result.Succeeded {
 		return t.Success
@@ -322,7 +323,7 @@ func writeAnswer(w io.Writer, format string, o *client.Op, a *kv.Answer) error {
 	return pairsOf(o.Range, a.Range).write(w, format)
 }
 
-// writtenOf is the answer to a put or a delete as if it had come alone.
+// writtenOf converts the answer of a put or a delete in a transaction to that of a single request.
 func writtenOf(a *kv.Answer) client.Written {
 	if a.Delete != nil {
 		return client.Written{Revision: a.Delete.Revision, Deleted: a.Delete.Deleted, Previous: a.Delete.Prev}
@@ -334,7 +335,7 @@ func writtenOf(a *kv.Answer) client.Written {
 	return written
 }
 
-// pairsOf is the answer to a query, with what the query says of it. That there is nothing is no exit code in a transaction.
+// pairsOf converts the answer of a query, for printing. In a transaction an empty answer has no exit code.
 func pairsOf(q *client.Range, found *client.RangeResult) *pairs {
 	return &pairs{RangeResult: *found, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
 }

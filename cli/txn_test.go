@@ -84,7 +84,7 @@ func TestParseTime(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"15:31": "has not come yet", "2027-01-01T00:00:00Z": "has not come yet", "yesterday": "is no time", "25:00": "is no time", "": "is no time",
+		"15:31": "is in the future", "2027-01-01T00:00:00Z": "is in the future", "yesterday": "is not a time", "25:00": "is not a time", "": "is not a time",
 	} {
 		if got, err := parseTime(text, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v", text, got, err)

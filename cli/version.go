@@ -31,10 +31,10 @@ func versionCommand() *cli.Command {
 	}
 }
 
-// builtFrom is the commit that make knows where Go is told not to look for it.
+// builtFrom is the commit, set by make for builds in which Go does not look for it.
 var builtFrom string
 
-// commit is what the program was built from, as Go notes it where it builds in a repository.
+// commit returns the commit of the build, as Go records it in a repository.
 func commit(info *debug.BuildInfo, ok bool) string {
 	if !ok || builtFrom != "" {
 		return "commit " + cmp.Or(builtFrom, "unknown")

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// walk visits a folder and all that is in it, as fs.WalkDir does, and goes through no link. Package fs refuses names that
-// are not UTF-8, and a key is any bytes.
+// walk visits a folder and its content like fs.WalkDir, and follows no link. Package fs refuses names that are not UTF-8, but a key
+// can be any bytes.
 func walk(root *os.Root, visit fs.WalkDirFunc) error {
 	return walkFrom(root, ".", visit)
 }
@@ -38,7 +38,7 @@ func walkFrom(root *os.Root, name string, visit fs.WalkDirFunc) error {
 	return nil
 }
 
-// skipped is nothing where a folder is left out.
+// skipped converts a skipped folder to nil.
 func skipped(err error) error {
 	if errors.Is(err, fs.SkipDir) {
 		return nil
@@ -46,7 +46,7 @@ func skipped(err error) error {
 	return err
 }
 
-// namesIn lists a folder, in the order of the names.
+// namesIn lists a folder, sorted by name.
 func namesIn(root *os.Root, dir string) ([]string, error) {
 	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {

@@ -20,10 +20,12 @@ func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Category: "keys", Usage: "print changes of a key, or of a range of keys, as they happen",
 		ArgsUsage: "KEY [END] [-- COMMAND ...]",
-		Description: "Each change is PUT or DELETE, the key and the value, a line each; with -w json one line. The watch goes on until Ctrl-C, " +
-			"and resumes by itself at another member when this one is gone: each change comes once, in order. --rev begins in the past; a " +
-			"later watch from the revision behind the last one goes on where this one ended. Behind `--` stands a command that is run for " +
-			"each change, with QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and what etcdctl calls them). " + leaseNumbers,
+		Description: "Each change has three lines: PUT or DELETE, the key and the value; with -w json it has one. The watch goes on until " +
+			"Ctrl-C. If its member stops, it resumes at another one; each change comes once, in order. --rev begins in the past: " +
+			"to continue an ended watch, give the revision after the last one. The command after `--` is run for each change, with " +
+			"QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and etcdctl's names " +
+			"for them). If a key or value has 128 KiB or more, or a zero byte, it does not fit the environment: QKV_WATCH_KEY_FILE " +
+			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
 		Flags: clientFlags(
 			&cli.StringFlag{
 				Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the changes: plain, json or fields",
@@ -35,12 +37,12 @@ func watchCommand() *cli.Command {
 				},
 			},
 			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_WATCH_PREFIX"}, Usage: "all keys that begin with KEY"},
-			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_WATCH_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
-			&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_WATCH_REV"}, Usage: "changes from revision `N` on; 0 is from now on", Action: notNegative("rev")},
-			&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_WATCH_PREV_KV"}, Usage: "also the key and value as they were before"},
-			&cli.BoolFlag{Name: "progress-notify", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY"}, Usage: "say up to which revision there is no change, when there is none for ten minutes"},
+			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_WATCH_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
+			&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_WATCH_REV"}, Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
+			&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_WATCH_PREV_KV"}, Usage: "also the previous key and value"},
+			&cli.BoolFlag{Name: "progress-notify", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY"}, Usage: "print the current revision after ten minutes without a change"},
 			&cli.StringFlag{Name: "filter", EnvVars: []string{"QKV_WATCH_FILTER"}, Usage: "leave `KIND` out: put or delete", Action: oneOf("filter", "put", "delete")},
-			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_WATCH_LIMIT"}, Usage: "end after `N` changes; 0 is never", Action: notNegative("limit")},
+			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_WATCH_LIMIT"}, Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
 		),
 		Action: watch,
 	}
@@ -51,14 +53,14 @@ func watch(c *cli.Context) error {
 	if i := slices.Index(keys, commandMark); i >= 0 {
 		keys, command = keys[:i], keys[i+1:]
 		if len(command) == 0 {
-			return usagef("no command stands behind --")
+			return usagef("the command after -- is missing")
 		}
 	}
 	request, err := watchRequest(c, keys)
 	if err != nil {
 		return err
 	}
-	p := &changePrinter{out: bufio.NewWriter(c.App.Writer), format: c.String("write-out"), left: c.Int64("limit"), command: command, errors: c.App.ErrWriter}
+	p := &changePrinter{out: bufio.NewWriter(c.App.Writer), to: c.App.Writer, format: c.String("write-out"), left: c.Int64("limit"), command: command, errors: c.App.ErrWriter}
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
 			w, err := s.Watch(ctx, request)
@@ -83,12 +85,12 @@ func watch(c *cli.Context) error {
 	})
 }
 
-// watchRequest is what KEY, END and the flags ask for.
+// watchRequest builds the request from KEY, END and the flags.
 func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
 	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	switch {
 	case len(keys) == 0 || len(keys) > 2:
-		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command stands behind `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
+		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
 	case prefix && fromKey:
 		return client.Watch{}, usagef("--prefix and --from-key exclude each other")
 	case len(keys) == 2 && (prefix || fromKey):
@@ -114,11 +116,11 @@ func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
 	return w, nil
 }
 
-// watchFailed says what to do about a watch that cannot go on; begin is the flag that says where one begins.
+// watchFailed says what to do after the end of a watch; begin is the flag for the start revision.
 func watchFailed(err error, begin string) error {
 	var compacted *client.CompactedError
 	if errors.As(err, &compacted) {
-		return fmt.Errorf("%w: `qkv get` reads what there is, %s %d begins with what is left", err, begin, compacted.Oldest)
+		return fmt.Errorf("%w: `qkv get` reads the current values, %s %d begins with the oldest kept change", err, begin, compacted.Oldest)
 	}
 	return err
 }
@@ -126,13 +128,14 @@ func watchFailed(err error, begin string) error {
 // changePrinter prints changes.
 type changePrinter struct {
 	out     *bufio.Writer
+	to      io.Writer // below out
 	errors  io.Writer
 	format  string
-	left    int64 // changes until the end; 0: there is none
+	left    int64 // changes until the end; 0: unlimited
 	command []string
 }
 
-// print prints what a watch was told, and says whether that was the last of it.
+// print prints a watch response, and reports whether the limit is reached.
 func (p *changePrinter) print(ctx context.Context, r *client.WatchResponse) (done bool, err error) {
 	if len(r.Events) == 0 {
 		return false, p.progress(r.Revision)
@@ -213,7 +216,7 @@ func (p *changePrinter) progress(revision int64) error {
 	return err
 }
 
-// changeDocument is the JSON of a change, a line each; the names and their order are a promise.
+// changeDocument is the JSON of a change, one per line; names and order are a promise.
 type changeDocument struct {
 	Revision    int64           `json:"revision"`
 	Type        string          `json:"type"`
@@ -228,7 +231,7 @@ type changeDocument struct {
 	Before      *beforeDocument `json:"prev,omitempty"`
 }
 
-// beforeDocument is the key as it was before.
+// beforeDocument is the previous state of the key.
 type beforeDocument struct {
 	Value       *string `json:"value,omitempty"`
 	ValueBase64 *string `json:"value_base64,omitempty"`
@@ -253,18 +256,28 @@ func changeOf(e *client.WatchEvent) changeDocument {
 	return d
 }
 
-// run runs the command for a change. What it prints is its own; that it fails ends the watch, as with etcdctl.
+// run runs the command for a change, with its own output. If the command fails, the watch ends, as with etcdctl.
 func (p *changePrinter) run(ctx context.Context, revision int64, e *client.WatchEvent) error {
 	command := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
-	command.Stdout, command.Stderr = p.out, p.errors
+	command.Stdout, command.Stderr = outputOf(p.to), p.errors
 	command.Env = append(os.Environ(),
 		fmt.Sprintf("QKV_WATCH_REVISION=%d", e.KV.ModRevision), "QKV_WATCH_EVENT_TYPE="+kindOf(e),
-		fmt.Sprintf("ETCD_WATCH_REVISION=%d", revision), fmt.Sprintf("ETCD_WATCH_EVENT_TYPE=%q", kindOf(e)),
-		fmt.Sprintf("ETCD_WATCH_KEY=%q", e.KV.Key), fmt.Sprintf("ETCD_WATCH_VALUE=%q", e.KV.Value))
-	for name, value := range map[string][]byte{"QKV_WATCH_KEY": e.KV.Key, "QKV_WATCH_VALUE": e.KV.Value} {
-		if bytes.IndexByte(value, 0) < 0 { // no environment can hold one
-			command.Env = append(command.Env, name+"="+string(value))
+		fmt.Sprintf("ETCD_WATCH_REVISION=%d", revision), fmt.Sprintf("ETCD_WATCH_EVENT_TYPE=%q", kindOf(e)))
+	for name, value := range map[string][]byte{"KEY": e.KV.Key, "VALUE": e.KV.Value} {
+		if quoted := fmt.Sprintf("ETCD_WATCH_%s=%q", name, value); len(quoted) < variableMost {
+			command.Env = append(command.Env, quoted)
 		}
+		name = "QKV_WATCH_" + name
+		if text := name + "=" + string(value); len(text) < variableMost && bytes.IndexByte(value, 0) < 0 {
+			command.Env = append(command.Env, text)
+			continue
+		}
+		file, err := valueFile(value)
+		if err != nil {
+			return fmt.Errorf("the command for revision %d was not run: %w", e.KV.ModRevision, err)
+		}
+		defer os.Remove(file)
+		command.Env = append(command.Env, name+"_FILE="+file)
 	}
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {
@@ -273,4 +286,20 @@ func (p *changePrinter) run(ctx context.Context, revision int64, e *client.Watch
 		return fmt.Errorf("the command for revision %d failed: %w", e.KV.ModRevision, err)
 	}
 	return nil
+}
+
+// variableMost limits a variable with its name: Linux takes 128 KiB with the terminating zero byte (MAX_ARG_STRLEN).
+const variableMost = 128 << 10
+
+// valueFile writes a value to a new file that only this user can read, and returns the path of that file.
+func valueFile(value []byte) (string, error) {
+	file, err := os.CreateTemp("", "qkv-watch-")
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(value)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
+	}
+	return file.Name(), nil
 }

@@ -6,12 +6,12 @@ import (
 	"unsafe"
 )
 
-// PrefetchKeys is how many keys Prefetch takes at once: what they need fits the caches.
+// PrefetchKeys is the number of keys that Prefetch takes at once. Their memory fits the caches.
 const PrefetchKeys = 32
 
-// Prefetch touches what Get will need for at most PrefetchKeys keys: who has many reads together calls it before. A read
-// waits for memory as a put does (apply.go), for its value too, and waiting for all of them takes little longer than for
-// one. Nothing depends on it but time.
+// Prefetch loads the memory that Get will need for at most PrefetchKeys keys. Call it before a batch of reads. A read has
+// the same cache misses as a put (apply.go), plus its value's, and all of them in parallel take little longer than one.
+// It affects only the timing.
 func (v *View) Prefetch(keys [][]byte) {
 	if len(keys) < 2 {
 		return
@@ -48,7 +48,7 @@ func (v *View) Prefetch(keys [][]byte) {
 	runtime.KeepAlive(v)
 }
 
-// touchBytes is how much of a value is touched: what is behind that, the processor has read ahead by the time it is copied.
+// touchBytes is how much of a value is loaded. The processor reads the remainder ahead while the value is copied.
 const touchBytes = 512
 
 // touch loads a word of each of the version's cache lines.

@@ -8,35 +8,32 @@ import (
 	"qkv/internal/pack"
 )
 
-// alarms are those that are raised, in their order. The slice is never changed in place: Views have it too.
+// alarms are the raised alarms, sorted. The slice is never changed in place because Views share it.
 type alarms []kv.Alarm
 
 func compareAlarms(a, b kv.Alarm) int {
 	return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Kind, b.Kind))
 }
 
-// has says whether an alarm of a kind is raised, whoever it is about.
+// has says whether an alarm of a kind is raised for any member.
 func (a alarms) has(kind kv.AlarmKind) bool {
 	return slices.ContainsFunc(a, func(one kv.Alarm) bool { return one.Kind == kind })
 }
 
-// append appends the alarms as they stand in a snapshot's meta data.
+// append appends the alarms in the format of a snapshot's meta data.
 func (a alarms) append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, 2*len(a))
+	dst = pack.AppendArray(dst, len(a))
 	for _, one := range a {
-		dst = pack.AppendUint(pack.AppendUint(dst, one.Member), uint64(one.Kind))
+		dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 2), one.Member), uint64(one.Kind))
 	}
 	return dst
 }
 
 func readAlarms(r *pack.Reader) (a alarms) {
-	n := r.Array()
-	if n%2 != 0 {
-		r.Fail("an alarm without its kind")
-		return nil
-	}
-	for range n / 2 {
+	for range r.Array() {
+		s := r.Struct(2)
 		one := kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), 255))}
+		r.End(s)
 		if r.Err() != nil {
 			return nil
 		}
@@ -49,8 +46,8 @@ func readAlarms(r *pack.Reader) (a alarms) {
 	return a
 }
 
-// convict raises CORRUPT of the members whose states differ from what a majority has, by the newest check, and disarms it of
-// those that have the same again: one that was rebuilt, and compared.
+// convict raises CORRUPT for the members whose states differ from the majority's in the newest check. It disarms the
+// alarm for members whose states are equal again: a member that was rebuilt and compared.
 func (s *State) convict() {
 	right, ok := s.check.majority(len(s.members.All()), func(id uint64) bool { return s.members.Get(id) == nil })
 	if !ok {
@@ -67,11 +64,11 @@ func (s *State) convict() {
 	}
 }
 
-// changeAlarm raises an alarm of a member, or disarms those that a change names. What is so already stays so.
+// changeAlarm raises an alarm of a member, or disarms the alarms that the change names. It is idempotent.
 func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
 	if c.Raise {
 		if s.members.Get(c.Member) == nil {
-			return s.refused(kv.Errorf(kv.MemberNotFound, "there is no member %016x that the alarm could be about", c.Member))
+			return s.refused(kv.Errorf(kv.MemberNotFound, "the alarm names member %016x, which does not exist", c.Member))
 		}
 		s.raise(c.Alarm)
 		return kv.Result{Revision: s.revision}
@@ -94,15 +91,15 @@ func (s *State) disarm(which func(kv.Alarm) bool) {
 	}
 }
 
-// Alarms returns the alarms that are raised, by member. Nobody may change the slice.
+// Alarms returns the raised alarms, sorted by member. The caller must not change the slice.
 func (v *View) Alarms() []kv.Alarm { return v.alarms }
 
 // NoSpace tells whether the alarm NOSPACE is raised.
 func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
 
-// Refuses says why the state, as it is, refuses a command for want of room, or because it follows a source, or nil: what the proposer asks, so that nothing
-// goes into the log for a refusal. A write of a session may have been made already, and then has its first outcome: that is
-// known where it is applied.
+// Refuses returns why the current state refuses a command, for lack of space or because it follows a source, or nil. The
+// proposer calls it so that refusals do not fill the log. A session's write is not refused here: it may have been applied
+// before and must then get its recorded outcome, which is known only where it is applied.
 func (v *View) Refuses(b []byte) *kv.Error {
 	if !v.NoSpace() && v.following == nil {
 		return nil
@@ -121,13 +118,14 @@ func (v *View) Refuses(b []byte) *kv.Error {
 	return errNoSpace
 }
 
-var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: deletions, compactions, revocations and reads are taken, and nothing "+
-	"that makes the state larger; the write certainly did not happen: delete keys and compact, or give the cluster more room; `qkv status` says what of")
+var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: only deletions, compactions, revocations and reads are accepted; "+
+	"the write certainly did not happen: delete keys and compact, or give the cluster more space; `qkv status` says which space is exhausted")
 
-// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members. What
-// the compacted revision itself has overwritten or deleted cannot be read and counts for nothing, although it goes with a later
-// one only: else a deletion could not end NOSPACE, where nothing is taken that makes revisions, or the next put would raise it
-// again.
+// UsedBytes is the size in bytes that a quota limits: the weight of the keys, of their readable history, and of the
+// leases. It is equal on all members. Versions that the compacted revision itself overwrote or deleted cannot be read and
+// do not count, although only a later compaction drops them. Otherwise delete and compact could not end NOSPACE: only a
+// compaction at a later revision drops these versions, and while NOSPACE is raised no put makes one. Or the next put
+// would raise the alarm again.
 func (v *View) UsedBytes() int64 {
 	if v.compacted == v.revision {
 		return v.LiveUsedBytes()
@@ -135,7 +133,7 @@ func (v *View) UsedBytes() int64 {
 	return v.LiveUsedBytes() + v.weight - v.times.weightAt(v.compacted+1)
 }
 
-// LiveUsedBytes is what of that is no history.
+// LiveUsedBytes is UsedBytes without the history.
 func (v *View) LiveUsedBytes() int64 {
 	return v.liveBytes + versionOverhead*(v.live+int64(v.LeaseCount()))
 }

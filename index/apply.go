@@ -13,9 +13,10 @@ import (
 	"qkv/internal/pack"
 )
 
-// Apply applies one entry and appends the results of its commands, one each. Empty data, of raft's own entries, only
-// move the applied index. An error means that this qkv does not know what the entry says: nothing was changed, and
-// the member must stop. Nothing of data is kept. An entry that does not follow the applied one is a bug and panics.
+// Apply applies one entry and appends the results of its commands, one for each. Empty data, as in raft's own entries,
+// only advance the applied index. An error means that this qkv does not understand the entry: nothing was changed, and
+// the member must stop. Apply keeps no reference to data. An entry that does not follow the applied one is a bug and
+// panics.
 func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]kv.Result, error) {
 	if entry != s.applied+1 || term < s.term {
 		panic(fmt.Sprintf("entry %d of term %d cannot follow the applied entry %d of term %d", entry, term, s.applied, s.term))
@@ -35,9 +36,9 @@ func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]k
 	return results, nil
 }
 
-// ApplyChange applies an entry that raft holds for a change of the configuration, as Apply does another one: only in such
-// an entry a change of the membership has an effect, and one at most. Configuration, asked before and after, says what
-// raft has to be told.
+// ApplyChange is Apply for an entry that raft treats as a configuration change. A membership change takes effect only in
+// such an entry, and at most one per entry. The caller compares Configuration before and after to tell raft about the
+// change.
 func (s *State) ApplyChange(entry, term uint64, data []byte, results []kv.Result) ([]kv.Result, error) {
 	s.changing = true
 	results, err := s.Apply(entry, term, data, results)
@@ -45,16 +46,16 @@ func (s *State) ApplyChange(entry, term uint64, data []byte, results []kv.Result
 	return results, err
 }
 
-// decode reads a whole envelope before anything of it has an effect.
+// decode reads the whole envelope before any of it has an effect.
 func (s *State) decode(data []byte) (e Envelope, err error) {
 	e, err = ReadEnvelope(data)
 	if err != nil {
 		return e, err
 	}
 	if e.Level > MaxLevel {
-		return e, fmt.Errorf("the batch was proposed at feature level %d, this qkv knows %d: upgrade this member", e.Level, MaxLevel)
+		return e, newerLevel("the batch was proposed at", e.Level)
 	}
-	r := pack.NewReader(e.Commands)
+	r := pack.NewExactReader(e.Commands)
 	if cap(s.commands) < e.Count {
 		s.commands = make([]command, 0, max(e.Count, limits.BatchCommands))
 	}
@@ -67,8 +68,8 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 	return e, r.Done()
 }
 
-// applyAll applies the decoded commands, and then gives back memory, in steps that are bounded by what the commands have
-// added.
+// applyAll applies the decoded commands, and then frees memory in steps that are bounded by the size of the commands'
+// additions.
 func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
 	s.moveSessionClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
@@ -88,7 +89,7 @@ func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
 	}
 	s.times.trim(s.compacted)
 	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.commands)) + (s.weight-weight)*dropWork/versionOverhead)
-	clear(s.commands) // they are parts of data
+	clear(s.commands) // they refer to data
 	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.memory.handed-mapped))
 	return results
 }
@@ -103,7 +104,7 @@ func (s *State) apply(c *command) kv.Result {
 	return s.once(c)
 }
 
-// perform applies a command, whether it was applied before or not.
+// perform applies a command regardless of sessions.
 func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
@@ -150,12 +151,12 @@ func (s *State) perform(c *command) kv.Result {
 	panic(fmt.Sprintf("a command of kind %d was decoded and cannot be applied", c.kind))
 }
 
-// versionOverhead is what a version weighs besides its key and value: about what it takes.
+// versionOverhead is the weight of a version in addition to its key and value: about its size in memory.
 const versionOverhead = 64
 
 func weight(key, value int) int64 { return int64(versionOverhead + key + value) }
 
-// find returns the record of a key, or 0.
+// find returns a key's record, or 0.
 func (s *State) find(hash uint64, key []byte) ref {
 	r, overflow := s.table.find(hash, key)
 	if r == 0 && overflow {
@@ -165,7 +166,7 @@ func (s *State) find(hash uint64, key []byte) ref {
 	return r
 }
 
-// putAlone sets a key at a revision of its own.
+// putAlone puts a key at a revision of its own.
 func (s *State) putAlone(c *command) kv.Result {
 	if err := s.checkLease(c.number); err != nil {
 		return s.refused(err)
@@ -180,7 +181,7 @@ func (s *State) putAlone(c *command) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// checkLease says why a key cannot have a lease; 0 is none.
+// checkLease returns why a key cannot have this lease, or nil; 0 means none.
 func (s *State) checkLease(id int64) *kv.Error {
 	if id != 0 {
 		if _, ok := s.leases.get(id); !ok {
@@ -191,10 +192,10 @@ func (s *State) checkLease(id int64) *kv.Error {
 }
 
 func keyNotFound(key []byte) *kv.Error {
-	return kv.Errorf(kv.KeyNotFound, "the key %q is not there, so that nothing of it can stay as it is", key)
+	return kv.Errorf(kv.KeyNotFound, "the key %q does not exist: a put cannot keep its value or lease", key)
 }
 
-// put sets a key in the revision that has begun. One whose value or lease stays must be there.
+// put puts a key in the current revision. With IgnoreValue or IgnoreLease the key must exist.
 func (s *State) put(hash uint64, p *kv.Put) {
 	s.counts.Puts++
 	s.counts.PutBytes += uint64(len(p.Key) + len(p.Value))
@@ -213,7 +214,7 @@ func (s *State) put(hash uint64, p *kv.Put) {
 	s.newKeys = append(s.newKeys, r)
 }
 
-// kept is a put with all that it says: what stays is that of the version before.
+// kept returns the put with the value or lease of the previous version filled in, as IgnoreValue and IgnoreLease demand.
 func kept(before *version, p *kv.Put) *kv.Put {
 	whole := *p
 	if p.IgnoreValue {
@@ -225,7 +226,7 @@ func kept(before *version, p *kv.Put) *kv.Put {
 	return &whole
 }
 
-// end makes what was changed the next revision; where nothing was, there is none.
+// end makes the collected changes the next revision, if there are any.
 func (s *State) end() {
 	switch len(s.made) {
 	case 0:
@@ -241,11 +242,11 @@ func (s *State) end() {
 	}
 	s.revision++
 	if s.made = s.made[:0]; cap(s.made) > limits.ChangesKept {
-		s.made = nil // of a large deletion
+		s.made = nil // the buffer of a large deletion
 	}
 }
 
-// newRecord makes the record of a new key. It must get a version before anybody can find it.
+// newRecord makes the record of a new key. It needs a version before the table or tree contains it.
 func (s *State) newRecord(key []byte) ref {
 	r := s.memory.alloc(&s.records, recordSize(len(key)))
 	record := r.record()
@@ -255,7 +256,7 @@ func (s *State) newRecord(key []byte) ref {
 	return r
 }
 
-// addVersion makes what a put says the newest version of a key.
+// addVersion makes a put the newest version of a key.
 func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	record := r.record()
 	before := ref(record.head.Load())
@@ -291,7 +292,7 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	s.note(v)
 }
 
-// note adds a version that was made to the sums.
+// note adds a new version to the sums.
 func (s *State) note(v *version) {
 	s.sum += v.sum
 	s.keptSum += v.sum
@@ -306,7 +307,7 @@ func (s *State) newVersion(flags uint32, value int) ref {
 	return at
 }
 
-// setWords fills what stands between a version's head and its value.
+// setWords fills the words between a version's header and its value.
 func (v *version) setWords(words [2]int64, lease int64) {
 	n := 0
 	if pair(v.flags()) {
@@ -318,7 +319,7 @@ func (v *version) setWords(words [2]int64, lease int64) {
 	}
 }
 
-// push puts a version, which is complete but for its neighbours, before all others of its key.
+// push makes a version, complete except for its links, the newest version of its key.
 func (s *State) push(r, at, before ref) {
 	v := at.version()
 	v.record.Store(uint64(r))
@@ -329,7 +330,7 @@ func (s *State) push(r, at, before ref) {
 	r.record().head.Store(uint64(at))
 }
 
-// supersede takes the version that was the newest one out of the live ones. The hint is of the attached keys, or nil.
+// supersede removes the previously newest version from the live counts. hint is for the tree of attached keys, or nil.
 func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	size := int(r.record().size)
 	s.live--
@@ -338,7 +339,7 @@ func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	s.detach(v.lease(), r, hint)
 }
 
-// delete removes a key, or all keys of a range, in the revision that has begun, and returns how many.
+// delete deletes a key, or all keys of a range, in the current revision, and returns their number.
 func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 	s.counts.Deletes++
 	matches := s.matches[:0]
@@ -356,7 +357,7 @@ func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 	return int64(len(matches))
 }
 
-// each hands out the records of the keys of a range that are there, until f returns false.
+// each calls f with the records of a range's live keys, until f returns false.
 func (s *State) each(key, end []byte, f func(r ref) bool) {
 	s.flushNewKeys()
 	s.tree.Ascend(s.probe.set(key), func(r ref) bool {
@@ -367,12 +368,11 @@ func (s *State) each(key, end []byte, f func(r ref) bool) {
 	})
 }
 
-// pathHints are where the last key of many, in their order, has its place in the trees: that of the next one is beside it.
-// Looking for each from the root is half of what a large deletion costs.
+// pathHints remember the last key's position in the trees, for keys in key order: the next key is close to it. A lookup
+// from the root for each key is half the cost of a large deletion.
 type pathHints struct{ tombstoned, attached btree.PathHint }
 
-// addTombstones makes tombstones the newest versions of keys in their order. The slice was made from s.matches, and is kept for the
-// next time.
+// addTombstones deletes keys that are in key order. The slice reuses s.matches and is kept for the next call.
 func (s *State) addTombstones(matches []ref) {
 	s.hints = pathHints{}
 	s.made = slices.Grow(s.made, len(matches))
@@ -380,7 +380,7 @@ func (s *State) addTombstones(matches []ref) {
 		s.addTombstone(r)
 	}
 	if s.matches = matches[:0]; cap(matches) > limits.ChangesKept {
-		s.matches = nil // of a large deletion
+		s.matches = nil // the buffer of a large deletion
 	}
 }
 
@@ -400,7 +400,7 @@ func (s *State) addTombstone(r ref) {
 	s.note(v)
 }
 
-// beyond says that a key is not in a range that ends before end; the end "\0" is none.
+// beyond says that a key is at or after the end of a range. The end "\0" means no end.
 func beyond(key, end []byte) bool {
 	if len(end) == 1 && end[0] == 0 {
 		return false
@@ -410,7 +410,7 @@ func beyond(key, end []byte) bool {
 
 func (s *State) changeConfiguration(c *command) kv.Result {
 	if !s.changing {
-		return s.refused(kv.Errorf(kv.BadRequest, "a change of the membership in an entry that is not for one"))
+		return s.refused(kv.Errorf(kv.BadRequest, "a membership change in an entry of another type"))
 	}
 	s.changing = false
 	if c.kind == kindEndExchange {
@@ -419,7 +419,7 @@ func (s *State) changeConfiguration(c *command) kv.Result {
 	return s.changeMembers(s.members.Change(&c.member.change, s.wall))
 }
 
-// changeMembers takes over what became of the members, unless it was refused.
+// changeMembers stores the changed members, unless the change was refused.
 func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
 	if err != nil {
 		return s.refused(err)
@@ -439,23 +439,23 @@ func (s *State) raiseLevel(c *command) kv.Result {
 
 func (s *State) refused(e *kv.Error) kv.Result { return kv.Result{Revision: s.revision, Err: e} }
 
-// A key that was not used for a while makes its command wait four times for memory: for the slot of the table, the
-// record, the newest version, and the version that compaction drops for it. One after the other that is most of what
-// a put costs. So a part of the batch goes through these places first, place by place: loads that do not depend on
-// each other are under way together. What is loaded here is thrown away; nothing depends on it but time.
+// A key that was not used for a while costs its command four cache misses: the table's slot, the record, the newest
+// version, and the version that compaction drops for it. One after the other they are most of the cost of a put.
+// Therefore a part of the batch first visits these locations, one kind after the other: independent loads overlap. The
+// loaded data are discarded; only the timing depends on them.
 
-// prefetchCommands is how many keys are prefetched at once: what they touch fits the caches.
+// prefetchCommands is the number of keys that are prefetched at once. Their memory fits the caches.
 const prefetchCommands = 128
 
-// prefetching is the scratch of it.
+// prefetching is scratch space for prefetching.
 type prefetching struct {
 	hashes [prefetchCommands]uint64
 	slots  [prefetchCommands]*atomic.Uint64
 	refs   [prefetchCommands]ref
-	sink   uint64 // so that no load is optimized away
+	sink   uint64 // keeps the compiler from removing the loads
 }
 
-// prefetch hashes the keys of at most prefetchCommands commands and touches what they will need.
+// prefetch hashes the keys of at most prefetchCommands commands and loads the memory that they will need.
 func (s *State) prefetch(commands []command) {
 	w := &s.prefetching
 	for i := range commands {
@@ -470,7 +470,8 @@ func (s *State) prefetch(commands []command) {
 	s.touch(len(commands))
 }
 
-// firstKey is the key that a transaction needs first. Most have one key, or prefetch the others themselves.
+// firstKey returns the key that a transaction needs first. Most transactions have one key, or prefetch the others
+// themselves.
 func firstKey(t *kv.Txn) []byte {
 	switch {
 	case len(t.Compares) > 0:
@@ -481,8 +482,8 @@ func firstKey(t *kv.Txn) []byte {
 	return nil
 }
 
-// prefetchOps hashes the keys of at most prefetchCommands operations and touches what those that put will need. It returns the
-// hashes, which are valid until the next prefetch.
+// prefetchOps hashes the keys of at most prefetchCommands operations and loads the memory that the puts will need. It
+// returns the hashes, which are valid until the next prefetch.
 func (s *State) prefetchOps(ops []kv.Op) []uint64 {
 	w := &s.prefetching
 	for i := range ops {
@@ -495,7 +496,7 @@ func (s *State) prefetchOps(ops []kv.Op) []uint64 {
 	return w.hashes[:len(ops)]
 }
 
-// touch touches what the keys of so many hashes need.
+// touch loads the memory for the first n hashes of s.prefetching.
 func (s *State) touch(n int) {
 	w := &s.prefetching
 	d := s.table.dir.Load()
@@ -524,7 +525,7 @@ func (s *State) touch(n int) {
 	w.sink += sum
 }
 
-// guess returns the first record that may be the one of a key with this hash.
+// guess returns the first record whose slot has the fingerprint of the hash, or 0.
 func (s *segment) guess(hash uint64) ref {
 	want := finger(hash)
 	for i := startOf(hash); i < segmentSlots; i++ {
@@ -539,7 +540,7 @@ func (s *segment) guess(hash uint64) ref {
 	return 0
 }
 
-// prefetchHistory touches what compacting the next revisions will need.
+// prefetchHistory loads the memory that compacting the next revisions will need.
 func (s *State) prefetchHistory() {
 	w := &s.prefetching
 	h := &s.history
@@ -563,7 +564,7 @@ func (s *State) prefetchHistory() {
 	w.sink += sum
 }
 
-// prefetchNeighbours touches what relocating the next versions of the slab that is evacuated will need.
+// prefetchNeighbours loads the memory that relocating the next versions of the evacuated slab will need.
 func (s *State) prefetchNeighbours() {
 	w, e := &s.prefetching, &s.evacuation
 	refs := w.refs[:0]

@@ -2,8 +2,8 @@ package index
 
 import "fmt"
 
-// Check walks the whole state and returns the first invariant of doc.go that does not hold, by its number. It is for
-// tests and for `inspect`: it takes as long as reading everything.
+// Check walks the whole state and returns an error with the number of the first invariant of doc.go that does not hold.
+// It is for tests and for `inspect`: it takes as long as reading all data.
 func (s *State) Check() error {
 	w := walk{s: s, live: map[*slab]int{}}
 	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases, w.sessions} {
@@ -14,10 +14,10 @@ func (s *State) Check() error {
 	return nil
 }
 
-// walk is what Check counts.
+// walk is the counters of Check.
 type walk struct {
 	s    *State
-	live map[*slab]int // bytes of objects that were met
+	live map[*slab]int // bytes of the objects found so far
 
 	inTable, inHistory int64
 	kept               int64
@@ -103,7 +103,7 @@ func (w *walk) version(r, at, newer ref) error {
 	return w.noted(at, key)
 }
 
-// generation checks a version against the one before it.
+// generation checks a version against the previous one.
 func (w *walk) generation(v *version, key []byte) error {
 	older := v.older()
 	switch {
@@ -124,7 +124,7 @@ func (w *walk) generation(v *version, key []byte) error {
 	return nil
 }
 
-// noted checks that a version is in the history, or the oldest of its key.
+// noted checks that a version is in the history, or is the oldest one of its key.
 func (w *walk) noted(at ref, key []byte) error {
 	v, h := at.version(), &w.s.history
 	if !h.holds(v.mod, int64(v.sub)) {

@@ -152,7 +152,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("compact", AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
 	add("grant", AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
 	add("revoke", AppendRevoke(nil, 1<<40, 7, 9), 13, msgRevoke{1 << 40, 7, 9})
-	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9, Granted: 5}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, 300, 9, 5, -1, 1, 0})
+	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9, Granted: 5}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, []any{[]any{300, 9, 5}, []any{-1, 1, 0}}})
 	inSession("put in a session", head.AppendPut(nil, &kv.Put{Key: name, Value: []byte("v")}), 1, msgPut{Key: name, Value: []byte("v")})
 	inSession("delete in a session", head.AppendDelete(nil, name, nil), 2, msgDelete{Key: name, End: []byte{}})
 	inSession("compact in a session", head.AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
@@ -168,18 +168,18 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	if !bytes.Equal(record, []byte("\x98\xcd\x01\x2c\x01\xc2\x07\x02\xff\xc4\x03key\xc4\x01v")) {
 		panic(fmt.Sprintf("a record is % x", record))
 	}
-	add("records", AppendFollowRecords(nil, 300, Position{8, 0}, true, 60, [][]byte{record}), 16, []any{2, 300, 8, 0, true, 60, record})
-	add("leases of a source", AppendFollowLeases(nil, 300, -1<<63, 7, []kv.Lease{{ID: -1, TTL: 60, Remaining: 9}}), 16, []any{3, 300, int64(-1 << 63), 7, -1, 60, 9})
+	add("records", AppendFollowRecords(nil, 300, Position{8, 0}, true, 60, [][]byte{record}), 16, []any{2, 300, 8, 0, true, 60, []any{record}})
+	add("leases of a source", AppendFollowLeases(nil, 300, -1<<63, 7, []kv.Lease{{ID: -1, TTL: 60, Remaining: 9}}), 16, []any{3, 300, int64(-1 << 63), 7, []any{[]any{-1, 60, 9}}})
 	add("source loaded", AppendFollowLoaded(nil, 300, 9), 16, []any{4, 300, 9})
 	add("compact as the source", AppendFollowCompact(nil, 300, 9), 16, []any{5, 300, 9})
 	add("end of following", AppendFollowEnd(nil, 300, 9), 16, []any{6, 300, 9})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
-	add("announce nothing", AppendAnnounce(nil, &kv.Member{ID: testMember().ID}), 3, &kv.Member{ID: testMember().ID})
+	add("announce nothing", AppendAnnounce(nil, &kv.Member{ID: testMember().ID}), 3, &kv.Member{ID: testMember().ID, Peers: []string{}, Clients: []string{}, Web: []string{}})
 	change := &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true}
 	add("add a member", AppendMemberChange(nil, change), 8, change)
-	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 8}
+	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Peers: []string{}, Instead: 8}
 	add("promote a member", AppendMemberChange(nil, change), 8, change)
 	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
@@ -189,7 +189,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	return names, commands, same
 }
 
-// TestSameBytesAsLibrary compares what is written by hand with the library, and reads back what the library writes.
+// TestSameBytesAsLibrary compares the hand-written encoding with the library's, and reads the library's output back.
 func TestSameBytesAsLibrary(t *testing.T) {
 	names, commands, same := samples()
 	for i, name := range names {
@@ -198,7 +198,7 @@ func TestSameBytesAsLibrary(t *testing.T) {
 			t.Errorf("%s:\n% x, library\n% x", name, commands[i], want)
 		}
 		var c command
-		r := pack.NewReader(want)
+		r := pack.NewExactReader(want)
 		if err := errors.Join(c.read(&r), r.Done()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -217,8 +217,13 @@ func TestSameBytesAsLibrary(t *testing.T) {
 	if fmt.Sprint(back) != fmt.Sprint(e) {
 		t.Errorf("read back as %+v, want %+v", back, e)
 	}
-	if err := CheckEnvelope(want); err != nil {
+	if err := CheckEnvelope(want); !errors.Is(err, errNotAlone) { // all that it holds before the first change of the membership can be read
 		t.Error(err)
+	}
+	for i, c := range commands {
+		if err := CheckEnvelope(AppendEnvelope(nil, e, [][]byte{c})); err != nil && !errors.Is(err, errNotOfItself) {
+			t.Errorf("command %d: %v", i, err)
+		}
 	}
 }
 
@@ -308,7 +313,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What the cluster has no feature level for is refused before it is proposed.
+// A command above the cluster's feature level is refused before it is proposed.
 func TestCheckLevel(t *testing.T) {
 	_, commands, _ := samples()
 	for _, c := range commands {
@@ -346,7 +351,29 @@ func TestEnvelopeSpeaksOfItsOwnMember(t *testing.T) {
 	}
 }
 
-// A batch that is refused by its leader has as many results, all the same, and is nobody else's.
+// A change of the membership is never one of several commands, whichever form its header has.
+func TestChangeOfMembersIsAlone(t *testing.T) {
+	change := AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2})
+	long := append([]byte{0xdc, 0, commandFields}, change[1:]...)
+	for name, c := range map[string][]byte{"change": change, "change with a long header": long, "end of an exchange": AppendEndExchange(nil)} {
+		if !ChangesMembership(c) {
+			t.Errorf("a %s changes no membership", name)
+		}
+		if err := CheckEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{c})); err != nil {
+			t.Errorf("a %s alone: %v", name, err)
+		}
+		for _, commands := range [][][]byte{{c, put("a", "b")}, {put("a", "b"), c}} {
+			if err := CheckEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, commands)); !errors.Is(err, errNotAlone) {
+				t.Errorf("a %s beside a put: %v", name, err)
+			}
+		}
+	}
+	if ChangesMembership(put("a", "b")) || ChangesMembership(nil) || ChangesMembership([]byte{0xc0}) {
+		t.Error("a put, or nothing, changes the membership")
+	}
+}
+
+// A batch that its leader refuses has the same number of results, all equal, for its own proposer only.
 func TestRefuseEnvelope(t *testing.T) {
 	later := put("k", "v")
 	later[1] = kinds
@@ -454,7 +481,7 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		s := NewState(limits.Defaults().Index)
 		results, err := s.Apply(1, 1, b, nil)
-		if (err == nil) != (checkErr == nil) && e.Level <= MaxLevel && !errors.Is(checkErr, errNotOfItself) {
+		if (err == nil) != (checkErr == nil) && e.Level <= MaxLevel && !errors.Is(checkErr, errNotOfItself) && !errors.Is(checkErr, errNotAlone) {
 			t.Fatalf("checked as %v, applied as %v", checkErr, err)
 		}
 		if err == nil && len(results) != e.Count {
@@ -479,7 +506,7 @@ func FuzzCommand(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c command
-		r := pack.NewReader(b)
+		r := pack.NewExactReader(b)
 		if c.read(&r) != nil || r.Done() != nil {
 			return
 		}

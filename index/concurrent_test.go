@@ -59,7 +59,7 @@ func consistent(v *View, random *rand.Rand) error {
 	return consistentPast(v, random)
 }
 
-// consistentPast reads the past of a View: the events turn what was there at a revision into what is there now.
+// consistentPast reads the past of a View: the events turn the state at an earlier revision into the current state.
 func consistentPast(v *View, random *rand.Rand) error {
 	oldest := max(v.Compacted(), 1)
 	revision := oldest + random.Int64N(v.Revision()-oldest+1)
@@ -110,7 +110,7 @@ func consistentPast(v *View, random *rand.Rand) error {
 	return err
 }
 
-// read reads the newest View, and from time to time one that it has kept.
+// read reads the newest View, and from time to time a kept one.
 func (p *published) read(seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	kept := p.view.Load()
@@ -126,7 +126,7 @@ func (p *published) read(seed uint64) {
 	}
 }
 
-// randomBatch is commands on few keys, so that everything happens to each of them.
+// randomBatch is commands on few keys: every kind of change happens to each of them.
 func randomBatch(random *rand.Rand, keys int) [][]byte {
 	var commands [][]byte
 	for range 1 + random.IntN(40) {
@@ -194,7 +194,7 @@ func TestReaders(t *testing.T) {
 		p.reads.Load(), v.Revision(), v.Compacted(), len(s.memory.slabs), v.MappedBytes()>>10, v.RetiredBytes()>>10)
 }
 
-// TestSlabsAreGivenBack waits for the garbage collector to find that nobody reaches slabs any longer.
+// TestSlabsAreGivenBack waits until the garbage collector finds that slabs are unreachable.
 func TestSlabsAreGivenBack(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: 10_000,

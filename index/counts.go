@@ -1,13 +1,13 @@
 package index
 
-// Counts are what a state has applied since it was made, or loaded: for an operator's eyes. They have no part in the state, and
-// nothing is decided by them.
+// Counts count the operations that a state has applied since it was made or loaded, for operators. They are not part of
+// the state, and no decision depends on them.
 type Counts struct {
-	Puts, PutBytes          uint64 // of keys, with those of transactions, and what their keys and values have
-	Deletes, Transactions   uint64 // that were not refused; a delete counts once, whatever it deletes
+	Puts, PutBytes          uint64 // puts of keys, including those in transactions, and the bytes of their keys and values
+	Deletes, Transactions   uint64 // not refused; a delete counts once, however many keys it deletes
 	Compactions             uint64
-	Grants, Revokes, Expiry uint64 // of leases; Expiry are the revocations that a leader's clock has decided
+	Grants, Revokes, Expiry uint64 // of leases; Expiry counts the revocations by a leader's clock
 }
 
-// Counts returns what was applied until the View was made.
+// Counts returns the counts at the time when the View was made.
 func (v *View) Counts() Counts { return v.counts }

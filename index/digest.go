@@ -12,8 +12,8 @@ import (
 	"qkv/internal/pack"
 )
 
-// Digest returns a number that is equal on all members at equal applied index: every key, its history, and all other
-// replicated state have part in it. It takes a microsecond, however large the state is.
+// Digest returns a number that is equal on all members at equal applied index. It covers every key, its history, and all
+// other replicated state. It takes a microsecond, however large the state is.
 func (v *View) Digest() uint64 { return v.digest() }
 
 func (r *replicated) digest() uint64 {
@@ -43,37 +43,38 @@ func (r *replicated) digest() uint64 {
 	return xxhash.Sum64(r.members.append(b))
 }
 
-// check is a comparison of the members' states behind one entry: it begins with a check command in that entry, and each
-// member says its digest by a command of its own.
+// check is a comparison of the members' states after one entry. A check command in that entry begins it, and each member
+// reports its digest by a command of its own.
 type check struct {
-	entry   uint64         // raft's index of it; 0: there was none
-	digests []memberDigest // by rising member, each once; never changed in place
+	entry   uint64         // index of the check's entry; 0: no check yet
+	digests []memberDigest // ascending by member, each once; never changed in place
 }
+
+const checkFields = 2
 
 type memberDigest struct{ member, digest uint64 }
 
-// ownDigest is what this process has computed behind an entry.
+// ownDigest is the digest that this process computed after an entry.
 type ownDigest struct{ entry, digest uint64 }
 
-// append appends the check as it stands in a snapshot's meta data.
+// append appends the check in the format of a snapshot's meta data.
 func (c *check) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendArray(dst, 1+2*len(c.digests)), c.entry)
+	dst = pack.AppendArray(pack.AppendUint(pack.AppendArray(dst, checkFields), c.entry), len(c.digests))
 	for _, d := range c.digests {
-		dst = pack.AppendUint(pack.AppendUint(dst, d.member), d.digest)
+		dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 2), d.member), d.digest)
 	}
 	return dst
 }
 
 func readCheck(r *pack.Reader) (c check) {
-	n := r.Array()
+	whole := r.Struct(checkFields)
 	c.entry = r.Uint()
-	if n%2 != 1 {
-		r.Fail("a digest without its member, or the other way round")
-		return c
-	}
-	for range n / 2 {
+	for range r.Array() {
+		s := r.Struct(2)
 		c.digests = append(c.digests, memberDigest{r.Uint(), r.Uint()})
+		r.End(s)
 	}
+	r.End(whole)
 	if !slices.IsSortedFunc(c.digests, compareMembers) {
 		r.Fail("members' digests out of order")
 	}
@@ -82,8 +83,8 @@ func readCheck(r *pack.Reader) (c check) {
 
 func compareMembers(a, b memberDigest) int { return cmp.Compare(a.member, b.member) }
 
-// majority returns the digest that more than half of so many members have, if they have said it. What one said that was removed
-// since does not count.
+// majority returns the digest that more than half of the given number of members have reported, if any. Reports of
+// members that were removed since do not count.
 func (c *check) majority(members int, removed func(member uint64) bool) (digest uint64, ok bool) {
 	count := map[uint64]int{}
 	for _, d := range c.digests {
@@ -97,20 +98,18 @@ func (c *check) majority(members int, removed func(member uint64) bool) (digest 
 	return 0, false
 }
 
-// noteDigest takes down what a member says of the newest check. What it says of an older one, or again, is nothing new.
+// noteDigest records a member's digest for the newest check. A digest for an older check, or a duplicate, is ignored.
 func (s *State) noteDigest(c *command) kv.Result {
-	r := pack.NewReader(c.value)
-	member, entry, digest := readDigest(&r)
-	one := memberDigest{member, digest}
+	one := memberDigest{uint64(c.number), c.granted}
 	i, known := slices.BinarySearchFunc(s.check.digests, one, compareMembers)
-	if entry == s.check.entry && !known {
+	if c.term == s.check.entry && !known {
 		s.check.digests = slices.Insert(slices.Clone(s.check.digests), i, one)
 		s.convict()
 	}
 	return kv.Result{Revision: s.revision}
 }
 
-// PendingDigest returns this member's digest behind the entry of the newest check, when the state does not have it yet. A
+// PendingDigest returns this member's digest after the entry of the newest check, if it is not yet in the state. A
 // process that did not apply that entry itself has none.
 func (v *View) PendingDigest(self uint64) (entry, digest uint64, ok bool) {
 	if v.own.entry == 0 || v.own.entry != v.check.entry {
@@ -120,17 +119,17 @@ func (v *View) PendingDigest(self uint64) (entry, digest uint64, ok bool) {
 	return v.own.entry, v.own.digest, !reported
 }
 
-// Verdict is what the newest check says of the members' states.
+// Verdict is the result of the newest check.
 type Verdict struct {
-	// Stop says that this member must not serve any more: its state is not what a majority has, or there can be no
-	// majority for any.
+	// Stop says that this member must stop serving: its state differs from the majority's, or no state can have a
+	// majority.
 	Stop bool
-	// Text says who differs; empty while nobody does.
+	// Text names the members that differ; empty if the states agree.
 	Text string
 }
 
-// Compare judges the newest check of a cluster with so many members. Those that have applied as much judge alike, each by
-// the digest that it has computed itself.
+// Compare judges the newest check in a cluster of the given number of members. Members at equal applied index judge
+// alike, each by the digest that it computed itself.
 func (v *View) Compare(self uint64, members int, nameOf func(member uint64) string) Verdict {
 	by := map[uint64][]string{}
 	most := 0
@@ -143,7 +142,7 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 	if _, _, pending := v.PendingDigest(self); pending {
 		by[v.own.digest] = append(by[v.own.digest], nameOf(self))
 	}
-	where := fmt.Sprintf("behind entry %d", v.check.entry)
+	where := fmt.Sprintf("after entry %d", v.check.entry)
 	switch {
 	case len(by) < 2:
 		return Verdict{}
@@ -151,19 +150,19 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 		delete(by, majority)
 		return Verdict{
 			Stop: has && v.own.digest != majority,
-			Text: fmt.Sprintf("%s the state of %s is not what the others have: it took damage, or is made by another qkv: "+
-				"after qkv member unban and a restart it is rebuilt from its disk, and compared again; if it comes again, its host is broken: "+
+			Text: fmt.Sprintf("%s the state of %s differs from the majority's: it is damaged, or another qkv computed it. "+
+				"Run qkv member unban and restart the member: it rebuilds the state from its disk and compares it again. If it differs again, the host is broken: "+
 				"`qkv member replace %s --peer HOST:PORT`", where, names(by), cmp.Or(oneOf(by), "NAME")),
 		}
 	case most+members-len(v.check.digests) > members/2:
-		return Verdict{Text: fmt.Sprintf("%s the states of %s differ; who is right is known when another member says its own", where, names(by))}
+		return Verdict{Text: fmt.Sprintf("%s the states of %s differ; the digest of another member will show which one is right", where, names(by))}
 	default:
-		return Verdict{Stop: has, Text: fmt.Sprintf("%s the states of %s differ, and no majority has the same one: "+
-			"nobody knows who is right; compare their snapshots", where, names(by))}
+		return Verdict{Stop: has, Text: fmt.Sprintf("%s the states of %s differ, and no majority agrees: "+
+			"it is unknown which state is right; compare their snapshots", where, names(by))}
 	}
 }
 
-// oneOf returns the member of all digests if there is only one.
+// oneOf returns the only member in by, or "" if there are several.
 func oneOf(by map[uint64][]string) string {
 	if all := names(by); !strings.Contains(all, " and ") {
 		return all
@@ -171,7 +170,7 @@ func oneOf(by map[uint64][]string) string {
 	return ""
 }
 
-// names lists the members of all digests.
+// names lists the members in by.
 func names(by map[uint64][]string) string {
 	var all []string
 	for _, some := range by {

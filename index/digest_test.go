@@ -54,13 +54,13 @@ func TestStatesAreCompared(t *testing.T) {
 	}{
 		{"nobody differs", nil, []int{0, 1, 2}, [3]bool{}, [3]string{}},
 		{"nobody has said anything", []int{1}, nil, [3]bool{}, [3]string{}},
-		{"one has said it", []int{1}, []int{0}, [3]bool{}, [3]string{1: "the states of n0 and n1 differ; who is right"}},
-		{"two agree", []int{2}, []int{0, 1}, [3]bool{2: true}, [3]string{2: "the state of n2 is not what the others have"}},
+		{"one has said it", []int{1}, []int{0}, [3]bool{}, [3]string{1: "the states of n0 and n1 differ; the digest of another"}},
+		{"two agree", []int{2}, []int{0, 1}, [3]bool{2: true}, [3]string{2: "the state of n2 differs from the majority's"}},
 		{"one differs from two", []int{2}, []int{2, 1, 0}, [3]bool{2: true}, [3]string{
-			"the state of n2 is not what the others have", "the state of n2 is not what the others have", "the state of n2 is not what the others have",
+			"the state of n2 differs from the majority's", "the state of n2 differs from the majority's", "the state of n2 differs from the majority's",
 		}},
 		{"the third decides", []int{0}, []int{0, 1}, [3]bool{}, [3]string{
-			"the states of n0 and n1 differ; who is right", "the states of n0 and n1 differ; who is right", "the states of n0 and n1 and n2 differ; who is right",
+			"the states of n0 and n1 differ; the digest of another", "the states of n0 and n1 differ; the digest of another", "the states of n0 and n1 and n2 differ; the digest of another",
 		}},
 		{"all differ", []int{0, 1}, []int{0, 1, 2}, [3]bool{true, true, true}, [3]string{
 			"the states of n0 and n1 and n2 differ, and no majority", "the states of n0 and n1 and n2 differ, and no majority", "the states of n0 and n1 and n2 differ, and no majority",
@@ -84,7 +84,7 @@ func TestStatesAreCompared(t *testing.T) {
 	}
 }
 
-// A process that did not apply the entry of a check has no digest there, and judges nobody by what it has now.
+// A process that did not apply the entry of a check has no digest for it, and its current digest is not used instead.
 func TestCheckAfterASnapshot(t *testing.T) {
 	c := beginCheck(t)
 	c[2] = restored(t, c[2].ViewToSave())
@@ -97,7 +97,7 @@ func TestCheckAfterASnapshot(t *testing.T) {
 	if v := c.verdict(2); v.Stop || v.Text != "" {
 		t.Errorf("%+v", v)
 	}
-	// The next check finds it, and what is said of an older one counts no more.
+	// The next check detects the difference, and digests for an older check no longer count.
 	before := c[0].check.entry
 	c.apply(t, AppendCheck(nil))
 	c.apply(t, AppendDigest(nil, 0, before, 0))
@@ -111,7 +111,7 @@ func TestCheckAfterASnapshot(t *testing.T) {
 	}
 }
 
-// Two builds that differ in every constant have one state: nothing of a build decides what a command does.
+// Two builds that differ in every constant have the same state: no build constant influences a command.
 func TestTwoBuilds(t *testing.T) {
 	one := NewState(limits.Defaults().Index)
 	other := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 10, EvacuationBytes: 1, CountedRows: 1})
@@ -148,7 +148,7 @@ func TestTwoBuilds(t *testing.T) {
 	}
 }
 
-// The level of all members is that of the one that knows least; one that has said nothing yet knows nothing.
+// The level of all members is the lowest announced level; a member without an announcement counts as 0.
 func TestLevelOfAllMembers(t *testing.T) {
 	for _, c := range []struct {
 		levels []uint64

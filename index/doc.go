@@ -1,26 +1,30 @@
-// Package index is the replicated state machine: revisioned keys with their history, leases, clients' sessions, the cluster's
-// members and its feature level. It is a pure function of the log: the same entries make the same state and the same results on every
-// member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it, and no constant of a build: the
-// bounds that apply goes by belong to the feature level (level_test.go).
+// Package index is the replicated state machine: revisioned keys with their history, leases, client sessions, alarms, the
+// cluster's members and its feature level. It is a deterministic function of the log: the same entries produce the same
+// state and the same results on every member. Goroutines, locks, clocks, randomness, map order and a member's settings
+// cannot influence it. Build constants cannot either: the limits that Apply enforces belong to the feature level
+// (level_test.go).
 //
-// A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once a batch. A [View]
-// is the state at one applied index, immutable, for any goroutine.
+// A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once per batch. A [View]
+// is an immutable snapshot of the state at one applied index; any goroutine may read it.
 //
 // # Revisions
 //
-// As in etcd. The store begins at revision 1; each put, and each delete or transaction that changes something, is the
-// next revision. What one command changes shares its revision and is told apart by sub revision, in the order in which it
-// happened: the keys of a delete in key order. A key may change twice in one revision. It has the revision that created it,
-// the one that changed it last, and a version: 1 when created, one more with each put, and from 1 again after a delete,
-// which leaves a tombstone. Announcements and feature levels make no revision.
+// Revisions work as in etcd. An empty store is at revision 1. Each put, and each delete or transaction that changes
+// something, makes the next revision. All changes of one command share its revision. Their sub revisions number them in
+// the order in which they happened; a delete removes its keys in key order. A key may change twice in one revision.
+//
+// A key has a create revision, a mod revision (its last change) and a version. The version is 1 when the key is created,
+// and each put adds 1. A delete leaves a tombstone, and the next put creates the key again with version 1. Announcements
+// and feature levels make no revision.
 //
 // # Commands
 //
-// An entry's data are a batch envelope, in msgpack, written as vmihailenco/msgpack v5 with compact integers would:
+// The data of a log entry are a batch envelope, encoded in msgpack as vmihailenco/msgpack v5 encodes with compact
+// integers:
 //
 //	envelope   97 version=1 level member incarnation first wall [command...]
 //	command    97 kind version=1 principal="" auth=0 session sequence body
-//	session    0                                                               none; sequence is 0 then, too
+//	session    0                                                               none; sequence is then 0
 //	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     92 key end                                                      delete
@@ -29,194 +33,230 @@
 //	body 5     92 code message                                                 refused
 //	body 6     90                                                              check
 //	body 7     93 member entry digest                                          digest
-//	body 8     96 kind id name [peer...] manual instead                        change of the membership
-//	body 9     90                                                              end of an exchange of members
-//	body 10    92 verdict transaction                                          transaction as in kv/codec.go; no verdict
+//	body 8     96 kind id name [peer...] manual instead                        membership change
+//	body 9     90                                                              end of an exchange of voters
+//	body 10    92 verdict transaction                                          transaction as in kv/codec.go; verdict is empty
 //	body 11    91 revision                                                     compact
 //	body 12    92 lease ttl                                                    grant
-//	body 13    93 lease term granted                                           revoke; term 0: a client's
-//	body 14    9n term [lease remaining granted]...                            checkpoint of leases
-//	body 15    93 raise member kind                                            alarm; not raised: disarmed, 0 is all
-//	body 16    9n step source ...                                              a step of following source; steps:
+//	body 13    93 lease term granted                                           revoke; term 0: by a client
+//	body 14    92 term [93 lease remaining granted...]                         checkpoint of leases
+//	body 15    93 raise member kind                                            alarm; raise false: disarm, 0 is every
+//	body 16    9n step source ...                                              a step of following a source; steps:
 //	             1 name compacted        begin
-//	             2 revision sub complete ttl record...   records behind a place
-//	             3 from to [id ttl remaining]...         its leases between two ids
-//	             4 revision              all is there up to it
-//	             5 revision              compact as it has
-//	             6 revision              the end
+//	             2 revision sub complete ttl [record...]       records after a position
+//	             3 from to [93 id ttl remaining...]            the source's leases in a range of ids
+//	             4 revision              all data up to it are loaded
+//	             5 revision              compact as the source did
+//	             6 revision              end of following
 //	record     98 mod sub tombstone create version lease key value             in a binary
 //
-//	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
+//	member     as in kv/codec.go
 //
-//	97 01 01 02 03 04 05 92                      version 1, level 1, member 2, incarnation 3, first 4, wall 5, two:
+//	97 01 01 02 03 04 05 92                      version 1, level 1, member 2, incarnation 3, first 4, wall 5, two commands:
 //	   97 01 01 a0 00 00 00 94 c4 01 61 c4 01 62 00 00                          put "a" "b"
 //	   97 02 01 a0 00 00 00 92 c4 01 61 c4 00                                   delete "a"
 //
 //	97 01 01 a0 00 93 ce 12 34 56 78 02 00 05 94 c4 01 61 c4 01 62 00 00        put "a" "b" as write 5 of session 12345678,
-//	                                                                            of which writes 4 and 5 may come again
+//	                                                                            window 2: writes 4 and 5 may come again
 //
-// Keys, values and ends are binaries; names and addresses are strings. A whole envelope is read before anything
-// of it has an effect. What this qkv does not know (a version, a kind, a level, a principal) is an error that stops
-// the member: it is never skipped. What a command may not do (limits, a lease, a level that falls, an announcement of
-// a member that forgot, a change of the membership) is a [kv.Result] with an error, the same everywhere: it is decided by
-// the command and the state.
+// Keys, values and range ends are binaries; names and addresses are strings. Apply decodes the whole envelope before any
+// command of it has an effect. A version, kind, level, principal or field that this qkv does not know is never skipped:
+// it is an error that says that a newer qkv wrote it ([pack.ErrNewer]). A member refuses an append that contains such an
+// entry before it writes the entry (package actor). If such an entry is already in the log, or in a snapshot, the member
+// stops.
 //
-// What the cluster's feature level does not have is not proposed ([CheckLevel]), so that no member of an earlier version
-// meets it. A leader that gets such a batch from a follower all the same proposes another one in its place: as many
-// commands of kind 5, whose result is the error that they hold. So the refusal finds its client as every result does.
+// A field that an older qkv did not write reads as zero ([pack.Reader.Struct]). Commands, and each part of the state,
+// therefore grow by fields at their end, which are written from a feature level on. An envelope grows by its version. A
+// membership change is the only command of its envelope.
+//
+// A command that breaks a rule gets a [kv.Result] with an error. Examples are a limit, a missing lease, a feature level
+// that falls, an announcement of a member that lost its data, and an impossible membership change. Command and state
+// alone decide this, and every member gets the same result.
+//
+// Commands above the cluster's feature level are not proposed ([CheckLevel]), so a member of an earlier version never
+// receives one. If a leader receives such a batch from a follower anyway, it proposes another batch in its place: the
+// same number of commands of kind 5, each of which results in the error that it contains. The refusal then reaches the
+// client in the same way as any other result.
 //
 // # Members
 //
-// The state has a record of each member ([kv.Member]), and raft's configuration follows from the records alone
-// ([Members.Configuration]); the snapshot's ConfState is compared with them. A change of the membership stands in an entry
-// that raft holds for one, whose context is the envelope ([State.ApplyChange]); whether it can be done is decided here, by
-// the records: who is added is a learner, with an id, a name and an address that nobody has, and no id comes back; only a
-// learner is promoted; the last voter stays; where another member says that one is holds while that one has not said otherwise,
-// and may be where the log has another one. Whether it is wise is decided by the leader before it proposes it.
+// The state has a record of each member ([kv.Member]). Raft's configuration follows from the records alone
+// ([Members.Configuration]); a snapshot's ConfState is compared with it.
 //
-// When one is promoted in a voter's place, both are voters for a while, each of one half of a joint configuration: the one
-// is incoming, the other leaving, until an entry of raft's own, which is empty and stands for a command of kind 9, ends the
-// exchange. No other change is possible before.
+// A membership change is in an entry that raft treats as a configuration change; the entry's context is the envelope
+// ([State.ApplyChange]). The records decide whether the change is possible:
 //
-// What a member says of itself changes neither role nor name, and its addresses are its own from then on, whoever had them
-// before. One that is not known, or has forgotten what is known of it, is refused.
+//   - a new member is a learner, with an id, a name and an address that no other member has; an id is never reused;
+//   - only a learner can be promoted;
+//   - the last voter cannot be removed;
+//   - another member's report of a member's address is accepted only if the member has announced no other address since.
+//     The reported address may be one that the log assigns to a third member.
+//
+// Whether the change is safe is decided by the leader before it proposes the change.
+//
+// When a learner is promoted in place of a voter, both are voters for a while, each in one half of a joint configuration:
+// the learner becomes incoming, the voter leaving. An entry of raft's own ends the exchange; it is empty and stands for a
+// command of kind 9. Until then no other change is possible.
+//
+// A member's announcement does not change its role. It does not change its name either, except that a member that was
+// added without a name announces one. The announced addresses become its own, and the previous owner loses them. An
+// announcement is refused if it comes from an unknown member, or from a member that lost data that the others know of.
 //
 // # Transactions
 //
-// A comparison over a range is a walk of the range, in one go, since an entry is applied as a whole: a million keys take about a
-// tenth of a second. There is no bound on it, as etcd has none: what it costs depends on the keys that are there, so that no
-// endpoint could tell a cheap one from another, and a bound that apply goes by would have to be the same everywhere, for ever.
+// A comparison over a range walks the whole range in one go because an entry is applied as a whole. A million keys take
+// about a tenth of a second. As in etcd, apply has no limit on this. The cost depends on the keys that exist at that
+// moment, so an endpoint cannot tell a cheap transaction from an expensive one. A limit in apply would also have to be
+// equal on all members, forever.
 //
-// Which way a transaction goes is decided before any of it happens: all comparisons, those of the transactions in it too,
-// are of the state before. Then all that can be wrong on that way is looked for, and only then something is changed
-// ([State.Apply]). Its result says the way ([kv.TxnOutcome]). What else its answer has, the previous values of its keys and
-// its ranges, only the member that was asked reads, from the first View that holds the transaction ([AnswerReader]): each
-// as of a position, a revision and how many of its changes were made before. A verdict, of comparisons of values that are
-// not in memory, has its place in the command and is refused as yet.
+// The branch of a transaction is decided before any change: all comparisons, including those of nested transactions, see
+// the state before the transaction. All checks of the chosen branch run next. Changes are made only if every check passes
+// ([State.Apply]). The result contains the branches taken ([kv.TxnOutcome]).
+//
+// The other parts of the answer are the previous values of keys and the results of ranges. Only the member that the
+// client asked reads them, from the first View that contains the transaction ([AnswerReader]). Each is read as of a
+// position: the revision and the number of its changes that were made before. The command also reserves a field for a
+// verdict on comparisons of values that are not in memory; a command that has one is refused at present.
 //
 // # Sessions
 //
-// A client that has no answer to a write cannot know whether it was made, and sends it again: to another member, which puts it
-// into the log a second time. So that it is made once, a write has a name ([kv.SessionWrite]): a session, which the client has
-// drawn at random, and a sequence in it. The state keeps the outcome of each ([session]), and answers a write whose outcome it
-// has with that, errors too, and not by making it: [kv.Result.Resent]. It keeps code, revision and numbers only. What else the
-// answer has, the member that was asked reads from the history as it was then ([View.Recall]), or says that it is compacted:
-// AnswerGone.
+// A client that gets no answer to a write cannot know whether the write happened. It sends the write again, to another
+// member, which puts it into the log a second time. A session makes the write idempotent. The write carries a name
+// ([kv.SessionWrite]): a session number, which the client draws at random, and a sequence number in that session.
 //
-// Each write says how many before it may still come again, its window. What is before the window is forgotten, and refused
-// should it come. So the table is as large as what is under way.
+// The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is known,
+// the state returns that outcome and does not apply the write again: [kv.Result.Resent]. It keeps only code, revision and
+// counts. The member that the client asked reads the rest of the answer from the history as of then ([View.Recall]). If
+// that history is compacted, the answer is AnswerGone.
 //
-// No write is needed to begin a session: the first that comes does. Then one that comes late, when its session has ended and
-// its outcome is forgotten, must not begin it again. For this the state has a clock of sessions, and a floor:
+// Each write says how many sequences before it the client may still send again: its window. The state forgets the
+// outcomes before the window, and refuses a write from before the window. The table therefore grows only with the writes
+// under way.
 //
-//   - a write that may begin its session says since when that is open: the newest clock that its client had been told of when it
-//     drew the session. When the clock is not there yet, or is below the floor, the session does not begin;
-//   - when a session ends, the floor rises above the clock of its newest write. That was at or after its beginning, which was at
-//     or after the clock that its client had been told of. So whatever could begin it is below the floor for ever.
+// A session begins with its first write; no extra write or round trip is needed. A late copy of that write must not begin
+// the session again after the session has ended and its outcomes are forgotten. To prevent this the state keeps a session
+// clock and a floor:
 //
-// It matters neither how late a copy comes, nor which clock a client has, nor when a session ends. So sessions end by their TTL,
-// a few in each entry, or earlier, when there is no room for others and they are idle; where none is idle, a write that needs
-// room is refused as Overloaded. A refusal for the sake of the session (SessionEnded, Overloaded, BadRequest) is no outcome: it
-// says that this copy did nothing.
+//   - A write that may begin its session carries the newest session clock that its client knew when it drew the session.
+//     If that value is ahead of the clock, or below the floor, the session does not begin.
+//   - When a session ends, the floor rises above the clock of its newest write. That clock is at or after the session's
+//     beginning, which is at or after the value that its client knew. Every write that could begin the session carries an
+//     older value, and is below the floor forever.
 //
-// The clock goes with the envelopes' wall clocks, each member's for itself: it counts the time between two entries of one
-// member, and follows the one that is furthest. So it matters neither how much the clocks differ nor that one of them jumps:
-// ahead, it is a pause, and back, nothing. A pause between two entries counts as limits.SessionPause at most: a cluster that
-// had no quorum for an hour has not kept its clients from writing again for that long. Whoever was behind goes on from a pause
-// behind, so that what comes late is not counted twice. (One clock for all that never goes back would stand for as long as a
-// wrong one was ahead once; no session would be idle then, and when there are as many as there may be, nobody could begin
-// another one.)
+// This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions therefore
+// end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are idle. If
+// none is idle, a write that needs space is refused as Overloaded. SessionEnded, Overloaded and BadRequest refusals of
+// the session itself are not recorded as outcomes: they say that this copy did nothing.
 //
-// Clients could also ask for a session before the first write, as other systems do, and the state could remember who was
-// there. The first is a round trip more, the second never ends.
+// The session clock derives from the wall clocks in the envelopes, separately for each member: it adds up the time
+// between two entries of one member, and follows the member that is furthest ahead. Differences between the members'
+// clocks therefore do not matter, and neither do jumps: a jump ahead counts as one pause, a jump back counts as nothing.
+// A pause between two entries counts as limits.SessionPause at most, because clients cannot write while a cluster has no
+// quorum: an hour without a quorum is not an hour of idle sessions. A member that lags resumes at most one pause behind,
+// so time that arrives late is not counted twice.
 //
-// Views have the numbers of the sessions only, and so cost nothing for them; one that is to be saved has a copy of all
-// ([State.ViewToSave]).
+// A single monotonic clock for all members would be worse. After one wrong clock it would stand still for as long as that
+// clock was ahead. No session would become idle then, and at the limit of sessions no client could begin another one.
+//
+// Two alternatives are more expensive. Clients could ask for a session before the first write, as in other systems: that
+// costs a round trip. The state could remember all ended sessions: that memory would grow forever.
+//
+// A View contains the session numbers only, so sessions add nothing to its cost. A View to be saved contains a copy of
+// all sessions ([State.ViewToSave]).
 //
 // # Leases
 //
-// A lease is granted with a time to live, and no clock of the state ends it: a revocation does, which deletes its keys at
-// one revision. A key has at most one lease, that of its newest version, and a deleted key has none. The leader's clock
-// decides that a lease has expired, and its revocation, like its notes of what is left of leases, carries the term: in a
-// later one another clock decides, and it has no effect. It also names the entry that granted the lease, so that one that was
-// revoked and granted again meanwhile, with the same id, is another one.
+// A lease is granted with a time to live. The state has no clock that ends it: a revocation ends it, and deletes its keys
+// at one revision. A key has at most one lease, the lease of its newest version; a deleted key has none. The leader's
+// clock decides that a lease has expired. The revocation carries the leader's term, as do the leader's checkpoints of
+// remaining times. In a later term another clock decides, and the old command has no effect. A revocation also names the
+// entry that granted the lease, so it cannot revoke a lease that was granted later with the same id.
 //
 // # Alarms
 //
-// An alarm is of a member and a kind, NOSPACE or CORRUPT, as etcd's. Commands raise and disarm it: whoever knows of a quota or a
-// disk proposes them. While NOSPACE is raised, whoever it is of, puts, grants and transactions in which there
-// is a put are refused, and nothing else. What a quota counts, [View.UsedBytes], is equal on all members.
+// An alarm has a member and a kind, NOSPACE or CORRUPT, as in etcd. Commands raise and disarm it; the member that
+// observes the quota or the disk proposes them. While NOSPACE is raised for any member, puts, grants and transactions
+// that contain a put are refused, and nothing else. The size that a quota limits, [View.UsedBytes], is equal on all
+// members.
 //
-// CORRUPT is also raised by the state itself, of each member whose state differs from a majority's (see Digest), and
-// disarmed when a later comparison finds that member's equal, or the member is removed. Nothing is refused for it: the
-// member that it is of takes no part by itself, and the others are right.
+// The state itself raises CORRUPT for each member whose state differs from the majority's (see Digest). It disarms the
+// alarm when a later comparison finds the member's state equal, or when the member is removed. CORRUPT refuses no
+// requests: the affected member stops serving by itself, and the other members are right.
 //
 // # Following
 //
-// A state can take over the revisions of another store, an etcd, as they are, so that every revision, version and lease is the same
-// there and here. It must be one to which nobody has written. What the source keeps of its compacted revisions comes first, then
-// each revision behind it, whole: create revision and version of a key follow from what is there, and where the source says something
-// else, the record is refused. The state says up to which record it is, and takes only what comes next, so that whoever sends
-// may end at any time, and send again what may have arrived.
+// A state can follow another store, an etcd: it takes over the source's revisions unchanged, with every revision, version
+// and lease equal to the source's. Only a state that has never been written to can begin to follow. The versions that the
+// source keeps of its compacted revisions come first, then each later revision as a whole. The state derives a key's
+// create revision and version from its own keys; a record of the source that says otherwise is refused. The state records
+// the position of the last accepted record, and accepts only the records that come next. The sender may therefore stop at
+// any time, and may send records again that have perhaps arrived.
 //
-// The records of a revision that is too large for one command wait in the state until all are there. A change of the compacted
-// revision itself, which has no version before it any more at the source, gets one here that nobody can read: that revision is
-// noted as inherited, and has no prev_kv ([Change.Before]).
+// If a revision is too large for one command, its records wait in the state until all have arrived. For a change of the
+// compacted revision itself, the source no longer has the previous version. The state makes a version that no client can read,
+// and records that revision as inherited. Changes of a compacted revision have no prev_kv ([Change.Before]).
 //
-// Until it is said that all is loaded there are no reads, and until the end no writes but the source's: no client's, and no
-// revocation or note of the leader's clock, which does not run. A lease that a record names and nobody has granted is granted,
-// because the source has revoked it since: its keys go in a revision to come, and it in the next list of leases.
+// Reads are refused until the source's data are completely loaded. Until following ends, only the source's changes are
+// accepted: client writes, and the leader's revocations and checkpoints of leases, are refused, and the leader's lease
+// clock does not run. If a record names an unknown lease, the source has revoked the lease since then. The state grants
+// it; a later revision deletes its keys, and the next list of leases removes it.
 //
 // # Compaction
 //
-// A command says which revision is the oldest that can be read from then on. Nothing else gives up history: no bound of
-// a member or of a build decides what can be read. So
+// A compact command sets the oldest revision that can be read from then on. Nothing else gives up history: no member's
+// setting and no build limit decides which revisions can be read. Three consequences:
 //
-//   - the compacted revision itself can be read, and its changes can be watched, tombstones included; who begins a watch with it
-//     is told of what a key became there in the end, if it has changed twice ([Change.Superseded]), as in etcd;
-//   - of every change that can be watched, one at the compacted revision too, the version before it is kept as well, so that
-//     all members tell it alike (etcd has it from the next revision on);
-//   - the newest revision may be compacted.
+//   - The compacted revision itself can be read, and its changes can be watched, including tombstones. If a key changed
+//     twice at that revision, a watch that begins there receives only the last change ([Change.Superseded]), as in etcd.
+//   - For every change that can be watched, including those at the compacted revision, the previous version of the key is
+//     kept as well. All members then deliver the same event. (etcd guarantees this only from the next revision on.)
+//   - The newest revision may be compacted.
 //
-// What nobody can read any more, each member drops when it can, in bounded steps at the end of Apply and while it is idle
-// ([State.Reclaim]): the version before each compacted change, and its tombstones, with the key when nothing newer is
-// there. It begins behind the first View that says so, because answers to the writes before are read from that View. How
-// far it is, is no part of the digest, and stands in a snapshot for its reader only.
+// Each member drops unreadable versions at its own pace, in bounded steps at the end of Apply and while it is idle
+// ([State.Reclaim]). It drops the version before each compacted change, and compacted tombstones, with the key if there
+// is no newer version. Dropping starts after the first View with the new compacted revision, because answers to earlier
+// writes are read from that View. The progress of dropping is not part of the digest; a snapshot contains it for its
+// reader only.
 //
-// Versions that are superseded, and tombstones, weigh 64 bytes each and their key and value. That weight is a sum that only
-// grows; what was weighed before a revision is noted with its time, so that the weight of what can be read is a difference.
-// The leader goes by it when it proposes a compaction ([View.RevisionOfHistory]).
+// A superseded version, and a tombstone, weighs 64 bytes plus its key and value. The total weight only grows. The weight
+// before a revision is recorded with the revision's time, so the weight of the readable history is a difference of two
+// totals. The leader uses it when it proposes a compaction ([View.RevisionOfHistory]).
 //
 // # Time
 //
-// An envelope has its proposer's clock. The state's own never goes back: it is the newest one seen. For each
-// millisecond in which there was a revision the first one is noted, in history's bounds.
+// An envelope contains its proposer's clock. The state's own clock is the newest proposer's clock seen so far; it never
+// goes back. For each millisecond in which a revision was made, a time point records the first such revision.
 //
-// So behind a clock that was ahead the times stand until the others are there, and behind one that is behind they stand as long as
-// it writes. Apply cannot know which clock is right, and notes how far those that have proposed were behind the times ("behind", in
-// seconds); [View.RevisionAt] tells no revision for a time of which clocks contradict each other, or that lies beyond a moment
-// in the future. Nothing else goes by the times: what history weighs is noted while they stand, too, and how old it is is
-// measured by those who propose that it be compacted (package node).
+// If a member's clock was ahead, recorded time stands still until the other clocks reach that value. If a member's clock
+// is behind, time stands still while that member proposes. Apply cannot know which clock is right. It therefore also
+// records how far the proposers' clocks were behind the recorded time ("behind", in seconds). [View.RevisionAt] refuses a
+// time at which the clocks contradict each other, and a time that is more than a moment in the future. Nothing else
+// depends on these times. The weight of the history is also recorded while time stands still, and the proposer of a
+// compaction measures the history's age itself (package node).
 //
 // # Digest
 //
-// Each version has a sum, the xxhash64 of all that can be read of it. The sums of all versions that ever were are added
-// up, and so are those of the times' points; with the remaining replicated state they are the digest. One change costs one
-// sum, and dropping one nothing.
+// Each version has a checksum, the xxhash64 of everything that can be read of it. The digest covers the sum of the
+// checksums of all versions that ever existed, the sum of the time points' checksums, and the rest of the replicated
+// state. A change adds one checksum; dropping a version changes nothing.
 //
-// Members compare their states. A check command begins a comparison behind the entry that holds it: whoever applies that
-// entry computes its digest there and then, and says it by a digest command. What was said is replicated too, so that
-// all members judge alike, each by the digest that it has computed ([View.Compare]): who has another state than a
-// majority stops; when no state can have a majority any more, all stop. A process that did not apply the entry, because
-// it came by a snapshot, waits for the next check. What a digest does not find is what rots in memory after it was summed: for
-// this a [Verifier] sums all versions anew, a few at a time.
+// Members compare their states. A check command begins a comparison after the entry that contains it. Each member that
+// applies that entry computes its digest at once, and proposes a digest command with the result. The digests are
+// replicated. All members then judge alike, each by the digest that it has computed itself ([View.Compare]):
 //
-// # Where things lie
+//   - a member whose state differs from a majority's stops;
+//   - if no state can have a majority any more, all members stop.
+//
+// A process that did not apply the entry, because it received a snapshot instead, waits for the next check. A digest does
+// not detect memory corruption after a version's checksum was computed. For that a [Verifier] recomputes the checksums of
+// all versions, a few at a time.
+//
+// # Memory layout
 //
 //	     hash of the key                     key order
 //	          │                                  │
 //	   ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────────┐
-//	   │    table    │                   │     tree      │  │ tombstoned │  the keys that are deleted
+//	   │    table    │                   │     tree      │  │ tombstoned │  the deleted keys
 //	   └──────┬──────┘                   └───────┬───────┘  └─────┬──────┘
 //	          └───────────────┬──────────────────┴────────────────┘
 //	                    ┌─────▼─────┐
@@ -227,105 +267,111 @@
 //	                    └─────▲─────┘       └─────▲─────┘
 //	history, by revision ─────┴───────────────────┘
 //
-// Records and versions lie in slabs of up to 4 MiB, or of one large object, outside of the garbage collector's heap, and refer
-// to each other by address; slots, items of the trees and the history are such addresses, so that nothing of them is followed by the
-// collector. A put of a key that is there fills a version and swaps the head of its record: neither table nor trees
-// are touched, and batches that add no key and remove none need no new copy of the trees.
+// Records and versions are in slabs outside the garbage collector's heap. A slab has up to 4 MiB, or holds one large
+// object. Objects in slabs refer to each other by address. Table slots, tree items and the history also contain such
+// addresses, so the collector follows none of them. A put of an existing key writes a new version and swaps the head of
+// its record: neither table nor trees change. A batch that neither adds nor removes keys needs no new copy of the trees.
 //
 //	record, a multiple of 8 bytes
 //	 0  8  head: the newest version
 //	 8  2  bytes of the key
-//	10  2  flags that only the owner touches: removed, relocated
+//	10  2  flags that only the owner uses: removed, relocated
 //	12  4  unused
 //	16     key
 //
 //	version, a multiple of 8 bytes
 //	 0  8  mod revision
-//	 8  8  sum
+//	 8  8  checksum
 //	16  4  sub revision
 //	20  4  flags (8 bits) and bytes of the value
-//	24  8  prev: the version before it
+//	24  8  prev: the previous version
 //	32  8  record
-//	40  8  the next newer version, and flags that only the owner touches: dropped, the version before it dropped
-//	48 16  create revision and version; or, when it was created over a tombstone, that one's mod and sub revision; not
-//	       there when it was created over nothing, nor in a tombstone
+//	40  8  the next newer version, and flags that only the owner uses: dropped, previous version dropped
+//	48 16  create revision and version; if created over a tombstone: mod and sub revision of the tombstone; absent
+//	       if created over nothing, and in a tombstone
 //	    8  lease, if there is one
 //	       value
 //
 // # Views
 //
-// A View is the numbers of one moment, copies of the trees and of the ends of the history, and the table and slabs,
-// which it shares with the owner. It reads while the owner goes on, without a lock, because
+// A View has the numbers of one moment, copies of the trees and of the history's ends, and the table and slabs, which it
+// shares with the owner. It reads while the owner continues to write, without a lock. Four rules make this safe:
 //
-//   - whatever is changed in a shared place is one aligned word, changed atomically, to something that reads the same
-//     for every older View: a head that begins with versions newer than the View, which it skips; another copy of the
-//     same version or record; another segment of the table with the same keys and more;
-//   - whoever finds nothing in the table, or nothing old enough, looks whether keys were taken out since the View was
-//     made, and if so asks the View's tree, which is its own;
-//   - a View never steps to a version that was dropped before it was made: at or below its compacted revision it
-//     needs no older one (see version.at and View.keepsBefore);
-//   - a slab is given up only when nothing in use is left in it, and is unmapped only when no View is left that was
-//     made before that: each such View holds the slab through its epoch. What a View reaches was in use at some time
-//     since it was made, so that its slab is given up later than the View was made, or not at all.
+//   - Every change in shared memory is an atomic change of one aligned word, to a value that reads the same for every
+//     older View. The new value is a head that begins with newer versions, which the View skips; or another copy of the
+//     same version or record; or another segment of the table with the same keys and more.
+//   - If a View does not find a key in the table, or finds no version old enough, it checks whether keys were removed
+//     since it was made. If so, it looks in its own copy of the tree.
+//   - A View never follows a link to a version that was dropped before the View was made: at or below its compacted
+//     revision it needs no older version (see version.at and View.keepsBefore).
+//   - A slab is retired only when none of its objects is in use, and unmapped only when no View remains that was made
+//     before that. Each such View keeps the slab alive through its epoch. Every object that a View can reach was in use
+//     when the View was made or later, so its slab is retired after that, or never.
 //
-// Slabs of which less than a third is in use are evacuated, in bounded steps at the end of Apply, and those of which less than
-// half is while the member is idle. Copies are complete before anything refers to them, and the old ones are not written to
-// again.
+// A slab of which less than a third is in use is evacuated, in bounded steps at the end of Apply; while the member is
+// idle, the threshold is a half. Copies are complete before anything refers to them, and the old objects are not written
+// to again.
 //
-// A range is read in steps ([RangeReader]): what takes long lets others work between two steps, and takes the newest
-// View for each, so that no old one is kept. A page that continues looks at its own keys only. The first one has the
-// count: of the newest revision the trees know it; of an older one it follows from that by the changes since, of which only
-// those that make or delete a key are looked at, or the range is walked where that is less. A range that is streamed
-// ([PagesReader]) keeps the View of its first step, so that no compaction overtakes it, until it is told to let go of it.
-// So does one in another order ([SortedReader]), which notes where its pairs are, sorts that in runs, and merges them into pages: no
-// step of it is longer than any other, and of all that it reads only a page is there at a time.
+// A range is read in steps ([RangeReader]). Other work can run between two steps, and each step uses the newest View, so
+// a long read keeps no old View. A page that continues a range looks only at its own keys. The first page also has the
+// count. The trees know the count at the newest revision. The count at an older revision follows from it by the changes
+// since then; only changes that create or delete a key are looked at. If walking the range is cheaper, the reader walks
+// it instead.
 //
-// The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
-// keep the View reachable until the last use, with runtime.KeepAlive(view).
+// A streamed range ([PagesReader]) keeps the View of its first step until the caller releases it, so a compaction cannot
+// overtake it. A range in another order does the same ([SortedReader]): it notes the locations of its pairs, sorts them
+// in runs, and merges the runs into pages. All its steps take about the same time, and only one page of the data is in
+// memory at a time.
+//
+// The garbage collector does not see memory outside its heap. The slices that Get, Range, Events and Scan return are
+// parts of that memory: keep the View reachable until their last use, with runtime.KeepAlive(view).
 //
 // # A snapshot
 //
-// [View.AppendMeta], of a View to be saved, is all that is not a key, [View.Scan] all keys with all versions that are kept; a
-// [Builder] makes the same state of them, and trusts neither.
+// A snapshot consists of [View.AppendMeta], the whole state except the keys, and [View.Scan], all keys with all versions
+// that are kept. Both come from a View to be saved. A [Builder] makes the same state from them and validates everything.
 //
-//	meta     92 version=1 [section...]         all of them, in this order
+//	meta     92 version=1 [section...]         in this order; an older qkv may have written fewer
 //	section  93 kind version=1 content         content, a binary, has
-//	  1  applied term revision compacted wall level live bytes weight sum
-//	  2  first sub kept kept-sum
+//	  1  9a applied term revision compacted wall level live bytes weight sum
+//	  2  94 first sub kept kept-sum
 //	  3  92 [member...] [removed id...]
-//	  4  [behind, revision step, time step, weight step, behind, ...]    of the newest point, then of the one before each
-//	  5  [check entry, member, digest, ...]
-//	  6  [lease, ttl, remaining, granted, ...]
-//	  7  [clock [member wall clock, ...] floor session...]
-//	     session  95 id used first length [place revision deleted kind code flags, ...]
-//	  8  [alarm's member, kind, ...]
-//	  9  92 inherited [source name revision sub loaded record...]    up to which record it follows, and those that wait; none: []
+//	  4  92 behind [point...]                  behind: at the newest point
+//	     point    94 revision step, time step, weight step, behind: at the point before
+//	  5  92 check's entry [92 member digest...]
+//	  6  [94 lease ttl remaining granted...]
+//	  7  94 clock [93 member wall clock...] floor [session...]
+//	     session  95 id used first length [96 place revision deleted kind code flags...]
+//	  8  [92 alarm's member kind...]
+//	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
+//	                                           accepted, and the records that wait; 90 without a source
 //
-// first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the sum
-// of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's comparisons
-// held (1) and whether the revision is its own (2); live and bytes the number of keys and their bytes. Sums are binaries of 8
-// bytes.
+// first and sub are the position of the oldest change that is kept. kept is the number of versions, and kept-sum the sum
+// of their checksums. live and bytes are the number of keys and their bytes. A session's outcomes belong to the sequences
+// first+place; their flags say whether a transaction's comparisons held (1) and whether the revision is the write's own
+// (2). Checksums are binaries of 8 bytes.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //
-//  1. The tree has each key once; the table has the same records, but for keys that overflow a segment, which only
-//     the tree has; tombstoned has those whose newest version is a tombstone.
-//  2. A key's versions are linked both ways, newest first with falling revisions and sub revisions, and refer to its
-//     record. None of them is dropped.
-//  3. A version continues the one before it: same create revision and the next version, or created over a tombstone.
-//     A key's oldest version is no tombstone.
-//  4. Keys, bytes, the number of versions and their sum are those of the versions that are there.
-//  5. Each revision from the first one of the history to the newest has its changes in it, by sub revision without a
-//     gap; every version is such a change, or the oldest put of its key. The version before a change is kept.
-//  6. The history begins right behind the compacted revision, at the latest, and inside a revision only before it.
-//  7. Each slab counts the bytes of what is in use in it.
-//  8. Times rise with revisions, and none is kept that no readable revision needs.
-//  9. Those of [Members].
-//  10. Those of leases.
-//  11. Those of [sessions].
+//  1. The tree has each key once. The table has the same records, except keys that overflow a segment, which only the
+//     tree has. tombstoned has the records whose newest version is a tombstone.
+//  2. A key's versions are linked both ways, newest first, with falling revisions and sub revisions, and refer to the
+//     key's record. None of them is dropped.
+//  3. A version continues the previous one: same create revision and the next version number, or created over a
+//     tombstone. A key's oldest version is not a tombstone.
+//  4. The numbers of keys, bytes and versions, and the sum of checksums, equal those of the existing versions.
+//  5. Each revision from the history's first to the newest has its changes in the history, by sub revision without a gap.
+//     Every version is such a change, or the oldest put of its key. The version before a change is kept.
+//  6. The history begins directly after the compacted revision, or earlier. It begins inside a revision only before the
+//     compacted one.
+//  7. Each slab counts the bytes of its objects that are in use.
+//  8. Times rise with revisions. Only time points that a readable revision needs are kept.
+//  9. The invariants of [Members].
+//  10. The invariants of leases.
+//  11. The invariants of [sessions].
 //
 // # Assumptions
 //
-// Addresses have at most 48 bits (Linux on amd64 and arm64). Memory that is mapped is there: when the kernel gives
-// none, the member ends. Entries come in order, each once: anything else panics with the numbers.
+// Addresses have at most 48 bits (Linux on amd64 and arm64). If the kernel cannot provide memory, the member ends.
+// Entries come in order, each once; otherwise Apply panics with the numbers.
 package index

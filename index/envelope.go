@@ -9,25 +9,33 @@ import (
 	"qkv/internal/pack"
 )
 
-// EnvelopeVersion is the format version that AppendEnvelope writes, and the only one that is known.
+// EnvelopeVersion is the format version that AppendEnvelope writes, and the only known one.
 const EnvelopeVersion = 1
 
 const envelopeFields = 7
 
-// Envelope is the head of an entry's data: who proposed its commands, and when.
+// Envelope is the head of an entry's data: which member proposed its commands, and when.
 type Envelope struct {
 	Version     uint64 // of the format; AppendEnvelope writes EnvelopeVersion
 	Level       uint64 // the feature level that the proposer saw
-	Member      uint64 // origin
-	Incarnation uint64 // random, of the origin's process: a replayed envelope answers nobody
+	Member      uint64 // the proposer
+	Incarnation uint64 // random number of the proposer's process; it keeps a replayed envelope from answering requests
 	First       uint64 // number of the first command; the others follow
 	Wall        int64  // the proposer's clock, in nanoseconds since 1970
-	Count       int    // commands; filled in by ReadEnvelope
-	Commands    []byte // the commands one after the other, a part of what was read
+	Count       int    // number of commands; set by ReadEnvelope
+	Commands    []byte // the encoded commands, one after the other; part of the input
 }
 
-// AppendEnvelope appends an envelope with commands, each written by one of the Append functions.
+// AppendEnvelope appends an envelope with commands that the Append functions have written.
 func AppendEnvelope(dst []byte, e Envelope, commands [][]byte) []byte {
+	dst = e.appendHead(dst, len(commands))
+	for _, c := range commands {
+		dst = append(dst, c...)
+	}
+	return dst
+}
+
+func (e *Envelope) appendHead(dst []byte, commands int) []byte {
 	dst = pack.AppendArray(dst, envelopeFields)
 	dst = pack.AppendUint(dst, EnvelopeVersion)
 	dst = pack.AppendUint(dst, e.Level)
@@ -35,26 +43,27 @@ func AppendEnvelope(dst []byte, e Envelope, commands [][]byte) []byte {
 	dst = pack.AppendUint(dst, e.Incarnation)
 	dst = pack.AppendUint(dst, e.First)
 	dst = pack.AppendInt(dst, e.Wall)
-	dst = pack.AppendArray(dst, len(commands))
-	for _, c := range commands {
-		dst = append(dst, c...)
-	}
-	return dst
+	return pack.AppendArray(dst, commands)
 }
 
-// ReadEnvelope reads an envelope's head. The commands are not looked at; CheckEnvelope does that.
+// Encode encodes an envelope that ReadEnvelope has read, with the current head fields.
+func (e *Envelope) Encode() []byte {
+	return append(e.appendHead(make([]byte, 0, len(e.Commands)+64), e.Count), e.Commands...)
+}
+
+// ReadEnvelope reads an envelope's head. It does not look at the commands; CheckEnvelope does.
 func ReadEnvelope(b []byte) (Envelope, error) {
 	var e Envelope
-	r := pack.NewReader(b)
+	r := pack.NewExactReader(b)
 	n := r.Array()
 	e.Version = r.Uint()
 	if r.Err() == nil && e.Version != EnvelopeVersion {
-		return Envelope{}, fmt.Errorf("the batch envelope has version %d, this qkv knows %d: it was written by a newer one, upgrade this member",
-			e.Version, EnvelopeVersion)
+		return Envelope{}, fmt.Errorf("the batch envelope has version %d, this qkv knows %d: %w", e.Version, EnvelopeVersion, pack.ErrNewer)
 	}
-	if r.Err() == nil && n != envelopeFields {
-		r.Fail("a batch envelope of another number of fields")
+	if r.Err() == nil && n < envelopeFields {
+		r.Fail("a batch envelope without commands")
 	}
+	r.Fields(n-1, envelopeFields-1) // the commands are the last field: an envelope grows by its version
 	e.Level = r.Uint()
 	e.Member = r.Uint()
 	e.Incarnation = r.Uint()
@@ -68,8 +77,9 @@ func ReadEnvelope(b []byte) (Envelope, error) {
 	return e, nil
 }
 
-// CheckEnvelope reads a whole envelope with its commands, and says why it must not be proposed. It is what holds
-// back an envelope that another member has sent: what is once in the log is applied, or stops every member.
+// CheckEnvelope reads an envelope with all its commands, and returns why it must not be proposed, or nil. The error wraps
+// [pack.ErrNewer] if a version, kind, level or number of fields shows that a newer qkv wrote the envelope. CheckEnvelope
+// stops bad envelopes from other members: an envelope in the log is applied, or stops every member.
 func CheckEnvelope(b []byte) error {
 	if len(b) > limits.EnvelopeBytes {
 		return fmt.Errorf("a batch envelope of %d bytes, the limit is %d", len(b), limits.EnvelopeBytes)
@@ -79,26 +89,33 @@ func CheckEnvelope(b []byte) error {
 		return err
 	}
 	if e.Level > MaxLevel {
-		return fmt.Errorf("the batch was proposed at feature level %d, this qkv knows %d", e.Level, MaxLevel)
+		return newerLevel("the batch was proposed at", e.Level)
 	}
-	r := pack.NewReader(e.Commands)
+	r := pack.NewExactReader(e.Commands)
 	var c command
 	for i := range e.Count {
 		if err := c.read(&r); err != nil {
 			return fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
 		if (c.kind == kindAnnounce || c.kind == kindDigest) && uint64(c.number) != e.Member {
-			return fmt.Errorf("command %d of %d: %w: member %x speaks of %x", i, e.Count, errNotOfItself, e.Member, uint64(c.number))
+			return fmt.Errorf("command %d of %d: %w: member %x reports about %x", i, e.Count, errNotOfItself, e.Member, uint64(c.number))
+		}
+		if (c.kind == kindMember || c.kind == kindEndExchange) && e.Count > 1 {
+			return fmt.Errorf("command %d of %d: %w", i, e.Count, errNotAlone)
 		}
 	}
 	return r.Done()
 }
 
-// errNotOfItself: others would refuse a member, or stop it, for what it never said.
-var errNotOfItself = errors.New("a member announces itself and says the digest of its own state, never another one's")
+// errNotOfItself: otherwise the other members would refuse or stop a member because of a statement that it never made.
+var errNotOfItself = errors.New("a member may announce only itself, and report only the digest of its own state")
 
-// RefuseEnvelope returns an envelope in place of one that CheckEnvelope refuses: as many commands, each of which has the
-// error as its result. So a refusal goes the way of all results, to the member that proposed, and only once.
+// errNotAlone: such an entry would change the members of the state, but not those of raft.
+var errNotAlone = errors.New("a membership change must be the only command of its entry")
+
+// RefuseEnvelope returns a replacement for an envelope that CheckEnvelope refuses: the same number of commands, each with
+// the error as its result. The refusal then reaches the proposing member in the same way as any other result, and only
+// once.
 func RefuseEnvelope(e Envelope, why *kv.Error) []byte {
 	commands := make([][]byte, e.Count)
 	one := appendRefused(nil, why)

@@ -8,24 +8,24 @@ import (
 	"qkv/index/kv"
 )
 
-// Position is a place in the history: before the change with this revision and sub revision.
+// Position is a position in the history: before the change with this revision and sub revision.
 type Position struct{ Revision, Sub int64 }
 
-// Compare is below 0 when p is before other, and 0 when both are one place.
+// Compare is negative if p is before other, and 0 if they are equal.
 func (p Position) Compare(other Position) int {
 	return cmp.Or(cmp.Compare(p.Revision, other.Revision), cmp.Compare(p.Sub, other.Sub))
 }
 
-// Change is an event in its place in the history. Its slices are parts of the View.
+// Change is an event at its position in the history. Its slices are parts of the View.
 type Change struct {
 	kv.Event
-	Last bool // of its revision, or, when one key's are walked, of that key's
+	Last bool // the last change of its revision; in KeyChanges, the key's last change of that revision
 
 	view *View
 	at   *version
 }
 
-// Behind is the place behind the change.
+// Behind is the position directly after the change.
 func (c *Change) Behind() Position {
 	if c.Last {
 		return Position{Revision: c.KV.ModRevision + 1}
@@ -33,8 +33,8 @@ func (c *Change) Behind() Position {
 	return Position{c.KV.ModRevision, c.Sub + 1}
 }
 
-// Superseded says whether the key has another change behind this one at the same revision. It looks from the key's newest version
-// and from the revision's end of what is left at the same time, since either may be far away.
+// Superseded says whether the key has a later change at the same revision. It searches from the key's newest version and
+// from the change's position at the same time because either search alone can be long.
 func (c *Change) Superseded() bool {
 	if c.Last {
 		return false
@@ -59,11 +59,12 @@ func (c *Change) Superseded() bool {
 	return false
 }
 
-// Before returns the key as it was before the revision of the change. It is false when the key was not there, or when
-// that is compacted.
+// Before returns the key as it was before the change's revision. It is false if the key did not exist, and for a change
+// at or below the compacted revision: the revision before it cannot be read any more. etcd leaves prev_kv out of such an
+// event as well, and Kubernetes relies on that.
 func (c *Change) Before() (pair kv.KeyValue, ok bool) {
-	if c.KV.ModRevision == c.view.inherited {
-		return pair, false // the source of it had nothing before it any more
+	if c.KV.ModRevision <= c.view.compacted {
+		return pair, false
 	}
 	for at := c.at; !at.has(created) && c.view.keepsBefore(at); {
 		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {
@@ -73,7 +74,7 @@ func (c *Change) Before() (pair kv.KeyValue, ok bool) {
 	return pair, false
 }
 
-// set makes c the change that a version is.
+// set fills c with the change that a version is.
 func (c *Change) set(at *version, key []byte) {
 	c.at = at
 	c.Event = kv.Event{Sub: int64(at.sub), Deleted: at.has(tombstone), KV: at.keyValue(key)}
@@ -82,9 +83,9 @@ func (c *Change) set(at *version, key []byte) {
 	}
 }
 
-// Changes hands out all changes from a place on, oldest first, until f returns false, and returns the place behind the
-// last one. A place below the compacted revision is a *kv.Error with the code Compacted; one that is not there yet has
-// no changes yet. The Change is f's until it returns.
+// Changes calls f with all changes from a position on, oldest first, until f returns false. It returns the position after
+// the last change. A position below the compacted revision is a *kv.Error with the code Compacted; a position in the
+// future has no changes yet. f must not keep the Change after it returns.
 func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, err error) {
 	if from.Revision < v.compacted {
 		return from, v.compactedError(from.Revision)
@@ -111,8 +112,8 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 	return next, nil
 }
 
-// KeyChanges hands out the changes of one key from a place on, as Changes does. When there are more than most it hands out
-// none, and ok is false.
+// KeyChanges calls f with the changes of one key from a position on, as Changes does. If there are more than most, it
+// calls f with none and ok is false.
 func (v *View) KeyChanges(key []byte, from Position, most int, f func(c *Change) bool) (ok bool, err error) {
 	if from.Revision < v.compacted {
 		return true, v.compactedError(from.Revision)

@@ -13,27 +13,27 @@ import (
 	"qkv/internal/pack"
 )
 
-// following is the source whose revisions the state takes over, and how far it is. It is never changed in place.
+// following is the source whose revisions the state takes over, and the progress. It is never changed in place.
 type following struct {
-	source uint64 // the id of its cluster
+	source uint64 // the id of the source cluster
 	name   string // for messages
-	// at is the newest record that was taken.
+	// at is the newest accepted record.
 	at Position
-	// loaded says that all is there that the source had at some revision. Until then nothing is read.
+	// loaded says that the state has all data that the source had at some revision. Until then reads are refused.
 	loaded bool
-	// pending are the records of a revision that is not complete, each as AppendRecord wrote it, and pendingBytes and pendingSum
-	// their bytes and the sum of their hashes.
+	// pending are the records of an incomplete revision, as AppendRecord wrote them. pendingBytes is their size, and
+	// pendingSum the sum of their hashes.
 	pending      [][]byte
 	pendingBytes int64
 	pendingSum   uint64
 }
 
-// FollowStatus is how far a state is that follows a source.
+// FollowStatus is the progress of a state that follows a source.
 type FollowStatus struct {
 	Source uint64
 	Name   string
-	At     Position // the newest record that was taken
-	Held   bool     // the revision of that is not complete
+	At     Position // the newest accepted record
+	Held   bool     // the revision of At is incomplete
 	Loaded bool
 }
 
@@ -46,7 +46,7 @@ func (v *View) Following() *FollowStatus {
 	return &FollowStatus{Source: f.source, Name: f.name, At: f.at, Held: len(f.pending) > 0, Loaded: f.loaded}
 }
 
-// Inherited is the compacted revision that the source had which the state follows or has followed; 0: none.
+// Inherited returns the compacted revision of the source that the state follows or followed; 0: none.
 func (v *View) Inherited() int64 { return v.inherited }
 
 // IsFollow tells whether a command is a step of following a source. It looks at the kind only.
@@ -54,7 +54,7 @@ func IsFollow(command []byte) bool {
 	return len(command) > 1 && command[0] == 0x90|commandFields && command[1] == kindFollow
 }
 
-// FollowedRecord is one version of a source, with all that the source says of it.
+// FollowedRecord is one version of a source with all its metadata.
 type FollowedRecord struct {
 	Key []byte
 	Version
@@ -69,17 +69,21 @@ const (
 	followCompact = 5
 	followEnd     = 6
 
-	recordFields     = 8
-	followBeginRest  = 2
-	followLeaseWords = 3
+	recordFields      = 8
+	followLeaseFields = 3
+	followingFields   = 2
+	sourceFields      = 6
 )
+
+// followFields is the number of fields of each step.
+var followFields = [...]int{followBegin: 4, followRecords: 7, followLeases: 5, followLoaded: 3, followCompact: 3, followEnd: 3}
 
 // follow is a decoded command of kind 16.
 type follow struct {
 	step     uint64
 	source   uint64
 	name     string
-	revision int64 // compacted, loaded, to compact, or the last
+	revision int64 // the source's compacted, loaded, compact or last revision, by step
 	after    Position
 	complete bool
 	ttl      int64
@@ -88,54 +92,55 @@ type follow struct {
 	leases   []kv.Lease
 }
 
-func appendFollow(dst []byte, step, source uint64, more int) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindFollow), 2+more)
+func appendFollow(dst []byte, step, source uint64) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindFollow), followFields[step])
 	return pack.AppendUint(pack.AppendUint(dst, step), source)
 }
 
-// AppendFollowBegin appends the command with which an empty state begins to follow a source, which has compacted up to a revision
-// (0: nothing).
+// AppendFollowBegin appends the command with which an empty state begins to follow a source; compacted is the source's
+// compacted revision (0: none).
 func AppendFollowBegin(dst []byte, source uint64, name string, compacted int64) []byte {
-	return pack.AppendInt(pack.AppendString(appendFollow(dst, followBegin, source, followBeginRest), name), compacted)
+	return pack.AppendInt(pack.AppendString(appendFollow(dst, followBegin, source), name), compacted)
 }
 
-// AppendFollowRecords appends the command that takes over records, each written by AppendRecord, in their order: the ones that come
-// behind a place. With complete the last one is the last of its revision. A lease that the state does not have is granted for ttl
+// AppendFollowRecords appends the command that takes over the records after a position, in order, each written by
+// AppendRecord. complete says that the last record is the last one of its revision. An unknown lease is granted for ttl
 // seconds.
 func AppendFollowRecords(dst []byte, source uint64, after Position, complete bool, ttl int64, records [][]byte) []byte {
-	dst = appendFollow(dst, followRecords, source, 4+len(records))
+	dst = appendFollow(dst, followRecords, source)
 	dst = pack.AppendInt(pack.AppendInt(dst, after.Revision), after.Sub)
-	dst = pack.AppendInt(pack.AppendBool(dst, complete), ttl)
+	dst = pack.AppendArray(pack.AppendInt(pack.AppendBool(dst, complete), ttl), len(records))
 	for _, one := range records {
 		dst = pack.AppendBytes(dst, one)
 	}
 	return dst
 }
 
-// AppendFollowLeases appends the command that says which leases the source has with ids between two: all others among those that have
-// no keys are gone.
+// AppendFollowLeases appends the command that lists the source's leases with ids from from to to. Other leases in that
+// range are removed if they have no keys.
 func AppendFollowLeases(dst []byte, source uint64, from, to int64, leases []kv.Lease) []byte {
-	dst = appendFollow(dst, followLeases, source, 2+followLeaseWords*len(leases))
-	dst = pack.AppendInt(pack.AppendInt(dst, from), to)
+	dst = appendFollow(dst, followLeases, source)
+	dst = pack.AppendArray(pack.AppendInt(pack.AppendInt(dst, from), to), len(leases))
 	for _, l := range leases {
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL), l.Remaining)
+		dst = pack.AppendInt(pack.AppendArray(dst, followLeaseFields), l.ID)
+		dst = pack.AppendInt(pack.AppendInt(dst, l.TTL), l.Remaining)
 	}
 	return dst
 }
 
-// AppendFollowLoaded appends the command that says that all is there which the source had at a revision.
+// AppendFollowLoaded appends the command that says that the state has all data that the source had at a revision.
 func AppendFollowLoaded(dst []byte, source uint64, revision int64) []byte {
-	return pack.AppendInt(appendFollow(dst, followLoaded, source, 1), revision)
+	return pack.AppendInt(appendFollow(dst, followLoaded, source), revision)
 }
 
-// AppendFollowCompact appends the command that compacts as the source has.
+// AppendFollowCompact appends the command that compacts as the source did.
 func AppendFollowCompact(dst []byte, source uint64, revision int64) []byte {
-	return pack.AppendInt(appendFollow(dst, followCompact, source, 1), revision)
+	return pack.AppendInt(appendFollow(dst, followCompact, source), revision)
 }
 
-// AppendFollowEnd appends the command that ends the following, at the newest revision: from then on clients write.
+// AppendFollowEnd appends the command that ends following at the newest revision: from then on clients may write.
 func AppendFollowEnd(dst []byte, source uint64, revision int64) []byte {
-	return pack.AppendInt(appendFollow(dst, followEnd, source, 1), revision)
+	return pack.AppendInt(appendFollow(dst, followEnd, source), revision)
 }
 
 // AppendRecord appends a record for AppendFollowRecords.
@@ -147,43 +152,47 @@ func AppendRecord(dst []byte, one *FollowedRecord) []byte {
 }
 
 func readRecord(b []byte) (one FollowedRecord, err error) {
-	r := pack.NewReader(b)
-	r.ArrayOf(recordFields)
+	r := pack.NewExactReader(b)
+	s := r.Struct(recordFields)
 	one.Mod, one.Sub, one.Tombstone = r.Int(), r.Int(), r.Bool()
 	one.Create, one.Version.Version, one.Lease = r.Int(), r.Int(), r.Int()
 	one.Key, one.Value = r.Bytes(), r.Bytes()
+	r.End(s)
 	return one, r.Done()
 }
 
 // readFollow reads the body of a command of kind 16.
 func readFollow(r *pack.Reader) *follow {
 	f := &follow{}
-	n := r.Array() - 2
+	n := r.Array()
 	f.step, f.source = r.Uint(), r.Uint()
+	if r.Err() == nil && (f.step == 0 || f.step >= uint64(len(followFields))) {
+		r.Fail(fmt.Sprintf("step %d of following, which this qkv does not know", f.step))
+	}
+	if r.Err() != nil {
+		return f
+	}
+	s := r.Fields(n-2, followFields[f.step]-2)
 	switch f.step {
 	case followBegin:
 		f.name, f.revision = r.String(), r.Int()
-		n -= followBeginRest
 	case followRecords:
 		f.after = Position{r.Int(), r.Int()}
 		f.complete, f.ttl = r.Bool(), r.Int()
-		for n -= 4; n > 0 && r.Err() == nil; n-- {
+		for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 			f.records = append(f.records, r.Bytes())
 		}
 	case followLeases:
 		f.from, f.to = r.Int(), r.Int()
-		for n -= 2; n >= followLeaseWords && r.Err() == nil; n -= followLeaseWords {
+		for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+			s := r.Struct(followLeaseFields)
 			f.leases = append(f.leases, kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int()})
+			r.End(s)
 		}
 	case followLoaded, followCompact, followEnd:
 		f.revision = r.Int()
-		n--
-	default:
-		r.Fail(fmt.Sprintf("step %d of following, which this qkv does not know", f.step))
 	}
-	if n != 0 {
-		r.Fail("a step of following with another number of fields")
-	}
+	r.End(s)
 	return f
 }
 
@@ -192,41 +201,42 @@ func (f *follow) describe() string {
 	case followBegin:
 		return fmt.Sprintf("follow cluster %x (%s), compacted %d", f.source, f.name, f.revision)
 	case followRecords:
-		return fmt.Sprintf("%d records of cluster %x behind %d.%d", len(f.records), f.source, f.after.Revision, f.after.Sub)
+		return fmt.Sprintf("%d records of cluster %x after %d.%d", len(f.records), f.source, f.after.Revision, f.after.Sub)
 	case followLeases:
 		return fmt.Sprintf("%d leases of cluster %x", len(f.leases), f.source)
 	case followLoaded:
 		return fmt.Sprintf("cluster %x is loaded up to revision %d", f.source, f.revision)
 	case followCompact:
-		return fmt.Sprintf("compact to revision %d as cluster %x", f.revision, f.source)
+		return fmt.Sprintf("compact to revision %d like cluster %x", f.revision, f.source)
 	}
-	return fmt.Sprintf("follow cluster %x no more, from revision %d", f.source, f.revision)
+	return fmt.Sprintf("stop following cluster %x at revision %d", f.source, f.revision)
 }
 
-// followRefuses are the kinds that are refused while the state follows a source: what clients write, and what would make it
-// another one than the source's.
+// followRefuses are the kinds that are refused while the state follows a source: client writes, and commands that would
+// make the state differ from the source.
 var followRefuses = [kinds]bool{
 	kindPut: true, kindDelete: true, kindTxn: true, kindCompact: true, kindGrant: true, kindRevoke: true, kindCheckpoint: true,
 }
 
-// refuses says why a command is refused while the state follows a source.
+// refuses returns why a command is refused while the state follows a source, or nil.
 func (f *following) refuses(kind uint64) *kv.Error {
 	if f == nil || !followRefuses[kind] {
 		return nil
 	}
-	return kv.Errorf(kv.Following, "this cluster follows the etcd %s and takes no writes until `qkv migrate from-etcd --cut-over` has ended that: write to that etcd; "+
+	return kv.Errorf(kv.Following, "this cluster follows the etcd %s and accepts no writes until `qkv migrate from-etcd --cut-over` ends that: write to that etcd; "+
 		"the write certainly did not happen", f.name)
 }
 
-// unloaded says why nothing can be read yet.
+// unloaded returns why reads are refused while the source's data are being loaded, or nil.
 func (v *View) unloaded() error {
 	if f := v.following; f != nil && !f.loaded {
-		return kv.Errorf(kv.Following, "this cluster is being loaded from the etcd %s, and has only a part of its keys: read there", f.name)
+		return kv.Errorf(kv.Following, "this cluster is being loaded from the etcd %s and has only a part of its keys: read there", f.name)
 	}
 	return nil
 }
 
-// follow applies a step. What is refused has done nothing, but for records: those of the revisions before stay.
+// follow applies a step. A refused step changes nothing, except that complete revisions of a refused step of records
+// stay.
 func (s *State) follow(f *follow) kv.Result {
 	var err *kv.Error
 	now := s.following
@@ -240,7 +250,7 @@ func (s *State) follow(f *follow) kv.Result {
 	case f.step == followLeases:
 		err = s.takeLeases(f)
 	case len(now.pending) > 0 || f.step != followCompact && f.revision != s.revision || f.step == followEnd && !now.loaded:
-		err = kv.Errorf(kv.Following, "the newest whole revision is %d, and the source's %d: there are records missing", s.revision, f.revision)
+		err = kv.Errorf(kv.Following, "the newest complete revision is %d, the source's is %d: records are missing", s.revision, f.revision)
 	case f.step == followLoaded:
 		next := *now
 		next.loaded = true
@@ -258,18 +268,19 @@ func (s *State) follow(f *follow) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// beginFollowing takes over a source's compacted revision. The history begins behind it: its own changes come first.
+// beginFollowing takes over a source's compacted revision. The history begins after it. The records up to and including
+// it come first.
 func (s *State) beginFollowing(f *follow) *kv.Error {
 	switch {
 	case s.following != nil && s.following.source == f.source:
-		return nil // it was sent twice
+		return nil // a duplicate
 	case s.following != nil:
 		return kv.Errorf(kv.BadRequest, "this cluster follows the etcd %s already", s.following.name)
 	case s.revision != 1 || s.kept != 0 || s.leases.granted.Len() != 0:
-		return kv.Errorf(kv.BadRequest, "this cluster is at revision %d and has %d keys and %d leases: only one to which nobody has written can follow another",
+		return kv.Errorf(kv.BadRequest, "this cluster is at revision %d and has %d keys and %d leases: only a cluster that was never written to can follow another one",
 			s.revision, s.live, s.leases.granted.Len())
 	case f.revision < 0 || len(f.name) > limits.FollowNameBytes:
-		return kv.Errorf(kv.BadRequest, "a source of %d bytes, compacted up to %d", len(f.name), f.revision)
+		return kv.Errorf(kv.BadRequest, "a source with a name of %d bytes, compacted up to %d", len(f.name), f.revision)
 	}
 	s.following = &following{source: f.source, name: f.name}
 	s.inherited = f.revision
@@ -280,11 +291,11 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 	return nil
 }
 
-// takeRecords takes over what comes behind the newest record, one complete revision after the other. What comes again, or too early,
-// is refused: who sends it asks how far the state is.
+// takeRecords takes over the records after the newest one, one complete revision at a time. Records that are duplicates
+// or come too early are refused: the sender asks for the state's progress and continues from there.
 func (s *State) takeRecords(f *follow) *kv.Error {
 	if f.after != s.following.at {
-		return kv.Errorf(kv.Following, "records behind %d.%d, the newest is %d.%d", f.after.Revision, f.after.Sub, s.following.at.Revision, s.following.at.Sub)
+		return kv.Errorf(kv.Following, "records after %d.%d, but the newest is %d.%d", f.after.Revision, f.after.Sub, s.following.at.Revision, s.following.at.Sub)
 	}
 	if l := (kv.Lease{ID: 1, TTL: f.ttl}); l.Check() != nil {
 		return l.Check()
@@ -294,7 +305,7 @@ func (s *State) takeRecords(f *follow) *kv.Error {
 		for ; n < len(rest); n++ {
 			one, err := readRecord(rest[n])
 			if err != nil {
-				return kv.Errorf(kv.BadRequest, "a record behind %d.%d cannot be read: %v", s.following.at.Revision, s.following.at.Sub, err)
+				return kv.Errorf(kv.BadRequest, "a record after %d.%d cannot be read: %v", s.following.at.Revision, s.following.at.Sub, err)
 			}
 			if n > 0 && one.Mod != mod {
 				break
@@ -312,7 +323,7 @@ func (s *State) takeRecords(f *follow) *kv.Error {
 	return nil
 }
 
-// hold keeps the records of a revision that goes on in the next command.
+// hold keeps the records of a revision that continues in the next command.
 func (s *State) hold(group [][]byte) *kv.Error {
 	next := *s.following
 	for _, b := range group {
@@ -331,15 +342,15 @@ func (s *State) hold(group [][]byte) *kv.Error {
 	return nil
 }
 
-// follows says why a record cannot be the next one, or nil.
+// follows returns why a record cannot be the next one, or nil.
 func (f *following) follows(one *FollowedRecord) *kv.Error {
 	if (Position{one.Mod, one.Sub}).Compare(f.at) <= 0 || len(f.pending) > 0 && one.Mod != f.at.Revision {
-		return kv.Errorf(kv.BadRequest, "record %d.%d cannot come behind %d.%d", one.Mod, one.Sub, f.at.Revision, f.at.Sub)
+		return kv.Errorf(kv.BadRequest, "record %d.%d cannot come after %d.%d", one.Mod, one.Sub, f.at.Revision, f.at.Sub)
 	}
 	return nil
 }
 
-// takeRevision takes over the records of one revision, those that were held and the last ones.
+// takeRevision takes over the records of one revision: the pending ones and the last ones.
 func (s *State) takeRevision(group [][]byte, ttl int64) *kv.Error {
 	next := *s.following
 	all := make([]FollowedRecord, 0, len(next.pending)+len(group))
@@ -393,12 +404,13 @@ func (s *State) takeRevision(group [][]byte, ttl int64) *kv.Error {
 	return nil
 }
 
-// fitsRevision says why records cannot be the next revision, or nil: what the source says of a key must be what this state makes of it.
+// fitsRevision returns why records cannot be the next revision, or nil: the source's versions of a key must equal the
+// versions that this state derives.
 func (s *State) fitsRevision(all []FollowedRecord) *kv.Error {
 	seen := map[string]*FollowedRecord{} // of this revision
 	mod := all[0].Mod
 	if mod > s.compacted && mod != s.revision+1 || mod < 2 {
-		return kv.Errorf(kv.BadRequest, "revision %d cannot follow revision %d: the source lacks the ones between", mod, s.revision)
+		return kv.Errorf(kv.BadRequest, "revision %d cannot follow revision %d: the source lacks the revisions between", mod, s.revision)
 	}
 	for i := range all {
 		one := &all[i]
@@ -406,10 +418,10 @@ func (s *State) fitsRevision(all []FollowedRecord) *kv.Error {
 			return e
 		}
 		if mod >= s.compacted && one.Sub != int64(i) || one.Sub < 0 || one.Sub > math.MaxUint32 {
-			return kv.Errorf(kv.BadRequest, "change %d of revision %d is number %d: the source lacks the ones between", i, mod, one.Sub)
+			return kv.Errorf(kv.BadRequest, "change %d of revision %d is number %d: the source lacks the changes between", i, mod, one.Sub)
 		}
 		if !s.fits(one, seen[string(one.Key)]) {
-			return kv.Errorf(kv.BadRequest, "change %d.%d of the key %q (version %d since revision %d) does not follow what is there: the source lacks something",
+			return kv.Errorf(kv.BadRequest, "change %d.%d of the key %q (version %d since revision %d) does not continue the key's stored version: the source lacks changes",
 				mod, one.Sub, one.Key, one.Version.Version, one.Create)
 		}
 		if len(all) > 1 {
@@ -419,7 +431,7 @@ func (s *State) fitsRevision(all []FollowedRecord) *kv.Error {
 	return nil
 }
 
-// fits says whether a record follows the version before it: one of the same revision, or the newest that is there.
+// fits says whether a record continues the key's previous version: one of the same revision, or the newest stored one.
 func (s *State) fits(one, same *FollowedRecord) bool {
 	exists, create, number := false, int64(0), int64(0)
 	if same != nil {
@@ -428,7 +440,7 @@ func (s *State) fits(one, same *FollowedRecord) bool {
 		newest := r.record().newest()
 		exists, create, number = !newest.has(tombstone), newest.create(), newest.number()
 		if one.Mod <= s.compacted {
-			return false // the source keeps one version of what it has compacted
+			return false // the source has at most one version of a key up to its compacted revision
 		}
 	}
 	first := one.Version.Version == 1 && one.Create == one.Mod
@@ -436,7 +448,7 @@ func (s *State) fits(one, same *FollowedRecord) bool {
 	case one.Tombstone && (one.Create != 0 || one.Version.Version != 0 || one.Lease != 0 || len(one.Value) != 0):
 		return false
 	case one.Tombstone && one.Mod == s.compacted && same == nil:
-		return one.Mod > 2 // of a key that is gone
+		return one.Mod > 2 // the tombstone of a key that no longer exists
 	case one.Tombstone:
 		return exists
 	case one.Mod <= s.compacted && same == nil:
@@ -447,8 +459,8 @@ func (s *State) fits(one, same *FollowedRecord) bool {
 	return first
 }
 
-// beforeCompacted is the version before a change of the compacted revision, which the source has no more. Nobody reads it: the
-// state keeps a version before each change of its history.
+// beforeCompacted returns the version before a change of the compacted revision, which the source no longer has. No
+// client can read it, but the state keeps a version before each change of its history.
 func beforeCompacted(one *FollowedRecord) (before FollowedRecord, needed bool) {
 	before = FollowedRecord{Key: one.Key, Version: Version{Mod: one.Mod - 1, Create: one.Create, Version: one.Version.Version - 1}}
 	switch {
@@ -460,7 +472,7 @@ func beforeCompacted(one *FollowedRecord) (before FollowedRecord, needed bool) {
 	return before, before.Version.Version > 0
 }
 
-// loadVersion makes the one version of a key that is older than the history.
+// loadVersion adds the single version of a key that is older than the history.
 func (s *State) loadVersion(one *FollowedRecord) {
 	hash := hashOf(one.Key)
 	r := s.newRecord(one.Key)
@@ -487,8 +499,8 @@ func (s *State) loadVersion(one *FollowedRecord) {
 	s.note(v)
 }
 
-// takeLeases makes the leases between two ids those of the source. One that has keys stays: a revision that is still to come
-// deletes them.
+// takeLeases sets the leases in a range of ids to the source's. A lease that the source no longer has stays while it has
+// keys: a later revision deletes them.
 func (s *State) takeLeases(f *follow) *kv.Error {
 	has := map[int64]bool{}
 	for i, l := range f.leases {
@@ -530,24 +542,25 @@ func (s *State) takeLeases(f *follow) *kv.Error {
 	return nil
 }
 
-// appendFollowing appends what is followed as it stands in a snapshot's meta data.
+// appendFollowing appends the following state in the format of a snapshot's meta data.
 func (r *replicated) appendFollowing(dst []byte) []byte {
-	return r.following.append(pack.AppendInt(pack.AppendArray(dst, 2), r.inherited))
+	return r.following.append(pack.AppendInt(pack.AppendArray(dst, followingFields), r.inherited))
 }
 
 func (s *State) readFollowing(r *pack.Reader) {
-	r.ArrayOf(2)
+	fields := r.Struct(followingFields)
 	s.inherited = r.Int()
 	s.following = readFollowing(r)
+	r.End(fields)
 }
 
 func (f *following) append(dst []byte) []byte {
 	if f == nil {
 		return pack.AppendArray(dst, 0)
 	}
-	dst = pack.AppendUint(pack.AppendArray(dst, 5+len(f.pending)), f.source)
+	dst = pack.AppendUint(pack.AppendArray(dst, sourceFields), f.source)
 	dst = pack.AppendInt(pack.AppendInt(pack.AppendString(dst, f.name), f.at.Revision), f.at.Sub)
-	dst = pack.AppendBool(dst, f.loaded)
+	dst = pack.AppendArray(pack.AppendBool(dst, f.loaded), len(f.pending))
 	for _, b := range f.pending {
 		dst = pack.AppendBytes(dst, b)
 	}
@@ -559,23 +572,22 @@ func readFollowing(r *pack.Reader) *following {
 	if n == 0 {
 		return nil
 	}
+	s := r.Fields(n, sourceFields)
 	f := &following{source: r.Uint(), name: r.String(), at: Position{r.Int(), r.Int()}, loaded: r.Bool()}
-	for n -= 5; n > 0 && r.Err() == nil; n-- {
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 		b := bytes.Clone(r.Bytes())
 		if _, err := readRecord(b); err != nil {
-			r.Fail(fmt.Sprintf("a record that waits: %v", err))
+			r.Fail(fmt.Sprintf("a pending record: %v", err))
 		}
 		f.pending = append(f.pending, b)
 		f.pendingBytes += int64(len(b))
 		f.pendingSum += xxhash.Sum64(b)
 	}
-	if n < 0 {
-		r.Fail("a source of another number of fields")
-	}
+	r.End(s)
 	return f
 }
 
-// digest is the part of the following in the state's digest; nothing where there is none.
+// digest appends the following state's part of the digest; nothing if the state follows no source.
 func (f *following) digest(dst []byte) []byte {
 	if f == nil {
 		return dst

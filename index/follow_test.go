@@ -13,8 +13,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// recordsOf are the records of a state that etcd would have, from behind a place on: of what is compacted the newest version of each
-// key, and the tombstones of the compacted revision itself.
+// recordsOf returns the records that an etcd with this state would send from a position on: the newest version of each
+// compacted key, and the tombstones of the compacted revision itself.
 func recordsOf(v *View, after Position) (all []FollowedRecord) {
 	v.Records(func(key []byte, one *Version) bool {
 		if (Position{one.Mod, one.Sub}).Compare(after) <= 0 {
@@ -46,9 +46,6 @@ func recordText(v *View) string {
 	_, err := v.Changes(next, func(one *Change) bool {
 		c = *one
 		if c.KV.ModRevision == v.Compacted() {
-			if _, was := c.Before(); was && v.inherited == v.Compacted() {
-				out.WriteString("nobody knows what was before")
-			}
 			fmt.Fprintf(&out, "%d.%d %q\n", c.KV.ModRevision, c.Sub, c.KV.Key) // of a key that it has changed twice etcd has one
 			return true
 		}
@@ -307,22 +304,22 @@ func TestFollowRefuses(t *testing.T) {
 	}
 	batch(t, f.state, 1e6, AppendCheck(nil))
 	refused("does not follow the etcd cluster 7", records(Position{}, true, one(2, 0, 2, 1, "a")))
-	refused("a source of 1025 bytes", AppendFollowBegin(nil, 7, strings.Repeat("n", 1025), 0))
+	refused("a source with a name of 1025 bytes", AppendFollowBegin(nil, 7, strings.Repeat("n", 1025), 0))
 	refused("compacted up to -1", AppendFollowBegin(nil, 7, "old", -1))
 	f.must(AppendFollowBegin(nil, 7, "old", 10))
 	refused("follows the etcd old already", AppendFollowBegin(nil, 8, "other", 0))
 	refused("does not follow the etcd cluster 8", AppendFollowLoaded(nil, 8, 10))
-	refused("records behind 9.0, the newest is 0.0", records(Position{9, 0}, true, one(10, 0, 10, 1, "a")))
+	refused("records after 9.0, but the newest is 0.0", records(Position{9, 0}, true, one(10, 0, 10, 1, "a")))
 	refused("a lease of 0 seconds", AppendFollowRecords(nil, 7, Position{}, true, 0, nil))
-	refused("cannot be read", records(Position{}, true, []byte{0x90}))
+	refused("cannot be read", records(Position{}, true, []byte{0xc0}))
 	f.must(records(Position{}, true, one(4, 3, 3, 2, "a")))
 	at := Position{4, 3}
-	refused("record 4.3 cannot come behind 4.3", records(at, true, one(4, 3, 3, 2, "b")))
-	refused("record 4.2 cannot come behind 4.3", records(at, false, one(4, 2, 3, 2, "b")))
-	refused("does not follow what is there", records(at, true, one(5, 0, 3, 3, "a")))
-	refused("does not follow what is there", records(at, true, gone(5, 0, "b")))
-	refused("does not follow what is there", records(at, true, one(5, 0, 5, 2, "b")))
-	refused("does not follow what is there", records(at, true, one(5, 0, 6, 2, "b")))
+	refused("record 4.3 cannot come after 4.3", records(at, true, one(4, 3, 3, 2, "b")))
+	refused("record 4.2 cannot come after 4.3", records(at, false, one(4, 2, 3, 2, "b")))
+	refused("does not continue the key's stored version", records(at, true, one(5, 0, 3, 3, "a")))
+	refused("does not continue the key's stored version", records(at, true, gone(5, 0, "b")))
+	refused("does not continue the key's stored version", records(at, true, one(5, 0, 5, 2, "b")))
+	refused("does not continue the key's stored version", records(at, true, one(5, 0, 6, 2, "b")))
 	refused("change 0 of revision 10 is number 1", records(at, true, one(10, 1, 10, 1, "b")))
 	refused("the key is empty", records(at, true, one(10, 0, 10, 1, "")))
 	refused("over the limit", records(at, true, one(10, 0, 10, 1, string(tooLong))))
@@ -331,14 +328,14 @@ func TestFollowRefuses(t *testing.T) {
 	at = Position{10, 1}
 	f.must(records(at, false, one(11, 0, 11, 1, "d")))
 	at = Position{11, 0}
-	refused("there are records missing", AppendFollowLoaded(nil, 7, 10))
-	refused("record 12.0 cannot come behind 11.0", records(at, true, one(12, 0, 12, 1, "e")))
+	refused("records are missing", AppendFollowLoaded(nil, 7, 10))
+	refused("record 12.0 cannot come after 11.0", records(at, true, one(12, 0, 12, 1, "e")))
 	refused("change 1 of revision 11 is number 2", records(at, true, one(11, 2, 11, 1, "e")))
-	refused("does not follow what is there", records(at, true, one(11, 1, 11, 1, "d")))
+	refused("does not continue the key's stored version", records(at, true, one(11, 1, 11, 1, "d")))
 	f.must(records(at, true, gone(11, 1, "d"), gone(11, 2, "a")))
-	refused("cannot come behind", records(Position{11, 2}, true, one(11, 3, 11, 1, "x"), one(11, 3, 11, 1, "y")))
-	refused("there are records missing", AppendFollowEnd(nil, 7, 11))
-	refused("there are records missing", AppendFollowLoaded(nil, 7, 12))
+	refused("cannot come after", records(Position{11, 2}, true, one(11, 3, 11, 1, "x"), one(11, 3, 11, 1, "y")))
+	refused("records are missing", AppendFollowEnd(nil, 7, 11))
+	refused("records are missing", AppendFollowLoaded(nil, 7, 12))
 	f.must(AppendFollowLoaded(nil, 7, 11))
 	leased := AppendRecord(nil, &FollowedRecord{Key: []byte("l"), Version: Version{Mod: 12, Create: 12, Version: 1, Lease: 9}})
 	f.must(records(Position{11, 2}, true, leased))
@@ -353,7 +350,7 @@ func TestFollowRefuses(t *testing.T) {
 	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60}, {ID: 3, TTL: 60}}))
 	refused("with 61 of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60, Remaining: 61}}))
 	for _, command := range [][]byte{put("x", ""), del("c", ""), AppendTxn(nil, &kv.Txn{}), AppendCompact(nil, 11), AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), AppendRevoke(nil, 1, 0, 0), AppendCheckpoint(nil, nil, 1)} {
-		refused("follows the etcd old and takes no writes", command)
+		refused("follows the etcd old and accepts no writes", command)
 	}
 	f.must(AppendFollowEnd(nil, 7, 13))
 	refused("is at revision 13 and has 1 keys", AppendFollowBegin(nil, 7, "old", 0))

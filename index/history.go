@@ -11,15 +11,15 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// history is all changes since the compacted revision, in their order: for each revision its one change, or the group
-// of those that have it together. A copy of the struct is a view of it.
+// history is all changes since the compacted revision, in order: for each revision a single change, or a group of changes
+// that share it. A copy of the struct is a view of it.
 //
-// Of every change that is in it, the version before is kept as well.
+// For every change in the history, the previous version of the key is kept as well.
 type history struct {
 	// slots has one element for each revision, numbered by it: the change, or its group's number times eight, plus one.
 	slots  fifo[atomic.Uint64]
 	groups fifo[*group]
-	// sub is where the first revision begins: the changes before it are compacted already.
+	// sub is where the first revision begins: its earlier changes are already dropped.
 	sub int64
 }
 
@@ -28,8 +28,8 @@ type group struct{ changes []atomic.Uint64 }
 
 const (
 	slotGroup = 1
-	// changeCreated and changeDeleted stand beside the version of a change, so that compaction need not look at those that
-	// drop nothing, and counting not at those that change no number.
+	// changeCreated and changeDeleted are flags in the address of a change's version. With them, compaction skips changes
+	// that drop nothing, and counting skips changes that alter no count, without loading the version.
 	changeCreated = 2
 	changeDeleted = 4
 	changeFlags   = 7
@@ -37,7 +37,7 @@ const (
 	slotGroupShift = 3
 )
 
-// changeOf is how a version is noted as a change.
+// changeOf returns a version's address with its change flags.
 func changeOf(r ref) uint64 {
 	switch v := r.version(); {
 	case v.has(created):
@@ -50,16 +50,16 @@ func changeOf(r ref) uint64 {
 
 func changed(change uint64) ref { return ref(change &^ changeFlags) }
 
-// add appends a change that has its revision alone.
+// add appends the only change of a revision.
 func (h *history) add(r ref) { h.slots.push().Store(changeOf(r)) }
 
-// addGroup appends changes of one revision.
+// addGroup appends the changes of one revision.
 func (h *history) addGroup(g *group) {
 	h.slots.push().Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
 	*h.groups.push() = g
 }
 
-// group returns the group of a revision, or nil when there is one change only.
+// group returns the group of a revision, or nil if it has a single change.
 func (h *history) group(revision int64) *group {
 	slot := h.slots.at(revision).Load()
 	if slot&slotGroup == 0 {
@@ -68,7 +68,7 @@ func (h *history) group(revision int64) *group {
 	return *h.groups.at(int64(slot >> slotGroupShift))
 }
 
-// changes returns how many changes a revision has.
+// changes returns the number of a revision's changes.
 func (h *history) changes(revision int64) int64 {
 	if g := h.group(revision); g != nil {
 		return int64(len(g.changes))
@@ -76,7 +76,7 @@ func (h *history) changes(revision int64) int64 {
 	return 1
 }
 
-// change returns where the version of a change is noted.
+// change returns the location of a change.
 func (h *history) change(revision, sub int64) *atomic.Uint64 {
 	if g := h.group(revision); g != nil {
 		return &g.changes[sub]
@@ -89,7 +89,7 @@ func (h *history) holds(mod, sub int64) bool {
 	return mod > h.slots.first || mod == h.slots.first && sub >= h.sub
 }
 
-// oldest is where the history begins: of what stands before it in its revision, the versions are gone.
+// oldest is the position where the history begins. The versions of earlier changes of the same revision are dropped.
 func (h *history) oldest() Position { return Position{Revision: h.slots.first, Sub: h.sub} }
 
 // trim drops the first change.
@@ -106,25 +106,25 @@ func (h *history) trim() {
 	h.sub = 0
 }
 
-// times says when revisions were written, and what history weighs before them: a point for the first revision of each millisecond in
-// which there was one. While the times stand, since a clock was ahead before, points go on by weight: history is compacted by that.
-// A copy of the struct is a view of it.
+// times records the time of revisions and the weight of the history before them: a point for the first revision of each
+// millisecond in which a revision was made. While recorded time stands still because a clock was ahead, points are added
+// by weight, so that compaction can still choose a revision by weight. A copy of the struct is a view of it.
 type times struct {
 	points fifo[point]
-	sum    uint64 // of the points' sums
-	behind int64  // as point.behind, of the newest point
-	most   int64  // no point.behind is more; those of points that are gone count, until the state is loaded
+	sum    uint64 // sum of the points' digests
+	behind int64  // as point.behind, for the newest point
+	most   int64  // upper bound of all point.behind; it includes dropped points until the state is loaded again
 }
 
 type point struct {
 	revision, wall int64
 	weight         int64 // replicated.weight before the revision
-	// behind is by how many seconds, at most, the clock of a member that proposed was behind the wall of the point before
-	// this one, when it wrote a revision of that one.
+	// behind is how far, in seconds, a proposer's clock was at most behind the wall of the previous point, when it wrote
+	// a revision of that point.
 	behind int64
 }
 
-// digest is what the point adds to the digest.
+// digest is the point's part of the digest.
 func (p point) digest() uint64 {
 	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))
@@ -141,13 +141,13 @@ func (t *times) push(p point) {
 }
 
 const (
-	timeStep   = 1_000_000     // the resolution of times, in nanoseconds
-	behindStep = 1_000_000_000 // and of how far clocks were behind
-	weightStep = 64 << 10      // that of weights, in bytes, while the times stand
+	timeStep   = 1_000_000     // resolution of times, in nanoseconds
+	behindStep = 1_000_000_000 // resolution of behind, in nanoseconds
+	weightStep = 64 << 10      // resolution of weights while time stands still, in bytes
 )
 
-// note remembers when a revision was written, and all that follow until the next point: by the clocks of all members that is
-// p.wall, by the own one of the member that proposed it wall.
+// note records the time of a revision and of all later ones until the next point. p.wall is the state's clock, wall the
+// clock of the member that proposed it.
 func (t *times) note(p point, wall int64) {
 	if n := t.points.end; n > t.points.first {
 		newest := t.points.at(n - 1)
@@ -162,7 +162,7 @@ func (t *times) note(p point, wall int64) {
 	t.behind = max((p.wall-wall)/behindStep, 0)
 }
 
-// behindAt is by how many nanoseconds clocks were behind a point when they wrote its revisions.
+// behindAt returns by how many nanoseconds clocks were behind a point when they wrote its revisions.
 func (t *times) behindAt(n int64) int64 {
 	if n+1 < t.points.end {
 		return t.points.at(n+1).behind * behindStep
@@ -170,17 +170,19 @@ func (t *times) behindAt(n int64) int64 {
 	return t.behind * behindStep
 }
 
-// contradiction is a stretch of revisions of which the members' clocks say other times.
+// contradiction is a range of revisions for which the members' clocks disagree.
 type contradiction struct {
-	first, last int64 // revisions; last is 0 where it goes on
-	until       int64 // times up to this one tell nothing
-	by          int64 // nanoseconds
+	first, last int64 // revisions; last is 0 if the contradiction continues
+	until       int64 // times up to this one determine no revision
+	by          int64 // by how many nanoseconds the clocks disagree
 }
 
-// contradicted tells whether clocks contradict that the revisions before point n, and no others, were written by a time that
-// is below its wall: by more than apart, at a time that now is the present. A clock that was ahead has left a gap before its first
-// point. Then somebody has written behind that point, at a time before it; or the point lies in the future. A clock that was behind
-// has written when the times stood at the point before n.
+// contradicted looks for clocks that contradict that exactly the revisions before point n were written by a time below
+// its wall. It reports the largest contradiction over apart; now is the present.
+//
+// A clock that was ahead leaves a gap before its first point: later revisions were then written at times before that
+// point, or the point is in the future. A clock that was behind wrote revisions while time stood still at the point
+// before n.
 func (t *times) contradicted(n, now, apart int64) (c contradiction, is bool) {
 	end := t.points.end
 	worst := func(m, by int64) {
@@ -196,7 +198,7 @@ func (t *times) contradicted(n, now, apart int64) (c contradiction, is bool) {
 	}
 	if n < end {
 		wall := t.points.at(n).wall
-		for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ { // millions, where clocks are as they should be
+		for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ { // there are millions of points; skip them if all clocks agree
 			if by := t.behindAt(m); by > apart {
 				worst(m, wall-(t.points.at(m).wall-by))
 			}
@@ -219,7 +221,7 @@ func (t *times) search(after func(p *point) bool) int64 {
 	return first + int64(sort.Search(int(t.points.len()), func(i int) bool { return after(t.points.at(first + int64(i))) }))
 }
 
-// trim drops the points that say nothing of revisions from oldest on.
+// trim drops the points that no revision from oldest on needs.
 func (t *times) trim(oldest int64) {
 	for t.points.len() > 1 && t.points.at(t.points.first+1).revision <= oldest {
 		t.sum -= t.points.at(t.points.first).digest()
@@ -227,7 +229,7 @@ func (t *times) trim(oldest int64) {
 	}
 }
 
-// of returns when a revision was written.
+// of returns the time at which a revision was written.
 func (t *times) of(revision int64) (wall int64, ok bool) {
 	n := t.search(func(p *point) bool { return p.revision > revision })
 	if n == t.points.first {
@@ -236,7 +238,7 @@ func (t *times) of(revision int64) (wall int64, ok bool) {
 	return t.points.at(n - 1).wall, true
 }
 
-// weightAt returns the weight of history before a revision.
+// weightAt returns the weight of the history before a revision.
 func (t *times) weightAt(revision int64) int64 {
 	n := t.search(func(p *point) bool { return p.revision > revision })
 	if n == t.points.first {
@@ -245,7 +247,7 @@ func (t *times) weightAt(revision int64) int64 {
 	return t.points.at(n - 1).weight
 }
 
-// lightest returns the first revision before which history weighs so much, or false when there is none.
+// lightest returns the first revision before which the history has at least the given weight, or false if there is none.
 func (t *times) lightest(weight int64) (revision int64, ok bool) {
 	n := t.search(func(p *point) bool { return p.weight >= weight })
 	if n == t.points.end {
@@ -254,11 +256,11 @@ func (t *times) lightest(weight int64) (revision int64, ok bool) {
 	return t.points.at(n).revision, true
 }
 
-// fifo is a queue of numbered elements, to which the owner adds at the end and from which it takes at the beginning.
-// A copy of the struct is a view of it: elements stay where they are, and what is trimmed lives as long as the copy.
+// fifo is a queue of numbered elements. The owner adds at the end and removes at the beginning. A copy of the struct is a
+// view of it: elements stay in place, and removed elements stay in memory as long as the copy.
 type fifo[T any] struct {
 	chunks     []*[chunkLen]T
-	first, end int64 // numbers of the first element, and behind the last one
+	first, end int64 // number of the first element; number after the last one
 }
 
 const (
@@ -266,7 +268,7 @@ const (
 	chunkLen  = 1 << chunkBits
 )
 
-// startAt makes the empty queue begin with a number.
+// startAt sets the first number of an empty queue.
 func (q *fifo[T]) startAt(n int64) {
 	q.chunks, q.first, q.end = nil, n, n
 }
@@ -275,7 +277,7 @@ func (q *fifo[T]) at(n int64) *T {
 	return &q.chunks[n>>chunkBits-q.first>>chunkBits][n&(chunkLen-1)]
 }
 
-// push adds an element and returns it, for the caller to set. No copy of the queue sees it.
+// push adds an element and returns it, for the caller to set. No earlier copy of the queue sees it.
 func (q *fifo[T]) push() *T {
 	if n := q.end>>chunkBits - q.first>>chunkBits; n == int64(len(q.chunks)) {
 		q.chunks = append(q.chunks, new([chunkLen]T))
@@ -284,7 +286,8 @@ func (q *fifo[T]) push() *T {
 	return q.at(q.end - 1)
 }
 
-// extend adds elements that are not there yet: fill makes them. So a length that is not true costs little.
+// extend adds elements without allocating them; fill allocates. A wrong length in a snapshot therefore costs little
+// memory.
 func (q *fifo[T]) extend(n int64) {
 	q.end += n
 	if q.end > q.first {
@@ -292,7 +295,7 @@ func (q *fifo[T]) extend(n int64) {
 	}
 }
 
-// fill returns an element of a queue that was extended.
+// fill returns an element of an extended queue.
 func (q *fifo[T]) fill(n int64) *T {
 	chunk := &q.chunks[n>>chunkBits-q.first>>chunkBits]
 	if *chunk == nil {
@@ -301,33 +304,33 @@ func (q *fifo[T]) fill(n int64) *T {
 	return q.at(n)
 }
 
-// filled says whether fill has made an element, or a neighbour of it.
+// filled says whether fill has allocated the element's chunk.
 func (q *fifo[T]) filled(n int64) bool { return q.chunks[n>>chunkBits-q.first>>chunkBits] != nil }
 
-// trim drops the elements before a number, which is at most end.
+// trim removes the elements before a number, which is at most end.
 func (q *fifo[T]) trim(first int64) {
 	drop := min(first>>chunkBits-q.first>>chunkBits, int64(len(q.chunks)))
 	if q.first = first; drop > 0 {
-		q.chunks = slices.Clone(q.chunks[drop:]) // so that nothing holds the dropped ones but older copies
+		q.chunks = slices.Clone(q.chunks[drop:]) // only older copies keep the removed chunks
 	}
 }
 
 func (q *fifo[T]) len() int64 { return q.end - q.first }
 
-// What compaction costs, in units of about 20 ns: a key's first version is skipped, another change drops the version
-// before it, and a deletion is dropped itself, too.
+// The cost of compaction, in units of about 20 ns. A key's first version is skipped. Any other change drops the version
+// before it, and a deletion drops its tombstone as well.
 const (
 	skipWork = 1
 	dropWork = 16
-	// commandWork is how much one entry may do for each of its commands, beside limits.CompactionWork.
+	// commandWork is the additional work that an entry may do for each of its commands, on top of limits.CompactionWork.
 	commandWork = 2 * dropWork
 )
 
-// compact makes a revision the oldest one that can be read. What nobody can read any more goes later, in steps.
+// compact makes a revision the oldest readable one. Unreadable versions are dropped later, in steps.
 func (s *State) compact(revision int64) kv.Result {
 	switch {
 	case revision <= s.compacted:
-		return s.refused(kv.Errorf(kv.Compacted, "revision %d is compacted already: so is all before %d, the oldest that can be read", revision, s.compacted))
+		return s.refused(kv.Errorf(kv.Compacted, "revision %d is compacted already, the oldest that can be read is %d", revision, s.compacted))
 	case revision > s.revision:
 		return s.refused(kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, s.revision))
 	}
@@ -336,8 +339,8 @@ func (s *State) compact(revision int64) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// Reclaim does a bounded part of what gives back memory: it drops what was compacted, and evacuates sparse slabs. It says
-// whether there is more to do. Apply does as much in proportion to what it adds; this is for a state that is idle.
+// Reclaim does a bounded step of freeing memory: it drops compacted versions and evacuates sparse slabs. It returns
+// whether there is more to do. Apply does as much in proportion to its additions; Reclaim is for an idle state.
 func (s *State) Reclaim() (more bool) {
 	if s.memory.ledger.atRest() {
 		for _, one := range s.memory.slabs {
@@ -349,9 +352,9 @@ func (s *State) Reclaim() (more bool) {
 	return s.history.slots.first < s.dropping || s.evacuation.source != nil || len(s.evacuation.waiting) > 0
 }
 
-// drop goes through the oldest changes below the compacted revision, as the newest View has it: so that View, and what is
-// read for the results of the entries before it, still has all of them. The version before each change is dropped, and
-// so is a tombstone itself, with the key when nothing newer is there.
+// drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
+// of earlier entries, therefore still have all of them. It drops the version before each change, and a tombstone itself,
+// with the key if there is no newer version.
 func (s *State) drop(work int64) {
 	prefetched := int64(0) // revisions before it are in the caches
 	for s.history.slots.first < s.dropping {
@@ -367,14 +370,14 @@ func (s *State) drop(work int64) {
 	}
 }
 
-// dropOldest drops the oldest change, with the version before it, and returns what work that was.
+// dropOldest drops the oldest change with the version before it, and returns the work done.
 func (s *State) dropOldest() (work int64) {
 	h := &s.history
 	revision := h.slots.first
 	change := h.change(revision, h.sub).Load()
 	h.trim()
 	if change&changeCreated != 0 {
-		return skipWork // a tombstone before it went when its own revision did
+		return skipWork // a tombstone before it was dropped with its own revision
 	}
 	at := changed(change)
 	v := at.version()
@@ -393,7 +396,7 @@ func (s *State) dropOldest() (work int64) {
 	return 2 * dropWork
 }
 
-// older returns the version before, or 0 when there is none, or none any longer.
+// older returns the previous version, or 0 if there is none or it is dropped.
 func (v *version) older() ref {
 	if v.owner&prevDropped != 0 {
 		return 0
@@ -401,7 +404,8 @@ func (v *version) older() ref {
 	return ref(v.prev.Load())
 }
 
-// recordOf returns the record of a version's key, also while versions still refer to the old copy of a relocated record.
+// recordOf returns the record of a version's key, even while the version still refers to the old copy of a relocated
+// record.
 func (s *State) recordOf(v *version) ref {
 	r := ref(v.record.Load())
 	if key := r.record(); key.owner&recordRelocated != 0 {
@@ -410,7 +414,7 @@ func (s *State) recordOf(v *version) ref {
 	return r
 }
 
-// dropVersion takes a version that is not live out of use.
+// dropVersion takes a superseded version or tombstone out of use.
 func (s *State) dropVersion(at ref) {
 	v := at.version()
 	v.owner |= versionDead
@@ -419,7 +423,7 @@ func (s *State) dropVersion(at ref) {
 	s.evacuation.enqueue(s.memory.free(at, v.size()), sparse)
 }
 
-// remove takes a key out whose last version is gone.
+// remove removes a key whose last version is dropped.
 func (s *State) remove(r ref) {
 	record := r.record()
 	s.table.remove(hashOf(record.key()), r)

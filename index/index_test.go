@@ -19,7 +19,7 @@ func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []kv.Result {
 	return results
 }
 
-// keep compacts what is older than so many revisions, and lets it be dropped.
+// keep compacts all but the newest revisions, and publishes a View so they can be dropped.
 func keep(t testing.TB, s *State, revisions int64) {
 	t.Helper()
 	if at := s.revision - revisions; at > s.compacted {
@@ -47,7 +47,7 @@ func onceDel(session, sequence uint64) []byte {
 }
 func del(key, end string) []byte { return AppendDelete(nil, []byte(key), []byte(end)) }
 
-// restored is what a snapshot makes of a view.
+// restored returns the state built from a View's snapshot.
 func restored(t testing.TB, v *View) *State {
 	t.Helper()
 	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), limits.Defaults().Index)

@@ -22,18 +22,18 @@ func newTree() *btree.BTreeG[ref] {
 	return btree.NewBTreeGOptions(less, btree.Options{Degree: btreeDegree, NoLocks: true})
 }
 
-// freeze makes copies of the trees. That writes to the trees themselves, so that only the owner may do it.
+// freeze copies the trees. That writes to the trees themselves, so only the owner may call it.
 func (s *State) freeze() {
 	s.frozen, s.changed = frozen{s.tree.Copy(), s.tombstoned.Copy()}, false
 }
 
-// less orders records in the tree.
+// less orders records by key.
 func less(a, b ref) bool { return bytes.Compare(a.record().key(), b.record().key()) < 0 }
 
-// probe is a record of no slab, to look for a key in the tree.
+// probe is a record outside the slabs, for lookups in the tree.
 type probe struct{ words []uint64 }
 
-// set makes the probe one for a key. It is valid as long as the probe is reachable and not set again.
+// set returns a reference to a record with the key. It is valid while the probe is reachable, until the next set.
 func (p *probe) set(key []byte) ref {
 	if n := recordSize(len(key)) / 8; len(p.words) < n {
 		p.words = onHeap(n + 8)
@@ -44,13 +44,13 @@ func (p *probe) set(key []byte) ref {
 	return r
 }
 
-// onHeap makes a slice that does not move, as one on a stack would.
+// onHeap makes a slice that does not move, unlike a slice on a stack.
 //
 //go:noinline
 func onHeap(words int) []uint64 { return make([]uint64, words) }
 
-// flushNewKeys puts the new records into the tree, in the order of their keys: neighbours share the way to their place.
-// Whatever looks at the tree calls it before.
+// flushNewKeys adds the new records to the tree in key order: neighbours share the path to their position. Callers that
+// read the tree call it first.
 func (s *State) flushNewKeys() {
 	if len(s.newKeys) == 0 {
 		return
@@ -63,8 +63,8 @@ func (s *State) flushNewKeys() {
 	s.newKeys, s.changed = s.newKeys[:0], true
 }
 
-// countIn returns how many records lie from one up to the end of a range. It goes down the tree for each of about
-// twenty steps of a binary search, however many there are between.
+// countIn returns the number of records from a record to the end of a range. It descends the tree for each of about
+// twenty steps of a binary search, whatever the size of the range.
 func countIn(tree *btree.BTreeG[ref], from ref, end []byte) int {
 	rank := func(before func(r ref) bool) int {
 		return sort.Search(tree.Len(), func(i int) bool {
@@ -77,34 +77,33 @@ func countIn(tree *btree.BTreeG[ref], from ref, end []byte) int {
 	return max(hi-lo, 0)
 }
 
-// table finds a key's record by the key's hash: a directory of segments, each an open-addressing table of its own
-// that splits in two when it is full, so that growing never takes long (extendible hashing). The owner changes it
-// while readers look things up, without a lock: slots are atomic, and a segment or directory that is replaced stays
-// as it was.
+// table finds a key's record by the key's hash. It is a directory of segments (extendible hashing). Each segment is a
+// small open-addressing table that splits in two when it is full, so no single step of growing takes long. The owner
+// changes the table while readers look keys up without a lock: slots are atomic, and a replaced segment or directory
+// stays unchanged.
 //
 //	hash   63..64-depth      of the directory: which segment
 //	       47..32            fingerprint, in the slot beside the record's address
 //	       31..0             where in the segment to begin
 //
-// What a reader finds is never wrong, since it compares the key. What it does not find may be there all the same,
-// for three reasons: the key was removed after the reader's View was made, or a record of the same key came back
-// since; or the key never went in, since too many keys have its hash (overflow). In those cases the tree decides; the
-// lookup tells.
+// A found record is always right because the reader compares the key. A key that is not found may still exist, for three
+// reasons: it was removed after the reader's View was made; a new record of the key was added since; or the key never
+// entered the table because too many keys have its hash (overflow). The lookup reports these cases, and the tree decides.
 type table struct {
 	dir     atomic.Pointer[directory]
-	removed atomic.Uint64 // keys that were ever taken out
+	removed atomic.Uint64 // number of keys ever removed
 
 	count int // owner's: keys in the table
 }
 
 type directory struct {
-	depth    uint // bits of the hash that name a segment
+	depth    uint // number of hash bits that select a segment
 	segments []atomic.Pointer[segment]
 }
 
 const (
 	segmentSlots = 511
-	// segmentFull is when a segment splits: three quarters.
+	// segmentFull is the number of used slots at which a segment splits: three quarters.
 	segmentFull = 383
 	slotRemoved = 1
 
@@ -114,8 +113,8 @@ const (
 
 // segment is 4 KiB.
 type segment struct {
-	depth    uint16 // constant: bits of the hash that all its keys share
-	used     uint16 // owner's: slots that are not empty, removed ones among them
+	depth    uint16 // constant: number of hash bits that all its keys share
+	used     uint16 // owner's: slots that are not empty, including removed ones
 	overflow atomic.Uint32
 	slots    [segmentSlots]atomic.Uint64
 }
@@ -126,7 +125,7 @@ func finger(hash uint64) uint64 { return hash >> 32 << fingerShift }
 
 func startOf(hash uint64) int { return int(uint64(uint32(hash)) * segmentSlots >> 32) }
 
-// init makes an empty table with room for so many keys.
+// init makes an empty table with space for the given number of keys.
 func (t *table) init(keys int) {
 	depth := uint(0)
 	for keys>>depth > segmentFull*3/4 {
@@ -146,7 +145,7 @@ func (t *table) segment(hash uint64) *segment {
 	return d.segments[d.place(hash)].Load()
 }
 
-// find returns the record of a key, or 0; then overflow says that this is not certain.
+// find returns the record of a key, or 0. If it returns 0, overflow says that the key may still exist.
 func (t *table) find(hash uint64, key []byte) (found ref, overflow bool) {
 	s := t.segment(hash)
 	want := finger(hash)
@@ -165,7 +164,7 @@ func (t *table) find(hash uint64, key []byte) (found ref, overflow bool) {
 	return 0, s.overflow.Load() != 0
 }
 
-// insert adds a key that is not there.
+// insert adds a key that is not in the table.
 func (t *table) insert(hash uint64, r ref) {
 	s := t.segment(hash)
 	for s.used >= segmentFull {
@@ -190,12 +189,12 @@ func (s *segment) insert(hash uint64, r ref) {
 	s.used++
 }
 
-// replace puts another copy of a key's record in the place of the one that is there.
+// replace replaces a key's record with another copy of it.
 func (t *table) replace(hash uint64, from, to ref) {
 	t.put(hash, from, finger(hash)|uint64(to))
 }
 
-// remove takes a key out. Readers are warned before.
+// remove removes a key. It increments the readers' counter first.
 func (t *table) remove(hash uint64, r ref) {
 	t.removed.Add(1)
 	if t.put(hash, r, slotRemoved) {
@@ -203,7 +202,7 @@ func (t *table) remove(hash uint64, r ref) {
 	}
 }
 
-// put changes the slot of a record, unless the record did not get in.
+// put changes the slot of a record. It returns false if the record is not in the table.
 func (t *table) put(hash uint64, r ref, to uint64) bool {
 	s := t.segment(hash)
 	want := finger(hash) | uint64(r)
@@ -222,9 +221,9 @@ func (t *table) put(hash uint64, r ref, to uint64) bool {
 	return false
 }
 
-// divide replaces a full segment: by two, or by one when half of it are removed slots. It does neither when the
-// directory is already much larger than any number of keys needs whose hashes are even: then somebody chooses keys
-// by their hash, and dividing would go on for ever.
+// divide replaces a full segment: by two, or by one if half of its slots are removed ones. It does neither if the
+// directory is already much larger than keys with evenly distributed hashes could need. Then an attacker chooses keys by
+// their hash, and dividing would never end.
 func (t *table) divide(hash uint64, full *segment) bool {
 	live := 0
 	for i := range full.slots {
@@ -247,10 +246,10 @@ func (t *table) divide(hash uint64, full *segment) bool {
 	return true
 }
 
-// deepest bounds the directory: sixteen times what even hashes would need.
+// deepest bounds the directory's depth: sixteen times the size that evenly distributed hashes need.
 func (t *table) deepest() uint { return uint(bits.Len(uint(t.count)/segmentFull)) + 4 }
 
-// double makes the directory twice as large; both halves of a place have the same segment.
+// double doubles the directory; both halves of an entry refer to the same segment.
 func (t *table) double(d *directory) *directory {
 	twice := &directory{depth: d.depth + 1, segments: make([]atomic.Pointer[segment], 2*len(d.segments))}
 	for i := range twice.segments {
@@ -260,10 +259,11 @@ func (t *table) double(d *directory) *directory {
 	return twice
 }
 
-// spread puts what is in a full segment into one or two new ones of a depth, and those into the directory.
+// spread moves the records of a full segment into one or two new ones of the given depth, and adds those to the
+// directory.
 func (t *table) spread(d *directory, place int, full *segment, depth uint) {
-	wide := 1 << (d.depth - uint(full.depth)) // places that the full one has
-	each := 1 << (d.depth - depth)            // places that a new one has
+	wide := 1 << (d.depth - uint(full.depth)) // number of directory entries of the full segment
+	each := 1 << (d.depth - depth)            // number of directory entries of a new segment
 	first := place &^ (wide - 1)
 	var parts [2]*segment
 	for i := range wide / each {

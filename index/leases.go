@@ -12,13 +12,13 @@ import (
 	"qkv/internal/pack"
 )
 
-// leases are the leases, and the keys that each one has. A copy is a view of it, once the trees are copied.
+// leases are the leases, and the keys attached to each one. A copy is a view of them once the trees are copied.
 //
 // Invariants:
 //
 //  1. granted has each lease once, and replicated.leaseSum is the sum of their leaseSum.
-//  2. attached has a key, with its lease, exactly when its newest version has that lease.
-//  3. Each lease of attached is granted.
+//  2. attached has a key with a lease exactly when the key's newest version has that lease.
+//  3. Each lease in attached is granted.
 type leases struct {
 	granted  *btree.BTreeG[kv.Lease]
 	attached *btree.BTreeG[attachment]
@@ -43,10 +43,10 @@ func newLeases() leases {
 	}
 }
 
-// copy returns a view. It writes to the trees themselves, so that only the owner may do it.
+// copy returns a view. Copying writes to the trees themselves, so only the owner may call it.
 func (l *leases) copy() leases { return leases{l.granted.Copy(), l.attached.Copy()} }
 
-// leaseSum is what a lease adds to the digest.
+// leaseSum is a lease's checksum, which it adds to the digest.
 func leaseSum(l kv.Lease) uint64 {
 	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(l.ID))
@@ -58,20 +58,20 @@ func leaseSum(l kv.Lease) uint64 {
 
 func (l *leases) get(id int64) (kv.Lease, bool) { return l.granted.Get(kv.Lease{ID: id}) }
 
-// LeaseChange says what became of a lease: it was granted or noted to have so much left, or it is gone.
+// LeaseChange says that a lease was granted or its remaining time recorded, or that the lease is gone.
 type LeaseChange struct {
 	Lease kv.Lease
 	Gone  bool
 }
 
-// TakeLeaseChanges returns what became of the leases since it was called last, in the order in which it happened.
+// TakeLeaseChanges returns the changes of leases since the previous call, in the order in which they happened.
 func (s *State) TakeLeaseChanges() []LeaseChange {
 	all := s.leaseChanges
 	s.leaseChanges = nil
 	return all
 }
 
-// setLease makes a lease what it is from now on.
+// setLease adds or replaces a lease.
 func (s *State) setLease(l kv.Lease) {
 	if before, had := s.leases.granted.Set(l); had {
 		s.leaseSum -= leaseSum(before)
@@ -91,12 +91,12 @@ func (s *State) grant(l kv.Lease) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// revoke ends a lease and deletes its keys, in key order, all at one revision. One without keys makes none. A revocation
-// that a leader's clock has decided is that leader's: in a later term the lease may have been renewed. And it is of the lease
-// that was granted then, not of another one that its client made of the same id meanwhile.
+// revoke ends a lease and deletes its keys, in key order, all at one revision. A lease without keys makes no revision. A
+// revocation by a leader's clock is valid only in that leader's term, because in a later term the lease may have been
+// renewed. It names the granting entry because the client may have granted another lease with the same id meanwhile.
 func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if term != 0 && term != s.term {
-		return s.refused(kv.Errorf(kv.Unavailable, "lease %016x had expired in term %d, and this is term %d", uint64(id), term, s.term))
+		return s.refused(kv.Errorf(kv.Unavailable, "lease %016x expired in term %d, but this is term %d", uint64(id), term, s.term))
 	}
 	l, had := s.leases.get(id)
 	if !had || term != 0 && l.Granted != granted {
@@ -117,7 +117,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
-// removeLease takes a lease out that has no keys.
+// removeLease removes a lease that has no keys.
 func (s *State) removeLease(l kv.Lease) {
 	s.leases.granted.Delete(l)
 	s.leaseSum -= leaseSum(l)
@@ -133,10 +133,10 @@ func leaseExists(id int64) *kv.Error {
 	return kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(id))
 }
 
-// checkpoint notes what is left of leases. Those that are gone are passed over.
+// checkpoint records the remaining times of leases. Leases that no longer exist are skipped.
 func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 	if term != s.term {
-		return s.refused(kv.Errorf(kv.Unavailable, "what is left of leases is of term %d, and this is term %d", term, s.term))
+		return s.refused(kv.Errorf(kv.Unavailable, "the checkpoint of leases is of term %d, but this is term %d", term, s.term))
 	}
 	for _, one := range left {
 		if l, had := s.leases.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 && one.Remaining <= l.TTL {
@@ -147,7 +147,7 @@ func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// attach and detach follow the newest version of a key.
+// attach and detach keep attached equal to the leases of the newest versions.
 func (s *State) attach(lease int64, r ref) {
 	if lease != 0 {
 		s.leases.attached.Set(attachment{lease, r})
@@ -162,7 +162,7 @@ func (s *State) detach(lease int64, r ref, hint *btree.PathHint) {
 	}
 }
 
-// each hands out the records of a lease's keys from one on, in key order, until f returns false.
+// each calls f with the records of a lease's keys from a key on, in key order, until f returns false.
 func (l *leases) each(id int64, from []byte, p *probe, f func(r ref) bool) {
 	l.attached.Ascend(attachment{id, p.set(from)}, func(a attachment) bool { return a.lease == id && f(a.key) })
 }
@@ -170,15 +170,16 @@ func (l *leases) each(id int64, from []byte, p *probe, f func(r ref) bool) {
 // Lease returns a lease.
 func (v *View) Lease(id int64) (l kv.Lease, ok bool) { return v.leases.get(id) }
 
-// Leases hands out the leases from an id on, by rising id, until f returns false.
+// Leases calls f with the leases from an id on, in ascending order of id, until f returns false.
 func (v *View) Leases(from int64, f func(l kv.Lease) bool) {
 	v.leases.granted.Ascend(kv.Lease{ID: from}, f)
 }
 
-// LeaseCount is how many leases there are.
+// LeaseCount returns the number of leases.
 func (v *View) LeaseCount() int { return v.leases.granted.Len() }
 
-// LeaseKeys hands out the keys of a lease from one on, in their order, until f returns false. The slices are parts of the View.
+// LeaseKeys calls f with the keys of a lease from a key on, in key order, until f returns false. The slices are parts of
+// the View.
 func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 	var p probe
 	v.leases.each(id, from, &p, func(r ref) bool { return f(r.record().key()) })
@@ -186,11 +187,15 @@ func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 	runtime.KeepAlive(v)
 }
 
-// append appends the leases as they stand in a snapshot's meta data; their keys are found there among the keys.
+const leaseFields = 4
+
+// append appends the leases in the format of a snapshot's meta data. Their keys are not included; the keys name their
+// leases.
 func (l *leases) append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, 4*l.granted.Len())
+	dst = pack.AppendArray(dst, l.granted.Len())
 	l.granted.Scan(func(one kv.Lease) bool {
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, one.ID), one.TTL), one.Remaining)
+		dst = pack.AppendInt(pack.AppendArray(dst, leaseFields), one.ID)
+		dst = pack.AppendInt(pack.AppendInt(dst, one.TTL), one.Remaining)
 		dst = pack.AppendUint(dst, one.Granted)
 		return true
 	})
@@ -198,13 +203,10 @@ func (l *leases) append(dst []byte) []byte {
 }
 
 func (s *State) readLeases(r *pack.Reader) {
-	n := r.Array()
-	if n%4 != 0 {
-		r.Fail("leases of another number of fields")
-		return
-	}
-	for range n / 4 {
+	for range r.Array() {
+		fields := r.Struct(leaseFields)
 		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int(), Granted: r.Uint()}
+		r.End(fields)
 		if r.Err() != nil {
 			return
 		}
@@ -214,7 +216,7 @@ func (s *State) readLeases(r *pack.Reader) {
 		}
 		s.setLease(l)
 	}
-	s.leaseChanges = nil // who loads a state looks at all of them
+	s.leaseChanges = nil // a caller that loads a state reads all leases from it
 }
 
 // leases checks the leases for Check.

@@ -6,8 +6,8 @@ import (
 	"qkv/index/kv"
 )
 
-// What a leader notes of a lease is of the one that was granted when it measured: not of another one that the lease's client has made
-// of the same id meanwhile, which would end too soon behind a new leader.
+// A leader's checkpoint of a lease applies only to the lease that existed when the leader measured it. It does not apply
+// to a lease that the client granted later with the same id: that lease would expire too soon under the next leader.
 func TestNoteOfAnotherLease(t *testing.T) {
 	s := founded()
 	grant := AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})

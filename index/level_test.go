@@ -14,9 +14,9 @@ import (
 	"qkv/internal/limits"
 )
 
-// firstLevel is what apply goes by: equal on all members, also on those of another build, and so a part of feature level 1. Two
-// builds that differ in one of these have other states after the same log. Who needs another value gives it to a later level, and
-// lets apply go by the level; who needs another one for something else gives that a bound of its own.
+// firstLevel has the limits that apply enforces. They are equal on all members and all builds, and part of feature level
+// 1. Two builds that differ in one of them have different states after the same log. To change a value, give it to a
+// later level and make apply depend on the level. For any other purpose, define a separate limit.
 var firstLevel = map[string]struct{ is, was int64 }{
 	"KeyBytes":           {limits.KeyBytes, 32 << 10},
 	"ValueBytes":         {limits.ValueBytes, 16<<20 - 64<<10},
@@ -48,9 +48,9 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"FirstSessionRules.Ends":     {int64(limits.FirstSessionRules.Ends), 64},
 }
 
-// others are the names of package limits that are no bounds, or decide what a state costs, what is believed of a file, how a View
-// is read, or what a member lets in, and nothing of what a state becomes.
-var others = []string{"BatchCommands", "ChangesKept", "ClocksApart", "FirstSessionRules", "HistoryLoaded", "Index", "ReserveFillers", "SessionRules", "TxnRows"}
+// others are the names in package limits that do not influence the state: they are not limits; or they only decide the
+// cost of a state, the validation of a file, the reading of a View, or the admission of requests by a member.
+var others = []string{"BatchCommands", "ChangesKept", "ClocksApart", "FirstSessionRules", "HistoryLoaded", "Index", "NameBytes", "ReserveFillers", "SessionRules", "TxnRows"}
 
 // TestLevelOneStays holds what apply goes by, and that nothing else of the table of bounds is used where it could decide.
 func TestLevelOneStays(t *testing.T) {

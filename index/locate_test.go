@@ -7,8 +7,8 @@ import (
 	"qkv/index/kv"
 )
 
-// What another member says of where one is holds only as long as that one has not said otherwise, and it takes the address from
-// whoever had it where it names that one.
+// Another member's report of a member's address is accepted only if that member has not announced another address since.
+// It takes the address from the member that the report names as its owner.
 func TestLocateMember(t *testing.T) {
 	before := Founders(map[string]uint64{"n1": 1, "n2": 2})
 	for id := range uint64(2) {
@@ -20,8 +20,8 @@ func TestLocateMember(t *testing.T) {
 		want    string
 	}{
 		{[]string{"x:1", "h1:1"}, 0, "[x:1 h1:1] [h2:1]"},
-		{[]string{"x:1", "old:1"}, 0, "n1 has moved since"},
-		{[]string{"x:1"}, 0, "n1 has moved since"},
+		{[]string{"x:1", "old:1"}, 0, "n1 has announced another address since"},
+		{[]string{"x:1"}, 0, "n1 has announced another address since"},
 		{[]string{"h2:1", "h1:1"}, 0, "the member n2 has the peer address h2:1 already"},
 		{[]string{"h2:1", "h1:1"}, 2, "[h2:1 h1:1] []"},
 	} {

@@ -1,33 +1,30 @@
 package index
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
-
-	"github.com/vmihailenco/msgpack/v5"
 
 	"qkv/index/kv"
 	"qkv/internal/pack"
 )
 
-// Members are the records of all members, from which raft's configuration follows: who votes, who learns, and who does
-// so in which half of a joint configuration. It is a value: nothing of one is changed in place, so that Views share it.
+// Members are the records of all members. Raft's configuration follows from them: the voters and learners, and both
+// halves of a joint configuration. Members is an immutable value, so Views share it.
 //
 // Invariants:
 //
-//  1. records have rising ids, and no two of them a name or a peer address in common. One that was added without a name has
-//     none until it announces itself.
-//  2. At least one of them is a voter, in each half of a joint configuration; a joiner's state has none at all before its
-//     first snapshot.
-//  3. No id of removed is in records, or ever will be again.
+//  1. records have ascending ids, and no two of them share a name or a peer address. A member that was added without a
+//     name has none until it announces itself.
+//  2. At least one record is a voter, in each half of a joint configuration. A joining member's state has no records
+//     before its first snapshot.
+//  3. No id in removed is in records, now or later.
 type Members struct {
 	records []kv.Member
-	removed []uint64 // ids, in the order in which they went
+	removed []uint64 // ids, in the order of removal
 }
 
-// Founders are the records that a cluster begins with.
+// Founders returns the records of a new cluster's members.
 func Founders(ids map[string]uint64) Members {
 	var m Members
 	for name, id := range ids {
@@ -37,12 +34,12 @@ func Founders(ids map[string]uint64) Members {
 	return m
 }
 
-// Same tells whether nothing was changed between the two: one is a copy of the other.
+// Same tells whether one is an unchanged copy of the other.
 func (m Members) Same(other Members) bool {
 	return len(m.records) == len(other.records) && (len(m.records) == 0 || &m.records[0] == &other.records[0])
 }
 
-// All returns the records by rising id. The slice must not be changed.
+// All returns the records in ascending order of id. The caller must not change the slice.
 func (m Members) All() []kv.Member { return m.records }
 
 // Get returns the record with an id, or nil.
@@ -73,7 +70,7 @@ func (m Members) Unnamed(addresses []string) *kv.Member {
 	return nil
 }
 
-// Level returns the highest feature level that all members have said they know; 0 while one has said nothing.
+// Level returns the highest feature level that all members have announced; 0 while a member has announced none.
 func (m Members) Level() uint64 {
 	if len(m.records) == 0 {
 		return 0
@@ -81,7 +78,7 @@ func (m Members) Level() uint64 {
 	return slices.MinFunc(m.records, func(a, b kv.Member) int { return cmp.Compare(a.Level, b.Level) }).Level
 }
 
-// NameOf returns the name of the member with an id, or the id where there is none.
+// NameOf returns the name of the member with an id, or the id if there is no name.
 func (m Members) NameOf(id uint64) string {
 	if r := m.Get(id); r != nil && r.Name != "" {
 		return r.Name
@@ -89,10 +86,10 @@ func (m Members) NameOf(id uint64) string {
 	return fmt.Sprintf("%016x", id)
 }
 
-// Removed tells whether an id was a member's that has been removed.
+// Removed tells whether an id belonged to a member that was removed.
 func (m Members) Removed(id uint64) bool { return slices.Contains(m.removed, id) }
 
-// Configuration is who takes what part in the agreement, by rising ids: raft's ConfState.
+// Configuration is raft's ConfState: the ids of voters and learners, ascending.
 type Configuration struct {
 	Voters, Outgoing, Learners []uint64 // Outgoing is the old half of a joint configuration, else empty
 }
@@ -100,7 +97,7 @@ type Configuration struct {
 // Joint tells whether voters are being exchanged.
 func (c *Configuration) Joint() bool { return len(c.Outgoing) > 0 }
 
-// Configuration follows from the records alone.
+// Configuration derives raft's configuration from the records.
 func (m Members) Configuration() Configuration {
 	var c Configuration
 	for _, r := range m.records {
@@ -128,14 +125,14 @@ func (m Members) search(id uint64) (int, bool) {
 	return slices.BinarySearchFunc(m.records, id, func(r kv.Member, id uint64) int { return cmp.Compare(r.ID, id) })
 }
 
-// Change returns the members behind a change, or why it is refused. Whether it is wise, a leader asks before it proposes
-// one; whether it is possible follows from the records, the same on every member.
+// Change returns the members after a change, or why it is refused. The records decide whether the change is possible, the
+// same on every member. The leader decides whether it is safe before it proposes it.
 func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	if err := c.Check(); err != nil {
 		return m, err
 	}
 	if m.joint() {
-		return m, kv.Errorf(kv.Unavailable, "members are being exchanged: try again in a moment")
+		return m, kv.Errorf(kv.Unavailable, "an exchange of voters is in progress: try again in a moment")
 	}
 	if c.Kind == kv.AddLearner {
 		return m.add(c, wall)
@@ -158,13 +155,13 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 			case other == nil:
 				return m, m.noMember(c.Instead)
 			case other.Role != kv.Voter:
-				return m, kv.Errorf(kv.BadRequest, "%s is a learner, and has no place to give away: remove it", other.Name)
+				return m, kv.Errorf(kv.BadRequest, "%s is a learner, and only a voter can be replaced by a promotion: remove it", other.Name)
 			}
 			one.Role, other.Role = kv.Incoming, kv.Leaving
 		}
 	case kv.RemoveMember:
 		if voters := m.Configuration().Voters; one.Role.Votes() && len(voters) == 1 {
-			return m, kv.Errorf(kv.QuorumAtRisk, "%s is the last voter: a cluster without one could not agree on anything; add another member first, or stop this one", one.Name)
+			return m, kv.Errorf(kv.QuorumAtRisk, "%s is the last voter: a cluster without a voter has no quorum; add another member first, or stop this one", one.Name)
 		}
 		return next.without(c.ID), nil
 	case kv.UpdateMember:
@@ -178,11 +175,12 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	return next, nil
 }
 
-// locate writes down where another member says that one is: at the first address, beside the one that the log had. That member may
-// be far behind the log: what one has said itself since holds. It is for records that nobody else has, one among them.
+// locate records another member's report of a member's address: the reported address first, followed by the address that
+// the log had. The reporting member may lag far behind the log, so the report is refused if the member has announced
+// another address since. m must not share its records with another Members; one is among them.
 func (m Members) locate(c *kv.MemberChange, one *kv.Member) (Members, *kv.Error) {
 	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {
-		return m, kv.Errorf(kv.BadRequest, "%s has moved since", m.NameOf(c.ID))
+		return m, kv.Errorf(kv.BadRequest, "%s has announced another address since", m.NameOf(c.ID))
 	}
 	if other := m.Get(c.Instead); other != nil {
 		other.Peers = without(other.Peers, c.Peers)
@@ -218,7 +216,7 @@ func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	return next, nil
 }
 
-// EndExchange returns the members behind the end of a joint configuration.
+// EndExchange returns the members after the end of a joint configuration.
 func (m Members) EndExchange() Members {
 	next := Members{slices.Clone(m.records), m.removed}
 	for _, r := range m.records {
@@ -232,7 +230,7 @@ func (m Members) EndExchange() Members {
 	return next
 }
 
-// Announce returns the members with what one says of itself, or why it cannot be that member that says so.
+// Announce returns the members with a member's announcement, or why the announcement cannot be that member's.
 func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 	if err := a.CheckAddresses(); err != nil {
 		return m, err
@@ -249,7 +247,7 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 		return m, err
 	}
 	next := Members{slices.Clone(m.records), m.removed}
-	for i, r := range next.records { // who listens at an address has it, whoever had it before
+	for i, r := range next.records { // the announcing member listens at the address now, so the previous owner loses it
 		next.records[i].Peers = without(r.Peers, a.Peers)
 	}
 	one := *a
@@ -258,13 +256,13 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 	return next, nil
 }
 
-// without returns addresses but for those that somebody else takes over.
+// without returns the addresses, except the ones in taken, which another member takes over.
 func without(addresses, taken []string) []string {
 	return slices.DeleteFunc(slices.Clone(addresses), func(one string) bool { return slices.Contains(taken, one) })
 }
 
-// forgot says why an announcement cannot be of the member that is known. One that has forgotten what is known of it must
-// not make the others forget it too.
+// forgot returns why an announcement cannot come from the known member, or nil. A member that lost its data must not make
+// the others lose the record of it, too.
 func forgot(known, a *kv.Member) *kv.Error {
 	switch {
 	case a.Name == "" || known.Name != "" && a.Name != known.Name:
@@ -272,9 +270,9 @@ func forgot(known, a *kv.Member) *kv.Error {
 	case !known.Started():
 		return nil
 	case a.Folder != known.Folder:
-		return kv.Errorf(kv.Amnesia, "%s announces another data folder than the one that is known", a.Name)
+		return kv.Errorf(kv.Amnesia, "%s announces a data folder that differs from its recorded one", a.Name)
 	case a.Boot < known.Boot:
-		return kv.Errorf(kv.Amnesia, "%s announces start %d of its data folder, %d is known", a.Name, a.Boot, known.Boot)
+		return kv.Errorf(kv.Amnesia, "%s announces start %d of its data folder, but start %d is recorded", a.Name, a.Boot, known.Boot)
 	case a.Boot == known.Boot && a.Process != known.Process:
 		return kv.Errorf(kv.Amnesia, "%s announces start %d of its data folder, which another process has claimed", a.Name, a.Boot)
 	}
@@ -300,7 +298,7 @@ func (m Members) addressFree(addresses []string, id uint64) *kv.Error {
 	return nil
 }
 
-// without is for records that nobody else has.
+// without returns the members without one. m must not share its records with another Members.
 func (m Members) without(id uint64) Members {
 	return Members{
 		slices.DeleteFunc(m.records, func(r kv.Member) bool { return r.ID == id }),
@@ -308,23 +306,30 @@ func (m Members) without(id uint64) Members {
 	}
 }
 
-// The formats of what is rare (cold) are those of msgpack's library: a struct is an array of its fields, in their order. What is
-// read was walked by package pack before, since the library allocates what a length claims.
+const membersFields = 2
 
-// coldMembers is Members as it stands in a state's meta data and has part in the digest.
-type coldMembers struct {
-	Records []kv.Member
-	Removed []uint64
-}
-
+// append appends the members in the format of a state's meta data, which is also part of the digest.
 func (m Members) append(dst []byte) []byte {
-	return appendCold(dst, &coldMembers{m.records, m.removed})
+	dst = pack.AppendArray(pack.AppendArray(dst, membersFields), len(m.records))
+	for i := range m.records {
+		dst = kv.AppendMember(dst, &m.records[i])
+	}
+	dst = pack.AppendArray(dst, len(m.removed))
+	for _, id := range m.removed {
+		dst = pack.AppendUint(dst, id)
+	}
+	return dst
 }
 
 func readMembers(r *pack.Reader) (m Members) {
-	var record coldMembers
-	readCold(r, &record)
-	m = Members{record.Records, record.Removed}
+	s := r.Struct(membersFields)
+	for range r.Array() {
+		m.records = append(m.records, kv.ReadMember(r))
+	}
+	for range r.Array() {
+		m.removed = append(m.removed, r.Uint())
+	}
+	r.End(s)
 	if r.Err() == nil {
 		if err := m.check(); err != nil {
 			r.Fail(err.Error())
@@ -333,14 +338,14 @@ func readMembers(r *pack.Reader) (m Members) {
 	return m
 }
 
-// check says which invariant does not hold.
+// check returns the first invariant that does not hold, or nil.
 func (m Members) check() error {
 	voters := m.Configuration()
 	names, addresses := map[string]bool{}, map[string]bool{}
 	for i, r := range m.records {
 		switch {
 		case i > 0 && r.ID <= m.records[i-1].ID:
-			return fmt.Errorf("the member %016x stands behind %016x", r.ID, m.records[i-1].ID)
+			return fmt.Errorf("the member %016x comes after %016x", r.ID, m.records[i-1].ID)
 		case names[r.Name] && r.Name != "":
 			return fmt.Errorf("two members are called %s", r.Name)
 		case !r.Role.Known():
@@ -357,33 +362,7 @@ func (m Members) check() error {
 		}
 	}
 	if len(m.records) > 0 && (len(voters.Voters) == 0 || m.joint() && len(voters.Outgoing) == 0) {
-		return fmt.Errorf("none of %d members votes", len(m.records))
+		return fmt.Errorf("none of %d members is a voter", len(m.records))
 	}
 	return nil
-}
-
-// appendCold appends a struct of exported fields.
-func appendCold(dst []byte, record any) []byte {
-	var b bytes.Buffer
-	e := msgpack.NewEncoder(&b)
-	e.UseCompactInts(true)
-	e.UseArrayEncodedStructs(true)
-	if err := e.Encode(record); err != nil {
-		panic(fmt.Sprintf("%T cannot be encoded: %v", record, err)) // there is nothing in it that cannot
-	}
-	return append(dst, b.Bytes()...)
-}
-
-// readCold reads what appendCold wrote, and returns how many bytes that were.
-func readCold(r *pack.Reader, record any) (size int64) {
-	b := r.Rest()
-	r.Skip()
-	if r.Err() != nil {
-		return 0
-	}
-	b = b[:len(b)-len(r.Rest())]
-	if err := msgpack.Unmarshal(b, record); err != nil {
-		r.Fail(err.Error())
-	}
-	return int64(len(b))
 }

@@ -47,7 +47,7 @@ func (m *modelMembers) remove(id uint64) {
 	m.gone = append(m.gone, id)
 }
 
-// change does what a change says, and returns the code with which it is refused.
+// change applies a change, and returns the code with which it is refused.
 func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 	one, known := m.all[c.ID]
 	switch {
@@ -125,7 +125,7 @@ func (m *modelMembers) endExchange() {
 	m.exchanged++
 }
 
-// announce takes what a member says of itself.
+// announce applies a member's announcement.
 func (m *modelMembers) announce(a kv.Member) kv.Code {
 	one, known := m.all[a.ID]
 	switch {
@@ -149,7 +149,7 @@ func (m *modelMembers) announce(a kv.Member) kv.Code {
 	return kv.OK
 }
 
-// compare says what the state has otherwise.
+// compare returns how the state differs from the model.
 func (m *modelMembers) compare(got Members) error {
 	want := make([]kv.Member, 0, len(m.all))
 	for _, id := range slices.Sorted(maps.Keys(m.all)) {
@@ -207,7 +207,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		m.all[uint64(i+1)] = kv.Member{ID: uint64(i + 1), Name: name, Role: kv.Voter}
 	}
 	id := func() uint64 {
-		if r.IntN(4) > 0 { // one that is there
+		if r.IntN(4) > 0 { // an existing one
 			return slices.Sorted(maps.Keys(m.all))[r.IntN(len(m.all))]
 		}
 		return uint64(r.IntN(200))
@@ -302,7 +302,8 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 	counts["exchange"] += m.exchanged
 }
 
-// What would be behind a change is asked before it is made, of the same records: neither answer changes the other one.
+// The members after a change are computed before the change is made, from the same records: neither result changes the
+// other.
 func TestRemovalsOfTheSameRecords(t *testing.T) {
 	m := Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3, "n4": 4})
 	m.removed = append(make([]uint64, 0, 8), 9)

@@ -12,8 +12,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// model is the state as one would write it down: every version of every key is kept for ever, and what is compacted
-// is a number. It knows nothing of the layout.
+// model is the state in its simplest form: every version of every key is kept forever, and compaction only sets a number.
+// It does not know the layout.
 type model struct {
 	applied   uint64
 	revision  int64
@@ -22,7 +22,7 @@ type model struct {
 	wall      int64
 	weight    int64                // of all that was ever superseded
 	keys      map[string][]Version // oldest first
-	names     []string             // of keys, sorted; whoever adds one makes a new list
+	names     []string             // of keys, sorted; adding one makes a new list
 	leases    map[int64]kv.Lease
 	alarms    map[kv.Alarm]bool
 	checked   modelCheck
@@ -40,7 +40,7 @@ func newModel() *model {
 	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, alarms: map[kv.Alarm]bool{}, clients: modelSessions{rules: testRules, clock: 1, clocks: map[uint64]memberClock{}}}
 }
 
-// frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
+// frozen is a copy of the model at one moment. The model only grows, and a few numbers are enough.
 func (m *model) frozen() *model {
 	f := *m
 	f.keys = map[string][]Version{}
@@ -110,7 +110,7 @@ func (m *model) alarm(c kv.AlarmChange) kv.Result {
 	r := kv.Result{Revision: m.revision}
 	switch {
 	case c.Raise && c.Member > 3:
-		r.Err = kv.Errorf(kv.MemberNotFound, "there is no member %016x that the alarm could be about", c.Member)
+		r.Err = kv.Errorf(kv.MemberNotFound, "the alarm names member %016x, which does not exist", c.Member)
 	case c.Raise:
 		m.alarms[c.Alarm] = true
 	default:
@@ -217,7 +217,7 @@ func (m *model) grant(l kv.Lease) kv.Result {
 
 func (m *model) revoke(id int64, term, granted uint64) kv.Result {
 	if term > 1 { // the model's is 1
-		return kv.Result{Revision: m.revision, Err: kv.Errorf(kv.Unavailable, "lease %016x had expired in term %d, and this is term 1", uint64(id), term)}
+		return kv.Result{Revision: m.revision, Err: kv.Errorf(kv.Unavailable, "lease %016x expired in term %d, but this is term 1", uint64(id), term)}
 	}
 	if l, had := m.leases[id]; !had || term != 0 && l.Granted != granted {
 		return kv.Result{Revision: m.revision, Err: leaseNotFound(id)}
@@ -295,7 +295,7 @@ func (m *model) compact(revision int64) kv.Result {
 	r := kv.Result{Revision: m.revision}
 	switch {
 	case revision <= m.compacted:
-		r.Err = kv.Errorf(kv.Compacted, "revision %d is compacted already: so is all before %d, the oldest that can be read", revision, m.compacted)
+		r.Err = kv.Errorf(kv.Compacted, "revision %d is compacted already, the oldest that can be read is %d", revision, m.compacted)
 	case revision > m.revision:
 		r.Err = kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, m.revision)
 	default:
@@ -329,8 +329,8 @@ func (m *model) holdsFor(c *kv.Compare, v *Version) bool {
 	return map[kv.CompareResult]bool{kv.Equal: equal, kv.Less: less, kv.Greater: !less && !equal, kv.NotEqual: !equal}[c.Result]
 }
 
-// txn makes a transaction on a copy first, so that one that fails half-way has changed nothing. It returns the answer as
-// well: each read is made when its turn comes.
+// txn applies a transaction to a copy first; a transaction that fails half-way then changes nothing. It also returns the
+// answer: each read is made at its turn.
 func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
 	if r, full := m.full(); full && puts(t) {
 		return r, nil
@@ -338,7 +338,7 @@ func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
 	outcome := &kv.TxnOutcome{}
 	m.path(t, outcome)
 	try := m.frozen()
-	try.events = nil // nobody asks it for them
+	try.events = nil // unused
 	answer, err := try.operate(t, &kv.TxnOutcome{Path: outcome.Path}, m)
 	if err != nil {
 		return kv.Result{Revision: m.revision, Err: err}, nil

@@ -9,29 +9,29 @@ import (
 
 // PagesReader reads a range page by page, all of it at one revision, in steps of bounded length. It is for one goroutine.
 //
-// It holds the View of its first step, so that no compaction overtakes it, until Release: from then on it reads with newer ones,
-// and ends with the code Compacted when what it reads is given up.
+// It holds the View of its first step until Release, so no compaction overtakes it. After Release it reads from newer
+// Views, and ends with the code Compacted if its revision is compacted.
 type PagesReader struct {
 	q     kv.Range
-	bytes int64 // bound of a page
-	left  int64 // pairs that Limit still allows; of use when there is one
+	bytes int64 // limit of a page
+	left  int64 // number of pairs that Limit still allows; used only with a Limit
 	page  RangeReader
 	begun bool
 	held  *View
-	// newest is the revision that the first step has found to be the newest, if that is what is asked for, and else 0.
+	// newest is the newest revision at the first step, if the query asks for the newest one; otherwise 0.
 	newest int64
 }
 
-// NewPagesReader returns a reader before its first step. The query's slices must stay as they are, and it must not be
-// sorted, but by rising keys. The keys and values of a page have at most bytes bytes, but there is always one pair.
+// NewPagesReader returns a reader before its first step. The query's slices must not change, and its order must be
+// ascending keys. The keys and values of a page have at most bytes bytes, but a page has at least one pair.
 func NewPagesReader(q kv.Range, bytes int64) *PagesReader {
 	return &PagesReader{q: q, bytes: bytes, left: q.Limit}
 }
 
-// Step looks at rows more keys; newest is what it reads from when it holds no View. It returns whether a page is complete, and
-// whether that is the last one. The page's slices are parts of a View: whoever uses them keeps that alive, which Held or newest
-// is. Its Count is that of the first page, and More says that another page follows, or that the limit left pairs out. An
-// error is a *kv.Error, and the end.
+// Step looks at rows more keys; it reads from newest if the reader holds no View. It returns whether a page is complete,
+// and whether that page is the last one. The page's slices are parts of a View: the caller keeps that View reachable,
+// which is Held or newest. Count is the count of the first page. More says that another page follows, or that the limit
+// left pairs out. An error is a *kv.Error and ends the read.
 func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, last bool, err error) {
 	if !r.begun {
 		r.begun, r.held = true, newest
@@ -66,7 +66,7 @@ func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, l
 	return page, true, false, nil
 }
 
-// query is what the next page asks for.
+// query returns the query for the next page.
 func (r *PagesReader) query() kv.Range {
 	q := r.q
 	if q.Limit > 0 {
@@ -75,8 +75,8 @@ func (r *PagesReader) query() kv.Range {
 	return q
 }
 
-// Held is the View that the reader holds; nil before the first step, and behind Release.
+// Held returns the View that the reader holds; nil before the first step, and after Release.
 func (r *PagesReader) Held() *View { return r.held }
 
-// Release lets go of the View: what it keeps in memory is given up, and pages that were handed out with it.
+// Release releases the View: its memory may be freed, including pages that were returned from it.
 func (r *PagesReader) Release() { r.held = nil }

@@ -84,7 +84,7 @@ func owned(pairs []kv.KeyValue) (all []kv.KeyValue) {
 	return all
 }
 
-// A sorted range is read on behind a key of the greatest length.
+// A sorted range continues after a key of the greatest length.
 func TestWholeBehindLongKey(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	longest := string(bytes.Repeat([]byte("k"), limits.KeyBytes))
@@ -104,7 +104,7 @@ func TestWholeBehindLongKey(t *testing.T) {
 	}
 }
 
-// A reader that has let go of its View goes on as long as what it reads is kept, and then says that it is compacted.
+// A reader that has released its View continues as long as its revision is readable, and then returns Compacted.
 func TestPagesReleased(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	longest := string(bytes.Repeat([]byte("k"), limits.KeyBytes))

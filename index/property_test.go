@@ -27,7 +27,7 @@ type machine struct {
 	sent    map[[2]uint64]sentWrite // by session and sequence
 }
 
-// heldView is a View and what it must show for ever.
+// heldView is a View and its expected content, which must never change.
 type heldView struct {
 	view   *View
 	model  *model
@@ -72,10 +72,10 @@ func (m *machine) granted(t *rapid.T, lease int64) uint64 {
 	return m.model.leases[lease].Granted + uint64(rapid.IntRange(0, 4).Draw(t, "granted")/4)
 }
 
-// made counts what the commands of all machines were, and how they ended: a kind that never comes is not tested.
+// made counts the commands of all machines and their outcomes: a kind that never occurs is not tested.
 var made = map[string]int{}
 
-// drawn is a command, with what the model says of it.
+// drawn is a command, with the model's result.
 type drawn struct {
 	command []byte
 	result  kv.Result
@@ -123,8 +123,8 @@ func (m *machine) batch(t *rapid.T) {
 	}
 }
 
-// burst is many batches, of which the results and answers are compared, and the state behind them all. With those a test
-// makes about a million commands.
+// burst applies many batches, and compares their results and answers, and the state after the last one. With bursts, a
+// test makes about a million commands.
 func (m *machine) burst(t *rapid.T) {
 	most := 2200
 	if testing.Short() {
@@ -301,7 +301,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		w.make = func(*Head) drawn { return drawn{kind: kindCheckpoint, command: AppendCheckpoint(nil, left, 1)} }
 		w.result = func(d *drawn) { d.result = m.model.checkpoint(left) }
 	case "alarm":
-		c := kv.AlarmChange{Raise: rapid.IntRange(0, 3).Draw(t, "raise") == 0} // so that most of the time there is none
+		c := kv.AlarmChange{Raise: rapid.IntRange(0, 3).Draw(t, "raise") == 0} // an alarm is rarely raised
 		c.Kind = kv.AlarmKind(rapid.IntRange(0, 2).Draw(t, "kind"))
 		if c.Member = uint64(rapid.IntRange(0, 3).Draw(t, "member")); c.Raise {
 			c.Member, c.Kind = c.Member+1, max(c.Kind, 1)
@@ -359,7 +359,7 @@ func (m *machine) put(t *rapid.T) *kv.Put {
 	return p
 }
 
-// lease is one of a few, so that it is granted as often as not.
+// lease is one of a few ids; about half of the time it is granted.
 func (m *machine) lease(t *rapid.T) int64 {
 	return rapid.SampledFrom([]int64{-1, 1, 2, 3}).Draw(t, "lease")
 }
@@ -375,7 +375,7 @@ func (m *machine) delete(t *rapid.T, kind string) *kv.Delete {
 	return d
 }
 
-// revision is mostly one that can be read, and sometimes not.
+// revision is mostly readable.
 func (m *machine) revision(t *rapid.T) int64 {
 	oldest, newest := max(m.model.compacted-1, 0), m.model.revision+1
 	switch rapid.IntRange(0, 5).Draw(t, "which") {
@@ -454,7 +454,7 @@ func (m *machine) hold(t *rapid.T) {
 
 func (m *machine) collect(*rapid.T) { runtime.GC() }
 
-// restore goes on with what a snapshot makes of a View, also of an older one: then the log comes again.
+// restore continues from the snapshot of a View, perhaps of an older one: then the log is applied again.
 func (m *machine) restore(t *rapid.T) {
 	v := m.state.ViewToSave()
 	digest := v.Digest()

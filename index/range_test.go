@@ -110,8 +110,8 @@ func TestRangeInSteps(t *testing.T) {
 	}
 }
 
-// What a read of the newest revision says to be its revision is what was read, however the state goes on between its steps: who
-// reads on, or watches, from there misses nothing.
+// A read of the newest revision returns the revision that was read, even if the state changes between its steps: a client
+// that reads on or watches from there misses nothing.
 func TestRevisionOfWhatWasRead(t *testing.T) {
 	q := kv.Range{Key: []byte("k"), End: []byte("l")}
 	ranges := NewRangeReader(q, 0)
@@ -132,7 +132,7 @@ func TestRevisionOfWhatWasRead(t *testing.T) {
 		for i := range 10 {
 			batch(t, s, 1, put(fmt.Sprintf("k%d", i), "v"))
 		}
-		batch(t, s, 1, del("k0", "k7")) // so that several steps find nothing
+		batch(t, s, 1, del("k0", "k7")) // several steps find no pair
 		want := s.View().Revision()
 		for steps := 1; ; steps++ {
 			found, done, err := c.step(s.View())

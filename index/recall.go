@@ -6,7 +6,7 @@ import (
 	"qkv/index/kv"
 )
 
-// past is a View at a position: where the comparisons of a transaction look that was made before.
+// past is a View at a position: the data that the comparisons of an earlier transaction saw.
 type past struct {
 	v  *View
 	at position
@@ -29,9 +29,9 @@ func (p past) lookAt(key, end []byte, f func(*version) bool) {
 	runtime.KeepAlive(from.words)
 }
 
-// Recall makes the result of a write that was applied before one from which its answer can be read: of its keys as they were
-// before, and of a transaction, it finds in the history what it was. An error says that this is compacted; the write was
-// made all the same.
+// Recall turns the result of a write that was applied before into one from which its answer can be read. It reconstructs
+// the transaction's outcome from the history. It returns an error if that history, or the previous values, are compacted;
+// the write still happened.
 func (v *View) Recall(t *kv.Txn, r *kv.Result) error {
 	defer runtime.KeepAlive(v)
 	if !r.Resent || r.Err != nil {
@@ -69,7 +69,7 @@ func (v *View) Recall(t *kv.Txn, r *kv.Result) error {
 	return nil
 }
 
-// count is how many keys a delete finds.
+// count returns the number of keys that a delete finds.
 func (p past) count(key, end []byte) (n int64) {
 	if len(end) == 0 {
 		if p.look(key) != nil {
@@ -87,9 +87,9 @@ func (p past) count(key, end []byte) (n int64) {
 func answerGone(t *kv.Txn, r *kv.Result) *kv.Error {
 	switch {
 	case t == nil:
-		return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first; the keys as they were before are compacted", r.Revision)
+		return kv.Errorf(kv.AnswerGone, "the write was applied at revision %d when it was sent first; the previous versions of its keys are compacted", r.Revision)
 	case r.Txn.Path[0]:
-		return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first, and its comparisons held; what it has read is compacted", r.Revision)
+		return kv.Errorf(kv.AnswerGone, "the transaction was applied at revision %d when it was sent first, and its comparisons held; the data that it read are compacted", r.Revision)
 	}
-	return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first, and its comparisons did not hold; what it has read is compacted", r.Revision)
+	return kv.Errorf(kv.AnswerGone, "the transaction was applied at revision %d when it was sent first, and its comparisons did not hold; the data that it read are compacted", r.Revision)
 }

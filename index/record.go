@@ -8,11 +8,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// record is a key's place: where its versions begin. The key follows in memory.
+// record is the head of a key's list of versions. The key follows it in memory.
 type record struct {
 	head   atomic.Uint64 // newest version
 	size   uint16        // of the key
-	owner  uint16        // flags that only the owner touches
+	owner  uint16        // flags that only the owner uses
 	unused uint32
 }
 
@@ -32,24 +32,24 @@ func (r *record) key() []byte {
 
 func (r *record) newest() *version { return ref(r.head.Load()).version() }
 
-// version is one version of a key. Behind it in memory follow, as far as its flags say, two words and one word, and
-// then the value.
+// version is one version of a key. In memory it is followed by up to three words, as its flags say, and then by the
+// value.
 //
-//	again                    mod and sub of the tombstone before it
-//	neither created nor tombstone   create revision, and number of the version
-//	leased                   the lease
+//	again                           mod and sub revision of the previous tombstone
+//	neither created nor tombstone   create revision, and version number
+//	leased                          the lease
 type version struct {
 	// Immutable.
 	mod   int64
-	sum   uint64 // what it adds to the digest
+	sum   uint64 // its checksum, which it adds to the digest
 	sub   uint32
 	shape uint32 // bytes of the value, and 8 bits of flags
 
-	// Changed only when something is moved to another slab, and then to an equal copy.
-	prev   atomic.Uint64 // the version before it; it may be gone, see older
-	record atomic.Uint64 // the key's record, or an old copy of it: only its key may be read
+	// Changed only when an object moves to another slab, to the address of an equal copy.
+	prev   atomic.Uint64 // the previous version; it may be dropped, see older
+	record atomic.Uint64 // the key's record, or an old copy of it, of which only the key may be read
 
-	// Only the owner touches it: the next newer version, and flags.
+	// Used only by the owner: the next newer version, and flags.
 	owner ref
 }
 
@@ -57,8 +57,8 @@ const (
 	versionBytes = int(unsafe.Sizeof(version{}))
 
 	tombstone = 1 // the key was deleted
-	created   = 2 // the key was not there before it
-	again     = 4 // created, and the tombstone before it was there at that time
+	created   = 2 // the key did not exist before
+	again     = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
 
 	flagBits = 8
@@ -72,7 +72,7 @@ func (v *version) flags() uint32     { return v.shape & (1<<flagBits - 1) }
 func (v *version) has(f uint32) bool { return v.shape&f != 0 }
 func (v *version) valueSize() int    { return int(v.shape >> flagBits) }
 
-// pair says whether the two words are there.
+// pair says whether the first two words are present.
 func pair(flags uint32) bool { return flags&again != 0 || flags&(created|tombstone) == 0 }
 
 func headBytes(flags uint32) int {
@@ -104,7 +104,7 @@ func (v *version) create() int64 {
 	return *v.word(0)
 }
 
-// number returns how often the key was changed since it was created, that change included.
+// number returns the key's version number: its puts since it was created, including this one.
 func (v *version) number() int64 {
 	switch {
 	case v.has(created):
@@ -115,7 +115,7 @@ func (v *version) number() int64 {
 	return *v.word(1)
 }
 
-// precedingTombstone returns the position of the tombstone before a created version, or zeros when there was none.
+// precedingTombstone returns the position of the tombstone before a created version, or zeros if there was none.
 func (v *version) precedingTombstone() (mod, sub int64) {
 	if !v.has(again) {
 		return 0, 0
@@ -148,21 +148,22 @@ func (v *version) newer() ref { return v.owner &^ ownerFlags }
 
 func (v *version) setNewer(r ref) { v.owner = r | v.owner&ownerFlags }
 
-// position is a moment between two changes: all before change sub of revision mod are there, and nothing else.
+// position is a moment between two changes: exactly the changes before change sub of revision mod have happened.
 type position struct {
 	mod int64
 	sub uint32
 }
 
-// behind is the position at which all changes of a revision are there.
+// behind is the position directly after all changes of a revision.
 func behind(revision int64) position { return position{mod: revision + 1} }
 
-// before says whether a version is one of those that are there at a position.
+// before says whether a version was made before a position.
 func (v *version) before(p position) bool { return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }
 
-// at returns the version that a reader at a position sees, or nil when the key is not there. The reader's View must
-// hold the position: then all that is followed here is there. It never steps from a version that is there, and what comes
-// later has the version before it, but for a created one: of that it must know that the tombstone comes later too.
+// at returns the version that a reader at a position sees, or nil if the key did not exist. The reader's View must keep
+// the position: then all versions that at follows exist. at stops at the first version that was made before the position.
+// A later version has its previous version, except a created one: it must record that the tombstone before it is later
+// than the position, too.
 func (v *version) at(p position) *version {
 	for !v.before(p) {
 		if v.has(created) {
@@ -178,7 +179,7 @@ func (v *version) at(p position) *version {
 	return v
 }
 
-// sumOf is what a version adds to the digest: all that can be read of it.
+// sumOf is a version's checksum for the digest: it covers everything that can be read of the version.
 func sumOf(keyHash uint64, value []byte, create, mod, sub, number, lease int64) uint64 {
 	var b [56]byte
 	binary.LittleEndian.PutUint64(b[0:], keyHash)

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// placed is a version with its place in the history.
+// placed is a version with its position in the history.
 type placed struct {
 	at  position
 	ref ref
 }
 
-// Records hands out all versions that are kept, tombstones among them, in the order in which they were made, until f returns
-// false. Those that are older than the history are found among the keys first, which takes as long as a walk over all of them
-// and 24 bytes for each. The slices are f's until it returns; the Version is used again.
+// Records calls f with all kept versions, including tombstones, in the order in which they were made, until f returns
+// false. It first searches all keys for the versions that are older than the history. That takes a walk over all keys,
+// and 24 bytes for each such version. The slices are valid until f returns; the Version is reused.
 func (v *View) Records(f func(key []byte, one *Version) bool) {
 	defer runtime.KeepAlive(v)
 	var one Version
@@ -40,7 +40,7 @@ func (v *View) Records(f func(key []byte, one *Version) bool) {
 	}
 }
 
-// older are the versions that were made before the history begins, in the order in which they were made.
+// older returns the versions that are older than the history, in the order in which they were made.
 func (v *View) older() (all []placed) {
 	var p probe
 	v.tree.Ascend(p.set(nil), func(r ref) bool {

@@ -6,11 +6,12 @@ import (
 	"qkv/internal/limits"
 )
 
-// Reserve is memory that is made ready for a state which will need it: that the kernel zeroes what is touched for the first time
-// is a third of what loading and applying again cost, and another processor can do it meanwhile. It belongs to one state.
+// Reserve is memory that is prepared for a state that will need it. The kernel's zeroing of newly touched memory is a
+// third of the cost of loading and applying after a restart, and another processor can do it in advance. A Reserve
+// belongs to one state.
 type Reserve struct {
 	ledger  *ledger
-	wanted  atomic.Int64 // bytes that nobody has begun to make ready
+	wanted  atomic.Int64 // bytes whose preparation has not begun
 	fillers atomic.Int32
 	closed  atomic.Bool
 }
@@ -18,11 +19,11 @@ type Reserve struct {
 // NewReserve returns an empty reserve.
 func NewReserve() *Reserve { return &Reserve{ledger: &ledger{}} }
 
-// Want says that so many bytes more are to be made ready.
+// Want adds to the number of bytes to be prepared.
 func (r *Reserve) Want(bytes int64) { r.wanted.Add(bytes) }
 
-// Fill makes ready what is wanted, until nothing is, or until Close. It is for goroutines of their own; where
-// limits.ReserveFillers do it already it leaves the rest to them.
+// Fill prepares the wanted memory until there is no more to do, or until Close. Run it in goroutines of its own; if
+// limits.ReserveFillers already run, it returns at once.
 func (r *Reserve) Fill() {
 	defer r.fillers.Add(-1)
 	if r.fillers.Add(1) > limits.ReserveFillers {
@@ -37,7 +38,7 @@ func (r *Reserve) Fill() {
 	}
 }
 
-// Close gives back what the state has not taken so far, but for as many spares as a state keeps.
+// Close frees the memory that the state has not taken so far, except as many spares as a state keeps.
 func (r *Reserve) Close() {
 	r.closed.Store(true)
 	r.ledger.trim()

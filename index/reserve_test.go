@@ -10,7 +10,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// A state takes what its reserve has made ready, and what is too much goes when the reserve is closed.
+// A state takes the memory that its reserve has prepared, and Close frees the excess.
 func TestReserve(t *testing.T) {
 	l := limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows}
 	r := NewReserve()

@@ -7,8 +7,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// RowsOf returns how many keys a write of a range looks at when it is applied: those that are deleted, too, as long as they have a
-// history. Of a single key it is none.
+// RowsOf returns the number of keys that a write of a range looks at when it is applied, including deleted keys that
+// still have a history. For a single key it is 0.
 func (v *View) RowsOf(key, end []byte) int64 {
 	if len(end) == 0 {
 		return 0
@@ -20,18 +20,19 @@ func (v *View) RowsOf(key, end []byte) int64 {
 	return int64(n)
 }
 
-// RowsOfTxn returns how many keys the comparisons and the deletions of a transaction look at, whichever way it goes, or says that they
-// are too many. What a transaction reads does not count, since that is done behind apply.
+// RowsOfTxn returns the number of keys that the comparisons and deletes of a transaction look at, for its more expensive
+// branch, or an error if there are too many. Ranges that the transaction reads do not count because they are read after
+// apply.
 func (v *View) RowsOfTxn(t *kv.Txn) (int64, *kv.Error) {
 	most := max(limits.TxnRows, int64(v.tree.Len()))
 	rows := v.rowsOfTxn(t, most)
 	if rows > most {
-		return 0, kv.Errorf(kv.TooManyOperations, "the transaction compares and deletes ranges of more than %d keys together, the limit of one", most)
+		return 0, kv.Errorf(kv.TooManyOperations, "the transaction compares and deletes ranges of more than %d keys in total, which is the limit", most)
 	}
 	return rows, nil
 }
 
-// rowsOfTxn counts no further than most.
+// rowsOfTxn stops counting when it exceeds most.
 func (v *View) rowsOfTxn(t *kv.Txn, most int64) (rows int64) {
 	for i := range t.Compares {
 		if rows += v.RowsOf(t.Compares[i].Key, t.Compares[i].End); rows > most {

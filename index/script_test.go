@@ -26,7 +26,7 @@ type script struct {
 	views map[string]*View
 }
 
-// TestScripts runs testdata/*.txt. -rewrite writes what comes out; review the difference.
+// TestScripts runs testdata/*.txt. With -rewrite it writes the actual output; review the difference.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		sc := &script{t: t, s: NewState(limits.Defaults().Index), term: 1, views: map[string]*View{}}

@@ -1,19 +1,24 @@
 package index
 
-import "qkv/internal/pack"
+import (
+	"fmt"
 
-// memberClock is how far the sessions' clock would be by one member's entries alone. One that is all 0 is nobody's.
+	"qkv/internal/pack"
+)
+
+// memberClock is the session clock as one member's entries alone would have moved it. The zero value is unused.
 type memberClock struct {
 	member uint64
 	wall   int64 // Envelope.Wall of its newest entry
 	at     int64
 }
 
-// SessionClock returns the sessions' clock: what a session is opened at that begins now.
+// SessionClock returns the session clock: a session that is drawn now is opened at this value.
 func (v *View) SessionClock() int64 { return v.clock }
 
-// moveSessionClock counts the time since the member's entry before this one, but not a pause, and lets the clock follow the member
-// that is furthest. One that was away for long, or whose entries have come late, is a pause behind at most: it goes on alone when the others do not.
+// moveSessionClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
+// the member that is furthest ahead. A member that was away for long, or whose entries come late, resumes at most one
+// pause behind the clock. It moves the clock alone if the other members write nothing.
 func (s *State) moveSessionClock(member uint64, wall int64) {
 	one := s.memberClock(member)
 	if one.member != member {
@@ -24,13 +29,13 @@ func (s *State) moveSessionClock(member uint64, wall int64) {
 	passed := wall - one.wall
 	one.at = max(one.at, s.clock-pause) + min(max(passed, 0), pause)
 	s.clock = max(s.clock, one.at)
-	if passed > 0 || passed < -pause { // a clock that went back a little will be there again soon
+	if passed > 0 || passed < -pause { // a clock that went back a little will soon be there again
 		one.wall = wall
 	}
 }
 
-// memberClock returns a member's clock, or the one that it is to have: nobody's, or that of who has not proposed anything for
-// the longest time.
+// memberClock returns a member's clock. If it has none, it returns an unused clock or the clock that is furthest
+// behind, which the member takes over.
 func (s *State) memberClock(member uint64) *memberClock {
 	last := &s.clocks[0]
 	for i := range s.clocks {
@@ -45,7 +50,7 @@ func (s *State) memberClock(member uint64) *memberClock {
 	return last
 }
 
-// clocksUsed are the members' clocks, up to the last that is somebody's.
+// clocksUsed are the members' clocks up to the last used one.
 func (n *sessionNumbers) clocksUsed() []memberClock {
 	used := n.clocks[:]
 	for len(used) > 0 && used[len(used)-1] == (memberClock{}) {
@@ -54,12 +59,15 @@ func (n *sessionNumbers) clocksUsed() []memberClock {
 	return used
 }
 
-// appendClocks appends the clock and the members' clocks.
+const clockFields = 3
+
+// appendClocks appends the session clock and the members' clocks.
 func (n *sessionNumbers) appendClocks(dst []byte) []byte {
 	used := n.clocksUsed()
-	dst = pack.AppendArray(pack.AppendInt(dst, n.clock), 3*len(used))
+	dst = pack.AppendArray(pack.AppendInt(dst, n.clock), len(used))
 	for _, one := range used {
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(dst, one.member), one.wall), one.at)
+		dst = pack.AppendUint(pack.AppendArray(dst, clockFields), one.member)
+		dst = pack.AppendInt(pack.AppendInt(dst, one.wall), one.at)
 	}
 	return dst
 }
@@ -67,12 +75,14 @@ func (n *sessionNumbers) appendClocks(dst []byte) []byte {
 func (s *State) readClocks(r *pack.Reader) {
 	s.clock = r.Int()
 	n := r.Array()
-	if n%3 != 0 || n/3 > len(s.clocks) {
-		r.Fail("clocks of members that are none")
+	if n > len(s.clocks) {
+		r.Fail(fmt.Sprintf("the clocks of %d members, and a state has %d", n, len(s.clocks)))
 		return
 	}
-	for i := range n / 3 {
+	for i := range n {
+		fields := r.Struct(clockFields)
 		s.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
+		r.End(fields)
 		if at := s.clocks[i].at; at < 0 || at > s.clock {
 			r.Fail("the clock of a member is ahead of all")
 		}

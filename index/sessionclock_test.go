@@ -34,8 +34,8 @@ func (c *clockTest) entry(member uint64, wall time.Duration, commands ...[]byte)
 
 const year = 365 * 24 * time.Hour
 
-// A member whose clock was ahead, and was put right or is gone, does not stop the clock of sessions: as long as that stands no
-// session is idle, and when there are as many as there may be, nobody can begin another one.
+// A member's clock that was ahead, and is corrected or gone, does not stop the session clock. While that clock stood
+// still no session would be idle, and at the limit of sessions no client could begin another one.
 func TestSessionsEndBehindAClockThatWasAhead(t *testing.T) {
 	for name, ahead := range map[string]uint64{"put right": 1, "gone": 2} {
 		c := newClockTest(t)
@@ -66,7 +66,7 @@ func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want k
 	c.opened(member, wall, id, c.s.clock, want)
 }
 
-// opened does so in one that was opened at a time of the clock.
+// opened does so in a session that was opened at a given session clock.
 func (c *clockTest) opened(member uint64, wall time.Duration, id uint64, opened int64, want kv.Code) {
 	c.t.Helper()
 	applied, _ := c.s.Applied()
@@ -86,8 +86,8 @@ func (c *clockTest) opened(member uint64, wall time.Duration, id uint64, opened 
 	}
 }
 
-// A copy of a write begins no session that has ended, not even one that was opened, wrote for the last time and was idle from then
-// on at one moment of the clock: the write would be made twice.
+// A copy of a write does not begin an ended session, even if the session was opened, wrote for the last time and became
+// idle at the same session clock: otherwise the write would be applied twice.
 func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
 	c := newClockTest(t)
 	now := 50 * year
@@ -105,8 +105,8 @@ func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
 	c.opened(1, now, 101, opened+1, kv.OK)
 }
 
-// A session that has ended is not there for its next write either, also where it was the last one that wrote: a member that has loaded
-// its state since knows nothing of it, and both must have the same.
+// An ended session does not exist for its next write either, even if it was the last session that wrote. A member that
+// has loaded a snapshot since does not have the session, and both members must have the same state.
 func TestEndedSessionIsNotFoundAgain(t *testing.T) {
 	c := newClockTest(t)
 	now := 50 * year
@@ -157,7 +157,8 @@ func TestSessionClockGoesAsTimeDoes(t *testing.T) {
 	}
 }
 
-// There are places for as many members as there may be, and who comes when all are taken gets that of who has said nothing for longest.
+// There are clocks for the largest number of members. When all are taken, a new member takes the clock that is furthest
+// behind.
 func TestSessionClockOfManyMembers(t *testing.T) {
 	c := newClockTest(t)
 	for member := range uint64(100) {

@@ -188,7 +188,7 @@ type sentWrite struct {
 // testRules are so small that all of them are met.
 var testRules = limits.SessionRules{Sessions: 3, Outcomes: 40, Window: 24, TTL: 40e6, Idle: 12e6, Pause: 6e6}
 
-// once puts a write into a session: a new one, or one that was sent before, perhaps long ago.
+// once adds a write to a session: a new one, or a copy of an earlier one, perhaps an old one.
 func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {
 	id := rapid.Uint64Range(1, 5).Draw(t, "session")
 	first := uint64(1)
@@ -254,7 +254,7 @@ func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {
 	return d
 }
 
-// gone says that what a write has read, when it was made first, cannot be read any more.
+// gone returns why the data that a write read when it was first applied are compacted.
 func (m *model) gone(d *drawn) bool {
 	if d.result.Revision < m.compacted {
 		return true

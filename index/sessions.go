@@ -8,18 +8,19 @@ import (
 	"qkv/internal/pack"
 )
 
-// sessionNumbers are those of the sessions that every View has.
+// sessionNumbers are the numbers of the sessions. Every View has them.
 type sessionNumbers struct {
-	// clock is the sessions' clock, in nanoseconds: the time that has passed, without the pauses in which nothing was written.
-	// It begins at 1.
+	// clock is the session clock in nanoseconds: the elapsed time without the pauses in which nothing was written. It
+	// begins at 1.
 	clock int64
-	// clocks are those of the members that have proposed something.
+	// clocks are the clocks of the proposing members.
 	clocks [limits.SessionClocks]memberClock
-	// floor is how old a session may be that begins: no session that has ended could begin again, for it began below.
+	// floor is the lowest Opened of a write that may begin a session. All ended sessions began below it, so none of them
+	// can begin again.
 	floor int64
-	// sessions is how many there are, and places the sum of the lengths of their windows.
+	// sessions is the number of sessions, and places the sum of the lengths of their windows.
 	sessions, places int64
-	// sessionSum is the sum of session.sum of all, and of outcome.sum of all their outcomes.
+	// sessionSum is the sum of session.sum of all sessions, and of outcome.sum of all their outcomes.
 	sessionSum uint64
 }
 
@@ -27,51 +28,51 @@ type sessionNumbers struct {
 //
 // Invariants:
 //
-//  1. byID and the list from oldest to newest have the same sessions, and the list is by session.used, rising.
-//  2. Each session began at or after the floor of that time, and at or before its used; floor is above the used of each that
-//     has ended, so that what began it does not begin it again.
-//  3. session.window[n%len] is the outcome of the sequence n, from first to first+len-1, or nothing; held is how many there
-//     are.
-//  4. sessions, places and sessionSum are those of what is there.
+//  1. byID and the list from oldest to newest have the same sessions. The list is in ascending order of session.used.
+//  2. Each session began at or after the floor of that time, and at or before its used. floor is above the used of each
+//     ended session, so a copy of its first write does not begin it again.
+//  3. session.window[n%len] is the outcome of the sequence n, from first to first+len-1, or empty. held is the number of
+//     outcomes.
+//  4. sessions, places and sessionSum equal those of the existing sessions.
 //  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
 	byID           map[uint64]*session
 	oldest, newest *session
-	last           *session   // the one that was found last, or nil: the commands of a session follow each other
-	all            []*session // in no order: they can be looked at without waiting for one to know the next
+	last           *session   // the session that was found last, or nil: a session's commands often come in a row
+	all            []*session // unordered: its elements can be loaded independently of each other
 	linked         uint64     // the newest order
 }
 
-// session is what is known of one client's writes.
+// session is the state of one client's writes.
 type session struct {
 	id           uint64
-	used         int64     // the clock when its newest write was applied
-	first        uint64    // the least sequence that may still come: all before are answered
-	window       []outcome // a power of two, or none
+	used         int64     // the session clock when its newest write was applied
+	first        uint64    // the lowest sequence that may still come; all lower ones are answered
+	window       []outcome // length is a power of two, or 0
 	held         int
-	at           int    // where it is in sessions.all
-	order        uint64 // when it became the newest one
+	at           int    // index in sessions.all
+	order        uint64 // a counter, set when the session becomes the newest one
 	older, newer *session
 }
 
-// outcome is what became of a write, without the bodies of its answer. kind is 0 where there is none.
+// outcome is the outcome of a write without the bodies of its answer. If kind is 0 there is none.
 type outcome struct {
 	revision, deleted int64
 	kind, code        uint8
-	succeeded         bool // of a transaction
-	changed           bool // revision is its own
+	succeeded         bool // a transaction's comparisons held
+	changed           bool // the write made the revision
 }
 
 const (
 	// leastWindow is the length of a session's first window.
 	leastWindow = 8
-	// idleWindow is the longest that a session keeps which waits for no answer.
+	// idleWindow is the longest window that a session keeps while it has no outcomes.
 	idleWindow = 256
 )
 
 func newSessions() sessions { return sessions{byID: map[uint64]*session{}} }
 
-// mixed is a number that looks nothing like x and y.
+// mixed returns a hash of x and y.
 func mixed(x, y uint64) uint64 {
 	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xd1b54a32d192ed03)
 	return hi ^ lo
@@ -92,16 +93,17 @@ func (o *outcome) sum(id, sequence uint64) uint64 {
 	return mixed(mixed(id, sequence), mixed(uint64(o.revision)^what<<40, uint64(o.deleted)+what))
 }
 
-// place is where the outcome of a sequence of the window stands.
+// place returns the location of the outcome of a sequence in the window.
 func (one *session) place(sequence uint64) *outcome {
 	return &one.window[sequence&uint64(len(one.window)-1)]
 }
 
-// spans says that a sequence is in the window; it is not below it.
+// spans says whether a sequence is in the window. The sequence must not be below it.
 func (one *session) spans(sequence uint64) bool { return sequence-one.first < uint64(len(one.window)) }
 
-// once applies a write that has a session, unless it was applied before: then the result says what became of it. What it
-// returns as an error came to nothing, and leaves no outcome: another copy of the write may yet be applied.
+// once applies a write that has a session, unless it was applied before: then it returns the recorded outcome. An error
+// that once itself returns means that this copy did nothing, and leaves no outcome: another copy of the write may still
+// be applied.
 func (s *State) once(c *command) kv.Result {
 	w := &c.once
 	one, err := s.session(w)
@@ -111,7 +113,7 @@ func (s *State) once(c *command) kv.Result {
 	s.use(one)
 	s.forgetBelow(one, w.Sequence+1-w.Window)
 	if w.Sequence < one.first {
-		return s.refused(kv.Errorf(kv.SessionEnded, "write %d of session %016x comes too late: its client has said that all before write %d are answered", w.Sequence, w.Session, one.first))
+		return s.refused(kv.Errorf(kv.SessionEnded, "write %d of session %016x comes too late: its client has declared all writes before %d as answered", w.Sequence, w.Session, one.first))
 	}
 	if one.spans(w.Sequence) {
 		if o := one.place(w.Sequence); o.kind != 0 {
@@ -133,10 +135,10 @@ func (s *State) once(c *command) kv.Result {
 	return r
 }
 
-// again is the result of a write that was applied before.
+// again returns the result of a write that was applied before.
 func (s *State) again(c *command, o *outcome) kv.Result {
 	if c.kind != uint64(o.kind) {
-		return s.refused(kv.Errorf(kv.BadRequest, "write %d of session %016x was another one", c.once.Sequence, c.once.Session))
+		return s.refused(kv.Errorf(kv.BadRequest, "write %d of session %016x was of another kind before: a retry must repeat the same write", c.once.Sequence, c.once.Session))
 	}
 	r := kv.Result{Revision: o.revision, Deleted: o.deleted, Resent: true, Changed: o.changed}
 	if o.code != uint8(kv.OK) {
@@ -147,15 +149,15 @@ func (s *State) again(c *command, o *outcome) kv.Result {
 	return r
 }
 
-// HasSession says whether a command is a write of a session, which may have been applied before.
+// HasSession says whether a command is a write of a session. Such a write may have been applied before.
 func HasSession(b []byte) bool {
 	r := pack.NewReader(b)
 	var c command
 	return c.read(&r) == nil && c.once.Session != 0
 }
 
-// AppliedBefore returns the result of a write of a session that was applied before, as applying it again would, or false. It changes
-// nothing.
+// AppliedBefore returns the result of a session's write that was applied before, equal to the result of applying it
+// again, or false. It changes nothing.
 func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	r := pack.NewReader(b)
 	var c command
@@ -173,7 +175,7 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	return s.again(&c, o), true
 }
 
-// explain says once more why a command was refused.
+// explain reconstructs the error with which a command was refused.
 func (c *command) explain(code kv.Code) *kv.Error {
 	switch {
 	case code == kv.KeyNotFound && c.kind == kindPut:
@@ -186,13 +188,13 @@ func (c *command) explain(code kv.Code) *kv.Error {
 	if err := c.refusal(); err != nil && err.Code == code {
 		return err
 	}
-	return kv.Errorf(code, "%s: so the write was answered when it came first", code)
+	return kv.Errorf(code, "%s: the write was refused with this error when it came first", code)
 }
 
-// session returns the session of a write; what may begin one does.
+// session returns the session of a write, or begins it if the write may do so.
 func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 	if int64(min(w.Window, 1<<62)) > s.rules.Window {
-		return nil, kv.Errorf(kv.Overloaded, "the last %d writes of session %016x are not answered, a session may have %d", w.Window, w.Session, s.rules.Window)
+		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.rules.Window)
 	}
 	if one := s.clients.last; one != nil && one.id == w.Session {
 		return one, nil
@@ -201,12 +203,12 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 	switch {
 	case one != nil:
 	case w.Opened == 0 || w.Opened < s.floor:
-		return nil, kv.Errorf(kv.SessionEnded, "session %016x is not there: it has ended, or was too old to begin", w.Session)
+		return nil, kv.Errorf(kv.SessionEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
 	case w.Opened > s.clock:
-		return nil, kv.Errorf(kv.BadRequest, "session %016x begins later than now", w.Session)
+		return nil, kv.Errorf(kv.BadRequest, "session %016x was opened in the future", w.Session)
 	default:
 		if !s.makePlace(1, 0, nil) {
-			return nil, kv.Errorf(kv.Overloaded, "there are %d sessions that write, and may be no more", s.sessions)
+			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, which is the limit, and none is idle", s.sessions)
 		}
 		one = &session{id: w.Session, used: s.clock, first: 1}
 		s.clients.add(one)
@@ -217,7 +219,8 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 	return one, nil
 }
 
-// makePlace ends sessions that are idle until there is room for more, but not the one that is to have it.
+// makePlace ends idle sessions until there is space for more, but never ends keep. It returns false if that is not
+// possible.
 func (s *State) makePlace(sessions, places int64, keep *session) bool {
 	for s.sessions+sessions > s.rules.Sessions || s.places+places > s.rules.Outcomes {
 		one := s.clients.oldest
@@ -229,7 +232,7 @@ func (s *State) makePlace(sessions, places int64, keep *session) bool {
 	return true
 }
 
-// endSessions ends some of those that have written nothing for their TTL.
+// endSessions ends at most the given number of sessions that have written nothing for their TTL.
 func (s *State) endSessions(most int) {
 	for range most {
 		one := s.clients.oldest
@@ -249,7 +252,7 @@ func (s *State) endSession(one *session) {
 	s.clients.remove(one)
 }
 
-// use notes that a session has written.
+// use records that a session has written.
 func (s *State) use(one *session) {
 	if one.used == s.clock {
 		return
@@ -263,7 +266,7 @@ func (s *State) use(one *session) {
 	}
 }
 
-// forgetBelow forgets the outcomes of sequences that do not come again.
+// forgetBelow deletes the outcomes of sequences below first, which do not come again.
 func (s *State) forgetBelow(one *session, first uint64) {
 	if first <= one.first {
 		return
@@ -284,11 +287,11 @@ func (s *State) forgetBelow(one *session, first uint64) {
 	s.sessionSum += one.sum()
 }
 
-// widen makes a session's window reach a sequence.
+// widen extends a session's window to include a sequence.
 func (s *State) widen(one *session, sequence uint64) *kv.Error {
 	n := max(leastWindow, 1<<bits.Len64(sequence-one.first))
 	if !s.makePlace(0, int64(n-len(one.window)), one) {
-		return kv.Errorf(kv.Overloaded, "there is no place for the outcome of one more write: %d are kept for all sessions", s.places)
+		return kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d places are used, and no other session is idle", s.places)
 	}
 	wider := make([]outcome, n)
 	for i := range uint64(len(one.window)) {
@@ -301,7 +304,7 @@ func (s *State) widen(one *session, sequence uint64) *kv.Error {
 	return nil
 }
 
-// add makes a session the newest one.
+// add adds a session as the newest one.
 func (l *sessions) add(one *session) {
 	l.byID[one.id] = one
 	one.at = len(l.all)
@@ -309,7 +312,7 @@ func (l *sessions) add(one *session) {
 	l.link(one)
 }
 
-// remove takes a session out of everything.
+// remove removes a session.
 func (l *sessions) remove(one *session) {
 	l.take(one)
 	delete(l.byID, one.id)
@@ -334,7 +337,7 @@ func (l *sessions) link(one *session) {
 	l.newest = one
 }
 
-// take takes a session out of the list.
+// take unlinks a session from the list.
 func (l *sessions) take(one *session) {
 	if one.older != nil {
 		one.older.newer = one.newer
@@ -349,7 +352,7 @@ func (l *sessions) take(one *session) {
 	one.older, one.newer = nil, nil
 }
 
-// Sessions returns how many sessions clients have.
+// Sessions returns the number of sessions.
 func (v *View) Sessions() int64 { return v.sessions }
 
 // sessions checks the sessions for Check.

@@ -9,10 +9,10 @@ import (
 	"qkv/internal/pack"
 )
 
-// savedSessions are the sessions at one moment, in no order.
+// savedSessions is a copy of the sessions at one moment, unordered.
 type savedSessions struct {
 	sessions []savedSession
-	outcomes []savedOutcome // of the first session, of the second, and so on
+	outcomes []savedOutcome // of the first session, then of the second, and so on
 }
 
 // savedSession is a session; window is the length of its window.
@@ -30,10 +30,11 @@ type savedOutcome struct {
 	outcome
 }
 
-// sessionsAhead is how many sessions are touched ahead, as in State.prefetch: the applier waits for each copy.
+// sessionsAhead is the number of sessions that are prefetched at once, as in State.prefetch. The applier waits for the
+// copy, so it must be fast.
 const sessionsAhead = 64
 
-// copy returns the sessions as they are.
+// copy returns a copy of the sessions.
 func (l *sessions) copy() *savedSessions {
 	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
 	var room [sessionsAhead][]outcome
@@ -57,7 +58,7 @@ func (l *sessions) copy() *savedSessions {
 	return saved
 }
 
-// ordered returns the places of the sessions, the oldest session's first, and where the outcomes of each begin.
+// ordered returns the indexes of the sessions, oldest session first, and the index of each session's first outcome.
 func (s *savedSessions) ordered() (places, begin []int) {
 	n := 0
 	for i := range s.sessions {
@@ -70,32 +71,33 @@ func (s *savedSessions) ordered() (places, begin []int) {
 }
 
 const (
+	clientFields  = 4
 	sessionFields = 5
 	outcomeFields = 6
 )
 
-// appendSessions appends the sessions as they stand in a snapshot's meta data.
+// appendSessions appends the sessions in the format of a snapshot's meta data.
 func (v *View) appendSessions(dst []byte) []byte {
 	saved := v.saved
 	switch {
 	case saved != nil:
 	case v.sessions > 0:
-		panic(fmt.Sprintf("a View is saved that State.ViewToSave has not made: %d sessions would be lost", v.sessions))
+		panic(fmt.Sprintf("the View to be saved does not come from State.ViewToSave: %d sessions would be lost", v.sessions))
 	default:
 		saved = &savedSessions{}
 	}
-	dst = pack.AppendArray(dst, 3+len(saved.sessions))
-	dst = pack.AppendInt(v.appendClocks(dst), v.floor)
+	dst = pack.AppendInt(v.appendClocks(pack.AppendArray(dst, clientFields)), v.floor)
+	dst = pack.AppendArray(dst, len(saved.sessions))
 	places, begin := saved.ordered()
 	for _, i := range places {
 		one := &saved.sessions[i]
 		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
 		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
 		dst = pack.AppendUint(dst, uint64(one.window))
-		dst = pack.AppendArray(dst, outcomeFields*int(one.held))
+		dst = pack.AppendArray(dst, int(one.held))
 		for n := range int(one.held) {
 			o := &saved.outcomes[begin[i]+n]
-			dst = o.append(pack.AppendUint(dst, o.place))
+			dst = o.append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), o.place))
 		}
 	}
 	return dst
@@ -114,16 +116,16 @@ func (o *outcome) append(dst []byte) []byte {
 	return pack.AppendUint(dst, flags)
 }
 
-// readSessions trusts nothing that it reads.
+// readSessions reads and validates the sessions.
 func (s *State) readSessions(r *pack.Reader) {
-	n := r.Array()
+	whole := r.Struct(clientFields)
 	s.readClocks(r)
 	s.floor = r.Int()
-	if n < 3 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
+	if s.clock < 1 || s.floor < 0 || s.floor > s.clock {
 		r.Fail("sessions without their clock")
 		return
 	}
-	for range n - 3 {
+	for range r.Array() {
 		one := readSession(r)
 		if r.Err() != nil {
 			return
@@ -143,32 +145,37 @@ func (s *State) readSessions(r *pack.Reader) {
 			}
 		}
 	}
+	r.End(whole)
 	if s.sessions > s.rules.Sessions || s.places > s.rules.Outcomes {
 		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
 	}
 }
 
 func readSession(r *pack.Reader) *session {
-	r.ArrayOf(sessionFields)
+	whole := r.Struct(sessionFields)
 	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
 	places := r.Uint()
 	if one.first == 0 || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
 		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
 		return one
 	}
-	fields := r.Array()
-	if fields%outcomeFields != 0 || uint64(fields/outcomeFields) > places {
-		r.Fail("outcomes of another number of fields")
+	outcomes := r.Array()
+	if uint64(outcomes) > places {
+		r.Fail("more outcomes than the window is long")
 	}
-	if r.Err() != nil || places == 0 {
+	if r.Err() != nil {
 		return one
 	}
-	one.window = make([]outcome, places)
+	if places > 0 {
+		one.window = make([]outcome, places)
+	}
 	next := uint64(0)
-	for range fields / outcomeFields {
+	for range outcomes {
+		fields := r.Struct(outcomeFields)
 		n := r.Uint()
 		o := outcome{revision: r.Int(), deleted: r.Int()}
 		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
+		r.End(fields)
 		if n < next || n >= places || kind >= kinds || !inSessions[kind] || code > 255 || flags > 3 {
 			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
 		}
@@ -180,5 +187,6 @@ func readSession(r *pack.Reader) *session {
 		one.held++
 		next = n + 1
 	}
+	r.End(whole)
 	return one
 }

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// ref is where an object lies in a slab: its address, a multiple of 8. 0 is none. Objects are reached through the
-// methods of ref only, and nothing that the garbage collector follows points into a slab.
+// ref is the address of an object in a slab, a multiple of 8; 0 means none. Objects are reached only through the methods
+// of ref, and no pointer that the garbage collector follows points into a slab.
 type ref uint64
 
 func (r ref) pointer() unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&r)) }
@@ -16,69 +16,70 @@ func (r ref) version() *version       { return (*version)(r.pointer()) }
 func refOf(v *version) ref            { return ref(uintptr(unsafe.Pointer(v))) }
 
 const (
-	// slabHead is what a slab keeps for itself at its beginning: its number among the slabs in use.
+	// slabHead is the size of a slab's header: the slab's number among the slabs in use.
 	slabHead = 64
-	// slabFirst is the size of an arena's first slab. Each next one is twice as large, up to slabAlign, so that a
-	// small state takes little memory and a large one few slabs.
+	// slabFirst is the size of an arena's first slab. Each next slab is twice as large, up to slabAlign: a small state
+	// takes little memory, and a large state has few slabs.
 	slabFirst = 64 << 10
-	// refBits is how many bits of an address are used, by Linux on amd64 and arm64.
+	// refBits is the number of bits of an address that Linux uses on amd64 and arm64.
 	refBits = 48
 )
 
-// slab is a piece of memory outside of the garbage collector's heap, filled from its beginning. It is unmapped when
-// nothing refers to this header any longer: neither the owner's list, nor an epoch that a View can reach.
+// slab is a block of memory outside the garbage collector's heap, filled from its beginning. It is unmapped when nothing
+// refers to this header any longer: neither the owner's list nor an epoch that a View can reach.
 type slab struct {
 	// Constant.
 	base    ref
 	size    int
-	records bool // it holds records, else versions
+	records bool // it contains records, otherwise versions
 	given   *atomic.Bool
 
 	// Owned by the state.
-	number int // place in memory.slabs
-	used   int // bytes from the beginning that are handed out
+	number int // index in memory.slabs
+	used   int // bytes allocated from the beginning
 	live   int // bytes of objects in use
 	full   bool
-	queued bool // it waits to be evacuated, or is being evacuated
+	queued bool // it waits for evacuation, or is being evacuated
 }
 
 const (
-	// sparse is one part in how many of a slab is in use when it is worth being evacuated: under overwriting at random a
-	// version is relocated half a time then, and once where it were done at the half.
+	// sparse is the threshold of evacuation: a slab is worth it if less than one part in sparse is in use. Under random
+	// overwrites a version is then relocated half a time on average; with a threshold of a half it would be relocated
+	// once.
 	sparse = 3
-	// sparseAtRest is that for who has nothing else to do.
+	// sparseAtRest is that threshold for an idle state.
 	sparseAtRest = 2
 )
 
-// below says that less than one part in so many of a slab is in use, and that nothing will be added.
+// below says that the slab is full and that less than one part in parts of it is in use.
 func (s *slab) below(parts int) bool { return s.full && !s.queued && parts*s.live < s.used-slabHead }
 
-// epoch keeps slabs that were given up while Views that may reach them are in use: those of this epoch and of all
-// earlier ones, which find it through next. The garbage collector does the counting.
+// epoch keeps retired slabs while Views that may reach them are in use: the Views of this epoch and of all earlier ones,
+// which reach it through next. The garbage collector counts the references.
 type epoch struct {
 	retired []*slab
 	next    *epoch
 }
 
-// memory is all slabs of a state. Every View refers to it, so that what is in use stays mapped with the View even
-// when the state itself is gone.
+// memory is all slabs of a state. Every View refers to it, so slabs in use stay mapped with the View even after the state
+// itself is gone.
 type memory struct {
 	slabs  []*slab
-	sealed []*slab // that were filled since the last evacuation step
-	bytes  int64   // mapped, without those that are given up
-	handed int64   // ever handed out
+	sealed []*slab // filled since the last evacuation step
+	bytes  int64   // mapped bytes, without retired slabs
+	handed int64   // bytes ever allocated
 	most   int     // size of a large slab
 	ledger *ledger
 }
 
-// arena hands out objects of one kind from the newest of its slabs.
+// arena allocates objects of one kind from its newest slab.
 type arena struct {
 	records bool
 	current *slab
-	next    int // size of the next slab
+	next    int // size of the current slab; the next one is twice as large
 }
 
-// alloc returns room for size bytes, a multiple of 8, of any content.
+// alloc allocates size bytes, a multiple of 8. The content is arbitrary.
 func (m *memory) alloc(a *arena, size int) ref {
 	m.handed += int64(size)
 	if a.current == nil || a.current.used+size > a.current.size {
@@ -96,14 +97,14 @@ func (m *memory) alloc(a *arena, size int) ref {
 	return at
 }
 
-// allocLarge gives a large object a slab of its own, so that no slab has a large unused end.
+// allocLarge gives a large object a slab of its own, so no slab has a large unused end.
 func (m *memory) allocLarge(a *arena, size int) ref {
 	s := m.open(a.records, slabHead+size)
 	s.used, s.live, s.full = s.size, size, true
 	return s.base + slabHead
 }
 
-// seal ends the arena's newest slab.
+// seal closes the arena's newest slab.
 func (m *memory) seal(a *arena) {
 	if a.current != nil {
 		a.current.full = true
@@ -124,8 +125,8 @@ func (m *memory) open(records bool, size int) *slab {
 	return s
 }
 
-// slabOf returns the slab in which an object lies: slabs begin at multiples of slabAlign, and an object begins less
-// than that behind its slab's beginning.
+// slabOf returns the slab of an object. Slabs begin at multiples of slabAlign, and an object begins less than that after
+// its slab's beginning.
 func (m *memory) slabOf(r ref) *slab {
 	base := r &^ (slabAlign - 1)
 	s := m.slabs[*(*uint64)(base.pointer())]
@@ -135,7 +136,7 @@ func (m *memory) slabOf(r ref) *slab {
 	return s
 }
 
-// free takes an object out of use. Its bytes stay as they are: Views may still read them.
+// free takes an object out of use. Its bytes stay unchanged because Views may still read them.
 func (m *memory) free(r ref, size int) *slab {
 	s := m.slabOf(r)
 	s.live -= size
@@ -145,8 +146,8 @@ func (m *memory) free(r ref, size int) *slab {
 	return s
 }
 
-// retire gives up a slab in which nothing is in use any longer. It stays mapped as long as a View of this epoch, or of
-// an earlier one, is in use.
+// retire gives up a slab without objects in use. The slab stays mapped as long as a View of this epoch or an earlier one
+// is in use.
 func (m *memory) retire(s *slab, e *epoch) {
 	if s.live != 0 {
 		panic(fmt.Sprintf("slab %d is given up with %d live bytes", s.number, s.live))
@@ -163,35 +164,35 @@ func (m *memory) retire(s *slab, e *epoch) {
 	m.ledger.retired.Add(int64(s.size))
 }
 
-// roundUp makes sizes multiples of 8.
+// roundUp rounds a size up to a multiple of 8.
 func roundUp(n int) int { return (n + 7) &^ 7 }
 
-// evacuation moves what is in use out of slabs that are mostly not, one slab after the other, so that they can be
-// given up. A copy is complete before anything refers to it, and what is relocated stays as it was, too: Views that came
-// by the old way read the same.
+// evacuation moves the objects in use out of sparse slabs, one slab after the other, so that these slabs can be retired.
+// A copy is complete before anything refers to it. The original stays unchanged: Views that reach it by the old path read
+// the same data.
 type evacuation struct {
 	// waiting are the sparse slabs, each once: slab.queued is set in all of them and in source.
 	waiting []*slab
-	// source is being evacuated, or nil. What lies before offset in it is relocated or was not in use.
+	// source is being evacuated, or nil. Everything before offset in it is relocated or was not in use.
 	source *slab
 	offset int
-	// prefetched is the end of what prefetchNeighbours has gone through.
+	// prefetched is the end of the part that prefetchNeighbours has loaded.
 	prefetched int
-	// from is the next version that refers to the old copy of a relocated record, or 0; to is that record's new
-	// copy. Versions before from do so, too, and none after it.
+	// from is the next version that refers to the old copy of a relocated record, or 0; to is the record's new copy.
+	// Versions older than from also refer to the old copy, newer ones do not.
 	from, to ref
 }
 
 const (
-	// timesHanded is how much of a slab one entry may go through for each byte that it has added, beside
-	// limits.EvacuationBytes. Of a slab that is evacuated at most the half is in use (sparseAtRest), so that to go through
-	// twice what was added frees as much; as much again is left for fixWork.
+	// timesHanded is how many bytes of a slab one entry may go through for each byte that it added, on top of
+	// limits.EvacuationBytes. At most half of an evacuated slab is in use (sparseAtRest), so going through twice the
+	// added bytes frees as much as was added. The same amount again is left for fixWork.
 	timesHanded = 4
-	// fixWork is what it costs to correct one version's record, in bytes gone through.
+	// fixWork is the cost of correcting one version's record, in bytes gone through.
 	fixWork = 128
 )
 
-// enqueue adds a slab if less than one part in so many of it is in use.
+// enqueue adds a slab if less than one part in parts of it is in use.
 func (e *evacuation) enqueue(s *slab, parts int) {
 	if s.below(parts) {
 		s.queued = true
@@ -260,7 +261,7 @@ func (s *State) evacuateVersion() int {
 	return size
 }
 
-// evacuateRecord relocates the next record and returns its size. Its versions are corrected in the next steps.
+// evacuateRecord relocates the next record and returns its size. The next steps correct its versions.
 func (s *State) evacuateRecord() int {
 	e := &s.evacuation
 	at := e.source.base + ref(e.offset)
@@ -285,8 +286,8 @@ func (s *State) evacuateRecord() int {
 	return size
 }
 
-// correct makes one version refer to its record's new copy, and goes on to the one before. Versions that came since
-// refer to it already; those that are compacted meanwhile need not.
+// correct makes one version refer to its record's new copy, and moves on to the previous version. Versions that were
+// added since already refer to it; versions that were compacted meanwhile need no correction.
 func (s *State) correct() {
 	e := &s.evacuation
 	v := e.from.version()
@@ -298,7 +299,7 @@ func (s *State) correct() {
 	e.from = v.older()
 }
 
-// copy puts a copy of an object into another slab.
+// copy copies an object into another slab.
 func (s *State) copy(to *arena, at ref, size int) ref {
 	from := s.evacuation.source
 	copied := s.memory.alloc(to, size)

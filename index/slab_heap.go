@@ -9,34 +9,33 @@ import (
 	"unsafe"
 )
 
-// slabAlign is smaller here, since that much is wasted in each slab.
+// slabAlign is smaller here because each slab wastes that much.
 const slabAlign = 64 << 10
 
-// spareSlabs is none: the garbage collector has them.
+// spareSlabs is 0: the garbage collector manages the memory.
 const spareSlabs = 0
 
-// ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
+// ledger counts the memory of retired slabs. It refers to no slab.
 type ledger struct {
 	retired atomic.Int64
-	resting atomic.Bool // rest was called, and no slab wanted since
+	resting atomic.Bool // rest was called, and no slab was requested since
 }
 
 // There are no spares here.
 func (*ledger) prepare() {}
 func (*ledger) trim()    {}
 
-// rest has no spares to give back here.
+// rest has no spares to unmap here.
 func (l *ledger) rest()        { l.resting.Store(true) }
 func (l *ledger) atRest() bool { return l.resting.Load() }
 
-// mapSlab takes memory from the heap: where there is no mmap of our own, and under the race detector, which sees only
-// the heap.
+// mapSlab takes memory from the heap. It is used without mmap, and under the race detector, which sees only the heap.
 func (l *ledger) mapSlab(size int) *slab {
 	l.resting.Store(false)
 	room := make([]byte, size+slabAlign)
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(room)))
 	before := int(-at & (slabAlign - 1))
-	copy(room[before:before+size], bytes.Repeat([]byte{0xa5}, size)) // whoever relies on zeros is found out
+	copy(room[before:before+size], bytes.Repeat([]byte{0xa5}, size)) // code that relies on zeros fails
 	s := &slab{base: ref(at) + ref(before), size: size, given: new(atomic.Bool)}
 	given := s.given
 	runtime.AddCleanup(s, func([]byte) { // keeps the memory until then

@@ -11,36 +11,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slabAlign is the size of a large slab, and where slabs begin: at its multiples, which are those of a huge page too.
+// slabAlign is the size of a large slab and the alignment of all slabs. It is a multiple of a huge page.
 const slabAlign = 4 << 20
 
-// spareSlabs is how many large slabs that nobody can reach any longer are kept for the next ones: memory that was
-// never touched costs a page fault, and the zeroing of a huge page. So many come at once when a snapshot is done, whose
-// View has held all that was given up meanwhile. Who is idle keeps none (ledger.rest).
+// spareSlabs is the number of unreachable large slabs that are kept for reuse: untouched memory costs a page fault and
+// the zeroing of a huge page. That many become free at once when a snapshot is done, because its View kept all slabs that
+// were retired meanwhile. An idle state keeps none (ledger.rest).
 const spareSlabs = 32
 
-// mapping is memory of the kernel. It is given back when nothing refers to it.
+// mapping is a memory mapping. It is unmapped when nothing refers to it.
 type mapping struct {
 	base    unsafe.Pointer
 	bytes   uintptr
 	cleanup runtime.Cleanup
 }
 
-// ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
+// ledger receives the memory of slabs that nothing refers to any longer. It refers to no slab.
 type ledger struct {
-	retired atomic.Int64 // bytes of slabs that are given up and still mapped
+	retired atomic.Int64 // bytes of slabs that are retired and still mapped
 	spares  atomic.Int32
 	top     atomic.Pointer[spare]
 	resting atomic.Bool // no spares are kept
 }
 
-// spare is an element of a stack to which the garbage collector's goroutines add, and from which the owner takes.
+// spare is an element of a stack. The garbage collector's goroutines push, and the owner pops.
 type spare struct {
 	mapping *mapping
 	next    *spare
 }
 
-// mapSlab returns memory outside of the heap, of any content.
+// mapSlab returns a slab outside the heap. Its content is arbitrary.
 func (l *ledger) mapSlab(size int) *slab {
 	m := l.take(size)
 	if m == nil {
@@ -52,8 +52,8 @@ func (l *ledger) mapSlab(size int) *slab {
 	return s
 }
 
-// mapMemory maps memory. Large slabs are made of huge pages: fewer page faults and TLB misses, and a process that is
-// killed gives its memory back thirty times faster, before its sockets close.
+// mapMemory maps memory. Large slabs use huge pages: fewer page faults and TLB misses. The kernel also frees the memory
+// of a killed process thirty times faster, before it closes the process's sockets.
 func mapMemory(size int) *mapping {
 	room := uintptr(size) + slabAlign
 	at, err := unix.MmapPtr(-1, 0, nil, room, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -67,7 +67,7 @@ func mapMemory(size int) *mapping {
 	unmap(at, before)
 	unmap(unsafe.Add(base, keep), room-before-keep)
 	if size == slabAlign {
-		// Where the kernel has no huge pages the slab works all the same.
+		// Without huge pages in the kernel the slab still works.
 		_ = unix.Madvise(unsafe.Slice((*byte)(base), size), unix.MADV_HUGEPAGE)
 	}
 	m := &mapping{base: base, bytes: keep}
@@ -84,7 +84,7 @@ func unmap(at unsafe.Pointer, n uintptr) {
 	}
 }
 
-// ending is what happens to the memory of a slab that nothing refers to any longer.
+// ending is run when nothing refers to a slab any longer. It frees or keeps the slab's memory.
 type ending struct {
 	mapping *mapping
 	ledger  *ledger
@@ -103,7 +103,7 @@ func (e ending) run() {
 	e.ledger.push(e.mapping)
 }
 
-// push makes memory a spare.
+// push adds a spare.
 func (l *ledger) push(m *mapping) {
 	l.spares.Add(1)
 	one := &spare{mapping: m}
@@ -115,7 +115,7 @@ func (l *ledger) push(m *mapping) {
 	}
 }
 
-// prepare adds a spare that was touched.
+// prepare adds a spare whose pages are already touched.
 func (l *ledger) prepare() {
 	m := mapMemory(slabAlign)
 	all := unsafe.Slice((*byte)(m.base), slabAlign)
@@ -125,7 +125,7 @@ func (l *ledger) prepare() {
 	l.push(m)
 }
 
-// trim gives back the spares that are too many.
+// trim unmaps spares over the limit.
 func (l *ledger) trim() {
 	for l.spares.Load() > spareSlabs {
 		m := l.pop()
@@ -141,10 +141,10 @@ func (m *mapping) unmap() {
 	unmap(m.base, m.bytes)
 }
 
-// atRest says that nobody has wanted a slab since rest was called.
+// atRest says that no slab was requested since the last call of rest.
 func (l *ledger) atRest() bool { return l.resting.Load() }
 
-// rest gives the spares back, and those that come until the next slab is wanted.
+// rest unmaps the spares. Until the next slab is requested, new spares are unmapped as well.
 func (l *ledger) rest() {
 	l.resting.Store(true)
 	for m := l.pop(); m != nil; m = l.pop() {
@@ -163,7 +163,7 @@ func (l *ledger) take(size int) *mapping {
 	return l.pop()
 }
 
-// pop returns a spare, or nil. An element never comes back once it was taken.
+// pop returns a spare, or nil. A popped element is never pushed again.
 func (l *ledger) pop() *mapping {
 	for {
 		one := l.top.Load()

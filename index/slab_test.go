@@ -10,8 +10,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// TestOverwritingRelocatesLittle overwrites keys at random while compaction follows: slabs are evacuated when little is left in
-// them, so that less is relocated than put. Who is at rest has them fuller.
+// TestOverwritingRelocatesLittle overwrites keys at random while compaction follows. Slabs are evacuated when little in
+// them is in use, so less is relocated than put. At rest, slabs are evacuated earlier.
 func TestOverwritingRelocatesLittle(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: limits.CompactionWork,

@@ -10,10 +10,10 @@ import (
 	"qkv/internal/pack"
 )
 
-// metaVersion is the format version of what AppendMeta writes, and the only one that is known.
+// metaVersion is the format version that AppendMeta writes, and the only known one.
 const metaVersion = 1
 
-// The sections of the meta data, each with a version of its own. A number is never used again for something else.
+// The sections of the meta data, each with a version of its own. A number is never reused.
 const (
 	sectionNumbers = 1
 	sectionLayout  = 2
@@ -25,14 +25,24 @@ const (
 	sectionAlarms  = 8
 	sectionFollow  = 9
 	sections       = 10
+	// sectionsLeast is the last section of the first version. The state of an older qkv may end there; missing later
+	// sections are empty.
+	sectionsLeast = sectionFollow
 
 	sectionVersion = 1
+
+	metaFields    = 2
+	sectionFields = 3
+	numberFields  = 10
+	layoutFields  = 4
+	timesFields   = 2
+	pointFields   = 4
 )
 
-// AppendMeta appends all of the state that is not a key; doc.go has the format. The View is one to be saved
-// ([State.ViewToSave]).
+// AppendMeta appends the whole state except the keys; doc.go describes the format. The View must come from
+// [State.ViewToSave].
 func (v *View) AppendMeta(dst []byte) []byte {
-	dst = pack.AppendArray(dst, 2)
+	dst = pack.AppendArray(dst, metaFields)
 	dst = pack.AppendUint(dst, metaVersion)
 	dst = pack.AppendArray(dst, sections-1)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
@@ -47,11 +57,12 @@ func (v *View) AppendMeta(dst []byte) []byte {
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), kind), sectionVersion)
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, sectionFields), kind), sectionVersion)
 	return pack.AppendBytes(dst, content)
 }
 
 func (r *replicated) appendNumbers(dst []byte) []byte {
+	dst = pack.AppendArray(dst, numberFields)
 	dst = pack.AppendUint(dst, r.applied)
 	dst = pack.AppendUint(dst, r.term)
 	dst = pack.AppendInt(dst, r.revision)
@@ -65,20 +76,21 @@ func (r *replicated) appendNumbers(dst []byte) []byte {
 }
 
 func (l *layout) appendLayout(dst []byte) []byte {
-	dst = pack.AppendInt(dst, l.history.slots.first)
+	dst = pack.AppendInt(pack.AppendArray(dst, layoutFields), l.history.slots.first)
 	dst = pack.AppendInt(dst, l.history.sub)
 	dst = pack.AppendInt(dst, l.kept)
 	return appendSum(dst, l.keptSum)
 }
 
-// append appends the times: how far clocks were behind the newest point, and of each, how much more revision, clock and weight are
-// than those of the one before, and how far clocks were behind that one.
+// append appends the times: behind of the newest point, and for each point the differences of revision, clock and weight
+// from the previous point, and its behind.
 func (t *times) append(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendArray(dst, 1+4*int(t.points.len())), t.behind)
+	dst = pack.AppendInt(pack.AppendArray(dst, timesFields), t.behind)
+	dst = pack.AppendArray(dst, int(t.points.len()))
 	var before point
 	for n := t.points.first; n < t.points.end; n++ {
 		p := *t.points.at(n)
-		dst = pack.AppendInt(dst, p.revision-before.revision)
+		dst = pack.AppendInt(pack.AppendArray(dst, pointFields), p.revision-before.revision)
 		dst = pack.AppendInt(dst, p.wall-before.wall)
 		dst = pack.AppendInt(pack.AppendInt(dst, p.weight-before.weight), p.behind)
 		before = p
@@ -99,7 +111,7 @@ func readSum(r *pack.Reader) uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
-// metaNumbers are those of the state's numbers that the keys must agree with.
+// metaNumbers are the meta data's numbers that the keys must match.
 type metaNumbers struct {
 	live, liveBytes, kept int64
 	keptSum               uint64
@@ -112,20 +124,22 @@ type metaReader struct {
 	first, sub int64
 }
 
-// readMeta sets all of the state that is not a key.
+// readMeta sets the whole state except the keys.
 func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
-	r := pack.NewReader(meta)
-	r.ArrayOf(2)
-	if v := r.Uint(); r.Err() == nil && v != metaVersion {
-		return want, fmt.Errorf("the state has format version %d, this qkv knows %d: it was written by a newer one, upgrade this member", v, metaVersion)
+	r := pack.NewExactReader(meta)
+	fields, version := r.Array(), r.Uint()
+	if r.Err() == nil && version != metaVersion {
+		return want, fmt.Errorf("the state has format version %d, this qkv knows %d: %w", version, metaVersion, pack.ErrNewer)
 	}
+	whole := r.Fields(fields-1, metaFields-1)
 	m := metaReader{s: s}
 	last := uint64(0)
 	for n := r.Array(); r.Err() == nil && n > 0; n-- {
-		r.ArrayOf(3)
+		s := r.Struct(sectionFields)
 		kind, version, content := r.Uint(), r.Uint(), r.Bytes()
+		r.End(s)
 		if r.Err() == nil && (kind >= sections || version != sectionVersion) {
-			return want, fmt.Errorf("section %d of the state has version %d, which this qkv does not know: it was written by a newer one, upgrade this member", kind, version)
+			return want, fmt.Errorf("section %d of the state has version %d, which this qkv does not know: %w", kind, version, pack.ErrNewer)
 		}
 		if kind != last+1 {
 			r.Fail("sections out of order")
@@ -137,27 +151,32 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 			return want, fmt.Errorf("read section %d of the state: %w", kind, err)
 		}
 	}
-	if r.Err() == nil && last != sections-1 {
+	if r.Err() == nil && last < sectionsLeast {
 		r.Fail(fmt.Sprintf("%d sections, of %d", last, sections-1))
 	}
+	r.End(whole)
 	if err := r.Done(); err != nil {
 		return want, fmt.Errorf("read the state: %w", err)
 	}
 	if s.level > MaxLevel {
-		return want, fmt.Errorf("the state has feature level %d, this qkv knows %d: upgrade this member", s.level, MaxLevel)
+		return want, newerLevel("the state has", s.level)
 	}
 	return m.want, s.beginHistory(m.first, m.sub)
 }
 
 func (m *metaReader) section(kind uint64, content []byte) error {
-	s, r := m.s, pack.NewReader(content)
+	s, r := m.s, pack.NewExactReader(content)
 	switch kind {
 	case sectionNumbers:
+		fields := r.Struct(numberFields)
 		s.applied, s.term = r.Uint(), r.Uint()
 		s.revision, s.compacted, s.wall, s.level = r.Int(), r.Int(), r.Int(), r.Uint()
 		m.want.live, m.want.liveBytes, s.weight, s.sum = r.Int(), r.Int(), r.Int(), readSum(&r)
+		r.End(fields)
 	case sectionLayout:
+		fields := r.Struct(layoutFields)
 		m.first, m.sub, m.want.kept, m.want.keptSum = r.Int(), r.Int(), r.Int(), readSum(&r)
+		r.End(fields)
 	case sectionMembers:
 		s.members = readMembers(&r)
 	case sectionTimes:
@@ -177,23 +196,22 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 }
 
 func (s *State) readTimes(r *pack.Reader) {
-	n := r.Array()
-	if n%4 != 1 {
-		r.Fail("times that are no points")
-		return
-	}
+	whole := r.Struct(timesFields)
 	s.times.behind = r.Int()
 	var p point
-	for range n / 4 {
+	for range r.Array() {
+		fields := r.Struct(pointFields)
 		p.revision += r.Int()
 		p.wall += r.Int()
 		p.weight += r.Int()
 		p.behind = r.Int()
+		r.End(fields)
 		s.times.push(p)
 	}
+	r.End(whole)
 }
 
-// beginHistory makes room for all changes from the first one on.
+// beginHistory prepares the history for all changes from the first one on.
 func (s *State) beginHistory(first, sub int64) error {
 	room := s.revision - first
 	switch {
@@ -207,21 +225,20 @@ func (s *State) beginHistory(first, sub int64) error {
 	return nil
 }
 
-// Builder builds a state from what AppendMeta and Scan of a View gave. It trusts nothing that it is given. It is not
-// for several goroutines.
+// Builder builds a state from the output of AppendMeta and Scan. It validates all its input. It is for one goroutine.
 type Builder struct {
 	s    *State
 	want metaNumbers
-	last []byte // the key before
+	last []byte // the previous key
 	// grouped are the changes that may share their revision with others.
 	grouped []subChange
-	// Places in the history and the table come in no order: they are filled many at once, so that waiting for one
-	// piece of memory is waiting for all.
+	// changes and records wait to be added to the history and the table. Their positions there are random. Adding many at
+	// once overlaps the cache misses.
 	changes []subChange
 	records []hashed
 }
 
-// atOnce is how many of them wait.
+// atOnce is the number of them that are added at once.
 const atOnce = 512
 
 type hashed struct {
@@ -234,7 +251,7 @@ type subChange struct {
 	at       ref
 }
 
-// NewBuilder begins with what AppendMeta wrote. The state takes its memory from a reserve.
+// NewBuilder begins with the output of AppendMeta. The state takes its memory from the reserve.
 func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	s := newState(r.ledger, l)
 	want, err := s.readMeta(meta)
@@ -245,7 +262,7 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	return &Builder{s: s, want: want}, nil
 }
 
-// Add adds a key with its versions, oldest first. Keys come in their order. Nothing of the slices is kept.
+// Add adds a key with its versions, oldest first. Keys must come in key order. Add keeps none of the slices.
 func (b *Builder) Add(key []byte, versions []Version) error {
 	s := b.s
 	if len(key) == 0 || len(key) > limits.KeyBytes || b.last != nil && bytes.Compare(key, b.last) <= 0 {
@@ -286,7 +303,7 @@ func (v *Version) before(other *Version) bool {
 	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub
 }
 
-// check says why a version cannot follow those before it.
+// check returns why a version cannot follow the previous ones, or nil.
 func (b *Builder) check(versions []Version, i int) error {
 	s, v := b.s, &versions[i]
 	var before Version
@@ -299,9 +316,9 @@ func (b *Builder) check(versions []Version, i int) error {
 	case !before.before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
 		return fmt.Errorf("is not between the version before it, of revision %d, and the newest revision %d", before.Mod, s.revision)
 	case !held && i > 0:
-		return fmt.Errorf("comes before the history of %d.%d, and so must be the oldest", s.history.slots.first, s.history.sub)
+		return fmt.Errorf("comes before the history of %d.%d, but is not the oldest", s.history.slots.first, s.history.sub)
 	case v.Tombstone && (v.Create != 0 || v.Version != 0 || v.Lease != 0 || len(v.Value) != 0 || !held || !follows):
-		return fmt.Errorf("deletes nothing, or is more than a tombstone")
+		return fmt.Errorf("is a tombstone that deletes nothing, or that has data")
 	case v.Tombstone:
 		return nil
 	case len(v.Value) > limits.ValueBytes:
@@ -345,7 +362,8 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	}
 }
 
-// flush puts what waits into the table and the history. Whether a change has its revision alone is known at the end.
+// flush adds the waiting records and changes to the table and the history. Finish determines which changes have their
+// revision alone.
 func (b *Builder) flush() {
 	for _, r := range b.records {
 		b.s.table.insert(r.hash, r.at)
@@ -361,7 +379,7 @@ func (b *Builder) flush() {
 	b.records, b.changes = b.records[:0], b.changes[:0]
 }
 
-// Finish returns the state, if it is the one that the meta data speak of.
+// Finish returns the state if it matches the meta data.
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
 	b.flush()
@@ -394,7 +412,7 @@ func (b *Builder) group() error {
 		}
 		one, mod := rest[:n], rest[0].mod
 		rest = rest[n:]
-		missing := int64(0) // changes of the group that are compacted already
+		missing := int64(0) // changes of the group that are already dropped
 		if mod == h.slots.first {
 			missing = h.sub
 		}
@@ -419,8 +437,9 @@ func (b *Builder) group() error {
 	return nil
 }
 
-// sortChanges sorts changes from a revision on by mod, and those of one mod by sub: by digits, the least one first. There may be
-// millions, and comparing them costs more than all that is done with them. It needs as much memory again.
+// sortChanges sorts changes by mod, and by sub within one mod; from is the lowest mod. It is a radix sort, least
+// significant digit first: there may be millions of changes, and comparing them would cost more than all other work on
+// them. It allocates as much memory again.
 func sortChanges(all []subChange, from int64) []subChange {
 	spare := make([]subChange, len(all))
 	by := func(digits func(c *subChange) uint64) {
@@ -449,5 +468,5 @@ func sortChanges(all []subChange, from int64) []subChange {
 	return all
 }
 
-// sortBits is what one pass sorts by: so many places are still near.
+// sortBits is the number of bits that one pass sorts by: few enough for the destinations to stay in the caches.
 const sortBits = 11

@@ -10,55 +10,57 @@ import (
 	"qkv/index/kv"
 )
 
-// SortedReader reads a range in another order than that of its keys, in steps of bounded length: it notes 16 bytes of each key,
-// in sorted runs, and then merges them into pages. Pairs that sort alike come in the order of their keys. Of a range with a
-// limit it keeps some times as many. It is for one goroutine.
+// SortedReader reads a range in another order than ascending keys, in steps of bounded length. It notes 16 bytes of each
+// key, in sorted runs, and then merges the runs into pages. Pairs that compare equal come in key order. For a range with
+// a limit it keeps only a few times that number of keys. It is for one goroutine.
 //
-// What it notes are places in the View of its first step, which it holds until Release. From then on it has only an error.
+// Its notes are addresses in the View of its first step, which it holds until Release. After Release each Step returns an
+// error.
 //
 //	collect ──► merge, page by page
 //	 ▲    │
-//	 └── prune    where there is a limit, and far more was noted
+//	 └── prune    if there is a limit, and far more keys were noted
 type SortedReader struct {
 	q     kv.Range
-	end   []byte // q's, also of a single key
-	bytes int64  // bound of a page
+	end   []byte // as in q; set also for a single key
+	bytes int64  // limit of a page
 	begun bool
-	held  *View // nil before the first step, and behind Release
-	let   bool  // it was released
-	// at is what is read. pinned says that it came with the reader, and can be read there whatever was compacted meanwhile.
+	held  *View // nil before the first step, and after Release
+	let   bool  // Release was called
+	// at is the position that is read. pinned says that the caller set it, and that it is readable, whatever was
+	// compacted meanwhile.
 	at     position
 	pinned bool
 
-	from      []byte // the next key, or nil when all were seen
-	count     int64  // keys that were seen
-	passed    int64  // of them, that the filters let through
+	from      []byte // the next key, or nil after the last one
+	count     int64  // number of keys seen
+	passed    int64  // number of them that passed the filters
 	noted     []sortable
-	runs      [][]sortable // each sorted
-	heads     []int32      // a heap of the runs that are not empty, by their first
-	pruned    [][]sortable // that are kept, while it prunes
-	kept      int64        // in pruned
+	runs      [][]sortable // each is sorted
+	heads     []int32      // a heap of the runs that are not empty, by their first element
+	pruned    [][]sortable // the keys that prune keeps
+	kept      int64        // number of keys in pruned
 	merging   bool
 	delivered int64
 }
 
 // sortable is a version in a run.
 type sortable struct {
-	by uint64 // the number that it is sorted by, or how its value begins
+	by uint64 // the number that it is sorted by, or the first 8 bytes of its value
 	at ref
 }
 
 const (
-	// runLength is how many keys are sorted at once, which takes a fraction of a millisecond.
+	// runLength is the number of keys that are sorted at once, which takes a fraction of a millisecond.
 	runLength = 512
-	// prunedAt is how many keys more than four times its limit a range has noted before the last ones are given up.
+	// prunedAt is how many keys over four times its limit a range notes before it prunes.
 	prunedAt = 8 * runLength
-	// sortableBytes is what a key that was noted takes.
+	// sortableBytes is the size of a noted key.
 	sortableBytes = 16
 )
 
-// NewSortedReader returns a reader before its first step. The query's slices must stay as they are. The keys and values of a page
-// have at most size bytes, but there is always one pair; 0 does not bound them.
+// NewSortedReader returns a reader before its first step. The query's slices must not change. The keys and values of a
+// page have at most size bytes, but a page has at least one pair; 0 means no limit.
 func NewSortedReader(q kv.Range, size int64) *SortedReader {
 	end := q.End
 	if len(end) == 0 {
@@ -67,22 +69,22 @@ func NewSortedReader(q kv.Range, size int64) *SortedReader {
 	return &SortedReader{q: q, end: end, bytes: size, from: q.Key}
 }
 
-// Held is the View that the reader holds; nil before the first step, and behind Release.
+// Held returns the View that the reader holds; nil before the first step, and after Release.
 func (r *SortedReader) Held() *View { return r.held }
 
-// Release lets go of the View, and so of all that was noted.
+// Release releases the View and all notes.
 func (r *SortedReader) Release() {
 	r.held, r.let = nil, true
 	r.noted, r.runs, r.pruned = nil, nil, nil
 }
 
-// Bytes is what the reader's notes take.
+// Bytes returns the size of the reader's notes.
 func (r *SortedReader) Bytes() int64 {
 	return int64(len(r.runs)+len(r.pruned)+1) * runLength * sortableBytes
 }
 
-// Step looks at rows more keys, or merges as many; newest is what it reads if it has not begun. What it returns is as
-// [PagesReader.Step] has it.
+// Step looks at rows more keys, or merges as many; it reads from newest if it has not begun. It returns the same as
+// [PagesReader.Step].
 func (r *SortedReader) Step(newest *View, rows int) (page kv.RangeResult, done, last bool, err error) {
 	if !r.begun {
 		if err := r.begin(newest); err != nil {
@@ -119,7 +121,7 @@ func (r *SortedReader) Step(newest *View, rows int) (page kv.RangeResult, done, 
 	return page, true, last, nil
 }
 
-var errLetGo = &kv.Error{Code: kv.Unavailable, Message: "a sorted range was read too slowly for its state to be held: ask again"}
+var errLetGo = &kv.Error{Code: kv.Unavailable, Message: "a sorted range was read too slowly and its data were released: ask again"}
 
 func (r *SortedReader) begin(v *View) error {
 	r.begun, r.held = true, v
@@ -184,7 +186,7 @@ func (r *SortedReader) note(of *record, at *version) {
 	}
 }
 
-// flush makes a run of what was noted.
+// flush makes a run of the noted keys.
 func (r *SortedReader) flush() {
 	if len(r.noted) == 0 {
 		return
@@ -216,7 +218,7 @@ func (r *SortedReader) merge() {
 	}
 }
 
-// before orders runs by their first, and those that have equal ones as they were made: in the order of their keys.
+// before orders runs by their first element. Runs with equal elements are ordered by age, which is key order.
 func (r *SortedReader) before(a, b int32) bool {
 	return cmp.Or(r.order(r.runs[a][0], r.runs[b][0]), cmp.Compare(a, b)) < 0
 }
@@ -238,7 +240,7 @@ func (r *SortedReader) sink(at int) {
 	}
 }
 
-// first is the next pair's version; pop takes it.
+// first returns the next pair's version; pop removes it.
 func (r *SortedReader) first() *version { return r.runs[r.heads[0]][0].at.version() }
 
 func (r *SortedReader) pop() (one sortable) {
@@ -255,7 +257,7 @@ func (r *SortedReader) pop() (one sortable) {
 	return one
 }
 
-// prune keeps as many as the limit allows, and one more, and gives up the others.
+// prune keeps one pair more than the limit, and discards the others.
 func (r *SortedReader) prune(rows int) {
 	for ; rows > 0 && len(r.heads) > 0 && r.kept <= r.q.Limit; rows-- {
 		if n := len(r.pruned); n == 0 || len(r.pruned[n-1]) == runLength {

@@ -43,7 +43,7 @@ func TestSortedReader(t *testing.T) {
 			switch random.IntN(12) {
 			case 0:
 				batch(t, s, 1, del(key, ""))
-			default: // values that are alike, begin alike, or end within what is compared first
+			default: // values that are equal, have equal beginnings, or end within the first 8 bytes
 				batch(t, s, 1, put(key, fmt.Sprint("value-"[:random.IntN(7)], random.IntN(30))))
 			}
 		}
@@ -152,7 +152,8 @@ func sortedWhole(t *testing.T, v *View, q kv.Range) (all kv.RangeResult) {
 	return all
 }
 
-// A sorted range of a transaction reads what was there at its place among the changes, as others do, and nothing that came later.
+// A sorted range of a transaction reads the data at its position among the changes, like other ranges, and no later
+// changes.
 func TestSortedRangeOfATransaction(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	set := func(value string) kv.Op { return kv.Op{Put: &kv.Put{Key: []byte("k"), Value: []byte(value)}} }
@@ -180,7 +181,7 @@ func TestSortedRangeOfATransaction(t *testing.T) {
 	runtime.KeepAlive(v)
 }
 
-// What is given up of what was noted is told: there is more than the limit allows, also when nothing else comes behind it.
+// More is true when prune has discarded keys, even if no further key follows: there are more than the limit allows.
 func TestSortedReaderHasMore(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	const passing, others = 5000, 3000

@@ -11,28 +11,28 @@ import (
 	"qkv/internal/limits"
 )
 
-// replicated is the state that the log decides: equal on all members at equal applied index, and each field of it has a
-// part in the digest. The keys with their versions belong to it, too: they are in State.tree and State.table, and the
-// sums of all that ever were in sum. A copy of the struct is a view of it.
+// replicated is the state that the log decides: equal on all members at equal applied index. Each of its fields is part
+// of the digest. It also includes the keys with their versions, which are in State.tree and State.table; the digest
+// covers them by sum. A copy of the struct is a view of it.
 type replicated struct {
-	// applied and term are those of the newest entry: the next one is applied+1, of this term or a later one.
+	// applied and term are those of the newest entry. The next entry has index applied+1 and the same or a later term.
 	applied, term uint64
-	// revision is that of the newest change; 1 before any.
+	// revision is the revision of the newest change; 1 before the first change.
 	revision int64
-	// compacted is the oldest revision that can be read, which a command has said; 0 before any did. History goes after it
-	// as it can.
+	// compacted is the oldest readable revision, set by a compact command; 0 before the first one. The history is dropped
+	// up to it later, in steps.
 	compacted int64
-	// wall is the largest Envelope.Wall of the entries that were applied, in nanoseconds since 1970.
+	// wall is the largest Envelope.Wall of the applied entries, in nanoseconds since 1970.
 	wall int64
 	// level is the feature level. It never falls.
 	level uint64
 	// members are the records of all members.
 	members Members
-	// live is the number of keys whose newest version is no tombstone: tree.Len() + len(newKeys) - tombstoned.Len().
+	// live is the number of keys whose newest version is not a tombstone: tree.Len() + len(newKeys) - tombstoned.Len().
 	live int64
-	// liveBytes is the bytes of those keys and of their newest values.
+	// liveBytes is the bytes of those keys and their newest values.
 	liveBytes int64
-	// sum is the sum of version.sum of all versions that ever were.
+	// sum is the sum of version.sum of all versions that ever existed.
 	sum uint64
 	// weight is the sum of weight(key, value) of all versions that were ever superseded, and of all tombstones.
 	weight int64
@@ -40,11 +40,12 @@ type replicated struct {
 	leaseSum uint64
 	// check is the newest comparison of the members' states.
 	check check
-	// The numbers of the clients' sessions, which are in State.clients.
+	// The numbers of the clients' sessions; the sessions themselves are in State.clients.
 	sessionNumbers
-	// alarms are those that are raised.
+	// alarms are the raised alarms.
 	alarms alarms
-	// inherited is the compacted revision of the source that the state has followed: what was before its changes nobody knows. 0: none.
+	// inherited is the compacted revision of the source that the state follows or followed; the versions before its
+	// changes are unknown. 0: none.
 	inherited int64
 	// following is the source that the state follows; nil: none.
 	following *following
@@ -52,51 +53,52 @@ type replicated struct {
 	times times
 }
 
-// layout is what is there of the state's versions. How far a member has come with dropping those that nobody can read
-// is its own business, so that no digest has it. A copy of the struct is a view of it.
+// layout describes the stored versions. Each member drops unreadable versions at its own pace, so layout is not part of
+// the digest. A copy of the struct is a view of it.
 type layout struct {
-	// history has the changes of revisions history.slots.first to revision.
+	// history has the changes of the revisions from history.slots.first to revision.
 	history history
-	// kept is how many versions there are, and keptSum the sum of their version.sum.
+	// kept is the number of stored versions, and keptSum the sum of their version.sum.
 	kept    int64
 	keptSum uint64
 }
 
-// State is the replicated state at one applied index. One goroutine owns it; everybody else reads Views. The package's
-// invariants, by which Check goes, stand in doc.go.
+// State is the replicated state at one applied index. One goroutine owns it; other goroutines read Views. doc.go lists
+// the invariants that Check tests.
 type State struct {
 	replicated
 	layout
 
-	// own is the digest behind the entry of a check, as this process computed it: state and log decide it, but it is not
-	// part of a snapshot, and so can be another check's than check is.
+	// own is the digest that this process computed after the entry of a check. State and log decide it, but a snapshot
+	// does not contain it, so it may belong to an older check than check does.
 	own ownDigest
 
 	counts Counts
 
-	// changing says that the entry which is applied may change the membership.
+	// changing says that the current entry may change the membership.
 	changing bool
 
-	// How it is laid out: different on each member.
+	// The memory layout: different on each member.
 
 	// memory has all slabs; table and tree refer into them.
 	memory *memory
-	// table finds the record of a key by its hash: all records but those that overflow a segment.
+	// table finds a key's record by its hash. It has all records except the ones that overflow a segment.
 	table *table
-	// tree has the records by key, all but newKeys; tombstoned has those of them whose newest version is a tombstone.
+	// tree has all records except newKeys, in key order. tombstoned has the records in tree whose newest version is a
+	// tombstone.
 	tree, tombstoned *btree.BTreeG[ref]
-	// newKeys are new records that are in the table only, until flushNewKeys.
+	// newKeys are new records that only the table has, until flushNewKeys.
 	newKeys []ref
 	leases  leases
 	clients sessions
-	// leaseChanges are those that nobody has taken.
+	// leaseChanges are the changes since the last TakeLeaseChanges.
 	leaseChanges []LeaseChange
-	// records and versions is where new ones are made; relocated is where versions go that outlive their slab: old
-	// ones, which tend to stay.
+	// records and versions allocate new objects. relocated receives old versions that outlive their slab and tend to
+	// stay.
 	records, versions, relocated arena
 	evacuation                   evacuation
 
-	// What Views share.
+	// Shared with Views.
 
 	// frozen are copies of the trees, equal to them unless changed.
 	frozen  frozen
@@ -104,21 +106,21 @@ type State struct {
 	// frozenLeases are copies of the leases' trees, equal to them unless leasesChanged.
 	frozenLeases  leases
 	leasesChanged bool
-	// epoch is the newest one: what is given up now is kept by Views made until now.
+	// epoch is the newest epoch. Slabs that are retired now are kept by the Views made until now.
 	epoch *epoch
 
-	// dropping is compacted as the newest View has it: history goes up to there.
+	// dropping is the compacted revision of the newest View: versions are dropped up to it.
 	dropping int64
 
 	// Constant.
 	limits limits.Index
 	rules  limits.SessionRules
 
-	// Scratch, empty between two calls of Apply.
+	// Scratch space, empty between calls of Apply.
 	commands    []command
 	matches     []ref // keys that a delete removes
 	hints       pathHints
-	made        []ref // versions of the revision that has begun, by sub revision
+	made        []ref // versions of the current revision, by sub revision
 	probe       probe
 	prefetching prefetching
 }
@@ -147,7 +149,7 @@ func newState(memories *ledger, l limits.Index) *State {
 	return s
 }
 
-// Found makes the members that a cluster begins with known, before the first entry.
+// Found sets the members of a new cluster, before the first entry.
 func (s *State) Found(m Members) {
 	if s.applied != 0 {
 		panic(fmt.Sprintf("members are founded at the applied entry %d", s.applied))
@@ -155,7 +157,8 @@ func (s *State) Found(m Members) {
 	s.members = m
 }
 
-// Refound makes the state that of another cluster, of one member: none of the ids that were there is used again.
+// Refound turns the state into the state of another cluster with a single member. None of the old member ids is used
+// again.
 func (s *State) Refound(id uint64, name string) {
 	var removed []uint64
 	for _, m := range s.members.records {
@@ -166,7 +169,7 @@ func (s *State) Refound(id uint64, name string) {
 		removed: slices.Concat(s.members.removed, removed),
 	}
 	s.check, s.own, s.alarms, s.following = check{}, ownDigest{}, nil, nil
-	for s.clients.oldest != nil { // what is sent again is sent to the other cluster
+	for s.clients.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.clients.oldest)
 	}
 	s.clocks = [limits.SessionClocks]memberClock{}
@@ -177,18 +180,19 @@ func (s *State) Refound(id uint64, name string) {
 // Members returns the members' records.
 func (s *State) Members() Members { return s.members }
 
-// Applied returns index and term of the newest entry that was applied.
+// Applied returns index and term of the newest applied entry.
 func (s *State) Applied() (index, term uint64) { return s.applied, s.term }
 
-// ViewToSave is View, with all that a snapshot has: it copies the sessions, of which the other Views have the numbers only.
+// ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the
+// sessions' numbers.
 func (s *State) ViewToSave() *View {
 	v := s.View()
 	v.saved = s.clients.copy()
 	return v
 }
 
-// View returns the state as it is, immutable and for any goroutine. Call it once a batch: the first one after keys
-// were added or removed makes the tree copy what it changes next.
+// View returns an immutable View of the current state, for any goroutine. Call it once per batch: after keys were added
+// or removed, the first call makes the tree copy the nodes that it changes next.
 func (s *State) View() *View {
 	if s.changed {
 		s.freeze()

@@ -123,7 +123,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestSteadyState applies without any garbage but what the history takes, 8 bytes a revision.
+// TestSteadyState applies without any garbage except the history's growth, 8 bytes a revision.
 func TestSteadyState(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: limits.CompactionWork,
@@ -175,7 +175,7 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
-// pieces is what a snapshot has.
+// pieces is the content of a snapshot.
 type pieces struct {
 	meta     []byte
 	keys     []string
@@ -450,8 +450,7 @@ func TestDigestHasEverything(t *testing.T) {
 	}
 }
 
-// A snapshot has the records of the members, and knows who was removed: an id that was used is refused by who begins with it.
-// What compaction has dropped is let go of, also the groups of changes that had a revision together.
+// Compaction frees the dropped changes, including the groups of changes that share a revision.
 func TestCompactedGroupsGo(t *testing.T) {
 	s := founded()
 	for range 3 * chunkLen {

@@ -37,7 +37,7 @@ func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
 	}
 }
 
-// TestOverflow chooses keys by their hashes, as somebody might who wants a table to grow without end.
+// TestOverflow chooses keys by their hashes, like an attacker who wants the table to grow without end.
 func TestOverflow(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: limits.CompactionWork,

@@ -8,8 +8,9 @@ import (
 	"qkv/internal/limits"
 )
 
-// Behind a clock that was ahead the times stand, for as long as it was ahead. What history weighs is known all the same: else a
-// compaction by weight would have no revision to go to but the newest one, and what is used would not get less by it.
+// After a clock that was ahead, recorded time stands still for as long as the clock was ahead. The weight of the history
+// is still known. Otherwise a compaction by weight could only choose the newest revision, and would not reduce the used
+// bytes.
 func TestWeightWhileTimesStand(t *testing.T) {
 	c := newClockTest(t)
 	now := 50 * year
@@ -43,8 +44,8 @@ func TestWeightWhileTimesStand(t *testing.T) {
 	}
 }
 
-// Members whose clocks are apart write in turns: the times stand by the one that is ahead, and the points do not become more than one
-// a millisecond.
+// Members with different clocks propose in turns: recorded time follows the clock that is ahead, and there is at most one
+// point per millisecond.
 func TestClocksInTurnsMakeNoPoints(t *testing.T) {
 	c := newClockTest(t)
 	for i := range 2000 {

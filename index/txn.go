@@ -7,11 +7,11 @@ import (
 	"qkv/index/kv"
 )
 
-// keys is where a transaction's comparisons look: the newest revision of the state, or a View.
+// keys is the data that a transaction's comparisons read: the newest revision of the state, or a View.
 type keys interface {
-	// look returns a key as it is, or nil.
+	// look returns a key's current version, or nil.
 	look(key []byte) *version
-	// lookAt hands out a range's keys, until f returns false.
+	// lookAt calls f with the versions of a range's keys, until f returns false.
 	lookAt(key, end []byte, f func(*version) bool)
 }
 
@@ -43,7 +43,8 @@ func (v *View) lookAt(key, end []byte, f func(*version) bool) {
 	runtime.KeepAlive(from.words)
 }
 
-// appendPath appends whether the comparisons of a transaction hold, and of those in it that are reached.
+// appendPath appends whether the comparisons of a transaction hold, followed by those of the nested transactions that are
+// reached.
 func appendPath(path []bool, in keys, t *kv.Txn) []bool {
 	holds := true
 	for i := range t.Compares {
@@ -90,7 +91,7 @@ func compare(in keys, c *kv.Compare) (holds bool) {
 	return holds
 }
 
-// steps goes through the operations of a transaction that happen, in their order, the transactions in it among them.
+// steps calls f with the operations that happen, in order, including those of nested transactions.
 func steps(t *kv.Txn, path []bool, f func(o *kv.Op) bool) (rest []bool, goOn bool) {
 	ops := branch(t, path[0])
 	rest = path[1:]
@@ -105,7 +106,7 @@ func steps(t *kv.Txn, path []bool, f func(o *kv.Op) bool) (rest []bool, goOn boo
 	return rest, true
 }
 
-// txn makes a transaction: what it changes has one revision. Whatever can be wrong is found before anything is changed.
+// txn applies a transaction: its changes share one revision. All errors are found before anything is changed.
 func (s *State) txn(t *kv.Txn) kv.Result {
 	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}
 	if err := s.checkTxn(t, outcome.Path); err != nil {
@@ -129,14 +130,14 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 	return kv.Result{Revision: s.revision, Txn: outcome}
 }
 
-// ahead goes through the outermost operations of a transaction, many of which are prefetched at once.
+// ahead iterates over a transaction's outermost operations and prefetches many of them at once.
 type ahead struct {
 	ops    []kv.Op
 	next   int
-	hashes []uint64 // of ops up to next and of some behind it; valid while nothing else prefetches
+	hashes []uint64 // of the ops of the current block of prefetchCommands; valid until the next prefetch
 }
 
-// hash returns the hash of the key that the next outermost operation puts, if this is that operation.
+// hash returns the hash of the key that o puts, if o is the next outermost operation.
 func (a *ahead) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
 	if len(a.ops) == 1 || a.next == len(a.ops) || o != &a.ops[a.next] {
 		return 0, false
@@ -149,7 +150,7 @@ func (a *ahead) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
 	return a.hashes[at], true
 }
 
-// checkTxn says why what a transaction is about to do cannot be done.
+// checkTxn returns why a transaction's chosen operations cannot be applied, or nil.
 func (s *State) checkTxn(t *kv.Txn, path []bool) (err *kv.Error) {
 	for i := range t.Compares {
 		if err = t.Compares[i].Check(requestBounds); err != nil {
@@ -165,7 +166,7 @@ func (s *State) checkTxn(t *kv.Txn, path []bool) (err *kv.Error) {
 	return err
 }
 
-// checkOp checks an operation, with those that happen before it.
+// checkOp checks an operation, given the operations that happen before it.
 func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 	switch {
 	case o.Put != nil:
@@ -189,8 +190,9 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 	return nil
 }
 
-// stays says whether a key is there, and still will be behind some operations. One that they put does not count: etcd
-// looks at the state before the transaction alone. There a put that keeps what was just deleted ends the process.
+// stays says whether a key exists, and still exists after some operations. A key that only these operations put does not
+// count: etcd looks only at the state before the transaction. In etcd, a put that keeps the value of a key that the
+// transaction has just deleted ends the process.
 func (s *State) stays(key []byte, before []*kv.Op) bool {
 	for _, o := range slices.Backward(before) {
 		switch {
@@ -203,7 +205,7 @@ func (s *State) stays(key []byte, before []*kv.Op) bool {
 	return s.look(key) != nil
 }
 
-// within says whether a key is one of those that a request names.
+// within says whether a key is in a request's key range.
 func within(key, from, end []byte) bool {
 	if len(end) == 0 {
 		return string(key) == string(from)
@@ -223,7 +225,7 @@ func (r *replicated) checkRange(revision int64) *kv.Error {
 	return nil
 }
 
-// Evaluate makes a transaction that changes nothing, on a View: the result of what would be an entry. The error is a
+// Evaluate evaluates a read-only transaction on a View. The result equals the result of a log entry. The error is a
 // *kv.Error.
 func (v *View) Evaluate(t *kv.Txn) (kv.Result, error) {
 	defer runtime.KeepAlive(v)
@@ -239,30 +241,30 @@ func (v *View) Evaluate(t *kv.Txn) (kv.Result, error) {
 	return r, nil
 }
 
-// AnswerReader reads the answer to a write that has been made, in steps of bounded length: previous values, and the
-// ranges of a transaction, each as it was at its place among the transaction's changes. It reads one View, the first that
-// was published with the write: that one holds all of it, whatever was compacted by then. It is for one goroutine.
+// AnswerReader reads the answer to an applied write in steps of bounded length: previous values, and the ranges of a
+// transaction, each as of its position among the transaction's changes. It reads one View, the first that was
+// published with the write: that View has all the data, whatever was compacted by then. It is for one goroutine.
 type AnswerReader struct {
 	revision int64
-	changed  bool   // the revision is the write's own
-	sub      uint32 // changes of the write before the operation that is next
-	bytes    int64  // that the answer may still take
+	changed  bool   // the write made the revision
+	sub      uint32 // number of the write's changes before the next operation
+	bytes    int64  // size that the answer may still add
 
 	ops     []step
 	deleted []int64
 	next    int
-	ranging *WholeReader // the range of ops[next], begun
+	ranging *WholeReader // the reader of the range of ops[next], if begun
 	result  kv.TxnResult
 }
 
-// step is an operation, and the answer that it fills.
+// step is an operation and the answer that it fills.
 type step struct {
 	op *kv.Op
 	to *kv.Answer
 }
 
-// NewAnswerReader returns a reader of a transaction's answer, whose result it was. Keys and values of it may have bytes
-// bytes together.
+// NewAnswerReader returns a reader of a transaction's answer; result is the transaction's result. The answer's keys and
+// values may have at most bytes bytes together.
 func NewAnswerReader(t *kv.Txn, result *kv.Result, bytes int64) *AnswerReader {
 	a := &AnswerReader{revision: result.Revision, bytes: bytes, deleted: result.Txn.Deleted}
 	a.result = kv.TxnResult{Revision: result.Revision}
@@ -280,7 +282,7 @@ func NewAnswerReader(t *kv.Txn, result *kv.Result, bytes int64) *AnswerReader {
 	return a
 }
 
-// NewPutReader and NewDeleteReader return readers of the answers to a single write.
+// NewPutReader returns a reader of the answer to a single put.
 func NewPutReader(p *kv.Put, result *kv.Result, bytes int64) *AnswerReader {
 	return newAloneReader(kv.Op{Put: p}, result, bytes)
 }
@@ -312,7 +314,7 @@ func (a *AnswerReader) prepare(t *kv.Txn, path []bool, to *kv.TxnResult) (rest [
 	return rest
 }
 
-// place is the position before the operation that is next.
+// place is the position before the next operation.
 func (a *AnswerReader) place() position {
 	if !a.changed {
 		return behind(a.revision)
@@ -320,8 +322,8 @@ func (a *AnswerReader) place() position {
 	return position{mod: a.revision, sub: a.sub}
 }
 
-// Step looks at about rows more keys. Once it is done the answer is complete; its slices are parts of the View. An answer
-// over its bound is a *kv.Error: the write was made all the same.
+// Step looks at about rows more keys. When done is true the answer is complete; its slices are parts of the View. An
+// answer over its size limit is a *kv.Error; the write still happened.
 func (a *AnswerReader) Step(v *View, rows int) (result *kv.TxnResult, done bool, err error) {
 	defer runtime.KeepAlive(v)
 	for a.next < len(a.ops) {
@@ -378,7 +380,7 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 	return rows, true, nil
 }
 
-// read goes on with the range of the operation that is next.
+// read continues the range of the next operation.
 func (a *AnswerReader) read(v *View, q kv.Range, rows int) (all kv.RangeResult, ended bool, err error) {
 	if a.ranging == nil {
 		at := a.place()
@@ -395,7 +397,7 @@ func (a *AnswerReader) read(v *View, q kv.Range, rows int) (all kv.RangeResult, 
 	return all, true, nil
 }
 
-// take counts what the answer has.
+// take counts a pair against the answer's size limit.
 func (a *AnswerReader) take(pair *kv.KeyValue) error {
 	if a.bytes -= pairBytes(pair); a.bytes < 0 {
 		return errAnswerTooLarge

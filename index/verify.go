@@ -6,20 +6,20 @@ import (
 	"runtime"
 )
 
-// Verifier goes through the versions in memory, a few at a time, and compares each with the sum that was made of it when it was
-// written: first all changes of the history, each with the version before it where that is no change itself, then the newest
-// version of each key. It begins with what is there, and leaves out what is written meanwhile. It is for one goroutine.
+// Verifier compares the versions in memory with their checksums, a few at a time, to detect memory corruption. It first
+// goes through the changes of the history, each with the version before it unless that is a change itself. The newest
+// version of each key follows. It skips versions that are written after it began. It is for one goroutine.
 type Verifier struct {
-	next  Position // of the history; before the oldest one, that is next
+	next  Position // in the history; if compacted, the oldest position is next
 	until int64    // the newest revision when it began
 	from  []byte   // the next key, once the history is done
 }
 
-// NewVerifier returns a verifier of all that a View has.
+// NewVerifier returns a verifier of all versions in a View.
 func NewVerifier(v *View) *Verifier { return &Verifier{until: v.revision} }
 
-// Step looks at so many versions more, or a few more than that, and says whether they were the last. It takes the newest View, so
-// that no old one is kept. An error names a version that is not what was written.
+// Step looks at the given number of versions, or a few more, and says whether they were the last ones. Each step takes
+// the newest View, so no old one is kept. An error names a corrupt version.
 func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 	defer runtime.KeepAlive(v)
 	if oldest := v.history.oldest(); f.next.Compare(oldest) < 0 {
@@ -58,10 +58,10 @@ func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 	return done || err != nil, err
 }
 
-// verify sums a version anew.
+// verify recomputes a version's checksum.
 func verify(key []byte, at *version) error {
 	if at.sum == sumOf(hashOf(key), at.value(), at.create(), at.mod, int64(at.sub), at.number(), at.lease()) {
 		return nil
 	}
-	return fmt.Errorf("what memory holds of revision %d is not what was written there", at.mod)
+	return fmt.Errorf("checksum mismatch in memory: a version of revision %d changed after it was written", at.mod)
 }

@@ -9,7 +9,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// The alarms of a View stay what they were, whatever is raised behind it.
+// The alarms of a View do not change when alarms are raised later.
 func TestAlarmsOfAView(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	s.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3, "n4": 4, "n5": 5}))
@@ -30,8 +30,8 @@ func TestAlarmsOfAView(t *testing.T) {
 	}
 }
 
-// TestConvicted: CORRUPT is raised of who differs from a majority, in the same entry on all members, and ends when a later
-// check finds it equal, or it is removed.
+// TestConvicted: CORRUPT is raised for a member that differs from the majority, in the same entry on all members. It ends
+// when a later check finds the member equal, or when the member is removed.
 func TestConvicted(t *testing.T) {
 	ids := map[uint64]string{1: "n1", 2: "n2", 3: "n3"}
 	states := map[uint64]*State{}
@@ -72,7 +72,7 @@ func TestConvicted(t *testing.T) {
 	apply(false, put("a", "1"), AppendCheck(nil))
 	say(2)
 	say(1)
-	want("nobody knows who is right")
+	want("it is unknown which state is right")
 	say(3)
 	want("two agree", 2)
 	apply(false, AppendAlarm(nil, kv.AlarmChange{}))
@@ -152,8 +152,8 @@ func TestVerifier(t *testing.T) {
 	}
 }
 
-// TestVerifierOfHalfARevision: of a revision of many changes those that compaction has dropped are left out, wherever it stands. In a
-// state that is loaded from a snapshot then, nothing is there of them.
+// TestVerifierOfHalfARevision: the verifier skips the changes that compaction has dropped from the middle of a large
+// revision, wherever it stands. A state loaded from a snapshot does not have them.
 func TestVerifierOfHalfARevision(t *testing.T) {
 	const keys = 40
 	l := limits.Defaults().Index

@@ -14,8 +14,8 @@ import (
 
 // View is the state at one applied index, immutable, for any goroutine.
 //
-// What Range, Get, Scan and Events hand out are parts of the View's memory, which the garbage collector does not see
-// behind them: keep the View reachable while they are in use, with runtime.KeepAlive(view) behind the last use.
+// The slices that Range, Get, Scan and Events return are parts of the View's memory, which the garbage collector does not
+// see. Keep the View reachable while they are in use, with runtime.KeepAlive(view) after the last use.
 type View struct {
 	replicated
 	layout
@@ -27,20 +27,20 @@ type View struct {
 	removed uint64 // table.removed when the View was made
 	frozen
 	leases leases
-	saved  *savedSessions // nil, but in a View to be saved
-	epoch  *epoch         // keeps what is given up later
+	saved  *savedSessions // nil unless the View is to be saved
+	epoch  *epoch         // keeps slabs that are retired later
 	mapped int64
 	// countedRows is limits.CountedRows.
 	countedRows int
 }
 
-// Applied returns index and term of the newest entry that the View holds.
+// Applied returns index and term of the newest entry in the View.
 func (v *View) Applied() (index, term uint64) { return v.applied, v.term }
 
 // Revision returns the newest revision; an empty store is at 1.
 func (v *View) Revision() int64 { return v.revision }
 
-// Compacted returns the oldest revision that can be read, or 0 when nothing was compacted yet.
+// Compacted returns the oldest readable revision, or 0 before the first compaction.
 func (v *View) Compacted() int64 { return v.compacted }
 
 // Keys returns the number of keys at the newest revision.
@@ -49,12 +49,12 @@ func (v *View) Keys() int64 { return v.live }
 // LiveBytes returns the bytes of all keys and values at the newest revision.
 func (v *View) LiveBytes() int64 { return v.liveBytes }
 
-// HistoryBytes returns what the versions weigh that were superseded or deleted since the compacted revision, to the
-// millisecond: 64 bytes each, and key and value.
+// HistoryBytes returns the weight of the versions that were superseded or deleted since the compacted revision: 64 bytes
+// each, plus key and value. It is exact to the millisecond.
 func (v *View) HistoryBytes() int64 { return v.weight - v.times.weightAt(v.compacted) }
 
-// RevisionOfHistory returns the oldest revision from which on the history weighs at most so much, to the millisecond; at
-// least the compacted one.
+// RevisionOfHistory returns the oldest revision from which on the history weighs at most the given number of bytes. It is
+// exact to the millisecond, and at least the compacted revision.
 func (v *View) RevisionOfHistory(bytes int64) int64 {
 	revision := v.revision
 	if p, ok := v.times.lightest(v.weight - bytes); ok {
@@ -63,15 +63,16 @@ func (v *View) RevisionOfHistory(bytes int64) int64 {
 	return max(min(revision, v.revision), v.compacted)
 }
 
-// Dropped says whether nothing is left of what was compacted: whether a compaction is done physically.
+// Dropped says whether all compacted versions are dropped: whether the compaction is physically complete.
 func (v *View) Dropped() bool { return v.history.slots.first >= v.compacted }
 
-// MappedBytes returns how much memory outside of Go's heap held the state when the View was made. RetiredBytes is how
-// much more is given up by now, but waits for the garbage collector to find that no View reaches it.
+// MappedBytes returns the memory outside Go's heap that held the state when the View was made, in bytes. RetiredBytes
+// returns the additional memory that is retired but still mapped, until the garbage collector finds that no View reaches
+// it.
 func (v *View) MappedBytes() int64  { return v.mapped }
 func (v *View) RetiredBytes() int64 { return v.memory.ledger.retired.Load() }
 
-// Rest gives memory back that is kept for what comes next, when nothing does: until the state needs more.
+// Rest frees the memory that is kept ready for new data, until the state needs more. Call it when the member is idle.
 func (v *View) Rest() { v.memory.ledger.rest() }
 
 // Level returns the cluster's feature level.
@@ -80,8 +81,8 @@ func (v *View) Level() uint64 { return v.level }
 // Members returns the members' records.
 func (v *View) Members() Members { return v.members }
 
-// TimeOf returns when a revision was written, in nanoseconds since 1970 by the clock of the member that proposed it,
-// made monotonic, to the millisecond. It is false for a revision that is compacted or not there yet.
+// TimeOf returns the time at which a revision was written, in nanoseconds since 1970. It is the proposing member's clock,
+// made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future.
 func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	if revision < v.compacted || revision > v.revision {
 		return 0, false
@@ -89,9 +90,9 @@ func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	return v.times.of(revision)
 }
 
-// RevisionAt returns the newest revision that was written at a time or before it, when the present is now. It is an error when
-// that one is compacted, and when the clocks of those who proposed contradict each other there, or now, by more than
-// limits.ClocksApart: then no revision can be told.
+// RevisionAt returns the newest revision written at or before a time; now is the present. It returns an error if that
+// revision is compacted. It also returns an error if the proposers' clocks contradict each other at that time, or now, by
+// more than limits.ClocksApart: then the time does not determine a revision.
 func (v *View) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
 	later := v.times.search(func(p *point) bool { return p.wall > wall })
 	if c, is := v.times.contradicted(later, now, int64(limits.ClocksApart)); is {
@@ -102,23 +103,24 @@ func (v *View) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
 		revision = v.times.points.at(later).revision - 1
 	}
 	if revision < v.compacted {
-		return 0, kv.Errorf(kv.Compacted, "what was there at that time was compacted, the oldest revision that can be read is %d", v.compacted)
+		return 0, kv.Errorf(kv.Compacted, "the state at that time was compacted, the oldest revision that can be read is %d", v.compacted)
 	}
 	return revision, nil
 }
 
-// contradictionError says what a time does not tell, and until when.
+// contradictionError explains which revisions a time does not determine, and until when.
 func (v *View) contradictionError(c *contradiction) *kv.Error {
 	last, ends := "on", "they are"
 	if c.last > 0 {
 		last, ends = fmt.Sprintf("to %d", c.last), fmt.Sprintf("revision %d is", c.last)
 	}
-	return kv.Errorf(kv.BadRequest, "that time does not tell which revision: of the revisions from %d %s members' clocks contradict each other by %v, so at least one was wrong. "+
-		"Ask for a revision in place of a time: --rev, or its number where a time may stand; `qkv log --from %d` shows what each changed. Times after %s tell revisions again, older ones when %s compacted.",
+	return kv.Errorf(kv.BadRequest, "that time does not determine a revision: for the revisions from %d %s members' clocks contradict each other by %v, so at least one was wrong. "+
+		"Ask for a revision instead of a time: --rev, or its number where a time may stand; `qkv log --from %d` shows the changes of each. Times after %s determine revisions again, older ones when %s compacted.",
 		max(c.first, v.compacted), last, time.Duration(c.by).Round(time.Second), max(c.first, v.compacted, 1), time.Unix(0, c.until).UTC().Format(time.RFC3339), ends)
 }
 
-// Times hands out when revisions were written, newest first: at wall, revision was the oldest of those since the time before.
+// Times yields the times at which revisions were written, newest first: revision was the first one written at wall, after
+// the previous time.
 func (v *View) Times() iter.Seq2[int64, int64] {
 	return func(yield func(revision, wall int64) bool) {
 		for n := v.times.points.end; n > v.times.points.first; n-- {
@@ -129,8 +131,8 @@ func (v *View) Times() iter.Seq2[int64, int64] {
 	}
 }
 
-// Events hands out all changes from a revision on, oldest first, until f returns false. A revision below the
-// compacted one is a *kv.Error with the code Compacted; one that is not there yet has no changes yet.
+// Events calls f with all changes from a revision on, oldest first, until f returns false. A revision below the compacted
+// one is a *kv.Error with the code Compacted; a revision in the future has no changes yet.
 func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	if from < v.compacted {
 		return v.compactedError(from)
@@ -157,15 +159,15 @@ func (v *version) keyValue(key []byte) kv.KeyValue {
 	return kv.KeyValue{Key: key, Value: v.value(), CreateRevision: v.create(), ModRevision: v.mod, Version: v.number(), Lease: v.lease()}
 }
 
-// Version is one version of a key, as a snapshot holds it.
+// Version is one version of a key as a snapshot contains it.
 type Version struct {
 	Mod, Sub, Create, Version, Lease int64
-	Tombstone                        bool // the key was deleted; all but Mod and Sub is empty
+	Tombstone                        bool // the key was deleted; only Mod and Sub are set
 	Value                            []byte
 }
 
-// Scan hands out all keys from a key on, in their order, with all versions that are kept, oldest first, until f
-// returns false. The slices are f's until it returns.
+// Scan calls f with all keys from a key on, in key order, with all kept versions, oldest first, until f returns false.
+// The slices are valid until f returns.
 func (v *View) Scan(from []byte, f func(key []byte, versions []Version) bool) {
 	defer runtime.KeepAlive(v)
 	var p probe
@@ -196,11 +198,11 @@ func (v *View) Scan(from []byte, f func(key []byte, versions []Version) bool) {
 	runtime.KeepAlive(p.words)
 }
 
-// scanAhead is how many keys a scan looks at ahead: their versions lie anywhere, and waiting for one piece of memory is waiting
-// for all. Nothing that a caller could see depends on it.
+// scanAhead is the number of keys that a scan prefetches at once. Their versions are scattered in memory, and many cache
+// misses in parallel take about as long as one. It has no visible effect on callers.
 const scanAhead = 64
 
-// prefetchVersions touches the newest versions of some keys, as far as kept will go through them.
+// prefetchVersions loads the newest versions of some keys, as far as kept will read them.
 func (v *View) prefetchVersions(refs []ref) {
 	var room [scanAhead]*version
 	next := room[:0]
@@ -224,7 +226,7 @@ func (v *View) prefetchVersions(refs []ref) {
 	}
 }
 
-// versionsAhead is how many versions of a key are touched ahead.
+// versionsAhead is the number of versions of a key that are prefetched.
 const versionsAhead = 4
 
 // kept appends the versions of a key that were kept when the View was made, oldest first.
@@ -253,8 +255,8 @@ func (v *View) kept(r *record, to []Version) []Version {
 	return to
 }
 
-// keepsBefore says whether the version before one was kept when the View was made: as long as the change that
-// superseded it is in the history, or, if it is a tombstone, as its own is.
+// keepsBefore says whether the version before at was kept when the View was made. A version is kept while the change that
+// superseded it is in the history; a tombstone, while its own change is.
 func (v *View) keepsBefore(at *version) bool {
 	if at.has(created) {
 		mod, sub := at.precedingTombstone()
@@ -263,7 +265,7 @@ func (v *View) keepsBefore(at *version) bool {
 	return v.history.holds(at.mod, int64(at.sub))
 }
 
-// requestBounds are the same on every member: a command that breaks one is refused when it is applied.
+// requestBounds are equal on every member: a command that exceeds them is refused when it is applied.
 var requestBounds = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
 // readable returns the revision that a read asks for, or why it cannot be read.
@@ -286,7 +288,7 @@ func (v *View) compactedError(revision int64) *kv.Error {
 	return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, v.compacted)
 }
 
-// Get returns one key at a revision, 0 for the newest. It allocates nothing. An error is a *kv.Error.
+// Get returns one key at a revision; 0 means the newest. It allocates nothing. An error is a *kv.Error.
 func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, err error) {
 	if e := (&kv.Range{Key: key, Revision: revision}).Check(requestBounds); e != nil {
 		return pair, false, e
@@ -301,7 +303,7 @@ func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, er
 	return pair, found, nil
 }
 
-// find returns a key's record and the version that is seen at a position, or nil.
+// find returns a key's record and the version visible at a position, or nil.
 func (v *View) find(key []byte, p position) (*record, *version) {
 	r, overflow := v.table.find(hashOf(key), key)
 	if r != 0 {
@@ -309,8 +311,8 @@ func (v *View) find(key []byte, p position) (*record, *version) {
 			return r.record(), at
 		}
 	}
-	// Not found is certain if no key was ever taken out since the View was made. The removals are counted before
-	// anything is taken out.
+	// Not found is certain if no key was removed from the table since the View was made. remove increments the counter
+	// before it removes the key.
 	if !overflow && v.table.removed.Load() == v.removed {
 		return nil, nil
 	}
@@ -327,8 +329,8 @@ func (v *View) findInTree(key []byte, p position) (*record, *version) {
 	return r.record(), r.record().newest().at(p)
 }
 
-// Range reads what is asked for, however long that takes. The keys and values of the result have at most bytes bytes,
-// but there is always one pair; 0 does not bound them. An error is a *kv.Error.
+// Range reads a range in one call, however long that takes. The keys and values of the result have at most bytes bytes,
+// but it has at least one pair; 0 means no limit. An error is a *kv.Error.
 func (v *View) Range(q kv.Range, bytes int64) (kv.RangeResult, error) {
 	r := NewRangeReader(q, bytes)
 	for {
@@ -338,28 +340,28 @@ func (v *View) Range(q kv.Range, bytes int64) (kv.RangeResult, error) {
 	}
 }
 
-// RangeReader reads a range in steps of bounded length, so that it can be given up between two of them, and needs no
-// View for longer than one. Each step may get a newer View: the first one decides which revision is read.
+// RangeReader reads a range in steps of bounded length. The caller can abandon it between two steps, and it keeps no View
+// longer than a step. Each step may get a newer View: the first one decides which revision is read.
 //
-//	firstPage ──► it was the whole range, or the newest revision, whose count the trees know ──► done
+//	firstPage ──► whole range read, or newest revision, whose count the trees know ──► done
 //	   ├────────► countAll ──► onePage ──► done
 //	   └────────► countBack ──► onePage ──► done       the newest count, and back by the changes since
 //	onePage, of a range that is Continued ──► done
 //
-// A page ends with its limits, and with its step: a step that has found any pair is the last one. It is for one
+// A page ends at its limits or with its step: a step that has found a pair is the last one. A RangeReader is for one
 // goroutine.
 type RangeReader struct {
 	q     kv.Range
-	bytes int64 // bound of the page; 0: none
+	bytes int64 // limit of the page; 0: none
 	phase rangePhase
-	// at is what is read; nothing before the first step has decided. pinned says that it came with the reader, whose
-	// steps then all have one View, and that it can be read there whatever was compacted meanwhile.
+	// at is the position that is read; zero before the first step decides it. pinned says that the caller set at. All
+	// steps then use one View, and the position is readable there, whatever was compacted meanwhile.
 	at     position
 	pinned bool
-	// from is where the next step begins, and page where the page does. No key before page is in the range's result.
+	// from is where the next step begins, and page where the page begins. No key before page is in the range's result.
 	from, page []byte
-	// count is how many keys there are before from while they are counted, and then in the whole range. While it is counted
-	// back, it is how many more there were, by the changes before next.
+	// count is the number of keys before from while they are counted, and then in the whole range. In phase countBack it
+	// is the number of keys that existed additionally, according to the changes before next.
 	count int64
 	next  position
 }
@@ -367,14 +369,14 @@ type RangeReader struct {
 type rangePhase uint8
 
 const (
-	firstPage rangePhase = iota // fill the page and count on, as far as one step goes
+	firstPage rangePhase = iota // fill the page and count further, as far as one step goes
 	countAll                    // only count
 	countBack                   // only count, by the changes since
-	onePage                     // fill the page, whose range was counted
+	onePage                     // fill the page; the range is counted
 )
 
-// NewRangeReader returns a reader before its first step. The query's slices must stay as they are. The keys and values of
-// a page have at most bytes bytes, but there is always one pair; 0 does not bound them.
+// NewRangeReader returns a reader before its first step. The query's slices must not change. The keys and values of a
+// page have at most bytes bytes, but it has at least one pair; 0 means no limit.
 func NewRangeReader(q kv.Range, bytes int64) RangeReader {
 	r := RangeReader{q: q, bytes: bytes}
 	r.begin()
@@ -388,11 +390,11 @@ func (r *RangeReader) begin() {
 	}
 }
 
-// goOn makes it begin with a key of its range, before its first step. That is no request's: it may be a byte longer than a key.
+// goOn sets the key to begin with, before the first step. It may be a byte longer than a request's key.
 func (r *RangeReader) goOn(from []byte) { r.from, r.page = from, from }
 
-// Step looks at rows more keys, with the newest View. Once it is done the result is complete; its slices are parts of
-// that View. An error is a *kv.Error, and the end.
+// Step looks at rows more keys, in the newest View. When done is true the result is complete; its slices are parts of
+// that View. An error is a *kv.Error and ends the read.
 func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {
 	defer runtime.KeepAlive(v)
 	result.Revision = v.revision
@@ -402,7 +404,7 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	if err := r.decide(v); err != nil {
 		return result, true, err
 	}
-	if r.q.Revision == 0 && !r.pinned { // the store may have gone on since the first step: who watches from here on must miss nothing
+	if r.q.Revision == 0 && !r.pinned { // the store may be newer by now, but a watch from here on must miss nothing
 		result.Revision = r.at.mod - 1
 	}
 	if r.phase == countBack {
@@ -424,7 +426,7 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	return p.RangeResult, r.advance(&p, next, ended), nil
 }
 
-// decide says what is read, or why it cannot be.
+// decide determines the position to read, or why it cannot be read.
 func (r *RangeReader) decide(v *View) error {
 	if r.pinned {
 		return nil
@@ -435,7 +437,7 @@ func (r *RangeReader) decide(v *View) error {
 	}
 	revision, err := v.readable(revision)
 	if err != nil && r.q.Revision == 0 && v.unloaded() == nil {
-		r.begin() // compaction has overtaken a read of what was the newest revision: what is it now?
+		r.begin() // a compaction passed a read of the formerly newest revision: start again at the newest one
 		revision, err = v.revision, nil
 	}
 	if before := r.at; before != behind(revision) {
@@ -445,8 +447,8 @@ func (r *RangeReader) decide(v *View) error {
 	return err
 }
 
-// countHow decides how an older revision is counted, before the first step: back from the newest one where fewer revisions
-// came since than there are keys in the range, and these are many.
+// countHow decides before the first step how an older revision is counted. It counts back from the newest one if the
+// range has many keys, and fewer revisions were made since than the range has keys.
 func (r *RangeReader) countHow(v *View) {
 	if len(r.q.End) == 0 || r.phase != firstPage || r.at == behind(v.revision) {
 		return
@@ -456,7 +458,7 @@ func (r *RangeReader) countHow(v *View) {
 	}
 }
 
-// count is how many keys of a range there are at the newest revision.
+// count returns the number of a range's keys at the newest revision.
 func (v *View) count(q *kv.Range) int64 {
 	var from probe
 	n := countIn(v.tree, from.set(q.Key), q.End) - countIn(v.tombstoned, from.set(q.Key), q.End)
@@ -464,11 +466,11 @@ func (v *View) count(q *kv.Range) int64 {
 	return int64(n)
 }
 
-// unflagged is how many changes that neither make nor delete a key count as one row: they are passed over without a look
-// at the key.
+// unflagged is the number of changes that count as one row if they neither create nor delete a key: they are skipped
+// without a look at the key.
 const unflagged = 8
 
-// countBack goes through the changes since, as far as rows go, and says whether the count is complete.
+// countBack goes through the changes since the revision, as far as rows allow, and says whether the count is complete.
 func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 	h, left := &v.history, unflagged*rows
 	for ; r.next.mod <= v.revision; r.next = behind(r.next.mod) {
@@ -495,7 +497,7 @@ func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 	return true
 }
 
-// advance decides what a walk that came to next, or to the end of the range, means for the result.
+// advance evaluates a walk that stopped at next, or at the end of the range.
 func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	newest := r.at == behind(p.v.revision)
 	switch {
@@ -523,11 +525,11 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 		r.phase, r.count, r.from = countAll, p.Count, next
 		return false
 	}
-	r.from, r.page = next, next // all keys before it are deleted, or left out
+	r.from, r.page = next, next // all keys before next are deleted or filtered out
 	return false
 }
 
-// knowMore corrects a page that its step has ended, where its count tells how much there is.
+// knowMore corrects More on a page that ended with its step, if its count shows how many pairs there are.
 func (p *page) knowMore() {
 	if p.Count > 0 && !p.CountOnly && !p.Filtered() {
 		p.More = int64(len(p.KVs)) < p.Count
@@ -538,15 +540,15 @@ func (p *page) knowMore() {
 type page struct {
 	kv.Range
 	kv.RangeResult
-	bytes   int64 // bound of size; 0: none
+	bytes   int64 // limit of size; 0: none
 	v       *View
 	at      position
 	phase   rangePhase
-	size    int64 // bytes of the keys and values in it
+	size    int64 // bytes of its keys and values
 	counted int   // keys that were only counted
 }
 
-// add counts a key, and adds it to the page as long as the limits allow.
+// add counts a key, and adds it to the page if the limits allow.
 func (p *page) add(r *record, at *version) {
 	p.Count++
 	if p.CountOnly || p.More || p.phase == countAll {
@@ -572,9 +574,9 @@ func (p *page) add(r *record, at *version) {
 	p.KVs = append(p.KVs, pair)
 }
 
-// walk adds the keys of a range from one on, at most rows of them, deleted ones among them. It returns where it stopped,
-// or that the range ended. A page whose range was counted ends with its limits, and of the newest revision the trees
-// know the count better.
+// walk adds the keys of a range from a key on, at most rows of them, including deleted ones. It returns where it stopped,
+// or that the range ended. A page of a counted range ends at its limits. At the newest revision it stops counting after
+// countedRows keys because the trees know the count.
 func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
 	var from probe
 	newest := p.at == behind(p.v.revision)

@@ -8,23 +8,23 @@ import (
 	"qkv/index/kv"
 )
 
-// WholeReader reads a range to its end, or to its limit, in steps of bounded length, and in the order that is asked for: for what is
-// not answered in pages. It is for one goroutine.
+// WholeReader reads a range to its end or limit, in steps of bounded length, and in any order, for an answer that is not
+// paged. It is for one goroutine.
 //
-// The result's slices are parts of the Views of its steps, which the reader keeps reachable: keep it reachable, too, while
-// they are in use.
+// The result's slices are parts of the Views of its steps, which the reader keeps reachable. Keep the reader reachable
+// while the slices are in use.
 type WholeReader struct {
 	q      kv.Range
 	reads  RangeReader
-	sorted *SortedReader // in place of reads; nil: it is not sorted
-	bytes  int64         // that keys and values may still take
-	pages  int           // that were read
+	sorted *SortedReader // used instead of reads for a sorted range; otherwise nil
+	bytes  int64         // size that keys and values may still add
+	pages  int           // number of pages read
 	views  []*View
 	all    kv.RangeResult
 }
 
-// NewWholeReader returns a reader before its first step. The query's slices must stay as they are. A result whose keys and
-// values have more than bytes bytes is an error.
+// NewWholeReader returns a reader before its first step. The query's slices must not change. If the keys and values of
+// the result have more than bytes bytes, it returns an error.
 func NewWholeReader(q kv.Range, bytes int64) *WholeReader { return newWholeReader(q, bytes) }
 
 func newWholeReader(q kv.Range, bytes int64) *WholeReader {
@@ -37,7 +37,7 @@ func newWholeReader(q kv.Range, bytes int64) *WholeReader {
 	return w
 }
 
-// pin makes it read what was there at a position.
+// pin makes it read the data at a position.
 func (w *WholeReader) pin(at position) {
 	if w.sorted != nil {
 		w.sorted.at, w.sorted.pinned = at, true
@@ -45,7 +45,8 @@ func (w *WholeReader) pin(at position) {
 	w.reads.at, w.reads.pinned = at, true
 }
 
-// page is the query for the next page. The limit is that of what is left then, and one more, which tells whether there is any.
+// page returns the query for the next page. Its limit is the remaining number of pairs plus one; the extra pair shows
+// that there are more.
 func (w *WholeReader) page() kv.Range {
 	q := w.q
 	q.Sort, q.Order, q.Limit = kv.SortByKey, kv.SortNone, 0
@@ -55,8 +56,8 @@ func (w *WholeReader) page() kv.Range {
 	return q
 }
 
-// Step looks at rows more keys, with the newest View. Once it is done the result is complete. An error is a *kv.Error,
-// and the end.
+// Step looks at rows more keys, in the newest View. When done is true the result is complete. An error is a *kv.Error and
+// ends the read.
 func (w *WholeReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {
 	if w.sorted != nil {
 		return w.stepSorted(v, rows)
@@ -78,7 +79,7 @@ func (w *WholeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 		next := w.page()
 		next.Continued = true
 		if !pinned {
-			next.Revision = at.mod - 1 // what the first page has read
+			next.Revision = at.mod - 1 // the revision of the first page
 		}
 		w.reads = NewRangeReader(next, 0)
 		w.reads.goOn(append(bytes.Clone(last), 0))
@@ -102,7 +103,7 @@ func (w *WholeReader) stepSorted(v *View, rows int) (result kv.RangeResult, done
 	switch {
 	case err != nil:
 		return page, true, err
-	case least*pairOverhead > w.bytes && w.pages == 0: // before it is known what they are
+	case least*pairOverhead > w.bytes && w.pages == 0: // before any pair is read
 		return page, true, errAnswerTooLarge
 	case !done:
 		return page, false, nil
@@ -113,12 +114,12 @@ func (w *WholeReader) stepSorted(v *View, rows int) (result kv.RangeResult, done
 	return w.all, last, nil
 }
 
-// take adds a page to the result, and says whether there was room for it.
+// take adds a page to the result, and says whether the size limit allows it.
 func (w *WholeReader) take(page *kv.RangeResult) bool {
 	if w.pages++; w.pages == 1 {
 		w.all.Count, w.all.Revision = page.Count, page.Revision
 	}
-	bytes := int64(0) // a pair beyond the limit tells that there is one, and is given up
+	bytes := int64(0) // a pair beyond the limit only shows that there are more, and is discarded
 	for i := range page.KVs {
 		if w.q.Limit > 0 && int64(len(w.all.KVs)+i) >= w.q.Limit {
 			break
@@ -130,11 +131,11 @@ func (w *WholeReader) take(page *kv.RangeResult) bool {
 	return w.bytes >= 0
 }
 
-// pairOverhead is about what a pair takes beside its key and value.
+// pairOverhead is about the memory that a pair takes in addition to its key and value.
 const pairOverhead = 64
 
 func pairBytes(pair *kv.KeyValue) int64 {
 	return int64(len(pair.Key)+len(pair.Value)) + pairOverhead
 }
 
-var errAnswerTooLarge = &kv.Error{Code: kv.AnswerTooLarge, Message: "the answer is over the limit: ask for less at a time. What it belongs to was done"}
+var errAnswerTooLarge = &kv.Error{Code: kv.AnswerTooLarge, Message: "the answer is over the limit: ask for less at a time. If the request was a write, the write did happen"}

@@ -193,3 +193,58 @@ func BenchmarkOpen(b *testing.B) {
 		must(b, errors.Join(l.Close(), s.Reader.Close()))
 	})
 }
+
+// counted is a file system that counts the bytes that are written to its files, zeros of new segments apart.
+type counted struct {
+	disk.FS
+	bytes int
+}
+
+type countedFile struct {
+	disk.File
+	of *counted
+}
+
+func (c *counted) OpenWritable(name string) (disk.File, error) {
+	f, err := c.FS.OpenWritable(name)
+	return countedFile{f, c}, err
+}
+
+func (f countedFile) WriteAt(p []byte, at int64) (int, error) {
+	f.of.bytes += len(p)
+	return f.File.WriteAt(p, at)
+}
+
+func (f countedFile) WritePages(p []byte, at int64) error {
+	f.of.bytes += len(p)
+	return f.File.WritePages(p, at)
+}
+
+// TestDiskBytesOfLargeValues: a group with one entry of 64 KiB, or with 16 of 4 KiB, takes at most 1.2 times its values on the disk:
+// its header, its records' and the rest of its last page.
+func TestDiskBytesOfLargeValues(t *testing.T) {
+	const group, groups, command = 64 << 10, 100, 100 // what a put has beside its value
+	for _, value := range []int{4 << 10, 64 << 10} {
+		d := &counted{FS: disk.NewMem(1)}
+		must(t, d.MkdirAll("d"))
+		l, _ := benchLog(t, d, "d/wal", 16<<20)
+		next := uint64(2)
+		d.bytes = 0
+		for range groups {
+			var entries []*raftpb.Entry
+			for range group / value {
+				entries = append(entries, entry(next, 1, string(make([]byte, value+command))))
+				next++
+			}
+			l.Append(&log.HardState{Term: 1, Commit: next - 2}, entries)
+			if _, err := l.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if each := float64(d.bytes) / (groups * group); each < 1 || each > 1.2 {
+			t.Errorf("values of %d bytes: %.2f times as many on the disk", value, each)
+		} else {
+			t.Logf("values of %d bytes: %.3f times as many on the disk", value, each)
+		}
+	}
+}

@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// coldFiles is how many segments are kept open for reading: a follower that catches up needs one at a time.
+	// coldFiles is how many segments stay open for reading: a follower that catches up needs one at a time.
 	coldFiles = 4
-	// coldGap is how much between two records is read along rather than split into two reads.
+	// coldGap is the largest gap between two records that one read spans; a larger gap splits the read in two.
 	coldGap = 64 << 10
 )
 
-// ColdRead is an order to read entries that are not in memory any more, from where they lay when it was given.
+// ColdRead is an order to read entries that are no longer in memory. It holds their positions at the time of the order.
 type ColdRead struct {
 	first    uint64 // the first entry; slots[i] is entry first+i
 	slots    []slot
 	segments *SegmentList
 }
 
-// next is the entry after the last one.
+// next is the index after the last entry.
 func (c ColdRead) next() uint64 { return c.first + uint64(len(c.slots)) }
 
-// Reader carries out cold reads. It waits for the disk, so it has an owner of its own.
+// Reader carries out cold reads. It blocks on the disk, so it has an owner of its own.
 type Reader struct {
 	fs   disk.FS
 	list *SegmentList
-	open []coldFile // at most coldFiles, the one opened last at the end
+	open []coldFile // at most coldFiles; the last opened is at the end
 }
 
 type coldFile struct {
@@ -43,7 +43,7 @@ type coldFile struct {
 // NewReader returns a reader of the logs on a file system.
 func NewReader(fs disk.FS) *Reader { return &Reader{fs: fs} }
 
-// Read returns the entries, verified. What was released or replaced since the order was given may be an error.
+// Read returns the entries, verified. It may fail for entries that were released or replaced since the order was given.
 func (c *Reader) Read(order ColdRead) ([]*raftpb.Entry, error) {
 	c.use(order.segments)
 	entries := make([]*raftpb.Entry, 0, len(order.slots))
@@ -65,7 +65,7 @@ func (c *Reader) Read(order ColdRead) ([]*raftpb.Entry, error) {
 	return entries, nil
 }
 
-// use takes over a list of segments, and closes what is not in it any more.
+// use takes over a list of segments, and closes files that are not in it.
 func (c *Reader) use(list *SegmentList) {
 	if c.list == list {
 		return
@@ -76,13 +76,13 @@ func (c *Reader) use(list *SegmentList) {
 		if list.find(f.seq) != "" {
 			kept = append(kept, f)
 		} else {
-			_ = f.file.Close() // opened to read
+			_ = f.file.Close() // read only: Close loses nothing
 		}
 	}
 	c.open = kept
 }
 
-// Close closes the files that were opened.
+// Close closes all open files.
 func (c *Reader) Close() error {
 	var err error
 	for _, f := range c.open {
@@ -101,7 +101,7 @@ func (c *Reader) file(seq uint64) (disk.File, error) {
 	}
 	name := c.list.find(seq)
 	if name == "" {
-		return nil, fmt.Errorf("reading the log: segment %d is not there any more", seq)
+		return nil, fmt.Errorf("reading the log: segment %d no longer exists", seq)
 	}
 	file, err := c.fs.Open(name)
 	if err != nil {
@@ -109,17 +109,18 @@ func (c *Reader) file(seq uint64) (disk.File, error) {
 	}
 	file.NoReadahead() // the log's syncs wait for what is read
 	if len(c.open) == coldFiles {
-		_ = c.open[0].file.Close() // opened to read
+		_ = c.open[0].file.Close() // read only: Close loses nothing
 		c.open = append(c.open[:0], c.open[1:]...)
 	}
 	c.open = append(c.open, coldFile{seq, file})
 	return file, nil
 }
 
-// countWithin returns how many slots may be read, and the bytes of their records: these add up to most, or it is one.
+// countWithin returns how many slots one order may read, and the bytes of their records: at most most bytes, or one
+// slot.
 func countWithin(slots []slot, most uint64) (n int, bytes int64) {
 	for i := range slots {
-		// An entry in protobuf is at most 2 bytes longer than its record, and mostly shorter.
+		// An entry in protobuf is at most 2 bytes longer than its record, and usually shorter.
 		record := int64(slots[i].at.Length)
 		if bytes+record > int64(most) && i > 0 {
 			return i, bytes
@@ -129,7 +130,7 @@ func countWithin(slots []slot, most uint64) (n int, bytes int64) {
 	return len(slots), bytes
 }
 
-// spanOf returns how many slots lie close together in one segment, to be read at once.
+// spanOf returns how many slots lie close together in one segment, for one read.
 func spanOf(slots []slot) int {
 	first := slots[0].at
 	for i := 1; i < len(slots); i++ {
@@ -143,7 +144,7 @@ func spanOf(slots []slot) int {
 	return len(slots)
 }
 
-// span reads what lies between the first and the last of some slots.
+// span reads the bytes from the first to the last of these slots.
 func (c *Reader) span(slots []slot) ([]byte, error) {
 	first, last := slots[0].at, slots[len(slots)-1].at
 	file, err := c.file(first.Segment)
@@ -161,7 +162,7 @@ func (c *Reader) span(slots []slot) ([]byte, error) {
 	return nil, &CorruptError{File: file.Name(), Offset: first.Offset, Reason: "records cannot be read", Cause: err}
 }
 
-// entry verifies a record and makes it an entry, whose data is part of b.
+// entry verifies a record and decodes it to an entry, whose data is part of b.
 func (c *Reader) entry(i uint64, s *slot, b []byte) (*raftpb.Entry, error) {
 	r, length, sum, err := readRecord(b[:s.at.Length])
 	if err == nil && (length != int(s.at.Length) || sum != s.at.CRC || r.index != i || r.term != s.term) {

@@ -107,7 +107,7 @@ func TestCoveredDamageLeaves(t *testing.T) {
 				t.Fatalf("seed %d, the next start without %s: %+v %v", seed, p.file, r, err)
 			}
 			must(t, l.Close())
-			must(t, log.Dump(c.m, dir, io.Discard, false, nil))
+			must(t, log.Dump(c.m, dir, io.Discard, log.DumpOptions{}))
 		}
 	}
 	if headers == 0 {

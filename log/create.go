@@ -7,8 +7,9 @@ import (
 	"path"
 )
 
-// Create makes a log that begins after a marker, for Open to open. It is built in a folder of its own, which gets the
-// log's name when all in it is durable: after a crash there is the whole log or none. fs.ErrExist when there is one.
+// Create makes a log that begins after a marker, for Open to open. It builds the log in a temporary folder and renames
+// the folder when everything in it is durable: after a crash the log exists completely or not at all. It returns
+// fs.ErrExist when the log already exists.
 func Create(o Options, founding Marker) error {
 	o = o.withDefaults()
 	if _, err := o.FS.List(o.Dir); err == nil {
@@ -40,7 +41,7 @@ func create(o Options, founding Marker) error {
 	return o.FS.SyncDir(path.Dir(final))
 }
 
-// removeAll removes what an earlier attempt left.
+// removeAll removes the remains of an earlier attempt.
 func removeAll(o Options) error {
 	names, err := o.FS.List(o.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,8 +58,8 @@ func removeAll(o Options) error {
 	return o.FS.Remove(o.Dir)
 }
 
-// writeFounding makes the first segment: the marker, and a fence that says that it is synced. Nothing is added to it
-// later, so it is no larger than that.
+// writeFounding makes the first segment: the marker, and a fence that says that the marker is synced. The segment is
+// only as large as that, since nothing is added to it later.
 func writeFounding(o Options, founding Marker) error {
 	l := &Log{o: o, segments: []*segment{{}}, hard: HardState{Term: founding.Term}, fresh: true, writeAt: pageBytes}
 	l.Reset(founding)

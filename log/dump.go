@@ -2,6 +2,7 @@ package log
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,10 +16,16 @@ import (
 	"qkv/log/disk"
 )
 
-// Dump prints the segments and frames of a log's directory as text, with verbose also the entries, each with what
-// describe says of its data (nil: its first bytes). It reads only and goes on behind damage where it can. Damage is
-// marked CORRUPT, and the error is the first of it; what recovery would make of the log, Open says.
-func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data []byte) string) error {
+// DumpOptions configure Dump.
+type DumpOptions struct {
+	Entries  bool                     // also print the entries
+	Describe func(data []byte) string // returns the text of an entry's data; nil: its first bytes
+	JSON     bool                     // print one JSON object a line instead of text
+}
+
+// Dump prints the segments and frames of a log's directory. It only reads, and continues behind damage where it can. Damage is marked
+// CORRUPT, and Dump returns the first damage as its error. Only Open decides how recovery treats the damage.
+func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	s := &inventory{o: Options{FS: d, Dir: dir}, anyone: true}
 	if err := s.open(); err != nil {
 		return err
@@ -26,26 +33,24 @@ func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data [
 	if len(s.files) == 0 {
 		return noSegments(d, dir)
 	}
-	p := dumper{w: w, verbose: verbose, describe: describe}
-	if describe == nil {
-		p.describe = describeData
+	p := dumper{w: w, o: o}
+	if o.Describe == nil {
+		p.o.Describe = describeData
 	}
 	broken := s.brokenChain()
 	for i, f := range s.files {
 		if f.valid {
 			p.segment(s, f, s.files[i+1:])
 		} else if broken == nil || broken.File != f.name {
-			p.line("%s  no segment, %d bytes", path.Base(f.name), f.size)
+			p.line(dumpLine{Kind: "unknown", File: path.Base(f.name), Bytes: f.size}, "%s  not a segment, %d bytes", path.Base(f.name), f.size)
 		}
 		if broken != nil && broken.File == f.name {
-			p.line("%s  CORRUPT: %s", path.Base(f.name), broken.Reason)
-			p.damaged(broken)
+			p.brokenChain(broken)
 			broken = nil
 		}
 	}
-	if broken != nil { // of a file that is gone
-		p.line("%s  CORRUPT: %s", path.Base(broken.File), broken.Reason)
-		p.damaged(broken)
+	if broken != nil { // the damaged file is missing
+		p.brokenChain(broken)
 	}
 	if s.newest() < 0 {
 		_, err := s.chain()
@@ -54,7 +59,7 @@ func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data [
 	return cmp.Or(p.err, p.damage)
 }
 
-// noSegments says that a directory is none of a log, and which one may be meant.
+// noSegments is the error for a directory without segments. It names the likely log directory.
 func noSegments(d disk.FS, dir string) error {
 	inside := path.Join(dir, "wal")
 	if _, err := d.List(inside); err == nil {
@@ -63,8 +68,8 @@ func noSegments(d disk.FS, dir string) error {
 	return fmt.Errorf("no *%s in %s", nameSuffix, dir)
 }
 
-// brokenChain is what is wrong with the order of the segments, nil for nothing: what chain says, and a segment that
-// another one names and that is gone although an older one is there, since released ones go the oldest first.
+// brokenChain returns a fault in the order of the segments, nil if there is none. A fault is an error of chain, or a
+// missing segment that another one names while an older one still exists: released segments are removed oldest first.
 func (s *inventory) brokenChain() *CorruptError {
 	chain, err := s.chain()
 	var broken *CorruptError
@@ -85,35 +90,88 @@ func (s *inventory) brokenChain() *CorruptError {
 }
 
 type dumper struct {
-	w        io.Writer
-	verbose  bool
-	describe func(data []byte) string
-	buf      []byte // for scanners
-	err      error  // of writing
-	damage   error  // the first
+	w      io.Writer
+	o      DumpOptions
+	buf    []byte // for scanners
+	err    error  // of a write to w
+	damage error  // the first damage
 }
 
-// damaged notes damage; the line that marks it is the caller's.
+// dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
+// order.
+type dumpLine struct {
+	Kind   string `json:"kind"` // segment, frame, entry, marker, end, torn, corrupt, or unknown: the file is no segment
+	File   string `json:"file"`
+	Offset int64  `json:"offset,omitempty"` // in the file
+	Bytes  int64  `json:"bytes,omitempty"`  // of the file, a frame's payload, or an entry's data
+
+	Segment  uint64    `json:"segment,omitempty"` // in a frame of kind next: the next segment
+	Follows  uint64    `json:"follows,omitempty"` // the segment before
+	Cluster  string    `json:"cluster,omitempty"`
+	Member   string    `json:"member,omitempty"`
+	Frame    string    `json:"frame,omitempty"` // kind of the frame
+	Index    uint64    `json:"index,omitempty"` // of an entry or marker; in a frame, field first; in a segment, the last entry before it
+	Count    uint32    `json:"count,omitempty"` // of the frame's entries or markers
+	Term     uint64    `json:"term,omitempty"`  // of the entry or marker, or of the last entry before the segment
+	Hard     *hardLine `json:"hard_state,omitempty"`
+	Synced   int64     `json:"synced,omitempty"` // the segment was synced up to this offset when the frame was written
+	CRC      string    `json:"crc,omitempty"`
+	Type     string    `json:"type,omitempty"`     // of the entry
+	Commands string    `json:"commands,omitempty"` // of the entry, as Describe returns them
+	Config   string    `json:"configuration,omitempty"`
+	Reason   string    `json:"reason,omitempty"` // why it is torn or corrupt
+}
+
+// hardLine is raft's hard state as JSON.
+type hardLine struct {
+	Term   uint64 `json:"term"`
+	Vote   string `json:"vote"`
+	Commit uint64 `json:"commit"`
+}
+
+func hardLineOf(hs HardState) *hardLine { return &hardLine{hs.Term, hexID(hs.Vote), hs.Commit} }
+
+func hexID(id uint64) string { return fmt.Sprintf("%016x", id) }
+
+// damaged records damage; the caller prints its line.
 func (p *dumper) damaged(err error) {
 	if p.damage == nil {
 		p.damage = err
 	}
 }
 
-func (p *dumper) line(format string, args ...any) {
-	if p.err == nil {
+// line prints a line: l as JSON, or the text.
+func (p *dumper) line(l dumpLine, format string, args ...any) {
+	switch {
+	case p.err != nil:
+	case p.o.JSON:
+		e := json.NewEncoder(p.w)
+		e.SetEscapeHTML(false)
+		p.err = e.Encode(l)
+	default:
 		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
 	}
+}
+
+// brokenChain prints a fault in the order of the segments.
+func (p *dumper) brokenChain(broken *CorruptError) {
+	name := path.Base(broken.File)
+	p.line(dumpLine{Kind: "corrupt", File: name, Reason: broken.Reason}, "%s  CORRUPT: %s", name, broken.Reason)
+	p.damaged(broken)
 }
 
 // segment prints a segment: its header, its frames, and how it ends.
 func (p *dumper) segment(s *inventory, f *logFile, later []*logFile) {
 	h := &f.header
-	p.line("%s  segment %d, %d bytes, cluster %x, member %x, after entry %d/%d, %s",
+	text := fmt.Sprintf("%s  segment %d, %d bytes, cluster %x, member %x, after entry %d/%d, %s",
 		path.Base(f.name), h.seq, f.size, h.cluster, h.member, h.next-1, h.lastTerm, describeHard(h.hard))
 	if h.prev != 0 {
-		p.line("%10s  follows segment %d, which ends at %d with %08x", "", h.prev, h.prevEnd, h.prevChain)
+		text += fmt.Sprintf("\n%10s  follows segment %d, which ends at %d with %08x", "", h.prev, h.prevEnd, h.prevChain)
 	}
+	p.line(dumpLine{
+		Kind: "segment", File: path.Base(f.name), Bytes: f.size, Segment: h.seq, Follows: h.prev, Cluster: hexID(h.cluster), Member: hexID(h.member),
+		Index: h.next - 1, Term: h.lastTerm, Hard: hardLineOf(h.hard),
+	}, "%s", text)
 	var follower *logFile
 	for _, l := range later {
 		if l.valid && l.header.prev == h.seq {
@@ -129,7 +187,8 @@ func (p *dumper) segment(s *inventory, f *logFile, later []*logFile) {
 	}
 }
 
-// frames prints frames up to the end that the next segment knows, or to the first bad one, and then what is behind it.
+// frames prints frames up to the end that the next segment states, or to the first bad frame, and then the rest behind
+// it.
 func (p *dumper) frames(s *scanner, follower *logFile) {
 	for follower == nil || s.next != follower.header.prevEnd {
 		h, payload, bad := s.frame()
@@ -144,7 +203,7 @@ func (p *dumper) frames(s *scanner, follower *logFile) {
 		p.corrupt(s.name, s.next, fmt.Sprintf("the segment ends here with %08x, but %s says with %08x", s.chain, by, follower.header.prevChain), nil)
 		return
 	}
-	p.line("%10d  end, says %s", s.next, by)
+	p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: s.next}, "%10d  end, according to %s", s.next, by)
 }
 
 func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
@@ -157,37 +216,38 @@ func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
 	case b.proof != nil:
 		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; the frame at %d proves that it was synced", bad.reason, b.proof.offset), bad.cause)
 	case b.newest != nil:
-		p.line("%10d  torn: %s", bad.offset, bad.reason)
+		p.line(dumpLine{Kind: "torn", File: path.Base(s.name), Offset: bad.offset, Reason: bad.reason}, "%10d  torn: %s", bad.offset, bad.reason)
 	default:
-		p.line("%10d  end", bad.offset)
+		p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: bad.offset}, "%10d  end", bad.offset)
 	}
 	for at := bad.offset; b.newest != nil && at <= b.newest.offset; at += pageBytes {
 		if h, none := s.headerAt(at); none == nil {
-			p.header(&h)
+			p.header(s.name, &h)
 		}
 	}
 }
 
-// corrupt marks damage of a file; cause is that of a read that failed.
+// corrupt prints and records damage of a file; cause is the error of a failed read.
 func (p *dumper) corrupt(file string, at int64, reason string, cause error) {
 	said := reason
 	if cause != nil {
 		said += ": " + cause.Error()
 	}
-	p.line("%10d  CORRUPT: %s", at, said)
+	p.line(dumpLine{Kind: "corrupt", File: path.Base(file), Offset: at, Reason: said}, "%10d  CORRUPT: %s", at, said)
 	p.damaged(&CorruptError{File: file, Offset: at, Reason: reason, Cause: cause})
 }
 
 func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
-	p.header(h)
+	p.header(s.name, h)
 	err := readPayload(h, payload, s.header.longerRecords(), func(r record, at Position) {
 		switch {
 		case r.kind == kindMarker:
-			p.line("%10d    marker %d/%d %s", at.Offset, r.index, r.term, describeConf(r.data))
-		case p.verbose && raftpb.EntryType(r.kind) != raftpb.EntryNormal:
-			p.entry(r, at, describeData(r.data))
-		case p.verbose:
-			p.entry(r, at, p.describe(r.data))
+			p.line(dumpLine{Kind: "marker", File: path.Base(s.name), Offset: at.Offset, Index: r.index, Term: r.term, Config: describeConf(r.data)},
+				"%10d    marker %d/%d %s", at.Offset, r.index, r.term, describeConf(r.data))
+		case p.o.Entries && raftpb.EntryType(r.kind) != raftpb.EntryNormal:
+			p.entry(s.name, r, at, describeData(r.data))
+		case p.o.Entries:
+			p.entry(s.name, r, at, p.o.Describe(r.data))
 		}
 	})
 	if err != nil {
@@ -195,12 +255,19 @@ func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
 	}
 }
 
-func (p *dumper) entry(r record, at Position, what string) {
-	p.line("%10d    entry %d/%d %s, %d bytes, crc %08x%s", at.Offset, r.index, r.term,
-		strings.TrimPrefix(raftpb.EntryType(r.kind).String(), "Entry"), len(r.data), at.CRC, what)
+func (p *dumper) entry(file string, r record, at Position, what string) {
+	kind := strings.TrimPrefix(raftpb.EntryType(r.kind).String(), "Entry")
+	p.line(dumpLine{
+		Kind: "entry", File: path.Base(file), Offset: at.Offset, Bytes: int64(len(r.data)), Index: r.index, Term: r.term,
+		CRC: fmt.Sprintf("%08x", at.CRC), Type: kind, Commands: strings.TrimLeft(what, ": "),
+	}, "%10d    entry %d/%d %s, %d bytes, crc %08x%s", at.Offset, r.index, r.term, kind, len(r.data), at.CRC, what)
 }
 
-func (p *dumper) header(h *frameHeader) {
+func (p *dumper) header(file string, h *frameHeader) {
+	l := dumpLine{
+		Kind: "frame", File: path.Base(file), Offset: h.offset, Bytes: int64(h.length), Frame: h.kind.String(), Index: h.first, Count: h.count, Segment: h.nextSeq,
+		Hard: hardLineOf(h.hard), Synced: h.synced, CRC: fmt.Sprintf("%08x", h.sum),
+	}
 	what := ""
 	if h.count > 0 && h.kind == kindEntries {
 		what = fmt.Sprintf(" %d..%d", h.first, h.first+uint64(h.count)-1)
@@ -212,7 +279,7 @@ func (p *dumper) header(h *frameHeader) {
 	if h.kind == kindNext {
 		what = " " + nameOf(h.nextSeq)
 	}
-	p.line("%10d  %v%s; %s, synced to %d, %08x", h.offset, h.kind, what, describeHard(h.hard), h.synced, h.sum)
+	p.line(l, "%10d  %v%s; %s, synced to %d, %08x", h.offset, h.kind, what, describeHard(h.hard), h.synced, h.sum)
 }
 
 func describeHard(hs HardState) string {
@@ -227,7 +294,7 @@ func describeConf(data []byte) string {
 	return fmt.Sprintf("voters %x learners %x outgoing %x next %x", conf.Voters, conf.Learners, conf.VotersOutgoing, conf.LearnersNext)
 }
 
-// describeData shows the beginning of an entry.
+// describeData returns the first bytes of an entry.
 func describeData(data []byte) string {
 	const most = 32
 	if len(data) == 0 {

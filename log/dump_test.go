@@ -22,14 +22,14 @@ func TestDumpMarksSegments(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			m := flipLog(t, 1, true).m
 			var out strings.Builder
-			must(t, log.Dump(m, dir, &out, true, nil))
+			must(t, log.Dump(m, dir, &out, log.DumpOptions{Entries: true}))
 			must(t, harm(m))
 			if strings.HasPrefix(what, "did") {
 				must(t, m.MkdirAll(dir))
 				must(t, m.Rename(dir+".0", dir+"/wal"))
 			}
 			out.Reset()
-			err := log.Dump(m, dir, &out, false, nil)
+			err := log.Dump(m, dir, &out, log.DumpOptions{})
 			if !strings.Contains(fmt.Sprint(err), what) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
@@ -45,13 +45,13 @@ func TestDumpOfAnUnreadableFile(t *testing.T) {
 	m := flipLog(t, 1, true).m
 	var out strings.Builder
 	before := m.Calls()
-	must(t, log.Dump(m, dir, &out, true, nil))
+	must(t, log.Dump(m, dir, &out, log.DumpOptions{Entries: true}))
 	calls := m.Calls() - before
 	failed := 0
 	for n := range calls {
 		m.Fail(disk.Fault{Call: n + 1, Err: syscall.EIO})
 		out.Reset()
-		if err := log.Dump(m, dir, &out, true, nil); err != nil {
+		if err := log.Dump(m, dir, &out, log.DumpOptions{Entries: true}); err != nil {
 			failed++
 			if !errors.Is(err, syscall.EIO) {
 				t.Errorf("call %d: %v\n%s", n+1, err, out.String())

@@ -26,7 +26,7 @@ type live struct {
 func livePieces(t testing.TB, d disk.FS) []live {
 	t.Helper()
 	var b strings.Builder
-	must(t, log.Dump(d, dir, &b, false, nil))
+	must(t, log.Dump(d, dir, &b, log.DumpOptions{}))
 	var pieces []live
 	file := ""
 	for line := range strings.Lines(b.String()) {
@@ -345,7 +345,7 @@ func TestLostNewest(t *testing.T) {
 				if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) || errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("seed %d, %s is %s, covered up to %d: %v", seed, newest, how, covered, err)
 				}
-				if err := log.Dump(c.m, dir, io.Discard, false, nil); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
+				if err := log.Dump(c.m, dir, io.Discard, log.DumpOptions{}); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
 					t.Errorf("seed %d, %s is %s, as a dump: %v", seed, newest, how, err)
 				}
 			}

@@ -15,7 +15,7 @@ const (
 	kindEntries frameKind = iota + 1 // payload: a record for each entry
 	kindReset                        // payload: the marker's record
 	kindState                        // no payload: a second copy of Term and Vote
-	kindFence                        // no payload: says that all before it is synced
+	kindFence                        // no payload: says that everything before it is synced
 	kindNext                         // no payload, in the last page: says that the next segment is synced, see NextPage
 )
 
@@ -49,34 +49,34 @@ type run struct {
 	count uint32
 }
 
-// frameHeader begins a frame. Its checksum is salted and covers nothing but itself, so that it is believed wherever
-// it is met, whatever became of the frames before it.
+// frameHeader begins a frame. Its checksum is salted and covers only the header, so it can be verified alone, whatever
+// happened to the frames before it.
 type frameHeader struct {
 	kind    frameKind
-	seq     uint64 // the segment's
-	offset  int64  // the frame's own: found elsewhere, it is no frame
-	synced  int64  // all of the segment before this offset was synced when this was written
-	first   uint64 // the first entry's index; without entries, the index that would follow
+	seq     uint64 // sequence of the segment
+	offset  int64  // the frame's own; a header found at another offset is invalid
+	synced  int64  // the segment was synced up to this offset when the header was written
+	first   uint64 // the first entry's index; without entries, the index of the next one
 	hard    HardState
 	runs    []run
 	count   uint32 // records
 	length  uint32 // of the payload
-	payload uint32 // its CRC
-	prev    uint32 // the chain value before: the sum of the header before
-	prevEnd int64  // where the segment before ends, all of it synced: as in the segment's header
-	nextSeq uint64 // of kindNext: the sequence of the segment that follows; it has no runs, and this is in their place
-	sum     uint32 // of this header: the chain value after
+	payload uint32 // CRC of the payload
+	prev    uint32 // the chain value before: the sum of the previous header
+	prevEnd int64  // where the segment before ends, synced completely; as in the segment's header
+	nextSeq uint64 // for kindNext: the sequence of the next segment; stored in place of runs
+	sum     uint32 // of this header: the chain value after it
 }
 
 // end is where the next frame begins.
 func (h *frameHeader) end() int64 { return h.offset + frameBytes(int(h.length)) }
 
-// frameBytes is how much of the file a frame takes.
+// frameBytes is the size of a frame in the file: whole pages.
 func frameBytes(payload int) int64 {
 	return (headerBytes + int64(payload) + pageBytes - 1) / pageBytes * pageBytes
 }
 
-// seal writes the header into a sector of zeros and returns its sum.
+// seal encodes the header into a zeroed sector and returns its sum.
 func (h *frameHeader) seal(b []byte, seed uint32) uint32 {
 	e := binary.LittleEndian
 	e.PutUint32(b, frameMagic)
@@ -104,11 +104,11 @@ func (h *frameHeader) seal(b []byte, seed uint32) uint32 {
 	return h.sum
 }
 
-// errNoFrame is of bytes that are no frame's header of this segment and offset. Whole headers that make no sense
-// have other errors: no tear makes them.
+// errNoFrame is returned for bytes that are not a frame header of this segment and offset. Intact headers with
+// contradictory fields return other errors, because no torn write produces them.
 var errNoFrame = errors.New("no frame begins here")
 
-// readFrameHeader reads the header at an offset of a segment.
+// readFrameHeader decodes the header at an offset of a segment.
 func readFrameHeader(b []byte, seed uint32, seq uint64, offset int64) (frameHeader, error) {
 	var h frameHeader
 	e := binary.LittleEndian
@@ -139,7 +139,7 @@ func readFrameHeader(b []byte, seed uint32, seq uint64, offset int64) (frameHead
 	return h, h.check()
 }
 
-// check holds the header's numbers against each other.
+// check compares the header's fields with each other.
 func (h *frameHeader) check() error {
 	var entries uint64
 	for _, r := range h.runs {

@@ -97,7 +97,7 @@ func edit(m *disk.Mem, e []byte) {
 }
 
 func openFuzzed(t *testing.T, m *disk.Mem) {
-	_ = Dump(m, "wal", io.Discard, true, nil)
+	_ = Dump(m, "wal", io.Discard, DumpOptions{Entries: true})
 	o := fuzzOptions(m)
 	l, r, err := Open(o)
 	if err != nil {
@@ -279,7 +279,7 @@ func TestRecycledSegment(t *testing.T) {
 		t.Errorf("the log made %d segments itself", l.Stats().Inline)
 	}
 	var b strings.Builder
-	if err := Dump(m, "wal", &b, false, nil); err != nil || !strings.Contains(b.String(), "no segment") {
+	if err := Dump(m, "wal", &b, DumpOptions{}); err != nil || !strings.Contains(b.String(), "not a segment") {
 		t.Errorf("no spare: %v\n%s", err, b.String())
 	}
 }

@@ -7,40 +7,40 @@ import (
 	"qkv/internal/limits"
 )
 
-// group is what the next sync covers, encoded while it is appended. Its buffer is laid out as the file will be, so
-// that one write takes it there: a page for a segment's header, used when the group is the first of its segment, then
-// the frames, each on a page of its own.
+// group holds the frames that the next sync makes durable, encoded as they are appended. Its buffer has the layout of
+// the file, for one write: a page for a segment's header, used if the group is the first of its segment, then the
+// frames, each beginning on a new page.
 //
 // Invariants:
 //
 //  1. Each frame begins at a multiple of pageBytes; its header's sector is zero until the group is written.
-//  2. What pads the last page of each frame but the last one is zero; close does the same for the last one.
+//  2. The padding of each frame's last page is zero; close pads the last frame.
 //  3. positions[i].Offset is relative to the buffer, and Segment is 0.
 type group struct {
 	buf       []byte
 	frames    []frame
 	positions []Position
-	closed    bool // the last frame takes no more: a Sync has begun
+	closed    bool // the last frame accepts no more records: a Sync has begun
 }
 
 // frame is a frame of a group in memory.
 type frame struct {
 	kind   frameKind
-	at     int // where it begins in the buffer
+	at     int // offset in the buffer
 	first  uint64
 	runs   []run
 	count  uint32
 	length int // of the payload
 	marker Marker
-	// What the log was before this frame: the last entry.
+	// The last entry of the log before this frame.
 	last, lastTerm uint64
-	entries        int // the number of positions before this frame
+	entries        int // number of positions before this frame
 }
 
-// next is the index that follows the frame's entries.
+// next is the index after the frame's entries.
 func (f *frame) next() uint64 { return f.first + uint64(f.count) }
 
-// begin closes the last frame and starts another.
+// begin pads the last frame and starts another.
 func (g *group) begin(kind frameKind, first, last, lastTerm uint64) *frame {
 	g.close()
 	g.closed = false
@@ -52,7 +52,7 @@ func (g *group) begin(kind frameKind, first, last, lastTerm uint64) *frame {
 	at := len(g.buf)
 	g.buf = g.buf[:at+headerBytes]
 	clear(g.buf[at:])
-	if len(g.frames) < cap(g.frames) { // keeps the runs' memory
+	if len(g.frames) < cap(g.frames) { // reuse the runs' memory
 		g.frames = g.frames[:len(g.frames)+1]
 	} else {
 		g.frames = append(g.frames, frame{})
@@ -93,7 +93,7 @@ func (g *group) add(r record) {
 	g.positions = append(g.positions, Position{Offset: int64(start), Length: uint32(len(g.buf) - start), CRC: sum})
 }
 
-// takes says whether the last frame takes an entry of a length.
+// takes reports whether the last frame accepts an entry of this size.
 func (g *group) takes(i, term uint64, bytes, most int) bool {
 	f := g.current()
 	if g.closed || f == nil || f.kind != kindEntries || f.next() != i {
@@ -105,7 +105,7 @@ func (g *group) takes(i, term uint64, bytes, most int) bool {
 	return f.length+bytes <= most
 }
 
-// close fills the last page with zeros.
+// close pads the last page with zeros.
 func (g *group) close() {
 	if rest := len(g.buf) % pageBytes; rest > 0 {
 		g.reserve(pageBytes - rest)
@@ -115,7 +115,7 @@ func (g *group) close() {
 	}
 }
 
-// end is where frame i ends in the buffer, the group being closed.
+// end is where frame i ends in the buffer, once the group is closed.
 func (g *group) end(i int) int {
 	if i+1 < len(g.frames) {
 		return g.frames[i+1].at
@@ -123,7 +123,7 @@ func (g *group) end(i int) int {
 	return len(g.buf)
 }
 
-// header is the header of frame i but for what its place says.
+// header is the header of frame i, without the fields that depend on the frame's place in the file.
 func (g *group) header(i int) frameHeader {
 	f := &g.frames[i]
 	return frameHeader{
@@ -132,7 +132,7 @@ func (g *group) header(i int) frameHeader {
 	}
 }
 
-// reserve makes room for n more bytes in a buffer that begins at a page, as disk.File.WritePages wants it.
+// reserve grows the buffer for n more bytes. The buffer is aligned to pages, as disk.File.WritePages requires.
 func (g *group) reserve(n int) {
 	need := len(g.buf) + n
 	if need <= cap(g.buf) {
@@ -146,7 +146,7 @@ func (g *group) reserve(n int) {
 	g.buf = fresh
 }
 
-// reset makes the group empty. The buffer stays, unless one large group has blown it up.
+// reset empties the group. It keeps the buffer, unless one large group has grown it far beyond limits.GroupBytes.
 func (g *group) reset() {
 	if cap(g.buf) > 2*limits.GroupBytes {
 		g.buf = nil

@@ -11,20 +11,21 @@ import (
 )
 
 const (
-	// pageBytes is what is written at least, and never twice.
+	// pageBytes is the smallest unit of writing. A page is never written twice.
 	pageBytes = 4096
 	// headerBytes is the length of a segment's and of a frame's header: one sector.
 	headerBytes = 512
-	// segmentLeast is the smallest segment: a header, a frame, a fence and what says which segment follows.
+	// segmentLeast is the smallest segment: a header, a frame, a fence, and the page that says which segment follows.
 	segmentLeast = 4 * pageBytes
-	// keptBytes is what of each segment no group takes: a page for a fence, and the last one for what says which segment follows.
+	// keptBytes is the part of each segment that no group uses: a page for a fence, and the last page for a NextPage.
 	keptBytes = 2 * pageBytes
-	// version is the format that is written.
+	// version is the format version that is written.
 	version = 1
 
-	// compatZeroed is the feature bit of a segment whose file was all zeros when it was begun.
+	// compatZeroed is the feature bit of a segment whose file was all zeros when the segment was begun.
 	compatZeroed = 1
-	// compatReserved is that of a segment whose room was only reserved: a sync of it commits the file system's journal.
+	// compatReserved is the feature bit of a segment whose space was only reserved: each of its syncs commits the file
+	// system's journal.
 	compatReserved = 2
 
 	segmentMagic = "qkv log\n"
@@ -37,23 +38,23 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type segmentHeader struct {
 	compat, readCompat, incompat uint32 // feature bits: ignorable, ignorable by readers, not ignorable
 	cluster, member              uint64
-	seq                          uint64 // the number in the file's name
+	seq                          uint64 // the number in the file name
 	size                         int64  // of the file
 	salt                         uint64 // of this segment's frames
-	nextSalt                     uint64 // the salt of the segment that follows
-	next, lastTerm               uint64 // the index that follows the entries before, and the term of the last of them
+	nextSalt                     uint64 // salt of the next segment
+	next, lastTerm               uint64 // the index after the last entry before this segment, and that entry's term
 	hard                         HardState
-	prev                         uint64 // the segment before; 0: none
-	prevEnd                      int64  // where it ends; what is behind is dead
+	prev                         uint64 // sequence of the segment before; 0: none
+	prevEnd                      int64  // where that segment ends; bytes behind it are dead
 	prevChain                    uint32
-	sum                          uint32 // of the header itself; the chain value of what follows
+	sum                          uint32 // of this header; the chain value of the first frame
 }
 
-// knowsTerm tells whether lastTerm is one. It is 0 at the beginning of a log, and where the log ended behind damage that a
-// snapshot covers: of its last entry nothing but the index was left.
+// knowsTerm reports whether lastTerm is valid. It is 0 at the beginning of a log, and where the log ended behind damage
+// that a snapshot covers: then only the last entry's index is known.
 func (h *segmentHeader) knowsTerm() bool { return h.lastTerm > 0 || h.next <= 2 }
 
-// seal writes the header into a page of zeros and returns its sum.
+// seal encodes the header into a zeroed page and returns its sum.
 func (h *segmentHeader) seal(b []byte) uint32 {
 	copy(b, segmentMagic)
 	e := binary.LittleEndian
@@ -73,8 +74,8 @@ func (h *segmentHeader) seal(b []byte) uint32 {
 	return h.sum
 }
 
-// readSegmentHeader reads a segment's first page. An error that wraps ErrFormat is of a header that is whole, but not
-// of this version; then the sequence is read all the same. Any other error means that there is no header.
+// readSegmentHeader decodes a segment's first page. An error that wraps ErrFormat means an intact header of another
+// version; the sequence is set nevertheless. Any other error means that the page holds no header.
 func readSegmentHeader(page []byte) (segmentHeader, error) {
 	var h segmentHeader
 	e := binary.LittleEndian
@@ -87,7 +88,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	}
 	h.seq = e.Uint64(page[40:])
 	if v := e.Uint32(page[8:]); v != version {
-		return h, fmt.Errorf("%w: format %d, known is %d", ErrFormat, v, version)
+		return h, fmt.Errorf("%w: format %d, this qkv reads %d", ErrFormat, v, version)
 	}
 	h.compat, h.readCompat, h.incompat = e.Uint32(page[12:]), e.Uint32(page[16:]), e.Uint32(page[20:])
 	var prevEnd, size uint64
@@ -100,14 +101,14 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	h.size, h.prevEnd = int64(size), int64(prevEnd)
 	h.prevChain = e.Uint32(page[128:])
 	if h.readCompat != 0 || h.incompat != 0 {
-		return h, fmt.Errorf("%w: feature bits %#x %#x", ErrFormat, h.readCompat, h.incompat)
+		return h, fmt.Errorf("%w: unknown feature bits %#x %#x", ErrFormat, h.readCompat, h.incompat)
 	}
 	return h, nil
 }
 
 var errNoHeader = errors.New("no segment header")
 
-// seed is where the checksums of a segment's frame headers begin: nobody who does not know the salt can make one.
+// seed is the initial value of the checksums of a segment's frame headers. Without the salt, no header can be forged.
 func seed(salt uint64) uint32 {
 	return crc32.Checksum(binary.LittleEndian.AppendUint64(nil, salt), castagnoli)
 }
@@ -121,7 +122,7 @@ const nameSuffix = ".wal"
 // nameOf is a segment's file name.
 func nameOf(seq uint64) string { return fmt.Sprintf("%016d%s", seq, nameSuffix) }
 
-// numberOf is its inverse; false for a file that is no segment.
+// numberOf is the inverse of nameOf; it returns false if the name is not a segment's.
 func numberOf(name string) (uint64, bool) {
 	digits, found := strings.CutSuffix(name, nameSuffix)
 	n, err := strconv.ParseUint(digits, 10, 64)

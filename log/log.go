@@ -13,67 +13,66 @@ import (
 	"qkv/log/disk"
 )
 
-// Log is a member's log, open for appending. It is owned by one actor, the log writer: no goroutine, lock or clock is
-// in it.
+// Log is a member's log, open for appending. One actor, the log writer, owns it: it has no goroutine, lock or clock.
 //
 // Invariants:
 //
-//  1. hard, last and lastTerm are what has been handed in; durable is what a restart is sure to find. They are equal
-//     when the group is empty, but for hard.Commit.
-//  2. Of the active segment, the bytes below syncedTo are synced and never written again; writeAt is syncedTo, or
-//     above it by fences that were not synced.
-//  3. segments are in order, the last one is active, and each but the last was synced to its end before the next one
-//     was written.
-//  4. After the first error nothing is written any more, unless it was for want of room.
-//  5. From writeAt to soiled the active segment may hold anything: a write of it found no room. It is zeros before anything
-//     else is written there, so that no frame of then follows one of later.
+//  1. hard, last and lastTerm are the state that was handed in; durable is the state that a restart certainly finds.
+//     They are equal when the group is empty, except for hard.Commit.
+//  2. In the active segment, the bytes below syncedTo are synced and never written again. writeAt equals syncedTo, or
+//     is above it by fences that were not synced.
+//  3. segments are in order, and the last one is active. Each other one was synced to its end before the next one was
+//     written.
+//  4. After the first error nothing more is written, unless the error was a lack of disk space.
+//  5. The active segment may hold anything from writeAt to soiled, because a write there found no space. That range is
+//     zeroed before anything else is written there, so that no frame of the failed write follows a later frame.
 type Log struct {
 	// Set by Open, then constant.
 	o Options
 
-	// What was handed in.
-	group          group     // what the next Sync writes
-	begun          int       // so many frames of it are durable: a Sync found no room for the others
-	hard           HardState // the newest; only its Commit may be newer than the group's
-	voteDirty      bool      // Term or Vote differ from those of durable.hard
-	last, lastTerm uint64    // of the newest entry, group included
+	// The input.
+	group          group     // the frames that the next Sync writes
+	begun          int       // number of its frames that are durable: a Sync found no space for the others
+	hard           HardState // the newest; only Commit may be newer than the group's
+	voteDirty      bool      // Term or Vote differ from durable.hard
+	last, lastTerm uint64    // of the newest entry, including the group's
 
 	// The files.
 	segments       []*segment
 	file           disk.File    // of the active segment
-	full           bool         // nothing more goes into the active segment: its end is torn, and there was no room for the next
-	fresh          bool         // the active segment's header is not written yet: it goes with its first group
+	full           bool         // the active segment takes no more frames: its end is torn, and the disk has no space for the next one
+	fresh          bool         // the active segment's header is written with its first group
 	seed           uint32       // of the active segment's frames
-	chain          uint32       // the sum of the newest header made; the next frame's prev
+	chain          uint32       // the sum of the newest encoded header; the next frame's prev
 	writeAt        int64        // where the next frame of the active segment begins; a multiple of pageBytes
-	syncedTo       int64        // at most writeAt; all of the active segment below it is synced
-	syncedBy       uint32       // the chain value at syncedTo
-	soiled         int64        // where a write ends that found no room; 0: there was none since the last one that did
-	syncUnrecorded bool         // no frame says yet that the last group is synced
-	spares         []string     // paths, in the order of their numbers
-	released       []string     // paths of files that hold nothing, until TakeReleased
-	damaged        []string     // the same of files that are damaged, until TakeDamaged
-	nextPages      []NextPage   // what is to be said in segments, until TakeNextPages
+	syncedTo       int64        // everything in the active segment below it is synced; at most writeAt
+	syncedBy       uint32       // chain value at syncedTo
+	soiled         int64        // end of a write that found no space; 0 if later writes succeeded
+	syncUnrecorded bool         // no frame states yet that the last group is synced
+	spares         []string     // paths, ordered by number
+	released       []string     // paths of files that hold nothing of the log, until TakeReleased
+	damaged        []string     // paths of released files that are damaged, until TakeDamaged
+	nextPages      []NextPage   // pages to write into segments, until TakeNextPages
 	list           *SegmentList // of segments
 
 	durable          durable
-	encodedHardState HardState // in the newest header made, written or not
-	writtenHardState HardState // in the newest header written, synced or not
-	groups           int64     // see Stats, as the next two
+	encodedHardState HardState // in the newest encoded header, written or not
+	writtenHardState HardState // in the newest written header, synced or not
+	groups           int64     // see Stats; also the next two
 	records          int64
 	inlined          int64
-	finished         error // why nothing is written any more
+	finished         error // the final error: nothing more is written
 }
 
-// durable is what a restart is sure to find.
+// durable is the state that a restart certainly finds.
 type durable struct {
 	last, lastTerm uint64
 	hard           HardState
 }
 
-// Append adds to the group in memory: the hard state when it is not nil, and the entries, which replace those from
-// the first one's index on. The next Sync makes both durable; a hard state that moved nothing but its Commit goes
-// with the next frame and writes nothing. Entries must not be changed any more, now or later.
+// Append adds to the group in memory: the hard state unless it is nil, and the entries, which replace all entries from
+// the first one's index on. The next Sync makes both durable. A hard state that changes only Commit causes no write:
+// the next frame carries it. The caller must never change the entries afterwards.
 func (l *Log) Append(hs *HardState, entries []*raftpb.Entry) {
 	if l.finished != nil {
 		return
@@ -86,7 +85,7 @@ func (l *Log) Append(hs *HardState, entries []*raftpb.Entry) {
 	}
 }
 
-// setHard takes over a hard state, which never goes back.
+// setHard takes over a hard state. Term and vote must not go back.
 func (l *Log) setHard(hs HardState) {
 	old := l.hard
 	if hs.Term < old.Term || hs.Term == old.Term && old.Vote != 0 && hs.Vote != old.Vote {
@@ -99,7 +98,7 @@ func (l *Log) setHard(hs HardState) {
 	l.hard = hs
 }
 
-// SetCommit lets the next frame carry a newer commit index. It writes nothing.
+// SetCommit gives the next frame a newer commit index. It causes no write.
 func (l *Log) SetCommit(commit uint64) { l.hard.Commit = max(l.hard.Commit, commit) }
 
 func (l *Log) appendEntry(e *raftpb.Entry) {
@@ -122,7 +121,7 @@ func (l *Log) appendEntry(e *raftpb.Entry) {
 	l.last, l.lastTerm = r.index, r.term
 }
 
-// Reset makes the log begin anew after a marker: a snapshot has been installed, and all before it is superseded.
+// Reset makes the log begin anew after a marker: an installed snapshot supersedes everything before it.
 func (l *Log) Reset(m Marker) {
 	if l.finished != nil {
 		return
@@ -138,8 +137,8 @@ func (l *Log) Reset(m Marker) {
 	l.hard.Commit = max(l.hard.Commit, m.Index)
 }
 
-// Forget drops what of the group no Sync has written: it found no room, and a Reset follows behind which nothing of it counts. A
-// term and a vote stay.
+// Forget drops the frames of the group that no Sync has written because the disk had no space. A Reset follows, which
+// supersedes them. Term and vote stay.
 func (l *Log) Forget() {
 	l.group.reset()
 	l.begun = 0
@@ -154,7 +153,8 @@ func (l *Log) Pending() int64 {
 	return int64(len(l.group.buf) - pageBytes)
 }
 
-// Fits tells whether a group of so many bytes of records finds room without another file: in the active segment, or in a spare.
+// Fits reports whether a group with this many bytes of records needs no new file: it fits into the active segment or a
+// spare.
 func (l *Log) Fits(bytes int64) bool {
 	if !l.full && bytes <= l.active().size-l.writeAt-keptBytes {
 		return true
@@ -162,13 +162,12 @@ func (l *Log) Fits(bytes int64) bool {
 	return len(l.spares) > 0 && bytes <= l.o.SegmentBytes-pageBytes-keptBytes
 }
 
-// Unsynced reports whether the next Sync has anything to make durable: a group, or a new Term or Vote alone.
+// Unsynced reports whether the next Sync makes anything durable: a group, or only a new Term or Vote.
 func (l *Log) Unsynced() bool { return l.voteDirty || len(l.group.frames) > 0 }
 
-// Sync makes the group durable by one write and one fdatasync, or more when the group does not fit into the active
-// segment, and returns the positions of the entries appended since the last Sync, in their order. It does nothing
-// when there is no group. An error is final, unless it is ErrNoSpace: what is on the disk is not known any more, and the
-// caller ends the process.
+// Sync makes the group durable by one write and one fdatasync, or by more if the group does not fit into the active
+// segment. It returns the positions of the entries appended since the last Sync, in order. Without a group it does
+// nothing. Every error except ErrNoSpace is final: the content of the disk is unknown, and the caller ends the process.
 func (l *Log) Sync() ([]Position, error) {
 	if l.finished != nil {
 		return nil, l.finished
@@ -214,7 +213,8 @@ func (l *Log) finish(err error) error {
 	return l.finished
 }
 
-// fitting returns how far the frames from one on fit into the active segment, but for what is kept of it.
+// fitting returns the end of the range of frames, beginning with from, that fits into the active segment beside its
+// reserved pages.
 func (l *Log) fitting(from int) int {
 	if l.full {
 		return from
@@ -227,17 +227,17 @@ func (l *Log) fitting(from int) int {
 	return to
 }
 
-// write makes some frames durable at the end of the active segment, with its header if they are the first ones.
+// write makes frames durable at the end of the active segment, with the segment's header if they are its first frames.
 func (l *Log) write(from, to int, positions []Position) error {
 	if err := l.clean(); err != nil {
 		return err
 	}
 	g, chain, encoded := &l.group, l.chain, l.encodedHardState
 	start := g.frames[from].at
-	shift := l.writeAt - int64(start) // from the buffer to the file
+	shift := l.writeAt - int64(start) // from buffer offsets to file offsets
 	if l.fresh {
 		l.sealHeader(g.buf[start-pageBytes : start])
-		start -= pageBytes // frames there, if any, are durable in the segment before
+		start -= pageBytes // earlier frames, if any, are already durable in the segment before
 	}
 	for i := from; i < to; i++ {
 		l.sealFrame(i, shift)
@@ -257,7 +257,7 @@ func (l *Log) sealHeader(page []byte) {
 	l.chain = l.active().header.seal(page)
 }
 
-// sealFrame writes the header of frame i, now that its place is known.
+// sealFrame encodes the header of frame i, once its place is known.
 func (l *Log) sealFrame(i int, shift int64) {
 	h := l.group.header(i)
 	at := l.group.frames[i].at
@@ -270,14 +270,14 @@ func (l *Log) sealFrame(i int, shift int64) {
 	l.chain = h.seal(l.group.buf[at:at+headerBytes], l.seed)
 }
 
-// hardBeforeLast is the hard state of a header that is not the last one of its group: a new commit index is of entries that
-// may follow, and a tear may leave other ones in their place.
+// hardBeforeLast is the hard state for every header except the last one of a group. It holds the old commit index: the
+// new one may cover entries that follow in the group, and a torn write may leave older entries in their places.
 func (l *Log) hardBeforeLast() HardState {
 	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.writtenHardState.Commit}
 }
 
-// writeAndSync is the only way to the disk. A write that finds no room changes nothing: a file has holes when it was copied or
-// when its file system writes nothing in place, whatever was reserved.
+// writeAndSync writes and syncs to the active segment. A write that finds no space changes nothing. Reserved space can
+// be missing: a copied file may have holes, and some file systems never write in place.
 func (l *Log) writeAndSync(b []byte, at int64) error {
 	if err := l.file.WritePages(b, at); err != nil {
 		err = fmt.Errorf("writing %d bytes at byte %d of %s: %w", len(b), at, l.file.Name(), err)
@@ -300,7 +300,7 @@ func (l *Log) writeAndSync(b []byte, at int64) error {
 	return nil
 }
 
-// clean makes zeros of what a write has left that found no room.
+// clean zeroes the remains of a write that found no space.
 func (l *Log) clean() error {
 	if l.soiled == 0 {
 		return nil
@@ -325,7 +325,7 @@ func (l *Log) clean() error {
 	return nil
 }
 
-// place notes what frames that are durable now mean.
+// place updates the state for frames that are now durable.
 func (l *Log) place(from, to int, shift int64, positions []Position) {
 	g := &l.group
 	for i := from; i < to; i++ {
@@ -352,9 +352,10 @@ func (l *Log) place(from, to int, shift int64, positions []Position) {
 	l.durable.hard = l.writtenHardState
 }
 
-// Fence writes a frame that says that the last group is synced, so that a damage to it will not be taken for a torn
-// write, and that carries the newest commit index. It is for idle times, and with sync for the end of a process. It
-// writes nothing when a group is waiting, which will say the same, or when nothing new is to be said.
+// Fence writes a frame that says that the last group is synced, and that carries the newest commit index. Recovery then
+// recognizes damage to that group instead of taking it for a torn write. Fence is for idle times and, with sync, for
+// the end of a process. It writes nothing if a group is waiting, because that group will say the same, or if nothing
+// new is to be said.
 func (l *Log) Fence(sync bool) error {
 	if l.finished != nil {
 		return l.finished
@@ -383,7 +384,7 @@ func (l *Log) writeFence() error {
 		return nil
 	}
 	if err := l.clean(); errors.Is(err, ErrNoSpace) {
-		return nil // what it would say is said by the next group
+		return nil // the next group says the same
 	} else if err != nil {
 		return err
 	}
@@ -426,7 +427,7 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Close closes the log's file. A group that was not synced is dropped.
+// Close closes the log's file and drops a group that was not synced.
 func (l *Log) Close() error {
 	if l.finished == nil {
 		l.finished = ErrClosed

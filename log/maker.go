@@ -9,19 +9,19 @@ import (
 	"qkv/log/disk"
 )
 
-// Maker makes segments ahead: files that are really filled with zeros (a file that was only reserved is still converted
-// at its first write), or released ones under a new name. It is owned by one actor, the segment maker; only names pass
-// between it and the log writer.
+// Maker prepares segment files ahead: new files that are filled with zeros, or released files under a new name. It
+// fills them, because a file that is only reserved is still converted at its first write. The segment maker, an actor,
+// owns it. Only names pass between it and the log writer.
 //
-// A file gets the lowest number above all that are in the folder, when it is complete. So the log meets its spares in
-// the order of their numbers, and all of them are above its own, but for those that it overtakes by making a segment
-// itself.
+// When a file is complete, it gets the number after the highest in the folder. So the log meets its spares in the order
+// of their numbers. They are all above the log's own, except spares that it overtakes by making a segment itself.
 type Maker struct {
 	o     Options
-	store []string // released files that will be used again
+	store []string // released files to be recycled
 
-	// Quick says that the disk is: more is then filled at a time, and between two syncs. It is set between steps. The first zeros of a
-	// file are few all the same: the step before them has written nothing, and so says nothing of the disk.
+	// Quick says that the disk is quick: each step then fills more bytes, and more bytes between two syncs. It is set
+	// between steps. The first step of a file is always small: the step before it wrote nothing, so its time says
+	// nothing about the disk.
 	Quick bool
 
 	// The file that is being filled.
@@ -30,14 +30,14 @@ type Maker struct {
 	synced int64
 }
 
-// makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
+// makerKeeps is how many released files wait to be recycled, in addition to the ready spares.
 const makerKeeps = limits.SparesMost - limits.SpareSegments
 
-// NewMaker returns a maker of spares for the log of the options.
+// NewMaker returns a maker of spares for the log with these options.
 func NewMaker(o Options) *Maker { return &Maker{o: o.withDefaults()} }
 
-// Recycle hands in a released file: it will be used again, or when enough are waiting, the oldest of them is removed.
-// So released segments leave the folder the oldest first, and one that is missing between others was lost.
+// Recycle hands in a released file for reuse. If too many files wait, the oldest is removed. Released segments
+// therefore leave the folder oldest first, and a missing segment between existing ones is a loss.
 func (m *Maker) Recycle(name string) error {
 	m.store = append(m.store, name)
 	if len(m.store) <= makerKeeps {
@@ -51,8 +51,8 @@ func (m *Maker) Recycle(name string) error {
 	return nil
 }
 
-// Remove removes a released file that is damaged, and before it those that wait to be used again: they are older, or might as well
-// be, and the oldest go first. It is durable, so that no loss of power brings the damage back.
+// Remove removes a released file that is damaged, after all files that wait for reuse: these may be older, and the
+// oldest must go first. The removal is durable, so that a power loss does not bring the damage back.
 func (m *Maker) Remove(name string) error {
 	all := append(m.store, name)
 	m.store = nil
@@ -67,8 +67,8 @@ func (m *Maker) Remove(name string) error {
 	return nil
 }
 
-// Step does a bounded piece of work. When it returns done, the spare is ready and durable, and the next step begins
-// another one. After an error, too.
+// Step does a bounded piece of work. If it returns done, the spare is ready and durable. The next step begins another
+// file, also after an error.
 func (m *Maker) Step() (spare string, done bool, err error) {
 	switch {
 	case m.file != nil:
@@ -91,14 +91,14 @@ func (m *Maker) start() (err error) {
 	return err
 }
 
-// fill writes the next zeros. With the last ones it makes the file durable, and a spare.
+// fill writes the next zeros. The last step makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
 	step, unsynced := int64(limits.SpareStepBytes), int64(limits.SpareSyncBytes)
 	if m.Quick && m.at > 0 {
 		step, unsynced = limits.SpareQuickTimes*step, limits.SpareQuickTimes*unsynced
 	}
 	n := min(step, m.o.SegmentBytes-m.at)
-	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have taken it meanwhile
+	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have used that space meanwhile
 		err = m.file.WriteZeros(int(n), m.at)
 	}
 	m.at += n
@@ -126,7 +126,7 @@ func (m *Maker) fill() (spare string, err error) {
 	return m.publish(file.Name())
 }
 
-// reuse gives a released file a new number. One of another size is removed.
+// reuse gives a released file a new number. A file of another size is removed.
 func (m *Maker) reuse() (spare string, err error) {
 	old := m.store[0]
 	fits, err := m.fits(old)
@@ -137,7 +137,7 @@ func (m *Maker) reuse() (spare string, err error) {
 	default:
 		err = m.o.FS.Remove(old)
 	}
-	if err == nil || !errors.Is(err, syscall.ENOSPC) { // what there was no room for is tried again
+	if err == nil || !errors.Is(err, syscall.ENOSPC) { // after a lack of space the file is tried again
 		m.store = m.store[1:]
 	}
 	return spare, err
@@ -168,7 +168,7 @@ func (m *Maker) publish(name string) (string, error) {
 	return spare, err
 }
 
-// Bytes is what the files take that are not spares yet.
+// Bytes is the size of the files that are not spares yet.
 func (m *Maker) Bytes() int64 {
 	n := int64(len(m.store)) * m.o.SegmentBytes
 	if m.file != nil {
@@ -177,7 +177,7 @@ func (m *Maker) Bytes() int64 {
 	return n
 }
 
-// Close gives up the file that is being filled.
+// Close abandons the file that is being filled.
 func (m *Maker) Close() {
 	if m.file != nil {
 		discard(m.o.FS, m.file)

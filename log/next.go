@@ -9,23 +9,24 @@ import (
 	"qkv/log/disk"
 )
 
-// NextPage is the last page of a segment's file, which says that the next segment was begun and synced: without it nobody would
-// miss a newest segment that is gone, or emptied. It is written when it is true, by whoever makes spares and not by the log, so
-// that no commit waits for it: a crash leaves it behind what is on the disk, never ahead.
+// NextPage is the last page of a segment's file. It says that the next segment was begun and synced; without it, the
+// loss of the newest segment would go unnoticed. The segment maker writes it after the fact, so no commit waits for it.
+// A crash can only leave it missing; it is never ahead of the disk.
 type NextPage struct {
-	name   string // of the segment that it is in
+	name   string // of the segment that contains the page
 	seed   uint32
 	header frameHeader
 }
 
-// nextPage tells of the active segment in the one before it; there is none where that one has no page left, or is none.
+// nextPage returns the page that announces the active segment in the segment before it. It returns false if that
+// segment is gone or has no page left.
 func (l *Log) nextPage() (p NextPage, ok bool) {
 	if len(l.segments) < 2 {
 		return p, false
 	}
 	prev, h := l.segments[len(l.segments)-2], &l.active().header
 	at := prev.header.size - pageBytes
-	if prev.seq != h.prev || at < h.prevEnd { // a qkv of before kept no page
+	if prev.seq != h.prev || at < h.prevEnd { // an older qkv set no page aside
 		return p, false
 	}
 	return NextPage{prev.name, seed(prev.header.salt), frameHeader{
@@ -34,29 +35,30 @@ func (l *Log) nextPage() (p NextPage, ok bool) {
 	}}, true
 }
 
-// sayNext has it said that the active segment is on the disk.
+// sayNext queues the page that says that the active segment is on the disk.
 func (l *Log) sayNext() {
 	if p, ok := l.nextPage(); ok {
 		l.nextPages = append(l.nextPages, p)
 	}
 }
 
-// TakeNextPages returns what Maker.WriteNext is to write, before it is handed what was released since.
+// TakeNextPages returns the pages for Maker.WriteNext. The maker writes them before it gets files that were released
+// since.
 func (l *Log) TakeNextPages() []NextPage {
 	pages := l.nextPages
 	l.nextPages = nil
 	return pages
 }
 
-// WriteNext writes a page that says which segment follows. What is there already is only synced. A failure loses nothing but what
-// the page says, and the next start writes it again.
+// WriteNext writes a page that says which segment follows. If the page is already there, it is only synced. After a
+// failure only this statement is missing, and the next start writes it again.
 func (m *Maker) WriteNext(p NextPage) error {
 	file, err := m.o.FS.OpenWritable(p.name)
 	if err == nil {
 		err = errors.Join(p.write(file), file.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("saying in %s that %s follows it: %w", p.name, nameOf(p.header.nextSeq), err)
+		return fmt.Errorf("writing in %s that %s follows it: %w", p.name, nameOf(p.header.nextSeq), err)
 	}
 	return nil
 }
@@ -64,7 +66,7 @@ func (m *Maker) WriteNext(p NextPage) error {
 func (p *NextPage) write(file disk.File) error {
 	page, there := make([]byte, pageBytes), make([]byte, pageBytes)
 	p.header.seal(page[:headerBytes], p.seed)
-	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync it shows what the disk does not have
+	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync the cache shows data that the disk does not have
 		return err
 	}
 	if _, err := file.ReadAt(there, p.header.offset); err != nil {
@@ -78,11 +80,11 @@ func (p *NextPage) write(file disk.File) error {
 	return file.Datasync()
 }
 
-// lost is the damage of a next segment that the newest one says was begun and synced: it is gone, or has no whole header. What was
-// in it nobody knows, nor which terms and votes, so that no snapshot makes up for it.
+// lost returns damage if the newest segment says that another one was begun and synced, but that one is gone or has no
+// intact header. Its entries, terms and votes are unknown, so no snapshot replaces them.
 func (s *inventory) lost(newest *logFile) error {
 	at := newest.header.size - pageBytes
-	if at < pageBytes || at+pageBytes > newest.size { // cut: that is seen where it is read
+	if at < pageBytes || at+pageBytes > newest.size { // cut file: the scanner reports that
 		return nil
 	}
 	return s.with(newest, func(_ *logFile, file disk.File) error {

@@ -14,9 +14,9 @@ import (
 const (
 	// recordPrefix is the array's header and the checksum, which covers the rest.
 	recordPrefix = 6
-	// recordOverhead is the most that a record adds to its data.
+	// recordOverhead is the most bytes that a record adds to its data.
 	recordOverhead = recordPrefix + 9 + 9 + 2 + 5
-	// kindMarker is the kind of a reset marker's record; smaller ones are raft's kinds of entries.
+	// kindMarker is the kind of a reset marker's record; smaller kinds are raft's kinds of entries.
 	kindMarker = 16
 	// kindRaftMost is the highest of raft's kinds of entries.
 	kindRaftMost = uint64(raftpb.EntryConfChangeV2)
@@ -28,11 +28,11 @@ const (
 type record struct {
 	index, term uint64
 	kind        uint64
-	data        []byte // contiguous and as it was handed in, so that it can be read in place
-	longer      bool   // read with fields behind the data that are not known
+	data        []byte // contiguous and unchanged, so that it can be read in place
+	longer      bool   // it was read with unknown fields behind the data
 }
 
-// appendRecord appends the record and returns its CRC, too.
+// appendRecord appends the record and returns its CRC.
 func appendRecord(dst []byte, r record) ([]byte, uint32) {
 	start := len(dst)
 	dst = append(dst, 0x95, 0xce, 0, 0, 0, 0)
@@ -45,7 +45,7 @@ func appendRecord(dst []byte, r record) ([]byte, uint32) {
 	return dst, sum
 }
 
-// readRecord reads the record that b begins with, and returns its length and CRC. The data is part of b.
+// readRecord decodes the record at the beginning of b, and returns its length and CRC. The data is part of b.
 func readRecord(b []byte) (r record, length int, sum uint32, err error) {
 	if len(b) < recordPrefix || b[0] < 0x90+recordFields || b[0] > 0x9f || b[1] != 0xce {
 		return r, 0, 0, fmt.Errorf("no record begins here")
@@ -71,7 +71,7 @@ func readRecord(b []byte) (r record, length int, sum uint32, err error) {
 	}
 }
 
-// entry makes raft's entry of a record.
+// entry converts a record to raft's entry.
 func (r *record) entry() *raftpb.Entry {
 	kind := raftpb.EntryType(r.kind)
 	e := &raftpb.Entry{Term: &r.term, Index: &r.index, Type: &kind}

@@ -10,8 +10,8 @@ import (
 	"qkv/log/disk"
 )
 
-// Open recovers the log of a directory, by the steps that the package comment numbers, and opens it for appending.
-// Errors satisfy errors.Is with ErrCorrupt, ErrFormat or ErrForeign; then nothing was changed.
+// Open recovers the log of a directory by the numbered steps of the package comment, and opens it for appending. Its
+// errors wrap ErrCorrupt, ErrFormat or ErrForeign; then nothing was changed.
 func Open(o Options) (*Log, *Recovered, error) {
 	o = o.withDefaults()
 	s := &inventory{o: o}
@@ -41,23 +41,23 @@ type logFile struct {
 	number  uint64 // in its name
 	name    string // path
 	size    int64
-	valid   bool          // it begins with a whole header of its own number: it is a segment
+	valid   bool          // it begins with an intact header of its own number: it is a segment
 	header  segmentHeader // when valid
 	failed  error         // why its header could not be read
-	durable bool          // synced, and out of the cache: what is read is what the disk has
-	damaged bool          // what is damaged in it Options.Covered made harmless
+	durable bool          // synced, and dropped from the cache: reads show the disk's content
+	damaged bool          // it holds damage that Options.Covered made harmless
 }
 
-// inventory is what lies in the log's directory.
+// inventory lists the files in the log's directory.
 type inventory struct {
 	o          Options
-	anyone     bool       // segments of any cluster and member will do
+	anyone     bool       // accept segments of any cluster and member
 	files      []*logFile // by number, ascending
 	unfinished []string   // paths of files that were being filled
 	skipped    error      // damage that Options.Covered made harmless
 }
 
-// open lists all files (step 1) and reads their headers. None stays open, so that their number needs no bound.
+// open lists all files (step 1) and reads their headers. It leaves no file open, so the number of files needs no bound.
 func (s *inventory) open() error {
 	names, err := s.o.FS.List(s.o.Dir)
 	if err != nil {
@@ -80,23 +80,23 @@ func (s *inventory) open() error {
 	return nil
 }
 
-// with opens a file to read it.
+// with opens a file, calls do and closes the file.
 func (s *inventory) with(f *logFile, do func(f *logFile, file disk.File) error) error {
 	file, err := s.o.FS.Open(f.name)
 	if errors.Is(err, disk.ErrNotRegular) {
 		f.valid = false
-		return s.unreadable(f, "a segment's name stands for something else", err)
+		return s.unreadable(f, "it is not a segment", err)
 	}
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	err = do(f, file)
-	_ = file.Close() // opened to read
+	_ = file.Close() // read only: Close loses nothing
 	return err
 }
 
-// unreadable is the damage of a segment whose header cannot be read: with a snapshot, the segment that follows it says whether it
-// is needed.
+// unreadable is the damage of a segment whose header cannot be read. With a snapshot it is only recorded, and the
+// following segment's header decides whether the segment is needed.
 func (s *inventory) unreadable(f *logFile, reason string, cause error) error {
 	err := error(&CorruptError{File: f.name, Reason: reason, Cause: cause})
 	if s.o.Covered > 0 {
@@ -105,8 +105,7 @@ func (s *inventory) unreadable(f *logFile, reason string, cause error) error {
 	return err
 }
 
-// readHeader tells whether a file is a segment. What is no header, or one of another number, makes it none: it was
-// made ahead, or recycled.
+// readHeader sets whether a file is a segment. Without a header of its own number it is a spare or a recycled file.
 func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 	f.valid, f.failed = false, nil
 	if f.size, err = file.Size(); err != nil {
@@ -138,7 +137,7 @@ func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 	return nil
 }
 
-// newest returns the segment with the highest number, -1 when there is none.
+// newest returns the index of the segment with the highest number, -1 if there is none.
 func (s *inventory) newest() int {
 	for i := len(s.files) - 1; i >= 0; i-- {
 		if s.files[i].valid {
@@ -148,9 +147,9 @@ func (s *inventory) newest() int {
 	return -1
 }
 
-// makeDurable makes what will be read what the disk has (step 2): after a kill, frames that were never synced look valid,
-// and after a failed sync the cache shows what the disk does not have. Only the newest segment and files after it can
-// be in question, since a segment is synced before the next one is written.
+// makeDurable makes the cache equal to the disk for all files that may differ (step 2). After a kill, frames that were
+// never synced look valid; after a failed sync, the cache shows data that the disk does not have. Only the newest
+// segment and the files after it can differ, since each segment is synced before the next one is written.
 func (s *inventory) makeDurable() error {
 	for {
 		again := false
@@ -175,12 +174,12 @@ func (s *inventory) makeDurable() error {
 	}
 }
 
-// chain returns the segments that hold the log, the oldest first (step 3): from the newest on each names the one
-// before. The chain ends where that one is gone, because it was released, or where there was none.
+// chain returns the segments that hold the log, oldest first (step 3). From the newest on, each names the segment
+// before it. The chain ends where that segment is gone, because it was released, or where there was none.
 func (s *inventory) chain() ([]*logFile, error) {
 	i := s.newest()
 	if i < 0 {
-		return nil, &CorruptError{File: s.o.Dir, Reason: fmt.Sprintf("none of %d segments has a whole header", len(s.files))}
+		return nil, &CorruptError{File: s.o.Dir, Reason: fmt.Sprintf("none of %d segments has an intact header", len(s.files))}
 	}
 	if err := s.lost(s.files[i]); err != nil {
 		return nil, err
@@ -196,14 +195,14 @@ func (s *inventory) chain() ([]*logFile, error) {
 		var damage error
 		switch {
 		case f.header.prev >= f.number:
-			damage = &CorruptError{File: f.name, Reason: fmt.Sprintf("the segment names %d as the one before it", f.header.prev)}
+			damage = &CorruptError{File: f.name, Reason: fmt.Sprintf("the segment names segment %d as its predecessor", f.header.prev)}
 		case prev.failed != nil:
 			damage = prev.failed
 		case !prev.valid:
 			reason := "the segment's header is damaged, and " + path.Base(f.name) + " proves that it was synced"
 			damage = &CorruptError{File: prev.name, Reason: reason}
 		case prev.header.nextSalt != f.header.salt:
-			damage = &CorruptError{File: f.name, Reason: "the segment is not the one that follows " + path.Base(prev.name)}
+			damage = &CorruptError{File: f.name, Reason: "the segment does not follow " + path.Base(prev.name) + ": its salt differs"}
 		}
 		if damage != nil && f.header.next-1 <= s.o.Covered {
 			s.skipped, prev.damaged = cmp.Or(damage, s.skipped), true
@@ -217,7 +216,7 @@ func (s *inventory) chain() ([]*logFile, error) {
 	}
 }
 
-// find returns the file of a number, nil when there is none.
+// find returns the file with a number, nil if there is none.
 func (s *inventory) find(number uint64) *logFile {
 	for _, f := range s.files {
 		if f.number == number {
@@ -236,8 +235,8 @@ func (s *inventory) after(number uint64) []*logFile {
 	return s.files[i:]
 }
 
-// begin opens the log for appending (step 7), and gives up what is of no use. Where the newest segment ends cleanly and
-// has room, and no damage, the log goes on in it.
+// begin opens the log for appending (step 7) and releases the other files. If the newest segment ends cleanly, has free
+// space and no damage, the log continues in it.
 func (s *inventory) begin(r *replay) (*Log, error) {
 	l := &Log{o: s.o, hard: r.hard, writtenHardState: r.hard, last: r.window.last(), lastTerm: r.window.lastTerm()}
 	l.durable = durable{l.last, l.lastTerm, l.hard}
@@ -262,7 +261,7 @@ func (s *inventory) begin(r *replay) (*Log, error) {
 	return l, nil
 }
 
-// resume opens the newest segment again, or begins one behind it.
+// resume opens the newest segment again, or begins another one after it.
 func (l *Log) resume(r *replay) (err error) {
 	active := l.active()
 	if r.torn == nil && !active.damaged && active.size-r.end >= segmentLeast {
@@ -272,7 +271,7 @@ func (l *Log) resume(r *replay) (err error) {
 	if err == nil && b.file == nil {
 		b, err = l.createSmall(segmentLeast)
 	}
-	if errors.Is(err, ErrNoSpace) { // a full disk is a reason to start: only a member that runs can free space
+	if errors.Is(err, ErrNoSpace) { // start nevertheless: only a running member can free space
 		l.full = r.torn != nil
 		return l.goOn(r)
 	}
@@ -286,8 +285,8 @@ func (l *Log) resume(r *replay) (err error) {
 	return errors.Join(l.unbegin(), l.goOn(r))
 }
 
-// unbegin takes back the segment that was begun last, whose header found no room. What may be there of it says where the one
-// before it ends, so that nothing more goes into that one.
+// unbegin takes back the newly begun segment, for whose header there was no space. Parts of that header may be on the
+// disk and say where the segment before ends. So nothing more is written to the segment before.
 func (l *Log) unbegin() error {
 	began, file := l.active(), l.file
 	h := &began.header
@@ -298,14 +297,14 @@ func (l *Log) unbegin() error {
 	return file.Close()
 }
 
-// goOn opens the newest segment to append to it.
+// goOn opens the newest segment for appending.
 func (l *Log) goOn(r *replay) (err error) {
 	active := l.active()
 	if l.file, err = l.o.FS.OpenWritable(active.name); err != nil {
 		return err
 	}
 	l.seed, l.syncUnrecorded = seed(active.header.salt), !r.fenced && r.end > pageBytes
-	l.sayNext() // a crash may have come before it was said
+	l.sayNext() // a crash may have come before the page was written
 	l.publish()
 	return nil
 }
@@ -316,11 +315,11 @@ func (l *Log) writeHeader() error {
 	page := l.group.buf[:pageBytes]
 	l.sealHeader(page)
 	err := l.writeAndSync(page, 0)
-	l.syncUnrecorded = false // the header holds nothing that is not elsewhere
+	l.syncUnrecorded = false // the header holds nothing that is not stored elsewhere
 	return err
 }
 
-// sweep removes files that were being filled.
+// sweep removes partly filled files.
 func (s *inventory) sweep() {
 	for _, name := range s.unfinished {
 		if err := s.o.FS.Remove(name); err != nil {

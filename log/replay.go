@@ -10,22 +10,22 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// replay is what the frames of a log say, read in their order.
+// replay is the state of the log after reading its frames in order.
 type replay struct {
-	chain  []*logFile // the segments that hold the log, the oldest first
-	needs  []uint64   // needs[i] is the highest index that is still valid and in chain[i]
+	chain  []*logFile // the segments that hold the log, oldest first
+	needs  []uint64   // needs[i] is the highest valid index in chain[i]
 	window *Window
-	marker Marker     // the newest; its Index is 0 when there is none
-	hard   HardState  // the newest in a header that counts
-	end    int64      // where the newest segment ends: behind its last whole frame
-	sum    uint32     // the chain value there
-	fenced bool       // its last frame is a fence
-	torn   *Torn      // what lies behind the end and was never synced
-	spares []*logFile // behind the newest segment, and of nothing that was begun
+	marker Marker     // the newest marker; Index is 0 if there is none
+	hard   HardState  // from the newest valid header
+	end    int64      // where the newest segment ends: behind its last intact frame
+	sum    uint32     // chain value at end
+	fenced bool       // the last frame is a fence
+	torn   *Torn      // bytes behind the end that were never synced
+	spares []*logFile // files behind the newest segment that hold nothing of the log
 	buf    []byte     // for scanners
 
 	covered uint64 // Options.Covered
-	skipped error  // the first damage that covered made harmless
+	skipped error  // the first damage that Options.Covered made harmless
 }
 
 // replay reads all segments (steps 4 to 6).
@@ -69,18 +69,18 @@ func (s *inventory) scan(f *logFile, buf *[]byte, read func(sc *scanner) error) 
 	sc := newScanner(f, file, *buf)
 	err = read(sc)
 	*buf = sc.buf
-	_ = file.Close() // opened to read
+	_ = file.Close() // read only: Close loses nothing
 	return err
 }
 
-// header takes over what a segment's header says.
+// header checks a segment's header against the log before it, and takes over its state.
 func (r *replay) header(i int) error {
 	h := &r.chain[i].header
 	known := r.window.knowsLastTerm()
 	switch {
 	case i == 0:
 	case h.next != r.window.last()+1 || known && h.knowsTerm() && h.lastTerm != r.window.lastTerm():
-		err := &CorruptError{File: r.chain[i].name, Reason: fmt.Sprintf("the segment begins after entry %d/%d, the one before it ends with %d/%d",
+		err := &CorruptError{File: r.chain[i].name, Reason: fmt.Sprintf("the segment begins after entry %d/%d, but the segment before it ends with %d/%d",
 			h.next-1, h.lastTerm, r.window.last(), r.window.lastTerm())}
 		if err := r.skipTo(i, err); err != nil {
 			return err
@@ -91,7 +91,8 @@ func (r *replay) header(i int) error {
 	return r.takeHard(i, 0, h.hard)
 }
 
-// sealed reads a segment that is not the newest: all of it was synced, to where the next one says.
+// sealed reads a segment before the newest one. All of it was synced, up to the end that the next segment's header
+// gives.
 func (r *replay) sealed(i int, s *scanner) error {
 	after := r.chain[i+1]
 	s.size = min(s.size, after.header.prevEnd)
@@ -110,13 +111,13 @@ func (r *replay) sealed(i int, s *scanner) error {
 		return r.skipTo(i+1, err)
 	}
 	if s.next != after.header.prevEnd || s.chain != after.header.prevChain {
-		return r.skipTo(i+1, &CorruptError{File: s.name, Offset: s.next, Reason: fmt.Sprintf("the segment ends here with %#08x, but %s says at %d with %#08x",
+		return r.skipTo(i+1, &CorruptError{File: s.name, Offset: s.next, Reason: fmt.Sprintf("the segment ends here with checksum %#08x, but %s says at byte %d with %#08x",
 			s.chain, path.Base(after.name), after.header.prevEnd, after.header.prevChain)})
 	}
 	return nil
 }
 
-// skip goes on behind damage in segment i, if a snapshot covers all that is damaged.
+// skip continues behind damage in segment i, if a snapshot covers everything that is damaged.
 func (r *replay) skip(i int, s *scanner, err error) bool {
 	var damage *CorruptError
 	if r.covered == 0 || !errors.As(err, &damage) {
@@ -130,8 +131,8 @@ func (r *replay) skip(i int, s *scanner, err error) bool {
 	return ok
 }
 
-// skipTo goes on with a segment behind damage in what is before it, if a snapshot covers that; otherwise it returns
-// the error.
+// skipTo continues with segment i after damage before it, if a snapshot covers that damage; otherwise it returns the
+// error.
 func (r *replay) skipTo(i int, err error) error {
 	h := &r.chain[i].header
 	if r.covered == 0 || !errors.Is(err, ErrCorrupt) || h.next-1 > r.covered {
@@ -142,7 +143,7 @@ func (r *replay) skipTo(i int, err error) error {
 	return nil
 }
 
-// newest reads the segment that was written last, to its first bad frame.
+// newest reads the newest segment up to its first bad frame.
 func (r *replay) newest(i int, s *scanner) error {
 	for {
 		h, payload, bad := s.frame()
@@ -163,14 +164,15 @@ func (r *replay) newest(i int, s *scanner) error {
 	}
 }
 
-// decide is the one place that tells a torn end from a damaged one (step 6): a bad frame is damage when no tear can
-// make it, or when a later header says that it was synced; otherwise it was never synced, and nobody was told of it.
+// decide is the only function that distinguishes a torn end from a damaged one (step 6). A bad frame is damage if no
+// torn write can produce it, or if a later header says that it was synced. Otherwise it was never synced or
+// acknowledged.
 func (r *replay) decide(s *scanner, bad *badFrame) error {
 	if bad.certain {
 		return bad.damage(s.name)
 	}
-	if bad.cut && s.size < s.header.size { // it had its size before it had its name: no tear makes it shorter
-		bad.reason = fmt.Sprintf("the file ends after %d bytes, and its header says that it has %d", s.size, s.header.size)
+	if bad.cut && s.size < s.header.size { // the file had its full size before its name: no torn write shortens it
+		bad.reason = fmt.Sprintf("the file ends after %d bytes, but its header says that it has %d", s.size, s.header.size)
 		return bad.damage(s.name)
 	}
 	b, worse := s.scanAhead(bad.offset, s.size)
@@ -190,10 +192,10 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 	return nil
 }
 
-// decideNext decides the same of the files behind the newest segment, in one of which the next may have been begun
-// without a whole header. Its frames are known by the salt that the newest segment has chosen for it, and each says where
-// the newest segment ends: all before that was synced. Every file is searched whole: the log takes its spares in the
-// order of their numbers, but makes a segment itself while some are still on their way to it.
+// decideNext applies the same rules to the files behind the newest segment. One of them may be a next segment without
+// an intact header. The salt that the newest segment chose identifies its frames. Each frame says where the newest
+// segment ends: everything before that was synced. Every file is searched completely: the log takes spares in the order
+// of their numbers, but may make a segment itself while some spares are still on their way to it.
 func (r *replay) decideNext(s *inventory) error {
 	newest := r.chain[len(r.chain)-1]
 	for _, f := range s.after(newest.number) {
@@ -204,12 +206,12 @@ func (r *replay) decideNext(s *inventory) error {
 			case worse != nil && worse.cause != nil:
 				return worse.damage(f.name)
 			case b.prevEnd > r.end:
-				return &CorruptError{File: newest.name, Offset: r.end, Reason: fmt.Sprintf("no whole frame is here, and the frame at byte %d of %s proves that the segment was synced up to byte %d",
+				return &CorruptError{File: newest.name, Offset: r.end, Reason: fmt.Sprintf("no intact frame is here, but the frame at byte %d of %s proves that the segment was synced up to byte %d",
 					b.newest.offset, path.Base(f.name), b.prevEnd)}
 			case worse != nil || b.proof != nil:
 				return &CorruptError{File: f.name, Reason: "the segment's header is damaged, and a frame in it proves that it was synced"}
 			case b.newest != nil:
-				r.torn = &Torn{File: f.name, Bytes: b.end, Reason: "the segment has no whole header"}
+				r.torn = &Torn{File: f.name, Bytes: b.end, Reason: "the segment has no intact header"}
 				r.keepVote(b.newest.hard)
 			case f.size == s.o.SegmentBytes:
 				r.spares = append(r.spares, f)
@@ -223,7 +225,7 @@ func (r *replay) decideNext(s *inventory) error {
 	return nil
 }
 
-// tornTail returns what a torn write without a whole header left in a segment that was all zeros.
+// tornTail returns the remains of a torn write without an intact header, in a segment whose file was all zeros.
 func (s *scanner) tornTail(bad *badFrame) *Torn {
 	end := int64(0)
 	for at := bad.offset; at+pageBytes <= s.size; at += pageBytes {
@@ -239,7 +241,7 @@ func (s *scanner) tornTail(bad *badFrame) *Torn {
 	return &Torn{File: s.name, Offset: bad.offset, Bytes: end - bad.offset, Reason: bad.reason}
 }
 
-// takeHard takes over the hard state of a header that is in its place. Terms and votes never go back.
+// takeHard takes over the hard state of a header that is in its place. Terms and votes must not go back.
 func (r *replay) takeHard(i int, at int64, hs HardState) error {
 	if hs.Term < r.hard.Term || hs.Term == r.hard.Term && r.hard.Vote != 0 && hs.Vote != r.hard.Vote {
 		return &CorruptError{File: r.chain[i].name, Offset: at, Reason: fmt.Sprintf("term %d vote %d after term %d vote %d",
@@ -249,16 +251,16 @@ func (r *replay) takeHard(i int, at int64, hs HardState) error {
 	return nil
 }
 
-// keepVote takes over the vote of a header behind a bad frame. Whether it was synced or not, a vote that is kept
-// although nobody was told of it does no harm; one that was told and is forgotten does. Its commit index would do
-// harm: it may be of entries in the bad frame, in whose places older ones are found.
+// keepVote takes over the vote of a header behind a bad frame. A vote that was never sent may be kept without harm; a
+// vote that was sent must not be forgotten. The header's commit index is dropped: it may cover entries of the bad
+// frame, at whose indexes recovery finds older entries.
 func (r *replay) keepVote(hs HardState) {
 	if hs.Term > r.hard.Term || hs.Term == r.hard.Term && r.hard.Vote == 0 {
 		r.hard.Term, r.hard.Vote = hs.Term, hs.Vote
 	}
 }
 
-// frame takes over a whole frame of segment i.
+// frame takes over an intact frame of segment i.
 func (r *replay) frame(i int, s *scanner, h *frameHeader, payload []byte) error {
 	if err := r.takeHard(i, h.offset, h.hard); err != nil {
 		return err
@@ -289,14 +291,14 @@ func (r *replay) frame(i int, s *scanner, h *frameHeader, payload []byte) error 
 	return nil
 }
 
-// follows holds a frame of entries against the log before it.
+// follows checks that a frame of entries follows the log before it.
 func (r *replay) follows(h *frameHeader) error {
 	last, term := r.window.last(), r.window.lastTerm()
 	if h.first > last+1 {
 		return fmt.Errorf("the frame begins with entry %d, the log ends with %d", h.first, last)
 	}
 	if h.first <= last {
-		term = 0 // overlaps: the terms before it may be older than the last one
+		term = 0 // the frame overlaps: terms before it may be older than the last entry's
 	}
 	for _, run := range h.runs {
 		if run.term < term {
@@ -307,7 +309,7 @@ func (r *replay) follows(h *frameHeader) error {
 	return nil
 }
 
-// keep notes that entries above one are superseded by a frame of segment i.
+// keep records that a frame of segment i supersedes all entries above upTo.
 func (r *replay) keep(i int, upTo uint64) {
 	for k := range r.needs[:i+1] {
 		r.needs[k] = min(r.needs[k], upTo)
@@ -327,7 +329,7 @@ func (r *replay) reset(i int, rec record) error {
 	return nil
 }
 
-// recovered is the report.
+// recovered builds the report.
 func (r *replay) recovered(l *Log) *Recovered {
 	r.window.Publish(l.list)
 	behind := ""

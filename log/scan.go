@@ -13,17 +13,17 @@ import (
 // readAheadBytes is how much of a file is read at once.
 const readAheadBytes = 1 << 20
 
-// pages reads a file front to back through a buffer. The disk reads ahead of it: a start is as quick as the disk, and what the
-// system reads ahead by itself may fall behind who decodes meanwhile (measured: 430 of 1,900 MB/s).
+// pages reads a file front to back through a buffer, and asks the disk to read ahead. A start is then as quick as the
+// disk. The kernel's own readahead may fall behind the decoder (measured: 430 of 1,900 MB/s).
 type pages struct {
 	file  disk.File
 	size  int64
-	buf   []byte // what was read last; its memory goes from file to file
-	at    int64  // of buf
+	buf   []byte // the last read; reused from file to file
+	at    int64  // offset of buf
 	ahead disk.Readahead
 }
 
-// read returns n bytes at an offset, valid until the next read; io.ErrUnexpectedEOF when the file ends before.
+// read returns n bytes at an offset, valid until the next read. It returns io.ErrUnexpectedEOF if the file ends before.
 func (p *pages) read(at int64, n int) ([]byte, error) {
 	if at < 0 || at+int64(n) > p.size {
 		return nil, io.ErrUnexpectedEOF
@@ -37,7 +37,7 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 		p.ahead.Ask(p.file, at, min(at+int64(want)+limits.PrefetchBytes, p.size))
 		got, err := p.file.ReadAt(p.buf, at)
 		p.buf = p.buf[:got]
-		if got < n { // what a bad page is read with, before it, is there
+		if got < n { // bytes read before a bad page are still usable
 			p.buf = p.buf[:0]
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -49,8 +49,8 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 	return p.buf[at-p.at:][:n], nil
 }
 
-// badFrame says why no frame could be read. A tear can make only those that are not certain: a whole header or a
-// payload with the right checksum that makes no sense was written like that, and an unreadable disk is no tear.
+// badFrame says why a frame could not be read. If certain is set, no torn write can be the cause: a disk cannot be
+// read, or an intact header or a payload with the right checksum makes no sense, and was therefore written like that.
 type badFrame struct {
 	offset  int64
 	reason  string
@@ -59,7 +59,7 @@ type badFrame struct {
 	cut     bool // the file ends before the frame does
 }
 
-// damage is the error of a bad frame that was synced.
+// damage is the error for a bad frame that was synced.
 func (b *badFrame) damage(name string) error {
 	if errors.Is(b.cause, ErrFormat) {
 		return wrong(name, b.offset, b.cause)
@@ -67,14 +67,14 @@ func (b *badFrame) damage(name string) error {
 	return &CorruptError{File: name, Offset: b.offset, Reason: b.reason, Cause: b.cause}
 }
 
-// scanner reads the frames of one segment in their order.
+// scanner reads the frames of one segment in order.
 type scanner struct {
 	pages
 	name   string
 	header segmentHeader
 	seed   uint32
 	next   int64  // where the next frame begins
-	chain  uint32 // before it
+	chain  uint32 // the chain value before that frame
 }
 
 func newScanner(f *logFile, file disk.File, buf []byte) *scanner {
@@ -90,13 +90,13 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 	if bad != nil {
 		return h, nil, bad
 	}
-	if h.kind == kindNext { // in no group: where no other segment says where this one ends, as of released ones, it is behind the end
-		return h, nil, &badFrame{offset: s.next, reason: "it says which segment follows, and is no frame of the log"}
+	if h.kind == kindNext { // it belongs to no group; without a next segment (as in released ones), nothing else says where this one ends
+		return h, nil, &badFrame{offset: s.next, reason: "this page names the next segment and is not a frame"}
 	}
 	bad = &badFrame{offset: s.next, certain: true}
 	switch {
 	case h.prev != s.chain:
-		bad.reason = fmt.Sprintf("the frame follows %#08x, the one before it is %#08x", h.prev, s.chain)
+		bad.reason = fmt.Sprintf("the frame follows a frame with checksum %#08x, but the one before it has %#08x", h.prev, s.chain)
 		return h, nil, bad
 	case h.prevEnd != s.header.prevEnd:
 		bad.reason = fmt.Sprintf("the frame says that the segment before ends at %d, the segment's header says at %d", h.prevEnd, s.header.prevEnd)
@@ -110,7 +110,7 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 	return h, payload, nil
 }
 
-// payload reads and verifies what follows a whole header.
+// payload reads and verifies the payload behind an intact header.
 func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
 	bad := &badFrame{offset: h.offset}
 	whole, err := s.read(h.offset, int(h.end()-h.offset))
@@ -127,9 +127,9 @@ func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
 	return payload, nil
 }
 
-// resume goes on behind a damaged frame at from, with the next whole one that needs nothing of what is before it but entries
-// that a snapshot covers. What is damaged between is superseded: the entries below the frame's first by the snapshot,
-// those from it on by the frame itself. It reports false when there is no such frame.
+// resume continues behind a damaged frame at from, with the next intact frame that depends only on entries that a
+// snapshot covers. Everything damaged between is superseded: entries below the frame's first by the snapshot, later
+// ones by the frame itself. It returns false if there is no such frame.
 func (s *scanner) resume(from int64, covered uint64) (first uint64, ok bool) {
 	for at := from + pageBytes; at+headerBytes <= s.size; at += pageBytes {
 		h, bad := s.headerAt(at)
@@ -161,7 +161,7 @@ func (s *scanner) headerAt(at int64) (frameHeader, *badFrame) {
 	return h, nil
 }
 
-// formatOf returns the error when it is of a format that is not known.
+// formatOf returns the error if it reports an unknown format, otherwise nil.
 func formatOf(err error) error {
 	if errors.Is(err, ErrFormat) {
 		return err
@@ -169,15 +169,15 @@ func formatOf(err error) error {
 	return nil
 }
 
-// ahead is what whole headers behind a bad frame say.
+// ahead sums up the intact headers behind a bad frame.
 type ahead struct {
-	proof   *frameHeader // says that the bad frame was synced
+	proof   *frameHeader // it proves that the bad frame was synced
 	newest  *frameHeader
 	end     int64 // of the newest
-	prevEnd int64 // where they say that the segment before ends; 0 when there is none
+	prevEnd int64 // where the segment before ends according to the newest; 0 if there is none
 }
 
-// scanAhead searches all pages from an offset to another for whole headers.
+// scanAhead searches all pages between two offsets for intact headers.
 func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
 	var b ahead
 	for at := from; at+headerBytes <= to; at += pageBytes {
@@ -185,7 +185,7 @@ func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
 		if bad != nil && bad.certain {
 			return b, bad
 		}
-		if bad != nil || h.kind == kindNext { // that is of the next segment, and no part of what was torn
+		if bad != nil || h.kind == kindNext { // a kindNext page belongs to the next segment, not to the torn frames
 			continue
 		}
 		if h.synced > from && b.proof == nil {
@@ -196,11 +196,10 @@ func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
 	return b, nil
 }
 
-// longerRecords says whether a segment's records may have fields that are not known: it has a compatible feature that
-// is not known.
+// longerRecords reports whether the segment's records may have unknown fields: it has an unknown compatible feature.
 func (h *segmentHeader) longerRecords() bool { return h.compat&^(compatZeroed|compatReserved) != 0 }
 
-// readPayload decodes the records of a whole frame. An error is no tear: the checksum was right.
+// readPayload decodes the records of an intact frame. Its errors are damage, not a torn write: the checksum was right.
 func readPayload(h *frameHeader, payload []byte, longer bool, f func(r record, at Position)) error {
 	at := int64(0)
 	i, terms := h.first, h.runs

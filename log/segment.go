@@ -12,18 +12,18 @@ import (
 	"qkv/log/disk"
 )
 
-// segment is one of the log's files that hold something.
+// segment is one file of the log that holds entries.
 type segment struct {
 	seq    uint64
 	name   string // path
 	size   int64
 	header segmentHeader
-	need   uint64 // the highest index that is still valid and in here: when it is released, so is the file
+	need   uint64 // the highest valid index in here: releasing it releases the file
 
-	damaged bool // as logFile's
+	damaged bool // as in logFile
 }
 
-// SegmentList is the log's segments at one time, for reads by position. It never changes.
+// SegmentList is the log's segments at one time, for reads by position. It is immutable.
 type SegmentList struct {
 	segments []listed // by seq
 }
@@ -56,8 +56,7 @@ func (s *SegmentList) find(seq uint64) string {
 
 func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
 
-// Segments returns the segments that hold something now. A new list follows a Sync that began a segment, and a
-// Release.
+// Segments returns the current segments. A Sync that begins a segment, and a Release, make a new list.
 func (l *Log) Segments() *SegmentList { return l.list }
 
 func (l *Log) publish() {
@@ -68,7 +67,7 @@ func (l *Log) publish() {
 	l.list = list
 }
 
-// supersede notes that all entries above keep are replaced, and that the active segment now holds valid ones up to
+// supersede records that all entries above keep are replaced, and that the active segment now holds valid entries up to
 // last.
 func (l *Log) supersede(keep, last uint64) {
 	for _, seg := range l.segments {
@@ -77,11 +76,11 @@ func (l *Log) supersede(keep, last uint64) {
 	l.active().need = last
 }
 
-// Release lets go of the entries up to one: a snapshot holds what they did. Segments that hold nothing else are given
-// up, the oldest first, so that the log stays contiguous.
+// Release drops the entries up to an index: a snapshot holds their effect. Segments without other entries are released,
+// oldest first, so that the log stays contiguous.
 func (l *Log) Release(upTo uint64) {
 	n, last := 0, len(l.segments)-1
-	if l.fresh { // its header is not written: until then the one before it is the newest
+	if l.fresh { // the header is not written: until then the segment before is the newest
 		last--
 	}
 	for n < last && l.segments[n].need <= upTo {
@@ -101,15 +100,16 @@ func (l *Log) TakeReleased() []string {
 	return names
 }
 
-// TakeDamaged returns the paths of files that hold nothing of the log any more and are damaged, for Maker.Remove, behind what
-// TakeReleased has returned.
+// TakeDamaged returns the paths of damaged files that hold nothing of the log any more, for Maker.Remove. The caller
+// hands them in after the files that TakeReleased returned.
 func (l *Log) TakeDamaged() []string {
 	names := l.damaged
 	l.damaged = nil
 	return names
 }
 
-// letGo gives a file up. One that is damaged is not used again, and does not stay: the next start would meet the damage again.
+// letGo releases a file. A damaged file is removed instead of recycled: otherwise the next start would meet the damage
+// again.
 func (l *Log) letGo(name string, damaged bool) {
 	if damaged {
 		l.damaged = append(l.damaged, name)
@@ -121,7 +121,7 @@ func (l *Log) letGo(name string, damaged bool) {
 // AddSpare hands in a file that the segment maker has made.
 func (l *Log) AddSpare(name string) { l.spares = append(l.spares, name) }
 
-// rotate ends the active segment and begins one that frame from fits into. The new one's header is written with its
+// rotate ends the active segment and begins one with space for frame from. The new segment's header is written with its
 // first frames.
 func (l *Log) rotate(from int) error {
 	b, err := l.takeBlank(l.segmentFor(from))
@@ -137,13 +137,13 @@ func (l *Log) rotate(from int) error {
 	return nil
 }
 
-// segmentFor is the size of a segment that holds frame from, and what is kept.
+// segmentFor is the size of a segment that holds frame from and the reserved pages.
 func (l *Log) segmentFor(from int) int64 {
 	return pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + keptBytes
 }
 
-// leaves tells whether the next group begins a segment although the active one has room: that was only reserved, and all
-// spares are there, so that the disk has the room that is given up.
+// leaves reports whether the next group begins a new segment although the active one has free space. It does if the
+// active segment was only reserved and all spares are ready: then the disk can afford to give up that space.
 func (l *Log) leaves() bool {
 	active := l.active()
 	if active.header.compat&compatReserved == 0 || l.fresh || len(l.spares) < limits.SpareSegments || l.segmentFor(0) > l.o.SegmentBytes {
@@ -153,17 +153,17 @@ func (l *Log) leaves() bool {
 	return seq > active.seq
 }
 
-// blank is a file that a segment may begin in. What is in it is zeros, or an old life of the file: frames of another
-// number, which nobody will take for this segment's.
+// blank is a file for a new segment. It holds zeros, or frames of its previous use: these have another number, so they
+// are never taken for this segment's.
 type blank struct {
 	file     disk.File
 	seq      uint64
 	size     int64
 	zeroed   bool
-	reserved bool // not written
+	reserved bool // the file is allocated but not written
 }
 
-// begin makes a blank the active segment. next and lastTerm say what the log is before it.
+// begin makes a blank the active segment. next and lastTerm describe the log before it.
 func (l *Log) begin(b blank, next, lastTerm uint64) {
 	prev := l.active()
 	h := segmentHeader{
@@ -183,9 +183,9 @@ func (l *Log) begin(b blank, next, lastTerm uint64) {
 	l.publish()
 }
 
-// takeBlank returns a blank for a segment of at least need bytes: a spare, or a file that is made now. That one is
-// reserved and not filled: a commit of the journal with each sync costs less than zeros would, most of all where the maker
-// of spares has not kept up, which is on slow disks. It is left as soon as there are spares again.
+// takeBlank returns a blank for a segment of at least need bytes: a spare, or a new file. The new file is reserved and
+// not filled. A journal commit with each sync costs less than zeros, above all on slow disks, where the maker falls
+// behind. The log leaves the reserved file as soon as there are spares again.
 func (l *Log) takeBlank(need int64) (blank, error) {
 	b, err := l.takeSpare(need)
 	if err != nil || b.file != nil {
@@ -203,7 +203,7 @@ func (l *Log) takeBlank(need int64) (blank, error) {
 	return b, err
 }
 
-// createSmall makes a blank of little more than need bytes: whoever waits for it waits for its zeros.
+// createSmall makes a blank of little more than need bytes, because its caller waits for the zeros.
 func (l *Log) createSmall(need int64) (blank, error) {
 	b, err := createZeroed(l.o, l.active().seq+1, max(min(l.o.SegmentBytes, need+inlineBytes), need))
 	if errors.Is(err, syscall.ENOSPC) {
@@ -212,7 +212,7 @@ func (l *Log) createSmall(need int64) (blank, error) {
 	return b, err
 }
 
-// takeSpare returns a spare for a segment of at least need bytes; there is no file in the answer when there is none.
+// takeSpare returns a spare for a segment of at least need bytes. The file in the answer is nil if there is no spare.
 func (l *Log) takeSpare(need int64) (blank, error) {
 	for need <= l.o.SegmentBytes && len(l.spares) > 0 {
 		name := l.spares[0]
@@ -229,8 +229,8 @@ func (l *Log) takeSpare(need int64) (blank, error) {
 	return blank{}, nil
 }
 
-// openSpare opens a spare; there is no file in the answer when it cannot be used, because its number has been
-// overtaken or its size is another.
+// openSpare opens a spare. The file in the answer is nil if the spare is unusable: its number was overtaken, or its
+// size differs.
 func (l *Log) openSpare(name string) (blank, error) {
 	seq, ok := numberOf(path.Base(name))
 	if !ok || seq <= l.active().seq {
@@ -247,7 +247,7 @@ func (l *Log) openSpare(name string) (blank, error) {
 	return b, nil
 }
 
-// openBlank looks whether a file was used before: then its first page holds a header.
+// openBlank checks whether a file was used before: then its first page holds a header.
 func openBlank(file disk.File, seq uint64) (blank, error) {
 	size, err := file.Size()
 	if err != nil {
@@ -259,18 +259,19 @@ func openBlank(file disk.File, seq uint64) (blank, error) {
 }
 
 const (
-	// inlineBytes is how much more than it needs a segment has that the log fills itself, at a start, where there is no room for
-	// more, or where a file system reserves nothing: its caller waits for the zeros.
+	// inlineBytes is how many bytes more than needed the log fills in a segment that it zeroes itself. That happens at
+	// a start, on a nearly full disk, or where a file system cannot reserve space. The caller waits for the zeros, so
+	// it is small.
 	inlineBytes = 1 << 20
-	// zeroStep is how much is zero-filled at a time.
+	// zeroStep is how many bytes one call fills with zeros.
 	zeroStep = disk.ZerosMost
-	// inlineName and makerName are the files that are being filled by the log and by the maker. What has a segment's
-	// name is complete and was synced: recovery may use it without a doubt about its size.
+	// inlineName and makerName are the files that the log and the maker are filling. A file with a segment's name is
+	// complete and synced, so recovery can rely on its size.
 	inlineName = "log.tmp"
 	makerName  = "maker.tmp"
 )
 
-// createZeroed makes a blank of zeros at once, with the lowest number from seq on that is not taken.
+// createZeroed makes a blank filled with zeros, with the lowest free number from seq on.
 func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 	return createBlank(o, seq, size, func(file disk.File) (err error) {
 		for at := int64(0); at < size && err == nil; at += zeroStep {
@@ -280,7 +281,7 @@ func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 	})
 }
 
-// createReserved makes a blank that has its room on the disk, but no zeros.
+// createReserved makes a blank whose space is allocated but not filled.
 func createReserved(o Options, seq uint64, size int64) (blank, error) {
 	b, err := createBlank(o, seq, size, func(file disk.File) error { return file.Reserve(size) })
 	b.reserved = true
@@ -312,7 +313,7 @@ func createBlank(o Options, seq uint64, size int64, fill func(file disk.File) er
 	return blank{file: file, seq: seq, size: size, zeroed: true}, nil
 }
 
-// keepReserve fails where so many bytes more would be taken of the reserve.
+// keepReserve fails if taking so many more bytes would use the reserve.
 func keepReserve(o Options, bytes int64) error {
 	reserve := o.Reserve()
 	if reserve == 0 {
@@ -328,7 +329,7 @@ func keepReserve(o Options, bytes int64) error {
 	return nil
 }
 
-// createTemp makes a file to be filled with so many bytes, in place of one that was left.
+// createTemp makes a file to be filled with so many bytes. It replaces the remains of an earlier attempt.
 func createTemp(o Options, name string, size int64) (disk.File, error) {
 	if err := keepReserve(o, size); err != nil {
 		return nil, err
@@ -346,8 +347,8 @@ func createTemp(o Options, name string, size int64) (disk.File, error) {
 	return file, nil
 }
 
-// publish gives a complete file the lowest segment's name from seq on that is not taken, durably. The name is taken
-// first by an empty file, so that the log and the maker never rename to the same one.
+// publish durably gives a complete file the lowest free segment name from seq on. An empty file claims the name first,
+// so that the log and the maker never rename to the same name.
 func publish(o Options, old string, seq uint64) (string, uint64, error) {
 	var taken disk.File
 	for {
@@ -374,8 +375,8 @@ func publish(o Options, old string, seq uint64) (string, uint64, error) {
 	return name, seq, nil
 }
 
-// discard closes and removes a file that could not be filled, to give back its space. That may fail, too; the file is
-// removed before the next one is filled.
+// discard closes and removes a file that could not be filled, to free its space. Errors are ignored: the next
+// createTemp removes the file.
 func discard(d disk.FS, file disk.File) {
 	_ = file.Close()
 	_ = d.Remove(file.Name())

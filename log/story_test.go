@@ -25,7 +25,7 @@ import (
 //	next                                              the maker: says in segments which one follows
 //	remove file=F      empty file=F
 //	rot file=F at=A [bit=B]    tear file=F at=A       a flipped bit; a page that reads as zeros
-//	fail [op=write|sync] [call=N]     dump [verbose]     stats     terms
+//	fail [op=write|sync] [call=N]     dump [verbose] [json]     stats     terms
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		s := &story{t: t, m: disk.NewMem(1)}
@@ -127,7 +127,7 @@ func (s *story) runMore(d *datadriven.TestData) error {
 		}
 		s.m.Fail(disk.Fault{Op: op, Call: number[int64](s, d, "call", 1), Short: d.HasArg("short")})
 	case "dump":
-		return log.Dump(s.m, dir, &s.out, d.HasArg("verbose"), nil)
+		return log.Dump(s.m, dir, &s.out, log.DumpOptions{Entries: d.HasArg("verbose"), JSON: d.HasArg("json")})
 	case "stats":
 		s.say("%+v", s.l.Stats())
 	case "terms":

@@ -10,18 +10,18 @@ import (
 	"qkv/log/disk"
 )
 
-// Marker says that the state up to an entry is elsewhere, in a snapshot or in nothing at all: the log begins after it.
+// Marker says that the log begins after an entry. The state up to that entry is in a snapshot, or empty.
 type Marker struct {
 	Index, Term uint64
 	ConfState   *raftpb.ConfState
 }
 
-// HardState is raft's promise: a term, the vote in it, and what is known to be committed.
+// HardState is raft's durable state: the term, the vote in it, and the commit index.
 type HardState struct {
 	Term, Vote, Commit uint64
 }
 
-// Position is where an entry's record lies. It is verified when the record is read.
+// Position is the place of an entry's record. The record is verified when it is read.
 type Position struct {
 	Segment uint64
 	Offset  int64
@@ -29,24 +29,24 @@ type Position struct {
 	CRC     uint32
 }
 
-// Options are what a log is opened with.
+// Options configure a log.
 type Options struct {
 	FS           disk.FS
 	Dir          string
 	Cluster      uint64
 	Member       uint64
 	SegmentBytes int64
-	WindowBytes  int64         // of the newest entries in memory
-	Salt         func() uint64 // randomness nobody can guess
-	// Covered is the index of a snapshot that can be loaded: damage to nothing but entries up to it is skipped. 0 skips
-	// nothing.
+	WindowBytes  int64         // budget in bytes of the newest entries in memory
+	Salt         func() uint64 // unpredictable random numbers
+	// Covered is the index of a snapshot that can be loaded. Damage that affects only entries up to it is skipped. 0
+	// skips no damage.
 	Covered uint64
-	// Reserve is how much of the disk's free space no new segment may take; nil is none.
+	// Reserve returns how many bytes of the disk's free space no new segment may use; nil means 0.
 	Reserve func() int64
-	Logger  *slog.Logger // nil is silence
+	Logger  *slog.Logger // nil logs nothing
 }
 
-// withDefaults returns the options with what they leave out; wrong ones are a programmer's error.
+// withDefaults fills in missing options. Invalid options panic.
 func (o Options) withDefaults() Options {
 	if o.SegmentBytes < segmentLeast || o.SegmentBytes%pageBytes != 0 {
 		panic(fmt.Sprintf("log: a segment of %d bytes: at least %d, and whole pages of %d", o.SegmentBytes, segmentLeast, pageBytes))
@@ -60,39 +60,39 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// frameMost is how long a frame's payload may grow before the next entry begins a new frame.
+// frameMost is the size of a frame's payload above which the next entry begins a new frame.
 func (o Options) frameMost() int { return int(min(o.SegmentBytes/4, 1<<20)) }
 
 func (o Options) path(name string) string { return path.Join(o.Dir, name) }
 
 // Stats are the figures of a log.
 type Stats struct {
-	Bytes       int64 // of the segments' files, spares not counted
+	Bytes       int64 // of the segments' files, without spares
 	Segments    int
 	Spares      int
-	Quarters    int       // of a segment that can be written without another file; at most 4
-	Index, Term uint64    // the last entry that is durable
-	HardState   HardState // that is durable
-	Groups      int64     // syncs of groups since Open
-	RecordBytes int64     // of records synced since Open
-	Inline      int64     // segments made by Sync, because there was no spare
+	Quarters    int       // free quarters of a segment that can be written without a new file; at most 4
+	Index, Term uint64    // the last durable entry
+	HardState   HardState // the durable one
+	Groups      int64     // group syncs since Open
+	RecordBytes int64     // synced since Open
+	Inline      int64     // segments that Sync made itself for want of a spare
 }
 
-// Recovered is what Open found.
+// Recovered is the result of Open.
 type Recovered struct {
 	HardState HardState // Commit is not above Last
-	Marker    Marker    // the newest in the log; its Index is 0 when it was released
+	Marker    Marker    // the newest in the log; Index is 0 if it was released
 	Window    *Window   // all entries
-	First     uint64    // the first entry; what is before it must be in a snapshot
-	Last      uint64    // the last entry; First-1 when there is none
+	First     uint64    // the first entry; a snapshot must hold everything before it
+	Last      uint64    // the last entry; First-1 if there is none
 	LastTerm  uint64
-	Torn      *Torn  // what was cut; nil when the log ended cleanly
-	Skipped   error  // the damage that Options.Covered made harmless; nil for none
-	Behind    string // the file that the oldest segment follows: it was released, or is lost; empty for none
+	Torn      *Torn  // the torn end that was cut; nil if the log ended cleanly
+	Skipped   error  // damage that Options.Covered made harmless; nil for none
+	Behind    string // the file before the oldest segment, released or lost; empty for none
 	Bytes     int64  // of the segments' files
 }
 
-// Torn names what a crash left unfinished. It was never synced, so nobody was told of it.
+// Torn describes a write that a crash left unfinished. It was never synced, so it was never acknowledged.
 type Torn struct {
 	File   string
 	Offset int64

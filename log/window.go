@@ -11,48 +11,48 @@ import (
 	"qkv/internal/limits"
 )
 
-// Window is the log as raft reads it: all its entries by position, the newest of them in memory. It is owned by
-// consensus, which fills it from what the log writer reports, so that it holds only what is durable. It implements
-// raft.Storage, and never reads the disk: older entries come in chunks, which a Reader reads on its orders.
+// Window is the log as raft reads it: the positions of all entries, and the newest entries in memory. Consensus owns
+// it, and fills it from the reports of the log writer, so it holds only durable entries. It implements raft.Storage and
+// never reads the disk: older entries come in chunks, which a Reader reads on the window's orders.
 //
 // Invariants:
 //
 //  1. slots[i] is entry base+1+i.
-//  2. The entries from hot on are in memory; their sizes add up to hotBytes, which is at most most unless one entry alone
-//     is larger.
-//  3. chunks hold entries below hot as they are in slots, in the order in which they were read; their records add up to
-//     at most most, unless there is one.
-//  4. wanted are first entries of chunks that are neither there nor on order; reading are the orders that were given.
+//  2. The entries from hot on are in memory. hotBytes is the sum of their sizes, at most most unless a single entry is
+//     larger.
+//  3. chunks hold entries below hot, equal to those in slots, in the order in which they were read. Their records add
+//     up to at most most, unless there is only one chunk.
+//  4. wanted holds first entries of chunks that are neither loaded nor ordered; reading holds the orders under way.
 type Window struct {
 	hard *raftpb.HardState
 	conf *raftpb.ConfState
 	snap *raftpb.Snapshot
 
-	base      uint64 // the entry before the first one
+	base      uint64 // the index before the first entry
 	baseTerm  uint64
-	baseKnown bool // false only between recovery and Release, when older entries were superseded or are damaged
+	baseKnown bool // false only between recovery and Release, if older entries were superseded or are damaged
 	slots     []slot
 	hot       uint64
 	hotBytes  int64
-	most      int64 // that hotBytes may be
+	most      int64 // budget for hotBytes
 
 	segments  *SegmentList
 	chunks    []chunk
 	wanted    []uint64
 	reading   []ColdRead
-	unread    uint64 // the first entry of a chunk that could not be read, once; 0 is none
-	kindsOnly bool   // Entries returns kinds
+	unread    uint64 // the first entry of a chunk whose read failed once; 0 is none
+	kindsOnly bool   // Entries returns only kinds
 }
 
-// slot is an entry's place, and the entry while it is hot.
+// slot is an entry's position, and the entry itself while it is hot.
 type slot struct {
 	at     Position
 	term   uint64
 	entry  *raftpb.Entry
-	change bool // it is a membership entry
+	change bool // it is a membership change
 }
 
-// chunk is some entries that were read from the disk.
+// chunk is a run of entries that were read from the disk.
 type chunk struct {
 	first   uint64 // entries[i] is entry first+i
 	entries []*raftpb.Entry
@@ -81,14 +81,15 @@ func (w *Window) lastTerm() uint64 {
 
 func (w *Window) knowsLastTerm() bool { return len(w.slots) > 0 || w.baseKnown }
 
-// Append takes over entries that are durable at their positions. They replace those from the first one's index on.
+// Append takes over entries that are durable at their positions. They replace all entries from the first one's index
+// on.
 func (w *Window) Append(entries []*raftpb.Entry, at []Position) {
 	if len(entries) != len(at) {
 		panic(fmt.Sprintf("log: %d entries at %d positions", len(entries), len(at)))
 	}
 	for i, e := range entries {
 		if e.GetIndex() <= w.base {
-			continue // released since it was handed to the log writer
+			continue // released after the log writer got it
 		}
 		w.put(e.GetIndex(), slot{at: at[i], term: e.GetTerm(), entry: e, change: e.GetType() != raftpb.EntryNormal})
 		w.hotBytes += entrySize(e)
@@ -96,7 +97,7 @@ func (w *Window) Append(entries []*raftpb.Entry, at []Position) {
 	w.cool()
 }
 
-// put sets an entry, and drops those behind it.
+// put sets an entry and drops all later ones.
 func (w *Window) put(i uint64, s slot) {
 	if i > w.last()+1 {
 		panic(fmt.Sprintf("log: entry %d after entry %d", i, w.last()))
@@ -107,7 +108,7 @@ func (w *Window) put(i uint64, s slot) {
 	w.slots = append(w.slots, s)
 }
 
-// truncate drops the entries from one on.
+// truncate drops the entries from an index on.
 func (w *Window) truncate(from uint64) {
 	tail := w.slots[from-w.base-1:]
 	for i := range tail {
@@ -121,7 +122,7 @@ func (w *Window) truncate(from uint64) {
 	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() > from })
 }
 
-// cool lets go of the oldest entries in memory.
+// cool evicts the oldest entries from memory.
 func (w *Window) cool() {
 	for w.hotBytes > w.most && w.hot < w.last() {
 		s := &w.slots[w.hot-w.base-1]
@@ -131,16 +132,16 @@ func (w *Window) cool() {
 	}
 }
 
-// rebase makes the log begin behind an entry, whose term may not be known. What was read of the log before it goes with
-// that log: its entries may have other terms, and others may stand at their indexes soon.
+// rebase makes the log begin after an entry, whose term may be unknown. Chunks of the old log are dropped: their
+// entries may have other terms, and their indexes may soon hold other entries.
 func (w *Window) rebase(base, term uint64, known bool) {
 	w.base, w.baseTerm, w.baseKnown = base, term, known
 	w.slots, w.hot, w.hotBytes = nil, base+1, 0
 	w.chunks, w.wanted, w.unread = nil, nil, 0
 }
 
-// recall takes over an entry that recovery found. An entry below the first one means that what was before it has been
-// superseded and released: the log begins with it, and the term before it is not known.
+// recall takes over an entry that recovery found. If its index is at or below base, everything before it was superseded
+// and released: the log begins with this entry, and the term before it is unknown.
 func (w *Window) recall(r record, at Position) {
 	i := r.index
 	if i <= w.base {
@@ -151,10 +152,10 @@ func (w *Window) recall(r record, at Position) {
 	w.hot = w.last() + 1
 }
 
-// Publish hands in the segments that cold reads go to.
+// Publish hands in the segments for cold reads.
 func (w *Window) Publish(list *SegmentList) { w.segments = list }
 
-// Release drops the entries up to one, of a term: a snapshot holds what they did.
+// Release drops the entries up to an index, whose term is given: a snapshot holds their effect.
 func (w *Window) Release(upTo, term uint64) {
 	if upTo < w.base || upTo == w.base && w.baseKnown {
 		return
@@ -182,13 +183,13 @@ func (w *Window) Reset(m Marker) {
 	w.rebase(m.Index, m.Term, true)
 }
 
-// SetInitial hands in what InitialState returns.
+// SetInitial sets the values that InitialState returns.
 func (w *Window) SetInitial(hs HardState, conf *raftpb.ConfState) {
 	w.hard = &raftpb.HardState{Term: &hs.Term, Vote: &hs.Vote, Commit: &hs.Commit}
 	w.conf = conf
 }
 
-// SetSnapshot hands in what Snapshot returns, nil for none.
+// SetSnapshot sets the snapshot that Snapshot returns, nil for none.
 func (w *Window) SetSnapshot(snap *raftpb.Snapshot) { w.snap = snap }
 
 // InitialState implements raft.Storage.
@@ -199,7 +200,7 @@ func (w *Window) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 // FirstIndex implements raft.Storage.
 func (w *Window) FirstIndex() (uint64, error) { return w.first(), nil }
 
-// InMemory is the first entry from which on all are in memory.
+// InMemory is the lowest index from which on all entries are in memory.
 func (w *Window) InMemory() uint64 { return w.hot }
 
 // LastIndex implements raft.Storage.
@@ -227,8 +228,9 @@ func (w *Window) Snapshot() (*raftpb.Snapshot, error) {
 	return w.snap, nil
 }
 
-// Entries implements raft.Storage. Where the first entry is not in memory it returns none and no error, which raft takes
-// for a limit: it sends or applies nothing, and asks again. The entry is wanted then, and so is what follows it.
+// Entries implements raft.Storage. If the first entry is not in memory, it returns no entries and no error. Raft takes
+// that for a size limit: it sends or applies nothing, and asks again. The missing entry and the entries after it are
+// then wanted.
 func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	switch {
 	case lo <= w.base:
@@ -249,7 +251,7 @@ func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	}
 	c := &w.chunks[i]
 	c.used = true
-	w.want(c.next()) // ahead
+	w.want(c.next()) // read ahead
 	entries := atMost(c.entries[lo-c.first:min(hi, c.next())-c.first], maxSize)
 	if last := lo + uint64(len(entries)); last == c.next() && last == w.hot && last < hi {
 		entries = w.inMemory(entries, last, hi, maxSize)
@@ -257,7 +259,7 @@ func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	return entries, nil
 }
 
-// atMost cuts entries where a size is reached, behind the first one at the earliest.
+// atMost cuts entries at a total size, but returns at least one.
 func atMost(entries []*raftpb.Entry, maxSize uint64) []*raftpb.Entry {
 	size := uint64(0)
 	for i, e := range entries {
@@ -268,7 +270,7 @@ func atMost(entries []*raftpb.Entry, maxSize uint64) []*raftpb.Entry {
 	return entries[:len(entries):len(entries)]
 }
 
-// inMemory appends hot entries as far as the size allows.
+// inMemory appends hot entries up to the size limit.
 func (w *Window) inMemory(entries []*raftpb.Entry, lo, hi, maxSize uint64) []*raftpb.Entry {
 	size := uint64(0)
 	for _, e := range entries {
@@ -289,8 +291,8 @@ func (w *Window) inMemory(entries []*raftpb.Entry, lo, hi, maxSize uint64) []*ra
 	return entries[:len(entries):len(entries)]
 }
 
-// ScanKinds calls f, in which Entries returns entries with a kind and nothing else, from memory. A campaign looks through
-// all committed entries that are not applied for membership changes, and must not wait for the disk.
+// ScanKinds calls f. During the call, Entries returns entries with only their kind, from memory. A campaign searches
+// all committed but unapplied entries for membership changes, and must not wait for the disk.
 func (w *Window) ScanKinds(f func()) {
 	w.kindsOnly = true
 	f()
@@ -300,7 +302,7 @@ func (w *Window) ScanKinds(f func()) {
 var ordinaryKind, changeKind = raftpb.Entry{Type: raftpb.EntryNormal.Enum()}, raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum()}
 
 func (w *Window) kinds(lo, hi uint64) []*raftpb.Entry {
-	const most = 4096 // raft asks for more
+	const most = 4096 // raft calls again for more
 	entries := make([]*raftpb.Entry, min(hi-lo, most))
 	for i := range entries {
 		entries[i] = &ordinaryKind
@@ -311,7 +313,7 @@ func (w *Window) kinds(lo, hi uint64) []*raftpb.Entry {
 	return entries
 }
 
-// want notes that a cold entry is to be read, unless it is there or on order.
+// want records that a cold entry is to be read, unless it is loaded or ordered.
 func (w *Window) want(lo uint64) {
 	covers := func(c chunk) bool { return c.first <= lo && lo < c.next() }
 	ordered := func(r ColdRead) bool { return r.first <= lo && lo < r.next() }
@@ -321,8 +323,9 @@ func (w *Window) want(lo uint64) {
 	}
 }
 
-// TakeWanted returns orders to read what Entries was asked for and did not have. Each must come back by Load. What may not be
-// read yet, of so many bytes from an entry on, is still wanted; a nil function lets all be read.
+// TakeWanted returns orders for entries that Entries lacked. Each order must come back by Load. may decides for a first
+// entry and a number of bytes whether the read is allowed now; a read that it refuses stays wanted. A nil may allows
+// all.
 func (w *Window) TakeWanted(may func(first uint64, bytes int64) bool) []ColdRead {
 	orders, later := len(w.reading), w.wanted[:0]
 	for _, lo := range w.wanted {
@@ -341,9 +344,9 @@ func (w *Window) TakeWanted(may func(first uint64, bytes int64) bool) []ColdRead
 	return slices.Clone(w.reading[orders:])
 }
 
-// Load takes over what was read on an order, as far as it has not been released or replaced since, and returns which
-// entries these are. An error is one of entries that are still part of the log, and could not be read twice: a file may be
-// given up, and used again, before the window hears of it.
+// Load takes over the result of an order, as far as its entries were not released or replaced since, and returns their
+// range. It returns an error only if entries that are still in the log could not be read twice. A first failure is
+// retried, because a file may be released and recycled before the window hears of it.
 func (w *Window) Load(order ColdRead, entries []*raftpb.Entry, err error) (lo, hi uint64, _ error) {
 	w.reading = slices.DeleteFunc(w.reading, func(r ColdRead) bool { return r.first == order.first })
 	n, bytes := 0, int64(0)
@@ -352,7 +355,7 @@ func (w *Window) Load(order ColdRead, entries []*raftpb.Entry, err error) (lo, h
 		n++
 	}
 	switch {
-	case err != nil && n < len(order.slots): // it was of a log that is another one now, at least in part
+	case err != nil && n < len(order.slots): // the order belongs to an older log, at least in part
 		return 0, 0, nil
 	case err != nil && w.unread == order.first:
 		return 0, 0, err
@@ -375,7 +378,7 @@ func (w *Window) Load(order ColdRead, entries []*raftpb.Entry, err error) (lo, h
 	return order.first, order.first + uint64(n), nil
 }
 
-// DropUnused lets go of chunks that nothing was returned of since the last call.
+// DropUnused drops chunks from which no entries were returned since the last call.
 func (w *Window) DropUnused() {
 	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return !c.used })
 	for i := range w.chunks {
@@ -383,7 +386,7 @@ func (w *Window) DropUnused() {
 	}
 }
 
-// entrySize is the length of an entry in protobuf, which raft's limits count.
+// entrySize is the length of an entry in protobuf, the unit of raft's limits.
 func entrySize(e *raftpb.Entry) int64 {
 	n := int64(0)
 	if e.Type != nil {

@@ -6,13 +6,13 @@ import (
 	"qkv/log"
 )
 
-// logWriterName is the name of the one actor whose disk calls acknowledgements wait for.
+// logWriterName is the name of the only actor with disk calls that acknowledgements wait for.
 const logWriterName = "log writer"
 
-// logReaderName is the name of the one actor that reads the log back.
+// logReaderName is the name of the only actor that reads the log back.
 const logReaderName = "log reader"
 
-// mailboxes are those of a member's actors.
+// mailboxes are the mailboxes of a member's actors.
 type mailboxes struct {
 	consensus      *actor.Mailbox[actor.ConsensusMessage]
 	logWriter      *actor.Mailbox[actor.LogWriterMessage]
@@ -37,7 +37,7 @@ func newMailboxes(l *limits.Tunable) mailboxes {
 	}
 }
 
-// waiting tells of each mailbox how many messages wait in it.
+// waiting returns, by mailbox, functions for the number of waiting messages.
 func (b *mailboxes) waiting() map[string]func() int {
 	return map[string]func() int{
 		"consensus": b.consensus.Waiting, "log writer": b.logWriter.Waiting, "log reader": b.logReader.Waiting, "applier": b.applier.Waiting,
@@ -45,7 +45,7 @@ func (b *mailboxes) waiting() map[string]func() int {
 	}
 }
 
-// connect builds the actors and the way to the other members, and lets them run.
+// connect builds the actors and the transport to the other members, and starts them.
 func (m *member) connect(r *recovered) error {
 	m.memory, m.applyTo = r.memory, r.hardState.Commit
 	box := newMailboxes(&m.env.Limits)
@@ -103,7 +103,7 @@ func (m *member) connect(r *recovered) error {
 		return err
 	}
 	d := m.env.Driver
-	if r.damaged > 0 { // and else each start would meet the damage again, as long as little is written
+	if r.damaged > 0 { // otherwise each start would find the damage again while there are few writes
 		box.applier.MustPost(actor.SnapshotWanted{First: true, Above: max(r.applied, r.damaged-1), Twice: true})
 	}
 	actor.Spawn(d, box.consensus, agrees)

@@ -21,28 +21,28 @@ import (
 	"qkv/snapshot"
 )
 
-// Every log begins with a marker at foundingIndex: of a founder with foundingTerm and the founders as voters; of a member
-// that joins with another term and nobody, so that no leader's log continues it and a snapshot comes first.
+// Every log begins with a marker at foundingIndex. A founder's marker has foundingTerm and the founders as voters. A joiner's marker has
+// another term and no members: no leader's log continues it, so a snapshot must come first.
 const (
 	foundingIndex = 1
 	foundingTerm  = 1
 	joiningTerm   = 0
 )
 
-// storage is log and snapshots in a data folder: of a member that starts, or that an operator's command works on.
+// storage is log and snapshots in a data folder, of a starting member or for an operator's command.
 type storage struct {
 	folder       *folder
 	random       io.Reader
 	limits       limits.Tunable
 	segmentBytes int64
 	version      string
-	reserve      func() int64 // as log.Options'; nil where nothing runs
+	reserve      func() int64 // as log.Options'; nil where no member runs
 	background   func(func()) // as environment's
 	memory       int64        // as environment's
 	logger       *slog.Logger
 }
 
-// recovered is all that a member knows when it starts.
+// recovered is everything that a member has recovered at its start.
 type recovered struct {
 	log         *log.Log
 	window      *log.Window
@@ -50,17 +50,17 @@ type recovered struct {
 	state       *index.State
 	applied     uint64
 	confState   *raftpb.ConfState
-	memory      *index.Reserve   // of the state, where it came from a snapshot
+	memory      *index.Reserve   // of the state, if it came from a snapshot
 	newest      *raftpb.Snapshot // nil before the first snapshot
 	snapshots   []snapshot.Info  // valid ones, newest first
-	useless     []snapshot.Info  // published, but the log does not continue them
+	useless     []snapshot.Info  // published, but not continued by the log
 	quarantined actor.Quarantine // why this member takes no part
-	damaged     uint64           // the entry up to which the log may be damaged, in what a snapshot covers; 0: it is not
+	damaged     uint64           // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
 	alarms      []actor.Alarm
 }
 
-// recover founds the log of a new member, or reads what an earlier life left: first the log, then the newest snapshot
-// that the log continues. What the log holds beyond the snapshot is applied again, through raft.
+// recover founds the log of a new member, or reads the data of an earlier run: first the log, then the newest snapshot that the log
+// continues. Entries after the snapshot are applied again, through raft.
 func (s *storage) recover() (*recovered, error) {
 	options := s.logOptions()
 	founders := s.folder.founders()
@@ -81,7 +81,7 @@ func (s *storage) recover() (*recovered, error) {
 	if err != nil {
 		ahead.abandon()
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return nil, damagedf("corrupt data folder: the log is missing (%v): put it back, or mount the disk that it is on; the README says under \"When a member has lost its disk\" what else is left", err)
+			return nil, damagedf("corrupt data folder: the log is missing (%v): put it back, or mount the disk that it is on; docs/emergencies.md says under \"A lost member\" what to do without it", err)
 		}
 		return nil, err // it names the log
 	}
@@ -97,7 +97,7 @@ func (s *storage) recover() (*recovered, error) {
 		return nil, errors.Join(err, opened.Close())
 	}
 	if found.Skipped != nil {
-		opened.Release(found.First - 1) // what was damaged is in what the snapshots cover
+		opened.Release(found.First - 1) // the snapshots cover the damaged entries
 		r.damaged = found.Last
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
 		s.logger.Error(text)
@@ -106,8 +106,8 @@ func (s *storage) recover() (*recovered, error) {
 	return r, nil
 }
 
-// openCovered opens a damaged log again, with the newest snapshot that can be loaded: damage wholly at or below it ends
-// nothing. It returns the damage when there is no such snapshot, or when it does not cover all that is damaged.
+// openCovered opens a damaged log again, with the newest loadable snapshot: damage wholly at or below the snapshot ends no member. It
+// returns the damage if there is no such snapshot, or if it does not cover all of the damage.
 func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log.Log, *log.Recovered, error) {
 	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log
 			continue
 		}
 		if ahead != nil && ahead.path == info.Path {
-			err = ahead.wait().err // loaded once: two states may be more than the machine has
+			err = ahead.wait().err // loaded once: the machine may lack memory for two states
 		} else {
 			_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
 		}
@@ -135,8 +135,7 @@ func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log
 	return nil, nil, damage
 }
 
-// createLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
-// that nobody has written to.
+// createLog makes the initial log of every member of a new cluster. A crash before the first boot leaves a log without entries.
 func (s *storage) createLog(o log.Options, marker log.Marker) error {
 	names, err := s.folder.fs.List(o.Dir)
 	if len(names) > 0 {
@@ -151,8 +150,8 @@ func (s *storage) createLog(o log.Options, marker log.Marker) error {
 	return nil
 }
 
-// loading is a snapshot that is loaded. Where there is a background, another goroutine does it; else, and where that one has
-// not begun, it is the one that waits.
+// loading is a snapshot being loaded. With a background, another goroutine loads it. Otherwise, or if that goroutine has not begun, the
+// waiting goroutine does.
 type loading struct {
 	path    string
 	reserve *index.Reserve
@@ -182,8 +181,8 @@ func (s *storage) load(info snapshot.Info) *loading {
 	return l
 }
 
-// loadAhead begins to load the newest snapshot of the folder while the log is read, if one can: hardly ever is it not the one that
-// the log continues. What is wrong with the folder is found again, and said, when the log is there.
+// loadAhead begins to load the newest snapshot of the folder while the log is read, if possible: the log almost always continues this
+// snapshot. Errors of the folder are found again, and reported, after the log is read.
 func (s *storage) loadAhead() *loading {
 	if s.background == nil {
 		return nil
@@ -198,7 +197,7 @@ func (s *storage) loadAhead() *loading {
 	return nil
 }
 
-// abandon waits until nobody reads the file any more, and gives the memory back.
+// abandon waits until the file is no longer read, and frees the memory.
 func (l *loading) abandon() {
 	if l != nil {
 		l.wait()
@@ -206,8 +205,8 @@ func (l *loading) abandon() {
 	}
 }
 
-// loadState finds the newest snapshot that the log continues, and loads it, if it is not what is loaded ahead. Files that were
-// received but never installed are removed: the log does not know them. Damaged ones are moved aside.
+// loadState finds the newest snapshot that the log continues, and loads it unless it was loaded ahead. Received but never installed files
+// are removed: the log does not know them. Damaged files are moved aside.
 func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) error {
 	defer func() {
 		if ahead != nil && ahead.reserve != r.memory {
@@ -217,7 +216,7 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	dir := s.folder.path("snap")
 	err := s.folder.fs.MkdirAll(dir)
 	if errors.Is(err, syscall.ENOTDIR) {
-		return damagedf("corrupt data folder: %s is no folder: put back the one with the snapshots; the README says under \"When a member has lost its disk\" what else is left", dir)
+		return damagedf("corrupt data folder: %s is no folder: put back the one with the snapshots; docs/emergencies.md says under \"A lost member\" what to do without it", dir)
 	}
 	if err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
@@ -241,11 +240,11 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	}
 	if r.state == nil {
 		if err := s.initializeState(r, found); err != nil {
-			return err // nothing is removed that may help to repair it
+			return err // a file that may help a repair must not be removed
 		}
 	}
 	for i, part := range listing.Partial {
-		if i > 0 || part.Index <= found.Last { // only the newest may be continued, and by what the log lacks
+		if i > 0 || part.Index <= found.Last { // only the newest may be continued, and only if it is beyond the log
 			if err := s.folder.fs.Remove(part.Path); err != nil {
 				return err
 			}
@@ -259,14 +258,14 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	return nil
 }
 
-// initializeState begins with the empty state, which only a log that still holds its beginning continues.
+// initializeState begins with the empty state, which only a complete log continues.
 func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 	if found.Marker.Index != foundingIndex || found.First != foundingIndex+1 {
 		behind := ""
 		if found.Behind != "" {
 			behind = " behind " + found.Behind + ", which is not there"
 		}
-		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot is left that reaches so far: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
+		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot is left that reaches so far: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it",
 			log.ErrCorrupt, s.folder.dir, found.First, behind)
 	}
 	r.state = index.NewState(s.limits.Index)
@@ -278,7 +277,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 	return nil
 }
 
-// consider loads a snapshot if it is the first usable one, keeps a second one, and notes what is of no use.
+// consider loads a snapshot if it is the first usable one, keeps a second one, and notes useless ones.
 func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	if info.Err != nil {
 		if r.state != nil && !errors.Is(info.Err, snapshot.ErrCorrupt) && !errors.Is(info.Err, snapshot.ErrFormat) {
@@ -289,7 +288,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	}
 	if info.Member == s.folder.Member && info.Index > found.Last {
 		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
-			"put them back; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, info.Path, info.Index, found.Last)
+			"put them back; docs/emergencies.md says under \"A lost member\" what to do without it", log.ErrCorrupt, info.Path, info.Index, found.Last)
 	}
 	if info.Cluster != s.folder.Cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, s.folder.Cluster)
@@ -321,8 +320,8 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	return nil
 }
 
-// keepUnread keeps an older snapshot that the disk cannot read now, as one that could be: the newer one holds all, and this one goes
-// when there is another.
+// keepUnread keeps an older snapshot that the disk cannot read now as a usable one: the newer one holds everything, and the older one is
+// deleted when there is another.
 func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.Info) {
 	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it goes when the next one is saved: look at the disk: %v", info.Err)
 	s.logger.Error(text)
@@ -334,8 +333,8 @@ func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.I
 	r.snapshots = append(r.snapshots, info)
 }
 
-// fill has memory made ready for so many bytes of a snapshot or of the log. Of a snapshot's log it is no more than of the snapshot:
-// what comes later takes the place of what is compacted.
+// fill prepares memory for a snapshot's or a log's bytes. For the log behind a snapshot, at most the snapshot's size is prepared: later
+// entries reuse the memory of compacted ones.
 func (s *storage) fill(reserve *index.Reserve, bytes int64) {
 	if s.background == nil || bytes <= 0 {
 		return
@@ -350,7 +349,7 @@ func (s *storage) fill(reserve *index.Reserve, bytes int64) {
 	}
 }
 
-// behind is about how many bytes of the log come behind a snapshot.
+// behind estimates the bytes of the log behind a snapshot.
 func behind(r *recovered, found *log.Recovered, info snapshot.Info) int64 {
 	if found.Last <= info.Index || info.Index < found.First {
 		return 0
@@ -359,9 +358,9 @@ func behind(r *recovered, found *log.Recovered, info snapshot.Info) int64 {
 	return int64(part * float64(r.log.Stats().Bytes))
 }
 
-// continues tells whether the log goes on from a snapshot: it has the snapshot's marker, or an entry of the same term
-// at its index. Where the log has let go of what its first entries replaced, it does not know the term before them; but
-// it lets go only of what is committed, and a snapshot is of nothing else.
+// continues reports whether the log continues a snapshot: the log has the snapshot's marker, or an entry of the same term at its index.
+// If the log has released the entries before its first ones, it does not know the term before them. But it releases only committed
+// entries, and a snapshot holds only committed entries.
 func continues(found *log.Recovered, info snapshot.Info) bool {
 	if info.Index == found.Marker.Index {
 		return info.Term == found.Marker.Term
@@ -374,8 +373,8 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 	return err == nil && term == info.Term && info.Index > found.Marker.Index
 }
 
-// putAside moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
-// What a disk could not read now may be well, and is not touched.
+// putAside moves a damaged snapshot aside. The snapshot before it, and the log behind that one, still hold everything. A snapshot that
+// the disk could not read now may be intact, and is not touched.
 func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 	if errors.Is(why, snapshot.ErrFormat) {
 		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
@@ -389,7 +388,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)
 	}
 	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
-	if err != nil { // a start takes no room: it is not used, wherever it is, and the next start moves it
+	if err != nil { // a start needs no space: the file is not used, wherever it is, and the next start moves it
 		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside on a full disk: free space on it: %v; %v", why, err)
 	}
 	s.logger.Error(text)
@@ -404,7 +403,7 @@ func (s *storage) logOptions() log.Options {
 	}
 }
 
-// salt is randomness that nobody can guess.
+// salt returns unpredictable randomness.
 func (s *storage) salt() uint64 {
 	var b [8]byte
 	if _, err := io.ReadFull(s.random, b[:]); err != nil {
@@ -413,7 +412,7 @@ func (s *storage) salt() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// configurationIn is raft's configuration of a snapshot, which must be the one that its members' records say.
+// configurationIn returns raft's configuration in a snapshot, which must agree with the snapshot's member records.
 func configurationIn(state *index.State, meta snapshot.Meta) (*raftpb.ConfState, error) {
 	confState := &raftpb.ConfState{}
 	if err := proto.Unmarshal(meta.ConfState, confState); err != nil {

@@ -56,24 +56,32 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 			lasted, ends = w.sim.Now()-begun, w.sim.Now()+2*time.Second // what was sent at last is felt later
 		}
 	}
-	worst := before // of all seconds
-	for i := range tenths[9:] {
-		sum := 0.
-		for _, rate := range tenths[i : i+10] {
-			sum += rate
-		}
-		worst = min(worst, sum/10)
-	}
-	t.Logf("%.0f puts a second, then %.0f in the worst one while %d MB were sent in %v", before, worst, sent>>20, lasted)
 	if w.failure != "" || lasted == 0 || w.leader() != leader {
 		t.Fatalf("level after %v, leader %v: %s", lasted, w.leader() == leader, w.failure)
 	}
+	whole := mean(tenths[:int(lasted/(100*time.Millisecond))])
+	worst := before // of all seconds
+	for i := range tenths[9:] {
+		worst = min(worst, mean(tenths[i:i+10]))
+	}
+	t.Logf("%.0f puts a second, then %.0f (in the worst second %.0f) while %d MB were sent in %v", before, whole, worst, sent>>20, lasted)
 	if sent < 20<<20 {
 		t.Errorf("only %d bytes were sent", sent)
 	}
-	if worst < before*7/10 {
-		t.Errorf("%.0f puts in a second while it caught up, %.0f before", worst, before)
+	// A commit may take limits.CatchUpCost times as long, which leaves 0.83 of the puts. Over 40 seeds the mean of the whole catch-up was
+	// 0.840 with a standard deviation of 0.005. The worst single second was 0.741 with one of 0.020, down to 0.694: one more call of the
+	// simulated disk draws other delays, and with them another worst second. Both bounds are four standard deviations below.
+	if whole < before*0.82 || worst < before*2/3 {
+		t.Errorf("%.0f puts a second while it caught up and %.0f in the worst second, %.0f before", whole, worst, before)
 	}
+}
+
+func mean(all []float64) float64 {
+	sum := 0.
+	for _, one := range all {
+		sum += one
+	}
+	return sum / float64(len(all))
 }
 
 // TestCatchUpByOneSnapshot lets a follower come back that needs a snapshot, under a load that goes on at its rate, where saves are so far

@@ -9,35 +9,35 @@ import (
 )
 
 const (
-	// certificateClock is how often a member looks at its certificate; handshakes do so by themselves.
+	// certificateClock is how often a member checks its certificate; handshakes check it on their own.
 	certificateClock = time.Second
-	// certificateReminder is how often the log repeats what is wrong with it, and expiredReminder from its end on.
+	// certificateReminder is the interval of repeated log lines about it, and expiredReminder the interval after its expiry.
 	certificateReminder = 24 * time.Hour
 	expiredReminder     = 10 * time.Minute
 )
 
-// certificate is one that follows its files.
+// certificate is a certificate that follows its files.
 type certificate interface {
 	Problem() string
 	Certificate() *x509.Certificate
 	NotAfter() time.Time
 }
 
-// certificateWatch tells an operator of the member's own certificate, by an alarm and in the log. One clock calls it.
+// certificateWatch reports the expiry of the member's own certificate, by an alarm and in the log. One clock calls it.
 type certificateWatch struct {
 	// Constant.
 	certificate certificate
 	file        string
-	subject     string // of its alarm, where a member has several certificates
+	subject     string // of its alarm, if a member has several certificates
 	status      *actor.Status
 	logger      *slog.Logger
 	now         func() time.Time
 
 	// Owned by the clock.
-	serial   string // of the certificate in use when it was last looked at
+	serial   string // of the certificate in use at the last check
 	alarmed  bool
 	expired  bool
-	repeatAt time.Time // not to be said again before; meaningful while alarmed
+	repeatAt time.Time // the earliest time of the next log line; meaningful while alarmed
 }
 
 func newCertificateWatch(c certificate, file string, status *actor.Status, logger *slog.Logger) *certificateWatch {

@@ -11,11 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// UsageError is a configuration that is refused: nothing was started and nothing was changed.
+// UsageError is a refused configuration: nothing was started and nothing was changed.
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
@@ -25,80 +26,86 @@ func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// Member is one member of a new cluster: its name and the address that the others reach it by.
+// Member is one member of a new cluster: its name, and its address for the others.
 type Member struct{ Name, Address string }
 
-// Config is what one member is started with.
+// Config is the configuration of one member.
 type Config struct {
 	Name    string // of this member, as in InitialCluster and in its certificate
-	DataDir string // made when missing; must be 0700
+	DataDir string // created if missing; must be 0700
 
-	Listen, ListenPeer       string // HOST:PORT, UDP; without the first, clients come over TCP only
-	Advertise, AdvertisePeer string // what others are told; empty is the listen address, or the own entry of the list
+	Listen, ListenPeer       string // HOST:PORT, UDP; without Listen, clients come over TCP only
+	Advertise, AdvertisePeer string // the announced addresses; empty is the listen address, or the own entry of the list
 
-	// Etcd is where etcd's clients are served, and what they are told of it; without it that is Listen.
+	// Etcd is the endpoint for etcd's clients and its announced addresses; if it is unset, Listen is used.
 	Etcd Etcd
 
-	// How an empty data folder begins. Once there is something in it, it knows better, and these are ignored, but for the
-	// addresses, which are tried beside those that are known.
+	// The beginning of an empty data folder. A non-empty folder overrides these fields, except for the addresses, which are tried in
+	// addition to the known ones.
 	InitialCluster      []Member // all founders of a new cluster, this one included
-	InitialClusterToken string   // tells clusters of equal founders apart
-	Found               bool     // a new cluster of this member alone; on loopback that is what happens without a word
+	InitialClusterToken string   // distinguishes clusters with equal founders
+	Found               bool     // a new cluster of this member alone; the default on loopback
 	Join                []string // peer addresses of members of a cluster that this one was added to
 
 	CertsDir string // empty uses the local CA, on loopback only
-	// TrustDomain takes the place of that of the certificates, which then may change theirs.
+	// TrustDomain replaces the certificates' trust domain, which may then change.
 	TrustDomain string
-	// InsecureClients takes etcd's clients without TLS, too, wherever Listen is. Without certificates, and so on loopback, they are
-	// taken anyway.
+	// InsecureClients accepts etcd's clients without TLS, too, whatever the address in Listen. Without certificates, and so on loopback,
+	// they are accepted anyway.
 	InsecureClients bool
 	Home            string // folder of the local CA
-	// MetricsURLs are further addresses for health and metrics, http://HOST:PORT or https://HOST:PORT, which wants what clients have.
-	// Whoever reaches one of http reads them: the URL is the operator's word.
+	// MetricsURLs are further addresses for health and metrics: http://HOST:PORT, or https://HOST:PORT, which demands the same as for
+	// clients. Every host that can reach an http address can read them: the URL is the operator's decision.
 	MetricsURLs []string
-	Profiles    bool // Go's profiles are served to etcd's clients, at /debug/pprof/
+	Profiles    bool // serves Go's profiles to etcd's clients, at /debug/pprof/
 
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
-	MaxRequestBytes   int64         // largest write that is accepted
+	MaxRequestBytes   int64         // largest accepted write
 	SegmentBytes      int64         // size of the log's files; 0: by the size of the disk
-	// WatchProgress is for how long a watch that wants it hears nothing before it is told that there is nothing; 0: 10 m.
+	// WatchProgress is the idle time after which a watch that requests it gets a progress notice; 0: 10 m.
 	WatchProgress time.Duration
 
-	// QuotaBytes is what keys, history and leases may weigh before this member, if it leads, raises NOSPACE; 0 is no quota.
+	// QuotaBytes is the total size of keys, history and leases at which this member, if it leads, raises NOSPACE; 0 is no quota.
 	QuotaBytes int64
 
-	// What of the history stays while this member leads: no more than weighs so much, or HistoryAuto, and nothing that is older;
-	// 0 is no bound.
+	// The history that is kept while this member leads: at most HistoryBytes, or HistoryAuto, and no revision older than HistoryAge; 0 is
+	// no bound.
 	HistoryBytes int64
 	HistoryAge   time.Duration
+	// HistoryDropAfter is how long the alarm RETENTION lasts before history is dropped that these settings keep and that no quorum of the
+	// voters can hold; 0 is no delay.
+	HistoryDropAfter time.Duration
 
 	Logger  *slog.Logger
 	Version string
 
 	metricsURLs     []*url.URL // MetricsURLs
-	advertisesEntry bool       // AdvertisePeer was not given, and is this member's in InitialCluster
+	advertisesEntry bool       // AdvertisePeer was not given, and is this member's entry in InitialCluster
 }
 
-// Etcd is what etcd's command line says of clients and of trust.
+// Etcd holds etcd's command-line settings of clients and of trust.
 type Etcd struct {
 	Listen []EtcdListen
-	URLs   []string // that members and clients are told
+	URLs   []string // announced to members and clients
 
-	Clients         *wire.FileNames // what clients are shown, and who signs what they show; nil where no address has TLS
-	ClientsMustShow bool            // a certificate, also where there is no CA for them
-	// Auto makes what clients are shown, for these hosts and as long.
+	Clients         *wire.FileNames // the certificate for clients, and the CA for theirs; nil if no address has TLS
+	ClientsMustShow bool            // clients must present a certificate, also if there is no CA for them
+	// Auto generates the certificate for clients, for these hosts and this duration.
 	Auto         bool
 	AutoHosts    []string
 	AutoLifetime time.Duration
 
-	Peers      *wire.FileNames // what members are shown, and who signs what they show; nil is as without Etcd
-	PeerScheme string          // of the members' URLs, as clients are told
+	Peers      *wire.FileNames // the certificate for members, and the CA for theirs; nil is as without Etcd
+	PeerScheme string          // of the members' URLs, as announced to clients
 
-	TxnOperations int // that a transaction of etcd's clients may have; 0 is the default
+	Hosts []string // host names that requests over HTTP without TLS may name, "*" for any; nil: the rule of package etcd (guard.go)
 
-	// What the leader compacts, beside what HistoryBytes and HistoryAge say: what is older, at most once in an hour or the time itself
-	// when that is shorter; or all but so many revisions, once in limits.EtcdCompaction. 0 is neither.
+	TxnOperations int // maximum number of operations in a transaction of etcd's clients; 0 is the default
+
+	// The leader's compaction, in addition to HistoryBytes and HistoryAge. CompactAfter compacts older revisions, at most once in an
+	// hour, or in CompactAfter if that is shorter. The other bound keeps only that many revisions, once in limits.EtcdCompaction. 0
+	// disables either.
 	CompactAfter     time.Duration
 	CompactRevisions int64
 }
@@ -106,12 +113,12 @@ type Etcd struct {
 // EtcdListen is one address for etcd's clients.
 type EtcdListen struct {
 	Address string // HOST:PORT, TCP
-	Secure  bool   // clients come by TLS; others do without
+	Secure  bool   // clients connect by TLS; otherwise without
 }
 
-// Validate fills in what is derived, and refuses what cannot work with a *UsageError.
+// Validate fills in derived values, and refuses an unworkable configuration with a *UsageError.
 func (c *Config) Validate() error {
-	if err := wire.CheckName(c.Name); err != nil {
+	if err := kv.CheckName(c.Name); err != nil {
 		return usagef("--name: %v", err)
 	}
 	if err := c.validateTimes(); err != nil {
@@ -132,6 +139,9 @@ func (c *Config) Validate() error {
 	}
 	if c.HistoryAge < 0 {
 		return usagef("--history-age %v must not be below zero, and 0 is no bound", c.HistoryAge)
+	}
+	if c.HistoryDropAfter < 0 {
+		return usagef("--history-drop-after %v must not be below zero, and 0 is no delay", c.HistoryDropAfter)
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
@@ -220,10 +230,10 @@ func (c *Config) validateMetrics() error {
 	return nil
 }
 
-// plain says that etcd's clients are taken without TLS.
+// plain reports whether etcd's clients are accepted without TLS.
 func (c *Config) plain() bool { return c.CertsDir == "" || c.InsecureClients }
 
-// web is where etcd's clients reach this member.
+// web returns this member's URLs for etcd's clients.
 func (c *Config) web() []string {
 	switch {
 	case len(c.Etcd.Listen) > 0:
@@ -234,7 +244,17 @@ func (c *Config) web() []string {
 	return []string{"https://" + c.Advertise}
 }
 
-// peerScheme is how members' addresses begin as clients of etcd are told.
+// names returns the host names, in lower case, in the addresses announced to etcd's clients.
+func (c *Config) names() (all []string) {
+	for _, one := range c.web() {
+		if u, err := url.Parse(one); err == nil {
+			all = append(all, strings.ToLower(u.Hostname()))
+		}
+	}
+	return all
+}
+
+// peerScheme returns the scheme of members' addresses, as announced to clients of etcd.
 func (c *Config) peerScheme() string {
 	switch {
 	case len(c.Etcd.Listen) > 0:
@@ -245,8 +265,7 @@ func (c *Config) peerScheme() string {
 	return "https"
 }
 
-// native are the addresses for native clients. An address on loopback is nobody else's concern where others come from other
-// hosts.
+// native returns the addresses for native clients. Loopback addresses are left out if the member also has clients on other hosts.
 func (c *Config) native() []string {
 	elsewhere := func(text string) bool {
 		u, err := url.Parse(text)
@@ -268,7 +287,7 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-// founders are the names of the members that found a new cluster with this one; none where it must not found any.
+// founders returns the names of all members that found a new cluster with this one; none if it must not found any.
 func (c *Config) founders() []string {
 	host, _, _ := net.SplitHostPort(c.Listen)
 	hostPeer, _, _ := net.SplitHostPort(c.ListenPeer)
@@ -328,7 +347,7 @@ func (c *Config) validateCluster() error {
 	}
 	names, addresses := map[string]bool{}, map[string]string{}
 	for _, m := range c.InitialCluster {
-		if err := wire.CheckName(m.Name); err != nil {
+		if err := kv.CheckName(m.Name); err != nil {
 			return usagef("--initial-cluster: %v", err)
 		}
 		if err := wire.CheckAddress(m.Address); err != nil {
@@ -345,18 +364,18 @@ func (c *Config) validateCluster() error {
 	return nil
 }
 
-// origin is what a new data folder begins with: whose it is, and what its cluster was founded with.
+// origin is the beginning of a new data folder: its owner, and the parameters of its cluster's founding.
 type origin struct {
 	cluster, self uint64
 	name          string
-	// founding is what the cluster's id is made of: trust domain, token, and the founders' names in their order. Of a member
-	// that joins it is the trust domain alone.
+	// founding are the inputs of the cluster's id: trust domain, token, and the founders' names in order. For a joining member it is the
+	// trust domain alone.
 	founding []string
 }
 
-// originOf hashes the trust domain, the token and the founders' names into the cluster's id, and that with each name into
-// a founder's, so that all of them find the same ids without a word; the token of one that founds alone is random. Addresses
-// have no part in it: they change.
+// originOf hashes the trust domain, the token and the founders' names into the cluster's id, and that with each name into a founder's id.
+// All founders therefore compute the same ids without communication. The token of a lone founder is random. Addresses are not included:
+// they change.
 func originOf(trustDomain, token, self string, founders []string) origin {
 	sorted := slices.Sorted(slices.Values(founders))
 	o := origin{name: self, founding: append([]string{trustDomain, token}, sorted...)}
@@ -369,8 +388,8 @@ func founderID(cluster uint64, name string) uint64 {
 	return hashOf("qkv member", fmt.Sprintf("%016x", cluster), name)
 }
 
-// hashOf is the first 8 bytes of the SHA-256 of the parts, each with its length before it. Neither 0 nor the two
-// largest numbers are ids: raft uses them for itself.
+// hashOf returns the first 8 bytes of the SHA-256 of the parts, each preceded by its length. Neither 0 nor the two largest numbers are
+// ids: raft reserves them.
 func hashOf(parts ...string) uint64 {
 	h := sha256.New()
 	for _, p := range parts {

@@ -264,7 +264,7 @@ func TestSnapshotOfNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[12] = 1 // an incompatible feature
+	b[12] = 1 << 7 // an incompatible feature
 	binary.LittleEndian.PutUint32(b[28:], crc32.Checksum(b[:28], crc32.MakeTable(crc32.Castagnoli)))
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)

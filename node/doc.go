@@ -1,24 +1,25 @@
-// Package node is one running member. It is the place to begin: this page is the map of the program.
+// Package node is one running member. Begin here: this page is the map of the program.
 //
 // # The idea
 //
-// State without goroutines, goroutines without state. log, index and snapshot are plain libraries for one goroutine;
-// every goroutine of the core is an actor's (package actor), and each actor owns its part of those libraries alone. The
-// packages below net turn bytes into messages and back; node connects the parts; cli and bench are the programs.
+// State without goroutines, goroutines without state. log, index and snapshot are plain libraries for one goroutine. Every goroutine of
+// the core is an actor's (package actor), and each actor alone owns its part of those libraries. The packages below net turn bytes into
+// messages and back. node connects the parts; cli and bench are the programs.
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
 //	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
-//	    net/etcd/migrate                            what an etcd has, as commands
-//	2   snapshot  net/wire  index/watch             net/wire/peerframe: what members say to each other, in bytes
+//	    net/etcd/migrate                            the content of an etcd, as commands
+//	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/election                           the recipe of a lock, for client and endpoint
 //	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
 //	    internal/pack  internal/limits              msgpack by hand; the table of bounds
 //	    internal/meter  internal/etcdflags          counted times; etcd's command line
+//	    internal/buffers                            the pool of large buffers
 //
-// Nothing imports upwards, and nothing sideways but cli, which has bench; a test in cli holds the floors.
+// No package imports upwards or sideways, except cli, which imports bench. A test in cli enforces the floors.
 //
 // # One Put, file by file
 //
@@ -36,111 +37,120 @@
 //	net/server            each connection gets its results at once; its writer frames them
 //	net/client            wakes the caller
 //
-// A linearizable read goes cli, net/client, net/server, actor/reads.go (one ReadIndex round for all that wait), applier
-// (until its index is applied), and is answered by net/server from the View. A serializable read is answered by
-// net/server from the View at once.
+// A linearizable read goes through cli, net/client, net/server, actor/reads.go (one ReadIndex round for all waiting reads) and the
+// applier (until its index is applied). net/server answers it from the View. net/server answers a serializable read from the View at
+// once.
 //
-// Etcd's clients come by TCP to net/etcd, which translates: from endpoint.Propose and ReadIndex on, their requests go like all
-// others.
+// etcd clients connect by TCP to net/etcd, which translates. From endpoint.Propose and ReadIndex on, their requests take the same way.
 //
 // # This package
 //
-//	config.go      Config, what is refused and why; the ids of founders
-//	folder.go      the data folder: lock, identity, boot counter, what is known of others; slots.go: its small files
+//	config.go      Config, the reasons of its refusals; the ids of founders
+//	folder.go      the data folder: lock, identity, boot counter, facts about peers; slots.go: its small files
 //	bootstrap.go   from the data folder to a log, a state and raft's beginning; readahead.go: a snapshot, while it is loaded
-//	member.go      build, the constructor that the simulator calls too; what a member proposes by itself
-//	actors.go      the actors, their mailboxes, and what connects them
-//	node.go        Node: endpoints; start and stop; sockets.go: what it listens at; trust.go: by what it is known, and whom it believes
-//	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
+//	member.go      build, the constructor that the simulator calls, too; a member's own proposals
+//	actors.go      the actors, their mailboxes, and the connections between them
+//	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts
+//	peers.go       the actors' messages to other members as frames, and incoming frames; strangers and joiners
 //	recover.go     one member's data as a new cluster
-//	migrate.go     a data folder of what another store had, by commands
-//	status.go      what an operator must know; metrics.go: what is counted
-//	retention.go   how much history there is; quota.go: NOSPACE; verify.go: whether memory holds what was written to it
-//	idle.go        an idle member gives memory back; how much garbage there may be
-//	machine.go     what the machine has: the size of the log's files, memory
+//	migrate.go     a data folder from another store's content, by commands
+//	status.go      an operator's status page; metrics.go: the counters
+//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: whether memory holds the data that was written to it
+//	idle.go        an idle member gives memory back; the bound of garbage
+//	machine.go     the machine's limits: memory, and the size of the log's files
 //	certificate.go the warning before a certificate's end
-//	emulated.go    a member on a disk that is not there, for benchmarks
+//	emulated.go    a member on an emulated disk, for benchmarks
 //
 // # Identity
 //
-// Who a member is stands in its data folder, and who all of them are in the replicated state: flags matter once.
+// The data folder holds the member's identity, and the replicated state holds the identities of all members: flags matter once.
 //
 //	an empty folder                                   cluster id                            member id
-//	--initial-cluster n1=..,n2=..   it is founded     trust domain, token, sorted names     cluster id, name
-//	--found; on loopback nothing    it is founded     the same of this name alone, random   cluster id, name
-//	--join HOST:PORT,...            it is asked for   as the member that was asked says     random, made by `member add`
+//	--initial-cluster n1=..,n2=..   founds            trust domain, token, sorted names     cluster id, name
+//	--found; on loopback nothing    founds            the same of this name alone, random   cluster id, name
+//	--join HOST:PORT,...            asks to join      from the member that it asks          random, made by `member add`
 //	anything else                   refused, with the three commands to choose from
 //
 // The rules:
 //
-//  1. Ids are made once, never from addresses, and used once: an id that was removed never comes back, and a name that does is
-//     another member. They stand in the folder, in each segment and snapshot, and in every handshake. Several founders must find
-//     the same ids without a word; a minority of them that has lost its folders, and founds anew with the same flags, cannot
-//     lead without the votes of others that know better, or were removed. One that founds alone needs no vote: its ids are
-//     random, so that what it founds in the empty folder of the first member of a cluster that has grown is another cluster,
-//     which neither that one's members nor a client that has met one of them takes for theirs.
-//  2. A folder that is not empty knows better than the flags: what they say of another beginning is ignored, and logged once.
-//     It belongs to one name in one trust domain, and starts for no other.
-//  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no
-//     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
-//  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. One that was added without a name, as
-//     etcd does it, or in the place of a lost one whose name it will have, is known by the address that it was added with, and
-//     has the name that it says when it first starts. Who was added and has announced a folder is that folder: where it is lost,
-//     the member is replaced. An empty folder of that name whose host starts it before waits for that, and says what to run; it
-//     is refused for good only where the member of that name runs.
-//  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
-//     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
-//     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log; and where
-//     one is that has moved and hears of no leader, whoever it has called, or who has reached it, does: a leader that was added
-//     meanwhile knows no more than the log, and the one that has moved does not know of it. An address that the log has for
-//     another member goes to who is there ([kv.LocateMember]).
-//  6. A member that hears of no leader takes the connection of every member of its cluster but of those that it knows to be
-//     removed: one that was added while it was away may lead. Its log says who that is (peers.go, contacts).
-//  7. A removed member's folder starts no more, whoever brings it back, and its handshake is refused for its id.
-//  8. A recovery makes a new folder with new ids beside the old one, and all old ids are removed ones in it: recover.go.
+//  1. Ids are made once, never from addresses, and used once. A removed id never comes back; a reused name is another member. The
+//     ids stand in the folder, in each segment and snapshot, and in every handshake. Several founders must find the same ids
+//     without communication. A minority of them that has lost its folders, and founds anew with the same flags, cannot lead
+//     without the votes of the others, which know the earlier founding or were removed. A single founder needs no other vote,
+//     so its ids are random. If it founds again in the empty folder of a grown cluster's first member, the result is another
+//     cluster: neither the members of the grown cluster nor a client that has met one of them accepts it as theirs.
+//  2. The content of a non-empty folder overrides the flags. Flags that contradict it are ignored, and logged once.
+//     A folder belongs to one name in one trust domain, and starts for no other.
+//  3. A founder's log begins with a marker at index 1 and all founders as voters. A joiner's log begins without members, at a
+//     term that no log continues. The joiner knows nothing before a snapshot arrives, and until then asks the addresses of
+//     --join at each start.
+//  4. A joiner gets its id when it was added and has not joined yet: [peer.Handler]. Two kinds of members are added without a
+//     name of their own: as etcd adds members, and in place of a lost member whose name the new one takes. Such a member is known by
+//     the address given when it was added, and has the name that it reports at its first start. An added member that has announced
+//     a folder is bound to that folder; if the folder is lost, the member must be replaced. If its host starts an empty folder of
+//     that name before the replacement, the start waits, and says what to run. It is refused for good only while the member of
+//     that name runs.
+//  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, the address
+//     from which it has called since, and its address in --initial-cluster. All members may therefore change their addresses
+//     at once. If such an address reaches a founder that was never started, the leader writes the address to the log. If it
+//     reaches a member that has moved and hears of no leader, the members that are in contact with it write to the log: a leader
+//     added meanwhile knows only the log, and the moved member does not know that leader. If the log has the address for
+//     another member, that entry yields to the member found there ([kv.LocateMember]).
+//  6. A member that hears of no leader accepts a connection from every member of its cluster, except members that it knows to be
+//     removed: a member added during its absence may lead. Its log names the members (peers.go, contacts).
+//  7. A removed member's folder never starts again, on any host, and its handshake is refused for its id.
+//  8. A recovery makes a new folder with new ids next to the old one. In it all old ids are removed ids: recover.go.
 //
-// # What a member proposes by itself
+// # Proposals of a member itself
 //
-// Five times a second it compares the state with what is true (member.go, look), and proposes what is missing, one command of
-// a kind at a time; what is lost is proposed again, since the state still says the old.
+// Five times a second a member compares the state with the facts (member.go, look), and proposes the missing commands, one of a kind at a
+// time. A lost command is proposed again, since the state still holds the old value.
 //
-//	announcement    who this member is, when the records say otherwise
+//	announcement    this member's identity and addresses, when its record differs
 //	addresses       of a founder that was never started, and of a member that has moved and hears of no leader
 //	digest          its own, behind the entry of a check
 //	check           the leader, once in limits.CheckInterval, if anything has changed, or CORRUPT is raised
-//	feature level   the leader, when the records of all members say that they know a higher one
-//	compaction      the leader, when more history is there than its flags say should stay (retention.go)
-//	alarm           the leader, when NOSPACE is to be raised, or to be disarmed (quota.go); CORRUPT of its own, when memory does
-//	                not hold what was written to it (verify.go)
+//	feature level   the leader, when the records of all members report support for a higher one
+//	compaction      the leader, when there is more history than its flags keep (retention.go)
+//	alarm           the leader, when NOSPACE is to be raised or disarmed (quota.go); any member its own CORRUPT, when memory does
+//	                not hold the data that was written to it (verify.go)
 //
-// # How much history there is
+// # Retention of history
 //
-// The leader has the oldest history compacted that is beyond its bound: --history-bytes, and by default limits.HistoryBytes or as
-// much as is live, whichever is more. A GiB is five minutes of 10,000 small writes a second, which is what Kubernetes and others
-// that resume a watch count on; and where more is live than that, the past costs no more than the present. But the bound gives
-// way, since history is cheaper to lose than writes:
+// The leader has the oldest history beyond its bound compacted. The bound is --history-bytes. By default it is limits.HistoryBytes or the
+// size of the live data, whichever is more. A GiB is five minutes of 10,000 small writes a second, on which Kubernetes and other clients
+// that resume a watch rely. If the live data is larger than that, history takes no more memory than live data. These bounds are settings,
+// and so is the quota: live data and history together may take limits.QuotaHistory hundredths of it, and history yields.
 //
-//	to the quota       live data and history have limits.QuotaHistory hundredths of it
-//	to the machines    live data and history are what the least member holds with ease: a fifth of its disk, half of its
-//	                   memory (package actor, Space on the disk)
+// Disk and memory limits of members outside a quorum never make the cluster drop history that its settings keep. The leader uses the
+// state size that a quorum of the voters holds with ease, each with a fifth of its disk and half of its memory (package actor, Space on
+// the disk). Learners and the minority of voters with the smallest machines do not count. A voter that is down counts with its last
+// report. A member whose memory is small for the state raises the notice MEMORY (machine.go). The default bound yields to the sizes of
+// these machines. Space taken on the disks by files of other programs never changes a bound.
 //
-// By --history-age, and as etcd does it, history goes when it is old by what the leader's process has measured since it began
-// (historyage.go), not by clocks: one that jumps would make all of it old.
+// If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION from three quarters of the fitting size
+// on. It drops only history that no quorum has held for the whole of --history-drop-after (retention.go). Until then the history grows up
+// to the size at which writes would be refused (actor.Held.Full), and beyond that size it is dropped earlier, as the alarm says. If the
+// space has shrunk below that size, the history grows by a quarter at most, also under other leaders. Once the disks of a quorum have been
+// full for limits.HistoryDropFull, the delay is as short: history is cheaper to lose than writes. Only the leader knows the delay, so
+// another leader begins again with the alarm. --history-bytes 0 is no bound, and never drops anything.
 //
-// What is left to it at any rate is an eighth of that, or limits.QuotaHistoryLeast hundredths of the quota. So what files take of a
-// disk under overwriting is at most four times the live data and the history that was asked for; and a disk that has less than
-// that has less history.
+// --history-age, and etcd's own compaction, use the age that the leader's process has measured since its start (historyage.go), not wall
+// clocks: a clock that jumps would make all history old.
+//
+// At least an eighth of the state that a quorum holds, or limits.QuotaHistoryLeast hundredths of the quota, is left to history. Files
+// therefore take at most four times the live data and the history that the settings keep.
 //
 // # Order of start and stop
 //
-// Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with, where a
-// joiner asks), log and beside it the newest snapshot, state, boot counter, actors, peers, clients. What is refused early has
-// changed nothing. Stop: leadership is handed over, clients of both endpoints finish, actors end in the order of the data
-// (consensus, log writer, applier, …), the log's last fence is synced, the lock goes.
+// Start: configuration, folder mode, certificates, sockets, lock and identity (an empty folder gets its beginning; a joiner asks), log
+// and in parallel the newest snapshot, state, boot counter, actors, peers, clients. An early refusal has changed nothing. Stop:
+// leadership is handed over, clients of both endpoints finish, actors end in the order of the data (consensus, log writer, applier, …),
+// the log's last fence is synced, the lock is released.
 //
 // # The simulator
 //
-// build takes an environment: file system, driver, randomness, and the way to the other members. The campaign in this
-// package's tests puts simulated ones in their place, and nothing else: the members that it crashes, partitions and
-// stalls run the code that production runs.
+// build takes an environment: file system, driver, randomness, and the way to the other members. The campaign in this package's tests
+// puts simulated ones in their place, and changes nothing else: the members that it crashes, partitions and stalls run the production
+// code.
 package node

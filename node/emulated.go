@@ -14,9 +14,9 @@ import (
 // emulatedMark is a file in the data folder of a member on an emulated disk.
 const emulatedMark = "EMULATED"
 
-// StartEmulated starts a member on a disk that is not there, for benchmarks: package bench/emulate. Nothing that it
-// acknowledges is durable. So it takes a data folder only that is empty or was its own, and marks it; and Start refuses that
-// one, so that neither a member's data come to be written by this, nor what this wrote is ever taken for a member's data.
+// StartEmulated starts a member on an emulated disk, for benchmarks: package bench/emulate. Its acknowledged writes are not durable. It
+// therefore accepts only a data folder that is empty or was its own, and marks it, and Start refuses a marked folder. So it never
+// overwrites a real member's data, and its own data is never taken for a real member's.
 func StartEmulated(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := markEmulated(c.DataDir); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func markEmulated(dir string) error {
 	return os.WriteFile(mark, []byte("A benchmark's member on an emulated disk has written this folder, and synced nothing of it.\n"), 0o600)
 }
 
-// refuseEmulated refuses what a member on an emulated disk has left.
+// refuseEmulated refuses the data folder of a member on an emulated disk.
 func refuseEmulated(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, emulatedMark)); err == nil {
 		return usagef("the data folder %s is that of a benchmark's member on an emulated disk: nothing in it was ever synced; remove it, or give another --data-dir", dir)

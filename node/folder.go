@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 
 	"qkv/actor"
@@ -21,10 +20,10 @@ import (
 // A data folder:
 //
 //	LOCK             held by the process that uses it
-//	identity         whose folder it is, and by whom it was started
-//	amnesia          why this member takes no part; nothing while it does
-//	peers            what is known of the other members' folders
-//	callers          where other members have called from, when the log did not say so
+//	identity         the folder's owner, and its process starts
+//	amnesia          why this member takes no part; empty while it does
+//	peers            known facts about the other members' folders
+//	callers          addresses from which other members have called, if the log did not have them
 //	wal/             the log
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
@@ -32,29 +31,28 @@ import (
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
 //	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
-// identity, amnesia and peers are small files as slots.go draws them, made with the folder and written in place. identity
-// is a msgpack array:
+// identity, amnesia and peers are small files in the layout of slots.go, created with the folder and written in place. identity is a
+// msgpack array:
 //
-//	[format version, cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts,
+//	[cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts,
 //	 [trust domain, token, name of each founder ...], removed]
 //
-// What the cluster was founded with is the trust domain alone in the folder of a member that joined later; one that was
-// removed never starts again.
+// In the folder of a member that joined later, the founding parameters are the trust domain alone. A removed member never starts again.
 //
-// and peers and amnesia are
+// peers and amnesia are
 //
-//	[format version, [member, folder id, boot counter, process, entry that it owes or 0] ...]
-//	[format version, member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
+//	[[[member, folder id, boot counter, process, entry that it owes or 0] ...]]
+//	[member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
 //
-// callers is a file of the same kind, made when there is something to write in it, and nothing but a help: without it, or
-// where it is wrong, the log and the flags say who is where.
+// callers is a file of the same kind, created when it has content, and only an aid: if it is missing or wrong, the log and the flags have
+// the members' addresses.
 //
-//	[format version, [member, address] ...]
+//	[[[member, address] ...]]
 //
-// A new folder is founded in an order that a crash can end anywhere: peers and amnesia, identity with boot counter 0, then
-// the log, then boot counter 1. With a counter above 0 the log must be there. From then on a start writes nothing that takes
-// room on the disk, but for a log that has to begin a segment, and that waits for room as any other time. So a folder with an
-// identity and without amnesia is damaged: what was decided is lost.
+// A new folder is founded in an order that tolerates a crash at any point: peers and amnesia, identity with boot counter 0, then the log,
+// then boot counter 1. With a counter above 0 the log must exist. From then on a start needs no disk space, except if the log has to
+// begin a segment; then it waits for space as at any other time. A folder with an identity and without amnesia or peers is therefore
+// damaged: a decision is lost.
 type folder struct {
 	fs   disk.FS
 	dir  string
@@ -73,7 +71,7 @@ type identity struct {
 	Removed         bool     // from the cluster
 }
 
-// founders are the members that the cluster began with; none in the folder of one that joined later.
+// founders returns the members at the cluster's founding; none in the folder of a member that joined later.
 func (i *identity) founders() index.Members {
 	ids := map[string]uint64{}
 	if len(i.Founding) > 2 {
@@ -84,17 +82,18 @@ func (i *identity) founders() index.Members {
 	return index.Founders(ids)
 }
 
+// The number of fields of each struct. A new field goes to the end of its struct; it is zero in an older folder.
 const (
-	identityVersion  = 1
-	identityFields   = 10
-	quarantineFields = 4
+	identityFields   = 9
+	quarantineFields = 3
+	peersFields      = 1
 	knownFields      = 5
+	callersFields    = 1
 	callerFields     = 2
 )
 
 func (i identity) encode() []byte {
 	b := pack.AppendArray(nil, identityFields)
-	b = pack.AppendUint(b, identityVersion)
 	b = pack.AppendUint(b, i.Cluster)
 	b = pack.AppendUint(b, i.Member)
 	b = pack.AppendString(b, i.Name)
@@ -102,46 +101,31 @@ func (i identity) encode() []byte {
 	b = pack.AppendUint(b, i.Boot)
 	b = pack.AppendBytes(b, i.ResetKey[:])
 	b = pack.AppendBytes(b, i.Past)
-	b = pack.AppendArray(b, len(i.Founding))
-	for _, part := range i.Founding {
-		b = pack.AppendString(b, part)
-	}
+	b = pack.AppendStrings(b, i.Founding)
 	return pack.AppendBool(b, i.Removed)
 }
 
 func decodeIdentity(b []byte) (i identity, err error) {
 	r := pack.NewReader(b)
-	elements, version := r.Array(), r.Uint()
-	if r.Err() == nil && version != identityVersion {
-		return i, usagef("the data folder has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", version, identityVersion)
-	}
-	if elements != identityFields {
-		return i, fmt.Errorf("it has %d fields, not %d", elements, identityFields)
-	}
+	s := r.Struct(identityFields)
 	i.Cluster, i.Member, i.Name = r.Uint(), r.Uint(), r.String()
-	id := r.Bytes()
+	r.Fixed(i.Folder[:])
 	i.Boot = r.Uint()
-	key := r.Bytes()
-	i.Past = bytes.Clone(r.Bytes())
-	for range r.Array() {
-		if r.Err() != nil {
-			break
-		}
-		i.Founding = append(i.Founding, r.String())
-	}
-	i.Removed = r.Bool()
-	if len(i.Founding) == 0 || copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes {
-		return i, errors.New("an id has the wrong length")
+	r.Fixed(i.ResetKey[:])
+	i.Past, i.Founding, i.Removed = bytes.Clone(r.Bytes()), r.Strings(), r.Bool()
+	r.End(s)
+	if r.Err() == nil && (len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes) {
+		return i, errors.New("its trust domain is missing, or its starts have the wrong length")
 	}
 	return i, r.Done()
 }
 
 func (f *folder) path(name string) string { return f.dir + "/" + name }
 
-// owner is whose a data folder must be: it holds nothing else against it.
+// owner is the required owner of a data folder; nothing else about the folder is checked.
 type owner struct{ name, trustDomain string }
 
-// openFolder locks a data folder and reads whose it is; a new one begins with what begin says.
+// openFolder locks a data folder and reads its owner; begin supplies the origin of a new folder.
 func openFolder(disks disk.FS, dir string, who owner, begin func() (origin, error), random io.Reader) (*folder, error) {
 	f := &folder{fs: disks, dir: dir}
 	if err := f.notRecovering(); err != nil {
@@ -166,6 +150,9 @@ func (f *folder) acquire() (err error) {
 	if errors.Is(err, disk.ErrLocked) {
 		return fmt.Errorf("the data folder %s is in use by another process: stop that one first, or give another --data-dir", f.dir)
 	}
+	if errors.Is(err, disk.ErrNotRegular) {
+		return fmt.Errorf("lock the data folder %s: %w: move that away, and start again", f.dir, err)
+	}
 	if err != nil {
 		return fmt.Errorf("lock the data folder %s: %w", f.dir, err)
 	}
@@ -187,8 +174,8 @@ func (f *folder) load(who owner, begin func() (origin, error), random io.Reader)
 	return f.found(first, random)
 }
 
-// refuseForeign refuses a data folder that is not this member's, or in use, before anything is made in it. A new one is
-// nobody's.
+// refuseForeign refuses a data folder that belongs to another member, or is in use, before any file is created in it. A new folder has no
+// owner.
 func refuseForeign(disks disk.FS, dir string, who owner) error {
 	f := &folder{fs: disks, dir: dir}
 	err := f.identify(who)
@@ -201,7 +188,7 @@ func refuseForeign(disks disk.FS, dir string, who owner) error {
 	return errors.Join(err, f.lock.Close())
 }
 
-// whose reads whose folder it is.
+// whose reads the folder's owner.
 func (f *folder) whose() error {
 	raw, err := f.read("identity")
 	if err != nil && !isDamaged(err) {
@@ -211,16 +198,12 @@ func (f *folder) whose() error {
 		f.identity, err = decodeIdentity(raw)
 	}
 	if err != nil {
-		var refused *UsageError
-		if errors.As(err, &refused) {
-			return err
-		}
-		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("identity"), err)
+		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
 	}
 	return nil
 }
 
-// identify reads whose folder it is, and refuses another one's.
+// identify reads the folder's owner, and refuses another member's folder.
 func (f *folder) identify(who owner) error {
 	if err := f.whose(); err != nil {
 		return err
@@ -237,12 +220,12 @@ func (f *folder) identify(who owner) error {
 	return nil
 }
 
-// isDamaged tells whether the error of reading a small file says that it is not what was written.
+// isDamaged reports whether an error of reading a small file means that its content differs from the written one.
 func isDamaged(err error) bool {
-	return errors.Is(err, errChecksum) || errors.Is(err, disk.ErrNotRegular)
+	return errors.Is(err, errChecksum) || errors.Is(err, errMagic) || errors.Is(err, disk.ErrNotRegular)
 }
 
-// damaged says what is wrong with a file beside the log. It is log.ErrCorrupt to errors.Is.
+// damaged describes the damage of a file outside the log. It is log.ErrCorrupt to errors.Is.
 type damaged string
 
 func damagedf(format string, values ...any) error { return damaged(fmt.Sprintf(format, values...)) }
@@ -255,13 +238,13 @@ func (d damaged) Is(target error) bool { return target == log.ErrCorrupt }
 func (f *folder) isNew() error {
 	for _, name := range []string{"wal", "snap"} {
 		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
-			return damagedf("corrupt data folder: %s holds data but %s is missing: put back that file; the README says under \"When a member has lost its disk\" what else is left", f.path(name), f.path("identity"))
+			return damagedf("corrupt data folder: %s holds data but %s is missing: put back that file; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), f.path("identity"))
 		}
 	}
 	return nil
 }
 
-// found makes the identity of a new folder.
+// found creates the identity of a new folder.
 func (f *folder) found(first origin, random io.Reader) error {
 	f.identity = identity{Cluster: first.cluster, Member: first.self, Name: first.name, Founding: first.founding}
 	if _, err := io.ReadFull(random, f.Folder[:]); err != nil {
@@ -270,7 +253,7 @@ func (f *folder) found(first origin, random io.Reader) error {
 	if _, err := io.ReadFull(random, f.ResetKey[:]); err != nil {
 		return fmt.Errorf("make a reset key: %w", err)
 	}
-	if err := f.anchor(); err != nil {
+	if err := disk.SyncAbove(f.fs, f.dir); err != nil {
 		return fmt.Errorf("make the folder %s durable: %w", f.dir, err)
 	}
 	if err := errors.Join(f.remember(nil), f.quarantine(actor.Quarantine{})); err != nil {
@@ -279,19 +262,7 @@ func (f *folder) found(first origin, random io.Reader) error {
 	return f.publish()
 }
 
-// anchor makes the folder's own name durable, and those of the folders above it, any of which may be new: what is
-// synced inside of a folder is lost with the folder's name. One that may not be read was not made by this process.
-func (f *folder) anchor() error {
-	for dir := path.Clean(f.dir); dir != "." && dir != "/"; {
-		dir = path.Dir(dir)
-		if err := f.fs.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return err
-		}
-	}
-	return nil
-}
-
-// boot counts this start, and notes whose it is.
+// boot counts this start, and records its process.
 func (f *folder) boot(process [16]byte) error {
 	f.Boot++
 	past := append(bytes.Clone(f.Past), process[:8]...)
@@ -307,65 +278,61 @@ func (f *folder) remove() error {
 
 // quarantined reads why this folder's member takes no part.
 func (f *folder) quarantined() (q actor.Quarantine, err error) {
-	raw, err := f.read("amnesia")
-	if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
-		return q, damagedf("%s is missing or corrupt: %v; it says whether this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
-	}
+	raw, err := f.decided("amnesia", "whether this member must not vote")
 	if err != nil {
-		return q, fmt.Errorf("read %s: %w", f.path("amnesia"), err)
+		return q, err
 	}
 	r := pack.NewReader(raw)
-	fields, version := r.Array(), r.Uint()
-	if r.Err() == nil && (version != identityVersion || fields != quarantineFields) {
-		return q, usagef("%s has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", f.path("amnesia"), version, identityVersion)
-	}
+	s := r.Struct(quarantineFields)
 	q.By, q.Reason, q.Differs = r.Uint(), r.String(), r.Bool()
+	r.End(s)
 	return q, r.Done()
+}
+
+// decided reads a small file that was created with the identity and cannot be recreated. says names the file's decision.
+func (f *folder) decided(name, says string) ([]byte, error) {
+	raw, err := f.read(name)
+	if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
+		return nil, damagedf("%s is missing or corrupt: %v; it says %s: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), err, says)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.path(name), err)
+	}
+	return raw, nil
 }
 
 // quarantine makes durable whether this folder's member takes part.
 func (f *folder) quarantine(q actor.Quarantine) error {
-	b := pack.AppendUint(pack.AppendUint(pack.AppendArray(nil, quarantineFields), identityVersion), q.By)
+	b := pack.AppendUint(pack.AppendArray(nil, quarantineFields), q.By)
 	b = pack.AppendString(b, q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)])
 	return f.write("amnesia", pack.AppendBool(b, q.Differs))
 }
 
-// known reads what is known of the other members. Without the file nothing is known beyond what the log says.
-func (f *folder) known() ([]actor.Known, error) {
-	raw, err := f.read("peers")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if isDamaged(err) {
-		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
-	}
+// known reads the known facts about the other members.
+func (f *folder) known() (all []actor.Known, err error) {
+	raw, err := f.decided("peers", "which data folders the other members have, and so whether one of them has lost its data")
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.path("peers"), err)
+		return nil, err
 	}
 	r := pack.NewReader(raw)
-	n, version := r.Array(), r.Uint()
-	if r.Err() == nil && version != identityVersion {
-		return nil, usagef("%s has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", f.path("peers"), version, identityVersion)
-	}
-	var all []actor.Known
-	for i := 1; i < n && r.Err() == nil; i++ {
-		r.ArrayOf(knownFields)
+	whole := r.Struct(peersFields)
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+		s := r.Struct(knownFields)
 		k := actor.Known{Member: r.Uint()}
-		folder := r.Bytes()
+		r.Fixed(k.Folder[:])
 		k.Boot = r.Uint()
-		process := r.Bytes()
+		r.Fixed(k.Process[:])
 		k.Owed = r.Uint()
-		if copy(k.Folder[:], folder) != 16 || copy(k.Process[:], process) != 16 {
-			r.Fail("an id has 16 bytes")
-		}
+		r.End(s)
 		all = append(all, k)
 	}
+	r.End(whole)
 	return all, r.Done()
 }
 
-// remember writes what is known of the other members.
+// remember writes the known facts about the other members.
 func (f *folder) remember(all []actor.Known) error {
-	b := pack.AppendUint(pack.AppendArray(nil, 1+len(all)), identityVersion)
+	b := pack.AppendArray(pack.AppendArray(nil, peersFields), len(all))
 	for _, k := range all {
 		b = pack.AppendUint(pack.AppendArray(b, knownFields), k.Member)
 		b = pack.AppendBytes(b, k.Folder[:])
@@ -376,7 +343,7 @@ func (f *folder) remember(all []actor.Known) error {
 	return f.write("peers", b)
 }
 
-// callers reads where other members have called from.
+// callers reads the addresses from which other members have called.
 func (f *folder) callers() (map[uint64]string, error) {
 	raw, err := f.read("callers")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -386,22 +353,21 @@ func (f *folder) callers() (map[uint64]string, error) {
 		return nil, err
 	}
 	r := pack.NewReader(raw)
-	n, version := r.Array(), r.Uint()
-	if r.Err() == nil && version != identityVersion {
-		return nil, fmt.Errorf("it has format %d, this qkv reads format %d", version, identityVersion)
-	}
+	whole := r.Struct(callersFields)
 	all := map[uint64]string{}
-	for i := 1; i < n && r.Err() == nil; i++ {
-		r.ArrayOf(callerFields)
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+		s := r.Struct(callerFields)
 		id := r.Uint()
 		all[id] = r.String()
+		r.End(s)
 	}
+	r.End(whole)
 	return all, r.Done()
 }
 
-// rememberCallers writes where other members have called from.
+// rememberCallers writes the addresses from which other members have called.
 func (f *folder) rememberCallers(all map[uint64]string) error {
-	b := pack.AppendUint(pack.AppendArray(nil, 1+len(all)), identityVersion)
+	b := pack.AppendArray(pack.AppendArray(nil, callersFields), len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		b = pack.AppendString(pack.AppendUint(pack.AppendArray(b, callerFields), id), all[id])
 	}

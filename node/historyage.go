@@ -8,25 +8,25 @@ import (
 	"qkv/internal/limits"
 )
 
-// historyAges says how old revisions are by what this process has measured itself. Compaction by age goes by it and not by the
-// times of revisions: a clock that jumps ahead, this member's or that of another one that has led, would make all history old at
-// once, and who watches had to begin anew.
+// historyAges measures the ages of revisions by this process's own clock. Compaction by age uses it instead of the revisions' times: a
+// clock that jumps ahead, this member's or an earlier leader's, would make all history old at once, and all watches would have to begin
+// anew.
 //
-// What was written before the process began is as old as its times say, but of the time in which nothing was written or no
-// member ran one part in limits.HistoryPauses of the age counts at most: a jump looks the same. So too much stays rather than too
-// little.
+// Revisions written before the process began have the age that their times say. But times without writes, or without a running member,
+// count for at most one part in limits.HistoryPauses of the age: a jump looks the same. An error therefore keeps too much history rather
+// than too little.
 //
 // Invariants:
 //
-//  1. samples rise in both fields, and are a step apart at least; each revision up to a sample's was written before its moment.
+//  1. samples rise in both fields, and are a step apart at least; each revision up to a sample's was written before its time.
 type historyAges struct{ samples []historySample }
 
 type historySample struct {
-	at       time.Duration // by the driver's clock; before 0, of what an earlier process wrote
+	at       time.Duration // by the driver's clock; negative for revisions of an earlier process
 	revision int64
 }
 
-// look takes note of what is there now, as far as history is to stay for a time.
+// look samples the present revision, if history has an age bound.
 func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stays time.Duration) {
 	if stays == 0 {
 		return
@@ -43,7 +43,7 @@ func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stay
 	}
 }
 
-// begin takes what the times say for what was written before.
+// begin takes the ages of earlier revisions from their times.
 func (h *historyAges) begin(view *index.View, now time.Duration, wall int64, stays time.Duration) {
 	h.samples = []historySample{{now, view.Revision()}}
 	at, later := now, wall
@@ -60,7 +60,7 @@ func (h *historyAges) begin(view *index.View, now time.Duration, wall int64, sta
 	slices.Reverse(h.samples)
 }
 
-// older returns the newest revision that is known to be older than a time; none is 0.
+// older returns the newest revision known to be older than a duration; 0 if there is none.
 func (h *historyAges) older(than, now time.Duration) int64 {
 	for _, s := range slices.Backward(h.samples) {
 		if s.at <= now-than {

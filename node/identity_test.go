@@ -522,7 +522,7 @@ func TestWhoMayJoin(t *testing.T) {
 		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
 		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
 		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
-		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and runs"},
+		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and was heard a moment ago"},
 	} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
 		request := peerframe.JoinRequest{Name: c.name}
@@ -702,23 +702,44 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 	}
 }
 
-// A later process that connects shows that the one before it has died; a later connection of the same one does not.
-func TestLaterProcessShowsADeath(t *testing.T) {
+// posted passes on the messages that an actor gets.
+type posted chan actor.ConsensusMessage
+
+func (p posted) Handle(_ actor.Time, batch []actor.ConsensusMessage) bool {
+	for _, m := range batch {
+		p <- m
+	}
+	return false
+}
+
+// Each connection tells consensus where the peer's log ends, by its handshake. A later process that connects shows that the process before
+// it has died; a later connection of the same process does not.
+func TestConsensusIsToldOfConnections(t *testing.T) {
 	m := memberWith(t)
 	m.transport = &calls{}
 	m.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+	runtime, told := actor.NewRuntime(), make(posted, 100)
+	defer runtime.Stop()
+	actor.Spawn(runtime, m.consensus, told)
 	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }}, nil)
 	for i, one := range []struct {
 		process byte
-		told    int // that it is connected, and that one has died
-	}{{7, 1}, {7, 1}, {8, 2}, {8, 1}} {
-		its := actor.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}}
+		last    uint64
+		died    bool
+	}{{7, 1, false}, {7, 3, false}, {8, 4, true}, {8, 4, false}} {
+		its := actor.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}, Last: one.last}
 		if err := m.admission.Admit(2, its); err != nil {
 			t.Fatal(err)
 		}
-		before := m.consensus.Waiting()
-		if (peerHandler{m}).Connected(2); m.consensus.Waiting()-before != one.told {
-			t.Errorf("connection %d, of process %d: consensus is told %d times, want %d", i+1, one.process, m.consensus.Waiting()-before, one.told)
+		(peerHandler{m}).Connected(2)
+		want := []actor.ConsensusMessage{actor.Connected{Peer: 2, Last: one.last}}
+		if one.died {
+			want = slices.Insert(want, 0, actor.ConsensusMessage(actor.PeerDied{Peer: 2}))
+		}
+		for _, next := range want {
+			if got := <-told; got != next {
+				t.Errorf("connection %d, of process %d: consensus is told %#v, want %#v", i+1, one.process, got, next)
+			}
 		}
 	}
 }

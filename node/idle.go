@@ -10,12 +10,12 @@ import (
 	"qkv/internal/limits"
 )
 
-// idleWatch tells when a member that had much to do has become idle: what it has given up since its garbage was last collected
-// is found by nobody then, since it makes no more. It is for the clock that calls look.
+// idleWatch detects that a busy member has become idle. Memory freed since its last garbage collection would then stay unnoticed, because
+// the member produces no more garbage. The clock that calls look owns it.
 type idleWatch struct {
-	applied   uint64 // at the last look
-	collected uint64 // when memory was last given back
-	looks     int    // in a row at which nothing was applied
+	applied   uint64 // at the last call of look
+	collected uint64 // when memory was last freed
+	looks     int    // consecutive calls without an applied entry
 }
 
 func (w *idleWatch) look(applied uint64, retired int64) (give bool) {
@@ -24,7 +24,7 @@ func (w *idleWatch) look(applied uint64, retired int64) (give bool) {
 		return false
 	}
 	w.looks++
-	due := w.looks == limits.IdleLooks || w.looks == 3*limits.IdleLooks // what was compacted may go in between
+	due := w.looks == limits.IdleLooks || w.looks == 3*limits.IdleLooks // compacted data may be freed in between
 	if !due || applied-w.collected < limits.IdleEntries && retired < limits.IdleBytes {
 		return false
 	}
@@ -32,9 +32,9 @@ func (w *idleWatch) look(applied uint64, retired int64) (give bool) {
 	return true
 }
 
-// retiredWatch tells when so much of the state's memory is given up that a collection of garbage is worth its time: the collector
-// alone finds that no View reaches it any longer, but does not see that memory, and so does not run on its account. The applier
-// does not wait for it: compacting a GiB would be several pauses for all writes. It is for one clock.
+// retiredWatch detects that enough of the state's memory is retired for a garbage collection to be worth its time. Only the collector
+// finds that no View references that memory, but it does not see the memory, and so does not run because of it. The applier does not wait
+// for it: compacting a GiB would cause several pauses for all writes. One clock owns it.
 type retiredWatch struct{ at int64 }
 
 func (w *retiredWatch) look(retired, mapped int64) (collect bool) {
@@ -42,16 +42,16 @@ func (w *retiredWatch) look(retired, mapped int64) (collect bool) {
 	if w.at = min(max(w.at, least), retired+least); retired < w.at {
 		return false
 	}
-	w.at = retired + least // what Views still hold does not go, however often it runs
+	w.at = retired + least // memory held by Views stays, however often the collector runs
 	return true
 }
 
-// collectWatch tells how much garbage there may be for what lives. Where clients hold much, the collector's room for as much again
-// would be more than clients may cost a member; where little lives, collections come often for the little room that is saved. It is
-// for one clock.
+// collectWatch sets the garbage percentage by the live memory. If clients hold much memory, the collector's usual allowance of as much
+// again would exceed the memory that clients may cost a member. If little memory is live, collections would be frequent for a small
+// saving. One clock owns it.
 type collectWatch struct{ percent int } // 0 is usualPercent
 
-// look returns the percentage, and whether it is another one. At a bound it is not now this one and now that one.
+// look returns the percentage, and whether it has changed. It has hysteresis at its bounds.
 func (w *collectWatch) look(held, live int64) (percent int, changed bool) {
 	before := cmp.Or(w.percent, usualPercent)
 	switch {
@@ -66,30 +66,29 @@ func (w *collectWatch) look(held, live int64) (percent int, changed bool) {
 	return w.percent, w.percent != before
 }
 
-// usualPercent is Go's own.
+// usualPercent is Go's default.
 const usualPercent = 100
 
-// heapMost is how large Go's heap may become with its garbage, where a process may use so much memory and the state has so much of
-// it outside of the heap: beyond that the collector works as hard as it is let, which is better than to be killed.
+// heapMost is the limit of Go's heap with its garbage, for a process with this memory and a state with that much of it outside the heap.
+// Beyond it the collector works as hard as it may, which is better than an out-of-memory kill.
 func heapMost(memory, mapped int64) int64 {
 	return max(memory-memory/limits.MemoryKept-mapped, memory/limits.HeapOfMemory)
 }
 
-// bound holds Go's heap within what the machine, or the group that this process is in, has for it, unless the one who started the
-// process has said how large it may become.
+// bound limits Go's heap to the memory of the machine, or of this process's group, unless the operator has set a limit.
 func (n *Node) bound(memory int64) {
 	if memory == 0 || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	mapped := memory // the state is read first, and how large it becomes is not known
+	mapped := memory // the state is read first, and its final size is unknown
 	if n.member != nil {
 		mapped = n.member.status.View().MappedBytes()
 	}
 	debug.SetMemoryLimit(heapMost(memory, mapped))
 }
 
-// collect goes by what the state has given up, by what clients hold and by what lives, unless the one who started this process has
-// said how much garbage there may be.
+// collect adapts garbage collection to the state's retired memory, the clients' memory and the live memory, unless the operator has set
+// the percentage.
 func (n *Node) collect() {
 	n.runtime.Every(limits.LookInterval, func() { n.bound(n.member.env.Memory) })
 	n.runtime.Every(limits.RetiredInterval, func() {
@@ -109,7 +108,7 @@ func (n *Node) collect() {
 	})
 }
 
-// held is what the clients of both endpoints hold of memory.
+// held returns the memory held by the clients of both endpoints.
 func (n *Node) held() int64 {
 	stats := n.etcd.Stats()
 	held := stats.MessageBytes + stats.GatewayBytes

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"syscall"
 
+	"qkv/actor"
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
-// segmentBytes is the size of the log's files: what was asked for, or by the size of the disk that a folder is on, but so large that
-// each write that is let in fits one of the spares: what does not needs a file of its own, for which a full disk has no reserve.
+// segmentBytes is the size of the log's files: the configured one, or one by the size of the folder's disk. It is large enough for each
+// accepted write to fit into a spare: a larger write needs a file of its own, for which a full disk has no reserve.
 func segmentBytes(asked, request int64, fs disk.FS, dir string) int64 {
 	if asked != 0 {
 		return asked
@@ -30,11 +32,12 @@ func segmentBytes(asked, request int64, fs disk.FS, dir string) int64 {
 	return min(max(whole, entry), limits.SegmentBytes)
 }
 
-// filesKept is how many of the files that a process may have open no connection of etcd's clients gets.
-const filesKept = limits.FilesKept + limits.EtcdMetricsConnections + limits.ClientConnectionsOver
+// filesKept is the number of a process's open files that connections of etcd's clients never get. Both TCP ports, for clients and for
+// metrics, accept limits.ClientConnectionsOver more than they serve.
+const filesKept = limits.FilesKept + limits.EtcdMetricsConnections + 2*limits.ClientConnectionsOver
 
-// connectionsFor is how many connections to TCP ports there may be, where a process may have so many files open: most, if it can.
-// Where that is too few for any, whoever connects could take those of the log, and a log that can open no file ends its member.
+// connectionsFor returns the number of connections to TCP ports for a process with that limit of open files: at most most. If the limit
+// leaves none, connections could take the log's files, and a log that cannot open a file ends its member.
 func connectionsFor(files uint64, most int) (int, error) {
 	if least := uint64(filesKept + limits.EtcdConnectionsLeast); files < least {
 		return 0, usagef("this process may have %d files open, and needs %d, so that connections leave the log its own: raise that limit (ulimit -n, LimitNOFILE=)", files, least)
@@ -42,7 +45,7 @@ func connectionsFor(files uint64, most int) (int, error) {
 	return int(min(files-filesKept, uint64(most))), nil
 }
 
-// openFiles is how many files this process may have open.
+// openFiles returns this process's limit of open files.
 func openFiles() uint64 {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
@@ -51,11 +54,10 @@ func openFiles() uint64 {
 	return l.Cur
 }
 
-// machineMemory is how much memory this process may use: that of the machine, less where its groups or GOMEMLIMIT say so. 0 is
-// not known.
+// machineMemory returns the memory that this process may use: the machine's, or less by its groups or GOMEMLIMIT. 0 is not known.
 func machineMemory() int64 {
 	least := memTotal()
-	if os.Getenv("GOMEMLIMIT") != "" { // else it is this package's own: Node.bound
+	if os.Getenv("GOMEMLIMIT") != "" { // otherwise it is this package's own: Node.bound
 		least = min(least, debug.SetMemoryLimit(-1))
 	}
 	groups, err := os.ReadFile("/proc/self/cgroup")
@@ -78,12 +80,12 @@ func machineMemory() int64 {
 	return least
 }
 
-// groupLimit is the least limit of a group and those around it; a container sees its own group as the outermost.
+// groupLimit returns the smallest limit of a group and its parents; a container sees its own group as the outermost.
 func groupLimit(root, group, file string) int64 {
 	least := int64(math.MaxInt64)
 	for {
 		if b, err := os.ReadFile(path.Join(root, group, file)); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 { // else it is "max"
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 { // otherwise it is "max"
 				least = min(least, n)
 			}
 		}
@@ -92,6 +94,27 @@ func groupLimit(root, group, file string) int64 {
 		}
 		group = path.Dir(group)
 	}
+}
+
+// noticeMemory raises, ends and logs the notice MEMORY. Every member does so for itself: a quorum may keep more history than this
+// member's memory holds.
+func (m *member) noticeMemory() {
+	text := memoryText(m.status.View(), m.env.Memory)
+	m.status.Alarm(actor.Alarm{Name: actor.SmallMemory, Text: text})
+	if text != "" && m.smallMemory.due(m.env.Driver.Time().Now) {
+		m.logger.Warn(text)
+	}
+}
+
+// memoryText returns the notice of a state that is larger than a machine with that memory holds with ease, or an empty text; 0 bytes are
+// not known. History slightly exceeds its bound before it is compacted: an eighth more raises no notice.
+func memoryText(view *index.View, memory int64) string {
+	holds := memory / limits.StateOfMemory
+	if memory == 0 || view.UsedBytes() <= holds+holds/8 {
+		return ""
+	}
+	return fmt.Sprintf("keys, history and leases take %.1f MiB, and the %.1f MiB of memory that this member may use hold %.1f MiB with ease: the system may kill the member for want of memory; "+
+		"give it more memory, delete keys, or set a lower --history-bytes on all members", mib(view.UsedBytes()), mib(memory), mib(holds))
 }
 
 func memTotal() int64 {

@@ -65,11 +65,30 @@ func TestMemoryOfGroups(t *testing.T) {
 	}
 }
 
+// A state may weigh half of the memory and an eighth of that half. Live data and history count alike.
+func TestMemoryText(t *testing.T) {
+	view := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("b", 3000))
+	used := view.UsedBytes()
+	enough := (used*8/9 + 2) * limits.StateOfMemory
+	for memory, want := range map[int64]bool{0: false, enough: false, enough - 8*limits.StateOfMemory: true, 1: true, view.LiveUsedBytes() * 2: true, math.MaxInt64: false} {
+		if text := memoryText(view, memory); (text != "") != want {
+			t.Errorf("%d bytes weigh on a memory of %d: %q", used, memory, text)
+		}
+	}
+	exact := viewOf(t, quotaPut("a", 9*1000-int(viewOf(t, quotaPut("a", 0)).UsedBytes())))
+	if text := memoryText(exact, 16000); text != "" || exact.UsedBytes() != 9000 {
+		t.Errorf("%d bytes weigh on a memory of 16000: %q", exact.UsedBytes(), text)
+	}
+	if text := memoryText(exact, 15998); text == "" {
+		t.Error("a byte less says nothing")
+	}
+}
+
 // Connections get the files that the log and the sockets leave them.
 func TestConnectionsFor(t *testing.T) {
 	const least = filesKept + limits.EtcdConnectionsLeast
 	for files, want := range map[uint64]int{
-		least: limits.EtcdConnectionsLeast, 400: 80, 1024: 704, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
+		least: limits.EtcdConnectionsLeast, 464: 80, 1024: 640, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
 	} {
 		if got, err := connectionsFor(files, limits.EtcdConnections); got != want || err != nil {
 			t.Errorf("with %d files: %d connections, not %d: %v", files, got, want, err)

@@ -21,25 +21,24 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// environment is all of the world that a member touches. The simulator puts its own in place of each part, and of
-// nothing else.
+// environment is everything outside a member that the member uses. The simulator replaces each of its parts, and nothing else.
 type environment struct {
 	FS     disk.FS
 	Driver actor.Driver
 	Random io.Reader
-	// Transport makes the way to the other members, for a process of the member with this folder.
+	// Transport makes the transport to the other members, for a process of the member with this folder.
 	Transport func(f *folder, process [16]byte) (transport, error)
-	// Join asks the members at these addresses who this one is, which an earlier process of it was told if the id is not 0.
+	// Join asks the members at these addresses for this member's id, which an earlier process got if the id is not 0.
 	Join  func(addresses []string, id uint64) (peerframe.Welcome, error)
 	Yield func() // lets other goroutines run
-	Idle  func() // gives memory back that nothing uses any more; nil does nothing
-	// Background runs what nobody waits for, beside everything else; nil: it is not done.
+	Idle  func() // frees unused memory; nil does nothing
+	// Background runs work that no caller waits for, in parallel; nil: the work is not done.
 	Background func(func())
 	Limits     limits.Tunable
 	Memory     int64 // of the machine, as far as this process may use it; 0 is not known
 }
 
-// member is one member's actors and what connects them.
+// member is one member's actors and their connections.
 type member struct {
 	// Constant after build.
 	config      Config
@@ -53,31 +52,34 @@ type member struct {
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	watches     *actor.Mailbox[actor.WatchHubMessage]
-	mailboxes   map[string]func() int // how many messages wait
+	mailboxes   map[string]func() int // numbers of waiting messages
 	logWriter   *actor.LogWriter
 	logReader   *actor.LogReader
 	snapshotter *actor.Snapshotter
 	admission   *actor.Admission
 	transport   transport
-	welcome     peerframe.Welcome          // what it was told when it joined, until its log tells it who the members are
+	welcome     peerframe.Welcome          // the answer when it joined, until its log has the members
 	state       func() *index.State        // for the simulator's checks
-	failed      func(error)                // is told why the member has ended by itself
+	failed      func(error)                // called with the reason when the member has ended by itself
 	voting      func() index.Configuration // raft's, for the same
 
 	// Owned by the clock that calls look.
 	looks          int   // since the last check
 	shortHistory   pause // of the warning
+	retention      pause // of the log line about that alarm
+	historyDrop    historyDrop
 	autoCompaction autoCompaction
 	ages           historyAges // for Config.HistoryAge
+	smallMemory    pause       // of the log line about that notice
 	nearQuota      pause       // of that one
-	noSpace        pause       // of the line about the alarm
-	space          pause       // of the one about its end
-	leads          int         // looks in a row at which this member led
-	missed         int         // looks in a row at which a member that has moved had not announced itself
+	noSpace        pause       // of the log line about the alarm
+	space          pause       // of the log line about its end
+	leads          int         // consecutive looks at which this member led
+	missed         int         // consecutive looks at which a moved member had not announced itself
 	checked        int64       // revision at this leader's last check
 	idle           idleWatch
 	verifying      verifying
-	memory         *index.Reserve // of the state, until what the log has committed is applied again, up to applyTo
+	memory         *index.Reserve // of the state, until the committed log is applied again, up to applyTo
 	applyTo        uint64
 
 	// Shared.
@@ -115,11 +117,11 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	return m, nil
 }
 
-// begin says what an empty data folder begins with.
+// begin returns the beginning of an empty data folder.
 func (m *member) begin(trustDomain string) (origin, error) {
 	if founders := m.config.founders(); len(founders) > 0 {
 		token := m.config.InitialClusterToken
-		if len(founders) == 1 { // nobody else has to find the same ids
+		if len(founders) == 1 { // no other founder has to find the same ids
 			var once [8]byte
 			if _, err := io.ReadFull(m.env.Random, once[:]); err != nil {
 				return origin{}, fmt.Errorf("make a cluster id: %w", err)
@@ -139,13 +141,13 @@ func (m *member) begin(trustDomain string) (origin, error) {
 	return origin{cluster: m.welcome.Cluster, self: m.welcome.ID, name: m.config.Name, founding: []string{trustDomain}}, nil
 }
 
-// join asks a member of the cluster who this one is, if it does not know its id, and who the others are.
+// join asks a member of the cluster for this member's id, if it does not know it, and for the other members.
 func (m *member) join(id uint64) (err error) {
 	m.welcome, err = m.env.Join(m.config.Join, id)
 	return err
 }
 
-// noteDifferences says what the flags say and the folder knows better.
+// noteDifferences logs the flags that the folder overrides.
 func (m *member) noteDifferences() {
 	var differs []string
 	switch was := m.folder.Founding; {
@@ -170,7 +172,7 @@ func (m *member) noteDifferences() {
 	}
 }
 
-// elsewhere tells whether an address is certainly not that of a host that listens at another one: the two are numbers.
+// elsewhere reports whether an address certainly belongs to another host than a listen address: both are numeric.
 func elsewhere(address, listen string) bool {
 	one, _, _ := net.SplitHostPort(address)
 	other, _, _ := net.SplitHostPort(listen)
@@ -178,7 +180,7 @@ func elsewhere(address, listen string) bool {
 	return a != nil && b != nil && !b.IsUnspecified() && !a.Equal(b)
 }
 
-// forgetsCallers is what an operator reads who must say where the members are, if all of them have moved meanwhile.
+// forgetsCallers tells an operator that the addresses of members that have moved are lost. If all members have moved, the flags must have them.
 const forgetsCallers = "where members were that had moved is not known any more; the log and the flags say where they are"
 
 func (m *member) start() error {
@@ -188,6 +190,15 @@ func (m *member) start() error {
 	}
 	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
 		return fmt.Errorf("make a process id: %w", err)
+	}
+	// A file that this qkv refuses is refused before anything is written. A service manager starts the member again and again, and each
+	// counted start pushes an older one out of the boot history by which other members recognize this folder.
+	known, err := m.folder.known()
+	if err != nil {
+		return err
+	}
+	if r.quarantined, err = m.folder.quarantined(); err != nil {
+		return err
 	}
 	for _, name := range []string{"identity", "amnesia", "peers", "callers"} {
 		damaged, err := m.folder.repair(name)
@@ -201,10 +212,6 @@ func (m *member) start() error {
 	if err := m.folder.boot(m.process); err != nil {
 		return err
 	}
-	known, err := m.folder.known()
-	if err != nil {
-		return err
-	}
 	if m.contacts.callers, err = m.folder.callers(); err != nil {
 		m.logger.Warn(forgetsCallers, "error", err)
 	}
@@ -212,9 +219,6 @@ func (m *member) start() error {
 		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.storage.salt()
-	if r.quarantined, err = m.folder.quarantined(); err != nil {
-		return err
-	}
 	if r.quarantined.Reason != "" {
 		r.alarms = append(r.alarms, r.quarantined.Alarm())
 	}
@@ -224,7 +228,7 @@ func (m *member) start() error {
 	return m.connect(r)
 }
 
-// joinAgain asks once more who this member is, when a process before this one has joined, and got nothing of the state yet.
+// joinAgain asks for this member's id once more, if an earlier process has joined and got nothing of the state yet.
 func (m *member) joinAgain(r *recovered) error {
 	switch {
 	case len(r.state.Members().All()) > 0 || m.welcome.ID != 0:
@@ -235,10 +239,10 @@ func (m *member) joinAgain(r *recovered) error {
 	return m.join(m.folder.Member)
 }
 
-// placeAfter is how many looks a leader leaves the founders to say themselves where they are: two seconds.
+// placeAfter is the number of looks that a leader gives the founders to announce their own addresses: two seconds.
 const placeAfter = 10
 
-// look compares what the log says of this member with what is true, and is the watch hub's clock.
+// look compares the log's facts about this member with the real ones, and is the watch hub's clock.
 func (m *member) look() {
 	if m.status.Watches() > 0 {
 		m.watches.Offer(actor.LookAtWatches{})
@@ -247,6 +251,7 @@ func (m *member) look() {
 	m.announce()
 	m.raise()
 	m.retain()
+	m.noticeMemory()
 	m.guard()
 	m.verify()
 	m.forgetTurnedAway()
@@ -263,7 +268,7 @@ func (m *member) look() {
 	}
 }
 
-// giveBack lets the memory go that an idle member does not use, and what the start of one took, when it has applied what it has read.
+// giveBack frees memory that an idle member does not use, and the memory used by a start, once its log is applied.
 func (m *member) giveBack() {
 	view := m.status.View()
 	applied, _ := view.Applied()
@@ -278,14 +283,14 @@ func (m *member) giveBack() {
 	}
 }
 
-// announce writes to the log who this member is, when the log says otherwise: so any member lists all, and recognises
-// one that forgot.
+// announce proposes this member's identity and addresses when the log has others. Any member can therefore list all members, and
+// recognize a member that has forgotten its promises.
 func (m *member) announce() {
 	if err := m.admission.Learn(); err != nil {
 		m.logger.Warn("what the log says of the members is not remembered yet", "error", err)
 	}
 	if m.status.Raft().Role == actor.RoleRefused {
-		return // nobody takes it: this member announces itself when it takes part again
+		return // no member accepts it: this member announces itself when it takes part again
 	}
 	if m.status.View().Members().Get(m.folder.Member) == nil || m.announced() {
 		return
@@ -296,15 +301,15 @@ func (m *member) announce() {
 	}))
 }
 
-// announced says that the log knows who this process is.
+// announced reports that the log knows this process.
 func (m *member) announced() bool {
 	known := m.status.View().Members().Get(m.folder.Member)
 	return known != nil && known.Boot == m.folder.Boot && known.Process == m.process
 }
 
-// place writes to the log where a founder is reached that has never said so, if this member leads and was given its
-// address. Who joins later has only the log to know it by, and may have taken the place of all who were given it when that
-// founder is started at last.
+// place proposes the configured address of a founder that has never announced itself, if this member leads. A later joiner knows a
+// founder by the log only, and may have replaced all members with that address in their configuration when the founder is started at
+// last.
 func (m *member) place() {
 	if m.leads++; m.status.Raft().Role != "leader" {
 		m.leads = 0
@@ -317,7 +322,7 @@ func (m *member) place() {
 	}
 }
 
-// unplaced returns the change that writes down a given address of a member that was never started and has none.
+// unplaced returns the change that records a configured address of a member that was never started and has none.
 func unplaced(members index.Members, given []Member) *kv.MemberChange {
 	for _, one := range members.All() {
 		at := slices.IndexFunc(given, func(g Member) bool { return g.Name == one.Name })
@@ -332,7 +337,7 @@ func unplaced(members index.Members, given []Member) *kv.MemberChange {
 	return nil
 }
 
-// compare judges the newest comparison of the members' states, and says this member's part of it.
+// compare judges the newest check of the members' states, and proposes this member's digest.
 func (m *member) compare() {
 	view := m.status.View()
 	verdict := view.Compare(m.folder.Member, len(view.Members().All()), m.status.NameOf)
@@ -349,8 +354,8 @@ func (m *member) compare() {
 	}
 }
 
-// raise makes the cluster's feature level that which all members know, if this one leads: from then on what it has may be
-// proposed.
+// raise raises the cluster's feature level to the highest that all members support, if this member leads: its commands may be proposed
+// from then on.
 func (m *member) raise() {
 	view := m.status.View()
 	if level := min(view.Members().Level(), index.MaxLevel); m.status.Raft().Role == "leader" && level > view.Level() {
@@ -358,21 +363,33 @@ func (m *member) raise() {
 	}
 }
 
-// retain has the oldest history compacted, if this member leads and there is more of it than should stay.
+// retain has the oldest history compacted, if this member leads and there is more history than its settings keep.
 func (m *member) retain() {
 	view, now := m.status.View(), m.env.Driver.Time()
-	if applied, _ := view.Applied(); applied >= m.applyTo { // what is replayed at a start is not new
+	applied, _ := view.Applied()
+	if applied >= m.applyTo { // entries replayed at a start are not new
 		m.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
 		m.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
+	held := m.status.Held()
+	most := m.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
+		m.historyDrop.follow(applied < m.applyTo || m.status.CatchesUp(), now.Now)
+		m.status.Alarm(actor.Alarm{Name: actor.Retention})
 		return
 	}
-	least := m.status.LeastHeld()
-	if revision := m.config.oldestKept(view, least, m.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
+	text := m.historyDrop.text(held, m.status.NameOf(held.Member), now)
+	m.status.Alarm(actor.Alarm{Name: actor.Retention, Text: text})
+	if text != "" && m.retention.due(now.Now) {
+		m.logger.Warn(text)
+	}
+	if m.historyDrop.drops {
+		m.env.Limits.Reach("history drop")
+	}
+	if revision := m.config.oldestKept(view, most, m.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
-		if back, short := m.config.short(view, least, now.Wall, revision); short && m.shortHistory.due(now.Now) {
-			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view, least))
+		if back, short := short(view, most, now.Wall, revision); short && m.shortHistory.due(now.Now) {
+			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", most)
 		}
 	}
 	if revision := m.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
@@ -380,8 +397,8 @@ func (m *member) retain() {
 	}
 }
 
-// check lets the members compare their states, if this one leads and something has changed since it did so last, or a member
-// is to be compared again.
+// check starts a comparison of the members' states, if this member leads and the state has changed since the last one, or a member is to
+// be compared again.
 func (m *member) check() {
 	view := m.status.View()
 	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Kind == kv.AlarmCorrupt })
@@ -391,8 +408,8 @@ func (m *member) check() {
 	}
 }
 
-// own is a kind of command that this member proposes by itself, one at a time. Its clock looks at the state again, and
-// proposes it again where it was lost.
+// own is a kind of command that this member proposes by itself, one at a time. Its clock looks at the state again, and repeats a lost
+// command.
 type own struct{ underWay atomic.Bool }
 
 func (o *own) propose(m *member, command []byte) {
@@ -408,17 +425,17 @@ func (o *own) propose(m *member, command []byte) {
 // Complete implements kv.ReplyTo.
 func (o *own) Complete([]kv.Completion) { o.underWay.Store(false) }
 
-// Uncounted implements actor.Uncounted: what is lost is proposed again.
+// Uncounted implements actor.Uncounted: a lost command is proposed again.
 func (o *own) Uncounted() {}
 
-// fail ends the member: it says nothing to anybody from here on, and its process ends with err as its last words.
+// fail ends the member: it sends nothing from here on, and its process ends with err as its last output.
 func (m *member) fail(err error) {
 	if m.failure.CompareAndSwap(nil, &failure{err}) {
 		m.failed(err)
 	}
 }
 
-// close lets go of the files, after the driver has stopped the actors.
+// close closes the files, after the driver has stopped the actors.
 func (m *member) close() error {
 	m.snapshotter.Close()
 	return errors.Join(m.logWriter.Close(), m.logReader.Close(), m.folder.lock.Close())

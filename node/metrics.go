@@ -10,7 +10,7 @@ import (
 	"qkv/net/peer"
 )
 
-// etcdMember is the member as the endpoint of etcd's clients sees it: beside what it does for all clients, it tells what is counted.
+// etcdMember is the member as the endpoint of etcd's clients sees it: the common endpoint, with the counters.
 type etcdMember struct {
 	endpoint
 	node        *Node
@@ -27,6 +27,7 @@ func (e etcdMember) Metrics() etcd.Metrics {
 		Batches: c.Batches.Times(), Syncs: c.Syncs.Times(), Saves: c.Saves.Times(), SyncBytes: c.SyncBytes.Load(),
 		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
 		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
+		FalseClaims: c.FalseClaims.Load(), Undecodable: c.Undecodable.Load(),
 		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
 	}
 	for stage, times := range &e.status.Stages.Times {
@@ -45,15 +46,15 @@ func (e etcdMember) Metrics() etcd.Metrics {
 	return m
 }
 
-// roundTrips are those of the connections to the other members, as they were seen once in tripInterval.
+// roundTrips are the round trips of the connections to the other members, sampled once per tripInterval.
 type roundTrips struct {
 	mu sync.Mutex
-	of map[uint64]*meter.Histogram // of those that are peers
+	of map[uint64]*meter.Histogram // of peers only
 }
 
 const tripInterval = time.Second
 
-// look adds what the connections say now.
+// look adds the connections' present values.
 func (r *roundTrips) look(peers []peer.PeerStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

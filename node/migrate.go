@@ -19,9 +19,9 @@ import (
 	"qkv/net/wire"
 )
 
-// MigrateConfig is what Migrate is told.
+// MigrateConfig is the configuration of Migrate.
 type MigrateConfig struct {
-	DataDir  string // must not be there, or be empty
+	DataDir  string // must not exist, or be empty
 	Name     string
 	CertsDir string // as Config's
 	Wall     int64  // the clock
@@ -29,7 +29,7 @@ type MigrateConfig struct {
 	Logger   *slog.Logger
 }
 
-// Migrated is the member that has been made.
+// Migrated is the new member.
 type Migrated struct {
 	Cluster, Member uint64
 	View            *index.View
@@ -37,8 +37,8 @@ type Migrated struct {
 
 const migratingSuffix = ".migrating"
 
-// Migrate makes the data folder of a cluster of one member whose state is made by commands, which fill hands out. The state is made
-// in memory first: nothing is written before all commands were taken, and the folder gets its name when it is complete and durable.
+// Migrate makes the data folder of a cluster of one member whose state is made from commands, which fill supplies. The state is made in
+// memory first: nothing is written before all commands were applied, and the folder gets its name when it is complete and durable.
 func Migrate(ctx context.Context, c MigrateConfig, fill func(take func(command []byte) error, view func() *index.View) error) (Migrated, error) {
 	domain := wire.LocalCluster
 	if c.CertsDir != "" {
@@ -71,7 +71,7 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 		if results, err = state.Apply(applied+1, foundingTerm, envelope, results[:0]); err != nil {
 			return err
 		}
-		state.View() // what was compacted is dropped behind a View
+		state.View() // compacted data is dropped after a View
 		if results[0].Err != nil {
 			return results[0].Err
 		}
@@ -93,8 +93,8 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
 }
 
-// mustBeFree refuses a data folder that holds anything, and takes an empty one away: the new folder comes into its place under
-// another name, and a folder is renamed to no other. Where that cannot be done it is said now, and not after all of the work.
+// mustBeFree refuses a data folder with any content, and removes an empty one: the new folder is made under another name, and cannot be
+// renamed over an existing folder. If that is impossible, the error comes now, and not after all of the work.
 func (f *folder) mustBeFree() error {
 	names, err := f.fs.List(f.dir)
 	switch {
@@ -111,7 +111,7 @@ func (f *folder) mustBeFree() error {
 	return nil
 }
 
-// migrated writes the new folder beside its place.
+// migrated writes the new folder next to its final place.
 func (s *storage) migrated(state *index.State, first origin) error {
 	made := s.folder
 	if err := removeFolder(made.fs, made.dir); err != nil {
@@ -132,7 +132,7 @@ func (s *storage) migrated(state *index.State, first origin) error {
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return fmt.Errorf("create the log: %w", err)
 	}
-	made.Boot++ // the log is there
+	made.Boot++ // the log exists
 	return made.publish()
 }
 

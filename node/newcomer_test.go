@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -107,22 +108,32 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, how moving) {
 	}
 }
 
-// The address of a founder that was never started comes to stand in the log all the same.
+// A new cluster waits for a founder that was never started, says so, and begins when that one comes.
 func TestFounderThatWasNeverStarted(t *testing.T) {
 	c := planCluster(t, 3, 500*time.Millisecond)
 	c.start(0)
 	c.start(1)
-	cl := c.client(0, 1)
-	until(t, "the address of n3 does not come to be known", func() bool {
-		members, err := cl.Members(t.Context(), true)
-		return err == nil && slices.ContainsFunc(members, func(m client.Member) bool {
-			return m.Name == "n3" && !m.Started() && slices.Equal(m.Peers, []string{c.configs[2].ListenPeer})
+	const waits = "waiting for n3: a new cluster needs all its founders once"
+	for i := range 2 {
+		until(t, "it does not say that it waits for n3 alone", func() bool {
+			return slices.ContainsFunc(c.nodes[i].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Founding) && a.Text == waits })
 		})
-	})
+	}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // four election timeouts
+		for i := range 2 {
+			if now := c.nodes[i].Status(); now.Role == "leader" || now.Term != 1 {
+				t.Fatalf("%s is %s in term %d", now.Name, now.Role, now.Term)
+			}
+		}
+	}
 	c.start(2)
-	until(t, "n3 does not follow", func() bool {
+	cl := c.client(0, 1, 2)
+	until(t, "the cluster does not begin", func() bool {
 		members, err := cl.Members(t.Context(), true)
 		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
+	})
+	until(t, "the notice does not end", func() bool {
+		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Founding) })
 	})
 }
 

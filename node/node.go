@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -38,7 +39,7 @@ type Node struct {
 	server  *server.Server
 	etcd    *etcd.Server
 	trips   roundTrips
-	// collects and retired are their clocks'.
+	// collects and retired are owned by their clocks.
 	collects collectWatch
 	retired  retiredWatch
 
@@ -122,11 +123,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		c.Logger.Warn("fewer of etcd's clients may connect, since this process may not open many files: raise that limit (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
 	}
 	f := n.member.folder
-	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed
+	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
 		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
@@ -137,8 +138,8 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	return n, nil
 }
 
-// yield lets the goroutines that send to peers run before the disk is waited for. Measured: 1.17 x for one caller on three
-// members. A member without peers has nothing to send.
+// yield lets the goroutines that send to peers run before the wait for the disk. Measured: 1.17 x for one caller on three members. A
+// member without peers has nothing to send.
 func (n *Node) yield() {
 	if n.peers.Peers() > 0 {
 		runtime.Gosched()
@@ -146,7 +147,7 @@ func (n *Node) yield() {
 	}
 }
 
-// checkMode makes the data folder, and refuses one that others can look into.
+// checkMode creates the data folder, and refuses a folder that other users can read.
 func checkMode(dir string) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +162,11 @@ func checkMode(dir string) error {
 	if !info.IsDir() {
 		return usagef("--data-dir %s is no folder", dir)
 	}
-	switch mode := info.Mode().Perm(); {
+	mode := info.Mode().Perm()
+	if err := CheckOwner(dir, mode); err != nil {
+		return err
+	}
+	switch {
 	case mode == 0o700:
 		return nil
 	case mode&0o077 == 0:
@@ -171,7 +176,31 @@ func checkMode(dir string) error {
 	}
 }
 
-// danglingLink says of a folder that cannot be made for a link in its place where that leads.
+// CheckOwner refuses two kinds of data folder: a folder with the data of an etcd member, and a folder that is open to other users and holds
+// files of another program (closing /var/lib to other users would stop that host's programs). A folder that cannot be read is left to later
+// checks.
+func CheckOwner(dir string, mode fs.FileMode) error {
+	entries, _ := os.ReadDir(dir)
+	var other string
+	for _, entry := range entries {
+		switch name := entry.Name(); name {
+		case "identity", "wal":
+			return nil
+		case "member":
+			return usagef("%s holds the data of an etcd member, which qkv does not read in place: `qkv migrate from-etcd` takes it over into another folder", dir)
+		case "lost+found": // in an empty file system
+		default:
+			other = cmp.Or(other, name)
+		}
+	}
+	if mode == 0o700 || other == "" {
+		return nil
+	}
+	return usagef("the data folder %s has mode %04o and holds files of other programs, such as %s: give --data-dir a folder of this member's own, such as %s",
+		dir, mode, other, filepath.Join(dir, "qkv"))
+}
+
+// danglingLink says where a link leads that stands in place of a folder that cannot be created.
 func danglingLink(err error) error {
 	place, ok := errors.AsType[*fs.PathError](err)
 	if !ok {
@@ -187,7 +216,7 @@ func danglingLink(err error) error {
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
 const etcdScratch = "etcd-snapshot"
 
-// transport makes the way to the other members.
+// transport makes the transport to the other members.
 func (n *Node) transport(c Config, at *sockets, trust peer.Trust, f *folder, process [16]byte) (transport, error) {
 	t, err := peer.New(peer.Config{
 		Cluster: f.Cluster, Name: c.Name, Member: f.Member, Process: process, Listen: at.peers, Alive: at.alive,
@@ -197,7 +226,7 @@ func (n *Node) transport(c Config, at *sockets, trust peer.Trust, f *folder, pro
 	return t, err
 }
 
-// ended is told why the member has ended by itself.
+// ended handles the reason when the member has ended by itself.
 func (n *Node) ended(err error) {
 	n.once.Do(func() {
 		n.err = err
@@ -205,7 +234,7 @@ func (n *Node) ended(err error) {
 	})
 }
 
-// Ready returns when the member is one of a cluster that has a leader, or with why it is not.
+// Ready returns when the member belongs to a cluster with a leader, or with the reason why it does not.
 func (n *Node) Ready(ctx context.Context) error {
 	for {
 		if s := n.member.status; s.Raft().Leader != 0 && n.member.announced() {
@@ -221,13 +250,13 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 }
 
-// readyPoll is how often Ready looks.
+// readyPoll is how often Ready checks.
 const readyPoll = 10 * time.Millisecond
 
-// Done is closed when the member has ended by itself; Err says why. Nothing it had not acknowledged before is promised.
+// Done is closed when the member has ended by itself; Err returns the reason. Only writes acknowledged before are promised.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err is why the member has ended by itself.
+// Err returns why the member has ended by itself.
 func (n *Node) Err() error {
 	select {
 	case <-n.done:
@@ -240,11 +269,11 @@ func (n *Node) Err() error {
 // ErrRemoved is in the chain of errors of a member that was removed from its cluster.
 var ErrRemoved = actor.ErrRemoved
 
-// ErrDisk is in the chain of errors of a disk that failed a write or a sync, or does not answer.
+// ErrDisk is in the chain of errors of a disk that failed a write or a sync, or does not respond.
 var ErrDisk = actor.ErrDisk
 
-// Stop ends the member: it hands leadership over, lets requests finish until ctx ends, and says on the disk how far it
-// is synced. A member that has ended by itself only lets go of its sockets.
+// Stop ends the member: it hands leadership over, lets requests finish until ctx ends, and records on the disk how far the log is synced.
+// A member that has ended by itself only closes its sockets.
 func (n *Node) Stop(ctx context.Context) (err error) {
 	n.stop.Do(func() { err = n.shutdown(ctx) })
 	return err
@@ -261,7 +290,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	}
 	if err := n.stopActors(ctx); err != nil {
 		if why := n.Err(); errors.Is(why, ErrDisk) {
-			return why // that is what the actors wait for
+			return why // the actors wait for exactly that
 		}
 		return errors.Join(err, n.Err())
 	}
@@ -280,7 +309,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	return errors.Join(append(errs, n.Err())...)
 }
 
-// drain lets the clients of both endpoints finish, and takes no more of them.
+// drain lets the clients of both endpoints finish, and accepts no new ones.
 func (n *Node) drain(ctx context.Context) {
 	ctx, done := context.WithTimeout(ctx, limits.DrainTimeout)
 	defer done()
@@ -294,8 +323,8 @@ func (n *Node) drain(ctx context.Context) {
 	both.Wait()
 }
 
-// stopActors waits for the actors, but not for a disk that does not answer, nor for one that is at something long. Who waits for
-// room in a mailbox is let go of, so that the server can close.
+// stopActors waits for the actors, but not for a disk that does not respond or is busy for long. Goroutines that wait for a mailbox's
+// capacity are released, which lets the server close.
 func (n *Node) stopActors(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
@@ -307,15 +336,15 @@ func (n *Node) stopActors(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	// Before any actor it is a clock, whose only long work is to write what is known of the peers.
+	// Before any actor it waits for a clock, whose only long work is to write the known facts about the peers.
 	if at := n.runtime.Ending(); at != logWriterName && at != "" {
 		return fmt.Errorf("the %s has not finished what it does while this member stops; what was acknowledged is safe", at)
 	}
 	return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
 }
 
-// handOver waits until another member leads, if this one does and another one can. Leadership that comes back, from a
-// member that stops too, stays: the two would pass it to and fro.
+// handOver waits until another member leads, if this member leads and another one can. Leadership that returns from a member that is
+// stopping, too, stays: otherwise the two would pass it back and forth.
 func (n *Node) handOver(ctx context.Context) {
 	if n.member == nil || len(n.member.status.View().Members().Configuration().Voters) == 1 {
 		return
@@ -326,7 +355,7 @@ func (n *Node) handOver(ctx context.Context) {
 		return
 	}
 	for deadline := time.Now().Add(2 * n.member.config.ElectionTimeout); time.Now().Before(deadline); {
-		// The next leader may need this member's vote: it stays until it has heard of one.
+		// The next leader may need this member's vote: this member stays until it has heard of a leader.
 		now := n.member.status.Raft()
 		if now.Role == "leader" && now.Term != began.Term || now.Role != "leader" && now.Leader != 0 {
 			return
@@ -343,8 +372,7 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
-// votersConnected tells whether there is anybody who could take leadership over: where all members stop, the last one need not
-// wait for that.
+// votersConnected reports whether a voter could take leadership over: if all members stop, the last one need not wait for that.
 func (n *Node) votersConnected() bool {
 	members := n.member.status.View().Members()
 	return slices.ContainsFunc(n.member.transport.Status(), func(s peer.PeerStatus) bool {
@@ -400,8 +428,8 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 	return int64((electionTimeout*3/2 + time.Second - 1) / time.Second)
 }
 
-// Refuse implements server.Member: a member that takes no part answers nothing, and one that has heard of no leader since
-// its folder was made has no state that could be read: it may be a member that has lost its folder.
+// Refuse implements server.Member. A member that takes no part answers nothing. A member that has heard of no leader since its folder was
+// created has no readable state: it may be a member that has lost its folder.
 func (e endpoint) Refuse(q *wire.Request) *kv.Error {
 	if e.status.Refused() {
 		code, why := kv.Amnesia, e.status.Quarantined()

@@ -16,39 +16,39 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// transport is the way to the other members.
+// transport carries frames to the other members.
 type transport interface {
-	// Send never waits: it drops what cannot be sent, and all before Start. The frame is the transport's from then on.
+	// Send never waits: it drops a frame that cannot be sent, and every frame before Start. The transport owns the frame from then on.
 	Send(to uint64, class peerframe.Class, frame []byte, lazy bool)
-	// Start begins to call the handler, which must not be called before the actors are there.
+	// Start begins to call the handler, which must not be called before the actors exist.
 	Start(h peer.Handler) error
-	// SetPeers says whom there is to talk to, this member itself among them.
+	// SetPeers sets the peers, including this member itself.
 	SetPeers(all []peer.Peer)
-	// Status tells of the connections.
+	// Status reports the connections.
 	Status() []peer.PeerStatus
-	// CheckAlive asks a peer's host whether a process of it is there: the handler's Died tells when there is none.
+	// CheckAlive asks a peer's host whether the peer's process runs: the handler's Died reports a denial.
 	CheckAlive(peer uint64)
 }
 
-// peers is the way to the other members as the actors see it: they say messages, it carries frames.
+// peers connects the actors to the other members: it encodes the actors' messages as frames.
 type peers struct {
 	transport
 	member *member
 }
 
-// contacts are whom this member talks to: the members that it knows, and newcomers. While it was away others may have been
-// added, and one of them may lead now: who hears of no leader takes every member of its cluster that calls, and learns from
-// its log who that is. raft asks for no more: what counts is what its sender's log says.
+// contacts are the members that this member talks to: the known members, and newcomers. Members may have been added during its absence,
+// and one of them may lead now. A member that hears of no leader therefore accepts every member of its cluster that calls, and learns the
+// members from its log. raft requires no more: only the content of a sender's log counts.
 type contacts struct {
-	writing   sync.Mutex // of the callers into the folder; taken before mu
-	saveFails bool       // the last time they could not be written; guarded by writing
+	writing   sync.Mutex // serializes writes of the callers into the folder; taken before mu
+	saveFails bool       // the last write of the callers failed; guarded by writing
 
 	mu         sync.Mutex
 	members    index.Members
 	newcomers  []peer.Peer         // none of them in members, and none removed
-	callers    map[uint64]string   // by member, where it called from last when it was not known to be there; none of them removed
-	unsaved    bool                // callers is not what the folder has
-	turnedAway map[actor.Alarm]int // for how many looks more an alarm, here without its text, says that one may not connect or join
+	callers    map[uint64]string   // by member, the address of its last call if that was not known; none of them removed
+	unsaved    bool                // callers differs from the folder
+	turnedAway map[actor.Alarm]int // by alarm, here without its text: the number of further looks for which a refused connection or join is shown
 }
 
 // SetMembers implements actor.Peers.
@@ -62,8 +62,8 @@ func (p peers) SetMembers(members index.Members) {
 	p.member.setPeers()
 }
 
-// called remembers where a member has called from, when it is not known to be there: it has moved. It tells all by the log;
-// but when members move faster than that, a member may be started again before it has heard of it.
+// called remembers the address of a member's call if it is not known: the member has moved. The moved member announces that by the log.
+// But if members move faster than that, a member may be restarted before it has heard of it.
 func (m *member) called(id uint64) {
 	all := m.transport.Status()
 	i := slices.IndexFunc(all, func(s peer.PeerStatus) bool { return s.ID == id && s.Connected && !s.Dialled })
@@ -86,8 +86,8 @@ func (m *member) called(id uint64) {
 	m.saveCallers()
 }
 
-// saveCallers writes into the folder where members have called from, when that is new. What fails is tried again with the next look:
-// until there is a leader to write it to the log nobody else may know where a member is.
+// saveCallers writes changed callers into the folder. A failed write is retried with the next look: until a leader writes the address to
+// the log, perhaps no other member knows it.
 func (m *member) saveCallers() {
 	c := &m.contacts
 	c.writing.Lock()
@@ -108,9 +108,9 @@ func (m *member) saveCallers() {
 	c.mu.Unlock()
 }
 
-// relocate writes to the log where a member is that has called from an address that the log does not know, or was reached there by
-// what this process was given, and could not say so itself for two seconds: it hears of no leader. The leader may have been added
-// while it was away, and moved: then neither knows where the other one is, and whoever both know has to tell.
+// relocate proposes the address of a member that has called from an address unknown to the log, or was reached at a configured one. It
+// waits two seconds for the member to announce itself; a member that hears of no leader cannot. The leader may have been added during the
+// member's absence, and have moved: then neither knows the other's address, and a member that knows both must report it.
 func (m *member) relocate() {
 	if m.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
 		m.missed = 0
@@ -124,9 +124,9 @@ func (m *member) relocate() {
 	}
 }
 
-// misplaced returns the change that adds the address where a member is, of one whose newest process has not announced itself. What
-// the log has for another member's is taken from that one only while this one is there for certain, and that one is not. This member
-// may be far behind the log: where the member has said since that it is, the change is void.
+// misplaced returns the change that adds the address of a member whose newest process has not announced itself. If the log has that
+// address for another member, the other one loses it only if this one certainly is there, and the other one is not. This member may lag
+// far behind the log: if the moved member has announced itself since, the change is void.
 func (m *member) misplaced() *kv.MemberChange {
 	members, links := m.status.View().Members(), m.transport.Status()
 	for _, one := range members.All() {
@@ -152,7 +152,8 @@ func (m *member) misplaced() *kv.MemberChange {
 	return nil
 }
 
-// whereabouts returns where a member is reached, or has called from, and whether it is there now; nothing when it is not known.
+// whereabouts returns the address at which a member is reached, or from which it has called, and whether it is there now; empty if
+// unknown.
 func (m *member) whereabouts(id uint64, links []peer.PeerStatus) (at string, now bool) {
 	for _, s := range links {
 		if s.ID == id && s.Connected {
@@ -164,7 +165,7 @@ func (m *member) whereabouts(id uint64, links []peer.PeerStatus) (at string, now
 	return m.contacts.callers[id], false
 }
 
-// meet takes a newcomer, which has called and calls again.
+// meet accepts a newcomer, which has called and calls again.
 func (m *member) meet(name string, id uint64) {
 	c := &m.contacts
 	c.mu.Lock()
@@ -177,19 +178,18 @@ func (m *member) meet(name string, id uint64) {
 	m.setPeers()
 }
 
-// setPeers tells the transport whom there is to talk to; the contacts are locked. Beside the address that a member announced,
-// those are tried that it has called from, and that were given to this process: all members may have other ones than when
-// they were stopped.
+// setPeers sets the transport's peers; the contacts are locked. Besides a member's announced address, the addresses from which it has
+// called, and those configured for this process, are tried: all members may have moved while they were stopped.
 func (m *member) setPeers() {
 	members := m.contacts.members
 	var all []peer.Peer
 	added := members.Get(m.folder.Member) != nil
 	for _, one := range members.All() {
-		if added || one.Name != m.config.Name { // one that this member has replaced may stand in what it has so far
+		if added || one.Name != m.config.Name { // the applied log may still have a member that this one has replaced
 			all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
 		}
 	}
-	if !added { // nothing of the log has come yet, or nothing of since it was added
+	if !added { // the log is empty, or ends before its addition
 		for _, one := range m.welcome.Members {
 			i := slices.IndexFunc(all, func(p peer.Peer) bool { return p.ID == one.ID })
 			switch {
@@ -225,7 +225,7 @@ func (p peers) Send(to uint64, m actor.PeerMessage, lazy bool) {
 	p.transport.Send(to, said.Class(), peerframe.Encode(said), lazy)
 }
 
-// wireMessage returns what an actor says as package peerframe has it.
+// wireMessage returns an actor's message as package peerframe's type.
 func wireMessage(m actor.PeerMessage) peerframe.Message {
 	switch m := m.(type) {
 	case actor.RaftMessage:
@@ -257,7 +257,7 @@ func wireMessage(m actor.PeerMessage) peerframe.Message {
 	}
 }
 
-// peerMessage returns what a frame says to an actor.
+// peerMessage returns a frame's message as an actor's type.
 func peerMessage(m peerframe.Message) actor.PeerMessage {
 	switch m := m.(type) {
 	case peerframe.Raft:
@@ -289,7 +289,7 @@ func peerMessage(m peerframe.Message) actor.PeerMessage {
 	}
 }
 
-// eachOf returns what becomes of each.
+// eachOf returns the conversion of each element.
 func eachOf[From, To any](all []From, as func(From) To) []To {
 	made := make([]To, len(all))
 	for i, one := range all {
@@ -328,7 +328,7 @@ func (h peerHandler) Admit(from uint64, its peerframe.MemberIdentity) error {
 	return wireRefusal(why)
 }
 
-// wireRefusal returns a refusal as the connection's other side is told.
+// wireRefusal returns a refusal for the other side of the connection.
 func wireRefusal(r *actor.Refusal) *peerframe.Refusal {
 	code := peerframe.Refused
 	switch {
@@ -355,7 +355,7 @@ func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
 	return refusal
 }
 
-// judgeStranger returns what a member is told that is no peer, and whether it is one when it calls again.
+// judgeStranger returns the answer to a member that is not a peer, and whether it becomes one when it calls again.
 func judgeStranger(members index.Members, now actor.RaftStatus, own, name string, id uint64) (refusal *peerframe.Refusal, newcomer bool) {
 	switch {
 	case members.Removed(id):
@@ -363,7 +363,7 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	case now.Leader == 0:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s does not know the member %s (%016x) yet, but hears of no leader: it takes the next connection", own, name, id)}, true
-	case members.Get(id) != nil: // the links are not there yet that the newest records want
+	case members.Get(id) != nil: // the links do not follow the newest records yet
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s has only just heard of the member %s (%016x): it takes the next connection", own, name, id)}, false
 	case members.Named(name) != nil:
@@ -373,13 +373,13 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("there is no member %s (%016x) in the cluster, as far as %s knows", name, id, own)}, false
 }
 
-// removedRefusal is what one is told that was removed.
+// removedRefusal is the answer to a removed member.
 func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerframe.Refusal {
 	return wireRefusal(&actor.Refusal{Removed: true, Leads: now.Role == "leader", Text: fmt.Sprintf(
 		"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)})
 }
 
-// Join implements peer.Handler. Whoever asks and may not join shows in the status: on its own host only its log says that it waits.
+// Join implements peer.Handler. A refused joiner shows in the status: on its own host only its log says that it waits.
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	w, refusal := h.judgeJoiner(request, h.status.Raft())
 	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
@@ -390,21 +390,21 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 	return w, refusal
 }
 
-// Copied implements peer.Handler. The process that goes on is told: it hears of the other one from nobody else, and whoever looks
-// at a member's log looks at that of the one that they know.
+// Copied implements peer.Handler. The surviving process is told: it hears of the other one from no other source, and an operator reads
+// the log of the process that they know.
 func (h peerHandler) Copied(peer uint64, why string) {
 	h.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: peer, Subject: "copy", Text: why})
 	told := peerframe.Copied{Why: why}
 	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
 }
 
-// isCopied is told by a member that it has refused a second process of this one's folder.
+// isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
 	m.once(&m.copies, from, "a member has refused a second process of this one", why)
 	m.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
-// turnAway shows in the status who was turned away, until it was not seen for limits.TurnedAwayLooks; without a text it is no more.
+// turnAway shows a refused member in the status, until it was not seen for limits.TurnedAwayLooks; without a text the entry is deleted.
 func (m *member) turnAway(a actor.Alarm) {
 	who := a
 	who.Text = ""
@@ -425,7 +425,7 @@ func (m *member) turnAway(a actor.Alarm) {
 	m.status.Alarm(a)
 }
 
-// forgetTurnedAway is a look at those that were turned away: they come again, or have given up.
+// forgetTurnedAway counts a look for each refused member: it comes again, or has given up.
 func (m *member) forgetTurnedAway() {
 	c := &m.contacts
 	c.mu.Lock()
@@ -438,13 +438,13 @@ func (m *member) forgetTurnedAway() {
 	}
 }
 
-// noLeaderToChange is what to do in place of a change of the members, which only a leader makes; it wants this member's name.
+// noLeaderToChange is the advice when a membership change lacks the leader that it needs; it contains this member's name.
 const noLeaderToChange = "%s hears of no leader, without which no member is added or replaced: start those that do not run, with their data folders; " +
 	"where half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
 
-// judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or
-// once it was told its id by that: it may have moved since. Who joins keeps its id for ever, and a member that was just started
-// applies its log anew, in which names have ids that were removed since: so it tells none before it has met its own announcement there.
+// judgeJoiner returns a joiner's id, or the reason of its refusal. A member that was added without a name is identified by its address,
+// or by the id that it got earlier by its address: it may have moved since. A joiner keeps its id for ever. A just started member replays
+// its log, in which names have ids that were removed since: it therefore answers no joiner before it has replayed its own announcement.
 func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftStatus) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
@@ -477,13 +477,13 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: %s", name, h.config.Name, add)}
-	case request.ID == one.ID && !one.Started(): // it was told before, and has nothing of the log yet
+	case request.ID == one.ID && !one.Started(): // it got the id before, and has nothing of the log yet
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder: start it with that one; %s", name, replace)}
 	case h.joined(one):
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder, and runs: give this one another --name, and add it", name)}
+			"%s has joined already, with another data folder, and was heard a moment ago: if it runs, give this one another --name, and add it; if it is lost, start this one again in a few seconds", name)}
 	}
 	if now.Leader == 0 || !h.announced() {
 		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may be behind, since it was just started or hears of no leader, and is asked again", h.config.Name)}
@@ -495,18 +495,18 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	return w, nil
 }
 
-// joined tells whether a member has a folder. One that has died before it could write that down is known to those that met it.
+// joined reports whether a member has a folder. A member that has died before it announced its folder is known to the members that met
+// it.
 func (m *member) joined(one *kv.Member) bool {
 	return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}
 }
 
-// lost tells whether a member has a folder, and does not seem to run.
+// lost reports whether a member has a folder and seems not to run.
 func (m *member) lost(one *kv.Member) bool {
 	return m.joined(one) && one.ID != m.folder.Member && !slices.ContainsFunc(m.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
 }
 
-// Receive implements peer.Handler: it hands a frame to the actor it is for. What cannot be read is dropped: raft sends
-// again.
+// Receive implements peer.Handler: it hands a frame to its actor. An unreadable frame is dropped: raft sends again.
 func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 	said, err := peerframe.Read(frame, from, h.folder.Member)
 	if err != nil {
@@ -515,12 +515,12 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 		}
 		return
 	}
-	if copied, ok := said.(peerframe.Copied); ok { // no actor's business
+	if copied, ok := said.(peerframe.Copied); ok { // not for an actor
 		h.isCopied(from, copied.Why)
 		return
 	}
 	switch message := peerMessage(said); message.(type) {
-	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Committed, actor.Room, actor.LeaseAsks, actor.LeasesTold:
+	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Committed, actor.Room, actor.LeaseAsks, actor.LeasesTold, actor.Offer:
 		if !h.consensus.Offer(actor.Received{From: from, Message: message}) {
 			h.env.Limits.Reach("peer messages")
 		}
@@ -539,7 +539,7 @@ func (h peerHandler) Connected(peer uint64) {
 	if before, met := h.processes.Swap(peer, process); met && before != process {
 		h.Died(peer)
 	}
-	h.consensus.MustPost(actor.Connected{Peer: peer})
+	h.consensus.MustPost(actor.Connected{Peer: peer, Last: h.admission.End(peer)})
 }
 
 // Died implements peer.Handler.
@@ -559,8 +559,8 @@ func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
 	}})
 }
 
-// once logs a refusal unless it is the one that said holds of this peer: both sides dial again every few seconds. The
-// transport goes on to remind.
+// once logs a refusal unless it is the last one logged for this peer: both sides dial again every few seconds. The transport repeats
+// reminders.
 func (m *member) once(said *sync.Map, peer uint64, what, reason string) {
 	if before, _ := said.Swap(peer, reason); before != reason {
 		m.logger.Error(what, "peer", m.status.NameOf(peer), "reason", reason)

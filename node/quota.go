@@ -9,10 +9,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// hundredths returns so many hundredths of a quota.
+// hundredths returns that many hundredths of the quota.
 func (c *Config) hundredths(n int64) int64 { return c.QuotaBytes / 100 * n }
 
-// overQuota tells whether a state is too large for the quota: once NOSPACE is raised, until a good part of it is free.
+// overQuota reports whether a state exceeds the quota. Once NOSPACE is raised, it stays true until a good part of the quota is free
+// (hysteresis).
 func (c *Config) overQuota(view *index.View) bool {
 	most := c.QuotaBytes
 	if view.NoSpace() {
@@ -21,8 +22,8 @@ func (c *Config) overQuota(view *index.View) bool {
 	return c.QuotaBytes > 0 && view.UsedBytes() >= most
 }
 
-// guard raises NOSPACE when the quota is reached or a quorum's disks are full, and disarms it when there is room again,
-// whoever has raised it, if this member leads. All members refuse by the alarm, and none by what it thinks of its own room.
+// guard raises NOSPACE if the quota is reached or a quorum's disks are full, and disarms it when there is space again, whichever member
+// raised it, if this member leads. All members refuse by the alarm, and none by its own space.
 func (m *member) guard() {
 	if m.status.Raft().Role != "leader" {
 		return
@@ -46,7 +47,7 @@ func (m *member) guard() {
 	}
 }
 
-// noSpaceText says why NOSPACE is raised, as far as this member knows.
+// noSpaceText returns the reason for NOSPACE, as far as this member knows.
 func (m *member) noSpaceText(view *index.View) string {
 	if disks := m.status.FullDisks(); disks != "" {
 		return disks
@@ -58,7 +59,7 @@ func (m *member) noSpaceText(view *index.View) string {
 	return "the disks of a quorum are full, or the quota is reached: nothing is taken that makes the state larger, until there is room"
 }
 
-// quotaText is a notice of a quota that is nearly reached, or empty.
+// quotaText returns the notice of a nearly reached quota, or an empty text.
 func (m *member) quotaText(view *index.View) string {
 	if m.config.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < m.config.hundredths(limits.QuotaWarning) {
 		return ""
@@ -67,7 +68,7 @@ func (m *member) quotaText(view *index.View) string {
 		"compactions, revocations and reads are taken; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes), m.config.makesRoom())
 }
 
-// makesRoom is what makes room under the quota: what was deleted is history, which gives way by itself only where it has a bound.
+// makesRoom returns the advice that frees space under the quota: deleted data is history, which yields by itself only if it has a bound.
 func (c *Config) makesRoom() string {
 	if c.HistoryBytes == 0 {
 		return "delete keys and compact (`qkv compact REVISION`), since deleted and superseded versions count until then"
@@ -75,7 +76,7 @@ func (c *Config) makesRoom() string {
 	return "delete keys"
 }
 
-// followingText is a notice of a source that the state follows.
+// followingText returns the notice of a source that the state follows.
 func followingText(view *index.View, f *index.FollowStatus) string {
 	if !f.Loaded {
 		return fmt.Sprintf("the etcd %s is being loaded, up to revision %d so far: nothing is read or written here until that is done", f.Name, f.At.Revision)
@@ -85,9 +86,9 @@ func followingText(view *index.View, f *index.FollowStatus) string {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// replicatedAlarms are those of the state, and the notices of what may become one, beside what this member says already.
+// replicatedAlarms returns the state's alarms, and the notices of possible ones, without the alarms that this member already reports.
 func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms []actor.Alarm) {
-	own := func(a kv.Alarm) bool { // the member's own words say more
+	own := func(a kv.Alarm) bool { // the member's own text has more detail
 		for _, s := range said {
 			if about := s.Member; string(s.Name) == a.Kind.String() && (about == a.Member || about == 0 && (a.Member == m.folder.Member || s.Subject == actor.StateSubject)) {
 				return true
@@ -108,7 +109,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	if text := m.status.WrongClock(); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.WrongClock, Text: text})
 	}
-	if m.status.Raft().Role != "leader" { // by whose flags it goes
+	if m.status.Raft().Role != "leader" { // the leader's flags count
 		return alarms
 	}
 	if f := view.Following(); f != nil {
@@ -117,7 +118,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.Quota, Text: text})
 	}
-	if text := m.config.historyText(view, m.status.LeastHeld(), m.env.Driver.Time().Wall); text != "" {
+	if text := m.config.historyText(view, m.status.Held(), m.env.Driver.Time().Wall); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.ShortHistory, Text: text})
 	}
 	return alarms

@@ -127,16 +127,24 @@ func TestHistoryGivesWay(t *testing.T) {
 			t.Errorf("%+v: %d", c, got)
 		}
 	}
-	for held, want := range map[int64]int64{0: 5000, 20000: 5000, 10000: 4000, 7000: 1000, 6400: 800, 80: 10, 1: 1} {
-		if got := (&Config{HistoryBytes: 5000}).historyBound(view, actor.Held{Bytes: held}); got != want {
-			t.Errorf("where the least machine holds %d: %d", held, got)
+	for held, want := range map[int64]int64{0: limits.HistoryBytes, 20000: 14000, 7000: 1000, 80: 10, 1: 1} { // what other programs leave does not count
+		if got := (&Config{HistoryBytes: HistoryAuto}).historyKept(view, actor.Held{Bytes: held, Now: 1}); got != want {
+			t.Errorf("where the machines of a quorum hold %d, the settings keep %d", held, got)
 		}
-		if got := (&Config{}).historyBound(view, actor.Held{Bytes: held}); got != 0 {
+		if got := (&Config{HistoryBytes: 5000}).historyKept(view, actor.Held{Bytes: held, Now: 1}); got != 5000 {
+			t.Errorf("of 5000 that were asked for the settings keep %d", got)
+		}
+	}
+	for held, want := range map[int64]int64{0: 5000, 20000: 5000, 10000: 4000, 7000: 1000, 6400: 800, 80: 10, 1: 1} {
+		if got := (&Config{HistoryBytes: 5000}).historyBound(view, actor.Held{Bytes: 1, Now: held}); got != want {
+			t.Errorf("where a quorum holds %d: %d", held, got)
+		}
+		if got := (&Config{}).historyBound(view, actor.Held{Bytes: held, Now: held}); got != 0 {
 			t.Errorf("a history without bound has one: %d", got)
 		}
 	}
 	c := Config{HistoryBytes: HistoryAuto, QuotaBytes: 10000}
-	if oldest := c.oldestKept(view, actor.Held{}, 0, 0); oldest != 4 {
+	if oldest := c.oldestKept(view, c.historyBound(view, actor.Held{}), 0, 0); oldest != 4 {
 		t.Errorf("what weighs too much is kept from revision %d on", oldest)
 	}
 	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), index.AppendCompact(nil, 3))

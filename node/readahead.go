@@ -5,8 +5,8 @@ import (
 	"qkv/log/disk"
 )
 
-// readingAhead is a file system whose files are read ahead by a background: who works on what it reads need not wait for the disk,
-// nor copy out of the page cache: a fifth of what loading a snapshot costs.
+// readingAhead is a file system whose files are read ahead in a background goroutine. Its reader need not wait for the disk, nor copy out
+// of the page cache: a fifth of the cost of loading a snapshot.
 type readingAhead struct {
 	disk.FS
 	background func(func())
@@ -20,28 +20,27 @@ func (r readingAhead) Open(name string) (disk.File, error) {
 	}
 	size, err := f.Size()
 	if err != nil {
-		size = 0 // who reads it asks again
+		size = 0 // its reader asks again
 	}
 	return &aheadFile{File: f, background: r.background, size: size, piece: make(chan []byte, 1)}, nil
 }
 
-// aheadFile is an open file that is read from its beginning to its end, by one goroutine, and that the disk was asked for farther
-// ahead.
+// aheadFile is an open file that one goroutine reads from its beginning to its end, with disk requests further ahead.
 type aheadFile struct {
 	disk.File
 	background func(func())
 	size       int64
 
-	at      int64       // where the next read is expected
-	rest    []byte      // of the piece that was read last, from there on
+	at      int64       // the expected offset of the next read
+	rest    []byte      // the rest of the last piece, from there on
 	under   bool        // a piece is being read, into buffers[fill]; it begins behind rest
-	piece   chan []byte // that piece, empty where it could not be read
+	piece   chan []byte // that piece, empty if it could not be read
 	buffers [2][]byte
-	fill    int // the one that rest is no part of
+	fill    int // the buffer that rest does not use
 	ahead   disk.Readahead
 }
 
-// ReadAt reads as io.ReaderAt does. What could not be read ahead is read again, so that its error is the caller's.
+// ReadAt reads as io.ReaderAt does. A piece that could not be read ahead is read again, and the caller gets its error.
 func (f *aheadFile) ReadAt(p []byte, off int64) (n int, err error) {
 	if off != f.at {
 		f.wait()
@@ -62,7 +61,7 @@ func (f *aheadFile) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// more tells whether there is something that was read ahead.
+// more reports whether read-ahead data is available.
 func (f *aheadFile) more() bool {
 	if len(f.rest) == 0 {
 		if f.rest = f.wait(); len(f.rest) > 0 {
@@ -72,7 +71,7 @@ func (f *aheadFile) more() bool {
 	return len(f.rest) > 0
 }
 
-// begin begins to read the next piece, unless one is being read.
+// begin begins to read the next piece, unless a piece is being read.
 func (f *aheadFile) begin() {
 	at := f.at + int64(len(f.rest))
 	n := min(f.size-at, limits.ReadAhead)
@@ -94,7 +93,7 @@ func (f *aheadFile) begin() {
 	})
 }
 
-// wait returns the piece that is being read, if one is.
+// wait returns the piece being read, if there is one.
 func (f *aheadFile) wait() []byte {
 	if !f.under {
 		return nil
@@ -103,7 +102,7 @@ func (f *aheadFile) wait() []byte {
 	return <-f.piece
 }
 
-// Close closes the file when nobody reads it any more.
+// Close closes the file when it is no longer read.
 func (f *aheadFile) Close() error {
 	f.wait()
 	return f.File.Close()

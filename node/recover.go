@@ -21,36 +21,36 @@ import (
 	"qkv/snapshot"
 )
 
-// RecoverConfig is what Recover is told.
+// RecoverConfig is the configuration of Recover.
 type RecoverConfig struct {
 	DataDir string
-	Name    string // that the folder's member must have; empty is any
+	Name    string // required name of the folder's member; empty is any
 	Logger  *slog.Logger
 	Version string
 }
 
-// Recovered is what has become of a member's data.
+// Recovered is the result of a recovery.
 type Recovered struct {
 	Name     string
 	Cluster  uint64
 	Revision int64
-	Before   string // where the old data folder is now
+	Before   string // the new place of the old data folder
 }
 
-// Recover makes a cluster of one out of the data of one member of a cluster whose quorum is lost for good. All that stands
-// in its log is taken, committed or not: what was acknowledged is committed, but a follower does not know of the last of it
-// that it is. What only others had is lost. Cluster and member get new ids, so that members of the old cluster and the new
-// one have nothing to say to each other; the old ids are never used again.
+// Recover makes a cluster of one member from the data of one member of a cluster whose quorum is lost for good. It applies every entry of
+// that member's log, committed or not: acknowledged entries are committed, but a follower does not know that of the newest. Entries that
+// only other members had are lost. Cluster and member get new ids: members of the old cluster and the new one cannot connect to each
+// other. The old ids are never used again.
 //
-// The new folder is made beside the old one. When all of it is durable the old one is moved aside, and then the new one takes
-// its place. Between the two there is no data folder, and a member that is started then refuses (notRecovering): the next
-// attempt moves the old one back, and begins anew.
+// The new folder is made next to the old one. When it is wholly durable, the old folder is moved aside, and then the new one takes its
+// place. Between the two renames there is no data folder, and a member started then refuses (notRecovering). The next attempt moves the
+// old folder back, and begins anew.
 func Recover(ctx context.Context, c RecoverConfig) (Recovered, error) {
 	return recoverOn(ctx, c, disk.OS(), rand.Reader, limits.Defaults())
 }
 
 const (
-	// RecoveringSuffix stands behind the name of the new data folder until it takes the old one's place.
+	// RecoveringSuffix follows the name of the new data folder until it takes the old one's place.
 	RecoveringSuffix = ".recovering"
 	beforeSuffix     = ".before-recovery"
 )
@@ -97,12 +97,9 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	return s.refound(r.state, last, term)
 }
 
-// moveBack puts an old folder back that a recovery has moved aside before it was interrupted.
+// moveBack restores an old folder that an interrupted recovery has moved aside.
 func (f *folder) moveBack() error {
 	if !f.recovering() {
-		return nil
-	}
-	if _, err := f.fs.List(f.dir + beforeSuffix); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := f.fs.Rename(f.dir+beforeSuffix, f.dir); err != nil {
@@ -111,7 +108,7 @@ func (f *folder) moveBack() error {
 	return f.fs.SyncDir(path.Dir(f.dir))
 }
 
-// notRecovering refuses a folder whose content is on its way.
+// notRecovering refuses a folder whose content is being recovered.
 func (f *folder) notRecovering() error {
 	if f.recovering() {
 		return fmt.Errorf("a recovery of the data folder %s was interrupted: run `qkv recover` with it again", f.dir)
@@ -119,14 +116,16 @@ func (f *folder) notRecovering() error {
 	return nil
 }
 
-// recovering tells whether there is no data folder, and a new one that did not come to its place.
+// recovering reports whether the data folder is missing because a recovery moved the old one aside and ended before the new one took its
+// place. A new folder without an old one belongs to a recovery that ended earlier, before the data folder was emptied.
 func (f *folder) recovering() bool {
 	_, none := f.read("identity")
 	_, err := (&folder{fs: f.fs, dir: f.dir + RecoveringSuffix}).read("identity")
-	return errors.Is(none, fs.ErrNotExist) && err == nil
+	_, aside := f.fs.List(f.dir + beforeSuffix)
+	return errors.Is(none, fs.ErrNotExist) && err == nil && aside == nil
 }
 
-// applyAll applies all entries of a log that has just been opened, and returns index and term of the last one.
+// applyAll applies all entries of a log that was just opened, and returns the last one's index and term.
 func applyAll(ctx context.Context, disks disk.FS, r *recovered) (last, term uint64, err error) {
 	reader := log.NewReader(disks)
 	defer reader.Close()
@@ -172,7 +171,7 @@ func applyTo(s *index.State, e *raftpb.Entry) error {
 	return err
 }
 
-// refound makes a data folder with a state, whose member is alone, and puts it in the place of the old one.
+// refound makes a data folder with a state and a lone member, and puts it in the place of the old one.
 func (s storage) refound(state *index.State, last, term uint64) (Recovered, error) {
 	old := s.folder
 	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
@@ -197,7 +196,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return Recovered{}, fmt.Errorf("create the log: %w", err)
 	}
-	made.Boot++ // the log is there
+	made.Boot++ // the log exists
 	if err := made.publish(); err != nil {
 		return Recovered{}, err
 	}
@@ -205,9 +204,9 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 	for _, name := range [][2]string{{old.dir, before}, {made.dir, old.dir}} {
 		err := made.fs.Rename(name[0], name[1])
 		if err == nil {
-			err = made.fs.SyncDir(above) // the second name counts only behind the first one
+			err = made.fs.SyncDir(above) // the second rename counts only after the first one
 		}
-		if errors.Is(err, syscall.EBUSY) { // the first rename; no other attempt would go better
+		if errors.Is(err, syscall.EBUSY) { // the first rename; a retry would fail again
 			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: a disk is mounted there; copy it to a folder where none is (`cp -a %s COPY`), recover the copy, and start the member with it as --data-dir; nothing was changed",
 				old.dir, old.dir), removeFolder(made.fs, made.dir))
 		}
@@ -229,7 +228,7 @@ func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, t
 	return err
 }
 
-// removeFolder removes a folder and what is in it, and in the folders in it.
+// removeFolder removes a folder with its content, and the content of its folders.
 func removeFolder(disks disk.FS, dir string) error {
 	names, err := disks.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {

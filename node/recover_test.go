@@ -263,6 +263,19 @@ func TestRecoverWhereADiskIsMounted(t *testing.T) {
 	}
 }
 
+// What a recovery left that was interrupted before it moved the data folder holds up no member that begins anew in an emptied folder.
+func TestRecoveryThatMovedNothing(t *testing.T) {
+	who, begin := founding("n1")
+	fs := disk.NewMem(1)
+	writtenFolder(t, fs, 20, 1)
+	if err := fs.Rename(recoverDir, recoverDir+RecoveringSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFolder(fs, recoverDir, who, begin, rand.NewChaCha8([32]byte{1})); err != nil {
+		t.Error(err)
+	}
+}
+
 // A recovery may lose power at each of its calls: the data folder is then the old one or the new one, or a start refuses, and
 // the same command makes the new one.
 func TestRecoverLosesPower(t *testing.T) {

@@ -38,7 +38,7 @@ func TestOldestKept(t *testing.T) {
 		"nothing is there":     {Config{}, 1, 0, 0},
 		"the strictest counts": {Config{HistoryBytes: 8000}, 61, 80, 61},
 	} {
-		if got := c.config.oldestKept(state.View(), actor.Held{}, c.aged, c.revisions); got != c.want {
+		if got := c.config.oldestKept(state.View(), c.config.HistoryBytes, c.aged, c.revisions); got != c.want {
 			t.Errorf("%s: revision %d, want %d", name, got, c.want)
 		}
 	}
@@ -46,19 +46,20 @@ func TestOldestKept(t *testing.T) {
 		t.Errorf("the oldest revision was written %v ago", age)
 	}
 	apply(101, 100*second, index.AppendCompact(nil, 61))
-	if got := (&Config{}).oldestKept(state.View(), actor.Held{}, 21, 0); got != 61 {
+	if got := (&Config{}).oldestKept(state.View(), 0, 21, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)
 	}
 	for name, c := range map[string]struct {
-		config Config
-		now    int64 // seconds
-		want   bool
+		most int64 // bytes of history
+		now  int64 // seconds
+		want bool
 	}{
-		"the weight drops what is new":   {Config{HistoryBytes: 2000}, 100, true},
-		"the weight drops what is old":   {Config{HistoryBytes: 2000}, 1000, false},
-		"what somebody compacts by hand": {Config{HistoryBytes: 1 << 20}, 100, false},
+		"the weight drops what is new":   {2000, 100, true},
+		"the weight drops what is old":   {2000, 1000, false},
+		"what somebody compacts by hand": {1 << 20, 100, false},
+		"no bound":                       {0, 100, false},
 	} {
-		if back, short := c.config.short(state.View(), actor.Held{}, c.now*second, 91); short != c.want || back != time.Duration(c.now-90)*time.Second {
+		if back, short := short(state.View(), c.most, c.now*second, 91); short != c.want || back != time.Duration(c.now-90)*time.Second {
 			t.Errorf("%s: %v, %v", name, back, short)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"qkv/log/disk"
@@ -34,7 +35,7 @@ func (w *world) forget(f fault, h *host) {
 		return
 	}
 	old := f.kind == restoreFolder
-	if h.lost() || h.rottedLog || !w.known(h) || (old && (len(h.copies) == 0 || h.copies[0].boot >= h.boot)) {
+	if h.lost() || h.rottedLog || !w.begun() || !w.known(h) || (old && (len(h.copies) == 0 || h.copies[0].boot >= h.boot)) {
 		w.sim.After(100*time.Millisecond, func() { w.forget(f, h) })
 		return
 	}
@@ -56,6 +57,18 @@ func (h *host) knows(other *host, process [16]byte) {
 		h.admitted = map[*host][16]byte{}
 	}
 	h.admitted[other] = process
+}
+
+// begun tells whether the cluster has committed an entry behind its founding. Before that, founders that restart wait for all the
+// others again, so a founder that is lost for good keeps a new cluster from beginning.
+func (w *world) begun() bool {
+	return slices.ContainsFunc(w.listed(), func(h *host) bool {
+		if !h.alive() {
+			return false
+		}
+		applied, _ := h.member.status.View().Applied()
+		return applied > 1
+	})
 }
 
 // known tells whether all others know of a member's present start, and have that on their disks: what a disk that stalls

@@ -94,7 +94,7 @@ func (c *client) draw(write bool) *operation {
 	switch {
 	case write && w.probably(0.15):
 		c.drawTxn(o)
-	case write && known > 2 && w.probably(0.01):
+	case write && known > 2 && len(w.shape.cramped) == 0 && w.probably(0.01):
 		o.kind, o.at = opCompact, 1+w.random.Int64N(known)
 		if w.probably(0.3) {
 			o.at = known

@@ -70,6 +70,9 @@ func (w *world) awaitService() {
 	if w.awaitLeases(); w.failure != "" {
 		return
 	}
+	if w.keepsHistory(); w.failure != "" {
+		return
+	}
 	if w.agree(); w.failure != "" {
 		return
 	}
@@ -178,7 +181,9 @@ func (k *checker) finish() {
 	w.totals.LeaderChanges = max(w.totals.Leaders-1, 0)
 	for _, h := range w.hosts {
 		if h.alive() {
+			w.totals.FalseClaims += int(h.member.status.Counters.FalseClaims.Load())
 			k.checkState(h)
+			k.checkTime(h)
 		}
 		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(w.watch.members, kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
 			w.failf("%s %s, and its alarms are %+v", h.name(), h.forgot, h.member.Status().Alarms)
@@ -194,11 +199,15 @@ func (k *checker) finish() {
 	}
 }
 
-// eventsOf lists all changes that a state remembers.
-func eventsOf(v *index.View) []event {
+// eventsOf lists the changes that a state remembers of the revisions behind one. No other change is copied: this is called for each new
+// state, and a state may remember many megabytes.
+func eventsOf(v *index.View, behind int64) []event {
 	var events []event
 	v.Scan(nil, func(key []byte, versions []index.Version) bool {
 		for _, one := range versions {
+			if one.Mod <= behind {
+				continue
+			}
 			events = append(events, event{
 				revision: one.Mod, sub: one.Sub, key: string(key), value: string(one.Value), deleted: one.Tombstone,
 				create: one.Create, version: one.Version,

@@ -50,6 +50,7 @@ const (
 	copyFolder  // a backup that may be restored later
 	wipeFolder
 	restoreFolder
+	occupyDisk // files of another program leave little
 	faultKinds
 )
 
@@ -57,7 +58,7 @@ func (k faultKind) String() string {
 	return [faultKinds]string{
 		"crash", "power loss of all", "kill", "crash between effects", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
 		"slow network", "clog", "reset connections", "slow disk", "trickling disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
-		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "tear a replacement", "copy the folder", "wipe the folder", "restore the folder",
+		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "tear a replacement", "copy the folder", "wipe the folder", "restore the folder", "occupy the disk",
 	}[k]
 }
 
@@ -135,7 +136,7 @@ func (w *world) inject(f fault) {
 	switch f.kind {
 	case crashOne, crashAll, killOne, crashInside, stopOne, pauseOne:
 		w.injectProcessFault(f, h)
-	case slowDisk, trickleDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk:
+	case slowDisk, trickleDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk, occupyDisk:
 		w.injectDiskFault(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
 		w.injectFolderFault(f, h)
@@ -320,7 +321,11 @@ func (w *world) injectDiskFault(f fault, h *host) {
 	case failAny:
 		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: syscall.EIO, Short: f.strength < 0.5})
 	case fillDisk:
+		h.cramped = true
 		h.disk.SetCapacity(h.disk.Used() + int64(f.strength*100_000))
+	case occupyDisk:
+		h.cramped = true
+		h.disk.Occupy(1<<50 - h.disk.Used() - int64(f.strength*200_000))
 	case rotSnapshot:
 		w.rotSnapshot(f, h)
 	case rotLog:

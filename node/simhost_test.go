@@ -31,6 +31,8 @@ type host struct {
 	memberID uint64 // its id
 	disk     *disk.Mem
 	drive    drive
+	memory   int64 // of the machine; 0 is not known
+	cramped  bool  // its disk or memory has held little at some time
 	skew     float64
 	wall     time.Duration
 	uptime   time.Duration // of the machine when the simulation begins
@@ -108,6 +110,7 @@ func makeHost(w *world, number int, m Member) *host {
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
 		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, MaxRequestBytes: 1 << 20, HistoryBytes: cmp.Or(w.shape.historyBytes, hostHistory), QuotaBytes: w.shape.quota,
+		HistoryDropAfter: cmp.Or(w.shape.dropAfter, limits.HistoryDropAfter), HistoryAge: w.shape.historyAge,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()
@@ -162,7 +165,7 @@ func (h *host) start() {
 			h.way = &simTransport{w: w, from: h, life: life}
 			return h.way, nil
 		},
-		Join: h.join,
+		Join: h.join, Memory: h.memory,
 	}
 	m, err := h.build(env, func(err error) { h.ended(life, err) })
 	switch {
@@ -266,6 +269,7 @@ func (h *host) down(fate func()) {
 	h.life.End()
 	h.w.net.died(h)
 	h.intended = prove(h.member)
+	h.w.totals.FalseClaims += int(h.member.status.Counters.FalseClaims.Load())
 	h.life, h.member, h.leads, h.voting = nil, nil, false, nil
 	fate()
 	for _, s := range h.sessions {
@@ -350,6 +354,7 @@ func (h *host) heal() {
 	h.drive.slow, h.drive.stalledUntil, h.drive.rate = 1, 0, 0
 	h.disk.ClearFaults()
 	h.disk.SetCapacity(1 << 50)
+	h.disk.Occupy(0)
 	h.w.sim.After(0, h.start)
 }
 
@@ -416,7 +421,7 @@ type folderCopy struct {
 
 // inspect reads a disk as `qkv inspect` does, which must work whatever a crash has left.
 func (h *host) inspect() {
-	if err := log.Dump(h.disk, "data/wal", io.Discard, true, nil); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.caused(err) {
+	if err := log.Dump(h.disk, "data/wal", io.Discard, log.DumpOptions{Entries: true}); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.caused(err) {
 		h.w.failf("the log of %s cannot be inspected: %v", h.name(), err)
 	}
 	listing, err := snapshot.List(h.disk, "data/snap")
@@ -424,7 +429,7 @@ func (h *host) inspect() {
 		return // there are none yet
 	}
 	for _, info := range listing.Published {
-		if err := snapshot.Dump(h.disk, info.Path, io.Discard); err != nil && !h.caused(err) && !h.rotted {
+		if err := snapshot.Dump(h.disk, info.Path, io.Discard, false); err != nil && !h.caused(err) && !h.rotted {
 			h.w.failf("the snapshot %s of %s cannot be inspected: %v", info.Path, h.name(), err)
 		}
 	}

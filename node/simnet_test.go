@@ -226,8 +226,18 @@ func (n *network) send(from, to *host, class peerframe.Class, frame []byte, lazy
 		}
 	}
 	pair, mine := n.pair(from, to)
-	p := n.lane(from, to)
 	if !pair.ends[mine].up || w.lose != nil && w.lose(from, to, frame) {
+		return
+	}
+	n.post(from, to, class, n.lie(from, to, class, frame), lazy)
+}
+
+// post puts a frame on its way, whether its sender has made it or not.
+func (n *network) post(from, to *host, class peerframe.Class, frame []byte, lazy bool) {
+	w := n.w
+	pair, mine := n.pair(from, to)
+	p := n.lane(from, to)
+	if !pair.ends[mine].up {
 		return
 	}
 	w.totals.Frames++

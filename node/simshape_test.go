@@ -18,6 +18,8 @@ type shape struct {
 	election          time.Duration
 	segmentBytes      int64
 	historyBytes      int64 // 0: hostHistory
+	historyAge        time.Duration
+	dropAfter         time.Duration // 0: limits.HistoryDropAfter
 	limits            limits.Tunable
 	valueMost         int
 	large             float64       // share of values that are larger than a segment of the log
@@ -40,6 +42,8 @@ type shape struct {
 	crashesInRecovery float64
 	porcupine         bool  // the second judge looks, too
 	quota             int64 // 0: none
+	liar              *lies // nil: no member lies
+	cramped           []cramp
 }
 
 // drawShape makes a seed's shape. Sizes are small, so that what is rare in production happens in every run.
@@ -123,6 +127,8 @@ func drawShape(seed uint64) shape {
 	default:
 		s.faults = drawFaults(r, &s)
 	}
+	drawLiar(rand.New(rand.NewPCG(seed, 0x6c696172)), &s)
+	drawCramped(rand.New(rand.NewPCG(seed, 0x6372616d70)), &s)
 	return s
 }
 

@@ -467,7 +467,7 @@ func (s *story) doSame(d *datadriven.TestData) string {
 		return "they differ: " + strings.Join(s.w.places(), "; ")
 	}
 	view := named[0].member.status.View()
-	t, err := newTruth(eventsOf(view), view.Revision(), s.w.watch.visible)
+	t, err := newTruth(eventsOf(view, 0), view.Revision(), s.w.watch.visible)
 	if err == nil {
 		err = checkHistory(t, s.w.history.operations)
 	}

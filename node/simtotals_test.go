@@ -28,8 +28,12 @@ type totals struct {
 	LeasesExpired, LeasesRevoked                                                           int
 	Full, RefusedFull, RoomAgain                                                           int // by the quota, or the disks
 	OnceWrites, OnceResent, OnceEnded, OnceNoPlace, OnceGone                               int
+	CrampedMinorities, CrampedQuorums, OldestRead                                          int // lives in which members had little disk or memory
 	Trickles, CutsInside, Probes, StrictRuns                                               int
 	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
+	Liars, LiarsAlone                                                                      int // members that lie, and those beside which nothing else goes wrong
+	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                 int
+	LiesAccepted, LiesOffers, FalseClaims                                                  int
 	SlowestService                                                                         time.Duration // until every member served everything again
 	CrossChecked, CrossUndecided, LateAnswers                                              int
 	Bounds                                                                                 map[string]int // how often each was reached
@@ -58,7 +62,7 @@ func (t *totals) add(other totals) {
 
 // bounds are those that a campaign must reach.
 var bounds = []string{
-	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames", "snapshot wait",
+	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "history drop", "order bytes", "peer messages", "proposal bytes", "snapshot frames", "snapshot wait",
 	"uncommitted bytes", "watch room", "watch step",
 }
 
@@ -128,6 +132,10 @@ func (t totals) missing() []string {
 		"quotas reached": t.Full, "refusals for want of room": t.RefusedFull, "room again": t.RoomAgain,
 		"writes with a name": t.OnceWrites, "copies that were answered as the first": t.OnceResent, "ended sessions": t.OnceEnded,
 		"full tables of sessions": t.OnceNoPlace, "answers that are gone": t.OnceGone,
+		"members that lie": t.Liars, "such beside which nothing else goes wrong": t.LiarsAlone, "claims that were dropped": t.FalseClaims,
+		"false commit indexes": t.LiesCommits, "false entries": t.LiesEntries, "false terms": t.LiesTerms, "false clocks": t.LiesClocks, "false room": t.LiesSpace,
+		"false answers for leases": t.LiesLeases, "false answers to forwarded writes": t.LiesAccepted, "false snapshots": t.LiesOffers,
+		"lives in which a minority had no room for the history": t.CrampedMinorities, "lives in which a quorum had none": t.CrampedQuorums, "reads at the oldest revision": t.OldestRead,
 		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
 	} {
 		if n == 0 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -32,8 +33,9 @@ type checker struct {
 	newest  uint64           // term of the newest leader
 	commit  uint64           // what a leader has committed
 	states  map[uint64]stateSeen
-	visible []int64 // by revision: the moment at which a member first showed it
-	changes []event // that any member showed, of all revisions: a state forgets its oldest ones
+	visible []int64         // by revision: the moment at which a member first showed it
+	shown   []time.Duration // by revision: the virtual time of that moment
+	changes []event         // that any member showed, of all revisions: a state forgets its oldest ones
 	turns   int
 	members index.Members // the newest that any member showed, and the entry behind which it did
 	at      uint64
@@ -147,7 +149,7 @@ func (k *checker) booted(h *host) {
 			k.w.totals.CoveredDamage++
 		case a.Name == actor.Corrupt && h.rotted:
 			k.w.totals.Quarantined++
-		case a.Name == actor.Amnesia && (h.lost() || h.heldForItsCopy()):
+		case a.Name == actor.Amnesia && (h.lost() || h.heldForItsCopy() || k.w.lied(a.Text)):
 		default:
 			k.w.failf("%s starts with the alarm %s: %s", h.name(), a.Name, a.Text)
 		}
@@ -280,6 +282,7 @@ func (k *checker) applied(h *host) {
 	k.w.leases.look(k.w, h, view)
 	for int64(len(k.visible)) <= view.Revision() {
 		k.visible = append(k.visible, k.w.history.moment())
+		k.shown = append(k.shown, k.w.sim.Now())
 	}
 	if k.turns++; k.turns%256 == 0 {
 		k.checkState(h)
@@ -295,10 +298,11 @@ func (k *checker) remember(view *index.View) {
 	if view.Compacted() > max(newest, view.Inherited())+1 {
 		k.w.failf("revisions %d to %d were compacted before anybody saw them", newest+1, view.Compacted()-1)
 	}
-	for _, e := range eventsOf(view) {
-		if e.revision > newest {
-			k.changes = append(k.changes, e)
+	for _, e := range eventsOf(view, newest) {
+		if n := len(k.changes); n > 0 && k.changes[n-1].value == e.value {
+			e.value = k.changes[n-1].value // a flood's values are equal: one copy of them is kept
 		}
+		k.changes = append(k.changes, e)
 	}
 }
 
@@ -309,12 +313,7 @@ func (k *checker) checkRemembered(h *host) {
 	same := func(a, b event) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub)) }
 	all := slices.SortedFunc(slices.Values(k.changes), same)
 	at, _ := slices.BinarySearchFunc(all, from, func(e event, r int64) int { return cmp.Compare(e.revision, r) })
-	var remembered []event
-	for _, e := range eventsOf(view) {
-		if e.revision >= from {
-			remembered = append(remembered, e)
-		}
-	}
+	remembered := eventsOf(view, from-1)
 	slices.SortFunc(remembered, same)
 	if !slices.Equal(remembered, all[at:]) {
 		k.w.failf("%s remembers %d changes from revision %d on, %d were shown, and they are not the same", h.name(), len(remembered), from, len(all)-at)

@@ -250,6 +250,7 @@ func seedGlobalRandom(seed uint64) (restore func()) {
 
 // live is a seed's story: start, faults under load, healing, and then everything must be well.
 func (w *world) live() {
+	w.cramp()
 	for _, h := range w.members() {
 		w.sim.After(w.between(0, 300*time.Millisecond), h.start)
 	}
@@ -265,6 +266,7 @@ func (w *world) live() {
 	for _, f := range w.shape.faults {
 		w.sim.After(f.at, func() { w.inject(f) })
 	}
+	w.watchLiar()
 	if w.shape.calm {
 		w.serve(elections*w.shape.election + 5*time.Second) // one that starts late may need a snapshot, on a slow disk
 		w.expectService()

@@ -12,75 +12,113 @@ import (
 	"qkv/log/disk"
 )
 
-// The small files of a data folder are written in place, so that a full disk holds nothing up:
+// The small files of a data folder are written in place: a full disk does not block them.
 //
-//	file = slot, slot                                      limits.FolderFileBytes each
-//	slot = number u64, length u32, content, CRC u32, zeros    big-endian; CRC-32C of all before it
+//	file = slot, slot                                                    limits.FolderFileBytes each
+//	slot = magic, format u32, length u32, number u64, content, CRC u32, zeros    big-endian; CRC-32C of all before it
 //
-// What a file lacks at its end is damage to a slot like any other, and what it has too much is nothing.
+// The magic is "qkvfile\n". A slot has this layout in every format, which distinguishes a file of a newer qkv from a damaged one. The
+// content is a struct that grows at its end ([pack.Reader.Struct]); a change that an older qkv must not ignore is another format.
 //
-// The higher number is the newer content. What is replaced is the older slot first, or the damaged one, and when that is
-// synced the other one, which then holds the same: a crash leaves at least one slot whole, with the content before or with
-// the new one, and between two writes damage to one slot loses nothing.
+// A file that ends too early has a damaged slot. Bytes behind the second slot are ignored.
 //
-// What is read is what the medium has: after a failed sync, or in the place of a process that was killed before its sync,
-// the page cache shows a slot that may never have got there. Who believed it would act on what a loss of power takes back,
-// and write over the other slot, which is the only whole one.
+// The slot with the higher number has the newer content. A write replaces the older slot first, or the damaged one, syncs it, and then
+// replaces the other slot with the same content. So a crash leaves at least one slot whole, with the old or the new content, and between
+// two writes damage to one slot loses nothing.
+//
+// A file is read from the medium. After a failed sync, or after a process that was killed before its sync, the page cache shows a slot
+// that may never have reached the medium. A member that believed this slot would act on a content that a power cut takes back, and would
+// write over the other slot, which is the only whole one.
 
 const (
 	slotBytes   = limits.FolderFileBytes
-	slotHead    = 8 + 4
+	slotMagic   = "qkvfile\n"
+	slotFormat  = 1
+	slotHead    = 8 + 4 + 4 + 8
 	slotContent = slotBytes - slotHead - 4
 )
 
 var (
 	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
 	errChecksum = errors.New("its checksum is wrong")
+	errMagic    = errors.New("it does not begin as a file of qkv 0.2.0 or later: it is damaged, or was written by an older qkv; docs/upgrading.md says how to move the data of an older qkv")
 )
 
-// encodeSlot returns a slot's bytes.
-func encodeSlot(number uint64, content []byte) []byte {
+// slot is one half of a small file.
+type slot struct {
+	format  uint32
+	number  uint64
+	content []byte
+}
+
+func (s slot) encode() []byte {
 	b := make([]byte, 0, slotBytes)
-	b = binary.BigEndian.AppendUint64(b, number)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
-	b = append(b, content...)
+	b = append(b, slotMagic...)
+	b = binary.BigEndian.AppendUint32(b, s.format)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.content)))
+	b = binary.BigEndian.AppendUint64(b, s.number)
+	b = append(b, s.content...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	return b[:slotBytes]
 }
 
-// decodeSlot returns what a slot holds, if it is whole.
-func decodeSlot(b []byte) (number uint64, content []byte, whole bool) {
-	n := binary.BigEndian.Uint32(b[8:])
+// decodeSlot decodes one half of a small file; the error is errMagic or errChecksum.
+func decodeSlot(b []byte) (s slot, err error) {
+	if string(b[:len(slotMagic)]) != slotMagic {
+		return s, errMagic
+	}
+	head := b[len(slotMagic):]
+	n := binary.BigEndian.Uint32(head[4:])
 	if n > slotContent {
-		return 0, nil, false
+		return s, errChecksum
 	}
 	end := slotHead + n
 	if crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
-		return 0, nil, false
+		return s, errChecksum
 	}
-	return binary.BigEndian.Uint64(b), b[slotHead:end], true
+	return slot{binary.BigEndian.Uint32(head), binary.BigEndian.Uint64(head[8:]), b[slotHead:end]}, nil
 }
 
-// readSlots returns a file's newest content, its number, and in which slot it is, as they are on the medium.
-func readSlots(file disk.File) (content []byte, number uint64, at int, err error) {
+// slots is the content of a small file.
+type slots struct {
+	newest slot
+	at     int // the half that holds newest
+	same   int // how many slots have the newest number
+	whole  int // how many slots are whole
+}
+
+// readSlots reads a file from the medium. Without an error the newest slot is whole, and of a known format.
+func readSlots(file disk.File) (s slots, err error) {
 	b := make([]byte, 2*slotBytes)
 	if err := file.DropCache(0, 0); err != nil {
-		return nil, 0, 0, err
+		return s, err
 	}
 	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, 0, 0, err
+		return s, err
 	}
-	err = errChecksum
+	err = errMagic
 	for i := range 2 {
-		if n, c, whole := decodeSlot(b[i*slotBytes : (i+1)*slotBytes]); whole && (err != nil || n > number) {
-			content, number, at, err = c, n, i, nil
+		one, damage := decodeSlot(b[i*slotBytes : (i+1)*slotBytes])
+		switch {
+		case damage != nil && s.whole == 0 && damage != errMagic:
+			err = damage
+		case damage != nil:
+		case s.whole == 0 || one.number > s.newest.number:
+			s, err = slots{one, i, 1, s.whole + 1}, nil
+		default:
+			s.whole++
+			if one.number == s.newest.number {
+				s.same++
+			}
 		}
 	}
-	return content, number, at, err
+	if err == nil && s.newest.format != slotFormat {
+		err = usagef("it was written by a newer qkv: its format is %d, and this qkv knows %d: use the qkv that wrote it, or a newer one", s.newest.format, slotFormat)
+	}
+	return s, err
 }
 
-// read returns the content of a small file, as it is on the medium: what another process has left to be written is
-// written first.
+// read returns the content of a small file on the medium; pending writes of another process are written first.
 func (f *folder) read(name string) ([]byte, error) {
 	file, err := f.fs.Open(f.path(name))
 	if err != nil {
@@ -90,38 +128,26 @@ func (f *folder) read(name string) ([]byte, error) {
 	if err := file.Datasync(); err != nil {
 		return nil, err
 	}
-	content, _, _, err := readSlots(file)
-	return content, err
+	s, err := readSlots(file)
+	return s.newest.content, err
 }
 
-// repair makes both slots of a small file hold its content, where a crash between their writes or damage has left one that does not:
-// the next damage, to the other one, would bring the older content back, or take both. It tells of damage.
+// repair makes both slots of a small file hold its content, if a crash between their writes, or damage, has left one without it.
+// Otherwise damage to the other slot would bring the older content back, or destroy both. It reports damage.
 func (f *folder) repair(name string) (damaged bool, err error) {
 	file, err := f.fs.Open(f.path(name))
 	if err != nil {
-		return false, nil // there is none, or who needs it says what is wrong
+		return false, nil // there is no file, or its reader reports the error
 	}
 	defer file.Close()
-	content, number, _, err := readSlots(file)
+	s, err := readSlots(file)
 	if err != nil {
 		return false, nil // as above
 	}
-	b := make([]byte, 2*slotBytes)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	same := 0
-	for i := range 2 {
-		n, _, whole := decodeSlot(b[i*slotBytes : (i+1)*slotBytes])
-		damaged = damaged || !whole
-		if whole && n == number {
-			same++
-		}
-	}
-	if same == 2 {
+	if s.same == 2 {
 		return false, nil
 	}
-	return damaged, f.write(name, content)
+	return s.whole < 2, f.write(name, s.newest.content)
 }
 
 // write replaces the content of a small file, durably.
@@ -143,13 +169,13 @@ func (f *folder) writeSlots(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, number, newest, err := readSlots(file)
-	if errors.Is(err, errChecksum) { // nobody writes what it could not read
+	s, err := readSlots(file)
+	if isDamaged(err) { // a member never overwrites a file that it could not read
 		err = fmt.Errorf("both of its halves are damaged: %w", err)
 	}
-	for _, i := range []int{1 - newest, newest} {
+	for _, i := range []int{1 - s.at, s.at} {
 		if err == nil {
-			_, err = file.WriteAt(encodeSlot(number+1, content), int64(i)*slotBytes)
+			_, err = file.WriteAt(slot{slotFormat, s.newest.number + 1, content}.encode(), int64(i)*slotBytes)
 		}
 		if err == nil {
 			err = file.Datasync()
@@ -161,7 +187,7 @@ func (f *folder) writeSlots(name string, content []byte) error {
 	return err
 }
 
-// createSlots makes a small file under another name, and renames it when it is durable.
+// createSlots creates a small file under another name, and renames it when it is durable.
 func (f *folder) createSlots(name string, content []byte) error {
 	temporary := f.path(name + ".tmp")
 	if err := f.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -171,8 +197,8 @@ func (f *folder) createSlots(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	slot := encodeSlot(1, content)
-	_, err = file.WriteAt(append(slot, slot...), 0)
+	half := slot{slotFormat, 1, content}.encode()
+	_, err = file.WriteAt(append(half, half...), 0)
 	if err == nil {
 		err = file.Sync()
 	}

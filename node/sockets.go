@@ -11,13 +11,12 @@ import (
 	"qkv/net/wire"
 )
 
-// sockets are all that a member listens at. They are opened before anything is written, so that an address in use changes
-// nothing.
+// sockets are all listening sockets of a member. They are opened before anything is written: an address in use changes nothing.
 type sockets struct {
-	clients      *net.UDPConn // nil: native clients do not come
+	clients      *net.UDPConn // nil: no native clients
 	web, metrics []etcd.Listener
 	peers        *net.UDPConn
-	alive        net.Listener // nil: nobody can ask whether this process is there
+	alive        net.Listener // nil: peers cannot ask whether this process runs
 }
 
 // listen opens all sockets.
@@ -73,13 +72,13 @@ func (s *sockets) openTogether(c *Config, t *trust) error {
 	return err
 }
 
-// portTries is how many ports of the kernel's choice for UDP are tried, until the one of the same number is free for TCP, too.
+// portTries is how many UDP ports of the kernel's choice are tried, until the TCP port of the same number is free, too.
 const portTries = 20
 
-// etcdClients are whom a socket is for, in errors.
+// etcdClients is the name of a socket's users, in errors.
 const etcdClients = "etcd's clients"
 
-// openApart opens TCP for etcd's clients where they are to come, and UDP for native ones where that is.
+// openApart opens TCP for etcd's clients at their address, and UDP for native clients at theirs.
 func (s *sockets) openApart(c *Config, t *trust) error {
 	for _, l := range c.Etcd.Listen {
 		at, err := net.ResolveTCPAddr("tcp", l.Address)
@@ -103,7 +102,7 @@ func (s *sockets) openApart(c *Config, t *trust) error {
 	if err == nil {
 		s.clients, err = wire.ListenUDP("clients", at)
 	}
-	if err != nil { // another member of this host has the port, and etcd's clients come all the same
+	if err != nil { // another member of this host has the port; etcd's clients can still connect
 		c.Logger.Warn("qkv's own commands do not reach this member, but etcd's do", "address", c.Listen, "error", err)
 		s.clients = nil
 	}
@@ -134,7 +133,7 @@ func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
 	return nil
 }
 
-// close closes them all. What they were given to may have done so already.
+// close closes all sockets. Their users may already have closed some.
 func (s *sockets) close() error {
 	var errs []error
 	for _, l := range append(s.web, s.metrics...) {

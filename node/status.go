@@ -8,19 +8,19 @@ import (
 	"qkv/net/wire"
 )
 
-// alarms are what an operator must know of this member; none when all is well.
+// alarms returns the alarms of this member for an operator; none when all is well.
 func (m *member) alarms() (alarms []wire.Alarm) {
 	if f := m.failure.Load(); f != nil {
 		return []wire.Alarm{m.alarm(actor.Alarm{Name: actor.Failed, Text: f.err.Error()})}
 	}
 	own, refusals := m.status.Alarms(), m.status.Refusals()
 	members := m.status.View().Members()
-	own = slices.DeleteFunc(own, func(a actor.Alarm) bool { return members.Removed(a.Member) }) // what was wrong with it is over
+	own = slices.DeleteFunc(own, func(a actor.Alarm) bool { return members.Removed(a.Member) }) // their problems are over
 	own = append(own, m.replicatedAlarms(m.status.View(), own)...)
 	for _, a := range own {
 		alarms = append(alarms, m.alarm(a))
 		if a.Name == actor.Amnesia && a.Member == 0 {
-			// That is what they refuse it for, in words of their own.
+			// Their refusals repeat that alarm in other words.
 			refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return r.Name == actor.Amnesia })
 		}
 	}
@@ -30,7 +30,7 @@ func (m *member) alarms() (alarms []wire.Alarm) {
 	return alarms
 }
 
-// alarm is an alarm on the wire.
+// alarm returns an alarm in its wire format.
 func (m *member) alarm(a actor.Alarm) wire.Alarm {
 	about := a.Member
 	if about == 0 {
@@ -39,8 +39,8 @@ func (m *member) alarm(a actor.Alarm) wire.Alarm {
 	return wire.Alarm{Name: string(a.Name), Member: about, Text: a.Text}
 }
 
-// refusers says who refuses this member and why: one alarm for all who have the same reason. A member that replays who the
-// members were calls those that were, where those answer that have their addresses now: they will never take the refusal back.
+// refusers returns which peers refuse this member and why: one alarm for all peers with the same reason. A member that replays its log
+// calls former members, at addresses where other members answer now: these never take the refusal back.
 func (m *member) refusers(refusals []actor.Alarm) (alarms []actor.Alarm) {
 	members := m.status.View().Members()
 	refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return members.Removed(r.Member) })
@@ -51,7 +51,7 @@ func (m *member) refusers(refusals []actor.Alarm) (alarms []actor.Alarm) {
 	for _, r := range refusals {
 		names := by[r.Text]
 		if len(names) == 0 {
-			continue // said already
+			continue // already reported
 		}
 		delete(by, r.Text)
 		slices.Sort(names)

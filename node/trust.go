@@ -13,17 +13,17 @@ import (
 	"qkv/net/wire"
 )
 
-// trust is by what a member is known, and whom it believes.
+// trust is a member's credentials, and the CAs that it trusts.
 type trust struct {
-	domain      string            // that its folder belongs to
-	credentials *wire.Credentials // nil: native clients do not come
+	domain      string            // of its folder
+	credentials *wire.Credentials // nil: no native clients
 	peers       peer.Trust
-	web         *wire.FileTrust // of etcd's clients at addresses of their own; nil: none of them has TLS
+	web         *wire.FileTrust // of etcd's clients at addresses of their own; nil: none of these has TLS
 	files       []*wire.FileTrust
 }
 
-// identify finds out the trust domain, and by what this member is known. What the local CA has to make is made in the data
-// folder, which must not be another member's.
+// identify determines the trust domain, and this member's credentials. The local CA's files are created in the data folder, which must
+// not be another member's.
 func identify(c *Config) (t trust, err error) {
 	t.domain = wire.LocalCluster
 	if c.CertsDir != "" {
@@ -62,7 +62,7 @@ func identify(c *Config) (t trust, err error) {
 	return t, nil
 }
 
-// first is the certificate that ends first.
+// first returns the certificate that expires first.
 func (t *trust) first() certificate {
 	var all []certificate
 	if t.credentials != nil {
@@ -84,8 +84,8 @@ func (t *trust) load(names wire.FileNames) (*wire.FileTrust, error) {
 	return files, nil
 }
 
-// make makes what is to be made: by the local CA, where there are no other certificates, and for etcd's clients where nobody
-// is to sign it. A member that is known to others by files does without the local CA where there is no place for it.
+// make creates missing certificates: by the local CA if there are no others, and self-signed ones for etcd's clients. A member with
+// certificate files for the other members works without the local CA if there is no place for it.
 func (t *trust) make(c *Config) (err error) {
 	maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
 	if t.credentials == nil && (t.peers == nil || c.Listen != "") {
@@ -115,7 +115,7 @@ func (t *trust) make(c *Config) (err error) {
 	return err
 }
 
-// refusedUnlessFull is a refused configuration, unless nothing is wrong with it but the disk.
+// refusedUnlessFull returns a refusal of the configuration, unless the only fault is the disk.
 func refusedUnlessFull(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return err

@@ -10,17 +10,17 @@ import (
 	"qkv/internal/limits"
 )
 
-// verifying is how far this member is with comparing what memory holds with what was written. It is the look's.
+// verifying is this member's progress in comparing memory with the data that was written. Only look uses it.
 type verifying struct {
 	at     *index.Verifier // nil between two passes
 	rest   int             // looks since the last one began
-	damage string          // what was found; nothing ends that but a new process
+	damage string          // the damage found; only a restart ends it
 	told   int             // looks since then
 }
 
-// verify sums a few of the versions in memory anew. A member that finds other ones than were written must not answer any more: it
-// has CORRUPT raised, so that the others know, and takes no part from then on. What its digest says would not show it, since that
-// was made when they were written.
+// verify checks the sums of some versions in memory. If a version differs from the written one, the member must not answer any more. It
+// has CORRUPT raised to inform the others, and takes no part from then on. Its digest would not show the damage, since the digest was
+// computed when the versions were written.
 func (m *member) verify() {
 	v, view := &m.verifying, m.status.View()
 	if m.status.Raft().Role == actor.RoleRefused {
@@ -46,7 +46,7 @@ func (m *member) verify() {
 	}
 }
 
-// leaveDamaged ends this member's part, once the log says why, or after a while.
+// leaveDamaged ends this member's part when the log has the reason, or after a while.
 func (m *member) leaveDamaged(view *index.View) {
 	own := kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmCorrupt}
 	if v := &m.verifying; !slices.Contains(view.Alarms(), own) && v.told < limits.VerifyTold {

@@ -389,7 +389,7 @@ func TestDiskFull(t *testing.T) {
 	if l.fs.Used() != 0 {
 		t.Errorf("%d bytes are still taken", l.fs.Used())
 	}
-	if err := l.receive(); err == nil || !strings.Contains(err.Error(), "500000 left") {
+	if err := l.receive(); err == nil || !strings.Contains(err.Error(), "only 500000 free") {
 		t.Errorf("received on a full disk: %v", err)
 	}
 	wantFiles(t, l.fs, "d")

@@ -240,7 +240,7 @@ func TestForged(t *testing.T) {
 	}
 	f := forged().head(0)
 	f.number++
-	if refused(t, f.tail(0, 0).b, ErrCorrupt, "a number left out"); !strings.Contains(readError(f.b), "block 2 where block 1") {
+	if refused(t, f.tail(0, 0).b, ErrCorrupt, "a number left out"); !strings.Contains(readError(f.b), "block 2 is in the place of block 1") {
 		t.Errorf("a number left out: %s", readError(f.b))
 	}
 	// The tail's SHA-256 of a forged file is zero: Load does not look at it, Verify does.
@@ -359,7 +359,7 @@ func FuzzRead(f *testing.F) {
 			}
 			Load(inMemory{b: b}, "state", limits.Defaults().Index)
 			Verify(inMemory{b: b}, smallPath)
-			Dump(inMemory{b: b}, smallPath, &bytes.Buffer{})
+			Dump(inMemory{b: b}, smallPath, &bytes.Buffer{}, false)
 			Open(inMemory{b: b}, smallPath)
 		}
 	})

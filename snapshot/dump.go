@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -11,9 +12,10 @@ import (
 	"qkv/log/disk"
 )
 
-// Dump writes a snapshot as text: its head, a line for each block, its tail, and everything that is wrong with it.
-// It goes on behind a damaged payload. It only reads; its error is the first damage, or a failure to read or write.
-func Dump(fs disk.FS, path string, to io.Writer) error {
+// Dump writes a snapshot as text: its head, a line for each block, its tail, and all damage. With asJSON it writes one
+// object a line. It continues behind a damaged payload. It only reads; its error is the first damage, or a failure to
+// read or write.
+func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 	f, err := fs.Open(path)
 	if err != nil {
 		return fmt.Errorf("dump snapshot: %w", err)
@@ -21,13 +23,17 @@ func Dump(fs disk.FS, path string, to io.Writer) error {
 	defer f.Close()
 	out := bufio.NewWriter(to)
 	d := dump{out: out}
+	if asJSON {
+		d.json = json.NewEncoder(out)
+		d.json.SetEscapeHTML(false)
+	}
 	d.file(path, f)
 	_, _, whole := read(path, f, sha256.New(), ignore{})
 	if d.first == nil {
 		d.wrong(whole)
 	}
 	if d.first == nil {
-		fmt.Fprintf(out, "sound\n")
+		d.line(dumpLine{Kind: "sound"}, "sound\n")
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("dump snapshot: %w", err)
@@ -37,14 +43,54 @@ func Dump(fs disk.FS, path string, to io.Writer) error {
 
 type dump struct {
 	out   io.Writer
+	json  *json.Encoder // nil: text
 	first error
+}
+
+// dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
+// order.
+type dumpLine struct {
+	Kind   string  `json:"kind"` // snapshot, block, corrupt, or sound
+	File   string  `json:"file,omitempty"`
+	Format int     `json:"format,omitempty"`
+	Block  *uint32 `json:"block,omitempty"` // its number
+	Holds  string  `json:"holds,omitempty"` // kind of the block: head, stat, keys or tail
+	Offset int64   `json:"offset,omitempty"`
+	Bytes  int64   `json:"bytes,omitempty"` // of the file, or of the block's payload
+
+	Cluster       string `json:"cluster,omitempty"`
+	Member        string `json:"member,omitempty"`
+	Version       string `json:"version,omitempty"` // of the qkv that saved the snapshot
+	Index         uint64 `json:"index,omitempty"`
+	Term          uint64 `json:"term,omitempty"`
+	Revision      int64  `json:"revision,omitempty"`
+	Digest        string `json:"digest,omitempty"`
+	Configuration string `json:"configuration,omitempty"` // raft's, in hexadecimal digits
+	StateBytes    uint64 `json:"state_bytes,omitempty"`   // all state except keys
+	FileBytes     uint64 `json:"file_bytes,omitempty"`    // as the tail states it
+	Blocks        uint64 `json:"blocks,omitempty"`
+	Keys          uint64 `json:"keys,omitempty"`
+	Versions      uint64 `json:"versions,omitempty"`
+	FirstKey      []byte `json:"first_key_base64,omitempty"`
+	LastKey       []byte `json:"last_key_base64,omitempty"`
+	SHA256        string `json:"sha256,omitempty"`
+	Reason        string `json:"reason,omitempty"` // why it is corrupt
+}
+
+// line prints a line: l as JSON, or the text.
+func (d *dump) line(l dumpLine, format string, args ...any) {
+	if d.json != nil {
+		_ = d.json.Encode(l) // the writer keeps its first error
+		return
+	}
+	fmt.Fprintf(d.out, format, args...)
 }
 
 func (d *dump) wrong(err error) {
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(d.out, "! %v\n", err)
+	d.line(dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
 	if d.first == nil {
 		d.first = err
 	}
@@ -56,46 +102,50 @@ func (d *dump) file(path string, f disk.File) {
 		d.wrong(err)
 		return
 	}
-	fmt.Fprintf(d.out, "snapshot %s: format %d, %d bytes\n", base(path), formatVersion, w.size)
+	d.line(dumpLine{Kind: "snapshot", File: base(path), Format: formatVersion, Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), formatVersion, w.size)
 	for w.next < w.size {
 		b, err := w.block()
 		d.wrong(err)
 		if b.kind == 0 {
 			return
 		}
-		fmt.Fprintf(d.out, "%10d  %4d %s  %7d bytes", b.at, b.number, b.kind, b.length)
+		l, text := dumpLine{Kind: "block", Block: &b.number, Holds: b.kind.String(), Offset: b.at, Bytes: int64(b.length)}, ""
 		if err == nil {
-			d.payload(b)
+			text = l.payload(b)
 		}
-		fmt.Fprintln(d.out)
+		d.line(l, "%10d  %4d %s  %7d bytes%s\n", b.at, b.number, b.kind, b.length, text)
 	}
 }
 
-// payload ends a block's line with what it holds.
-func (d *dump) payload(b block) {
+// payload adds the content of a block, and returns it as text.
+func (l *dumpLine) payload(b block) string {
 	switch b.kind {
 	case kindHead:
 		m, state, err := readHead(b.payload, true)
 		if err != nil {
-			return // the pass that checks everything names it
+			return "" // the checking pass in Dump reports it
 		}
-		fmt.Fprintf(d.out, "\n%18scluster %016x, member %016x, qkv %s\n", "", m.Cluster, m.Member, m.Version)
-		fmt.Fprintf(d.out, "%18sindex %d, term %d, revision %d, digest %016x\n", "", m.Index, m.Term, m.Revision, m.Digest)
-		fmt.Fprintf(d.out, "%18sconfiguration %x, %d bytes of state", "", m.ConfState, state)
+		l.Cluster, l.Member, l.Version = fmt.Sprintf("%016x", m.Cluster), fmt.Sprintf("%016x", m.Member), m.Version
+		l.Index, l.Term, l.Revision, l.Digest = m.Index, m.Term, m.Revision, fmt.Sprintf("%016x", m.Digest)
+		l.Configuration, l.StateBytes = fmt.Sprintf("%x", m.ConfState), state
+		return fmt.Sprintf("\n%18scluster %s, member %s, qkv %s\n%18sindex %d, term %d, revision %d, digest %s\n%18sconfiguration %s, %d bytes of state",
+			"", l.Cluster, l.Member, l.Version, "", l.Index, l.Term, l.Revision, l.Digest, "", l.Configuration, l.StateBytes)
 	case kindKeys:
-		d.keys(b)
+		return l.keys(b)
 	case kindTail:
 		t := readTail(b.payload)
-		fmt.Fprintf(d.out, "  %d bytes, %d blocks, %d keys, %d versions, SHA-256 %x", t.bytes, t.blocks, t.keys, t.versions, t.sha)
+		l.FileBytes, l.Blocks, l.Keys, l.Versions, l.SHA256 = t.bytes, t.blocks, t.keys, t.versions, fmt.Sprintf("%x", t.sha)
+		return fmt.Sprintf("  %d bytes, %d blocks, %d keys, %d versions, SHA-256 %s", t.bytes, t.blocks, t.keys, t.versions, l.SHA256)
 	}
+	return ""
 }
 
-func (d *dump) keys(b block) {
+func (l *dumpLine) keys(b block) string {
 	var first, last []byte
 	versions := 0
 	r := pack.NewReader(b.payload)
 	for i := uint32(0); i < b.records; i++ {
-		more := r.ArrayFrom(2)
+		s := r.Struct(recordFields)
 		if last = r.Bytes(); i == 0 {
 			first = last
 		}
@@ -103,17 +153,17 @@ func (d *dump) keys(b block) {
 		versions += n
 		for range n {
 			var v index.Version
-			readVersion(&r, &v, true)
+			readVersion(&r, &v)
 		}
-		for range more {
-			r.Skip()
-		}
+		r.End(s)
 	}
 	if r.Err() != nil {
-		return
+		return ""
 	}
-	fmt.Fprintf(d.out, "  %d keys, %d versions, %.64q to %.64q", b.records, versions, first, last)
+	l.Keys, l.Versions, l.FirstKey, l.LastKey = uint64(b.records), uint64(versions), first, last
+	text := fmt.Sprintf("  %d keys, %d versions, %.64q to %.64q", b.records, versions, first, last)
 	if b.flags&goesOn != 0 {
-		fmt.Fprint(d.out, " and on")
+		text += " and on"
 	}
+	return text
 }

@@ -12,7 +12,7 @@ import (
 
 // TestDump tells with testdata/dump.txt what an operator sees of a sound file and of damaged ones.
 //
-//	dump state=small|blocks [flip=BYTE] [cut=BYTES]
+//	dump state=small|blocks [flip=BYTE] [cut=BYTES] [json]
 func TestDump(t *testing.T) {
 	states := map[string]func() *fake{"small": small, "blocks": blocks}
 	datadriven.RunTest(t, "testdata/dump.txt", func(t *testing.T, d *datadriven.TestData) string {
@@ -29,7 +29,7 @@ func TestDump(t *testing.T) {
 		}
 		path := "d/" + name(s)
 		var out strings.Builder
-		err := Dump(inMemory{b: b}, path, &out)
+		err := Dump(inMemory{b: b}, path, &out, d.HasArg("json"))
 		_, verr := Verify(inMemory{b: b}, path)
 		if fmt.Sprint(err) != fmt.Sprint(verr) {
 			t.Errorf("Dump returns %v, Verify %v", err, verr)
@@ -40,11 +40,11 @@ func TestDump(t *testing.T) {
 
 func TestDumpOfNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := Dump(newDisk(t), "d/none", &out); err == nil || out.Len() > 0 {
+	if err := Dump(newDisk(t), "d/none", &out, false); err == nil || out.Len() > 0 {
 		t.Errorf("a file that is not there: %v, %q", err, out.String())
 	}
 	b := fileOf(t, small())
-	if err := Dump(inMemory{b: b}, smallPath, broken{}); !errors.Is(err, errBroken) {
+	if err := Dump(inMemory{b: b}, smallPath, broken{}, true); !errors.Is(err, errBroken) {
 		t.Errorf("an output that fails: %v", err)
 	}
 }

@@ -6,16 +6,16 @@ import (
 )
 
 var (
-	// ErrCorrupt is wrapped by every error that says: the bytes of this file are not what was once written. The
-	// text names the file and the position. The file is of no more use than for forensics: Quarantine it.
+	// ErrCorrupt is wrapped by every error that reports damaged bytes. The text names the file and the position. The
+	// file is useful only for an investigation: Quarantine it.
 	ErrCorrupt = errors.New("corrupt snapshot")
 
-	// ErrFormat is wrapped by every error that says: the file is sound, but of a format that this qkv cannot read.
-	// Leave it where it is and start the version that wrote it, or a newer one.
+	// ErrFormat is wrapped by every error that reports an intact file of a format that this qkv cannot read. Leave it
+	// in place and start the version that wrote it, or a newer one.
 	ErrFormat = errors.New("unknown snapshot format")
 )
 
-// corruptAt returns an error that wraps ErrCorrupt and names the file and the position in it.
+// corruptAt returns an error that wraps ErrCorrupt, with the file and the position in it.
 func corruptAt(path string, at int64, format string, args ...any) error {
 	return fmt.Errorf("%w: %s at byte %d: %s", ErrCorrupt, path, at, fmt.Sprintf(format, args...))
 }

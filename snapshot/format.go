@@ -2,14 +2,13 @@ package snapshot
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
-// The layout that doc.go draws.
+// The layout in doc.go.
 const (
 	magic         = "qkvsnap\n"
 	formatVersion = 1
@@ -19,14 +18,18 @@ const (
 	tailPayload  = 64
 	tailBytes    = headerBytes + tailPayload
 
-	// checksumAt is where the checksum of a prelude or a block header is: over all bytes before it.
+	// checksumAt is the offset of the checksum in a prelude or block header. It covers all bytes before it.
 	checksumAt = 28
+
+	// headersHashed is the incompatible feature with which the tail's SHA-256 covers only the prelude and the block
+	// headers.
+	headersHashed = 1
 
 	// goesOn is the flag of a block whose last key has more versions in the next block.
 	goesOn = 1
 )
 
-// kind is four letters, so that a hex dump can be read.
+// kind is four letters, readable in a hex dump.
 type kind uint32
 
 const (
@@ -61,53 +64,47 @@ func appendPrelude(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, magic...)
 	dst = binary.LittleEndian.AppendUint32(dst, formatVersion)
-	dst = append(dst, make([]byte, preludeBytes-len(magic)-4)...)
+	dst = binary.LittleEndian.AppendUint32(dst, headersHashed)
+	dst = append(dst, make([]byte, preludeBytes-len(magic)-8)...)
 	seal(dst[start:])
 	return dst
 }
 
-// checkPrelude returns the chain value for the first block, or why the file cannot be read. The file may have longer
-// arrays where it has a compatible feature that is not known.
-func checkPrelude(path string, b []byte) (chain uint32, longer bool, err error) {
+// prelude is the content of a file's first bytes.
+type prelude struct {
+	chain  uint32 // of the first block
+	longer bool   // arrays may be longer than known: the file has an unknown compatible feature
+	all    bool   // the SHA-256 covers all bytes, not only headers
+}
+
+// checkPrelude returns the prelude, or the reason why the file cannot be read.
+func checkPrelude(path string, b []byte) (p prelude, err error) {
 	if string(b[:len(magic)]) != magic {
-		return 0, false, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
+		return p, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
 	}
 	chain, ok := sealed(b)
 	if !ok {
-		return 0, false, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
+		return p, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
-		return 0, false, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
+		return p, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
-	if bits := binary.LittleEndian.Uint32(b[12:]); bits != 0 {
-		return 0, false, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
+	bits := binary.LittleEndian.Uint32(b[12:])
+	if unknown := bits &^ headersHashed; unknown != 0 {
+		return p, formatOf(path, "it uses the features %#x, which this qkv does not know", unknown)
 	}
-	return chain, binary.LittleEndian.Uint32(b[16:]) != 0, nil
+	return prelude{chain, binary.LittleEndian.Uint32(b[16:]) != 0, bits&headersHashed == 0}, nil
 }
 
-// errLonger is of an array that is longer than this version knows, in a file that has no unknown compatible feature.
-var errLonger = errors.New("an array has more elements than this qkv knows")
-
-// array reads the header of an array of n elements, and what skips those that a later version has appended.
-func array(r *pack.Reader, n int, longer bool) (skip func() error) {
-	more := r.ArrayFrom(n)
-	if more == 0 {
-		return noMore
+// reader returns a Reader of a payload. If a compatible feature announces unknown fields, the Reader skips them.
+func reader(b []byte, longer bool) pack.Reader {
+	if longer {
+		return pack.NewReader(b)
 	}
-	return func() error {
-		for range more {
-			r.Skip()
-		}
-		if !longer && r.Err() == nil {
-			return errLonger
-		}
-		return nil
-	}
+	return pack.NewExactReader(b)
 }
 
-func noMore() error { return nil }
-
-// header is a block's header; its own checksum is computed and checked by putHeader and readHeader.
+// header is a block's header. putHeader computes its own checksum, and readHeader checks it.
 type header struct {
 	kind    kind
 	number  uint32
@@ -126,14 +123,14 @@ func putHeader(dst []byte, h header) uint32 {
 	return seal(dst[:headerBytes])
 }
 
-// readHeader returns the header and the chain value for the next block; ok is false when its checksum is wrong.
+// readHeader returns the header and the chain value for the next block; ok is false if its checksum is wrong.
 func readHeader(b []byte) (h header, chain uint32, ok bool) {
 	chain, ok = sealed(b[:headerBytes])
 	u := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
 	return header{kind(u(0)), u(1), u(2), u(3), u(4), u(5), u(6)}, chain, ok
 }
 
-// blockMost is the longest payload that a block of this kind may have.
+// blockMost is the longest allowed payload of a block of this kind.
 func (k kind) blockMost() uint32 {
 	switch k {
 	case kindHead:
@@ -145,7 +142,7 @@ func (k kind) blockMost() uint32 {
 	}
 }
 
-// Meta says which state a snapshot holds.
+// Meta describes the state that a snapshot holds.
 type Meta struct {
 	Cluster   uint64
 	Member    uint64 // the member that saved it
@@ -172,10 +169,10 @@ func appendHead(dst []byte, m Meta, state int) []byte {
 	return pack.AppendUint(dst, uint64(state))
 }
 
-// readHead reads a head's payload; what it returns shares no memory with b.
+// readHead reads a head's payload. Its result shares no memory with b.
 func readHead(b []byte, longer bool) (m Meta, state uint64, err error) {
-	r := pack.NewReader(b)
-	skip := array(&r, headFields, longer)
+	r := reader(b, longer)
+	s := r.Struct(headFields)
 	m.Cluster = r.Uint()
 	m.Member = r.Uint()
 	m.Index = r.Uint()
@@ -185,13 +182,11 @@ func readHead(b []byte, longer bool) (m Meta, state uint64, err error) {
 	m.Revision = r.Int()
 	m.Version = r.String()
 	state = r.Uint()
-	if err := skip(); err != nil {
-		return m, state, err
-	}
+	r.End(s)
 	return m, state, r.Done()
 }
 
-// tail is the last block: what the file holds, counted, and its identity.
+// tail is the last block: counts of the file's content, and the file's identity.
 type tail struct {
 	bytes, blocks, keys, versions uint64
 	sha                           [32]byte

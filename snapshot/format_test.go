@@ -2,12 +2,14 @@ package snapshot
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"qkv/internal/limits"
@@ -15,28 +17,64 @@ import (
 
 var golden = flag.Bool("golden", false, "write the golden files that do not exist yet")
 
-// The files of testdata are never written again: a version that cannot open one has broken its users.
+// The files of testdata are never written again: a version that cannot open one has broken its users. The SHA-256 of the first one
+// is of all bytes.
 func TestGolden(t *testing.T) {
 	want := small()
-	path := filepath.Join("testdata", "v1-small.snap")
 	saved := fileOf(t, want)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && *golden {
-		b, err = saved, os.WriteFile(path, saved, 0o644)
+	for _, name := range []string{"v1-small.snap", "v1-small-headers.snap"} {
+		path := filepath.Join("testdata", name)
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) && *golden {
+			b, err = saved, os.WriteFile(path, saved, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != "v1-small.snap" && !bytes.Equal(b, saved) {
+			t.Error("the same state is saved as other bytes")
+		}
+		got, _, err := contents(inMemory{b: b}, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, got, want)
+		if _, err := Verify(inMemory{b: b}, path); err != nil {
+			t.Error(err)
+		}
 	}
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestIdentity: the SHA-256 is of the prelude and the headers, and through them of every byte: a file that differs in one byte of a
+// payload, with every checksum and the whole chain right, is another file.
+func TestIdentity(t *testing.T) {
+	s := blocks()
+	b, path := fileOf(t, s), "d/"+Name(s.applied, s.term)
+	sum := sha256.New()
+	sum.Write(b[:preludeBytes])
+	var all []block
+	eachBlock(t, b, func(bl block) {
+		if all = append(all, bl); bl.kind != kindTail {
+			sum.Write(b[bl.at : bl.at+headerBytes])
+		}
+	})
+	tail := b[len(b)-tailPayload:]
+	if got := readTail(tail); !bytes.Equal(sum.Sum(nil), got.sha[:]) {
+		t.Errorf("the tail's SHA-256 is %x, that of prelude and headers is %x", got.sha, sum.Sum(nil))
 	}
-	if !bytes.Equal(b, saved) {
-		t.Error("the same state is saved as other bytes")
+	f := forged()
+	for _, bl := range all {
+		payload := bytes.Clone(b[bl.at+headerBytes : bl.at+headerBytes+int64(bl.length)])
+		if bl.kind == kindKeys && f.number == 4 {
+			payload[len(payload)-1] ^= 1 // of the last value
+		}
+		f.block(bl.kind, bl.records, bl.flags, payload)
 	}
-	got, _, err := contents(inMemory{b: b}, path)
-	if err != nil {
-		t.Fatal(err)
+	if _, _, err := contents(inMemory{b: f.b}, path); err != nil {
+		t.Fatalf("the other file is not sound: %v", err)
 	}
-	equal(t, got, want)
-	if _, err := Verify(inMemory{b: b}, path); err != nil {
-		t.Error(err)
+	if _, err := Verify(inMemory{b: f.b}, path); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("another file has the same identity: %v", err)
 	}
 }
 

@@ -23,11 +23,10 @@ func Name(at, term uint64) string {
 	return fmt.Sprintf("%0*d-%0*d%s", digits, at, digits, term, suffix)
 }
 
-// identity is what a published name says.
+// identity is the content of a published name.
 type identity struct{ index, term uint64 }
 
-// parseName reads a published name. It accepts nothing that Name does not return, so that a name from a peer can
-// be no path.
+// parseName parses a published name. It accepts only names that Name returns, so a name from a peer cannot be a path.
 func parseName(name string) (identity, bool) {
 	first, second, ok := strings.Cut(strings.TrimSuffix(name, suffix), "-")
 	if !ok {
@@ -48,14 +47,14 @@ func receiving(name string, sha [32]byte) string {
 	return name + "." + hex.EncodeToString(sha[:]) + temporary
 }
 
-// Partial is a file that was being received.
+// Partial is a partly received file.
 type Partial struct {
-	Path, Name string // Name is the one that it will be published by
+	Path, Name string // Name is its future published name
 	Index      uint64 // of the snapshot
 	SHA        [32]byte
 }
 
-// parseReceiving reads the temporary name of a file that was being received.
+// parseReceiving parses the temporary name of a partly received file.
 func parseReceiving(name string) (p Partial, ok bool) {
 	var sum string
 	p.Name, sum, ok = strings.Cut(strings.TrimSuffix(name, temporary), suffix+".")
@@ -68,8 +67,8 @@ func parseReceiving(name string) (p Partial, ok bool) {
 	return p, ok && known && receiving(p.Name, p.SHA) == name
 }
 
-// Info is one published snapshot. Index and Term are always set, from the name; when the head of the file cannot
-// be read, Err says why, and nothing else is known of it.
+// Info describes one published snapshot. Index and Term always come from the name. If the head of the file cannot be
+// read, Err gives the reason, and all other fields are unknown.
 type Info struct {
 	Meta
 	Path  string
@@ -77,14 +76,14 @@ type Info struct {
 	Err   error
 }
 
-// Listing is what a folder holds, newest first. Other files are not listed.
+// Listing is the content of a folder, newest first. Other files are not listed.
 type Listing struct {
 	Published []Info
 	Partial   []Partial // being received, or interrupted
-	Abandoned []string  // paths of files that were being saved: nothing will continue them
+	Abandoned []string  // paths of partly saved files, which are never continued
 }
 
-// List lists a folder, and makes it durable first: whatever it returns as published survives a crash. It reads the
+// List lists a folder, after making it durable: every file that it returns as published survives a crash. It reads the
 // heads of the files, not their content.
 func List(fs disk.FS, dir string) (Listing, error) {
 	var l Listing
@@ -128,7 +127,7 @@ func inspect(fs disk.FS, path string, n identity) Info {
 	return info
 }
 
-// headOf reads the head alone, and the size of the file.
+// headOf reads only the head, and the size of the file.
 func headOf(path string, f disk.File) (Meta, int64, error) {
 	w, err := walk(path, f, nil, headWindow)
 	if err != nil {
@@ -139,8 +138,8 @@ func headOf(path string, f disk.File) (Meta, int64, error) {
 	return r.meta, w.size, err
 }
 
-// Remove removes a file of the folder. It does not sync the folder: a file that a crash brings back is as it was,
-// and the sync would stall the log's for nothing.
+// Remove removes a file of the folder. It does not sync the folder: a crash may bring the file back, but only
+// unchanged, and the sync would delay the log's syncs for nothing.
 func Remove(fs disk.FS, path string) error {
 	if err := fs.Remove(path); err != nil {
 		return fmt.Errorf("remove snapshot: %w", err)
@@ -148,8 +147,8 @@ func Remove(fs disk.FS, path string) error {
 	return nil
 }
 
-// Quarantine moves a file out of the way, to a folder of the same file system, where it can be examined; it returns
-// the new path. Nothing that is there already is replaced.
+// Quarantine moves a file to a folder of the same file system for examination, and returns the new path. It never
+// replaces an existing file.
 func Quarantine(fs disk.FS, path, dir string) (string, error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return "", fmt.Errorf("quarantine snapshot: %w", err)

@@ -8,7 +8,7 @@ import (
 	"qkv/log/disk"
 )
 
-// loading is content that becomes a state.
+// loading builds a state from a file's content.
 type loading struct {
 	limits  limits.Index
 	reserve *index.Reserve
@@ -24,7 +24,7 @@ func (l *loading) key(key []byte, versions []index.Version) error {
 	return l.builder.Add(key, versions)
 }
 
-// finish returns the state, if it is the one that the head names.
+// finish returns the state, after comparing it with the head.
 func (l *loading) finish(path string, m Meta) (*index.State, error) {
 	state, err := l.builder.Finish()
 	if err != nil {
@@ -36,17 +36,17 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 	return state, nil
 }
 
-// Load reads a file and builds its state, with these bounds. Every checksum is verified, and that the state has the
-// digest, revision and applied index that the head names; not the SHA-256 (doc.go says why).
+// Load reads a file and builds its state, within these limits. It verifies every checksum, and that the state has the
+// digest, revision and applied index of the head. It does not check the SHA-256 (doc.go says why).
 //
-// An error that wraps ErrCorrupt means that an older snapshot and the log behind it are needed; one that wraps
-// ErrFormat, that a newer qkv is. Any other error is the disk's, or the index refusing what it does not know, and
-// says nothing against the file.
+// After an error that wraps ErrCorrupt, the caller needs an older snapshot and the log behind it. After an error that
+// wraps ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
+// content, and does not mean damage.
 func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	return LoadIn(index.NewReserve(), fs, path, l)
 }
 
-// LoadIn is Load, of a state that takes its memory from a reserve.
+// LoadIn is Load with memory for the state from a reserve.
 func LoadIn(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -65,7 +65,7 @@ func LoadIn(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.S
 	return state, m, nil
 }
 
-// agree says how the head of a file and its state differ.
+// agree returns the difference between the head of a file and its state, nil if there is none.
 func agree(m Meta, v Source) error {
 	if applied, term := v.Applied(); applied != m.Index || term != m.Term {
 		return fmt.Errorf("the head is of index %d, term %d, and the state of index %d, term %d", m.Index, m.Term, applied, term)

@@ -7,8 +7,8 @@ import (
 	"qkv/log/disk"
 )
 
-// Reader gives out a published file, piece by piece, for another member. The file may be removed meanwhile: an open
-// one stays readable. What is damaged is noticed by the receiver, by its SHA-256; the sender then has to Verify.
+// Reader sends a published file piece by piece to another member. The file may be removed meanwhile: an open file stays
+// readable. The receiver detects damage by the SHA-256; the sender then has to Verify.
 type Reader struct {
 	file disk.File
 	meta Meta
@@ -17,10 +17,10 @@ type Reader struct {
 	sha  [32]byte
 
 	// Owned by ReadAt.
-	dropped int64 // so many bytes were given up in the page cache
+	dropped int64 // bytes dropped from the page cache
 }
 
-// Open opens a published file to be sent. It reads the head and the tail, not what is between them.
+// Open opens a published file for sending. It reads the head and the tail, and nothing between them.
 func Open(fs disk.FS, path string) (*Reader, error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -41,20 +41,20 @@ func Open(fs disk.FS, path string) (*Reader, error) {
 // Name is the published name, as Receive takes it.
 func (r *Reader) Name() string { return r.name }
 
-// Meta says which state it is.
+// Meta describes the snapshot's state.
 func (r *Reader) Meta() Meta { return r.meta }
 
 // Size is the length of the file.
 func (r *Reader) Size() int64 { return r.size }
 
-// SHA is the file's identity: the SHA-256 of all before its tail, which follows from the rest.
+// SHA is the file's identity: the SHA-256 in its tail.
 func (r *Reader) SHA() [32]byte { return r.sha }
 
-// ReadAt reads as io.ReaderAt does, for one goroutine. What was read, and what is before it, is given up in the page cache: it was
-// written past that, is read once, and would take the memory of others.
+// ReadAt reads like io.ReaderAt, for one goroutine. It drops the bytes up to the end of the read from the page cache:
+// the file was written past the cache, is read once, and would take memory from other uses.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	n, err := r.file.ReadAt(p, off)
-	r.dropped = min(r.dropped, off) // it is sent again from here
+	r.dropped = min(r.dropped, off) // the file is sent again from here
 	if end := off + int64(n); end-r.dropped >= limits.SnapshotCacheBytes {
 		r.dropped = end
 		if dropped := r.file.DropCache(0, end); err == nil && dropped != nil {

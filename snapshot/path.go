@@ -2,7 +2,7 @@ package snapshot
 
 import "path"
 
-// Paths are joined with slashes, and kept as the caller has written them.
+// Paths are joined with slashes and otherwise kept as given.
 
 func join(dir, name string) string { return dir + "/" + name }
 

@@ -11,33 +11,34 @@ import (
 	"qkv/log/disk"
 )
 
-// output is a file that is written once from its beginning to its end. It is synced, or written back, as it grows, so that
-// the last sync is short. Its first error is final: the caller abandons the file.
+// output is a file that is written once, from beginning to end. It is synced or written back while it grows, to keep
+// the final sync short. Its first error is final: the caller abandons the file.
 type output struct {
 	disk.File
-	offset int64 // the end of what is written
+	offset int64 // end of the appended bytes, including gathered ones
 	synced int64
-	// room gathers what is appended, where it is not nil: it begins at a page and is written when it is full, so that the file
-	// goes past the page cache. gathered is its part that is not written, which is counted in offset.
+	// room is a page-aligned buffer for appended bytes, nil for none. It is written when it is full, so the file
+	// bypasses the page cache. gathered is the length of its unwritten content, which offset includes.
 	room     []byte
 	gathered int
-	piece    int // the most of it to write with one call, a multiple of disk.DirectBytes; 0: there is no bound
-	// behind says that the file is written back as it grows, and synced at its end only: back is how much was begun.
+	piece    int // largest size of one write, a multiple of disk.DirectBytes; 0: no limit
+	// behind means that the file is written back as it grows and synced only at its end. back is the end of the started
+	// write-back.
 	behind bool
 	back   int64
 }
 
-// gatherBytes is how much is gathered: what is synced at once. Tests write more often.
+// gatherBytes is the size of the buffer, which is synced at once. Tests use smaller ones.
 var gatherBytes = limits.SnapshotSyncBytes
 
-// gather makes a room for an output.
+// gather allocates a page-aligned buffer for an output.
 func gather() []byte {
 	room := make([]byte, gatherBytes+disk.DirectBytes)
 	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(room))) & (disk.DirectBytes - 1))
 	return room[skip : skip+gatherBytes]
 }
 
-// gatherAll appends b by way of the room.
+// gatherAll appends b through the buffer.
 func (o *output) gatherAll(b []byte) error {
 	for len(b) > 0 {
 		n := copy(o.room[o.gathered:], b)
@@ -57,7 +58,7 @@ func (o *output) gatherAll(b []byte) error {
 	return nil
 }
 
-// flush writes what is gathered. Only the last time it is no whole room, and whole pages.
+// flush writes the gathered bytes. Only the last flush has less than a full buffer, or a partial page.
 func (o *output) flush() error {
 	at, b := o.offset-int64(o.gathered), o.room[:o.gathered]
 	o.gathered = 0
@@ -90,8 +91,8 @@ func (o *output) append(b []byte) error {
 	return o.syncNow()
 }
 
-// writeBack has the medium keep pace: what is begun and not there yet is limits.SnapshotBackBytes at most, so that the sync at
-// the end is short, and nobody's sync waits for more.
+// writeBack keeps the medium in step: at most limits.SnapshotBackBytes of write-back are under way. The final sync
+// stays short, and syncs of other files never wait for more.
 func (o *output) writeBack() error {
 	for ; o.offset-o.back >= limits.SnapshotSyncBytes; o.back += limits.SnapshotSyncBytes {
 		if err := o.WriteBack(o.back, limits.SnapshotSyncBytes, false); err != nil {
@@ -106,7 +107,7 @@ func (o *output) writeBack() error {
 	return nil
 }
 
-// syncNow syncs what is written, when that is enough.
+// syncNow syncs the written bytes once limits.SnapshotSyncBytes have accumulated.
 func (o *output) syncNow() error {
 	if o.offset-o.synced < limits.SnapshotSyncBytes {
 		return nil
@@ -115,7 +116,7 @@ func (o *output) syncNow() error {
 	return o.Datasync()
 }
 
-// free returns an error that wraps fs.ErrExist when a file of that name is there.
+// free returns an error that wraps fs.ErrExist if a file of that name exists.
 func free(fs disk.FS, path string) error {
 	f, err := fs.Open(path)
 	switch {
@@ -128,8 +129,8 @@ func free(fs disk.FS, path string) error {
 	return fmt.Errorf("%s: %w", path, iofs.ErrExist)
 }
 
-// publish gives a synced file its name for good: step 3 of doc.go. It closes f. After an error no file of that name is
-// there, as far as this process can see, and a crash can bring back only the whole file.
+// publish gives a synced file its published name: step 3 of doc.go. It closes f. After an error no file of that name
+// exists, as far as this process can see, and a crash can bring back only the complete file.
 func publish(fs disk.FS, f disk.File, dir, tmp, name string) error {
 	if err := f.Close(); err != nil {
 		fs.Remove(join(dir, tmp))

@@ -7,25 +7,26 @@ import (
 	"hash"
 
 	"qkv/index"
+	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
-// content receives what a file holds, in the file's order. All slices are valid only during the call.
+// content receives the content of a file, in file order. All slices are valid only during the call.
 type content interface {
 	open(m Meta, state []byte) error
 	key(key []byte, versions []index.Version) error
 }
 
-// reading is one pass over a file, a block at a time.
+// reading is one pass over a file, block by block.
 type reading struct {
 	*walker
 	to    content
-	total int64 // bytes of the whole file, of which walker may see the beginning only
+	total int64 // of the whole file; the walker may see only its beginning
 	begun bool  // the head is read
 	left  uint64
-	state []byte // so far; left bytes of it follow
+	state []byte // the part read so far; left more bytes follow
 	keys  decoder
-	open  bool // content has the state
+	open  bool // content has received the state
 	meta  Meta
 }
 
@@ -33,8 +34,8 @@ func newReading(w *walker, total int64, c content) reading {
 	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, longer: w.longer}}
 }
 
-// read passes all of a file to c, in memory bounded by a few blocks, the state's bytes and the versions of one key.
-// What c was given is proven only when read returns no error.
+// read passes a whole file to c. Its memory is bounded by a few blocks, the state's bytes and the versions of one key.
+// The data given to c is verified only if read returns no error.
 func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error) {
 	w, err := walk(path, f, sum, readWindow)
 	if err != nil {
@@ -48,7 +49,7 @@ func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error
 	}
 }
 
-// step reads the next block: the head, a piece of the state, keys, or the tail, which is the last.
+// step reads the next block: the head, a part of the state, keys, or the tail, which is the last.
 func (r *reading) step() (t tail, done bool, err error) {
 	switch {
 	case !r.begun:
@@ -69,7 +70,7 @@ func (r *reading) step() (t tail, done bool, err error) {
 	return t, false, err
 }
 
-// head reads the first block, which says how many bytes of state follow it.
+// head reads the first block, which states how many bytes of state follow.
 func (r *reading) head() error {
 	b, err := r.block()
 	if err != nil {
@@ -79,7 +80,7 @@ func (r *reading) head() error {
 		return corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
 	m, state, err := readHead(b.payload, r.longer)
-	if errors.Is(err, errLonger) {
+	if errors.Is(err, pack.ErrNewer) {
 		return formatOf(r.path, "in the head at byte %d, %v", b.at, err)
 	}
 	if err != nil {
@@ -90,20 +91,20 @@ func (r *reading) head() error {
 			m.Index, m.Term, n.index, n.term)
 	}
 	if left := r.total - r.next; state > uint64(left) {
-		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, the file has %d more", state, left)
+		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, but the file has only %d more", state, left)
 	}
 	r.meta, r.left = m, state
 	return nil
 }
 
-// piece gathers the state that is not keys: content gets it as one.
+// piece collects the part of the state that is not keys: content gets it in one slice.
 func (r *reading) piece() error {
 	b, err := r.block()
 	if err != nil {
 		return err
 	}
 	if n := len(b.payload); b.kind != kindStat || n == 0 || uint64(n) > r.left {
-		return corruptAt(r.path, b.at, "block %d is %d bytes of kind %s where %d bytes of kind %s are missing",
+		return corruptAt(r.path, b.at, "block %d has %d bytes of kind %s, but %d bytes of kind %s are still missing",
 			b.number, n, b.kind, r.left, kindStat)
 	}
 	r.state = append(r.state, b.payload...)
@@ -119,7 +120,7 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 	switch {
 	case b.kind == kindKeys:
 		wrong, refused := r.keys.block(b.header, b.payload)
-		if errors.Is(wrong, errLonger) {
+		if errors.Is(wrong, pack.ErrNewer) {
 			return t, false, formatOf(r.path, "in block %d at byte %d, %v", b.number, b.at, wrong)
 		}
 		if wrong != nil {
@@ -133,11 +134,11 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		t, err = r.tail(b)
 		return t, err == nil, err
 	default:
-		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s where keys belong", b.number, b.kind)
+		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s, but keys must follow", b.number, b.kind)
 	}
 }
 
-// tail holds the last block against all that was read.
+// tail compares the last block with everything that was read.
 func (r *reading) tail(b block) (tail, error) {
 	t := readTail(b.payload)
 	got := tail{uint64(r.next), uint64(r.number), r.keys.keys, r.keys.count, t.sha}
@@ -156,23 +157,24 @@ func (r *reading) tail(b block) (tail, error) {
 	return t, nil
 }
 
-// ignore is content for a pass that only checks.
+// ignore is the content for a pass that only checks.
 type ignore struct{}
 
 func (ignore) open(Meta, []byte) error           { return nil }
 func (ignore) key([]byte, []index.Version) error { return nil }
 
-// medium is a file of which what is on the medium is read, and not what is in the page cache.
+// medium is a file whose reads come from the medium and not from the page cache.
 type medium struct {
 	disk.File
-	piece int // the most to read with one call, a multiple of disk.DirectBytes; 0: there is no bound
+	piece int // largest size of one read, a multiple of disk.DirectBytes; 0: no limit
 }
 
 func (m *medium) ReadAt(p []byte, off int64) (int, error) {
 	return pieces(p, m.piece, func(p []byte, done int) (int, error) { return m.ReadMedium(p, off+int64(done)) })
 }
 
-// pieces calls do with pieces of b, and what is done before each, until all is done, or one is not or not wholly.
+// pieces calls do with consecutive pieces of b and the number of bytes before each. It ends after all of b, an error,
+// or an incomplete piece.
 func pieces(b []byte, most int, do func(b []byte, done int) (int, error)) (n int, err error) {
 	if most == 0 {
 		most = len(b)
@@ -188,18 +190,19 @@ func pieces(b []byte, most int, do func(b []byte, done int) (int, error)) (n int
 	return n, err
 }
 
-// Verifier checks everything of one file that can be checked without building the state, the SHA-256 included, in steps of bounded
-// size. It reads what the medium has, not what is in the page cache.
+// Verifier checks a whole file, including the SHA-256, in steps of bounded size. It does not build the state. It reads
+// from the medium, not from the page cache.
 type Verifier struct {
-	// Piece is the most to read with one call, a multiple of disk.DirectBytes; 0: as much as there is for one. Set before Step, by
-	// its caller.
+	// Piece is the largest size of one read, a multiple of disk.DirectBytes; 0: no limit. The caller sets it before
+	// Step.
 	Piece int
 
 	medium  *medium
 	reading reading
 }
 
-// BeginVerify opens a file to verify it. Its error is the disk's, or of a prelude that is damaged or of another format.
+// BeginVerify opens a file to verify it. Its error comes from the disk, or from a prelude that is damaged or of another
+// format.
 func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -215,7 +218,7 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	return &Verifier{medium: m, reading: newReading(w, w.size, ignore{})}, nil
 }
 
-// Step reads about n bytes, at least one block. It reports done when the whole file is sound; an error is final.
+// Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
 	v.medium.piece = v.Piece
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {

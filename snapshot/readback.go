@@ -9,13 +9,13 @@ import (
 	"qkv/log/disk"
 )
 
-// Readback reads back what a [Receiver] has written, while more comes, and builds the state of it: when the last piece has come
-// there is nearly nothing left to do. It has a file of its own, and may belong to another goroutine than the Receiver.
+// Readback reads back the bytes that a [Receiver] has written, while more arrive, and builds their state: after the
+// last piece almost no work is left. It has its own open file, and may belong to another goroutine than the Receiver.
 //
 // Invariants:
 //
-//  1. What it has read are whole blocks, in their order, of the bytes that it was told to have arrived.
-//  2. After an error it does nothing any more.
+//  1. It has read only complete blocks, in order, within the bytes that its caller reported as arrived.
+//  2. After an error it does nothing more.
 type Readback struct {
 	// Constant after construction.
 	fs         disk.FS
@@ -26,14 +26,14 @@ type Readback struct {
 
 	// Owned by Step.
 	file    disk.File // nil before the first step, and after Close
-	reading reading   // without a walker before there is a prelude
-	dropped int64     // so many bytes were given up in the page cache
-	sound   bool      // all is read, and it is what was announced
+	reading reading   // without a walker until the prelude has arrived
+	dropped int64     // bytes dropped from the page cache
+	sound   bool      // everything is read and equals the announcement
 	build   *loading  // content, if a state is wanted
 	state   *index.State
 }
 
-// Readback returns a reader of what arrives, which builds the state with these bounds.
+// Readback returns a reader of the arriving bytes, which builds the state within these limits.
 func (r *Receiver) Readback(l limits.Index) *Readback {
 	build := &loading{limits: l, reserve: index.NewReserve()}
 	b := r.readback(build)
@@ -45,8 +45,9 @@ func (r *Receiver) readback(c content) *Readback {
 	return &Readback{fs: r.fs, path: r.tmp(), name: r.name, size: r.size, sha: r.sha, content: c}
 }
 
-// Step reads what has arrived, so many bytes from the file's beginning, and tells whether that is the whole file, and sound.
-// An error that wraps ErrCorrupt means that the snapshot has to be sent again from its beginning.
+// Step reads the bytes that have arrived; arrived counts them from the file's beginning. It returns true when the whole
+// file is read and verified. An error that wraps ErrCorrupt means that the sender must send the snapshot again from its
+// beginning.
 func (b *Readback) Step(arrived int64) (sound bool, err error) {
 	if err := b.open(arrived); err != nil || b.reading.walker == nil {
 		return false, err
@@ -67,8 +68,8 @@ func (b *Readback) Step(arrived int64) (sound bool, err error) {
 	return b.sound, nil
 }
 
-// dropRead lets go of pages that were read: nobody reads them again, and each that is kept is a fresh one for what comes. Those that
-// still wait to be written go with a later call.
+// dropRead drops pages that were read: they are not read again, and arriving data would otherwise need fresh ones. A
+// later call drops pages that still wait to be written.
 func (b *Readback) dropRead() error {
 	if b.reading.next-b.dropped < limits.SnapshotCacheBytes {
 		return nil
@@ -80,7 +81,7 @@ func (b *Readback) dropRead() error {
 	return nil
 }
 
-// open begins when there is a prelude.
+// open begins once the prelude has arrived.
 func (b *Readback) open(arrived int64) (err error) {
 	if b.reading.walker != nil || arrived < preludeBytes {
 		return nil
@@ -107,14 +108,14 @@ type upTo struct {
 
 func (u upTo) Size() (int64, error) { return u.bytes, nil }
 
-// announced tells how the file differs from what was announced, and finishes the state.
+// announced compares the file with its announcement, and finishes the state.
 func (b *Readback) announced(t tail) (err error) {
 	m := b.reading.meta
 	if t.sha != b.sha {
-		return corruptAt(b.path, b.size-tailPayload, "its SHA-256 is %x, %x was announced", t.sha, b.sha)
+		return corruptAt(b.path, b.size-tailPayload, "its SHA-256 is %x, but the sender announced %x", t.sha, b.sha)
 	}
 	if name := Name(m.Index, m.Term); name != b.name {
-		return corruptAt(b.path, preludeBytes+headerBytes, "it holds %s", name)
+		return corruptAt(b.path, preludeBytes+headerBytes, "it holds %s, but the sender announced %s", name, b.name)
 	}
 	if b.build != nil {
 		if b.state, err = b.build.finish(b.path, m); err != nil {
@@ -125,14 +126,14 @@ func (b *Readback) announced(t tail) (err error) {
 	return nil
 }
 
-// TakeState hands out the state that was built, once Step has said that the file is sound. Nothing of it is kept.
+// TakeState hands over the built state, once Step has returned true. The Readback keeps no reference to it.
 func (b *Readback) TakeState() *index.State {
 	state := b.state
 	b.state, b.build, b.content, b.reading.to, b.reading.keys.add = nil, nil, nil, nil, nil
 	return state
 }
 
-// Close lets go of the file.
+// Close closes the file.
 func (b *Readback) Close() {
 	if b.file != nil {
 		b.file.Close()

@@ -8,10 +8,10 @@ import (
 	"qkv/log/disk"
 )
 
-// Receiver takes a snapshot from another member, piece by piece in order, and publishes it when it is whole. What
-// has arrived survives a restart, and a loss of power as far as the disk had it, up to the last whole block of that.
+// Receiver takes a snapshot from another member, piece by piece in order, and publishes it when it is complete.
+// Received data survives a restart. After a power loss, the data on the disk survives up to its last intact block.
 //
-// After an error of the disk the partial file is gone and the error stays. A refused piece changes nothing.
+// After a disk error the partial file is gone and the error stays. A refused piece changes nothing.
 type Receiver struct {
 	// Set by Receive, then constant.
 	fs   disk.FS
@@ -26,17 +26,17 @@ type Receiver struct {
 	err    error
 }
 
-// Receive begins to receive the snapshot of that published name, size and SHA-256 (those of Reader), or continues
-// it when a partial file of it is there. Those of others are removed, since nothing will continue them. A name that is no
-// snapshot's is refused, one that is published already is fs.ErrExist, and a size for which the disk has no room is an error
-// before the first byte.
+// Receive begins to receive the snapshot with that published name, size and SHA-256 (those of Reader), or continues its
+// partial file. It removes partial files of other snapshots, which are never continued. It refuses a name that is not a
+// snapshot's, and, before the first byte, a size that exceeds the free disk space. For a published snapshot it returns
+// fs.ErrExist.
 func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver, error) {
 	if _, ok := parseName(name); !ok {
 		return nil, fmt.Errorf("receive snapshot: %q is not the name of a snapshot", name)
 	}
 	r := &Receiver{fs: fs, dir: dir, name: name, size: size, sha: sha}
 	if size < preludeBytes+tailBytes {
-		return nil, fmt.Errorf("receive snapshot %s: it cannot have only %d bytes", r.path(), size)
+		return nil, fmt.Errorf("receive snapshot %s: %d bytes are too few for a snapshot", r.path(), size)
 	}
 	err := free(fs, r.path())
 	if err == nil {
@@ -62,7 +62,7 @@ func (r *Receiver) path() string { return join(r.dir, r.name) }
 
 func (r *Receiver) tmp() string { return join(r.dir, receiving(r.name, r.sha)) }
 
-// removeOthers removes what was received of other snapshots.
+// removeOthers removes partial files of other snapshots.
 func (r *Receiver) removeOthers() error {
 	names, err := r.fs.List(r.dir)
 	if err != nil {
@@ -102,8 +102,8 @@ func (r *Receiver) create() error {
 	return err
 }
 
-// resume finds how much of the partial file is good, and cuts the rest. It reads from the disk: what an earlier
-// process has left in the page cache proves nothing (doc.go, invariant 5).
+// resume finds the intact part of the partial file and cuts the rest. It reads from the disk: the page cache of an
+// earlier process proves nothing (doc.go, invariant 5).
 func (r *Receiver) resume() error {
 	if err := r.file.Datasync(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (r *Receiver) resume() error {
 		r.offset = w.next
 		_, err = w.block()
 	}
-	if !errors.Is(err, ErrCorrupt) { // every partial file ends as one that was cut
+	if !errors.Is(err, ErrCorrupt) { // every partial file ends like a cut file
 		return err
 	}
 	if r.offset > r.size {
@@ -126,23 +126,24 @@ func (r *Receiver) resume() error {
 	return r.file.Truncate(r.offset)
 }
 
-// room refuses what the disk cannot hold.
+// room refuses a snapshot that exceeds the free disk space.
 func (r *Receiver) room() error {
 	left, err := r.fs.Free(r.dir)
 	if err != nil {
 		return err
 	}
 	if need := r.size - r.offset; need > left {
-		return fmt.Errorf("%d bytes are missing, the disk has %d left: make room there", need, left)
+		return fmt.Errorf("it needs %d more bytes, but the disk has only %d free: make room there", need, left)
 	}
 	return nil
 }
 
-// Offset is where the next piece belongs; the sender asks for it first.
+// Offset is where the next piece begins; the sender asks for it first.
 func (r *Receiver) Offset() int64 { return r.offset }
 
-// WriteAt appends the piece that begins at off. One that was written already is ignored (the sender may send again);
-// a gap, or bytes past the announced size, are refused, and the sender has to ask for Offset.
+// WriteAt appends the piece that begins at off. A piece that was already written is ignored (the sender may send
+// again). After a gap, or for bytes beyond the announced size, it returns an error, and the sender has to ask for
+// Offset.
 func (r *Receiver) WriteAt(off int64, piece []byte) error {
 	if r.err != nil || r.file == nil {
 		return r.ended()
@@ -150,14 +151,14 @@ func (r *Receiver) WriteAt(off int64, piece []byte) error {
 	end := off + int64(len(piece))
 	switch {
 	case off < 0 || end < off || end > r.size:
-		return fmt.Errorf("receive snapshot %s: %d bytes at %d, but it has only %d", r.path(), len(piece), off, r.size)
+		return fmt.Errorf("receive snapshot %s: a piece of %d bytes at byte %d exceeds its %d bytes", r.path(), len(piece), off, r.size)
 	case end <= r.offset:
 		return nil
 	case off != r.offset:
-		return fmt.Errorf("receive snapshot %s: a piece at %d where the one at %d is next", r.path(), off, r.offset)
+		return fmt.Errorf("receive snapshot %s: a piece for byte %d arrived, but byte %d is next", r.path(), off, r.offset)
 	}
-	if off == 0 && len(piece) >= preludeBytes { // so that an unknown format is refused now, and not at the end
-		if _, _, err := checkPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
+	if off == 0 && len(piece) >= preludeBytes { // refuse an unknown format now and not at the end
+		if _, err := checkPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
 			return fmt.Errorf("receive snapshot: %w", err)
 		}
 	}
@@ -168,9 +169,9 @@ func (r *Receiver) WriteAt(off int64, piece []byte) error {
 	return nil
 }
 
-// Finish syncs the file and publishes it. It was found sound by back, or by nobody yet, and is read back now: nil. When bytes
-// are missing it says so and changes nothing; when they are wrong, the file is removed and the snapshot has to be sent again
-// from its beginning.
+// Finish syncs the file and publishes it. back has verified the file; if back is nil, Finish reads and verifies the
+// file now. If bytes are missing, it returns an error and changes nothing. If bytes are wrong, the file is removed, and
+// the sender must send the snapshot again from its beginning.
 func (r *Receiver) Finish(back *Readback) (Info, error) {
 	if r.err != nil || r.file == nil {
 		return Info{}, r.ended()
@@ -186,7 +187,7 @@ func (r *Receiver) Finish(back *Readback) (Info, error) {
 		}
 	}
 	if back.size != r.size || back.sha != r.sha || back.name != r.name || !back.sound {
-		panic(fmt.Sprintf("publish %s, of which nobody has said that it is sound", r.path()))
+		panic(fmt.Sprintf("publish %s, which was not verified", r.path()))
 	}
 	if err := r.file.Sync(); err != nil {
 		return Info{}, r.fail(err)
@@ -205,7 +206,7 @@ func (r *Receiver) fail(err error) error {
 	return r.err
 }
 
-// ended is the error of a receiver that is not receiving.
+// ended is the error of a receiver that is finished or closed.
 func (r *Receiver) ended() error {
 	if r.err != nil {
 		return r.err
@@ -213,7 +214,7 @@ func (r *Receiver) ended() error {
 	return fmt.Errorf("receive snapshot %s: it is finished or closed", r.path())
 }
 
-// Close stops receiving and leaves what has arrived, so that Receive can continue it.
+// Close stops receiving and keeps the received part, so Receive can continue it.
 func (r *Receiver) Close() {
 	if r.file != nil {
 		r.file.Close()
@@ -221,7 +222,7 @@ func (r *Receiver) Close() {
 	}
 }
 
-// Abort stops receiving and removes what has arrived. After Finish it does nothing.
+// Abort stops receiving and removes the received part. After Finish it does nothing.
 func (r *Receiver) Abort() {
 	if r.file != nil {
 		r.err = fmt.Errorf("receive snapshot %s: it was aborted", r.path())

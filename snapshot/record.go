@@ -11,7 +11,7 @@ import (
 const (
 	recordFields  = 2
 	versionFields = 6
-	// versionOverhead and keyOverhead bound what a version takes besides its value, and a record besides its key
+	// versionOverhead bounds a version's bytes without its value; keyOverhead bounds a record's bytes without its key
 	// and versions: array headers, integers of nine bytes, lengths of five.
 	versionOverhead = 1 + 5*9 + 5
 	keyOverhead     = 1 + 5 + 5
@@ -31,8 +31,8 @@ func appendVersion(dst []byte, v *index.Version) []byte {
 }
 
 // readVersion reads one version into v; its value is part of the block.
-func readVersion(r *pack.Reader, v *index.Version, longer bool) error {
-	skip := array(r, versionFields, longer)
+func readVersion(r *pack.Reader, v *index.Version) {
+	s := r.Struct(versionFields)
 	v.Mod = r.Int()
 	v.Sub = r.Int()
 	v.Create = r.Int()
@@ -42,7 +42,7 @@ func readVersion(r *pack.Reader, v *index.Version, longer bool) error {
 	if v.Tombstone = r.Nil(); !v.Tombstone {
 		v.Value = r.Bytes()
 	}
-	return skip()
+	r.End(s)
 }
 
 // after reports whether v is newer than w.
@@ -50,29 +50,26 @@ func after(v, w *index.Version) bool {
 	return v.Mod > w.Mod || v.Mod == w.Mod && v.Sub > w.Sub
 }
 
-// decoder turns keys blocks back into keys with all their versions. It holds the order of keys and versions that
-// the format promises, across blocks. Nearly every key lies in one block and is handed out as parts of that block;
-// only one that goes on in the next is copied.
+// decoder turns keys blocks back into keys with all their versions. It checks the promised order of keys and versions,
+// across blocks. Nearly every key lies in one block and is handed out as slices of that block. Only a key that
+// continues in the next block is copied.
 type decoder struct {
 	add    func(key []byte, versions []index.Version) error
-	longer bool // arrays may have elements that are not known
+	longer bool // arrays may have unknown elements
 
 	keys, count uint64          // handed out: keys, versions
-	last        []byte          // the key before, a copy
+	last        []byte          // the previous key, a copy
 	versions    []index.Version // of the current key, reused
-	split       bool            // the current key goes on in the next block
-	held        int             // so many of its versions are copies
+	split       bool            // the current key continues in the next block
+	held        int             // how many of its versions are copies
 }
 
-// block hands out all keys that end in this block. A failure of add ends it and is returned as refused; err is for
-// records that are not what the format says, and tells which.
+// block hands out all keys that end in this block. A failure of add ends it and is returned as refused; err describes
+// records that violate the format.
 func (d *decoder) block(h header, payload []byte) (err, refused error) {
-	r := pack.NewReader(payload)
+	r := reader(payload, d.longer)
 	for i := uint32(0); i < h.records; i++ {
-		key, err := d.record(&r, i == 0)
-		if err != nil {
-			return err, nil
-		}
+		key := d.record(&r, i == 0)
 		if r.Err() != nil {
 			return r.Err(), nil
 		}
@@ -87,32 +84,32 @@ func (d *decoder) block(h header, payload []byte) (err, refused error) {
 		d.count += uint64(len(d.versions))
 	}
 	if h.flags&goesOn != 0 && !d.split {
-		r.Fail("a key goes on in the next block, but the block has no record")
+		r.Fail("a key continues in the next block, but the block has no record")
 	}
 	return r.Done(), nil
 }
 
-// record reads one record. The key is left in d.last too, and the versions, with those of the blocks before, in
-// d.versions.
-func (d *decoder) record(r *pack.Reader, first bool) ([]byte, error) {
-	skip := array(r, recordFields, d.longer)
+// record reads one record. It also stores the key in d.last. d.versions then holds its versions, including those of
+// earlier blocks.
+func (d *decoder) record(r *pack.Reader, first bool) []byte {
+	s := r.Struct(recordFields)
 	key := r.Bytes()
 	n := r.Array()
 	switch order := bytes.Compare(key, d.last); {
 	case r.Err() != nil:
-		return nil, nil
+		return nil
 	case len(key) == 0 || len(key) > limits.KeyBytes:
 		r.Fail("a key's length is 0 or over the limit")
-		return nil, nil
+		return nil
 	case first && d.split && order != 0:
-		r.Fail("the block before says that its last key goes on, but another key follows")
-		return nil, nil
+		r.Fail("the block before says that its last key continues, but another key follows")
+		return nil
 	case !(first && d.split) && order <= 0:
 		r.Fail("a key does not come after the key before it")
-		return nil, nil
+		return nil
 	case n == 0:
 		r.Fail("a key has no version")
-		return nil, nil
+		return nil
 	}
 	if !d.split {
 		d.versions, d.held = d.versions[:0], 0
@@ -122,19 +119,19 @@ func (d *decoder) record(r *pack.Reader, first bool) ([]byte, error) {
 	for range n {
 		d.versions = append(d.versions, index.Version{})
 		v := &d.versions[len(d.versions)-1]
-		if err := readVersion(r, v, d.longer); err != nil || r.Err() != nil {
-			return nil, err
+		if readVersion(r, v); r.Err() != nil {
+			return nil
 		}
 		if len(d.versions) > 1 && !after(v, &d.versions[len(d.versions)-2]) {
 			r.Fail("a version is not newer than the one before it")
-			return nil, nil
+			return nil
 		}
 	}
-	return key, skip()
+	r.End(s)
+	return key
 }
 
-// hold keeps the current key until its next part: its values are copied out of the block, which is about to be
-// overwritten.
+// hold keeps the current key until its next part: it copies the values out of the block, whose memory is reused.
 func (d *decoder) hold() {
 	for ; d.held < len(d.versions); d.held++ {
 		d.versions[d.held].Value = bytes.Clone(d.versions[d.held].Value)

@@ -26,13 +26,13 @@ type Source interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 }
 
-// Saver writes one snapshot, reads it back and publishes it, a bounded step at a time. It holds on to its source until all
-// is written.
+// Saver writes one snapshot, reads it back and publishes it, a bounded step at a time. It keeps its source until
+// everything is written.
 //
 // Invariants:
 //
-//  1. What has been appended to the file has been fed to sum; block is what comes next.
-//  2. Every version of every key before from, and the first skip versions of from itself, are in one of them.
+//  1. sum has been fed the prelude and the headers that were appended to the file; block comes next.
+//  2. Every version of every key before from, and the first skip versions of from itself, are in the file or in block.
 //  3. After the first error the file is gone and every step returns that error.
 type Saver struct {
 	// Set by Begin, then constant.
@@ -42,8 +42,8 @@ type Saver struct {
 	meta   Meta
 	source Source
 
-	// Piece is the most to write, or to read back, with one call, a multiple of disk.DirectBytes; 0: as much as there is for one.
-	// Set before Step, by its caller.
+	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
+	// sets it before Step.
 	Piece int
 
 	// Owned by Step.
@@ -51,22 +51,22 @@ type Saver struct {
 	sum    hash.Hash
 	number uint32
 	chain  uint32
-	state  []byte // what is left to write of it
+	state  []byte // the part not written yet
 	from   []byte
 	skip   int
 	all    bool   // all keys are written
-	block  []byte // the block that is being filled, with room for its header
+	block  []byte // the block being filled, after space for its header
 	count  uint32 // its records
 	tail   tail
 	medium medium  // of the file, for back
-	back   *walker // reads back what is written, once that is all
+	back   *walker // reads the file back once everything is written
 	size   int64   // of the published file
 	err    error
 }
 
-// Begin creates the temporary file of a snapshot of source and writes its head. Of m it uses Cluster, Member,
-// ConfState and Version; Index and Term must be those of the source, since ConfState is of that index; Digest and
-// Revision are taken from the source. A snapshot of that name must not be there yet (fs.ErrExist).
+// Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
+// ConfState and Version. Index and Term must be those of the source, since ConfState belongs to that index. Digest and
+// Revision come from the source. If a snapshot of that name exists, Begin returns fs.ErrExist.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
@@ -102,9 +102,9 @@ func (s *Saver) create() error {
 		return err
 	}
 	s.file = &output{File: f, room: gather()}
-	prelude := appendPrelude(nil)
-	s.chain = binary.LittleEndian.Uint32(prelude[checksumAt:])
-	if err = s.write(prelude); err == nil {
+	first := appendPrelude(nil)
+	s.chain = binary.LittleEndian.Uint32(first[checksumAt:])
+	if err = s.write(first); err == nil {
 		s.block = append(s.block, head...)
 		err = s.close(kindHead, 0)
 	}
@@ -114,8 +114,8 @@ func (s *Saver) create() error {
 	return err
 }
 
-// Step writes or reads back about n bytes, at least one block, and reports whether the snapshot is published, which is all
-// that the last step does. An error is final, and the file is removed.
+// Step writes or reads back about n bytes, at least one block, and reports whether the snapshot is published.
+// Publishing is a step of its own, the last one. An error is final, and the file is removed.
 func (s *Saver) Step(n int) (done bool, err error) {
 	if s.err != nil || s.file == nil {
 		return s.err == nil, s.err
@@ -155,7 +155,7 @@ func (s *Saver) stepState(end int64) error {
 	return nil
 }
 
-// stepKeys scans on from where the step before has stopped.
+// stepKeys continues the scan where the previous step stopped.
 func (s *Saver) stepKeys(end int64) (err error) {
 	full := false
 	s.source.Scan(s.from, func(key []byte, versions []index.Version) bool {
@@ -172,8 +172,8 @@ func (s *Saver) stepKeys(end int64) (err error) {
 	return s.close(kindKeys, 0)
 }
 
-// key writes a key's versions, but for those that are written already, and reports whether the step is over; then
-// from and skip say where the next one begins.
+// key writes a key's versions, except those already written, and reports whether the step is over. Then from and skip
+// say where the next step begins.
 func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool, err error) {
 	skip := s.skip
 	s.skip = 0
@@ -202,7 +202,7 @@ func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool,
 	return false, nil
 }
 
-// resumeAt notes where the next scan begins: at the key when versions of it are left, else right behind it.
+// resumeAt sets where the next scan begins: at the key if versions of it remain, otherwise right behind it.
 func (s *Saver) resumeAt(key []byte, written, of int) {
 	s.from = append(s.from[:0], key...)
 	if s.skip = written; written == of {
@@ -210,7 +210,7 @@ func (s *Saver) resumeAt(key []byte, written, of int) {
 	}
 }
 
-// fits says which limit a key or one of its versions does not keep: nothing is written that could not be read.
+// fits checks the limits of a key and its versions, so that the file never holds anything that cannot be read.
 func (s *Saver) fits(key []byte, versions []index.Version) error {
 	if len(key) == 0 || len(key) > limits.KeyBytes {
 		return fmt.Errorf("a key of %d bytes, the limit is %d", len(key), limits.KeyBytes)
@@ -223,8 +223,8 @@ func (s *Saver) fits(key []byte, versions []index.Version) error {
 	return nil
 }
 
-// record appends one record: the key and as many of its versions as fill the block, at least one. It returns how
-// many; when versions are left, the block must be closed.
+// record appends one record: the key and as many of its versions as fill the block, at least one. It returns their
+// number; if versions remain, the block must be closed.
 func (s *Saver) record(key []byte, versions []index.Version) int {
 	n := 0
 	room := headerBytes + limits.SnapshotBlockBytes - len(s.block) - keyOverhead - len(key)
@@ -260,11 +260,11 @@ func (s *Saver) close(k kind, flags uint32) error {
 }
 
 func (s *Saver) write(b []byte) error {
-	s.sum.Write(b)
+	s.sum.Write(b[:headerBytes]) // a prelude is as long as a header
 	return s.file.append(b)
 }
 
-// finish writes the tail, and turns to the beginning of what is on the medium.
+// finish writes the tail, and prepares to read back from the medium.
 func (s *Saver) finish() error {
 	s.tail.bytes = uint64(s.file.offset) + tailBytes
 	s.tail.blocks = uint64(s.number) + 1
@@ -286,8 +286,8 @@ func (s *Saver) finish() error {
 	return err
 }
 
-// stepBack reads some of it back. The checksums are of what was written, and each block's is bound to those before it, so
-// that nothing else needs to be compared.
+// stepBack reads back some blocks. They hold the checksums that were written, and each block is bound to all earlier
+// ones, so comparing the last checksum is enough.
 func (s *Saver) stepBack(n int) error {
 	for end := s.back.next + int64(max(n, 1)); s.back.next < min(end, s.back.size); {
 		if _, err := s.back.block(); err != nil {
@@ -300,14 +300,14 @@ func (s *Saver) stepBack(n int) error {
 	return nil
 }
 
-// publish gives the file its name.
+// publish gives the file its published name.
 func (s *Saver) publish() error {
 	f := s.file
 	s.file, s.size = nil, f.offset
 	return publish(s.fs, f, s.dir, saving(s.name), s.name)
 }
 
-// Abort gives up and removes the file. After the last step, or an error, it does nothing.
+// Abort stops saving and removes the file. After the last step, or an error, it does nothing.
 func (s *Saver) Abort() {
 	if s.file != nil {
 		s.err = fmt.Errorf("save snapshot %s: it was aborted", s.path())
@@ -323,7 +323,7 @@ func (s *Saver) abandon() {
 	s.file, s.source, s.block, s.state = nil, nil, nil, nil
 }
 
-// Done is how much is written, and read back: twice the file's size when all is done.
+// Done returns how many bytes are written and read back: twice the file's size at the end.
 func (s *Saver) Done() int64 {
 	switch {
 	case s.file == nil:
@@ -334,7 +334,8 @@ func (s *Saver) Done() int64 {
 	return s.file.offset + s.back.next
 }
 
-// Info is what is being saved; its size is what is written so far, and after the last step that of the file.
+// Info describes the snapshot being saved. Its size counts the bytes written so far, and after the last step the whole
+// file.
 func (s *Saver) Info() Info {
 	info := Info{Meta: s.meta, Path: s.path(), Bytes: s.size, Err: s.err}
 	if s.file != nil {

@@ -10,10 +10,9 @@ import (
 )
 
 const (
-	// readWindow is how much is read with one call: a few blocks, so that calls are few and the window stays in
-	// the processor's cache.
+	// readWindow is the size of one read: a few blocks, so that calls are few and the window stays in the CPU cache.
 	readWindow = 1 << 20
-	// headWindow is enough for prelude and head in nearly every file.
+	// headWindow is large enough for prelude and head in nearly every file.
 	headWindow = 4 << 10
 )
 
@@ -24,31 +23,31 @@ type block struct {
 	payload []byte
 }
 
-// walker reads a file's blocks one after the other through a sliding window and checks all that can be known of a
-// block without its content: header, chain, lengths, payload.
+// walker reads a file's blocks in order through a sliding window. It checks everything about a block that does not need
+// its content: header, chain, lengths, payload checksum.
 //
 // Invariants:
 //
-//  1. window is the bytes of the file from at on; next is never before at, and at is a multiple of disk.DirectBytes.
-//  2. sum, when it is wanted, has been fed every byte before next, except while the tail is read.
-//  3. After an error of a header nothing more can be read; after one of a payload, the walk can go on.
+//  1. window holds the bytes of the file from at on; next is never before at, and at is a multiple of disk.DirectBytes.
+//  2. sum, if not nil, has been fed the input of the SHA-256: the prelude and the header of each block before next, or
+//     all their bytes. The tail is left out.
+//  3. After an error of a header nothing more can be read; after an error of a payload, the walk can continue.
 type walker struct {
 	path string
 	f    disk.File
 	size int64
-	sum  hash.Hash // nil when the SHA-256 is not wanted
-	step int64     // the least to read at once
+	sum  hash.Hash // nil if the SHA-256 is not wanted
+	step int64     // smallest size of one read
 
-	longer bool // arrays may have elements that are not known
+	prelude // its chain is the value that the next block must have
 
 	window []byte
 	at     int64
 	next   int64  // where the next block begins
 	number uint32 // of the next block
-	chain  uint32 // that the next block must have
 }
 
-// walk reads the prelude and returns a walker that stands before the first block.
+// walk reads the prelude and returns a walker before the first block.
 func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -59,7 +58,7 @@ func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) 
 	if err != nil {
 		return nil, err
 	}
-	if w.chain, w.longer, err = checkPrelude(path, b); err != nil {
+	if w.prelude, err = checkPrelude(path, b); err != nil {
 		return nil, err
 	}
 	w.take(b)
@@ -80,8 +79,8 @@ func (w *walker) bytes(n int64, what string) ([]byte, error) {
 	return w.window[from : from+n], nil
 }
 
-// slide moves the window so that it holds the next n bytes, and fills it; it grows when they are more than a step. It
-// begins and ends at multiples of disk.DirectBytes, but never ends past the end of the file.
+// slide moves the window to the next n bytes, and fills it. The window grows if they exceed a step. It begins and ends
+// at multiples of disk.DirectBytes, or ends with the file.
 func (w *walker) slide(n int64) error {
 	at := w.next &^ (disk.DirectBytes - 1)
 	rest := w.window[at-w.at:]
@@ -99,7 +98,7 @@ func (w *walker) slide(n int64) error {
 	return w.fill(w.window[len(rest):], w.at+int64(len(rest)))
 }
 
-// fill reads b from the file. An end of the file before its size is a file that shrank under the reader.
+// fill reads b from the file. An early end of the file means that the file shrank since it was opened.
 func (w *walker) fill(b []byte, at int64) error {
 	n, err := w.f.ReadAt(b, at)
 	if n == len(b) {
@@ -114,14 +113,16 @@ func (w *walker) fill(b []byte, at int64) error {
 
 // take moves on behind b, which bytes has returned.
 func (w *walker) take(b []byte) {
-	if w.sum != nil {
+	if w.sum != nil && w.all {
 		w.sum.Write(b)
+	} else if w.sum != nil {
+		w.sum.Write(b[:headerBytes]) // a prelude is as long as a header
 	}
 	w.next += int64(len(b))
 }
 
-// block returns the next block. When its header is right and its payload is not, it returns the block and an error,
-// and the walk can go on behind it; after any other error it returns kind 0.
+// block returns the next block. If its header is right but its payload is not, it returns the block and an error, and
+// the walk can continue behind it. After any other error it returns kind 0.
 func (w *walker) block() (block, error) {
 	b, err := w.bytes(headerBytes, "the next block's header")
 	if err != nil {
@@ -144,7 +145,7 @@ func (w *walker) block() (block, error) {
 		err = corruptAt(w.path, w.next+headerBytes, "the checksum of the %d bytes of %s is %08x, they give %08x",
 			h.length, what, h.payload, sum)
 	}
-	if h.kind != kindTail || w.sum == nil { // the SHA-256 is of what is before the tail
+	if h.kind != kindTail || w.sum == nil { // the SHA-256 covers the bytes before the tail
 		w.take(b)
 	} else {
 		w.next += int64(len(b))
@@ -154,7 +155,7 @@ func (w *walker) block() (block, error) {
 	return bl, err
 }
 
-// whole tells whether the next block can be read to its end, or to where it is wrong.
+// whole reports whether the next block can be read to its end, or to its first fault.
 func (w *walker) whole() bool {
 	if w.next+headerBytes > w.size {
 		return false
@@ -167,14 +168,14 @@ func (w *walker) whole() bool {
 	return !ok || w.check(h) != nil || w.next+headerBytes+int64(h.length) <= w.size
 }
 
-// check holds a header whose checksum is right against its place.
+// check compares a header whose checksum is right with its place in the file.
 func (w *walker) check(h header) error {
 	switch {
 	case h.chain != w.chain:
-		return corruptAt(w.path, w.next, "block %d follows a block with checksum %08x, the one before it has %08x: it belongs to another file",
+		return corruptAt(w.path, w.next, "block %d follows a block with checksum %08x, but the one before it has %08x: it belongs to another file",
 			h.number, h.chain, w.chain)
 	case h.number != w.number:
-		return corruptAt(w.path, w.next, "it is block %d where block %d belongs", h.number, w.number)
+		return corruptAt(w.path, w.next, "block %d is in the place of block %d", h.number, w.number)
 	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindTail:
 		return formatOf(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
 	case h.flags&^goesOn != 0:
@@ -191,7 +192,7 @@ func (w *walker) check(h header) error {
 	return nil
 }
 
-// readTailOf reads a file's last block alone. It proves the tail, not what is before it.
+// readTailOf reads only a file's last block. It verifies the tail, and nothing before it.
 func readTailOf(path string, f disk.File) (tail, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -211,7 +212,7 @@ func readTailOf(path string, f disk.File) (tail, error) {
 	}
 	t := readTail(b[headerBytes:])
 	if t.bytes != uint64(size) {
-		return tail{}, corruptAt(path, at, "the tail is that of a file of %d bytes, this one has %d", t.bytes, size)
+		return tail{}, corruptAt(path, at, "the tail belongs to a file of %d bytes, but this file has %d", t.bytes, size)
 	}
 	return t, nil
 }

@@ -4,6 +4,10 @@
 //	go run ./.ci/mutants             all of them
 //	go run ./.ci/mutants NAME ...    some
 //	go run ./.ci/mutants -check      none: only whether each change still fits the sources
+//	go run ./.ci/mutants -since REV  those that work since this revision may have touched, in a random order
+//
+// A change names a declaration and the code in it that is replaced; see the type change. For a change that is lost, -check
+// prints the code that it wanted, and the nearest code that there is.
 //
 // The sources are read once, at the start: they may be edited while it runs. -j sets how many mutants are hunted at a
 // time. With -verdicts FILE each verdict is added to that file, and what has one for the same sources is not hunted
@@ -11,7 +15,8 @@
 // last time; that test goes first. -learn writes it anew.
 //
 // A line is printed for each: which test caught it, at which seed where a seed did, and how long that took. It ends with
-// 1 when one of them survives, and when its change does not fit the sources any more, and with 3 when -for left some.
+// 1 when one of them survives, and when its change does not fit the sources any more, and with 3 when -for left some, which it
+// names.
 package main
 
 import (
@@ -23,9 +28,8 @@ import (
 	"time"
 )
 
-// mutants are the bugs that are put back.
-var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), givenMutants(), leaderMutants(), lockMutants(),
-	memberMutants, migrateMutants, netMutants(), ruleMutants, saidMutants(), survivorMutants(), watchMutants())
+// mutants are the bugs that are put back. bugs_NAME.go holds those of the packages under the folder NAME.
+var mutants = slices.Concat(actorBugs, benchBugs, cliBugs, indexBugs, internalBugs, logBugs, netBugs, nodeBugs, snapshotBugs)
 
 func main() {
 	var (
@@ -33,13 +37,14 @@ func main() {
 		workers   = flag.Int("j", 1, "how many mutants are hunted at a time")
 		file      = flag.String("verdicts", "", "a `file` that keeps the verdicts: what has one is not hunted again")
 		most      = flag.Duration("for", 0, "begin no hunt after this `time`")
+		since     = flag.String("since", "", "only mutants that are new since this `revision`, or that change a declaration which is")
 		learn     = flag.Bool("learn", false, "write down which test caught each")
 	)
 	flag.Parse()
 	if *checkOnly {
 		os.Exit(check())
 	}
-	code, err := runAll(flag.Args(), *workers, *file, *most, *learn)
+	code, err := runAll(flag.Args(), *since, *workers, *file, *most, *learn)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		code = 1
@@ -47,25 +52,24 @@ func main() {
 	os.Exit(code)
 }
 
-// check tells of every change that does not fit the sources any more.
+// check reports every mutant whose changes do not fit the sources any more.
 func check() (failed int) {
+	tree, err := readSources()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		return 1
+	}
 	for _, m := range mutants {
-		for _, c := range m.changes {
-			content, err := os.ReadFile(c.file)
-			if err == nil {
-				_, err = c.changed(string(content))
-			}
-			if err != nil {
-				fmt.Printf("mutant %q cannot be made: %v\n", m.name, err)
-				failed = 1
-			}
+		if _, err := tree.changed(m.changes); err != nil {
+			fmt.Printf("mutant %q cannot be made: %v\n", m.name, err)
+			failed = 1
 		}
 	}
 	return failed
 }
 
-// runAll hunts all mutants, or those with the names, and returns the exit code.
-func runAll(names []string, workers int, file string, most time.Duration, learn bool) (int, error) {
+// runAll hunts all mutants, or those with the names, or those that were touched since a revision, and returns the exit code.
+func runAll(names []string, since string, workers int, file string, most time.Duration, learn bool) (int, error) {
 	begun := time.Now()
 	tree, err := readSources()
 	if err != nil {
@@ -87,6 +91,12 @@ func runAll(names []string, workers int, file string, most time.Duration, learn 
 	}
 	if len(wanted) < len(names) {
 		return 1, fmt.Errorf("%d names, and %d mutants that are called so", len(names), len(wanted))
+	}
+	if since != "" {
+		if wanted, err = touched(wanted, tree, since); err != nil {
+			return 1, err
+		}
+		fmt.Printf("mutants: %d of %d were touched since %s\n", len(wanted), len(mutants), since)
 	}
 	queue := make(chan mutant)
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -16,8 +17,9 @@ import (
 
 // sources are the files that git knows of, as they stood in the working tree.
 type sources struct {
-	files map[string]string
-	sum   string // of all but .ci, which no test reads
+	files        map[string]string
+	sum          string         // of all but .ci, which no test reads
+	declarations []*declaration // of production code
 }
 
 func readSources() (*sources, error) {
@@ -44,7 +46,22 @@ func readSources() (*sources, error) {
 		}
 	}
 	s.sum = fmt.Sprintf("%x", sum.Sum(nil)[:8])
-	return s, nil
+	return s, s.declare()
+}
+
+// declare parses the production code.
+func (s *sources) declare() error {
+	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, ".ci/") || strings.Contains(name, "testdata/") {
+			continue
+		}
+		all, err := declarationsOf(name, s.files[name])
+		if err != nil {
+			return err
+		}
+		s.declarations = append(s.declarations, all...)
+	}
+	return nil
 }
 
 // hasModel says whether tests of a package draw what they do, by rapid.
@@ -84,19 +101,11 @@ func takeFolder() (string, error) {
 // write makes a folder hold the sources with some changes, and nothing else: what tests left there, such as the inputs
 // that rapid tries again, goes. What is right already is not written.
 func (s *sources) write(dir string, changes []change) error {
-	want := make(map[string]string, len(changes))
-	for _, c := range changes {
-		content, ok := want[c.file]
-		if !ok {
-			content = s.files[c.file]
-		}
-		content, err := c.changed(content)
-		if err != nil {
-			return err
-		}
-		want[c.file] = content
+	want, err := s.changed(changes)
+	if err != nil {
+		return err
 	}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -125,14 +134,4 @@ func (s *sources) write(dir string, changes []change) error {
 		}
 	}
 	return nil
-}
-
-type change struct{ file, old, new string }
-
-// changed replaces a text that stands in a file exactly once.
-func (c change) changed(content string) (string, error) {
-	if n := strings.Count(content, c.old); n != 1 {
-		return "", fmt.Errorf("%s holds the text to change %d times, not once: %q", c.file, n, c.old)
-	}
-	return strings.Replace(content, c.old, c.new, 1), nil
 }

@@ -114,6 +114,7 @@ func (b *verdicts) report(wanted []mutant) (code int) {
 		v, done := b.of(m)
 		if !done {
 			count["left"]++
+			fmt.Printf("mutant %-46s is left\n", m.name)
 			continue
 		}
 		count[v.Verdict]++

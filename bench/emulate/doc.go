@@ -1,22 +1,21 @@
-// Package emulate is a disk that is not there: a file system whose syncs take as long as those of another disk did, for
-// those who ask what that disk would be worth and do not have it.
+// Package emulate emulates a disk's sync latency: its file system delays each sync as long as another disk took. It estimates the benefit
+// of a disk that is not at hand.
 //
-// A [Profile] is what somebody has published of a disk: how long its syncs took, and how many bytes a second it takes. [On]
-// puts it in the place of the real syncs: what is synced waits for a time that is drawn from the profile, and nothing is made
-// durable. So a member on it has lost its data when the machine has lost its power, and whatever is measured of it is marked
-// EMULATED wherever it is shown. The one way to such a member is node.StartEmulated, which keeps real data folders and
-// emulated ones apart; the one caller is the hidden command by which `qkv bench run --profile` starts its members.
+// A [Profile] is a published measurement of a disk: the distribution of its sync times, and its throughput. [On] replaces real syncs: each
+// sync waits for a time drawn from the profile, and data is not durable. A member on an emulated disk loses its data in a power cut.
+// Results are marked EMULATED everywhere. Such a member starts only through node.StartEmulated, which keeps real data folders and emulated
+// ones apart. Its one caller is the hidden command by which `qkv bench run --profile` starts its members.
 //
-// # What is emulated, and what is not
+// # Scope of the emulation
 //
-//	each sync               takes the longer of a drawn time, and of what the bytes since the file's last sync need at the
-//	                        profile's rate
-//	writes                  go to the page cache and cost what they cost there; writes past it do so, too
-//	several members         have a disk each, as on machines of their own
+//	each sync               takes the longer of a drawn time, and of the time for the bytes since the file's last sync at
+//	                        the profile's rate
+//	writes                  go to the page cache at its cost, direct writes included
+//	several members         have a disk each, as on separate machines
 //	reads, free space       are the real disk's
-//	what one file's syncs do to another's, caches that fill up and limits on bursts: not at all. A draw knows nothing of the
-//	                        one before, where a real disk's stalls come together
+//	not emulated            interference between files, full caches, burst limits. Draws are independent, whereas a real
+//	                        disk's stalls come together
 //
-// A wait sleeps as long as sleeping is exact, and spins for the rest: at most spinMost of processor time each. A profile of
-// some ten microseconds is all spinning, which on a busy machine costs more than the disk would have.
+// A wait sleeps while sleeping is exact, and spins for the rest: at most spinMost of processor time each. A profile of some ten
+// microseconds only spins, which on a busy machine costs more than the real disk would.
 package emulate

@@ -9,7 +9,7 @@ import (
 	"qkv/log/disk"
 )
 
-// On returns a file system whose syncs take as long as the profile says, and make nothing durable.
+// On returns a file system whose syncs take as long as in the profile, without durability.
 func On(under disk.FS, p Profile, seed uint64) disk.FS {
 	return &fs{FS: under, disk: newDevice(p, seed)}
 }
@@ -27,7 +27,7 @@ func newDevice(p Profile, seed uint64) *device {
 	return &device{profile: p, waiter: newWaiter(), draws: draws{profile: p, random: rand.New(rand.NewPCG(seed, 1))}}
 }
 
-// sync waits as long as the disk would take for so many bytes.
+// sync waits as long as the disk would take for the given bytes.
 func (d *device) sync(begun time.Duration, bytes int64) {
 	d.mu.Lock()
 	took := d.draws.next()
@@ -59,7 +59,7 @@ func (f *fs) SyncDir(string) error {
 type file struct {
 	disk.File
 	disk  *device
-	dirty atomic.Int64 // bytes that were written since the last sync
+	dirty atomic.Int64 // bytes written since the last sync
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
@@ -67,19 +67,19 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// WritePages writes to the page cache: past it, the real disk would be in what is measured.
+// WritePages writes to the page cache: a direct write would measure the real disk.
 func (f *file) WritePages(p []byte, off int64) error {
 	_, err := f.WriteAt(p, off)
 	return err
 }
 
-// WriteZeros does so for the same reason.
+// WriteZeros writes to the page cache for the same reason.
 func (f *file) WriteZeros(n int, at int64) error {
 	_, err := f.WriteAt(zeros()[:n], at)
 	return err
 }
 
-// zeros are made when the first disk is emulated: every member has this package.
+// zeros is allocated for the first emulated disk: every member links this package.
 var zeros = sync.OnceValue(func() []byte { return make([]byte, disk.ZerosMost) })
 
 func (f *file) Datasync() error {
@@ -89,7 +89,7 @@ func (f *file) Datasync() error {
 
 func (f *file) Sync() error { return f.Datasync() }
 
-// DropCache does nothing: what the cache has is all that there is.
+// DropCache does nothing: the data exists only in the cache.
 func (f *file) DropCache(_, _ int64) error { return nil }
 
 // NoReadahead does nothing for the same reason.
@@ -98,5 +98,5 @@ func (f *file) NoReadahead() {}
 // Prefetch does nothing for the same reason.
 func (f *file) Prefetch(_, _ int64) {}
 
-// ReadMedium reads the cache likewise.
+// ReadMedium reads the cache for the same reason.
 func (f *file) ReadMedium(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }

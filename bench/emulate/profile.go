@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// Profile is what is known of a disk.
+// Profile is the measured behaviour of a disk.
 type Profile struct {
 	Name   string
-	Source string  // who has measured what, and when
-	Syncs  []Point // how long syncs took, by rising percentiles; the first is that of 0 and the last that of 100
-	// BytesPerSecond is how many bytes a second the disk takes.
+	Source string  // who measured what, and when
+	Syncs  []Point // sync times by ascending percentiles, from 0 to 100
+	// BytesPerSecond is the disk's throughput.
 	BytesPerSecond int64
 }
 
-// Point says that so many percent of the syncs took at most so long.
+// Point is a percentile: Percent of the syncs took at most Took.
 type Point struct {
 	Percent float64
 	Took    time.Duration
 }
 
-// Profiles are those that there are. Where a source gives percentiles, they are the points; between points a percentile is
-// interpolated on a logarithmic scale of time.
+// Profiles lists all profiles. Percentiles of the source are the points; between points a percentile is interpolated on a logarithmic
+// scale of time.
 var Profiles = []Profile{
 	{
-		// The article gives means of several devices and no percentiles: the spread is that of devices.
+		// The article gives means of several devices and no percentiles: the spread is between devices.
 		Name: "nvme-plp",
 		Source: "fdatasync of 16 KiB on NVMe disks with power-loss protection: 12 to 58 us on average, by device. " +
 			"M. Callaghan, \"SSDs, power loss protection and fsync latency\", 2026-01-08",
@@ -35,7 +35,7 @@ var Profiles = []Profile{
 		BytesPerSecond: 2 << 30,
 	},
 	{
-		// The percentiles above 95 are not in what was at hand. That of 99 is what the published mean of 1493.54 us leaves for it.
+		// The percentiles above 95 were not available. The 99th is derived from the published mean of 1493.54 us.
 		Name: "nvme-consumer",
 		Source: "fio, fdatasync of 2300 bytes on a consumer's NVMe disk, RHEL 7.8. A. Sullivan, collection of fio results for etcd, " +
 			"gist acsulli/2d500e2489babea83843e1edd27a118e, 2020-10-29",
@@ -59,8 +59,8 @@ var Profiles = []Profile{
 		BytesPerSecond: 1 << 30,
 	},
 	{
-		// The article does not say which disk it was; the two humps are those of one without power-loss protection on which every
-		// other sync also commits the file system's journal.
+		// The article does not name the disk. The two humps are typical of a disk without power-loss protection on which every other sync
+		// also commits the file system's journal.
 		Name: "sata-ssd",
 		Source: "fio, fdatasync of 2300 bytes on an SSD. M. Olivi and M. Spreitzer, \"Using fio to tell whether your storage is fast " +
 			"enough for etcd\", IBM Cloud blog, 2019-04-18",
@@ -86,8 +86,8 @@ var Profiles = []Profile{
 		BytesPerSecond: 500 << 20,
 	},
 	{
-		// The article gives min 327, max 5087, mean 700.24 and deviation 240.46 us. The points are of the log-normal distribution
-		// above the least with that mean and deviation.
+		// The article gives min 327, max 5087, mean 700.24 and deviation 240.46 us. The points are of the log-normal distribution above
+		// the minimum with that mean and deviation.
 		Name: "cloud-gp3",
 		Source: "fio, fdatasync of 2300 bytes on an AWS EBS gp3 volume of 3000 IOPS at an m6i.xlarge. MaGe Linux Operations, " +
 			"\"Why upgrading EBS volumes boosted etcd write performance\", besthub.dev; 125 MiB/s is gp3's documented base",
@@ -116,7 +116,7 @@ var Profiles = []Profile{
 
 const us = time.Microsecond
 
-// Find returns the profile of a name, or NAME+TIME: one whose syncs all take so much longer.
+// Find returns the profile with a name, or NAME+TIME: the profile with TIME added to each sync.
 func Find(name string) (Profile, error) {
 	first, more, slower := strings.Cut(name, "+")
 	for _, p := range Profiles {
@@ -135,7 +135,7 @@ func Find(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("there is no profile %q: %s", name, strings.Join(Names(), ", "))
 }
 
-// Names are the names of all profiles.
+// Names lists the names of all profiles.
 func Names() (all []string) {
 	for _, p := range Profiles {
 		all = append(all, p.Name)
@@ -143,7 +143,7 @@ func Names() (all []string) {
 	return all
 }
 
-// plus returns the profile of a disk whose syncs all take so much longer.
+// plus returns the profile with d added to each sync.
 func (p Profile) plus(d time.Duration) Profile {
 	slower := p
 	slower.Name = fmt.Sprintf("%s+%v", p.Name, d)
@@ -155,7 +155,7 @@ func (p Profile) plus(d time.Duration) Profile {
 	return slower
 }
 
-// Percentile is the time that so many percent of the syncs do not exceed.
+// Percentile returns the time that percent of the syncs do not exceed.
 func (p Profile) Percentile(percent float64) time.Duration {
 	for i := 1; i < len(p.Syncs); i++ {
 		from, to := p.Syncs[i-1], p.Syncs[i]
@@ -169,12 +169,12 @@ func (p Profile) Percentile(percent float64) time.Duration {
 	return p.Syncs[len(p.Syncs)-1].Took
 }
 
-// draws are how long syncs take, one after the other. Of each hundred, one is from each percent, in random order: so a run of
-// a few hundred syncs has the profile's percentiles, and two runs do not differ by the luck of their draws.
+// draws is a sequence of sync times. Each hundred draws contain one from each percent, in random order: a run of a few hundred syncs has
+// the profile's percentiles, and two runs do not differ by chance.
 type draws struct {
 	profile Profile
 	random  *rand.Rand
-	left    []int // percents of this hundred
+	left    []int // percents left of this hundred
 }
 
 func (d *draws) next() time.Duration {
@@ -187,7 +187,7 @@ func (d *draws) next() time.Duration {
 	return d.profile.Percentile(percent)
 }
 
-// moving is how long so many bytes take.
+// moving is the transfer time of the given bytes.
 func (p Profile) moving(bytes int64) time.Duration {
 	return time.Duration(float64(bytes) / float64(p.BytesPerSecond) * float64(time.Second))
 }

@@ -1,6 +1,7 @@
 package emulate
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -8,19 +9,19 @@ import (
 )
 
 const (
-	// spinLeast and spinMost bound how long before its end a wait wakes up to spin: a kernel's timers are late by some 50 us, and
-	// where the processor slept meanwhile by some more.
+	// spinLeast and spinMost bound how long before its end a wait wakes up to spin: kernel timers are some 50 us late, and more after the
+	// processor slept.
 	spinLeast = 20 * time.Microsecond
 	spinMost  = 500 * time.Microsecond
-	// spinShare is how much of what is known about lateness a new sleep changes: an eighth.
+	// spinShare is the weight of a new sleep in the smoothed lateness: an eighth.
 	spinShare = 8
 )
 
-// waiter waits until a moment, neither too short nor, as far as the machine lets it, too long.
+// waiter waits until a given time: never too short, and as exactly as the machine allows.
 type waiter struct {
 	now   func() time.Duration
 	sleep func(time.Duration)
-	spin  atomic.Int64 // before its end, a wait wakes up; it follows how late sleeps were
+	spin  atomic.Int64 // how long before its end a wait wakes up; follows the lateness of sleeps
 }
 
 func newWaiter() *waiter {
@@ -30,14 +31,14 @@ func newWaiter() *waiter {
 	return w
 }
 
-// until returns at a moment.
+// until returns at the given time.
 func (w *waiter) until(due time.Duration) {
 	now := w.now()
 	spin := time.Duration(w.spin.Load())
 	if rest := due - now - spin; rest > 0 {
 		w.sleep(rest)
 		late := w.now() - now - rest
-		// Twice the usual lateness is rarely exceeded; a single one beyond all bounds is another process's turn.
+		// Twice the usual lateness is rarely exceeded; a single extreme value is another process's time slice.
 		want := min(max(2*late, spinLeast), spinMost)
 		w.spin.Store(int64(spin + (want-spin)/spinShare))
 	}
@@ -45,8 +46,15 @@ func (w *waiter) until(due time.Duration) {
 	}
 }
 
-// nanosleep sleeps in the kernel: the runtime's own timers are as late as a millisecond where nothing else runs.
+// nanosleep sleeps in the kernel, because the runtime's own timers may be a millisecond late on an idle machine. A member has a timer
+// slack of that size; the thread has none while it sleeps, since a disk's answer has none.
 func nanosleep(d time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err == nil && unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) == nil {
+		defer unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
+	}
 	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil) // a signal ends it early: what is left is spun
+	_ = unix.Nanosleep(&t, nil) // a signal ends it early: the rest is spun
 }

@@ -15,31 +15,31 @@ import (
 
 // Host reads descriptions from the files of a machine.
 type Host struct {
-	// Root is put before /proc and /sys; empty for this machine.
+	// Root is prepended to /proc and /sys; empty for this machine.
 	Root string
 }
 
-// Device is what holds a folder.
+// Device is the storage below a folder.
 type Device struct {
-	Dir         string   `json:"dir"` // as it was given
+	Dir         string   `json:"dir"` // as given
 	FileSystem  string   `json:"file_system"`
 	Options     string   `json:"options"` // of the mount and of the file system
-	Source      string   `json:"source"`  // what is mounted, such as /dev/nvme0n1p2
-	Number      string   `json:"number"`  // major:minor; empty where no block device is found
-	Disks       []Disk   `json:"disks"`   // at the bottom; several below dm, md and file systems of several devices
+	Source      string   `json:"source"`  // the mounted source, such as /dev/nvme0n1p2
+	Number      string   `json:"number"`  // major:minor; empty without a block device
+	Disks       []Disk   `json:"disks"`   // physical disks; several below dm, md and file systems of several devices
 	FreeBytes   int64    `json:"free_bytes"`
 	TotalBytes  int64    `json:"total_bytes"`
 	Warnings    []string `json:"warnings,omitempty"`
 	numberOfDir string
 }
 
-// Disk is one disk, as /sys/block tells it.
+// Disk is one disk, as described by /sys/block.
 type Disk struct {
 	Name         string `json:"name"` // such as nvme0n1
 	Kind         string `json:"kind"` // nvme, sata or scsi, virtual, mmc, or "unknown"
 	Model        string `json:"model,omitempty"`
 	Firmware     string `json:"firmware,omitempty"`
-	WriteCache   string `json:"write_cache,omitempty"` // "write back": a flush has work to do; "write through": it has none
+	WriteCache   string `json:"write_cache,omitempty"` // "write back": a flush has work to do; "write through": a flush does nothing
 	FUA          bool   `json:"fua"`
 	Rotational   bool   `json:"rotational"`
 	Scheduler    string `json:"scheduler,omitempty"`
@@ -50,7 +50,7 @@ type Disk struct {
 // mount is a line of /proc/self/mountinfo (proc(5)).
 type mount struct{ number, point, options, fileSystem, source, superOptions string }
 
-// Device describes what holds a folder, which must exist.
+// Device describes the storage below a folder, which must exist.
 func (h Host) Device(dir string) (Device, error) {
 	path, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func (h Host) Device(dir string) (Device, error) {
 	return d, nil
 }
 
-// describe fills in what mounts and /sys know of a path that is on the device numberOfDir.
+// describe fills in the details of a path on the device numberOfDir, from mounts and /sys.
 func (h Host) describe(d *Device, path string) {
 	m, found := holding(h.mounts(), path, d.numberOfDir)
 	if !found {
@@ -95,7 +95,7 @@ func (h Host) file(elements ...string) string {
 	return filepath.Join(append([]string{h.Root, "/"}, elements...)...)
 }
 
-// text is a file's first line, or empty.
+// text returns a file's first line, or empty.
 func (h Host) text(elements ...string) string {
 	b, err := os.ReadFile(h.file(elements...))
 	if err != nil {
@@ -137,8 +137,8 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// holding is the mount that holds a path: the deepest above it, and of several at one point the last, which covers the
-// others. One with the folder's own device number comes before others of the same depth.
+// holding returns the mount that holds a path: the deepest above it, and of several at one point the last, which covers the others. At
+// equal depth, the mount with the folder's own device number is preferred.
 func holding(mounts []mount, path, number string) (best mount, found bool) {
 	better := func(m mount) bool {
 		if !found || len(m.point) != len(best.point) {
@@ -154,7 +154,7 @@ func holding(mounts []mount, path, number string) (best mount, found bool) {
 	return best, found
 }
 
-// merged is both lists of options, each once.
+// merged returns both lists of options without duplicates.
 func merged(a, b string) string {
 	options := strings.Split(a+","+b, ",")
 	var all []string
@@ -166,8 +166,8 @@ func merged(a, b string) string {
 	return strings.Join(all, ",")
 }
 
-// blockNumber is the number of the block device below a mount. File systems of several devices (btrfs, zfs) and overlays
-// have a number of their own that is no block device; what they mount may name one.
+// blockNumber returns the number of the block device below a mount. File systems of several devices (btrfs, zfs) and overlays have a
+// number without a block device; their mount source may name one.
 func (h Host) blockNumber(number string, m mount) string {
 	for _, n := range []string{number, m.number} {
 		if _, err := os.Stat(h.file("sys/dev/block", n)); err == nil {
@@ -184,7 +184,7 @@ func (h Host) blockNumber(number string, m mount) string {
 	return ""
 }
 
-// disksOf are the names of the disks at the bottom of a block device.
+// disksOf returns the names of the physical disks below a block device.
 func (h Host) disksOf(number string) []string {
 	path, err := filepath.EvalSymlinks(h.file("sys/dev/block", number))
 	if err != nil {
@@ -193,9 +193,9 @@ func (h Host) disksOf(number string) []string {
 	return h.below(path, 0)
 }
 
-// below goes from a partition to its disk, and through dm, md, bcache to what they are made of.
+// below resolves a partition to its disk, and dm, md and bcache to their components.
 func (h Host) below(path string, depth int) (names []string) {
-	const deepest = 16 // a stack of mappings deeper than this is a loop
+	const deepest = 16 // a deeper stack of mappings is a loop
 	if depth > deepest {
 		return nil
 	}
@@ -220,7 +220,7 @@ func (h Host) below(path string, depth int) (names []string) {
 	return names
 }
 
-// sectorBytes is the unit of /sys/block/*/size, whatever the disk's own.
+// sectorBytes is the unit of /sys/block/*/size on every disk.
 const sectorBytes = 512
 
 func (h Host) disk(name string) Disk {
@@ -235,7 +235,7 @@ func (h Host) disk(name string) Disk {
 	return d
 }
 
-// chosen is what stands in brackets.
+// chosen returns the option in brackets.
 func chosen(s string) string {
 	if _, after, found := strings.Cut(s, "["); found {
 		s, _, _ = strings.Cut(after, "]")
@@ -243,10 +243,10 @@ func chosen(s string) string {
 	return s
 }
 
-// virtualModels begin the model of disks that a hypervisor makes.
+// virtualModels are prefixes of the models of virtual disks.
 var virtualModels = []string{"QEMU", "VBOX", "VMware", "Virtual", "Msft", "Google", "PersistentDisk", "Amazon Elastic Block Store", "nvme_card"}
 
-// kind is what a disk's name and model allow to say.
+// kind classifies a disk by its name and model.
 func kind(d Disk) string {
 	for _, m := range virtualModels {
 		if strings.HasPrefix(strings.ToLower(d.Model), strings.ToLower(m)) {
@@ -263,7 +263,7 @@ func kind(d Disk) string {
 	return "unknown"
 }
 
-// warnings says what makes figures of this device mean less than they seem to.
+// warnings lists the reasons why figures of this device mean less than they seem to.
 func warnings(d *Device) (all []string) {
 	switch d.FileSystem {
 	case "tmpfs", "ramfs":
@@ -288,14 +288,14 @@ func warnings(d *Device) (all []string) {
 			all = append(all, disk.Name+" is memory: nothing survives a restart")
 		}
 	}
-	const roomShare = 10 // in the last tenth file systems look for room, and flash collects garbage
+	const roomShare = 10 // in the last tenth file systems search for free space, and flash collects garbage
 	if d.TotalBytes > 0 && d.FreeBytes < d.TotalBytes/roomShare {
 		all = append(all, fmt.Sprintf("only %d of %d MiB are free: a nearly full disk is slower than itself", d.FreeBytes>>20, d.TotalBytes>>20))
 	}
 	return all
 }
 
-// String is one line for people.
+// String returns one line for people.
 func (d Device) String() string {
 	s := fmt.Sprintf("%s on %s", d.FileSystem, d.Source)
 	for _, disk := range d.Disks {
@@ -311,7 +311,7 @@ func (d Device) String() string {
 	return s
 }
 
-// SameDevice says whether two folders share a disk, so that comparing them compares nothing.
+// SameDevice tells whether two folders share a disk: a comparison of them is then meaningless.
 func SameDevice(a, b Device) bool {
 	if a.numberOfDir != "" && a.numberOfDir == b.numberOfDir {
 		return true
@@ -326,11 +326,11 @@ func SameDevice(a, b Device) bool {
 	return false
 }
 
-// Class is what a median fdatasync of 4 KiB, on a file that was written before, says of a disk.
+// Class classifies a disk by its median fdatasync of 4 KiB on a file that was written before.
 type Class struct{ Name, Meaning string }
 
-// classes are by the longest median that belongs to them. The bounds are those of published measurements of drives with
-// and without protection against power loss.
+// classes are ordered by their longest median. The bounds are from published measurements of drives with and without power-loss
+// protection.
 var classes = []struct {
 	most  time.Duration
 	class Class
@@ -341,7 +341,7 @@ var classes = []struct {
 	{15 * time.Millisecond, Class{"slow", "below what etcd asks for (10 ms in 99 of 100); use it for nothing that matters"}},
 }
 
-// ClassOf is the class of a folder's device with a median.
+// ClassOf returns the class of a folder's device with a median.
 func ClassOf(d Device, median time.Duration) Class {
 	if d.FileSystem == "tmpfs" || d.FileSystem == "ramfs" {
 		return Class{"memory", "no disk at all"}

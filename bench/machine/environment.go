@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Environment is what a benchmark ran in.
+// Environment is the environment of a benchmark.
 type Environment struct {
 	Program     string    `json:"program"` // version and revision of the build
 	Go          string    `json:"go"`
 	Kernel      string    `json:"kernel"`
 	CPU         string    `json:"cpu"`
-	Processors  int       `json:"processors"` // that this process may use
+	Processors  int       `json:"processors"` // available to this process
 	GOMAXPROCS  int       `json:"gomaxprocs"`
 	MemoryBytes int64     `json:"memory_bytes"`
 	Governor    string    `json:"governor,omitempty"`
@@ -33,18 +33,18 @@ type Environment struct {
 	Warnings    []string  `json:"warnings,omitempty"`
 }
 
-// Pressure is what else a machine was doing.
+// Pressure is the other work of a machine.
 type Pressure struct {
 	At   time.Time `json:"at"`
-	Load float64   `json:"load"` // of the last minute
-	// CPU and IO are the shares of the last 10 s, in percent, in which something waited for them (PSI); -1 where the
-	// kernel does not tell.
+	Load float64   `json:"load"` // average of the last minute
+	// CPU and IO are the shares of the last 10 s, in percent, in which a process waited for them (PSI); -1 if the kernel does not report
+	// them.
 	CPU   float64 `json:"cpu_some"`
 	IO    float64 `json:"io_some"`
 	Steal float64 `json:"steal_ticks"` // of all processors since boot, in clock ticks
 }
 
-// Environment describes the machine as it is now.
+// Environment describes the current state of the machine.
 func (h Host) Environment(program string) Environment {
 	e := Environment{
 		Program: program, Go: runtime.Version(), Processors: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0),
@@ -75,7 +75,7 @@ func (h Host) Environment(program string) Environment {
 	return e
 }
 
-// busyShare of the processors, in load, is somebody else's work: a member and its clients then wait for them.
+// busyShare is the load, per processor, above which other processes delay a member and its clients.
 const busyShare = 0.5
 
 func (e Environment) warnings() (all []string) {
@@ -88,7 +88,7 @@ func (e Environment) warnings() (all []string) {
 	return all
 }
 
-// Pressure is what the machine is doing now.
+// Pressure returns the machine's current work.
 func (h Host) Pressure() Pressure {
 	p := Pressure{At: time.Now().UTC().Truncate(time.Second), CPU: h.some("cpu"), IO: h.some("io")}
 	if load := strings.Fields(h.text("proc/loadavg")); len(load) > 0 {
@@ -101,7 +101,16 @@ func (h Host) Pressure() Pressure {
 	return p
 }
 
-// some is avg10 of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0".
+// FreeBytes returns how much memory a new process could use: the kernel's MemAvailable, or the rest of the cgroup's limit if that is less.
+func (h Host) FreeBytes() int64 {
+	free := kibibytes(h.field("proc/meminfo", "MemAvailable")) << 10
+	if most := h.number("sys/fs/cgroup/memory.max"); most > 0 {
+		free = min(free, most-h.number("sys/fs/cgroup/memory.current"))
+	}
+	return max(free, 0)
+}
+
+// some returns avg10 of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0".
 func (h Host) some(what string) float64 {
 	for _, f := range strings.Fields(h.text("proc/pressure", what)) {
 		if value, found := strings.CutPrefix(f, "avg10="); found {
@@ -114,7 +123,7 @@ func (h Host) some(what string) float64 {
 	return -1
 }
 
-// field is the value of "name : value" in a file of such lines, the first one.
+// field returns the first value of "name : value" in a file of such lines.
 func (h Host) field(file, name string) string {
 	f, err := os.Open(h.file(file))
 	if err != nil {
@@ -131,7 +140,7 @@ func (h Host) field(file, name string) string {
 	return ""
 }
 
-// kibibytes reads "123 kB".
+// kibibytes parses "123 kB".
 func kibibytes(s string) int64 {
 	n, _ := strconv.ParseInt(strings.TrimSuffix(s, " kB"), 10, 64)
 	return n

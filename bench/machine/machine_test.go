@@ -87,10 +87,30 @@ func TestThisMachine(t *testing.T) {
 	if e.Kernel == "" || e.Processors < 1 || e.MemoryBytes < 1<<20 || e.Pressure == nil || e.Pressure.At.IsZero() {
 		t.Errorf("%+v", e)
 	}
+	if free := (Host{}).FreeBytes(); free < 1<<20 || free > e.MemoryBytes {
+		t.Errorf("%d of %d bytes of memory are free", free, e.MemoryBytes)
+	}
 	other := d
 	if !SameDevice(d, other) {
 		t.Error("a folder is not on its own device")
 	}
+}
+
+// TestFreeBytes: a cgroup's limit counts where it leaves less than the machine has.
+func TestFreeBytes(t *testing.T) {
+	root := t.TempDir()
+	layOut(t, root, "proc/meminfo: MemTotal: 4000 kB")
+	layOut(t, root, "proc/meminfo: MemAvailable: 3000 kB")
+	free := func(want int64) {
+		t.Helper()
+		if got := (Host{Root: root}).FreeBytes(); got != want {
+			t.Errorf("%d bytes, not %d", got, want)
+		}
+	}
+	free(3000 << 10)
+	layOut(t, root, "sys/fs/cgroup/memory.max: 2000000")
+	layOut(t, root, "sys/fs/cgroup/memory.current: 1500000")
+	free(500_000)
 }
 
 func TestClassOf(t *testing.T) {

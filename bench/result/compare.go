@@ -7,20 +7,20 @@ import (
 	"qkv/bench/stat"
 )
 
-// comparison names what a figure of a side is compared with: the same figure of the file's first side.
+// comparison identifies a figure of a side that is compared with the same figure of the file's first side.
 type comparison struct{ side, mode, load, figure string }
 
-// differences are all comparisons that something shows, so that the number of them is known to the test. A file's tables, pages and
-// verdicts claim from all that there are, and agree; its ratios show a few figures of each load, and claim from these.
+// differences are all comparisons in one report, whose number the test must know. A file's tables, pages and verdicts use all figures, and
+// agree; its ratios show a few figures of each load, and use only these.
 type differences struct {
 	of    map[comparison]stat.Difference
 	power power
 }
 
-// power is what a number of comparisons can find.
+// power is the statistical power of a number of comparisons.
 type power struct {
 	runs    int // on a side; some figures may have fewer
-	figures int // that are compared
+	figures int // compared figures
 }
 
 func (p *power) count(pair stat.Pair) {
@@ -29,7 +29,7 @@ func (p *power) count(pair stat.Pair) {
 	p.figures++
 }
 
-// String says that a lone difference could not be claimed; nothing where it could.
+// String explains that a lone difference could not be claimed; empty if it could.
 func (p power) String() string {
 	together := stat.Together(p.runs, p.figures)
 	if p.figures == 0 || together == 1 {
@@ -42,7 +42,7 @@ func (p power) String() string {
 // differences compares each figure of each side with the first side's.
 func (f *File) differences() differences { return f.differencesOf(metricsOf) }
 
-// differencesOf does so with some of a row's figures.
+// differencesOf does so for some of a row's figures.
 func (f *File) differencesOf(figures func(Row) []Metric) differences {
 	all := differences{of: map[comparison]stat.Difference{}}
 	var names []comparison
@@ -68,12 +68,12 @@ func (f *File) differencesOf(figures func(Row) []Metric) differences {
 	return all
 }
 
-// inMode are the rows of a mode.
+// inMode returns the rows of a mode.
 func (f *File) inMode(mode string) []Row {
 	return slices.DeleteFunc(slices.Clone(f.Rows), func(r Row) bool { return r.Mode != mode })
 }
 
-// remarks say what the file's figures cannot say.
+// remarks lists the limits of the file's figures.
 func (f *File) remarks() (all []string) {
 	if len(f.Sides) == 0 {
 		return nil

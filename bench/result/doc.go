@@ -1,29 +1,28 @@
-// Package result holds what benchmarks found: one JSON file, from which everything that a person or a program reads is
-// made, now or years later.
+// Package result holds the results of benchmarks: one JSON file, from which all reports are made, at any later time.
 //
-// A [File] has a version, the command that made it, the environment, its sides, and rows:
+// A [File] has a version, its command, the environment, its sides, and rows:
 //
 //	{"version": 1, "kind": "run", "command": ["qkv", "bench", "run", ...], "begun": "...", "environment": {...},
 //	 "sides": [{"name": "nvme", "device": {...}}, {"name": "ssd", ...}],
 //	 "rows": [{"side": "nvme", "name": "put", "mode": "closed", "parameters": {"in-flight": "1000"},
 //	           "runs": [{"seconds": 10, "count": 812345, "rate": 81234, "histogram": "HISTFAAA...", "windows": [...]}]}]}
 //
-// A row is one load on one side. Its mode says what its latencies mean, and modes are never mixed in a table:
+// A row is one load on one side. Its mode defines the meaning of its latencies, and modes are never mixed in a table:
 //
-//	closed   a number of requests is kept in flight; latency belongs to that number
-//	open     requests begin at times that were planned; latency counts from then, so that what a stall delays is in it
+//	closed   a fixed number of requests is in flight; latency belongs to that number
+//	open     requests start at planned times; latency counts from then, and thus includes every stall
 //	probe    one operation after the other on a device or a socket
-//	event    each run is one occurrence, such as a leader's death
+//	event    each run is one event, such as the kill of a leader
 //
-// A run also has the parts that a write's mean latency is made of (stages), where members tell them, and the members' syncs over
-// time. [File.Verdicts] is made of those: what bounds a load, and in which part of a write two sides differ.
+// A run also has the stages of a write's mean latency, if members report them, and the members' syncs over time. [File.Verdicts] is based
+// on those: it names a load's bottleneck, and the stage of a write in which two sides differ.
 //
-// Histograms are kept whole (HdrHistogram V2, base64, in nanoseconds) and merged without loss: percentiles are never
-// averaged, and where one would rest on fewer than ten samples it says "too few". Differences are claimed of a whole file at
-// once: package stat says why. Version 1 is read as long as there is a
-// qkv that writes it; a file of a version above is refused, since what it means is not known.
+// Histograms are stored whole (HdrHistogram V2, base64, in nanoseconds) and merged without loss. Percentiles are never averaged, and a
+// percentile of fewer than ten samples beyond it is shown as "too few". Differences are claimed for a whole file at once, for the reason
+// in package stat. Version 1 stays readable as long as a qkv writes it; a file with a later version is refused, since its meaning is
+// unknown.
 //
-// [Table] is the one table; it is printed as text, Markdown and CSV. [File.Ratios] sums it up in Markdown, in one.
-// [File.BenchmarkLines] is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page that loads nothing. What
-// was emulated says so in every row and chart.
+// [Table] is the common table, printed as text, Markdown and CSV. [File.Ratios] summarizes it in one Markdown table. [File.BenchmarkLines]
+// is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page without external resources. Emulated results are marked in
+// every row and chart.
 package result

@@ -17,7 +17,7 @@ import (
 // Version is the format that [File.Write] writes.
 const Version = 1
 
-// Emulated stands in the name of each side that is emulated, so that no row, chart or file of it can do without.
+// Emulated marks the name of each emulated side, in every row, chart and file.
 const Emulated = "EMULATED"
 
 // The modes of rows.
@@ -28,7 +28,7 @@ const (
 	Event  = "event"
 )
 
-// File is everything that one command found.
+// File holds all results of one command.
 type File struct {
 	Version     int                 `json:"version"`
 	Kind        string              `json:"kind"` // "disk" or "run"
@@ -37,15 +37,15 @@ type File struct {
 	Environment machine.Environment `json:"environment"`
 	Sides       []Side              `json:"sides"`
 	Rows        []Row               `json:"rows"`
-	Notes       []string            `json:"notes,omitempty"` // what could not be measured, and verdicts
+	Notes       []string            `json:"notes,omitempty"` // failed measurements, and verdicts
 }
 
-// Side is one of what is compared: a folder, a target, a build.
+// Side is one of the compared systems: a folder, a target, a build.
 type Side struct {
 	Name     string          `json:"name"`
 	Device   *machine.Device `json:"device,omitempty"`
 	Target   string          `json:"target,omitempty"`   // such as etcd=http://127.0.0.1:2379
-	Emulated string          `json:"emulated,omitempty"` // the profile of a device that is not there
+	Emulated string          `json:"emulated,omitempty"` // profile of an emulated device
 }
 
 // Row is one load on one side.
@@ -61,32 +61,32 @@ type Row struct {
 type Run struct {
 	Begun      time.Time `json:"begun"`
 	Seconds    float64   `json:"seconds"`
-	Count      int64     `json:"count"` // of what succeeded
+	Count      int64     `json:"count"` // successes
 	Failed     int64     `json:"failed,omitempty"`
 	Unknown    int64     `json:"unknown,omitempty"`
 	FirstError string    `json:"first_error,omitempty"`
-	Rate       float64   `json:"rate"` // successes a second
+	Rate       float64   `json:"rate"` // successes per second
 	LongestGap float64   `json:"longest_gap_seconds,omitempty"`
 	Histogram  *Latency  `json:"histogram,omitempty"`
 	Windows    []Window  `json:"windows,omitempty"`
-	// Stages are the parts of a write's way through the leader, of some of the writes.
+	// Stages are the stages of a write in the leader, for a sample of the writes.
 	Stages []StageTime `json:"stages,omitempty"`
-	// Syncs are the members' syncs, as they went on.
+	// Syncs are the members' syncs over time.
 	Syncs []SyncWindow `json:"syncs,omitempty"`
-	// Values are other figures of the run by name, with the unit at the end of it, such as "memory_bytes".
+	// Values are other figures of the run by name, which ends with the unit, such as "memory_bytes".
 	Values map[string]float64 `json:"values,omitempty"`
 }
 
 // Window is one part of a run.
 type Window struct {
-	Seconds float64 `json:"seconds"` // how long it was
+	Seconds float64 `json:"seconds"` // duration
 	Count   int64   `json:"count"`
 	P50     int64   `json:"p50_ns"`
 	P99     int64   `json:"p99_ns"`
 	Max     int64   `json:"max_ns"`
 }
 
-// Latency is a histogram in nanoseconds that is JSON as HdrHistogram V2 in base64.
+// Latency is a histogram in nanoseconds, in JSON as HdrHistogram V2 in base64.
 type Latency struct{ *hdrhistogram.Histogram }
 
 // MarshalJSON writes the histogram compressed.
@@ -98,13 +98,13 @@ func (l Latency) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(b))
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads the output of MarshalJSON.
 func (l *Latency) UnmarshalJSON(b []byte) (err error) {
 	var text string
 	if err := json.Unmarshal(b, &text); err != nil {
 		return err
 	}
-	defer func() { // the library trusts what it decodes
+	defer func() { // the library trusts its input
 		if r := recover(); r != nil {
 			err = fmt.Errorf("a histogram is damaged: %v", r)
 		}
@@ -121,7 +121,7 @@ func (f *File) Write(w io.Writer) error {
 	return e.Encode(f)
 }
 
-// Read reads a file, and refuses one that it does not know or that contradicts itself.
+// Read reads a file, and refuses one with an unknown version or contradictions.
 func Read(r io.Reader) (*File, error) {
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -161,7 +161,7 @@ func (f *File) check() error {
 	return nil
 }
 
-// CommandLine is a command as a shell takes it: whoever repeats it pastes it.
+// CommandLine quotes a command for a shell, to be pasted.
 func CommandLine(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
@@ -173,13 +173,13 @@ func CommandLine(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// needsQuotes tells whether a character may mean something to a shell.
+// needsQuotes tells whether a character may have a meaning in a shell.
 func needsQuotes(r rune) bool {
 	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_@%+=:,./-", r)
 	return !plain
 }
 
-// Merged is all of a row's latencies; nil where none were kept.
+// Merged returns all latencies of a row; nil if it has none.
 func (r Row) Merged() *hdrhistogram.Histogram {
 	var all *hdrhistogram.Histogram
 	for _, run := range r.Runs {
@@ -195,7 +195,7 @@ func (r Row) Merged() *hdrhistogram.Histogram {
 	return all
 }
 
-// side is the side of a row.
+// side returns the side of a row.
 func (f *File) side(name string) Side {
 	for _, s := range f.Sides {
 		if s.Name == name {

@@ -7,8 +7,8 @@ import (
 	"qkv/bench/stat"
 )
 
-// GateRuns is the fewest runs on each side of which a test can say that there is a difference: of three and three, the
-// farthest apart that they can be still happens once in ten.
+// GateRuns is the minimum of runs on each side at which a test can claim a difference: with three and three, even the largest distance
+// occurs by chance once in ten.
 const GateRuns = 4
 
 // Regression is a figure that became worse.
@@ -22,17 +22,17 @@ func (r Regression) String() string {
 	return fmt.Sprintf("%s, %s, %s: %s became %s, %v", r.Side, r.Load, r.Figure, r.Was, r.Is, r.Difference)
 }
 
-// Gated is what a gate found.
+// Gated is the result of a gate.
 type Gated struct {
 	Worse    []Regression
 	Compared int      // figures
-	Missing  []string // loads that only the baseline has
-	Blind    string   // why a single figure that became worse would not have been found; empty where it would
+	Missing  []string // loads of the baseline only
+	Blind    string   // why a single worse figure would not have been found; empty if it would
 }
 
-// Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
-// figures were compared. It is an error when there are too few runs to say anything, or nothing in common, and when a load that had
-// figures has none any more.
+// Gate compares a file with a baseline. It returns the figures that became worse significantly and by more than most, a fraction, and the
+// number of compared figures. It is an error if there are too few runs for any claim, or nothing in common, and if a load with figures in
+// the baseline has none now.
 func Gate(baseline, now *File, most float64) (Gated, error) {
 	var pairs []stat.Pair
 	var figures []figure
@@ -46,7 +46,7 @@ func Gate(baseline, now *File, most float64) (Gated, error) {
 			return Gated{}, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
 		}
 		common = fmt.Sprintf("%s of %s", r.load(), r.Side)
-		if before.succeeded() && !r.succeeded() { // it has no figure that could be worse
+		if before.succeeded() && !r.succeeded() { // no figure exists that could be worse
 			return Gated{}, fmt.Errorf("of %s nothing succeeded in any run, and in the baseline it did: %s", common, r.firstError())
 		}
 		for _, m := range metricsOf(r) {
@@ -71,13 +71,13 @@ func Gate(baseline, now *File, most float64) (Gated, error) {
 	return g, nil
 }
 
-// figure is one of a row's.
+// figure is a figure of a row.
 type figure struct {
 	row    Row
 	metric Metric
 }
 
-// gated judges figures all at once: a build that is equal to the baseline passes, however many figures there are.
+// gated judges all figures at once: a build equal to the baseline passes with any number of figures.
 func gated(pairs []stat.Pair, figures []figure, most float64) Gated {
 	g := Gated{Compared: len(pairs)}
 	var can power
@@ -98,12 +98,12 @@ func gated(pairs []stat.Pair, figures []figure, most float64) Gated {
 	return g
 }
 
-// succeeded says whether anything did, in any run.
+// succeeded tells whether any run had a success.
 func (r Row) succeeded() bool {
 	return slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Count > 0 })
 }
 
-// firstError is what failed first, as far as a run says so.
+// firstError is the first reported failure of the runs.
 func (r Row) firstError() string {
 	for _, run := range r.Runs {
 		if run.FirstError != "" {

@@ -12,24 +12,24 @@ import (
 // Metric is one figure of a run.
 type Metric struct {
 	Name   string
-	Better int // 1 where more is better, -1 where less is, 0 where neither
-	// of is the figure of one run; false where the run does not have it.
+	Better int // 1: more is better, -1: less is, 0: neither
+	// of is the figure of one run; false if the run does not have it.
 	of func(Run) (float64, bool)
-	// form writes a figure for people.
+	// form formats a figure for people.
 	form func(float64) string
-	// samples is how many a run must have for the figure to be shown; 0: any number.
+	// samples is the minimum of a run's samples to show the figure; 0: any number.
 	samples int64
 }
 
-// tailSamples is how many samples must lie beyond a percentile for it to be shown: of fewer, it is an accident.
+// tailSamples is the minimum of samples beyond a percentile to show it: with fewer, it is chance.
 const tailSamples = 10
 
-// Enough tells whether a percentile of so many samples may be shown.
+// Enough tells whether a percentile of this number of samples may be shown.
 func Enough(samples int64, percent float64) bool {
 	return float64(samples)*(100-percent)/100 >= tailSamples
 }
 
-// SamplesFor is how many samples a percentile needs.
+// SamplesFor is the number of samples that a percentile needs.
 func SamplesFor(percent float64) int64 { return int64(math.Round(tailSamples * 100 / (100 - percent))) }
 
 // percentile is a metric of a run's histogram.
@@ -42,7 +42,7 @@ func percentile(name string, percent float64) Metric {
 	}, duration, SamplesFor(percent)}
 }
 
-// metricsOf are the metrics that a row in a mode is judged by, in their order.
+// metricsOf returns the metrics by which a row is judged, in order.
 func metricsOf(row Row) []Metric {
 	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0}
 	longest := Metric{"max", 0, func(r Run) (float64, bool) {
@@ -52,27 +52,40 @@ func metricsOf(row Row) []Metric {
 		return float64(r.Histogram.Max()), true
 	}, duration, 0}
 	var all []Metric
-	switch row.Mode {
-	case Event:
-	case Open, Probe: // an open loop's rate is what was asked, and a probe's is the inverse of its latency
+	if row.Mode == Closed { // an open loop's rate is its setting, and a probe's is the inverse of its latency
+		all = append(all, rate)
+	}
+	if has(row, ServerCPU) { // in addition to the rate: on shared processors the client bounds the rate
+		all = append(all, valueMetric(ServerCPU))
+	}
+	if row.Mode != Event {
 		all = append(all, percentile("p50", 50), percentile("p90", 90), percentile("p99", 99), percentile("p99.9", 99.9), longest)
-	default:
-		all = append(all, rate, percentile("p50", 50), percentile("p90", 90), percentile("p99", 99), percentile("p99.9", 99.9), longest)
 	}
 	all = append(all, parts(row)...)
 	names := map[string]bool{}
 	for _, run := range row.Runs {
 		for name := range run.Values {
-			names[name] = true
+			names[name] = name != ServerCPU
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		all = append(all, valueMetric(name))
+		if names[name] {
+			all = append(all, valueMetric(name))
+		}
 	}
 	return all
 }
 
-// valueMetric is one of a run's other figures. Of all that there are, less is better but for rates.
+// ServerCPU names a run's value of the servers' processor time per operation, in seconds: user and system time of all members, clients
+// excluded. Runs on servers that the benchmark did not start do not have it.
+const ServerCPU = "server_cpu_per_operation_seconds"
+
+// has tells whether a run of the row has the value.
+func has(row Row, name string) bool {
+	return slices.ContainsFunc(row.Runs, func(r Run) bool { _, is := r.Values[name]; return is })
+}
+
+// valueMetric is a metric of a run's other figures. Less is better for all of them, except rates.
 func valueMetric(name string) Metric {
 	m := Metric{strings.ReplaceAll(name, "_", " "), -1, func(r Run) (float64, bool) {
 		v, ok := r.Values[name]
@@ -94,14 +107,14 @@ func valueMetric(name string) Metric {
 	return m
 }
 
-// tooFew stands for a figure that a row has too few samples for.
+// tooFew replaces a figure with too few samples.
 const tooFew = "too few"
 
-// tooFewMeans is the footnote on it.
+// tooFewMeans is the footnote about it.
 var tooFewMeans = fmt.Sprintf("%s: a percentile is shown where %d requests of a run lie beyond it: p50 needs %d in a run, p90 %d, p99 %d and p99.9 %d.",
 	tooFew, tailSamples, SamplesFor(50), SamplesFor(90), SamplesFor(99), SamplesFor(99.9))
 
-// missing is what stands for a figure that a row does not have.
+// missing replaces a figure that a row does not have.
 func (m Metric) missing(row Row) string {
 	if m.samples > 0 && slices.ContainsFunc(row.Runs, func(r Run) bool {
 		return r.Histogram != nil && r.Histogram.Histogram != nil && r.Histogram.TotalCount() > 0
@@ -111,7 +124,7 @@ func (m Metric) missing(row Row) string {
 	return "-"
 }
 
-// values are a metric's figures over a row's runs.
+// values are a metric's figures of a row's runs.
 func (m Metric) values(row Row) (all []float64) {
 	for _, run := range row.Runs {
 		if v, ok := m.of(run); ok {
@@ -130,7 +143,7 @@ func perSecond(v float64) string {
 	}
 }
 
-// duration writes nanoseconds with three digits.
+// duration formats nanoseconds with three digits.
 func duration(ns float64) string {
 	d := time.Duration(ns)
 	if d == 0 {

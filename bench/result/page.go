@@ -18,7 +18,7 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// page is what page.html shows.
+// page is the data of page.html.
 type page struct {
 	Title string
 	Files []pageFile
@@ -58,7 +58,7 @@ type tick struct {
 	Text string
 }
 
-// bar is a part of a bar, with a colour.
+// bar is a coloured part of a bar.
 type bar struct {
 	X, Y, Width, Height float64
 	Class               int
@@ -66,18 +66,18 @@ type bar struct {
 
 type cell struct{ X, Y, Width, Height, Opacity float64 }
 
-// The view box of a chart: 640 by 300, of which the axes leave this.
+// The view box of a chart is 640 by 300; the axes leave this area.
 const (
 	chartLeft, chartTop     = 70.0, 12.0
 	chartWidth, chartHeight = 550.0, 230.0
 	chartBottom             = chartTop + chartHeight
-	mostSeries              = 6 // colours that can be told apart
+	mostSeries              = 6 // number of distinct colours
 	heatColumns             = 60
 	spectrumPoints          = 120
 	shortestShown           = 1e3 // ns
 )
 
-// Page writes a page of files that needs nothing but itself.
+// Page writes a self-contained page of files.
 func Page(w io.Writer, files []*File) error {
 	p := page{Title: "qkv bench"}
 	for _, f := range files {
@@ -137,7 +137,7 @@ func (f *File) page() pageFile {
 	return p
 }
 
-// charts are a load's spectrum of latencies, its course, and where its latencies lay at what time.
+// charts draws a load's spectrum of latencies, its course, and its latencies over time.
 func (f *File) charts(load string, rows []Row) (all []chart) {
 	emulated := slices.ContainsFunc(rows, func(r Row) bool { return f.side(r.Side).Emulated != "" })
 	if c, ok := f.spectrum(load, rows); ok {
@@ -161,7 +161,7 @@ func (f *File) charts(load string, rows []Row) (all []chart) {
 	return all
 }
 
-// stages draws what a write's time is spent on: a bar for each side.
+// stages draws the stages of a write's time: a bar for each side.
 func (f *File) stages(load string, rows []Row) (chart, bool) {
 	c := chart{Title: load + ": where a write's mean time goes", X: "since the client asked"}
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return len(parts(r)) == 0 })
@@ -193,7 +193,7 @@ func (f *File) stages(load string, rows []Row) (chart, bool) {
 	return c, true
 }
 
-// short cuts a name to what fits beside a chart.
+// short truncates a name to the width beside a chart.
 func short(name string) string {
 	name = strings.TrimPrefix(name, Emulated+" ")
 	if r := []rune(name); len(r) > 11 {
@@ -202,7 +202,7 @@ func short(name string) string {
 	return name
 }
 
-// syncs draws how long the members' syncs took at what time of a side's longest run: a column for each look at the members.
+// syncs draws the members' sync times over a side's longest run: a column for each scrape.
 func (f *File) syncs(load string, r Row) (chart, bool) {
 	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, f.label(f.side(r.Side))), X: "seconds", Y: "latency"}
 	var windows []SyncWindow
@@ -283,7 +283,7 @@ func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 	return c, true
 }
 
-// course draws the rate over time, of each side's first run.
+// course draws the rate of each side's first run over time.
 func (f *File) course(load string, rows []Row) (chart, bool) {
 	c := chart{Title: load + ": rate over time, each side's first run", X: "seconds", Y: "a second"}
 	longest, most := 0, 0.0
@@ -313,7 +313,7 @@ func (f *File) course(load string, rows []Row) (chart, bool) {
 	return c, true
 }
 
-// probes draws the sides' probes of a disk: a row each, and how many of its writes took how long.
+// probes draws the sides' disk probes: a row each, with the distribution of its write times.
 func (f *File) probes() (chart, bool) {
 	c := chart{Title: "writes and syncs: the darker, the more of them took that long", X: "latency"}
 	var rows []Row
@@ -364,7 +364,7 @@ func logAxis(low, high float64) func(float64) float64 {
 	}
 }
 
-// logTicks are at 1, 2 and 5 of each power of ten; at the powers alone where those would be too many.
+// logTicks are at 1, 2 and 5 of each power of ten; only at the powers if those would be too many.
 func logTicks(low, high float64, at func(float64) float64) (all []tick) {
 	steps := []float64{1, 2, 5}
 	if math.Log10(high/low) > 3 {

@@ -10,24 +10,20 @@ import (
 	"qkv/bench/stat"
 )
 
-// keyFigures are what a load in a mode is summed up by.
+// keyFigures are the summary figures of a load in a mode.
 func keyFigures(row Row) (all []Metric) {
 	switch {
 	case row.Mode == Probe:
 		return nil
 	case row.Mode == Open, strings.HasPrefix(row.Name, "put while"), strings.HasPrefix(row.Name, "put in"):
 		all = append(all, percentile("p99", 99))
-	case row.Mode == Closed:
+	case row.Mode == Closed && slices.ContainsFunc(row.Runs, func(r Run) bool { return r.Values["events_rate"] > 0 }):
 		all = append(all, valueMetric("events_rate"))
-		if !slices.ContainsFunc(row.Runs, func(r Run) bool { return r.Values["events_rate"] > 0 }) {
-			all = all[:0]
-			for _, m := range metricsOf(row) {
-				if m.Name == "rate" {
-					all = append(all, m)
-				}
-			}
-		}
-		return all
+	case row.Mode == Closed:
+		all = append(all, metricsOf(row)[0])
+	}
+	if row.Mode != Event && has(row, ServerCPU) {
+		all = append(all, valueMetric(ServerCPU))
 	}
 	if row.Mode != Event {
 		return all
@@ -46,14 +42,14 @@ func keyFigures(row Row) (all []Metric) {
 	return all
 }
 
-// Ratios writes one table in Markdown, with the figures that a reader asks for first: medians of each side, and behind those of
-// all sides but the first what multiple of the first's they are. Losses are in it like gains. Behind it are footnotes.
+// Ratios writes one Markdown table with the most important figures. It shows the medians of each side, and for all sides except the first
+// the multiple of the first's. Losses are shown like gains. Footnotes follow the table.
 func (f *File) Ratios(w io.Writer) error {
 	var b strings.Builder
 	e := f.Environment
 	fmt.Fprintf(&b, "%s, `%s`: %s, %d processors (%s). Medians; x is the multiple of %s's, ~ that no test tells them apart.\n\n",
 		f.Begun.Format("2006-01-02"), CommandLine(f.Command), e.Program, e.Processors, e.CPU, f.Sides[0].Name)
-	for _, note := range f.Notes { // above all, that it ended early
+	for _, note := range f.Notes { // most important: a note about an early end
 		fmt.Fprintf(&b, "%s\n\n", note)
 	}
 	head := "| load | figure |"
@@ -96,17 +92,17 @@ func (f *File) Ratios(w io.Writer) error {
 	return err
 }
 
-// keyFigures are what a load is summed up by, as far as any side has figures.
-func (f *File) keyFigures(load string) []Metric {
+// keyFigures returns a load's summary figures, from the side that has most of them.
+func (f *File) keyFigures(load string) (most []Metric) {
 	for _, s := range f.Sides {
-		if all := keyFigures(find(f.Rows, s.Name, load)); len(all) > 0 {
-			return all
+		if all := keyFigures(find(f.Rows, s.Name, load)); len(all) > len(most) {
+			most = all
 		}
 	}
-	return nil
+	return most
 }
 
-// ratio is a row's figure, with the multiple of the first side's that it is.
+// ratio returns a row's figure, with the multiple of the first side's.
 func (f *File) ratio(m Metric, row Row, differ differences) string {
 	values := m.values(row)
 	if len(values) == 0 {

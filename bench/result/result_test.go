@@ -50,7 +50,7 @@ func sample(runs int, slower float64) *File {
 				}
 			}
 			followed := run
-			followed.Stages, followed.Syncs, followed.Values = stages.Stages, stages.Syncs, map[string]float64{"processors_busy_share": 0.5, "processors_by_these_share": 0.4, "disk_syncing_share": 0.4}
+			followed.Stages, followed.Syncs, followed.Values = stages.Stages, stages.Syncs, map[string]float64{"processors_busy_share": 0.5, "processors_by_these_share": 0.4, "disk_syncing_share": 0.4, ServerCPU: factor * 4e-5}
 			put.Runs, open.Runs, probe.Runs = append(put.Runs, followed), append(open.Runs, run), append(probe.Runs, run)
 			event.Runs = append(event.Runs, Run{Count: 1, Values: map[string]float64{"write_gap_seconds": factor * (1 + 0.05*draw.Float64())}})
 		}
@@ -292,5 +292,22 @@ func TestCommandLine(t *testing.T) {
 	}
 	if plain := CommandLine([]string{"qkv", "bench", "run", "--dir", "a=/mnt/x"}); plain != "qkv bench run --dir a=/mnt/x" {
 		t.Error(plain)
+	}
+}
+
+// TestServerCPU: tables and ratios have the servers' processor time per operation beside the rate, and a dash on a side whose
+// servers the benchmark did not start, also where that is the first side.
+func TestServerCPU(t *testing.T) {
+	f := sample(5, 1.5)
+	for _, run := range f.Rows[0].Runs {
+		delete(run.Values, ServerCPU)
+	}
+	lines := f.Tables()[0].Lines
+	if lines[0][1] != "rate" || lines[1][1] != "server cpu per operation" || lines[1][2] != "-" || lines[1][3] != "60µs (60µs to 60µs)" {
+		t.Errorf("%q\n%q", lines[0], lines[1])
+	}
+	var b bytes.Buffer
+	if err := f.Ratios(&b); err != nil || !strings.Contains(b.String(), "| server cpu per operation | -, 2 failed | 60µs, 2 failed |") {
+		t.Errorf("%v\n%s", err, &b)
 	}
 }

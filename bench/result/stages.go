@@ -8,34 +8,34 @@ import (
 	"qkv/bench/stat"
 )
 
-// Stages are the parts of a write's way through the leader, in their order.
+// Stages are the stages of a write through the leader, in order.
 var Stages = []string{"queue", "batch", "sync", "replicate", "apply", "reply"}
 
-// stageMeanings say what each is spent on.
+// stageMeanings explains the time of each stage.
 var stageMeanings = map[string]string{
 	"queue": "waiting to be put into a batch", "batch": "waiting for the sync before", "sync": "writing it to the disk and syncing",
 	"replicate": "waiting for a quorum of members", "apply": "applying it", "reply": "writing the answer",
 	outside: "the way between client and member, and the client itself",
 }
 
-// outside is what of a write's latency is in none of its stages.
+// outside is the part of a write's latency outside its stages.
 const outside = "outside"
 
-// StageTime is how long a part of a write took on average. Means add up, where percentiles do not.
+// StageTime is the mean time of a stage. Means add up, percentiles do not.
 type StageTime struct {
 	Name  string  `json:"name"`
 	Mean  float64 `json:"mean_seconds"`
-	Count int64   `json:"count"` // writes that were followed
+	Count int64   `json:"count"` // sampled writes
 }
 
-// SyncWindow are the syncs of a part of a run.
+// SyncWindow holds the syncs of a part of a run.
 type SyncWindow struct {
 	At     float64   `json:"at_seconds"` // its end, since the warm-up's
 	Ends   []float64 `json:"ends_seconds"`
-	Counts []float64 `json:"counts"` // of syncs above the end before and up to this one
+	Counts []float64 `json:"counts"` // syncs above the previous end and up to this one
 }
 
-// stage is a metric of one part.
+// stage is a metric of one stage.
 func stage(name string) Metric {
 	return Metric{"mean in " + name, 0, func(r Run) (float64, bool) {
 		for _, s := range r.Stages {
@@ -47,7 +47,7 @@ func stage(name string) Metric {
 	}, duration, 0}
 }
 
-// mean is the latency's; it is what the stages are parts of.
+// mean is the mean latency, the sum of the stages.
 var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 	if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 		return 0, false
@@ -55,7 +55,7 @@ var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 	return r.Histogram.Mean(), true
 }, duration, 0}
 
-// outsideOf is a metric of what is in no stage.
+// outsideOf is a metric of the time outside all stages.
 var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
 	all, ok := mean.of(r)
 	if !ok || len(r.Stages) == 0 {
@@ -67,7 +67,7 @@ var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
 	return max(all, 0), true
 }, duration, 0}
 
-// parts are the metrics of a row whose writes were followed; none of others.
+// parts returns the metrics of a row with sampled writes; none for other rows.
 func parts(row Row) (all []Metric) {
 	if !slices.ContainsFunc(row.Runs, func(r Run) bool { return len(r.Stages) > 0 }) {
 		return nil
@@ -79,16 +79,16 @@ func parts(row Row) (all []Metric) {
 	return append(all, outsideOf)
 }
 
-// What a load is bound by where this much of the time goes there.
+// Thresholds of a verdict: a resource bounds a load if it takes this share.
 const (
 	boundShare = 0.45 // of the mean latency
 	busyShare  = 0.9  // of the processors
 	ownShare   = 0.6  // of the processors, for members and benchmark
-	syncShare  = 0.8  // of the time, the busiest disk is at it
+	syncShare  = 0.8  // of the time, in syncs of the busiest disk
 )
 
-// Verdicts say of each load whose writes were followed what bounds it, and why; and of each side after the first where what it
-// differs by is spent.
+// Verdicts names the bottleneck of each load with sampled writes, with its evidence; and for each side after the first the stages in which
+// it differs.
 func (f *File) Verdicts() (all []string) {
 	for _, row := range f.Rows {
 		if v := verdict(row); v != "" {
@@ -133,7 +133,7 @@ func verdict(row Row) string {
 				v, _ := m.of(run)
 				sum += v
 			}
-			of = append(of, min(sum/whole, 1)) // only some of the writes were followed
+			of = append(of, min(sum/whole, 1)) // only a sample of the writes was followed
 		}
 		return stat.Median(of)
 	}
@@ -159,7 +159,7 @@ func verdict(row Row) string {
 	return fmt.Sprintf("bound by no single thing, most of all by %s (%s): %s", most, stageMeanings[most], evidence)
 }
 
-// explain says in which part of a write the difference of b to a is, where a test says that there is one.
+// explain names the stage of a write that holds the difference of b to a, if a test shows a difference.
 func explain(a, b Row, differ differences) string {
 	claimed := func(m Metric) bool { return differ.of[comparison{b.Side, b.Mode, b.load(), m.Name}].Claimed }
 	if !claimed(mean) || len(parts(a)) == 0 || len(parts(b)) == 0 {

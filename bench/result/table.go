@@ -12,14 +12,14 @@ import (
 	"qkv/bench/stat"
 )
 
-// Table is the one table of a file: a line for each figure of each load. All its rows have one mode.
+// Table is a table of a file: a line for each figure of each load. All its rows have one mode.
 type Table struct {
 	Title string
 	Head  []string
 	Lines [][]string
 }
 
-// modeTitles say above a table what its latencies mean.
+// modeTitles explain the latencies above a table.
 var modeTitles = map[string]string{
 	Closed: "Closed loop: a number of requests is always in flight. Latency belongs to that number.",
 	Open:   "Open loop: requests begin when planned. Latency counts from then, with all the time a request had to wait to begin.",
@@ -30,7 +30,7 @@ var modeTitles = map[string]string{
 // modes are in the order of the tables.
 var modes = []string{Closed, Open, Event, Probe}
 
-// Tables are a file's tables, one for each mode.
+// Tables returns a file's tables, one for each mode.
 func (f *File) Tables() (all []Table) {
 	if len(f.Rows) == 0 {
 		return nil
@@ -44,7 +44,7 @@ func (f *File) Tables() (all []Table) {
 	return all
 }
 
-// table has a column for each side, and from the second on what it differs from the first by.
+// table has a column for each side, and after each but the first one its difference to the first.
 func (f *File) table(mode string, rows []Row, differ differences) Table {
 	t := Table{Title: modeTitles[mode], Head: []string{"load", "figure"}}
 	for i, side := range f.Sides {
@@ -54,14 +54,13 @@ func (f *File) table(mode string, rows []Row, differ differences) Table {
 		}
 	}
 	for _, load := range loads(rows) {
-		var metrics []Metric
+		of := Row{Mode: mode} // with the runs of all sides: one side may have figures that another lacks
 		for _, r := range rows {
 			if r.load() == load {
-				metrics = metricsOf(r)
-				break
+				of.Runs = append(of.Runs, r.Runs...)
 			}
 		}
-		for _, m := range metrics {
+		for _, m := range metricsOf(of) {
 			line, any := []string{load, m.Name}, false
 			for i, side := range f.Sides {
 				row := find(rows, side.Name, load)
@@ -89,7 +88,7 @@ func (f *File) table(mode string, rows []Row, differ differences) Table {
 	return t
 }
 
-// label is what stands above a side's figures: what is emulated says so everywhere.
+// label is the heading of a side's figures, with the mark of an emulated side.
 func (f *File) label(s Side) string {
 	if s.Emulated != "" && !strings.Contains(s.Name, Emulated) {
 		return s.Name + " (" + Emulated + ")"
@@ -97,7 +96,7 @@ func (f *File) label(s Side) string {
 	return s.Name
 }
 
-// figure is the median with its interval, where there are runs enough for one.
+// figure is the median, with its interval if there are enough runs.
 func (m Metric) figure(values []float64) string {
 	switch len(values) {
 	case 1, 2:
@@ -108,7 +107,7 @@ func (m Metric) figure(values []float64) string {
 	}
 }
 
-// failures says what failed in a row.
+// failures describes the failures of a row.
 func failures(r Row) string {
 	failed, unknown := r.failures()
 	if failed+unknown == 0 {
@@ -117,7 +116,7 @@ func failures(r Row) string {
 	return fmt.Sprintf("%d failed and %d of unknown outcome, first: %s", failed, unknown, r.firstError())
 }
 
-// failed says in short how much of a row did; nothing where nothing did.
+// failed is a short count of a row's failures; empty if there are none.
 func (r Row) failed() string {
 	switch failed, unknown := r.failures(); {
 	case failed+unknown == 0:
@@ -131,7 +130,7 @@ func (r Row) failed() string {
 	}
 }
 
-// failures are how many of a row's requests failed, and of how many that is not known.
+// failures counts a row's failed requests, and its requests of unknown outcome.
 func (r Row) failures() (failed, unknown int64) {
 	for _, run := range r.Runs {
 		failed, unknown = failed+run.Failed, unknown+run.Unknown
@@ -139,7 +138,7 @@ func (r Row) failures() (failed, unknown int64) {
 	return failed, unknown
 }
 
-// load is a row's name with its parameters: what rows of several sides have in common.
+// load is a row's name with its parameters: the key shared by rows of several sides.
 func (r Row) load() string {
 	s := r.Name
 	for _, name := range slices.Sorted(maps.Keys(r.Parameters)) {
@@ -148,7 +147,7 @@ func (r Row) load() string {
 	return s
 }
 
-// loads are the different loads, in the order of the rows.
+// loads are the distinct loads, in the order of the rows.
 func loads(rows []Row) (all []string) {
 	for _, r := range rows {
 		if !slices.Contains(all, r.load()) {
@@ -180,7 +179,7 @@ func (t Table) Text(w io.Writer) error {
 	return tab.Flush()
 }
 
-// Shown are the lines for eyes: a load is named once.
+// Shown returns the lines for people: each load is named once.
 func (t Table) Shown() (all [][]string) {
 	before := ""
 	for _, line := range t.Lines {
@@ -194,7 +193,7 @@ func (t Table) Shown() (all [][]string) {
 	return all
 }
 
-// Rest is how many columns there are behind the load's name: a line without figures has one cell, as wide as they.
+// Rest is the number of columns after the load's name: a line without figures has one cell of that width.
 func (t Table) Rest() int { return len(t.Head) - 1 }
 
 // Markdown prints the table as Markdown.
@@ -240,7 +239,7 @@ func (f *File) CSV(w io.Writer) error {
 	return c.Error()
 }
 
-// BenchmarkLines writes Go's benchmark format, a line a run, so that benchstat compares files.
+// BenchmarkLines writes Go's benchmark format, a line a run, for comparisons by benchstat.
 func (f *File) BenchmarkLines(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "cpu: %s\n", f.Environment.CPU); err != nil {
 		return err
@@ -285,8 +284,7 @@ func unit(m Metric) string {
 	}
 }
 
-// Report writes the file's tables, each as write does, with what they were measured on before them and the notes behind
-// them, each after a mark.
+// Report writes the file's tables with the given function, the environment before them and the notes after them, each note after a mark.
 func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark string) error {
 	e := f.Environment
 	lines := []string{

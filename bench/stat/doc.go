@@ -1,21 +1,21 @@
-// Package stat says what a few runs of two sides allow to say about their difference.
+// Package stat judges whether a few runs of two sides show a difference.
 //
-// Runs of a benchmark are few (5 to 20), their distribution is not normal (a machine that is disturbed is only ever
-// slower), and they come in pairs only by the clock. So the centre is the median, its uncertainty is a percentile
-// bootstrap (Efron 1979), and whether there is a difference at all is said by the Mann-Whitney U test (1947), exact where
-// the samples are small, with ties as well. [CompareAll] puts the three together: it claims a difference only where the
-// test and the interval both do, and says "~" otherwise, as benchstat does.
+// Benchmarks have few runs (5 to 20), their distribution is not normal (a disturbed machine is only ever slower), and they come in pairs
+// only in time. The centre is therefore the median, and its uncertainty a percentile bootstrap (Efron 1979). The Mann-Whitney U test
+// (1947) decides whether there is a difference, exact for small samples, even with ties. [CompareAll] combines the three: it claims a
+// difference only if the test and the interval both show one, and returns "~" otherwise, as benchstat does.
 //
-// A report has tens or hundreds of figures. If each were tested at 5 % by itself, most comparisons of a build with itself
-// would claim something. So all that one table, page or gate compares is given to CompareAll at once, and the tests are
-// corrected by Benjamini and Hochberg's procedure (1995): where nothing differs, at most one report in twenty claims anything, and where
-// something does, at most one in twenty of its claims is expected to be wrong. It holds for figures that go up and down
-// together, as the percentiles of one load do (Benjamini and Yekutieli 2001). Holm's procedure gives the same promise where nothing differs. It
-// was not taken because it never claims more than a lone figure could: with 5 runs the test's smallest P is 0.008, and of
-// 20 figures Holm would claim none though all of them were halved, where this one claims all once four differ.
+// A report has tens or hundreds of figures. With a separate test at 5 % for each, most comparisons of a build with itself would claim a
+// difference. All figures of one table, page or gate are therefore given to CompareAll at once, and the tests are corrected by Benjamini
+// and Hochberg's procedure (1995). If nothing differs, at most one report in twenty claims anything; if something differs, at most one in
+// twenty of its claims is expected to be wrong. The procedure is valid for figures that rise and fall together, as the percentiles of one
+// load do (Benjamini and Yekutieli 2001).
 //
-// The price is that few runs cannot show a lone difference among many figures at all. [Together] says how many must differ
-// at once, [RunsFor] how many runs it takes for one; whoever shows a report says so.
+// Holm's procedure gives the same guarantee if nothing differs, but it never claims more than a lone figure could. With 5 runs the test's
+// smallest P is 0.008. Of 20 halved figures Holm would claim none; this procedure claims all once four differ.
 //
-// It holds no state and starts no goroutine; the bootstrap draws from a seed, so equal samples give equal answers.
+// The price: few runs cannot show a lone difference among many figures. [Together] is the number of figures that must differ at once,
+// [RunsFor] the number of runs that a single one needs; every report states them.
+//
+// The package holds no state and starts no goroutine. The bootstrap draws from a seed: equal samples give equal answers.
 package stat

@@ -13,8 +13,8 @@ const (
 	Confidence = 0.95
 	// resamples of one bootstrap: the ends of a 95 % interval then vary by a hundredth of its width.
 	resamples = 2000
-	// exactMost is the largest product of sample sizes for which the U test counts in place of the normal approximation:
-	// 400 is 20 runs on each side, and a million additions.
+	// exactMost is the largest product of sample sizes for an exact U test instead of the normal approximation: 400 is 20 runs on each
+	// side, and a million additions.
 	exactMost = 400
 )
 
@@ -32,8 +32,7 @@ func Median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// Interval is where the median of what values were drawn from lies with [Confidence]. Of fewer than two values nothing is
-// known: both ends are the median.
+// Interval bounds the median of the values' distribution with [Confidence]. With fewer than two values both ends are the median.
 func Interval(values []float64) (low, high float64) {
 	if len(values) < 2 {
 		return Median(values), Median(values)
@@ -41,12 +40,12 @@ func Interval(values []float64) (low, high float64) {
 	return bootstrap(func(draw *rand.Rand) float64 { return Median(resample(draw, values)) })
 }
 
-// RatioInterval is where the ratio of b's median to a's lies with [Confidence]. All values must be above 0.
+// RatioInterval bounds the ratio of b's median to a's with [Confidence]. All values must be above 0.
 func RatioInterval(a, b []float64) (low, high float64) {
 	return bootstrap(func(draw *rand.Rand) float64 { return Median(resample(draw, b)) / Median(resample(draw, a)) })
 }
 
-// bootstrap is the middle [Confidence] of what a statistic comes to on resamples.
+// bootstrap is the middle [Confidence] of a statistic's values on resamples.
 func bootstrap(statistic func(draw *rand.Rand) float64) (low, high float64) {
 	draw := rand.New(rand.NewPCG(1, 2))
 	all := make([]float64, resamples)
@@ -79,8 +78,7 @@ func MannWhitney(a, b []float64) float64 {
 	return approximate(len(a), len(b), u, ties)
 }
 
-// rank returns a's U: how many pairs its values win, a tie being half a win; and the sum of t^3-t over groups of t equal
-// values.
+// rank returns a's U, the number of pairs that its values win, a tie being half a win; and the sum of t^3-t over groups of t equal values.
 func rank(a, b []float64) (u, ties float64) {
 	for _, x := range a {
 		for _, y := range b {
@@ -110,8 +108,8 @@ func equals(sorted []float64, i int) (end int) {
 	return end
 }
 
-// exact counts, of all ways to take one sample out of both, those whose ranks' sum is as far from its mean as the
-// sample's is. Equal values share the mean of their ranks; ranks are doubled here, so that those are whole.
+// exact enumerates all ways to take one sample out of both, and counts the ways whose rank sum is as far from its mean as the sample's is.
+// Equal values share the mean of their ranks; ranks are doubled here, to be integers.
 func exact(a, b []float64) float64 {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -156,7 +154,7 @@ func exact(a, b []float64) float64 {
 	return as / of
 }
 
-// approximate is the normal approximation, corrected for ties and for U being a whole number.
+// approximate is the normal approximation, corrected for ties and for U being an integer.
 func approximate(n, m int, u, ties float64) float64 {
 	count := float64(n + m)
 	variance := float64(n*m) / 12 * (count + 1 - ties/(count*(count-1)))
@@ -167,32 +165,32 @@ func approximate(n, m int, u, ties float64) float64 {
 	return math.Erfc(z / math.Sqrt2)
 }
 
-// Difference is what can be said of b beside a.
+// Difference is the judgement on b compared with a.
 type Difference struct {
 	Ratio     float64 // of the medians, b to a; 0 where a's is 0
-	P         float64 // by MannWhitney, corrected for the comparisons beside it
-	Low, High float64 // of the ratio, with Confidence; known where P says that there is a difference
-	Claimed   bool    // the test and the interval both say that there is a difference
+	P         float64 // by MannWhitney, corrected for the other comparisons
+	Low, High float64 // of the ratio, with Confidence; set if P shows a difference
+	Claimed   bool    // the test and the interval both show a difference
 }
 
 // Pair are one figure's values on two sides.
 type Pair struct{ A, B []float64 }
 
-// compares tells whether anything can be said of the pair at all.
+// compares tells whether the pair can be compared at all.
 func (p Pair) compares() bool {
 	return len(p.A) > 0 && len(p.B) > 0 && slices.Min(p.A) > 0 && slices.Min(p.B) > 0
 }
 
-// Testable tells whether the pair has values enough to be told apart if it were the only one. One that has not cannot
-// claim anything by chance either, and does not count among the comparisons (Tarone 1990).
+// Testable tells whether the pair has enough values for a claim if it were the only one. A pair with fewer values cannot make a false
+// claim either, and does not count among the comparisons (Tarone 1990).
 func (p Pair) Testable() bool {
 	return p.compares() && least(len(p.A), len(p.B)) <= 1-Confidence
 }
 
-// CompareAll says how B differs from A in each of the pairs, which are all that one report compares.
+// CompareAll compares B with A in each of the pairs, which must be all comparisons of one report.
 func CompareAll(pairs []Pair) []Difference {
 	all := make([]Difference, len(pairs))
-	var order []int // of those that are tested, by P
+	var order []int // of the tested pairs, by P
 	for i, p := range pairs {
 		all[i].P = 1
 		if !p.compares() {
@@ -219,7 +217,7 @@ func CompareAll(pairs []Pair) []Difference {
 	return all
 }
 
-// least is the smallest P that samples of n and m can have: that of all of one below all of the other.
+// least is the smallest P of samples of n and m values: all values of one below all of the other.
 func least(n, m int) float64 {
 	ways := 1.0 // n+m over n
 	for i := 1; i <= n; i++ {
@@ -228,20 +226,20 @@ func least(n, m int) float64 {
 	return min(1, 2/ways)
 }
 
-// Together is how many of the compared figures must differ at once, as far as they can, for one of them to be claimed
-// with so many runs on each side; more than there are, where none can be.
+// Together is how many of the compared figures must differ at once, as far as possible, for a claim with this number of runs on each side;
+// more than figures if no claim is possible.
 func Together(runs, figures int) int {
 	return max(1, int(math.Ceil(least(runs, runs)*float64(figures)/(1-Confidence)-1e-9)))
 }
 
-// RunsFor is how many runs on each side it takes to claim a difference of a single one of the compared figures.
+// RunsFor is how many runs on each side allow a claim about a single one of the compared figures.
 func RunsFor(figures int) (runs int) {
 	for runs = 1; Together(runs, figures) > 1 || least(runs, runs) > 1-Confidence; runs++ {
 	}
 	return runs
 }
 
-// String is "~", or the change with its interval: in percent, or as a multiple where it is twice or half.
+// String is "~", or the change with its interval: in percent, or as a multiple from twice or half on.
 func (d Difference) String() string {
 	if !d.Claimed {
 		return "~"

@@ -221,3 +221,22 @@ func TestTogether(t *testing.T) {
 		t.Errorf("one that could never be claimed counts among the comparisons: %+v", d)
 	}
 }
+
+// TestIntervalThatHoldsOne: the U test alone claims no difference. Each pair of samples has a P below 0.05, and an interval that holds 1,
+// begins at 1 or ends at 1.
+func TestIntervalThatHoldsOne(t *testing.T) {
+	for _, c := range []struct{ a, b []float64 }{
+		{[]float64{91, 104, 96, 106, 109}, []float64{110, 110, 97, 113, 111}},
+		{[]float64{111, 114, 115, 109, 107}, []float64{96, 98, 96, 96, 112}},
+		{[]float64{99, 103, 92, 91, 91}, []float64{110, 101, 106, 117, 99}},
+		{[]float64{97, 96, 118, 118, 99, 113}, []float64{94, 93, 96, 93, 95, 106}},
+	} {
+		d := compare(c.a, c.b)
+		if d.P > 1-Confidence || d.Low > 1 || d.High < 1 {
+			t.Fatalf("%v and %v: P %v, interval %v to %v: the samples are not what this test needs", c.a, c.b, d.P, d.Low, d.High)
+		}
+		if d.Claimed || d.String() != "~" {
+			t.Errorf("%v and %v: a difference is claimed although the interval is %v to %v", c.a, c.b, d.Low, d.High)
+		}
+	}
+}

@@ -2,15 +2,16 @@ package kv
 
 import "fmt"
 
-// AlarmKind is what an alarm of the replicated state says.
+// AlarmKind is the kind of an alarm of the replicated state.
 type AlarmKind uint8
 
-// The kinds, with etcd's numbers. One never changes its meaning: it stands in logs.
+// The kinds, with etcd's numbers. A number never changes its meaning because logs contain it.
 const (
-	// AlarmNoSpace: the quota is reached, or the disks of a quorum are full. Nothing is taken that makes the state larger.
+	// AlarmNoSpace: the quota is reached, or the disks of a quorum of members are full. Requests that would make the
+	// state larger are refused.
 	AlarmNoSpace AlarmKind = 1
-	// AlarmCorrupt: the member's state is not what a majority has, or what it was. It stops by itself; this is for those who
-	// ask the others.
+	// AlarmCorrupt: the member's state differs from the majority's, or from its own earlier state. The member stops by
+	// itself; the alarm informs clients of the other members.
 	AlarmCorrupt AlarmKind = 2
 	alarmKinds   AlarmKind = 3
 )
@@ -28,19 +29,19 @@ func (k AlarmKind) String() string {
 	return fmt.Sprintf("alarm %d", uint8(k))
 }
 
-// Alarm is an alarm of the replicated state: that all members know, and that has been raised by one of them or by a client.
+// Alarm is a raised alarm of the replicated state. All members know it; a member or a client raised it.
 type Alarm struct {
-	Member uint64 // that it is about; of what is disarmed, 0 is every member
+	Member uint64 // the member that the alarm is about; when disarming, 0 means every member
 	Kind   AlarmKind
 }
 
 // AlarmChange raises an alarm, or disarms it.
 type AlarmChange struct {
 	Raise bool
-	Alarm // of what is disarmed, kind 0 is every kind
+	Alarm // when disarming, kind 0 means every kind
 }
 
-// Check says what of a change can be refused without a look at the state, or nil.
+// Check returns why the change is refused regardless of the state, or nil.
 func (c AlarmChange) Check() *Error {
 	switch {
 	case c.Kind == 0 && !c.Raise:
@@ -48,12 +49,12 @@ func (c AlarmChange) Check() *Error {
 	case !c.Kind.Known():
 		return Errorf(BadRequest, "an alarm of kind %d is not known: there are NOSPACE and CORRUPT", uint8(c.Kind))
 	case c.Raise && c.Member == 0:
-		return Errorf(BadRequest, "an alarm that is raised is about a member")
+		return Errorf(BadRequest, "a raised alarm must name a member")
 	}
 	return nil
 }
 
-// String says the change in words.
+// String describes the change.
 func (c AlarmChange) String() string {
 	if c.Raise {
 		return fmt.Sprintf("raise %v of %016x", c.Kind, c.Member)

@@ -7,7 +7,9 @@ import (
 	"qkv/internal/pack"
 )
 
-// The bytes of a transaction, in requests and in the log alike:
+// The encoding of transactions, members and membership changes, the same in requests, answers and the log. A struct grows
+// by fields at its end: see [pack.Reader.Struct]. The state and its log contain an appended field only from a feature
+// level on.
 //
 //	transaction  93 [compare...] [operation...] [operation...]
 //	compare      96 key end target result number value
@@ -16,7 +18,8 @@ import (
 //	operation    9c 3 key end revision limit flags sort order              range; flags: 1 serializable, 2 keys only,
 //	                min-mod max-mod min-create max-create                          4 count only, 8 continued
 //	operation    92 4 transaction
-
+//	member       9d id name role manual since [peer...] [client...] [web...] version level folder boot process
+//	change       kind id name [peer...] manual instead                     no array: in a request and in a command's body
 const (
 	opPut    = 1
 	opDelete = 2
@@ -24,11 +27,15 @@ const (
 	opTxn    = 4
 
 	compareFields = 6
-	putFields     = 5
-	deleteFields  = 4
-	rangeFields   = 12
 	txnFields     = 3
+	memberFields  = 13
+
+	// MemberChangeFields is the number of fields that AppendMemberChange appends.
+	MemberChangeFields = 6
 )
+
+// opFields is the number of fields of an operation, by its kind.
+var opFields = [...]int{opPut: 5, opDelete: 4, opRange: 12, opTxn: 2}
 
 func flagsOf(all ...bool) (flags uint64) {
 	for i, on := range all {
@@ -39,7 +46,7 @@ func flagsOf(all ...bool) (flags uint64) {
 	return flags
 }
 
-// readFlags reads so many flags, the first as bit 0.
+// readFlags reads the given number of flags, the first one as bit 0. Unknown flags are an error.
 func readFlags(r *pack.Reader, known int) (flags uint64) {
 	if flags = r.Uint(); flags>>known != 0 {
 		r.Fail(fmt.Sprintf("flags %#x, of which %#x are known here", flags, 1<<known-1))
@@ -53,7 +60,7 @@ func AppendPut(dst []byte, p *Put) []byte {
 	return pack.AppendUint(dst, flagsOf(p.PrevKV, p.IgnoreValue, p.IgnoreLease))
 }
 
-// ReadPut reads what AppendPut wrote; its slices are parts of it. So it is with all that follow.
+// ReadPut reads the output of AppendPut. The put's slices share the reader's memory, as in the functions below.
 func ReadPut(r *pack.Reader) (p Put) {
 	p.Key, p.Value, p.Lease = r.Bytes(), r.Bytes(), r.Int()
 	flags := readFlags(r, 3)
@@ -66,7 +73,7 @@ func AppendDelete(dst []byte, d *Delete) []byte {
 	return pack.AppendUint(pack.AppendBytes(pack.AppendBytes(dst, d.Key), d.End), flagsOf(d.PrevKV))
 }
 
-// ReadDelete reads what AppendDelete wrote.
+// ReadDelete reads the output of AppendDelete.
 func ReadDelete(r *pack.Reader) (d Delete) {
 	d.Key, d.End = r.Bytes(), r.Bytes()
 	d.PrevKV = readFlags(r, 1) != 0
@@ -83,7 +90,7 @@ func AppendRange(dst []byte, q *Range) []byte {
 	return pack.AppendInt(pack.AppendInt(dst, q.MinCreate), q.MaxCreate)
 }
 
-// ReadRange reads what AppendRange wrote.
+// ReadRange reads the output of AppendRange.
 func ReadRange(r *pack.Reader) (q Range) {
 	q.Key, q.End, q.Revision, q.Limit = r.Bytes(), r.Bytes(), r.Int(), r.Int()
 	flags := readFlags(r, 4)
@@ -93,7 +100,7 @@ func ReadRange(r *pack.Reader) (q Range) {
 	return q
 }
 
-// small reads a number of one byte; a larger one becomes the largest, which means nothing.
+// small reads a number of one byte. It returns 255, which no enumeration uses, for larger numbers.
 func small(r *pack.Reader) uint8 { return uint8(min(r.Uint(), 255)) }
 
 // AppendTxn appends a transaction.
@@ -117,19 +124,19 @@ func AppendTxn(dst []byte, t *Txn) []byte {
 func appendOp(dst []byte, o *Op) []byte {
 	switch {
 	case o.Put != nil:
-		return AppendPut(pack.AppendUint(pack.AppendArray(dst, putFields), opPut), o.Put)
+		return AppendPut(pack.AppendUint(pack.AppendArray(dst, opFields[opPut]), opPut), o.Put)
 	case o.Delete != nil:
-		return AppendDelete(pack.AppendUint(pack.AppendArray(dst, deleteFields), opDelete), o.Delete)
+		return AppendDelete(pack.AppendUint(pack.AppendArray(dst, opFields[opDelete]), opDelete), o.Delete)
 	case o.Range != nil:
-		return AppendRange(pack.AppendUint(pack.AppendArray(dst, rangeFields), opRange), o.Range)
+		return AppendRange(pack.AppendUint(pack.AppendArray(dst, opFields[opRange]), opRange), o.Range)
 	case o.Txn != nil:
-		return AppendTxn(pack.AppendUint(pack.AppendArray(dst, 2), opTxn), o.Txn)
+		return AppendTxn(pack.AppendUint(pack.AppendArray(dst, opFields[opTxn]), opTxn), o.Txn)
 	}
 	return pack.AppendUint(pack.AppendArray(dst, 1), 0)
 }
 
-// ReadTxn reads a transaction. One that is too deep, or has too many parts, is malformed: that bounds the stack and the
-// memory of whoever reads it.
+// ReadTxn reads a transaction. A transaction that is nested too deep or has too many parts is malformed: the limits bound
+// the reader's stack and memory.
 func ReadTxn(r *pack.Reader) *Txn {
 	parts := 0
 	t := &Txn{}
@@ -142,21 +149,23 @@ func readTxn(r *pack.Reader, t *Txn, parts *int, depth int) {
 		r.Fail(fmt.Sprintf("a transaction nested more than %d deep", limits.TxnDepth))
 		return
 	}
-	r.ArrayOf(txnFields)
+	whole := r.Struct(txnFields)
 	if n := countParts(r, parts); n > 0 {
 		t.Compares = make([]Compare, n)
 	}
 	for i := range t.Compares {
 		c := &t.Compares[i]
-		r.ArrayOf(compareFields)
+		s := r.Struct(compareFields)
 		c.Key, c.End, c.Target, c.Result = r.Bytes(), r.Bytes(), CompareTarget(small(r)), CompareResult(small(r))
 		c.Number, c.Value = r.Int(), r.Bytes()
+		r.End(s)
 	}
 	t.Success = readOps(r, parts, depth)
 	t.Failure = readOps(r, parts, depth)
+	r.End(whole)
 }
 
-// countParts reads the header of a list.
+// countParts reads the length of a list and adds it to the transaction's parts.
 func countParts(r *pack.Reader, parts *int) int {
 	n := r.Array()
 	if *parts += n; *parts > limits.TxnParts {
@@ -175,29 +184,64 @@ func readOps(r *pack.Reader, parts *int, depth int) []Op {
 	for i := range ops {
 		o := &ops[i]
 		fields, kind := r.Array(), r.Uint()
-		want := 2
+		if kind == 0 || kind >= uint64(len(opFields)) {
+			r.Fail(fmt.Sprintf("an operation of kind %d, which is not known", kind))
+			return nil
+		}
+		s := r.Fields(fields-1, opFields[kind]-1)
 		switch kind {
 		case opPut:
 			p := ReadPut(r)
-			o.Put, want = &p, putFields
+			o.Put = &p
 		case opDelete:
 			d := ReadDelete(r)
-			o.Delete, want = &d, deleteFields
+			o.Delete = &d
 		case opRange:
 			q := ReadRange(r)
-			o.Range, want = &q, rangeFields
+			o.Range = &q
 		case opTxn:
 			o.Txn = &Txn{}
 			readTxn(r, o.Txn, parts, depth+1)
-		default:
-			r.Fail(fmt.Sprintf("an operation of kind %d, which is not known", kind))
 		}
-		if fields != want {
-			r.Fail("an operation of another number of fields")
-		}
-		if r.Err() != nil {
+		if r.End(s); r.Err() != nil {
 			return nil
 		}
 	}
 	return ops
+}
+
+// AppendMember appends a member. The state's digest covers these bytes. A field that is appended later is therefore
+// written only if it is not zero: members of two versions agree until the feature level allows the field to be set.
+func AppendMember(dst []byte, m *Member) []byte {
+	dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID), m.Name)
+	dst = pack.AppendInt(pack.AppendBool(pack.AppendUint(dst, uint64(m.Role)), m.Manual), m.Since)
+	dst = pack.AppendStrings(pack.AppendStrings(pack.AppendStrings(dst, m.Peers), m.Clients), m.Web)
+	dst = pack.AppendUint(pack.AppendString(dst, m.Version), m.Level)
+	return pack.AppendBytes(pack.AppendUint(pack.AppendBytes(dst, m.Folder[:]), m.Boot), m.Process[:])
+}
+
+// ReadMember reads the output of AppendMember. The member shares no memory with the input.
+func ReadMember(r *pack.Reader) (m Member) {
+	s := r.Struct(memberFields)
+	m.ID, m.Name, m.Role, m.Manual, m.Since = r.Uint(), r.String(), Role(small(r)), r.Bool(), r.Int()
+	m.Peers, m.Clients, m.Web = r.Strings(), r.Strings(), r.Strings()
+	m.Version, m.Level = r.String(), r.Uint()
+	r.Fixed(m.Folder[:])
+	m.Boot = r.Uint()
+	r.Fixed(m.Process[:])
+	r.End(s)
+	return m
+}
+
+// AppendMemberChange appends the fields of a membership change.
+func AppendMemberChange(dst []byte, c *MemberChange) []byte {
+	dst = pack.AppendString(pack.AppendUint(pack.AppendUint(dst, uint64(c.Kind)), c.ID), c.Name)
+	return pack.AppendUint(pack.AppendBool(pack.AppendStrings(dst, c.Peers), c.Manual), c.Instead)
+}
+
+// ReadMemberChange reads the output of AppendMemberChange. A kind over 255 becomes 255, which is unknown.
+func ReadMemberChange(r *pack.Reader) MemberChange {
+	return MemberChange{
+		Kind: MemberChangeKind(small(r)), ID: r.Uint(), Name: r.String(), Peers: r.Strings(), Manual: r.Bool(), Instead: r.Uint(),
+	}
 }

@@ -2,53 +2,53 @@ package kv
 
 import "time"
 
-// CompletionKind says what is complete.
+// CompletionKind is the kind of request that completed.
 type CompletionKind uint8
 
 const (
-	// CommandDone: a command was applied, or will not be; the Result says which.
+	// CommandDone: a command was applied, or will not be applied. The Result says which.
 	CommandDone CompletionKind = iota + 1
-	// ReadReady: a linearizable read may now be answered from the member's View, unless the Result has an Err.
+	// ReadReady: the member's View can now answer a linearizable read, unless the Result has an Err.
 	ReadReady
-	// LeaseTold: the leader's clock has answered for a lease, unless the Result has an Err. What the answer says of the keys is in
-	// the member's View.
+	// LeaseTold: the leader's clock has answered for a lease, unless the Result has an Err. The keys in the answer come
+	// from the member's View.
 	LeaseTold
 )
 
 // Completion is the end of one request inside a member.
 type Completion struct {
-	Request uint64 // the number that came with it
+	Request uint64 // the number that came with the request
 	Kind    CompletionKind
 	Result  Result
-	Lease   *LeaseTime // of LeaseTold
+	Lease   *LeaseTime // for LeaseTold
 }
 
-// ReplyTo is where completions go: one for each stream of a client. Complete must not block, nor keep the slice. Several
-// actors call it, each from its own goroutine.
+// ReplyTo receives completions; each stream of a client has one. Complete must not block and must not keep the slice.
+// Several actors call it concurrently, each from its own goroutine.
 type ReplyTo interface{ Complete([]Completion) }
 
-// WriteWatcher is a ReplyTo that can say when it has written what it is told next.
+// WriteWatcher is a ReplyTo that can report when it has written the completions that it gets next.
 type WriteWatcher interface{ WhenWritten(Written) }
 
-// Written is told so, by any goroutine. It never waits.
+// Written receives that report, on any goroutine. It must not block.
 type Written interface{ Written() }
 
-// Proposal is what a client's connection wants to be put into the log: commands, and the numbers of the requests
-// that they answer, one each. The bytes of the commands belong to the one that gets the proposal.
+// Proposal is a batch of commands that a client's connection proposes for the log. Each command has the number of the
+// request that it answers. The receiver of the proposal owns the bytes of the commands.
 type Proposal struct {
 	ReplyTo  ReplyTo
 	Requests []uint64
 	Commands [][]byte
-	Timeout  time.Duration // for how long the client waits; 0 is the longest that there is
-	// Release, where it is not nil, takes Requests, Commands and their bytes back when all commands are in batches: who made
-	// the proposal may use them for another one. A proposal that ends in another way is left to the garbage collector.
+	Timeout  time.Duration // how long the client waits; 0 means the longest timeout
+	// Release, if not nil, takes back Requests, Commands and their bytes when all commands are in batches: the proposer
+	// may then reuse them. A proposal that ends in another way is left to the garbage collector.
 	Release Release
 }
 
-// Release takes back what a proposal was made of.
+// Release takes back the memory of a proposal.
 type Release interface{ Release() }
 
-// Refuse completes requests with one and the same error.
+// Refuse completes all requests with the same error.
 func Refuse(to ReplyTo, requests []uint64, kind CompletionKind, err *Error) {
 	all := make([]Completion, len(requests))
 	for i, request := range requests {

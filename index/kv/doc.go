@@ -1,25 +1,29 @@
-// Package kv is qkv's vocabulary: what a request asks for, what answers it, and what an error says of a write. The
-// index, the wire, the endpoint, the actors and the client library use these types and these checks, and have no others;
-// a program that links the client gets nothing else by it, for it imports the standard library only, the table of bounds,
-// and what writes msgpack: a transaction has the same bytes in a request and in the log (codec.go).
+// Package kv defines qkv's request and answer types: what a request asks for, what answers it, and what an error says
+// about a write. The index, the wire format, the endpoints, the actors and the client library use these types and these
+// checks, and no others. The package imports only the standard library, the table of limits and the msgpack writer:
+// a program that links the client links nothing more through it. A transaction has the same bytes in a request and in
+// the log (codec.go).
 //
 //	request   [Put], [Delete], [Range], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
 //	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [TxnResult]
 //	refusal   [Error] with its [Code]
 //
-// # What an error says of a write
+// # What an error says about a write
 //
-// A write that is answered with an error certainly did not happen and will not. With AnswerTooLarge and AnswerGone it did
-// ([Error.Happened]); with Unknown, Internal, and a code that this version does not know it may have happened, or may happen
-// yet. [Error.Certain] is that
-// question; [Error.Retryable] is whether asking again can help. A write that has a session ([SessionWrite]) may be sent again
-// when it may have happened: it is applied once. What is said of one copy of it says nothing of those that were sent before.
+// A write that is answered with an error certainly did not happen and will not happen. There are two exceptions:
 //
-// # On the way through a member
+//   - AnswerTooLarge and AnswerGone: the write happened ([Error.Happened]);
+//   - Unknown, Internal, and any code that this version does not know: the write may have happened, or may still happen.
 //
-// A stream of watches asks by [WatchRequest]s and is told by [WatchDelivery]s, through its [WatchStream]; what a client gets
-// are [WatchEvent]s.
+// [Error.Certain] says whether the write certainly did not happen. [Error.Retryable] says whether a retry can succeed. A
+// write that has a session ([SessionWrite]) is idempotent: the client may retry it after an uncertain error, and it is
+// applied once. An error about one copy of such a write says nothing about copies that were sent before.
 //
-// An endpoint collects what came together into one [Proposal] of writes, or one batch of reads to confirm. Each
-// request gets exactly one [Completion], through the [ReplyTo] that came with it.
+// # How requests travel through a member
+//
+// A stream of watches sends [WatchRequest]s and receives [WatchDelivery]s through its [WatchStream]. The client receives
+// [WatchEvent]s.
+//
+// An endpoint collects the requests that arrive together into one [Proposal] of writes, or one batch of reads to confirm.
+// Each request gets exactly one [Completion], through the [ReplyTo] that came with it.
 package kv

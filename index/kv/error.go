@@ -2,7 +2,7 @@ package kv
 
 import "fmt"
 
-// Code is the outcome of a request, as a number that never changes its meaning: it travels to clients.
+// Code is the outcome of a request as a number. A number never changes its meaning because clients receive it.
 type Code uint8
 
 // The codes. A write that is answered with one of them certainly did not happen, except with OK, Unknown, Internal,
@@ -12,44 +12,45 @@ const (
 	EmptyKey       Code = 1  // a key has at least one byte
 	KeyTooLarge    Code = 2  // the message names the limit
 	ValueTooLarge  Code = 3  // the message names the limit
-	Compacted      Code = 4  // the revision asked for is gone
-	FutureRevision Code = 5  // the revision asked for is not there yet
-	Unavailable    Code = 6  // no leader, or no quorum; it certainly did not happen; try again
+	Compacted      Code = 4  // the requested revision was compacted
+	FutureRevision Code = 5  // the requested revision does not exist yet
+	Unavailable    Code = 6  // no leader, or no quorum; it certainly did not happen; retry
 	Unknown        Code = 7  // it may have happened, or may still happen
-	NotAllowed     Code = 8  // this identity may not do that
-	Overloaded     Code = 9  // a limit on what may be under way is reached; it certainly did not happen; try again
-	BadRequest     Code = 10 // not understood, or against a rule that the message names
-	NoSpace        Code = 11 // the cluster takes no writes until there is space
+	NotAllowed     Code = 8  // this identity lacks the permission
+	Overloaded     Code = 9  // a limit on requests under way is reached; it certainly did not happen; retry
+	BadRequest     Code = 10 // malformed, or against a rule that the message names
+	NoSpace        Code = 11 // the cluster accepts no writes until there is space
 	Internal       Code = 12 // a fault in the member
-	FeatureLevel   Code = 13 // the cluster's feature level does not have this yet
-	Amnesia        Code = 14 // the member forgot what it had acknowledged and is refused
-	Corrupt        Code = 15 // the member's state is not what the others have, and it is refused
-	MemberNotFound Code = 16 // there is no member with this id or name
+	FeatureLevel   Code = 13 // the cluster's feature level is too low
+	Amnesia        Code = 14 // the member lost state that it had acknowledged, and is refused
+	Corrupt        Code = 15 // the member's state differs from the majority's, and the member is refused
+	MemberNotFound Code = 16 // no member has this id or name
 	MemberExists   Code = 17 // the id or the name was used before
 	AddressExists  Code = 18 // another member has this peer address
-	NotLearner     Code = 19 // it has a vote already
-	LearnerBehind  Code = 20 // a learner that is not level is not promoted
+	NotLearner     Code = 19 // the member is a voter already
+	LearnerBehind  Code = 20 // a learner that lags is not promoted
 	TooManyMembers Code = 21 // the message names the limit
-	QuorumAtRisk   Code = 22 // the change would leave fewer voters that answer than agree on anything
-	Removed        Code = 23 // the member that was asked has been removed from its cluster
-	KeyNotFound    Code = 24 // a put that leaves value or lease as it is needs the key
+	QuorumAtRisk   Code = 22 // the change would leave too few healthy voters for a quorum
+	Removed        Code = 23 // the asked member was removed from its cluster
+	KeyNotFound    Code = 24 // a put that keeps the value or lease needs an existing key
 	DuplicateKey   Code = 25 // a transaction changes a key twice
-	ValueProvided  Code = 26 // a value beside "the value stays"
-	LeaseProvided  Code = 27 // a lease beside "the lease stays"
-	LeaseNotFound  Code = 28 // there is no lease with this id
+	ValueProvided  Code = 26 // a put with IgnoreValue has a value
+	LeaseProvided  Code = 27 // a put with IgnoreLease has a lease
+	LeaseNotFound  Code = 28 // no lease has this id
 	LeaseExists    Code = 29 // the lease's id is in use
 	LeaseTooLong   Code = 30 // the message names the limit
-	InvalidSort    Code = 31 // an order or target of a sort that is not known
-	// TooManyOperations: a transaction has more comparisons or operations, or names more keys by ranges, than the limit that the
-	// message names.
+	InvalidSort    Code = 31 // unknown sort order or sort target
+	// TooManyOperations: a transaction has too many comparisons or operations, or its ranges contain too many keys. The
+	// message names the limit.
 	TooManyOperations Code = 32
-	AnswerTooLarge    Code = 33 // the message names the limit; a write was made all the same
-	// SessionEnded: the session of a write has ended, or the write is one of those that its client has said do not come again. This
-	// copy of it certainly did nothing; whether one that was sent before did is not known any more.
+	AnswerTooLarge    Code = 33 // the message names the limit; a write did happen
+	// SessionEnded: the session of a write has ended, or the write is below the window that its client declared. This
+	// copy certainly did nothing; whether an earlier copy was applied is no longer known.
 	SessionEnded Code = 34
-	// AnswerGone: the write was made by a copy of it that came before, and what its answer has beside that is compacted since.
+	// AnswerGone: an earlier copy of the write was applied, and the history that its full answer needs is compacted.
 	AnswerGone Code = 35
-	// Following: the cluster follows another one, and takes no writes until that ends; or it is being loaded, and answers no reads.
+	// Following: the cluster follows a source cluster and accepts no writes until that ends. While the source's data are
+	// being loaded, it answers no reads either.
 	Following Code = 36
 
 	codes = 37
@@ -72,7 +73,7 @@ func (c Code) String() string {
 	return fmt.Sprintf("code %d", uint8(c))
 }
 
-// Error is a refusal in words, with its code.
+// Error is a refusal: a code and a message.
 type Error struct {
 	Code    Code
 	Message string
@@ -83,7 +84,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// Error returns the message, or the code's name where there is none.
+// Error returns the message, or the code's name if there is no message.
 func (e *Error) Error() string {
 	if e.Message == "" {
 		return e.Code.String()
@@ -91,17 +92,17 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Certain says that a write answered with this error certainly did not happen and will not. Of a code that this
-// version does not know nothing is certain.
+// Certain says that a write answered with this error certainly did not happen and will not happen. It is false for a code
+// that this version does not know.
 func (e *Error) Certain() bool {
 	return e.Code != Unknown && e.Code != Internal && !e.Happened() && e.Code < codes
 }
 
-// Happened says that a write answered with this error was made: only its answer is missing.
+// Happened says that a write answered with this error did happen; only its answer is missing.
 func (e *Error) Happened() bool { return e.Code == AnswerTooLarge || e.Code == AnswerGone }
 
-// Retryable says that the same request may succeed when it is sent again, to this member or another one. For a
-// write that is safe only when the error is certain as well.
+// Retryable says that a retry of the request, to this member or another one, may succeed. A write may be retried safely
+// only if the error is also certain.
 func (e *Error) Retryable() bool {
 	switch e.Code {
 	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed:

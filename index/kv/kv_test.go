@@ -47,8 +47,8 @@ func TestCheck(t *testing.T) {
 		"largest value":     {Put{Key: k, Value: make([]byte, 10)}.Check(bounds), OK, ""},
 		"negative revision": {(&Range{Key: k, Revision: -1}).Check(bounds), BadRequest, "revision -1 is negative"},
 		"negative limit":    {(&Range{Key: k, Limit: -1}).Check(bounds), BadRequest, "limit -1 is negative"},
-		"value and none":    {Put{Key: k, Value: k, IgnoreValue: true}.Check(bounds), ValueProvided, "a put that leaves the value as it is has a value"},
-		"lease and none":    {Put{Key: k, Lease: 1, IgnoreLease: true}.Check(bounds), LeaseProvided, "a put that leaves the lease as it is has a lease"},
+		"value and none":    {Put{Key: k, Value: k, IgnoreValue: true}.Check(bounds), ValueProvided, "a put that keeps the key's value must not have a value"},
+		"lease and none":    {Put{Key: k, Lease: 1, IgnoreLease: true}.Check(bounds), LeaseProvided, "a put that keeps the key's lease must not have a lease"},
 		"no lease":          {Lease{TTL: 1}.Check(), BadRequest, "a lease has no id"},
 		"no time":           {Lease{ID: -1}.Check(), BadRequest, "a lease of 0 seconds"},
 		"too much time":     {Lease{ID: -1, TTL: 9_000_000_001}.Check(), LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
@@ -113,4 +113,22 @@ func FuzzTxn(f *testing.F) {
 		}
 		_ = txn.Check(Bounds{Key: 4096, Value: 4096}, limits.TxnOperations)
 	})
+}
+
+// TestCheckName: every name that etcd's users give is accepted; refused is only what cannot be stored or printed.
+func TestCheckName(t *testing.T) {
+	for _, good := range []string{"n", strings.Repeat("n", 253), strings.Repeat("n", limits.NameBytes), "ip-10-0-0-1.eu-central-1.compute.internal", "-a-", "..", "a/b", "a b", "a:b", "münchen", "a%00b", "~"} {
+		if err := CheckName(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for bad, why := range map[string]string{
+		"": "is empty", strings.Repeat("n", limits.NameBytes+1): "has 513 bytes, at most 512", "a\xff": "not valid UTF-8",
+		"a\nb": "control character at byte 1", "\x1b[2J": "control character at byte 0", "a\x00": "control character at byte 1",
+		"a\u202eb": "control character at byte 1", "\u2066b": "control character at byte 0", // they turn the text behind them around
+	} {
+		if err := CheckName(bad); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
 }

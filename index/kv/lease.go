@@ -2,40 +2,41 @@ package kv
 
 import "qkv/internal/limits"
 
-// Lease is a time that keys live for: when it has passed without being renewed, the lease is revoked and its keys are
-// deleted. Its id is any number but 0.
+// Lease is a lifetime for keys. If it expires without being renewed, the lease is revoked and its keys are deleted. Its
+// ID is any number but 0.
 type Lease struct {
 	ID  int64
-	TTL int64 // seconds, as it was granted
-	// Remaining is what was left of it, in seconds, when that was last noted in the log; 0: all of it. Who leads next goes on
-	// from there.
+	TTL int64 // seconds, as granted
+	// Remaining is the remaining time in seconds at the last checkpoint in the log; 0 means the full TTL. The next leader
+	// resumes from it.
 	Remaining int64
-	// Granted is the entry that granted it, which tells it from an earlier one with its id. In a grant it is 0.
+	// Granted is the index of the entry that granted the lease. It distinguishes the lease from an earlier one with the
+	// same ID. In a grant it is 0.
 	Granted uint64
 }
 
-// LeaseAsk asks the leader's clock for a lease: how much is left of it or, with Renew, that all of it is left again.
+// LeaseAsk asks the leader's clock for a lease's remaining time or, with Renew, renews the lease to its full TTL.
 type LeaseAsk struct {
 	Lease int64
 	Renew bool
 }
 
-// LeaseTime is what the leader's clock says of a lease, in seconds: what is left of it, and its TTL as it was granted. One that
-// is not there has 0 when it was to be renewed, and -1 when it was asked for.
+// LeaseTime is the leader's answer to a LeaseAsk, in seconds: the remaining time, and the TTL as granted. If the lease
+// does not exist, TTL is 0 after Renew and -1 otherwise.
 type LeaseTime struct{ TTL, Granted int64 }
 
-// Check says why a lease is not granted, or nil.
+// Check returns why the lease cannot be granted, or nil.
 func (l Lease) Check() *Error {
 	switch {
 	case l.ID == 0:
 		return Errorf(BadRequest, "a lease has no id")
 	case l.TTL < 1:
-		return Errorf(BadRequest, "a lease of %d seconds", l.TTL)
+		return Errorf(BadRequest, "a lease of %d seconds, the minimum is 1", l.TTL)
 	}
 	return CheckTTL(l.TTL)
 }
 
-// CheckTTL says that a TTL is too long, or nil.
+// CheckTTL returns an error if the TTL is too long, or nil.
 func CheckTTL(ttl int64) *Error {
 	if ttl > limits.LeaseSeconds {
 		return Errorf(LeaseTooLong, "a lease of %d seconds, over the limit of %d", ttl, limits.LeaseSeconds)

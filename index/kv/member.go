@@ -1,23 +1,26 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"qkv/internal/limits"
 )
 
-// Role is what part a member has in the agreement.
+// Role is a member's role in consensus.
 type Role uint8
 
-// The roles. While voters are exchanged (joint consensus, Raft thesis §4.3) a decision needs a majority of Voter and
-// Incoming, and one of Voter and Leaving.
+// The roles. While voters are exchanged (joint consensus, Raft thesis §4.3), a decision needs two majorities: one of
+// Voter and Incoming members, and one of Voter and Leaving members.
 const (
-	Learner  Role = 0 // gets the log, and has no vote
+	Learner  Role = 0 // receives the log, has no vote
 	Voter    Role = 1
-	Incoming Role = 2 // will be a voter when the exchange has ended, and is one of the new configuration
-	Leaving  Role = 3 // is a voter of the old configuration only
+	Incoming Role = 2 // a voter of the new configuration only; becomes Voter when the exchange ends
+	Leaving  Role = 3 // a voter of the old configuration only
 	roles         = 4
 )
 
@@ -37,38 +40,39 @@ func (r Role) Known() bool { return r < roles }
 // Votes tells whether the member is a voter of a configuration that is in force.
 func (r Role) Votes() bool { return r != Learner }
 
-// Member is what the replicated state says of one member. From what stands above the line a change of the membership
-// decides, from what stands below it the member itself, by its announcement.
+// Member is the record of one member in the replicated state. Membership changes set the fields above the blank line; the
+// member's own announcements set the fields below it. Membership changes also set Peers, and an announcement also sets an
+// empty Name.
 type Member struct {
-	ID     uint64 // used once: a member that comes back without its data is another one
-	Name   string // no other member has it; as in its certificate; empty where it was added without, and has not started yet
+	ID     uint64 // used once: a member that returns without its data gets a new id
+	Name   string // unique; as in the member's certificate; empty if it was added without a name and has not started yet
 	Role   Role
-	Manual bool  // a learner that is promoted only when somebody says so
+	Manual bool  // a learner that is promoted only by an operator
 	Since  int64 // when it was added, in nanoseconds since 1970; 0 for a founder
 
-	Peers   []string // host:port at which the others reach it
+	Peers   []string // host:port for the other members
 	Clients []string // host:port for native clients
 	Web     []string // URLs for clients over HTTP and gRPC
 	Version string
-	Level   uint64   // the highest feature level that it knows; 0 before it was started
-	Folder  [16]byte // random, made with its data folder
-	Boot    uint64   // starts of a process on that folder
-	Process [16]byte // random, made at each start
+	Level   uint64   // the highest feature level that it supports; 0 before its first start
+	Folder  [16]byte // random, drawn when its data folder was made
+	Boot    uint64   // number of process starts on that folder
+	Process [16]byte // random, drawn at each start
 }
 
 // Started tells whether the member has announced itself since it was added.
 func (m *Member) Started() bool { return m.Boot > 0 }
 
-// MemberChangeKind says what is to change.
+// MemberChangeKind is the kind of a membership change.
 type MemberChangeKind uint8
 
-// The kinds of changes. A number never changes its meaning: it stands in logs.
+// The kinds of changes. A number never changes its meaning because logs contain it.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name (none: it says its own when it starts), Peers, Manual, Instead
+	AddLearner    MemberChangeKind = 1 // ID, Name (empty: the member announces it at its first start), Peers, Manual, Instead
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
-	LocateMember  MemberChangeKind = 5 // ID, Peers, Instead: another member says where it is, beside the address that it knows of
+	LocateMember  MemberChangeKind = 5 // ID, Peers, Instead: another member reports the address of ID, in addition to the address in the log
 	changeKinds                    = 6
 )
 
@@ -79,16 +83,34 @@ type MemberChange struct {
 	Name    string
 	Peers   []string
 	Manual  bool
-	Instead uint64 // a voter that leaves in the same change, or gives the addresses to who is added, or located; 0: none
+	Instead uint64 // a voter that leaves in the same change, or a member whose addresses move to ID; 0: none
 }
 
-// Check says what of a change can be refused without a look at the members, or nil.
+// CheckName returns why a name is not valid for a member or a client. It is the only rule for these names. etcd accepts
+// any name; kubeadm names members after their hosts. Only names that could not be stored or printed safely are refused.
+// It checks requests before they reach the log; applying a command never depends on it.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case len(name) > limits.NameBytes:
+		return fmt.Errorf("the name %.32q... has %d bytes, at most %d are allowed", name, len(name), limits.NameBytes)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the name %q is not valid UTF-8", name)
+	}
+	if i := strings.IndexFunc(name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }); i >= 0 {
+		return fmt.Errorf("the name %q contains a control character at byte %d: it would corrupt logs and terminals", name, i)
+	}
+	return nil
+}
+
+// Check returns why the change is refused regardless of the members, or nil.
 func (c *MemberChange) Check() *Error {
 	switch {
 	case c.Kind == 0 || c.Kind >= changeKinds:
-		return Errorf(BadRequest, "a change of the membership of kind %d is not known", c.Kind)
-	case c.ID == 0 || c.ID >= 1<<64-2: // raft uses these for itself
-		return Errorf(BadRequest, "%016x is no member's id", c.ID)
+		return Errorf(BadRequest, "a membership change of kind %d is not known", c.Kind)
+	case c.ID == 0 || c.ID >= 1<<64-2: // raft reserves these
+		return Errorf(BadRequest, "%016x is not a valid member id", c.ID)
 	case (c.Kind == AddLearner || c.Kind == UpdateMember || c.Kind == LocateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
 	case !addressesFit(c.Peers):
@@ -99,7 +121,8 @@ func (c *MemberChange) Check() *Error {
 	return nil
 }
 
-// CheckAddresses says why what a member says of where it is reached is refused, or nil: every joiner is told it.
+// CheckAddresses returns why the member's announced addresses are refused, or nil. They are bounded because every joining
+// member receives them.
 func (m *Member) CheckAddresses() *Error {
 	if !addressesFit(m.Peers) || !addressesFit(m.Clients) || !addressesFit(m.Web) {
 		return addressesTooLong
@@ -114,12 +137,12 @@ func addressesFit(all []string) bool {
 
 var addressesTooLong = Errorf(BadRequest, "more than %d addresses of one kind, or one of more than %d bytes", limits.MemberAddresses, limits.AddressBytes)
 
-// String says the change in words.
+// String describes the change.
 func (c *MemberChange) String() string {
 	switch c.Kind {
 	case AddLearner:
 		if c.Instead != 0 {
-			return fmt.Sprintf("add a member at %s, %016x, for the place of %016x", strings.Join(c.Peers, ", "), c.ID, c.Instead)
+			return fmt.Sprintf("add a member at %s, %016x, in the place of %016x", strings.Join(c.Peers, ", "), c.ID, c.Instead)
 		}
 		if c.Name == "" {
 			return fmt.Sprintf("add a member at %s, %016x", strings.Join(c.Peers, ", "), c.ID)

@@ -3,16 +3,16 @@ package kv
 // KeyValue is a key at one revision.
 type KeyValue struct {
 	Key, Value []byte
-	// CreateRevision and ModRevision are those at which the key was created and last changed; Version counts its
-	// changes since it was created. Lease is 0: none.
+	// CreateRevision and ModRevision are the revisions at which the key was created and last changed. Version counts the
+	// puts since it was created. Lease 0 means none.
 	CreateRevision, ModRevision, Version, Lease int64
 }
 
 // Event is one change of a key.
 type Event struct {
-	// KV is the key after the change; of one that was deleted it has Key and ModRevision only.
+	// KV is the key after the change. A deleted key has only Key and ModRevision.
 	KV KeyValue
-	// Sub is its place among the changes of one revision.
+	// Sub is the event's position among the changes of one revision.
 	Sub     int64
 	Deleted bool
 }
@@ -21,42 +21,43 @@ type Event struct {
 type Put struct {
 	Key, Value  []byte
 	Lease       int64 // 0: none
-	PrevKV      bool  // the answer has the key as it was before
-	IgnoreValue bool  // the value stays, and Value is empty; the key must be there
-	IgnoreLease bool  // the lease stays, and Lease is 0; the key must be there
+	PrevKV      bool  // the answer has the previous version of the key
+	IgnoreValue bool  // keep the key's value; Value must be empty, and the key must exist
+	IgnoreLease bool  // keep the key's lease; Lease must be 0, and the key must exist
 }
 
-// Delete removes a key, or a range of keys: Key and End are a Range's.
+// Delete removes a key, or a range of keys. Key and End are as in a Range.
 type Delete struct {
 	Key, End []byte
-	PrevKV   bool // the answer has the keys as they were before
+	PrevKV   bool // the answer has the previous versions of the keys
 }
 
 // Range asks for keys at one revision. Only Key must be set.
 type Range struct {
-	// Key alone is one key; with End it is all keys from Key to, and without, End. The End "\0" is none: all keys
-	// from Key on.
+	// Key without End is a single key. With End, the range is all keys from Key up to and excluding End. The End "\0"
+	// means no end: all keys from Key on.
 	Key, End []byte
-	// Revision is the one to read at; 0: the newest.
+	// Revision is the revision to read at; 0 means the newest.
 	Revision int64
-	// Limit is how many pairs to read at most; 0: all.
+	// Limit is the largest number of pairs to return; 0 means all.
 	Limit int64
-	// Serializable reads are answered by one member from what it has, without asking the others: faster, also
-	// without a quorum, but perhaps of the past.
+	// Serializable reads are answered by one member from its own state, without asking other members. They are faster and
+	// need no quorum, but may be stale.
 	Serializable bool
-	KeysOnly     bool // values come empty
-	CountOnly    bool // no pairs, only Count
-	// Continued says that the range was counted before: this is not its first page, and Count may come as 0.
+	KeysOnly     bool // return pairs without values
+	CountOnly    bool // return only Count, no pairs
+	// Continued says that the range was counted before: this is a later page, and Count may be 0.
 	Continued bool
 
-	// Sort and Order are how the pairs come, before Limit cuts: by key, rising, unless said otherwise.
+	// Sort and Order set the order of the pairs before Limit cuts them. The default is ascending keys.
 	Sort  SortTarget
 	Order SortOrder
-	// Pairs whose revisions are below a minimum or above a maximum are left out; 0 is no bound. Count counts them.
+	// Pairs whose revisions are below a minimum or above a maximum are filtered out; 0 means no bound. Count includes the
+	// filtered pairs.
 	MinMod, MaxMod, MinCreate, MaxCreate int64
 }
 
-// SortTarget is what pairs are sorted by.
+// SortTarget is the field that pairs are sorted by.
 type SortTarget uint8
 
 // The targets, with etcd's numbers.
@@ -72,7 +73,7 @@ const (
 // SortOrder is the direction of a sort.
 type SortOrder uint8
 
-// The orders, with etcd's numbers: none is that of the keys.
+// The orders, with etcd's numbers. SortNone is key order.
 const (
 	SortNone SortOrder = iota
 	SortAscend
@@ -80,43 +81,44 @@ const (
 	sortOrders
 )
 
-// Sorted says that the pairs do not come in the order of their keys: all of the range must be read before the first is known.
+// Sorted says that the pairs do not come in ascending key order. The whole range must then be read before the first pair
+// is known.
 func (r *Range) Sorted() bool {
 	return r.Order == SortDescend || r.Order == SortAscend && r.Sort != SortByKey
 }
 
-// Filtered says that pairs may be left out because of their revisions.
+// Filtered says that the range has bounds on revisions, which may filter pairs out.
 func (r *Range) Filtered() bool { return r.MinMod|r.MaxMod|r.MinCreate|r.MaxCreate != 0 }
 
-// Passes says that a pair is not left out because of its revisions.
+// Passes says whether a pair's revisions are within the range's bounds.
 func (r *Range) Passes(pair *KeyValue) bool {
 	within := func(n, least, most int64) bool { return (least == 0 || n >= least) && (most == 0 || n <= most) }
 	return within(pair.ModRevision, r.MinMod, r.MaxMod) && within(pair.CreateRevision, r.MinCreate, r.MaxCreate)
 }
 
-// RangeResult is what a Range finds.
+// RangeResult is the answer to a Range.
 type RangeResult struct {
-	Revision int64 // of the store when it was read, whatever revision was asked for; that which was read, if none was
-	Count    int64 // keys in the range at the revision asked for, whatever the limit; 0 when it is Continued
-	More     bool  // there are more keys than these
+	Revision int64 // the store's revision at the time of the read, or the revision that was read if none was requested
+	Count    int64 // all keys in the range at the requested revision, regardless of Limit; 0 if Continued
+	More     bool  // more keys follow the returned ones
 	KVs      []KeyValue
 }
 
-// Result is the outcome of one write. In a member it is a function of log and state, equal on every member.
+// Result is the outcome of one write. Inside a member it is a function of log and state, equal on every member.
 type Result struct {
-	Revision int64 // of the write, or of the store when it changed nothing
-	Deleted  int64 // keys that a delete removed
+	Revision int64 // of the write; the store's revision if the write changed nothing
+	Deleted  int64 // number of keys that a delete removed
 	Txn      *TxnOutcome
-	Err      *Error // why it was refused; nothing was changed then
-	// Resent says that the write was applied before, when another copy of it came: this is what became of it then, without what
-	// the answer has beside that. Changed says that the revision is its own.
+	Err      *Error // why the write was refused; it changed nothing then
+	// Resent says that an earlier copy of the write was already applied. The Result is then the earlier outcome, without
+	// the previous values and ranges of its answer. Changed says that the write made Revision itself.
 	Resent, Changed bool
 }
 
-// Bounds are the longest key and value that a request may have, in bytes.
+// Bounds are the largest key and value of a request, in bytes.
 type Bounds struct{ Key, Value int }
 
-// Check says why the request is refused, or nil.
+// Check returns why the request is refused, or nil.
 func (p Put) Check(b Bounds) *Error {
 	if err := b.checkKey(p.Key); err != nil {
 		return err
@@ -126,17 +128,17 @@ func (p Put) Check(b Bounds) *Error {
 	}
 	switch {
 	case p.IgnoreValue && len(p.Value) > 0:
-		return Errorf(ValueProvided, "a put that leaves the value as it is has a value")
+		return Errorf(ValueProvided, "a put that keeps the key's value must not have a value")
 	case p.IgnoreLease && p.Lease != 0:
-		return Errorf(LeaseProvided, "a put that leaves the lease as it is has a lease")
+		return Errorf(LeaseProvided, "a put that keeps the key's lease must not have a lease")
 	}
 	return nil
 }
 
-// Check says why the request is refused, or nil.
+// Check returns why the request is refused, or nil.
 func (d Delete) Check(b Bounds) *Error { return b.checkRange(d.Key, d.End) }
 
-// Check says why the request is refused, or nil.
+// Check returns why the request is refused, or nil.
 func (r *Range) Check(b Bounds) *Error {
 	if err := b.checkRange(r.Key, r.End); err != nil {
 		return err
@@ -147,7 +149,8 @@ func (r *Range) Check(b Bounds) *Error {
 	return r.checkRest()
 }
 
-// checkNested is Check for a range of a transaction: which revision can be read is decided when it happens.
+// checkNested is Check for a range inside a transaction. Whether its revision can be read is decided when the transaction
+// is applied.
 func (r *Range) checkNested(b Bounds) *Error {
 	if err := b.checkRange(r.Key, r.End); err != nil {
 		return err
@@ -177,7 +180,7 @@ func (b Bounds) checkKey(key []byte) *Error {
 	return nil
 }
 
-// checkRange lets both ends of a range be a byte longer than a key, so that they can follow directly behind any key.
+// checkRange allows both ends of a range one byte more than a key, so an end can directly follow any key.
 func (b Bounds) checkRange(key, end []byte) *Error {
 	begin := b
 	if len(end) > 0 {

@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// Txn is a transaction: its comparisons, all of the state before it, decide which of two lists of operations happens.
-// What it changes has one revision. As in etcd, those of the transactions in it are made before anything is changed, too.
+// Txn is a transaction. Its comparisons, all evaluated on the state before it, decide which of its two lists of
+// operations happens. All its changes share one revision. As in etcd, the comparisons of nested transactions are also
+// evaluated before any change.
 type Txn struct {
-	Compares         []Compare // all must hold for Success; none always do
+	Compares         []Compare // all must hold for Success; an empty list holds
 	Success, Failure []Op
 }
 
@@ -21,7 +22,7 @@ type Op struct {
 	Txn    *Txn
 }
 
-// CompareTarget is what of a key is compared.
+// CompareTarget is the field of a key that is compared.
 type CompareTarget uint8
 
 // The targets, with etcd's numbers.
@@ -34,7 +35,7 @@ const (
 	compareTargets
 )
 
-// CompareResult is how what is there must be to what is given.
+// CompareResult is the required relation between the key's field and the given value.
 type CompareResult uint8
 
 // The results, with etcd's numbers.
@@ -46,18 +47,18 @@ const (
 	compareResults
 )
 
-// Compare holds a key, or each key of a range, against a number or a value. A key that is not there has the number 0 for
-// everything; of its value nothing holds, not even that it is not equal (etcd's behaviour). A range without keys is like
-// such a key.
+// Compare compares a key, or each key of a range, with a number or a value. A missing key counts as 0 for every numeric
+// target. A comparison of a missing key's value is always false, even NotEqual, as in etcd. An empty range behaves like a
+// missing key.
 type Compare struct {
-	Key, End []byte // as a Range's
+	Key, End []byte // as in a Range
 	Target   CompareTarget
 	Result   CompareResult
-	Number   int64  // of every target but CompareValue
-	Value    []byte // of CompareValue
+	Number   int64  // for every target but CompareValue
+	Value    []byte // for CompareValue
 }
 
-// Holds says whether a key is as it should be; pair is nil where it is not there.
+// Holds says whether the comparison holds for a key; pair is nil if the key does not exist.
 func (c *Compare) Holds(pair *KeyValue) bool {
 	if c.Target == CompareValue {
 		return pair != nil && c.is(bytes.Compare(pair.Value, c.Value))
@@ -91,45 +92,45 @@ func (c *Compare) is(order int) bool {
 	}
 }
 
-// TxnOutcome is what became of a transaction, without the bodies of its answers.
+// TxnOutcome is the outcome of a transaction without the bodies of its answers.
 type TxnOutcome struct {
-	// Path is whether the comparisons held: first the transaction's own, then those of the ones in it that were reached, in
-	// the order of their operations, each with its own behind it.
+	// Path says which comparisons held: first the transaction's own, then those of the nested transactions that were
+	// reached. These follow in the order of their operations, each directly followed by its own nested ones.
 	Path []bool
-	// Deleted is how many keys each of its deletes removed, in the order in which they happened.
+	// Deleted is the number of keys that each delete removed, in the order in which the deletes happened.
 	Deleted []int64
 }
 
 // TxnResult is the answer to a transaction.
 type TxnResult struct {
-	Revision  int64 // of the transaction, or of the store when it changed nothing
+	Revision  int64 // of the transaction; the store's revision if it changed nothing
 	Succeeded bool  // the comparisons held
 	Answers   []Answer
 }
 
-// Answer is the answer to one operation: the field of its kind is set.
+// Answer is the answer to one operation. Only the field of the operation's kind is set.
 type Answer struct {
 	Put    *PutResult
 	Delete *DeleteResult
 	Range  *RangeResult
-	Txn    *TxnResult // without a Revision
+	Txn    *TxnResult // Revision is not set
 }
 
 // PutResult is the answer to a put.
 type PutResult struct {
 	Revision int64
-	Prev     *KeyValue // the key as it was before, when it was asked for and there
+	Prev     *KeyValue // the previous version of the key, if requested and present
 }
 
 // DeleteResult is the answer to a delete.
 type DeleteResult struct {
-	Revision int64 // of the deletion, or of the store when there was nothing to delete
+	Revision int64 // of the deletion; the store's revision if nothing was deleted
 	Deleted  int64
-	Prev     []KeyValue // the keys as they were before, when they were asked for
+	Prev     []KeyValue // the previous versions of the keys, if requested
 }
 
-// ReadOnly says whether a transaction changes nothing, whichever way it goes: then it needs no entry of the log. As in
-// etcd, one with a transaction in it never is.
+// ReadOnly says whether neither branch of the transaction can change anything: such a transaction needs no log entry. As
+// in etcd, a transaction with a nested transaction is never read-only.
 func (t *Txn) ReadOnly() bool {
 	for _, ops := range [][]Op{t.Success, t.Failure} {
 		for i := range ops {
@@ -141,7 +142,7 @@ func (t *Txn) ReadOnly() bool {
 	return true
 }
 
-// Puts says whether a transaction may set a key.
+// Puts says whether the transaction may put a key.
 func (t *Txn) Puts() bool {
 	for _, ops := range [][]Op{t.Success, t.Failure} {
 		for i := range ops {
@@ -153,7 +154,7 @@ func (t *Txn) Puts() bool {
 	return false
 }
 
-// Parts is how many comparisons and operations there are, those of the transactions in it among them.
+// Parts is the number of comparisons and operations, including those of nested transactions.
 func (t *Txn) Parts() int {
 	n := len(t.Compares) + len(t.Success) + len(t.Failure)
 	for _, ops := range [][]Op{t.Success, t.Failure} {
@@ -166,7 +167,7 @@ func (t *Txn) Parts() int {
 	return n
 }
 
-// Ranges says whether a transaction compares, reads or deletes more than single keys.
+// Ranges says whether the transaction compares, reads or deletes a range of keys.
 func (t *Txn) Ranges() bool {
 	for i := range t.Compares {
 		if len(t.Compares[i].End) > 0 {
@@ -184,7 +185,7 @@ func (t *Txn) Ranges() bool {
 	return false
 }
 
-// Serializable says whether a transaction that is ReadOnly may be answered by one member alone: when all its ranges may.
+// Serializable says whether one member alone may answer a ReadOnly transaction: all its ranges are serializable.
 func (t *Txn) Serializable() bool {
 	n := 0
 	for _, ops := range [][]Op{t.Success, t.Failure} {
@@ -197,8 +198,8 @@ func (t *Txn) Serializable() bool {
 	return n > 0
 }
 
-// Check says why the request is refused, or nil. A list may have operations entries at most; of a transaction in it, what
-// that leaves (etcd's rule).
+// Check returns why the request is refused, or nil. The longest of the transaction's lists may have at most operations
+// entries; a nested transaction gets the remainder (etcd's rule).
 func (t *Txn) Check(b Bounds, operations int) *Error {
 	if err := t.check(b, operations); err != nil {
 		return err
@@ -231,7 +232,7 @@ func (t *Txn) check(b Bounds, operations int) *Error {
 	return nil
 }
 
-// Check says why a comparison is refused, or nil.
+// Check returns why a comparison is refused, or nil.
 func (c *Compare) Check(b Bounds) *Error {
 	if c.Target >= compareTargets {
 		return Errorf(BadRequest, "there is no comparison of kind %d", c.Target)
@@ -256,7 +257,7 @@ func (o *Op) check(b Bounds, operations int) *Error {
 	return Errorf(BadRequest, "an operation of a transaction is empty")
 }
 
-// changes are what a list of operations may put and delete, whichever way the transactions in it go.
+// changes are the keys that a list of operations may put and delete, whichever branches its nested transactions take.
 type changes struct {
 	puts    map[string]bool
 	deletes []keyRange // sorted, disjoint
@@ -264,8 +265,9 @@ type changes struct {
 
 type keyRange struct{ from, to []byte }
 
-// changesOf refuses a list in which one key is put twice, or put and deleted, as far as etcd does: a delete in a
-// transaction is seen by the puts of the transactions behind it in the list, and of the list itself, not by those before.
+// changesOf refuses a list that puts a key twice, or puts and deletes it, as far as etcd does. A delete inside a nested
+// transaction conflicts with puts of later nested transactions and of the list itself. It does not conflict with puts of
+// earlier nested transactions.
 func changesOf(ops []Op) (c changes, err *Error) {
 	c.puts = map[string]bool{}
 	for i := range ops {
@@ -304,7 +306,7 @@ func (c *changes) nested(t *Txn) *Error {
 			return err
 		}
 	}
-	for key := range failure.puts { // one of the two lists happens, so that both may change a key
+	for key := range failure.puts { // only one of the two lists happens, so both may change the same key
 		if err = c.put(key, success.puts); err != nil {
 			return err
 		}
@@ -337,7 +339,7 @@ func (c *changes) delete(key, end []byte) {
 	if len(end) == 0 {
 		r.to = append(slices.Clone(key), 0)
 	} else if bytes.Compare(key, end) >= 0 {
-		return // no key is in it; etcd takes one without an end ("\x00") for such a range, too, and lets all its keys be put
+		return // an empty range; etcd treats the end "\x00" as such a range as well, and allows puts of all its keys
 	}
 	c.deleteAll([]keyRange{r})
 }

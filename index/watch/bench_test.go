@@ -43,7 +43,7 @@ func (w *world) steps() {
 	}
 }
 
-// BenchmarkIdle is what one change costs that nobody watches, beside 1000 watches on other keys.
+// BenchmarkIdle is the cost of one change without watches, with 1000 watches on other keys.
 func BenchmarkIdle(b *testing.B) {
 	const revisions = 100_000
 	w, first := benchWorld(b, revisions)
@@ -56,7 +56,7 @@ func BenchmarkIdle(b *testing.B) {
 			if i%2 == 0 {
 				q.End = append(fmt.Appendf(nil, "idle/%d", i), '~')
 			} else {
-				q.End = []byte(fmt.Sprintf("idle/%d0", i)) // so that none is brought up by its versions
+				q.End = []byte(fmt.Sprintf("idle/%d0", i)) // a range, so it does not catch up by versions
 			}
 			w.hub.Request(w.view, &sinks[0], &kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(i), Watch: q})
 		}
@@ -68,7 +68,7 @@ func BenchmarkIdle(b *testing.B) {
 
 var sinks = [10]sink{{format}, {format}, {format}, {format}, {format}, {format}, {format}, {format}, {format}, {format}}
 
-// BenchmarkResume is what 10,000 watches on 1000 prefixes cost that are 100,000 revisions behind.
+// BenchmarkResume is the cost of 10,000 watches on 1000 prefixes that lag by 100,000 revisions.
 func BenchmarkResume(b *testing.B) {
 	const revisions = 100_000
 	w, first := benchWorld(b, revisions)

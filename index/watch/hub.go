@@ -12,30 +12,31 @@ import (
 
 // Hub is all watches of a member. It is for one goroutine.
 //
-//  1. A subscription is in one place, and its place is where it says.
-//  2. Those in a pass have been told of everything before the place of the pass; all others of everything before their cursor.
-//  3. Waiting are those behind live that no walk has come to, and those that begin in the future.
-//  4. A stream's level counts its subscriptions in live.
+//  1. A subscription is in exactly one place, as its field place says.
+//  2. Subscriptions in a pass have received everything before the position of the pass; all others, everything before
+//     their cursor.
+//  3. Waiting subscriptions lag and no walk has reached them, or they begin in the future.
+//  4. A stream's level counts its subscriptions in the live pass.
 type Hub struct {
 	limits limits.Watches
 
 	streams map[kv.WatchStream]*stream
-	order   []*stream // the same, in no order that matters, but in the same one in each run
+	order   []*stream // the same streams; the order is arbitrary but deterministic
 	watches int
 	number  uint64
 
 	live, sweep *pass
 	waiting     *btree.BTreeG[*subscription] // by cursor
-	keys        []*subscription              // behind, of one key each; those that are not in this place any more are skipped
-	ended       []*stream                    // whose subscriptions are not all taken out
-	asking      []*stream                    // that wait for progress
+	keys        []*subscription              // lagging, of a single key each; entries that have left this place are skipped
+	ended       []*stream                    // streams whose subscriptions are not all removed
+	asking      []*stream                    // streams that wait for progress
 
-	sent    int            // events that the step has sent those in the sweep
+	sent    int            // events that this step sent to subscriptions in the sweep
 	begun   index.Position // where the sweep began
-	newest  int64          // revision when it did
+	newest  int64          // the newest revision at that time
 	now     time.Duration
-	encoded []encoding // of the change that is looked at
-	matched []*group   // that watch its key
+	encoded []encoding // encodings of the current change
+	matched []*group   // groups that watch the current change's key
 }
 
 // stream is one stream's watches.
@@ -43,22 +44,22 @@ type stream struct {
 	to            kv.WatchStream
 	watches       map[uint64]*subscription
 	subscriptions []*subscription
-	blocked       []*subscription // wait for room; those that are not in this place any more are skipped
+	blocked       []*subscription // wait until the stream accepts more; entries that have left this place are skipped
 	level         int
 	notified      int // subscriptions that want progress
 	asks          bool
 	gone          bool
-	slot          int // in order
+	slot          int // index in Hub.order
 }
 
-// encoding is a change as one kind of groups gets it.
+// encoding is a change encoded for the groups with one format and prevKV.
 type encoding struct {
 	format *kv.WatchFormat
 	prevKV bool
 	bytes  []byte
 }
 
-// NewHub returns a hub without watches. The seed is any number that clients cannot know.
+// NewHub returns a hub without watches. The seed must be unpredictable for clients.
 func NewHub(l limits.Watches, seed uint64) *Hub {
 	return &Hub{
 		limits: l, streams: map[kv.WatchStream]*stream{}, live: newPass(seed), sweep: newPass(^seed),
@@ -71,15 +72,19 @@ func NewHub(l limits.Watches, seed uint64) *Hub {
 	}
 }
 
-// Watches returns how many watches there are.
+// Watches returns the number of watches.
 func (h *Hub) Watches() int { return h.watches }
 
-// Request does what a stream asks for. The View is the newest one.
+// Request handles a stream's request. The View is the newest one.
 func (h *Hub) Request(v *index.View, to kv.WatchStream, r *kv.WatchRequest) {
+	if r.Kind == kv.WatchEcho {
+		to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEchoed})
+		return
+	}
 	s := h.streams[to]
 	if s == nil {
 		if r.Kind != kv.WatchCreate {
-			return // all that is asked for needs a watch
+			return // all other requests need a watch
 		}
 		s = &stream{to: to, watches: map[uint64]*subscription{}, slot: len(h.order)}
 		h.streams[to] = s
@@ -105,7 +110,7 @@ func (h *Hub) Request(v *index.View, to kv.WatchStream, r *kv.WatchRequest) {
 	}
 }
 
-// EndAll ends all streams, and tells them why.
+// EndAll ends all streams and delivers the reason to them.
 func (h *Hub) EndAll(why *kv.Error) {
 	for len(h.order) > 0 {
 		s := h.order[len(h.order)-1]
@@ -114,20 +119,20 @@ func (h *Hub) EndAll(why *kv.Error) {
 	}
 }
 
-// Sent returns how many events the last step has sent those that are behind, each as often as there are streams that it went to,
-// and whether these gain so much on what is written meanwhile that they can wait.
+// Sent returns how many events the last step sent to lagging subscriptions, counted once per receiving stream. ahead says
+// that the sweep gains so much on the new writes that it can wait.
 func (h *Hub) Sent(v *index.View) (events int, ahead bool) {
 	return h.sent, h.sweep.at.Revision-h.begun.Revision >= limits.WatchGain*(v.Revision()-h.newest)
 }
 
-// told is the revision up to which live is.
+// told returns the revision that the live pass has reached.
 func (h *Hub) told() int64 { return h.live.at.Revision - 1 }
 
 func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 	if s.watches[r.ID] != nil {
 		s.to.Deliver(&kv.WatchDelivery{
 			Kind: kv.WatchCanceled, Revision: v.Revision(),
-			Err: kv.Errorf(kv.BadRequest, "watch %d is there already: the ids of the watches of one stream are different", r.ID),
+			Err: kv.Errorf(kv.BadRequest, "watch %d exists already: the watch ids of a stream must be unique", r.ID),
 		})
 		return
 	}
@@ -160,14 +165,14 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 	h.put(one)
 }
 
-// skip lets live, in which nobody is, go on without a walk.
+// skip moves a live pass without subscriptions to the newest revision, without a walk.
 func (h *Hub) skip(v *index.View) {
 	if now := (index.Position{Revision: v.Revision() + 1}); h.live.at.Compare(now) < 0 {
 		h.live.at = now
 	}
 }
 
-// list notes a subscription in its stream.
+// list adds a subscription to its stream's list.
 func (h *Hub) list(one *subscription) {
 	s := one.stream
 	one.listed = len(s.subscriptions)
@@ -177,7 +182,7 @@ func (h *Hub) list(one *subscription) {
 	}
 }
 
-// unlist forgets it.
+// unlist removes it.
 func (h *Hub) unlist(one *subscription) {
 	s, last := one.stream, len(one.stream.subscriptions)-1
 	moved := s.subscriptions[last]
@@ -189,7 +194,7 @@ func (h *Hub) unlist(one *subscription) {
 	}
 }
 
-// put puts a subscription that is nowhere where its cursor belongs.
+// put assigns a subscription in no place to the place where its cursor belongs.
 func (h *Hub) put(one *subscription) {
 	switch c := one.cursor.Compare(h.live.at); {
 	case c == 0:
@@ -203,12 +208,12 @@ func (h *Hub) put(one *subscription) {
 	}
 }
 
-// enter puts a subscription into the pass that is at its cursor.
+// enter adds a subscription to the pass that is at its cursor.
 func (h *Hub) enter(p *pass, one *subscription, as place) {
 	if one.since < p.at.Revision {
 		one.since = 0 // from here on it is like all others
 	}
-	if g := p.groups[one.spec]; g != nil && g.count > 0 { // it is told of nothing that was before
+	if g := p.groups[one.spec]; g != nil && g.count > 0 { // flush first: the new subscription must not receive earlier events
 		work := 0
 		h.flush(p, g, p.at, &work)
 	}
@@ -221,7 +226,7 @@ func (h *Hub) enter(p *pass, one *subscription, as place) {
 	}
 }
 
-// leave takes a subscription from where it is.
+// leave removes a subscription from its place.
 func (h *Hub) leave(one *subscription) {
 	switch one.place {
 	case inLive:
@@ -252,7 +257,7 @@ func (h *Hub) cancel(one *subscription, id uint64) {
 	one.ids = others
 }
 
-// drop ends a subscription whose watches are not there any more.
+// drop removes a subscription that has no watches any more.
 func (h *Hub) drop(one *subscription) {
 	h.leave(one)
 	h.unlist(one)
@@ -271,14 +276,14 @@ func (h *Hub) compacted(one *subscription, v *index.View) {
 	})
 }
 
-// block has a subscription wait until its stream takes more.
+// block makes a subscription wait until its stream accepts more.
 func (h *Hub) block(one *subscription) {
 	h.limits.Reach("watch room")
 	one.place = inBlocked
 	one.stream.blocked = append(one.stream.blocked, one)
 }
 
-// room puts those that waited for room back.
+// room puts the blocked subscriptions of a stream back.
 func (h *Hub) room(s *stream) {
 	blocked := s.blocked
 	s.blocked = nil
@@ -290,7 +295,7 @@ func (h *Hub) room(s *stream) {
 	}
 }
 
-// end forgets a stream. Its subscriptions are taken out in steps.
+// end forgets a stream. Its subscriptions are removed in steps.
 func (h *Hub) end(s *stream) {
 	delete(h.streams, s.to)
 	last := len(h.order) - 1

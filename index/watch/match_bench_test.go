@@ -1,6 +1,6 @@
 //go:build !race
 
-// Under the race detector there are other allocations than those that are counted here.
+// The race detector causes other allocations than the ones counted here.
 
 package watch_test
 
@@ -36,8 +36,8 @@ func BenchmarkMatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*revisions), "ns/change")
 }
 
-// TestMatchCost holds what a change costs that two watches are told of while they catch up, each in a frame of its own: the two
-// deliveries, and the events in them.
+// TestMatchCost bounds the cost of a change for two watches that receive it while they catch up, each in a frame of its
+// own: the two deliveries, and the events in them.
 func TestMatchCost(t *testing.T) {
 	const few, many = 1000, 11_000
 	cost := func(revisions int) float64 {

@@ -7,28 +7,29 @@ import (
 
 // spec is what equal watches have in common.
 type spec struct {
-	key, end                          string // a range's; without an end it is the one key
+	key, end                          string // as in a range; without an end, a single key
 	prevKV, progress, noPut, noDelete bool
 	format                            *kv.WatchFormat
-	// since is the revision that was the compacted one when the watch began with it; 0 when it began later, and from when it is past
-	// that on. Of what a key became there and did not stay a compaction leaves nothing.
+	// since is the compacted revision, if the watch began at it; 0 if the watch began later, or is past it. Changes of a
+	// key that were overwritten at the compacted revision itself are not delivered, because a compaction does not keep
+	// them.
 	since int64
 }
 
-// pass is a place in the history, and the subscriptions that have been told of all before it.
+// pass is a position in the history, and the subscriptions that have received everything before it.
 type pass struct {
 	at     index.Position
 	groups map[spec]*group
-	list   []*group            // the same
-	keys   map[string][]*group // those of one key
+	list   []*group            // the same groups
+	keys   map[string][]*group // groups of a single key
 	ranges ranges
 	parts  map[part]*subscription
-	count  int // of subscriptions
+	count  int // number of subscriptions
 
-	touched []*group // that have something to deliver
-	open    []*group // that are within a revision
-	pending int      // bytes of events that are to be delivered
-	due     bool     // what is to be delivered goes before anything else
+	touched []*group // groups that have something to deliver
+	open    []*group // groups that are within a revision
+	pending int      // bytes of undelivered events
+	due     bool     // deliver before anything else
 }
 
 // part is a stream's part in a group.
@@ -37,7 +38,7 @@ type part struct {
 	stream *stream
 }
 
-// group is the subscriptions of a pass with one spec, and what is to be delivered to them.
+// group is the subscriptions of a pass with one spec, and their undelivered events.
 type group struct {
 	spec
 	subscriptions []*subscription
@@ -45,31 +46,31 @@ type group struct {
 	body    []byte
 	count   int            // of events in body
 	from    index.Position // where the body begins
-	newest  int64          // revision of the last event in it
+	newest  int64          // revision of the last event in body
 	touched bool
 	open    bool // the last delivery was a fragment
 
-	slot int // in list
+	slot int // index in pass.list
 }
 
-// subscription is the equal watches of one stream that have been told of the same.
+// subscription is the equal watches of one stream that have received the same deliveries.
 type subscription struct {
 	spec
 	stream *stream
-	ids    []uint64       // deliveries share it: it is appended to, or replaced
-	cursor index.Position // behind all that was delivered, while it is in no pass
-	open   bool           // the last delivery was a fragment, likewise
+	ids    []uint64       // shared by deliveries: append to it or replace it, never change it in place
+	cursor index.Position // after everything delivered; valid only outside a pass
+	open   bool           // the last delivery was a fragment; valid only outside a pass
 	byPass bool           // its key has too many versions
-	told   int64          // when something was delivered last, in nanoseconds
+	told   int64          // time of the last delivery, in nanoseconds
 	number uint64
 
 	place  place
 	group  *group // of its pass
-	slot   int    // in the group
-	listed int    // in its stream
+	slot   int    // index in the group
+	listed int    // index in its stream
 }
 
-// place is where a subscription is.
+// place is the state of a subscription.
 type place uint8
 
 const (
@@ -85,7 +86,8 @@ func newPass(seed uint64) *pass {
 	return &pass{groups: map[spec]*group{}, keys: map[string][]*group{}, parts: map[part]*subscription{}, ranges: ranges{next: seed}}
 }
 
-// add takes a subscription on, whose cursor is the place of the pass. One with the same watches takes its place in it.
+// add adds a subscription whose cursor is the position of the pass. If the stream already has a subscription with the
+// same spec there, add merges the new one into it and returns the existing one.
 func (p *pass) add(s *subscription) *subscription {
 	g := p.groups[s.spec]
 	if g == nil {
@@ -100,7 +102,7 @@ func (p *pass) add(s *subscription) *subscription {
 	}
 	if s.open {
 		if p.leaveOpen(g); p.at.Sub == 0 {
-			p.touch(g, p.at) // the revision is over
+			p.touch(g, p.at) // the revision is complete
 		}
 	}
 	own := part{g, s.stream}
@@ -118,7 +120,7 @@ func (p *pass) add(s *subscription) *subscription {
 	return s
 }
 
-// remove takes a subscription out. Its cursor is the place of the pass then, or where what was not delivered begins.
+// remove removes a subscription. Its cursor becomes the position of the pass, or the beginning of the undelivered events.
 func (p *pass) remove(s *subscription) {
 	g := s.group
 	last := len(g.subscriptions) - 1
@@ -151,7 +153,7 @@ func (p *pass) remove(s *subscription) {
 	}
 }
 
-// touch has something delivered to a group at the end of the walk, which begins at a place if there is nothing yet.
+// touch schedules a delivery to a group at the end of the walk. from is where its body begins if it is empty.
 func (p *pass) touch(g *group, from index.Position) {
 	if !g.touched {
 		g.touched, g.from = true, from
@@ -159,13 +161,13 @@ func (p *pass) touch(g *group, from index.Position) {
 	}
 }
 
-// leaveOpen notes that a group is within a revision.
+// leaveOpen records that a group is within a revision.
 func (p *pass) leaveOpen(g *group) {
 	g.open = true
 	p.open = append(p.open, g)
 }
 
-// closeRevision has those told that are within the revision that has ended.
+// closeRevision schedules a delivery to the groups that are within the revision that has ended.
 func (p *pass) closeRevision(at index.Position) {
 	for _, g := range p.open {
 		if g.open {
@@ -182,7 +184,7 @@ func (p *pass) of(key []byte, to []*group) []*group {
 	return p.ranges.root.at(key, to)
 }
 
-// wants says whether a group is told of a change.
+// wants says whether a group receives a change.
 func (g *group) wants(c *index.Change) bool {
 	if c.Deleted && g.noDelete || !c.Deleted && g.noPut {
 		return false

@@ -1,30 +1,30 @@
 package watch
 
-// ranges finds the ranges in which a key lies: a treap by their beginnings, in which each node knows the largest end
-// below it. A key of which k ranges hold costs a descent and k.
+// ranges finds the ranges that contain a key. It is a treap ordered by the ranges' beginnings, in which each node knows
+// the largest end below it. A lookup that finds k ranges costs one descent plus k.
 type ranges struct {
 	root *node
-	next uint64 // priorities are drawn from it
+	next uint64 // state of the generator of priorities
 }
 
-// node is a range and the groups that have it.
+// node is a range and its groups.
 type node struct {
-	key, end    string // the end "\0" is none
+	key, end    string // the end "\0" means no end
 	groups      []*group
 	priority    uint64
 	left, right *node
-	most        string // the largest end here and below
+	most        string // the largest end in this subtree
 }
 
 const noEnd = "\x00"
 
-// endsBefore says that one end lies before another one.
+// endsBefore says whether end a is before end b.
 func endsBefore(a, b string) bool { return b == noEnd && a != noEnd || a != noEnd && a < b }
 
 // before orders nodes.
 func (n *node) before(key, end string) bool { return n.key < key || n.key == key && n.end < end }
 
-// fix makes most right after a change below.
+// fix updates most after a change below.
 func (n *node) fix() {
 	n.most = n.end
 	for _, child := range []*node{n.left, n.right} {
@@ -34,7 +34,7 @@ func (n *node) fix() {
 	}
 }
 
-// at appends the groups whose range holds a key.
+// at appends the groups whose range contains a key.
 func (n *node) at(key []byte, to []*group) []*group {
 	for n != nil && (n.most == noEnd || string(key) < n.most) {
 		to = n.left.at(key, to)
@@ -68,7 +68,7 @@ func (t *ranges) add(g *group) {
 	n.groups = append(n.groups, g)
 }
 
-// mix makes a number of which nobody outside knows how it compares with the next one.
+// mix hashes x, so clients cannot predict how priorities compare.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -126,7 +126,7 @@ func (n *node) remove(g *group) *node {
 	return n
 }
 
-// join makes one tree of two, all of one before all of the other.
+// join joins two trees; all nodes of left are before all nodes of right.
 func join(left, right *node) *node {
 	switch {
 	case left == nil:
@@ -144,7 +144,7 @@ func join(left, right *node) *node {
 	}
 }
 
-// without removes a group from a list whose order does not matter.
+// without removes a group from an unordered list.
 func without(groups []*group, g *group) []*group {
 	for i := range groups {
 		if groups[i] == g {

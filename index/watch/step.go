@@ -9,8 +9,8 @@ import (
 	"qkv/index/kv"
 )
 
-// Step tells watches of what there is, as far as one step goes. Resting, it leaves out those that are behind. It returns
-// whether more is to be done.
+// Step does one step of delivering the changes up to the View. If resting, it leaves lagging subscriptions out. It
+// returns whether there is more to do.
 func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) {
 	h.now, h.sent = now, 0
 	work := h.limits.StepWork
@@ -33,16 +33,16 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 	return again
 }
 
-// Behind says whether any watch is behind live that there is something to tell of.
+// Behind says whether any watch lags behind the live pass.
 func (h *Hub) Behind() bool { return h.sweep.count > 0 || len(h.keys) > 0 || h.behindWaits() }
 
-// behindWaits says whether any of those that wait is not one of the future.
+// behindWaits says whether any waiting subscription is not in the future.
 func (h *Hub) behindWaits() bool {
 	first, ok := h.waiting.Min()
 	return ok && first.cursor.Compare(h.live.at) <= 0
 }
 
-// follow brings live to the newest revision.
+// follow moves the live pass toward the newest revision.
 func (h *Hub) follow(v *index.View, work *int) {
 	for *work > 0 {
 		if !h.takeOn(h.live, inLive, work) || h.live.count == 0 {
@@ -62,7 +62,7 @@ func (h *Hub) follow(v *index.View, work *int) {
 	}
 }
 
-// catchUp brings those that are behind nearer to live.
+// catchUp brings lagging subscriptions closer to the live pass.
 func (h *Hub) catchUp(v *index.View, work *int) {
 	h.catchUpKeys(v, work)
 	for *work > 0 {
@@ -91,10 +91,10 @@ func (h *Hub) catchUp(v *index.View, work *int) {
 	}
 }
 
-// never is behind all places.
+// never is after all positions.
 var never = index.Position{Revision: 1<<63 - 1}
 
-// nextJoin is the first place behind at where one waits.
+// nextJoin returns the first position after at where a subscription waits.
 func (h *Hub) nextJoin(at index.Position) index.Position {
 	next := never
 	h.waiting.Ascend(&subscription{cursor: at, number: 1<<64 - 1}, func(one *subscription) bool {
@@ -104,7 +104,7 @@ func (h *Hub) nextJoin(at index.Position) index.Position {
 	return next
 }
 
-// takeOn takes those on that wait where a pass is. It returns false when there is more to do than there is time.
+// takeOn adds the subscriptions that wait at a pass's position to it. It returns false if the work budget ends first.
 func (h *Hub) takeOn(p *pass, as place, work *int) bool {
 	for *work > 0 {
 		var one *subscription
@@ -122,7 +122,7 @@ func (h *Hub) takeOn(p *pass, as place, work *int) bool {
 	return false
 }
 
-// handOver moves subscriptions from the sweep to live, which is at the same place.
+// handOver moves subscriptions from the sweep to the live pass, which is at the same position.
 func (h *Hub) handOver(work *int) {
 	for len(h.sweep.list) > 0 && *work > 0 {
 		subscriptions := h.sweep.list[len(h.sweep.list)-1].subscriptions
@@ -133,17 +133,17 @@ func (h *Hub) handOver(work *int) {
 	}
 }
 
-// What things cost, in units of about 100 ns.
+// The costs in units of about 100 ns.
 const (
 	joinWork    = 8 // a subscription joins a pass
-	changeWork  = 1 // a change is looked at
-	encodeWork  = 4 // it is encoded, and each 256 bytes of it
+	changeWork  = 1 // a change is examined
+	encodeWork  = 4 // a change is encoded, and each 256 bytes of it
 	deliverWork = 4 // a body is delivered to one stream
 	keyWork     = 20
-	sentWork    = 8 // so many bytes go to one that is behind: encryption and system calls, in goroutines of the stream
+	sentWork    = 8 // bytes sent to a lagging subscription per unit: encryption and system calls in the stream's goroutines
 )
 
-// catchUpKeys brings watches of one key up by the versions of the key.
+// catchUpKeys brings subscriptions of a single key up by the key's versions.
 func (h *Hub) catchUpKeys(v *index.View, work *int) {
 	for len(h.keys) > 0 && *work > 0 {
 		one := h.keys[0]
@@ -201,7 +201,7 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 	return done
 }
 
-// removeEnded takes the subscriptions of streams out that are gone.
+// removeEnded removes the subscriptions of streams that have ended.
 func (h *Hub) removeEnded(work *int) {
 	for len(h.ended) > 0 {
 		s := h.ended[0]
@@ -216,7 +216,7 @@ func (h *Hub) removeEnded(work *int) {
 	}
 }
 
-// tellProgress answers the streams that asked how far they are, as soon as all of their watches are level.
+// tellProgress answers the streams that asked for progress, as soon as all their watches have caught up.
 func (h *Hub) tellProgress() {
 	h.asking = slices.DeleteFunc(h.asking, func(s *stream) bool {
 		switch {
@@ -231,7 +231,8 @@ func (h *Hub) tellProgress() {
 	})
 }
 
-// Notify tells watches that want it, and have heard nothing for an interval, up to which revision there is nothing.
+// Notify sends progress to watches that want it and have received nothing for an interval: the revision up to which there
+// are no more events.
 func (h *Hub) Notify(now, interval time.Duration) {
 	h.now = now
 	if h.live.at.Sub > 0 {

@@ -5,7 +5,7 @@ import (
 	"qkv/index/kv"
 )
 
-// walk tells a pass of the changes from its place to another one, as far as there is time.
+// walk passes the changes from the pass's position up to another one to the groups, as far as the work budget allows.
 func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 	next, err := v.Changes(p.at, func(c *index.Change) bool {
 		*work -= changeWork
@@ -27,7 +27,7 @@ func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 	p.due = p == h.live || next == h.live.at || p.pending >= h.limits.PendingBytes
 }
 
-// deliverAll delivers what was collected for a pass. It returns false when there is more to do than there is time.
+// deliverAll delivers the collected events of a pass. It returns false if the work budget ends first.
 func (h *Hub) deliverAll(p *pass, work *int) bool {
 	for n := len(p.touched) - 1; n >= 0; n-- {
 		if *work <= 0 {
@@ -44,10 +44,10 @@ func (h *Hub) deliverAll(p *pass, work *int) bool {
 	return true
 }
 
-// revisionWork is how many steps longer a step may be so that a revision is not split.
+// revisionWork is how many times StepWork a step may exceed its budget so as not to split a revision.
 const revisionWork = 3
 
-// collect adds a change to what the groups that watch its key are told.
+// collect adds a change to the bodies of the groups that watch its key.
 func (h *Hub) collect(p *pass, c *index.Change, work *int) {
 	h.matched = p.of(c.KV.Key, h.matched[:0])
 	if len(h.matched) == 0 {
@@ -62,7 +62,7 @@ func (h *Hub) collect(p *pass, c *index.Change, work *int) {
 		event := h.encode(g, c, work)
 		p.touch(g, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub})
 		if g.count == 0 {
-			g.body = event[:len(event):len(event)] // it is shared
+			g.body = event[:len(event):len(event)] // the event's bytes are shared with other groups
 		} else {
 			g.body = append(g.body, event...)
 			*work -= len(event) / 1024
@@ -78,7 +78,7 @@ func (h *Hub) collect(p *pass, c *index.Change, work *int) {
 	clear(h.matched)
 }
 
-// encode returns a change as a group gets it.
+// encode returns a change encoded for a group.
 func (h *Hub) encode(g *group, c *index.Change, work *int) []byte {
 	for i := range h.encoded {
 		if e := &h.encoded[i]; e.format == g.format && e.prevKV == g.prevKV {
@@ -101,7 +101,7 @@ func appendChange(dst []byte, s spec, c *index.Change) []byte {
 	return s.format.Append(dst, &c.Event, before)
 }
 
-// flush delivers what was collected for a group before a place.
+// flush delivers a group's collected events before a position.
 func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision
 	d := &kv.WatchDelivery{
@@ -117,7 +117,7 @@ func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	*work -= each * len(g.subscriptions)
 	for i := len(g.subscriptions) - 1; i >= 0; i-- {
 		if one := g.subscriptions[i]; !h.deliver(one, d) {
-			h.leave(one) // its cursor is where this begins
+			h.leave(one) // its cursor is where this body begins
 			h.block(one)
 		}
 	}
@@ -128,7 +128,7 @@ func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	}
 }
 
-// deliver delivers to a subscription, and says whether its stream took it.
+// deliver delivers to a subscription, and says whether its stream accepted it.
 func (h *Hub) deliver(one *subscription, d *kv.WatchDelivery) bool {
 	if one.stream.gone {
 		return true
@@ -142,7 +142,7 @@ func (h *Hub) deliver(one *subscription, d *kv.WatchDelivery) bool {
 	return true
 }
 
-// cancelAll cancels all watches of a pass whose place is compacted.
+// cancelAll cancels all watches of a pass whose position is compacted.
 func (h *Hub) cancelAll(p *pass, v *index.View) {
 	for _, s := range h.order {
 		for i := len(s.subscriptions) - 1; i >= 0; i-- {
@@ -153,7 +153,7 @@ func (h *Hub) cancelAll(p *pass, v *index.View) {
 			}
 		}
 	}
-	for _, g := range p.touched { // of streams that are gone
+	for _, g := range p.touched { // groups of streams that have ended
 		g.body, g.count, g.touched = nil, 0, false
 	}
 	p.touched, p.open, p.pending, p.due = nil, nil, 0, false

@@ -8,27 +8,28 @@ import (
 	"qkv/index/kv"
 )
 
-// Store is what the recipe needs of a store. Both calls go on until ctx ends, for as long as that can help.
+// Store is the recipe's interface to a store. Both calls retry until ctx ends, as long as retries can help.
 type Store interface {
-	// Txn makes a transaction, linearizable also where it only reads. It may be made twice.
+	// Txn executes a transaction, linearizable even if it only reads. It may execute it twice.
 	Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error)
-	// Await returns when the first event of a watch is there, or when it cannot be known whether there was one.
+	// Await returns after the first event of a watch, or when it cannot be known whether there was one.
 	Await(ctx context.Context, w kv.Watch) error
 }
 
-// ErrLost: the candidate's key is not there any more, or is another one's: its lease ended, or somebody deleted it.
-var ErrLost = errors.New("the place in the line is lost: its lease has ended, or its key was deleted")
+// ErrLost means that the candidate's key is gone or belongs to another candidate: its lease ended, or a client deleted
+// it.
+var ErrLost = errors.New("the lock or leadership is lost: its lease ended, or its key was deleted")
 
-// Candidate is a place in the line for a name.
+// Candidate is a place in the queue for a name.
 type Candidate struct {
 	Name  string
 	Key   []byte
 	Lease int64
-	// Revision is the create revision of Key: the place in the line, and the fencing token.
+	// Revision is the create revision of Key: the place in the queue, and the fencing token.
 	Revision int64
 }
 
-// Key is the key of a lease in the line for a name.
+// Key is the key of a lease in the queue for a name.
 func Key(name string, lease int64) []byte { return fmt.Appendf(nil, "%s/%x", name, lease) }
 
 // line is the range of all keys for a name.
@@ -37,13 +38,13 @@ func line(name string) (key, end []byte) {
 	return key, append([]byte(name), '/'+1)
 }
 
-// first reads the first of the line.
+// first reads the first key of the queue.
 func first(name string) kv.Op {
 	key, end := line(name)
 	return kv.Op{Range: &kv.Range{Key: key, End: end, Sort: kv.SortByCreate, Order: kv.SortAscend, Limit: 1}}
 }
 
-// Enter takes a place in the line, or the one that the lease has already.
+// Enter takes a place in the queue, or returns the place that the lease already has.
 func Enter(ctx context.Context, s Store, name string, lease int64, value []byte) (Candidate, error) {
 	c := Candidate{Name: name, Key: Key(name, lease), Lease: lease}
 	result, err := s.Txn(ctx, kv.Txn{
@@ -64,13 +65,14 @@ func Enter(ctx context.Context, s Store, name string, lease int64, value []byte)
 	return c, nil
 }
 
-// Guard holds while the candidate's key is the one with its token: a comparison for transactions that only who has the name
-// may make.
+// Guard holds while the candidate's key is the one with its token. It is a comparison for transactions that only the
+// owner of the name may make.
 func (c Candidate) Guard() kv.Compare {
 	return kv.Compare{Key: c.Key, Target: kv.CompareCreate, Number: c.Revision}
 }
 
-// Owns says whether the candidate has the name now. Where it has not, before is the key just before its own, as of revision.
+// Owns reports whether the candidate owns the name now. If it does not, before is the key just before its own, as of
+// revision.
 func (c Candidate) Owns(ctx context.Context, s Store) (owns bool, before []byte, revision int64, err error) {
 	key, end := line(c.Name)
 	result, err := s.Txn(ctx, kv.Txn{
@@ -95,7 +97,7 @@ func (c Candidate) Owns(ctx context.Context, s Store) (owns bool, before []byte,
 	return false, others[0].Key, result.Revision, nil
 }
 
-// Wait waits until the candidate has the name.
+// Wait waits until the candidate owns the name.
 func (c Candidate) Wait(ctx context.Context, s Store) error {
 	for {
 		owns, before, revision, err := c.Owns(ctx, s)
@@ -120,7 +122,7 @@ func (c Candidate) Proclaim(ctx context.Context, s Store, value []byte) error {
 	return err
 }
 
-// Withdraw gives the place up. That it is lost already is no error.
+// Withdraw gives up the place. A place that is already lost is not an error.
 func (c Candidate) Withdraw(ctx context.Context, s Store) error {
 	_, err := s.Txn(ctx, kv.Txn{
 		Compares: []kv.Compare{c.Guard()},
@@ -129,7 +131,7 @@ func (c Candidate) Withdraw(ctx context.Context, s Store) error {
 	return err
 }
 
-// Leader returns the key that has the name, if there is one, and the revision at which it was read.
+// Leader returns the key that owns the name, if there is one, and the revision at which it was read.
 func Leader(ctx context.Context, s Store, name string) (leader kv.KeyValue, found bool, revision int64, err error) {
 	result, err := s.Txn(ctx, kv.Txn{Success: []kv.Op{first(name)}})
 	if err != nil || len(result.Answers) != 1 || result.Answers[0].Range == nil {
@@ -141,8 +143,8 @@ func Leader(ctx context.Context, s Store, name string) (leader kv.KeyValue, foun
 	return leader, false, result.Revision, nil
 }
 
-// Observe calls f with the leader's key, and again whenever another one is, or its value has changed, until f returns false.
-// What lasts only for a moment may be left out; what is newest never is.
+// Observe calls f with the leader's key, and again for each new leader and each new value, until f returns false. It
+// may skip short-lived states, but never the newest one.
 func Observe(ctx context.Context, s Store, name string, f func(leader kv.KeyValue) bool) error {
 	key, end := line(name)
 	told := int64(0)
@@ -151,7 +153,8 @@ func Observe(ctx context.Context, s Store, name string, f func(leader kv.KeyValu
 		if err != nil {
 			return err
 		}
-		// What follows has a larger revision, or is a key that waited in the line with a smaller one.
+		// Later keys have a larger revision. A new leader may also be a key that waited in the queue, with a smaller
+		// one.
 		if found && leader.ModRevision != told {
 			if told = leader.ModRevision; !f(leader) {
 				return nil

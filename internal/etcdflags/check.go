@@ -24,7 +24,8 @@ const (
 	quotaMuch    = 8 << 30
 )
 
-// complete looks at a configuration as a whole, in etcd's order and with its words, and fills in what follows from the rest.
+// complete checks a configuration as a whole, in etcd's order and with etcd's error texts, and fills in the settings that follow from
+// others.
 func (l *line) complete(c *Config) error {
 	if err := l.checkLogging(c); err != nil {
 		return err
@@ -172,7 +173,7 @@ func (l *line) checkVersions(c *Config) error {
 	return nil
 }
 
-// checkListen refuses names: who listens needs an address.
+// checkListen refuses host names: a socket listens at an address.
 func checkListen(urls URLs) error {
 	for i := range urls {
 		u := &urls[i]

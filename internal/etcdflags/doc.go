@@ -1,13 +1,13 @@
-// Package etcdflags reads etcd's command line: that of etcd 3.7, of which `qkv etcd` makes a member's configuration. It opens
-// nothing and starts nothing; what it says of a line depends on the line, the environment and the file alone.
+// Package etcdflags reads the command line of etcd 3.7. `qkv etcd` makes a member's configuration of it. The package opens and starts
+// nothing; its result depends on the line, the environment and the file alone.
 //
 // # Where a setting comes from
 //
 //	--config-file, or ETCD_CONFIG_FILE, is given   the file; all other flags and variables are passed over, which is said
 //	otherwise                                      the flag, or the variable ETCD_FLAG_NAME; both for one flag are refused
 //
-// Flags are as Go's package flag has them: one dash or two, -flag=value, and -flag value but for those that are on or off.
-// A variable without a value is none. The file is YAML or JSON with the flags' names; times in it are numbers of nanoseconds,
+// Flags are as Go's package flag has them: one dash or two, -flag=value, and -flag value except for boolean flags.
+// A variable without a value is ignored. The file is YAML or JSON with the flags' names; times in it are numbers of nanoseconds,
 // and certificates stand in client-transport-security and peer-transport-security without the flags' "peer-".
 //
 // # What becomes of a setting

@@ -6,7 +6,7 @@ type Section struct {
 	Flags []FlagHelp
 }
 
-// FlagHelp is what the help says of a flag: its name, its value by default as a shell has it, and what it decides.
+// FlagHelp describes a flag in the help: its name, its default as a shell quotes it, and its effect.
 type FlagHelp struct{ Name, Default, Usage string }
 
 // Help returns all flags that etcd has today, with what becomes of each here.

@@ -15,7 +15,7 @@ type SyntaxError struct{ Text string }
 
 func (e *SyntaxError) Error() string { return e.Text }
 
-// What is asked for in place of a member.
+// The command line asks for the help or the version in place of a member.
 var (
 	ErrHelp    = flag.ErrHelp
 	ErrVersion = errors.New("the version is asked for")
@@ -48,7 +48,7 @@ type Member struct {
 	URLs URLs
 }
 
-// Config is what a line asks for. What is not in it decides nothing.
+// Config is the configuration that a command line asks for. Flags without a field have no effect.
 type Config struct {
 	Name, DataDir                                            string
 	ListenPeer, ListenClient, AdvertisePeer, AdvertiseClient URLs
@@ -68,6 +68,7 @@ type Config struct {
 	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
 	SelfSignedYears                                          uint
 	EnablePprof                                              bool
+	HostWhitelist                                            []string // in lower case, "*" for any name; nil: the line says nothing of it
 	LogOutputs                                               []string
 	LogLevel, LogFormat                                      string
 	Notes                                                    []Note
@@ -78,7 +79,7 @@ type line struct {
 	set   *flag.FlagSet
 	given map[string]bool // flags that the line, a variable or the file has set
 	notes []Note
-	// Of a file: what stands there is not a flag's value as such.
+	// Set by a file, in which these settings are no flag's value.
 	clientURLsGiven bool
 }
 
@@ -144,7 +145,7 @@ func valueIn(environment []string, name string) (value string) {
 	return value
 }
 
-// environment takes what the flags do not say from variables, and refuses those that say it twice.
+// environment takes settings that no flag sets from variables, and refuses a variable whose flag is set, too.
 func (l *line) environment(environment []string) (err error) {
 	shadowed, used := map[string]bool{}, map[string]bool{}
 	for name := range l.given {
@@ -179,8 +180,7 @@ func (l *line) environment(environment []string) (err error) {
 	return nil
 }
 
-// replaceRemoved says what becomes of flags that decide nothing, and gives the values of old ones to those that took their
-// place.
+// replaceRemoved notes flags without effect, and gives the values of removed flags to their replacements.
 func (l *line) replaceRemoved() error {
 	for _, g := range table {
 		for _, s := range g.specs {
@@ -217,7 +217,23 @@ func (s *spec) byDefault() string {
 func (l *line) text(name string) string { return l.set.Lookup(name).Value.String() }
 func (l *line) on(name string) bool     { return valueOf[bool](l, name) }
 func (l *line) count(name string) uint  { return valueOf[uint](l, name) }
-func (l *line) urls(name string) URLs   { return l.set.Lookup(name).Value.(*urlsValue).urls }
+
+// hosts is --host-whitelist, in which nothing stands for any name, as in etcd.
+func (l *line) hosts() []string {
+	if !l.given["host-whitelist"] {
+		return nil
+	}
+	all := l.list("host-whitelist")
+	if len(all) == 0 {
+		return []string{"*"}
+	}
+	for i := range all {
+		all[i] = strings.ToLower(all[i])
+	}
+	return all
+}
+
+func (l *line) urls(name string) URLs { return l.set.Lookup(name).Value.(*urlsValue).urls }
 func (l *line) list(name string) []string {
 	return slices.Clone(*l.set.Lookup(name).Value.(*listValue))
 }
@@ -226,7 +242,7 @@ func valueOf[T any](l *line, name string) T {
 	return l.set.Lookup(name).Value.(flag.Getter).Get().(T)
 }
 
-// config is what the flags say, before it is looked at as a whole.
+// config returns the configuration of the flags, before complete checks it as a whole.
 func (l *line) config() *Config {
 	c := &Config{
 		Name: l.text("name"), DataDir: l.text("data-dir"),
@@ -251,8 +267,8 @@ func (l *line) config() *Config {
 			AllowedNames: l.list("peer-cert-allowed-cn"), AllowedHosts: l.list("peer-cert-allowed-hostname"), Auto: l.on("peer-auto-tls"),
 		},
 		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
-		EnablePprof: l.on("enable-pprof"),
-		LogOutputs:  l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
+		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
+		LogOutputs: l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
 		Notes: l.notes,
 	}
 	return c

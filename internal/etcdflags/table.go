@@ -150,7 +150,7 @@ var table = []group{
 		{name: "peer-client-key-file", usage: "its key"},
 		{name: "peer-skip-client-san-verification", kind: onOff, use: ignored, usage: "who a peer is follows from the hosts in its certificate"},
 		{name: "cors", kind: urls, value: "*", use: ignored, usage: "no other origin is allowed"},
-		{name: "host-whitelist", kind: list, value: "*", use: ignored, usage: "hosts are not looked at"},
+		{name: "host-whitelist", kind: list, value: "*", usage: "names in the Host header of requests over HTTP without TLS; by default any, but of browsers and on loopback only names of this member, and names that the public DNS does not have"},
 	}},
 	{"Auth", []spec{
 		{name: "auth-token", value: "simple", use: ignored, usage: "there are no users yet"},

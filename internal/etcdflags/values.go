@@ -119,7 +119,7 @@ var gatesKnown = []string{
 	"PriorityRequest", "SetMemberLocalAddr", "StopGRPCServiceOnDefrag", "TxnModeWriteWithSharedBuffer",
 }
 
-// gatesValue is what is said of feature gates.
+// gatesValue is the value of the feature gates' flag.
 type gatesValue struct {
 	said string
 	on   map[string]bool

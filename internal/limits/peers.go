@@ -2,79 +2,70 @@ package limits
 
 import "time"
 
-// Between members.
+// Limits between members.
 const (
-	// PeerFrameBytes bounds one frame between members: a full append message, or a forwarded batch, or a chunk.
+	// PeerFrameBytes bounds one frame between members: a full append message, a forwarded batch, or a chunk.
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
-	// PeerFrameReuse is from which size on the memory of a frame that was written is used again: a piece of a snapshot, or some of
-	// the log. Smaller ones cost little.
-	PeerFrameReuse = 128 << 10
 	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
 	TermsAhead = 1 << 32
-	// PeerQueueBytes bounds what waits to be sent to one peer on one stream; what is past it is dropped.
+	// PeerQueueBytes bounds the frames queued for one peer on one stream; further ones are dropped.
 	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
-	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not seen in its log, and so what
-	// a leader keeps for each follower when raft has no room for it. Twice as much fits the queue to the leader.
+	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not yet seen in its log. It thereby bounds the
+	// batches that a leader keeps for each follower while raft refuses proposals. The queue to the leader fits twice as much.
 	ForwardBytesInflight = InflightBytes / 2
-	// PeerStreamBytes is QUIC's receive window of one stream between members at first. Measured on loopback: 256 KiB
-	// loses no packets to QUIC's bound of 256 that are not read yet but is 20 % slower in bulk, 1 MiB and more lose many.
-	// While what comes takes less than four measured round trips for a window, it doubles, up to PeerStreamBytesMost: raft
-	// has no more on its way to one peer. A connection's window is that of its streams together at their largest, so that
-	// bulk data that is taken slowly holds up nothing else.
+	// PeerStreamBytes is QUIC's initial receive window of one stream between members. Measured on loopback: 256 KiB loses no packets to
+	// QUIC's bound of 256 unread ones but is 20 % slower in bulk; 1 MiB and more lose many. If a window is filled in less than four
+	// measured round trips, it doubles, up to PeerStreamBytesMost: raft has no more in flight to one peer. A connection's window is the
+	// sum of its streams' largest windows, to avoid head-of-line blocking by bulk data that is read slowly.
 	PeerStreamBytes     = 512 << 10
 	PeerStreamBytesMost = InflightBytes
-	// PeerHandshakes bounds connections to the peers' port that did not say who they are yet; from PeerHandshakesTrusted
-	// on, a new one must first show that it can be reached at the address it claims (QUIC's Retry).
+	// PeerHandshakes bounds unidentified connections to the peers' port. From PeerHandshakesTrusted on, a new connection must first prove
+	// its source address (QUIC's Retry).
 	PeerHandshakes        = 256
 	PeerHandshakesTrusted = 16
-	// PeerHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out. From a
-	// quarter of that on it must be shown, too.
+	// PeerHandshakesAddress bounds the handshakes of one source address, to leave slots for others. From a quarter of that on the address
+	// must be proved, too.
 	PeerHandshakesAddress = PeerHandshakes / 16
-	// PeerHandshakeBytes bounds what two members tell each other before anything else.
+	// PeerHandshakeBytes bounds the handshake messages of two members.
 	PeerHandshakeBytes = 16 << 10
-	// JoinRequestBytes and JoinAnswerBytes bound a joiner's question and what it is told: all members with all their
-	// addresses fit.
+	// JoinRequestBytes and JoinAnswerBytes bound a joiner's request and its answer: all members with all their addresses fit.
 	JoinRequestBytes = 1 << 10
 	JoinAnswerBytes  = 256 << 10
-	// PeerPastBytes bounds what a handshake tells of the last starts' processes: 256 of 8 bytes. A folder that was
-	// restored from a copy and started more often than that before it met another member could not be told from one
-	// that was not.
+	// PeerPastBytes bounds the boot history in a handshake, the processes of the last starts: 256 of 8 bytes. A folder restored from a
+	// copy, and started more often than that before it meets another member, could not be detected.
 	PeerPastBytes = 256 * 8
-	// PeerReadBytes is what the reader of a peer's stream allocates at a time and carves frames from; a frame that is
-	// large beside it has memory of its own.
+	// PeerReadBytes is the buffer that the reader of a peer's stream allocates at a time and cuts frames from; a large frame gets memory
+	// of its own.
 	PeerReadBytes = 64 << 10
-	// PeerWriteBytes is what the writer of a stream hands to QUIC at a time; a frame over PeerCopyBytes goes without being
-	// copied.
+	// PeerWriteBytes is how much the writer of a stream hands to QUIC at a time; a frame over PeerCopyBytes is sent without a copy.
 	PeerWriteBytes = 64 << 10
 	PeerCopyBytes  = 16 << 10
-	// PeerFramesReused bounds the list of frames that is used again after a burst.
+	// PeerFramesReused bounds the list of frames that is reused after a burst.
 	PeerFramesReused = 4096
 	// PeerReasonBytes bounds the text with which a member refuses another: it must fit one packet.
 	PeerReasonBytes = 512
-	// PeerLazyWait is how long a lazy frame between members waits for company.
+	// PeerLazyWait is how long a lazy frame between members waits to be coalesced with others.
 	PeerLazyWait = time.Millisecond
-	// PeerHandshakeTimeout ends a peer's connection on which nothing comes before it is in use, PeerDialTimeout an own
-	// attempt with everything that belongs to it.
+	// PeerHandshakeTimeout ends a silent connection of a peer before it is in use. PeerDialTimeout ends a dial attempt with all its steps.
 	PeerHandshakeTimeout = 2 * time.Second
 	PeerDialTimeout      = 5 * time.Second
-	// PeerDialPause is the pause before a peer is dialled again; each attempt in a row that comes to nothing doubles it, up to
-	// PeerDialPauseMost: who comes back is connected within a second. A connection that lasted PeerStable begins anew.
+	// PeerDialPause is the initial backoff before a peer is dialled again. Each consecutive failure doubles it, up to PeerDialPauseMost: a
+	// returning peer is connected within a second. A connection that lasted PeerStable resets the backoff.
 	PeerDialPause     = 50 * time.Millisecond
 	PeerDialPauseMost = time.Second
 	PeerStable        = time.Second
-	// PeerRefusedPause and PeerRefusedPauseMost are between which both sides wait after one refused the other: what is
-	// wrong is not going to be right in a moment.
+	// PeerRefusedPause and PeerRefusedPauseMost bound the backoff of both sides after a refusal: its cause rarely ends quickly.
 	PeerRefusedPause     = 2 * time.Second
 	PeerRefusedPauseMost = 4 * time.Second
-	// JoinRefusedTimeout is for how long a joiner that was refused asks again: the one that it asked may be behind.
+	// JoinRefusedTimeout is how long a refused joiner retries: the member that refused it may lag.
 	JoinRefusedTimeout = 5 * time.Second
-	// TurnedAwayLooks is for how many looks a member shows who was turned away, ten seconds: who waits to join asks each of those that
-	// it was given within PeerDialPauseMost of the time before, and who was refused comes again within PeerRefusedPauseMost.
+	// TurnedAwayLooks is for how many checks a member lists a refused joiner, ten seconds. A waiting joiner asks each of its given members
+	// within PeerDialPauseMost of the previous attempt, and after a refusal within PeerRefusedPauseMost.
 	TurnedAwayLooks = 50
-	// PeerAliveTimeout is for how long a peer's host is asked whether a process of that member is there: a host that is there
-	// says so within a round trip, and an election that waits longer begins by itself.
+	// PeerAliveTimeout is how long a member asks a peer's host for a process of that peer. A live host answers within a round trip, and an
+	// election that waits longer starts without an answer.
 	PeerAliveTimeout = time.Second / 2
-	// PeerIdleTimeout is when a peer that says nothing is given up; something is said each PeerKeepAlive.
+	// PeerIdleTimeout is the silence after which a peer counts as lost; each side sends a packet every PeerKeepAlive.
 	PeerIdleTimeout = 3 * time.Second
 	PeerKeepAlive   = time.Second
 )

@@ -2,8 +2,8 @@ package limits
 
 import "time"
 
-// Tunable are the bounds of one member that a test or the simulation sets small, so that what is rare happens often.
-// No format and no other member relies on them. Each is the constant of its name, which gives the reason.
+// Tunable holds the bounds of one member that a test or the simulation sets small, to make rare events frequent. No format and no other
+// member relies on them. Each field is the constant of its name, which gives the reason.
 type Tunable struct {
 	BatchBytes, BatchCommands int
 	GroupBytes, OrderBytes    int64
@@ -29,7 +29,7 @@ type Tunable struct {
 	CatchUpLeast       int64
 	DiskUseLeast       int64
 
-	HistoryRevisions int64 // that are kept; 0: as many as there are
+	HistoryRevisions int64 // kept revisions; 0: no bound
 
 	LeaseLengthening time.Duration
 
@@ -41,13 +41,12 @@ type Tunable struct {
 	Clients Clients
 	Etcd    Etcd
 
-	// Reached hears of a bound that holds something back, by its name here; nil is nobody. A simulation that never
-	// reaches a bound says nothing of what happens there.
+	// Reached is called with the name of a bound that delays or refuses something; nil: no call. A simulation that never reaches a bound
+	// does not test it.
 	Reached func(bound string)
 }
 
-// Index are the bounds of a state. They decide what it costs, and nothing of what it holds: that is equal on all members,
-// also on those of another build.
+// Index holds the bounds of a state. They decide its cost, never its content: all members have equal content, even with different builds.
 type Index struct {
 	CompactionWork int64
 
@@ -55,84 +54,85 @@ type Index struct {
 	EvacuationBytes int64
 	CountedRows     int
 
-	// Sessions decides what a state holds, and so is a part of feature level 1: a simulation has other ones, for all members
-	// alike. The zero Sessions are those of the level.
+	// Sessions decides the content of a state, and is therefore part of feature level 1. A simulation sets the same different values for
+	// all members. The zero value means the rules of the level.
 	Sessions SessionRules
 
-	Reached func(bound string) // as Tunable's
+	Reached func(bound string) // as in Tunable
 }
 
-// SessionRules are the bounds of clients' sessions. Each is the constant of its name, which gives the reason.
+// SessionRules holds the bounds of clients' sessions. Each field is the constant of its name, which gives the reason.
 type SessionRules struct {
 	Sessions, Outcomes, Window int64
 	TTL, Idle, Pause           time.Duration
 	Ends                       int
 }
 
-// FirstSessionRules are those of feature level 1.
+// FirstSessionRules are the session rules of feature level 1.
 var FirstSessionRules = SessionRules{Sessions, SessionOutcomes, SessionWindow, SessionTTL, SessionIdle, SessionPause, SessionEnds}
 
-// Reach says that a bound holds something back.
+// Reach reports that a bound delays or refuses something.
 func (i *Index) Reach(bound string) {
 	if i.Reached != nil {
 		i.Reached(bound)
 	}
 }
 
-// Watches are the bounds of a member's watch hub.
+// Watches holds the bounds of a member's watch hub.
 type Watches struct {
 	StepWork, FrameBytes, FragmentBytes, PendingBytes, KeyVersions int
 
-	Progress time.Duration // how long without an event is worth a notice of progress
+	Progress time.Duration // silence after which a progress notification is sent
 
-	Reached func(bound string) // as Tunable's
+	Reached func(bound string) // as in Tunable
 }
 
-// Reach says that a bound holds something back.
+// Reach reports that a bound delays or refuses something.
 func (w *Watches) Reach(bound string) {
 	if w.Reached != nil {
 		w.Reached(bound)
 	}
 }
 
-// Clients are the bounds of the endpoint for clients.
+// Clients holds the bounds of the endpoint for native clients.
 type Clients struct {
 	Connections      int
 	Handshakes       int
 	Streams          int
 	RequestsInflight int64         // of a connection; one stream may have half of them
-	Bytes            int64         // of memory that all clients together may use
+	Bytes            int64         // memory budget of all clients together
 	Watches          int           // of a connection
-	PlaceIdle        time.Duration // for how long a connection is idle before another one of its identity may have its place
-	WriteTimeout     time.Duration // during which a client must take something of a stream
+	PlaceIdle        time.Duration // idle time after which another connection of the same identity may evict it
+	WriteTimeout     time.Duration // within which a client must take some bytes of a stream
 	IdleTimeout      time.Duration
 }
 
-// Etcd are the bounds of the endpoint for etcd's clients.
+// Etcd holds the bounds of the endpoint for etcd's clients.
 type Etcd struct {
 	Connections int
 	Streams     int // of a connection
-	Requests    int // that wait for the member
+	Requests    int // waiting for the member
 	Watches     int
-	Locks       int           // that wait
-	BuiltBytes  int64         // of answers that are in memory as a whole
-	AnswerHeld  time.Duration // that a large answer keeps the state it was measured in
-	Bytes       int64         // of requests that are not whole, and of answers that are not read
-	Handshake   time.Duration // that a connection may take to say what it is
+	Locks       int           // waiting for locks and elections
+	BuiltBytes  int64         // memory budget of answers held as a whole
+	AnswerHeld  time.Duration // how long a large answer keeps the state it was measured in
+	Bytes       int64         // memory budget of partial requests and unread answers
+	Handshake   time.Duration // in which a connection must identify its protocol
+	Web         time.Duration // for an answer over HTTP, and for a connection without a request
 
-	PlaceIdle    time.Duration // for which a connection was idle that gives up its place
-	GatewayBytes int64         // of requests over HTTP; what one of the largest takes at least
-	Stall        time.Duration // for which a client may stand still that has what others wait for
+	PlaceIdle    time.Duration // idle time after which a connection may be evicted
+	GatewayBytes int64         // memory budget of requests over HTTP; fits at least one of the largest
+	Stall        time.Duration // how long a client may stand still while it holds a resource that others wait for
 }
 
-// Reach says that a bound holds something back.
+// Reach reports that a bound delays or refuses something.
 func (t *Tunable) Reach(bound string) {
 	if t.Reached != nil {
 		t.Reached(bound)
 	}
 }
 
-// Defaults returns the bounds of a member in production. Who wants others changes what it got.
+// Defaults returns the bounds of a member in production, for callers to change.
 func Defaults() Tunable {
 	return Tunable{
 		BatchBytes: BatchBytes, BatchCommands: BatchCommands, GroupBytes: GroupBytes, OrderBytes: OrderBytes,
@@ -149,7 +149,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

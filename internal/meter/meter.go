@@ -1,5 +1,5 @@
-// Package meter counts how long things take, without a lock and without an allocation: whoever does a thing observes it, and
-// /metrics reads it at any time.
+// Package meter measures durations without locks and allocations. The code that does the work observes them, and
+// /metrics reads them at any time.
 package meter
 
 import (
@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Buckets is how many buckets a Histogram has, beside that of all that is longer.
+// Buckets is the number of buckets of a Histogram, without the overflow bucket.
 const Buckets = 20
 
-// Histogram counts times in buckets, of which each ends at twice what the one before does: bucket i has the times up to First<<i.
-// Nil counts nothing; the zero value is not usable.
+// Histogram counts durations in buckets. Each bucket ends at twice the end of the one before: bucket i holds durations
+// up to first<<i. A nil Histogram counts nothing; the zero value is not usable.
 type Histogram struct {
 	first  time.Duration
 	counts [Buckets + 1]atomic.Uint64
 	sum    atomic.Int64
 }
 
-// NewHistogram returns one whose first bucket has the times up to first.
+// NewHistogram returns a Histogram whose first bucket holds durations up to first.
 func NewHistogram(first time.Duration) *Histogram { return &Histogram{first: first} }
 
-// Observe counts a time. One that is negative, as clocks that are set may make it, counts as none.
+// Observe counts a duration. A negative one, which a clock adjustment may produce, counts as zero.
 func (h *Histogram) Observe(took time.Duration) {
 	if h == nil {
 		return
@@ -36,15 +36,16 @@ func (h *Histogram) Observe(took time.Duration) {
 	h.sum.Add(int64(took))
 }
 
-// Times are what a Histogram has counted.
+// Times are the counts of a Histogram.
 type Times struct {
 	Count   uint64
 	Sum     time.Duration
 	Ends    [Buckets]time.Duration
-	Through [Buckets]uint64 // how many were at most as long as the bucket's end
+	Through [Buckets]uint64 // durations up to the bucket's end
 }
 
-// Times returns what was counted, each part of about this moment: Count is that of all buckets.
+// Times returns the counts. They are read one after the other while others may be added; Count is the sum of all
+// buckets.
 func (h *Histogram) Times() (t Times) {
 	if h == nil {
 		return t

@@ -29,7 +29,7 @@ func AppendUint(dst []byte, n uint64) []byte {
 	}
 }
 
-// AppendInt appends n in the fewest bytes; what is not negative is written as AppendUint writes it.
+// AppendInt appends n in the fewest bytes. It writes n >= 0 as AppendUint does.
 func AppendInt(dst []byte, n int64) []byte {
 	switch {
 	case n >= 0:
@@ -47,12 +47,12 @@ func AppendInt(dst []byte, n int64) []byte {
 	}
 }
 
-// AppendBytes appends b as a binary; a nil slice is written as an empty one.
+// AppendBytes appends b as a binary; a nil slice becomes an empty one.
 func AppendBytes(dst, b []byte) []byte {
 	return append(AppendBytesHeader(dst, len(b)), b...)
 }
 
-// AppendBytesHeader appends the header of a binary of n bytes, which the caller appends.
+// AppendBytesHeader appends the header of a binary of n bytes. The caller appends the bytes.
 func AppendBytesHeader(dst []byte, n int) []byte {
 	switch {
 	case n < 1<<8:
@@ -79,7 +79,7 @@ func AppendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// AppendArray appends the header of an array of n elements, which the caller appends.
+// AppendArray appends the header of an array of n elements. The caller appends the elements.
 func AppendArray(dst []byte, n int) []byte {
 	switch {
 	case n < 1<<4:
@@ -89,4 +89,13 @@ func AppendArray(dst []byte, n int) []byte {
 	default:
 		return binary.BigEndian.AppendUint32(append(dst, 0xdd), uint32(n))
 	}
+}
+
+// AppendStrings appends an array of strings.
+func AppendStrings(dst []byte, all []string) []byte {
+	dst = AppendArray(dst, len(all))
+	for _, s := range all {
+		dst = AppendString(dst, s)
+	}
+	return dst
 }

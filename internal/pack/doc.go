@@ -1,12 +1,14 @@
-// Package pack is the part of msgpack that qkv writes by hand: append to a slice, read from a slice.
+// Package pack is the part of msgpack that qkv implements itself: append to a slice, read from a slice.
 //
-// The hot records (entries, commands, frames, requests) are arrays of integers, binaries and strings. Appending
-// them costs no allocation, and reading them hands out sub-slices of what was read. Every append function writes
-// the bytes that vmihailenco/msgpack v5 writes with UseCompactInts(true); a test proves it in both directions.
+// The hot records (entries, commands, frames, requests) are arrays of integers, binaries and strings. Appending does
+// not allocate, and reading returns sub-slices of the input. Every append function writes the same bytes as
+// vmihailenco/msgpack v5 with UseCompactInts(true); a test proves it in both directions.
 //
-// A [Reader] trusts nothing: each length is held against the bytes that are left before it is used, so that
-// five hostile bytes cannot ask for gigabytes (msgpack v5.4.1 allocates by what they claim). Nothing here panics,
-// whatever the input.
+// A [Reader] trusts nothing: it checks each length against the remaining bytes before using it, so five hostile bytes
+// cannot request gigabytes (msgpack v5.4.1 allocates the claimed size). Nothing here panics, whatever the input.
+//
+// A struct is an array of its fields. It grows at its end: [Reader.Struct] skips fields that a newer qkv has appended,
+// and reads fields that an older one did not write as zero. All files and frames of qkv grow in this way.
 //
 //	nil     c0
 //	bool    c2 c3

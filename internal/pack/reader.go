@@ -7,28 +7,41 @@ import (
 	"math"
 )
 
-// ErrMalformed is the error of bytes that are not the msgpack that was expected.
+// ErrMalformed is the error for bytes that are not the expected msgpack.
 var ErrMalformed = errors.New("malformed msgpack")
 
-// Reader reads msgpack values from a slice, one after the other. Its first failure stays: all later reads return
-// zero values, and Err tells what was wrong, so that a caller reads a whole record and checks once.
+// ErrNewer is the error of a struct with more fields than this qkv knows, where none may be skipped: see
+// [NewExactReader]. Callers of a Reader wrap it for an unknown version, kind or feature level.
+var ErrNewer = errors.New("it was written by a newer qkv, upgrade this member")
+
+// Reader reads consecutive msgpack values from a slice. Its first failure stays: all later reads return zero values,
+// and Err returns the failure. A caller therefore reads a whole record and checks once.
 //
-// A Reader is a value; copy it to look ahead. It is not for several goroutines.
+// A Reader is a value; copy it to look ahead. It is not safe for concurrent use.
 type Reader struct {
-	rest []byte
-	err  error
+	rest  []byte
+	err   error
+	short uint8 // how many structs with missing fields the Reader is in; rest ends with the innermost of them
+	exact bool
 }
 
-// NewReader returns a Reader of b. What Bytes returns is part of b.
+// NewReader returns a Reader of b. Slices that Bytes returns are part of b.
 func NewReader(b []byte) Reader { return Reader{rest: b} }
 
-// Rest returns the bytes that were not read yet.
+// NewExactReader returns a Reader of b that fails with [ErrNewer] at a struct with unknown fields. It is for replicated
+// state: a member that skipped a field would have a different state than members that know it.
+func NewExactReader(b []byte) Reader { return Reader{rest: b, exact: true} }
+
+// Rest returns the unread bytes.
 func (r *Reader) Rest() []byte { return r.rest }
 
-// Err returns the first failure, wrapping ErrMalformed.
+// Drop drops the next n bytes.
+func (r *Reader) Drop(n int) { r.take(uint64(n)) }
+
+// Err returns the first failure, which wraps ErrMalformed or ErrNewer.
 func (r *Reader) Err() error { return r.err }
 
-// Done returns the first failure, or an error when bytes are left over.
+// Done returns the first failure, or an error if bytes are left over.
 func (r *Reader) Done() error {
 	if r.err == nil && len(r.rest) > 0 {
 		r.fail("%d bytes are left over", len(r.rest))
@@ -43,7 +56,7 @@ func (r *Reader) fail(format string, args ...any) {
 	r.rest = nil
 }
 
-// Fail makes the Reader fail with a reason of its caller's, such as a number out of range.
+// Fail makes the Reader fail with the caller's reason, such as a number out of range.
 func (r *Reader) Fail(reason string) { r.fail("%s", reason) }
 
 // take returns the next n bytes, or nil after a failure.
@@ -74,14 +87,32 @@ func (r *Reader) bigEndian(n int) uint64 {
 	}
 }
 
+// noCode is never used by msgpack.
+const noCode = 0xc1
+
+// code returns the first byte of the next value, noCode if there is none.
 func (r *Reader) code() byte {
+	if r.absent() {
+		return noCode
+	}
 	if b := r.take(1); b != nil {
 		return b[0]
 	}
-	return 0xc1 // never used by msgpack, so every caller refuses it
+	return noCode
 }
 
-// Nil reads nil if it is next, and says whether it was.
+// absent tells whether the next value is a field that is missing in the struct.
+func (r *Reader) absent() bool { return r.short > 0 && len(r.rest) == 0 }
+
+// unexpected fails at a first byte of another type than the wanted one. An absent field is no failure: it stays zero. A byte noCode in
+// the input never gets here while the Reader is short: otherFields has walked over the elements before.
+func (r *Reader) unexpected(code byte, wanted string) {
+	if code != noCode || !r.absent() {
+		r.fail("%#x does not begin a value of type %s", code, wanted)
+	}
+}
+
+// Nil reads nil if it is next, and reports whether it was.
 func (r *Reader) Nil() bool {
 	if len(r.rest) > 0 && r.rest[0] == 0xc0 {
 		r.rest = r.rest[1:]
@@ -98,12 +129,12 @@ func (r *Reader) Bool() bool {
 	case 0xc2:
 		return false
 	default:
-		r.fail("%#x is no boolean", c)
+		r.unexpected(c, "boolean")
 		return false
 	}
 }
 
-// Uint reads an integer that is not negative. Most are below 128.
+// Uint reads an integer >= 0. Most are below 128.
 func (r *Reader) Uint() uint64 {
 	if b := r.rest; len(b) > 0 && b[0] < 0x80 {
 		r.rest = b[1:]
@@ -112,7 +143,7 @@ func (r *Reader) Uint() uint64 {
 	return r.longUint()
 }
 
-// longUint reads what is there as a whole at once: a request has half a dozen such numbers.
+// longUint reads a complete number at once: a request has about six such numbers.
 func (r *Reader) longUint() (n uint64) {
 	switch b := r.rest; {
 	case len(b) > 1 && b[0] == 0xcc:
@@ -129,7 +160,7 @@ func (r *Reader) longUint() (n uint64) {
 	return n
 }
 
-// anyUint is longUint of what may be cut off, or no number.
+// anyUint is the slow path of longUint, for a number that may be cut off or not a number.
 func (r *Reader) anyUint() uint64 {
 	switch c := r.code(); {
 	case c < 0x80:
@@ -137,7 +168,7 @@ func (r *Reader) anyUint() uint64 {
 	case c >= 0xcc && c <= 0xcf:
 		return r.bigEndian(1 << (c - 0xcc))
 	default:
-		r.fail("%#x is no unsigned integer", c)
+		r.unexpected(c, "unsigned integer")
 		return 0
 	}
 }
@@ -153,7 +184,7 @@ func (r *Reader) Int() int64 {
 
 func (r *Reader) longInt() int64 {
 	if len(r.rest) == 0 {
-		r.fail("an integer wanted, nothing left")
+		r.unexpected(r.code(), "integer")
 		return 0
 	}
 	switch c := r.rest[0]; {
@@ -174,7 +205,7 @@ func (r *Reader) longInt() int64 {
 	}
 }
 
-// Bytes reads a binary. The slice is part of what the Reader reads, and its capacity ends with it.
+// Bytes reads a binary. The slice is part of the Reader's input, and its capacity ends with it.
 func (r *Reader) Bytes() []byte {
 	if b := r.rest; len(b) >= 2 && b[0] == 0xc4 && len(b)-2 >= int(b[1]) {
 		end := 2 + int(b[1])
@@ -185,7 +216,7 @@ func (r *Reader) Bytes() []byte {
 	case c >= 0xc4 && c <= 0xc6:
 		return r.take(r.bigEndian(1 << (c - 0xc4)))
 	default:
-		r.fail("%#x is no binary", c)
+		r.unexpected(c, "binary")
 		return nil
 	}
 }
@@ -198,13 +229,13 @@ func (r *Reader) String() string {
 	case c >= 0xd9 && c <= 0xdb:
 		return string(r.take(r.bigEndian(1 << (c - 0xd9))))
 	default:
-		r.fail("%#x is no string", c)
+		r.unexpected(c, "string")
 		return ""
 	}
 }
 
-// Array reads an array's header and returns its count, which is at most the number of bytes left: an element has
-// at least one, so that a caller may allocate by it.
+// Array reads an array's header and returns its count. The count is at most the number of remaining bytes, since an
+// element has at least one byte. A caller may therefore allocate by it.
 func (r *Reader) Array() int {
 	if b := r.rest; len(b) > 0 && b[0]&0xf0 == 0x90 && int(b[0]&0x0f) < len(b) {
 		r.rest = b[1:]
@@ -217,7 +248,7 @@ func (r *Reader) Array() int {
 	case c == 0xdc || c == 0xdd:
 		n = r.bigEndian(2 << (c - 0xdc))
 	default:
-		r.fail("%#x is no array", c)
+		r.unexpected(c, "array")
 		return 0
 	}
 	if n > uint64(len(r.rest)) {
@@ -227,29 +258,101 @@ func (r *Reader) Array() int {
 	return int(n)
 }
 
-// ArrayOf reads an array's header and fails unless it has exactly n elements.
-func (r *Reader) ArrayOf(n int) {
-	if got := r.Array(); r.err == nil && got != n {
-		r.fail("an array of %d elements where %d are wanted", got, n)
+// Fixed reads a binary of exactly len(into) bytes.
+func (r *Reader) Fixed(into []byte) {
+	missing := r.absent()
+	if b := r.Bytes(); len(b) != len(into) && !missing {
+		r.fail("%d bytes instead of %d", len(b), len(into))
+	} else {
+		copy(into, b)
 	}
 }
 
-// ArrayFrom reads the header of an array of at least n elements, and returns how many there are beyond: a later version
-// may append some.
-func (r *Reader) ArrayFrom(n int) (more int) {
-	got := r.Array()
-	if r.err == nil && got < n {
-		r.fail("an array of %d elements where at least %d are wanted", got, n)
+// Strings reads an array of strings. It is nil if the array is empty.
+func (r *Reader) Strings() (all []string) {
+	for range r.Array() {
+		one := r.String()
+		if r.err != nil {
+			return nil
+		}
+		all = append(all, one)
 	}
-	return max(got-n, 0)
+	return all
 }
 
-// Skip reads one value of any kind and drops it, arrays and maps with all they hold. It uses no recursion, so that
-// deep nesting costs nothing.
+// Struct is the struct that a Reader is reading, from [Reader.Struct] to [Reader.End].
+type Struct struct {
+	more  int    // unknown fields behind the known ones
+	cut   bool   // some of the known fields are missing
+	after []byte // the bytes behind the struct, if it is cut
+}
+
+// shortDepth bounds the nesting of structs with missing fields: the elements of each one are walked over, and so once for each level.
+const shortDepth = 4
+
+// Struct reads the header of an array that holds a struct of so many known fields. The caller reads all of them, and then calls End.
+// A field that an older qkv did not write is read as zero; End skips the fields that a newer qkv has appended. So a reader must be free to
+// ignore an appended field: a change of meaning takes a new kind, flag, version or feature level.
+func (r *Reader) Struct(known int) Struct { return r.Fields(r.Array(), known) }
+
+// Fields is [Reader.Struct] for an array whose header, and maybe first elements, were read: have elements of it are left, and known fields
+// of the struct.
+func (r *Reader) Fields(have, known int) Struct {
+	if have == known {
+		return Struct{}
+	}
+	return r.otherFields(have, known)
+}
+
+func (r *Reader) otherFields(have, known int) Struct {
+	switch {
+	case r.err != nil:
+		return Struct{}
+	case have > known && r.exact:
+		r.err = fmt.Errorf("%w: a struct has %d fields, this qkv knows %d", ErrNewer, have, known)
+		r.rest = nil
+		return Struct{}
+	case have > known:
+		return Struct{more: have - known}
+	case have < 0 && !r.absent():
+		r.fail("a struct lacks the fields that identify it")
+		return Struct{}
+	case r.short == shortDepth:
+		r.fail("structs with missing fields are nested more than %d deep", shortDepth)
+		return Struct{}
+	}
+	walk := *r
+	for range have {
+		walk.Skip()
+	}
+	if walk.err != nil {
+		r.err, r.rest = walk.err, nil
+		return Struct{}
+	}
+	end := len(r.rest) - len(walk.rest)
+	r.rest = r.rest[:end:end]
+	r.short++
+	return Struct{cut: true, after: walk.rest}
+}
+
+// End ends a struct.
+func (r *Reader) End(s Struct) {
+	for ; s.more > 0 && r.err == nil; s.more-- {
+		r.Skip()
+	}
+	if s.cut {
+		if r.short--; r.err == nil {
+			r.rest = s.after
+		}
+	}
+}
+
+// Skip reads one value of any kind and drops it, including the content of arrays and maps. It does not recurse, so deep
+// nesting is cheap.
 func (r *Reader) Skip() {
 	for left := uint64(1); left > 0 && r.err == nil; left-- {
 		switch c := r.code(); {
-		case c < 0x80 || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3: // in the code itself
+		case c < 0x80 || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3: // the code is the whole value
 		case c <= 0x8f:
 			left += 2 * uint64(c&0x0f)
 		case c <= 0x9f:
@@ -277,7 +380,7 @@ func (r *Reader) Skip() {
 		case c == 0xde || c == 0xdf:
 			left += 2 * r.bigEndian(2<<(c-0xde))
 		default:
-			r.fail("%#x is no msgpack", c)
+			r.fail("%#x is not valid msgpack", c)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 const (
 	first = 3000
 	ports = 9000
-	// timeout with a port that somebody has taken meanwhile, such as another process of tests.
+	// timeout with a port that another process has taken meanwhile, such as another test.
 	timeout = 30 * time.Second
 )
 
@@ -25,8 +25,7 @@ var next atomic.Int64
 
 func init() { next.Store(rand.Int64N(ports)) }
 
-// Listen listens at an address: at that of a port of loopback which nobody uses if it is empty, and otherwise as soon as nobody
-// uses it.
+// Listen listens at an address as soon as it is free. If the address is empty, Listen takes an unused port of loopback.
 func Listen[S any](address string, listen func(address string) (S, error)) (s S, err error) {
 	begun := time.Now()
 	for tries := 0; ; tries++ {

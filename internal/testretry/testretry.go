@@ -22,9 +22,8 @@ const (
 	longer = 5
 )
 
-// Longer runs a test with the limit given, and again with longer ones while it fails. What is wrong is logged, and an error
-// of t the last time. What the test asks of its own t belongs to that one run: Context ends with it, and then the functions
-// of Cleanup are called.
+// Longer runs a test with the given limit, and again with longer limits while it fails. Failures are logged; those of the last run are
+// errors of t. The t of each run is its own: its Context ends with the run, and then the functions of its Cleanup are called.
 func Longer(t testing.TB, limit time.Duration, test func(t testing.TB, limit time.Duration)) {
 	t.Helper()
 	again(t, attempts, func(t testing.TB) {
@@ -149,7 +148,7 @@ func (r *run) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// say remembers what is wrong, and where the test says so.
+// say records a failure, and the line of the test that reports it.
 func (r *run) say(what string) {
 	_, file, line, _ := runtime.Caller(2)
 	r.mu.Lock()

@@ -1,10 +1,10 @@
 package disk
 
-// Batch is the calls of one turn of an actor, which take time: between StopBatch and Finish they are seen by whoever
-// made them, but a crash may find that they did not happen. Then the batch is cut at a random call: the calls after
-// the cut never happened, those before it are lost or kept as unsynced operations are, and its syncs before the cut
-// hold. The cut is behind the calls that others have heard of, which Happened says. Batches of several actors may be
-// unfinished at the same time, on different files.
+// Batch is the disk calls of one turn of an actor, which take time. Between StopBatch and Finish the actor sees their
+// effect, but a crash may undo them. The crash cuts the batch at a random call. Calls after the cut never happened.
+// Calls before the cut are lost or kept like unsynced operations, and syncs before the cut hold. The cut is behind the
+// calls whose effect other actors know, which Happened counts. Batches of several actors may be unfinished at the same
+// time, on different files.
 type Batch struct {
 	m        *Mem
 	life     int
@@ -14,7 +14,7 @@ type Batch struct {
 	reads    int
 	finished bool
 	least    int // calls that have certainly happened
-	cut      int // the last call that happened, drawn by a crash
+	cut      int // the last call that happened; a crash draws it
 }
 
 // StartBatch makes a batch the owner of all calls until StopBatch.
@@ -40,22 +40,22 @@ func (b *Batch) count(op Op) {
 	}
 }
 
-// Calls returns the number of calls, Syncs that of syncs of files and directories, Bytes what was written.
+// Calls returns the number of calls.
 func (b *Batch) Calls() int { return b.calls }
 
-// Syncs returns the number of syncs, of files and directories.
+// Syncs returns the number of syncs of files and directories.
 func (b *Batch) Syncs() int { return b.syncs }
 
 // Bytes returns how many bytes were written.
 func (b *Batch) Bytes() int64 { return b.bytes }
 
-// Reads returns how often was read.
+// Reads returns the number of reads.
 func (b *Batch) Reads() int { return b.reads }
 
-// Happened says that the time of so many calls is over: a crash does not undo them.
+// Happened says that so many calls have taken their time: a crash does not undo them.
 func (b *Batch) Happened(calls int) { b.least = max(b.least, calls) }
 
-// Finish makes the calls final: the time that they take is over. After a crash it does nothing.
+// Finish makes the calls final: their time is over. After a crash it does nothing.
 func (b *Batch) Finish() {
 	m := b.m
 	if b.finished || b.life != m.life {
@@ -75,14 +75,14 @@ func (b *Batch) Finish() {
 	m.names = makeNamesDurable(m.names)
 }
 
-// cutBatches decides for each unfinished batch how far it came.
+// cutBatches draws the cut of each unfinished batch.
 func (m *Mem) cutBatches() {
 	for _, b := range m.open {
 		b.cut = b.least + m.random.IntN(b.calls-b.least+1)
 	}
 }
 
-// endBatches makes what is left of the unfinished batches ordinary operations.
+// endBatches turns the remaining calls of unfinished batches into ordinary operations.
 func (m *Mem) endBatches() {
 	for _, b := range m.open {
 		b.finished = true

@@ -7,28 +7,28 @@ import (
 	"slices"
 )
 
-// Variant is what a crash does to operations that were not synced.
+// Variant is the effect of a crash on unsynced operations.
 type Variant uint8
 
 // The variants of a crash. Synced operations survive all of them.
 const (
-	// Prefix keeps the first operations, in the order of the calls, to the sector.
+	// Prefix keeps the first operations in call order; the last kept write may end at any sector.
 	Prefix Variant = iota
 	// Subset keeps each sector, size and entry at random.
 	Subset
-	// Reordered keeps whole calls, in an order at random.
+	// Reordered keeps a random subset of whole calls.
 	Reordered
 	// Torn keeps the first operations and a part of the next write, to the byte.
 	Torn
-	// Zeros keeps names and sizes; sectors that are lost read as zeros.
+	// Zeros keeps names and sizes; lost sectors read as zeros.
 	Zeros
-	// Garbage keeps names and sizes; sectors that are lost read as random bytes.
+	// Garbage keeps names and sizes; lost sectors read as random bytes.
 	Garbage
 	// LostEntry keeps contents and sizes, and loses directory entries.
 	LostEntry
 	// LostSize keeps contents and names, and loses sizes.
 	LostSize
-	// Mixture draws another of these for each operation.
+	// Mixture draws one of these for each operation.
 	Mixture
 	// Variants is the number of variants, Mixture included.
 	Variants
@@ -40,7 +40,7 @@ var variantNames = [Variants]string{
 
 func (v Variant) String() string { return variantNames[v] }
 
-// pendingOp is an operation whose fate a crash decides: on a file, or on names.
+// pendingOp is an operation, on a file or on names, whose fate a crash decides.
 type pendingOp struct {
 	origin
 	inode *inode
@@ -48,7 +48,7 @@ type pendingOp struct {
 	name  *nameOp
 }
 
-// units counts the parts that may be kept or lost apart.
+// units counts the parts that are kept or lost independently.
 func (o *pendingOp) units() int {
 	if o.inode == nil || o.file.kind != opWrite {
 		return 1
@@ -56,8 +56,8 @@ func (o *pendingOp) units() int {
 	return int((o.file.off+o.file.length-1)/sectorBytes - o.file.off/sectorBytes + 1)
 }
 
-// Crash is a power loss: what was not synced meets the variant's fate, all handles and locks are dead, and the disk
-// is as it will be found.
+// Crash is a power loss: unsynced operations meet the variant's fate, all handles and locks become invalid, and the
+// disk shows the surviving state.
 func (m *Mem) Crash(v Variant) {
 	m.cutBatches()
 	pending := m.gather()
@@ -76,8 +76,8 @@ func (m *Mem) Crash(v Variant) {
 	m.restart(m.root, func(i *inode) { i.ops, i.isPending = nil, false })
 }
 
-// Kill ends the process and keeps the machine: handles and locks are dead, unfinished batches are cut, and what was
-// not synced is still in the cache.
+// Kill ends the process but not the machine: handles and locks become invalid, unfinished batches are cut, and unsynced
+// data stays in the cache.
 func (m *Mem) Kill() {
 	m.cutBatches()
 	for _, i := range m.pending {
@@ -100,7 +100,7 @@ func (m *Mem) Kill() {
 	m.measure(m.root)
 }
 
-// restart makes the caches of all that is under a directory what the disk says, after change.
+// restart calls change for every inode, and sets its cache to the state of the disk.
 func (m *Mem) restart(root *inode, change func(*inode)) {
 	m.life++
 	clear(m.handles)
@@ -114,7 +114,7 @@ func (m *Mem) restart(root *inode, change func(*inode)) {
 		seen[i] = true
 		change(i)
 		if !i.isDir() {
-			i.disk.resize(i.disk.size) // what was written beyond the size is gone
+			i.disk.resize(i.disk.size) // drop data beyond the size
 			i.refresh()
 			i.unsynced = nil
 			return
@@ -128,7 +128,7 @@ func (m *Mem) restart(root *inode, change func(*inode)) {
 	for _, i := range m.pending {
 		walk(i)
 	}
-	for _, o := range m.names { // what only a pending entry leads to
+	for _, o := range m.names { // inodes that only a pending entry refers to
 		for _, e := range o.edits {
 			walk(e.dir)
 			if e.to != nil {
@@ -147,7 +147,8 @@ func (m *Mem) measure(i *inode) {
 	}
 }
 
-// gather makes durable what syncs cover that happened, and returns what a crash decides on, in the order of the calls.
+// gather makes durable the operations covered by syncs that happened. It returns the operations whose fate a crash
+// decides, in call order.
 func (m *Mem) gather() []pendingOp {
 	var pending []pendingOp
 	for _, i := range m.pending {
@@ -182,7 +183,7 @@ func (m *Mem) gather() []pendingOp {
 	return pending
 }
 
-// keep applies an operation whole.
+// keep applies an operation completely.
 func (o *pendingOp) keep() {
 	if o.inode != nil {
 		o.file.apply(&o.inode.disk)
@@ -217,7 +218,7 @@ func (o *fileOp) sectors(f func(lo, hi int64)) {
 // dropHalf keeps each sector of a write, or a size, with a probability of one half.
 func (m *Mem) dropHalf(o *fileOp, t *table) { m.drop(o, t, 4) }
 
-// drop keeps each part with a probability of eighths in 8.
+// drop keeps each part with a probability of eighths/8.
 func (m *Mem) drop(o *fileOp, t *table, eighths int) {
 	if o.kind != opWrite {
 		if m.random.IntN(8) < eighths {
@@ -304,7 +305,7 @@ func (m *Mem) crashPrefix(pending []pendingOp) {
 func (m *Mem) crashReordered(pending []pendingOp) {
 	order := m.random.Perm(len(pending))
 	order = order[:m.random.IntN(len(pending)+1)]
-	slices.Sort(order) // what survives of one place is its newest survivor
+	slices.Sort(order) // of several kept writes to one place, the newest wins
 	for _, k := range order {
 		pending[k].keep()
 	}
@@ -320,7 +321,7 @@ func (m *Mem) crashTorn(pending []pendingOp) {
 	}
 }
 
-// crashEach decides for each operation apart.
+// crashEach decides the fate of each operation independently.
 func (m *Mem) crashEach(v Variant, pending []pendingOp) {
 	eighths := []int{1, 4, 7}[m.random.IntN(3)]
 	for k := range pending {
@@ -332,7 +333,7 @@ func (m *Mem) crashEach(v Variant, pending []pendingOp) {
 	}
 }
 
-// applyFate is the fate of one operation.
+// applyFate decides the fate of one operation.
 func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
 	if o.inode == nil {
 		kept := true
@@ -364,12 +365,12 @@ func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
 	}
 }
 
-// Clone returns a disk of the same state, with its own seed, faults, trace and hook. Handles, locks and batches of
-// the original mean nothing to it, but its unfinished batches are cut by a crash of the clone just the same.
+// Clone returns a disk of the same state, with its own seed, faults, trace and hook. Handles, locks and batches of the
+// original are not valid for it. A crash of the clone still cuts the original's unfinished batches.
 func (m *Mem) Clone(seed uint64) *Mem {
 	c := NewMem(seed)
 	c.life, c.seq = m.life, m.seq
-	c.capacity, c.used = m.capacity, m.used
+	c.capacity, c.used, c.others = m.capacity, m.used, m.others
 	c.guarded, c.guardPanic = m.guarded, m.guardPanic
 	k := cloner{c, map[*inode]*inode{}, map[*Batch]*Batch{}}
 	c.root = k.inode(m.root)
@@ -386,7 +387,7 @@ func (m *Mem) Clone(seed uint64) *Mem {
 	return c
 }
 
-// cloner remembers the copies of what is met several times.
+// cloner remembers the copies of shared inodes and batches.
 type cloner struct {
 	m       *Mem
 	inodes  map[*inode]*inode
@@ -432,7 +433,7 @@ func (k cloner) inode(i *inode) *inode {
 	return c
 }
 
-// entries copies a directory's entries in the order of their names, so that a clone is the same for the same disk.
+// entries copies a directory's entries ordered by name, so that cloning is deterministic.
 func (k cloner) entries(names map[string]*inode) map[string]*inode {
 	c := make(map[string]*inode, len(names))
 	for _, name := range slices.Sorted(maps.Keys(names)) {

@@ -46,7 +46,7 @@ var opNames = [opCount]string{
 
 func (o Op) String() string { return opNames[o] }
 
-// changes says whether a call of this kind changes something, so that it belongs into a trace.
+// changes reports whether a call of this kind changes anything, and so belongs into a trace.
 func (o Op) changes() bool {
 	switch o {
 	case OpOpen, OpList, OpFree, OpLock, OpRead, OpSize:
@@ -58,38 +58,39 @@ func (o Op) changes() bool {
 
 // Fault makes one call fail.
 type Fault struct {
-	Call  int64  // which of the calls that match, counted from 1 for the next one
+	Call  int64  // which matching call fails; 1 is the next one
 	Op    Op     // OpAny, or only calls of this kind
 	Name  string // only files whose path contains it
 	Err   error  // what the call returns, in a fs.PathError: syscall.EIO, syscall.ENOSPC
-	Short bool   // a write writes a part first
-	Stays bool   // all later calls that match fail, too
+	Short bool   // a write first writes a part
+	Stays bool   // all later matching calls fail
 }
 
-// Mem is a disk in memory that forgets what was not synced; see the package comment. It is for one goroutine, and
-// behaves the same for the same seed and calls.
+// Mem is a disk in memory that forgets unsynced data; see the package comment. It is for one goroutine, and
+// deterministic for the same seed and calls.
 //
 // Invariants:
 //
-//  1. What a handle reads is the cache; it differs from the durable state only by the operations in inode.ops and
-//     Mem.names, which are in the order of the calls.
-//  2. An operation leaves those lists only by a sync that is final, or by a crash.
-//  3. A page that is in a table never changes.
+//  1. Handles read the cache. It differs from the durable state only by the operations in inode.ops and Mem.names,
+//     which are in the order of the calls.
+//  2. Only a final sync or a crash removes an operation from those lists.
+//  3. A page in a table never changes.
 type Mem struct {
 	random *rand.Rand
 	root   *inode
-	life   int              // one more after each Crash and Kill: handles of an earlier life fail
+	life   int              // counts Crash and Kill; handles of an earlier life fail
 	locks  map[string]*lock // by path
 
-	handles map[*memFile]struct{} // of this life that are open
+	handles map[*memFile]struct{} // open in this life
 
-	names   []nameOp // directory entries that are not durable, and syncs of directories that are not final
+	names   []nameOp // directory changes that are not durable, and directory syncs that are not final
 	pending []*inode // files with operations that are not durable
 	seq     int64    // of the newest operation
-	batch   *Batch   // the calls' owner now
+	batch   *Batch   // the owner of the current calls
 	open    []*Batch // not finished
 
 	capacity, used int64
+	others         int64 // bytes that files of other programs take
 	faults         []Fault
 	calls          int64
 	counts         [opCount]int64
@@ -112,33 +113,39 @@ func NewMem(seed uint64) *Mem {
 	}
 }
 
-// inode is a file or a directory, apart from its name.
+// inode is a file or a directory, without its name.
 type inode struct {
-	// A directory: its entries as they are seen, and as they are on the disk. Both nil for a file.
+	// For a directory: its visible entries and its durable ones. Both are nil for a file.
 	names, durable map[string]*inode
 
-	// A file.
+	// For a file.
 	cache, disk table
 	ops         []fileOp // unsynced, in order
-	isPending   bool     // stands in Mem.pending
+	isPending   bool     // it is in Mem.pending
 	synced      []bool   // by page: synced with content since the file was made or renamed
-	unsynced    []int64  // pages that were written since the last sync, with anything but zeros
+	unsynced    []int64  // pages written since the last sync with anything except zeros
 }
 
 func newDir() *inode { return &inode{names: map[string]*inode{}, durable: map[string]*inode{}} }
 
 func (i *inode) isDir() bool { return i.names != nil }
 
-// SetTrace writes one line a call to w: of every call that changes something, also when it fails.
+// SetTrace writes one line to w for every call that changes anything, including calls that fail.
 func (m *Mem) SetTrace(w io.Writer) { m.trace = w }
 
 // SetHook calls f before each call, faults included; f may Clone the disk.
 func (m *Mem) SetHook(f func(op Op, name string)) { m.hook = f }
 
-// SetCapacity limits the bytes of all files together; past it writes fail with ENOSPC.
+// SetCapacity limits the total bytes of all files; writes beyond it fail with ENOSPC.
 func (m *Mem) SetCapacity(bytes int64) { m.capacity = bytes }
 
-// Fail arranges for a call to fail.
+// Occupy sets how much of the capacity the files of other programs use.
+func (m *Mem) Occupy(bytes int64) { m.others = bytes }
+
+// left is how many more bytes may be written.
+func (m *Mem) left() int64 { return max(m.capacity-m.others-m.used, 0) }
+
+// Fail arranges that a call fails.
 func (m *Mem) Fail(f Fault) {
 	f.Call = max(f.Call, 1)
 	if f.Err == nil {
@@ -147,27 +154,27 @@ func (m *Mem) Fail(f Fault) {
 	m.faults = append(m.faults, f)
 }
 
-// ClearFaults forgets all faults that have not happened.
+// ClearFaults drops all pending faults.
 func (m *Mem) ClearFaults() { m.faults = nil }
 
-// Armed returns how many faults have not happened yet, those that stay included.
+// Armed returns the number of pending faults, including those with Stays.
 func (m *Mem) Armed() int { return len(m.faults) }
 
-// Calls returns how many calls there were.
+// Calls returns the number of calls.
 func (m *Mem) Calls() int64 { return m.calls }
 
-// Count returns how many calls of one kind there were.
+// Count returns the number of calls of one kind.
 func (m *Mem) Count(op Op) int64 { return m.counts[op] }
 
-// Used returns the bytes of all files.
+// Used returns the total bytes of all files.
 func (m *Mem) Used() int64 { return m.used }
 
-// Guard watches over the rule that a synced page is never written again, for files whose names end with suffix:
-// a write into a page of 4 KiB that was synced with anything but zeros is counted, or panics. A file's pages are free
-// again when the file gets another name: that is how a recycled segment is told from a live one.
+// Guard enforces, for files whose names end with suffix, that a synced page is never written again. A write into a 4
+// KiB page that was synced with anything except zeros is counted, or panics. Renaming a file frees its pages: a
+// recycled segment gets another name, a live one does not.
 func (m *Mem) Guard(suffix string, panics bool) { m.guarded, m.guardPanic = suffix, panics }
 
-// Rewrites returns how often the guarded rule was broken.
+// Rewrites returns how many writes broke the guarded rule.
 func (m *Mem) Rewrites() int { return m.rewrites }
 
 // Rot inverts one bit of a file, on the medium and in the cache.
@@ -181,8 +188,8 @@ func (m *Mem) Rot(name string, offset int64, bit uint) error {
 	return nil
 }
 
-// enter is the beginning of every call: it counts, traces and injects faults. The fault is returned even though
-// the caller may have to do a part of its work first.
+// enter begins every call: it counts, traces and injects faults. It returns the fault in addition to its error, because
+// some callers must first do a part of their work.
 func (m *Mem) enter(op Op, name, detail string) (*Fault, error) {
 	if m.hook != nil {
 		m.hook(op, name)
@@ -212,7 +219,7 @@ func (m *Mem) write(op Op, name, detail string, f *Fault) {
 	fmt.Fprintf(m.trace, "%s %s%s\n", op, name, detail)
 }
 
-// injectFault returns the fault that a call meets.
+// injectFault returns the fault for a call, nil if there is none.
 func (m *Mem) injectFault(op Op, name string) *Fault {
 	for i := range m.faults {
 		f := &m.faults[i]
@@ -243,12 +250,12 @@ func (m *Mem) next() origin {
 	return o
 }
 
-// split cuts a path into its parts; a leading slash means nothing here.
+// split cuts a path into its parts; a leading slash is ignored.
 func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
 
-// find returns what a path leads to.
+// find returns the inode of a path.
 func (m *Mem) find(op, path string) (*inode, error) {
 	i := m.root
 	for _, part := range split(path) {

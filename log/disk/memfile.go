@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// origin says when an operation was made, and by whom.
+// origin is the time of an operation and its batch.
 type origin struct {
 	seq   int64
 	batch *Batch // nil: final at once
-	call  int    // which call of the batch
+	call  int    // number of the call in the batch
 }
 
-// final says whether nothing but the loss of unsynced operations can undo it.
+// final reports whether a crash can undo the operation only as an unsynced one.
 func (o origin) final() bool { return o.batch == nil || o.batch.finished }
 
-// happened says whether a crash finds the operation at all: a batch that is not finished is cut somewhere.
+// happened reports whether the operation exists after a crash, which cuts each unfinished batch at some call.
 func (o origin) happened() bool { return o.final() || o.call <= o.batch.cut }
 
 type opKind uint8
@@ -34,12 +34,12 @@ const (
 type fileOp struct {
 	origin
 	kind   opKind
-	failed bool    // its sync failed: the cache has it, the disk has a part, and no later sync will write it
+	failed bool    // its sync failed: the cache has it, the disk has a part of it, and later syncs skip it
 	off    int64   // of a write
 	length int64   // of a write
 	data   []byte  // of a write; nil: zeros
 	size   int64   // of a resize
-	pages  []int64 // of a sync: the pages with content that it covers, for Guard
+	pages  []int64 // of a sync: the covered pages with content, for Guard
 }
 
 func (o *fileOp) apply(t *table) {
@@ -52,7 +52,7 @@ func (o *fileOp) apply(t *table) {
 	}
 }
 
-// add makes an operation visible, and remembers that it is not durable.
+// add makes an operation visible and records that it is not durable.
 func (m *Mem) add(i *inode, o fileOp) {
 	o.origin = m.next()
 	if o.kind == opResize {
@@ -70,7 +70,7 @@ func (m *Mem) markPending(i *inode) {
 	}
 }
 
-// sync makes a file's operations durable, now or when the batch is finished.
+// sync makes a file's operations durable, now or when the batch finishes.
 func (m *Mem) sync(i *inode) {
 	if len(i.ops) == 0 {
 		return
@@ -81,8 +81,8 @@ func (m *Mem) sync(i *inode) {
 	m.tidy()
 }
 
-// content returns the written pages that hold anything but zeros: what was overwritten with zeros since, in parts or as a whole, is
-// nobody's.
+// content returns the written pages that still hold anything except zeros. Pages overwritten with zeros hold nothing
+// that Guard protects.
 func (i *inode) content() (pages []int64) {
 	var page [pageBytes]byte
 	for _, n := range i.unsynced {
@@ -93,7 +93,7 @@ func (i *inode) content() (pages []int64) {
 	return pages
 }
 
-// remember notes the pages that a final sync covers, for Guard.
+// remember records the pages that a final sync covers, for Guard.
 func (i *inode) remember(o *fileOp) {
 	for _, page := range o.pages {
 		for int64(len(i.synced)) <= page {
@@ -103,14 +103,14 @@ func (i *inode) remember(o *fileOp) {
 	}
 }
 
-// isSynced says whether a page with content is covered by a sync, final or not.
+// isSynced reports whether a page with content is covered by a sync, final or not.
 func (i *inode) isSynced(page int64) bool {
 	return page < int64(len(i.synced)) && i.synced[page] ||
 		slices.ContainsFunc(i.ops, func(o fileOp) bool { return slices.Contains(o.pages, page) })
 }
 
-// makeDurable makes durable what final syncs cover. An operation that is not final holds up what follows it, so that the
-// order is kept.
+// makeDurable makes durable the operations that final syncs cover. An operation that is not final holds up the later
+// ones, to keep the order.
 func (i *inode) makeDurable() {
 	end := 0
 	for k := range i.ops {
@@ -142,8 +142,8 @@ func (i *inode) makeDurable() {
 	i.ops = rest
 }
 
-// supersede takes from operations whose sync failed what a later one, which is durable, has written anew: that stays,
-// whatever became of them.
+// supersede removes from operations with a failed sync the parts that a later, durable operation has overwritten: these
+// parts stay, whatever the fate of the failed operations.
 func supersede(failed []fileOp, by *fileOp) []fileOp {
 	if len(failed) == 0 || by.kind == opSync {
 		return failed
@@ -161,7 +161,7 @@ func supersede(failed []fileOp, by *fileOp) []fileOp {
 	return rest
 }
 
-// part appends what a write has of the bytes from one offset to another.
+// part appends the part of a write between two offsets.
 func (o *fileOp) part(ops []fileOp, from, to int64) []fileOp {
 	from, to = max(from, o.off), min(to, o.off+o.length)
 	if from >= to {
@@ -175,7 +175,7 @@ func (o *fileOp) part(ops []fileOp, from, to int64) []fileOp {
 	return append(ops, p)
 }
 
-// tidy takes files off the pending list that have nothing pending any more.
+// tidy removes files without pending operations from the pending list.
 func (m *Mem) tidy() {
 	m.pending = slices.DeleteFunc(m.pending, func(i *inode) bool {
 		i.isPending = len(i.ops) > 0
@@ -183,16 +183,16 @@ func (m *Mem) tidy() {
 	})
 }
 
-// failSync is what a failed sync does: the pages count as clean, so that a later sync returns without an error and
-// without them; the cache shows them until they are dropped. What an earlier sync of an unfinished batch covers is
-// not touched.
+// failSync is the effect of a failed sync. The pages count as clean: a later sync succeeds without writing them, and
+// the cache shows them until it is dropped. Operations covered by an earlier sync of an unfinished batch are not
+// changed.
 func (m *Mem) failSync(i *inode) {
 	for k := len(i.ops) - 1; k >= 0 && i.ops[k].kind != opSync; k-- {
 		i.ops[k].failed = true
 	}
 }
 
-// dropCache makes the cache equal to the disk, but for operations that still wait to be written.
+// dropCache makes the cache equal to the disk, except for operations that still wait to be written.
 func (m *Mem) dropCache(i *inode) {
 	if !slices.ContainsFunc(i.ops, func(o fileOp) bool { return o.failed }) {
 		return
@@ -212,7 +212,7 @@ func (m *Mem) dropCache(i *inode) {
 	m.tidy()
 }
 
-// refresh makes the cache what the disk and the pending operations say.
+// refresh rebuilds the cache from the disk and the pending operations.
 func (i *inode) refresh() {
 	i.cache = i.disk.clone()
 	for k := range i.ops {
@@ -236,8 +236,8 @@ func (m *Mem) handle(i *inode, name string, writable bool) File {
 	return f
 }
 
-// OpenFiles returns the names by which those files were opened that are open, in their order: what is left behind who has ended was
-// forgotten.
+// OpenFiles returns the names of the open files, sorted; the name is the one used to open the file. A test finds leaked
+// files by it: files still open after their owner ended.
 func (m *Mem) OpenFiles() []string {
 	var names []string
 	for f := range m.handles {
@@ -261,7 +261,7 @@ func (f *memFile) enter(op Op, detail string) (*Fault, error) {
 	}
 }
 
-// detail formats what a trace says of a call, if there is one.
+// detail formats a call's details for the trace, if there is a trace.
 func (f *memFile) detail(format string, args ...any) string {
 	if f.m.trace == nil {
 		return ""
@@ -340,11 +340,11 @@ func (f *memFile) WriteZeros(n int, at int64) error {
 	return err
 }
 
-// write writes what there is space for.
+// write writes as much of p as there is space for, and returns how much.
 func (f *memFile) write(p []byte, off int64) int {
 	m, size := f.m, f.inode.cache.size
 	if growth := off + int64(len(p)) - size; growth > 0 {
-		if lack := growth - max(m.capacity-m.used, 0); lack > 0 {
+		if lack := growth - m.left(); lack > 0 {
 			p = p[:max(int64(len(p))-lack, 0)]
 		}
 	}
@@ -366,7 +366,7 @@ func (f *memFile) write(p []byte, off int64) int {
 	return len(p)
 }
 
-// guard holds a write against the rule that a synced page is never written again.
+// guard checks a write against the rule that a synced page is never written again.
 func (f *memFile) guard(o *fileOp) {
 	i := f.inode
 	for page := o.off / pageBytes; page <= (o.off+o.length-1)/pageBytes; page++ {
@@ -410,10 +410,10 @@ func (f *memFile) WriteBack(off, n int64, wait bool) error {
 	if fault != nil {
 		f.m.failSync(f.inode)
 	}
-	return err // what has come to the medium a crash decides, as always
+	return err // a crash decides which of it is on the medium
 }
 
-// DropCache drops all: a page that nobody holds may go at any time.
+// DropCache drops all clean pages: the kernel may evict a page at any time.
 func (f *memFile) DropCache(off, n int64) error {
 	what := ""
 	if n > 0 {
@@ -426,10 +426,10 @@ func (f *memFile) DropCache(off, n int64) error {
 	return nil
 }
 
-// NoReadahead does nothing: no more is read than is asked for.
+// NoReadahead does nothing: reads are exact.
 func (f *memFile) NoReadahead() {}
 
-// Prefetch does nothing: all of it is in memory.
+// Prefetch does nothing: everything is in memory.
 func (f *memFile) Prefetch(_, _ int64) {}
 
 func (f *memFile) Truncate(size int64) error { return f.resize(OpTruncate, size) }
@@ -443,7 +443,7 @@ func (f *memFile) resize(op Op, size int64) error {
 	if size < 0 {
 		return &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrInvalid}
 	}
-	if size-f.inode.cache.size > max(f.m.capacity-f.m.used, 0) {
+	if size-f.inode.cache.size > f.m.left() {
 		return &fs.PathError{Op: op.String(), Path: f.name, Err: syscall.ENOSPC}
 	}
 	if size != f.inode.cache.size {

@@ -16,14 +16,14 @@ type edit struct {
 	to   *inode
 }
 
-// nameOp is an unsynced change of directory entries, which happens whole or not at all, or the sync of a directory.
+// nameOp is the sync of a directory, or an unsynced atomic change of directory entries.
 type nameOp struct {
 	origin
 	edits []edit
 	sync  *inode
 }
 
-// change makes edits visible and remembers that they are not durable.
+// change makes edits visible and records that they are not durable.
 func (m *Mem) change(edits ...edit) {
 	for _, e := range edits {
 		e.apply(e.dir.names)
@@ -123,15 +123,15 @@ func (m *Mem) Rename(from, to string) error {
 		return nil
 	}
 	m.forget(old)
-	i.synced, i.unsynced = nil, nil // a new name is a new life for its pages
-	for k := range i.ops {          // those of syncs that are not final, too
+	i.synced, i.unsynced = nil, nil // under a new name its pages may be written again
+	for k := range i.ops {          // including pages of syncs that are not final
 		i.ops[k].pages = nil
 	}
 	m.change(edit{fromDir, fromBase, nil}, edit{toDir, toBase, i})
 	return nil
 }
 
-// forget gives back the space of a file that lost its name.
+// forget frees the space of a file that lost its name.
 func (m *Mem) forget(i *inode) {
 	if i != nil && !i.isDir() {
 		m.used -= i.cache.size
@@ -188,7 +188,7 @@ func (m *Mem) SyncDir(dir string) error {
 	return nil
 }
 
-// makeNamesDurable makes durable what final syncs of directories cover, and returns the rest.
+// makeNamesDurable makes durable the changes that final directory syncs cover, and returns the rest.
 func makeNamesDurable(ops []nameOp) []nameOp {
 	var rest []nameOp
 	for _, o := range ops {
@@ -213,8 +213,8 @@ func (o *nameOp) touches(dir *inode) bool {
 	return slices.ContainsFunc(o.edits, func(e edit) bool { return e.dir == dir })
 }
 
-// harden applies the edits to the durable entries. Earlier operations that are still pending lose their edits of the
-// same entries, because they would be applied after this one.
+// harden applies the edits to the durable entries. Earlier pending operations lose their edits of the same entries:
+// they would otherwise be applied later.
 func (o *nameOp) harden(earlier []nameOp) {
 	for _, e := range o.edits {
 		for i := range earlier {
@@ -234,7 +234,7 @@ func (m *Mem) Free(dir string) (int64, error) {
 	if _, err := m.find("free", dir); err != nil {
 		return 0, err
 	}
-	return max(m.capacity-m.used, 0), nil
+	return m.left(), nil
 }
 
 // Size implements FS.
@@ -271,7 +271,7 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	return l, nil
 }
 
-// Close releases the lock; a lock of before a crash holds nothing.
+// Close releases the lock; after a crash the lock is no longer held.
 func (l *lock) Close() error {
 	if l.m.locks[l.name] != l {
 		return errors.New("the lock is not held")

@@ -18,28 +18,28 @@ func OS() FS { return osFS{} }
 
 type osFS struct{}
 
-// osFile adds to os.File the calls it lacks. The descriptor is kept because os.File hands it out only as uintptr;
-// it is valid as long as the os.File is open, which the struct keeps alive.
+// osFile adds to os.File the calls that it lacks. It stores the descriptor, because os.File returns it only as uintptr.
+// The descriptor is valid while the os.File is open, and the struct keeps the os.File alive.
 type osFile struct {
 	*os.File
 	fd int
 
-	// past is another descriptor of the file, which writes past the page cache. Whoever reads by fd wants no multiples of
-	// DirectBytes, so that the flag cannot be set there. It is opened by the first WritePages.
+	// past is a second descriptor of the file, which bypasses the page cache (O_DIRECT). Readers by fd do not align to
+	// DirectBytes, so the flag cannot be set there. The first WritePages opens it.
 	past past
 }
 
-// past is a descriptor that may not be there.
+// past is a descriptor that may be missing.
 type past struct {
 	fd     int
 	opened bool
-	cannot bool // the file system has no such writes, or not of this file
-	wrote  bool // since it was synced
-	fdToo  bool // the other descriptor has written since
+	cannot bool // the file system, or this file, does not support such writes
+	wrote  bool // it has written since its last sync
+	fdToo  bool // fd has written since the last sync
 }
 
-// open opens a file, and nothing else: to open a named pipe waits for somebody at its other end, and a member whose folder
-// holds one where a file belongs would wait for ever, without a word.
+// open opens a regular file, and nothing else. Opening a named pipe waits for its other end: a member whose folder
+// holds a pipe in place of a file would hang silently.
 func open(name string, flags int) (File, error) {
 	f, err := os.OpenFile(name, flags|unix.O_NONBLOCK, 0o600)
 	switch {
@@ -57,13 +57,13 @@ func open(name string, flags int) (File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	fd := int(f.Fd())
-	if err := unix.SetNonblock(fd, false); err != nil { // it means nothing to a file on a disk; others may serve this one
+	if err := unix.SetNonblock(fd, false); err != nil { // no effect on local files; other file systems may differ
 		return nil, errors.Join(err, f.Close())
 	}
 	return &osFile{File: f, fd: fd}, nil
 }
 
-// notRegular is the error of what is no file.
+// notRegular is the error for a name that is not a regular file.
 func notRegular(name string, mode fs.FileMode) error {
 	what := "a device"
 	switch {
@@ -96,7 +96,7 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// openDir opens a directory, and nothing else, as open does with files.
+// openDir opens a directory and nothing else, as open does for files.
 func openDir(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 }
@@ -122,11 +122,11 @@ func (osFS) Size(dir string) (int64, error) {
 	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(s.Blocks) * unitOf(&s), nil
+	return int64(s.Blocks-(s.Bfree-s.Bavail)) * unitOf(&s), nil
 }
 
-// unitOf is what a file system counts its blocks in. Some that another process or host serves say in Bsize how much is best
-// transferred at once.
+// unitOf is the unit of a file system's block counts. Some network and userspace file systems return the best transfer
+// size in Bsize.
 func unitOf(s *unix.Statfs_t) int64 {
 	if s.Frsize > 0 {
 		return s.Frsize
@@ -134,10 +134,13 @@ func unitOf(s *unix.Statfs_t) int64 {
 	return s.Bsize
 }
 
-// Lock locks the file, and the directory too: the file may be removed by somebody who takes it for a leftover, and another
-// process would make and lock a new one.
+// Lock locks the file and the directory. An operator may remove the file as a leftover, and another process would then
+// make and lock a new one.
 func (osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EISDIR) {
+		return nil, notRegular(name, fs.ModeDir)
+	}
 	if err != nil {
 		return nil, noRoom(err)
 	}
@@ -154,10 +157,10 @@ func (osFS) Lock(name string) (io.Closer, error) {
 
 // folderLock is the lock of a file and of its directory.
 type folderLock struct {
-	file, dir *os.File // dir is nil where directories have no locks
+	file, dir *os.File // dir is nil if the directory cannot be locked
 }
 
-// lockDir locks a directory, where the file system can: NFS locks only what can be written.
+// lockDir locks a directory if the file system can: NFS locks only writable files.
 func (l *folderLock) lockDir(name string) error {
 	dir, err := openDir(name)
 	if err != nil {
@@ -211,8 +214,8 @@ func (f *osFile) WritePages(p []byte, off int64) error {
 	return f.named("write", err)
 }
 
-// openPast says whether there is a descriptor to write past the page cache. It is opened by way of the one that is there,
-// since the file may have another name by now.
+// openPast reports whether there is a descriptor that bypasses the page cache. It opens it through the existing
+// descriptor, since the file may have been renamed.
 func (f *osFile) openPast() bool {
 	if f.past.cannot || f.past.opened {
 		return !f.past.cannot
@@ -228,8 +231,8 @@ func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, noRoom(err)
 }
 
-// syncPast syncs the second descriptor when it has written, and says whether the first one is to be synced as well. For most
-// file systems they are one; one that is served by another process or host may keep what each has written apart.
+// syncPast syncs the second descriptor if it has written, and reports whether the first one must be synced as well.
+// Most file systems treat the two as one. A network or userspace file system may keep their writes apart.
 func (f *osFile) syncPast() (fdToo bool, err error) {
 	if !f.past.wrote {
 		return true, nil
@@ -245,7 +248,7 @@ func (f *osFile) syncPast() (fdToo bool, err error) {
 func (f *osFile) Close() error {
 	if f.past.opened {
 		f.past.opened, f.past.cannot = false, true
-		_ = unix.Close(f.past.fd) // it held nothing back: fd's Close tells of what there is to tell
+		_ = unix.Close(f.past.fd) // past holds no unwritten data; fd's Close returns any error
 	}
 	return f.File.Close()
 }
@@ -281,7 +284,8 @@ func (f *osFile) ReadMedium(p []byte, off int64) (n int, err error) {
 	return f.File.ReadAt(p, off)
 }
 
-// direct does what reads or writes past the page cache. EINVAL means that this file system cannot, or not any further.
+// direct calls do with O_DIRECT set on fd. EINVAL means that the file system does not support it, or not for this
+// range.
 func (f *osFile) direct(do func() error) error {
 	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -298,7 +302,7 @@ func (f *osFile) direct(do func() error) error {
 	return err
 }
 
-// writeAll writes all of b, or returns how much was written.
+// writeAll writes all of b, or returns how much it wrote.
 func writeAll(fd int, b []byte, at int64) (written int, err error) {
 	for written < len(b) {
 		var n int
@@ -344,7 +348,7 @@ func (f *osFile) WriteBack(off, n int64, wait bool) error {
 		flags = unix.SYNC_FILE_RANGE_WAIT_BEFORE
 	}
 	err := again(func() error { return unix.SyncFileRange(f.fd, off, n, flags) })
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ESPIPE) { // the sync at the end does it all
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ESPIPE) { // the final sync does the whole work
 		return nil
 	}
 	return f.named("sync_file_range", err)
@@ -354,12 +358,12 @@ func (f *osFile) DropCache(off, n int64) error {
 	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED) }))
 }
 
-// NoReadahead has no error: a file system that does not know the advice reads ahead.
+// NoReadahead returns no error: a file system that ignores the advice reads ahead.
 func (f *osFile) NoReadahead() {
 	_ = again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_RANDOM) })
 }
 
-// Prefetch has no error for the same reason: what was not prefetched is read when somebody asks for it.
+// Prefetch returns no error: data that was not prefetched is read on demand.
 func (f *osFile) Prefetch(off, n int64) {
 	_ = again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) })
 }
@@ -378,7 +382,7 @@ func (f *osFile) named(op string, err error) error {
 	return noRoom(&fs.PathError{Op: op, Path: f.Name(), Err: err})
 }
 
-// noRoom makes a quota that is reached what a full disk is: the error is syscall.ENOSPC to errors.Is.
+// noRoom makes errors.Is(err, syscall.ENOSPC) true for an exhausted quota.
 func noRoom(err error) error {
 	if !errors.Is(err, unix.EDQUOT) {
 		return err
@@ -386,7 +390,7 @@ func noRoom(err error) error {
 	return fmt.Errorf("%w: %w", err, unix.ENOSPC)
 }
 
-// again repeats a call that a signal interrupted, as package os does: nothing was done or lost then.
+// again repeats a call that a signal interrupted, as package os does: an interrupted call has no effect.
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -128,3 +128,21 @@ func uncached(t *testing.T, pages, page int) (f File, cached func() []int) {
 	}
 	return f, cached
 }
+
+// The size of a disk is what files take and what Free returns: ext4 keeps a twentieth of its blocks for root, and these would look like
+// the files of another program.
+func TestSizeWithoutReservedBlocks(t *testing.T) {
+	dir := t.TempDir()
+	for range 100 { // other programs write meanwhile
+		var s unix.Statfs_t
+		free, freeErr := OS().Free(dir)
+		size, sizeErr := OS().Size(dir)
+		if err := errors.Join(freeErr, sizeErr, unix.Statfs(dir, &s)); err != nil {
+			t.Fatal(err)
+		}
+		if size == free+int64(s.Blocks-s.Bfree)*unitOf(&s) {
+			return
+		}
+	}
+	t.Error("the size is not what files take and what is free")
+}

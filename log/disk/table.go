@@ -5,11 +5,11 @@ import "bytes"
 // pageBytes is a page of the page cache, and the unit of the rule that a synced page is never written again.
 const pageBytes = 4096
 
-// sectorBytes is what a simulated disk writes whole, unless it tears.
+// sectorBytes is the unit that a simulated disk writes atomically, unless the write is torn.
 const sectorBytes = 512
 
-// table is a file's contents: pages of pageBytes, nil where all is zero. A page never changes once it is in a table, so
-// that tables share pages and a copy of a file is a copy of pointers.
+// table is a file's contents: pages of pageBytes, nil for a page of zeros. A page in a table is immutable, so tables
+// share pages, and copying a file copies only pointers.
 type table struct {
 	pages [][]byte
 	size  int64
@@ -17,14 +17,14 @@ type table struct {
 
 func (t *table) clone() table { return table{pages: append([][]byte(nil), t.pages...), size: t.size} }
 
-// reach makes room for the page of an offset.
+// reach extends the table to a page.
 func (t *table) reach(page int64) {
 	for int64(len(t.pages)) <= page {
 		t.pages = append(t.pages, nil)
 	}
 }
 
-// put writes n bytes at off without moving the size: p, which nobody may change any more, or zeros when p is nil.
+// put writes n bytes at off without changing the size: p, which must never change afterwards, or zeros if p is nil.
 func (t *table) put(off int64, p []byte, n int64) {
 	for done := int64(0); done < n; {
 		page, from := (off+done)/pageBytes, (off+done)%pageBytes
@@ -56,7 +56,7 @@ func (t *table) putPage(page, from int64, piece []byte, length int64) {
 	}
 }
 
-// resize sets the size; what lies beyond it is zero when the file grows again.
+// resize sets the size. Bytes beyond it become zero.
 func (t *table) resize(size int64) {
 	last := (size + pageBytes - 1) / pageBytes
 	if int64(len(t.pages)) > last {
@@ -69,7 +69,7 @@ func (t *table) resize(size int64) {
 	t.size = size
 }
 
-// read copies from off into p as far as the size goes.
+// read copies bytes from off into p, up to the size.
 func (t *table) read(p []byte, off int64) int {
 	if off >= t.size {
 		return 0
@@ -101,7 +101,7 @@ func (t *table) flip(off int64, bit uint) {
 
 var zeros [pageBytes]byte
 
-// zero says whether all of p is zero.
+// zero reports whether all of p is zero.
 func zero(p []byte) bool {
 	for len(p) > pageBytes {
 		if !bytes.Equal(p[:pageBytes], zeros[:]) {

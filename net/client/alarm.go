@@ -14,14 +14,13 @@ type (
 	AlarmChange = kv.AlarmChange
 )
 
-// Alarms returns the alarms that are raised; serializable ones as the member knows them that serves this client, also
-// without a quorum.
+// Alarms returns the raised alarms. If serializable, they are this client's member's view, available without a quorum.
 func (c *Client) Alarms(ctx context.Context, serializable bool) ([]Alarm, error) {
 	return replicated(ctx, c, wire.OpAlarms, serializable, (*wire.Response).Alarms)
 }
 
-// ChangeAlarm raises an alarm, or disarms one or several. An error says the same of it as of any other write. The leader
-// raises NOSPACE again, where its reason is still there.
+// ChangeAlarm raises an alarm, or disarms one or several. Its errors mean the same as those of any other write. The leader raises
+// NOSPACE again if its reason still holds.
 func (c *Client) ChangeAlarm(ctx context.Context, change AlarmChange) error {
 	x := c.newCall(ctx, wire.OpChangeAlarm)
 	x.body = wire.AppendChangeAlarmBody(x.body[:0], change)

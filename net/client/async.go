@@ -8,15 +8,15 @@ import (
 	"qkv/net/wire"
 )
 
-// The asynchronous calls are for programs that keep many requests under way without a goroutine for each. They
-// never wait: done is called when the outcome is known, on a goroutine of the client's that serves other calls
-// too, so it must be short and must not wait for another call. It may begin further asynchronous calls. They end
-// by Config.Timeout, and fail with ErrOverloaded when limits.RequestsInflight of them wait for a connection.
+// The asynchronous calls are for programs that keep many requests under way without a goroutine for each. They never wait: done is
+// called with the outcome, on a goroutine of the client that serves other calls too. So done must be short, and must not wait for
+// another call; it may begin further asynchronous calls. They end after Config.Timeout, and fail with ErrOverloaded when
+// limits.RequestsInflight of them wait for a connection.
 
-// PutAsync writes a value. Key and value are the caller's again when it returns.
+// PutAsync writes a value. The caller may reuse key and value when it returns.
 func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
 	x := c.newCall(context.Background(), wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], &kv.Put{Key: key, Value: value})
+	x.body = wire.AppendPutBody(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
 	c.writeAsync(x, done)
 }
 
@@ -60,7 +60,7 @@ func (c *Client) GetAsync(key []byte, serializable bool, done func(pair KeyValue
 	c.submit(x)
 }
 
-// tooLarge refuses a call whose frame no member would read, and gives it back.
+// tooLarge refuses and recycles a call whose frame exceeds every member's limit.
 func tooLarge(x *call) error {
 	if len(x.body)+slotWeight <= limits.RequestBytes {
 		return nil

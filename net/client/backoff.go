@@ -13,9 +13,8 @@ const (
 	backoffMost  = 250 * time.Millisecond
 )
 
-// backoff is how long to wait before the next attempt: not at all the first time when a connection was lost,
-// since the next attempt goes elsewhere; otherwise twice as long each time, with jitter so that clients do
-// not come back all at once.
+// backoff returns the pause before the next attempt. It is 0 for the first retry after a lost connection, since that attempt goes
+// elsewhere. Otherwise it doubles each time, with jitter, which keeps clients from retrying all at once.
 func backoff(attempts int, err error) time.Duration {
 	var answer *kv.Error
 	if attempts == 1 && !errors.As(err, &answer) {
@@ -26,31 +25,30 @@ func backoff(attempts int, err error) time.Duration {
 }
 
 const (
-	// attemptLeast is the least time that one attempt gets, when there is as much.
+	// attemptLeast is the minimum time of one attempt, if that much is left.
 	attemptLeast = 500 * time.Millisecond
-	// attemptMost is what one attempt of a small read gets while there are endpoints that were not tried. An election takes
-	// as long.
+	// attemptMost is the time of one attempt of a small read while other endpoints were not tried. An election takes as long.
 	attemptMost = time.Second
-	// attemptWrite is after how long the member of a write that may be sent again is asked whether it is well: an election, and
-	// the write after it.
+	// attemptWrite is the time after which the client asks for the health of an idempotent write's member: an election, and the
+	// write after it.
 	attemptWrite = 2 * time.Second
-	// wellFor is for how long its word counts, and stuckAfter how long a member that is well may take to apply what was
-	// committed: on equal disks that are slow, one is a group behind the others, which is 27 seconds at 200 KB a second. One
-	// whose disk is dead ends itself, and refuses what is new long before.
+	// wellFor is for how long a member's health report is valid. stuckAfter is how long a healthy member may take to apply
+	// committed entries. On equal slow disks, one member lags by a group of entries, which is 27 seconds at 200 KB a second. A
+	// member with a dead disk stops long before, and refuses new requests.
 	wellFor    = attemptMost
 	stuckAfter = 30 * time.Second
-	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
-	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
-	// it is known now that it did not happen.
+	// answerMargin is how much earlier than the caller the member gives up: its answer, which is more precise, then still arrives
+	// in time. A write is not retried with less time left than that: its outcome would become unknown, while it is known now that
+	// it did not happen.
 	answerMargin = 250 * time.Millisecond
 )
 
-// attemptTime is how long a member may try, of the time that is left, when so many attempts were made, and for how long the
-// client leaves it at that. With several endpoints it is half: the member may be cut off from the others, and would only know it
-// at the end. A read of one key gets a second, until every endpoint was tried: no healthy member needs more. A write that may be
-// sent again may be tried for all of the time, as its member can be asked meanwhile how it is; it is after two seconds, and later
-// each time. One that may not has half, since it has an unknown outcome when it is given up after it was proposed, and so has a
-// range, which a busy member may take long for.
+// attemptTime returns how long a member may try, of the time left, and for how long the client waits for it. With several endpoints
+// that is half of the time left: the member may be partitioned from the others, and would notice only at the end. A read of one key
+// gets a second, until every endpoint was tried: a healthy member needs no more. An idempotent write may use all of the time at its
+// member, because the client asks for the member's health meanwhile: after two seconds, and later with each attempt. A write
+// without a name gets half, because its outcome becomes unknown if the client gives up after it was proposed. A range gets half,
+// because a busy member may need long.
 func attemptTime(x *call, left time.Duration, endpoints int) (member, own time.Duration) {
 	all := max(left-min(left/4, answerMargin), time.Millisecond)
 	switch {

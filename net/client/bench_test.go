@@ -51,6 +51,9 @@ func (n *null) Propose(p kv.Proposal) {
 	for i, r := range p.Requests {
 		done[i] = kv.Completion{Request: r, Kind: kv.CommandDone, Result: kv.Result{Revision: 2}}
 	}
+	if p.Release != nil {
+		p.Release.Release()
+	}
 	p.ReplyTo.Complete(done)
 }
 
@@ -122,7 +125,7 @@ func async(b *testing.B, inflight int, call func(done func(error))) {
 	report(b, b.N, before)
 }
 
-func benchClient(b *testing.B, m server.Member) *client.Client {
+func benchClient(b testing.TB, m server.Member) *client.Client {
 	trust := servertest.NewTrust(b)
 	return open(b, trust, servertest.Endpoint(servertest.Start(b, trust, m, nil)))
 }

@@ -5,14 +5,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"qkv/internal/buffers"
 	"qkv/net/wire"
 )
 
-// call is one request on its way, from submit to its outcome.
+// call is one request, from submit to its outcome.
 //
-// It is always at exactly one place: with who made it, in Client.waiting, in Client.delayed, or in a slot of a
-// stream. Whoever takes it from there under that place's lock has it. Its state alone may change from elsewhere: a
-// caller whose context ends abandons it, wherever it is.
+// At any time exactly one of these holds it: its maker, Client.waiting, Client.delayed, or a slot of a stream. A goroutine that
+// removes it there, under that holder's lock, owns it. Only its state may change from elsewhere: a caller whose context ends
+// abandons it, wherever it is.
 //
 //	idle ──send──► sent ──answered──► over
 //	 ▲ │            │ └──abandoned──► over     sent, doubtful: the outcome of a write is unknown
@@ -20,13 +21,13 @@ import (
 //	 └───again──────┘                          idle, when it certainly did not happen, or is a read;
 //	                                           doubtful, when it is a write that has a name, and may have happened
 type call struct {
-	// Constant while it is on its way.
+	// Constant until its outcome.
 	op       wire.Op
 	write    bool   // it changes something: without a name it is not sent twice where it may have happened
-	body     []byte // encoded, so that key and value belong to the caller again at once
-	bulk     bool   // its answer may be large: it goes on the stream for those
+	body     []byte // encoded: the caller may reuse key and value at once
+	bulk     bool   // its answer may be large: it uses the bulk stream
 	begun    time.Time
-	deadline time.Time // when it is given up
+	deadline time.Time // when the call fails with a timeout
 	done     func(*call)
 	client   *Client
 	ready    chan struct{} // where its caller waits, when done is nil
@@ -34,18 +35,18 @@ type call struct {
 	state atomic.Uint32
 	where atomic.Pointer[conn] // the connection that it was last sent on
 
-	// Of who has it.
-	until    time.Time // when this attempt is given up, if it is a read, or its member is asked how it is
-	latest   time.Time // when it is given up, if it is a write with a name, however well its member is
-	round    uint64    // of the stream's writes, the one that it goes out with
+	// Of the owner.
+	until    time.Time // the end of this attempt for a read; for a write, when its member is asked for its health
+	latest   time.Time // the end of this attempt for a write with a name, even at a healthy member
+	round    uint64    // the write round of the stream that sends it
 	attempts int
 	retryAt  time.Time
 	session  *session // of its name; nil while it has none
 	sequence uint64
 	doubt    bool // an attempt may have happened
 
-	// The outcome: the caller's, once it is told.
-	answer   []byte         // the frame of the answer, a copy; of an asynchronous call there is none
+	// The outcome. It belongs to the caller once it is delivered.
+	answer   []byte         // a copy of the answer's frame; nil for an asynchronous call
 	response *wire.Response // the answer to an asynchronous call: valid while done runs
 	err      error
 }
@@ -57,13 +58,13 @@ const (
 	over
 )
 
-// begin says that the call goes out. It returns false when its caller has abandoned it.
+// begin marks the call as sent. It returns false when its caller has abandoned it.
 func (x *call) begin() bool { return x.state.CompareAndSwap(x.between(), sent) }
 
-// again says that the call's attempt failed and that another may follow. It returns false when it was abandoned.
+// again ends a failed attempt and allows another. It returns false when the call was abandoned.
 func (x *call) again() bool { return x.state.CompareAndSwap(sent, x.between()) }
 
-// between is the call's state between two attempts.
+// between returns the call's state between two attempts.
 func (x *call) between() uint32 {
 	if x.doubt {
 		return doubtful
@@ -71,22 +72,31 @@ func (x *call) between() uint32 {
 	return idle
 }
 
-// repeatable says that the call may be sent again although it may have happened.
+// repeatable reports whether the call may be sent again although it may have happened.
 func (x *call) repeatable() bool { return !x.write || x.session != nil }
 
-// end says that the outcome is known. It returns false when nobody waits for it any more.
+// end marks the outcome as known. It returns false if the caller has abandoned the call.
 func (x *call) end() bool { return x.state.Swap(over) != over }
 
-// abandon is the caller's. It returns what state the call was in: over means that its outcome is there.
+// abandon is for the caller. It returns the call's previous state: over means that its outcome is there.
 func (x *call) abandon() uint32 { return x.state.Swap(over) }
 
-// abandoned says that the caller has given it up: a call that is over where it waits, or in a slot, can be nothing else.
+// abandoned reports whether the caller has abandoned the call: a waiting call, or one in a slot, is over for no other reason.
 func (x *call) abandoned() bool { return x.state.Load() == over }
 
 var calls = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
 
-// keepBytes is the largest buffer that is kept for another call or another write.
+// keepBytes is the largest buffer that a call keeps for reuse. Larger buffers go back to the pool of their size.
 const keepBytes = 64 << 10
+
+// room returns an empty buffer with a capacity of at least n bytes: b, or a buffer from the pool in exchange for b.
+func room(b []byte, n int) []byte {
+	if n <= cap(b) {
+		return b[:0]
+	}
+	buffers.Put(b)
+	return buffers.Get(n)
+}
 
 func newCall(op wire.Op) *call {
 	x := calls.Get().(*call)
@@ -95,21 +105,23 @@ func newCall(op wire.Op) *call {
 	return x
 }
 
-// recycle gives the call back. Nobody else may know it any more.
+// recycle returns the call to the pool. No other reference to it may exist.
 func (x *call) recycle() {
 	x.releaseName(false)
 	body, answer, ready := x.body, x.answer, x.ready
 	if cap(answer) > keepBytes {
+		buffers.Put(answer)
 		answer = nil
 	}
 	if cap(body) > keepBytes {
+		buffers.Put(body)
 		body = nil
 	}
 	*x = call{body: body[:0], answer: answer[:0], ready: ready}
 	calls.Put(x)
 }
 
-// deliver tells the caller. The call is no longer the engine's.
+// deliver passes the outcome to the caller, which then owns the call.
 func (x *call) deliver() {
 	if x.done == nil {
 		x.ready <- struct{}{}
@@ -140,7 +152,7 @@ func (x *call) succeed(a *arrival) {
 		return
 	}
 	if x.done == nil {
-		x.answer = append(x.answer[:0], a.frame...)
+		x.answer = append(room(x.answer, len(a.frame)), a.frame...)
 	} else {
 		x.response = &a.answer
 	}

@@ -17,40 +17,39 @@ import (
 	"qkv/net/wire"
 )
 
-// Config says how to reach a cluster. Endpoints, and Credentials or TLS, must be given.
+// Config is the configuration of a Client. Endpoints, and Credentials or TLS, must be given.
 type Config struct {
-	// Endpoints are members' client addresses, host:port. One is enough: the others are learned from it. They are never
-	// forgotten. A host name may stand for several members.
+	// Endpoints are members' client addresses, host:port. One is enough: the client learns the others from it. The client never
+	// forgets these endpoints. A host name may stand for several members.
 	Endpoints []string
-	// InOrder makes the client begin with the first endpoint. Otherwise it begins with one at random, so that clients with
-	// one list spread over the members; the others are tried in order after it. Either way it returns to the one that
-	// it began with when that serves again.
+	// InOrder makes the client begin with the first endpoint. Otherwise it begins with a random one, which spreads clients with the
+	// same list over the members; the others are tried in order after it. Either way the client returns to its first endpoint when
+	// that serves again.
 	InOrder bool
-	// ReturnAfter is for how long the client stays with another member, at least, before it looks whether the one that
-	// it began with serves again; at most it is twice as long, and up to sixteen times longer when that one
-	// fails again and again. 0: 30 s.
+	// ReturnAfter is the minimum time that the client stays with another member before it checks whether its first endpoint serves
+	// again. The maximum is twice that, and up to sixteen times more if the first endpoint fails repeatedly. 0: 30 s.
 	ReturnAfter time.Duration
-	// Credentials prove who the client is and say whom it believes: wire.LoadClient, or Maker.LocalClient.
+	// Credentials are the client's identity and its trusted CAs: wire.LoadClient, or Maker.LocalClient.
 	Credentials *wire.Credentials
-	// TLS is used in place of what Credentials would make, when it is not nil.
+	// TLS replaces the TLS configuration from Credentials, if it is not nil.
 	TLS *tls.Config
-	// DialStagger is how long one endpoint is tried before the next is tried beside it. 0: 200 ms.
+	// DialStagger is the delay before the next endpoint is tried in parallel. 0: 200 ms.
 	DialStagger time.Duration
 	// Timeout bounds calls whose context has no deadline. 0: 5 s.
 	Timeout time.Duration
-	// FailFast makes calls fail as soon as every endpoint has been tried once without success. Otherwise they
-	// are tried again until the deadline, which lets calls survive a cluster that restarts.
+	// FailFast makes calls fail as soon as every endpoint has been tried once without success. Otherwise they are retried until the
+	// deadline, which lets calls survive a restart of the cluster.
 	FailFast bool
-	// NoDiscovery keeps the client to Endpoints. Otherwise it follows the list of the members: it also uses the addresses
-	// that a member tells, and forgets those of members that are gone.
+	// NoDiscovery limits the client to Endpoints. Otherwise it follows the list of the members: it also uses the addresses that a
+	// member reports, and forgets those of removed members.
 	NoDiscovery bool
-	// AnyCluster lets endpoints of several clusters stand in one list, for a tool that shows what is there. Otherwise
-	// Open fails with ErrSeveralClusters, and no later connection leaves the cluster of the first one.
+	// AnyCluster allows endpoints of several clusters in one list, for a tool that shows all of them. Otherwise Open fails with
+	// ErrSeveralClusters, and later connections must belong to the cluster of the first one.
 	AnyCluster bool
-	// NoSessions lets writes go without a name, so that none is sent twice where it may have happened, and more of them end with
-	// an unknown outcome.
+	// NoSessions sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
+	// outcome.
 	NoSessions bool
-	// Logger is told of connections that are made and lost. nil: nobody is.
+	// Logger logs connections that are made and lost. nil: no log.
 	Logger *slog.Logger
 }
 
@@ -60,7 +59,7 @@ const (
 	defaultReturn  = 30 * time.Second
 )
 
-// complete checks what was given and fills in what was not.
+// complete checks the configuration and fills in defaults.
 func (c *Config) complete() error {
 	if len(c.Endpoints) == 0 {
 		return errors.New("client: Config.Endpoints is empty: give at least one member's client address")
@@ -96,56 +95,56 @@ func (c *Config) complete() error {
 
 // Client is a connection to a cluster. It is safe for use by any number of goroutines.
 //
-//  1. current is where new calls go; nil while there is none. Only under mu does it become another one.
-//  2. While current is nil and calls wait, one goroutine dials, and no more than one.
-//  3. waiting are calls that no connection took yet, oldest first; delayed are calls that wait for their next attempt.
-//  4. Locks are taken in the order mu, then a stream's; no user's function is called under one.
+//  1. current gets the new calls; it is nil while there is none. It becomes another connection only under mu.
+//  2. While current is nil and calls wait, exactly one goroutine dials.
+//  3. waiting holds calls without a connection, oldest first; delayed holds calls that wait for their next attempt.
+//  4. Locks are taken in the order mu, then a stream's; no user's function is called under a lock.
 type Client struct {
 	// Constant.
 	config Config
-	first  int             // the place in config.Endpoints of the endpoint that the client begins with
-	ctx    context.Context // of all that the client does by itself
+	first  int             // the index in config.Endpoints of the endpoint that the client begins with
+	ctx    context.Context // of the client's own background work
 	stop   context.CancelFunc
 
 	// Shared.
 	running atomic.Int64 // the client's own goroutines
-	calling atomic.Int64 // users' functions that are being called, on those goroutines or on users'
-	// current is where new calls go; nil while there is none. It is in conns.
+	calling atomic.Int64 // running calls of users' functions, on any goroutine
+	// current gets the new calls; nil while there is none. It is in conns.
 	current  atomic.Pointer[conn]
-	queued   atomic.Int64                  // len(waiting), for who does not hold mu
+	queued   atomic.Int64                  // len(waiting), to be read without mu
 	known    atomic.Int64                  // endpoints: len(config.Endpoints) + len(learned)
 	cluster  atomic.Pointer[ClusterMember] // of the first connection; set once
-	asleep   atomic.Bool                   // the keeper has nothing to watch: who changes that wakes it
-	wake     chan struct{}                 // one token: the keeper is to look again
+	asleep   atomic.Bool                   // the keeper has nothing to watch: a change of that must wake it
+	wake     chan struct{}                 // one token: the keeper must look again
 	watching watching
 	naming   naming
 
 	mu         sync.Mutex
-	closed     bool               // Close was called: no call and no connection is taken any more
+	closed     bool               // Close was called: new calls and connections are refused
 	dialing    bool               // a goroutine dials
-	waiting    []*call            // that no connection took yet, oldest first
+	waiting    []*call            // that wait for a connection, oldest first
 	delayed    []*call            // that wait for their next attempt, in no order
-	conns      map[*conn]struct{} // all that are open: the current one, and those that only finish what they have
-	notes      map[string]note    // why endpoints did not serve, the last time
-	told       []string           // endpoints that members told (learn.go)
-	learned    []string           // those among them that are not in config.Endpoints
-	left       []string           // the endpoints to be dialled last: those that were left, the last one last
-	leftAt     time.Time          // when the last one was
-	switchedAt time.Time          // when a member was left last because it said that it cannot serve
-	rounds     int                // of dialling that failed, since the last connection
-	dialAt     time.Time          // no round begins before, whoever asks for it
-	refusedFor time.Time          // until then all endpoints are taken to refuse this client's certificate, as they did
+	conns      map[*conn]struct{} // all open ones: the current one, and those that only finish their requests
+	notes      map[string]note    // the latest reason why each endpoint did not serve
+	told       []string           // endpoints that members reported (learn.go)
+	learned    []string           // the endpoints in told that are not in config.Endpoints
+	left       []string           // endpoints that the client has left, in that order: they are dialled last
+	leftAt     time.Time          // when the client last left an endpoint
+	switchedAt time.Time          // when the client last left a member because it could not serve
+	rounds     int                // failed rounds of dialling since the last connection
+	dialAt     time.Time          // the earliest start of the next round
+	refusedFor time.Time          // until then, all endpoints are assumed to refuse this client's certificate, as they did before
 	failback   failback
 }
 
-// note is why an endpoint did not serve.
+// note is the reason why an endpoint did not serve.
 type note struct {
 	at  time.Time
 	err error
 }
 
-// Open connects to the first endpoint that answers. When ctx has no deadline, it gives up after Config.Timeout;
-// the error then lists why each endpoint did not answer.
+// Open connects to the first endpoint that answers. If ctx has no deadline, it gives up after Config.Timeout; the error then lists
+// each endpoint's reason.
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
 	config.NoSessions = config.NoSessions || config.AnyCluster // each cluster has its own clock
@@ -187,7 +186,7 @@ func (c *Client) connect(ctx context.Context) error {
 	return nil
 }
 
-// start runs a goroutine of the client's, for which Close waits.
+// start runs a goroutine of the client; Close waits for it.
 func (c *Client) start(f func()) {
 	c.running.Add(1)
 	go func() {
@@ -196,8 +195,8 @@ func (c *Client) start(f func()) {
 	}()
 }
 
-// Close ends the client. Calls under way end with ErrClosed, writes among them with an unknown outcome. It waits for what
-// the client does by itself, but for no function of a user's that is being called: it may be called by one.
+// Close ends the client. Calls under way end with ErrClosed; writes among them have an unknown outcome. Close waits for the
+// client's own goroutines, but not for a running user's function: a user's function may call Close.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -233,7 +232,7 @@ func (c *Client) openLocked() []*conn {
 	return open
 }
 
-// newCall begins a call that ends by ctx, or by the client's timeout where ctx has no end.
+// newCall begins a call that ends with ctx, or after the client's timeout if ctx has no deadline.
 func (c *Client) newCall(ctx context.Context, op wire.Op) *call {
 	x := newCall(op)
 	x.client = c
@@ -245,8 +244,8 @@ func (c *Client) newCall(ctx context.Context, op wire.Op) *call {
 	return x
 }
 
-// do sends a call and waits for its outcome. When it returns nil, x.answer is there, and x is the caller's to
-// recycle; otherwise x is gone.
+// do sends a call and waits for its outcome. If it returns nil, x.answer is set and the caller must recycle x; otherwise x is
+// recycled.
 func (c *Client) do(ctx context.Context, x *call) error {
 	if ctx.Err() != nil {
 		x.recycle()
@@ -277,7 +276,7 @@ func (c *Client) do(ctx context.Context, x *call) error {
 	}
 }
 
-// outcome returns the call's error, and gives it back when there is one.
+// outcome returns the call's error, and recycles the call if there is one.
 func (x *call) outcome() error {
 	err := x.err
 	if err != nil {
@@ -286,7 +285,7 @@ func (x *call) outcome() error {
 	return err
 }
 
-// submit sends a call on the current connection, or leaves it until there is one.
+// submit sends a call on the current connection, or queues it until there is a connection.
 func (c *Client) submit(x *call) {
 	if c.queued.Load() == 0 {
 		if k := c.current.Load(); k != nil && k.send(x) {
@@ -307,7 +306,7 @@ func (c *Client) watch() {
 	}
 }
 
-// park leaves a call until a connection takes it.
+// park queues a call until a connection takes it.
 func (c *Client) park(x *call) {
 	c.mu.Lock()
 	switch {
@@ -324,7 +323,7 @@ func (c *Client) park(x *call) {
 		x.giveUp(c.unavailable(x.op, x.begun, nil, nil))
 		return
 	}
-	if x.session != nil { // others may wait until it is over, for their names
+	if x.session != nil { // other calls may wait for its name until it is over
 		c.waiting = slices.Insert(c.waiting, 0, x)
 	} else {
 		c.waiting = append(c.waiting, x)
@@ -336,7 +335,7 @@ func (c *Client) park(x *call) {
 	c.pump()
 }
 
-// pump hands calls that wait to the current connection, as many as it takes.
+// pump hands waiting calls to the current connection, as many as it takes.
 func (c *Client) pump() {
 	if c.queued.Load() == 0 {
 		return
@@ -356,7 +355,7 @@ func (c *Client) pump() {
 	c.queued.Store(int64(len(c.waiting)))
 }
 
-// giveUp ends a call that no member has served, with why.
+// giveUp ends a call that no member has served, with the reason.
 func (x *call) giveUp(err error) {
 	if x.doubt {
 		err = unknown(x.op, x.where.Load(), err)
@@ -370,7 +369,7 @@ func (c *Client) doubts(x *call, at *conn, err error) {
 	c.retry(x, at, err)
 }
 
-// retry decides what becomes of a call whose attempt failed. The attempt certainly changed nothing, or doubts has asked.
+// retry decides what happens to a call whose attempt failed. The attempt certainly changed nothing, or doubts is the caller.
 func (c *Client) retry(x *call, at *conn, err error) {
 	c.note(at.endpoint, err)
 	if !x.again() {
@@ -405,15 +404,15 @@ func (c *Client) retry(x *call, at *conn, err error) {
 	}
 }
 
-// note remembers why an endpoint did not serve.
+// note records why an endpoint did not serve.
 func (c *Client) note(endpoint string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.notes[endpoint] = note{at: time.Now(), err: err}
 }
 
-// unavailable is the error of a call that nobody served: what each endpoint said since it began, or, when nothing
-// was said, lately.
+// unavailable returns the error of a call that no member served: each endpoint's reason since the call began, or, if there is none,
+// the latest reasons.
 func (c *Client) unavailable(op wire.Op, begun time.Time, where *conn, cause error) *UnavailableError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -439,8 +438,8 @@ func (c *Client) unavailable(op wire.Op, begun time.Time, where *conn, cause err
 	return e
 }
 
-// errNoAnswer is of one that was connected, errSilent of one that was not; it names the firewalls that know this port by etcd,
-// which has TCP.
+// errNoAnswer is for an endpoint that was connected, errSilent for one without a connection. errSilent mentions firewalls that know
+// this port only from etcd, which uses TCP.
 var (
 	errNoAnswer = errors.New("no answer")
 	errSilent   = errors.New("no answer" + whyNoAnswer)
@@ -448,7 +447,7 @@ var (
 
 const whyNoAnswer = ": it does not run, or UDP packets do not get through (that TCP does is not enough)"
 
-// Endpoints returns the endpoints that the client knows: those it was given, then those that members told.
+// Endpoints returns the known endpoints: the configured ones, then the endpoints that members reported.
 func (c *Client) Endpoints() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"qkv/net/wire"
 )
 
-// ErrSeveralClusters: endpoints of one list belong to different clusters. What is written to one of them is not in the
-// others, so that nothing is asked of any.
+// ErrSeveralClusters: the endpoints of one list belong to different clusters. A write to one cluster is missing in the others, so
+// the client sends no requests to any of them.
 var ErrSeveralClusters = errors.New("the endpoints belong to several clusters")
 
-// ClusterError says which two members are not of one cluster.
+// ClusterError names two members of different clusters.
 type ClusterError struct{ One, Other ClusterMember }
 
-// ClusterMember is a member, and the cluster that it belongs to.
+// ClusterMember is a member and its cluster.
 type ClusterMember struct {
 	Endpoint, Name string
 	Cluster        uint64
@@ -34,7 +34,7 @@ func (e *ClusterError) Error() string {
 // Is makes errors.Is(err, ErrSeveralClusters) true.
 func (e *ClusterError) Is(target error) bool { return target == ErrSeveralClusters }
 
-// sameCluster holds a new connection against the cluster of this client's first one.
+// sameCluster checks a new connection against the cluster of this client's first one.
 func (c *Client) sameCluster(k *conn) error {
 	this := &ClusterMember{k.endpoint, k.member.Name, k.member.Cluster}
 	if c.config.AnyCluster || c.cluster.CompareAndSwap(nil, this) {
@@ -46,9 +46,8 @@ func (c *Client) sameCluster(k *conn) error {
 	return nil
 }
 
-// checkClusters compares the endpoints that were given: those that no member of the cluster names as its own are asked
-// which cluster they belong to. Who does not answer within a stagger is no error: it may be down, and is compared when it
-// answers.
+// checkClusters checks the configured endpoints that no member of the cluster names as its own: it asks them for their cluster. An
+// endpoint that does not answer within a stagger is not an error: it may be down, and is checked when it answers.
 func (c *Client) checkClusters(ctx context.Context) error {
 	k := c.current.Load()
 	if c.config.AnyCluster || k == nil {
@@ -78,7 +77,7 @@ func (c *Client) checkClusters(ctx context.Context) error {
 	return nil
 }
 
-// strangers are the endpoints given that no member of the cluster names.
+// strangers returns the configured endpoints that no member of the cluster names.
 func (c *Client) strangers(k *conn) []string {
 	return slices.DeleteFunc(slices.Clone(c.config.Endpoints), func(endpoint string) bool {
 		return endpoint == k.endpoint || slices.ContainsFunc(k.member.Members, func(m wire.Member) bool { return slices.Contains(m.Clients, endpoint) })

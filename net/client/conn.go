@@ -16,19 +16,19 @@ import (
 	"qkv/net/wire"
 )
 
-// The streams of a connection: one for all that is small, so that it does not wait behind what is large; the other one has no
-// writes on it.
+// The streams of a connection. Small requests have their own stream, which avoids head-of-line blocking by large ones; the bulk
+// stream carries no writes.
 const (
 	smallStream = iota
 	bulkStream
 	streamsOfConn
 )
 
-// errDone is why a connection is closed that is not needed any more.
+// errDone is the reason for closing a connection that is not needed any more.
 var errDone = errors.New("another connection is used")
 
-// conn is a connection to one member, over its own UDP socket: a new connection has a new port, so that whatever
-// between here and there remembers the old one has no say.
+// conn is a connection to one member, over its own UDP socket. A new connection has a new port: stale state for the old port in the
+// network (firewalls, address translation) does not affect it.
 type conn struct {
 	// Constant.
 	client   *Client
@@ -40,18 +40,18 @@ type conn struct {
 	streams  [streamsOfConn]*stream
 
 	// The keeper's.
-	busy     bool      // requests were under way when it looked last
-	tickedAt time.Time // when it looked last
-	heard    uint64    // packets that had come until heardAt
-	sent     uint64    // packets that had gone until heardAt
+	busy     bool      // requests were under way at its last look
+	tickedAt time.Time // the time of its last look
+	heard    uint64    // packets received until heardAt
+	sent     uint64    // packets sent until heardAt
 	heardAt  time.Time // when the newest packet was noticed
-	probed   bool      // the member was asked something since heardAt
+	probed   bool      // a probe was sent since heardAt
 
 	health health
 
 	// Shared.
 	retired atomic.Bool // takes no new calls
-	avoided atomic.Bool // retired because its member could not serve: it is better than none
+	avoided atomic.Bool // retired because its member could not serve: the fallback if no other member can be reached
 	failed  atomic.Bool // it is over; it is retired too
 }
 
@@ -70,8 +70,8 @@ func quicConfig() *quic.Config {
 	}
 }
 
-// open makes a connection to one address. It is good when the member has answered on it: the handshake is over
-// before the member has looked at the client's certificate.
+// open makes a connection to one address. It succeeds only after an answer of the member: the handshake ends before the member has
+// checked the client's certificate.
 func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
 	network := "udp6"
 	if addr.IP.To4() != nil {
@@ -115,7 +115,7 @@ func (k *conn) askMember(ctx context.Context) error {
 	return err
 }
 
-// status asks for the status on this very connection.
+// status asks for the status on this connection only.
 func (k *conn) status(ctx context.Context, x *call) (status wire.Status, err error) {
 	err = k.ask(ctx, x, func(p *wire.Response) error {
 		status, err = p.Status()
@@ -124,7 +124,7 @@ func (k *conn) status(ctx context.Context, x *call) (status wire.Status, err err
 	return status, err
 }
 
-// ask sends a call on this very connection, once, and has its answer read.
+// ask sends a call once, on this connection only, and reads its answer with read.
 func (k *conn) ask(ctx context.Context, x *call, read func(p *wire.Response) error) error {
 	x.attempts = attemptsLast
 	if !k.send(x) {
@@ -150,27 +150,27 @@ func (k *conn) ask(ctx context.Context, x *call, read func(p *wire.Response) err
 	return read(&p)
 }
 
-// attemptsLast is the number of attempts of a call that is not tried again.
+// attemptsLast is the number of attempts of a call that is not retried.
 const attemptsLast = 1 << 20
 
-// send puts a call into the next write. It returns false when the connection takes no calls, or has as many as it
-// may; the call is then still the caller's.
+// send puts a call into the next write. It returns false if the connection takes no calls, or has reached its limit; the caller
+// then still owns the call.
 func (k *conn) send(x *call) bool {
 	if k.retired.Load() {
 		return false
 	}
-	if x.bulk || x.op.AsksClock() { // which waits behind no write
+	if x.bulk || x.op.AsksClock() { // the bulk stream has no writes that it would wait for
 		return k.streams[bulkStream].send(x)
 	}
 	return k.streams[smallStream].send(x)
 }
 
-// broken says that the connection, or a stream of it, is over.
+// broken reports whether the connection, or a stream of it, is over.
 func (k *conn) broken() bool {
 	return k.failed.Load() || slices.ContainsFunc(k.streams[:], (*stream).ended)
 }
 
-// retire lets the connection finish what it has, and take nothing new.
+// retire makes the connection finish its requests, and take no new ones.
 func (k *conn) retire(why error) {
 	if k.retired.Swap(true) {
 		return
@@ -179,7 +179,7 @@ func (k *conn) retire(why error) {
 	k.client.replace(k)
 }
 
-// moveCalls sends what is under way again, elsewhere: all but writes without a name.
+// moveCalls sends the requests under way again, elsewhere: all except writes without a name.
 func (k *conn) moveCalls(err error) {
 	for _, s := range k.streams {
 		for _, x := range s.takeRepeatable() {
@@ -188,7 +188,7 @@ func (k *conn) moveCalls(err error) {
 	}
 }
 
-// fail ends the connection and ends all that is under way on it.
+// fail ends the connection and all requests under way on it.
 func (k *conn) fail(err error) {
 	if k.failed.Swap(true) {
 		return

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// handshakeTimeout is how long one address is tried. The next try is from another port.
+	// handshakeTimeout is how long one address is tried. The next try uses another port.
 	handshakeTimeout = 2 * time.Second
-	// roundPause is the least time from one round of all endpoints to the next, at first; roundPauseMost after several
-	// that failed. They are kept when other calls ask for a connection.
+	// roundPause is the first minimum time between two rounds over all endpoints; roundPauseMost is the maximum after several
+	// failed rounds. Calls that ask for a connection meanwhile do not shorten it.
 	roundPause     = 100 * time.Millisecond
 	roundPauseMost = time.Second
-	// refusedPause is for how long the client does not ask again when all endpoints refused its certificate, at first;
-	// refusedPauseMost after several times. Each handshake costs a member a signature and a line in its log.
+	// refusedPause is the first pause after all endpoints have refused the client's certificate; refusedPauseMost is the maximum
+	// after several times. Each handshake costs a member a signature and a line in its log.
 	refusedPause     = time.Second
 	refusedPauseMost = 15 * time.Second
 )
 
 var errNoHandshake = fmt.Errorf("no answer within %v"+whyNoAnswer, handshakeTimeout)
 
-// dialLocked sees to it that a connection is made when calls wait for one.
+// dialLocked starts dialling if calls wait for a connection.
 func (c *Client) dialLocked() {
 	if c.dialing || c.closed || len(c.waiting) == 0 || c.current.Load() != nil {
 		return
@@ -37,7 +37,7 @@ func (c *Client) dialLocked() {
 	c.start(c.dial)
 }
 
-// dial tries all endpoints, again and again, until one answers or nobody waits any more.
+// dial tries all endpoints, repeatedly, until one answers or no call waits any more.
 func (c *Client) dial() {
 	for {
 		c.waitForRound()
@@ -77,8 +77,8 @@ func (c *Client) dial() {
 	}
 }
 
-// avoidedLocked returns a connection that was left for a member that cannot be reached, as it turned out. One with a stream
-// that is over would take no calls, and be held on to for ever.
+// avoidedLocked returns a connection that the client has left although no other member can be reached, as it turned out. A
+// connection with an ended stream is not returned: it would take no calls, and block new connections for ever.
 func (c *Client) avoidedLocked() *conn {
 	for k := range c.conns {
 		if k.avoided.Load() && !k.broken() && !c.closed {
@@ -99,7 +99,7 @@ func (c *Client) waitForRound() {
 	}
 }
 
-// pauseLocked says when the next round may begin, after one that failed.
+// pauseLocked sets when the next round may begin, after a failed one.
 func (c *Client) pauseLocked(start time.Time, hopeless bool) {
 	pause := min(roundPause<<min(c.rounds, 10), roundPauseMost)
 	if hopeless {
@@ -132,12 +132,12 @@ func (c *Client) install(k *conn) {
 	c.connected(k)
 }
 
-// connected goes on with a connection that has become the current one.
+// connected starts to use a connection that has become the current one.
 func (c *Client) connected(k *conn) {
 	c.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
 	c.pump()
 	c.watch()
-	if k.failed.Load() { // since the look above
+	if k.failed.Load() { // since the check in install
 		c.mu.Lock()
 		delete(c.conns, k)
 		c.mu.Unlock()
@@ -147,13 +147,13 @@ func (c *Client) connected(k *conn) {
 	}
 }
 
-// isAnswer says whether a member gave the reason itself: that it can be reached again does not change it.
+// isAnswer reports whether a member gave the reason itself: the reason stays true when the member can be reached again.
 func isAnswer(reason error) bool {
 	_, ok := reason.(*kv.Error)
 	return ok
 }
 
-// replace ends a connection's time as the current one. Its endpoint is the last to be dialled.
+// replace removes a connection as the current one. Its endpoint is then dialled last.
 func (c *Client) replace(k *conn) {
 	if !c.current.CompareAndSwap(k, nil) {
 		return
@@ -165,10 +165,10 @@ func (c *Client) replace(k *conn) {
 	c.watch()
 }
 
-// alternatives is how many endpoints there are.
+// alternatives returns the number of endpoints.
 func (c *Client) alternatives() int { return int(c.known.Load()) }
 
-// dialRound tries each endpoint once. hopeless: each of them refused for a reason that does not pass by itself.
+// dialRound tries each endpoint once. hopeless means that each refused for a reason that does not pass by itself.
 func (c *Client) dialRound() (k *conn, hopeless bool) {
 	c.mu.Lock()
 	endpoints := c.orderLocked()
@@ -210,12 +210,12 @@ func (c *Client) dialEndpoint(ctx context.Context, endpoint string) (*conn, erro
 		return k, nil
 	case errs[0] != nil:
 		return nil, errs[0]
-	default: // it was over before the first try
+	default: // ctx ended before the first try
 		return nil, context.Cause(ctx)
 	}
 }
 
-// dialAddress connects to an address, and asks the host beside that whether anybody listens there.
+// dialAddress connects to an address, and at the same time asks its host whether the port is open.
 func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -246,8 +246,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// probePort sends a byte, which no QUIC endpoint answers, and waits for the host to say that the port is closed. QUIC's
-// own socket is not told: it is not connected to one address.
+// probePort sends a byte, which no QUIC endpoint answers, and waits for the host's report that the port is closed. QUIC's own
+// socket gets no such report: it is not connected to one address.
 func probePort(ctx context.Context, addr *net.UDPAddr) error {
 	socket, err := net.DialUDP("udp", nil, addr)
 	if err != nil {
@@ -290,8 +290,8 @@ func resolve(ctx context.Context, endpoint string) ([]*net.UDPAddr, error) {
 	return addrs, nil
 }
 
-// race runs try for 0 to n-1, each stagger after the one before or as soon as all before have failed, and returns
-// the first success. The others are told to stop, and what they still bring is closed.
+// race runs try for 0 to n-1, each stagger after the previous one or as soon as all previous ones have failed. It returns the first
+// success. The other attempts are canceled, and their late connections are closed.
 func race(ctx context.Context, n int, stagger time.Duration, try func(ctx context.Context, i int) (*conn, error)) (*conn, []error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

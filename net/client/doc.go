@@ -5,55 +5,54 @@
 //	_, err = c.Put(ctx, []byte("greeting"), []byte("hello"))
 //	kv, found, err := c.Get(ctx, []byte("greeting"))
 //
-// Credentials come from a folder of certificates ([wire.LoadClient]) or, on one's own host, from the local CA
+// Credentials come from a folder of certificates ([wire.LoadClient]) or, on a member's own host, from the local CA
 // ([wire.Maker.LocalClient]).
 //
 // # Concurrency
 //
-// A Client is safe for any number of goroutines, and one is enough for a program: thousands of callers share one
-// connection, and their requests leave together. No call has a goroutine of its own inside the client. Programs that
-// keep many requests under way from few goroutines use [Client.PutAsync] and its like.
+// A Client is safe for any number of goroutines, and a program needs only one: thousands of callers share one connection, and their
+// requests are coalesced into few packets. A call has no goroutine of its own inside the client. Programs that keep many requests
+// under way from few goroutines use [Client.PutAsync] and its like.
 //
-// Calls that are under way at the same time have no order between them. A call that begins after another one has
-// returned sees its effect, unless it is serializable.
+// Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
+// serializable.
 //
-// # Members come and go
+// # Endpoints and failover
 //
-// A client begins with one of its endpoints at random, so that many spread over the members, or with the first
-// (Config.InOrder). Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that
-// answers is used; the others, and those that it tells of, are kept for the day when it is gone: those first that are a
-// member's as far as is known. Half a minute or more
-// after that the client returns to the one that it began with, if that serves again. Rounds that fail are followed by
-// pauses of 0.1 to 1 s; while all members refuse the client's certificate, it asks them once in 1 to 15 s, and calls fail
-// at once in between. The client turns to another member
-// when the connection breaks, when the member says that it cannot serve, or when its host is silent for half a
-// second (or four round trips, where that is more) while calls are under way: a member that says nothing is asked
-// something, and its host whether anybody listens there any more. Each connection has a UDP port of its own.
+// A client begins with a random endpoint, which spreads many clients over the members, or with the first endpoint (Config.InOrder).
+// Endpoints are dialled 200 ms apart, or as soon as the earlier ones have failed. The client uses the first endpoint that answers.
+// It keeps the other endpoints, and the endpoints that the member reports, for failover; endpoints known to be a member's come
+// first. After half a minute or more, the client returns to the endpoint that it began with, if that serves again. Failed rounds
+// are followed by pauses of 0.1 to 1 s. While all members refuse the client's certificate, it dials once in 1 to 15 s, and calls
+// fail at once in between.
 //
-// Who the members are may change while the client runs: it asks with each new connection, and is told by its member at
-// once when they change. So it finds members that were added, and forgets those that were removed, also when it has
-// nothing to ask. The endpoints that it was given stay, since it may need one of them to find the others again.
-// Config.NoDiscovery keeps it to those.
+// The client turns to another member in three cases: the connection breaks, the member says that it cannot serve, or its host is
+// silent while calls are under way, for half a second (or four round trips, if that is more). The client sends a silent member a
+// request, and asks its host whether the port is still open. Each connection has a UDP port of its own.
 //
-// # What a call does when something fails
+// The members may change while the client runs. The client asks for them on each new connection, and its member pushes every change
+// at once. So an idle client, too, finds added members and forgets removed ones. The configured endpoints stay, because the client
+// may need one of them to find the others again. With Config.NoDiscovery it uses only those.
 //
-//	what happened                                           read             write
-//	no connection, or it broke before the request was sent  tried again      tried again
-//	the member ended the stream in place of an answer       tried again      tried again
-//	the connection broke after the request was sent         tried again      tried again, in doubt
-//	the member reset the stream after that                  tried again      tried again, in doubt
-//	the member does not answer in its part of the time      tried again      tried again, in doubt
+// # Failures and retries
+//
+//	failure                                                 read             write
+//	no connection, or it broke before the request was sent  retried          retried
+//	the member ended the stream instead of an answer        retried          retried
+//	the connection broke after the request was sent         retried          retried, in doubt
+//	the member reset the stream after that                  retried          retried, in doubt
+//	the member does not answer in its part of the time      retried          retried, in doubt
 //	the member is late, and says that it has no leader or
-//	does not apply what is committed                        -                tried again, in doubt
+//	does not apply committed entries                        -                retried, in doubt
 //	the member: unavailable, overloaded, amnesia,
-//	corrupt, removed                                        tried again      tried again
-//	the member: outcome unknown                             tried again      tried again, in doubt
-//	the member: internal error                              Error            tried again, in doubt
+//	corrupt, removed                                        retried          retried
+//	the member: outcome unknown                             retried          retried, in doubt
+//	the member: internal error                              Error            retried, in doubt
 //	the member: answer too large, or gone                   Error            Error, certainly happened
-//	the member: session ended                               -                tried again under another name,
+//	the member: session ended                               -                retried under another name,
 //	                                                                         or OutcomeUnknownError when in doubt
-//	the member: anything else                               Error            Error, certainly not happened; in doubt, and for
-//	                                                                         what this member is, tried again
+//	the member: any other error                             Error            Error, certainly not happened; if in doubt, and the error
+//	                                                                         depends on this member, retried
 //	the deadline passed                                     UnavailableError UnavailableError, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //	the context was canceled                                context.Canceled context.Canceled, certainly not happened,
@@ -61,56 +60,58 @@
 //	the client was closed                                   ErrClosed        ErrClosed,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //
-// A write is in doubt when an attempt of it may have happened. It is tried again all the same, since it has a name by which the
-// members know it ([kv.SessionWrite]): it is made once, and answered with what became of it then, errors too. So an outcome is
-// unknown only when nobody could be reached who knows it, until the deadline. What a transaction has read, or a key as it was
-// before, is read once more from the history; when that is compacted, it is an Error with the code AnswerGone, of a write that was
-// made. Changes of the members, of the leader and of alarms have no name, and no write has one with Config.NoSessions: where it is in
-// doubt it ends with an OutcomeUnknownError.
+// A write is in doubt when an attempt of it may have happened. It is retried nevertheless, because it is idempotent: the members
+// know it by its name ([kv.SessionWrite]). It is applied once, and every retry is answered with the outcome of that application,
+// including errors. So an outcome is unknown only if no member that knows it could be reached before the deadline. A retry reads
+// the reads of a transaction, and previous values, from the history again; if that history is compacted, the result is an Error
+// with the code AnswerGone, and the write was applied. Changes of the members, of the leader and of alarms have no name, and with
+// Config.NoSessions no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError.
 //
-// So a write has happened when the error is nil, or has the code AnswerTooLarge or AnswerGone; it may have happened when
-// errors.Is(err, [ErrOutcomeUnknown]); it has certainly not happened and will not in all other cases. Trying again waits 5 to 250
-// ms, longer each time.
+// So a write has happened if the error is nil, or has the code AnswerTooLarge or AnswerGone. It may have happened if errors.Is(err,
+// [ErrOutcomeUnknown]). In all other cases it has certainly not happened and will not. The backoff before a retry is 5 to 250 ms,
+// longer each time.
 //
-// [UnavailableError] lists why each endpoint did not serve. Errors that come from a context are found by errors.Is:
+// [UnavailableError] lists the reason of each endpoint. Use errors.Is for errors that come from a context:
 // context.DeadlineExceeded, context.Canceled, or the cause. [Error] has the member's code.
 //
 // # Contexts
 //
-// A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
-// canceled. A member is told how much time there is, less a margin. When there are several endpoints it gets half of it, so
-// that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked. A write that has a
-// name may take its member all of the time; it is sent elsewhere, too, when half of it has passed, or when the member says that it
-// is not well, which it is asked from the second second on, once in a second: on slow disks, what is sent again elsewhere makes
-// all of them slower still.
-// A call that ends is not taken back: what was sent may still happen. What was not sent is forgotten, with its key and
-// value.
+// A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is
+// canceled. The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of
+// the remaining time, which leaves time for another endpoint. An attempt of a read of one key gets a second, until every endpoint
+// was tried. A write with a name may take all of the time at its member. It is also sent elsewhere when half of the time has
+// passed, or when the member reports that it is not healthy. The client asks the member for its health once a second, after the
+// write has waited for two seconds. On slow disks, early retries elsewhere would make all writes slower still.
+//
+// The end of a call does not cancel a request that was sent: it may still happen. A request that was not sent is dropped, with its
+// key and value.
 //
 // # Ranges
 //
-// [Client.Range] brings all of a range, however large, from one revision; [Client.Pages] brings it in pages of up to
-// 2 MiB, for what should not be in memory at once. What is behind the first page comes on a stream of its own, which waits while
-// it is not read: after 30 s the member ends it, and the rest is asked for again. No compaction overtakes it for a minute;
-// behind that, or when it goes on at another member, the next page may be an Error with the code Compacted.
+// [Client.Range] returns all of a range, however large, from one revision. [Client.Pages] returns it in pages of up to 2 MiB, for
+// ranges that should not be in memory at once. The pages after the first come on a stream of their own, with backpressure. If the
+// caller does not read for 30 s, the member ends the stream, and the client requests the rest again. No compaction overtakes the
+// stream for a minute. After that, or when the range continues at another member, the next page may be an Error with the code
+// Compacted.
 //
 // # Watches
 //
 //	w, err := c.Watch(ctx, client.Watch{Key: []byte("config/"), End: client.Prefix([]byte("config/"))})
 //	for response, err := range w.All() { ... }
 //
-// [Client.Watch] returns when a member has the watch: what is written from then on is told, each event once, in order, and all
-// of one revision together. It ends with its context, not with Config.Timeout. When the connection is lost, or the member
-// knows of no leader, all watches are resumed at another member, each behind what it was told last; a silent member is asked
-// after two seconds whether it lives. [WatchResponse.Revision] is where a later process resumes behind, with Watch.Revision.
+// [Client.Watch] returns when a member has the watch. The watch delivers every later write: each event once, in order, and all
+// events of one revision together. It ends with its context, not with Config.Timeout. If the connection is lost, or the member has
+// no leader, all watches are resumed at another member, each after its last delivery. A silent member is probed after two seconds.
+// A later process resumes after [WatchResponse.Revision], by Watch.Revision.
 //
-// All watches of a client share one stream. One whose events are not read does not hold up the others: beyond 1 MiB it ends at the
-// member, and is resumed when they are. Whoever is behind for so long that its changes are compacted gets a
-// [CompactedError]. A watch that a member refuses ends with that [Error].
+// All watches of a client share one stream. A watch whose events are not read does not block the others: beyond 1 MiB of unread
+// events it ends at the member, and it is resumed when they are read. If a watch lags until its changes are compacted, it ends with
+// a [CompactedError]. A watch that a member refuses ends with that [Error].
 //
 // # Transactions
 //
-// [Client.Txn] makes a transaction, all of it or nothing: comparisons of the state before it say which of two lists of
-// operations happens. What it changes has one revision. One that only reads is a read in the table above, others are writes.
+// [Client.Txn] makes an atomic transaction. Comparisons of the state before it decide which of two lists of operations is applied.
+// All its changes have one revision. A transaction that only reads is a read in the table above, others are writes.
 //
 //	outcome, err := c.Txn(ctx, client.Txn{
 //		Compares: []client.Compare{{Key: key, Target: kv.CompareMod, Number: seen.ModRevision}},
@@ -120,17 +121,17 @@
 //
 // # Members
 //
-// [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and
-// [Client.UpdateMember] change them, and [Client.MoveLeader] the leader: to the table above these are writes.
+// [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and [Client.UpdateMember]
+// change them, and [Client.MoveLeader] moves the leader: these are writes in the table above.
 //
 // # Leases
 //
-// [Client.Grant] makes a lease, and a put with it lives as long as that: until [Client.Revoke], or until its TTL has passed since
-// [Client.Grant] or the last [Client.Renew] was called. [Client.KeepAlive] renews one in the background, and says when it is lost.
-// Keep-alives are sent again like reads, and wait for no write.
+// [Client.Grant] makes a lease, and a key that is put with it lives as long as the lease. The lease ends with [Client.Revoke], or
+// when its TTL has passed since the last call of [Client.Grant] or [Client.Renew]. [Client.KeepAlive] renews a lease in the
+// background, and reports its loss. Keep-alives are retried like reads, and do not wait for writes.
 //
 // # UDP buffers
 //
-// quic-go asks the system for UDP buffers of 7 MiB and says so on standard error, once, when it gets less (on Linux:
-// sysctl net.core.rmem_max and wmem_max). QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true in the environment silences it.
+// quic-go asks the system for UDP buffers of 7 MiB and says so on standard error, once, when it gets less (on Linux: sysctl
+// net.core.rmem_max and wmem_max). QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true in the environment silences it.
 package client

@@ -10,7 +10,7 @@ import (
 	"qkv/net/wire"
 )
 
-// The kinds of failure that a caller may want to tell apart with errors.Is.
+// The kinds of failure that a caller can distinguish with errors.Is.
 var (
 	// ErrOutcomeUnknown: the write was sent and no answer came. It may have happened, or may happen yet.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
@@ -18,18 +18,18 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the client is closed")
-	// ErrNobody: an endpoint's host answered that nobody listens at that port.
+	// ErrNobody: the host of an endpoint answered that the port is closed.
 	ErrNobody = errors.New("nobody listens there")
-	// ErrOverloaded: so many calls wait that an asynchronous one is refused.
+	// ErrOverloaded: too many calls wait; an asynchronous call is refused.
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
 
-// Error is a member's answer that is an error, with its code; package kv lists them.
+// Error is a member's answer that is an error, with its code; package kv lists the codes.
 type Error = kv.Error
 
-// OutcomeUnknownError says why the outcome of a write is not known.
+// OutcomeUnknownError is the reason why the outcome of a write is unknown.
 type OutcomeUnknownError struct {
-	Op       string // as the member calls it: put, delete, and so on
+	Op       string // the member's name of the operation: put, delete, and so on
 	Endpoint string // where it was sent
 	Cause    error
 }
@@ -41,7 +41,7 @@ func (e *OutcomeUnknownError) Error() string {
 	case !ok:
 	case answer.Code == kv.Unknown:
 		return s // the member says what may have happened
-	case answer.Certain(): // of the last attempt alone
+	case answer.Certain(): // true of the last attempt only
 		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, of %s, is: %v", e.Op, e.Endpoint, e.Cause)
 		subject = "an earlier attempt"
 	}
@@ -63,17 +63,17 @@ func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcom
 // Unwrap returns the cause.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
 
-// EndpointError is why one endpoint did not serve.
+// EndpointError is the reason why one endpoint did not serve.
 type EndpointError struct {
 	Endpoint string
 	Err      error
 }
 
-// UnavailableError says why no member served a call, by endpoint.
+// UnavailableError has the reasons why no member served a call, by endpoint.
 type UnavailableError struct {
 	Op        string
 	Endpoints []EndpointError
-	Cause     error // why it was given up: the context's error, or none
+	Cause     error // why the call was given up: the context's error, or nil
 }
 
 func (e *UnavailableError) Error() string {
@@ -96,7 +96,7 @@ func (e *UnavailableError) Error() string {
 // Is makes errors.Is(err, ErrUnavailable) true.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
 
-// Unwrap returns the cause and what the endpoints said.
+// Unwrap returns the cause and the endpoints' errors.
 func (e *UnavailableError) Unwrap() []error {
 	var all []error
 	if e.Cause != nil {
@@ -108,17 +108,17 @@ func (e *UnavailableError) Unwrap() []error {
 	return all
 }
 
-// timeoutError is the cause of calls whose context has no deadline of its own. It is a deadline too.
+// timeoutError is the cause of calls whose context has no deadline of its own. It is a context.DeadlineExceeded too.
 type timeoutError struct{ after string }
 
 func (e *timeoutError) Error() string { return "no answer within " + e.after }
 
 func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// Timeout makes it a timeout for those who ask by net.Error.
+// Timeout makes it a timeout for callers that use net.Error.
 func (e *timeoutError) Timeout() bool { return true }
 
-// unknown is the error of a write that was sent and not answered.
+// unknown returns the error of a write that was sent and not answered.
 func unknown(op wire.Op, where *conn, cause error) *OutcomeUnknownError {
 	e := &OutcomeUnknownError{Op: op.String(), Endpoint: "a member", Cause: cause}
 	if where != nil {

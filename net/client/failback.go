@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// failback is about the return to the member that the client began with. It is under the client's mu.
+// failback is the state of the return to the client's first endpoint. The client's mu guards it.
 type failback struct {
-	looking bool          // a goroutine looks whether that one serves again
-	wait    time.Duration // the least time until it is looked for; 0: it was never left
-	lookAt  time.Time     // when it is looked for
-	backAt  time.Time     // when it was returned to
+	looking bool          // a goroutine checks whether that endpoint serves again
+	wait    time.Duration // the minimum time until the next check; 0: the endpoint was never left
+	lookAt  time.Time     // the time of the next check
+	backAt  time.Time     // when the client last returned to it
 }
 
-// failbackMost is how many times longer than Config.ReturnAfter the client stays away from a member that fails often.
+// failbackMost is the maximum factor on Config.ReturnAfter for an endpoint that fails often.
 const failbackMost = 16
 
 var errReturned = errors.New("the member that this client began with serves again")
 
-// preferred is the endpoint that the client began with.
+// preferred returns the endpoint that the client began with.
 func (c *Client) preferred() string { return c.config.Endpoints[c.first] }
 
-// failedOverLocked is called with a new connection: when it is to another member, it says for how long.
+// failedOverLocked is called with a new connection. If it leads to another member, the next check is scheduled.
 func (c *Client) failedOverLocked(k *conn, now time.Time) {
 	if k.endpoint == c.preferred() {
 		return
@@ -37,7 +37,7 @@ func (c *Client) failedOverLocked(k *conn, now time.Time) {
 	b.lookAt = now.Add(b.wait + rand.N(b.wait))
 }
 
-// lookForPreferred looks for the member that the client began with, when it is time. It is called while calls are under way.
+// lookForPreferred starts a check of the client's first endpoint, when it is due. It is called while calls are under way.
 func (c *Client) lookForPreferred(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,8 +49,7 @@ func (c *Client) lookForPreferred(now time.Time) {
 	c.start(func() { c.failBack(k) })
 }
 
-// failBack makes a connection to the member that the client began with the current one in place of another, if that
-// member serves.
+// failBack connects to the client's first endpoint and makes that connection the current one, if its member serves.
 func (c *Client) failBack(from *conn) {
 	k, err := c.dialEndpoint(c.ctx, c.preferred())
 	if err == nil && (c.sameCluster(k) != nil || !led(&k.member)) {

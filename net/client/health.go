@@ -7,14 +7,15 @@ import (
 	"qkv/net/wire"
 )
 
-// health is what a member has said of itself while writes waited for it. A disk that is slow makes them wait for long, and what
-// is sent again meanwhile, at another member, goes to all disks once more: that is how a slow cluster becomes one that stands. So
-// a write is sent again when its member says that it has no leader, or does not apply what is committed; not because it is late.
+// health is a member's latest health report while writes wait for it. A slow disk delays writes for long, and a retry at another
+// member adds load to all disks: a slow cluster would stall. So a write is retried when its member reports that it has no leader,
+// or does not apply committed entries; lateness alone is no reason.
 //
 // Invariants:
 //
-//  1. told is whether the member has answered since asked; well is what it said then.
-//  2. mark was the newest commit index that it told at marked, and it applied less then, unless mark is applied now.
+//  1. told is whether the member has answered since asked; well is the content of that answer.
+//  2. mark was the newest reported commit index at the time marked, and the member had applied less then, unless mark is applied
+//     now.
 type health struct {
 	mu     sync.Mutex
 	asked  time.Time
@@ -24,7 +25,7 @@ type health struct {
 	marked time.Time
 }
 
-// due says that the member must be asked before anything is known, and that this is done now.
+// due reports whether the member must be asked now, because no valid report is known, and records the question.
 func (h *health) due(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -35,14 +36,14 @@ func (h *health) due(now time.Time) bool {
 	return true
 }
 
-// ill says that the member has answered, and that it does nothing for writes.
+// ill reports whether the member has answered that it makes no progress on writes.
 func (h *health) ill() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.told && !h.well
 }
 
-// heard takes the member's answer. nil is one that tells nothing: it is asked again.
+// heard records the member's answer. nil is an answer without a report: the member is asked again.
 func (h *health) heard(s *wire.Status, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,8 +57,8 @@ func (h *health) heard(s *wire.Status, now time.Time) {
 	h.well = led(s) && (s.Applied >= h.mark || now.Sub(h.marked) < stuckAfter)
 }
 
-// waits says that a write that is late stays where it is: its member is well, or has not said anything else. Whether it says
-// anything at all is the keeper's affair.
+// waits reports whether a late write stays at its member: the member is healthy, or has not reported otherwise. The keeper detects
+// a silent member.
 func (k *conn) waits(x *call, now time.Time) bool {
 	if !x.write || !now.Before(x.latest) {
 		return false
@@ -68,7 +69,7 @@ func (k *conn) waits(x *call, now time.Time) bool {
 	return !k.health.ill()
 }
 
-// askHealth asks for the status, on the stream that has no writes which it would wait for.
+// askHealth asks for the status, on the stream without writes, where it does not wait.
 func (k *conn) askHealth() {
 	x := k.client.newCall(k.client.ctx, wire.OpStatus)
 	x.attempts = attemptsLast
@@ -78,7 +79,7 @@ func (k *conn) askHealth() {
 			return
 		}
 		status, err := x.response.Status()
-		if err != nil { // the connection ends for what it sends
+		if err != nil { // the stream's own error handling closes the connection
 			return
 		}
 		k.health.heard(&status, time.Now())

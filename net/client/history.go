@@ -11,8 +11,8 @@ import (
 	"qkv/net/wire"
 )
 
-// TimesOf returns when revisions were written, by the clocks of the members that proposed them, to the millisecond. One that
-// is compacted or not there yet has the zero time.
+// TimesOf returns when revisions were written, by the clocks of the members that proposed them, to the millisecond. A revision that
+// is compacted or does not exist yet has the zero time.
 func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, error) {
 	all := make([]time.Time, 0, len(revisions))
 	for len(all) < len(revisions) {
@@ -48,11 +48,11 @@ func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, e
 
 var errShortTimes = errors.New("the member has answered for other revisions than those that were asked for")
 
-// changesPoll is how often Changes asks how far the member has told it: the answer is lost with a connection.
+// changesPoll is how often Changes requests the member's progress: the answer is lost with a connection.
 const changesPoll = time.Second
 
-// Changes is what a watch is told from its revision on, up to the newest revision that there is when it begins; then it ends. It
-// goes on through members that come and go, as a watch does. After an error nothing follows.
+// Changes yields the deliveries of a watch from its revision on, up to the newest revision at its beginning; then it ends. It
+// survives failover and changes of the members, as a watch does. After an error it yields nothing more.
 func (c *Client) Changes(ctx context.Context, request Watch) iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		w, err := c.Watch(ctx, request)
@@ -99,7 +99,7 @@ func (c *Client) Changes(ctx context.Context, request Watch) iter.Seq2[WatchResp
 	}
 }
 
-// Versions is all that is kept of what a key was: its puts and deletions, oldest first. After an error nothing follows.
+// Versions yields the kept history of a key: its puts and deletions, oldest first. After an error it yields nothing more.
 func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[WatchEvent, error] {
 	return func(yield func(WatchEvent, error) bool) {
 		for {

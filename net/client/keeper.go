@@ -13,23 +13,22 @@ import (
 )
 
 const (
-	// tickEvery is how often the keeper looks while calls are under way, and so how exact timeouts are.
+	// tickEvery is the keeper's interval while calls are under way: it is the precision of timeouts.
 	tickEvery = 100 * time.Millisecond
-	// silenceLeast is for how long a connection may leave packets without any answer: a living host acknowledges
-	// them within 25 ms. Four round trips, where that is more.
+	// silenceLeast is how long a connection may send packets without any answer: a living host acknowledges them within 25 ms. The
+	// limit is four round trips if that is more.
 	silenceLeast = 500 * time.Millisecond
-	// probeAfter is for how long a connection may be silent before the member is asked something.
+	// probeAfter is the silence after which the member is probed.
 	probeAfter = silenceLeast / 2
-	// switchLeast is the least time between two changes to another member because one said that it cannot serve.
+	// switchLeast is the minimum time between two changes of the member because a member said that it cannot serve.
 	switchLeast = time.Second
-	// leftFor is for how long members that were left are dialled behind the others, while others are left: longer than a
-	// member is stayed with that serves nothing.
+	// leftFor is for how long an endpoint that was left is dialled after the others, while more endpoints are left. It is longer
+	// than the client stays with a member that serves no calls.
 	leftFor = 30 * time.Second
 )
 
-// keep is the keeper goroutine: it sends calls again when their delay is over, gives up those whose time is,
-// notices connections that fell silent, and closes those that have finished what they had. It sleeps while
-// nothing is under way.
+// keep is the keeper goroutine. It retries calls when their backoff is over, ends calls at their deadline, detects silent
+// connections, and closes retired connections that have finished. It sleeps while no call is under way.
 func (c *Client) keep() {
 	timer := time.NewTimer(tickEvery)
 	defer timer.Stop()
@@ -37,7 +36,7 @@ func (c *Client) keep() {
 		next := c.tick(time.Now())
 		if next == 0 {
 			c.asleep.Store(true)
-			if next = c.tick(time.Now()); next == 0 { // again, for what came before asleep was seen
+			if next = c.tick(time.Now()); next == 0 { // again, for calls that came before asleep was visible
 				next = time.Hour
 			}
 		}
@@ -52,7 +51,7 @@ func (c *Client) keep() {
 	}
 }
 
-// tick does what is due and returns when to look again; 0: there is nothing to watch.
+// tick does all due work and returns when to look again; 0: no call is under way.
 func (c *Client) tick(now time.Time) time.Duration {
 	due, expired, next, open := c.takeDue(now)
 	for _, x := range due {
@@ -78,8 +77,8 @@ func (c *Client) tick(now time.Time) time.Duration {
 
 const forever = time.Duration(1<<63 - 1)
 
-// takeDue takes the calls that are to be sent again, and those whose time is over while they wait. Those that their callers
-// gave up are forgotten, with their bodies.
+// takeDue takes the calls whose retry is due, and the waiting calls past their deadline. It drops abandoned calls, with their
+// bodies.
 func (c *Client) takeDue(now time.Time) (due, expired []*call, next time.Duration, open []*conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,18 +115,18 @@ func (c *Client) takeDue(now time.Time) (due, expired []*call, next time.Duratio
 	return due, expired, next, c.openLocked()
 }
 
-// timeout is the cause of a call's end when its time is over.
+// timeout returns the cause of a call's end at its deadline.
 func (c *Client) timeout(x *call) error {
 	return &timeoutError{x.deadline.Sub(x.begun).Round(time.Millisecond).String()}
 }
 
-// tick does what is due on one connection, and says whether anything is under way on it.
+// tick does the due work of one connection, and reports whether any call is under way on it.
 func (k *conn) tick(now time.Time) bool {
 	busy := false
 	for _, s := range k.streams {
 		busy = s.expire(now) || busy
 	}
-	// Nothing is known of a time in which nobody looked: this process may have been stopped itself.
+	// A gap between two looks proves no silence: this process itself may have been paused.
 	knew := k.busy && now.Sub(k.tickedAt) < silenceLeast/2
 	k.busy, k.tickedAt = busy, now
 	if !busy {
@@ -141,8 +140,7 @@ func (k *conn) tick(now time.Time) bool {
 		k.heard, k.sent, k.heardAt, k.probed = stats.PacketsReceived, stats.PacketsSent, now, false
 		return true
 	}
-	// Who has nothing to say is silent too, so that it is asked. QUIC repeats what is not acknowledged, so that packets
-	// go out meanwhile.
+	// An idle member is silent, too, which is why it is probed. QUIC repeats unacknowledged packets: packets go out meanwhile.
 	silence := now.Sub(k.heardAt)
 	if silence >= probeAfter && !k.probed {
 		k.probed = true
@@ -158,9 +156,9 @@ func (k *conn) tick(now time.Time) bool {
 	return true
 }
 
-// probe asks the member something that every living one answers at once: a member that died when it had acknowledged
-// all packets would otherwise not be missed before the connection's idle timeout. The question is longer than QUIC's
-// stateless reset, which a member that was started again answers only to packets that are.
+// probe sends a request that every living member answers at once. Otherwise a member that died after it had acknowledged all
+// packets would be noticed only at the connection's idle timeout. The request is longer than QUIC's stateless reset: a restarted
+// member sends a reset only in answer to a longer packet.
 func (k *conn) probe() {
 	x := k.client.newCall(k.client.ctx, wire.OpRange)
 	x.attempts = attemptsLast
@@ -171,9 +169,9 @@ func (k *conn) probe() {
 	}
 }
 
-// askHost asks a silent member's host whether anybody listens there. When nobody does the member is dead, and nothing
-// that it had is waited for any longer; QUIC would wait for the connection's idle timeout. It asks until then: a host
-// says so a few times a second at most, and may say it to others.
+// askHost asks a silent member's host whether the port is open. If it is closed, the member is dead, and its calls do not wait any
+// longer; QUIC would wait for the connection's idle timeout. It asks repeatedly until then: a host answers only a few times a
+// second, and possibly to other senders.
 func (k *conn) askHost() {
 	addr, ok := k.qc.RemoteAddr().(*net.UDPAddr)
 	for ok && k.qc.Context().Err() == nil {
@@ -187,11 +185,11 @@ func (k *conn) askHost() {
 	}
 }
 
-// probeKey is any key of some length.
+// probeKey is an arbitrary key that makes the probe long enough.
 var probeKey [64]byte
 
-// avoid turns to another member, because this one said that it cannot serve now. What is under way stays, and so does the
-// connection until there is another: one that cannot be made again, as behind the end of a certificate, is not given away.
+// avoid turns to another member, because this one said that it cannot serve now. The requests under way stay, and so does the
+// connection until there is another: an irreplaceable connection, as after the expiry of a certificate, is kept.
 func (k *conn) avoid(now time.Time, err *kv.Error) {
 	c := k.client
 	c.mu.Lock()

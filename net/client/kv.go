@@ -13,13 +13,13 @@ import (
 	"qkv/net/wire"
 )
 
-// What requests and answers say is in package kv, for every part of qkv alike.
+// The types of requests and answers are in package kv, which all parts of qkv share.
 type (
-	// Range says what to read. Only Key must be set; Prefix and From make an End.
+	// Range is a query. Only Key must be set; Prefix and From make an End.
 	Range = kv.Range
-	// RangeResult is what a range holds.
+	// RangeResult is the content of a range.
 	RangeResult = kv.RangeResult
-	// KeyValue is a key with its value and its place among the revisions.
+	// KeyValue is a key with its value and its revisions.
 	KeyValue = kv.KeyValue
 )
 
@@ -27,11 +27,11 @@ type (
 type Written struct {
 	Revision int64 // of the store, with this write in it
 	Deleted  int64 // keys that a delete removed
-	// Previous are the keys as they were before, where the write asked for them.
+	// Previous are the previous pairs, if the write asked for them.
 	Previous []KeyValue
 }
 
-// From is the end of a range that has no end.
+// From is the End of a range without an upper bound.
 var From = []byte{0}
 
 // Prefix returns the end of the range of all keys that begin with prefix.
@@ -46,19 +46,19 @@ func Prefix(prefix []byte) []byte {
 	return From
 }
 
-// Put writes a value. Key and value are the caller's again when it returns.
+// Put writes a value. The caller may reuse key and value when it returns.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], &kv.Put{Key: key, Value: value})
+	x.body = wire.AppendPutBody(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
 	return c.written(ctx, x)
 }
 
-// Delete removes a key. That it was not there is no error: Deleted is 0.
+// Delete removes a key. A missing key is not an error: Deleted is 0.
 func (c *Client) Delete(ctx context.Context, key []byte) (Written, error) {
 	return c.DeleteRange(ctx, key, nil)
 }
 
-// DeleteRange removes all keys from key to, and without, end.
+// DeleteRange removes all keys from key up to end, without end.
 func (c *Client) DeleteRange(ctx context.Context, key, end []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
 	x.body = wire.AppendDeleteBody(x.body[:0], &kv.Delete{Key: key, End: end})
@@ -80,7 +80,7 @@ func (c *Client) written(ctx context.Context, x *call) (Written, error) {
 	return readWritten(x, &p)
 }
 
-// readWritten reads an answer that says that the write happened.
+// readWritten reads the answer to a write that happened.
 func readWritten(x *call, p *wire.Response) (w Written, err error) {
 	w.Revision, w.Deleted, w.Previous, err = p.Written()
 	if w.Previous != nil {
@@ -92,7 +92,7 @@ func readWritten(x *call, p *wire.Response) (w Written, err error) {
 	return w, nil
 }
 
-// Get reads one key. What else can be asked for is in a Range.
+// Get reads one key. Range has more options.
 func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool, err error) {
 	answer, err := c.Range(ctx, Range{Key: key})
 	if err != nil || len(answer.KVs) == 0 {
@@ -101,8 +101,7 @@ func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool
 	return answer.KVs[0], true, nil
 }
 
-// Range reads all that a query asks for, which the caller should know to fit into memory: see Pages. It comes from
-// one revision, however many pages it takes.
+// Range reads a whole range, which must fit into memory: see Pages. All of it is from one revision, however many pages it takes.
 func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 	var whole RangeResult
 	first := true
@@ -120,15 +119,14 @@ func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 	return whole, nil
 }
 
-// Pages reads what a query asks for page by page, all from one revision. Those behind the first are streamed by the member, which
-// waits while they are not read, and holds what they are read from so that no compaction overtakes them, for up to
-// [limits.PagesHeld]. When the stream is lost, the rest comes from another member, as long as the revision is kept. Revision and Count are those of the first
-// page; More says in each that another follows, or in the last one that the limit left some out. After an error
-// nothing follows.
+// Pages reads a range page by page, all from one revision. The member streams the pages after the first, with backpressure. It
+// holds their state, which keeps compaction from overtaking them, for up to [limits.PagesHeld]. If the stream is lost, the rest
+// comes from another member, as long as the revision is kept. Revision and Count are those of the first page. More says that
+// another page follows, or, in the last page, that the limit left some pairs out. After an error nothing follows.
 //
-// One that is sorted, but by rising keys, comes as one page as long as it fits [limits.BodyBytes], and in pages beyond that. The
-// member that sorts it notes 16 bytes of each key: what it has no memory for is an Error with the code AnswerTooLarge, and a limit
-// makes it smaller.
+// A sorted range, except one in ascending order of keys, comes as one page if it fits [limits.BodyBytes], and in pages otherwise.
+// The member that sorts it notes 16 bytes of each key. If that exceeds the memory budget, the result is an Error with the code
+// AnswerTooLarge; a limit makes the notes smaller.
 func (c *Client) Pages(ctx context.Context, q Range) iter.Seq2[RangeResult, error] {
 	return func(yield func(RangeResult, error) bool) {
 		r := pager{client: c, query: q}
@@ -155,10 +153,10 @@ type pager struct {
 	over   bool
 	stream *pageStream // nil: there is none
 
-	// Of one that is sorted, and too large for one answer.
+	// Of a sorted range that is too large for one answer.
 	sorting bool
-	sent    int64 // pairs that were handed out
-	skip    int64 // of those that the stream sends once more
+	sent    int64 // pairs that were returned
+	skip    int64 // of the pairs that the stream repeats
 }
 
 func (r *pager) close() {
@@ -168,8 +166,8 @@ func (r *pager) close() {
 	}
 }
 
-// fetch reads the next page: from a stream, behind the first one, and by a request where that does not go, which is tried
-// again elsewhere.
+// fetch reads the next page: from a stream, after the first page, or by a request if there is no stream. The request is retried
+// elsewhere.
 func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
 	if r.query.Sorted() && len(r.query.End) > 0 {
 		return r.fetchSorted(ctx)
@@ -190,7 +188,7 @@ func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
 	return r.read(ctx, r.query.Serializable || r.paged)
 }
 
-// fetchSorted reads a sorted range at once, and what is too large for that as a stream, page by page.
+// fetchSorted reads a sorted range in one answer, and as a stream of pages if it is too large for that.
 func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
 	if !r.sorting {
 		page, err := r.read(ctx, r.query.Serializable)
@@ -213,17 +211,17 @@ func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
 		if tries == sortedTries {
 			return RangeResult{}, err
 		}
-		// Another member goes on, from the beginning. What the members confirm waits until there is one, and has it know the revision.
+		// Another member starts again, from the beginning. This linearizable read waits until a member has the revision.
 		if _, err := r.count(ctx, false); err != nil {
 			return RangeResult{}, err
 		}
 	}
 }
 
-// sortedTries is how often in a row a sorted range is begun again without a page.
+// sortedTries is how many times in a row a sorted range is started again without a page.
 const sortedTries = 5
 
-// nextSorted returns the next page of a sorted range, or that its stream is lost.
+// nextSorted returns the next page of a sorted range, or reports that its stream is lost.
 func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, err error) {
 	if r.stream == nil {
 		q := r.query
@@ -249,7 +247,7 @@ func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, er
 	}
 }
 
-// count asks how many keys there are.
+// count returns the number of keys.
 func (r *pager) count(ctx context.Context, serializable bool) (RangeResult, error) {
 	one := pager{client: r.client, query: r.query}
 	one.query.CountOnly, one.query.Limit, one.query.Sort, one.query.Order = true, 0, kv.SortByKey, kv.SortNone
@@ -260,13 +258,13 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 	page, err := r.fetch(ctx)
 	var answer *kv.Error
 	if r.paged && !r.sorting && errors.As(err, &answer) && answer.Code == kv.FutureRevision {
-		// Another member answers now, and it is behind the one that answered first.
+		// Another member answers now, and it lags the member that answered first.
 		page, err = r.read(ctx, false)
 	}
 	if err != nil {
 		return RangeResult{}, err
 	}
-	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // the end would be guessed
+	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // without a last key, the next start is unknown
 		return RangeResult{}, fmt.Errorf("%w: a page of no keys that others follow", wire.ErrFrame)
 	}
 	if !r.paged {
@@ -281,7 +279,7 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 	return page, nil
 }
 
-// advance makes the query one for the pairs behind the page, and says whether there is nothing to ask for any more.
+// advance moves the query to the pairs after the page, and reports whether the range is complete.
 func (r *pager) advance(page RangeResult) bool {
 	n := int64(len(page.KVs))
 	if r.sorting {
@@ -297,7 +295,7 @@ func (r *pager) advance(page RangeResult) bool {
 	return r.query.Key == nil
 }
 
-// following returns the least key behind a key, or nil when there is none.
+// following returns the smallest key after a key, or nil if there is none.
 func following(key []byte) []byte {
 	if len(key) < limits.KeyBytes {
 		return append(slices.Clone(key), 0)
@@ -308,8 +306,7 @@ func following(key []byte) []byte {
 	return nil
 }
 
-// read reads one page. What lies at a revision that was read before never changes, so that pages behind the first
-// need no confirmation.
+// read reads one page. An older revision never changes: the pages after the first need no confirmation.
 func (r *pager) read(ctx context.Context, serializable bool) (RangeResult, error) {
 	x := r.client.newCall(ctx, wire.OpRange)
 	x.bulk = len(r.query.End) > 0
@@ -334,7 +331,7 @@ func (r *pager) read(ctx context.Context, serializable bool) (RangeResult, error
 	return ownPage(&page), nil
 }
 
-// ownPage copies the pairs of a page out of the frame that it was read from, all bytes into one piece.
+// ownPage copies the pairs of a page out of its frame, all bytes into one piece.
 func ownPage(page *RangeResult) RangeResult {
 	size := 0
 	for i := range page.KVs {

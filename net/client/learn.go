@@ -16,9 +16,8 @@ import (
 	"qkv/net/wire"
 )
 
-// learn keeps the endpoints that a member's status tells, in the place of those that were told before: who is gone from
-// it is no member any more. What one without a leader tells is only added, since changes of the membership may have
-// passed it by.
+// learn stores the endpoints in a member's status, in place of the earlier ones: an endpoint that is missing there is not a
+// member's any more. A status without a leader only adds endpoints, since the member may have missed changes of the membership.
 func (c *Client) learn(s *wire.Status) {
 	c.learnClock(s)
 	if c.config.NoDiscovery {
@@ -47,13 +46,13 @@ func (c *Client) learn(s *wire.Status) {
 	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
 }
 
-// orderLocked is the order in which endpoints are dialled: those that were given and are a member's, then by turns those
-// that were learned and those that were given but that no member calls its own. Members may have moved away from these
-// or, behind a name or another network, be reached there only.
+// orderLocked returns the order in which endpoints are dialled. The configured endpoints of known members come first. Then learned
+// endpoints alternate with configured endpoints that no member reports. Members may have moved away from the latter, or be
+// reachable only there, behind a name or another network.
 func (c *Client) orderLocked() []string {
 	given := slices.Concat(c.config.Endpoints[c.first:], c.config.Endpoints[:c.first])
 	learned := slices.Clone(c.learned)
-	if !c.config.InOrder { // so that many clients of a member that is gone spread over the others
+	if !c.config.InOrder { // spreads the clients of a lost member over the others
 		rand.Shuffle(len(learned), func(i, j int) { learned[i], learned[j] = learned[j], learned[i] })
 	}
 	order := make([]string, 0, len(given)+len(learned))
@@ -80,9 +79,9 @@ func (c *Client) orderLocked() []string {
 	return order
 }
 
-// leaveLocked puts an endpoint behind the others, and behind those that were left shortly before: where the last one alone is
-// behind, two members that cannot serve send the client to each other, and it never comes to a third. A member that served for
-// leftFor was found: who was left before that may be dialled as ever.
+// leaveLocked puts an endpoint after all others, including the endpoints that were left shortly before. If only the last one came
+// last, two members that cannot serve would send the client back and forth, and it would never try a third. If a member has served
+// for leftFor, the earlier endpoints in left are dialled in normal order again.
 func (c *Client) leaveLocked(endpoint string, now time.Time) {
 	if now.Sub(c.leftAt) >= leftFor {
 		c.left = nil
@@ -92,8 +91,8 @@ func (c *Client) leaveLocked(endpoint string, now time.Time) {
 	c.leftAt = now
 }
 
-// listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed, or the clock of sessions has gone on. A
-// member that this client has left may be behind, and is not believed as long as there is another.
+// listen reads the member's pushes, each on a stream of its own: its status, after a change of the members or an advance of the
+// session clock. A member that this client has left may lag: its pushes are ignored as long as there is another member.
 func (k *conn) listen() {
 	for {
 		qs, err := k.qc.AcceptUniStream(k.qc.Context())
@@ -102,7 +101,7 @@ func (k *conn) listen() {
 		}
 		status, err := readTold(qs)
 		switch _, reset := errors.AsType[*quic.StreamError](err); {
-		case reset: // it is told again
+		case reset: // the member repeats the push
 		case err != nil:
 			k.fail(wire.Explain(err))
 			return
@@ -138,7 +137,7 @@ func readTold(from io.Reader) (wire.Status, error) {
 	}
 }
 
-// led says that a member knows a leader, and so what the cluster decides.
+// led reports whether a member knows a leader, and so the cluster's decisions.
 func led(s *wire.Status) bool { return s.Leader != 0 || s.Role == "leader" }
 
 func usable(address string) bool {

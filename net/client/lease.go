@@ -11,19 +11,18 @@ import (
 	"qkv/net/wire"
 )
 
-// Lease is a time that keys live for. Its id is any number but 0.
+// Lease is a lease: the lifetime of keys. Its id is any number but 0.
 type Lease = kv.Lease
 
-// LeaseTime is what is left of a lease, in seconds.
+// LeaseTime is the remaining time of a lease, in seconds.
 type LeaseTime struct {
-	TTL     int64    // -1: there is no such lease
+	TTL     int64    // -1: the lease does not exist
 	Granted int64    // its TTL
-	Keys    [][]byte // when they were asked for
+	Keys    [][]byte // if they were requested
 }
 
-// Grant makes a lease of a TTL in seconds, with an id, or with one that the member chooses, where it is 0. The lease that comes
-// back has the TTL that it got: a shorter one than an election takes is raised. It lives for that long from when Grant was called
-// on, at least.
+// Grant makes a lease with a TTL in seconds and an id; if the id is 0, the member chooses one. The returned lease has the granted
+// TTL: a TTL shorter than an election is raised. The lease lives at least that long from the call of Grant on.
 func (c *Client) Grant(ctx context.Context, id, ttl int64) (Lease, error) {
 	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: id, TTL: ttl})
 	if err := c.do(ctx, x); err != nil {
@@ -46,7 +45,7 @@ func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))
 }
 
-// Renew lets all of a lease be left again, from when Renew was called on, and returns its TTL in seconds. A lease that has ended
+// Renew restarts the TTL of a lease, from the call of Renew on, and returns the TTL in seconds. If the lease has ended, the result
 // is an Error with the code LeaseNotFound.
 func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
 	left, _, err := c.leaseTime(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
@@ -56,7 +55,7 @@ func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
 	return left.TTL, err
 }
 
-// TimeToLive returns what is left of a lease, with its keys where they are asked for. No lease is no error.
+// TimeToLive returns the remaining time of a lease, with its keys if keys is set. A missing lease is not an error.
 func (c *Client) TimeToLive(ctx context.Context, id int64, keys bool) (LeaseTime, error) {
 	q := wire.LeaseRequest{ID: id, Keys: keys}
 	var all [][]byte
@@ -94,7 +93,7 @@ func (c *Client) leaseTime(ctx context.Context, op wire.Op, q *wire.LeaseRequest
 	return LeaseTime{TTL: t.TTL, Granted: t.Granted, Keys: keys}, more, err
 }
 
-// Leases returns the ids of all leases, by rising id, as the member knows them that serves this client.
+// Leases returns the ids of all leases in ascending order, from the state of this client's member.
 func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
 	q := wire.LeaseRequest{ID: math.MinInt64}
 	for {
@@ -140,8 +139,7 @@ type KeepAlive struct {
 	err   error
 }
 
-// KeepAlive begins to renew a lease of a TTL in seconds, which lives until then, as Grant, Renew or TimeToLive have said. It
-// goes on after ctx, until Stop.
+// KeepAlive starts to renew a lease with a TTL in seconds that was granted or renewed at since. It goes on after ctx, until Stop.
 func (c *Client) KeepAlive(id, ttl int64, since time.Time) *KeepAlive {
 	ctx, stop := context.WithCancel(c.ctx)
 	k := &KeepAlive{client: c, id: id, stop: stop, lost: make(chan struct{}), ended: make(chan struct{}), until: since.Add(seconds(ttl))}
@@ -149,7 +147,7 @@ func (c *Client) KeepAlive(id, ttl int64, since time.Time) *KeepAlive {
 	return k
 }
 
-// seconds is a duration of so many, or the longest one.
+// seconds converts n seconds to a duration, limited to the longest duration.
 func seconds(n int64) time.Duration {
 	if n > int64(math.MaxInt64/time.Second) {
 		return math.MaxInt64
@@ -157,25 +155,25 @@ func seconds(n int64) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Lost is closed when the lease has ended, or may have: nothing has renewed it for as long as it lives. Its keys may be
-// deleted, and what they stand for may be another client's. It is closed as well when the client is.
+// Lost is closed when the lease has ended, or may have: no renewal succeeded within its TTL. Its keys may be deleted, and another
+// client may hold the locks that they stand for. It is also closed when the client is closed.
 func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
 
-// Until is when the lease may end if it is not renewed, by this process's clock: what it protects must be over by then.
+// Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
 func (k *KeepAlive) Until() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.until
 }
 
-// Err is why the lease is lost.
+// Err returns why the lease is lost.
 func (k *KeepAlive) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
 }
 
-// Stop ends the renewals. The lease lives on for as long as is left of it.
+// Stop ends the renewals. The lease lives on for the rest of its TTL.
 func (k *KeepAlive) Stop() {
 	k.stop()
 	<-k.ended
@@ -221,7 +219,7 @@ func (k *KeepAlive) run(ctx context.Context, ttl int64) {
 	}
 }
 
-// lose says that the lease may have ended, or will.
+// lose records that the lease may have ended, or will end.
 func (k *KeepAlive) lose(err error) {
 	k.mu.Lock()
 	k.err = err
@@ -229,17 +227,17 @@ func (k *KeepAlive) lose(err error) {
 	close(k.lost)
 }
 
-// closed loses the lease when the client was closed, and not only the renewals stopped.
+// closed loses the lease if the client was closed; Stop alone does not lose it.
 func (k *KeepAlive) closed() {
 	if k.client.ctx.Err() != nil {
 		k.lose(ErrClosed)
 	}
 }
 
-// keepAliveAgain is the pause before a renewal that failed is tried again.
+// keepAliveAgain is the pause before a failed renewal is retried.
 const keepAliveAgain = 100 * time.Millisecond
 
-// isLost says that a lease has ended for certain.
+// isLost reports whether a lease has certainly ended.
 func isLost(err error) bool {
 	answer, ok := errors.AsType[*kv.Error](err)
 	return ok && answer.Code == kv.LeaseNotFound

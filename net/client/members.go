@@ -14,19 +14,18 @@ import (
 )
 
 type (
-	// Member is one member of the cluster, as all of them know it.
+	// Member is one member of the cluster, as the replicated state describes it.
 	Member = kv.Member
 	// MemberChange is one change of the membership.
 	MemberChange = kv.MemberChange
 )
 
-// Members returns the members' records; serializable ones as the member knows them that serves this client, also without
-// a quorum.
+// Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
 func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
 	return replicated(ctx, c, wire.OpMembers, serializable, (*wire.Response).Members)
 }
 
-// replicated asks for records of the replicated state, and reads them from the answer.
+// replicated requests records of the replicated state, and reads them from the answer.
 func replicated[T any](ctx context.Context, c *Client, op wire.Op, serializable bool, read func(*wire.Response) ([]T, error)) ([]T, error) {
 	x := c.newCall(ctx, op)
 	x.body = wire.AppendMembersBody(x.body[:0], serializable)
@@ -41,7 +40,7 @@ func replicated[T any](ctx context.Context, c *Client, op wire.Op, serializable 
 	return read(&p)
 }
 
-// ChangeMember changes the membership. An error says the same of it as of any other write.
+// ChangeMember changes the membership. Its errors mean the same as those of any other write.
 func (c *Client) ChangeMember(ctx context.Context, change MemberChange) error {
 	x := c.newCall(ctx, wire.OpChangeMember)
 	x.body = wire.AppendChangeMemberBody(x.body[:0], &change)
@@ -49,37 +48,46 @@ func (c *Client) ChangeMember(ctx context.Context, change MemberChange) error {
 	return err
 }
 
-// AddMember adds a learner, and returns its id, also when it is not known whether it was added. It becomes a voter by
-// itself when it has caught up, unless it is manual: then PromoteMember makes it one.
+// AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has
+// caught up. If manual is set, PromoteMember makes it a voter.
 func (c *Client) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
 	id = newMemberID()
 	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
 }
 
-// AddMemberInstead adds a learner that is to take the place of a member that is lost, and will be removed: that one's addresses
-// are the learner's from now on, where they are among peers. It says its own name when it starts, which may be that one's by then.
+// AddMemberInstead adds a learner that replaces a lost member, which will be removed. If the lost member's addresses are among
+// peers, they are the learner's from now on. The learner reports its own name when it starts; it may be the lost member's name.
 func (c *Client) AddMemberInstead(ctx context.Context, peers []string, instead uint64) (id uint64, err error) {
 	id = newMemberID()
 	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Peers: peers, Instead: instead})
 }
 
-// PromoteMember makes a learner a voter, in the place of another voter, which leaves, where instead is not 0.
+// PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
 func (c *Client) PromoteMember(ctx context.Context, id, instead uint64) error {
 	return c.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
-// RemoveMember removes a member. Its id is never used again.
+// RemoveMember removes a member. Its id is never used again. A removed member stops, and its last answer can be lost with it. So after an
+// unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
 func (c *Client) RemoveMember(ctx context.Context, id uint64) error {
-	return c.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
+	err := c.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		return err
+	}
+	members, unread := c.Members(ctx, false)
+	if unread == nil && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
+		return nil
+	}
+	return err
 }
 
-// UpdateMember sets the addresses at which the others reach a member.
+// UpdateMember sets the addresses at which the other members reach a member.
 func (c *Client) UpdateMember(ctx context.Context, id uint64, peers []string) error {
 	return c.ChangeMember(ctx, MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
-// MoveLeader makes the voter with an id the leader, or, with 0, the follower that has most of the log. Only the leader
-// can do that, so it is asked itself, where its address is known and may be used. It is asked again only when it
+// MoveLeader makes the voter id the leader, or, with 0, the follower with the most of the log. Only the leader can do that: the
+// client sends the request to the leader itself, if its address is known and may be used. The request is retried only if it
 // certainly did nothing.
 func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
@@ -116,7 +124,7 @@ func (c *Client) moveLeader(ctx context.Context, to uint64) error {
 	return c.askAt(ctx, status.Members[i].Clients[0], x)
 }
 
-// newMemberID returns an id that no member ever had. Neither 0 nor the two largest numbers are ids.
+// newMemberID returns a random id that no member ever had. Neither 0 nor the two largest numbers are ids.
 func newMemberID() uint64 {
 	for {
 		var b [8]byte

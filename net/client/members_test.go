@@ -122,6 +122,54 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 	}
 }
 
+// TestRemovalOfTheMemberThatIsAsked: a removed member stops before it has answered. The client reads the list of members at another member,
+// and the removal is no unknown outcome. It stays unknown if the list still has the member, or if no other member answers.
+func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	for _, c := range []struct {
+		what         string
+		lose, others bool
+		unknown      bool
+	}{
+		{"it is removed, and does not answer", true, true, false},
+		{"it stops before it has removed itself", false, true, true},
+		{"no other member is known", true, false, true},
+	} {
+		first := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
+		other := servertest.NewMember(first)
+		stops := servertest.Start(t, trust, first, nil)
+		endpoints := []string{servertest.Endpoint(stops)}
+		if c.others {
+			endpoints = append(endpoints, servertest.Endpoint(servertest.Start(t, trust, other, nil)))
+		}
+		s := open(t, trust, endpoints[0])
+		if _, err := s.Members(t.Context(), false); err != nil { // it is connected
+			t.Fatal(err)
+		}
+		tells(first, 2, endpoints...)
+		if c.others {
+			knows(t, s, endpoints...)
+		}
+		first.Lose.Store(c.lose)
+		first.SetBefore(func(writes, _ int) *kv.Error {
+			if writes > 0 {
+				go func() { _ = stops.Close() }()
+				if !c.lose {
+					return kv.Errorf(kv.Unknown, "it stops")
+				}
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		err := s.RemoveMember(ctx, 1)
+		cancel()
+		if errors.Is(err, client.ErrOutcomeUnknown) != c.unknown || !c.unknown && err != nil {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
 // tells makes a member say who is a member, and whether there is a leader.
 func tells(m *servertest.Member, leader uint64, clients ...string) {
 	s := wire.Status{Name: "n1", Leader: leader, Role: "follower"}

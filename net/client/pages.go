@@ -18,12 +18,12 @@ type pageStream struct {
 	client  *Client
 	qs      *quic.Stream
 	frames  *wire.FrameReader
-	filled  bool        // there may be another frame before the next Fill
+	filled  bool        // another frame may be available before the next Fill
 	release func() bool // of the context
 }
 
-// openPages asks for the rest of a range on a stream of its own, on the connection that there is. It is nil where that does not
-// go: the pages can be asked for one by one all the same.
+// openPages requests the rest of a range on a stream of its own, on the current connection. It returns nil if that is not possible:
+// the pages can still be requested one by one.
 func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
 	k := c.current.Load()
 	if k == nil || k.retired.Load() {
@@ -43,20 +43,20 @@ func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
 		qs.CancelWrite(quic.StreamErrorCode(wire.StreamEnded))
 		return nil
 	}
-	_ = qs.Close() // nothing else is asked on it
+	_ = qs.Close() // no other request follows on it
 	return &pageStream{
 		client: c, qs: qs, frames: wire.NewFrameReader(qs, limits.ResponseBytes),
 		release: context.AfterFunc(ctx, func() { qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded)) }),
 	}
 }
 
-// close ends the stream. A second time it does nothing.
+// close ends the stream. A second call does nothing.
 func (s *pageStream) close() {
 	s.release()
 	s.qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
 }
 
-// next returns the next page. An *Error is the member's answer; after any other the rest can be asked for elsewhere.
+// next returns the next page. An *Error is the member's answer; after any other error the rest can be requested elsewhere.
 func (s *pageStream) next(ctx context.Context) (page RangeResult, err error) {
 	frame, err := s.frame(ctx)
 	if err != nil {

@@ -13,36 +13,35 @@ import (
 	"qkv/net/wire"
 )
 
-// naming gives writes their names, so that they can be sent again.
+// naming gives writes their names, which makes retries idempotent.
 type naming struct {
-	clock atomic.Int64 // the newest session clock that a member told; 0: none, and writes have no names
-	using atomic.Bool  // a member is asked for its clock
+	clock atomic.Int64 // the newest reported session clock; 0: none, and writes have no names
+	using atomic.Bool  // a request for a member's clock is under way
 
 	mu      sync.Mutex
 	current *session // nil before the first write
 }
 
-// session is a session of writes. A client has one at a time, and another one when that has ended; what it has under way in
-// the old one keeps its names.
+// session is a session of writes. A client has one at a time, and begins another when it has ended; requests under way in the old
+// session keep their names.
 //
-//  1. first <= n < next are the sequences that may be sent again; all before are over.
-//  2. over has a bit for each of them, by n % limits.SessionWindow, that is over while an earlier one is not.
+//  1. first <= n < next are the sequences that may be retried; all earlier ones are over.
+//  2. over has a bit for each of them, by n % limits.SessionWindow: it is set if the sequence is over while an earlier one is not.
 type session struct {
 	id     uint64
-	opened int64 // 0 once a write was answered: it is there
+	opened int64 // 0 after the first answered write: the session exists
 	first  uint64
 	next   uint64
 	over   []uint64
 	ended  bool
-	used   time.Time // when a write got a name last
+	used   time.Time // when a write last got a name
 }
 
-// sessionIdle is when a session of which nothing is under way is taken for ended: it is cheaper to begin another one than to be
-// told so.
+// sessionIdle is when an idle session is assumed to have ended: beginning another one is cheaper than an error.
 const sessionIdle = limits.SessionTTL / 2
 
-// name gives a write its name, unless it has one, and returns it as it is sent now. It is false when as many of its session may
-// be sent again as there may be.
+// name gives a write its name, unless it has one, and returns the name. It returns false if the session's window of retryable
+// writes is full.
 func (x *call) name(n *naming) (w kv.SessionWrite, ok bool) {
 	clock := n.clock.Load()
 	if clock == 0 {
@@ -73,7 +72,7 @@ func newSession(clock int64) *session {
 	return s
 }
 
-// releaseName says that a write is not sent again under the name that it has. answered says that its session is there.
+// releaseName records that a write is not retried under its name any more. answered says that its session exists.
 func (x *call) releaseName(answered bool) {
 	s := x.session
 	if s == nil {
@@ -87,7 +86,7 @@ func (x *call) releaseName(answered bool) {
 	s.advance()
 }
 
-// releaseAnswered is releaseName for all writes among some answers that succeeded.
+// releaseAnswered is releaseName for all successful writes among some answers.
 func (n *naming) releaseAnswered(came []arrival) {
 	var last *session
 	for i := range came {
@@ -119,7 +118,7 @@ func (s *session) release(sequence uint64, answered bool) {
 
 const sessionWords = limits.SessionWindow / 64
 
-// advance makes first the first one that may be sent again.
+// advance moves first to the first sequence that may still be retried.
 func (s *session) advance() {
 	for s.first < s.next {
 		word := &s.over[s.first/64%sessionWords]
@@ -132,7 +131,8 @@ func (s *session) advance() {
 	}
 }
 
-// endSession ends the session of a write, which a member has said is not there. The next one begins with a newer clock.
+// endSession ends the session of a write, after a member has reported that the session does not exist. The next one begins with a
+// newer clock.
 func (c *Client) endSession(x *call, k *conn) {
 	n := &c.naming
 	n.mu.Lock()

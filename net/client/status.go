@@ -7,11 +7,10 @@ import (
 	"qkv/net/wire"
 )
 
-// Status is what one member says of itself.
+// Status is one member's report of its own state.
 type Status = wire.Status
 
-// Status asks the member at an endpoint what it says of itself; with no endpoint, the member that serves this
-// client. An endpoint is tried once.
+// Status returns the status of the member at an endpoint; with no endpoint, of this client's member. An endpoint is tried once.
 func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
 	if endpoint == "" {
 		return c.statusOfAny(ctx)
@@ -41,8 +40,8 @@ func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
 	return k.member, nil
 }
 
-// Unban lifts the quarantine of the member with an id, which must be the one that serves at the endpoint. What that
-// member forgot may be lost by it: a write that it acknowledged counts on its word no more.
+// Unban lifts the quarantine of the member with this id, which must be the member at the endpoint. It accepts the loss of the
+// member's forgotten data: an acknowledged write that relied on this member may be lost.
 func (c *Client) Unban(ctx context.Context, endpoint string, member uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -51,7 +50,7 @@ func (c *Client) Unban(ctx context.Context, endpoint string, member uint64) erro
 	return c.askAt(ctx, endpoint, x)
 }
 
-// askAt asks the member at an endpoint, once, for what has no answer but that it is done.
+// askAt sends a request without a result to the member at an endpoint, once.
 func (c *Client) askAt(ctx context.Context, endpoint string, x *call) error {
 	c.mu.Lock()
 	if c.closed {

@@ -11,15 +11,17 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// stream is one stream of a connection: calls go out by a writer goroutine that sends all that waits in one
-// write, and answers come in by a reader goroutine.
+// stream is one stream of a connection. A writer goroutine sends all queued requests in one write, and a reader goroutine reads
+// answers.
 //
-//  1. A request's id is the place of its slot, and the slot is used until the answer comes or the connection
-//     is over, also when nobody waits for the call any more.
+//  1. A request's id is the place of its slot. The slot is used until the answer comes or the connection is over, even if the call
+//     was
+//     abandoned.
 //  2. A call of a round that the writer has not taken was certainly never sent.
 type stream struct {
 	// Constant.
@@ -33,23 +35,23 @@ type stream struct {
 
 	// Shared.
 	mu     sync.Mutex
-	out    []byte   // frames that the writer has not taken
-	round  uint64   // of the writer: what is in out goes out with this one
+	out    [][]byte // pooled buffers of frames that the writer has not taken
+	round  uint64   // the writer's next round: it sends the frames in out
 	slots  []slot   // slots[id] is the request with that id
-	free   []uint32 // ids of slots that are not used
+	free   []uint32 // ids of unused slots
 	used   int      // len(slots) - len(free)
 	bytes  int      // of the requests in slots
 	failed error    // why the stream is over; slots, free and out are empty then
 }
 
-// slot is a request that is not answered. Its call is nil when nobody waits for it.
+// slot is a request without an answer yet. Its call is nil if it was abandoned.
 type slot struct {
 	call  *call
 	bytes int32
 	used  bool
 }
 
-// arrival is an answer and whose it is.
+// arrival is an answer and its call.
 type arrival struct {
 	call   *call
 	answer wire.Response
@@ -57,8 +59,8 @@ type arrival struct {
 }
 
 const (
-	// slotsMost and slotBytesMost are a stream's share of what the member allows: half of a connection's requests, and
-	// half of the bytes that it may have when this client is alone.
+	// slotsMost and slotBytesMost are a stream's share of the member's limits: half of a connection's requests, and half of the
+	// bytes that a single client may use.
 	slotsMost     = limits.RequestsInflight / streamsOfConn
 	slotBytesMost = limits.ClientBytes / 16
 )
@@ -102,11 +104,29 @@ func (s *stream) send(x *call) bool {
 	if len(s.out) == 0 {
 		s.wakeWriter()
 	}
-	s.out = wire.AppendWrite(s.out, uint64(id), x.op, timeout, &once, x.body)
+	last := s.last(weight)
+	*last = wire.AppendWrite(*last, uint64(id), x.op, timeout, &once, x.body)
 	return true
 }
 
-// slotWeight is more than a request's frame has beside its body.
+// last returns the buffer for the next frame, of at most so many bytes. A frame that does not fit the last buffer goes into a new
+// one, so no frame is copied again. New buffers are larger than the ones before, up to outBytes, or up to the frame.
+func (s *stream) last(bytes int) *[]byte {
+	n := len(s.out)
+	if n == 0 || cap(s.out[n-1])-len(s.out[n-1]) < bytes {
+		s.out = append(s.out, buffers.Get(max(bytes, min(outBytesLeast<<(2*min(n, 3)), outBytes))))
+	}
+	return &s.out[len(s.out)-1]
+}
+
+const (
+	// outBytesLeast is the size of the first buffer of a write, for some small requests; outBytes holds hundreds of them, or two of
+	// 64 KiB.
+	outBytesLeast = 8 << 10
+	outBytes      = 160 << 10
+)
+
+// slotWeight is an upper bound of a request's frame without its body.
 const slotWeight = 64
 
 func (s *stream) place(x slot) uint32 {
@@ -131,35 +151,38 @@ func (s *stream) wakeWriter() {
 
 // write is the writer goroutine.
 func (s *stream) write() {
-	var buf []byte
-	var keep wire.Reuse
+	var taken [][]byte
 	for range s.wake {
 		if s.busy() {
-			runtime.Gosched() // callers that are about to send do so first; measured: 1.5 times as many puts
+			runtime.Gosched() // other callers add their requests to this write first; measured: 1.5 times as many puts
 		}
 		s.mu.Lock()
 		if s.failed != nil {
 			s.mu.Unlock()
 			return
 		}
-		buf, s.out = s.out, keep.Of(buf)
+		taken, s.out = s.out, taken[:0]
 		s.round++
 		s.mu.Unlock()
-		if _, err := s.qs.Write(buf); err != nil {
-			s.lost(err)
-			return
+		for i, b := range taken {
+			if _, err := s.qs.Write(b); err != nil {
+				s.lost(err)
+				return
+			}
+			buffers.Put(b) // QUIC has copied it
+			taken[i] = nil
 		}
 	}
 }
 
-// ended says that the stream is over.
+// ended reports whether the stream is over.
 func (s *stream) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed != nil
 }
 
-// busy says that more than one request is under way, so that others may be about to send.
+// busy reports whether more than one request is under way: other callers may then be about to send.
 func (s *stream) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +204,8 @@ func (s *stream) read() {
 	}
 }
 
-// lost turns from the connection when the stream is over, and ends what was under way on it. When only the stream was
-// reset, what the connection's other streams have is still answered.
+// lost ends the stream and the requests under way on it, and turns away from the connection. If only the stream was reset, requests
+// on the connection's other streams are still answered.
 func (s *stream) lost(err error) {
 	if _, ok := errors.AsType[*quic.StreamError](err); !ok {
 		s.conn.fail(wire.Explain(err))
@@ -214,7 +237,7 @@ func (s *stream) readBatch() error {
 	return err
 }
 
-// collect reads the answers that are there as a whole. Those before an error are good.
+// collect reads the complete answers. Those before an error are valid.
 func (s *stream) collect() error {
 	s.came = s.came[:0]
 	for {
@@ -230,7 +253,7 @@ func (s *stream) collect() error {
 	}
 }
 
-// resolve finds whose the answers are and frees their slots. Those before an error are good.
+// resolve finds the calls of the answers and frees their slots. Those before an error are valid.
 func (s *stream) resolve() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -289,8 +312,8 @@ func (s *stream) complete(x *call, a *arrival) {
 	}
 }
 
-// ofThisCopy says that a write is refused with a code for what the member is that was asked, or before it had an outcome: a copy of
-// it that was sent before may have been applied.
+// ofThisCopy reports whether a write was refused because of the asked member's own state or settings, or before it had an outcome:
+// an earlier copy of the write may have been applied.
 func ofThisCopy(code kv.Code) bool {
 	switch code {
 	case kv.ValueTooLarge, kv.TooManyOperations, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest:
@@ -300,8 +323,8 @@ func ofThisCopy(code kv.Code) bool {
 	}
 }
 
-// expire gives up calls whose time is over, moves those on whose attempt takes too long, and forgets those that their
-// callers gave up. It says whether any slot is used.
+// expire ends calls past their deadline, moves calls whose attempt takes too long, and drops abandoned calls. It reports whether
+// any slot is used.
 func (s *stream) expire(now time.Time) bool {
 	var over, slow []*call
 	s.mu.Lock()
@@ -336,7 +359,7 @@ func (s *stream) expire(now time.Time) bool {
 	return busy
 }
 
-// takeRepeatable takes what may be sent again out of its slots.
+// takeRepeatable takes the calls that may be sent again out of their slots.
 func (s *stream) takeRepeatable() []*call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -350,8 +373,8 @@ func (s *stream) takeRepeatable() []*call {
 	return taken
 }
 
-// drained turns from a member that has ended the stream: it answered what it took, and does nothing of the rest. The
-// connection is closed when its other streams have nothing under way.
+// drained turns away from a member that has ended the stream: it answered the requests that it took, and carries out none of the
+// rest. The connection is closed when its other streams are idle.
 func (s *stream) drained() {
 	_, lost := s.over(errStopping)
 	s.conn.retire(errStopping)
@@ -368,7 +391,7 @@ var errStopping = errors.New("the member is shutting down")
 func (s *stream) fail(err error) {
 	round, lost := s.over(err)
 	reset, ok := errors.AsType[*quic.StreamError](err)
-	unread := ok && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamLimit) // the member took nothing of it
+	unread := ok && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamLimit) // the member took none of its requests
 	for i := range lost {
 		if x := lost[i].call; x != nil {
 			s.lose(x, x.round < round && !unread, err)
@@ -376,7 +399,7 @@ func (s *stream) fail(err error) {
 	}
 }
 
-// over ends the stream, and returns what it had and the writer's round.
+// over ends the stream, and returns its slots and the writer's round.
 func (s *stream) over(err error) (round uint64, lost []slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -387,7 +410,7 @@ func (s *stream) over(err error) (round uint64, lost []slot) {
 	return s.round, lost
 }
 
-// lose ends one call whose connection is over. taken: the writer had it, so it may have been sent.
+// lose ends one call whose connection is over. taken says that the writer had it: it may have been sent.
 func (s *stream) lose(x *call, taken bool, err error) {
 	switch {
 	case !x.repeatable() && taken:

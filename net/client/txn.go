@@ -10,13 +10,13 @@ import (
 )
 
 type (
-	// Put sets a key: more than Client.Put can say.
+	// Put sets a key, with all options.
 	Put = kv.Put
 	// Delete removes a key, or a range of keys.
 	Delete = kv.Delete
-	// Txn is a transaction: its comparisons decide which of two lists of operations happens.
+	// Txn is a transaction: its comparisons decide which of two lists of operations is applied.
 	Txn = kv.Txn
-	// Op is an operation of a transaction: one of its fields is set.
+	// Op is an operation of a transaction: exactly one of its fields is set.
 	Op = kv.Op
 	// Compare is a comparison of a transaction.
 	Compare = kv.Compare
@@ -24,14 +24,14 @@ type (
 	TxnResult = kv.TxnResult
 )
 
-// PutWith is Put with all that there is to say. Its slices are the caller's again when it returns.
+// PutWith is Put with all options. The caller may reuse its slices when it returns.
 func (c *Client) PutWith(ctx context.Context, p Put) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], &p)
+	x.body = wire.AppendPutBody(room(x.body, len(p.Key)+len(p.Value)+slotWeight), &p)
 	return c.written(ctx, x)
 }
 
-// DeleteWith is DeleteRange with all that there is to say.
+// DeleteWith is DeleteRange with all options.
 func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
 	x.bulk = d.PrevKV && len(d.End) > 0
@@ -39,8 +39,8 @@ func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
 	return c.written(ctx, x)
 }
 
-// Txn makes a transaction. One that is [kv.Txn.ReadOnly] is a read, also where it fails. Keys and values of its answer may
-// have [limits.BodyBytes]: beyond that it is an error, of a write that was made all the same.
+// Txn makes a transaction. A transaction that is [kv.Txn.ReadOnly] is a read, also when it fails. Keys and values of its answer may
+// have [limits.BodyBytes]: beyond that the result is an error, although a write was applied.
 func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()
@@ -67,7 +67,7 @@ func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	return TxnResult{}, err
 }
 
-// Compact gives up what is older than a revision: that one is the oldest that can be read from then on.
+// Compact drops the history before a revision: it becomes the oldest revision that can be read.
 func (c *Client) Compact(ctx context.Context, revision int64) error {
 	x := c.newCall(ctx, wire.OpCompact)
 	x.body = wire.AppendCompactBody(x.body[:0], revision)
@@ -75,11 +75,10 @@ func (c *Client) Compact(ctx context.Context, revision int64) error {
 	return err
 }
 
-// droppedPoll is how often WaitDropped asks: a member drops what is compacted within milliseconds.
+// droppedPoll is how often WaitDropped asks: a member frees compacted data within milliseconds.
 const droppedPoll = 20 * time.Millisecond
 
-// WaitDropped waits until the member that serves this client has dropped what nobody can read any more, of the revisions
-// before one that is compacted.
+// WaitDropped waits until this client's member has freed the compacted data of the revisions before a compacted revision.
 func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
 	tick := time.NewTicker(droppedPoll)
 	defer tick.Stop()
@@ -99,8 +98,8 @@ func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
 	}
 }
 
-// RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. That it is
-// compacted is an Error with the code Compacted.
+// RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. If it is compacted,
+// the result is an Error with the code Compacted.
 func (c *Client) RevisionAt(ctx context.Context, at time.Time, serializable bool) (int64, error) {
 	x := c.newCall(ctx, wire.OpRevisionAt)
 	x.body = wire.AppendRevisionAtBody(x.body[:0], at.UnixNano(), serializable)

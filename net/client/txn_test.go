@@ -100,7 +100,7 @@ func TestAnswerTooLarge(t *testing.T) {
 	}
 	all := client.Delete{Key: []byte("0"), End: client.From, PrevKV: true}
 	_, err := c.DeleteWith(t.Context(), all)
-	if codeOf(err) != kv.AnswerTooLarge || errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was done") {
+	if codeOf(err) != kv.AnswerTooLarge || errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the write did happen") {
 		t.Errorf("%v", err)
 	}
 	if w := must[client.Written](t)(c.DeleteWith(t.Context(), all)); w.Deleted != 0 {

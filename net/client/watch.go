@@ -14,18 +14,18 @@ import (
 )
 
 type (
-	// Watch says what to watch, and from which revision on. Only Key must be set; Prefix and From make an End.
+	// Watch is a request for a watch: its keys, and its first revision. Only Key must be set; Prefix and From make an End.
 	Watch = kv.Watch
 	// WatchEvent is one change of a key.
 	WatchEvent = kv.WatchEvent
 )
 
-// WatchResponse is what a watch is told at once. It is read only: equal watches share it.
+// WatchResponse is one delivery to a watch. It is read-only: equal watches share it.
 type WatchResponse struct {
-	// Revision is the one up to which the watch has now been told of everything: a later watch that begins behind it
-	// misses nothing and gets nothing twice.
+	// Revision is the revision up to which the watch has all events: a later watch that begins after it misses no event and gets
+	// none twice.
 	Revision int64
-	// Events are in order, and all of one revision come together. There are none in a notice of progress.
+	// Events are in order, and all events of one revision come together. A progress notice has none.
 	Events []WatchEvent
 
 	bytes int64
@@ -34,7 +34,7 @@ type WatchResponse struct {
 // ErrWatchClosed: the watch was closed by its owner.
 var ErrWatchClosed = errors.New("the watch is closed")
 
-// CompactedError: changes that a watch has not been told of are compacted. Read what there is now, and watch from there.
+// CompactedError: events that the watch has not delivered are compacted. Read the current state, and watch from there.
 type CompactedError struct {
 	Oldest int64 // the oldest revision that can be watched
 	Cause  *Error
@@ -45,32 +45,32 @@ func (e *CompactedError) Error() string { return e.Cause.Error() }
 // Unwrap returns the member's answer, whose code is Compacted.
 func (e *CompactedError) Unwrap() error { return e.Cause }
 
-// Watcher is a watch that was begun. Next is for one goroutine at a time.
+// Watcher is a watch in progress. Next is for one goroutine at a time.
 type Watcher struct {
 	// Constant.
 	client  *Client
 	request Watch
-	wake    chan struct{} // a token: there is something to see
+	wake    chan struct{} // a token: Next has something to see
 
 	// Guarded by client.watching.mu.
-	id uint64 // on the stream that there is; 0: on none
+	id uint64 // on the current stream; 0: on none
 
 	mu       sync.Mutex
 	queue    []*WatchResponse
 	bytes    int64        // of queue
-	partial  []WatchEvent // of a revision that has not come as a whole
-	parts    int64        // bytes of it
+	partial  []WatchEvent // of a revision that is not complete yet
+	parts    int64        // bytes of partial
 	begun    bool
-	revision int64 // at which it was begun
-	next     int64 // the first one of which it was not told; 0: the one behind the newest
-	paused   bool  // queue was too long: it is resumed when that is empty
+	revision int64 // the member's revision when the watch began
+	next     int64 // the first revision without delivered events; 0: the one after the newest
+	paused   bool  // queue was too long: the watch is resumed when it is empty
 	err      error // why it is over
 	release  func() bool
 }
 
-// Watch begins a watch, and returns when a member has it: all changes behind [Watcher.Revision] will be told. It ends
-// with ctx, or by Close. When the connection is lost, or the member cannot serve, it is resumed at another one by itself:
-// each event comes once, in order. Without a deadline in ctx its beginning may take Config.Timeout.
+// Watch begins a watch, and returns when a member has it: it delivers all changes after [Watcher.Revision]. It ends with ctx, or by
+// Close. If the connection is lost, or the member cannot serve, the watch is resumed at another member by itself: each event comes
+// once, in order. If ctx has no deadline, the beginning may take Config.Timeout.
 func (c *Client) Watch(ctx context.Context, request Watch) (*Watcher, error) {
 	request.Key, request.End = append([]byte(nil), request.Key...), append([]byte(nil), request.End...)
 	w := &Watcher{client: c, request: request, next: request.Revision, wake: make(chan struct{}, 1)}
@@ -96,7 +96,7 @@ func (c *Client) Watch(ctx context.Context, request Watch) (*Watcher, error) {
 		w.mu.Unlock()
 		switch {
 		case is:
-			w.signal() // it was Next's
+			w.signal() // the token was meant for Next
 			return w, nil
 		case err != nil:
 			w.Close()
@@ -121,8 +121,8 @@ func (w *Watcher) Revision() int64 {
 	return w.revision
 }
 
-// Next waits for what the watch is told next. After an error there is nothing more: the context's, ErrWatchClosed,
-// ErrClosed, a *CompactedError, or what a member refused it with, an *Error.
+// Next waits for the next delivery. After an error nothing follows. The error is the context's, ErrWatchClosed, ErrClosed, a
+// *CompactedError, or a member's refusal, an *Error.
 func (w *Watcher) Next() (WatchResponse, error) {
 	for {
 		w.mu.Lock()
@@ -148,7 +148,7 @@ func (w *Watcher) Next() (WatchResponse, error) {
 	}
 }
 
-// All is what Next returns, until an error, which is the last.
+// All yields the results of Next, until an error, which is the last.
 func (w *Watcher) All() iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		for {
@@ -160,7 +160,7 @@ func (w *Watcher) All() iter.Seq2[WatchResponse, error] {
 	}
 }
 
-// Close ends the watch. What it was told before can still be read.
+// Close ends the watch. Earlier deliveries can still be read.
 func (w *Watcher) Close() { w.end(ErrWatchClosed) }
 
 // end ends the watch; the first reason counts.
@@ -185,11 +185,11 @@ func (w *Watcher) signal() {
 	}
 }
 
-// created notes that a member has the watch.
+// created records that a member has the watch.
 func (w *Watcher) created(revision int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.partial, w.parts = nil, 0 // of the stream before
+	w.partial, w.parts = nil, 0 // of the previous stream
 	if w.next == 0 {
 		w.next = revision + 1
 	}
@@ -199,7 +199,7 @@ func (w *Watcher) created(revision int64) {
 	}
 }
 
-// told takes what came, and says whether too much waits.
+// told takes a delivery, and reports whether too many bytes wait in the queue.
 func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +214,7 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 		response = &WatchResponse{Revision: response.Revision, Events: w.partial, bytes: w.parts}
 		w.partial, w.parts = nil, 0
 	}
-	if f.Revision < w.next-1 { // another member is behind the one that told it before
+	if f.Revision < w.next-1 { // this member lags the previous one
 		return false
 	}
 	w.next = f.Revision + 1
@@ -231,12 +231,11 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 	return w.bytes > limits.ClientWatchBytes
 }
 
-// RequestProgress asks the member how far it is: each of this client's watches is told a revision up to which it has been
-// told of everything, as soon as they all have been. It does not wait for that; where the connection is lost meanwhile,
-// it must be asked again.
+// RequestProgress requests the member's progress. As soon as all of this client's watches are up to date, each gets a revision up
+// to which it has all events. RequestProgress does not wait for that; if the connection is lost meanwhile, it must be called again.
 func (c *Client) RequestProgress() { c.watching.requestProgress() }
 
-// canceled is why a member has ended the watch by itself.
+// canceled returns why a member has ended the watch by itself.
 func canceled(f *wire.WatchFrame) error {
 	if f.Err.Code == kv.Compacted {
 		return &CompactedError{Oldest: f.Compacted, Cause: f.Err}

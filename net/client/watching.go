@@ -17,16 +17,15 @@ import (
 	"qkv/net/wire"
 )
 
-// watching is all watches of a client: they share one stream of the current connection, and when it is over they are
-// begun again on the next one, each from the revision that it has not been told of.
+// watching holds all watches of a client. They share one stream of the current connection; when it is over, they begin again on the
+// next one, each after its last delivery.
 //
-//  1. Watches are told of what came by one goroutine, run, which has one stream after the other: what a stream brings that
-//     is over is never seen.
-//  2. A watch that begins at a member has a new id each time, so that what was meant for it before is known by that.
-//  3. Who does not read what its watch was told holds up no other: the watch ends at the member until it has.
+//  1. One goroutine, run, delivers to the watches. It has one stream after the other: frames of an ended stream are never seen.
+//  2. A watch gets a new id each time it begins at a member, which identifies late frames of its earlier beginning.
+//  3. A watch with unread deliveries does not block the others: it ends at the member until its caller has read them.
 type watching struct {
 	client *Client
-	wake   chan struct{} // a token: there are watches, and nobody serves them
+	wake   chan struct{} // a token: there are watches without a stream
 
 	mu      sync.Mutex
 	all     []*Watcher // in no order
@@ -44,7 +43,7 @@ type watchStream struct {
 	frames *wire.FrameReader
 	wake   chan struct{} // a token: out is not empty
 	done   chan struct{} // closed when it is over
-	heard  wire.Moment   // when something came last
+	heard  wire.Moment   // of the last received frame
 	moved  atomic.Bool   // it was ended because the connection is not the client's any more
 
 	out []byte // guarded by watching.mu
@@ -65,7 +64,7 @@ func (ws *watching) add(w *Watcher) bool {
 	return true
 }
 
-// createLocked begins a watch on the stream that there is.
+// createLocked begins a watch on the current stream.
 func (ws *watching) createLocked(w *Watcher) {
 	if ws.stream == nil {
 		signal(ws.wake)
@@ -112,7 +111,7 @@ func (ws *watching) leaveLocked(w *Watcher) {
 	w.id = 0
 }
 
-// pause ends a watch at the member until all that waits is read.
+// pause ends a watch at the member until all queued deliveries are read.
 func (ws *watching) pause(w *Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -125,7 +124,7 @@ func (ws *watching) pause(w *Watcher) {
 	}
 }
 
-// resume begins it again.
+// resume begins a paused watch again.
 func (ws *watching) resume(w *Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -178,8 +177,8 @@ func (ws *watching) run() {
 	}
 }
 
-// watchPause is how long to wait before all watches are begun again. Where no member serves any, as without a leader, that is up to
-// two seconds: each time costs the members as much as there are watches.
+// watchPause is the pause before all watches begin again. If no member serves any, as without a leader, the pause grows up to two
+// seconds: each beginning costs the members as much as there are watches.
 func watchPause(attempts int, err error) time.Duration {
 	return backoff(attempts, err) * time.Duration(min(max(attempts-6, 1), 8))
 }
@@ -190,7 +189,7 @@ func (ws *watching) none() bool {
 	return len(ws.all) == 0
 }
 
-// serveOnce serves all watches on one connection until that is over.
+// serveOnce serves all watches on one connection until it is over.
 func (ws *watching) serveOnce() error {
 	c := ws.client
 	k := c.current.Load()
@@ -237,7 +236,7 @@ func (ws *watching) begin(s *watchStream) {
 	}
 }
 
-// over lets go of a stream.
+// over releases a stream.
 func (ws *watching) over(s *watchStream) {
 	ws.mu.Lock()
 	ws.stream, ws.ids = nil, nil
@@ -250,7 +249,7 @@ func (ws *watching) over(s *watchStream) {
 	s.qs.CancelWrite(quic.StreamErrorCode(wire.StreamEnded))
 }
 
-// judge decides what the end of a stream says of its connection.
+// judge decides what the end of a stream means for its connection.
 func (ws *watching) judge(s *watchStream, err error) {
 	var answer *kv.Error
 	_, reset := errors.AsType[*quic.StreamError](err)
@@ -269,14 +268,14 @@ func (ws *watching) judge(s *watchStream, err error) {
 }
 
 const (
-	// watchTick is how often a stream of watches looks whether its connection is still the client's.
+	// watchTick is how often a stream of watches checks whether its connection is still the client's.
 	watchTick = 200 * time.Millisecond
-	// watchProbe is for how long a stream of watches may be silent before the member is asked something: a call that is
-	// under way finds out whether it lives.
+	// watchProbe is how long a stream of watches may be silent before the member is probed: a call under way makes the keeper check
+	// it.
 	watchProbe = 2 * time.Second
 )
 
-// write sends requests, and looks after the connection.
+// write sends requests, and watches over the connection.
 func (ws *watching) write(s *watchStream) {
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
@@ -291,7 +290,7 @@ func (ws *watching) write(s *watchStream) {
 			s.out = nil
 			ws.mu.Unlock()
 			if _, err := s.qs.Write(out); err != nil {
-				return // the reader hears of it
+				return // the reader gets the same error
 			}
 		case now := <-tick.C:
 			if s.conn.retired.Load() {
@@ -307,7 +306,7 @@ func (ws *watching) write(s *watchStream) {
 	}
 }
 
-// read tells the watches of what comes, until the stream is over.
+// read delivers frames to the watches, until the stream is over.
 func (ws *watching) read(s *watchStream) error {
 	for {
 		if err := s.frames.Fill(); err != nil {
@@ -329,7 +328,7 @@ func (ws *watching) read(s *watchStream) error {
 	}
 }
 
-// take tells those of a delivery whom it is for.
+// take delivers a frame to its watches.
 func (ws *watching) take(frame []byte) error {
 	f, err := wire.ReadWatchFrame(frame)
 	if err != nil {
@@ -375,7 +374,7 @@ func (ws *watching) take(frame []byte) error {
 	return nil
 }
 
-// elsewhere says that another member may serve a watch that this one has ended.
+// elsewhere reports whether another member may serve a watch that this one has ended.
 func elsewhere(code kv.Code) bool {
 	return code == kv.Unavailable || code == kv.Amnesia || code == kv.Corrupt || code == kv.Removed
 }

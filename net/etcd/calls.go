@@ -12,19 +12,18 @@ import (
 	"qkv/internal/limits"
 )
 
-// calls are the requests that wait for the member. gRPC has a goroutine for each request; what they ask for is collected
-// here, so that the member gets writes, reads and questions for leases in batches, as from its native endpoint.
+// calls holds the requests that wait for the member. gRPC runs a goroutine for each request; calls collects them, to give the member
+// writes, reads and lease queries in batches, like its native endpoint.
 //
-//	handler ──► queue ──► collector: one Proposal of all that waits ──► Member
-//	   ▲                                                                  │
-//	   └────────────────────────── Complete ◄─────────────────────────────┘
+//	handler ──► queue ──► collector: one Proposal of all waiting ──► Member
+//	   ▲                                                                │
+//	   └────────────────────────── Complete ◄───────────────────────────┘
 //
 // It is the member's kv.ReplyTo.
 //
-//  1. A call is in waiting from its beginning until it is complete, also when nobody waits for it any more: it counts for so
-//     long.
-//  2. Complete never waits: each call has room for its one outcome.
-//  3. A long write (limits.LongWriteRows) is handed over when the one before is complete.
+//  1. A call is in waiting from its beginning until the member has answered it, even if its handler has given up: it counts for that long.
+//  2. Complete never waits: each call has a buffered place for its one outcome.
+//  3. A long write (limits.LongWriteRows) is handed over after the previous one is complete.
 type calls struct {
 	// Constant.
 	member  Member
@@ -32,7 +31,7 @@ type calls struct {
 	limit   int
 
 	writes, reads, asks queue
-	long                chan struct{} // has room for one long write
+	long                chan struct{} // semaphore: one long write at a time
 
 	writesFailed, readsFailed atomic.Uint64
 
@@ -45,26 +44,26 @@ type calls struct {
 type call struct {
 	number  uint64
 	command []byte      // of a write
-	alone   bool        // it must have a proposal of its own
+	alone   bool        // it needs a proposal of its own
 	long    bool        // it is a long write
 	body    bool        // the answer is read from the first View that holds the write
-	ask     kv.LeaseAsk // of a question for a lease
+	ask     kv.LeaseAsk // of a lease query
 	timeout time.Duration
 
-	done chan outcome // has room for one
+	done chan outcome // buffered for one outcome
 }
 
-// outcome is what became of a call.
+// outcome is the member's answer to a call.
 type outcome struct {
 	kv.Completion
 	view *index.View // of a write with a body
 }
 
-// queue is where calls of one kind wait for their collector.
+// queue holds calls of one kind until their collector takes them.
 type queue struct {
 	mu   sync.Mutex
 	all  []*call
-	wake chan struct{} // has a token whenever there is something, or it is over
+	wake chan struct{} // has a token if the queue has calls, or is over
 	over bool
 }
 
@@ -114,7 +113,7 @@ func (q *queue) add(one *call) (taken bool) {
 	return true
 }
 
-// collect hands over all that waits, each time that there is something. It lets those run first that are about to add more.
+// collect hands over all waiting calls whenever there are some. It first yields to goroutines that are about to add more.
 func (q *queue) collect(hand func([]*call)) {
 	var spare []*call
 	for {
@@ -191,7 +190,7 @@ func (c *calls) Complete(done []kv.Completion) {
 		out := outcome{Completion: done[i]}
 		if one.body && done[i].Result.Err == nil {
 			if view == nil {
-				view = c.member.View() // a newer one is not published before this returns
+				view = c.member.View() // this View stays the newest one until Complete returns
 			}
 			out.view = view
 		}
@@ -199,8 +198,8 @@ func (c *calls) Complete(done []kv.Completion) {
 	}
 }
 
-// endedBy takes the calls that end out of waiting. A call that nobody waits for is nil: the member answers what it does not know twice.
-// Those that wait for their outcomes are woken behind the lock, which all need who begin a call meanwhile.
+// endedBy removes the completed calls from waiting. The entry of a call without a waiting handler is nil: the member may answer an unknown
+// number twice. The handlers are woken outside the lock, because every new call needs it.
 func (c *calls) endedBy(done []kv.Completion) []*call {
 	ended := make([]*call, len(done))
 	c.mu.Lock()
@@ -215,7 +214,7 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 	return ended
 }
 
-// begin registers a call, or says why it is refused.
+// begin registers a call, or returns the reason for its refusal.
 func (c *calls) begin(one *call) error {
 	one.done = make(chan outcome, 1)
 	one.timeout = c.timeout
@@ -230,8 +229,8 @@ func (c *calls) begin(one *call) error {
 	return nil
 }
 
-// do hands a call to the member and waits for what becomes of it, or until nobody waits any more. Where there is no leader, it
-// waits for one, as etcd does: its clients do not send a write again, and what was refused for that certainly did not happen.
+// do hands a call to the member and waits for its outcome, or until ctx ends. Without a leader, do waits for one, as etcd does: etcd's
+// clients do not retry writes, and a call refused for that reason certainly did not happen.
 func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err error) {
 	until := time.Now().Add(c.timeout)
 	for {
@@ -263,16 +262,16 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 	}
 }
 
-// leaderPause is the pause before what found no leader is handed over again.
+// leaderPause is the backoff before a call that found no leader is retried.
 const leaderPause = 20 * time.Millisecond
 
-// errLate stands for the outcome of a call that its client has not waited for: etcd counts that as failed, too.
+// errLate stands for the outcome of a call whose client stopped waiting: etcd counts it as failed, too.
 var errLate = &kv.Error{Code: kv.Unknown}
 
-// Uncounted says that the member does not count which calls fail: those without a leader are handed over again and again.
+// Uncounted tells the member not to count failed calls: calls without a leader are retried many times.
 func (c *calls) Uncounted() {}
 
-// count counts a call that has failed for want of a quorum, or of time.
+// count counts a call that failed without a quorum or by its timeout.
 func (c *calls) count(of *queue, refusal *kv.Error) {
 	if refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {
 		return
@@ -285,7 +284,7 @@ func (c *calls) count(of *queue, refusal *kv.Error) {
 	}
 }
 
-// awaitHalf waits until less than half of the places are taken, or nobody waits for that any more, and says which.
+// awaitHalf waits until less than half of the slots are taken, and returns true. It returns false if ctx ends first.
 func (c *calls) awaitHalf(ctx context.Context) bool {
 	for {
 		c.mu.Lock()
@@ -302,10 +301,10 @@ func (c *calls) awaitHalf(ctx context.Context) bool {
 	}
 }
 
-// halfPause is how long who waits for that does not look.
+// halfPause is the polling interval of awaitHalf.
 const halfPause = 5 * time.Millisecond
 
-// handInTurn is hand for a call that may be a long write: that one waits for its place first.
+// handInTurn is hand for any call; a long write first waits for the semaphore.
 func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time.Time) error {
 	if !one.long {
 		return c.hand(to, one)
@@ -325,7 +324,7 @@ func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time
 	return err
 }
 
-// hand hands a call to the member. wait follows.
+// hand gives a call to the member. The caller then calls wait.
 func (c *calls) hand(to *queue, one *call) error {
 	if err := c.begin(one); err != nil {
 		return err
@@ -351,28 +350,28 @@ func (c *calls) wait(ctx context.Context, one *call) (outcome, error) {
 	}
 }
 
-// write makes a write. With a body, the outcome has the View that its answer is read from.
+// write proposes a write. With a body, the outcome has the View for reading its answer.
 func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, error) {
 	return c.writeRows(ctx, command, body, 0)
 }
 
-// writeRows is write for one that looks at so many keys of ranges.
+// writeRows is write for a command that visits the given number of keys by ranges.
 func (c *calls) writeRows(ctx context.Context, command []byte, body bool, rows int64) (outcome, error) {
 	return c.do(ctx, &c.writes, &call{command: command, body: body, long: rows > limits.LongWriteRows})
 }
 
-// change makes a change of the membership.
+// change proposes a membership change.
 func (c *calls) change(ctx context.Context, command []byte) (outcome, error) {
 	return c.do(ctx, &c.writes, &call{command: command, alone: true})
 }
 
-// confirm waits until the member's View may be read on behalf of a linearizable read.
+// confirm waits until the member's View may serve a linearizable read.
 func (c *calls) confirm(ctx context.Context) error {
 	_, err := c.do(ctx, &c.reads, &call{})
 	return err
 }
 
-// lease asks the leader's clock.
+// lease queries the leader's lease clock.
 func (c *calls) lease(ctx context.Context, ask kv.LeaseAsk) (kv.LeaseTime, error) {
 	out, err := c.do(ctx, &c.asks, &call{ask: ask})
 	if err != nil {

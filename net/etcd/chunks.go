@@ -12,25 +12,24 @@ import (
 	"qkv/internal/limits"
 )
 
-// chunks is a range that is streamed. Each chunk is read from the newest View, at the revision that the first one has pinned: a
-// slow client keeps no old state in memory, and is told when compaction has overtaken it. Header, more and count are those of
-// the last chunk.
+// chunks is a streamed range. Each chunk is read from the newest View, at the revision pinned by the first chunk. A slow client therefore
+// keeps no old state in memory, and gets an error if compaction passes its revision. Header, more and count are in the last chunk.
 type chunks struct {
 	s    *Server
 	ctx  context.Context
 	send func(message) error
-	r    kv.Range                   // what is left
-	by   pb.RangeRequest_SortTarget // of the pairs in a chunk
-	bare bool                       // values are read for their order only
-	left int64                      // pairs that the client's limit leaves; 0: no limit
+	r    kv.Range                   // the rest
+	by   pb.RangeRequest_SortTarget // sort target of the pairs in a chunk
+	bare bool                       // values are read only to sort by them
+	left int64                      // pairs until the client's limit; 0: no limit
 	size int64                      // pairs of the next chunk
 
-	head int64 // the newest revision when the first chunk was read; 0 before
+	head int64 // newest revision at the first chunk; 0 before it
 	sent int64
 }
 
-// firstChunk is how many pairs the first chunk has; the following ones have twice as many, until they are about as large as a
-// request may be.
+// firstChunk is the number of pairs in the first chunk. Each further chunk doubles it, until a chunk is about as large as a request may
+// be.
 const firstChunk = 10
 
 func newChunks(ctx context.Context, s *Server, q *pb.RangeRequest, send func(message) error) *chunks {
@@ -50,7 +49,7 @@ func (c *chunks) run() error {
 	}
 }
 
-// next reads and sends a chunk, and says whether it was the last.
+// next reads and sends one chunk, and reports whether it was the last.
 func (c *chunks) next() (last bool, err error) {
 	var a rangeAnswer
 	c.r.Limit = c.size
@@ -82,7 +81,7 @@ func (c *chunks) next() (last bool, err error) {
 	return false, c.send(a.finish(nil, false, 0).inStream())
 }
 
-// read reads the pairs of a chunk, and says whether there are more.
+// read reads the pairs of one chunk, and reports whether more remain.
 func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
 	whole := index.NewWholeReader(c.r, limits.EtcdAnswerBytes)
 	defer runtime.KeepAlive(whole)
@@ -120,7 +119,7 @@ func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
 	return more, err
 }
 
-// count is how many keys are left.
+// count returns the number of remaining keys.
 func (c *chunks) count() (n int64, err error) {
 	q := c.r
 	q.CountOnly, q.Continued, q.Limit = true, false, 0

@@ -14,10 +14,10 @@ import (
 	"qkv/net/wire"
 )
 
-// clusterHeader is that of answers about the members, which has no revision.
+// clusterHeader is the header of answers about the members, which has no revision.
 func (s *Server) clusterHeader() *pb.ResponseHeader { return s.header(0) }
 
-// members are the members as etcd lists them: one that was never started has no name yet.
+// members lists the members as etcd does: a member that has never started has an empty name.
 func (s *Server) members(v *index.View) (all []*pb.Member) {
 	for _, one := range v.Members().All() {
 		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: isLearner(&one)}
@@ -39,7 +39,7 @@ func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (any, 
 	return &pb.MemberListResponse{Header: s.clusterHeader(), Members: s.members(s.config.Member.View())}, nil
 }
 
-// addressesOf are the HOST:PORT of URLs.
+// addressesOf returns the HOST:PORT parts of URLs.
 func addressesOf(urls []string) (all []string, err error) {
 	for _, text := range urls {
 		u, err := url.Parse(strings.TrimSpace(text))
@@ -54,8 +54,8 @@ func addressesOf(urls []string) (all []string, err error) {
 	return all, nil
 }
 
-// memberAdd adds a member, which becomes a voter by itself as soon as it is level, unless it is to stay a learner. It has no name
-// until it starts and says its own.
+// memberAdd adds a member. It becomes a voter by itself when it has caught up, unless the request makes it a permanent learner. It has no
+// name until it starts and announces its own.
 func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
@@ -101,10 +101,10 @@ func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) 
 	return &pb.MemberPromoteResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 
-// changeMembers makes a change of the membership, and returns a View that holds it.
+// changeMembers changes the membership, and returns a View with the change.
 func (s *Server) changeMembers(ctx context.Context, c *kv.MemberChange) (*index.View, error) {
 	if c.Kind != kv.AddLearner && s.config.Member.View().Members().Get(c.ID) == nil {
-		return nil, rpctypes.ErrGRPCMemberNotFound // an id that is none is nobody's either
+		return nil, rpctypes.ErrGRPCMemberNotFound // the id 0 belongs to no member either
 	}
 	if err := c.Check(); err != nil {
 		return nil, statusOf(err)

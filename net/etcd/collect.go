@@ -12,10 +12,10 @@ import (
 	"qkv/internal/meter"
 )
 
-// memberCollector tells what the member counts, when somebody looks.
+// memberCollector collects the member's metrics at each scrape.
 type memberCollector struct{ m *metrics }
 
-// Describe implements prometheus.Collector: with nothing, what comes is not checked before.
+// Describe implements prometheus.Collector. It describes nothing, which disables the library's check of the metrics.
 func (memberCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -62,7 +62,7 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.own(c.m.s, &own)
 }
 
-// raft tells where the member stands.
+// raft reports the member's raft state.
 func (t telling) raft(own *Metrics, self string, learner bool) {
 	t.gauge("etcd_server_has_leader", "Whether this member knows a leader.", truth(own.Leader != 0))
 	t.gauge("etcd_server_is_leader", "Whether this member leads.", truth(own.Role == "leader"))
@@ -81,7 +81,7 @@ func (t telling) raft(own *Metrics, self string, learner bool) {
 	t.counter("etcd_server_slow_apply_total", "Batches that took more than 100 ms to apply.", float64(own.BatchesSlow))
 }
 
-// peers tells of the other members, and of the snapshots that go between them.
+// peers reports the connections to the other members, and snapshots in transfer.
 func (t telling) peers(own *Metrics, self string) {
 	t.counter("etcd_network_snapshot_send_success", "Snapshots that other members have installed.", float64(own.SnapshotsSent), "To", "all")
 	t.counter("etcd_network_snapshot_send_failures", "Snapshots that other members have not installed.", float64(own.SendsFailed), "To", "all")
@@ -103,10 +103,10 @@ func (t telling) peers(own *Metrics, self string) {
 	}
 }
 
-// files tells how many files are open.
+// files reports the open files.
 func (t telling) files() {
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
-		t.gauge("os_fd_used", "Open files.", float64(len(open)-1)) // one is that of the folder
+		t.gauge("os_fd_used", "Open files.", float64(len(open)-1)) // minus the folder's own descriptor
 	}
 	var most syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) == nil {
@@ -114,7 +114,7 @@ func (t telling) files() {
 	}
 }
 
-// own tells what etcd has not.
+// own reports metrics that etcd does not have.
 func (t telling) own(s *Server, own *Metrics) {
 	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
 	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
@@ -124,7 +124,7 @@ func (t telling) own(s *Server, own *Metrics) {
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {
 		one := [2]string{a.Name, fmt.Sprintf("%016x", a.Member)}
-		if raised[one] { // with another text
+		if raised[one] { // the same alarm with another text
 			continue
 		}
 		raised[one] = true
@@ -140,6 +140,8 @@ func (t telling) own(s *Server, own *Metrics) {
 	t.gauge("qkv_leases", "Leases.", float64(own.Leases))
 	t.gauge("qkv_sessions", "Sessions of clients whose writes are made once.", float64(own.Sessions))
 	t.gauge("qkv_log_sync_p99_seconds", "What 99 of 100 syncs of the last minute did not exceed.", own.SyncP99.Seconds())
+	t.counter("qkv_false_claims_total", "Messages of the present term that only its leader may send, from another member; they were dropped.", float64(own.FalseClaims))
+	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because an entry in them cannot be decoded.", float64(own.Undecodable))
 	t.gauge("qkv_certificate_not_after_seconds", "When this member's certificate ends, since 1970.", float64(own.CertificateEnds.Unix()))
 	for name, n := range own.Mailboxes {
 		t.gauge("qkv_mailbox_messages", "Messages that wait for an actor.", float64(n), "actor", name)
@@ -164,7 +166,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// telling hands over numbers.
+// telling sends metrics to a scrape.
 type telling struct{ to chan<- prometheus.Metric }
 
 func (t telling) gauge(name, help string, value float64, labels ...string) {
@@ -175,7 +177,7 @@ func (t telling) counter(name, help string, value float64, labels ...string) {
 	t.tell(prometheus.CounterValue, name, help, value, labels)
 }
 
-// tell takes labels as name, value, name, value.
+// tell sends one metric. labels alternates names and values.
 func (t telling) tell(kind prometheus.ValueType, name, help string, value float64, labels []string) {
 	names, values := split(labels)
 	t.to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
@@ -185,7 +187,7 @@ func (t telling) histogram(name, help string, times *meter.Times, labels ...stri
 	names, values := split(labels)
 	buckets := make(map[float64]uint64, len(times.Ends))
 	for i, end := range times.Ends {
-		if end > 0 { // of one that counts nothing there are none
+		if end > 0 { // a histogram without observations has no bounds
 			buckets[end.Seconds()] = times.Through[i]
 		}
 	}
@@ -199,5 +201,5 @@ func split(labels []string) (names, values []string) {
 	return names, values
 }
 
-// since is for how long something has been going on, in seconds.
+// since returns the seconds since began.
 func since(began time.Time) float64 { return time.Since(began).Seconds() }

@@ -17,7 +17,7 @@ var (
 	errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests
 )
 
-// statuses are etcd's errors for qkv's: clients compare the texts.
+// statuses maps qkv's errors to etcd's: clients compare the texts.
 var statuses = map[kv.Code]error{
 	kv.EmptyKey:          rpctypes.ErrGRPCEmptyKey,
 	kv.KeyTooLarge:       rpctypes.ErrGRPCRequestTooLarge,
@@ -49,7 +49,7 @@ var statuses = map[kv.Code]error{
 	kv.TooManyOperations: rpctypes.ErrGRPCTooManyOps,
 }
 
-// otherCodes are the gRPC codes of errors for which etcd has no text.
+// otherCodes maps errors without an etcd text to gRPC codes.
 var otherCodes = map[kv.Code]codes.Code{
 	kv.BadRequest:     codes.InvalidArgument,
 	kv.FeatureLevel:   codes.FailedPrecondition,
@@ -58,7 +58,7 @@ var otherCodes = map[kv.Code]codes.Code{
 	kv.Following:      codes.FailedPrecondition,
 }
 
-// statusOf is what a client gets for an error of the member.
+// statusOf converts an error of the member to the client's status.
 func statusOf(err error) error {
 	var known *kv.Error
 	if !errors.As(err, &known) {

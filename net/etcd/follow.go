@@ -13,13 +13,13 @@ import (
 	"qkv/index"
 )
 
-// FollowService is what a migration asks of a member, beside etcd's API: to take the steps of following a source, each a command of
-// package index, and how far it is.
+// FollowService is the name of the service by which a migration follows a source, an addition to etcd's API. It executes the steps, each a
+// command of package index, and reports the progress.
 const FollowService = "qkv.Follow"
 
-// FollowProgress is what a member tells of a state that follows a source, as JSON.
+// FollowProgress is a member's report on a state that follows a source, as JSON.
 type FollowProgress struct {
-	*index.FollowStatus // nil: it follows none
+	*index.FollowStatus // nil: it follows no source
 	Inherited           int64
 	Revision            int64
 	Compacted           int64
@@ -32,7 +32,7 @@ func (s *Server) followService() *grpc.ServiceDesc {
 	}
 }
 
-// follow takes a step.
+// follow executes one step.
 func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (any, error) {
 	if !index.IsFollow(q.Value) {
 		return nil, status.Error(codes.InvalidArgument, "qkv: no step of following a source")
@@ -46,7 +46,7 @@ func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (any, err
 	return &emptypb.Empty{}, nil
 }
 
-// followed tells how far the cluster is.
+// followed reports the cluster's progress.
 func (s *Server) followed(ctx context.Context, _ *emptypb.Empty) (any, error) {
 	if err := s.calls.confirm(ctx); err != nil {
 		return nil, err

@@ -15,6 +15,10 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/etcdserverpb/gw"
+	electionpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	electiongw "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb/gw"
+	lockpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	lockgw "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb/gw"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -27,24 +31,24 @@ import (
 	"qkv/internal/limits"
 )
 
-// gateway takes requests as JSON over HTTP, at /v3/. Paths, names and errors are those of etcd's own gateway, since the code that
-// knows them is: made from etcd's protocol, it is a part of etcd's module of messages. It calls the handlers that gRPC's clients
-// call, in this process, as whoever the connection's certificate says, and is nobody itself.
+// gateway serves JSON requests over HTTP, at /v3/. Paths, names and errors equal those of etcd's own gateway, because the same generated
+// code of etcd's message module serves them. It calls the gRPC handlers in this process, with the identity of the connection's certificate
+// and none of its own.
 //
-//  1. What comes in is bounded by a request's size, or for each message of a stream by limits.EtcdGatewayStreamed; what goes out by
-//     limits.EtcdGatewayBytes; and all that is in memory of both by the server's room.
-//  2. An answer that is not read ends its connection after limits.EtcdWebTimeout, a stream as well as a single one.
-//  3. A page in a browser is refused, wherever it comes from: it would act with what its reader's machine may reach, and a form
-//     on any page can send JSON to a port of loopback. There are no CORS headers.
+//  1. A request is bounded by a request's size, or, for each message of a stream, by limits.EtcdGatewayStreamed. An answer is bounded by
+//     limits.EtcdGatewayBytes. The server's memory budget (room) bounds the memory of both.
+//  2. An unread answer ends its connection after limits.EtcdWebTimeout, on a stream as well. A request that waits for a lock or an
+//     election has that time from the start of its answer; net/http lifts the deadline of a complete body.
+//  3. Requests of browser pages are refused, whatever their origin (guard).
 type gateway struct {
 	s       *Server
 	mux     *runtime.ServeMux
 	unary   map[string]func(ctx context.Context, decode func(any) error) (any, error)
 	streams map[string]func(grpc.ServerStream) error
-	reads   chan struct{} // has room for ranges that are read, or wait for room with what they have read
+	reads   chan struct{} // semaphore: ranges that are read, or hold their results while they wait for memory
 }
 
-// What gRPC's library and the gateway's have to say of clients that go away is not worth a line on standard error.
+// Messages of gRPC's library and the gateway's about departed clients are not written to standard error.
 func init() {
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
@@ -74,6 +78,7 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(g)), gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(g)),
 		gw.RegisterLeaseHandlerClient(ctx, g.mux, pb.NewLeaseClient(g)), gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(g)),
 		gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(g)), gw.RegisterAuthHandlerClient(ctx, g.mux, pb.NewAuthClient(g)),
+		lockgw.RegisterLockHandlerClient(ctx, g.mux, lockpb.NewLockClient(g)), electiongw.RegisterElectionHandlerClient(ctx, g.mux, electionpb.NewElectionClient(g)),
 	} {
 		if err != nil {
 			panic(fmt.Sprintf("etcd: the gateway's paths do not fit together: %v", err))
@@ -82,20 +87,20 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 	return g
 }
 
-// jsonBytes is how large a request may be as JSON: base64 makes a third more of what it carries, and names and spaces come to it.
+// jsonBytes is the size limit of a JSON request: base64 adds a third to its data, and names and spaces add more.
 func (s *Server) jsonBytes() int64 { return 2 * int64(s.config.MaxRequestBytes+limits.EtcdRequestOver) }
 
-// streaming are the paths whose requests and answers are streams.
+// streaming lists the paths whose requests and answers are streams.
 var streaming = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true, "/v3/maintenance/snapshot": true}
+
+// waiting lists the paths whose answers may take any time.
+var waiting = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": true, "/v3/election/observe": true}
 
 // ServeHTTP implements http.Handler.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
-		http.Error(w, "a page in a browser cannot use this port: ask it from a program", http.StatusForbidden)
-		return
-	}
 	way := http.NewResponseController(w)
-	deadline := time.Now().Add(limits.EtcdWebTimeout)
+	timeout := g.s.config.Limits.Web
+	deadline := time.Now().Add(timeout)
 	own := g.s.holds(r.Context())
 	defer own.in.give()
 	defer own.out.give()
@@ -105,9 +110,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = paced{w, own.out}
 	if streaming[r.URL.Path] {
 		_ = way.EnableFullDuplex()
-		_ = way.SetReadDeadline(time.Time{}) // a stream of requests may be silent for as long as it likes
+		_ = way.SetReadDeadline(time.Time{}) // a stream of requests may be silent for any time
 		from.most, from.end = limits.EtcdGatewayStreamed, cancel
-		w = &patient{w, way}
+		w = &patient{w, way, timeout}
 	} else {
 		_ = way.SetReadDeadline(deadline)
 		from.ReadCloser = http.MaxBytesReader(w, r.Body, from.most)
@@ -118,12 +123,15 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			from.dense = min(limits.EtcdGatewayDense*heldBytes(from.most), own.in.of.most)
 		}
 	}
+	if waiting[r.URL.Path] {
+		w = &patient{w, way, timeout}
+	}
 	r = r.WithContext(ctx)
 	r.Body = from
 	g.mux.ServeHTTP(w, r)
 }
 
-// holds are a request's, which has nothing yet.
+// holds returns the empty reservations of a request.
 func (s *Server) holds(ctx context.Context) *holds {
 	end := func() {}
 	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
@@ -134,32 +142,33 @@ func (s *Server) holds(ctx context.Context) *holds {
 
 type connKey struct{}
 
-// patient gives each piece of an answer its own time to be read.
+// patient gives each piece of an answer its own timeout.
 type patient struct {
 	http.ResponseWriter
-	way *http.ResponseController
+	way     *http.ResponseController
+	timeout time.Duration
 }
 
 // Write implements http.ResponseWriter.
 func (p *patient) Write(b []byte) (int, error) {
-	_ = p.way.SetWriteDeadline(time.Now().Add(limits.EtcdWebTimeout))
+	_ = p.way.SetWriteDeadline(time.Now().Add(p.timeout))
 	return p.ResponseWriter.Write(b)
 }
 
-// FlushError is what a ResponseController looks for.
+// FlushError is called by http.ResponseController.
 func (p *patient) FlushError() error {
-	_ = p.way.SetWriteDeadline(time.Now().Add(limits.EtcdWebTimeout))
+	_ = p.way.SetWriteDeadline(time.Now().Add(p.timeout))
 	return p.way.Flush()
 }
 
-// bounded reads messages of a bounded size, which the body knows.
+// bounded decodes messages of a bounded size, which the body enforces.
 type bounded struct {
 	runtime.Marshaler
-	turns chan struct{} // has room for those that make JSON of much at a time
+	turns chan struct{} // semaphore: large messages in conversion to JSON
 }
 
-// Marshal implements runtime.Marshaler. Base64, JSON and its check of much take the processor without a pause: of streams that
-// ask for as much, a few are served at a time, and others' requests do not wait for a processor behind all of them.
+// Marshal implements runtime.Marshaler. Base64 and JSON conversion of large messages take the processor without a pause. Only a few run at
+// a time: otherwise streams with large answers would take all processors from other requests.
 func (b bounded) Marshal(v any) ([]byte, error) {
 	of := v
 	if chunk, ok := v.(map[string]any); ok {
@@ -219,7 +228,7 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 	return copyInto(answer, found)
 }
 
-// readsMuch says that what a request reads may be as much as there is.
+// readsMuch tells whether a request may read the whole state.
 func readsMuch(question any) bool {
 	switch q := question.(type) {
 	case *pb.RangeRequest:
@@ -237,13 +246,13 @@ func tooLargeAsJSON(size int) error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
 }
 
-// incoming is what a handler sees of a request: what the gateway would have sent as metadata.
+// incoming converts the gateway's outgoing metadata to a handler's incoming metadata.
 func incoming(ctx context.Context) context.Context {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	return metadata.NewIncomingContext(ctx, md)
 }
 
-// header is what an answer of gRPC begins with: the gateway tells its client.
+// header fills in the header of a gRPC answer: the gateway forwards it to its client.
 func header(options []grpc.CallOption) {
 	for _, o := range options {
 		if h, ok := o.(grpc.HeaderCallOption); ok {
@@ -254,7 +263,7 @@ func header(options []grpc.CallOption) {
 
 func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "application/grpc") }
 
-// bare is a message without who counts it.
+// bare returns a message without its reservation.
 func bare(m any) any {
 	if h, ok := m.(held); ok {
 		h.room.giveAll()
@@ -277,7 +286,7 @@ func sizeOf(m any) int {
 	return proto.Size(m.(proto.Message))
 }
 
-// copyInto makes an answer of what a handler returns.
+// copyInto copies a handler's result into an answer.
 func copyInto(to, from any) error {
 	if l, ok := from.(*later); ok {
 		all, err := l.joined()
@@ -301,7 +310,7 @@ func (m message) joined() []byte {
 	return all
 }
 
-// NewStream implements grpc.ClientConnInterface: its two ends are here.
+// NewStream implements grpc.ClientConnInterface: both ends of the stream are here.
 func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
 	handle := g.streams[method]
 	if handle == nil {
@@ -317,15 +326,15 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 	return pipeClient{p}, nil
 }
 
-// pipe is a stream within this process. Each side waits for the other to take a message; nothing waits in between.
+// pipe is a stream within this process. Each side waits until the other takes a message: nothing is buffered.
 type pipe struct {
 	ctx      context.Context // ends with the request, and with the handler
 	requests chan proto.Message
 	answers  chan any
-	last     chan struct{} // closed when the client sends no more
+	last     chan struct{} // closed when the client ends its side
 	once     sync.Once
 	first    sync.Once
-	begun    chan struct{} // closed when the handler sends something
+	begun    chan struct{} // closed at the handler's first message
 	done     chan struct{} // closed when the handler has returned err
 	err      error
 }
@@ -337,7 +346,7 @@ type (
 
 func (p *pipe) Context() context.Context { return p.ctx }
 
-// Header implements grpc.ClientStream: it comes with the first message.
+// Header implements grpc.ClientStream: it returns with the first message.
 func (p pipeClient) Header() (metadata.MD, error) {
 	select {
 	case <-p.begun:
@@ -392,12 +401,12 @@ func (p pipeServer) RecvMsg(to any) error {
 	}
 }
 
-// SendMsg implements grpc.ServerStream. What it is given is taken before it returns.
+// SendMsg implements grpc.ServerStream. The message is received before it returns.
 func (p pipeServer) SendMsg(m any) error {
 	m = bare(m)
 	if size := sizeOf(m); size > limits.EtcdGatewayBytes {
 		return tooLargeAsJSON(size)
-	} else if err := answers(p.ctx, size); err != nil { // what it had before is written, or is waited for now
+	} else if err := answers(p.ctx, size); err != nil { // the previous message is written, or awaited now
 		return status.FromContextError(err).Err()
 	}
 	if pieces, ok := m.(message); ok {
@@ -423,7 +432,7 @@ func (p pipeServer) SendHeader(metadata.MD) error { return nil }
 // SetTrailer implements grpc.ServerStream.
 func (p pipeServer) SetTrailer(metadata.MD) {}
 
-// whose lets a request over HTTP be its connection's, as one over gRPC is.
+// whose attaches the connection's identity to an HTTP request's context, as for a gRPC request.
 func whose(ctx context.Context, c net.Conn) context.Context {
 	known, ok := c.(told)
 	if !ok {
@@ -433,7 +442,7 @@ func whose(ctx context.Context, c net.Conn) context.Context {
 	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
 }
 
-// older rewrites the path that etcd's gateway had before it was finished, as etcd does.
+// older rewrites the path of etcd's early gateway (/v3beta/), as etcd does.
 func older(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if rest, ok := strings.CutPrefix(r.URL.Path, "/v3beta/"); ok {

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ func TestGateway(t *testing.T) {
 		{"/v3/maintenance/alarm", `{"action":"GET"}`, `200 {` + header(3) + `}`},
 		{"/v3/auth/status", `{}`, `200 {` + header(3) + `,"authRevision":"1"}`},
 		{"/v3/auth/authenticate", `{"name":"a"}`, `400 {"code":9,"message":"etcdserver:authenticationisnotenabled"}`},
+		{"/v3/auth/disable", `{}`, `200 {` + header(3) + `}`},
 		{"/v3/auth/user/add", `{"name":"a"}`, `501 {"code":12,"message":"unknownmethod/etcdserverpb.Auth/UserAdd"}`},
 		{"/v3/kv/nothing", `{}`, `404 {"code":5,"message":"NotFound"}`},
 	} {
@@ -119,6 +121,73 @@ func TestGatewayWatch(t *testing.T) {
 		}
 	}
 	_ = more.Close()
+}
+
+// TestGatewayLocks waits for a lock, and for an election, over HTTP for longer than a body may take to come: the answers come when the
+// lock and the election are free. A client that goes away leaves the line.
+func TestGatewayLocks(t *testing.T) {
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) { c.Limits.Web = 200 * time.Millisecond })
+	grant := func(id string) {
+		t.Helper()
+		if code, body := post(t, s, "/v3/lease/grant", `{"TTL":"60","ID":"`+id+`"}`); code != 200 {
+			t.Fatal(body)
+		}
+	}
+	grant("31")
+	grant("32")
+	if code, body := post(t, s, "/v3/lock/lock", `{"name":"bA==","lease":"31"}`); code != 200 || !strings.Contains(body, `"key":"bC8xZg=="`) {
+		t.Fatal(code, body)
+	}
+	code, campaign := post(t, s, "/v3/election/campaign", `{"name":"ZQ==","lease":"31","value":"YQ=="}`)
+	if code != 200 || !strings.Contains(campaign, `"leader":{"name":"ZQ==","key":"ZS8xZg==","rev":`) {
+		t.Fatal(code, campaign)
+	}
+	_, leader, _ := strings.Cut(strings.TrimSuffix(campaign, "}"), `"leader":`)
+	for _, c := range []struct{ wait, body, end, release, want string }{
+		{"/v3/lock/lock", `{"name":"bA==","lease":"32"}`, "/v3/lock/unlock", `{"key":"bC8xZg=="}`, `"key":"bC8yMA=="`},
+		{"/v3/election/campaign", `{"name":"ZQ==","lease":"32","value":"Yg=="}`, "/v3/election/resign", `{"leader":` + leader + `}`, `"key":"ZS8yMA=="`},
+	} {
+		before := m.Watches()
+		ctx, cancel := context.WithCancel(t.Context())
+		gone, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.Addr().String()+c.wait, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if r, err := http.DefaultClient.Do(gone); err == nil {
+				_ = r.Body.Close()
+			}
+		}()
+		eventually(t, func() bool { return m.Watches() > before })
+		cancel()
+		<-ended
+		eventually(t, func() bool { return m.Watches() == before })
+		answer := make(chan string, 1)
+		go func() {
+			r, err := http.Post("http://"+s.Addr().String()+c.wait, "application/json", strings.NewReader(c.body))
+			if err != nil {
+				answer <- err.Error()
+				return
+			}
+			defer r.Body.Close()
+			all, err := io.ReadAll(r.Body)
+			answer <- fmt.Sprint(r.StatusCode, " ", strings.ReplaceAll(string(all), " ", ""), err)
+		}()
+		eventually(t, func() bool { return m.Watches() > before })
+		time.Sleep(time.Second) // five times what a body may take
+		if code, body := post(t, s, c.end, c.release); code != 200 {
+			t.Fatal(body)
+		}
+		if got := <-answer; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s, want %s", c.wait, got, c.want)
+		}
+	}
+	if code, body := post(t, s, "/v3/election/leader", `{"name":"ZQ=="}`); code != 200 || !strings.Contains(body, `"kv":{"key":"ZS8yMA=="`) {
+		t.Errorf("the leader: %d %s", code, body)
+	}
 }
 
 // TestGatewayHostile: pages in browsers are refused, what is too large is, in one request and in a stream of them, and what

@@ -389,7 +389,12 @@ func TestMetadataCounts(t *testing.T) {
 		}
 		return h
 	}
-	eventually(t, open(3000, 400).over) // without their heads they are 30 MiB
+	const fields = 400
+	const streams = most / limits.EtcdStreamBytes * 3 / 4 // without their heads they hold three quarters of the limit
+	if all := streams * (limits.EtcdStreamBytes + fields*limits.EtcdHeaderTimes); all <= most {
+		t.Fatalf("%d streams with %d fields each hold %d bytes, and the limit is %d", streams, fields, all, most)
+	}
+	eventually(t, open(streams, fields).over)
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
 	h := open(300, 1000)
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })

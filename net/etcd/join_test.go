@@ -128,7 +128,7 @@ func TestEndedStreamHoldsNothing(t *testing.T) {
 	m := &memory{most: 1 << 40}
 	w := &watches{s: &Server{}, share: &share{of: m}, wake: make(chan struct{}, 1)}
 	w.room.L = &w.mu
-	w.add(notice{answer: &pb.WatchResponse{}})
+	w.addAnswerLocked(notice{answer: &pb.WatchResponse{}})
 	if m.total.Load() == 0 {
 		t.Error("an answer that waits takes nothing")
 	}

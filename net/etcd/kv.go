@@ -16,22 +16,26 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/internal/limits"
 )
 
-func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
-	p, err := s.putOf(q)
+func (s *Server) put(ctx context.Context, q *putRequest) (any, error) {
+	defer buffers.Put(q.from) // the command and the answer are copies
+	p, err := s.putOf(&q.PutRequest)
 	if err == nil {
 		err = s.checkSize(q)
 	}
 	if err != nil {
 		return nil, err
 	}
-	const overhead = 64 // what a command has beside its key and its value
-	out, err := s.calls.write(ctx, index.AppendPut(make([]byte, 0, overhead+len(p.Key)+len(p.Value)), &p), p.PrevKV)
+	const overhead = 64 // size of a command in addition to its key and value
+	command := index.AppendPut(buffers.Get(overhead+len(p.Key)+len(p.Value)), &p)
+	out, err := s.calls.write(ctx, command, p.PrevKV)
 	if err != nil {
-		return nil, err
+		return nil, err // the member may still use the command
 	}
+	buffers.Put(command)
 	if !p.PrevKV {
 		return message{appendHeader(make([]byte, 0, headerBytes), putHeader, s.header(out.Result.Revision))}, nil
 	}
@@ -121,7 +125,8 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 	return nil, err
 }
 
-// doneAt says of a write whose answer is missing that it was made: who is only told that there is no room would make it again.
+// doneAt adds to the error of a write without an answer that the write was made. A client that only sees the missing memory would write
+// again.
 func doneAt(revision int64, err error) error {
 	why, ok := status.FromError(err)
 	if err == nil || !ok {
@@ -130,12 +135,12 @@ func doneAt(revision int64, err error) error {
 	return status.Errorf(why.Code(), "etcdserver: it was done at revision %d, but its answer was not read: %s", revision, strings.TrimPrefix(why.Message(), "etcdserver: "))
 }
 
-// evaluate makes a transaction that changes nothing. One that compares many keys waits for those before, as a long write does.
+// evaluate executes a read-only transaction. A transaction that compares many keys waits for the previous one, like a long write.
 func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, error) {
 	var newest int64
 	for _, ops := range [][]kv.Op{t.Success, t.Failure} {
 		for i := range ops {
-			newest = max(newest, ops[i].Range.Revision) // it is read-only: all are ranges
+			newest = max(newest, ops[i].Range.Revision) // in a read-only transaction all operations are ranges
 		}
 	}
 	if err := s.mayReadAt(ctx, t.Serializable(), newest); err != nil {
@@ -159,8 +164,7 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, 
 	return out, nil
 }
 
-// readAnswer reads the answer to a write, or a transaction, from the View that holds it. Where that may look at many keys it is
-// done in turns.
+// readAnswer reads the answer to a write or a transaction from the View that holds it. If that may visit many keys, the read takes turns.
 func (w *wide) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
 	a := reader()
 	if !long {
@@ -269,19 +273,19 @@ func (s *Server) mayRead(ctx context.Context, serializable bool) error {
 	return s.calls.confirm(ctx)
 }
 
-// mayReadAt is mayRead for what names a revision. One that is not here yet may be one that another member has answered with:
-// where there is a leader, it is asked for, and only what is the future there is the future.
+// mayReadAt is mayRead for a request that names a revision. A revision that is not here yet may come from another member's answer. If
+// there is a leader, mayReadAt confirms with it first: only then is the revision refused as a future one.
 func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int64) error {
 	if !serializable || revision <= s.config.Member.View().Revision() {
 		return s.mayRead(ctx, serializable)
 	}
 	if learner, _ := s.learner(); !learner && s.config.Member.RaftStatus().Leader != 0 {
-		_ = s.calls.confirm(ctx) // without it, the answer is what this member has
+		_ = s.calls.confirm(ctx) // if this fails, the answer is read from this member's state
 	}
 	return ctx.Err()
 }
 
-// pointMessage encodes what was found at one key, in one piece.
+// pointMessage encodes the result at one key, in one piece.
 func (s *Server) pointMessage(found *kv.RangeResult) message {
 	size := headerBytes + countBytes
 	for i := range found.KVs {
@@ -301,7 +305,7 @@ func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 	return a.finish(s.header(found.Revision), found.More, found.Count)
 }
 
-// builtMessage encodes what was found, at once.
+// builtMessage encodes a result at once.
 func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, error) {
 	size := 0
 	for i := range found.KVs {
@@ -315,7 +319,7 @@ func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, 
 	return own.holding(s.rangeMessage(&a, found)), nil
 }
 
-// rangeLater is the answer that a has: encoded, if it was not too large, or else to be encoded as it is written.
+// rangeLater returns the answer in a: already encoded, or, if it was too large, to be encoded while it is written.
 func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) any {
 	if !a.large() {
 		return a.finish(h, more, count)
@@ -330,8 +334,8 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	}
 }
 
-// rangeAll answers with all keys of a range, which are read page by page: from the View of its first turn, and from newer ones when
-// that is held for too long.
+// rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer ones when that has
+// been held for too long.
 func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
@@ -341,7 +345,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
 	var newest, count int64
 	first := true
 	own, size := whoseShare(ctx), 0
-	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
+	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
 	err := s.turns.read(ctx, func() (done bool, err error) {
 		if v == nil || !first && s.heldTooLong(begun) {
 			v, begun = s.config.Member.View(), time.Now()
@@ -384,20 +388,20 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
 	return s.rangeLater(ctx, a, all, v, s.header(newest), false, count), nil
 }
 
-// rangeSorted encodes a range in another order than that of its keys, page by page.
+// rangeSorted encodes a range in another order than key order, page by page.
 func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
-	reads := index.NewSortedReader(r, limits.PageBytes) // so that what is encoded before it has room is bounded, however large values are
+	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
 	var page kv.RangeResult
 	own, size := whoseShare(ctx), 0
-	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
+	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
 	var room *hold
 	small, last := s.wholeMost(ctx), false
-	if overHTTP(ctx) { // it has its own room
+	if overHTTP(ctx) { // it has its own memory budget
 		small = math.MaxInt
 	}
 	wide := s.widely(ctx)
 	defer wide.end()
-	begin := func() { // it has no room yet, which is for who has a place
+	begin := func() { // no reservation yet: it needs a slot of wides first
 		own.holds(-int64(size))
 		*a, size, reads = rangeAnswer{}, 0, index.NewSortedReader(r, limits.PageBytes)
 	}
@@ -428,7 +432,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 				continue
 			}
 		}
-		if err == nil && a.size > small && room == nil { // for all that it may become: it is not known before
+		if err == nil && a.size > small && room == nil { // reserve the whole budget: the final size is not known yet
 			if room, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
 				own.holds(-int64(size))
 				size = 0
@@ -443,7 +447,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	return room.holding(a.finish(s.header(page.Revision), page.More, page.Count)), nil
 }
 
-// answerMost is how large the answer to a range may be.
+// answerMost is the size limit of a range's answer.
 func answerMost(ctx context.Context) int {
 	if overHTTP(ctx) {
 		return limits.EtcdGatewayBytes
@@ -451,12 +455,12 @@ func answerMost(ctx context.Context) int {
 	return limits.EtcdAnswerBytes
 }
 
-// builtMost is how large an answer may be that is in memory as a whole.
+// builtMost is the size limit of an answer that is held in memory as a whole.
 func (s *Server) builtMost(ctx context.Context) int {
 	return min(answerMost(ctx), int(s.config.Limits.BuiltBytes))
 }
 
-// errAnswerTooLarge is the answer to a range that has more than one message can carry.
+// errAnswerTooLarge refuses a range that exceeds the size of one message.
 func (s *Server) errAnswerTooLarge(ctx context.Context) error {
 	if overHTTP(ctx) {
 		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one as JSON: ask for pages, or by gRPC", limits.EtcdGatewayBytes)

@@ -17,22 +17,22 @@ import (
 	"qkv/internal/limits"
 )
 
-// later is a large answer to a range, whose size is known and which is encoded as it is written: piece after piece, when gRPC takes
-// the one before. A client that does not read holds one piece, however much it has asked for.
+// later is a large answer to a range that is encoded while gRPC writes it. Its size is known before. Each piece is encoded after gRPC has
+// taken the previous one: a client that does not read holds one piece, whatever the size of its answer.
 //
-//  1. cuts says how many pairs each piece has, and how many bytes. A revision's pairs never change, so that this holds whenever
-//     they are read, and from whatever View.
-//  2. It keeps the View that was measured for a while (Limits.AnswerHeld, and less when more than limits.PagesRetired waits for it), so that
-//     compaction does not end an answer that its client takes; from then on it reads the newest one.
-//  3. An answer that cannot go on, for that its revision was compacted, ends its connection: nothing that is wrong is sent.
-//  4. Pieces are read one after the other, by one goroutine.
+//  1. cuts holds the number of pairs and of bytes in each piece. The pairs of a revision never change: cuts stays true at any time and in
+//     any View.
+//  2. It keeps the measured View for a while (Limits.AnswerHeld, and less if more than limits.PagesRetired waits for release). Thus
+//     compaction does not end an answer that its client reads. Afterwards it reads the newest View.
+//  3. If the revision of an unfinished answer is compacted, its connection is closed: a wrong answer is never sent.
+//  4. One goroutine reads the pieces, one after the other.
 type later struct {
 	s          *Server
 	head, tail []byte
 	cuts       []cut
 	size       int
 
-	// Of who reads.
+	// Owned by the reading goroutine.
 	ctx    context.Context
 	next   int
 	left   kv.Range
@@ -40,14 +40,14 @@ type later struct {
 
 	pinned *pinned
 	share  *share
-	parts  atomic.Int64  // that are not freed
-	holds  *atomic.Int64 // of the share
+	parts  atomic.Int64  // parts not freed yet
+	holds  *atomic.Int64 // charged to the share
 }
 
-// cut is a piece.
+// cut is the size of one piece.
 type cut struct{ pairs, bytes int32 }
 
-// pinned is a View that is let go of after a while.
+// pinned holds a View until a timer releases it.
 type pinned struct {
 	mu    sync.Mutex
 	view  *index.View
@@ -89,13 +89,13 @@ func (p *pinned) or(newest func() *index.View) *index.View {
 	return newest()
 }
 
-// piecesPool has pieces that are not used.
+// piecesPool recycles piece buffers.
 var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]byte) }}
 
-// errNotThere says that an answer cannot go on.
+// errNotThere reports that an answer cannot continue.
 var errNotThere = errors.New("its pairs are not what was measured")
 
-// encode encodes the next piece behind dst.
+// encode appends the next piece to dst.
 func (l *later) encode(dst []byte) ([]byte, error) {
 	if l.failed != nil {
 		return dst, l.failed
@@ -105,7 +105,7 @@ func (l *later) encode(dst []byte) ([]byte, error) {
 	l.left.Limit = int64(c.pairs)
 	whole := index.NewWholeReader(l.left, limits.EtcdAnswerBytes)
 	before, pairs := len(dst), 0
-	l.s.requests.Add(1) // as turns count those who want one
+	l.s.requests.Add(1) // turns count the waiting requests by this
 	err := l.s.turns.read(l.ctx, func() (bool, error) {
 		v := l.pinned.or(l.s.config.Member.View)
 		defer runtime.KeepAlive(v)
@@ -134,7 +134,7 @@ func (l *later) encode(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// joined is the whole message, for who counts it.
+// joined returns the whole message, for the gateway.
 func (l *later) joined() ([]byte, error) {
 	defer l.pinned.release()
 	all := append(make([]byte, 0, l.size), l.head...)
@@ -147,7 +147,7 @@ func (l *later) joined() ([]byte, error) {
 	return append(all, l.tail...), nil
 }
 
-// buffers are what gRPC writes of it.
+// buffers returns the pieces for gRPC to write.
 func (l *later) buffers() mem.BufferSlice {
 	all := make(mem.BufferSlice, 0, len(l.cuts)+2)
 	all = append(all, mem.SliceBuffer(l.head))
@@ -173,9 +173,9 @@ func (l *later) hold(n int64) {
 	l.share.holds(n)
 }
 
-// part is a piece as gRPC writes it: there from when it is looked at until nobody needs it.
+// part is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
 type part struct {
-	mem.Buffer // the methods that gRPC has for its own buffers: what is sent is read by those below
+	mem.Buffer // the methods of gRPC's own buffers; the methods below serve the data
 	of         *later
 	bytes      int
 	refs       atomic.Int32
@@ -204,7 +204,7 @@ func (p *part) ReadOnlyData() []byte {
 	}
 	l.hold(int64(cap(p.data)))
 	data, err := l.encode(p.data)
-	if err != nil { // nothing of this is sent: the connection is closed before
+	if err != nil { // none of this is sent: the connection is closed first
 		l.s.port.note("a client's connection is closed in the middle of an answer", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.size, err))
 		if l.share != nil {
 			l.share.close()

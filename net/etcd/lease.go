@@ -77,9 +77,9 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 	})
 }
 
-// leases lists all leases. As etcd's leader, this one begins with those that end first, of which several in one second are in the
-// order in which they were granted; a follower does not know when they end. Past limits.EtcdLeasesSorted they come by their ids, and
-// while limits.EtcdLeasesAsking others ask for them: each question takes a place of those that all requests have.
+// leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
+// they were granted. A follower does not know the expiry. Above limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking other
+// lists query the clock, they come by id: each query takes one of the slots of all requests.
 func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (any, error) {
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
@@ -115,7 +115,7 @@ func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.Response
 		all = append(all, l)
 		return true
 	})
-	if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // else it leads no more
+	if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // otherwise this member no longer leads
 		return nil, err
 	}
 	answer := &pb.LeaseLeasesResponse{Header: h}
@@ -125,22 +125,22 @@ func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.Response
 	return answer, nil
 }
 
-// The numbers of the fields of lists.
+// Field numbers of the lists.
 const (
 	ttlHeader, ttlID, ttlLeft, ttlGranted, ttlKeys = 1, 2, 3, 4, 5
 
 	leasesHeader, leasesLeases = 1, 2
 )
 
-// taker is handed an entry of a list: how many bytes it has as a field, and what appends that. It returns false when that is for the
-// next turn.
+// taker receives a list entry: its size as a field, and a function that appends it. It returns false if the entry must wait for the next
+// turn.
 type taker func(n int, put func(dst []byte) []byte) bool
 
-// lister hands out a list, from where its last taker stopped, and says whether that took all that was left.
+// lister passes a list to take, from the entry where the last taker stopped. It reports whether the list is complete.
 type lister func(take taker) (done bool)
 
-// listed answers with a list of a View, which may be as large as the state is: an answer is measured first, and has its room before
-// anything of it is in memory.
+// listed answers with a list of a View, which may be as large as the state. It measures the answer first and reserves the memory before it
+// encodes anything.
 func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (any, error) {
 	defer runtime.KeepAlive(v)
 	size, next := len(head), begin()
@@ -159,7 +159,7 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 	if err != nil {
 		return nil, err
 	}
-	if room == nil { // it counts for the connection until it is the answer's
+	if room == nil { // charged to the connection until it is charged to the answer
 		own := whoseShare(ctx)
 		own.holds(int64(size))
 		defer own.holds(-int64(size))
@@ -179,7 +179,7 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 	return room.holding(message{all}), nil
 }
 
-// someOf takes what goes into one step of a turn.
+// someOf takes the entries of one step of a turn.
 func someOf(take func(n int, put func(dst []byte) []byte)) taker {
 	rows, bytes := 0, 0
 	return func(n int, put func(dst []byte) []byte) bool {
@@ -192,7 +192,7 @@ func someOf(take func(n int, put func(dst []byte) []byte)) taker {
 	}
 }
 
-// sortLeases asks the clock what is left of each. One that has ended meanwhile is where it would be then, in front.
+// sortLeases queries the clock for each lease and sorts by the remaining time. A lease that has ended meanwhile comes first.
 func (s *Server) sortLeases(ctx context.Context, all []kv.Lease) error {
 	asks := make([]*call, len(all))
 	for i := range all {
@@ -215,20 +215,19 @@ func (s *Server) sortLeases(ctx context.Context, all []kv.Lease) error {
 	return nil
 }
 
-// renewal is a keep-alive that the leader's clock was asked for, or why it was not.
+// renewal is one keep-alive: its call to the leader's clock, or the error that prevented it.
 type renewal struct {
 	call   *call
 	header *pb.ResponseHeader
 	err    error
 }
 
-// keepAlive serves a stream of keep-alives. Those that come while others are under way go to the member with them, and are
-// answered in their order. The header of an answer is from before the renewal, so that its revision is never that of a
-// revocation behind it. A stream is not read while half of all places for requests are taken: one client may have thousands of
-// keep-alives under way on each of thousands of streams, and nobody else would get a place.
+// keepAlive serves a stream of keep-alives. Keep-alives that arrive while others are in flight join them, and are answered in order. An
+// answer's header is from before the renewal: its revision never includes a later revocation. A stream is not read while half of all
+// request slots are taken. Otherwise one client with thousands of keep-alives on each of thousands of streams would take all slots.
 func (s *Server) keepAlive(stream grpc.ServerStream) error {
 	asked := make(chan renewal, limits.EtcdKeepAlives)
-	go func() { // it ends when the stream does, which is when this function has returned
+	go func() { // ends with the stream, after this function has returned
 		defer close(asked)
 		for {
 			q := &pb.LeaseKeepAliveRequest{}

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	electionpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	lockpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -19,94 +20,21 @@ import (
 	"qkv/internal/limits"
 )
 
-// The services of locks and elections. Their recipe is package election's, as for qkv's own clients; etcd has it in its server's
-// module and not with its messages, which are therefore read and written here.
+// The services of locks and elections. They use the recipe of package election, like qkv's own clients. Their messages are etcd's, of
+// which only the generated packages are linked.
 
-// asked is a request of these services: the fields that any of them has.
-//
-//	LockRequest, CampaignRequest   name 1, lease 2, value 3
-//	UnlockRequest, LeaderRequest   key or name 1
-//	ProclaimRequest                leader 1, value 2
-//	ResignRequest                  leader 1
-//	leader                         name 1, key 2, revision 3, lease 4
-type asked struct {
-	first  []byte
-	second []byte
-	third  []byte
-	lease  int64 // where the second field is a number
-	size   int   // of the message
-}
-
-// candidate is the leader that a request has in its first field.
-func (a *asked) candidate() (c election.Candidate, err error) {
-	if a.first == nil {
-		return c, status.Error(codes.Unknown, `"leader" field must be provided`)
+// candidateOf returns the leader that a request names.
+func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
+	if k == nil {
+		return election.Candidate{}, status.Error(codes.Unknown, `"leader" field must be provided`)
 	}
-	err = eachField(a.first, func(field protowire.Number, number int64, bytes []byte) {
-		switch field {
-		case 1:
-			c.Name = string(bytes)
-		case 2:
-			c.Key = bytes
-		case 3:
-			c.Revision = number
-		case 4:
-			c.Lease = number
-		}
-	})
-	return c, err
+	return election.Candidate{Name: string(k.Name), Key: k.Key, Revision: k.Rev, Lease: k.Lease}, nil
 }
 
-// decode implements decoder.
-func (a *asked) decode(message []byte) error {
-	a.size = len(message)
-	return eachField(bytes.Clone(message), func(field protowire.Number, number int64, bytes []byte) {
-		switch field {
-		case 1:
-			a.first = bytes
-		case 2:
-			a.second, a.lease = bytes, number
-		case 3:
-			a.third = bytes
-		}
-	})
-}
-
-// decoder is a message that is read by hand.
-type decoder interface{ decode(message []byte) error }
-
-// eachField hands out the fields of a message.
-func eachField(m []byte, f func(field protowire.Number, number int64, bytes []byte)) error {
-	for len(m) > 0 {
-		field, kind, n := protowire.ConsumeTag(m)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		m = m[n:]
-		var number uint64
-		var part []byte
-		switch kind {
-		case protowire.VarintType:
-			number, n = protowire.ConsumeVarint(m)
-		case protowire.BytesType:
-			part, n = protowire.ConsumeBytes(m)
-			part = part[:len(part):len(part)] // nil stays nil: the field is not there
-		default:
-			n = protowire.ConsumeFieldValue(field, kind, m)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		m = m[n:]
-		f(field, int64(number), part)
-	}
-	return nil
-}
-
-// own is a method of these services.
-func (s *Server) own(name string, answer func(context.Context, *asked) (any, error)) grpc.MethodDesc {
+// own builds a method of these services.
+func own[T any, Q request[T]](s *Server, name string, answer func(context.Context, Q) (any, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		q := &asked{}
+		q := Q(new(T))
 		if err := decode(q); err != nil {
 			return nil, err
 		}
@@ -118,7 +46,7 @@ func (s *Server) own(name string, answer func(context.Context, *asked) (any, err
 	}}
 }
 
-// plainly makes an error what etcd's own client in its server makes of it: the text alone.
+// plainly reduces an error to its text alone, as etcd's own client inside its server does.
 func plainly(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -131,12 +59,7 @@ func plainly(err error) error {
 	return status.Error(codes.Unknown, status.Convert(err).Message())
 }
 
-// headed is an answer of a header and fields behind it.
-func headed(h *pb.ResponseHeader, rest []byte) message {
-	return message{append(appendHeader(make([]byte, 0, 64+len(rest)), 1, h), rest...)}
-}
-
-// sessionSeconds is the TTL of the lease that a request without one gets, as in etcd. Nobody keeps it alive.
+// sessionSeconds is the TTL of the lease for a request without one, as in etcd. The server does not keep it alive.
 const sessionSeconds = 60
 
 func (s *Server) session(ctx context.Context, lease int64) (int64, error) {
@@ -150,15 +73,15 @@ func (s *Server) session(ctx context.Context, lease int64) (int64, error) {
 	return granted.(*pb.LeaseGrantResponse).ID, nil
 }
 
-func (s *Server) lock(ctx context.Context, q *asked) (any, error) {
-	c, err := s.enter(ctx, string(q.first), q.lease, nil)
+func (s *Server) lock(ctx context.Context, q *lockpb.LockRequest) (any, error) {
+	c, err := s.enter(ctx, string(q.Name), q.Lease, nil)
 	if err == nil {
 		err = s.await(ctx, c)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return headed(s.newest(), appendBytes(nil, 2, c.Key)), nil
+	return &lockpb.LockResponse{Header: s.newest(), Key: c.Key}, nil
 }
 
 func (s *Server) enter(ctx context.Context, name string, lease int64, value []byte) (c election.Candidate, err error) {
@@ -168,7 +91,7 @@ func (s *Server) enter(ctx context.Context, name string, lease int64, value []by
 	return election.Enter(ctx, store{s}, name, lease, value)
 }
 
-// await waits for a candidate's turn. When nobody waits for that any more, its place is given up.
+// await waits until a candidate leads. If ctx ends first, the candidacy is withdrawn.
 func (s *Server) await(ctx context.Context, c election.Candidate) error {
 	ctx, cancel := s.untilStopped(ctx)
 	defer cancel()
@@ -178,11 +101,11 @@ func (s *Server) await(ctx context.Context, c election.Candidate) error {
 	}
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout)
 	defer done()
-	_ = c.Withdraw(last, store{s}) // else the place goes with its lease
+	_ = c.Withdraw(last, store{s}) // on failure the lease's expiry removes it
 	return err
 }
 
-// untilStopped is a context that ends with the member, too.
+// untilStopped derives a context that also ends with the member.
 func (s *Server) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	forget := context.AfterFunc(s.alive, cancel)
@@ -192,9 +115,9 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 	}
 }
 
-// waits is an answer that may have to be waited for, for ever: a client has a place for each.
-func (s *Server) waits(answer func(context.Context, *asked) (any, error)) func(context.Context, *asked) (any, error) {
-	return func(ctx context.Context, q *asked) (any, error) {
+// waits wraps a handler that may wait without end: each request of a client takes a slot.
+func waits[Q any](s *Server, answer func(context.Context, Q) (any, error)) func(context.Context, Q) (any, error) {
+	return func(ctx context.Context, q Q) (any, error) {
 		client, own := "", whoseShare(ctx)
 		if own != nil {
 			client = own.pacing.client
@@ -208,16 +131,16 @@ func (s *Server) waits(answer func(context.Context, *asked) (any, error)) func(c
 	}
 }
 
-// places are what clients have that wait.
+// places counts the waiting requests by client.
 //
-//  1. All have at most most of them.
-//  2. One that has as many as there are left gets no more: so one alone has half of them, and who comes next half of the rest.
+//  1. All clients together have at most most of them.
+//  2. A client may not have more than remain free: a lone client gets half, the next one half of the rest.
 type places struct {
 	most int
 
 	mu    sync.Mutex
 	taken int
-	by    map[string]int // client
+	by    map[string]int // by client
 }
 
 func (p *places) take(client string) bool {
@@ -243,26 +166,26 @@ func (p *places) give(client string) {
 	}
 }
 
-// newest is the header of an answer from what is there now.
+// newest is the header of an answer from the current state.
 func (s *Server) newest() *pb.ResponseHeader { return s.header(s.config.Member.View().Revision()) }
 
-func (s *Server) unlock(ctx context.Context, q *asked) (any, error) {
-	deleted, err := s.deleteRange(ctx, &pb.DeleteRangeRequest{Key: q.first})
+func (s *Server) unlock(ctx context.Context, q *lockpb.UnlockRequest) (any, error) {
+	deleted, err := s.deleteRange(ctx, &pb.DeleteRangeRequest{Key: q.Key})
 	if err != nil {
 		return nil, err
 	}
-	return headed(deleted.(*pb.DeleteRangeResponse).Header, nil), nil
+	return &lockpb.UnlockResponse{Header: deleted.(*pb.DeleteRangeResponse).Header}, nil
 }
 
-func (s *Server) campaign(ctx context.Context, q *asked) (any, error) {
-	c, err := s.enter(ctx, string(q.first), q.lease, q.third)
+func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (any, error) {
+	c, err := s.enter(ctx, string(q.Name), q.Lease, q.Value)
 	if err != nil {
 		return nil, err
 	}
 	header := s.newest()
 	v := s.config.Member.View()
-	if own, found, err := v.Get(c.Key, 0); err == nil && found && !bytes.Equal(own.Value, q.third) { // its lease had a place already
-		if err := c.Proclaim(ctx, store{s}, q.third); err != nil {
+	if own, found, err := v.Get(c.Key, 0); err == nil && found && !bytes.Equal(own.Value, q.Value) { // the lease had a candidacy already
+		if err := c.Proclaim(ctx, store{s}, q.Value); err != nil {
 			return nil, err
 		}
 	} else if found && own.ModRevision == c.Revision {
@@ -271,15 +194,14 @@ func (s *Server) campaign(ctx context.Context, q *asked) (any, error) {
 	if err := s.await(ctx, c); err != nil {
 		return nil, err
 	}
-	leader := appendBytes(appendBytes(nil, 1, []byte(c.Name)), 2, c.Key)
-	leader = appendInt(appendInt(leader, 3, c.Revision), 4, c.Lease)
-	return headed(header, appendBytes(nil, 2, leader)), nil
+	leader := &electionpb.LeaderKey{Name: []byte(c.Name), Key: c.Key, Rev: c.Revision, Lease: c.Lease}
+	return &electionpb.CampaignResponse{Header: header, Leader: leader}, nil
 }
 
-func (s *Server) proclaim(ctx context.Context, q *asked) (any, error) {
-	c, err := q.candidate()
+func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (any, error) {
+	c, err := candidateOf(q.Leader)
 	if err == nil {
-		err = c.Proclaim(ctx, store{s}, q.second)
+		err = c.Proclaim(ctx, store{s}, q.Value)
 	}
 	if errors.Is(err, election.ErrLost) {
 		err = status.Error(codes.Unknown, "election: not leader")
@@ -287,34 +209,34 @@ func (s *Server) proclaim(ctx context.Context, q *asked) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return headed(s.newest(), nil), nil
+	return &electionpb.ProclaimResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) resign(ctx context.Context, q *asked) (any, error) {
-	c, err := q.candidate()
+func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (any, error) {
+	c, err := candidateOf(q.Leader)
 	if err == nil {
 		err = c.Withdraw(ctx, store{s})
 	}
 	if err != nil {
 		return nil, err
 	}
-	return headed(s.newest(), nil), nil
+	return &electionpb.ResignResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) leader(ctx context.Context, q *asked) (any, error) {
-	leader, found, revision, err := election.Leader(ctx, store{s}, string(q.first))
+func (s *Server) leader(ctx context.Context, q *electionpb.LeaderRequest) (any, error) {
+	leader, found, revision, err := election.Leader(ctx, store{s}, string(q.Name))
 	switch {
 	case err != nil:
 		return nil, err
 	case !found:
 		return nil, status.Error(codes.Unknown, "election: no leader")
 	}
-	return headed(s.header(revision), appendPair(nil, 2, &leader)), nil
+	return &electionpb.LeaderResponse{Header: s.header(revision), Kv: pairOf(&leader)}, nil
 }
 
-// observe tells of each leader, until its client or the member ends it.
+// observe sends each new leader, until the client or the member ends the stream.
 func (s *Server) observe(stream grpc.ServerStream) error {
-	q := &asked{}
+	q := &electionpb.LeaderRequest{}
 	if err := stream.RecvMsg(q); err != nil {
 		return err
 	}
@@ -322,8 +244,8 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 	defer cancel()
 	defer whoseShare(ctx).rests()()
 	var failed error
-	err := election.Observe(ctx, store{s}, string(q.first), func(leader kv.KeyValue) bool {
-		failed = stream.SendMsg(headed(s.newest(), appendPair(nil, 2, &leader)))
+	err := election.Observe(ctx, store{s}, string(q.Name), func(leader kv.KeyValue) bool {
+		failed = stream.SendMsg(&electionpb.LeaderResponse{Header: s.newest(), Kv: pairOf(&leader)})
 		return failed == nil
 	})
 	if stream.Context().Err() == nil && ctx.Err() != nil {
@@ -335,7 +257,7 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 	return plainly(err)
 }
 
-// store is the member as the recipe sees it.
+// store is the member, as the recipe uses it.
 type store struct{ s *Server }
 
 // Txn implements election.Store.
@@ -355,7 +277,7 @@ func (st store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	}
 }
 
-// storePause is the pause before what found no leader is tried again.
+// storePause is the backoff before a call that found no leader is retried.
 const storePause = 50 * time.Millisecond
 
 func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
@@ -389,8 +311,8 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	return *found, nil
 }
 
-// mayKeep refuses to read large values of elections while clients hold much: each stream that observes one holds such a value twice, and
-// those of a connection that is closed go on until they hear of it.
+// mayKeep refuses to read large values of elections while clients hold much memory. Each observing stream holds such a value twice, and
+// the streams of a closed connection continue until they notice.
 func (s *Server) mayKeep(ctx context.Context, found *kv.TxnResult) error {
 	most := s.wholeMost(ctx)
 	for _, a := range found.Answers {
@@ -401,7 +323,7 @@ func (s *Server) mayKeep(ctx context.Context, found *kv.TxnResult) error {
 	return nil
 }
 
-// keep copies what of an answer lies in the state's memory.
+// keep copies the parts of an answer that lie in the state's memory.
 func keep(found *kv.TxnResult) {
 	for _, a := range found.Answers {
 		if a.Range == nil {
@@ -428,7 +350,7 @@ func (st store) Await(ctx context.Context, w kv.Watch) error {
 	}
 }
 
-// awaiting is a stream of one watch, whose first event is waited for. That it was compacted is as good: there may have been one.
+// awaiting is a stream of one watch that waits for its first event. A compaction counts as an event, because it may have hidden one.
 type awaiting struct{ done chan error }
 
 // Deliver implements kv.WatchStream.
@@ -443,7 +365,7 @@ func (a *awaiting) Deliver(d *kv.WatchDelivery) bool {
 	}
 	select {
 	case a.done <- err:
-	default: // once is enough
+	default: // one signal is enough
 	}
 	return true
 }

@@ -136,6 +136,38 @@ func TestWriteWithoutAnswer(t *testing.T) {
 	}
 }
 
+// TestDeletionWithoutRoom deletes keys while other answers that nobody reads have nearly all of the room for built answers: the
+// deletion, whose answer finds no room, says that it was made.
+func TestDeletionWithoutRoom(t *testing.T) {
+	const most, values = 30 << 20, 24
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes, c.Limits.Stall, c.Timeout = most, time.Hour, time.Second })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	store := pb.NewKVClient(dial(t, s))
+	for i := range values {
+		if _, err := store.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%02d", i), Value: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := attack(t, s)
+	id, err := h.begin("/etcdserverpb.KV/Range")
+	if err == nil {
+		err = h.frames.WriteData(id, true, message(&pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { n := s.Stats().BuiltBytes; return n > values<<20 && n < most })
+	_, err = store.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("big/"), RangeEnd: []byte("big/12"), PrevKv: true})
+	if done := fmt.Sprintf("it was done at revision %d", values+2); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), done) {
+		t.Errorf("%v, want %q", err, done)
+	}
+	left, err := store.Range(ctx, &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), CountOnly: true})
+	if err != nil || left.Count != values/2 {
+		t.Errorf("%d keys are left, %v", left.GetCount(), err)
+	}
+}
+
 // TestRangeGoesOnFromNewerState reads all keys while they are written, and holds no View from one page to the next: what comes is of one
 // revision all the same.
 func TestRangeGoesOnFromNewerState(t *testing.T) {

@@ -49,8 +49,8 @@ func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 	return all
 }
 
-// alarm lists alarms, as etcd does by their kind alone, raises one, or disarms one. What was changed is told; an alarm that was
-// raised already, or was not there, is no error.
+// alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer holds the changes. To raise a
+// raised alarm, or to disarm an absent one, is no error.
 func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (any, error) {
 	answer := &pb.AlarmResponse{}
 	before := alarmsOf(s.config.Member.View())
@@ -83,7 +83,7 @@ func refusedAlarm(err *kv.Error) error {
 	return statusOf(err)
 }
 
-// moveLeader is asked of the leader.
+// moveLeader works only at the leader.
 func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, error) {
 	if s.config.Member.RaftStatus().Leader != s.config.ID {
 		return nil, rpctypes.ErrGRPCNotLeader
@@ -98,7 +98,7 @@ func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, 
 	return &pb.MoveLeaderResponse{}, nil
 }
 
-// defragment gives memory back to the system, as far as Go's own has some; the state's does so all the time.
+// defragment returns unused memory of Go's heap to the system; the state's memory is returned continuously.
 func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error) {
 	began := time.Now()
 	s.metrics.defragmenting.Inc()
@@ -110,7 +110,7 @@ func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error)
 	return &pb.DefragmentResponse{}, nil
 }
 
-// downgrade answers as an etcd of Version that has no downgrade under way, and begins none.
+// downgrade answers like an etcd of Version without a downgrade, and never starts one.
 func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, error) {
 	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
 	switch q.Action {
@@ -140,8 +140,7 @@ func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, erro
 
 func minorOf(version string) string { return version[:strings.LastIndexByte(version, '.')] }
 
-// firstOf waits until no other request of its connection reads all that there is, so that nobody stands behind all that one can ask at
-// once.
+// firstOf allows each connection one request at a time that reads the whole state, to prevent head-of-line blocking of other clients.
 func firstOf(ctx context.Context) (done func(), err error) {
 	own := whoseShare(ctx)
 	if own == nil {
@@ -150,7 +149,7 @@ func firstOf(ctx context.Context) (done func(), err error) {
 	return take(ctx, own.whole)
 }
 
-// take waits for a place, until nobody waits for the request.
+// take acquires a slot of a semaphore, or fails when ctx ends.
 func take(ctx context.Context, places chan struct{}) (done func(), err error) {
 	select {
 	case places <- struct{}{}:
@@ -160,7 +159,7 @@ func take(ctx context.Context, places chan struct{}) (done func(), err error) {
 	}
 }
 
-// hash is that of all there is. In etcd it is of the whole file, and differs from one member to the next.
+// hash returns a hash of the whole state. etcd hashes its file, which differs between members.
 func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 	began := time.Now()
 	done, err := s.placeForHash(ctx)
@@ -190,7 +189,7 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 		revision = v.Revision()
 	}
 	switch {
-	case 0 <= revision && revision < v.Compacted(): // before the first one etcd hashes nothing
+	case 0 <= revision && revision < v.Compacted(): // before the first revision etcd hashes nothing
 		return nil, rpctypes.ErrGRPCCompacted
 	case revision > v.Revision():
 		return nil, rpctypes.ErrGRPCFutureRev
@@ -203,8 +202,8 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	return &pb.HashKVResponse{Header: s.header(v.Revision()), Hash: sum, CompactRevision: compactedOf(v), HashRevision: revision}, nil
 }
 
-// placeForHash waits until no other request has all there is hashed. Who waits has no View yet: it would keep in memory all that is
-// given up meanwhile.
+// placeForHash waits until no other request hashes the state. The waiting request holds no View, which would keep all memory released
+// meanwhile.
 func (s *Server) placeForHash(ctx context.Context) (done func(), err error) {
 	first, err := firstOf(ctx)
 	if err != nil {
@@ -221,7 +220,7 @@ func (s *Server) placeForHash(ctx context.Context) (done func(), err error) {
 	}, nil
 }
 
-// compactedOf is the compacted revision as etcd tells it: -1 where nothing was.
+// compactedOf returns the compacted revision as etcd reports it: -1 before the first compaction.
 func compactedOf(v *index.View) int64 {
 	if c := v.Compacted(); c > 0 {
 		return c
@@ -229,7 +228,7 @@ func compactedOf(v *index.View) int64 {
 	return -1
 }
 
-// emptied is whether a revision has no key by etcd's index: one that it deleted and put again is gone there.
+// emptied tells whether etcd's index has no key at a revision: keys deleted and put again there are absent from it.
 func emptied(v *index.View, revision int64) (bool, error) {
 	all := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}
 	older := all
@@ -240,7 +239,7 @@ func emptied(v *index.View, revision int64) (bool, error) {
 			return err == nil && found.Count == 0, err
 		}
 	}
-	all.KeysOnly = true // what one revision made: as many as a transaction may put
+	all.KeysOnly = true // the pairs made by one revision: at most the puts of a transaction
 	made, err := v.Range(all, 0)
 	if err != nil {
 		return false, err
@@ -253,9 +252,9 @@ func emptied(v *index.View, revision int64) (bool, error) {
 	return true, nil
 }
 
-// sumOf is etcd's number for all records up to a revision: the CRC-32C of the name of their bucket, and of each one's key and value
-// there, in their order. Of those at or below the compacted revision it has the ones that are still what the revision reads;
-// where that has no key at all, those that the compacted revision reads.
+// sumOf returns etcd's hash of all records up to a revision: the CRC-32C of their bucket's name and of each record's key and value, in
+// order. At or below the compacted revision it includes the versions that are current at the given revision. If that revision has no key
+// at all, it includes those current at the compacted revision.
 func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_, _ = hash.Write([]byte("key"))
@@ -274,7 +273,7 @@ func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 	n := 0
 	v.Records(func(key []byte, one *index.Version) bool {
 		if n++; n%limits.RangeRows == 0 {
-			runtime.Gosched() // what is short goes first
+			runtime.Gosched() // short requests go first
 			if err = ctx.Err(); err != nil {
 				return false
 			}
@@ -295,7 +294,7 @@ func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 	return hash.Sum32(), err
 }
 
-// appendRecord appends a version as etcd keeps it: the key of its bucket, and the pair.
+// appendRecord appends a version in etcd's stored form: the key in its bucket, and the pair.
 func appendRecord(dst []byte, key []byte, one *index.Version) []byte {
 	dst = append(binary.BigEndian.AppendUint64(dst, uint64(one.Mod)), '_')
 	dst = binary.BigEndian.AppendUint64(dst, uint64(one.Sub))

@@ -18,74 +18,75 @@ import (
 	"qkv/internal/limits"
 )
 
-// memory is what gRPC's clients hold: streams that are open, requests that have begun to come, and answers that wait until somebody
-// reads them. gRPC bounds none of it for all connections, whose streams may all be in the middle of a message, or before it.
+// memory accounts for the memory of gRPC's clients: open streams, partial requests, and unread answers. gRPC has no bound for all
+// connections, whose streams may all be before or in the middle of a message.
 //
-//  1. All connections together hold at most so much, and what they add in the moment in which one is closed.
-//  2. When they would hold more, the one that holds most is closed. Whoever sends and reads holds little, so that it is one that
-//     does not, and nobody waits for it.
+//  1. All connections together hold at most a fixed budget, plus the bytes that arrive while a connection is being closed.
+//  2. When they would exceed it, the connection that holds most is closed. A client that sends and reads holds little: the closed
+//     connection belongs to a client that does not, and no other client waits for it.
 type memory struct {
 	most  int64
 	note  func(what, reason string)
-	run   func(func()) // in a goroutine of the server
+	run   func(func()) // starts a goroutine of the server
 	total atomic.Int64
 
-	serving     atomic.Int64 // requests, of all connections (served.go)
-	servedBytes atomic.Int64 // that these have
+	serving     atomic.Int64 // requests of all connections (served.go)
+	servedBytes atomic.Int64 // of those requests
 
 	resets *resets
 
-	closing sync.Mutex // of who ends connections
+	closing sync.Mutex // held while a connection is ended
 	mu      sync.Mutex
 	shares  map[*share]struct{}
 }
 
-// share is one connection's.
+// share is the account of one connection.
 //
-//  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole, and
-//     servedBytes has it until the answer begins (served.go). got is the sum of its data, and heads that of what its metadata counts for. asked are those on which the client
-//     has said all, until their answers are written.
-//  2. taken is what the handlers that are running have taken of streams of requests.
-//  3. out is what was encoded and neither written nor given up.
-//  4. It holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in asked,
-//     which is its part of memory.total.
+//  1. streams has the bytes of each stream that neither side has ended. got is the sum of their data, and heads the charge for their
+//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (served.go). asked has the
+//     streams whose client has ended its side, until their answers are written.
+//  2. taken is how much running handlers have taken of streams of requests.
+//  3. out is the encoded data that is neither written nor dropped.
+//  4. The share holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
+//     asked. This is its part of memory.total.
 type share struct {
 	of    *memory
 	close func()
 	from  net.Addr
 
-	over  chan struct{} // closed when the connection is
-	whole chan struct{} // has room for one request that reads all there is
+	over  chan struct{} // closed with the connection
+	whole chan struct{} // semaphore: one request that reads the whole state
 
-	sent    atomic.Int64 // bytes that were written
+	sent    atomic.Int64 // bytes written
 	serving atomic.Int64 // requests; changed with mu
 
-	pacing pacing // of who reads the connection
+	pacing pacing // owned by the connection's reader
 
 	mu              sync.Mutex
 	streams         map[uint32]came
 	asked           map[uint32]question
-	servedBytes     int64 // of those whose answers have not begun
+	servedBytes     int64 // of requests without an answer yet
 	got, taken, out int64
 	heads           int64
+	web             int                // requests in service over HTTP/1.1
 	rooms           map[*hold]struct{} // of answers that wait to be written
 	ended           bool
 }
 
-// question is a request that is whole.
+// question is a complete request.
 type question struct {
-	answered bool  // it has begun to be
-	bytes    int64 // of data, until then
+	answered bool  // its answer has begun
+	bytes    int64 // of data, until the answer begins
 }
 
-// came is what came on a stream: metadata and data.
+// came is the metadata and data received on a stream.
 type came struct{ head, data int64 }
 
 func newMemory(most int64, run func(func()), note func(what, reason string)) *memory {
 	return &memory{most: most, note: note, run: run, resets: newResets(), shares: map[*share]struct{}{}}
 }
 
-// begin makes a share of a connection that close ends.
+// begin creates the share of a connection. close ends the connection.
 func (m *memory) begin(from net.Addr, close func()) *share {
 	s := &share{of: m, from: from, close: close, over: make(chan struct{}), whole: make(chan struct{}, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
@@ -94,12 +95,12 @@ func (m *memory) begin(from net.Addr, close func()) *share {
 	return s
 }
 
-// end gives back all that the share holds.
+// end releases everything that the share holds.
 func (s *share) end() {
 	s.of.mu.Lock()
 	delete(s.of.shares, s)
 	s.of.mu.Unlock()
-	defer s.giveRooms() // gRPC forgets what it has not written
+	defer s.giveRooms() // gRPC drops unwritten data
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
@@ -110,7 +111,7 @@ func (s *share) end() {
 	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
 }
 
-// keeps notes that an answer has room until it is written, or the connection has ended.
+// keeps records the reservation of an answer until it is written or the connection ends.
 func (s *share) keeps(h *hold) {
 	s.mu.Lock()
 	ended := s.ended
@@ -140,8 +141,7 @@ func (s *share) giveRooms() {
 	}
 }
 
-// begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come. It returns how many
-// there are.
+// begins counts a stream from its first metadata; more metadata may follow. It returns the number of streams.
 func (s *share) begins(stream uint32, head int64) (streams int) {
 	s.change(func() {
 		if s.streams == nil {
@@ -157,7 +157,7 @@ func (s *share) begins(stream uint32, head int64) (streams int) {
 	return streams
 }
 
-// came counts data. Of a stream that is over, gRPC drops it.
+// came counts data. gRPC drops data of an ended stream.
 func (s *share) came(stream uint32, n int64) {
 	s.change(func() {
 		if c, there := s.streams[stream]; there {
@@ -168,7 +168,7 @@ func (s *share) came(stream uint32, n int64) {
 	})
 }
 
-// finished forgets what came on a stream.
+// finished forgets a stream.
 func (s *share) finished(stream uint32) {
 	s.change(func() {
 		s.forgetLocked(stream)
@@ -176,7 +176,7 @@ func (s *share) finished(stream uint32) {
 	})
 }
 
-// said forgets what came on a stream, whose client has said all with the last so many bytes.
+// said records that the client has ended its side of a stream, with the last bytes.
 func (s *share) said(stream uint32, begins bool, last int64) {
 	s.change(func() {
 		c, there := s.streams[stream]
@@ -194,14 +194,14 @@ func (s *share) forgetLocked(stream uint32) {
 	delete(s.streams, stream)
 }
 
-// takes counts what a handler takes of a stream of requests, or less than none when it ends.
+// takes counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
 func (s *share) takes(n int64) {
 	if s != nil {
 		s.change(func() { s.taken += n })
 	}
 }
 
-// change changes what the share holds.
+// change changes the account.
 func (s *share) change(f func()) {
 	s.mu.Lock()
 	before := s.holdsLocked()
@@ -209,30 +209,37 @@ func (s *share) change(f func()) {
 		f()
 	}
 	n := s.holdsLocked() - before
-	total := s.of.total.Add(n) // within the lock, so that nothing of it is left when the connection has ended
+	total := s.of.total.Add(n) // within the lock: the charges of an ended connection are complete
 	s.mu.Unlock()
 	if n > 0 && total > s.of.most {
 		s.of.makeRoom()
 	}
 }
 
-// holdsLocked is no less than nothing: a message that comes compressed has more bytes than its data.
+// holdsLocked is never negative: a compressed message has more bytes than its data.
 func (s *share) holdsLocked() int64 {
 	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
 }
 
-// holds counts bytes that wait to be written, or less than none for those that wait no more.
+// holds counts bytes that wait to be written; negative when they are written or dropped.
 func (s *share) holds(n int64) {
 	if s != nil && n != 0 {
 		s.change(func() { s.out += n })
 	}
 }
 
-// open says that the connection has streams.
+// open tells whether the connection has streams, or an HTTP/1.1 request in service.
 func (s *share) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams) > 0
+	return len(s.streams) > 0 || s.web > 0
+}
+
+// serveWeb adds n to the HTTP/1.1 requests in service.
+func (s *share) serveWeb(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.web += n
 }
 
 func (s *share) held() int64 {
@@ -241,14 +248,14 @@ func (s *share) held() int64 {
 	return s.holdsLocked()
 }
 
-// makeRoom closes connections until all hold no more than they may.
+// makeRoom closes connections until the budget is met.
 func (m *memory) makeRoom() {
 	for m.closeLargest() {
 	}
 }
 
-// closeLargest ends the connection that holds most if all hold too much, and says whether it did. One is ended after the other: many
-// find at one moment that there is too much, and each would end one.
+// closeLargest ends the connection that holds most if the budget is exceeded, and reports whether it did. Connections are ended one at a
+// time: many goroutines notice the excess at once, and each would end one.
 func (m *memory) closeLargest() bool {
 	m.closing.Lock()
 	worst, most := m.largest()
@@ -265,7 +272,7 @@ func (m *memory) closeLargest() bool {
 	return true
 }
 
-// largest returns the connection that holds most, if all hold too much.
+// largest returns the connection that holds most, if the budget is exceeded.
 func (m *memory) largest() (worst *share, most int64) {
 	if m.total.Load() <= m.most {
 		return nil, 0
@@ -280,7 +287,7 @@ func (m *memory) largest() (worst *share, most int64) {
 	return worst, most
 }
 
-// whoseShare is that of the connection that an RPC came by.
+// whoseShare returns the share of an RPC's connection.
 func whoseShare(ctx context.Context) *share {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -292,20 +299,20 @@ func whoseShare(ctx context.Context) *share {
 	return nil
 }
 
-// accounted is who is at the other end, with the connection's share.
+// accounted is a peer's identity, with the connection's share.
 type accounted struct {
 	credentials.AuthInfo
 	share *share
 }
 
-// held is a message that is counted until it is written; not where net/http writes it.
+// held is a message that is charged until it is written, except where net/http writes it.
 type held struct {
 	message
 	share *share
-	room  *hold // that is given back then; nil: it took none
+	room  *hold // released then; nil: no reservation
 }
 
-// counted lets an answer be counted, if it is large enough for gRPC to say when it was written.
+// counted charges an answer, if it is large enough for gRPC to report when it is written.
 func counted(answer any, s *share) any {
 	if s == nil {
 		return answer
@@ -321,7 +328,7 @@ func counted(answer any, s *share) any {
 			return m
 		}
 		return held{message: m, share: s}
-	case proto.Message: // what is encoded by the library is small, but for lists of leases and of their keys
+	case proto.Message: // messages encoded by the library are small, except lists of leases and of their keys
 		if proto.Size(m) > smallAnswer {
 			if as, err := encoded(m); err == nil {
 				return held{message: as, share: s}
@@ -333,7 +340,7 @@ func counted(answer any, s *share) any {
 
 const smallAnswer = 16 << 10
 
-// small says that gRPC does not say when a message was written: it has no piece that would be counted.
+// small tells whether gRPC does not report the write of a message: it has no piece of a counted size.
 func (m message) small() bool {
 	for _, piece := range m {
 		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) {
@@ -343,13 +350,13 @@ func (m message) small() bool {
 	return true
 }
 
-// buffers are what gRPC writes of a message, and gives back here.
+// buffers returns a message's buffers for gRPC to write and release here.
 func (h held) buffers() (all mem.BufferSlice) {
 	all = make(mem.BufferSlice, 0, len(h.message))
 	own := h.share
 	h.room.written(own)
 	if h.room != nil {
-		own = nil // it is counted there
+		own = nil // charged to the reservation
 	}
 	w := &writing{share: own, left: new(atomic.Int64), room: h.room}
 	for i := range h.message {
@@ -375,8 +382,8 @@ func (h held) buffers() (all mem.BufferSlice) {
 	return all
 }
 
-// writing hears of the buffers of an answer that are not needed any more. Those of a stream that ends while they are handed over are
-// forgotten by gRPC without a word (grpc-go 1.83, loopyWriter.preprocessData): they are given back when the collector finds them.
+// writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
+// 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
 type writing struct {
 	share *share
 	left  *atomic.Int64
@@ -397,33 +404,30 @@ func (w *writing) Put(b *[]byte) {
 	w.share.holds(-int64(len(*b)))
 }
 
-// sizeInStream is what a message of a stream of requests had on its way, with what gRPC puts before it.
+// sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.
 func sizeInStream(m any) int64 {
 	const prefix = 5
-	if own, ok := m.(*asked); ok {
-		return prefix + int64(own.size)
-	}
 	return prefix + int64(proto.Size(m.(proto.Message)))
 }
 
-// frames sees what a connection carries one way: HTTP/2 has frames of a head of 9 bytes, with the length of what follows, its kind,
-// flags and stream; the client's are behind a preface of 24 bytes.
+// frames parses one direction of a connection. HTTP/2 has frames with a head of 9 bytes: length, kind, flags and stream. The client sends
+// a preface of 24 bytes before them.
 type frames struct {
 	seen func(kind, flags byte, stream uint32, length int)
-	skip int // of the preface, or of a frame
+	skip int // bytes left of the preface or of a frame
 	head [9]byte
 	have int
 }
 
 const prefaceBytes = 24
 
-// The kinds of frames, and the flag of the last one of a stream, that tell how it stands.
+// The frame kinds that change a stream's state, and the flag of a stream's last frame.
 const (
 	dataFrame, headersFrame, resetFrame, moreHeadersFrame = 0, 1, 3, 9
 	lastOfStream                                          = 1
 )
 
-// fromClient sees what a client says.
+// fromClient handles a client's frame.
 func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
 	switch {
@@ -452,7 +456,7 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	}
 }
 
-// toClient sees what begins an answer, and what ends a stream from here.
+// toClient handles a frame to the client that begins an answer or ends a stream.
 func (s *share) toClient(kind, flags byte, stream uint32, _ int) {
 	switch {
 	case kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0:

@@ -13,14 +13,14 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/internal/limits"
 )
 
-// message is a message that is encoded already, in pieces: what is large is copied once from the state's memory, and bytes
-// that several clients get are shared.
+// message is an encoded message in pieces: large data is copied only once from the state's memory, and clients can share bytes.
 type message [][]byte
 
-// codec is protobuf, and takes messages that are encoded.
+// codec is protobuf's codec that also accepts encoded messages.
 type codec struct {
 	proto   encoding.CodecV2
 	metrics *metrics
@@ -37,8 +37,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 		if data.Len() > limits.EtcdMemberBytes {
 			return rpctypes.ErrGRPCRequestTooLarge
 		}
-	case *pb.PutRequest:
-		if decodeBytes(data.Materialize(), &to.Key, &to.Value) {
+	case *putRequest:
+		to.from = buffers.Get(data.Len())[:data.Len()]
+		data.CopyTo(to.from)
+		if decodeBytes(to.from, &to.Key, &to.Value) {
 			return nil
 		}
 	case *pb.RangeRequest:
@@ -75,8 +77,14 @@ func (c codec) encode(from any) (mem.BufferSlice, error) {
 	return out, nil
 }
 
-// decodeBytes decodes a message that has bytes in its first fields and nothing else, and keeps them. What has more it leaves to the
-// library, whose tables cost several times as much.
+// putRequest is a put whose key and value lie in a pooled buffer, which is released after the answer.
+type putRequest struct {
+	pb.PutRequest
+	from []byte
+}
+
+// decodeBytes decodes a message whose first fields are bytes, without a copy. It returns false for messages with other fields: those need
+// the library, whose tables cost several times as much.
 func decodeBytes(from []byte, fields ...*[]byte) bool {
 	for len(from) > 0 {
 		field, kind, tag := protowire.ConsumeTag(from)
@@ -93,7 +101,7 @@ func decodeBytes(from []byte, fields ...*[]byte) bool {
 	return true
 }
 
-// encoded is a message with what is in memory that the state may use again, once the caller returns.
+// encoded encodes a message that refers to the state's memory, which is only valid until the caller returns.
 func encoded(m proto.Message) (message, error) {
 	bytes, err := proto.Marshal(m)
 	if err != nil {
@@ -102,7 +110,7 @@ func encoded(m proto.Message) (message, error) {
 	return message{bytes}, nil
 }
 
-// The numbers of the fields that are written by hand: etcd's rpc.proto and kv.proto.
+// Field numbers of the messages encoded by hand: etcd's rpc.proto and kv.proto.
 const (
 	headerCluster, headerMember, headerRevision, headerTerm = 1, 2, 3, 4
 
@@ -137,7 +145,7 @@ func sizeInt(n int64) int {
 	if n == 0 {
 		return 0
 	}
-	return 1 + protowire.SizeVarint(uint64(n)) // the fields are below 16
+	return 1 + protowire.SizeVarint(uint64(n)) // field numbers are below 16
 }
 
 func sizeBytes(b []byte) int {
@@ -163,7 +171,7 @@ func appendFields(dst []byte, p *kv.KeyValue) []byte {
 	return appendInt(appendBytes(dst, pairValue, p.Value), pairLease, p.Lease)
 }
 
-// pairOf is a KeyValue with the slices of p.
+// pairOf returns a KeyValue that shares the slices of p.
 func pairOf(p *kv.KeyValue) *mvccpb.KeyValue {
 	return &mvccpb.KeyValue{
 		Key: p.Key, Value: p.Value, CreateRevision: p.CreateRevision, ModRevision: p.ModRevision, Version: p.Version, Lease: p.Lease,
@@ -178,7 +186,7 @@ func pairsOf(all []kv.KeyValue) []*mvccpb.KeyValue {
 	return pairs
 }
 
-// headerBytes is what a header takes at most, as a field.
+// headerBytes is the largest size of a header, as a field.
 const headerBytes = 2 + 4*(1+10)
 
 // appendHeader appends a header as a field.
@@ -189,19 +197,18 @@ func appendHeader(dst []byte, field protowire.Number, h *pb.ResponseHeader) []by
 	return appendInt(appendInt(dst, headerRevision, h.Revision), headerTerm, int64(h.RaftTerm))
 }
 
-// pieceBytes is how large the pieces of a long answer become.
+// pieceBytes is the size of the pieces of a long answer.
 const pieceBytes = 256 << 10
 
-// sizeField is what appendPair appends.
+// sizeField is the size that appendPair appends.
 func sizeField(p *kv.KeyValue) int { return 1 + protowire.SizeBytes(sizePair(p)) }
 
-// rangeAnswer is the answer to a range that is being encoded, pair after pair. Of one that has more than most bytes nothing is encoded:
-// it is only measured, to be encoded later.
+// rangeAnswer is the answer to a range while its pairs are added. An answer of more than most bytes is only measured, to be encoded later.
 type rangeAnswer struct {
-	most   int // 0: it is encoded whatever its size
+	most   int // 0: encoded at any size
 	cuts   []cut
 	pieces message
-	now    []byte // the last piece, which grows
+	now    []byte // the last piece, still growing
 	size   int
 }
 
@@ -227,10 +234,10 @@ func (a *rangeAnswer) add(p *kv.KeyValue) {
 	a.now = appendPair(a.now, rangeKVs, p)
 }
 
-// large says that it is encoded later.
+// large tells whether the answer is to be encoded later.
 func (a *rangeAnswer) large() bool { return a.most > 0 && a.size > a.most }
 
-// holds is what it takes in memory.
+// holds is its memory in bytes.
 func (a *rangeAnswer) holds() int {
 	if a.large() {
 		return 8 * len(a.cuts)
@@ -245,7 +252,7 @@ func (a *rangeAnswer) close() {
 	a.now = nil
 }
 
-// finish returns the whole message. Without a header it is a chunk of a stream that goes on.
+// finish returns the whole message. Without a header it is a chunk of a stream with further chunks.
 func (a *rangeAnswer) finish(h *pb.ResponseHeader, more bool, count int64) message {
 	a.close()
 	head, tail := a.around(h, more, count)
@@ -253,7 +260,7 @@ func (a *rangeAnswer) finish(h *pb.ResponseHeader, more bool, count int64) messa
 	return append(append(append(all, head), a.pieces...), tail)
 }
 
-// around is what comes before and behind the pairs.
+// around returns the bytes before and after the pairs.
 func (a *rangeAnswer) around(h *pb.ResponseHeader, more bool, count int64) (head, tail []byte) {
 	if h != nil {
 		head = appendHeader(make([]byte, 0, headerBytes), rangeHeader, h)
@@ -261,10 +268,10 @@ func (a *rangeAnswer) around(h *pb.ResponseHeader, more bool, count int64) (head
 	return head, appendCount(make([]byte, 0, countBytes), more, count)
 }
 
-// countBytes is what appendCount appends at most.
+// countBytes bounds the bytes that appendCount appends.
 const countBytes = 1 + 1 + 1 + 10
 
-// appendCount appends what a range's answer ends with.
+// appendCount appends the last fields of a range's answer.
 func appendCount(dst []byte, more bool, count int64) []byte {
 	if more {
 		dst = appendInt(dst, rangeMore, 1)
@@ -272,7 +279,7 @@ func appendCount(dst []byte, more bool, count int64) []byte {
 	return appendInt(dst, rangeCount, count)
 }
 
-// inStream wraps the message of a range into one of a stream.
+// inStream wraps a range's message into a stream's message.
 func (m message) inStream() message {
 	size := 0
 	for _, piece := range m {

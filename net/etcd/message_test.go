@@ -41,7 +41,7 @@ func TestDecodedAsByTheLibrary(t *testing.T) {
 	} {
 		all := bytes.Join(parts, nil)
 		for _, empty := range []func() proto.Message{
-			func() proto.Message { return &pb.PutRequest{} }, func() proto.Message { return &pb.RangeRequest{} },
+			func() proto.Message { return &putRequest{} }, func() proto.Message { return &pb.RangeRequest{} },
 		} {
 			want, got := empty(), empty()
 			refused := proto.Unmarshal(all, want)
@@ -65,7 +65,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(all)}, &pb.PutRequest{}); err != nil {
+		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(all)}, &putRequest{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -27,11 +27,11 @@ import (
 	"qkv/net/wire"
 )
 
-// Metrics are what a member counts, beside its status and its View.
+// Metrics holds the member's metrics, in addition to its status and its View.
 type Metrics struct {
 	wire.Status
 
-	LeaderChanges                         uint64 // that were seen
+	LeaderChanges                         uint64 // seen
 	WritesFailed, ReadsFailed, ReadsSlow  uint64
 	WritesPending                         int64 // batches
 	Renewals                              uint64
@@ -41,19 +41,20 @@ type Metrics struct {
 	SyncBytes                             int64
 	SnapshotsSent, SendsFailed            uint64
 	SnapshotsInstalled, SnapshotsNotTaken uint64
+	FalseClaims, Undecodable              uint64 // claims of members that do not lead; appends
 	CertificateEnds                       time.Time
 	Peers                                 []PeerMetrics
 	Native                                NativeMetrics
-	Mailboxes                             map[string]int // messages that wait, by actor
+	Mailboxes                             map[string]int // waiting messages, by actor
 }
 
-// StageMetrics are of one part of a write's way.
+// StageMetrics holds the metrics of one stage of a write.
 type StageMetrics struct {
 	Name  string
 	Times meter.Times
 }
 
-// PeerMetrics are of the way to another member.
+// PeerMetrics holds the metrics of the connection to another member.
 type PeerMetrics struct {
 	ID                                            uint64
 	Connected                                     bool
@@ -63,15 +64,14 @@ type PeerMetrics struct {
 	PacketsSent, PacketsLost                      uint64 // of this connection
 }
 
-// NativeMetrics are of the endpoint of qkv's own clients.
+// NativeMetrics holds the metrics of the endpoint of qkv's own clients.
 type NativeMetrics struct {
 	Connections, Handshakes, Requests, Bytes, RangeRows int64
 	Accepted                                            uint64
 }
 
-// metrics is what /metrics tells. What the endpoint does itself is counted where it happens, in counters that are found once; all
-// else is asked of the member when somebody looks. No label has a value of a client's choice, but the version of its library,
-// of which there are limits.EtcdClientVersions.
+// metrics is the content of /metrics. The endpoint counts its own events in counters that are resolved once; the member is queried at each
+// scrape. No label value is chosen by a client, except its library's version, of which at most limits.EtcdClientVersions are kept.
 type metrics struct {
 	s        *Server
 	registry *prometheus.Registry
@@ -98,7 +98,7 @@ type metrics struct {
 	sendEvents, perEvent, sendAnswers, sendProgress prometheus.Observer
 	streams                                         atomic.Int64 // of watches
 	ranges                                          atomic.Uint64
-	reads                                           atomic.Uint64 // transactions that changed nothing
+	reads                                           atomic.Uint64 // transactions without changes
 }
 
 func newMetrics(s *Server) *metrics {
@@ -166,7 +166,7 @@ func newMetrics(s *Server) *metrics {
 	return m
 }
 
-// handler serves them. A few at a time are enough for anybody.
+// handler serves the metrics, to a few readers at a time.
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: limits.MetricsReaders, ErrorHandling: promhttp.ContinueOnError})
 }
@@ -181,7 +181,7 @@ func (m *metrics) probe(of, name string, well bool) {
 	m.probed.WithLabelValues(of, name, came).Inc()
 }
 
-// delivered counts what a stream of watches was handed.
+// delivered counts the deliveries to a stream of watches.
 func (m *metrics) delivered(n *notice, began time.Time) {
 	took := since(began)
 	switch {
@@ -199,7 +199,7 @@ func (m *metrics) delivered(n *notice, began time.Time) {
 	}
 }
 
-// eventsIn is how many events there are in a delivery, each a field of a WatchResponse.
+// eventsIn counts the events in a delivery, each a field of a WatchResponse.
 func eventsIn(events []byte) (n int) {
 	for len(events) > 0 {
 		_, _, size := protowire.ConsumeField(events)
@@ -218,19 +218,19 @@ type rpcMeter struct {
 	started, in, out prometheus.Counter
 	handled          [codes.Unauthenticated + 1]prometheus.Counter
 	handling         prometheus.Observer
-	duration         [2]prometheus.Observer // of those that failed, and of those that did not; nil where etcd has none
+	duration         [2]prometheus.Observer // of failed and of successful ones; nil if etcd has none
 	ranges           [2]prometheus.Observer
-	failures         [2]prometheus.Counter // of streams: to receive, to send
+	failures         [2]prometheus.Counter // of streams: receive, send
 	kind             int                   // of clientVersions
 }
 
-// durationTypes are the requests of which etcd has the duration beside gRPC's, by their RPC.
+// durationTypes are the RPCs for which etcd measures the duration in addition to gRPC's.
 var durationTypes = map[string]string{
 	"Range": "Range", "Put": "Put", "DeleteRange": "DeleteRange", "Txn": "Txn", "Compact": "Compaction", "LeaseGrant": "LeaseGrant",
 	"LeaseRevoke": "LeaseRevoke", "Alarm": "Alarm",
 }
 
-// of finds what counts an RPC.
+// of returns the meter of an RPC.
 func (m *metrics) of(service, name, kind string) *rpcMeter {
 	r := &rpcMeter{
 		m: m, started: m.started.WithLabelValues(kind, service, name), in: m.messagesIn.WithLabelValues(kind, service, name),
@@ -261,7 +261,7 @@ func (m *metrics) of(service, name, kind string) *rpcMeter {
 	return r
 }
 
-// What kinds of RPCs there are, in the words of gRPC's own metrics.
+// Kinds of RPCs, as gRPC's own metrics name them.
 const (
 	unaryKind  = "unary"
 	clientKind = "client_stream"
@@ -288,7 +288,7 @@ type countedStream struct {
 	taken atomic.Int64 // by RecvMsg
 }
 
-// end gives back what was taken: the stream is over.
+// end releases the bytes taken: the stream is over.
 func (s *countedStream) end() { s.share.takes(-s.taken.Swap(0)) }
 
 // RecvMsg implements grpc.ServerStream.
@@ -320,7 +320,7 @@ func (s *countedStream) SendMsg(m any) error {
 	return err
 }
 
-// ended counts the end of an RPC that was begun at a time.
+// ended counts the end of an RPC that began at a given time.
 func (r *rpcMeter) ended(began time.Time, err error) {
 	took := time.Since(began).Seconds()
 	code := codeOf(err)
@@ -341,7 +341,7 @@ func (r *rpcMeter) ended(began time.Time, err error) {
 	}
 }
 
-// codeOf is the code that gRPC tells a client.
+// codeOf is the code that gRPC sends to a client.
 func codeOf(err error) codes.Code {
 	if s, ok := status.FromError(err); ok {
 		return s.Code()
@@ -349,15 +349,15 @@ func codeOf(err error) codes.Code {
 	return status.FromContextError(err).Code()
 }
 
-// clientVersions counts requests by the version that the client's library says. It is a client's word: what is no version of etcd's
-// API is none, and further ones than limits.EtcdClientVersions are counted together.
+// clientVersions counts requests by the version of the client's library. The client sends it unverified: a text that is not a version
+// counts as none, and versions beyond limits.EtcdClientVersions are counted together.
 type clientVersions struct {
-	all  atomic.Pointer[map[string]*[2]prometheus.Counter] // a map never changes, but is replaced
-	none *[2]prometheus.Counter                            // of what is no version
+	all  atomic.Pointer[map[string]*[2]prometheus.Counter] // copy on write
+	none *[2]prometheus.Counter                            // for texts that are not versions
 	mu   sync.Mutex
 }
 
-// count counts a request by what its metadata says.
+// count counts a request by the version in its metadata.
 func (m *metrics) count(ctx context.Context, r *rpcMeter) {
 	version := ""
 	if said := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(said) > 0 {
@@ -400,7 +400,7 @@ func (m *metrics) requestsOf(version string) *[2]prometheus.Counter {
 	return &[2]prometheus.Counter{m.requests.WithLabelValues("unary", version), m.requests.WithLabelValues("stream", version)}
 }
 
-// isVersion says that a text is two or three numbers, as in 3.7.
+// isVersion tells whether a text is two or three numbers, as in 3.7.
 func isVersion(text string) bool {
 	if len(text) > len("999.999.999") {
 		return false

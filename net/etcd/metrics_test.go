@@ -104,7 +104,7 @@ func counting() *member {
 	m.metrics.Store(&etcd.Metrics{
 		LeaderChanges: 5, WritesFailed: 6, ReadsFailed: 7, ReadsSlow: 8, WritesPending: 9, Renewals: 10, BatchesSlow: 11,
 		Batches: h.Times(), Syncs: h.Times(), Saves: h.Times(), SyncBytes: 12, SnapshotsSent: 13, SendsFailed: 14,
-		SnapshotsInstalled: 15, SnapshotsNotTaken: 16, CertificateEnds: time.Unix(17, 0),
+		SnapshotsInstalled: 15, SnapshotsNotTaken: 16, FalseClaims: 41, Undecodable: 42, CertificateEnds: time.Unix(17, 0),
 		Peers: []etcd.PeerMetrics{
 			{ID: 2, Connected: true, SentBytes: 18, ReceivedBytes: 19, NotSent: 20, RoundTrips: h.Times(), PacketsSent: 21, PacketsLost: 22},
 			{ID: 3},

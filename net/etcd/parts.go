@@ -13,17 +13,20 @@ import (
 	"qkv/internal/limits"
 )
 
-// A part of a transaction, a comparison or an operation, takes two bytes on its way and some 400 when it is decoded and translated. So
-// the parts are counted before that:
+// A part of a transaction, a comparison or an operation, may take two bytes on the wire and some 400 when it is decoded and translated.
+// The parts are therefore counted before they are decoded:
 //
-//  1. A transaction with more parts than limits.TxnParts, or deeper than limits.TxnDepth, is refused as it would be afterwards, and
-//     never decoded.
-//  2. Of those with more parts than limits.EtcdTxnFew, limits.EtcdTxns at a time are decoded and not answered. The others wait, for as
-//     long as a request may last.
+//  1. A transaction with more parts than limits.TxnParts, or deeper than limits.TxnDepth, is refused with the same error as after
+//     decoding, but never decoded.
+//  2. Of the transactions with more parts than limits.EtcdTxnFew, at most limits.EtcdTxns are decoded and unanswered at a time. Others
+//     wait, at most for the timeout of a request.
 //
-// A transaction that came over HTTP was decoded before, in the room that such requests have.
+// A transaction over HTTP is decoded earlier, within the memory budget of such requests.
 
-// encodedTxn is a transaction as it came.
+// decoder is a message that is decoded by hand.
+type decoder interface{ decode(message []byte) error }
+
+// encodedTxn is a transaction in its encoded form.
 type encodedTxn struct{ bytes []byte }
 
 func (e *encodedTxn) decode(message []byte) error {
@@ -31,7 +34,7 @@ func (e *encodedTxn) decode(message []byte) error {
 	return nil
 }
 
-// countedTxn is the method for transactions, whose parts are counted before they are decoded.
+// countedTxn is the method for transactions. It counts their parts before it decodes them.
 func (s *Server) countedTxn() grpc.MethodDesc {
 	m := method(s, "Txn", s.txn)
 	handle := m.Handler
@@ -55,7 +58,7 @@ func (s *Server) countedTxn() grpc.MethodDesc {
 		}
 		return handle(server, ctx, func(to any) error {
 			if err := proto.Unmarshal(q.bytes, to.(proto.Message)); err != nil {
-				return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err) // as gRPC says it
+				return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err) // gRPC's text
 			}
 			q.bytes = nil
 			return nil
@@ -64,9 +67,9 @@ func (s *Server) countedTxn() grpc.MethodDesc {
 	return m
 }
 
-// placeForTxn waits for one of limits.EtcdTxns places.
+// placeForTxn waits for one of limits.EtcdTxns slots.
 func (s *Server) placeForTxn(ctx context.Context) error {
-	select { // without a timer, as most do
+	select { // without a timer, the usual case
 	case s.txns <- struct{}{}:
 		return nil
 	default:
@@ -86,14 +89,14 @@ func (s *Server) placeForTxn(ctx context.Context) error {
 	}
 }
 
-// The fields of a TxnRequest that are lists, and that of a RequestOp which is a transaction.
+// The list fields of a TxnRequest, and the field of a RequestOp for a nested transaction.
 const (
 	txnCompare, txnSuccess, txnFailure = 1, 2, 3
 	opTxn                              = 4
 )
 
-// countParts counts the comparisons and operations of a transaction, and of those in it. It is false when there are more than may be, or
-// they lie too deep. What is no message is left to the library, which refuses it.
+// countParts counts the comparisons and operations of a transaction and its nested ones. It returns false if they are too many or too
+// deep. A malformed message is left to the library, which refuses it.
 func countParts(txn []byte, depth int, parts *int) bool {
 	within := depth <= limits.TxnDepth
 	_ = eachField(txn, func(field protowire.Number, _ int64, part []byte) {
@@ -113,4 +116,32 @@ func countParts(txn []byte, depth int, parts *int) bool {
 		})
 	})
 	return within
+}
+
+// eachField calls f with each field of a message.
+func eachField(m []byte, f func(field protowire.Number, number int64, bytes []byte)) error {
+	for len(m) > 0 {
+		field, kind, n := protowire.ConsumeTag(m)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		m = m[n:]
+		var number uint64
+		var part []byte
+		switch kind {
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(m)
+		case protowire.BytesType:
+			part, n = protowire.ConsumeBytes(m)
+			part = part[:len(part):len(part)] // nil means an absent field
+		default:
+			n = protowire.ConsumeFieldValue(field, kind, m)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		m = m[n:]
+		f(field, int64(number), part)
+	}
+	return nil
 }

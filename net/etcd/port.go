@@ -21,58 +21,83 @@ import (
 	"qkv/net/wire"
 )
 
-// port tells apart what comes to the TCP ports, once for each connection: TLS or none by the first byte, then gRPC or
-// HTTP/1.1 by the protocol that TLS has agreed on, or by the first bytes. From there on the connection is gRPC's or HTTP's own.
+// port detects the protocol of each TCP connection once: TLS or plain text by the first byte, then gRPC or HTTP/1.1 by the protocol that
+// TLS negotiated, or by the first bytes. The connection then belongs to gRPC or HTTP.
 //
-//		accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
-//		               │                    └──────► http/1.1 ──► HTTP
-//		               ├─ "PRI" ─────────────────────────────────► gRPC
-//		               ├─ a letter ──────────────────────────────► HTTP
-//		               └─ anything else: closed
+//	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
+//	               │                    └──────► http/1.1 ──► HTTP
+//	               ├─ "PRI" ─────────────────────────────────► gRPC
+//	               ├─ a letter ──────────────────────────────► HTTP
+//	               └─ anything else: closed
 //
-//	 1. A connection counts from its acceptance until it is closed. All together are at most limits.Etcd.Connections: one more
-//	    gets the place of another one (place), or is told so, in its own protocol, and closed.
-//	 2. Until it is told apart it has limits.Etcd.Handshake. When all places are taken, the one that has not been told
-//	    apart for longest gives up its place.
+// Rules:
+//
+//  1. A connection counts from its acceptance until it is closed. At most p.most are open. One more takes the place of another one
+//     (makePlaceLocked), or is refused in its own protocol and closed.
+//  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the one that has been
+//     unidentified for longest is evicted.
+//
+// The metrics-only addresses are a separate port without gRPC: clients and supervisors take no places from each other.
 type port struct {
+	// Constant.
 	s          *Server
-	grpc, http *handed
+	listeners  []Listener
+	most       int           // limit of connections
+	idle       time.Duration // idle time after which another connection of the same client may evict one
+	each       time.Duration // shortest interval between two searches for an idle connection
+	grpc       *handed       // nil: the port serves HTTP/1.1 alone
+	http       *handed
 	web        *http.Server
-	handshakes chan struct{} // has room for those of TLS that are worked at
-	refused    refusals
+	handshakes chan struct{} // semaphore: TLS handshakes in computation
+
+	refused refusals
 
 	mu      sync.Mutex
 	closed  bool
 	conns   map[*conn]struct{}
-	clients map[string]map[*conn]struct{} // the same, by where they come from
-	fresh   []*conn                       // not told apart yet, oldest first
+	clients map[string]map[*conn]struct{} // the same, by client
+	fresh   []*conn                       // not identified yet, oldest first
 	noted   time.Time
-	placed  time.Time // when a place was looked for last
+	placed  time.Time // last search for an idle connection
 }
 
-func newPort(s *Server) *port {
-	p := &port{
-		s: s, conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{}, grpc: newHanded(s.Addr()), http: newHanded(s.Addr()),
-		handshakes: make(chan struct{}, limits.EtcdHandshakes),
-	}
-	p.web = s.newWeb(true)
+// newClientPort makes the port for clients.
+func newClientPort(s *Server) *port {
+	p := newPort(s, s.config.Listeners, s.newWeb(true))
+	p.most, p.idle, p.each = s.config.Limits.Connections, s.config.Limits.PlaceIdle, limits.EtcdPlaceEach
+	p.grpc = newHanded(s.Addr())
 	return p
+}
+
+// newMetricsPort makes the metrics-only port. When it is full, a connection is evicted for a new one immediately, even after a short idle
+// time (makePlaceLocked). The search costs little, since connections are few.
+func newMetricsPort(s *Server) *port {
+	p := newPort(s, s.config.Metrics, s.newWeb(false))
+	p.most = limits.EtcdMetricsConnections
+	return p
+}
+
+func newPort(s *Server, listeners []Listener, web *http.Server) *port {
+	return &port{
+		s: s, listeners: listeners, web: web, http: newHanded(listeners[0].Addr()), handshakes: make(chan struct{}, limits.EtcdHandshakes),
+		conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{},
+	}
 }
 
 func (p *port) run(running *sync.WaitGroup) {
 	running.Go(func() { _ = p.web.Serve(p.http) })
-	for i := range p.s.config.Listeners {
-		running.Go(func() { p.accept(running, &p.s.config.Listeners[i]) })
+	for i := range p.listeners {
+		running.Go(func() { p.accept(running, &p.listeners[i]) })
 	}
 }
 
-// close takes no more connections; those that are there go on.
+// close stops accepting; open connections continue.
 func (p *port) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
-		for _, l := range p.s.config.Listeners {
+		for _, l := range p.listeners {
 			_ = l.Close()
 		}
 		for _, c := range p.fresh {
@@ -84,7 +109,9 @@ func (p *port) close() {
 // stop ends all connections.
 func (p *port) stop() {
 	_ = p.web.Close()
-	p.grpc.Close()
+	if p.grpc != nil {
+		p.grpc.Close()
+	}
 	p.http.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +126,7 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // no file descriptors, most likely
+		if err != nil { // usually out of file descriptors
 			p.note("a client's connection was not accepted", err.Error())
 			select {
 			case <-p.s.stopping:
@@ -124,26 +151,24 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 	}
 }
 
-// enter takes a connection in. It is full when there is no place for it; it is let in to be told so. Of those there are only a
-// few.
+// enter registers a connection. full means that it has no place and is only admitted to be refused; few such connections are admitted.
 func (p *port) enter(c *conn) (full, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return false, false
 	}
-	most := p.s.config.Limits.Connections
-	if len(p.conns) >= most {
+	if len(p.conns) >= p.most {
 		p.makePlaceLocked(c.client, time.Now())
 	}
-	if len(p.conns) >= most+limits.ClientConnectionsOver {
+	if len(p.conns) >= p.most+limits.ClientConnectionsOver {
 		if len(p.fresh) == 0 {
 			return false, false
 		}
-		_ = p.fresh[0].Conn.Close() // its goroutine gives back the place
+		_ = p.fresh[0].Conn.Close() // its goroutine releases the place
 		p.fresh = slices.Delete(p.fresh, 0, 1)
 	}
-	full = len(p.conns) >= most
+	full = len(p.conns) >= p.most
 	p.conns[c] = struct{}{}
 	if p.clients[c.client] == nil {
 		p.clients[c.client] = map[*conn]struct{}{}
@@ -153,12 +178,16 @@ func (p *port) enter(c *conn) (full, ok bool) {
 	return full, true
 }
 
-// makePlaceLocked closes a connection in favour of a client's, in a full server, if there is one that may be closed. It is of the
-// client that has most, if that has more than this one, so that no one keeps out the others; or else an own one. A client's
-// connection on which nothing is asked goes first, for longest; an own one only when that was so for limits.EtcdPlaceIdle. To look
-// for it costs as much as there are connections: it is done so often at most.
+// makePlaceLocked evicts a connection of a full port in favour of a client's new connection, if the rules allow it.
+//
+//  1. If another client has most connections, and at least two more than this client, then one of its connections is evicted: no client
+//     keeps out the others. A connection without a request goes first, and among those the one idle for longest.
+//  2. Otherwise this client's longest idle connection is evicted, if it serves no request and has been idle for at least p.idle. In the
+//     metrics-only port it may be any client's: otherwise hosts with one idle connection each would keep out all probes.
+//
+// The search visits each connection, and is therefore made at most once in p.each.
 func (p *port) makePlaceLocked(client string, now time.Time) {
-	if now.Sub(p.placed) < limits.EtcdPlaceEach {
+	if now.Sub(p.placed) < p.each {
 		return
 	}
 	p.placed = now
@@ -172,13 +201,16 @@ func (p *port) makePlaceLocked(client string, now time.Time) {
 	others := len(from) > own+1
 	if !others {
 		from = p.clients[client]
+		if p.grpc == nil { // the metrics-only port
+			from = p.conns
+		}
 	}
 	var worst *conn
 	var busy bool
 	var longest time.Duration
 	for c := range from {
 		serves, idle := c.serves(), c.heard.Ago(now)
-		if !others && (serves || idle < p.s.config.Limits.PlaceIdle) {
+		if !others && (serves || idle < p.idle) {
 			continue
 		}
 		if worst == nil || busy && !serves || busy == serves && idle > longest {
@@ -197,7 +229,7 @@ func (p *port) count() int {
 	return len(p.conns)
 }
 
-// known says that a connection has been told apart.
+// known records that a connection's protocol is identified.
 func (p *port) known(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,7 +242,7 @@ func (p *port) leave(c *conn) {
 	p.leaveLocked(c)
 }
 
-// leaveLocked gives up a connection's place. A second time it does nothing.
+// leaveLocked releases a connection's place. It is idempotent.
 func (p *port) leaveLocked(c *conn) {
 	delete(p.conns, c)
 	delete(p.clients[c.client], c)
@@ -220,7 +252,7 @@ func (p *port) leaveLocked(c *conn) {
 	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
 }
 
-// note logs at most one line a second of what anyone can make happen.
+// note logs at most one line a second about events that any client can cause.
 func (p *port) note(what, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -230,7 +262,7 @@ func (p *port) note(what, reason string) {
 	}
 }
 
-// tellApart hands a connection to whom it is for, or closes it.
+// tellApart hands a connection to its server, or closes it.
 func (p *port) tellApart(c *conn, full bool) {
 	if err := p.hand(c, full); err != nil {
 		_ = c.Close()
@@ -243,7 +275,7 @@ func (p *port) tellApart(c *conn, full bool) {
 	}
 }
 
-// quiet says that nothing needs to be told of a connection that has ended: who looks whether a port is open does that.
+// quiet tells whether the end of a connection is not worth a line: port scans end this way.
 func quiet(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, errGone) || errors.As(err, &timeout) && timeout.Timeout()
@@ -251,9 +283,9 @@ func quiet(err error) bool {
 
 var errGone = errors.New("it was closed by the other side before anything came")
 
-// Those that tell connections apart.
+// The first bytes that identify a protocol.
 const (
-	tlsRecord = 0x16 // the first byte of a handshake
+	tlsRecord = 0x16 // first byte of a handshake
 	preface   = "PRI"
 )
 
@@ -290,10 +322,14 @@ func (p *port) hand(c *conn, full bool) error {
 	p.known(c)
 	why := ""
 	switch {
+	case full && p.grpc == nil:
+		why = fmt.Sprintf("this member serves %d connections for metrics and health, its limit", p.most)
 	case full:
-		why = fmt.Sprintf("this member serves %d client connections, its limit", p.s.config.Limits.Connections)
+		why = fmt.Sprintf("this member serves %d client connections, its limit", p.most)
 	case over == net.Conn(c) && !c.from.Plain:
 		why = "this port takes TLS only, with a client's certificate"
+	case h2 && p.grpc == nil:
+		why = "this address is for metrics and health, over HTTP/1.1: gRPC is served at the clients' address"
 	}
 	if why != "" {
 		refuse(over, h2, why)
@@ -312,8 +348,8 @@ func (p *port) hand(c *conn, full bool) error {
 	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
-// handshake does that of TLS. It has a place while there is work for this side, and none while it waits for the other one: whoever
-// begins handshakes and leaves them holds up nobody.
+// handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
+// abandoned handshakes block no other client.
 func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
 	c.place = p.handshakes
@@ -330,8 +366,8 @@ func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	return secure, secure.ConnectionState(), nil
 }
 
-// refuse tells the other side in its own protocol why it is not served. No SETTINGS come before it: a client of gRPC takes a
-// connection that begins with them for one that works, and dials anew at once when it ends, thousands of times a second.
+// refuse sends the reason for a refusal in the client's protocol. SETTINGS are not sent first: a gRPC client would take the connection for
+// a working one and redial immediately when it ends, thousands of times a second.
 func refuse(c net.Conn, h2 bool, why string) {
 	if !h2 {
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s\n", len(why)+1, why)
@@ -343,18 +379,18 @@ func refuse(c net.Conn, h2 bool, why string) {
 	_, _ = c.Write(b.Bytes())
 }
 
-// conn is a connection whose first bytes were looked at.
+// conn is a connection whose first bytes have been inspected.
 type conn struct {
 	net.Conn
 	port   *port
 	from   *Listener
-	client string        // where it comes from
-	in     *bufio.Reader // nil once it is empty
+	client string        // the client's address (clientAt)
+	in     *bufio.Reader // nil after it is drained
 	once   sync.Once
-	heard  wire.Moment // when something came last
+	heard  wire.Moment // time of the last received bytes
 
-	place chan struct{}         // has one of this connection, within a handshake; its goroutine's
-	share atomic.Pointer[share] // once it is told apart
+	place chan struct{}         // holds this connection's slot during a handshake; owned by its goroutine
+	share atomic.Pointer[share] // set when the protocol is identified
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -373,7 +409,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// serves says that something was asked on a connection that is not answered.
+// serves tells whether the connection has an unanswered request.
 func (c *conn) serves() bool {
 	s := c.share.Load()
 	return s != nil && s.open()
@@ -391,12 +427,12 @@ func (c *conn) Close() error {
 	return err
 }
 
-// told is a connection that was told apart, with who is at its other end.
+// told is an identified connection, with its peer's identity.
 type told struct {
 	net.Conn
 	auth  credentials.AuthInfo
 	share *share
-	// Of a connection of gRPC: one goroutine reads, and one writes.
+	// Of a gRPC connection: one goroutine reads, and one writes.
 	in, out *frames
 }
 
@@ -413,7 +449,7 @@ func (t told) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// behindBytes is what is read at a time of a connection that is read slowly: some ten requests that are reset, some twenty that are not.
+// behindBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
 const behindBytes = 1 << 10
 
 func (t told) Write(b []byte) (int, error) {
@@ -425,7 +461,7 @@ func (t told) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// handed is a listener of connections that were told apart.
+// handed is a listener of identified connections.
 type handed struct {
 	addr  net.Addr
 	conns chan told

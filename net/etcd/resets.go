@@ -9,24 +9,24 @@ import (
 	"qkv/internal/limits"
 )
 
-// resets paces the streams that clients give up before they are over: each costs what a request costs, and a client may begin and
-// reset them without end, on as many connections as it likes, since none of them counts as open.
+// resets throttles stream resets by clients. Each costs as much as a request, and a client could begin and reset streams without end, on
+// any number of connections, since a reset stream no longer counts as open.
 //
-//  1. All together give up limits.EtcdResets a second. Those who give up any in this or the last second share that: the clients,
-//     which are told apart by where they come from, in equal parts, and the connections of one client its part.
-//  2. What comes of a connection past its part is not handed on before its time, and nothing more is read of it until then. Nobody
-//     else waits, and the client's own writes wait when its buffers are full.
-//  3. A connection may be ahead by what its part is of a second.
-//  4. A client of which a connection was closed, for that it held most of the memory, would open as much again at once: for
-//     limits.EtcdBlamed each stream counts as a reset that one of its connections opens beside limits.EtcdStreamsFew others.
-//  5. Frames that ask for nothing, as pings and settings, count as a reset for each limits.EtcdFramesReset of them.
+//  1. All clients together may reset limits.EtcdResets streams a second. The clients with resets in this or the last second share that
+//     rate equally; clients are distinguished by address. The connections of one client share its part.
+//  2. If a connection exceeds its part, its frames are delayed until the rate allows them, and the connection is not read meanwhile. No
+//     other client waits; the client's own writes wait when its buffers are full.
+//  3. A connection may use its part of one second as a burst.
+//  4. A client whose connection was closed because it held most memory would open as many streams again. For limits.EtcdBlamed, each
+//     stream that one of its connections opens beyond limits.EtcdStreamsFew counts as a reset.
+//  5. limits.EtcdFramesReset frames without a request, such as pings and settings, count as one reset.
 type resets struct {
 	mu     sync.Mutex
-	lately lately               // the connections that have given up streams
-	blames map[string]time.Time // when that of a client was closed last
+	lately lately               // connections with resets
+	blames map[string]time.Time // by client: when its connection was last closed
 }
 
-// lately is how often each client has done something in this second and in the last one. Clients that have not are not there.
+// lately counts events of each client in this second and in the last one. Clients without events are absent.
 type lately struct {
 	second  int64
 	clients map[string]*seconds
@@ -34,7 +34,7 @@ type lately struct {
 
 type seconds struct{ last, now int }
 
-// turn forgets what is older than the last second.
+// turn drops counts older than the last second.
 func (l *lately) turn(second int64) {
 	ago := second - l.second
 	if ago == 0 {
@@ -49,7 +49,7 @@ func (l *lately) turn(second int64) {
 	l.second = second
 }
 
-// of returns what a client has done, for more to be added.
+// of returns the counts of a client, to be increased.
 func (l *lately) of(client string) *seconds {
 	if l.clients == nil {
 		l.clients = map[string]*seconds{}
@@ -62,20 +62,20 @@ func (l *lately) of(client string) *seconds {
 	return c
 }
 
-// pacing is a connection's part in it, of who reads it.
+// pacing is a connection's state in resets, owned by its reader.
 type pacing struct {
 	client  string
-	resets  int       // that are not paced yet
-	frames  int       // that ask for nothing, and were not counted as a reset yet
-	paced   time.Time // when those before would have come at the connection's part
-	counted int64     // the second in which it was counted last
+	resets  int       // not paced yet
+	frames  int       // without a request, not counted as a reset yet
+	paced   time.Time // when the earlier resets would have come at the connection's rate
+	counted int64     // the second in which it was last counted
 }
 
 func newResets() *resets {
 	return &resets{blames: map[string]time.Time{}}
 }
 
-// blame notes that a client's connection was closed.
+// blame records that a client's connection was closed.
 func (r *resets) blame(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,14 +94,14 @@ func (r *resets) blamed(client string, now time.Time) bool {
 	return there && now.Sub(at) < limits.EtcdBlamed
 }
 
-// clientAt is who a client is, as far as it matters here.
+// clientAt identifies a client by its address.
 func clientAt(from net.Addr) string {
 	host, _, err := net.SplitHostPort(from.String())
 	if err != nil {
 		return from.String()
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
-		const network = 64 // of which one host may have any
+		const network = 64 // one host may use any address in it
 		if own, err := ip.Prefix(network); err == nil {
 			return own.String()
 		}
@@ -109,18 +109,18 @@ func clientAt(from net.Addr) string {
 	return host
 }
 
-// refusals are the connections that came to nothing, by where they came from.
+// refusals counts failed connections by client.
 //
-// Each costs a goroutine, and with TLS a signature. A client that has had limits.EtcdRefused of them in this or the last second is not
-// heard any more: what comes from there is closed as it is accepted, until a second without any. Where others come from the same
-// address, that would shut them out: one with a connection that is served is always heard, and so is this host.
+// Each failed connection costs a goroutine, and with TLS a signature. A client with limits.EtcdRefused of them in this or the last second
+// is ignored: its connections are closed at acceptance, until a second without failures. To protect other clients at the same address, a
+// client with a connection in service is never ignored, nor is this host.
 type refusals struct {
 	mu     sync.Mutex
 	lately lately
-	served map[string]int // connections, by client
+	served map[string]int // connections in service, by client
 }
 
-// add counts a connection of a client that came to nothing.
+// add counts a failed connection of a client.
 func (r *refusals) add(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,7 +128,7 @@ func (r *refusals) add(client string, now time.Time) {
 	r.lately.of(client).now++
 }
 
-// tooMany says that a client is not heard now.
+// tooMany tells whether a client is ignored now.
 func (r *refusals) tooMany(client string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,7 +141,7 @@ func (r *refusals) tooMany(client string, now time.Time) bool {
 	return err != nil || !ip.IsLoopback()
 }
 
-// serve counts a client's connections that are served: n more, or less.
+// serve adds n to a client's connections in service.
 func (r *refusals) serve(client string, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +153,7 @@ func (r *refusals) serve(client string, n int) {
 	}
 }
 
-// wait returns for how long a connection has to wait now that it has given up some more.
+// wait returns how long a connection has to wait after its latest resets.
 func (r *resets) wait(p *pacing, now time.Time) time.Duration {
 	each := r.each(p, now.Unix())
 	if least := now.Add(-time.Second); p.paced.Before(least) {
@@ -164,7 +164,7 @@ func (r *resets) wait(p *pacing, now time.Time) time.Duration {
 	return p.paced.Sub(now)
 }
 
-// each is the time that the connection has to let pass for each reset.
+// each is the interval between resets that the connection must keep.
 func (r *resets) each(p *pacing, second int64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,7 +177,7 @@ func (r *resets) each(p *pacing, second int64) time.Duration {
 	return time.Second / limits.EtcdResets * time.Duration(len(r.lately.clients)*max(c.last, c.now))
 }
 
-// pace waits for as long as the client's resets have come too fast, or until the connection is over.
+// pace waits until the connection's resets fit its rate, or until the connection is over.
 func (s *share) pace() {
 	if s.pacing.resets == 0 {
 		return
@@ -194,8 +194,7 @@ func (s *share) pace() {
 	}
 }
 
-// behind says that the connection has come too fast in the last second: it is read in small pieces, so that it waits often, and
-// for short times.
+// behind tells whether the connection exceeded its rate in the last second: it is then read in small pieces, for frequent, short waits.
 func (s *share) behind() bool {
 	return !s.pacing.paced.IsZero() && time.Since(s.pacing.paced) < time.Second/2
 }

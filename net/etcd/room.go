@@ -17,44 +17,44 @@ import (
 	"qkv/internal/limits"
 )
 
-// room is the memory that requests over HTTP may use together. The code that reads and writes their JSON holds each message several
-// times over, and tells nobody when; so room for all of it is taken before that begins.
+// room is the memory budget of requests over HTTP. The code that reads and writes their JSON holds each message several times, at times
+// that cannot be observed; the memory for all copies is therefore reserved first.
 //
-//  1. left is what nobody has, never less than nothing.
-//  2. Who finds none waits. Meanwhile those are closed that have some and move less than limits.EtcdGatewayPace in stall: a client that
-//     brings half a request, or does not take its answer, holds up others for no longer.
-//  3. A request has one body or message at a time, and one answer: it never waits for one while it has the other.
+//  1. left is the unallocated budget in bytes; never negative.
+//  2. A request that exceeds the budget waits. Meanwhile connections that hold budget but transfer less than limits.EtcdGatewayPace bytes
+//     per stall interval are closed: a client that sends half a request, or does not take its answer, blocks others no longer than that.
+//  3. A request has one body or message at a time, and one answer: it never waits for one while it holds the other.
 type room struct {
 	stall time.Duration
 	most  int64
 
 	mu      sync.Mutex
 	left    int64
-	holders map[*hold]struct{} // that have some
-	changed chan struct{}      // closed when some is given back
+	holders map[*hold]struct{} // with budget
+	changed chan struct{}      // closed when budget is released
 }
 
-// hold is what one direction of one request has of it.
+// hold is the reservation of one direction of one request.
 type hold struct {
 	of    *room
-	close func() // the connection
-	by    *share // whose connection's bytes say whether it moves, of an answer that gRPC writes; nil: moves says it
-	least int64  // bytes that it must move in stall, if that is more than others must
+	close func() // closes the connection
+	by    *share // the connection whose sent bytes measure the progress of an answer written by gRPC; nil: moves does
+	least int64  // bytes to transfer per stall interval, if more than the usual minimum
 
 	// Under of.mu.
 	bytes int64
-	moved int64     // bytes, in all
-	mark  int64     // moved, when it was looked at last
-	since time.Time // when that was
-	still bool      // it is being built, and need not move
-	over  bool      // it is given back, or will be as soon as its memory is free
+	moved int64     // total bytes transferred
+	mark  int64     // moved at the last check
+	since time.Time // time of the last check
+	still bool      // the answer is being built: no progress is required
+	over  bool      // released, or will be as soon as its memory is free
 }
 
 func newRoom(bytes int64, stall time.Duration) *room {
 	return &room{stall: stall, most: bytes, left: bytes, holders: map[*hold]struct{}{}, changed: make(chan struct{})}
 }
 
-// set makes what a request has so many bytes, in place of those before. It waits until there is room, or nobody waits for it.
+// set replaces a request's reservation by one of the given bytes. It waits until the budget allows it, or ctx ends.
 func (h *hold) set(ctx context.Context, bytes int64) error {
 	if h == nil {
 		return nil
@@ -102,28 +102,28 @@ func (h *hold) giveLocked() {
 	r.changed = make(chan struct{})
 }
 
-// give gives back all.
+// give releases the reservation.
 func (h *hold) give() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	h.giveLocked()
 }
 
-// moves counts bytes that came, or went.
+// moves counts bytes received or sent.
 func (h *hold) moves(n int) {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	h.moved += int64(n)
 }
 
-// closeSlowLocked closes the connections that have not moved for a while. What they have comes back when their requests end.
+// closeSlowLocked closes the connections without enough progress. Their budget is released when their requests end.
 func (r *room) closeSlowLocked(now time.Time) {
 	for h := range r.holders {
 		if h.still || now.Sub(h.since) < r.stall {
 			continue
 		}
 		least := max(limits.EtcdGatewayPace, h.least)
-		if h.by != nil { // a large one is taken within limits.EtcdBuiltTime
+		if h.by != nil { // a large one must be taken within limits.EtcdBuiltTime
 			h.moved = h.by.sent.Load()
 			least = max(least, int64(float64(h.bytes)*float64(r.stall)/float64(limits.EtcdBuiltTime)))
 		}
@@ -134,9 +134,9 @@ func (r *room) closeSlowLocked(now time.Time) {
 	}
 }
 
-// build takes room for an answer that is built as a whole. It waits for it, and no longer than a request may last.
+// build reserves memory for an answer that is built as a whole. It waits for it, at most for the timeout of a request.
 func (s *Server) build(ctx context.Context, size int) (*hold, error) {
-	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // that is bounded by what all connections hold, and over HTTP by its own room
+	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
 		return nil, nil
 	}
 	refusal := s.errTooManyLarge()
@@ -166,7 +166,7 @@ func (s *Server) errTooManyLarge() error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
 }
 
-// encodeBuilt encodes an answer that has room.
+// encodeBuilt encodes an answer with a reservation.
 func (s *Server) encodeBuilt(ctx context.Context, answer proto.Message) (any, error) {
 	own, err := s.build(ctx, proto.Size(answer))
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *Server) encodeBuilt(ctx context.Context, answer proto.Message) (any, er
 	return own.holding(m), nil
 }
 
-// wholeMost is how large an answer to a range may be and be encoded at once: less while clients hold much.
+// wholeMost is the largest range answer that is encoded at once: less while clients hold much memory.
 func (s *Server) wholeMost(ctx context.Context) int {
 	if overHTTP(ctx) || s.memory.total.Load() > s.memory.most/4 {
 		return limits.EtcdPieceBytes
@@ -188,8 +188,8 @@ func (s *Server) wholeMost(ctx context.Context) int {
 	return limits.EtcdWholeBytes
 }
 
-// wide is a read that holds what it has read until it is answered, or has its room. Those that are long have one of
-// limits.EtcdWideReads places; who waits for one holds nothing: what it has read is read again.
+// wide is a read that holds its results until it is answered, or has a reservation. A long one takes one of limits.EtcdWideReads slots. A
+// read that waits for a slot drops its results and reads again.
 type wide struct {
 	s      *Server
 	ctx    context.Context
@@ -200,7 +200,7 @@ type wide struct {
 
 func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx, begun: time.Now()} }
 
-// heldTooLong says that a View that was taken then is to be let go of: all that was given up since waits for it.
+// heldTooLong tells whether a View taken at since must be released: it keeps all memory that was released meanwhile.
 func (s *Server) heldTooLong(since time.Time) bool {
 	return tooLong(time.Since(since), &s.config.Limits, func() int64 { return s.config.Member.View().RetiredBytes() })
 }
@@ -209,10 +209,10 @@ func tooLong(held time.Duration, bounds *limits.Etcd, retired func() int64) bool
 	return held > bounds.AnswerHeld || held > bounds.Stall && retired() > limits.PagesRetired
 }
 
-// errTooLong is for an answer that cannot go on from a newer View.
+// errTooLong ends an answer that cannot continue from a newer View.
 var errTooLong = status.Error(codes.ResourceExhausted, "etcdserver: the answer takes too long to read for what this member would have to keep in memory meanwhile: ask for less, for pages, or for a plain range")
 
-// read calls step, in turns, until it is done; begin goes back before the first step.
+// read calls step, in turns, until it is done. begin resets the read before the first step.
 func (w *wide) read(begin func(), step func() (bool, error)) error {
 	done := false
 	for {
@@ -232,7 +232,7 @@ func (w *wide) read(begin func(), step func() (bool, error)) error {
 	}
 }
 
-// place takes a place, if the read has none yet. Where it has to wait for that, it begins anew.
+// place takes a slot, if the read has none yet. If it has to wait, the read begins anew.
 func (w *wide) place(begin func()) (anew bool, err error) {
 	if w.placed {
 		return false, nil
@@ -263,7 +263,7 @@ func (w *wide) place(begin func()) (anew bool, err error) {
 	return true, errTooLong
 }
 
-// heldLook is how often it is looked whether a View is held for too long.
+// heldLook is the interval of checks for a View held for too long.
 const heldLook = 100 * time.Millisecond
 
 func (w *wide) end() {
@@ -272,7 +272,7 @@ func (w *wide) end() {
 	}
 }
 
-// holding is an answer with the room that it has.
+// holding combines an answer with its reservation.
 func (h *hold) holding(m message) any {
 	if h == nil {
 		return m
@@ -280,7 +280,7 @@ func (h *hold) holding(m message) any {
 	return held{message: m, room: h}
 }
 
-// written says that an answer is built, and waits to be written.
+// written records that an answer is built, and waits to be written.
 func (h *hold) written(by *share) {
 	if h == nil {
 		return
@@ -298,7 +298,7 @@ func (h *hold) written(by *share) {
 	}
 }
 
-// giveAll gives back all, if it is not given back yet.
+// giveAll releases the reservation; it is idempotent.
 func (h *hold) giveAll() {
 	if h == nil {
 		return
@@ -309,12 +309,12 @@ func (h *hold) giveAll() {
 	h.giveCollected()
 }
 
-// giveCollected gives back what a large answer had when its memory is free.
+// giveCollected releases a large answer's reservation when its memory is free.
 func (h *hold) giveCollected() {
 	h.of.mu.Lock()
 	large := h.by != nil && h.bytes >= limits.EtcdCollected
 	again := h.over
-	h.over, h.still = true, true // it has nothing to take any more
+	h.over, h.still = true, true // nothing is left to transfer
 	h.of.mu.Unlock()
 	switch {
 	case again:
@@ -328,7 +328,7 @@ func (h *hold) giveCollected() {
 	}
 }
 
-// shrink gives back what is more than bytes.
+// shrink reduces the reservation to bytes.
 func (h *hold) shrink(bytes int64) {
 	if h == nil {
 		return
@@ -353,12 +353,12 @@ func (r *room) taken() (bytes int64) {
 	return bytes
 }
 
-// holds is what a request over HTTP has.
+// holds has the reservations of a request over HTTP.
 type holds struct{ in, out *hold }
 
 type holdsKey struct{}
 
-// answers takes room for an answer, in place of the one before.
+// answers reserves memory for an answer, in place of the previous one.
 func answers(ctx context.Context, size int) error {
 	own, ok := ctx.Value(holdsKey{}).(*holds)
 	if !ok {
@@ -367,11 +367,11 @@ func answers(ctx context.Context, size int) error {
 	return own.out.set(ctx, heldBytes(int64(size)))
 }
 
-// overHTTP says that a request came as JSON.
+// overHTTP tells whether a request came as JSON.
 func overHTTP(ctx context.Context) bool { return ctx.Value(holdsKey{}) != nil }
 
-// heldBytes is what a message of so many bytes takes while it is read, or written, as JSON: small ones are bounded by the
-// connections.
+// heldBytes is the memory of a message while it is read or written as JSON. Small messages are not charged: the connection limit bounds
+// them.
 func heldBytes(size int64) int64 {
 	if size <= limits.EtcdGatewaySmall {
 		return 0
@@ -379,23 +379,23 @@ func heldBytes(size int64) int64 {
 	return size * limits.EtcdGatewayTimes
 }
 
-// body is a request's body: one message, or a stream of them. It takes room for a message as soon as that is no small one, and for all
-// that it may become, so that none waits for more in its middle.
+// body is a request's body: one message, or a stream of them. When a message exceeds the small size, body reserves the memory for the
+// largest possible message: it never waits for more in the middle of one.
 type body struct {
 	io.ReadCloser
 	ctx  context.Context
-	end  context.CancelFunc // the request: who takes the messages of a stream hears of no error otherwise
+	end  context.CancelFunc // ends the request: a stream's reader gets no other signal
 	own  *hold
-	most int64 // of a message, in bytes
+	most int64 // size limit of a message
 
-	// Of a message with many small objects, each of which takes more than its bytes: a transaction. 0: not.
-	dense int64 // room for all that it may become
+	// Of a transaction, whose many small objects take more memory than their bytes. 0: any other message.
+	dense int64 // reservation for the largest one
 
-	read    int64 // of the message that is read now
-	objects int64 // that have begun in it
+	read    int64 // of the current message
+	objects int64 // begun in the current message
 }
 
-// room is for all that the message may become.
+// room is the reservation for the largest possible message.
 func (b *body) room() int64 { return max(heldBytes(b.most), b.dense) }
 
 // Read implements io.Reader.
@@ -423,20 +423,20 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next begins another message.
+// next begins the next message.
 func (b *body) next() {
 	b.own.give()
 	b.read = 0
 	b.objects = 0
 }
 
-// paced counts what its client takes.
+// paced counts the bytes that its client takes.
 type paced struct {
 	http.ResponseWriter
 	own *hold
 }
 
-// Write implements http.ResponseWriter. A large answer is written in pieces, so that it shows that it moves.
+// Write implements http.ResponseWriter. It writes a large answer in pieces, to show progress.
 func (p paced) Write(b []byte) (written int, err error) {
 	for len(b) > 0 && err == nil {
 		n := 0
@@ -448,5 +448,5 @@ func (p paced) Write(b []byte) (written int, err error) {
 	return written, err
 }
 
-// Unwrap is what a ResponseController looks for.
+// Unwrap is called by http.ResponseController.
 func (p paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }

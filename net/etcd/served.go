@@ -6,35 +6,35 @@ import (
 	"qkv/internal/limits"
 )
 
-// A client may ask limits.EtcdStreams times at once on each of its connections. Each request has a goroutine, whether its answer will be
-// read or not, and whoever else asks stands behind all of them.
+// A client may have limits.EtcdStreams requests in flight on each of its connections. Each request has a goroutine, whether its answer
+// will be read or not, and delays the requests of all other clients. The rules against this head-of-line blocking:
 //
-//  1. A request is served from when its client has said all until its answer begins, or it is over.
-//  2. While more than limits.EtcdServed are served, a connection that has more than limits.EtcdServedFew of them is read a few requests
-//     at a time, and not before fewer are served, or limits.EtcdServedWait is over. Nobody else waits.
-//  3. Who waits for a lock or an election, which may be for ever, is not served for so long.
-//  4. A connection is read at last in any case: what its answers wait for may come there, as a window that grows.
-//  5. The bytes of requests that are served are bounded as their number is, since what is written is in memory several times over until
-//     the disks have it: while all have more than limits.EtcdServedBytes, a connection that has more than limits.EtcdServedBytesFew,
-//     with what has come of requests that are not whole, is read slower.
+//  1. A request is in service from the end of the client's side until its answer begins, or the request is over.
+//  2. While more than limits.EtcdServed are in service, a connection with more than limits.EtcdServedFew of them is throttled. It is read
+//     a few requests at a time, and only after fewer are in service or limits.EtcdServedWait has passed. No other connection waits.
+//  3. A request that waits for a lock or an election, which may take for ever, is not in service meanwhile.
+//  4. Every connection is read eventually: its answers may need frames from it, such as window updates.
+//  5. The bytes of requests in service are bounded like their number, since a write is in memory several times until the disks have it.
+//     While all connections have more than limits.EtcdServedBytes, a connection with more than limits.EtcdServedBytesFew, partial requests
+//     included, is throttled.
 
-// asksTooMuch says that the connection has too many requests served.
+// asksTooMuch tells whether the connection has too many requests in service.
 func (s *share) asksTooMuch() bool {
 	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
 		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.brought() > limits.EtcdServedBytesFew
 }
 
-// brought is how many bytes of requests the connection has that are not answered, whole or not.
+// brought is the bytes of the connection's unanswered requests, partial ones included.
 func (s *share) brought() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.servedBytes + max(s.got-s.taken, 0)
 }
 
-// servedLook is how often a connection that waits looks whether it still has to.
+// servedLook is the polling interval of a throttled connection.
 const servedLook = 2 * time.Millisecond
 
-// letServe waits while the connection has too many requests served, for no longer than most, or until it is over.
+// letServe waits while the connection has too many requests in service, at most for most, or until the connection is over.
 func (s *share) letServe(most time.Duration) {
 	if !s.asksTooMuch() {
 		return
@@ -50,7 +50,7 @@ func (s *share) letServe(most time.Duration) {
 	}
 }
 
-// serveLocked counts requests that are served, and their bytes, or less than none for those that are not any more.
+// serveLocked adds to the requests in service, and to their bytes; negative when they leave it.
 func (s *share) serveLocked(n, bytes int64) {
 	s.serving.Add(n)
 	s.of.serving.Add(n)
@@ -60,7 +60,7 @@ func (s *share) serveLocked(n, bytes int64) {
 	}
 }
 
-// askLocked notes that a client has said all on a stream, in so many bytes.
+// askLocked records that a client has ended its side of a stream, with its bytes.
 func (s *share) askLocked(stream uint32, bytes int64) {
 	if _, there := s.asked[stream]; there {
 		return
@@ -72,7 +72,7 @@ func (s *share) askLocked(stream uint32, bytes int64) {
 	s.serveLocked(1, bytes)
 }
 
-// answered notes that the answer on a stream has begun.
+// answered records that the answer on a stream has begun.
 func (s *share) answered(stream uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *share) answered(stream uint32) {
 	}
 }
 
-// leaveLocked forgets a stream on which the client has said all.
+// leaveLocked forgets a stream whose client has ended its side.
 func (s *share) leaveLocked(stream uint32) {
 	if q, there := s.asked[stream]; there && !q.answered {
 		s.serveLocked(-1, -q.bytes)
@@ -90,7 +90,7 @@ func (s *share) leaveLocked(stream uint32) {
 	delete(s.asked, stream)
 }
 
-// rests says that a request waits for other clients, until what it returns is called.
+// rests takes a request that waits for other clients out of service, until the returned function is called.
 func (s *share) rests() (over func()) {
 	if s == nil {
 		return func() {}

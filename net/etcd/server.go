@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -37,8 +34,7 @@ const (
 	ClusterVersion = "3.7.0"
 )
 
-// Member is what the endpoint needs of the member behind it: a part of what the native endpoint does. All methods may be called
-// from many goroutines.
+// Member is the endpoint's interface to its member, a part of the native endpoint's. All methods are safe for concurrent use.
 type Member interface {
 	Propose(p kv.Proposal)
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
@@ -49,43 +45,45 @@ type Member interface {
 	Metrics() Metrics
 	View() *index.View
 	Status() wire.Status
-	// RaftStatus is what of the status each request needs, without the rest.
+	// RaftStatus returns the part of the status that each request needs.
 	RaftStatus() RaftStatus
 }
 
-// RaftStatus is where the member stands in the cluster.
+// RaftStatus is the member's term and leader.
 type RaftStatus struct {
 	Term   uint64
-	Leader uint64 // 0: none is known
+	Leader uint64 // 0: unknown
 }
 
-// Config says how to serve. All but Logger must be given.
+// Config configures the endpoint. All fields but Logger must be set.
 type Config struct {
 	Listeners   []Listener // at least one
-	Metrics     []Listener // for health and metrics alone
-	Profiles    bool       // Go's profiles are served at the port
-	PeerScheme  string     // of the members' URLs among each other, as clients are told: http or https
+	Metrics     []Listener // for health and metrics only
+	Profiles    bool       // serve Go's profiles at the port
+	Names       []string   // host names, in lower case, that this member advertises to clients
+	Hosts       []string   // host names that requests over HTTP without TLS may use, "*" for any; nil: as hostFits says
+	PeerScheme  string     // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
-	Scratch string                // a folder for the files of snapshots: it is made, and deleted
-	Room    func() (int64, error) // what the disk of that folder has free
+	Scratch string                // folder for snapshot files: created, and deleted
+	Room    func() (int64, error) // free bytes on that folder's disk
 
-	// MaxRequestBytes is the largest write that is accepted, as etcd measures it, and about how large a piece of a stream is.
+	// MaxRequestBytes is the largest accepted write, as etcd measures it, and about the size of a stream's chunk.
 	MaxRequestBytes int
-	// TxnOperations is how many operations a transaction may have, at most limits.TxnParts; 0: limits.TxnOperations.
+	// TxnOperations bounds the operations of a transaction, at most limits.TxnParts; 0: limits.TxnOperations.
 	TxnOperations int
-	LeaseLeast    int64         // seconds: shorter leases are granted for so long
+	LeaseLeast    int64         // in seconds: shorter leases are extended to it
 	Timeout       time.Duration // of a request, at most
 	Limits        limits.Etcd
 }
 
-// Listener is one address to serve at; the server closes it. One for metrics takes TLS or none, and not both.
+// Listener is one address to serve at; the server closes it.
 type Listener struct {
 	net.Listener             // TCP
-	TLS          *tls.Config // nil: TLS is not taken
-	Plain        bool        // connections without TLS are taken
+	TLS          *tls.Config // nil: no TLS
+	Plain        bool        // plain-text connections are accepted
 }
 
 // Server is a running endpoint.
@@ -96,23 +94,22 @@ type Server struct {
 	calls  *calls
 	turns  *turns
 	begun  sync.Once
-	grpc   *grpc.Server // begun's
-	port   *port
-	webs   []*http.Server // of Config.Metrics
-	health *health.Server
+	grpc   *grpc.Server // set by begun
+	port   *port        // for clients
+	probes *port        // metrics-only; nil: no such addresses
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
 	metrics *metrics
 	gateway *gateway
 	memory  *memory
-	room    *room         // of requests over HTTP
-	copies  *room         // of snapshots that are on their way: places, and no bytes
-	built   *room         // of answers that are in memory as a whole
-	wides   chan struct{} // has room for long reads that hold what they have read until it is answered
-	listing chan struct{} // has room for lists of leases that ask the clock for each
-	builds  chan struct{} // has room for those that wait for built
-	txns    chan struct{} // has room for transactions of many parts that are decoded
-	locks   *places       // of requests that wait for a lock, or an election
+	room    *room         // memory budget of requests over HTTP
+	copies  *room         // slots, not bytes, of snapshots in transfer
+	built   *room         // memory budget of answers held as a whole
+	wides   chan struct{} // semaphore: long reads that hold their results until they are answered
+	listing chan struct{} // semaphore: lists of leases that query the clock for each
+	builds  chan struct{} // semaphore: answers that wait for built
+	txns    chan struct{} // semaphore: transactions of many parts in decoding
+	locks   *places       // of requests that wait for a lock or an election
 
 	alive context.Context // until the server ends
 	die   context.CancelFunc
@@ -120,15 +117,16 @@ type Server struct {
 	running sync.WaitGroup // every goroutine of the server
 
 	// Shared.
-	requests   atomic.Int64 // unary ones under way
-	watches    atomic.Int64
-	hashing    chan struct{} // has room for one, so that one state after the other is hashed
-	evaluating chan struct{} // has room for one transaction that only reads, and compares many keys
-	watchBytes atomic.Int64  // of events that wait to be sent
-	streams    atomic.Int64  // that handlers serve
-	toHub      chan struct{} // has room for those that may wait for the watch hub
-	stopping   chan struct{}
-	stop       sync.Once
+	requests      atomic.Int64 // unary requests in flight
+	watches       atomic.Int64
+	hashing       chan struct{} // semaphore: one state hash at a time
+	evaluating    chan struct{} // semaphore: one read-only transaction that compares many keys
+	watchBytes    atomic.Int64  // of events that wait to be sent
+	streams       atomic.Int64  // served by handlers, without healthStreams
+	healthStreams atomic.Int64  // watches of the health service
+	toHub         chan struct{} // semaphore: handlers that may wait for the watch hub
+	stopping      chan struct{}
+	stop          sync.Once
 }
 
 // Start opens the endpoint and serves until Close.
@@ -156,18 +154,18 @@ func Start(config Config) *Server {
 		s.measure(service)
 	}
 	s.gateway = newGateway(s, s.offered)
-	s.health = health.NewServer()
 	s.calls.run(&s.running)
-	s.port = newPort(s)
+	s.port = newClientPort(s)
 	s.port.run(&s.running)
-	for _, one := range config.Metrics {
-		s.serveMetrics(one)
+	if len(config.Metrics) > 0 {
+		s.probes = newMetricsPort(s)
+		s.probes.run(&s.running)
 	}
 	return s
 }
 
-// begin lets gRPC be served from its first connection on, since its workers cost what a member without such clients has no need for.
-// It is false when the server ends and there was none before.
+// begin starts gRPC at its first connection: its workers cost memory that a member without such clients does not need. It returns false if
+// the server ended first.
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = grpc.NewServer(
@@ -186,40 +184,40 @@ func (s *Server) begin() bool {
 		for _, service := range s.offered {
 			s.grpc.RegisterService(service, nil)
 		}
-		healthpb.RegisterHealthServer(s.grpc, s.health)
+		s.grpc.RegisterService(s.healthService())
 		s.running.Go(func() { _ = s.grpc.Serve(s.port.grpc) })
 	})
 	return s.grpc != nil
 }
 
-// served returns what has served gRPC, and nil where nothing has, and will.
+// served returns the gRPC server, or nil if it never started and never will.
 func (s *Server) served() *grpc.Server {
 	s.begun.Do(func() {})
 	return s.grpc
 }
 
-// Addr is where the endpoint listens first.
+// Addr is the endpoint's first listen address.
 func (s *Server) Addr() net.Addr { return s.config.Listeners[0].Addr() }
 
-// Stats are the endpoint's numbers at this moment.
+// Stats is a snapshot of the endpoint's figures.
 type Stats struct {
 	Connections int
-	Serving     int64 // requests whose answers have not begun, but for those that wait for a lock or an election
+	Serving     int64 // requests without an answer yet, except those that wait for a lock or an election
 	Watches     int64
 	WatchBytes  int64 // of events that wait to be sent
 
-	GatewayBytes int64 // that requests over HTTP may use at this moment
-	BuiltBytes   int64 // of answers that are in memory as a whole
-	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read, those that are built among them
+	GatewayBytes int64 // memory now used by requests over HTTP
+	BuiltBytes   int64 // memory of answers held as a whole
+	MessageBytes int64 // memory of open streams, of partial requests and of unread answers, including BuiltBytes
 }
 
-// Stats returns the endpoint's numbers.
+// Stats returns the endpoint's current figures.
 func (s *Server) Stats() Stats {
 	return Stats{Connections: s.port.count(), Serving: s.memory.serving.Load(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.built.taken(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
 }
 
-// Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
-// are under way are answered, or ctx is over. Close follows.
+// Drain accepts no new connections and ends all streams: clients switch to other members. It waits until the requests in flight are
+// answered, or ctx ends. The caller then calls Close.
 func (s *Server) Drain(ctx context.Context) {
 	s.end()
 	finished := make(chan struct{})
@@ -235,37 +233,36 @@ func (s *Server) Drain(ctx context.Context) {
 	}
 }
 
-// end tells everything that lasts that it is over.
+// end signals all streams and waiting requests to end.
 func (s *Server) end() {
 	s.stop.Do(func() {
 		close(s.stopping)
 		s.die()
-		s.health.Shutdown()
 	})
 	s.port.close()
 }
 
-// Close ends all connections and returns when no goroutine of the server is left. A member that is waiting for room in Propose
-// must have ended before.
+// Close ends all connections and returns after all goroutines of the server. If the member waits in Propose, it must have ended before.
 func (s *Server) Close() {
 	s.end()
 	if serves := s.served(); serves != nil {
 		serves.Stop()
 	}
 	s.port.stop()
-	for _, web := range s.webs {
-		_ = web.Close()
+	if s.probes != nil {
+		s.probes.close()
+		s.probes.stop()
 	}
 	s.calls.stop()
 	s.running.Wait()
 }
 
-// header is that of an answer.
+// header builds an answer's header.
 func (s *Server) header(revision int64) *pb.ResponseHeader {
 	return &pb.ResponseHeader{ClusterId: s.config.Cluster, MemberId: s.config.ID, Revision: revision, RaftTerm: s.config.Member.RaftStatus().Term}
 }
 
-// services are all that the endpoint has.
+// services lists the endpoint's services.
 func (s *Server) services() []*grpc.ServiceDesc {
 	return []*grpc.ServiceDesc{
 		{
@@ -307,23 +304,23 @@ func (s *Server) services() []*grpc.ServiceDesc {
 		s.followService(),
 		{
 			ServiceName: "v3lockpb.Lock",
-			Methods:     []grpc.MethodDesc{s.own("Lock", s.waits(s.lock)), s.own("Unlock", s.unlock)},
+			Methods:     []grpc.MethodDesc{own(s, "Lock", waits(s, s.lock)), own(s, "Unlock", s.unlock)},
 		},
 		{
 			ServiceName: "v3electionpb.Election",
 			Methods: []grpc.MethodDesc{
-				s.own("Campaign", s.waits(s.campaign)), s.own("Proclaim", s.proclaim), s.own("Leader", s.leader), s.own("Resign", s.resign),
+				own(s, "Campaign", waits(s, s.campaign)), own(s, "Proclaim", s.proclaim), own(s, "Leader", s.leader), own(s, "Resign", s.resign),
 			},
 			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, s.observe)},
 		},
 		{
 			ServiceName: "etcdserverpb.Auth", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{method(s, "AuthStatus", s.authStatus), method(s, "Authenticate", s.authenticate)},
+			Methods: []grpc.MethodDesc{method(s, "AuthStatus", s.authStatus), method(s, "AuthDisable", s.authDisable), method(s, "Authenticate", s.authenticate)},
 		},
 	}
 }
 
-// measure lets a service's RPCs be counted.
+// measure wraps a service's RPCs with meters.
 func (s *Server) measure(service *grpc.ServiceDesc) {
 	for i := range service.Methods {
 		m := &service.Methods[i]
@@ -357,13 +354,13 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 	}
 }
 
-// request is a message that T is.
+// request is the constraint of a message of type T.
 type request[T any] interface {
 	*T
 	proto.Message
 }
 
-// method is an RPC with one request and one answer.
+// method builds an RPC with one request and one answer.
 func method[T any, Q request[T]](s *Server, name string, answer func(context.Context, Q) (any, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
@@ -379,28 +376,35 @@ func method[T any, Q request[T]](s *Server, name string, answer func(context.Con
 	}}
 }
 
-// stream is an RPC with a stream of requests, or of answers.
+// stream builds an RPC with a stream of requests, or of answers.
 func (s *Server) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
-		Handler: func(_ any, stream grpc.ServerStream) error {
+		Handler: limited(&s.streams, limits.EtcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
 			var q proto.Message
-			if name == "Snapshot" { // a learner serves that, too
+			if name == "Snapshot" { // a learner serves it, too
 				q = &pb.SnapshotRequest{}
-			}
-			defer s.streams.Add(-1)
-			if s.streams.Add(1) > limits.EtcdStreamsAll {
-				return status.Errorf(codes.ResourceExhausted, "etcdserver: this member serves %d streams of etcd's clients, its limit", limits.EtcdStreamsAll)
 			}
 			if err := s.admit(stream.Context(), q); err != nil {
 				return err
 			}
 			return serve(stream)
-		},
+		}),
 	}
 }
 
-// admit says why a request, or a stream, is refused whatever it asks for.
+// limited returns a handler that counts its streams in open, and refuses a stream beyond most. The refusal names the streams by what.
+func limited(open *atomic.Int64, most int64, what string, serve func(grpc.ServerStream) error) grpc.StreamHandler {
+	return func(_ any, stream grpc.ServerStream) error {
+		defer open.Add(-1)
+		if open.Add(1) > most {
+			return status.Errorf(codes.ResourceExhausted, "etcdserver: this member serves %d %s, its limit", most, what)
+		}
+		return serve(stream)
+	}
+}
+
+// admit returns the reason for which any request or stream is refused now.
 func (s *Server) admit(ctx context.Context, q proto.Message) error {
 	select {
 	case <-s.stopping:
@@ -429,24 +433,24 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 	return refused(s.config.Member.Refuse(as))
 }
 
-// What a member is asked whether it answers: they have several hundred bytes, and are not changed.
+// Requests for Member.Refuse: several hundred bytes each, never changed.
 var (
 	asksAll   = wire.Request{Op: wire.OpRange}
 	asksLocal = wire.Request{Op: wire.OpRange, Range: kv.Range{Serializable: true}}
 )
 
-// isLearner says that a member is a learner as etcd's clients understand it: one that somebody has to promote. One that becomes a
-// voter by itself as soon as it is level was added as a voter, and serves what voters serve.
+// isLearner tells whether a member is a learner in the sense of etcd's clients: an operator has to promote it. A learner that is promoted
+// automatically was added as a voter, and serves the same as voters.
 func isLearner(m *kv.Member) bool { return !m.Role.Votes() && m.Manual }
 
-// learner says what this member's state knows of it: whether it is a learner, and whether it is there at all.
+// learner reports this member's role by its own state: whether it is a learner, and whether it is a member at all.
 func (s *Server) learner() (is, known bool) {
 	own := s.config.Member.View().Members().Get(s.config.ID)
 	return own != nil && isLearner(own), own != nil
 }
 
-// takesPart refuses what a learner does not serve. Its own state may be from before it was promoted, or added, and a client does
-// not try again what a learner has refused: it says so only when the leader was asked, and the state is as new as its answer.
+// takesPart refuses requests that a learner does not serve. Its own state may be from before its promotion or addition, and clients do not
+// retry such a refusal. It therefore confirms with the leader first: the state is then as new as the leader's answer.
 func (s *Server) takesPart(ctx context.Context) error {
 	if is, known := s.learner(); known && !is {
 		return nil
@@ -459,14 +463,14 @@ func (s *Server) takesPart(ctx context.Context) error {
 		return nil
 	case err == nil && known:
 		return rpctypes.ErrGRPCNotSupportedForLearner
-	case err == nil || ctx.Err() != nil: // nobody knows it, or nobody answers
+	case err == nil || ctx.Err() != nil: // not a member by its own state, or no answer
 		return rpctypes.ErrGRPCNoLeader
 	default:
 		return err
 	}
 }
 
-// servedByLearner says that a learner answers a request, too.
+// servedByLearner tells whether a learner answers a request, too.
 func servedByLearner(q proto.Message) bool {
 	switch q := q.(type) {
 	case *pb.StatusRequest, *pb.SnapshotRequest:

@@ -25,11 +25,10 @@ import (
 	"qkv/internal/limits"
 )
 
-// A snapshot for etcd is the file that a member of etcd would have: buckets of bbolt, schema 3.7, with all versions that etcd
-// would have kept. It is written beside the running member from one View, in transactions of a bounded size, to a file that is
-// deleted when it was sent.
+// A snapshot for etcd is the database file of an etcd member: bbolt buckets, schema 3.7, with all versions that etcd would have kept. It
+// is written beside the running member from one View, in transactions of bounded size, to a file that is deleted after the transfer.
 //
-//	key              17 bytes of revision ('t' behind them: a tombstone) → the pair
+//	key              17 bytes of revision (then 't' for a tombstone) → the pair
 //	lease            8 bytes of the id → the lease
 //	members          the id in hexadecimal digits → JSON
 //	cluster          clusterVersion
@@ -37,13 +36,13 @@ import (
 //	alarm, auth, authUsers, authRoles, members_removed     empty
 var snapshotBuckets = []string{"key", "lease", "members", "members_removed", "cluster", "meta", "alarm", "auth", "authUsers", "authRoles"}
 
-// errNoRoom says that a snapshot would take the room that the log needs.
+// errNoRoom refuses a snapshot that would take disk space that the log needs.
 func errNoRoom(need, free int64) error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
 }
 
-// snapshot sends the file in pieces, and its SHA-256 behind them. Few are on their way at a time, since each takes as much of the disk as
-// the state has; who takes less than limits.EtcdSnapshotPace of one gives up its place to others.
+// snapshot sends the file in pieces, and then its SHA-256. Few are in transfer at a time, since each takes as much disk space as the
+// state; a client that takes less than limits.EtcdSnapshotPace of its snapshot is evicted for others.
 func (s *Server) snapshot(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
@@ -96,7 +95,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 	return stream.SendMsg(&pb.SnapshotResponse{Blob: sum.Sum(nil), Version: ClusterVersion})
 }
 
-// writeSnapshot writes the file, and returns it open and without a name.
+// writeSnapshot writes the file, and returns it open and already unlinked.
 func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	v := s.config.Member.View()
 	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
@@ -124,13 +123,13 @@ func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	return file, nil
 }
 
-// snapshotRoom is what the disk must have free for a snapshot of a state: for the file, and for what the log may grow by meanwhile,
-// which is the more the longer that lasts.
+// snapshotRoom is the free disk space required for a snapshot of a state: for the file, and for the log's growth meanwhile, which is
+// larger for a longer write.
 func snapshotRoom(state int64) int64 {
 	return 2*state + min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)
 }
 
-// snapshotWriter writes a View.
+// snapshotWriter writes a View to a file.
 type snapshotWriter struct {
 	ctx context.Context
 	s   *Server
@@ -181,7 +180,7 @@ func (w *snapshotWriter) writeKeys() (err error) {
 		}
 		if w.bytes += len(record); w.bytes >= limits.EtcdSnapshotBytes {
 			if err = errors.Join(w.tx.Commit(), w.ctx.Err()); err == nil {
-				time.Sleep(time.Since(begun)) // half of the time is for others
+				time.Sleep(time.Since(begun)) // leave half of the time to other work
 				begun = time.Now()
 				err = w.begin()
 			}
@@ -195,7 +194,7 @@ func (w *snapshotWriter) writeKeys() (err error) {
 	return w.tx.Commit()
 }
 
-// revisionBytes is how long a revision is, without the mark of a tombstone.
+// revisionBytes is the length of a revision, without a tombstone's mark.
 const revisionBytes = 17
 
 func (w *snapshotWriter) begin() (err error) {
@@ -204,12 +203,12 @@ func (w *snapshotWriter) begin() (err error) {
 	}
 	w.bytes = 0
 	w.keys = w.tx.Bucket([]byte("key"))
-	w.keys.FillPercent = 0.95 // keys only rise
+	w.keys.FillPercent = 0.95 // keys are ascending
 	return nil
 }
 
-// kept says that etcd would still have a version that is not newer than the compacted revision: what that reads, and a tombstone
-// of that very revision.
+// kept tells whether etcd would still have a version at or below the compacted revision: the version current at that revision, or a
+// tombstone of that very revision.
 func (w *snapshotWriter) kept(key []byte, one *index.Version, compacted int64) bool {
 	if one.Tombstone {
 		return one.Mod == compacted

@@ -13,16 +13,15 @@ import (
 	"qkv/internal/limits"
 )
 
-// bounds are those of the keys and values that a request may have.
+// bounds returns the bounds of a request's keys and values.
 func (s *Server) bounds() kv.Bounds {
 	return kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 }
 
-// requestOverhead is what etcd puts around a request before it measures it against its limit: two tags, a length, and an id of
-// 64 bits.
+// requestOverhead is the overhead that etcd adds to a request before it checks the size: two tags, a length, and an id of 64 bits.
 const requestOverhead = 20
 
-// checkSize refuses what etcd refuses behind all its other checks.
+// checkSize refuses requests that are too large; like etcd, after all other checks.
 func (s *Server) checkSize(m proto.Message) error {
 	if proto.Size(m)+requestOverhead > s.config.MaxRequestBytes {
 		return rpctypes.ErrGRPCRequestTooLarge
@@ -49,15 +48,15 @@ func (s *Server) deleteOf(q *pb.DeleteRangeRequest) (kv.Delete, error) {
 	return d, refused(d.Check(s.bounds()))
 }
 
-// rangeOf translates a range. A limit below 1 is none for etcd, and a revision below 1 the newest; in a transaction a negative
-// one is compacted.
+// rangeOf translates a range. As in etcd, a limit below 1 means no limit, and a revision below 1 the newest. In a transaction a negative
+// revision counts as compacted.
 func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
 	r := kv.Range{
 		Key: q.Key, End: q.RangeEnd, Revision: q.Revision, Limit: max(q.Limit, 0), Serializable: q.Serializable,
 		KeysOnly: q.KeysOnly, CountOnly: q.CountOnly, Sort: kv.SortTarget(q.SortTarget), Order: kv.SortOrder(q.SortOrder),
 		MinMod: q.MinModRevision, MaxMod: q.MaxModRevision, MinCreate: q.MinCreateRevision, MaxCreate: q.MaxCreateRevision,
 	}
-	// In a transaction, etcd compares with the compacted revision, which is -1 before there is one.
+	// In a transaction, etcd compares with the compacted revision, which is -1 before the first compaction.
 	if !nested || q.Revision == -1 && s.config.Member.View().Compacted() == 0 {
 		r.Revision = max(q.Revision, 0)
 	}
@@ -68,7 +67,7 @@ func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
 		return r, rpctypes.ErrGRPCInvalidSortOption
 	}
 	if sortsPage(q) {
-		// What is sorted is what the limit leaves, and one more.
+		// The sort applies to the pairs within the limit, and one more.
 		if r.Limit > 0 && r.Limit+1 > 0 {
 			r.Limit++
 		}
@@ -81,14 +80,13 @@ func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
 	return r, refused(checked.Check(s.bounds()))
 }
 
-// sortsPage says that a range has a target and no order, and a limit: etcd applies the limit first then, and sorts what it
-// leaves.
+// sortsPage tells whether a range has a sort target, no order and a limit: etcd then applies the limit first, and sorts the rest.
 func sortsPage(q *pb.RangeRequest) bool {
 	return q.SortOrder == pb.RangeRequest_NONE && q.SortTarget != pb.RangeRequest_KEY && q.Limit > 0 &&
 		q.MinModRevision|q.MaxModRevision|q.MinCreateRevision|q.MaxCreateRevision == 0
 }
 
-// sortPage does what sortsPage says to what was read.
+// sortPage applies that sort to a result.
 func sortPage(q *pb.RangeRequest, found *kv.RangeResult) {
 	if !sortsPage(q) {
 		return
@@ -104,7 +102,7 @@ func sortPage(q *pb.RangeRequest, found *kv.RangeResult) {
 	}
 }
 
-// sortPairs sorts by a target that is not the key.
+// sortPairs sorts by a target other than the key.
 func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
 	slices.SortStableFunc(pairs, func(a, b kv.KeyValue) int {
 		switch by {
@@ -120,7 +118,7 @@ func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
 	})
 }
 
-// txnOf translates a transaction. Its checks come in etcd's order: first all of one request, then what it changes twice.
+// txnOf translates a transaction. Its checks follow etcd's order: first all checks of each request, then duplicate keys.
 func (s *Server) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
 	parts := 0
 	t, err := s.nestedOf(q, s.config.TxnOperations, 1, &parts)
@@ -178,8 +176,8 @@ func (s *Server) opOf(q *pb.RequestOp, operations, depth int, parts *int) (o kv.
 	return o, err
 }
 
-// compareOf translates a comparison, or says that it always holds. A target that etcd does not know is equal to everything, and
-// a result that it does not know holds; but of a value nothing holds where the key is not there.
+// compareOf translates a comparison, or reports that it always holds. As in etcd, an unknown target equals everything, and an unknown
+// result holds. A comparison of a value fails if the key does not exist.
 func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
 	c = kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareTarget(q.Target), Result: kv.CompareResult(q.Result)}
 	known := pb.Compare_CompareResult_name[int32(q.Result)] != ""
@@ -195,7 +193,7 @@ func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
 		c.Number = q.GetLease()
 	case pb.Compare_VALUE:
 		c.Value = q.GetValue()
-		if !known { // it holds where there is a value
+		if !known { // holds if there is a value
 			return kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: kv.Greater}, false
 		}
 	default:
@@ -204,11 +202,11 @@ func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
 	return c, !known
 }
 
-// txnAnswer builds the answer to a transaction. As in etcd, the header of each operation has the revision of the store behind it,
-// and that of a nested transaction is empty.
+// txnAnswer builds the answer to a transaction. As in etcd, the header of each operation has the store's revision after it, and that of a
+// nested transaction is empty.
 type txnAnswer struct{ revision int64 }
 
-// txnAnswerOf is the answer to a transaction whose request it was.
+// txnAnswerOf returns the answer to the transaction q.
 func txnAnswerOf(q *pb.TxnRequest, found *kv.TxnResult) *pb.TxnResponse {
 	a := txnAnswer{revision: found.Revision}
 	if changes(found) {
@@ -217,7 +215,7 @@ func txnAnswerOf(q *pb.TxnRequest, found *kv.TxnResult) *pb.TxnResponse {
 	return a.of(q, found)
 }
 
-// changes says whether a transaction has made a revision.
+// changes tells whether a transaction made a revision.
 func changes(found *kv.TxnResult) bool {
 	return slices.ContainsFunc(found.Answers, func(one kv.Answer) bool {
 		return one.Put != nil || one.Delete != nil && one.Delete.Deleted > 0 || one.Txn != nil && changes(one.Txn)

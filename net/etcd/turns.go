@@ -9,15 +9,15 @@ import (
 	"qkv/internal/limits"
 )
 
-// turns is the part of the processors that reads have which may look at many keys: each is read in turns of limits.RangeTurn,
-// and who wants the next one waits behind all others. While anything else is under way, a turn is followed by a rest.
+// turns is a fair queue for reads that may visit many keys, on a part of the processors. Each read gets turns of limits.RangeTurn, and
+// queues behind all others for its next one. While other requests are in flight, a pause follows each turn.
 type turns struct {
-	free   chan struct{} // has a token for each turn that nobody has
-	others *atomic.Int64 // requests under way
+	free   chan struct{} // has a token for each free turn
+	others *atomic.Int64 // requests in flight
 	reads  atomic.Int64  // reads among them
 }
 
-// newTurns lets reads use one of limits.RangeShare processors, and one at least.
+// newTurns lets reads use one of limits.RangeShare processors, and at least one.
 func newTurns(others *atomic.Int64) *turns {
 	t := &turns{free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/limits.RangeShare)), others: others}
 	for range cap(t.free) {
@@ -26,7 +26,7 @@ func newTurns(others *atomic.Int64) *turns {
 	return t
 }
 
-// read calls step until it is done, fails, or nobody waits for it any more.
+// read calls step until it is done, fails, or ctx ends.
 func (t *turns) read(ctx context.Context, step func() (done bool, err error)) error {
 	t.reads.Add(1)
 	defer t.reads.Add(-1)

@@ -20,71 +20,76 @@ import (
 	"qkv/internal/limits"
 )
 
-// watches is a stream of watches. It is the member's kv.WatchStream.
+// watches is a stream of watches. It implements kv.WatchStream for the member.
 //
-//		client ──► receive ──► Member.Watch ──► watch hub
-//		   ▲                                        │ Deliver
-//		   └─── send ◄── out: one queue ◄───────────┘
+//	client ──► receive ──► Member.Watch ──► watch hub
+//	   ▲                                        │ Deliver
+//	   └─── send ◄── out: one queue ◄───────────┘
 //
-//	 1. Answers go in the order in which they came to out: created, events, progress and canceled are one queue.
-//	 2. Events that have no room are refused, and the member is told once when there is room again: what the client does not
-//	    read costs limits.WatchBytesWaiting, and no other stream waits for it.
-//	 3. An id of etcd's stays in use until the client has canceled its watch, also when compaction has ended that.
-//	 4. Events of one revision are one message, unless the client takes fragments: what comes in pieces waits until it is whole.
-//	    What waits for one watch is joined to messages of limits.WatchFrameBytes, as far as nothing but events is told between:
-//	    clientv3 takes as long for a message as for some 20 events in it. What comes while nothing waits is sent at once.
-//	 5. All else in out counts for the connection's share, and nothing more is received past limits.EtcdWatchAnswers of it, so that a
-//	    client which asks and reads nothing is held up itself. What is watched counts for the share, too.
+// Rules:
+//
+//  1. Answers are sent in the order in which they were added to out: created, events, progress and canceled share one queue.
+//  2. If out is full, events are refused, and the member is notified once when there is space again: a client that does not read costs
+//     limits.WatchBytesWaiting, and blocks no other stream.
+//  3. A watch id of etcd stays in use until the client has canceled its watch, even if compaction has ended the watch.
+//  4. Events of one revision are one message, unless the client accepts fragments: parts wait until the revision is complete. Waiting
+//     events of one watch are joined to messages of limits.WatchFrameBytes, unless another kind of answer lies between: clientv3 spends
+//     as long on a message as on some 20 events in it. An event that finds out empty is sent at once.
+//  5. Requests are answered in order, as in etcd. A refusal, which the hub does not make, waits in local for the hub's echo: the hub
+//     has then answered all earlier requests.
+//  6. All other answers in out are charged to the connection's share. Beyond limits.EtcdWatchAnswers of them requests are no longer read:
+//     this exerts backpressure on a client that sends requests and reads no answers. The keys of watches are charged to the share, too.
 type watches struct {
 	// Constant.
 	s      *Server
 	stream grpc.ServerStream
 	share  *share
 
-	wake chan struct{} // has a token whenever there is something to send
+	wake chan struct{} // has a token if out has something to send
 
-	hub   sync.Mutex // held while the hub is asked, so that the end is the last that it hears
-	known bool       // the hub has heard of the stream: most that are reset at once never came so far
+	hub   sync.Mutex // held during calls to the hub: the end is the hub's last call
+	known bool       // the hub knows the stream; streams that are reset immediately never reach it
 	ended bool
 
 	mu      sync.Mutex
 	room    sync.Cond // answers were sent, or the stream is over
 	out     []notice
-	waiting int64 // bytes of events in out
-	names   int64 // bytes of what byID watches, which the share holds
-	answers int64 // bytes of all else in out, which the share holds
-	refused bool  // events were: the member waits for room
-	over    bool  // nothing is taken any more
+	local   []notice // answers not made by the hub, each waiting for the hub's echo
+	waiting int64    // bytes of events in out
+	names   int64    // bytes of the watched keys in byID, charged to the share
+	answers int64    // bytes of other answers in out, charged to the share
+	refused bool     // events were refused: the member waits for space
+	over    bool     // nothing more is accepted
 	byHub   map[uint64]*watched
 	byID    map[int64]*watched
 	lastHub uint64
-	nextID  int64 // is looked at first, for a watch without an id
+	nextID  int64 // next candidate for a watch without an id
 }
 
-// notice is something to send: a delivery of the hub, or an answer to a request that never came there.
+// notice is an item to send: a delivery of the hub, or an answer that the hub did not make.
 type notice struct {
 	kv.WatchDelivery
 	answer *pb.WatchResponse
-	joined bool // the events are this stream's own
+	joined bool // the events belong to this stream alone
 }
 
 // watched is one watch.
 type watched struct {
-	id       int64 // etcd's
+	id       int64 // etcd's id
 	hub      uint64
 	fragment bool
-	ended    bool  // by the hub, as compaction makes it
+	ended    bool  // ended by the hub, for example by compaction
 	names    int64 // bytes of its key and end
 
-	// The sender's.
-	pieces message // of a revision that is not whole yet
+	// Owned by the sender.
+	pieces message // of an incomplete revision
 	size   int64   // of pieces
 }
 
-// invalidID is the id of answers that are for no watch, or for all.
+// invalidID is the id of answers for no watch, or for all.
 const invalidID = -1
 
-// The numbers of the fields of a WatchResponse.
+// Field numbers of a WatchResponse.
 const (
 	watchHeader, watchID, watchCreated, watchCanceled, watchCompact, watchReason, watchFragment, watchEvents = 1, 2, 3, 4, 5, 6, 7, 11
 )
@@ -123,7 +128,7 @@ func (s *Server) watch(stream grpc.ServerStream) error {
 	s.metrics.streams.Add(1)
 	defer s.metrics.streams.Add(-1)
 	failed := make(chan error, 1)
-	go func() { // it ends when the stream does, which is when this function has returned
+	go func() { // ends with the stream, after this function has returned
 		if err := w.receive(); err != nil {
 			failed <- err
 		}
@@ -136,7 +141,7 @@ func (s *Server) watch(stream grpc.ServerStream) error {
 	return err
 }
 
-// receive takes requests until the client sends no more.
+// receive reads requests until the client ends its side.
 func (w *watches) receive() error {
 	for {
 		q := &pb.WatchRequest{}
@@ -201,7 +206,7 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one})
 }
 
-// register finds an id for a new watch, or says why there is none.
+// register assigns an id to a new watch, or returns the reason for a refusal.
 func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -235,15 +240,14 @@ func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 	return one.hub, ""
 }
 
-// forgetLocked ends the use of a watch's id.
+// forgetLocked releases a watch's id.
 func (w *watches) forgetLocked(one *watched) {
 	delete(w.byID, one.id)
 	w.s.watches.Add(-1)
 	w.namesLocked(-one.names)
 }
 
-// namesLocked counts what is watched, or less than none of what is not any more. A key has limits.KeyBytes at most, and all watches
-// are many.
+// namesLocked charges the watched keys; negative when a watch ends. A key has at most limits.KeyBytes, but watches are many.
 func (w *watches) namesLocked(bytes int64) {
 	w.names += bytes
 	w.share.holds(bytes)
@@ -263,25 +267,30 @@ func (w *watches) cancel(id int64) {
 		w.ask(kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
 		return
 	}
-	w.add(notice{answer: &pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: id, Canceled: true}})
+	w.answer(&pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: id, Canceled: true})
 }
 
-// refuse answers a watch that does not come about.
+// refuse answers the request for a watch that is not created.
 func (w *watches) refuse(why string) {
-	w.add(notice{answer: &pb.WatchResponse{
+	w.answer(&pb.WatchResponse{
 		Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: invalidID, Created: true, Canceled: true, CancelReason: why,
-	}})
+	})
 }
 
-func (w *watches) add(n notice) {
+// answer sends an answer that the hub does not make, after the hub's answers to all earlier requests.
+func (w *watches) answer(answer *pb.WatchResponse) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.over {
-		w.addAnswerLocked(n)
+	over := w.over
+	if !over {
+		w.local = append(w.local, notice{answer: answer})
+	}
+	w.mu.Unlock()
+	if !over {
+		w.ask(kv.WatchRequest{Kind: kv.WatchEcho})
 	}
 }
 
-// addAnswerLocked adds what is never refused.
+// addAnswerLocked adds an answer, which is never refused.
 func (w *watches) addAnswerLocked(n notice) {
 	size := int64(limits.RequestOverhead * max(1, len(n.IDs)))
 	w.answers += size
@@ -318,10 +327,15 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		w.addLocked(notice{WatchDelivery: *d})
 		return true
 	}
+	if d.Kind == kv.WatchEchoed {
+		w.addAnswerLocked(w.local[0])
+		w.local = w.local[1:]
+		return true
+	}
 	if d.Kind == kv.WatchCanceled && d.Err != nil {
 		for _, hub := range d.IDs {
 			if one := w.byHub[hub]; one != nil {
-				one.ended = true // no request for it goes to the hub any more
+				one.ended = true // no further request for it goes to the hub
 			}
 		}
 	}
@@ -329,7 +343,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	return true
 }
 
-// send sends what comes to out, until the stream is over.
+// send sends the items of out, until the stream is over.
 func (w *watches) send(failed <-chan error) error {
 	var taken []notice
 	last := map[listed]int{}
@@ -360,13 +374,13 @@ func (w *watches) send(failed <-chan error) error {
 	}
 }
 
-// listed are the watches of a delivery: it is the hub's own list, which only grows.
+// listed identifies the watches of a delivery by the hub's own list, which only grows.
 type listed struct {
 	first *uint64
 	count int
 }
 
-// join joins what the same watches are told, one after the other, and returns what is left. Of each it notes in last where it is.
+// join merges consecutive events of the same watches, and returns the rest. last maps each group of watches to its index.
 func join(taken []notice, last map[listed]int) []notice {
 	if len(taken) == 1 {
 		return taken
@@ -375,7 +389,7 @@ func join(taken []notice, last map[listed]int) []notice {
 	left := taken[:0]
 	for _, n := range taken {
 		if n.answer != nil || n.Kind != kv.WatchEvents || n.Fragment {
-			clear(last) // nothing overtakes it
+			clear(last) // no item overtakes it
 			left = append(left, n)
 			continue
 		}
@@ -388,7 +402,7 @@ func join(taken []notice, last map[listed]int) []notice {
 		}
 		to := &left[at]
 		if !to.joined {
-			to.Events, to.joined = slices.Clip(to.Events), true // others have them, too
+			to.Events, to.joined = slices.Clip(to.Events), true // the bytes are shared with other streams
 		}
 		to.Events, to.Count, to.Revision = append(to.Events, n.Events...), to.Count+n.Count, n.Revision
 	}
@@ -397,7 +411,7 @@ func join(taken []notice, last map[listed]int) []notice {
 	return left
 }
 
-// sent gives back the room of what was sent, and tells the member where it waits for some.
+// sent releases the space of sent items, and notifies the member if it waits for space.
 func (w *watches) sent(bytes, answers int64) {
 	w.mu.Lock()
 	w.waiting -= bytes
@@ -461,7 +475,7 @@ func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
 			one.pieces = append(one.pieces, d.Events)
 			return nil
 		}
-		revision++ // that of the events
+		revision++ // the revision of the events
 	}
 	pieces := one.pieces
 	one.pieces, one.size = nil, 0
@@ -478,7 +492,7 @@ func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
 	return w.stream.SendMsg(append(message{head}, pieces...))
 }
 
-// canceled is the last answer to a watch. As in etcd, that of one which compaction has overtaken has no revision.
+// canceled is the last answer to a watch. As in etcd, the answer after a compaction has no revision.
 func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -497,7 +511,7 @@ func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse 
 	return answer
 }
 
-// end tells the member that the stream is gone.
+// end reports the end of the stream to the member.
 func (w *watches) end() {
 	w.mu.Lock()
 	w.over = true
@@ -505,7 +519,7 @@ func (w *watches) end() {
 	w.s.watchBytes.Add(-w.waiting)
 	w.share.holds(-w.answers)
 	w.namesLocked(-w.names)
-	w.out, w.waiting, w.answers, w.byID = nil, 0, 0, map[int64]*watched{}
+	w.out, w.local, w.waiting, w.answers, w.byID = nil, nil, 0, 0, map[int64]*watched{}
 	w.room.Signal()
 	w.mu.Unlock()
 	w.hub.Lock()
@@ -516,7 +530,7 @@ func (w *watches) end() {
 	}
 }
 
-// ask asks the member's hub for something. What comes when the stream is over is not asked any more.
+// ask sends a request to the member's hub. After the end of the stream requests are dropped.
 func (w *watches) ask(r kv.WatchRequest) {
 	w.hub.Lock()
 	defer w.hub.Unlock()
@@ -526,7 +540,7 @@ func (w *watches) ask(r kv.WatchRequest) {
 	}
 }
 
-// tell waits until the hub has room. Only some wait there at a time: each time that there is room, all of them would wake.
+// tell waits until the hub has space. Only a few goroutines wait there at a time: each release would wake all of them.
 func (w *watches) tell(r kv.WatchRequest) {
 	w.s.toHub <- struct{}{}
 	defer func() { <-w.s.toHub }()

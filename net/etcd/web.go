@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,13 +12,12 @@ import (
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"golang.org/x/net/netutil"
 
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// profiles are Go's own, of this process.
+// profiles serves Go's profiles of this process.
 func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -28,8 +26,7 @@ func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-// newWeb is what answers over HTTP/1.1, at the port, and at the addresses for metrics alone. What net/http has to say of its clients
-// is not worth a line.
+// newWeb builds the HTTP/1.1 server of the port, and of the metrics-only addresses. Messages of net/http about clients are dropped.
 func (s *Server) newWeb(port bool) *http.Server {
 	mux := http.NewServeMux()
 	if port {
@@ -45,20 +42,19 @@ func (s *Server) newWeb(port bool) *http.Server {
 	s.probe(mux, "/readyz", check{"data_corruption", s.sound}, check{"serializable_read", s.readable}, check{"linearizable_read", s.agrees},
 		check{"non_learner", s.votes})
 	return &http.Server{
-		Handler: older(mux), ConnContext: whose, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
+		Handler: underWay(older(s.guard(mux))), ConnContext: whose, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 }
 
-// serveMetrics serves an address for metrics alone. Who looks there is a supervisor or two: a few connections are enough.
-func (s *Server) serveMetrics(at Listener) {
-	listener := netutil.LimitListener(at.Listener, limits.EtcdMetricsConnections)
-	if at.TLS != nil {
-		listener = tls.NewListener(listener, at.TLS)
-	}
-	web := s.newWeb(false)
-	s.webs = append(s.webs, web)
-	s.running.Go(func() { _ = web.Serve(listener) })
+// underWay counts requests in service: a full port evicts connections without any first.
+func underWay(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own := whoseShare(r.Context())
+		own.serveWeb(1)
+		defer own.serveWeb(-1)
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) webVersion(w http.ResponseWriter, _ *http.Request) {
@@ -83,7 +79,7 @@ func (s *Server) webHealth(w http.ResponseWriter, r *http.Request) {
 	}{health, why})
 }
 
-// unhealthy says what is wrong with the member, in etcd's words; nothing when it is well.
+// unhealthy returns the member's fault, in etcd's words; empty if it is healthy.
 func (s *Server) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
 	for _, alarm := range alarmsOf(s.config.Member.View()) {
 		if name := alarm.Alarm.String(); !slices.Contains(exclude, name) {
@@ -101,13 +97,13 @@ func (s *Server) unhealthy(ctx context.Context, exclude []string, serializable b
 	return ""
 }
 
-// check is one thing that a probe asks for.
+// check is one condition of a probe.
 type check struct {
 	name string
 	fine func(context.Context) error
 }
 
-// probe answers at a path with all checks but those that a request excludes, and below it with each one.
+// probe serves all checks at a path, except those that a request excludes, and each check below the path.
 func (s *Server) probe(mux *http.ServeMux, path string, checks ...check) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]
@@ -144,14 +140,14 @@ func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, of string, 
 	fmt.Fprint(w, "ok\n")
 }
 
-// readable says why this member's own state cannot be read.
+// readable returns the reason why this member's own state cannot be read.
 func (s *Server) readable(context.Context) error {
 	q := wire.Request{Op: wire.OpRange}
 	q.Range.Serializable = true
 	return refused(s.config.Member.Refuse(&q))
 }
 
-// agrees says why the members do not confirm what this one reads.
+// agrees returns the reason why the members do not confirm reads of this member.
 func (s *Server) agrees(ctx context.Context) error {
 	if s.config.Member.RaftStatus().Leader == 0 {
 		return errors.New("etcdserver: no leader")
@@ -159,8 +155,8 @@ func (s *Server) agrees(ctx context.Context) error {
 	return s.calls.confirm(ctx)
 }
 
-// sound says that this member's state is another one than it should be. Another one's is no reason not to be ready: that member
-// takes no part.
+// sound returns an error if this member's state is corrupt. Another member's corrupt state does not make this one unready: the other
+// member takes no part.
 func (s *Server) sound(context.Context) error {
 	for _, a := range alarmsOf(s.config.Member.View()) {
 		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == s.config.ID {

@@ -1,13 +1,21 @@
 package etcd_test
 
 import (
+	"bufio"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/net/http2"
 
+	"qkv/index/kv"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -90,6 +98,146 @@ func TestReadyzOfAnotherMember(t *testing.T) {
 	} {
 		if code, body := get(t, s, "/readyz?"+query); code != want {
 			t.Errorf("without a leader, %s: %d %s, want %d", query, code, body, want)
+		}
+	}
+}
+
+// TestProbesAmongIdle opens 70, and then 1000, connections to an address for metrics that ask once and stay open, and then 70 from
+// as many addresses: each probe beside them gets its answer, and so does a request that was under way before them.
+func TestProbesAmongIdle(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) { c.Metrics = []etcd.Listener{{Listener: l, Plain: true}} })
+	at := l.Addr().String()
+	probe := func(path string) error {
+		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: wait}
+		r, err := c.Get("http://" + at + path)
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return errors.New(r.Status)
+		}
+		return nil
+	}
+	for _, many := range []struct{ connections, addresses int }{{70, 1}, {1000, 1}, {70, 70}} {
+		asked, goOn := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(goOn) })
+		t.Cleanup(release) // before the server ends, which waits for the request
+		m.SetBefore(func(_, reads int) *kv.Error {
+			if reads > 0 {
+				m.SetBefore(nil)
+				close(asked)
+				<-goOn
+			}
+			return nil
+		})
+		answered := make(chan error, 1)
+		go func() { answered <- probe("/readyz") }()
+		<-asked
+		for i := range many.connections {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i%many.addresses))}}
+			c, err := d.Dial("tcp", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(wait))
+			_, _ = io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: "+at+"\r\n\r\n")
+			if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || r.StatusCode != http.StatusOK {
+				t.Fatalf("%v %v", r, err)
+			}
+		}
+		for i := range 20 {
+			if err := probe("/livez"); err != nil {
+				t.Errorf("probe %d beside %+v idle: %v", i, many, err)
+			}
+		}
+		release()
+		if err := <-answered; err != nil {
+			t.Errorf("a request that was under way when %+v came: %v", many, err)
+		}
+	}
+	if n := s.Stats().Connections; n != 0 {
+		t.Errorf("%d connections for metrics count as clients'", n)
+	}
+}
+
+// TestNoGRPCForMetrics dials an address for metrics as a client of gRPC does.
+func TestNoGRPCForMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, newMember(), func(c *etcd.Config) { c.Metrics = []etcd.Listener{{Listener: l, Plain: true}} })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(wait))
+	_, _ = io.WriteString(c, http2.ClientPreface)
+	if said := ends(t, c); !strings.Contains(said, "gRPC is served at the clients' address") {
+		t.Errorf("gRPC is told %q", said)
+	}
+}
+
+// TestPagesAreRefused asks at all paths as pages in a browser do, and as programs do.
+func TestPagesAreRefused(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Profiles = true })
+	at := s.Addr().String()
+	ask := func(path string, headers ...string) int {
+		t.Helper()
+		method := http.MethodGet
+		if strings.HasPrefix(path, "/v3") {
+			method = http.MethodPost
+		}
+		q, err := http.NewRequest(method, "http://"+at+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			if headers[i] == "Host" {
+				q.Host = headers[i+1]
+			}
+			q.Header.Set(headers[i], headers[i+1])
+		}
+		r, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if r.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: any page may read the answer", path)
+		}
+		return r.StatusCode
+	}
+	for _, path := range []string{"/metrics", "/health", "/version", "/livez", "/debug/pprof/cmdline", "/v3/maintenance/status", "/v3beta/maintenance/status"} {
+		ofPages := http.StatusOK
+		if strings.HasPrefix(path, "/v3") {
+			ofPages = http.StatusForbidden
+		}
+		for _, c := range []struct {
+			headers []string
+			want    int
+		}{
+			{nil, http.StatusOK},
+			{[]string{"Host", "etcd.kube-system.svc:2381"}, http.StatusOK},
+			{[]string{"Host", "page.example.com:2379"}, http.StatusMisdirectedRequest},
+			{[]string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+			{[]string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
+			{[]string{"Origin", "http://page.example.com"}, http.StatusForbidden},
+			{[]string{"Origin", "null"}, http.StatusForbidden},
+			{[]string{"Sec-Fetch-Site", "none"}, ofPages}, // typed in
+			{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "http://" + at}, ofPages},
+		} {
+			if got := ask(path, c.headers...); got != c.want {
+				t.Errorf("%s with %v: %d, want %d", path, c.headers, got, c.want)
+			}
 		}
 	}
 }

@@ -16,18 +16,18 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// ticket counts a connection that did not say who it is yet, from its first packet until its handshake was judged.
+// ticket counts an unauthenticated connection, from its first packet until its handshake was judged.
 type ticket struct {
 	transport *Transport
 	from      net.Addr
-	given     atomic.Bool // back
+	given     atomic.Bool // the ticket was returned
 	met       atomic.Bool // the handshake was completed
 }
 
 type ticketKey struct{}
 
-// meet is called for the first packet of a connection, before any cryptography. It bounds how many may be in this state
-// at once, and hears how those end that never get through the handshake.
+// meet is called for the first packet of a connection, before any cryptography. It limits the number of unauthenticated
+// connections, and observes the connections that end without a handshake.
 func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := t.handshakes.Begin(info.RemoteAddr); err != nil {
 		t.log.warn("handshakes of "+host(info.RemoteAddr), "turned away a connection to the peers' port", "address", info.RemoteAddr.String(), "because", err.Error())
@@ -43,26 +43,26 @@ func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Co
 	return context.WithValue(ctx, ticketKey{}, k), nil
 }
 
-// giveBack may be called again.
+// giveBack returns the ticket. It may be called again.
 func (k *ticket) giveBack() {
 	if k.given.CompareAndSwap(false, true) {
 		k.transport.handshakes.End(k.from)
 	}
 }
 
-// unmet tells of a connection that ended within the handshake.
+// unmet logs a connection that ended within the handshake.
 func (t *Transport) unmet(from net.Addr, cause error) {
 	err := wire.Explain(cause)
 	if _, silent := errors.AsType[*quic.IdleTimeoutError](err); silent {
 		if t.connectedTo(from) {
-			return // a peer that has dialled before this member listened, and was dialled then
+			return // a peer that dialled before this member listened, and was dialled since
 		}
 		err = errors.New("it went silent in the handshake: no member or client of qkv, or UDP packets get lost")
 	}
 	t.turnedAway(host(from), from, err)
 }
 
-// connectedTo tells whether an address is the other end of a connection that is in use.
+// connectedTo reports whether an address is the other end of a connection that is in use.
 func (t *Transport) connectedTo(address net.Addr) bool {
 	for _, l := range *t.links.Load() {
 		if c := l.out.Load(); c != nil && c.quic.RemoteAddr().String() == address.String() {
@@ -72,9 +72,9 @@ func (t *Transport) connectedTo(address net.Addr) bool {
 	return false
 }
 
-// turnedAway tells of a connection that came to nothing before it was known whose it is, unless that is as it should be: one
-// of the two ends, or both have dialled and the other connection is in use. Who closes within the handshake cannot say why (RFC 9000,
-// section 10.2.3), and is who dialled: what is wrong, if anything is, it says itself.
+// turnedAway logs a connection that ended before its peer was known. Normal ends are not logged: one of the two sides stops, or
+// both have dialled and the other connection is in use. A side that closes within the handshake is the dialling side and cannot
+// send a reason (RFC 9000, section 10.2.3): it logs any problem itself.
 func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	gone, early := errors.AsType[*quic.TransportError](err)
@@ -86,7 +86,7 @@ func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 	t.log.warn("turned away "+who, "refused a connection to the peers' port", "address", from.String(), "error", err)
 }
 
-// host is an address without its port, which changes with each attempt.
+// host returns an address without its port, which changes with each attempt.
 func host(address net.Addr) string {
 	if udp, ok := address.(*net.UDPAddr); ok {
 		return udp.IP.String()
@@ -115,7 +115,7 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 	}
 }
 
-// judgeNew hears who a new connection is from and what it wants.
+// judgeNew determines the peer and the purpose of a new connection.
 func (t *Transport) judgeNew(q *quic.Conn) {
 	var l *link
 	name, err := t.nameOf(q)
@@ -144,7 +144,7 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 	}
 }
 
-// nameOf returns the name of the member whose certificate was shown; none where it names nobody.
+// nameOf returns the member's name in the shown certificate; empty if the certificate names no member.
 func (t *Transport) nameOf(q *quic.Conn) (string, error) {
 	name, err := t.config.Trust.NameIn(q.ConnectionState().TLS)
 	if err == nil && name == t.config.Name {
@@ -153,7 +153,7 @@ func (t *Transport) nameOf(q *quic.Conn) (string, error) {
 	return name, asRefusal(err)
 }
 
-// stranger returns what one is told that is no peer.
+// stranger returns the refusal for a member that is not a peer.
 func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
 	if no := t.handler.Stranger(name, id); no != nil {
 		return no
@@ -164,8 +164,8 @@ func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
 	}
 }
 
-// hear reads a handshake, finds the link of the member that it is from, judges it, and answers it when the connection
-// comes into use. There is no link where the member is none that is known.
+// hear reads a handshake, finds the link of its sender and judges it. If the connection comes into use, hear answers the handshake.
+// The link is nil if the sender is unknown.
 func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
 	defer cancel()
@@ -184,7 +184,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 			return nil, asRefusal(err)
 		}
 		no := t.stranger(name, theirs.From)
-		if l, err = t.linkOf(theirs.From, name, q); err == errOther { // it may be a peer by now
+		if l, err = t.linkOf(theirs.From, name, q); err == errOther { // Stranger may have made it a peer
 			return nil, no
 		}
 	}
@@ -205,7 +205,8 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	return l, nil
 }
 
-// linkOf returns the link of the member that says to have an id, and why it cannot be that one; errOther when there is none.
+// linkOf returns the link of the member with the claimed id, or an error if the connection cannot be from that member; errOther if
+// there is no such link.
 func (t *Transport) linkOf(id uint64, name string, q *quic.Conn) (*link, error) {
 	l := (*t.links.Load())[id]
 	if l == nil {
@@ -214,8 +215,8 @@ func (t *Transport) linkOf(id uint64, name string, q *quic.Conn) (*link, error) 
 	return l, l.is(name, q)
 }
 
-// establish answers a handshake and waits for the other side's last word. If that does not come, the connection ends, and
-// its link tells why.
+// establish answers a handshake and waits until the other side has ended its side of the stream. If that fails, the connection
+// ends, and its link reports the reason.
 func (c *conn) establish(stream *quic.Stream, answer *peerframe.Handshake) {
 	err := writeHandshake(stream, answer)
 	if err == nil {
@@ -225,6 +226,6 @@ func (c *conn) establish(stream *quic.Stream, answer *peerframe.Handshake) {
 		c.close(closeBroken, "it did not take the answer to its handshake")
 		return
 	}
-	_ = stream.Close() // an error is the connection's, and shows there
+	_ = stream.Close() // an error belongs to the connection, and appears there
 	close(c.established)
 }

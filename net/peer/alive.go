@@ -15,27 +15,27 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// ListenAlive opens the listener that shows that this process is there: TCP, where peers listens for UDP.
+// ListenAlive opens the listener that proves that this process is alive: TCP, at the address where peers listens for UDP.
 func ListenAlive(peers *net.UDPConn) (*net.TCPListener, error) {
 	at := peers.LocalAddr().(*net.UDPAddr)
 	return wire.ListenTCP("peers that ask whether this process is there", &net.TCPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
 }
 
-// showAlive takes connections and ends them, until the Transport ends. Who connects learns that this process is there.
+// showAlive accepts connections and ends them, until the Transport ends. A connecting member learns that this process is alive.
 func (t *Transport) showAlive(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, err := t.config.Alive.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // too many files are open: connections wait, and who asks learns the same
+		case err != nil: // too many files are open: connections wait in the kernel, and the asking member still learns that the process is alive
 			select {
 			case <-ctx.Done():
 			case <-time.After(limits.PeerDialPause):
 			}
 			continue
 		}
-		_ = c.Close() // it is of no use either way
+		_ = c.Close() // an error makes no difference
 	}
 }
 
@@ -49,8 +49,8 @@ func (t *Transport) closeAlive() error {
 	return nil
 }
 
-// findAlive finds out whether the host that a connection leads to tells that a process of the peer is there: only then can its
-// refusal say that there is none.
+// findAlive checks whether the host at the other end of a connection accepts the TCP connections of ListenAlive. Only then does a
+// later refusal prove that the peer's process is gone.
 func (l *link) findAlive(ctx context.Context, c *conn) {
 	at := c.quic.RemoteAddr().String()
 	if known := l.alive.Load(); known != nil && *known == at {
@@ -62,9 +62,10 @@ func (l *link) findAlive(ctx context.Context, c *conn) {
 	}
 }
 
-// rival refuses a process of the peer that calls while another one, elsewhere, is connected and alive: somebody has copied the
-// folder. It is asked before the peer is judged, since who is admitted is the one that counts from then on, and the other
-// one has forgotten what it did. Two processes have never one address: who calls from that has replaced the other one.
+// rival refuses a second process of the peer, from another address, while the first one is connected and alive: the folder was
+// copied. The check comes before the peer is judged, because an admitted process becomes the known one, and the first one would
+// then seem to have forgotten its promises. Two processes never have the same address: a process that calls from the same address
+// has replaced the other one.
 func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handshake) error {
 	if err := errors.Join(theirs.CheckCluster(l.transport.config.Cluster), theirs.CheckMembers(l.transport.config.Member, l.id)); err != nil {
 		return asRefusal(err)
@@ -85,7 +86,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: why}
 }
 
-// CheckAlive asks the peer's host whether a process of the peer is there; Handler.Died tells when there is none. It never waits.
+// CheckAlive asks the peer's host whether a process of the peer is alive. If none is, Handler.Died is called. It never waits.
 func (t *Transport) CheckAlive(peer uint64) {
 	l := (*t.links.Load())[peer]
 	if l == nil {
@@ -106,17 +107,17 @@ func (t *Transport) CheckAlive(peer uint64) {
 	})
 }
 
-// askAlive connects to where a process shows that it is there.
+// askAlive connects to the TCP address of a peer's ListenAlive.
 func askAlive(ctx context.Context, at string) error {
 	c, err := (&net.Dialer{Timeout: limits.PeerAliveTimeout}).DialContext(ctx, "tcp", at)
 	switch {
-	case errors.Is(err, syscall.ECONNRESET): // it was there, and has ended already
+	case errors.Is(err, syscall.ECONNRESET): // the peer accepted the connection and has ended it already
 		return nil
 	case err != nil:
 		return err
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // nothing was said that could get lost, and nothing of it stays in the kernels
+		_ = tcp.SetLinger(0) // no data can get lost: a reset leaves no state in the kernels
 	}
 	_ = c.Close()
 	return nil

@@ -16,7 +16,7 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// The codes with which a connection is closed; doc.go explains them.
+// The codes that close a connection; doc.go explains them.
 const (
 	closeStopping   quic.ApplicationErrorCode = 0
 	closeSuperseded quic.ApplicationErrorCode = 1
@@ -32,20 +32,20 @@ type conn struct {
 	// Constant.
 	quic        *quic.Conn
 	link        *link
-	at          string // where the peer is: the address that was dialled, as it was given, or that it called from
+	at          string // the peer's address: as configured if it was dialled, else where it called from
 	since       time.Time
 	established chan struct{} // closed when both sides have admitted each other
 
 	// Owned by the link's choice.
-	mine    bool     // I dialled it
+	mine    bool     // this member dialled it
 	process [16]byte // the peer's
-	dial    uint64   // of whoever dialled
+	dial    uint64   // the dial number of the dialling side
 
 	// Shared.
 	queues [peerframe.Classes]*queue
 	lazy   atomic.Uint32 // the classes in which lazy frames wait, one bit each
-	timer  *time.Timer   // ends their wait
-	opened atomic.Uint32 // the classes of which the peer opened a stream
+	timer  *time.Timer   // ends the wait of lazy frames
+	opened atomic.Uint32 // the classes whose stream the peer has opened
 }
 
 func newConn(l *link, q *quic.Conn, at string) *conn {
@@ -58,14 +58,14 @@ func newConn(l *link, q *quic.Conn, at string) *conn {
 	return c
 }
 
-// close ends the connection, with a text that the other side can read. It returns when the connection has ended here.
+// close ends the connection with a text for the other side. It returns when the connection has ended here.
 func (c *conn) close(code quic.ApplicationErrorCode, text string) { closeQUIC(c.quic, code, text) }
 
 func closeQUIC(q *quic.Conn, code quic.ApplicationErrorCode, text string) {
-	_ = q.CloseWithError(code, truncate(text, limits.PeerReasonBytes)) // it is of no use either way
+	_ = q.CloseWithError(code, truncate(text, limits.PeerReasonBytes)) // an error makes no difference
 }
 
-// truncate cuts a text to at most n bytes, not within a character.
+// truncate cuts a text to at most n bytes, at a boundary of characters.
 func truncate(text string, n int) string {
 	if len(text) <= n {
 		return text
@@ -76,7 +76,7 @@ func truncate(text string, n int) string {
 	return text[:n]
 }
 
-// send puts a frame into its stream's queue and says whether there was room.
+// send puts a frame into its stream's queue and reports whether it fit.
 func (c *conn) send(class peerframe.Class, frame []byte, lazy bool) bool {
 	if !c.queues[class].put(frame, lazy) {
 		return false
@@ -91,7 +91,7 @@ func (c *conn) send(class peerframe.Class, frame []byte, lazy bool) bool {
 	return true
 }
 
-// hurry sends the lazy frames of all classes on their way.
+// hurry makes the lazy frames of all classes ready to be written.
 func (c *conn) hurry() {
 	waiting := c.lazy.Swap(0)
 	for class, q := range c.queues {
@@ -101,7 +101,7 @@ func (c *conn) hurry() {
 	}
 }
 
-// run writes and reads the streams, until the connection ends and nothing of it is left.
+// run writes and reads the streams, until the connection and all its goroutines have ended.
 func (c *conn) run() {
 	var all sync.WaitGroup
 	for class := range peerframe.Classes {
@@ -119,7 +119,7 @@ func (c *conn) run() {
 // end closes the connection when a stream failed for a reason of its own.
 func (c *conn) end(err error) {
 	if err == nil || errors.Is(err, net.ErrClosed) {
-		return // it was the connection that ended
+		return // the connection itself ended
 	}
 	if c.link.ordinary(err) {
 		c.close(closeBroken, err.Error())
@@ -156,13 +156,13 @@ func (c *conn) write(class peerframe.Class) error {
 	}
 }
 
-// writer makes few writes of many frames.
+// writer coalesces many frames into few writes.
 type writer struct {
 	to  io.Writer
 	buf []byte
 }
 
-// addAll writes frames and whatever is left of those before, and returns how many bytes the frames had.
+// addAll writes frames after the buffered bytes of earlier ones, and returns the number of bytes in the frames.
 func (w *writer) addAll(frames [][]byte) (bytes int, err error) {
 	for _, frame := range frames {
 		bytes += len(frame)
@@ -204,7 +204,7 @@ func (w *writer) flush() error {
 	return err
 }
 
-// acceptStreams starts a reader for each stream of the peer; QUIC lets it open no more than that.
+// acceptStreams starts a reader for each stream of the peer; QUIC does not let the peer open more.
 func (c *conn) acceptStreams(readers *sync.WaitGroup) error {
 	for range peerframe.Classes {
 		stream, err := c.quic.AcceptUniStream(context.Background()) // ends with the connection

@@ -1,121 +1,121 @@
-// Package peer carries frames between the members of a cluster; package peerframe draws them. It promises
-// no delivery: what is lost with a connection, or does not fit a queue, is gone, and raft sends again. What it does
-// deliver came from the member that it names, whole, and within one class in the order in which it was sent.
+// Package peer carries frames between the members of a cluster; package peerframe defines them. Delivery is not guaranteed: frames
+// that are lost with a connection, or that do not fit a queue, are dropped, and raft sends them again. Every delivered frame came
+// complete from the member that it names, and the frames of one class come in the order in which they were sent.
 //
 // # One connection for a pair
 //
-// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN
-// "qkv-peer/1". A pair uses one connection, whoever dialled it, and both send on it, so that acknowledgements go
-// along (measured: 11 packets a put in place of 14). Both dial when they have none; so there may be two for a
-// moment, and both sides must drop the same one. What decides stands in the handshake, the first frame on each
-// connection: process and dial, which only grows, name the connection, and seen the newest one from this peer that was
-// accepted.
+// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN "qkv-peer/1".
+// A pair uses one connection, whichever side dialled it, and both send on it: acknowledgements then share packets with data
+// (measured: 11 packets a put instead of 14). Both sides dial if they have no connection. So two connections may exist for a
+// moment, and both sides must drop the same one. The handshake, the first frame on each connection, decides. Its fields process and
+// dial, which only grows, name the connection. Its field seen names the newest connection from this peer that was accepted.
 //
-// The one who dialled opens a stream in both directions and sends its handshake; the other answers with its own, which
-// says yes (its dial is 0), or closes the connection. When the first has admitted that too, it ends its side of the
-// stream, and both use the connection. Nobody is told of a connection that one of them refuses.
+// The dialling side opens a bidirectional stream and sends its handshake. The other side answers with its own handshake, whose dial
+// is 0, or closes the connection. When the dialling side has admitted the answer, it ends its side of the stream, and both use the
+// connection. The handler never learns of a connection that one side refuses.
 //
-//  1. A handshake is not sent while a connection is in use. From then until its answer its connection is *pending*.
-//  2. One that is no newer than one that was accepted from that process is late, and refused.
-//  3. Of another process than that of the connection in use, it is accepted: the peer was restarted.
-//  4. On top of a connection that the peer dialled, it is accepted: the peer has lost that one (by rule 1).
-//  5. On top of one that I dialled, it is accepted if the peer has seen that one, and so has lost it since; if
-//     not, it was sent before, and is late.
-//  6. On top of a pending one: the lower id holds on to its own, and refuses unless the peer has seen and lost
-//     it; the higher one gives its own up. So of two the one that the lower id dialled stays.
-//  7. What is accepted takes the place of the other connection to that peer, which is closed.
+//  1. A side sends no handshake while a connection is in use. From a handshake until its answer, its connection is *pending*.
+//  2. A connection that is not newer than an accepted one from the same process is late, and refused.
+//  3. A connection from another process than that of the connection in use is accepted: the peer was restarted.
+//  4. While a connection that the peer dialled is in use, a new one is accepted: the peer has lost the former (by rule 1).
+//  5. While a connection that I dialled is in use, a new one is accepted if the peer has seen the former, and so has lost it since.
+//     If the
+//     peer has not seen it, the new one was sent before, and is late.
+//  6. While a connection of mine is pending: the lower id keeps its own, and refuses the new one unless the peer has seen and lost
+//     the
+//     pending one. The higher id gives its own up. So of two connections the one that the lower id dialled stays.
+//  7. An accepted connection replaces the other connection to that peer, which is closed.
 //
-// A connection is served only after the one before it has ended and its last frame was handed over, so frames never
-// come out of order within a class, and [Handler.Connected] and [Handler.Disconnected] alternate.
+// A connection is served only after the connection before it has ended and its last frame was handed over. So frames within a class
+// keep their order, and [Handler.Connected] and [Handler.Disconnected] alternate.
 //
 // # Streams
 //
-// Each side opens three streams in one direction, one for each class of frames, with QUIC priorities 0, 1 and 7: votes and
-// heartbeats never wait behind appends, nor these behind a snapshot. A stream is one byte, its class, and then frames:
+// Each side opens three unidirectional streams, one for each class of frames, with QUIC priorities 0, 1 and 7: votes and heartbeats
+// never wait behind appends, and appends never wait behind a snapshot. A stream is one byte, its class, and then frames:
 //
 //	+--------+-----------------+---------+-----------------+---------+----
 //	| class  | length, 4 bytes | frame   | length, 4 bytes | frame   | ...
 //	| 1 byte | big endian      | n bytes |                 |         |
 //	+--------+-----------------+---------+-----------------+---------+----
 //
-// A stream begins with a window of limits.PeerStreamBytes, which follows the measured round trip and the rate at which
-// frames are taken up to limits.PeerStreamBytesMost; the connection's holds all three at their largest, so that a class
-// that is taken slowly holds up no other.
+// A stream begins with a flow-control window of limits.PeerStreamBytes. The window follows the measured round trip and the rate at
+// which frames are read, up to limits.PeerStreamBytesMost. The connection's window holds all three streams' windows at their
+// largest: a class that is read slowly does not block another class.
 //
-// A length of 0 or over limits.PeerFrameBytes, another class, a second stream of a class and anything else that is not
-// drawn here closes the connection. A handshake is framed in the same way, with limits.PeerHandshakeBytes.
+// A length of 0 or over limits.PeerFrameBytes, an unknown class, a second stream of a class, and any other deviation from this page
+// close the connection. A handshake is framed in the same way, with limits.PeerHandshakeBytes.
 //
-// One goroutine writes a stream. It takes all that waits at once, after letting others run once, because writers
-// coalesce only if they wait their turn (measured: 1.5 x). A frame sent as lazy waits up to a millisecond for the next
-// frame to that peer, of any class, to share its packet (measured: 14.2 packets a put become 8.1). One goroutine
-// reads a stream, and hands over slices of 64 KiB pieces that are never used again.
+// One goroutine writes a stream. It takes all queued frames at once, after it has yielded to other goroutines once: frames coalesce
+// only if the writer yields (measured: 1.5 x). A lazy frame waits up to a millisecond for the next frame to that peer, of any
+// class, to share its packet (measured: 14.2 packets a put become 8.1). One goroutine reads a stream, and hands over slices of 64
+// KiB pieces that are never reused.
 //
 // # Members come and go
 //
-// Who is a peer is said by [Transport.SetPeers] and may change at any time. A peer is an id and a name. A connection is for
-// the one whose id its handshake says, if the certificate is of that one's name (or, where certificates name nobody,
-// holds the host of one of its addresses: [Trust]): a member that was removed and one that
-// was added under the same name are two, and so are a member and what is started again under its name with an
-// empty disk. Who is no peer is told what [Handler.Stranger] says, a peer that looks for another id here is told
-// that, and one that stops being a peer loses its connection in the same way: what it is told is the end of it, and
-// what was queued for it is dropped. Each peer has a link with a goroutine of its own; the link of one that comes back
-// does nothing before the one that it had has ended, so that the handler is told of one after the other. Where a
-// handshake stands among those that this process has sent is counted for all peers together, so that a new link's
-// dials are not taken for late ones of the old.
+// [Transport.SetPeers] sets the peers, at any time. A peer is an id and a name. A connection belongs to the peer whose id its
+// handshake has, if the certificate has that peer's name. If certificates name no member, the certificate must hold the host of one of
+// the peer's addresses ([Trust]). A member that was removed and a member that was added under the same name are two peers, and so
+// are a member and its replacement with an empty disk under the same name. A member that is not a peer is refused with the answer
+// of [Handler.Stranger]. A peer that looks for another id here is refused with that reason. A member that stops being a peer loses
+// its connection in the same way: the refusal is the last message to it, and its queued frames are dropped. Each peer has a link
+// with a goroutine of its own. If a peer comes back, its new link does nothing before its old link has ended: the handler hears of
+// the two in order. The dial number counts the handshakes of this process to all peers together, which keeps a new link's dials
+// from looking late to the peer.
 //
-// A peer's addresses are tried in turn, one for each dial. When others are set, the next dial takes those, without
-// waiting; a connection in use stays.
+// A peer's addresses are tried in turn, one for each dial. After a change of the addresses the next dial uses the new ones at once;
+// a connection in use stays.
 //
 // # Joining
 //
-// A member that was added, but never started, knows an address and its own name only. It asks who it is on a connection
-// of its own to the peers' port, ALPN "qkv-join/1", with a member's certificate: one stream in both directions, and on it
-// one frame each way, framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
+// A member that was added but never started knows only an address and its own name. It asks for its identity on a connection of its
+// own to the peers' port, ALPN "qkv-join/1", with a member's certificate. It uses one bidirectional stream with one frame each way,
+// framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
 //
 //	joiner                                member
 //	length, 4 bytes | request, end  -->
 //	                                <--   length, 4 bytes | welcome, end     or a close with a refusal's code
 //	close with 0                    -->
 //
-// Package peerframe draws both. The name in the request must be the certificate's; where that names nobody, it must hold the
-// host of an address with which the member was added. All of it has
-// limits.PeerHandshakeTimeout, and keeps its place among the handshakes until the end. [Ask] is the joiner's side. A refusal
-// that lasts ends it, but not that its name is a lost member's: then it waits until that one was replaced, however long that takes.
+// Package peerframe defines both. The name in the request must be the certificate's. If the certificate names no member, it must hold
+// the host of an address with which the member was added. The whole exchange has a time limit of limits.PeerHandshakeTimeout, and
+// counts as a handshake until its end. [Ask] is the joining member's side. A lasting refusal ends it. The exception is a name that
+// belongs to a lost member: then Ask waits until that member was replaced, without a time limit.
 //
-// # Who is nobody yet
+// # Unauthenticated connections
 //
-// A connection takes one of limits.PeerHandshakes places until its handshake was judged, and one source address has a
-// share of them, so that what floods the port from one address keeps nobody else out; of both the log tells. Who claims an
-// address must show it by one more round trip when many are under way, altogether or from there, and who is silent when a quarter of
-// the places is taken loses its own after limits.HandshakeHurry.
+// At most limits.PeerHandshakes connections may be unauthenticated at a time, and one source address has a share of them: a flood
+// from one address does not shut out the others. The log reports both limits. When many handshakes are under way, altogether or
+// from one address, a new connection must prove its source address by one more round trip. When a quarter of the limit is in use, a
+// silent connection is dropped after limits.HandshakeHurry.
 //
 // # When things end
 //
-// A peer is asked for a sign of life each second and given up after three; a restarted one says so itself by
-// dialling, and by a stateless reset when it gets a packet with a frame in it (not to a bare sign of life: QUIC answers
-// no packet of less than 43 bytes). A lost connection is dialled again after 50 ms, then twice as late each time up to
-// a second, less a random part. When one side refused the other, both wait some seconds.
+// A peer gets a keep-alive each second, and its connection is given up after three seconds of silence. A restarted peer announces
+// itself by dialling, and by a stateless reset for a packet with a frame in it (not for a bare keep-alive: QUIC answers no packet
+// of less than 43 bytes). A lost connection is dialled again after 50 ms, with a backoff that doubles up to a second, less a random
+// part. When one side refused the other, both wait some seconds.
 //
 // # A process that has died
 //
-// QUIC says nothing of a process that has died before its idle timeout, and answers nothing for it. So a member also listens
-// for TCP at its peers' address, and does nothing there but take connections and end them: its kernel refuses them as soon as
-// the process is gone. When a connection comes into use, it is tried whether its other end does so (a firewall may not let it,
-// and an earlier process may not have); if it does, [Transport.CheckAlive] asks there, and a refusal is [Handler.Died].
-// Everything else, silence above all, says nothing. It is only asked where something is wrong already, so that a cluster in
-// which nothing is has no connection and no packet more; TCP's refusal is an answer that no rate limits, unlike ICMP's for UDP,
-// and is hard to forge for who is not on the way. Nothing is said there, so that it needs no certificate.
+// QUIC detects a dead process only by the idle timeout. So a member also listens for TCP at its peers' address, and only accepts
+// connections and ends them: its kernel refuses them as soon as the process is gone. When a connection comes into use, the link
+// tries whether its other end accepts such connections (a firewall may block them, and an earlier process may not listen). If it
+// does, [Transport.CheckAlive] connects there, and a refusal is [Handler.Died]. Every other outcome, silence above all, proves
+// nothing. The question is asked only when a problem exists already: a healthy cluster has no additional connections or packets.
+// TCP's refusal is not rate limited, unlike ICMP's for UDP, and is hard to forge for an attacker who is not on the path. No data is
+// exchanged, which is why no certificate is needed.
 //
-// The same question tells a folder that was copied from a member that has moved: while a connection is in use and the host at its
-// other end says that the process is there, a process of that member that calls from elsewhere is refused.
+// The same question detects a copied folder, and tells it from a member that has moved. While a connection is in use, and the host
+// at its other end says that the process is there, a process of that member that calls from elsewhere is refused.
 //
 //	code  closes a connection because
 //	0     the member stops
 //	1     another connection between the two is in use
-//	2     of what the text says: a refusal
-//	3     of what the text says: the other side broke the rules of this page
-//	4, 5  the other side has forgotten what it promised, says one who does not lead, and one who does
-//	6, 7  the other side was removed from the cluster, says one who does not lead, and one who does
-//	8     as 4, says one who takes no part itself, or has nothing of the log yet
-//	9     who asks to join has the name of a member with another folder that is not there
+//	2     the text has the reason: a refusal
+//	3     the text has the reason: the other side broke the rules of this page
+//	4, 5  the other side has forgotten votes or entries that it had promised; 4: the refusing member does not lead, 5: it leads
+//	6, 7  the other side was removed from the cluster; 6: the refusing member does not lead, 7: it leads
+//	8     as 4; the refusing member takes no part itself, or has nothing of the log yet
+//	9     the joining member has the name of a member with another folder that is not there
 package peer

@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -272,6 +273,24 @@ func TestReaderAllocatesLittle(t *testing.T) {
 	})
 	if allocations > 60 { // 2.8 MB in pieces of 64 KiB
 		t.Errorf("%v allocations for 10,000 frames", allocations)
+	}
+}
+
+// TestReaderOfLargeFrames: beside the memory of a large frame, which its user keeps, a reader takes none.
+func TestReaderOfLargeFrames(t *testing.T) {
+	const size, count = 70 << 10, 500
+	stream := bytes.Repeat(append(appendHeader(nil, size), make([]byte, size)...), count)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r := reader{from: &chunks{stream, 20 << 10}, most: limits.PeerFrameBytes}
+	for range count {
+		if f, err := r.next(); err != nil || len(f) != size {
+			t.Fatalf("%d bytes, %v", len(f), err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / count; each > size+8<<10 { // in whole pages of the allocator
+		t.Errorf("%d bytes are allocated for each frame of %d", each, size)
 	}
 }
 

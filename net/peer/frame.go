@@ -10,7 +10,7 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// headerBytes is the length before each frame.
+// headerBytes is the size of the length before each frame.
 const headerBytes = 4
 
 var errFrame = errors.New("not a frame between members")
@@ -19,7 +19,7 @@ func appendHeader(dst []byte, size int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
 }
 
-// frameSize reads a frame's length, and holds it against the limit before anybody allocates by it.
+// frameSize reads a frame's length, and checks its limit before any allocation.
 func frameSize(header []byte, most int) (int, error) {
 	size := binary.BigEndian.Uint32(header)
 	if size == 0 || uint64(size) > uint64(most) {
@@ -28,15 +28,15 @@ func frameSize(header []byte, most int) (int, error) {
 	return int(size), nil
 }
 
-// reader cuts a stream into frames. What it hands out is never written again, so its user may keep it and point into
-// it: frames are carved one after the other from pieces of 64 KiB, and a frame that is large beside a piece has
-// memory of its own. A kept frame keeps its piece.
+// reader splits a stream into frames. It never overwrites a returned frame: the receiver may keep the frame and point into it.
+// Frames are consecutive slices of 64 KiB pieces; a large frame has memory of its own. A kept frame keeps its piece in memory.
 type reader struct {
 	from  io.Reader
 	most  int
-	piece []byte // piece[lo:hi] was read and not handed out yet
+	piece []byte // piece[lo:hi] was read and not returned yet
 	lo    int
 	hi    int
+	kept  bool // a frame of the piece was returned
 }
 
 // class returns the class of the stream, its first byte.
@@ -52,7 +52,7 @@ func (r *reader) class() (peerframe.Class, error) {
 	return class, nil
 }
 
-// next returns the next frame. The error is io.EOF only where a frame could begin.
+// next returns the next frame. The error is io.EOF only at the boundary of a frame.
 func (r *reader) next() ([]byte, error) {
 	if err := r.fill(headerBytes); err != nil {
 		return nil, err
@@ -67,13 +67,14 @@ func (r *reader) next() ([]byte, error) {
 	if err := r.fill(headerBytes + size); err != nil {
 		return nil, cut(err)
 	}
+	r.kept = true
 	end := r.lo + headerBytes + size
 	frame := r.piece[r.lo+headerBytes : end : end]
 	r.lo = end
 	return frame, nil
 }
 
-// large returns a frame of which the header and maybe some more was read, in memory of its own.
+// large returns a frame in memory of its own, after its header and perhaps more of it was read.
 func (r *reader) large(size int) ([]byte, error) {
 	r.lo += headerBytes
 	frame := make([]byte, size)
@@ -83,10 +84,14 @@ func (r *reader) large(size int) ([]byte, error) {
 	return frame, cut(err)
 }
 
-// fill reads until at least n bytes are there, n being at most half a piece. Where the piece ends before, they go on in a new one.
+// fill reads until at least n bytes are buffered; n is at most half a piece. If the piece is full before, the bytes move to a new
+// piece.
 func (r *reader) fill(n int) error {
 	if len(r.piece)-r.lo < n {
-		piece := make([]byte, limits.PeerReadBytes)
+		piece := r.piece // large frames leave no bytes in it
+		if r.kept || piece == nil {
+			piece, r.kept = make([]byte, limits.PeerReadBytes), false
+		}
 		r.hi = copy(piece, r.piece[r.lo:r.hi])
 		r.piece, r.lo = piece, 0
 	}
@@ -103,7 +108,7 @@ func (r *reader) fill(n int) error {
 	return nil
 }
 
-// cut turns an end of the stream within a frame into an error.
+// cut turns an end of the stream within a frame into io.ErrUnexpectedEOF.
 func cut(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

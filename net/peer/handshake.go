@@ -25,14 +25,14 @@ func readHandshake(r io.Reader) (peerframe.Handshake, error) {
 	return peerframe.ReadHandshake(b)
 }
 
-// writeFrame writes a frame that stands behind room for its length.
+// writeFrame writes a frame; b begins with reserved space for its length.
 func writeFrame(w io.Writer, b []byte) error {
 	binary.BigEndian.PutUint32(b, uint32(len(b)-headerBytes))
 	_, err := w.Write(b)
 	return err
 }
 
-// readFrame reads one frame, where no others follow.
+// readFrame reads one frame from a stream that carries no other.
 func readFrame(r io.Reader, most int) ([]byte, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {

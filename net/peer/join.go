@@ -17,7 +17,8 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// answerJoin tells a joiner who it is, if it is to join. All of it has one time limit, also the answer's way.
+// answerJoin tells a joining member its identity, if it may join. One time limit covers the whole exchange, including the delivery
+// of the answer.
 func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
 	defer cancel()
@@ -35,13 +36,13 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 		return fmt.Errorf("it did not take the answer to its question: %w", err)
 	}
 	_ = stream.Close() // an error is the connection's
-	<-ctx.Done()       // it closes the connection when it has the answer
+	<-ctx.Done()       // the joining member closes the connection when it has the answer
 	t.log.info("joins "+name, "told a member that is to join who it is", "peer", name, "address", q.RemoteAddr().String())
 	closeQUIC(q, closeStopping, "the question is answered")
 	return nil
 }
 
-// judgeJoin reads a request and returns the frame of the answer behind room for its length, or a refusal.
+// judgeJoin reads a request and returns the frame of the answer with reserved space for its length, or a refusal.
 func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([]byte, error) {
 	b, err := readFrame(stream, limits.JoinRequestBytes)
 	if err != nil {
@@ -71,21 +72,21 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 	return answer, nil
 }
 
-// AskConfig is what a joiner knows.
+// AskConfig is the joining member's configuration.
 type AskConfig struct {
 	Trust     Trust
 	Addresses []string // of members that may answer: host:port, UDP
-	Name      string   // the joiner's, as in its certificate
-	At        []string // where the others reach the joiner
-	ID        uint64   // its own, if an earlier process was told it
+	Name      string   // the joining member's, as in its certificate
+	At        []string // where the other members reach the joining member
+	ID        uint64   // its own id, if an earlier process was told it
 	Logger    *slog.Logger
 }
 
-// Ask asks the members at the addresses, one after the other and again and again, who the member of that name is in the
-// cluster, until one answers or ctx ends. A refusal, or a certificate that is not believed on one side, is the answer when it
-// lasts for limits.JoinRefusedTimeout: a member that was asked may be behind. The error then holds the
-// *peerframe.Refusal or *wire.TrustError. Who was once told that its name is a lost member's waits until it is replaced:
-// somebody has to do that, may remove that one first and add this one later, and need not come back to this host.
+// Ask asks the members at the addresses for the identity of the member c.Name. It asks one after the other, repeatedly, until one
+// answers or ctx ends. A refusal, or a certificate that one side does not trust, becomes the result if it lasts for
+// limits.JoinRefusedTimeout: the asked member may lag. The error then holds the *peerframe.Refusal or *wire.TrustError. If the name
+// belongs to a lost member, Ask waits until that member is replaced. An operator does that, may remove the lost member first and
+// add the new one later, and need not come back to this host.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 	if err := c.Trust.Belongs(c.Name); err != nil {
 		return peerframe.Welcome{}, err
@@ -109,9 +110,9 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 type joiner struct {
 	config  AskConfig
 	quic    *quic.Transport
-	refused time.Time        // when the first refusal came
-	waits   bool             // until a lost member is replaced
-	failed  map[string]error // by address, why the last attempt that ctx did not end came to nothing
+	refused time.Time        // the time of the first refusal
+	waits   bool             // waits until a lost member is replaced
+	failed  map[string]error // by address, why the last attempt failed; attempts that ctx ended do not count
 	log     rateLimitedLog
 }
 
@@ -138,12 +139,12 @@ func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
 			sleep(ctx, min(limits.PeerDialPause<<min(attempt/len(addresses), 10), limits.PeerDialPauseMost))
 		}
 		if ctx.Err() != nil {
-			return peerframe.Welcome{}, j.nobody(ctx)
+			return peerframe.Welcome{}, j.noAnswer(ctx)
 		}
 	}
 }
 
-// noteFailure logs why a member has not said who this one is, and finds out whether that is to be waited for.
+// noteFailure logs why a member has not answered with this member's identity, and decides whether to wait for a replacement.
 func (j *joiner) noteFailure(address string, err error) {
 	no, refused := errors.AsType[*peerframe.Refusal](err)
 	if refused && no.Code == peerframe.Taken {
@@ -156,15 +157,15 @@ func (j *joiner) noteFailure(address string, err error) {
 	j.log.warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
 }
 
-// definite says whether an error is an answer, and not only the lack of one or a word to wait.
+// definite reports whether an error is a final answer: neither a missing answer nor a request to wait.
 func (j *joiner) definite(err error) bool {
 	no, refused := errors.AsType[*peerframe.Refusal](err)
 	_, trust := errors.AsType[*wire.TrustError](err)
 	return refused && no.Code != peerframe.Behind && !j.waits || trust
 }
 
-// nobody is the error when the time is over.
-func (j *joiner) nobody(ctx context.Context) error {
+// noAnswer returns the failure of all attempts when ctx has ended.
+func (j *joiner) noAnswer(ctx context.Context) error {
 	var tried []string
 	for _, address := range j.config.Addresses {
 		if err := j.failed[address]; err != nil {
@@ -194,7 +195,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
-		if ctx.Err() != nil { // the error is that of the connection, which was closed for that
+		if ctx.Err() != nil { // ctx ended, and closed the connection
 			return peerframe.Welcome{}, fmt.Errorf("it took the connection, and did not answer within %v", limits.PeerDialTimeout)
 		}
 		return peerframe.Welcome{}, answered(err)
@@ -208,7 +209,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	return welcome, nil
 }
 
-// question asks on a connection.
+// question sends the request on a connection.
 func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, error) {
 	stream, err := q.OpenStream()
 	if err != nil {
@@ -217,7 +218,7 @@ func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, 
 	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, limits.JoinRequestBytes))); err != nil {
 		return peerframe.Welcome{}, err
 	}
-	_ = stream.Close() // an error shows where the answer is read
+	_ = stream.Close() // an error appears when the answer is read
 	b, err := readFrame(stream, limits.JoinAnswerBytes)
 	if err != nil {
 		return peerframe.Welcome{}, err
@@ -225,7 +226,7 @@ func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, 
 	return peerframe.ReadWelcome(b)
 }
 
-// answered returns an error as the joiner is to see it: a refusal as such, and others in plain words.
+// answered converts an error for the joining member: a refusal stays a refusal, others become plain words.
 func answered(err error) error {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	switch {

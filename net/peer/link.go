@@ -19,45 +19,45 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// link keeps one peer connected. A goroutine of its own dials the peer and serves the connection in use; connections
-// that the peer dialled come from the accepting goroutines.
+// link keeps one peer connected. Its own goroutine dials the peer and serves the connection in use; the accepting goroutines bring
+// connections that the peer dialled.
 type link struct {
 	// Constant.
 	transport *Transport
 	id        uint64
 	ctx       context.Context // ends with the Transport, or by errNoPeer
 	cancel    context.CancelCauseFunc
-	ended     chan struct{} // closed when the goroutine has ended: the handler is called no more
+	ended     chan struct{} // closed when the goroutine has ended: the handler is not called any more
 
 	// Owned by the link's goroutine.
-	failures int // attempts in a row that came to nothing
+	failures int // failed attempts in a row
 
 	// Shared.
-	called   atomic.Pointer[string] // its name, which changes once at most: from none
-	out      atomic.Pointer[conn]   // the connection that is served: where to send
+	called   atomic.Pointer[string] // the peer's name; it changes at most once, from empty
+	out      atomic.Pointer[conn]   // the served connection: frames are sent on it
 	changed  chan struct{}          // holds a token when a connection came into use, or moved or notBefore was set
 	sent     traffic
 	received atomic.Uint64 // bytes
 	dropped  atomic.Uint64
-	alive    atomic.Pointer[string] // the TCP address that shows whether a process of the peer is there; nil: none does
-	asking   atomic.Bool            // somebody asks there
+	alive    atomic.Pointer[string] // the TCP address of the peer's ListenAlive; nil: unknown
+	asking   atomic.Bool            // a goroutine is asking there
 
 	mu        sync.Mutex
 	jitter    *rand.Rand
 	choice    choice
-	dialling  context.CancelFunc // ends the dial that is going on
-	addresses []string           // a list never changes, but is replaced
-	moved     bool               // they are not those of the last dial: not to wait before the next one
-	notBefore time.Time          // after a refusal: not to be dialled before
-	lastErr   string             // why it is not connected, or was not last
+	dialling  context.CancelFunc // ends the current dial
+	addresses []string           // a list is never modified, only replaced
+	moved     bool               // the addresses changed since the last dial: the next dial does not wait
+	notBefore time.Time          // after a refusal: the earliest time of the next dial
+	lastErr   string             // why the link is not connected, or was not last
 }
 
 var errNoAddress = errors.New("no address of it is known")
 
-// errNoPeer ends the link of one that is no peer any more.
+// errNoPeer ends the link of a member that is not a peer any more.
 var errNoPeer = errors.New("it is no peer any more")
 
-// newLink is called with the Transport's lock.
+// newLink is called with the Transport's lock held.
 func newLink(t *Transport, p Peer) *link {
 	l := &link{
 		transport: t, id: p.ID, ended: make(chan struct{}),
@@ -73,8 +73,8 @@ func newLink(t *Transport, p Peer) *link {
 
 func (l *link) name() string { return *l.called.Load() }
 
-// is says whether the link is that of the member that a certificate names. Where it names nobody, it is that of a member at the
-// link's addresses, or where it has called from when none is known.
+// is checks that a connection with this certificate belongs to the link's peer. If the certificate names no member, it must fit the
+// link's addresses, or, if none is known, the address that the connection came from.
 func (l *link) is(name string, q *quic.Conn) error {
 	own := l.name()
 	switch {
@@ -92,10 +92,10 @@ func (l *link) is(name string, q *quic.Conn) error {
 	return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)
 }
 
-// errOther says that a certificate is another member's.
+// errOther is the error of a certificate that belongs to another member.
 var errOther = errors.New("the certificate is another member's")
 
-// setAddresses says where the peer is from now on. What is dialled elsewhere is given up.
+// setAddresses sets the peer's addresses. It cancels a dial to an old address.
 func (l *link) setAddresses(addresses []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,7 +109,7 @@ func (l *link) setAddresses(addresses []string) {
 	l.change()
 }
 
-// onEnd calls f once ctx has ended, unless stop is called before; stop waits for f, and is to be called once.
+// onEnd calls f once ctx has ended, unless stop is called before. stop waits for f, and must be called once.
 func onEnd(ctx context.Context, f func()) (stop func()) {
 	called := make(chan struct{})
 	prevent := context.AfterFunc(ctx, func() {
@@ -123,7 +123,7 @@ func onEnd(ctx context.Context, f func()) (stop func()) {
 	}
 }
 
-// traffic counts what went one way.
+// traffic counts frames and bytes in one direction.
 type traffic struct{ frames, bytes atomic.Uint64 }
 
 func (t *traffic) add(frames, bytes int) {
@@ -131,7 +131,7 @@ func (t *traffic) add(frames, bytes int) {
 	t.bytes.Add(uint64(bytes))
 }
 
-// refuse closes a connection with whose other side this member does not want to talk.
+// refuse closes a connection with a refusal.
 func refuse(q *quic.Conn, no *peerframe.Refusal) {
 	closeQUIC(q, quic.ApplicationErrorCode(no.Code), no.Text)
 }
@@ -149,7 +149,7 @@ func (l *link) run(ctx context.Context) {
 		}
 	}
 	l.mu.Lock()
-	c := l.choice.inUse // one that came into use and was not served; after this none does
+	c := l.choice.inUse // a connection that came into use and was not served; no other can come into use after this
 	l.choice.inUse = nil
 	l.mu.Unlock()
 	if c != nil {
@@ -172,7 +172,7 @@ func (l *link) inUse() *conn {
 	return l.choice.inUse
 }
 
-// pause waits until it is time to dial, or a connection came into use without.
+// pause waits until it is time to dial, or until the peer's dial has brought a connection into use.
 func (l *link) pause(ctx context.Context) {
 	until := time.Now().Add(l.delay())
 	for l.inUse() == nil {
@@ -201,7 +201,7 @@ func (l *link) pause(ctx context.Context) {
 	}
 }
 
-// takeMoved says whether there are addresses that were not tried yet, and lets the next dial begin with them.
+// takeMoved reports whether new addresses were set, and makes the next dial begin with them.
 func (l *link) takeMoved() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,7 +212,8 @@ func (l *link) takeMoved() bool {
 	return moved
 }
 
-// delay is how long to wait before the next dial: half of it fixed and half at random, so that many do not move as one.
+// delay returns the backoff before the next dial: half of it is fixed, half is random jitter, which keeps many links from dialling
+// at the same time.
 func (l *link) delay() time.Duration {
 	if l.failures == 0 {
 		return 0
@@ -230,7 +231,7 @@ func (l *link) change() {
 	}
 }
 
-// dial tries once to bring a connection into use, unless one is.
+// dial tries once to bring a connection into use, unless one is in use.
 func (l *link) dial(all context.Context) {
 	ctx, cancel := context.WithTimeout(all, limits.PeerDialTimeout)
 	defer cancel()
@@ -251,7 +252,7 @@ func (l *link) dial(all context.Context) {
 	switch {
 	case err == nil || moved || l.inUse() != nil:
 		return
-	case errors.Is(err, errNoAddress) && l.failures < 5: // a member that starts reads from its log where the others are
+	case errors.Is(err, errNoAddress) && l.failures < 5: // a starting member first reads the others' addresses from its log
 		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("it did not come to terms within %v", limits.PeerDialTimeout)
@@ -296,7 +297,7 @@ func (l *link) try(ctx context.Context, addresses []string) error {
 	return l.introduce(c, mine)
 }
 
-// handshake is what this member says first on a connection to the peer. It is made without the link's lock.
+// handshake returns this member's first handshake on a connection to the peer. It is called without the link's lock.
 func (l *link) handshake(dial uint64, seen peerframe.Mark) *peerframe.Handshake {
 	t := l.transport
 	return &peerframe.Handshake{
@@ -304,7 +305,7 @@ func (l *link) handshake(dial uint64, seen peerframe.Mark) *peerframe.Handshake 
 	}
 }
 
-// introduce sends a handshake on a connection that I dialled, and judges the answer.
+// introduce sends a handshake on a connection that this member dialled, and judges the answer.
 func (l *link) introduce(c *conn, mine *peerframe.Handshake) error {
 	theirs, stream, err := exchange(c.quic, mine)
 	if err == nil {
@@ -326,7 +327,7 @@ func (l *link) introduce(c *conn, mine *peerframe.Handshake) error {
 	case late:
 		c.close(closeSuperseded, "another connection is in use")
 	default:
-		_ = stream.Close() // the last word; an error is the connection's, and shows there
+		_ = stream.Close() // this confirms the connection; an error belongs to the connection, and appears there
 		close(c.established)
 	}
 	return err
@@ -344,7 +345,7 @@ func exchange(q *quic.Conn, mine *peerframe.Handshake) (theirs peerframe.Handsha
 	return theirs, stream, err
 }
 
-// judge returns a refusal when a handshake is not one of whom this member wants to talk to.
+// judge returns a refusal if this member must not work with the sender of a handshake.
 func (l *link) judge(theirs *peerframe.Handshake) error {
 	t := l.transport
 	err := theirs.CheckCluster(t.config.Cluster)
@@ -360,7 +361,7 @@ func (l *link) judge(theirs *peerframe.Handshake) error {
 	return asRefusal(err)
 }
 
-// asRefusal returns an error as the other side is told.
+// asRefusal converts an error to a refusal for the other side.
 func asRefusal(err error) error {
 	if _, ok := errors.AsType[*peerframe.Refusal](err); err != nil && !ok {
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: err.Error()}
@@ -368,8 +369,8 @@ func asRefusal(err error) error {
 	return err
 }
 
-// welcome decides about a connection that the peer dialled and whose handshake was judged well. It says whether the
-// connection came into use; none does once the link ends.
+// welcome decides about a connection that the peer dialled, after its handshake was judged good. It reports whether the connection
+// came into use; after the end of the link none does.
 func (l *link) welcome(c *conn, theirs *peerframe.Handshake) bool {
 	l.mu.Lock()
 	if l.ctx.Err() != nil {
@@ -393,13 +394,13 @@ func (l *link) welcome(c *conn, theirs *peerframe.Handshake) bool {
 	return ok
 }
 
-// serve lets a connection do its work, once both sides want it, until it ends.
+// serve runs a connection until it ends, once both sides have admitted each other.
 func (l *link) serve(ctx context.Context, c *conn) {
 	stop := onEnd(ctx, func() { l.leave(c) })
 	select {
 	case <-c.established:
 		if ctx.Err() != nil {
-			break // nobody was told of it, and is not any more
+			break // the handler was not told of it, and is not any more
 		}
 		l.out.Store(c)
 		l.connected(c)
@@ -428,7 +429,7 @@ func (l *link) connected(c *conn) {
 	l.transport.log.info("connected "+l.name(), "connected to a peer", "peer", l.name(), "dialled", c.mine, "address", c.quic.RemoteAddr().String())
 }
 
-// failed tells everybody concerned why a dial or a connection came to nothing, unless that is because the link ends.
+// failed logs why a dial or a connection failed, and tells the handler of a refusal, unless the link ends.
 func (l *link) failed(what string, err error) {
 	if l.ctx.Err() != nil {
 		return
@@ -458,8 +459,8 @@ func (l *link) failed(what string, err error) {
 	l.problem(what, explained)
 }
 
-// ordinary tells whether a connection ended as connections do: another one is in use, or the peer stops or was
-// restarted. That is no problem of this link's, and worth a line for information at most.
+// ordinary reports whether a connection ended normally: another one is in use, or the peer stops or was restarted. Such an end is
+// not a problem of this link, and gets at most an info line.
 func (l *link) ordinary(err error) bool {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	_, restarted := errors.AsType[*quic.StatelessResetError](err)
@@ -476,7 +477,7 @@ func (l *link) ordinary(err error) bool {
 	return true
 }
 
-// note remembers and logs what is no fault.
+// note records and logs a normal end.
 func (l *link) note(what, why string) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
@@ -486,7 +487,7 @@ func (l *link) note(what, why string) {
 	l.transport.log.info(what+" "+l.name(), what, "peer", l.name(), "because", why)
 }
 
-// plain says what the library's errors about silence mean.
+// plain explains the library's errors about silence.
 func plain(err error) error {
 	if _, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
 		return errors.New("nothing was heard from it: it does not run, or UDP packets do not get through")
@@ -497,7 +498,7 @@ func plain(err error) error {
 	return err
 }
 
-// problem remembers and logs what is wrong.
+// problem records and logs a failure.
 func (l *link) problem(what string, err error) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
@@ -508,7 +509,7 @@ func (l *link) problem(what string, err error) {
 	l.transport.log.warn(what+" "+l.name(), what, "peer", l.name(), "addresses", addresses, "error", err)
 }
 
-// wait makes the next dial wait some seconds.
+// wait delays the next dial by some seconds.
 func (l *link) wait() {
 	l.mu.Lock()
 	l.notBefore = time.Now().Add(limits.PeerRefusedPause + time.Duration(l.jitter.Int64N(int64(limits.PeerRefusedPauseMost-limits.PeerRefusedPause))))
@@ -516,7 +517,8 @@ func (l *link) wait() {
 	l.change()
 }
 
-// resolve finds a peer's address anew for each dial: names may move. Of several addresses each attempt takes the next.
+// resolve looks up a peer's address for each dial: names may change their address. If a name has several addresses, each attempt
+// takes the next.
 func resolve(ctx context.Context, address string, attempt int) (*net.UDPAddr, error) {
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		return net.UDPAddrFromAddrPort(at), nil

@@ -7,14 +7,13 @@ import (
 	"qkv/internal/limits"
 )
 
-// frameCost is what a frame in a queue costs besides its bytes, so that many tiny ones cannot cost much more than the
-// limit says.
+// frameCost is the cost of a queued frame besides its bytes: many tiny frames cannot use much more memory than the limit.
 const frameCost = 32
 
-// queue is what waits to be written to one stream: many put, one goroutine takes all at once.
+// queue holds the frames for one stream: many goroutines put, one goroutine takes all at once.
 //
-// Its size is in bytes, of the frames that wait and of those being written; its user says which, and what does not fit
-// is dropped, because raft sends again what is lost and nobody can wait here.
+// Its size is in bytes and includes the frames being written; its user sets the limit. A frame that does not fit is dropped: raft
+// sends lost messages again, and the callers must not block.
 type queue struct {
 	most int
 	wake chan struct{} // holds a token from when frames become ready until they are taken
@@ -22,13 +21,13 @@ type queue struct {
 	mu     sync.Mutex
 	frames [][]byte
 	bytes  int
-	ready  bool // not all of the frames are lazy
+	ready  bool // at least one frame is not lazy
 	closed bool
 }
 
 func newQueue(most int) *queue { return &queue{most: most, wake: make(chan struct{}, 1)} }
 
-// put adds a frame, which must not change any more, and says whether there was room.
+// put adds a frame, which must not change any more, and reports whether it fit.
 func (q *queue) put(frame []byte, lazy bool) bool {
 	q.mu.Lock()
 	if q.closed || q.bytes+frameCost+len(frame) > q.most {
@@ -64,15 +63,14 @@ func (q *queue) signal() {
 	}
 }
 
-// take waits for frames and returns all of them, at least one, or nil when the queue was closed. The slice that was
-// taken before is used again.
+// take waits for frames and returns all of them, at least one, or nil after close. It reuses the slice of the previous take.
 func (q *queue) take(before [][]byte) [][]byte {
 	clear(before)
 	if cap(before) > limits.PeerFramesReused {
 		before = nil
 	}
 	<-q.wake
-	// Whoever is about to put more gets to do so: this is what makes many small frames one packet.
+	// Yield: goroutines that are about to put more frames run first. This coalesces many small frames into one packet.
 	runtime.Gosched()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -84,21 +82,21 @@ func (q *queue) take(before [][]byte) [][]byte {
 	return taken
 }
 
-// written gives back the room of frames that were taken, of so many bytes together.
+// written releases the space of frames that were taken, with so many bytes in all.
 func (q *queue) written(frames, bytes int) {
 	q.mu.Lock()
 	q.bytes -= frames*frameCost + bytes
 	q.mu.Unlock()
 }
 
-// waiting returns how many bytes are not written yet.
+// waiting returns the number of bytes that are not written yet.
 func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
 }
 
-// close drops what waits, and says how many frames that were.
+// close drops the queued frames, and returns their number.
 func (q *queue) close() int {
 	q.mu.Lock()
 	dropped := len(q.frames)

@@ -8,8 +8,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// rateLimitedLog writes log lines that others can cause: a few about each thing, and then reminders with how many were
-// held back, after pauses that double as long as the thing goes on.
+// rateLimitedLog limits log lines that other hosts can cause. Each subject gets a few lines, then reminders with the number of
+// suppressed lines. The pause between reminders doubles for as long as the problem goes on.
 type rateLimitedLog struct {
 	logger *slog.Logger
 
@@ -17,15 +17,15 @@ type rateLimitedLog struct {
 	said map[string]*saying
 }
 
-// saying is what was said of a thing.
+// saying is the state of one subject of the log.
 //
 // Invariants:
 //
-//  1. lines is at most limits.LogRepeats: those that came at once.
-//  2. After them the next line is due at line+pause, and pause is twice what it was before line, up to its most.
+//  1. lines is at most limits.LogRepeats: the lines that are written at once.
+//  2. After them the next line is due at line+pause, and pause is twice its value before line, up to its maximum.
 type saying struct {
 	line  time.Time // of the newest line
-	last  time.Time // when the thing last happened
+	last  time.Time // of the last occurrence
 	lines int
 	pause time.Duration
 	held  int
@@ -49,7 +49,7 @@ func (r *rateLimitedLog) info(thing, text string, args ...any) {
 	}
 }
 
-// pass says whether a line may be written now, and how many were held back before it.
+// pass reports whether a line may be written now, and how many were suppressed before it.
 func (r *rateLimitedLog) pass(thing string, now time.Time) (held int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

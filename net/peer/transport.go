@@ -20,75 +20,75 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// Peer is another member, and how to reach it.
+// Peer is another member and its addresses.
 type Peer struct {
 	ID        uint64
-	Name      string   // as in its certificate; empty of one that has not said it yet, and may have any
+	Name      string   // as in its certificate; empty before the member has reported it, and then any name fits
 	Addresses []string // host:port, UDP; tried in turn, the first one first
 }
 
-// Config is all that a Transport needs to know.
+// Config is the configuration of a Transport.
 type Config struct {
-	Cluster uint64 // what a peer must say too
+	Cluster uint64 // must be the same at every peer
 	Name    string // this member's, as in its certificate
 	Member  uint64
 	Process [16]byte     // as in the member's identity
-	Listen  *net.UDPConn // belongs to the Transport from Start on, see Listen; also when Start fails
+	Listen  *net.UDPConn // owned by the Transport from Start on, even if Start fails; see Listen
 
-	// Alive is the TCP listener that shows that this process is there, see ListenAlive; nil: nobody can ask. It belongs to
-	// the Transport as Listen does.
+	// Alive is the TCP listener that proves that this process is alive, see ListenAlive; nil: peers cannot ask. The Transport owns
+	// it as it owns Listen.
 	Alive net.Listener
 
 	Trust    Trust
 	ResetKey [32]byte // persisted: lets peers notice at once that this member was restarted
-	Seed     uint64   // of the jitter in delays: another one at each start
+	Seed     uint64   // of the jitter in delays: a new one at each start
 
 	Logger *slog.Logger
 }
 
-// Trust is by what members know each other: *wire.Credentials, whose certificates name their members, or *wire.FileTrust, where a
-// certificate is that of the member at whose host it was made for.
+// Trust authenticates members: *wire.Credentials, whose certificates name their members, or *wire.FileTrust, whose certificates
+// belong to the member at a host that they hold.
 type Trust interface {
-	// Accept is how connections are accepted: who shows no certificate that is believed does not come in.
+	// Accept returns how connections are accepted: a valid certificate is required.
 	Accept() *tls.Config
-	// Dial is how the member of a name is dialled at an address; an empty name is any member.
+	// Dial returns how to dial the member of a name at an address; an empty name is any member.
 	Dial(protocol, name, address string) *tls.Config
-	// Belongs says why this is not the trust of a member of that name.
+	// Belongs returns an error if this is not the trust of the member name.
 	Belongs(name string) error
-	// NameIn returns the member that a certificate names; none where Vouches decides.
+	// NameIn returns the member that a certificate names; empty if Vouches decides.
 	NameIn(state tls.ConnectionState) (string, error)
-	// Vouches says why a certificate that names nobody is not that of a member at these addresses.
+	// Vouches returns an error if a certificate that names no member does not fit a member at these addresses.
 	Vouches(state tls.ConnectionState, addresses []string) error
 }
 
-// Handler is the member that a Transport serves. Its methods are called from many goroutines; but for one peer
-// Connected, Receive of that connection, Disconnected come in this order, and Receive once at a time for one class.
+// Handler is the member behind a Transport. Its methods are called from many goroutines. For one peer the order is Connected,
+// Receive of that connection, Disconnected. Receive has at most one call at a time for one class of one peer.
 type Handler interface {
-	// Identity is what this member says of itself at the moment; it is asked for each connection.
+	// Identity returns this member's current identity; it is called for each connection.
 	Identity() peerframe.MemberIdentity
-	// Admit judges what a peer says of itself; an error goes to the peer, as a *peerframe.Refusal or by its text alone, and
-	// the connection is not used. It may be asked about a connection that does not come into use.
+	// Admit judges a peer's identity. An error goes to the peer, as a *peerframe.Refusal or by its text alone, and the connection
+	// is not used. Admit may be called for a connection that does not come into use.
 	Admit(from uint64, identity peerframe.MemberIdentity) error
-	// Receive takes a frame. It belongs to the callee, which must not block for long.
+	// Receive takes a frame. The frame belongs to the callee, which must not block for long.
 	Receive(from uint64, class peerframe.Class, frame []byte)
 	Connected(peer uint64)
 	Disconnected(peer uint64)
-	// Died tells that no process of the peer is there, as its host says: Transport.CheckAlive.
+	// Died reports that the peer's process is gone, according to its host: Transport.CheckAlive.
 	Died(peer uint64)
-	// Refused tells that the peer refuses this member; it is asked again in some seconds.
+	// Refused reports that the peer refuses this member; the link tries again after some seconds.
 	Refused(peer uint64, why peerframe.Refusal)
-	// Copied tells that a second process of the peer was refused, and why, while the first one is alive.
+	// Copied reports that a second process of the peer was refused, and why, while the first one is alive.
 	Copied(peer uint64, why string)
-	// Stranger is asked about a member of this cluster that is no peer: it may make it one by SetPeers, and the connection goes
-	// on, or returns what a member of this cluster is told that is no peer, or no more; nil when that is all there is to
-	// say. Its name is as in its certificate, and empty where that names nobody, its id as it believes.
+	// Stranger is called for a member of this cluster that is not a peer. It may make the member a peer by SetPeers, and the
+	// connection goes on. Otherwise it returns the refusal for a member that is not a peer, or not any more; nil for the default
+	// refusal. The name is as in its certificate, and empty if the certificate names no member; the id is as the member believes.
 	Stranger(name string, id uint64) *peerframe.Refusal
-	// Join answers a member that asks who it is in the cluster, or refuses it. The name is as in its certificate; where that names
-	// nobody, the certificate must fit the addresses of the member that the answer is for.
+	// Join answers a member that asks for its identity in the cluster, or refuses it. The name is as in its certificate. If the
+	// certificate names no member, it must fit the addresses of the member in the answer.
 	Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal)
 }
 
-// Transport connects a member with its peers. All methods are for any goroutine.
+// Transport connects a member with its peers. All methods may be called from any goroutine.
 type Transport struct {
 	config  Config
 	handler Handler // from Start on
@@ -98,15 +98,15 @@ type Transport struct {
 	all     sync.WaitGroup
 	log     rateLimitedLog
 
-	handshakes *wire.Handshakes                 // connections that did not say who they are yet
-	dials      atomic.Uint64                    // handshakes that were sent
-	links      atomic.Pointer[map[uint64]*link] // by the peers' ids; a map never changes, but is replaced
+	handshakes *wire.Handshakes                 // unauthenticated connections
+	dials      atomic.Uint64                    // handshakes sent
+	links      atomic.Pointer[map[uint64]*link] // by the peers' ids; a map is never modified, only replaced
 
 	mu      sync.Mutex
 	started bool
 	closed  bool
-	ending  map[uint64]*link // by id, the newest link that was taken away and whose goroutine has not ended
-	jitter  *rand.Rand       // seeds that of the links
+	ending  map[uint64]*link // by id, the newest removed link whose goroutine has not ended
+	jitter  *rand.Rand       // seeds the links' jitter
 }
 
 // Listen opens the UDP socket of a Transport.
@@ -118,7 +118,7 @@ func Listen(address string) (*net.UDPConn, error) {
 	return wire.ListenUDP("peers", at)
 }
 
-// What both kinds of connections have in common. Streams are opened once and never replaced.
+// The configuration that both kinds of connections share. Streams are opened once and never replaced.
 func quicConfig(handshakeStreams int64) *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:              limits.PacketLeast,
@@ -141,7 +141,7 @@ var (
 	acceptConfig = quicConfig(1)
 )
 
-// accepting is acceptConfig, for each connection with the time that its handshake has at that moment.
+// accepting returns acceptConfig with the current handshake timeout, for each connection.
 func (t *Transport) accepting() *quic.Config {
 	config := acceptConfig.Clone()
 	config.HandshakeIdleTimeout = t.handshakes.Timeout(limits.PeerHandshakeTimeout)
@@ -149,7 +149,7 @@ func (t *Transport) accepting() *quic.Config {
 	return config
 }
 
-// New returns a Transport that drops what is sent until it is started. A configuration that cannot work is refused.
+// New returns a Transport that drops all frames until it is started. It refuses an invalid configuration.
 func New(config Config) (*Transport, error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -168,13 +168,13 @@ func New(config Config) (*Transport, error) {
 	return t, nil
 }
 
-// check refuses a configuration that cannot work.
+// check refuses an invalid configuration.
 func (c *Config) check() error {
 	return c.Trust.Belongs(c.Name)
 }
 
-// Start begins to listen and to dial. The handler may be called before it returns. A Transport that was started is to
-// be closed; one that was not, or failed to, has nothing that would have to be.
+// Start begins to listen and to dial. The handler may be called before Start returns. A started Transport must be closed; a
+// Transport that was not started, or whose Start failed, needs no Close.
 func (t *Transport) Start(h Handler) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,14 +202,15 @@ func (t *Transport) Start(h Handler) error {
 	return nil
 }
 
-// SetPeers says who the peers are from now on; this member itself among them is passed over. It may be called at any
-// time, and never waits. What is the same as before goes on undisturbed:
+// SetPeers sets the peers; it skips this member itself. It may be called at any time, and never waits. Unchanged peers are not
+// disturbed:
 //
-//  1. A new peer is dialled at once. One with another name or id than before is another peer, unless it had none.
-//  2. Other addresses are those of the next dial, which is at once if the peer is not connected.
-//  3. Who is no peer any more loses its connection, with what Handler.Stranger says; what waits for it is dropped.
-//     Handler.Disconnected is called once if it was connected, and is then the last that is said of it; if it was
-//     not, no call begins any more. If it becomes a peer again, that begins after the end.
+//  1. A new peer is dialled at once. A member with another name or id than before is another peer, unless it had no name.
+//  2. New addresses are used by the next dial, which is at once if the peer is not connected.
+//  3. A removed peer loses its connection, with the answer of Handler.Stranger; its queued frames are dropped. If the peer was
+//     connected,
+//     Handler.Disconnected is called once, as the last call for it; if not, no more calls begin. If the member becomes a peer again, its new
+//     link begins after that end.
 func (t *Transport) SetPeers(peers []Peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -223,7 +224,7 @@ func (t *Transport) SetPeers(peers []Peer) {
 		}
 		l := before[p.ID]
 		if l != nil && l.name() == "" {
-			l.called.Store(&p.Name) // it has said so now
+			l.called.Store(&p.Name) // the member has reported its name now
 		}
 		if l == nil || l.name() != p.Name {
 			l = newLink(t, p)
@@ -247,11 +248,11 @@ func (t *Transport) SetPeers(peers []Peer) {
 	}
 }
 
-// Peers is how many peers there are.
+// Peers returns the number of peers.
 func (t *Transport) Peers() int { return len(*t.links.Load()) }
 
-// begin starts a link's goroutine. It does nothing before the link that the peer had before has ended, so that what the
-// handler is told of the two does not mix. The caller holds mu.
+// begin starts a link's goroutine. The goroutine waits until the peer's previous link has ended: the handler's calls for the two
+// links do not mix. The caller holds mu.
 func (t *Transport) begin(l *link) {
 	previous := t.ending[l.id]
 	t.all.Go(func() {
@@ -268,8 +269,9 @@ func (t *Transport) begin(l *link) {
 	})
 }
 
-// Send sends a frame to a peer if it is one and there is a connection and room, and drops it otherwise; it never waits. The frame
-// must not change any more. A lazy one waits up to a millisecond to share a packet with the next frame to that peer.
+// Send sends a frame to a peer. The frame is dropped if the member is not a peer, if there is no connection, or if the queue is
+// full; Send never waits. The frame must not change any more. A lazy frame waits up to a millisecond to share a packet with the
+// next frame to that peer.
 func (t *Transport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
 	if len(frame) == 0 || len(frame) > limits.PeerFrameBytes || class >= peerframe.Classes {
 		panic(fmt.Sprintf("peer: a frame of %d bytes (limit %d) as %v", len(frame), limits.PeerFrameBytes, class))
@@ -283,26 +285,26 @@ func (t *Transport) Send(to uint64, class peerframe.Class, frame []byte, lazy bo
 	}
 }
 
-// PeerStatus is what is known of the way to one peer.
+// PeerStatus is the state of the connection to one peer.
 type PeerStatus struct {
 	Peer
 	Connected bool
 	Dialled   bool      // by this member
 	Since     time.Time // the connection
-	Remote    string    // where it is: the address that was dialled, as it was given, or that it called from
+	Remote    string    // the peer's address: as configured if it was dialled, else where it called from
 	RTT       time.Duration
 	LastErr   string // why it is not connected
 
 	// Since the start.
 	SentFrames, SentBytes, ReceivedBytes uint64
-	Dropped                              uint64 // frames: no connection, no room, or lost with a connection before they were written
+	Dropped                              uint64 // frames: no connection, a full queue, or lost with a connection before they were written
 
 	// Of this connection.
 	Queued                                    int // bytes
 	PacketsSent, PacketsReceived, PacketsLost uint64
 }
 
-// Status tells about all peers, in the order of their ids.
+// Status returns the state of all peers, in the order of their ids.
 func (t *Transport) Status() []PeerStatus {
 	var all []PeerStatus
 	for _, l := range *t.links.Load() {

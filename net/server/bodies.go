@@ -12,25 +12,25 @@ import (
 	"qkv/net/wire"
 )
 
-// body is an answer that is more than a number or a page: previous values, what a transaction has read, a sorted range. All
-// of it is read from one View, in bounded steps, into one answer.
+// body is an answer that is larger than a number or a page: previous values, the reads of a transaction, a sorted range. All of it
+// is read from one View, in bounded steps, into one answer.
 type body struct {
 	// Constant.
-	request wire.Request // its slices are its own
+	request wire.Request // its slices are its own copies
 	long    bool         // it may look at many keys: it is read in turns
 
-	// view is what is read: of a write the first that holds it, which the stream keeps since the write is complete; of a
-	// read the newest one when it begins.
+	// view is the View to read. For a write it is the first View that includes the write; the stream keeps it since the write
+	// completed. For a read it is the newest View at the beginning.
 	view   *index.View
-	since  time.Time // when it was taken
-	result kv.Result // of a write, or of a transaction that was evaluated
+	since  time.Time // when view was taken
+	result kv.Result // of a write, or of an evaluated transaction
 
-	// One of them, once it has begun.
+	// At most one of them, after begin.
 	answer *index.AnswerReader
 	whole  *index.WholeReader
 }
 
-// needsBody says that the answer to a request has a body.
+// needsBody reports whether the answer to a request has a body.
 func needsBody(q *wire.Request) bool {
 	switch q.Op {
 	case wire.OpPut:
@@ -44,7 +44,8 @@ func needsBody(q *wire.Request) bool {
 	}
 }
 
-// bodyWeight is what a request with a body counts for beside its frame: a copy of that, and what it becomes.
+// bodyWeight is the additional memory weight of a request with a body, besides its frame: a copy of the frame, and the decoded
+// request.
 func bodyWeight(q *wire.Request, frame int) int {
 	if q.Op == wire.OpTxn {
 		return frame + q.Txn.Parts()*limits.TxnPartBytes
@@ -52,7 +53,7 @@ func bodyWeight(q *wire.Request, frame int) int {
 	return frame
 }
 
-// newBody returns the body of a request whose frame was read before, as what waits for its outcome.
+// newBody decodes a request again, from a copy of its frame, and returns its body.
 func newBody(frame []byte, timeout time.Duration) *read {
 	b := &body{}
 	if err := wire.ReadRequest(bytes.Clone(frame), &b.request); err != nil {
@@ -70,7 +71,7 @@ func newBody(frame []byte, timeout time.Duration) *read {
 	return &read{body: b, until: time.Now().Add(timeout)}
 }
 
-// begin evaluates what is a read.
+// begin evaluates a read.
 func (b *body) begin(v *index.View) error {
 	q := &b.request
 	if b.view == nil && !q.Write() {
@@ -98,8 +99,8 @@ func (b *body) begin(v *index.View) error {
 	return nil
 }
 
-// read reads rows more keys, and appends the answer to an empty buffer when it is complete, or there is none. It is done
-// when the answer is in the buffer.
+// read reads up to rows more keys. It appends the answer to an empty buffer when it is complete, or when it exceeds the memory
+// budget. done reports that the answer is in the buffer.
 func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	defer runtime.KeepAlive(b)
 	id := b.request.ID
@@ -138,8 +139,8 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	return b.appendResult(to, result)
 }
 
-// appendResult appends what a write or a transaction is answered with. It returns false when there is no room behind what
-// is there.
+// appendResult appends the answer to a write or a transaction. It returns false if the answer does not fit after the buffered
+// answers.
 func (b *body) appendResult(to *buffer, result *kv.TxnResult) bool {
 	id, size := b.request.ID, wire.TxnResultBytes(result)
 	if !to.fit(size) {
@@ -189,12 +190,13 @@ func (b *body) appendTimes(to *buffer, v *index.View) bool {
 	return true
 }
 
-// heldTooLong says that what is read is to be let go of: so many bytes, given up since, wait for that.
+// heldTooLong reports whether the body must release its View: it holds the View for too long, and more than the allowed bytes of
+// retired memory wait for that.
 func (b *body) heldTooLong(now time.Time, retired int64) bool {
 	return b != nil && b.view != nil && now.Sub(b.since) > limits.ClientStall && retired > limits.PagesRetired
 }
 
-// refusal is the answer to one whose body is not read. A write was made all the same.
+// refusal returns the error for a body that is not read. If the request was a write, the write was applied all the same.
 func (b *body) refusal(why string) *kv.Error {
 	if b != nil && b.request.Write() {
 		return kv.Errorf(kv.Unknown, "it was done at revision %d, but its answer was not read: %s", b.result.Revision, why)
@@ -202,11 +204,10 @@ func (b *body) refusal(why string) *kv.Error {
 	return &kv.Error{Code: kv.Unavailable, Message: why}
 }
 
-// written says that the body is that of a write: it was made, and is answered whatever happens.
+// written reports whether the body is a write's: the write was applied, and must be answered.
 func (r *read) written() bool { return r.body != nil && r.body.request.Write() }
 
-// keepViewLocked gives writes that are complete the View that their answers are read from. The member completes them
-// before it publishes a newer one.
+// keepViewLocked gives completed writes the View for their answers. The member completes them before it publishes a newer View.
 func (s *stream) keepViewLocked(done []kv.Completion) {
 	if s.bodies == 0 {
 		return

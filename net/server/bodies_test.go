@@ -194,7 +194,7 @@ func TestLongBodies(t *testing.T) {
 	}
 	r.send(deleteWith(30, kv.Delete{Key: []byte("large/"), End: []byte("large0"), PrevKV: true}, wait))
 	p = r.want(30, kv.AnswerTooLarge)
-	if err := p.Failed(); err.Certain() || err.Retryable() || !strings.Contains(err.Message, "was done") {
+	if err := p.Failed(); err.Certain() || err.Retryable() || !strings.Contains(err.Message, "the write did happen") {
 		t.Errorf("%+v", err)
 	}
 	if n := e.member.View().Keys(); n != manyKeys/2+2 {

@@ -7,10 +7,10 @@ import (
 	"qkv/net/wire"
 )
 
-// buffer is where answers are encoded. A small one belongs to the stream; a larger one is taken from its share for as
-// long as it is written, so that a stream that is idle keeps nothing.
+// buffer is where answers are encoded. A small buffer belongs to the stream. A larger one reserves memory from the stream's share
+// only while it is written: an idle stream keeps no large buffer.
 //
-// held is cap(out) while out is a large one, and 0 while it is the small one.
+// held is cap(out) while out is a large buffer, and 0 while it is the small one.
 type buffer struct {
 	share *share
 	out   []byte
@@ -21,14 +21,14 @@ type buffer struct {
 const (
 	// smallBuffer holds the answers to a hundred small requests.
 	smallBuffer = 4 << 10
-	// usualBuffer holds a full write, and the answer with which it became full.
+	// usualBuffer holds a full write, and the answer that filled it.
 	usualBuffer = writeBytes + 16<<10
 )
 
-// usualBuffers are buffers of usualBuffer bytes that nobody uses.
+// usualBuffers is the pool of unused buffers of usualBuffer bytes.
 var usualBuffers = sync.Pool{New: func() any { return new([usualBuffer]byte) }}
 
-// fit makes room for n more bytes, or says that there is none.
+// fit makes space for n more bytes; it returns false if the share refuses that.
 func (b *buffer) fit(n int) bool {
 	need := len(b.out) + n
 	if need <= cap(b.out) {
@@ -52,34 +52,34 @@ func (b *buffer) fit(n int) bool {
 	return false
 }
 
-// replace goes on in another buffer, whose room was taken.
+// replace moves to another buffer, whose memory was reserved.
 func (b *buffer) replace(other []byte) {
 	other = append(other, b.out...)
 	b.recycle()
 	b.out, b.held = other, cap(other)
 }
 
-// recycle keeps a buffer of the usual size for others.
+// recycle returns a buffer of the usual size to the pool.
 func (b *buffer) recycle() {
 	if b.held == usualBuffer {
 		usualBuffers.Put((*[usualBuffer]byte)(b.out[:usualBuffer]))
 	}
 }
 
-// release gives back what is held.
+// release returns the reserved memory.
 func (b *buffer) release() {
 	b.recycle()
 	b.share.give(int64(b.held))
 	b.out, b.held = b.small[:0], 0
 }
 
-// appendError appends an answer that is an error.
+// appendError appends an error as an answer.
 func (b *buffer) appendError(id uint64, code kv.Code, message string) bool {
 	if !b.fit(wire.AnswerBytes + len(message)) {
 		if len(b.out) > 0 {
 			return false
 		}
-		message = "" // longer than the small buffer: the code says enough
+		message = "" // longer than the small buffer: the code alone is enough
 	}
 	b.out = wire.AppendError(b.out, id, code, message)
 	return true

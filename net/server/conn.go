@@ -25,12 +25,12 @@ type conn struct {
 	// Shared by its streams.
 	requests atomic.Int64 // under way
 	watches  atomic.Int64
-	heard    wire.Moment   // when a request came last, or the connection began
-	toldAt   atomic.Uint64 // the change of the members, as the server counts them, that the client knows
-	telling  atomic.Bool   // it is being told of one
+	heard    wire.Moment   // when the last request came, or the connection began
+	toldAt   atomic.Uint64 // the server's number of the newest member change that the client knows
+	telling  atomic.Bool   // a push of the members is in progress
 	mu       sync.Mutex
-	streams  map[*stream]struct{} // those that have a writer
-	unpaid   int                  // streams that are open and cost the share nothing: at most limits.ClientStreamsFree
+	streams  map[*stream]struct{} // the streams that have a writer
+	unpaid   int                  // open streams without a reservation from the share: at most limits.ClientStreamsFree
 }
 
 // serve accepts streams until the connection ends.
@@ -61,7 +61,7 @@ func (c *conn) serve(ctx context.Context) {
 	}
 }
 
-// enter takes a stream in, unless there is no room for it. One that comes while the member stops is ended at once.
+// enter registers a stream, unless it exceeds the share. While the member stops, a new stream is ended at once.
 func (c *conn) enter(s *stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +86,7 @@ func (c *conn) leave(s *stream) {
 	delete(c.streams, s)
 }
 
-// release gives back what enter took, when the second of the stream's goroutines has ended.
+// release undoes enter, when the second of the stream's goroutines has ended.
 func (c *conn) release(s *stream) {
 	if s.running.Add(-1) > 0 {
 		return
@@ -100,8 +100,8 @@ func (c *conn) release(s *stream) {
 	c.unpaid--
 }
 
-// abandon ends all streams: one whose client sends nothing more would not notice that the connection is over, and wait
-// for answers that may never come.
+// abandon ends all streams. A stream whose client sends nothing more would not notice the end of the connection, and would wait for
+// answers that may never come.
 func (c *conn) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +110,7 @@ func (c *conn) abandon() {
 	}
 }
 
-// drain lets each stream look whether it can end.
+// drain makes each stream check whether it can end.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +119,7 @@ func (c *conn) drain() {
 	}
 }
 
-// close ends the connection and tells the client why.
+// close ends the connection and sends the client the reason.
 func (c *conn) close(code wire.CloseCode, reason string) {
 	if code == wire.CloseProtocol {
 		c.server.broken.warn(c.logger, "a client's connection is closed", "reason", reason)
@@ -127,7 +127,7 @@ func (c *conn) close(code wire.CloseCode, reason string) {
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
-// idle is for how long no request has come, or 0 while one is under way, or the client watches.
+// idle returns the time since the last request; 0 while a request is under way, or while the client watches.
 func (c *conn) idle(now time.Time) time.Duration {
 	if c.requests.Load()+c.watches.Load() > 0 {
 		return 0

@@ -10,7 +10,7 @@ import (
 	"qkv/net/wire"
 )
 
-// addLease adds what is asked of a lease to the batch, when it needs no command.
+// addLease adds a lease request that needs no command to the batch.
 func (s *stream) addLease(q *wire.Request, bytes int32) {
 	b := &s.batch
 	own := q.Lease
@@ -25,8 +25,8 @@ func (s *stream) addLease(q *wire.Request, bytes int32) {
 	b.askTimeout = max(b.askTimeout, q.Timeout)
 }
 
-// newLease is the lease that a grant is for, with the id and TTL that it gets. A grant that has a name gets the same id whenever,
-// and wherever, it is sent again.
+// newLease returns the lease for a grant, with its id and TTL. A grant with a name gets the same id on every retry, at every
+// member.
 func (s *stream) newLease(q *wire.Request) kv.Lease {
 	l := kv.Lease{ID: q.Lease.ID, TTL: max(q.Lease.TTL, s.conn.server.config.LeaseLeast)}
 	if l.ID == 0 && q.Once.Session != 0 {
@@ -41,7 +41,7 @@ func (s *stream) newLease(q *wire.Request) kv.Lease {
 	return l
 }
 
-// appendLease appends the answer to an op of leases. It returns false when there is no room for it behind what is there.
+// appendLease appends the answer to an op of leases. It returns false if the answer does not fit after the buffered answers.
 func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
 	switch x.op {
 	case wire.OpGrant:
@@ -49,7 +49,7 @@ func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
 			return false
 		}
 		l := kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL}
-		if d.Result.Resent { // another member may have raised its TTL otherwise
+		if d.Result.Resent { // another member may have raised its TTL to another value
 			if granted, ok := v.Lease(l.ID); ok {
 				l.TTL = granted.TTL
 			}
@@ -63,7 +63,7 @@ func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
 	return true
 }
 
-// appendLeaseTime answers what is left of a lease, with the next of its keys where they are asked for.
+// appendLeaseTime appends the remaining time of a lease, with the next of its keys if the request asks for them.
 func (b *buffer) appendLeaseTime(x *slot, v *index.View, left kv.LeaseTime) bool {
 	var keys [][]byte
 	size, more := 0, false
@@ -84,7 +84,7 @@ func (b *buffer) appendLeaseTime(x *slot, v *index.View, left kv.LeaseTime) bool
 	return true
 }
 
-// appendLeases answers with the next leases.
+// appendLeases appends the next leases.
 func (b *buffer) appendLeases(id uint64, v *index.View, from int64) bool {
 	var all []int64
 	more := false

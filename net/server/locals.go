@@ -10,8 +10,7 @@ import (
 	"qkv/net/wire"
 )
 
-// locals are serializable reads of one key that came together, before they are answered: their keys lie in the reader's
-// frames.
+// locals are serializable reads of one key that came together and are not answered yet: their keys are in the reader's frames.
 type locals struct {
 	n     int
 	reads [index.PrefetchKeys]local
@@ -27,7 +26,7 @@ type local struct {
 
 var allLocals = sync.Pool{New: func() any { return new(locals) }}
 
-// addLocal adds one to those of the batch. They are answered before the next frames are read.
+// addLocal adds such a read to the batch. The reads are answered before the next frames are read.
 func (s *stream) addLocal(q *wire.Request, frame int) {
 	b := &s.batch
 	if b.locals == nil {
@@ -40,9 +39,9 @@ func (s *stream) addLocal(q *wire.Request, frame int) {
 	}
 }
 
-// answerLocals answers serializable reads of one key at once. They never are under way, and change hands only as a part
-// of what is written. Those wait for the writer for which there is no room, and all when it has not taken what was
-// answered so before, so that a client that does not take its answers is read from all the same.
+// answerLocals answers serializable reads of one key at once. These reads never count as under way; the writer receives only their
+// encoded answers. A read that does not fit the buffer waits for the writer. All reads wait for the writer if it has not taken the
+// previous encoded answers. So the reader never stops for a client that does not read its answers.
 func (s *stream) answerLocals() {
 	l := s.batch.locals
 	if l == nil {
@@ -72,7 +71,7 @@ func (s *stream) answerLocals() {
 	allLocals.Put(l)
 }
 
-// addReady leaves one to the writer, if it may be under way.
+// addReady leaves a read to the writer, if the limits allow one more request under way.
 func (s *stream) addReady(x *local) {
 	b := &s.batch
 	bytes, refusal := s.begin(x.frame)

@@ -69,7 +69,7 @@ func TestMemberChange(t *testing.T) {
 	r.send(changeMember(6, kv.MemberChange{Kind: kv.RemoveMember, ID: 8}))
 	r.want(6, kv.MemberNotFound)
 	before := e.member.Proposals.Load()
-	r.send(changeMember(7, kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n 3", Peers: []string{"10.0.0.3:2380"}}))
+	r.send(changeMember(7, kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n\t3", Peers: []string{"10.0.0.3:2380"}}))
 	r.want(7, kv.BadRequest)
 	if e.member.Proposals.Load() != before {
 		t.Error("a change with a bad name was proposed")

@@ -6,18 +6,17 @@ import (
 	"qkv/net/wire"
 )
 
-// identity is who opens connections: all clients that show certificates of one name.
+// identity is an owner of connections: all clients whose certificates have one name.
 type identity struct {
 	name  wire.Identity
 	share *share
 	conns map[*conn]struct{}
 }
 
-// place makes room for one more connection of an identity, in a full server, or says that there is none. It returns
-// the connection whose place it is: the one that was idle for longest among those of the identity that has most. From an
-// identity that has more than the newcomer's any connection may be taken, so that one identity cannot lock out the
-// others; from its own only one that has been idle for the time given, so that it does not take its own connections
-// away from under each other.
+// place chooses the connection to replace when a full server gets a new one; nil if there is none. It is the connection that was
+// idle for longest, of the identity with the most connections. If that identity has more connections than the new connection's own,
+// any of its connections may be replaced: one identity cannot lock out the others. If it is the own identity, the connection must
+// have been idle for at least idle: an identity does not close its own connections that are in use.
 func place(all map[wire.Identity]*identity, own *identity, now time.Time, idle time.Duration) *conn {
 	from := own
 	for _, other := range all {

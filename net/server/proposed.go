@@ -1,9 +1,13 @@
 package server
 
-import "sync"
+import (
+	"sync"
 
-// proposed is what a proposal is made of. It comes back, by its Release, when all of it is in batches: what is put under load
-// is encoded into memory that is there.
+	"qkv/internal/buffers"
+)
+
+// proposed holds the memory of a proposal. Its Release recycles it when all commands are in batches: under load, commands are
+// encoded into existing memory.
 type proposed struct {
 	arena    []byte // the commands' bytes
 	commands [][]byte
@@ -12,19 +16,12 @@ type proposed struct {
 
 var allProposed = sync.Pool{New: func() any { return new(proposed) }}
 
-// proposedTimes is how many times what is wanted a proposal may have: who has one request under way does not hold the room
-// of a thousand.
-const proposedTimes = 4
-
-// newProposed returns an empty one with room for so many bytes of commands.
+// newProposed returns an empty proposed with an arena for so many bytes of commands. An arena over buffers.Least comes from the
+// pool of its size: a client with one request under way does not hold an arena for a thousand.
 func newProposed(bytes int) *proposed {
 	p := allProposed.Get().(*proposed)
-	switch n := cap(p.arena); {
-	case n > proposedTimes*bytes:
-		allProposed.Put(p)
-		return &proposed{arena: make([]byte, 0, bytes)}
-	case n < bytes:
-		p.arena = make([]byte, 0, bytes)
+	if cap(p.arena) < bytes {
+		p.arena = buffers.Get(bytes)
 	}
 	return p
 }
@@ -32,6 +29,10 @@ func newProposed(bytes int) *proposed {
 // Release implements kv.Release.
 func (p *proposed) Release() {
 	clear(p.commands)
+	if cap(p.arena) > buffers.Least {
+		buffers.Put(p.arena)
+		p.arena = nil
+	}
 	p.arena, p.commands, p.requests = p.arena[:0], p.commands[:0], p.requests[:0]
 	allProposed.Put(p)
 }

@@ -10,11 +10,11 @@ import (
 	"qkv/net/wire"
 )
 
-// Ranges that may look at many keys are read by the writer goroutine of their stream too, one after the other and in
-// turns (turns.go): what is short goes before them, on their own stream and everywhere else.
+// Ranges that may look at many keys are also read by the writer goroutine of their stream, one after the other and in turns
+// (turns.go). Short work goes first, on their own stream and everywhere else.
 
-// waitForWork waits for the token of wake, or for the turn of the oldest range, or until nobody waits for that any more. It
-// tells whether the turn has come.
+// waitForWork waits for the token of wake, for the turn of the oldest range, or for the end of that range's deadline. It reports
+// whether the turn has come.
 func (s *stream) waitForWork(w *writer) bool {
 	if len(w.ranges) == 0 {
 		<-s.wake
@@ -47,8 +47,8 @@ func (s *stream) waitForWork(w *writer) bool {
 	}
 }
 
-// writeShort writes what was taken and is no range. That may wait for the client: nobody waits meanwhile for a turn that
-// this stream does not use. It tells whether the turn that has come is still there.
+// writeShort writes everything taken except ranges. That may wait for the client. Meanwhile the turn is paused: it blocks no other
+// stream. The result says whether the turn is still there.
 func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
 	if w.turn != nil && w.some() {
 		w.turn.pause()
@@ -58,7 +58,7 @@ func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
 	return mine, s.writeAll(w)
 }
 
-// readRanges goes on with the oldest range, if its turn has come, and refuses those that nobody waits for.
+// readRanges continues the oldest range, if its turn has come, and refuses ranges whose clients do not wait any more.
 func (s *stream) readRanges(w *writer, mine bool) error {
 	if s.conn.server.draining.Load() {
 		for len(w.ranges) > 0 && !w.ranges[0].read.written() {
@@ -104,7 +104,7 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 	return s.sendOut(w)
 }
 
-// readOne reads the oldest range for one turn, and tells whether its answer is encoded.
+// readOne reads the oldest range for one turn, and reports whether its answer is encoded.
 func (s *stream) readOne(w *writer, begun time.Time) bool {
 	x := &w.ranges[0]
 	if x.read.body != nil {
@@ -137,7 +137,7 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	}
 }
 
-// readBody reads the oldest one for one turn, as readOne does, where it has a body.
+// readBody reads the body of the oldest range for one turn, and reports whether its answer is encoded.
 func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
 	for {
 		s.conn.server.turns.rows.Add(limits.RangeRows)
@@ -153,11 +153,11 @@ func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
 // pages is a streamed range that has begun.
 type pages struct {
 	pagesReader
-	until  time.Time           // when it lets go of the View that it holds
-	sorted *index.SortedReader // the reader, of one that is sorted
-	taken  int64               // of the stream's share, by what that notes
+	until  time.Time           // when it releases its View
+	sorted *index.SortedReader // the reader of a sorted range
+	taken  int64               // memory that the sorted range's notes have reserved from the stream's share
 
-	// One that had no room behind what is to be written first, from view; last is whether it is the last.
+	// page is a page that did not fit after the buffered answers, read from view; last says whether it is the last page.
 	page kv.RangeResult
 	view *index.View
 	last bool
@@ -178,7 +178,7 @@ func newPages(q kv.Range, until time.Time) *pages {
 	return &pages{pagesReader: sorted, sorted: sorted, until: until}
 }
 
-// account takes what a sorted range has noted from the stream's share, or says that there is no room for it.
+// account reserves memory for the notes of a sorted range from the stream's share, or returns an error.
 func (p *pages) account(share *share) *kv.Error {
 	if p.sorted == nil || p.sorted.Bytes() <= p.taken {
 		return nil
@@ -192,11 +192,11 @@ func (p *pages) account(share *share) *kv.Error {
 	return nil
 }
 
-// sortedPart is in what pieces a sorted range takes memory for its notes.
+// sortedPart is the step in which a sorted range reserves memory for its notes.
 const sortedPart = 8 << 10
 
-// readPages reads pages of the oldest one for one turn, as many as one write takes, and tells whether the last one is encoded.
-// Who reads on has time: what it was given is that for the next one.
+// readPages reads pages of the oldest range for one turn, as many as fit one write, and reports whether the last page is encoded. A
+// client that keeps reading does not time out: the full time starts again for the next page.
 func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 	p := w.pages
 	if p == nil {
@@ -244,7 +244,7 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 	}
 }
 
-// refuseRange answers the oldest range without having read it.
+// refuseRange answers the oldest range without reading it.
 func (s *stream) refuseRange(w *writer, why string) error {
 	refusal := w.ranges[0].read.body.refusal(why)
 	w.appendError(w.ranges[0].id, refusal.Code, refusal.Message)
@@ -256,7 +256,7 @@ func (s *stream) refuseRange(w *writer, why string) error {
 	return s.sendOut(w)
 }
 
-// endRange takes the oldest range from those under way: its answer is about to be written.
+// endRange removes the oldest range from the requests under way: its answer is about to be written.
 func (s *stream) endRange(w *writer) {
 	s.conn.server.turns.reading.Add(-1)
 	if w.pages != nil {
@@ -271,7 +271,7 @@ func (s *stream) endRange(w *writer) {
 	}
 }
 
-// sendOut writes what is encoded, and lets go of its room.
+// sendOut writes the encoded answers, and releases their memory.
 func (s *stream) sendOut(w *writer) error {
 	defer w.release()
 	err := w.written()
@@ -282,7 +282,7 @@ func (s *stream) sendOut(w *writer) error {
 	return err
 }
 
-// sendBehind writes what is encoded while the next is read, once what was before it is written. It lets go of its room then.
+// sendBehind writes the encoded pages while the next are read, after the previous write has ended. It releases their memory then.
 func (s *stream) sendBehind(w *writer) error {
 	if err := w.written(); err != nil {
 		return err
@@ -298,7 +298,7 @@ func (s *stream) sendBehind(w *writer) error {
 	return nil
 }
 
-// written waits until nothing is written behind any more.
+// written waits until no write runs in the background.
 func (w *writer) written() (err error) {
 	if w.behind != nil {
 		err = <-w.behind
@@ -307,7 +307,7 @@ func (w *writer) written() (err error) {
 	return err
 }
 
-// dropRanges forgets what the writer has not answered when it ends.
+// dropRanges drops the unanswered ranges when the writer ends.
 func (s *stream) dropRanges(w *writer) {
 	if w.turn != nil {
 		w.turn.cancel()

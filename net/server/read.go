@@ -12,16 +12,16 @@ import (
 	"qkv/net/wire"
 )
 
-// read is a range that waits for its confirmation, or its turn, or, with a body, what a body waits for. Its key and end are
-// its own.
+// read is a range that waits for its confirmation or its turn, or a request with a body that waits for its outcome. Its key and end
+// are its own copies.
 type read struct {
 	kv.Range
 	buf   []byte
 	body  *body
-	until time.Time // when nobody waits for it any more; only of one that may look at many keys
+	until time.Time // its deadline; only set for a read of many keys
 }
 
-// long says that it may look at many keys: it is read in turns.
+// long reports whether it may look at many keys: it is read in turns.
 func (r *read) long() bool { return r != nil && (len(r.End) > 0 || r.body != nil && r.body.long) }
 
 var reads = sync.Pool{New: func() any { return new(read) }}
@@ -37,14 +37,14 @@ func newRead(q *kv.Range, timeout time.Duration) *read {
 	return r
 }
 
-// recycle gives back what newRead returned; nil does nothing, nor what has a body.
+// recycle returns a read of newRead to the pool; it ignores nil and a read with a body.
 func (r *read) recycle() {
 	if r != nil && r.body == nil {
 		reads.Put(r)
 	}
 }
 
-// appendPage appends the answer to a range to an empty buffer. It makes the page as large as there is room.
+// appendPage appends the answer to a range to an empty buffer. The page is as large as the memory budget allows.
 func (b *buffer) appendPage(id uint64, found kv.RangeResult) {
 	for {
 		size := pairsSize(found.KVs)
@@ -68,7 +68,7 @@ func pairsSize(pairs []kv.KeyValue) (size int) {
 	return size
 }
 
-// putPage appends a page for which there is room.
+// putPage appends a page that fits.
 func (b *buffer) putPage(id uint64, found kv.RangeResult) {
 	var page wire.Page
 	b.out, page = wire.BeginPage(b.out, id, found.Revision, found.Count, found.More, len(found.KVs), pairsSize(found.KVs))
@@ -78,7 +78,7 @@ func (b *buffer) putPage(id uint64, found kv.RangeResult) {
 	b.out = wire.EndPage(b.out, page)
 }
 
-// pageBytes is how large a page may become. A small one there is always room for, a pair for each of its bytes.
+// pageBytes returns the maximum size of a page. A small page, of one pair for each of its bytes, always fits.
 func (b *buffer) pageBytes() int64 {
 	return max(min(b.share.left()+int64(b.held-len(b.out)), limits.RangePageBytes), smallBuffer/64)
 }
@@ -87,7 +87,7 @@ func (b *buffer) appendNoRoom(id uint64, size int) bool {
 	return b.appendError(id, kv.Overloaded, fmt.Sprintf("no room for an answer of %d bytes: answers that this client has not taken fill its share of the member's memory", size))
 }
 
-// pageLimit is how many pairs the page may hold. A client's limit of 0 is none.
+// pageLimit returns the maximum number of pairs of a page. A client's limit of 0 means no limit.
 func pageLimit(limit int64) int64 {
 	if limit > 0 {
 		return min(limit, limits.RangeRows)
@@ -95,14 +95,14 @@ func pageLimit(limit int64) int64 {
 	return limits.RangeRows
 }
 
-// appendOne answers for one key, read from v, which the caller keeps alive. It returns false when there is no room behind
-// what is there.
+// appendOne appends the answer for one key, read from v, which the caller keeps alive. It returns false if the answer does not fit
+// after the buffered answers.
 func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 	size, done := b.tryOne(id, v, q)
 	return done || len(b.out) == 0 && b.appendNoRoom(id, size)
 }
 
-// tryOne is appendOne where there is room, and else returns how large the answer is.
+// tryOne appends the answer if it fits, and returns the answer's size otherwise.
 func (b *buffer) tryOne(id uint64, v *index.View, q *kv.Range) (int, bool) {
 	pair, found, err := v.Get(q.Key, q.Revision)
 	if err != nil {
@@ -131,7 +131,7 @@ func (b *buffer) tryOne(id uint64, v *index.View, q *kv.Range) (int, bool) {
 	return size, true
 }
 
-// appendMembers answers with the members, as appendOne does for one key.
+// appendMembers appends the members. Its result is that of appendOne.
 func (b *buffer) appendMembers(id uint64, v *index.View) bool {
 	members := v.Members().All()
 	if size := wire.MembersBytes(members); !b.fit(size) {
@@ -141,7 +141,7 @@ func (b *buffer) appendMembers(id uint64, v *index.View) bool {
 	return true
 }
 
-// appendAlarms answers with the alarms, as appendOne does for one key.
+// appendAlarms appends the alarms. Its result is that of appendOne.
 func (b *buffer) appendAlarms(id uint64, v *index.View) bool {
 	alarms := v.Alarms()
 	if size := wire.AlarmsBytes(alarms); !b.fit(size) {

@@ -14,19 +14,19 @@ import (
 	"qkv/net/wire"
 )
 
-// batch is what the reader made of the frames that came together.
+// batch holds the decoded requests of the frames that came together.
 type batch struct {
 	answers []byte     // of requests that need no waiting
-	keep    wire.Reuse // of answers
+	keep    wire.Reuse // recycles answers
 
 	writes       []slot
-	proposed     *proposed // what will be proposed; the member's, once it is
+	proposed     *proposed // the proposal under construction; flush passes it to the member
 	writeTimeout time.Duration
 
 	reads       []slot
 	readTimeout time.Duration
 
-	asks       []slot // of the leader's lease clock
+	asks       []slot // questions to the leader's lease clock
 	leases     []kv.LeaseAsk
 	askTimeout time.Duration
 
@@ -74,7 +74,7 @@ func (s *stream) readFailed(err error) {
 	s.fail(err)
 }
 
-// refuseFrame answers a request that is too large for the room that is left.
+// refuseFrame answers a request that is too large for the remaining memory budget.
 func (s *stream) refuseFrame(none *wire.NoRoomError) error {
 	id, err := wire.RequestID(none.Head)
 	if err != nil {
@@ -89,8 +89,8 @@ func (s *stream) refuseFrame(none *wire.NoRoomError) error {
 	return nil
 }
 
-// watchFrames sees to it that the reader looks at its buffer again while that is larger than it began, so that a client
-// cannot make the member keep a part of a large frame for long, or the buffer after it.
+// watchFrames sets a deadline for the reader while its buffer is larger than initially. A client can then not make the member keep
+// a part of a large frame, or the enlarged buffer after it, for long.
 func (s *stream) watchFrames() error {
 	if !s.frames.Grown() {
 		s.begun = time.Time{}
@@ -107,7 +107,7 @@ func (s *stream) watchFrames() error {
 	return s.qs.SetReadDeadline(time.Now().Add(s.conn.server.stall()))
 }
 
-// lookAtFrames is called when the deadline that watchFrames set has passed.
+// lookAtFrames is called when the deadline of watchFrames has passed.
 func (s *stream) lookAtFrames(now time.Time) error {
 	if !s.begun.IsZero() {
 		took := now.Sub(s.begun)
@@ -121,7 +121,7 @@ func (s *stream) lookAtFrames(now time.Time) error {
 	return s.qs.SetReadDeadline(time.Time{})
 }
 
-// handleAll handles all frames that have arrived as a whole. Those before an error are handled too.
+// handleAll handles all complete frames, including those before an error.
 func (s *stream) handleAll() error {
 	defer s.flush()
 	s.conn.heard.Set(time.Now())
@@ -132,7 +132,7 @@ func (s *stream) handleAll() error {
 		}
 		s.begun = time.Time{}
 		err = s.handle(frame)
-		s.request.Txn = nil // decoded it is twenty times its frame, and counts for nothing: a stream on which nothing follows would keep it
+		s.request.Txn = nil // decoded, it is twenty times its frame and not accounted for: an idle stream would keep it in memory
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (s *stream) handleAll() error {
 	}
 }
 
-// handle adds one request to the batch. An error means that the stream cannot go on.
+// handle adds one request to the batch. After an error the stream cannot go on.
 func (s *stream) handle(frame []byte) error {
 	first := !s.asked
 	s.asked = true
@@ -193,7 +193,7 @@ func (s *stream) handle(frame []byte) error {
 	case q.Op == wire.OpMoveLeader:
 		s.moveLeader(q, bytes)
 	case q.Op == wire.OpChangeMember:
-		s.flush() // it has a proposal of its own, as it has an entry
+		s.flush() // a change of the members needs a proposal of its own, as it has a log entry of its own
 		s.addWrite(q, len(frame), bytes)
 		s.flush()
 	case q.Write():
@@ -230,7 +230,7 @@ func (s *stream) handle(frame []byte) error {
 // readable are the bounds of keys and values that any member reads.
 var readable = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
-// waits says that a request is for the state, and may have to wait for the member.
+// waits reports whether a request uses the state, and may have to wait for the member.
 func waits(op wire.Op) bool { return op != wire.OpStatus && op != wire.OpUnban }
 
 func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
@@ -253,7 +253,7 @@ func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
 	}
 }
 
-// rows is how many keys of ranges a write looks at when it is applied, or why that is too many.
+// rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
 func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 	switch {
 	case q.Op == wire.OpDelete && len(q.Delete.End) > 0:
@@ -265,7 +265,7 @@ func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 	}
 }
 
-// addWrite encodes the command as it will stand in the log.
+// addWrite encodes the command as the log will hold it.
 func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	b := &s.batch
 	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
@@ -303,8 +303,8 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
 }
 
-// moveLeader asks the member to move the leader, which takes some heartbeats: nobody else waits for it. One move at a time
-// is under way, whoever asks, for as long as the request has time and its connection lasts.
+// moveLeader asks the member to move the leader. That takes some heartbeats, in a goroutine of its own: no other request waits for
+// it. One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
 func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 	server := s.conn.server
 	if !server.moving.CompareAndSwap(false, true) {
@@ -312,7 +312,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, kv.Overloaded, "the leader is being moved already")
 		return
 	}
-	s.flush() // what came before goes first
+	s.flush() // earlier requests go first
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()
@@ -332,7 +332,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 	})
 }
 
-// flush hands over the batch: answers to the writer, writes and reads to the member, which may make it wait.
+// flush hands over the batch: answers to the writer, writes and reads to the member. The member may make it wait.
 func (s *stream) flush() {
 	b := &s.batch
 	s.answerLocals()
@@ -372,7 +372,7 @@ func (s *stream) flush() {
 
 	if len(b.writes) > 0 {
 		p := kv.Proposal{ReplyTo: s, Requests: b.proposed.requests, Commands: b.proposed.commands, Timeout: b.writeTimeout, Release: b.proposed}
-		clear(b.writes) // a body has a View, and what was given up since is mapped as long
+		clear(b.writes) // a body holds a View, which keeps retired memory mapped
 		b.writes, b.proposed, b.writeTimeout = b.writes[:0], nil, 0
 		s.conn.server.config.Member.Propose(p)
 	}

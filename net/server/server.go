@@ -19,47 +19,47 @@ import (
 	"qkv/net/wire"
 )
 
-// Member is what the endpoint needs of the member behind it. All methods may be called from many goroutines.
+// Member is the endpoint's interface to the member behind it. All methods may be called from many goroutines.
 type Member interface {
-	// Propose hands over writes; a change of the membership is the only command of its proposal. It waits while the
-	// member's queue is full, and so do the clients of that stream. Each request comes back to p.ReplyTo once, as a
+	// Propose hands over writes; a change of the membership is the only command of its proposal. Propose waits while the member's
+	// queue is full: this is backpressure for the clients of that stream. Each request is completed once at p.ReplyTo, with a
 	// Completion of kind CommandDone.
 	Propose(p kv.Proposal)
-	// ReadIndex asks for linearizable reads: each request comes back to to once, as a Completion of kind ReadReady,
-	// when View may be read on its behalf.
+	// ReadIndex asks for linearizable reads. Each request is completed once at to, with a Completion of kind ReadReady, when View
+	// is new enough for it.
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
-	// Watch does what a stream of watches asks for; what it tells comes to to. It may wait where a client asks, and does
-	// not for WatchRoom and WatchEnd.
+	// Watch passes on a request of a stream of watches; deliveries go to to. It may wait for a client's request; it does not wait
+	// for WatchRoom and WatchEnd.
 	Watch(to kv.WatchStream, r kv.WatchRequest)
-	// AskLeases asks the leader's lease clock, requests[i] for asks[i]: each comes back to to once, as a Completion of kind
-	// LeaseTold. It does not wait for room that writes take.
+	// AskLeases asks the leader's lease clock, requests[i] for asks[i]. Each is completed once at to, with a Completion of kind
+	// LeaseTold. It does not wait for the queue of writes.
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
-	// Refuse says why the member does not answer a request now, whatever state it has; nil: it does. It is asked before
-	// each one but a status and an unban.
+	// Refuse returns the reason why the member does not answer a request now, whatever its state is; nil if it does. It is called
+	// before each request except a status and an unban.
 	Refuse(q *wire.Request) *kv.Error
-	// Unban lifts the quarantine of the member, whose id is given, or says why not.
+	// Unban lifts the quarantine of the member with this id, or returns the reason why not.
 	Unban(member uint64) *kv.Error
-	// MoveLeader makes another voter the leader: the one with this id, or, with 0, the one that has most of the log. Only
-	// the leader can, and others answer Unavailable. It returns when there is a new leader, or with why there is none, when
-	// ctx ends, or after a few election timeouts. An error that is Certain says that the leader was not moved.
+	// MoveLeader makes another voter the leader: the voter with this id, or, with 0, the voter with the most of the log. Only the
+	// leader can do this; other members answer Unavailable. It returns when there is a new leader, or with an error, when ctx ends,
+	// or after a few election timeouts. An error that is Certain says that the leader was not moved.
 	MoveLeader(ctx context.Context, to uint64) *kv.Error
-	// View is the newest applied state.
+	// View returns the newest applied state.
 	View() *index.View
-	// Status is what the member says of itself.
+	// Status returns the member's report of its own state.
 	Status() wire.Status
 }
 
-// Config says how to serve. Conn or Address, Credentials and Member must be given.
+// Config is the configuration of a Server. Conn or Address, Credentials and Member must be given.
 type Config struct {
 	Conn        net.PacketConn // a bound UDP socket; the server closes it
-	Address     string         // where to bind, when Conn is nil
+	Address     string         // the address to bind if Conn is nil
 	Credentials *wire.Credentials
 	ResetKey    [32]byte // kept with the data folder: clients of a killed and restarted member notice at once
 	Member      Member
 	Logger      *slog.Logger
 
-	MaxRequestBytes int   // the largest write that is accepted: at most limits.RequestBytes
-	LeaseLeast      int64 // seconds: shorter leases are granted for so long
+	MaxRequestBytes int   // the largest accepted write: at most limits.RequestBytes
+	LeaseLeast      int64 // seconds: shorter TTLs are raised to this
 	Limits          limits.Clients
 }
 
@@ -77,22 +77,22 @@ type Server struct {
 	handshakes   *wire.Handshakes // under way
 	arrived      atomic.Int64     // connections, from their first packet to their end
 	requests     atomic.Int64     // under way
-	whole        *share           // of the memory that clients may use
+	whole        *share           // the memory budget of all clients
 	turns        *turns           // of ranges
 	draining     atomic.Bool
 	moving       atomic.Bool // Member.MoveLeader runs
-	long         atomic.Bool // a long write has not come back from the member
-	refused      rateLimit   // of handshakes that failed
-	turnedAway   rateLimit   // of those that were turned away unheard
-	full         rateLimit   // of connections that got no place, or lost theirs
-	slow         rateLimit   // of streams that were reset
-	broken       rateLimit   // of streams that sent what is no frame
+	long         atomic.Bool // a long write is under way at the member
+	refused      rateLimit   // failed handshakes
+	turnedAway   rateLimit   // connections that were refused before their handshake
+	full         rateLimit   // connections that found the server full, or were replaced
+	slow         rateLimit   // streams that were reset as too slow
+	broken       rateLimit   // streams with bytes that are not a frame
 	mu           sync.Mutex
 	closed       bool
 	conns        int                         // len(conns) of all identities together
-	identities   map[wire.Identity]*identity // those that have connections
+	identities   map[wire.Identity]*identity // the identities that have connections
 	everAccepted uint64
-	membersAt    uint64 // changes of the members
+	membersAt    uint64 // number of changes of the members
 }
 
 // Start opens the endpoint and serves until Close.
@@ -119,8 +119,8 @@ func Start(config Config) (*Server, error) {
 	return s, nil
 }
 
-// roomForRequests is what clients need of the member's memory at least where requests may be so large: nothing more than it is
-// anyway where they are as large as by default.
+// roomForRequests returns the minimum memory budget for clients if requests may be as large as most. It adds nothing for the
+// default size.
 func roomForRequests(most int) int64 {
 	if most <= limits.RequestBytesWritten {
 		return 0
@@ -160,7 +160,7 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// quicConfig returns how to serve one more connection beside so many.
+// quicConfig returns the QUIC configuration for a connection while there are others other ones.
 func (s *Server) quicConfig(others int64) *quic.Config {
 	window := uint64(limits.MemberConnectionWindow)
 	if others >= limits.ClientConnectionsWide {
@@ -187,18 +187,18 @@ func (s *Server) tls() *tls.Config {
 	return wire.ServerTLS(s.config.Credentials, wire.ProtocolClient, wire.ClassClient, wire.ClassMember)
 }
 
-// Addr is where the endpoint listens.
+// Addr returns the address on which the endpoint listens.
 func (s *Server) Addr() net.Addr { return s.config.Conn.LocalAddr() }
 
-// Stats are the endpoint's numbers at this moment.
+// Stats are the endpoint's current figures.
 type Stats struct {
 	Connections, Handshakes, Requests int64
 	Bytes                             int64  // of memory that clients use
 	Accepted                          uint64 // connections since the start
-	RangeRows                         int64  // keys that ranges looked at since the start, about
+	RangeRows                         int64  // keys that ranges have read since the start, about
 }
 
-// Stats returns the endpoint's numbers.
+// Stats returns the endpoint's figures.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,26 +208,26 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// errRefused is the cause of a handshake that is refused unheard.
+// errRefused is the cause of a connection that is refused before its handshake.
 var errRefused = errors.New("too many connections")
 
 type handshakeKey struct{}
 
-// handshake counts one connection from its first packet on.
+// handshake counts one connection, from its first packet on.
 type handshake struct {
 	server *Server
 	remote net.Addr
 	done   atomic.Bool // no longer under way
 }
 
-// finish says that the handshake is over, whatever came of it.
+// finish ends the handshake's count, whatever its outcome was.
 func (h *handshake) finish() {
 	if !h.done.Swap(true) {
 		h.server.handshakes.End(h.remote)
 	}
 }
 
-// admit is asked by QUIC before anything is done for a new connection.
+// admit is called by QUIC before any work for a new connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := s.handshakes.Begin(info.RemoteAddr); err != nil {
 		s.turnedAway.warn(s.logger.With("remote", info.RemoteAddr.String()), "a client is turned away", "because", err.Error())
@@ -253,7 +253,7 @@ func (s *Server) accept(ctx context.Context) {
 	for {
 		qc, err := s.listener.Accept(ctx)
 		if err != nil {
-			return // closed, the only reason
+			return // closed is the only reason
 		}
 		if h, ok := qc.Context().Value(handshakeKey{}).(*handshake); ok {
 			h.finish()
@@ -264,7 +264,7 @@ func (s *Server) accept(ctx context.Context) {
 	}
 }
 
-// enter takes a connection in, or closes it. In a full server it takes the place of another one, if it may.
+// enter registers a connection, or closes it. In a full server it replaces another connection, if it may.
 func (s *Server) enter(qc *quic.Conn) *conn {
 	name, err := wire.PeerIdentity(qc.ConnectionState().TLS)
 	if err != nil {
@@ -281,7 +281,7 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
 	c.heard.Set(time.Now())
-	c.toldAt.Store(s.membersAt) // it begins by asking
+	c.toldAt.Store(s.membersAt) // its first request asks for them
 	if s.closed || s.draining.Load() {
 		c.close(wire.CloseShutdown, "the member is shutting down")
 		return nil
@@ -312,7 +312,7 @@ func (s *Server) leave(c *conn) {
 	s.leaveLocked(c)
 }
 
-// leaveLocked gives up a connection's place. A second time it does nothing.
+// leaveLocked removes a connection. A second call does nothing.
 func (s *Server) leaveLocked(c *conn) {
 	if _, ok := c.owner.conns[c]; !ok {
 		return
@@ -333,9 +333,9 @@ func (s *Server) eachLocked(f func(*conn)) {
 	}
 }
 
-// Drain takes no new requests, so that clients turn to other members. It ends each stream behind the answers to those
-// that are under way, and waits until all are answered, or ctx is over, and then for a while until the clients have
-// gone: only they know that their answers arrived. Close follows.
+// Drain refuses new requests: clients turn to other members. It ends each stream after the answers to the requests under way. It
+// waits until all are answered, or ctx ends, and then for a while until the clients have gone: only they know that their answers
+// arrived. Close follows.
 func (s *Server) Drain(ctx context.Context) {
 	s.mu.Lock()
 	s.draining.Store(true)
@@ -347,7 +347,7 @@ func (s *Server) Drain(ctx context.Context) {
 	until(ctx, func() bool { return s.Stats().Connections == 0 })
 }
 
-// until waits until something is true, or ctx is over.
+// until waits until holds returns true, or ctx ends.
 func until(ctx context.Context, holds func() bool) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -360,8 +360,8 @@ func until(ctx context.Context, holds func() bool) {
 	}
 }
 
-// Close ends all connections and returns when no goroutine of the server is left. A member that is waiting for
-// room in Propose must have ended before.
+// Close ends all connections and returns when all goroutines of the server have ended. The member must have ended before, if it
+// blocks in Propose on a full queue.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -383,7 +383,7 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// logRefused logs why a handshake failed: a reason that has to do with trust as a warning.
+// logRefused logs why a handshake failed; a reason of trust is a warning.
 func (s *Server) logRefused(remote net.Addr, cause error) {
 	logger := s.logger.With("remote", remote.String())
 	if transport, ok := errors.AsType[*quic.TransportError](cause); ok && transport.ErrorCode.IsCryptoError() {
@@ -393,15 +393,15 @@ func (s *Server) logRefused(remote net.Addr, cause error) {
 	logger.Debug("a client's handshake failed", "error", cause)
 }
 
-// stall is for how long a client may let a stream stand still that keeps more than its share, and for how long a stream
-// on which nothing comes keeps a large buffer.
+// stall returns for how long a stream that uses more than its share may make no progress, and for how long an idle stream keeps a
+// large buffer.
 func (s *Server) stall() time.Duration { return min(limits.ClientStall, s.config.Limits.WriteTimeout) }
 
-// rateLimit logs at most one warning a second: of what anyone can make happen.
+// rateLimit logs at most one warning a second, for events that any client can cause.
 type rateLimit struct {
 	mu      sync.Mutex
-	next    time.Time // when the next may be logged
-	skipped int       // since the last one
+	next    time.Time // when the next warning may be logged
+	skipped int       // since the last warning
 }
 
 func (r *rateLimit) warn(logger *slog.Logger, message, name string, value any) {

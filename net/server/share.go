@@ -6,33 +6,32 @@ import (
 	"sync/atomic"
 )
 
-// share is a part of the memory that clients can make a member keep: parts of requests, requests under way, and
-// answers. The whole is the member's; an identity has a share of it, a connection a share of its identity's, and a
-// stream one of its connection's.
+// share is a part of the memory budget that clients may use at a member: parts of requests, requests under way, and answers. The
+// whole budget is the member's. An identity has a share of it, a connection a share of its identity's, and a stream a share of its
+// connection's.
 //
-//  1. used is what the share and those below it have taken: the sum over the shares below is never more.
-//  2. When a share takes something, what it has is afterwards at most what the one above it may still take:
+//  1. used is the memory reserved by the share and the shares below it: the sum over the shares below is never more.
+//  2. After a reservation, a share's used is at most the remaining budget of the share above it:
 //     free() = (parent.free() - used) / 2, and of the whole total - used.
 //
-// So the first to come may have much, nobody can have all, and whoever comes later finds room. What the others took since
-// can make a share be over what it may have (free() < 0): it need not give back what it uses, but a stream that only
-// stands still is then reset. When that was done, of n that take what they can each has about 1/(n+1), and as much is
-// left.
+// So the first client may use much, no client can use all, and a late client still finds budget. Reservations of other clients can
+// put a share over its limit (free() < 0). It need not return memory in use, but a stream that makes no progress is then reset.
+// After that, n clients with maximum reservations each have about 1/(n+1), and as much is left.
 type share struct {
 	// Constant.
 	lock   *sync.Mutex // one for all shares of a member
-	parent *share      // nil: this is the whole
-	total  int64       // of the whole
+	parent *share      // nil: this is the whole budget
+	total  int64       // of the whole budget
 
 	used int64
 }
 
 func newWhole(total int64) *share { return &share{lock: new(sync.Mutex), total: total} }
 
-// part returns a share of this one.
+// part returns a new share below this one.
 func (s *share) part() *share { return &share{lock: s.lock, parent: s} }
 
-// free is how much may be taken; less than 1 is nothing. The lock is held.
+// free returns the bytes that may be reserved; less than 1 is none. The lock is held.
 func (s *share) free() int64 {
 	if s.parent == nil {
 		return s.total - s.used
@@ -40,7 +39,7 @@ func (s *share) free() int64 {
 	return (s.parent.free() - s.used) / 2
 }
 
-// add changes what is taken, here and above. The lock is held.
+// add changes the reserved bytes, here and above. The lock is held.
 func (s *share) add(n int64) {
 	for ; s != nil; s = s.parent {
 		if s.used += n; s.used < 0 {
@@ -49,7 +48,7 @@ func (s *share) add(n int64) {
 	}
 }
 
-// take takes n bytes, if they are free.
+// take reserves n bytes, if they are free.
 func (s *share) take(n int64) bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -70,21 +69,21 @@ func (s *share) give(n int64) {
 	s.add(-n)
 }
 
-// over says that the share has more than it may have by now.
+// over reports whether the share has reserved more than its current limit.
 func (s *share) over() bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.free() < 0
 }
 
-// left returns how much may be taken at this moment.
+// left returns the bytes that may be reserved at this moment.
 func (s *share) left() int64 {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return max(s.free(), 0)
 }
 
-// taken returns what is taken at this moment.
+// taken returns the bytes that are reserved at this moment.
 func (s *share) taken() int64 {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -92,20 +91,20 @@ func (s *share) taken() int64 {
 }
 
 const (
-	// advancePiece is how much an advance takes at once.
+	// advancePiece is the size of one reservation of an advance.
 	advancePiece = 64 << 10
-	// advanceLeast is what it has without taking anything: a few small requests of one stream.
+	// advanceLeast is free of any reservation: a few small requests of one stream.
 	advanceLeast = 4 << 10
 )
 
-// advance takes from a share in pieces, so that a small request costs no lock. One goroutine takes, any may give.
+// advance reserves from a share in pieces: a small request costs no lock. One goroutine takes, any goroutine may give.
 //
-// used <= granted, but for a moment when the last request ends while another one begins: the next take makes up for it.
+// used <= granted, except for a moment when the last request ends while another one begins: the next take makes up for it.
 type advance struct {
 	share   *share
 	used    atomic.Int64
 	mu      sync.Mutex
-	granted atomic.Int64 // advanceLeast and what was taken from share; changed under mu
+	granted atomic.Int64 // advanceLeast and the bytes reserved from share; changed under mu
 }
 
 func newAdvance(from *share) *advance {

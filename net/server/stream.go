@@ -17,17 +17,16 @@ import (
 // stream is one stream of requests. It is the member's kv.ReplyTo.
 //
 //  1. A slot is used from the moment its request is handed to the member until its Completion is taken.
-//  2. A slot's number is its place and a serial number, so that a Completion that comes twice, or for nothing, is
-//     recognised.
-//  3. There is a token in wake whenever there is something for the writer to do and it is not doing it.
+//  2. A slot's number is its place and a serial number: a duplicate or unknown Completion is recognised.
+//  3. There is a token in wake whenever the writer has work and is not doing it.
 type stream struct {
 	// Constant.
 	conn  *conn
 	qs    *quic.Stream
 	wake  chan struct{}
-	share *share   // of its connection's
-	bytes *advance // of share: what requests under way count for
-	paid  bool     // limits.ClientStreamBytes of share are taken for the stream itself
+	share *share   // below its connection's
+	bytes *advance // from share: the memory of requests under way
+	paid  bool     // limits.ClientStreamBytes of share are reserved for the stream itself
 
 	running  atomic.Int32 // its goroutines: both begin with it
 	requests atomic.Int64 // under way
@@ -37,42 +36,42 @@ type stream struct {
 	request wire.Request
 	batch   batch
 	counted counted
-	behind  bool      // what was answered at once when the batch before was handed over had not been taken by then
+	behind  bool      // the writer had not taken the previous immediate answers when the last batch was handed over
 	asked   bool      // a frame has come
 	watched bool      // a read deadline is set
-	filled  bool      // something came since it was set
-	begun   time.Time // when the frame began to come of which there is a part; zero while that is small, or none
+	filled  bool      // bytes arrived since it was set
+	begun   time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
 
 	// Shared.
 	mu      sync.Mutex
 	room    sync.Cond       // out was taken, or the stream is gone
 	out     []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
-	now     []buffer        // answers of reads that the reader answered at once; at most two
-	spare   buffer          // one that the writer has written
+	now     []buffer        // immediate answers of the reader to reads; at most two
+	spare   buffer          // a buffer that the writer has written
 	ready   []slot          // other reads that need no confirmation
 	done    []kv.Completion // that the writer has not taken
 	slots   []slot          // slots[place] is used while the member has its request
-	free    []uint32        // places in slots that are not used
-	serial  uint32          // of the last slot that was used
+	free    []uint32        // unused places in slots
+	serial  uint32          // of the last used slot
 	bodies  int             // slots of writes whose answers have bodies
-	long    bool            // one of the slots has the place of long writes
-	watches *watches        // nil while the stream is one of requests
+	long    bool            // one of the slots is the member's long write
+	watches *watches        // nil on a stream of requests
 	ending  bool            // the client sends nothing more
 	gone    bool            // nothing is read or written any more
 
-	written kv.Written // to be told when what is in done then is written; nil mostly
+	written kv.Written // callback for when the current done is written; usually nil
 }
 
 // slot is a request that is under way.
 type slot struct {
 	id     uint64 // the client's
-	read   *read  // a range's, or of what has a body; nil for all else
+	read   *read  // of a range or a request with a body; else nil
 	lease  *wire.LeaseRequest
 	serial uint32
-	bytes  int32 // that it counts for
+	bytes  int32 // the memory that it counts for
 	op     wire.Op
 	used   bool
-	long   bool // it has the place of long writes
+	long   bool // it is the member's long write
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {
@@ -86,15 +85,15 @@ func newStream(c *conn, qs *quic.Stream) *stream {
 	return s
 }
 
-// counted is what the reader has counted as under way for the rest of the frames that are there, at once for all: no limit is
-// passed by that, and what is left is given back when the batch is handed over.
+// counted is what the reader has counted in advance as under way for the remaining frames of the batch, in one step for all of
+// them. The count never exceeds a limit, and the unused rest is returned when the batch is handed over.
 type counted struct{ requests, bytes int64 }
 
-// countedMost is for how many requests the reader counts at once.
+// countedMost is the maximum number of requests that the reader counts in one step.
 const countedMost = 64
 
-// begin counts a request that weighs so many bytes as under way, and returns what it counts for, or says which limit it
-// would break.
+// begin counts a request of this weight as under way, and returns the memory that it counts for, or an error that names the
+// exceeded limit.
 func (s *stream) begin(weight int) (int32, *kv.Error) {
 	bytes := int64(weight + limits.RequestOverhead)
 	if s.counted.requests == 0 {
@@ -111,7 +110,7 @@ func (s *stream) begin(weight int) (int32, *kv.Error) {
 	return int32(bytes), nil
 }
 
-// count counts for as many requests as may be there, if there is room for all of them, and else for one.
+// count counts all requests that the buffer may hold, if the limits allow that, and else one.
 func (s *stream) count(weight int) *kv.Error {
 	there := s.frames.Partial()
 	if n := min(int64(1+there/weight), countedMost); n > 1 {
@@ -132,7 +131,7 @@ func (s *stream) count(weight int) *kv.Error {
 	return nil
 }
 
-// add counts n requests, unless that would pass the limit. It returns how many there are on the stream and on its connection.
+// add counts n requests, unless that would exceed the limit. It returns the numbers of the stream and of its connection.
 func (s *stream) add(n int64) (own, all int64, ok bool) {
 	own, all = s.requests.Add(n), s.conn.requests.Add(n)
 	if own+all > s.conn.server.config.Limits.RequestsInflight {
@@ -144,19 +143,19 @@ func (s *stream) add(n int64) (own, all int64, ok bool) {
 	return own, all, true
 }
 
-// uncount gives back what was counted for requests that did not come.
+// uncount returns the count of requests that did not come.
 func (s *stream) uncount() {
 	s.end(s.counted.requests, s.counted.bytes)
 	s.counted = counted{}
 }
 
-// noRoom is the answer to a request that has no room in what clients may use of the member's memory.
+// noRoom returns the answer to a request that exceeds the clients' memory budget.
 func (s *stream) noRoom(bytes int) *kv.Error {
 	return kv.Errorf(kv.Overloaded, "no room for a request of %d bytes: this client's share of the %d bytes that all clients may use of this member is taken",
 		bytes, s.conn.server.config.Limits.Bytes)
 }
 
-// tooLarge is the answer to a write that the member's setting refuses, and nil for any other.
+// tooLarge returns the answer to a write that exceeds the member's setting, and nil for any other.
 func (s *stream) tooLarge(bytes int) *kv.Error {
 	most := s.conn.server.config.MaxRequestBytes
 	if bytes <= most {
@@ -165,14 +164,14 @@ func (s *stream) tooLarge(bytes int) *kv.Error {
 	return kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d (--max-request-bytes of the member)", bytes, most)
 }
 
-// requestRoom is the room of a stream's reader of frames: its share, and no more than the largest request that is let in needs,
-// so that a larger one is refused by its length and never held. It is for one goroutine.
+// requestRoom is the memory budget of a stream's frame reader: its share, limited to the needs of the largest accepted request. A
+// larger request is refused by its length and never buffered. It is for one goroutine.
 type requestRoom struct {
 	share *share
 	left  int
 }
 
-// requestRoomSpare is what a reader has beside a frame, and what may be before it in its buffer.
+// requestRoomSpare is the reader's memory besides a frame, including the bytes before the frame in its buffer.
 const requestRoomSpare = 16 << 10
 
 func newRequestRoom(from *share, most int) *requestRoom {
@@ -194,7 +193,7 @@ func (r *requestRoom) Give(bytes int) {
 	r.share.give(int64(bytes))
 }
 
-// end takes back what begin counted, for so many requests.
+// end undoes begin, for so many requests.
 func (s *stream) end(requests, bytes int64) {
 	if requests == 0 && bytes == 0 {
 		return
@@ -207,7 +206,7 @@ func (s *stream) end(requests, bytes int64) {
 	s.bytes.give(bytes)
 }
 
-// endSlots is end for requests that were not given to the member, or came back.
+// endSlots is end for requests that were not given to the member, or were completed.
 func (s *stream) endSlots(slots []slot) {
 	var requests, bytes int64
 	for i := range slots {
@@ -236,7 +235,7 @@ func (s *stream) Complete(done []kv.Completion) {
 	s.wakeWriter()
 }
 
-// endLongLocked gives back the place of a long write that is complete, whether its client takes the answer or not.
+// endLongLocked admits the next long write after the current one is complete, whether its client takes the answer or not.
 func (s *stream) endLongLocked(done []kv.Completion) {
 	if !s.long {
 		return
@@ -256,7 +255,7 @@ func (s *stream) WhenWritten(tell kv.Written) {
 	s.written = tell
 }
 
-// wakeWriter leaves the token.
+// wakeWriter puts the token into wake.
 func (s *stream) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
@@ -316,14 +315,14 @@ func (s *stream) resolveLocked(number uint64) (slot, bool) {
 // slotsKept is how many slots an idle stream keeps.
 const slotsKept = 1024
 
-// trimLocked gives up the slots of a burst when it is over.
+// trimLocked frees the slots of a burst when it is over.
 func (s *stream) trimLocked() {
 	if len(s.slots) > slotsKept && len(s.free) == len(s.slots) {
 		s.slots, s.free = nil, nil
 	}
 }
 
-// dropLocked forgets requests whose outcome nobody waits for any more.
+// dropLocked drops outcomes whose stream is gone.
 func (s *stream) dropLocked(done []kv.Completion) {
 	var requests, bytes int64
 	for i := range done {
@@ -336,7 +335,7 @@ func (s *stream) dropLocked(done []kv.Completion) {
 	s.end(requests, bytes)
 }
 
-// abandon ends the stream in both directions, at once. What the member still has of it is counted until it is done.
+// abandon ends the stream in both directions, at once. Its requests at the member stay counted until they are done.
 func (s *stream) abandon(why wire.StreamCode) {
 	s.mu.Lock()
 	if s.gone {
@@ -366,9 +365,8 @@ func (s *stream) reset(why wire.StreamCode) {
 	s.qs.CancelWrite(quic.StreamErrorCode(why))
 }
 
-// waitForRoom waits until the writer has taken enough of what the reader left for it. Only refusals and statuses wait
-// there: a client that stays within its limits and does not take its answers is read from all the same. It returns false when the
-// stream is gone.
+// waitForRoom waits until the writer has taken enough of the reader's answers. Only refusals and statuses wait there: the reader
+// does not stop for a client that stays within its limits and does not read its answers. It returns false when the stream is gone.
 func (s *stream) waitForRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

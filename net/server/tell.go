@@ -11,17 +11,17 @@ import (
 	"qkv/net/wire"
 )
 
-// tellEvery is how often the endpoint looks whether the members have changed: clients hear of a new one before the last
-// one that they know can be gone.
+// tellEvery is how often the endpoint checks for a change of the members: clients learn of a new member before the last member that
+// they know can be gone.
 const tellEvery = 100 * time.Millisecond
 
-// tellMembers tells clients who the members are whenever that has changed since they came, and once more when a member
-// that told it without a leader has one: only then it is what the cluster decided. They are also told when the clock of sessions has
-// gone on, so that one who was idle may begin a session at once. Who does not take it is told again until it does.
+// tellMembers pushes the members to clients whenever they have changed since the client came. It pushes once more when a member
+// that had no leader has one again: only then is the list the cluster's decision. It also pushes when the clock of sessions has
+// advanced, which lets an idle client begin a session at once. A push that a client does not take is repeated until it does.
 func (s *Server) tellMembers(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
-	var said wire.Status // what a client that is told now knows
+	var said wire.Status // the contents of a push that is sent now
 	for {
 		now := s.config.Member.Status()
 		s.mu.Lock()
@@ -55,7 +55,7 @@ func sameMember(a, b wire.Member) bool {
 	return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
 }
 
-// tell sends a status on a stream of its own, unless the client has no room for one.
+// tell sends a status on a stream of its own, unless the client allows no such stream.
 func (c *conn) tell(status []byte, at uint64) {
 	defer c.telling.Store(false)
 	out, err := c.qc.OpenUniStream()
@@ -67,6 +67,6 @@ func (c *conn) tell(status []byte, at uint64) {
 		out.CancelWrite(quic.StreamErrorCode(wire.StreamSlow))
 		return
 	}
-	_ = out.Close() // an error is the connection's
+	_ = out.Close() // an error belongs to the connection
 	c.toldAt.Store(at)
 }

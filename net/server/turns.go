@@ -10,37 +10,37 @@ import (
 	"qkv/internal/limits"
 )
 
-// turns is the part of the processors that ranges may have, whoever asks for them. A range is read in turns of
-// limits.RangeTurn at most; who wants one waits behind all others, and those that wait are streams with one range each.
-// While anything but ranges is under way, a turn is followed by a rest of limits.RangeRest times as long: what became ready
-// meanwhile would else wait for one turn after the other.
+// turns is a fair queue that limits the processor time of ranges, over all clients. A range is read in turns of at most
+// limits.RangeTurn. A new request for a turn goes to the end of the queue, and each stream queues at most one range. While anything
+// but ranges is under way, a turn is followed by a rest of limits.RangeRest times its length. Without the rest, newly ready work
+// would wait for one turn after the other.
 type turns struct {
 	mu      sync.Mutex
-	free    int     // turns that nobody has
-	waiting []*turn // in the order in which they were asked for
+	free    int     // unused turns
+	waiting []*turn // in the order of the requests
 
 	reading atomic.Int64 // ranges under way
-	rows    atomic.Int64 // that were looked at since the start
+	rows    atomic.Int64 // keys read since the start
 }
 
-// turn is one that was asked for. It is for one goroutine.
+// turn is a requested turn. It is for one goroutine.
 //
 //	waiting ──► come ──done──► over
 //	  ▲ └─cancel──┼─────────► over
 //	  └───pause───┘               paused: it keeps its place, and does not come
 type turn struct {
 	of *turns
-	// ready has a token when it has come.
+	// ready has a token when the turn has come.
 	ready chan struct{}
 
 	// Guarded by of.mu.
 	come, paused bool
 }
 
-// newTurns lets ranges use one of limits.RangeShare processors, and one at least.
+// newTurns lets ranges use one of limits.RangeShare processors, and at least one.
 func newTurns() *turns { return &turns{free: max(1, runtime.GOMAXPROCS(0)/limits.RangeShare)} }
 
-// ask waits in the queue. The turn is given back by done, or by cancel.
+// ask enters the queue. done or cancel must return the turn.
 func (t *turns) ask() *turn {
 	one := &turn{of: t, ready: make(chan struct{}, 1)}
 	t.mu.Lock()
@@ -50,7 +50,7 @@ func (t *turns) ask() *turn {
 	return one
 }
 
-// dealLocked gives the turns that nobody has to those that wait for longest.
+// dealLocked gives unused turns to the longest-waiting requests.
 func (t *turns) dealLocked() {
 	for i := 0; t.free > 0 && i < len(t.waiting); {
 		one := t.waiting[i]
@@ -65,7 +65,7 @@ func (t *turns) dealLocked() {
 	}
 }
 
-// done gives a turn back that has come, after a rest.
+// done returns a turn that has come, after a rest.
 func (one *turn) done(rest time.Duration) {
 	if rest > 0 {
 		time.AfterFunc(rest, one.cancel)
@@ -74,7 +74,7 @@ func (one *turn) done(rest time.Duration) {
 	one.cancel()
 }
 
-// cancel gives a turn back, whether it has come or not.
+// cancel returns a turn, whether it has come or not.
 func (one *turn) cancel() {
 	t := one.of
 	t.mu.Lock()
@@ -87,7 +87,7 @@ func (one *turn) cancel() {
 	}
 }
 
-// pause lets others go before this one, which is not ready to use its turn, until resume.
+// pause lets other turns go before this one, whose stream is not ready to use it, until resume.
 func (one *turn) pause() {
 	t := one.of
 	t.mu.Lock()

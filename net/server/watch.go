@@ -11,13 +11,12 @@ import (
 	"qkv/net/wire"
 )
 
-// watches is what a stream has beside the rest when its first frame is one of watches: it carries nothing else then. It is the
-// member's kv.WatchStream.
+// watches is the additional state of a stream of watches, which carries nothing else. It is the member's kv.WatchStream.
 //
 //  1. The writer writes deliveries in the order in which they came: created, events, progress, canceled are one queue.
-//  2. Events that have no room are refused, and the member is told once when there is room again: what the client does not
-//     read costs limits.WatchBytesWaiting, and no other stream waits for it.
-//  3. A watch counts from its request until its end has been written, so that nobody can make the member keep answers.
+//  2. Events that do not fit are refused, and the member is notified once when there is space again. Unread events use at most
+//     limits.WatchBytesWaiting, and no other stream waits for them.
+//  3. A watch counts from its request until its end has been written, which bounds the answers that the member must keep.
 type watches struct {
 	// Constant.
 	s *stream
@@ -26,12 +25,12 @@ type watches struct {
 	mu      sync.Mutex
 	room    sync.Cond          // answers were written, or the stream is gone
 	out     []kv.WatchDelivery // that the writer has not taken
-	waiting int64              // bytes of events in out and in what the writer has, taken from the stream's share
-	answers int64              // bytes of all else
-	all     map[uint64]int64   // the watches, with what they take of the share
-	refused bool               // events were: the member waits for room
+	waiting int64              // bytes of events in out and at the writer, reserved from the stream's share
+	answers int64              // bytes of all other deliveries
+	all     map[uint64]int64   // the watches, with their reserved bytes
+	refused bool               // events were refused: the member waits for space
 	over    bool               // the last delivery is in out, or was written
-	ended   bool               // the member was told that the stream is gone
+	ended   bool               // the member was notified that the stream is gone
 }
 
 // beginWatches makes the stream one of watches.
@@ -76,7 +75,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	return true
 }
 
-// eventBytes is what a delivery of events counts for in the share.
+// eventBytes is the memory that a delivery of events counts for in the share.
 func (w *watches) eventBytes(d *kv.WatchDelivery) int64 {
 	return min(deliveryBytes(d), w.s.conn.server.config.Limits.Bytes/limits.WatchDeliveryShare)
 }
@@ -85,7 +84,7 @@ func deliveryBytes(d *kv.WatchDelivery) int64 {
 	return int64(wire.WatchDeliveryBytes(d) + len(d.Events))
 }
 
-// addLocked appends a delivery that is not refused.
+// addLocked appends an accepted delivery.
 func (w *watches) addLocked(d kv.WatchDelivery) {
 	w.out = append(w.out, d)
 	w.answers += deliveryBytes(&d)
@@ -93,7 +92,7 @@ func (w *watches) addLocked(d kv.WatchDelivery) {
 	w.s.wakeWriter()
 }
 
-// handle does what a frame asks for. An error means that the stream cannot go on.
+// handle carries out the request in a frame. After an error the stream cannot go on.
 func (w *watches) handle(frame []byte) error {
 	var q kv.WatchRequest
 	err := wire.ReadWatchRequest(frame, &q)
@@ -114,7 +113,7 @@ func (w *watches) handle(frame []byte) error {
 	return w.waitForRoom()
 }
 
-// refuse answers a request with an error. One that has the id of another watch is answered without it, since that goes on.
+// refuse answers a request with an error. If the id belongs to another watch, the answer has no id: that watch goes on.
 func (w *watches) refuse(id uint64, why *kv.Error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +126,7 @@ func (w *watches) refuse(id uint64, why *kv.Error) {
 	}
 }
 
-// admit counts a watch, or says why it is refused.
+// admit counts a watch, or returns the reason to refuse it.
 func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	server := w.s.conn.server
 	if server.draining.Load() {
@@ -159,7 +158,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	return nil
 }
 
-// waitForRoom waits until the client has taken the answers to what it asked for.
+// waitForRoom waits until the client has read the answers to its requests.
 func (w *watches) waitForRoom() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,10 +208,11 @@ func (w *watches) write() {
 	}
 }
 
-// shareRetry is when a stream that keeps nothing, and got nothing because its client's share is taken, asks again.
+// shareRetry is the retry interval of a stream that holds no events, and was refused because its client's share is used up.
 const shareRetry = 100 * time.Millisecond
 
-// take takes what waits. It tells whether that is the last there is, and whether events were refused although none waits.
+// take takes the queued deliveries. over reports whether the last delivery of the stream is among them, starved whether events were
+// refused although none is queued.
 func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, over, starved bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +220,7 @@ func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, over
 	return taken, w.over, w.refused && w.waiting == 0 && len(taken) == 0
 }
 
-// askAgain has the member deliver what was refused.
+// askAgain makes the member deliver the refused events.
 func (w *watches) askAgain() {
 	w.mu.Lock()
 	w.refused = false
@@ -228,9 +228,9 @@ func (w *watches) askAgain() {
 	w.s.conn.server.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchRoom})
 }
 
-// writeAll writes deliveries, small ones together.
+// writeAll writes deliveries, and coalesces small ones.
 func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
-	const copied = 16 << 10 // larger ones are written where they are
+	const copied = 16 << 10 // larger ones are written without a copy
 	for i := range all {
 		d := &all[i]
 		buf = wire.AppendWatchDelivery(buf, d)
@@ -256,7 +256,7 @@ func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
 	return buf, err
 }
 
-// written gives back what deliveries took that the client has been sent, and tells the member when there is room again.
+// written releases the memory of deliveries that were sent, and notifies the member when there is space again.
 func (w *watches) written(all []kv.WatchDelivery) {
 	w.mu.Lock()
 	var share int64
@@ -284,7 +284,7 @@ func (w *watches) written(all []kv.WatchDelivery) {
 	}
 }
 
-// forgetLocked forgets watches, and returns what they took of the share.
+// forgetLocked removes watches, and returns their reserved bytes.
 func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
 	for _, id := range ids {
 		if took, there := w.all[id]; there {
@@ -296,7 +296,7 @@ func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
 	return bytes
 }
 
-// end tells the member that the stream is gone, and gives back everything. A second time it does nothing.
+// end notifies the member that the stream is gone, and releases everything. A second call does nothing.
 func (w *watches) end() {
 	w.mu.Lock()
 	if w.ended {
@@ -328,7 +328,7 @@ func (s *stream) isGone() bool {
 	return s.gone
 }
 
-// isEnding says that the client asks for nothing more, or the member stops.
+// isEnding reports whether the client sends no more requests, or the member stops.
 func (s *stream) isEnding() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,25 +13,25 @@ import (
 	"qkv/net/wire"
 )
 
-// writeBytes is how much is encoded before it is written: a View is not held for longer.
+// writeBytes is how much is encoded before a write: it bounds how long a View is held.
 const writeBytes = 128 << 10
 
-// writer is what the writer goroutine owns.
+// writer is the state of the writer goroutine.
 type writer struct {
 	answers []byte   // that the reader encoded
-	now     []buffer // and those of reads
+	now     []buffer // the reader's answers to reads
 	done    []kv.Completion
-	slots   []slot // of done; without an op where there is none
+	slots   []slot // of done; op is 0 where there is none
 	buffer
 
 	ranges []slot // that wait for their turn, oldest first
 	first  index.RangeReader
-	begun  bool   // first is that of the oldest one
-	pages  *pages // of the oldest one, when it is streamed and has begun
-	turn   *turn  // asked for, for the oldest one
+	begun  bool   // first belongs to the oldest range
+	pages  *pages // of the oldest range, if it is streamed and has begun
+	turn   *turn  // requested for the oldest range
 	clock  *time.Timer
-	told   kv.Written // to be told when done is written; nil mostly
-	behind chan error // has the outcome of what is written of a streamed range while the next pages are read; nil: nothing is
+	told   kv.Written // callback for when done is written; usually nil
+	behind chan error // gets the result of the background write of a streamed range; nil: none runs
 }
 
 // write is the writer goroutine.
@@ -48,7 +48,7 @@ func (s *stream) write() {
 			return
 		}
 		if !mine && s.conn.requests.Load() > 1 {
-			runtime.Gosched() // who is about to leave more for this write runs first; measured: 1.5 times as many puts
+			runtime.Gosched() // other goroutines add more answers to this write first; measured: 1.5 times as many puts
 		}
 		if !s.take(&w) {
 			return
@@ -67,7 +67,7 @@ func (s *stream) write() {
 	}
 }
 
-// take takes all that waits.
+// take takes all queued answers.
 func (s *stream) take(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +112,8 @@ func (s *stream) take(w *writer) bool {
 	return true
 }
 
-// writeAll encodes and writes what was taken. A request is under way until just before its answer is written: a
-// client that has seen it has room for another.
+// writeAll encodes and writes the taken answers. A request counts as under way until just before its answer is written: a client
+// that has read the answer may send another request.
 func (s *stream) writeAll(w *writer) error {
 	defer w.release()
 	next := 0
@@ -143,18 +143,18 @@ func (s *stream) writeAll(w *writer) error {
 		w.told = nil
 	}
 	s.endSlots(w.slots[next:])
-	clear(w.done) // the messages that it refers to
+	clear(w.done) // its messages must not stay in memory
 	if cap(w.done) > slotsKept && len(w.done) < slotsKept/8 {
 		w.done, w.slots = nil, nil
 	}
 	return err
 }
 
-// some says that something was taken that is to be written.
+// some reports whether anything was taken that must be written.
 func (w *writer) some() bool { return len(w.done) > 0 || len(w.answers) > 0 || len(w.now) > 0 }
 
-// encode appends outcomes from next on until there is enough for one write, and returns how far it came: by one at
-// least. All reads among them were confirmed before the View is taken.
+// encode appends outcomes from next on until they fill one write, and returns the new next, at least one higher. All reads among
+// them were confirmed before the View is taken.
 func (s *stream) encode(w *writer, next int) int {
 	v := s.conn.server.config.Member.View()
 	for prefetched := next; next < len(w.done) && len(w.out) < writeBytes; next++ {
@@ -163,7 +163,7 @@ func (s *stream) encode(w *writer, next int) int {
 		}
 		x := &w.slots[next]
 		if x.op != 0 && !s.encodeOne(w, v, x, &w.done[next]) {
-			break // what is there is written first
+			break // the buffered answers are written first
 		}
 		x.read.recycle()
 		x.read = nil
@@ -172,7 +172,7 @@ func (s *stream) encode(w *writer, next int) int {
 	return next
 }
 
-// prefetch has the View touch what the first of some slots need, and returns how many these are.
+// prefetch makes the View prefetch the keys of the first slots, and returns the number of these slots.
 func prefetch(v *index.View, slots []slot) int {
 	var room [index.PrefetchKeys][]byte
 	keys := room[:0]
@@ -186,8 +186,8 @@ func prefetch(v *index.View, slots []slot) int {
 	return len(slots)
 }
 
-// encodeOne appends one outcome. It returns false when there is no room for it behind what is there: to an empty buffer
-// it always appends something.
+// encodeOne appends one outcome. It returns false if the outcome does not fit after the buffered answers; an empty buffer always
+// gets some answer.
 func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) bool {
 	switch {
 	case d.Result.Err != nil:
@@ -215,8 +215,7 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 	return true
 }
 
-// send writes b. Each piece of it must be taken in time: the client has more of that while its stream keeps no more than
-// its share.
+// send writes b. The client must read each piece in time; it has more time while its stream uses no more than its share.
 func (s *stream) send(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), writeBytes)
@@ -245,10 +244,10 @@ func (s *stream) sendPiece(piece []byte) error {
 	}
 }
 
-// errSlow is why a stream is reset whose client lets the member keep something for too long.
+// errSlow is the error of a stream whose client makes the member hold memory for too long.
 var errSlow = errors.New("slow")
 
-// fail gives the stream up.
+// fail ends the stream after an error.
 func (s *stream) fail(err error) {
 	if errors.Is(err, errSlow) {
 		s.conn.server.slow.warn(s.conn.logger, "a client's stream is reset", "reason", err)
@@ -257,8 +256,8 @@ func (s *stream) fail(err error) {
 	s.abandon(wire.StreamEnded)
 }
 
-// ended closes the stream when all requests are answered and there will be no more: the client has none, or the member
-// takes none. The end tells the client that what has no answer did not happen.
+// ended closes the stream when all requests are answered and no more can come: the client sends no more, or the member refuses
+// more. The end tells the client that requests without an answer were not carried out.
 func (s *stream) ended(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,13 +13,13 @@ const (
 	OpChangeAlarm Op = 41
 )
 
-// AppendChangeAlarmBody appends the body of a change of an alarm. The body of a list of alarms is that of a list of members.
+// AppendChangeAlarmBody appends the body of a change of an alarm. A list of alarms has the same body as a list of members.
 func AppendChangeAlarmBody(dst []byte, c kv.AlarmChange) []byte {
 	return pack.AppendUint(pack.AppendUint(pack.AppendBool(dst, c.Raise), c.Member), uint64(c.Kind))
 }
 
 func readChangeAlarm(r *pack.Reader) kv.AlarmChange {
-	// A kind that does not fit is as unknown as any other.
+	// A kind that does not fit becomes 255, which is unknown.
 	return kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
 }
 
@@ -40,13 +40,12 @@ func AppendAlarms(dst []byte, id uint64, alarms []kv.Alarm) []byte {
 
 // Alarms reads the answer to a list of alarms.
 func (p *Response) Alarms() ([]kv.Alarm, error) {
-	r, err := p.bodyOf(1)
-	if err != nil {
-		return nil, err
-	}
+	r, s := p.body(1, 1)
 	alarms := readArray(&r, func(r *pack.Reader) kv.Alarm {
-		r.ArrayOf(2)
-		return kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}
+		s := r.Struct(2)
+		a := kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}
+		r.End(s)
+		return a
 	})
-	return alarms, p.end(&r, 1)
+	return alarms, p.end(&r, s)
 }

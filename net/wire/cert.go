@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -27,9 +28,8 @@ import (
 //	member-NAME.crt .key a member's; it serves and dials with it
 //	client-NAME.crt .key a client's
 //
-// All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes
-// before it was made, for the sake of clocks that differ; a CA's for ten years, the others for one, unless another life
-// is asked for.
+// All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes before its
+// creation, because clocks differ. A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
 const (
 	caName       = "ca"
 	certSuffix   = ".crt"
@@ -39,38 +39,39 @@ const (
 	folderMode   = 0o700
 	keyMode      = 0o600
 	certMode     = 0o644
-	backdate     = 5 * time.Minute // of one that lives for less than 50 minutes: a tenth of its life
+	backdate     = 5 * time.Minute // of a certificate with a lifetime below 50 minutes: a tenth of its lifetime
 	day          = 24 * time.Hour
 	caLifetime   = 3652 * day
 	leafLifetime = 365 * day
+
+	commonNameMost = 64
 )
 
-// Maker makes certificates. Clock and randomness are handed in; Go's ECDSA takes only the system's, whatever it
-// is handed.
+// Maker makes certificates. The caller passes the clock and the randomness; Go's ECDSA uses only the system's randomness anyway.
 type Maker struct {
 	Now      func() time.Time
 	Rand     io.Reader
-	Lifetime time.Duration // of what is made, at least a second; 0: as long as is usual
+	Lifetime time.Duration // of new certificates, at least a second; 0: the default
 }
 
-// Files names what was made.
+// Files names the files of a new certificate.
 type Files struct{ Cert, Key string }
 
-// base is the name of an identity's files, without suffix.
-func (id Identity) base() string {
+// FileName returns the name of an identity's files, without suffix.
+func (id Identity) FileName() string {
 	if id.Class == ClassCA {
 		return caName
 	}
-	return id.Class.String() + "-" + id.Name
+	return id.Class.String() + "-" + FileName(id.Name)
 }
 
 func filesOf(dir string, id Identity) Files {
-	base := filepath.Join(dir, id.base())
+	base := filepath.Join(dir, id.FileName())
 	return Files{Cert: base + certSuffix, Key: base + keySuffix}
 }
 
-// CreateCA makes a CA for the trust domain cluster in dir, which is made when it is missing. Files that are there
-// are never overwritten: what an old CA signed would be worth nothing.
+// CreateCA makes a CA for the trust domain cluster in dir, which is created if it is missing. Existing files are never overwritten:
+// that would invalidate all certificates of the old CA.
 func (m Maker) CreateCA(dir, cluster string) (Files, error) {
 	id := Identity{Cluster: cluster, Class: ClassCA}
 	if err := id.check(); err != nil {
@@ -83,7 +84,7 @@ func (m Maker) CreateCA(dir, cluster string) (Files, error) {
 	template := m.template(id, caLifetime)
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	// Beside another CA in one ca.crt, this one still speaks for its own trust domain only.
+	// Even in a ca.crt with other CAs, this CA signs for its own trust domain only.
 	template.PermittedURIDomains = []string{cluster}
 	der, err := x509.CreateCertificate(m.Rand, template, template, key.Public(), key)
 	if err != nil {
@@ -92,8 +93,8 @@ func (m Maker) CreateCA(dir, cluster string) (Files, error) {
 	return writePair(dir, id, der, key)
 }
 
-// CreateMember makes the certificate of the member name with the CA in dir. Hosts are the names and addresses that
-// clients without qkv's own verification (gRPC, HTTP) may reach it by; localhost is always among them.
+// CreateMember makes the certificate of the member name with the CA in dir. Clients without qkv's own verification (gRPC, HTTP)
+// reach the member under the names and addresses in hosts; localhost is always among them.
 func (m Maker) CreateMember(dir, name string, hosts []string) (Files, error) {
 	return m.create(dir, ClassMember, name, hosts)
 }
@@ -104,7 +105,7 @@ func (m Maker) CreateClient(dir, name string) (Files, error) {
 }
 
 func (m Maker) create(dir string, class Class, name string, hosts []string) (Files, error) {
-	if err := CheckName(name); err != nil {
+	if err := kv.CheckName(name); err != nil {
 		return Files{}, err
 	}
 	ca, err := m.loadAuthority(dir)
@@ -123,8 +124,8 @@ func (m Maker) create(dir string, class Class, name string, hosts []string) (Fil
 	return writePair(dir, id, der, key)
 }
 
-// Renew replaces the certificate of a member or client in a file by one for the same identity, key and hosts that the
-// CA in dir signs now. The key is not needed, and stays good.
+// Renew replaces the certificate of a member or client in a file. The CA in dir signs a new one for the same identity, key and
+// hosts. The private key is not needed and stays valid.
 func (m Maker) Renew(dir, name string) error {
 	ca, err := m.loadAuthority(dir)
 	if err != nil {
@@ -214,14 +215,15 @@ func (m Maker) sign(ca *authority, id Identity, hosts []string, public crypto.Pu
 	return der, nil
 }
 
-// template is what all certificates share. The subject is for human eyes; nothing in qkv reads it.
+// template has the fields that all certificates share. The subject is for people; nothing in qkv reads it. X.509 limits a common
+// name to 64 characters: a longer name is cut.
 func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	now := m.Now().UTC()
 	if m.Lifetime > 0 {
 		lifetime = m.Lifetime
 	}
-	name := id.Name
-	if id.Class == ClassCA {
+	name := escapeName(id.Name)
+	if name = name[:min(len(name), commonNameMost)]; id.Class == ClassCA {
 		name = "qkv CA of " + id.Cluster
 	}
 	return &x509.Certificate{
@@ -256,7 +258,7 @@ func addHosts(template *x509.Certificate, hosts []string) error {
 func checkHost(host string) error {
 	labels := strings.Split(strings.TrimPrefix(host, "*."), ".")
 	for _, label := range labels {
-		if len(host) > limits.HostBytes || checkName("label", label, "-_") != nil {
+		if len(host) > limits.HostBytes || checkLabel("label", label, "-_") != nil {
 			return fmt.Errorf("%q is neither an address nor a host name: give it without a port", host)
 		}
 	}
@@ -271,17 +273,20 @@ func (m Maker) newKey() (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// writePair writes a certificate and its key, both new: the key first, so that no certificate is ever without one.
+// writePair writes a new certificate and its new key. The key comes first: no certificate is ever without its key.
 func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
 	files := filesOf(dir, id)
 	instead := "`qkv cert renew` renews a certificate; move it away if it is not needed any more"
 	if id.Class == ClassCA {
 		instead = "a new CA is made in another folder"
 	}
-	for _, name := range []string{files.Cert, files.Key} {
-		if _, err := os.Lstat(name); err == nil {
-			return Files{}, fmt.Errorf("%s is there already and is never overwritten: %s", name, instead)
-		}
+	_, noCert := os.Lstat(files.Cert)
+	_, noKey := os.Lstat(files.Key)
+	switch {
+	case noCert == nil:
+		return Files{}, fmt.Errorf("%s is there already and is never overwritten: %s", files.Cert, instead)
+	case noKey == nil:
+		return Files{}, fmt.Errorf("%s is there already and is never overwritten, and %s is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key and run the command again", files.Key, files.Cert)
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return Files{}, fmt.Errorf("make the folder for certificates: %w", err)
@@ -290,12 +295,12 @@ func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, e
 	if err != nil {
 		return Files{}, err
 	}
-	if err := writeNew(files.Key, keyPEM, keyMode); err != nil {
+	if err := createFile(files.Key, keyPEM, keyMode); err != nil {
 		return Files{}, err
 	}
-	if err := writeNew(files.Cert, encodeCertificate(der), certMode); err != nil {
-		_ = os.Remove(files.Key) // nobody has seen it
+	if err := createFile(files.Cert, encodeCertificate(der), certMode); err != nil {
+		_ = os.Remove(files.Key) // its certificate was never written
 		return Files{}, err
 	}
-	return files, syncFolder(dir)
+	return files, syncFolder(filepath.Dir(dir)) // dir may be new
 }

@@ -143,7 +143,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	wantError(t, err, "member-n1.crt is there already")
 	must(t, os.Remove(filepath.Join(dir, "client-alice.crt")))
 	_, err = m.CreateClient(dir, "alice")
-	wantError(t, err, "client-alice.key is there already")
+	wantError(t, err, "client-alice.key is there already and is never overwritten, and "+filepath.Join(dir, "client-alice.crt")+" is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key")
 	if read(t, filepath.Join(dir, "ca.key")) != before {
 		t.Error("the CA's key was written over")
 	}
@@ -166,8 +166,8 @@ func TestCreateRefuses(t *testing.T) {
 	_, err = m.CreateCA(empty, "")
 	wantError(t, err, "must have 1 to 63")
 	dir := folder(t, "prod", noon)
-	_, err = m.CreateMember(dir, "../n1", nil)
-	wantError(t, err, "letter")
+	_, err = m.CreateMember(dir, "n\n1", nil)
+	wantError(t, err, "control character at byte 1")
 	_, err = m.CreateMember(dir, "n3", []string{"10.0.0.1:2379"})
 	wantError(t, err, `"10.0.0.1:2379" is neither an address nor a host name`)
 	must(t, os.Rename(dir+"/ca.key", dir+"/kept"))
@@ -184,12 +184,23 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+// shown is what the certificates of a file say, as text.
+func shown(t *testing.T, name string, now time.Time) string {
+	t.Helper()
+	all, err := Show(name, now)
+	must(t, err)
+	var texts []string
+	for _, one := range all {
+		texts = append(texts, one.String())
+	}
+	return strings.Join(texts, "\n")
+}
+
 func TestShow(t *testing.T) {
 	dir := folder(t, "prod", noon)
 	unstable := regexp.MustCompile(`SHA-256 [0-9a-f]{64}`)
 	show := func(name string, now time.Time) string {
-		text, err := Show(filepath.Join(dir, name), now)
-		must(t, err)
+		text := shown(t, filepath.Join(dir, name), now)
 		return unstable.ReplaceAllString(text, "SHA-256 ...")
 	}
 	want := `identity     qkv://prod/member/n1
@@ -219,16 +230,12 @@ hosts        localhost, n1.example.org, *.pods.example.org, 127.0.0.1, ::1, 10.0
 
 func TestFingerprintIsOfTheCertificate(t *testing.T) {
 	dir := folder(t, "prod", noon)
-	text, err := Show(dir+"/ca.crt", noon)
-	must(t, err)
+	text := shown(t, dir+"/ca.crt", noon)
 	found := regexp.MustCompile(`SHA-256 ([0-9a-f]{64})`).FindStringSubmatch(text)
 	if _, err := hex.DecodeString(found[1]); err != nil {
 		t.Error(err)
 	}
-	again, err := Show(dir+"/ca.crt", noon)
-	must(t, err)
-	other, err := Show(dir+"/member-n1.crt", noon)
-	must(t, err)
+	again, other := shown(t, dir+"/ca.crt", noon), shown(t, dir+"/member-n1.crt", noon)
 	if !strings.Contains(again, found[1]) || strings.Contains(other, found[1]) {
 		t.Error("it is not the certificate's own")
 	}

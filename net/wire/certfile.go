@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -17,8 +16,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// readCertificates reads the certificates of a PEM file, at least one. What else it holds, such as comments, is
-// passed over; a private key in it is refused, for a certificate's file is one that people copy and show.
+// readCertificates reads the certificates of a PEM file, at least one. Other content, such as comments, is skipped. A private key
+// in the file is refused, because people copy and show certificate files.
 func readCertificates(name string) ([]*x509.Certificate, error) {
 	text, err := readBounded(name)
 	if err != nil {
@@ -45,14 +44,14 @@ func readCertificates(name string) ([]*x509.Certificate, error) {
 	return found, nil
 }
 
-// readKey reads a private key, and refuses one that others on the host can read.
+// readKey reads a private key. It refuses a key that other users of the host can read.
 func readKey(name string) (crypto.Signer, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	// A group may read it: that is how secrets are mounted into containers. Others may do nothing.
-	if mode := info.Mode().Perm(); mode&0o027 != 0 {
+	// A group may read it: containers mount secrets in that way. Other users may do nothing.
+	if mode := info.Mode().Perm(); info.Mode().IsRegular() && mode&0o027 != 0 {
 		return nil, fmt.Errorf("%s has mode %#o, so others on this host can use the key: `chmod 600 %s`, and make a new certificate if somebody may have read it", name, mode, name)
 	}
 	text, err := readBounded(name)
@@ -93,8 +92,8 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 	}
 }
 
-// readBounded reads a file of at most limits.CertificateFileBytes. It is read again whenever it has changed, which no pipe allows;
-// to open one would wait for somebody at its other end.
+// readBounded reads a file of at most limits.CertificateFileBytes. It refuses a pipe: the file is read again whenever it has
+// changed, and opening a pipe would wait for a writer.
 func readBounded(name string) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -128,13 +127,13 @@ func encodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// samePublicKey compares two public keys of any kinds.
+// samePublicKey compares two public keys of any kind.
 func samePublicKey(a, b crypto.PublicKey) bool {
 	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && key.Equal(b)
 }
 
-// checkDates says when a certificate is not valid now, in words an operator can act upon.
+// checkDates returns an error if a certificate is not valid now, with the remedy for the operator.
 func checkDates(name string, certificate *x509.Certificate, now time.Time) error {
 	switch {
 	case now.Before(certificate.NotBefore):
@@ -148,17 +147,17 @@ func checkDates(name string, certificate *x509.Certificate, now time.Time) error
 	}
 }
 
-// lifetimeOf is for how long a certificate was made.
+// lifetimeOf returns the whole validity period of a certificate.
 func lifetimeOf(certificate *x509.Certificate) time.Duration {
 	return certificate.NotAfter.Sub(certificate.NotBefore)
 }
 
-// halfLife is when half of a certificate's life is over.
+// halfLife returns the middle of a certificate's validity period.
 func halfLife(certificate *x509.Certificate) time.Time {
 	return certificate.NotBefore.Add(lifetimeOf(certificate) / 2)
 }
 
-// span is a time in words, in days when it is longer than two.
+// span formats a duration, in days if it is longer than two days.
 func span(d time.Duration) string {
 	if d >= 2*day {
 		return fmt.Sprintf("%d days", int(d/day))
@@ -168,35 +167,17 @@ func span(d time.Duration) string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// writeNew writes and syncs a file that must not be there yet. What it could not write whole, it removes.
-func writeNew(name string, text []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already and is never overwritten: %w", name, err)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = io.Copy(f, bytes.NewReader(text))
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		_ = os.Remove(name)
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-// replaceFile writes a file whole or not at all, over one that may be there.
+// replaceFile writes a file atomically, and replaces an existing file.
 func replaceFile(name string, text []byte, mode fs.FileMode) error {
 	return publish(name, text, mode, os.Rename)
 }
 
-// createFile writes a file whole or not at all; the error is fs.ErrExist when another process was first.
+// createFile writes a file atomically. The error is fs.ErrExist if another process was first.
 func createFile(name string, text []byte, mode fs.FileMode) error {
 	return publish(name, text, mode, os.Link)
 }
 
-// publish writes a temporary file beside name, and gives it its name by one step that cannot be seen half done.
+// publish writes a temporary file beside name, then renames or links it in one atomic step.
 func publish(name string, text []byte, mode fs.FileMode, step func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
 	if err != nil {
@@ -209,6 +190,9 @@ func publish(name string, text []byte, mode fs.FileMode, step func(from, to stri
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := step(temporary, name); err != nil {
+		if there, look := os.Lstat(name); look == nil && there.IsDir() {
+			return fmt.Errorf("publish %s: a folder is in the place of that file: move it away, and start again", name)
+		}
 		return fmt.Errorf("publish %s: %w", name, err)
 	}
 	return syncFolder(filepath.Dir(name))

@@ -1,11 +1,16 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/binary"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A pipe in the place of a certificate is refused, and not waited for: a handshake looks at the files, too.
@@ -26,5 +31,45 @@ func TestCertificateThatIsAPipe(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("a pipe is waited for")
+	}
+}
+
+// A folder in the place of a key is named as that, and not as a key that others can read.
+func TestKeyThatIsAFolder(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "ca.key")
+	must(t, os.Mkdir(name, 0o755))
+	_, err := readKey(name)
+	wantError(t, err, name+" is no file but a folder")
+}
+
+// A certificate and a key never stand under their names in part, also when the command that makes them is killed: they are written
+// under other names, and then renamed or linked.
+func TestFilesAppearWhole(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	must(t, err)
+	defer unix.Close(fd)
+	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY)
+	must(t, err)
+	m := maker(noon)
+	_, err = m.CreateCA(dir, "prod")
+	must(t, err)
+	made, err := m.CreateMember(dir, "n1", nil)
+	must(t, err)
+	must(t, m.Renew(dir, made.Cert))
+	b := make([]byte, 64<<10)
+	n, err := unix.Read(fd, b)
+	must(t, err)
+	written := 0
+	for b = b[:n]; len(b) > 0; written++ {
+		length := unix.SizeofInotifyEvent + binary.NativeEndian.Uint32(b[12:])
+		name := string(bytes.TrimRight(b[unix.SizeofInotifyEvent:length], "\x00"))
+		if !strings.HasPrefix(name, ".tmp-") {
+			t.Errorf("%s is written under its final name", name)
+		}
+		b = b[length:]
+	}
+	if written < 5 {
+		t.Errorf("%d writes were seen", written)
 	}
 }

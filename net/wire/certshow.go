@@ -10,45 +10,70 @@ import (
 	"time"
 )
 
-// Show returns a file's certificates as text for `qkv cert show`.
-func Show(name string, now time.Time) (string, error) {
+// CertificateInfo describes a certificate at a point in time. The JSON names and their order are a promise.
+type CertificateInfo struct {
+	Identity    string    `json:"identity"`     // qkv://CLUSTER/CLASS/NAME; empty: none
+	Class       string    `json:"class"`        // ca, member or client; empty: none
+	Error       string    `json:"error"`        // why there is no identity
+	ValidFrom   time.Time `json:"valid_from"`   // UTC
+	ValidUntil  time.Time `json:"valid_until"`  // UTC
+	SecondsLeft int64     `json:"seconds_left"` // until then; negative: the certificate has expired
+	Fingerprint string    `json:"sha256"`       // in hexadecimal digits
+	Issuer      string    `json:"issuer"`
+	Key         string    `json:"key"`   // algorithm and size
+	Hosts       []string  `json:"hosts"` // names and addresses
+
+	left string // the time left, in words
+}
+
+// Show describes the certificates of a file at a point in time.
+func Show(name string, now time.Time) (all []CertificateInfo, err error) {
 	certificates, err := readCertificates(name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var b strings.Builder
-	for i, certificate := range certificates {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		show(&b, certificate, now)
+	for _, certificate := range certificates {
+		all = append(all, infoOf(certificate, now))
 	}
-	return b.String(), nil
+	return all, nil
 }
 
-// show writes one certificate, one fact a line.
-func show(b *strings.Builder, certificate *x509.Certificate, now time.Time) {
-	line := func(what, format string, args ...any) {
-		fmt.Fprintf(b, "%-12s %s\n", what, fmt.Sprintf(format, args...))
+func infoOf(certificate *x509.Certificate, now time.Time) CertificateInfo {
+	s := CertificateInfo{
+		ValidFrom: certificate.NotBefore.UTC(), ValidUntil: certificate.NotAfter.UTC(), SecondsLeft: int64(certificate.NotAfter.Sub(now).Seconds()),
+		Fingerprint: fmt.Sprintf("%x", sha256.Sum256(certificate.Raw)), Issuer: certificate.Issuer.String(), Key: keyText(certificate),
+		Hosts: hostsIn(certificate), left: left(certificate, now),
 	}
-	id, err := IdentityOf(certificate)
-	if err != nil {
-		line("identity", "none: %v", err)
+	if id, err := IdentityOf(certificate); err != nil {
+		s.Error = err.Error()
 	} else {
-		line("identity", "%v", id)
-		line("class", "%v", id.Class)
+		s.Identity, s.Class = id.String(), id.Class.String()
 	}
-	line("valid from", "%s", stamp(certificate.NotBefore))
-	line("valid until", "%s (%s)", stamp(certificate.NotAfter), left(certificate, now))
-	line("fingerprint", "SHA-256 %x", sha256.Sum256(certificate.Raw))
-	line("issuer", "%s", certificate.Issuer)
-	line("key", "%s", keyText(certificate))
-	if hosts := hostsIn(certificate); len(hosts) > 0 {
-		line("hosts", "%s", strings.Join(hosts, ", "))
-	}
+	return s
 }
 
-// left says how long a certificate is still good.
+// String returns one fact per line.
+func (c CertificateInfo) String() string {
+	var b strings.Builder
+	line := func(what, text string) { fmt.Fprintf(&b, "%-12s %s\n", what, text) }
+	if c.Error != "" {
+		line("identity", "none: "+c.Error)
+	} else {
+		line("identity", c.Identity)
+		line("class", c.Class)
+	}
+	line("valid from", stamp(c.ValidFrom))
+	line("valid until", stamp(c.ValidUntil)+" ("+c.left+")")
+	line("fingerprint", "SHA-256 "+c.Fingerprint)
+	line("issuer", c.Issuer)
+	line("key", c.Key)
+	if len(c.Hosts) > 0 {
+		line("hosts", strings.Join(c.Hosts, ", "))
+	}
+	return b.String()
+}
+
+// left returns for how long a certificate is still valid, in words.
 func left(certificate *x509.Certificate, now time.Time) string {
 	switch {
 	case now.Before(certificate.NotBefore):
@@ -72,7 +97,7 @@ func keyText(certificate *x509.Certificate) string {
 }
 
 func hostsIn(certificate *x509.Certificate) []string {
-	hosts := append([]string(nil), certificate.DNSNames...)
+	hosts := append([]string{}, certificate.DNSNames...)
 	for _, ip := range certificate.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}

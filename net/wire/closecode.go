@@ -6,33 +6,33 @@ import (
 	"qkv/internal/limits"
 )
 
-// CloseCode is the application error code with which a side closes a connection. The reason comes in words too.
+// CloseCode is the application error code with which a side closes a connection. A reason in words comes with it.
 type CloseCode uint64
 
 const (
-	// CloseDone: the side that closes has no more use for the connection.
+	// CloseDone: the closing side does not need the connection any more.
 	CloseDone CloseCode = 0
-	// CloseShutdown: the member stops. Another one may serve.
+	// CloseShutdown: the member stops. Another member may serve the client.
 	CloseShutdown CloseCode = 1
-	// CloseProtocol: what arrived is no frame, or not an answer to anything.
+	// CloseProtocol: the bytes are not a frame, or the frame answers no request.
 	CloseProtocol CloseCode = 2
-	// CloseLimit: a limit that the reason names is reached.
+	// CloseLimit: a limit was reached; the reason names it.
 	CloseLimit CloseCode = 3
 )
 
-// StreamCode is the application error code with which a side resets one stream of a connection, which goes on.
+// StreamCode is the application error code with which a side resets one stream. The connection goes on.
 type StreamCode uint64
 
 const (
-	// StreamEnded: the side that resets does not read or write the stream any more.
+	// StreamEnded: the resetting side does not read or write the stream any more.
 	StreamEnded StreamCode = 0
-	// StreamSlow: nothing of what was sent on the stream was taken for too long, or a large frame took too long to come.
+	// StreamSlow: the other side read nothing from the stream for too long, or a large frame took too long to arrive.
 	StreamSlow StreamCode = 1
-	// StreamLimit: the member has no room for another stream of this client.
+	// StreamLimit: the member has no memory budget for another stream of this client.
 	StreamLimit StreamCode = 2
 )
 
-// String says why the stream was reset.
+// String returns the reason for the reset.
 func (c StreamCode) String() string {
 	switch c {
 	case StreamEnded:

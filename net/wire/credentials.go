@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,63 +15,67 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"qkv/index/kv"
 )
 
-// Credentials are what one process proves itself with and believes others by: a certificate with its key, and the
-// CAs of its trust domain. They follow their files: each handshake looks whether those have changed. What was loaded
-// stays in use until all of the new is good, so a copy that is half done harms nothing. Connections that exist are left
-// alone. Any number of goroutines may use them.
+// Credentials are the identity and the trust of one process: a certificate with its key, and the CAs of its trust domain. They
+// follow their files: each handshake checks whether the files have changed. The loaded certificate and CAs stay in use until all
+// new files are valid, which makes a half-finished copy harmless. Existing connections are left alone. Any number of goroutines may
+// use Credentials.
 //
-//  1. The key is the certificate's, one of the CAs signed it, and it was valid when it was loaded.
-//  2. It holds one identity, for ever the same; the trust domain is that identity's cluster, and no other is believed.
+//  1. The key is the certificate's, one of the CAs signed the certificate, and it was valid when it was loaded.
+//  2. The certificate holds one identity, for ever the same. The trust domain is that identity's cluster; certificates of other
+//     trust
+//     domains are refused.
 type Credentials struct {
 	// Constant.
 	Identity Identity
 	Source   string // the certificate's file, for messages
 	caSource string // ca.crt
 	now      func() time.Time
-	read     func() (*keys, error) // loads the files again; of the local CA, after it has made what is missing
+	read     func() (*keys, error) // loads the files again; the local CA first makes missing files
 	local    bool                  // signed by the local CA, which can sign again at any time
 
 	// Shared.
 	inUse atomic.Pointer[keys]
 
 	mu          sync.Mutex
-	seen        [3]stat   // of the files, before they were read the last time
-	lastErr     error     // why the files, as they are, are not what is in use; nil: they are
+	seen        [3]stat   // of the files, before the last read
+	lastErr     error     // why the files could not be loaded; nil: the loaded certificate is theirs
 	renewalDone time.Time // the last attempt to renew
 }
 
-// keys are one state of the files.
+// keys is one loaded state of the files.
 type keys struct {
 	certificate *x509.Certificate
 	pair        tls.Certificate
 	roots       *x509.CertPool
-	expires     time.Time // the earliest end of a certificate on the way from the own one to a CA
-	byCA        bool      // a CA ends no later than the own one, so that renewing the own one would not help
+	expires     time.Time // the earliest expiry in the chain from the own certificate to a CA
+	byCA        bool      // a CA expires first or at the same time: renewing the own certificate would not help
 }
 
-// stat is by what a file that has changed is known.
+// stat detects that a file has changed.
 type stat struct {
 	size     int64
 	inode    uint64
 	modified time.Time
 }
 
-// renewalPause is the least time between two attempts to renew a local certificate.
+// renewalPause is the minimum interval between two attempts to renew a local certificate.
 const renewalPause = time.Minute
 
 // Cluster returns the trust domain.
 func (c *Credentials) Cluster() string { return c.Identity.Cluster }
 
-// Certificate returns the one that is in use.
+// Certificate returns the certificate in use.
 func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().certificate }
 
 // NotAfter returns when the certificate in use, or the CA that signed it, expires.
 func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
-// Refresh loads the files again if they have changed, and renews what the local CA has signed when half of its life is
-// over. The error says why the files are not used as they are; what was in use stays.
+// Refresh loads the files again if they have changed. It also renews a certificate of the local CA after half of its lifetime. The
+// error says why the files cannot be used as they are; the loaded certificate then stays in use.
 func (c *Credentials) Refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,11 +99,10 @@ func (c *Credentials) refreshLocked() error {
 	return err
 }
 
-// fresh returns what a handshake is to use. One that finds another one looking at the files does not wait for it: the
-// disk may stall.
+// fresh returns the keys for a handshake. It does not wait while another handshake checks the files: the disk may stall.
 func (c *Credentials) fresh() *keys {
 	if c.mu.TryLock() {
-		_ = c.refreshLocked() // Problem tells
+		_ = c.refreshLocked() // Problem reports it
 		c.mu.Unlock()
 	}
 	return c.inUse.Load()
@@ -112,7 +116,7 @@ func (c *Credentials) stats() (all [3]stat) {
 	return all
 }
 
-// statOf is by what a file is known; nothing of one that is not there.
+// statOf returns the stat of a file; zero if the file is missing.
 func statOf(name string) (s stat) {
 	if info, err := os.Stat(name); err == nil {
 		s = stat{size: info.Size(), modified: info.ModTime()}
@@ -123,12 +127,12 @@ func statOf(name string) (s stat) {
 	return s
 }
 
-// warnBefore is how long before its end an operator hears of a certificate: who renews it may be on holiday. One of a
-// shorter life is told of when a third of that is left.
+// warnBefore is how long before the expiry of a certificate its operator is warned: the operator may be on holiday. For a shorter
+// lifetime the warning comes when a third of it is left.
 const warnBefore = 30 * day
 
-// Problem says what an operator must know: that the certificate expires soon, or has, or that its files have changed
-// and cannot be used. It is empty when all is well.
+// Problem returns the message for the operator if the certificate has expired or expires soon, or if its files have changed and
+// cannot be used. It is empty when all is well.
 func (c *Credentials) Problem() string {
 	err := c.Refresh()
 	k, now := c.inUse.Load(), c.now()
@@ -156,7 +160,7 @@ func (c *Credentials) Problem() string {
 
 // LoadMember loads the credentials of the member name from a folder of certificates.
 func LoadMember(dir, name string, now func() time.Time) (*Credentials, error) {
-	if err := CheckName(name); err != nil {
+	if err := kv.CheckName(name); err != nil {
 		return nil, err
 	}
 	return follow(dir, dir, Identity{Class: ClassMember, Name: name}, now)
@@ -175,7 +179,7 @@ func LoadClient(dir, name string, now func() time.Time) (*Credentials, error) {
 		}
 		name = names[0]
 	}
-	if err := CheckName(name); err != nil {
+	if err := kv.CheckName(name); err != nil {
 		return nil, err
 	}
 	return follow(dir, dir, Identity{Class: ClassClient, Name: name}, now)
@@ -244,7 +248,7 @@ func load(caDir, dir string, want Identity, now func() time.Time) (*keys, error)
 	return k, nil
 }
 
-// check checks what the certificate says, and that it is believed by the CAs.
+// check verifies the identity, class, name and dates of the certificate, and its chain to the CAs.
 func (k *keys) check(source string, chain []*x509.Certificate, want Identity, now time.Time) error {
 	id, err := IdentityOf(chain[0])
 	if err != nil {
@@ -274,7 +278,7 @@ func (k *keys) check(source string, chain []*x509.Certificate, want Identity, no
 	return nil
 }
 
-// ending returns until when the best of the ways from a certificate to a CA lasts, and whether a CA ends it.
+// ending returns the expiry of the longest-lived chain from a certificate to a CA, and whether a CA expires first in that chain.
 func ending(ways [][]*x509.Certificate) (until time.Time, byCA bool) {
 	for _, way := range ways {
 		last := slices.MinFunc(way, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
@@ -305,30 +309,45 @@ func loadRoots(dir string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// missing is the error of a certificate that is not there.
+// missing returns the error for a missing certificate.
 func missing(dir string, class Class, name string) error {
 	if _, err := os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the folder of certificates cannot be used: %w", err)
 	} else if err != nil {
 		return fmt.Errorf("the folder of certificates cannot be used: %w: make it with `qkv cert ca --certs-dir %s --cluster NAME` and `qkv cert %v`", err, dir, class)
 	}
-	there := "none is there"
+	there := "none is there): "
 	if names := namesIn(dir, class); len(names) > 0 {
-		there = "there are those of " + strings.Join(names, ", ")
+		there = fmt.Sprintf("there are those of %s): give one of these names with --%s, or ", strings.Join(names, ", "), map[Class]string{ClassMember: "name", ClassClient: "client"}[class])
 	}
-	return fmt.Errorf("%s holds no certificate %v-%s.crt (%s): make it with `qkv cert %v --certs-dir %s %s` where the CA is, and copy it with its key",
-		dir, class, name, there, class, dir, name)
+	return fmt.Errorf("%s holds no certificate %s%s (%smake it with `qkv cert %v --certs-dir %s %s` where the CA is, and copy it with its key",
+		dir, Identity{Class: class, Name: name}.FileName(), certSuffix, there, class, dir, name)
 }
 
-// namesIn returns whose certificates of a class are in a folder.
+// namesIn returns the names for which a folder has certificates of a class.
 func namesIn(dir string, class Class) []string {
 	found, _ := filepath.Glob(filepath.Join(escapeGlob(dir), class.String()+"-*"+certSuffix))
 	var names []string
 	for _, f := range found {
-		names = append(names, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), class.String()+"-"), certSuffix))
+		names = append(names, nameIn(f, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), class.String()+"-"), certSuffix)))
 	}
 	slices.Sort(names)
 	return names
+}
+
+// nameIn returns the name in a certificate's file name. If the file name is cut, the certificate has the full name.
+func nameIn(file, part string) string {
+	if strings.Contains(part, "~") {
+		if chain, err := readCertificates(file); err == nil {
+			if id, err := IdentityOf(chain[0]); err == nil {
+				return id.Name
+			}
+		}
+	}
+	if name, err := url.PathUnescape(part); err == nil {
+		return name
+	}
+	return part
 }
 
 func escapeGlob(dir string) string {

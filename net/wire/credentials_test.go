@@ -46,7 +46,7 @@ func TestLoadErrors(t *testing.T) {
 		now    time.Time
 		want   []string
 	}{
-		{"no certificate", remove("member-n1.crt"), noon, []string{"holds no certificate member-n1.crt (there are those of n2)", "qkv cert member --certs-dir", " n1"}},
+		{"no certificate", remove("member-n1.crt"), noon, []string{"holds no certificate member-n1.crt (there are those of n2): give one of these names with --name, or make it with", "qkv cert member --certs-dir", " n1"}},
 		{"no key", remove("member-n1.key"), noon, []string{"member-n1.crt is there, but its key", "member-n1.key is missing"}},
 		{"no CA", remove("ca.crt"), noon, []string{"ca.crt is missing", "qkv cert ca"}},
 		{"expired", nil, noon.Add(366 * day), []string{"member-n1.crt expired 2027-11-20 12:00:00Z", "the clock of this host says 2027-11-21", "qkv cert"}},
@@ -84,9 +84,9 @@ func TestLoadErrors(t *testing.T) {
 		})
 	}
 	_, err := LoadClient(t.TempDir(), "", at(noon))
-	wantError(t, err, "holds no certificate client-NAME.crt (none is there)", "qkv cert client")
-	_, err = LoadMember(other, "../n1", at(noon))
-	wantError(t, err, "letter")
+	wantError(t, err, "holds no certificate client-NAME.crt (none is there): make it with `qkv cert client")
+	_, err = LoadMember(other, "n\n1", at(noon))
+	wantError(t, err, "control character")
 }
 
 // A group may read a key: containers' secrets are mounted so.

@@ -1,26 +1,25 @@
-// Package wire is what the two ends of a native connection agree on: frames, messages, and the TLS and identities below
-// them. What the messages say are the types of package kv. It knows no server and no client, starts no goroutine, and
-// imports neither the index nor the log, so that a client library made of it stays small. What members say to each
-// other needs raft's types, and stands in the package peerframe below this one for the same reason.
+// Package wire is the protocol between qkv's own clients and a member: frames, messages, and the TLS and identities below them. The
+// contents of the messages are the types of package kv. The package knows neither a server nor a client and starts no goroutine.
+// The protocol between members needs raft's types: it stands in package peerframe below this one.
 //
 // # Connection
 //
-// QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/1". The client opens bidirectional
-// streams, as many as [limits.ClientStreams], and keeps them; each carries any number of requests at once. Frames of one
-// stream are in order; answers come in the order in which they are ready, and name the request they belong to.
+// QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/1". The client opens bidirectional streams, at most
+// [limits.ClientStreams], and keeps them open. Each stream carries any number of concurrent requests. The frames of one stream are
+// in order. Answers come in the order in which they are ready; each names its request.
 //
-// When the members have changed, or the clock of sessions has gone on by a quarter of their TTL, the member opens a stream in
-// one direction and sends one frame on it, unasked: the answer to a status, with the id 0. It does so as soon as the client
-// allows such a stream; one that allows none is told nothing. No other kind of stream is opened.
+// The member pushes its status to the client when the members change, or when the clock of sessions has advanced by a quarter of
+// their TTL. It opens a unidirectional stream for this and sends one frame: the answer to a status, with the id 0. The push waits
+// until the client allows such a stream; a client that allows none gets no pushes. The member opens no other kind of stream.
 //
-// Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
-// that it has, and ends the other direction. A member that stops ends it behind the last answer that it will give: a
-// request without an answer was not carried out, and will not be. In all other ways in which a stream or the connection
-// is over, a write without an answer may have happened. A member resets a stream that is too slow, or one too many, with
-// a [StreamCode]; the connection and its other streams go on.
+// Either side may end its direction of a stream. After the client has ended its direction, it sends no more requests; the member
+// answers the requests that it has, then ends the other direction. A member that stops ends the stream behind its last answer: a
+// request without an answer was not carried out, and will not be. If a stream or the connection ends in any other way, a write
+// without an answer may have happened. A member resets a stream that is too slow, or that exceeds a limit, with a [StreamCode]; the
+// connection and its other streams go on.
 //
-// The sockets that carry requests and peers' frames are read by way of [ReceiveOffload]: a packet is at most 1,452 bytes long, and what a
-// bulk costs the kernel is by the packet, unless it is told to leave those together that came in a row.
+// The sockets for requests and for peers' frames are read through [ReceiveOffload]. A packet is at most 1,452 bytes long, and the
+// kernel's cost of a bulk transfer grows with the number of packets, unless the kernel coalesces consecutive packets.
 //
 // # Frame
 //
@@ -28,27 +27,25 @@
 //	| length uvarint | one msgpack array         |
 //	+----------------+---------------------------+
 //
-// The length counts the array's bytes, is at least 1, and is written in the fewest bytes that hold it. A request's
-// frame is at most [limits.RequestBytes] long, a response's [limits.ResponseBytes]: a reader refuses a longer one by its
-// length alone, before it keeps any of it.
+// The length counts the array's bytes, is at least 1, and is written in the fewest bytes that hold it. A request's frame has at
+// most [limits.RequestBytes], a response's [limits.ResponseBytes]. A reader refuses a longer frame by its length alone, before it
+// buffers any of it.
 //
-// All msgpack here is of the forms that package pack draws: integers in the fewest bytes, keys and values as bin,
-// text as str.
+// All msgpack here has the forms that package pack defines: integers in the fewest bytes, keys and values as bin, text as str.
 //
 // # Request
 //
 //	[id, op, timeout_ms, body...]
 //	[id, op, timeout_ms, session, sequence, window, opened, body...]    ops 1, 2, 9, 10, 30 and 31
 //
-//	id          uint   chosen by the client, returned with the answer; two requests that are under way on one stream
-//	                   have different ones
-//	op          uint   what is asked for
+//	id          uint   chosen by the client, returned with the answer; concurrent requests on one stream have different ids
+//	op          uint   the operation
 //	timeout_ms  uint   for how long the member may try; 0 or more than limits.RequestTimeout: that limit
 //
-//	session     uint   the name of a write, which is applied once however often it is sent: all four as in [kv.SessionWrite],
-//	sequence    uint   or 0 where it has none, or is a read
+//	session     uint   the name of a write, for idempotent retries: the write is applied once however often it is sent. All four
+//	sequence    uint   are as in [kv.SessionWrite]; 0 for a write without a name, or a read
 //	window      uint
-//	opened      int    a status has the clock
+//	opened      int    the session clock, as a status reports it
 //
 //	op          body                                            answer when it is done
 //	1 put       a put's fields                                  [id, 0, revision int, deleted int]  deleted is 0
@@ -81,8 +78,8 @@
 //	41 change   raise bool, member uint, kind uint              [id, 0, revision int, deleted int]  deleted is 0
 //	   alarm
 //
-// The fields of a put, a delete and a range, and a transaction, are drawn in kv/codec.go: they have the same bytes in the log.
-// A put or a delete that asks for the keys as they were before is answered with one field more, their pairs.
+// The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. A put
+// or a delete that asks for the previous pairs is answered with one field more, these pairs.
 //
 //	answers     [answer...], one for each operation that happened:
 //	answer      [1, revision int, pairs]                                of a put; at most one pair, the key as it was before
@@ -90,119 +87,121 @@
 //	            [3, revision int, count int, more bool, pairs]          of a range
 //	            [4, succeeded bool, answers]                            of a transaction in it
 //
-// key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
-// otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
+// key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
+// on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
 //
-// Of members, of alarms and of a question for a revision or for times, flags are 1 where the member may answer from its state
-// as it is, without asking the others.
+// For members, alarms, revision at a time, and times of revisions, flags is 1 if the member may answer from its own state without
+// asking the other members.
 //
-// Pages are a range that is streamed: as many answers as it takes, each of a page, all from one revision; count is that of the
-// first. The last one has no more, or as many pairs as the limit left. An error may come in place of any, and is the last. It should
-// have a stream of its own: what is asked for behind it is answered when it is over, and where its client takes nothing the stream
-// is reset. The member holds what it reads in memory, so that no compaction overtakes it, for limits.PagesHeld at most.
+// Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the
+// first. The last page has more false, or fills the limit. An error may take the place of any page, and is then the last answer.
+// The request should have a stream of its own: later requests on the stream are answered after the last page. If the client stops
+// reading, the stream is reset. The member holds the range's state in memory, which keeps compaction from overtaking it, for at
+// most limits.PagesHeld.
 //
-// The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
-// in nanoseconds since 1970. The time of a revision is when that was, and 0 where it is compacted or not there yet; one request
-// asks for limits.TimesAsked at most.
+// The revision at a time is the newest revision that was written at that time or before, by the clocks of the proposing members;
+// wall is in nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request
+// asks for at most limits.TimesAsked times.
 //
-// A change of an alarm is a [kv.AlarmChange]: not raised, the alarm is disarmed, where the member or kind 0 is all of them.
+// A change of an alarm is a [kv.AlarmChange]. Without raise, the alarm is disarmed; the member or kind 0 then means all of them.
 //
-// A write whose name came before is answered as that was, its errors too, and what else its answer has is read from the history
-// once more: where that is compacted, it is AnswerGone. A grant of the lease 0 gets the same id for the same name. SessionEnded says
-// that this copy of the write did nothing, and that nobody knows of others; Overloaded that there is no room for another
-// session, or for the outcome. [kv.Error] says when a client may report what to its caller.
+// A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is
+// read from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for
+// the same name. SessionEnded says that this copy of the write did nothing; the outcome of other copies is unknown. Overloaded says
+// that the table of sessions, or of outcomes, is full. [kv.Error] says which errors a client may report to its caller.
 //
-// Times of leases are in seconds. A grant with the lease 0 gets an id at random, more than 0, and one of a shorter TTL than one
-// and a half election timeouts that one: the answer says both. A keep-alive of a lease that is not there is answered with the
-// ttl 0, a time to live with -1. Bit 0 of its flags asks for the keys of the lease, from a key on; more says that there are more,
-// which are asked for likewise, with the last one and a zero byte behind it. Leases come by rising id, from an id on, as this
-// member has them. A keep-alive, and a time to live, waits for a round among the members, but for no write: it should have a
-// stream that has no writes on it.
+// Times of leases are in seconds. A grant with the lease 0 gets a random id greater than 0. A TTL below one and a half election
+// timeouts is raised to that; the answer has the id and the TTL. A keep-alive of a missing lease is answered with ttl 0, a time to
+// live with ttl -1. Bit 0 of a time to live's flags asks for the lease's keys, starting at a key. If more is true, the client asks
+// again from the last key with a zero byte appended. Leases are listed in ascending order of id, starting at an id, from this
+// member's state. A keep-alive and a time to live wait for a round trip to the leader's clock, but for no write: use a stream
+// without writes for them.
 //
-// A change of the members is a [kv.MemberChange]: which of its fields a kind has stands there, the others are empty. The
-// id of a member that is added is the client's choice, at random, so that a client that was left without an answer can
-// ask whether it is there. A leader is moved to the voter named, or, where that is 0, to the one that has most of the
-// log; the answer comes when it leads.
+// A change of the members is a [kv.MemberChange]; the fields that a kind does not use are empty. The client chooses the id of an
+// added member at random: if the client gets no answer, it looks for that id among the members. A leader is moved to the named
+// voter, or, if the id is 0, to the voter with the most of the log; the answer comes when that voter leads.
 //
-// The ranges that a transaction compares and deletes, those of the transactions in it among them, may have limits.TxnRows keys, or
-// as many as there are, counted as often as it names them: beyond that it is TooManyOperations. A write of ranges of more than
-// limits.LongWriteRows keys is Overloaded while another one is under way at the member.
+// The ranges that a transaction compares and deletes, nested transactions included, may have limits.TxnRows keys in all, or as many
+// as exist; a key counts as often as the transaction names it. A larger transaction is TooManyOperations. A write of ranges of more
+// than limits.LongWriteRows keys is Overloaded while another such write is in progress at the member.
 //
-// An unban lifts the quarantine of the member that is asked, whose id it names, so that nobody else is meant by mistake.
-// That one and status are all that a quarantined member answers.
+// An unban lifts the quarantine of the member that receives it. The request carries that member's id, which prevents a mistaken
+// target. A quarantined member answers only an unban and a status.
 //
-// A range is answered in pages: the member ends one where it likes, at limits.RangeRows or limits.RangePageBytes at the
-// latest, and says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero
-// byte behind it; when it is as long as a key may be, the next that does not begin with it), at the revision of the
-// first page, with what is left of the limit. Count is that of the whole range, whatever the limit, the page, and the
-// bounds of revisions. A range that is not in the order of its keys is one page, or is streamed from its beginning. One page, all
-// that a transaction reads, and previous values are AnswerTooLarge beyond [limits.BodyBytes], and a stream where the client has no
-// room left for 16 bytes of each key; what was written with it was written all the same.
+// A range is answered in pages: the member ends a page where it likes, at limits.RangeRows or limits.RangePageBytes at the latest,
+// and sets more. For the next page the client asks again, at the revision of the first page, with the rest of the limit. It starts
+// at the last key with a zero byte appended; if that key has the maximum length, at the next key that does not have it as a prefix.
+// Count is the count of the whole range, whatever the limit, the page and the bounds of revisions are. A range in another order
+// than its keys' is one page, or is streamed from its beginning. The following are AnswerTooLarge beyond [limits.BodyBytes]: one
+// page, all reads of a transaction together, and previous values. A stream is AnswerTooLarge if the client's memory budget cannot
+// take 16 bytes for each key. A write with too large an answer is applied all the same.
 //
 // # Answers that are errors
 //
 //	[id, code uint, message str]
 //
-// The codes stand at [kv.Code]. [kv.Error.Certain] says for each whether a write certainly did not happen.
+// The codes are defined at [kv.Code]. [kv.Error.Certain] says for each code whether a write certainly did not happen.
 //
 // # Watches
 //
-// A stream whose first request is one of these is a stream of watches, and carries nothing else. A connection may have
-// several of them, and each any number of watches, up to limits.ClientWatches for the connection. The requests have the
-// form of all others; id is the watch's, chosen by the client, different from that of any other watch that the stream has or
-// had; timeout_ms says nothing.
+// A stream whose first request is one of these is a stream of watches, and carries nothing else. A connection may have several such
+// streams, each with any number of watches, up to limits.ClientWatches for the connection. The requests have the same form as all
+// others. The id is the watch's: the client chooses it, and it differs from every other watch that the stream has or had.
+// timeout_ms is ignored.
 //
 //	op           body
-//	20 watch     key bin, end bin, revision int, flags uint     key and end as a range's; revision is the first one whose changes
-//	                                                            are told; 0: the one behind the newest
+//	20 watch     key bin, end bin, revision int, flags uint     key and end as a range's; revision is the first revision whose
+//	                                                            changes are sent; 0: the one after the newest
 //	21 cancel    nothing                                        of the watch with this id
-//	22 progress  nothing                                        of the whole stream; its id says nothing
+//	22 progress  nothing                                        of the whole stream; its id is ignored
 //
-//	flags        bit 0  previous: events come with the key as it was before
-//	             bit 1  progress is told after limits.WatchProgressInterval without an event
+//	flags        bit 0  previous: events carry the previous version of the key
+//	             bit 1  progress is reported after limits.WatchProgressInterval without an event
 //	             bit 2  no puts
 //	             bit 3  no deletes
 //
-// What the member sends is no answer to one request, but a delivery to watches:
+// The member's frames are deliveries to watches, not answers to single requests:
 //
-//	0 created    [0, [id...], revision int]                                  the member's newest one
+//	0 created    [0, [id...], revision int]                                  the member's newest revision
 //	1 events     [1, [id...], revision int, flags uint, [event...]]          flags bit 0: a fragment
 //	2 progress   [2, [id...], revision int]                                  no ids: all watches of the stream
 //	3 canceled   [3, [id...], revision int, code uint, message str, compacted int]
-//	4 ended      [4, [], revision int, code uint, message str]               the stream's watches are over, and resume elsewhere
+//	4 ended      [4, [], revision int, code uint, message str]               the stream's watches end; the client resumes them elsewhere
 //
 //	event        [0, key bin, value bin, create int, mod int, version int, lease int]              a put
 //	             [1, key bin, mod int]                                                             a delete
-//	             and in both, when it is wanted and there, the key before:
+//	             and in both, if requested and present, the previous version, or nil where other fields follow:
 //	             [value bin, create int, mod int, version int, lease int]
 //
-// A watch is created first and canceled last. Between them events come by revision, those of one revision in their order and
-// in one delivery, unless that is a fragment: then the revision goes on in the next delivery to the watch, which may have no
-// event. Revision is the one up to which the watches have been told of everything when the delivery is no fragment; who begins
-// again behind it misses nothing. Watches of one stream that ask for the same share deliveries.
+// A watch is created first and canceled last. Between them events come in the order of revisions. The events of one revision keep
+// their order and come in one delivery, unless that delivery is a fragment: the revision then goes on in the next delivery to the
+// watch, which may have no event. If a delivery is no fragment, the watches have all events up to its revision: a client that
+// resumes after that revision misses nothing. Watches of one stream with the same parameters share deliveries.
 //
-// Canceled with code 0 was asked for; with Compacted it says the oldest revision that can be watched; with any other
-// code the watch, or a request, was refused. It has no ids when a request was refused whose id another watch has. What
-// the client does not read does not wait for it in the member beyond limits.WatchBytesWaiting: it comes from the history
-// when there is room, and watches whose changes are compacted by then are canceled. Who reads nothing for
-// limits.ClientWriteTimeout is reset.
+// Canceled with code 0 confirms a cancel. With Compacted it carries the oldest revision that can be watched. With any other code
+// the watch, or a request, was refused. It has no ids if the refused request's id belongs to another watch. The member buffers at
+// most limits.WatchBytesWaiting of unread events; later events come from the history once the buffer has space. Watches whose
+// changes are compacted by then are canceled. A stream on which the client reads nothing for limits.ClientWriteTimeout is reset.
 //
 // # Growth
 //
-// An op, a code and a field once given keep their number and meaning for ever. A member answers BadRequest to an op
-// or flag it does not know and to a request with more or fewer fields than it knows, and the stream goes on. A
-// client skips fields behind those it knows. What cannot be said in this way is another ALPN, "qkv/2".
+// An op, a code, a flag and a field keep their number and meaning for ever. A struct grows at its end: a reader skips unknown
+// fields, and reads the fields that an older writer left out as zero ([pack.Reader.Struct]). So a reader may ignore every appended
+// field. A change that a reader must not ignore is a new op, kind or flag: a member answers BadRequest to an unknown one, and the
+// stream goes on. Any other change takes another ALPN, "qkv/2".
 //
-// What is no frame, and a frame without a readable id, cannot be answered: the member closes the connection with one
-// of the codes at [CloseProtocol] and a reason in words.
+// Bytes that are not a frame, and a frame without a readable id, cannot be answered: the member closes the connection with one of
+// the codes at [CloseProtocol] and a reason in words.
 package wire
 
 import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 var (
 	_ kv.Code // for the links above
 	_ = limits.RequestBytes
+	_ pack.Reader
 )

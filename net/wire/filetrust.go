@@ -15,25 +15,25 @@ import (
 	"time"
 )
 
-// FileNames are certificates by the names of their files, as etcd's flags give them.
+// FileNames names the files of certificates, as etcd's flags give them.
 type FileNames struct {
 	Cert, Key         string
-	DialCert, DialKey string // shown to whom this process dials; none is Cert and Key
-	CA                string // who signs the other side's certificates; none of clients that show none
-	CRL               string // PEM or DER; none revokes nothing
-	// One of the first that are given must be the common name, and one of the second in the names, of the other side's certificate.
+	DialCert, DialKey string // shown to servers that this process dials; empty: Cert and Key
+	CA                string // the CA of the other side's certificates; empty: clients need no certificate
+	CRL               string // PEM or DER; empty: nothing is revoked
+	// If set, the other side's certificate must have a common name in the first list, and a host of the second list.
 	AllowedNames, AllowedHosts []string
-	MinVersion, MaxVersion     uint16 // of TLS, for clients; 0 is the library's
+	MinVersion, MaxVersion     uint16 // of TLS, for clients; 0: the library's default
 	CipherSuites               []uint16
 }
 
-// FileTrust is trust by files, for certificates that know nothing of qkv. Of a member it is:
+// FileTrust is trust by certificate files without qkv identities, as etcd uses them. The rules for a member's certificate are:
 //
-//  1. Its certificate is signed by the CA, its dates hold, it may be used as it is used, and it is not revoked.
-//  2. It is the certificate of the member one of whose addresses has a host that stands in it. Where it does hold a qkv:// identity, that
-//     says who the member is.
+//  1. The CA signed it, its dates hold, its key usage fits, and it is not revoked.
+//  2. It contains the host of one of the member's addresses. If it does contain a qkv:// identity, that identity names the member.
 //
-// Clients have no names: who is let in, is. Files that change are used from the next handshake on, as those of Credentials are.
+// Clients have no names: every client with a valid certificate is admitted. Changed files are used from the next handshake on, as
+// those of Credentials are.
 type FileTrust struct {
 	names FileNames
 	now   func() time.Time
@@ -45,14 +45,14 @@ type FileTrust struct {
 	lastErr error
 }
 
-// fileKeys are one state of the files.
+// fileKeys is one loaded state of the files.
 type fileKeys struct {
 	own, dial tls.Certificate
-	roots     *x509.CertPool // nil: nobody has to show a certificate
+	roots     *x509.CertPool // nil: no certificate is required
 	revoked   map[string]bool
 }
 
-// LoadFiles loads what the names say.
+// LoadFiles loads the named files.
 func LoadFiles(names FileNames, now func() time.Time) (*FileTrust, error) {
 	f := &FileTrust{names: names, now: now}
 	f.seen = f.stats()
@@ -100,7 +100,7 @@ func (f *FileTrust) load() (*fileKeys, error) {
 	return k, err
 }
 
-// loadPair loads a certificate and its key. Their modes are left to who made them.
+// loadPair loads a certificate and its key. It does not check their file modes.
 func loadPair(cert, key string) (tls.Certificate, error) {
 	c, err := readBounded(cert)
 	if err != nil {
@@ -159,13 +159,13 @@ func loadRevoked(name string) (map[string]bool, error) {
 	return revoked, nil
 }
 
-// revocation is how a certificate is named in a list.
+// revocation returns the key of a certificate in the revoked map.
 func revocation(issuer, serial []byte) string { return string(issuer) + "/" + string(serial) }
 
-// fresh returns what a handshake is to use.
+// fresh returns the keys for a handshake.
 func (f *FileTrust) fresh() *fileKeys {
 	if f.mu.TryLock() {
-		_ = f.refreshLocked() // Problem tells
+		_ = f.refreshLocked() // Problem reports it
 		f.mu.Unlock()
 	}
 	return f.inUse.Load()
@@ -187,13 +187,13 @@ func (f *FileTrust) refreshLocked() error {
 // Source names the certificate, for messages.
 func (f *FileTrust) Source() string { return f.names.Cert }
 
-// Certificate returns the one that is in use.
+// Certificate returns the certificate in use.
 func (f *FileTrust) Certificate() *x509.Certificate { return f.inUse.Load().own.Leaf }
 
 // NotAfter returns when the certificate in use expires.
 func (f *FileTrust) NotAfter() time.Time { return f.Certificate().NotAfter }
 
-// Problem says what an operator must know: that the certificate expires soon, or has, or that its files have changed and
+// Problem returns the message for the operator if the certificate has expired or expires soon, or if its files have changed and
 // cannot be used. It is empty when all is well.
 func (f *FileTrust) Problem() string {
 	f.mu.Lock()
@@ -215,8 +215,8 @@ func (f *FileTrust) Problem() string {
 	return what + ": put a new one in its place, and it is used without a restart"
 }
 
-// ClientsTLS returns how a member accepts connections of etcd's clients and of HTTP. They have to show a certificate where there
-// is a CA, or required says so: then the system's CAs are believed.
+// ClientsTLS returns how a member accepts connections of etcd's clients and of HTTP. Clients must show a certificate if there is a
+// CA, or if required is set: without a CA of its own, the member then trusts the system's CAs.
 func (f *FileTrust) ClientsTLS(required bool) *tls.Config {
 	config := f.base("http/1.1", "h2")
 	config.MinVersion, config.MaxVersion, config.CipherSuites = f.names.MinVersion, f.names.MaxVersion, f.names.CipherSuites
@@ -236,7 +236,7 @@ func (f *FileTrust) Accept() *tls.Config {
 // Dial returns how to dial the member of a name at an address; an empty name is any member.
 func (f *FileTrust) Dial(protocol, name, address string) *tls.Config {
 	config := f.base(protocol)
-	config.InsecureSkipVerify = true // not by the library's verification, but by the one below
+	config.InsecureSkipVerify = true // verifyChain below replaces the library's verification
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if _, err := verifyChain(state.PeerCertificates, f.fresh().roots, f.now(), x509.ExtKeyUsageServerAuth); err != nil {
 			return err
@@ -258,7 +258,7 @@ func (f *FileTrust) Dial(protocol, name, address string) *tls.Config {
 	return config
 }
 
-// Belongs says why this is not the trust of a member of that name.
+// Belongs returns an error if the certificate belongs to another member than name.
 func (f *FileTrust) Belongs(name string) error {
 	if id, err := IdentityOf(f.Certificate()); err == nil && (id.Class != ClassMember || id.Name != name) {
 		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", f.names.Cert, id, name)
@@ -266,19 +266,19 @@ func (f *FileTrust) Belongs(name string) error {
 	return nil
 }
 
-// NameIn returns the member that a certificate names; most name none.
+// NameIn returns the member that a certificate names; most certificates name none.
 func (f *FileTrust) NameIn(state tls.ConnectionState) (string, error) {
 	if len(state.PeerCertificates) == 0 {
 		return "", errors.New("the other side showed no certificate")
 	}
 	id, err := IdentityOf(state.PeerCertificates[0])
 	if err != nil {
-		return "", nil // it is not qkv's
+		return "", nil // the certificate has no qkv identity
 	}
 	return id.Name, notClient(state.PeerCertificates[0])
 }
 
-// notClient refuses the certificate of one of qkv's clients.
+// notClient refuses a certificate of qkv's own clients.
 func notClient(c *x509.Certificate) error {
 	if id, err := IdentityOf(c); err == nil && id.Class != ClassMember {
 		return &TrustError{fmt.Sprintf("%v has the certificate of a %v, and one of a member is needed here", id, id.Class)}
@@ -286,7 +286,7 @@ func notClient(c *x509.Certificate) error {
 	return nil
 }
 
-// Vouches says why a certificate that names nobody is not that of a member at these addresses: it must hold the host of one.
+// Vouches checks a certificate without an identity: it must contain the host of one of the member's addresses.
 func (f *FileTrust) Vouches(state tls.ConnectionState, addresses []string) error {
 	var hosts []string
 	own := state.PeerCertificates[0]
@@ -313,7 +313,7 @@ func orNothing(words []string) string {
 	return strings.Join(words, ", ")
 }
 
-// demand makes the other side show a certificate that is believed, and that fits.
+// demand requires a valid certificate from the other side, which fits must accept.
 func (f *FileTrust) demand(config *tls.Config, fits func(*x509.Certificate) error) {
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = f.inUse.Load().roots
@@ -330,7 +330,7 @@ func (f *FileTrust) demand(config *tls.Config, fits func(*x509.Certificate) erro
 	}
 }
 
-// allowed refuses certificates that were revoked, or that are of none who was named.
+// allowed refuses a revoked certificate, and one without an allowed name or host.
 func (f *FileTrust) allowed(chain []*x509.Certificate) error {
 	revoked := f.inUse.Load().revoked
 	for _, c := range chain {
@@ -348,7 +348,7 @@ func (f *FileTrust) allowed(chain []*x509.Certificate) error {
 	return nil
 }
 
-// base is what both ends have in common.
+// base has the TLS settings that both ends share.
 func (f *FileTrust) base(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -363,12 +363,12 @@ func (f *FileTrust) base(protocols ...string) *tls.Config {
 // Accept returns how a member accepts connections on the peers' port.
 func (c *Credentials) Accept() *tls.Config { return PeersTLS(c) }
 
-// Dial returns how to dial the member of a name; an empty name is any member. Where it is says nothing of who it is.
+// Dial returns how to dial the member of a name; an empty name is any member. The address does not matter for the identity.
 func (c *Credentials) Dial(protocol, name, _ string) *tls.Config {
 	return ClientTLS(c, protocol, Identity{Class: ClassMember, Name: name})
 }
 
-// Belongs says why these are not the credentials of a member of that name.
+// Belongs returns an error if these are not the credentials of the member name.
 func (c *Credentials) Belongs(name string) error {
 	if id := c.Identity; id.Class != ClassMember || id.Name != name {
 		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Source, id, name)
@@ -382,10 +382,10 @@ func (c *Credentials) NameIn(state tls.ConnectionState) (string, error) {
 	return id.Name, err
 }
 
-// Vouches is for certificates that name nobody, and these do.
+// Vouches accepts every certificate: these name their member, and NameIn checks it.
 func (c *Credentials) Vouches(tls.ConnectionState, []string) error { return nil }
 
-// SelfSigned makes a certificate that nobody has signed, and its key, in files, unless a good one is there.
+// SelfSigned writes a self-signed certificate and its key to files, unless a valid certificate is there.
 func (m Maker) SelfSigned(cert, key string, hosts []string) error {
 	if pair, err := loadPair(cert, key); err == nil && m.Now().Before(pair.Leaf.NotAfter) {
 		return nil

@@ -146,7 +146,7 @@ func meet(t *testing.T, server, client *tls.Config) (accepted tls.ConnectionStat
 	return accepted, accepting, <-done
 }
 
-// TestFilePeers dials members by certificates that name nobody: who answers must be signed by the CA and have the host that is
+// TestFilePeers dials members by certificates that name no member: who answers must be signed by the CA and have the host that is
 // dialled, and who calls must be signed and vouch for its own.
 func TestFilePeers(t *testing.T) {
 	ca, foreign := newPlainCA(t), newPlainCA(t)

@@ -6,29 +6,32 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"qkv/internal/buffers"
 )
 
-// ErrFrame is the error of bytes that are no frame. The stream they came on is of no more use.
+// ErrFrame is the error of bytes that are not a frame. Their stream cannot be used any more.
 var ErrFrame = errors.New("not a qkv frame")
 
 const (
-	// frameBufferLeast is what a [FrameReader] begins with, so that a thousand idle streams stay cheap.
+	// frameBufferLeast is the initial size of a [FrameReader]'s buffer: a thousand idle streams stay cheap.
 	frameBufferLeast = 4 << 10
-	// frameBufferMost is what it grows to while data flows; only a longer frame makes it larger, and only for itself.
+	// frameBufferMost is the size to which the buffer grows while data flows. Only a longer frame makes it larger, and only for
+	// that frame.
 	frameBufferMost = 64 << 10
 )
 
-// uvarintLen returns how many bytes the length n takes.
+// uvarintLen returns the number of bytes of the encoded length n.
 func uvarintLen(n int) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }
 
-// beginFrame leaves room for the length of a frame of about guess bytes and returns where the frame begins.
+// beginFrame reserves space for the length of a frame of about guess bytes and returns where the frame begins.
 func beginFrame(dst []byte, guess int) ([]byte, int) {
 	var room [binary.MaxVarintLen64]byte
 	return append(dst, room[:uvarintLen(guess)]...), len(dst)
 }
 
-// endFrame writes the length of the frame that was begun at start with the same guess. Where the guess was so wrong
-// that the length takes another number of bytes, the frame is moved.
+// endFrame writes the length of the frame that began at start with the same guess. If the length needs another number of bytes than
+// the guess, the frame is moved.
 func endFrame(dst []byte, start, guess int) []byte {
 	room := uvarintLen(guess)
 	size := len(dst) - start - room
@@ -46,7 +49,7 @@ func endFrame(dst []byte, start, guess int) []byte {
 	return dst
 }
 
-// SplitFrame returns the first frame of b and what follows it. With ok false b ends before the frame does.
+// SplitFrame returns the first frame of b and the bytes after it. If ok is false, b ends before the frame does.
 func SplitFrame(b []byte, most int) (frame, rest []byte, ok bool, err error) {
 	size, header, err := frameSize(b, most)
 	if err != nil || header == 0 || len(b)-header < size {
@@ -56,7 +59,7 @@ func SplitFrame(b []byte, most int) (frame, rest []byte, ok bool, err error) {
 	return b[header:end:end], b[end:], true, nil
 }
 
-// frameSize reads a frame's length and how many bytes that took: none when b ends within it.
+// frameSize reads a frame's length and returns the size of its header: 0 if b ends within the header.
 func frameSize(b []byte, most int) (size, header int, err error) {
 	n, header := binary.Uvarint(b)
 	switch {
@@ -74,7 +77,7 @@ func frameSize(b []byte, most int) (size, header int, err error) {
 	return int(n), header, nil
 }
 
-// FrameReader cuts a stream into frames: many to one Read, when they came together. It is for one goroutine.
+// FrameReader splits a stream into frames. One Read may return many frames. It is for one goroutine.
 //
 //	for {
 //		if err := r.Fill(); err != nil { ... }
@@ -83,30 +86,29 @@ func frameSize(b []byte, most int) (size, header int, err error) {
 //			if frame == nil || err != nil { ... break }
 //			// the frame is valid until the next Fill
 //		}
-//		// here ends a batch: what arrived together
+//		// here a batch ends: the frames that arrived together
 //	}
 type FrameReader struct {
 	// Constant.
 	from io.Reader
 	most int          // the longest frame
-	room FrameBuffers // who is asked for room; nil: nobody
+	room FrameBuffers // the memory budget; nil: unlimited
 
-	buf        []byte // at least frameBufferLeast; what is above that, room granted
-	start, end int    // buf[start:end] was read and not handed out yet
+	buf        []byte // at least frameBufferLeast; the bytes above that are reserved from room
+	start, end int    // buf[start:end] was read and not returned yet
 	full       bool   // the last read filled buf
-	skip       int    // bytes still to come of a frame for which there was no room; buf is empty while it is not 0
+	skip       int    // remaining bytes of a frame that the budget refused; buf is empty while it is not 0
 }
 
-// FrameBuffers bounds the memory of many readers together. Take asks for so many bytes more than a reader begins with;
-// Give returns them.
+// FrameBuffers is a memory budget that many readers share. Take reserves bytes beyond a reader's initial buffer; Give returns them.
 type FrameBuffers interface {
 	Take(bytes int) bool
 	Give(bytes int)
 }
 
-// NoRoomError is a frame for which there was no room. It is skipped, and the stream goes on behind it.
+// NoRoomError is the error of a frame that exceeds the memory budget. The reader skips the frame, and the stream goes on after it.
 type NoRoomError struct {
-	Head []byte // how the frame's body begins; valid until the next Fill
+	Head []byte // the beginning of the frame's body; valid until the next Fill
 	Size int    // of the body
 }
 
@@ -119,14 +121,14 @@ func NewFrameReader(from io.Reader, most int) *FrameReader {
 	return NewBoundedFrameReader(from, most, nil)
 }
 
-// NewBoundedFrameReader returns a reader that asks room before its buffer grows beyond frameBufferLeast. Release gives
-// back what it has.
+// NewBoundedFrameReader returns a reader that reserves memory from room before its buffer grows beyond frameBufferLeast. Release
+// returns the reserved memory.
 func NewBoundedFrameReader(from io.Reader, most int, room FrameBuffers) *FrameReader {
 	return &FrameReader{from: from, most: most, room: room, buf: make([]byte, frameBufferLeast)}
 }
 
-// Fill waits until something can be read and reads it. Frames that Next returned earlier are overwritten. After a
-// [NoRoomError] the reader goes on with the next frame.
+// Fill waits until bytes arrive and reads them. It overwrites the frames that Next returned earlier. After a [NoRoomError] the
+// reader goes on with the next frame.
 func (r *FrameReader) Fill() error {
 	if err := r.makeRoom(); err != nil {
 		return err
@@ -138,7 +140,7 @@ func (r *FrameReader) Fill() error {
 	r.start += skipped
 	r.full = r.end == len(r.buf) && r.skip == 0
 	if n > 0 {
-		return nil // an error that came along comes again
+		return nil // the same error comes again from the next read
 	}
 	if err == io.EOF && (r.end > r.start || r.skip > 0) {
 		return fmt.Errorf("%w: the stream ended within it, after %d bytes", ErrFrame, r.end-r.start)
@@ -146,9 +148,8 @@ func (r *FrameReader) Fill() error {
 	return err
 }
 
-// makeRoom moves what is left to the front of the buffer: of a larger one when reads fill this one or a frame does not
-// fit, of a smaller one when a large frame is gone. A frame's claimed length is believed only once
-// frameBufferMost bytes of it have arrived.
+// makeRoom moves the remaining bytes to the front of the buffer. The buffer grows if reads fill it or a frame does not fit, and
+// shrinks after a large frame. A frame's claimed length counts only after frameBufferMost bytes of the frame have arrived.
 func (r *FrameReader) makeRoom() error {
 	left := r.end - r.start
 	size := len(r.buf)
@@ -168,7 +169,7 @@ func (r *FrameReader) makeRoom() error {
 	return nil
 }
 
-// resize makes the buffer one of size bytes, unless there is no room for it.
+// resize makes the buffer size bytes long; it returns false if the memory budget refuses that.
 func (r *FrameReader) resize(size int) bool {
 	more := size - len(r.buf)
 	switch {
@@ -180,13 +181,14 @@ func (r *FrameReader) resize(size int) bool {
 	case !r.room.Take(more):
 		return false
 	}
-	other := make([]byte, size)
+	other := buffers.Get(size)[:size]
 	r.end = copy(other, r.buf[r.start:r.end])
+	buffers.Put(r.buf)
 	r.buf, r.start = other, 0
 	return true
 }
 
-// skipFirst gives up the frame that fills the buffer.
+// skipFirst skips the frame that fills the buffer.
 func (r *FrameReader) skipFirst() error {
 	size, header, err := frameSize(r.buf[r.start:r.end], r.most)
 	if err != nil {
@@ -198,10 +200,10 @@ func (r *FrameReader) skipFirst() error {
 	return refused
 }
 
-// Grown says that the buffer is larger than the one that the reader began with.
+// Grown reports whether the buffer is larger than its initial size.
 func (r *FrameReader) Grown() bool { return len(r.buf) > frameBufferLeast }
 
-// Trim makes the buffer as small as what is in it allows, for a stream on which nothing has come for a while.
+// Trim shrinks the buffer as far as its content allows, for a stream that has been idle for a while.
 func (r *FrameReader) Trim() {
 	if r.end-r.start <= frameBufferLeast {
 		r.resize(frameBufferLeast)
@@ -209,16 +211,17 @@ func (r *FrameReader) Trim() {
 	}
 }
 
-// Release gives back the room of a reader that is not used any more.
+// Release returns the reserved memory of a reader that is not used any more.
 func (r *FrameReader) Release() {
 	if r.room != nil {
 		r.room.Give(len(r.buf) - frameBufferLeast)
 	}
+	buffers.Put(r.buf)
 	r.buf, r.start, r.end = nil, 0, 0
 }
 
-// sizeOfFirst returns how large a buffer the frame needs that fills this one: with some room behind it, so that
-// the buffer is never full without a whole frame.
+// sizeOfFirst returns the buffer size for the frame that fills this buffer. Some extra space keeps the buffer from being full
+// without a complete frame.
 func (r *FrameReader) sizeOfFirst() int {
 	size, header, err := frameSize(r.buf[r.start:r.end], r.most)
 	if err != nil || header+size < len(r.buf) {
@@ -227,7 +230,7 @@ func (r *FrameReader) sizeOfFirst() int {
 	return header + size + frameBufferLeast
 }
 
-// Next returns the next frame that is there as a whole, or nil when there is none before the next Fill.
+// Next returns the next complete frame, or nil if none is complete before the next Fill.
 func (r *FrameReader) Next() ([]byte, error) {
 	frame, _, ok, err := SplitFrame(r.buf[r.start:r.end], r.most)
 	if !ok || err != nil {
@@ -237,21 +240,21 @@ func (r *FrameReader) Next() ([]byte, error) {
 	return frame, nil
 }
 
-// Partial returns how many bytes there are of a frame that has not arrived as a whole.
+// Partial returns the number of buffered bytes of an incomplete frame.
 func (r *FrameReader) Partial() int { return r.end - r.start }
 
 const (
-	// reuseMost is the largest buffer that is used again: thousands of small frames.
+	// reuseMost is the largest buffer that is reused: it holds thousands of small frames.
 	reuseMost = 512 << 10
-	// reuseSmall is how often in a row a buffer may turn out to be far too large before it is given up.
+	// reuseSmall is how many times in a row a buffer may be far too large before it is dropped.
 	reuseSmall = 32
 )
 
-// Reuse decides about buffers of frames that were written: it keeps those that are large for good reason, and gives up
-// those that are left of a burst.
+// Reuse decides which write buffers are reused. It keeps a buffer whose size the traffic needs, and drops a large buffer after a
+// burst.
 type Reuse struct{ small int }
 
-// Of returns the buffer, emptied, or none.
+// Of returns the emptied buffer for reuse, or nil.
 func (r *Reuse) Of(b []byte) []byte {
 	if cap(b) <= frameBufferMost || len(b) >= cap(b)/8 {
 		r.small = 0

@@ -10,9 +10,9 @@ import (
 	"qkv/internal/limits"
 )
 
-// Handshakes counts the connections to one port that did not say who they are yet: each costs a signature and a place.
-// One source address has a share of the places only, so that what floods the port from there keeps nobody else out. Of
-// IPv6 an address is a /64, of which one host may have any. Its methods may be called from any goroutine.
+// Handshakes limits the unauthenticated connections to one port: each costs a signature and memory. One source address has only a
+// share of the limit; a flood from one address does not shut out the others. An IPv6 source is a /64, because one host may use any
+// address of it. Its methods may be called from any goroutine.
 type Handshakes struct {
 	most, share, trusted int
 
@@ -21,21 +21,21 @@ type Handshakes struct {
 	from map[netip.Prefix]int
 }
 
-// NewHandshakes returns a count that takes most handshakes at a time, and share of one address. From trusted on, and from
-// a quarter of its share on, an address is to be verified.
+// NewHandshakes returns a limit of most concurrent handshakes, share of them from one address. An address must be verified once
+// trusted handshakes are under way, or a quarter of its share.
 func NewHandshakes(most, share, trusted int) *Handshakes {
 	return &Handshakes{most: most, share: share, trusted: trusted, from: map[netip.Prefix]int{}}
 }
 
-// Verify says whether a new connection must first show that it can be reached at the address that it claims. Who claims
-// another's address can so take no more than a quarter of that one's share.
+// Verify reports whether a new connection must first prove that it is reachable at its source address. An attacker with a forged
+// address can then take at most a quarter of that address's share.
 func (h *Handshakes) Verify(from net.Addr) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.all >= h.trusted || h.from[sourceOf(from)] >= (h.share+3)/4
 }
 
-// Begin takes a place for a handshake, or says which limit is reached.
+// Begin counts a handshake, or returns an error that names the limit.
 func (h *Handshakes) Begin(from net.Addr) error {
 	source := sourceOf(from)
 	h.mu.Lock()
@@ -51,7 +51,7 @@ func (h *Handshakes) Begin(from net.Addr) error {
 	return nil
 }
 
-// End gives a place back that Begin took.
+// End ends a handshake that Begin counted.
 func (h *Handshakes) End(from net.Addr) {
 	source := sourceOf(from)
 	h.mu.Lock()
@@ -62,8 +62,8 @@ func (h *Handshakes) End(from net.Addr) {
 	}
 }
 
-// Timeout is for how long a handshake that begins now may be silent: usual, and no longer than limits.HandshakeHurry when a quarter
-// of the places is taken. Handshakes that are begun and left have the others' places for that long.
+// Timeout returns the idle timeout of a handshake that begins now: usual, and at most limits.HandshakeHurry if a quarter of the
+// limit is in use. An abandoned handshake occupies its part of the limit for that long.
 func (h *Handshakes) Timeout(usual time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,14 +73,14 @@ func (h *Handshakes) Timeout(usual time.Duration) time.Duration {
 	return min(usual, limits.HandshakeHurry)
 }
 
-// Count returns how many are under way.
+// Count returns the number of handshakes under way.
 func (h *Handshakes) Count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.all
 }
 
-// sourceOf is what counts as one address.
+// sourceOf returns the prefix that counts as one address.
 func sourceOf(a net.Addr) netip.Prefix {
 	udp, ok := a.(*net.UDPAddr)
 	if !ok {
@@ -92,6 +92,6 @@ func sourceOf(a net.Addr) netip.Prefix {
 	if ip.Is6() {
 		bits = 64
 	}
-	source, _ := ip.Prefix(bits) // it has so many bits
+	source, _ := ip.Prefix(bits) // cannot fail: the address has that many bits
 	return source
 }

@@ -1,16 +1,19 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
-// Class says what the holder of a certificate may be. A certificate has exactly one, so that a client's can never be
-// a peer's, whatever else stands in it.
+// Class is the role of a certificate's holder. A certificate has exactly one class: a client's certificate is never accepted as a
+// peer's, whatever else it contains.
 type Class uint8
 
 // The classes of certificates.
@@ -33,16 +36,15 @@ func (c Class) String() string {
 	}
 }
 
-// Identity is who a certificate speaks for. It stands in the certificate as one URI, the only part of it besides
-// the signature and the dates that qkv believes:
+// Identity is the subject of a certificate, as one URI in it. Besides the signature and the dates, qkv trusts no other part of the
+// certificate:
 //
 //	qkv://CLUSTER/member/NAME
 //	qkv://CLUSTER/client/NAME
 //	qkv://CLUSTER/ca
 //
-// CLUSTER is the trust domain of the certificate authority: 1 to 63 of a-z 0-9 . and -; NAME is 1 to 63 of
-// A-Z a-z 0-9 . _ - @ and +, so that it is a file name too. Both begin and end with a letter or digit. Nothing is
-// ever escaped, so an identity has one spelling.
+// CLUSTER is the trust domain of the certificate authority: 1 to limits.LabelBytes of a-z 0-9 . and -, beginning and ending with a
+// letter or digit. NAME is a name that kv.CheckName accepts, escaped by escapeName: an identity has one spelling.
 type Identity struct {
 	Cluster string
 	Class   Class
@@ -56,11 +58,13 @@ func (id Identity) String() string {
 	if id.Class == ClassCA {
 		return scheme + "://" + id.Cluster + "/ca"
 	}
-	return scheme + "://" + id.Cluster + "/" + id.Class.String() + "/" + id.Name
+	return scheme + "://" + id.Cluster + "/" + id.Class.String() + "/" + escapeName(id.Name)
 }
 
 func (id Identity) url() *url.URL {
-	return &url.URL{Scheme: scheme, Host: id.Cluster, Path: strings.TrimPrefix(id.String(), scheme+"://"+id.Cluster)}
+	u := &url.URL{Scheme: scheme, Host: id.Cluster, RawPath: strings.TrimPrefix(id.String(), scheme+"://"+id.Cluster)}
+	u.Path, _ = url.PathUnescape(u.RawPath) // cannot fail: escapeName's escapes are valid
+	return u
 }
 
 func (id Identity) check() error {
@@ -69,7 +73,7 @@ func (id Identity) check() error {
 	}
 	switch id.Class {
 	case ClassMember, ClassClient:
-		return CheckName(id.Name)
+		return kv.CheckName(id.Name)
 	case ClassCA:
 		if id.Name != "" {
 			return fmt.Errorf("a CA has no name, but %q was given", id.Name)
@@ -87,7 +91,11 @@ func ParseIdentity(uri string) (Identity, error) {
 		return Identity{}, fmt.Errorf("%q is no identity: it does not begin with qkv://", uri)
 	}
 	cluster, path, _ := strings.Cut(rest, "/")
-	class, name, named := strings.Cut(path, "/")
+	class, escaped, named := strings.Cut(path, "/")
+	name, err := url.PathUnescape(escaped)
+	if err != nil || escapeName(name) != escaped {
+		return Identity{}, fmt.Errorf("%q is no identity: its name has another spelling than qkv's", uri)
+	}
 	id := Identity{Cluster: cluster, Name: name}
 	switch {
 	case class == "member" && named:
@@ -105,7 +113,7 @@ func ParseIdentity(uri string) (Identity, error) {
 	return id, nil
 }
 
-// IdentityOf returns the identity that stands in a certificate. It says nothing about who signed it.
+// IdentityOf returns the identity in a certificate. It does not verify the signature.
 func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	var found []string
 	for _, u := range certificate.URIs {
@@ -123,30 +131,71 @@ func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	}
 }
 
-// CheckCluster says what is wrong with the name of a trust domain.
+// CheckCluster returns an error if the name of a trust domain is invalid.
 func CheckCluster(name string) error {
 	if name != strings.ToLower(name) {
 		return fmt.Errorf("cluster name %q has capital letters, and host names have none: use %q", name, strings.ToLower(name))
 	}
-	return checkName("cluster name", name, ".-")
+	return checkLabel("cluster name", name, ".-")
 }
 
-// CheckName says what is wrong with the name of a member or a client.
-func CheckName(name string) error { return checkName("name", name, "._-@+") }
-
-// checkName checks a name's length, each of its characters, and that its ends are none of the marks.
-func checkName(what, name, marks string) error {
-	if name == "" || len(name) > limits.NameBytes {
-		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), limits.NameBytes)
+// checkLabel checks a label's length, its characters, and that it neither begins nor ends with a mark.
+func checkLabel(what, name, marks string) error {
+	if name == "" || len(name) > limits.LabelBytes {
+		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), limits.LabelBytes)
 	}
 	for i, r := range name {
-		plain := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-		if !plain && !strings.ContainsRune(marks, r) {
+		alphanumeric := plain(r, "")
+		if !alphanumeric && !strings.ContainsRune(marks, r) {
 			return fmt.Errorf("%s %q holds %q: letters from a to z, digits and %s are allowed", what, name, r, marks)
 		}
-		if !plain && (i == 0 || i == len(name)-1) {
+		if !alphanumeric && (i == 0 || i == len(name)-1) {
 			return fmt.Errorf("%s %q must begin and end with a letter or digit", what, name)
 		}
 	}
 	return nil
+}
+
+// nameMarks are the characters, besides letters and digits, that stay unescaped in identities and file names.
+const nameMarks = "._-@+"
+
+func plain(r rune, marks string) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(marks, r)
+}
+
+// escapeName percent-encodes each byte of a name that is not plain, with capital hexadecimal digits. The result is ASCII without
+// separators of paths or URIs. Different names have different results.
+func escapeName(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return !plain(r, nameMarks) }) {
+		return name
+	}
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if c < utf8.RuneSelf && plain(rune(c), nameMarks) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// Common file systems limit file names to 255 bytes. An escaped name of more than fileNameWhole bytes is cut to fileNameCut bytes;
+// "~" and a hash of the name follow. "~" never occurs in an escaped name.
+const (
+	fileNameWhole = 200
+	fileNameCut   = 128
+)
+
+// FileName converts a name to a file name, or a part of one. Different names have different results.
+func FileName(name string) string {
+	escaped := escapeName(name)
+	if strings.Trim(escaped, ".") == "" {
+		return strings.ReplaceAll(escaped, ".", "%2E") // ".." alone would be another folder
+	}
+	if len(escaped) <= fileNameWhole {
+		return escaped
+	}
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("%s~%x", escaped[:fileNameCut], sum[:16])
 }

@@ -10,10 +10,11 @@ import (
 )
 
 func TestParseIdentity(t *testing.T) {
-	long := strings.Repeat("a", limits.NameBytes)
+	label, name := strings.Repeat("a", limits.LabelBytes), strings.Repeat("a", limits.NameBytes)
 	for _, good := range []string{
 		"qkv://local/member/n1", "qkv://prod.eu-1/client/alice@example.org", "qkv://a/member/A", "qkv://a/ca",
-		"qkv://" + long + "/member/" + long, "qkv://0/client/a.b_c-d+e",
+		"qkv://" + label + "/member/" + name, "qkv://0/client/a.b_c-d+e", "qkv://local/member/..", "qkv://local/member/.n1", "qkv://local/member/n1-",
+		"qkv://local/member/a%2Fb", "qkv://local/member/m%C3%BCnchen", "qkv://local/member/n%20%25%2520%3D%2C%7E",
 	} {
 		id, err := ParseIdentity(good)
 		if err != nil || id.String() != good || id.url().String() != good {
@@ -25,9 +26,9 @@ func TestParseIdentity(t *testing.T) {
 		"qkv://local/member/n1/", "qkv://local/member/n1/x", "qkv://local//n1", "qkv://local/Member/n1", "qkv://local/admin/n1",
 		"qkv://local/ca/", "qkv://local/ca/x", "QKV://local/member/n1", "http://local/member/n1", "qkv://Local/member/n1",
 		"qkv://local:80/member/n1", "qkv://u@local/member/n1", "qkv://local/member/n1?x", "qkv://local/member/n1#x",
-		"qkv://local/member/n%31", "qkv://local/member/..", "qkv://local/member/.n1", "qkv://local/member/n1-", "qkv://.local/member/n1",
+		"qkv://local/member/n%31", "qkv://local/member/a%2fb", "qkv://local/member/a%2", "qkv://local/member/a%FFb", "qkv://local/member/a%0Ab", "qkv://.local/member/n1",
 		"qkv://local/member/n 1", "qkv://local/member/n\x00", "qkv://local/member/ñ", "qkv://lo_cal/member/n1", " qkv://local/member/n1",
-		"qkv://" + long + "a/member/n1", "qkv://local/member/" + long + "a",
+		"qkv://" + label + "a/member/n1", "qkv://local/member/" + name + "a",
 	} {
 		if id, err := ParseIdentity(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, id)
@@ -77,17 +78,27 @@ func FuzzParseIdentity(f *testing.F) {
 		if err != nil || u.String() != s || u.Host != id.Cluster {
 			t.Fatalf("%q is %v as a URL: %v", s, u, err)
 		}
-		if strings.ContainsAny(id.base(), "/\\") || strings.HasPrefix(id.base(), ".") {
-			t.Fatalf("%q is no file name", id.base())
+		if file := id.FileName(); strings.ContainsAny(file, "/\\") || strings.HasPrefix(file, ".") || len(file)+len(certSuffix) > 255 {
+			t.Fatalf("%q is no file name", file)
 		}
 	})
 }
 
-// What is wrong with a name is told as it was written.
-func TestNameThatIsRefused(t *testing.T) {
-	for name, want := range map[string]string{"münchen": "'ü'", "a/b": "'/'", "a\xff": "'\ufffd'", "a b": "' '"} {
-		if err := CheckName(name); err == nil || !strings.Contains(err.Error(), "holds "+want+":") {
-			t.Errorf("%q: %v", name, err)
+// TestFileName checks that names that differ never share a file, that no name leaves its folder, and that common file
+// systems accept the result.
+func TestFileName(t *testing.T) {
+	long := strings.Repeat("/", limits.NameBytes-1)
+	seen := map[string]string{}
+	for _, name := range []string{"n1", "a/b", "a%2Fb", "../n1", ".", "..", "a b", "~", "münchen", long + "a", long + "b", strings.Repeat("a", 200), strings.Repeat("a", 201)} {
+		file := Identity{Class: ClassMember, Name: name}.FileName()
+		if other, taken := seen[file]; taken {
+			t.Errorf("%q and %q have the file %s", name, other, file)
+		}
+		if folder := FileName(name); folder == "." || folder == ".." || strings.Contains(folder, "/") {
+			t.Errorf("%q has the folder %q", name, folder)
+		}
+		if seen[file] = name; strings.Contains(file, "/") || len(file)+len(certSuffix) > 255 {
+			t.Errorf("%q has the file %q of %d bytes", name, file, len(file))
 		}
 	}
 }

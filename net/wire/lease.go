@@ -16,10 +16,10 @@ const (
 
 // LeaseRequest is the body of an op of leases.
 type LeaseRequest struct {
-	ID   int64  // of leases: the least one that is asked for; of a grant: 0, the member chooses
+	ID   int64  // of leases: the lowest id to list; of a grant: 0 lets the member choose
 	TTL  int64  // of a grant
-	Keys bool   // of time to live: with the lease's keys
-	From []byte // of time to live: the keys from this one on
+	Keys bool   // of time to live: also list the lease's keys
+	From []byte // of time to live: list the keys from this one on
 }
 
 // flagKeys asks for a lease's keys.
@@ -53,11 +53,10 @@ func readLease(op Op, r *pack.Reader) LeaseRequest {
 	return l
 }
 
-// AsksClock says that the leader's lease clock answers the request.
+// AsksClock reports whether the leader's lease clock answers the request.
 func (o Op) AsksClock() bool { return o == OpKeepAlive || o == OpTimeToLive }
 
-// LeaseBytes bounds what the answer to a time to live or a list of leases takes, whose keys have so many bytes, or with so
-// many leases.
+// LeaseBytes bounds the answer to a time to live with so many keys of so many bytes, or to a list of so many leases.
 func LeaseBytes(keys, bytes int) int { return AnswerBytes + 2*9 + 9*keys + bytes }
 
 // AppendGranted appends the frame that answers a grant.
@@ -97,32 +96,23 @@ func AppendLeases(dst []byte, id uint64, more bool, leases []int64) []byte {
 
 // Granted reads the answer to a grant.
 func (p *Response) Granted() (revision int64, l kv.Lease, err error) {
-	r, err := p.bodyOf(3)
-	if err != nil {
-		return 0, kv.Lease{}, err
-	}
+	r, s := p.body(3, 3)
 	revision, l.ID, l.TTL = r.Int(), r.Int(), r.Int()
-	return revision, l, p.end(&r, 3)
+	return revision, l, p.end(&r, s)
 }
 
 // LeaseTime reads the answer to a keep-alive or a time to live. The keys are parts of the frame.
 func (p *Response) LeaseTime() (t kv.LeaseTime, more bool, keys [][]byte, err error) {
-	r, err := p.bodyOf(4)
-	if err != nil {
-		return kv.LeaseTime{}, false, nil, err
-	}
+	r, s := p.body(4, 4)
 	t.TTL, t.Granted, more = r.Int(), r.Int(), r.Bool()
 	keys = readArray(&r, (*pack.Reader).Bytes)
-	return t, more, keys, p.end(&r, 4)
+	return t, more, keys, p.end(&r, s)
 }
 
 // Leases reads the answer to a list of leases.
 func (p *Response) Leases() (more bool, leases []int64, err error) {
-	r, err := p.bodyOf(2)
-	if err != nil {
-		return false, nil, err
-	}
+	r, s := p.body(2, 2)
 	more = r.Bool()
 	leases = readArray(&r, (*pack.Reader).Int)
-	return more, leases, p.end(&r, 2)
+	return more, leases, p.end(&r, s)
 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// ListenTCP opens a socket for whom over TCP, and says why it cannot.
+// ListenTCP opens a TCP socket. The error names whom the socket is for, and the reason.
 func ListenTCP(whom string, at *net.TCPAddr) (*net.TCPListener, error) {
 	socket, err := net.ListenTCP("tcp", at)
 	switch {
@@ -20,7 +20,7 @@ func ListenTCP(whom string, at *net.TCPAddr) (*net.TCPListener, error) {
 	}
 }
 
-// ListenUDP opens a socket for whom, clients or peers, and says why it cannot.
+// ListenUDP opens a UDP socket. The error names whom the socket is for (clients or peers), and the reason.
 func ListenUDP(whom string, at *net.UDPAddr) (*net.UDPConn, error) {
 	socket, err := net.ListenUDP("udp", at)
 	switch {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// The local CA serves members and clients on one host's loopback that were given no certificates. It is made once,
-// by whoever comes first, in the user's config folder:
+// The local CA serves members and clients on one host's loopback that have no certificates of their own. The first process makes
+// it, once, in the user's config folder:
 //
 //	HOME/certs/            a folder of certificates as --certs-dir has it, trust domain "local"
 //	    ca.crt ca.key
@@ -20,9 +20,11 @@ import (
 //	DATA/certs/            in each member's data folder
 //	    member-NAME.crt .key
 //
-// It is built in a temporary folder beside HOME/certs and published by one rename, which fails when another process
-// was first: then that one's is used. Certificates are made again for the same key, and put in place by one rename,
-// when half of their life is over or when the CA was made anew: at the start, and at any handshake after it.
+// HOME is the folder that Home returns; if no home is set, `qkv etcd` uses the result of HomeBeside.
+//
+// The CA is built in a temporary folder beside HOME/certs and published by one rename. The rename fails if another process was
+// first: then that process's CA is used. A certificate is signed again for the same key after half of its lifetime, or if the CA
+// was made anew. One rename replaces the file. This happens at the start, and at any later handshake.
 
 // LocalCluster is the trust domain of the local CA.
 const LocalCluster = "local"
@@ -40,7 +42,7 @@ func Home(getenv func(string) string) (string, error) {
 	if home := getenv(homeVariable); home != "" {
 		return filepath.Abs(home)
 	}
-	if config := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(config) { // the specification: others are ignored
+	if config := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(config) { // the specification says to ignore relative paths
 		return filepath.Join(config, "qkv"), nil
 	}
 	if home := getenv("HOME"); filepath.IsAbs(home) {
@@ -49,8 +51,29 @@ func Home(getenv func(string) string) (string, error) {
 	return "", fmt.Errorf("there is no folder for qkv's local certificates: none of %s, XDG_CONFIG_HOME and HOME is set: set %s, or give --certs-dir", homeVariable, homeVariable)
 }
 
-// LocalMember returns credentials of the local CA for the member name, whose key lies in its data folder. What is
-// missing is made.
+// HomeBeside returns the config folder of members that run without a home: qkv-home in the folder that holds their data folders.
+// The members of one host share a CA through it. It is created with mode 0700. A link, or a folder of another user, is refused:
+// data folders may lie in /tmp, where any user could plant another CA.
+func HomeBeside(data string) (string, error) {
+	data, err := filepath.Abs(data)
+	if err != nil {
+		return "", err
+	}
+	home := filepath.Join(filepath.Dir(data), "qkv-home")
+	err = os.MkdirAll(home, folderMode)
+	if err == nil {
+		err = checkPrivate(home, os.Geteuid())
+	}
+	if info, bad := os.Lstat(home); err == nil && (bad != nil || !info.IsDir()) {
+		err = fmt.Errorf("%s is a link", home)
+	}
+	if err != nil {
+		return "", fmt.Errorf("none of %s, XDG_CONFIG_HOME and HOME is set, and the folder for local certificates beside the data folder cannot be used: %w: set %s to a folder that this user owns", homeVariable, err, homeVariable)
+	}
+	return home, nil
+}
+
+// LocalMember returns credentials of the local CA for the member name, whose key lies in its data folder. Missing files are made.
 func (m Maker) LocalMember(home, data, name string) (*Credentials, error) {
 	id := Identity{Cluster: LocalCluster, Class: ClassMember, Name: name}
 	if err := id.check(); err != nil {
@@ -59,13 +82,13 @@ func (m Maker) LocalMember(home, data, name string) (*Credentials, error) {
 	return m.local(home, filepath.Join(data, certsFolder), id)
 }
 
-// LocalClient returns credentials of the local CA for clients on this host. What is missing is made.
+// LocalClient returns credentials of the local CA for clients on this host. Missing files are made.
 func (m Maker) LocalClient(home string) (*Credentials, error) {
 	id := Identity{Cluster: LocalCluster, Class: ClassClient, Name: LocalClientName}
 	return m.local(home, filepath.Join(home, certsFolder), id)
 }
 
-// local makes what is missing and loads it.
+// local makes missing files and loads the credentials.
 func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
 	caDir := filepath.Join(home, certsFolder)
 	c := &Credentials{Source: filesOf(dir, id).Cert, caSource: filesOf(caDir, Identity{Class: ClassCA}).Cert, now: m.Now, local: true}
@@ -84,7 +107,7 @@ func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
 	})
 }
 
-// localCA returns the local CA, which it makes when there is none.
+// localCA returns the local CA, and makes it if it is missing.
 func (m Maker) localCA(home string) (*authority, error) {
 	dir := filepath.Join(home, certsFolder)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +144,7 @@ func (m Maker) makeLocalCA(home, dir string) error {
 	if _, err := m.CreateClient(temporary, LocalClientName); err != nil {
 		return err
 	}
-	// Onto a folder that is not empty a rename fails, so the first one stays.
+	// A rename onto a folder that is not empty fails: the first CA stays.
 	if err := syscall.Rename(temporary, dir); err != nil {
 		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
 			return nil
@@ -131,8 +154,7 @@ func (m Maker) makeLocalCA(home, dir string) error {
 	return syncFolder(home)
 }
 
-// checkPrivate refuses a folder of keys that others on the host may enter, or that belongs to another user than uid: who
-// owns it may put another CA in its place.
+// checkPrivate refuses a folder of keys that other users may enter, or whose owner is not uid: its owner could plant another CA.
 func checkPrivate(dir string, uid int) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -150,7 +172,7 @@ func checkPrivate(dir string, uid int) error {
 	return nil
 }
 
-// ensure makes the key and the certificate of an identity unless good ones are there.
+// ensure makes the key and the certificate of an identity unless valid ones are there.
 func (m Maker) ensure(ca *authority, dir string, id Identity) error {
 	files := filesOf(dir, id)
 	key, err := m.ensureKey(files.Key)
@@ -170,7 +192,7 @@ func (m Maker) ensure(ca *authority, dir string, id Identity) error {
 	return replaceFile(files.Cert, encodeCertificate(der), certMode)
 }
 
-// ensureKey returns the key in a file, which it makes when it is missing.
+// ensureKey returns the key in a file, and makes the key if it is missing.
 func (m Maker) ensureKey(name string) (crypto.Signer, error) {
 	key, err := readKey(name)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -187,11 +209,10 @@ func (m Maker) ensureKey(name string) (crypto.Signer, error) {
 	if err := createFile(name, text, keyMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return readKey(name) // another process' when that one was first
+	return readKey(name) // another process's key if that process was first
 }
 
-// fresh says whether the certificate in a file is as good as one that would be made now: half of its life is left, or
-// it ends with the CA.
+// fresh reports whether the certificate in a file is as good as a new one: half of its lifetime is left, or it ends with the CA.
 func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.PublicKey) bool {
 	chain, err := readCertificates(name)
 	if err != nil || !samePublicKey(chain[0].PublicKey, public) {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 func TestHome(t *testing.T) {
@@ -241,6 +243,61 @@ func TestLocalCARefuses(t *testing.T) {
 	must(t, os.WriteFile(home+"/certs", nil, 0o600))
 	_, err = m.LocalClient(home)
 	wantError(t, err, "should be the folder of the local CA, and is a file")
-	_, err = m.LocalMember(home, t.TempDir(), "a/b")
-	wantError(t, err, "letter")
+	_, err = m.LocalMember(home, t.TempDir(), "a\tb")
+	wantError(t, err, "control character")
+	must(t, os.RemoveAll(home+"/certs"))
+	data := t.TempDir()
+	must(t, os.MkdirAll(data+"/certs/member-n2.crt", 0o700))
+	_, err = m.LocalMember(home, data, "n2")
+	wantError(t, err, data+"/certs/member-n2.crt", "a folder is in the place of that file", "move it away")
+}
+
+// TestHomeBeside checks that members without a home find one folder beside their data folders, and that a folder which
+// another user could change is refused.
+func TestHomeBeside(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	home, err := HomeBeside(filepath.Join(dir, "n1.etcd"))
+	must(t, err)
+	again, err := HomeBeside(filepath.Join(dir, "n2.etcd") + "/")
+	must(t, err)
+	if home != filepath.Join(dir, "qkv-home") || again != home {
+		t.Errorf("%s and %s", home, again)
+	}
+	must(t, checkPrivate(home, os.Geteuid()))
+	must(t, os.Chmod(home, 0o755))
+	_, err = HomeBeside(filepath.Join(dir, "n1.etcd"))
+	wantError(t, err, "has mode 0755", "set QKV_HOME")
+	must(t, os.Chmod(home, 0o700))
+	must(t, os.Rename(home, home+"-moved"))
+	must(t, os.Symlink(home+"-moved", home))
+	_, err = HomeBeside(filepath.Join(dir, "n1.etcd"))
+	wantError(t, err, "is a link", "set QKV_HOME")
+}
+
+// TestLocalNames checks that members of the local CA know each other by names that no file and no URI could hold as they
+// are, and that one is never taken for the other.
+func TestLocalNames(t *testing.T) {
+	home, m := t.TempDir(), maker(noon)
+	long := strings.Repeat("/", limits.NameBytes-1)
+	for _, name := range []string{strings.Repeat("n", 253), "rack 1/../münchen", "a%2Fb", "-", long + "a"} {
+		data := filepath.Join(t.TempDir(), "data")
+		for range 2 { // made, and then found
+			one, err := m.LocalMember(home, data, name)
+			must(t, err)
+			other, err := m.LocalMember(home, filepath.Join(t.TempDir(), "data"), long+"b")
+			must(t, err)
+			if one.Identity.Name != name {
+				t.Errorf("%q is %v", name, one.Identity)
+			}
+			if a, b := handshake(t, other.Dial(ProtocolPeer, name, ""), one.Accept()); a != nil || b != nil {
+				t.Errorf("%q: %v, %v", name, a, b)
+			}
+			if a, _ := handshake(t, other.Dial(ProtocolPeer, long+"c", ""), one.Accept()); a == nil {
+				t.Errorf("%q was taken for another member", name)
+			}
+		}
+		if names := namesIn(filepath.Join(data, certsFolder), ClassMember); len(names) != 1 || names[0] != name {
+			t.Errorf("%q: the folder holds the certificates of %q", name, names)
+		}
+	}
 }

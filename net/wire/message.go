@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"qkv/index/kv"
@@ -10,7 +9,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// Op is what a request asks for.
+// Op is the operation of a request.
 type Op uint8
 
 // The ops; doc.go draws their bodies.
@@ -33,9 +32,9 @@ const (
 	ops             = OpChangeAlarm + 1
 )
 
-// bodyFields is how many elements each op's body has.
+// bodyFields is the number of elements of each op's body.
 var bodyFields = [ops]int{
-	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
+	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: kv.MemberChangeFields, OpMoveLeader: 1,
 	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2, OpTimesOf: 2, OpPages: 11,
 	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
 	OpAlarms: 1, OpChangeAlarm: 3,
@@ -62,8 +61,8 @@ func (o Op) String() string {
 
 func (o Op) known() bool { return o < ops && opNames[o] != "" }
 
-// Write says that the op changes something: where it may have happened it is sent again only if it has a name, see [Op.Once]. A
-// transaction that is [kv.Txn.ReadOnly] does not.
+// Write reports whether the op changes something. A write that may have happened is retried only if it has a name, see [Op.Once]. A
+// transaction that is [kv.Txn.ReadOnly] is not a write.
 func (o Op) Write() bool {
 	switch o {
 	case OpPut, OpDelete, OpTxn, OpCompact, OpChangeMember, OpMoveLeader, OpGrant, OpRevoke, OpChangeAlarm:
@@ -73,7 +72,8 @@ func (o Op) Write() bool {
 	}
 }
 
-// Once says that a request of the op has the fields of a [kv.SessionWrite]: it is a write that may be sent again.
+// Once reports whether a request of the op has the fields of a [kv.SessionWrite]: it is then an idempotent write, which may be
+// retried.
 func (o Op) Once() bool {
 	switch o {
 	case OpPut, OpDelete, OpTxn, OpCompact, OpGrant, OpRevoke:
@@ -83,7 +83,7 @@ func (o Op) Once() bool {
 	}
 }
 
-// fields is how many elements a request has.
+// fields returns the number of elements of a request.
 func (o Op) fields() int {
 	n := 3 + bodyFields[o]
 	if o.Once() {
@@ -92,14 +92,14 @@ func (o Op) fields() int {
 	return n
 }
 
-// flagSerializable is the only flag of members, of alarms and of a question for a revision or for times.
+// flagSerializable is the only flag of members, alarms, revision at a time, and times of revisions.
 const flagSerializable = 1
 
-// requestHeader is the most that the header of a request takes: array, id, op, timeout, and a write's name.
+// requestHeader is the maximum size of the header of a request: array, id, op, timeout, and a write's name.
 const requestHeader = 1 + 9 + 1 + 9 + 4*9
 
-// Request is a request that was read: of the fields behind Timeout the one that Op names. Its byte slices are parts of
-// the frame.
+// Request is a decoded request. Of the fields after Timeout, only the one that Op selects is set. Its byte slices are parts of the
+// frame.
 type Request struct {
 	ID      uint64
 	Op      Op
@@ -111,7 +111,7 @@ type Request struct {
 	Range  kv.Range
 	Unban  uint64 // the member's id
 
-	Serializable bool // of members, of alarms and of a question for a revision or for times: from this member's state as it is
+	Serializable bool // of members, alarms, revision at a time, times of revisions: answer from this member's own state
 	Change       kv.MemberChange
 	MoveLeader   uint64 // the member's id; 0: any
 
@@ -120,15 +120,15 @@ type Request struct {
 
 	Txn     *kv.Txn
 	Compact int64 // the revision
-	Wall    int64 // the time whose revision is asked for, in nanoseconds since 1970
+	Wall    int64 // the time of the requested revision, in nanoseconds since 1970
 
-	Revisions []int64 // whose times are asked for
+	Revisions []int64 // the revisions whose times are requested
 }
 
-// Write says that the request needs an entry of the log.
+// Write reports whether the request needs an entry of the log.
 func (q *Request) Write() bool { return q.Op.Write() && (q.Op != OpTxn || !q.Txn.ReadOnly()) }
 
-// Local says that the request is answered from the member's state as it is, without asking the others.
+// Local reports whether the member answers the request from its own state without asking the other members.
 func (q *Request) Local() bool {
 	switch q.Op {
 	case OpRange, OpPages:
@@ -140,7 +140,7 @@ func (q *Request) Local() bool {
 	}
 }
 
-// OneLocal says that it is a read of one key, and [Request.Local].
+// OneLocal reports whether the request is a read of one key, and [Request.Local].
 func (q *Request) OneLocal() bool {
 	return q.Op == OpRange && q.Range.Serializable && len(q.Range.End) == 0
 }
@@ -157,7 +157,7 @@ func AppendRangeBody(dst []byte, q *kv.Range) []byte { return kv.AppendRange(dst
 // AppendUnbanBody appends the body of an unban.
 func AppendUnbanBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
 
-// AppendMembersBody appends the body of a question for the members.
+// AppendMembersBody appends the body of a request for the members.
 func AppendMembersBody(dst []byte, serializable bool) []byte {
 	flags := uint64(0)
 	if serializable {
@@ -168,21 +168,20 @@ func AppendMembersBody(dst []byte, serializable bool) []byte {
 
 // AppendChangeMemberBody appends the body of a change of the members.
 func AppendChangeMemberBody(dst []byte, c *kv.MemberChange) []byte {
-	dst = pack.AppendString(pack.AppendUint(pack.AppendUint(dst, uint64(c.Kind)), c.ID), c.Name)
-	return pack.AppendUint(pack.AppendBool(appendStrings(dst, c.Peers), c.Manual), c.Instead)
+	return kv.AppendMemberChange(dst, c)
 }
 
 // AppendMoveLeaderBody appends the body of a move of the leader.
 func AppendMoveLeaderBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
 
-// AppendRequest appends the frame of a request, whose body one of the functions above has made.
+// AppendRequest appends the frame of a request. One of the functions above has made its body.
 func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []byte) []byte {
 	return AppendWrite(dst, id, op, timeout, &noName, body)
 }
 
 var noName kv.SessionWrite
 
-// AppendWrite is AppendRequest for a write that has a name.
+// AppendWrite is AppendRequest for a write with a name.
 func AppendWrite(dst []byte, id uint64, op Op, timeout time.Duration, once *kv.SessionWrite, body []byte) []byte {
 	guess := requestHeader/2 + len(body)
 	dst, start := beginFrame(dst, guess)
@@ -195,8 +194,8 @@ func AppendWrite(dst []byte, id uint64, op Op, timeout time.Duration, once *kv.S
 	return endFrame(append(dst, body...), start, guess)
 }
 
-// ReadRequest reads the frame of a request. A [*kv.Error] is the answer to the request that q.ID names. Any other
-// error wraps ErrFrame: there is nothing to answer, and the stream is of no more use.
+// ReadRequest reads the frame of a request. If the error is a [*kv.Error], it is the answer to the request q.ID. Any other error
+// wraps ErrFrame: no answer is possible, and the stream cannot be used any more.
 func ReadRequest(frame []byte, q *Request) error {
 	r := pack.NewReader(frame)
 	q.reset()
@@ -213,9 +212,7 @@ func ReadRequest(frame []byte, q *Request) error {
 		return kv.Errorf(kv.BadRequest, "op %d is not known here: another version of qkv may know it", op)
 	}
 	q.Op = Op(op)
-	if want := q.Op.fields(); fields != want {
-		return kv.Errorf(kv.BadRequest, "a %s of %d fields: this member knows %d", q.Op, fields, want)
-	}
+	s := r.Fields(fields-3, q.Op.fields()-3)
 	q.Timeout = limits.RequestTimeout
 	if ms > 0 && ms < uint64(limits.RequestTimeout/time.Millisecond) {
 		q.Timeout = time.Duration(ms) * time.Millisecond
@@ -224,13 +221,14 @@ func ReadRequest(frame []byte, q *Request) error {
 		q.Once = kv.ReadSessionWrite(&r)
 	}
 	q.readBody(&r)
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a %s that cannot be read: %v", q.Op, err)
 	}
 	return nil
 }
 
-// reset forgets the request before. After the most frequent ones there is only their own field to clear.
+// reset clears the previous request. After the most frequent ops, it clears only the field of that op.
 func (q *Request) reset() {
 	switch q.Op {
 	case OpPut:
@@ -267,10 +265,7 @@ func (q *Request) readBody(r *pack.Reader) {
 	case OpMembers, OpAlarms:
 		q.Serializable = readFlags(r, flagSerializable) != 0
 	case OpChangeMember:
-		// A kind that does not fit is as unknown as any other.
-		q.Change.Kind = kv.MemberChangeKind(min(r.Uint(), math.MaxUint8))
-		q.Change.ID, q.Change.Name, q.Change.Peers = r.Uint(), r.String(), readArray(r, (*pack.Reader).String)
-		q.Change.Manual, q.Change.Instead = r.Bool(), r.Uint()
+		q.Change = kv.ReadMemberChange(r)
 	case OpMoveLeader:
 		q.MoveLeader = r.Uint()
 	case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
@@ -298,7 +293,7 @@ func readFlags(r *pack.Reader, known uint64) uint64 {
 	return flags
 }
 
-// Check returns the answer to a request that asks for what no member can do, and nil for all others.
+// Check returns the answer to a request that no member can carry out, and nil for all others.
 func (q *Request) Check(b kv.Bounds) *kv.Error {
 	if err := q.Once.Check(); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,13 +10,13 @@ import (
 	"qkv/internal/pack"
 )
 
-// pairHeader is the most that a pair takes beside its key and value.
+// pairHeader is the maximum size of a pair without its key and value.
 const pairHeader = 1 + 2*5 + 4*9
 
-// AnswerBytes bounds what an answer takes beside its message or its pairs.
+// AnswerBytes bounds the size of an answer without its message or its pairs.
 const AnswerBytes = 5 + 1 + 9 + 2 + 9 + 9 + 1 + 5
 
-// PairBytes bounds what AppendPair appends for a key and a value of these lengths.
+// PairBytes bounds the bytes that AppendPair appends for a key and a value of these lengths.
 func PairBytes(key, value int) int { return pairHeader + key + value }
 
 // AppendWritten appends the frame that answers a put or a delete.
@@ -28,7 +27,7 @@ func AppendWritten(dst []byte, id uint64, revision, deleted int64) []byte {
 	return endFrame(pack.AppendInt(pack.AppendInt(dst, revision), deleted), start, guess)
 }
 
-// AppendDone appends the frame that answers a request of which there is no more to say than that it is done.
+// AppendDone appends the frame that answers a request without a result.
 func AppendDone(dst []byte, id uint64) []byte {
 	const guess = 8
 	dst, start := beginFrame(dst, guess)
@@ -43,10 +42,10 @@ func AppendError(dst []byte, id uint64, code kv.Code, message string) []byte {
 	return endFrame(pack.AppendString(dst, message), start, guess)
 }
 
-// Page is a range's answer that is being appended: BeginPage, as many AppendPair as it was told, EndPage.
+// Page is a range's answer under construction: BeginPage, then one AppendPair for each announced pair, then EndPage.
 type Page struct{ start, guess int }
 
-// BeginPage begins the answer to a range. It holds pairs pairs of about bytes bytes in all.
+// BeginPage begins the answer to a range with the given number of pairs, of about bytes bytes in all.
 func BeginPage(dst []byte, id uint64, revision, count int64, more bool, pairs, bytes int) ([]byte, Page) {
 	p := Page{guess: 32 + bytes}
 	dst, p.start = beginFrame(dst, p.guess)
@@ -65,16 +64,16 @@ func AppendPair(dst []byte, pair *kv.KeyValue) []byte {
 // EndPage ends the answer.
 func EndPage(dst []byte, p Page) []byte { return endFrame(dst, p.start, p.guess) }
 
-// Response is an answer that was read as far as its outcome. What follows is read by the method that fits the
-// request; the answer itself does not say which one that is.
+// Response is an answer, decoded up to its outcome. The method that fits the request reads the rest; the answer itself does not say
+// which method that is.
 type Response struct {
 	ID     uint64
 	Code   kv.Code
 	fields int
-	body   pack.Reader
+	rest   pack.Reader
 }
 
-// ReadResponse reads the frame of an answer. An error wraps ErrFrame, and the stream is of no more use.
+// ReadResponse reads the frame of an answer. An error wraps ErrFrame, and the stream cannot be used any more.
 func ReadResponse(frame []byte) (Response, error) {
 	r := pack.NewReader(frame)
 	fields := r.Array()
@@ -82,66 +81,49 @@ func ReadResponse(frame []byte) (Response, error) {
 	if err := r.Err(); err != nil {
 		return Response{}, fmt.Errorf("%w: an answer without id and code: %w", ErrFrame, err)
 	}
-	// A code of a later version that does not fit is as unknown as any other.
-	return Response{ID: id, Code: kv.Code(min(code, math.MaxUint8)), fields: fields - 2, body: r}, nil
+	// A later version's code that does not fit becomes 255, which is unknown.
+	return Response{ID: id, Code: kv.Code(min(code, math.MaxUint8)), fields: fields - 2, rest: r}, nil
 }
 
-// errShort is the error of an answer that has fewer fields than its kind has.
-var errShort = errors.New("an answer with too few fields")
-
-// bodyOf returns a reader of the fields behind the code, of which there must be at least n.
-func (p *Response) bodyOf(n int) (pack.Reader, error) {
-	if p.fields < n {
-		return p.body, fmt.Errorf("%w: %w: %d, of %d", ErrFrame, errShort, p.fields, n)
+// body returns a reader of the fields after the code; this version knows the first known of them. The reader has failed if an
+// answer has fewer fields than least: every version since 0.2.0 writes that many.
+func (p *Response) body(least, known int) (pack.Reader, pack.Struct) {
+	r := p.rest
+	if p.fields < least {
+		r.Fail(fmt.Sprintf("%d fields, of %d", p.fields, least))
 	}
-	return p.body, nil
+	return r, r.Fields(p.fields, known)
 }
 
-// end skips the fields behind the n that are known, and returns what was wrong with any.
-func (p *Response) end(r *pack.Reader, n int) error {
-	for i := n; i < p.fields && r.Err() == nil; i++ {
-		r.Skip()
-	}
+// end skips the remaining fields after the code, and returns the error of reading them.
+func (p *Response) end(r *pack.Reader, s pack.Struct) error {
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return fmt.Errorf("%w: an answer that cannot be read: %w", ErrFrame, err)
 	}
 	return nil
 }
 
-// Failed returns the error that the answer is, when its code is not OK; nil when it is.
+// Failed returns the answer's error if its code is not OK, else nil.
 func (p *Response) Failed() *kv.Error {
 	if p.Code == kv.OK {
 		return nil
 	}
-	r, err := p.bodyOf(1)
-	if err != nil {
-		return &kv.Error{Code: p.Code}
-	}
+	r, _ := p.body(0, 1)
 	return &kv.Error{Code: p.Code, Message: r.String()}
 }
 
-// Written reads the answer to a put or a delete, with the keys as they were before where these were asked for: their slices
-// are parts of the frame.
+// Written reads the answer to a put or a delete, with the previous pairs if the request asked for them. Their slices are parts of
+// the frame.
 func (p *Response) Written() (revision, deleted int64, previous []kv.KeyValue, err error) {
-	r, err := p.bodyOf(2)
-	if err != nil {
-		return 0, 0, nil, err
-	}
-	known := 2
-	revision, deleted = r.Int(), r.Int()
-	if p.fields > known {
-		known++
-		previous = readArray(&r, readPair)
-	}
-	return revision, deleted, previous, p.end(&r, known)
+	r, s := p.body(2, 3)
+	revision, deleted, previous = r.Int(), r.Int(), readArray(&r, readPair)
+	return revision, deleted, previous, p.end(&r, s)
 }
 
-// Range reads the answer to a range into into, whose KVs are used again. The pairs' slices are parts of the frame.
+// Range reads the answer to a range into into, and reuses its KVs. The pairs' slices are parts of the frame.
 func (p *Response) Range(into *kv.RangeResult) error {
-	r, err := p.bodyOf(4)
-	if err != nil {
-		return err
-	}
+	r, s := p.body(4, 4)
 	into.Revision, into.Count, into.More = r.Int(), r.Int(), r.Bool()
 	n := r.Array()
 	into.KVs = slices.Grow(into.KVs[:0], min(n, limits.RangeRows))
@@ -151,30 +133,21 @@ func (p *Response) Range(into *kv.RangeResult) error {
 		}
 		into.KVs = append(into.KVs, readPair(&r))
 	}
-	return p.end(&r, 4)
+	return p.end(&r, s)
 }
 
 func readPair(r *pack.Reader) kv.KeyValue {
 	const known = 6
-	n := r.Array()
-	if n < known {
-		r.Fail(fmt.Sprintf("a pair of %d fields, of %d", n, known))
-		return kv.KeyValue{}
-	}
+	s := r.Struct(known)
 	pair := kv.KeyValue{Key: r.Bytes(), Value: r.Bytes()}
 	pair.CreateRevision, pair.ModRevision, pair.Version, pair.Lease = r.Int(), r.Int(), r.Int(), r.Int()
-	for range n - known {
-		r.Skip()
-	}
+	r.End(s)
 	return pair
 }
 
 // Status reads the answer to a status.
 func (p *Response) Status() (Status, error) {
-	r, err := p.bodyOf(1)
-	if err != nil {
-		return Status{}, err
-	}
-	s := readStatus(&r)
-	return s, p.end(&r, 1)
+	r, s := p.body(1, 1)
+	status := readStatus(&r)
+	return status, p.end(&r, s)
 }

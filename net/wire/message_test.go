@@ -385,12 +385,9 @@ func TestRequestsRefused(t *testing.T) {
 		"op 257":            {raw(5, 257, 1), "op 257 is not known here"},
 		"no timeout":        {raw(5, 1), "without op and timeout"},
 		"only an id":        {raw(5), "without op and timeout"},
-		"one field more":    {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 0, 0), "a put of 8 fields: this member knows 11"},
-		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 10"},
 		"a string as a key": {raw(5, 2, 1, 0, 0, 0, 0, "k", []byte{}, 0), "a delete that cannot be read"},
 		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16, 0, 0, 0, 0, 0, 0), "flags 0x10, of which 0xf are known here"},
 		"flag of members":   {raw(5, 6, 1, 2), "flags 0x2, of which 0x1 are known here"},
-		"no change":         {raw(5, 7, 1), "a change of the members of 3 fields: this member knows 9"},
 		"a flag of a put":   {raw(5, 1, 1, 0, 0, 0, 0, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
 		"no transaction":    {raw(5, 9, 1, 0, 0, 0, 0, 7), "a transaction that cannot be read"},
 		"an operation":      {raw(5, 9, 1, 0, 0, 0, 0, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
@@ -440,7 +437,7 @@ func TestCheck(t *testing.T) {
 		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Put: &kv.Put{Key: []byte("k")}}}}},
 		{Op: OpChangeMember},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: 200, ID: 7}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n/2", Peers: []string{"h:1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n\t2", Peers: []string{"h:1"}}},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: strings.Repeat("n", limits.NameBytes+1), Peers: []string{"h:1"}}},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h"}}},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{":1"}}},
@@ -510,9 +507,9 @@ func TestAnswersReadBack(t *testing.T) {
 	}
 }
 
-// An answer of a later version has more fields, in each array that has any.
-func TestAnswersGrow(t *testing.T) {
-	later := func(fields ...any) *Response {
+// A member, and its client, may be newer or older: what comes of codes and kinds that are not known.
+func TestUnknownAnswers(t *testing.T) {
+	answer := func(fields ...any) *Response {
 		var b bytes.Buffer
 		if err := msgpack.NewEncoder(&b).Encode(array(fields)); err != nil {
 			t.Fatal(err)
@@ -523,50 +520,19 @@ func TestAnswersGrow(t *testing.T) {
 		}
 		return &p
 	}
-	if revision, _, _, err := later(1, 0, 5, 0, array{}, "more", array{1}).Written(); err != nil || revision != 5 {
-		t.Errorf("written: %d, %v", revision, err)
-	}
-	var page kv.RangeResult
-	pair := array{[]byte("k"), []byte("v"), 1, 2, 3, 4, "more"}
-	answers := array{array{1, 5, array{pair}, "more"}, array{4, true, array{array{2, 5, 1, array{}, "more"}}, "more"}, array{3, 5, 1, false, array{pair}, 1}}
-	if got, err := later(1, 0, 5, true, answers, "more").Txn(); err != nil || string(got.Answers[2].Range.KVs[0].Value) != "v" || got.Answers[1].Txn.Answers[0].Delete.Deleted != 1 {
-		t.Errorf("transaction: %+v, %v", got, err)
-	}
-	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
-		t.Errorf("range: %+v, %v", page, err)
-	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, 17, 18, 19, 20, "more"}
-	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
-		t.Errorf("status: %+v, %v", s, err)
-	}
-	member := array{7, "n", 200, true, 5, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16), "more"}
-	if m, err := later(1, 0, array{member}, 3).Members(); err != nil || m[0].Boot != 4 || m[0].Role.String() != "role 200" {
-		t.Errorf("members: %+v, %v", m, err)
-	}
-	if err := later(1, 200, "of the future").Failed(); err == nil || err.Certain() || err.Retryable() || err.Code.String() != "code 200" {
+	if err := answer(1, 200, "of the future").Failed(); err == nil || err.Certain() || err.Retryable() || err.Code.String() != "code 200" {
 		t.Errorf("code 200: %v", err)
 	}
-	for name, err := range map[string]error{
-		"txn":     func() error { _, err := later(1, 0, 5, true).Txn(); return err }(),
-		"put":     func() error { _, err := later(1, 0, 5, true, array{array{1, 5}}).Txn(); return err }(),
-		"delete":  func() error { _, err := later(1, 0, 5, true, array{array{2, 5, 1}}).Txn(); return err }(),
-		"answer":  func() error { _, err := later(1, 0, 5, true, array{array{9, 5, 1}}).Txn(); return err }(),
-		"written": func() error { _, _, _, err := later(1, 0, 5).Written(); return err }(),
-		"range":   later(1, 0, 5, 1, false).Range(&page),
-		"members": func() error { _, err := later(1, 0).Members(); return err }(),
-		"member":  func() error { _, err := later(1, 0, array{array{7, "n"}}).Members(); return err }(),
-		"folder": func() error {
-			short := slices.Clone(member)
-			short[10] = make([]byte, 15)
-			_, err := later(1, 0, array{short}).Members()
-			return err
-		}(),
-		"status": func() error { _, err := later(1, 0).Status(); return err }(),
-		"pair":   later(1, 0, 5, 1, false, array{array{[]byte("k")}}).Range(&page),
-	} {
-		if !errors.Is(err, ErrFrame) {
-			t.Errorf("a short %s: %v", name, err)
-		}
+	member := array{7, "n", 200, true, 5, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16)}
+	if m, err := answer(1, 0, array{member}).Members(); err != nil || m[0].Role.String() != "role 200" {
+		t.Errorf("members: %+v, %v", m, err)
+	}
+	member[10] = make([]byte, 15)
+	if _, err := answer(1, 0, array{member}).Members(); !errors.Is(err, ErrFrame) {
+		t.Errorf("a short folder id: %v", err)
+	}
+	if _, err := answer(1, 0, 5, true, array{array{9, 5, 1}}).Txn(); !errors.Is(err, ErrFrame) {
+		t.Errorf("an operation's answer of kind 9: %v", err)
 	}
 }
 

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// momentsBegan is what Moments are counted from: it has the reading of the clock that nobody sets.
+// momentsBegan is the zero point of Moments. It contains a reading of the monotonic clock.
 var momentsBegan = time.Now()
 
-// Moment is when something happened last, for any number of goroutines: when the process began, where nobody has set it. It is held
-// by the monotonic clock, and not by the time of day: when that was put back by an hour, nothing would seem to be silent for so long,
-// and when it was put ahead, all would.
+// Moment is the time of the last occurrence of an event, for any number of goroutines. Its zero value is the start of the process.
+// It uses the monotonic clock, not the time of day. If the time of day were set back by an hour, no connection would seem silent
+// for an hour; if it were set ahead, all connections would.
 type Moment struct{ since atomic.Int64 }
 
-// Set notes that it happens at a time that time.Now has returned.
+// Set stores now, a time that time.Now has returned, as the time of the event.
 func (m *Moment) Set(now time.Time) { m.since.Store(int64(now.Sub(momentsBegan))) }
 
-// Ago is how long ago it happened, at such a time.
+// Ago returns the time from the event to now.
 func (m *Moment) Ago(now time.Time) time.Duration {
 	return now.Sub(momentsBegan) - time.Duration(m.since.Load())
 }

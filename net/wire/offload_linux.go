@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReceiveOffload has the kernel hand over what one sender has sent in a row as one piece, where it can (UDP_GRO, Linux 5.0 and
-// later), and cuts it into datagrams here: far fewer passes through the kernel for a bulk, on one host and behind network cards
-// alike. quic-go sends in such pieces by itself, and reads them by way of ReadBatch. What is no UDP socket, or of an older
-// kernel, is returned as it is.
+// ReceiveOffload makes the kernel coalesce consecutive datagrams of one sender (UDP_GRO, Linux 5.0 and later), and splits them
+// again here. A bulk transfer then needs far fewer system calls and passes through the network stack, on one host and behind
+// network cards alike. quic-go sends such coalesced datagrams by itself, and reads them through ReadBatch. A connection that is not
+// a UDP socket, or is on an older kernel, is returned unchanged.
 func ReceiveOffload(conn net.PacketConn) net.PacketConn {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
@@ -33,19 +33,20 @@ func ReceiveOffload(conn net.PacketConn) net.PacketConn {
 }
 
 const (
-	// offloadBytes is the longest piece: that of the longest datagram.
+	// offloadBytes is the longest coalesced piece: the size of the longest datagram.
 	offloadBytes = 64 << 10
-	// offloadControlBytes is for what the kernel says of a piece: the length of its datagrams, their ECN bits, and the local
-	// address, of IPv4 and IPv6 both.
+	// offloadControlBytes holds the kernel's control data of a piece: the length of its datagrams, their ECN bits, and the local
+	// address, for IPv4 and IPv6.
 	offloadControlBytes = 256
 )
 
-// offloadConn is a socket of which pieces are read. ReadBatch belongs to one goroutine, as quic-go has it.
+// offloadConn is a socket that reads coalesced pieces. ReadBatch belongs to one goroutine, as quic-go calls it.
 //
 // Invariants:
 //
-//  1. left is what no caller has got of the last piece: whole datagrams of segment bytes, of which only the last may be shorter.
-//  2. Each has come from from, and kept is what the kernel said of it, without the length of the segments.
+//  1. left is the part of the last piece that no caller has got: whole datagrams of segment bytes, of which only the last may be
+//     shorter.
+//  2. Each of them came from the address from, and kept is the kernel's control data of the piece, without the segment length.
 type offloadConn struct {
 	*net.UDPConn
 	room    []byte
@@ -53,7 +54,7 @@ type offloadConn struct {
 
 	left    []byte
 	segment int
-	from    *net.UDPAddr // given to callers: replaced, never changed
+	from    *net.UDPAddr // returned to callers: replaced, never changed
 	source  netip.AddrPort
 	kept    []byte // the beginning of control
 }
@@ -65,7 +66,7 @@ func (c *offloadConn) ReadBatch(messages []ipv4.Message, _ int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if n == 0 { // an empty datagram is one, too
+		if n == 0 { // an empty datagram counts as one
 			c.fill(&messages[0], nil)
 			return 1, nil
 		}
@@ -85,7 +86,7 @@ func (c *offloadConn) fill(m *ipv4.Message, datagram []byte) {
 	m.Addr, m.Flags = c.from, 0
 }
 
-// read takes the next piece.
+// read reads the next piece.
 func (c *offloadConn) read() (int, error) {
 	n, said, _, source, err := c.ReadMsgUDPAddrPort(c.room, c.control)
 	if err != nil {
@@ -98,7 +99,7 @@ func (c *offloadConn) read() (int, error) {
 	for rest := c.control[:said]; len(rest) > 0; {
 		header, body, behind, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
-			break // cut off: what is known is enough, and a piece of several datagrams is one that is none, which QUIC drops
+			break // truncated: keep the parsed part; if the segment length is missing, the datagrams look like one invalid datagram, which QUIC drops
 		}
 		if header.Level == unix.IPPROTO_UDP && header.Type == unix.UDP_GRO && len(body) >= 4 {
 			c.segment = max(int(binary.NativeEndian.Uint32(body)), 1)

@@ -4,5 +4,5 @@ package wire
 
 import "net"
 
-// ReceiveOffload is for Linux only: elsewhere each datagram is read alone.
+// ReceiveOffload returns conn unchanged: coalescing is for Linux only.
 func ReceiveOffload(conn net.PacketConn) net.PacketConn { return conn }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -9,7 +8,8 @@ import (
 	"qkv/internal/pack"
 )
 
-// Status is what one member says of itself.
+// Status is one member's report of its own state. To add a field, append it to the array: in appendStatus, readStatus and
+// statusFields. The field is zero if the member is older; older clients skip it.
 //
 //	[name str, id uint, cluster uint, version str, role str, term uint, leader uint, commit uint, applied uint,
 //	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint,
@@ -31,38 +31,38 @@ type Status struct {
 	Revision, Keys  int64
 	LogBytes        int64  // of the log's files
 	SnapshotBytes   int64  // of the newest snapshot
-	Digest          uint64 // of the state at Applied: equal on all members that have applied as much
+	Digest          uint64 // of the state at Applied: equal on all members with the same Applied
 	Alarms          []Alarm
 	Members         []Member
 	Links           []Link        // to the other members
-	SyncP99         time.Duration // that 99 of 100 syncs of the log in the last minute did not exceed; 0: there was none
+	SyncP99         time.Duration // the 99th percentile of the log's syncs in the last minute; 0: there was none
 	Watches         int64         // of this member's clients
 	Compacted       int64         // the oldest revision that can be read; 0: nothing was compacted
-	Dropped         bool          // the member has dropped all that nobody can read any more
+	Dropped         bool          // the member has freed all data below Compacted
 	Leases          int64
-	HistoryBytes    int64         // what the superseded versions weigh that can be read
-	HistoryAge      time.Duration // since the oldest revision that can be read was written; 0: nothing was
-	SessionClock    int64         // what a session is opened at that begins now: more than 0
+	HistoryBytes    int64         // the size of the superseded versions that can still be read
+	HistoryAge      time.Duration // since the oldest readable revision was written; 0: nothing was
+	SessionClock    int64         // the opened value of a session that begins now: more than 0
 	Sessions        int64
-	UsedBytes       int64 // what the quota counts
-	QuotaBytes      int64 // that NOSPACE is raised at while this member leads; 0: none
+	UsedBytes       int64 // the bytes that the quota counts
+	QuotaBytes      int64 // the limit for NOSPACE while this member leads; 0: none
 }
 
-// Alarm is something that an operator must know, as the member says it whose status has it.
+// Alarm is a problem that an operator must know of, as reported by the member with this status.
 type Alarm struct {
 	Name   string // one word in capitals that keeps its meaning for ever, as NOSPACE; package actor has the list
-	Member uint64 // the member that it is about
+	Member uint64 // the member that has the problem
 	Text   string
 }
 
-// Member is one member of the cluster, as the others know it.
+// Member is one member of the cluster, as the other members know it.
 type Member struct {
 	ID      uint64
 	Name    string
 	Clients []string // the addresses at which it serves clients
 }
 
-// Link is a member's connection to another one.
+// Link is a member's connection to another member.
 type Link struct {
 	Member    uint64
 	Connected bool
@@ -104,7 +104,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendArray(dst, len(s.Members))
 	for _, m := range s.Members {
 		dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID), m.Name)
-		dst = appendStrings(dst, m.Clients)
+		dst = pack.AppendStrings(dst, m.Clients)
 	}
 	dst = pack.AppendArray(dst, len(s.Links))
 	for _, l := range s.Links {
@@ -120,11 +120,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 
 func readStatus(r *pack.Reader) Status {
 	var s Status
-	n := r.Array()
-	if n < statusFields {
-		r.Fail(fmt.Sprintf("a status of %d fields, of %d", n, statusFields))
-		return s
-	}
+	whole := r.Struct(statusFields)
 	s.Name, s.ID, s.Cluster, s.Version, s.Role = r.String(), r.Uint(), r.Uint(), r.String(), r.String()
 	s.Term, s.Leader, s.Commit, s.Applied = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	s.Revision, s.Keys, s.LogBytes, s.SnapshotBytes = r.Int(), r.Int(), r.Int(), r.Int()
@@ -137,19 +133,17 @@ func readStatus(r *pack.Reader) Status {
 	s.Leases, s.HistoryBytes, s.HistoryAge = r.Int(), r.Int(), readMicroseconds(r)
 	s.SessionClock, s.Sessions = r.Int(), r.Int()
 	s.UsedBytes, s.QuotaBytes = r.Int(), r.Int()
-	for range n - statusFields {
-		r.Skip()
-	}
+	r.End(whole)
 	return s
 }
 
-// arrayAhead is for how many elements of an array room is made at once: growing would cost a client whose watches catch up most of
-// its garbage.
+// arrayAhead is the number of array elements that are allocated at once: growing the array would cause most of the garbage of a
+// client whose watches catch up.
 const arrayAhead = 256
 
-// readArray reads an array's elements, each in its own way. What the array claims to hold beyond arrayAhead is not believed before
-// it is there. What it hands to a function is on the heap, so it has a Reader of its own: its callers' need not be, and most
-// messages have no array.
+// readArray reads an array's elements with read. It allocates at most arrayAhead elements before they arrive: the claimed length is
+// not trusted. A Reader that is passed to a function value escapes to the heap. So readArray copies the Reader: the callers'
+// Readers stay on the stack, and most messages have no array.
 func readArray[T any](from *pack.Reader, read func(*pack.Reader) T) (all []T) {
 	r := *from
 	n := r.Array()
@@ -167,15 +161,9 @@ func readArray[T any](from *pack.Reader, read func(*pack.Reader) T) (all []T) {
 }
 
 func readAlarm(r *pack.Reader) Alarm {
-	n := r.Array()
-	if n < alarmFields {
-		r.Fail(fmt.Sprintf("an alarm of %d fields, of %d", n, alarmFields))
-		return Alarm{}
-	}
+	s := r.Struct(alarmFields)
 	a := Alarm{Name: r.String(), Member: r.Uint(), Text: r.String()}
-	for range n - alarmFields {
-		r.Skip()
-	}
+	r.End(s)
 	return a
 }
 
@@ -184,29 +172,17 @@ func readMicroseconds(r *pack.Reader) time.Duration {
 }
 
 func readLink(r *pack.Reader) Link {
-	n := r.Array()
-	if n < linkFields {
-		r.Fail(fmt.Sprintf("a link of %d fields, of %d", n, linkFields))
-		return Link{}
-	}
+	s := r.Struct(linkFields)
 	l := Link{Member: r.Uint(), Connected: r.Bool(), RTT: readMicroseconds(r), Error: r.String()}
-	for range n - linkFields {
-		r.Skip()
-	}
+	r.End(s)
 	return l
 }
 
 func readMember(r *pack.Reader) Member {
 	var m Member
-	n := r.Array()
-	if n < memberFields {
-		r.Fail(fmt.Sprintf("a member of %d fields, of %d", n, memberFields))
-		return m
-	}
+	s := r.Struct(memberFields)
 	m.ID, m.Name = r.Uint(), r.String()
-	m.Clients = readArray(r, (*pack.Reader).String)
-	for range n - memberFields {
-		r.Skip()
-	}
+	m.Clients = r.Strings()
+	r.End(s)
 	return m
 }

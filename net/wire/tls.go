@@ -11,34 +11,33 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Trust between two ends of a connection by certificates that name who has them, the same for members and clients, for QUIC and
-// for TLS over TCP ([FileTrust] is that by certificates of etcd's kind):
+// Trust between two ends of a connection, by certificates with qkv identities. The rules are the same for members and clients, for
+// QUIC and for TLS over TCP. ([FileTrust] is trust by etcd's kind of certificates.)
 //
 //  1. TLS 1.3, and both ends show a certificate.
-//  2. A certificate is believed when a CA of the own trust domain signed it, its dates hold, it may be used as it is
-//     used, and its one identity names the own trust domain. Host names and addresses count for nothing, so that
-//     members move, and sit behind address translation, as they like.
-//  3. Its class must be one that is expected here, and when a peer is dialled, its name too.
-//  4. Nothing is resumed: no session tickets, no 0-RTT data. Each handshake is by the certificates of its moment.
-//  5. Only a handshake looks at dates: a connection outlives the certificates that it was made with.
+//  2. A certificate is trusted if a CA of the own trust domain signed it, its dates hold, its key usage fits, and its one identity
+//     names the
+//     own trust domain. Host names and addresses do not count: members may move, and sit behind address translation.
+//  3. Its class must be one of the expected classes, and, if a named peer is dialled, its name must be that peer's.
+//  4. No session is resumed: no session tickets, no 0-RTT data. Each handshake uses the current certificates.
+//  5. Only a handshake checks dates: a connection outlives its certificates.
 //
-// The functions below are the only places that make a tls.Config by these.
+// Only the functions below make a tls.Config by these rules.
 
-// The protocols that are negotiated (ALPN). Another version is another name.
+// The negotiated protocols (ALPN). Another version has another name.
 const (
 	ProtocolClient = "qkv/1"
 	ProtocolPeer   = "qkv-peer/1"
 	ProtocolJoin   = "qkv-join/1"
 )
 
-// ServerTLS returns how a member accepts connections: it believes certificates of its own trust domain and of the
-// classes that are allowed.
+// ServerTLS returns how a member accepts connections: it trusts certificates of its own trust domain and of the allowed classes.
 func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
 	if len(allowed) == 0 || slices.Contains(allowed, ClassCA) {
 		panic(fmt.Sprintf("wire: a server of %s that allows %v", protocol, allowed))
 	}
 	config := c.base(protocol)
-	// The library verifies signature, dates and usage first, and tells the other side by the alert what was wrong.
+	// The library verifies signature, dates and usage first, and reports an error to the other side as a TLS alert.
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = c.inUse.Load().roots
 	config.VerifyConnection = func(state tls.ConnectionState) error {
@@ -52,30 +51,30 @@ func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
 	return config
 }
 
-// PeersTLS returns how a member accepts connections on the peers' port: those of its peers, and the questions of members
-// that are to join. Both show a member's certificate.
+// PeersTLS returns how a member accepts connections on the peers' port: from its peers, and from members that ask to join. Both
+// show a member's certificate.
 func PeersTLS(c *Credentials) *tls.Config {
 	config := ServerTLS(c, ProtocolPeer, ClassMember)
 	config.NextProtos = append(config.NextProtos, ProtocolJoin)
 	return config
 }
 
-// EtcdTLS returns how a member accepts connections of etcd's clients and of HTTP, on one port. Clients of gRPC offer HTTP/2
-// alone; who offers HTTP/1.1 as well is a browser or the like.
+// EtcdTLS returns how a member accepts connections of etcd's clients and of HTTP, on one port. gRPC clients offer only HTTP/2; a
+// browser or a similar client offers HTTP/1.1 as well.
 func EtcdTLS(c *Credentials) *tls.Config {
 	config := ServerTLS(c, "http/1.1", ClassClient, ClassMember)
 	config.NextProtos = append(config.NextProtos, "h2")
 	return config
 }
 
-// ClientTLS returns how to dial a member. What is set in expected must be so: the class always, the name when it is
-// known; the cluster is always the own one.
+// ClientTLS returns how to dial a member. The fields that are set in expected must match: the class always, the name if it is
+// known. The cluster is always the own cluster.
 func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
 	if expected.Class != ClassMember || expected.Cluster != "" && expected.Cluster != c.Cluster() {
 		panic(fmt.Sprintf("wire: %v of trust domain %q dials %v", c.Identity, c.Cluster(), expected))
 	}
 	config := c.base(protocol)
-	// Not the library's verification, which is by host name, but ours, which is stricter: see the rules above.
+	// The library's verification is by host name. The stricter verification below replaces it: see the rules above.
 	config.InsecureSkipVerify = true
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if _, err := verifyChain(state.PeerCertificates, c.fresh().roots, c.now(), x509.ExtKeyUsageServerAuth); err != nil {
@@ -86,7 +85,7 @@ func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
 	return config
 }
 
-// base is what both ends have in common.
+// base has the TLS settings that both ends share.
 func (c *Credentials) base(protocol string) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -94,7 +93,7 @@ func (c *Credentials) base(protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 		Time:                   c.now,
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &c.fresh().pair, nil },
-		// Shown whatever CAs the server names, so that a foreign certificate is refused as foreign, not as missing.
+		// Shown whatever CAs the server names: a foreign certificate is then refused as foreign, not as missing.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.fresh().pair, nil },
 	}
 }
@@ -116,7 +115,7 @@ func (c *Credentials) admit(state tls.ConnectionState, allowed []Class, name str
 	}
 }
 
-// PeerIdentity returns who is at the other end of a connection whose handshake is complete.
+// PeerIdentity returns the identity of the other end of a connection whose handshake is complete.
 func PeerIdentity(state tls.ConnectionState) (Identity, error) {
 	if len(state.PeerCertificates) == 0 {
 		return Identity{}, errors.New("the other side showed no certificate")
@@ -124,13 +123,13 @@ func PeerIdentity(state tls.ConnectionState) (Identity, error) {
 	return IdentityOf(state.PeerCertificates[0])
 }
 
-// TrustError says why a certificate is not believed.
+// TrustError is the reason why a certificate is not trusted.
 type TrustError struct{ Reason string }
 
 func (e *TrustError) Error() string { return e.Reason }
 
-// verifyChain verifies signature, dates and usage of a certificate, and returns the ways from it to a CA; chain[1:] may
-// help to find one.
+// verifyChain verifies signature, dates and usage of a certificate, and returns its chains to a CA; chain[1:] are intermediate
+// candidates.
 func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, &TrustError{"the other side showed no certificate"}
@@ -148,7 +147,7 @@ func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time,
 	return ways, nil
 }
 
-// reason says in plain words what the library found wrong with a certificate; now is zero when it is not known.
+// reason translates the library's error about a certificate into plain words; now is zero if it is unknown.
 func reason(certificate *x509.Certificate, err error, now time.Time) string {
 	who := certificate.Subject.String()
 	if id, err := IdentityOf(certificate); err == nil {
@@ -173,8 +172,8 @@ func reason(certificate *x509.Certificate, err error, now time.Time) string {
 	return fmt.Sprintf("the certificate of %s is not believed: %v", who, err)
 }
 
-// Explain says in plain words why a handshake failed; an error that has nothing to do with trust comes back as it is.
-// What this side found wrong it knows exactly; what the other side found wrong it only learns by an alert's number.
+// Explain says in plain words why a handshake failed; an error without relation to trust is returned unchanged. This side knows its
+// own reason exactly; the other side's reason is known only as the number of an alert.
 func Explain(err error) error {
 	if trust, ok := errors.AsType[*TrustError](err); ok {
 		return trust
@@ -196,7 +195,7 @@ func Explain(err error) error {
 	return err
 }
 
-// The numbers of TLS alerts (RFC 8446, 6.2) that tell something about trust.
+// The numbers of TLS alerts (RFC 8446, 6.2) that concern trust.
 const (
 	alertBadCertificate      = 42
 	alertUnsupported         = 43

@@ -8,20 +8,18 @@ import (
 	"qkv/internal/pack"
 )
 
-// The kinds of answers to the operations of a transaction, and how many fields each has.
+// The kinds of answers to the operations of a transaction.
 const (
 	answerPut    = 1
 	answerDelete = 2
 	answerRange  = 3
 	answerTxn    = 4
-
-	answerPutFields    = 3
-	answerDeleteFields = 4
-	answerRangeFields  = 5
-	answerTxnFields    = 3
 )
 
-// answerHeader is the most that an operation's answer takes beside its pairs and what is in it.
+// answerFields is the number of fields of each kind.
+var answerFields = [...]int{answerPut: 3, answerDelete: 4, answerRange: 5, answerTxn: 3}
+
+// answerHeader is the maximum size of an operation's answer without its pairs and nested answers.
 const answerHeader = 1 + 1 + 9 + 9 + 1 + 5
 
 // AppendTxnBody appends the body of a transaction.
@@ -30,12 +28,12 @@ func AppendTxnBody(dst []byte, t *kv.Txn) []byte { return kv.AppendTxn(dst, t) }
 // AppendCompactBody appends the body of a compaction.
 func AppendCompactBody(dst []byte, revision int64) []byte { return pack.AppendInt(dst, revision) }
 
-// AppendRevisionAtBody appends the body of a question for the revision of a time, in nanoseconds since 1970.
+// AppendRevisionAtBody appends the body of a request for the revision at a time, in nanoseconds since 1970.
 func AppendRevisionAtBody(dst []byte, wall int64, serializable bool) []byte {
 	return AppendMembersBody(pack.AppendInt(dst, wall), serializable)
 }
 
-// AppendTimesOfBody appends the body of a question for the times of revisions.
+// AppendTimesOfBody appends the body of a request for the times of revisions.
 func AppendTimesOfBody(dst []byte, revisions []int64, serializable bool) []byte {
 	dst = pack.AppendArray(dst, len(revisions))
 	for _, n := range revisions {
@@ -47,7 +45,7 @@ func AppendTimesOfBody(dst []byte, revisions []int64, serializable bool) []byte 
 // TimesBytes bounds what AppendTimes appends.
 func TimesBytes(revisions int) int { return AnswerBytes + 9*revisions }
 
-// AppendTimes appends the frame that answers a question for the times of revisions.
+// AppendTimes appends the frame that answers a request for the times of revisions.
 func AppendTimes(dst []byte, id uint64, walls []int64) []byte {
 	guess := TimesBytes(len(walls))
 	dst, start := beginFrame(dst, guess)
@@ -59,14 +57,11 @@ func AppendTimes(dst []byte, id uint64, walls []int64) []byte {
 	return endFrame(dst, start, guess)
 }
 
-// Times reads the answer to a question for the times of revisions.
+// Times reads the answer to a request for the times of revisions.
 func (p *Response) Times() (walls []int64, err error) {
-	r, err := p.bodyOf(1)
-	if err != nil {
-		return nil, err
-	}
+	r, s := p.body(1, 1)
 	walls = readArray(&r, (*pack.Reader).Int)
-	return walls, p.end(&r, 1)
+	return walls, p.end(&r, s)
 }
 
 func pairsBytes(pairs []kv.KeyValue) (n int) {
@@ -87,7 +82,7 @@ func appendPairs(dst []byte, pairs []kv.KeyValue) []byte {
 // WrittenWithBytes bounds what AppendWrittenWith appends.
 func WrittenWithBytes(previous []kv.KeyValue) int { return AnswerBytes + pairsBytes(previous) }
 
-// AppendWrittenWith appends the frame that answers a put or a delete with the keys as they were before.
+// AppendWrittenWith appends the frame that answers a put or a delete with the previous pairs.
 func AppendWrittenWith(dst []byte, id uint64, revision, deleted int64, previous []kv.KeyValue) []byte {
 	guess := WrittenWithBytes(previous)
 	dst, start := beginFrame(dst, guess)
@@ -129,7 +124,7 @@ func appendAnswers(dst []byte, answers []kv.Answer) []byte {
 	for i := range answers {
 		switch a := &answers[i]; {
 		case a.Put != nil:
-			dst = pack.AppendUint(pack.AppendArray(dst, answerPutFields), answerPut)
+			dst = pack.AppendUint(pack.AppendArray(dst, answerFields[answerPut]), answerPut)
 			dst = pack.AppendInt(dst, a.Put.Revision)
 			if a.Put.Prev == nil {
 				dst = pack.AppendArray(dst, 0)
@@ -137,14 +132,14 @@ func appendAnswers(dst []byte, answers []kv.Answer) []byte {
 				dst = AppendPair(pack.AppendArray(dst, 1), a.Put.Prev)
 			}
 		case a.Delete != nil:
-			dst = pack.AppendUint(pack.AppendArray(dst, answerDeleteFields), answerDelete)
+			dst = pack.AppendUint(pack.AppendArray(dst, answerFields[answerDelete]), answerDelete)
 			dst = appendPairs(pack.AppendInt(pack.AppendInt(dst, a.Delete.Revision), a.Delete.Deleted), a.Delete.Prev)
 		case a.Range != nil:
-			dst = pack.AppendUint(pack.AppendArray(dst, answerRangeFields), answerRange)
+			dst = pack.AppendUint(pack.AppendArray(dst, answerFields[answerRange]), answerRange)
 			dst = pack.AppendBool(pack.AppendInt(pack.AppendInt(dst, a.Range.Revision), a.Range.Count), a.Range.More)
 			dst = appendPairs(dst, a.Range.KVs)
 		case a.Txn != nil:
-			dst = pack.AppendUint(pack.AppendArray(dst, answerTxnFields), answerTxn)
+			dst = pack.AppendUint(pack.AppendArray(dst, answerFields[answerTxn]), answerTxn)
 			dst = appendAnswers(pack.AppendBool(dst, a.Txn.Succeeded), a.Txn.Answers)
 		default:
 			panic("wire: an operation without an answer")
@@ -155,17 +150,14 @@ func appendAnswers(dst []byte, answers []kv.Answer) []byte {
 
 // Txn reads the answer to a transaction. The pairs' slices are parts of the frame.
 func (p *Response) Txn() (*kv.TxnResult, error) {
-	r, err := p.bodyOf(3)
-	if err != nil {
-		return nil, err
-	}
+	r, s := p.body(3, 3)
 	parts := 0
 	result := &kv.TxnResult{Revision: r.Int(), Succeeded: r.Bool()}
 	result.Answers = readAnswers(&r, &parts, 1)
-	return result, p.end(&r, 3)
+	return result, p.end(&r, s)
 }
 
-// readAnswers is bounded as a transaction is: no answer has more in it.
+// readAnswers has the limits of a transaction: no answer exceeds them.
 func readAnswers(r *pack.Reader, parts *int, depth int) (answers []kv.Answer) {
 	if depth > limits.TxnDepth {
 		r.Fail(fmt.Sprintf("an answer nested more than %d deep", limits.TxnDepth))
@@ -184,31 +176,25 @@ func readAnswers(r *pack.Reader, parts *int, depth int) (answers []kv.Answer) {
 }
 
 func readAnswer(r *pack.Reader, parts *int, depth int) (a kv.Answer) {
-	fields, kind, known := r.Array(), r.Uint(), 0
+	fields, kind := r.Array(), r.Uint()
+	if kind == 0 || kind >= uint64(len(answerFields)) {
+		r.Fail(fmt.Sprintf("an answer of kind %d, which is not known", kind))
+		return a
+	}
+	s := r.Fields(fields-1, answerFields[kind]-1)
 	switch kind {
 	case answerPut:
-		known = answerPutFields
 		a.Put = &kv.PutResult{Revision: r.Int()}
 		if pairs := readArray(r, readPair); len(pairs) > 0 {
 			a.Put.Prev = &pairs[0]
 		}
 	case answerDelete:
-		known = answerDeleteFields
 		a.Delete = &kv.DeleteResult{Revision: r.Int(), Deleted: r.Int(), Prev: readArray(r, readPair)}
 	case answerRange:
-		known = answerRangeFields
 		a.Range = &kv.RangeResult{Revision: r.Int(), Count: r.Int(), More: r.Bool(), KVs: readArray(r, readPair)}
 	case answerTxn:
-		known = answerTxnFields
 		a.Txn = &kv.TxnResult{Succeeded: r.Bool(), Answers: readAnswers(r, parts, depth+1)}
-	default:
-		r.Fail(fmt.Sprintf("an answer of kind %d, which is not known", kind))
 	}
-	if fields < known {
-		r.Fail(fmt.Sprintf("an operation's answer of %d fields, of %d", fields, known))
-	}
-	for range fields - known {
-		r.Skip()
-	}
+	r.End(s)
 	return a
 }

@@ -25,7 +25,7 @@ const (
 	knownWatchFlags = 1<<iota - 1
 )
 
-// IsWatch tells whether the frame of a request is one of a stream of watches.
+// IsWatch reports whether the frame is a request on a stream of watches.
 func IsWatch(frame []byte) bool {
 	r := pack.NewReader(frame)
 	r.Array()
@@ -52,7 +52,7 @@ func AppendWatch(dst []byte, id uint64, w *kv.Watch) []byte {
 // AppendCancelWatch appends the frame that ends a watch.
 func AppendCancelWatch(dst []byte, id uint64) []byte { return appendBare(dst, id, OpCancelWatch) }
 
-// AppendWatchProgress appends the frame that asks how far a stream's watches are.
+// AppendWatchProgress appends the frame that requests the progress of a stream's watches.
 func AppendWatchProgress(dst []byte) []byte { return appendBare(dst, 0, OpWatchProgress) }
 
 func appendBare(dst []byte, id uint64, op Op) []byte {
@@ -62,8 +62,8 @@ func appendBare(dst []byte, id uint64, op Op) []byte {
 	return endFrame(pack.AppendUint(dst, 0), start, guess)
 }
 
-// ReadWatchRequest reads the frame of a request on a stream of watches. A [*kv.Error] is the reason why the watch that q.ID
-// names is canceled. Any other error wraps ErrFrame. The watch's bytes are parts of the frame.
+// ReadWatchRequest reads the frame of a request on a stream of watches. If the error is a [*kv.Error], it is the reason to cancel
+// the watch q.ID. Any other error wraps ErrFrame. The watch's bytes are parts of the frame.
 func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	r := pack.NewReader(frame)
 	*q = kv.WatchRequest{}
@@ -77,10 +77,10 @@ func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	if err := r.Err(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a request without op and timeout: %v", err)
 	}
-	want := 3
+	known := 0
 	switch op {
 	case uint64(OpWatch):
-		q.Kind, want = kv.WatchCreate, 7
+		q.Kind, known = kv.WatchCreate, 4
 	case uint64(OpCancelWatch):
 		q.Kind = kv.WatchCancel
 	case uint64(OpWatchProgress):
@@ -88,15 +88,14 @@ func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	default:
 		return kv.Errorf(kv.BadRequest, "op %d on a stream of watches, which knows %d to %d", op, OpWatch, OpWatchProgress)
 	}
-	if fields != want {
-		return kv.Errorf(kv.BadRequest, "a watch request of %d fields: this member knows %d", fields, want)
-	}
+	s := r.Fields(fields-3, known)
 	if q.Kind == kv.WatchCreate {
 		q.Watch = kv.Watch{Key: r.Bytes(), End: r.Bytes(), Revision: r.Int()}
 		flags := readFlags(&r, knownWatchFlags)
 		q.Watch.PrevKV, q.Watch.ProgressNotify = flags&flagPrevKV != 0, flags&flagProgressNotify != 0
 		q.Watch.NoPut, q.Watch.NoDelete = flags&flagNoPut != 0, flags&flagNoDelete != 0
 	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a watch request that cannot be read: %v", err)
 	}
@@ -109,14 +108,20 @@ const (
 	eventDelete = 1
 )
 
-// WatchFormat is how events are encoded.
+const versionFields = 5
+
+// eventFields is the number of fields of an event, by kind; the previous version may follow.
+var eventFields = [...]int{eventPut: 2 + versionFields, eventDelete: 3}
+
+// WatchFormat is the encoding of events.
 var WatchFormat = &kv.WatchFormat{Append: appendEvent}
 
 func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
-	fields, kind := 7, uint64(eventPut)
+	kind := uint64(eventPut)
 	if e.Deleted {
-		fields, kind = 3, eventDelete
+		kind = eventDelete
 	}
+	fields := eventFields[kind]
 	if before != nil {
 		fields++
 	}
@@ -134,7 +139,7 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 		dst = appendVersion(dst, &e.KV)
 	}
 	if before != nil {
-		dst = appendVersion(pack.AppendArray(dst, 5), before)
+		dst = appendVersion(pack.AppendArray(dst, versionFields), before)
 	}
 	return dst
 }
@@ -144,20 +149,14 @@ func appendVersion(dst []byte, pair *kv.KeyValue) []byte {
 	return pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, pair.ModRevision), pair.Version), pair.Lease)
 }
 
-// AppendWatchDelivery appends the frame of a delivery, but for its events, which follow it.
+// deliveryFields is the number of fields of a delivery, by kind.
+var deliveryFields = [...]int{kv.WatchCreated: 3, kv.WatchEvents: 5, kv.WatchProgressed: 3, kv.WatchCanceled: 6, kv.WatchEnded: 5}
+
+// AppendWatchDelivery appends the frame of a delivery without its events; the events follow it.
 func AppendWatchDelivery(dst []byte, d *kv.WatchDelivery) []byte {
 	var few [256]byte
 	head := few[:0]
-	fields := 3
-	switch d.Kind {
-	case kv.WatchEvents:
-		fields = 5
-	case kv.WatchCanceled:
-		fields = 6
-	case kv.WatchEnded:
-		fields = 5
-	}
-	head = pack.AppendArray(pack.AppendUint(pack.AppendArray(head, fields), uint64(d.Kind)), len(d.IDs))
+	head = pack.AppendArray(pack.AppendUint(pack.AppendArray(head, deliveryFields[d.Kind]), uint64(d.Kind)), len(d.IDs))
 	for _, id := range d.IDs {
 		head = pack.AppendUint(head, id)
 	}
@@ -182,10 +181,10 @@ func AppendWatchDelivery(dst []byte, d *kv.WatchDelivery) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(head)+len(d.Events))), head...)
 }
 
-// flagFragment is the flag of events whose last revision goes on in the next frame.
+// flagFragment marks events whose last revision goes on in the next frame.
 const flagFragment = 1
 
-// WatchDeliveryBytes is about what AppendWatchDelivery appends, without the events.
+// WatchDeliveryBytes estimates the bytes that AppendWatchDelivery appends, without the events.
 func WatchDeliveryBytes(d *kv.WatchDelivery) int {
 	n := 32 + 5*len(d.IDs)
 	if d.Err != nil {
@@ -194,46 +193,37 @@ func WatchDeliveryBytes(d *kv.WatchDelivery) int {
 	return n
 }
 
-// WatchFrame is a delivery that was read. The slices of its events are parts of the frame.
+// WatchFrame is a decoded delivery. The slices of its events are parts of the frame.
 type WatchFrame struct {
 	kv.WatchDelivery
 	Events []kv.WatchEvent
 }
 
-// ReadWatchFrame reads a frame that a member sends on a stream of watches. An error wraps ErrFrame.
+// ReadWatchFrame reads a member's frame on a stream of watches. An error wraps ErrFrame.
 func ReadWatchFrame(frame []byte) (f WatchFrame, err error) {
 	r := pack.NewReader(frame)
 	fields := r.Array()
 	f.Kind = kv.WatchDeliveryKind(min(r.Uint(), math.MaxUint8))
-	f.IDs = readArray(&r, (*pack.Reader).Uint)
-	f.Revision = r.Int()
-	known := 3
+	if f.Kind > kv.WatchEnded {
+		return f, fmt.Errorf("%w: a delivery of kind %d", ErrFrame, f.Kind)
+	}
+	s := r.Fields(fields-1, deliveryFields[f.Kind]-1)
+	f.IDs, f.Revision = readArray(&r, (*pack.Reader).Uint), r.Int()
 	switch f.Kind {
-	case kv.WatchCreated, kv.WatchProgressed:
 	case kv.WatchEvents:
-		known = 5
 		f.Fragment = r.Uint()&flagFragment != 0
 		f.Events = readArray(&r, readEvent)
 		f.Count = len(f.Events)
 	case kv.WatchCanceled, kv.WatchEnded:
-		known = 5
 		code := kv.Code(min(r.Uint(), math.MaxUint8))
 		if message := r.String(); code != kv.OK {
 			f.Err = &kv.Error{Code: code, Message: message}
 		}
 		if f.Kind == kv.WatchCanceled {
-			known = 6
 			f.Compacted = r.Int()
 		}
-	default:
-		return f, fmt.Errorf("%w: a delivery of kind %d", ErrFrame, f.Kind)
 	}
-	for i := known; i < fields && r.Err() == nil; i++ {
-		r.Skip()
-	}
-	if fields < known {
-		r.Fail(fmt.Sprintf("%d fields, of %d", fields, known))
-	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return f, fmt.Errorf("%w: a delivery of watches that cannot be read: %w", ErrFrame, err)
 	}
@@ -241,34 +231,29 @@ func ReadWatchFrame(frame []byte) (f WatchFrame, err error) {
 }
 
 func readEvent(r *pack.Reader) (e kv.WatchEvent) {
-	fields := r.Array()
-	known := 7
-	kind := r.Uint()
-	e.KV.Key = r.Bytes()
-	switch kind {
-	case eventPut:
-		readVersion(r, &e.KV)
-	case eventDelete:
-		known, e.Deleted = 3, true
-		e.KV.ModRevision = r.Int()
-	default:
+	fields, kind := r.Array(), r.Uint()
+	if kind > eventDelete {
 		r.Fail(fmt.Sprintf("an event of kind %d", kind))
+		return e
 	}
-	if fields < known {
-		r.Fail(fmt.Sprintf("an event of %d fields, of %d", fields, known))
-	}
-	if fields > known && r.Err() == nil {
+	known := eventFields[kind] - 1
+	if fields > eventFields[kind] {
 		known++
-		more := r.Array() - 5
+	}
+	s := r.Fields(fields-1, known)
+	e.KV.Key, e.Deleted = r.Bytes(), kind == eventDelete
+	if e.Deleted {
+		e.KV.ModRevision = r.Int()
+	} else {
+		readVersion(r, &e.KV)
+	}
+	if fields > eventFields[kind] && !r.Nil() {
 		e.Before = &kv.KeyValue{Key: e.KV.Key}
+		before := r.Struct(versionFields)
 		readVersion(r, e.Before)
-		for ; more > 0 && r.Err() == nil; more-- {
-			r.Skip()
-		}
+		r.End(before)
 	}
-	for ; known < fields && r.Err() == nil; known++ {
-		r.Skip()
-	}
+	r.End(s)
 	return e
 }
 

@@ -8,14 +8,14 @@
 //	storage.Write(m.Token(), data)
 //	err = m.Unlock(ctx)
 //
-// A [Session] is a lease that is kept alive; what it holds is given up when it ends, at the latest a TTL after its process has
-// died. [Session.Done] is closed when the lease has ended, or may have: what the session held may be another one's then.
+// A [Session] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its
+// process has died. [Session.Done] is closed when the lease has ended, or may have: another session may then hold its locks.
 //
-// No lock over a network can keep its holder from going on for a while after it was lost: a process stands still, and does not
-// know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than those of all
-// before it. What the lock protects should refuse a token below the largest that it has seen. What it protects in qkv itself is
-// written by transactions that compare [Mutex.Guard].
+// A lock over a network cannot stop its holder from going on for a while after the lock was lost: a process may be paused, and does
+// not know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of
+// all holders before. The protected resource should refuse a token below the largest that it has seen. Protected data in qkv itself
+// is written by transactions that compare [Mutex.Guard].
 //
-// The keys are those of etcd's recipes, so that its clients and this package's exclude each other: package internal/election.
-// The calls wait for as long as their context and the session last, through members that come and go.
+// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). The calls
+// wait for as long as their context and the session last, through failover and changes of the members.
 package concurrency

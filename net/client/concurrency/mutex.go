@@ -11,19 +11,20 @@ import (
 )
 
 var (
-	// ErrLocked: another one has the lock.
+	// ErrLocked: another session has the lock.
 	ErrLocked = errors.New("another one has the lock")
-	// ErrNotHeld: what was to be given up is not held.
+	// ErrNotHeld: the lock or leadership to release is not held.
 	ErrNotHeld = errors.New("it is not held")
-	// ErrLost: the key that stands for what is held, or waited for, is not there any more: its lease ended, or somebody deleted it.
+	// ErrLost: the key of the lock or leadership, held or awaited, does not exist any more: its lease ended, or the key was
+	// deleted.
 	ErrLost = election.ErrLost
 )
 
-// withdrawTime bounds how long a wait that was given up tries to leave the line; the session's end does it otherwise.
+// withdrawTime bounds how long an abandoned wait tries to leave the queue; otherwise the session's end removes it.
 const withdrawTime = 5 * time.Second
 
-// Mutex is a lock of a whole cluster. It is for one goroutine. Two of one session and name are not told apart by the cluster:
-// the second one is ErrInUse.
+// Mutex is a lock of a whole cluster. It is for one goroutine. The cluster cannot distinguish two Mutexes of one session and name:
+// the second one gets ErrInUse.
 type Mutex struct {
 	session *Session
 	name    string
@@ -33,13 +34,13 @@ type Mutex struct {
 // NewMutex returns the lock of a name.
 func NewMutex(s *Session, name string) *Mutex { return &Mutex{session: s, name: name} }
 
-// Lock waits until the session has the lock. After an error it does not, nor does it wait in the line.
+// Lock waits until the session has the lock. After an error it neither has the lock nor waits in the queue.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
 	m.place, err = acquire(ctx, m.session, m.name, nil, election.Candidate.Wait)
 	return err
 }
 
-// TryLock takes the lock if nobody has it, and is ErrLocked otherwise.
+// TryLock takes the lock if it is free, and otherwise returns ErrLocked.
 func (m *Mutex) TryLock(ctx context.Context) (err error) {
 	m.place, err = acquire(ctx, m.session, m.name, nil, func(c election.Candidate, ctx context.Context, s election.Store) error {
 		owns, _, _, err := c.Owns(ctx, s)
@@ -51,7 +52,7 @@ func (m *Mutex) TryLock(ctx context.Context) (err error) {
 	return err
 }
 
-// acquire enters the line for a name and waits there. After an error the place is given up.
+// acquire enters the queue for a name and waits there. After an error it has left the queue.
 func acquire(
 	ctx context.Context, session *Session, name string, value []byte, wait func(election.Candidate, context.Context, election.Store) error,
 ) (election.Candidate, error) {
@@ -62,7 +63,7 @@ func acquire(
 	var place election.Candidate
 	entered := false
 	err := session.within(ctx, func(ctx context.Context) (err error) {
-		entered = true // whatever comes of it
+		entered = true // whatever its outcome is
 		if place, err = election.Enter(ctx, s, name, session.lease.ID, value); err != nil {
 			return err
 		}
@@ -78,7 +79,7 @@ func acquire(
 	return election.Candidate{}, err
 }
 
-// leave gives a place up that was not waited for to the end, also after ctx. Where it fails, the session's end does it.
+// leave leaves the queue after an abandoned wait, even after ctx has ended. If that fails, the session's end does it.
 func leave(ctx context.Context, s store, place election.Candidate) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 	defer cancel()
@@ -86,20 +87,20 @@ func leave(ctx context.Context, s store, place election.Candidate) {
 		_ = place.Withdraw(ctx, s)
 		return
 	}
-	_, _ = s.Txn(ctx, kv.Txn{ // the outcome of Enter is not known
+	_, _ = s.Txn(ctx, kv.Txn{ // the outcome of Enter is unknown
 		Compares: []kv.Compare{{Key: place.Key, Target: kv.CompareLease, Number: place.Lease}},
 		Success:  []kv.Op{{Delete: &kv.Delete{Key: place.Key}}},
 	})
 }
 
-// Unlock gives the lock up. When its outcome is not known, Session.Close gives it up as well.
+// Unlock releases the lock. If its outcome is unknown, Session.Close releases the lock as well.
 func (m *Mutex) Unlock(ctx context.Context) error {
 	place := m.place
 	m.place = election.Candidate{}
 	return giveUp(ctx, m.session, place)
 }
 
-// giveUp gives up what a session has.
+// giveUp releases a lock or leadership of a session.
 func giveUp(ctx context.Context, s *Session, place election.Candidate) error {
 	if place.Revision == 0 {
 		return ErrNotHeld
@@ -108,12 +109,11 @@ func giveUp(ctx context.Context, s *Session, place election.Candidate) error {
 	return place.Withdraw(ctx, store{s.client})
 }
 
-// Key is the key that stands for the lock that is held.
+// Key returns the key of the held lock.
 func (m *Mutex) Key() []byte { return m.place.Key }
 
-// Token is the fencing token of the lock that is held: larger than that of everybody who had it before. It is 0 when the lock
-// is not held.
+// Token returns the fencing token of the held lock: larger than those of all earlier holders. It is 0 while the lock is not held.
 func (m *Mutex) Token() int64 { return m.place.Revision }
 
-// Guard holds while the lock is held: a comparison for transactions that only its holder may make.
+// Guard returns a comparison that holds while the lock is held, for transactions that only its holder may make.
 func (m *Mutex) Guard() client.Compare { return m.place.Guard() }

@@ -22,18 +22,18 @@ var ErrSessionClosed = errors.New("the session is closed")
 // ErrInUse: the session has the name already, or waits for it.
 var ErrInUse = errors.New("the session has this name already, or waits for it")
 
-// DefaultTTL is that of sessions that ask for none, in seconds, as in etcd.
+// DefaultTTL is the default TTL of a session, in seconds, as in etcd.
 const DefaultTTL = 60
 
-// Options say what a session is to be like. The zero value is a lease of DefaultTTL.
+// Options configure a session. The zero value is a lease of DefaultTTL.
 type Options struct {
-	// TTL is that of the lease, in seconds. A shorter one than an election takes is raised.
+	// TTL is the lease's TTL in seconds. A TTL shorter than an election is raised.
 	TTL int64
-	// Lease is one that there is already, in place of a new one: it is renewed, and revoked by Close.
+	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
 	Lease int64
 }
 
-// Session is a lease that is kept alive. It is safe for any number of goroutines.
+// Session is a lease with keep-alives. It is safe for any number of goroutines.
 type Session struct {
 	// Constant.
 	client *client.Client
@@ -43,7 +43,7 @@ type Session struct {
 	end    context.CancelCauseFunc
 
 	mu    sync.Mutex
-	names map[string]bool // that it has or waits for: the key of a name is one for all of the session
+	names map[string]bool // that it has or waits for: the session has one key for each name
 }
 
 // NewSession grants a lease and keeps it alive. It goes on after ctx, until Close.
@@ -75,7 +75,7 @@ func NewSession(ctx context.Context, c *client.Client, o Options) (*Session, err
 	return s, nil
 }
 
-// grant makes a lease of an id that nobody else will choose, so that one whose outcome is not known can be asked for again.
+// grant grants a lease with a unique random id: after an unknown outcome it can be requested again.
 func grant(ctx context.Context, c *client.Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
 	id = 1 + rand.Int64N(math.MaxInt64)
 	for {
@@ -91,7 +91,7 @@ func grant(ctx context.Context, c *client.Client, ttl int64) (id int64, begun ti
 	}
 }
 
-// renew renews a lease, and returns when that began and its TTL.
+// renew renews a lease, and returns the start of the renewal and the TTL.
 func renew(ctx context.Context, c *client.Client, id int64) (begun time.Time, ttl int64, err error) {
 	for {
 		begun = time.Now()
@@ -102,25 +102,25 @@ func renew(ctx context.Context, c *client.Client, id int64) (begun time.Time, tt
 	}
 }
 
-// Lease returns the session's lease. Keys that are put with it go with the session.
+// Lease returns the session's lease. Keys that are put with it are deleted with the session.
 func (s *Session) Lease() client.Lease { return s.lease }
 
 // Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err is why the session is over: ErrSessionLost with the reason, or ErrSessionClosed. It is nil before.
+// Err returns why the session is over: ErrSessionLost with the reason, or ErrSessionClosed. It is nil before.
 func (s *Session) Err() error { return context.Cause(s.ctx) }
 
-// Until is when the lease may end if it is not renewed, by this process's clock: what it protects must be over by then.
+// Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
 func (s *Session) Until() time.Time { return s.keep.Until() }
 
-// Orphan ends the renewals. The lease, and what it holds, lives on for as long as is left of it.
+// Orphan ends the renewals. The lease, with its keys, lives on for the rest of its TTL.
 func (s *Session) Orphan() {
 	s.end(ErrSessionClosed)
 	s.keep.Stop()
 }
 
-// Close ends the session and revokes its lease, so that all that it holds is given up.
+// Close ends the session and revokes its lease, which releases its locks and leaderships.
 func (s *Session) Close(ctx context.Context) error {
 	s.Orphan()
 	for {
@@ -134,19 +134,19 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 }
 
-// within runs f with a context that is over when the session is, too, and says so then.
+// within runs f with a context that also ends with the session, and then returns the session's error.
 func (s *Session) within(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	err := f(ctx)
 	if over := s.Err(); over != nil {
-		return over // also of what went well: it may be another one's by now
+		return over // even after a success: another session may hold it by now
 	}
 	return err
 }
 
-// take notes that the session wants a name, and says whether it did not before.
+// take records that the session wants a name. It returns false if the session has the name already, or waits for it.
 func (s *Session) take(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

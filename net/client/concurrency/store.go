@@ -9,14 +9,14 @@ import (
 	"qkv/net/client"
 )
 
-// store is a cluster as the recipe sees it.
+// store implements election.Store for a cluster.
 type store struct{ client *client.Client }
 
-// pause is between two attempts of what no member served.
+// pause is the pause between two attempts of a request that no member served.
 const pause = 50 * time.Millisecond
 
-// again says whether what ended with err is to be made again, after a pause: nobody served it within the client's own time, and
-// ctx has more of it.
+// again reports, after a pause, whether a request that failed with err must be retried: no member served it within the client's own
+// timeout, and ctx has time left.
 func again(ctx context.Context, err error) bool {
 	if err == nil || errors.Is(err, client.ErrClosed) || ctx.Err() != nil ||
 		!errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrOutcomeUnknown) {

@@ -1,5 +1,5 @@
 // Package compat compares qkv with etcd 3.7.3. It is a module of its own, so that qkv's links neither etcd's server nor its
-// client.
+// client, but for generated messages.
 //
 //	go test . -requests 12000              a random sequence goes to both; what differs is printed with its seed
 //	go test . -seed N -at-once 1           the same sequence again
@@ -18,10 +18,10 @@
 //
 // The rest of this page is about random sequences.
 //
-// A sequence is steps (op_test.go) that a generator makes from its seed and from what was answered (generate_test.go).
+// A sequence is steps (op_test.go) that a generator makes from its seed and from earlier answers (generate_test.go).
 // Each side (side_test.go) is a cluster of real processes (package member) with new folders. Answers are compared after
-// ids of clusters, members and leases are mapped, and terms. What comes on watches (stream_test.go) is compared with the
-// other side and with what must come by the history that a watcher of everything has seen (run_test.go).
+// ids of clusters, members and leases are mapped, and terms. The events of watches (stream_test.go) are compared with the
+// other side, and with the history that a watcher of all keys has seen (run_test.go).
 //
 // # Known differences
 //
@@ -32,7 +32,6 @@
 //	                                   twice or never; not sent
 //	lease of a range with keys_only    etcd 3.7.3 loses it
 //	the first Compact(0) of a store    etcd takes it once, qkv says compacted as to later ones; not sent
-//	prev_kv at the compacted revision  etcd has none, qkv tells it; not asked for
 //	what else is wrong with a request that is too large
 //	                                   qkv says that it is too large
 //	HashKV of a revision that was compacted up to

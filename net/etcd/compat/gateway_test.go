@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // gatewayRequests go to both servers' JSON gateways, one after the other.
-// Not sent: an alarm of a member that is none, which qkv refuses, and an unknown action on alarms, at which etcd 3.7.3 dies; what needs users (qkv says Unimplemented), /v3/lock and /v3/election (etcd has their messages in its server's module), and
+// Not sent: an alarm of a member that is none, which qkv refuses, and an unknown action on alarms, at which etcd 3.7.3 dies; what needs users (qkv says Unimplemented), and
 // what tells of the process, as status does.
 var gatewayRequests = []struct{ path, body string }{
 	{"kv/put", `{"key":"YQ==","value":"Yg=="}`},
@@ -86,6 +87,23 @@ var gatewayRequests = []struct{ path, body string }{
 	{"lease/keepalive", `{"ID":"12345"}`},
 	{"lease/keepalive", `{"ID":"1"}`},
 	{"lease/keepalive", ``},
+	{"lock/lock", `{"name":"bG9jaw==","lease":"12345"}`},
+	{"lock/lock", `{"name":"bG9jaw==","lease":"12345"}`},
+	{"lock/lock", `{"name":"bG9jaw==","lease":"77"}`},
+	{"lock/lock", `{"name":5}`},
+	{"lock/unlock", `{"key":"bG9jay8zMDM5"}`}, // lock/3039, the lease in hexadecimal
+	{"lock/unlock", `{"key":"bG9jay8zMDM5"}`},
+	{"lock/unlock", `{}`},
+	{"election/leader", `{"name":"ZWxlY3Rpb24="}`},
+	{"election/campaign", `{"name":"ZWxlY3Rpb24=","lease":"12345","value":"YQ=="}`},
+	{"election/leader", `{"name":"ZWxlY3Rpb24="}`},
+	{"election/campaign", `{"name":"ZWxlY3Rpb24=","lease":"12345","value":"Yg=="}`},
+	{"election/proclaim", `{"value":"Yw=="}`},
+	{"election/proclaim", `{"leader":{"name":"ZWxlY3Rpb24=","key":"ZWxlY3Rpb24vMzAzOQ==","rev":"1","lease":"12345"},"value":"Yw=="}`},
+	{"election/resign", `{}`},
+	{"election/resign", `{"leader":{"name":"ZWxlY3Rpb24=","key":"ZWxlY3Rpb24vMzAzOQ==","rev":"1","lease":"12345"}}`},
+	{"election/leader", `{}`},
+	{"election/nothing", `{}`},
 	{"lease/revoke", `{"ID":"12345"}`},
 	{"kv/lease/revoke", `{"ID":"12345"}`},
 	{"kv/range", `{"key":"bA=="}`},
@@ -149,6 +167,7 @@ func TestGateway(t *testing.T) {
 			t.Errorf("request %d, %s %s:\netcd %s\nqkv  %s", i, q.path, q.body, answers["etcd"], answers["qkv"])
 		}
 	}
+	observed(t, sides)
 	for {
 		lines := map[string]string{}
 		for name, w := range watches {
@@ -163,6 +182,57 @@ func TestGateway(t *testing.T) {
 		if strings.Contains(lines["etcd"], `"type":"DELETE"`) && strings.Contains(lines["etcd"], `"key":"bA=="`) { // the lease's
 			return
 		}
+	}
+}
+
+// observed elects a leader by both gateways, lets it proclaim something and resign, by the leader that the gateway has told, and
+// compares what an observer is told.
+func observed(t *testing.T, sides map[string]string) {
+	t.Helper()
+	told := map[string][]string{}
+	for name, at := range sides {
+		ask := func(path, body string) []byte {
+			t.Helper()
+			r, err := http.Post(at+path, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Body.Close()
+			all, err := io.ReadAll(r.Body)
+			if err != nil || r.StatusCode != http.StatusOK {
+				t.Fatalf("%s %s %s: %s %s %v", name, path, body, r.Status, all, err)
+			}
+			told[name] = append(told[name], plain(all))
+			return all
+		}
+		ask("lease/grant", `{"TTL":"600","ID":"4242"}`)
+		var answer struct{ Leader json.RawMessage }
+		if err := json.Unmarshal(ask("election/campaign", `{"name":"b2JzZXJ2ZWQ=","lease":"4242","value":"YQ=="}`), &answer); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.Post(at+"election/observe", "application/json", strings.NewReader(`{"name":"b2JzZXJ2ZWQ="}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(r.Body)
+		next := func() {
+			t.Helper()
+			if !lines.Scan() {
+				t.Fatalf("%s: the observer's stream has ended: %v", name, lines.Err())
+			}
+			told[name] = append(told[name], plain(lines.Bytes()))
+		}
+		next()
+		ask("election/proclaim", fmt.Sprintf(`{"leader":%s,"value":"Yg=="}`, answer.Leader))
+		next()
+		ask("election/resign", fmt.Sprintf(`{"leader":%s}`, answer.Leader))
+		ask("election/campaign", `{"name":"b2JzZXJ2ZWQ=","lease":"4242","value":"Yw=="}`)
+		next()
+		_ = r.Body.Close()
+		ask("lease/revoke", `{"ID":"4242"}`)
+	}
+	if !slices.Equal(told["etcd"], told["qkv"]) {
+		t.Errorf("of an election:\netcd %s\nqkv  %s", strings.Join(told["etcd"], "\n     "), strings.Join(told["qkv"], "\n     "))
 	}
 }
 

@@ -495,9 +495,6 @@ func (g *generator) watch(stream int) *pb.WatchRequest {
 	if g.r.loose && c.StartRevision == g.r.compacted {
 		c.StartRevision = 0
 	}
-	if c.StartRevision > 0 && c.StartRevision <= g.r.compacted {
-		c.PrevKv = false
-	}
 	for range g.IntN(2) * g.IntN(3) {
 		c.Filters = append(c.Filters, pb.WatchCreateRequest_FilterType(g.IntN(3)))
 	}

@@ -290,7 +290,7 @@ func TestMigrateLive(t *testing.T) {
 	m.await(t, "following")
 	w.more(t, 200)
 	target := connect(t, here.Endpoints()[0])
-	if _, err := pb.NewKVClient(target).Put(ctx, &pb.PutRequest{Key: []byte("k")}); err == nil || !strings.Contains(err.Error(), "takes no writes") {
+	if _, err := pb.NewKVClient(target).Put(ctx, &pb.PutRequest{Key: []byte("k")}); err == nil || !strings.Contains(err.Error(), "accepts no writes") {
 		t.Errorf("a client's write: %v", err)
 	}
 	w.compact(ctx, t, target)

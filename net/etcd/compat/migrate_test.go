@@ -174,11 +174,6 @@ func pictureOf(ctx context.Context, t testing.TB, conn *grpc.ClientConn) (p pict
 	slices.Sort(lines)
 	p.leases = strings.Join(lines, "\n")
 	p.events = eventsFrom(ctx, t, conn, max(p.hash.CompactRevision, 1), p.hash.HashRevision)
-	for _, e := range p.events {
-		if e.Kv.ModRevision == p.hash.CompactRevision {
-			e.PrevKv = nil // doc.go: qkv may tell it
-		}
-	}
 	return p
 }
 

@@ -1,36 +1,35 @@
-// Package migrate reads what an etcd has: the file of a snapshot, and a running cluster through its API. It makes of it the commands
-// with which a state takes over the source's revisions as they are (package index, "Following"), and knows nothing of where these go.
+// Package migrate reads an etcd source: the file of a snapshot, or a running cluster through its API. From the source it makes commands
+// with which a qkv state adopts the source's revisions unchanged (package index, "Following"). The caller decides where the commands go.
 //
 //	File     a snapshot's file, of etcd 3.4 to 3.7 or of qkv: opened, checked, and its records in their order
-//	Feed     records to commands, whole revisions as far as they fit
-//	Source   a member of a running etcd, or qkv's port for etcd's clients; Group is several of one cluster
-//	Live     follows a running etcd: its snapshot, its watch, its leases, what it compacts; and the cut over
+//	Feed     turns records into commands, with whole revisions where they fit
+//	Source   a member of a running etcd, or qkv's port for etcd's clients; Group is several members of one cluster
+//	Live     follows a running etcd: its snapshot, watch, leases and compactions; and the cutover
 //
 // # A file
 //
-// A file is trusted as far as its SHA-256 goes, which `etcdctl snapshot save` has put behind it; without one nothing is. What it says
-// is checked all the same: order and gaps of the revisions, keys and versions, and by the state what follows what. It is read through
-// a memory map, in the order of its revisions, so that a large one needs no memory of its own but 8 bytes for each key that has a
-// version at or below the compacted revision.
+// A file is trusted if it matches its SHA-256, which `etcdctl snapshot save` appends; a file without one is not trusted. The content is
+// checked even so: Check verifies order and gaps of the revisions, keys and versions, and the state verifies the sequence of records. The
+// file is read through a memory map, in revision order. Even a large file needs only 8 bytes of memory for each key with a version at or
+// below the compacted revision.
 //
-// Of what etcd has compacted but not dropped yet only what it would keep is taken: of each key the newest version, and no tombstone
-// but one of the compacted revision itself.
+// Records that etcd has compacted but not yet dropped are filtered as etcd would: of each key only the newest version is adopted, and a
+// tombstone only if it is from the compacted revision itself.
 //
-// What qkv cannot hold is listed, all of it, before anything is made of the file.
+// All content that qkv cannot hold is listed, completely, before any command is made.
 //
 // # A running etcd
 //
-// How far a cluster follows stands in its replicated state alone: the place of the newest record, and whether the snapshot is
-// loaded. Each stage begins with asking for it, and each command says behind which record it comes, so that a kill of the
-// sender, a leader that goes or an answer that is lost needs nothing but another look.
+// The progress of following is stored only in the cluster's replicated state: the position of the newest record, and whether the snapshot
+// is loaded. Each stage first queries this progress, and each command names the record before it. After a kill of the sender, a change of
+// leader or a lost answer, the sender therefore only queries again.
 //
-// No watch tells of leases and compactions: they are looked at once a second, or less often where that takes long. A lease that
-// a record has and nobody knows is granted by the state for a while, and gets its TTL, or goes, with the next look. The end
-// needs all of it at one revision: the leases, the compacted revision, the hash of both sides, and that the source is still
-// there.
+// Leases and compactions do not appear in a watch: they are polled once a second, or less often if a poll takes long. If a record has an
+// unknown lease, the state grants the lease for a limited time. The next poll sets its TTL or removes it. The cutover requires consistency
+// at one revision: the leases, the compacted revision, equal hashes of both sides, and a source that is still reachable.
 //
 // Invariants:
 //
-//  1. Nothing is sent of a revision before all before it were taken.
-//  2. What ends the following was preceded by equal hashes at the source's newest revision.
+//  1. A revision is sent only after all earlier revisions were accepted.
+//  2. Following ends only after equal hashes at the source's newest revision.
 package migrate

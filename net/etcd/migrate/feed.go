@@ -9,31 +9,31 @@ import (
 	"qkv/internal/limits"
 )
 
-// unknownTTL is the TTL, in seconds, of a lease that a record has and nobody knows: it was revoked at the source since. Until its keys are
-// deleted here, too, no clock counts.
+// unknownTTL is the TTL, in seconds, of a lease that appears in a record but no longer at the source: it was revoked there since. No clock
+// runs for it until its keys are deleted here, too.
 const unknownTTL = 3600
 
-// leasesAtOnce is how many leases one command has.
+// leasesAtOnce bounds the leases of one command.
 const leasesAtOnce = 8192
 
-// Feed makes commands of records, which come in their order.
+// Feed turns records, in order, into commands.
 type Feed struct {
 	source uint64
 	send   func(command []byte) error
 
-	at      index.Position // the newest record that was sent
-	last    index.Position // the newest record
-	event   index.Position // of the newest event of a watch
+	at      index.Position // position of the newest sent record
+	last    index.Position // position of the newest record
+	event   index.Position // position of the newest watch event
 	records [][]byte
 	bytes   int
 }
 
-// NewFeed returns a feed that goes on behind a place. What is sent was taken when send returns without an error.
+// NewFeed returns a feed that continues after a position. send must return without an error only if the command was accepted.
 func NewFeed(source uint64, at index.Position, send func(command []byte) error) *Feed {
 	return &Feed{source: source, at: at, last: at, send: send}
 }
 
-// Add adds a record, and sends those before it when there is enough of them.
+// Add adds a record, and sends the previous ones if they fill a command.
 func (f *Feed) Add(r *index.FollowedRecord) error {
 	one := index.AppendRecord(nil, r)
 	if len(f.records) > 0 && f.bytes+len(one) > limits.FollowBytes {
@@ -47,7 +47,7 @@ func (f *Feed) Add(r *index.FollowedRecord) error {
 	return nil
 }
 
-// End sends what is left: the last revision is complete.
+// End sends the rest: the last revision is complete.
 func (f *Feed) End() error {
 	if len(f.records) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (f *Feed) flush(complete bool) error {
 	return nil
 }
 
-// SendLeases sends which leases the source has, by rising id.
+// SendLeases sends the list of the source's leases, by ascending id.
 func SendLeases(source uint64, all []kv.Lease, send func(command []byte) error) error {
 	from := int64(math.MinInt64)
 	for {

@@ -25,40 +25,40 @@ import (
 	"qkv/internal/limits"
 )
 
-// ErrFile is behind every error that says what is wrong with a file.
+// ErrFile is wrapped by every error about a file's content.
 var ErrFile = errors.New("the file is no snapshot that can be taken")
 
 func fileError(format string, values ...any) error {
 	return fmt.Errorf("%w: %w", ErrFile, fmt.Errorf(format, values...))
 }
 
-// File is a snapshot of etcd. It is for one goroutine.
+// File is a snapshot of etcd. It is not safe for concurrent use.
 type File struct {
 	Path   string
 	Size   int64
 	Sum    [sha256.Size]byte
-	Source uint64 // an id made of the sum
-	// Compacted is the oldest revision that can be read, 0 before any was compacted; Revision the newest one.
+	Source uint64 // an id derived from the sum
+	// Compacted is the oldest readable revision, 0 before the first compaction; Revision is the newest one.
 	Compacted, Revision int64
 	Version             string // of the schema; empty before 3.6
-	Records             int64  // that are kept
+	Records             int64  // kept records
 	Leases              []kv.Lease
-	Notes               []string // what is left behind, and harmless
+	Notes               []string // content that is left out without harm
 
 	db *bbolt.DB
-	// last is the newest version at or below the compacted revision of each key that has several there.
+	// last is the newest version at or below the compacted revision, for each key with several versions there.
 	last map[string]int64
 }
 
 const (
-	blockBytes    = 512 // of bbolt's pages, and of what is before a sum
+	blockBytes    = 512 // unit of bbolt's pages, and of the bytes before a sum
 	revisionBytes = 17
 	openTimeout   = 5 * time.Second
 	problemsMost  = 20
 )
 
-// OpenFile opens a snapshot's file after a look at its sum. One that has none, as a data folder's member/snap/db, is opened with
-// unchecked alone.
+// OpenFile opens a snapshot's file after a check of its sum. A file without a sum, such as a data folder's member/snap/db, is opened only
+// with unchecked.
 func OpenFile(path string, unchecked bool) (f *File, err error) {
 	f = &File{Path: path}
 	if err := f.readSum(unchecked); err != nil {
@@ -69,16 +69,29 @@ func OpenFile(path string, unchecked bool) (f *File, err error) {
 	if err != nil {
 		return nil, fileError("%s cannot be opened as etcd's database: %w", path, err)
 	}
-	if err := f.db.View(f.readMeta); err != nil {
+	if err := f.db.View(f.readTrees); err != nil {
 		return nil, errors.Join(err, f.db.Close())
 	}
 	return f, nil
 }
 
+// readTrees reads everything except the keys, after a check of all pages.
+func (f *File) readTrees(tx *bbolt.Tx) error {
+	file, err := os.Open(f.Path)
+	if err != nil {
+		return fmt.Errorf("open the snapshot: %w", err)
+	}
+	defer file.Close()
+	if err := checkPages(file, f.Size, f.db, tx); err != nil {
+		return fileError("%s is damaged: %w", f.Path, err)
+	}
+	return f.readMeta(tx)
+}
+
 // Close closes the file.
 func (f *File) Close() error { return f.db.Close() }
 
-// guard makes an error of a panic: bbolt follows what damaged pages say, also out of its map.
+// guard converts a panic to an error: bbolt follows damaged pages, even beyond its map.
 func guard(err *error) func() {
 	debug.SetPanicOnFault(true)
 	return func() {
@@ -88,7 +101,7 @@ func guard(err *error) func() {
 	}
 }
 
-// readSum reads the whole file once.
+// readSum reads the whole file once and verifies its sum.
 func (f *File) readSum(unchecked bool) error {
 	file, err := os.Open(f.Path)
 	if err != nil {
@@ -130,7 +143,7 @@ func (f *File) readSum(unchecked bool) error {
 	return nil
 }
 
-// readMeta reads all that is not a key.
+// readMeta reads everything except the keys.
 func (f *File) readMeta(tx *bbolt.Tx) error {
 	meta, keys := tx.Bucket([]byte("meta")), tx.Bucket([]byte("key"))
 	if meta == nil || keys == nil || tx.Bucket([]byte("lease")) == nil {
@@ -168,7 +181,7 @@ func knownSchema(version string) bool {
 	return n == 3 && err == nil && major == 3 && minor <= 7
 }
 
-// readRevision reads the key of a record, with or without the mark of a tombstone.
+// readRevision parses a record's key, with or without a tombstone's mark.
 func readRevision(b []byte) (mod, sub int64, err error) {
 	if len(b) < revisionBytes || len(b) > revisionBytes+1 || b[8] != '_' || len(b) == revisionBytes+1 && b[revisionBytes] != 't' {
 		return 0, 0, fmt.Errorf("has the revision %x, which is none", b[:min(len(b), 2*revisionBytes)])
@@ -176,7 +189,7 @@ func readRevision(b []byte) (mod, sub int64, err error) {
 	return int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[9:])), nil
 }
 
-// The fields of etcd's lease.proto.
+// Field numbers of etcd's lease.proto.
 const (
 	leaseID        = 1
 	leaseTTL       = 2
@@ -192,7 +205,7 @@ func (f *File) readLeases(bucket *bbolt.Bucket) error {
 		f.Leases = append(f.Leases, l)
 		return nil
 	})
-	slices.SortFunc(f.Leases, func(a, b kv.Lease) int { // etcd's order is that of unsigned ids
+	slices.SortFunc(f.Leases, func(a, b kv.Lease) int { // etcd orders ids as unsigned
 		switch {
 		case a.ID < b.ID:
 			return -1
@@ -238,7 +251,7 @@ func readLease(b []byte) (l kv.Lease, err error) {
 	return l, nil
 }
 
-// readOthers looks at what has no place in qkv.
+// readOthers checks the content that has no place in qkv.
 func (f *File) readOthers(tx *bbolt.Tx) error {
 	count := func(name string) (n int) {
 		if b := tx.Bucket([]byte(name)); b != nil {
@@ -262,8 +275,8 @@ func (f *File) readOthers(tx *bbolt.Tx) error {
 	return nil
 }
 
-// Check reads all records, and returns what qkv cannot hold of them as one error. It must come before Each. Progress is told how many
-// records were read, now and then.
+// Check reads all records, and returns one error that lists everything that qkv cannot hold. Call it before Each. progress is called
+// occasionally with the number of records read.
 func (f *File) Check(ctx context.Context, progress func(records int64)) (err error) {
 	defer guard(&err)()
 	p := problems{file: f.Path}
@@ -305,7 +318,7 @@ func (f *File) Check(ctx context.Context, progress func(records int64)) (err err
 
 const progressRecords = 4096
 
-// problems is the list of what cannot be held.
+// problems collects the content that qkv cannot hold.
 type problems struct {
 	file  string
 	lines []string
@@ -330,8 +343,8 @@ func (p *problems) err() error {
 	return fileError("qkv cannot hold all of %s:\n  %s\nnothing was changed", p.file, strings.Join(p.lines, "\n  "))
 }
 
-// findLast finds the keys that have several versions at or below the compacted revision: a compaction was not through, or the file is of
-// an etcd before 3.5.16 and has tombstones there.
+// findLast finds the keys with several versions at or below the compacted revision. They remain from an unfinished compaction, or the file
+// is from an etcd before 3.5.16 and has tombstones there.
 func (f *File) findLast(tx *bbolt.Tx) error {
 	seed := maphash.MakeSeed()
 	seen, twice := map[uint64]struct{}{}, map[uint64]struct{}{}
@@ -366,12 +379,12 @@ func (f *File) findLast(tx *bbolt.Tx) error {
 	})
 }
 
-// record is a record of the file. Its slices are the file's.
+// record is a record of the file. Its slices belong to the file.
 type record struct {
 	index.FollowedRecord
 
 	pair mvccpb.KeyValue
-	gap  bool // some before it are missing
+	gap  bool // records before it are missing
 }
 
 func (r *record) read(k, v []byte) (err error) {
@@ -393,7 +406,7 @@ func (r *record) read(k, v []byte) (err error) {
 	return nil
 }
 
-// each hands out all records that etcd keeps, in their order.
+// each calls hand with all records that etcd keeps, in order.
 func (f *File) each(ctx context.Context, tx *bbolt.Tx, hand func(r *record) error) error {
 	c := tx.Bucket([]byte("key")).Cursor()
 	before := index.Position{Revision: f.Compacted, Sub: -1}
@@ -421,7 +434,7 @@ func (f *File) each(ctx context.Context, tx *bbolt.Tx, hand func(r *record) erro
 	return nil
 }
 
-// keeps says whether etcd keeps a record that is not newer than the compacted revision.
+// keeps tells whether etcd keeps a record at or below the compacted revision.
 func (f *File) keeps(r *record) bool {
 	if last, several := f.last[string(r.Key)]; several && last != r.Mod {
 		return false
@@ -429,7 +442,8 @@ func (f *File) keeps(r *record) bool {
 	return !r.Tombstone || r.Mod == f.Compacted
 }
 
-// Each hands out all records that etcd keeps, in their order, from behind a place on. A record's slices are f's until it returns.
+// Each calls hand with all records after a position that etcd keeps, in order. A record's slices belong to f and are valid during the call
+// only.
 func (f *File) Each(ctx context.Context, after index.Position, hand func(r *index.FollowedRecord) error) (err error) {
 	defer guard(&err)()
 	return f.db.View(func(tx *bbolt.Tx) error {

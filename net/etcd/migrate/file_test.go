@@ -299,8 +299,8 @@ func TestFileRefused(t *testing.T) {
 	}
 	// What only the state can know.
 	for want, change := range map[string]func(c *content){
-		"does not follow what is there": func(c *content) { c.pairs[3].Version++ },
-		"does not follow":               func(c *content) { c.pairs[5].Key = []byte("none") },
+		"does not continue the key's stored version": func(c *content) { c.pairs[3].Version++ },
+		"does not continue":                          func(c *content) { c.pairs[5].Key = []byte("none") },
 	} {
 		c := plain()
 		change(c)

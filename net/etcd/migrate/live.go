@@ -20,44 +20,44 @@ import (
 	"qkv/index/kv"
 )
 
-// Live lets a cluster follow a running etcd.
+// Live makes a cluster follow a running etcd.
 //
 //	begin ──► load the source's snapshot ──► follow its watch, leases and compactions ──► cut over
 //
-// How far the cluster is, only the cluster knows: each stage begins with asking it, so that whoever is interrupted, by a kill or by a
-// member that has gone, goes on in the same way. Two that run at once get into each other's way, and harm nothing.
+// The progress is stored only in the cluster: each stage first queries it. An interrupted run, by a kill or a lost member, therefore
+// resumes in the same way. Two concurrent runs delay each other, without harm.
 type Live struct {
 	From, To *Group
 	WorkDir  string // for the snapshot
 	CutOver  bool
-	Timeout  time.Duration // for the first answers of both; later ones are waited for as long as it takes
-	// Say is told in words what has happened, Bar how many records there are and how many more were taken.
+	Timeout  time.Duration // for the first answers of both clusters; later ones are awaited without a timeout
+	// Say reports progress in words, Bar the total number of records and how many more were adopted.
 	Say func(format string, values ...any)
 	Bar func(total, more int)
 
 	source  uint64
 	reached bool            // both have answered
 	known   map[int64]int64 // TTLs of the source's leases that the cluster has
-	// seen are leases that the cluster may have and the source has not: those of records that are not in known, and those that are gone.
-	// They stay here as long as they have keys: until the cluster has the revision that is noted, if one is.
+	// seen are leases that the cluster may have and the source does not: leases of records that are absent from known, and removed ones.
+	// Each stays here while it may have keys: until the cluster reaches the noted revision, if any.
 	seen map[int64]int64
-	told time.Time // when it was said last that the source is written to
-	err  error     // why it went on from the beginning, last time
+	told time.Time // when the last report about writes at the source was made
+	err  error     // why the last attempt restarted from the beginning
 }
 
 const (
-	// pollLeast is how often the source's leases are looked at, or, where that takes longer, after so many times as long.
+	// pollLeast is the interval of lease polls. If a poll takes longer, the interval is pollTimes its duration.
 	pollLeast = time.Second
 	pollTimes = 10
-	// retryPause is the pause before what no member has answered is tried again.
+	// retryPause is the backoff before a call that no member answered is retried.
 	retryPause = 200 * time.Millisecond
-	// tellPause is how often it is said that the source is still written to.
+	// tellPause is the interval of reports that the source is still written to.
 	tellPause = 5 * time.Second
-	// leasesFew is how many leases are told one by one.
+	// leasesFew is how many leases are sent one by one.
 	leasesFew = 256
 )
 
-// ErrEnded says that the cluster follows no more: another command has cut it over.
+// ErrEnded reports that the cluster no longer follows: another command has cut it over.
 var ErrEnded = errors.New("the cluster does not follow any more: it was cut over")
 
 // Run follows until it is interrupted, or cut over.
@@ -84,7 +84,7 @@ func (l *Live) Run(ctx context.Context) error {
 	}
 }
 
-// stage goes on from where the cluster is.
+// stage continues from the cluster's progress.
 func (l *Live) stage(ctx context.Context) error {
 	id, revision, err := l.from(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (l *Live) stage(ctx context.Context) error {
 	return l.follow(ctx, p)
 }
 
-// from returns the source's cluster and newest revision.
+// from returns the source's cluster id and newest revision.
 func (l *Live) from(ctx context.Context) (id uint64, revision int64, err error) {
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
 		a, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte{0}, CountOnly: true})
@@ -136,7 +136,7 @@ func (l *Live) from(ctx context.Context) (id uint64, revision int64, err error) 
 
 func (l *Live) path() string { return filepath.Join(l.WorkDir, fmt.Sprintf("etcd-%016x.db", l.source)) }
 
-// open opens the snapshot that is there, or takes one.
+// open opens an existing snapshot, or takes one.
 func (l *Live) open(ctx context.Context, p progress) (*File, error) {
 	path := l.path()
 	file, err := OpenFile(path, false)
@@ -147,7 +147,7 @@ func (l *Live) open(ctx context.Context, p progress) (*File, error) {
 			return file, nil
 		}
 		_ = file.Close()
-	case err == nil: // of an earlier attempt, that began nothing
+	case err == nil: // from an earlier attempt that adopted nothing
 		_ = file.Close()
 	}
 	if begun {
@@ -172,7 +172,7 @@ func (l *Live) open(ctx context.Context, p progress) (*File, error) {
 	return file, nil
 }
 
-// load takes over a snapshot.
+// load adopts a snapshot.
 func (l *Live) load(ctx context.Context, p progress) error {
 	file, err := l.open(ctx, p)
 	if err != nil {
@@ -216,7 +216,7 @@ func (l *Live) load(ctx context.Context, p progress) error {
 	return os.Remove(file.Path)
 }
 
-// follow takes over what the source's watch says, until something fails, or it is cut over.
+// follow adopts the events of the source's watch, until a failure or the cutover.
 func (l *Live) follow(ctx context.Context, p progress) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -246,7 +246,7 @@ func (l *Live) follow(ctx context.Context, p progress) error {
 			if err != nil {
 				return err
 			}
-			if !l.CutOver { // another one may have done it
+			if !l.CutOver { // another run may have done it
 				if p, err := l.To.progress(ctx); err != nil || p.FollowStatus == nil {
 					return cmp.Or(err, ErrEnded)
 				}
@@ -273,10 +273,10 @@ func (l *Live) follow(ctx context.Context, p progress) error {
 // watching is a watch of all keys of the source.
 type watching struct {
 	responses chan *pb.WatchResponse
-	err       error // once responses is closed
+	err       error // valid after responses is closed
 }
 
-// watch watches the source from where the cluster is: from the beginning of a revision of which it has a part.
+// watch watches the source from the cluster's position: from the beginning of a revision that the cluster has in part.
 func (l *Live) watch(ctx context.Context, p progress) *watching {
 	w := &watching{responses: make(chan *pb.WatchResponse)}
 	from := p.Revision + 1
@@ -322,7 +322,8 @@ func (l *Live) receive(ctx context.Context, s *Source, from int64, to chan<- *pb
 	}
 }
 
-// takeEvents hands on what a watch says, and notes the newest revision. Revisions come whole, in one message or in its fragments.
+// takeEvents forwards the events of a watch, and records the newest revision. Each revision is complete, in one message or in its
+// fragments.
 func (l *Live) takeEvents(feed *Feed, m *pb.WatchResponse, revision *int64) error {
 	for _, e := range m.Events {
 		r := feed.next(e)
@@ -348,7 +349,7 @@ func (l *Live) takeEvents(feed *Feed, m *pb.WatchResponse, revision *int64) erro
 	return nil
 }
 
-// next is the record of an event, or nil where it was sent already: a revision's events are numbered in their order.
+// next returns the record of an event, or nil if it was already sent: the events of a revision are numbered in order.
 func (f *Feed) next(e *mvccpb.Event) *index.FollowedRecord {
 	r := &index.FollowedRecord{Key: e.Kv.Key}
 	if r.Mod = e.Kv.ModRevision; r.Mod != f.event.Revision {
@@ -365,13 +366,13 @@ func (f *Feed) next(e *mvccpb.Event) *index.FollowedRecord {
 	return r
 }
 
-// poll takes over what no watch says: leases, and what the source has compacted. It returns the source's newest revision.
+// poll adopts the changes that a watch does not contain: leases, and the source's compactions. It returns the source's newest revision.
 func (l *Live) poll(ctx context.Context, take func([]byte) error, revision int64, compacted *int64) (newest int64, err error) {
 	ids, err := l.leases(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if _, newest, err = l.from(ctx); err != nil { // behind that: a lease that is gone is revoked by this revision
+	if _, newest, err = l.from(ctx); err != nil { // read after the leases: a missing lease was revoked at or before this revision
 		return 0, err
 	}
 	if err := l.someLeases(ctx, take, ids, newest, revision); err != nil {
@@ -390,8 +391,8 @@ func (l *Live) poll(ctx context.Context, take func([]byte) error, revision int64
 	return newest, nil
 }
 
-// compacted returns what the source has compacted, if that is more than was known: then it cannot be read any more, and a watch from
-// there on is refused with the revision.
+// compacted returns the source's compacted revision, if it has advanced beyond known. In that case known is no longer readable, and a
+// watch from it is refused with the compacted revision.
 func (l *Live) compacted(ctx context.Context, known int64) (revision int64, err error) {
 	known = max(known, 1)
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
@@ -420,7 +421,7 @@ func (l *Live) compacted(ctx context.Context, known int64) (revision int64, err 
 	return revision, err
 }
 
-// leases returns the ids of the source's leases, by rising id.
+// leases returns the ids of the source's leases, ascending.
 func (l *Live) leases(ctx context.Context) (ids []int64, err error) {
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
 		a, err := pb.NewLeaseClient(s.conn).LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
@@ -437,7 +438,7 @@ func (l *Live) leases(ctx context.Context) (ids []int64, err error) {
 	return slices.Compact(ids), err
 }
 
-// ttl returns a lease's TTL, and false when it is gone.
+// ttl returns a lease's TTL, and false if the lease does not exist.
 func (l *Live) ttl(ctx context.Context, id int64) (ttl int64, there bool, err error) {
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
 		a, err := pb.NewLeaseClient(s.conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
@@ -453,7 +454,7 @@ func (l *Live) ttl(ctx context.Context, id int64) (ttl int64, there bool, err er
 	return ttl, there, err
 }
 
-// allLeases makes the cluster's leases those of the source.
+// allLeases replaces the cluster's leases by the source's.
 func (l *Live) allLeases(ctx context.Context, take func([]byte) error) error {
 	ids, err := l.leases(ctx)
 	if err != nil {
@@ -481,7 +482,7 @@ func (l *Live) allLeases(ctx context.Context, take func([]byte) error) error {
 	return nil
 }
 
-// someLeases takes over what became of the leases since: few of them one by one, many all at once.
+// someLeases adopts the leases changed since: a few one by one, many all at once.
 func (l *Live) someLeases(ctx context.Context, take func([]byte) error, ids []int64, newest, revision int64) error {
 	var changed []int64
 	for _, id := range ids {
@@ -499,7 +500,7 @@ func (l *Live) someLeases(ctx context.Context, take func([]byte) error, ids []in
 		}
 	}
 	for id := range l.seen {
-		if gone(id) { // its keys, too, in a revision that is here or on its way
+		if gone(id) { // its keys were deleted, too, in a revision that is here or in transit
 			changed = append(changed, id)
 		}
 	}
@@ -537,7 +538,7 @@ func (l *Live) someLeases(ctx context.Context, take func([]byte) error, ids []in
 	return nil
 }
 
-// cutOver ends the following, if the cluster has all that the source has, and says so when it is done.
+// cutOver ends following if both sides have the same content, and reports whether it did.
 func (l *Live) cutOver(ctx context.Context, take func([]byte) error, revision int64, compacted *int64) (done bool, err error) {
 	if err := l.allLeases(ctx, take); err != nil {
 		return false, err
@@ -552,7 +553,7 @@ func (l *Live) cutOver(ctx context.Context, take func([]byte) error, revision in
 		}
 		*compacted = old.CompactRevision
 	}
-	if _, err := l.To.progress(ctx); err != nil { // from then on that member has it all
+	if _, err := l.To.progress(ctx); err != nil { // from then on that member has all commands
 		return false, err
 	}
 	here, err := l.hash(ctx, l.To)
@@ -576,11 +577,11 @@ func (l *Live) cutOver(ctx context.Context, take func([]byte) error, revision in
 	return true, nil
 }
 
-// hash is a cluster's HashKV at its newest revision.
+// hash returns a cluster's HashKV at its newest revision.
 func (l *Live) hash(ctx context.Context, g *Group) (a *pb.HashKVResponse, err error) {
 	try := *g
 	err = try.do(ctx, func(context.Context, *Source) error {
-		// The time it takes hangs on how much there is, so that the time of a call does not count.
+		// The duration depends on the amount of data: the usual timeout of a call does not apply.
 		a, err = pb.NewMaintenanceClient(g.all[g.current].conn).HashKV(ctx, &pb.HashKVRequest{})
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,6 +269,31 @@ func TestLiveIsCutOverElsewhere(t *testing.T) {
 	if err := <-ended; !errors.Is(err, ErrEnded) {
 		t.Errorf("who has followed ends with %v", err)
 	}
+}
+
+// TestWriteBetweenHashAndCutOver: the source is written to after it has told its hash. The cutover notices that, waits for the write, and
+// then cuts over with it.
+func TestWriteBetweenHashAndCutOver(t *testing.T) {
+	s := newScenario(t)
+	s.put("a", "1", 0)
+	told, stop := s.run(false)
+	until(t, "to follow", func() bool { return told.has("following") })
+	s.same()
+	_ = stop()
+	// The target is read once when the command begins, and then by each cutover, between the hashes of both sides.
+	var reads atomic.Int64
+	s.here.SetBefore(func(_, n int) *kv.Error {
+		if n > 0 && reads.Add(1) == 2 {
+			s.put("a", "2", 0)
+		}
+		return nil
+	})
+	told, stop = s.run(true)
+	if err := stop(); err != nil || reads.Load() < 3 || told.has("WARNING") {
+		t.Errorf("the cutover ends with %v after %d reads of the target, and says\n%s", err, reads.Load(), strings.Join(told.lines, "\n"))
+	}
+	s.here.SetBefore(nil)
+	s.same()
 }
 
 // TestLiveRefuses: a target that is not empty, or follows another one, and a source that has compacted what is missing.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -28,7 +29,7 @@ type Source struct {
 	config   *tls.Config // nil: without TLS
 }
 
-// Dial makes a Source; it connects with the first call. Without a TLS configuration the connection is plain.
+// Dial makes a Source; it connects with the first call. Without a TLS configuration the connection is plain text.
 func Dial(endpoint string, config *tls.Config) (*Source, error) {
 	how := insecure.NewCredentials()
 	if config != nil {
@@ -43,7 +44,7 @@ func Dial(endpoint string, config *tls.Config) (*Source, error) {
 	return &Source{Endpoint: endpoint, conn: conn, config: config}, nil
 }
 
-// A connection on which nothing comes is asked whether it is there, as rarely as etcd allows.
+// A silent connection is pinged as rarely as etcd allows.
 const (
 	pingAfter   = 10 * time.Second
 	pingTimeout = 10 * time.Second
@@ -52,37 +53,65 @@ const (
 // Close closes the connection.
 func (s *Source) Close() error { return s.conn.Close() }
 
-// Save writes a snapshot to a file, which gets its name when it is whole, checked and durable. Progress is told how many bytes there
-// are and how many are left.
-func (s *Source) Save(ctx context.Context, path string, progress func(written, left int64)) (err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s is there already: %w", path, os.ErrExist)
-	}
+// Save writes a snapshot to a file, which gets its name after it is complete, checked and durable. progress is called with the written and
+// the remaining bytes. Until then the bytes are in PATH.part. Another process that saves to the same path meanwhile is refused; the
+// remains of a killed process are overwritten.
+func (s *Source) Save(ctx context.Context, path string, progress func(written, left int64)) error {
 	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := openPart(part)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(part))
-		}
-	}()
-	err = errors.Join(s.receive(ctx, file, progress), file.Sync(), file.Close())
-	if err != nil {
-		return err
+	defer file.Close() // its lock lasts until the file has its name
+	if _, err = os.Lstat(path); err == nil {
+		err = fmt.Errorf("%s is there already: %w", path, os.ErrExist)
+	} else {
+		err = errors.Join(s.receive(ctx, file, progress), file.Sync())
 	}
-	if err := os.Rename(part, path); err != nil {
-		return err
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part))
 	}
 	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	if err != nil {
+		return fmt.Errorf("%s is whole, and its name may be lost with the host's power: %w", path, err)
+	}
+	return nil
 }
 
-// receive writes what comes, and checks the sum that comes last.
+// openPart opens an empty file under a lock, which ends with the process. On a file system without locks a second process is not refused.
+func openPart(part string) (*os.File, error) {
+	file, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return file, lockPart(file, part)
+}
+
+// lockPart locks and empties a file; it closes the file when it fails. The file may have been renamed before the lock was taken, which is
+// an error.
+func lockPart(file *os.File, part string) error {
+	locked := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	opened, err := file.Stat()
+	named, look := os.Lstat(part)
+	switch {
+	case errors.Is(locked, syscall.EWOULDBLOCK) || err == nil && (look != nil || !os.SameFile(opened, named)):
+		err = fmt.Errorf("another process is writing %s: wait for it, or save to another file", part)
+	case err == nil:
+		err = file.Truncate(0)
+	}
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	return nil
+}
+
+// receive writes the stream to a file, and verifies the sum at its end.
 func (s *Source) receive(ctx context.Context, to io.Writer, progress func(written, left int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,7 +120,7 @@ func (s *Source) receive(ctx context.Context, to io.Writer, progress func(writte
 		return fmt.Errorf("snapshot of %s: %w", s.Endpoint, err)
 	}
 	hash, written := sha256.New(), int64(0)
-	var last []byte // the newest piece is the sum, if none follows
+	var last []byte // the newest piece; at the end it is the sum
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -115,7 +144,7 @@ func (s *Source) receive(ctx context.Context, to io.Writer, progress func(writte
 	return nil
 }
 
-// ask waits for an answer: that somebody is there who speaks etcd's API, and knows a leader.
+// ask waits for an answer, which shows that the member speaks etcd's API and knows a leader.
 func (s *Source) ask(ctx context.Context) error {
 	_, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte("health")}, grpc.WaitForReady(true))
 	return err

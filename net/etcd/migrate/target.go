@@ -17,7 +17,7 @@ import (
 	"qkv/index"
 )
 
-// Group is members of one cluster, of which one is asked after the other until one answers.
+// Group is the members of one cluster. Calls go to the current member; if it does not answer, the next one is tried.
 type Group struct {
 	Name    string // for messages
 	all     []*Source
@@ -36,10 +36,10 @@ func (g *Group) Close() error {
 	return errors.Join(all...)
 }
 
-// callTimeout is how long a member may take for an answer before another one is asked.
+// callTimeout is how long a member may take for an answer before the next one is tried.
 const callTimeout = 10 * time.Second
 
-// do asks the current member, and turns to the next when it does not answer.
+// do calls the current member, and switches to the next one if it does not answer.
 func (g *Group) do(ctx context.Context, f func(ctx context.Context, s *Source) error) error {
 	s := g.all[g.current]
 	try, cancel := context.WithTimeout(ctx, callTimeout)
@@ -54,7 +54,7 @@ func (g *Group) do(ctx context.Context, f func(ctx context.Context, s *Source) e
 	return fmt.Errorf("%s: %w", g.at(s), err)
 }
 
-// at names a member.
+// at is a member's name in messages.
 func (g *Group) at(s *Source) string {
 	if g.Name == s.Endpoint {
 		return g.Name
@@ -62,7 +62,7 @@ func (g *Group) at(s *Source) string {
 	return g.Name + " at " + s.Endpoint
 }
 
-// retryable says that the same may succeed later, or with another member. A write may have been made all the same.
+// retryable tells whether a retry may succeed, later or with another member. A failed write may still have been applied.
 func retryable(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, errAgain) {
 		return true
@@ -80,16 +80,16 @@ func retryable(err error) bool {
 	return false
 }
 
-// Unreachable says that an error is of a member that did not answer.
+// Unreachable tells whether an error is from a member that did not answer.
 func Unreachable(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded)
 }
 
-// errAgain is behind errors that another attempt may not have.
+// errAgain is wrapped by errors that a retry may avoid.
 var errAgain = errors.New("it ended")
 
-// progress is what a member tells of how far its cluster follows.
+// progress is a member's report on its cluster's progress.
 type progress struct {
 	*index.FollowStatus
 
@@ -114,7 +114,7 @@ func (g *Group) take(ctx context.Context, command []byte) error {
 	})
 }
 
-// Ask waits for a member that answers, for so long of each, and asks that one from then on.
+// Ask waits for a member that answers, for the given time each, and makes it the current one.
 func (g *Group) Ask(ctx context.Context, each time.Duration) error {
 	var all []error
 	for i, s := range g.all {
@@ -130,7 +130,7 @@ func (g *Group) Ask(ctx context.Context, each time.Duration) error {
 	return errors.Join(all...)
 }
 
-// Save is Source.Save of a member that answers.
+// Save is Source.Save at the first member that answers.
 func (g *Group) Save(ctx context.Context, path string, progress func(written, left int64)) (err error) {
 	for range g.all {
 		s := g.all[g.current]

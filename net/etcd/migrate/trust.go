@@ -15,11 +15,11 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// diagnoseTimeout is how long a member may take for a handshake that only asks why there is none.
+// diagnoseTimeout bounds a handshake that only finds the cause of an earlier failure.
 const diagnoseTimeout = 10 * time.Second
 
-// Diagnose says why no member of the group is reached, where that is for TLS, and what helps; flags is what its flags begin with. It
-// returns nil where it is for something else. GRPC tells of an alert that comes behind the handshake in no certain way.
+// Diagnose explains why no member of the group is reached, if the cause is TLS, and names the remedy. flags is the prefix of its flag
+// names. For other causes it returns nil. gRPC does not reliably report an alert that follows the handshake.
 func (g *Group) Diagnose(ctx context.Context, flags string) error {
 	for _, s := range g.all {
 		if err := s.diagnose(ctx, flags); err != nil {
@@ -31,11 +31,11 @@ func (g *Group) Diagnose(ctx context.Context, flags string) error {
 
 func (s *Source) diagnose(ctx context.Context, flags string) error {
 	if s.reached(ctx) {
-		return nil // a member of qkv takes both, with TLS and without
+		return nil // a qkv member accepts both TLS and plain text
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
-	config := &tls.Config{InsecureSkipVerify: true} // it is only asked whether it speaks TLS
+	config := &tls.Config{InsecureSkipVerify: true} // this only tests whether the member speaks TLS
 	if s.config != nil {
 		config = s.config.Clone()
 	}
@@ -45,7 +45,7 @@ func (s *Source) diagnose(ctx context.Context, flags string) error {
 		defer conn.Close()
 		until, _ := ctx.Deadline()
 		_ = conn.SetDeadline(until)
-		_, err = conn.Read(make([]byte, 1)) // what it has against this side comes behind the handshake
+		_, err = conn.Read(make([]byte, 1)) // an alert about this side's certificate follows the handshake
 	}
 	if s.config == nil {
 		if alert := remoteAlert(err); err == nil || alert != "" || isTimeout(err) && conn != nil {
@@ -54,10 +54,10 @@ func (s *Source) diagnose(ctx context.Context, flags string) error {
 		return nil
 	}
 	if conn == nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.plain(ctx) {
-		return errNoTLS // it has closed the connection without a word, as etcd does
+		return errNoTLS // it closed the connection silently, as etcd does
 	}
 	if remoteAlert(err) == "certificate required" && len(config.Certificates) > 0 {
-		// Go shows none that is of no CA that the other side has named.
+		// Go offers no certificate whose CA the server did not name.
 		return fmt.Errorf("it believes another CA than the one that has signed the certificate of --%s-cert: give one that its --trusted-ca-file has signed", flags)
 	}
 	return trustError(err, flags)
@@ -65,7 +65,7 @@ func (s *Source) diagnose(ctx context.Context, flags string) error {
 
 var errNoTLS = errors.New("it does not speak TLS, and its URL begins with https://: write http://")
 
-// plain says that it speaks gRPC without TLS.
+// plain tells whether the member speaks gRPC without TLS.
 func (s *Source) plain(ctx context.Context) bool {
 	other, err := Dial(s.Endpoint, nil)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Source) plain(ctx context.Context) bool {
 	return other.reached(ctx)
 }
 
-// reached says that something speaks gRPC there, whatever it answers.
+// reached tells whether a gRPC server answers there, with any answer.
 func (s *Source) reached(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
@@ -88,7 +88,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// trustError says what a handshake's error means, and what helps.
+// trustError explains a handshake's error, and names the remedy.
 func trustError(err error, flags string) error {
 	if err == nil {
 		return nil
@@ -120,7 +120,7 @@ func trustError(err error, flags string) error {
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
 
-// remoteAlert is what the other side has said, in the words of Go's library.
+// remoteAlert is the other side's alert, in the words of Go's library.
 func remoteAlert(err error) string {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
 		return strings.TrimPrefix(e.Err.Error(), "tls: ")
@@ -128,7 +128,7 @@ func remoteAlert(err error) string {
 	return ""
 }
 
-// names are those that a certificate is for.
+// names lists the names that a certificate is for.
 func names(c *x509.Certificate) string {
 	all := append([]string(nil), c.DNSNames...)
 	for _, ip := range c.IPAddresses {

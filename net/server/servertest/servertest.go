@@ -1,5 +1,5 @@
-// Package servertest serves an in-memory store by the real native endpoint on loopback, so that programs which use
-// net/client can be tested without a cluster, as can the endpoint and the client themselves.
+// Package servertest serves an in-memory store through the real native endpoint on loopback. Programs that use net/client can be
+// tested without a cluster, and so can the endpoint and the client themselves.
 package servertest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"qkv/net/wire"
 )
 
-// T is what is needed of a *testing.T.
+// T is the part of *testing.T that this package uses.
 type T interface {
 	Helper()
 	TempDir() string
@@ -28,7 +28,7 @@ type T interface {
 	Fatal(...any)
 }
 
-// Frame is a frame around a body that no message would encode.
+// Frame puts a frame around a body that no message would encode.
 func Frame(body []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(body))), body...) }
 
 // Trust is one cluster's certificates.
@@ -63,7 +63,7 @@ func check(t T, err error) {
 	}
 }
 
-// store is an index that several members may share, as if they were always in agreement.
+// store is an index that several members may share, as if they always agreed.
 type store struct {
 	mu      sync.Mutex
 	state   *index.State
@@ -76,7 +76,7 @@ type store struct {
 	hub      *watch.Hub // guarded by watching
 }
 
-// newStore returns an empty store, of the voters given.
+// newStore returns an empty store with these voters.
 func newStore(voters map[string]uint64) *store {
 	s := &store{state: index.NewState(limits.Defaults().Index), hub: watch.NewHub(limits.Defaults().Watches, 1)}
 	s.state.Found(index.Founders(voters))
@@ -102,7 +102,7 @@ func (s *store) apply(commands [][]byte, each func([]kv.Result)) {
 	}
 }
 
-// watch lets something happen to the watches, and then tells them of what there is.
+// watch runs a change of the watches, and then delivers pending events.
 func (s *store) watch(what func()) {
 	s.watching.Lock()
 	defer s.watching.Unlock()
@@ -121,13 +121,13 @@ func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
 	return results
 }
 
-// Member is a member whose every write is applied at once.
+// Member is a member that applies every write at once.
 type Member struct {
-	// Lose says that proposals are applied and never answered.
+	// Lose makes proposals be applied and never answered.
 	Lose atomic.Bool
-	// Sessions says that the status has the clock of sessions, without which clients have none.
+	// Sessions adds the clock of sessions to the status; without it clients have no sessions.
 	Sessions atomic.Bool
-	// Proposals, ReadIndexes and Moves count what came.
+	// Proposals, ReadIndexes and Moves count the calls.
 	Proposals, ReadIndexes, Moves atomic.Int64
 
 	store  *store
@@ -136,13 +136,13 @@ type Member struct {
 	refuse atomic.Pointer[kv.Error]
 }
 
-// Before is asked before each proposal, each batch of reads and each move of the leader, with their number of requests. An error is the
-// outcome of all of them. It may wait, which makes the clients wait.
+// Before is called before each proposal, each batch of reads and each move of the leader, with their number of requests. An error
+// is the outcome of all of them. It may wait, which makes the clients wait.
 type Before func(writes, reads int) *kv.Error
 
 var _ server.Member = (*Member)(nil)
 
-// NewMember returns a member over a store of its own, or over that of other members.
+// NewMember returns a member with a store of its own, or with the store of other members.
 func NewMember(others ...*Member) *Member {
 	m := &Member{}
 	if len(others) > 0 {
@@ -154,14 +154,14 @@ func NewMember(others ...*Member) *Member {
 	return m
 }
 
-// NewCluster returns one member that answers for a cluster of the voters given.
+// NewCluster returns one member that answers for a cluster of these voters.
 func NewCluster(voters map[string]uint64) *Member {
 	m := NewMember()
 	m.store = newStore(voters)
 	return m
 }
 
-// Announce applies what a member says of itself.
+// Announce applies a member's description of itself.
 func (m *Member) Announce(one kv.Member) {
 	m.store.apply([][]byte{index.AppendAnnounce(nil, &one)}, func(results []kv.Result) {
 		if err := results[0].Err; err != nil {
@@ -170,7 +170,7 @@ func (m *Member) Announce(one kv.Member) {
 	})
 }
 
-// Pass lets the clock of sessions go on.
+// Pass advances the clock of sessions.
 func (m *Member) Pass(d time.Duration) {
 	for range d / limits.SessionPause {
 		m.store.mu.Lock()
@@ -180,10 +180,10 @@ func (m *Member) Pass(d time.Duration) {
 	}
 }
 
-// SetStatus sets the answer to Status, in which revision and keys are filled in.
+// SetStatus sets the answer to Status; revision and keys are filled in.
 func (m *Member) SetStatus(s wire.Status) { m.status.Store(&s) }
 
-// SetBefore sets who is asked; nil: nobody.
+// SetBefore sets the function to call; nil: none.
 func (m *Member) SetBefore(f Before) { m.before.Store(&f) }
 
 func (m *Member) ask(writes, reads int) *kv.Error {
@@ -196,10 +196,10 @@ func (m *Member) ask(writes, reads int) *kv.Error {
 // SetRefuse sets the answer to all requests but a status; nil: none.
 func (m *Member) SetRefuse(err *kv.Error) { m.refuse.Store(err) }
 
-// Refuse refuses what SetRefuse says.
+// Refuse returns the error that SetRefuse set.
 func (m *Member) Refuse(*wire.Request) *kv.Error { return m.refuse.Load() }
 
-// Unban lifts what SetRefuse set, of the member with the id of its status.
+// Unban clears the error that SetRefuse set, if the id is that of the status.
 func (m *Member) Unban(member uint64) *kv.Error {
 	if m.status.Load().ID != member {
 		return kv.Errorf(kv.BadRequest, "this is another member")
@@ -208,7 +208,7 @@ func (m *Member) Unban(member uint64) *kv.Error {
 	return nil
 }
 
-// MoveLeader makes a voter the leader in the status; 0 stands for the first one that is not.
+// MoveLeader makes a voter the leader in the status; 0 stands for the first voter that does not lead.
 func (m *Member) MoveLeader(_ context.Context, to uint64) *kv.Error {
 	m.Moves.Add(1)
 	if err := m.ask(1, 0); err != nil {
@@ -243,7 +243,7 @@ func (m *Member) Propose(p kv.Proposal) {
 	})
 }
 
-// ReadIndex lets reads go on at once.
+// ReadIndex confirms reads at once.
 func (m *Member) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
 	m.ReadIndexes.Add(1)
 	err := m.ask(0, len(requests))
@@ -254,7 +254,7 @@ func (m *Member) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
 	to.Complete(done)
 }
 
-// Watch does what a stream of watches asks for.
+// Watch passes on a request of a stream of watches.
 func (m *Member) Watch(to kv.WatchStream, r kv.WatchRequest) {
 	m.store.watch(func() { m.store.hub.Request(m.View(), to, &r) })
 }
@@ -264,13 +264,13 @@ func (m *Member) EndWatches(why *kv.Error) {
 	m.store.watch(func() { m.store.hub.EndAll(why) })
 }
 
-// Watches returns how many there are.
+// Watches returns the number of watches.
 func (m *Member) Watches() (n int) {
 	m.store.watch(func() { n = m.store.hub.Watches() })
 	return n
 }
 
-// AskLeases answers that all of a lease is left, or that there is none.
+// AskLeases answers that a lease has its full TTL left, or does not exist.
 func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, _ time.Duration) {
 	err := m.ask(0, len(requests))
 	done := make([]kv.Completion, 0, len(requests))
@@ -289,7 +289,7 @@ func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk,
 // View returns the newest state.
 func (m *Member) View() *index.View { return m.store.view.Load() }
 
-// Status returns what SetStatus set.
+// Status returns the status that SetStatus set.
 func (m *Member) Status() wire.Status {
 	s := *m.status.Load()
 	v := m.View()
@@ -327,5 +327,5 @@ func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *serv
 	return s
 }
 
-// Endpoint is where a server listens.
+// Endpoint returns the address on which a server listens.
 func Endpoint(s *server.Server) string { return s.Addr().(*net.UDPAddr).String() }

@@ -1,12 +1,15 @@
-// Package peerframe is what two members of a cluster say to each other, in bytes: the handshake that begins a
-// connection, and the frames that follow it. How they travel is package peer's page; what they mean is package
-// actor's, which declares the same messages and knows no bytes.
+// Package peerframe is the byte format between two members of a cluster: the handshake that begins a connection, and the frames
+// after it. Package peer documents how frames travel. Package actor documents their meaning: it declares the same messages without
+// their bytes.
 //
-// It stands apart from package wire because it needs raft's message types, and everybody who imports the client
-// library would carry those along.
+// It is separate from package wire because it needs raft's message types: every program that imports the client library would link
+// them.
 //
-// All of it is msgpack of the forms that package pack draws: integers in the fewest bytes, bytes as bin. A number
-// without a sign is drawn uint, one that may be negative int.
+// Frames, and the structs in them, grow at their end: a receiver skips unknown fields, and reads the fields that an older sender
+// left out as zero ([pack.Reader.Struct]). So a receiver may ignore every appended field.
+//
+// All msgpack here has the forms that package pack defines: integers in the fewest bytes, bytes as bin. In the tables, uint is an
+// unsigned number, int a number that may be negative.
 //
 // # Handshake
 //
@@ -21,72 +24,72 @@
 //	dial          grows with each handshake that this process sends; 0 in an answer
 //	seen          the process (16 bytes) and dial of the newest connection from this peer that was accepted; zeros for none
 //	folder        16 bytes, random, made with the data folder
-//	boot          how many processes were started on that folder, with this one
+//	boot          the number of processes that were started on that folder, including this one
 //	process       16 bytes, random, made at each start
-//	past          of the processes of the last starts, this one last, the first 8 bytes of each; at most limits.PeerPastBytes
+//	past          the boot history: the first 8 bytes of the process of each recent start, this one last; at most limits.PeerPastBytes
 //	last          index of the newest entry that is on the disk, and its term
 //	hard term     the term that is on the disk
 //
-// Fields that a later version adds stand behind these, and are skipped. What is not compatible is another ALPN.
+// An incompatible change takes another ALPN.
 //
-// A member that refuses another one closes the connection with a code of [RefusalCode] and words for people:
+// A member that refuses another member closes the connection with a [RefusalCode] and a text for the operator:
 //
-//	2             of what the words say
-//	4, 5          the other one has forgotten what it promised, says one who does not lead, and one who does
-//	6, 7          the other one was removed from the cluster, says one who does not lead, and one who does
-//	8             as 4, says one who takes no part itself, or has nothing of the log yet
-//	9             who asks to join has the name of a member with another folder that is not there: it may ask again
+//	2             the text has the reason
+//	4, 5          the other member lost votes or entries that it had promised; 4: the refusing member does not lead, 5: it leads
+//	6, 7          the other member was removed from the cluster; 6: the refusing member does not lead, 7: it leads
+//	8             as 4; the refusing member takes no part itself, or has nothing of the log yet
+//	9             the joining member has the name of a member with another folder that is not there: it may ask again
 //
 // # Joining
 //
-// A member that was added to a cluster and has no folder yet asks who it is, on a connection of its own (ALPN
-// "qkv-join/1") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes;
-// who is not welcome is refused as above.
+// A member that was added to a cluster and has no folder yet asks for its identity, on a connection of its own (ALPN "qkv-join/1")
+// with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
+// join is refused as above.
 //
 //	request  [1, name str, [address str ...], id uint]
 //	welcome  [1, cluster uint, id uint, [[member id uint, name str, [address str ...]] ...]]
 //
 //	1             the version of both
-//	name          of a request the asking member's, as in its certificate; 1 to limits.NameBytes bytes. Of a member that was added
-//	              without one, and has not joined, it is empty; the id or the address that the request tells says which one it is
+//	name          in a request, the asking member's name, as in its certificate; 1 to limits.NameBytes bytes. In a welcome, empty for a
+//	              member that was added without a name and has not joined; the request's id or address says which member it is
 //	cluster, id   the ids of the cluster, and of the asking member, which is among the members; in a request the id that an
-//	              earlier process was told, whose folder the asking one has, or 0
-//	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the first is
-//	              to be tried first
-//
-// Here too fields that a later version adds stand behind these, those of a member behind the member's.
+//	              earlier process with the same folder was given, or 0
+//	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the others try the
+//	              first one first
 //
 // # Frames
 //
-// A frame is an array whose first element says what it is; it is at most limits.PeerFrameBytes long. Raft's own
-// protobuf is never on the wire: a frame is written once and read once on the hot path, so both are by hand.
+// A frame is an array whose first element is its kind; it is at most limits.PeerFrameBytes long. Raft's own protobuf encoding is
+// not used: on the hot path a frame is written once and read once, by code written by hand.
 //
 //	raft     [1, type uint, term uint, log term uint, index uint, commit uint, durable uint, reject bool,
 //	          reject hint uint, context bin, entries]
-//	         durable: the newest entry on the disk of a leader, of an append or a heartbeat; in others 0
+//	         durable: in an append or a heartbeat, the newest entry on the leader's disk; in others 0
 //	         entries: [[term uint, kind uint, data bin] ...], numbered from index+1
 //	forward  [2, term uint, oldest uint, envelope bin]
 //	offer    [3, index uint, term uint, size int, sha-256 bin, message term uint, conf state bin]
-//	want     [4, index uint, term uint, offset int]         the receiver has what is before offset
+//	want     [4, index uint, term uint, offset int]         the receiver has the bytes before offset
 //	chunk    [5, index uint, term uint, offset int, bytes bin]
-//	result   [6, index uint, term uint, installed bool, damaged bool]    what came was not what was offered
-//	accused  [7, by uint]                                   the member by refuses the sender as one that has forgotten
-//	accepted [8, term uint, incarnation uint, next uint, commit uint, lost bool]    lost: a batch came, and not the one at next
-//	room     [9, own uint, cluster uint, why string, holds int, free int, wall int]  what the sender's disk takes, and by a leader's word the
-//	         cluster's: 0 everything, 1 deletions and reads, 2 reads; and how large a state its machine holds with ease,
-//	         and what the disk has left, where it does not take everything; and its clock, in nanoseconds since 1970
-//	asks     [10, [number uint, lease int, renew bool, ...]]        keep-alives and questions for leases, at most limits.LeaseAsks
-//	told     [11, index uint, [number uint, ttl int, granted int, ...]]   the answers of the leader's clock, in any order; a
-//	         lease is there from the entry index on
+//	result   [6, index uint, term uint, installed bool, damaged bool]    damaged: the bytes differ from the offer
+//	accused  [7, by uint]                                   the member by refuses the sender: it has forgotten promises
+//	accepted [8, term uint, incarnation uint, next uint, commit uint, lost bool]    lost: a batch arrived that is not the one at next
+//	room     [9, own uint, cluster uint, why string, holds int, free int, wall int, holds now int]   own: the operations that the
+//	         sender's disk accepts; cluster: those that the disks of a quorum accept, by the leader's word; both 0 everything,
+//	         1 deletions and reads, 2 reads; why: the reason. holds: the largest state in bytes that the sender's machine holds with
+//	         ease; holds now: the same without the space that files of other programs take. free: bytes left on a disk that does not
+//	         accept everything. wall: the sender's clock, in nanoseconds since 1970
+//	asks     [10, [[number uint, lease int, renew bool]...]]        keep-alives and questions for leases, at most limits.LeaseAsks
+//	told     [11, index uint, [[number uint, ttl int, granted int]...]]   the answers of the leader's clock, in any order; a
+//	         lease exists from the entry index on
 //	committed [12, index uint, term uint]                   an entry that the sender knows to be committed
 //	copied   [13, why string]                               the sender has refused a second process of the receiver's data folder; at
 //	         most limits.PeerReasonBytes
 //
-// type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read's one entry
-// is its id of 8 bytes, and its term may be 0. A frame has the class of the stream that it travels on: raft's votes,
-// heartbeats and their answers, accused, room, asks, told, committed and copied are Urgent, its appends, reads and their answers, forwarded batches and
-// their answers Append, and all that moves a snapshot Bulk.
+// type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read has one entry, its id of 8
+// bytes, and its term may be 0. The class of a frame selects its stream. Urgent are raft's votes, heartbeats and their answers, and
+// accused, room, asks, told, committed and copied. Append are raft's appends, reads and their answers, forwarded batches and their
+// answers. Bulk are all frames that move a snapshot.
 //
-// raft trusts what it is given: [Read] lets no frame pass that says what a member may not say. Another kind, or a known
-// one with another number of elements, comes of another version, and is refused.
+// raft trusts its input: [Read] refuses a frame that a member may not send. It also refuses a frame of an unknown kind, which is
+// from another version.
 package peerframe

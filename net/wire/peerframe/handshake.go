@@ -7,7 +7,8 @@ import (
 	"qkv/internal/pack"
 )
 
-// Mark names one dial: the process that dialled, and how many handshakes it had sent with that one, to all its peers.
+// Mark identifies one dial: the process that dialled, and the number of handshakes that the process had sent to all its peers,
+// including this one.
 type Mark struct {
 	Process [16]byte
 	Dial    uint64
@@ -21,7 +22,7 @@ type Handshake struct {
 	MemberIdentity
 }
 
-// MemberIdentity is what a member says of itself; package actor explains the fields.
+// MemberIdentity is a member's description of itself and its folder; package actor explains the fields.
 type MemberIdentity struct {
 	Folder         [16]byte
 	Boot           uint64
@@ -54,42 +55,31 @@ func (h *Handshake) Append(dst []byte) []byte {
 	return dst
 }
 
-// ReadHandshake reads what Append wrote. Past is part of b.
+// ReadHandshake reads the frame that Append wrote. Past is part of b.
 func ReadHandshake(b []byte) (h Handshake, err error) {
 	r := pack.NewReader(b)
-	fields := r.Array()
+	s := r.Struct(handshakeFields)
 	if v := r.Uint(); r.Err() == nil && v != handshakeVersion {
 		return h, fmt.Errorf("its handshake has version %d, and this member knows %d: update the older of the two", v, handshakeVersion)
 	}
 	h.Cluster, h.From, h.To, h.Dial = r.Uint(), r.Uint(), r.Uint(), r.Uint()
-	readID(&r, &h.Seen.Process)
+	r.Fixed(h.Seen.Process[:])
 	h.Seen.Dial = r.Uint()
-	readID(&r, &h.Folder)
+	r.Fixed(h.Folder[:])
 	h.Boot = r.Uint()
-	readID(&r, &h.Process)
+	r.Fixed(h.Process[:])
 	if h.Past = r.Bytes(); len(h.Past)%8 != 0 || len(h.Past) > limits.PeerPastBytes {
 		r.Fail("the past has 8 bytes for each start")
 	}
 	h.Last, h.LastTerm, h.HardTerm = r.Uint(), r.Uint(), r.Uint()
-	for range fields - handshakeFields {
-		r.Skip()
-	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return Handshake{}, fmt.Errorf("its handshake cannot be read: %w", err)
 	}
 	return h, nil
 }
 
-func readID(r *pack.Reader, id *[16]byte) {
-	b := r.Bytes()
-	if r.Err() == nil && len(b) != len(id) {
-		r.Fail("an id has 16 bytes")
-		return
-	}
-	copy(id[:], b)
-}
-
-// CheckCluster refuses a handshake of another cluster.
+// CheckCluster refuses a handshake from another cluster.
 func (h *Handshake) CheckCluster(cluster uint64) error {
 	if h.Cluster != cluster {
 		return fmt.Errorf("it is of the cluster %016x, and this member of %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
@@ -98,8 +88,8 @@ func (h *Handshake) CheckCluster(cluster uint64) error {
 	return nil
 }
 
-// CheckMembers refuses a handshake between other members than the two that are meant: one of them is not, or no more,
-// the one that the other knows by its name and address.
+// CheckMembers refuses a handshake whose member ids differ from the expected two. The other side then knows a member by name and
+// address, but with an id that is wrong or outdated.
 func (h *Handshake) CheckMembers(self, peer uint64) error {
 	switch {
 	case h.From != peer:

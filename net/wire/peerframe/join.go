@@ -3,28 +3,29 @@ package peerframe
 import (
 	"fmt"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
-// JoinRequest is the question of a member that is to join: who it is in the cluster, and who else is.
+// JoinRequest is the question of a member that is to join: its identity in the cluster, and the other members.
 type JoinRequest struct {
 	Name      string   // as in its certificate
-	Addresses []string // host:port, UDP, at which the others reach it
-	ID        uint64   // what an earlier process of it was told, whose folder it has; 0: none was
+	Addresses []string // host:port, UDP, at which the other members reach it
+	ID        uint64   // the id that an earlier process with the same folder was given; 0: none
 }
 
 // Welcome answers a member that was added to the cluster.
 type Welcome struct {
 	Cluster, ID uint64   // ID is the asking member's
-	Members     []Member // with the asking one
+	Members     []Member // including the asking member
 }
 
-// Member is what a joiner is told of one member.
+// Member describes one member to a joining member.
 type Member struct {
 	ID        uint64
-	Name      string   // empty of one that was added without, and has not joined
-	Addresses []string // host:port, UDP, at which the others reach it
+	Name      string   // empty if the member was added without a name and has not joined
+	Addresses []string // host:port, UDP, at which the other members reach it
 }
 
 const (
@@ -37,32 +38,20 @@ const (
 // Append appends the request's frame.
 func (j *JoinRequest) Append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, requestFields), joinVersion)
-	return pack.AppendUint(appendAddresses(pack.AppendString(dst, j.Name), j.Addresses), j.ID)
+	return pack.AppendUint(pack.AppendStrings(pack.AppendString(dst, j.Name), j.Addresses), j.ID)
 }
 
-func appendAddresses(dst []byte, all []string) []byte {
-	dst = pack.AppendArray(dst, len(all))
-	for _, a := range all {
-		dst = pack.AppendString(dst, a)
-	}
-	return dst
-}
-
-// ReadJoinRequest reads what Append wrote.
+// ReadJoinRequest reads the frame that Append wrote.
 func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 	r := pack.NewReader(b)
-	more := r.ArrayFrom(requestFields)
+	s := r.Struct(requestFields)
 	if v := r.Uint(); r.Err() == nil && v != joinVersion {
 		return j, fmt.Errorf("its request to join has version %d, and this member knows %d: update the older of the two", v, joinVersion)
 	}
-	if j.Name = r.String(); r.Err() == nil && j.Name == "" {
-		r.Fail("a member that joins has a name")
-	}
+	j.Name = r.String()
 	checkName(&r, j.Name)
 	j.Addresses, j.ID = readAddresses(&r), r.Uint()
-	for range more {
-		r.Skip()
-	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return JoinRequest{}, fmt.Errorf("its request to join cannot be read: %w", err)
 	}
@@ -77,15 +66,15 @@ func (w *Welcome) Append(dst []byte) []byte {
 	for _, m := range w.Members {
 		dst = pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID)
 		dst = pack.AppendString(dst, m.Name)
-		dst = appendAddresses(dst, m.Addresses)
+		dst = pack.AppendStrings(dst, m.Addresses)
 	}
 	return dst
 }
 
-// ReadWelcome reads what Append wrote. Fields that a later version adds behind those of a member are skipped, too.
+// ReadWelcome reads the frame that Append wrote. It also skips fields that a later version appends to a member.
 func ReadWelcome(b []byte) (w Welcome, err error) {
 	r := pack.NewReader(b)
-	more := r.ArrayFrom(welcomeFields)
+	s := r.Struct(welcomeFields)
 	if v := r.Uint(); r.Err() == nil && v != joinVersion {
 		return w, fmt.Errorf("its answer has version %d, and this qkv knows %d: update the older of the two", v, joinVersion)
 	}
@@ -102,9 +91,7 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 	if r.Err() == nil && !found {
 		r.Fail("the member that is welcome is not among the members")
 	}
-	for range more {
-		r.Skip()
-	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return Welcome{}, fmt.Errorf("its answer cannot be read: %w", err)
 	}
@@ -112,35 +99,31 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 }
 
 func readMember(r *pack.Reader) (m Member) {
-	more := r.ArrayFrom(memberFields)
+	s := r.Struct(memberFields)
 	if m.ID = r.Uint(); r.Err() == nil && m.ID == 0 {
 		r.Fail("no member has the id 0")
 	}
-	m.Name = r.String()
-	checkName(r, m.Name)
-	m.Addresses = readAddresses(r)
-	for range more {
-		r.Skip()
+	if m.Name = r.String(); m.Name != "" {
+		checkName(r, m.Name)
 	}
+	m.Addresses = readAddresses(r)
+	r.End(s)
 	return m
 }
 
-func readAddresses(r *pack.Reader) (all []string) {
-	for range r.Array() {
-		address := r.String()
-		if r.Err() == nil && (address == "" || len(address) > limits.AddressBytes) {
+func readAddresses(r *pack.Reader) []string {
+	all := r.Strings()
+	for _, address := range all {
+		if address == "" || len(address) > limits.AddressBytes {
 			r.Fail(fmt.Sprintf("an address has 1 to %d bytes", limits.AddressBytes))
-		}
-		if r.Err() != nil {
 			return nil
 		}
-		all = append(all, address)
 	}
 	return all
 }
 
 func checkName(r *pack.Reader, name string) {
-	if r.Err() == nil && len(name) > limits.NameBytes {
-		r.Fail(fmt.Sprintf("a name has at most %d bytes", limits.NameBytes))
+	if err := kv.CheckName(name); r.Err() == nil && err != nil {
+		r.Fail(err.Error())
 	}
 }

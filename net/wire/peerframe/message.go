@@ -3,17 +3,16 @@ package peerframe
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
-// Class says how urgent a frame is, and which stream it takes. Frames of one class keep their order, those of
-// different classes do not.
+// Class is the urgency of a frame and selects its stream. Frames of one class keep their order; frames of different classes do not.
 type Class uint8
 
 // The classes, each a stream of its own.
@@ -33,15 +32,15 @@ func (c Class) String() string {
 	return fmt.Sprintf("Class(%d)", uint8(c))
 }
 
-// Message is what one frame says: one of the types below, whose fields package actor explains.
+// Message is the content of one frame: one of the types below, whose fields package actor explains.
 type Message interface {
 	Class() Class
 	append(dst []byte) []byte
 }
 
 type (
-	// Raft is a message of raft's other than MsgSnap, of which Offer tells. From and To are not on the wire.
-	// Durable is how far its sender's disk is, when that leads; 0 where it does not tell.
+	// Raft is one of raft's messages, except MsgSnap: Offer carries that. From and To are not on the wire. Durable is the newest
+	// entry on the leader's disk; 0 if the sender does not report it.
 	Raft struct {
 		*raftpb.Message
 		Durable uint64
@@ -75,33 +74,34 @@ type (
 		Offset      int64
 		Bytes       []byte
 	}
-	// Result ends a snapshot's way.
+	// Result ends the transfer of a snapshot.
 	Result struct {
 		Index, Term uint64
 		Installed   bool
 		Damaged     bool
 	}
-	// Asks asks the leader's clock for leases.
+	// Asks sends keep-alives and questions for leases to the leader's clock.
 	Asks struct{ Asks []Ask }
-	// Told is what it says of them.
+	// Told carries the clock's answers.
 	Told struct {
 		Index uint64
 		Told  []Time
 	}
-	// Committed says which entry is known to be committed.
+	// Committed names an entry that the sender knows to be committed.
 	Committed struct{ Index, Term uint64 }
-	// Accused says who refuses the sender as one that has forgotten.
+	// Accused names the member that refuses the sender because the sender has forgotten promises.
 	Accused struct{ By uint64 }
-	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that is.
+	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that process
+	// runs.
 	Copied struct{ Why string }
-	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions and reads, 2 reads;
-	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known. Free is what the disk has left
-	// where it does not take everything. Wall is its sender's clock.
+	// Room reports the free space of the sender's disk and, if the sender leads, of the disks of a quorum. doc.go has its fields.
+	// In Holds, HoldsNow and Wall, 0 means unknown.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
 		Holds, Free  int64
 		Wall         int64
+		HoldsNow     int64
 	}
 )
 
@@ -111,7 +111,7 @@ type Ask struct {
 	kv.LeaseAsk
 }
 
-// Time answers it.
+// Time answers an Ask.
 type Time struct {
 	Number uint64
 	kv.LeaseTime
@@ -163,7 +163,7 @@ func (Copied) Class() Class { return Urgent }
 // Class implements Message.
 func (Room) Class() Class { return Urgent }
 
-// The first elements of frames, and how many elements there are.
+// The first elements of frames.
 const (
 	kindRaft = iota + 1
 	kindForward
@@ -180,40 +180,22 @@ const (
 	kindCopied
 )
 
+// elements is the number of elements of a frame, by kind. To add a field, append it to the frame: in append, in Read, and here. The
+// field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 6, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 6, kindRoom: 8, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
 	return pack.AppendUint(pack.AppendArray(dst, elements[kind]), uint64(kind))
 }
 
-// written keeps the memory of large frames that were written, by its size in steps: who is sent a snapshot or the log gets thousands,
-// each as large as the one before, and new memory for each is cleared first and makes garbage. Consensus makes the appends, and the
-// commits of others wait meanwhile.
-var written [limits.PeerFrameBytes/frameStep + 1]sync.Pool
+// Encode returns the frame of a message in a buffer that the caller owns; Free may recycle it. A leader encodes each large write
+// once for each follower, and a follower encodes its batches for the leader.
+func Encode(m Message) []byte { return m.append(buffers.Get(bound(m))) }
 
-const frameStep = 64 << 10
-
-// Encode returns the frame of a message, in memory of its own; Free may take it back.
-func Encode(m Message) []byte {
-	most := bound(m)
-	steps := (most + frameStep - 1) / frameStep
-	if most < limits.PeerFrameReuse || steps >= len(written) {
-		return m.append(make([]byte, 0, most))
-	}
-	if kept, ok := written[steps].Get().(*[]byte); ok {
-		return m.append((*kept)[:0])
-	}
-	return m.append(make([]byte, 0, steps*frameStep))
-}
-
-// Free takes back a frame of Encode's that was written, when nobody reads it any more.
-func Free(frame []byte) {
-	if steps := cap(frame) / frameStep; cap(frame) >= limits.PeerFrameReuse && cap(frame)%frameStep == 0 && steps < len(written) {
-		written[steps].Put(&frame)
-	}
-}
+// Free recycles a frame of Encode's that was written, when nothing reads it any more.
+func Free(frame []byte) { buffers.Put(frame) }
 
 // bound is an upper bound of the length of a message's frame.
 func bound(m Message) int {
@@ -235,9 +217,9 @@ func bound(m Message) int {
 	case Copied:
 		return 8 + len(m.Why)
 	case Asks:
-		return 16 + 20*len(m.Asks)
+		return 16 + 21*len(m.Asks)
 	case Told:
-		return 32 + 28*len(m.Told)
+		return 32 + 29*len(m.Told)
 	default:
 		return 48
 	}
@@ -304,80 +286,91 @@ func (m Copied) append(dst []byte) []byte { return pack.AppendString(begin(dst, 
 
 func (m Room) append(dst []byte) []byte {
 	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
-	return pack.AppendInt(pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free), m.Wall)
+	return pack.AppendInt(pack.AppendInt(pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free), m.Wall), m.HoldsNow)
 }
 
 func (m Asks) append(dst []byte) []byte {
-	dst = pack.AppendArray(begin(dst, kindAsks), 3*len(m.Asks))
+	dst = pack.AppendArray(begin(dst, kindAsks), len(m.Asks))
 	for _, a := range m.Asks {
-		dst = pack.AppendBool(pack.AppendInt(pack.AppendUint(dst, a.Number), a.Lease), a.Renew)
+		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), a.Number)
+		dst = pack.AppendBool(pack.AppendInt(dst, a.Lease), a.Renew)
 	}
 	return dst
 }
 
 func readAsks(r *pack.Reader) (m Asks) {
-	n := readTriples(r)
+	n := readLeases(r)
 	m.Asks = make([]Ask, 0, n)
 	for range n {
+		s := r.Struct(leaseFields)
 		m.Asks = append(m.Asks, Ask{r.Uint(), kv.LeaseAsk{Lease: r.Int(), Renew: r.Bool()}})
+		r.End(s)
 	}
 	return m
 }
 
 func (m Told) append(dst []byte) []byte {
-	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindTold), m.Index), 3*len(m.Told))
+	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindTold), m.Index), len(m.Told))
 	for _, t := range m.Told {
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(dst, t.Number), t.TTL), t.Granted)
+		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), t.Number)
+		dst = pack.AppendInt(pack.AppendInt(dst, t.TTL), t.Granted)
 	}
 	return dst
 }
 
 func readTold(r *pack.Reader) Told {
 	m := Told{Index: r.Uint()}
-	n := readTriples(r)
+	n := readLeases(r)
 	m.Told = make([]Time, 0, n)
 	for range n {
+		s := r.Struct(leaseFields)
 		m.Told = append(m.Told, Time{r.Uint(), kv.LeaseTime{TTL: r.Int(), Granted: r.Int()}})
+		r.End(s)
 	}
 	return m
 }
 
-// readTriples reads how many leases a frame is about.
-func readTriples(r *pack.Reader) int {
+// leaseFields is the number of fields of a question for a lease, and of its answer.
+const leaseFields = 3
+
+// readLeases reads the number of leases in a frame.
+func readLeases(r *pack.Reader) int {
 	n := r.Array()
-	if r.Err() == nil && (n%3 != 0 || n > 3*limits.LeaseAsks) {
-		r.Fail(fmt.Sprintf("a frame is about at most %d leases, with three elements for each", limits.LeaseAsks))
+	if r.Err() == nil && n > limits.LeaseAsks {
+		r.Fail(fmt.Sprintf("a frame is about at most %d leases", limits.LeaseAsks))
 	}
 	if r.Err() != nil {
 		return 0
 	}
-	return n / 3
+	return n
 }
 
-// Read reads a frame that member from sent to member to. Nothing that is not a valid message of another member gets
-// past it: raft trusts what it is given. Slices of the message are part of the frame.
+// Read reads a frame that member from sent to member to. It refuses everything that is not a valid message of another member: raft
+// trusts its input. Slices of the message are part of the frame.
 func Read(frame []byte, from, to uint64) (Message, error) {
 	if len(frame) > limits.PeerFrameBytes {
 		return nil, fmt.Errorf("a frame of %d bytes is over the limit of %d", len(frame), limits.PeerFrameBytes)
 	}
 	r := pack.NewReader(frame)
 	n, kind := r.Array(), r.Uint()
-	if r.Err() == nil && (kind == 0 || kind >= uint64(len(elements)) || n != elements[kind]) {
-		return nil, fmt.Errorf("a frame of kind %d with %d elements is not known; the members' versions differ", kind, n)
+	if r.Err() == nil && (kind == 0 || kind >= uint64(len(elements))) {
+		return nil, fmt.Errorf("a frame of kind %d is not known: its sender is a newer qkv, or this one is", kind)
 	}
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	s := r.Fields(n-1, elements[kind]-1)
 	var m Message
 	switch kind {
 	case kindRaft:
-		return readRaft(r, from, to)
+		return readRaft(&r, s, from, to)
 	case kindForward:
 		m = Forward{Term: r.Uint(), Oldest: r.Uint(), Envelope: r.Bytes()}
 	case kindAccepted:
 		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint(), Lost: r.Bool()}
 	case kindOffer:
 		o := Offer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
-		if sha := r.Bytes(); copy(o.SHA[:], sha) != len(o.SHA) || len(sha) != len(o.SHA) {
-			r.Fail("a SHA-256 has 32 bytes")
-		}
+		r.Fixed(o.SHA[:])
 		o.MessageTerm, o.ConfState = r.Uint(), r.Bytes()
 		if o.Size <= 0 {
 			r.Fail("a snapshot has a size")
@@ -402,6 +395,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 	case kindTold:
 		m = readTold(&r)
 	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
@@ -416,24 +410,24 @@ func readCopied(r *pack.Reader) Copied {
 	return m
 }
 
-// roomMost is the largest number that a Room has: nothing is taken.
+// roomMost is the largest value of Own and Cluster in a Room: the disk accepts only reads.
 const roomMost = 2
 
 func readRoom(r *pack.Reader) Room {
-	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int()}
+	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
 		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
 	}
-	if r.Err() == nil && (m.Holds < 0 || m.Free < 0) {
+	if r.Err() == nil && (m.Holds < 0 || m.HoldsNow < 0 || m.Free < 0) {
 		r.Fail("a machine holds, and has left, no less than nothing")
 	}
 	return m
 }
 
-// campaignTransfer is the context of a vote that a leadership transfer asked for.
+// campaignTransfer is the context of a vote request that a leadership transfer started.
 const campaignTransfer = "CampaignTransfer"
 
-// networkType tells the message types that may come from another member, and how long a context they may carry.
+// networkType reports whether a message type may come from another member with such a context.
 func networkType(t raftpb.MessageType, context []byte) bool {
 	switch t {
 	case raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp:
@@ -450,10 +444,10 @@ func networkType(t raftpb.MessageType, context []byte) bool {
 
 var errRaft = errors.New("no message of raft's that a member may send")
 
-func readRaft(r pack.Reader, from, to uint64) (Message, error) {
+func readRaft(r *pack.Reader, s pack.Struct, from, to uint64) (Message, error) {
 	kind := raftpb.MessageType(int32(min(r.Uint(), 1<<20)))
 	m := &raftpb.Message{Type: &kind, From: &from, To: &to}
-	// One allocation holds the numbers that raft wants as pointers.
+	// One allocation holds the numbers: raft takes pointers.
 	n := &struct {
 		term, logTerm, position, commit, durable, hint uint64
 		reject                                         bool
@@ -465,17 +459,19 @@ func readRaft(r pack.Reader, from, to uint64) (Message, error) {
 	count := r.Array()
 	isRead := kind == raftpb.MsgReadIndex || kind == raftpb.MsgReadIndexResp
 	if isRead && n.term == 0 {
-		m.Term = nil // raft attaches none to a read, and checks that
+		m.Term = nil // raft attaches no term to a read, and checks that
 	}
 	entries := make([]entryFields, 0, min(count, len(r.Rest())/4+1))
 	for i := range count {
-		r.ArrayOf(3)
+		fields := r.Struct(3)
 		e := entryFields{term: r.Uint(), kind: raftpb.EntryType(int32(min(r.Uint(), 1<<20))), data: r.Bytes(), position: n.position + 1 + uint64(i)}
+		r.End(fields)
 		if r.Err() != nil {
 			break
 		}
 		entries = append(entries, e)
 	}
+	r.End(s)
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
@@ -489,7 +485,7 @@ func readRaft(r pack.Reader, from, to uint64) (Message, error) {
 	return Raft{m, n.durable}, nil
 }
 
-// checkRaft refuses what raft would panic at, or what would corrupt it.
+// checkRaft refuses messages that would make raft panic or corrupt its state.
 func checkRaft(m *raftpb.Message, entries []entryFields, isRead bool) error {
 	if !networkType(m.GetType(), m.GetContext()) {
 		return fmt.Errorf("%w: type %d with a context of %d bytes", errRaft, m.GetType(), len(m.GetContext()))
@@ -519,14 +515,14 @@ func checkRaft(m *raftpb.Message, entries []entryFields, isRead bool) error {
 	return nil
 }
 
-// entryFields is an entry as it is on the wire; raft's has a pointer to each field.
+// entryFields is an entry as it is on the wire; raft's type has a pointer to each field.
 type entryFields struct {
 	term, position uint64
 	kind           raftpb.EntryType
 	data           []byte
 }
 
-// entriesOf makes raft's entries: three allocations for all of them.
+// entriesOf makes raft's entries with three allocations for all of them.
 func entriesOf(fields []entryFields, isRead bool) []*raftpb.Entry {
 	if len(fields) == 0 {
 		return nil

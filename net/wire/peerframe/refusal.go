@@ -1,7 +1,7 @@
 package peerframe
 
-// Refusal is why a member does not let another one take part. It is an error, and travels as the code and the text with
-// which the connection is closed.
+// Refusal is the reason why a member refuses to work with another member. It is an error; on the wire it is the code and the text
+// that close the connection.
 type Refusal struct {
 	Code RefusalCode
 	Text string
@@ -9,29 +9,29 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Text }
 
-// RefusalCode is the code with which a connection is closed, where that is a refusal.
+// RefusalCode is the code that closes a connection with a Refusal.
 type RefusalCode uint64
 
-// The codes. A number never changes its meaning. 0, 1 and 3 close connections for other reasons: package peer has them.
+// The codes. A number never changes its meaning. 0, 1 and 3 close connections for other reasons: package peer defines them.
 const (
-	// Refused: the text says why. Nothing follows from it but that the two are not connected.
+	// Refused: the text has the reason. The only consequence is that the two members are not connected.
 	Refused RefusalCode = 2
-	// Forgot: the member has forgotten what it promised. The one who says so does not lead.
+	// Forgot: the refused member has forgotten votes or entries that it had promised. The refusing member does not lead.
 	Forgot RefusalCode = 4
-	// ForgotByLeader is the same, said by a member that leads.
+	// ForgotByLeader is Forgot, from a member that leads.
 	ForgotByLeader RefusalCode = 5
-	// Removed: the member was removed from the cluster. The one who says so does not lead.
+	// Removed: the refused member was removed from the cluster. The refusing member does not lead.
 	Removed RefusalCode = 6
-	// RemovedByLeader is the same, said by a member that leads.
+	// RemovedByLeader is Removed, from a member that leads.
 	RemovedByLeader RefusalCode = 7
-	// ForgotByRefused is Forgot, said by a member that takes no part itself, or has nothing of the cluster's log yet.
+	// ForgotByRefused is Forgot, from a member that takes no part itself, or has nothing of the cluster's log yet.
 	ForgotByRefused RefusalCode = 8
-	// Taken: who asks to join has the name of a member that has another folder and is not there. It may be the one that comes
-	// after it, as soon as that one was replaced, and waits for that.
+	// Taken: the joining member has the name of a member that has another folder and is not there. The joining member may be its
+	// replacement: it waits until the old member was replaced.
 	Taken RefusalCode = 9
-	// Behind: who is asked by a member that is to join does not know yet whether that is so, and is to be asked again.
+	// Behind: the asked member does not know yet whether the asking member was added; the asking member asks again.
 	Behind RefusalCode = 10
 )
 
-// Known says whether a code is a refusal's.
+// Known reports whether a code is a refusal's.
 func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= Behind }

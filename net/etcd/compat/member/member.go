@@ -206,7 +206,7 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), wir
 	return c, c.await()
 }
 
-// Add adds to the member's command line: for who prepares it.
+// Add adds arguments to the member's command line, before it is started.
 func (m *Member) Add(arguments ...string) { m.arguments = append(m.arguments, arguments...) }
 
 // Start starts the member's process once more, and does not wait until it serves.
@@ -264,7 +264,7 @@ func (m *Member) Processor() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// Said is what the member has logged.
+// Said returns the member's log.
 func (m *Member) Said() string {
 	text, err := os.ReadFile(m.log)
 	if err != nil {
@@ -311,7 +311,7 @@ func (c *Cluster) Running() bool {
 	return true
 }
 
-// Tail is what the members have said last.
+// Tail returns the last lines of the members' logs.
 func (c *Cluster) Tail() string {
 	var all []string
 	for _, m := range c.Members {
@@ -351,8 +351,8 @@ func tail(text string) string {
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// Ports are taken from blocks below those that a system gives to whoever asks for any, and to connections (Linux: from 32768 on):
-// a member that is started later, or again, finds its own free. A process has a block for as long as it listens at its first port.
+// Ports are taken from blocks below the system's ephemeral ports (Linux: from 32768 on). A member that starts later, or again, therefore
+// finds its port free. A process owns a block while it listens at the block's first port.
 const (
 	firstBlock = 12000
 	endOfBlock = 32000
@@ -365,7 +365,7 @@ var block struct {
 	next, end int
 }
 
-// FreePort returns a port that nobody uses, neither over TCP nor over UDP, and that is given to nobody else.
+// FreePort returns a port that is unused over TCP and UDP, and returns it only once.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	block.Lock()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Wires carry all packets between the members of a cluster of qkv, and can be cut: each member is told addresses at which this
-// process listens and passes on what comes, from a socket of its own for each sender.
+// Wires carry all packets between the members of a cluster of qkv, and can be cut. Each member is told addresses at which this process
+// listens. The process forwards each packet, from a socket of its own for each sender.
 type Wires struct {
 	t       testing.TB
 	members []*Member
@@ -32,7 +32,7 @@ func StartWired(t testing.TB, count int, arguments ...string) (*Cluster, *Wires)
 	return startOn(t, QKV, count, func(*Member) {}, w, arguments), w
 }
 
-// Cut lets nothing pass for which what is true; nil: all passes.
+// Cut drops the packets for which the function is true; with nil all packets pass.
 func (w *Wires) Cut(what func(from, to *Member) bool) {
 	if what == nil {
 		w.cut.Store(nil)
@@ -87,7 +87,7 @@ func (w *Wires) passes(from, to *Member) bool {
 	return passes
 }
 
-// carry passes on what comes for a member, and what it answers.
+// carry forwards the packets for a member, and its answers.
 func (w *Wires) carry(socket *net.UDPConn, to *Member) {
 	at := netip.MustParseAddrPort(to.Peer)
 	towards := map[netip.AddrPort]*net.UDPConn{}

@@ -1,11 +1,11 @@
-// Package robustness lets etcd's own judge decide: traffic, model and validation of etcd's robustness tests (3.7.3), with three
-// members of qkv as processes, which are killed with kill -9, stopped for a while, and cut off from each other, in one
-// direction or in both.
+// Package robustness lets etcd's own judge decide: traffic, model and validation of etcd's robustness tests (3.7.3). The cluster is three
+// members of qkv as processes. The tests kill them with kill -9, stop them for a while, and cut them off from each other, in one or both
+// directions.
 //
 //	go test -v ./robustness -args -runs 50
 //	go test -v ./robustness -args -against etcd
 //
-// Etcd's judge reads what was persisted from etcd's log. Here that is the history that a watch of everything tells at the end,
-// one transaction for each revision: so that judges the answers and watches, and what a watch of all says of requests that got
-// no answer. There is no compaction meanwhile, and there are no leases, whose ends are not requests in that history.
+// Etcd's judge reads the persisted requests from etcd's log. Here they are the history of a watch of all keys, read at the end, with one
+// transaction for each revision. The judge holds answers and watches against it, and learns from it the outcome of requests without an
+// answer. The runs have no compaction, and no leases: the end of a lease is not a request in that history.
 package robustness

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestCounts counts a small module with one arrow that runs back up, and a simulator.
+func TestCounts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":  "module small\n\ngo 1.26.0\n",
+		"main.go": "package main\n\nimport \"small/clock\"\n\nfunc main() { clock.New().Tick() }\n",
+		"clock/doc.go": "// Package clock has one arrow that runs back up: tick.go -> clock.go, or the other way round.\npackage clock\n\n" +
+			"var _ = New\n",
+		"clock/clock.go":       "package clock\n\n// Clock ticks.\ntype Clock struct {\n\tlimits\n\tnow int\n}\n\n// New makes one.\nfunc New() *Clock { c := &Clock{}; c.reset(); return c }\n",
+		"clock/tick.go":        "package clock\n\n// Tick ticks.\nfunc (c *Clock) Tick() { c.now = min(c.now+1, c.most) }\n\nfunc (c *Clock) reset() {}\n",
+		"clock/limit.go":       "package clock\n\ntype limits struct{ least, most int }\n\n// String is no exported name: its type is none.\nfunc (limits) String() string { return \"\" }\n",
+		"clock/sim.go":         "package clock\n\n// Sim is for tests.\ntype Sim struct{ Clock }\n",
+		"clock/all_windows.go": "package clock\n\n// Windows is another operating system's.\nconst Windows = 1\n",
+		"clock/clock_test.go":  "package clock\n\n// Fake does not count.\ntype Fake struct{}\n",
+		"testdata/x.go":        "package x\n\n// X does not count.\nvar X int\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, exported, err := walk(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines["clock/tick.go"] != 6 || len(lines) != 7 {
+		t.Errorf("lines are %v", lines)
+	}
+	if exported != 5 { // Clock, New, Tick, Sim, Windows
+		t.Errorf("%d names are exported, want 5", exported)
+	}
+	for name, needed := range h.needed(lines) {
+		if needed != (name != "clock/sim.go") {
+			t.Errorf("%s is needed: %v", name, needed)
+		}
+	}
+	fields, methods := h.largest()
+	if fields != "5 (clock.Sim)" || methods != "2 (clock.Clock)" {
+		t.Errorf("the largest types have %s and %s", fields, methods)
+	}
+	for _, r := range h.packages {
+		up, of := r.upwards()
+		if r.path == "small/clock" && (of != 6 || !slices.Equal(up, []string{"clock/clock.go -> clock/tick.go"}) && !slices.Equal(up, []string{"clock/tick.go -> clock/clock.go"})) {
+			t.Errorf("upwards run %v of %d arrows", up, of)
+		}
+	}
+}
+
+// TestUpwards puts files of layers into their order, whatever the order of the list, and finds one arrow in each cycle.
+func TestUpwards(t *testing.T) {
+	for _, one := range []struct {
+		cycles, want int
+	}{{0, 0}, {1, 1}, {4, 4}} {
+		r := &room{}
+		for i := range 30 {
+			r.files = append(r.files, &file{name: fmt.Sprintf("%02d", (i*7)%30), uses: map[string]bool{}})
+		}
+		for i := range 30 {
+			for j := range i {
+				if (i+j)%3 > 0 {
+					r.files[i].uses[r.files[j].name] = true
+				}
+			}
+		}
+		for i := range one.cycles {
+			r.files[i].uses[r.files[i+25].name] = true
+			r.files[i+25].uses[r.files[i].name] = true
+		}
+		if up, _ := r.upwards(); len(up) != one.want {
+			t.Errorf("%d cycles: upwards run %v", one.cycles, up)
+		}
+	}
+}

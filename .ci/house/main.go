@@ -1,0 +1,190 @@
+// Command house counts how easy it is to find one's way in the code, and prints a table:
+//
+//	go run ./.ci/house          the table
+//	go run ./.ci/house -list    the table, and behind it the files and arrows that were counted
+//
+// All rows count Go files that are no tests, without .ci and testdata.
+//
+// Files a Put crosses at the leader: three members run as processes of their own, and a client of the leader puts some keys, one
+// after the other. A file counts when one of its statements ran in the leader's process during every one of these Puts, by Go's coverage
+// counters. Statements of timers and heartbeats do not run during all of them.
+//
+// Largest type: the most fields and the most methods that any struct type has, with the fields of the module's structs that are embedded in it.
+//
+// Arrows that run back up: an arrow leads from a file to another file of its package, which declares a name, a method or a field that the
+// first file uses. The files are put into the order in which the fewest arrows lead upwards (by local search); the row shows their share,
+// for packages of at least 12 files. In a package of layers it is 0 %.
+//
+// Production lines: all lines. Lines of files that the program never uses stand apart: simulators, fakes and helpers of tests.
+//
+// Exported names: package-level names, and methods of exported types.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"qkv/cli"
+)
+
+// least is how many files a package has whose arrows are shown.
+const least = 12
+
+func main() {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "status") { // the covered build, as qkv
+		if os.Args[1] == "serve" {
+			obey()
+		}
+		os.Exit(cli.Run(os.Args))
+	}
+	list := flag.Bool("list", false, "the files and arrows that were counted, too")
+	flag.Parse()
+	if err := count(*list); err != nil {
+		fmt.Fprintln(os.Stderr, "house:", err)
+		os.Exit(1)
+	}
+}
+
+// count prints the table.
+func count(list bool) error {
+	h, err := load()
+	if err != nil {
+		return err
+	}
+	lines, exported, err := walk(".")
+	if err != nil {
+		return err
+	}
+	crossed, err := crossedByPut(h.module)
+	if err != nil {
+		return err
+	}
+	all, crossedLines, tests := 0, 0, 0
+	var helpers []string
+	for _, n := range lines {
+		all += n
+	}
+	for _, name := range crossed {
+		crossedLines += lines[name]
+	}
+	for name, needed := range h.needed(lines) {
+		if !needed {
+			tests += lines[name]
+			helpers = append(helpers, name)
+		}
+	}
+	fields, methods := h.largest()
+	var shares, arrows []string
+	for _, r := range h.packages {
+		if len(r.files) >= least {
+			up, of := r.upwards()
+			shares = append(shares, fmt.Sprintf("%s %d %%", h.short(r.path), (100*len(up)+of/2)/of))
+			arrows = append(arrows, up...)
+		}
+	}
+	slices.Sort(shares)
+	fmt.Println("| what | count |\n|---|---|")
+	fmt.Printf("| files a Put crosses at the leader | %d (%d lines) |\n", len(crossed), crossedLines)
+	fmt.Printf("| largest type: fields / methods | %s / %s |\n", fields, methods)
+	fmt.Printf("| arrows that run back up | %s |\n", strings.Join(shares, ", "))
+	fmt.Printf("| production lines | %d, and %d for tests only |\n", all-tests, tests)
+	fmt.Printf("| exported names | %d |\n", exported)
+	if list {
+		slices.Sort(helpers)
+		fmt.Printf("\nfiles a Put crosses at the leader:\n  %s\n\narrows that run back up:\n  %s\n\nfiles for tests only:\n  %s\n",
+			strings.Join(crossed, "\n  "), strings.Join(arrows, "\n  "), strings.Join(helpers, "\n  "))
+	}
+	return nil
+}
+
+// walk returns the lines of each file under a folder, and how many names the files export. It sees files of every operating system.
+func walk(root string) (lines map[string]int, exported int, err error) {
+	lines = map[string]int{}
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && name != root) {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		lines[filepath.ToSlash(name)] = strings.Count(string(text), "\n")
+		exported += exportedBy(syntax)
+		return nil
+	})
+	return lines, exported, err
+}
+
+// exportedBy returns how many names a file exports.
+func exportedBy(syntax *ast.File) (n int) {
+	add := func(name *ast.Ident) {
+		if name.IsExported() {
+			n++
+		}
+	}
+	for _, d := range syntax.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil || ast.IsExported(receiverName(d)) {
+				add(d.Name)
+			}
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				switch s := s.(type) {
+				case *ast.TypeSpec:
+					add(s.Name)
+				case *ast.ValueSpec:
+					for _, name := range s.Names {
+						add(name)
+					}
+				}
+			}
+		}
+	}
+	return n
+}
+
+// receiverName is the name of the type that a method has.
+func receiverName(d *ast.FuncDecl) (name string) {
+	ast.Inspect(d.Recv.List[0].Type, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && name == "" {
+			name = id.Name
+		}
+		return name == ""
+	})
+	return name
+}
+
+// needed says of each file whether the program uses it: the files that package main uses, the files that these use, and so on. A doc.go is
+// needed with its package, and so is a file of another operating system. No file of another module is.
+func (h *house) needed(lines map[string]int) map[string]bool {
+	reached := h.reached()
+	folders := map[string]bool{}
+	for name := range reached {
+		folders[path.Dir(name)] = true
+	}
+	needed := map[string]bool{}
+	for name := range lines {
+		needed[name] = reached[name] || folders[path.Dir(name)] && (h.files[name] == nil || path.Base(name) == "doc.go")
+	}
+	return needed
+}

@@ -1,0 +1,310 @@
+package main
+
+var indexBugs = []mutant{
+	// Package index.
+	{"apply index saved apart from state", []change{
+		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},
+		{"Applier.save", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
+		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
+	}, []detector{campaign, snapSweep}},
+	{"compaction takes what an event at its revision was before", []change{
+		{"State.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.revision-1) {`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"compaction drops a tombstone at its revision", []change{
+		{"State.drop", `for s.history.slots.first < s.dropping {`, `for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < s.revision && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"a member that differs is not told of", []change{
+		{"State.noteDigest", `s.convict()`, ``},
+	}, []detector{story, direct("./index", "TestConvicted")}},
+	{"a member that was rebuilt stays convicted", []change{
+		{"State.convict", `case d.digest == right:`, `case d.digest == right && s.alarms == nil:`},
+	}, []detector{story, direct("./index", "TestConvicted")}},
+	{"memory is believed for ever", []change{
+		{"verify", `if at.sum == sumOf(`, `if at.mod > 0 || at.sum == sumOf(`},
+	}, []detector{story, direct("./index", "TestVerifier")}},
+	{"compare versions that compaction has dropped", []change{
+		{"index.Verifier.Step", `oldest := v.history.oldest()`, `oldest := (Position{Revision: v.history.slots.first})`},
+	}, []detector{direct("./index", "TestVerifierOfHalfARevision")}},
+	{"take a change of the membership beside other commands", []change{
+		{"CheckEnvelope", `kindEndExchange) && e.Count > 1`, `kindEndExchange) && e.Count < 1`},
+	}, []detector{direct("./actor", "TestForwardedChangeInDisguise"), direct("./index", "TestChangeOfMembersIsAlone")}},
+	{"take the end of an exchange for a batch of writes", []change{
+		{"ChangesMembership", `return kind == kindMember || kind == kindEndExchange`, `return kind == kindMember`},
+	}, []detector{direct("./actor", "TestForwardedChangeInDisguise"), direct("./index", "TestChangeOfMembersIsAlone")}},
+	{"an announcement makes a voter of who waits for its promotion", []change{
+		{"Members.Announce", `one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since`, `one.Role, one.Since = known.Role, known.Since`},
+	}, []detector{direct("./index", "TestMembersModel")}},
+	{"an id that was removed is used again", []change{
+		{"Members.add", `case used || m.Removed(c.ID):`, `case used:`},
+	}, []detector{direct("./index", "TestMembersModel")}},
+	{"sessions forgotten in the snapshot", []change{
+		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
+		{"session.sum", `return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))`, `return 0`},
+		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
+		{"replicated.digest", `b = pack.AppendInt(b, r.sessions); b = pack.AppendInt(b, r.places)`, ``},
+	}, []detector{campaign, direct("./index", "TestModel")}},
+	{"a duplicate is applied again", []change{
+		{"State.once", `o.kind != 0 {`, `o.kind != 0 && o.revision%4 != 0 {`},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"one clock of sessions for all members", []change{
+		{"State.moveSessionClock", `one := s.memberClock(member); if one.member != member {`, `member = 1; one := s.memberClock(member); if one.member != member {`},
+		{"State.moveSessionClock", `if passed > 0 || passed < -pause {`, `if passed > 0 {`},
+	}, []detector{direct("./index", "TestSessionsEndBehind|TestSessionClock")}},
+	{"an ended session is opened again", []change{
+		{"State.endSession", `s.floor = max(s.floor, one.used+1)`, ``},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"the window forgets what may come again", []change{
+		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.held > 1 && one.held == len(one.window)/2 { for n := range one.window { one.window[n] = outcome{} }; one.held = 0 }`},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"an answer that is read again is that of now", []change{
+		{"View.Recall", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"compare with what the transaction has changed", []change{
+		{"State.txn", `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}`, `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}; for i := range t.Success { if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue { s.put(hashOf(p.Key), p); outcome.Path = appendPath(nil, s, t); break } }`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"change something before all is checked", []change{
+		{"State.checkTxn", `err = s.checkOp(o, before)`, `if err = s.checkOp(o, before); err == nil && o.Delete != nil { s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End) }`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"put a large transaction's keys by the hashes of others", []change{
+		{"ahead.hash", `return a.hashes[at], true`, `return a.hashes[0], true`},
+	}, []detector{direct("./index", "TestLargeTransaction")}},
+	{"touch what a nested transaction puts in place of what is outside of it", []change{
+		{"ahead.hash", `|| o != &a.ops[a.next] {`, `{`},
+	}, []detector{direct("./index", "TestLargeTransaction")}},
+	{"end a sorted range with its limit before it is sorted", []change{
+		{"SortedReader.note", `r.passed++`, `if r.passed++; r.q.Limit > 0 && r.passed > r.q.Limit+1 { return }`},
+	}, []detector{direct("./index", "TestSortedReader"), direct("./net/server", "TestRangeOptions"), direct("./net/client", "TestRangeFiltered")}},
+	{"prune a sorted range to one pair too few", []change{
+		{"SortedReader.prune", `len(r.heads) > 0 && r.kept <= r.q.Limit`, `len(r.heads) > 0 && r.kept < r.q.Limit`},
+		{"SortedReader.prune", `if len(r.heads) == 0 || r.kept > r.q.Limit {`, `if len(r.heads) == 0 || r.kept >= r.q.Limit {`},
+	}, []detector{direct("./index", "TestSortedReaderHasMore"), direct("./index", "TestSortedReader")}},
+	{"read a transaction's ranges behind all its changes", []change{
+		{"AnswerReader.place", `return position{mod: a.revision, sub: a.sub}`, `return behind(a.revision)`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"drop what the answers before a compaction need", []change{
+		{"State.compact", `s.compacted = revision`, `s.compacted, s.dropping = revision, revision`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"one change of a key a revision", []change{
+		{"version.before", `return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub`, `return v.mod < p.mod`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"count an older revision without what was deleted since", []change{
+		{"RangeReader.countBack", `r.count++`, `r.count += 0`},
+	}, []detector{direct("./index", "TestModel|TestRange")}},
+	{"drop history by a bound of the build", []change{
+		{"State.applyAll", `s.times.trim(s.compacted)`, `if n := int64(s.limits.CountedRows); s.revision-s.compacted > n { s.compacted = s.revision - n/2 }; s.times.trim(s.compacted)`},
+	}, []detector{direct("./index", "TestTwoBuilds")}},
+	{"revoke in a later term", []change{
+		{"State.revoke", `if term != 0 && term != s.term {`, `if term > s.term {`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"keep the keys of a lease that are deleted", []change{
+		{"State.supersede", `s.detach(v.lease(), r, hint)`, ``},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"forget leases in the snapshot", []change{
+		{"metaReader.section", `case sectionLeases: s.readLeases(&r)`, `case sectionLeases: r.Array()`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"leave the weight of history out of the digest", []change{
+		{"replicated.digest", `b = pack.AppendInt(b, r.weight)`, ``},
+	}, []detector{direct("./index", "TestDigestHasEverything")}},
+	{"revoke a lease that was granted anew", []change{
+		{"State.revoke", `if !had || term != 0 && l.Granted != granted {`, `if !had {`},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"decide NOSPACE by a member alone", []change{
+		{"State.perform", `if s.alarms.has(kv.AlarmNoSpace) && c.grows() {`, `if s.memory.bytes > 96<<10 && c.grows() {`},
+	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
+	{"take puts while NOSPACE is raised", []change{
+		{"command.grows", `return c.kind == kindPut || c.kind == kindGrant ||`, `return c.kind == kindGrant ||`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"refuse deletions while NOSPACE is raised", []change{
+		{"command.grows", `return c.kind == kindPut || c.kind == kindGrant ||`, `return c.kind == kindPut || c.kind == kindDelete || c.kind == kindGrant ||`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"forget alarms in a snapshot", []change{
+		{"metaReader.section", `s.alarms = readAlarms(&r)`, `readAlarms(&r)`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"use an id again", []change{
+		{"Members.add", `case used || m.Removed(c.ID):`, `case used:`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"take a newer command for a damaged one", []change{
+		{"command.read", `"the command's kind %d is not known: %w", c.kind,`, `"the command's kind %d is not known: %v", c.kind,`},
+	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
+	{"believe times in the future", []change{
+		{"times.contradicted", `if wall-now > apart {`, `if wall-now > apart && is {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"believe times of a clock that was ahead", []change{
+		{"times.contradicted", `for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ {`, `for m := end; m < end; m++ {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"believe times while they stand", []change{
+		{"times.contradicted", `if n > t.points.first {`, `if n < t.points.first {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"forget what clocks were behind with a snapshot", []change{
+		{"State.readTimes", `p.behind = r.Int()`, `r.Int()`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"weigh nothing while times stand", []change{
+		{"times.note", `(behind == 0 || p.weight-newest.weight < weightStep)`, `(behind == 0 || p.weight > 0)`},
+	}, []detector{direct("./index", "TestWeightWhileTimesStand")}},
+	{"begin a session again that ended at the moment at which it was opened", []change{
+		{"State.endSession", `s.floor = max(s.floor, one.used+1)`, `s.floor = max(s.floor, one.used)`},
+	}, []detector{direct("./index", "TestEndedSessionDoesNotBeginAgain")}},
+	{"note of a lease what is left of the one before", []change{
+		{"State.checkpoint", `had && l.Granted == one.Granted && one.Remaining`, `had && one.Remaining`},
+	}, []detector{direct("./index", "TestNoteOfAnotherLease")}},
+	{"raise an alarm in the list that Views have", []change{
+		{"State.raise", `slices.Insert(slices.Clip(s.alarms), at, a)`, `slices.Insert(s.alarms, at, a)`},
+	}, []detector{direct("./index", "TestAlarmsOfAView")}},
+	{"keep the groups of revisions that are compacted", []change{
+		{"history.trim", `h.groups.trim(h.groups.first + 1)`, ``},
+	}, []detector{direct("./index", "TestCompactedGroupsGo")}},
+	{"read a sorted range of a transaction as of now", []change{
+		{"WholeReader.pin", `if w.sorted != nil { w.sorted.at, w.sorted.pinned = at, true }`, ``},
+	}, []detector{direct("./index", "TestSortedRangeOfATransaction")}},
+	{"go on with the range that compaction has overtaken", []change{
+		{"RangeReader.decide", `r.begin()`, ``},
+	}, []detector{direct("./index", "TestRangeOvertaken")}},
+	{"divide a segment, and forget that keys did not go in", []change{
+		{"table.spread", `parts[i].overflow.Store(full.overflow.Load())`, ``},
+	}, []detector{direct("./index", "TestOverflowIsDivided")}},
+	{"give two members one name", []change{
+		{"Members.Announce", `known.Name == "" && other != nil {`, `known.Name != "" && other != nil && other.ID != a.ID {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"take a member without a name for any", []change{
+		{"Members.Unnamed", `return r.Name == "" && slices.ContainsFunc(r.Peers, at)`, `return r.Name == "" || slices.ContainsFunc(r.Peers, at)`},
+	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+	{"take a command of a later feature level", []change{
+		{"command.readBody", `if level > MaxLevel {`, `if level > MaxLevel+1 {`},
+	}, []detector{direct("./index", "TestUnknownStopsTheMember")}},
+	{"let compaction overtake a streamed range", []change{
+		{"PagesReader.Step", `r.begun, r.held = true, newest`, `r.begun = true`},
+	}, []detector{direct("./index", "TestPagesAreTheRange"), direct("./net/client", "TestPagesStream")}},
+	{"stream a range from whatever is newest", []change{
+		{"PagesReader.Step", `if r.q.Revision == 0 { r.q.Revision, r.newest = newest.revision, newest.revision }`, ``},
+		{"PagesReader.Step", `if r.held != nil { v = r.held }`, ``},
+	}, []detector{direct("./index", "TestPagesAreTheRange")}},
+	{"count a learner in the quorum", []change{
+		{"Members.Configuration", `c.Learners = append(c.Learners, r.ID)`, `c.Voters = append(c.Voters, r.ID)`},
+	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
+	{"forget the members in a snapshot", []change{
+		{"View.AppendMeta", `dst = appendSection(dst, sectionMembers, v.members.append(nil))`, `dst = appendSection(dst, sectionMembers, Members{}.append(nil))`},
+	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
+	{"forget in a snapshot who was removed", []change{
+		{"readMembers", `m.removed = append(m.removed, r.Uint())`, `r.Uint()`},
+	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
+	{"leave the address to the member that is replaced", []change{
+		{"Members.add", `other.Peers = without(other.Peers, c.Peers)`, `other.Peers = without(other.Peers, nil)`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"take a revision before all of it is there", []change{
+		{"State.takeRecords", `len(rest) == 0 && !f.complete {`, `len(rest) == 0 && !f.complete && len(group) == 0 {`},
+	}, []detector{direct("./index", "TestFollow")}},
+	{"take what does not follow", []change{
+		{"State.fits", `return one.Create == create && one.Version.Version == number+1`, `return one.Create == create && number >= 0`},
+	}, []detector{direct("./index", "TestFollowRefuses")}},
+	{"let clients write into what follows", []change{
+		{"followRefuses", `kindPut: true, kindDelete: true,`, `kindDelete: true,`},
+	}, []detector{direct("./index", "TestFollow")}},
+	{"read what is loaded in part", []change{
+		{"View.unloaded", `f != nil && !f.loaded {`, `f != nil && !f.loaded && f.source == 0 {`},
+	}, []detector{direct("./index", "TestFollow")}},
+	{"tell what was before a change at the compacted revision", []change{
+		{"Change.Before", `if c.KV.ModRevision <= c.view.compacted {`, `if c.KV.ModRevision < c.view.compacted {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"take a lease out that has keys", []change{
+		{"State.takeLeases", `if !used {`, `if !used || l.TTL == 60 {`},
+	}, []detector{direct("./index", "TestFollowRefuses")}},
+	{"forget records that wait in a snapshot", []change{
+		{"following.append", `for _, b := range f.pending { dst = pack.AppendBytes(dst, b) }`, `for range f.pending { dst = pack.AppendBytes(dst, []byte{0x90}) }`},
+	}, []detector{direct("./index", "TestFollow")}},
+	{"let a transaction compare as many keys as it likes", []change{
+		{"View.RowsOfTxn", `if rows > most {`, `if rows > 1<<40 {`},
+	}, []detector{direct("./index", "TestRowsOfWrites")}},
+	{"count history that only deletions left", []change{
+		{"View.UsedBytes", `if v.compacted == v.revision {`, `if v.compacted == v.revision && v.live > 0 {`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"count what the compacted revision itself has deleted", []change{
+		{"View.UsedBytes", `v.times.weightAt(v.compacted+1)`, `v.times.weightAt(v.compacted)`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"say the revision of the last step, not what was read", []change{
+		{"RangeReader.Step", `result.Revision = r.at.mod - 1`, ``},
+	}, []detector{direct("./index", "TestRangeInSteps"), direct("./index", "TestRevisionOfWhatWasRead")}},
+	{"say the revision of the last page of a whole range", []change{
+		{"WholeReader.take", `w.all.Count, w.all.Revision = page.Count, page.Revision }`, `w.all.Count = page.Count }; w.all.Revision = page.Revision`},
+	}, []detector{direct("./index", "TestRevisionOfWhatWasRead")}},
+	{"say the revision of the newest View of released pages", []change{
+		{"PagesReader.Step", `page.Revision = r.newest`, ``},
+	}, []detector{direct("./index", "TestRevisionOfWhatWasRead")}},
+	{"keep shorter windows of sessions than the first level has", []change{
+		{"leastWindow", `leastWindow = 8`, `leastWindow = 4`},
+	}, []detector{direct("./index", "TestLevelOneStays")}},
+	{"go by a bound of the wire when an entry is applied", []change{
+		{"command.refusal", `if c.member.size > limits.MemberBytes {`, `if c.member.size > limits.JoinAnswerBytes {`},
+	}, []detector{direct("./index", "TestLevelOneStays")}},
+	{"find a session again that has ended", []change{
+		{"sessions.remove", `if l.last == one { l.last = nil }`, ``},
+	}, []detector{direct("./index", "TestEndedSessionIsNotFoundAgain")}},
+	{"write two removals of the same records into one list", []change{
+		{"Members.without", `append(slices.Clip(slices.Clone(m.removed)), id)`, `append(m.removed, id)`},
+	}, []detector{direct("./index", "TestRemovalsOfTheSameRecords")}},
+	{"take records with an address twice", []change{
+		{"Members.check", `addresses[a] = true`, ``},
+	}, []detector{direct("./index", "TestRecordsWithOneAddressTwice")}},
+	{"convict who was removed", []change{
+		{"State.convict", `case s.members.Get(d.member) != nil: s.raise(corrupt)`, `default: s.raise(corrupt)`},
+	}, []detector{direct("./index", "TestConvicted")}},
+	{"locate one that has moved since", []change{
+		{"Members.locate", `if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {`, `if len(c.Peers) == 0 {`},
+	}, []detector{direct("./index", "TestLocateMember")}},
+	{"leave an address to whoever had it when another one is located there", []change{
+		{"Members.locate", `other != nil {`, `other != nil && c.ID == 0 {`},
+	}, []detector{direct("./index", "TestLocateMember")}},
+	{"take the version before for the one before the revision", []change{
+		{"Change.Before", `at.mod < c.KV.ModRevision {`, `at.mod <= c.KV.ModRevision {`},
+	}, []detector{direct("./index", "TestScripts")}},
+
+	// Package index/kv.
+	{"cut a deleted range at the end of one within it", []change{
+		{"changes.deleteAll", `case bytes.Compare(r.to, last.to) > 0:`, `default:`},
+	}, []detector{direct("./index/kv", "TestPutsOfWhatIsDeleted")}},
+
+	// Package index/watch.
+	{"cancel a watch in the list that deliveries have", []change{
+		{"Hub.cancel", `others := make([]uint64, 0, len(one.ids)-1)`, `others := one.ids[:0]`},
+	}, []detector{direct("./index/watch", "TestEqualWatches")}},
+	{"count equal watches that compaction ends as one", []change{
+		{"Hub.compacted", `h.watches -= len(one.ids)`, `h.watches--`},
+	}, []detector{direct("./index/watch", "TestEqualWatches")}},
+	{"cancel an equal watch that came later where it was", []change{
+		{"pass.add", `for _, id := range s.ids { s.stream.watches[id] = other }`, ``},
+	}, []detector{direct("./index/watch", "TestEqualWatchThatComesLater")}},
+	{"tell progress in the middle of a revision", []change{
+		{"Hub.Notify", `if h.live.at.Sub > 0 { return }`, ``},
+	}, []detector{direct("./index/watch", "TestNoNoticeWithinARevision")}},
+	{"tell progress before events", []change{
+		{"Hub.tellProgress", `case s.level == len(s.subscriptions) && h.live.at.Sub == 0:`, `case h.live.at.Sub == 0:`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"deliver events before a watch is created", []change{
+		{"Hub.create", `s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCreated, IDs: one.ids, Revision: v.Revision()})`, `h.created = append(h.created, func() { s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCreated, IDs: one.ids, Revision: v.Revision()}) })`},
+		{"Hub", `matched []*group`, `matched []*group; created []func()`},
+		{"Hub.Step", `h.tellProgress()`, `for _, f := range h.created { f() }; h.created = nil; h.tellProgress()`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"tell a watch of the future of older events", []change{
+		{"Hub.put", `case c == 0: h.enter(h.live, one, inLive)`, `case c >= 0: h.enter(h.live, one, inLive)`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"move a cursor without delivery", []change{
+		{"pass.remove", `if g.touched { s.cursor = g.from }`, ``},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"split a revision without a word", []change{
+		{"Hub.flush", `fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision`, `fragment := behind.Sub > 1<<40`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"leave a revision without an end", []change{
+		{"Hub.walk", `p.closeRevision(behind)`, `p.open = p.open[:0]`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"skip what is compacted", []change{
+		{"Hub.walk", `h.cancelAll(p, v)`, `p.at = index.Position{Revision: v.Compacted()}`},
+	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	{"forget what is open when a watch waits for room", []change{
+		{"pass.remove", `s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere`, `s.cursor, s.open, s.group, s.place = p.at, false, nil, nowhere`},
+	}, []detector{direct("./index/watch", "TestRoomWithinARevision"), direct("./index/watch", "TestWatches")}},
+	{"tell from the compacted revision what did not stay", []change{
+		{"group.wants", `return c.KV.ModRevision != g.since || !c.Superseded()`, `return c.KV.ModRevision >= 0`},
+	}, []detector{direct("./index/watch", "TestTwiceAndCompacted")}},
+	{"hand those that are behind as much as there is in one step", []change{
+		{"Hub.flush", `each += len(g.body) / sentWork`, ``},
+	}, []detector{direct("./index/watch", "TestStepSendsLittle")}},
+}

@@ -1,0 +1,610 @@
+package main
+
+var netBugs = []mutant{
+	// Package net/client.
+	{"a refusal of one copy is taken for that of the write", []change{
+		{"stream.complete", `x.doubt && ofThisCopy(failed.Code)`, `false`},
+	}, []detector{direct("./net/client", "TestRefusalOfACopy")}},
+	{"a client says that what it waits for is answered", []change{
+		{"call.name", `Window: x.sequence + 1 - s.first,`, `Window: (x.sequence + 2 - s.first) / 2,`},
+	}, []detector{direct("./net/client", "TestNaming")}},
+	{"send a transaction that only reads once", []change{
+		{"Client.Txn", `x.write = !t.ReadOnly()`, `x.write = true`},
+	}, []detector{direct("./net/client", "TestTxnTriedAgain")}},
+	{"begin with the first endpoint", []change{
+		{"client.Open", `c.first = rand.IntN(len(config.Endpoints))`, `c.first = 0 * rand.IntN(len(config.Endpoints))`},
+	}, []detector{direct("./net/client", "TestClientsSpread")}},
+	{"send late writes again", []change{
+		{"conn.waits", `return !k.health.ill()`, `return false`},
+	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
+	{"wait for a member without a leader", []change{
+		{"health.heard", `h.well = led(s) && (`, `h.well = (led(s) || true) && (`},
+	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
+	{"wait for a member that is stuck", []change{
+		{"health.heard", `now.Sub(h.marked) < stuckAfter)`, `now.Sub(h.marked) < 1000*stuckAfter)`},
+	}, []detector{direct("./net/client", "TestHealth")}},
+	{"give back the name of a write that is refused", []change{
+		{"naming.releaseAnswered", `|| came[i].answer.Code != kv.OK {`, `{`},
+	}, []detector{direct("./net/client", "TestNaming")}},
+	{"go back to a member's progress that is behind", []change{
+		{"Watcher.told", `if f.Revision < w.next-1 {`, `if f.Revision < 0 {`},
+	}, []detector{direct("./net/client", "TestWatchStaysAhead")}},
+	{"count what a watch was told as waiting when it was read", []change{
+		{"Watcher.Next", `w.bytes -= first.bytes`, ``},
+	}, []detector{direct("./net/client", "TestReadWaitsNoLonger")}},
+	{"pause a watch of which everything was read", []change{
+		{"watching.pause", `w.paused = len(w.queue) > 0 && w.err == nil`, `w.paused = w.err == nil`},
+	}, []detector{direct("./net/client", "TestPauseOfWhatWasRead")}},
+	{"take a page of no keys for the end", []change{
+		{"pager.next", `if page.More && len(page.KVs) == 0 &&`, `if false && page.More && len(page.KVs) == 0 &&`},
+	}, []detector{direct("./net/client", "TestPageOfNothing")}},
+	{"wait for a renewal beyond a lease's end", []change{
+		{"KeepAlive.run", `context.WithDeadline(ctx, until)`, `context.WithTimeout(ctx, seconds(ttl))`},
+	}, []detector{direct("./net/client", "TestKeepAliveIsLostInTime")}},
+	{"stay away longer from a member that has served for long", []change{
+		{"Client.failedOverLocked", `now.Sub(b.backAt) > most`, `now.Sub(b.backAt) < most`},
+	}, []detector{direct("./net/client", "TestFailbackWaits")}},
+	{"tell a version at the compacted revision twice", []change{
+		{"Client.versions", `ModRevision < oldest`, `ModRevision <= oldest`},
+	}, []detector{direct("./net/client", "TestHistory")}},
+	{"ask a silent member once whether it lives", []change{
+		{"conn.tick", `k.heardAt, k.probed = stats.PacketsReceived, stats.PacketsSent, now, false`, `k.heardAt = stats.PacketsReceived, stats.PacketsSent, now`},
+	}, []detector{direct("./net/client", "TestKilledWhileAllIsQuiet")}},
+	{"leave a closed watch at its context", []change{
+		{"Watcher.end", `if release != nil { release() }`, `_ = release`},
+	}, []detector{direct("./net/client", "TestClosedWatchIsForgotten")}},
+	{"go on with a session that may have ended", []change{
+		{"call.name", `|| s.first == s.next && x.begun.Sub(s.used) > sessionIdle {`, `{`},
+	}, []detector{direct("./net/client", "TestSessionAfterAPause")}},
+	{"take an older session clock", []change{
+		{"Client.learnClock", `s.SessionClock > old`, `s.SessionClock != old`},
+	}, []detector{direct("./net/client", "TestSessionClockNeverGoesBack")}},
+	{"say of a write what is certain of its last attempt", []change{
+		{"OutcomeUnknownError.Error", `case answer.Certain():`, `case answer.Code < 0:`},
+	}, []detector{direct("./net/client", "TestUnknownOutcomeOfAnEarlierAttempt")}},
+	{"go back to a member that was left shortly before", []change{
+		{"Client.leaveLocked", `if now.Sub(c.leftAt) >= leftFor {`, `if now.Sub(c.leftAt) >= 0 {`},
+	}, []detector{direct("./net/client", "TestTurnsToEachMember")}},
+	{"take old answers of a session's window for new ones", []change{
+		{"session.advance", `*word &^= (1<<done - 1) << (s.first % 64)`, ``},
+	}, []detector{direct("./net/client", "TestNaming")}},
+	{"forget the members when one without a leader tells less", []change{
+		{"Client.learn", `if !led(s) { add(c.told) }`, ``},
+	}, []detector{direct("./net/client", "TestFollowsTheMembers")}},
+	{"count a lease's life from the answer", []change{
+		{"KeepAlive.run", `k.until = begun.Add(seconds(ttl))`, `k.until = begun.Add(time.Since(begun)).Add(seconds(ttl))`},
+	}, []detector{direct("./net/client", "TestKeepAliveCountsFromTheQuestion")}},
+	{"leave the outcome of a removal open", []change{
+		{"Client.RemoveMember", `if !errors.Is(err, ErrOutcomeUnknown) {`, `if err != nil {`},
+	}, []detector{direct("./net/client", "TestRemovalOfTheMemberThatIsAsked")}},
+	{"say that a member is removed that is still a member", []change{
+		{"Client.RemoveMember", `if unread == nil && !slices.ContainsFunc(`, `if unread == nil || !slices.ContainsFunc(`},
+	}, []detector{direct("./net/client", "TestRemovalOfTheMemberThatIsAsked")}},
+	{"believe of the members who serves no more", []change{
+		{"conn.listen", `current == k || current == nil {`, `current != nil || current == nil {`},
+	}, []detector{direct("./net/client", "TestFollowsWhoServes")}},
+	{"take a session for begun by a write that was given up", []change{
+		{"session.release", `if answered { s.opened = 0 }`, `s.opened = 0`},
+	}, []detector{direct("./net/client", "TestSessionIsThereWhenAnswered")}},
+	{"resume a watch at the member's newest revision", []change{
+		{"Watcher.created", `if w.next == 0 {`, `if w.next >= 0 {`},
+	}, []detector{direct("./net/client", "TestWatchResumesWithinRevision")}},
+	{"resume a watch at the last revision again", []change{
+		{"Watcher.told", `w.next = f.Revision + 1`, `w.next = f.Revision`},
+	}, []detector{direct("./net/client", "TestWatchResumes")}},
+	{"resume a watch within a revision", []change{
+		{"Watcher.created", `w.partial, w.parts = nil, 0`, `w.parts = 0`},
+	}, []detector{direct("./net/client", "TestWatchResumesWithinRevision")}},
+
+	// Package net/client/concurrency.
+	{"have what a session has asked for that is lost", []change{
+		{"Session.within", `over != nil {`, `over != nil && err != nil {`},
+	}, []detector{direct("./net/client/concurrency", "TestSessionEndsMeanwhile")}},
+	{"leave a place in the line that nobody waits at", []change{
+		{"acquire", `leave(ctx, s, place)`, ``},
+	}, []detector{direct("./net/client/concurrency", "TestMutexBesideOthers")}},
+
+	// Package net/etcd.
+	{"tell an operation the revision of its whole transaction", []change{
+		{"txnAnswerOf", `if changes(found) { a.revision-- }`, ``},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"take all that a slow watch is told", []change{
+		{"etcd.watches.Deliver", `w.refused = true; return false`, `w.refused = false`},
+	}, []detector{direct("./net/etcd", "TestSlowWatch")}},
+	{"split the events of a revision for who takes no fragments", []change{
+		{"watches.sendTo", `if !one.fragment {`, `if !one.fragment && one.id < 0 {`},
+	}, []detector{direct("./net/etcd", "TestFragments")}},
+	{"forget a compacted watch's id", []change{
+		{"etcd.watches.Deliver", `one.ended = true`, `delete(w.byID, one.id)`},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"take plain text on a port of TLS", []change{
+		{"port.hand", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
+	}, []detector{direct("./net/etcd", "TestTrust")}},
+	{"hand a write over again whose outcome is unknown", []change{
+		{"calls.do", `refusal == nil || refusal.Code != kv.Unavailable {`, `refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {`},
+	}, []detector{direct("./net/etcd", "TestWaitsForALeader")}},
+	{"pace the resets of each connection as if it were alone", []change{
+		{"resets.each", `time.Duration(len(r.lately.clients)*max(c.last, c.now))`, `time.Duration(1)`},
+	}, []detector{direct("./net/etcd", "TestResets")}},
+	{"let open streams without data cost nothing", []change{
+		{"share.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
+	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
+	{"refuse as a learner without asking the leader", []change{
+		{"Server.takesPart", `err := s.calls.confirm(ctx)`, `err := ctx.Err()`},
+	}, []detector{direct("./net/etcd", "TestLearners")}},
+	{"hash what etcd would have compacted", []change{
+		{"etcd.sumOf", `if one.Mod <= compacted {`, `if one.Mod <= compacted && one.Tombstone {`},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"give a command's memory to others while the member has it", []change{
+		{"Server.put", `nil { return nil, err }; buffers`, `nil { buffers.Put(command); return nil, err }; buffers`},
+	}, []detector{direct("./net/etcd", "TestCommandOfAPutThatNobodyWaitsFor")}},
+	{"bound all revisions that come in pieces together", []change{
+		{"watches.sendTo", `one.pieces, one.size = nil, 0`, `one.pieces = nil`},
+	}, []detector{direct("./net/etcd", "TestLargeRevisions")}},
+	{"count what waits on watch streams that have ended", []change{
+		{"etcd.watches.end", `w.s.watchBytes.Add(-w.waiting)`, ``},
+	}, []detector{direct("./net/etcd", "TestUnreadWatchEnds")}},
+	{"hold answers of watch streams that have ended", []change{
+		{"etcd.watches.end", `w.share.holds(-w.answers)`, ``},
+	}, []detector{direct("./net/etcd", "TestEndedStreamHoldsNothing")}},
+	{"bound a stream of JSON as one message", []change{
+		{"body.next", `b.own.give(); b.read = 0`, `b.own.give()`},
+	}, []detector{direct("./net/etcd", "TestGatewayMessages")}},
+	{"be unready for what is wrong with another member", []change{
+		{"Server.sound", `&& a.MemberID == s.config.ID`, ``},
+	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
+	{"leave out one check of a probe", []change{
+		{"Server.probe", `slices.Contains(excluded, c.name)`, `len(excluded) == 1 && excluded[0] == c.name`},
+	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
+	{"count milliseconds as seconds", []change{
+		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
+	}, []detector{direct("./net/etcd", "TestMetricsSeconds")}},
+	{"keep what was read while there is no place for it", []change{
+		{"wide.place", `begin()`, `_ = begin`},
+	}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
+	{"let events overtake progress when they are joined", []change{
+		{"etcd.join", `{ clear(last)`, `{`},
+	}, []detector{direct("./net/etcd", "TestJoin")}},
+	{"join events in memory that streams share", []change{
+		{"etcd.join", `slices.Clip(to.Events), true`, `slices.Grow(to.Events, 0), true`},
+	}, []detector{direct("./net/etcd", "TestJoinShared")}},
+	{"join a watch's events with those of another list", []change{
+		{"etcd.join", `listed{&n.IDs[0], len(n.IDs)}`, `listed{&n.IDs[0], 1}`},
+	}, []detector{direct("./net/etcd", "TestJoin")}},
+	{"sort ranges without a place until they are large", []change{
+		{"Server.rangeSorted", `|| a.size > pieceBytes && !wide.placed, nil`, `, nil`},
+	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
+	{"encode sorted answers of large values before they have room", []change{
+		{"Server.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
+	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
+	{"make JSON of much at once", []change{
+		{"bounded.Marshal", `proto.Size(m) > limits.EtcdPieceBytes {`, `proto.Size(m) > limits.EtcdPieceBytes && limits.EtcdPieceBytes == 0 {`},
+	}, []detector{direct("./net/etcd", "TestMuchJSONTakesTurns")}},
+	{"make JSON of a stream's parts at once", []change{
+		{"bounded.Marshal", `of = chunk["result"]`, `_ = chunk`},
+	}, []detector{direct("./net/etcd", "TestMuchJSONTakesTurns")}},
+	{"count the keys of watches that were canceled", []change{
+		{"etcd.watches.forgetLocked", `w.s.watches.Add(-1); w.namesLocked(-one.names)`, `w.s.watches.Add(-1)`},
+	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
+	{"count the objects of all messages of a stream", []change{
+		{"body.next", `b.objects = 0`, ``},
+	}, []detector{direct("./net/etcd", "TestGatewayStreamOfManyMessages")}},
+	{"take requests of a watch stream whose answers nobody reads", []change{
+		{"watches.awaitRoom", `for w.answers > limits.EtcdWatchAnswers && !w.over {`, `for w.answers < 0 && !w.over {`},
+	}, []detector{direct("./net/etcd", "TestWatchAnswersUnread")}},
+	{"answer a refused watch before those that were asked for earlier", []change{
+		{"watches.answer", `w.ask(kv.WatchRequest{Kind: kv.WatchEcho})`, `w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEchoed})`},
+	}, []detector{direct("./net/etcd", "TestWatchAnswersInOrder")}},
+	{"say of a deletion whose answer has no room only that there is none", []change{
+		{"Server.deleteRange", `return encoded, doneAt(out.Result.Revision, err)`, `return encoded, err`},
+	}, []detector{direct("./net/etcd", "TestDeletionWithoutRoom")}},
+	{"count an answer over HTTP that its client reads as one that stands still", []change{
+		{"paced.Write", `p.own.moves(n)`, ``},
+	}, []detector{direct("./net/etcd", "TestPacedAnswers")}},
+	{"count an answer over HTTP when all of it is written", []change{
+		{"paced.Write", `b[:min(len(b), limits.EtcdGatewayPace)]`, `b`},
+	}, []detector{direct("./net/etcd", "TestPacedAnswers")}},
+	{"keep the room of a list that is given up while it is encoded", []change{
+		{"Server.listed", `room.giveAll()`, ``},
+	}, []detector{direct("./net/etcd", "TestListGivenUp")}},
+	{"answer on loopback to whatever name a page has", []change{
+		{"Server.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
+	}, []detector{direct("./net/etcd", "TestHostFits"), direct("./net/etcd", "TestPagesAreRefused")}},
+	{"let pages of other sites ask outside of the gateway", []change{
+		{"Server.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
+	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},
+	{"end the answer of a lock over HTTP when it would have been late", []change{
+		{"gateway.ServeHTTP", `if waiting[r.URL.Path] {`, `if waiting[r.URL.Path] && timeout == 0 {`},
+	}, []detector{direct("./net/etcd", "TestGatewayLocks")}},
+	{"let metadata cost nothing", []change{
+		{"share.holdsLocked", `+ s.heads + s.out`, `+ s.out`},
+	}, []detector{direct("./net/etcd", "TestMetadataCounts")}},
+	{"keep each name whose health is watched", []change{
+		{"health.Watch", `q.Service = ""`, `h.names[q.Service] = known`},
+	}, []detector{direct("./net/etcd", "TestHealthOfManyNames")}},
+	{"serve watches of the health outside of the limit of streams", []change{
+		{"Server.healthService", `limits.EtcdHealthStreams,`, `1000*limits.EtcdHealthStreams,`},
+	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
+	{"let watches of the health take the places of others", []change{
+		{"Server.healthService", `limited(&s.healthStreams, limits.EtcdHealthStreams,`, `limited(&s.streams, limits.EtcdStreamsAll,`},
+	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
+	{"encode large answers before they are asked for", []change{
+		{"Server.rangeLater", `if !a.large() {`, `if a.most = 0; true {`},
+		{"rangeAnswer.add", `if a.most > 0 {`, `if a.most < 0 {`},
+	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+	{"send what cannot be read any more", []change{
+		{"part.ReadOnlyData", `l.share.close()`, ``},
+	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+	{"let large answers go with a compaction", []change{
+		{"pinned.or", `if p.view != nil { return p.view }`, ``},
+	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+	{"keep the room of built answers with a closed connection", []change{
+		{"share.end", `defer s.giveRooms()`, `defer func() {}()`},
+	}, []detector{direct("./net/etcd", "TestBuiltAnswers")}},
+	{"count nothing for requests that are not answered", []change{
+		{"share.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
+	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
+	{"give one host all places of locks", []change{
+		{"places.take", `if p.by[client] >= p.most-p.taken {`, `if p.taken >= p.most {`},
+	}, []detector{direct("./net/etcd", "TestPlacesOfLocks"), direct("./net/etcd", "TestLocksThatWait")}},
+	{"let who was closed open as much again at once", []change{
+		{"resets.blame", `r.blames[client] = now`, ``},
+	}, []detector{direct("./net/etcd", "TestBlamed")}},
+	{"ask the same room for each snapshot", []change{
+		{"snapshotRoom", `min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)`, `limits.EtcdSnapshotRoom`},
+	}, []detector{direct("./net/etcd", "TestSnapshotRoom")}},
+	{"keep the place of a handshake while the other side says nothing", []change{
+		{"conn.Read", `if c.place != nil {`, `if c.place != nil && len(b) == 0 {`},
+	}, []detector{direct("./net/etcd", "TestHandshakesThatAreLeft")}},
+	{"read JSON for which there is no room", []change{
+		{"hold.set", `if bytes <= r.left {`, `if bytes <= r.left || bytes > 1<<20 {`},
+	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
+	{"let who stands still keep the room for JSON", []change{
+		{"room.closeSlowLocked", `if h.moved-h.mark < least {`, `if h.moved-h.mark < 0 {`},
+	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
+	{"serve one connection however much it asks", []change{
+		{"share.asksTooMuch", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
+	}, []detector{direct("./net/etcd", "TestServed$")}},
+	{"count a request whose answer begins until it ends", []change{
+		{"share.toClient", `s.answered(stream)`, ``},
+	}, []detector{direct("./net/etcd", "TestServed$")}},
+	{"make those wait who ask little beside one who asks much", []change{
+		{"share.asksTooMuch", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
+	}, []detector{direct("./net/etcd", "TestServed$")}},
+	{"have a connection wait for those that wait for a lock", []change{
+		{"share.rests", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
+	}, []detector{direct("./net/etcd", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
+	{"close a connection for each that finds too much held", []change{
+		{"memory.closeLargest", `m.closing.Lock(); worst, most := m.largest()`, `worst, most := m.largest(); m.closing.Lock()`},
+	}, []detector{direct("./net/etcd", "TestOneIsEnough")}},
+	{"refuse a client of gRPC in a way that lets it dial again at once", []change{
+		{"etcd.refuse", `_ = f.WriteGoAway(0, http2`, `_ = f.WriteSettings(); _ = f.WriteGoAway(0, http2`},
+	}, []detector{direct("./net/etcd", "TestFull"), direct("./net/etcd", "TestTrust")}},
+	{"let one address keep all others out of a full port", []change{
+		{"port.makePlaceLocked", `others := len(from) > own+1`, `others := len(from) < own`},
+	}, []detector{direct("./net/etcd", "TestPlaces")}},
+	{"close a connection that watches in favour of its client's next", []change{
+		{"port.makePlaceLocked", `if !others && (serves ||`, `serves = false; if !others && (`},
+	}, []detector{direct("./net/etcd", "TestPlaces")}},
+	{"count no request over HTTP as one that is served", []change{
+		{"share.open", `len(s.streams) > 0 || s.web > 0`, `len(s.streams) > 0`},
+	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
+	{"let addresses with one connection each keep probes out", []change{
+		{"port.makePlaceLocked", `if p.grpc == nil {`, `if p.grpc == nil && p.each < 0 {`},
+	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
+	{"keep the places for metrics for a second", []change{
+		{"newMetricsPort", `p.most = limits.EtcdMetricsConnections`, `p.most, p.idle = limits.EtcdMetricsConnections, limits.EtcdPlaceIdle`},
+	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
+	{"hear an address whose connections all come to nothing", []change{
+		{"refusals.tooMany", `max(c.last, c.now) < limits.EtcdRefused`, `c.now >= 0`},
+	}, []detector{direct("./net/etcd", "TestRefusedAddress")}},
+	{"let pings cost nothing", []change{
+		{"share.fromClient", `case kind != dataFrame && kind != headersFrame, kind == dataFrame`, `case kind == dataFrame`},
+	}, []detector{direct("./net/etcd", "TestFramesThatAskForNothing")}},
+	{"begin gRPC's workers with the member", []change{
+		{"port.run", `running.Go(func() { _ = p.web.Serve(p.http) })`, `p.s.begin(); running.Go(func() { _ = p.web.Serve(p.http) })`},
+	}, []detector{direct("./net/etcd", "TestWorkersBeginWithAConnection")}},
+	{"keep what an answer of etcd's API reads from", []change{
+		{"tooLong", `held > bounds.Stall && retired()`, `held > 1000*bounds.Stall && retired()`},
+	}, []detector{direct("./net/etcd", "TestHeldTooLong")}},
+	{"head a keep-alive's answer with a revision from behind it", []change{
+		{"Server.renewed", `Header: one.header,`, `Header: s.header(s.config.Member.View().Revision()),`},
+	}, []detector{direct("./net/etcd", "TestKeepAliveHasAnEarlierHeader")}},
+	{"answer a physical compaction before it is done", []change{
+		{"Server.compact", `v.Compacted() <= q.Revision && !v.Dropped()`, `v.Compacted() < q.Revision && !v.Dropped()`},
+	}, []detector{direct("./net/etcd", "TestPhysicalCompaction")}},
+	{"call a revision the future that another member has", []change{
+		{"Server.mayReadAt", `_ = s.calls.confirm(ctx)`, `_ = ctx.Err()`},
+	}, []detector{direct("./net/etcd", "TestRevisionThatAnotherMemberTold")}},
+	{"stay in the line for a lock that nobody waits for", []change{
+		{"Server.await", `_ = c.Withdraw(last, store{s})`, `_ = last`},
+	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUp")}},
+	{"campaign with the value of before", []change{
+		{"Server.campaign", `found && !bytes.Equal(own.Value, q.Value) {`, `found && !bytes.Equal(own.Key, own.Key) {`},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"keep a snapshot's file open that was sent", []change{
+		{"Server.snapshot", `defer file.Close()`, ``},
+	}, []detector{direct("./net/etcd", "TestSnapshotLeavesNothing")}},
+	{"watch on for a lock that nobody waits for", []change{
+		{"etcd.store.Await", `defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})`, ``},
+	}, []detector{direct("./net/etcd", "TestLocksThatWait")}},
+	{"list leases without room", []change{
+		{"Server.listed", `room, err := s.build(ctx, size)`, `room, err := s.build(ctx, 0)`},
+	}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
+	{"watch keys that count for nobody", []change{
+		{"watches.namesLocked", `w.names += bytes; w.share.holds(bytes)`, ``},
+	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
+	{"hold up all hashes by a snapshot that nobody reads", []change{
+		{"Server.snapshot", `done()`, `defer done()`},
+	}, []detector{direct("./net/etcd", "TestSnapshotsUnread")}},
+	{"let keep-alives take all places", []change{
+		{"Server.keepAlive", `if !s.calls.awaitHalf(stream.Context()) { return }`, ``},
+	}, []detector{direct("./net/etcd", "TestKeepAlivesLeavePlaces")}},
+	{"hold a large value for each who reads nothing", []change{
+		{"Server.rangeKeys", `len(found.KVs[0].Value) > most {`, `len(found.KVs[0].Value) > most+limits.RequestBytes {`},
+	}, []detector{direct("./net/etcd", "TestLargeValuesUnread")}},
+
+	// Package net/etcd/migrate.
+	{"keep what a compaction that was not through would drop", []change{
+		{"File.keeps", `several && last != r.Mod {`, `several && last < r.Mod {`},
+	}, []detector{direct("./net/etcd/migrate", "TestFile")}},
+	{"take a file whose sum is another one", []change{
+		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},
+	}, []detector{direct("./net/etcd/migrate", "TestFileDamaged")}},
+	{"cut over without a look at the hashes", []change{
+		{"Live.cutOver", `if here.Hash != old.Hash ||`, `if here.Hash != old.Hash && l.source == 0 ||`},
+	}, []detector{direct("./net/etcd/migrate", "TestLiveRefuses")}},
+	{"take what a member has against a client's certificate for nothing", []change{
+		{"Source.diagnose", `_, err = conn.Read(make([]byte, 1))`, `_ = 0`},
+	}, []detector{direct("./net/etcd/migrate", "TestDiagnose")}},
+	{"cut over without a second look at the source", []change{
+		{"Live.cutOver", `if _, newest, err := l.from(ctx); err != nil || newest != revision { return false, err }`, ``},
+	}, []detector{direct("./net/etcd/migrate", "TestWriteBetweenHashAndCutOver")}},
+	{"follow a page that is its own child", []change{
+		{"pageTable.visit", `if t.visited[i/64]&(1<<(i%64)) != 0 {`, `if t.visited[i/64]&(1<<(i%64)) != 0 && i > id {`},
+	}, []detector{direct("./net/etcd/migrate", "TestHostilePages")}},
+	{"follow a page whose elements share their bytes", []change{
+		{"pageTable.elements", `free = begin + key + value`, ``},
+	}, []detector{direct("./net/etcd/migrate", "TestHostilePages")}},
+	{"read a file with pages of no bytes", []change{
+		{"checkPages", `if t.pageSize < leastPageBytes ||`, `if`},
+	}, []detector{direct("./net/etcd/migrate", "TestPageSizes")}},
+	{"follow a chain of pages of any length", []change{
+		{"pageTable.visit", `case p.depth > treeDepth:`, `case p.depth > 1000:`},
+	}, []detector{direct("./net/etcd/migrate", "TestDeepPages")}},
+
+	// Package net/peer.
+	{"keep the link of a removed peer", []change{
+		{"Transport.SetPeers", `t.links.Store(&now)`, `for id, l := range before { if now[id] == nil { now[id] = l } }; t.links.Store(&now)`},
+	}, []detector{direct("./net/peer", "TestRemovedPeer")}},
+	{"read into the piece of frames that were handed out", []change{
+		{"reader.fill", `if r.kept || piece == nil {`, `if piece == nil {`},
+	}, []detector{direct("./net/peer", "TestReader")}},
+	{"take a new piece for each large frame", []change{
+		{"reader.fill", `if r.kept || piece == nil {`, `if r.kept || piece != nil || piece == nil {`},
+	}, []detector{direct("./net/peer", "TestReaderOfLargeFrames")}},
+	{"read the peers' packets one by one", []change{
+		{"Transport.Start", `wire.ReceiveOffload(t.config.Listen)`, `t.config.Listen`},
+	}, []detector{direct("./net/peer", "TestPeersReadRows")}},
+	{"let whoever calls be the member that it says", []change{
+		{"link.is", `return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)`, `_ = addresses; return nil`},
+	}, []detector{direct("./cli", "TestProcessKubeadmThree")}},
+	{"dial one that has refused as one that was not reached", []change{
+		{"link.pause", `if l.notBefore.After(until) { until = l.notBefore }`, ``},
+	}, []detector{direct("./net/peer", "TestPauses")}},
+	{"wait at another address for who has refused", []change{
+		{"link.takeMoved", `l.moved, l.notBefore = false, time.Time{}`, `l.moved = false`},
+	}, []detector{direct("./net/peer", "TestPauses")}},
+	{"use a piece's memory again before it is written", []change{
+		{"conn.write", `bytes, err := w.addAll(frames)`, `for _, frame := range frames { peerframe.Free(frame) }; bytes, err := w.addAll(frames)`},
+	}, []detector{direct("./net/peer", "TestPiecesArriveAsTheyWere")}},
+	{"warn of who closes within the handshake", []change{
+		{"Transport.turnedAway", `early && gone.Remote && gone.ErrorCode == quic.ApplicationErrorErrorCode ||`, ``},
+		{"Transport.turnedAway", `gone, early := errors.AsType[*quic.TransportError](err)`, ``},
+	}, []detector{direct("./net/peer", "TestTurnedAway")}},
+	{"do not say that a folder was copied", []change{
+		{"link.rival", `l.transport.handler.Copied(l.id, why)`, ``},
+	}, []detector{direct("./net/peer", "TestRival")}},
+	{"take a host that says nothing for one that refuses", []change{
+		{"link.findAlive", `if askAlive(ctx, at) == nil && l.out.Load() == c {`, `if l.out.Load() == c {`},
+	}, []detector{direct("./net/peer", "TestCheckAlive")}},
+	{"let the copy of a folder take the place of its original", []change{
+		{"link.rival", `|| askAlive(ctx, at) != nil {`, `|| true {`},
+	}, []detector{direct("./net/peer", "TestRival")}},
+	{"judge a copied folder before its rival is asked", []change{
+		{"Transport.hear", `err = l.rival(ctx, q, &theirs); if err == nil { err = l.judge(&theirs) }`, `err = l.judge(&theirs)`},
+	}, []detector{direct("./net/peer", "TestRival")}},
+	{"wait for a replacement only while the lost one is a member", []change{
+		{"joiner.definite", `return refused && no.Code != peerframe.Behind && !j.waits || trust`, `return refused && no.Code != peerframe.Behind || trust`},
+	}, []detector{direct("./net/peer", "TestJoinWaitsForAReplacement")}},
+	{"give up joining by the word of one that may be behind", []change{
+		{"joiner.definite", `no.Code != peerframe.Behind &&`, `no != nil &&`},
+	}, []detector{direct("./net/peer", "TestJoinWaitsForOneThatIsBehind")}},
+	{"take a handshake that was taken before", []change{
+		{"choice.accept", `case at.Process == c.seen.Process && at.Dial <= c.seen.Dial:`, `case at.Process == c.seen.Process && at.Dial < c.seen.Dial:`},
+	}, []detector{direct("./net/peer", "TestHandshakeIsTakenOnce")}},
+	{"try one address of a name", []change{
+		{"peer.resolve", `found[attempt%len(found)]`, `found[0]`},
+	}, []detector{direct("./net/peer", "TestResolveTakesTurns")}},
+	{"tell again of what was told to be held back", []change{
+		{"rateLimitedLog.pass", `held, s.held = s.held, 0`, `held = s.held`},
+	}, []detector{direct("./net/peer", "TestRemindersCountAnew")}},
+	{"keep the place of a handshake that came to nothing", []change{
+		{"Transport.meet", `k.giveBack()`, ``},
+	}, []detector{direct("./net/peer", "TestPlaceOfAnUnmetConnection")}},
+
+	// Package net/server.
+	{"read what a write is answered with from the newest View", []change{
+		{"body.begin", `if b.view == nil && !q.Write() {`, `if true {`},
+	}, []detector{direct("./net/server", "TestBodyOutlivesCompaction")}},
+	{"say of a write without room for its answer that it did not happen", []change{
+		{"body.refusal", `if b != nil && b.request.Write() {`, `if false {`},
+		{"errAnswerTooLarge", `Code: kv.AnswerTooLarge, Message`, `Code: kv.Overloaded, Message`},
+	}, []detector{direct("./net/server", "TestLongBodies")}},
+	{"keep counting requests that did not come", []change{
+		{"stream.flush", `s.uncount()`, ``},
+	}, []detector{direct("./net/server", "TestOneBatch|TestReadsTogether")}},
+	{"answer the last read of each 32 as the first", []change{
+		{"stream.answerLocals", `now.tryOne(x.id, v, &x.Range)`, `now.tryOne(x.id, v, &l.reads[i%(len(l.reads)-1)].Range)`},
+	}, []detector{direct("./net/server", "TestReadsTogether")}},
+	{"log each connection that breaks the protocol", []change{
+		{"server.conn.close", `c.server.broken.warn(c.logger, "a client's connection is closed"`, `c.logger.Warn("a client's connection is closed"`},
+	}, []detector{direct("./net/server", "TestNoFramesLogged")}},
+	{"write once more what was taken before a stall", []change{
+		{"stream.sendPiece", `piece = piece[n:]`, `_ = n`},
+	}, []detector{direct("./net/server", "TestAnswerGoesOnBehindAStall")}},
+	{"count the watches of streams that have ended", []change{
+		{"server.watches.end", `w.s.conn.watches.Add(-int64(len(w.all)))`, ``},
+	}, []detector{direct("./net/server", "TestEndedWatchesGiveBack")}},
+	{"say the TTL that another member would have granted", []change{
+		{"buffer.appendLease", `if d.Result.Resent {`, `if false && d.Result.Resent {`},
+	}, []detector{direct("./net/server", "TestGrantThatComesAgainElsewhere")}},
+	{"hand over long writes at once", []change{
+		{"stream.handle", `if long && !s.conn.server.long.CompareAndSwap(false, true) {`, `if long && !s.conn.server.long.CompareAndSwap(false, true) && q == nil {`},
+	}, []detector{direct("./net/server", "TestLongWritesGoOneByOne")}},
+	{"keep what a body reads from while it is read", []change{
+		{"body.heldTooLong", `now.Sub(b.since) > limits.ClientStall && retired`, `now.Sub(b.since) > 1000*limits.ClientStall && retired`},
+	}, []detector{direct("./net/server", "TestBodyHeldTooLong")}},
+	{"give back nothing of what an ended watch stream kept", []change{
+		{"server.watches.end", `bytes := w.waiting`, `bytes := int64(0)`},
+	}, []detector{direct("./net/server", "TestEndedWatchesGiveBack")}},
+	{"let a watch starve that keeps nothing", []change{
+		{"watches.write", `if w.written(taken); starved {`, `if w.written(taken); starved && timed {`},
+	}, []detector{direct("./net/server", "TestWatchStarves")}},
+	{"cancel the watch whose id was taken again", []change{
+		{"server.watches.refuse", `!there {`, `!there || id > 0 {`},
+	}, []detector{direct("./net/server", "TestWatchStream")}},
+	{"count streams that have ended", []change{
+		{"server.conn.release", `c.unpaid--`, `_ = c.unpaid`},
+	}, []detector{direct("./net/server", "TestStreamsThatHaveEnded")}},
+	{"count watches that found no room", []change{
+		{"watches.admit", `if !w.s.share.take(bytes) { w.s.conn.watches.Add(-1)`, `if !w.s.share.take(bytes) {`},
+	}, []detector{direct("./net/server", "TestWatchWithoutRoom")}},
+	{"move no leader any more for one who has left", []change{
+		{"stream.moveLeader", `s.mu.Unlock(); server.moving.Store(false)`, `s.mu.Unlock()`},
+	}, []detector{direct("./net/server", "TestMoveLeaderOfOneWhoHasLeft")}},
+	{"keep the decoded transaction until the stream's next request", []change{
+		{"stream.handleAll", `s.request.Txn = nil`, ``},
+	}, []detector{direct("./net/server", "TestTxnIsForgotten")}},
+	{"let a watch that is not read hold up the others", []change{
+		{"server.watches.Deliver", `if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {`, `for w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting && !w.ended { w.room.Wait() }; if !w.s.share.take(size) {`},
+	}, []detector{direct("./net/server", "TestWatchNotTaken")}},
+
+	// Package net/wire.
+	{"put a transaction that only reads into the log", []change{
+		{"Request.Write", `&& (q.Op != OpTxn || !q.Txn.ReadOnly())`, ``},
+	}, []detector{direct("./net/server", "TestTxnReadOnly")}},
+	{"take a row of datagrams for one", []change{
+		{"offloadConn.read", `c.segment = max(int(binary.NativeEndian.Uint32(body)), 1)`, `_ = binary.NativeEndian.Uint32(body)`},
+	}, []detector{direct("./net/wire", "TestReceiveOffload")}},
+	{"lose what the kernel says of a row of datagrams", []change{
+		{"offloadConn.read", `c.kept = append(c.kept, rest[:len(rest)-len(behind)]...)`, `_ = c.kept`},
+	}, []detector{direct("./net/wire", "TestReceiveOffload")}},
+	{"take a datagram for another sender's", []change{
+		{"offloadConn.read", `if c.from == nil || source != c.source {`, `if c.from == nil {`},
+	}, []detector{direct("./net/wire", "TestReceiveOffload")}},
+	{"hold back the last of a row of datagrams", []change{
+		{"offloadConn.ReadBatch", `i < len(messages) && len(c.left) > 0; i++ {`, `i < len(messages) && len(c.left) >= c.segment; i++ {`},
+	}, []detector{direct("./net/wire", "TestReceiveOffload")}},
+	{"change the sender of datagrams that were handed out", []change{
+		{"offloadConn.read", `c.from, c.source = net.UDPAddrFromAddrPort(source), source`, `if c.from == nil { c.from = &net.UDPAddr{} }; *c.from, c.source = *net.UDPAddrFromAddrPort(source), source`},
+	}, []detector{direct("./net/wire", "TestReceiveOffloadOfEachAddress")}},
+	{"lose where a datagram came to", []change{
+		{"offloadConn.read", `} else {`, `} else if header.Type != unix.IP_PKTINFO && header.Type != unix.IPV6_PKTINFO {`},
+	}, []detector{direct("./net/wire", "TestReceiveOffloadOfEachAddress")}},
+	{"read each datagram alone", []change{
+		{"wire.ReceiveOffload", `refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)`, ``},
+	}, []detector{direct("./net/wire", "TestReceiveOffload")}},
+	{"tell how long ago something was by the time of day", []change{
+		{"Moment.Ago", `return now.Sub(momentsBegan) -`, `return time.Unix(0, now.UnixNano()).Sub(momentsBegan) -`},
+	}, []detector{direct("./net/wire", "TestMoment")}},
+	{"take any certificate of the CA for any member's", []change{
+		{"FileTrust.Vouches", `if own.VerifyHostname(host) == nil {`, `if own.VerifyHostname(host) == nil || host != "" {`},
+	}, []detector{direct("./net/wire", "TestFilePeers"), direct("./cli", "TestProcessKubeadmThree")}},
+	{"take the certificate of one of qkv's clients for a member's", []change{
+		{"notClient", `err == nil && id.Class != ClassMember {`, `err == nil && id.Class == ClassCA {`},
+	}, []detector{direct("./net/wire", "TestFilePeers")}},
+	{"let in a client whose certificate was revoked", []change{
+		{"FileTrust.allowed", `if revoked[revocation(c.RawIssuer, c.SerialNumber.Bytes())] {`, `if revoked[revocation(c.RawSubject, c.SerialNumber.Bytes())] {`},
+	}, []detector{direct("./net/wire", "TestFileClients")}},
+	{"ask clients for no certificate where there is a CA", []change{
+		{"FileTrust.ClientsTLS", `if f.names.CA != "" || required {`, `if required {`},
+	}, []detector{direct("./net/wire", "TestFileClients")}},
+	{"write a name with a separator of paths as it is", []change{
+		{"nameMarks", `const nameMarks = "._-@+"`, `const nameMarks = "._-@+/"`},
+	}, []detector{direct("./net/wire", "TestFileName")}},
+	{"give two long names one file", []change{
+		{"FileName", `sum := sha256.Sum256([]byte(name))`, `sum := sha256.Sum256([]byte(escaped[:fileNameCut]))`},
+	}, []detector{direct("./net/wire", "TestFileName")}},
+	{"take another spelling of a name in a certificate", []change{
+		{"ParseIdentity", `if err != nil || escapeName(name) != escaped {`, `if err != nil {`},
+	}, []detector{direct("./net/wire", "TestParseIdentity")}},
+	{"share a local CA in a folder that another user may change", []change{
+		{"HomeBeside", `err = checkPrivate(home, os.Geteuid())`, `_, err = os.Stat(home)`},
+	}, []detector{direct("./net/wire", "TestHomeBeside")}},
+	{"ask clients for certificates of the CA of the start", []change{
+		{"FileTrust.demand", `now.ClientCAs = f.fresh().roots`, ``},
+	}, []detector{direct("./net/wire", "TestFileClients")}},
+	{"show the certificate of a server where another is for dialling", []change{
+		{"FileTrust.base", `return &f.fresh().dial, nil`, `return &f.fresh().own, nil`},
+	}, []detector{direct("./net/wire", "TestFileDialling")}},
+	{"dial a member whose certificate was revoked", []change{
+		{"FileTrust.Dial", `if err := f.allowed(state.PeerCertificates); err != nil { return err }`, ``},
+	}, []detector{direct("./net/wire", "TestFileDialling")}},
+	{"refuse a status with fewer fields", []change{
+		{"readStatus", `whole := r.Struct(statusFields)`, `n := r.Array(); if n < statusFields { r.Fail("a short status") }; whole := r.Fields(n, statusFields)`},
+	}, []detector{direct("./net/wire", "TestFramesGrow")}},
+	{"publish over a folder without naming it", []change{
+		{"wire.publish", `look == nil && there.IsDir() {`, `look == nil && there.Size() < 0 {`},
+	}, []detector{direct("./net/wire", "TestLocalCARefuses")}},
+	{"give handshakes all their time beside a flood of them", []change{
+		{"Handshakes.Timeout", `if 4*h.all < h.most {`, `if h.all < h.most {`},
+	}, []detector{direct("./net/wire", "TestHandshakesTimeout")}},
+	{"read a local certificate at each handshake", []change{
+		{"Credentials.refreshLocked", `&& now.Sub(c.renewalDone) >= renewalPause`, ``},
+	}, []detector{direct("./net/wire", "TestLocalCertificateIsReadOnce")}},
+	{"take files for read that came while they were read", []change{
+		{"Credentials.refreshLocked", `c.seen, c.lastErr = seen, err`, `c.seen, c.lastErr = c.stats(), err`},
+	}, []detector{direct("./net/wire", "TestFilesReplacedWhileTheyAreRead")}},
+	{"remember why files could not be used", []change{
+		{"Credentials.refreshLocked", `if seen == c.seen && c.lastErr == nil && !due { return nil`, `if seen == c.seen && !due { return c.lastErr`},
+	}, []detector{direct("./net/wire", "TestFilesThatCannotBeUsedYet")}},
+	{"take a key that a group writes", []change{
+		{"readKey", `mode&0o027 != 0`, `mode&0o007 != 0`},
+	}, []detector{direct("./net/wire", "TestLoadErrors")}},
+	{"remember why named files could not be used", []change{
+		{"FileTrust.refreshLocked", `seen == f.seen && f.lastErr == nil { return nil`, `seen == f.seen { return f.lastErr`},
+	}, []detector{direct("./net/wire", "TestFilesThatCouldNotBeRead")}},
+	{"look for none above a certificate among those revoked", []change{
+		{"FileTrust.allowed", `for _, c := range chain {`, `for _, c := range chain[:1] {`},
+	}, []detector{direct("./net/wire", "TestRevokedAboveTheCertificate")}},
+	{"remember every address that has begun a handshake", []change{
+		{"Handshakes.End", `if h.from[source]--; h.from[source] == 0 { delete(h.from, source) }`, `h.from[source]--`},
+	}, []detector{direct("./net/wire", "TestHandshakesForget")}},
+	{"make room for events one after the other", []change{
+		{"readArray", `all = make([]T, 0, min(n, arrayAhead))`, `all = nil`},
+	}, []detector{direct("./net/wire", "TestEventsTakeOnePlace")}},
+
+	// Package net/wire/peerframe.
+	{"make new memory for each message of the log", []change{
+		{"Free", `{ buffers.Put(frame) }`, `{}`},
+	}, []detector{direct("./net/wire/peerframe", "TestLargeFramesAreUsedAgain")}},
+	{"take 64 KiB for each small frame", []change{
+		{"Encode", `buffers.Get(bound(m))`, `buffers.Get(max(bound(m), 64<<10))`},
+	}, []detector{direct("./net/wire/peerframe", "TestFramesTakeWhatTheyNeed")}},
+	{"take a reason of any length", []change{
+		{"readCopied", `if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {`, `if r.Err() == nil && len(m.Why) > limits.PeerFrameBytes {`},
+	}, []detector{direct("./net/wire/peerframe", "TestReasonOfACopyIsBounded")}},
+	{"save a snapshot to the file that another process writes", []change{
+		{"lockPart", `locked := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)`, `var locked error`},
+	}, []detector{direct("./net/etcd/migrate", "TestSavesToOnePath")}},
+	{"empty a snapshot that got its name before the lock was taken", []change{
+		{"lockPart", `err == nil && (look != nil || !os.SameFile(opened, named))`, `err == nil && look == nil && !os.SameFile(opened, named)`},
+	}, []detector{direct("./net/etcd/migrate", "TestPartThatHasItsName")}},
+	{"write a certificate under its final name", []change{
+		{"createFile", `return publish(name, text, mode, os.Link)`, `return os.WriteFile(name, text, mode)`},
+	}, []detector{direct("./net/wire", "TestFilesAppearWhole")}},
+	{"call a folder a key that others can read", []change{
+		{"readKey", `info.Mode().IsRegular() && mode`, `mode`},
+	}, []detector{direct("./net/wire", "TestKeyThatIsAFolder")}},
+}

@@ -1,0 +1,243 @@
+package main
+
+var nodeBugs = []mutant{
+	// Package node.
+	{"leave the log no files", []change{
+		{"node.start", `etcdLimits.Connections = connections`, ``},
+	}, []detector{direct("./cli", "TestProcessFewFiles")}},
+	{"start where the log may get no files", []change{
+		{"connectionsFor", `files < least {`, `files < least && files == 0 {`},
+	}, []detector{direct("./node", "TestConnectionsFor")}},
+	{"keep parts of snapshots for ever", []change{
+		{"storage.loadState", `i > 0 || part.Index <= found.Last`, `i > 0`},
+	}, []detector{direct("./node", "TestReceivedPartsGo")}},
+	{"a member that found damage goes on", []change{
+		{"member.leaveDamaged", `m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})`, ``},
+	}, []detector{story}},
+	{"close a snapshot's file while it is read ahead", []change{
+		{"aheadFile.Close", `f.wait()`, ``},
+	}, []detector{direct("./node", "TestReadingAheadCloses")}},
+	{"go on with what was read ahead of another place", []change{
+		{"aheadFile.ReadAt", `f.at, f.rest = off, nil`, `f.at = off`},
+	}, []detector{direct("./node", "TestReadingAhead")}},
+	{"never write the peers' file", []change{
+		{"folder.remember", `return f.write("peers", b)`, `_ = b; return nil`},
+	}, []detector{direct("./node", "TestPeersAreRemembered"), campaign}},
+	{"start from a snapshot of another term", []change{
+		{"continues", `return err == nil && term == info.Term && info.Index > found.Marker.Index`, `return (err != nil || term > 0) && info.Index > found.Marker.Index && info.Index <= found.Last`},
+	}, []detector{direct("./node", "TestSnapshotsThatTheLogContinues"), campaign}},
+	{"throw a snapshot right before the log away", []change{
+		{"continues", `if errors.Is(err, raft.ErrCompacted) && info.Index+1 == found.First {`, `if errors.Is(err, raft.ErrCompacted) && info.Index+1 == 0 {`},
+	}, []detector{direct("./node", "TestSnapshotsThatTheLogContinues"), campaign}},
+	{"let a member's own commands wait behind clients'", []change{
+		{"own.propose", `actor.Propose{Proposal: proposal, Own: true}`, `actor.Propose{Proposal: proposal}`},
+	}, []detector{direct("./node", "TestOwnCommandsSayThatTheyAre")}},
+	{"raise NOSPACE and never disarm it", []change{
+		{"member.guard", `case !full && view.NoSpace():`, `case !full && view.NoSpace() && false:`},
+	}, []detector{direct("./node", "TestQuotaIsReached")}},
+	{"found alone with the ids of before", []change{
+		{"member.begin", `if len(founders) == 1 {`, `if len(founders) == 0 {`},
+	}, []detector{direct("./node", "TestLoneFounderIsUsedOnce")}},
+	{"read small files through the page cache", []change{
+		{"readSlots", `if err := file.DropCache(0, 0); err != nil { return s, err }`, ``},
+	}, []detector{direct("./node", "TestSmallFilesAreReadFromTheMedium")}},
+	{"take a snapshot whose configuration is not its records'", []change{
+		{"configurationIn", `meta.ConfState, confState); err != nil {`, `meta.ConfState, confState); err != nil || meta.ConfState != nil {`},
+		{"configurationIn", `return nil, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err)`, `return confState, err`},
+	}, []detector{direct("./node", "TestSnapshotOfOtherMembers")}},
+	{"start a removed member's folder", []change{
+		{"folder.identify", `if f.Removed {`, `if f.Removed && f.Boot > 1<<60 {`},
+	}, []detector{direct("./node", "TestFoldersThatDoNotStart")}},
+	{"refuse a leader that was added meanwhile", []change{
+		{"peerHandler.Stranger", `if newcomer {`, `if newcomer && id == 0 {`},
+	}, []detector{direct("./node", "TestLeaderThatWasAddedMeanwhile")}},
+	{"found a cluster where a recovery was interrupted", []change{
+		{"folder.recovering", `err == nil && aside == nil`, `err == nil && aside == nil && f.Boot > 0`},
+	}, []detector{direct("./node", "TestRecoverLosesPower")}},
+	{"serve what a member on an emulated disk has left", []change{
+		{"node.Start", `if err := refuseEmulated(c.DataDir); err != nil { return nil, err }`, ``},
+	}, []detector{direct("./node", "TestEmulatedFolders")}},
+	{"emulate a disk on a member's own data", []change{
+		{"markEmulated", `if len(entries) > 0 {`, `if len(entries) > 1<<20 {`},
+	}, []detector{direct("./node", "TestEmulatedFolders")}},
+	{"take a member's own bound for the machine's memory", []change{
+		{"machineMemory", `if os.Getenv("GOMEMLIMIT") != "" {`, `if least > 0 {`},
+	}, []detector{direct("./node", "TestHeapIsBounded")}},
+	{"leave Go's heap nothing where the state is large", []change{
+		{"heapMost", `return max(memory-memory/limits.MemoryKept-mapped, memory/limits.HeapOfMemory)`, `return max(memory-memory/limits.MemoryKept-mapped, 0)`},
+	}, []detector{direct("./node", "TestHeapMost")}},
+	{"take a pause of the clock for the age of history", []change{
+		{"historyAges.begin", `min(max(time.Duration(later-wall), 0), stays/limits.HistoryPauses)`, `max(time.Duration(later-wall), 0)`},
+	}, []detector{direct("./node", "TestHistoryAges")}},
+	{"compact by age by the clock", []change{
+		{"historyAges.look", `if now-h.samples[len(h.samples)-1].at >=`, `if now = time.Duration(wall); now-h.samples[len(h.samples)-1].at >=`},
+	}, []detector{direct("./node", "TestHistoryAges")}},
+	{"believe what a member that was removed has refused", []change{
+		{"member.refusers", `return members.Removed(r.Member)`, `return false && members.Removed(r.Member)`},
+	}, []detector{direct("./node", "TestAlarmsOfTheRemoved")}},
+	{"save nothing behind damage that a snapshot covers", []change{
+		{"member.connect", `if r.damaged > 0 {`, `if r.damaged > r.damaged {`},
+	}, []detector{direct("./node", "TestCoveredDamageGoes")}},
+	{"compact what etcd keeps", []change{
+		{"autoCompaction.due", `case a.next == 0: a.next = now.Now + first`, `case a.next == 0: a.next = now.Now + 1`},
+	}, []detector{direct("./node", "TestAutoCompaction")}},
+	{"write over a small file of a newer qkv", []change{
+		{"readSlots", `if err == nil && s.newest.format != slotFormat {`, `if err == nil && s.newest.format == 0 {`},
+	}, []detector{direct("./node", "TestSmallFilesOfOtherFormats")}},
+	{"call a file of an older qkv only damaged", []change{
+		{"decodeSlot", `return s, errMagic`, `return s, errChecksum`},
+	}, []detector{direct("./node", "TestSmallFilesOfOtherFormats")}},
+	{"start without the file of the other members' folders", []change{
+		{"folder.known", `raw, err := f.decided("peers",`, `if _, missing := f.read("peers"); errors.Is(missing, fs.ErrNotExist) { return nil, nil }; raw, err := f.decided("peers",`},
+	}, []detector{direct("./node", "TestPeersMustBeThere")}},
+	{"write down once where a member has called from, and not again when that failed", []change{
+		{"member.saveCallers", `c.unsaved || err != nil, err != nil`, `c.unsaved, err != nil`},
+	}, []detector{direct("./node", "TestCallersAreRemembered")}},
+	{"take every connection for a later process", []change{
+		{"peerHandler.Connected", `met && before != process {`, `met && before != [16]byte{} {`},
+	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
+	{"take every founder for one without data", []change{
+		{"peerHandler.Connected", `actor.Connected{Peer: peer, Last: h.admission.End(peer)}`, `actor.Connected{Peer: peer}`},
+	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
+	{"take an address from this member itself", []change{
+		{"member.misplaced", `&& holder != m.folder.Member &&`, `&&`},
+	}, []detector{direct("./node", "TestMisplaced")}},
+	{"pack batches that no segment holds", []change{
+		{"build", `m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/limits.BatchesOfSegment))`, ``},
+	}, []detector{direct("./node", "TestBatchesFitSegments")}},
+	{"make segments that hold no large request", []change{
+		{"segmentBytes", `return min(max(whole, entry), limits.SegmentBytes)`, `return min(max(whole, limits.SegmentBytesSmall+0*entry), limits.SegmentBytes)`},
+	}, []detector{direct("./node", "TestSegmentsFitTheDisk")}},
+	{"keep what a start took of memory", []change{
+		{"member.giveBack", `(idle || started) && m.env.Idle`, `idle && m.env.Idle`},
+	}, []detector{direct("./node", "TestStartGivesBack")}},
+	{"let history fill the members' disks", []change{
+		{"Config.historyBound", `if most > 0 && held.Now > 0 {`, `if most > 0 && held.Now < 0 {`},
+	}, []detector{direct("./node", "TestHistoryGivesWay"), direct("./node", "TestOverwritingFillsNoDisk")}},
+	{"drop history without a delay", []change{
+		{"historyDrop.bound", `len(d.fits) > 1 && now >= d.dropsAt(d.fits[1])`, `len(d.fits) > 1`},
+	}, []detector{direct("./node", "TestHistoryDropWaits"), direct("./node", "TestQuorumDropsHistoryBehindAnAlarm")}},
+	{"count a delay from the alarm, whatever was short then", []change{
+		{"historyDrop.note", `append(d.fits, historyFits{since, fits})`, `append(d.fits, historyFits{d.fits[0].since, fits})`},
+	}, []detector{direct("./node", "TestHistoryDropWaits")}},
+	{"drop history for a moment of full disks", []change{
+		{"historyDrop.dropsAt", `max(f.since, d.fullSince)`, `f.since`},
+	}, []detector{direct("./node", "TestHistoryDropWaits")}},
+	{"say later that grown history is dropped", []change{
+		{"historyDrop.bound", `d.drops = d.drops || d.weighs > d.most`, ``},
+	}, []detector{direct("./node", "TestGrownHistoryIsDropped")}},
+	{"wait for the whole delay while writes are refused", []change{
+		{"historyDrop.dropsAt", `if d.full {`, `if d.full && d.delay < 0 {`},
+	}, []detector{direct("./node", "TestHistoryDropWaits"), direct("./node", "TestQuorumDropsHistoryBehindAnAlarm")}},
+	{"take an alarm of before for the present one", []change{
+		{"historyDrop.bound", `*d = historyDrop{}`, ``},
+	}, []detector{direct("./node", "TestHistoryDropWaits")}},
+	{"raise RETENTION for the tables of a file system", []change{
+		{"historyDrop.bound", `fits >= kept-kept/limits.HistorySlack`, `fits == kept`},
+	}, []detector{direct("./node", "TestHistoryDropWaits")}},
+	{"let history grow over full disks while it waits", []change{
+		{"historyDrop.bound", `d.most = min(d.most, max(besideLive(held.Full(), view.LiveUsedBytes()), d.first/4*5, d.weighed))`, ``},
+	}, []detector{direct("./node", "TestHistoryDropWaits"), direct("./node", "TestOverwritingFillsNoDisk")}},
+	{"let each leader give the history another quarter", []change{
+		{"historyDrop.follow", `if lags {`, `if lags || len(d.fits) > 0 {`},
+	}, []detector{direct("./node", "TestHistoryGrowsOnce"), direct("./node", "TestOverwritingFillsNoDisk")}},
+	{"let each larger shortage give the history another quarter", []change{
+		{"historyDrop.bound", `d.first/4*5, d.weighed))`, `d.weighed/4*5))`},
+	}, []detector{direct("./node", "TestHistoryGrowsOnce")}},
+	{"take the history of a member that lags for that of the shortage", []change{
+		{"historyDrop.follow", `if lags {`, `if lags && len(d.fits) == 0 {`},
+	}, []detector{direct("./node", "TestHistoryGrowsOnce")}},
+	{"drop history without an alarm of the new leader", []change{
+		{"historyDrop.follow", `d.fits = []historyFits{{now, math.MaxInt64}, {now, d.fits[n-1].bytes}}`, `d.fits[n-1].since = now`},
+	}, []detector{direct("./node", "TestHistoryGrowsOnce")}},
+	{"say nothing of a small memory", []change{
+		{"member.noticeMemory", `m.status.Alarm(actor.Alarm{Name: actor.SmallMemory, Text: text})`, `m.status.Alarm(actor.Alarm{Name: actor.SmallMemory})`},
+	}, []detector{direct("./node", "TestOneMemberDropsNoHistory")}},
+	{"say that a memory is small which holds the state", []change{
+		{"memoryText", `<= holds+holds/8`, `< holds+holds/8`},
+	}, []detector{direct("./node", "TestMemoryText")}},
+	{"bound the automatic history by what other programs leave", []change{
+		{"Config.historyKept", `most = min(most, besideLive(held.Bytes, live))`, `most = min(most, besideLive(held.Now, live))`},
+	}, []detector{direct("./node", "TestHistoryGivesWay")}},
+	{"make a log where the one that is there cannot be seen", []change{
+		{"storage.createLog", `if err == nil || errors.Is(err, fs.ErrNotExist) {`, `if err == nil || errors.Is(err, fs.ErrNotExist) || err != nil {`},
+	}, []detector{direct("./node", "TestFirstStartOnAFailingDisk")}},
+	{"say for ever who was turned away", []change{
+		{"member.forgetTurnedAway", `c.turnedAway[who] <= 0 {`, `c.turnedAway[who] < -1<<30 {`},
+	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},
+	{"do not tell the one that was copied", []change{
+		{"peerHandler.Copied", `h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)`, `_ = told`},
+	}, []detector{direct("./node", "TestCopyShows")}},
+	{"collect garbage again for what Views hold", []change{
+		{"retiredWatch.look", `w.at = retired + least`, ``},
+	}, []detector{direct("./node", "TestRetiredWatch")}},
+	{"collect garbage as ever where clients hold much", []change{
+		{"collectWatch.look", `w.percent = limits.CollectedOften`, `w.percent = usualPercent`},
+	}, []detector{direct("./node", "TestCollectWatch")}},
+	{"collect garbage seldom, however much lives", []change{
+		{"collectWatch.look", `case w.percent != limits.CollectedSeldom || live >= limits.HeapSmall*5/4:`, `case w.percent != limits.CollectedSeldom:`},
+	}, []detector{direct("./node", "TestCollectWatch")}},
+	{"know a joiner by its address alone", []change{
+		{"peerHandler.judgeJoiner", `told != nil && told.Name == "" {`, `told != nil && told.Name == "" && told.ID == 0 {`},
+	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+	{"refuse for good who comes before a lost member is replaced", []change{
+		{"peerHandler.judgeJoiner", `case h.lost(one): return w, &peerframe.Refusal{Code: peerframe.Taken,`, `case h.lost(one): return w, &peerframe.Refusal{Code: peerframe.Refused,`},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"refuse for good who comes while a lost member is replaced in its place", []change{
+		{"peerHandler.judgeJoiner", `one != unnamed && h.lost(one):`, `one != unnamed && h.lost(one) && name == "":`},
+	}, []detector{direct("./node", "TestWhoMayJoinInPlace")}},
+	{"let the second process of a member's name wait", []change{
+		{"member.lost", `s.ID == one.ID && s.Connected`, `s.ID == one.ID && s.Connected && s.Dialled`},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"tell a joiner its id while the log is applied anew", []change{
+		{"peerHandler.judgeJoiner", `if now.Leader == 0 || !h.announced() {`, `if now.Leader == 0 {`},
+	}, []detector{direct("./node", "TestWhoMayJoinIsNotToldByOneThatIsBehind")}},
+	{"take one with an empty folder for a member that was met", []change{
+		{"member.joined", `return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}`, `return one.Started()`},
+	}, []detector{direct("./node", "TestWhoWasMetHasJoined")}},
+	{"let no client finish where there is no native endpoint", []change{
+		{"Node.shutdown", `if !failed { n.drain(ctx)`, `if !failed && n.server != nil { n.drain(ctx)`},
+	}, []detector{direct("./node", "TestStopDrainsEtcdAlone")}},
+	{"replace the newer half of a small file first", []change{
+		{"folder.writeSlots", `[]int{1 - s.at, s.at}`, `[]int{s.at, 1 - s.at}`},
+	}, []detector{direct("./node", "TestSmallFilesInPlace")}},
+	{"let a second folder join in a member's place", []change{
+		{"peerHandler.judgeJoiner", `case h.joined(one):`, `case h.joined(one) && name == "":`},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"end NOSPACE at the quota itself", []change{
+		{"Config.overQuota", `most = c.hundredths(limits.QuotaCleared)`, `most = c.QuotaBytes + 0*limits.QuotaCleared`},
+	}, []detector{direct("./node", "TestQuotaMarks")}},
+	{"leave the old half of a small file", []change{
+		{"readSlots", `if one.number == s.newest.number {`, `if one.number <= s.newest.number {`},
+	}, []detector{direct("./node", "TestRepairSmallFiles")}},
+	{"read a snapshot as it is loaded", []change{
+		{"aheadFile.begin", `f.ahead.Ask(f.File, at, min(at+n+limits.PrefetchBytes, f.size))`, ``},
+	}, []detector{direct("./node", "TestTheDiskIsAskedForSnapshots")}},
+	{"name a change of the members where nobody leads", []change{
+		{"peerHandler.judgeJoiner", `if now.Leader == 0 {`, `if now.Leader == 0 && name == "" {`},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"say where one is that has said so itself", []change{
+		{"member.misplaced", `|| m.admission.Knows(one.ID).Process == one.Process {`, `{`},
+	}, []detector{direct("./node", "TestMisplaced")}},
+	{"say where one has called from alone", []change{
+		{"member.whereabouts", `if s.ID == id && s.Connected {`, `if s.ID == id && s.Connected && id == 0 {`},
+	}, []detector{direct("./node", "TestMisplaced")}},
+	{"take an address from another member for one that has called from there once", []change{
+		{"member.misplaced", `if now && holder != one.ID`, `if (now || at != "") && holder != one.ID`},
+	}, []detector{direct("./node", "TestMisplaced")}},
+	{"talk to one that was removed, by what a joiner was told", []change{
+		{"member.setPeers", `case !members.Removed(one.ID):`, `default:`},
+	}, []detector{direct("./node", "TestToldOfAMemberThatWasRemoved")}},
+	{"keep a folder's first starts", []change{
+		{"folder.boot", `f.Past = past[max(len(past)-limits.PeerPastBytes, 0):]`, `f.Past = past[:min(len(past), limits.PeerPastBytes)]`},
+	}, []detector{direct("./node", "TestLastStarts")}},
+	{"place a founder elsewhere than an operator has", []change{
+		{"unplaced", `at < 0 || one.Started() || len(one.Peers) > 0 {`, `at < 0 || one.Started() {`},
+	}, []detector{direct("./node", "TestPlacedByAnOperator")}},
+	{"count a start that a file of a newer qkv ends", []change{
+		{"member.start", `known, err := m.folder.known()`, `if err := m.folder.boot(m.process); err != nil { return err }; known, err := m.folder.known()`},
+	}, []detector{direct("./node", "TestRefusedStartsAreNotCounted")}},
+	{"hold a new data folder up for a recovery that moved nothing", []change{
+		{"folder.recovering", `err == nil && aside == nil`, `(err == nil || aside == nil)`},
+	}, []detector{direct("./node", "TestRecoveryThatMovedNothing")}},
+}

@@ -1,0 +1,86 @@
+package actor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// founding holds back the elections of a new cluster until all its founders have met.
+//
+// A founder whose log ends at the founding entry is a member of a new cluster, or has lost its disk and was started with the flags of the
+// founding. Two founders that lost their disks would elect a leader and serve an empty cluster while the third founder has the data. This
+// rule prevents that:
+//
+//	Until every other founder was connected and said that it has no data, a founder without data asks for no votes, and votes only for
+//	a candidate with data.
+//
+// A candidate with data that is connected has admitted this founder's folder ([Admission]). A founder that waits takes appends and
+// snapshots, and its first entry ends the wait: a founder that restarts while the cluster begins follows the leader. The answers of the
+// others are in memory only: a founder that restarts before it has voted asks all of them again.
+type founding struct {
+	unmet []uint64 // the founders that have not said that they have no data
+	told  string   // the text of the log and the notice
+}
+
+// newFounding lets a founder wait for the others, unless its term shows that it has voted or followed a leader. A member that joins has
+// no voters in its log's first entry.
+func newFounding(c *ConsensusConfig) founding {
+	if c.HardState.Term > foundingTerm {
+		return founding{}
+	}
+	return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}
+}
+
+// without returns a copy of ids without one of them.
+func without(ids []uint64, id uint64) []uint64 {
+	return slices.DeleteFunc(slices.Clone(ids), func(one uint64) bool { return one == id })
+}
+
+// metFounder notes a peer's connection and the index of the newest entry in its log.
+func (c *Consensus) metFounder(peer, last uint64) {
+	if last <= foundingIndex {
+		c.founding.unmet = without(c.founding.unmet, peer)
+	}
+}
+
+// awaitsFounders returns for which founders this member must wait, or "" if it takes part in elections or is quarantined.
+func (c *Consensus) awaitsFounders() string {
+	if len(c.founding.unmet) == 0 || c.last > foundingIndex || c.quarantine.active() {
+		return ""
+	}
+	var names []string
+	for _, id := range c.founding.unmet {
+		names = append(names, c.Status.NameOf(id))
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("waiting for %s: a new cluster needs all its founders once", strings.Join(names, ", "))
+}
+
+// isPremature tells whether a message, of this member or of a peer, would elect a leader without data while this member waits.
+func (c *Consensus) isPremature(message PeerMessage) bool {
+	m, ok := message.(RaftMessage)
+	if !ok {
+		return false
+	}
+	switch m.GetType() {
+	case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:
+		return m.GetIndex() <= foundingIndex && c.awaitsFounders() != ""
+	}
+	return false
+}
+
+// tellFounding logs which founders this member waits for, and raises or ends the notice.
+func (c *Consensus) tellFounding() {
+	text := c.awaitsFounders()
+	if text == c.founding.told {
+		return
+	}
+	c.founding.told = text
+	c.Status.Alarm(Alarm{Name: Founding, Text: text})
+	if text != "" {
+		c.Logger.Info(text)
+	}
+}

@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"qkv/internal/etcdflags"
+)
+
+// readme and the pages of docs are all that is written for users. Names of pages are relative to the repository.
+const readme = "README.md"
+
+func docPages(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../docs/*.md")
+	must(t, err)
+	pages := []string{readme}
+	for _, file := range files {
+		pages = append(pages, strings.TrimPrefix(filepath.ToSlash(file), "../"))
+	}
+	if len(pages) < 10 {
+		t.Fatalf("only %d pages were found: the test looks in the wrong place", len(pages))
+	}
+	return pages
+}
+
+func pageText(t *testing.T, page string) string {
+	t.Helper()
+	return string(readFile(t, filepath.Join("..", page)))
+}
+
+// TestDocsCommands: each command line of qkv on each page parses, with its flags.
+func TestDocsCommands(t *testing.T) {
+	least := map[string]int{readme: 3, "docs/using.md": 20, "docs/hosts.md": 14, "docs/emergencies.md": 12, "docs/etcd.md": 8}
+	for _, page := range docPages(t) {
+		if n := checkCommands(t, pageText(t, page)); n < least[page] {
+			t.Errorf("only %d commands were found: the test no longer reads %s as it is written", n, page)
+		}
+	}
+}
+
+func checkCommands(t *testing.T, text string) (commands int) {
+	t.Helper()
+	for _, line := range docLines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.TrimPrefix(words[0], "./") != "qkv" {
+			continue
+		}
+		commands++
+		_, err := arrange(newApp(), append([]string{"qkv"}, words[1:]...))
+		if _, etcds, ok := etcdLine(append([]string{"qkv"}, words[1:]...)); ok {
+			_, err = etcdflags.Parse(etcds, nil, func(string) ([]byte, error) { return nil, nil })
+		}
+		if err != nil {
+			t.Errorf("%s\n%v", line, err)
+		}
+	}
+	return commands
+}
+
+// TestDocsLinks: each link of a page leads to a file and a heading, pictures are well-formed, and the index has each page. The README
+// stays short.
+func TestDocsLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	linked := map[string]bool{}
+	for _, page := range docPages(t) {
+		for _, found := range link.FindAllStringSubmatch(strings.ReplaceAll(pageText(t, page), "\n", " "), -1) {
+			if strings.Contains(found[1], "://") {
+				continue
+			}
+			file, heading, _ := strings.Cut(found[1], "#")
+			target := page
+			if file != "" {
+				target = filepath.ToSlash(filepath.Join(filepath.Dir(page), file))
+			}
+			text, err := os.ReadFile(filepath.Join("..", target))
+			if err != nil {
+				t.Errorf("%s links to %s: %v", page, found[1], err)
+				continue
+			}
+			if heading != "" && !hasHeading(string(text), heading) {
+				t.Errorf("%s links to %s: there is no such heading", page, found[1])
+			}
+			if filepath.Ext(target) == ".svg" {
+				wellFormed(t, target, text)
+			}
+			if page == "docs/README.md" {
+				linked[target] = true
+			}
+		}
+	}
+	for _, page := range docPages(t) {
+		if page != "docs/README.md" && !linked[page] {
+			t.Errorf("docs/README.md does not link to %s", page)
+		}
+	}
+	if lines := strings.Count(pageText(t, readme), "\n"); lines > 150 {
+		t.Errorf("the README has %d lines, and 150 are the most: move details to a page of docs", lines)
+	}
+}
+
+// hasHeading reports whether a heading of a page has the name that links use: in small letters, with hyphens for blanks.
+func hasHeading(text, name string) bool {
+	for line := range strings.Lines(text) {
+		heading := strings.TrimLeft(line, "#")
+		if heading == line || !strings.HasPrefix(heading, " ") {
+			continue
+		}
+		plain := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+		if strings.ReplaceAll(plain, " ", "-") == name {
+			return true
+		}
+	}
+	return false
+}
+
+func wellFormed(t *testing.T, name string, text []byte) {
+	t.Helper()
+	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+	}
+}
+
+// TestEmergencies: docs/emergencies.md says what to do for each alarm that the help of status lists.
+func TestEmergencies(t *testing.T) {
+	_, alarms, _ := strings.Cut(statusCommand().Description, "Alarms: ")
+	alarms, _, found := strings.Cut(alarms, "Notices")
+	names := regexp.MustCompile("[A-Z]{4,}").FindAllString(alarms, -1)
+	if !found || len(names) < 8 {
+		t.Fatalf("the help of status lists no alarms any more, but %q", names)
+	}
+	for _, name := range names {
+		if !strings.Contains(pageText(t, "docs/emergencies.md"), "the alarm "+name) {
+			t.Errorf("docs/emergencies.md does not say what to do about the alarm %s", name)
+		}
+	}
+}
+
+// TestDocsClient: a module of its own that follows docs/using.md compiles with the client library.
+func TestDocsClient(t *testing.T) {
+	section := section(t, pageText(t, "docs/using.md"), "## The Go client library")
+	lines := docLines(section)
+	if len(lines) == 0 || !strings.Contains(section, `import "qkv/net/client"`) {
+		t.Fatalf("the page does not say how to import the client library:\n%s", section)
+	}
+	here, err := filepath.Abs("..")
+	must(t, err)
+	folder := t.TempDir()
+	mine := filepath.Join(folder, "mine")
+	must(t, os.Mkdir(mine, 0o700))
+	must(t, os.Symlink(here, filepath.Join(folder, "qkv")))
+	must(t, os.WriteFile(filepath.Join(mine, "main.go"), []byte(`package main
+
+import (
+	"context"
+	"fmt"
+
+	"qkv/net/client"
+)
+
+func main() { fmt.Println(client.Open(context.Background(), client.Config{})) }
+`), 0o600))
+	for _, line := range append([]string{"go mod init example.com/mine"}, lines...) {
+		words := strings.Fields(line)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir, cmd.Env = mine, append(os.Environ(), "GOFLAGS=", "GOWORK=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+	}
+}
+
+// docBlock is a code block of a page.
+type docBlock struct {
+	language string // empty: a shell's
+	text     string
+	lines    []docLine
+}
+
+// docLine is a line of a code block: the part that a shell runs, and its comment.
+type docLine struct{ command, comment string }
+
+// docBlocks returns the code blocks of a page. Continued lines are joined.
+func docBlocks(text string) (blocks []docBlock) {
+	inside, command := false, ""
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		if language, fence := strings.CutPrefix(trimmed, "```"); fence {
+			if inside = !inside; inside {
+				blocks = append(blocks, docBlock{language: language})
+			}
+			continue
+		}
+		if !inside {
+			continue
+		}
+		block := &blocks[len(blocks)-1]
+		block.text += line
+		part, comment, _ := strings.Cut(trimmed, "#")
+		part, continued := strings.CutSuffix(strings.TrimSpace(part), "\\")
+		command = strings.TrimSpace(command + " " + part)
+		if continued {
+			continue
+		}
+		if command != "" {
+			block.lines = append(block.lines, docLine{command, strings.TrimSpace(comment)})
+		}
+		command = ""
+	}
+	return blocks
+}
+
+// docLines returns the lines of all code blocks of a page, without comments.
+func docLines(text string) (lines []string) {
+	for _, block := range docBlocks(text) {
+		for _, line := range block.lines {
+			lines = append(lines, line.command)
+		}
+	}
+	return lines
+}
+
+// TestArchitecture: each file that docs/architecture.md and the texts of its pictures name exists, and each picture was drawn from the
+// text beside it.
+func TestArchitecture(t *testing.T) {
+	named := regexp.MustCompile(`\b(?:[a-z]+/)+[a-z_]+\.go\b`)
+	label := regexp.MustCompile(`"([^"]+)"`)
+	texts := []string{"docs/architecture.md", "docs/pictures/member.d2", "docs/pictures/put.d2"}
+	files := 0
+	for _, text := range texts {
+		for _, file := range named.FindAllString(strings.ReplaceAll(pageText(t, text), `\n`, "\n"), -1) {
+			files++
+			if _, err := os.Stat(filepath.Join("..", file)); err != nil {
+				t.Errorf("%s names %v", text, err)
+			}
+		}
+		drawing, ok := strings.CutSuffix(text, ".d2")
+		if !ok {
+			continue
+		}
+		svg := pageText(t, drawing+".svg")
+		for _, found := range label.FindAllStringSubmatch(pageText(t, text), -1) {
+			for _, line := range strings.Split(found[1], `\n`) {
+				if line = strings.ReplaceAll(line, "'", "&#39;"); !strings.Contains(svg, line) {
+					t.Errorf("%s.svg lacks %q of %s: run `make pictures`", drawing, line, text)
+				}
+			}
+		}
+	}
+	if files < 30 {
+		t.Errorf("only %d files were found: the test no longer reads the page as it is written", files)
+	}
+}

@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"qkv/net/client"
+)
+
+// memberStatus is the status of one member, or the error of asking it. Names and order are a promise.
+type memberStatus struct {
+	Name         string `json:"name"`
+	ID           string `json:"id"`
+	Cluster      string `json:"cluster"`
+	Version      string `json:"version"`
+	Role         string `json:"role"`
+	Leader       string `json:"leader"` // as this member sees it; empty: none
+	Term         uint64 `json:"term"`
+	CommitIndex  uint64 `json:"commit_index"`
+	AppliedIndex uint64 `json:"applied_index"`
+	Revision     int64  `json:"revision"`
+	Keys         int64  `json:"keys"`
+	Leases       int64  `json:"leases"`
+	Sessions     int64  `json:"sessions"`
+
+	OldestRevision int64   `json:"oldest_revision"` // oldest readable revision; 0: all are readable
+	HistoryBytes   int64   `json:"history_bytes"`   // size of superseded versions
+	HistoryAge     float64 `json:"history_age_s"`   // since the oldest revision was written
+	UsedBytes      int64   `json:"used_bytes"`      // counted by the quota
+	QuotaBytes     int64   `json:"quota_bytes"`     // of this member while it leads; 0: none
+	LogBytes       int64   `json:"log_bytes"`
+	SnapshotBytes  int64   `json:"snapshot_bytes"`
+	SyncP99        float64 `json:"sync_p99_ms"` // of the last minute
+	Watches        int64   `json:"watches"`     // of this member's clients
+	Digest         string  `json:"digest"`
+	Error          string  `json:"error"` // why asking it failed
+	Alarms         []alarm `json:"alarms"`
+	Links          []link  `json:"links"`
+
+	hint string // advice for an endpoint without a known member
+}
+
+// link is a member's connection to another one.
+type link struct {
+	Member    string  `json:"member"`
+	Connected bool    `json:"connected"`
+	RTT       float64 `json:"rtt_ms"`
+	Error     string  `json:"error"`
+}
+
+func (l link) String() string {
+	if l.Connected {
+		return fmt.Sprintf("%s, round trip %.2f ms", l.Member, l.RTT)
+	}
+	return l.Member + ": " + oneLine(l.Error)
+}
+
+// alarm is a problem that a member reports, with the affected member.
+type alarm struct {
+	Name   string `json:"name"`
+	Member string `json:"member"`
+	Text   string `json:"text"`
+}
+
+func (a alarm) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Member, oneLine(a.Text)) }
+
+func said(s *client.Status, named namesByID) memberStatus {
+	return memberStatus{
+		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s, named), Term: s.Term, CommitIndex: s.Commit,
+		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
+		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// leaderIn returns the leader's name as a member sees it; empty if the member knows none.
+func leaderIn(s *client.Status, named namesByID) string {
+	if s.Leader == 0 {
+		return ""
+	}
+	return named.of(s.Leader)
+}
+
+// alarmsOf returns a member's alarms, with names instead of ids.
+func alarmsOf(s *client.Status, named namesByID) []alarm {
+	alarms := make([]alarm, 0, len(s.Alarms))
+	for _, a := range s.Alarms {
+		alarms = append(alarms, alarm{a.Name, named.of(a.Member), strings.TrimPrefix(a.Text, a.Name+": ")})
+	}
+	return alarms
+}
+
+// linksOf returns a member's connections, with names instead of ids, sorted: a member reports them unordered.
+func linksOf(s *client.Status, named namesByID) []link {
+	links := make([]link, 0, len(s.Links))
+	for _, l := range s.Links {
+		links = append(links, link{named.of(l.Member), l.Connected, milliseconds(l.RTT), l.Error})
+	}
+	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
+	return links
+}
+
+func unreachable(name string, id uint64, err error) memberStatus {
+	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error(), Alarms: []alarm{}, Links: []link{}}
+	if id != 0 {
+		m.ID = hex(id)
+	}
+	return m
+}
+
+func writeStatus(w io.Writer, format string, members []memberStatus) error {
+	switch format {
+	case formatJSON:
+		return writeJSON(w, struct {
+			Members []memberStatus `json:"members"`
+		}{members})
+	case formatFields:
+		for _, m := range members {
+			writeFields(w, m.fields())
+			fmt.Fprintln(w)
+		}
+	default:
+		writeStatusTable(helpWriter{w, widthOf(w)}, members)
+	}
+	return nil
+}
+
+// writeStatusTable prints one line for each member, and below it problems and connections.
+func writeStatusTable(w helpWriter, members []memberStatus) {
+	// If the line is too wide, the last columns are dropped first.
+	t := table{head: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "QUOTA", "SYNC", "DIGEST", "LOG"}}
+	for _, m := range members {
+		t.add(m.row()...)
+	}
+	t.fit(w.width)
+	t.write(w)
+	for _, m := range members {
+		switch {
+		case m.Role == roleUnknown && m.hint != "":
+			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error)+"; "+m.hint)
+		case m.Role == roleUnknown:
+			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error))
+		case m.hint != "":
+			w.wrap(m.Name, "   ", m.hint)
+		}
+	}
+	for _, a := range alarmsIn(members) {
+		w.wrap(a.Name+" of "+a.Member+":", "   ", oneLine(a.Text))
+	}
+	if m := furthest(members); m != nil {
+		w.wrap("history", "       ", m.history())
+	}
+	if links := linksBetween(members); links != "" {
+		w.wrap("links", "     ", links)
+	}
+}
+
+// furthest returns the member with the highest applied index, which knows the history best; nil if none answered.
+func furthest(members []memberStatus) (most *memberStatus) {
+	for i := range members {
+		if m := &members[i]; m.Role != roleUnknown && (most == nil || m.AppliedIndex > most.AppliedIndex) {
+			most = m
+		}
+	}
+	return most
+}
+
+// history describes how far the history reaches back, and the size of superseded versions.
+func (m *memberStatus) history() string {
+	reach := "from the first revision on"
+	if m.OldestRevision > 0 {
+		reach = fmt.Sprintf("from revision %d on", m.OldestRevision)
+	}
+	if m.Revision > 1 {
+		reach += fmt.Sprintf(", written %v ago", time.Duration(m.HistoryAge)*time.Second)
+	}
+	return fmt.Sprintf("%s, %s of superseded versions", reach, bytesText(m.HistoryBytes))
+}
+
+// linksBetween returns the connections between members, each once, with the round trip that one end measured.
+func linksBetween(members []memberStatus) string {
+	var texts []string
+	seen := map[[2]string]int{}
+	for _, m := range members {
+		for _, l := range m.Links {
+			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
+			text := "none"
+			if l.Connected {
+				text = fmt.Sprintf("%.2f%cms", l.RTT, noBreakSpace)
+			}
+			text = pair[0] + "–" + pair[1] + string(noBreakSpace) + text
+			if i, known := seen[pair]; !known {
+				seen[pair] = len(texts)
+				texts = append(texts, text)
+			} else if l.Connected {
+				texts[i] = text
+			}
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (m *memberStatus) fields() []field {
+	fields := []field{
+		{"Name", m.Name},
+		{"ID", m.ID},
+		{"Cluster", m.Cluster},
+		{"Version", m.Version},
+		{"Role", m.Role},
+		{"Leader", m.Leader},
+		{"Term", m.Term},
+		{"CommitIndex", m.CommitIndex},
+		{"AppliedIndex", m.AppliedIndex},
+		{"Revision", m.Revision},
+		{"Keys", m.Keys},
+		{"Leases", m.Leases},
+		{"Sessions", m.Sessions},
+		{"OldestRevision", m.OldestRevision},
+		{"HistoryBytes", m.HistoryBytes},
+		{"HistoryAgeS", m.HistoryAge},
+		{"UsedBytes", m.UsedBytes},
+		{"QuotaBytes", m.QuotaBytes},
+		{"LogBytes", m.LogBytes},
+		{"SnapshotBytes", m.SnapshotBytes},
+		{"SyncP99Ms", m.SyncP99},
+		{"Watches", m.Watches},
+		{"Digest", m.Digest},
+		{"Error", m.Error},
+	}
+	for _, a := range m.Alarms {
+		fields = append(fields, field{"Alarm", a.String()})
+	}
+	for _, l := range m.Links {
+		fields = append(fields, field{"Link", l.String()})
+	}
+	return fields
+}
+
+// row is the member's line of the table; for a member that did not answer most columns are empty.
+func (m *memberStatus) row() []any {
+	name := tableName(m.Name)
+	if m.Role == roleUnknown {
+		return []any{name, m.Role, "", "", "", "", "", "", "", ""}
+	}
+	sync := ""
+	if m.SyncP99 > 0 {
+		sync = fmt.Sprintf("%.1f ms", m.SyncP99)
+	}
+	quota := "none"
+	if m.QuotaBytes > 0 {
+		quota = fmt.Sprintf("%d %%", m.UsedBytes*100/m.QuotaBytes)
+	}
+	return []any{name, m.Role, m.Term, m.AppliedIndex, m.Revision, m.Keys, quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
+}
+
+// tableNameMost limits the characters of a member's name in a table.
+const tableNameMost = 20
+
+// oneLine puts a message into one line for a table.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// tableName shortens a member's name for a table. It cuts in the middle: names of one cluster differ at their ends.
+func tableName(name string) string {
+	if r := []rune(name); len(r) > tableNameMost && printable([]byte(name), len(name)) == name {
+		return string(r[:tableNameMost/2]) + "…" + string(r[len(r)-tableNameMost/2+1:])
+	}
+	return printable([]byte(name), tableNameMost)
+}
+
+func hex(n uint64) string { return fmt.Sprintf("%016x", n) }

@@ -1,0 +1,84 @@
+package etcd
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"qkv/internal/limits"
+)
+
+// health is gRPC's health service, grpc.health.v1.Health. It knows the empty name, which stands for the whole endpoint, and the
+// names of the endpoint's services. grpc-go has a health server of its own, but that server keeps every name that a client has
+// watched until the process ends.
+type health struct {
+	healthpb.UnimplementedHealthServer
+	s     *Server
+	names map[string]bool
+}
+
+// healthService describes the service. Its streams have a limit of their own, separate from the limit for watches of keys.
+func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
+	h := &health{s: s, names: map[string]bool{"": true, healthpb.Health_ServiceDesc.ServiceName: true}}
+	for _, service := range s.offered {
+		h.names[service.ServiceName] = true
+	}
+	d := healthpb.Health_ServiceDesc
+	watch := d.Streams[0]
+	handle := watch.Handler
+	watch.Handler = limited(&s.healthStreams, limits.EtcdHealthStreams, "watches of its health", func(stream grpc.ServerStream) error { return handle(h, stream) })
+	d.Streams = []grpc.StreamDesc{watch}
+	return &d, h
+}
+
+func (h *health) status() healthpb.HealthCheckResponse_ServingStatus {
+	select {
+	case <-h.s.stopping:
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	default:
+		return healthpb.HealthCheckResponse_SERVING
+	}
+}
+
+// Check implements healthpb.HealthServer.
+func (h *health) Check(_ context.Context, q *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if !h.names[q.Service] {
+		return nil, status.Error(codes.NotFound, "unknown service")
+	}
+	return &healthpb.HealthCheckResponse{Status: h.status()}, nil
+}
+
+// List implements healthpb.HealthServer.
+func (h *health) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	all := map[string]*healthpb.HealthCheckResponse{}
+	for name := range h.names {
+		all[name] = &healthpb.HealthCheckResponse{Status: h.status()}
+	}
+	return &healthpb.HealthListResponse{Statuses: all}, nil
+}
+
+// Watch implements healthpb.HealthServer. A status changes once, when the endpoint stops.
+func (h *health) Watch(q *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
+	known, first := h.names[q.Service], healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+	q.Service = "" // the stream may stay open for days, and the name may have limits.RequestBytes
+	if known {
+		first = h.status()
+	}
+	if err := stream.Send(&healthpb.HealthCheckResponse{Status: first}); err != nil {
+		return err
+	}
+	select {
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	case <-h.s.stopping:
+	}
+	if known && first == healthpb.HealthCheckResponse_SERVING {
+		if err := stream.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}); err != nil {
+			return err
+		}
+	}
+	return errStopped
+}

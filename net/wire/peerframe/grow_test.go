@@ -1,0 +1,49 @@
+package peerframe
+
+import (
+	"testing"
+
+	"qkv/internal/pack/packtest"
+)
+
+// Every frame between members may be of a newer or older qkv. Least are the fields that each frame must have to be one at all.
+func TestFramesGrow(t *testing.T) {
+	least := map[int]int{kindRaft: 3, kindOffer: 4}
+	covered := map[int]bool{}
+	read := func(b []byte) (Message, error) { return Read(b, 1, 2) }
+	for _, x := range messages {
+		frame := Encode(x.message)
+		kind := x.fields[0].(int)
+		covered[kind] = true
+		fields := max(least[kind], 1)
+		switch m := x.message.(type) {
+		case Raft:
+			if len(m.Entries) > 0 && m.Entries[0].Term == nil { // a read has its id in its entry
+				fields = len(x.fields)
+			} else if len(m.Entries) > 0 {
+				packtest.Grows(t, x.name, frame, read, false, 1, len(x.fields)-1, 0)
+			}
+		case Asks:
+			packtest.Grows(t, x.name, frame, read, false, 0, 1, 1)
+		case Told:
+			packtest.Grows(t, x.name, frame, read, false, 0, 2, 0)
+		}
+		packtest.Grows(t, x.name, frame, read, false, fields)
+	}
+	for kind := 1; kind < len(elements); kind++ {
+		if !covered[kind] {
+			t.Errorf("no frame of kind %d was looked at", kind)
+		}
+	}
+}
+
+func TestHandshakesGrow(t *testing.T) {
+	for _, x := range handshakes {
+		packtest.Grows(t, x.name, x.handshake.Append(nil), ReadHandshake, false, 1)
+	}
+	for _, x := range joins {
+		packtest.Grows(t, x.name, x.request.Append(nil), ReadJoinRequest, false, 2)
+		packtest.Grows(t, x.name, x.welcome.Append(nil), ReadWelcome, false, 4)
+		packtest.Grows(t, x.name, x.welcome.Append(nil), ReadWelcome, false, 1, 3, len(x.welcome.Members)-1)
+	}
+}
