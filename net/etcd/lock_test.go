@@ -43,9 +43,8 @@ func TestLocksThatWait(t *testing.T) {
 	}
 	eventually(t, func() bool { return m.Watches() >= waiting })
 	eventually(t, func() bool { return s.Stats().Serving == 0 }) // they hold up nothing of their connection
-	if n := runtime.NumGoroutine() - before; n > waiting+waiting/2 {
-		t.Errorf("%d that wait are %d goroutines", waiting, n)
-	}
+	// What ended with the last of them, and with the tests before, may take a moment to go.
+	eventually(t, func() bool { return runtime.NumGoroutine()-before <= waiting+waiting/2 })
 	err := c.Invoke(ctx, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{})
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), fmt.Sprint(most)) {
 		t.Errorf("one more: %v", err)
