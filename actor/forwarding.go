@@ -50,7 +50,6 @@ import (
 //     sent of unaccepted are under way, window of them at most; added batches wait. Otherwise all of unaccepted are under way.
 //  6. again: the first of unaccepted was sent again since it became the first, and since the last probe.
 //  7. probes counts the probes since the leader last accepted a batch.
-//  7. probes counts the probes since the leader took something last.
 type forwards struct {
 	inFlight  []forwardedBatch
 	bytes     int64

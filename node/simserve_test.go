@@ -24,6 +24,10 @@ type probe struct {
 
 var probed = []operationKind{opPut, opRead, opSerializable}
 
+// probeTimeout is longer than the clients' timeouts. A seed with tight limits may commit only 40 entries a second, and the clients fill
+// its queue: each write is then applied, but after its client has given up. A probe that gives up as early would not see this service.
+const probeTimeout = 2 * clientTimeout
+
 // serve lets every member be asked for everything, and fails when one has not answered all of it within a time.
 func (w *world) serve(within time.Duration) {
 	var probes []*probe
@@ -95,12 +99,12 @@ func (p *probe) ask(kind operationKind) {
 	switch kind {
 	case opDelete:
 		p.o.key, p.o.end = "k", "l"
-		p.c.session.propose([]*operation{p.o}, clientTimeout)
+		p.c.session.propose([]*operation{p.o}, probeTimeout)
 	case opPut:
 		p.o.value = fmt.Sprintf("%d.%d", p.c.number, w.history.clock)
-		p.c.session.propose([]*operation{p.o}, clientTimeout)
+		p.c.session.propose([]*operation{p.o}, probeTimeout)
 	case opRead:
-		p.c.session.confirm(p.o, clientTimeout)
+		p.c.session.confirm(p.o, probeTimeout)
 	default:
 		p.c.session.serializable(p.o)
 	}
