@@ -196,6 +196,32 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 	}
 }
 
+// sizelessDisk does not tell its size.
+type sizelessDisk struct{ disk.FS }
+
+func (sizelessDisk) Size(string) (int64, error) { return 0, syscall.EIO }
+
+// A disk that does not tell its size for a moment is as large as before: with an unknown size the log and the snapshots would have no
+// bound.
+func TestSizeOfADiskThatDoesNotTellIt(t *testing.T) {
+	fs := disk.NewMem(1)
+	l, _ := openTestLog(t, fs)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		FS: fs, Dir: "wal", SegmentBytes: 64 << 10, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status,
+		Maker: log.NewMaker(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }}),
+		Fail:  func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	fs.SetCapacity(1 << 40)
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	maker.FS = sizelessDisk{fs}
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	if size, capacity := w.Status.diskSize.Load(), w.Status.capacity.Load(); size != 1<<40 || capacity != 1<<40 {
+		t.Errorf("a disk of a TiB that does not tell its size has %d bytes, of which qkv may use %d", size, capacity)
+	}
+}
+
 // A disk may take no more files although it says that much is free: it has no inodes left, or a quota is reached. That is seen
 // before the spares are gone, which deletions need, and ends with the next file that it takes.
 func TestDiskThatTakesNoFiles(t *testing.T) {

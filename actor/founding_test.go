@@ -76,6 +76,21 @@ func TestFoundersMeetBeforeTheyVote(t *testing.T) {
 	}
 }
 
+// The notice of a founder that waits ends when it has met all others.
+func TestNoticeOfFoundersEnds(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.found()
+	c.pass(TickInterval)
+	if c.waitsFor() == "" {
+		t.Fatal("a founder waits, and no notice says so")
+	}
+	c.turn(Connected{Peer: 2, Last: 1}, Connected{Peer: 3, Last: 1})
+	c.pass(TickInterval)
+	if said := c.waitsFor(); said != "" {
+		t.Errorf("all founders have met, and the notice says %q", said)
+	}
+}
+
 // A founder waits for all other voters, unless its term shows that it has taken part in an election. A member that joins waits for none.
 func TestFoundersThatAreAwaited(t *testing.T) {
 	for _, x := range []struct {

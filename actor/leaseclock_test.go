@@ -219,6 +219,19 @@ func TestLeaseNotes(t *testing.T) {
 	c.want("a tenth of a long one", c.pass(150 * time.Second)[0], "1m26s note 1 74")
 }
 
+// A change that the state already had when the clock began ends no note: a renewal is answered only when the log says that all is left.
+func TestChangeOfTheStartEndsNoNote(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 1, TTL: 100})
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}}, c.now, testTiming)
+	c.want("notes", c.pass(28*time.Second), "[27s note 1 74]")
+	number := c.ask(1, true)
+	c.round()
+	c.want("with a note under way", c.told(), "")
+	c.want("the correction", c.propose(), "[note 1 100]")
+	c.apply(2)
+	c.want("both notes are applied", c.told(), fmt.Sprintf("%d:100/100", number))
+}
+
 // A renewal whose correction takes longer than the TTL has not happened.
 func TestLeaseExpiresBeforeItsNote(t *testing.T) {
 	c := newClockTest(t, kv.Lease{ID: 1, TTL: 10, Remaining: 3})
@@ -471,6 +484,22 @@ func TestToldTogether(t *testing.T) {
 		t.Errorf("told %+v", c.k.told)
 	}
 	c.want("both", c.told(), "1:-1/0 2:60/60")
+}
+
+// The answers to one member go in frames that it takes, and none is lost.
+func TestAnswersFitFrames(t *testing.T) {
+	c := newClockTest(t)
+	for range 2*limits.LeaseAsks + 1 {
+		c.ask(8, false)
+	}
+	c.round()
+	answers := 0
+	for _, told := range c.k.told {
+		if answers += len(told.Told); len(told.Told) > limits.LeaseAsks {
+			t.Errorf("a frame with %d answers, the receiver takes %d", len(told.Told), limits.LeaseAsks)
+		}
+	}
+	c.want("answers", answers, 2*limits.LeaseAsks+1)
 }
 
 // Keep-alives of a round that nobody answers go into the next one: their clients would else hear nothing until their time is over.

@@ -173,6 +173,26 @@ func TestFollowerAsksItsLeader(t *testing.T) {
 	}
 }
 
+// The questions of a follower's clients go in frames that the leader takes, and none is lost.
+func TestQuestionsForLeasesFitFrames(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(0) }))
+	const all = 2*limits.LeaseAsks + 1
+	var to replies
+	c.turn(AskLeases{ReplyTo: &to, Requests: make([]uint64, all), Asks: make([]kv.LeaseAsk, all)})
+	asked := 0
+	for _, m := range c.pass(TickInterval) {
+		if m, ok := m.(LeaseAsks); ok {
+			if asked += len(m.Asks); len(m.Asks) > limits.LeaseAsks {
+				t.Errorf("a frame with %d questions, the leader takes %d", len(m.Asks), limits.LeaseAsks)
+			}
+		}
+	}
+	if asked != all {
+		t.Errorf("%d of %d questions were sent", asked, all)
+	}
+}
+
 // A member that has installed a snapshot follows the leases of the state that came with it.
 func TestLeasesBehindASnapshot(t *testing.T) {
 	a, _ := newTestApplier(t)

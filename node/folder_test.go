@@ -91,6 +91,25 @@ func TestSmallFilesOfAnySize(t *testing.T) {
 	}
 }
 
+// A small file may be as large as a slot allows, and no larger.
+func TestLargestSmallFile(t *testing.T) {
+	fs := disk.NewMem(1)
+	f := &folder{fs: fs, dir: "data"}
+	want := bytes.Repeat([]byte{7}, slotContent)
+	if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("was")), f.write("small", want)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.read("small"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes are read: %v", len(got), len(want), err)
+	}
+	if err := f.write("small", append(want, 7)); err == nil {
+		t.Error("one more byte is written")
+	}
+	if got, err := f.read("small"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("behind a write that was refused %d of %d bytes are read: %v", len(got), len(want), err)
+	}
+}
+
 // A folder that does not say whether its member takes part is damaged: it would vote although it must not.
 func TestMissingAmnesiaIsDamage(t *testing.T) {
 	who, begin := founding("n1", "n2")

@@ -867,4 +867,19 @@ var actorBugs = []mutant{
 	{"say nothing of the founders that are awaited", []change{
 		{"Consensus.tellFounding", `c.Status.Alarm(Alarm{Name: Founding, Text: text})`, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
+	{"count a note as applied by a change that the state had at the start", []change{
+		{"leaseClock.changed", `max(l.notes-1, 0)`, `l.notes - 1`},
+	}, []detector{direct("./actor", "TestChangeOfTheStartEndsNoNote")}},
+	{"answer one question for a lease more than a frame holds", []change{
+		{"leaseClock.tell", `len(t.Told) < limits.LeaseAsks`, `len(t.Told) <= limits.LeaseAsks`},
+	}, []detector{direct("./actor", "TestAnswersFitFrames")}},
+	{"ask one question for a lease more than a frame holds", []change{
+		{"Consensus.askLeader", `n := min(len(all), limits.LeaseAsks)`, `n := min(len(all), limits.LeaseAsks+1)`},
+	}, []detector{direct("./actor", "TestQuestionsForLeasesFitFrames")}},
+	{"leave the notice of founders that have met", []change{
+		{"Consensus.tellFounding", `if text == c.founding.told {`, `if text == "" || text == c.founding.told {`},
+	}, []detector{direct("./actor", "TestNoticeOfFoundersEnds")}},
+	{"take a disk that does not tell its size for one of unknown size", []change{
+		{"SegmentMaker.checkSpace", `size, err = s.FS.Size(s.Dir)`, `size, _ = s.FS.Size(s.Dir)`},
+	}, []detector{direct("./actor", "TestSizeOfADiskThatDoesNotTellIt")}},
 }

@@ -240,4 +240,7 @@ var nodeBugs = []mutant{
 	{"hold a new data folder up for a recovery that moved nothing", []change{
 		{"folder.recovering", `err == nil && aside == nil`, `(err == nil || aside == nil)`},
 	}, []detector{direct("./node", "TestRecoveryThatMovedNothing")}},
+	{"call the largest small file damaged", []change{
+		{"decodeSlot", `if n > slotContent {`, `if n >= slotContent {`},
+	}, []detector{direct("./node", "TestLargestSmallFile")}},
 }
