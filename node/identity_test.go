@@ -756,6 +756,13 @@ func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 			t.Errorf("with a state: %v", err)
 		}
 	}
+	leases := wire.Request{Op: wire.OpLeases} // listed from the own state always
+	if err := fresh.Refuse(&leases); err == nil || err.Code != kv.Unavailable {
+		t.Errorf("leases of a member without a state: %v", err)
+	}
+	if err := later.Refuse(&leases); err != nil {
+		t.Errorf("leases of a member with a state: %v", err)
+	}
 }
 
 // A member that has joined and got nothing before its process ended must be told again where the cluster is.

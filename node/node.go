@@ -438,7 +438,7 @@ func (e endpoint) Refuse(q *wire.Request) *kv.Error {
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers nothing but its status: %s", why.Text)
 	}
-	if !q.Write() && q.Local() {
+	if q.Path() == wire.PathLocal {
 		if applied, _ := e.View().Applied(); applied <= foundingIndex {
 			return kv.Errorf(kv.Unavailable, "this member has nothing that could be read: it has heard of no leader since its data folder was made")
 		}

@@ -460,7 +460,7 @@ var netBugs = []mutant{
 		{"buffer.appendLease", `if d.Result.Resent {`, `if false && d.Result.Resent {`},
 	}, []detector{direct("./net/server", "TestGrantThatComesAgainElsewhere")}},
 	{"hand over long writes at once", []change{
-		{"stream.handle", `if long && !s.conn.server.long.CompareAndSwap(false, true) {`, `if long && !s.conn.server.long.CompareAndSwap(false, true) && q == nil {`},
+		{"stream.admit", `x.long && !s.conn.server.long.CompareAndSwap(false, true) {`, `x.long && !s.conn.server.long.CompareAndSwap(false, true) && q == nil {`},
 	}, []detector{direct("./net/server", "TestLongWritesGoOneByOne")}},
 	{"keep what a body reads from while it is read", []change{
 		{"body.heldTooLong", `now.Sub(b.since) > limits.ClientStall && retired`, `now.Sub(b.since) > 1000*limits.ClientStall && retired`},
@@ -490,9 +490,16 @@ var netBugs = []mutant{
 		{"server.watches.Deliver", `if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {`, `for w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting && !w.ended { w.room.Wait() }; if !w.s.share.take(size) {`},
 	}, []detector{direct("./net/server", "TestWatchNotTaken")}},
 
+	{"propose a change of the members together with other commands", []change{
+		{"stream.start", `alone := q.Op.Alone()`, `alone := false`},
+	}, []detector{direct("./net/server", "TestMemberChange")}},
+
 	// Package net/wire.
+	{"list the leases of a member that has no state", []change{
+		{"wire.ops", `name: "list of leases", path: PathLocal`, `name: "list of leases", path: PathRead`},
+	}, []detector{direct("./net/wire", "TestPath"), direct("./node", "TestNothingIsListedBeforeTheFirstLeader")}},
 	{"put a transaction that only reads into the log", []change{
-		{"Request.Write", `&& (q.Op != OpTxn || !q.Txn.ReadOnly())`, ``},
+		{"Request.Path", `if path == PathLog && q.Txn != nil && q.Txn.ReadOnly() {`, `if path == 0 {`},
 	}, []detector{direct("./net/server", "TestTxnReadOnly")}},
 	{"take a row of datagrams for one", []change{
 		{"offloadConn.read", `c.segment = max(int(binary.NativeEndian.Uint32(body)), 1)`, `_ = binary.NativeEndian.Uint32(body)`},

@@ -11,6 +11,7 @@
 //	             ├─► such reads of one key: encoded ───► now    │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all queued answers ─► stream
 //
+// What happens to a request follows from its op: [wire.Path] says who answers it, and stream.start is the one place that decides.
 // Each stream has two goroutines, and a request has none of its own. A third goroutine writes the pages of a streamed range while
 // the next pages are read. The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and
 // all their linearizable reads as one confirmation. It answers a status and refused requests itself. One token wakes the writer for

@@ -10,18 +10,18 @@ import (
 	"qkv/net/wire"
 )
 
-// addLease adds a lease request that needs no command to the batch.
-func (s *stream) addLease(q *wire.Request, bytes int32) {
-	b := &s.batch
-	own := q.Lease
+// newLeaseRead copies a lease request, whose bytes are parts of the frame.
+func newLeaseRead(q *wire.LeaseRequest) *wire.LeaseRequest {
+	own := *q
 	own.From = append([]byte{}, own.From...)
-	x := slot{id: q.ID, op: q.Op, bytes: bytes, lease: &own}
-	if !q.Op.AsksClock() {
-		b.ready = append(b.ready, x)
-		return
-	}
+	return &own
+}
+
+// addAsk adds a question to the leader's lease clock to the batch.
+func (s *stream) addAsk(q *wire.Request, x slot) {
+	b := &s.batch
 	b.asks = append(b.asks, x)
-	b.leases = append(b.leases, kv.LeaseAsk{Lease: own.ID, Renew: q.Op == wire.OpKeepAlive})
+	b.leases = append(b.leases, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
 	b.askTimeout = max(b.askTimeout, q.Timeout)
 }
 

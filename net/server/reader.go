@@ -161,83 +161,109 @@ func (s *stream) handle(frame []byte) error {
 		return err
 	}
 	if refusal == nil {
-		refusal = s.refuse(q, len(frame))
+		refusal = s.start(q, frame)
 	}
-	var bytes int32
-	weight, whole := len(frame), refusal == nil && needsBody(q)
-	if whole {
-		weight += bodyWeight(q, len(frame))
+	if refusal != nil {
+		b.answers = wire.AppendError(b.answers, q.ID, refusal.Code, refusal.Message)
 	}
-	if refusal == nil && q.Op == wire.OpUnban {
-		refusal = s.conn.server.config.Member.Unban(q.Unban)
+	return nil
+}
+
+// start answers a request or adds it to the batch, by its path, or returns why it is refused.
+func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
+	path := q.Path()
+	if refusal := s.refuse(q, path, len(frame)); refusal != nil {
+		return refusal
 	}
-	if refusal == nil && q.OneLocal() {
+	if path == wire.PathMember {
+		return s.answerAlone(q)
+	}
+	if path == wire.PathLocal && q.Op == wire.OpRange && len(q.Range.End) == 0 {
 		s.addLocal(q, len(frame))
 		return nil
 	}
-	rows := int64(0)
-	if refusal == nil {
-		rows, refusal = s.rows(q)
+	x, refusal := s.admit(q, path, frame)
+	if refusal != nil {
+		return refusal
 	}
-	if refusal == nil && waits(q.Op) {
-		bytes, refusal = s.begin(weight)
-	}
-	long := rows > limits.LongWriteRows && refusal == nil && q.Write()
-	if long && !s.conn.server.long.CompareAndSwap(false, true) {
-		s.end(1, int64(bytes))
-		long, refusal = false, kv.Errorf(kv.Overloaded, "it looks at %d keys, and another write of more than %d is under way", rows, limits.LongWriteRows)
-	}
-	switch {
-	case refusal != nil:
-		b.answers = wire.AppendError(b.answers, q.ID, refusal.Code, refusal.Message)
-	case q.Op == wire.OpMoveLeader:
-		s.moveLeader(q, bytes)
-	case q.Op == wire.OpChangeMember:
-		s.flush() // a change of the members needs a proposal of its own, as it has a log entry of its own
-		s.addWrite(q, len(frame), bytes)
-		s.flush()
-	case q.Write():
-		s.addWrite(q, len(frame), bytes)
-		added := &b.writes[len(b.writes)-1]
-		if added.long = long; whole {
-			added.read = newBody(frame, q.Timeout)
+	b := &s.batch
+	switch path {
+	case wire.PathLog:
+		alone := q.Op.Alone() // no other command is in its proposal
+		if alone {
+			s.flush()
 		}
-	case q.Op.AsksClock() || q.Op == wire.OpLeases:
-		s.addLease(q, bytes)
-	case q.Op == wire.OpStatus:
-		status := s.conn.server.config.Member.Status()
-		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
-	case q.Op == wire.OpUnban:
-		b.answers = wire.AppendDone(b.answers, q.ID)
-	default:
-		x := slot{id: q.ID, op: q.Op, bytes: bytes}
-		switch {
-		case whole:
-			x.read = newBody(frame, q.Timeout)
-		case q.Op == wire.OpRange, q.Op == wire.OpPages:
-			x.read = newRead(&q.Range, q.Timeout)
+		s.addWrite(q, x, len(frame))
+		if alone {
+			s.flush()
 		}
-		if q.Local() {
-			b.ready = append(b.ready, x)
-			break
-		}
+	case wire.PathLeader:
+		return s.moveLeader(q, x)
+	case wire.PathClock:
+		s.addAsk(q, x)
+	case wire.PathLocal:
+		b.ready = append(b.ready, x)
+	case wire.PathRead:
 		b.reads = append(b.reads, x)
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
 }
 
+// answerAlone answers a request for the member itself.
+func (s *stream) answerAlone(q *wire.Request) *kv.Error {
+	b, member := &s.batch, s.conn.server.config.Member
+	if q.Op == wire.OpStatus {
+		status := member.Status()
+		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
+		return nil
+	}
+	if refusal := member.Unban(q.Unban); refusal != nil {
+		return refusal
+	}
+	b.answers = wire.AppendDone(b.answers, q.ID)
+	return nil
+}
+
+// admit counts a request as under way, and returns its slot, or the limit that refuses it.
+func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv.Error) {
+	weight, body := len(frame), needsBody(q)
+	if body {
+		weight += bodyWeight(q, len(frame))
+	}
+	rows, refusal := s.rows(q)
+	if refusal != nil {
+		return slot{}, refusal
+	}
+	bytes, refusal := s.begin(weight)
+	if refusal != nil {
+		return slot{}, refusal
+	}
+	x := slot{id: q.ID, op: q.Op, bytes: bytes}
+	if x.long = path == wire.PathLog && rows > limits.LongWriteRows; x.long && !s.conn.server.long.CompareAndSwap(false, true) {
+		s.end(1, int64(bytes))
+		return slot{}, kv.Errorf(kv.Overloaded, "it looks at %d keys, and another write of more than %d is under way", rows, limits.LongWriteRows)
+	}
+	switch {
+	case body:
+		x.read = newBody(frame, q.Timeout)
+	case q.Op == wire.OpRange, q.Op == wire.OpPages:
+		x.read = newRead(&q.Range, q.Timeout)
+	case path == wire.PathClock, q.Op == wire.OpLeases:
+		x.lease = newLeaseRead(&q.Lease)
+	}
+	return x, nil
+}
+
 // readable are the bounds of keys and values that any member reads.
 var readable = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
-// waits reports whether a request uses the state, and may have to wait for the member.
-func waits(op wire.Op) bool { return op != wire.OpStatus && op != wire.OpUnban }
-
-func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
+// refuse returns the error for a request that is refused whatever else is under way, or nil.
+func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 	if s.conn.server.draining.Load() && q.Op != wire.OpStatus {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
-	if waits(q.Op) {
+	if path != wire.PathMember {
 		if refusal := s.conn.server.config.Member.Refuse(q); refusal != nil {
 			return refusal
 		}
@@ -245,12 +271,10 @@ func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
 	if refusal := q.Check(readable); refusal != nil {
 		return refusal
 	}
-	switch q.Op {
-	case wire.OpPut, wire.OpDelete, wire.OpTxn:
+	if q.Op.Write() {
 		return s.tooLarge(bytes)
-	default:
-		return nil
 	}
+	return nil
 }
 
 // rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
@@ -266,7 +290,7 @@ func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 }
 
 // addWrite encodes the command as the log will hold it.
-func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
+func (s *stream) addWrite(q *wire.Request, x slot, frame int) {
 	b := &s.batch
 	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
 		s.flush()
@@ -277,7 +301,6 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	to := b.proposed
 	start := len(to.arena)
 	head := index.Head{Once: q.Once}
-	var lease *wire.LeaseRequest // of a grant
 	switch q.Op {
 	case wire.OpPut:
 		to.arena = head.AppendPut(to.arena, &q.Put)
@@ -293,34 +316,33 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		to.arena = index.AppendMemberChange(to.arena, &q.Change)
 	case wire.OpGrant:
 		l := s.newLease(q)
-		lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
+		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
 		to.arena = head.AppendGrant(to.arena, l)
 	case wire.OpRevoke:
 		to.arena = head.AppendRevoke(to.arena, q.Lease.ID)
 	}
 	to.commands = append(to.commands, to.arena[start:len(to.arena):len(to.arena)])
-	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes, lease: lease})
+	b.writes = append(b.writes, x)
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
 }
 
 // moveLeader asks the member to move the leader. That takes some heartbeats, in a goroutine of its own: no other request waits for
 // it. One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
-func (s *stream) moveLeader(q *wire.Request, bytes int32) {
+func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 	server := s.conn.server
 	if !server.moving.CompareAndSwap(false, true) {
-		s.end(1, int64(bytes))
-		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, kv.Overloaded, "the leader is being moved already")
-		return
+		s.end(1, int64(x.bytes))
+		return kv.Errorf(kv.Overloaded, "the leader is being moved already")
 	}
 	s.flush() // earlier requests go first
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()
 		server.moving.Store(false)
-		s.end(1, int64(bytes))
-		return
+		s.end(1, int64(x.bytes))
+		return nil
 	}
-	number := s.registerLocked(nil, []slot{{id: q.ID, op: q.Op, bytes: bytes}})[0]
+	number := s.registerLocked(nil, []slot{x})[0]
 	s.mu.Unlock()
 	to := q.MoveLeader
 	ctx, cancel := context.WithTimeout(s.qs.Context(), q.Timeout)
@@ -330,6 +352,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 		server.moving.Store(false)
 		s.Complete([]kv.Completion{{Request: number, Kind: kv.CommandDone, Result: kv.Result{Err: err}}})
 	})
+	return nil
 }
 
 // flush hands over the batch: answers to the writer, writes and reads to the member. The member may make it wait.

@@ -7,12 +7,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// The ops of alarms; doc.go draws their bodies.
-const (
-	OpAlarms      Op = 40
-	OpChangeAlarm Op = 41
-)
-
 // AppendChangeAlarmBody appends the body of a change of an alarm. A list of alarms has the same body as a list of members.
 func AppendChangeAlarmBody(dst []byte, c kv.AlarmChange) []byte {
 	return pack.AppendUint(pack.AppendUint(pack.AppendBool(dst, c.Raise), c.Member), uint64(c.Kind))

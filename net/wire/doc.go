@@ -136,6 +136,9 @@
 // page, all reads of a transaction together, and previous values. A stream is AnswerTooLarge if the client's memory budget cannot
 // take 16 bytes for each key. A write with too large an answer is applied all the same.
 //
+// Each op is declared once, in the table of ops.go: its name, its body, how a member carries it out ([Path]), whether a client may
+// send it again, and the access that it needs ([kv.Access]). The access is not enforced yet: every client may use every op.
+//
 // # Answers that are errors
 //
 //	[id, code uint, message str]

@@ -5,15 +5,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// The ops of leases; doc.go draws their bodies.
-const (
-	OpGrant      Op = 30
-	OpRevoke     Op = 31
-	OpKeepAlive  Op = 32
-	OpTimeToLive Op = 33
-	OpLeases     Op = 34
-)
-
 // LeaseRequest is the body of an op of leases.
 type LeaseRequest struct {
 	ID   int64  // of leases: the lowest id to list; of a grant: 0 lets the member choose
@@ -40,21 +31,6 @@ func AppendLeaseBody(dst []byte, op Op, l *LeaseRequest) []byte {
 	}
 	return dst
 }
-
-func readLease(op Op, r *pack.Reader) LeaseRequest {
-	l := LeaseRequest{ID: r.Int()}
-	switch op {
-	case OpGrant:
-		l.TTL = r.Int()
-	case OpTimeToLive:
-		l.Keys = readFlags(r, flagKeys) != 0
-		l.From = r.Bytes()
-	}
-	return l
-}
-
-// AsksClock reports whether the leader's lease clock answers the request.
-func (o Op) AsksClock() bool { return o == OpKeepAlive || o == OpTimeToLive }
 
 // LeaseBytes bounds the answer to a time to live with so many keys of so many bytes, or to a list of so many leases.
 func LeaseBytes(keys, bytes int) int { return AnswerBytes + 2*9 + 9*keys + bytes }

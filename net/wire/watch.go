@@ -9,13 +9,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// The ops of a stream of watches; doc.go draws their bodies.
-const (
-	OpWatch         Op = 20
-	OpCancelWatch   Op = 21
-	OpWatchProgress Op = 22
-)
-
 // The flags of a watch.
 const (
 	flagPrevKV = 1 << iota
@@ -31,7 +24,7 @@ func IsWatch(frame []byte) bool {
 	r.Array()
 	r.Uint()
 	op := r.Uint()
-	return r.Err() == nil && op >= uint64(OpWatch) && op <= uint64(OpWatchProgress)
+	return r.Err() == nil && declared(op) && ops[op].path == PathWatch
 }
 
 // AppendWatch appends the frame that begins a watch.
@@ -77,10 +70,9 @@ func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	if err := r.Err(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a request without op and timeout: %v", err)
 	}
-	known := 0
 	switch op {
 	case uint64(OpWatch):
-		q.Kind, known = kv.WatchCreate, 4
+		q.Kind = kv.WatchCreate
 	case uint64(OpCancelWatch):
 		q.Kind = kv.WatchCancel
 	case uint64(OpWatchProgress):
@@ -88,7 +80,7 @@ func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	default:
 		return kv.Errorf(kv.BadRequest, "op %d on a stream of watches, which knows %d to %d", op, OpWatch, OpWatchProgress)
 	}
-	s := r.Fields(fields-3, known)
+	s := r.Fields(fields-3, ops[op].fields)
 	if q.Kind == kv.WatchCreate {
 		q.Watch = kv.Watch{Key: r.Bytes(), End: r.Bytes(), Revision: r.Int()}
 		flags := readFlags(&r, knownWatchFlags)

@@ -1,0 +1,31 @@
+package kv
+
+// Access is the permission that an operation of a client needs. It names the class only: the ranges follow from the
+// request. Every part of a request needs its own permission: a put that returns the previous value reads its key as well.
+type Access uint8
+
+// The classes of access. The zero value is the strictest: an operation whose access is not declared is denied.
+const (
+	// AccessAdmin is for the operators of the cluster.
+	AccessAdmin Access = iota
+	// AccessWrite is for operations that change keys, or a lease with its keys.
+	AccessWrite
+	// AccessRead is for operations that return keys, their values or their history.
+	AccessRead
+	// AccessNone is for operations that every client may use.
+	AccessNone
+)
+
+// String returns the class's name.
+func (a Access) String() string {
+	switch a {
+	case AccessWrite:
+		return "write"
+	case AccessRead:
+		return "read"
+	case AccessNone:
+		return "none"
+	default:
+		return "administration"
+	}
+}

@@ -1,0 +1,250 @@
+package wire
+
+import (
+	"fmt"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// Op is the operation of a request.
+type Op uint8
+
+// The ops; doc.go draws their bodies. A number is never reused.
+const (
+	OpPut          Op = 1
+	OpDelete       Op = 2
+	OpRange        Op = 3
+	OpStatus       Op = 4
+	OpUnban        Op = 5
+	OpMembers      Op = 6
+	OpChangeMember Op = 7
+	OpMoveLeader   Op = 8
+	OpTxn          Op = 9
+	OpCompact      Op = 10
+	OpRevisionAt   Op = 11
+	OpTimesOf      Op = 12
+	OpPages        Op = 13
+
+	OpWatch         Op = 20
+	OpCancelWatch   Op = 21
+	OpWatchProgress Op = 22
+
+	OpGrant      Op = 30
+	OpRevoke     Op = 31
+	OpKeepAlive  Op = 32
+	OpTimeToLive Op = 33
+	OpLeases     Op = 34
+
+	OpAlarms      Op = 40
+	OpChangeAlarm Op = 41
+)
+
+// Path is how a member carries out a request.
+type Path uint8
+
+// The paths of requests.
+const (
+	PathLog    Path = iota + 1 // the request becomes an entry of the log
+	PathRead                   // linearizable read of the state, after a read index
+	PathLocal                  // serializable read of the member's own state
+	PathClock                  // the leader's lease clock answers
+	PathLeader                 // the leadership moves
+	PathMember                 // the member answers by itself, without the state, even in quarantine
+	PathWatch                  // a stream of watches
+)
+
+// op is the declaration of an operation.
+type op struct {
+	name   string
+	path   Path
+	access kv.Access // what the client's user must be permitted
+	once   bool      // the request has the fields of a [kv.SessionWrite]
+	alone  bool      // the command has a log entry of its own
+	fields int       // number of elements of the body
+
+	// read reads the body; nil: the body is empty, or [ReadWatchRequest] reads it.
+	read func(r *pack.Reader, q *Request)
+	// check returns the answer to a request that no member can carry out; nil: every request is possible.
+	check func(q *Request, b kv.Bounds) *kv.Error
+}
+
+// ops declares each operation once. A new op takes a row, a drawing of its body in doc.go, and a function that appends the body.
+// Fields have no feature level: a member ignores appended fields, and refuses an op that it does not know (doc.go, Growth).
+var ops = [...]op{
+	OpPut: {
+		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,
+		read:  func(r *pack.Reader, q *Request) { q.Put = kv.ReadPut(r) },
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Put.Check(b) },
+	},
+	OpDelete: {
+		name: "delete", path: PathLog, access: kv.AccessWrite, once: true, fields: 3,
+		read:  func(r *pack.Reader, q *Request) { q.Delete = kv.ReadDelete(r) },
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Delete.Check(b) },
+	},
+	OpRange: {
+		name: "range", path: PathRead, access: kv.AccessRead, fields: 11,
+		read:  func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Range.Check(b) },
+	},
+	OpPages: {
+		name: "streamed range", path: PathRead, access: kv.AccessRead, fields: 11,
+		read:  func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
+		check: checkPages,
+	},
+	OpTxn: {
+		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
+		read:  func(r *pack.Reader, q *Request) { q.Txn = kv.ReadTxn(r) },
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Txn.Check(b, limits.TxnOperations) },
+	},
+	OpCompact: {
+		name: "compaction", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Compact = r.Int() },
+	},
+	OpRevisionAt: {
+		name: "question for the revision of a time", path: PathRead, access: kv.AccessNone, fields: 2,
+		read: func(r *pack.Reader, q *Request) { q.Wall, q.Serializable = r.Int(), readSerializable(r) },
+	},
+	OpTimesOf: {
+		name: "question for the times of revisions", path: PathRead, access: kv.AccessNone, fields: 2,
+		read: func(r *pack.Reader, q *Request) {
+			q.Revisions, q.Serializable = readArray(r, (*pack.Reader).Int), readSerializable(r)
+		},
+		check: checkTimesOf,
+	},
+
+	OpStatus: {name: "status", path: PathMember, access: kv.AccessNone},
+	OpUnban: {
+		name: "unban", path: PathMember, access: kv.AccessAdmin, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Unban = r.Uint() },
+	},
+	OpMembers: {
+		name: "list of members", path: PathRead, access: kv.AccessNone, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
+	},
+	OpChangeMember: {
+		name: "change of the members", path: PathLog, access: kv.AccessAdmin, alone: true, fields: kv.MemberChangeFields,
+		read:  func(r *pack.Reader, q *Request) { q.Change = kv.ReadMemberChange(r) },
+		check: func(q *Request, _ kv.Bounds) *kv.Error { return checkChange(&q.Change) },
+	},
+	OpMoveLeader: {
+		name: "move of the leader", path: PathLeader, access: kv.AccessAdmin, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.MoveLeader = r.Uint() },
+	},
+
+	OpWatch:         {name: "watch", path: PathWatch, access: kv.AccessRead, fields: 4},
+	OpCancelWatch:   {name: "cancellation of a watch", path: PathWatch, access: kv.AccessNone},
+	OpWatchProgress: {name: "question for the progress of watches", path: PathWatch, access: kv.AccessNone},
+
+	OpGrant: {
+		name: "grant of a lease", path: PathLog, access: kv.AccessNone, once: true, fields: 2,
+		read:  func(r *pack.Reader, q *Request) { q.Lease = LeaseRequest{ID: r.Int(), TTL: r.Int()} },
+		check: func(q *Request, _ kv.Bounds) *kv.Error { return kv.CheckTTL(q.Lease.TTL) },
+	},
+	OpRevoke: {
+		name: "revocation of a lease", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+	},
+	OpKeepAlive: {
+		name: "keep-alive", path: PathClock, access: kv.AccessWrite, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+	},
+	OpTimeToLive: {
+		name: "time to live", path: PathClock, access: kv.AccessRead, fields: 3,
+		read: func(r *pack.Reader, q *Request) {
+			q.Lease = LeaseRequest{ID: r.Int(), Keys: readFlags(r, flagKeys) != 0, From: r.Bytes()}
+		},
+	},
+	OpLeases: {
+		name: "list of leases", path: PathLocal, access: kv.AccessRead, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+	},
+
+	OpAlarms: {
+		name: "list of alarms", path: PathRead, access: kv.AccessNone, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
+	},
+	OpChangeAlarm: {
+		name: "change of an alarm", path: PathLog, access: kv.AccessAdmin, fields: 3,
+		read:  func(r *pack.Reader, q *Request) { q.Alarm = readChangeAlarm(r) },
+		check: func(q *Request, _ kv.Bounds) *kv.Error { return q.Alarm.Check() },
+	},
+}
+
+// declared reports whether the number is that of an op.
+func declared(number uint64) bool { return number < uint64(len(ops)) && ops[number].path != 0 }
+
+// String returns the op's name.
+func (o Op) String() string {
+	if declared(uint64(o)) {
+		return ops[o].name
+	}
+	return fmt.Sprintf("op %d", uint8(o))
+}
+
+// Access returns the permission that the op needs.
+func (o Op) Access() kv.Access { return ops[o].access }
+
+// Write reports whether the op changes something. A write that may have happened is retried only if it has a name, see [Op.Once]. A
+// transaction that is [kv.Txn.ReadOnly] is not a write.
+func (o Op) Write() bool { return ops[o].path == PathLog || ops[o].path == PathLeader }
+
+// Once reports whether a request of the op has the fields of a [kv.SessionWrite]: it is then an idempotent write, which may be
+// retried.
+func (o Op) Once() bool { return ops[o].once }
+
+// Alone reports whether a command of the op must be the only one of its proposal.
+func (o Op) Alone() bool { return ops[o].alone }
+
+// AsksClock reports whether the leader's lease clock answers the request.
+func (o Op) AsksClock() bool { return ops[o].path == PathClock }
+
+// elements returns the number of elements of a request.
+func (o *op) elements() int {
+	if o.once {
+		return 3 + kv.SessionWriteFields + o.fields
+	}
+	return 3 + o.fields
+}
+
+// Path returns how a member carries out the request: that of its op, except that a transaction without writes is a read, and that a
+// serializable read is local.
+func (q *Request) Path() Path {
+	path := ops[q.Op].path
+	if path == PathLog && q.Txn != nil && q.Txn.ReadOnly() {
+		path = PathRead
+	}
+	if path == PathRead && (q.Serializable || q.Range.Serializable || q.Txn != nil && q.Txn.Serializable()) {
+		path = PathLocal
+	}
+	return path
+}
+
+// Write reports whether the request needs an entry of the log.
+func (q *Request) Write() bool { return q.Path() == PathLog }
+
+// Check returns the answer to a request that no member can carry out, and nil for all others.
+func (q *Request) Check(b kv.Bounds) *kv.Error {
+	if err := q.Once.Check(); err != nil {
+		return err
+	}
+	if check := ops[q.Op].check; check != nil {
+		return check(q, b)
+	}
+	return nil
+}
+
+func checkPages(q *Request, b kv.Bounds) *kv.Error {
+	if len(q.Range.End) == 0 || q.Range.Sorted() && q.Range.Continued {
+		return kv.Errorf(kv.BadRequest, "a range that is streamed is no single key, and one that is sorted does not go on behind a key")
+	}
+	return q.Range.Check(b)
+}
+
+func checkTimesOf(q *Request, _ kv.Bounds) *kv.Error {
+	if n := len(q.Revisions); n > limits.TimesAsked {
+		return kv.Errorf(kv.BadRequest, "the times of %d revisions are asked for, over the limit of %d", n, limits.TimesAsked)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"qkv/index/kv"
+)
+
+// Each op is declared as a whole, under a name of its own, and drawn in doc.go.
+func TestOps(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]Op{}
+	for number := range ops {
+		o := &ops[number]
+		if o.path == 0 {
+			if o.name != "" || Op(number).Access() != kv.AccessAdmin {
+				t.Errorf("op %d is declared without a path: %+v", number, o)
+			}
+			continue
+		}
+		if other, taken := names[o.name]; taken || o.name == "" {
+			t.Errorf("op %d has the name %q of op %d", number, o.name, other)
+		}
+		names[o.name] = Op(number)
+		if (o.read != nil) != (o.fields > 0 && o.path != PathWatch) {
+			t.Errorf("%s has %d fields, and a function that reads them: %v", o.name, o.fields, o.read != nil)
+		}
+		if o.once && o.path != PathLog {
+			t.Errorf("%s is idempotent, and is no entry of the log", o.name)
+		}
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^//\t%d [a-z]+ `, number)).Match(text) {
+			t.Errorf("doc.go draws no body of op %d, %s", number, o.name)
+		}
+	}
+}
+
+// What each op permits is decided on purpose: an op is in this list too.
+func TestAccess(t *testing.T) {
+	got := map[kv.Access][]string{}
+	for number := range ops {
+		if declared(uint64(number)) {
+			got[Op(number).Access()] = append(got[Op(number).Access()], Op(number).String())
+		}
+	}
+	want := map[kv.Access][]string{
+		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
+		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "list of leases"},
+		kv.AccessAdmin: {"unban", "change of the members", "move of the leader", "compaction", "change of an alarm"},
+		kv.AccessNone: {
+			"status", "list of members", "question for the revision of a time", "question for the times of revisions",
+			"cancellation of a watch", "question for the progress of watches", "grant of a lease", "list of alarms",
+		},
+	}
+	for _, access := range slices.Sorted(maps.Keys(want)) {
+		if slices.Sort(want[access]); !slices.Equal(slices.Sorted(slices.Values(got[access])), want[access]) {
+			t.Errorf("%s is the access of %s", access, strings.Join(got[access], ", "))
+		}
+	}
+}
+
+// A request takes the path of its op, except for transactions without writes and serializable reads.
+func TestPath(t *testing.T) {
+	read := func(serializable bool) *kv.Txn {
+		return &kv.Txn{Success: []kv.Op{{Range: &kv.Range{Key: []byte("k"), Serializable: serializable}}}}
+	}
+	for _, x := range []struct {
+		request Request
+		want    Path
+	}{
+		{Request{Op: OpPut}, PathLog},
+		{Request{Op: OpRange}, PathRead},
+		{Request{Op: OpRange, Range: kv.Range{Serializable: true}}, PathLocal},
+		{Request{Op: OpPages, Range: kv.Range{Serializable: true}}, PathLocal},
+		{Request{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}}}}, PathLog},
+		{Request{Op: OpTxn, Txn: read(false)}, PathRead},
+		{Request{Op: OpTxn, Txn: read(true)}, PathLocal},
+		{Request{Op: OpTxn, Txn: &kv.Txn{}}, PathRead},
+		{Request{Op: OpMembers}, PathRead},
+		{Request{Op: OpMembers, Serializable: true}, PathLocal},
+		{Request{Op: OpLeases}, PathLocal},
+		{Request{Op: OpKeepAlive}, PathClock},
+		{Request{Op: OpMoveLeader}, PathLeader},
+		{Request{Op: OpStatus}, PathMember},
+		{Request{Op: OpUnban}, PathMember},
+		{Request{Op: OpWatch}, PathWatch},
+	} {
+		if got := x.request.Path(); got != x.want {
+			t.Errorf("%s takes path %d, want %d", x.request.Op, got, x.want)
+		}
+	}
+}
