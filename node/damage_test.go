@@ -206,7 +206,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 				t.Fatalf("start %d: it takes part: %+v", n, a.m.status.Raft())
 			}
 		}
-		refusal := endpoint{a.m}.Refuse(&wire.Request{Op: wire.OpPut})
+		refusal := endpoint{a.m}.Refuse(wire.PathLog)
 		if refusal == nil || refusal.Code != kv.Corrupt || !refusal.Certain() || !refusal.Retryable() || !strings.Contains(refusal.Message, "its digest is another one") {
 			t.Errorf("start %d: %+v", n, refusal)
 		}

@@ -749,18 +749,18 @@ func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendPut(nil, &kv.Put{Key: []byte("k")}))}
 	for _, serializable := range []bool{true, false} {
 		q := wire.Request{Op: wire.OpMembers, Serializable: serializable}
-		if err := fresh.Refuse(&q); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {
+		if err := fresh.Refuse(q.Path()); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {
 			t.Errorf("serializable %v: %v", serializable, err)
 		}
-		if err := later.Refuse(&q); err != nil {
+		if err := later.Refuse(q.Path()); err != nil {
 			t.Errorf("with a state: %v", err)
 		}
 	}
 	leases := wire.Request{Op: wire.OpLeases} // listed from the own state always
-	if err := fresh.Refuse(&leases); err == nil || err.Code != kv.Unavailable {
+	if err := fresh.Refuse(leases.Path()); err == nil || err.Code != kv.Unavailable {
 		t.Errorf("leases of a member without a state: %v", err)
 	}
-	if err := later.Refuse(&leases); err != nil {
+	if err := later.Refuse(leases.Path()); err != nil {
 		t.Errorf("leases of a member with a state: %v", err)
 	}
 }

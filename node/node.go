@@ -430,7 +430,7 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 
 // Refuse implements server.Member. A member that takes no part answers nothing. A member that has heard of no leader since its folder was
 // created has no readable state: it may be a member that has lost its folder.
-func (e endpoint) Refuse(q *wire.Request) *kv.Error {
+func (e endpoint) Refuse(path wire.Path) *kv.Error {
 	if e.status.Refused() {
 		code, why := kv.Amnesia, e.status.Quarantined()
 		if why.Name == actor.Corrupt {
@@ -438,7 +438,7 @@ func (e endpoint) Refuse(q *wire.Request) *kv.Error {
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers nothing but its status: %s", why.Text)
 	}
-	if q.Path() == wire.PathLocal {
+	if path == wire.PathLocal {
 		if applied, _ := e.View().Applied(); applied <= foundingIndex {
 			return kv.Errorf(kv.Unavailable, "this member has nothing that could be read: it has heard of no leader since its data folder was made")
 		}

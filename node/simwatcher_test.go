@@ -220,7 +220,7 @@ func (c *watcher) forget() {
 func (c *watcher) connect() {
 	c.forget()
 	h := c.w.any()
-	if !h.alive() || (endpoint{h.member}).Refuse(&wire.Request{Op: wire.OpWatch}) != nil {
+	if !h.alive() || (endpoint{h.member}).Refuse(wire.PathWatch) != nil {
 		return
 	}
 	c.stream = &watchStream{of: c, member: h.member, life: h.life, room: 1 + c.w.random.IntN(8)}

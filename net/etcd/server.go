@@ -40,7 +40,7 @@ type Member interface {
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
 	Watch(to kv.WatchStream, r kv.WatchRequest)
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
-	Refuse(q *wire.Request) *kv.Error
+	Refuse(path wire.Path) *kv.Error
 	MoveLeader(ctx context.Context, to uint64) *kv.Error
 	Metrics() Metrics
 	View() *index.View
@@ -426,18 +426,12 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 	if _, status := q.(*pb.StatusRequest); status {
 		return nil
 	}
-	as := &asksAll
+	path := wire.PathRead
 	if local {
-		as = &asksLocal
+		path = wire.PathLocal
 	}
-	return refused(s.config.Member.Refuse(as))
+	return refused(s.config.Member.Refuse(path))
 }
-
-// Requests for Member.Refuse: several hundred bytes each, never changed.
-var (
-	asksAll   = wire.Request{Op: wire.OpRange}
-	asksLocal = wire.Request{Op: wire.OpRange, Range: kv.Range{Serializable: true}}
-)
 
 // isLearner tells whether a member is a learner in the sense of etcd's clients: an operator has to promote it. A learner that is promoted
 // automatically was added as a voter, and serves the same as voters.

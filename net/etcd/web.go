@@ -142,9 +142,7 @@ func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, of string, 
 
 // readable returns the reason why this member's own state cannot be read.
 func (s *Server) readable(context.Context) error {
-	q := wire.Request{Op: wire.OpRange}
-	q.Range.Serializable = true
-	return refused(s.config.Member.Refuse(&q))
+	return refused(s.config.Member.Refuse(wire.PathLocal))
 }
 
 // agrees returns the reason why the members do not confirm reads of this member.

@@ -264,7 +264,7 @@ func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
 	if path != wire.PathMember {
-		if refusal := s.conn.server.config.Member.Refuse(q); refusal != nil {
+		if refusal := s.conn.server.config.Member.Refuse(path); refusal != nil {
 			return refusal
 		}
 	}

@@ -34,9 +34,9 @@ type Member interface {
 	// AskLeases asks the leader's lease clock, requests[i] for asks[i]. Each is completed once at to, with a Completion of kind
 	// LeaseTold. It does not wait for the queue of writes.
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
-	// Refuse returns the reason why the member does not answer a request now, whatever its state is; nil if it does. It is called
-	// before each request except a status and an unban.
-	Refuse(q *wire.Request) *kv.Error
+	// Refuse returns the reason why the member serves no request of this path now; nil if it does. It is called before each request
+	// except those of wire.PathMember.
+	Refuse(path wire.Path) *kv.Error
 	// Unban lifts the quarantine of the member with this id, or returns the reason why not.
 	Unban(member uint64) *kv.Error
 	// MoveLeader makes another voter the leader: the voter with this id, or, with 0, the voter with the most of the log. Only the

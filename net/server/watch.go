@@ -132,7 +132,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	if server.draining.Load() {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
-	if refusal := server.config.Member.Refuse(&wire.Request{ID: q.ID, Op: wire.OpWatch}); refusal != nil {
+	if refusal := server.config.Member.Refuse(wire.PathWatch); refusal != nil {
 		return refusal
 	}
 	if refusal := q.Watch.Check(readable); refusal != nil {
