@@ -57,6 +57,8 @@ var packages = map[string]layer{
 	"internal/buffers": {floor: -1},
 	"internal/limits":  {floor: -1},
 	"internal/meter":   {floor: -1},
+	"internal/logx":    {floor: 0, imports: []string{"internal/limits"}},
+	"internal/admit":   {floor: 0, imports: []string{"internal/limits"}},
 
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
@@ -70,9 +72,9 @@ var packages = map[string]layer{
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
-	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},

@@ -17,7 +17,8 @@
 //	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
 //	    internal/pack  internal/limits              msgpack by hand; the table of bounds
 //	    internal/meter  internal/etcdflags          counted times; etcd's command line
-//	    internal/buffers                            the pool of large buffers
+//	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
+//	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //
 // No package imports upwards or sideways, except cli, which imports bench. A test in cli enforces the floors.
 //

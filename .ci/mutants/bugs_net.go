@@ -148,7 +148,7 @@ var netBugs = []mutant{
 		{"etcd.watches.end", `w.share.holds(-w.answers)`, ``},
 	}, []detector{direct("./net/etcd", "TestEndedStreamHoldsNothing")}},
 	{"bound a stream of JSON as one message", []change{
-		{"body.next", `b.own.give(); b.read = 0`, `b.own.give()`},
+		{"body.next", `b.own.Shrink(0); b.read = 0`, `b.own.Shrink(0)`},
 	}, []detector{direct("./net/etcd", "TestGatewayMessages")}},
 	{"be unready for what is wrong with another member", []change{
 		{"Server.sound", `&& a.MemberID == s.config.ID`, ``},
@@ -199,13 +199,13 @@ var netBugs = []mutant{
 		{"Server.deleteRange", `return encoded, doneAt(out.Result.Revision, err)`, `return encoded, err`},
 	}, []detector{direct("./net/etcd", "TestDeletionWithoutRoom")}},
 	{"count an answer over HTTP that its client reads as one that stands still", []change{
-		{"paced.Write", `p.own.moves(n)`, ``},
+		{"paced.Write", `p.own.Moved(n)`, ``},
 	}, []detector{direct("./net/etcd", "TestPacedAnswers")}},
 	{"count an answer over HTTP when all of it is written", []change{
 		{"paced.Write", `b[:min(len(b), limits.EtcdGatewayPace)]`, `b`},
 	}, []detector{direct("./net/etcd", "TestPacedAnswers")}},
 	{"keep the room of a list that is given up while it is encoded", []change{
-		{"Server.listed", `room.giveAll()`, ``},
+		{"Server.listed", `reserved.Release()`, ``},
 	}, []detector{direct("./net/etcd", "TestListGivenUp")}},
 	{"answer on loopback to whatever name a page has", []change{
 		{"Server.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
@@ -239,14 +239,14 @@ var netBugs = []mutant{
 		{"pinned.or", `if p.view != nil { return p.view }`, ``},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"keep the room of built answers with a closed connection", []change{
-		{"share.end", `defer s.giveRooms()`, `defer func() {}()`},
+		{"share.end", `defer s.releaseCarried()`, `defer func() {}()`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswers")}},
 	{"count nothing for requests that are not answered", []change{
 		{"share.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"give one host all places of locks", []change{
-		{"places.take", `if p.by[client] >= p.most-p.taken {`, `if p.taken >= p.most {`},
-	}, []detector{direct("./net/etcd", "TestPlacesOfLocks"), direct("./net/etcd", "TestLocksThatWait")}},
+		{"FairSlots.TryTake", `if s.by[client] >= s.Total-s.taken {`, `if s.taken >= s.Total {`},
+	}, []detector{direct("./internal/admit", "TestFairSlots"), direct("./net/etcd", "TestLocksThatWait")}},
 	{"let who was closed open as much again at once", []change{
 		{"resets.blame", `r.blames[client] = now`, ``},
 	}, []detector{direct("./net/etcd", "TestBlamed")}},
@@ -257,10 +257,10 @@ var netBugs = []mutant{
 		{"conn.Read", `if c.place != nil {`, `if c.place != nil && len(b) == 0 {`},
 	}, []detector{direct("./net/etcd", "TestHandshakesThatAreLeft")}},
 	{"read JSON for which there is no room", []change{
-		{"hold.set", `if bytes <= r.left {`, `if bytes <= r.left || bytes > 1<<20 {`},
+		{"Reservation.Set", `if bytes <= b.left {`, `if bytes <= b.left || bytes > 1<<20 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 	{"let who stands still keep the room for JSON", []change{
-		{"room.closeSlowLocked", `if h.moved-h.mark < least {`, `if h.moved-h.mark < 0 {`},
+		{"Budget.evictSlowLocked", `if r.moved-r.mark < pace {`, `if r.moved-r.mark < 0 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 	{"serve one connection however much it asks", []change{
 		{"share.asksTooMuch", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
@@ -329,13 +329,13 @@ var netBugs = []mutant{
 		{"etcd.store.Await", `defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})`, ``},
 	}, []detector{direct("./net/etcd", "TestLocksThatWait")}},
 	{"list leases without room", []change{
-		{"Server.listed", `room, err := s.build(ctx, size)`, `room, err := s.build(ctx, 0)`},
+		{"Server.listed", `reserved, err := s.build(ctx, size)`, `reserved, err := s.build(ctx, 0)`},
 	}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
 	{"watch keys that count for nobody", []change{
 		{"watches.namesLocked", `w.names += bytes; w.share.holds(bytes)`, ``},
 	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 	{"hold up all hashes by a snapshot that nobody reads", []change{
-		{"Server.snapshot", `done()`, `defer done()`},
+		{"Server.snapshot", `s.admission.hashing.Release()`, `defer s.admission.hashing.Release()`},
 	}, []detector{direct("./net/etcd", "TestSnapshotsUnread")}},
 	{"let keep-alives take all places", []change{
 		{"Server.keepAlive", `if !s.calls.awaitHalf(stream.Context()) { return }`, ``},
@@ -427,8 +427,8 @@ var netBugs = []mutant{
 		{"peer.resolve", `found[attempt%len(found)]`, `found[0]`},
 	}, []detector{direct("./net/peer", "TestResolveTakesTurns")}},
 	{"tell again of what was told to be held back", []change{
-		{"rateLimitedLog.pass", `held, s.held = s.held, 0`, `held = s.held`},
-	}, []detector{direct("./net/peer", "TestRemindersCountAnew")}},
+		{"Limited.pass", `suppressed, s.suppressed = s.suppressed, 0`, `suppressed = s.suppressed`},
+	}, []detector{direct("./internal/logx", "TestRemindersCountAnew")}},
 	{"keep the place of a handshake that came to nothing", []change{
 		{"Transport.meet", `k.giveBack()`, ``},
 	}, []detector{direct("./net/peer", "TestPlaceOfAnUnmetConnection")}},
@@ -448,7 +448,7 @@ var netBugs = []mutant{
 		{"stream.answerLocals", `now.tryOne(x.id, v, &x.Range)`, `now.tryOne(x.id, v, &l.reads[i%(len(l.reads)-1)].Range)`},
 	}, []detector{direct("./net/server", "TestReadsTogether")}},
 	{"log each connection that breaks the protocol", []change{
-		{"server.conn.close", `c.server.broken.warn(c.logger, "a client's connection is closed"`, `c.logger.Warn("a client's connection is closed"`},
+		{"server.conn.close", `c.warn("a client's connection is closed", reason)`, `c.logger.Warn("a client's connection is closed", "reason", reason)`},
 	}, []detector{direct("./net/server", "TestNoFramesLogged")}},
 	{"write once more what was taken before a stall", []change{
 		{"stream.sendPiece", `piece = piece[n:]`, `_ = n`},

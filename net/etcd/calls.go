@@ -9,6 +9,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 )
 
@@ -31,7 +32,7 @@ type calls struct {
 	limit   int
 
 	writes, reads, asks queue
-	long                chan struct{} // semaphore: one long write at a time
+	long                admit.Slots // one long write at a time
 
 	writesFailed, readsFailed atomic.Uint64
 
@@ -68,7 +69,7 @@ type queue struct {
 }
 
 func newCalls(member Member, timeout time.Duration, limit int) *calls {
-	c := &calls{member: member, timeout: timeout, limit: limit, long: make(chan struct{}, 1), waiting: map[uint64]*call{}}
+	c := &calls{member: member, timeout: timeout, limit: limit, long: make(admit.Slots, 1), waiting: map[uint64]*call{}}
 	for _, q := range []*queue{&c.writes, &c.reads, &c.asks} {
 		q.wake = make(chan struct{}, 1)
 	}
@@ -208,7 +209,7 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 		ended[i] = c.waiting[done[i].Request]
 		delete(c.waiting, done[i].Request)
 		if one := ended[i]; one != nil && one.long {
-			<-c.long
+			c.long.Release()
 		}
 	}
 	return ended
@@ -311,7 +312,7 @@ func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time
 	}
 	waiting, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	if _, err := take(waiting, c.long); err != nil {
+	if err := c.long.Take(waiting); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -319,7 +320,7 @@ func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time
 	}
 	err := c.hand(to, one)
 	if err != nil {
-		<-c.long
+		c.long.Release()
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func (c *chunks) next() (last bool, err error) {
 func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
 	whole := index.NewWholeReader(c.r, limits.EtcdAnswerBytes)
 	defer runtime.KeepAlive(whole)
-	err = c.s.turns.read(c.ctx, func() (bool, error) {
+	err = c.s.read(c.ctx, func() (bool, error) {
 		v := c.s.config.Member.View()
 		found, done, err := whole.Step(v, limits.RangeRows)
 		if err != nil || !done {
@@ -124,7 +124,7 @@ func (c *chunks) count() (n int64, err error) {
 	q := c.r
 	q.CountOnly, q.Continued, q.Limit = true, false, 0
 	reads := index.NewRangeReader(q, 0)
-	err = c.s.turns.read(c.ctx, func() (bool, error) {
+	err = c.s.read(c.ctx, func() (bool, error) {
 		found, done, err := reads.Step(c.s.config.Member.View(), limits.RangeRows)
 		n = found.Count
 		return done, err

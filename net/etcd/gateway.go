@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 )
 
@@ -36,7 +37,7 @@ import (
 // and none of its own.
 //
 //  1. A request is bounded by a request's size, or, for each message of a stream, by limits.EtcdGatewayStreamed. An answer is bounded by
-//     limits.EtcdGatewayBytes. The server's memory budget (room) bounds the memory of both.
+//     limits.EtcdGatewayBytes. The memory budget admission.json bounds the memory of both.
 //  2. An unread answer ends its connection after limits.EtcdWebTimeout, on a stream as well. A request that waits for a lock or an
 //     election has that time from the start of its answer; net/http lifts the deadline of a complete body.
 //  3. Requests of browser pages are refused, whatever their origin (guard).
@@ -45,7 +46,7 @@ type gateway struct {
 	mux     *runtime.ServeMux
 	unary   map[string]func(ctx context.Context, decode func(any) error) (any, error)
 	streams map[string]func(grpc.ServerStream) error
-	reads   chan struct{} // semaphore: ranges that are read, or hold their results while they wait for memory
+	reads   admit.Slots // ranges that are read, or hold their results while they wait for memory
 }
 
 // Messages of gRPC's library and the gateway's about departed clients are not written to standard error.
@@ -58,7 +59,7 @@ func init() {
 func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 	g := &gateway{
 		s: s, unary: map[string]func(context.Context, func(any) error) (any, error){}, streams: map[string]func(grpc.ServerStream) error{},
-		reads: make(chan struct{}, limits.EtcdGatewayReads),
+		reads: make(admit.Slots, limits.EtcdGatewayReads),
 	}
 	for _, service := range services {
 		for _, m := range service.Methods {
@@ -72,7 +73,7 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 	}
 	g.mux = runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: bounded{&runtime.JSONPb{
 		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true}, UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-	}, make(chan struct{}, max(1, goruntime.GOMAXPROCS(0)/limits.RangeShare))}}))
+	}, make(admit.Slots, max(1, goruntime.GOMAXPROCS(0)/limits.RangeShare))}}))
 	ctx := context.Background()
 	for _, err := range []error{
 		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(g)), gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(g)),
@@ -102,8 +103,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	timeout := g.s.config.Limits.Web
 	deadline := time.Now().Add(timeout)
 	own := g.s.holds(r.Context())
-	defer own.in.give()
-	defer own.out.give()
+	defer own.in.Shrink(0)
+	defer own.out.Shrink(0)
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), holdsKey{}, own))
 	defer cancel()
 	from := &body{ReadCloser: r.Body, ctx: ctx, end: func() {}, own: own.in, most: g.s.jsonBytes()}
@@ -120,7 +121,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			from.most = min(from.most, r.ContentLength+1)
 		}
 		if r.URL.Path == "/v3/kv/txn" {
-			from.dense = min(limits.EtcdGatewayDense*heldBytes(from.most), own.in.of.most)
+			from.dense = min(limits.EtcdGatewayDense*heldBytes(from.most), g.s.admission.json.Total())
 		}
 	}
 	if waiting[r.URL.Path] {
@@ -137,7 +138,7 @@ func (s *Server) holds(ctx context.Context) *holds {
 	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
 		end = func() { _ = c.Close() }
 	}
-	return &holds{in: &hold{of: s.room, close: end}, out: &hold{of: s.room, close: end}}
+	return &holds{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
 
 type connKey struct{}
@@ -164,7 +165,7 @@ func (p *patient) FlushError() error {
 // bounded decodes messages of a bounded size, which the body enforces.
 type bounded struct {
 	runtime.Marshaler
-	turns chan struct{} // semaphore: large messages in conversion to JSON
+	large admit.Slots // large messages in conversion to JSON
 }
 
 // Marshal implements runtime.Marshaler. Base64 and JSON conversion of large messages take the processor without a pause. Only a few run at
@@ -175,8 +176,8 @@ func (b bounded) Marshal(v any) ([]byte, error) {
 		of = chunk["result"]
 	}
 	if m, ok := of.(proto.Message); ok && proto.Size(m) > limits.EtcdPieceBytes {
-		b.turns <- struct{}{}
-		defer func() { <-b.turns }()
+		b.large <- struct{}{}
+		defer b.large.Release()
 	}
 	return b.Marshaler.Marshal(v)
 }
@@ -204,12 +205,10 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
 	if readsMuch(question) {
-		select {
-		case g.reads <- struct{}{}:
-		case <-ctx.Done():
-			return status.FromContextError(ctx.Err()).Err()
+		if err := g.reads.Take(ctx); err != nil {
+			return status.FromContextError(err).Err()
 		}
-		defer func() { <-g.reads }()
+		defer g.reads.Release()
 	}
 	found, err := handle(incoming(ctx), func(to any) error {
 		proto.Merge(to.(proto.Message), question.(proto.Message))
@@ -266,7 +265,7 @@ func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "applicati
 // bare returns a message without its reservation.
 func bare(m any) any {
 	if h, ok := m.(held); ok {
-		h.room.giveAll()
+		h.room.Release()
 		return h.message
 	}
 	return m

@@ -36,7 +36,7 @@ func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
 
 func (h *health) status() healthpb.HealthCheckResponse_ServingStatus {
 	select {
-	case <-h.s.stopping:
+	case <-h.s.alive.Done():
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	default:
 		return healthpb.HealthCheckResponse_SERVING
@@ -73,7 +73,7 @@ func (h *health) Watch(q *healthpb.HealthCheckRequest, stream healthpb.Health_Wa
 	select {
 	case <-stream.Context().Done():
 		return stream.Context().Err()
-	case <-h.s.stopping:
+	case <-h.s.alive.Done():
 	}
 	if known && first == healthpb.HealthCheckResponse_SERVING {
 		if err := stream.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}); err != nil {

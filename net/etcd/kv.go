@@ -16,6 +16,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/admit"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
 )
@@ -148,11 +149,10 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, 
 	}
 	s.metrics.reads.Add(1)
 	if rows > limits.LongWriteRows {
-		done, err := take(ctx, s.evaluating)
-		if err != nil {
+		if err := s.admission.evaluating.Take(ctx); err != nil {
 			return outcome{}, err
 		}
-		defer done()
+		defer s.admission.evaluating.Release()
 	}
 	v := s.config.Member.View()
 	result, err := v.Evaluate(t)
@@ -316,7 +316,7 @@ func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, 
 		return nil, err
 	}
 	var a rangeAnswer
-	return own.holding(s.rangeMessage(&a, found)), nil
+	return holding(s.rangeMessage(&a, found), own), nil
 }
 
 // rangeLater returns the answer in a: already encoded, or, if it was too large, to be encoded while it is written.
@@ -346,7 +346,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
 	first := true
 	own, size := whoseShare(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
-	err := s.turns.read(ctx, func() (done bool, err error) {
+	err := s.read(ctx, func() (done bool, err error) {
 		if v == nil || !first && s.heldTooLong(begun) {
 			v, begun = s.config.Member.View(), time.Now()
 		}
@@ -394,7 +394,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	var page kv.RangeResult
 	own, size := whoseShare(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
-	var room *hold
+	var reserved *admit.Reservation
 	small, last := s.wholeMost(ctx), false
 	if overHTTP(ctx) { // it has its own memory budget
 		small = math.MaxInt
@@ -416,14 +416,14 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 			for i := range page.KVs {
 				a.add(&page.KVs[i])
 			}
-			if room == nil {
+			if reserved == nil {
 				own.holds(int64(a.size - size))
 				size = a.size
 			}
 			if a.size > s.builtMost(ctx) {
 				return false, s.errAnswerTooLarge(ctx)
 			}
-			return last || a.size > small && room == nil || a.size > pieceBytes && !wide.placed, nil
+			return last || a.size > small && reserved == nil || a.size > pieceBytes && !wide.placed, nil
 		})
 		anew := false
 		if err == nil && a.size > pieceBytes {
@@ -432,19 +432,19 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 				continue
 			}
 		}
-		if err == nil && a.size > small && room == nil { // reserve the whole budget: the final size is not known yet
-			if room, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
+		if err == nil && a.size > small && reserved == nil { // reserve the whole budget: the final size is not known yet
+			if reserved, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
 				own.holds(-int64(size))
 				size = 0
 			}
 		}
 		if err != nil {
-			room.giveAll()
+			reserved.Release()
 			return nil, err
 		}
 	}
-	room.shrink(int64(a.size))
-	return room.holding(a.finish(s.header(page.Revision), page.More, page.Count)), nil
+	reserved.Shrink(int64(a.size))
+	return holding(a.finish(s.header(page.Revision), page.More, page.Count), reserved), nil
 }
 
 // answerMost is the size limit of a range's answer.

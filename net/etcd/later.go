@@ -105,8 +105,8 @@ func (l *later) encode(dst []byte) ([]byte, error) {
 	l.left.Limit = int64(c.pairs)
 	whole := index.NewWholeReader(l.left, limits.EtcdAnswerBytes)
 	before, pairs := len(dst), 0
-	l.s.requests.Add(1) // turns count the waiting requests by this
-	err := l.s.turns.read(l.ctx, func() (bool, error) {
+	l.s.requests.Add(1) // the fair queue counts the waiting requests by this
+	err := l.s.read(l.ctx, func() (bool, error) {
 		v := l.pinned.or(l.s.config.Member.View)
 		defer runtime.KeepAlive(v)
 		found, done, err := whole.Step(v, limits.RangeRows)
@@ -205,7 +205,7 @@ func (p *part) ReadOnlyData() []byte {
 	l.hold(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
-		l.s.port.note("a client's connection is closed in the middle of an answer", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.size, err))
+		l.s.log.Warn("answer "+l.share.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.size, err))
 		if l.share != nil {
 			l.share.close()
 		}

@@ -84,11 +84,9 @@ func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (any, err
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
-		select {
-		case s.listing <- struct{}{}:
-			defer func() { <-s.listing }()
+		if s.admission.leaseLists.TryTake() {
+			defer s.admission.leaseLists.Release()
 			return s.leasesSorted(ctx, v, h)
-		default:
 		}
 	}
 	return s.listed(ctx, v, appendHeader(make([]byte, 0, headerBytes), leasesHeader, h), func() lister {
@@ -145,7 +143,7 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 	defer runtime.KeepAlive(v)
 	size, next := len(head), begin()
 	most := s.builtMost(ctx)
-	err := s.turns.read(ctx, func() (bool, error) {
+	err := s.read(ctx, func() (bool, error) {
 		done := next(someOf(func(n int, _ func([]byte) []byte) { size += n }))
 		if size > most {
 			return false, s.errAnswerTooLarge(ctx)
@@ -155,28 +153,28 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 	if err != nil {
 		return nil, err
 	}
-	room, err := s.build(ctx, size)
+	reserved, err := s.build(ctx, size)
 	if err != nil {
 		return nil, err
 	}
-	if room == nil { // charged to the connection until it is charged to the answer
+	if reserved == nil { // charged to the connection until it is charged to the answer
 		own := whoseShare(ctx)
 		own.holds(int64(size))
 		defer own.holds(-int64(size))
 	}
 	var all []byte
 	next = begin()
-	err = s.turns.read(ctx, func() (bool, error) {
+	err = s.read(ctx, func() (bool, error) {
 		if all == nil {
 			all = append(make([]byte, 0, size), head...)
 		}
 		return next(someOf(func(_ int, put func([]byte) []byte) { all = put(all) })), nil
 	})
 	if err != nil {
-		room.giveAll()
+		reserved.Release()
 		return nil, err
 	}
-	return room.holding(message{all}), nil
+	return holding(message{all}, reserved), nil
 }
 
 // someOf takes the entries of one step of a turn.
@@ -254,7 +252,7 @@ func (s *Server) keepAlive(stream grpc.ServerStream) error {
 	}()
 	for {
 		select {
-		case <-s.stopping:
+		case <-s.alive.Done():
 			return errStopped
 		case <-stream.Context().Done():
 			return stream.Context().Err()

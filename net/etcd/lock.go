@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -38,7 +37,7 @@ func own[T any, Q request[T]](s *Server, name string, answer func(context.Contex
 		if err := decode(q); err != nil {
 			return nil, err
 		}
-		if err := s.admit(ctx, nil); err != nil {
+		if err := s.mayServe(ctx, nil); err != nil {
 			return nil, err
 		}
 		out, err := answer(ctx, q)
@@ -118,51 +117,14 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 // waits wraps a handler that may wait without end: each request of a client takes a slot.
 func waits[Q any](s *Server, answer func(context.Context, Q) (any, error)) func(context.Context, Q) (any, error) {
 	return func(ctx context.Context, q Q) (any, error) {
-		client, own := "", whoseShare(ctx)
-		if own != nil {
-			client = own.pacing.client
+		own := whoseShare(ctx)
+		client := own.client()
+		if !s.admission.lockWaits.TryTake(client) {
+			return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.admission.lockWaits.Total)
 		}
-		if !s.locks.take(client) {
-			return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.locks.most)
-		}
-		defer s.locks.give(client)
+		defer s.admission.lockWaits.Release(client)
 		defer own.rests()()
 		return answer(ctx, q)
-	}
-}
-
-// places counts the waiting requests by client.
-//
-//  1. All clients together have at most most of them.
-//  2. A client may not have more than remain free: a lone client gets half, the next one half of the rest.
-type places struct {
-	most int
-
-	mu    sync.Mutex
-	taken int
-	by    map[string]int // by client
-}
-
-func (p *places) take(client string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.by[client] >= p.most-p.taken {
-		return false
-	}
-	if p.by == nil {
-		p.by = map[string]int{}
-	}
-	p.by[client]++
-	p.taken++
-	return true
-}
-
-func (p *places) give(client string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.taken--
-	if p.by[client]--; p.by[client] == 0 {
-		delete(p.by, client)
 	}
 }
 
@@ -270,7 +232,7 @@ func (st store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 		select {
 		case <-ctx.Done():
 			return result, ctx.Err()
-		case <-st.s.stopping:
+		case <-st.s.alive.Done():
 			return result, errStopped
 		case <-time.After(storePause):
 		}

@@ -140,29 +140,20 @@ func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, erro
 
 func minorOf(version string) string { return version[:strings.LastIndexByte(version, '.')] }
 
-// firstOf allows each connection one request at a time that reads the whole state, to prevent head-of-line blocking of other clients.
-func firstOf(ctx context.Context) (done func(), err error) {
+// takeWholeState gives the request its connection's one slot for reads of the whole state, to prevent head-of-line blocking of other
+// clients.
+func takeWholeState(ctx context.Context) (done func(), err error) {
 	own := whoseShare(ctx)
 	if own == nil {
 		return func() {}, nil
 	}
-	return take(ctx, own.whole)
-}
-
-// take acquires a slot of a semaphore, or fails when ctx ends.
-func take(ctx context.Context, places chan struct{}) (done func(), err error) {
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return own.whole.Release, own.whole.Take(ctx)
 }
 
 // hash returns a hash of the whole state. etcd hashes its file, which differs between members.
 func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 	began := time.Now()
-	done, err := s.placeForHash(ctx)
+	done, err := s.takeHash(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +169,7 @@ func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 
 func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	began := time.Now()
-	done, err := s.placeForHash(ctx)
+	done, err := s.takeHash(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -202,20 +193,19 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	return &pb.HashKVResponse{Header: s.header(v.Revision()), Hash: sum, CompactRevision: compactedOf(v), HashRevision: revision}, nil
 }
 
-// placeForHash waits until no other request hashes the state. The waiting request holds no View, which would keep all memory released
+// takeHash waits until no other request hashes the state. The waiting request holds no View, which would keep all memory released
 // meanwhile.
-func (s *Server) placeForHash(ctx context.Context) (done func(), err error) {
-	first, err := firstOf(ctx)
+func (s *Server) takeHash(ctx context.Context) (done func(), err error) {
+	first, err := takeWholeState(ctx)
 	if err != nil {
 		return nil, err
 	}
-	alone, err := take(ctx, s.hashing)
-	if err != nil {
+	if err := s.admission.hashing.Take(ctx); err != nil {
 		first()
 		return nil, err
 	}
 	return func() {
-		alone()
+		s.admission.hashing.Release()
 		first()
 	}, nil
 }

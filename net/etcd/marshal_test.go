@@ -16,7 +16,7 @@ import (
 func TestMuchJSONTakesTurns(t *testing.T) {
 	b := bounded{&runtime.JSONPb{}, make(chan struct{}, 1)}
 	much := &pb.WatchResponse{Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Value: bytes.Repeat([]byte{1}, limits.EtcdPieceBytes+1)}}}}
-	b.turns <- struct{}{} // somebody is at it
+	b.large <- struct{}{} // somebody is at it
 	if _, err := b.Marshal(&pb.WatchResponse{}); err != nil {
 		t.Fatal(err)
 	}
@@ -31,10 +31,10 @@ func TestMuchJSONTakesTurns(t *testing.T) {
 			t.Fatalf("%T was made out of turn", v)
 		case <-time.After(20 * time.Millisecond):
 		}
-		<-b.turns
+		<-b.large
 		if err := <-made; err != nil {
 			t.Fatal(err)
 		}
-		b.turns <- struct{}{}
+		b.large <- struct{}{}
 	}
 }

@@ -15,7 +15,9 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 )
 
 // memory accounts for the memory of gRPC's clients: open streams, partial requests, and unread answers. gRPC has no bound for all
@@ -26,8 +28,7 @@ import (
 //     connection belongs to a client that does not, and no other client waits for it.
 type memory struct {
 	most  int64
-	note  func(what, reason string)
-	run   func(func()) // starts a goroutine of the server
+	log   *logx.Limited
 	total atomic.Int64
 
 	serving     atomic.Int64 // requests of all connections (served.go)
@@ -55,7 +56,7 @@ type share struct {
 	from  net.Addr
 
 	over  chan struct{} // closed with the connection
-	whole chan struct{} // semaphore: one request that reads the whole state
+	whole admit.Slots   // one request that reads the whole state
 
 	sent    atomic.Int64 // bytes written
 	serving atomic.Int64 // requests; changed with mu
@@ -68,8 +69,8 @@ type share struct {
 	servedBytes     int64 // of requests without an answer yet
 	got, taken, out int64
 	heads           int64
-	web             int                // requests in service over HTTP/1.1
-	rooms           map[*hold]struct{} // of answers that wait to be written
+	web             int                             // requests in service over HTTP/1.1
+	carried         map[*admit.Reservation]struct{} // of answers that wait to be written
 	ended           bool
 }
 
@@ -82,13 +83,13 @@ type question struct {
 // came is the metadata and data received on a stream.
 type came struct{ head, data int64 }
 
-func newMemory(most int64, run func(func()), note func(what, reason string)) *memory {
-	return &memory{most: most, note: note, run: run, resets: newResets(), shares: map[*share]struct{}{}}
+func newMemory(most int64, log *logx.Limited) *memory {
+	return &memory{most: most, log: log, resets: newResets(), shares: map[*share]struct{}{}}
 }
 
 // begin creates the share of a connection. close ends the connection.
 func (m *memory) begin(from net.Addr, close func()) *share {
-	s := &share{of: m, from: from, close: close, over: make(chan struct{}), whole: make(chan struct{}, 1), pacing: pacing{client: clientAt(from)}}
+	s := &share{of: m, from: from, close: close, over: make(chan struct{}), whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
 	m.shares[s] = struct{}{}
 	m.mu.Unlock()
@@ -100,7 +101,7 @@ func (s *share) end() {
 	s.of.mu.Lock()
 	delete(s.of.shares, s)
 	s.of.mu.Unlock()
-	defer s.giveRooms() // gRPC drops unwritten data
+	defer s.releaseCarried() // gRPC drops unwritten data
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
@@ -111,34 +112,57 @@ func (s *share) end() {
 	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
 }
 
-// keeps records the reservation of an answer until it is written or the connection ends.
-func (s *share) keeps(h *hold) {
+// carries records that the connection transfers an answer with a reservation, which is released when the answer is written or the
+// connection ends.
+func (s *share) carries(r *admit.Reservation) {
+	switch {
+	case r == nil:
+		return
+	case s == nil:
+		r.Transfer(nil, nil)
+		return
+	}
 	s.mu.Lock()
 	ended := s.ended
-	if s.rooms == nil {
-		s.rooms = map[*hold]struct{}{}
+	if s.carried == nil {
+		s.carried = map[*admit.Reservation]struct{}{}
 	}
-	s.rooms[h] = struct{}{}
+	s.carried[r] = struct{}{}
 	s.mu.Unlock()
+	r.Transfer(s.sent.Load, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.carried, r)
+	})
 	if ended {
-		s.giveRooms()
+		s.releaseCarried()
 	}
 }
 
-func (s *share) forgets(h *hold) {
+func (s *share) releaseCarried() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.rooms, h)
-}
-
-func (s *share) giveRooms() {
-	s.mu.Lock()
-	rooms := s.rooms
-	s.rooms = nil
+	carried := s.carried
+	s.carried = nil
 	s.mu.Unlock()
-	for h := range rooms {
-		h.giveCollected()
+	for r := range carried {
+		r.Release()
 	}
+}
+
+// closer returns the function that closes the connection.
+func (s *share) closer() func() {
+	if s == nil {
+		return func() {}
+	}
+	return s.close
+}
+
+// client is the client's address; empty: none.
+func (s *share) client() string {
+	if s == nil {
+		return ""
+	}
+	return s.pacing.client
 }
 
 // begins counts a stream from its first metadata; more metadata may follow. It returns the number of streams.
@@ -268,7 +292,7 @@ func (m *memory) closeLargest() bool {
 	}
 	m.resets.blame(worst.pacing.client, time.Now())
 	worst.close()
-	m.note("a client's connection is closed: it holds most of the memory of all", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
+	m.log.Warn("memory "+worst.pacing.client, "a client's connection is closed: it holds most of the memory of all", "reason", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
 	return true
 }
 
@@ -309,7 +333,7 @@ type accounted struct {
 type held struct {
 	message
 	share *share
-	room  *hold // released then; nil: no reservation
+	room  *admit.Reservation // released then; nil: no reservation
 }
 
 // counted charges an answer, if it is large enough for gRPC to report when it is written.
@@ -354,7 +378,7 @@ func (m message) small() bool {
 func (h held) buffers() (all mem.BufferSlice) {
 	all = make(mem.BufferSlice, 0, len(h.message))
 	own := h.share
-	h.room.written(own)
+	own.carries(h.room)
 	if h.room != nil {
 		own = nil // charged to the reservation
 	}
@@ -371,13 +395,13 @@ func (h held) buffers() (all mem.BufferSlice) {
 	}
 	n := w.left.Load()
 	if n == 0 {
-		h.room.giveAll()
+		h.room.Release()
 		return all
 	}
 	own.holds(n)
 	runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
 	if h.room != nil {
-		runtime.AddCleanup(w, (*hold).giveAll, h.room)
+		runtime.AddCleanup(w, (*admit.Reservation).Release, h.room)
 	}
 	return all
 }
@@ -387,7 +411,7 @@ func (h held) buffers() (all mem.BufferSlice) {
 type writing struct {
 	share *share
 	left  *atomic.Int64
-	room  *hold
+	room  *admit.Reservation
 }
 
 // Get implements mem.BufferPool.
@@ -399,7 +423,7 @@ func (*writing) Get(n int) *[]byte {
 // Put implements mem.BufferPool.
 func (w *writing) Put(b *[]byte) {
 	if w.left.Add(-int64(len(*b))) == 0 {
-		w.room.giveAll()
+		w.room.Release()
 	}
 	w.share.holds(-int64(len(*b)))
 }

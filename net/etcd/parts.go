@@ -51,10 +51,10 @@ func (s *Server) countedTxn() grpc.MethodDesc {
 			return nil, rpctypes.ErrGRPCTooManyOps
 		}
 		if parts > limits.EtcdTxnFew {
-			if err := s.placeForTxn(ctx); err != nil {
+			if err := s.takeLargeTxn(ctx); err != nil {
 				return nil, err
 			}
-			defer func() { <-s.txns }()
+			defer s.admission.largeTxns.Release()
 		}
 		return handle(server, ctx, func(to any) error {
 			if err := proto.Unmarshal(q.bytes, to.(proto.Message)); err != nil {
@@ -67,25 +67,24 @@ func (s *Server) countedTxn() grpc.MethodDesc {
 	return m
 }
 
-// placeForTxn waits for one of limits.EtcdTxns slots.
-func (s *Server) placeForTxn(ctx context.Context) error {
-	select { // without a timer, the usual case
-	case s.txns <- struct{}{}:
+// takeLargeTxn waits for one of limits.EtcdTxns slots.
+func (s *Server) takeLargeTxn(ctx context.Context) error {
+	if s.admission.largeTxns.TryTake() { // without a timer, the usual case
 		return nil
-	default:
 	}
-	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	waiting, cancel := s.untilStopped(ctx)
 	defer cancel()
-	select {
-	case s.txns <- struct{}{}:
+	waiting, end := context.WithTimeout(waiting, s.config.Timeout)
+	defer end()
+	switch {
+	case s.admission.largeTxns.Take(waiting) == nil:
 		return nil
-	case <-waiting.Done():
-		if err := ctx.Err(); err != nil {
-			return status.FromContextError(err).Err()
-		}
-		return errTooManyRequests
-	case <-s.stopping:
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	case s.alive.Err() != nil:
 		return errStopped
+	default:
+		return errTooManyRequests
 	}
 }
 

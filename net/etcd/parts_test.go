@@ -14,6 +14,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 )
 
@@ -76,8 +77,9 @@ func TestCountParts(t *testing.T) {
 
 // TestPlacesOfTxns: a transaction of many parts is not decoded before it has a place, and waits for no longer than a request may last.
 func TestPlacesOfTxns(t *testing.T) {
-	s := &Server{config: Config{Timeout: 10 * time.Millisecond}, txns: make(chan struct{}, 1), stopping: make(chan struct{})}
-	s.txns <- struct{}{}
+	s := &Server{config: Config{Timeout: 10 * time.Millisecond}, admission: admission{largeTxns: make(admit.Slots, 1)}}
+	s.alive, s.die = context.WithCancel(t.Context())
+	s.admission.largeTxns <- struct{}{}
 	handle := s.countedTxn().Handler
 	call := func(ctx context.Context) error {
 		_, err := handle(nil, ctx, func(to any) error { return to.(decoder).decode(flat(limits.EtcdTxnFew + 1)) }, nil)
@@ -91,7 +93,7 @@ func TestPlacesOfTxns(t *testing.T) {
 	if err := call(gone); status.Code(err) != codes.Canceled {
 		t.Errorf("of a client that has gone: %v", err)
 	}
-	close(s.stopping)
+	s.die()
 	s.config.Timeout = time.Hour
 	if err := call(t.Context()); !errors.Is(err, errStopped) {
 		t.Errorf("of a member that ends: %v", err)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -48,7 +49,7 @@ type port struct {
 	grpc       *handed       // nil: the port serves HTTP/1.1 alone
 	http       *handed
 	web        *http.Server
-	handshakes chan struct{} // semaphore: TLS handshakes in computation
+	handshakes admit.Slots // TLS handshakes in computation
 
 	refused refusals
 
@@ -57,8 +58,7 @@ type port struct {
 	conns   map[*conn]struct{}
 	clients map[string]map[*conn]struct{} // the same, by client
 	fresh   []*conn                       // not identified yet, oldest first
-	noted   time.Time
-	placed  time.Time // last search for an idle connection
+	placed  time.Time                     // last search for an idle connection
 }
 
 // newClientPort makes the port for clients.
@@ -79,7 +79,7 @@ func newMetricsPort(s *Server) *port {
 
 func newPort(s *Server, listeners []Listener, web *http.Server) *port {
 	return &port{
-		s: s, listeners: listeners, web: web, http: newHanded(listeners[0].Addr()), handshakes: make(chan struct{}, limits.EtcdHandshakes),
+		s: s, listeners: listeners, web: web, http: newHanded(listeners[0].Addr()), handshakes: make(admit.Slots, limits.EtcdHandshakes),
 		conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{},
 	}
 }
@@ -127,9 +127,9 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 			return
 		}
 		if err != nil { // usually out of file descriptors
-			p.note("a client's connection was not accepted", err.Error())
+			p.s.log.Warn("accept", "a client's connection was not accepted", "reason", err.Error())
 			select {
-			case <-p.s.stopping:
+			case <-p.s.alive.Done():
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
@@ -137,7 +137,7 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
 		if p.refused.tooMany(c.client, time.Now()) {
-			p.note("a client's connections are closed unheard", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
+			p.s.log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
 			_ = raw.Close()
 			continue
 		}
@@ -252,16 +252,6 @@ func (p *port) leaveLocked(c *conn) {
 	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
 }
 
-// note logs at most one line a second about events that any client can cause.
-func (p *port) note(what, reason string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.noted) >= time.Second {
-		p.noted = now
-		p.s.logger.Warn(what, "reason", reason)
-	}
-}
-
 // tellApart hands a connection to its server, or closes it.
 func (p *port) tellApart(c *conn, full bool) {
 	if err := p.hand(c, full); err != nil {
@@ -270,7 +260,7 @@ func (p *port) tellApart(c *conn, full bool) {
 			p.refused.add(c.client, time.Now())
 		}
 		if !quiet(err) {
-			p.note("a client's connection is closed", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
+			p.s.log.Warn("closed "+c.client, "a client's connection is closed", "reason", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
 		}
 	}
 }
@@ -355,7 +345,7 @@ func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	c.place = p.handshakes
 	defer func() {
 		c.place = nil
-		<-p.handshakes
+		p.handshakes.Release()
 	}()
 	secure := tls.Server(c, c.from.TLS)
 	ctx, cancel := context.WithTimeout(context.Background(), p.s.config.Limits.Handshake)
@@ -389,7 +379,7 @@ type conn struct {
 	once   sync.Once
 	heard  wire.Moment // time of the last received bytes
 
-	place chan struct{}         // holds this connection's slot during a handshake; owned by its goroutine
+	place admit.Slots           // holds this connection's slot during a handshake; owned by its goroutine
 	share atomic.Pointer[share] // set when the protocol is identified
 }
 

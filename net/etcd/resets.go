@@ -100,7 +100,7 @@ func clientAt(from net.Addr) string {
 	if err != nil {
 		return from.String()
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() && !ip.IsLoopback() {
 		const network = 64 // one host may use any address in it
 		if own, err := ip.Prefix(network); err == nil {
 			return own.String()

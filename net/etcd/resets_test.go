@@ -1,11 +1,13 @@
 package etcd
 
 import (
+	"log/slog"
 	"net"
 	"testing"
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 )
 
 // TestResetsShare has two clients give up streams without end, on one connection and on a hundred, and a third one now and then: all
@@ -60,7 +62,7 @@ func TestResetsShare(t *testing.T) {
 // TestFramesThatAskForNothing counts them as resets, and none that ask for something.
 func TestFramesThatAskForNothing(t *testing.T) {
 	const priority, settings, ping, window = 2, 4, 6, 8
-	m := newMemory(1<<30, func(func()) {}, func(string, string) {})
+	m := newMemory(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	for range 10 * limits.EtcdFramesReset {
 		s.fromClient(headersFrame, 0, 1, 100)
@@ -86,7 +88,7 @@ func TestRefusedAddress(t *testing.T) {
 	var r refusals
 	now := time.Unix(1000, 0)
 	for n := range limits.EtcdRefused {
-		for _, client := range []string{"10.0.0.1", "10.0.0.2", "127.0.0.1"} {
+		for _, client := range []string{"10.0.0.1", "10.0.0.2", "127.0.0.1", clientAt(&net.TCPAddr{IP: net.IPv6loopback})} {
 			if r.tooMany(client, now) {
 				t.Fatalf("%s is not heard after %d", client, n)
 			}

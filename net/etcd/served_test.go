@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -8,12 +9,13 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 )
 
 // TestServed has one connection ask more than is served at a time: it waits until an answer begins, or a request is over in any other
 // way. One that asks little does not, and nobody waits for longer than he is told.
 func TestServed(t *testing.T) {
-	m := newMemory(1<<40, func(func()) {}, func(string, string) {})
+	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	ask := func(s *share, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
 	greedy, modest := begin(), begin()
@@ -86,7 +88,7 @@ func TestServed(t *testing.T) {
 // TestServedBytes has few requests bring many bytes: who brings them waits until they are answered, whole requests and those in the
 // middle alike, and nobody else does.
 func TestServedBytes(t *testing.T) {
-	m := newMemory(1<<40, func(func()) {}, func(string, string) {})
+	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	const large = 1 << 20
 	ask := func(s *share, stream uint32, bytes int) {
@@ -129,7 +131,7 @@ func TestServedBytes(t *testing.T) {
 func TestOneIsEnough(t *testing.T) {
 	const connections, each = 16, 1 << 20
 	var closed atomic.Int32
-	m := newMemory(connections*each, func(func()) {}, func(string, string) {})
+	m := newMemory(connections*each, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	var all []*share
 	for range connections {
 		s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })

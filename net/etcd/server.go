@@ -25,6 +25,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 	"qkv/net/wire"
 )
 
@@ -90,26 +91,18 @@ type Listener struct {
 type Server struct {
 	// Constant.
 	config Config
-	logger *slog.Logger
+	log    *logx.Limited // for events that any client can cause
 	calls  *calls
-	turns  *turns
 	begun  sync.Once
 	grpc   *grpc.Server // set by begun
 	port   *port        // for clients
 	probes *port        // metrics-only; nil: no such addresses
 
-	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
-	metrics *metrics
-	gateway *gateway
-	memory  *memory
-	room    *room         // memory budget of requests over HTTP
-	copies  *room         // slots, not bytes, of snapshots in transfer
-	built   *room         // memory budget of answers held as a whole
-	wides   chan struct{} // semaphore: long reads that hold their results until they are answered
-	listing chan struct{} // semaphore: lists of leases that query the clock for each
-	builds  chan struct{} // semaphore: answers that wait for built
-	txns    chan struct{} // semaphore: transactions of many parts in decoding
-	locks   *places       // of requests that wait for a lock or an election
+	offered   []*grpc.ServiceDesc // by gRPC, and by the gateway
+	metrics   *metrics
+	gateway   *gateway
+	memory    *memory
+	admission admission
 
 	alive context.Context // until the server ends
 	die   context.CancelFunc
@@ -119,14 +112,9 @@ type Server struct {
 	// Shared.
 	requests      atomic.Int64 // unary requests in flight
 	watches       atomic.Int64
-	hashing       chan struct{} // semaphore: one state hash at a time
-	evaluating    chan struct{} // semaphore: one read-only transaction that compares many keys
-	watchBytes    atomic.Int64  // of events that wait to be sent
-	streams       atomic.Int64  // served by handlers, without healthStreams
-	healthStreams atomic.Int64  // watches of the health service
-	toHub         chan struct{} // semaphore: handlers that may wait for the watch hub
-	stopping      chan struct{}
-	stop          sync.Once
+	watchBytes    atomic.Int64 // of events that wait to be sent
+	streams       atomic.Int64 // served by handlers, without healthStreams
+	healthStreams atomic.Int64 // watches of the health service
 }
 
 // Start opens the endpoint and serves until Close.
@@ -137,17 +125,11 @@ func Start(config Config) *Server {
 	if config.TxnOperations == 0 {
 		config.TxnOperations = limits.TxnOperations
 	}
-	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), toHub: make(chan struct{}, limits.EtcdHubCallers)}
+	s := &Server{config: config, log: logx.NewLimited(config.Logger)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
-	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)
-	s.memory = newMemory(config.Limits.Bytes, s.running.Go, func(what, reason string) { s.port.note(what, reason) })
-	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
-	s.copies = newRoom(limits.EtcdSnapshots, config.Limits.Stall)
-	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
-	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
-	s.txns, s.listing = make(chan struct{}, limits.EtcdTxns), make(chan struct{}, limits.EtcdLeasesAsking)
-	s.locks = &places{most: config.Limits.Locks}
+	s.memory = newMemory(config.Limits.Bytes, s.log)
+	s.admission = newAdmission(s)
 	s.alive, s.die = context.WithCancel(context.Background())
 	s.offered = s.services()
 	for _, service := range s.offered {
@@ -213,7 +195,7 @@ type Stats struct {
 
 // Stats returns the endpoint's current figures.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Serving: s.memory.serving.Load(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.built.taken(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
+	return Stats{Connections: s.port.count(), Serving: s.memory.serving.Load(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.admission.buffered.Reserved(), GatewayBytes: s.admission.json.Reserved(), BuiltBytes: s.admission.buffered.Reserved()}
 }
 
 // Drain accepts no new connections and ends all streams: clients switch to other members. It waits until the requests in flight are
@@ -235,10 +217,7 @@ func (s *Server) Drain(ctx context.Context) {
 
 // end signals all streams and waiting requests to end.
 func (s *Server) end() {
-	s.stop.Do(func() {
-		close(s.stopping)
-		s.die()
-	})
+	s.die()
 	s.port.close()
 }
 
@@ -369,7 +348,7 @@ func method[T any, Q request[T]](s *Server, name string, answer func(context.Con
 		}
 		s.requests.Add(1)
 		defer s.requests.Add(-1)
-		if err := s.admit(ctx, q); err != nil {
+		if err := s.mayServe(ctx, q); err != nil {
 			return nil, err
 		}
 		return answer(ctx, q)
@@ -385,7 +364,7 @@ func (s *Server) stream(name string, requests, answers bool, serve func(grpc.Ser
 			if name == "Snapshot" { // a learner serves it, too
 				q = &pb.SnapshotRequest{}
 			}
-			if err := s.admit(stream.Context(), q); err != nil {
+			if err := s.mayServe(stream.Context(), q); err != nil {
 				return err
 			}
 			return serve(stream)
@@ -404,10 +383,10 @@ func limited(open *atomic.Int64, most int64, what string, serve func(grpc.Server
 	}
 }
 
-// admit returns the reason for which any request or stream is refused now.
-func (s *Server) admit(ctx context.Context, q proto.Message) error {
+// mayServe returns the reason for which any request or stream is refused now.
+func (s *Server) mayServe(ctx context.Context, q proto.Message) error {
 	select {
-	case <-s.stopping:
+	case <-s.alive.Done():
 		return errStopped
 	default:
 	}

@@ -48,34 +48,30 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
 		return err
 	}
-	first, err := firstOf(ctx)
+	first, err := takeWholeState(ctx)
 	if err != nil {
 		return err
 	}
 	defer first()
 	own := whoseShare(ctx)
-	place := &hold{of: s.copies, close: func() {}, still: true, least: limits.EtcdSnapshotPace}
-	if own != nil {
-		place.close = own.close
-	}
-	if err := place.set(ctx, 1); err != nil {
+	place := s.admission.snapshots.Answer(own.closer(), limits.EtcdSnapshotPace)
+	if err := place.Set(ctx, 1); err != nil {
 		return err
 	}
-	defer place.giveAll()
+	defer place.Release()
 	ctx, cancel := s.untilStopped(ctx)
 	defer cancel()
 	defer func(began time.Time) { s.metrics.copies.Observe(since(began)) }(time.Now())
-	done, err := take(ctx, s.hashing)
-	if err != nil {
+	if err := s.admission.hashing.Take(ctx); err != nil {
 		return err
 	}
 	file, err := s.writeSnapshot(ctx)
-	done()
+	s.admission.hashing.Release()
 	if err != nil {
 		return statusOf(err)
 	}
 	defer file.Close()
-	place.written(own)
+	own.carries(place)
 	info, err := file.Stat()
 	if err != nil {
 		return statusOf(err)

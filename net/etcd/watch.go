@@ -354,7 +354,7 @@ func (w *watches) send(failed <-chan error) error {
 			return err
 		case <-w.stream.Context().Done():
 			return w.stream.Context().Err()
-		case <-w.s.stopping:
+		case <-w.s.alive.Done():
 			return errStopped
 		}
 		w.mu.Lock()
@@ -542,7 +542,7 @@ func (w *watches) ask(r kv.WatchRequest) {
 
 // tell waits until the hub has space. Only a few goroutines wait there at a time: each release would wake all of them.
 func (w *watches) tell(r kv.WatchRequest) {
-	w.s.toHub <- struct{}{}
-	defer func() { <-w.s.toHub }()
+	w.s.admission.toHub <- struct{}{}
+	defer w.s.admission.toHub.Release()
 	w.s.config.Member.Watch(w, r)
 }

@@ -30,7 +30,7 @@ type ticketKey struct{}
 // connections, and observes the connections that end without a handshake.
 func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := t.handshakes.Begin(info.RemoteAddr); err != nil {
-		t.log.warn("handshakes of "+host(info.RemoteAddr), "turned away a connection to the peers' port", "address", info.RemoteAddr.String(), "because", err.Error())
+		t.log.Warn("handshakes of "+host(info.RemoteAddr), "turned away a connection to the peers' port", "address", info.RemoteAddr.String(), "because", err.Error())
 		return nil, err
 	}
 	k := &ticket{transport: t, from: info.RemoteAddr}
@@ -83,7 +83,7 @@ func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 		errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled) {
 		return
 	}
-	t.log.warn("turned away "+who, "refused a connection to the peers' port", "address", from.String(), "error", err)
+	t.log.Warn("turned away "+who, "refused a connection to the peers' port", "address", from.String(), "error", err)
 }
 
 // host returns an address without its port, which changes with each attempt.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/logx"
 	"qkv/net/wire"
 )
 
@@ -34,7 +35,7 @@ func TestTurnedAway(t *testing.T) {
 		{errors.New("something else"), true},
 	} {
 		var said bytes.Buffer
-		transport := &Transport{log: rateLimitedLog{logger: slog.New(slog.NewTextHandler(&said, nil))}}
+		transport := &Transport{log: logx.NewLimited(slog.New(slog.NewTextHandler(&said, nil)))}
 		transport.unmet(from, fmt.Errorf("wrapped: %w", c.cause))
 		if strings.Contains(said.String(), "refused a connection") != c.says {
 			t.Errorf("%v: says %q, want something: %t", c.cause, &said, c.says)
@@ -44,7 +45,7 @@ func TestTurnedAway(t *testing.T) {
 
 // A connection that ends within the handshake gives its place back: those that are begun and left would else keep all others out.
 func TestPlaceOfAnUnmetConnection(t *testing.T) {
-	transport := &Transport{log: rateLimitedLog{logger: slog.New(slog.DiscardHandler)}, handshakes: wire.NewHandshakes(8, 8, 8)}
+	transport := &Transport{log: logx.NewLimited(slog.New(slog.DiscardHandler)), handshakes: wire.NewHandshakes(8, 8, 8)}
 	ctx, end := context.WithCancel(t.Context())
 	if _, err := transport.meet(ctx, &quic.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}}); err != nil || transport.handshakes.Count() != 1 {
 		t.Fatalf("%d places are taken, %v", transport.handshakes.Count(), err)

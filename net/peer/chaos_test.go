@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -172,48 +171,6 @@ func TestDelays(t *testing.T) {
 				t.Fatalf("after %d failures: %v", failures, d)
 			}
 		}
-	}
-}
-
-func TestQuiet(t *testing.T) {
-	out := &safeBuffer{}
-	q := rateLimitedLog{logger: slog.New(slog.NewTextHandler(out, nil))}
-	for range limits.LogRepeats + 4 {
-		q.warn("a", "it rains")
-	}
-	q.warn("b", "it snows")
-	if got := out.String(); strings.Count(got, "it rains") != limits.LogRepeats || strings.Count(got, "it snows") != 1 {
-		t.Error(got)
-	}
-	if held, ok := q.pass("a", time.Now().Add(limits.LogRepeatsPause)); !ok || held != 4 {
-		t.Errorf("%d held back, %v", held, ok)
-	}
-	// A thing that goes on for a day is worth a line every ten minutes; when it comes back after a while, lines at once.
-	begun, lines, last := time.Now(), 0, 0
-	for at := time.Duration(0); at < 24*time.Hour; at += time.Second {
-		if _, ok := q.pass("dead", begun.Add(at)); ok {
-			lines++
-			if at > time.Hour {
-				last++
-			}
-		}
-	}
-	if lines > 160 || last < 135 || last > 139 {
-		t.Errorf("%d lines in a day, %d of them after the first hour", lines, last)
-	}
-	for range limits.LogRepeats {
-		if _, ok := q.pass("dead", begun.Add(25*time.Hour)); !ok {
-			t.Error("what comes back after an hour is held back")
-		}
-	}
-	for i := range 10 * limits.LogSubjects {
-		q.warn(fmt.Sprint(i), "many things")
-	}
-	if n := len(q.said); n > limits.LogSubjects+1 {
-		t.Errorf("%d things are remembered", n)
-	}
-	if n := strings.Count(out.String(), "many things"); n > limits.LogSubjects+limits.LogRepeats {
-		t.Errorf("%d lines", n)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -37,7 +38,7 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 	}
 	_ = stream.Close() // an error is the connection's
 	<-ctx.Done()       // the joining member closes the connection when it has the answer
-	t.log.info("joins "+name, "told a member that is to join who it is", "peer", name, "address", q.RemoteAddr().String())
+	t.log.Info("joins "+name, "told a member that is to join who it is", "peer", name, "address", q.RemoteAddr().String())
 	closeQUIC(q, closeStopping, "the question is answered")
 	return nil
 }
@@ -98,7 +99,7 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 	if err != nil {
 		return peerframe.Welcome{}, fmt.Errorf("cannot open a socket to ask the cluster: %w", err)
 	}
-	j := joiner{config: c, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: rateLimitedLog{logger: c.Logger}}
+	j := joiner{config: c, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(c.Logger)}
 	defer func() {
 		_ = j.quic.Close()
 		_ = socket.Close()
@@ -113,7 +114,7 @@ type joiner struct {
 	refused time.Time        // the time of the first refusal
 	waits   bool             // waits until a lost member is replaced
 	failed  map[string]error // by address, why the last attempt failed; attempts that ctx ended do not count
-	log     rateLimitedLog
+	log     *logx.Limited
 }
 
 func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
@@ -151,10 +152,10 @@ func (j *joiner) noteFailure(address string, err error) {
 		j.waits, j.refused = true, time.Time{}
 	}
 	if refused && j.waits {
-		j.log.warn("waits "+no.Text, "this member waits until it may join, and then goes on by itself", "asked", address, "reason", no.Text)
+		j.log.Warn("waits "+no.Text, "this member waits until it may join, and then goes on by itself", "asked", address, "reason", no.Text)
 		return
 	}
-	j.log.warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
+	j.log.Warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
 }
 
 // definite reports whether an error is a final answer: neither a missing answer nor a request to wait.

@@ -426,7 +426,7 @@ func (l *link) connected(c *conn) {
 	l.mu.Lock()
 	l.lastErr = ""
 	l.mu.Unlock()
-	l.transport.log.info("connected "+l.name(), "connected to a peer", "peer", l.name(), "dialled", c.mine, "address", c.quic.RemoteAddr().String())
+	l.transport.log.Info("connected "+l.name(), "connected to a peer", "peer", l.name(), "dialled", c.mine, "address", c.quic.RemoteAddr().String())
 }
 
 // failed logs why a dial or a connection failed, and tells the handler of a refusal, unless the link ends.
@@ -484,7 +484,7 @@ func (l *link) note(what, why string) {
 		l.lastErr = what + ": " + why
 	}
 	l.mu.Unlock()
-	l.transport.log.info(what+" "+l.name(), what, "peer", l.name(), "because", why)
+	l.transport.log.Info(what+" "+l.name(), what, "peer", l.name(), "because", why)
 }
 
 // plain explains the library's errors about silence.
@@ -506,7 +506,7 @@ func (l *link) problem(what string, err error) {
 	}
 	addresses := l.addresses
 	l.mu.Unlock()
-	l.transport.log.warn(what+" "+l.name(), what, "peer", l.name(), "addresses", addresses, "error", err)
+	l.transport.log.Warn(what+" "+l.name(), what, "peer", l.name(), "addresses", addresses, "error", err)
 }
 
 // wait delays the next dial by some seconds.

@@ -16,6 +16,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -96,7 +97,7 @@ type Transport struct {
 	ctx     context.Context // ends with Close
 	ends    context.CancelFunc
 	all     sync.WaitGroup
-	log     rateLimitedLog
+	log     *logx.Limited
 
 	handshakes *wire.Handshakes                 // unauthenticated connections
 	dials      atomic.Uint64                    // handshakes sent
@@ -156,7 +157,7 @@ func New(config Config) (*Transport, error) {
 	}
 	t := &Transport{
 		config: config,
-		log:    rateLimitedLog{logger: config.Logger},
+		log:    logx.NewLimited(config.Logger),
 
 		handshakes: wire.NewHandshakes(limits.PeerHandshakes, limits.PeerHandshakesAddress, limits.PeerHandshakesTrusted),
 

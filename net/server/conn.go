@@ -119,10 +119,16 @@ func (c *conn) drain() {
 	}
 }
 
+// warn logs a warning about this client.
+func (c *conn) warn(text string, reason any) {
+	name := c.owner.name.String()
+	c.server.log.Warn(name+text, text, "client", name, "remote", c.qc.RemoteAddr().String(), "reason", reason)
+}
+
 // close ends the connection and sends the client the reason.
 func (c *conn) close(code wire.CloseCode, reason string) {
 	if code == wire.CloseProtocol {
-		c.server.broken.warn(c.logger, "a client's connection is closed", "reason", reason)
+		c.warn("a client's connection is closed", reason)
 	}
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }

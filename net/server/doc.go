@@ -79,7 +79,7 @@
 //     limits.ClientStall.
 //  8. Ranges and bodies that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
 //     for all
-//     clients together, after all short work ([turns]). Before each turn, an abandoned range is dropped: its client is gone, its time is
+//     clients together, after all short work ([admit.FairQueue]). Before each turn, an abandoned range is dropped: its client is gone, its time is
 //     over, or the member stops.
 //  9. The member has one long write at a time (limits.LongWriteRows), until its answer. Other long writes are Overloaded meanwhile:
 //     each

@@ -11,7 +11,7 @@ import (
 )
 
 // Ranges that may look at many keys are also read by the writer goroutine of their stream, one after the other and in turns
-// (turns.go). Short work goes first, on their own stream and everywhere else.
+// ([admit.FairQueue]). Short work goes first, on their own stream and everywhere else.
 
 // waitForWork waits for the token of wake, for the turn of the oldest range, or for the end of that range's deadline. It reports
 // whether the turn has come.
@@ -21,12 +21,12 @@ func (s *stream) waitForWork(w *writer) bool {
 		return false
 	}
 	if w.turn == nil {
-		w.turn = s.conn.server.turns.ask()
+		w.turn = s.conn.server.reads.Ask()
 	}
 	select {
 	case <-s.wake:
 		return false
-	case <-w.turn.ready:
+	case <-w.turn.Ready():
 		return true
 	default:
 	}
@@ -42,7 +42,7 @@ func (s *stream) waitForWork(w *writer) bool {
 		return false
 	case <-w.clock.C:
 		return false
-	case <-w.turn.ready:
+	case <-w.turn.Ready():
 		return true
 	}
 }
@@ -51,8 +51,8 @@ func (s *stream) waitForWork(w *writer) bool {
 // stream. The result says whether the turn is still there.
 func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
 	if w.turn != nil && w.some() {
-		w.turn.pause()
-		defer w.turn.resume()
+		w.turn.Pause()
+		defer w.turn.Resume()
 		mine = false
 	}
 	return mine, s.writeAll(w)
@@ -87,11 +87,7 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 	}
 	begun := time.Now()
 	done := s.readOne(w, begun)
-	rest := time.Duration(0)
-	if t := s.conn.server.turns; s.conn.server.requests.Load() > t.reading.Load() {
-		rest = limits.RangeRest * time.Since(begun)
-	}
-	w.turn.done(rest)
+	w.turn.Done(time.Since(begun))
 	w.turn = nil
 	switch {
 	case done:
@@ -121,7 +117,7 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	for {
 		v := s.conn.server.config.Member.View()
 		found, done, err := w.first.Step(v, limits.RangeRows)
-		s.conn.server.turns.rows.Add(limits.RangeRows)
+		s.conn.server.rangeRows.Add(limits.RangeRows)
 		if err != nil {
 			w.appendReadError(x.id, err)
 		} else if done {
@@ -140,7 +136,7 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 // readBody reads the body of the oldest range for one turn, and reports whether its answer is encoded.
 func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
 	for {
-		s.conn.server.turns.rows.Add(limits.RangeRows)
+		s.conn.server.rangeRows.Add(limits.RangeRows)
 		if b.read(&w.buffer, s.conn.server.config.Member.View(), limits.RangeRows) {
 			return true
 		}
@@ -211,7 +207,7 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 				p.Release()
 			}
 			found, done, last, err := p.Step(newest, limits.RangeRows)
-			s.conn.server.turns.rows.Add(limits.RangeRows)
+			s.conn.server.rangeRows.Add(limits.RangeRows)
 			if err != nil {
 				return w.appendReadError(x.id, err)
 			}
@@ -249,7 +245,7 @@ func (s *stream) refuseRange(w *writer, why string) error {
 	refusal := w.ranges[0].read.body.refusal(why)
 	w.appendError(w.ranges[0].id, refusal.Code, refusal.Message)
 	if w.turn != nil {
-		w.turn.cancel()
+		w.turn.Cancel()
 		w.turn = nil
 	}
 	s.endRange(w)
@@ -258,7 +254,7 @@ func (s *stream) refuseRange(w *writer, why string) error {
 
 // endRange removes the oldest range from the requests under way: its answer is about to be written.
 func (s *stream) endRange(w *writer) {
-	s.conn.server.turns.reading.Add(-1)
+	s.conn.server.reads.End()
 	if w.pages != nil {
 		w.share.give(w.pages.taken)
 	}
@@ -310,7 +306,7 @@ func (w *writer) written() (err error) {
 // dropRanges drops the unanswered ranges when the writer ends.
 func (s *stream) dropRanges(w *writer) {
 	if w.turn != nil {
-		w.turn.cancel()
+		w.turn.Cancel()
 	}
 	for len(w.ranges) > 0 {
 		s.endRange(w)

@@ -15,7 +15,9 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 	"qkv/net/wire"
 )
 
@@ -78,15 +80,12 @@ type Server struct {
 	arrived      atomic.Int64     // connections, from their first packet to their end
 	requests     atomic.Int64     // under way
 	whole        *share           // the memory budget of all clients
-	turns        *turns           // of ranges
+	reads        *admit.FairQueue // ranges and bodies that may look at many keys
+	rangeRows    atomic.Int64     // keys that they have read
 	draining     atomic.Bool
-	moving       atomic.Bool // Member.MoveLeader runs
-	long         atomic.Bool // a long write is under way at the member
-	refused      rateLimit   // failed handshakes
-	turnedAway   rateLimit   // connections that were refused before their handshake
-	full         rateLimit   // connections that found the server full, or were replaced
-	slow         rateLimit   // streams that were reset as too slow
-	broken       rateLimit   // streams with bytes that are not a frame
+	moving       atomic.Bool   // Member.MoveLeader runs
+	long         atomic.Bool   // a long write is under way at the member
+	log          *logx.Limited // for events that any client can cause
 	mu           sync.Mutex
 	closed       bool
 	conns        int                         // len(conns) of all identities together
@@ -110,9 +109,9 @@ func Start(config Config) (*Server, error) {
 	if err := config.bind(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: config.Logger, identities: map[wire.Identity]*identity{}}
+	s := &Server{config: config, logger: config.Logger, log: logx.NewLimited(config.Logger), identities: map[wire.Identity]*identity{}}
 	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(limits.ClientHandshakesAddress, s.config.Limits.Handshakes), limits.ClientHandshakesTrusted)
-	s.whole, s.turns = newWhole(s.config.Limits.Bytes), newTurns()
+	s.whole, s.reads = newWhole(s.config.Limits.Bytes), admit.NewFairQueue(&s.requests)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, config.Conn.Close())
 	}
@@ -204,7 +203,7 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Connections: int64(s.conns), Handshakes: int64(s.handshakes.Count()), Accepted: s.everAccepted,
-		Requests: s.requests.Load(), Bytes: s.whole.taken(), RangeRows: s.turns.rows.Load(),
+		Requests: s.requests.Load(), Bytes: s.whole.taken(), RangeRows: s.rangeRows.Load(),
 	}
 }
 
@@ -230,7 +229,7 @@ func (h *handshake) finish() {
 // admit is called by QUIC before any work for a new connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := s.handshakes.Begin(info.RemoteAddr); err != nil {
-		s.turnedAway.warn(s.logger.With("remote", info.RemoteAddr.String()), "a client is turned away", "because", err.Error())
+		s.warn(info.RemoteAddr, "a client is turned away", "because", err.Error())
 		return nil, err
 	}
 	if s.arrived.Add(1) > int64(s.config.Limits.Connections+s.config.Limits.Handshakes+limits.ClientConnectionsOver) {
@@ -290,12 +289,12 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		other := place(s.identities, owner, time.Now(), s.config.Limits.PlaceIdle)
 		if other == nil {
 			reason := fmt.Sprintf("this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
-			s.full.warn(c.logger, "a client's connection is closed", "reason", reason)
+			c.warn("a client's connection is closed", reason)
 			c.close(wire.CloseLimit, reason)
 			return nil
 		}
 		reason := fmt.Sprintf("this member serves %d client connections, its limit, and another client needed this place", s.config.Limits.Connections)
-		s.full.warn(other.logger, "a client's connection is closed", "reason", reason)
+		other.warn("a client's connection is closed", reason)
 		s.leaveLocked(other)
 		other.close(wire.CloseLimit, reason)
 	}
@@ -385,33 +384,18 @@ func ignoreClosed(err error) error {
 
 // logRefused logs why a handshake failed; a reason of trust is a warning.
 func (s *Server) logRefused(remote net.Addr, cause error) {
-	logger := s.logger.With("remote", remote.String())
 	if transport, ok := errors.AsType[*quic.TransportError](cause); ok && transport.ErrorCode.IsCryptoError() {
-		s.refused.warn(logger, "a client is refused", "reason", wire.Explain(cause))
+		s.warn(remote, "a client is refused", "reason", wire.Explain(cause))
 		return
 	}
-	logger.Debug("a client's handshake failed", "error", cause)
+	s.logger.Debug("a client's handshake failed", "remote", remote.String(), "error", cause)
+}
+
+// warn logs a warning about a client that has no connection yet.
+func (s *Server) warn(remote net.Addr, text string, args ...any) {
+	s.log.Warn(wire.SourceOf(remote).String()+text, text, append([]any{"remote", remote.String()}, args...)...)
 }
 
 // stall returns for how long a stream that uses more than its share may make no progress, and for how long an idle stream keeps a
 // large buffer.
 func (s *Server) stall() time.Duration { return min(limits.ClientStall, s.config.Limits.WriteTimeout) }
-
-// rateLimit logs at most one warning a second, for events that any client can cause.
-type rateLimit struct {
-	mu      sync.Mutex
-	next    time.Time // when the next warning may be logged
-	skipped int       // since the last warning
-}
-
-func (r *rateLimit) warn(logger *slog.Logger, message, name string, value any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if now.Before(r.next) {
-		r.skipped++
-		return
-	}
-	logger.Warn(message, name, value, "not_logged_before", r.skipped)
-	r.next, r.skipped = now.Add(time.Second), 0
-}

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/admit"
 	"qkv/net/wire"
 )
 
@@ -26,9 +27,9 @@ type writer struct {
 
 	ranges []slot // that wait for their turn, oldest first
 	first  index.RangeReader
-	begun  bool   // first belongs to the oldest range
-	pages  *pages // of the oldest range, if it is streamed and has begun
-	turn   *turn  // requested for the oldest range
+	begun  bool        // first belongs to the oldest range
+	pages  *pages      // of the oldest range, if it is streamed and has begun
+	turn   *admit.Turn // requested for the oldest range
 	clock  *time.Timer
 	told   kv.Written // callback for when done is written; usually nil
 	behind chan error // gets the result of the background write of a streamed range; nil: none runs
@@ -103,7 +104,7 @@ func (s *stream) take(w *writer) bool {
 				b.result = w.done[i].Result
 			}
 			w.ranges = append(w.ranges, *x)
-			s.conn.server.turns.reading.Add(1)
+			s.conn.server.reads.Begin()
 			*x = slot{}
 		}
 	}
@@ -250,7 +251,7 @@ var errSlow = errors.New("slow")
 // fail ends the stream after an error.
 func (s *stream) fail(err error) {
 	if errors.Is(err, errSlow) {
-		s.conn.server.slow.warn(s.conn.logger, "a client's stream is reset", "reason", err)
+		s.conn.warn("a client's stream is reset", err)
 		s.abandon(wire.StreamSlow)
 	}
 	s.abandon(wire.StreamEnded)

@@ -32,12 +32,12 @@ func NewHandshakes(most, share, trusted int) *Handshakes {
 func (h *Handshakes) Verify(from net.Addr) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.all >= h.trusted || h.from[sourceOf(from)] >= (h.share+3)/4
+	return h.all >= h.trusted || h.from[SourceOf(from)] >= (h.share+3)/4
 }
 
 // Begin counts a handshake, or returns an error that names the limit.
 func (h *Handshakes) Begin(from net.Addr) error {
-	source := sourceOf(from)
+	source := SourceOf(from)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -53,7 +53,7 @@ func (h *Handshakes) Begin(from net.Addr) error {
 
 // End ends a handshake that Begin counted.
 func (h *Handshakes) End(from net.Addr) {
-	source := sourceOf(from)
+	source := SourceOf(from)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all--
@@ -80,8 +80,8 @@ func (h *Handshakes) Count() int {
 	return h.all
 }
 
-// sourceOf returns the prefix that counts as one address.
-func sourceOf(a net.Addr) netip.Prefix {
+// SourceOf returns the prefix that counts as one address.
+func SourceOf(a net.Addr) netip.Prefix {
 	udp, ok := a.(*net.UDPAddr)
 	if !ok {
 		return netip.Prefix{}

@@ -1,10 +1,8 @@
 package etcd
 
 import (
-	"context"
 	"errors"
 	"math"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,49 +10,14 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 )
-
-// TestTurnsAtATime: of eight processors two are for reads of many keys, however many ask, and of one or two that one.
-func TestTurnsAtATime(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	for processors, want := range map[int]int{1: 1, 2: 1, 8: 2} {
-		runtime.GOMAXPROCS(processors)
-		all := newTurns(new(atomic.Int64))
-		ctx, cancel := context.WithCancel(context.Background())
-		reading, hold := make(chan struct{}, 100), make(chan struct{})
-		ended := make(chan struct{})
-		for range cap(reading) {
-			go func() {
-				_ = all.read(ctx, func() (bool, error) {
-					reading <- struct{}{}
-					<-hold
-					return true, nil
-				})
-				ended <- struct{}{}
-			}()
-		}
-		for range want {
-			<-reading
-		}
-		cancel()
-		for range cap(reading) - want { // those that wait for a turn end, while those that have one keep it
-			<-ended
-		}
-		close(hold)
-		for range want {
-			<-ended
-		}
-		if more := len(reading); more > 0 {
-			t.Errorf("%d processors: %d of 100 reads had a turn at a time, not %d", processors, want+more, want)
-		}
-	}
-}
 
 // TestWideReadsWait: a read that waits for a place among those that hold all that they read holds nothing, and begins again with it; it
 // keeps the place until it ends, and is refused when there is none in time. A short one needs none.
 func TestWideReadsWait(t *testing.T) {
-	s := &Server{wides: make(chan struct{}, 1), turns: newTurns(new(atomic.Int64)), config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
+	s := &Server{admission: admission{longReads: make(admit.Slots, 1), reads: admit.NewFairQueue(new(atomic.Int64))}, config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
 	steps := func(w *wide, n int, begun *int) error {
 		read := 0
 		return w.read(func() { *begun, read = *begun+1, 0 }, func() (bool, error) {
@@ -101,8 +64,8 @@ func TestWideReadsWait(t *testing.T) {
 		t.Errorf("one that waits for a place for too long: %v, begun again %d times", err, again)
 	}
 	waits.end()
-	if len(s.wides) != 0 {
-		t.Errorf("%d places are taken by nobody", len(s.wides))
+	if len(s.admission.longReads) != 0 {
+		t.Errorf("%d places are taken by nobody", len(s.admission.longReads))
 	}
 }
 

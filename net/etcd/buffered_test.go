@@ -5,10 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"qkv/internal/admit"
 	"qkv/internal/limits"
 )
 
@@ -32,37 +33,40 @@ func (s *slow) Write(b []byte) (int, error) {
 // TestPacedAnswers writes a large answer to a client that takes limits.EtcdGatewayPace of it in each stall interval: its connection
 // stays open while others wait for room, and is closed when the client stops.
 func TestPacedAnswers(t *testing.T) {
-	const stall = time.Second
-	r := newRoom(1<<20, stall)
-	closed := false
-	h := &hold{of: r, close: func() { closed = true }}
-	if err := h.set(t.Context(), 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	pass := func() {
-		now = now.Add(stall)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.closeSlowLocked(now)
-	}
-	p := paced{&slow{ResponseWriter: httptest.NewRecorder(), between: pass}, h}
-	if n, err := p.Write(make([]byte, 10*limits.EtcdGatewayPace)); n != 10*limits.EtcdGatewayPace || err != nil {
-		t.Fatal(n, err)
-	}
-	if pass(); closed {
-		t.Error("the connection of a client that reads is closed")
-	}
-	if pass(); !closed {
-		t.Error("the connection of a client that has stopped to read is not closed")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const stall = time.Second
+		b := admit.NewBudget(1<<20, stall, nil)
+		closed := false
+		r := b.Message(func() { closed = true })
+		if err := r.Set(t.Context(), 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = b.Message(func() {}).Set(ctx, 1) }() // it looks at whole seconds
+		time.Sleep(stall / 2)
+		pass := func() {
+			time.Sleep(stall)
+			synctest.Wait()
+		}
+		p := paced{&slow{ResponseWriter: httptest.NewRecorder(), between: pass}, r}
+		if n, err := p.Write(make([]byte, 10*limits.EtcdGatewayPace)); n != 10*limits.EtcdGatewayPace || err != nil {
+			t.Fatal(n, err)
+		}
+		if pass(); closed {
+			t.Error("the connection of a client that reads is closed")
+		}
+		if pass(); !closed {
+			t.Error("the connection of a client that has stopped to read is not closed")
+		}
+	})
 }
 
 // TestListGivenUp cancels a request for a list while the list is encoded: its room is given back.
 func TestListGivenUp(t *testing.T) {
 	bounds := limits.Defaults().Etcd
-	s := &Server{config: Config{Limits: bounds, Timeout: time.Minute}, memory: &memory{most: bounds.Bytes}, turns: newTurns(new(atomic.Int64))}
-	s.built, s.builds = newRoom(bounds.BuiltBytes, bounds.Stall), make(chan struct{}, 1)
+	s := &Server{config: Config{Limits: bounds, Timeout: time.Minute}, memory: &memory{most: bounds.Bytes}}
+	s.admission = newAdmission(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	listings := 0
 	_, err := s.listed(ctx, nil, nil, func() lister {
@@ -72,7 +76,7 @@ func TestListGivenUp(t *testing.T) {
 				take(2*limits.EtcdWholeBytes, nil)
 				return true
 			}
-			if s.built.taken() == 0 {
+			if s.admission.buffered.Reserved() == 0 {
 				t.Error("a list is encoded without room")
 			}
 			cancel()
@@ -82,7 +86,7 @@ func TestListGivenUp(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a list that is given up: %v", err)
 	}
-	if n := s.built.taken(); n != 0 {
+	if n := s.admission.buffered.Reserved(); n != 0 {
 		t.Errorf("a list that was given up keeps %d bytes", n)
 	}
 }

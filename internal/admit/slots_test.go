@@ -1,12 +1,12 @@
-package etcd
+package admit
 
 import "testing"
 
-// TestPlacesOfLocks: a client alone gets half of the places, the next one half of the rest, and what is given back is there again.
-func TestPlacesOfLocks(t *testing.T) {
-	p := &places{most: 16}
+// TestFairSlots: a client alone gets half of the places, the next one half of the rest, and what is given back is there again.
+func TestFairSlots(t *testing.T) {
+	p := &FairSlots{Total: 16}
 	count := func(client string) (n int) {
-		for p.take(client) {
+		for p.TryTake(client) {
 			n++
 		}
 		return n
@@ -20,7 +20,7 @@ func TestPlacesOfLocks(t *testing.T) {
 		}
 	}
 	for range 8 {
-		p.give("a")
+		p.Release("a")
 	}
 	if n := count("b"); n != 3 {
 		t.Errorf("b gets %d more places when a has none, not 3", n)

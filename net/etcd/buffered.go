@@ -1,0 +1,154 @@
+package etcd
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/internal/admit"
+	"qkv/internal/limits"
+)
+
+// Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. They are held in memory as a whole, within
+// one memory budget.
+
+// build reserves memory for an answer that is built as a whole. It waits for it, at most for the timeout of a request.
+func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error) {
+	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
+		return nil, nil
+	}
+	refusal := s.errTooManyLarge()
+	if !s.admission.building.TryTake() {
+		return nil, refusal
+	}
+	defer s.admission.building.Release()
+	r := s.admission.buffered.Answer(whoseShare(ctx).closer(), 0)
+	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if err := r.Set(waiting, int64(size)); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, refusal
+	}
+	return r, nil
+}
+
+func (s *Server) errTooManyLarge() error {
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
+}
+
+// encodeBuilt encodes an answer with a reservation.
+func (s *Server) encodeBuilt(ctx context.Context, answer proto.Message) (any, error) {
+	own, err := s.build(ctx, proto.Size(answer))
+	if err != nil {
+		return nil, err
+	}
+	m, err := encoded(answer)
+	if err != nil {
+		own.Release()
+		return nil, err
+	}
+	return holding(m, own), nil
+}
+
+// wholeMost is the largest range answer that is encoded at once: less while clients hold much memory.
+func (s *Server) wholeMost(ctx context.Context) int {
+	if overHTTP(ctx) || s.memory.total.Load() > s.memory.most/4 {
+		return limits.EtcdPieceBytes
+	}
+	return limits.EtcdWholeBytes
+}
+
+// wide is a read that holds its results until it is answered, or has a reservation. A long one takes one of limits.EtcdWideReads slots. A
+// read that waits for a slot drops its results and reads again.
+type wide struct {
+	s      *Server
+	ctx    context.Context
+	begun  time.Time
+	steps  int
+	placed bool
+}
+
+func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx, begun: time.Now()} }
+
+// heldTooLong tells whether a View taken at since must be released: it keeps all memory that was released meanwhile.
+func (s *Server) heldTooLong(since time.Time) bool {
+	return tooLong(time.Since(since), &s.config.Limits, func() int64 { return s.config.Member.View().RetiredBytes() })
+}
+
+func tooLong(held time.Duration, bounds *limits.Etcd, retired func() int64) bool {
+	return held > bounds.AnswerHeld || held > bounds.Stall && retired() > limits.PagesRetired
+}
+
+// errTooLong ends an answer that cannot continue from a newer View.
+var errTooLong = status.Error(codes.ResourceExhausted, "etcdserver: the answer takes too long to read for what this member would have to keep in memory meanwhile: ask for less, for pages, or for a plain range")
+
+// read calls step, in turns, until it is done. begin resets the read before the first step.
+func (w *wide) read(begin func(), step func() (bool, error)) error {
+	done := false
+	for {
+		err := w.s.read(w.ctx, func() (_ bool, err error) {
+			if w.steps++; w.s.heldTooLong(w.begun) {
+				return false, errTooLong
+			}
+			done, err = step()
+			return done || !w.placed && w.steps >= limits.EtcdWideSteps, err
+		})
+		if err != nil || done {
+			return err
+		}
+		if _, err := w.place(begin); err != nil {
+			return err
+		}
+	}
+}
+
+// place takes a slot, if the read has none yet. If it has to wait, the read begins anew.
+func (w *wide) place(begin func()) (anew bool, err error) {
+	if w.placed {
+		return false, nil
+	}
+	if w.s.admission.longReads.TryTake() {
+		w.placed = true
+		return false, nil
+	}
+	begin()
+	until := time.NewTimer(w.s.config.Timeout)
+	defer until.Stop()
+	look := time.NewTicker(heldLook)
+	defer look.Stop()
+	for !w.s.heldTooLong(w.begun) {
+		select {
+		case w.s.admission.longReads <- struct{}{}:
+			w.placed = true
+			return true, nil
+		case <-w.ctx.Done():
+			return true, w.ctx.Err()
+		case <-until.C:
+			return true, w.s.errTooManyLarge()
+		case <-look.C:
+		}
+	}
+	return true, errTooLong
+}
+
+// heldLook is the interval of checks for a View held for too long.
+const heldLook = 100 * time.Millisecond
+
+func (w *wide) end() {
+	if w.placed {
+		w.s.admission.longReads.Release()
+	}
+}
+
+// holding combines an answer with its reservation.
+func holding(m message, r *admit.Reservation) any {
+	if r == nil {
+		return m
+	}
+	return held{message: m, room: r}
+}

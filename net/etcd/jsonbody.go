@@ -1,0 +1,114 @@
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"qkv/internal/admit"
+	"qkv/internal/limits"
+)
+
+// The code that reads and writes JSON holds each message several times, at times that cannot be observed. The memory for all copies is
+// therefore reserved first. A request has one body or message at a time, and one answer: it never waits for one while it holds the other.
+
+// holds has the reservations of a request over HTTP.
+type holds struct{ in, out *admit.Reservation }
+
+type holdsKey struct{}
+
+// answers reserves memory for an answer, in place of the previous one.
+func answers(ctx context.Context, size int) error {
+	own, ok := ctx.Value(holdsKey{}).(*holds)
+	if !ok {
+		return nil
+	}
+	return own.out.Set(ctx, heldBytes(int64(size)))
+}
+
+// overHTTP tells whether a request came as JSON.
+func overHTTP(ctx context.Context) bool { return ctx.Value(holdsKey{}) != nil }
+
+// heldBytes is the memory of a message while it is read or written as JSON. Small messages are not charged: the connection limit bounds
+// them.
+func heldBytes(size int64) int64 {
+	if size <= limits.EtcdGatewaySmall {
+		return 0
+	}
+	return size * limits.EtcdGatewayTimes
+}
+
+// body is a request's body: one message, or a stream of them. When a message exceeds the small size, body reserves the memory for the
+// largest possible message: it never waits for more in the middle of one.
+type body struct {
+	io.ReadCloser
+	ctx  context.Context
+	end  context.CancelFunc // ends the request: a stream's reader gets no other signal
+	own  *admit.Reservation
+	most int64 // size limit of a message
+
+	// Of a transaction, whose many small objects take more memory than their bytes. 0: any other message.
+	dense int64 // reservation for the largest one
+
+	read    int64 // of the current message
+	objects int64 // begun in the current message
+}
+
+// room is the reservation for the largest possible message.
+func (b *body) room() int64 { return max(heldBytes(b.most), b.dense) }
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.read >= b.most {
+		b.end()
+		return 0, errJSONTooLarge
+	}
+	bound := b.most
+	if b.read < limits.EtcdGatewaySmall {
+		bound = min(bound, limits.EtcdGatewaySmall)
+	} else if b.read == limits.EtcdGatewaySmall {
+		if err := b.own.Set(b.ctx, b.room()); err != nil {
+			return 0, err
+		}
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), bound-b.read)])
+	b.read += int64(n)
+	b.own.Moved(n)
+	b.objects += int64(bytes.Count(p[:n], []byte{'{'}))
+	if b.objects > limits.EtcdGatewayObjects+b.read/limits.EtcdGatewayObject {
+		b.end()
+		return 0, rpctypes.ErrGRPCTooManyOps
+	}
+	return n, err
+}
+
+// next begins the next message.
+func (b *body) next() {
+	b.own.Shrink(0)
+	b.read = 0
+	b.objects = 0
+}
+
+// paced counts the bytes that its client takes.
+type paced struct {
+	http.ResponseWriter
+	own *admit.Reservation
+}
+
+// Write implements http.ResponseWriter. It writes a large answer in pieces, to show progress.
+func (p paced) Write(b []byte) (written int, err error) {
+	for len(b) > 0 && err == nil {
+		n := 0
+		n, err = p.ResponseWriter.Write(b[:min(len(b), limits.EtcdGatewayPace)])
+		p.own.Moved(n)
+		written += n
+		b = b[n:]
+	}
+	return written, err
+}
+
+// Unwrap is called by http.ResponseController.
+func (p paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
