@@ -42,17 +42,17 @@ func (s *Server) errTooManyLarge() error {
 }
 
 // encodeBuilt encodes an answer with a reservation.
-func (s *Server) encodeBuilt(ctx context.Context, answer proto.Message) (any, error) {
-	own, err := s.build(ctx, proto.Size(answer))
+func (s *Server) encodeBuilt(ctx context.Context, m proto.Message) (answer, error) {
+	reserved, err := s.build(ctx, proto.Size(m))
 	if err != nil {
 		return nil, err
 	}
-	m, err := encoded(answer)
+	all, err := encoded(m)
 	if err != nil {
-		own.Release()
+		reserved.Release()
 		return nil, err
 	}
-	return holding(m, own), nil
+	return reserving(all, reserved), nil
 }
 
 // wholeMost is the largest range answer that is encoded at once: less while clients hold much memory.
@@ -143,12 +143,4 @@ func (w *wide) end() {
 	if w.placed {
 		w.s.admission.longReads.Release()
 	}
-}
-
-// holding combines an answer with its reservation.
-func holding(m message, r *admit.Reservation) any {
-	if r == nil {
-		return m
-	}
-	return held{message: m, room: r}
 }

@@ -32,7 +32,7 @@ func (s *Server) members(v *index.View) (all []*pb.Member) {
 	return all
 }
 
-func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (any, error) {
+func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	if err := s.mayRead(ctx, !q.Linearizable); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func addressesOf(urls []string) (all []string, err error) {
 
 // memberAdd adds a member. It becomes a voter by itself when it has caught up, unless the request makes it a permanent learner. It has no
 // name until it starts and announces its own.
-func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, error) {
+func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, er
 	}, nil
 }
 
-func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (any, error) {
+func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
 	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.RemoveMember, ID: q.ID})
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (a
 	return &pb.MemberRemoveResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 
-func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (any, error) {
+func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (a
 	return &pb.MemberUpdateResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 
-func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (any, error) {
+func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
 	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.PromoteMember, ID: q.ID})
 	if err != nil {
 		s.metrics.notPromoted.Inc()

@@ -33,7 +33,7 @@ func (s *Server) followService() *grpc.ServiceDesc {
 }
 
 // follow executes one step.
-func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (any, error) {
+func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (*emptypb.Empty, error) {
 	if !index.IsFollow(q.Value) {
 		return nil, status.Error(codes.InvalidArgument, "qkv: no step of following a source")
 	}
@@ -47,7 +47,7 @@ func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (any, err
 }
 
 // followed reports the cluster's progress.
-func (s *Server) followed(ctx context.Context, _ *emptypb.Empty) (any, error) {
+func (s *Server) followed(ctx context.Context, _ *emptypb.Empty) (*wrapperspb.StringValue, error) {
 	if err := s.calls.confirm(ctx); err != nil {
 		return nil, err
 	}

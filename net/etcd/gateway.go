@@ -199,7 +199,7 @@ func (b bounded) NewDecoder(from io.Reader) runtime.Decoder {
 var errJSONTooLarge = status.Error(codes.InvalidArgument, "etcdserver: request is too large")
 
 // Invoke implements grpc.ClientConnInterface: it calls a handler in this process.
-func (g *gateway) Invoke(ctx context.Context, method string, question, answer any, options ...grpc.CallOption) error {
+func (g *gateway) Invoke(ctx context.Context, method string, question, to any, options ...grpc.CallOption) error {
 	handle := g.unary[method]
 	if handle == nil {
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
@@ -218,13 +218,7 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 		return err
 	}
 	header(options)
-	found = bare(found)
-	if size := sizeOf(found); size > limits.EtcdGatewayBytes {
-		return tooLargeAsJSON(size)
-	} else if err := answers(ctx, size); err != nil {
-		return status.FromContextError(err).Err()
-	}
-	return copyInto(answer, found)
+	return take(ctx, found.(answer), func(encoded []byte) error { return proto.Unmarshal(encoded, to.(proto.Message)) })
 }
 
 // readsMuch tells whether a request may read the whole state.
@@ -262,51 +256,20 @@ func header(options []grpc.CallOption) {
 
 func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "application/grpc") }
 
-// bare returns a message without its reservation.
-func bare(m any) any {
-	if h, ok := m.(held); ok {
-		h.room.Release()
-		return h.message
+// take encodes an answer within the memory budget of the request.
+func take(ctx context.Context, a answer, use func(encoded []byte) error) error {
+	if size := a.size(); size > limits.EtcdGatewayBytes {
+		a.release()
+		return tooLargeAsJSON(size)
+	} else if err := answers(ctx, size); err != nil {
+		a.release()
+		return status.FromContextError(err).Err()
 	}
-	return m
-}
-
-func sizeOf(m any) int {
-	if l, ok := m.(*later); ok {
-		return l.size
+	encoded, err := a.bytes()
+	if err != nil {
+		return err
 	}
-	if pieces, ok := m.(message); ok {
-		n := 0
-		for _, piece := range pieces {
-			n += len(piece)
-		}
-		return n
-	}
-	return proto.Size(m.(proto.Message))
-}
-
-// copyInto copies a handler's result into an answer.
-func copyInto(to, from any) error {
-	if l, ok := from.(*later); ok {
-		all, err := l.joined()
-		if err != nil {
-			return err
-		}
-		return proto.Unmarshal(all, to.(proto.Message))
-	}
-	if pieces, ok := from.(message); ok {
-		return proto.Unmarshal(pieces.joined(), to.(proto.Message))
-	}
-	proto.Merge(to.(proto.Message), from.(proto.Message))
-	return nil
-}
-
-func (m message) joined() []byte {
-	all := make([]byte, 0, sizeOf(m))
-	for _, piece := range m {
-		all = append(all, piece...)
-	}
-	return all
+	return use(encoded)
 }
 
 // NewStream implements grpc.ClientConnInterface: both ends of the stream are here.
@@ -316,7 +279,7 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 		return nil, status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
 	within, cancel := context.WithCancel(incoming(ctx))
-	p := &pipe{ctx: within, requests: make(chan proto.Message), answers: make(chan any), last: make(chan struct{}), begun: make(chan struct{}), done: make(chan struct{})}
+	p := &pipe{ctx: within, requests: make(chan proto.Message), answers: make(chan []byte), last: make(chan struct{}), begun: make(chan struct{}), done: make(chan struct{})}
 	g.s.running.Go(func() {
 		defer cancel()
 		p.err = handle(pipeServer{p})
@@ -329,7 +292,7 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 type pipe struct {
 	ctx      context.Context // ends with the request, and with the handler
 	requests chan proto.Message
-	answers  chan any
+	answers  chan []byte
 	last     chan struct{} // closed when the client ends its side
 	once     sync.Once
 	first    sync.Once
@@ -378,7 +341,7 @@ func (p pipeClient) SendMsg(m any) error {
 func (p pipeClient) RecvMsg(to any) error {
 	select {
 	case m := <-p.answers:
-		return copyInto(to, m)
+		return proto.Unmarshal(m, to.(proto.Message))
 	case <-p.done:
 	}
 	if p.err == nil {
@@ -402,24 +365,15 @@ func (p pipeServer) RecvMsg(to any) error {
 
 // SendMsg implements grpc.ServerStream. The message is received before it returns.
 func (p pipeServer) SendMsg(m any) error {
-	m = bare(m)
-	if size := sizeOf(m); size > limits.EtcdGatewayBytes {
-		return tooLargeAsJSON(size)
-	} else if err := answers(p.ctx, size); err != nil { // the previous message is written, or awaited now
-		return status.FromContextError(err).Err()
-	}
-	if pieces, ok := m.(message); ok {
-		m = message{pieces.joined()}
-	} else {
-		m = proto.Clone(m.(proto.Message))
-	}
-	p.first.Do(func() { close(p.begun) })
-	select {
-	case p.answers <- m:
-		return nil
-	case <-p.ctx.Done():
-		return status.FromContextError(p.ctx.Err()).Err()
-	}
+	return take(p.ctx, m.(answer), func(encoded []byte) error { // the previous message is written, or awaited now
+		p.first.Do(func() { close(p.begun) })
+		select {
+		case p.answers <- encoded:
+			return nil
+		case <-p.ctx.Done():
+			return status.FromContextError(p.ctx.Err()).Err()
+		}
+	})
 }
 
 // SetHeader implements grpc.ServerStream.

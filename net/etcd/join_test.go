@@ -88,7 +88,7 @@ type counting struct {
 }
 
 func (to *counting) SendMsg(m any) error {
-	to.bytes += sizeOf(m)
+	to.bytes += m.(answer).size()
 	return nil
 }
 

@@ -21,7 +21,7 @@ import (
 	"qkv/internal/limits"
 )
 
-func (s *Server) put(ctx context.Context, q *putRequest) (any, error) {
+func (s *Server) put(ctx context.Context, q *putRequest) (answer, error) {
 	defer buffers.Put(q.from) // the command and the answer are copies
 	p, err := s.putOf(&q.PutRequest)
 	if err == nil {
@@ -40,34 +40,26 @@ func (s *Server) put(ctx context.Context, q *putRequest) (any, error) {
 	if !p.PrevKV {
 		return message{appendHeader(make([]byte, 0, headerBytes), putHeader, s.header(out.Result.Revision))}, nil
 	}
-	answer := &pb.PutResponse{Header: s.header(out.Result.Revision)}
+	result := &pb.PutResponse{Header: s.header(out.Result.Revision)}
 	defer runtime.KeepAlive(out.view)
 	found, err := readAnswer(index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view)
 	if err != nil {
 		return nil, err
 	}
 	if prev := found.Answers[0].Put.Prev; prev != nil {
-		answer.PrevKv = pairOf(prev)
+		result.PrevKv = pairOf(prev)
 	}
-	return encoded(answer)
+	return encoded(result)
 }
 
-func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any, error) {
-	d, err := s.deleteOf(q)
-	if err == nil {
-		err = s.checkSize(q)
-	}
+func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (answer, error) {
+	d, out, err := s.deleteKeys(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	rows := s.config.Member.View().RowsOf(d.Key, d.End)
-	out, err := s.calls.writeRows(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV, rows)
-	if err != nil {
-		return nil, err
-	}
-	answer := &pb.DeleteRangeResponse{Header: s.header(out.Result.Revision), Deleted: out.Result.Deleted}
+	deleted := &pb.DeleteRangeResponse{Header: s.header(out.Result.Revision), Deleted: out.Result.Deleted}
 	if !d.PrevKV {
-		return answer, nil
+		return plain{deleted}, nil
 	}
 	defer runtime.KeepAlive(out.view)
 	wide := s.widely(ctx)
@@ -76,12 +68,24 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any
 	if err != nil {
 		return nil, doneAt(out.Result.Revision, err)
 	}
-	answer.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	encoded, err := s.encodeBuilt(ctx, answer)
+	deleted.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
+	encoded, err := s.encodeBuilt(ctx, deleted)
 	return encoded, doneAt(out.Result.Revision, err)
 }
 
-func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
+// deleteKeys proposes a deletion.
+func (s *Server) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d kv.Delete, out outcome, err error) {
+	if d, err = s.deleteOf(q); err == nil {
+		err = s.checkSize(q)
+	}
+	if err == nil {
+		rows := s.config.Member.View().RowsOf(d.Key, d.End)
+		out, err = s.calls.writeRows(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV, rows)
+	}
+	return d, out, err
+}
+
+func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	t, err := s.txnOf(q)
 	if err != nil {
 		return nil, err
@@ -113,10 +117,10 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
 	if err == nil {
-		answer := txnAnswerOf(q, found)
-		answer.Header = s.header(out.Result.Revision)
-		var all any
-		if all, err = s.encodeBuilt(ctx, answer); err == nil {
+		result := txnAnswerOf(q, found)
+		result.Header = s.header(out.Result.Revision)
+		var all answer
+		if all, err = s.encodeBuilt(ctx, result); err == nil {
 			return all, nil
 		}
 	}
@@ -189,7 +193,7 @@ func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
 	}
 }
 
-func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (any, error) {
+func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	out, err := s.calls.write(ctx, index.AppendCompact(nil, q.Revision), false)
 	if err != nil {
 		return nil, err
@@ -208,7 +212,7 @@ func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (any, err
 	return &pb.CompactionResponse{Header: s.header(max(out.Result.Revision, s.config.Member.View().Revision()))}, nil
 }
 
-func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error) {
+func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, error) {
 	r, err := s.rangeOf(q, false)
 	if err != nil {
 		return nil, err
@@ -306,7 +310,7 @@ func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 }
 
 // builtMessage encodes a result at once.
-func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, error) {
+func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (answer, error) {
 	size := 0
 	for i := range found.KVs {
 		size += sizeField(&found.KVs[i])
@@ -316,11 +320,11 @@ func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, 
 		return nil, err
 	}
 	var a rangeAnswer
-	return holding(s.rangeMessage(&a, found), own), nil
+	return reserving(s.rangeMessage(&a, found), own), nil
 }
 
 // rangeLater returns the answer in a: already encoded, or, if it was too large, to be encoded while it is written.
-func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) any {
+func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) answer {
 	if !a.large() {
 		return a.finish(h, more, count)
 	}
@@ -330,13 +334,13 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	r.Continued = true
 	head, tail := a.around(h, more, count)
 	return &later{
-		s: s, head: head, tail: tail, cuts: a.cuts, size: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
+		s: s, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
 	}
 }
 
 // rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer ones when that has
 // been held for too long.
-func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
+func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
 	reads := index.NewRangeReader(r, 0)
@@ -389,7 +393,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
 }
 
 // rangeSorted encodes a range in another order than key order, page by page.
-func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
+func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
 	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
 	var page kv.RangeResult
 	own, size := whoseShare(ctx), 0
@@ -444,7 +448,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 		}
 	}
 	reserved.Shrink(int64(a.size))
-	return holding(a.finish(s.header(page.Revision), page.More, page.Count), reserved), nil
+	return reserving(a.finish(s.header(page.Revision), page.More, page.Count), reserved), nil
 }
 
 // answerMost is the size limit of a range's answer.

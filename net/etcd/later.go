@@ -30,7 +30,7 @@ type later struct {
 	s          *Server
 	head, tail []byte
 	cuts       []cut
-	size       int
+	total      int // bytes
 
 	// Owned by the reading goroutine.
 	ctx    context.Context
@@ -134,10 +134,18 @@ func (l *later) encode(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// joined returns the whole message, for the gateway.
-func (l *later) joined() ([]byte, error) {
-	defer l.pinned.release()
-	all := append(make([]byte, 0, l.size), l.head...)
+func (l *later) size() int { return l.total }
+
+func (l *later) charge(own *share) answer {
+	l.share = own
+	return l
+}
+
+func (l *later) release() { l.pinned.release() }
+
+func (l *later) bytes() ([]byte, error) {
+	defer l.release()
+	all := append(make([]byte, 0, l.total), l.head...)
 	for range l.cuts {
 		var err error
 		if all, err = l.encode(all); err != nil {
@@ -147,8 +155,7 @@ func (l *later) joined() ([]byte, error) {
 	return append(all, l.tail...), nil
 }
 
-// buffers returns the pieces for gRPC to write.
-func (l *later) buffers() mem.BufferSlice {
+func (l *later) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(l.cuts)+2)
 	all = append(all, mem.SliceBuffer(l.head))
 	parts := make([]part, len(l.cuts))
@@ -165,7 +172,7 @@ func (l *later) buffers() mem.BufferSlice {
 		own := l.share
 		runtime.AddCleanup(l, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, l.holds) // see writing
 	}
-	return append(all, mem.SliceBuffer(l.tail))
+	return append(all, mem.SliceBuffer(l.tail)), nil
 }
 
 func (l *later) hold(n int64) {
@@ -205,7 +212,7 @@ func (p *part) ReadOnlyData() []byte {
 	l.hold(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
-		l.s.log.Warn("answer "+l.share.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.size, err))
+		l.s.log.Warn("answer "+l.share.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
 		if l.share != nil {
 			l.share.close()
 		}

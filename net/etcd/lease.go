@@ -20,7 +20,7 @@ import (
 	"qkv/internal/limits"
 )
 
-func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (any, error) {
+func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
 	if err := kv.CheckTTL(q.TTL); err != nil {
 		return nil, statusOf(err)
 	}
@@ -39,7 +39,7 @@ func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (any, error
 	return &pb.LeaseGrantResponse{Header: s.header(out.Result.Revision), ID: l.ID, TTL: l.TTL}, nil
 }
 
-func (s *Server) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (any, error) {
+func (s *Server) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
 	out, err := s.calls.write(ctx, index.AppendRevoke(nil, q.ID, 0, 0), false)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Server) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (any, err
 	return &pb.LeaseRevokeResponse{Header: s.header(out.Result.Revision)}, nil
 }
 
-func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (any, error) {
+func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (answer, error) {
 	left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if !q.Keys || left.TTL < 0 {
-		return &pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}, nil
+		return plain{&pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}}, nil
 	}
 	head := appendHeader(make([]byte, 0, headerBytes+3*(1+10)), ttlHeader, h)
 	head = appendInt(appendInt(appendInt(head, ttlID, q.ID), ttlLeft, left.TTL), ttlGranted, left.Granted)
@@ -80,7 +80,7 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 // leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
 // they were granted. A follower does not know the expiry. Above limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking other
 // lists query the clock, they come by id: each query takes one of the slots of all requests.
-func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (any, error) {
+func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
@@ -107,7 +107,7 @@ func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (any, err
 	})
 }
 
-func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (any, error) {
+func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (answer, error) {
 	var all []kv.Lease
 	v.Leases(math.MinInt64, func(l kv.Lease) bool {
 		all = append(all, l)
@@ -116,11 +116,11 @@ func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.Response
 	if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // otherwise this member no longer leads
 		return nil, err
 	}
-	answer := &pb.LeaseLeasesResponse{Header: h}
+	list := &pb.LeaseLeasesResponse{Header: h}
 	for _, l := range all {
-		answer.Leases = append(answer.Leases, &pb.LeaseStatus{ID: l.ID})
+		list.Leases = append(list.Leases, &pb.LeaseStatus{ID: l.ID})
 	}
-	return answer, nil
+	return plain{list}, nil
 }
 
 // Field numbers of the lists.
@@ -139,7 +139,7 @@ type lister func(take taker) (done bool)
 
 // listed answers with a list of a View, which may be as large as the state. It measures the answer first and reserves the memory before it
 // encodes anything.
-func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (any, error) {
+func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (answer, error) {
 	defer runtime.KeepAlive(v)
 	size, next := len(head), begin()
 	most := s.builtMost(ctx)
@@ -174,7 +174,7 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 		reserved.Release()
 		return nil, err
 	}
-	return holding(message{all}, reserved), nil
+	return reserving(message{all}, reserved), nil
 }
 
 // someOf takes the entries of one step of a turn.

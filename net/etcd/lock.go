@@ -31,7 +31,7 @@ func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
 }
 
 // own builds a method of these services.
-func own[T any, Q request[T]](s *Server, name string, answer func(context.Context, Q) (any, error)) grpc.MethodDesc {
+func own[T any, Q request[T], A any](s *Server, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -40,8 +40,11 @@ func own[T any, Q request[T]](s *Server, name string, answer func(context.Contex
 		if err := s.mayServe(ctx, nil); err != nil {
 			return nil, err
 		}
-		out, err := answer(ctx, q)
-		return out, plainly(err)
+		out, err := handle(ctx, q)
+		if err != nil {
+			return nil, plainly(err)
+		}
+		return answerOf(out), nil
 	}}
 }
 
@@ -69,10 +72,10 @@ func (s *Server) session(ctx context.Context, lease int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return granted.(*pb.LeaseGrantResponse).ID, nil
+	return granted.ID, nil
 }
 
-func (s *Server) lock(ctx context.Context, q *lockpb.LockRequest) (any, error) {
+func (s *Server) lock(ctx context.Context, q *lockpb.LockRequest) (*lockpb.LockResponse, error) {
 	c, err := s.enter(ctx, string(q.Name), q.Lease, nil)
 	if err == nil {
 		err = s.await(ctx, c)
@@ -115,31 +118,31 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 }
 
 // waits wraps a handler that may wait without end: each request of a client takes a slot.
-func waits[Q any](s *Server, answer func(context.Context, Q) (any, error)) func(context.Context, Q) (any, error) {
-	return func(ctx context.Context, q Q) (any, error) {
+func waits[Q, A any](s *Server, handle func(context.Context, Q) (A, error)) func(context.Context, Q) (A, error) {
+	return func(ctx context.Context, q Q) (out A, err error) {
 		own := whoseShare(ctx)
 		client := own.client()
 		if !s.admission.lockWaits.TryTake(client) {
-			return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.admission.lockWaits.Total)
+			return out, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.admission.lockWaits.Total)
 		}
 		defer s.admission.lockWaits.Release(client)
 		defer own.rests()()
-		return answer(ctx, q)
+		return handle(ctx, q)
 	}
 }
 
 // newest is the header of an answer from the current state.
 func (s *Server) newest() *pb.ResponseHeader { return s.header(s.config.Member.View().Revision()) }
 
-func (s *Server) unlock(ctx context.Context, q *lockpb.UnlockRequest) (any, error) {
-	deleted, err := s.deleteRange(ctx, &pb.DeleteRangeRequest{Key: q.Key})
+func (s *Server) unlock(ctx context.Context, q *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
+	_, out, err := s.deleteKeys(ctx, &pb.DeleteRangeRequest{Key: q.Key})
 	if err != nil {
 		return nil, err
 	}
-	return &lockpb.UnlockResponse{Header: deleted.(*pb.DeleteRangeResponse).Header}, nil
+	return &lockpb.UnlockResponse{Header: s.header(out.Result.Revision)}, nil
 }
 
-func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (any, error) {
+func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (*electionpb.CampaignResponse, error) {
 	c, err := s.enter(ctx, string(q.Name), q.Lease, q.Value)
 	if err != nil {
 		return nil, err
@@ -160,7 +163,7 @@ func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (a
 	return &electionpb.CampaignResponse{Header: header, Leader: leader}, nil
 }
 
-func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (any, error) {
+func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (*electionpb.ProclaimResponse, error) {
 	c, err := candidateOf(q.Leader)
 	if err == nil {
 		err = c.Proclaim(ctx, store{s}, q.Value)
@@ -174,7 +177,7 @@ func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (a
 	return &electionpb.ProclaimResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (any, error) {
+func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (*electionpb.ResignResponse, error) {
 	c, err := candidateOf(q.Leader)
 	if err == nil {
 		err = c.Withdraw(ctx, store{s})
@@ -185,7 +188,7 @@ func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (any, 
 	return &electionpb.ResignResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) leader(ctx context.Context, q *electionpb.LeaderRequest) (any, error) {
+func (s *Server) leader(ctx context.Context, q *electionpb.LeaderRequest) (*electionpb.LeaderResponse, error) {
 	leader, found, revision, err := election.Leader(ctx, store{s}, string(q.Name))
 	switch {
 	case err != nil:

@@ -23,7 +23,7 @@ import (
 	"qkv/internal/limits"
 )
 
-func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
+func (s *Server) status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	own, v := s.config.Member.Status(), s.config.Member.View()
 	learner, _ := s.learner()
 	answer := &pb.StatusResponse{
@@ -51,7 +51,7 @@ func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 
 // alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer holds the changes. To raise a
 // raised alarm, or to disarm an absent one, is no error.
-func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (any, error) {
+func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	answer := &pb.AlarmResponse{}
 	before := alarmsOf(s.config.Member.View())
 	there := slices.ContainsFunc(before, func(a *pb.AlarmMember) bool { return a.MemberID == q.MemberID && a.Alarm == q.Alarm })
@@ -84,7 +84,7 @@ func refusedAlarm(err *kv.Error) error {
 }
 
 // moveLeader works only at the leader.
-func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, error) {
+func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	if s.config.Member.RaftStatus().Leader != s.config.ID {
 		return nil, rpctypes.ErrGRPCNotLeader
 	}
@@ -99,7 +99,7 @@ func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, 
 }
 
 // defragment returns unused memory of Go's heap to the system; the state's memory is returned continuously.
-func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error) {
+func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
 	began := time.Now()
 	s.metrics.defragmenting.Inc()
 	defer func() {
@@ -111,7 +111,7 @@ func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error)
 }
 
 // downgrade answers like an etcd of Version without a downgrade, and never starts one.
-func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, error) {
+func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
 	switch q.Action {
 	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
@@ -151,7 +151,7 @@ func takeWholeState(ctx context.Context) (done func(), err error) {
 }
 
 // hash returns a hash of the whole state. etcd hashes its file, which differs between members.
-func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
+func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
 	began := time.Now()
 	done, err := s.takeHash(ctx)
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 	return &pb.HashResponse{Header: s.header(v.Revision()), Hash: sum}, nil
 }
 
-func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
+func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (*pb.HashKVResponse, error) {
 	began := time.Now()
 	done, err := s.takeHash(ctx)
 	if err != nil {

@@ -5,13 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
@@ -327,105 +325,6 @@ func whoseShare(ctx context.Context) *share {
 type accounted struct {
 	credentials.AuthInfo
 	share *share
-}
-
-// held is a message that is charged until it is written, except where net/http writes it.
-type held struct {
-	message
-	share *share
-	room  *admit.Reservation // released then; nil: no reservation
-}
-
-// counted charges an answer, if it is large enough for gRPC to report when it is written.
-func counted(answer any, s *share) any {
-	if s == nil {
-		return answer
-	}
-	switch m := answer.(type) {
-	case *later:
-		m.share = s
-	case held:
-		m.share = s
-		return m
-	case message:
-		if m.small() {
-			return m
-		}
-		return held{message: m, share: s}
-	case proto.Message: // messages encoded by the library are small, except lists of leases and of their keys
-		if proto.Size(m) > smallAnswer {
-			if as, err := encoded(m); err == nil {
-				return held{message: as, share: s}
-			}
-		}
-	}
-	return answer
-}
-
-const smallAnswer = 16 << 10
-
-// small tells whether gRPC does not report the write of a message: it has no piece of a counted size.
-func (m message) small() bool {
-	for _, piece := range m {
-		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) {
-			return false
-		}
-	}
-	return true
-}
-
-// buffers returns a message's buffers for gRPC to write and release here.
-func (h held) buffers() (all mem.BufferSlice) {
-	all = make(mem.BufferSlice, 0, len(h.message))
-	own := h.share
-	own.carries(h.room)
-	if h.room != nil {
-		own = nil // charged to the reservation
-	}
-	w := &writing{share: own, left: new(atomic.Int64), room: h.room}
-	for i := range h.message {
-		piece := &h.message[i]
-		if len(*piece) == 0 {
-			continue
-		}
-		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) {
-			w.left.Add(int64(len(*piece)))
-		}
-		all = append(all, mem.NewBuffer(piece, w))
-	}
-	n := w.left.Load()
-	if n == 0 {
-		h.room.Release()
-		return all
-	}
-	own.holds(n)
-	runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
-	if h.room != nil {
-		runtime.AddCleanup(w, (*admit.Reservation).Release, h.room)
-	}
-	return all
-}
-
-// writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
-// 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
-type writing struct {
-	share *share
-	left  *atomic.Int64
-	room  *admit.Reservation
-}
-
-// Get implements mem.BufferPool.
-func (*writing) Get(n int) *[]byte {
-	b := make([]byte, n)
-	return &b
-}
-
-// Put implements mem.BufferPool.
-func (w *writing) Put(b *[]byte) {
-	if w.left.Add(-int64(len(*b))) == 0 {
-		w.room.Release()
-	}
-	w.share.holds(-int64(len(*b)))
 }
 
 // sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.

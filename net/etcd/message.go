@@ -1,13 +1,11 @@
 package etcd
 
 import (
-	"fmt"
-
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -17,16 +15,10 @@ import (
 	"qkv/internal/limits"
 )
 
-// message is an encoded message in pieces: large data is copied only once from the state's memory, and clients can share bytes.
-type message [][]byte
+// codec is protobuf's codec that also takes answers.
+type codec struct{ metrics *metrics }
 
-// codec is protobuf's codec that also accepts encoded messages.
-type codec struct {
-	proto   encoding.CodecV2
-	metrics *metrics
-}
-
-func (c codec) Name() string { return c.proto.Name() }
+func (c codec) Name() string { return libraryCodec.Name() }
 
 func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 	c.metrics.received.Add(float64(data.Len()))
@@ -48,33 +40,21 @@ func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 			return nil
 		}
 	}
-	return c.proto.Unmarshal(data, to)
+	return libraryCodec.Unmarshal(data, to)
 }
 
-func (c codec) Marshal(from any) (mem.BufferSlice, error) {
-	out, err := c.encode(from)
+// libraryCodec is the codec of gRPC's library.
+var libraryCodec = encoding.GetCodecV2(protocodec.Name)
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(from any) (out mem.BufferSlice, err error) {
+	if a, ok := from.(answer); ok {
+		out, err = a.buffers()
+	} else { // of the health service
+		out, err = libraryCodec.Marshal(from)
+	}
 	c.metrics.sent.Add(float64(out.Len()))
 	return out, err
-}
-
-func (c codec) encode(from any) (mem.BufferSlice, error) {
-	switch m := from.(type) {
-	case held:
-		return m.buffers(), nil
-	case *later:
-		return m.buffers(), nil
-	}
-	m, ok := from.(message)
-	if !ok {
-		return c.proto.Marshal(from)
-	}
-	out := make(mem.BufferSlice, 0, len(m))
-	for _, piece := range m {
-		if len(piece) > 0 {
-			out = append(out, mem.SliceBuffer(piece))
-		}
-	}
-	return out, nil
 }
 
 // putRequest is a put whose key and value lie in a pooled buffer, which is released after the answer.
@@ -99,15 +79,6 @@ func decodeBytes(from []byte, fields ...*[]byte) bool {
 		from = from[tag+n:]
 	}
 	return true
-}
-
-// encoded encodes a message that refers to the state's memory, which is only valid until the caller returns.
-func encoded(m proto.Message) (message, error) {
-	bytes, err := proto.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode an answer: %w", err)
-	}
-	return message{bytes}, nil
 }
 
 // Field numbers of the messages encoded by hand: etcd's rpc.proto and kv.proto.
@@ -281,10 +252,6 @@ func appendCount(dst []byte, more bool, count int64) []byte {
 
 // inStream wraps a range's message into a stream's message.
 func (m message) inStream() message {
-	size := 0
-	for _, piece := range m {
-		size += len(piece)
-	}
-	head := protowire.AppendVarint(protowire.AppendTag(nil, streamRange, protowire.BytesType), uint64(size))
+	head := protowire.AppendVarint(protowire.AppendTag(nil, streamRange, protowire.BytesType), uint64(m.size()))
 	return append(message{head}, m...)
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"testing"
 
-	"google.golang.org/grpc/encoding"
-	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -17,7 +15,7 @@ import (
 // What is decoded by hand is what the library would have made of it, and what the library refuses is refused.
 func TestDecodedAsByTheLibrary(t *testing.T) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})
-	c := codec{encoding.GetCodecV2(protocodec.Name), &metrics{received: counter, sent: counter}}
+	c := codec{&metrics{received: counter, sent: counter}}
 	field := func(number protowire.Number, b string) []byte {
 		return protowire.AppendString(protowire.AppendTag(nil, number, protowire.BytesType), b)
 	}
@@ -58,7 +56,7 @@ func TestDecodedAsByTheLibrary(t *testing.T) {
 // BenchmarkDecode is what the requests cost that are made most.
 func BenchmarkDecode(b *testing.B) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})
-	c := codec{encoding.GetCodecV2(protocodec.Name), &metrics{received: counter, sent: counter}}
+	c := codec{&metrics{received: counter, sent: counter}}
 	all, err := proto.Marshal(&pb.PutRequest{Key: []byte("key-0000001"), Value: make([]byte, 256)})
 	if err != nil {
 		b.Fatal(err)

@@ -310,7 +310,7 @@ func (s *countedStream) RecvMsg(m any) error {
 
 // SendMsg implements grpc.ServerStream.
 func (s *countedStream) SendMsg(m any) error {
-	err := s.ServerStream.SendMsg(counted(m, s.share))
+	err := s.ServerStream.SendMsg(answerOf(m).charge(s.share))
 	switch {
 	case err == nil:
 		s.r.out.Inc()

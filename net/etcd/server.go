@@ -13,8 +13,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
-	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -151,7 +149,7 @@ func Start(config Config) *Server {
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = grpc.NewServer(
-			grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
+			grpc.ForceServerCodecV2(codec{s.metrics}),
 			grpc.Creds(handshaken{}),
 			grpc.MaxRecvMsgSize(s.config.MaxRequestBytes+limits.EtcdRequestOver),
 			grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
@@ -309,12 +307,13 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 			r.started.Inc()
 			r.in.Inc()
 			s.metrics.count(ctx, r)
-			answer, err := handle(server, ctx, decode, i)
-			if err == nil {
-				r.out.Inc()
-			}
+			out, err := handle(server, ctx, decode, i)
 			r.ended(began, err)
-			return counted(answer, whoseShare(ctx)), err
+			if err != nil {
+				return nil, err
+			}
+			r.out.Inc()
+			return out.(answer).charge(whoseShare(ctx)), nil
 		}
 	}
 	for i := range service.Streams {
@@ -340,7 +339,7 @@ type request[T any] interface {
 }
 
 // method builds an RPC with one request and one answer.
-func method[T any, Q request[T]](s *Server, name string, answer func(context.Context, Q) (any, error)) grpc.MethodDesc {
+func method[T any, Q request[T], A any](s *Server, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -351,7 +350,11 @@ func method[T any, Q request[T]](s *Server, name string, answer func(context.Con
 		if err := s.mayServe(ctx, q); err != nil {
 			return nil, err
 		}
-		return answer(ctx, q)
+		out, err := handle(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		return answerOf(out), nil
 	}}
 }
 

@@ -1,0 +1,181 @@
+package etcd
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/internal/admit"
+)
+
+// answer is what a handler gives to gRPC or to the gateway. Either of them takes it once: by buffers, by bytes, or by release.
+type answer interface {
+	// size is the number of encoded bytes.
+	size() int
+	// charge charges the answer to a connection until it is written. Small answers are not charged.
+	charge(own *share) answer
+	// buffers encodes the answer for gRPC, which writes the buffers and frees them.
+	buffers() (mem.BufferSlice, error)
+	// bytes encodes the answer as a whole, for the gateway.
+	bytes() ([]byte, error)
+	// release releases an answer that nothing is taken of.
+	release()
+}
+
+// answerOf returns what a handler returns or sends as an answer: it is one, or a message that the library encodes.
+func answerOf(m any) answer {
+	if a, ok := m.(answer); ok {
+		return a
+	}
+	return plain{m.(proto.Message)}
+}
+
+// plain is a message that the library encodes. Such messages are small, except lists of leases and of their keys.
+type plain struct{ proto.Message }
+
+func (p plain) size() int                         { return proto.Size(p.Message) }
+func (p plain) bytes() ([]byte, error)            { return proto.Marshal(p.Message) }
+func (p plain) buffers() (mem.BufferSlice, error) { return libraryCodec.Marshal(p.Message) }
+func (plain) release()                            {}
+
+func (p plain) charge(own *share) answer {
+	if own != nil && p.size() > smallAnswer {
+		if m, err := encoded(p.Message); err == nil {
+			return m.charge(own)
+		}
+	}
+	return p
+}
+
+const smallAnswer = 16 << 10
+
+// message is an encoded message in pieces: large data is copied only once from the state's memory, and clients can share bytes.
+type message [][]byte
+
+// encoded encodes a message that refers to the state's memory, which is only valid until the caller returns.
+func encoded(m proto.Message) (message, error) {
+	bytes, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode an answer: %w", err)
+	}
+	return message{bytes}, nil
+}
+
+func (m message) size() (n int) {
+	for _, piece := range m {
+		n += len(piece)
+	}
+	return n
+}
+
+func (m message) bytes() ([]byte, error) {
+	all := make([]byte, 0, m.size())
+	for _, piece := range m {
+		all = append(all, piece...)
+	}
+	return all, nil
+}
+
+func (m message) buffers() (mem.BufferSlice, error) {
+	out := make(mem.BufferSlice, 0, len(m))
+	for _, piece := range m {
+		if len(piece) > 0 {
+			out = append(out, mem.SliceBuffer(piece))
+		}
+	}
+	return out, nil
+}
+
+func (m message) charge(own *share) answer {
+	for _, piece := range m {
+		if own != nil && !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
+			return chargedMessage{message: m, share: own}
+		}
+	}
+	return m
+}
+
+func (message) release() {}
+
+// chargedMessage is a message that is charged until it is written.
+type chargedMessage struct {
+	message
+	share    *share
+	reserved *admit.Reservation // released then; nil: charged to the connection
+}
+
+// reserving combines an answer with its reservation.
+func reserving(m message, r *admit.Reservation) answer {
+	if r == nil {
+		return m
+	}
+	return chargedMessage{message: m, reserved: r}
+}
+
+func (c chargedMessage) charge(own *share) answer {
+	c.share = own
+	return c
+}
+
+func (c chargedMessage) bytes() ([]byte, error) {
+	defer c.release()
+	return c.message.bytes()
+}
+
+func (c chargedMessage) release() { c.reserved.Release() }
+
+func (c chargedMessage) buffers() (mem.BufferSlice, error) {
+	all := make(mem.BufferSlice, 0, len(c.message))
+	own := c.share
+	own.carries(c.reserved)
+	if c.reserved != nil {
+		own = nil // charged to the reservation
+	}
+	w := &writing{share: own, left: new(atomic.Int64), reserved: c.reserved}
+	for i := range c.message {
+		piece := &c.message[i]
+		if len(*piece) == 0 {
+			continue
+		}
+		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) {
+			w.left.Add(int64(len(*piece)))
+		}
+		all = append(all, mem.NewBuffer(piece, w))
+	}
+	n := w.left.Load()
+	if n == 0 {
+		c.release()
+		return all, nil
+	}
+	own.holds(n)
+	runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
+	if c.reserved != nil {
+		runtime.AddCleanup(w, (*admit.Reservation).Release, c.reserved)
+	}
+	return all, nil
+}
+
+// writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
+// 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
+type writing struct {
+	share    *share
+	left     *atomic.Int64
+	reserved *admit.Reservation
+}
+
+// Get implements mem.BufferPool.
+func (*writing) Get(n int) *[]byte {
+	b := make([]byte, n)
+	return &b
+}
+
+// Put implements mem.BufferPool.
+func (w *writing) Put(b *[]byte) {
+	if w.left.Add(-int64(len(*b))) == 0 {
+		w.reserved.Release()
+	}
+	w.share.holds(-int64(len(*b)))
+}
