@@ -151,6 +151,7 @@ func TestEmergencies(t *testing.T) {
 
 // TestDocsClient: a module of its own that follows docs/using.md compiles with the client library.
 func TestDocsClient(t *testing.T) {
+	t.Parallel()
 	section := section(t, pageText(t, "docs/using.md"), "## The Go client library")
 	lines := docLines(section)
 	if len(lines) == 0 || !strings.Contains(section, `import "qkv/net/client"`) {

@@ -211,6 +211,7 @@ func oddKeys() map[string]string {
 
 // TestEveryKeyHasAFile: every key comes back from a folder, whatever it is, and nothing leaves the folder.
 func TestEveryKeyHasAFile(t *testing.T) {
+	t.Parallel()
 	s, keys := newMemory(), oddKeys()
 	s.page = 3
 	for key, value := range keys {

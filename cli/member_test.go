@@ -328,6 +328,7 @@ func TestMemberReplaceOfOneThatIsRemoved(t *testing.T) {
 
 // A member that is replaced in place is silent for some looks, and the leader says so, or two others.
 func TestMemberReplaceLooksTwice(t *testing.T) {
+	t.Parallel()
 	b := threeMembers(t)
 	replace := []string{"member", "replace", "n3", "--peer", "10.0.0.3:2380"}
 	unchanged := func() {
@@ -368,6 +369,7 @@ func TestMemberReplaceLooksTwice(t *testing.T) {
 // In the place of the lost one, with its address and name, the new one is added without a name before the lost one goes; the
 // command goes on where it was, and does not remove what still answers.
 func TestMemberReplaceInPlace(t *testing.T) {
+	t.Parallel()
 	b := threeMembers(t)
 	peer := []string{"n3", "--peer", "10.0.0.3:2380"}
 	links := func(connected bool) {

@@ -15,6 +15,7 @@ import (
 // those too that an export before gave, which may have been killed before it synced the folder. The folders above are synced, too: the
 // export makes those that are missing.
 func TestProcessExportSyncs(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("no strace here to see what is synced")
 	}

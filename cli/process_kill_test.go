@@ -31,6 +31,7 @@ func kills() (ones, alls int) {
 // TestProcessesKilled: members under load are killed with kill -9, one at random or all at once, and started again.
 // Nothing that was acknowledged is missing, no read is stale, and all members end with the same state.
 func TestProcessesKilled(t *testing.T) {
+	alongside(t)
 	ones, alls := kills()
 	c := startProcesses(t, 3, "--segment-bytes", "4194304")
 	l := startWorkload(c)
@@ -81,6 +82,7 @@ func TestProcessesKilled(t *testing.T) {
 // TestProcessesStopped: a leader that is paused is replaced, and when it goes on it answers nothing that is not true any
 // more. A leader that is told to stop hands over, and not one write fails: they wait.
 func TestProcessesStopped(t *testing.T) {
+	t.Parallel()
 	c := startProcesses(t, 3)
 	l := startWorkload(c)
 	l.goesOn()

@@ -20,6 +20,7 @@ import (
 // waits is forgotten. Who has it writes to a file which knows nothing of the lock: what each holder writes must stand
 // together, and the tokens must rise.
 func TestProcessLocks(t *testing.T) {
+	alongside(t)
 	const ofProgram, ofLibrary, ttl = 3, 4, 60
 	kills := 4
 	if testing.Short() {

@@ -19,6 +19,7 @@ import (
 // fails, and each key was put once: a write whose answer was lost was sent again, and made once. Watches see each write once, and
 // in order; a lock that one holder keeps across all of it is held by nobody else.
 func TestProcessOnce(t *testing.T) {
+	alongside(t)
 	kills, _ := kills()
 	watches := 100
 	if os.Getenv("QKV_FULL") != "" {

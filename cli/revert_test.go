@@ -13,6 +13,7 @@ import (
 
 // TestRevertGuards: what somebody writes while keys are reverted is not lost, and nothing else is left out for it.
 func TestRevertGuards(t *testing.T) {
+	t.Parallel()
 	b := newRig(t, nil)
 	keys := 2*limits.TxnOperations + 10
 	for i := range keys {

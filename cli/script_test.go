@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,7 +23,7 @@ import (
 
 // TestMain lets the scripts run qkv as a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(sideBySide{m}, map[string]func(){
 		"qkv": func() {
 			go endWithScript()
 			os.Exit(Run(os.Args))
@@ -29,6 +31,20 @@ func TestMain(m *testing.M) {
 		"qkv-probe":      runProbe,
 		"qkv-timerslack": runWithTimerSlack,
 	})
+}
+
+// sideBySide lets twice as many tests run at a time as there are processors, unless -parallel says how many: nearly all that these
+// tests do is to wait for members.
+type sideBySide struct{ *testing.M }
+
+func (m sideBySide) Run() int {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
+	return m.M.Run()
 }
 
 const (

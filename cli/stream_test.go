@@ -39,6 +39,7 @@ func TestStreamPrintsTheSame(t *testing.T) {
 
 // TestGetStreams: a range of many pages is printed as it comes.
 func TestGetStreams(t *testing.T) {
+	t.Parallel()
 	b := newRig(t, nil)
 	var want strings.Builder
 	for i := range 600 {
