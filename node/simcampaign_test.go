@@ -18,7 +18,7 @@ var (
 )
 
 const (
-	simShare = 500 // seeds of a campaign that is not told how many
+	simShare = 300 // seeds of a campaign that is not told how many
 	simShort = 40  // with -short
 	simTwice = 50  // seeds that are run twice
 	// simFull is the size of a campaign that must have seen everything.
