@@ -55,17 +55,19 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 	if e.Level > MaxLevel {
 		return e, newerLevel("the batch was proposed at", e.Level)
 	}
-	r := pack.NewExactReader(e.Commands)
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.reader = pack.NewExactReader(e.Commands)
 	if cap(s.commands) < e.Count {
 		s.commands = make([]command, 0, max(e.Count, limits.BatchCommands))
 	}
 	s.commands = s.commands[:e.Count]
 	for i := range s.commands {
-		if err := s.commands[i].read(&r); err != nil {
+		if err := s.commands[i].read(&d.reader); err != nil {
 			return e, fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
 	}
-	return e, r.Done()
+	return e, d.reader.Done()
 }
 
 // applyAll applies the decoded commands, and then frees memory in steps that are bounded by the size of the commands'
@@ -115,40 +117,7 @@ func (s *State) perform(c *command) kv.Result {
 	if s.alarms.has(kv.AlarmNoSpace) && c.grows() {
 		return s.refused(errNoSpace)
 	}
-	switch c.kind {
-	case kindPut:
-		return s.putAlone(c)
-	case kindDelete:
-		deleted := s.delete(c.hash, c.key, c.value)
-		s.end()
-		return kv.Result{Revision: s.revision, Deleted: deleted}
-	case kindTxn:
-		return s.txn(c.txn)
-	case kindCompact:
-		return s.compact(c.number)
-	case kindGrant:
-		return s.grant(kv.Lease{ID: c.number, TTL: c.ttl})
-	case kindRevoke:
-		return s.revoke(c.number, c.term, c.granted)
-	case kindCheckpoint:
-		return s.checkpoint(c.left, c.term)
-	case kindAnnounce:
-		return s.changeMembers(s.members.Announce(&c.member.announced))
-	case kindMember, kindEndExchange:
-		return s.changeConfiguration(c)
-	case kindFeatureLevel:
-		return s.raiseLevel(c)
-	case kindAlarm:
-		return s.changeAlarm(*c.alarm)
-	case kindFollow:
-		return s.follow(c.follow)
-	case kindCheck:
-		s.check = check{entry: s.applied + 1}
-		return kv.Result{Revision: s.revision}
-	case kindDigest:
-		return s.noteDigest(c)
-	}
-	panic(fmt.Sprintf("a command of kind %d was decoded and cannot be applied", c.kind))
+	return kinds[c.kind].apply(s, c)
 }
 
 // versionOverhead is the weight of a version in addition to its key and value: about its size in memory.
@@ -168,17 +137,25 @@ func (s *State) find(hash uint64, key []byte) ref {
 
 // putAlone puts a key at a revision of its own.
 func (s *State) putAlone(c *command) kv.Result {
-	if err := s.checkLease(c.number); err != nil {
+	p := &c.put
+	if err := s.checkLease(p.Lease); err != nil {
 		return s.refused(err)
 	}
-	if c.keepValue || c.keepLease {
-		if r := s.find(c.hash, c.key); r == 0 || r.record().newest().has(tombstone) {
-			return s.refused(keyNotFound(c.key))
+	if p.IgnoreValue || p.IgnoreLease {
+		if r := s.find(c.hash, p.Key); r == 0 || r.record().newest().has(tombstone) {
+			return s.refused(keyNotFound(p.Key))
 		}
 	}
-	s.put(c.hash, &kv.Put{Key: c.key, Value: c.value, Lease: c.number, IgnoreValue: c.keepValue, IgnoreLease: c.keepLease})
+	s.put(c.hash, p)
 	s.end()
 	return kv.Result{Revision: s.revision}
+}
+
+// deleteAlone deletes a key or a range at a revision of its own.
+func (s *State) deleteAlone(c *command) kv.Result {
+	deleted := s.delete(c.hash, c.delete.Key, c.delete.End)
+	s.end()
+	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
 // checkLease returns why a key cannot have this lease, or nil; 0 means none.
@@ -416,7 +393,7 @@ func (s *State) changeConfiguration(c *command) kv.Result {
 	if c.kind == kindEndExchange {
 		return s.changeMembers(s.members.EndExchange(), nil)
 	}
-	return s.changeMembers(s.members.Change(&c.member.change, s.wall))
+	return s.changeMembers(s.members.Change(c.change, s.wall))
 }
 
 // changeMembers stores the changed members, unless the change was refused.
@@ -430,10 +407,10 @@ func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
 }
 
 func (s *State) raiseLevel(c *command) kv.Result {
-	if level := uint64(c.number); level < s.level {
-		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, level))
+	if c.level < s.level {
+		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, c.level))
 	}
-	s.level = uint64(c.number)
+	s.level = c.level
 	return kv.Result{Revision: s.revision}
 }
 
@@ -460,14 +437,23 @@ func (s *State) prefetch(commands []command) {
 	w := &s.prefetching
 	for i := range commands {
 		c := &commands[i]
-		key := c.key
-		if c.kind == kindTxn {
-			key = firstKey(c.txn)
-		}
-		c.hash = hashOf(key)
+		c.hash = hashOf(c.firstKey())
 		w.hashes[i] = c.hash
 	}
 	s.touch(len(commands))
+}
+
+// firstKey returns the key that a command needs first, if any.
+func (c *command) firstKey() []byte {
+	switch c.kind {
+	case kindPut:
+		return c.put.Key
+	case kindDelete:
+		return c.delete.Key
+	case kindTxn:
+		return firstKey(c.txn)
+	}
+	return nil
 }
 
 // firstKey returns the key that a transaction needs first. Most transactions have one key, or prefetch the others

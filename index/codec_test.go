@@ -325,7 +325,7 @@ func TestCheckLevel(t *testing.T) {
 		}
 	}
 	later := put("k", "v")
-	later[1] = kinds
+	later[1] = byte(len(kinds))
 	for _, c := range [][]byte{later, {0x97, 0}, {}, {0xc0}} {
 		if err := CheckLevel(c, MaxLevel); err == nil || !err.Certain() {
 			t.Errorf("% x: %v", c, err)
@@ -376,7 +376,7 @@ func TestChangeOfMembersIsAlone(t *testing.T) {
 // A batch that its leader refuses has the same number of results, all equal, for its own proposer only.
 func TestRefuseEnvelope(t *testing.T) {
 	later := put("k", "v")
-	later[1] = kinds
+	later[1] = byte(len(kinds))
 	data := AppendEnvelope(nil, Envelope{Level: 1, Member: 7, Incarnation: 8, First: 9, Wall: 5}, [][]byte{put("a", "b"), later})
 	if CheckEnvelope(data) == nil {
 		t.Fatal("it may be proposed")
@@ -515,7 +515,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		want := c.refusal()
 		results := batch(t, NewState(limits.Defaults().Index), 1, b)
-		known := c.once.Session == 0 && (c.kind == kindPut && !c.keepValue && !c.keepLease && c.number == 0 || c.kind == kindDelete) // of the others the state decides
+		known := c.once.Session == 0 && (c.kind == kindPut && !c.put.IgnoreValue && !c.put.IgnoreLease && c.put.Lease == 0 || c.kind == kindDelete) // of the others the state decides
 		if refused := results[0].Err != nil; refused != (want != nil) && (known || want != nil) {
 			t.Fatalf("%v, but applied as %+v", want, results[0])
 		}

@@ -2,45 +2,11 @@ package index
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
-
-// The kinds of commands. A number is never reused.
-const (
-	kindPut          = 1
-	kindDelete       = 2
-	kindAnnounce     = 3
-	kindFeatureLevel = 4
-	kindRefused      = 5
-	kindCheck        = 6
-	kindDigest       = 7
-	kindMember       = 8
-	kindEndExchange  = 9
-	kindTxn          = 10
-	kindCompact      = 11
-	kindGrant        = 12
-	kindRevoke       = 13
-	kindCheckpoint   = 14
-	kindAlarm        = 15
-	kindFollow       = 16
-	kinds            = 17
-)
-
-// kindLevels are the feature levels from which on each kind may be proposed.
-var kindLevels = [kinds]uint64{
-	kindPut: FirstLevel, kindDelete: FirstLevel, kindAnnounce: FirstLevel, kindFeatureLevel: FirstLevel,
-	kindRefused: FirstLevel, kindCheck: FirstLevel, kindDigest: FirstLevel, kindMember: FirstLevel, kindEndExchange: FirstLevel,
-	kindTxn: FirstLevel, kindCompact: FirstLevel, kindGrant: FirstLevel, kindRevoke: FirstLevel, kindCheckpoint: FirstLevel,
-	kindAlarm: FirstLevel, kindFollow: FirstLevel,
-}
-
-// inSessions are the kinds that may have a session: the writes of clients.
-var inSessions = [kinds]bool{kindPut: true, kindDelete: true, kindTxn: true, kindCompact: true, kindGrant: true, kindRevoke: true}
 
 const (
 	// FirstLevel is the feature level of a new cluster, MaxLevel the newest level that this qkv knows.
@@ -58,17 +24,17 @@ const (
 func Grows(b []byte) bool {
 	r := pack.NewExactReader(b)
 	r.Array()
-	switch r.Uint() {
-	case kindPut, kindGrant, kindTxn:
-		r = pack.NewExactReader(b)
-		var c command
-		return c.read(&r) == nil && c.grows()
+	if kind := r.Uint(); !declared(kind) || kinds[kind].grows == nil {
+		return false
 	}
-	return false
+	r = pack.NewExactReader(b)
+	var c command
+	return c.read(&r) == nil && c.grows()
 }
 
 func (c *command) grows() bool {
-	return c.kind == kindPut || c.kind == kindGrant || c.kind == kindTxn && c.txn.Puts()
+	grows := kinds[c.kind].grows
+	return grows != nil && grows(c)
 }
 
 // ChangesMembership tells whether a command, or the first of several, changes the membership. It looks at the kind only.
@@ -76,7 +42,7 @@ func ChangesMembership(command []byte) bool {
 	r := pack.NewReader(command)
 	r.Array()
 	kind := r.Uint()
-	return kind == kindMember || kind == kindEndExchange
+	return declared(kind) && kinds[kind].membership
 }
 
 // ChangeIn returns the membership change of an envelope that has only this command.
@@ -93,7 +59,7 @@ func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
 	if c.kind != kindMember || e.Count != 1 {
 		return nil, fmt.Errorf("%d commands, the first of kind %d", e.Count, c.kind)
 	}
-	return &c.member.change, r.Done()
+	return c.change, r.Done()
 }
 
 // Head identifies the author of a command. The zero Head has no session.
@@ -115,45 +81,50 @@ func (h *Head) append(dst []byte, kind uint64) []byte {
 	return pack.AppendUint(dst, w.Sequence)
 }
 
+// begin appends the head, and the array of the body's fields.
+func (h *Head) begin(dst []byte, kind uint64) []byte {
+	return pack.AppendArray(h.append(dst, kind), len(kinds[kind].fields))
+}
+
 func appendHead(dst []byte, kind uint64) []byte { return new(Head).append(dst, kind) }
 
 // AppendPut appends the command that puts a key.
 func (h *Head) AppendPut(dst []byte, p *kv.Put) []byte {
-	return kv.AppendPut(pack.AppendArray(h.append(dst, kindPut), bodyFields[kindPut]), p)
+	return kv.AppendPut(h.begin(dst, kindPut), p)
 }
 
 // AppendTxn appends the command of a transaction, which must pass its Check.
 func (h *Head) AppendTxn(dst []byte, t *kv.Txn) []byte {
-	dst = pack.AppendArray(h.append(dst, kindTxn), bodyFields[kindTxn])
+	dst = h.begin(dst, kindTxn)
 	return kv.AppendTxn(pack.AppendBytes(dst, nil), t)
 }
 
 // AppendCompact appends the command that makes revision the oldest readable one.
 func (h *Head) AppendCompact(dst []byte, revision int64) []byte {
-	return pack.AppendInt(pack.AppendArray(h.append(dst, kindCompact), bodyFields[kindCompact]), revision)
+	return pack.AppendInt(h.begin(dst, kindCompact), revision)
 }
 
 // AppendDelete appends the command that deletes a key or, with an end, all keys from key up to and excluding end. The end
 // "\0" means no end.
 func (h *Head) AppendDelete(dst []byte, key, end []byte) []byte {
-	dst = pack.AppendArray(h.append(dst, kindDelete), bodyFields[kindDelete])
+	dst = h.begin(dst, kindDelete)
 	dst = pack.AppendBytes(dst, key)
 	return pack.AppendBytes(dst, end)
 }
 
 // AppendGrant appends the command that grants a lease, which must pass its Check.
 func (h *Head) AppendGrant(dst []byte, l kv.Lease) []byte {
-	dst = pack.AppendArray(h.append(dst, kindGrant), bodyFields[kindGrant])
+	dst = h.begin(dst, kindGrant)
 	return pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL)
 }
 
 // AppendRevoke appends the command with which a client revokes a lease.
 func (h *Head) AppendRevoke(dst []byte, lease int64) []byte {
-	return appendRevoke(h.append(dst, kindRevoke), lease, 0, 0)
+	return h.appendRevoke(dst, lease, 0, 0)
 }
 
-func appendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
-	dst = pack.AppendInt(pack.AppendArray(dst, bodyFields[kindRevoke]), lease)
+func (h *Head) appendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
+	dst = pack.AppendInt(h.begin(dst, kindRevoke), lease)
 	return pack.AppendUint(pack.AppendUint(dst, term), granted)
 }
 
@@ -177,13 +148,13 @@ func AppendAnnounce(dst []byte, m *kv.Member) []byte {
 
 // AppendMemberChange appends the command that changes the membership.
 func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
-	return kv.AppendMemberChange(pack.AppendArray(appendHead(dst, kindMember), bodyFields[kindMember]), c)
+	return kv.AppendMemberChange(new(Head).begin(dst, kindMember), c)
 }
 
 // AppendEndExchange appends the command that ends a joint configuration. It is never proposed: raft's leader adds an
 // entry of its own to the log, which has the same meaning.
 func AppendEndExchange(dst []byte) []byte {
-	return pack.AppendArray(appendHead(dst, kindEndExchange), 0)
+	return new(Head).begin(dst, kindEndExchange)
 }
 
 // AppendGrant is [Head.AppendGrant] without a session.
@@ -193,13 +164,13 @@ func AppendGrant(dst []byte, l kv.Lease) []byte { return new(Head).AppendGrant(d
 // the index of the granting entry. It has no effect in another term, or on a lease that another entry granted. A client's
 // revocation has 0 for both.
 func AppendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
-	return appendRevoke(appendHead(dst, kindRevoke), lease, term, granted)
+	return new(Head).appendRevoke(dst, lease, term, granted)
 }
 
 // AppendCheckpoint appends the command that records the remaining times of at most limits.LeaseCheckpoints leases, by the
 // clock of the leader of a term.
 func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
-	dst = pack.AppendUint(pack.AppendArray(appendHead(dst, kindCheckpoint), bodyFields[kindCheckpoint]), term)
+	dst = pack.AppendUint(new(Head).begin(dst, kindCheckpoint), term)
 	dst = pack.AppendArray(dst, len(left))
 	for _, l := range left {
 		dst = pack.AppendInt(pack.AppendArray(dst, leftFields), l.ID)
@@ -210,57 +181,54 @@ func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
 
 // AppendAlarm appends the command that raises an alarm or disarms alarms. The change must pass its Check.
 func AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
-	dst = pack.AppendBool(pack.AppendArray(appendHead(dst, kindAlarm), bodyFields[kindAlarm]), c.Raise)
+	dst = pack.AppendBool(new(Head).begin(dst, kindAlarm), c.Raise)
 	return pack.AppendUint(pack.AppendUint(dst, c.Member), uint64(c.Kind))
 }
 
 // AppendFeatureLevel appends the command that raises the cluster's feature level. Every version understands this command,
 // so a member that does not know the level stops with a message.
 func AppendFeatureLevel(dst []byte, level uint64) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindFeatureLevel), bodyFields[kindFeatureLevel])
+	dst = new(Head).begin(dst, kindFeatureLevel)
 	return pack.AppendUint(dst, level)
 }
 
 // appendRefused appends the command that replaces a command that the leader refused.
 func appendRefused(dst []byte, err *kv.Error) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindRefused), bodyFields[kindRefused])
+	dst = new(Head).begin(dst, kindRefused)
 	return pack.AppendString(pack.AppendUint(dst, uint64(err.Code)), err.Message)
 }
 
 // AppendCheck appends the command that makes the members compare their states after its entry.
-func AppendCheck(dst []byte) []byte { return pack.AppendArray(appendHead(dst, kindCheck), 0) }
+func AppendCheck(dst []byte) []byte { return new(Head).begin(dst, kindCheck) }
 
 // AppendDigest appends the command that reports a member's digest after the entry of a check.
 func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindDigest), bodyFields[kindDigest])
+	dst = new(Head).begin(dst, kindDigest)
 	return pack.AppendUint(pack.AppendUint(pack.AppendUint(dst, member), entry), digest)
 }
 
-// command is a decoded command. Its slices share the memory of its input.
+// command is a decoded command. Of its body, only the fields are set that the kind's row reads. Its slices share the memory of
+// its input.
 type command struct {
-	kind    uint64
-	once    kv.SessionWrite
-	key     []byte
-	value   []byte // of a put; the end of a delete; the message of a refusal
-	number  int64  // a put's lease; level; refusal's code; announcement's or digest's member; revision; lease id
-	hash    uint64 // of the key; set by prefetch
-	member  *memberCommand
-	txn     *kv.Txn
-	left    []kv.Lease // of a checkpoint
-	term    uint64     // of a revocation or checkpoint; the entry of a digest
-	granted uint64     // of a revocation; the digest itself
-	ttl     int64      // of a grant
-	alarm   *kv.AlarmChange
-	follow  *follow
+	kind uint64
+	once kv.SessionWrite
+	hash uint64 // of the key; set by prefetch
+	size int    // bytes of the body
 
-	keepValue, keepLease bool // of a put
-}
-
-// memberCommand is the body of a command about members.
-type memberCommand struct {
-	announced kv.Member
-	change    kv.MemberChange
-	size      int64 // encoded size of either, in bytes
+	put       kv.Put
+	delete    kv.Delete
+	txn       *kv.Txn
+	revision  int64      // of a compaction
+	lease     kv.Lease   // to grant or revoke
+	term      uint64     // of the leader that revokes a lease, or records remaining times
+	left      []kv.Lease // the remaining times
+	announced *kv.Member
+	change    *kv.MemberChange
+	alarm     *kv.AlarmChange
+	level     uint64
+	refused   *kv.Error
+	digest    *digestReport
+	follow    *follow
 }
 
 // read reads the next command. An error means that this qkv does not understand it. The Reader must be an exact one.
@@ -269,20 +237,24 @@ func (c *command) read(r *pack.Reader) error {
 	n := r.Array()
 	c.kind = r.Uint()
 	version := r.Uint()
-	if r.Err() == nil && (c.kind == 0 || c.kind >= kinds) {
+	switch {
+	case r.Err() != nil:
+		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
+	case !declared(c.kind):
 		return fmt.Errorf("the command's kind %d is not known: %w", c.kind, pack.ErrNewer)
-	}
-	if r.Err() == nil && version != commandVersion {
+	case version != commandVersion:
 		return fmt.Errorf("the command of kind %d has version %d, this qkv knows %d: %w", c.kind, version, commandVersion, pack.ErrNewer)
 	}
+	k := &kinds[c.kind]
 	s := r.Fields(n-2, commandFields-2)
 	c.readHead(r)
 	before := len(r.Rest())
-	if err := c.readBody(r); err != nil {
-		return err
+	if r.Err() == nil {
+		c.readBody(k, r)
 	}
-	if c.member != nil {
-		c.member.size = int64(before - len(r.Rest()))
+	c.size = before - len(r.Rest())
+	if c.level > MaxLevel {
+		return newerLevel("the cluster moves to", c.level)
 	}
 	if r.End(s); r.Err() != nil {
 		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
@@ -290,79 +262,17 @@ func (c *command) read(r *pack.Reader) error {
 	return nil
 }
 
-// bodyFields is the number of fields of a command's body, by kind. kindAnnounce and kindFollow count their fields where
-// they are read.
-var bodyFields = [kinds]int{
-	kindPut: 4, kindDelete: 2, kindFeatureLevel: 1, kindRefused: 2, kindCheck: 0, kindDigest: 3, kindMember: kv.MemberChangeFields,
-	kindEndExchange: 0, kindTxn: 2, kindCompact: 1, kindGrant: 2, kindRevoke: 3, kindCheckpoint: 2, kindAlarm: 3,
-}
-
 // readBody reads the body that the command's kind has after its head.
-func (c *command) readBody(r *pack.Reader) error {
-	switch c.kind {
-	case kindAnnounce:
-		c.member = &memberCommand{announced: kv.ReadMember(r)}
-		c.number = int64(c.member.announced.ID)
-		return nil
-	case kindFollow:
-		c.follow = readFollow(r)
-		return nil
+func (c *command) readBody(k *kind, r *pack.Reader) {
+	if k.fields == nil {
+		k.read(c, r)
+		return
 	}
-	if r.Err() != nil {
-		return nil
-	}
-	s := r.Struct(bodyFields[c.kind])
-	switch c.kind {
-	case kindPut:
-		p := kv.ReadPut(r)
-		c.key, c.value, c.number = p.Key, p.Value, p.Lease
-		c.keepValue, c.keepLease = p.IgnoreValue, p.IgnoreLease
-	case kindDelete:
-		c.key, c.value = r.Bytes(), r.Bytes()
-	case kindMember:
-		c.member = &memberCommand{change: kv.ReadMemberChange(r)}
-	case kindTxn:
-		if len(r.Bytes()) > 0 {
-			r.Fail("a verdict of its proposer, which this qkv does not know")
-		}
-		c.txn = kv.ReadTxn(r)
-	case kindCompact:
-		c.number = r.Int()
-	case kindGrant:
-		c.number, c.ttl = r.Int(), r.Int()
-	case kindRevoke:
-		c.number, c.term, c.granted = r.Int(), r.Uint(), r.Uint()
-	case kindCheckpoint:
-		c.term = r.Uint()
-		n := r.Array()
-		if n > limits.LeaseCheckpoints {
-			r.Fail("a checkpoint of more leases than one may have")
-			break
-		}
-		for range n {
-			s := r.Struct(leftFields)
-			c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int(), Granted: r.Uint()})
-			r.End(s)
-		}
-	case kindAlarm:
-		c.alarm = &kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
-	case kindFeatureLevel:
-		level := r.Uint()
-		if level > MaxLevel {
-			return newerLevel("the cluster moves to", level)
-		}
-		c.number = int64(level)
-	case kindRefused:
-		code, message := r.Uint(), r.String()
-		if code > math.MaxUint8 {
-			r.Fail("a code of more than 8 bits")
-		}
-		c.number, c.value = int64(code), []byte(message)
-	case kindDigest:
-		c.number, c.term, c.granted = int64(r.Uint()), r.Uint(), r.Uint()
+	s := r.Struct(len(k.fields))
+	if k.read != nil {
+		k.read(c, r)
 	}
 	r.End(s)
-	return nil
 }
 
 // newerLevel is the error for a feature level above [MaxLevel].
@@ -390,7 +300,7 @@ func (c *command) readHead(r *pack.Reader) {
 	w.Session, w.Window, w.Opened = r.Uint(), r.Uint(), r.Int()
 	r.End(s)
 	w.Sequence = r.Uint()
-	if r.Err() == nil && (w.Session == 0 || c.kind < kinds && !inSessions[c.kind]) {
+	if r.Err() == nil && (w.Session == 0 || !kinds[c.kind].session) {
 		r.Fail(fmt.Sprintf("a command of kind %d in session %016x", c.kind, w.Session))
 	}
 }
@@ -398,31 +308,14 @@ func (c *command) readHead(r *pack.Reader) {
 // refusal returns why the limits refuse a command, the same on every member, or nil. The proposer and the state both
 // check it.
 func (c *command) refusal() *kv.Error {
-	switch c.kind {
-	case kindPut:
-		return kv.Put{Key: c.key, Value: c.value, Lease: c.number, IgnoreValue: c.keepValue, IgnoreLease: c.keepLease}.Check(requestBounds)
-	case kindDelete:
-		return kv.Delete{Key: c.key, End: c.value}.Check(requestBounds)
-	case kindFeatureLevel:
-		if c.number < FirstLevel {
-			return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", c.number, FirstLevel)
-		}
-	case kindAnnounce, kindMember:
-		if c.member.size > limits.MemberBytes {
-			return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.member.size, limits.MemberBytes)
-		}
-	case kindGrant:
-		return kv.Lease{ID: c.number, TTL: c.ttl}.Check()
-	case kindAlarm:
-		return c.alarm.Check()
-	case kindRefused:
-		return &kv.Error{Code: kv.Code(c.number), Message: string(c.value)}
+	if check := kinds[c.kind].check; check != nil {
+		return check(c)
 	}
 	return nil
 }
 
 // CheckLevel returns why a command may not be proposed at the cluster's feature level, or nil. It reads only the
-// command's kind; the command's author enforces the limits.
+// command's kind and number of fields; the command's author enforces the limits.
 func CheckLevel(b []byte, level uint64) *kv.Error {
 	r := pack.NewReader(b)
 	r.Array()
@@ -430,12 +323,31 @@ func CheckLevel(b []byte, level uint64) *kv.Error {
 	switch {
 	case r.Err() != nil:
 		return kv.Errorf(kv.BadRequest, "a command that cannot be read: %v", r.Err())
-	case kind == 0 || kind >= kinds:
+	case !declared(kind):
 		return kv.Errorf(kv.FeatureLevel, "a command of kind %d, which this member does not know", kind)
-	case kindLevels[kind] > level:
-		return kv.Errorf(kv.FeatureLevel, "a command of kind %d needs feature level %d, the cluster has %d until all members are upgraded", kind, kindLevels[kind], level)
+	}
+	k := &kinds[kind]
+	needed := k.level
+	if n := len(k.fields); n > 0 && k.fields[n-1] > level {
+		needed = max(needed, levelOfFields(b, k))
+	}
+	if needed > level {
+		return kv.Errorf(kv.FeatureLevel, "a %s like this needs feature level %d, the cluster has %d until all members are upgraded", k.name, needed, level)
 	}
 	return nil
+}
+
+// levelOfFields returns the feature level that the fields of a command's body need.
+func levelOfFields(b []byte, k *kind) uint64 {
+	r := pack.NewReader(b)
+	var c command
+	r.Array()
+	c.kind, _ = r.Uint(), r.Uint()
+	c.readHead(&r)
+	if n := r.Array(); n > 0 && n <= len(k.fields) {
+		return k.fields[n-1]
+	}
+	return 0
 }
 
 // Describe describes a batch envelope for readers of a log: its commands, each with its key. It reports an undecodable
@@ -465,42 +377,9 @@ func Describe(envelope []byte) string {
 }
 
 func (c *command) describe() string {
-	switch c.kind {
-	case kindPut:
-		return fmt.Sprintf("put %q %d bytes", c.key, len(c.value))
-	case kindDelete:
-		if len(c.value) > 0 {
-			return fmt.Sprintf("delete from %q to %q", c.key, c.value)
-		}
-		return fmt.Sprintf("delete %q", c.key)
-	case kindAnnounce:
-		a := &c.member.announced
-		return fmt.Sprintf("announce %s, version %s, boot %d", a.Name, a.Version, a.Boot)
-	case kindMember:
-		return c.member.change.String()
-	case kindEndExchange:
-		return "end the exchange of members"
-	case kindTxn:
-		return fmt.Sprintf("transaction of %d comparisons, %d operations or else %d", len(c.txn.Compares), len(c.txn.Success), len(c.txn.Failure))
-	case kindGrant:
-		return fmt.Sprintf("grant lease %016x of %d s", uint64(c.number), c.ttl)
-	case kindRevoke:
-		return fmt.Sprintf("revoke lease %016x", uint64(c.number))
-	case kindCheckpoint:
-		return fmt.Sprintf("checkpoint of %d leases", len(c.left))
-	case kindAlarm:
-		return c.alarm.String()
-	case kindFollow:
-		return c.follow.describe()
-	case kindCompact:
-		return fmt.Sprintf("compact to revision %d", c.number)
-	case kindRefused:
-		return fmt.Sprintf("refused: %s", c.value)
-	case kindCheck:
-		return "check"
-	case kindDigest:
-		return fmt.Sprintf("digest of member %x at %d %016x", uint64(c.number), c.term, c.granted)
-	default:
-		return fmt.Sprintf("feature level %d", c.number)
+	k := &kinds[c.kind]
+	if k.describe == nil {
+		return k.name
 	}
+	return k.describe(c)
 }

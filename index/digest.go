@@ -54,6 +54,9 @@ const checkFields = 2
 
 type memberDigest struct{ member, digest uint64 }
 
+// digestReport is a member's digest after the entry of a check.
+type digestReport struct{ member, entry, digest uint64 }
+
 // ownDigest is the digest that this process computed after an entry.
 type ownDigest struct{ entry, digest uint64 }
 
@@ -99,10 +102,10 @@ func (c *check) majority(members int, removed func(member uint64) bool) (digest 
 }
 
 // noteDigest records a member's digest for the newest check. A digest for an older check, or a duplicate, is ignored.
-func (s *State) noteDigest(c *command) kv.Result {
-	one := memberDigest{uint64(c.number), c.granted}
+func (s *State) noteDigest(report *digestReport) kv.Result {
+	one := memberDigest{report.member, report.digest}
 	i, known := slices.BinarySearchFunc(s.check.digests, one, compareMembers)
-	if c.term == s.check.entry && !known {
+	if report.entry == s.check.entry && !known {
 		s.check.digests = slices.Insert(slices.Clone(s.check.digests), i, one)
 		s.convict()
 	}

@@ -59,6 +59,9 @@
 //	97 01 01 a0 00 93 ce 12 34 56 78 02 00 05 94 c4 01 61 c4 01 62 00 00        put "a" "b" as write 5 of session 12345678,
 //	                                                                            window 2: writes 4 and 5 may come again
 //
+// Each kind is declared once, in the table of kinds.go: its name, the fields of its body with their feature levels, how it is read,
+// checked, applied and described, and the access that its author needs ([kv.Access], not enforced yet).
+//
 // Keys, values and range ends are binaries; names and addresses are strings. Apply decodes the whole envelope before any
 // command of it has an effect. A version, kind, level, principal or field that this qkv does not know is never skipped:
 // it is an error that says that a newer qkv wrote it ([pack.ErrNewer]). A member refuses an append that contains such an
@@ -73,7 +76,7 @@
 // that falls, an announcement of a member that lost its data, and an impossible membership change. Command and state
 // alone decide this, and every member gets the same result.
 //
-// Commands above the cluster's feature level are not proposed ([CheckLevel]), so a member of an earlier version never
+// Commands with a kind or a field above the cluster's feature level are not proposed ([CheckLevel]), so a member of an earlier version never
 // receives one. If a leader receives such a batch from a follower anyway, it proposes another batch in its place: the
 // same number of commands of kind 5, each of which results in the error that it contains. The refusal then reaches the
 // client in the same way as any other result.

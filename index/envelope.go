@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -91,20 +92,38 @@ func CheckEnvelope(b []byte) error {
 	if e.Level > MaxLevel {
 		return newerLevel("the batch was proposed at", e.Level)
 	}
-	r := pack.NewExactReader(e.Commands)
-	var c command
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.reader = pack.NewExactReader(e.Commands)
+	c := &d.command
 	for i := range e.Count {
-		if err := c.read(&r); err != nil {
+		if err := c.read(&d.reader); err != nil {
 			return fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
-		if (c.kind == kindAnnounce || c.kind == kindDigest) && uint64(c.number) != e.Member {
-			return fmt.Errorf("command %d of %d: %w: member %x reports about %x", i, e.Count, errNotOfItself, e.Member, uint64(c.number))
+		k := &kinds[c.kind]
+		if k.author != nil && k.author(c) != e.Member {
+			return fmt.Errorf("command %d of %d: %w: member %x reports about %x", i, e.Count, errNotOfItself, e.Member, k.author(c))
 		}
-		if (c.kind == kindMember || c.kind == kindEndExchange) && e.Count > 1 {
+		if k.membership && e.Count > 1 {
 			return fmt.Errorf("command %d of %d: %w", i, e.Count, errNotAlone)
 		}
 	}
-	return r.Done()
+	return d.reader.Done()
+}
+
+// decoder is the memory for decoding an envelope. It is recycled: the functions of the table of kinds take pointers to it, which
+// would move it to the heap for each envelope.
+type decoder struct {
+	reader  pack.Reader
+	command command
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// release recycles the decoder, which must not keep the envelope in memory.
+func (d *decoder) release() {
+	*d = decoder{}
+	decoders.Put(d)
 }
 
 // errNotOfItself: otherwise the other members would refuse or stop a member because of a statement that it never made.

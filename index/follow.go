@@ -212,15 +212,10 @@ func (f *follow) describe() string {
 	return fmt.Sprintf("stop following cluster %x at revision %d", f.source, f.revision)
 }
 
-// followRefuses are the kinds that are refused while the state follows a source: client writes, and commands that would
+// refuses returns why a command is refused while the state follows a source, or nil. Client writes and checkpoints of leases would
 // make the state differ from the source.
-var followRefuses = [kinds]bool{
-	kindPut: true, kindDelete: true, kindTxn: true, kindCompact: true, kindGrant: true, kindRevoke: true, kindCheckpoint: true,
-}
-
-// refuses returns why a command is refused while the state follows a source, or nil.
 func (f *following) refuses(kind uint64) *kv.Error {
-	if f == nil || !followRefuses[kind] {
+	if f == nil || !kinds[kind].session && kind != kindCheckpoint {
 		return nil
 	}
 	return kv.Errorf(kv.Following, "this cluster follows the etcd %s and accepts no writes until `qkv migrate from-etcd --cut-over` ends that: write to that etcd; "+

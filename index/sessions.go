@@ -179,11 +179,13 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 func (c *command) explain(code kv.Code) *kv.Error {
 	switch {
 	case code == kv.KeyNotFound && c.kind == kindPut:
-		return keyNotFound(c.key)
-	case code == kv.LeaseNotFound && c.kind != kindTxn:
-		return leaseNotFound(c.number)
+		return keyNotFound(c.put.Key)
+	case code == kv.LeaseNotFound && c.kind == kindPut:
+		return leaseNotFound(c.put.Lease)
+	case code == kv.LeaseNotFound && c.kind == kindRevoke:
+		return leaseNotFound(c.lease.ID)
 	case code == kv.LeaseExists:
-		return leaseExists(c.number)
+		return leaseExists(c.lease.ID)
 	}
 	if err := c.refusal(); err != nil && err.Code == code {
 		return err

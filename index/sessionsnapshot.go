@@ -176,7 +176,7 @@ func readSession(r *pack.Reader) *session {
 		o := outcome{revision: r.Int(), deleted: r.Int()}
 		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
 		r.End(fields)
-		if n < next || n >= places || kind >= kinds || !inSessions[kind] || code > 255 || flags > 3 {
+		if n < next || n >= places || !declared(kind) || !kinds[kind].session || code > 255 || flags > 3 {
 			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
 		}
 		if r.Err() != nil {

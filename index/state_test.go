@@ -60,7 +60,7 @@ func TestNothingIsKept(t *testing.T) {
 	if got := v.Members().All(); len(got) != 1 || got[0].Name != "n1" || !slices.Equal(got[0].Clients, testMember().Clients) {
 		t.Error(got)
 	}
-	if s.commands[:1][0].key != nil {
+	if s.commands[:1][0].put.Key != nil {
 		t.Error("a command still refers to the entry")
 	}
 }

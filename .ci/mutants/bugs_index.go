@@ -26,10 +26,10 @@ var indexBugs = []mutant{
 		{"index.Verifier.Step", `oldest := v.history.oldest()`, `oldest := (Position{Revision: v.history.slots.first})`},
 	}, []detector{direct("./index", "TestVerifierOfHalfARevision")}},
 	{"take a change of the membership beside other commands", []change{
-		{"CheckEnvelope", `kindEndExchange) && e.Count > 1`, `kindEndExchange) && e.Count < 1`},
+		{"CheckEnvelope", `if k.membership && e.Count > 1 {`, `if k.membership && e.Count < 1 {`},
 	}, []detector{direct("./actor", "TestForwardedChangeInDisguise"), direct("./index", "TestChangeOfMembersIsAlone")}},
 	{"take the end of an exchange for a batch of writes", []change{
-		{"ChangesMembership", `return kind == kindMember || kind == kindEndExchange`, `return kind == kindMember`},
+		{"ChangesMembership", `return declared(kind) && kinds[kind].membership`, `return kind == kindMember`},
 	}, []detector{direct("./actor", "TestForwardedChangeInDisguise"), direct("./index", "TestChangeOfMembersIsAlone")}},
 	{"an announcement makes a voter of who waits for its promotion", []change{
 		{"Members.Announce", `one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since`, `one.Role, one.Since = known.Role, known.Since`},
@@ -111,11 +111,17 @@ var indexBugs = []mutant{
 	{"decide NOSPACE by a member alone", []change{
 		{"State.perform", `if s.alarms.has(kv.AlarmNoSpace) && c.grows() {`, `if s.memory.bytes > 96<<10 && c.grows() {`},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
+	{"propose a command with a field of a later feature level", []change{
+		{"CheckLevel", `needed = max(needed, levelOfFields(b, k))`, ``},
+	}, []detector{direct("./index", "TestLevelOfFields")}},
+	{"keep an envelope in memory that was checked", []change{
+		{"decoder.release", `*d = decoder{}`, ``},
+	}, []detector{direct("./index", "TestDecodersForget")}},
 	{"take puts while NOSPACE is raised", []change{
-		{"command.grows", `return c.kind == kindPut || c.kind == kindGrant ||`, `return c.kind == kindGrant ||`},
+		{"command.grows", `return grows != nil && grows(c)`, `return c.kind != kindPut && grows != nil && grows(c)`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"refuse deletions while NOSPACE is raised", []change{
-		{"command.grows", `return c.kind == kindPut || c.kind == kindGrant ||`, `return c.kind == kindPut || c.kind == kindDelete || c.kind == kindGrant ||`},
+		{"command.grows", `return grows != nil && grows(c)`, `return c.kind == kindDelete || grows != nil && grows(c)`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"forget alarms in a snapshot", []change{
 		{"metaReader.section", `s.alarms = readAlarms(&r)`, `readAlarms(&r)`},
@@ -169,7 +175,7 @@ var indexBugs = []mutant{
 		{"Members.Unnamed", `return r.Name == "" && slices.ContainsFunc(r.Peers, at)`, `return r.Name == "" || slices.ContainsFunc(r.Peers, at)`},
 	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
 	{"take a command of a later feature level", []change{
-		{"command.readBody", `if level > MaxLevel {`, `if level > MaxLevel+1 {`},
+		{"command.read", `if c.level > MaxLevel {`, `if c.level > MaxLevel+1 {`},
 	}, []detector{direct("./index", "TestUnknownStopsTheMember")}},
 	{"let compaction overtake a streamed range", []change{
 		{"PagesReader.Step", `r.begun, r.held = true, newest`, `r.begun = true`},
@@ -197,7 +203,7 @@ var indexBugs = []mutant{
 		{"State.fits", `return one.Create == create && one.Version.Version == number+1`, `return one.Create == create && number >= 0`},
 	}, []detector{direct("./index", "TestFollowRefuses")}},
 	{"let clients write into what follows", []change{
-		{"followRefuses", `kindPut: true, kindDelete: true,`, `kindDelete: true,`},
+		{"following.refuses", `if f == nil ||`, `if f == nil || kind == kindPut ||`},
 	}, []detector{direct("./index", "TestFollow")}},
 	{"read what is loaded in part", []change{
 		{"View.unloaded", `f != nil && !f.loaded {`, `f != nil && !f.loaded && f.source == 0 {`},
@@ -233,7 +239,7 @@ var indexBugs = []mutant{
 		{"leastWindow", `leastWindow = 8`, `leastWindow = 4`},
 	}, []detector{direct("./index", "TestLevelOneStays")}},
 	{"go by a bound of the wire when an entry is applied", []change{
-		{"command.refusal", `if c.member.size > limits.MemberBytes {`, `if c.member.size > limits.JoinAnswerBytes {`},
+		{"checkMemberBytes", `if c.size > limits.MemberBytes {`, `if c.size > limits.JoinAnswerBytes {`},
 	}, []detector{direct("./index", "TestLevelOneStays")}},
 	{"find a session again that has ended", []change{
 		{"sessions.remove", `if l.last == one { l.last = nil }`, ``},

@@ -1,0 +1,245 @@
+package index
+
+import (
+	"fmt"
+	"math"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// The kinds of commands. A number is never reused.
+const (
+	kindPut          = 1
+	kindDelete       = 2
+	kindAnnounce     = 3
+	kindFeatureLevel = 4
+	kindRefused      = 5
+	kindCheck        = 6
+	kindDigest       = 7
+	kindMember       = 8
+	kindEndExchange  = 9
+	kindTxn          = 10
+	kindCompact      = 11
+	kindGrant        = 12
+	kindRevoke       = 13
+	kindCheckpoint   = 14
+	kindAlarm        = 15
+	kindFollow       = 16
+)
+
+// kind is the declaration of a kind of commands.
+type kind struct {
+	name       string
+	access     kv.Access // what the user of the client must be permitted; administration for what members propose by themselves
+	session    bool      // it is a client's write, which may have a session
+	membership bool      // it changes the membership, and is the only command of its entry
+	level      uint64    // the feature level from which the kind may be proposed
+	fields     levels    // of the body; nil: read counts them
+
+	// read reads the fields of the body; nil: there are none.
+	read func(c *command, r *pack.Reader)
+	// author returns the only member that may propose the command; nil: every member may.
+	author func(c *command) uint64
+	// check returns why the limits refuse the command, the same on every member; nil: they do not.
+	check func(c *command) *kv.Error
+	// grows tells whether the command may make the state larger, as in etcd; nil: it does not.
+	grows func(c *command) bool
+	// apply changes the state.
+	apply func(s *State, c *command) kv.Result
+	// describe describes the command for readers of a log; nil: by its name.
+	describe func(c *command) string
+}
+
+// levels are feature levels of fields. The field at i may be written from level levels[i] on. A later field has no lower level.
+type levels []uint64
+
+// kinds declares each kind once. A new kind takes a row, a drawing of its body in doc.go, and a function that appends the command.
+var kinds = [...]kind{
+	kindPut: {
+		name: "put", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1, 1},
+		read:     func(c *command, r *pack.Reader) { c.put = kv.ReadPut(r) },
+		check:    func(c *command) *kv.Error { return c.put.Check(requestBounds) },
+		grows:    func(*command) bool { return true },
+		apply:    (*State).putAlone,
+		describe: func(c *command) string { return fmt.Sprintf("put %q %d bytes", c.put.Key, len(c.put.Value)) },
+	},
+	kindDelete: {
+		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1},
+		read:     func(c *command, r *pack.Reader) { c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes()} },
+		check:    func(c *command) *kv.Error { return c.delete.Check(requestBounds) },
+		apply:    (*State).deleteAlone,
+		describe: describeDelete,
+	},
+	kindTxn: {
+		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1},
+		read:     readTxn,
+		grows:    func(c *command) bool { return c.txn.Puts() },
+		apply:    func(s *State, c *command) kv.Result { return s.txn(c.txn) },
+		describe: describeTxn,
+	},
+	kindCompact: {
+		name: "compaction", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1},
+		read:     func(c *command, r *pack.Reader) { c.revision = r.Int() },
+		apply:    func(s *State, c *command) kv.Result { return s.compact(c.revision) },
+		describe: func(c *command) string { return fmt.Sprintf("compact to revision %d", c.revision) },
+	},
+
+	kindGrant: {
+		name: "grant of a lease", access: kv.AccessNone, session: true, level: 1, fields: levels{1, 1},
+		read:  func(c *command, r *pack.Reader) { c.lease = kv.Lease{ID: r.Int(), TTL: r.Int()} },
+		check: func(c *command) *kv.Error { return c.lease.Check() },
+		grows: func(*command) bool { return true },
+		apply: func(s *State, c *command) kv.Result { return s.grant(c.lease) },
+		describe: func(c *command) string {
+			return fmt.Sprintf("grant lease %016x of %d s", uint64(c.lease.ID), c.lease.TTL)
+		},
+	},
+	kindRevoke: {
+		name: "revocation of a lease", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1},
+		read:     func(c *command, r *pack.Reader) { c.lease.ID, c.term, c.lease.Granted = r.Int(), r.Uint(), r.Uint() },
+		apply:    func(s *State, c *command) kv.Result { return s.revoke(c.lease.ID, c.term, c.lease.Granted) },
+		describe: func(c *command) string { return fmt.Sprintf("revoke lease %016x", uint64(c.lease.ID)) },
+	},
+	kindCheckpoint: {
+		name: "checkpoint of leases", level: 1, fields: levels{1, 1},
+		read:     readCheckpoint,
+		apply:    func(s *State, c *command) kv.Result { return s.checkpoint(c.left, c.term) },
+		describe: func(c *command) string { return fmt.Sprintf("checkpoint of %d leases", len(c.left)) },
+	},
+
+	kindAnnounce: {
+		name: "announcement", level: 1,
+		read: func(c *command, r *pack.Reader) {
+			m := kv.ReadMember(r)
+			c.announced = &m
+		},
+		author:   func(c *command) uint64 { return c.announced.ID },
+		check:    checkMemberBytes,
+		apply:    func(s *State, c *command) kv.Result { return s.changeMembers(s.members.Announce(c.announced)) },
+		describe: describeAnnounce,
+	},
+	kindMember: {
+		name: "membership change", access: kv.AccessAdmin, membership: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1},
+		read: func(c *command, r *pack.Reader) {
+			change := kv.ReadMemberChange(r)
+			c.change = &change
+		},
+		check:    checkMemberBytes,
+		apply:    (*State).changeConfiguration,
+		describe: func(c *command) string { return c.change.String() },
+	},
+	kindEndExchange: {name: "end the exchange of members", membership: true, level: 1, fields: levels{}, apply: (*State).changeConfiguration},
+
+	kindAlarm: {
+		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},
+		read:     readAlarm,
+		check:    func(c *command) *kv.Error { return c.alarm.Check() },
+		apply:    func(s *State, c *command) kv.Result { return s.changeAlarm(*c.alarm) },
+		describe: func(c *command) string { return c.alarm.String() },
+	},
+	kindFeatureLevel: {
+		name: "feature level", level: 1, fields: levels{1},
+		read:     func(c *command, r *pack.Reader) { c.level = r.Uint() },
+		check:    checkFirstLevel,
+		apply:    (*State).raiseLevel,
+		describe: func(c *command) string { return fmt.Sprintf("feature level %d", c.level) },
+	},
+	kindRefused: {
+		name: "refused command", level: 1, fields: levels{1, 1},
+		read:     readRefused,
+		apply:    func(s *State, c *command) kv.Result { return s.refused(c.refused) },
+		describe: func(c *command) string { return fmt.Sprintf("refused: %s", c.refused.Message) },
+	},
+	kindCheck: {
+		name: "check", level: 1, fields: levels{},
+		apply: func(s *State, _ *command) kv.Result {
+			s.check = check{entry: s.applied + 1}
+			return kv.Result{Revision: s.revision}
+		},
+	},
+	kindDigest: {
+		name: "digest", level: 1, fields: levels{1, 1, 1},
+		read: func(c *command, r *pack.Reader) {
+			c.digest = &digestReport{member: r.Uint(), entry: r.Uint(), digest: r.Uint()}
+		},
+		author:   func(c *command) uint64 { return c.digest.member },
+		apply:    func(s *State, c *command) kv.Result { return s.noteDigest(c.digest) },
+		describe: describeDigest,
+	},
+	kindFollow: {
+		name: "step of following", level: 1,
+		read:     func(c *command, r *pack.Reader) { c.follow = readFollow(r) },
+		apply:    func(s *State, c *command) kv.Result { return s.follow(c.follow) },
+		describe: func(c *command) string { return c.follow.describe() },
+	},
+}
+
+func declared(number uint64) bool { return number < uint64(len(kinds)) && kinds[number].apply != nil }
+
+func readTxn(c *command, r *pack.Reader) {
+	if len(r.Bytes()) > 0 {
+		r.Fail("a verdict of its proposer, which this qkv does not know")
+	}
+	c.txn = kv.ReadTxn(r)
+}
+
+func readCheckpoint(c *command, r *pack.Reader) {
+	c.term = r.Uint()
+	n := r.Array()
+	if n > limits.LeaseCheckpoints {
+		r.Fail("a checkpoint of more leases than one may have")
+		return
+	}
+	for range n {
+		s := r.Struct(leftFields)
+		c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int(), Granted: r.Uint()})
+		r.End(s)
+	}
+}
+
+func readAlarm(c *command, r *pack.Reader) {
+	c.alarm = &kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
+}
+
+func readRefused(c *command, r *pack.Reader) {
+	code, message := r.Uint(), r.String()
+	if code > math.MaxUint8 {
+		r.Fail("a code of more than 8 bits")
+	}
+	c.refused = &kv.Error{Code: kv.Code(code), Message: message}
+}
+
+func checkMemberBytes(c *command) *kv.Error {
+	if c.size > limits.MemberBytes {
+		return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.size, limits.MemberBytes)
+	}
+	return nil
+}
+
+func checkFirstLevel(c *command) *kv.Error {
+	if c.level < FirstLevel {
+		return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", c.level, FirstLevel)
+	}
+	return nil
+}
+
+func describeDelete(c *command) string {
+	if len(c.delete.End) > 0 {
+		return fmt.Sprintf("delete from %q to %q", c.delete.Key, c.delete.End)
+	}
+	return fmt.Sprintf("delete %q", c.delete.Key)
+}
+
+func describeTxn(c *command) string {
+	return fmt.Sprintf("transaction of %d comparisons, %d operations or else %d", len(c.txn.Compares), len(c.txn.Success), len(c.txn.Failure))
+}
+
+func describeAnnounce(c *command) string {
+	return fmt.Sprintf("announce %s, version %s, boot %d", c.announced.Name, c.announced.Version, c.announced.Boot)
+}
+
+func describeDigest(c *command) string {
+	return fmt.Sprintf("digest of member %x at %d %016x", c.digest.member, c.digest.entry, c.digest.digest)
+}
