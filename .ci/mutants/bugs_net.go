@@ -124,10 +124,10 @@ var netBugs = []mutant{
 		{"calls.do", `refusal == nil || refusal.Code != kv.Unavailable {`, `refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {`},
 	}, []detector{direct("./net/etcd", "TestWaitsForALeader")}},
 	{"pace the resets of each connection as if it were alone", []change{
-		{"resets.each", `time.Duration(len(r.lately.clients)*max(c.last, c.now))`, `time.Duration(1)`},
+		{"resetLimit.each", `time.Duration(len(r.recent.clients)*max(c.last, c.now))`, `time.Duration(1)`},
 	}, []detector{direct("./net/etcd", "TestResets")}},
 	{"let open streams without data cost nothing", []change{
-		{"share.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
+		{"account.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"refuse as a learner without asking the leader", []change{
 		{"Server.takesPart", `err := s.calls.confirm(ctx)`, `err := ctx.Err()`},
@@ -145,7 +145,7 @@ var netBugs = []mutant{
 		{"etcd.watches.end", `w.s.watchBytes.Add(-w.waiting)`, ``},
 	}, []detector{direct("./net/etcd", "TestUnreadWatchEnds")}},
 	{"hold answers of watch streams that have ended", []change{
-		{"etcd.watches.end", `w.share.holds(-w.answers)`, ``},
+		{"etcd.watches.end", `w.account.holds(-w.answers)`, ``},
 	}, []detector{direct("./net/etcd", "TestEndedStreamHoldsNothing")}},
 	{"bound a stream of JSON as one message", []change{
 		{"body.next", `b.own.Shrink(0); b.read = 0`, `b.own.Shrink(0)`},
@@ -160,7 +160,7 @@ var netBugs = []mutant{
 		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
 	}, []detector{direct("./net/etcd", "TestMetricsSeconds")}},
 	{"keep what was read while there is no place for it", []change{
-		{"wide.place", `begin()`, `_ = begin`},
+		{"bufferedRead.place", `begin()`, `_ = begin`},
 	}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
 	{"let events overtake progress when they are joined", []change{
 		{"etcd.join", `{ clear(last)`, `{`},
@@ -217,7 +217,7 @@ var netBugs = []mutant{
 		{"gateway.ServeHTTP", `if waiting[r.URL.Path] {`, `if waiting[r.URL.Path] && timeout == 0 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayLocks")}},
 	{"let metadata cost nothing", []change{
-		{"share.holdsLocked", `+ s.heads + s.out`, `+ s.out`},
+		{"account.holdsLocked", `+ s.heads + s.out`, `+ s.out`},
 	}, []detector{direct("./net/etcd", "TestMetadataCounts")}},
 	{"keep each name whose health is watched", []change{
 		{"health.Watch", `q.Service = ""`, `h.names[q.Service] = known`},
@@ -233,22 +233,22 @@ var netBugs = []mutant{
 		{"rangeAnswer.add", `if a.most > 0 {`, `if a.most < 0 {`},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"send what cannot be read any more", []change{
-		{"part.ReadOnlyData", `l.share.close()`, ``},
+		{"deferredPiece.ReadOnlyData", `l.account.close()`, ``},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"let large answers go with a compaction", []change{
 		{"pinned.or", `if p.view != nil { return p.view }`, ``},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"keep the room of built answers with a closed connection", []change{
-		{"share.end", `defer s.releaseCarried()`, `defer func() {}()`},
+		{"account.end", `defer s.releaseCarried()`, `defer func() {}()`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswers")}},
 	{"count nothing for requests that are not answered", []change{
-		{"share.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
+		{"account.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"give one host all places of locks", []change{
 		{"FairSlots.TryTake", `if s.by[client] >= s.Total-s.taken {`, `if s.taken >= s.Total {`},
 	}, []detector{direct("./internal/admit", "TestFairSlots"), direct("./net/etcd", "TestLocksThatWait")}},
 	{"let who was closed open as much again at once", []change{
-		{"resets.blame", `r.blames[client] = now`, ``},
+		{"resetLimit.blame", `r.blames[client] = now`, ``},
 	}, []detector{direct("./net/etcd", "TestBlamed")}},
 	{"ask the same room for each snapshot", []change{
 		{"snapshotRoom", `min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)`, `limits.EtcdSnapshotRoom`},
@@ -263,16 +263,16 @@ var netBugs = []mutant{
 		{"Budget.evictSlowLocked", `if r.moved-r.mark < pace {`, `if r.moved-r.mark < 0 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 	{"serve one connection however much it asks", []change{
-		{"share.asksTooMuch", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
+		{"account.overloads", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
 	}, []detector{direct("./net/etcd", "TestServed$")}},
 	{"count a request whose answer begins until it ends", []change{
-		{"share.toClient", `s.answered(stream)`, ``},
+		{"account.toClient", `s.answered(stream)`, ``},
 	}, []detector{direct("./net/etcd", "TestServed$")}},
 	{"make those wait who ask little beside one who asks much", []change{
-		{"share.asksTooMuch", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
+		{"account.overloads", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
 	}, []detector{direct("./net/etcd", "TestServed$")}},
 	{"have a connection wait for those that wait for a lock", []change{
-		{"share.rests", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
+		{"account.rests", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
 	}, []detector{direct("./net/etcd", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
 	{"close a connection for each that finds too much held", []change{
 		{"memory.closeLargest", `m.closing.Lock(); worst, most := m.largest()`, `worst, most := m.largest(); m.closing.Lock()`},
@@ -287,7 +287,7 @@ var netBugs = []mutant{
 		{"port.makePlaceLocked", `if !others && (serves ||`, `serves = false; if !others && (`},
 	}, []detector{direct("./net/etcd", "TestPlaces")}},
 	{"count no request over HTTP as one that is served", []change{
-		{"share.open", `len(s.streams) > 0 || s.web > 0`, `len(s.streams) > 0`},
+		{"account.open", `len(s.streams) > 0 || s.web > 0`, `len(s.streams) > 0`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"let addresses with one connection each keep probes out", []change{
 		{"port.makePlaceLocked", `if p.grpc == nil {`, `if p.grpc == nil && p.each < 0 {`},
@@ -299,7 +299,7 @@ var netBugs = []mutant{
 		{"refusals.tooMany", `max(c.last, c.now) < limits.EtcdRefused`, `c.now >= 0`},
 	}, []detector{direct("./net/etcd", "TestRefusedAddress")}},
 	{"let pings cost nothing", []change{
-		{"share.fromClient", `case kind != dataFrame && kind != headersFrame, kind == dataFrame`, `case kind == dataFrame`},
+		{"account.fromClient", `case kind != dataFrame && kind != headersFrame, kind == dataFrame`, `case kind == dataFrame`},
 	}, []detector{direct("./net/etcd", "TestFramesThatAskForNothing")}},
 	{"begin gRPC's workers with the member", []change{
 		{"port.run", `running.Go(func() { _ = p.web.Serve(p.http) })`, `p.s.begin(); running.Go(func() { _ = p.web.Serve(p.http) })`},
@@ -332,7 +332,7 @@ var netBugs = []mutant{
 		{"Server.listed", `reserved, err := s.build(ctx, size)`, `reserved, err := s.build(ctx, 0)`},
 	}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
 	{"watch keys that count for nobody", []change{
-		{"watches.namesLocked", `w.names += bytes; w.share.holds(bytes)`, ``},
+		{"watches.namesLocked", `w.names += bytes; w.account.holds(bytes)`, ``},
 	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 	{"hold up all hashes by a snapshot that nobody reads", []change{
 		{"Server.snapshot", `s.admission.hashing.Release()`, `defer s.admission.hashing.Release()`},

@@ -16,7 +16,7 @@ type answer interface {
 	// size is the number of encoded bytes.
 	size() int
 	// charge charges the answer to a connection until it is written. Small answers are not charged.
-	charge(own *share) answer
+	charge(own *account) answer
 	// buffers encodes the answer for gRPC, which writes the buffers and frees them.
 	buffers() (mem.BufferSlice, error)
 	// bytes encodes the answer as a whole, for the gateway.
@@ -41,7 +41,7 @@ func (p plain) bytes() ([]byte, error)            { return proto.Marshal(p.Messa
 func (p plain) buffers() (mem.BufferSlice, error) { return libraryCodec.Marshal(p.Message) }
 func (plain) release()                            {}
 
-func (p plain) charge(own *share) answer {
+func (p plain) charge(own *account) answer {
 	if own != nil && p.size() > smallAnswer {
 		if m, err := encoded(p.Message); err == nil {
 			return m.charge(own)
@@ -89,10 +89,10 @@ func (m message) buffers() (mem.BufferSlice, error) {
 	return out, nil
 }
 
-func (m message) charge(own *share) answer {
+func (m message) charge(own *account) answer {
 	for _, piece := range m {
 		if own != nil && !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
-			return chargedMessage{message: m, share: own}
+			return chargedMessage{message: m, account: own}
 		}
 	}
 	return m
@@ -103,7 +103,7 @@ func (message) release() {}
 // chargedMessage is a message that is charged until it is written.
 type chargedMessage struct {
 	message
-	share    *share
+	account  *account
 	reserved *admit.Reservation // released then; nil: charged to the connection
 }
 
@@ -115,8 +115,8 @@ func reserving(m message, r *admit.Reservation) answer {
 	return chargedMessage{message: m, reserved: r}
 }
 
-func (c chargedMessage) charge(own *share) answer {
-	c.share = own
+func (c chargedMessage) charge(own *account) answer {
+	c.account = own
 	return c
 }
 
@@ -129,12 +129,12 @@ func (c chargedMessage) release() { c.reserved.Release() }
 
 func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
-	own := c.share
+	own := c.account
 	own.carries(c.reserved)
 	if c.reserved != nil {
 		own = nil // charged to the reservation
 	}
-	w := &writing{share: own, left: new(atomic.Int64), reserved: c.reserved}
+	w := &writing{account: own, left: new(atomic.Int64), reserved: c.reserved}
 	for i := range c.message {
 		piece := &c.message[i]
 		if len(*piece) == 0 {
@@ -161,7 +161,7 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 // writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
 // 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
 type writing struct {
-	share    *share
+	account  *account
 	left     *atomic.Int64
 	reserved *admit.Reservation
 }
@@ -177,5 +177,5 @@ func (w *writing) Put(b *[]byte) {
 	if w.left.Add(-int64(len(*b))) == 0 {
 		w.reserved.Release()
 	}
-	w.share.holds(-int64(len(*b)))
+	w.account.holds(-int64(len(*b)))
 }

@@ -25,7 +25,7 @@ func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error
 		return nil, refusal
 	}
 	defer s.admission.building.Release()
-	r := s.admission.buffered.Answer(whoseShare(ctx).closer(), 0)
+	r := s.admission.buffered.Answer(accountOf(ctx).closer(), 0)
 	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := r.Set(waiting, int64(size)); err != nil {
@@ -63,9 +63,9 @@ func (s *Server) wholeMost(ctx context.Context) int {
 	return limits.EtcdWholeBytes
 }
 
-// wide is a read that holds its results until it is answered, or has a reservation. A long one takes one of limits.EtcdWideReads slots. A
-// read that waits for a slot drops its results and reads again.
-type wide struct {
+// bufferedRead is a read that holds its results until it is answered, or has a reservation. A long one takes one of limits.EtcdWideReads
+// slots. A read that waits for a slot drops its results and reads again.
+type bufferedRead struct {
 	s      *Server
 	ctx    context.Context
 	begun  time.Time
@@ -73,7 +73,9 @@ type wide struct {
 	placed bool
 }
 
-func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx, begun: time.Now()} }
+func (s *Server) bufferedRead(ctx context.Context) *bufferedRead {
+	return &bufferedRead{s: s, ctx: ctx, begun: time.Now()}
+}
 
 // heldTooLong tells whether a View taken at since must be released: it keeps all memory that was released meanwhile.
 func (s *Server) heldTooLong(since time.Time) bool {
@@ -88,7 +90,7 @@ func tooLong(held time.Duration, bounds *limits.Etcd, retired func() int64) bool
 var errTooLong = status.Error(codes.ResourceExhausted, "etcdserver: the answer takes too long to read for what this member would have to keep in memory meanwhile: ask for less, for pages, or for a plain range")
 
 // read calls step, in turns, until it is done. begin resets the read before the first step.
-func (w *wide) read(begin func(), step func() (bool, error)) error {
+func (w *bufferedRead) read(begin func(), step func() (bool, error)) error {
 	done := false
 	for {
 		err := w.s.read(w.ctx, func() (_ bool, err error) {
@@ -108,7 +110,7 @@ func (w *wide) read(begin func(), step func() (bool, error)) error {
 }
 
 // place takes a slot, if the read has none yet. If it has to wait, the read begins anew.
-func (w *wide) place(begin func()) (anew bool, err error) {
+func (w *bufferedRead) place(begin func()) (anew bool, err error) {
 	if w.placed {
 		return false, nil
 	}
@@ -139,7 +141,7 @@ func (w *wide) place(begin func()) (anew bool, err error) {
 // heldLook is the interval of checks for a View held for too long.
 const heldLook = 100 * time.Millisecond
 
-func (w *wide) end() {
+func (w *bufferedRead) end() {
 	if w.placed {
 		w.s.admission.longReads.Release()
 	}

@@ -18,23 +18,23 @@ import (
 // keeps the place until it ends, and is refused when there is none in time. A short one needs none.
 func TestWideReadsWait(t *testing.T) {
 	s := &Server{admission: admission{longReads: make(admit.Slots, 1), reads: admit.NewFairQueue(new(atomic.Int64))}, config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
-	steps := func(w *wide, n int, begun *int) error {
+	steps := func(w *bufferedRead, n int, begun *int) error {
 		read := 0
 		return w.read(func() { *begun, read = *begun+1, 0 }, func() (bool, error) {
 			read++
 			return read == n, nil
 		})
 	}
-	first, again := s.widely(t.Context()), 0
+	first, again := s.bufferedRead(t.Context()), 0
 	if err := steps(first, 10*limits.EtcdWideSteps, &again); err != nil || again != 0 || !first.placed {
 		t.Fatalf("the first one: %v, begun again %d times, has a place: %v", err, again, first.placed)
 	}
-	short := s.widely(t.Context())
+	short := s.bufferedRead(t.Context())
 	if err := steps(short, limits.EtcdWideSteps, &again); err != nil || again != 0 || short.placed {
 		t.Errorf("a short one: %v, begun again %d times, has a place: %v", err, again, short.placed)
 	}
 	short.end()
-	waits, begun, done := s.widely(t.Context()), make(chan struct{}), make(chan error, 1)
+	waits, begun, done := s.bufferedRead(t.Context()), make(chan struct{}), make(chan error, 1)
 	go func() {
 		read := 0
 		done <- waits.read(func() { read = 0; close(begun) }, func() (bool, error) {
@@ -52,15 +52,15 @@ func TestWideReadsWait(t *testing.T) {
 		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.placed, waits.steps)
 	}
 	s.config.Timeout = time.Millisecond
-	if err := steps(s.widely(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
+	if err := steps(s.bufferedRead(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
 		t.Errorf("one that has no place in time: %v, begun again %d times", err, again)
 	}
 	s.config.Timeout, s.config.Limits.AnswerHeld = time.Hour, time.Nanosecond
-	if err := steps(s.widely(t.Context()), 1, &again); !errors.Is(err, errTooLong) {
+	if err := steps(s.bufferedRead(t.Context()), 1, &again); !errors.Is(err, errTooLong) {
 		t.Errorf("one that holds what it reads for too long: %v", err)
 	}
 	s.config.Limits.AnswerHeld = 50 * time.Millisecond
-	if err := steps(s.widely(t.Context()), 10*limits.EtcdWideSteps, &again); !errors.Is(err, errTooLong) || again != 2 {
+	if err := steps(s.bufferedRead(t.Context()), 10*limits.EtcdWideSteps, &again); !errors.Is(err, errTooLong) || again != 2 {
 		t.Errorf("one that waits for a place for too long: %v, begun again %d times", err, again)
 	}
 	waits.end()

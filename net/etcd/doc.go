@@ -15,13 +15,13 @@
 // proposal and all linearizable reads share one confirmation, like the frames that reach the native endpoint together. Answers with keys
 // and values are encoded here (message.go) straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
-// Reads that may visit many keys take turns, as on the native endpoint ([turns]). etcd has no pages: a range is one message, read from one
-// View, and limits.EtcdAnswerBytes bounds its size. A large range is only measured at first and encoded while it is written (later.go),
-// thus a client that does not read costs one piece of it. A streamed range pins its revision with the first chunk and reads each chunk
-// from the newest View: a slow client keeps no old state in memory.
+// Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd has no pages: a range is one message, read
+// from one View, and limits.EtcdAnswerBytes bounds its size. A large range is only measured at first and encoded while it is written
+// (deferredanswer.go), thus a client that does not read costs one piece of it. A streamed range pins its revision with the first chunk and
+// reads each chunk from the newest View: a slow client keeps no old state in memory.
 //
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. These are held in memory as a whole, under
-// one memory budget of limits.EtcdBuiltBytes (room.go). An answer that exceeds the remaining budget waits, at most for the timeout of a
+// one memory budget of limits.EtcdBuiltBytes (buffered.go). An answer that exceeds the remaining budget waits, at most for the timeout of a
 // request. Meanwhile connections whose clients hold budget and do not take their answers are closed.
 //
 // # A snapshot
@@ -33,17 +33,17 @@
 // # Memory that clients hold
 //
 // gRPC bounds neither the partial messages of a connection's streams nor the answers that a client does not read. This package therefore
-// inspects each connection's bytes as they pass (memory.go). It counts open and unanswered streams, their metadata and data, and answers
+// inspects each connection's bytes as they pass (connmemory.go). It counts open and unanswered streams, their metadata and data, and answers
 // until they are written. A watch stream whose answers wait is not read. When all connections hold more than limits.EtcdBytes, the
 // connection that holds most is closed. A client that sends and reads never holds most.
 //
-// Requests in service are throttled, too (served.go). The thresholds are limits.EtcdServed requests and limits.EtcdServedBytes bytes of
+// Requests in service are throttled, too (throttle.go). The thresholds are limits.EtcdServed requests and limits.EtcdServedBytes bytes of
 // them. Above either, connections with many such requests are read more slowly: this prevents head-of-line blocking of other clients. The
-// parts of a transaction are counted before it is decoded (parts.go).
+// parts of a transaction are counted before it is decoded (txnparts.go).
 //
 // A stream that its client resets holds no memory, but has cost as much as a request. A rate limit bounds the resets of all clients per
-// second, in fair shares; connections beyond it are read more slowly (resets.go). A request that waits for a lock or an election takes one
-// of limits.EtcdLocks slots; one host gets at most as many as are still free. Calls that wait for the member, watches and their events
+// second, in fair shares; connections beyond it are read more slowly (resetlimit.go). A request that waits for a lock or an election takes
+// one of limits.EtcdLocks slots; one host gets at most as many as are still free ([admit.FairSlots]). Calls that wait for the member, watches and their events
 // have bounds of their own.
 //
 // # JSON

@@ -126,7 +126,7 @@ func TestLargeRevisions(t *testing.T) {
 // TestEndedStreamHoldsNothing: answers that a stream ends with were their connection's, which others go on with.
 func TestEndedStreamHoldsNothing(t *testing.T) {
 	m := &memory{most: 1 << 40}
-	w := &watches{s: &Server{}, share: &share{of: m}, wake: make(chan struct{}, 1)}
+	w := &watches{s: &Server{}, account: &account{of: m}, wake: make(chan struct{}, 1)}
 	w.room.L = &w.mu
 	w.addAnswerLocked(notice{answer: &pb.WatchResponse{}})
 	if m.total.Load() == 0 {

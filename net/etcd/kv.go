@@ -62,7 +62,7 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (ans
 		return plain{deleted}, nil
 	}
 	defer runtime.KeepAlive(out.view)
-	wide := s.widely(ctx)
+	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 		return nil, err
 	}
 	defer runtime.KeepAlive(out.view)
-	wide := s.widely(ctx)
+	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
 	if err == nil {
@@ -169,7 +169,7 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, 
 }
 
 // readAnswer reads the answer to a write or a transaction from the View that holds it. If that may visit many keys, the read takes turns.
-func (w *wide) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
+func (w *bufferedRead) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
 	a := reader()
 	if !long {
 		return readAnswer(a, v)
@@ -249,7 +249,7 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, err
 	}
 	whole := index.NewWholeReader(r, int64(most))
 	var found kv.RangeResult
-	wide := s.widely(ctx)
+	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	err = wide.read(func() { whole = index.NewWholeReader(r, int64(most)) }, func() (done bool, err error) {
 		found, done, err = whole.Step(v, limits.RangeRows)
@@ -333,7 +333,7 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	}
 	r.Continued = true
 	head, tail := a.around(h, more, count)
-	return &later{
+	return &deferredAnswer{
 		s: s, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
 	}
 }
@@ -348,7 +348,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	var begun time.Time
 	var newest, count int64
 	first := true
-	own, size := whoseShare(ctx), 0
+	own, size := accountOf(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
 	err := s.read(ctx, func() (done bool, err error) {
 		if v == nil || !first && s.heldTooLong(begun) {
@@ -396,14 +396,14 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
 	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
 	var page kv.RangeResult
-	own, size := whoseShare(ctx), 0
+	own, size := accountOf(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
 	var reserved *admit.Reservation
 	small, last := s.wholeMost(ctx), false
 	if overHTTP(ctx) { // it has its own memory budget
 		small = math.MaxInt
 	}
-	wide := s.widely(ctx)
+	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	begin := func() { // no reservation yet: it needs a slot of wides first
 		own.holds(-int64(size))

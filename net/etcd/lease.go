@@ -158,7 +158,7 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 		return nil, err
 	}
 	if reserved == nil { // charged to the connection until it is charged to the answer
-		own := whoseShare(ctx)
+		own := accountOf(ctx)
 		own.holds(int64(size))
 		defer own.holds(-int64(size))
 	}

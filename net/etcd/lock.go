@@ -120,7 +120,7 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 // waits wraps a handler that may wait without end: each request of a client takes a slot.
 func waits[Q, A any](s *Server, handle func(context.Context, Q) (A, error)) func(context.Context, Q) (A, error) {
 	return func(ctx context.Context, q Q) (out A, err error) {
-		own := whoseShare(ctx)
+		own := accountOf(ctx)
 		client := own.client()
 		if !s.admission.lockWaits.TryTake(client) {
 			return out, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.admission.lockWaits.Total)
@@ -207,7 +207,7 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 	}
 	ctx, cancel := s.untilStopped(stream.Context())
 	defer cancel()
-	defer whoseShare(ctx).rests()()
+	defer accountOf(ctx).rests()()
 	var failed error
 	err := election.Observe(ctx, store{s}, string(q.Name), func(leader kv.KeyValue) bool {
 		failed = stream.SendMsg(&electionpb.LeaderResponse{Header: s.newest(), Kv: pairOf(&leader)})
@@ -259,7 +259,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if err != nil {
 		return kv.TxnResult{}, err
 	}
-	wide := st.s.widely(ctx)
+	wide := st.s.bufferedRead(ctx)
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader {
 		return index.NewAnswerReader(t, &out.Result, st.s.config.Limits.BuiltBytes)

@@ -143,7 +143,7 @@ func minorOf(version string) string { return version[:strings.LastIndexByte(vers
 // takeWholeState gives the request its connection's one slot for reads of the whole state, to prevent head-of-line blocking of other
 // clients.
 func takeWholeState(ctx context.Context) (done func(), err error) {
-	own := whoseShare(ctx)
+	own := accountOf(ctx)
 	if own == nil {
 		return func() {}, nil
 	}

@@ -283,13 +283,13 @@ func streamKind(s *grpc.StreamDesc) string {
 // countedStream counts the messages of a stream.
 type countedStream struct {
 	grpc.ServerStream
-	r     *rpcMeter
-	share *share
-	taken atomic.Int64 // by RecvMsg
+	r       *rpcMeter
+	account *account
+	taken   atomic.Int64 // by RecvMsg
 }
 
 // end releases the bytes taken: the stream is over.
-func (s *countedStream) end() { s.share.takes(-s.taken.Swap(0)) }
+func (s *countedStream) end() { s.account.takes(-s.taken.Swap(0)) }
 
 // RecvMsg implements grpc.ServerStream.
 func (s *countedStream) RecvMsg(m any) error {
@@ -297,10 +297,10 @@ func (s *countedStream) RecvMsg(m any) error {
 	switch {
 	case err == nil:
 		s.r.in.Inc()
-		if s.share != nil {
+		if s.account != nil {
 			n := sizeInStream(m)
 			s.taken.Add(n)
-			s.share.takes(n)
+			s.account.takes(n)
 		}
 	case !errors.Is(err, io.EOF) && codeOf(err) != codes.Canceled:
 		s.r.failures[0].Inc()
@@ -310,7 +310,7 @@ func (s *countedStream) RecvMsg(m any) error {
 
 // SendMsg implements grpc.ServerStream.
 func (s *countedStream) SendMsg(m any) error {
-	err := s.ServerStream.SendMsg(answerOf(m).charge(s.share))
+	err := s.ServerStream.SendMsg(answerOf(m).charge(s.account))
 	switch {
 	case err == nil:
 		s.r.out.Inc()

@@ -328,14 +328,14 @@ func (p *port) hand(c *conn, full bool) error {
 	_ = c.Conn.SetDeadline(time.Time{})
 	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
 	p.refused.serve(c.client, 1)
-	c.share.Store(own)
+	c.account.Store(own)
 	if !h2 {
-		return p.http.give(told{Conn: over, auth: accounted{auth, own}, share: own})
+		return p.http.give(told{Conn: over, auth: accounted{auth, own}, account: own})
 	}
 	if !p.s.begin() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
+	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, account: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
@@ -379,8 +379,8 @@ type conn struct {
 	once   sync.Once
 	heard  wire.Moment // time of the last received bytes
 
-	place admit.Slots           // holds this connection's slot during a handshake; owned by its goroutine
-	share atomic.Pointer[share] // set when the protocol is identified
+	place   admit.Slots             // holds this connection's slot during a handshake; owned by its goroutine
+	account atomic.Pointer[account] // set when the protocol is identified
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -401,7 +401,7 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // serves tells whether the connection has an unanswered request.
 func (c *conn) serves() bool {
-	s := c.share.Load()
+	s := c.account.Load()
 	return s != nil && s.open()
 }
 
@@ -409,7 +409,7 @@ func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
 		c.port.leave(c)
-		if s := c.share.Load(); s != nil {
+		if s := c.account.Load(); s != nil {
 			s.end()
 			c.port.refused.serve(c.client, -1)
 		}
@@ -420,21 +420,21 @@ func (c *conn) Close() error {
 // told is an identified connection, with its peer's identity.
 type told struct {
 	net.Conn
-	auth  credentials.AuthInfo
-	share *share
+	auth    credentials.AuthInfo
+	account *account
 	// Of a gRPC connection: one goroutine reads, and one writes.
 	in, out *frames
 }
 
 func (t told) Read(b []byte) (int, error) {
-	if t.in != nil && (t.share.behind() || t.share.asksTooMuch()) {
+	if t.in != nil && (t.account.behind() || t.account.overloads()) {
 		b = b[:min(len(b), behindBytes)]
 	}
 	n, err := t.Conn.Read(b)
 	if t.in != nil {
 		t.in.see(b[:n])
-		t.share.pace()
-		t.share.letServe(limits.EtcdServedWait)
+		t.account.pace()
+		t.account.throttle(limits.EtcdServedWait)
 	}
 	return n, err
 }
@@ -444,7 +444,7 @@ const behindBytes = 1 << 10
 
 func (t told) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
-	t.share.sent.Add(int64(n))
+	t.account.sent.Add(int64(n))
 	if t.out != nil {
 		t.out.see(b[:n])
 	}

@@ -313,7 +313,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 				return nil, err
 			}
 			r.out.Inc()
-			return out.(answer).charge(whoseShare(ctx)), nil
+			return out.(answer).charge(accountOf(ctx)), nil
 		}
 	}
 	for i := range service.Streams {
@@ -323,7 +323,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 			began := time.Now()
 			r.started.Inc()
 			s.metrics.count(stream.Context(), r)
-			counts := &countedStream{ServerStream: stream, r: r, share: whoseShare(stream.Context())}
+			counts := &countedStream{ServerStream: stream, r: r, account: accountOf(stream.Context())}
 			defer counts.end()
 			err := handle(server, counts)
 			r.ended(began, err)

@@ -53,7 +53,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 		return err
 	}
 	defer first()
-	own := whoseShare(ctx)
+	own := accountOf(ctx)
 	place := s.admission.snapshots.Answer(own.closer(), limits.EtcdSnapshotPace)
 	if err := place.Set(ctx, 1); err != nil {
 		return err

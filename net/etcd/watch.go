@@ -37,13 +37,13 @@ import (
 //     as long on a message as on some 20 events in it. An event that finds out empty is sent at once.
 //  5. Requests are answered in order, as in etcd. A refusal, which the hub does not make, waits in local for the hub's echo: the hub
 //     has then answered all earlier requests.
-//  6. All other answers in out are charged to the connection's share. Beyond limits.EtcdWatchAnswers of them requests are no longer read:
-//     this exerts backpressure on a client that sends requests and reads no answers. The keys of watches are charged to the share, too.
+//  6. All other answers in out are charged to the connection's account. Beyond limits.EtcdWatchAnswers of them requests are no longer read:
+//     this exerts backpressure on a client that sends requests and reads no answers. The keys of watches are charged to the account, too.
 type watches struct {
 	// Constant.
-	s      *Server
-	stream grpc.ServerStream
-	share  *share
+	s       *Server
+	stream  grpc.ServerStream
+	account *account
 
 	wake chan struct{} // has a token if out has something to send
 
@@ -56,8 +56,8 @@ type watches struct {
 	out     []notice
 	local   []notice // answers not made by the hub, each waiting for the hub's echo
 	waiting int64    // bytes of events in out
-	names   int64    // bytes of the watched keys in byID, charged to the share
-	answers int64    // bytes of other answers in out, charged to the share
+	names   int64    // bytes of the watched keys in byID, charged to the account
+	answers int64    // bytes of other answers in out, charged to the account
 	refused bool     // events were refused: the member waits for space
 	over    bool     // nothing more is accepted
 	byHub   map[uint64]*watched
@@ -122,7 +122,7 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 // watch serves a stream.
 func (s *Server) watch(stream grpc.ServerStream) error {
 	w := &watches{
-		s: s, stream: stream, share: whoseShare(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
+		s: s, stream: stream, account: accountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
 	}
 	w.room.L = &w.mu
 	s.metrics.streams.Add(1)
@@ -250,7 +250,7 @@ func (w *watches) forgetLocked(one *watched) {
 // namesLocked charges the watched keys; negative when a watch ends. A key has at most limits.KeyBytes, but watches are many.
 func (w *watches) namesLocked(bytes int64) {
 	w.names += bytes
-	w.share.holds(bytes)
+	w.account.holds(bytes)
 }
 
 func (w *watches) cancel(id int64) {
@@ -294,7 +294,7 @@ func (w *watches) answer(answer *pb.WatchResponse) {
 func (w *watches) addAnswerLocked(n notice) {
 	size := int64(limits.RequestOverhead * max(1, len(n.IDs)))
 	w.answers += size
-	w.share.holds(size)
+	w.account.holds(size)
 	w.addLocked(n)
 }
 
@@ -416,7 +416,7 @@ func (w *watches) sent(bytes, answers int64) {
 	w.mu.Lock()
 	w.waiting -= bytes
 	w.answers -= answers
-	w.share.holds(-answers)
+	w.account.holds(-answers)
 	w.room.Signal()
 	w.s.watchBytes.Add(-bytes)
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2
@@ -517,7 +517,7 @@ func (w *watches) end() {
 	w.over = true
 	w.s.watches.Add(-int64(len(w.byID)))
 	w.s.watchBytes.Add(-w.waiting)
-	w.share.holds(-w.answers)
+	w.account.holds(-w.answers)
 	w.namesLocked(-w.names)
 	w.out, w.local, w.waiting, w.answers, w.byID = nil, nil, 0, 0, map[int64]*watched{}
 	w.room.Signal()

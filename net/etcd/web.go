@@ -50,7 +50,7 @@ func (s *Server) newWeb(port bool) *http.Server {
 // underWay counts requests in service: a full port evicts connections without any first.
 func underWay(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		own := whoseShare(r.Context())
+		own := accountOf(r.Context())
 		own.serveWeb(1)
 		defer own.serveWeb(-1)
 		h.ServeHTTP(w, r)

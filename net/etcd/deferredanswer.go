@@ -17,8 +17,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// later is a large answer to a range that is encoded while gRPC writes it. Its size is known before. Each piece is encoded after gRPC has
-// taken the previous one: a client that does not read holds one piece, whatever the size of its answer.
+// deferredAnswer is a large answer to a range that is encoded while gRPC writes it. Its size is known before. Each piece is encoded after
+// gRPC has taken the previous one: a client that does not read holds one piece, whatever the size of its answer.
 //
 //  1. cuts holds the number of pairs and of bytes in each piece. The pairs of a revision never change: cuts stays true at any time and in
 //     any View.
@@ -26,7 +26,7 @@ import (
 //     compaction does not end an answer that its client reads. Afterwards it reads the newest View.
 //  3. If the revision of an unfinished answer is compacted, its connection is closed: a wrong answer is never sent.
 //  4. One goroutine reads the pieces, one after the other.
-type later struct {
+type deferredAnswer struct {
 	s          *Server
 	head, tail []byte
 	cuts       []cut
@@ -38,10 +38,10 @@ type later struct {
 	left   kv.Range
 	failed error
 
-	pinned *pinned
-	share  *share
-	parts  atomic.Int64  // parts not freed yet
-	holds  *atomic.Int64 // charged to the share
+	pinned  *pinned
+	account *account
+	parts   atomic.Int64  // parts not freed yet
+	holds   *atomic.Int64 // charged to the account
 }
 
 // cut is the size of one piece.
@@ -96,7 +96,7 @@ var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]b
 var errNotThere = errors.New("its pairs are not what was measured")
 
 // encode appends the next piece to dst.
-func (l *later) encode(dst []byte) ([]byte, error) {
+func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 	if l.failed != nil {
 		return dst, l.failed
 	}
@@ -134,16 +134,16 @@ func (l *later) encode(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-func (l *later) size() int { return l.total }
+func (l *deferredAnswer) size() int { return l.total }
 
-func (l *later) charge(own *share) answer {
-	l.share = own
+func (l *deferredAnswer) charge(own *account) answer {
+	l.account = own
 	return l
 }
 
-func (l *later) release() { l.pinned.release() }
+func (l *deferredAnswer) release() { l.pinned.release() }
 
-func (l *later) bytes() ([]byte, error) {
+func (l *deferredAnswer) bytes() ([]byte, error) {
 	defer l.release()
 	all := append(make([]byte, 0, l.total), l.head...)
 	for range l.cuts {
@@ -155,10 +155,10 @@ func (l *later) bytes() ([]byte, error) {
 	return append(all, l.tail...), nil
 }
 
-func (l *later) buffers() (mem.BufferSlice, error) {
+func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(l.cuts)+2)
 	all = append(all, mem.SliceBuffer(l.head))
-	parts := make([]part, len(l.cuts))
+	parts := make([]deferredPiece, len(l.cuts))
 	for i := range parts {
 		parts[i].of = l
 		parts[i].bytes = int(l.cuts[i].bytes)
@@ -168,22 +168,22 @@ func (l *later) buffers() (mem.BufferSlice, error) {
 	l.parts.Store(int64(len(parts)))
 	l.holds = new(atomic.Int64)
 	l.hold(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
-	if l.share != nil {
-		own := l.share
+	if l.account != nil {
+		own := l.account
 		runtime.AddCleanup(l, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, l.holds) // see writing
 	}
 	return append(all, mem.SliceBuffer(l.tail)), nil
 }
 
-func (l *later) hold(n int64) {
+func (l *deferredAnswer) hold(n int64) {
 	l.holds.Add(n)
-	l.share.holds(n)
+	l.account.holds(n)
 }
 
-// part is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
-type part struct {
+// deferredPiece is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
+type deferredPiece struct {
 	mem.Buffer // the methods of gRPC's own buffers; the methods below serve the data
-	of         *later
+	of         *deferredAnswer
 	bytes      int
 	refs       atomic.Int32
 
@@ -192,13 +192,13 @@ type part struct {
 }
 
 // Len implements mem.Buffer.
-func (p *part) Len() int { return p.bytes }
+func (p *deferredPiece) Len() int { return p.bytes }
 
 // Ref implements mem.Buffer.
-func (p *part) Ref() { p.refs.Add(1) }
+func (p *deferredPiece) Ref() { p.refs.Add(1) }
 
 // ReadOnlyData implements mem.Buffer.
-func (p *part) ReadOnlyData() []byte {
+func (p *deferredPiece) ReadOnlyData() []byte {
 	if p.data != nil {
 		return p.data
 	}
@@ -212,9 +212,9 @@ func (p *part) ReadOnlyData() []byte {
 	l.hold(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
-		l.s.log.Warn("answer "+l.share.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
-		if l.share != nil {
-			l.share.close()
+		l.s.log.Warn("answer "+l.account.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
+		if l.account != nil {
+			l.account.close()
 		}
 		data = data[:p.bytes]
 		clear(data)
@@ -224,12 +224,12 @@ func (p *part) ReadOnlyData() []byte {
 }
 
 // Slice implements mem.Buffer.
-func (p *part) Slice(start, end int) mem.Buffer {
+func (p *deferredPiece) Slice(start, end int) mem.Buffer {
 	return mem.SliceBuffer(bytes.Clone(p.ReadOnlyData()[start:end]))
 }
 
 // Free implements mem.Buffer.
-func (p *part) Free() {
+func (p *deferredPiece) Free() {
 	if p.refs.Add(-1) > 0 {
 		return
 	}

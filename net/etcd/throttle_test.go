@@ -16,13 +16,13 @@ import (
 // way. One that asks little does not, and nobody waits for longer than he is told.
 func TestServed(t *testing.T) {
 	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
-	ask := func(s *share, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
+	begin := func() *account { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	ask := func(s *account, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
 	greedy, modest := begin(), begin()
 	for n := range uint32(limits.EtcdServed) {
 		ask(greedy, 2*n+1)
 	}
-	if greedy.asksTooMuch() {
+	if greedy.overloads() {
 		t.Fatal("as many as are served at a time are too many")
 	}
 	rested := func() {}
@@ -36,15 +36,15 @@ func TestServed(t *testing.T) {
 	} {
 		const last = 2*limits.EtcdServed + 1
 		ask(greedy, last)
-		if !greedy.asksTooMuch() || modest.asksTooMuch() {
-			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.asksTooMuch(), modest.asksTooMuch())
+		if !greedy.overloads() || modest.overloads() {
+			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.overloads(), modest.overloads())
 		}
-		modest.letServe(time.Hour)
-		greedy.letServe(time.Millisecond)
+		modest.throttle(time.Hour)
+		greedy.throttle(time.Millisecond)
 		waited := make(chan struct{})
 		go func() {
 			defer close(waited)
-			greedy.letServe(time.Hour)
+			greedy.throttle(time.Hour)
 		}()
 		over(last)
 		select {
@@ -63,13 +63,13 @@ func TestServed(t *testing.T) {
 	for n := range uint32(limits.EtcdServedFew) {
 		ask(modest, 2*n+1)
 	}
-	if modest.asksTooMuch() || !greedy.asksTooMuch() {
-		t.Errorf("the one that asks for little waits: %v, the other: %v", modest.asksTooMuch(), greedy.asksTooMuch())
+	if modest.overloads() || !greedy.overloads() {
+		t.Errorf("the one that asks for little waits: %v, the other: %v", modest.overloads(), greedy.overloads())
 	}
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
-		greedy.letServe(time.Hour)
+		greedy.throttle(time.Hour)
 	}()
 	rested = greedy.rests()
 	greedy.end()
@@ -89,9 +89,9 @@ func TestServed(t *testing.T) {
 // middle alike, and nobody else does.
 func TestServedBytes(t *testing.T) {
 	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	begin := func() *account { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	const large = 1 << 20
-	ask := func(s *share, stream uint32, bytes int) {
+	ask := func(s *account, stream uint32, bytes int) {
 		s.fromClient(headersFrame, 0, stream, 10)
 		s.fromClient(dataFrame, 0, stream, bytes/2)
 		s.fromClient(dataFrame, lastOfStream, stream, bytes-bytes/2)
@@ -109,17 +109,17 @@ func TestServedBytes(t *testing.T) {
 		"it is refused":               func() { greedy.toClient(resetFrame, 0, 1, 4) },
 		"the client does not want it": func() { greedy.fromClient(resetFrame, 0, 1, 4) },
 	} {
-		if !greedy.asksTooMuch() || !half.asksTooMuch() || modest.asksTooMuch() {
-			t.Fatalf("%s: before, who brings much waits: %v, in the middle of one: %v, who brings little: %v", name, greedy.asksTooMuch(), half.asksTooMuch(), modest.asksTooMuch())
+		if !greedy.overloads() || !half.overloads() || modest.overloads() {
+			t.Fatalf("%s: before, who brings much waits: %v, in the middle of one: %v, who brings little: %v", name, greedy.overloads(), half.overloads(), modest.overloads())
 		}
 		over()
-		if greedy.asksTooMuch() || half.asksTooMuch() {
+		if greedy.overloads() || half.overloads() {
 			t.Fatalf("%s: it goes on waiting", name)
 		}
 		greedy.toClient(headersFrame, lastOfStream, 1, 10)
 		ask(greedy, 1, large)
 	}
-	for _, s := range []*share{greedy, half, modest} {
+	for _, s := range []*account{greedy, half, modest} {
 		s.end()
 	}
 	if n := m.servedBytes.Load(); n != 0 {
@@ -132,7 +132,7 @@ func TestOneIsEnough(t *testing.T) {
 	const connections, each = 16, 1 << 20
 	var closed atomic.Int32
 	m := newMemory(connections*each, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	var all []*share
+	var all []*account
 	for range connections {
 		s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
 		s.holds(each)

@@ -18,30 +18,30 @@ import (
 //     While all connections have more than limits.EtcdServedBytes, a connection with more than limits.EtcdServedBytesFew, partial requests
 //     included, is throttled.
 
-// asksTooMuch tells whether the connection has too many requests in service.
-func (s *share) asksTooMuch() bool {
+// overloads tells whether the connection has too many requests in service.
+func (s *account) overloads() bool {
 	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
 		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.brought() > limits.EtcdServedBytesFew
 }
 
 // brought is the bytes of the connection's unanswered requests, partial ones included.
-func (s *share) brought() int64 {
+func (s *account) brought() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.servedBytes + max(s.got-s.taken, 0)
 }
 
-// servedLook is the polling interval of a throttled connection.
-const servedLook = 2 * time.Millisecond
+// throttlePoll is the polling interval of a throttled connection.
+const throttlePoll = 2 * time.Millisecond
 
-// letServe waits while the connection has too many requests in service, at most for most, or until the connection is over.
-func (s *share) letServe(most time.Duration) {
-	if !s.asksTooMuch() {
+// throttle waits while the connection has too many requests in service, at most for most, or until the connection is over.
+func (s *account) throttle(most time.Duration) {
+	if !s.overloads() {
 		return
 	}
-	look := time.NewTicker(servedLook)
+	look := time.NewTicker(throttlePoll)
 	defer look.Stop()
-	for begun := time.Now(); s.asksTooMuch() && time.Since(begun) < most; {
+	for begun := time.Now(); s.overloads() && time.Since(begun) < most; {
 		select {
 		case <-look.C:
 		case <-s.over:
@@ -51,7 +51,7 @@ func (s *share) letServe(most time.Duration) {
 }
 
 // serveLocked adds to the requests in service, and to their bytes; negative when they leave it.
-func (s *share) serveLocked(n, bytes int64) {
+func (s *account) serveLocked(n, bytes int64) {
 	s.serving.Add(n)
 	s.of.serving.Add(n)
 	if bytes != 0 {
@@ -61,7 +61,7 @@ func (s *share) serveLocked(n, bytes int64) {
 }
 
 // askLocked records that a client has ended its side of a stream, with its bytes.
-func (s *share) askLocked(stream uint32, bytes int64) {
+func (s *account) askLocked(stream uint32, bytes int64) {
 	if _, there := s.asked[stream]; there {
 		return
 	}
@@ -73,7 +73,7 @@ func (s *share) askLocked(stream uint32, bytes int64) {
 }
 
 // answered records that the answer on a stream has begun.
-func (s *share) answered(stream uint32) {
+func (s *account) answered(stream uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q, there := s.asked[stream]; there && !q.answered {
@@ -83,7 +83,7 @@ func (s *share) answered(stream uint32) {
 }
 
 // leaveLocked forgets a stream whose client has ended its side.
-func (s *share) leaveLocked(stream uint32) {
+func (s *account) leaveLocked(stream uint32) {
 	if q, there := s.asked[stream]; there && !q.answered {
 		s.serveLocked(-1, -q.bytes)
 	}
@@ -91,7 +91,7 @@ func (s *share) leaveLocked(stream uint32) {
 }
 
 // rests takes a request that waits for other clients out of service, until the returned function is called.
-func (s *share) rests() (over func()) {
+func (s *account) rests() (over func()) {
 	if s == nil {
 		return func() {}
 	}

@@ -21,7 +21,7 @@ func TestResetsShare(t *testing.T) {
 	at := func(host string) *connection {
 		return &connection{pacing: pacing{client: clientAt(&net.TCPAddr{IP: net.ParseIP(host), Port: 1})}}
 	}
-	r, begun := newResets(), time.Unix(1000, 0)
+	r, begun := newResetLimit(), time.Unix(1000, 0)
 	all := []*connection{at("10.0.0.1")}
 	for range 100 {
 		all = append(all, at("10.0.0.2"))
@@ -54,8 +54,8 @@ func TestResetsShare(t *testing.T) {
 	if one < hundred/2 || hundred < one/2 {
 		t.Errorf("%d of one connection, %d of a hundred of another client", one, hundred)
 	}
-	if r.wait(&pacing{client: "10.0.0.4", resets: 1}, begun.Add(time.Hour)) > 0 || len(r.lately.clients) != 1 {
-		t.Errorf("an hour later %d clients count", len(r.lately.clients))
+	if r.wait(&pacing{client: "10.0.0.4", resets: 1}, begun.Add(time.Hour)) > 0 || len(r.recent.clients) != 1 {
+		t.Errorf("an hour later %d clients count", len(r.recent.clients))
 	}
 }
 
@@ -113,7 +113,7 @@ func TestRefusedAddress(t *testing.T) {
 			t.Errorf("%s is kept out after %v: %v, want %v", c.client, c.after, got, c.want)
 		}
 	}
-	if r.serve("10.0.0.2", -1); len(r.served) != 0 || len(r.lately.clients) != 0 {
-		t.Errorf("%d and %d clients count when all is over", len(r.served), len(r.lately.clients))
+	if r.serve("10.0.0.2", -1); len(r.served) != 0 || len(r.recent.clients) != 0 {
+		t.Errorf("%d and %d clients count when all is over", len(r.served), len(r.recent.clients))
 	}
 }

@@ -29,26 +29,26 @@ type memory struct {
 	log   *logx.Limited
 	total atomic.Int64
 
-	serving     atomic.Int64 // requests of all connections (served.go)
+	serving     atomic.Int64 // requests of all connections (throttle.go)
 	servedBytes atomic.Int64 // of those requests
 
-	resets *resets
+	resetLimit *resetLimit
 
-	closing sync.Mutex // held while a connection is ended
-	mu      sync.Mutex
-	shares  map[*share]struct{}
+	closing  sync.Mutex // held while a connection is ended
+	mu       sync.Mutex
+	accounts map[*account]struct{}
 }
 
-// share is the account of one connection.
+// account is what one connection holds.
 //
 //  1. streams has the bytes of each stream that neither side has ended. got is the sum of their data, and heads the charge for their
-//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (served.go). asked has the
+//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked has the
 //     streams whose client has ended its side, until their answers are written.
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
-//  4. The share holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
+//  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
 //     asked. This is its part of memory.total.
-type share struct {
+type account struct {
 	of    *memory
 	close func()
 	from  net.Addr
@@ -82,22 +82,22 @@ type question struct {
 type came struct{ head, data int64 }
 
 func newMemory(most int64, log *logx.Limited) *memory {
-	return &memory{most: most, log: log, resets: newResets(), shares: map[*share]struct{}{}}
+	return &memory{most: most, log: log, resetLimit: newResetLimit(), accounts: map[*account]struct{}{}}
 }
 
-// begin creates the share of a connection. close ends the connection.
-func (m *memory) begin(from net.Addr, close func()) *share {
-	s := &share{of: m, from: from, close: close, over: make(chan struct{}), whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
+// begin creates the account of a connection. close ends the connection.
+func (m *memory) begin(from net.Addr, close func()) *account {
+	s := &account{of: m, from: from, close: close, over: make(chan struct{}), whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
-	m.shares[s] = struct{}{}
+	m.accounts[s] = struct{}{}
 	m.mu.Unlock()
 	return s
 }
 
-// end releases everything that the share holds.
-func (s *share) end() {
+// end releases everything that the account holds.
+func (s *account) end() {
 	s.of.mu.Lock()
-	delete(s.of.shares, s)
+	delete(s.of.accounts, s)
 	s.of.mu.Unlock()
 	defer s.releaseCarried() // gRPC drops unwritten data
 	s.mu.Lock()
@@ -112,7 +112,7 @@ func (s *share) end() {
 
 // carries records that the connection transfers an answer with a reservation, which is released when the answer is written or the
 // connection ends.
-func (s *share) carries(r *admit.Reservation) {
+func (s *account) carries(r *admit.Reservation) {
 	switch {
 	case r == nil:
 		return
@@ -137,7 +137,7 @@ func (s *share) carries(r *admit.Reservation) {
 	}
 }
 
-func (s *share) releaseCarried() {
+func (s *account) releaseCarried() {
 	s.mu.Lock()
 	carried := s.carried
 	s.carried = nil
@@ -148,7 +148,7 @@ func (s *share) releaseCarried() {
 }
 
 // closer returns the function that closes the connection.
-func (s *share) closer() func() {
+func (s *account) closer() func() {
 	if s == nil {
 		return func() {}
 	}
@@ -156,7 +156,7 @@ func (s *share) closer() func() {
 }
 
 // client is the client's address; empty: none.
-func (s *share) client() string {
+func (s *account) client() string {
 	if s == nil {
 		return ""
 	}
@@ -164,7 +164,7 @@ func (s *share) client() string {
 }
 
 // begins counts a stream from its first metadata; more metadata may follow. It returns the number of streams.
-func (s *share) begins(stream uint32, head int64) (streams int) {
+func (s *account) begins(stream uint32, head int64) (streams int) {
 	s.change(func() {
 		if s.streams == nil {
 			s.streams = map[uint32]came{}
@@ -180,7 +180,7 @@ func (s *share) begins(stream uint32, head int64) (streams int) {
 }
 
 // came counts data. gRPC drops data of an ended stream.
-func (s *share) came(stream uint32, n int64) {
+func (s *account) came(stream uint32, n int64) {
 	s.change(func() {
 		if c, there := s.streams[stream]; there {
 			c.data += n
@@ -191,7 +191,7 @@ func (s *share) came(stream uint32, n int64) {
 }
 
 // finished forgets a stream.
-func (s *share) finished(stream uint32) {
+func (s *account) finished(stream uint32) {
 	s.change(func() {
 		s.forgetLocked(stream)
 		s.leaveLocked(stream)
@@ -199,7 +199,7 @@ func (s *share) finished(stream uint32) {
 }
 
 // said records that the client has ended its side of a stream, with the last bytes.
-func (s *share) said(stream uint32, begins bool, last int64) {
+func (s *account) said(stream uint32, begins bool, last int64) {
 	s.change(func() {
 		c, there := s.streams[stream]
 		if !there && !begins {
@@ -210,21 +210,21 @@ func (s *share) said(stream uint32, begins bool, last int64) {
 	})
 }
 
-func (s *share) forgetLocked(stream uint32) {
+func (s *account) forgetLocked(stream uint32) {
 	s.got -= s.streams[stream].data
 	s.heads -= s.streams[stream].head
 	delete(s.streams, stream)
 }
 
 // takes counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
-func (s *share) takes(n int64) {
+func (s *account) takes(n int64) {
 	if s != nil {
 		s.change(func() { s.taken += n })
 	}
 }
 
 // change changes the account.
-func (s *share) change(f func()) {
+func (s *account) change(f func()) {
 	s.mu.Lock()
 	before := s.holdsLocked()
 	if !s.ended {
@@ -239,32 +239,32 @@ func (s *share) change(f func()) {
 }
 
 // holdsLocked is never negative: a compressed message has more bytes than its data.
-func (s *share) holdsLocked() int64 {
+func (s *account) holdsLocked() int64 {
 	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
 }
 
 // holds counts bytes that wait to be written; negative when they are written or dropped.
-func (s *share) holds(n int64) {
+func (s *account) holds(n int64) {
 	if s != nil && n != 0 {
 		s.change(func() { s.out += n })
 	}
 }
 
 // open tells whether the connection has streams, or an HTTP/1.1 request in service.
-func (s *share) open() bool {
+func (s *account) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.streams) > 0 || s.web > 0
 }
 
 // serveWeb adds n to the HTTP/1.1 requests in service.
-func (s *share) serveWeb(n int) {
+func (s *account) serveWeb(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.web += n
 }
 
-func (s *share) held() int64 {
+func (s *account) held() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holdsLocked()
@@ -288,20 +288,20 @@ func (m *memory) closeLargest() bool {
 	if worst == nil {
 		return false
 	}
-	m.resets.blame(worst.pacing.client, time.Now())
+	m.resetLimit.blame(worst.pacing.client, time.Now())
 	worst.close()
 	m.log.Warn("memory "+worst.pacing.client, "a client's connection is closed: it holds most of the memory of all", "reason", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
 	return true
 }
 
 // largest returns the connection that holds most, if the budget is exceeded.
-func (m *memory) largest() (worst *share, most int64) {
+func (m *memory) largest() (worst *account, most int64) {
 	if m.total.Load() <= m.most {
 		return nil, 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for s := range m.shares {
+	for s := range m.accounts {
 		if n := s.held(); n > most {
 			worst, most = s, n
 		}
@@ -309,22 +309,22 @@ func (m *memory) largest() (worst *share, most int64) {
 	return worst, most
 }
 
-// whoseShare returns the share of an RPC's connection.
-func whoseShare(ctx context.Context) *share {
+// accountOf returns the account of an RPC's connection.
+func accountOf(ctx context.Context) *account {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
 	}
 	if a, ok := p.AuthInfo.(accounted); ok {
-		return a.share
+		return a.account
 	}
 	return nil
 }
 
-// accounted is a peer's identity, with the connection's share.
+// accounted is a peer's identity, with the connection's account.
 type accounted struct {
 	credentials.AuthInfo
-	share *share
+	account *account
 }
 
 // sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.
@@ -351,7 +351,7 @@ const (
 )
 
 // fromClient handles a client's frame.
-func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
+func (s *account) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
 	switch {
 	case kind == resetFrame:
@@ -371,7 +371,7 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 		}
 		s.said(stream, kind == headersFrame, int64(length))
 	case kind == headersFrame, kind == moreHeadersFrame:
-		if s.begins(stream, int64(length)) > limits.EtcdStreamsFew && s.of.resets.blamed(s.pacing.client, time.Now()) {
+		if s.begins(stream, int64(length)) > limits.EtcdStreamsFew && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
 			s.pacing.resets++
 		}
 	case kind == dataFrame:
@@ -380,7 +380,7 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 }
 
 // toClient handles a frame to the client that begins an answer or ends a stream.
-func (s *share) toClient(kind, flags byte, stream uint32, _ int) {
+func (s *account) toClient(kind, flags byte, stream uint32, _ int) {
 	switch {
 	case kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0:
 		s.finished(stream)

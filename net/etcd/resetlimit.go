@@ -9,7 +9,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// resets throttles stream resets by clients. Each costs as much as a request, and a client could begin and reset streams without end, on
+// resetLimit throttles stream resets by clients. Each costs as much as a request, and a client could begin and reset streams without end, on
 // any number of connections, since a reset stream no longer counts as open.
 //
 //  1. All clients together may reset limits.EtcdResets streams a second. The clients with resets in this or the last second share that
@@ -20,22 +20,22 @@ import (
 //  4. A client whose connection was closed because it held most memory would open as many streams again. For limits.EtcdBlamed, each
 //     stream that one of its connections opens beyond limits.EtcdStreamsFew counts as a reset.
 //  5. limits.EtcdFramesReset frames without a request, such as pings and settings, count as one reset.
-type resets struct {
+type resetLimit struct {
 	mu     sync.Mutex
-	lately lately               // connections with resets
+	recent recentCounts         // connections with resets
 	blames map[string]time.Time // by client: when its connection was last closed
 }
 
-// lately counts events of each client in this second and in the last one. Clients without events are absent.
-type lately struct {
+// recentCounts counts events of each client in this second and in the last one. Clients without events are absent.
+type recentCounts struct {
 	second  int64
-	clients map[string]*seconds
+	clients map[string]*recentCount
 }
 
-type seconds struct{ last, now int }
+type recentCount struct{ last, now int }
 
 // turn drops counts older than the last second.
-func (l *lately) turn(second int64) {
+func (l *recentCounts) turn(second int64) {
 	ago := second - l.second
 	if ago == 0 {
 		return
@@ -50,19 +50,19 @@ func (l *lately) turn(second int64) {
 }
 
 // of returns the counts of a client, to be increased.
-func (l *lately) of(client string) *seconds {
+func (l *recentCounts) of(client string) *recentCount {
 	if l.clients == nil {
-		l.clients = map[string]*seconds{}
+		l.clients = map[string]*recentCount{}
 	}
 	c := l.clients[client]
 	if c == nil {
-		c = &seconds{}
+		c = &recentCount{}
 		l.clients[client] = c
 	}
 	return c
 }
 
-// pacing is a connection's state in resets, owned by its reader.
+// pacing is a connection's state in the reset limit, owned by its reader.
 type pacing struct {
 	client  string
 	resets  int       // not paced yet
@@ -71,12 +71,12 @@ type pacing struct {
 	counted int64     // the second in which it was last counted
 }
 
-func newResets() *resets {
-	return &resets{blames: map[string]time.Time{}}
+func newResetLimit() *resetLimit {
+	return &resetLimit{blames: map[string]time.Time{}}
 }
 
 // blame records that a client's connection was closed.
-func (r *resets) blame(client string, now time.Time) {
+func (r *resetLimit) blame(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for other, at := range r.blames {
@@ -87,7 +87,7 @@ func (r *resets) blame(client string, now time.Time) {
 	r.blames[client] = now
 }
 
-func (r *resets) blamed(client string, now time.Time) bool {
+func (r *resetLimit) blamed(client string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, there := r.blames[client]
@@ -116,7 +116,7 @@ func clientAt(from net.Addr) string {
 // client with a connection in service is never ignored, nor is this host.
 type refusals struct {
 	mu     sync.Mutex
-	lately lately
+	recent recentCounts
 	served map[string]int // connections in service, by client
 }
 
@@ -124,16 +124,16 @@ type refusals struct {
 func (r *refusals) add(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lately.turn(now.Unix())
-	r.lately.of(client).now++
+	r.recent.turn(now.Unix())
+	r.recent.of(client).now++
 }
 
 // tooMany tells whether a client is ignored now.
 func (r *refusals) tooMany(client string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lately.turn(now.Unix())
-	c := r.lately.clients[client]
+	r.recent.turn(now.Unix())
+	c := r.recent.clients[client]
 	if c == nil || max(c.last, c.now) < limits.EtcdRefused || r.served[client] > 0 {
 		return false
 	}
@@ -154,7 +154,7 @@ func (r *refusals) serve(client string, n int) {
 }
 
 // wait returns how long a connection has to wait after its latest resets.
-func (r *resets) wait(p *pacing, now time.Time) time.Duration {
+func (r *resetLimit) wait(p *pacing, now time.Time) time.Duration {
 	each := r.each(p, now.Unix())
 	if least := now.Add(-time.Second); p.paced.Before(least) {
 		p.paced = least
@@ -165,24 +165,24 @@ func (r *resets) wait(p *pacing, now time.Time) time.Duration {
 }
 
 // each is the interval between resets that the connection must keep.
-func (r *resets) each(p *pacing, second int64) time.Duration {
+func (r *resetLimit) each(p *pacing, second int64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lately.turn(second)
-	c := r.lately.of(p.client)
+	r.recent.turn(second)
+	c := r.recent.of(p.client)
 	if p.counted != second {
 		p.counted = second
 		c.now++
 	}
-	return time.Second / limits.EtcdResets * time.Duration(len(r.lately.clients)*max(c.last, c.now))
+	return time.Second / limits.EtcdResets * time.Duration(len(r.recent.clients)*max(c.last, c.now))
 }
 
 // pace waits until the connection's resets fit its rate, or until the connection is over.
-func (s *share) pace() {
+func (s *account) pace() {
 	if s.pacing.resets == 0 {
 		return
 	}
-	wait := s.of.resets.wait(&s.pacing, time.Now())
+	wait := s.of.resetLimit.wait(&s.pacing, time.Now())
 	if wait <= 0 {
 		return
 	}
@@ -195,6 +195,6 @@ func (s *share) pace() {
 }
 
 // behind tells whether the connection exceeded its rate in the last second: it is then read in small pieces, for frequent, short waits.
-func (s *share) behind() bool {
+func (s *account) behind() bool {
 	return !s.pacing.paced.IsZero() && time.Since(s.pacing.paced) < time.Second/2
 }
