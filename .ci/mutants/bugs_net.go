@@ -495,6 +495,9 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/server", "TestMemberChange")}},
 
 	// Package net/wire.
+	{"give a read the name of the write before it", []change{
+		{"wire.ReadRequest", `q.Once = kv.SessionWrite{}`, ``},
+	}, []detector{direct("./net/wire", "TestReadingOneAfterAnother")}},
 	{"list the leases of a member that has no state", []change{
 		{"wire.ops", `name: "list of leases", path: PathLocal`, `name: "list of leases", path: PathRead`},
 	}, []detector{direct("./net/wire", "TestPath"), direct("./node", "TestNothingIsListedBeforeTheFirstLeader")}},

@@ -121,6 +121,8 @@ func ReadRequest(frame []byte, q *Request) error {
 	}
 	if op.once {
 		q.Once = kv.ReadSessionWrite(r)
+	} else {
+		q.Once = kv.SessionWrite{} // reset leaves it to the next request
 	}
 	if op.read != nil {
 		op.read(r, q)
@@ -134,7 +136,7 @@ func ReadRequest(frame []byte, q *Request) error {
 	return nil
 }
 
-// reset clears the previous request. After the most frequent ops, it clears only the field of that op.
+// reset clears the previous request. After the most frequent ops, it clears only the body of that op.
 func (q *Request) reset() {
 	switch q.Op {
 	case OpPut:

@@ -669,7 +669,7 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		for op, body := range ops {
 			var q, fresh Request
 			for _, err := range []error{
-				ReadRequest(frameOf(t, AppendRequest(nil, 1, before, time.Second, first)), &q),
+				ReadRequest(frameOf(t, AppendWrite(nil, 1, before, time.Second, &kv.SessionWrite{Session: 7, Sequence: 2, Window: 3, Opened: 4}, first)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &fresh),
 			} {
