@@ -21,8 +21,8 @@
 // An actor is a [Mailbox] and a [Handler]. A handler is a state and one function that processes a batch of messages. It starts no
 // goroutine and uses no lock, channel, select, clock, randomness or visible map order. The driver passes the time in with the batch, and
 // the handler's output goes into other mailboxes. A test reads the sources and enforces this rule. The same handlers therefore run under
-// two drivers: [Runtime] runs them in goroutines, [Sim] runs the handlers of many members in one seeded loop. A seed that has shown a
-// fault shows it at every run.
+// two drivers: [Runtime] runs them in goroutines, and package actor/sim runs the handlers of many members in one seeded loop. A seed that
+// has shown a fault shows it at every run.
 //
 // Besides the mailboxes there is [Status]: single words that an actor publishes to every reader, including other actors. These words hold
 // an amount (free space on the disk, the log's size, the bytes sent of a snapshot) or whether an activity is running (a save, a follower

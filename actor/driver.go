@@ -35,38 +35,40 @@ type Handler[M any] interface {
 	Handle(t Time, batch []M) (again bool)
 }
 
-// Driver runs actors: [Runtime] in goroutines, [Sim] in one seeded loop.
+// Driver runs actors: [Runtime] in goroutines, package actor/sim in one seeded loop.
 type Driver interface {
-	spawn(a spawned)
+	// Drive begins to run an actor. Handlers reach it by Spawn.
+	Drive(a Actor)
 	// Every calls tick periodically, by the driver's clock, until the driver stops.
 	Every(interval time.Duration, tick func())
 	// Time is the present moment.
 	Time() Time
-	// hold returns the function that delays a handler's effects until its disk calls have returned; nil if they leave at once.
-	hold() func(deliver func())
+	// Hold returns the function that delays a handler's effects until its disk calls have returned; nil if they leave at once.
+	Hold() func(deliver func())
 }
 
-// spawned is an actor as a driver sees it, independent of its message type.
-type spawned struct {
-	name string
-	// step hands the waiting messages to the handler.
-	step func(t Time) (again bool)
-	// idle reports that no message waits for a turn.
-	idle func() bool
-	// bind connects the mailbox to the driver.
-	bind func(wake, pass func(), hold func(deliver func()))
-	// close ends the mailbox.
-	close func()
-	// rest is a Paced handler's Rest, nil for other handlers.
-	rest func(took time.Duration) time.Duration
+// Actor is an actor as a driver sees it, independent of its message type.
+type Actor struct {
+	Name string
+	// Step hands the waiting messages to the handler. The driver calls it for one turn at a time.
+	Step func(t Time) (again bool)
+	// Idle reports that no message waits for a turn.
+	Idle func() bool
+	// Bind connects the mailbox to the driver: the mailbox calls wake when a message waits for a turn, and pass when the handler that
+	// sent the message is also nearly done.
+	Bind func(wake, pass func())
+	// Close ends the mailbox.
+	Close func()
+	// Rest is a Paced handler's Rest, nil for other handlers.
+	Rest func(took time.Duration) time.Duration
 }
 
 // Spawn connects a handler with its mailbox, and has a driver run it.
 func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 	var spare []M
-	d.spawn(spawned{
-		name: box.name,
-		step: func(t Time) bool {
+	d.Drive(Actor{
+		Name: box.name,
+		Step: func(t Time) bool {
 			batch := box.take(spare)
 			again := h.Handle(t, batch)
 			box.turnEnds()
@@ -74,10 +76,10 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 			spare = batch
 			return again
 		},
-		idle: box.idle,
-		bind: func(wake, pass func(), hold func(func())) {
+		Idle: box.idle,
+		Bind: func(wake, pass func()) {
 			box.mu.Lock()
-			box.wake, box.pass, box.hold = wake, pass, hold
+			box.wake, box.pass, box.hold = wake, pass, d.Hold()
 			waiting := len(box.waiting) > 0
 			box.woken.Store(waiting)
 			box.mu.Unlock()
@@ -85,8 +87,8 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 				wake()
 			}
 		},
-		close: box.close,
-		rest:  restOf(h),
+		Close: box.close,
+		Rest:  restOf(h),
 	})
 }
 

@@ -16,7 +16,7 @@ var besideHandlers = map[string]string{
 	"mailbox.go":   "is the way between goroutines",
 	"driver.go":    "hands actors to a driver",
 	"runtime.go":   "runs the goroutines",
-	"sim.go":       "is the other driver; it draws from its seed alone",
+	"sim/sim.go":   "is the other driver; it draws from its seed alone",
 	"status.go":    "is read from any goroutine",
 	"admission.go": "is asked from any goroutine",
 }

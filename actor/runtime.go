@@ -33,7 +33,7 @@ type Runtime struct {
 //  1. The goroutine that sets claimed ensures that the actor gets a turn; claimed is cleared only when no message waits.
 //  2. A claimed actor is in one place: in due, in passed, or in a goroutine.
 type running struct {
-	spawned
+	Actor
 	runtime  *Runtime
 	claimed  atomic.Bool
 	stopping atomic.Bool
@@ -68,12 +68,14 @@ func (r *Runtime) Time() Time {
 	return Time{Now: now, Wall: r.apart.Load() + int64(now)}
 }
 
-func (r *Runtime) hold() func(func()) { return nil }
+// Hold implements Driver: effects leave at once.
+func (r *Runtime) Hold() func(func()) { return nil }
 
-func (r *Runtime) spawn(s spawned) {
-	a := &running{spawned: s, runtime: r, done: make(chan struct{})}
+// Drive implements Driver.
+func (r *Runtime) Drive(driven Actor) {
+	a := &running{Actor: driven, runtime: r, done: make(chan struct{})}
 	r.actors = append(r.actors, a)
-	s.bind(a.wake, a.pass, nil)
+	a.Bind(a.wake, a.pass)
 	r.workers.Go(func() {
 		for next := range r.due {
 			for next != nil {
@@ -103,8 +105,8 @@ func (a *running) turns() (next *running) {
 		a.restOver.Store(false)
 		now := a.runtime.Time()
 		now.Resting = now.Now < a.restUntil
-		again := a.step(now)
-		if again && a.rest != nil {
+		again := a.Step(now)
+		if again && a.Rest != nil {
 			again = false
 			a.restFrom(now)
 		}
@@ -116,7 +118,7 @@ func (a *running) turns() (next *running) {
 			continue
 		}
 		if a.stopping.Load() {
-			a.close()
+			a.Close()
 			close(a.done)
 			return a.runtime.takePassed()
 		}
@@ -130,7 +132,7 @@ func (a *running) turns() (next *running) {
 }
 
 // quiet reports that no turn is due.
-func (a *running) quiet() bool { return a.idle() && !a.restOver.Load() }
+func (a *running) quiet() bool { return a.Idle() && !a.restOver.Load() }
 
 // restFrom schedules a paced actor's next call after its rest from a step. During the rest it takes turns for messages only, and the
 // clock for the rest's end already runs.
@@ -139,7 +141,7 @@ func (a *running) restFrom(step Time) {
 		return
 	}
 	now := a.runtime.Time().Now
-	pause := a.rest(now - step.Now)
+	pause := a.Rest(now - step.Now)
 	a.restUntil = now + pause
 	time.AfterFunc(pause, func() {
 		a.restOver.Store(true)
@@ -203,7 +205,7 @@ func (r *Runtime) Stop() {
 // Ending returns the name of the actor that Stop waits for; empty before it waits for any.
 func (r *Runtime) Ending() string {
 	if a := r.ending.Load(); a != nil {
-		return a.name
+		return a.Name
 	}
 	return ""
 }

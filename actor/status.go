@@ -77,7 +77,7 @@ type Status struct {
 
 // NewStatus returns the status of a member whose actors a driver runs.
 func NewStatus(d Driver) *Status {
-	s := &Status{hold: d.hold(), clock: d.Time, Counters: newCounters()}
+	s := &Status{hold: d.Hold(), clock: d.Time, Counters: newCounters()}
 	s.Stages.begin(s.moment)
 	return s
 }

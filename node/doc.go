@@ -10,6 +10,7 @@
 //	4   node                                        one member: build, start, stop
 //	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
+//	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate                            the content of an etcd, as commands
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	1   log      index                              no goroutine, lock, clock, socket or randomness

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 )
@@ -175,7 +175,7 @@ func (c *client) end(o *operation, as outcome, problem string) {
 // session is a client's connection to one life of a member. It implements kv.ReplyTo.
 type session struct {
 	c      *client
-	life   *actor.Life
+	life   *sim.Life
 	member *member
 	next   uint64
 	open   map[uint64]*asked

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -38,7 +39,7 @@ type host struct {
 	uptime   time.Duration // of the machine when the simulation begins
 
 	// The process; life is nil while there is none.
-	life        *actor.Life
+	life        *sim.Life
 	member      *member
 	handler     peer.Handler
 	way         *simTransport
@@ -238,7 +239,7 @@ func (h *host) build(env environment, failed func(error)) (m *member, err error)
 }
 
 // ended hears that the member has ended by itself: a moment later its process is gone.
-func (h *host) ended(life *actor.Life, err error) {
+func (h *host) ended(life *sim.Life, err error) {
 	w, excused := h.w, h.caused(err) || h.removedFor(err)
 	w.sim.After(w.between(0, 2*time.Millisecond), func() {
 		if h.life != life {

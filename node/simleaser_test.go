@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 )
@@ -211,7 +211,7 @@ func (w *world) awaitLeases() {
 type leaseSession struct {
 	l      *leaser
 	at     *host
-	life   *actor.Life
+	life   *sim.Life
 	member *member
 	take   func(d kv.Completion) // nil when it was answered
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -65,7 +66,7 @@ func (h *host) askWhere() {
 }
 
 // kept tells whether a member cannot start because of what became of its membership.
-func (h *host) kept(life *actor.Life, err error) bool {
+func (h *host) kept(life *sim.Life, err error) bool {
 	w := h.w
 	switch {
 	case w.shape.spares == 0:

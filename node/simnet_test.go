@@ -8,7 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
@@ -134,7 +134,7 @@ func (n *network) unclog(p *lane) {
 type simTransport struct {
 	w     *world
 	from  *host
-	life  *actor.Life
+	life  *sim.Life
 	peers map[uint64]peer.Peer
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -142,7 +142,7 @@ func (r *repeater) write(q *onceRequest) {
 type onceRequest struct {
 	r      *repeater
 	at     *host
-	life   *actor.Life
+	life   *sim.Life
 	member *member
 	write  *onceWrite // nil when it was answered
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/sim"
 	"qkv/index/kv"
 	"qkv/net/wire"
 )
@@ -77,7 +77,7 @@ func (f *simFormat) read(b []byte) (events []watchedEvent) {
 type watchStream struct {
 	of      *watcher
 	member  *member
-	life    *actor.Life
+	life    *sim.Life
 	room    int
 	waiting int           // events that the client has not read
 	arrives time.Duration // when what was delivered last does

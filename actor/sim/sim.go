@@ -1,4 +1,7 @@
-package actor
+// Package sim drives the actors of whole clusters in one seeded loop, for tests. [Simulation] has the virtual time and the order of
+// events, and [Life] is the actor.Driver of one member from its start to its crash. The simulated disk is package simdisk. The
+// campaign in the tests of package node adds networks, clients and faults.
+package sim
 
 import (
 	"container/heap"
@@ -10,17 +13,18 @@ import (
 	"slices"
 	"time"
 
+	"qkv/actor"
 	"qkv/log/disk"
 )
 
-// Sim runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The handlers are
-// the same as those that Runtime runs in goroutines.
+// Simulation runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The
+// handlers are the same as those that actor.Runtime runs in goroutines.
 //
 // An actor's disk calls of one turn are made at once, but take a drawn time. Until it is over the actor is busy, and each effect is
 // delayed until the earlier calls are over. A crash before that leaves a random part of those calls on the disk, but always the calls
 // whose effects were seen. So slow syncs, stalled disks and leader changes in the middle of a sync really occur, and effects before a
 // sync are seen before it. A crash may also occur between two effects.
-type Sim struct {
+type Simulation struct {
 	random *rand.Rand
 	now    time.Duration
 	events eventHeap
@@ -33,24 +37,24 @@ type Sim struct {
 	lag     func(l *Life, name string) time.Duration
 }
 
-// NewSim returns a simulation that a seed decides.
-func NewSim(seed uint64) *Sim {
+// New returns a simulation that a seed decides.
+func New(seed uint64) *Simulation {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
-	return &Sim{random: rand.New(rand.NewChaCha8(key)), trace: fnv.New64a()}
+	return &Simulation{random: rand.New(rand.NewChaCha8(key)), trace: fnv.New64a()}
 }
 
 // Random is the simulation's only source of randomness.
-func (s *Sim) Random() *rand.Rand { return s.random }
+func (s *Simulation) Random() *rand.Rand { return s.random }
 
 // Now is the virtual time.
-func (s *Sim) Now() time.Duration { return s.now }
+func (s *Simulation) Now() time.Duration { return s.now }
 
 // Trace returns a hash of all events so far: two runs of a seed must agree.
-func (s *Sim) Trace() uint64 { return s.trace.Sum64() }
+func (s *Simulation) Trace() uint64 { return s.trace.Sum64() }
 
 // Note adds an event to the trace.
-func (s *Sim) Note(what string, n uint64) {
+func (s *Simulation) Note(what string, n uint64) {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(s.now))
 	binary.LittleEndian.PutUint64(b[8:], n)
@@ -59,24 +63,24 @@ func (s *Sim) Note(what string, n uint64) {
 }
 
 // After calls f after a delay.
-func (s *Sim) After(d time.Duration, f func()) {
+func (s *Simulation) After(d time.Duration, f func()) {
 	s.number++
 	heap.Push(&s.events, event{at: s.now + max(d, 0), number: s.number, do: f})
 }
 
 // Observe sets f, called when a handler emits an effect after a further disk call, and when its turn ends. The function returned by f is
 // called when the disk calls so far are over, before the later effects are seen.
-func (s *Sim) Observe(f func(l *Life, name string, ends bool) (later func())) { s.observe = f }
+func (s *Simulation) Observe(f func(l *Life, name string, ends bool) (later func())) { s.observe = f }
 
 // Leaving sets f, called before each effect of a handler; f may end the life.
-func (s *Sim) Leaving(f func(l *Life)) { s.leaves = f }
+func (s *Simulation) Leaving(f func(l *Life)) { s.leaves = f }
 
 // Lag sets f, which returns the extra delay of an actor with messages: a busy processor, a garbage collection.
-func (s *Sim) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
+func (s *Simulation) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
 
 // Post calls f now, or, while a handler runs, when that handler's earlier disk calls are over: everything that leaves a member must go
 // through it.
-func (s *Sim) Post(f func()) {
+func (s *Simulation) Post(f func()) {
 	a := s.running
 	if a == nil {
 		f()
@@ -95,12 +99,12 @@ func (a *simActor) reach(ends bool) {
 		a.held = append(a.held, held{calls: calls})
 	}
 	if observe := a.life.sim.observe; observe != nil && (ends || !same) {
-		a.held[len(a.held)-1].seen = observe(a.life, a.name, ends)
+		a.held[len(a.held)-1].seen = observe(a.life, a.Name, ends)
 	}
 }
 
 // Run runs events until a time, and reports whether any are left.
-func (s *Sim) Run(until time.Duration) bool {
+func (s *Simulation) Run(until time.Duration) bool {
 	for len(s.events) > 0 {
 		if s.events[0].at > until {
 			s.now = until
@@ -135,9 +139,9 @@ func (h *eventHeap) Pop() any {
 	return last
 }
 
-// Life is one life of one simulated member, from its start to its crash. It implements Driver.
+// Life is one life of one simulated member, from its start to its crash. It implements actor.Driver.
 type Life struct {
-	sim         *Sim
+	sim         *Simulation
 	name        string
 	disk        *disk.Mem
 	duration    func(b *disk.Batch) time.Duration
@@ -160,7 +164,7 @@ type held struct {
 
 // simActor is an actor in the loop.
 type simActor struct {
-	spawned
+	actor.Actor
 	life      *Life
 	batch     *disk.Batch
 	held      []held
@@ -173,11 +177,11 @@ type simActor struct {
 
 // NewLife begins a member's life on a disk. duration draws the time of a batch of disk calls; skew, zero and wall are the deviations of
 // its clocks from the simulation's.
-func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
+func (s *Simulation) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
 	l := &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
-	l.caller = &simActor{life: l, spawned: spawned{
-		name: "caller", close: func() { l.calls = nil }, idle: func() bool { return len(l.calls) == 0 },
-		step: func(Time) bool {
+	l.caller = &simActor{life: l, Actor: actor.Actor{
+		Name: "caller", Close: func() { l.calls = nil }, Idle: func() bool { return len(l.calls) == 0 },
+		Step: func(actor.Time) bool {
 			call := l.calls[0]
 			l.calls = l.calls[1:]
 			call()
@@ -192,7 +196,7 @@ func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) tim
 func (l *Life) End() {
 	l.over = true
 	for _, a := range l.actors {
-		a.close()
+		a.Close()
 	}
 }
 
@@ -210,10 +214,10 @@ func (l *Life) Pause(d time.Duration) { l.pausedUntil = max(l.pausedUntil, l.sim
 // JumpWall moves the member's wall clock.
 func (l *Life) JumpWall(d time.Duration) { l.wall += d }
 
-// Time implements Driver.
-func (l *Life) Time() Time {
+// Time implements actor.Driver.
+func (l *Life) Time() actor.Time {
 	const epoch = 1_700_000_000 * int64(time.Second)
-	return Time{Now: time.Duration(float64(l.sim.now-l.zero) * l.skew), Wall: epoch + int64(l.sim.now+l.wall)}
+	return actor.Time{Now: time.Duration(float64(l.sim.now-l.zero) * l.skew), Wall: epoch + int64(l.sim.now+l.wall)}
 }
 
 // after calls f in this life only, and not while it is paused.
@@ -232,7 +236,7 @@ func (l *Life) after(d time.Duration, f func()) {
 // clockCalls is the shortest interval of a clock that may call the disk.
 const clockCalls = 100 * time.Millisecond
 
-// Every implements Driver.
+// Every implements actor.Driver.
 func (l *Life) Every(interval time.Duration, tick func()) {
 	step := time.Duration(float64(interval) / l.skew)
 	var again func()
@@ -253,12 +257,14 @@ func (l *Life) Call(f func()) {
 	l.caller.wake()
 }
 
-func (l *Life) hold() func(deliver func()) { return l.sim.Post }
+// Hold implements actor.Driver.
+func (l *Life) Hold() func(deliver func()) { return l.sim.Post }
 
-func (l *Life) spawn(s spawned) {
-	a := &simActor{spawned: s, life: l}
+// Drive implements actor.Driver.
+func (l *Life) Drive(driven actor.Actor) {
+	a := &simActor{Actor: driven, life: l}
 	l.actors = append(l.actors, a)
-	s.bind(a.wake, a.wake, l.sim.Post)
+	a.Bind(a.wake, a.wake)
 }
 
 // wakeUpMost is the longest wait of a ready actor for its turn.
@@ -272,7 +278,7 @@ func (a *simActor) wake() {
 	s := a.life.sim
 	d := time.Duration(s.random.Int64N(int64(wakeUpMost)))
 	if s.lag != nil {
-		d += s.lag(a.life, a.name)
+		d += s.lag(a.life, a.Name)
 	}
 	a.life.after(d, a.run)
 }
@@ -281,13 +287,13 @@ func (a *simActor) wake() {
 func (a *simActor) run() {
 	s, l := a.life.sim, a.life
 	a.scheduled = false
-	s.Note(a.name, uint64(len(l.name)))
+	s.Note(a.Name, uint64(len(l.name)))
 	a.batch = l.disk.StartBatch()
 	s.running = a
 	now := l.Time()
 	now.Resting = s.now < a.restUntil
-	a.again = a.step(now)
-	if a.again && a.rest != nil && !now.Resting {
+	a.again = a.Step(now)
+	if a.again && a.Rest != nil && !now.Resting {
 		a.stepped, a.restUntil = s.now, math.MaxInt64 // until finish knows its duration
 	}
 	a.reach(true)
@@ -337,13 +343,13 @@ func (a *simActor) finish() {
 	clear(a.held)
 	a.held = a.held[:0]
 	s := a.life.sim
-	if a.again && a.rest != nil {
+	if a.again && a.Rest != nil {
 		if a.restUntil == math.MaxInt64 {
-			a.restUntil = s.now + a.rest(s.now-a.stepped)
+			a.restUntil = s.now + a.Rest(s.now-a.stepped)
 		}
 		a.life.after(max(a.restUntil-s.now, 0), a.wake)
 	}
-	if a.again && a.rest == nil || !a.idle() {
+	if a.again && a.Rest == nil || !a.Idle() {
 		a.wake()
 	}
 }
