@@ -15,7 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // consensusTurns is the consensus of member 1 of three, with a log writer and an applier that do at once what they are
@@ -46,7 +46,7 @@ func (c *consensusTurns) CheckAlive(peer uint64) { c.checked = append(c.checked,
 
 func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	t.Helper()
-	own, recovered := openTestLog(t, disk.NewMem(1))
+	own, recovered := openTestLog(t, simdisk.New(1))
 	t.Cleanup(func() { own.Close() })
 	c := &consensusTurns{t: t, state: index.NewState(limits.Defaults().Index)}
 	fail := func(err error) { t.Error(err) }

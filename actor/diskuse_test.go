@@ -15,6 +15,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A small disk is given what fits it: what files may take leaves room for the next snapshot, and a member refuses what makes the
@@ -133,7 +134,7 @@ func TestHoldsIsTold(t *testing.T) {
 
 // A log whose folder was removed goes on in files that nobody finds again: the member ends before the next segment is wanted.
 func TestLogFolderThatWasRemoved(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
@@ -152,7 +153,7 @@ func TestLogFolderThatWasRemoved(t *testing.T) {
 // The free space is looked at with each segment that the log makes, or has made for it: what a fast disk takes in a second may be
 // all that there is.
 func TestSpaceIsSeenWithEachSegment(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
@@ -204,7 +205,7 @@ func (sizelessDisk) Size(string) (int64, error) { return 0, syscall.EIO }
 // A disk that does not tell its size for a moment is as large as before: with an unknown size the log and the snapshots would have no
 // bound.
 func TestSizeOfADiskThatDoesNotTellIt(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
@@ -225,7 +226,7 @@ func TestSizeOfADiskThatDoesNotTellIt(t *testing.T) {
 // A disk may take no more files although it says that much is free: it has no inodes left, or a quota is reached. That is seen
 // before the spares are gone, which deletions need, and ends with the next file that it takes.
 func TestDiskThatTakesNoFiles(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
@@ -244,7 +245,7 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 		t.Error("what is kept for the snapshot is no full disk")
 	}
 	reserve = 0
-	fs.Fail(disk.Fault{Op: disk.OpCreate, Err: syscall.ENOSPC, Stays: true})
+	fs.Fail(simdisk.Fault{Op: simdisk.OpCreate, Err: syscall.ENOSPC, Stays: true})
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	alarms := w.Status.Alarms()
 	if w.Status.Space() == SpaceLeft || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
@@ -278,19 +279,19 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 	space, look := "free space on the disk", "look at the disk, at how it is mounted, and at the kernel's messages"
 	for _, tt := range []struct {
 		name string
-		op   disk.Op
+		op   simdisk.Op
 		err  error
 		want string
 		then error
 	}{
-		{"full", disk.OpCreate, syscall.ENOSPC, space, syscall.EIO},
-		{"a quota is reached", disk.OpCreate, fmt.Errorf("%w: %w", syscall.EDQUOT, syscall.ENOSPC), space, nil}, // as log/disk has it
-		{"a folder that cannot be listed", disk.OpList, syscall.EIO, look, nil},
-		{"a file that cannot be removed", disk.OpRemove, syscall.EROFS, look, nil},
-		{"read only", disk.OpCreate, syscall.EROFS, look, syscall.ENOSPC},
+		{"full", simdisk.OpCreate, syscall.ENOSPC, space, syscall.EIO},
+		{"a quota is reached", simdisk.OpCreate, fmt.Errorf("%w: %w", syscall.EDQUOT, syscall.ENOSPC), space, nil}, // as log/disk has it
+		{"a folder that cannot be listed", simdisk.OpList, syscall.EIO, look, nil},
+		{"a file that cannot be removed", simdisk.OpRemove, syscall.EROFS, look, nil},
+		{"read only", simdisk.OpCreate, syscall.EROFS, look, syscall.ENOSPC},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			fs, said := disk.NewMem(1), bytes.Buffer{}
+			fs, said := simdisk.New(1), bytes.Buffer{}
 			l, _ := openTestLog(t, fs)
 			w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 			w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
@@ -305,7 +306,7 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 				for i := range released {
 					released[i] = fmt.Sprint("wal/released", i)
 				}
-				if tt.op != disk.OpRemove {
+				if tt.op != simdisk.OpRemove {
 					released = nil
 				}
 				maker.Handle(Time{}, []SegmentMakerMessage{Retry{}, Recycle{Names: released}, MakeSpare{}})
@@ -313,7 +314,7 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 					maker.Handle(Time{}, nil)
 				}
 			}
-			fs.Fail(disk.Fault{Op: tt.op, Err: tt.err, Stays: true})
+			fs.Fail(simdisk.Fault{Op: tt.op, Err: tt.err, Stays: true})
 			attempt()
 			attempt()
 			if n := strings.Count(said.String(), tt.want); n != 1 || strings.Contains(said.String(), space) != (tt.want == space) {
@@ -323,7 +324,7 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 				return
 			}
 			fs.ClearFaults()
-			fs.Fail(disk.Fault{Op: tt.op, Err: tt.then, Stays: true})
+			fs.Fail(simdisk.Fault{Op: tt.op, Err: tt.then, Stays: true})
 			attempt()
 			if strings.Count(said.String(), look) != 1 || strings.Count(said.String(), space) != 1 {
 				t.Errorf("something else helps now, and is not said:\n%s", &said)

@@ -10,7 +10,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // numbered is an order of one entry.
@@ -23,12 +23,12 @@ func numbered(at uint64) Append {
 // How far the log is durable is told only when the sync has returned: a member that comes back with less than it said is
 // taken for one that forgot.
 func TestDurableEndIsToldBehindTheSync(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	syncs := 0
-	fs.SetHook(func(op disk.Op, _ string) {
-		if op == disk.OpSync {
+	fs.SetHook(func(op simdisk.Op, _ string) {
+		if op == simdisk.OpSync {
 			syncs++
 			if said := w.Status.Durable(); said.Last != uint64(syncs) {
 				t.Errorf("in the sync of entry %d it says that it has entry %d", syncs+1, said.Last)
@@ -50,7 +50,7 @@ func TestDurableEndIsToldBehindTheSync(t *testing.T) {
 // a loss of power tore.
 func TestStoppedMemberLeavesAFence(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		l, _ := openTestLog(t, fs)
 		w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 		handleAll(w, []LogWriterMessage{numbered(2)})
@@ -60,7 +60,7 @@ func TestStoppedMemberLeavesAFence(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		fs.Crash(disk.Prefix)
+		fs.Crash(simdisk.Prefix)
 		rot(t, fs, "wal", []byte("entry 3 here"))
 		_, recovered, err := log.Open(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { return 99 }})
 		switch {
@@ -73,7 +73,7 @@ func TestStoppedMemberLeavesAFence(t *testing.T) {
 }
 
 // rot inverts one bit of the only place where a text stands in a folder's files.
-func rot(t *testing.T, fs *disk.Mem, dir string, text []byte) {
+func rot(t *testing.T, fs *simdisk.Disk, dir string, text []byte) {
 	t.Helper()
 	names, err := fs.List(dir)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // sentForwards counts the batches that are forwarded to peers.
@@ -38,7 +38,7 @@ func (r *replies) Complete(done []kv.Completion) { *r = append(*r, done...) }
 // that it sends again lies before what comes next.
 func TestForwardedAgainLessAndLess(t *testing.T) {
 	const leader, election = 2, time.Second
-	l, recovered := openTestLog(t, disk.NewMem(1))
+	l, recovered := openTestLog(t, simdisk.New(1))
 	defer l.Close()
 	plenty := Capacity{MustPost: 1 << 20}
 	sent := new(sentForwards)

@@ -10,7 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
 
@@ -35,7 +35,7 @@ func drainBox[M any](b *Mailbox[M]) []M { return append([]M{}, b.take(nil)...) }
 
 // Entries that were ordered before a snapshot, in the same turn of the log writer, must not come back behind its marker.
 func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, rec := openTestLog(t, fs)
 	w, cons := newTestLogWriter(l, noPeers{}, func(err error) { t.Fatal(err) })
 	// order 1: entries 2..20 of term 2 (an old leader's), order 2: a snapshot at 10 of term 3
@@ -75,7 +75,7 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 
 // A snapshot that was being saved while a newer one was installed must not become the newest one.
 func TestSaveAcrossInstall(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	if err := fs.MkdirAll("snap"); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 		return s
 	}
 	// the leader's snapshot at 100
-	other := disk.NewMem(2)
+	other := simdisk.New(2)
 	_ = other.MkdirAll("snap")
 	v := mk(100).View()
 	sv, err := snapshot.Begin(other, "snap", snapshot.Meta{Cluster: 1, Member: 2, Index: 100, Term: 1}, v)

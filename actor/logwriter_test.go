@@ -15,7 +15,7 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // heardPeers notes what a log writer tells others, and what its log had synced by then.
@@ -46,13 +46,13 @@ func response(kind raftpb.MessageType, to, term, index uint64) *raftpb.Message {
 var testMembers = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
 
 // openTestLog opens the log of member 1, and makes it where there is none.
-func openTestLog(t *testing.T, fs *disk.Mem) (*log.Log, *log.Recovered) {
+func openTestLog(t *testing.T, fs *simdisk.Disk) (*log.Log, *log.Recovered) {
 	t.Helper()
 	return openLogOf(t, fs, 64<<10, nil)
 }
 
 // openLogOf opens that log with segments of a size, and a reserve.
-func openLogOf(t *testing.T, fs *disk.Mem, segmentBytes int64, reserve func() int64) (*log.Log, *log.Recovered) {
+func openLogOf(t *testing.T, fs *simdisk.Disk, segmentBytes int64, reserve func() int64) (*log.Log, *log.Recovered) {
 	t.Helper()
 	n := uint64(7)
 	o := log.Options{
@@ -91,7 +91,7 @@ func handleAll(w *LogWriter, batch []LogWriterMessage) {
 
 // What a start has to say in segments, and the files that it lets go of, come to the segment maker in this order.
 func TestNextSegmentsBeforeRecycle(t *testing.T) {
-	l, _ := openTestLog(t, disk.NewMem(1))
+	l, _ := openTestLog(t, simdisk.New(1))
 	l.Release(1)
 	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	var kinds []string
@@ -105,7 +105,7 @@ func TestNextSegmentsBeforeRecycle(t *testing.T) {
 
 // What waits for the disk is written in groups of a bounded size, and each is reported before the next one begins.
 func TestGroupsAreBounded(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	const orders, size = 20, 700 << 10
@@ -138,7 +138,7 @@ func TestGroupsAreBounded(t *testing.T) {
 // An order that finds no room waits alone: all that was ordered before it is reported, so that it can be applied, and a snapshot of
 // it makes room. What it brings counts as room that the next snapshot takes.
 func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	fs.SetCapacity(1 << 30)
 	reserve := int64(0)
 	l, _ := openLogOf(t, fs, 64<<10, func() int64 { return reserve })
@@ -170,7 +170,7 @@ func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
 // A group waits for room. A spare segment and a snapshot come in one turn: the snapshot takes the place of the group, and the spare is
 // kept. A log writer that lost the spare would count it as ordered for ever, and order one less from then on.
 func TestSpareThatComesWithASnapshotIsKept(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	fs.SetCapacity(1 << 30)
 	reserve := int64(0)
 	l, _ := openLogOf(t, fs, 64<<10, func() int64 { return reserve })
@@ -250,18 +250,18 @@ func TestReplacedInOneGroup(t *testing.T) {
 			Entries: []*raftpb.Entry{someEntry(2, 3)}, Responses: []*raftpb.Message{response(raftpb.MsgAppResp, 3, 3, 2)},
 		}},
 	}
-	begin := func(fs *disk.Mem) (*LogWriter, *heardPeers, *error) {
+	begin := func(fs *simdisk.Disk) (*LogWriter, *heardPeers, *error) {
 		l, _ := openTestLog(t, fs)
 		peers, failure := &heardPeers{t: t, log: l}, new(error)
 		w, _ := newTestLogWriter(l, peers, func(err error) { *failure = err })
 		return w, peers, failure
 	}
 
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	w, peers, failure := begin(fs)
-	groups, syncs := w.Log.Stats().Groups, fs.Count(disk.OpSync)
+	groups, syncs := w.Log.Stats().Groups, fs.Count(simdisk.OpSync)
 	handleAll(w, orders)
-	if g, s := w.Log.Stats().Groups-groups, fs.Count(disk.OpSync)-syncs; g != 1 || s != 1 || *failure != nil {
+	if g, s := w.Log.Stats().Groups-groups, fs.Count(simdisk.OpSync)-syncs; g != 1 || s != 1 || *failure != nil {
 		t.Errorf("%d groups and %d syncs, error %v", g, s, *failure)
 	}
 	const durable = ": term 3, vote 1, last 2 of term 3"
@@ -271,15 +271,15 @@ func TestReplacedInOneGroup(t *testing.T) {
 	if !slices.Equal(peers.heard, want) {
 		t.Errorf("heard\n%s\nnot\n%s", strings.Join(peers.heard, "\n"), strings.Join(want, "\n"))
 	}
-	fs.Crash(disk.Mixture)
+	fs.Crash(simdisk.Mixture)
 	l, _ := openTestLog(t, fs)
 	if s := l.Stats(); s.HardState.Term != 3 || s.HardState.Vote != 1 || s.Index != 2 || s.Term != 3 {
 		t.Errorf("after a crash the log is %+v", s)
 	}
 
-	fs = disk.NewMem(2)
+	fs = simdisk.New(2)
 	w, peers, failure = begin(fs)
-	fs.Fail(disk.Fault{Call: 1, Op: disk.OpSync, Err: syscall.EIO})
+	fs.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpSync, Err: syscall.EIO})
 	handleAll(w, orders)
 	if len(peers.heard) > 0 || *failure == nil {
 		t.Errorf("after a failed sync, error %v, others hear %q", *failure, peers.heard)

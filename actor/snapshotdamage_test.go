@@ -15,7 +15,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 func saveOf(view *index.View) Save {
@@ -91,7 +91,7 @@ func TestSentSnapshotIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			s.fs.Fail(disk.Fault{Op: disk.OpRead, Err: syscall.EIO, Stays: true})
+			s.fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: syscall.EIO, Stays: true})
 		}
 		s.turn(sendOf(viewAt(t, 20, 1000), 2))
 		if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: "+words) || !strings.Contains(got[0], path) {
@@ -122,7 +122,7 @@ func TestSnapshotIsReadBack(t *testing.T) {
 	s.turn(saveOf(viewAt(t, 20, 1000)))
 	drainBox(s.Applier)
 	drainBox(s.consensus)
-	s.fs.Fail(disk.Fault{Op: disk.OpRead, Err: syscall.EIO})
+	s.fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: syscall.EIO})
 	s.turn(saveOf(viewAt(t, 30, 1000)))
 	if !slices.Contains(drainBox(s.Applier), ApplierMessage(SaveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 {
 		t.Error("the save did not fail")

@@ -13,7 +13,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A sender of whom nothing comes any more is not waited for, as far as that keeps this member from anything; and what the log has
@@ -167,7 +167,7 @@ func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	view := viewAt(t, 3, 1)
 	s := newTestSnapshotter(t, view)
-	s.fs.Fail(disk.Fault{Call: 1, Op: disk.OpCreate, Err: syscall.ENOSPC})
+	s.fs.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpCreate, Err: syscall.ENOSPC})
 	if s.turn(saveOf(view)); len(s.problems()) != 1 {
 		t.Fatalf("after a save that failed: %q", s.problems())
 	}

@@ -15,13 +15,14 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
 
 // snapshotterTurns is a snapshotter whose turns a test gives.
 type snapshotterTurns struct {
 	*Snapshotter
-	fs        *disk.Mem
+	fs        *simdisk.Disk
 	consensus *Mailbox[ConsensusMessage]
 	at        time.Duration
 	unread    bool // the snapshot reader is busy
@@ -29,7 +30,7 @@ type snapshotterTurns struct {
 
 func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 	t.Helper()
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	if err := fs.MkdirAll("snap"); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestAlarmEnds(t *testing.T) {
 	s.Status.view.Store(view)
 
 	save := Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}
-	s.fs.Fail(disk.Fault{Call: 1, Op: disk.OpCreate, Err: syscall.ENOSPC})
+	s.fs.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpCreate, Err: syscall.ENOSPC})
 	if s.turn(save); len(s.problems()) != 1 {
 		t.Errorf("after a failed save: %q", s.problems())
 	}

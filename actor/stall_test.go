@@ -10,19 +10,19 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // TestStalledDiskHoldsUpNoReport lets a disk finish one order and stall in the next. Consensus must hear of the first one
 // meanwhile, and of its clock: it gives up leadership, and ends the member, when the disk does not answer.
 func TestStalledDiskHoldsUpNoReport(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	syncs := make(chan struct{}, 1)
 	syncs <- struct{}{} // one, then it stalls
-	fs.SetHook(func(op disk.Op, _ string) {
-		if op == disk.OpSync {
+	fs.SetHook(func(op simdisk.Op, _ string) {
+		if op == simdisk.OpSync {
 			<-syncs
 		}
 	})

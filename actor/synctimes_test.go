@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A bucket's end is the longest time in it, and at most an eighth above the shortest one.
@@ -115,15 +115,15 @@ func alarmText(s *Status) string {
 
 // A disk is called slow while the log writer is at a sync for long, too: on the slowest ones few end.
 func TestSyncUnderWayIsSeen(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	l, _ := openTestLog(t, fs)
 	now := time.Hour
 	w, _ := newTestLogWriter(l, &heardPeers{t: t, log: l}, func(err error) { t.Error(err) })
 	w.Clock = func() Time { return Time{Now: now} }
 	w.Status.clock = w.Clock
 	syncs := 0
-	fs.SetHook(func(op disk.Op, _ string) {
-		if op != disk.OpSync {
+	fs.SetHook(func(op simdisk.Op, _ string) {
+		if op != simdisk.OpSync {
 			return
 		}
 		syncs++

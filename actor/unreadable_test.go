@@ -11,14 +11,14 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // Entries that cannot be read back from the log end the member with an error, a single voter, too, which needs them at its
 // start.
 func TestUnreadableEntryEndsTheMember(t *testing.T) {
 	for _, voters := range [][]uint64{{1}, {1, 2, 3}} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		l, _ := openTestLog(t, fs)
 		w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 		for at := uint64(2); at < 10; at++ {
@@ -45,7 +45,7 @@ func TestUnreadableEntryEndsTheMember(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fs.Fail(disk.Fault{Op: disk.OpRead, Stays: true})
+		fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Stays: true})
 		batch := []ConsensusMessage{Tick{}}
 		for range 100 {
 			c.Handle(Time{}, batch)

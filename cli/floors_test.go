@@ -81,7 +81,8 @@ var packages = map[string]layer{
 
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
 
-	"actor/sim":              {floor: 3, imports: []string{"actor", "log/disk"}, helper: true},
+	"log/disk/simdisk":       {floor: 0, imports: []string{"log/disk"}, helper: true},
+	"actor/sim":              {floor: 3, imports: []string{"actor", "log/disk/simdisk"}, helper: true},
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},

@@ -3,13 +3,13 @@ package log_test
 import (
 	"testing"
 
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // TestAppendCost: entries that are appended and synced cost a few allocations a group, and none each.
 func TestAppendCost(t *testing.T) {
 	cost := func(entries int) float64 {
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		must(t, m.MkdirAll("d"))
 		n := &nowhere{FS: m}
 		l, _ := benchLog(t, n, "d/wal", 64<<20)

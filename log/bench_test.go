@@ -11,6 +11,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // nowhere is a file system whose files swallow what is written once it is on, so that a benchmark measures only the
@@ -70,7 +71,7 @@ func benchEntries(from uint64, n, size int) []*raftpb.Entry {
 
 // BenchmarkEncode appends one batch of 256 KiB and syncs it to nowhere: the log's own cost of about 900 puts.
 func BenchmarkEncode(b *testing.B) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	must(b, m.MkdirAll("d"))
 	n := &nowhere{FS: m}
 	l, _ := benchLog(b, n, "d/wal", 64<<20)
@@ -89,7 +90,7 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkEncodeSmall appends 1000 entries of 256 bytes and syncs them to nowhere.
 func BenchmarkEncodeSmall(b *testing.B) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	must(b, m.MkdirAll("d"))
 	n := &nowhere{FS: m}
 	l, _ := benchLog(b, n, "d/wal", 64<<20)
@@ -225,7 +226,7 @@ func (f countedFile) WritePages(p []byte, at int64) error {
 func TestDiskBytesOfLargeValues(t *testing.T) {
 	const group, groups, command = 64 << 10, 100, 100 // what a put has beside its value
 	for _, value := range []int{4 << 10, 64 << 10} {
-		d := &counted{FS: disk.NewMem(1)}
+		d := &counted{FS: simdisk.New(1)}
 		must(t, d.MkdirAll("d"))
 		l, _ := benchLog(t, d, "d/wal", 16<<20)
 		next := uint64(2)

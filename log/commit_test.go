@@ -6,7 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A group that replaces entries and commits the new ones may be torn anywhere: whatever is found then, no entry that
@@ -14,7 +14,7 @@ import (
 func TestTornReplacementCommitsNothingOld(t *testing.T) {
 	torn := 0
 	for seed := range uint64(400) {
-		d := disk.NewMem(seed)
+		d := simdisk.New(seed)
 		o := options(d, seed)
 		must(t, d.MkdirAll("data"))
 		must(t, d.SyncDir(""))
@@ -33,7 +33,7 @@ func TestTornReplacementCommitsNothingOld(t *testing.T) {
 		_, err = l.Sync()
 		must(t, err)
 		d.StopBatch()
-		d.Crash(disk.Variant(seed % uint64(disk.Variants)))
+		d.Crash(simdisk.Variant(seed % uint64(simdisk.Variants)))
 
 		_, found, err := log.Open(options(d, seed+1))
 		must(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // Whatever bit of a log rots: with a snapshot that covers what was damaged the log opens and holds all behind the
@@ -89,8 +90,8 @@ func TestCoveredDamageLeaves(t *testing.T) {
 				must(t, m.Recycle(name))
 			}
 			last := ""
-			c.m.SetHook(func(op disk.Op, name string) {
-				if op == disk.OpRemove {
+			c.m.SetHook(func(op simdisk.Op, name string) {
+				if op == simdisk.OpRemove {
 					last = name
 				}
 			})
@@ -100,7 +101,7 @@ func TestCoveredDamageLeaves(t *testing.T) {
 				t.Fatalf("seed %d: %s was removed last, not %s", seed, last, p.file)
 			}
 			must(t, l.Close())
-			c.m.Crash(disk.LostEntry)
+			c.m.Crash(simdisk.LostEntry)
 			c.o.Covered = 0
 			l, r, err = log.Open(c.o)
 			if err != nil || r.Skipped != nil || r.Last != w.acked.last() {
@@ -190,12 +191,12 @@ func unfinished(t *testing.T, seed uint64, f func(c *world, last live, spoken bo
 		}
 		pieces := livePieces(t, w.m)
 		last := pieces[len(pieces)-1]
-		w.m.SetHook(func(op disk.Op, name string) {
-			if op != disk.OpSync || name <= last.file || !strings.HasSuffix(name, ".wal") {
+		w.m.SetHook(func(op simdisk.Op, name string) {
+			if op != simdisk.OpSync || name <= last.file || !strings.HasSuffix(name, ".wal") {
 				return
 			}
 			written := readAll(t, w.m, name)
-			for v := range disk.Variants {
+			for v := range simdisk.Variants {
 				c := w.after(t, seed<<8|uint64(v))
 				c.m.Crash(v)
 				found, spoken := readAll(t, c.m, name), false
@@ -210,7 +211,7 @@ func unfinished(t *testing.T, seed uint64, f func(c *world, last live, spoken bo
 	}
 }
 
-func readAll(t *testing.T, m *disk.Mem, name string) []byte {
+func readAll(t *testing.T, m *simdisk.Disk, name string) []byte {
 	t.Helper()
 	f, err := m.Open(name)
 	must(t, err)
@@ -355,9 +356,9 @@ func activeFile(t *testing.T, w *world) string {
 // makeInline puts until the log makes a segment itself, and returns that one's size and how often was written for it.
 func makeInline(t *testing.T, w *world) (size, writes int64) {
 	for w.l.Stats().Inline == 0 {
-		before := w.m.Count(disk.OpWrite)
+		before := w.m.Count(simdisk.OpWrite)
 		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 1<<20)))
-		writes = w.m.Count(disk.OpWrite) - before
+		writes = w.m.Count(simdisk.OpWrite) - before
 	}
 	file, err := w.m.Open(activeFile(t, w))
 	must(t, err)
@@ -379,7 +380,7 @@ func TestInlineSegmentIsReserved(t *testing.T) {
 func TestInlineSegmentIsSmall(t *testing.T) {
 	for _, cannot := range []error{syscall.ENOSPC, errors.ErrUnsupported} {
 		w := opened(t, 16<<20)
-		w.m.Fail(disk.Fault{Op: disk.OpReserve, Err: cannot, Stays: true})
+		w.m.Fail(simdisk.Fault{Op: simdisk.OpReserve, Err: cannot, Stays: true})
 		if size, _ := makeInline(t, w); size > 5<<19 {
 			t.Errorf("%v: it has %d bytes for an entry of %d", cannot, size, 1<<20)
 		}
@@ -397,7 +398,7 @@ func TestUnreadableHeaderBelowSnapshot(t *testing.T) {
 		}
 		tried[p.file] = true
 		c := w.after(t, 1)
-		c.m.Fail(disk.Fault{Op: disk.OpRead, Name: p.file})
+		c.m.Fail(simdisk.Fault{Op: simdisk.OpRead, Name: p.file})
 		c.o.Covered = w.acked.last()
 		l, r, err := log.Open(c.o)
 		must(t, err)

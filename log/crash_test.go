@@ -9,13 +9,13 @@ import (
 	"syscall"
 	"testing"
 
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // changing says whether a call can leave something behind for a crash to find.
-func changing(op disk.Op) bool {
+func changing(op simdisk.Op) bool {
 	switch op {
-	case disk.OpCreate, disk.OpRename, disk.OpRemove, disk.OpSyncDir, disk.OpWrite, disk.OpSync, disk.OpTruncate, disk.OpMkdir:
+	case simdisk.OpCreate, simdisk.OpRename, simdisk.OpRemove, simdisk.OpSyncDir, simdisk.OpWrite, simdisk.OpSync, simdisk.OpTruncate, simdisk.OpMkdir:
 		return true
 	default:
 		return false
@@ -35,7 +35,7 @@ func (w *world) recover(crashes int) error {
 	for range crashes {
 		calls := 0
 		at := 1 + w.r.IntN(40)
-		w.m.SetHook(func(op disk.Op, _ string) {
+		w.m.SetHook(func(op simdisk.Op, _ string) {
 			if calls++; calls == at {
 				panic(errCrash)
 			}
@@ -48,7 +48,7 @@ func (w *world) recover(crashes int) error {
 		if err != errCrash {
 			return err
 		}
-		w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
+		w.m.Crash(simdisk.Variant(w.r.IntN(int(simdisk.Variants))))
 	}
 	return w.open()
 }
@@ -80,12 +80,12 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		must(t, w.create())
 		must(t, w.open())
 		seen := 0
-		w.m.SetHook(func(op disk.Op, name string) {
+		w.m.SetHook(func(op simdisk.Op, name string) {
 			if !changing(op) {
 				return
 			}
 			seen++
-			for v := range disk.Variants {
+			for v := range simdisk.Variants {
 				if !*full && (int(v)+seen)%3 != 0 {
 					continue // a third in turn
 				}
@@ -123,7 +123,7 @@ func (w *world) goOn(steps int) error {
 			return fmt.Errorf("after the recovery: %w", err)
 		}
 	}
-	w.m.Crash(disk.Mixture)
+	w.m.Crash(simdisk.Mixture)
 	if err := w.open(); err != nil {
 		return fmt.Errorf("after the recovery and another crash: %w", err)
 	}
@@ -133,12 +133,12 @@ func (w *world) goOn(steps int) error {
 // A crash at every operation while the log is made leaves a log or none; then it can be made again.
 func TestCrashWhileCreating(t *testing.T) {
 	for at := 1; ; at++ {
-		for v := range disk.Variants {
+		for v := range simdisk.Variants {
 			w := newWorld(t, uint64(at)<<8|uint64(v))
 			must(t, w.m.MkdirAll("data"))
 			must(t, w.m.SyncDir("."))
 			calls := 0
-			w.m.SetHook(func(disk.Op, string) {
+			w.m.SetHook(func(simdisk.Op, string) {
 				if calls++; calls == at {
 					panic(errCrash)
 				}
@@ -161,7 +161,7 @@ func TestCrashWhileCreating(t *testing.T) {
 }
 
 // kinds of failures that the n-th call meets.
-var failures = []disk.Fault{
+var failures = []simdisk.Fault{
 	{Err: syscall.EIO},
 	{Err: syscall.ENOSPC},
 	{Err: syscall.ENOSPC, Short: true},
@@ -195,7 +195,7 @@ func TestEveryCallFails(t *testing.T) {
 }
 
 // failAt works until the fault strikes, and restarts. It reports done when the fault never did.
-func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err error) {
+func failAt(t testing.TB, seed uint64, f simdisk.Fault, steps int) (done bool, err error) {
 	w := newWorld(t, seed)
 	w.m.Fail(f)
 	err = w.create()
@@ -220,7 +220,7 @@ func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err 
 	if w.r.IntN(2) == 0 {
 		w.m.Kill()
 	} else {
-		w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
+		w.m.Crash(simdisk.Variant(w.r.IntN(int(simdisk.Variants))))
 	}
 	if err := w.create(); err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err

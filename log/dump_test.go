@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // TestDumpMarksSegments: a segment in the middle that is gone, or whose header is damaged, is marked and an error.
 func TestDumpMarksSegments(t *testing.T) {
 	const middle = dir + "/0000000000000002.wal"
-	for what, harm := range map[string]func(*disk.Mem) error{
-		"is gone":                       func(m *disk.Mem) error { return m.Remove(middle) },
-		"header is damaged":             func(m *disk.Mem) error { return m.Rot(middle, 30, 1) },
-		"did you mean " + dir + "/wal?": func(m *disk.Mem) error { return m.Rename(dir, dir+".0") },
+	for what, harm := range map[string]func(*simdisk.Disk) error{
+		"is gone":                       func(m *simdisk.Disk) error { return m.Remove(middle) },
+		"header is damaged":             func(m *simdisk.Disk) error { return m.Rot(middle, 30, 1) },
+		"did you mean " + dir + "/wal?": func(m *simdisk.Disk) error { return m.Rename(dir, dir+".0") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			m := flipLog(t, 1, true).m
@@ -49,7 +49,7 @@ func TestDumpOfAnUnreadableFile(t *testing.T) {
 	calls := m.Calls() - before
 	failed := 0
 	for n := range calls {
-		m.Fail(disk.Fault{Call: n + 1, Err: syscall.EIO})
+		m.Fail(simdisk.Fault{Call: n + 1, Err: syscall.EIO})
 		out.Reset()
 		if err := log.Dump(m, dir, &out, log.DumpOptions{Entries: true}); err != nil {
 			failed++

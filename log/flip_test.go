@@ -13,6 +13,7 @@ import (
 
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // live is a piece of a log's file that holds something: a header page, or a frame.
@@ -204,7 +205,7 @@ func TestUnreadable(t *testing.T) {
 	w := flipLog(t, 3, true)
 	for n := int64(1); n < 1000; n++ {
 		c := w.after(t, uint64(n))
-		c.m.Fail(disk.Fault{Op: disk.OpRead, Call: n})
+		c.m.Fail(simdisk.Fault{Op: simdisk.OpRead, Call: n})
 		_, r, err := log.Open(c.o)
 		if c.m.Armed() > 0 {
 			return
@@ -308,13 +309,13 @@ func TestCutNewest(t *testing.T) {
 // entries, terms and votes were in it nobody knows. So is one that a start has begun. Where nobody has said yet that it follows,
 // a start says it.
 func TestLostNewest(t *testing.T) {
-	lose := map[string]func(m *disk.Mem, name string) error{
-		"gone": func(m *disk.Mem, name string) error { return m.Remove(name) },
-		"empty": func(m *disk.Mem, name string) error {
+	lose := map[string]func(m *simdisk.Disk, name string) error{
+		"gone": func(m *simdisk.Disk, name string) error { return m.Remove(name) },
+		"empty": func(m *simdisk.Disk, name string) error {
 			f, err := m.OpenWritable(name)
 			return errors.Join(err, f.Truncate(0), f.Sync(), f.Close())
 		},
-		"a bad header": func(m *disk.Mem, name string) error { return m.Rot(name, 100, 3) },
+		"a bad header": func(m *simdisk.Disk, name string) error { return m.Rot(name, 100, 3) },
 	}
 	torn := false
 	for how, lose := range lose {
@@ -323,12 +324,12 @@ func TestLostNewest(t *testing.T) {
 			must(t, w.open())
 			if seed%3 == 0 { // what is torn off stays, and another segment is begun behind it
 				w.append(w.now.last()+1, w.now.hard.Term, 3, nil)
-				w.m.Fail(disk.Fault{Op: disk.OpSync, Call: 1})
+				w.m.Fail(simdisk.Fault{Op: simdisk.OpSync, Call: 1})
 				if err := w.sync(); err == nil {
 					t.Fatal("the sync did not fail")
 				}
 				w.m.ClearFaults()
-				w.m.Crash(disk.Mixture)
+				w.m.Crash(simdisk.Mixture)
 				must(t, w.open())
 				torn = torn || w.torn
 			}
@@ -336,7 +337,7 @@ func TestLostNewest(t *testing.T) {
 			must(t, w.l.Close())
 			pieces := livePieces(t, w.m)
 			newest := pieces[len(pieces)-1].file
-			w.m.Crash(disk.Mixture)
+			w.m.Crash(simdisk.Mixture)
 			for _, covered := range []uint64{0, w.acked.last(), w.acked.last() + 100} {
 				c := w.after(t, seed)
 				must(t, lose(c.m, newest))
@@ -361,7 +362,7 @@ func TestNextPageBehindFailedSync(t *testing.T) {
 	for seed := range uint64(8) {
 		w := flipLog(t, seed, true)
 		must(t, w.open())
-		w.m.Fail(disk.Fault{Op: disk.OpSync})
+		w.m.Fail(simdisk.Fault{Op: simdisk.OpSync})
 		if err := w.sayNext(); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("the sync did not fail: %v", err)
 		}
@@ -369,7 +370,7 @@ func TestNextPageBehindFailedSync(t *testing.T) {
 		must(t, w.open())
 		must(t, w.sayNext())
 		newest := activeFile(t, w)
-		w.m.Crash(disk.Zeros)
+		w.m.Crash(simdisk.Zeros)
 		must(t, w.m.Remove(newest))
 		if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
 			t.Errorf("seed %d: %s is gone: %v", seed, newest, err)

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // hexdump prints bytes, runs of zero lines left out.
@@ -53,7 +53,7 @@ func TestGoldenBytes(t *testing.T) {
 			b, _ := appendRecord(nil, record{index: 300, term: 2, kind: 1, data: []byte("data")})
 			return hexdump(b)
 		}
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		salt := uint64(0x1111111111111111)
 		o := Options{FS: m, Dir: "wal", Cluster: 0xc1, Member: 0x3e, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { salt *= 3; return salt }}
 		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}}); err != nil {
@@ -90,7 +90,7 @@ func TestGoldenBytes(t *testing.T) {
 	})
 }
 
-func dumpFile(t *testing.T, m *disk.Mem, name string) string {
+func dumpFile(t *testing.T, m *simdisk.Disk, name string) string {
 	f, err := m.Open("wal/" + name)
 	if err != nil {
 		t.Fatal(err)

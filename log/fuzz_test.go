@@ -12,17 +12,17 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
-func fuzzOptions(m *disk.Mem) Options {
+func fuzzOptions(m *simdisk.Disk) Options {
 	salt := uint64(0)
 	return Options{FS: m, Dir: "wal", Cluster: 1, Member: 2, SegmentBytes: 16 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { salt++; return salt }}
 }
 
 // fuzzLog makes a log of a few segments.
-func fuzzLog(t testing.TB) *disk.Mem {
-	m := disk.NewMem(1)
+func fuzzLog(t testing.TB) *simdisk.Disk {
+	m := simdisk.New(1)
 	o := fuzzOptions(m)
 	if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func FuzzRecovery(f *testing.F) {
 }
 
 // edit changes one byte: segment, offset in two bytes, value, and what to do with the checksums.
-func edit(m *disk.Mem, e []byte) {
+func edit(m *simdisk.Disk, e []byte) {
 	file, err := m.OpenWritable("wal/" + nameOf(1+uint64(e[0])%4))
 	if err != nil {
 		return
@@ -96,7 +96,7 @@ func edit(m *disk.Mem, e []byte) {
 	_, _ = file.WriteAt(sector, page)
 }
 
-func openFuzzed(t *testing.T, m *disk.Mem) {
+func openFuzzed(t *testing.T, m *simdisk.Disk) {
 	_ = Dump(m, "wal", io.Discard, DumpOptions{Entries: true})
 	o := fuzzOptions(m)
 	l, r, err := Open(o)
@@ -136,7 +136,7 @@ func FuzzSegments(f *testing.F) {
 		f.Add(bytes.TrimRight(b, "\x00"), []byte("rest")) // short ones are mutated faster
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		_ = m.MkdirAll("wal")
 		for i, content := range [][]byte{a, b} {
 			file, _ := m.Create("wal/" + nameOf(uint64(1+i)))
@@ -167,7 +167,7 @@ func FuzzRecord(f *testing.F) {
 // tests something.)
 func TestValueThatHoldsALog(t *testing.T) {
 	for _, known := range []bool{false, true} {
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		o := fuzzOptions(m)
 		o.SegmentBytes = 64 << 10
 		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {
@@ -212,7 +212,7 @@ func appendOne(t *testing.T, l *Log, i uint64, data []byte) Position {
 }
 
 // hostileValue is a value for a frame at byte 8192 of segment 2, whose pages will lie on the file's pages.
-func hostileValue(t *testing.T, m *disk.Mem, salt uint64) []byte {
+func hostileValue(t *testing.T, m *simdisk.Disk, salt uint64) []byte {
 	file, err := m.Open("wal/" + nameOf(2))
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func hostileValue(t *testing.T, m *disk.Mem, salt uint64) []byte {
 
 // A file that is used again holds whole frames of its older life, which say that all was synced. They are not believed.
 func TestRecycledSegment(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	o := fuzzOptions(m)
 	if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func TestRecycledSegment(t *testing.T) {
 
 // The bytes of testdata/bytes.txt open for ever.
 func TestGoldenBytesOpen(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	if err := m.MkdirAll("wal"); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestGoldenBytesOpen(t *testing.T) {
 // next segment's header.
 func TestChain(t *testing.T) {
 	for _, segments := range []int{1, 2} {
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		o := fuzzOptions(m)
 		o.SegmentBytes = 20 << 10
 		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {

@@ -16,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // full runs the sweeps whole; without it, a share of them.
@@ -97,7 +98,7 @@ func (m model) apply(c change) model {
 type world struct {
 	t       testing.TB
 	r       *rand.Rand
-	m       *disk.Mem
+	m       *simdisk.Disk
 	o       log.Options
 	l       *log.Log
 	w       *log.Window
@@ -112,7 +113,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), m: disk.NewMem(seed)}
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), m: simdisk.New(seed)}
 	w.m.Guard(".wal", true)
 	w.o = options(w.m, seed)
 	w.acked = model{hard: log.HardState{Term: 1, Commit: 1}, base: 1, baseTerm: 1}

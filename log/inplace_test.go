@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A file may have no room although it was reserved: one that was copied without its zeros, or on a file system that writes nothing
@@ -29,7 +29,7 @@ func TestNoRoomInPlace(t *testing.T) {
 		must(t, w.open())
 		for range 60 {
 			if w.r.IntN(2) == 0 {
-				w.m.Fail(disk.Fault{Op: disk.OpWrite, Call: 1 + int64(w.r.IntN(3)), Name: ".wal", Err: syscall.ENOSPC, Short: w.r.IntN(2) == 0, Stays: w.r.IntN(4) == 0})
+				w.m.Fail(simdisk.Fault{Op: simdisk.OpWrite, Call: 1 + int64(w.r.IntN(3)), Name: ".wal", Err: syscall.ENOSPC, Short: w.r.IntN(2) == 0, Stays: w.r.IntN(4) == 0})
 			}
 			err := w.step()
 			for errors.Is(err, syscall.ENOSPC) {
@@ -47,7 +47,7 @@ func TestNoRoomInPlace(t *testing.T) {
 				case 1:
 					n.crashed++
 					w.m.ClearFaults()
-					w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
+					w.m.Crash(simdisk.Variant(w.r.IntN(int(simdisk.Variants))))
 					err = w.open()
 				case 2:
 					w.append(w.now.last()+1, max(w.now.hard.Term, w.now.lastTerm()), 1, nil)
@@ -61,7 +61,7 @@ func TestNoRoomInPlace(t *testing.T) {
 			}
 		}
 		w.m.ClearFaults()
-		w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
+		w.m.Crash(simdisk.Variant(w.r.IntN(int(simdisk.Variants))))
 		err := w.open()
 		if err == nil {
 			err = w.goOn(10)
@@ -97,7 +97,7 @@ func (w *world) supersede() error {
 			return err
 		}
 		if w.m.ClearFaults(); w.r.IntN(3) == 0 {
-			w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
+			w.m.Crash(simdisk.Variant(w.r.IntN(int(simdisk.Variants))))
 			return w.open()
 		}
 	}
@@ -155,7 +155,7 @@ func TestNoRoomForFirstGroup(t *testing.T) {
 			w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
 			w.l.Append(nil, w.pendingEntries())
 			w.m.ClearFaults()
-			w.m.Fail(disk.Fault{Op: disk.OpWrite, Name: ".wal", Err: syscall.ENOSPC, Stays: true})
+			w.m.Fail(simdisk.Fault{Op: simdisk.OpWrite, Name: ".wal", Err: syscall.ENOSPC, Stays: true})
 			if _, err := w.l.Sync(); !errors.Is(err, log.ErrNoSpace) {
 				t.Fatal(err)
 			}
@@ -229,7 +229,7 @@ func TestNoRoomForHeader(t *testing.T) {
 		must(t, w.open())
 		w.l.AddSpare(spare(t, w.maker))
 		w.crashInSync(t, seed)
-		w.m.Fail(disk.Fault{Op: disk.OpWrite, Name: ".wal", Err: syscall.ENOSPC, Stays: true})
+		w.m.Fail(simdisk.Fault{Op: simdisk.OpWrite, Name: ".wal", Err: syscall.ENOSPC, Stays: true})
 		if err := w.open(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // spare steps the maker until a spare is done.
@@ -44,7 +45,7 @@ func TestMakerSteps(t *testing.T) {
 		m.Quick = quick
 		steps, unsynced := int64(0), int64(0)
 		for {
-			used, syncs := w.m.Used(), w.m.Count(disk.OpSync)
+			used, syncs := w.m.Used(), w.m.Count(simdisk.OpSync)
 			_, done, err := m.Step()
 			must(t, err)
 			if grown := w.m.Used() - used; grown > times*256<<10 {
@@ -52,7 +53,7 @@ func TestMakerSteps(t *testing.T) {
 			} else if unsynced += grown; unsynced > times<<20 {
 				t.Fatalf("%d bytes wait for a sync", unsynced)
 			}
-			if w.m.Count(disk.OpSync) > syncs {
+			if w.m.Count(simdisk.OpSync) > syncs {
 				unsynced = 0
 			}
 			if steps++; done {
@@ -102,9 +103,9 @@ func TestMakerRecycles(t *testing.T) {
 	if got := len(w.files()); got != 1+kept {
 		t.Errorf("%q are left", w.files())
 	}
-	calls := w.m.Count(disk.OpWrite)
+	calls := w.m.Count(simdisk.OpWrite)
 	name := spare(t, w.maker)
-	if w.m.Count(disk.OpWrite) != calls {
+	if w.m.Count(simdisk.OpWrite) != calls {
 		t.Error("a released file was filled again")
 	}
 	if slices.Contains(released, name) {
@@ -309,7 +310,7 @@ func (w *world) crashInSync(t *testing.T, seed uint64) {
 	_, err := w.l.Sync()
 	must(t, err)
 	w.m.StopBatch()
-	w.m.Crash(disk.Variant(seed % uint64(disk.Variants)))
+	w.m.Crash(simdisk.Variant(seed % uint64(simdisk.Variants)))
 }
 
 // A log whose end is torn opens on a full disk too, as often as need be, without taking any of it. It writes nothing behind

@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/pack"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // newerRecord is an entry's record as a later version may write it: with a sixth field.
@@ -29,7 +29,7 @@ func newerRecord(at uint64, kind uint64, data string) []byte {
 // newerLog makes a log whose second segment a later version wrote, as change says, behind an entry of this version.
 func newerLog(t *testing.T, change func(h *segmentHeader, f *frameHeader, payload *[]byte)) Options {
 	t.Helper()
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	o := fuzzOptions(m)
 	if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // TestStories runs the scripts in testdata/stories. Each command prints the calls that it made of the disk, and then
@@ -28,7 +28,7 @@ import (
 //	fail [op=write|sync] [call=N]     dump [verbose] [json]     stats     terms
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
-		s := &story{t: t, m: disk.NewMem(1)}
+		s := &story{t: t, m: simdisk.New(1)}
 		s.m.Guard(".wal", true)
 		s.o = options(s.m, 1)
 		salt := uint64(0)
@@ -48,7 +48,7 @@ func TestStories(t *testing.T) {
 
 type story struct {
 	t     *testing.T
-	m     *disk.Mem
+	m     *simdisk.Disk
 	o     log.Options
 	l     *log.Log
 	w     *log.Window
@@ -77,7 +77,7 @@ func (s *story) run(d *datadriven.TestData) error {
 	case "kill":
 		s.m.Kill()
 	case "crash":
-		s.m.Crash(disk.Variant(number(s, d, "variant", 0)))
+		s.m.Crash(simdisk.Variant(number(s, d, "variant", 0)))
 	case "append":
 		s.append(d)
 	case "state":
@@ -121,11 +121,11 @@ func (s *story) runMore(d *datadriven.TestData) error {
 		d.ScanArgs(s.t, "file", &file)
 		return s.m.Rot(path.Join(dir, "00000000000000"+file), number[int64](s, d, "at", 0), uint(number(s, d, "bit", 0)))
 	case "fail":
-		op := disk.OpWrite
+		op := simdisk.OpWrite
 		if d.HasArg("sync") {
-			op = disk.OpSync
+			op = simdisk.OpSync
 		}
-		s.m.Fail(disk.Fault{Op: op, Call: number[int64](s, d, "call", 1), Short: d.HasArg("short")})
+		s.m.Fail(simdisk.Fault{Op: op, Call: number[int64](s, d, "call", 1), Short: d.HasArg("short")})
 	case "dump":
 		return log.Dump(s.m, dir, &s.out, log.DumpOptions{Entries: d.HasArg("verbose"), JSON: d.HasArg("json")})
 	case "stats":

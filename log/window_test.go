@@ -13,7 +13,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // opened is a new log that begins after entry 1/1.
@@ -143,14 +143,14 @@ func TestWindowCools(t *testing.T) {
 	if hot := w.w.HotBytes(); hot > limits.WindowBytes || hot < limits.WindowBytes-2<<20 {
 		t.Errorf("%d bytes are in memory", hot)
 	}
-	reads := w.m.Count(disk.OpRead)
+	reads := w.m.Count(simdisk.OpRead)
 	if entries, err := w.w.Entries(2, n, math.MaxUint64); len(entries) != 0 || err != nil {
 		t.Errorf("%d entries that are not in memory, %v", len(entries), err)
 	}
 	if entries, err := w.w.Entries(n-4, n, math.MaxUint64); len(entries) != 4 || err != nil {
 		t.Errorf("%d entries that are in memory, %v", len(entries), err)
 	}
-	if w.m.Count(disk.OpRead) != reads {
+	if w.m.Count(simdisk.OpRead) != reads {
 		t.Error("the window read the disk")
 	}
 	s := w.storage()
@@ -184,7 +184,7 @@ func TestColdReads(t *testing.T) {
 	}
 	must(t, w.reopen())
 	w.cold()
-	reads, s := w.m.Count(disk.OpRead), w.storage()
+	reads, s := w.m.Count(simdisk.OpRead), w.storage()
 	for lo := uint64(2); lo <= 201; {
 		entries, err := s.Entries(lo, 202, math.MaxUint64)
 		must(t, err)
@@ -196,7 +196,7 @@ func TestColdReads(t *testing.T) {
 		}
 	}
 	segments := int64(w.l.Stats().Segments)
-	if n := w.m.Count(disk.OpRead) - reads; n > segments {
+	if n := w.m.Count(simdisk.OpRead) - reads; n > segments {
 		t.Errorf("%d reads of %d segments", n, segments)
 	}
 	w.released = 150
@@ -415,7 +415,7 @@ func TestColdReadOfDamage(t *testing.T) {
 	if once != nil || !errors.As(err, &corrupt) || corrupt.Offset != 4608 || !strings.HasSuffix(corrupt.File, "02.wal") {
 		t.Errorf("%v, then %v", once, err)
 	}
-	w.m.Fail(disk.Fault{Op: disk.OpRead, Err: syscall.EIO, Stays: true})
+	w.m.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: syscall.EIO, Stays: true})
 	if once, err := read(); once == nil && err == nil {
 		t.Errorf("a read that fails: %v, then %v", once, err)
 	}

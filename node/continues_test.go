@@ -10,7 +10,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
 
@@ -26,7 +26,7 @@ func entriesOf(term, first, last uint64) (all []*raftpb.Entry) {
 // what is before them.
 func recoveredLog(t *testing.T, replaced uint64) *log.Recovered {
 	t.Helper()
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	salt := uint64(0)
 	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { salt++; return salt }}
 	if err := log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {

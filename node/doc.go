@@ -20,6 +20,7 @@
 //	    internal/meter  internal/etcdflags          counted times; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
+//	    log/disk/simdisk                            the simulated disk, for tests only
 //
 // No package imports upwards or sideways, except cli, which imports bench. A test in cli enforces the floors.
 //

@@ -16,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
 
@@ -23,7 +24,7 @@ import (
 // person who is told so might remove it.
 func TestUnreadableIsNotCorrupt(t *testing.T) {
 	who, begin := founding("n1", "n2")
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f, err := openFolder(fs, "data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +37,8 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 		"amnesia":  func() error { _, err := f.quarantined(); return err },
 		"peers":    func() error { _, err := f.known(); return err },
 	} {
-		for _, op := range []disk.Op{disk.OpOpen, disk.OpRead} {
-			fs.Fail(disk.Fault{Op: op, Name: name})
+		for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpRead} {
+			fs.Fail(simdisk.Fault{Op: op, Name: name})
 			if err := read(); !errors.Is(err, syscall.EIO) || errors.Is(err, log.ErrCorrupt) {
 				t.Errorf("%s, when %v fails: %v", name, op, err)
 			}
@@ -59,7 +60,7 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 // A small file that was cut in its second half, or has more behind that, is read, and can be written again.
 func TestSmallFilesOfAnySize(t *testing.T) {
 	for _, size := range []int64{2*slotBytes - 1, slotBytes + 100, slotBytes, 2*slotBytes + 1, 5 * slotBytes} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		f := &folder{fs: fs, dir: "data"}
 		if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("was"))); err != nil {
 			t.Fatal(err)
@@ -80,7 +81,7 @@ func TestSmallFilesOfAnySize(t *testing.T) {
 			}
 		}
 	}
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f := &folder{fs: fs, dir: "data"}
 	file, err := fs.Create("small")
 	if err := errors.Join(err, file.Close(), fs.MkdirAll("data"), fs.Rename("small", "data/small")); err != nil {
@@ -93,7 +94,7 @@ func TestSmallFilesOfAnySize(t *testing.T) {
 
 // A small file may be as large as a slot allows, and no larger.
 func TestLargestSmallFile(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f := &folder{fs: fs, dir: "data"}
 	want := bytes.Repeat([]byte{7}, slotContent)
 	if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("was")), f.write("small", want)); err != nil {
@@ -113,7 +114,7 @@ func TestLargestSmallFile(t *testing.T) {
 // A folder that does not say whether its member takes part is damaged: it would vote although it must not.
 func TestMissingAmnesiaIsDamage(t *testing.T) {
 	who, begin := founding("n1", "n2")
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f, err := openFolder(fs, "data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
 	if err != nil {
 		t.Fatal(err)
@@ -134,17 +135,17 @@ func TestMissingAmnesiaIsDamage(t *testing.T) {
 func TestSmallFilesAreReadFromTheMedium(t *testing.T) {
 	for seed := range uint64(2000) {
 		random := rand.New(rand.NewPCG(seed, 2))
-		fs := disk.NewMem(seed)
+		fs := simdisk.New(seed)
 		f := &folder{fs: fs, dir: "data"}
 		if err := errors.Join(fs.MkdirAll("data"), fs.SyncDir("."), f.write("small", []byte("content 0"))); err != nil {
 			t.Fatal(err)
 		}
 		for is := range 6 {
 			if random.IntN(3) > 0 {
-				fs.Fail(disk.Fault{Call: 1 + random.Int64N(3), Op: disk.OpSync, Err: syscall.EIO})
+				fs.Fail(simdisk.Fault{Call: 1 + random.Int64N(3), Op: simdisk.OpSync, Err: syscall.EIO})
 			} else if random.IntN(2) == 0 {
 				left := 1 + random.IntN(10)
-				fs.SetHook(func(disk.Op, string) {
+				fs.SetHook(func(simdisk.Op, string) {
 					if left--; left == 0 {
 						panic(errDied)
 					}
@@ -164,7 +165,7 @@ func TestSmallFilesAreReadFromTheMedium(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d: after %d writes: %v", seed, is+1, err)
 			}
-			fs.Crash(disk.Variant(random.IntN(int(disk.Variants))))
+			fs.Crash(simdisk.Variant(random.IntN(int(simdisk.Variants))))
 			if again, err := f.read("small"); err != nil || !bytes.Equal(again, got) {
 				t.Fatalf("seed %d: %q was read, and after a loss of power it is %q, %v", seed, got, again, err)
 			}
@@ -176,7 +177,7 @@ func TestSmallFilesAreReadFromTheMedium(t *testing.T) {
 func TestSmallFilesInPlace(t *testing.T) {
 	for seed := range uint64(2000) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		fs := disk.NewMem(seed)
+		fs := simdisk.New(seed)
 		f := &folder{fs: fs, dir: "data"}
 		if err := errors.Join(fs.MkdirAll("data"), fs.SyncDir("."), f.write("small", []byte("content 0"))); err != nil {
 			t.Fatal(err)
@@ -184,7 +185,7 @@ func TestSmallFilesInPlace(t *testing.T) {
 		fs.SetCapacity(fs.Used())
 		was, is := 0, 0
 		for range 4 {
-			fs.Fail(disk.Fault{Call: 1 + random.Int64N(12), Err: syscall.EIO, Short: random.IntN(2) == 0})
+			fs.Fail(simdisk.Fault{Call: 1 + random.Int64N(12), Err: syscall.EIO, Short: random.IntN(2) == 0})
 			var err error
 			for err == nil {
 				was, is = is, is+1
@@ -194,7 +195,7 @@ func TestSmallFilesInPlace(t *testing.T) {
 				t.Fatalf("on a full disk: %v", err)
 			}
 			fs.ClearFaults()
-			fs.Crash(disk.Variant(random.IntN(int(disk.Variants))))
+			fs.Crash(simdisk.Variant(random.IntN(int(simdisk.Variants))))
 			got, err := f.read("small")
 			switch string(got) {
 			case fmt.Sprint("content ", was):
@@ -264,7 +265,7 @@ func TestPeersAreRemembered(t *testing.T) {
 // A new data folder's own name, and those of the folders above it, are durable before anything in it counts.
 func TestNewFolderKeepsItsName(t *testing.T) {
 	who, begin := founding("n1")
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f, err := openFolder(fs, "var/lib/data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +273,7 @@ func TestNewFolderKeepsItsName(t *testing.T) {
 	if err := f.boot([16]byte{7}); err != nil {
 		t.Fatal(err)
 	}
-	fs.Crash(disk.Prefix) // nothing that was not synced is left
+	fs.Crash(simdisk.Prefix) // nothing that was not synced is left
 	again, err := openFolder(fs, "var/lib/data", who, begin, strings.NewReader(strings.Repeat("y", 100)))
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +286,7 @@ func TestNewFolderKeepsItsName(t *testing.T) {
 // A snapshot that the disk cannot read now is not moved aside: it may be well.
 func TestUnreadableSnapshotStays(t *testing.T) {
 	for damaged, why := range map[bool]error{false: syscall.EIO, true: snapshot.ErrCorrupt} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		for _, dir := range []string{"data/snap", "data/quarantine"} {
 			if err := fs.MkdirAll(dir); err != nil {
 				t.Fatal(err)
@@ -309,8 +310,8 @@ func TestUnreadableSnapshotStays(t *testing.T) {
 
 // A damaged snapshot that a full disk has no room to move aside stays, is named by an alarm, and ends no start: an older one may do.
 func TestDamagedSnapshotOnFullDisk(t *testing.T) {
-	for _, op := range []disk.Op{disk.OpMkdir, disk.OpRename} {
-		fs := disk.NewMem(1)
+	for _, op := range []simdisk.Op{simdisk.OpMkdir, simdisk.OpRename} {
+		fs := simdisk.New(1)
 		if err := fs.MkdirAll("data/snap"); err != nil {
 			t.Fatal(err)
 		}
@@ -323,7 +324,7 @@ func TestDamagedSnapshotOnFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, r := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}, &recovered{}
-		fs.Fail(disk.Fault{Op: op, Err: syscall.ENOSPC})
+		fs.Fail(simdisk.Fault{Op: op, Err: syscall.ENOSPC})
 		err = s.putAside(r, snapshot.Info{Path: path}, fmt.Errorf("%w: a bit", snapshot.ErrCorrupt))
 		if err != nil || len(r.alarms) != 1 || !strings.Contains(r.alarms[0].Text, "full disk") || !strings.Contains(r.alarms[0].Text, "a bit") {
 			t.Errorf("%v finds no room: %v, alarms %+v", op, err, r.alarms)
@@ -344,7 +345,7 @@ func TestFirstStartOnAFailingDisk(t *testing.T) {
 	who, begin := founding("n1", "n2", "n3")
 	for _, made := range []bool{false, true} {
 		for call := int64(1); ; call++ {
-			fs := disk.NewMem(1)
+			fs := simdisk.New(1)
 			if err := fs.MkdirAll("up"); err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +363,7 @@ func TestFirstStartOnAFailingDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			fs.Fail(disk.Fault{Call: call, Err: syscall.EIO})
+			fs.Fail(simdisk.Fault{Call: call, Err: syscall.EIO})
 			r, err := s.recover()
 			if err != nil && !errors.Is(err, syscall.EIO) {
 				t.Errorf("with a log: %v, call %d fails: %v", made, call, err)
@@ -421,7 +422,7 @@ func TestDataFolderMode(t *testing.T) {
 
 // A folder knows its last starts, however many there were.
 func TestLastStarts(t *testing.T) {
-	f, err := openFolder(disk.NewMem(1), "data", owner{"n1", "test"}, func() (origin, error) {
+	f, err := openFolder(simdisk.New(1), "data", owner{"n1", "test"}, func() (origin, error) {
 		return originOf("test", "t", "n1", []string{"n1"}), nil
 	}, rand.NewChaCha8([32]byte{}))
 	if err != nil {
@@ -457,7 +458,7 @@ func TestRepairSmallFiles(t *testing.T) {
 			return err
 		},
 	} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		f := &folder{fs: fs, dir: "data"}
 		if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("old"))); err != nil {
 			t.Fatal(err)

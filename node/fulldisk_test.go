@@ -12,7 +12,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire"
 )
 
@@ -226,7 +226,7 @@ func TestOwnLogFillsDisk(t *testing.T) {
 	small.disk.SetCapacity(small.disk.Used() + 16<<20)
 	f := newFlood(w, 4000)
 	for range 3 {
-		small.disk.Fail(disk.Fault{Op: disk.OpCreate, Name: ".snap.tmp", Stays: true})
+		small.disk.Fail(simdisk.Fault{Op: simdisk.OpCreate, Name: ".snap.tmp", Stays: true})
 		for until := w.sim.Now() + time.Minute; small.member.status.Space() != actor.SpaceNone && w.failure == ""; w.run(10 * time.Millisecond) {
 			if f.follow(); w.sim.Now() > until {
 				t.Fatalf("the disk does not fill: %s", small.place())

@@ -15,7 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/peer"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -186,7 +186,7 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 // another trust domain.
 func TestFoldersThatDoNotStart(t *testing.T) {
 	who, begin := founding("n1", "n2")
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{}))
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestFoldersThatDoNotStart(t *testing.T) {
 	if err := f.remove(); err != nil {
 		t.Fatal(err)
 	}
-	fs.Crash(disk.Prefix)
+	fs.Crash(simdisk.Prefix)
 	if _, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{})); !errors.Is(err, actor.ErrRemoved) || !strings.Contains(err.Error(), "move data away") {
 		t.Errorf("the folder of a removed member: %v", err)
 	}
@@ -284,7 +284,7 @@ func (c *calls) Status() []peer.PeerStatus { return c.status }
 // Where a member has called from is tried beside what is known, also by the next process on the folder, until the log says
 // that it is no member any more.
 func TestCallersAreRemembered(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	f, err := openFolder(fs, "data", owner{"n1", "test"}, func() (origin, error) {
 		return originOf("test", "t", "n1", []string{"n1", "n2", "n3"}), nil
 	}, rand.NewChaCha8([32]byte{}))
@@ -345,7 +345,7 @@ func TestCallersAreRemembered(t *testing.T) {
 		}
 	}
 	holds("map[3:f:3]")
-	fs.Fail(disk.Fault{Op: disk.OpWrite, Name: "callers"})
+	fs.Fail(simdisk.Fault{Op: simdisk.OpWrite, Name: "callers"})
 	call(3, "g:3", false)
 	holds("map[3:f:3]")
 	call(3, "g:3", false)
@@ -767,7 +767,7 @@ func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 
 // A member that has joined and got nothing before its process ended must be told again where the cluster is.
 func TestJoinerThatGotNothing(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	var asked []uint64
 	env := environment{
 		FS: fs, Random: rand.NewChaCha8([32]byte{}), Driver: actor.NewRuntime(), Yield: func() {}, Limits: limits.Defaults(),
@@ -801,7 +801,7 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at, voters := range [][]uint64{{1, 2}, {1, 2, 3}, {1}, nil} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		if err := fs.MkdirAll("data/snap"); err != nil {
 			t.Fatal(err)
 		}

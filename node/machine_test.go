@@ -7,12 +7,12 @@ import (
 	"testing"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // The log's files are as large as was asked for, or fit the disk.
 func TestSegmentsFitTheDisk(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	if err := fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,14 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // What is read ahead is what the file has, in whatever pieces, from wherever, and when the disk could not read it once.
 func TestReadingAhead(t *testing.T) {
 	for seed := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		mem := disk.NewMem(seed)
+		mem := simdisk.New(seed)
 		want := make([]byte, 5*limits.ReadAhead+random.IntN(limits.ReadAhead))
 		for i := range want {
 			want[i] = byte(random.Uint32())
@@ -38,7 +39,7 @@ func TestReadingAhead(t *testing.T) {
 		p := make([]byte, 2*limits.ReadAhead)
 		for at := int64(0); at < int64(len(want)); {
 			if random.IntN(4) == 0 {
-				mem.Fail(disk.Fault{Op: disk.OpRead, Call: 1 + random.Int64N(2)})
+				mem.Fail(simdisk.Fault{Op: simdisk.OpRead, Call: 1 + random.Int64N(2)})
 			}
 			p := p[:1+random.IntN(len(p))]
 			n, err := f.ReadAt(p, at)
@@ -88,7 +89,7 @@ func (c closing) Close() error {
 
 // A file is closed when nobody reads it any more.
 func TestReadingAheadCloses(t *testing.T) {
-	mem := disk.NewMem(1)
+	mem := simdisk.New(1)
 	file, err := mem.Create("/file")
 	if err != nil {
 		t.Fatal(err)

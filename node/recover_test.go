@@ -21,6 +21,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
 
@@ -136,7 +137,7 @@ func checkRecovered(t *testing.T, fs disk.FS, last uint64) {
 // All that stands in the log is taken, whether the member knew that it was committed or not; the new cluster has other ids,
 // the old ones are used no more, and the old folder is kept.
 func TestRecoverTakesAll(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	writtenFolder(t, fs, 200, 17)
 	done, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"})
 	if err != nil {
@@ -159,7 +160,7 @@ func TestRecoverTakesAll(t *testing.T) {
 
 // Memory is made ready for what a snapshot holds, once, on another goroutine; a start without a snapshot needs none.
 func TestStartPreparesMemory(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	started := func() (calls []func()) {
 		f, err := openFolder(fs, recoverDir, owner{"n1", "test"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)
 		if err != nil {
@@ -211,7 +212,7 @@ func TestRecoverRefuses(t *testing.T) {
 		"a folder with nothing":   {RecoverConfig{DataDir: recoverDir}, 1, nil, "there is nothing in it"},
 		"one that never started":  {RecoverConfig{DataDir: recoverDir}, 20, func(f *folder) error { f.Boot = 0; return f.publish() }, "never started"},
 	} {
-		fs := disk.NewMem(1)
+		fs := simdisk.New(1)
 		writtenFolder(t, fs, one.last, 1)
 		f := &folder{fs: fs, dir: recoverDir}
 		if err := f.identify(owner{"n1", "test"}); err != nil {
@@ -248,7 +249,7 @@ func (m mounted) Rename(from, to string) error {
 // Where a disk is mounted at the data folder, to run the same command again would be of no use: what is of use is said, and nothing
 // is left behind.
 func TestRecoverWhereADiskIsMounted(t *testing.T) {
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	writtenFolder(t, fs, 20, 1)
 	_, err := recoverIn(t, mounted{fs, recoverDir}, RecoverConfig{DataDir: recoverDir})
 	if err == nil || !strings.Contains(err.Error(), "a disk is mounted there; copy it") || strings.Contains(err.Error(), "run the same command again") {
@@ -266,7 +267,7 @@ func TestRecoverWhereADiskIsMounted(t *testing.T) {
 // What a recovery left that was interrupted before it moved the data folder holds up no member that begins anew in an emptied folder.
 func TestRecoveryThatMovedNothing(t *testing.T) {
 	who, begin := founding("n1")
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	writtenFolder(t, fs, 20, 1)
 	if err := fs.Rename(recoverDir, recoverDir+RecoveringSuffix); err != nil {
 		t.Fatal(err)
@@ -282,11 +283,11 @@ func TestRecoverLosesPower(t *testing.T) {
 	const last = 8
 	fates := map[string]int{}
 	for run := int64(0); ; run++ {
-		at, variant := 1+run/int64(disk.Variants), disk.Variant(run%int64(disk.Variants))
-		fs := disk.NewMem(uint64(at))
+		at, variant := 1+run/int64(simdisk.Variants), simdisk.Variant(run%int64(simdisk.Variants))
+		fs := simdisk.New(uint64(at))
 		writtenFolder(t, fs, last, 3)
 		calls := int64(0)
-		fs.SetHook(func(disk.Op, string) {
+		fs.SetHook(func(simdisk.Op, string) {
 			if calls++; calls == at {
 				panic(errPower)
 			}
@@ -382,12 +383,12 @@ func TestRecoveredMemberServes(t *testing.T) {
 // The newest snapshot is loaded while the log is read, and what is wrong with either is found as it is where one comes after the
 // other.
 func TestSnapshotIsLoadedAhead(t *testing.T) {
-	damages := map[string]func(fs *disk.Mem, snap, wal string) error{
-		"nothing":               func(*disk.Mem, string, string) error { return nil },
-		"the snapshot's head":   func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 40, 1) },
-		"the snapshot's middle": func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 1000, 1) },
-		"the log":               func(fs *disk.Mem, _, wal string) error { return fs.Rot(wal, 4, 1) },
-		"the snapshot's name": func(fs *disk.Mem, snap, _ string) error {
+	damages := map[string]func(fs *simdisk.Disk, snap, wal string) error{
+		"nothing":               func(*simdisk.Disk, string, string) error { return nil },
+		"the snapshot's head":   func(fs *simdisk.Disk, snap, _ string) error { return fs.Rot(snap, 40, 1) },
+		"the snapshot's middle": func(fs *simdisk.Disk, snap, _ string) error { return fs.Rot(snap, 1000, 1) },
+		"the log":               func(fs *simdisk.Disk, _, wal string) error { return fs.Rot(wal, 4, 1) },
+		"the snapshot's name": func(fs *simdisk.Disk, snap, _ string) error {
 			return fs.Rename(snap, path.Join(path.Dir(snap), snapshot.Name(1<<40, 2)))
 		},
 	}
@@ -395,7 +396,7 @@ func TestSnapshotIsLoadedAhead(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			var said []string
 			for _, background := range []func(func()){nil, func(do func()) { do() }, func(func()) {}} {
-				fs := disk.NewMem(1)
+				fs := simdisk.New(1)
 				writtenFolder(t, fs, 200, 17)
 				if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
 					t.Fatal(err)

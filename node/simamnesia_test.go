@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // injectFolderFault copies a data folder, or makes a member forget.
@@ -43,7 +43,7 @@ func (w *world) forget(f fault, h *host) {
 	if old {
 		h.forgot, h.disk = "has an old copy of its folder", h.copies[0].disk
 	} else {
-		h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
+		h.forgot, h.disk = "has lost its folder", simdisk.New(w.random.Uint64())
 	}
 	h.fresh, h.once, h.saved = true, h.proven, 0
 	h.equip()

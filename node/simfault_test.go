@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // fault is one thing that goes wrong: data, drawn before the run.
@@ -211,7 +211,7 @@ func (w *world) injectReplacementFault(to *host) {
 	w.totals.Replacements++
 	w.trace("%s is to replace entries", to.name())
 	if w.probably(0.3) {
-		to.disk.Fail(disk.Fault{Call: 1, Op: disk.OpSync, Name: "wal", Err: syscall.EIO})
+		to.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpSync, Name: "wal", Err: syscall.EIO})
 		return
 	}
 	life := to.life
@@ -317,9 +317,9 @@ func (w *world) injectDiskFault(f fault, h *host) {
 		h.drive.stall(w.sim.Now(), lasts)
 		w.totals.Stalls++
 	case failSync:
-		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*10), Op: disk.OpSync, Err: syscall.EIO})
+		h.disk.Fail(simdisk.Fault{Call: 1 + int64(f.strength*10), Op: simdisk.OpSync, Err: syscall.EIO})
 	case failAny:
-		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: syscall.EIO, Short: f.strength < 0.5})
+		h.disk.Fail(simdisk.Fault{Call: 1 + int64(f.strength*200), Err: syscall.EIO, Short: f.strength < 0.5})
 	case fillDisk:
 		h.cramped = true
 		h.disk.SetCapacity(h.disk.Used() + int64(f.strength*100_000))

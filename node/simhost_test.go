@@ -16,7 +16,7 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/peer"
 	"qkv/snapshot"
 )
@@ -30,7 +30,7 @@ type host struct {
 	number   int
 	config   Config
 	memberID uint64 // its id
-	disk     *disk.Mem
+	disk     *simdisk.Disk
 	drive    drive
 	memory   int64 // of the machine; 0 is not known
 	cramped  bool  // its disk or memory has held little at some time
@@ -104,7 +104,7 @@ func newHost(w *world, number int, m Member, cluster []Member) *host {
 func makeHost(w *world, number int, m Member) *host {
 	h := &host{
 		w: w, number: number, label: m.Name,
-		disk: disk.NewMem(w.seed<<8 | uint64(number)),
+		disk: simdisk.New(w.seed<<8 | uint64(number)),
 		skew: 1 + (w.random.Float64()-0.5)/5, wall: w.between(-time.Hour, time.Hour), uptime: w.between(0, 100*time.Hour),
 	}
 	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
@@ -121,8 +121,8 @@ func makeHost(w *world, number int, m Member) *host {
 // equip prepares a disk for the simulation's checks.
 func (h *host) equip() {
 	h.disk.Guard(".wal", true)
-	h.disk.SetHook(func(op disk.Op, name string) {
-		if op == disk.OpRead && !h.recovering && h.member != nil && strings.HasSuffix(name, ".wal") {
+	h.disk.SetHook(func(op simdisk.Op, name string) {
+		if op == simdisk.OpRead && !h.recovering && h.member != nil && strings.HasSuffix(name, ".wal") {
 			h.reading = true
 			h.w.totals.ColdReads++
 		}
@@ -220,7 +220,7 @@ func (h *host) build(env environment, failed func(error)) (m *member, err error)
 	defer func() { h.recovering = false }()
 	if h.w.healed == 0 && h.w.probably(h.w.shape.crashesInRecovery) {
 		left := 1 + h.w.random.IntN(60)
-		h.disk.SetHook(func(disk.Op, string) {
+		h.disk.SetHook(func(simdisk.Op, string) {
 			if left--; left == 0 {
 				panic(errDied)
 			}
@@ -360,7 +360,9 @@ func (h *host) heal() {
 }
 
 // variant draws what a power loss does to what was not synced.
-func (w *world) variant() disk.Variant { return disk.Variant(w.random.IntN(int(disk.Variants))) }
+func (w *world) variant() simdisk.Variant {
+	return simdisk.Variant(w.random.IntN(int(simdisk.Variants)))
+}
 
 // drive is how fast a disk is.
 type drive struct {
@@ -394,7 +396,7 @@ const syncSpread = 0.5
 const slowest = 5 * time.Second
 
 // duration draws how long an actor's disk calls take.
-func (h *host) duration(b *disk.Batch) time.Duration {
+func (h *host) duration(b *simdisk.Batch) time.Duration {
 	r, now := h.w.random, h.w.sim.Now()
 	d := time.Duration(b.Calls())*time.Microsecond + time.Duration(b.Bytes()*2) // 500 MB/s
 	for range b.Syncs() {
@@ -416,7 +418,7 @@ func (h *host) duration(b *disk.Batch) time.Duration {
 
 // folderCopy is a backup of a data folder.
 type folderCopy struct {
-	disk *disk.Mem
+	disk *simdisk.Disk
 	boot uint64
 }
 

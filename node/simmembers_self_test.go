@@ -9,7 +9,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // What a member was told of another one, and has not got to its disk yet, a loss of power makes it forget: the simulation
@@ -44,7 +44,7 @@ func TestFullDiskUnderANewFolder(t *testing.T) {
 		h := w.hosts[0]
 		h.kill()
 		if lost {
-			h.forgot, h.disk, h.fresh = "has lost its folder", disk.NewMem(7), true
+			h.forgot, h.disk, h.fresh = "has lost its folder", simdisk.New(7), true
 			h.equip()
 		}
 		h.disk.SetCapacity(h.disk.Used())

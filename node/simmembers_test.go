@@ -11,7 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
 
@@ -448,7 +448,7 @@ func (a *administrator) lose() {
 		return
 	}
 	h.crash()
-	h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
+	h.forgot, h.disk = "has lost its folder", simdisk.New(w.random.Uint64())
 	h.fresh, h.once, h.saved = true, h.proven, 0
 	h.equip()
 	w.totals.Lost++

@@ -6,7 +6,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
 
@@ -48,7 +48,7 @@ func (s *story) doAnew(d *datadriven.TestData) string {
 	s.w.watch.blind = true
 	for i, h := range s.named(d) {
 		h.down(func() {})
-		h.disk = disk.NewMem(math.MaxUint64 - uint64(i))
+		h.disk = simdisk.New(math.MaxUint64 - uint64(i))
 		h.equip()
 		h.start()
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // recover loses all members but one for good, and makes a new cluster of what that one has, which must be all that was
@@ -76,7 +76,7 @@ func (w *world) refound(h *host) (done bool) {
 	h.disk.SetHook(nil)
 	if w.probably(0.7) {
 		left := 1 + w.random.IntN(120)
-		h.disk.SetHook(func(disk.Op, string) {
+		h.disk.SetHook(func(simdisk.Op, string) {
 			if left--; left == 0 {
 				panic(errDied)
 			}

@@ -13,7 +13,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
 
@@ -287,9 +287,9 @@ func (s *story) doRemove(d *datadriven.TestData) string {
 // doCrash takes the power away, or kills the process: crash n1 n2. What was not synced is lost from some write on; with garbage, each of
 // its sectors may be.
 func (s *story) doCrash(d *datadriven.TestData) string {
-	variant := disk.Prefix
+	variant := simdisk.Prefix
 	if d.HasArg("garbage") {
-		variant = disk.Garbage
+		variant = simdisk.Garbage
 	}
 	for _, h := range s.named(d) {
 		if d.Cmd == "kill" {
@@ -403,7 +403,7 @@ func (s *story) doForget(d *datadriven.TestData) string {
 	if d.Cmd == "restore" {
 		h.forgot, h.disk = "has an old copy of its folder", h.copies[0].disk
 	} else {
-		h.forgot, h.disk = "has lost its folder", disk.NewMem(2)
+		h.forgot, h.disk = "has lost its folder", simdisk.New(2)
 	}
 	h.fresh, h.once = true, h.proven
 	h.equip()

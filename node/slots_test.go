@@ -14,12 +14,13 @@ import (
 	"qkv/internal/pack/packtest"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // exampleFolder returns a folder with every small file in it.
 func exampleFolder(t *testing.T) *folder {
 	t.Helper()
-	f := &folder{fs: disk.NewMem(1), dir: "data", identity: identity{
+	f := &folder{fs: simdisk.New(1), dir: "data", identity: identity{
 		Cluster: 0xc0ffee, Member: 1 << 63, Name: "n1", Folder: [16]byte{1, 2}, Boot: 300, ResetKey: [32]byte{3},
 		Past: []byte("pppppppp"), Founding: []string{"local", "token", "n1", "n2"},
 	}}

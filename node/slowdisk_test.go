@@ -12,7 +12,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
 
@@ -283,7 +283,7 @@ func TestStartWithSlowReads(t *testing.T) {
 	}
 	want, _ := leader.member.status.View().Applied()
 	for _, h := range w.hosts {
-		h.down(func() { h.disk.Crash(disk.Prefix) })
+		h.down(func() { h.disk.Crash(simdisk.Prefix) })
 	}
 	reads := w.totals.ColdReads
 	begun := w.sim.Now()

@@ -12,12 +12,13 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // life is a workload of everything that writes in the folder, and what it was told to be done. Its three states are
 // of some blocks each: one is saved and later removed, one is saved, one is received with an interruption.
 type life struct {
-	fs                   *disk.Mem
+	fs                   *simdisk.Disk
 	first, second, third *fake
 	from                 *Reader
 	b                    []byte
@@ -25,7 +26,7 @@ type life struct {
 	durable              map[string]*fake // must be there
 }
 
-func newLife(t testing.TB, fs *disk.Mem) *life {
+func newLife(t testing.TB, fs *simdisk.Disk) *life {
 	l := &life{fs: fs, known: map[string]*fake{}, durable: map[string]*fake{}}
 	states := make([]*fake, 3)
 	for i := range states {
@@ -107,7 +108,7 @@ func (l *life) receive() error {
 
 // check holds a disk after a crash against what the workload was told: everything published is whole and is what was
 // saved under that name; what was reported as done is there.
-func (l *life) check(fs *disk.Mem) error {
+func (l *life) check(fs *simdisk.Disk) error {
 	got, err := List(fs, "d")
 	if err != nil {
 		return err
@@ -140,7 +141,7 @@ func (l *life) check(fs *disk.Mem) error {
 
 // goOn is what a member does with the folder after a restart: it removes what was abandoned and then gets
 // everything done that was not.
-func (l *life) goOn(fs *disk.Mem) error {
+func (l *life) goOn(fs *simdisk.Disk) error {
 	got, err := List(fs, "d")
 	if err != nil {
 		return err
@@ -162,7 +163,7 @@ func (l *life) goOn(fs *disk.Mem) error {
 		return err
 	}
 	again.durable[name(l.third)] = l.third
-	fs.Crash(disk.Mixture)
+	fs.Crash(simdisk.Mixture)
 	if err := again.check(fs); err != nil {
 		return err
 	}
@@ -181,10 +182,10 @@ func TestCrashAtEveryCall(t *testing.T) {
 	}
 	l := newLife(t, newDisk(t))
 	calls, crashes := 0, 0
-	at := func(op disk.Op, name string) {
+	at := func(op simdisk.Op, name string) {
 		calls++
-		for seed := range seeds * uint64(disk.Variants) {
-			v := disk.Variant(seed % uint64(disk.Variants))
+		for seed := range seeds * uint64(simdisk.Variants) {
+			v := simdisk.Variant(seed % uint64(simdisk.Variants))
 			fs := l.fs.Clone(seed<<16 + uint64(calls))
 			if fs.Crash(v); seed == 0 {
 				fs = l.fs.Clone(uint64(calls))
@@ -204,7 +205,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 	if err := l.run(); err != nil {
 		t.Fatal(err)
 	}
-	at(disk.OpAny, "the end")
+	at(simdisk.OpAny, "the end")
 	t.Logf("%d calls, %d crashes", calls, crashes)
 }
 
@@ -212,9 +213,9 @@ func TestCrashAtEveryCall(t *testing.T) {
 func TestListedIsDurable(t *testing.T) {
 	l := newLife(t, newDisk(t))
 	calls := uint64(0)
-	l.fs.SetHook(func(op disk.Op, name string) {
+	l.fs.SetHook(func(op simdisk.Op, name string) {
 		calls++
-		for v := range disk.Variants {
+		for v := range simdisk.Variants {
 			fs := l.fs.Clone(calls<<8 + uint64(v))
 			fs.Kill()
 			before, err := List(fs, "d")
@@ -244,12 +245,12 @@ func TestListedIsDurable(t *testing.T) {
 // Every call fails once, in each way: nothing invalid is ever published, the error stays, nothing that was reported
 // is lost, also when the power fails afterwards, and the work can be done again.
 func TestEveryCallFails(t *testing.T) {
-	faults := map[string]disk.Fault{
+	faults := map[string]simdisk.Fault{
 		"EIO":         {Err: syscall.EIO},
 		"EIO stays":   {Err: syscall.EIO, Stays: true},
 		"ENOSPC":      {Err: syscall.ENOSPC},
-		"short write": {Err: syscall.ENOSPC, Op: disk.OpWrite, Short: true},
-		"failed sync": {Err: syscall.EIO, Op: disk.OpSync},
+		"short write": {Err: syscall.ENOSPC, Op: simdisk.OpWrite, Short: true},
+		"failed sync": {Err: syscall.EIO, Op: simdisk.OpSync},
 	}
 	failed := 0
 	for what, f := range faults {
@@ -257,7 +258,7 @@ func TestEveryCallFails(t *testing.T) {
 			l := newLife(t, newDisk(t))
 			f.Call = n
 			f.Name = "d/"
-			if f.Op == disk.OpAny && n%2 == 0 {
+			if f.Op == simdisk.OpAny && n%2 == 0 {
 				f.Name = "d" // calls on the folder too
 			}
 			l.fs.Fail(f)
@@ -282,7 +283,7 @@ func TestEveryCallFails(t *testing.T) {
 // checkAfterFault checks a life whose run has met a fault, in this process and after a crash.
 func (l *life) checkAfterFault(t *testing.T, what string, n int64) {
 	t.Helper()
-	for v := range disk.Variants {
+	for v := range simdisk.Variants {
 		if !full && (int64(v)+n)%5 != 0 {
 			continue
 		}
@@ -332,7 +333,7 @@ func TestReadBackFails(t *testing.T) {
 				if why == ErrCorrupt {
 					err = fs.Rot("d/"+name(l.first)+".tmp", s.file.offset/2, 3)
 				} else {
-					fs.Fail(disk.Fault{Op: disk.OpRead, Err: why})
+					fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: why})
 				}
 			}
 			if err != nil {
@@ -354,7 +355,7 @@ func TestReadBackFails(t *testing.T) {
 func TestFolderSyncFails(t *testing.T) {
 	l := newLife(t, newDisk(t))
 	for _, do := range []func() error{func() error { return l.save(l.first) }, l.receive} {
-		l.fs.Fail(disk.Fault{Op: disk.OpSyncDir, Err: syscall.EIO})
+		l.fs.Fail(simdisk.Fault{Op: simdisk.OpSyncDir, Err: syscall.EIO})
 		if err := do(); !errors.Is(err, syscall.EIO) {
 			t.Errorf("the folder's sync fails: %v", err)
 		}
@@ -401,7 +402,7 @@ func TestReadFails(t *testing.T) {
 	s := blocks()
 	path := save(t, fs, "d", s, 1<<30)
 	for n := int64(1); ; n++ {
-		fs.Fail(disk.Fault{Call: n, Err: syscall.EIO})
+		fs.Fail(simdisk.Fault{Call: n, Err: syscall.EIO})
 		before := fs.Calls()
 		_, err := Verify(fs, path)
 		if fs.Calls()-before < n {
@@ -423,12 +424,12 @@ func TestSyncsAsItGrows(t *testing.T) {
 	s.put("large", sized(1_200_000), 101, 102, 103, 104, 105)
 	from, b := sent(t, s)
 	for what, one := range map[string]struct {
-		op    disk.Op
+		op    simdisk.Op
 		syncs int64 // at most
 		do    func(l *life) error
 	}{
-		"save": {disk.OpSync, from.Size(), func(l *life) error { return l.save(s) }},
-		"receive": {disk.OpWriteBack, 1, func(l *life) error {
+		"save": {simdisk.OpSync, from.Size(), func(l *life) error { return l.save(s) }},
+		"receive": {simdisk.OpWriteBack, 1, func(l *life) error {
 			r, err := Receive(l.fs, "d", from.Name(), from.Size(), from.SHA())
 			if err == nil {
 				err = feed(r, b, 1<<20, from.Size())
@@ -449,13 +450,13 @@ func TestSyncsAsItGrows(t *testing.T) {
 		if underWay := begun - awaited; underWay > int(limits.SnapshotBackBytes/limits.SnapshotSyncBytes) {
 			t.Errorf("%s: %d of %d MiB that are written back are waited for", what, awaited, begun)
 		}
-		all, syncs := l.fs.Count(one.op), l.fs.Count(disk.OpSync)
+		all, syncs := l.fs.Count(one.op), l.fs.Count(simdisk.OpSync)
 		if least := from.Size() / (2 * limits.SnapshotSyncBytes); all < least || syncs > one.syncs {
 			t.Errorf("%s: %d calls of %v and %d syncs, of %d bytes", what, all, one.op, syncs, from.Size())
 		}
 		for n := int64(1); n <= all+1; n++ {
 			l := &life{fs: newDisk(t), known: map[string]*fake{}}
-			l.fs.Fail(disk.Fault{Op: one.op, Call: n, Err: syscall.EIO})
+			l.fs.Fail(simdisk.Fault{Op: one.op, Call: n, Err: syscall.EIO})
 			err := one.do(l)
 			if calls := l.fs.Count(one.op); n <= all && (err == nil || calls != n) || n > all && (err != nil || calls != all) {
 				t.Fatalf("%s with %v %d failing: %d calls, %v", what, one.op, n, calls, err)

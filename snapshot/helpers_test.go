@@ -12,6 +12,7 @@ import (
 
 	"qkv/index"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // TestMain makes savers write little at a time, so that a small file takes many writes, each of which may fail.
@@ -270,9 +271,9 @@ func wantFiles(t testing.TB, fs disk.FS, dir string, want ...string) {
 }
 
 // newDisk is an empty disk with the folder d, durable. In the end nothing may be open on it.
-func newDisk(t testing.TB) *disk.Mem {
+func newDisk(t testing.TB) *simdisk.Disk {
 	t.Helper()
-	fs := disk.NewMem(1)
+	fs := simdisk.New(1)
 	if err := errors.Join(fs.MkdirAll("d"), fs.SyncDir(".")); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 func TestNames(t *testing.T) {
@@ -118,7 +119,7 @@ func TestQuarantine(t *testing.T) {
 		wantFiles(t, fs, "d")
 	}
 	wantFiles(t, fs, "quarantine", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
-	for v := range disk.Variants { // the folder, which is new, stays
+	for v := range simdisk.Variants { // the folder, which is new, stays
 		after := fs.Clone(uint64(v))
 		after.Crash(v)
 		wantFiles(t, after, "d")

@@ -12,6 +12,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // A file is read back while it comes, whatever the pieces are; the state that is built of it is the one that Load finds, and
@@ -193,7 +194,7 @@ func TestCacheThatStays(t *testing.T) {
 	from := large(t, fs, limits.SnapshotCacheBytes+3<<20)
 	defer from.Close()
 	b, to := slurp(t, fs, "d/"+from.Name()), newDisk(t)
-	fs.Fail(disk.Fault{Op: disk.OpDropCache, Err: syscall.EIO})
+	fs.Fail(simdisk.Fault{Op: simdisk.OpDropCache, Err: syscall.EIO})
 	if _, err := from.ReadAt(make([]byte, limits.SnapshotCacheBytes), 0); !errors.Is(err, syscall.EIO) {
 		t.Errorf("what is sent: %v", err)
 	}
@@ -204,7 +205,7 @@ func TestCacheThatStays(t *testing.T) {
 	if err := feed(r, b, 1<<20, from.Size()); err != nil {
 		t.Fatal(err)
 	}
-	to.Fail(disk.Fault{Op: disk.OpDropCache, Err: syscall.EIO})
+	to.Fail(simdisk.Fault{Op: simdisk.OpDropCache, Err: syscall.EIO})
 	if sound, err := back.Step(r.Offset()); sound || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("what is read back: %v %v", sound, err)
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"qkv/actor"
-	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // Simulation runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The
@@ -143,8 +143,8 @@ func (h *eventHeap) Pop() any {
 type Life struct {
 	sim         *Simulation
 	name        string
-	disk        *disk.Mem
-	duration    func(b *disk.Batch) time.Duration
+	disk        *simdisk.Disk
+	duration    func(b *simdisk.Batch) time.Duration
 	caller      *simActor     // the caller of disk calls outside any actor
 	calls       []func()      // its pending calls
 	zero        time.Duration // when its clock was 0
@@ -166,7 +166,7 @@ type held struct {
 type simActor struct {
 	actor.Actor
 	life      *Life
-	batch     *disk.Batch
+	batch     *simdisk.Batch
 	held      []held
 	scheduled bool
 	busy      bool
@@ -177,7 +177,7 @@ type simActor struct {
 
 // NewLife begins a member's life on a disk. duration draws the time of a batch of disk calls; skew, zero and wall are the deviations of
 // its clocks from the simulation's.
-func (s *Simulation) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
+func (s *Simulation) NewLife(name string, d *simdisk.Disk, duration func(b *simdisk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
 	l := &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
 	l.caller = &simActor{life: l, Actor: actor.Actor{
 		Name: "caller", Close: func() { l.calls = nil }, Idle: func() bool { return len(l.calls) == 0 },

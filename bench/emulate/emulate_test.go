@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // within tells whether a time differs from what it should be by at most a tenth.
@@ -106,7 +107,7 @@ func TestBytes(t *testing.T) {
 	var now time.Duration
 	d := newDevice(p, 1)
 	d.waiter = &waiter{now: func() time.Duration { now++; return now }, sleep: func(d time.Duration) { now += d }}
-	f, err := (&fs{disk.NewMem(1), d}).Create("file")
+	f, err := (&fs{simdisk.New(1), d}).Create("file")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package disk holds every file call of qkv: the interfaces [FS] and [File], the real file system ([OS]), and [Mem], a
-// simulated disk that forgets unsynced data.
+// Package disk holds every file call of qkv: the interfaces [FS] and [File], and the real file system ([OS]). Package
+// simdisk is the simulated disk of the tests.
 //
 // Paths are joined by slashes. Nothing else opens, writes, syncs, renames or removes a member's data (log, snapshots,
 // small files, the lock). Every promise about the disk can therefore be tested by replacing one interface. Files
@@ -19,14 +19,4 @@
 //     not on the medium. A failed sync is therefore final, and DropCache comes before the first read after a restart.
 //  6. Bytes that were synced and not written again do not change, except by bit rot, which the checksums of the formats
 //     must find.
-//
-// # The simulated disk
-//
-// For each file, Mem keeps the durable bytes and, in order, the operations that are not durable yet. Directory entries
-// and sizes have unsynced operations of their own. [Mem.Crash] applies one of the fates of rule 4 to these operations,
-// chosen by a seed. [Mem.Kill] ends only the process and keeps the page cache. The n-th call can be made to fail, space
-// can run out, a bit can rot, and every call can be traced as a line of text.
-//
-// A simulator gives disk calls a duration by a [Batch]. Its calls take effect at once for the actor that made them.
-// Until Finish, a crash may still undo them, including syncs.
 package disk

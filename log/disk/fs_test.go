@@ -15,13 +15,14 @@ import (
 	"unsafe"
 
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // both runs a test over the real file system and the simulated one, so that they cannot drift apart.
 func both(t *testing.T, test func(t *testing.T, d disk.FS, dir string)) {
 	t.Run("os", func(t *testing.T) { test(t, disk.OS(), t.TempDir()) })
 	t.Run("mem", func(t *testing.T) {
-		m := disk.NewMem(1)
+		m := simdisk.New(1)
 		must(t, m.MkdirAll("tmp/x"))
 		test(t, m, "tmp/x")
 	})
@@ -143,14 +144,14 @@ func TestWriteBack(t *testing.T) {
 	})
 	lost := 0
 	for seed := range uint64(20) {
-		m := disk.NewMem(seed)
+		m := simdisk.New(seed)
 		must(t, m.MkdirAll("d"))
 		f := create(t, m, "d/f", "")
 		must(t, m.SyncDir("d"))
 		put(t, f, 0, "hello")
 		must(t, f.WriteBack(0, 5, false))
 		must(t, f.WriteBack(0, 5, true))
-		m.Crash(disk.Prefix)
+		m.Crash(simdisk.Prefix)
 		if content(t, m, "d/f") != "hello" {
 			lost++
 		}
@@ -307,7 +308,7 @@ func TestWriteZerosElsewhere(t *testing.T) {
 	if size != disk.ZerosMost {
 		t.Fatalf("%d bytes, want %d", size, disk.ZerosMost)
 	}
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	m.SetCapacity(100)
 	full, err := m.Create("zeros")
 	must(t, err)
@@ -337,7 +338,7 @@ func TestReserve(t *testing.T) {
 			t.Error("the file is not as expected")
 		}
 	})
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	m.SetCapacity(100)
 	f, err := m.Create("reserved")
 	must(t, err)

@@ -1,4 +1,4 @@
-package disk
+package simdisk
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"syscall"
+
+	"qkv/log/disk"
 )
 
 // edit sets one entry of a directory; a nil inode removes it.
@@ -24,11 +26,11 @@ type nameOp struct {
 }
 
 // change makes edits visible and records that they are not durable.
-func (m *Mem) change(edits ...edit) {
+func (d *Disk) change(edits ...edit) {
 	for _, e := range edits {
 		e.apply(e.dir.names)
 	}
-	m.names = append(m.names, nameOp{origin: m.next(), edits: edits})
+	d.names = append(d.names, nameOp{origin: d.next(), edits: edits})
 }
 
 func (e edit) apply(names map[string]*inode) {
@@ -40,11 +42,11 @@ func (e edit) apply(names map[string]*inode) {
 }
 
 // MkdirAll implements FS.
-func (m *Mem) MkdirAll(dir string) error {
-	if _, err := m.enter(OpMkdir, dir, ""); err != nil {
+func (d *Disk) MkdirAll(dir string) error {
+	if _, err := d.enter(OpMkdir, dir, ""); err != nil {
 		return err
 	}
-	at := m.root
+	at := d.root
 	for _, part := range split(dir) {
 		next := at.names[part]
 		switch {
@@ -52,7 +54,7 @@ func (m *Mem) MkdirAll(dir string) error {
 			continue
 		case next == nil:
 			next = newDir()
-			m.change(edit{at, part, next})
+			d.change(edit{at, part, next})
 		case !next.isDir():
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 		}
@@ -62,11 +64,11 @@ func (m *Mem) MkdirAll(dir string) error {
 }
 
 // Create implements FS.
-func (m *Mem) Create(name string) (File, error) {
-	if _, err := m.enter(OpCreate, name, ""); err != nil {
+func (d *Disk) Create(name string) (disk.File, error) {
+	if _, err := d.enter(OpCreate, name, ""); err != nil {
 		return nil, err
 	}
-	dir, base, err := m.parent("create", name)
+	dir, base, err := d.parent("create", name)
 	if err != nil {
 		return nil, err
 	}
@@ -74,36 +76,36 @@ func (m *Mem) Create(name string) (File, error) {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
 	i := &inode{}
-	m.change(edit{dir, base, i})
-	return m.handle(i, name, true), nil
+	d.change(edit{dir, base, i})
+	return d.handle(i, name, true), nil
 }
 
 // Open implements FS.
-func (m *Mem) Open(name string) (File, error) { return m.openFile(name, false) }
+func (d *Disk) Open(name string) (disk.File, error) { return d.openFile(name, false) }
 
 // OpenWritable implements FS.
-func (m *Mem) OpenWritable(name string) (File, error) { return m.openFile(name, true) }
+func (d *Disk) OpenWritable(name string) (disk.File, error) { return d.openFile(name, true) }
 
-func (m *Mem) openFile(name string, writable bool) (File, error) {
-	if _, err := m.enter(OpOpen, name, ""); err != nil {
+func (d *Disk) openFile(name string, writable bool) (disk.File, error) {
+	if _, err := d.enter(OpOpen, name, ""); err != nil {
 		return nil, err
 	}
-	i, err := m.find("open", name)
+	i, err := d.find("open", name)
 	if err != nil {
 		return nil, err
 	}
 	if i.isDir() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: disk.ErrNotRegular}
 	}
-	return m.handle(i, name, writable), nil
+	return d.handle(i, name, writable), nil
 }
 
 // Rename implements FS.
-func (m *Mem) Rename(from, to string) error {
-	if _, err := m.enter(OpRename, from, to); err != nil {
+func (d *Disk) Rename(from, to string) error {
+	if _, err := d.enter(OpRename, from, to); err != nil {
 		return err
 	}
-	fromDir, fromBase, err := m.parent("rename", from)
+	fromDir, fromBase, err := d.parent("rename", from)
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func (m *Mem) Rename(from, to string) error {
 	if i == nil {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
 	}
-	toDir, toBase, err := m.parent("rename", to)
+	toDir, toBase, err := d.parent("rename", to)
 	if err != nil {
 		return err
 	}
@@ -122,28 +124,28 @@ func (m *Mem) Rename(from, to string) error {
 	if old == i {
 		return nil
 	}
-	m.forget(old)
+	d.forget(old)
 	i.synced, i.unsynced = nil, nil // under a new name its pages may be written again
 	for k := range i.ops {          // including pages of syncs that are not final
 		i.ops[k].pages = nil
 	}
-	m.change(edit{fromDir, fromBase, nil}, edit{toDir, toBase, i})
+	d.change(edit{fromDir, fromBase, nil}, edit{toDir, toBase, i})
 	return nil
 }
 
 // forget frees the space of a file that lost its name.
-func (m *Mem) forget(i *inode) {
+func (d *Disk) forget(i *inode) {
 	if i != nil && !i.isDir() {
-		m.used -= i.cache.size
+		d.used -= i.cache.size
 	}
 }
 
 // Remove implements FS.
-func (m *Mem) Remove(name string) error {
-	if _, err := m.enter(OpRemove, name, ""); err != nil {
+func (d *Disk) Remove(name string) error {
+	if _, err := d.enter(OpRemove, name, ""); err != nil {
 		return err
 	}
-	dir, base, err := m.parent("remove", name)
+	dir, base, err := d.parent("remove", name)
 	if err != nil {
 		return err
 	}
@@ -154,17 +156,17 @@ func (m *Mem) Remove(name string) error {
 	if i.isDir() && len(i.names) > 0 {
 		return &fs.PathError{Op: "remove", Path: name, Err: syscall.ENOTEMPTY}
 	}
-	m.forget(i)
-	m.change(edit{dir, base, nil})
+	d.forget(i)
+	d.change(edit{dir, base, nil})
 	return nil
 }
 
 // List implements FS.
-func (m *Mem) List(dir string) ([]string, error) {
-	if _, err := m.enter(OpList, dir, ""); err != nil {
+func (d *Disk) List(dir string) ([]string, error) {
+	if _, err := d.enter(OpList, dir, ""); err != nil {
 		return nil, err
 	}
-	i, err := m.find("list", dir)
+	i, err := d.find("list", dir)
 	if err != nil {
 		return nil, err
 	}
@@ -175,16 +177,16 @@ func (m *Mem) List(dir string) ([]string, error) {
 }
 
 // SyncDir implements FS.
-func (m *Mem) SyncDir(dir string) error {
-	if _, err := m.enter(OpSyncDir, dir, ""); err != nil {
+func (d *Disk) SyncDir(dir string) error {
+	if _, err := d.enter(OpSyncDir, dir, ""); err != nil {
 		return err
 	}
-	i, err := m.find("syncdir", dir)
+	i, err := d.find("syncdir", dir)
 	if err != nil {
 		return err
 	}
-	m.names = append(m.names, nameOp{origin: m.next(), sync: i})
-	m.names = makeNamesDurable(m.names)
+	d.names = append(d.names, nameOp{origin: d.next(), sync: i})
+	d.names = makeNamesDurable(d.names)
 	return nil
 }
 
@@ -227,55 +229,55 @@ func (o *nameOp) harden(earlier []nameOp) {
 }
 
 // Free implements FS.
-func (m *Mem) Free(dir string) (int64, error) {
-	if _, err := m.enter(OpFree, dir, ""); err != nil {
+func (d *Disk) Free(dir string) (int64, error) {
+	if _, err := d.enter(OpFree, dir, ""); err != nil {
 		return 0, err
 	}
-	if _, err := m.find("free", dir); err != nil {
+	if _, err := d.find("free", dir); err != nil {
 		return 0, err
 	}
-	return m.left(), nil
+	return d.left(), nil
 }
 
 // Size implements FS.
-func (m *Mem) Size(dir string) (int64, error) {
-	if _, err := m.enter(OpFree, dir, ""); err != nil {
+func (d *Disk) Size(dir string) (int64, error) {
+	if _, err := d.enter(OpFree, dir, ""); err != nil {
 		return 0, err
 	}
-	_, err := m.find("size", dir)
-	return m.capacity, err
+	_, err := d.find("size", dir)
+	return d.capacity, err
 }
 
 type lock struct {
-	m    *Mem
+	d    *Disk
 	name string
 }
 
 // Lock implements FS.
-func (m *Mem) Lock(name string) (io.Closer, error) {
-	if _, err := m.enter(OpLock, name, ""); err != nil {
+func (d *Disk) Lock(name string) (io.Closer, error) {
+	if _, err := d.enter(OpLock, name, ""); err != nil {
 		return nil, err
 	}
-	if m.locks[name] != nil {
-		return nil, &fs.PathError{Op: "lock", Path: name, Err: ErrLocked}
+	if d.locks[name] != nil {
+		return nil, &fs.PathError{Op: "lock", Path: name, Err: disk.ErrLocked}
 	}
-	dir, base, err := m.parent("lock", name)
+	dir, base, err := d.parent("lock", name)
 	if err != nil {
 		return nil, err
 	}
 	if dir.names[base] == nil {
-		m.change(edit{dir, base, &inode{}})
+		d.change(edit{dir, base, &inode{}})
 	}
-	l := &lock{m: m, name: name}
-	m.locks[name] = l
+	l := &lock{d: d, name: name}
+	d.locks[name] = l
 	return l, nil
 }
 
 // Close releases the lock; after a crash the lock is no longer held.
 func (l *lock) Close() error {
-	if l.m.locks[l.name] != l {
+	if l.d.locks[l.name] != l {
 		return errors.New("the lock is not held")
 	}
-	delete(l.m.locks, l.name)
+	delete(l.d.locks, l.name)
 	return nil
 }

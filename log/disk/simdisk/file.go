@@ -1,4 +1,4 @@
-package disk
+package simdisk
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"qkv/log/disk"
 )
 
 // origin is the time of an operation and its batch.
@@ -53,32 +55,32 @@ func (o *fileOp) apply(t *table) {
 }
 
 // add makes an operation visible and records that it is not durable.
-func (m *Mem) add(i *inode, o fileOp) {
-	o.origin = m.next()
+func (d *Disk) add(i *inode, o fileOp) {
+	o.origin = d.next()
 	if o.kind == opResize {
-		m.used += o.size - i.cache.size
+		d.used += o.size - i.cache.size
 	}
 	o.apply(&i.cache)
 	i.ops = append(i.ops, o)
-	m.markPending(i)
+	d.markPending(i)
 }
 
-func (m *Mem) markPending(i *inode) {
+func (d *Disk) markPending(i *inode) {
 	if !i.isPending {
 		i.isPending = true
-		m.pending = append(m.pending, i)
+		d.pending = append(d.pending, i)
 	}
 }
 
 // sync makes a file's operations durable, now or when the batch finishes.
-func (m *Mem) sync(i *inode) {
+func (d *Disk) sync(i *inode) {
 	if len(i.ops) == 0 {
 		return
 	}
-	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync, pages: i.content()})
+	i.ops = append(i.ops, fileOp{origin: d.next(), kind: opSync, pages: i.content()})
 	i.unsynced = i.unsynced[:0]
 	i.makeDurable()
-	m.tidy()
+	d.tidy()
 }
 
 // content returns the written pages that still hold anything except zeros. Pages overwritten with zeros hold nothing
@@ -176,8 +178,8 @@ func (o *fileOp) part(ops []fileOp, from, to int64) []fileOp {
 }
 
 // tidy removes files without pending operations from the pending list.
-func (m *Mem) tidy() {
-	m.pending = slices.DeleteFunc(m.pending, func(i *inode) bool {
+func (d *Disk) tidy() {
+	d.pending = slices.DeleteFunc(d.pending, func(i *inode) bool {
 		i.isPending = len(i.ops) > 0
 		return !i.isPending
 	})
@@ -186,30 +188,30 @@ func (m *Mem) tidy() {
 // failSync is the effect of a failed sync. The pages count as clean: a later sync succeeds without writing them, and
 // the cache shows them until it is dropped. Operations covered by an earlier sync of an unfinished batch are not
 // changed.
-func (m *Mem) failSync(i *inode) {
+func (d *Disk) failSync(i *inode) {
 	for k := len(i.ops) - 1; k >= 0 && i.ops[k].kind != opSync; k-- {
 		i.ops[k].failed = true
 	}
 }
 
 // dropCache makes the cache equal to the disk, except for operations that still wait to be written.
-func (m *Mem) dropCache(i *inode) {
+func (d *Disk) dropCache(i *inode) {
 	if !slices.ContainsFunc(i.ops, func(o fileOp) bool { return o.failed }) {
 		return
 	}
 	rest := i.ops[:0:0]
 	for k := range i.ops {
 		if i.ops[k].failed {
-			m.dropHalf(&i.ops[k], &i.disk)
+			d.dropHalf(&i.ops[k], &i.disk)
 		} else {
 			rest = append(rest, i.ops[k])
 		}
 	}
 	i.ops = rest
-	m.used -= i.cache.size
+	d.used -= i.cache.size
 	i.refresh()
-	m.used += i.cache.size
-	m.tidy()
+	d.used += i.cache.size
+	d.tidy()
 }
 
 // refresh rebuilds the cache from the disk and the pending operations.
@@ -220,9 +222,9 @@ func (i *inode) refresh() {
 	}
 }
 
-// memFile is an open file of a Mem.
-type memFile struct {
-	m        *Mem
+// file is an open file of a Disk.
+type file struct {
+	d        *Disk
 	inode    *inode
 	name     string
 	life     int
@@ -230,27 +232,27 @@ type memFile struct {
 	closed   bool
 }
 
-func (m *Mem) handle(i *inode, name string, writable bool) File {
-	f := &memFile{m: m, inode: i, name: name, life: m.life, writable: writable}
-	m.handles[f] = struct{}{}
+func (d *Disk) handle(i *inode, name string, writable bool) disk.File {
+	f := &file{d: d, inode: i, name: name, life: d.life, writable: writable}
+	d.handles[f] = struct{}{}
 	return f
 }
 
 // OpenFiles returns the names of the open files, sorted; the name is the one used to open the file. A test finds leaked
 // files by it: files still open after their owner ended.
-func (m *Mem) OpenFiles() []string {
+func (d *Disk) OpenFiles() []string {
 	var names []string
-	for f := range m.handles {
+	for f := range d.handles {
 		names = append(names, f.name)
 	}
 	slices.Sort(names)
 	return names
 }
 
-func (f *memFile) enter(op Op, detail string) (*Fault, error) {
-	fault, err := f.m.enter(op, f.name, detail)
+func (f *file) enter(op Op, detail string) (*Fault, error) {
+	fault, err := f.d.enter(op, f.name, detail)
 	switch {
-	case f.life != f.m.life:
+	case f.life != f.d.life:
 		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: ErrCrashed}
 	case f.closed:
 		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrClosed}
@@ -262,32 +264,32 @@ func (f *memFile) enter(op Op, detail string) (*Fault, error) {
 }
 
 // detail formats a call's details for the trace, if there is a trace.
-func (f *memFile) detail(format string, args ...any) string {
-	if f.m.trace == nil {
+func (f *file) detail(format string, args ...any) string {
+	if f.d.trace == nil {
 		return ""
 	}
 	return fmt.Sprintf(format, args...)
 }
 
-func (f *memFile) Name() string { return f.name }
+func (f *file) Name() string { return f.name }
 
-func (f *memFile) Close() error {
+func (f *file) Close() error {
 	if f.closed {
 		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
 	}
 	f.closed = true
-	delete(f.m.handles, f)
+	delete(f.d.handles, f)
 	return nil
 }
 
-func (f *memFile) Size() (int64, error) {
+func (f *file) Size() (int64, error) {
 	if _, err := f.enter(OpSize, ""); err != nil {
 		return 0, err
 	}
 	return f.inode.cache.size, nil
 }
 
-func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if _, err := f.enter(OpRead, ""); err != nil {
 		return 0, err
 	}
@@ -301,14 +303,14 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (f *memFile) ReadMedium(p []byte, off int64) (int, error) {
+func (f *file) ReadMedium(p []byte, off int64) (int, error) {
 	if err := f.DropCache(0, 0); err != nil {
 		return 0, err
 	}
 	return f.ReadAt(p, off)
 }
 
-func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	fault, err := f.enter(OpWrite, f.detail("%d+%d", off, len(p)))
 	if err != nil && (fault == nil || !fault.Short) {
 		return 0, err
@@ -317,7 +319,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrInvalid}
 	}
 	if fault != nil {
-		p = p[:f.m.random.IntN(len(p)+1)]
+		p = p[:f.d.random.IntN(len(p)+1)]
 	}
 	n := f.write(p, off)
 	switch {
@@ -330,21 +332,21 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 }
 
-func (f *memFile) WritePages(p []byte, off int64) error {
+func (f *file) WritePages(p []byte, off int64) error {
 	_, err := f.WriteAt(p, off)
 	return err
 }
 
-func (f *memFile) WriteZeros(n int, at int64) error {
-	_, err := f.WriteAt(zeroPages[:n], at)
+func (f *file) WriteZeros(n int, at int64) error {
+	_, err := f.WriteAt(zeros[:n], at)
 	return err
 }
 
 // write writes as much of p as there is space for, and returns how much.
-func (f *memFile) write(p []byte, off int64) int {
-	m, size := f.m, f.inode.cache.size
+func (f *file) write(p []byte, off int64) int {
+	d, size := f.d, f.inode.cache.size
 	if growth := off + int64(len(p)) - size; growth > 0 {
-		if lack := growth - m.left(); lack > 0 {
+		if lack := growth - d.left(); lack > 0 {
 			p = p[:max(int64(len(p))-lack, 0)]
 		}
 	}
@@ -356,25 +358,25 @@ func (f *memFile) write(p []byte, off int64) int {
 		o.data = slices.Clone(p)
 	}
 	f.guard(&o)
-	if m.batch != nil {
-		m.batch.bytes += o.length
+	if d.batch != nil {
+		d.batch.bytes += o.length
 	}
-	m.add(f.inode, o)
+	d.add(f.inode, o)
 	if end := off + o.length; end > size {
-		m.add(f.inode, fileOp{kind: opResize, size: end})
+		d.add(f.inode, fileOp{kind: opResize, size: end})
 	}
 	return len(p)
 }
 
 // guard checks a write against the rule that a synced page is never written again.
-func (f *memFile) guard(o *fileOp) {
+func (f *file) guard(o *fileOp) {
 	i := f.inode
 	for page := o.off / pageBytes; page <= (o.off+o.length-1)/pageBytes; page++ {
-		if f.m.guarded != "" && strings.HasSuffix(f.name, f.m.guarded) && i.isSynced(page) {
-			if f.m.guardPanic {
+		if f.d.guarded != "" && strings.HasSuffix(f.name, f.d.guarded) && i.isSynced(page) {
+			if f.d.guardPanic {
 				panic(fmt.Sprintf("page %d of %s was synced and is written again: %d+%d", page, f.name, o.off, o.length))
 			}
-			f.m.rewrites++
+			f.d.rewrites++
 		}
 		if o.data != nil {
 			i.unsynced = append(i.unsynced, page)
@@ -382,23 +384,23 @@ func (f *memFile) guard(o *fileOp) {
 	}
 }
 
-func (f *memFile) Datasync() error { return f.sync("data") }
+func (f *file) Datasync() error { return f.sync("data") }
 
-func (f *memFile) Sync() error { return f.sync("all") }
+func (f *file) Sync() error { return f.sync("all") }
 
-func (f *memFile) sync(what string) error {
+func (f *file) sync(what string) error {
 	fault, err := f.enter(OpSync, what)
 	if fault != nil {
-		f.m.failSync(f.inode)
+		f.d.failSync(f.inode)
 	}
 	if err != nil {
 		return err
 	}
-	f.m.sync(f.inode)
+	f.d.sync(f.inode)
 	return nil
 }
 
-func (f *memFile) WriteBack(off, n int64, wait bool) error {
+func (f *file) WriteBack(off, n int64, wait bool) error {
 	if off < 0 || n <= 0 {
 		return &fs.PathError{Op: OpWriteBack.String(), Path: f.name, Err: fs.ErrInvalid}
 	}
@@ -408,13 +410,13 @@ func (f *memFile) WriteBack(off, n int64, wait bool) error {
 	}
 	fault, err := f.enter(OpWriteBack, f.detail("%s %d+%d", what, off, n))
 	if fault != nil {
-		f.m.failSync(f.inode)
+		f.d.failSync(f.inode)
 	}
 	return err // a crash decides which of it is on the medium
 }
 
 // DropCache drops all clean pages: the kernel may evict a page at any time.
-func (f *memFile) DropCache(off, n int64) error {
+func (f *file) DropCache(off, n int64) error {
 	what := ""
 	if n > 0 {
 		what = f.detail("%d+%d", off, n)
@@ -422,32 +424,32 @@ func (f *memFile) DropCache(off, n int64) error {
 	if _, err := f.enter(OpDropCache, what); err != nil {
 		return err
 	}
-	f.m.dropCache(f.inode)
+	f.d.dropCache(f.inode)
 	return nil
 }
 
 // NoReadahead does nothing: reads are exact.
-func (f *memFile) NoReadahead() {}
+func (f *file) NoReadahead() {}
 
 // Prefetch does nothing: everything is in memory.
-func (f *memFile) Prefetch(_, _ int64) {}
+func (f *file) Prefetch(_, _ int64) {}
 
-func (f *memFile) Truncate(size int64) error { return f.resize(OpTruncate, size) }
+func (f *file) Truncate(size int64) error { return f.resize(OpTruncate, size) }
 
-func (f *memFile) Reserve(size int64) error { return f.resize(OpReserve, size) }
+func (f *file) Reserve(size int64) error { return f.resize(OpReserve, size) }
 
-func (f *memFile) resize(op Op, size int64) error {
+func (f *file) resize(op Op, size int64) error {
 	if _, err := f.enter(op, f.detail("%d", size)); err != nil {
 		return err
 	}
 	if size < 0 {
 		return &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrInvalid}
 	}
-	if size-f.inode.cache.size > f.m.left() {
+	if size-f.inode.cache.size > f.d.left() {
 		return &fs.PathError{Op: op.String(), Path: f.name, Err: syscall.ENOSPC}
 	}
 	if size != f.inode.cache.size {
-		f.m.add(f.inode, fileOp{kind: opResize, size: size})
+		f.d.add(f.inode, fileOp{kind: opResize, size: size})
 	}
 	return nil
 }

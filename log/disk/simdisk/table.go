@@ -1,6 +1,10 @@
-package disk
+package simdisk
 
-import "bytes"
+import (
+	"bytes"
+
+	"qkv/log/disk"
+)
 
 // pageBytes is a page of the page cache, and the unit of the rule that a synced page is never written again.
 const pageBytes = 4096
@@ -99,15 +103,16 @@ func (t *table) flip(off int64, bit uint) {
 	t.put(off, b[:], 1)
 }
 
-var zeros [pageBytes]byte
+// zeros is what WriteZeros writes, and what zero compares with.
+var zeros [disk.ZerosMost]byte
 
 // zero reports whether all of p is zero.
 func zero(p []byte) bool {
-	for len(p) > pageBytes {
-		if !bytes.Equal(p[:pageBytes], zeros[:]) {
+	for len(p) > len(zeros) {
+		if !bytes.Equal(p[:len(zeros)], zeros[:]) {
 			return false
 		}
-		p = p[pageBytes:]
+		p = p[len(zeros):]
 	}
 	return bytes.Equal(p, zeros[:len(p)])
 }

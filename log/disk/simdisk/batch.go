@@ -1,4 +1,4 @@
-package disk
+package simdisk
 
 // Batch is the disk calls of one turn of an actor, which take time. Between StopBatch and Finish the actor sees their
 // effect, but a crash may undo them. The crash cuts the batch at a random call. Calls after the cut never happened.
@@ -6,7 +6,7 @@ package disk
 // calls whose effect other actors know, which Happened counts. Batches of several actors may be unfinished at the same
 // time, on different files.
 type Batch struct {
-	m        *Mem
+	d        *Disk
 	life     int
 	calls    int
 	syncs    int
@@ -18,17 +18,17 @@ type Batch struct {
 }
 
 // StartBatch makes a batch the owner of all calls until StopBatch.
-func (m *Mem) StartBatch() *Batch {
-	if m.batch != nil {
-		panic("disk: a batch is started inside a batch")
+func (d *Disk) StartBatch() *Batch {
+	if d.batch != nil {
+		panic("simdisk: a batch is started inside a batch")
 	}
-	m.batch = &Batch{m: m, life: m.life}
-	m.open = append(m.open, m.batch)
-	return m.batch
+	d.batch = &Batch{d: d, life: d.life}
+	d.open = append(d.open, d.batch)
+	return d.batch
 }
 
 // StopBatch ends the calls of the batch; they stay uncertain until Finish.
-func (m *Mem) StopBatch() { m.batch = nil }
+func (d *Disk) StopBatch() { d.batch = nil }
 
 func (b *Batch) count(op Op) {
 	b.calls++
@@ -57,35 +57,35 @@ func (b *Batch) Happened(calls int) { b.least = max(b.least, calls) }
 
 // Finish makes the calls final: their time is over. After a crash it does nothing.
 func (b *Batch) Finish() {
-	m := b.m
-	if b.finished || b.life != m.life {
+	d := b.d
+	if b.finished || b.life != d.life {
 		return
 	}
 	b.finished = true
-	for i, o := range m.open {
+	for i, o := range d.open {
 		if o == b {
-			m.open = append(m.open[:i], m.open[i+1:]...)
+			d.open = append(d.open[:i], d.open[i+1:]...)
 			break
 		}
 	}
-	for _, i := range m.pending {
+	for _, i := range d.pending {
 		i.makeDurable()
 	}
-	m.tidy()
-	m.names = makeNamesDurable(m.names)
+	d.tidy()
+	d.names = makeNamesDurable(d.names)
 }
 
 // cutBatches draws the cut of each unfinished batch.
-func (m *Mem) cutBatches() {
-	for _, b := range m.open {
-		b.cut = b.least + m.random.IntN(b.calls-b.least+1)
+func (d *Disk) cutBatches() {
+	for _, b := range d.open {
+		b.cut = b.least + d.random.IntN(b.calls-b.least+1)
 	}
 }
 
 // endBatches turns the remaining calls of unfinished batches into ordinary operations.
-func (m *Mem) endBatches() {
-	for _, b := range m.open {
+func (d *Disk) endBatches() {
+	for _, b := range d.open {
 		b.finished = true
 	}
-	m.open, m.batch = nil, nil
+	d.open, d.batch = nil, nil
 }

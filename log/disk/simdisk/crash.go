@@ -1,4 +1,4 @@
-package disk
+package simdisk
 
 import (
 	"cmp"
@@ -58,53 +58,53 @@ func (o *pendingOp) units() int {
 
 // Crash is a power loss: unsynced operations meet the variant's fate, all handles and locks become invalid, and the
 // disk shows the surviving state.
-func (m *Mem) Crash(v Variant) {
-	m.cutBatches()
-	pending := m.gather()
-	m.endBatches()
+func (d *Disk) Crash(v Variant) {
+	d.cutBatches()
+	pending := d.gather()
+	d.endBatches()
 	switch v {
 	case Prefix:
-		m.crashPrefix(pending)
+		d.crashPrefix(pending)
 	case Reordered:
-		m.crashReordered(pending)
+		d.crashReordered(pending)
 	case Torn:
-		m.crashTorn(pending)
+		d.crashTorn(pending)
 	default:
-		m.crashEach(v, pending)
+		d.crashEach(v, pending)
 	}
-	m.pending, m.names = nil, nil
-	m.restart(m.root, func(i *inode) { i.ops, i.isPending = nil, false })
+	d.pending, d.names = nil, nil
+	d.restart(d.root, func(i *inode) { i.ops, i.isPending = nil, false })
 }
 
 // Kill ends the process but not the machine: handles and locks become invalid, unfinished batches are cut, and unsynced
 // data stays in the cache.
-func (m *Mem) Kill() {
-	m.cutBatches()
-	for _, i := range m.pending {
+func (d *Disk) Kill() {
+	d.cutBatches()
+	for _, i := range d.pending {
 		i.ops = slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
 	}
-	m.names = slices.DeleteFunc(slices.Clone(m.names), func(o nameOp) bool { return !o.happened() })
-	m.endBatches()
-	for _, i := range m.pending {
+	d.names = slices.DeleteFunc(slices.Clone(d.names), func(o nameOp) bool { return !o.happened() })
+	d.endBatches()
+	for _, i := range d.pending {
 		i.makeDurable()
 	}
-	m.tidy()
-	m.names = makeNamesDurable(m.names)
-	m.restart(m.root, func(*inode) {})
-	for _, o := range m.names {
+	d.tidy()
+	d.names = makeNamesDurable(d.names)
+	d.restart(d.root, func(*inode) {})
+	for _, o := range d.names {
 		for _, e := range o.edits {
 			e.apply(e.dir.names)
 		}
 	}
-	m.used = 0
-	m.measure(m.root)
+	d.used = 0
+	d.measure(d.root)
 }
 
 // restart calls change for every inode, and sets its cache to the state of the disk.
-func (m *Mem) restart(root *inode, change func(*inode)) {
-	m.life++
-	clear(m.handles)
-	clear(m.locks)
+func (d *Disk) restart(root *inode, change func(*inode)) {
+	d.life++
+	clear(d.handles)
+	clear(d.locks)
 	seen := map[*inode]bool{}
 	var walk func(i *inode)
 	walk = func(i *inode) {
@@ -125,10 +125,10 @@ func (m *Mem) restart(root *inode, change func(*inode)) {
 		}
 	}
 	walk(root)
-	for _, i := range m.pending {
+	for _, i := range d.pending {
 		walk(i)
 	}
-	for _, o := range m.names { // inodes that only a pending entry refers to
+	for _, o := range d.names { // inodes that only a pending entry refers to
 		for _, e := range o.edits {
 			walk(e.dir)
 			if e.to != nil {
@@ -136,22 +136,22 @@ func (m *Mem) restart(root *inode, change func(*inode)) {
 			}
 		}
 	}
-	m.used = 0
-	m.measure(root)
+	d.used = 0
+	d.measure(root)
 }
 
-func (m *Mem) measure(i *inode) {
-	m.used += i.cache.size
+func (d *Disk) measure(i *inode) {
+	d.used += i.cache.size
 	for _, child := range i.names {
-		m.measure(child)
+		d.measure(child)
 	}
 }
 
 // gather makes durable the operations covered by syncs that happened. It returns the operations whose fate a crash
 // decides, in call order.
-func (m *Mem) gather() []pendingOp {
+func (d *Disk) gather() []pendingOp {
 	var pending []pendingOp
-	for _, i := range m.pending {
+	for _, i := range d.pending {
 		ops := slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
 		end := 0
 		for k := range ops {
@@ -162,7 +162,7 @@ func (m *Mem) gather() []pendingOp {
 		for k := range ops {
 			switch {
 			case ops[k].failed:
-				m.dropHalf(&ops[k], &i.disk)
+				d.dropHalf(&ops[k], &i.disk)
 			case k < end:
 				ops[k].apply(&i.disk)
 				i.remember(&ops[k])
@@ -171,7 +171,7 @@ func (m *Mem) gather() []pendingOp {
 			}
 		}
 	}
-	names := slices.DeleteFunc(slices.Clone(m.names), func(o nameOp) bool { return !o.happened() })
+	names := slices.DeleteFunc(slices.Clone(d.names), func(o nameOp) bool { return !o.happened() })
 	for k := range names {
 		names[k].batch = nil
 	}
@@ -216,31 +216,31 @@ func (o *fileOp) sectors(f func(lo, hi int64)) {
 }
 
 // dropHalf keeps each sector of a write, or a size, with a probability of one half.
-func (m *Mem) dropHalf(o *fileOp, t *table) { m.drop(o, t, 4) }
+func (d *Disk) dropHalf(o *fileOp, t *table) { d.drop(o, t, 4) }
 
 // drop keeps each part with a probability of eighths/8.
-func (m *Mem) drop(o *fileOp, t *table, eighths int) {
+func (d *Disk) drop(o *fileOp, t *table, eighths int) {
 	if o.kind != opWrite {
-		if m.random.IntN(8) < eighths {
+		if d.random.IntN(8) < eighths {
 			o.apply(t)
 		}
 		return
 	}
 	o.sectors(func(lo, hi int64) {
-		if m.random.IntN(8) < eighths {
+		if d.random.IntN(8) < eighths {
 			o.piece(t, lo, hi)
 		}
 	})
 }
 
 // tear keeps a part of a write, to the byte: its beginning, its end, or both.
-func (m *Mem) tear(o *fileOp, t *table) {
+func (d *Disk) tear(o *fileOp, t *table) {
 	if o.kind != opWrite {
-		m.dropHalf(o, t)
+		d.dropHalf(o, t)
 		return
 	}
-	a, b := m.random.Int64N(o.length+1), m.random.Int64N(o.length+1)
-	switch m.random.IntN(3) {
+	a, b := d.random.Int64N(o.length+1), d.random.Int64N(o.length+1)
+	switch d.random.IntN(3) {
 	case 0:
 		o.piece(t, 0, a)
 	case 1:
@@ -252,17 +252,17 @@ func (m *Mem) tear(o *fileOp, t *table) {
 }
 
 // corrupt keeps each sector of a write with a probability of one half, and overwrites the others.
-func (m *Mem) corrupt(o *fileOp, t *table, garbage bool) {
+func (d *Disk) corrupt(o *fileOp, t *table, garbage bool) {
 	if o.kind != opWrite {
 		o.apply(t)
 		return
 	}
 	o.sectors(func(lo, hi int64) {
 		switch {
-		case m.random.IntN(2) == 0:
+		case d.random.IntN(2) == 0:
 			o.piece(t, lo, hi)
 		case garbage:
-			t.put(o.off+lo, garble(m.random, hi-lo), hi-lo)
+			t.put(o.off+lo, garble(d.random, hi-lo), hi-lo)
 		default:
 			t.put(o.off+lo, nil, hi-lo)
 		}
@@ -277,12 +277,12 @@ func garble(r *rand.Rand, n int64) []byte {
 	return p
 }
 
-func (m *Mem) crashPrefix(pending []pendingOp) {
+func (d *Disk) crashPrefix(pending []pendingOp) {
 	total := 0
 	for k := range pending {
 		total += pending[k].units()
 	}
-	left := m.random.IntN(total + 1)
+	left := d.random.IntN(total + 1)
 	for k := range pending {
 		o := &pending[k]
 		if n := o.units(); n <= left {
@@ -302,44 +302,44 @@ func (m *Mem) crashPrefix(pending []pendingOp) {
 	}
 }
 
-func (m *Mem) crashReordered(pending []pendingOp) {
-	order := m.random.Perm(len(pending))
-	order = order[:m.random.IntN(len(pending)+1)]
+func (d *Disk) crashReordered(pending []pendingOp) {
+	order := d.random.Perm(len(pending))
+	order = order[:d.random.IntN(len(pending)+1)]
 	slices.Sort(order) // of several kept writes to one place, the newest wins
 	for _, k := range order {
 		pending[k].keep()
 	}
 }
 
-func (m *Mem) crashTorn(pending []pendingOp) {
-	cut := m.random.IntN(len(pending) + 1)
+func (d *Disk) crashTorn(pending []pendingOp) {
+	cut := d.random.IntN(len(pending) + 1)
 	for k := range pending[:cut] {
 		pending[k].keep()
 	}
 	if cut < len(pending) && pending[cut].inode != nil {
-		m.tear(&pending[cut].file, &pending[cut].inode.disk)
+		d.tear(&pending[cut].file, &pending[cut].inode.disk)
 	}
 }
 
 // crashEach decides the fate of each operation independently.
-func (m *Mem) crashEach(v Variant, pending []pendingOp) {
-	eighths := []int{1, 4, 7}[m.random.IntN(3)]
+func (d *Disk) crashEach(v Variant, pending []pendingOp) {
+	eighths := []int{1, 4, 7}[d.random.IntN(3)]
 	for k := range pending {
 		one := v
 		if v == Mixture {
-			one = Variant(m.random.IntN(int(Variants)))
+			one = Variant(d.random.IntN(int(Variants)))
 		}
-		m.applyFate(one, &pending[k], eighths)
+		d.applyFate(one, &pending[k], eighths)
 	}
 }
 
 // applyFate decides the fate of one operation.
-func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
+func (d *Disk) applyFate(v Variant, o *pendingOp, eighths int) {
 	if o.inode == nil {
 		kept := true
 		switch v {
 		case Subset, Reordered, Torn, LostEntry, Mixture:
-			kept = m.random.IntN(8) < eighths
+			kept = d.random.IntN(8) < eighths
 		}
 		if kept {
 			o.keep()
@@ -349,15 +349,15 @@ func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
 	t := &o.inode.disk
 	switch v {
 	case Subset, Reordered, Mixture:
-		m.drop(&o.file, t, eighths)
+		d.drop(&o.file, t, eighths)
 	case Torn:
-		m.tear(&o.file, t)
+		d.tear(&o.file, t)
 	case Zeros, Garbage:
-		m.corrupt(&o.file, t, v == Garbage)
+		d.corrupt(&o.file, t, v == Garbage)
 	case LostSize:
 		if o.file.kind == opWrite {
 			o.file.apply(t)
-		} else if m.random.IntN(8) < 8-eighths {
+		} else if d.random.IntN(8) < 8-eighths {
 			o.file.apply(t)
 		}
 	default: // Prefix, LostEntry
@@ -367,21 +367,21 @@ func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
 
 // Clone returns a disk of the same state, with its own seed, faults, trace and hook. Handles, locks and batches of the
 // original are not valid for it. A crash of the clone still cuts the original's unfinished batches.
-func (m *Mem) Clone(seed uint64) *Mem {
-	c := NewMem(seed)
-	c.life, c.seq = m.life, m.seq
-	c.capacity, c.used, c.others = m.capacity, m.used, m.others
-	c.guarded, c.guardPanic = m.guarded, m.guardPanic
+func (d *Disk) Clone(seed uint64) *Disk {
+	c := New(seed)
+	c.life, c.seq = d.life, d.seq
+	c.capacity, c.used, c.others = d.capacity, d.used, d.others
+	c.guarded, c.guardPanic = d.guarded, d.guardPanic
 	k := cloner{c, map[*inode]*inode{}, map[*Batch]*Batch{}}
-	c.root = k.inode(m.root)
-	for _, o := range m.names {
+	c.root = k.inode(d.root)
+	for _, o := range d.names {
 		edits := make([]edit, len(o.edits))
 		for i, e := range o.edits {
 			edits[i] = edit{k.inode(e.dir), e.name, k.inode(e.to)}
 		}
 		c.names = append(c.names, nameOp{origin: k.origin(o.origin), edits: edits, sync: k.inode(o.sync)})
 	}
-	for _, i := range m.pending {
+	for _, i := range d.pending {
 		c.pending = append(c.pending, k.inode(i))
 	}
 	return c
@@ -389,7 +389,7 @@ func (m *Mem) Clone(seed uint64) *Mem {
 
 // cloner remembers the copies of shared inodes and batches.
 type cloner struct {
-	m       *Mem
+	d       *Disk
 	inodes  map[*inode]*inode
 	batches map[*Batch]*Batch
 }
@@ -402,10 +402,10 @@ func (k cloner) origin(o origin) origin {
 	if b == nil {
 		copied := *o.batch
 		b = &copied
-		b.m = k.m
+		b.d = k.d
 		k.batches[o.batch] = b
 		if !b.finished {
-			k.m.open = append(k.m.open, b)
+			k.d.open = append(k.d.open, b)
 		}
 	}
 	o.batch = b

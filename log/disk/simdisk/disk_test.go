@@ -1,4 +1,4 @@
-package disk_test
+package simdisk_test
 
 import (
 	"bytes"
@@ -14,14 +14,15 @@ import (
 	"testing"
 
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // everyCrash calls test with a disk made by build after a crash in each variant, for some seeds.
-func everyCrash(t *testing.T, build func(m *disk.Mem), test func(t *testing.T, v disk.Variant, m *disk.Mem)) {
+func everyCrash(t *testing.T, build func(m *simdisk.Disk), test func(t *testing.T, v simdisk.Variant, m *simdisk.Disk)) {
 	t.Helper()
-	for v := range disk.Variants {
+	for v := range simdisk.Variants {
 		for seed := range uint64(40) {
-			m := disk.NewMem(seed)
+			m := simdisk.New(seed)
 			build(m)
 			m.Crash(v)
 			test(t, v, m)
@@ -29,15 +30,59 @@ func everyCrash(t *testing.T, build func(m *disk.Mem), test func(t *testing.T, v
 	}
 }
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t testing.TB, d *simdisk.Disk, name string, content string) disk.File {
+	t.Helper()
+	f, err := d.Create(name)
+	must(t, err)
+	if content != "" {
+		put(t, f, 0, content)
+	}
+	return f
+}
+
+func put(t testing.TB, f disk.File, off int64, content string) {
+	t.Helper()
+	n, err := f.WriteAt([]byte(content), off)
+	must(t, err)
+	if n != len(content) {
+		t.Fatalf("%d of %d bytes were written", n, len(content))
+	}
+}
+
+// content reads a whole file, "-" when there is none.
+func content(t testing.TB, d *simdisk.Disk, name string) string {
+	t.Helper()
+	f, err := d.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "-"
+	}
+	must(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	must(t, err)
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); int64(n) != size || err != nil && err != io.EOF {
+		t.Fatalf("%d of %d bytes: %v", n, size, err)
+	}
+	return string(b)
+}
+
 func TestSyncedSurvives(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 1000)
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		f := create(t, m, "f", big)
 		must(t, f.Datasync())
 		must(t, m.SyncDir(""))
 		create(t, m, "g", "lost")
 		put(t, f, 20000, "unsynced")
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		if got := content(t, m, "f"); !strings.HasPrefix(got, big) {
 			t.Fatalf("%v: synced bytes are gone", v)
 		}
@@ -46,10 +91,10 @@ func TestSyncedSurvives(t *testing.T) {
 
 func TestSyncOfFileIsNotSyncOfName(t *testing.T) {
 	lost, kept := 0, 0
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		f := create(t, m, "f", "content")
 		must(t, f.Sync())
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		switch got := content(t, m, "f"); got {
 		case "-":
 			lost++
@@ -66,12 +111,12 @@ func TestSyncOfFileIsNotSyncOfName(t *testing.T) {
 
 func TestRenameIsAtomic(t *testing.T) {
 	seen := map[string]int{}
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		must(t, create(t, m, "f", "old").Sync())
 		must(t, create(t, m, "f.tmp", "new").Sync())
 		must(t, m.SyncDir("."))
 		must(t, m.Rename("f.tmp", "f"))
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		seen[content(t, m, "f")+" "+content(t, m, "f.tmp")]++
 	})
 	if len(seen) != 2 || seen["old new"] == 0 || seen["new -"] == 0 {
@@ -80,7 +125,7 @@ func TestRenameIsAtomic(t *testing.T) {
 }
 
 func TestRenameAcrossDirectories(t *testing.T) {
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		must(t, m.MkdirAll("a/b"))
 		must(t, m.MkdirAll("c"))
 		must(t, m.SyncDir("a"))
@@ -88,7 +133,7 @@ func TestRenameAcrossDirectories(t *testing.T) {
 		must(t, create(t, m, "a/b/f", "x").Sync())
 		must(t, m.Rename("a/b/f", "c/f"))
 		must(t, m.SyncDir("c"))
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		if got := content(t, m, "a/b/f") + content(t, m, "c/f"); got != "-x" {
 			t.Fatalf("%v: %q", v, got)
 		}
@@ -97,11 +142,11 @@ func TestRenameAcrossDirectories(t *testing.T) {
 
 func TestRemovedFileMayComeBack(t *testing.T) {
 	seen := map[string]int{}
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		must(t, create(t, m, "f", "x").Sync())
 		must(t, m.SyncDir(""))
 		must(t, m.Remove("f"))
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) { seen[content(t, m, "f")]++ })
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) { seen[content(t, m, "f")]++ })
 	if seen["-"] == 0 || seen["x"] == 0 || len(seen) != 2 {
 		t.Errorf("after a crash: %v", seen)
 	}
@@ -109,14 +154,14 @@ func TestRemovedFileMayComeBack(t *testing.T) {
 
 // What each variant does to four sectors written over synced ones, and to a file that grew.
 func TestVariants(t *testing.T) {
-	fates := map[disk.Variant]map[string]int{}
-	everyCrash(t, func(m *disk.Mem) {
+	fates := map[simdisk.Variant]map[string]int{}
+	everyCrash(t, func(m *simdisk.Disk) {
 		f := create(t, m, "f", strings.Repeat("a", 2048))
 		must(t, f.Sync())
 		must(t, m.SyncDir(""))
 		put(t, f, 0, strings.Repeat("b", 2048))
 		put(t, f, 2048, "tail")
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		got := content(t, m, "f")
 		if fates[v] == nil {
 			fates[v] = map[string]int{}
@@ -142,10 +187,10 @@ func TestVariants(t *testing.T) {
 			}
 		}
 	})
-	for v, want := range map[disk.Variant]string{
-		disk.Prefix: "grown new old short", disk.Subset: "grown new old short", disk.Reordered: "grown new old short",
-		disk.Torn: "grown mixed new old short", disk.Zeros: "grown new zero", disk.Garbage: "garbage grown new",
-		disk.LostEntry: "grown new", disk.LostSize: "grown new short", disk.Mixture: "garbage grown mixed new old short zero",
+	for v, want := range map[simdisk.Variant]string{
+		simdisk.Prefix: "grown new old short", simdisk.Subset: "grown new old short", simdisk.Reordered: "grown new old short",
+		simdisk.Torn: "grown mixed new old short", simdisk.Zeros: "grown new zero", simdisk.Garbage: "garbage grown new",
+		simdisk.LostEntry: "grown new", simdisk.LostSize: "grown new short", simdisk.Mixture: "garbage grown mixed new old short zero",
 	} {
 		var got []string
 		for fate := range fates[v] {
@@ -159,15 +204,15 @@ func TestVariants(t *testing.T) {
 }
 
 func TestHandlesDieInACrash(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	f := create(t, m, "f", "x")
 	l, err := m.Lock("LOCK")
 	must(t, err)
-	m.Crash(disk.Prefix)
-	if _, err := f.WriteAt([]byte("y"), 0); !errors.Is(err, disk.ErrCrashed) {
+	m.Crash(simdisk.Prefix)
+	if _, err := f.WriteAt([]byte("y"), 0); !errors.Is(err, simdisk.ErrCrashed) {
 		t.Errorf("write: %v", err)
 	}
-	if err := f.Sync(); !errors.Is(err, disk.ErrCrashed) {
+	if err := f.Sync(); !errors.Is(err, simdisk.ErrCrashed) {
 		t.Errorf("sync: %v", err)
 	}
 	if _, err := m.Lock("LOCK"); err != nil {
@@ -183,12 +228,12 @@ func TestHandlesDieInACrash(t *testing.T) {
 func TestFailedSync(t *testing.T) {
 	truths := map[bool]int{}
 	for seed := range uint64(40) {
-		m := disk.NewMem(seed)
+		m := simdisk.New(seed)
 		f := create(t, m, "f", "old.")
 		must(t, f.Sync())
 		must(t, m.SyncDir(""))
 		put(t, f, 0, "new.")
-		m.Fail(disk.Fault{Op: disk.OpSync, Err: syscall.EIO})
+		m.Fail(simdisk.Fault{Op: simdisk.OpSync, Err: syscall.EIO})
 		if err := f.Datasync(); !errors.Is(err, syscall.EIO) {
 			t.Fatal(err)
 		}
@@ -206,7 +251,7 @@ func TestFailedSync(t *testing.T) {
 		must(t, f.DropCache(0, 0))
 		truth := content(t, m, "f")
 		truths[truth == "new."]++
-		m.Crash(disk.Prefix)
+		m.Crash(simdisk.Prefix)
 		if got := content(t, m, "f"); got != truth {
 			t.Fatalf("dropping the cache showed %q, the disk had %q", truth, got)
 		}
@@ -219,21 +264,21 @@ func TestFailedSync(t *testing.T) {
 // What is written again after a failed sync, and synced, is on the disk: nothing of the failed one comes back over it.
 func TestWrittenAgainAfterAFailedSync(t *testing.T) {
 	for seed := range uint64(40) {
-		for _, end := range []func(m *disk.Mem){
-			func(m *disk.Mem) { m.Crash(disk.Prefix) },
-			func(m *disk.Mem) { m.Kill() },
-			func(m *disk.Mem) {
+		for _, end := range []func(m *simdisk.Disk){
+			func(m *simdisk.Disk) { m.Crash(simdisk.Prefix) },
+			func(m *simdisk.Disk) { m.Kill() },
+			func(m *simdisk.Disk) {
 				f, err := m.Open("f")
 				must(t, err)
 				must(t, f.DropCache(0, 0))
 			},
 		} {
-			m := disk.NewMem(seed)
+			m := simdisk.New(seed)
 			f := create(t, m, "f", "aaaaaaaaaa")
 			must(t, f.Sync())
 			must(t, m.SyncDir(""))
 			put(t, f, 0, "bbbbbbbbbb")
-			m.Fail(disk.Fault{Op: disk.OpSync, Err: syscall.EIO})
+			m.Fail(simdisk.Fault{Op: simdisk.OpSync, Err: syscall.EIO})
 			if err := f.Datasync(); err == nil {
 				t.Fatal("the sync does not fail")
 			}
@@ -248,16 +293,16 @@ func TestWrittenAgainAfterAFailedSync(t *testing.T) {
 }
 
 func TestKillKeepsTheCache(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	f := create(t, m, "f", "never synced")
 	m.Kill()
 	if got := content(t, m, "f"); got != "never synced" {
 		t.Errorf("%q", got)
 	}
-	if err := f.Sync(); !errors.Is(err, disk.ErrCrashed) {
+	if err := f.Sync(); !errors.Is(err, simdisk.ErrCrashed) {
 		t.Errorf("a dead process synced: %v", err)
 	}
-	m.Crash(disk.LostEntry)
+	m.Crash(simdisk.LostEntry)
 	if got := content(t, m, "f"); got != "-" && got != "never synced" {
 		t.Errorf("%q", got)
 	}
@@ -267,11 +312,11 @@ func TestKillKeepsTheCache(t *testing.T) {
 func TestBatch(t *testing.T) {
 	for _, end := range []struct {
 		name string
-		end  func(m *disk.Mem, v disk.Variant)
-	}{{"crash", (*disk.Mem).Crash}, {"kill", func(m *disk.Mem, _ disk.Variant) { m.Kill() }}} {
+		end  func(m *simdisk.Disk, v simdisk.Variant)
+	}{{"crash", (*simdisk.Disk).Crash}, {"kill", func(m *simdisk.Disk, _ simdisk.Variant) { m.Kill() }}} {
 		seen := map[string]int{}
 		for seed := range uint64(400) {
-			m := disk.NewMem(seed)
+			m := simdisk.New(seed)
 			f := create(t, m, "f", "0")
 			must(t, f.Sync())
 			must(t, m.SyncDir(""))
@@ -284,7 +329,7 @@ func TestBatch(t *testing.T) {
 			if b.Calls() != 6 || b.Syncs() != 3 || b.Bytes() != 3 {
 				t.Fatalf("%d calls, %d syncs, %d bytes", b.Calls(), b.Syncs(), b.Bytes())
 			}
-			end.end(m, disk.Variant(seed%uint64(disk.Variants)))
+			end.end(m, simdisk.Variant(seed%uint64(simdisk.Variants)))
 			seen[content(t, m, "f")]++
 			b.Finish()
 		}
@@ -294,7 +339,7 @@ func TestBatch(t *testing.T) {
 			}
 		}
 	}
-	everyCrash(t, func(m *disk.Mem) {
+	everyCrash(t, func(m *simdisk.Disk) {
 		b := m.StartBatch()
 		f := create(t, m, "f", "final")
 		must(t, f.Sync())
@@ -305,7 +350,7 @@ func TestBatch(t *testing.T) {
 		m.StopBatch()
 		b.Finish()
 		_ = other
-	}, func(t *testing.T, v disk.Variant, m *disk.Mem) {
+	}, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
 		if got := content(t, m, "f"); got != "final" {
 			t.Fatalf("%v: a finished batch lost %q", v, got)
 		}
@@ -313,9 +358,9 @@ func TestBatch(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	f := create(t, m, "f", "")
-	m.Fail(disk.Fault{Op: disk.OpWrite, Call: 2, Err: syscall.ENOSPC, Short: true})
+	m.Fail(simdisk.Fault{Op: simdisk.OpWrite, Call: 2, Err: syscall.ENOSPC, Short: true})
 	put(t, f, 0, "one")
 	n, err := f.WriteAt(bytes.Repeat([]byte("x"), 1000), 3)
 	if !errors.Is(err, syscall.ENOSPC) || n == 1000 {
@@ -324,7 +369,7 @@ func TestFaults(t *testing.T) {
 	if size, _ := f.Size(); size != int64(3+n) {
 		t.Errorf("%d bytes after a short write of %d", size, n)
 	}
-	m.Fail(disk.Fault{Name: "f", Stays: true})
+	m.Fail(simdisk.Fault{Name: "f", Stays: true})
 	for range 3 {
 		if _, err := f.Size(); !errors.Is(err, syscall.EIO) {
 			t.Errorf("%v", err)
@@ -338,7 +383,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestCapacity(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	m.SetCapacity(10)
 	f := create(t, m, "f", "12345678")
 	n, err := f.WriteAt([]byte("abcd"), 8)
@@ -357,7 +402,7 @@ func TestCapacity(t *testing.T) {
 }
 
 func TestRot(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	f := create(t, m, "f", strings.Repeat("a", 5000))
 	must(t, f.Sync())
 	must(t, m.SyncDir(""))
@@ -366,14 +411,14 @@ func TestRot(t *testing.T) {
 	if content(t, m, "f") != want {
 		t.Error("the bit is not flipped")
 	}
-	m.Crash(disk.Prefix)
+	m.Crash(simdisk.Prefix)
 	if content(t, m, "f") != want {
 		t.Error("the bit was flipped in the cache only")
 	}
 }
 
 func TestGuard(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	m.Guard(".wal", false)
 	f := create(t, m, "s.wal", strings.Repeat("\x00", 3*4096))
 	must(t, f.Sync())
@@ -414,7 +459,7 @@ func TestGuard(t *testing.T) {
 }
 
 func TestTrace(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	var trace strings.Builder
 	m.SetTrace(&trace)
 	must(t, m.MkdirAll("d"))
@@ -425,7 +470,7 @@ func TestTrace(t *testing.T) {
 	must(t, m.SyncDir("d"))
 	must(t, f.Truncate(2))
 	content(t, m, "d/f")
-	m.Fail(disk.Fault{Op: disk.OpRemove, Err: syscall.EIO})
+	m.Fail(simdisk.Fault{Op: simdisk.OpRemove, Err: syscall.EIO})
 	_ = m.Remove("d/f")
 	want := `mkdir d
 create d/f.tmp
@@ -443,10 +488,10 @@ remove d/f = input/output error
 }
 
 // workload makes random calls, the same for a seed, and returns a hash of all that it read.
-func workload(m *disk.Mem, seed uint64, steps int) uint64 {
+func workload(m *simdisk.Disk, seed uint64, steps int) uint64 {
 	r := rand.New(rand.NewPCG(seed, 1))
 	h := fnv.New64a()
-	var batches []*disk.Batch
+	var batches []*simdisk.Batch
 	for range steps {
 		name := fmt.Sprintf("d%d/f%d", r.IntN(2), r.IntN(4))
 		if r.IntN(10) == 0 {
@@ -465,7 +510,7 @@ func workload(m *disk.Mem, seed uint64, steps int) uint64 {
 	return h.Sum64()
 }
 
-func step(m *disk.Mem, r *rand.Rand, h io.Writer, name string) {
+func step(m *simdisk.Disk, r *rand.Rand, h io.Writer, name string) {
 	_ = m.MkdirAll("d0")
 	_ = m.MkdirAll("d1")
 	f, err := m.OpenWritable(name)
@@ -488,7 +533,7 @@ func step(m *disk.Mem, r *rand.Rand, h io.Writer, name string) {
 	case 4:
 		err = m.Remove(name)
 	case 5:
-		m.Fail(disk.Fault{Call: r.Int64N(30), Short: r.IntN(2) == 0})
+		m.Fail(simdisk.Fault{Call: r.Int64N(30), Short: r.IntN(2) == 0})
 	default:
 		p := make([]byte, r.IntN(9000))
 		for i := range p {
@@ -502,7 +547,7 @@ func step(m *disk.Mem, r *rand.Rand, h io.Writer, name string) {
 }
 
 // state is all that a disk shows.
-func state(t testing.TB, m *disk.Mem) string {
+func state(t testing.TB, m *simdisk.Disk) string {
 	m.ClearFaults()
 	var b strings.Builder
 	for _, dir := range []string{"d0", "d1"} {
@@ -518,9 +563,9 @@ func TestSameSeedSameDisk(t *testing.T) {
 	for seed := range uint64(20) {
 		var first string
 		for range 2 {
-			m := disk.NewMem(seed)
+			m := simdisk.New(seed)
 			read := workload(m, seed, 300)
-			m.Crash(disk.Mixture)
+			m.Crash(simdisk.Mixture)
 			now := fmt.Sprint(read, state(t, m))
 			if first == "" {
 				first = now
@@ -534,7 +579,7 @@ func TestSameSeedSameDisk(t *testing.T) {
 // A clone shows and crashes like the original, and neither notices the other.
 func TestClone(t *testing.T) {
 	for seed := range uint64(20) {
-		m := disk.NewMem(seed)
+		m := simdisk.New(seed)
 		workload(m, seed, 200)
 		a, b := m.Clone(7), m.Clone(7)
 		want := state(t, m)
@@ -542,13 +587,13 @@ func TestClone(t *testing.T) {
 			t.Fatalf("seed %d: the clone shows something else", seed)
 		}
 		workload(a, seed+1, 100)
-		a.Crash(disk.Mixture)
+		a.Crash(simdisk.Mixture)
 		if got := state(t, m); got != want {
 			t.Fatalf("seed %d: the original noticed its clone", seed)
 		}
 		c := m.Clone(7)
-		b.Crash(disk.Mixture)
-		c.Crash(disk.Mixture)
+		b.Crash(simdisk.Mixture)
+		c.Crash(simdisk.Mixture)
 		if state(t, b) != state(t, c) {
 			t.Fatalf("seed %d: two clones crash differently", seed)
 		}
@@ -559,7 +604,7 @@ func TestClone(t *testing.T) {
 func TestAgainstPlainBytes(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		m := disk.NewMem(seed)
+		m := simdisk.New(seed)
 		f := create(t, m, "f", "")
 		must(t, m.SyncDir(""))
 		var plain []byte
@@ -585,7 +630,7 @@ func TestAgainstPlainBytes(t *testing.T) {
 		must(t, f.Datasync())
 		synced := slices.Clone(plain)
 		put(t, f, int64(r.IntN(20000)), strings.Repeat("z", 5000))
-		m.Crash(disk.Subset)
+		m.Crash(simdisk.Subset)
 		got := content(t, m, "f")
 		for i := range min(len(got), len(synced)) {
 			if got[i] != synced[i] && got[i] != 'z' {
@@ -599,7 +644,7 @@ func TestAgainstPlainBytes(t *testing.T) {
 }
 
 func BenchmarkWriteAndSync(b *testing.B) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	f, _ := m.Create("f")
 	p := bytes.Repeat([]byte("x"), 4096)
 	b.ReportAllocs()
@@ -611,19 +656,19 @@ func BenchmarkWriteAndSync(b *testing.B) {
 
 // A failed sync takes nothing back that an earlier one of the same batch has made durable.
 func TestFailedSyncAfterAnotherInItsBatch(t *testing.T) {
-	m := disk.NewMem(1)
+	m := simdisk.New(1)
 	b := m.StartBatch()
 	f := create(t, m, "f", "first")
 	must(t, f.Sync())
 	must(t, m.SyncDir(""))
 	put(t, f, 5, "second")
-	m.Fail(disk.Fault{Op: disk.OpSync})
+	m.Fail(simdisk.Fault{Op: simdisk.OpSync})
 	if err := f.Datasync(); err == nil {
 		t.Fatal("the sync does not fail")
 	}
 	m.StopBatch()
 	b.Finish()
-	m.Crash(disk.Prefix)
+	m.Crash(simdisk.Prefix)
 	if got := content(t, m, "f"); !strings.HasPrefix(got, "first") {
 		t.Fatalf("%q", got)
 	}

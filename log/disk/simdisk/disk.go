@@ -1,4 +1,4 @@
-package disk
+package simdisk
 
 import (
 	"errors"
@@ -66,22 +66,22 @@ type Fault struct {
 	Stays bool   // all later matching calls fail
 }
 
-// Mem is a disk in memory that forgets unsynced data; see the package comment. It is for one goroutine, and
+// Disk is a disk in memory that forgets unsynced data; see the package comment. It is for one goroutine, and
 // deterministic for the same seed and calls.
 //
 // Invariants:
 //
-//  1. Handles read the cache. It differs from the durable state only by the operations in inode.ops and Mem.names,
+//  1. Handles read the cache. It differs from the durable state only by the operations in inode.ops and Disk.names,
 //     which are in the order of the calls.
 //  2. Only a final sync or a crash removes an operation from those lists.
 //  3. A page in a table never changes.
-type Mem struct {
+type Disk struct {
 	random *rand.Rand
 	root   *inode
 	life   int              // counts Crash and Kill; handles of an earlier life fail
 	locks  map[string]*lock // by path
 
-	handles map[*memFile]struct{} // open in this life
+	handles map[*file]struct{} // open in this life
 
 	names   []nameOp // directory changes that are not durable, and directory syncs that are not final
 	pending []*inode // files with operations that are not durable
@@ -102,13 +102,13 @@ type Mem struct {
 	rewrites   int
 }
 
-// NewMem returns an empty disk.
-func NewMem(seed uint64) *Mem {
-	return &Mem{
+// New returns an empty disk.
+func New(seed uint64) *Disk {
+	return &Disk{
 		random:   rand.New(rand.NewPCG(seed, 0x6469736b)),
 		root:     newDir(),
 		locks:    map[string]*lock{},
-		handles:  map[*memFile]struct{}{},
+		handles:  map[*file]struct{}{},
 		capacity: 1 << 50,
 	}
 }
@@ -121,7 +121,7 @@ type inode struct {
 	// For a file.
 	cache, disk table
 	ops         []fileOp // unsynced, in order
-	isPending   bool     // it is in Mem.pending
+	isPending   bool     // it is in Disk.pending
 	synced      []bool   // by page: synced with content since the file was made or renamed
 	unsynced    []int64  // pages written since the last sync with anything except zeros
 }
@@ -131,55 +131,55 @@ func newDir() *inode { return &inode{names: map[string]*inode{}, durable: map[st
 func (i *inode) isDir() bool { return i.names != nil }
 
 // SetTrace writes one line to w for every call that changes anything, including calls that fail.
-func (m *Mem) SetTrace(w io.Writer) { m.trace = w }
+func (d *Disk) SetTrace(w io.Writer) { d.trace = w }
 
 // SetHook calls f before each call, faults included; f may Clone the disk.
-func (m *Mem) SetHook(f func(op Op, name string)) { m.hook = f }
+func (d *Disk) SetHook(f func(op Op, name string)) { d.hook = f }
 
 // SetCapacity limits the total bytes of all files; writes beyond it fail with ENOSPC.
-func (m *Mem) SetCapacity(bytes int64) { m.capacity = bytes }
+func (d *Disk) SetCapacity(bytes int64) { d.capacity = bytes }
 
 // Occupy sets how much of the capacity the files of other programs use.
-func (m *Mem) Occupy(bytes int64) { m.others = bytes }
+func (d *Disk) Occupy(bytes int64) { d.others = bytes }
 
 // left is how many more bytes may be written.
-func (m *Mem) left() int64 { return max(m.capacity-m.others-m.used, 0) }
+func (d *Disk) left() int64 { return max(d.capacity-d.others-d.used, 0) }
 
 // Fail arranges that a call fails.
-func (m *Mem) Fail(f Fault) {
+func (d *Disk) Fail(f Fault) {
 	f.Call = max(f.Call, 1)
 	if f.Err == nil {
 		f.Err = syscall.EIO
 	}
-	m.faults = append(m.faults, f)
+	d.faults = append(d.faults, f)
 }
 
 // ClearFaults drops all pending faults.
-func (m *Mem) ClearFaults() { m.faults = nil }
+func (d *Disk) ClearFaults() { d.faults = nil }
 
 // Armed returns the number of pending faults, including those with Stays.
-func (m *Mem) Armed() int { return len(m.faults) }
+func (d *Disk) Armed() int { return len(d.faults) }
 
 // Calls returns the number of calls.
-func (m *Mem) Calls() int64 { return m.calls }
+func (d *Disk) Calls() int64 { return d.calls }
 
 // Count returns the number of calls of one kind.
-func (m *Mem) Count(op Op) int64 { return m.counts[op] }
+func (d *Disk) Count(op Op) int64 { return d.counts[op] }
 
 // Used returns the total bytes of all files.
-func (m *Mem) Used() int64 { return m.used }
+func (d *Disk) Used() int64 { return d.used }
 
 // Guard enforces, for files whose names end with suffix, that a synced page is never written again. A write into a 4
 // KiB page that was synced with anything except zeros is counted, or panics. Renaming a file frees its pages: a
 // recycled segment gets another name, a live one does not.
-func (m *Mem) Guard(suffix string, panics bool) { m.guarded, m.guardPanic = suffix, panics }
+func (d *Disk) Guard(suffix string, panics bool) { d.guarded, d.guardPanic = suffix, panics }
 
 // Rewrites returns how many writes broke the guarded rule.
-func (m *Mem) Rewrites() int { return m.rewrites }
+func (d *Disk) Rewrites() int { return d.rewrites }
 
 // Rot inverts one bit of a file, on the medium and in the cache.
-func (m *Mem) Rot(name string, offset int64, bit uint) error {
-	i, err := m.find("rot", name)
+func (d *Disk) Rot(name string, offset int64, bit uint) error {
+	i, err := d.find("rot", name)
 	if err != nil {
 		return err
 	}
@@ -190,18 +190,18 @@ func (m *Mem) Rot(name string, offset int64, bit uint) error {
 
 // enter begins every call: it counts, traces and injects faults. It returns the fault in addition to its error, because
 // some callers must first do a part of their work.
-func (m *Mem) enter(op Op, name, detail string) (*Fault, error) {
-	if m.hook != nil {
-		m.hook(op, name)
+func (d *Disk) enter(op Op, name, detail string) (*Fault, error) {
+	if d.hook != nil {
+		d.hook(op, name)
 	}
-	m.calls++
-	m.counts[op]++
-	if m.batch != nil {
-		m.batch.count(op)
+	d.calls++
+	d.counts[op]++
+	if d.batch != nil {
+		d.batch.count(op)
 	}
-	f := m.injectFault(op, name)
-	if m.trace != nil && op.changes() {
-		m.write(op, name, detail, f)
+	f := d.injectFault(op, name)
+	if d.trace != nil && op.changes() {
+		d.write(op, name, detail, f)
 	}
 	if f == nil {
 		return nil, nil
@@ -209,20 +209,20 @@ func (m *Mem) enter(op Op, name, detail string) (*Fault, error) {
 	return f, &fs.PathError{Op: op.String(), Path: name, Err: f.Err}
 }
 
-func (m *Mem) write(op Op, name, detail string, f *Fault) {
+func (d *Disk) write(op Op, name, detail string, f *Fault) {
 	if detail != "" {
 		detail = " " + detail
 	}
 	if f != nil {
 		detail += " = " + f.Err.Error()
 	}
-	fmt.Fprintf(m.trace, "%s %s%s\n", op, name, detail)
+	fmt.Fprintf(d.trace, "%s %s%s\n", op, name, detail)
 }
 
 // injectFault returns the fault for a call, nil if there is none.
-func (m *Mem) injectFault(op Op, name string) *Fault {
-	for i := range m.faults {
-		f := &m.faults[i]
+func (d *Disk) injectFault(op Op, name string) *Fault {
+	for i := range d.faults {
+		f := &d.faults[i]
 		if f.Op != OpAny && f.Op != op || !strings.Contains(name, f.Name) {
 			continue
 		}
@@ -233,7 +233,7 @@ func (m *Mem) injectFault(op Op, name string) *Fault {
 		if f.Stays {
 			f.Call = 1
 		} else {
-			m.faults = append(m.faults[:i], m.faults[i+1:]...)
+			d.faults = append(d.faults[:i], d.faults[i+1:]...)
 		}
 		return &hit
 	}
@@ -241,11 +241,11 @@ func (m *Mem) injectFault(op Op, name string) *Fault {
 }
 
 // next returns the sequence number and the owner of a new operation.
-func (m *Mem) next() origin {
-	m.seq++
-	o := origin{seq: m.seq, batch: m.batch}
-	if m.batch != nil {
-		o.call = m.batch.calls
+func (d *Disk) next() origin {
+	d.seq++
+	o := origin{seq: d.seq, batch: d.batch}
+	if d.batch != nil {
+		o.call = d.batch.calls
 	}
 	return o
 }
@@ -256,8 +256,8 @@ func split(path string) []string {
 }
 
 // find returns the inode of a path.
-func (m *Mem) find(op, path string) (*inode, error) {
-	i := m.root
+func (d *Disk) find(op, path string) (*inode, error) {
+	i := d.root
 	for _, part := range split(path) {
 		if part == "." {
 			continue
@@ -270,13 +270,13 @@ func (m *Mem) find(op, path string) (*inode, error) {
 }
 
 // parent returns the directory of a path, and the last part of the path.
-func (m *Mem) parent(op, path string) (*inode, string, error) {
+func (d *Disk) parent(op, path string) (*inode, string, error) {
 	parts := split(path)
 	if len(parts) == 0 {
 		return nil, "", &fs.PathError{Op: op, Path: path, Err: fs.ErrInvalid}
 	}
 	last := len(parts) - 1
-	dir, err := m.find(op, strings.Join(parts[:last], "/"))
+	dir, err := d.find(op, strings.Join(parts[:last], "/"))
 	if err != nil {
 		return nil, "", &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist}
 	}
