@@ -58,12 +58,13 @@ fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 		done; \
 	done
 
-lint: ## gofumpt, vet, staticcheck, plain English, and that the mutants fit, without changing anything
+lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutants fit, without changing anything
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
+	$(GO) run ./.ci/house -dead
 	$(GO) run ./.ci/mutants -check
 	$(GO) run ./.ci/prose -check
 

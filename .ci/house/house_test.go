@@ -87,3 +87,16 @@ func TestUpwards(t *testing.T) {
 		}
 	}
 }
+
+// TestDead: an unreachable function is reported unless it is an exception, and an exception that is reachable is reported.
+func TestDead(t *testing.T) {
+	stays := map[string]string{"m/lib.Leader": "for programs", "m/lib.Guard": "for programs"}
+	got := judge([]string{"m/lib.Leader", "lib/lib.go:3:6", "m/log.Old", "log/log.go:7:1"}, stays)
+	want := []string{
+		"log/log.go:7:1: the program never calls m/log.Old: remove it, or move it to a test or to a package of test helpers",
+		"the program calls m/lib.Guard: remove the exception from .ci/house/dead.go",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("judge says %q", got)
+	}
+}

@@ -2,6 +2,7 @@
 //
 //	go run ./.ci/house          the table
 //	go run ./.ci/house -list    the table, and behind it the files and arrows that were counted
+//	go run ./.ci/house -dead    no table: the functions that the program never calls; it ends with 1 if there are any
 //
 // All rows count Go files that are no tests, without .ci and testdata.
 //
@@ -47,8 +48,15 @@ func main() {
 		os.Exit(cli.Run(os.Args))
 	}
 	list := flag.Bool("list", false, "the files and arrows that were counted, too")
+	deadOnly := flag.Bool("dead", false, "only the functions that the program never calls")
 	flag.Parse()
-	if err := count(*list); err != nil {
+	var err error
+	if *deadOnly {
+		err = dead()
+	} else {
+		err = count(*list)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "house:", err)
 		os.Exit(1)
 	}
