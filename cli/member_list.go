@@ -77,20 +77,7 @@ func writeMembers(w io.Writer, format string, members []client.Member) error {
 	for i := range members {
 		records = append(records, recordOf(&members[i]))
 	}
-	switch format {
-	case formatJSON:
-		return writeJSON(w, struct {
-			Members []memberRecord `json:"members"`
-		}{records})
-	case formatFields:
-		for _, r := range records {
-			writeFields(w, r.fields())
-			fmt.Fprintln(w)
-		}
-	default:
-		writeMemberTable(helpWriter{w, widthOf(w)}, records)
-	}
-	return nil
+	return writeEach(w, format, records, (*memberRecord).fields, writeMemberTable)
 }
 
 func (r *memberRecord) fields() []field {

@@ -115,18 +115,23 @@ func unreachable(name string, id uint64, err error) memberStatus {
 }
 
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
+	return writeEach(w, format, members, (*memberStatus).fields, writeStatusTable)
+}
+
+// writeEach prints members in a format.
+func writeEach[M any](w io.Writer, format string, members []M, fields func(*M) []field, writeTable func(helpWriter, []M)) error {
 	switch format {
 	case formatJSON:
 		return writeJSON(w, struct {
-			Members []memberStatus `json:"members"`
+			Members []M `json:"members"`
 		}{members})
 	case formatFields:
-		for _, m := range members {
-			writeFields(w, m.fields())
+		for i := range members {
+			writeFields(w, fields(&members[i]))
 			fmt.Fprintln(w)
 		}
 	default:
-		writeStatusTable(helpWriter{w, widthOf(w)}, members)
+		writeTable(helpWriter{w, widthOf(w)}, members)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/internal/testport"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -96,21 +96,14 @@ func crossedByPut(module string) (files []string, err error) {
 
 // startMembers starts three members on free ports of loopback.
 func startMembers(dir, program string) (all []*member, err error) {
-	var sockets []net.PacketConn
-	for range 6 {
-		s, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		sockets = append(sockets, s)
+	addresses, err := testport.Unused(6)
+	if err != nil {
+		return nil, err
 	}
 	var cluster []string
 	for i := range 3 {
-		m := &member{name: fmt.Sprintf("n%d", i+1), listen: sockets[2*i].LocalAddr().String(), peer: sockets[2*i+1].LocalAddr().String()}
+		m := &member{name: fmt.Sprintf("n%d", i+1), listen: addresses[2*i], peer: addresses[2*i+1]}
 		all, cluster = append(all, m), append(cluster, m.name+"="+m.peer)
-	}
-	for _, s := range sockets {
-		s.Close()
 	}
 	for _, m := range all {
 		if err := m.start(dir, program, strings.Join(cluster, ",")); err != nil {

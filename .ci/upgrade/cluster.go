@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"qkv/internal/testport"
 )
 
 // patience is how long a member, or the cluster, may take for what it is to do: far more than it needs, for hosts that are busy.
@@ -125,28 +126,21 @@ func (m *member) tail() string {
 
 // newMembers returns three members on free ports of loopback.
 func newMembers(dir string) (all []*member, err error) {
-	var sockets []net.PacketConn
-	for range 6 {
-		s, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		sockets = append(sockets, s)
+	addresses, err := testport.Unused(6)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for i := range 3 {
 		name := fmt.Sprintf("n%d", i+1)
-		listen, peer := sockets[2*i].LocalAddr().String(), sockets[2*i+1].LocalAddr().String()
+		listen, peer := addresses[2*i], addresses[2*i+1]
 		all = append(all, &member{name: name, dir: filepath.Join(dir, name), listen: listen, peer: peer, home: filepath.Join(dir, "home")})
 		names = append(names, name+"="+peer)
 	}
 	for _, m := range all {
 		m.begins = []string{"--initial-cluster", strings.Join(names, ",")}
 	}
-	for _, s := range sockets {
-		err = errors.Join(err, s.Close())
-	}
-	return all, err
+	return all, nil
 }
 
 // endpoints are the members' addresses for clients.

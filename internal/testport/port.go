@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,6 +25,21 @@ const (
 var next atomic.Int64
 
 func init() { next.Store(rand.Int64N(ports)) }
+
+// Unused returns the addresses of n unused UDP ports of loopback, for servers in other processes.
+func Unused(n int) (addresses []string, err error) {
+	for range n {
+		s, err := Listen("", func(address string) (net.PacketConn, error) { return net.ListenPacket("udp", address) })
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, s.LocalAddr().String())
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return addresses, nil
+}
 
 // Listen listens at an address as soon as it is free. If the address is empty, Listen takes an unused port of loopback.
 func Listen[S any](address string, listen func(address string) (S, error)) (s S, err error) {
