@@ -135,15 +135,23 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// TestFloorsPlan checks the table itself: nothing imports upwards, and nothing sideways but what the plan names.
+// TestFloorsPlan checks the table itself: nothing imports upwards, nothing sideways but what the plan names, and a package that only tests
+// import is a helper.
 func TestFloorsPlan(t *testing.T) {
+	used := map[string]bool{".": true}
 	for name, r := range packages {
 		for _, imported := range r.imports {
+			used[imported] = used[imported] || !r.helper
 			to, ok := packages[imported]
 			sideways := to.floor == r.floor && imported != "bench" && !r.helper
 			if !ok || to.floor > r.floor || sideways || to.helper && !r.helper {
 				t.Errorf("the plan lets %s (floor %d) import %s (floor %d): imports go down", name, r.floor, imported, to.floor)
 			}
+		}
+	}
+	for name, r := range packages {
+		if !used[name] && !r.helper {
+			t.Errorf("no program imports %s: if it is for tests only, say helper in the plan", name)
 		}
 	}
 }
