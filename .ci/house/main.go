@@ -16,9 +16,8 @@
 // first file uses. The files are put into the order in which the fewest arrows lead upwards (by local search); the row shows their share,
 // for packages of at least 12 files. In a package of layers it is 0 %.
 //
-// Production lines: all lines. Lines of files that the program never uses stand apart: simulators, fakes and helpers of tests.
-//
-// Exported names: package-level names, and methods of exported types.
+// Production lines: all lines. Exported names: package-level names, and methods of exported types. Both stand apart for files that the
+// program never uses: simulators, fakes and helpers of tests.
 package main
 
 import (
@@ -68,7 +67,7 @@ func count(list bool) error {
 	if err != nil {
 		return err
 	}
-	lines, exported, err := walk(".")
+	files, err := walk(".")
 	if err != nil {
 		return err
 	}
@@ -76,17 +75,16 @@ func count(list bool) error {
 	if err != nil {
 		return err
 	}
-	all, crossedLines, tests := 0, 0, 0
+	crossedLines, production, tests := 0, sum{}, sum{}
 	var helpers []string
-	for _, n := range lines {
-		all += n
-	}
 	for _, name := range crossed {
-		crossedLines += lines[name]
+		crossedLines += files[name].lines
 	}
-	for name, needed := range h.needed(lines) {
-		if !needed {
-			tests += lines[name]
+	for name, needed := range h.needed(files) {
+		if needed {
+			production.add(files[name])
+		} else {
+			tests.add(files[name])
 			helpers = append(helpers, name)
 		}
 	}
@@ -104,8 +102,8 @@ func count(list bool) error {
 	fmt.Printf("| files a Put crosses at the leader | %d (%d lines) |\n", len(crossed), crossedLines)
 	fmt.Printf("| largest type: fields / methods | %s / %s |\n", fields, methods)
 	fmt.Printf("| arrows that run back up | %s |\n", strings.Join(shares, ", "))
-	fmt.Printf("| production lines | %d, and %d for tests only |\n", all-tests, tests)
-	fmt.Printf("| exported names | %d |\n", exported)
+	fmt.Printf("| production lines | %d, and %d for tests only |\n", production.lines, tests.lines)
+	fmt.Printf("| exported names | %d, and %d for tests only |\n", production.exported, tests.exported)
 	if list {
 		slices.Sort(helpers)
 		fmt.Printf("\nfiles a Put crosses at the leader:\n  %s\n\narrows that run back up:\n  %s\n\nfiles for tests only:\n  %s\n",
@@ -114,9 +112,17 @@ func count(list bool) error {
 	return nil
 }
 
-// walk returns the lines of each file under a folder, and how many names the files export. It sees files of every operating system.
-func walk(root string) (lines map[string]int, exported int, err error) {
-	lines = map[string]int{}
+// sum counts the lines and the exported names of one or more files.
+type sum struct{ lines, exported int }
+
+func (s *sum) add(other sum) {
+	s.lines += other.lines
+	s.exported += other.exported
+}
+
+// walk counts in each file under a folder. It sees files of every operating system.
+func walk(root string) (files map[string]sum, err error) {
+	files = map[string]sum{}
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -135,11 +141,10 @@ func walk(root string) (lines map[string]int, exported int, err error) {
 		if err != nil {
 			return err
 		}
-		lines[filepath.ToSlash(name)] = strings.Count(string(text), "\n")
-		exported += exportedBy(syntax)
+		files[filepath.ToSlash(name)] = sum{strings.Count(string(text), "\n"), exportedBy(syntax)}
 		return nil
 	})
-	return lines, exported, err
+	return files, err
 }
 
 // exportedBy returns how many names a file exports.
@@ -184,14 +189,14 @@ func receiverName(d *ast.FuncDecl) (name string) {
 
 // needed says of each file whether the program uses it: the files that package main uses, the files that these use, and so on. A doc.go is
 // needed with its package, and so is a file of another operating system. No file of another module is.
-func (h *house) needed(lines map[string]int) map[string]bool {
+func (h *house) needed(files map[string]sum) map[string]bool {
 	reached := h.reached()
 	folders := map[string]bool{}
 	for name := range reached {
 		folders[path.Dir(name)] = true
 	}
 	needed := map[string]bool{}
-	for name := range lines {
+	for name := range files {
 		needed[name] = reached[name] || folders[path.Dir(name)] && (h.files[name] == nil || path.Base(name) == "doc.go")
 	}
 	return needed
