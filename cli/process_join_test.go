@@ -45,7 +45,7 @@ func TestProcessLostDisk(t *testing.T) {
 	})
 	lost.start()
 	process := lost.cmd.Process.Pid
-	lost.says("this member waits until it may join", "qkv member replace n3 --peer "+lost.listenPeer)
+	lost.says("waiting for permission to join", "qkv member replace n3 --peer "+lost.listenPeer)
 	noFiles(t, lost.dataDir, "identity", "wal")
 	waits := c.qkv("status").exits(t, exitOK).stdout
 	if !strings.Contains(waits, "JOIN of n") || !strings.Contains(waits, "n3 asks to join, from "+lost.listenPeer) {

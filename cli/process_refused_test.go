@@ -216,7 +216,7 @@ func TestProcessTrust(t *testing.T) {
 		}
 		before := len(m.lines())
 		m.start()
-		m.says("cannot reach a peer", "another CA")
+		m.says("cannot connect to a peer", "another CA")
 		c.members[0].says("WARN", "another CA")
 		if said := m.lines()[before:]; strings.Contains(said, "role=follower") {
 			t.Errorf("it became a follower:\n%s", said)

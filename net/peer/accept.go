@@ -30,7 +30,7 @@ type ticketKey struct{}
 // connections, and observes the connections that end without a handshake.
 func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := t.handshakes.Begin(info.RemoteAddr); err != nil {
-		t.log.Warn("handshakes of "+host(info.RemoteAddr), "turned away a connection to the peers' port", "address", info.RemoteAddr.String(), "because", err.Error())
+		t.log.Warn("handshakes of "+host(info.RemoteAddr), "too many handshakes: rejected a connection to the peer port", "address", info.RemoteAddr.String(), "because", err.Error())
 		return nil, err
 	}
 	k := &ticket{transport: t, from: info.RemoteAddr}
@@ -57,7 +57,7 @@ func (t *Transport) unmet(from net.Addr, cause error) {
 		if t.connectedTo(from) {
 			return // a peer that dialled before this member listened, and was dialled since
 		}
-		err = errors.New("it went silent in the handshake: no member or client of qkv, or UDP packets get lost")
+		err = errors.New("timeout in the handshake: the remote end is not qkv, or UDP packets are lost")
 	}
 	t.turnedAway(host(from), from, err)
 }
@@ -83,7 +83,7 @@ func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 		errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled) {
 		return
 	}
-	t.log.Warn("turned away "+who, "refused a connection to the peers' port", "address", from.String(), "error", err)
+	t.log.Warn("turned away "+who, "refused a connection to the peer port", "address", from.String(), "error", err)
 }
 
 // host returns an address without its port, which changes with each attempt.
@@ -100,7 +100,7 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 		q, err := listener.Accept(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				t.config.Logger.Error("peers cannot connect to this member any more: its socket failed", "error", err)
+				t.config.Logger.Error("peers can no longer connect to this member: its UDP socket failed; restart this member", "error", err)
 			}
 			return
 		}
@@ -108,7 +108,7 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 		k.met.Store(true)
 		t.all.Go(func() {
 			defer k.giveBack()
-			stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the member stops") })
+			stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the member is shutting down") })
 			defer stop()
 			t.judgeNew(q)
 		})
@@ -136,7 +136,7 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 	}
 	switch {
 	case l != nil:
-		l.failed("a peer's connection came to nothing", err)
+		l.failed("a connection from a peer failed", err)
 	case name != "":
 		t.turnedAway(name, q.RemoteAddr(), fmt.Errorf("the member %q: %w", name, err))
 	default:
@@ -148,7 +148,7 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 func (t *Transport) nameOf(q *quic.Conn) (string, error) {
 	name, err := t.config.Trust.NameIn(q.ConnectionState().TLS)
 	if err == nil && name == t.config.Name {
-		err = fmt.Errorf("%q is this member's own name: two processes use one certificate, or a member's address leads to itself", name)
+		err = fmt.Errorf("%q is the answering member's own name: two processes use one certificate, or a member's address points to itself", name)
 	}
 	return name, asRefusal(err)
 }
@@ -160,7 +160,7 @@ func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
 	}
 	return &peerframe.Refusal{
 		Code: peerframe.Refused,
-		Text: fmt.Sprintf("the member %q with the id %016x is not among the members of the cluster that %q knows", name, id, t.config.Name),
+		Text: fmt.Sprintf("member %q with ID %016x is not in the member list of %q", name, id, t.config.Name),
 	}
 }
 
@@ -171,7 +171,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("it sent no handshake: %w", err)
+		return nil, fmt.Errorf("no handshake was received: %w", err)
 	}
 	_ = stream.SetDeadline(time.Now().Add(limits.PeerHandshakeTimeout)) // cannot fail
 	theirs, err := readHandshake(stream)
@@ -223,7 +223,7 @@ func (c *conn) establish(stream *quic.Stream, answer *peerframe.Handshake) {
 		_, err = stream.Read(make([]byte, 1))
 	}
 	if err != io.EOF {
-		c.close(closeBroken, "it did not take the answer to its handshake")
+		c.close(closeBroken, "the answer to the handshake was not read")
 		return
 	}
 	_ = stream.Close() // an error belongs to the connection, and appears there

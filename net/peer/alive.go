@@ -18,7 +18,7 @@ import (
 // ListenAlive opens the listener that proves that this process is alive: TCP, at the address where peers listens for UDP.
 func ListenAlive(peers *net.UDPConn) (*net.TCPListener, error) {
 	at := peers.LocalAddr().(*net.UDPAddr)
-	return wire.ListenTCP("peers that ask whether this process is there", &net.TCPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
+	return wire.ListenTCP("liveness checks of peers", &net.TCPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
 }
 
 // showAlive accepts connections and ends them, until the Transport ends. A connecting member learns that this process is alive.
@@ -44,7 +44,7 @@ func (t *Transport) closeAlive() error {
 		return nil
 	}
 	if err := t.config.Alive.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("close the listener that shows that this process is there: %w", err)
+		return fmt.Errorf("close the listener for liveness checks: %w", err)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
 		return nil
 	}
-	why := fmt.Sprintf("two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied; stop the copy, and do not start it again", l.name(), at, q.RemoteAddr())
+	why := fmt.Sprintf("two processes run as %s: one at %s, and one at %s, which is refused while the first one runs: the data folder was copied; stop the copy, and never start it again", l.name(), at, q.RemoteAddr())
 	l.transport.handler.Copied(l.id, why)
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: why}
 }

@@ -211,8 +211,8 @@ func TestOtherIDUnderTheName(t *testing.T) {
 	n1.SetPeers(n1.peers)
 	await(t, "the old one hears of it", wait, func() bool { return len(old.refused()) > 0 && old.refused()[0] == no })
 	await(t, "n1 hears that the old one is another", wait, func() bool {
-		return strings.Contains(n1.Status()[0].LastErr, "it looks for the member id 0000000000000009 here, and this is 0000000000000002") ||
-			strings.Contains(n1.Status()[0].LastErr, "its member id is 0000000000000002")
+		return strings.Contains(n1.Status()[0].LastErr, "the sender expects 0000000000000009, the receiver is 0000000000000002") ||
+			strings.Contains(n1.Status()[0].LastErr, "the sender has 0000000000000002")
 	})
 	address := old.address()
 	old.stop()
@@ -241,7 +241,7 @@ func TestIDOfAnother(t *testing.T) {
 	_, _, err := exchange(q, &peerframe.Handshake{
 		Cluster: 0xc1, From: 2, To: 1, Dial: 1, MemberIdentity: peerframe.MemberIdentity{Folder: folderOf(2), Process: [16]byte{1}},
 	})
-	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), `"n3" with the id 0000000000000002 is not among the members`) {
+	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), `"n3" with ID 0000000000000002 is not in the member list`) {
 		t.Errorf("ended by %v", err)
 	}
 	if err == nil || m.history(2) != "" {
@@ -317,7 +317,7 @@ func TestSetPeersBeforeAndAfter(t *testing.T) {
 		for _, list := range [][]Peer{m.peers, nil, {{ID: 77, Name: "n4"}}, m.peers} {
 			transport.SetPeers(list)
 		}
-		if s := transport.Status(); len(s) != 1 || s[0].LastErr != "not reached yet" {
+		if s := transport.Status(); len(s) != 1 || s[0].LastErr != "not connected yet" {
 			t.Errorf("%+v", s)
 		}
 		if err := transport.Start(m); err != nil {

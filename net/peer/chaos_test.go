@@ -61,7 +61,7 @@ func TestRestarts(t *testing.T) {
 	}
 	awaitAll(t, members)
 	for _, to := range members {
-		if strings.Contains(to.logged.String(), "broke the rules") {
+		if strings.Contains(to.logged.String(), "violated the protocol") {
 			t.Errorf("%s blames a peer for what were lost connections", to.config.Name)
 		}
 		for _, from := range members {

@@ -125,7 +125,7 @@ func (c *conn) end(err error) {
 		c.close(closeBroken, err.Error())
 		return
 	}
-	c.link.problem("a peer broke the rules", err)
+	c.link.problem("a peer violated the protocol", err)
 	c.close(closeBroken, err.Error())
 }
 

@@ -13,7 +13,7 @@ import (
 // headerBytes is the size of the length before each frame.
 const headerBytes = 4
 
-var errFrame = errors.New("not a frame between members")
+var errFrame = errors.New("invalid peer frame")
 
 func appendHeader(dst []byte, size int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
@@ -23,7 +23,7 @@ func appendHeader(dst []byte, size int) []byte {
 func frameSize(header []byte, most int) (int, error) {
 	size := binary.BigEndian.Uint32(header)
 	if size == 0 || uint64(size) > uint64(most) {
-		return 0, fmt.Errorf("%w: a length of %d bytes, and 1 to %d are allowed", errFrame, size, most)
+		return 0, fmt.Errorf("%w: length %d bytes, allowed are 1 to %d", errFrame, size, most)
 	}
 	return int(size), nil
 }
@@ -47,7 +47,7 @@ func (r *reader) class() (peerframe.Class, error) {
 	class := peerframe.Class(r.piece[r.lo])
 	r.lo++
 	if class >= peerframe.Classes {
-		return 0, fmt.Errorf("%w: a stream of the class %d", errFrame, class)
+		return 0, fmt.Errorf("%w: unknown stream class %d", errFrame, class)
 	}
 	return class, nil
 }

@@ -20,7 +20,7 @@ func writeHandshake(w io.Writer, h *peerframe.Handshake) error {
 func readHandshake(r io.Reader) (peerframe.Handshake, error) {
 	b, err := readFrame(r, limits.PeerHandshakeBytes)
 	if err != nil {
-		return peerframe.Handshake{}, fmt.Errorf("its handshake cannot be read: %w", err)
+		return peerframe.Handshake{}, fmt.Errorf("the handshake cannot be read: %w", err)
 	}
 	return peerframe.ReadHandshake(b)
 }

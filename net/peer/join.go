@@ -25,7 +25,7 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
 	if err != nil {
-		return fmt.Errorf("it did not ask to join: %w", err)
+		return fmt.Errorf("no join request was received: %w", err)
 	}
 	until, _ := ctx.Deadline()
 	_ = stream.SetDeadline(until) // cannot fail
@@ -34,12 +34,12 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 		return err
 	}
 	if err := writeFrame(stream, answer); err != nil {
-		return fmt.Errorf("it did not take the answer to its question: %w", err)
+		return fmt.Errorf("the answer to the join request was not read: %w", err)
 	}
 	_ = stream.Close() // an error is the connection's
 	<-ctx.Done()       // the joining member closes the connection when it has the answer
-	t.log.Info("joins "+name, "told a member that is to join who it is", "peer", name, "address", q.RemoteAddr().String())
-	closeQUIC(q, closeStopping, "the question is answered")
+	t.log.Info("joins "+name, "a member is joining: sent its member ID and the member list", "peer", name, "address", q.RemoteAddr().String())
+	closeQUIC(q, closeStopping, "the join request is answered")
 	return nil
 }
 
@@ -47,14 +47,14 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([]byte, error) {
 	b, err := readFrame(stream, limits.JoinRequestBytes)
 	if err != nil {
-		return nil, fmt.Errorf("its request to join cannot be read: %w", err)
+		return nil, fmt.Errorf("the join request cannot be read: %w", err)
 	}
 	request, err := peerframe.ReadJoinRequest(b)
 	if err != nil {
 		return nil, asRefusal(err)
 	}
 	if name != "" && request.Name != name {
-		return nil, asRefusal(fmt.Errorf("it asks to join as %q, and its certificate is that of %q", request.Name, name))
+		return nil, asRefusal(fmt.Errorf("the join request is for member %q, but the certificate is for %q", request.Name, name))
 	}
 	welcome, no := t.handler.Join(request)
 	if no != nil {
@@ -68,7 +68,7 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 	}
 	answer := welcome.Append(make([]byte, headerBytes, 4<<10))
 	if size := len(answer) - headerBytes; size > limits.JoinAnswerBytes {
-		return nil, asRefusal(fmt.Errorf("the list of members has %d bytes, and a joiner takes at most %d: remove members that are not needed", size, limits.JoinAnswerBytes))
+		return nil, asRefusal(fmt.Errorf("the member list has %d bytes, over the limit of %d for a joining member: remove members that are not needed", size, limits.JoinAnswerBytes))
 	}
 	return answer, nil
 }
@@ -93,11 +93,11 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 		return peerframe.Welcome{}, err
 	}
 	if len(c.Addresses) == 0 {
-		return peerframe.Welcome{}, errors.New("no address of a member is given that could be asked")
+		return peerframe.Welcome{}, errors.New("no address of a member to join is given")
 	}
 	socket, err := net.ListenUDP("udp", nil)
 	if err != nil {
-		return peerframe.Welcome{}, fmt.Errorf("cannot open a socket to ask the cluster: %w", err)
+		return peerframe.Welcome{}, fmt.Errorf("cannot open a UDP socket to send the join request: %w", err)
 	}
 	j := joiner{config: c, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(c.Logger)}
 	defer func() {
@@ -152,10 +152,10 @@ func (j *joiner) noteFailure(address string, err error) {
 		j.waits, j.refused = true, time.Time{}
 	}
 	if refused && j.waits {
-		j.log.Warn("waits "+no.Text, "this member waits until it may join, and then goes on by itself", "asked", address, "reason", no.Text)
+		j.log.Warn("waits "+no.Text, "waiting for permission to join; this member then continues by itself", "asked", address, "reason", no.Text)
 		return
 	}
-	j.log.Warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
+	j.log.Warn("asked "+address, "a join request failed", "address", address, "error", err)
 }
 
 // definite reports whether an error is a final answer: neither a missing answer nor a request to wait.
@@ -191,20 +191,20 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	if err != nil {
 		return peerframe.Welcome{}, answered(err)
 	}
-	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "given up") })
+	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "timeout") })
 	defer stop()
 	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		if ctx.Err() != nil { // ctx ended, and closed the connection
-			return peerframe.Welcome{}, fmt.Errorf("it took the connection, and did not answer within %v", limits.PeerDialTimeout)
+			return peerframe.Welcome{}, fmt.Errorf("timeout: it accepted the connection but did not answer within %v", limits.PeerDialTimeout)
 		}
 		return peerframe.Welcome{}, answered(err)
 	}
-	closeQUIC(q, closeStopping, "the question is answered")
+	closeQUIC(q, closeStopping, "the join request is answered")
 	for _, m := range welcome.Members {
 		if m.ID == welcome.ID && m.Name != "" && m.Name != j.config.Name {
-			return peerframe.Welcome{}, fmt.Errorf("its answer is for the member %q, and this is %q", m.Name, j.config.Name)
+			return peerframe.Welcome{}, fmt.Errorf("its answer is for member %q, but this is %q", m.Name, j.config.Name)
 		}
 	}
 	return welcome, nil

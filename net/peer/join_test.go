@@ -65,7 +65,7 @@ func TestJoin(t *testing.T) {
 		t.Error("the joiner is taken for a peer")
 	}
 	m.idle()
-	await(t, "the member logs it", wait, func() bool { return strings.Contains(m.logged.String(), "told a member that is to join who it is") })
+	await(t, "the member logs it", wait, func() bool { return strings.Contains(m.logged.String(), "sent its member ID and the member list") })
 }
 
 func TestJoinIsRefused(t *testing.T) {
@@ -104,7 +104,7 @@ func TestJoinWaitsForAReplacement(t *testing.T) {
 	if got, err := Ask(t.Context(), config); err != nil || !reflect.DeepEqual(got, welcomed) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, text := range []string{"this member waits until it may join", "qkv member replace n3", "n3 was not added"} {
+	for _, text := range []string{"waiting for permission to join", "qkv member replace n3", "n3 was not added"} {
 		if !strings.Contains(logged.String(), text) {
 			t.Errorf("the log does not say %q:\n%s", text, logged.String())
 		}
@@ -177,7 +177,7 @@ func TestJoinAsAnother(t *testing.T) {
 	m, questions := asked(t, 0)
 	q := joining(t, m, "n2")
 	_, err := question(q, &peerframe.JoinRequest{Name: "n3"})
-	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `as "n3", and its certificate is that of "n2"`) {
+	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `for member "n3", but the certificate is for "n2"`) {
 		t.Errorf("%v", err)
 	}
 	q, err = dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), "n1"), wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}))
@@ -238,7 +238,7 @@ func TestHostileJoin(t *testing.T) {
 			}
 			_, _ = stream.Write(sent)
 			_ = stream.Close()
-			if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "request to join") {
+			if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "join request") {
 				t.Errorf("ended by %v", err)
 			}
 		})
@@ -289,7 +289,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 	}
 	m.mu.Unlock()
 	_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3"})
-	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the list of members has") {
+	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the member list has") {
 		t.Errorf("%v", err)
 	}
 }
@@ -333,7 +333,7 @@ func TestAskSomebodyElse(t *testing.T) {
 		if w, err := Ask(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v, %v", w, err)
 		}
-		if !strings.Contains(said.String(), "a length of 4294967295 bytes") || !strings.Contains(said.String(), "its answer cannot be read") {
+		if !strings.Contains(said.String(), "length 4294967295 bytes") || !strings.Contains(said.String(), "the answer cannot be read") {
 			t.Error(said.String())
 		}
 	})

@@ -52,10 +52,10 @@ type link struct {
 	lastErr   string             // why the link is not connected, or was not last
 }
 
-var errNoAddress = errors.New("no address of it is known")
+var errNoAddress = errors.New("no address of the peer is known")
 
 // errNoPeer ends the link of a member that is not a peer any more.
-var errNoPeer = errors.New("it is no peer any more")
+var errNoPeer = errors.New("it is no longer a peer")
 
 // newLink is called with the Transport's lock held.
 func newLink(t *Transport, p Peer) *link {
@@ -64,7 +64,7 @@ func newLink(t *Transport, p Peer) *link {
 		jitter:  rand.New(rand.NewPCG(t.jitter.Uint64(), p.ID)),
 		changed: make(chan struct{}, 1),
 		choice:  choice{lower: t.config.Member < p.ID, process: t.config.Process},
-		lastErr: "not reached yet",
+		lastErr: "not connected yet",
 	}
 	l.called.Store(&p.Name)
 	l.ctx, l.cancel = context.WithCancelCause(t.ctx)
@@ -93,7 +93,7 @@ func (l *link) is(name string, q *quic.Conn) error {
 }
 
 // errOther is the error of a certificate that belongs to another member.
-var errOther = errors.New("the certificate is another member's")
+var errOther = errors.New("the certificate belongs to another member")
 
 // setAddresses sets the peer's addresses. It cancels a dial to an old address.
 func (l *link) setAddresses(addresses []string) {
@@ -160,7 +160,7 @@ func (l *link) run(ctx context.Context) {
 // leave closes a connection because the link ends.
 func (l *link) leave(c *conn) {
 	if context.Cause(l.ctx) != errNoPeer {
-		c.close(closeStopping, "the member stops")
+		c.close(closeStopping, "the member is shutting down")
 		return
 	}
 	refuse(c.quic, l.transport.stranger(l.name(), l.id))
@@ -255,9 +255,9 @@ func (l *link) dial(all context.Context) {
 	case errors.Is(err, errNoAddress) && l.failures < 5: // a starting member first reads the others' addresses from its log
 		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("it did not come to terms within %v", limits.PeerDialTimeout)
+		err = fmt.Errorf("timeout: no connection and handshake within %v", limits.PeerDialTimeout)
 	}
-	l.failed("cannot reach a peer", err)
+	l.failed("cannot connect to a peer", err)
 }
 
 // try dials and sends the handshake. Each attempt takes the next address.
@@ -289,7 +289,7 @@ func (l *link) try(ctx context.Context, addresses []string) error {
 		if l.ctx.Err() != nil {
 			l.leave(c)
 		} else {
-			c.close(closeStopping, "given up")
+			c.close(closeStopping, "timeout")
 		}
 	})
 	defer stop()
@@ -443,7 +443,7 @@ func (l *link) failed(what string, err error) {
 	case l.ordinary(err):
 		return
 	case byThem && peerframe.RefusalCode(ended.ErrorCode).Known():
-		what, explained = "a peer refuses this member", errors.New(ended.ErrorMessage)
+		what, explained = "a peer refused this member", errors.New(ended.ErrorMessage)
 		l.transport.handler.Refused(l.id, peerframe.Refusal{Code: peerframe.RefusalCode(ended.ErrorCode), Text: ended.ErrorMessage})
 		l.wait()
 	case byThem:
@@ -464,12 +464,12 @@ func (l *link) failed(what string, err error) {
 func (l *link) ordinary(err error) bool {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	_, restarted := errors.AsType[*quic.StatelessResetError](err)
-	why := "it was restarted, or has given the connection up"
+	why := "the peer was restarted, or dropped the connection"
 	switch {
 	case closed && ended.ErrorCode == closeSuperseded:
 		return true
 	case closed && ended.Remote && ended.ErrorCode == closeStopping:
-		why = "it stops"
+		why = "the peer is shutting down"
 	case !restarted:
 		return false
 	}
@@ -490,10 +490,10 @@ func (l *link) note(what, why string) {
 // plain explains the library's errors about silence.
 func plain(err error) error {
 	if _, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
-		return errors.New("nothing was heard from it: it does not run, or UDP packets do not get through")
+		return errors.New("timeout: the peer is not running, or UDP packets are blocked")
 	}
 	if _, ok := errors.AsType[*quic.HandshakeTimeoutError](err); ok {
-		return errors.New("the handshake took too long: one of the two hosts is overloaded, or UDP packets get lost")
+		return errors.New("handshake timeout: one of the two hosts is overloaded, or UDP packets are lost")
 	}
 	return err
 }

@@ -465,7 +465,7 @@ func TestStatelessReset(t *testing.T) {
 		// QUIC answers only to packets that are longer than a bare sign of life: raft's heartbeats are.
 		other.Send(victim.config.Member, peerframe.Urgent, make([]byte, 30), false)
 		time.Sleep(20 * time.Millisecond)
-		return strings.Contains(other.logged.String(), "it was restarted")
+		return strings.Contains(other.logged.String(), "the peer was restarted")
 	})
 	t.Logf("noticed after %v", took)
 }

@@ -114,7 +114,7 @@ type Transport struct {
 func Listen(address string) (*net.UDPConn, error) {
 	at, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
-		return nil, fmt.Errorf("the address %q to listen on for peers is no HOST:PORT: %w", address, err)
+		return nil, fmt.Errorf("the peer address %q to listen on is not HOST:PORT: %w", address, err)
 	}
 	return wire.ListenUDP("peers", at)
 }

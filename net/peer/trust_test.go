@@ -162,14 +162,14 @@ func TestOtherMemberUnderTheAddress(t *testing.T) {
 	})
 	await(t, "n3 is told that n1 does not know it", wait, func() bool {
 		r := members[2].refused()
-		return len(r) > 0 && strings.Contains(r[0].Text, `"n3" with the id 0000000000000003 is not among the members of the cluster that "n1" knows`)
+		return len(r) > 0 && strings.Contains(r[0].Text, `"n3" with ID 0000000000000003 is not in the member list of "n1"`)
 	})
 }
 
 func TestOtherClusterAndOtherIDs(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		expectRefused(t, func(_, n2 *member) { n2.config.Cluster = 0xc2 },
-			"it is of the cluster 00000000000000c", "it is of the cluster 00000000000000c")
+			"the sender belongs to 00000000000000c", "the sender belongs to 00000000000000c")
 	})
 	t.Run("id", func(t *testing.T) {
 		members := newMembers(t, 2)
@@ -182,7 +182,7 @@ func TestOtherClusterAndOtherIDs(t *testing.T) {
 		for _, m := range members { // whoever dialled first was refused by the other one
 			await(t, m.config.Name+" says what is wrong", wait, func() bool {
 				s := m.Status()[0].LastErr
-				return strings.Contains(s, "looks for the member id 000000000000004d here") || strings.Contains(s, `"n1" with the id 0000000000000001 is not among the members`)
+				return strings.Contains(s, "the sender expects 000000000000004d") || strings.Contains(s, `"n1" with ID 0000000000000001 is not in the member list`)
 			})
 		}
 	})
@@ -244,12 +244,12 @@ func TestPeerThatDialledTooEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	n1.unmet(peer, &quic.IdleTimeoutError{})
-	if said := n1.logged.String(); strings.Contains(said, "silent") {
+	if said := n1.logged.String(); strings.Contains(said, "timeout in the handshake") {
 		t.Errorf("of a connected peer it says:\n%s", said)
 	}
 	peer.Port++
 	n1.unmet(peer, &quic.IdleTimeoutError{})
-	if said := n1.logged.String(); !strings.Contains(said, "silent") {
+	if said := n1.logged.String(); !strings.Contains(said, "timeout in the handshake") {
 		t.Errorf("of another address it does not say so:\n%s", said)
 	}
 }
@@ -309,7 +309,7 @@ func TestHostileHandshake(t *testing.T) {
 		})
 	}
 	t.Run("silence", func(t *testing.T) {
-		if err := whyEnded(t, hostile(t, m, "n2"), nil); !strings.Contains(err.Error(), "it sent no handshake") {
+		if err := whyEnded(t, hostile(t, m, "n2"), nil); !strings.Contains(err.Error(), "no handshake was received") {
 			t.Errorf("ended by %v", err)
 		}
 	})
@@ -341,7 +341,7 @@ func TestHostileStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = stream.Write(bytes)
-		if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "not a frame between members") {
+		if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "invalid peer frame") {
 			t.Errorf("% x: ended by %v", bytes, err)
 		}
 		if _, err := q.OpenStream(); err == nil {

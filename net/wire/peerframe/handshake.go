@@ -60,7 +60,7 @@ func ReadHandshake(b []byte) (h Handshake, err error) {
 	r := pack.NewReader(b)
 	s := r.Struct(handshakeFields)
 	if v := r.Uint(); r.Err() == nil && v != handshakeVersion {
-		return h, fmt.Errorf("its handshake has version %d, and this member knows %d: update the older of the two", v, handshakeVersion)
+		return h, fmt.Errorf("the handshake has version %d, but this member knows only %d: update the older of the two members", v, handshakeVersion)
 	}
 	h.Cluster, h.From, h.To, h.Dial = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	r.Fixed(h.Seen.Process[:])
@@ -69,12 +69,12 @@ func ReadHandshake(b []byte) (h Handshake, err error) {
 	h.Boot = r.Uint()
 	r.Fixed(h.Process[:])
 	if h.Past = r.Bytes(); len(h.Past)%8 != 0 || len(h.Past) > limits.PeerPastBytes {
-		r.Fail("the past has 8 bytes for each start")
+		r.Fail("the boot history must have 8 bytes for each start")
 	}
 	h.Last, h.LastTerm, h.HardTerm = r.Uint(), r.Uint(), r.Uint()
 	r.End(s)
 	if err := r.Done(); err != nil {
-		return Handshake{}, fmt.Errorf("its handshake cannot be read: %w", err)
+		return Handshake{}, fmt.Errorf("the handshake cannot be read: %w", err)
 	}
 	return h, nil
 }
@@ -82,8 +82,8 @@ func ReadHandshake(b []byte) (h Handshake, err error) {
 // CheckCluster refuses a handshake from another cluster.
 func (h *Handshake) CheckCluster(cluster uint64) error {
 	if h.Cluster != cluster {
-		return fmt.Errorf("it is of the cluster %016x, and this member of %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
-			"stop the one that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", h.Cluster, cluster)
+		return fmt.Errorf("cluster ID mismatch: the sender belongs to %016x, the receiver to %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
+			"stop the member that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", h.Cluster, cluster)
 	}
 	return nil
 }
@@ -93,9 +93,9 @@ func (h *Handshake) CheckCluster(cluster uint64) error {
 func (h *Handshake) CheckMembers(self, peer uint64) error {
 	switch {
 	case h.From != peer:
-		return fmt.Errorf("its member id is %016x, and by this member's list it is %016x: one of the two is behind, or another member was added under its name", h.From, peer)
+		return fmt.Errorf("member ID mismatch: the sender has %016x, the receiver's member list has %016x: one of the two lags, or another member was added under the same name", h.From, peer)
 	case h.To != self:
-		return fmt.Errorf("it looks for the member id %016x here, and this is %016x: one of the two is behind, or another member was added under this one's name", h.To, self)
+		return fmt.Errorf("member ID mismatch: the sender expects %016x, the receiver is %016x: one of the two lags, or another member was added under the same name", h.To, self)
 	default:
 		return nil
 	}

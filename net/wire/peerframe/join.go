@@ -46,14 +46,14 @@ func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 	r := pack.NewReader(b)
 	s := r.Struct(requestFields)
 	if v := r.Uint(); r.Err() == nil && v != joinVersion {
-		return j, fmt.Errorf("its request to join has version %d, and this member knows %d: update the older of the two", v, joinVersion)
+		return j, fmt.Errorf("the join request has version %d, but this member knows only %d: update the older of the two members", v, joinVersion)
 	}
 	j.Name = r.String()
 	checkName(&r, j.Name)
 	j.Addresses, j.ID = readAddresses(&r), r.Uint()
 	r.End(s)
 	if err := r.Done(); err != nil {
-		return JoinRequest{}, fmt.Errorf("its request to join cannot be read: %w", err)
+		return JoinRequest{}, fmt.Errorf("the join request cannot be read: %w", err)
 	}
 	return j, nil
 }
@@ -76,7 +76,7 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 	r := pack.NewReader(b)
 	s := r.Struct(welcomeFields)
 	if v := r.Uint(); r.Err() == nil && v != joinVersion {
-		return w, fmt.Errorf("its answer has version %d, and this qkv knows %d: update the older of the two", v, joinVersion)
+		return w, fmt.Errorf("the answer has version %d, but this member knows only %d: update the older of the two members", v, joinVersion)
 	}
 	w.Cluster, w.ID = r.Uint(), r.Uint()
 	found := false
@@ -89,11 +89,11 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 		w.Members = append(w.Members, m)
 	}
 	if r.Err() == nil && !found {
-		r.Fail("the member that is welcome is not among the members")
+		r.Fail("the joining member is missing from the member list")
 	}
 	r.End(s)
 	if err := r.Done(); err != nil {
-		return Welcome{}, fmt.Errorf("its answer cannot be read: %w", err)
+		return Welcome{}, fmt.Errorf("the answer cannot be read: %w", err)
 	}
 	return w, nil
 }
@@ -101,7 +101,7 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 func readMember(r *pack.Reader) (m Member) {
 	s := r.Struct(memberFields)
 	if m.ID = r.Uint(); r.Err() == nil && m.ID == 0 {
-		r.Fail("no member has the id 0")
+		r.Fail("the member ID must not be 0")
 	}
 	if m.Name = r.String(); m.Name != "" {
 		checkName(r, m.Name)
@@ -115,7 +115,7 @@ func readAddresses(r *pack.Reader) []string {
 	all := r.Strings()
 	for _, address := range all {
 		if address == "" || len(address) > limits.AddressBytes {
-			r.Fail(fmt.Sprintf("an address has 1 to %d bytes", limits.AddressBytes))
+			r.Fail(fmt.Sprintf("an address must have 1 to %d bytes", limits.AddressBytes))
 			return nil
 		}
 	}

@@ -337,7 +337,7 @@ const leaseFields = 3
 func readLeases(r *pack.Reader) int {
 	n := r.Array()
 	if r.Err() == nil && n > limits.LeaseAsks {
-		r.Fail(fmt.Sprintf("a frame is about at most %d leases", limits.LeaseAsks))
+		r.Fail(fmt.Sprintf("a frame holds at most %d leases", limits.LeaseAsks))
 	}
 	if r.Err() != nil {
 		return 0
@@ -354,7 +354,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 	r := pack.NewReader(frame)
 	n, kind := r.Array(), r.Uint()
 	if r.Err() == nil && (kind == 0 || kind >= uint64(len(elements))) {
-		return nil, fmt.Errorf("a frame of kind %d is not known: its sender is a newer qkv, or this one is", kind)
+		return nil, fmt.Errorf("unknown frame kind %d: the sender runs another version of qkv; update the older of the two", kind)
 	}
 	if r.Err() != nil {
 		return nil, r.Err()
@@ -373,7 +373,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		r.Fixed(o.SHA[:])
 		o.MessageTerm, o.ConfState = r.Uint(), r.Bytes()
 		if o.Size <= 0 {
-			r.Fail("a snapshot has a size")
+			r.Fail("the snapshot's size must not be 0")
 		}
 		m = o
 	case kindWant:
@@ -405,7 +405,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 func readCopied(r *pack.Reader) Copied {
 	m := Copied{Why: r.String()}
 	if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {
-		r.Fail(fmt.Sprintf("a reason has at most %d bytes", limits.PeerReasonBytes))
+		r.Fail(fmt.Sprintf("the reason must have at most %d bytes", limits.PeerReasonBytes))
 	}
 	return m
 }
@@ -416,10 +416,10 @@ const roomMost = 2
 func readRoom(r *pack.Reader) Room {
 	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
-		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
+		r.Fail(fmt.Sprintf("the disk state must be 0 to %d", roomMost))
 	}
 	if r.Err() == nil && (m.Holds < 0 || m.HoldsNow < 0 || m.Free < 0) {
-		r.Fail("a machine holds, and has left, no less than nothing")
+		r.Fail("the capacities of a machine must not be negative")
 	}
 	return m
 }
@@ -442,7 +442,7 @@ func networkType(t raftpb.MessageType, context []byte) bool {
 	}
 }
 
-var errRaft = errors.New("no message of raft's that a member may send")
+var errRaft = errors.New("not a raft message that a member may send")
 
 func readRaft(r *pack.Reader, s pack.Struct, from, to uint64) (Message, error) {
 	kind := raftpb.MessageType(int32(min(r.Uint(), 1<<20)))
@@ -476,7 +476,7 @@ func readRaft(r *pack.Reader, s pack.Struct, from, to uint64) (Message, error) {
 		return nil, err
 	}
 	if n.durable != 0 && kind != raftpb.MsgApp && kind != raftpb.MsgHeartbeat {
-		return nil, fmt.Errorf("%w: type %d says how far a leader's disk is", errRaft, kind)
+		return nil, fmt.Errorf("%w: type %d must not hold a leader's durable index", errRaft, kind)
 	}
 	if err := checkRaft(m, entries, isRead); err != nil {
 		return nil, err
@@ -491,7 +491,7 @@ func checkRaft(m *raftpb.Message, entries []entryFields, isRead bool) error {
 		return fmt.Errorf("%w: type %d with a context of %d bytes", errRaft, m.GetType(), len(m.GetContext()))
 	}
 	if isRead && (len(entries) != 1 || len(entries[0].data) != 8) {
-		return fmt.Errorf("%w: a read without its 8 bytes", errRaft)
+		return fmt.Errorf("%w: a read request without a context of 8 bytes", errRaft)
 	}
 	if !isRead && m.GetTerm() == 0 {
 		return fmt.Errorf("%w: type %d without a term", errRaft, m.GetType())
