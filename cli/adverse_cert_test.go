@@ -78,7 +78,7 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 	}
 	time.Sleep(time.Until(made.Add(life + 1500*time.Millisecond)))
 	for _, m := range c.members {
-		m.says("CERT: the certificate", "expired", "connections that exist go on")
+		m.says("CERT: the certificate", "expired", "existing connections continue")
 	}
 	onward := l.acknowledges(processWait)
 	refused := c.qkv("put", "new", "connection")

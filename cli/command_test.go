@@ -259,7 +259,7 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	b.flags[1] = here + "," + dead
 	code, out, stderr := b.qkv(t, "", "status", "--check")
 	hint := "no member says that it serves clients there: if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
-	if !strings.Contains(oneLine(out), "nobody listens there; "+hint) || code != exitFailed || stderr != "qkv: not healthy: "+dead+" does not answer ("+hint+")\n" {
+	if !strings.Contains(oneLine(out), "no process listens there; "+hint) || code != exitFailed || stderr != "qkv: not healthy: "+dead+" does not answer ("+hint+")\n" {
 		t.Errorf("nobody is there: %d %s%s", code, out, stderr)
 	}
 

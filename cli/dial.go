@@ -190,7 +190,7 @@ func (t target) leftBehind(err error) string {
 		return ""
 	}
 	for _, e := range unavailable.Endpoints {
-		if !errors.Is(e.Err, client.ErrNobody) {
+		if !errors.Is(e.Err, client.ErrConnectionRefused) {
 			return ""
 		}
 	}

@@ -494,7 +494,7 @@ func TestServeJoin(t *testing.T) {
 		"--join 10.0.0.1":                     "HOST:PORT",
 		"--join ,":                            "names no member",
 		"--join 10.0.0.1:2380 --found":        "give only one of them",
-		"--join 10.0.0.1:2380,0.0.0.0:2380":   "nobody can be reached at 0.0.0.0:2380",
+		"--join 10.0.0.1:2380,0.0.0.0:2380":   "no member can be reached at 0.0.0.0:2380",
 		"--found=perhaps":                     "found",
 		"--initial-cluster-state existing --": "--join makes the member one of a cluster that runs",
 	} {

@@ -237,7 +237,7 @@ func TestProcessKubeadmThree(t *testing.T) {
 	}
 	c.members[0].says("waiting for node3")
 	last.start()
-	c.members[0].says("refused a peer", "is for node1, 127.0.0.1, and the member is at 127.0.0.3")
+	c.members[0].says("refused a peer", "is for node1, 127.0.0.1, but the member is at 127.0.0.3")
 	last.stop()
 	last.line = line
 	last.start()

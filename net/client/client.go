@@ -76,7 +76,7 @@ func (c *Config) complete() error {
 	case c.Credentials != nil:
 		c.TLS = wire.ClientTLS(c.Credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	default:
-		return errors.New("client: Config has neither Credentials nor TLS: the protocol is always encrypted, and both sides prove who they are")
+		return errors.New("client: Config has neither Credentials nor TLS: the protocol requires TLS with certificates on both sides")
 	}
 	if c.DialStagger <= 0 {
 		c.DialStagger = defaultStagger
@@ -445,7 +445,7 @@ var (
 	errSilent   = errors.New("no answer" + whyNoAnswer)
 )
 
-const whyNoAnswer = ": it does not run, or UDP packets do not get through (that TCP does is not enough)"
+const whyNoAnswer = ": it is not running, or UDP packets are blocked (an open TCP port is not enough)"
 
 // Endpoints returns the known endpoints: the configured ones, then the endpoints that members reported.
 func (c *Client) Endpoints() []string {

@@ -28,7 +28,7 @@ func (m ClusterMember) String() string {
 }
 
 func (e *ClusterError) Error() string {
-	return fmt.Sprintf("%v: %v, %v: was a member started without its --initial-cluster, or an old one left in the list?", ErrSeveralClusters, e.One, e.Other)
+	return fmt.Sprintf("%v: %v, %v: check that each member was started with its --initial-cluster, and that the list holds no old member", ErrSeveralClusters, e.One, e.Other)
 }
 
 // Is makes errors.Is(err, ErrSeveralClusters) true.

@@ -25,7 +25,7 @@ const (
 )
 
 // errDone is the reason for closing a connection that is not needed any more.
-var errDone = errors.New("another connection is used")
+var errDone = errors.New("another connection is in use")
 
 // conn is a connection to one member, over its own UDP socket. A new connection has a new port: stale state for the old port in the
 // network (firewalls, address translation) does not affect it.
@@ -175,7 +175,7 @@ func (k *conn) retire(why error) {
 	if k.retired.Swap(true) {
 		return
 	}
-	k.client.config.Logger.Debug("turning from a member", "endpoint", k.endpoint, "reason", why)
+	k.client.config.Logger.Debug("switching to another member", "endpoint", k.endpoint, "reason", why)
 	k.client.replace(k)
 }
 
@@ -200,7 +200,7 @@ func (k *conn) fail(err error) {
 	c.mu.Unlock()
 	if !errors.Is(err, errDone) && !errors.Is(err, ErrClosed) {
 		c.note(k.endpoint, err)
-		c.config.Logger.Debug("a connection is lost", "endpoint", k.endpoint, "reason", err)
+		c.config.Logger.Debug("connection lost", "endpoint", k.endpoint, "reason", err)
 	}
 	c.replace(k)
 	code := wire.CloseDone

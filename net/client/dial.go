@@ -223,7 +223,7 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 	go func() {
 		defer close(probed)
 		if errors.Is(probePort(ctx, addr), syscall.ECONNREFUSED) {
-			cancel(ErrNobody)
+			cancel(ErrConnectionRefused)
 		}
 	}()
 	k, err := c.open(ctx, endpoint, addr)
@@ -232,8 +232,8 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 	switch {
 	case err == nil:
 		return k, nil
-	case errors.Is(context.Cause(ctx), ErrNobody):
-		return nil, ErrNobody
+	case errors.Is(context.Cause(ctx), ErrConnectionRefused):
+		return nil, ErrConnectionRefused
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return nil, errNoHandshake
 	default:

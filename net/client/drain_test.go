@@ -101,7 +101,7 @@ func TestAvoidedThenDrained(t *testing.T) {
 	c, err := client.Open(ctxOf(t, wait), client.Config{
 		Endpoints: []string{address, blackhole(t)}, InOrder: true, Credentials: trust.Client,
 		Logger: slog.New(saying{slog.DiscardHandler, func(message string) {
-			if message == "turning from a member" {
+			if message == "switching to another member" {
 				once()
 			}
 		}}),

@@ -18,8 +18,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the client is closed")
-	// ErrNobody: the host of an endpoint answered that the port is closed.
-	ErrNobody = errors.New("nobody listens there")
+	// ErrConnectionRefused: the host of an endpoint answered that the port is closed.
+	ErrConnectionRefused = errors.New("connection refused: no process listens there")
 	// ErrOverloaded: too many calls wait; an asynchronous call is refused.
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
@@ -42,7 +42,7 @@ func (e *OutcomeUnknownError) Error() string {
 	case answer.Code == kv.Unknown:
 		return s // the member says what may have happened
 	case answer.Certain(): // true of the last attempt only
-		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, of %s, is: %v", e.Op, e.Endpoint, e.Cause)
+		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, from %s, is: %v", e.Op, e.Endpoint, e.Cause)
 		subject = "an earlier attempt"
 	}
 	ask := "read the key"
@@ -52,7 +52,7 @@ func (e *OutcomeUnknownError) Error() string {
 	case wire.OpGrant.String(), wire.OpRevoke.String():
 		ask = "list the leases"
 	case wire.OpMoveLeader.String():
-		ask = "see who leads"
+		ask = "check which member leads"
 	}
 	return s + "; " + subject + " may have happened, or may happen yet: " + ask + " to find out"
 }

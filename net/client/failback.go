@@ -17,7 +17,7 @@ type failback struct {
 // failbackMost is the maximum factor on Config.ReturnAfter for an endpoint that fails often.
 const failbackMost = 16
 
-var errReturned = errors.New("the member that this client began with serves again")
+var errReturned = errors.New("the preferred member serves again")
 
 // preferred returns the endpoint that the client began with.
 func (c *Client) preferred() string { return c.config.Endpoints[c.first] }

@@ -99,7 +99,7 @@ func TestUnreachable(t *testing.T) {
 		if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
-		want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s: it does not run, or UDP packets do not get through (that TCP does is not enough); %s: nobody listens there", hole, closed)
+		want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s: it is not running, or UDP packets are blocked (an open TCP port is not enough); %s: connection refused: no process listens there", hole, closed)
 		if err.Error() != want {
 			t.Errorf("%v\nwanted\n%v", err, want)
 		}
@@ -119,7 +119,7 @@ func TestForeignCertificates(t *testing.T) {
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
 	_, err := client.Open(ctxOf(t, time.Hour), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: foreign.Client})
 	var unbelieved *wire.TrustError
-	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "is of another CA") {
+	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "was signed by another CA") {
 		t.Errorf("a foreign client: %v", err)
 	}
 	// A client that believes the member, but is not believed by it.

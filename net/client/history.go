@@ -46,7 +46,7 @@ func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, e
 	return all, nil
 }
 
-var errShortTimes = errors.New("the member has answered for other revisions than those that were asked for")
+var errShortTimes = errors.New("the member answered for other revisions than the requested ones")
 
 // changesPoll is how often Changes requests the member's progress: the answer is lost with a connection.
 const changesPoll = time.Second

@@ -258,7 +258,7 @@ func TestResetStream(t *testing.T) {
 	go func() {
 		<-ranged
 		_, err := c.Put(ctxOf(t, wait), []byte("k"), []byte("v"))
-		if !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was not taken in time") {
+		if !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was not read in time") {
 			t.Errorf("the put on the stream that was reset: %v", err)
 		}
 		close(reset)
@@ -269,7 +269,7 @@ func TestResetStream(t *testing.T) {
 	}
 	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, limit time.Duration) {
 		_, err = c.Put(ctxOf(t, limit), []byte("one too many"), []byte("v"))
-		if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no room for another stream") {
+		if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no memory budget is left") {
 			t.Errorf("a stream of which nothing was read: %v", err)
 		}
 	})

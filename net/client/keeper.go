@@ -147,7 +147,7 @@ func (k *conn) tick(now time.Time) bool {
 		k.probe()
 	}
 	if stats.PacketsSent >= k.sent+2 && silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
-		err := fmt.Errorf("no sign of life for %v", silence.Round(time.Millisecond))
+		err := fmt.Errorf("no packet received for %v", silence.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
 		k.retire(err)
 		k.moveCalls(err)
@@ -179,7 +179,7 @@ func (k *conn) askHost() {
 		err := probePort(ctx, addr)
 		cancel()
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			k.fail(ErrNobody)
+			k.fail(ErrConnectionRefused)
 			return
 		}
 	}

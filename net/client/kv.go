@@ -265,7 +265,7 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 		return RangeResult{}, err
 	}
 	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // without a last key, the next start is unknown
-		return RangeResult{}, fmt.Errorf("%w: a page of no keys that others follow", wire.ErrFrame)
+		return RangeResult{}, fmt.Errorf("%w: an empty page that is not the last one", wire.ErrFrame)
 	}
 	if !r.paged {
 		r.first = RangeResult{Revision: page.Revision, Count: page.Count}

@@ -119,7 +119,7 @@ func readTold(from io.Reader) (wire.Status, error) {
 	for {
 		if err := frames.Fill(); err != nil {
 			if err == io.EOF {
-				err = fmt.Errorf("%w: a stream without one", wire.ErrFrame)
+				err = fmt.Errorf("%w: the stream ended without a frame", wire.ErrFrame)
 			}
 			return wire.Status{}, err
 		}

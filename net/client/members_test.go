@@ -99,8 +99,8 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(context.Context) error{
-		"list the members": func(ctx context.Context) error { return c.PromoteMember(ctx, id, 0) },
-		"see who leads":    func(ctx context.Context) error { return c.MoveLeader(ctx, id) },
+		"list the members":         func(ctx context.Context) error { return c.PromoteMember(ctx, id, 0) },
+		"check which member leads": func(ctx context.Context) error { return c.MoveLeader(ctx, id) },
 	} {
 		before := m.Proposals.Load() + m.Moves.Load()
 		fail(1, kv.Unknown)

@@ -264,7 +264,7 @@ func (s *stream) resolve() error {
 			if s.failed != nil {
 				return s.failed
 			}
-			return fmt.Errorf("%w: an answer to request %d, which was not asked", wire.ErrFrame, id)
+			return fmt.Errorf("%w: an answer to request %d, which was not sent", wire.ErrFrame, id)
 		}
 		a.call = s.slots[id].call
 		s.vacate(uint32(id))

@@ -243,4 +243,4 @@ func canceled(f *wire.WatchFrame) error {
 	return f.Err
 }
 
-var errUnnamed = fmt.Errorf("%w: a request for a watch was refused that has the id of another one", wire.ErrFrame)
+var errUnnamed = fmt.Errorf("%w: the refused watch request has the id of another watch", wire.ErrFrame)

@@ -189,7 +189,7 @@ func TestJoinAsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	q, err = dialAs(t, m.address(), wire.ClientTLS(alice, wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}))
-	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "of the wrong class") {
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "the wrong class") {
 		t.Errorf("%v", err)
 	}
 	if questions.Load() != 0 {

@@ -46,7 +46,7 @@ func TestForeignCA(t *testing.T) {
 	dir := t.TempDir()
 	makeCerts(dir, "test")
 	expectRefused(t, func(_, n2 *member) { n2.config.Trust = credentials(t, dir, "n2") },
-		"is of another CA", "is of another CA")
+		"was signed by another CA", "was signed by another CA")
 }
 
 func TestForeignTrustDomain(t *testing.T) {
@@ -62,7 +62,7 @@ func TestForeignTrustDomain(t *testing.T) {
 	}
 	expectRefused(t, func(n1, n2 *member) {
 		n1.config.Trust, n2.config.Trust = credentials(t, ours, "n1"), credentials(t, theirs, "n2")
-	}, `is of the cluster \"theirs\"`, `is of the cluster \"ours\"`)
+	}, `belongs to the cluster \"theirs\"`, `belongs to the cluster \"ours\"`)
 }
 
 func read(t *testing.T, dir, name string) []byte {
@@ -96,7 +96,7 @@ func TestExpired(t *testing.T) {
 		if n2.config.Trust, err = wire.LoadMember(dir, "n2", old.Now); err != nil {
 			t.Fatal(err)
 		}
-	}, "the certificate of qkv://test/member/n2 is valid from", "or not valid by its clock")
+	}, "the certificate of qkv://test/member/n2 has expired or is not yet valid", "or not valid by the other side's clock")
 }
 
 // While both members' certificates have expired they try now and then, not all the time; renewed on disk, they connect
@@ -158,7 +158,7 @@ func TestOtherMemberUnderTheAddress(t *testing.T) {
 	members[0].start()
 	members[2].start()
 	await(t, "n1 says who answers", wait, func() bool {
-		return strings.Contains(members[0].Status()[0].LastErr, `qkv://test/member/n3 answers where the member "n2" is expected`)
+		return strings.Contains(members[0].Status()[0].LastErr, `qkv://test/member/n3 answers, but the member "n2" is expected`)
 	})
 	await(t, "n3 is told that n1 does not know it", wait, func() bool {
 		r := members[2].refused()
@@ -223,11 +223,11 @@ func TestClientIsNoPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	q, err := dialAs(t, m.address(), wire.ClientTLS(alice, wire.ProtocolPeer, wire.Identity{Class: wire.ClassMember}))
-	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "of the wrong class") {
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "the wrong class") {
 		t.Errorf("the client is told: %v", err)
 	}
 	await(t, "the member logs it", wait, func() bool {
-		return strings.Contains(m.logged.String(), "qkv://test/client/alice has the certificate of a client, and one of a member is needed here")
+		return strings.Contains(m.logged.String(), "qkv://test/client/alice has a client certificate, but a member certificate is required here")
 	})
 }
 
@@ -259,11 +259,11 @@ func TestWrongProtocolAndNoCertificate(t *testing.T) {
 	m.start()
 	n2 := credentials(t, authority(), "n2")
 	q, err := dialAs(t, m.address(), wire.ClientTLS(n2, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember}))
-	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "speaks another protocol") {
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "uses another protocol") {
 		t.Errorf("the client is told: %v", err)
 	}
 	q, err = dialAs(t, m.address(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ProtocolPeer}})
-	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "demands a certificate") {
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "requires a certificate") {
 		t.Errorf("the client is told: %v", err)
 	}
 	await(t, "the member logs it", wait, func() bool {

@@ -150,7 +150,7 @@ func (b *body) appendResult(to *buffer, result *kv.TxnResult) bool {
 		case !b.request.Write():
 			return to.appendNoRoom(id, size)
 		}
-		return to.appendError(id, kv.AnswerTooLarge, fmt.Sprintf("it was done at revision %d, but there is no room for an answer of %d bytes: answers that this client has not taken fill its share of the member's memory", b.result.Revision, size))
+		return to.appendError(id, kv.AnswerTooLarge, fmt.Sprintf("the write was done at revision %d, but no memory budget is left for its answer of %d bytes: unread answers fill this client's share of the member's memory", b.result.Revision, size))
 	}
 	if b.request.Op == wire.OpTxn {
 		to.out = wire.AppendTxnResult(to.out, id, result)
@@ -199,7 +199,7 @@ func (b *body) heldTooLong(now time.Time, retired int64) bool {
 // refusal returns the error for a body that is not read. If the request was a write, the write was applied all the same.
 func (b *body) refusal(why string) *kv.Error {
 	if b != nil && b.request.Write() {
-		return kv.Errorf(kv.Unknown, "it was done at revision %d, but its answer was not read: %s", b.result.Revision, why)
+		return kv.Errorf(kv.Unknown, "the write was done at revision %d, but its answer was not read: %s", b.result.Revision, why)
 	}
 	return &kv.Error{Code: kv.Unavailable, Message: why}
 }

@@ -36,11 +36,11 @@ type conn struct {
 // serve accepts streams until the connection ends.
 func (c *conn) serve(ctx context.Context) {
 	defer c.server.leave(c)
-	c.logger.Debug("a client came")
+	c.logger.Debug("a client connected")
 	for {
 		qs, err := c.qc.AcceptStream(ctx)
 		if err != nil {
-			c.logger.Debug("a client went", "reason", err)
+			c.logger.Debug("a client disconnected", "reason", err)
 			c.abandon()
 			return
 		}
@@ -128,7 +128,7 @@ func (c *conn) warn(text string, reason any) {
 // close ends the connection and sends the client the reason.
 func (c *conn) close(code wire.CloseCode, reason string) {
 	if code == wire.CloseProtocol {
-		c.warn("a client's connection is closed", reason)
+		c.warn("closed a client's connection", reason)
 	}
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }

@@ -76,8 +76,8 @@ func TestRequestLimits(t *testing.T) {
 		change func(l *limits.Clients)
 		want   string
 	}{
-		"requests": {func(l *limits.Clients) { l.RequestsInflight = 20 }, "this stream has 10 requests under way and its connection 10; together they may be 20"},
-		"bytes":    {func(l *limits.Clients) { l.Bytes = 128 << 10 }, "bytes: this client's share of the 131072 bytes"},
+		"requests": {func(l *limits.Clients) { l.RequestsInflight = 20 }, "this stream has 10 in progress and its connection 10; the limit for both together is 20"},
+		"bytes":    {func(l *limits.Clients) { l.Bytes = 128 << 10 }, "bytes: this client has used its share of the 131072 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
@@ -196,14 +196,14 @@ func TestConnectionLimit(t *testing.T) {
 			all[1].send(get(8, "k"))
 			all[1].want(8, kv.OK)
 			if placeIdle > 0 {
-				if reason := e.refused(t); reason != "this member serves 3 client connections, its limit, and none of qkv://test/client/test is idle" {
+				if reason := e.refused(t); reason != "too many connections: this member serves 3 client connections, its limit, and none of qkv://test/client/test is idle" {
 					t.Error(reason)
 				}
 			} else {
 				late := e.raw(t)
 				late.send(get(9, "k"))
 				late.want(9, kv.OK)
-				if reason := all[2].closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit, and another client needed this place" {
+				if reason := all[2].closed(wire.CloseLimit); reason != "too many connections: this member serves 3 client connections, its limit; this idle one was closed for another client" {
 					t.Error(reason)
 				}
 			}
@@ -295,7 +295,7 @@ func TestHandshakesOfOneAddress(t *testing.T) {
 	var logged syncBuffer
 	e := newEndpoint(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
 	end := e.server.BeginHandshakes(limits.ClientHandshakes, func(int) net.IP { return net.IPv4(127, 0, 0, 1) })
-	if _, err := e.dial(t); err == nil || !strings.Contains(wire.Explain(err).Error(), "it takes no more handshakes for the moment") {
+	if _, err := e.dial(t); err == nil || !strings.Contains(wire.Explain(err).Error(), "it accepts no more handshakes for now") {
 		t.Errorf("from the same address: %v", wire.Explain(err))
 	}
 	if !strings.Contains(logged.String(), "64 handshakes from 127.0.0.1/32 are under way, the limit for one address") {
@@ -575,13 +575,13 @@ func TestRefusalIsLogged(t *testing.T) {
 			<-conn.Context().Done()
 		}
 	}
-	for start := time.Now(); !strings.Contains(out.String(), "a client is refused"); time.Sleep(time.Millisecond) {
+	for start := time.Now(); !strings.Contains(out.String(), "refused a client"); time.Sleep(time.Millisecond) {
 		if time.Since(start) > wait {
 			t.Fatalf("logged: %q", out.String())
 		}
 	}
 	s := out.String()
-	if n, most := strings.Count(s, "refused"), limits.LogRepeats; n > most || !strings.Contains(s, "is of another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
+	if n, most := strings.Count(s, "refused"), limits.LogRepeats; n > most || !strings.Contains(s, "was signed by another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
 		t.Error(s)
 	}
 }
@@ -628,7 +628,7 @@ func TestAnsweredTwice(t *testing.T) {
 		r.want(i, kv.OK)
 	}
 	e.idle(t)
-	if s := out.String(); !strings.Contains(s, "the member answered a request twice") {
+	if s := out.String(); !strings.Contains(s, "a request was answered twice") {
 		t.Error(s)
 	}
 }

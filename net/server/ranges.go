@@ -71,9 +71,9 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 		why, now := "", time.Now()
 		switch first := w.ranges[0].read; {
 		case !now.Before(first.until):
-			why = "the range was not read to its end in the time that its client gave it"
+			why = "timeout: the range was not read completely before the client's deadline"
 		case first.body.heldTooLong(now, s.conn.server.config.Member.View().RetiredBytes()):
-			why = "it takes too long to read for what this member would have to keep in memory meanwhile: ask for less"
+			why = "the range takes too long to read, and meanwhile this member keeps too much old data in memory: ask for less"
 		}
 		if why == "" {
 			break
@@ -181,8 +181,8 @@ func (p *pages) account(share *share) *kv.Error {
 	}
 	more := p.sorted.Bytes() - p.taken
 	if !share.take(more) {
-		return kv.Errorf(kv.AnswerTooLarge, "the range has more keys than this client's share of the member's memory can sort, at %d bytes for each %d keys: "+
-			"give a limit, or sort what comes in the order of the keys", sortedPart, sortedPart/16)
+		return kv.Errorf(kv.AnswerTooLarge, "the range has too many keys to sort within this client's share of the member's memory budget, at %d bytes for each %d keys: "+
+			"give a limit, or sort at the client", sortedPart, sortedPart/16)
 	}
 	p.taken += more
 	return nil

@@ -129,7 +129,7 @@ func TestRangesTooLate(t *testing.T) {
 		}
 		if err := p.Failed(); err != nil {
 			refused++
-			if err.Code != kv.Unavailable || !strings.Contains(err.Message, "in the time that its client gave it") {
+			if err.Code != kv.Unavailable || !strings.Contains(err.Message, "before the client's deadline") {
 				t.Fatal(err)
 			}
 		}

@@ -84,7 +84,7 @@ func (b *buffer) pageBytes() int64 {
 }
 
 func (b *buffer) appendNoRoom(id uint64, size int) bool {
-	return b.appendError(id, kv.Overloaded, fmt.Sprintf("no room for an answer of %d bytes: answers that this client has not taken fill its share of the member's memory", size))
+	return b.appendError(id, kv.Overloaded, fmt.Sprintf("no memory budget left for an answer of %d bytes: unread answers fill this client's share of the member's memory", size))
 }
 
 // pageLimit returns the maximum number of pairs of a page. A client's limit of 0 means no limit.

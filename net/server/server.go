@@ -100,7 +100,7 @@ func Start(config Config) (*Server, error) {
 		panic("server: Config needs Member, Credentials, and Conn or Address")
 	}
 	if config.MaxRequestBytes < 0 || config.MaxRequestBytes > limits.RequestBytes {
-		return nil, fmt.Errorf("a limit of %d bytes for a request: it must be between 1 and %d, what the log can hold", config.MaxRequestBytes, limits.RequestBytes)
+		return nil, fmt.Errorf("the limit of %d bytes for a request must be between 1 and %d, the most that the log can hold", config.MaxRequestBytes, limits.RequestBytes)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -133,10 +133,10 @@ func (c *Config) bind() error {
 	}
 	addr, err := net.ResolveUDPAddr("udp", c.Address)
 	if err != nil {
-		return fmt.Errorf("the address to serve clients at, %q, is none: %w", c.Address, err)
+		return fmt.Errorf("the client address %q to listen on is not valid: %w", c.Address, err)
 	}
 	if c.Conn, err = net.ListenUDP("udp", addr); err != nil {
-		return fmt.Errorf("cannot serve clients at %s: %w", c.Address, err)
+		return fmt.Errorf("cannot listen for clients on %s: %w", c.Address, err)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (s *Server) listen() error {
 	}
 	listener, err := s.transport.Listen(s.tls(), s.quicConfig(0))
 	if err != nil {
-		return fmt.Errorf("cannot serve clients at %v: %w", s.config.Conn.LocalAddr(), err)
+		return fmt.Errorf("cannot listen for clients on %v: %w", s.config.Conn.LocalAddr(), err)
 	}
 	s.listener = listener
 	ctx, stop := context.WithCancel(context.Background())
@@ -229,7 +229,7 @@ func (h *handshake) finish() {
 // admit is called by QUIC before any work for a new connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := s.handshakes.Begin(info.RemoteAddr); err != nil {
-		s.warn(info.RemoteAddr, "a client is turned away", "because", err.Error())
+		s.warn(info.RemoteAddr, "too many handshakes: rejected a client", "because", err.Error())
 		return nil, err
 	}
 	if s.arrived.Add(1) > int64(s.config.Limits.Connections+s.config.Limits.Handshakes+limits.ClientConnectionsOver) {
@@ -288,13 +288,13 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 	if s.conns >= s.config.Limits.Connections {
 		other := place(s.identities, owner, time.Now(), s.config.Limits.PlaceIdle)
 		if other == nil {
-			reason := fmt.Sprintf("this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
-			c.warn("a client's connection is closed", reason)
+			reason := fmt.Sprintf("too many connections: this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
+			c.warn("closed a client's connection", reason)
 			c.close(wire.CloseLimit, reason)
 			return nil
 		}
-		reason := fmt.Sprintf("this member serves %d client connections, its limit, and another client needed this place", s.config.Limits.Connections)
-		other.warn("a client's connection is closed", reason)
+		reason := fmt.Sprintf("too many connections: this member serves %d client connections, its limit; this idle one was closed for another client", s.config.Limits.Connections)
+		other.warn("closed a client's connection", reason)
 		s.leaveLocked(other)
 		other.close(wire.CloseLimit, reason)
 	}
@@ -385,7 +385,7 @@ func ignoreClosed(err error) error {
 // logRefused logs why a handshake failed; a reason of trust is a warning.
 func (s *Server) logRefused(remote net.Addr, cause error) {
 	if transport, ok := errors.AsType[*quic.TransportError](cause); ok && transport.ErrorCode.IsCryptoError() {
-		s.warn(remote, "a client is refused", "reason", wire.Explain(cause))
+		s.warn(remote, "refused a client", "reason", wire.Explain(cause))
 		return
 	}
 	s.logger.Debug("a client's handshake failed", "remote", remote.String(), "error", cause)

@@ -124,7 +124,7 @@ func (s *stream) count(weight int) *kv.Error {
 	}
 	own, all, ok := s.add(1)
 	if !ok {
-		return kv.Errorf(kv.Overloaded, "this stream has %d requests under way and its connection %d; together they may be %d",
+		return kv.Errorf(kv.Overloaded, "too many requests: this stream has %d in progress and its connection %d; the limit for both together is %d",
 			own, all, s.conn.server.config.Limits.RequestsInflight)
 	}
 	s.counted.requests = 1
@@ -151,7 +151,7 @@ func (s *stream) uncount() {
 
 // noRoom returns the answer to a request that exceeds the clients' memory budget.
 func (s *stream) noRoom(bytes int) *kv.Error {
-	return kv.Errorf(kv.Overloaded, "no room for a request of %d bytes: this client's share of the %d bytes that all clients may use of this member is taken",
+	return kv.Errorf(kv.Overloaded, "no memory budget left for a request of %d bytes: this client has used its share of the %d bytes that this member has for all clients",
 		bytes, s.conn.server.config.Limits.Bytes)
 }
 
@@ -300,7 +300,7 @@ func (s *stream) slotLocked(number uint64) *slot {
 func (s *stream) resolveLocked(number uint64) (slot, bool) {
 	at := s.slotLocked(number)
 	if at == nil {
-		s.conn.logger.Error("the member answered a request twice, or one that it was not asked", "number", number)
+		s.conn.logger.Error("internal error: a request was answered twice, or was never received", "number", number)
 		return slot{}, false
 	}
 	x := *at

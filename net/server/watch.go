@@ -141,17 +141,17 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, there := w.all[q.ID]; there {
-		return kv.Errorf(kv.BadRequest, "watch %d is there already: the ids of the watches of one stream are different", q.ID)
+		return kv.Errorf(kv.BadRequest, "watch %d already exists: the ids of the watches of one stream must differ", q.ID)
 	}
 	most := int64(server.config.Limits.Watches)
 	if n := w.s.conn.watches.Add(1); n > most {
 		w.s.conn.watches.Add(-1)
-		return kv.Errorf(kv.Overloaded, "this connection has %d watches, the limit of one", most)
+		return kv.Errorf(kv.Overloaded, "too many watches: this connection has %d, the limit", most)
 	}
 	bytes := int64(limits.WatchOverhead + len(q.Watch.Key) + len(q.Watch.End))
 	if !w.s.share.take(bytes) {
 		w.s.conn.watches.Add(-1)
-		return kv.Errorf(kv.Overloaded, "no room for another watch: this client's share of the %d bytes that all clients may use of this member is taken",
+		return kv.Errorf(kv.Overloaded, "no memory budget left for another watch: this client has used its share of the %d bytes that this member has for all clients",
 			server.config.Limits.Bytes)
 	}
 	w.all[q.ID] = bytes

@@ -261,7 +261,7 @@ func TestWatchWithoutRoom(t *testing.T) {
 	end := e.server.Hunger()
 	for range 3 {
 		r.send(watchOf(2, "k"))
-		if f := r.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.Overloaded || !strings.Contains(f.Err.Message, "no room for another watch") {
+		if f := r.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.Overloaded || !strings.Contains(f.Err.Message, "no memory budget left for another watch") {
 			t.Fatalf("refused with %v", f.Err)
 		}
 	}
@@ -269,7 +269,7 @@ func TestWatchWithoutRoom(t *testing.T) {
 	r.send(watchOf(2, "k"))
 	r.delivered(kv.WatchCreated)
 	r.send(watchOf(3, "k"))
-	if f := r.delivered(kv.WatchCanceled); f.Err == nil || !strings.Contains(f.Err.Message, "the limit of one") {
+	if f := r.delivered(kv.WatchCanceled); f.Err == nil || !strings.Contains(f.Err.Message, "too many watches") {
 		t.Errorf("refused with %v", f.Err)
 	}
 }

@@ -240,7 +240,7 @@ func (s *stream) sendPiece(piece []byte) error {
 		}
 		piece = piece[n:]
 		if took := time.Since(begun); took >= s.conn.server.config.Limits.WriteTimeout || s.share.over() {
-			return fmt.Errorf("%w: nothing of the answers was taken for %v", errSlow, took.Round(time.Millisecond))
+			return fmt.Errorf("%w: the client read no answers for %v", errSlow, took.Round(time.Millisecond))
 		}
 	}
 }
@@ -251,7 +251,7 @@ var errSlow = errors.New("slow")
 // fail ends the stream after an error.
 func (s *stream) fail(err error) {
 	if errors.Is(err, errSlow) {
-		s.conn.warn("a client's stream is reset", err)
+		s.conn.warn("reset a client's stream", err)
 		s.abandon(wire.StreamSlow)
 	}
 	s.abandon(wire.StreamEnded)

@@ -140,9 +140,9 @@ func (m Maker) Renew(dir, name string) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	case id.Class == ClassCA:
-		return fmt.Errorf("%s is a CA's certificate, which is not renewed: make a new CA in another folder", name)
+		return fmt.Errorf("%s is a CA certificate, which cannot be renewed: make a new CA in another folder", name)
 	case id.Cluster != ca.cluster:
-		return fmt.Errorf("%s is the certificate of %v, and the CA in %s is that of the cluster %q", name, id, dir, ca.cluster)
+		return fmt.Errorf("%s is the certificate of %v, but the CA in %s belongs to the cluster %q", name, id, dir, ca.cluster)
 	}
 	der, err := m.sign(ca, id, hostsIn(old[0]), old[0].PublicKey)
 	if err != nil {
@@ -164,14 +164,14 @@ func (m Maker) loadAuthority(dir string) (*authority, error) {
 	certificates, err := readCertificates(files.Cert)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no CA in %s (%s is missing): make one with `qkv cert ca --certs-dir %s --cluster NAME`, or copy it here", dir, files.Cert, dir)
+			err = fmt.Errorf("no CA in %s (%s is missing): make one with `qkv cert ca --certs-dir %s --cluster NAME`, or copy it here", dir, files.Cert, dir)
 		}
 		return nil, err
 	}
 	key, err := readKey(files.Key)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%s is missing, so nothing can be signed here: make certificates where the CA was made, and copy them", files.Key)
+			err = fmt.Errorf("%s is missing, so no certificate can be signed here: make certificates where the CA was made, and copy them", files.Key)
 		}
 		return nil, err
 	}
@@ -284,9 +284,9 @@ func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, e
 	_, noKey := os.Lstat(files.Key)
 	switch {
 	case noCert == nil:
-		return Files{}, fmt.Errorf("%s is there already and is never overwritten: %s", files.Cert, instead)
+		return Files{}, fmt.Errorf("%s already exists and is never overwritten: %s", files.Cert, instead)
 	case noKey == nil:
-		return Files{}, fmt.Errorf("%s is there already and is never overwritten, and %s is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key and run the command again", files.Key, files.Cert)
+		return Files{}, fmt.Errorf("%s already exists and is never overwritten, and %s is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key and run the command again", files.Key, files.Cert)
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return Files{}, fmt.Errorf("make the folder for certificates: %w", err)

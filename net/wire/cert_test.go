@@ -130,7 +130,7 @@ func TestLeafEndsWithItsCA(t *testing.T) {
 		t.Errorf("ends %v, the CA %v", bob.NotAfter, ca.NotAfter)
 	}
 	_, err = maker(noon.AddDate(11, 0, 0)).CreateClient(dir, "carol")
-	wantError(t, err, "ca.crt expired")
+	wantError(t, err, "ca.crt has expired")
 }
 
 func TestNothingIsOverwritten(t *testing.T) {
@@ -138,12 +138,12 @@ func TestNothingIsOverwritten(t *testing.T) {
 	m := maker(noon)
 	before := read(t, filepath.Join(dir, "ca.key"))
 	_, err := m.CreateCA(dir, "prod")
-	wantError(t, err, "ca.crt is there already and is never overwritten: a new CA is made in another folder")
+	wantError(t, err, "ca.crt already exists and is never overwritten: a new CA is made in another folder")
 	_, err = m.CreateMember(dir, "n1", nil)
-	wantError(t, err, "member-n1.crt is there already")
+	wantError(t, err, "member-n1.crt already exists")
 	must(t, os.Remove(filepath.Join(dir, "client-alice.crt")))
 	_, err = m.CreateClient(dir, "alice")
-	wantError(t, err, "client-alice.key is there already and is never overwritten, and "+filepath.Join(dir, "client-alice.crt")+" is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key")
+	wantError(t, err, "client-alice.key already exists and is never overwritten, and "+filepath.Join(dir, "client-alice.crt")+" is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key")
 	if read(t, filepath.Join(dir, "ca.key")) != before {
 		t.Error("the CA's key was written over")
 	}
@@ -160,7 +160,7 @@ func TestCreateRefuses(t *testing.T) {
 	m := maker(noon)
 	empty := t.TempDir()
 	_, err := m.CreateMember(empty, "n1", nil)
-	wantError(t, err, "there is no CA in", "qkv cert ca --certs-dir")
+	wantError(t, err, "no CA in", "qkv cert ca --certs-dir")
 	_, err = m.CreateCA(empty, "Prod")
 	wantError(t, err, "capital letters", `use "prod"`)
 	_, err = m.CreateCA(empty, "")
@@ -172,7 +172,7 @@ func TestCreateRefuses(t *testing.T) {
 	wantError(t, err, `"10.0.0.1:2379" is neither an address nor a host name`)
 	must(t, os.Rename(dir+"/ca.key", dir+"/kept"))
 	_, err = m.CreateMember(dir, "n3", nil)
-	wantError(t, err, "ca.key is missing, so nothing can be signed here")
+	wantError(t, err, "ca.key is missing, so no certificate can be signed here")
 	must(t, os.WriteFile(dir+"/ca.key", []byte(read(t, dir+"/member-n1.key")), 0o600))
 	_, err = m.CreateMember(dir, "n3", nil)
 	wantError(t, err, "ca.key is not the key of", "ca.crt")
@@ -225,7 +225,7 @@ hosts        localhost, n1.example.org, *.pods.example.org, 127.0.0.1, ::1, 10.0
 		t.Error(got)
 	}
 	_, err := Show(dir+"/ca.key", noon)
-	wantError(t, err, `holds a "PRIVATE KEY", and should hold certificates only`)
+	wantError(t, err, `holds a "PRIVATE KEY", but should hold certificates only`)
 }
 
 func TestFingerprintIsOfTheCertificate(t *testing.T) {

@@ -30,7 +30,7 @@ func readCertificates(name string) ([]*x509.Certificate, error) {
 			break
 		}
 		if block.Type != certBlock {
-			return nil, fmt.Errorf("%s holds a %q, and should hold certificates only", name, block.Type)
+			return nil, fmt.Errorf("%s holds a %q, but should hold certificates only", name, block.Type)
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -52,7 +52,7 @@ func readKey(name string) (crypto.Signer, error) {
 	}
 	// A group may read it: containers mount secrets in that way. Other users may do nothing.
 	if mode := info.Mode().Perm(); info.Mode().IsRegular() && mode&0o027 != 0 {
-		return nil, fmt.Errorf("%s has mode %#o, so others on this host can use the key: `chmod 600 %s`, and make a new certificate if somebody may have read it", name, mode, name)
+		return nil, fmt.Errorf("%s has mode %#o, so other users of this host can read the key: `chmod 600 %s`, and make a new certificate if the key may have been read", name, mode, name)
 	}
 	text, err := readBounded(name)
 	if err != nil {
@@ -82,13 +82,13 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 		if signer, ok := key.(crypto.Signer); ok {
 			return signer, nil
 		}
-		return nil, fmt.Errorf("a %T cannot sign", key)
+		return nil, fmt.Errorf("a key of type %T cannot sign", key)
 	case "EC PRIVATE KEY":
 		return x509.ParseECPrivateKey(block.Bytes)
 	case "RSA PRIVATE KEY":
 		return x509.ParsePKCS1PrivateKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("%q is no private key", block.Type)
+		return nil, fmt.Errorf("%q is not a private key", block.Type)
 	}
 }
 
@@ -103,14 +103,14 @@ func readBounded(name string) ([]byte, error) {
 	if info, err := f.Stat(); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file but a folder, a pipe or a device: put the file there that belongs there", name)
+		return nil, fmt.Errorf("%s is a folder, a pipe or a device, not a regular file: put the right file there", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, limits.CertificateFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(text) > limits.CertificateFileBytes {
-		return nil, fmt.Errorf("%s has more than %d bytes, which no certificate or key has", name, limits.CertificateFileBytes)
+		return nil, fmt.Errorf("%s has more than %d bytes, the limit for a certificate or key file", name, limits.CertificateFileBytes)
 	}
 	return text, nil
 }
@@ -137,10 +137,10 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 func checkDates(name string, certificate *x509.Certificate, now time.Time) error {
 	switch {
 	case now.Before(certificate.NotBefore):
-		return fmt.Errorf("%s is not yet valid: it begins %s, and the clock of this host says %s: set the clock",
+		return fmt.Errorf("%s is not yet valid: it is valid from %s, and this host's clock says %s: set the clock",
 			name, stamp(certificate.NotBefore), stamp(now))
 	case now.After(certificate.NotAfter):
-		return fmt.Errorf("%s expired %s, and the clock of this host says %s: `qkv cert renew` where the CA is, or set the clock",
+		return fmt.Errorf("%s has expired: it was valid until %s, and this host's clock says %s: run `qkv cert renew` where the CA is, or set the clock",
 			name, stamp(certificate.NotAfter), stamp(now))
 	default:
 		return nil
@@ -191,9 +191,9 @@ func publish(name string, text []byte, mode fs.FileMode, step func(from, to stri
 	}
 	if err := step(temporary, name); err != nil {
 		if there, look := os.Lstat(name); look == nil && there.IsDir() {
-			return fmt.Errorf("publish %s: a folder is in the place of that file: move it away, and start again", name)
+			return fmt.Errorf("write %s: a folder has that name: move it away, and start again", name)
 		}
-		return fmt.Errorf("publish %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return syncFolder(filepath.Dir(name))
 }

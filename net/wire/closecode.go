@@ -38,11 +38,11 @@ func (c StreamCode) String() string {
 	case StreamEnded:
 		return "the stream was reset"
 	case StreamSlow:
-		return fmt.Sprintf("the stream was reset: what was sent on it was not taken in time, or a large request did not come in time: the limit is %v, and %v where its client has more than its share of the member's memory",
+		return fmt.Sprintf("timeout: the stream was reset: its data was not read in time, or a large request did not arrive in time: the limit is %v, or %v if the client uses more than its share of the member's memory budget",
 			limits.ClientWriteTimeout, limits.ClientStall)
 	case StreamLimit:
-		return "the stream was reset: the member has no room for another stream of this client"
+		return "the stream was reset: no memory budget is left on the member for another stream of this client"
 	default:
-		return fmt.Sprintf("the stream was reset for a reason that this version does not know: %d", uint64(c))
+		return fmt.Sprintf("the stream was reset for an unknown reason: code %d", uint64(c))
 	}
 }

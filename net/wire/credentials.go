@@ -137,23 +137,23 @@ func (c *Credentials) Problem() string {
 	err := c.Refresh()
 	k, now := c.inUse.Load(), c.now()
 	left := k.expires.Sub(now)
-	what, remedy := "the certificate "+c.Source, "`qkv cert renew` where the CA is, and copy the file here: it is used without a restart"
+	what, remedy := "the certificate "+c.Source, "run `qkv cert renew` where the CA is, and copy the file here: it is used without a restart"
 	switch {
 	case k.byCA && c.local:
-		what, remedy = "the local CA "+c.caSource, "remove its folder, and a new one is made"
+		what, remedy = "the local CA "+c.caSource, "remove its folder, and a new CA is made"
 	case k.byCA:
-		what, remedy = "the CA in "+c.caSource, "make a new CA, and put its certificate beside the old one's in every ca.crt until it has signed all others"
+		what, remedy = "the CA in "+c.caSource, "make a new CA, and keep both CA certificates in every ca.crt until the new CA has signed all other certificates"
 	}
 	switch {
 	case left <= 0:
-		what += fmt.Sprintf(" expired %s: connections that exist go on, and no new one comes about", stamp(k.expires))
+		what += fmt.Sprintf(" expired at %s: existing connections continue, new ones are refused", stamp(k.expires))
 	case left < min(warnBefore, lifetimeOf(k.certificate)/3):
-		what += fmt.Sprintf(" expires %s, in %s", stamp(k.expires), span(left))
+		what += fmt.Sprintf(" expires at %s, in %s", stamp(k.expires), span(left))
 	case err == nil:
 		return ""
 	}
 	if err != nil {
-		return what + "; its files cannot be used as they are now: " + err.Error()
+		return what + "; the changed files cannot be used: " + err.Error()
 	}
 	return what + ": " + remedy
 }
@@ -172,7 +172,7 @@ func LoadClient(dir, name string, now func() time.Time) (*Credentials, error) {
 	if name == "" {
 		names := namesIn(dir, ClassClient)
 		if len(names) > 1 {
-			return nil, fmt.Errorf("%s holds the certificates of %d clients (%s): --client NAME says which one to use", dir, len(names), strings.Join(names, ", "))
+			return nil, fmt.Errorf("%s holds the certificates of %d clients (%s): choose one with --client NAME", dir, len(names), strings.Join(names, ", "))
 		}
 		if len(names) == 0 {
 			return nil, missing(dir, ClassClient, "NAME")
@@ -208,7 +208,7 @@ func (c *Credentials) start(read func() (*keys, error)) (*Credentials, error) {
 			return nil, err
 		}
 		if id, err := IdentityOf(next.certificate); err != nil || id != c.Identity {
-			return nil, fmt.Errorf("%s is now the certificate of %v, and this process runs as %v: restart it if that is meant", c.Source, id, c.Identity)
+			return nil, fmt.Errorf("%s is now the certificate of %v, but this process runs as %v: if that is intended, restart it", c.Source, id, c.Identity)
 		}
 		return next, nil
 	}
@@ -227,7 +227,7 @@ func load(caDir, dir string, want Identity, now func() time.Time) (*keys, error)
 	}
 	key, err := readKey(files.Key)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s is there, but its key %s is missing: copy it from where the certificate was made", files.Cert, files.Key)
+		err = fmt.Errorf("%s exists, but its key %s is missing: copy the key from where the certificate was made", files.Cert, files.Key)
 	}
 	if err != nil {
 		return nil, err
@@ -255,7 +255,7 @@ func (k *keys) check(source string, chain []*x509.Certificate, want Identity, no
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	if id.Class != want.Class {
-		return fmt.Errorf("%s is the certificate of a %v (%v), and one of a %v is needed: make it with `qkv cert %v`",
+		return fmt.Errorf("%s is a %v certificate (%v), but a %v certificate is required: make one with `qkv cert %v`",
 			source, id.Class, id, want.Class, want.Class)
 	}
 	if id.Name != want.Name {
@@ -271,7 +271,7 @@ func (k *keys) check(source string, chain []*x509.Certificate, want Identity, no
 	for _, usage := range usages {
 		ways, err := verifyChain(chain, k.roots, now, usage)
 		if err != nil {
-			return fmt.Errorf("%s is not believed by the CA beside it: %w", source, err)
+			return fmt.Errorf("%s is not trusted by the CA in the same folder: %w", source, err)
 		}
 		k.expires, k.byCA = ending(ways)
 	}
@@ -294,7 +294,7 @@ func loadRoots(dir string) (*x509.CertPool, error) {
 	name := filesOf(dir, Identity{Class: ClassCA}).Cert
 	certificates, err := readCertificates(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s is missing, so nobody could be believed: copy it from where the CA was made (`qkv cert ca`)", name)
+		err = fmt.Errorf("%s is missing, so no certificate can be trusted: copy it from where the CA was made (`qkv cert ca`)", name)
 	}
 	if err != nil {
 		return nil, err
@@ -302,7 +302,7 @@ func loadRoots(dir string) (*x509.CertPool, error) {
 	roots := x509.NewCertPool()
 	for _, certificate := range certificates {
 		if !certificate.IsCA {
-			return nil, fmt.Errorf("%s holds the certificate of %q, which is no CA: it should hold the CA's only", name, certificate.Subject)
+			return nil, fmt.Errorf("%s holds the certificate of %q, which is not a CA: it should hold CA certificates only", name, certificate.Subject)
 		}
 		roots.AddCert(certificate)
 	}
@@ -316,9 +316,9 @@ func missing(dir string, class Class, name string) error {
 	} else if err != nil {
 		return fmt.Errorf("the folder of certificates cannot be used: %w: make it with `qkv cert ca --certs-dir %s --cluster NAME` and `qkv cert %v`", err, dir, class)
 	}
-	there := "none is there): "
+	there := "it has no such certificate): "
 	if names := namesIn(dir, class); len(names) > 0 {
-		there = fmt.Sprintf("there are those of %s): give one of these names with --%s, or ", strings.Join(names, ", "), map[Class]string{ClassMember: "name", ClassClient: "client"}[class])
+		there = fmt.Sprintf("it has certificates of %s): give one of these names with --%s, or ", strings.Join(names, ", "), map[Class]string{ClassMember: "name", ClassClient: "client"}[class])
 	}
 	return fmt.Errorf("%s holds no certificate %s%s (%smake it with `qkv cert %v --certs-dir %s %s` where the CA is, and copy it with its key",
 		dir, Identity{Class: class, Name: name}.FileName(), certSuffix, there, class, dir, name)

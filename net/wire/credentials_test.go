@@ -46,11 +46,11 @@ func TestLoadErrors(t *testing.T) {
 		now    time.Time
 		want   []string
 	}{
-		{"no certificate", remove("member-n1.crt"), noon, []string{"holds no certificate member-n1.crt (there are those of n2): give one of these names with --name, or make it with", "qkv cert member --certs-dir", " n1"}},
-		{"no key", remove("member-n1.key"), noon, []string{"member-n1.crt is there, but its key", "member-n1.key is missing"}},
+		{"no certificate", remove("member-n1.crt"), noon, []string{"holds no certificate member-n1.crt (it has certificates of n2): give one of these names with --name, or make it with", "qkv cert member --certs-dir", " n1"}},
+		{"no key", remove("member-n1.key"), noon, []string{"member-n1.crt exists, but its key", "member-n1.key is missing"}},
 		{"no CA", remove("ca.crt"), noon, []string{"ca.crt is missing", "qkv cert ca"}},
-		{"expired", nil, noon.Add(366 * day), []string{"member-n1.crt expired 2027-11-20 12:00:00Z", "the clock of this host says 2027-11-21", "qkv cert"}},
-		{"not yet valid", nil, noon.Add(-time.Hour), []string{"member-n1.crt is not yet valid", "begins 2026-11-20 11:55:00Z", "set the clock"}},
+		{"expired", nil, noon.Add(366 * day), []string{"member-n1.crt has expired: it was valid until 2027-11-20 12:00:00Z", "this host's clock says 2027-11-21", "qkv cert"}},
+		{"not yet valid", nil, noon.Add(-time.Hour), []string{"member-n1.crt is not yet valid", "is valid from 2026-11-20 11:55:00Z", "set the clock"}},
 		{"key of another", copied("member-n2.key", "member-n1.key"), noon, []string{"member-n1.key is not the key of", "member-n1.crt"}},
 		{"another member's", func(t *testing.T, dir string) {
 			copied("member-n2.key", "member-n1.key")(t, dir)
@@ -59,9 +59,9 @@ func TestLoadErrors(t *testing.T) {
 		{"a client's", func(t *testing.T, dir string) {
 			copied("client-alice.key", "member-n1.key")(t, dir)
 			copied("client-alice.crt", "member-n1.crt")(t, dir)
-		}, noon, []string{"is the certificate of a client (qkv://prod/client/alice), and one of a member is needed", "qkv cert member"}},
-		{"another CA's", write("ca.crt", read(t, other+"/ca.crt")), noon, []string{"member-n1.crt is not believed by the CA beside it", "is of another CA", "same ca.crt"}},
-		{"no CA in ca.crt", copied("member-n2.crt", "ca.crt"), noon, []string{"ca.crt holds the certificate of", "which is no CA"}},
+		}, noon, []string{"is a client certificate (qkv://prod/client/alice), but a member certificate is required", "qkv cert member"}},
+		{"another CA's", write("ca.crt", read(t, other+"/ca.crt")), noon, []string{"member-n1.crt is not trusted by the CA in the same folder", "was signed by another CA", "same ca.crt"}},
+		{"no CA in ca.crt", copied("member-n2.crt", "ca.crt"), noon, []string{"ca.crt holds the certificate of", "which is not a CA"}},
 		{"empty", write("member-n1.crt", ""), noon, []string{"member-n1.crt holds no certificate", "empty, damaged"}},
 		{"damaged", write("member-n1.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), noon, []string{"member-n1.crt is damaged"}},
 		{"damaged key", write("member-n1.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), noon, []string{"member-n1.key is damaged"}},
@@ -84,7 +84,7 @@ func TestLoadErrors(t *testing.T) {
 		})
 	}
 	_, err := LoadClient(t.TempDir(), "", at(noon))
-	wantError(t, err, "holds no certificate client-NAME.crt (none is there): make it with `qkv cert client")
+	wantError(t, err, "holds no certificate client-NAME.crt (it has no such certificate): make it with `qkv cert client")
 	_, err = LoadMember(other, "n\n1", at(noon))
 	wantError(t, err, "control character")
 }

@@ -150,7 +150,7 @@ func loadRevoked(name string) (map[string]bool, error) {
 	for _, der := range lists {
 		list, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return nil, fmt.Errorf("%s is no list of revoked certificates (X.509 CRL, PEM or DER): %w", name, err)
+			return nil, fmt.Errorf("%s is not a certificate revocation list (X.509 CRL, PEM or DER): %w", name, err)
 		}
 		for _, one := range list.RevokedCertificateEntries {
 			revoked[revocation(list.RawIssuer, one.SerialNumber.Bytes())] = true
@@ -203,16 +203,16 @@ func (f *FileTrust) Problem() string {
 	what, left := "the certificate "+f.names.Cert, own.NotAfter.Sub(f.now())
 	switch {
 	case left <= 0:
-		what += fmt.Sprintf(" expired %s: connections that exist go on, and no new one comes about", stamp(own.NotAfter))
+		what += fmt.Sprintf(" expired at %s: existing connections continue, new ones are refused", stamp(own.NotAfter))
 	case left < min(warnBefore, lifetimeOf(own)/3):
-		what += fmt.Sprintf(" expires %s, in %s", stamp(own.NotAfter), span(left))
+		what += fmt.Sprintf(" expires at %s, in %s", stamp(own.NotAfter), span(left))
 	case err == nil:
 		return ""
 	}
 	if err != nil {
-		return what + "; its files cannot be used as they are now: " + err.Error()
+		return what + "; the changed files cannot be used: " + err.Error()
 	}
-	return what + ": put a new one in its place, and it is used without a restart"
+	return what + ": replace its files; the new ones are used without a restart"
 }
 
 // ClientsTLS returns how a member accepts connections of etcd's clients and of HTTP. Clients must show a certificate if there is a
@@ -251,7 +251,7 @@ func (f *FileTrust) Dial(protocol, name, address string) *tls.Config {
 		case is == "":
 			return f.Vouches(state, []string{address})
 		case name != "" && is != name:
-			return &TrustError{fmt.Sprintf("the member %q answers where %q is expected: are the addresses in the cluster list right?", is, name)}
+			return &TrustError{fmt.Sprintf("the member %q answers, but %q is expected: check the addresses in the cluster list", is, name)}
 		}
 		return nil
 	}
@@ -261,7 +261,7 @@ func (f *FileTrust) Dial(protocol, name, address string) *tls.Config {
 // Belongs returns an error if the certificate belongs to another member than name.
 func (f *FileTrust) Belongs(name string) error {
 	if id, err := IdentityOf(f.Certificate()); err == nil && (id.Class != ClassMember || id.Name != name) {
-		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", f.names.Cert, id, name)
+		return fmt.Errorf("%s is the certificate of %v, but this is the member %q", f.names.Cert, id, name)
 	}
 	return nil
 }
@@ -269,7 +269,7 @@ func (f *FileTrust) Belongs(name string) error {
 // NameIn returns the member that a certificate names; most certificates name none.
 func (f *FileTrust) NameIn(state tls.ConnectionState) (string, error) {
 	if len(state.PeerCertificates) == 0 {
-		return "", errors.New("the other side showed no certificate")
+		return "", errors.New("the other side presented no certificate")
 	}
 	id, err := IdentityOf(state.PeerCertificates[0])
 	if err != nil {
@@ -281,7 +281,7 @@ func (f *FileTrust) NameIn(state tls.ConnectionState) (string, error) {
 // notClient refuses a certificate of qkv's own clients.
 func notClient(c *x509.Certificate) error {
 	if id, err := IdentityOf(c); err == nil && id.Class != ClassMember {
-		return &TrustError{fmt.Sprintf("%v has the certificate of a %v, and one of a member is needed here", id, id.Class)}
+		return &TrustError{fmt.Sprintf("%v has a %v certificate, but a member certificate is required here", id, id.Class)}
 	}
 	return nil
 }
@@ -302,7 +302,7 @@ func (f *FileTrust) Vouches(state tls.ConnectionState, addresses []string) error
 			hosts = append(hosts, host)
 		}
 	}
-	return &TrustError{fmt.Sprintf("its certificate (%s) is for %s, and the member is at %s: one of these must stand in it",
+	return &TrustError{fmt.Sprintf("its certificate (%s) is for %s, but the member is at %s: the certificate must name one of these",
 		own.Subject, orNothing(hostsIn(own)), orNothing(hosts))}
 }
 
@@ -339,11 +339,11 @@ func (f *FileTrust) allowed(chain []*x509.Certificate) error {
 		}
 	}
 	if names := f.names.AllowedNames; len(names) > 0 && !slices.Contains(names, chain[0].Subject.CommonName) {
-		return &TrustError{fmt.Sprintf("the common name of the certificate is %q, and must be one of %s", chain[0].Subject.CommonName, strings.Join(names, ", "))}
+		return &TrustError{fmt.Sprintf("the common name of the certificate is %q, but must be one of %s", chain[0].Subject.CommonName, strings.Join(names, ", "))}
 	}
 	holds := func(host string) bool { return chain[0].VerifyHostname(host) == nil }
 	if hosts := f.names.AllowedHosts; len(hosts) > 0 && !slices.ContainsFunc(hosts, holds) {
-		return &TrustError{fmt.Sprintf("the certificate of %s holds none of the hosts %s", chain[0].Subject, strings.Join(hosts, ", "))}
+		return &TrustError{fmt.Sprintf("the certificate of %s names none of the hosts %s", chain[0].Subject, strings.Join(hosts, ", "))}
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (c *Credentials) Dial(protocol, name, _ string) *tls.Config {
 // Belongs returns an error if these are not the credentials of the member name.
 func (c *Credentials) Belongs(name string) error {
 	if id := c.Identity; id.Class != ClassMember || id.Name != name {
-		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Source, id, name)
+		return fmt.Errorf("%s is the certificate of %v, but this is the member %q", c.Source, id, name)
 	}
 	return nil
 }

@@ -157,16 +157,16 @@ func TestFilePeers(t *testing.T) {
 	}{
 		"by its address":    {trust: ca.load(ca.sign("n2", forHosts("10.0.0.2")))},
 		"by its name":       {trust: ca.load(ca.sign("n2-by-name", forHosts("n2.example")))},
-		"another host":      {ca.load(ca.sign("n3", forHosts("10.0.0.3"))), "is for 10.0.0.3, and the member is at 10.0.0.2", "and the member is at 10.0.0.2, n2.example"},
+		"another host":      {ca.load(ca.sign("n3", forHosts("10.0.0.3"))), "is for 10.0.0.3, but the member is at 10.0.0.2", "but the member is at 10.0.0.2, n2.example"},
 		"no host":           {ca.load(ca.sign("client", nil)), "is for no host", "is for no host"},
-		"another CA":        {foreign.load(foreign.sign("n2", forHosts("10.0.0.2"))), "of another CA", "unknown authority"},
+		"another CA":        {foreign.load(foreign.sign("n2", forHosts("10.0.0.2"))), "by another CA", "unknown authority"},
 		"a qkv member":      {trust: ca.load(ca.sign("qkv", uri("qkv://prod/member/n2")))},
-		"another of qkv's":  {ca.load(ca.sign("qkv-n3", uri("qkv://prod/member/n3"))), `"n3" answers where "n2" is expected`, "it is n3"},
-		"a client of qkv's": {ca.load(ca.sign("qkv-client", uri("qkv://prod/client/n2"))), "has the certificate of a client", "has the certificate of a client"},
+		"another of qkv's":  {ca.load(ca.sign("qkv-n3", uri("qkv://prod/member/n3"))), `"n3" answers, but "n2" is expected`, "it is n3"},
+		"a client of qkv's": {ca.load(ca.sign("qkv-client", uri("qkv://prod/client/n2"))), "has a client certificate", "has a client certificate"},
 		"that cannot serve": {ca.load(ca.sign("apiserver", func(c *x509.Certificate) {
 			forHosts("10.0.0.2")(c)
 			c.ExtKeyUsage = c.ExtKeyUsage[1:]
-		})), "may not be used", ""},
+		})), "has the wrong key usage", ""},
 		"that cannot call": {ca.load(ca.sign("server", func(c *x509.Certificate) {
 			forHosts("10.0.0.2")(c)
 			c.ExtKeyUsage = c.ExtKeyUsage[:1]
@@ -266,7 +266,7 @@ func TestFileClients(t *testing.T) {
 
 	allowed := names
 	allowed.AllowedHosts = []string{"other.example"}
-	try(ca.load(allowed), known, "holds none of the hosts other.example")
+	try(ca.load(allowed), known, "names none of the hosts other.example")
 	allowed.AllowedHosts = append(allowed.AllowedHosts, "client.example")
 	try(ca.load(allowed), known, "")
 	allowed.AllowedNames = []string{"boss"}
@@ -283,7 +283,7 @@ func TestFileClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	try(f, known, "was revoked")
-	if problem := f.Problem(); !strings.Contains(problem, "cannot be used as they are now") {
+	if problem := f.Problem(); !strings.Contains(problem, "the changed files cannot be used") {
 		t.Errorf("the damaged list is not told of: %q", problem)
 	}
 
@@ -375,7 +375,7 @@ func TestFilesMissing(t *testing.T) {
 		"must both be present or both absent":       func(n *FileNames) { n.DialCert = n.Cert },
 		"no such file":                              func(n *FileNames) { n.CA = "nowhere" },
 		"does not match":                            func(n *FileNames) { n.Key = other.Key },
-		"no list of revoked certificates":           func(n *FileNames) { n.CRL = n.Key },
+		"not a certificate revocation list":         func(n *FileNames) { n.CRL = n.Key },
 		"should hold certificates only":             func(n *FileNames) { n.CA = n.Key },
 	} {
 		n := good

@@ -66,13 +66,13 @@ func frameSize(b []byte, most int) (size, header int, err error) {
 	case header == 0 && len(b) < binary.MaxVarintLen64:
 		return 0, 0, nil
 	case header <= 0:
-		return 0, 0, fmt.Errorf("%w: its length has no end", ErrFrame)
+		return 0, 0, fmt.Errorf("%w: its length field is not terminated", ErrFrame)
 	case n == 0:
 		return 0, 0, fmt.Errorf("%w: its length is 0", ErrFrame)
 	case n > uint64(most):
 		return 0, 0, fmt.Errorf("%w: its length of %d bytes is over the limit of %d", ErrFrame, n, most)
 	case header != uvarintLen(int(n)):
-		return 0, 0, fmt.Errorf("%w: its length %d takes %d bytes", ErrFrame, n, header)
+		return 0, 0, fmt.Errorf("%w: its length %d is encoded in %d bytes", ErrFrame, n, header)
 	}
 	return int(n), header, nil
 }
@@ -113,7 +113,7 @@ type NoRoomError struct {
 }
 
 func (e *NoRoomError) Error() string {
-	return fmt.Sprintf("no room for a frame of %d bytes", e.Size)
+	return fmt.Sprintf("no memory budget left for a frame of %d bytes", e.Size)
 }
 
 // NewFrameReader returns a reader that refuses frames of more than most bytes.

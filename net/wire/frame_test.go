@@ -42,10 +42,10 @@ func TestSplitFrameRefuses(t *testing.T) {
 		"length 0":        {[]byte{0, 1, 2}, "its length is 0"},
 		"over the limit":  {binary.AppendUvarint(nil, 101), "its length of 101 bytes is over the limit of 100"},
 		"huge":            {binary.AppendUvarint(nil, 1<<63), "is over the limit of 100"},
-		"endless":         {bytes.Repeat([]byte{0xff}, 11), "its length has no end"},
-		"over 64 bits":    {append(bytes.Repeat([]byte{0xff}, 9), 2), "its length has no end"},
-		"in more bytes":   {[]byte{0x81, 0x00, 0}, "its length 1 takes 2 bytes"},
-		"ten bytes of it": {bytes.Repeat([]byte{0x80}, 10), "its length has no end"},
+		"endless":         {bytes.Repeat([]byte{0xff}, 11), "its length field is not terminated"},
+		"over 64 bits":    {append(bytes.Repeat([]byte{0xff}, 9), 2), "its length field is not terminated"},
+		"in more bytes":   {[]byte{0x81, 0x00, 0}, "its length 1 is encoded in 2 bytes"},
+		"ten bytes of it": {bytes.Repeat([]byte{0x80}, 10), "its length field is not terminated"},
 	} {
 		_, _, ok, err := SplitFrame(c.b, 100)
 		if ok || !errors.Is(err, ErrFrame) || !strings.Contains(err.Error(), c.want) {

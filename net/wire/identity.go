@@ -80,7 +80,7 @@ func (id Identity) check() error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("%v is no class of certificate", id.Class)
+		return fmt.Errorf("%v is not a certificate class", id.Class)
 	}
 }
 
@@ -88,13 +88,13 @@ func (id Identity) check() error {
 func ParseIdentity(uri string) (Identity, error) {
 	rest, ok := strings.CutPrefix(uri, scheme+"://")
 	if !ok {
-		return Identity{}, fmt.Errorf("%q is no identity: it does not begin with qkv://", uri)
+		return Identity{}, fmt.Errorf("%q is not an identity: it does not begin with qkv://", uri)
 	}
 	cluster, path, _ := strings.Cut(rest, "/")
 	class, escaped, named := strings.Cut(path, "/")
 	name, err := url.PathUnescape(escaped)
 	if err != nil || escapeName(name) != escaped {
-		return Identity{}, fmt.Errorf("%q is no identity: its name has another spelling than qkv's", uri)
+		return Identity{}, fmt.Errorf("%q is not an identity: its encoding differs from qkv's", uri)
 	}
 	id := Identity{Cluster: cluster, Name: name}
 	switch {
@@ -105,10 +105,10 @@ func ParseIdentity(uri string) (Identity, error) {
 	case class == "ca" && !named:
 		id.Class = ClassCA
 	default:
-		return Identity{}, fmt.Errorf("%q is no identity: want qkv://CLUSTER/member/NAME or qkv://CLUSTER/client/NAME", uri)
+		return Identity{}, fmt.Errorf("%q is not an identity: want qkv://CLUSTER/member/NAME or qkv://CLUSTER/client/NAME", uri)
 	}
 	if err := id.check(); err != nil {
-		return Identity{}, fmt.Errorf("%q is no identity: %w", uri, err)
+		return Identity{}, fmt.Errorf("%q is not an identity: %w", uri, err)
 	}
 	return id, nil
 }
@@ -127,14 +127,14 @@ func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	case 1:
 		return ParseIdentity(found[0])
 	default:
-		return Identity{}, fmt.Errorf("the certificate of %q holds %d qkv:// identities, and may hold one", certificate.Subject, len(found))
+		return Identity{}, fmt.Errorf("the certificate of %q holds %d qkv:// identities, but may hold only one", certificate.Subject, len(found))
 	}
 }
 
 // CheckCluster returns an error if the name of a trust domain is invalid.
 func CheckCluster(name string) error {
 	if name != strings.ToLower(name) {
-		return fmt.Errorf("cluster name %q has capital letters, and host names have none: use %q", name, strings.ToLower(name))
+		return fmt.Errorf("cluster name %q has capital letters, which host names cannot have: use %q", name, strings.ToLower(name))
 	}
 	return checkLabel("cluster name", name, ".-")
 }
@@ -142,7 +142,7 @@ func CheckCluster(name string) error {
 // checkLabel checks a label's length, its characters, and that it neither begins nor ends with a mark.
 func checkLabel(what, name, marks string) error {
 	if name == "" || len(name) > limits.LabelBytes {
-		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), limits.LabelBytes)
+		return fmt.Errorf("%s %q has %d bytes, but must have 1 to %d", what, name, len(name), limits.LabelBytes)
 	}
 	for i, r := range name {
 		alphanumeric := plain(r, "")

@@ -29,7 +29,7 @@ func ListenUDP(whom string, at *net.UDPAddr) (*net.UDPConn, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("cannot listen for %s on UDP %v: %w: another process uses it, `ss -ulpn` shows which", whom, at, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("cannot listen for %s on UDP %v: %w: this host does not have it, `ip addr` shows those it has", whom, at, syscall.EADDRNOTAVAIL)
+		return nil, fmt.Errorf("cannot listen for %s on UDP %v: %w: this host does not have that address, `ip addr` shows its addresses", whom, at, syscall.EADDRNOTAVAIL)
 	default:
 		return nil, fmt.Errorf("cannot listen for %s: %w", whom, err)
 	}

@@ -65,7 +65,7 @@ func HomeBeside(data string) (string, error) {
 		err = checkPrivate(home, os.Geteuid())
 	}
 	if info, bad := os.Lstat(home); err == nil && (bad != nil || !info.IsDir()) {
-		err = fmt.Errorf("%s is a link", home)
+		err = fmt.Errorf("%s is a symbolic link", home)
 	}
 	if err != nil {
 		return "", fmt.Errorf("none of %s, XDG_CONFIG_HOME and HOME is set, and the folder for local certificates beside the data folder cannot be used: %w: set %s to a folder that this user owns", homeVariable, err, homeVariable)
@@ -123,7 +123,7 @@ func (m Maker) localCA(home string) (*authority, error) {
 		return nil, fmt.Errorf("the local CA cannot be used: %w (or remove %s and restart all local members: a new one is made)", err, dir)
 	}
 	if ca.cluster != LocalCluster {
-		return nil, fmt.Errorf("%s holds the CA of the cluster %q in place of the local one: move it away and give it as --certs-dir", dir, ca.cluster)
+		return nil, fmt.Errorf("%s holds the CA of the cluster %q instead of the local one: move it away and give it as --certs-dir", dir, ca.cluster)
 	}
 	return ca, nil
 }
@@ -161,13 +161,13 @@ func checkPrivate(dir string, uid int) error {
 		return fmt.Errorf("look at the local CA: %w", err)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%s should be the folder of the local CA, and is a file: move it away", dir)
+		return fmt.Errorf("%s should be the folder of the local CA, but is a file: move it away", dir)
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
-		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, and this process runs as user %d: set %s to a folder of one's own", dir, stat.Uid, uid, homeVariable)
+		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, but this process runs as user %d: set %s to a folder that this user owns", dir, stat.Uid, uid, homeVariable)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so others on this host may enter: `chmod 700 %s`", dir, mode, dir)
+		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so other users of this host can read it: `chmod 700 %s`", dir, mode, dir)
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func TestLocalCertificatesAreRenewed(t *testing.T) {
 		t.Error("made again although it would last no longer")
 	}
 	_, err = maker(noon.Add(caLifetime+day)).LocalMember(home, data, "n1")
-	wantError(t, err, "the local CA cannot be used", "ca.crt expired", "or remove "+home+"/certs")
+	wantError(t, err, "the local CA cannot be used", "ca.crt has expired", "or remove "+home+"/certs")
 }
 
 // Where a certificate is past half of its life and cannot be renewed, since its CA ends no later, handshakes do not read its
@@ -238,18 +238,18 @@ func TestLocalCARefuses(t *testing.T) {
 	_, err = m.CreateCA(home+"/certs", "prod")
 	must(t, err)
 	_, err = m.LocalClient(home)
-	wantError(t, err, `holds the CA of the cluster "prod" in place of the local one`)
+	wantError(t, err, `holds the CA of the cluster "prod" instead of the local one`)
 	must(t, os.RemoveAll(home+"/certs"))
 	must(t, os.WriteFile(home+"/certs", nil, 0o600))
 	_, err = m.LocalClient(home)
-	wantError(t, err, "should be the folder of the local CA, and is a file")
+	wantError(t, err, "should be the folder of the local CA, but is a file")
 	_, err = m.LocalMember(home, t.TempDir(), "a\tb")
 	wantError(t, err, "control character")
 	must(t, os.RemoveAll(home+"/certs"))
 	data := t.TempDir()
 	must(t, os.MkdirAll(data+"/certs/member-n2.crt", 0o700))
 	_, err = m.LocalMember(home, data, "n2")
-	wantError(t, err, data+"/certs/member-n2.crt", "a folder is in the place of that file", "move it away")
+	wantError(t, err, data+"/certs/member-n2.crt", "a folder has that name", "move it away")
 }
 
 // TestHomeBeside checks that members without a home find one folder beside their data folders, and that a folder which
@@ -271,7 +271,7 @@ func TestHomeBeside(t *testing.T) {
 	must(t, os.Rename(home, home+"-moved"))
 	must(t, os.Symlink(home+"-moved", home))
 	_, err = HomeBeside(filepath.Join(dir, "n1.etcd"))
-	wantError(t, err, "is a link", "set QKV_HOME")
+	wantError(t, err, "is a symbolic link", "set QKV_HOME")
 }
 
 // TestLocalNames checks that members of the local CA know each other by names that no file and no URI could hold as they

@@ -51,7 +51,7 @@ func (p *Response) Members() ([]kv.Member, error) {
 // CheckAddress returns an error if other members or clients cannot dial an address.
 func CheckAddress(address string) error {
 	if scheme, _, found := strings.Cut(address, "://"); found {
-		return fmt.Errorf("the address %q is a URL: leave %s:// away, HOST:PORT is enough", address, scheme)
+		return fmt.Errorf("the address %q is a URL: leave out %s://, HOST:PORT is enough", address, scheme)
 	}
 	host, port, err := net.SplitHostPort(address)
 	number, bad := strconv.ParseUint(port, 10, 16)
@@ -59,10 +59,10 @@ func CheckAddress(address string) error {
 	case err != nil || host == "" || bad != nil || number == 0:
 		return fmt.Errorf("the address %q is not of the form HOST:PORT", address)
 	case len(address) > limits.AddressBytes:
-		return fmt.Errorf("the address %.32q... has %d bytes, and may have %d", address, len(address), limits.AddressBytes)
+		return fmt.Errorf("the address %.32q... has %d bytes, over the limit of %d", address, len(address), limits.AddressBytes)
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("nobody can be reached at %s: give the address by which the others know the host", address)
+		return fmt.Errorf("no member can be reached at %s: give the address of the host that the other members use", address)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func checkChange(c *kv.MemberChange) *kv.Error {
 		}
 	}
 	if len(c.Peers) > limits.MemberAddresses {
-		return kv.Errorf(kv.BadRequest, "%d addresses of one member: it may have %d", len(c.Peers), limits.MemberAddresses)
+		return kv.Errorf(kv.BadRequest, "%d addresses of one member: the limit is %d", len(c.Peers), limits.MemberAddresses)
 	}
 	for _, address := range c.Peers {
 		if err := CheckAddress(address); err != nil {

@@ -76,10 +76,10 @@ func TestHandshakesFollowTheFiles(t *testing.T) {
 	}
 
 	c.t = noon.Add(45 * time.Minute)
-	wantText(t, s.member.Problem(), here+"/member-n1.crt expires 2026-11-20 13:00:00Z, in 15m0s", "qkv cert renew", "without a restart")
+	wantText(t, s.member.Problem(), here+"/member-n1.crt expires at 2026-11-20 13:00:00Z, in 15m0s", "qkv cert renew", "without a restart")
 	s.good(t, "near the end")
 	c.t = noon.Add(61 * time.Minute)
-	wantText(t, s.member.Problem(), "expired 2026-11-20 13:00:00Z: connections that exist go on, and no new one comes about")
+	wantText(t, s.member.Problem(), "expired at 2026-11-20 13:00:00Z: existing connections continue, new ones are refused")
 	s.bad(t, "after the end")
 
 	must(t, m.Renew(ca, ca+"/member-n1.crt"))
@@ -108,7 +108,7 @@ func TestHandshakesFollowTheFiles(t *testing.T) {
 	if !s.member.Certificate().Equal(before) {
 		t.Error("half of a pair is in use")
 	}
-	wantText(t, s.member.Problem(), "cannot be used as they are now", "member-n1.key is not the key of")
+	wantText(t, s.member.Problem(), "the changed files cannot be used", "member-n1.key is not the key of")
 	copied(t, ca+"/member-n1.key", here+"/member-n1.key")
 	s.good(t, "after both")
 	if s.member.Certificate().Equal(before) || s.member.Problem() != "" {
@@ -177,8 +177,8 @@ func TestTheCAExpires(t *testing.T) {
 		want  string
 	}{
 		{69 * day, ""},
-		{71 * day, "the CA in " + dir + "/ca.crt expires 2027-02-28 12:00:00Z, in 29 days: make a new CA"},
-		{101 * day, "the CA in " + dir + "/ca.crt expired 2027-02-28 12:00:00Z"},
+		{71 * day, "the CA in " + dir + "/ca.crt expires at 2027-02-28 12:00:00Z, in 29 days: make a new CA"},
+		{101 * day, "the CA in " + dir + "/ca.crt expired at 2027-02-28 12:00:00Z"},
 	} {
 		c.t = noon.Add(step.after)
 		if text := member.Problem(); !strings.HasPrefix(text, step.want) || (text == "") != (step.want == "") {
@@ -230,10 +230,10 @@ func TestLocalCertificatesAreRenewedInUse(t *testing.T) {
 func TestRenewRefuses(t *testing.T) {
 	dir, foreign := folder(t, "prod", noon), folder(t, "test", noon)
 	m := maker(noon)
-	wantError(t, m.Renew(dir, dir+"/ca.crt"), "a CA's certificate, which is not renewed")
-	wantError(t, m.Renew(dir, foreign+"/member-n1.crt"), "qkv://test/member/n1", `the CA in `+dir+` is that of the cluster "prod"`)
+	wantError(t, m.Renew(dir, dir+"/ca.crt"), "a CA certificate, which cannot be renewed")
+	wantError(t, m.Renew(dir, foreign+"/member-n1.crt"), "qkv://test/member/n1", `the CA in `+dir+` belongs to the cluster "prod"`)
 	wantError(t, m.Renew(dir, dir+"/member-n9.crt"), "no such file")
-	wantError(t, m.Renew(t.TempDir(), dir+"/member-n1.crt"), "there is no CA in")
+	wantError(t, m.Renew(t.TempDir(), dir+"/member-n1.crt"), "no CA in")
 }
 
 // Files that are replaced while they are read are read again: what was read is what was there before.

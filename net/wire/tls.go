@@ -105,11 +105,11 @@ func (c *Credentials) admit(state tls.ConnectionState, allowed []Class, name str
 	case err != nil:
 		return &TrustError{err.Error()}
 	case id.Cluster != c.Cluster():
-		return &TrustError{fmt.Sprintf("%v is of the cluster %q, and this is %q", id, id.Cluster, c.Cluster())}
+		return &TrustError{fmt.Sprintf("%v belongs to the cluster %q, but this side belongs to %q", id, id.Cluster, c.Cluster())}
 	case !slices.Contains(allowed, id.Class):
-		return &TrustError{fmt.Sprintf("%v has the certificate of a %v, and one of a %v is needed here", id, id.Class, allowed[0])}
+		return &TrustError{fmt.Sprintf("%v has a %v certificate, but a %v certificate is required here", id, id.Class, allowed[0])}
 	case name != "" && id.Name != name:
-		return &TrustError{fmt.Sprintf("%v answers where the member %q is expected: are the addresses in the cluster list right?", id, name)}
+		return &TrustError{fmt.Sprintf("%v answers, but the member %q is expected: check the addresses in the cluster list", id, name)}
 	default:
 		return nil
 	}
@@ -118,7 +118,7 @@ func (c *Credentials) admit(state tls.ConnectionState, allowed []Class, name str
 // PeerIdentity returns the identity of the other end of a connection whose handshake is complete.
 func PeerIdentity(state tls.ConnectionState) (Identity, error) {
 	if len(state.PeerCertificates) == 0 {
-		return Identity{}, errors.New("the other side showed no certificate")
+		return Identity{}, errors.New("the other side presented no certificate")
 	}
 	return IdentityOf(state.PeerCertificates[0])
 }
@@ -132,7 +132,7 @@ func (e *TrustError) Error() string { return e.Reason }
 // candidates.
 func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
 	if len(chain) == 0 {
-		return nil, &TrustError{"the other side showed no certificate"}
+		return nil, &TrustError{"the other side presented no certificate"}
 	}
 	between := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
@@ -154,22 +154,22 @@ func reason(certificate *x509.Certificate, err error, now time.Time) string {
 		who = id.String()
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Sprintf("the certificate of %s is of another CA (issuer %q): both sides need the same ca.crt", who, certificate.Issuer)
+		return fmt.Sprintf("the certificate of %s was signed by another CA (issuer %q): both sides need the same ca.crt", who, certificate.Issuer)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		switch invalid.Reason {
 		case x509.Expired:
-			clock := "not now"
+			clock := "it is not now"
 			if !now.IsZero() {
 				clock = "this host's clock says " + stamp(now)
 			}
-			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and %s: `qkv cert renew` where the CA is, or set the clock",
+			return fmt.Sprintf("the certificate of %s has expired or is not yet valid: it is valid from %s to %s, and %s: run `qkv cert renew` where the CA is, or set the clock",
 				who, stamp(certificate.NotBefore), stamp(certificate.NotAfter), clock)
 		case x509.IncompatibleUsage:
-			return fmt.Sprintf("the certificate of %s may not be used as it is used here: a client's cannot serve", who)
+			return fmt.Sprintf("the certificate of %s has the wrong key usage: a server cannot use a client certificate", who)
 		}
 	}
-	return fmt.Sprintf("the certificate of %s is not believed: %v", who, err)
+	return fmt.Sprintf("the certificate of %s is not trusted: %v", who, err)
 }
 
 // Explain says in plain words why a handshake failed; an error without relation to trust is returned unchanged. This side knows its
@@ -187,7 +187,7 @@ func Explain(err error) error {
 		}
 	}
 	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.Remote && e.ErrorCode == quic.ConnectionRefused {
-		return fmt.Errorf("it takes no more handshakes for the moment, from this address or from all together: something may flood its port, and its log says more: %w", err)
+		return fmt.Errorf("it accepts no more handshakes for now, from this address or in total: its port may be flooded, see its log: %w", err)
 	}
 	if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
 		return fmt.Errorf("%v: %w", StreamCode(e.ErrorCode), err)
@@ -211,24 +211,24 @@ const (
 func alertText(alert uint8, remote bool) string {
 	if !remote {
 		if alert == alertCertificateRequired {
-			return "the other side showed no certificate"
+			return "the other side presented no certificate"
 		}
 		if alert == alertNoProtocol {
-			return "the other side speaks another protocol: a client on the peers' port, or another version"
+			return "the other side uses another protocol: it is a client on the peer port, or another version"
 		}
 		return ""
 	}
 	switch alert {
 	case alertUnknownCA:
-		return "the other side refused this certificate: it is of another CA; both sides need the same ca.crt"
+		return "the other side refused this certificate: it was signed by another CA; both sides need the same ca.crt"
 	case alertExpired:
-		return "the other side refused this certificate: it is expired or not yet valid by its clock; `qkv cert show` tells the dates"
+		return "the other side refused this certificate: by the other side's clock it has expired or is not yet valid; `qkv cert show` shows the dates"
 	case alertBadCertificate, alertUnsupported, alertRevoked, alertUnknownCertificate:
-		return "the other side refused this certificate: it is of another CA or cluster, of the wrong class, or not valid by its clock; its log says which"
+		return "the other side refused this certificate: another CA or cluster, the wrong class, or not valid by the other side's clock; see the log there"
 	case alertCertificateRequired:
-		return "the other side demands a certificate"
+		return "the other side requires a certificate"
 	case alertNoProtocol:
-		return "the other side speaks another protocol: this is the wrong port (clients' and peers' differ), or another version"
+		return "the other side uses another protocol: this is the wrong port (clients and peers have different ones), or another version"
 	case alertProtocolVersion:
 		return "the other side does not speak TLS 1.3"
 	default:

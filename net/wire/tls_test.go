@@ -74,13 +74,13 @@ func TestWhoMayTalkToWhom(t *testing.T) {
 		{"a client and a member", ClientTLS(alice, ProtocolClient, anyMember), ServerTLS(n1, ProtocolClient, ClassClient, ClassMember), "", ""},
 		{"a member as a client", ClientTLS(n2, ProtocolClient, anyMember), ServerTLS(n1, ProtocolClient, ClassClient, ClassMember), "", ""},
 		{"two members", ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember, Name: "n1"}), ServerTLS(n1, ProtocolPeer, ClassMember), "", ""},
-		{"a client as a peer", ClientTLS(alice, ProtocolPeer, anyMember), ServerTLS(n1, ProtocolPeer, ClassMember), "-", "qkv://prod/client/alice has the certificate of a client, and one of a member is needed here"},
-		{"a member where clients are expected", ClientTLS(n2, ProtocolClient, anyMember), ServerTLS(n1, ProtocolClient, ClassClient), "-", "one of a client is needed here"},
-		{"another member than expected", ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember, Name: "n3"}), ServerTLS(n1, ProtocolPeer, ClassMember), `qkv://prod/member/n1 answers where the member "n3" is expected`, "-"},
-		{"a client as a server", ClientTLS(n1, ProtocolPeer, anyMember), ServerTLS(alice, ProtocolPeer, ClassMember), "a client's cannot serve", "-"},
-		{"another cluster, believed CA", ClientTLS(foreignAlice, ProtocolClient, anyMember), ServerTLS(both, ProtocolClient, ClassClient), `is of the cluster "prod", and this is "test"`, "-"},
-		{"another cluster, to a member", ClientTLS(both, ProtocolClient, anyMember), ServerTLS(foreignN1, ProtocolClient, ClassMember), `is of the cluster "test", and this is "prod"`, "-"},
-		{"another CA of the same name", ClientTLS(twinN1, ProtocolPeer, anyMember), ServerTLS(n2, ProtocolPeer, ClassMember), "is of another CA", "-"},
+		{"a client as a peer", ClientTLS(alice, ProtocolPeer, anyMember), ServerTLS(n1, ProtocolPeer, ClassMember), "-", "qkv://prod/client/alice has a client certificate, but a member certificate is required here"},
+		{"a member where clients are expected", ClientTLS(n2, ProtocolClient, anyMember), ServerTLS(n1, ProtocolClient, ClassClient), "-", "a client certificate is required here"},
+		{"another member than expected", ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember, Name: "n3"}), ServerTLS(n1, ProtocolPeer, ClassMember), `qkv://prod/member/n1 answers, but the member "n3" is expected`, "-"},
+		{"a client as a server", ClientTLS(n1, ProtocolPeer, anyMember), ServerTLS(alice, ProtocolPeer, ClassMember), "a server cannot use a client certificate", "-"},
+		{"another cluster, believed CA", ClientTLS(foreignAlice, ProtocolClient, anyMember), ServerTLS(both, ProtocolClient, ClassClient), `belongs to the cluster "prod", but this side belongs to "test"`, "-"},
+		{"another cluster, to a member", ClientTLS(both, ProtocolClient, anyMember), ServerTLS(foreignN1, ProtocolClient, ClassMember), `belongs to the cluster "test", but this side belongs to "prod"`, "-"},
+		{"another CA of the same name", ClientTLS(twinN1, ProtocolPeer, anyMember), ServerTLS(n2, ProtocolPeer, ClassMember), "was signed by another CA", "-"},
 		{"another protocol", ClientTLS(n2, ProtocolPeer, anyMember), ServerTLS(n1, ProtocolClient, ClassMember), "-", "-"},
 		{"no certificate", &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ProtocolPeer}}, ServerTLS(n1, ProtocolPeer, ClassMember), "-", "-"},
 		{"TLS 1.2", &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, NextProtos: []string{ProtocolPeer}}, ServerTLS(n1, ProtocolPeer, ClassMember), "-", "-"},
@@ -111,14 +111,14 @@ func TestServerRefusesForeignAndExpired(t *testing.T) {
 	careless := ClientTLS(twin, ProtocolPeer, Identity{Class: ClassMember})
 	careless.VerifyConnection = nil
 	_, atServer := handshake(t, careless, ServerTLS(n1, ProtocolPeer, ClassMember))
-	expect(t, "foreign", atServer, "the certificate of qkv://prod/member/n1 is of another CA")
+	expect(t, "foreign", atServer, "the certificate of qkv://prod/member/n1 was signed by another CA")
 	later, err := LoadMember(dir, "n1", at(noon))
 	must(t, err)
 	later.now = at(noon.Add(400 * day))
 	careless = ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember})
 	careless.VerifyConnection = nil
 	_, atServer = handshake(t, careless, ServerTLS(later, ProtocolPeer, ClassMember))
-	expect(t, "expired", atServer, "is valid from 2026-11-20 11:55:00Z to 2027-11-20 12:00:00Z, and not now")
+	expect(t, "expired", atServer, "is valid from 2026-11-20 11:55:00Z to 2027-11-20 12:00:00Z, and it is not now")
 	// And the one who dials with its own clock ahead.
 	ahead, err := LoadMember(dir, "n2", at(noon))
 	must(t, err)
@@ -177,7 +177,7 @@ func TestConstructorsRefuseNonsense(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for alert, part := range map[quic.TransportErrorCode]string{
-		42: "another CA or cluster", 43: "wrong class", 45: "expired", 48: "same ca.crt", 70: "TLS 1.3", 116: "demands a certificate", 120: "wrong port",
+		42: "another CA or cluster", 43: "wrong class", 45: "expired", 48: "same ca.crt", 70: "TLS 1.3", 116: "requires a certificate", 120: "wrong port",
 	} {
 		err := Explain(&quic.TransportError{Remote: true, ErrorCode: 0x100 + alert})
 		if _, ok := errors.AsType[*TrustError](err); !ok || !strings.Contains(err.Error(), part) {

@@ -178,7 +178,7 @@ func readAnswers(r *pack.Reader, parts *int, depth int) (answers []kv.Answer) {
 func readAnswer(r *pack.Reader, parts *int, depth int) (a kv.Answer) {
 	fields, kind := r.Array(), r.Uint()
 	if kind == 0 || kind >= uint64(len(answerFields)) {
-		r.Fail(fmt.Sprintf("an answer of kind %d, which is not known", kind))
+		r.Fail(fmt.Sprintf("unknown answer kind %d", kind))
 		return a
 	}
 	s := r.Fields(fields-1, answerFields[kind]-1)

@@ -78,7 +78,7 @@ func ReadWatchRequest(frame []byte, q *kv.WatchRequest) error {
 	case uint64(OpWatchProgress):
 		q.Kind = kv.WatchProgress
 	default:
-		return kv.Errorf(kv.BadRequest, "op %d on a stream of watches, which knows %d to %d", op, OpWatch, OpWatchProgress)
+		return kv.Errorf(kv.BadRequest, "op %d is not allowed on a watch stream: its ops are %d to %d", op, OpWatch, OpWatchProgress)
 	}
 	s := r.Fields(fields-3, ops[op].fields)
 	if q.Kind == kv.WatchCreate {
@@ -197,7 +197,7 @@ func ReadWatchFrame(frame []byte) (f WatchFrame, err error) {
 	fields := r.Array()
 	f.Kind = kv.WatchDeliveryKind(min(r.Uint(), math.MaxUint8))
 	if f.Kind > kv.WatchEnded {
-		return f, fmt.Errorf("%w: a delivery of kind %d", ErrFrame, f.Kind)
+		return f, fmt.Errorf("%w: unknown delivery kind %d", ErrFrame, f.Kind)
 	}
 	s := r.Fields(fields-1, deliveryFields[f.Kind]-1)
 	f.IDs, f.Revision = readArray(&r, (*pack.Reader).Uint), r.Int()
@@ -225,7 +225,7 @@ func ReadWatchFrame(frame []byte) (f WatchFrame, err error) {
 func readEvent(r *pack.Reader) (e kv.WatchEvent) {
 	fields, kind := r.Array(), r.Uint()
 	if kind > eventDelete {
-		r.Fail(fmt.Sprintf("an event of kind %d", kind))
+		r.Fail(fmt.Sprintf("unknown event kind %d", kind))
 		return e
 	}
 	known := eventFields[kind] - 1

@@ -49,10 +49,10 @@ func encoded(t *testing.T, fields ...any) []byte {
 
 func TestWatchRequestsRefused(t *testing.T) {
 	for want, frame := range map[string][]byte{
-		"op 3 on a stream of watches":   encoded(t, 5, 3, 0),
-		"flags 0x10, of which 0xf":      encoded(t, 5, 20, 0, []byte("k"), []byte{}, 0, 16),
-		"without op and timeout":        encoded(t, 5),
-		"a watch request that cannot b": encoded(t, 5, 20, 0, "k", []byte{}, 0, 0),
+		"op 3 is not allowed on a watch stream": encoded(t, 5, 3, 0),
+		"flags 0x10, of which 0xf":              encoded(t, 5, 20, 0, []byte("k"), []byte{}, 0, 16),
+		"without op and timeout":                encoded(t, 5),
+		"a watch request that cannot b":         encoded(t, 5, 20, 0, "k", []byte{}, 0, 0),
 	} {
 		var q kv.WatchRequest
 		var answer *kv.Error
@@ -114,9 +114,9 @@ func TestUnknownDeliveries(t *testing.T) {
 		t.Errorf("an event with a later field, and none before: %+v, %v", f, err)
 	}
 	for name, frame := range map[string][]byte{
-		"an event of kind 2":   encoded(t, 1, array{1}, 5, 0, array{array{2, []byte("k")}}),
-		"a delivery of kind 9": encoded(t, 9, array{1}, 5),
-		"nothing":              {},
+		"unknown event kind 2":    encoded(t, 1, array{1}, 5, 0, array{array{2, []byte("k")}}),
+		"unknown delivery kind 9": encoded(t, 9, array{1}, 5),
+		"nothing":                 {},
 	} {
 		if _, err := ReadWatchFrame(frame); !errors.Is(err, ErrFrame) {
 			t.Errorf("%s: %v", name, err)

@@ -12,9 +12,9 @@ import (
 
 var (
 	// ErrLocked: another session has the lock.
-	ErrLocked = errors.New("another one has the lock")
+	ErrLocked = errors.New("another session holds the lock")
 	// ErrNotHeld: the lock or leadership to release is not held.
-	ErrNotHeld = errors.New("it is not held")
+	ErrNotHeld = errors.New("the lock or leadership is not held")
 	// ErrLost: the key of the lock or leadership, held or awaited, does not exist any more: its lease ended, or the key was
 	// deleted.
 	ErrLost = election.ErrLost
@@ -28,7 +28,7 @@ const withdrawTime = 5 * time.Second
 type Mutex struct {
 	session *Session
 	name    string
-	place   election.Candidate // Revision is 0 while it is not held
+	place   election.Candidate // Revision is 0 while the lock or leadership is not held
 }
 
 // NewMutex returns the lock of a name.

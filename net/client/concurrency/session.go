@@ -14,13 +14,13 @@ import (
 )
 
 // ErrSessionLost: the session's lease has ended, or may have.
-var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have")
+var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have ended ended")
 
 // ErrSessionClosed: the session was closed by its owner.
 var ErrSessionClosed = errors.New("the session is closed")
 
 // ErrInUse: the session has the name already, or waits for it.
-var ErrInUse = errors.New("the session has this name already, or waits for it")
+var ErrInUse = errors.New("the session already holds this name, or waits for it")
 
 // DefaultTTL is the default TTL of a session, in seconds, as in etcd.
 const DefaultTTL = 60
