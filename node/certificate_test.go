@@ -54,14 +54,14 @@ func TestCertificateWatch(t *testing.T) {
 		now = now.Add(time.Minute)
 	}
 	// The certificate was valid from five minutes before it was made.
-	want := `119 true "CERT: the certificate DIR/member-n1.crt expires
-180 true "CERT: the certificate DIR/member-n1.crt expired
-190 true "CERT: the certificate DIR/member-n1.crt expired
-200 true "CERT: the certificate DIR/member-n1.crt expired
-210 true "CERT: the certificate DIR/member-n1.crt expired
-220 true "CERT: the certificate DIR/member-n1.crt expired
-230 true "CERT: the certificate DIR/member-n1.crt expired
-240 true "CERT: the certificate DIR/member-n1.crt expired
+	want := `119 true "CERT: the certificate DIR/member-n1.crt expires at
+180 true "CERT: the certificate DIR/member-n1.crt expired at
+190 true "CERT: the certificate DIR/member-n1.crt expired at
+200 true "CERT: the certificate DIR/member-n1.crt expired at
+210 true "CERT: the certificate DIR/member-n1.crt expired at
+220 true "CERT: the certificate DIR/member-n1.crt expired at
+230 true "CERT: the certificate DIR/member-n1.crt expired at
+240 true "CERT: the certificate DIR/member-n1.crt expired at
 250 false "a new certificate is in use" file=DIR/member-n1.crt until=`
 	if got := strings.Join(story, "\n"); !strings.HasPrefix(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
