@@ -625,11 +625,11 @@ func TestHostsRefused(t *testing.T) {
 	h.step(l, "a copied folder starts", gapCalm, func() {
 		h.copyFolder(original, twin)
 		twin.start()
-		twin.says("a member refuses this one", "data folder was copied")
+		twin.says("a member refuses this member", "data folder was copied")
 		for _, other := range h.others(original) {
 			other.says("refused a peer", "data folder was copied", original.listenPeer, twin.listenPeer)
 		}
-		original.says("a member has refused a second process of this one", "data folder was copied", twin.listenPeer)
+		original.says("a peer has refused a second process of this member", "data folder was copied", twin.listenPeer)
 	})
 	h.step(l, "it ends", gapCalm, twin.kill)
 	if said := lineWith(original.lines(), "AMNESIA"); said != "" {
@@ -639,7 +639,7 @@ func TestHostsRefused(t *testing.T) {
 		h.wipe(original)
 		h.copyFolder(twin, original)
 		original.start()
-		original.says("a member refuses this one", "AMNESIA")
+		original.says("a member refuses this member", "AMNESIA")
 	})
 	h.step(l, "and replaced", gapCalm, func() {
 		r := h.replace(original)

@@ -121,7 +121,7 @@ func TestProcessDamage(t *testing.T) {
 			}
 		}
 		status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
-		if !strings.Contains(status, "torn off") || !strings.Contains(status, filepath.Base(name)) || !strings.Contains(status, fmt.Sprint(end)) {
+		if !strings.Contains(status, "torn write") || !strings.Contains(status, filepath.Base(name)) || !strings.Contains(status, fmt.Sprint(end)) {
 			t.Errorf("the status does not tell of the torn end of %s at %d: %s", name, end, status)
 		}
 		c.qkv("put", "third", "3").exits(t, exitOK)

@@ -22,7 +22,7 @@ func TestProcessFewFiles(t *testing.T) {
 	const files, tooFew, strangers = 400, 200, 600
 	few := newProcesses(t, 1).members[0]
 	few.before = mayOpen(tooFew)
-	few.refuses(exitUsage, fmt.Sprint(tooFew, " files"), "ulimit -n")
+	few.refuses(exitUsage, fmt.Sprint("open files is ", tooFew), "ulimit -n")
 	c := newProcesses(t, 1, "--segment-bytes", fmt.Sprint(64<<10))
 	m := c.members[0]
 	m.before = mayOpen(files)
@@ -56,7 +56,7 @@ func TestProcessFewFiles(t *testing.T) {
 	for i := range 3 * limits.SparesMost { // each takes a file of the log or nearly
 		put(i)
 	}
-	if line := lineWith(m.lines(), "fewer of etcd's clients may connect"); line == "" {
+	if line := lineWith(m.lines(), "the limit of open files reduces the number of connections"); line == "" {
 		t.Errorf("it does not say what it lacks:\n%s", m.lines())
 	}
 }

@@ -87,7 +87,7 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
 	if found.Torn != nil {
-		r.alarms = append(r.alarms, actor.Alarm{Name: actor.TornGroup, Text: fmt.Sprintf("the log's last group was torn off: %v", found.Torn)})
+		r.alarms = append(r.alarms, actor.Alarm{Name: actor.TornGroup, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
 	}
 	if r.hardState.Term < found.Marker.Term {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
@@ -216,7 +216,7 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	dir := s.folder.path("snap")
 	err := s.folder.fs.MkdirAll(dir)
 	if errors.Is(err, syscall.ENOTDIR) {
-		return damagedf("corrupt data folder: %s is no folder: put back the one with the snapshots; docs/emergencies.md says under \"A lost member\" what to do without it", dir)
+		return damagedf("corrupt data folder: %s is not a folder: put back the one with the snapshots; docs/emergencies.md says under \"A lost member\" what to do without it", dir)
 	}
 	if err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
@@ -263,9 +263,9 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 	if found.Marker.Index != foundingIndex || found.First != foundingIndex+1 {
 		behind := ""
 		if found.Behind != "" {
-			behind = " behind " + found.Behind + ", which is not there"
+			behind = " behind " + found.Behind + ", which is missing"
 		}
-		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot is left that reaches so far: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it",
+		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot reaches that index: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it",
 			log.ErrCorrupt, s.folder.dir, found.First, behind)
 	}
 	r.state = index.NewState(s.limits.Index)
@@ -323,7 +323,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 // keepUnread keeps an older snapshot that the disk cannot read now as a usable one: the newer one holds everything, and the older one is
 // deleted when there is another.
 func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.Info) {
-	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it goes when the next one is saved: look at the disk: %v", info.Err)
+	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it is deleted when the next one is saved: look at the disk: %v", info.Err)
 	s.logger.Error(text)
 	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
 	if !continues(found, info) || len(r.snapshots) == 2 {
@@ -380,8 +380,8 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
 	}
 	if !errors.Is(why, snapshot.ErrCorrupt) {
-		return fmt.Errorf("the snapshot %s cannot be read, and was left where it is: %w: look at the disk, and start again; where it stays so, move that file away: "+
-			"an older one, with the log behind that, may do", info.Path, why)
+		return fmt.Errorf("the snapshot %s cannot be read, and was not moved: %w: look at the disk, and start again; if it still cannot be read, move that file away: "+
+			"an older snapshot, with the log after it, may be enough", info.Path, why)
 	}
 	to, err := snapshot.Quarantine(s.folder.fs, info.Path, s.folder.path("quarantine"))
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
@@ -389,7 +389,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 	}
 	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
 	if err != nil { // a start needs no space: the file is not used, wherever it is, and the next start moves it
-		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside on a full disk: free space on it: %v; %v", why, err)
+		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside because no space is left on the disk: free space: %v; %v", why, err)
 	}
 	s.logger.Error(text)
 	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})

@@ -125,23 +125,23 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.MaxRequestBytes < limits.RequestBytesLeast || c.MaxRequestBytes > limits.RequestBytes {
-		return usagef("--max-request-bytes %d: what may be written is %d to %d bytes, the most that can be read",
+		return usagef("--max-request-bytes %d: must be %d to %d bytes, the largest request that can be read back",
 			c.MaxRequestBytes, limits.RequestBytesLeast, limits.RequestBytes)
 	}
 	if c.SegmentBytes != 0 && c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
-		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
+		return usagef("--segment-bytes %d: must be %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
 	}
 	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
-		return usagef("--quota-bytes %d: a quota has at least %d bytes, and 0 is none", c.QuotaBytes, limits.QuotaLeast)
+		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, limits.QuotaLeast)
 	}
 	if c.HistoryBytes < HistoryAuto {
-		return usagef("--history-bytes %d must not be below zero, and 0 is no bound", c.HistoryBytes)
+		return usagef("--history-bytes %d must not be negative; 0 is no limit", c.HistoryBytes)
 	}
 	if c.HistoryAge < 0 {
-		return usagef("--history-age %v must not be below zero, and 0 is no bound", c.HistoryAge)
+		return usagef("--history-age %v must not be negative; 0 is no limit", c.HistoryAge)
 	}
 	if c.HistoryDropAfter < 0 {
-		return usagef("--history-drop-after %v must not be below zero, and 0 is no delay", c.HistoryDropAfter)
+		return usagef("--history-drop-after %v must not be negative; 0 is no delay", c.HistoryDropAfter)
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
@@ -158,15 +158,15 @@ func (c *Config) Validate() error {
 func (c *Config) validateTimes() error {
 	switch {
 	case c.HeartbeatInterval < limits.HeartbeatLeast:
-		return usagef("--heartbeat-interval %v is under %v, which is the shortest: give that, or a longer one", c.HeartbeatInterval, limits.HeartbeatLeast)
+		return usagef("--heartbeat-interval %v is below the minimum of %v", c.HeartbeatInterval, limits.HeartbeatLeast)
 	case c.ElectionTimeout < limits.HeartbeatsPerElection*c.HeartbeatInterval:
-		return usagef("--election-timeout %v is under %d times --heartbeat-interval %v: one late heartbeat would be an election; raise the first or lower the second",
+		return usagef("--election-timeout %v is below %d times --heartbeat-interval %v: one late heartbeat would start an election; raise the first or lower the second",
 			c.ElectionTimeout, limits.HeartbeatsPerElection, c.HeartbeatInterval)
 	case c.ElectionTimeout > limits.ElectionTimeoutMost:
-		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over %v: a cluster would be without a leader for that long",
+		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over the maximum of %v: a failover would take that long",
 			c.ElectionTimeout, c.HeartbeatInterval, limits.ElectionTimeoutMost)
 	case c.WatchProgress != 0 && c.WatchProgress < limits.WatchProgressLeast:
-		return usagef("--watch-progress-notify-interval %v is under %v, which is the shortest: give that, or a longer one", c.WatchProgress, limits.WatchProgressLeast)
+		return usagef("--watch-progress-notify-interval %v is below the minimum of %v", c.WatchProgress, limits.WatchProgressLeast)
 	}
 	return nil
 }
@@ -187,10 +187,10 @@ func (c *Config) validateAddresses() error {
 			return usagef("%s %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
 		if len(a.address) > limits.AddressBytes {
-			return usagef("%s %.32q... has %d bytes, and may have %d", a.flag, a.address, len(a.address), limits.AddressBytes)
+			return usagef("%s %.32q... has %d bytes, over the limit of %d", a.flag, a.address, len(a.address), limits.AddressBytes)
 		}
 		if wildcard(host) && a.advertised == "" && !(a.flag == "--listen-peer" && c.ownEntry() != "") {
-			return usagef("%s %s listens on all addresses, so nobody can be told which one to use: give %s HOST:PORT", a.flag, a.address, a.advertiseFlag)
+			return usagef("%s %s listens on all addresses, so the address for other members and clients is unknown: give %s HOST:PORT", a.flag, a.address, a.advertiseFlag)
 		}
 		if a.advertised != "" {
 			if err := wire.CheckAddress(a.advertised); err != nil {
@@ -198,13 +198,13 @@ func (c *Config) validateAddresses() error {
 			}
 		}
 		if c.CertsDir == "" && c.Etcd.Peers == nil && !loopback(host) {
-			return usagef("%s %s is not on loopback, and without certificates anybody could read and write: make them with\n"+
+			return usagef("%s %s is not on loopback, and without certificates anyone could read and write: make them with\n"+
 				"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n  qkv cert client --certs-dir certs NAME\n"+
 				"copy ca.crt and the member's two files to its host, and give --certs-dir", a.flag, a.address, c.Name, host)
 		}
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.ListenPeer && port != "0" {
-		return usagef("--listen and --listen-peer are both %s: clients and members need a port each", c.Listen)
+		return usagef("--listen and --listen-peer are both %s: clients and members need different ports", c.Listen)
 	}
 	if c.Advertise == "" {
 		c.Advertise = c.Listen
@@ -214,7 +214,7 @@ func (c *Config) validateAddresses() error {
 
 func (c *Config) validateMetrics() error {
 	if len(c.MetricsURLs) > limits.MetricsURLs {
-		return usagef("--listen-metrics-urls has %d addresses, and may have %d", len(c.MetricsURLs), limits.MetricsURLs)
+		return usagef("--listen-metrics-urls has %d addresses, over the limit of %d", len(c.MetricsURLs), limits.MetricsURLs)
 	}
 	c.metricsURLs = nil
 	for _, text := range c.MetricsURLs {
@@ -323,7 +323,7 @@ func (c *Config) validateCluster() error {
 		return usagef("--initial-cluster names %s, but not this member, %s: every member's list must hold all members, itself included", strings.Join(names, ", "), c.Name)
 	}
 	if len(c.InitialCluster) > limits.Members {
-		return usagef("--initial-cluster has %d members, at most %d are supported: each write would wait for more disks and be no safer", len(c.InitialCluster), limits.Members)
+		return usagef("--initial-cluster has %d members, over the limit of %d: with more, each write waits for more disks and is no safer", len(c.InitialCluster), limits.Members)
 	}
 	if c.AdvertisePeer == "" {
 		c.AdvertisePeer, c.advertisesEntry = own, own != ""
@@ -338,11 +338,11 @@ func (c *Config) validateCluster() error {
 		}
 	}
 	if ways > 1 {
-		return usagef("--initial-cluster founds a cluster of several, --found one of this member alone, --join takes part in one that is there: give one of them")
+		return usagef("--initial-cluster founds a cluster of several members, --found a cluster of this member alone, --join joins an existing cluster: give only one of them")
 	}
 	for _, address := range c.Join {
 		if err := wire.CheckAddress(address); err != nil {
-			return usagef("--join wants a member's address for members: %v", err)
+			return usagef("--join needs the peer address of a member: %v", err)
 		}
 	}
 	names, addresses := map[string]bool{}, map[string]string{}
@@ -351,7 +351,7 @@ func (c *Config) validateCluster() error {
 			return usagef("--initial-cluster: %v", err)
 		}
 		if err := wire.CheckAddress(m.Address); err != nil {
-			return usagef("--initial-cluster wants NAME=HOST:PORT of each: %v", err)
+			return usagef("--initial-cluster needs NAME=HOST:PORT of each member: %v", err)
 		}
 		if names[m.Name] {
 			return usagef("--initial-cluster names %s twice", m.Name)

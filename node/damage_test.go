@@ -334,7 +334,7 @@ func TestLostFileIsNamed(t *testing.T) {
 	if err == nil {
 		a.stop(t)
 	}
-	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is not there") {
+	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is missing") {
 		t.Errorf("without %s: %v", filepath.Base(segments[0]), err)
 	}
 }

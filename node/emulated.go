@@ -34,7 +34,7 @@ func markEmulated(dir string) error {
 		return fmt.Errorf("look at the data folder: %w", err)
 	}
 	if len(entries) > 0 {
-		return usagef("the data folder %s is not empty: a member on an emulated disk syncs nothing, and takes no data of others", dir)
+		return usagef("the data folder %s is not empty: a member on an emulated disk syncs nothing, and accepts no existing data", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
@@ -45,7 +45,7 @@ func markEmulated(dir string) error {
 // refuseEmulated refuses the data folder of a member on an emulated disk.
 func refuseEmulated(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, emulatedMark)); err == nil {
-		return usagef("the data folder %s is that of a benchmark's member on an emulated disk: nothing in it was ever synced; remove it, or give another --data-dir", dir)
+		return usagef("the data folder %s belongs to a benchmark's member on an emulated disk: its data was never synced; remove it, or give another --data-dir", dir)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestEmulatedFolders(t *testing.T) {
 		}
 	}
 	var refused *UsageError
-	if _, err := Start(t.Context(), Config{DataDir: dir}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "nothing in it was ever synced") {
+	if _, err := Start(t.Context(), Config{DataDir: dir}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "its data was never synced") {
 		t.Errorf("Start of an emulated folder: %v", err)
 	}
 	real := t.TempDir()

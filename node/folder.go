@@ -115,7 +115,7 @@ func decodeIdentity(b []byte) (i identity, err error) {
 	i.Past, i.Founding, i.Removed = bytes.Clone(r.Bytes()), r.Strings(), r.Bool()
 	r.End(s)
 	if r.Err() == nil && (len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes) {
-		return i, errors.New("its trust domain is missing, or its starts have the wrong length")
+		return i, errors.New("its trust domain is missing, or its boot history has the wrong length")
 	}
 	return i, r.Done()
 }
@@ -151,7 +151,7 @@ func (f *folder) acquire() (err error) {
 		return fmt.Errorf("the data folder %s is in use by another process: stop that one first, or give another --data-dir", f.dir)
 	}
 	if errors.Is(err, disk.ErrNotRegular) {
-		return fmt.Errorf("lock the data folder %s: %w: move that away, and start again", f.dir, err)
+		return fmt.Errorf("lock the data folder %s: %w: move that file away, and start again", f.dir, err)
 	}
 	if err != nil {
 		return fmt.Errorf("lock the data folder %s: %w", f.dir, err)
@@ -198,7 +198,7 @@ func (f *folder) whose() error {
 		f.identity, err = decodeIdentity(raw)
 	}
 	if err != nil {
-		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
+		return damagedf("%s is corrupt: %v; without it this member must not vote: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
 	}
 	return nil
 }
@@ -209,10 +209,10 @@ func (f *folder) identify(who owner) error {
 		return err
 	}
 	if f.Name != who.name {
-		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)
+		return usagef("the data folder %s belongs to the member %s (%016x), but this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)
 	}
 	if domain := f.Founding[0]; domain != who.trustDomain {
-		return usagef("the data folder %s is of a member of the cluster %s, and the certificates are of %s: give the right --certs-dir, or another --data-dir", f.dir, domain, who.trustDomain)
+		return usagef("the data folder %s belongs to a member of the cluster %s, but the certificates belong to %s: give the right --certs-dir, or another --data-dir", f.dir, domain, who.trustDomain)
 	}
 	if f.Removed {
 		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)
@@ -293,7 +293,7 @@ func (f *folder) quarantined() (q actor.Quarantine, err error) {
 func (f *folder) decided(name, says string) ([]byte, error) {
 	raw, err := f.read(name)
 	if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
-		return nil, damagedf("%s is missing or corrupt: %v; it says %s: put back this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), err, says)
+		return nil, damagedf("%s is missing or corrupt: %v; it says %s: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), err, says)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.path(name), err)

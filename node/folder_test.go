@@ -326,7 +326,7 @@ func TestDamagedSnapshotOnFullDisk(t *testing.T) {
 		s, r := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}, &recovered{}
 		fs.Fail(simdisk.Fault{Op: op, Err: syscall.ENOSPC})
 		err = s.putAside(r, snapshot.Info{Path: path}, fmt.Errorf("%w: a bit", snapshot.ErrCorrupt))
-		if err != nil || len(r.alarms) != 1 || !strings.Contains(r.alarms[0].Text, "full disk") || !strings.Contains(r.alarms[0].Text, "a bit") {
+		if err != nil || len(r.alarms) != 1 || !strings.Contains(r.alarms[0].Text, "no space is left") || !strings.Contains(r.alarms[0].Text, "a bit") {
 			t.Errorf("%v finds no room: %v, alarms %+v", op, err, r.alarms)
 		}
 		if names, _ := fs.List("data/snap"); len(names) != 1 {
@@ -400,7 +400,7 @@ func TestDataFolderBehindADanglingLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{link, link + "/n1"} {
-		if err := checkMode(dir); err == nil || !strings.Contains(err.Error(), link+" is a link to /not/mounted") {
+		if err := checkMode(dir); err == nil || !strings.Contains(err.Error(), link+" is a symbolic link to /not/mounted") {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
@@ -408,7 +408,7 @@ func TestDataFolderBehindADanglingLink(t *testing.T) {
 
 // A folder's mode is refused for what it is.
 func TestDataFolderMode(t *testing.T) {
-	for mode, want := range map[os.FileMode]string{0o700: "", 0o500: "its own user", 0o755: "others could read", 0o070: "others could read"} {
+	for mode, want := range map[os.FileMode]string{0o700: "", 0o500: "this user has no full access", 0o755: "other users could read", 0o070: "other users could read"} {
 		dir := t.TempDir()
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)

@@ -40,7 +40,7 @@ func TestHistoryDropWaits(t *testing.T) {
 		}},
 		"the room shrinks": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
 			{time.Second, history * 2, false, kept, ""},
-			{2 * time.Second, 800, false, history / 4 * 5, "n2 limits"},
+			{2 * time.Second, 800, false, history / 4 * 5, "n2 has the least"},
 			{time.Hour, 800, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour + 2*time.Second, 800, false, (live + 800) / limits.HistoryOfHeld, "is dropped"},
 		}},

@@ -47,7 +47,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		text   string
 	}{
 		"loopback, without a word":        {given("127.0.0.1", nil), nil, alone, ""},
-		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for one of several, or add this member to one that is there (`qkv member add n1 --peer 10.0.0.1:2380` on one of its members) and give --join"},
+		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for a new cluster of several, or add this member to an existing cluster (`qkv member add n1 --peer 10.0.0.1:2380` on one of its members) and give --join"},
 		"one of two on loopback":          {given("127.0.0.1", func(c *Config) { c.ListenPeer = "10.0.0.1:2380" }), nil, origin{}, "give --found"},
 		"--found":                         {given("10.0.0.1", func(c *Config) { c.Found = true }), nil, alone, ""},
 		"--initial-cluster": {
@@ -159,13 +159,13 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 		text     string
 	}{
 		"the same, in another order":          {founded("n1", "n2"), Config{InitialCluster: list("n2", "n1")}, ""},
-		"other founders":                      {founded("n1", "n2"), Config{InitialCluster: list("n1", "n3")}, "--initial-cluster names n1,n3, the cluster was founded by n1,n2"},
-		"founders, where this one has joined": {[]string{"lab"}, Config{InitialCluster: list("n1")}, "this member joined a cluster that was there"},
+		"other founders":                      {founded("n1", "n2"), Config{InitialCluster: list("n1", "n3")}, "--initial-cluster names n1,n3, but the cluster was founded by n1,n2"},
+		"founders, where this one has joined": {[]string{"lab"}, Config{InitialCluster: list("n1")}, "this member joined an existing cluster"},
 		"--join, where it has joined":         {[]string{"lab"}, Config{Join: []string{"a:1"}}, ""},
 		"--found, where it has founded":       {founded("n1"), Config{Found: true}, ""},
-		"--found, where several have":         {founded("n1", "n2"), Config{Found: true}, "--found is given, the cluster was founded by n1,n2"},
-		"--found, where it has joined":        {[]string{"lab"}, Config{Found: true}, "--found is given, and this member joined a cluster"},
-		"--join, where it has founded":        {founded("n1"), Config{Join: []string{"a:1"}}, "--join is given, and this member has founded its cluster, as n1"},
+		"--found, where several have":         {founded("n1", "n2"), Config{Found: true}, "--found is given, but the cluster was founded by n1,n2"},
+		"--found, where it has joined":        {[]string{"lab"}, Config{Found: true}, "--found is given, but this member joined an existing cluster"},
+		"--join, where it has founded":        {founded("n1"), Config{Join: []string{"a:1"}}, "--join is given, but this member founded its cluster, as n1"},
 		"nothing":                             {founded("n1", "n2"), Config{}, ""},
 		"an address that it has left":         {founded("n1"), at("10.0.0.1:2380", "10.0.0.4:2380"), "members_are_told=10.0.0.1:2380 listens=10.0.0.4:2380"},
 		"an address that was given":           {founded("n1"), said, ""},
@@ -192,7 +192,7 @@ func TestFoldersThatDoNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *UsageError
-	if err := f.identify(owner{"n1", "other"}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "of a member of the cluster test, and the certificates are of other") {
+	if err := f.identify(owner{"n1", "other"}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "belongs to a member of the cluster test, but the certificates belong to other") {
 		t.Errorf("with another's certificates: %v", err)
 	}
 	if err := f.remove(); err != nil {
@@ -481,10 +481,10 @@ func TestStrangers(t *testing.T) {
 		code peerframe.RefusalCode
 		text string
 	}{
-		{"n3", 3, peerframe.Removed, "was removed from the cluster, as n1 knows"},
-		{"n2", 22, peerframe.Refused, "is 0000000000000002, as n1 knows, and not 0000000000000016"},
-		{"n2", 2, peerframe.Refused, "n1 has only just heard of the member n2 (0000000000000002): it takes the next connection"},
-		{"n8", 8, peerframe.Refused, "there is no member n8 (0000000000000008)"},
+		{"n3", 3, peerframe.Removed, "was removed from the cluster, according to n1"},
+		{"n2", 22, peerframe.Refused, "has the ID 0000000000000002 in the member list of n1, not 0000000000000016"},
+		{"n2", 2, peerframe.Refused, "n1 has just learned of the member n2 (0000000000000002): it accepts the next connection"},
+		{"n8", 8, peerframe.Refused, "the member n8 (0000000000000008) is not in the member list"},
 	} {
 		got, newcomer := judgeStranger(members, actor.RaftStatus{Leader: 2, Role: "follower"}, "n1", one.name, one.id)
 		if got.Code != one.code || !strings.Contains(got.Text, one.text) || newcomer {
@@ -522,7 +522,7 @@ func TestWhoMayJoin(t *testing.T) {
 		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
 		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
 		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
-		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and was heard a moment ago"},
+		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and was connected a moment ago"},
 	} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
 		request := peerframe.JoinRequest{Name: c.name}
@@ -583,7 +583,7 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 8}, Connected: connected}}
 		for _, leader := range []uint64{2, 0} {
 			_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}}, actor.RaftStatus{Leader: leader})
-			if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "there is one called n8 already") ||
+			if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "a member n8 already exists") ||
 				strings.Contains(refusal.Text, "`qkv member replace n8 --peer h8:1`") != (leader != 0 && !connected) {
 				t.Errorf("n8 runs: %v, the leader is %d: %+v", connected, leader, refusal)
 			}
@@ -604,7 +604,7 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 		return all
 	}
 	asks("n9", "h7:1")
-	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 hears of no leader") {
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 has no leader") {
 		t.Errorf("who was not added asks: %+v", got)
 	}
 	for range limits.TurnedAwayLooks - 1 {
@@ -687,13 +687,13 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		refusal  string
 	}{
 		{"any", "h9:1", 0, 9, ""},
-		{"any", "h7:1", 0, 0, "was not added to the cluster, as far as n1 knows: run `qkv member add any --peer h7:1`"},
+		{"any", "h7:1", 0, 0, "was not added to the cluster, according to n1: run `qkv member add any --peer h7:1`"},
 		{"any", "h7:1", 9, 9, ""}, // it has moved
 		{"any", "h8:1", 9, 9, ""}, // to where another one was to be
 		{"any", "h9:1", 10, 0, "was removed from the cluster"},
 		{"any", "h7:1", 1, 0, "was not added to the cluster"}, // the id of a member that has a name
-		{"n1", "h9:1", 0, 0, "there is one called n1 already"},
-		{"n1", "h7:1", 9, 0, "there is one called n1 already"},
+		{"n1", "h9:1", 0, 0, "a member n1 already exists"},
+		{"n1", "h7:1", 9, 0, "a member n1 already exists"},
 	} {
 		got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told}, actor.RaftStatus{Leader: 2})
 		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {

@@ -40,7 +40,7 @@ const filesKept = limits.FilesKept + limits.EtcdMetricsConnections + 2*limits.Cl
 // leaves none, connections could take the log's files, and a log that cannot open a file ends its member.
 func connectionsFor(files uint64, most int) (int, error) {
 	if least := uint64(filesKept + limits.EtcdConnectionsLeast); files < least {
-		return 0, usagef("this process may have %d files open, and needs %d, so that connections leave the log its own: raise that limit (ulimit -n, LimitNOFILE=)", files, least)
+		return 0, usagef("the limit of open files is %d, and this process needs %d: raise it (ulimit -n, LimitNOFILE=)", files, least)
 	}
 	return int(min(files-filesKept, uint64(most))), nil
 }
@@ -113,7 +113,7 @@ func memoryText(view *index.View, memory int64) string {
 	if memory == 0 || view.UsedBytes() <= holds+holds/8 {
 		return ""
 	}
-	return fmt.Sprintf("keys, history and leases take %.1f MiB, and the %.1f MiB of memory that this member may use hold %.1f MiB with ease: the system may kill the member for want of memory; "+
+	return fmt.Sprintf("keys, history and leases take %.1f MiB; with its memory limit of %.1f MiB this member holds %.1f MiB safely: out of memory, the system may kill it; "+
 		"give it more memory, delete keys, or set a lower --history-bytes on all members", mib(view.UsedBytes()), mib(memory), mib(holds))
 }
 

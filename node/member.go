@@ -131,8 +131,8 @@ func (m *member) begin(trustDomain string) (origin, error) {
 		return originOf(trustDomain, token, m.config.Name, founders), nil
 	}
 	if len(m.config.Join) == 0 {
-		return origin{}, usagef("the data folder %s is empty, and a cluster is founded only when somebody says so: give --found for a new cluster of this member, "+
-			"--initial-cluster for one of several, or add this member to one that is there (`qkv member add %s --peer %s` on one of its members) and give --join",
+		return origin{}, usagef("the data folder %s is empty, and a cluster is founded only on request: give --found for a new cluster of this member, "+
+			"--initial-cluster for a new cluster of several, or add this member to an existing cluster (`qkv member add %s --peer %s` on one of its members) and give --join",
 			m.config.DataDir, m.config.Name, m.config.AdvertisePeer)
 	}
 	if err := m.join(0); err != nil {
@@ -152,22 +152,22 @@ func (m *member) noteDifferences() {
 	var differs []string
 	switch was := m.folder.Founding; {
 	case m.config.Found && len(was) == 1:
-		differs = append(differs, "--found is given, and this member joined a cluster that was there")
+		differs = append(differs, "--found is given, but this member joined an existing cluster")
 	case m.config.Found && len(was) > 3:
-		differs = append(differs, fmt.Sprintf("--found is given, the cluster was founded by %s", strings.Join(was[2:], ",")))
+		differs = append(differs, fmt.Sprintf("--found is given, but the cluster was founded by %s", strings.Join(was[2:], ",")))
 	case len(m.config.Join) > 0 && len(was) > 2:
-		differs = append(differs, fmt.Sprintf("--join is given, and this member has founded its cluster, as %s", strings.Join(was[2:], ",")))
+		differs = append(differs, fmt.Sprintf("--join is given, but this member founded its cluster, as %s", strings.Join(was[2:], ",")))
 	}
 	if was, now := m.folder.Founding, m.config.founders(); len(m.config.InitialCluster) > 0 && len(was) > 2 && !slices.Equal(was[2:], slices.Sorted(slices.Values(now))) {
-		differs = append(differs, fmt.Sprintf("--initial-cluster names %s, the cluster was founded by %s", strings.Join(now, ","), strings.Join(was[2:], ",")))
+		differs = append(differs, fmt.Sprintf("--initial-cluster names %s, but the cluster was founded by %s", strings.Join(now, ","), strings.Join(was[2:], ",")))
 	} else if len(m.config.InitialCluster) > 0 && len(was) == 1 {
-		differs = append(differs, "--initial-cluster is given, and this member joined a cluster that was there")
+		differs = append(differs, "--initial-cluster is given, but this member joined an existing cluster")
 	}
 	if len(differs) > 0 {
-		m.logger.Warn("flags about how a cluster begins are ignored: the data folder knows better", "because", strings.Join(differs, "; "))
+		m.logger.Warn("flags for founding or joining a cluster are ignored: the data folder already belongs to a cluster", "because", strings.Join(differs, "; "))
 	}
 	if told, at := m.config.AdvertisePeer, m.config.ListenPeer; m.config.advertisesEntry && elsewhere(told, at) {
-		m.logger.Warn("--initial-cluster says that this member is elsewhere than --listen-peer does: if it has moved, leave that out, or give the new list; if not, --advertise-peer says so too",
+		m.logger.Warn("--initial-cluster and --listen-peer give different addresses of this member: if it has moved, omit --initial-cluster or give the new list; if not, give --advertise-peer too",
 			"members_are_told", told, "listens", at)
 	}
 }
@@ -181,7 +181,7 @@ func elsewhere(address, listen string) bool {
 }
 
 // forgetsCallers tells an operator that the addresses of members that have moved are lost. If all members have moved, the flags must have them.
-const forgetsCallers = "where members were that had moved is not known any more; the log and the flags say where they are"
+const forgetsCallers = "the saved addresses of moved members are lost; the addresses of the log and of the flags are used"
 
 func (m *member) start() error {
 	r, err := m.storage.recover()
@@ -206,7 +206,7 @@ func (m *member) start() error {
 			return fmt.Errorf("repair %s: %w", m.folder.path(name), err)
 		}
 		if damaged {
-			m.logger.Warn("one half of a small file was damaged, and is written anew from the other one; nothing is lost, but look at the disk", "file", m.folder.path(name))
+			m.logger.Warn("one of the two copies in a small file was damaged, and is restored from the other copy; nothing is lost, but look at the disk", "file", m.folder.path(name))
 		}
 	}
 	if err := m.folder.boot(m.process); err != nil {
@@ -234,7 +234,7 @@ func (m *member) joinAgain(r *recovered) error {
 	case len(r.state.Members().All()) > 0 || m.welcome.ID != 0:
 		return nil
 	case len(m.config.Join) == 0:
-		return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
+		return usagef("this member has joined a cluster but has received no data yet, and knows no other member: give --join again")
 	}
 	return m.join(m.folder.Member)
 }
@@ -287,7 +287,7 @@ func (m *member) giveBack() {
 // recognize a member that has forgotten its promises.
 func (m *member) announce() {
 	if err := m.admission.Learn(); err != nil {
-		m.logger.Warn("what the log says of the members is not remembered yet", "error", err)
+		m.logger.Warn("the member list could not be saved yet; the write is retried", "error", err)
 	}
 	if m.status.Raft().Role == actor.RoleRefused {
 		return // no member accepts it: this member announces itself when it takes part again

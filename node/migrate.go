@@ -103,10 +103,10 @@ func (f *folder) mustBeFree() error {
 	case err != nil:
 		return usagef("--data-dir: %w", err)
 	case len(names) > 0:
-		return usagef("the data folder %s is not empty: a migration makes a new one; give another --data-dir; nothing was changed", f.dir)
+		return usagef("the data folder %s is not empty: a migration needs a new folder; give another --data-dir; nothing was changed", f.dir)
 	}
 	if err := f.fs.Remove(f.dir); err != nil {
-		return usagef("the data folder %s is empty, and a new one cannot take its place: %w; where a disk is mounted there, give a folder in it as --data-dir; nothing was changed", f.dir, err)
+		return usagef("the empty data folder %s cannot be replaced: %w; if it is a mount point, give a folder in it as --data-dir; nothing was changed", f.dir, err)
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (s *storage) migrated(state *index.State, first origin) error {
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
 	if err := s.saveAll(view, confState, last, term); err != nil {
-		return fmt.Errorf("save what was migrated: %w", err)
+		return fmt.Errorf("save the migrated data: %w", err)
 	}
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return fmt.Errorf("create the log: %w", err)

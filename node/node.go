@@ -120,11 +120,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	etcdLimits := n.member.env.Limits.Etcd
 	if connections < etcdLimits.Connections {
 		etcdLimits.Connections = connections
-		c.Logger.Warn("fewer of etcd's clients may connect, since this process may not open many files: raise that limit (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
+		c.Logger.Warn("the limit of open files reduces the number of connections for etcd's clients: raise it (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
 	}
 	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
-		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
+		return nil, errors.Join(fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
 		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
@@ -160,7 +160,7 @@ func checkMode(dir string) error {
 		return fmt.Errorf("look at the data folder: %w", err)
 	}
 	if !info.IsDir() {
-		return usagef("--data-dir %s is no folder", dir)
+		return usagef("--data-dir %s is not a folder", dir)
 	}
 	mode := info.Mode().Perm()
 	if err := CheckOwner(dir, mode); err != nil {
@@ -170,9 +170,9 @@ func checkMode(dir string) error {
 	case mode == 0o700:
 		return nil
 	case mode&0o077 == 0:
-		return usagef("the data folder %s has mode %04o, and its own user may not do all with it: it must be 0700 (chmod 700 %s)", dir, mode, dir)
+		return usagef("the data folder %s has mode %04o, so this user has no full access: it must be 0700 (chmod 700 %s)", dir, mode, dir)
 	default:
-		return usagef("the data folder %s has mode %04o, and others could read or change the data: it must be 0700 (chmod 700 %s)", dir, mode, dir)
+		return usagef("the data folder %s has mode %04o, so other users could read or change the data: it must be 0700 (chmod 700 %s)", dir, mode, dir)
 	}
 }
 
@@ -187,7 +187,7 @@ func CheckOwner(dir string, mode fs.FileMode) error {
 		case "identity", "wal":
 			return nil
 		case "member":
-			return usagef("%s holds the data of an etcd member, which qkv does not read in place: `qkv migrate from-etcd` takes it over into another folder", dir)
+			return usagef("%s holds the data of an etcd member, which qkv does not read in place: `qkv migrate from-etcd` migrates it into another folder", dir)
 		case "lost+found": // in an empty file system
 		default:
 			other = cmp.Or(other, name)
@@ -196,7 +196,7 @@ func CheckOwner(dir string, mode fs.FileMode) error {
 	if mode == 0o700 || other == "" {
 		return nil
 	}
-	return usagef("the data folder %s has mode %04o and holds files of other programs, such as %s: give --data-dir a folder of this member's own, such as %s",
+	return usagef("the data folder %s has mode %04o and holds files of other programs, such as %s: give --data-dir a folder for this member only, such as %s",
 		dir, mode, other, filepath.Join(dir, "qkv"))
 }
 
@@ -210,7 +210,7 @@ func danglingLink(err error) error {
 	if failed != nil {
 		return err
 	}
-	return fmt.Errorf("%s is a link to %s, and that is not there: mount the disk that it is on, or make that folder with mode 0700", place.Path, to)
+	return fmt.Errorf("%s is a symbolic link to %s, which does not exist: mount its disk, or make that folder with mode 0700", place.Path, to)
 }
 
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
@@ -338,9 +338,9 @@ func (n *Node) stopActors(ctx context.Context) error {
 	}
 	// Before any actor it waits for a clock, whose only long work is to write the known facts about the peers.
 	if at := n.runtime.Ending(); at != logWriterName && at != "" {
-		return fmt.Errorf("the %s has not finished what it does while this member stops; what was acknowledged is safe", at)
+		return fmt.Errorf("timeout at shutdown: the %s has not finished its work; acknowledged writes are safe", at)
 	}
-	return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
+	return fmt.Errorf("%w: timeout at shutdown: it has not finished a write; acknowledged writes are safe", ErrDisk)
 }
 
 // handOver waits until another member leads, if this member leads and another one can. Leadership that returns from a member that is
@@ -436,11 +436,11 @@ func (e endpoint) Refuse(path wire.Path) *kv.Error {
 		if why.Name == actor.Corrupt {
 			code = kv.Corrupt
 		}
-		return kv.Errorf(code, "this member takes no part in the cluster, and answers nothing but its status: %s", why.Text)
+		return kv.Errorf(code, "this member takes no part in the cluster, and answers only status requests: %s", why.Text)
 	}
 	if path == wire.PathLocal {
 		if applied, _ := e.View().Applied(); applied <= foundingIndex {
-			return kv.Errorf(kv.Unavailable, "this member has nothing that could be read: it has heard of no leader since its data folder was made")
+			return kv.Errorf(kv.Unavailable, "this member has no data to read yet: it has not heard from a leader since its data folder was made")
 		}
 	}
 	return nil
@@ -450,11 +450,11 @@ func (e endpoint) Refuse(path wire.Path) *kv.Error {
 func (e endpoint) Unban(member uint64) *kv.Error {
 	switch {
 	case member != e.folder.Member:
-		return kv.Errorf(kv.BadRequest, "this is the member %s, and not %s", e.config.Name, e.status.NameOf(member))
+		return kv.Errorf(kv.BadRequest, "this is the member %s, not %s", e.config.Name, e.status.NameOf(member))
 	case e.status.Raft().Role != actor.RoleRefused:
 		return kv.Errorf(kv.BadRequest, "%s is not quarantined: it takes part", e.config.Name)
 	case !e.consensus.Offer(actor.Unban{}):
-		return kv.Errorf(kv.Overloaded, "%s is busy, and its quarantine was not lifted: try again", e.config.Name)
+		return kv.Errorf(kv.Overloaded, "%s is overloaded, and its quarantine was not lifted: try again", e.config.Name)
 	}
 	return nil
 }
@@ -474,10 +474,10 @@ func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
 		}
 	}
 	if now.Role != "leader" {
-		return kv.Errorf(kv.Unavailable, "%s does not lead, and the leader was not moved: ask %s", e.config.Name, e.status.NameOf(now.Leader))
+		return kv.Errorf(kv.Unavailable, "%s is not the leader, and the leader was not moved: ask %s", e.config.Name, e.status.NameOf(now.Leader))
 	}
 	if !e.consensus.Offer(actor.Transfer{To: to}) {
-		return kv.Errorf(kv.Overloaded, "%s is busy, and the leader was not moved: try again", e.config.Name)
+		return kv.Errorf(kv.Overloaded, "%s is overloaded, and the leader was not moved: try again", e.config.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*e.config.ElectionTimeout)
 	defer cancel()
@@ -492,7 +492,7 @@ func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
 		case <-poll.C:
 		}
 	}
-	return kv.Errorf(kv.Unknown, "%s still leads: the other one is not level, or does not answer; it may take over yet", e.config.Name)
+	return kv.Errorf(kv.Unknown, "timeout: %s is still the leader: the other member lags or does not answer; it may still take over", e.config.Name)
 }
 
 // RaftStatus implements etcd.Member.
@@ -506,5 +506,5 @@ func (e endpoint) View() *index.View { return e.status.View() }
 
 // stopping is the error of requests that come while the member ends.
 func stopping(what string) *kv.Error {
-	return kv.Errorf(kv.Unavailable, "this member is stopping; %s: ask another one", what)
+	return kv.Errorf(kv.Unavailable, "this member is shutting down; %s: ask another member", what)
 }

@@ -101,7 +101,7 @@ func (m *member) saveCallers() {
 	}
 	err := m.folder.rememberCallers(callers)
 	if err != nil && !c.saveFails {
-		m.logger.Warn("where members have moved to could not be written down, and is tried again; they tell by the log, too: look at the disk", "error", err)
+		m.logger.Warn("the new addresses of moved members could not be saved; the write is retried, and the log has them too: look at the disk", "error", err)
 	}
 	c.mu.Lock()
 	c.unsaved, c.saveFails = c.unsaved || err != nil, err != nil
@@ -362,21 +362,21 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 		return removedRefusal(now, own, name, id), false
 	case now.Leader == 0:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s does not know the member %s (%016x) yet, but hears of no leader: it takes the next connection", own, name, id)}, true
+			"%s does not know the member %s (%016x) and has no leader to learn it from: it accepts the next connection", own, name, id)}, true
 	case members.Get(id) != nil: // the links do not follow the newest records yet
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has only just heard of the member %s (%016x): it takes the next connection", own, name, id)}, false
+			"%s has just learned of the member %s (%016x): it accepts the next connection", own, name, id)}, false
 	case members.Named(name) != nil:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"the member %s of the cluster is %016x, as %s knows, and not %016x: this data folder is another member's, or of another cluster", name, members.Named(name).ID, own, id)}, false
+			"member ID mismatch: the member %s has the ID %016x in the member list of %s, not %016x: the data folder belongs to another member or another cluster", name, members.Named(name).ID, own, id)}, false
 	}
-	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("there is no member %s (%016x) in the cluster, as far as %s knows", name, id, own)}, false
+	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("the member %s (%016x) is not in the member list of %s", name, id, own)}, false
 }
 
 // removedRefusal is the answer to a removed member.
 func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerframe.Refusal {
 	return wireRefusal(&actor.Refusal{Removed: true, Leads: now.Role == "leader", Text: fmt.Sprintf(
-		"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)})
+		"the member %s (%016x) was removed from the cluster, according to %s; its data folder can no longer be used", name, id, own)})
 }
 
 // Join implements peer.Handler. A refused joiner shows in the status: on its own host only its log says that it waits.
@@ -384,7 +384,7 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 	w, refusal := h.judgeJoiner(request, h.status.Raft())
 	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
 	if refusal != nil && refusal.Code != peerframe.Behind {
-		asks.Text = fmt.Sprintf("%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
+		asks.Text = fmt.Sprintf("%s asks to join, from %s, and is refused: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
 	}
 	h.turnAway(asks)
 	return w, refusal
@@ -400,7 +400,7 @@ func (h peerHandler) Copied(peer uint64, why string) {
 
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
-	m.once(&m.copies, from, "a member has refused a second process of this one", why)
+	m.once(&m.copies, from, "a peer has refused a second process of this member", why)
 	m.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
@@ -439,8 +439,8 @@ func (m *member) forgetTurnedAway() {
 }
 
 // noLeaderToChange is the advice when a membership change lacks the leader that it needs; it contains this member's name.
-const noLeaderToChange = "%s hears of no leader, without which no member is added or replaced: start those that do not run, with their data folders; " +
-	"where half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
+const noLeaderToChange = "%s has no leader, and adding or replacing a member needs a leader and a quorum: start the members that do not run, with their data folders; " +
+	"if half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
 
 // judgeJoiner returns a joiner's id, or the reason of its refusal. A member that was added without a name is identified by its address,
 // or by the id that it got earlier by its address: it may have moved since. A joiner keeps its id for ever. A just started member replays
@@ -458,7 +458,7 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	if len(request.Addresses) > 0 {
 		at = request.Addresses[0]
 	}
-	add := fmt.Sprintf("run `qkv member add %s --peer %s`, with the address that it will be reached at", name, at)
+	add := fmt.Sprintf("run `qkv member add %s --peer %s`, with the address at which the other members reach it", name, at)
 	replace := fmt.Sprintf("if it is lost, run `qkv member replace %s --peer %s`", name, at)
 	if now.Leader == 0 {
 		add = fmt.Sprintf(noLeaderToChange, h.config.Name)
@@ -469,24 +469,24 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 		return w, removedRefusal(now, h.config.Name, name, request.ID)
 	case unnamed != nil && one != unnamed && h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
-			"a member was added at %s, and there is one called %s already, %016x, that %s does not hear: %s", strings.Join(unnamed.Peers, ", "), name, one.ID, h.config.Name, replace)}
+			"a member was added at %s, but a member %s already exists, %016x, to which %s has no connection: %s", strings.Join(unnamed.Peers, ", "), name, one.ID, h.config.Name, replace)}
 	case unnamed != nil && one != unnamed:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"a member was added at %s, and there is one called %s already, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
+			"a member was added at %s, but a member %s already exists, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
 	case now.Role == actor.RoleRefused:
-		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s is quarantined and takes no part in the cluster", h.config.Name)}
 	case one == nil:
-		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: %s", name, h.config.Name, add)}
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, according to %s: %s", name, h.config.Name, add)}
 	case request.ID == one.ID && !one.Started(): // it got the id before, and has nothing of the log yet
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder: start it with that one; %s", name, replace)}
 	case h.joined(one):
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder, and was heard a moment ago: if it runs, give this one another --name, and add it; if it is lost, start this one again in a few seconds", name)}
+			"%s has joined already, with another data folder, and was connected a moment ago: if that member runs, give this one another --name, and add it; if that member is lost, start this one again in a few seconds", name)}
 	}
 	if now.Leader == 0 || !h.announced() {
-		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may be behind, since it was just started or hears of no leader, and is asked again", h.config.Name)}
+		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may lag, since it was just started or has no leader; the request is retried", h.config.Name)}
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
 	for _, m := range members.All() {
@@ -511,7 +511,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 	said, err := peerframe.Read(frame, from, h.folder.Member)
 	if err != nil {
 		if n := h.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
-			h.logger.Warn("a frame of a member cannot be read", "peer", h.status.NameOf(from), "error", err, "times", n)
+			h.logger.Warn("dropped an unreadable frame of a member", "peer", h.status.NameOf(from), "error", err, "times", n)
 		}
 		return
 	}
@@ -550,7 +550,7 @@ func (h peerHandler) Disconnected(peer uint64) { h.consensus.MustPost(actor.Disc
 
 // Refused implements peer.Handler.
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
-	h.once(&h.refusing, peer, "a member refuses this one", why.Text)
+	h.once(&h.refusing, peer, "a member refuses this member", why.Text)
 	h.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
 		Forgot:  why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotByRefused,
 		Refused: why.Code == peerframe.ForgotByRefused,

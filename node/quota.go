@@ -34,16 +34,16 @@ func (m *member) guard() {
 	case full && !view.NoSpace():
 		m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
 		if m.noSpace.due(m.env.Driver.Time().Now) {
-			m.logger.Error("NOSPACE: only deletions, compactions, revocations and reads are taken until there is room", "because", m.noSpaceText(view))
+			m.logger.Error("NOSPACE: only deletions, compactions, revocations and reads are accepted until space is free", "because", m.noSpaceText(view))
 		}
 	case !full && view.NoSpace():
 		if m.space.due(m.env.Driver.Time().Now) {
-			m.logger.Info("NOSPACE ends: there is room, everything is taken again", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+			m.logger.Info("NOSPACE ends: space is free, all writes are accepted again", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
 		}
 		m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
 	}
 	if !full && m.quotaText(view) != "" && m.nearQuota.due(m.env.Driver.Time().Now) {
-		m.logger.Warn("the quota is nearly reached: NOSPACE comes next", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+		m.logger.Warn("the quota is nearly reached: NOSPACE follows", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
 	}
 }
 
@@ -53,10 +53,10 @@ func (m *member) noSpaceText(view *index.View) string {
 		return disks
 	}
 	if m.config.overQuota(view) {
-		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; it ends by itself below %.1f MiB: %s, or raise --quota-bytes",
+		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; the alarm ends below %.1f MiB: %s, or raise --quota-bytes",
 			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)), m.config.makesRoom())
 	}
-	return "the disks of a quorum are full, or the quota is reached: nothing is taken that makes the state larger, until there is room"
+	return "the disks of a quorum are full, or the quota is reached: writes that add data are refused until space is free"
 }
 
 // quotaText returns the notice of a nearly reached quota, or an empty text.
@@ -64,8 +64,8 @@ func (m *member) quotaText(view *index.View) string {
 	if m.config.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < m.config.hundredths(limits.QuotaWarning) {
 		return ""
 	}
-	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: at all of it NOSPACE is raised, and only deletions, "+
-		"compactions, revocations and reads are taken; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes), m.config.makesRoom())
+	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: when it is full, NOSPACE is raised, and only deletions, "+
+		"compactions, revocations and reads are accepted; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes), m.config.makesRoom())
 }
 
 // makesRoom returns the advice that frees space under the quota: deleted data is history, which yields by itself only if it has a bound.
@@ -79,9 +79,9 @@ func (c *Config) makesRoom() string {
 // followingText returns the notice of a source that the state follows.
 func followingText(view *index.View, f *index.FollowStatus) string {
 	if !f.Loaded {
-		return fmt.Sprintf("the etcd %s is being loaded, up to revision %d so far: nothing is read or written here until that is done", f.Name, f.At.Revision)
+		return fmt.Sprintf("loading the etcd %s, up to revision %d so far: reads and writes are refused here until that is done", f.Name, f.At.Revision)
 	}
-	return fmt.Sprintf("the etcd %s is followed, up to revision %d: writes go there until `qkv migrate from-etcd --cut-over`, and no lease expires here", f.Name, view.Revision())
+	return fmt.Sprintf("following the etcd %s, up to revision %d: writes must go there until `qkv migrate from-etcd --cut-over`, and no lease expires here", f.Name, view.Revision())
 }
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
@@ -102,8 +102,8 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 		case a.Kind == kv.AlarmNoSpace:
 			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state is not what the others have, or not what it was; it takes no part until it is rebuilt, and this ends when it is compared again and equal, or with `qkv alarm disarm`; " +
-				"if it comes again: stop it and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
+			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
+				"if the alarm returns: stop the member and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
 	if text := m.status.WrongClock(); text != "" {

@@ -65,22 +65,22 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 		if damage := old.isNew(); damage != nil {
 			return Recovered{}, damage
 		}
-		return Recovered{}, usagef("%s is no data folder: %v", c.DataDir, err)
+		return Recovered{}, usagef("%s is not a data folder: %v", c.DataDir, err)
 	} else if err != nil {
 		return Recovered{}, err
 	}
 	if c.Name != "" && c.Name != old.Name {
-		return Recovered{}, usagef("the data folder %s belongs to the member %s, and not to %s", c.DataDir, old.Name, c.Name)
+		return Recovered{}, usagef("the data folder %s belongs to the member %s, not to %s", c.DataDir, old.Name, c.Name)
 	}
 	if old.Boot == 0 {
-		return Recovered{}, usagef("the member of the data folder %s was never started: there is nothing in it", c.DataDir)
+		return Recovered{}, usagef("the member of the data folder %s was never started: it has no data", c.DataDir)
 	}
 	if err := old.acquire(); err != nil {
 		return Recovered{}, err
 	}
 	defer old.lock.Close()
 	if _, err := old.fs.List(old.dir + beforeSuffix); err == nil {
-		return Recovered{}, usagef("%s is there, from an earlier recovery: move it away, so that this one can leave the old data there; nothing was changed", old.dir+beforeSuffix)
+		return Recovered{}, usagef("%s exists, from an earlier recovery: move it away, because this recovery keeps the old data there; nothing was changed", old.dir+beforeSuffix)
 	}
 	s := storage{folder: old, random: random, limits: l, segmentBytes: segmentBytes(0, limits.RequestBytesWritten, old.fs, old.dir), version: c.Version, logger: c.Logger}
 	r, err := s.recover()
@@ -92,7 +92,7 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 		return Recovered{}, err
 	}
 	if last <= foundingIndex {
-		return Recovered{}, usagef("the member of the data folder %s has heard of no leader: there is nothing in it; nothing was changed", c.DataDir)
+		return Recovered{}, usagef("the member of the data folder %s has never heard from a leader: it has no data; nothing was changed", c.DataDir)
 	}
 	return s.refound(r.state, last, term)
 }
@@ -191,7 +191,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
 	if err := s.saveAll(view, confState, last, term); err != nil {
-		return Recovered{}, fmt.Errorf("save what was recovered: %w", err)
+		return Recovered{}, fmt.Errorf("save the recovered data: %w", err)
 	}
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return Recovered{}, fmt.Errorf("create the log: %w", err)
@@ -207,7 +207,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 			err = made.fs.SyncDir(above) // the second rename counts only after the first one
 		}
 		if errors.Is(err, syscall.EBUSY) { // the first rename; a retry would fail again
-			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: a disk is mounted there; copy it to a folder where none is (`cp -a %s COPY`), recover the copy, and start the member with it as --data-dir; nothing was changed",
+			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: it is a mount point; copy it to a folder that is not one (`cp -a %s COPY`), recover the copy, and start the member with the copy as --data-dir; nothing was changed",
 				old.dir, old.dir), removeFolder(made.fs, made.dir))
 		}
 		if err != nil {

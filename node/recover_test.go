@@ -207,9 +207,9 @@ func TestRecoverRefuses(t *testing.T) {
 		text   string
 	}{
 		"another member's folder": {RecoverConfig{DataDir: recoverDir, Name: "n2"}, 20, nil, "belongs to the member n1"},
-		"no folder":               {RecoverConfig{DataDir: "up/other"}, 20, nil, "is no data folder"},
+		"no folder":               {RecoverConfig{DataDir: "up/other"}, 20, nil, "is not a data folder"},
 		"a folder in use":         {RecoverConfig{DataDir: recoverDir}, 20, (*folder).acquire, "in use by another process"},
-		"a folder with nothing":   {RecoverConfig{DataDir: recoverDir}, 1, nil, "there is nothing in it"},
+		"a folder with nothing":   {RecoverConfig{DataDir: recoverDir}, 1, nil, "it has no data"},
 		"one that never started":  {RecoverConfig{DataDir: recoverDir}, 20, func(f *folder) error { f.Boot = 0; return f.publish() }, "never started"},
 	} {
 		fs := simdisk.New(1)
@@ -252,7 +252,7 @@ func TestRecoverWhereADiskIsMounted(t *testing.T) {
 	fs := simdisk.New(1)
 	writtenFolder(t, fs, 20, 1)
 	_, err := recoverIn(t, mounted{fs, recoverDir}, RecoverConfig{DataDir: recoverDir})
-	if err == nil || !strings.Contains(err.Error(), "a disk is mounted there; copy it") || strings.Contains(err.Error(), "run the same command again") {
+	if err == nil || !strings.Contains(err.Error(), "it is a mount point; copy it") || strings.Contains(err.Error(), "run the same command again") {
 		t.Error(err)
 	}
 	if _, err := fs.List(recoverDir + RecoveringSuffix); err == nil {

@@ -157,10 +157,10 @@ func (d *historyDrop) text(held actor.Held, voter string, now actor.Time) string
 		if d.drops {
 			drop += fmt.Sprintf(", and beyond %.1f MiB from %s on", mib(next.bytes), from)
 		} else {
-			drop = fmt.Sprintf("history beyond %.1f MiB will be dropped from %s on, sooner where writes would be refused", mib(next.bytes), from)
+			drop = fmt.Sprintf("history beyond %.1f MiB will be dropped from %s on, or sooner if writes would be refused", mib(next.bytes), from)
 		}
 	}
-	return fmt.Sprintf("%s, although the settings keep %.1f MiB: no quorum holds more than %.1f MiB of keys and history, and %s limits that; "+
+	return fmt.Sprintf("%s, although the settings keep %.1f MiB: no quorum has capacity for more than %.1f MiB of keys and history, and %s has the least; "+
 		"free space on its disk, give it a larger disk or more memory, or set a lower --history-bytes", drop, mib(d.kept), mib(held.Now), voter)
 }
 
@@ -237,7 +237,7 @@ func short(view *index.View, most, now, oldest int64) (back time.Duration, short
 	return back, ok && back < limits.HistoryShort && most > 0 && view.HistoryBytes() > most
 }
 
-const shortHistory = "who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes, or --quota-bytes where that is the bound, or give the members larger disks or more memory"
+const shortHistory = "a watch that resumes after a longer pause, as in Kubernetes, must start again; raise --history-bytes (or --quota-bytes, if that is the limit), or give the members larger disks or more memory"
 
 // historyText returns the notice of a history that reaches back for a short time because of its size, or an empty text. Just after a
 // compaction it has nearly its maximum size.

@@ -308,7 +308,7 @@ func (k *checker) refused(by, who *host, err error) {
 		}
 		return
 	}
-	if no, ok := errors.AsType[*peerframe.Refusal](err); ok && k.w.shape.spares > 0 && strings.Contains(no.Text, "takes the next connection") {
+	if no, ok := errors.AsType[*peerframe.Refusal](err); ok && k.w.shape.spares > 0 && strings.Contains(no.Text, "accepts the next connection") {
 		return // it has heard of the other one since
 	}
 	if !strings.Contains(err.Error(), "AMNESIA") {

@@ -41,7 +41,7 @@ const (
 var (
 	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
 	errChecksum = errors.New("its checksum is wrong")
-	errMagic    = errors.New("it does not begin as a file of qkv 0.2.0 or later: it is damaged, or was written by an older qkv; docs/upgrading.md says how to move the data of an older qkv")
+	errMagic    = errors.New("it does not begin like a file of qkv 0.2.0 or later: it is damaged, or was written by an older qkv; docs/upgrading.md says how to move the data of an older qkv")
 )
 
 // slot is one half of a small file.
@@ -113,7 +113,7 @@ func readSlots(file disk.File) (s slots, err error) {
 		}
 	}
 	if err == nil && s.newest.format != slotFormat {
-		err = usagef("it was written by a newer qkv: its format is %d, and this qkv knows %d: use the qkv that wrote it, or a newer one", s.newest.format, slotFormat)
+		err = usagef("it was written by a newer qkv: its format is %d, but this qkv knows only %d: use the version that wrote it, or a newer one", s.newest.format, slotFormat)
 	}
 	return s, err
 }
@@ -171,7 +171,7 @@ func (f *folder) writeSlots(name string, content []byte) error {
 	}
 	s, err := readSlots(file)
 	if isDamaged(err) { // a member never overwrites a file that it could not read
-		err = fmt.Errorf("both of its halves are damaged: %w", err)
+		err = fmt.Errorf("both of its copies are damaged: %w", err)
 	}
 	for _, i := range []int{1 - s.at, s.at} {
 		if err == nil {

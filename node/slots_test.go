@@ -152,7 +152,7 @@ func TestPeersMustBeThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := f.known()
-		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "data/peers is missing or corrupt") || !strings.Contains(err.Error(), "put back this folder") {
+		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "data/peers is missing or corrupt") || !strings.Contains(err.Error(), "restore this folder") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

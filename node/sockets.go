@@ -43,7 +43,7 @@ func listen(c *Config, t *trust) (*sockets, error) {
 	if alive, err := peer.ListenAlive(s.peers); err == nil {
 		s.alive = alive
 	} else {
-		c.Logger.Warn("if this process dies while it leads, the others wait for an election timeout or two before they elect another leader", "error", err)
+		c.Logger.Warn("failure detection is slower: if this process dies while it leads, the others elect a leader only after one or two election timeouts", "error", err)
 	}
 	return s, nil
 }
@@ -83,7 +83,7 @@ func (s *sockets) openApart(c *Config, t *trust) error {
 	for _, l := range c.Etcd.Listen {
 		at, err := net.ResolveTCPAddr("tcp", l.Address)
 		if err != nil {
-			return usagef("the address %s for clients: %v", l.Address, err)
+			return usagef("the client address %s: %v", l.Address, err)
 		}
 		socket, err := wire.ListenTCP(etcdClients, at)
 		if err != nil {
@@ -103,7 +103,7 @@ func (s *sockets) openApart(c *Config, t *trust) error {
 		s.clients, err = wire.ListenUDP("clients", at)
 	}
 	if err != nil { // another member of this host has the port; etcd's clients can still connect
-		c.Logger.Warn("qkv's own commands do not reach this member, but etcd's do", "address", c.Listen, "error", err)
+		c.Logger.Warn("this member is not reachable by qkv's own commands, only by etcd clients", "address", c.Listen, "error", err)
 		s.clients = nil
 	}
 	return nil
@@ -126,7 +126,7 @@ func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
 			continue
 		}
 		if secure == nil {
-			return usagef("--listen-metrics-urls %s wants a certificate, and there is none", u)
+			return usagef("--listen-metrics-urls %s needs a certificate, but none is configured", u)
 		}
 		s.metrics[len(s.metrics)-1].TLS = secure
 	}

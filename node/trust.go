@@ -91,7 +91,7 @@ func (t *trust) make(c *Config) (err error) {
 	if t.credentials == nil && (t.peers == nil || c.Listen != "") {
 		t.credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name)
 		if err != nil && t.peers != nil {
-			c.Logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
+			c.Logger.Warn("this member is not reachable by qkv's own commands, only by etcd clients", "error", err)
 			t.credentials, c.Listen, c.Advertise, err = nil, "", "", nil
 		}
 		if err != nil {

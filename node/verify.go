@@ -39,7 +39,7 @@ func (m *member) verify() {
 	done, err := v.at.Step(view, limits.VerifyVersions)
 	if err != nil {
 		v.damage = err.Error() + ": the memory of this host is damaged; after qkv member unban and a restart this member is rebuilt from its disk, and compared again"
-		m.logger.Error("memory is damaged, this member is about to take no part", "because", err)
+		m.logger.Error("memory is damaged: this member leaves the cluster until it is rebuilt", "because", err)
 	}
 	if done {
 		v.at = nil
