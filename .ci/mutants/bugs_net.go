@@ -448,7 +448,7 @@ var netBugs = []mutant{
 		{"stream.answerLocals", `now.tryOne(x.id, v, &x.Range)`, `now.tryOne(x.id, v, &l.reads[i%(len(l.reads)-1)].Range)`},
 	}, []detector{direct("./net/server", "TestReadsTogether")}},
 	{"log each connection that breaks the protocol", []change{
-		{"server.conn.close", `c.warn("a client's connection is closed", reason)`, `c.logger.Warn("a client's connection is closed", "reason", reason)`},
+		{"server.conn.close", `c.warn("closed a client's connection", reason)`, `c.logger.Warn("closed a client's connection", "reason", reason)`},
 	}, []detector{direct("./net/server", "TestNoFramesLogged")}},
 	{"write once more what was taken before a stall", []change{
 		{"stream.sendPiece", `piece = piece[n:]`, `_ = n`},
