@@ -107,7 +107,7 @@ func (k *clocks) judge(self uint64, voters []uint64, now Time, status *Status, l
 		slices.Sort(all)
 		if middle := all[(len(all)-1)/2]; max(middle, -middle) > limits.ClocksApart {
 			k.ahead = -middle
-			text = fmt.Sprintf("this member's clock is %v %s the other members': it writes by their time; set the clock, and keep it by NTP",
+			text = fmt.Sprintf("this member's clock is %v %s the other members': it uses their time for writes; set the clock, and keep it synchronized by NTP",
 				max(middle, -middle).Round(time.Second), map[bool]string{true: "ahead of", false: "behind"}[middle < 0])
 		}
 	}

@@ -85,7 +85,7 @@ func (c *Consensus) forgetLeader() {
 	if now.Lead == raft.None || f.died != now.Lead || f.diedIn != now.GetTerm() || c.silence < c.lateTicks() || now.RaftState != raft.StateFollower || !slices.Contains(voters, c.Member) {
 		return
 	}
-	c.Logger.Info("the leader's process has died, as its host says: another one is elected at once", "leader", c.Status.NameOf(f.died), "term", now.GetTerm())
+	c.Logger.Info("the leader's process has died, as its host reports: starting an election at once", "leader", c.Status.NameOf(f.died), "term", now.GetTerm())
 	*f = failover{forgotten: now.GetTerm(), next: firstCampaign(voters, c.Member, f.died)}
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)

@@ -51,7 +51,7 @@ func (c *Consensus) believes(from uint64, m PeerMessage) bool {
 		return answered
 	}
 	if n := c.Status.Counters.FalseClaims.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
-		c.Logger.Error("a member sends what only the leader of the term may send; it is dropped: if this goes on, stop that member and check its build and its host",
+		c.Logger.Error("dropped a message that only the leader of the term may send: if this continues, stop that member and check its build and its host",
 			"peer", c.Status.NameOf(from), "leader", c.Status.NameOf(now.Lead), "term", term, "message", fmt.Sprintf("%T", m), "times", n)
 	}
 	return false

@@ -110,9 +110,9 @@ func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 // files were deleted while the member ran. In that case the log wrote to files that no later start finds.
 func logFailed(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w; files of the log were removed while this member ran: what it acknowledged may be lost here, and is safe only where enough of the others have it: docs/emergencies.md says under \"A lost member\" how to replace it", ErrDisk, err)
+		return fmt.Errorf("%w: %w; files of the log were removed while this member ran: acknowledged writes may be lost here, and are safe only if enough other members have them: docs/emergencies.md says under \"A lost member\" how to replace it", ErrDisk, err)
 	}
-	return fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err)
+	return fmt.Errorf("%w: %w; acknowledged writes are safe, the outcome of others is unknown: look at the disk before starting again", ErrDisk, err)
 }
 
 // work takes orders up to the group's limit, or up to a snapshot's order, and carries them out.
@@ -236,9 +236,9 @@ func (w *LogWriter) waits(waits bool) {
 		return
 	}
 	if waits {
-		w.Logger.Error("the disk has no room for the log: nothing is written until there is some; free space on the disk")
+		w.Logger.Error("no space left on the disk for the log: writes wait until there is space; free space on the disk")
 	} else {
-		w.Logger.Info("the disk has room for the log again")
+		w.Logger.Info("the disk has space for the log again")
 	}
 }
 

@@ -289,10 +289,10 @@ func TestReplacedInOneGroup(t *testing.T) {
 // A log whose files were removed has lost what it acknowledged: nobody is told that it is safe.
 func TestRemovedLogIsNotCalledSafe(t *testing.T) {
 	gone := logFailed(fmt.Errorf("opening the spare segment: %w", fs.ErrNotExist))
-	if !errors.Is(gone, ErrDisk) || strings.Contains(gone.Error(), "acknowledged is safe") || !strings.Contains(gone.Error(), "A lost member") {
+	if !errors.Is(gone, ErrDisk) || strings.Contains(gone.Error(), "acknowledged writes are safe") || !strings.Contains(gone.Error(), "A lost member") {
 		t.Errorf("of files that were removed it says: %v", gone)
 	}
-	if failed := logFailed(errors.New("a sync failed")); !errors.Is(failed, ErrDisk) || !strings.Contains(failed.Error(), "what was acknowledged is safe") {
+	if failed := logFailed(errors.New("a sync failed")); !errors.Is(failed, ErrDisk) || !strings.Contains(failed.Error(), "acknowledged writes are safe") {
 		t.Errorf("of a sync that failed it says: %v", failed)
 	}
 }

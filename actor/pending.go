@@ -23,7 +23,7 @@ type expected struct {
 var (
 	errTermPassed = &kv.Error{
 		Code:    kv.Unavailable,
-		Message: "the leader changed before the write was agreed on; it certainly did not happen, try again",
+		Message: "the leader changed before the write was committed; it certainly did not happen: try again",
 	}
 	errRestored = &kv.Error{
 		Code:    kv.Unknown,

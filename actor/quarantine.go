@@ -175,7 +175,7 @@ func (c *Consensus) refused(peer uint64, r Refusal) {
 		next, overruled := c.quarantine.accuse(peer, r, c.serves(peer))
 		if overruled {
 			r.Forgot = false
-			r.Text = fmt.Sprintf("it says that this member has forgotten what it promised, and is overruled: this member commits with a quorum that %s is not in. "+
+			r.Text = fmt.Sprintf("it reports that this member has lost acknowledged data, and is overruled: this member commits with a quorum without %s. "+
 				"If its folder holds what was lost, stop the others before they write more; otherwise remove its folder. Its words: %s", c.Status.NameOf(peer), r.Text)
 		} else {
 			c.enterQuarantine(next)

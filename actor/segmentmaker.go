@@ -68,7 +68,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 			}
 			for _, name := range m.Damaged {
 				if err := s.Maker.Remove(name); err != nil {
-					s.Logger.Warn("a damaged file of the log, which nobody needs, could not be removed: remove it when this member is stopped", "file", name, "error", err)
+					s.Logger.Warn("a damaged file of the log, which is not needed, could not be removed: remove it when this member is stopped", "file", name, "error", err)
 				}
 			}
 		case NextSegments:
@@ -139,20 +139,20 @@ func (s *SegmentMaker) checkSpace() {
 	switch {
 	case free < low || s.refuses || waits:
 		if !s.Status.noSpace.Swap(true) {
-			s.Logger.Error("the disk is full, or nearly: where a quorum's are, only deletions and reads are taken until there is space", "left", free, "until", high)
+			s.Logger.Error("the disk is full, or nearly: if the disks of a quorum are, only deletions and reads are accepted until there is space", "left", free, "until", high)
 		}
-		text := fmt.Sprintf("the disk of %s has %d MiB left, and lacks room until %d MiB are free: make room there, or delete keys; where the disks of a quorum lack it, only deletions and reads are taken", s.Dir, free>>20, high>>20)
+		text := fmt.Sprintf("the disk of %s has %d MiB left, and needs %d MiB: free space there, or delete keys; if the disks of a quorum are full, only deletions and reads are accepted", s.Dir, free>>20, high>>20)
 		switch {
 		case free < low:
 		case waits:
-			text = fmt.Sprintf("the log waits for room on the disk of %s, of which %d MiB are free: make room there; where the logs of a quorum wait, only reads are taken", s.Dir, free>>20)
+			text = fmt.Sprintf("the log waits for space on the disk of %s, which has %d MiB free: free space there; if the logs of a quorum wait, only reads are accepted", s.Dir, free>>20)
 		default:
-			text = fmt.Sprintf("the disk of %s takes no more files, although %d MiB are free: look for inodes (df -i) or a quota that is used up; where the disks of a quorum take none, only deletions and reads are taken", s.Dir, free>>20)
+			text = fmt.Sprintf("the disk of %s refuses new files, although %d MiB are free: check for exhausted inodes (df -i) or a disk quota; if the disks of a quorum do, only deletions and reads are accepted", s.Dir, free>>20)
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace, Text: text})
 	case free >= high:
 		if s.Status.noSpace.Swap(false) {
-			s.Logger.Info("the disk has space again: everything is taken", "left", free)
+			s.Logger.Info("the disk has space again: all writes are accepted", "left", free)
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace})
 	}

@@ -56,7 +56,7 @@ func (s *Snapshotter) hasRoom() error {
 		return err
 	}
 	if need := s.order.bytes; free < need {
-		return fmt.Errorf("it takes about %d bytes, the disk has %d left: make room there", need, free)
+		return fmt.Errorf("no space left: the snapshot takes about %d bytes, the disk has %d left: free space there", need, free)
 	}
 	return nil
 }

@@ -135,9 +135,9 @@ func noRoom(command []byte, space Space, why string) *kv.Error {
 	case space == SpaceLeft, space == SpaceLow && !index.Grows(command):
 		return nil
 	case space == SpaceLow:
-		return kv.Errorf(kv.NoSpace, "%s: only deletions and reads are taken; the write certainly did not happen: make room on the disk, or delete keys", why)
+		return kv.Errorf(kv.NoSpace, "%s: only deletions and reads are accepted; the write certainly did not happen: free space on the disk, or delete keys", why)
 	default:
-		return kv.Errorf(kv.NoSpace, "%s, and its log has no reserve: only reads are taken; the write certainly did not happen: make room on the disk", why)
+		return kv.Errorf(kv.NoSpace, "%s, and its log has no reserve: only reads are accepted; the write certainly did not happen: free space on the disk", why)
 	}
 }
 

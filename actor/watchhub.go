@@ -141,7 +141,7 @@ func (w *WatchHub) look(now time.Duration) {
 	case w.alone == 0:
 		w.alone = now
 	case now-w.alone >= w.Alone:
-		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member knows of no leader: its watches end, another one may know more"))
+		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member has no leader: its watches end; resume them at another member"))
 	}
 	w.hub.Notify(now, w.Limits.Watches.Progress)
 }

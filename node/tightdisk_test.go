@@ -64,7 +64,7 @@ func tightDisk(t *testing.T, left int64, cure string) {
 		}
 		return ""
 	}
-	if !strings.Contains(says("NOSPACE"), "make room there, or delete keys") || !strings.Contains(says("SNAPSHOT"), "make room there") {
+	if !strings.Contains(says("NOSPACE"), "free space there, or delete keys") || !strings.Contains(says("SNAPSHOT"), "free space there") {
 		t.Errorf("a full disk: %q, %q", says("NOSPACE"), says("SNAPSHOT"))
 	}
 	switch cure {

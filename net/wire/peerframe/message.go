@@ -416,7 +416,7 @@ const roomMost = 2
 func readRoom(r *pack.Reader) Room {
 	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
-		r.Fail(fmt.Sprintf("the disk state must be 0 to %d", roomMost))
+		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
 	}
 	if r.Err() == nil && (m.Holds < 0 || m.HoldsNow < 0 || m.Free < 0) {
 		r.Fail("the capacities of a machine must not be negative")
