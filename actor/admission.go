@@ -7,22 +7,12 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"qkv/net/wire/peerframe"
 )
 
-// MemberIdentity is a member's description of itself at the start of a connection between two members. A member that has forgotten its
-// promises is recognized by it before its vote or its acknowledgement counts.
-type MemberIdentity struct {
-	Folder   [16]byte // random, made with the data folder
-	Boot     uint64   // number of process starts on that folder
-	Process  [16]byte // random, made at each start
-	Past     []byte   // the processes of the last starts, the present one last: the first 8 bytes of each
-	Last     uint64   // the newest entry on the disk
-	LastTerm uint64   // its term
-	HardTerm uint64   // the term on the disk
-}
-
-// started returns the process of one start of the folder, if the identity still contains it.
-func (i MemberIdentity) started(boot uint64) (process [8]byte, told bool) {
+// processOf returns the process that made a start of the folder, if the identity still contains it.
+func processOf(i peerframe.MemberIdentity, boot uint64) (process [8]byte, told bool) {
 	if ago := i.Boot - boot; i.Boot >= boot && ago < uint64(len(i.Past)/8) {
 		at := len(i.Past) - 8*int(ago+1)
 		return [8]byte(i.Past[at : at+8]), true
@@ -71,7 +61,7 @@ func NewAdmission(a *Admission, remembered []Known) *Admission {
 }
 
 // Admit returns the reason for a peer's refusal, or nil. The identity is remembered before the peer is admitted.
-func (a *Admission) Admit(from uint64, its MemberIdentity) error {
+func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.learn()
@@ -95,7 +85,7 @@ func (a *Admission) Admit(from uint64, its MemberIdentity) error {
 }
 
 // checkEnd refuses a log that ends before an entry that the member must have.
-func (a *Admission) checkEnd(from uint64, its MemberIdentity) error {
+func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	known, ok := a.known[from]
 	end := a.Status.leaderEnd(from)
 	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
@@ -161,8 +151,8 @@ func (a *Admission) remember() error {
 }
 
 // compare compares a member's identity with the known one, and returns a description of the contradiction.
-func compare(known Known, its MemberIdentity) string {
-	switch past, told := its.started(known.Boot); {
+func compare(known Known, its peerframe.MemberIdentity) string {
+	switch past, told := processOf(its, known.Boot); {
 	case known.Folder != its.Folder:
 		return fmt.Sprintf("its data folder is another one (%x, known is %x)", its.Folder[:4], known.Folder[:4])
 	case its.Boot < known.Boot:

@@ -9,6 +9,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // idOf makes an id of a letter.
@@ -37,27 +38,30 @@ func TestAdmission(t *testing.T) {
 		end              leaderEnd
 		announced, knows bool // what is known stands in the log, or was remembered
 	}
-	same := MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('c'), Past: past("abc"), Last: 10, HardTerm: 5}
-	next := MemberIdentity{Folder: idOf('F'), Boot: 4, Process: idOf('d'), Past: past("abcd"), Last: 10, HardTerm: 5}
-	with := func(i MemberIdentity, change func(*MemberIdentity)) MemberIdentity { change(&i); return i }
+	same := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('c'), Past: past("abc"), Last: 10, HardTerm: 5}
+	next := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 4, Process: idOf('d'), Past: past("abcd"), Last: 10, HardTerm: 5}
+	with := func(i peerframe.MemberIdentity, change func(*peerframe.MemberIdentity)) peerframe.MemberIdentity {
+		change(&i)
+		return i
+	}
 	for _, c := range []struct {
 		name  string
 		world world
-		its   MemberIdentity
+		its   peerframe.MemberIdentity
 		want  string // part of the refusal
 	}{
 		{"the same process", world{knows: true}, same, ""},
 		{"its next start", world{knows: true}, next, ""},
 		{"a member that nobody knows", world{}, same, ""},
-		{"another folder", world{knows: true}, with(next, func(i *MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
-		{"another folder, by the log", world{announced: true}, with(next, func(i *MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
-		{"an older start", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 2, past("ad") }), "started 2 times, known are 3"},
-		{"two of one start", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 3, past("abd") }), "two processes claim start 3"},
-		{"a copy that was started since", world{knows: true}, with(next, func(i *MemberIdentity) { i.Past = past("abxd") }), "start 3 of its data folder is known to be another process's"},
-		{"too many starts to tell", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 9, past("wxyz") }), ""},
+		{"another folder", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
+		{"another folder, by the log", world{announced: true}, with(next, func(i *peerframe.MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
+		{"an older start", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 2, past("ad") }), "started 2 times, known are 3"},
+		{"two of one start", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 3, past("abd") }), "two processes claim start 3"},
+		{"a copy that was started since", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Past = past("abxd") }), "start 3 of its data folder is known to be another process's"},
+		{"too many starts to tell", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 9, past("wxyz") }), ""},
 		{"an end before what a leader counts", world{knows: true, leads: true, match: 11}, next, "it had acknowledged entry 11, but its log ends at 10"},
 		{"an end at what a leader counts", world{knows: true, leads: true, match: 10}, next, ""},
-		{"an end that a later leader has cut", world{knows: true, leads: true, match: 11}, with(next, func(i *MemberIdentity) { i.HardTerm = 6 }), ""},
+		{"an end that a later leader has cut", world{knows: true, leads: true, match: 11}, with(next, func(i *peerframe.MemberIdentity) { i.HardTerm = 6 }), ""},
 		{"an end before what it told as a leader", world{knows: true, end: leaderEnd{term: 5, durable: 11, kept: 9}}, next, "it had entry 11 on its disk when it led in term 5, but its log ends at 10"},
 		{"an end before what it told as a leader of a later term", world{knows: true, end: leaderEnd{term: 6, durable: 11}}, next, "it had entry 11 on its disk when it led in term 6"},
 		{"an end at what it told as a leader", world{knows: true, end: leaderEnd{term: 5, durable: 10, kept: 10}}, next, ""},
@@ -115,7 +119,7 @@ func TestLaterHandshakeOfTheSameProcess(t *testing.T) {
 	status := &Status{}
 	status.view.Store(index.NewState(limits.Defaults().Index).View())
 	a := NewAdmission(&Admission{Self: 1, Status: status, Remember: func([]Known) error { return nil }}, nil)
-	its := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 10}
+	its := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 10}
 	if err := a.Admit(2, its); err != nil {
 		t.Fatal(err)
 	}
@@ -138,22 +142,22 @@ func TestWhatIsOwedIsRemembered(t *testing.T) {
 			return nil
 		}}, remembered)
 	}
-	whole := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 12}
+	whole := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 12}
 	if err := begin(0, nil).Admit(2, whole); err != nil {
 		t.Fatal(err)
 	}
-	restored := MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('b'), Past: past("ab"), Last: 11}
+	restored := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('b'), Past: past("ab"), Last: 11}
 	for range 3 { // once by the leader that knows, and then by its later processes
 		var refusal *Refusal
 		if err := begin(map[bool]uint64{true: 12}[written[0].Owed == 0], written).Admit(2, restored); !errors.As(err, &refusal) || !refusal.Forgot || written[0].Owed != 12 {
 			t.Fatalf("%v, remembered are %+v", err, written)
 		}
 	}
-	putBack := MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('c'), Past: past("ac"), Last: 12}
+	putBack := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('c'), Past: past("ac"), Last: 12}
 	if err := begin(0, written).Admit(2, putBack); err != nil || written[0].Owed != 0 || written[0].Boot != 2 {
 		t.Fatalf("%v, remembered are %+v", err, written)
 	}
-	if err := begin(0, written).Admit(2, MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('d'), Past: past("acd"), Last: 11}); err != nil {
+	if err := begin(0, written).Admit(2, peerframe.MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('d'), Past: past("acd"), Last: 11}); err != nil {
 		t.Errorf("what a later leader has cut is owed by nobody: %v", err)
 	}
 }
@@ -164,7 +168,7 @@ func TestAdmissionRemembersFirst(t *testing.T) {
 	status.view.Store(index.NewState(limits.Defaults().Index).View())
 	full := errors.New("no space")
 	a := NewAdmission(&Admission{Self: 1, Status: status, Remember: func([]Known) error { return full }}, nil)
-	its := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a")}
+	its := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a")}
 	for range 2 {
 		if err := a.Admit(2, its); !errors.Is(err, full) {
 			t.Errorf("admitted: %v", err)

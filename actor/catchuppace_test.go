@@ -8,6 +8,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // pacedLeader is a leader that writes, and sends somebody what it lacks, as a pace says. The more it sends, the longer its
@@ -165,7 +166,7 @@ func TestPiecesAreSentAsAllowed(t *testing.T) {
 	s.Peers = sent
 	s.turn(sendOf(viewAt(t, 20, 10), 2))
 	want := func(pieces int64) SnapshotterMessage {
-		return FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: pieces * piece}}
+		return FromPeer{From: 2, Message: peerframe.SnapshotRequest{Index: 20, Term: 1, Offset: pieces * piece}}
 	}
 	for i, step := range []struct {
 		m    SnapshotterMessage

@@ -8,6 +8,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // A member writes by the middle one of the voters' clocks when its own differs from that, and says so.
@@ -55,7 +56,7 @@ func TestWriteByTheClockOfTheVoters(t *testing.T) {
 	c.lead()
 	const day = int64(24 * time.Hour)
 	own := c.now.Wall
-	c.turn(Received{From: 2, Message: Room{Wall: own - day}}, Received{From: 3, Message: Room{Wall: own - day}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Wall: own - day}}, Received{From: 3, Message: peerframe.DiskSpace{Wall: own - day}})
 	e, err := index.ReadEnvelope(c.envelope(1, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +72,7 @@ func TestClockIsTold(t *testing.T) {
 	c.Handle(Time{Now: c.at, Wall: 77}, []ConsensusMessage{Tick{}})
 	c.sent = nil
 	c.Handle(Time{Now: c.at + limits.SpaceCheck, Wall: 78}, []ConsensusMessage{Tick{}})
-	if !tells(c.sent, Room{Wall: 78}) {
+	if !tells(c.sent, peerframe.DiskSpace{Wall: 78}) {
 		t.Errorf("it does not tell that its clock is at 78: %+v", c.sent)
 	}
 }

@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/net/wire/peerframe"
 )
 
 // raft uses the configuration that a member has applied: a member without a vote in it never campaigns. But its log may be longer than
@@ -35,13 +37,13 @@ func (c *Consensus) denied(responses []*raftpb.Message) {
 func (c *Consensus) tellCommitted(peer uint64) {
 	index := c.raft.BasicStatus().GetCommit()
 	if term, err := c.Window.Term(index); err == nil { // otherwise the entry is not on this disk yet; the peer asks again
-		c.Peers.Send(peer, Committed{Index: index, Term: term}, false)
+		c.Peers.Send(peer, peerframe.Committed{Index: index, Term: term}, false)
 	}
 }
 
 // committed adopts a peer's commit index while there is no leader to report it: as an empty append after that entry, without a sender.
 // raft compares the entry's term with its own log's.
-func (c *Consensus) committed(peer uint64, m Committed) {
+func (c *Consensus) committed(peer uint64, m peerframe.Committed) {
 	known := c.raft.BasicStatus()
 	switch {
 	case c.leader() != raft.None || m.Term > known.GetTerm() || m.Index > c.last:

@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // followWith makes the member a follower of member 2 in term 2, with entries 2 to last, of which those up to commit are committed.
@@ -24,9 +25,9 @@ func (c *consensusTurns) followWith(last, commit uint64) {
 }
 
 // saidOfCommits is what peers are told of what is committed.
-func saidOfCommits(sent []PeerMessage) (said []Committed) {
+func saidOfCommits(sent []peerframe.Message) (said []peerframe.Committed) {
 	for _, m := range sent {
-		if one, ok := m.(Committed); ok {
+		if one, ok := m.(peerframe.Committed); ok {
 			said = append(said, one)
 		}
 	}
@@ -44,10 +45,10 @@ func TestWhoHasNoVoteSaysWhatIsCommitted(t *testing.T) {
 		}
 		c.turn(Disconnected{Peer: 2})
 		c.pass(3 * c.ElectionTimeout)
-		ask := func(last uint64) []Committed {
+		ask := func(last uint64) []peerframe.Committed {
 			return saidOfCommits(c.turn(from(3, raftpb.MsgPreVote, c.term+1, func(m *raftpb.Message) { m.LogTerm, m.Index = u(2), u(last) })))
 		}
-		if said := ask(8); voter && said != nil || !voter && (len(said) != 1 || said[0] != Committed{Index: 7, Term: 2}) {
+		if said := ask(8); voter && said != nil || !voter && (len(said) != 1 || said[0] != peerframe.Committed{Index: 7, Term: 2}) {
 			t.Errorf("a voter: %v; it denies a vote and says %v", voter, said)
 		}
 		if said := ask(9); said != nil {
@@ -59,21 +60,21 @@ func TestWhoHasNoVoteSaysWhatIsCommitted(t *testing.T) {
 // What a peer knows to be committed is, where the log has that entry and nobody leads who would say it.
 func TestCommittedIsTakenOver(t *testing.T) {
 	for name, one := range map[string]struct {
-		said   Committed
+		said   peerframe.Committed
 		led    bool
 		commit uint64
 		answer bool
 	}{
-		"an entry of the log":            {said: Committed{Index: 6, Term: 2}, commit: 6},
-		"the last one":                   {said: Committed{Index: 9, Term: 2}, commit: 9},
-		"one of another term":            {said: Committed{Index: 6, Term: 1}, commit: 4},
-		"one of a later term":            {said: Committed{Index: 6, Term: 3}, commit: 4},
-		"one beyond the log":             {said: Committed{Index: 10, Term: 2}, commit: 4},
-		"where somebody leads":           {said: Committed{Index: 6, Term: 2}, led: true, commit: 4},
-		"what is known":                  {said: Committed{Index: 4, Term: 2}, commit: 4},
-		"less than what is known":        {said: Committed{Index: 3, Term: 2}, commit: 4, answer: true},
-		"less, where somebody leads":     {said: Committed{Index: 3, Term: 2}, led: true, commit: 4},
-		"an entry of which nobody knows": {said: Committed{Index: 1 << 62, Term: 1 << 62}, commit: 4},
+		"an entry of the log":            {said: peerframe.Committed{Index: 6, Term: 2}, commit: 6},
+		"the last one":                   {said: peerframe.Committed{Index: 9, Term: 2}, commit: 9},
+		"one of another term":            {said: peerframe.Committed{Index: 6, Term: 1}, commit: 4},
+		"one of a later term":            {said: peerframe.Committed{Index: 6, Term: 3}, commit: 4},
+		"one beyond the log":             {said: peerframe.Committed{Index: 10, Term: 2}, commit: 4},
+		"where somebody leads":           {said: peerframe.Committed{Index: 6, Term: 2}, led: true, commit: 4},
+		"what is known":                  {said: peerframe.Committed{Index: 4, Term: 2}, commit: 4},
+		"less than what is known":        {said: peerframe.Committed{Index: 3, Term: 2}, commit: 4, answer: true},
+		"less, where somebody leads":     {said: peerframe.Committed{Index: 3, Term: 2}, led: true, commit: 4},
+		"an entry of which nobody knows": {said: peerframe.Committed{Index: 1 << 62, Term: 1 << 62}, commit: 4},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.followWith(9, 4)
@@ -86,7 +87,7 @@ func TestCommittedIsTakenOver(t *testing.T) {
 		if at := c.raft.BasicStatus().GetCommit(); at != one.commit {
 			t.Errorf("%s: %d is committed", name, at)
 		}
-		if one.answer != (len(said) == 1 && said[0] == Committed{Index: 4, Term: 2}) {
+		if one.answer != (len(said) == 1 && said[0] == peerframe.Committed{Index: 4, Term: 2}) {
 			t.Errorf("%s: it answers %v", name, said)
 		}
 		if c.term != before {

@@ -12,6 +12,7 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // TickInterval is raft's clock: 10 ms. An election timeout then has many steps, and split votes are rare.
@@ -122,7 +123,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		connected:       map[uint64]bool{},
 		sending:         map[uint64]bool{},
 		pace:            pace{least: c.Limits.CatchUpLeast},
-		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]Room{}},
+		spaces:          spaces{rooms: map[uint64]peerframe.DiskSpace{}, held: map[uint64]peerframe.DiskSpace{}},
 		clocks:          newClocks(),
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
@@ -363,7 +364,7 @@ func (c *Consensus) expire() {
 
 // receive hands a peer's message to raft, unless the message must wait or would do harm.
 func (c *Consensus) receive(r Received) {
-	if m, ok := r.Message.(Accused); ok {
+	if m, ok := r.Message.(peerframe.Accused); ok {
 		alike := c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
 		if alike && c.last > foundingIndex {
 			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
@@ -381,23 +382,23 @@ func (c *Consensus) receive(r Received) {
 		return
 	}
 	switch m := r.Message.(type) {
-	case Offer:
+	case peerframe.SnapshotOffer:
 		if !c.Snapshotter.Offer(FromPeer{From: r.From, Message: m}) {
 			c.Limits.Reach("snapshot frames") // the sender offers again
 		}
-	case Forward:
+	case peerframe.Forward:
 		c.acceptForward(r.From, m)
-	case Accepted:
+	case peerframe.Accepted:
 		c.forwardsAccepted(r.From, m)
-	case Committed:
+	case peerframe.Committed:
 		c.committed(r.From, m)
-	case LeaseAsks:
+	case peerframe.LeaseAsks:
 		c.takeAsks(r.From, m.Asks)
-	case LeasesTold:
+	case peerframe.LeaseTimes:
 		c.leasesTold(m)
-	case Room:
+	case peerframe.DiskSpace:
 		c.takeRoom(r.From, m)
-	case RaftMessage:
+	case peerframe.Raft:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
 			c.ends.hear(r.From, m)
@@ -442,7 +443,7 @@ func (c *Consensus) receive(r Received) {
 }
 
 // takeRoom notes the space on a peer's disk and the time of its clock.
-func (c *Consensus) takeRoom(peer uint64, m Room) {
+func (c *Consensus) takeRoom(peer uint64, m peerframe.DiskSpace) {
 	if c.clocks.heard(peer, m.Wall, c.now) {
 		c.judgeClocks() // this member's own report at its start already uses their time
 	}

@@ -16,6 +16,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // consensusTurns is the consensus of member 1 of three, with a log writer and an applier that do at once what they are
@@ -27,7 +28,7 @@ type consensusTurns struct {
 	state   *index.State
 	at      time.Duration
 	stalled bool // the disk finishes nothing
-	sent    []PeerMessage
+	sent    []peerframe.Message
 	applied [][]byte // data of the entries that were committed
 	waits   []ReadReady
 	applier *Applier        // nil: entries only come to applied
@@ -36,7 +37,7 @@ type consensusTurns struct {
 }
 
 // Send implements Peers.
-func (c *consensusTurns) Send(_ uint64, m PeerMessage, _ bool) { c.sent = append(c.sent, m) }
+func (c *consensusTurns) Send(_ uint64, m peerframe.Message, _ bool) { c.sent = append(c.sent, m) }
 
 // SetMembers implements Peers.
 func (c *consensusTurns) SetMembers(m index.Members) { c.told = append(c.told, m) }
@@ -73,7 +74,7 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 }
 
 // turn hands messages in, lets log and state follow, and returns what was sent to peers.
-func (c *consensusTurns) turn(batch ...ConsensusMessage) []PeerMessage {
+func (c *consensusTurns) turn(batch ...ConsensusMessage) []peerframe.Message {
 	c.t.Helper()
 	c.sent = nil
 	for len(batch) > 0 {
@@ -103,7 +104,7 @@ func (c *consensusTurns) turn(batch ...ConsensusMessage) []PeerMessage {
 }
 
 // pass lets a time pass, tick by tick.
-func (c *consensusTurns) pass(d time.Duration) (sent []PeerMessage) {
+func (c *consensusTurns) pass(d time.Duration) (sent []peerframe.Message) {
 	for end := c.at + d; c.at < end; {
 		c.at += TickInterval
 		sent = append(sent, c.turn(Tick{})...)
@@ -117,7 +118,7 @@ func from(peer uint64, kind raftpb.MessageType, term uint64, change func(m *raft
 	if change != nil {
 		change(m)
 	}
-	return Received{From: peer, Message: RaftMessage{Message: m}}
+	return Received{From: peer, Message: peerframe.Raft{Message: m}}
 }
 
 // lead makes the member the leader of a term, with member 2 as its follower.
@@ -126,7 +127,7 @@ func (c *consensusTurns) lead() {
 	answers := map[raftpb.MessageType]raftpb.MessageType{raftpb.MsgPreVote: raftpb.MsgPreVoteResp, raftpb.MsgVote: raftpb.MsgVoteResp}
 	for range 500 {
 		for sent := c.pass(TickInterval); len(sent) > 0; sent = sent[1:] {
-			r, _ := sent[0].(RaftMessage)
+			r, _ := sent[0].(peerframe.Raft)
 			if answer, asks := answers[r.GetType()]; asks && r.GetTo() == 2 {
 				sent = append(sent, c.turn(from(2, answer, r.GetTerm(), nil))...)
 			}
@@ -140,7 +141,7 @@ func (c *consensusTurns) lead() {
 }
 
 // acknowledge lets member 2 have everything.
-func (c *consensusTurns) acknowledge() []PeerMessage {
+func (c *consensusTurns) acknowledge() []peerframe.Message {
 	return c.turn(from(2, raftpb.MsgAppResp, c.term, func(m *raftpb.Message) { m.Index = u(c.last) }))
 }
 
@@ -175,7 +176,7 @@ func TestForwardOfAnEarlierTermIsVoid(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	for _, term := range []uint64{c.term - 1, c.term + 1, c.term} {
-		c.turn(Received{From: 2, Message: Forward{Term: term, Oldest: 10 * term, Envelope: envelope(2, 5, 10*term, 1)}})
+		c.turn(Received{From: 2, Message: peerframe.Forward{Term: term, Oldest: 10 * term, Envelope: envelope(2, 5, 10*term, 1)}})
 		c.acknowledge()
 	}
 	if got := c.appliedFirsts(2); !slices.Equal(got, []uint64{10 * c.term}) {
@@ -188,7 +189,7 @@ func TestForwardsOfARestartedFollower(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	for _, one := range []struct{ process, first uint64 }{{5, 10}, {5, 11}, {6, 1}, {6, 2}, {5, 12}} {
-		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: one.first, Envelope: envelope(2, one.process, one.first, 1)}})
+		c.turn(Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: one.first, Envelope: envelope(2, one.process, one.first, 1)}})
 		c.acknowledge()
 	}
 	if got := c.appliedFirsts(2); !slices.Equal(got, []uint64{10, 11, 1, 2, 12}) {
@@ -206,7 +207,7 @@ func TestHeartbeatBeyondTheLog(t *testing.T) {
 		t.Errorf("it goes on: %q", c.quarantine.Reason)
 	}
 	for _, m := range c.pass(5 * time.Second) {
-		if _, says := m.(Accused); !says {
+		if _, says := m.(peerframe.Accused); !says {
 			t.Errorf("it takes part: %v", m)
 		}
 	}
@@ -221,8 +222,8 @@ func TestRefusedForwardsAreLoggedNowAndThen(t *testing.T) {
 	unknown := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1}, [][]byte{{0x90}})
 	for range 500 {
 		c.turn(
-			Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: []byte("no envelope")}},
-			Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: unknown}},
+			Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: []byte("no envelope")}},
+			Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: unknown}},
 		)
 	}
 	if n := strings.Count(lines.String(), "a forwarded batch is refused"); n != 10 || !strings.Contains(lines.String(), "times=512") {
@@ -260,7 +261,7 @@ func TestPauseIsNoElectionTimeout(t *testing.T) {
 	}
 	pause = append(pause, from(2, raftpb.MsgHeartbeat, 2, nil))
 	for _, m := range c.turn(pause...) {
-		if r, ok := m.(RaftMessage); ok && r.GetType() != raftpb.MsgHeartbeatResp {
+		if r, ok := m.(peerframe.Raft); ok && r.GetType() != raftpb.MsgHeartbeatResp {
 			t.Errorf("behind a pause it sends %v", r)
 		}
 	}
@@ -295,7 +296,7 @@ func TestAcceptedForwardsWaitForRoom(t *testing.T) {
 	c := newTestConsensus(t, l)
 	c.lead()
 	for i := range uint64(3) {
-		c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 900)}})
+		c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 900)}})
 	}
 	if len(c.accepted.deferred) == 0 {
 		t.Fatal("raft has room for all of it")
@@ -319,7 +320,7 @@ func TestProposalsTakeTurns(t *testing.T) {
 	c.lead()
 	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
 	for i := range uint64(each) {
-		c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 80)}})
+		c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 80)}})
 		c.turn(own)
 	}
 	for range each {
@@ -340,7 +341,7 @@ func TestRevocationsWaitForRoom(t *testing.T) {
 	lease := &timedLease{id: 7, ttl: 1, place: -1}
 	c.clock.leases[lease.id] = lease
 	c.clock.revocable.add(lease)
-	c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1, 900)}})
+	c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1, 900)}})
 	if c.clock.revoking != 0 {
 		t.Fatal("raft has room for it")
 	}
@@ -453,7 +454,7 @@ func TestReadWithoutAConfirmationIsAnswered(t *testing.T) {
 	for range 500 {
 		c.turn(from(2, raftpb.MsgHeartbeat, 2, nil))
 		for _, m := range c.pass(TickInterval) {
-			if r, ok := m.(RaftMessage); ok && r.GetType() == raftpb.MsgReadIndex {
+			if r, ok := m.(peerframe.Raft); ok && r.GetType() == raftpb.MsgReadIndex {
 				rounds++
 			}
 		}
@@ -489,9 +490,9 @@ func TestPartOfAProposalExpires(t *testing.T) {
 		p.Requests = append(p.Requests, 10+n)
 		p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: []byte("k")}))
 	}
-	var forwarded []Forward
+	var forwarded []peerframe.Forward
 	for _, m := range slices.Concat(c.turn(Propose{Proposal: p}), c.pass(10*TickInterval)) {
-		if f, ok := m.(Forward); ok {
+		if f, ok := m.(peerframe.Forward); ok {
 			forwarded = append(forwarded, f)
 		}
 	}

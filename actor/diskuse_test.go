@@ -16,6 +16,7 @@ import (
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // A small disk is given what fits it: what files may take leaves room for the next snapshot, and a member refuses what makes the
@@ -93,7 +94,7 @@ func TestQuorumHolds(t *testing.T) {
 		}
 		for peer, report := range step.reports {
 			c.turn(Connected{Peer: peer})
-			c.turn(Received{From: peer, Message: Room{Holds: (report + 10) * mib, HoldsNow: max(report*mib, 1)}})
+			c.turn(Received{From: peer, Message: peerframe.DiskSpace{Holds: (report + 10) * mib, HoldsNow: max(report*mib, 1)}})
 		}
 		if step.away != 0 {
 			c.turn(Disconnected{Peer: step.away})
@@ -111,15 +112,15 @@ func TestHoldsIsTold(t *testing.T) {
 	c.Status.diskSize.Store(limits.StateOfDisk * 20 << 20) // less what is kept free
 	c.Status.capacity.Store(limits.StateOfDisk * 10 << 20)
 	c.turn(Connected{Peer: 2})
-	if sent := c.pass(TickInterval); !tells(sent, Room{Holds: 19 << 20, HoldsNow: 9 << 20}) {
+	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Holds: 19 << 20, HoldsNow: 9 << 20}) {
 		t.Errorf("it says %+v", sent)
 	}
-	c.turn(Received{From: 2, Message: Room{Holds: 8 << 20}}, Received{From: 3, Message: Room{Holds: 7 << 20}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Holds: 8 << 20}}, Received{From: 3, Message: peerframe.DiskSpace{Holds: 7 << 20}})
 	c.pass(TickInterval)
 	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
 		t.Errorf("two older builds: %+v", got)
 	}
-	c.turn(Disconnected{Peer: 2}, Connected{Peer: 2}, Received{From: 2, Message: Room{}})
+	c.turn(Disconnected{Peer: 2}, Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}})
 	c.pass(TickInterval)
 	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
 		t.Errorf("one of them has started again, and has not measured its disk yet: %+v", got)
@@ -127,7 +128,7 @@ func TestHoldsIsTold(t *testing.T) {
 	c = newTestConsensus(t, limits.Defaults())
 	c.Status.SetMemory(limits.StateOfMemory * 40 << 20)
 	c.turn(Connected{Peer: 2})
-	if sent := c.pass(TickInterval); !tells(sent, Room{}) {
+	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{}) {
 		t.Errorf("before the disk was measured it says %+v", sent)
 	}
 }

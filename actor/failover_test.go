@@ -9,12 +9,13 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // preVotes are those that are asked for.
-func preVotes(sent []PeerMessage) (n int) {
+func preVotes(sent []peerframe.Message) (n int) {
 	for _, m := range sent {
-		if m, ok := m.(RaftMessage); ok && m.GetType() == raftpb.MsgPreVote {
+		if m, ok := m.(peerframe.Raft); ok && m.GetType() == raftpb.MsgPreVote {
 			n++
 		}
 	}
@@ -75,8 +76,8 @@ func TestCampaignsAreApart(t *testing.T) {
 	c.turn(PeerDied{Peer: 2})
 	c.pass(150 * time.Millisecond)
 	sent := c.turn(from(3, raftpb.MsgPreVote, term+1, func(m *raftpb.Message) { m.Index, m.LogTerm = u(1), u(1) }))
-	if i := slices.IndexFunc(sent, func(m PeerMessage) bool {
-		r, ok := m.(RaftMessage)
+	if i := slices.IndexFunc(sent, func(m peerframe.Message) bool {
+		r, ok := m.(peerframe.Raft)
 		return ok && r.GetType() == raftpb.MsgPreVoteResp && !r.GetReject()
 	}); i < 0 {
 		t.Errorf("whose leader has died gives nobody its vote: %v", sent)

@@ -14,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // A follower's batches travel to the leader of a term in the order of their numbers, and the leader accepts each once:
@@ -286,7 +287,7 @@ func (a *accepted) prompt(follower, commit uint64) bool {
 // forward sends batches to the leader. The leader has the batches older than the oldest in flight, or no client waits for them.
 func (c *Consensus) forward(leader uint64, batches []forwardedBatch) {
 	for _, b := range batches {
-		c.Peers.Send(leader, Forward{Term: c.term, Oldest: c.forwards.inFlight[0].first, Envelope: b.envelope}, false)
+		c.Peers.Send(leader, peerframe.Forward{Term: c.term, Oldest: c.forwards.inFlight[0].first, Envelope: b.envelope}, false)
 	}
 }
 
@@ -323,7 +324,7 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 }
 
 // forwardsAccepted handles the leader's report of the accepted batches and of its commit index.
-func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
+func (c *Consensus) forwardsAccepted(from uint64, m peerframe.Accepted) {
 	if m.Term == c.term && m.Incarnation == c.Incarnation {
 		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
 		if m.Lost {
@@ -336,7 +337,7 @@ func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
 // answerForwards sends followers the numbers of their accepted batches, with the next frames to them.
 func (c *Consensus) answerForwards() {
 	for _, who := range c.accepted.unanswered {
-		m := Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who.forwarder], Lost: who.lost, Commit: c.raft.BasicStatus().GetCommit()}
+		m := peerframe.Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who.forwarder], Lost: who.lost, Commit: c.raft.BasicStatus().GetCommit()}
 		c.Peers.Send(who.member, m, true)
 	}
 	c.accepted.unanswered = c.accepted.unanswered[:0]
@@ -344,7 +345,7 @@ func (c *Consensus) answerForwards() {
 
 // acceptForward accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the
 // turn.
-func (c *Consensus) acceptForward(from uint64, f Forward) {
+func (c *Consensus) acceptForward(from uint64, f peerframe.Forward) {
 	status := c.raft.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
 		return // void: the follower learns it from the first entry of the later term

@@ -12,13 +12,14 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // sentForwards counts the batches that are forwarded to peers.
 type sentForwards int
 
-func (f *sentForwards) Send(_ uint64, m PeerMessage, _ bool) {
-	if _, ok := m.(Forward); ok {
+func (f *sentForwards) Send(_ uint64, m peerframe.Message, _ bool) {
+	if _, ok := m.(peerframe.Forward); ok {
 		*f++
 	}
 }
@@ -56,7 +57,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	}
 	heartbeat := func(now time.Duration, more ...ConsensusMessage) {
 		kind, term := raftpb.MsgHeartbeat, recovered.HardState.Term+1
-		m := RaftMessage{Message: &raftpb.Message{Type: &kind, To: u(1), From: u(leader), Term: &term, Commit: u(0)}}
+		m := peerframe.Raft{Message: &raftpb.Message{Type: &kind, To: u(1), From: u(leader), Term: &term, Commit: u(0)}}
 		c.Handle(Time{Now: now}, append([]ConsensusMessage{Received{From: leader, Message: m}, Tick{}}, more...))
 		for _, m := range drainBox(c.LogWriter) {
 			if _, ok := m.(Append); ok {
@@ -106,10 +107,10 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 }
 
 // forwardedFirsts are the numbers of the batches that are forwarded among messages.
-func forwardedFirsts(t *testing.T, sent []PeerMessage) (all []uint64) {
+func forwardedFirsts(t *testing.T, sent []peerframe.Message) (all []uint64) {
 	t.Helper()
 	for _, m := range sent {
-		if f, ok := m.(Forward); ok {
+		if f, ok := m.(peerframe.Forward); ok {
 			e, err := index.ReadEnvelope(f.Envelope)
 			if err != nil {
 				t.Fatal(err)
@@ -126,7 +127,7 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	const leader = 2
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(leader)
-	put := func() []PeerMessage {
+	put := func() []peerframe.Message {
 		return c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	}
 	for n := range uint64(8) {
@@ -136,20 +137,20 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	}
 	for _, step := range []struct {
 		what string
-		word Accepted
+		word peerframe.Accepted
 		want []uint64
 	}{
-		{"the leader has two", Accepted{Next: 3}, nil},
-		{"a word of a loss that is over", Accepted{Next: 2, Lost: true}, nil},
-		{"the third is lost", Accepted{Next: 3, Lost: true}, []uint64{3, 4, 5}},
-		{"a later one that it ignores, too", Accepted{Next: 3, Lost: true}, nil},
-		{"an older word", Accepted{Next: 2, Lost: true}, nil},
-		{"of another process", Accepted{Incarnation: 1, Next: 5, Lost: true}, nil},
-		{"it has the third", Accepted{Next: 4}, []uint64{6, 7}},
-		{"the next is lost again", Accepted{Next: 4, Lost: true}, []uint64{4, 5}},
-		{"it has that, and what was on its way behind it", Accepted{Next: 7}, []uint64{7, 8}},
-		{"it has all", Accepted{Next: 9}, nil},
-		{"nothing is left that may be lost", Accepted{Next: 9, Lost: true}, nil},
+		{"the leader has two", peerframe.Accepted{Next: 3}, nil},
+		{"a word of a loss that is over", peerframe.Accepted{Next: 2, Lost: true}, nil},
+		{"the third is lost", peerframe.Accepted{Next: 3, Lost: true}, []uint64{3, 4, 5}},
+		{"a later one that it ignores, too", peerframe.Accepted{Next: 3, Lost: true}, nil},
+		{"an older word", peerframe.Accepted{Next: 2, Lost: true}, nil},
+		{"of another process", peerframe.Accepted{Incarnation: 1, Next: 5, Lost: true}, nil},
+		{"it has the third", peerframe.Accepted{Next: 4}, []uint64{6, 7}},
+		{"the next is lost again", peerframe.Accepted{Next: 4, Lost: true}, []uint64{4, 5}},
+		{"it has that, and what was on its way behind it", peerframe.Accepted{Next: 7}, []uint64{7, 8}},
+		{"it has all", peerframe.Accepted{Next: 9}, nil},
+		{"nothing is left that may be lost", peerframe.Accepted{Next: 9, Lost: true}, nil},
 	} {
 		step.word.Term = c.term
 		if step.word.Incarnation == 0 {
@@ -170,12 +171,12 @@ func TestForwardsFollowWhatTheLogShows(t *testing.T) {
 	const leader = 2
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(leader)
-	var sent []PeerMessage
+	var sent []peerframe.Message
 	for range 6 {
 		sent = append(sent, c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})...)
 	}
 	for _, m := range sent {
-		if f, ok := m.(Forward); ok && f.Oldest != 1 {
+		if f, ok := m.(peerframe.Forward); ok && f.Oldest != 1 {
 			t.Errorf("the oldest is %d", f.Oldest)
 		}
 	}
@@ -193,7 +194,7 @@ func TestForwardsFollowWhatTheLogShows(t *testing.T) {
 		t.Errorf("behind entry %d, which has the first, are sent %v", c.last, got)
 	}
 	for _, m := range sent {
-		if f, ok := m.(Forward); ok && f.Oldest != 2 {
+		if f, ok := m.(peerframe.Forward); ok && f.Oldest != 2 {
 			t.Errorf("the oldest is %d", f.Oldest)
 		}
 	}
@@ -204,7 +205,7 @@ func TestForwardsWaitAnewWhenConnected(t *testing.T) {
 	const leader = 2
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(leader)
-	silent := func(d time.Duration) (sent []PeerMessage) {
+	silent := func(d time.Duration) (sent []peerframe.Message) {
 		for end := c.at + d; c.at < end; {
 			c.turn(from(leader, raftpb.MsgHeartbeat, c.term, nil))
 			sent = append(sent, c.pass(TickInterval)...)
@@ -231,10 +232,10 @@ func TestLastForwardIsProbed(t *testing.T) {
 	for range 8 {
 		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	}
-	word := func(next uint64, lost bool) []PeerMessage {
-		return c.turn(Received{From: leader, Message: Accepted{Term: c.term, Incarnation: c.Incarnation, Next: next, Lost: lost}})
+	word := func(next uint64, lost bool) []peerframe.Message {
+		return c.turn(Received{From: leader, Message: peerframe.Accepted{Term: c.term, Incarnation: c.Incarnation, Next: next, Lost: lost}})
 	}
-	silent := func(d time.Duration) (sent []PeerMessage) {
+	silent := func(d time.Duration) (sent []peerframe.Message) {
 		for end := c.at + d; c.at < end; { // but for its heartbeats
 			c.turn(from(leader, raftpb.MsgHeartbeat, c.term, nil))
 			sent = append(sent, c.pass(TickInterval)...)
@@ -244,24 +245,24 @@ func TestLastForwardIsProbed(t *testing.T) {
 	probe := 2 * c.HeartbeatInterval
 	for _, step := range []struct {
 		what string
-		do   func() []PeerMessage
+		do   func() []peerframe.Message
 		want []uint64
 	}{
-		{"nothing was lost", func() []PeerMessage { word(3, false); return silent(probe) }, nil},
-		{"the third is", func() []PeerMessage { return word(3, true) }, []uint64{3, 4, 5}},
-		{"not yet", func() []PeerMessage { return silent(probe - TickInterval) }, nil},
-		{"silence", func() []PeerMessage { return silent(TickInterval) }, []uint64{5}},
-		{"one before it is lost", func() []PeerMessage { return word(3, true) }, []uint64{3}},
-		{"not yet for a second time", func() []PeerMessage { return silent(2*probe - TickInterval) }, nil},
-		{"that is lost, too", func() []PeerMessage { return silent(TickInterval) }, []uint64{3}},
-		{"and again", func() []PeerMessage { return silent(4 * probe) }, []uint64{3}},
-		{"not yet for an election timeout", func() []PeerMessage { return silent(c.ElectionTimeout - TickInterval) }, nil},
-		{"an election timeout is over", func() []PeerMessage { return silent(TickInterval) }, []uint64{3}},
-		{"it takes what was lost", func() []PeerMessage { return word(4, false) }, []uint64{4, 5}},
-		{"silence", func() []PeerMessage { return silent(probe) }, []uint64{5}},
-		{"it was slow", func() []PeerMessage { return word(6, false) }, []uint64{6, 7, 8}},
-		{"silence", func() []PeerMessage { return silent(probe) }, []uint64{8}},
-		{"it has all", func() []PeerMessage { word(9, false); return silent(2 * c.ElectionTimeout) }, nil},
+		{"nothing was lost", func() []peerframe.Message { word(3, false); return silent(probe) }, nil},
+		{"the third is", func() []peerframe.Message { return word(3, true) }, []uint64{3, 4, 5}},
+		{"not yet", func() []peerframe.Message { return silent(probe - TickInterval) }, nil},
+		{"silence", func() []peerframe.Message { return silent(TickInterval) }, []uint64{5}},
+		{"one before it is lost", func() []peerframe.Message { return word(3, true) }, []uint64{3}},
+		{"not yet for a second time", func() []peerframe.Message { return silent(2*probe - TickInterval) }, nil},
+		{"that is lost, too", func() []peerframe.Message { return silent(TickInterval) }, []uint64{3}},
+		{"and again", func() []peerframe.Message { return silent(4 * probe) }, []uint64{3}},
+		{"not yet for an election timeout", func() []peerframe.Message { return silent(c.ElectionTimeout - TickInterval) }, nil},
+		{"an election timeout is over", func() []peerframe.Message { return silent(TickInterval) }, []uint64{3}},
+		{"it takes what was lost", func() []peerframe.Message { return word(4, false) }, []uint64{4, 5}},
+		{"silence", func() []peerframe.Message { return silent(probe) }, []uint64{5}},
+		{"it was slow", func() []peerframe.Message { return word(6, false) }, []uint64{6, 7, 8}},
+		{"silence", func() []peerframe.Message { return silent(probe) }, []uint64{8}},
+		{"it has all", func() []peerframe.Message { word(9, false); return silent(2 * c.ElectionTimeout) }, nil},
 	} {
 		if got := forwardedFirsts(t, step.do()); !slices.Equal(got, step.want) {
 			t.Errorf("%s: sent are %v, want %v", step.what, got, step.want)
@@ -275,7 +276,7 @@ func TestLeaderTellsOfLostForwards(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	forward := func(first uint64) Received {
-		return Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, first, 10)}}
+		return Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, first, 10)}}
 	}
 	for _, step := range []struct {
 		what  string
@@ -289,9 +290,9 @@ func TestLeaderTellsOfLostForwards(t *testing.T) {
 		{"one that is there alone", []ConsensusMessage{forward(2)}, 3, false},
 		{"one behind it, and then itself", []ConsensusMessage{forward(6), forward(3)}, 4, false},
 	} {
-		var words []Accepted
+		var words []peerframe.Accepted
 		for _, m := range c.turn(step.comes...) {
-			if a, ok := m.(Accepted); ok {
+			if a, ok := m.(peerframe.Accepted); ok {
 				words = append(words, a)
 			}
 		}

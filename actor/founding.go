@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/net/wire/peerframe"
 )
 
 // founding holds back the elections of a new cluster until all its founders have met.
@@ -60,8 +62,8 @@ func (c *Consensus) awaitsFounders() string {
 }
 
 // isPremature tells whether a message, of this member or of a peer, would elect a leader without data while this member waits.
-func (c *Consensus) isPremature(message PeerMessage) bool {
-	m, ok := message.(RaftMessage)
+func (c *Consensus) isPremature(message peerframe.Message) bool {
+	m, ok := message.(peerframe.Raft)
 	if !ok {
 		return false
 	}

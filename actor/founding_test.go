@@ -10,15 +10,16 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // found makes member 1 a founder without data that has met no other founder yet.
 func (c *consensusTurns) found() { c.founding = newFounding(&c.ConsensusConfig) }
 
 // asksVotes tells whether any message asks for a vote.
-func asksVotes(sent []PeerMessage) bool {
-	return slices.ContainsFunc(sent, func(m PeerMessage) bool {
-		r, ok := m.(RaftMessage)
+func asksVotes(sent []peerframe.Message) bool {
+	return slices.ContainsFunc(sent, func(m peerframe.Message) bool {
+		r, ok := m.(peerframe.Raft)
 		return ok && (r.GetType() == raftpb.MsgPreVote || r.GetType() == raftpb.MsgVote)
 	})
 }
@@ -26,8 +27,8 @@ func asksVotes(sent []PeerMessage) bool {
 // grants tells whether member 1 grants a vote of a kind in a term to a candidate, member 2, whose log ends at an entry.
 func (c *consensusTurns) grants(kind, answer raftpb.MessageType, term, last uint64) bool {
 	candidate := func(m *raftpb.Message) { m.Index, m.LogTerm = u(last), u(1) }
-	return slices.ContainsFunc(c.turn(from(2, kind, term, candidate)), func(m PeerMessage) bool {
-		r, ok := m.(RaftMessage)
+	return slices.ContainsFunc(c.turn(from(2, kind, term, candidate)), func(m peerframe.Message) bool {
+		r, ok := m.(peerframe.Raft)
 		return ok && r.GetType() == answer && !r.GetReject()
 	})
 }
@@ -137,7 +138,7 @@ func TestWaitingFounderOutlivesItsLeader(t *testing.T) {
 		if lead := c.raft.BasicStatus().Lead; lead != 3 {
 			t.Fatalf("it follows %d", lead)
 		}
-		var sent []PeerMessage
+		var sent []peerframe.Message
 		if died {
 			sent = append(c.pass(200*time.Millisecond), c.turn(PeerDied{Peer: 3})...)
 		}

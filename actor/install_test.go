@@ -11,12 +11,13 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
 type noPeers struct{}
 
-func (noPeers) Send(uint64, PeerMessage, bool) {}
+func (noPeers) Send(uint64, peerframe.Message, bool) {}
 
 // SetMembers implements Peers.
 func (noPeers) SetMembers(index.Members) {}
@@ -126,12 +127,12 @@ func TestSaveAcrossInstall(t *testing.T) {
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
 	turn(Save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte
-	turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: rd.Size(), SHA: rd.SHA(), MessageTerm: 2}})
+	turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: rd.Size(), SHA: rd.SHA(), MessageTerm: 2}})
 	// (a large state takes thousands of steps; here the step budget is held back by installing at once)
 	if !s.writing() {
 		t.Fatal("the save is over already")
 	}
-	s.fromPeer(FromPeer{From: 2, Message: Chunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
+	s.fromPeer(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
 	for range 2 { // it was ordered to read when nothing had come
 		NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox}).Handle(Time{}, drainBox(s.Reader))
 		for _, m := range drainBox(s.Inbox) {

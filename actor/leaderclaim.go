@@ -9,6 +9,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/pack"
+	"qkv/net/wire/peerframe"
 )
 
 // A leader claim is a message that only a leader sends: heartbeats, appends, offers of snapshots, and the answers to forwarded writes,
@@ -22,22 +23,22 @@ import (
 // rule (receiveHeld), since raft does not follow the elections of the others meanwhile.
 
 // claimedTerm returns the term in which the sender of a message claims to lead. The answers to questions for leases name no term: 0.
-func claimedTerm(m PeerMessage) (term uint64, claims bool) {
+func claimedTerm(m peerframe.Message) (term uint64, claims bool) {
 	switch m := m.(type) {
-	case RaftMessage:
+	case peerframe.Raft:
 		return m.GetTerm(), saidByLeader(m.GetType())
-	case Offer:
+	case peerframe.SnapshotOffer:
 		return m.MessageTerm, true
-	case Accepted:
+	case peerframe.Accepted:
 		return m.Term, true
-	case LeasesTold:
+	case peerframe.LeaseTimes:
 		return 0, true
 	}
 	return 0, false
 }
 
 // believes applies the rule to a message, and counts the claims of the present term that it drops.
-func (c *Consensus) believes(from uint64, m PeerMessage) bool {
+func (c *Consensus) believes(from uint64, m peerframe.Message) bool {
 	term, claims := claimedTerm(m)
 	if !claims || from == c.soft.Lead && term == c.term {
 		return true
@@ -47,7 +48,7 @@ func (c *Consensus) believes(from uint64, m PeerMessage) bool {
 		return true
 	}
 	if term < now.GetTerm() {
-		_, answered := m.(RaftMessage) // raft tells a former leader the present term
+		_, answered := m.(peerframe.Raft) // raft tells a former leader the present term
 		return answered
 	}
 	if n := c.Status.Counters.FalseClaims.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...

@@ -12,6 +12,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // claims are one message of each kind that only a leader sends, of a term. Each would do harm if it came from another member.
@@ -22,12 +23,12 @@ func claims(from, term uint64) []Received {
 		if kind == raftpb.MsgApp {
 			m.Index, m.LogTerm, m.Entries = u(1), u(1), []*raftpb.Entry{someEntry(2, term)}
 		}
-		return Received{From: from, Message: RaftMessage{Message: m}}
+		return Received{From: from, Message: peerframe.Raft{Message: m}}
 	}
 	return []Received{
 		raftClaim(raftpb.MsgHeartbeat), raftClaim(raftpb.MsgApp), raftClaim(raftpb.MsgTimeoutNow), raftClaim(raftpb.MsgReadIndexResp),
-		{From: from, Message: Accepted{Term: term, Incarnation: 7, Next: 100, Commit: beyond}},
-		{From: from, Message: Offer{Index: 100, Term: term, MessageTerm: term}},
+		{From: from, Message: peerframe.Accepted{Term: term, Incarnation: 7, Next: 100, Commit: beyond}},
+		{From: from, Message: peerframe.SnapshotOffer{Index: 100, Term: term, MessageTerm: term}},
 	}
 }
 
@@ -98,7 +99,7 @@ func TestClaimsOfALeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(5)
 	told := c.turn(from(3, raftpb.MsgHeartbeat, 4, nil), offer(3, 4))
-	if m, ok := told[0].(RaftMessage); !ok || m.GetType() != raftpb.MsgAppResp || m.GetTerm() != 5 || c.offers() != 0 || c.Status.Counters.FalseClaims.Load() != 0 {
+	if m, ok := told[0].(peerframe.Raft); !ok || m.GetType() != raftpb.MsgAppResp || m.GetTerm() != 5 || c.offers() != 0 || c.Status.Counters.FalseClaims.Load() != 0 {
 		t.Errorf("a former leader is told %v", told)
 	}
 }
@@ -111,11 +112,11 @@ func TestLeaseAnswersOfAnotherMember(t *testing.T) {
 	sent := c.turn(AskLeases{ReplyTo: &answered, Requests: []uint64{1}, Asks: []kv.LeaseAsk{{Lease: 9, Renew: true}}, Timeout: time.Second}, Tick{})
 	number := uint64(0)
 	for _, m := range sent {
-		if asks, ok := m.(LeaseAsks); ok {
+		if asks, ok := m.(peerframe.LeaseAsks); ok {
 			number = asks.Asks[0].Number
 		}
 	}
-	told := LeasesTold{Told: []NumberedTime{{number, kv.LeaseTime{TTL: 9, Granted: 9}}}}
+	told := peerframe.LeaseTimes{Times: []peerframe.LeaseTime{{Number: number, LeaseTime: kv.LeaseTime{TTL: 9, Granted: 9}}}}
 	if c.turn(Received{From: 3, Message: told}); len(answered) != 0 {
 		t.Errorf("a follower's word is the answer: %v", answered)
 	}
@@ -155,7 +156,7 @@ func TestUndecodableEntryIsRefused(t *testing.T) {
 		c.follow(5)
 		good, bad := someEntry(2, 5), someEntry(3, 5)
 		corrupt(bad)
-		append2 := func(entries ...*raftpb.Entry) []PeerMessage {
+		append2 := func(entries ...*raftpb.Entry) []peerframe.Message {
 			return c.turn(from(2, raftpb.MsgApp, 5, func(m *raftpb.Message) {
 				m.Index, m.LogTerm, m.Commit, m.Entries = u(1), u(1), u(3), entries
 			}))
@@ -192,7 +193,7 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 			t.Fatalf("it is not held back: %+v", c.quarantine.Quarantine)
 		}
 		for range 3 {
-			c.turn(impossible(c, 2, 5), Received{From: 2, Message: Room{}}, from(2, raftpb.MsgApp, 5, nil), from(2, raftpb.MsgHeartbeat, 4, nil))
+			c.turn(impossible(c, 2, 5), Received{From: 2, Message: peerframe.DiskSpace{}}, from(2, raftpb.MsgApp, 5, nil), from(2, raftpb.MsgHeartbeat, 4, nil))
 		}
 		if !c.quarantine.held() {
 			t.Fatalf("the leader repeats it, and it is not held back: %+v", c.quarantine.Quarantine)
@@ -212,11 +213,11 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 		t.Errorf("another leader has a quorum: %+v", c.quarantine.Quarantine)
 	}
 	c = held()
-	if c.turn(Received{From: 3, Message: Accused{By: 2}}); c.quarantine.active() {
+	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); c.quarantine.active() {
 		t.Errorf("two of three voters are accused by the same member: %+v", c.quarantine.Quarantine)
 	}
 	c = held()
-	if c.turn(Connected{Peer: 2}, Received{From: 2, Message: Room{}}); c.quarantine.active() {
+	if c.turn(Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}}); c.quarantine.active() {
 		t.Errorf("it has connected anew, and looked at this member's log: %+v", c.quarantine.Quarantine)
 	}
 	c = held()
@@ -250,7 +251,7 @@ func TestWallClockOfAForward(t *testing.T) {
 			c := newTestConsensus(t, limits.Defaults())
 			c.lead()
 			batch := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1, Wall: step.wall}, [][]byte{put, command})
-			c.Handle(Time{Now: c.at, Wall: own}, []ConsensusMessage{Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: batch}}})
+			c.Handle(Time{Now: c.at, Wall: own}, []ConsensusMessage{Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: batch}}})
 			handleAll(c.writer, drainBox(c.LogWriter))
 			c.turn(drainBox(c.Inbox)...)
 			c.acknowledge()

@@ -4,6 +4,8 @@ import (
 	"maps"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/net/wire/peerframe"
 )
 
 // leaderEnds holds how far a leader's log is on its own disk, as this member reports while it leads and as it has heard from other
@@ -53,7 +55,7 @@ func saysEnd(m *raftpb.Message) bool {
 }
 
 // hear notes a leader's durable position, in a term that is not over.
-func (l *leaderEnds) hear(from uint64, m RaftMessage) {
+func (l *leaderEnds) hear(from uint64, m peerframe.Raft) {
 	if !saysEnd(m.Message) || m.Durable == 0 {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // What is heard of a leader's disk: the newest of a term, and what of all of it is committed.
@@ -30,7 +31,7 @@ func TestLeaderEnds(t *testing.T) {
 		ends, status := leaderEnds{heard: map[uint64]leaderEnd{}}, &Status{}
 		for _, told := range c.told {
 			kind := raftpb.MsgHeartbeat
-			ends.hear(2, RaftMessage{Message: &raftpb.Message{Type: &kind, Term: &told.term, Commit: &told.commit}, Durable: told.durable})
+			ends.hear(2, peerframe.Raft{Message: &raftpb.Message{Type: &kind, Term: &told.term, Commit: &told.commit}, Durable: told.durable})
 		}
 		ends.publish(status)
 		if got := status.leaderEnd(2); got != c.want {
@@ -48,9 +49,9 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 	if was != c.ends.durable {
 		t.Fatalf("it leads with entry %d on its disk, and would tell %d", was, c.ends.durable)
 	}
-	told := func(sent []PeerMessage, kind raftpb.MessageType) (durable uint64, commit uint64) {
+	told := func(sent []peerframe.Message, kind raftpb.MessageType) (durable uint64, commit uint64) {
 		for _, m := range sent {
-			if r, ok := m.(RaftMessage); ok && r.GetType() == kind {
+			if r, ok := m.(peerframe.Raft); ok && r.GetType() == kind {
 				durable, commit = max(durable, r.Durable), max(commit, r.GetCommit())
 			}
 		}
@@ -72,7 +73,7 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 		t.Errorf("with the commit of entry %d it tells of entry %d, both are %d", commit, durable, was+1)
 	}
 	for _, m := range sent {
-		if r, ok := m.(RaftMessage); ok && r.Durable != 0 && !saysEnd(r.Message) {
+		if r, ok := m.(peerframe.Raft); ok && r.Durable != 0 && !saysEnd(r.Message) {
 			t.Errorf("%v tells", r.GetType())
 		}
 	}
@@ -102,7 +103,7 @@ func TestEndOfAnOldLeaderIsNotHeard(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	tells := func(by, term, durable uint64) {
 		kind := raftpb.MsgHeartbeat
-		c.turn(Received{From: by, Message: RaftMessage{Message: &raftpb.Message{Type: &kind, From: u(by), To: u(1), Term: &term, Commit: u(1)}, Durable: durable}})
+		c.turn(Received{From: by, Message: peerframe.Raft{Message: &raftpb.Message{Type: &kind, From: u(by), To: u(1), Term: &term, Commit: u(1)}, Durable: durable}})
 		c.pass(TickInterval)
 	}
 	tells(2, 5, 7)

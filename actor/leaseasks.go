@@ -8,6 +8,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // leaseAsks are the keep-alives and lease queries of this member's own clients. They go to the leader once per tick, a leader's own in
@@ -25,7 +26,7 @@ type leaseAsks struct {
 }
 
 type ownAsk struct {
-	NumberedAsk
+	peerframe.LeaseAsk
 	request Request
 	since   time.Duration // when it was last sent
 	until   time.Duration // when its client's timeout expires
@@ -38,19 +39,19 @@ func (a *leaseAsks) add(m AskLeases, now time.Duration) {
 	}
 	for i, ask := range m.Asks {
 		a.waiting = append(a.waiting, ownAsk{
-			NumberedAsk: NumberedAsk{LeaseAsk: ask}, request: Request{ReplyTo: m.ReplyTo, Number: m.Requests[i]}, until: now + m.Timeout,
+			LeaseAsk: peerframe.LeaseAsk{LeaseAsk: ask}, request: Request{ReplyTo: m.ReplyTo, Number: m.Requests[i]}, until: now + m.Timeout,
 		})
 	}
 }
 
 // send numbers the waiting asks, and returns them.
-func (a *leaseAsks) send(now time.Duration) []NumberedAsk {
-	all := make([]NumberedAsk, len(a.waiting))
+func (a *leaseAsks) send(now time.Duration) []peerframe.LeaseAsk {
+	all := make([]peerframe.LeaseAsk, len(a.waiting))
 	for i := range a.waiting {
 		one := &a.waiting[i]
 		a.next++
 		one.Number, one.since = a.next, now
-		all[i] = one.NumberedAsk
+		all[i] = one.LeaseAsk
 	}
 	a.sent = append(a.sent, a.waiting...)
 	clear(a.waiting)
@@ -65,7 +66,7 @@ func (a *leaseAsks) told(number uint64) (ask ownAsk, ok bool) {
 		return ownAsk{}, false
 	}
 	ask = a.sent[i]
-	a.sent[i] = ownAsk{NumberedAsk: NumberedAsk{Number: number}, done: true}
+	a.sent[i] = ownAsk{LeaseAsk: peerframe.LeaseAsk{Number: number}, done: true}
 	for len(a.sent) > 0 && a.sent[0].done {
 		a.sent = a.sent[1:]
 	}
@@ -129,24 +130,24 @@ func (c *Consensus) askLeader() {
 	}
 	for all := c.asks.send(c.now.Now); len(all) > 0; {
 		n := min(len(all), limits.LeaseAsks)
-		c.Peers.Send(status.Lead, LeaseAsks{Asks: all[:n]}, false)
+		c.Peers.Send(status.Lead, peerframe.LeaseAsks{Asks: all[:n]}, false)
 		all = all[n:]
 	}
 }
 
 // leasesTold answers clients. A lease's keys are read from this member's state, so an answer with keys waits for it; a renewal does not.
-func (c *Consensus) leasesTold(m LeasesTold) {
+func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
 	var done completions
 	ready := ReadReady{Index: m.Index}
-	for i := range m.Told {
-		ask, ok := c.asks.told(m.Told[i].Number)
+	for i := range m.Times {
+		ask, ok := c.asks.told(m.Times[i].Number)
 		switch {
 		case !ok: // it was answered, or its client does not wait any more
 		case ask.Renew:
-			done.add(ask.request.ReplyTo, kv.Completion{Request: ask.request.Number, Kind: kv.LeaseTold, Lease: &m.Told[i].LeaseTime})
+			done.add(ask.request.ReplyTo, kv.Completion{Request: ask.request.Number, Kind: kv.LeaseTold, Lease: &m.Times[i].LeaseTime})
 		default:
 			ready.Requests = append(ready.Requests, ask.request)
-			ready.Leases = append(ready.Leases, m.Told[i].LeaseTime)
+			ready.Leases = append(ready.Leases, m.Times[i].LeaseTime)
 			ready.Until = max(ready.Until, ask.until)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // leaseClock tracks the remaining time of each lease, by the clock of a leader. The package's page lists its guarantees.
@@ -70,7 +71,7 @@ type timedLease struct {
 
 // clockAsk is a member's query.
 type clockAsk struct {
-	NumberedAsk
+	peerframe.LeaseAsk
 	from uint64
 	at   time.Duration // when it arrived
 }
@@ -86,7 +87,7 @@ type leaseRound struct {
 // toldMember collects the answers to one member.
 type toldMember struct {
 	member uint64
-	LeasesTold
+	peerframe.LeaseTimes
 }
 
 // leaseHeap has the next lease to check on top. It holds the times itself, and is ordered without access to the leases, which are
@@ -264,13 +265,13 @@ func (k *leaseClock) answerNoted(l *timedLease, now time.Duration) {
 // tell answers an ask at the end of the turn.
 func (k *leaseClock) tell(ask clockAsk, time kv.LeaseTime, index uint64) {
 	k.waiting--
-	i := slices.IndexFunc(k.told, func(t toldMember) bool { return t.member == ask.from && len(t.Told) < limits.LeaseAsks })
+	i := slices.IndexFunc(k.told, func(t toldMember) bool { return t.member == ask.from && len(t.Times) < limits.LeaseAsks })
 	if i < 0 {
 		i = len(k.told)
 		k.told = append(k.told, toldMember{member: ask.from})
 	}
 	k.told[i].Index = max(k.told[i].Index, index)
-	k.told[i].Told = append(k.told[i].Told, NumberedTime{Number: ask.Number, LeaseTime: time})
+	k.told[i].Times = append(k.told[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
 }
 
 // tick moves expired leases from due to expired, and queues notes for the others.
@@ -365,7 +366,7 @@ func (c *Consensus) leasesChanged(changes []index.LeaseChange) {
 }
 
 // takeAsks accepts a member's queries if this member leads. Otherwise, or without capacity, it drops them: they are sent again.
-func (c *Consensus) takeAsks(from uint64, asks []NumberedAsk) {
+func (c *Consensus) takeAsks(from uint64, asks []peerframe.LeaseAsk) {
 	if !c.clock.running {
 		return
 	}
@@ -375,7 +376,7 @@ func (c *Consensus) takeAsks(from uint64, asks []NumberedAsk) {
 			return
 		}
 		c.clock.waiting++
-		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})
+		c.clock.asked = append(c.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)})
 	}
 }
 
@@ -488,9 +489,9 @@ func (k *leaseClock) noted(notes []kv.Lease) {
 func (c *Consensus) tellLeases() {
 	for _, t := range c.clock.told {
 		if t.member == c.Member {
-			c.leasesTold(t.LeasesTold)
+			c.leasesTold(t.LeaseTimes)
 		} else {
-			c.Peers.Send(t.member, t.LeasesTold, false)
+			c.Peers.Send(t.member, t.LeaseTimes, false)
 		}
 	}
 	c.clock.told = nil

@@ -10,6 +10,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // clockTest is a lease clock that leads, with a log that takes all at once or when it is told to.
@@ -50,7 +51,7 @@ func (c *clockTest) keysOf(int64) int { return c.keys }
 func (c *clockTest) ask(lease int64, renew bool) (number uint64) {
 	c.asc++
 	c.k.waiting++
-	c.k.asked = append(c.k.asked, clockAsk{NumberedAsk: NumberedAsk{c.asc, kv.LeaseAsk{Lease: lease, Renew: renew}}, from: 2, at: c.k.time(c.now)})
+	c.k.asked = append(c.k.asked, clockAsk{LeaseAsk: peerframe.LeaseAsk{Number: c.asc, LeaseAsk: kv.LeaseAsk{Lease: lease, Renew: renew}}, from: 2, at: c.k.time(c.now)})
 	return c.asc
 }
 
@@ -99,7 +100,7 @@ func (c *clockTest) apply(n int) {
 func (c *clockTest) told() string {
 	var said []string
 	for _, t := range c.k.told {
-		for _, one := range t.Told {
+		for _, one := range t.Times {
 			said = append(said, fmt.Sprintf("%d:%d/%d", one.Number, one.TTL, one.Granted))
 		}
 	}
@@ -495,8 +496,8 @@ func TestAnswersFitFrames(t *testing.T) {
 	c.round()
 	answers := 0
 	for _, told := range c.k.told {
-		if answers += len(told.Told); len(told.Told) > limits.LeaseAsks {
-			t.Errorf("a frame with %d answers, the receiver takes %d", len(told.Told), limits.LeaseAsks)
+		if answers += len(told.Times); len(told.Times) > limits.LeaseAsks {
+			t.Errorf("a frame with %d answers, the receiver takes %d", len(told.Times), limits.LeaseAsks)
 		}
 	}
 	c.want("answers", answers, 2*limits.LeaseAsks+1)

@@ -9,12 +9,13 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // answerRounds answers the heartbeats among what was sent, for member 2.
-func (c *consensusTurns) answerRounds(sent []PeerMessage) (more []PeerMessage) {
+func (c *consensusTurns) answerRounds(sent []peerframe.Message) (more []peerframe.Message) {
 	for _, m := range sent {
-		if r, ok := m.(RaftMessage); ok && r.GetType() == raftpb.MsgHeartbeat && r.GetTo() == 2 {
+		if r, ok := m.(peerframe.Raft); ok && r.GetType() == raftpb.MsgHeartbeat && r.GetTo() == 2 {
 			more = append(more, c.turn(from(2, raftpb.MsgHeartbeatResp, r.GetTerm(), func(h *raftpb.Message) { h.Context = r.GetContext() }))...)
 		}
 	}
@@ -48,15 +49,15 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 		}
 	}
 	// A follower's, likewise.
-	number := NumberedAsk{Number: 99, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}
-	c.turn(Received{From: 3, Message: LeaseAsks{Asks: []NumberedAsk{number}}})
-	var told []LeasesTold
+	number := peerframe.LeaseAsk{Number: 99, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}
+	c.turn(Received{From: 3, Message: peerframe.LeaseAsks{Asks: []peerframe.LeaseAsk{number}}})
+	var told []peerframe.LeaseTimes
 	for _, m := range c.answerRounds(c.pass(TickInterval)) {
-		if m, ok := m.(LeasesTold); ok {
+		if m, ok := m.(peerframe.LeaseTimes); ok {
 			told = append(told, m)
 		}
 	}
-	if len(told) != 1 || len(told[0].Told) != 1 || told[0].Told[0] != (NumberedTime{99, kv.LeaseTime{TTL: 5, Granted: 5}}) {
+	if len(told) != 1 || len(told[0].Times) != 1 || told[0].Times[0] != (peerframe.LeaseTime{Number: 99, LeaseTime: kv.LeaseTime{TTL: 5, Granted: 5}}) {
 		t.Errorf("a follower is told %+v", told)
 	}
 	revoking := func() bool { return c.clock.leases[7] == nil || c.clock.leases[7].revoking }
@@ -102,7 +103,7 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	c := newTestMembers(t)
 	k, applied := &c.clock, c.raft.BasicStatus().Applied
 	k.waiting++
-	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{NumberedAsk: NumberedAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
+	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{LeaseAsk: peerframe.LeaseAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
 	if c.answerAsks(); len(k.confirmed) != 1 || len(k.told) != 0 {
 		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.told)
 	}
@@ -135,12 +136,12 @@ func TestKeepAliveBehindAStandstill(t *testing.T) {
 func TestFollowerAsksItsLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	var to replies
-	heartbeat := func(leader, term uint64) []PeerMessage {
+	heartbeat := func(leader, term uint64) []peerframe.Message {
 		return c.turn(from(leader, raftpb.MsgHeartbeat, term, func(m *raftpb.Message) { m.Commit = u(0) }))
 	}
-	asked := func(of uint64, sent []PeerMessage) (numbers []uint64) {
+	asked := func(of uint64, sent []peerframe.Message) (numbers []uint64) {
 		for _, m := range sent {
-			if m, ok := m.(LeaseAsks); ok {
+			if m, ok := m.(peerframe.LeaseAsks); ok {
 				for _, one := range m.Asks {
 					if one.Lease != 7 || !one.Renew {
 						t.Errorf("%d is asked %+v", of, one)
@@ -163,11 +164,11 @@ func TestFollowerAsksItsLeader(t *testing.T) {
 	if len(second) != 1 {
 		t.Fatalf("the next leader is asked %v", second)
 	}
-	c.turn(Received{From: 2, Message: LeasesTold{Told: []NumberedTime{{first[0], kv.LeaseTime{}}}}})
+	c.turn(Received{From: 2, Message: peerframe.LeaseTimes{Times: []peerframe.LeaseTime{{Number: first[0], LeaseTime: kv.LeaseTime{}}}}})
 	if len(to) != 0 {
 		t.Errorf("the word of the leader before is taken: %+v", to)
 	}
-	c.turn(Received{From: 3, Message: LeasesTold{Told: []NumberedTime{{second[0], kv.LeaseTime{TTL: 9, Granted: 9}}}}})
+	c.turn(Received{From: 3, Message: peerframe.LeaseTimes{Times: []peerframe.LeaseTime{{Number: second[0], LeaseTime: kv.LeaseTime{TTL: 9, Granted: 9}}}}})
 	if len(to) != 1 || to[0].Request != 1 || *to[0].Lease != (kv.LeaseTime{TTL: 9, Granted: 9}) {
 		t.Errorf("answered: %+v", to)
 	}
@@ -182,7 +183,7 @@ func TestQuestionsForLeasesFitFrames(t *testing.T) {
 	c.turn(AskLeases{ReplyTo: &to, Requests: make([]uint64, all), Asks: make([]kv.LeaseAsk, all)})
 	asked := 0
 	for _, m := range c.pass(TickInterval) {
-		if m, ok := m.(LeaseAsks); ok {
+		if m, ok := m.(peerframe.LeaseAsks); ok {
 			if asked += len(m.Asks); len(m.Asks) > limits.LeaseAsks {
 				t.Errorf("a frame with %d questions, the leader takes %d", len(m.Asks), limits.LeaseAsks)
 			}
@@ -221,17 +222,17 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 // A leader that hears of no quorum keeps so many keep-alives and no more: members ask again as long as their clients wait.
 func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 	c := newTestMembers(t)
-	asks := make([]NumberedAsk, limits.LeaseAsks)
+	asks := make([]peerframe.LeaseAsk, limits.LeaseAsks)
 	for range limits.LeaseAsksWaiting/limits.LeaseAsks + 2 {
-		c.turn(Received{From: 3, Message: LeaseAsks{Asks: asks}})
+		c.turn(Received{From: 3, Message: peerframe.LeaseAsks{Asks: asks}})
 	}
 	if n := len(c.clock.asked); n != limits.LeaseAsksWaiting || c.clock.waiting != n {
 		t.Errorf("%d wait, counted are %d", n, c.clock.waiting)
 	}
 	told := 0
 	for _, m := range c.answerRounds(c.pass(TickInterval)) {
-		if m, ok := m.(LeasesTold); ok {
-			told += len(m.Told)
+		if m, ok := m.(peerframe.LeaseTimes); ok {
+			told += len(m.Times)
 		}
 	}
 	if told != limits.LeaseAsksWaiting || c.clock.waiting != 0 {

@@ -16,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // heardPeers notes what a log writer tells others, and what its log had synced by then.
@@ -25,8 +26,8 @@ type heardPeers struct {
 	heard []string
 }
 
-func (p *heardPeers) Send(to uint64, message PeerMessage, _ bool) {
-	m, s := message.(RaftMessage), p.log.Stats()
+func (p *heardPeers) Send(to uint64, message peerframe.Message, _ bool) {
+	m, s := message.(peerframe.Raft), p.log.Stats()
 	p.heard = append(p.heard, fmt.Sprintf("%v of term %d, entry %d, to %d: term %d, vote %d, last %d of term %d", m.GetType(),
 		m.GetTerm(), m.GetIndex(), to, s.HardState.Term, s.HardState.Vote, s.Index, s.Term))
 }

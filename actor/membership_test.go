@@ -19,6 +19,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // newTestMembers is a consensus that leads, with an applier: members 2 and 3 follow, and 3 is silent until it answers.
@@ -382,11 +383,11 @@ func TestLearnersDoNotCount(t *testing.T) {
 	if told := *c.ask(removing(2)); len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.QuorumAtRisk {
 		t.Errorf("of the voters that stay one is silent, and the client was told %+v", told)
 	}
-	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceLow)}}, Received{From: 3, Message: Room{Own: uint64(SpaceLow)}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
 	if space, why := c.judgeSpace(); space != SpaceLow {
 		t.Errorf("two of three voters have no room: %v, %q", space, why)
 	}
-	c.turn(Received{From: 2, Message: Room{}}, Received{From: 3, Message: Room{}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}}, Received{From: 3, Message: peerframe.DiskSpace{}})
 
 	commit := c.raft.BasicStatus().GetCommit()
 	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
@@ -793,7 +794,7 @@ func TestForwardedChangeIsJudged(t *testing.T) {
 	c := newTestMembers(t)
 	for i, id := range []uint64{8, 9} {
 		add := adding(id)
-		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
+		c.turn(Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
 			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{index.AppendMemberChange(nil, &add)})}})
 	}
 	hi := c.last + 1
@@ -826,7 +827,7 @@ func TestForwardedChangeInDisguise(t *testing.T) {
 		"with a longer header": {append([]byte{0xdc, 0, change[0] & 0xf}, change[1:]...)},
 	} {
 		c := newTestMembers(t)
-		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
+		c.turn(Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
 			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1, Wall: 1}, commands)}})
 		entries, err := c.Window.Entries(c.last, c.last+1, 1<<20)
 		if err != nil || len(entries) != 1 {

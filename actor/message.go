@@ -8,6 +8,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -41,7 +42,7 @@ type (
 	// Received is a frame from another member, decoded. Offered.
 	Received struct {
 		From    uint64
-		Message PeerMessage
+		Message peerframe.Message
 	}
 	// Tick is 10 ms of raft's time. Offered.
 	Tick struct{}
@@ -286,7 +287,7 @@ type (
 	// FromPeer is a frame of another member's snapshotter. Offered: its sender sends again.
 	FromPeer struct {
 		From    uint64
-		Message PeerMessage
+		Message peerframe.Message
 	}
 	// Allow permits that number of additional bytes to each peer with a snapshot transfer. Offered: the next one follows with the next
 	// tick.

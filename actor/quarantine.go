@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/net/wire/peerframe"
 )
 
 // Refusal is a member's reason to refuse another member.
@@ -218,7 +219,7 @@ func (c *Consensus) tellAccusers() {
 		}
 		for _, to := range c.membership.confState.GetVoters() {
 			if to != c.Member && to != by && c.connected[to] {
-				c.Peers.Send(to, Accused{By: by}, false)
+				c.Peers.Send(to, peerframe.Accused{By: by}, false)
 			}
 		}
 	}
@@ -226,7 +227,7 @@ func (c *Consensus) tellAccusers() {
 
 // receiveHeld handles peers' messages while this member takes no part.
 func (c *Consensus) receiveHeld(r Received) {
-	m, ok := r.Message.(RaftMessage)
+	m, ok := r.Message.(peerframe.Raft)
 	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
 	if heartbeat && c.beyondLog(m.Message) {

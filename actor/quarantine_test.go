@@ -10,6 +10,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // What a member decides about itself by what others say: one word holds it back, a leader's or a second one ends its
@@ -231,11 +232,11 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	const learner = 9
 	c.membership.confState.Learners, c.last = []uint64{learner}, foundingIndex+1
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-	c.turn(Received{From: learner, Message: Accused{By: 2}})
+	c.turn(Received{From: learner, Message: peerframe.Accused{By: 2}})
 	if !c.quarantine.held() {
 		t.Fatalf("with a learner that is accused, too, it takes part again: %+v", c.quarantine.Quarantine)
 	}
-	c.turn(Received{From: 3, Message: Accused{By: 2}})
+	c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}})
 	if c.quarantine.active() {
 		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.quarantine.Quarantine)
 	}
@@ -248,10 +249,10 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.membership.confState.Learners, c.last = learners, foundingIndex+1
 		sent := c.turn(Refused{Peer: 9, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-		if told := slices.DeleteFunc(sent, func(m PeerMessage) bool { return m != PeerMessage(Accused{By: 9}) }); !c.quarantine.held() || len(told) != 2 {
+		if told := slices.DeleteFunc(sent, func(m peerframe.Message) bool { return m != peerframe.Message(peerframe.Accused{By: 9}) }); !c.quarantine.held() || len(told) != 2 {
 			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.quarantine.held())
 		}
-		if c.turn(Received{From: 3, Message: Accused{By: 9}}); c.quarantine.active() {
+		if c.turn(Received{From: 3, Message: peerframe.Accused{By: 9}}); c.quarantine.active() {
 			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.quarantine.Quarantine)
 		}
 	}
@@ -262,7 +263,7 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 func TestAccusedWithoutLogIsHeldBack(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-	if c.turn(Received{From: 3, Message: Accused{By: 2}}); !c.quarantine.held() {
+	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); !c.quarantine.held() {
 		t.Errorf("its log is empty, and it takes part: %+v", c.quarantine.Quarantine)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // ready carries out a Ready of raft. Local orders leave in raft's order.
@@ -72,7 +73,7 @@ func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message 
 
 // send gives a message to the peers' streams at once, before the own disk has synced: all disks then work at the same time.
 func (c *Consensus) send(m *raftpb.Message) {
-	if c.isPremature(RaftMessage{Message: m}) {
+	if c.isPremature(peerframe.Raft{Message: m}) {
 		return
 	}
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())

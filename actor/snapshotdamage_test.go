@@ -16,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 func saveOf(view *index.View) Save {
@@ -52,7 +53,7 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	drainBox(s.Applier)
-	s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1, Damaged: true}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 20, Term: 1, Damaged: true}})
 	if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: ") || !strings.Contains(got[0], path) {
 		t.Errorf("alarms %q", got)
 	}
@@ -211,13 +212,13 @@ func TestSendingBacksOff(t *testing.T) {
 			s.turn(Wait{})
 		}
 		tries++
-		s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1}})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 20, Term: 1}})
 	}
 	if tries > 12 || tries < 6 {
 		t.Errorf("%d attempts in %v", tries, s.at)
 	}
 	s.turn(sendOf(view, 2))
-	s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1, Installed: true}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 20, Term: 1, Installed: true}})
 	if s.turn(sendOf(view, 2)); len(s.sends) != 1 || s.sends[0].reader == nil {
 		t.Error("there is a pause after a success")
 	}

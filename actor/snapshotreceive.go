@@ -9,13 +9,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
 // receiving is a snapshot being received from a leader.
 type receiving struct {
 	from       uint64
-	offer      Offer
+	offer      peerframe.SnapshotOffer
 	file       *snapshot.Receiver
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
@@ -28,9 +29,9 @@ type receiving struct {
 }
 
 // offered begins to receive a snapshot, or continues an earlier attempt.
-func (s *Snapshotter) offered(from uint64, o Offer) {
+func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 	if applied, _ := s.Status.View().Applied(); applied >= o.Index {
-		s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
+		s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
 		return
 	}
 	if r := s.receive; r != nil {
@@ -78,15 +79,15 @@ func (s *Snapshotter) sayWhatComes() {
 
 func (s *Snapshotter) want() {
 	r := s.receive
-	s.send(r.from, Want{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset()})
+	s.send(r.from, peerframe.SnapshotRequest{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset()})
 }
 
-func (s *Snapshotter) receiveFailed(from uint64, o Offer, err error) {
+func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err error) {
 	s.Logger.Error("a snapshot could not be received", "from", s.Status.NameOf(from), "index", o.Index, "error", err)
 	s.failed = max(s.failed, o.Index)
 	s.Status.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
-	s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
+	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
 }
 
 func receivingAlarm(text string) Alarm {
@@ -114,7 +115,7 @@ func (s *Snapshotter) endNeedless() {
 	if applied, _ := s.Status.View().Applied(); applied >= r.offer.Index {
 		r.file.Abort()
 		s.endReceive()
-		s.send(r.from, SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
+		s.send(r.from, peerframe.SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
 	}
 }
 
@@ -139,7 +140,7 @@ func (s *Snapshotter) endReceive() {
 }
 
 // chunk writes a piece, if it is the next one.
-func (s *Snapshotter) chunk(from uint64, c Chunk) {
+func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
 	r := s.receive
 	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Offset < r.file.Offset() {
 		return // too late
@@ -239,7 +240,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.endReceivingAlarm()
 	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
 	s.Status.Counters.InstallsDone.Add(1)
-	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
+	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }
 
@@ -250,6 +251,6 @@ func (s *Snapshotter) discard(m Discard) {
 		return
 	}
 	s.receive = nil
-	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term})
+	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
 	s.remove(r.info)
 }

@@ -14,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // A sender of whom nothing comes any more is not waited for, as far as that keeps this member from anything; and what the log has
@@ -23,7 +24,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	half := len(whole) / 2
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
 	if s.turn(Wait{}); !s.Status.receives.Load() {
 		t.Error("it does not know that a snapshot comes")
 	}
@@ -31,7 +32,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if s.turn(Wait{}); s.Status.receives.Load() || s.receive == nil {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
 	if !s.Status.receives.Load() {
 		t.Error("it does not know that it goes on")
 	}
@@ -45,7 +46,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if len(drainBox(s.consensus)) > 0 || len(s.problems()) > 0 {
 		t.Errorf("consensus hears of it: %q", s.problems())
 	}
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}}, FromPeer{From: 2, Message: o})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}}, FromPeer{From: 2, Message: o})
 	if s.receive != nil || len(names(t, s.fs)) > 0 {
 		t.Errorf("it begins again: %v is there", names(t, s.fs))
 	}
@@ -66,7 +67,7 @@ func TestWhatComesIsSaid(t *testing.T) {
 	s.turn(FromPeer{From: 2, Message: o})
 	lines(1, fmt.Sprintf("from=%s index=20 bytes=%d has=0", s.Status.NameOf(2), len(whole)))
 	half := len(whole) / 2
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
 	s.at += limits.SnapshotSays - time.Second
 	s.turn(Wait{})
 	lines(1, "has=0")
@@ -131,7 +132,7 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 func TestDiscardedSnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
 	if r := s.receive; r == nil || !r.handed {
 		t.Fatalf("raft has none: %q", s.problems())
 	}
@@ -150,8 +151,8 @@ func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
 		newer := o
 		newer.MessageTerm = again
 		half := len(whole) / 2
-		s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-		s.turn(FromPeer{From: 2, Message: newer}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}})
+		s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+		s.turn(FromPeer{From: 2, Message: newer}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}})
 		got := drainBox(s.consensus)
 		if len(got) != 1 {
 			t.Fatalf("consensus hears of %+v: %q", got, s.problems())
@@ -171,7 +172,7 @@ func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
 	if s.turn(saveOf(view)); len(s.problems()) != 1 {
 		t.Fatalf("after a save that failed: %q", s.problems())
 	}
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
 	if s.turn(Installed{Index: 20, Term: 1}); len(s.files) != 1 || len(s.problems()) != 0 {
 		t.Errorf("with the snapshot of the leader %d are kept, problems %q", len(s.files), s.problems())
 	}

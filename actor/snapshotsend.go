@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -97,7 +98,7 @@ func (s *Snapshotter) tryOpen(one *sending) {
 
 func (s *Snapshotter) offer(one *sending) {
 	one.asked = s.now
-	s.send(one.peer, Offer{
+	s.send(one.peer, peerframe.SnapshotOffer{
 		Index: one.index, Term: one.term, Size: one.reader.Size(), SHA: one.reader.SHA(),
 		MessageTerm: one.message.GetTerm(), ConfState: ConfStateBytes(one.message.GetSnapshot().GetMetadata().GetConfState()),
 	})
@@ -196,7 +197,7 @@ func (s *Snapshotter) pump(one *sending) {
 			s.endSend(one, false)
 			return
 		}
-		s.send(one.peer, Chunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk})
+		s.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk})
 		one.sent += int64(len(chunk))
 		one.allowed -= int64(len(chunk))
 		s.Status.piecesSent.Add(int64(len(chunk)))

@@ -7,6 +7,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -47,8 +48,8 @@ func TestReplacedSnapshotIsReported(t *testing.T) {
 // wants notes for what a receiver of a snapshot asks.
 type wants []int64
 
-func (w *wants) Send(_ uint64, m PeerMessage, _ bool) {
-	if want, ok := m.(Want); ok {
+func (w *wants) Send(_ uint64, m peerframe.Message, _ bool) {
+	if want, ok := m.(peerframe.SnapshotRequest); ok {
 		*w = append(*w, want.Offset)
 	}
 }
@@ -76,9 +77,9 @@ func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
 	asked := &wants{}
 	s.Peers = asked
 	const piece = 100
-	s.turn(FromPeer{From: 2, Message: Offer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}})
 	for _, at := range []int64{0, 2, 3, 4, 5, 1, 3, 4, 5, 2} { // 2 to 5 are sent again, as they are not kept
-		s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: at * piece, Bytes: whole[at*piece:][:piece]}})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: at * piece, Bytes: whole[at*piece:][:piece]}})
 	}
 	if want := (wants{0, piece, piece, 2 * piece, 2 * piece, 3 * piece}); !slices.Equal(*asked, want) {
 		t.Errorf("asked for %v, want %v", *asked, want)
@@ -88,11 +89,11 @@ func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
 // sentPieces counts what a sender of a snapshot sends.
 type sentPieces struct{ offers, pieces int }
 
-func (p *sentPieces) Send(_ uint64, m PeerMessage, _ bool) {
+func (p *sentPieces) Send(_ uint64, m peerframe.Message, _ bool) {
 	switch m.(type) {
-	case Offer:
+	case peerframe.SnapshotOffer:
 		p.offers++
-	case Chunk:
+	case peerframe.SnapshotChunk:
 		p.pieces++
 	}
 }
@@ -112,7 +113,7 @@ func newTestSender(t *testing.T, bytes int) (s *snapshotterTurns, sent *sentPiec
 	s.Limits.SnapshotChunkBytes, s.Peers = piece, sent
 	s.turn(sendOf(viewAt(t, 20, 10), 2))
 	return s, sent, func(pieces int64) {
-		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: pieces * piece}}, Allow{Bytes: 1 << 20})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotRequest{Index: 20, Term: 1, Offset: pieces * piece}}, Allow{Bytes: 1 << 20})
 	}
 }
 

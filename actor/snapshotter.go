@@ -11,6 +11,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -171,18 +172,18 @@ func (s *Snapshotter) keepFrom() uint64 {
 
 func (s *Snapshotter) fromPeer(m FromPeer) {
 	switch f := m.Message.(type) {
-	case Offer:
+	case peerframe.SnapshotOffer:
 		s.offered(m.From, f)
-	case Chunk:
+	case peerframe.SnapshotChunk:
 		s.chunk(m.From, f)
-	case Want:
+	case peerframe.SnapshotRequest:
 		for _, one := range s.sends {
 			if one.peer == m.From && one.index == f.Index && one.term == f.Term && one.reader != nil {
 				s.acknowledged(one, f.Offset)
 				return
 			}
 		}
-	case SnapshotResult:
+	case peerframe.SnapshotResult:
 		for _, one := range s.sends {
 			if one.peer == m.From && one.index == f.Index && one.term == f.Term {
 				if f.Damaged {
@@ -197,7 +198,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	}
 }
 
-func (s *Snapshotter) send(to uint64, m PeerMessage) { s.Peers.Send(to, m, false) }
+func (s *Snapshotter) send(to uint64, m peerframe.Message) { s.Peers.Send(to, m, false) }
 
 // Close closes the files; unfinished files are removed or continued at the next start.
 func (s *Snapshotter) Close() {

@@ -16,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -93,7 +94,7 @@ func TestAlarmEnds(t *testing.T) {
 	s := newTestSnapshotter(t, view)
 	for i := range int64(40) {
 		s.fs.SetCapacity(s.fs.Used() + 100 + i)
-		s.turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
 	}
 	if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], "snapshot could not be received") {
 		t.Errorf("on a full disk: %q", got)
@@ -104,7 +105,7 @@ func TestAlarmEnds(t *testing.T) {
 	}
 	s.Status.Alarm(Alarm{Name: Amnesia})
 	s.fs.SetCapacity(1 << 30)
-	s.turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
 	if got := s.problems(); len(got) != 1 {
 		t.Errorf("offered again, and not installed: %q", got)
 	}
@@ -185,9 +186,9 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	}
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.fs.SetCapacity(s.fs.Used() + file.Size() + 64<<10)
-	o := Offer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
+	o := peerframe.SnapshotOffer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
 	half := file.Size() / 2
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
 	s.at += 2 * limits.SnapshotReceiveIdle
 	s.turn(FromPeer{From: 3, Message: o}) // another leader has the same one
 	if s.receive == nil || s.receive.from != 3 {
@@ -197,7 +198,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	if from == 0 {
 		t.Error("what was there is sent again")
 	}
-	s.turn(FromPeer{From: 3, Message: Chunk{Index: 20, Term: 1, Offset: from, Bytes: whole[from:]}})
+	s.turn(FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: from, Bytes: whole[from:]}})
 	for _, m := range drainBox(s.consensus) {
 		if _, ok := m.(SnapshotReceived); ok {
 			return
@@ -207,7 +208,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 }
 
 // sentSnapshot is a snapshot on a leader's disk: its bytes, and the offer of it.
-func sentSnapshot(t *testing.T, state *index.State, at uint64) ([]byte, Offer) {
+func sentSnapshot(t *testing.T, state *index.State, at uint64) ([]byte, peerframe.SnapshotOffer) {
 	t.Helper()
 	leader := newTestSnapshotter(t, state.View())
 	confState := ConfStateOf(state.Members().Configuration())
@@ -221,7 +222,7 @@ func sentSnapshot(t *testing.T, state *index.State, at uint64) ([]byte, Offer) {
 	if _, err := file.ReadAt(whole, 0); err != nil {
 		t.Fatal(err)
 	}
-	return whole, Offer{Index: at, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2, ConfState: ConfStateBytes(confState)}
+	return whole, peerframe.SnapshotOffer{Index: at, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2, ConfState: ConfStateBytes(confState)}
 }
 
 // The state of a snapshot is built while its pieces come, and handed to consensus when the file is published; what is wrong
@@ -233,7 +234,7 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	const piece = 64 << 10
 	s.turn(FromPeer{From: 2, Message: o})
 	for at := 0; at < len(whole); at += piece {
-		s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(at), Bytes: whole[at:min(at+piece, len(whole))]}})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(at), Bytes: whole[at:min(at+piece, len(whole))]}})
 	}
 	received := drainBox(s.consensus)
 	if len(received) != 1 {
@@ -247,7 +248,7 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	wrong := slices.Clone(whole)
 	wrong[len(wrong)/4] ^= 1
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: wrong[:len(wrong)*3/4]}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: wrong[:len(wrong)*3/4]}})
 	if got := s.problems(); s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "checksum") {
 		t.Errorf("with a damaged piece it goes on: %q", got)
 	}
@@ -262,7 +263,7 @@ func TestReceivedSnapshotOfOtherMembers(t *testing.T) {
 	o.ConfState = ConfStateBytes(&raftpb.ConfState{Voters: []uint64{1, 2}})
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
 	if got := s.problems(); len(drainBox(s.consensus)) != 0 || s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "its configuration is not that of its members") {
 		t.Errorf("%q", got)
 	}
@@ -279,8 +280,8 @@ func TestSnapshotGivenUpWhileItIsRead(t *testing.T) {
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o1})
 	s.unread = true
-	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: first}})
-	s.turn(FromPeer{From: 3, Message: o2}, FromPeer{From: 3, Message: Chunk{Index: 30, Term: 1, Bytes: second}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: first}})
+	s.turn(FromPeer{From: 3, Message: o2}, FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 30, Term: 1, Bytes: second}})
 	s.unread = false
 	s.turn()
 	received := drainBox(s.consensus)

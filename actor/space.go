@@ -16,6 +16,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // spaces tracks the space on the members' disks. A full disk concerns only its member until a quorum is full. Each member therefore
@@ -29,9 +30,9 @@ import (
 //  3. held[m] is member m's last report of the state size that it holds. A member that is down,
 //     or has just started and not measured its disk, counts with its last report.
 type spaces struct {
-	rooms  map[uint64]Room
-	held   map[uint64]Room
-	told   Room
+	rooms  map[uint64]peerframe.DiskSpace
+	held   map[uint64]peerframe.DiskSpace
+	told   peerframe.DiskSpace
 	toldAt time.Duration
 	saveAt time.Duration // no snapshot is ordered for a full follower before
 }
@@ -147,7 +148,7 @@ func (c *Consensus) tellSpace() {
 	if c.quarantine.active() {
 		return
 	}
-	now := Room{Own: uint64(c.Status.Space())}
+	now := peerframe.DiskSpace{Own: uint64(c.Status.Space())}
 	if size := c.Status.diskSize.Load(); size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
 		now.Holds, now.HoldsNow = c.Status.holds(size), c.Status.holds(c.Status.capacity.Load())
 	}
@@ -217,8 +218,8 @@ func (c *Consensus) helpFull() {
 // than that frees no disk space, whatever a member reports.
 func (c *Consensus) findHeld() {
 	var held Held
-	held.Bytes, _ = c.quorumHolds(func(r Room) int64 { return r.Holds })
-	held.Now, held.Member = c.quorumHolds(func(r Room) int64 {
+	held.Bytes, _ = c.quorumHolds(func(r peerframe.DiskSpace) int64 { return r.Holds })
+	held.Now, held.Member = c.quorumHolds(func(r peerframe.DiskSpace) int64 {
 		if r.HoldsNow == 0 { // an older build reports one size, without the space that files of other programs take
 			return r.Holds
 		}
@@ -232,7 +233,7 @@ func (c *Consensus) findHeld() {
 // quorumHolds returns the largest size that a quorum of the voters reports to hold, and the voter of that quorum with the smallest
 // report; 0 is not known. While voters are exchanged, the smaller size of the two halves counts. A voter without a report counts as
 // holding everything, as with rooms. Learners do not count.
-func (c *Consensus) quorumHolds(size func(Room) int64) (least int64, by uint64) {
+func (c *Consensus) quorumHolds(size func(peerframe.DiskSpace) int64) (least int64, by uint64) {
 	for _, voters := range [][]uint64{c.membership.confState.GetVoters(), c.membership.confState.GetVotersOutgoing()} {
 		sorted := slices.Clone(voters)
 		holds := func(id uint64) int64 {

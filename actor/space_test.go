@@ -10,6 +10,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // A cluster takes what a quorum of the members that can be reached has room for.
@@ -39,7 +40,7 @@ func TestSpaceOfAQuorum(t *testing.T) {
 			if own == unreachable {
 				c.turn(Disconnected{Peer: peer})
 			} else {
-				c.turn(Received{From: peer, Message: Room{Own: uint64(own)}})
+				c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(own)}})
 			}
 		}
 		if space, why := c.judgeSpace(); space != step.want || why != step.why {
@@ -71,7 +72,7 @@ func TestSpaceOfAQuorumOfFive(t *testing.T) {
 			}
 		}
 		for _, peer := range step.full {
-			c.turn(Received{From: peer, Message: Room{Own: uint64(SpaceLow)}})
+			c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
 		}
 		c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
 		if space, why := c.judgeSpace(); space != step.want {
@@ -98,7 +99,7 @@ func TestSpaceInAnExchange(t *testing.T) {
 		for _, peer := range []uint64{2, 3, 4} {
 			c.turn(Connected{Peer: peer})
 		}
-		c.turn(Received{From: step.full, Message: Room{Own: uint64(SpaceLow)}}, Disconnected{Peer: step.away})
+		c.turn(Received{From: step.full, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Disconnected{Peer: step.away})
 		c.membership.confState = &raftpb.ConfState{Voters: step.incoming, VotersOutgoing: step.before}
 		if space, why := c.judgeSpace(); space != step.want {
 			t.Errorf("%s: %v, %q", step.what, space, why)
@@ -123,7 +124,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	c.follow(2)
 	c.Status.noSpace.Store(true)
 	c.Status.spares.Store(0)
-	if sent := c.pass(TickInterval); !tells(sent, Room{Own: uint64(SpaceNone)}) {
+	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Own: uint64(SpaceNone)}) {
 		t.Errorf("without room it says %+v", sent)
 	}
 	if code, _ := propose(c, put); code != kv.OK {
@@ -133,14 +134,14 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 		room     Space
 		put, del kv.Code
 	}{{SpaceLow, kv.NoSpace, kv.OK}, {SpaceNone, kv.NoSpace, kv.NoSpace}, {SpaceLeft, kv.OK, kv.OK}} {
-		c.turn(Received{From: 2, Message: Room{Cluster: uint64(step.room), Why: "by the leader's word"}})
+		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(step.room), Why: "by the leader's word"}})
 		gotPut, why := propose(c, put)
 		gotDel, _ := propose(c, del)
 		if gotPut != step.put || gotDel != step.del || step.put != kv.OK && !strings.Contains(why, "by the leader's word") {
 			t.Errorf("the leader says %v: put %v, delete %v: %s", step.room, gotPut, gotDel, why)
 		}
 	}
-	c.turn(Received{From: 2, Message: Room{Cluster: uint64(SpaceNone)}}, Disconnected{Peer: 2})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(SpaceNone)}}, Disconnected{Peer: 2})
 	if code, _ := propose(c, put); code != kv.OK {
 		t.Errorf("the leader that said so is lost: %v", code)
 	}
@@ -169,7 +170,7 @@ func TestFullClusterKnowsWhatItMade(t *testing.T) {
 		t.Fatal(first.Result.Err)
 	}
 	for _, room := range []Space{SpaceLow, SpaceNone} {
-		c.turn(Received{From: 2, Message: Room{Own: uint64(room)}}, Received{From: 3, Message: Room{Own: uint64(room)}})
+		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(room)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(room)}})
 		if again := propose(1).Result; again.Err != nil || !again.Resent || again.Revision != first.Result.Revision {
 			t.Errorf("room %v: the write that was made is answered with %+v", room, again)
 		}
@@ -190,13 +191,13 @@ func (to completionsTo) Complete(all []kv.Completion) { *to.all = append(*to.all
 func TestFullLeaderLeaves(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
-	c.turn(Received{From: 2, Message: Room{}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}})
 	c.Status.noSpace.Store(true)
-	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceLow)}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
 	if sent := c.pass(10 * TickInterval); hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Error("it goes to a member that has no room")
 	}
-	if sent := c.turn(Received{From: 2, Message: Room{}}); !hasType(sent, raftpb.MsgTimeoutNow) {
+	if sent := c.turn(Received{From: 2, Message: peerframe.DiskSpace{}}); !hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Errorf("it stays although another member has room: %+v", sent)
 	}
 }
@@ -206,7 +207,7 @@ func TestFullLeaderOfFullMembersStays(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	c.Status.noSpace.Store(true)
-	if sent := c.turn(Received{From: 3, Message: Room{Own: uint64(SpaceLow)}}, Received{From: 2, Message: Room{}}); hasType(sent, raftpb.MsgTimeoutNow) {
+	if sent := c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Received{From: 2, Message: peerframe.DiskSpace{}}); hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Error("it goes")
 	}
 }
@@ -217,7 +218,7 @@ func TestLeaderHearsOfFullDisks(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
-	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceNone)}}, Received{From: 3, Message: Room{Own: uint64(SpaceNone)}}, Propose{Proposal: put})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceNone)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceNone)}}, Propose{Proposal: put})
 	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
 		t.Errorf("refused: %v", refused)
 	}
@@ -246,7 +247,7 @@ func TestLogIsKeptForVotes(t *testing.T) {
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(2)
-		c.turn(Received{From: 2, Message: Room{Cluster: uint64(step.cluster)}})
+		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(step.cluster)}})
 		c.Status.noSpace.Store(step.full)
 		taken := func(data []byte) bool {
 			c.Status.logQuarters.Store(step.quarters)
@@ -272,11 +273,11 @@ func TestFullLeaderProposesNothing(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
 		last := c.last
-		c.turn(Received{From: 3, Message: Room{Own: uint64(others)}})
+		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(others)}})
 		c.Status.noSpace.Store(true)
 		c.Status.logQuarters.Store(1)
 		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
-		c.turn(Propose{Proposal: put}, Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
+		c.turn(Propose{Proposal: put}, Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
 		if c.last != last {
 			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)
 		}
@@ -294,18 +295,18 @@ func (to errorsTo) Complete(all []kv.Completion) {
 	}
 }
 
-func tells(sent []PeerMessage, want Room) bool {
+func tells(sent []peerframe.Message, want peerframe.DiskSpace) bool {
 	for _, m := range sent {
-		if m == PeerMessage(want) {
+		if m == peerframe.Message(want) {
 			return true
 		}
 	}
 	return false
 }
 
-func hasType(sent []PeerMessage, want raftpb.MessageType) bool {
+func hasType(sent []peerframe.Message, want raftpb.MessageType) bool {
 	for _, m := range sent {
-		if r, ok := m.(RaftMessage); ok && r.GetType() == want {
+		if r, ok := m.(peerframe.Raft); ok && r.GetType() == want {
 			return true
 		}
 	}

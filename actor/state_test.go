@@ -13,6 +13,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // The states that consensus is made of, each by itself: what is done to one, step by step, and what it says then.
@@ -491,14 +492,14 @@ func TestLongestTimeoutOfABatchCounts(t *testing.T) {
 
 		c := newTestConsensus(t, limits.Defaults())
 		c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(0) }))
-		begun, told := c.at, LeasesTold{Index: 1}
+		begun, told := c.at, peerframe.LeaseTimes{Index: 1}
 		for i, timeout := range timeouts {
 			c.turn(AskLeases{ReplyTo: nobody{}, Requests: []uint64{uint64(i)}, Asks: []kv.LeaseAsk{{Lease: int64(i)}}, Timeout: timeout})
 		}
 		for _, m := range c.pass(TickInterval) {
-			if m, ok := m.(LeaseAsks); ok {
+			if m, ok := m.(peerframe.LeaseAsks); ok {
 				for _, ask := range m.Asks {
-					told.Told = append(told.Told, NumberedTime{Number: ask.Number})
+					told.Times = append(told.Times, peerframe.LeaseTime{Number: ask.Number})
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // A lease clock is that of one leadership: what another leader has renewed since, it does not know.
@@ -42,7 +43,7 @@ func TestHeartbeatsOfASlowDisk(t *testing.T) {
 	for end := c.at + 2*c.ElectionTimeout; c.at < end; {
 		sent := c.pass(TickInterval)
 		for _, m := range sent {
-			if m, ok := m.(RaftMessage); ok && m.GetType() == raftpb.MsgHeartbeat && m.GetTo() == 2 {
+			if m, ok := m.(peerframe.Raft); ok && m.GetType() == raftpb.MsgHeartbeat && m.GetTo() == 2 {
 				heartbeats++
 			}
 		}
@@ -61,7 +62,7 @@ func TestForwardWithTheFirstWordOfALeader(t *testing.T) {
 	put := Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}}
 	var forwarded []uint64
 	for _, m := range c.turn(heartbeatOf(3, term+1), put) {
-		if m, ok := m.(Forward); ok {
+		if m, ok := m.(peerframe.Forward); ok {
 			forwarded = append(forwarded, m.Term)
 		}
 	}
@@ -75,9 +76,9 @@ func TestReadsGoToTheNextLeader(t *testing.T) {
 	const term = 5
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(term)
-	rounds := func(sent []PeerMessage) (to []uint64) {
+	rounds := func(sent []peerframe.Message) (to []uint64) {
 		for _, m := range sent {
-			if m, ok := m.(RaftMessage); ok && m.GetType() == raftpb.MsgReadIndex {
+			if m, ok := m.(peerframe.Raft); ok && m.GetType() == raftpb.MsgReadIndex {
 				to = append(to, m.GetTo())
 			}
 		}
@@ -150,7 +151,7 @@ func TestAcceptedForwardsAreVoidInAnotherTerm(t *testing.T) {
 	c := newTestConsensus(t, l)
 	c.lead()
 	for i := range uint64(3) {
-		c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 900)}})
+		c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 900)}})
 	}
 	proposed := 3 - len(c.accepted.deferred)
 	if proposed == 3 {

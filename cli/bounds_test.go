@@ -37,7 +37,7 @@ var boundsElsewhere = map[string]string{
 	"net/wire.StreamLimit":            "a code",
 	"net/wire.frameBufferMost":        "kept to be used again",
 	"net/wire.reuseMost":              "kept to be used again",
-	"net/wire/peerframe.roomMost":     "of the format: the highest of three values",
+	"net/wire/peerframe.spaceMost":    "of the format: the highest of three values",
 	"internal/etcdflags.electionMost": "etcd's",
 }
 

@@ -71,7 +71,7 @@ var packages = map[string]layer{
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
-	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
+	"actor":      {floor: 3, imports: []string{"net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},

@@ -66,7 +66,7 @@ type identity struct {
 	Folder          [16]byte
 	Boot            uint64
 	ResetKey        [32]byte
-	Past            []byte   // as actor.MemberIdentity's
+	Past            []byte   // as peerframe.MemberIdentity's
 	Founding        []string // as origin.founding
 	Removed         bool     // from the cluster
 }

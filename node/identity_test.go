@@ -727,7 +727,7 @@ func TestConsensusIsToldOfConnections(t *testing.T) {
 		last    uint64
 		died    bool
 	}{{7, 1, false}, {7, 3, false}, {8, 4, true}, {8, 4, false}} {
-		its := actor.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}, Last: one.last}
+		its := peerframe.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}, Last: one.last}
 		if err := m.admission.Admit(2, its); err != nil {
 			t.Fatal(err)
 		}

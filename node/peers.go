@@ -220,82 +220,8 @@ func (m *member) setPeers() {
 }
 
 // Send implements actor.Peers.
-func (p peers) Send(to uint64, m actor.PeerMessage, lazy bool) {
-	said := wireMessage(m)
-	p.transport.Send(to, said.Class(), peerframe.Encode(said), lazy)
-}
-
-// wireMessage returns an actor's message as package peerframe's type.
-func wireMessage(m actor.PeerMessage) peerframe.Message {
-	switch m := m.(type) {
-	case actor.RaftMessage:
-		return peerframe.Raft(m)
-	case actor.Forward:
-		return peerframe.Forward(m)
-	case actor.Accepted:
-		return peerframe.Accepted(m)
-	case actor.Offer:
-		return peerframe.Offer(m)
-	case actor.Want:
-		return peerframe.Want(m)
-	case actor.Chunk:
-		return peerframe.Chunk(m)
-	case actor.SnapshotResult:
-		return peerframe.Result(m)
-	case actor.Committed:
-		return peerframe.Committed(m)
-	case actor.Accused:
-		return peerframe.Accused(m)
-	case actor.Room:
-		return peerframe.Room(m)
-	case actor.LeaseAsks:
-		return peerframe.Asks{Asks: eachOf(m.Asks, func(ask actor.NumberedAsk) peerframe.Ask { return peerframe.Ask(ask) })}
-	case actor.LeasesTold:
-		return peerframe.Told{Index: m.Index, Told: eachOf(m.Told, func(told actor.NumberedTime) peerframe.Time { return peerframe.Time(told) })}
-	default:
-		panic(fmt.Sprintf("no frame says what %T does", m))
-	}
-}
-
-// peerMessage returns a frame's message as an actor's type.
-func peerMessage(m peerframe.Message) actor.PeerMessage {
-	switch m := m.(type) {
-	case peerframe.Raft:
-		return actor.RaftMessage(m)
-	case peerframe.Forward:
-		return actor.Forward(m)
-	case peerframe.Accepted:
-		return actor.Accepted(m)
-	case peerframe.Offer:
-		return actor.Offer(m)
-	case peerframe.Want:
-		return actor.Want(m)
-	case peerframe.Chunk:
-		return actor.Chunk(m)
-	case peerframe.Result:
-		return actor.SnapshotResult(m)
-	case peerframe.Committed:
-		return actor.Committed(m)
-	case peerframe.Accused:
-		return actor.Accused(m)
-	case peerframe.Room:
-		return actor.Room(m)
-	case peerframe.Asks:
-		return actor.LeaseAsks{Asks: eachOf(m.Asks, func(ask peerframe.Ask) actor.NumberedAsk { return actor.NumberedAsk(ask) })}
-	case peerframe.Told:
-		return actor.LeasesTold{Index: m.Index, Told: eachOf(m.Told, func(told peerframe.Time) actor.NumberedTime { return actor.NumberedTime(told) })}
-	default:
-		panic(fmt.Sprintf("no actor takes %T", m))
-	}
-}
-
-// eachOf returns the conversion of each element.
-func eachOf[From, To any](all []From, as func(From) To) []To {
-	made := make([]To, len(all))
-	for i, one := range all {
-		made[i] = as(one)
-	}
-	return made
+func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
+	p.transport.Send(to, m.Class(), peerframe.Encode(m), lazy)
 }
 
 // peerHandler is the member as a transport sees it.
@@ -312,7 +238,7 @@ func (h peerHandler) Identity() peerframe.MemberIdentity {
 
 // Admit implements peer.Handler.
 func (h peerHandler) Admit(from uint64, its peerframe.MemberIdentity) error {
-	err := h.admission.Admit(from, actor.MemberIdentity(its))
+	err := h.admission.Admit(from, its)
 	if err == nil {
 		h.status.Refuse(from, nil)
 		h.refused.Delete(from)
@@ -508,25 +434,23 @@ func (m *member) lost(one *kv.Member) bool {
 
 // Receive implements peer.Handler: it hands a frame to its actor. An unreadable frame is dropped: raft sends again.
 func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
-	said, err := peerframe.Read(frame, from, h.folder.Member)
+	message, err := peerframe.Read(frame, from, h.folder.Member)
 	if err != nil {
 		if n := h.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 			h.logger.Warn("dropped an unreadable frame of a member", "peer", h.status.NameOf(from), "error", err, "times", n)
 		}
 		return
 	}
-	if copied, ok := said.(peerframe.Copied); ok { // not for an actor
-		h.isCopied(from, copied.Why)
-		return
-	}
-	switch message := peerMessage(said); message.(type) {
-	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Committed, actor.Room, actor.LeaseAsks, actor.LeasesTold, actor.Offer:
-		if !h.consensus.Offer(actor.Received{From: from, Message: message}) {
-			h.env.Limits.Reach("peer messages")
+	switch m := message.(type) {
+	case peerframe.Copied: // not for an actor
+		h.isCopied(from, m.Why)
+	case peerframe.SnapshotRequest, peerframe.SnapshotChunk, peerframe.SnapshotResult:
+		if !h.snapshots.Offer(actor.FromPeer{From: from, Message: m}) {
+			h.env.Limits.Reach("snapshot frames")
 		}
 	default:
-		if !h.snapshots.Offer(actor.FromPeer{From: from, Message: message}) {
-			h.env.Limits.Reach("snapshot frames")
+		if !h.consensus.Offer(actor.Received{From: from, Message: m}) {
+			h.env.Limits.Reach("peer messages")
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (n *network) lie(from, to *host, class peerframe.Class, frame []byte) []byt
 		return frame
 	}
 	liar := w.hosts[l.member]
-	if asks, ok := m.(peerframe.Asks); ok && from != liar && to != liar && liar.alive() && w.probably(l.rate) {
+	if asks, ok := m.(peerframe.LeaseAsks); ok && from != liar && to != liar && liar.alive() && w.probably(l.rate) {
 		n.forge(liar, from, falseAnswers(asks, w.probably(0.5)))
 		w.totals.LiesLeases++
 	}
@@ -72,7 +72,7 @@ func (n *network) lie(from, to *host, class peerframe.Class, frame []byte) []byt
 			w.totals.LiesClocks++
 			return peerframe.Encode(changed)
 		}
-	case peerframe.Room:
+	case peerframe.DiskSpace:
 		changed.Own, changed.Cluster, changed.Why = w.random.Uint64N(3), w.random.Uint64N(3), "a lie"
 		changed.Holds, changed.HoldsNow, changed.Free = int64(1)<<w.random.IntN(40), int64(1)<<w.random.IntN(40), int64(w.random.IntN(1<<20))
 		changed.Wall += int64(w.between(-100*24*time.Hour, 100*24*time.Hour))
@@ -121,7 +121,7 @@ func (n *network) forgeClaim(from, to *host, term uint64) {
 		n.forge(from, to, peerframe.Accepted{Term: term, Incarnation: to.member.incarnation, Next: 1 << 40, Commit: at + impossible})
 		w.totals.LiesAccepted++
 	case 4:
-		n.forge(from, to, peerframe.Offer{Index: at + impossible, Term: term, Size: 1 << 20, MessageTerm: term})
+		n.forge(from, to, peerframe.SnapshotOffer{Index: at + impossible, Term: term, Size: 1 << 20, MessageTerm: term})
 		w.totals.LiesOffers++
 	}
 }
@@ -132,7 +132,7 @@ func nonsense(at, term uint64) *raftpb.Entry {
 }
 
 // falseAnswers answer questions for leases: all are gone, or all have time.
-func falseAnswers(asks peerframe.Asks, gone bool) (told peerframe.Told) {
+func falseAnswers(asks peerframe.LeaseAsks, gone bool) (told peerframe.LeaseTimes) {
 	for _, ask := range asks.Asks {
 		answer := kv.LeaseTime{TTL: 1_000_000, Granted: 1_000_000}
 		if gone {
@@ -141,7 +141,7 @@ func falseAnswers(asks peerframe.Asks, gone bool) (told peerframe.Told) {
 				answer = kv.LeaseTime{}
 			}
 		}
-		told.Told = append(told.Told, peerframe.Time{Number: ask.Number, LeaseTime: answer})
+		told.Times = append(told.Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: answer})
 	}
 	return told
 }

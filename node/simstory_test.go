@@ -155,7 +155,7 @@ func (s *story) listen(from, to *host, frame []byte) {
 		return
 	}
 	s.sent[from.name()+" "+strings.TrimPrefix(fmt.Sprintf("%T", m), "peerframe.")]++
-	if _, chunk := m.(peerframe.Chunk); chunk && s.chunks > 0 {
+	if _, chunk := m.(peerframe.SnapshotChunk); chunk && s.chunks > 0 {
 		if s.chunks--; s.chunks == 0 {
 			s.w.net.lane(from, to).blocked++
 		}
@@ -428,7 +428,7 @@ func (s *story) doResent(d *datadriven.TestData) string {
 	named := s.named(d)
 	piece := s.w.shape.limits.SnapshotChunkBytes
 	pieces := int((named[1].member.status.SnapshotBytes() + piece - 1) / piece)
-	again := s.sent[named[0].name()+" Chunk"] - pieces
+	again := s.sent[named[0].name()+" SnapshotChunk"] - pieces
 	if again < 0 || again > limits.SnapshotChunksInflight {
 		return fmt.Sprintf("%d of %d pieces", again, pieces)
 	}

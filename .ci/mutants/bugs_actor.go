@@ -236,7 +236,7 @@ var actorBugs = []mutant{
 		{"Consensus.requestReads", `if !c.readable() { return }`, `if !c.readable() || c.soft.RaftState != raft.StateLeader { return }`},
 	}, []detector{campaign}},
 	{"forward nothing", []change{
-		{"Consensus.forward", `c.Peers.Send(leader, Forward{`, `c.Peers.Send(0*leader+c.Member, Forward{`},
+		{"Consensus.forward", `c.Peers.Send(leader, peerframe.Forward{`, `c.Peers.Send(0*leader+c.Member, peerframe.Forward{`},
 	}, []detector{campaign}},
 	{"send acknowledgements before the sync", []change{
 		{"LogWriter.work", `if needSync {`, `if needSync { for _, m := range r.responses { if m.GetTo() != w.Member { sendRaftMessage(w.Peers, m, 0, false) } }`},
@@ -264,7 +264,7 @@ var actorBugs = []mutant{
 		{"Consensus.tickLeases", `c.clock.tick(c.now.Now, c.leaseTiming())`, `c.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())`},
 	}, []detector{actors}},
 	{"answer a keep-alive before a quorum has", []change{
-		{"Consensus.takeAsks", `c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})`, `c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)`},
+		{"Consensus.takeAsks", `c.clock.asked = append(c.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)})`, `c.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)`},
 	}, []detector{actors}},
 	{"never note what is left of leases", []change{
 		{"leaseClock.tick", `k.note(l)`, ``},
@@ -838,7 +838,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `c.isPremature(r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign before all founders were met", []change{
-		{"Consensus.send", `if c.isPremature(RaftMessage{Message: m}) { return }`, ``},
+		{"Consensus.send", `if c.isPremature(peerframe.Raft{Message: m}) { return }`, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign for a peer before all founders were met", []change{
 		{"Consensus.isPremature", `case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:`, `case raftpb.MsgPreVote, raftpb.MsgVote:`},

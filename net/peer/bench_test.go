@@ -113,7 +113,7 @@ func BenchmarkBulk(b *testing.B) {
 				m.start()
 			}
 			awaitAll(b, members)
-			piece := peerframe.Chunk{Bytes: make([]byte, size)}
+			piece := peerframe.SnapshotChunk{Bytes: make([]byte, size)}
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			b.ResetTimer()

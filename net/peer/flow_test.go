@@ -21,7 +21,7 @@ func TestPiecesArriveAsTheyWere(t *testing.T) {
 	members[1].receive = func(_ uint64, _ peerframe.Class, frame []byte) {
 		at := came.Add(1) - 1
 		m, err := peerframe.Read(frame, 1, 2)
-		if c, ok := m.(peerframe.Chunk); err != nil || !ok || c.Offset != at || len(c.Bytes) != limits.SnapshotChunkBytes ||
+		if c, ok := m.(peerframe.SnapshotChunk); err != nil || !ok || c.Offset != at || len(c.Bytes) != limits.SnapshotChunkBytes ||
 			bytes.ContainsFunc(c.Bytes, func(r rune) bool { return r != rune('a'+at%26) }) {
 			wrong.Add(1)
 		}
@@ -36,7 +36,7 @@ func TestPiecesArriveAsTheyWere(t *testing.T) {
 		for n := range piece {
 			piece[n] = byte('a' + i%26)
 		}
-		members[0].Send(2, peerframe.Bulk, peerframe.Encode(peerframe.Chunk{Index: 9, Term: 1, Offset: i, Bytes: piece}), false)
+		members[0].Send(2, peerframe.Bulk, peerframe.Encode(peerframe.SnapshotChunk{Index: 9, Term: 1, Offset: i, Bytes: piece}), false)
 	}
 	await(t, "all are there", wait, func() bool { return came.Load() == count })
 	if n := wrong.Load(); n > 0 {

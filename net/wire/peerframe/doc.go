@@ -1,6 +1,5 @@
 // Package peerframe is the byte format between two members of a cluster: the handshake that begins a connection, and the frames
-// after it. Package peer documents how frames travel. Package actor documents their meaning: it declares the same messages without
-// their bytes.
+// after it. Package peer documents how frames travel, and package actor how the messages are used.
 //
 // It is separate from package wire because it needs raft's message types: every program that imports the client library would link
 // them.

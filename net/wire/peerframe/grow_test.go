@@ -8,7 +8,7 @@ import (
 
 // Every frame between members may be of a newer or older qkv. Least are the fields that each frame must have to be one at all.
 func TestFramesGrow(t *testing.T) {
-	least := map[int]int{kindRaft: 3, kindOffer: 4}
+	least := map[int]int{kindRaft: 3, kindSnapshotOffer: 4}
 	covered := map[int]bool{}
 	read := func(b []byte) (Message, error) { return Read(b, 1, 2) }
 	for _, x := range messages {
@@ -23,9 +23,9 @@ func TestFramesGrow(t *testing.T) {
 			} else if len(m.Entries) > 0 {
 				packtest.Grows(t, x.name, frame, read, false, 1, len(x.fields)-1, 0)
 			}
-		case Asks:
+		case LeaseAsks:
 			packtest.Grows(t, x.name, frame, read, false, 0, 1, 1)
-		case Told:
+		case LeaseTimes:
 			packtest.Grows(t, x.name, frame, read, false, 0, 2, 0)
 		}
 		packtest.Grows(t, x.name, frame, read, false, fields)

@@ -22,14 +22,16 @@ type Handshake struct {
 	MemberIdentity
 }
 
-// MemberIdentity is a member's description of itself and its folder; package actor explains the fields.
+// MemberIdentity is a member's description of itself at the start of a connection between two members. A member that has forgotten its
+// promises is recognized by it before its vote or its acknowledgement counts.
 type MemberIdentity struct {
-	Folder         [16]byte
-	Boot           uint64
-	Process        [16]byte
-	Past           []byte
-	Last, LastTerm uint64
-	HardTerm       uint64
+	Folder   [16]byte // random, made with the data folder
+	Boot     uint64   // number of process starts on that folder
+	Process  [16]byte // random, made at each start
+	Past     []byte   // the processes of the last starts, the present one last: the first 8 bytes of each
+	Last     uint64   // the newest entry on the disk
+	LastTerm uint64   // its term
+	HardTerm uint64   // the term on the disk
 }
 
 const (

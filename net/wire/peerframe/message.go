@@ -32,96 +32,104 @@ func (c Class) String() string {
 	return fmt.Sprintf("Class(%d)", uint8(c))
 }
 
-// Message is the content of one frame: one of the types below, whose fields package actor explains.
+// Message is the content of one frame: one of the types below.
 type Message interface {
 	Class() Class
 	append(dst []byte) []byte
 }
 
 type (
-	// Raft is one of raft's messages, except MsgSnap: Offer carries that. From and To are not on the wire. Durable is the newest
-	// entry on the leader's disk; 0 if the sender does not report it.
+	// Raft is one of raft's messages, except MsgSnap: SnapshotOffer carries that. From and To are not on the wire: From is filled in from
+	// the sender's certificate. Durable is the newest entry on a leader's disk, sent with appends and heartbeats: the others then know
+	// which entries it must have after a restart; 0 if the sender does not report it.
 	Raft struct {
 		*raftpb.Message
 		Durable uint64
 	}
-	// Forward brings a follower's batch to the leader.
+	// Forward carries a follower's batch envelope to the leader of a term. In any other term it is void.
 	Forward struct {
-		Term, Oldest uint64
-		Envelope     []byte
+		Term     uint64
+		Oldest   uint64 // first number of the oldest batch that the follower has not seen in its log
+		Envelope []byte
 	}
-	// Accepted answers forwarded batches.
+	// Accepted answers the forwarded batches of a member's process: batches with numbers below Next need not be sent again in the term.
+	// Lost: the batch at Next is missing, since a later one arrived. Commit is the leader's commit index.
 	Accepted struct {
 		Term, Incarnation, Next, Commit uint64
 		Lost                            bool
 	}
-	// Offer announces a snapshot.
-	Offer struct {
+	// SnapshotOffer announces a snapshot.
+	SnapshotOffer struct {
 		Index, Term uint64
 		Size        int64
 		SHA         [32]byte
-		MessageTerm uint64
+		MessageTerm uint64 // the term of the leader that sends it
 		ConfState   []byte
 	}
-	// Want asks for an offered snapshot's bytes.
-	Want struct {
+	// SnapshotRequest requests the bytes of an offered snapshot from Offset on.
+	SnapshotRequest struct {
 		Index, Term uint64
 		Offset      int64
 	}
-	// Chunk is a piece of a snapshot.
-	Chunk struct {
+	// SnapshotChunk is a piece of a snapshot.
+	SnapshotChunk struct {
 		Index, Term uint64
 		Offset      int64
 		Bytes       []byte
 	}
-	// Result ends the transfer of a snapshot.
-	Result struct {
+	// SnapshotResult ends a snapshot's transfer: the receiver has installed it, or could not use it, because it was damaged or for
+	// another reason.
+	SnapshotResult struct {
 		Index, Term uint64
 		Installed   bool
 		Damaged     bool
 	}
-	// Asks sends keep-alives and questions for leases to the leader's clock.
-	Asks struct{ Asks []Ask }
-	// Told carries the clock's answers.
-	Told struct {
-		Index uint64
-		Told  []Time
-	}
-	// Committed names an entry that the sender knows to be committed.
-	Committed struct{ Index, Term uint64 }
-	// Accused names the member that refuses the sender because the sender has forgotten promises.
-	Accused struct{ By uint64 }
-	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that process
-	// runs.
-	Copied struct{ Why string }
-	// Room reports the free space of the sender's disk and, if the sender leads, of the disks of a quorum. doc.go has its fields.
-	// In Holds, HoldsNow and Wall, 0 means unknown.
-	Room struct {
+	// DiskSpace reports which writes the sender's disk accepts (Own) and, while the sender leads, the disks of a quorum (Cluster):
+	// 0 everything, 1 deletions, 2 none. Why is the reason in words if the cluster does not accept everything. Holds is the size in bytes
+	// of a state that the sender's machine holds with ease, by the sizes of its disk and memory. HoldsNow is the same without the space
+	// that files of other programs take. Free is the free space in bytes of a disk that does not accept everything. Wall is the sender's
+	// clock. In Holds, HoldsNow and Wall, 0 means unknown.
+	DiskSpace struct {
 		Own, Cluster uint64
 		Why          string
 		Holds, Free  int64
 		Wall         int64
 		HoldsNow     int64
 	}
+	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
+	LeaseAsks struct{ Asks []LeaseAsk }
+	// LeaseTimes answers lease queries, in any order, by the leader's clock. The answers hold from entry Index on.
+	LeaseTimes struct {
+		Index uint64
+		Times []LeaseTime
+	}
+	// Committed reports that the entry at Index, of Term, is committed. A member without a vote sends it to a candidate that it denies a
+	// vote; the candidate may answer with its own.
+	Committed struct{ Index, Term uint64 }
+	// Accused reports that another member refuses the sender as one with forgotten promises.
+	Accused struct{ By uint64 }
+	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that process
+	// runs.
+	Copied struct{ Why string }
 )
 
-// Ask is a question for a lease.
-type Ask struct {
+// LeaseAsk is a keep-alive or a lease query.
+type LeaseAsk struct {
 	Number uint64
 	kv.LeaseAsk
 }
 
-// Time answers an Ask.
-type Time struct {
+// LeaseTime answers a LeaseAsk.
+type LeaseTime struct {
 	Number uint64
 	kv.LeaseTime
 }
 
 // Class implements Message.
-func (Asks) Class() Class { return Urgent }
+func (LeaseAsks) Class() Class { return Urgent }
 
 // Class implements Message.
-func (Told) Class() Class { return Urgent }
+func (LeaseTimes) Class() Class { return Urgent }
 
 // Class implements Message.
 func (m Raft) Class() Class {
@@ -140,16 +148,16 @@ func (Forward) Class() Class { return Append }
 func (Accepted) Class() Class { return Append }
 
 // Class implements Message.
-func (Offer) Class() Class { return Bulk }
+func (SnapshotOffer) Class() Class { return Bulk }
 
 // Class implements Message.
-func (Want) Class() Class { return Bulk }
+func (SnapshotRequest) Class() Class { return Bulk }
 
 // Class implements Message.
-func (Chunk) Class() Class { return Bulk }
+func (SnapshotChunk) Class() Class { return Bulk }
 
 // Class implements Message.
-func (Result) Class() Class { return Bulk }
+func (SnapshotResult) Class() Class { return Bulk }
 
 // Class implements Message.
 func (Accused) Class() Class { return Urgent }
@@ -161,21 +169,21 @@ func (Committed) Class() Class { return Urgent }
 func (Copied) Class() Class { return Urgent }
 
 // Class implements Message.
-func (Room) Class() Class { return Urgent }
+func (DiskSpace) Class() Class { return Urgent }
 
 // The first elements of frames.
 const (
 	kindRaft = iota + 1
 	kindForward
-	kindOffer
-	kindWant
-	kindChunk
-	kindResult
+	kindSnapshotOffer
+	kindSnapshotRequest
+	kindSnapshotChunk
+	kindSnapshotResult
 	kindAccused
 	kindAccepted
-	kindRoom
-	kindAsks
-	kindTold
+	kindDiskSpace
+	kindLeaseAsks
+	kindLeaseTimes
 	kindCommitted
 	kindCopied
 )
@@ -183,7 +191,7 @@ const (
 // elements is the number of elements of a frame, by kind. To add a field, append it to the frame: in append, in Read, and here. The
 // field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 6, kindRoom: 8, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 11, kindForward: 4, kindSnapshotOffer: 7, kindSnapshotRequest: 4, kindSnapshotChunk: 5, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -208,18 +216,18 @@ func bound(m Message) int {
 		return n
 	case Forward:
 		return 48 + len(m.Envelope)
-	case Offer:
+	case SnapshotOffer:
 		return 96 + len(m.ConfState)
-	case Chunk:
+	case SnapshotChunk:
 		return 48 + len(m.Bytes)
-	case Room:
+	case DiskSpace:
 		return 48 + len(m.Why)
 	case Copied:
 		return 8 + len(m.Why)
-	case Asks:
+	case LeaseAsks:
 		return 16 + 21*len(m.Asks)
-	case Told:
-		return 32 + 29*len(m.Told)
+	case LeaseTimes:
+		return 32 + 29*len(m.Times)
 	default:
 		return 48
 	}
@@ -256,23 +264,23 @@ func (m Accepted) append(dst []byte) []byte {
 	return pack.AppendBool(pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit), m.Lost)
 }
 
-func (m Offer) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindOffer), m.Index), m.Term)
+func (m SnapshotOffer) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotOffer), m.Index), m.Term)
 	dst = pack.AppendBytes(pack.AppendInt(dst, m.Size), m.SHA[:])
 	return pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState)
 }
 
-func (m Want) append(dst []byte) []byte {
-	return pack.AppendInt(pack.AppendUint(pack.AppendUint(begin(dst, kindWant), m.Index), m.Term), m.Offset)
+func (m SnapshotRequest) append(dst []byte) []byte {
+	return pack.AppendInt(pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotRequest), m.Index), m.Term), m.Offset)
 }
 
-func (m Chunk) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindChunk), m.Index), m.Term)
+func (m SnapshotChunk) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotChunk), m.Index), m.Term)
 	return pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes)
 }
 
-func (m Result) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindResult), m.Index), m.Term)
+func (m SnapshotResult) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotResult), m.Index), m.Term)
 	return pack.AppendBool(pack.AppendBool(dst, m.Installed), m.Damaged)
 }
 
@@ -284,13 +292,13 @@ func (m Committed) append(dst []byte) []byte {
 
 func (m Copied) append(dst []byte) []byte { return pack.AppendString(begin(dst, kindCopied), m.Why) }
 
-func (m Room) append(dst []byte) []byte {
-	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
+func (m DiskSpace) append(dst []byte) []byte {
+	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindDiskSpace), m.Own), m.Cluster), m.Why)
 	return pack.AppendInt(pack.AppendInt(pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free), m.Wall), m.HoldsNow)
 }
 
-func (m Asks) append(dst []byte) []byte {
-	dst = pack.AppendArray(begin(dst, kindAsks), len(m.Asks))
+func (m LeaseAsks) append(dst []byte) []byte {
+	dst = pack.AppendArray(begin(dst, kindLeaseAsks), len(m.Asks))
 	for _, a := range m.Asks {
 		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), a.Number)
 		dst = pack.AppendBool(pack.AppendInt(dst, a.Lease), a.Renew)
@@ -298,33 +306,33 @@ func (m Asks) append(dst []byte) []byte {
 	return dst
 }
 
-func readAsks(r *pack.Reader) (m Asks) {
+func readLeaseAsks(r *pack.Reader) (m LeaseAsks) {
 	n := readLeases(r)
-	m.Asks = make([]Ask, 0, n)
+	m.Asks = make([]LeaseAsk, 0, n)
 	for range n {
 		s := r.Struct(leaseFields)
-		m.Asks = append(m.Asks, Ask{r.Uint(), kv.LeaseAsk{Lease: r.Int(), Renew: r.Bool()}})
+		m.Asks = append(m.Asks, LeaseAsk{r.Uint(), kv.LeaseAsk{Lease: r.Int(), Renew: r.Bool()}})
 		r.End(s)
 	}
 	return m
 }
 
-func (m Told) append(dst []byte) []byte {
-	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindTold), m.Index), len(m.Told))
-	for _, t := range m.Told {
+func (m LeaseTimes) append(dst []byte) []byte {
+	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindLeaseTimes), m.Index), len(m.Times))
+	for _, t := range m.Times {
 		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), t.Number)
 		dst = pack.AppendInt(pack.AppendInt(dst, t.TTL), t.Granted)
 	}
 	return dst
 }
 
-func readTold(r *pack.Reader) Told {
-	m := Told{Index: r.Uint()}
+func readLeaseTimes(r *pack.Reader) LeaseTimes {
+	m := LeaseTimes{Index: r.Uint()}
 	n := readLeases(r)
-	m.Told = make([]Time, 0, n)
+	m.Times = make([]LeaseTime, 0, n)
 	for range n {
 		s := r.Struct(leaseFields)
-		m.Told = append(m.Told, Time{r.Uint(), kv.LeaseTime{TTL: r.Int(), Granted: r.Int()}})
+		m.Times = append(m.Times, LeaseTime{r.Uint(), kv.LeaseTime{TTL: r.Int(), Granted: r.Int()}})
 		r.End(s)
 	}
 	return m
@@ -368,32 +376,32 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		m = Forward{Term: r.Uint(), Oldest: r.Uint(), Envelope: r.Bytes()}
 	case kindAccepted:
 		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint(), Lost: r.Bool()}
-	case kindOffer:
-		o := Offer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
+	case kindSnapshotOffer:
+		o := SnapshotOffer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
 		r.Fixed(o.SHA[:])
 		o.MessageTerm, o.ConfState = r.Uint(), r.Bytes()
 		if o.Size <= 0 {
 			r.Fail("the snapshot's size must not be 0")
 		}
 		m = o
-	case kindWant:
-		m = Want{Index: r.Uint(), Term: r.Uint(), Offset: r.Int()}
-	case kindChunk:
-		m = Chunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes()}
-	case kindResult:
-		m = Result{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
+	case kindSnapshotRequest:
+		m = SnapshotRequest{Index: r.Uint(), Term: r.Uint(), Offset: r.Int()}
+	case kindSnapshotChunk:
+		m = SnapshotChunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes()}
+	case kindSnapshotResult:
+		m = SnapshotResult{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
 	case kindAccused:
 		m = Accused{By: r.Uint()}
 	case kindCommitted:
 		m = Committed{Index: r.Uint(), Term: r.Uint()}
 	case kindCopied:
 		m = readCopied(&r)
-	case kindRoom:
-		m = readRoom(&r)
-	case kindAsks:
-		m = readAsks(&r)
-	case kindTold:
-		m = readTold(&r)
+	case kindDiskSpace:
+		m = readDiskSpace(&r)
+	case kindLeaseAsks:
+		m = readLeaseAsks(&r)
+	case kindLeaseTimes:
+		m = readLeaseTimes(&r)
 	}
 	r.End(s)
 	if err := r.Done(); err != nil {
@@ -411,12 +419,12 @@ func readCopied(r *pack.Reader) Copied {
 }
 
 // roomMost is the largest value of Own and Cluster in a Room: the disk accepts only reads.
-const roomMost = 2
+const spaceMost = 2
 
-func readRoom(r *pack.Reader) Room {
-	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
-	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
-		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
+func readDiskSpace(r *pack.Reader) DiskSpace {
+	m := DiskSpace{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
+	if r.Err() == nil && (m.Own > spaceMost || m.Cluster > spaceMost) {
+		r.Fail(fmt.Sprintf("a disk takes 0 to %d", spaceMost))
 	}
 	if r.Err() == nil && (m.Holds < 0 || m.HoldsNow < 0 || m.Free < 0) {
 		r.Fail("the capacities of a machine must not be negative")

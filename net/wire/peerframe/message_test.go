@@ -101,25 +101,25 @@ var messages = []struct {
 	{"forward", Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")}, Append, array{2, 3, 7, []byte("envelope")}},
 	{
 		"offer",
-		Offer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf")},
+		SnapshotOffer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf")},
 		Bulk,
 		array{3, 9, 2, int64(1 << 33), append([]byte{1, 2, 3}, make([]byte, 29)...), 4, []byte("conf")},
 	},
-	{"want", Want{Index: 9, Term: 2, Offset: 77}, Bulk, array{4, 9, 2, 77}},
-	{"chunk", Chunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece")}, Bulk, array{5, 9, 2, 77, []byte("piece")}},
-	{"result", Result{Index: 9, Term: 2, Installed: true}, Bulk, array{6, 9, 2, true, false}},
+	{"want", SnapshotRequest{Index: 9, Term: 2, Offset: 77}, Bulk, array{4, 9, 2, 77}},
+	{"chunk", SnapshotChunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece")}, Bulk, array{5, 9, 2, 77, []byte("piece")}},
+	{"result", SnapshotResult{Index: 9, Term: 2, Installed: true}, Bulk, array{6, 9, 2, true, false}},
 	{"accused", Accused{By: 9}, Urgent, array{7, 9}},
 	{"committed", Committed{Index: 300, Term: 4}, Urgent, array{12, 300, 4}},
 	{"copied", Copied{Why: "two"}, Urgent, array{13, "two"}},
 	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300, Lost: true}, Append, array{8, 3, uint64(1 << 63), 12, 300, true}},
 	{
 		"asks",
-		Asks{[]Ask{{1 << 63, kv.LeaseAsk{Lease: -7, Renew: true}}, {9, kv.LeaseAsk{Lease: 1 << 40}}}},
+		LeaseAsks{[]LeaseAsk{{1 << 63, kv.LeaseAsk{Lease: -7, Renew: true}}, {9, kv.LeaseAsk{Lease: 1 << 40}}}},
 		Urgent,
 		array{10, array{array{uint64(1 << 63), -7, true}, array{9, int64(1 << 40), false}}},
 	},
-	{"told", Told{300, []Time{{12, kv.LeaseTime{TTL: 59, Granted: 60}}, {13, kv.LeaseTime{TTL: -1}}}}, Urgent, array{11, 300, array{array{12, 59, 60}, array{13, -1, 0}}}},
-	{"room", Room{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27, Free: 7, Wall: 1 << 60, HoldsNow: 1 << 26}, Urgent, array{9, 2, 1, "full", 1 << 27, 7, 1 << 60, 1 << 26}},
+	{"told", LeaseTimes{300, []LeaseTime{{12, kv.LeaseTime{TTL: 59, Granted: 60}}, {13, kv.LeaseTime{TTL: -1}}}}, Urgent, array{11, 300, array{array{12, 59, 60}, array{13, -1, 0}}}},
+	{"room", DiskSpace{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27, Free: 7, Wall: 1 << 60, HoldsNow: 1 << 26}, Urgent, array{9, 2, 1, "full", 1 << 27, 7, 1 << 60, 1 << 26}},
 }
 
 var handshakes = []struct {
@@ -192,7 +192,7 @@ func id(b byte) (id [16]byte) {
 func TestBoundCountsText(t *testing.T) {
 	why := strings.Repeat("w", limits.PeerReasonBytes)
 	for _, m := range []Message{
-		Room{Own: 2, Cluster: 2, Why: why, Holds: math.MaxInt64, Free: math.MaxInt64, Wall: math.MaxInt64, HoldsNow: math.MaxInt64}, Copied{Why: why},
+		DiskSpace{Own: 2, Cluster: 2, Why: why, Holds: math.MaxInt64, Free: math.MaxInt64, Wall: math.MaxInt64, HoldsNow: math.MaxInt64}, Copied{Why: why},
 	} {
 		if frame := Encode(m); len(frame) > bound(m) || cap(frame) != bound(m) {
 			t.Errorf("%T: %d bytes in %d, the bound said %d", m, len(frame), cap(frame), bound(m))
@@ -293,7 +293,7 @@ func TestFramesOfOtherVersions(t *testing.T) {
 
 // A number that is none must not be taken for more room than there is.
 func TestHostileRooms(t *testing.T) {
-	for _, m := range []Room{{Own: roomMost + 1}, {Own: 1 << 63}, {Cluster: roomMost + 1}, {Holds: -1}, {HoldsNow: -1}, {Free: -1}} {
+	for _, m := range []DiskSpace{{Own: spaceMost + 1}, {Own: 1 << 63}, {Cluster: spaceMost + 1}, {Holds: -1}, {HoldsNow: -1}, {Free: -1}} {
 		if back, err := Read(Encode(m), 1, 2); err == nil {
 			t.Errorf("%+v was read as %+v", m, back)
 		}
@@ -513,7 +513,7 @@ func FuzzHandshake(f *testing.F) {
 func TestLargeFramesAreUsedAgain(t *testing.T) {
 	kind, to := raftpb.MsgApp, uint64(2)
 	for _, m := range []Message{
-		Chunk{Index: 1, Term: 1, Bytes: make([]byte, limits.SnapshotChunkBytes)},
+		SnapshotChunk{Index: 1, Term: 1, Bytes: make([]byte, limits.SnapshotChunkBytes)},
 		Raft{Message: &raftpb.Message{Type: &kind, To: &to, Entries: []*raftpb.Entry{{Data: make([]byte, 900<<10)}}}},
 	} {
 		where := map[*byte]bool{}
