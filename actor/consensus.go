@@ -2,7 +2,6 @@ package actor
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -20,29 +19,26 @@ const TickInterval = 10 * time.Millisecond
 
 // ConsensusConfig is the configuration and the recovered state of consensus.
 type ConsensusConfig struct {
-	Member            uint64
-	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
-	HeartbeatInterval time.Duration
-	ElectionTimeout   time.Duration
-	HardState         log.HardState
-	Applied           uint64 // index of the snapshot from which the state was loaded
-	ConfState         *raftpb.ConfState
-	Snapshot          *raftpb.Snapshot // the newest published one; nil before the first
-	Window            *log.Window
-	Inbox             *Mailbox[ConsensusMessage]
-	LogWriter         *Mailbox[LogWriterMessage]
-	LogReader         *Mailbox[ReadLog]
-	Applier           *Mailbox[ApplierMessage]
-	Snapshotter       *Mailbox[SnapshotterMessage]
-	Peers             Peers
-	Status            *Status
-	Members           index.Members
-	Fail              func(error)            // ends the member
-	Quarantine        func(Quarantine) error // makes a change of the quarantine durable
-	Quarantined       Quarantine             // as written by Quarantine in an earlier run
-	Removed           func() error           // makes the removal of this member durable
-	Logger            *slog.Logger
-	Limits            limits.Tunable
+	CoreConfig
+	ConsensusMailboxes
+	HardState   log.HardState
+	Applied     uint64 // index of the snapshot from which the state was loaded
+	ConfState   *raftpb.ConfState
+	Snapshot    *raftpb.Snapshot // the newest published one; nil before the first
+	Members     index.Members
+	Quarantine  func(Quarantine) error // makes a change of the quarantine durable
+	Quarantined Quarantine             // as written by Quarantine in an earlier run
+	Removed     func() error           // makes the removal of this member durable
+}
+
+// ConsensusMailboxes are consensus's own mailbox, and the actors and peers to which it sends.
+type ConsensusMailboxes struct {
+	Inbox       *Mailbox[ConsensusMessage]
+	LogWriter   *Mailbox[LogWriterMessage]
+	LogReader   *Mailbox[ReadLog]
+	Applier     *Mailbox[ApplierMessage]
+	Snapshotter *Mailbox[SnapshotterMessage]
+	Peers       Peers
 }
 
 // Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent
@@ -57,24 +53,13 @@ type ConsensusConfig struct {
 //     term to the applier; every attempt is void when (term, leader) changes.
 //  5. Commands of a client are in at most one proposal, and that proposal is valid in one term only.
 type Consensus struct {
-	// Constant after construction.
-	ConsensusConfig
-	electionTicks int
+	core
+	ConsensusMailboxes
 
-	// Owned by the actor.
-	raft       *raft.RawNode
-	now        Time            // of the batch being handled
-	soft       raft.SoftState  // as of the newest Ready
-	leaderless int             // ticks since the last time with a leader
-	silence    int             // ticks since the last message from the leader
-	term       uint64          // as of the newest Ready; forwards, accepted and reads belong to it
-	last       uint64          // index of the newest entry handed to the log writer
-	handedTerm uint64          // term of the newest entry handed to the applier
-	fileBytes  int64           // size of the log on the disk
-	covered    uint64          // snapshots hold the log up to this index
-	keptSince  time.Duration   // the last time at which none of that was kept for a follower
-	connected  map[uint64]bool // the reachable peers
-	membership membership
+	leaderless int           // ticks since the last time with a leader
+	fileBytes  int64         // size of the log on the disk
+	covered    uint64        // snapshots hold the log up to this index
+	keptSince  time.Duration // the last time at which none of that was kept for a follower
 	proposals  proposals
 	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
@@ -93,7 +78,6 @@ type Consensus struct {
 	spaces     spaces
 	clocks     clocks
 	hardStates hardStates
-	quarantine quarantine
 	leaders    leaderWatch
 	failover   failover
 	founding   founding
@@ -102,7 +86,6 @@ type Consensus struct {
 	lastExpire time.Duration     // when the applier last got an Expire
 	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
 	replayed   bool              // a single voter has campaigned after replay
-	failed     bool              // the member ends
 
 	refusedForwards uint64 // followers' batches that were not proposed
 }
@@ -115,21 +98,23 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		c.Window.SetSnapshot(c.Snapshot)
 	}
 	a := &Consensus{
-		ConsensusConfig: c,
-		electionTicks:   int(c.ElectionTimeout / TickInterval),
-		term:            c.HardState.Term,
-		last:            lastIndex(c.Window),
-		membership:      newMembership(c.Members, c.ConfState),
-		connected:       map[uint64]bool{},
-		sending:         map[uint64]bool{},
-		pace:            pace{least: c.Limits.CatchUpLeast},
-		spaces:          spaces{rooms: map[uint64]peerframe.DiskSpace{}, held: map[uint64]peerframe.DiskSpace{}},
-		clocks:          newClocks(),
-		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
-		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
-		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
-		leaders:         leaderWatch{grace: 10 * c.ElectionTimeout},
-		founding:        newFounding(&c),
+		core: core{
+			CoreConfig: c.CoreConfig,
+			term:       c.HardState.Term,
+			last:       lastIndex(c.Window),
+			connected:  map[uint64]bool{},
+			membership: newMembership(c.Members, c.ConfState, c.Removed),
+			quarantine: newQuarantine(c.Quarantined, c.Quarantine),
+		},
+		ConsensusMailboxes: c.ConsensusMailboxes,
+		sending:            map[uint64]bool{},
+		pace:               pace{least: c.Limits.CatchUpLeast},
+		spaces:             spaces{rooms: map[uint64]peerframe.DiskSpace{}, held: map[uint64]peerframe.DiskSpace{}},
+		clocks:             newClocks(),
+		hardStates:         hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
+		disk:               diskWatch{groupBytes: c.Limits.GroupBytes},
+		leaders:            leaderWatch{grace: 10 * c.ElectionTimeout},
+		founding:           newFounding(&c),
 	}
 	a.ends = leaderEnds{durable: a.last, heard: map[uint64]leaderEnd{}}
 	a.proposals.next = 1
@@ -138,7 +123,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	a.asks.next = c.Incarnation
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
-		ElectionTick:              a.electionTicks,
+		ElectionTick:              c.electionTicks(),
 		HeartbeatTick:             int(c.HeartbeatInterval / TickInterval),
 		Storage:                   raftStorage{c.Window, a},
 		Applied:                   c.Applied,
@@ -342,16 +327,6 @@ func (c *Consensus) electionTicksOf(n int) int {
 	return c.elections.ticks(n, disk, c.ElectionTimeout)
 }
 
-// leader returns the member that this member follows, or raft.None. A learner never campaigns, and raft continues to name the last leader
-// that it heard. For a learner, that leader no longer counts after it was silent for a voter's longest wait. Otherwise a learner whose
-// leader was replaced by a member unknown to it would never accept that member's connection.
-func (c *Consensus) leader() uint64 {
-	if c.silence >= 2*c.electionTicks && c.role(c.soft.RaftState) == roleLearner {
-		return raft.None
-	}
-	return c.soft.Lead
-}
-
 func (c *Consensus) expire() {
 	c.expireWaiting()
 	if c.now.Now-c.lastExpire >= limits.ExpireInterval {
@@ -454,24 +429,6 @@ func (c *Consensus) takeRoom(peer uint64, m peerframe.DiskSpace) {
 	if c.soft.RaftState == raft.StateLeader {
 		c.tellSpace() // before the next write is accepted
 	}
-}
-
-// step hands raft a message. An absurd term, which no cluster reaches by elections, is its sender's fault: raft would keep that term for
-// ever, and could not advance past it.
-func (c *Consensus) step(m *raftpb.Message) {
-	if c.absurd(m.GetTerm()) {
-		c.Logger.Debug("a message of an absurd term is dropped", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "term", m.GetTerm())
-		return
-	}
-	// Step refuses messages of an earlier configuration or term. No action is needed.
-	if err := c.raft.Step(m); err != nil {
-		c.Logger.Debug("raft refused a message", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "error", err)
-	}
-}
-
-// absurd reports whether a term is so far ahead that elections cannot have led there.
-func (c *Consensus) absurd(term uint64) bool {
-	return term > c.term && term-c.term > limits.TermsAhead
 }
 
 // beyondLog reports whether a leader counts entries as acknowledged by this member that it does not have. An append stepped just before

@@ -23,6 +23,7 @@ import (
 // told. Its peers are the test.
 type consensusTurns struct {
 	*Consensus
+	config  ConsensusConfig
 	t       *testing.T
 	writer  *LogWriter
 	state   *index.State
@@ -58,14 +59,20 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 		t.Fatal(err)
 	}
 	c.writer.Status.view.Store(c.state.View())
+	c.config = ConsensusConfig{
+		CoreConfig: CoreConfig{
+			Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, Window: recovered.Window,
+			Status: c.writer.Status, Limits: l, Fail: fail, Logger: slog.New(slog.DiscardHandler),
+		},
+		ConsensusMailboxes: ConsensusMailboxes{
+			Inbox: inbox, LogWriter: c.writer.Inbox, Applier: c.writer.Applier,
+			Snapshotter: NewMailbox[SnapshotterMessage]("s", Capacity{Offer: 100, MustPost: 1000}), Peers: c,
+		},
+		HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}, Members: c.state.Members(),
+		Quarantine: func(Quarantine) error { return nil },
+	}
 	var err error
-	c.Consensus, err = NewConsensus(ConsensusConfig{
-		Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
-		HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}, Members: c.state.Members(), Window: recovered.Window,
-		Inbox: inbox, LogWriter: c.writer.Inbox, Applier: c.writer.Applier,
-		Snapshotter: NewMailbox[SnapshotterMessage]("s", Capacity{Offer: 100, MustPost: 1000}), Peers: c, Status: c.writer.Status, Limits: l,
-		Quarantine: func(Quarantine) error { return nil }, Fail: fail, Logger: slog.New(slog.DiscardHandler),
-	})
+	c.Consensus, err = NewConsensus(c.config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -261,20 +261,3 @@ func (c *Consensus) watchOthers() {
 		}
 	})
 }
-
-// transferLeadership hands leadership to the most advanced reachable and fit follower, if there is one.
-func (c *Consensus) transferLeadership(why string, fit func(id uint64, p tracker.Progress) bool) {
-	if c.soft.RaftState != raft.StateLeader {
-		return
-	}
-	best, match := uint64(0), uint64(0)
-	c.raft.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
-		if id != c.Member && kind == raft.ProgressTypePeer && p.Match > match && c.connected[id] && fit(id, p) {
-			best, match = id, p.Match
-		}
-	})
-	if best != 0 && c.raft.BasicStatus().LeadTransferee != best {
-		c.Logger.Info("handing leadership over", "to", c.Status.NameOf(best), "because", why)
-		c.raft.TransferLeader(best)
-	}
-}

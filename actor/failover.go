@@ -75,9 +75,6 @@ func (c *Consensus) watchLeader(ticks int) {
 	}
 }
 
-// lateTicks is the silence after which a leader is late.
-func (c *ConsensusConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
-
 // forgetLeader makes raft forget a leader that has died and is silent.
 func (c *Consensus) forgetLeader() {
 	f, now := &c.failover, c.raft.BasicStatus()
@@ -90,17 +87,6 @@ func (c *Consensus) forgetLeader() {
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)
 	}
-}
-
-// votersOfBoth returns the voters, including the old half of a joint configuration: their votes are requested as well.
-func (c *Consensus) votersOfBoth() []uint64 {
-	voters := slices.Clone(c.membership.confState.GetVoters())
-	for _, id := range c.membership.confState.GetVotersOutgoing() {
-		if !slices.Contains(voters, id) {
-			voters = append(voters, id)
-		}
-	}
-	return voters
 }
 
 // firstCampaign returns after how many ticks a voter campaigns first: in the order of the ids.
@@ -118,7 +104,7 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 // yet does not answer, and a candidate whose log lags is refused. After an election timeout raft's own clock takes over.
 func (c *Consensus) campaignEarly(ticks int) {
 	f := &c.failover
-	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks {
+	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() {
 		return
 	}
 	f.next += max(len(c.votersOfBoth())-1, 1) * campaignApart

@@ -298,12 +298,6 @@ func (c *Consensus) forwardAgain() {
 	}
 }
 
-// mayForward reports whether this member takes part, and is connected to the leader of its batches' term.
-func (c *Consensus) mayForward() bool {
-	status := c.raft.BasicStatus()
-	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
-}
-
 // seeForwarded forgets own batches that are in the log.
 func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 	for _, e := range entries {

@@ -46,11 +46,16 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	status := &Status{}
 	status.view.Store(index.NewState(limits.Defaults().Index).View())
 	c, err := NewConsensus(ConsensusConfig{
-		Member: 1, Incarnation: 7, HeartbeatInterval: election / 10, ElectionTimeout: election,
-		HardState: recovered.HardState, ConfState: testMembers, Window: recovered.Window, Inbox: NewMailbox[ConsensusMessage]("consensus", plenty),
-		LogWriter: NewMailbox[LogWriterMessage]("log writer", plenty), Applier: NewMailbox[ApplierMessage]("applier", plenty),
-		Snapshotter: NewMailbox[SnapshotterMessage]("snapshotter", plenty), Peers: sent, Status: status, Limits: limits.Defaults(),
-		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+		CoreConfig: CoreConfig{
+			Member: 1, Incarnation: 7, HeartbeatInterval: election / 10, ElectionTimeout: election, Window: recovered.Window,
+			Status: status, Limits: limits.Defaults(), Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+		},
+		ConsensusMailboxes: ConsensusMailboxes{
+			Inbox:     NewMailbox[ConsensusMessage]("consensus", plenty),
+			LogWriter: NewMailbox[LogWriterMessage]("log writer", plenty), Applier: NewMailbox[ApplierMessage]("applier", plenty),
+			Snapshotter: NewMailbox[SnapshotterMessage]("snapshotter", plenty), Peers: sent,
+		},
+		HardState: recovered.HardState, ConfState: testMembers,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // found makes member 1 a founder without data that has met no other founder yet.
-func (c *consensusTurns) found() { c.founding = newFounding(&c.ConsensusConfig) }
+func (c *consensusTurns) found() { c.founding = newFounding(&c.config) }
 
 // asksVotes tells whether any message asks for a vote.
 func asksVotes(sent []peerframe.Message) bool {
@@ -106,7 +106,7 @@ func TestFoundersThatAreAwaited(t *testing.T) {
 		{"one founder", 1, []uint64{1}, nil},
 		{"a member that joins", 0, nil, nil},
 	} {
-		f := newFounding(&ConsensusConfig{Member: 1, HardState: log.HardState{Term: x.term}, ConfState: &raftpb.ConfState{Voters: x.voters}})
+		f := newFounding(&ConsensusConfig{CoreConfig: CoreConfig{Member: 1}, HardState: log.HardState{Term: x.term}, ConfState: &raftpb.ConfState{Voters: x.voters}})
 		if !slices.Equal(f.unmet, x.want) {
 			t.Errorf("%s: it waits for %v, want %v", x.name, f.unmet, x.want)
 		}

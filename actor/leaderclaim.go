@@ -38,7 +38,7 @@ func claimedTerm(m peerframe.Message) (term uint64, claims bool) {
 }
 
 // believes applies the rule to a message, and counts the claims of the present term that it drops.
-func (c *Consensus) believes(from uint64, m peerframe.Message) bool {
+func (c *core) believes(from uint64, m peerframe.Message) bool {
 	term, claims := claimedTerm(m)
 	if !claims || from == c.soft.Lead && term == c.term {
 		return true
@@ -60,7 +60,7 @@ func (c *Consensus) believes(from uint64, m peerframe.Message) bool {
 
 // mayLead applies the rule to a refusal, which names no term: a peer that says that it leads is believed if this member knows no other
 // leader.
-func (c *Consensus) mayLead(peer uint64) bool {
+func (c *core) mayLead(peer uint64) bool {
 	leader := c.leader()
 	return leader == raft.None || leader == peer
 }
@@ -68,7 +68,7 @@ func (c *Consensus) mayLead(peer uint64) bool {
 // decodable tells whether all entries of an append can be applied. An entry that cannot be decoded would stop this member at every
 // start once it is in the log. The append is dropped; its sender sends it again. The log line tells an entry of a newer qkv, which this
 // member takes after an upgrade, from any other entry, which is damaged or forged.
-func (c *Consensus) decodable(from uint64, entries []*raftpb.Entry) bool {
+func (c *core) decodable(from uint64, entries []*raftpb.Entry) bool {
 	for _, e := range entries {
 		data, err := EnvelopeOf(e)
 		if err == nil && len(data) > 0 {

@@ -64,11 +64,12 @@ type membership struct {
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
 	removedBy         map[uint64]bool          // the peers that report this member's removal, each by its last report
 	nudged            time.Duration            // when raft was last made to end an exchange of voters, or to continue after a change
+	recordRemoval     func() error             // makes the removal of this member durable
 }
 
-func newMembership(members index.Members, confState *raftpb.ConfState) membership {
+func newMembership(members index.Members, confState *raftpb.ConfState, recordRemoval func() error) membership {
 	return membership{
-		records: members, confState: confState,
+		records: members, confState: confState, recordRemoval: recordRemoval,
 		spoke: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
 	}
 }
@@ -152,11 +153,6 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 	c.drain() // c.last is raft's last entry then
 	c.membership.changeAt = c.last + 1
 	return c.raft.ProposeConfChange(entry)
-}
-
-// changing reports whether a change of the configuration may be under way.
-func (c *Consensus) changing() bool {
-	return c.membership.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.membership.changeAt || len(c.membership.confState.GetVotersOutgoing()) > 0
 }
 
 // changeIn returns the membership change in an envelope, if it has one and it is wise.
@@ -275,27 +271,6 @@ func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
 		c.transferLeadership("it is to be removed", func(id uint64, _ tracker.Progress) bool { return slices.Contains(successors, id) })
 	}
 	return refused
-}
-
-// answers reports whether a member has sent a raft message within the last two election timeouts.
-func (c *Consensus) answers(id uint64) bool {
-	at, ever := c.membership.spoke[id]
-	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
-}
-
-// behind returns how many entries a follower lacks; 0 if it is level.
-func (c *Consensus) behind(id uint64) (missing uint64) {
-	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
-		if i == id {
-			missing = max(c.last, p.Match) - p.Match
-			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && c.answers(id) {
-				missing = 0
-			} else {
-				missing = max(missing, 1)
-			}
-		}
-	})
-	return missing
 }
 
 // nudgeExchange helps raft in two cases. It lets raft end an exchange of voters that raft did not end when the change was applied,
@@ -422,7 +397,7 @@ func (c *Consensus) partFromRemoved() {
 }
 
 // Configuration returns raft's present configuration.
-func (c *Consensus) Configuration() index.Configuration {
+func (c *core) Configuration() index.Configuration {
 	now := c.raft.Status().Config
 	return index.Configuration{
 		Voters: slices.Sorted(maps.Keys(now.Voters[0])), Outgoing: slices.Sorted(maps.Keys(now.Voters[1])),
@@ -459,7 +434,7 @@ func (c *Consensus) removed(why string) {
 		return
 	}
 	c.failed = true
-	if err := c.Removed(); err != nil {
+	if err := c.membership.recordRemoval(); err != nil {
 		c.Logger.Error("it cannot be written down that this member was removed", "error", err)
 	}
 	c.Fail(fmt.Errorf("%w (%s)", ErrRemoved, why))

@@ -615,8 +615,8 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 // member were a learner in it; the disk and the records say what was, and both agree when the addition is applied.
 func TestSnapshotOfBeforeTheAddition(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
-	c.Consensus.Member, c.Members, c.ConfState = 9, index.Members{}, &raftpb.ConfState{}
-	joined, err := NewConsensus(c.ConsensusConfig)
+	c.config.Member, c.config.Members, c.config.ConfState = 9, index.Members{}, &raftpb.ConfState{}
+	joined, err := NewConsensus(c.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -899,7 +899,7 @@ func TestRemovedMemberEnds(t *testing.T) {
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		var did []string
-		c.Consensus.Removed = func() error { did = append(did, "folder"); return errors.New("the disk is full") }
+		c.membership.recordRemoval = func() error { did = append(did, "folder"); return errors.New("the disk is full") }
 		c.Fail = func(err error) { did = append(did, fmt.Sprint(errors.Is(err, ErrRemoved))) }
 		if one.ownWord {
 			without, refused := c.membership.records.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 1}, 0)
@@ -921,7 +921,7 @@ func TestRemovedMemberEnds(t *testing.T) {
 func TestRemovedByWhoDoesNotLead(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	ended := false
-	c.Consensus.Removed = func() error { return nil }
+	c.membership.recordRemoval = func() error { return nil }
 	c.Fail = func(err error) { ended = errors.Is(err, ErrRemoved) }
 	c.follow(2)
 	c.handedTerm = c.term // what the leader has begun its term with is committed
@@ -943,7 +943,7 @@ func TestLearnersDoNotEndARemovedMember(t *testing.T) {
 	for leads, ends := range map[bool]bool{false: false, true: true} {
 		c := newTestConsensus(t, limits.Defaults())
 		ended := false
-		c.Consensus.Removed = func() error { return nil }
+		c.membership.recordRemoval = func() error { return nil }
 		c.Fail = func(err error) { ended = errors.Is(err, ErrRemoved) }
 		records := c.membership.records
 		for _, change := range []kv.MemberChange{adding(4), adding(5), removing(1)} {

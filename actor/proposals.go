@@ -286,7 +286,7 @@ func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) 
 // as an election takes, it answers all other clients, too: this member may be cut off, and another member may serve them.
 func (c *Consensus) expireWaiting() {
 	now := c.now.Now
-	if c.leaderless >= c.electionTicks {
+	if c.leaderless >= c.electionTicks() {
 		now = math.MaxInt64
 	}
 	for _, w := range c.proposals.takeExpired(now) {

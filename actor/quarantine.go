@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
@@ -203,11 +202,6 @@ func forgetRemoved(members index.Members, said ...map[uint64]bool) {
 	for _, by := range said {
 		maps.DeleteFunc(by, func(id uint64, _ bool) bool { return members.Removed(id) })
 	}
-}
-
-// serves reports whether this member commits with a quorum without another one, as far as it can know.
-func (c *Consensus) serves(without uint64) bool {
-	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
 }
 
 // tellAccusers tells the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this

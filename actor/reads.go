@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"time"
 
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
@@ -141,19 +140,6 @@ func (r *reads) takeDeferred() []*raftpb.Message {
 	deferred := r.deferred
 	r.deferred = nil
 	return deferred
-}
-
-// readable reports whether raft would answer a ReadIndex now.
-func (c *Consensus) readable() bool {
-	status := c.raft.BasicStatus()
-	switch {
-	case c.quarantine.active(), status.Lead == raft.None, status.GetTerm() != c.term:
-		return false
-	case status.RaftState == raft.StateLeader:
-		return c.handedTerm == c.term // rule 5: a crash may have set the commit index back
-	default:
-		return status.RaftState == raft.StateFollower
-	}
 }
 
 // takeWaiting removes the reads that are in no attempt.

@@ -190,7 +190,7 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 
 // sayNow returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores messages
 // of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
-func (c *Consensus) sayNow(m *raftpb.Message) *raftpb.Message {
+func (c *core) sayNow(m *raftpb.Message) *raftpb.Message {
 	m = proto.CloneOf(m)
 	if now := c.raft.BasicStatus(); now.Lead != raft.None && now.Lead != c.Member && now.GetTerm() > m.GetTerm() {
 		m.From, m.Term = proto.Uint64(now.Lead), proto.Uint64(now.GetTerm())

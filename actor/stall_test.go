@@ -60,15 +60,19 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 	r.Stop()
 }
 
+// stallConfig is the part of the configuration that the disk watch reads.
+func stallConfig(failure *error) CoreConfig {
+	return CoreConfig{Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { *failure = err }}
+}
+
 // A disk that does not answer ends the member, also when what it writes is a snapshot's marker. To load a large snapshot
 // may take longer.
 func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	var failure error
-	c := &Consensus{ConsensusConfig: ConsensusConfig{
-		Status:          &Status{},
-		ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
-		LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1}),
-	}}
+	c := &Consensus{
+		core:               core{CoreConfig: stallConfig(&failure)},
+		ConsensusMailboxes: ConsensusMailboxes{LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1})},
+	}
 	received := &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}
 	c.received = &SnapshotReceived{Message: received}
 	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
@@ -87,9 +91,7 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 // before. What they finish shows that it goes on.
 func TestVerySlowDiskIsNotDead(t *testing.T) {
 	var failure error
-	c := &Consensus{ConsensusConfig: ConsensusConfig{
-		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
-	}}
+	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
 	c.disk.groupBytes = 1 << 20
 	c.disk.ordered(100, 5, 0)
 	for _, other := range []Paced{
@@ -118,9 +120,7 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 // A log that waits for room is no sign of the disk, however long it waits, and after the wait its group has its time.
 func TestFullDiskIsNoStall(t *testing.T) {
 	var failure error
-	c := &Consensus{ConsensusConfig: ConsensusConfig{
-		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
-	}}
+	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
 	c.disk.groupBytes = 1 << 20
 	c.disk.ordered(100, 5, 0)
 	c.Status.logWaits.Store(true)
@@ -143,9 +143,7 @@ func TestFullDiskIsNoStall(t *testing.T) {
 // time from then on.
 func TestPauseIsNoStalledRead(t *testing.T) {
 	var failure error
-	c := &Consensus{ConsensusConfig: ConsensusConfig{
-		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
-	}}
+	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
 	look := func(after time.Duration) {
 		c.now.Now += after
 		c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)

@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -295,19 +294,6 @@ func (c *Consensus) publish() {
 		c.Status.consensus.Store(&next)
 	}
 	c.tellLeader(before, next)
-}
-
-func (c *Consensus) role(s raft.StateType) string {
-	switch {
-	case s == raft.StateLeader:
-		return "leader"
-	case s == raft.StateFollower && !slices.Contains(c.membership.confState.GetVoters(), c.Member) && !slices.Contains(c.membership.confState.GetVotersOutgoing(), c.Member):
-		return roleLearner
-	case s == raft.StateFollower:
-		return "follower"
-	default:
-		return "candidate"
-	}
 }
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.

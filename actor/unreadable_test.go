@@ -36,11 +36,15 @@ func TestUnreadableEntryEndsTheMember(t *testing.T) {
 		inbox, reads := NewMailbox[ConsensusMessage]("c", plenty), NewMailbox[ReadLog]("r", plenty)
 		reader := NewLogReader(LogReaderConfig{Reader: log.NewReader(fs), Inbox: reads, Consensus: inbox})
 		c, err := NewConsensus(ConsensusConfig{
-			Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
-			HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: voters}, Window: recovered.Window,
-			Inbox: inbox, LogWriter: NewMailbox[LogWriterMessage]("l", plenty), LogReader: reads, Applier: NewMailbox[ApplierMessage]("a", plenty),
-			Snapshotter: NewMailbox[SnapshotterMessage]("s", plenty), Peers: noPeers{}, Status: status, Limits: limits.Defaults(),
-			Fail: func(err error) { failed = err }, Logger: slog.New(slog.DiscardHandler),
+			CoreConfig: CoreConfig{
+				Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, Window: recovered.Window,
+				Status: status, Limits: limits.Defaults(), Fail: func(err error) { failed = err }, Logger: slog.New(slog.DiscardHandler),
+			},
+			ConsensusMailboxes: ConsensusMailboxes{
+				Inbox: inbox, LogWriter: NewMailbox[LogWriterMessage]("l", plenty), LogReader: reads, Applier: NewMailbox[ApplierMessage]("a", plenty),
+				Snapshotter: NewMailbox[SnapshotterMessage]("s", plenty), Peers: noPeers{},
+			},
+			HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: voters},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -82,12 +82,15 @@ func (m *member) connect(r *recovered) error {
 		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
-		Member: m.folder.Member, Incarnation: m.incarnation,
-		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
-		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
-		Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to, Status: m.status,
-		Members: r.state.Members(), Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined, Fail: m.fail, Logger: m.logger,
-		Limits: m.env.Limits,
+		CoreConfig: actor.CoreConfig{
+			Member: m.folder.Member, Incarnation: m.incarnation, HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
+			Window: r.window, Status: m.status, Fail: m.fail, Logger: m.logger, Limits: m.env.Limits,
+		},
+		ConsensusMailboxes: actor.ConsensusMailboxes{
+			Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to,
+		},
+		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Members: r.state.Members(),
+		Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined,
 	})
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ var actorBugs = []mutant{
 		{"Consensus.ready", `m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)`, ``},
 	}, []detector{actors, story, campaign}},
 	{"read before an entry of the term", []change{
-		{"Consensus.readable", `return c.handedTerm == c.term`, `return true`},
+		{"core.readable", `return c.handedTerm == c.term`, `return true`},
 		{"Consensus.receive", `if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {`, `if false {`},
 	}, []detector{story, campaign}},
 	{"count self before own sync", []change{
@@ -289,10 +289,10 @@ var actorBugs = []mutant{
 		{"proposals.pack", `if (full || change || b.change) &&`, `if full &&`},
 	}, []detector{direct("./actor", "TestChangeIsAloneInItsEnvelope")}},
 	{"propose a change before raft knows of the last one's end", []change{
-		{"Consensus.changing", `|| c.raft.BasicStatus().Applied < c.membership.changeAt`, ``},
+		{"core.changing", `|| c.raft.BasicStatus().Applied < c.membership.changeAt`, ``},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"name a leader that a learner does not hear", []change{
-		{"Consensus.leader", `if c.silence >= 2*c.electionTicks &&`, `if c.silence < 0 &&`},
+		{"core.leader", `if c.silence >= 2*c.electionTicks() &&`, `if c.silence < 0 &&`},
 	}, []detector{direct("./actor", "TestSilentLeaderOfALearner")}},
 	{"end a removed member by learners' words", []change{
 		{"Consensus.refusedAsRemoved", `one.Role == kv.Learner && !r.Leads {`, `one.Role == kv.Learner && !r.Removed {`},
@@ -396,7 +396,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.wait", `one.timeout()`, `s.timeout(one)`},
 	}, []detector{direct("./actor", "TestLostPiecesAreMissedSoon")}},
 	{"drop a snapshot that came in another term", []change{
-		{"Consensus.sayNow", `now.GetTerm() > m.GetTerm() {`, `false {`},
+		{"core.sayNow", `now.GetTerm() > m.GetTerm() {`, `false {`},
 	}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
 	{"take a leader's claims from every member", []change{
 		{"Consensus.receive", `!c.believes(r.From, r.Message) {`, `!c.believes(r.From, r.Message) && r.From == 0 {`},
@@ -411,25 +411,25 @@ var actorBugs = []mutant{
 		{"claimedTerm", `return 0, true`, `return 0, false`},
 	}, []detector{direct("./actor", "TestLeaseAnswersOfAnotherMember")}},
 	{"believe no claim of a later term", []change{
-		{"Consensus.believes", `|| term > now.GetTerm() {`, `{`},
+		{"core.believes", `|| term > now.GetTerm() {`, `{`},
 	}, []detector{direct("./actor", "TestClaimsOfALeader")}},
 	{"believe nobody while no leader is known", []change{
-		{"Consensus.believes", `if now.Lead == raft.None || now.Lead == from`, `if now.Lead == from`},
+		{"core.believes", `if now.Lead == raft.None || now.Lead == from`, `if now.Lead == from`},
 	}, []detector{direct("./actor", "TestClaimsOfALeader")}},
 	{"let a former leader go on", []change{
-		{"Consensus.believes", `return answered`, `return answered && false`},
+		{"core.believes", `return answered`, `return answered && false`},
 	}, []detector{direct("./actor", "TestClaimsOfALeader")}},
 	{"take the offer of a former leader", []change{
-		{"Consensus.believes", `return answered`, `return answered || true`},
+		{"core.believes", `return answered`, `return answered || true`},
 	}, []detector{direct("./actor", "TestClaimsOfALeader")}},
 	{"write an entry that cannot be decoded to the log", []change{
 		{"Consensus.receive", `if !c.decodable(r.From, m.GetEntries()) {`, `if !c.decodable(r.From, m.GetEntries()) && r.From == 0 {`},
 	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
 	{"look at the head of an entry only", []change{
-		{"Consensus.decodable", `err = index.CheckEnvelope(data)`, `_, err = index.ReadEnvelope(data)`},
+		{"core.decodable", `err = index.CheckEnvelope(data)`, `_, err = index.ReadEnvelope(data)`},
 	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
 	{"blame the sender of an entry that a newer qkv has written", []change{
-		{"Consensus.decodable", `if errors.Is(err, pack.ErrNewer) {`, `if errors.Is(err, pack.ErrNewer) && err == nil {`},
+		{"core.decodable", `if errors.Is(err, pack.ErrNewer) {`, `if errors.Is(err, pack.ErrNewer) && err == nil {`},
 	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
 	{"end a member's part by a leader's commit index alone", []change{
 		{"Consensus.forgot", `next, _ := c.quarantine.accuse(leader, Refusal{`, `next, _ := c.quarantine.accuse(leader, Refusal{Leads: true,`},
@@ -703,7 +703,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `if alike && c.last > foundingIndex {`, `if alike {`},
 	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},
 	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
-		{"Consensus.votersOfBoth", `if !slices.Contains(voters, id) {`, `if id == 0 {`},
+		{"core.votersOfBoth", `if !slices.Contains(voters, id) {`, `if id == 0 {`},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
 	{"ask one half of an exchange of voters for room", []change{
 		{"Consensus.judgeSpace", `before > space {`, `before > space && space > SpaceLeft {`},
@@ -745,7 +745,7 @@ var actorBugs = []mutant{
 		{"Consensus.Handle", `c.tick(min(ticks, 2))`, `c.tick(ticks)`},
 	}, []detector{direct("./actor", "TestPauseIsNoElectionTimeout")}},
 	{"believe a term that no cluster comes to", []change{
-		{"Consensus.absurd", `return term > c.term && term-c.term > limits.TermsAhead`, `return term > c.term && term-c.term > limits.TermsAhead<<20`},
+		{"core.absurd", `return term > c.term && term-c.term > limits.TermsAhead`, `return term > c.term && term-c.term > limits.TermsAhead<<20`},
 	}, []detector{direct("./actor", "TestAbsurdTerm")}},
 	{"hold asks for the leader before", []change{
 		{"Consensus.newTermOrLeader", `c.asks.void()`, ``},
@@ -817,7 +817,7 @@ var actorBugs = []mutant{
 		{"Consensus.leaveQuarantine", `before := c.quarantine.Quarantine`, `before := Quarantine{}`},
 	}, []detector{direct("./actor", "TestLiftedQuarantineIsSaidNoMore")}},
 	{"overrule the own leader", []change{
-		{"Consensus.serves", `&& c.leader() != without &&`, `&&`},
+		{"core.serves", `&& c.leader() != without &&`, `&&`},
 	}, []detector{direct("./actor", "TestOwnLeaderIsNotOverruled")}},
 	{"rest for what is sent when nobody writes", []change{
 		{"WatchHub.owe", `ahead && t.Now-w.wrote < limits.WatchCalm {`, `ahead {`},

@@ -1,0 +1,171 @@
+package actor
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"qkv/internal/limits"
+	"qkv/log"
+)
+
+// CoreConfig is constant. Every part of consensus may read it.
+type CoreConfig struct {
+	Member            uint64
+	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
+	HeartbeatInterval time.Duration
+	ElectionTimeout   time.Duration
+	Window            *log.Window
+	Status            *Status
+	Fail              func(error) // ends the member
+	Logger            *slog.Logger
+	Limits            limits.Tunable
+}
+
+// core is the state of consensus that several of its parts read: raft, the time, the role, and the members. A part gets a pointer to it
+// with each call. Only [Consensus], the membership and the quarantine change it.
+type core struct {
+	CoreConfig
+
+	raft       *raft.RawNode
+	now        Time           // of the batch being handled
+	soft       raft.SoftState // as of the newest Ready
+	silence    int            // ticks since the last message from the leader
+	term       uint64         // as of the newest Ready; forwards, accepted and reads belong to it
+	last       uint64         // index of the newest entry handed to the log writer
+	handedTerm uint64         // term of the newest entry handed to the applier
+	failed     bool           // the member ends
+
+	connected  map[uint64]bool // the reachable peers
+	membership membership
+	quarantine quarantine
+}
+
+// electionTicks is the election timeout in ticks.
+func (c *CoreConfig) electionTicks() int { return int(c.ElectionTimeout / TickInterval) }
+
+func (c *core) role(s raft.StateType) string {
+	switch {
+	case s == raft.StateLeader:
+		return "leader"
+	case s == raft.StateFollower && !slices.Contains(c.membership.confState.GetVoters(), c.Member) && !slices.Contains(c.membership.confState.GetVotersOutgoing(), c.Member):
+		return roleLearner
+	case s == raft.StateFollower:
+		return "follower"
+	default:
+		return "candidate"
+	}
+}
+
+// leader returns the member that this member follows, or raft.None. A learner never campaigns, and raft continues to name the last leader
+// that it heard. For a learner, that leader no longer counts after it was silent for a voter's longest wait. Otherwise a learner whose
+// leader was replaced by a member unknown to it would never accept that member's connection.
+func (c *core) leader() uint64 {
+	if c.silence >= 2*c.electionTicks() && c.role(c.soft.RaftState) == roleLearner {
+		return raft.None
+	}
+	return c.soft.Lead
+}
+
+// step hands raft a message. An absurd term, which no cluster reaches by elections, is its sender's fault: raft would keep that term for
+// ever, and could not advance past it.
+func (c *core) step(m *raftpb.Message) {
+	if c.absurd(m.GetTerm()) {
+		c.Logger.Debug("a message of an absurd term is dropped", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "term", m.GetTerm())
+		return
+	}
+	// Step refuses messages of an earlier configuration or term. No action is needed.
+	if err := c.raft.Step(m); err != nil {
+		c.Logger.Debug("raft refused a message", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "error", err)
+	}
+}
+
+// absurd reports whether a term is so far ahead that elections cannot have led there.
+func (c *core) absurd(term uint64) bool {
+	return term > c.term && term-c.term > limits.TermsAhead
+}
+
+// transferLeadership hands leadership to the most advanced reachable and fit follower, if there is one.
+func (c *core) transferLeadership(why string, fit func(id uint64, p tracker.Progress) bool) {
+	if c.soft.RaftState != raft.StateLeader {
+		return
+	}
+	best, match := uint64(0), uint64(0)
+	c.raft.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		if id != c.Member && kind == raft.ProgressTypePeer && p.Match > match && c.connected[id] && fit(id, p) {
+			best, match = id, p.Match
+		}
+	})
+	if best != 0 && c.raft.BasicStatus().LeadTransferee != best {
+		c.Logger.Info("handing leadership over", "to", c.Status.NameOf(best), "because", why)
+		c.raft.TransferLeader(best)
+	}
+}
+
+// changing reports whether a change of the configuration may be under way.
+func (c *core) changing() bool {
+	return c.membership.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.membership.changeAt || len(c.membership.confState.GetVotersOutgoing()) > 0
+}
+
+// answers reports whether a member has sent a raft message within the last two election timeouts.
+func (c *core) answers(id uint64) bool {
+	at, ever := c.membership.spoke[id]
+	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
+}
+
+// behind returns how many entries a follower lacks; 0 if it is level.
+func (c *core) behind(id uint64) (missing uint64) {
+	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
+		if i == id {
+			missing = max(c.last, p.Match) - p.Match
+			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && c.answers(id) {
+				missing = 0
+			} else {
+				missing = max(missing, 1)
+			}
+		}
+	})
+	return missing
+}
+
+// lateTicks is the silence after which a leader is late.
+func (c *CoreConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
+
+// votersOfBoth returns the voters, including the old half of a joint configuration: their votes are requested as well.
+func (c *core) votersOfBoth() []uint64 {
+	voters := slices.Clone(c.membership.confState.GetVoters())
+	for _, id := range c.membership.confState.GetVotersOutgoing() {
+		if !slices.Contains(voters, id) {
+			voters = append(voters, id)
+		}
+	}
+	return voters
+}
+
+// serves reports whether this member commits with a quorum without another one, as far as it can know.
+func (c *core) serves(without uint64) bool {
+	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
+}
+
+// readable reports whether raft would answer a ReadIndex now.
+func (c *core) readable() bool {
+	status := c.raft.BasicStatus()
+	switch {
+	case c.quarantine.active(), status.Lead == raft.None, status.GetTerm() != c.term:
+		return false
+	case status.RaftState == raft.StateLeader:
+		return c.handedTerm == c.term // rule 5: a crash may have set the commit index back
+	default:
+		return status.RaftState == raft.StateFollower
+	}
+}
+
+// mayForward reports whether this member takes part, and is connected to the leader of its batches' term.
+func (c *core) mayForward() bool {
+	status := c.raft.BasicStatus()
+	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
+}
