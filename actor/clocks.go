@@ -2,7 +2,6 @@ package actor
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -85,19 +84,15 @@ func (k *clocks) follow(now Time) {
 	}
 }
 
-func (c *Consensus) judgeClocks() {
-	c.clocks.judge(c.Member, c.membership.confState.GetVoters(), c.now, c.Status, c.Logger)
-}
-
 // judge compares the clocks of the voters.
-func (k *clocks) judge(self uint64, voters []uint64, now Time, status *Status, logger *slog.Logger) {
-	if k.follow(now); k.set != 0 {
-		logger.Warn("the clock was set, or the machine stood still", "by", k.set.Round(time.Second))
+func (k *clocks) judge(c *core) {
+	if k.follow(c.now); k.set != 0 {
+		c.Logger.Warn("the clock was set, or the machine stood still", "by", k.set.Round(time.Second))
 		k.set = 0
 	}
 	var all []time.Duration
-	for _, id := range voters {
-		if by, known := k.others[id]; known || id == self {
+	for _, id := range c.membership.confState.GetVoters() {
+		if by, known := k.others[id]; known || id == c.Member {
 			all = append(all, by)
 		}
 	}
@@ -111,11 +106,11 @@ func (k *clocks) judge(self uint64, voters []uint64, now Time, status *Status, l
 				max(middle, -middle).Round(time.Second), map[bool]string{true: "ahead of", false: "behind"}[middle < 0])
 		}
 	}
-	before := status.clockText.Swap(&text)
+	before := c.Status.clockText.Swap(&text)
 	switch {
 	case text != "" && (before == nil || *before == ""):
-		logger.Warn("the clock is wrong: " + text)
+		c.Logger.Warn("the clock is wrong: " + text)
 	case text == "" && before != nil && *before != "":
-		logger.Info("the clock agrees with the other members' again")
+		c.Logger.Info("the clock agrees with the other members' again")
 	}
 }

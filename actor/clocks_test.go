@@ -6,10 +6,20 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
+
+// clockCore is what the clocks read of the core: the time and the voters.
+func clockCore(now Time, voters []uint64, status *Status) *core {
+	return &core{
+		CoreConfig: CoreConfig{Member: 1, Status: status, Logger: slog.New(slog.DiscardHandler)}, now: now,
+		membership: membership{confState: &raftpb.ConfState{Voters: voters}},
+	}
+}
 
 // A member writes by the middle one of the voters' clocks when its own differs from that, and says so.
 func TestClocks(t *testing.T) {
@@ -40,7 +50,7 @@ func TestClocks(t *testing.T) {
 			k.heard(id, own+int64(by), Time{Wall: own})
 		}
 		k.heard(2, 0, Time{Wall: own}) // who does not tell is not heard
-		k.judge(1, c.voters, Time{Wall: own}, status, slog.New(slog.DiscardHandler))
+		k.judge(clockCore(Time{Wall: own}, c.voters, status))
 		if at := time.Duration(own - k.wall(Time{Wall: own})); at != c.ahead {
 			t.Errorf("%s: it writes by a time %v before its own, want %v", c.name, at, c.ahead)
 		}
@@ -89,7 +99,7 @@ func TestClockIsSet(t *testing.T) {
 				k.heard(2, own, Time{Wall: own})
 				k.heard(3, own+int64(time.Second), Time{Wall: own})
 			}
-			k.judge(1, voters, Time{Wall: own}, status, slog.New(slog.DiscardHandler))
+			k.judge(clockCore(Time{Wall: own}, voters, status))
 			now := Time{Now: time.Hour, Wall: own + int64(time.Hour) + by}
 			want := own + int64(time.Hour)
 			if !others {
@@ -98,7 +108,7 @@ func TestClockIsSet(t *testing.T) {
 			if got := k.wall(now); got != want {
 				t.Errorf("set by %v, beside others %v: it writes %v off", time.Duration(by), others, time.Duration(got-want))
 			}
-			k.judge(1, voters, now, status, slog.New(slog.DiscardHandler))
+			k.judge(clockCore(now, voters, status))
 			if off := time.Duration(k.wall(now) - want); off > time.Second || off < -time.Second {
 				t.Errorf("set by %v, beside others %v: it is judged, and writes %v off", time.Duration(by), others, off)
 			}
@@ -118,7 +128,7 @@ func TestClockOfWhatWaited(t *testing.T) {
 	hear := func(now, waited time.Duration) {
 		k.heard(2, at(now-waited).Wall, at(now))
 		k.heard(3, at(now-waited).Wall, at(now))
-		k.judge(1, voters, at(now), status, slog.New(slog.DiscardHandler))
+		k.judge(clockCore(at(now), voters, status))
 	}
 	hear(second, 0)
 	for _, stopped := range []time.Duration{2 * time.Minute, time.Hour} {

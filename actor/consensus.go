@@ -70,7 +70,6 @@ type Consensus struct {
 	clock      leaseClock
 	disk       diskWatch
 	elections  elections
-	readLog    readWatch
 	pace       pace
 	sending    map[uint64]bool // the peers to which a snapshot is being sent
 	saveWait   saveWait
@@ -184,8 +183,8 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.proposeLeases()
 	}
 	c.tellLeases()
-	for _, order := range c.Window.TakeWanted(c.mayRead) {
-		c.readLog.ordered(c.now.Now)
+	for _, order := range c.Window.TakeWanted(func(first uint64, bytes int64) bool { return c.pace.mayRead(&c.core, first, bytes) }) {
+		c.disk.reads.ordered(c.now.Now)
 		c.LogReader.MustPost(ReadLog{Order: order})
 	}
 	c.publish()
@@ -282,11 +281,13 @@ func (c *Consensus) tick(n int) {
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
-	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now) // a pause of this process counts against neither writes nor reads
+	c.disk.tick(c.now.Now, c.ElectionTimeout)
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
-	c.watchDisk()
-	c.sendMissing()
+	c.disk.watch(&c.core)
+	if allowed := c.pace.allow(&c.core, len(c.sending), c.fileBytes); len(c.sending) > 0 {
+		c.Snapshotter.Offer(Allow{Bytes: allowed})
+	}
 	c.tellSpace()
 	c.ends.publish(c.Status)
 	c.expire()
@@ -420,7 +421,7 @@ func (c *Consensus) receive(r Received) {
 // takeRoom notes the space on a peer's disk and the time of its clock.
 func (c *Consensus) takeRoom(peer uint64, m peerframe.DiskSpace) {
 	if c.clocks.heard(peer, m.Wall, c.now) {
-		c.judgeClocks() // this member's own report at its start already uses their time
+		c.clocks.judge(&c.core) // this member's own report at its start already uses their time
 	}
 	c.spaces.rooms[peer] = m
 	if m.Holds > 0 { // a member that has just started reports no size until it has measured its disk

@@ -24,6 +24,7 @@ type diskWatch struct {
 	orders     []diskOrder
 	seen       time.Duration // the last tick; it reveals a pause of the whole process
 	done       uint64        // the last entry of the newest reported order
+	reads      readWatch
 	others     map[uint64][]diskProgress
 }
 
@@ -113,18 +114,18 @@ func (d *diskWatch) bytes() int64 {
 }
 
 // tick detects a stop of this process, alone or with its whole host, by a gap that its clock never has otherwise. Such a stop does not
-// count against the disk. tick returns its length, or 0.
-func (d *diskWatch) tick(now, pause time.Duration) (still time.Duration) {
-	still = now - d.seen
+// count against the disk.
+func (d *diskWatch) tick(now, pause time.Duration) {
+	still := now - d.seen
 	d.seen = now
 	if still < pause {
-		return 0
+		return
 	}
+	d.reads.stood(still, now)
 	for i := range d.orders {
 		d.orders[i].given = min(d.orders[i].given+still, now)
 		d.orders[i].since = min(d.orders[i].since+still, now)
 	}
-	return still
 }
 
 // begun returns when the disk began with its current order.
@@ -200,41 +201,54 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 	return now - w.since
 }
 
-// watchDisk gives leadership up if the own disk stalls for two election timeouts while a quorum of followers has synced its current work
+// watch gives leadership up if the own disk stalls for two election timeouts while a quorum of followers has synced its current work
 // clearly faster. With fewer such followers no other leader would do better: each write, and the vote for the next leader, would wait for
-// a disk such as this one, and votes slower than an election timeout may repeatedly be late. watchDisk ends the member if the disk does
+// a disk such as this one, and votes slower than an election timeout may repeatedly be late. watch ends the member if the disk does
 // not respond at all. On a very slow disk a group waits for other actors' earlier requests, and is not late when they finish. raft's view
 // of a follower's activity says nothing about its disk.
-func (c *Consensus) watchDisk() {
-	c.watchOthers()
+func (d *diskWatch) watch(c *core) {
+	d.watchOthers(c)
 	if c.Status.logWaits.Load() { // the disk is full, not stalled
-		if !c.disk.idle() {
-			c.disk.orders[0].since = c.now.Now
+		if !d.idle() {
+			d.orders[0].since = c.now.Now
 		}
 		return
 	}
-	if read := c.readLog.stalled(c.now.Now); read > c.Limits.DiskStall {
+	if read := d.reads.stalled(c.now.Now); read > c.Limits.DiskStall {
 		c.Fail(fmt.Errorf("%w: it has not answered a read of the log for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, read.Round(time.Millisecond)))
 		return
 	}
-	if dead := c.disk.silent(c.now.Now, time.Duration(c.Status.diskDone.Load())); dead > c.Limits.DiskStall {
+	if dead := d.silent(c.now.Now, time.Duration(c.Status.diskDone.Load())); dead > c.Limits.DiskStall {
 		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, dead.Round(time.Millisecond)))
 		return
 	}
-	stalled := c.disk.stalled(c.now.Now)
+	stalled := d.stalled(c.now.Now)
 	if stalled <= 2*c.ElectionTimeout || c.soft.RaftState != raft.StateLeader {
 		return
 	}
-	_, goal := c.disk.underWay()
+	_, goal := d.underWay()
 	faster := map[uint64]bool{}
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		faster[id] = id != c.Member && p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)
+		faster[id] = id != c.Member && p.Match >= goal && d.overtaken(id, goal, c.now.Now)
 	})
 	if !quorumOf(c.membership.confState.GetVoters(), faster) || !quorumOf(c.membership.confState.GetVotersOutgoing(), faster) {
 		return
 	}
-	c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(id uint64, _ tracker.Progress) bool {
+	c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-d.begun()).Round(time.Millisecond)), func(id uint64, _ tracker.Progress) bool {
 		return faster[id]
+	})
+}
+
+// watchOthers follows the progress of the others' disks while this member leads.
+func (d *diskWatch) watchOthers(c *core) {
+	if c.soft.RaftState != raft.StateLeader {
+		d.others = nil
+		return
+	}
+	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if id != c.Member {
+			d.progressed(id, p.Match, c.now.Now)
+		}
 	})
 }
 
@@ -247,17 +261,4 @@ func quorumOf(voters []uint64, among map[uint64]bool) bool {
 		}
 	}
 	return n > len(voters)/2 || len(voters) == 0
-}
-
-// watchOthers follows the progress of the others' disks while this member leads.
-func (c *Consensus) watchOthers() {
-	if c.soft.RaftState != raft.StateLeader {
-		c.disk.others = nil
-		return
-	}
-	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		if id != c.Member {
-			c.disk.progressed(id, p.Match, c.now.Now)
-		}
-	})
 }

@@ -139,30 +139,28 @@ func (p *pace) read(bytes int64) bool {
 	return true
 }
 
-// sendMissing permits sends to lagging members, as far as there is spare capacity.
-func (c *Consensus) sendMissing() {
+// allow returns how many bytes of a snapshot may be sent to each receiver until the next tick, as far as there is spare capacity; receivers
+// is their number.
+func (p *pace) allow(c *core, receivers int, logBytes int64) (bytes int64) {
 	logs := 0
 	if c.soft.RaftState == raft.StateLeader {
 		hot := c.Window.InMemory()
-		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-			if id != c.Member && c.connected[id] && p.State != tracker.StateSnapshot && p.Next < hot {
+		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, one tracker.Progress) {
+			if id != c.Member && c.connected[id] && one.State != tracker.StateSnapshot && one.Next < hot {
 				logs++
 			}
 		})
 	}
-	c.pace.presses = 2*c.fileBytes > c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load())
-	allowed := c.pace.tick(logs+len(c.sending), logs, c.Status.piecesSent.Load(), c.now.Now)
-	if len(c.sending) > 0 {
-		c.Snapshotter.Offer(Allow{Bytes: allowed})
-	}
+	p.presses = 2*logBytes > c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load())
+	return p.tick(logs+receivers, logs, c.Status.piecesSent.Load(), c.now.Now)
 }
 
 // mayRead reports whether older entries may be read now. Reads of applied entries are for lagging members, and are paced.
-func (c *Consensus) mayRead(first uint64, bytes int64) bool {
+func (p *pace) mayRead(c *core, first uint64, bytes int64) bool {
 	if c.soft.RaftState != raft.StateLeader || first > c.raft.BasicStatus().Applied {
 		return true
 	}
-	if !c.pace.read(bytes) {
+	if !p.read(bytes) {
 		c.Limits.Reach("catch-up rate")
 		return false
 	}

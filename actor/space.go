@@ -171,7 +171,7 @@ func (c *Consensus) tellSpace() {
 		return
 	}
 	c.spaces.told, c.spaces.toldAt = now, c.now.Now
-	c.judgeClocks()
+	c.clocks.judge(&c.core)
 	now.Wall = c.now.Wall
 	for _, m := range c.membership.records.All() {
 		if c.connected[m.ID] {

@@ -77,12 +77,12 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	c.received = &SnapshotReceived{Message: received}
 	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
 	c.now.Now = limits.DiskStall + time.Second
-	if c.watchDisk(); !errors.Is(failure, ErrDisk) {
+	if c.disk.watch(&c.core); !errors.Is(failure, ErrDisk) {
 		t.Errorf("the marker is not synced after %v: %v", c.now.Now, failure)
 	}
 	failure = nil
 	c.handle(Restoring{})
-	if c.watchDisk(); failure != nil {
+	if c.disk.watch(&c.core); failure != nil {
 		t.Errorf("while the snapshot is being loaded: %v", failure)
 	}
 }
@@ -91,9 +91,8 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 // before. What they finish shows that it goes on.
 func TestVerySlowDiskIsNotDead(t *testing.T) {
 	var failure error
-	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
-	c.disk.groupBytes = 1 << 20
-	c.disk.ordered(100, 5, 0)
+	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
+	d.ordered(100, 5, 0)
 	for _, other := range []Paced{
 		&Snapshotter{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}},
 		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status, Maker: &log.Maker{}}},
@@ -107,12 +106,12 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 		}
 		other.Rest(limits.DiskStall / 2)
 		c.now.Now += limits.DiskStall*3/2 - time.Second
-		if c.watchDisk(); failure != nil {
+		if d.watch(c); failure != nil {
 			t.Errorf("after a step of %T: %v", other, failure)
 		}
 	}
 	c.now.Now += 2 * time.Second
-	if c.watchDisk(); !errors.Is(failure, ErrDisk) {
+	if d.watch(c); !errors.Is(failure, ErrDisk) {
 		t.Errorf("nothing is finished any more: %v", failure)
 	}
 }
@@ -120,21 +119,20 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 // A log that waits for room is no sign of the disk, however long it waits, and after the wait its group has its time.
 func TestFullDiskIsNoStall(t *testing.T) {
 	var failure error
-	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
-	c.disk.groupBytes = 1 << 20
-	c.disk.ordered(100, 5, 0)
+	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
+	d.ordered(100, 5, 0)
 	c.Status.logWaits.Store(true)
 	for range 10 {
 		c.now.Now += limits.DiskStall
-		c.watchDisk()
+		d.watch(c)
 	}
 	c.Status.logWaits.Store(false)
 	c.now.Now += limits.DiskStall / 2
-	if c.watchDisk(); failure != nil {
+	if d.watch(c); failure != nil {
 		t.Errorf("a full disk is called dead: %v", failure)
 	}
 	c.now.Now += limits.DiskStall
-	if c.watchDisk(); failure == nil {
+	if d.watch(c); failure == nil {
 		t.Error("a dead disk that was full is not called dead")
 	}
 }
@@ -143,14 +141,14 @@ func TestFullDiskIsNoStall(t *testing.T) {
 // time from then on.
 func TestPauseIsNoStalledRead(t *testing.T) {
 	var failure error
-	c := &Consensus{core: core{CoreConfig: stallConfig(&failure)}}
+	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
 	look := func(after time.Duration) {
 		c.now.Now += after
-		c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)
-		c.watchDisk()
+		d.tick(c.now.Now, c.ElectionTimeout)
+		d.watch(c)
 	}
 	look(time.Second / 2)
-	c.readLog.ordered(c.now.Now)
+	d.reads.ordered(c.now.Now)
 	look(time.Second / 2)
 	look(2 * time.Minute)
 	if failure != nil {
@@ -162,8 +160,8 @@ func TestPauseIsNoStalledRead(t *testing.T) {
 	if !errors.Is(failure, ErrDisk) {
 		t.Errorf("a read has no answer for %v while the process runs: %v", limits.DiskStall, failure)
 	}
-	c.readLog.reported(c.now.Now)
-	c.readLog.ordered(c.now.Now)
+	d.reads.reported(c.now.Now)
+	d.reads.ordered(c.now.Now)
 	failure = nil
 	if look(0); failure != nil {
 		t.Errorf("the next read has no time: %v", failure)

@@ -86,7 +86,7 @@ var actorBugs = []mutant{
 		{"neededFrom", `return max(p.PendingSnapshot, base)`, `return ^uint64(0) - 0*base`},
 	}, []detector{actors, campaign}},
 	{"hand leadership to a follower that lacks something", []change{
-		{"Consensus.watchDisk", `faster[id] = id != c.Member && p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)`, `faster[id] = id != c.Member && p.Match >= 0*goal`},
+		{"diskWatch.watch", `faster[id] = id != c.Member && p.Match >= goal && d.overtaken(id, goal, c.now.Now)`, `faster[id] = id != c.Member && p.Match >= 0*goal`},
 	}, []detector{actors, story, campaign}},
 	{"hand leadership over where one disk of several is faster", []change{
 		{"quorumOf", `return n > len(voters)/2 || len(voters) == 0`, `return n > 0 || len(voters) == 0`},
@@ -101,7 +101,7 @@ var actorBugs = []mutant{
 		{"readWatch.stood", `{ w.since = min(w.since+still, now) }`, `{ w.since = min(w.since+0*still, now) }`},
 	}, []detector{actors}},
 	{"stay the leader with a disk that stands", []change{
-		{"Consensus.watchDisk", `if stalled <= 2*c.ElectionTimeout ||`, `if stalled <= 200*c.ElectionTimeout ||`},
+		{"diskWatch.watch", `if stalled <= 2*c.ElectionTimeout ||`, `if stalled <= 200*c.ElectionTimeout ||`},
 	}, []detector{actors, story, campaign}},
 	{"hand leadership to a disk that is no faster", []change{
 		{"diskWatch.overtaken", `(all[i].at-began)*3/2`, `0*(all[i].at-began)`},
@@ -158,7 +158,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.soundNow", `&& s.now-s.soundAt < limits.SnapshotSound`, `&& s.soundAt < limits.SnapshotSound*100`},
 	}, []detector{direct("./actor", "TestOlderSnapshotStaysUntilTheNewerIsSoundNow")}},
 	{"end a member whose disk is at what others wrote", []change{
-		{"Consensus.watchDisk", `time.Duration(c.Status.diskDone.Load())`, `0*time.Duration(c.Status.diskDone.Load())`},
+		{"diskWatch.watch", `time.Duration(c.Status.diskDone.Load())`, `0*time.Duration(c.Status.diskDone.Load())`},
 	}, []detector{direct("./actor", "TestVerySlowDiskIsNotDead"), direct("./node", "TestSlowDisks")}},
 	{"fill spares of a slow disk as on a quick one", []change{
 		{"SegmentMaker.Rest", `took <= limits.SpareStepQuick`, `took > 0*limits.SpareStepQuick`},
@@ -340,7 +340,7 @@ var actorBugs = []mutant{
 		{"pace.tick", `p.gain()*p.writes`, `p.writes`},
 	}, []detector{direct("./actor", "TestPace.*")}},
 	{"send one snapshot after the other", []change{
-		{"Consensus.sendMissing", `c.pace.presses = 2*c.fileBytes >`, `c.pace.presses = 1<<62 <`},
+		{"pace.allow", `p.presses = 2*logBytes >`, `p.presses = 1<<62 <`},
 	}, []detector{direct("./node", "TestCatchUpByOneSnapshot")}},
 	{"hold a follower back that costs nothing", []change{
 		{"pace.look", `p.rate *= 5. / 4`, ``},
