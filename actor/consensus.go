@@ -56,7 +56,6 @@ type Consensus struct {
 	core
 	ConsensusMailboxes
 
-	leaderless int           // ticks since the last time with a leader
 	fileBytes  int64         // size of the log on the disk
 	covered    uint64        // snapshots hold the log up to this index
 	keptSince  time.Duration // the last time at which none of that was kept for a follower
@@ -84,7 +83,6 @@ type Consensus struct {
 	unordered  int64             // bytes of entries handed to raft since the last Ready
 	lastExpire time.Duration     // when the applier last got an Expire
 	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
-	replayed   bool              // a single voter has campaigned after replay
 
 	refusedForwards uint64 // followers' batches that were not proposed
 }
@@ -143,7 +141,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	}
 	a.raft = n
 	a.Peers.SetMembers(a.membership.records)
-	a.campaignAlone()
+	a.elections.campaignAlone(&a.core)
 	a.publish()
 	return a, nil
 }
@@ -230,13 +228,13 @@ func (c *Consensus) handle(m ConsensusMessage) {
 			c.forwardAgain() // messages that the previous connection has lost
 		}
 		c.linked(m.Peer)
-		c.metFounder(m.Peer, m.Last)
+		c.founding.met(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
 		delete(c.spaces.rooms, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
 	case PeerDied:
-		c.peerDied(m.Peer)
+		c.failover.peerDied(&c.core, m.Peer)
 	case Refused:
 		c.refused(m.Peer, m.Refusal)
 	case Differs:
@@ -269,18 +267,18 @@ func (c *Consensus) handle(m ConsensusMessage) {
 func (c *Consensus) tick(n int) {
 	if !c.quarantine.active() {
 		c.Window.ScanKinds(func() { // an election begins here
-			for range c.electionTicksOf(n) {
+			for range c.elections.ticks(n, c.soft.Lead, c.disk.busy(c.now.Now), c.ElectionTimeout) {
 				c.raft.Tick()
 			}
 		})
 	}
 	c.Status.Stages.lost(c.now.Now)
 	c.silence += n
-	c.tellFounding()
-	c.watchLeader(n)
-	if c.leaderless += n; c.leader() != raft.None {
-		c.leaderless = 0
+	c.founding.tell(&c.core)
+	if late := c.failover.tick(&c.core, n); late != raft.None {
+		c.Peers.CheckAlive(late)
 	}
+	c.elections.count(n, c.leader())
 	c.disk.tick(c.now.Now, c.ElectionTimeout)
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
@@ -316,18 +314,6 @@ func (c *Consensus) tick(n int) {
 	}
 }
 
-// electionTicksOf returns by how many of n ticks raft's clock advances.
-func (c *Consensus) electionTicksOf(n int) int {
-	if c.soft.Lead != raft.None {
-		return n
-	}
-	disk := time.Duration(0)
-	if !c.disk.idle() {
-		disk = c.now.Now - c.disk.begun()
-	}
-	return c.elections.ticks(n, disk, c.ElectionTimeout)
-}
-
 func (c *Consensus) expire() {
 	c.expireWaiting()
 	if c.now.Now-c.lastExpire >= limits.ExpireInterval {
@@ -354,7 +340,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
-	if c.isPremature(r.Message) || !c.believes(r.From, r.Message) {
+	if c.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) {
 		return
 	}
 	switch m := r.Message.(type) {
@@ -380,7 +366,8 @@ func (c *Consensus) receive(r Received) {
 			c.ends.hear(r.From, m)
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
-			c.heardLeader()
+			c.silence = 0
+			c.failover.heard()
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
@@ -499,27 +486,5 @@ func (c *Consensus) applied(m Applied) {
 	c.step(m.Response)
 	c.startClock()
 	c.answerAsks()
-	c.campaignAlone()
-}
-
-// campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores a campaign while a committed membership
-// entry is not applied yet.
-func (c *Consensus) campaignAlone() {
-	voters := c.membership.confState.GetVoters()
-	if c.replayed || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {
-		return
-	}
-	switch c.raft.BasicStatus().RaftState {
-	case raft.StateLeader:
-		c.replayed = true
-		return
-	case raft.StateFollower:
-	default:
-		return // on its way
-	}
-	c.Window.ScanKinds(func() {
-		if err := c.raft.Campaign(); err != nil {
-			c.Logger.Debug("campaign", "error", err)
-		}
-	})
+	c.elections.campaignAlone(&c.core)
 }

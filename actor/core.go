@@ -169,3 +169,12 @@ func (c *core) mayForward() bool {
 	status := c.raft.BasicStatus()
 	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
 }
+
+// campaign makes this member a candidate.
+func (c *core) campaign() {
+	c.Window.ScanKinds(func() {
+		if err := c.raft.Campaign(); err != nil {
+			c.Logger.Debug("campaign", "error", err)
+		}
+	})
+}

@@ -131,6 +131,14 @@ func (d *diskWatch) tick(now, pause time.Duration) {
 // begun returns when the disk began with its current order.
 func (d *diskWatch) begun() time.Duration { return d.orders[0].since }
 
+// busy returns for how long the disk has been at its current order.
+func (d *diskWatch) busy(now time.Duration) time.Duration {
+	if d.idle() {
+		return 0
+	}
+	return now - d.begun()
+}
+
 // underWay returns the disk's current work: the bytes of one group's entries, and the newest entry up to it.
 func (d *diskWatch) underWay() (bytes int64, last uint64) {
 	for i, o := range d.orders {

@@ -3,6 +3,8 @@ package actor
 import (
 	"time"
 
+	"go.etcd.io/raft/v3"
+
 	"qkv/internal/limits"
 )
 
@@ -19,9 +21,11 @@ import (
 //  2. slow is the longest time of a late vote since there was a leader.
 //  3. kept are ticks not yet given to raft, fewer than one of its ticks takes.
 type elections struct {
-	asked []election
-	slow  time.Duration
-	kept  int
+	asked      []election
+	slow       time.Duration
+	kept       int
+	leaderless int  // ticks since the last time with a leader
+	alone      bool // as the only voter, this member has led: its replay is over
 }
 
 // election is the time at which this member began to request votes in a term.
@@ -49,10 +53,13 @@ func (e *elections) late(term uint64, now time.Duration) {
 }
 
 // ended handles the news of a leader.
-func (e *elections) ended() { *e = elections{} }
+func (e *elections) ended() { *e = elections{alone: e.alone} }
 
-// ticks returns by how many of n ticks raft's clock advances without a leader; disk is the duration of the disk's current work.
-func (e *elections) ticks(n int, disk, electionTimeout time.Duration) int {
+// ticks returns by how many of n ticks raft's clock advances; disk is the duration of the disk's current work.
+func (e *elections) ticks(n int, leader uint64, disk, electionTimeout time.Duration) int {
+	if leader != raft.None {
+		return n
+	}
 	if disk > electionTimeout/2 {
 		return 0
 	}
@@ -61,4 +68,29 @@ func (e *elections) ticks(n int, disk, electionTimeout time.Duration) int {
 	n = e.kept / each
 	e.kept %= each
 	return n
+}
+
+// count counts the ticks without a leader.
+func (e *elections) count(ticks int, leader uint64) {
+	if e.leaderless += ticks; leader != raft.None {
+		e.leaderless = 0
+	}
+}
+
+// campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores a campaign while a committed membership
+// entry is not applied yet.
+func (e *elections) campaignAlone(c *core) {
+	voters := c.membership.confState.GetVoters()
+	if e.alone || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {
+		return
+	}
+	switch c.raft.BasicStatus().RaftState {
+	case raft.StateLeader:
+		e.alone = true
+		return
+	case raft.StateFollower:
+	default:
+		return // on its way
+	}
+	c.campaign()
 }

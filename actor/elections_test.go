@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3"
+
 	"qkv/internal/limits"
 )
 
@@ -16,7 +18,7 @@ func TestElectionsWaitForDisks(t *testing.T) {
 		t.Helper()
 		got := 0
 		for range 300 {
-			got += e.ticks(1, disk, timeout)
+			got += e.ticks(1, raft.None, disk, timeout)
 		}
 		if got != want {
 			t.Errorf("%s: %d of 300 ticks, want %d", what, got, want)
@@ -37,7 +39,7 @@ func TestElectionsWaitForDisks(t *testing.T) {
 	e.late(19, 19*time.Second+limits.DiskStall+1)
 	passes("a vote that took longer than disks may", 0, 50)
 	e.late(19, 19*time.Second+500*time.Millisecond)
-	if got := e.ticks(7, 0, timeout) + e.ticks(5, 0, timeout); got != 2 {
+	if got := e.ticks(7, raft.None, 0, timeout) + e.ticks(5, raft.None, 0, timeout); got != 2 {
 		t.Errorf("%d of 12 ticks that come in two turns, want 2", got)
 	}
 	if len(e.asked) != limits.ElectionsKept {

@@ -45,39 +45,38 @@ func saidByLeader(t raftpb.MessageType) bool {
 	return false
 }
 
-// heardLeader notes a message from the leader.
-func (c *Consensus) heardLeader() {
-	c.silence, c.failover.asked, c.failover.died = 0, 0, raft.None
-}
+// heard notes a message from the leader.
+func (f *failover) heard() { f.asked, f.died = 0, raft.None }
 
 // peerDied handles the report that a process of a peer has ended.
-func (c *Consensus) peerDied(peer uint64) {
+func (f *failover) peerDied(c *core, peer uint64) {
 	if now := c.raft.BasicStatus(); peer == now.Lead {
-		c.failover.died, c.failover.diedIn = peer, now.GetTerm()
-		c.forgetLeader()
+		f.died, f.diedIn = peer, now.GetTerm()
+		f.forgetLeader(c)
 	}
 }
 
-// watchLeader asks the host of a late leader, and drives the election of another leader.
-func (c *Consensus) watchLeader(ticks int) {
-	f, now := &c.failover, c.raft.BasicStatus()
+// tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None.
+func (f *failover) tick(c *core, ticks int) (late uint64) {
+	now := c.raft.BasicStatus()
 	switch {
 	case now.Lead == c.Member || c.quarantine.active():
 	case now.Lead != raft.None:
 		f.forgotten = 0
-		c.forgetLeader()
-		if late := c.lateTicks(); f.died == raft.None && c.silence >= late && (f.asked == 0 || c.silence-f.asked >= late) {
+		f.forgetLeader(c)
+		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.asked == 0 || c.silence-f.asked >= most) {
 			f.asked = c.silence
-			c.Peers.CheckAlive(now.Lead)
+			return now.Lead
 		}
 	case f.forgotten == now.GetTerm() && f.forgotten != 0:
-		c.campaignEarly(ticks)
+		f.campaignEarly(c, ticks)
 	}
+	return raft.None
 }
 
 // forgetLeader makes raft forget a leader that has died and is silent.
-func (c *Consensus) forgetLeader() {
-	f, now := &c.failover, c.raft.BasicStatus()
+func (f *failover) forgetLeader(c *core) {
+	now := c.raft.BasicStatus()
 	voters := c.votersOfBoth()
 	if now.Lead == raft.None || f.died != now.Lead || f.diedIn != now.GetTerm() || c.silence < c.lateTicks() || now.RaftState != raft.StateFollower || !slices.Contains(voters, c.Member) {
 		return
@@ -102,15 +101,10 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 
 // campaignEarly campaigns in this member's turn, and again after all other voters had theirs. A voter that has not forgotten the leader
 // yet does not answer, and a candidate whose log lags is refused. After an election timeout raft's own clock takes over.
-func (c *Consensus) campaignEarly(ticks int) {
-	f := &c.failover
+func (f *failover) campaignEarly(c *core, ticks int) {
 	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() {
 		return
 	}
 	f.next += max(len(c.votersOfBoth())-1, 1) * campaignApart
-	c.Window.ScanKinds(func() {
-		if err := c.raft.Campaign(); err != nil {
-			c.Logger.Debug("campaign", "error", err)
-		}
-	})
+	c.campaign()
 }

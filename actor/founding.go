@@ -41,46 +41,46 @@ func without(ids []uint64, id uint64) []uint64 {
 	return slices.DeleteFunc(slices.Clone(ids), func(one uint64) bool { return one == id })
 }
 
-// metFounder notes a peer's connection and the index of the newest entry in its log.
-func (c *Consensus) metFounder(peer, last uint64) {
+// met notes a peer's connection and the index of the newest entry in its log.
+func (f *founding) met(peer, last uint64) {
 	if last <= foundingIndex {
-		c.founding.unmet = without(c.founding.unmet, peer)
+		f.unmet = without(f.unmet, peer)
 	}
 }
 
-// awaitsFounders returns for which founders this member must wait, or "" if it takes part in elections or is quarantined.
-func (c *Consensus) awaitsFounders() string {
-	if len(c.founding.unmet) == 0 || c.last > foundingIndex || c.quarantine.active() {
+// awaits returns for which founders this member must wait, or "" if it takes part in elections or is quarantined.
+func (f *founding) awaits(c *core) string {
+	if len(f.unmet) == 0 || c.last > foundingIndex || c.quarantine.active() {
 		return ""
 	}
 	var names []string
-	for _, id := range c.founding.unmet {
+	for _, id := range f.unmet {
 		names = append(names, c.Status.NameOf(id))
 	}
 	slices.Sort(names)
 	return fmt.Sprintf("waiting for %s: a new cluster needs all its founders once", strings.Join(names, ", "))
 }
 
-// isPremature tells whether a message, of this member or of a peer, would elect a leader without data while this member waits.
-func (c *Consensus) isPremature(message peerframe.Message) bool {
+// premature tells whether a message, of this member or of a peer, would elect a leader without data while this member waits.
+func (f *founding) premature(c *core, message peerframe.Message) bool {
 	m, ok := message.(peerframe.Raft)
 	if !ok {
 		return false
 	}
 	switch m.GetType() {
 	case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:
-		return m.GetIndex() <= foundingIndex && c.awaitsFounders() != ""
+		return m.GetIndex() <= foundingIndex && f.awaits(c) != ""
 	}
 	return false
 }
 
-// tellFounding logs which founders this member waits for, and raises or ends the notice.
-func (c *Consensus) tellFounding() {
-	text := c.awaitsFounders()
-	if text == c.founding.told {
+// tell logs which founders this member waits for, and raises or ends the notice.
+func (f *founding) tell(c *core) {
+	text := f.awaits(c)
+	if text == f.told {
 		return
 	}
-	c.founding.told = text
+	f.told = text
 	c.Status.Alarm(Alarm{Name: Founding, Text: text})
 	if text != "" {
 		c.Logger.Info(text)

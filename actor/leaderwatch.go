@@ -59,9 +59,9 @@ func (w *leaderWatch) see(now time.Duration, leader uint64) (event leaderEvent, 
 	return leaderSame, 0
 }
 
-// tellLeader logs changes of the leader.
-func (c *Consensus) tellLeader(before *RaftStatus, now RaftStatus) {
-	event, without := c.leaders.see(c.now.Now, now.Leader)
+// tell logs changes of the leader.
+func (w *leaderWatch) tell(c *core, before *RaftStatus, now RaftStatus) {
+	event, without := w.see(c.now.Now, now.Leader)
 	name := func(id uint64) string { return c.Status.NameOf(id) }
 	switch {
 	case event == leaderLost && before.Role == "leader" && now.Term == before.Term:

@@ -286,7 +286,7 @@ func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) 
 // as an election takes, it answers all other clients, too: this member may be cut off, and another member may serve them.
 func (c *Consensus) expireWaiting() {
 	now := c.now.Now
-	if c.leaderless >= c.electionTicks() {
+	if c.elections.leaderless >= c.electionTicks() {
 		now = math.MaxInt64
 	}
 	for _, w := range c.proposals.takeExpired(now) {
@@ -320,7 +320,7 @@ func (c *Consensus) why() string {
 	}
 	sort.Strings(unreachable)
 	why := "there is no leader"
-	if founders := c.awaitsFounders(); founders != "" {
+	if founders := c.founding.awaits(&c.core); founders != "" {
 		why += ": " + founders
 	}
 	switch missing, leader := c.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {

@@ -293,7 +293,7 @@ func (c *Consensus) publish() {
 	if before == nil || *before != next {
 		c.Status.consensus.Store(&next)
 	}
-	c.tellLeader(before, next)
+	c.leaders.tell(&c.core, before, next)
 }
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.

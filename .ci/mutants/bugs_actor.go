@@ -525,7 +525,7 @@ var actorBugs = []mutant{
 		{"Consensus.newTermOrLeader", `c.clock.stop()`, `if c.term == 0 { c.clock.stop() }`},
 	}, []detector{direct("./actor", "TestLeaseClockEndsWithItsLeadership")}},
 	{"let a leader's clock stand while its disk is at something", []change{
-		{"Consensus.electionTicksOf", `if c.soft.Lead != raft.None { return n }`, ``},
+		{"elections.ticks", `if leader != raft.None { return n }`, ``},
 	}, []detector{direct("./actor", "TestHeartbeatsOfASlowDisk")}},
 	{"forward in a term that has just begun as in the one before", []change{
 		{"Consensus.propose", `case status.Lead == raft.None, status.GetTerm() != c.term:`, `case status.Lead == raft.None:`},
@@ -558,7 +558,7 @@ var actorBugs = []mutant{
 		{"Applier.letReadsGo", `if r.Index > applied {`, `if r.Index > applied+1 {`},
 	}, []detector{direct("./actor", "TestReadWaitsForItsEntry")}},
 	{"believe a death when the leader has spoken since", []change{
-		{"Consensus.heardLeader", `c.silence, c.failover.asked, c.failover.died = 0, 0, raft.None`, `c.silence, c.failover.asked = 0, 0`},
+		{"failover.heard", `f.asked, f.died = 0, raft.None`, `f.asked = 0`},
 	}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
 	{"count reads of the log from the newest order", []change{
 		{"readWatch.ordered", `if w.orders == 0 { w.since = now }`, `w.since = now`},
@@ -688,10 +688,10 @@ var actorBugs = []mutant{
 		{"Runtime.Time", `read == 0 || now-read >= wallEvery`, `read == 0`},
 	}, []detector{direct("./actor", "TestWallIsReadAgain")}},
 	{"forget a leader that is heard", []change{
-		{"Consensus.forgetLeader", `|| c.silence < c.lateTicks() ||`, `||`},
+		{"failover.forgetLeader", `|| c.silence < c.lateTicks() ||`, `||`},
 	}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
 	{"keep the term out of a leader's death", []change{
-		{"Consensus.forgetLeader", `|| f.diedIn != now.GetTerm()`, ``},
+		{"failover.forgetLeader", `|| f.diedIn != now.GetTerm()`, ``},
 	}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
 	{"campaign all at once when a leader has died", []change{
 		{"firstCampaign", `ticks += campaignApart`, ``},
@@ -835,25 +835,25 @@ var actorBugs = []mutant{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
 	{"vote before all founders were met", []change{
-		{"Consensus.receive", `c.isPremature(r.Message) || `, ``},
+		{"Consensus.receive", `c.founding.premature(&c.core, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign before all founders were met", []change{
-		{"Consensus.send", `if c.isPremature(peerframe.Raft{Message: m}) { return }`, ``},
+		{"Consensus.send", `if c.founding.premature(&c.core, peerframe.Raft{Message: m}) { return }`, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign for a peer before all founders were met", []change{
-		{"Consensus.isPremature", `case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:`, `case raftpb.MsgPreVote, raftpb.MsgVote:`},
+		{"founding.premature", `case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:`, `case raftpb.MsgPreVote, raftpb.MsgVote:`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"take a founder with data for one without", []change{
-		{"Consensus.metFounder", `if last <= foundingIndex {`, `if last > 0 {`},
+		{"founding.met", `if last <= foundingIndex {`, `if last > 0 {`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"wait for the founders again when one is gone", []change{
 		{"Consensus.handle", `delete(c.connected, m.Peer)`, `delete(c.connected, m.Peer); c.founding.unmet = append(c.founding.unmet, m.Peer)`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"vote for no candidate while founders are awaited", []change{
-		{"Consensus.isPremature", `return m.GetIndex() <= foundingIndex && c.awaitsFounders() != ""`, `return c.awaitsFounders() != ""`},
+		{"founding.premature", `return m.GetIndex() <= foundingIndex && f.awaits(c) != ""`, `return f.awaits(c) != ""`},
 	}, []detector{direct("./actor", "TestFounderFollowsThoseThatHaveBegun")}},
 	{"wait for founders with data in the log", []change{
-		{"Consensus.awaitsFounders", `len(c.founding.unmet) == 0 || c.last > foundingIndex ||`, `len(c.founding.unmet) == 0 ||`},
+		{"founding.awaits", `len(f.unmet) == 0 || c.last > foundingIndex ||`, `len(f.unmet) == 0 ||`},
 	}, []detector{direct("./actor", "TestFounderFollowsThoseThatHaveBegun")}},
 	{"wait for founders that have voted", []change{
 		{"newFounding", `c.HardState.Term > foundingTerm`, `c.HardState.Term > foundingTerm+1`},
@@ -865,7 +865,7 @@ var actorBugs = []mutant{
 		{"Admission.Admit", `a.ends[from] = its.Last`, `if _, ok := a.ends[from]; !ok { a.ends[from] = its.Last }`},
 	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
 	{"say nothing of the founders that are awaited", []change{
-		{"Consensus.tellFounding", `c.Status.Alarm(Alarm{Name: Founding, Text: text})`, ``},
+		{"founding.tell", `c.Status.Alarm(Alarm{Name: Founding, Text: text})`, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"count a note as applied by a change that the state had at the start", []change{
 		{"leaseClock.changed", `max(l.notes-1, 0)`, `l.notes - 1`},
