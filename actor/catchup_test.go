@@ -29,7 +29,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	size := view.LiveBytes() + view.HistoryBytes()
 	c.Status.snapBytes.Store(size)
 	c.Status.snapshots.Store(3 * size)
-	c.covered = c.last - 2
+	c.retention.covered = c.last - 2
 	for _, one := range []struct {
 		what  string
 		do    func()
@@ -41,25 +41,25 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		{"it cannot be reached", func() { c.turn(Disconnected{Peer: 3}) }, size / 2, false},
 	} {
 		one.do()
-		c.fileBytes = one.bytes
-		if c.keptSince = c.now.Now; one.kept {
+		c.retention.fileBytes = one.bytes
+		if c.retention.keptSince = c.now.Now; one.kept {
 			if c.release(); c.Status.logKept.Load() {
 				t.Errorf("%s: what is lacked for a moment counts", one.what)
 			}
 		}
-		c.keptSince -= 2 * c.ElectionTimeout
+		c.retention.keptSince -= 2 * c.ElectionTimeout
 		c.release()
 		first, err := c.Window.FirstIndex()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kept := first <= c.covered; kept != one.kept || c.Status.logKept.Load() != one.kept {
-			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.covered, c.Status.logKept.Load())
+		if kept := first <= c.retention.covered; kept != one.kept || c.Status.logKept.Load() != one.kept {
+			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.retention.covered, c.Status.logKept.Load())
 		}
 	}
 	c.turn(Connected{Peer: 3})
-	c.covered = c.last
-	c.fileBytes, c.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
+	c.retention.covered = c.last
+	c.retention.fileBytes, c.retention.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
 	if c.release(); c.Status.logKept.Load() {
 		t.Error("it is kept beyond its bound")
 	}

@@ -225,7 +225,7 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 
 // Who needs longer than a time for what was committed is behind until it needs less.
 func TestCatchesUp(t *testing.T) {
-	var l lag
+	var l replicationLag
 	const after, pause = time.Second, time.Second
 	applied, commit := uint64(0), uint64(0)
 	run := func(d time.Duration, ahead uint64) bool {

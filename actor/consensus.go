@@ -56,9 +56,8 @@ type Consensus struct {
 	core
 	ConsensusMailboxes
 
-	fileBytes  int64         // size of the log on the disk
-	covered    uint64        // snapshots hold the log up to this index
-	keptSince  time.Duration // the last time at which none of that was kept for a follower
+	retention  logRetention
+	transfers  snapshotTransfers
 	proposals  proposals
 	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
@@ -70,9 +69,7 @@ type Consensus struct {
 	disk       diskWatch
 	elections  elections
 	pace       pace
-	sending    map[uint64]bool // the peers to which a snapshot is being sent
-	saveWait   saveWait
-	lag        lag
+	lag        replicationLag
 	spaces     spaces
 	clocks     clocks
 	hardStates hardStates
@@ -80,9 +77,8 @@ type Consensus struct {
 	failover   failover
 	founding   founding
 	ends       leaderEnds
-	unordered  int64             // bytes of entries handed to raft since the last Ready
-	lastExpire time.Duration     // when the applier last got an Expire
-	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
+	unordered  int64         // bytes of entries handed to raft since the last Ready
+	lastExpire time.Duration // when the applier last got an Expire
 
 	refusedForwards uint64 // followers' batches that were not proposed
 }
@@ -104,7 +100,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			quarantine: newQuarantine(c.Quarantined, c.Quarantine),
 		},
 		ConsensusMailboxes: c.ConsensusMailboxes,
-		sending:            map[uint64]bool{},
+		transfers:          snapshotTransfers{sending: map[uint64]bool{}},
 		pace:               pace{least: c.Limits.CatchUpLeast},
 		spaces:             spaces{rooms: map[uint64]peerframe.DiskSpace{}, held: map[uint64]peerframe.DiskSpace{}},
 		clocks:             newClocks(),
@@ -122,7 +118,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		ID:                        c.Member,
 		ElectionTick:              c.electionTicks(),
 		HeartbeatTick:             int(c.HeartbeatInterval / TickInterval),
-		Storage:                   raftStorage{c.Window, a},
+		Storage:                   raftStorage{c.Window, &a.core, &a.transfers.wait},
 		Applied:                   c.Applied,
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             c.Limits.MessageEntriesBytes,
@@ -246,7 +242,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case SnapshotSaved:
 		c.snapshotSaved(m)
 	case LogCovered:
-		c.covered = max(c.covered, m.UpTo)
+		c.retention.cover(m.UpTo)
 		c.release()
 	case SnapshotReceived:
 		c.snapshotReceived(m)
@@ -256,7 +252,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 			status, count = raft.SnapshotFinish, &c.Status.Counters.SendsDone
 		}
 		count.Add(1)
-		delete(c.sending, m.Peer)
+		delete(c.transfers.sending, m.Peer)
 		c.raft.ReportSnapshot(m.Peer, status)
 	default:
 		panic(fmt.Sprintf("consensus takes no %T", m))
@@ -280,10 +276,9 @@ func (c *Consensus) tick(n int) {
 	}
 	c.elections.count(n, c.leader())
 	c.disk.tick(c.now.Now, c.ElectionTimeout)
-	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
-	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
+	c.lag.watch(&c.core)
 	c.disk.watch(&c.core)
-	if allowed := c.pace.allow(&c.core, len(c.sending), c.fileBytes); len(c.sending) > 0 {
+	if allowed := c.pace.allow(&c.core, len(c.transfers.sending), c.retention.fileBytes); len(c.transfers.sending) > 0 {
 		c.Snapshotter.Offer(Allow{Bytes: allowed})
 	}
 	c.tellSpace()
@@ -469,13 +464,20 @@ func (c *Consensus) appended(m Appended) {
 	if m.Segments != nil {
 		c.Window.Publish(m.Segments)
 	}
-	c.fileBytes = m.FileBytes
+	c.retention.fileBytes = m.FileBytes
 	c.disk.reported(m.Orders, c.now.Now)
 	for _, r := range m.Responses {
 		c.step(r)
 	}
 	c.membership.durable = max(c.membership.durable, m.Commit)
 	c.partFromRemoved()
+}
+
+// release deletes the log that no member needs any more.
+func (c *Consensus) release() {
+	if upTo, due := c.retention.release(&c.core, &c.spaces); due {
+		c.LogWriter.MustPost(Release{UpTo: upTo})
+	}
 }
 
 // applied reports applied entries to raft, after their membership changes have taken effect (rule 6).

@@ -729,7 +729,7 @@ func TestChangesBelowASnapshotDoNothing(t *testing.T) {
 	promoted, _ := added.Change(&kv.MemberChange{Kind: kv.PromoteMember, ID: 9}, 0)
 	snap := snapshotAt(10, 2, ConfStateOf(promoted.Configuration()))
 	c.turn(SnapshotReceived{Message: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(1), Term: u(2), Snapshot: snap}})
-	if c.received != nil {
+	if c.transfers.received != nil {
 		t.Fatal("raft did not take the snapshot")
 	}
 	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: added, Change: configurationChange(founders.Configuration(), added.Configuration())}})

@@ -178,7 +178,7 @@ func (c *Consensus) propose() {
 	if c.quarantine.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
 		return
 	}
-	if c.farBehind() {
+	if c.lag.farBehind(&c.core) {
 		c.refuseWaiting()
 		return
 	}
@@ -335,11 +335,6 @@ func (c *Consensus) why() string {
 		why += fmt.Sprintf("; %s cannot reach %s", c.Status.NameOf(c.Member), strings.Join(unreachable, ", "))
 	}
 	return why
-}
-
-// farBehind reports that this member follows a leader whose log it will not catch up with while its clients wait.
-func (c *Consensus) farBehind() bool {
-	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
 }
 
 // refuseWaiting answers all waiting requests at once: other members can serve them sooner.

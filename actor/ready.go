@@ -43,7 +43,7 @@ func (c *Consensus) ready(rd raft.Ready) {
 			c.orderApply(m)
 		case raftpb.MsgVote: // rule 2: it leaves with the responses above
 		case raftpb.MsgSnap:
-			c.sending[m.GetTo()] = true
+			c.transfers.sending[m.GetTo()] = true
 			c.Snapshotter.MustPost(SendSnapshot{Peer: m.GetTo(), Message: m})
 		default:
 			c.send(m)
@@ -108,8 +108,8 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	var state *index.State
 	if s := m.GetSnapshot(); s != nil {
-		m.Snapshot, state = c.received.Message.GetSnapshot(), c.received.State // with the snapshot's own configuration
-		c.received = nil                                                       // raft takes it
+		m.Snapshot, state = c.transfers.received.Message.GetSnapshot(), c.transfers.received.State // with the snapshot's own configuration
+		c.transfers.received = nil                                                                 // raft takes it
 		c.membership.restoring = true
 		c.last = s.GetMetadata().GetIndex()
 		c.forwards.reset() // the snapshot does not list the batches that it holds; the applier tells their clients
@@ -146,7 +146,7 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.handedTerm = entries[len(entries)-1].GetTerm()
 	c.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
-	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})
+	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.handedTerm == c.term {
 		for _, m := range c.reads.takeDeferred() {
 			c.step(m)
@@ -160,7 +160,7 @@ func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 		return // a leader's snapshot was installed meanwhile, and is newer
 	}
 	c.Window.SetSnapshot(m.Snapshot)
-	c.covered = max(c.covered, m.KeepFrom)
+	c.retention.cover(m.KeepFrom)
 	c.release()
 }
 
@@ -171,7 +171,7 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}
-	c.received = &m
+	c.transfers.received = &m
 	told := c.sayNow(m.Message)
 	early := !knows(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
 	if early { // raft rejects a snapshot whose configuration does not list this member
@@ -180,8 +180,8 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	}
 	c.step(told)
 	c.drain()
-	if c.received != nil { // raft did not take it
-		c.received = nil
+	if c.transfers.received != nil { // raft did not take it
+		c.transfers.received = nil
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}

@@ -118,7 +118,7 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 		}
 		status := c.raft.BasicStatus()
 		switch {
-		case c.received != nil:
+		case c.transfers.received != nil:
 			t.Errorf("%s: it waits for raft", test.name)
 		case !test.taken && (responds != 0 || discards != 1):
 			t.Errorf("%s: %d is told that it is there, and the snapshotter %d times that it is of no use", test.name, responds, discards)

@@ -74,7 +74,7 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 		ConsensusMailboxes: ConsensusMailboxes{LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1})},
 	}
 	received := &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}
-	c.received = &SnapshotReceived{Message: received}
+	c.transfers.received = &SnapshotReceived{Message: received}
 	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
 	c.now.Now = limits.DiskStall + time.Second
 	if c.disk.watch(&c.core); !errors.Is(failure, ErrDisk) {

@@ -415,7 +415,7 @@ func TestHardStatesRide(t *testing.T) {
 
 func TestLag(t *testing.T) {
 	const after, pause = 2 * time.Second, time.Second
-	var l lag
+	var l replicationLag
 	for _, step := range []struct {
 		what            string
 		commit, applied uint64

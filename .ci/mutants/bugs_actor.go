@@ -56,7 +56,7 @@ var actorBugs = []mutant{
 		{"quarantine.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
 	}, []detector{actors, story}},
 	{"let a follower's log go beside a snapshot that is saved", []change{
-		{"Consensus.release", `c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {`, `c.fileBytes <= c.Status.logRoom(&c.Limits, c.Status.snapshots.Load()) {`},
+		{"logRetention.release", `l.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {`, `l.fileBytes <= c.Status.logRoom(&c.Limits, c.Status.snapshots.Load()) {`},
 	}, []detector{actors}},
 	{"send again what is slow", []change{
 		{"Snapshotter.wait", `case s.now-one.asked >= one.timeout():`, `case s.now-one.asked >= limits.SnapshotResend:`},
@@ -128,7 +128,7 @@ var actorBugs = []mutant{
 		{"Consensus.logRead", `c.sendMore(id, hi)`, `_ = id`},
 	}, []detector{direct("./node", "TestColdReadsHoldUpNothing")}},
 	{"forget a follower that has installed a snapshot", []change{
-		{"Consensus.release", `if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <=`, `if false && c.fileBytes <=`},
+		{"logRetention.release", `if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && l.fileBytes <=`, `if false && l.fileBytes <=`},
 	}, []detector{direct("./node", "TestFollowerComesBackUnderLoad")}},
 	{"keep the older snapshot whatever the log takes", []change{
 		{"Snapshotter.outgrown", `return s.Status.Durable().FileBytes > room-room/4`, `return room < 0`},
@@ -218,7 +218,7 @@ var actorBugs = []mutant{
 		{"accepted.accept", `if first >= next {`, `if first > next {`},
 	}, []detector{direct("./actor", "TestLeaderTellsOfLostForwards")}},
 	{"take what a member far behind cannot answer", []change{
-		{"Consensus.farBehind", `return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(`, `return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && c.lag.far(`},
+		{"replicationLag.farBehind", `return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && l.far(`, `return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && l.far(`},
 	}, []detector{direct("./node", "TestWritesAtALaggingMember")}},
 	{"count an earlier process's batch as seen", []change{
 		{"Consensus.seeForwarded", `&& envelope.Incarnation == c.Incarnation {`, `{`},
@@ -373,19 +373,19 @@ var actorBugs = []mutant{
 		{"Snapshotter.publishSize", `s.Status.receives.Store(s.comes())`, `s.Status.receives.Store(s.receive != nil)`},
 	}, []detector{direct("./actor", "TestSenderOfASnapshotIsGone")}},
 	{"send the old one while a snapshot is being saved", []change{
-		{"saveWait.waits", `return saves && newest`, `return false && saves && newest`},
+		{"snapshotWait.waits", `return saves && newest`, `return false && saves && newest`},
 	}, []detector{direct("./actor", "TestFollowerWaitsForASave")}},
 	{"wait for a snapshot that nobody saves", []change{
-		{"saveWait.waits", `return saves && newest`, `return newest`},
+		{"snapshotWait.waits", `return saves && newest`, `return newest`},
 	}, []detector{direct("./actor", "TestFollowerWaitsForASave")}},
 	{"wait for the snapshot behind the one that was being saved", []change{
-		{"saveWait.waits", `saves && newest == w.newest && now`, `saves && now`},
+		{"snapshotWait.waits", `saves && newest == w.newest && now`, `saves && now`},
 	}, []detector{direct("./actor", "TestFollowerWaitsForASave")}},
 	{"wait for a snapshot that is hardly begun", []change{
 		{"Snapshotter.publishSize", `s.writing() && 2*s.growth() < s.order.bytes`, `s.writing()`},
 	}, []detector{direct("./actor", "TestSaveIsNearlyThere")}},
 	{"wait for a snapshot for ever", []change{
-		{"saveWait.waits", `now-w.since < limits.SnapshotWait`, `now-w.since < 1000*limits.SnapshotWait`},
+		{"snapshotWait.waits", `now-w.since < limits.SnapshotWait`, `now-w.since < 1000*limits.SnapshotWait`},
 	}, []detector{direct("./actor", "TestFollowerWaitsForASave")}},
 	{"take how long a loss lasted for the way's slowness", []change{
 		{"Snapshotter.wait", `one.first, one.begun = one.acked, s.now`, ``},
@@ -637,7 +637,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `!c.absurd(m.GetTerm()) && m.GetTerm() >= c.term`, `!c.absurd(m.GetTerm())`},
 	}, []detector{direct("./actor", "TestEndOfAnOldLeaderIsNotHeard")}},
 	{"apply a configuration when its entry is committed", []change{
-		{"Consensus.orderApply", `c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})`},
+		{"Consensus.orderApply", `c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})`},
 	}, []detector{direct("./actor", "TestConfigurationComesWithTheRecords")}},
 	{"apply a configuration behind its entry", []change{
 		{"Applier.apply", `a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},

@@ -1,0 +1,71 @@
+package actor
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// logRetention decides how much of the log stays on the disk.
+//
+// Invariants:
+//
+//  1. Snapshots hold the log up to covered.
+//  2. keptSince is the last time at which no entry up to covered was kept for a follower.
+type logRetention struct {
+	fileBytes int64 // size of the log on the disk
+	covered   uint64
+	keptSince time.Duration
+}
+
+// cover notes that snapshots hold the log up to an index.
+func (l *logRetention) cover(upTo uint64) { l.covered = max(l.covered, upTo) }
+
+// release deletes the log that snapshots cover, except for entries that a reachable follower still needs. Otherwise a follower that
+// returns under load would fall behind the log again when it has installed a snapshot, and need one snapshot after another. These do not
+// count: unreachable followers, and a follower whose full disk needs the snapshot to free space. The log kept for followers has a bound,
+// and none is kept on a disk that is nearly full.
+//
+// release returns the newest entry that is deleted, if there is any.
+func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) {
+	first, err := c.Window.FirstIndex()
+	if err != nil || l.covered < first {
+		l.keptSince = c.now.Now
+		c.Status.logKept.Store(false)
+		return 0, false
+	}
+	upTo = l.covered
+	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && l.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
+		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && spaces.rooms[id].Own == uint64(SpaceNone)) {
+				upTo = min(upTo, neededFrom(p, first-1))
+			}
+		})
+	}
+	if upTo == l.covered {
+		l.keptSince = c.now.Now
+	}
+	c.Status.logKept.Store(c.now.Now-l.keptSince > c.ElectionTimeout) // a follower that briefly lacks a little does not count
+	if upTo < first {
+		return 0, false
+	}
+	term, err := c.Window.Term(upTo)
+	if err != nil {
+		return 0, false
+	}
+	c.Window.Release(upTo, term)
+	return upTo, true
+}
+
+// neededFrom returns the last entry that a follower does not need from a log that begins behind base.
+func neededFrom(p tracker.Progress, base uint64) uint64 {
+	switch p.State {
+	case tracker.StateSnapshot:
+		return max(p.PendingSnapshot, base)
+	case tracker.StateReplicate:
+		return max(p.Match, base)
+	default:
+		return base // raft is still probing the follower's log
+	}
+}

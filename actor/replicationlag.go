@@ -1,0 +1,63 @@
+package actor
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+)
+
+// replicationLag tracks how far this member lags behind its leader's log.
+//
+// Invariants:
+//
+//  1. commit is the newest commit index that the present leader has reported, or that raft knows.
+//  2. mark is at most the newest commit index at since. It was not applied then, unless it is applied now.
+//  3. took is how long it took to apply the previous mark.
+type replicationLag struct {
+	commit, mark uint64
+	since        time.Duration
+	took         time.Duration
+	seen         time.Duration // the last tick
+}
+
+// heard notes a leader's commit index.
+func (l *replicationLag) heard(commit uint64) { l.commit = max(l.commit, commit) }
+
+// changed drops the commit index reported by a former leader, which may have been wrong. known is raft's own commit index.
+func (l *replicationLag) changed(known uint64) { l.commit, l.mark = known, min(l.mark, known) }
+
+// tick begins a new measurement when the mark is applied, or when the process was stopped.
+func (l *replicationLag) tick(applied uint64, now, pause time.Duration) {
+	switch {
+	case now-l.seen >= pause:
+		l.mark, l.since = l.commit, now
+	case applied >= l.mark:
+		l.mark, l.since, l.took = l.commit, now, now-l.since
+	}
+	l.seen = now
+}
+
+// missing returns the number of committed entries that are not applied.
+func (l *replicationLag) missing(applied uint64) uint64 { return max(l.commit, applied) - applied }
+
+// far reports whether entries committed at least that long ago are still not applied.
+func (l *replicationLag) far(applied uint64, now, after time.Duration) bool {
+	return applied < l.mark && now-l.since >= after
+}
+
+// catchesUp reports whether the last mark took at least that long to apply, or the present one already does.
+func (l *replicationLag) catchesUp(applied uint64, now, after time.Duration) bool {
+	return l.took >= after || l.far(applied, now, after)
+}
+
+// watch measures the lag at each tick, and publishes whether this member lags behind its leader.
+func (l *replicationLag) watch(c *core) {
+	applied := c.raft.BasicStatus().Applied
+	l.tick(applied, c.now.Now, c.ElectionTimeout)
+	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && l.catchesUp(applied, c.now.Now, c.ElectionTimeout))
+}
+
+// farBehind reports that this member follows a leader whose log it will not catch up with while its clients wait.
+func (l *replicationLag) farBehind(c *core) bool {
+	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && l.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
+}
