@@ -59,7 +59,6 @@ type Consensus struct {
 	retention  logRetention
 	transfers  snapshotTransfers
 	proposals  proposals
-	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
 	accepted   accepted
 	ownWasLast bool // the leader's last proposal was its own clients', not an accepted one of a follower
@@ -102,7 +101,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		ConsensusMailboxes: c.ConsensusMailboxes,
 		transfers:          snapshotTransfers{sending: map[uint64]bool{}},
 		pace:               pace{least: c.Limits.CatchUpLeast},
-		spaces:             spaces{rooms: map[uint64]peerframe.DiskSpace{}, held: map[uint64]peerframe.DiskSpace{}},
+		spaces:             spaces{ofPeer: map[uint64]peerframe.DiskSpace{}, holds: map[uint64]peerframe.DiskSpace{}},
 		clocks:             newClocks(),
 		hardStates:         hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:               diskWatch{groupBytes: c.Limits.GroupBytes},
@@ -182,9 +181,9 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.LogReader.MustPost(ReadLog{Order: order})
 	}
 	c.publish()
-	if len(c.noRoomFor.Requests) > 0 {
-		c.Applier.PostAndYield(c.noRoomFor)
-		c.noRoomFor = RefusedWrites{}
+	if len(c.proposals.refused.Requests) > 0 {
+		c.Applier.PostAndYield(c.proposals.refused)
+		c.proposals.refused = RefusedWrites{}
 	}
 	c.Inbox.Hold(c.proposals.bytes)
 	return false
@@ -227,7 +226,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.founding.met(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
-		delete(c.spaces.rooms, m.Peer)
+		delete(c.spaces.ofPeer, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
 	case PeerDied:
 		c.failover.peerDied(&c.core, m.Peer)
@@ -301,7 +300,9 @@ func (c *Consensus) tick(n int) {
 	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)
-		c.helpFull()
+		if c.spaces.helpFull(&c.core) {
+			c.Applier.MustPost(SnapshotWanted{})
+		}
 		c.release()
 		c.nudgeExchange()
 		c.tendLearners()
@@ -354,7 +355,7 @@ func (c *Consensus) receive(r Received) {
 	case peerframe.LeaseTimes:
 		c.leasesTold(m)
 	case peerframe.DiskSpace:
-		c.takeRoom(r.From, m)
+		c.heardSpace(r.From, m)
 	case peerframe.Raft:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
@@ -387,7 +388,7 @@ func (c *Consensus) receive(r Received) {
 				return
 			}
 			c.lag.heard(m.GetCommit())
-			if !c.takes(m.GetEntries()) {
+			if !c.spaces.takes(&c.core, c.disk.idle(), m.GetEntries()) {
 				return // the disk is full; the leader sends again
 			}
 			if c.disk.bytes() > int64(c.Limits.UncommittedBytes) {
@@ -400,17 +401,29 @@ func (c *Consensus) receive(r Received) {
 	}
 }
 
-// takeRoom notes the space on a peer's disk and the time of its clock.
-func (c *Consensus) takeRoom(peer uint64, m peerframe.DiskSpace) {
+// heardSpace notes the space on a peer's disk and the time of its clock.
+func (c *Consensus) heardSpace(peer uint64, m peerframe.DiskSpace) {
 	if c.clocks.heard(peer, m.Wall, c.now) {
 		c.clocks.judge(&c.core) // this member's own report at its start already uses their time
 	}
-	c.spaces.rooms[peer] = m
-	if m.Holds > 0 { // a member that has just started reports no size until it has measured its disk
-		c.spaces.held[peer] = m
-	}
+	c.spaces.heard(peer, m)
 	if c.soft.RaftState == raft.StateLeader {
 		c.tellSpace() // before the next write is accepted
+	}
+}
+
+// tellSpace sends the report of the own space to the peers when it is due.
+func (c *Consensus) tellSpace() {
+	report, due := c.spaces.report(&c.core)
+	if !due {
+		return
+	}
+	c.clocks.judge(&c.core)
+	report.Wall = c.now.Wall
+	for _, m := range c.membership.records.All() {
+		if c.connected[m.ID] {
+			c.Peers.Send(m.ID, report, true)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) 
 	upTo = l.covered
 	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && l.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
 		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && spaces.rooms[id].Own == uint64(SpaceNone)) {
+			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && spaces.ofPeer[id].Own == uint64(SpaceNone)) {
 				upTo = min(upTo, neededFrom(p, first-1))
 			}
 		})

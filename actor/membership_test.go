@@ -384,7 +384,7 @@ func TestLearnersDoNotCount(t *testing.T) {
 		t.Errorf("of the voters that stay one is silent, and the client was told %+v", told)
 	}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
-	if space, why := c.judgeSpace(); space != SpaceLow {
+	if space, why := c.spaces.judge(&c.core); space != SpaceLow {
 		t.Errorf("two of three voters have no room: %v, %q", space, why)
 	}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}}, Received{From: 3, Message: peerframe.DiskSpace{}})

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -30,6 +31,7 @@ type proposals struct {
 	waiting []waitingProposal
 	bytes   int64
 	next    uint64
+	refused RefusedWrites // for lack of space, in this turn
 
 	// Scratch, of one call.
 	commands [][]byte // of the newest batch
@@ -150,14 +152,14 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 // an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses because of a
 // raised alarm need not be in the log.
 func (c *Consensus) refuse(p *kv.Proposal) {
-	space, why := c.clusterSpace()
+	space, why := c.spaces.cluster(&c.core)
 	view := c.Status.View()
 	kept := 0
 	for i, command := range p.Commands {
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
-			if full := noRoom(command, space, why); full != nil {
-				c.refuseForRoom(p.ReplyTo, p.Requests[i], command, full)
+			if full := spaceError(command, space, why); full != nil {
+				c.refuseForSpace(p.ReplyTo, p.Requests[i], command, full)
 				continue
 			}
 			err = view.Refuses(command)
@@ -170,6 +172,31 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 		kept++
 	}
 	p.Commands, p.Requests = p.Commands[:kept], p.Requests[:kept]
+}
+
+// refuseFull answers the requests that wait for a leader whose log accepts nothing, unless a member with space can take over leadership.
+func (c *Consensus) refuseFull() {
+	space, why := c.spaces.judge(&c.core)
+	if space == SpaceLeft {
+		return
+	}
+	for _, w := range c.proposals.takeExpired(forever) {
+		for i := w.packed; i < len(w.Requests); i++ {
+			c.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, SpaceNone, why))
+		}
+	}
+}
+
+// refuseForSpace answers a write that the cluster has no space for. An earlier copy of a session's write may have been applied: the
+// applier knows.
+func (c *Consensus) refuseForSpace(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
+	if !index.HasSession(command) {
+		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
+		return
+	}
+	c.proposals.refused.Requests = append(c.proposals.refused.Requests, Request{ReplyTo: to, Number: request})
+	c.proposals.refused.Commands = append(c.proposals.refused.Commands, bytes.Clone(command)) // the sender reuses the bytes
+	c.proposals.refused.Why = append(c.proposals.refused.Why, why)
 }
 
 // propose packs all waiting commands into as few entries as the limits allow. A leader proposes them, and a follower forwards them to its

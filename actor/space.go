@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -25,34 +24,34 @@ import (
 //
 // Invariants:
 //
-//  1. rooms[p] is p's last report on the present connection; a peer without a report counts as having space.
+//  1. ofPeer[p] is p's last report on the present connection; a peer without a report counts as having space.
 //  2. told is the report that all peers reachable at toldAt got.
-//  3. held[m] is member m's last report of the state size that it holds. A member that is down,
+//  3. holds[m] is member m's last report of the state size that it holds. A member that is down,
 //     or has just started and not measured its disk, counts with its last report.
 type spaces struct {
-	rooms  map[uint64]peerframe.DiskSpace
-	held   map[uint64]peerframe.DiskSpace
+	ofPeer map[uint64]peerframe.DiskSpace
+	holds  map[uint64]peerframe.DiskSpace
 	told   peerframe.DiskSpace
 	toldAt time.Duration
 	saveAt time.Duration // no snapshot is ordered for a full follower before
 }
 
-// judgeSpace returns the space of a quorum of reachable members, and the reason if they do not accept everything. While voters are
+// judge returns the space of a quorum of reachable members, and the reason if they do not accept everything. While voters are
 // exchanged, a quorum of each half is needed.
-func (c *Consensus) judgeSpace() (Space, string) {
-	space, why := c.judgeVoters(c.membership.confState.GetVoters())
-	if before, whyBefore := c.judgeVoters(c.membership.confState.GetVotersOutgoing()); before > space {
+func (s *spaces) judge(c *core) (Space, string) {
+	space, why := s.judgeVoters(c, c.membership.confState.GetVoters())
+	if before, whyBefore := s.judgeVoters(c, c.membership.confState.GetVotersOutgoing()); before > space {
 		return before, whyBefore
 	}
 	return space, why
 }
 
-// judgeVoters is judgeSpace for one half of the configuration; it may be empty.
-func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
+// judgeVoters is judge for one half of the configuration; it may be empty.
+func (s *spaces) judgeVoters(c *core, voters []uint64) (Space, string) {
 	var reached []Space
 	var full, unreachable []string
 	for _, id := range voters {
-		own := Space(c.spaces.rooms[id].Own)
+		own := Space(s.ofPeer[id].Own)
 		switch {
 		case id == c.Member:
 			own = c.Status.Space()
@@ -81,11 +80,11 @@ func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
 	return space, why
 }
 
-// clusterSpace returns the cluster's space by the leader's word.
-func (c *Consensus) clusterSpace() (Space, string) {
-	said := c.spaces.rooms[c.soft.Lead]
+// cluster returns the cluster's space by the leader's word.
+func (s *spaces) cluster(c *core) (Space, string) {
+	said := s.ofPeer[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
-		said = c.spaces.told
+		said = s.told
 	}
 	return Space(said.Cluster), said.Why
 }
@@ -94,44 +93,19 @@ func (c *Consensus) clusterSpace() (Space, string) {
 // leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space cannot
 // vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members then
 // agree, and reads continue. While the log waits in spite of that, no later group is written.
-func (c *Consensus) takes(entries []*raftpb.Entry) bool {
-	switch space, _ := c.clusterSpace(); {
+func (s *spaces) takes(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
+	switch space, _ := s.cluster(c); {
 	case entryBytes(entries) == 0:
 		return !c.Status.logWaits.Load()
-	case space == SpaceNone && c.disk.idle():
+	case space == SpaceNone && diskIdle:
 		return c.Status.logTakes(limits.LogKeptLast)
 	default:
 		return c.Status.logTakes(limits.LogKept)
 	}
 }
 
-// refuseFull answers the requests that wait for a leader whose log accepts nothing, unless a member with space can take over leadership.
-func (c *Consensus) refuseFull() {
-	space, why := c.judgeSpace()
-	if space == SpaceLeft {
-		return
-	}
-	for _, w := range c.proposals.takeExpired(forever) {
-		for i := w.packed; i < len(w.Requests); i++ {
-			c.refuseForRoom(w.ReplyTo, w.Requests[i], w.Commands[i], noRoom(nil, SpaceNone, why))
-		}
-	}
-}
-
-// refuseForRoom answers a write that the cluster has no space for. An earlier copy of a session's write may have been applied: the
-// applier knows.
-func (c *Consensus) refuseForRoom(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
-	if !index.HasSession(command) {
-		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
-		return
-	}
-	c.noRoomFor.Requests = append(c.noRoomFor.Requests, Request{ReplyTo: to, Number: request})
-	c.noRoomFor.Commands = append(c.noRoomFor.Commands, bytes.Clone(command)) // the sender reuses the bytes
-	c.noRoomFor.Why = append(c.noRoomFor.Why, why)
-}
-
-// noRoom returns the refusal of a command that the cluster has no space for.
-func noRoom(command []byte, space Space, why string) *kv.Error {
+// spaceError returns the refusal of a command that the cluster has no space for.
+func spaceError(command []byte, space Space, why string) *kv.Error {
 	switch {
 	case space == SpaceLeft, space == SpaceLow && !index.Grows(command):
 		return nil
@@ -142,57 +116,60 @@ func noRoom(command []byte, space Space, why string) *kv.Error {
 	}
 }
 
-// tellSpace reports the own space to the others, at each change and periodically, since messages may be lost. A leader also reports the
-// cluster's space, and hands leadership to a member with more space.
-func (c *Consensus) tellSpace() {
+// report returns the report of the own space to the others, if it is due: at each change and periodically, since messages may be lost. A
+// leader also reports the cluster's space, and hands leadership to a member with more space.
+func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	if c.quarantine.active() {
-		return
+		return now, false
 	}
-	now := peerframe.DiskSpace{Own: uint64(c.Status.Space())}
+	now = peerframe.DiskSpace{Own: uint64(c.Status.Space())}
 	if size := c.Status.diskSize.Load(); size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
 		now.Holds, now.HoldsNow = c.Status.holds(size), c.Status.holds(c.Status.capacity.Load())
 	}
 	if c.Status.noSpace.Load() {
 		now.Free = c.Status.free.Load()
 	}
-	c.spaces.held[c.Member] = now
-	c.findHeld()
+	s.holds[c.Member] = now
+	s.publishHeld(c)
 	if c.soft.RaftState == raft.StateLeader {
-		space, why := c.judgeSpace()
+		space, why := s.judge(c)
 		now.Cluster, now.Why = uint64(space), why
 		if now.Own != uint64(SpaceLeft) && space == SpaceLeft {
-			c.leaveFullDisk()
+			s.leaveFullDisk(c)
 		}
 	}
 	if now.Why != c.Status.FullDisks() {
 		c.Status.fullDisks.Store(&now.Why)
 	}
-	if now == c.spaces.told && c.now.Now-c.spaces.toldAt < limits.SpaceCheck {
-		return
+	if now == s.told && c.now.Now-s.toldAt < limits.SpaceCheck {
+		return now, false
 	}
-	c.spaces.told, c.spaces.toldAt = now, c.now.Now
-	c.clocks.judge(&c.core)
-	now.Wall = c.now.Wall
-	for _, m := range c.membership.records.All() {
-		if c.connected[m.ID] {
-			c.Peers.Send(m.ID, now, true)
-		}
+	s.told, s.toldAt = now, c.now.Now
+	return now, true
+}
+
+// heard notes a peer's report.
+func (s *spaces) heard(peer uint64, m peerframe.DiskSpace) {
+	s.ofPeer[peer] = m
+	if m.Holds > 0 { // a member that has just started reports no size until it has measured its disk
+		s.holds[peer] = m
 	}
 }
 
 // helpFull frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and saves no
 // snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log exists,
-// one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot.
-func (c *Consensus) helpFull() {
+// one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot. helpFull returns whether
+// a snapshot is to be saved.
+func (s *spaces) helpFull(c *core) (save bool) {
 	var lost []uint64
 	helps, wanted, commit := false, false, c.raft.BasicStatus().GetCommit()
 	view, newest := c.Status.View(), uint64(0)
-	if s, err := c.Window.Snapshot(); err == nil {
-		newest = s.GetMetadata().GetIndex()
+	if file, err := c.Window.Snapshot(); err == nil {
+		newest = file.GetMetadata().GetIndex()
 	}
 	applied, _ := view.Applied()
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		room := c.spaces.rooms[id]
+		room := s.ofPeer[id]
 		switch {
 		case id == c.Member || !c.connected[id] || room.Own != uint64(SpaceNone) || p.Match >= commit: // with SpaceLow it accepts deletions
 		case newest > p.Match && c.Status.SnapshotBytes() <= room.Free:
@@ -208,18 +185,19 @@ func (c *Consensus) helpFull() {
 	for _, id := range lost {
 		c.raft.ReportUnreachable(id) // raft then probes the follower's log: the follower neither accepts nor refuses
 	}
-	if wanted && c.now.Now >= c.spaces.saveAt && c.Status.Space() == SpaceLeft {
-		c.spaces.saveAt = c.now.Now + limits.SnapshotRetryMost
-		c.Applier.MustPost(SnapshotWanted{})
+	if wanted && c.now.Now >= s.saveAt && c.Status.Space() == SpaceLeft {
+		s.saveAt = c.now.Now + limits.SnapshotRetryMost
+		return true
 	}
+	return false
 }
 
-// findHeld publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
+// publishHeld publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
 // than that frees no disk space, whatever a member reports.
-func (c *Consensus) findHeld() {
+func (s *spaces) publishHeld(c *core) {
 	var held Held
-	held.Bytes, _ = c.quorumHolds(func(r peerframe.DiskSpace) int64 { return r.Holds })
-	held.Now, held.Member = c.quorumHolds(func(r peerframe.DiskSpace) int64 {
+	held.Bytes, _ = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.Holds })
+	held.Now, held.Member = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 {
 		if r.HoldsNow == 0 { // an older build reports one size, without the space that files of other programs take
 			return r.Holds
 		}
@@ -232,12 +210,12 @@ func (c *Consensus) findHeld() {
 
 // quorumHolds returns the largest size that a quorum of the voters reports to hold, and the voter of that quorum with the smallest
 // report; 0 is not known. While voters are exchanged, the smaller size of the two halves counts. A voter without a report counts as
-// holding everything, as with rooms. Learners do not count.
-func (c *Consensus) quorumHolds(size func(peerframe.DiskSpace) int64) (least int64, by uint64) {
+// holding everything, as with ofPeer. Learners do not count.
+func (s *spaces) quorumHolds(c *core, size func(peerframe.DiskSpace) int64) (least int64, by uint64) {
 	for _, voters := range [][]uint64{c.membership.confState.GetVoters(), c.membership.confState.GetVotersOutgoing()} {
 		sorted := slices.Clone(voters)
 		holds := func(id uint64) int64 {
-			if said := size(c.spaces.held[id]); said > 0 {
+			if said := size(s.holds[id]); said > 0 {
 				return max(said, c.Status.segmentBytes())
 			}
 			return math.MaxInt64
@@ -255,10 +233,10 @@ func (c *Consensus) quorumHolds(size func(peerframe.DiskSpace) int64) (least int
 }
 
 // leaveFullDisk hands leadership to a follower with space and every committed entry, if there is one.
-func (c *Consensus) leaveFullDisk() {
+func (s *spaces) leaveFullDisk(c *core) {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
-		room, said := c.spaces.rooms[id]
+		room, said := s.ofPeer[id]
 		return said && room.Own == uint64(SpaceLeft) && p.Match >= commit
 	})
 }

@@ -43,7 +43,7 @@ func TestSpaceOfAQuorum(t *testing.T) {
 				c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(own)}})
 			}
 		}
-		if space, why := c.judgeSpace(); space != step.want || why != step.why {
+		if space, why := c.spaces.judge(&c.core); space != step.want || why != step.why {
 			t.Errorf("%s: %v, %q", step.what, space, why)
 		}
 	}
@@ -75,7 +75,7 @@ func TestSpaceOfAQuorumOfFive(t *testing.T) {
 			c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
 		}
 		c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
-		if space, why := c.judgeSpace(); space != step.want {
+		if space, why := c.spaces.judge(&c.core); space != step.want {
 			t.Errorf("%s: %v, %q", step.what, space, why)
 		}
 	}
@@ -101,7 +101,7 @@ func TestSpaceInAnExchange(t *testing.T) {
 		}
 		c.turn(Received{From: step.full, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Disconnected{Peer: step.away})
 		c.membership.confState = &raftpb.ConfState{Voters: step.incoming, VotersOutgoing: step.before}
-		if space, why := c.judgeSpace(); space != step.want {
+		if space, why := c.spaces.judge(&c.core); space != step.want {
 			t.Errorf("%s: %v, %q", step.what, space, why)
 		}
 	}

@@ -32,7 +32,7 @@ var actorBugs = []mutant{
 		{"Applier.applyEntry", `&& envelope.Incarnation == a.Incarnation`, ``},
 	}, []detector{actors, story, campaign}},
 	{"a full disk refuses a write that was made", []change{
-		{"Consensus.refuseForRoom", `if !index.HasSession(command) {`, `if index.HasSession(command) || true {`},
+		{"Consensus.refuseForSpace", `if !index.HasSession(command) {`, `if index.HasSession(command) || true {`},
 	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"drop what is compacted only when something comes behind it", []change{
 		{"Applier.Handle", `again, a.reclaiming = true, true`, ``},
@@ -62,7 +62,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.wait", `case s.now-one.asked >= one.timeout():`, `case s.now-one.asked >= limits.SnapshotResend:`},
 	}, []detector{actors}},
 	{"leave a full follower to itself", []change{
-		{"Consensus.helpFull", `c.Applier.MustPost(SnapshotWanted{})`, ``},
+		{"spaces.helpFull", `return true`, `return false`},
 	}, []detector{{"TestTightDisk", []string{"./node", "-run", "^TestTightDisk$"}}}},
 	{"keep the log of before a snapshot that was installed", []change{
 		{"LogWriter.takeRestored", `w.Log.Release(r.marker.Index)`, ``},
@@ -146,7 +146,7 @@ var actorBugs = []mutant{
 		{"LogWriter.work", `if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {`, `if bytes < 0 {`},
 	}, []detector{direct("./actor", "TestOrderWithoutRoomWaitsAlone")}},
 	{"give a full disk's log what has no room in it", []change{
-		{"Consensus.receive", `if !c.takes(m.GetEntries()) {`, `if false {`},
+		{"Consensus.receive", `if !c.spaces.takes(&c.core, c.disk.idle(), m.GetEntries()) {`, `if false {`},
 	}, []detector{direct("./actor", "TestLogIsKeptForVotes"), direct("./node", "TestFullMembersElect")}},
 	{"keep what is behind a snapshot on a full disk", []change{
 		{"Snapshotter.makeRoom", `!s.outgrown() && !s.short() &&`, `!s.outgrown() &&`},
@@ -480,7 +480,7 @@ var actorBugs = []mutant{
 		{"clocks.heard", `delete(k.doubts, from)`, ``},
 	}, []detector{direct("./actor", "TestClockOfWhatWaited")}},
 	{"tell nobody the clock", []change{
-		{"Consensus.tellSpace", `now.Wall = c.now.Wall`, ``},
+		{"Consensus.tellSpace", `report.Wall = c.now.Wall`, ``},
 	}, []detector{direct("./actor", "TestClockIsTold")}},
 	{"take a keep-alive for late by a standstill", []change{
 		{"Consensus.takeAsks", `from: from, at: c.clock.time(c.now.Now)`, `from: from, at: c.now.Now`},
@@ -582,28 +582,28 @@ var actorBugs = []mutant{
 		{"SegmentMaker.checkSpace", `case free < low || s.refuses || waits:`, `case free < low || s.refuses:`},
 	}, []detector{direct("./node", "TestLogThatWaitsIsAnAlarm")}},
 	{"forget what an absent member's disk holds", []change{
-		{"Consensus.handle", `delete(c.spaces.rooms, m.Peer)`, `delete(c.spaces.rooms, m.Peer); delete(c.spaces.held, m.Peer)`},
+		{"Consensus.handle", `delete(c.spaces.ofPeer, m.Peer)`, `delete(c.spaces.ofPeer, m.Peer); delete(c.spaces.holds, m.Peer)`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"forget what a member's disk holds when it starts again", []change{
-		{"Consensus.takeRoom", `if m.Holds > 0 {`, `if m.Holds >= 0 {`},
+		{"spaces.heard", `if m.Holds > 0 {`, `if m.Holds >= 0 {`},
 	}, []detector{direct("./actor", "TestHoldsIsTold"), direct("./node", "TestOverwritingFillsNoDisk")}},
 	{"report what memory holds before the disk is measured", []change{
-		{"Consensus.tellSpace", `size > 0 {`, `size >= 0 {`},
+		{"spaces.report", `size > 0 {`, `size >= 0 {`},
 	}, []detector{direct("./actor", "TestHoldsIsTold")}},
 	{"count a file that was just removed as room of its own", []change{
 		{"SegmentMaker.checkSpace", `s.Status.snapFiles.Load(), size))`, `s.Status.snapFiles.Load(), 1<<62))`},
 	}, []detector{direct("./actor", "TestSpaceIsSeenWithEachSegment")}},
 	{"drop history for the smallest disk", []change{
-		{"Consensus.quorumHolds", `sorted[len(sorted)/2]`, `sorted[len(sorted)-1]`},
+		{"spaces.quorumHolds", `sorted[len(sorted)/2]`, `sorted[len(sorted)-1]`},
 	}, []detector{direct("./actor", "TestQuorumHolds"), direct("./node", "TestOneMemberDropsNoHistory")}},
 	{"drop history for a learner's disk", []change{
-		{"Consensus.quorumHolds", `c.membership.confState.GetVoters(),`, `append(slices.Clone(c.membership.confState.GetVoters()), c.membership.confState.GetLearners()...),`},
+		{"spaces.quorumHolds", `c.membership.confState.GetVoters(),`, `append(slices.Clone(c.membership.confState.GetVoters()), c.membership.confState.GetLearners()...),`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"forget the voters of before in an exchange", []change{
-		{"Consensus.quorumHolds", `c.membership.confState.GetVotersOutgoing()`, `nil`},
+		{"spaces.quorumHolds", `c.membership.confState.GetVotersOutgoing()`, `nil`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"drop all history for one report", []change{
-		{"Consensus.quorumHolds", `max(said, c.Status.segmentBytes())`, `said`},
+		{"spaces.quorumHolds", `max(said, c.Status.segmentBytes())`, `said`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"count other programs' files as a smaller machine", []change{
 		{"SegmentMaker.checkSpace", `s.Status.diskSize.Store(size)`, `s.Status.diskSize.Store(free + 0*size)`},
@@ -646,7 +646,7 @@ var actorBugs = []mutant{
 		{"Consensus.judgeChange", `voters: m.confState.GetVoters(), learners:`, `voters: slices.Concat(m.confState.GetVoters(), m.confState.GetLearners()), learners:`},
 	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
 	{"count a learner's disk among those with room", []change{
-		{"Consensus.judgeSpace", `c.judgeVoters(c.membership.confState.GetVoters())`, `c.judgeVoters(slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners()))`},
+		{"spaces.judge", `s.judgeVoters(c, c.membership.confState.GetVoters())`, `s.judgeVoters(c, slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners()))`},
 	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
 	{"begin a replacement that the quorum cannot bear", []change{
 		{"judge", `if slices.Contains(f.voters, change.Instead) {`, `if slices.Contains(f.voters, change.Instead) && f.leader == 0 {`},
@@ -706,7 +706,7 @@ var actorBugs = []mutant{
 		{"core.votersOfBoth", `if !slices.Contains(voters, id) {`, `if id == 0 {`},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
 	{"ask one half of an exchange of voters for room", []change{
-		{"Consensus.judgeSpace", `before > space {`, `before > space && space > SpaceLeft {`},
+		{"spaces.judge", `before > space {`, `before > space && space > SpaceLeft {`},
 	}, []detector{direct("./actor", "TestSpaceInAnExchange")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"Applier.restore", `a.pending.abandon(&a.done)`, ``},
@@ -787,7 +787,7 @@ var actorBugs = []mutant{
 		{"LogWriter.supersede", `kept = append(kept, m)`, ``},
 	}, []detector{direct("./actor", "TestSpareThatComesWithASnapshotIsKept")}},
 	{"count the room of a quorum of those that can be reached", []change{
-		{"Consensus.judgeVoters", `reached[quorum-1]`, `reached[len(reached)/2]`},
+		{"spaces.judgeVoters", `reached[quorum-1]`, `reached[len(reached)/2]`},
 	}, []detector{direct("./actor", "TestSpaceOfAQuorumOfFive")}},
 	{"say of what is on its way that it did not happen", []change{
 		{"Consensus.expireWaiting", `kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen"))`, `kv.Refuse(w.ReplyTo, w.Requests, kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen"))`},
