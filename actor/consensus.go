@@ -212,7 +212,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Restoring:
 		c.disk.restoring()
 	case MembersChanged:
-		c.membersChanged(m)
+		if c.membership.changed(&c.core, m) {
+			c.setMembers()
+		}
 	case Applied:
 		c.applied(m)
 	case Connected:
@@ -222,7 +224,10 @@ func (c *Consensus) handle(m ConsensusMessage) {
 			c.forwards.tries = 0
 			c.forwardAgain() // messages that the previous connection has lost
 		}
-		c.linked(m.Peer)
+		c.Status.refusal(m.Peer, nil)
+		c.quarantine.linked(m.Peer)
+		c.membership.linked(m.Peer)
+		c.tellAccusers()
 		c.founding.met(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
@@ -231,11 +236,19 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case PeerDied:
 		c.failover.peerDied(&c.core, m.Peer)
 	case Refused:
-		c.refused(m.Peer, m.Refusal)
+		switch {
+		case m.Refusal.Removed:
+			c.membership.refusedAsRemoved(&c.core, m.Peer, m.Refusal)
+		case m.Refusal.Forgot:
+			c.quarantine.refused(&c.core, m.Peer, m.Refusal)
+			c.tellAccusers()
+		default:
+			c.quarantine.refused(&c.core, m.Peer, m.Refusal)
+		}
 	case Differs:
-		c.differs(m.Reason)
+		c.quarantine.differs(&c.core, m.Reason)
 	case Unban:
-		c.leaveQuarantine("an operator says so")
+		c.quarantine.leave(&c.core, "an operator says so")
 	case Transfer:
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case SnapshotSaved:
@@ -304,7 +317,7 @@ func (c *Consensus) tick(n int) {
 			c.Applier.MustPost(SnapshotWanted{})
 		}
 		c.release()
-		c.nudgeExchange()
+		c.membership.nudgeExchange(&c.core)
 		c.tendLearners()
 		c.partFromRemoved()
 	}
@@ -325,12 +338,14 @@ func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(peerframe.Accused); ok {
 		alike := c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
 		if alike && c.last > foundingIndex {
-			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
+			c.quarantine.leave(&c.core, "a quorum is accused by "+c.Status.NameOf(m.By)+" alone")
 		}
 		return
 	}
 	if c.quarantine.active() {
-		c.receiveHeld(r)
+		if c.quarantine.receive(&c.core, r, c.beyondLog) {
+			c.tellAccusers()
+		}
 		return
 	}
 	if c.membership.records.Removed(r.From) {
@@ -368,7 +383,9 @@ func (c *Consensus) receive(r Received) {
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
-				c.forgot(r.From, m.GetCommit())
+				if c.quarantine.forgot(&c.core, r.From, m.GetCommit()) {
+					c.tellAccusers()
+				}
 				return
 			}
 		case raftpb.MsgTimeoutNow:
@@ -424,6 +441,15 @@ func (c *Consensus) tellSpace() {
 		if c.connected[m.ID] {
 			c.Peers.Send(m.ID, report, true)
 		}
+	}
+}
+
+// tellAccusers tells the voters which members accuse this one.
+func (c *Consensus) tellAccusers() { c.sendAll(c.quarantine.accusations(&c.core)) }
+
+func (c *Consensus) sendAll(messages []toPeer) {
+	for _, one := range messages {
+		c.Peers.Send(one.to, one.message, false)
 	}
 }
 

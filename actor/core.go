@@ -106,35 +106,6 @@ func (c *core) transferLeadership(why string, fit func(id uint64, p tracker.Prog
 	}
 }
 
-// changing reports whether a change of the configuration may be under way.
-func (c *core) changing() bool {
-	return c.membership.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.membership.changeAt || len(c.membership.confState.GetVotersOutgoing()) > 0
-}
-
-// answers reports whether a member has sent a raft message within the last two election timeouts.
-func (c *core) answers(id uint64) bool {
-	at, ever := c.membership.spoke[id]
-	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
-}
-
-// behind returns how many entries a follower lacks; 0 if it is level.
-func (c *core) behind(id uint64) (missing uint64) {
-	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
-		if i == id {
-			missing = max(c.last, p.Match) - p.Match
-			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && c.answers(id) {
-				missing = 0
-			} else {
-				missing = max(missing, 1)
-			}
-		}
-	})
-	return missing
-}
-
-// lateTicks is the silence after which a leader is late.
-func (c *CoreConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
-
 // votersOfBoth returns the voters, including the old half of a joint configuration: their votes are requested as well.
 func (c *core) votersOfBoth() []uint64 {
 	voters := slices.Clone(c.membership.confState.GetVoters())
@@ -178,3 +149,6 @@ func (c *core) campaign() {
 		}
 	})
 }
+
+// lateTicks is the silence after which a leader is late.
+func (c *CoreConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }

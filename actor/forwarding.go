@@ -385,7 +385,7 @@ func (c *Consensus) refuseForward(from uint64, err error) {
 // proposeDeferred proposes the oldest batch accepted from followers, and reports whether raft had space for it.
 func (c *Consensus) proposeDeferred() bool {
 	envelope := c.accepted.deferred[0].envelope
-	change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)
+	change, refused := c.membership.changeIn(&c.core, envelope, c.accepted.deferred[0].change)
 	if refused != nil {
 		envelope = refusedEnvelope(envelope, refused)
 	}

@@ -20,7 +20,7 @@ import (
 //
 // A leader drops all claims of its own term. A claim of a later term is believed, as raft must believe it: the member may have missed
 // the election. The package's page lists the limits of the rule. A member that is quarantined or held back listens to leaders without the
-// rule (receiveHeld), since raft does not follow the elections of the others meanwhile.
+// rule (quarantine.receive), since raft does not follow the elections of the others meanwhile.
 
 // claimedTerm returns the term in which the sender of a message claims to lead. The answers to questions for leases name no term: 0.
 func claimedTerm(m peerframe.Message) (term uint64, claims bool) {

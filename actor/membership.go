@@ -156,7 +156,7 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 }
 
 // changeIn returns the membership change in an envelope, if it has one and it is wise.
-func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.Error) {
+func (m *membership) changeIn(c *core, envelope []byte, has bool) (*kv.MemberChange, *kv.Error) {
 	if !has {
 		return nil, nil
 	}
@@ -164,7 +164,7 @@ func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.E
 	if err != nil {
 		return nil, kv.Errorf(kv.BadRequest, "a change of the membership that cannot be read: %v", err)
 	}
-	if refused := c.judgeChange(change); refused != nil {
+	if refused := m.judgeChange(c, change); refused != nil {
 		return nil, refused
 	}
 	return change, nil
@@ -255,14 +255,13 @@ func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, suc
 }
 
 // judgeChange judges a change by this leader's present knowledge, and begins to hand leadership over if the change waits for that.
-func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
-	m := &c.membership
+func (m *membership) judgeChange(c *core, change *kv.MemberChange) *kv.Error {
 	f := facts{
-		leader: c.Member, changing: c.changing(), records: m.records, voters: m.confState.GetVoters(), learners: m.confState.GetLearners(),
-		answers: map[uint64]bool{}, missing: c.behind(change.ID),
+		leader: c.Member, changing: m.changing(c), records: m.records, voters: m.confState.GetVoters(), learners: m.confState.GetLearners(),
+		answers: map[uint64]bool{}, missing: m.behind(c, change.ID),
 	}
 	for _, id := range slices.Concat(f.voters, f.learners) {
-		f.answers[id] = c.answers(id)
+		f.answers[id] = m.answers(c, id)
 	}
 	since, level := m.level[change.ID]
 	f.level = level && c.now.Now-since >= 2*c.HeartbeatInterval
@@ -273,14 +272,43 @@ func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
 	return refused
 }
 
+// changing reports whether a change of the configuration may be under way.
+func (m *membership) changing(c *core) bool {
+	return m.appliedTerm != c.term || c.raft.BasicStatus().Applied < m.changeAt || len(m.confState.GetVotersOutgoing()) > 0
+}
+
+// answers reports whether a member has sent a raft message within the last two election timeouts.
+func (m *membership) answers(c *core, id uint64) bool {
+	at, ever := m.spoke[id]
+	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
+}
+
+// behind returns how many entries a follower lacks; 0 if it is level.
+func (m *membership) behind(c *core, id uint64) (missing uint64) {
+	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
+		if i == id {
+			missing = max(c.last, p.Match) - p.Match
+			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && m.answers(c, id) {
+				missing = 0
+			} else {
+				missing = max(missing, 1)
+			}
+		}
+	})
+	return missing
+}
+
+// linked forgets a peer's report of this member's removal: the peer has accepted a connection.
+func (m *membership) linked(peer uint64) { delete(m.removedBy, peer) }
+
 // nudgeExchange helps raft in two cases. It lets raft end an exchange of voters that raft did not end when the change was applied,
 // because leadership was being handed over. It also lets raft take the next change after one that it had no space for. raft checks again
 // with each applied entry, and an idle cluster has none.
-func (c *Consensus) nudgeExchange() {
-	if len(c.membership.confState.GetVotersOutgoing()) == 0 && c.membership.changeAt <= c.last {
-		c.membership.nudged = c.now.Now
-	} else if c.now.Now-c.membership.nudged >= c.ElectionTimeout {
-		c.membership.nudged = c.now.Now
+func (m *membership) nudgeExchange(c *core) {
+	if len(m.confState.GetVotersOutgoing()) == 0 && m.changeAt <= c.last {
+		m.nudged = c.now.Now
+	} else if c.now.Now-m.nudged >= c.ElectionTimeout {
+		m.nudged = c.now.Now
 		_ = c.raft.Propose(nil) // if raft drops it, it is proposed again
 	}
 }
@@ -289,26 +317,36 @@ func (c *Consensus) nudgeExchange() {
 // log.
 func (c *Consensus) tendLearners() {
 	for _, id := range c.membership.confState.GetLearners() {
-		if c.behind(id) > 0 {
-			delete(c.membership.level, id)
-			c.wantSnapshotFor(id)
-			continue
+		change, save := c.membership.tend(&c.core, id)
+		if save {
+			c.Applier.MustPost(SnapshotWanted{First: true})
 		}
-		since, was := c.membership.level[id]
-		if !was {
-			c.membership.level[id] = c.now.Now
-			continue
-		}
-		one := c.membership.records.Get(id)
-		if one.Manual || c.now.Now-since < 2*c.HeartbeatInterval || c.changing() {
-			continue
-		}
-		change := kv.MemberChange{Kind: kv.PromoteMember, ID: id}
-		if c.judgeChange(&change) == nil && c.promote(&change) {
-			c.Logger.Info("a learner is level, and becomes a voter", "learner", one.Name)
+		if change != nil && c.promote(change) {
+			c.Logger.Info("a learner is level, and becomes a voter", "learner", c.membership.records.Get(id).Name)
 			return
 		}
 	}
+}
+
+// tend returns a learner's promotion, when it has been level for two heartbeats, or whether a snapshot is to be saved for it.
+func (m *membership) tend(c *core, id uint64) (change *kv.MemberChange, save bool) {
+	if m.behind(c, id) > 0 {
+		delete(m.level, id)
+		return nil, m.wantSnapshotFor(c, id)
+	}
+	since, was := m.level[id]
+	if !was {
+		m.level[id] = c.now.Now
+		return nil, false
+	}
+	if m.records.Get(id).Manual || c.now.Now-since < 2*c.HeartbeatInterval || m.changing(c) {
+		return nil, false
+	}
+	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: id}
+	if m.judgeChange(c, change) != nil {
+		return nil, false
+	}
+	return change, false
 }
 
 // promote proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
@@ -326,17 +364,17 @@ func (c *Consensus) promote(change *kv.MemberChange) bool {
 	return true
 }
 
-// wantSnapshotFor orders a snapshot if none exists yet and a member has an empty log.
-func (c *Consensus) wantSnapshotFor(id uint64) {
-	if _, err := c.Window.Snapshot(); err == nil || c.now.Now < c.membership.snapshotNotBefore || !c.connected[id] {
-		return
+// wantSnapshotFor reports whether a snapshot is to be saved: none exists yet, and a member has an empty log.
+func (m *membership) wantSnapshotFor(c *core, id uint64) bool {
+	if _, err := c.Window.Snapshot(); err == nil || c.now.Now < m.snapshotNotBefore || !c.connected[id] {
+		return false
 	}
 	nothing := false
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) { nothing = nothing || i == id && p.Match == 0 })
 	if nothing {
-		c.membership.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
-		c.Applier.MustPost(SnapshotWanted{First: true})
+		m.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
 	}
+	return nothing
 }
 
 // knows reports whether a member is in a snapshot's configuration.
@@ -345,33 +383,33 @@ func knows(s *raftpb.Snapshot, id uint64) bool {
 	return slices.Contains(c.GetVoters(), id) || slices.Contains(c.GetLearners(), id) || slices.Contains(c.GetVotersOutgoing(), id)
 }
 
-// membersChanged follows the records.
-func (c *Consensus) membersChanged(m MembersChanged) {
-	if c.membership.restoring && !m.Restored {
-		return
+// changed follows the records, and reports whether it did: they are older than the configuration of a snapshot that raft has taken.
+func (m *membership) changed(c *core, news MembersChanged) bool {
+	if m.restoring && !news.Restored {
+		return false
 	}
-	if !m.Restored && slices.ContainsFunc(c.membership.records.All(), func(one kv.Member) bool { return m.Members.Get(one.ID) == nil }) {
-		c.membership.removedAt, c.membership.partAt = m.At, 0
+	if !news.Restored && slices.ContainsFunc(m.records.All(), func(one kv.Member) bool { return news.Members.Get(one.ID) == nil }) {
+		m.removedAt, m.partAt = news.At, 0
 	}
-	c.membership.records = m.Members
-	forgetRemoved(m.Members, c.quarantine.accusers, c.membership.removedBy)
-	want := ConfStateOf(m.Members.Configuration())
-	if c.membership.early = c.membership.early && m.Members.Get(c.Member) == nil; c.membership.early {
+	m.records = news.Members
+	forgetRemoved(news.Members, c.quarantine.accusers, m.removedBy)
+	want := ConfStateOf(news.Members.Configuration())
+	if m.early = m.early && news.Members.Get(c.Member) == nil; m.early {
 		want.Learners = append(want.Learners, c.Member)
 	}
 	switch {
-	case m.Change != nil:
-		c.membership.confState = c.raft.ApplyConfChange(m.Change)
-	case m.Restored:
-		c.membership.confState, c.membership.restoring = want, false
+	case news.Change != nil:
+		m.confState = c.raft.ApplyConfChange(news.Change)
+	case news.Restored:
+		m.confState, m.restoring = want, false
 	}
-	if c.membership.confState.Equivalent(want) != nil {
-		panic(fmt.Sprintf("raft's configuration is %v, and the members' records say %v", c.membership.confState, want))
+	if m.confState.Equivalent(want) != nil {
+		panic(fmt.Sprintf("raft's configuration is %v, and the members' records say %v", m.confState, want))
 	}
-	if m.Restored {
-		c.membership.removedAt = 0
+	if news.Restored {
+		m.removedAt = 0
 	}
-	c.setMembers()
+	return true
 }
 
 // partFromRemoved ends the connections to removed members, once their votes can no longer be needed.
@@ -417,24 +455,24 @@ func (c *Consensus) setMembers() {
 // voters that restart without knowing it may need this member's vote. While this member commits with another leader's quorum, a peer that
 // claims to lead counts like any other peer: an ended folder never starts again, and one stolen certificate must not end all members. A
 // leader unknown to this member repeats the report with the next connection.
-func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
+func (m *membership) refusedAsRemoved(c *core, peer uint64, r Refusal) {
 	r.Leads = r.Leads && !c.serves(peer)
-	if one := c.membership.records.Get(peer); one != nil && one.Role == kv.Learner && !r.Leads {
+	if one := m.records.Get(peer); one != nil && one.Role == kv.Learner && !r.Leads {
 		return
 	}
-	c.membership.removedBy[peer] = true
-	if r.Leads || len(c.membership.removedBy) > 1 || c.membership.records.Removed(c.Member) {
-		c.removed(c.Status.NameOf(peer) + " says so")
+	m.removedBy[peer] = true
+	if r.Leads || len(m.removedBy) > 1 || m.records.Removed(c.Member) {
+		m.removed(c, c.Status.NameOf(peer)+" says so")
 	}
 }
 
 // removed ends this member: it is no longer a member, and its id is never used again.
-func (c *Consensus) removed(why string) {
+func (m *membership) removed(c *core, why string) {
 	if c.failed {
 		return
 	}
 	c.failed = true
-	if err := c.membership.recordRemoval(); err != nil {
+	if err := m.recordRemoval(); err != nil {
 		c.Logger.Error("it cannot be written down that this member was removed", "error", err)
 	}
 	c.Fail(fmt.Errorf("%w (%s)", ErrRemoved, why))

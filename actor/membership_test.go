@@ -468,22 +468,22 @@ func TestLearnerThatFellBehindIsLevelAnew(t *testing.T) {
 	c.turn(Connected{Peer: 9})
 	c.live(time.Second, 2, 9)
 	promote := &kv.MemberChange{Kind: kv.PromoteMember, ID: 9}
-	if refused := c.judgeChange(promote); refused != nil {
+	if refused := c.membership.judgeChange(&c.core, promote); refused != nil {
 		t.Fatalf("it was level for a second: %v", refused)
 	}
 	c.live(3*c.ElectionTimeout, 2) // it says nothing
-	if refused := c.judgeChange(promote); refused == nil || refused.Code != kv.LearnerBehind {
+	if refused := c.membership.judgeChange(&c.core, promote); refused == nil || refused.Code != kv.LearnerBehind {
 		t.Errorf("of one that does not answer: %v", refused)
 	}
 	c.live(TickInterval, 2, 9)
-	for c.behind(9) > 0 {
+	for c.membership.behind(&c.core, 9) > 0 {
 		c.live(TickInterval, 2, 9)
 	}
-	if refused := c.judgeChange(promote); refused == nil || refused.Code != kv.LearnerBehind {
+	if refused := c.membership.judgeChange(&c.core, promote); refused == nil || refused.Code != kv.LearnerBehind {
 		t.Errorf("of one that is level only just now: %v", refused)
 	}
 	c.live(time.Second, 2, 9)
-	if refused := c.judgeChange(promote); refused != nil {
+	if refused := c.membership.judgeChange(&c.core, promote); refused != nil {
 		t.Errorf("of one that is level again: %v", refused)
 	}
 }

@@ -18,6 +18,12 @@ type Peers interface {
 	CheckAlive(peer uint64)
 }
 
+// toPeer is a message to a peer.
+type toPeer struct {
+	to      uint64
+	message peerframe.Message
+}
+
 // sendRaftMessage sends a raft message; prompt says that the receiver's clients wait for it. An append without entries only carries a new
 // commit index, and a millisecond's delay saves one packet each.
 func sendRaftMessage(p Peers, m *raftpb.Message, durable uint64, prompt bool) {

@@ -270,7 +270,7 @@ func (c *Consensus) proposeOwn() bool {
 	if cap(envelope) > 2*limits.BatchBytes {
 		c.proposals.envelope = nil // made for one large command
 	}
-	change, refused := c.changeIn(envelope, b.change)
+	change, refused := c.membership.changeIn(&c.core, envelope, b.change)
 	if refused != nil {
 		kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
 		c.proposals.take(b)

@@ -164,36 +164,28 @@ func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint
 	return q.held() && alike > len(voters)/2
 }
 
-// refused handles a peer's refusal of this member.
-func (c *Consensus) refused(peer uint64, r Refusal) {
-	if r.Removed {
-		c.refusedAsRemoved(peer, r)
-		return
-	}
+// refused handles a peer's refusal of this member, for another reason than its removal.
+func (q *quarantine) refused(c *core, peer uint64, r Refusal) {
 	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
-		next, overruled := c.quarantine.accuse(peer, r, c.serves(peer))
+		next, overruled := q.accuse(peer, r, c.serves(peer))
 		if overruled {
 			r.Forgot = false
 			r.Text = fmt.Sprintf("it reports that this member has lost acknowledged data, and is overruled: this member commits with a quorum without %s. "+
 				"If its folder holds what was lost, stop the others before they write more; otherwise remove its folder. Its words: %s", c.Status.NameOf(peer), r.Text)
 		} else {
-			c.enterQuarantine(next)
+			q.enter(c, next)
 		}
-		c.tellAccusers()
 	}
 	c.Status.refusal(peer, &r)
 }
 
 // linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
-func (c *Consensus) linked(peer uint64) {
-	c.Status.refusal(peer, nil)
-	delete(c.quarantine.accusers, peer)
-	if c.quarantine.By == peer {
-		c.quarantine.beyond = false // it has judged this member's log anew
+func (q *quarantine) linked(peer uint64) {
+	delete(q.accusers, peer)
+	if q.By == peer {
+		q.beyond = false // it has judged this member's log anew
 	}
-	delete(c.membership.removedBy, peer)
-	c.tellAccusers()
 }
 
 // forgetRemoved forgets the reports of members that were removed since: they are no longer heard, and their words do not count among the
@@ -204,71 +196,70 @@ func forgetRemoved(members index.Members, said ...map[uint64]bool) {
 	}
 }
 
-// tellAccusers tells the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
+// accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
 // member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
-func (c *Consensus) tellAccusers() {
-	for _, by := range slices.Sorted(maps.Keys(c.quarantine.accusers)) {
-		if !c.quarantine.accusers[by] {
+func (q *quarantine) accusations(c *core) (all []toPeer) {
+	for _, by := range slices.Sorted(maps.Keys(q.accusers)) {
+		if !q.accusers[by] {
 			continue
 		}
 		for _, to := range c.membership.confState.GetVoters() {
 			if to != c.Member && to != by && c.connected[to] {
-				c.Peers.Send(to, peerframe.Accused{By: by}, false)
+				all = append(all, toPeer{to, peerframe.Accused{By: by}})
 			}
 		}
 	}
+	return all
 }
 
-// receiveHeld handles peers' messages while this member takes no part.
-func (c *Consensus) receiveHeld(r Received) {
+// receive handles peers' messages while this member takes no part; beyondLog tells whether a heartbeat's commit index is beyond the log.
+// receive returns whether the voters are to be told of an accusation.
+func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) (tell bool) {
 	m, ok := r.Message.(peerframe.Raft)
 	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
-	if heartbeat && c.beyondLog(m.Message) {
-		c.forgot(r.From, m.GetCommit())
-		return
+	if heartbeat && beyondLog(m.Message) {
+		return q.forgot(c, r.From, m.GetCommit())
 	}
-	if c.connected[r.From] && c.quarantine.admitted(r.From, heartbeat) {
-		c.leaveQuarantine(c.Status.NameOf(r.From) + " admits it")
-		return
+	if c.connected[r.From] && q.admitted(r.From, heartbeat) {
+		q.leave(c, c.Status.NameOf(r.From)+" admits it")
+		return false
 	}
-	if !leads {
-		return
+	if leads && q.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
+		q.leave(c, c.Status.NameOf(r.From)+" leads a quorum, and admits it")
 	}
-	if c.quarantine.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
-		c.leaveQuarantine(c.Status.NameOf(r.From) + " leads a quorum, and admits it")
-	}
+	return false
 }
 
 // differs ends this member's part: its state differs from the state of the others.
-func (c *Consensus) differs(why string) {
-	if !c.quarantine.active() || c.quarantine.held() {
-		c.enterQuarantine(Quarantine{Reason: why, Differs: true})
+func (q *quarantine) differs(c *core, why string) {
+	if !q.active() || q.held() {
+		q.enter(c, Quarantine{Reason: why, Differs: true})
 	}
 }
 
 // forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
 // member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
-// this member back.
-func (c *Consensus) forgot(leader, commit uint64) {
-	if c.quarantine.held() && c.quarantine.By == leader {
-		c.quarantine.accusers[leader] = true
-		return
+// this member back. forgot returns whether the voters are to be told of the accusation.
+func (q *quarantine) forgot(c *core, leader, commit uint64) (tell bool) {
+	if q.held() && q.By == leader {
+		q.accusers[leader] = true
+		return false
 	}
-	next, _ := c.quarantine.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
+	next, _ := q.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
 		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
 		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))}, false)
-	c.enterQuarantine(next)
-	c.quarantine.beyond = c.quarantine.By == leader
-	c.tellAccusers()
+	q.enter(c, next)
+	q.beyond = q.By == leader
+	return true
 }
 
-// enterQuarantine ends this member's part in the cluster, or extends the reason.
-func (c *Consensus) enterQuarantine(next Quarantine) {
-	if next == c.quarantine.Quarantine {
+// enter ends this member's part in the cluster, or extends the reason.
+func (q *quarantine) enter(c *core, next Quarantine) {
+	if next == q.Quarantine {
 		return
 	}
-	if !c.setQuarantine(next) {
+	if !q.change(c, next) {
 		return
 	}
 	how := "this member takes no part until an operator lifts it"
@@ -279,10 +270,10 @@ func (c *Consensus) enterQuarantine(next Quarantine) {
 	c.Status.Alarm(next.Alarm())
 }
 
-// leaveQuarantine lets this member take part again.
-func (c *Consensus) leaveQuarantine(why string) {
-	before := c.quarantine.Quarantine
-	if !c.quarantine.active() || !c.setQuarantine(Quarantine{}) {
+// leave lets this member take part again.
+func (q *quarantine) leave(c *core, why string) {
+	before := q.Quarantine
+	if !q.active() || !q.change(c, Quarantine{}) {
 		return
 	}
 	before.Reason = ""
@@ -290,8 +281,9 @@ func (c *Consensus) leaveQuarantine(why string) {
 	c.Status.Alarm(before.Alarm())
 }
 
-func (c *Consensus) setQuarantine(next Quarantine) bool {
-	if err := c.quarantine.set(next); err != nil {
+// change makes a decision durable and adopts it. If the disk fails, the member ends.
+func (q *quarantine) change(c *core, next Quarantine) bool {
+	if err := q.set(next); err != nil {
 		c.failed = true
 		c.Fail(fmt.Errorf("%w: it cannot keep whether this member takes part: %w", ErrDisk, err))
 		return false

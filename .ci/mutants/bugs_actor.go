@@ -20,7 +20,7 @@ var actorBugs = []mutant{
 		{"Consensus.setMembers", `if c.membership.removedAt == 0 { c.Peers.SetMembers(c.membership.records) }`, `c.Peers.SetMembers(c.membership.records)`},
 	}, []detector{actors, campaign}},
 	{"end a removed member by its own log alone", []change{
-		{"Consensus.membersChanged", `if m.Restored { c.membership.removedAt = 0 }`, `if c.membership.records.Get(c.Member) == nil { c.removed("its own log says so"); return }`},
+		{"membership.changed", `if news.Restored { m.removedAt = 0 }`, `if m.records.Get(c.Member) == nil { m.removed(c, "its own log says so"); return false }`},
 	}, []detector{actors, campaign}},
 	{"reuse a ReadIndex id", []change{
 		{"reads.begin", `r.next++`, ``},
@@ -50,7 +50,7 @@ var actorBugs = []mutant{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
 	}, []detector{actors, campaign}},
 	{"take a connection for an admission", []change{
-		{"Consensus.linked", `delete(c.quarantine.accusers, peer)`, `delete(c.quarantine.accusers, peer); if c.quarantine.admitted(peer, true) { c.leaveQuarantine("it is connected") }`},
+		{"Consensus.handle", `c.quarantine.linked(m.Peer)`, `c.quarantine.linked(m.Peer); if c.quarantine.admitted(m.Peer, true) { c.quarantine.leave(&c.core, "it is connected") }`},
 	}, []detector{actors}},
 	{"let who takes no part itself be the second word", []change{
 		{"quarantine.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
@@ -280,7 +280,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `if c.membership.records.Removed(r.From) {`, `if false {`},
 	}, []detector{direct("./actor", "TestRemovedMemberGetsNoVote")}},
 	{"believe one member that this one was removed", []change{
-		{"Consensus.refusedAsRemoved", `r.Leads || len(c.membership.removedBy) > 1`, `r.Leads || len(c.membership.removedBy) > 0`},
+		{"membership.refusedAsRemoved", `r.Leads || len(m.removedBy) > 1`, `r.Leads || len(m.removedBy) > 0`},
 	}, []detector{direct("./actor", "TestRemovedMemberEnds")}},
 	{"remove a member that the quorum needs", []change{
 		{"judgeVoters", `len(successors) < need`, `len(successors) < need-len(next)`},
@@ -289,16 +289,16 @@ var actorBugs = []mutant{
 		{"proposals.pack", `if (full || change || b.change) &&`, `if full &&`},
 	}, []detector{direct("./actor", "TestChangeIsAloneInItsEnvelope")}},
 	{"propose a change before raft knows of the last one's end", []change{
-		{"core.changing", `|| c.raft.BasicStatus().Applied < c.membership.changeAt`, ``},
+		{"membership.changing", `|| c.raft.BasicStatus().Applied < m.changeAt`, ``},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"name a leader that a learner does not hear", []change{
 		{"core.leader", `if c.silence >= 2*c.electionTicks() &&`, `if c.silence < 0 &&`},
 	}, []detector{direct("./actor", "TestSilentLeaderOfALearner")}},
 	{"end a removed member by learners' words", []change{
-		{"Consensus.refusedAsRemoved", `one.Role == kv.Learner && !r.Leads {`, `one.Role == kv.Learner && !r.Removed {`},
+		{"membership.refusedAsRemoved", `one.Role == kv.Learner && !r.Leads {`, `one.Role == kv.Learner && !r.Removed {`},
 	}, []detector{direct("./actor", "TestLearnersDoNotEndARemovedMember")}},
 	{"change the configuration of a snapshot by what is below it", []change{
-		{"Consensus.membersChanged", `if c.membership.restoring && !m.Restored {`, `if c.membership.restoring && m.Restored {`},
+		{"membership.changed", `if m.restoring && !news.Restored {`, `if m.restoring && news.Restored {`},
 	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
 	{"begin with a snapshot of before the addition, and forget that", []change{
 		{"Consensus.snapshotReceived", `c.membership.early = early`, `c.membership.early = early && c.failed`},
@@ -313,10 +313,10 @@ var actorBugs = []mutant{
 		{"Snapshotter.snapshotRead", `if r == nil || r.back != m.Back {`, `if r == nil {`},
 	}, []detector{direct("./actor", "TestSnapshotGivenUpWhileItIsRead")}},
 	{"end by the word of whoever says that it leads", []change{
-		{"Consensus.refusedAsRemoved", `r.Leads = r.Leads && !c.serves(peer)`, ``},
+		{"membership.refusedAsRemoved", `r.Leads = r.Leads && !c.serves(peer)`, ``},
 	}, []detector{direct("./actor", "TestRemovedByWhoDoesNotLead")}},
 	{"go on with a configuration that is not the records'", []change{
-		{"Consensus.membersChanged", `if c.membership.confState.Equivalent(want) != nil {`, `if c.membership.confState.Equivalent(want) != nil && c.failed {`},
+		{"membership.changed", `if m.confState.Equivalent(want) != nil {`, `if m.confState.Equivalent(want) != nil && c.failed {`},
 	}, []detector{direct("./actor", "TestConfigurationThatDiffers")}},
 	{"skip the joint configuration", []change{
 		{"configurationChange", `add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)`, `if after.Joint() { return nil }; add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)`},
@@ -432,16 +432,16 @@ var actorBugs = []mutant{
 		{"core.decodable", `if errors.Is(err, pack.ErrNewer) {`, `if errors.Is(err, pack.ErrNewer) && err == nil {`},
 	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
 	{"end a member's part by a leader's commit index alone", []change{
-		{"Consensus.forgot", `next, _ := c.quarantine.accuse(leader, Refusal{`, `next, _ := c.quarantine.accuse(leader, Refusal{Leads: true,`},
+		{"quarantine.forgot", `next, _ := q.accuse(leader, Refusal{`, `next, _ := q.accuse(leader, Refusal{Leads: true,`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"be admitted by anything that the leader of an impossible commit index says", []change{
-		{"Consensus.forgot", `c.quarantine.beyond = c.quarantine.By == leader`, ``},
+		{"quarantine.forgot", `q.beyond = q.By == leader`, ``},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"hold an impossible commit index against a member that has looked at the log since", []change{
-		{"Consensus.linked", `c.quarantine.beyond = false`, `c.quarantine.beyond = true`},
+		{"quarantine.linked", `q.beyond = false`, `q.beyond = true`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"believe a refusal of a member that says that it leads", []change{
-		{"Consensus.refused", `r.Leads = r.Leads && c.mayLead(peer)`, ``},
+		{"quarantine.refused", `r.Leads = r.Leads && c.mayLead(peer)`, ``},
 	}, []detector{direct("./actor", "TestRefusalOfAFalseLeader")}},
 	{"keep a former leader's commit index", []change{
 		{"Consensus.newTermOrLeader", `c.lag.changed(c.raft.BasicStatus().GetCommit())`, ``},
@@ -537,7 +537,7 @@ var actorBugs = []mutant{
 		{"Consensus.orderAppend", `c.last = m.GetEntries()[n-1].GetIndex()`, `c.last = max(c.last, m.GetEntries()[n-1].GetIndex())`},
 	}, []detector{direct("./actor", "TestHeartbeatBeyondACutLog")}},
 	{"part from the second one removed by the first one's entry", []change{
-		{"Consensus.membersChanged", `c.membership.removedAt, c.membership.partAt = m.At, 0`, `c.membership.removedAt = m.At`},
+		{"membership.changed", `m.removedAt, m.partAt = news.At, 0`, `m.removedAt = news.At`},
 	}, []detector{direct("./actor", "TestTwoAreRemoved")}},
 	{"know a removal to be committed by raft's word", []change{
 		{"Consensus.appended", `max(c.membership.durable, m.Commit)`, `max(c.membership.durable, m.Commit, c.raft.BasicStatus().GetCommit())`},
@@ -549,7 +549,7 @@ var actorBugs = []mutant{
 		{"Consensus.newTermOrLeader", `c.forwards.reset()`, ``},
 	}, []detector{direct("./actor", "TestForwardsAreVoidInAnotherTerm")}},
 	{"keep the word of who admits this member", []change{
-		{"Consensus.linked", `delete(c.quarantine.accusers, peer)`, ``},
+		{"quarantine.linked", `delete(q.accusers, peer)`, ``},
 	}, []detector{direct("./actor", "TestAdmittingAccuserIsNoSecond")}},
 	{"go on with a leader that was heard before the word came again", []change{
 		{"quarantine.set", `q.Quarantine, q.leader, q.beyond = next, 0, false`, `q.Quarantine, q.beyond = next, false`},
@@ -643,7 +643,7 @@ var actorBugs = []mutant{
 		{"Applier.apply", `a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"count a learner among those who must answer", []change{
-		{"Consensus.judgeChange", `voters: m.confState.GetVoters(), learners:`, `voters: slices.Concat(m.confState.GetVoters(), m.confState.GetLearners()), learners:`},
+		{"membership.judgeChange", `voters: m.confState.GetVoters(), learners:`, `voters: slices.Concat(m.confState.GetVoters(), m.confState.GetLearners()), learners:`},
 	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
 	{"count a learner's disk among those with room", []change{
 		{"spaces.judge", `s.judgeVoters(c, c.membership.confState.GetVoters())`, `s.judgeVoters(c, slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners()))`},
@@ -796,7 +796,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.discard", `s.remove(r.info)`, ``},
 	}, []detector{direct("./actor", "TestDiscardedSnapshotIsGone")}},
 	{"tell of the accusers that have a vote only", []change{
-		{"Consensus.tellAccusers", `range slices.Sorted(maps.Keys(c.quarantine.accusers)) {`, `range slices.DeleteFunc(slices.Sorted(maps.Keys(c.quarantine.accusers)), func(id uint64) bool { return !slices.Contains(c.membership.confState.GetVoters(), id) }) {`},
+		{"quarantine.accusations", `range slices.Sorted(maps.Keys(q.accusers)) {`, `range slices.DeleteFunc(slices.Sorted(maps.Keys(q.accusers)), func(id uint64) bool { return !slices.Contains(c.membership.confState.GetVoters(), id) }) {`},
 	}, []detector{direct("./actor", "TestAccusationOfWhoHasNoVoteIsTold")}},
 	{"hand raft a snapshot in the term in which it was offered first", []change{
 		{"Snapshotter.offered", `r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)`, ``},
@@ -808,13 +808,13 @@ var actorBugs = []mutant{
 		{"Snapshotter.installed", `s.Applier.MustPost(SaveEnded{})`, ``},
 	}, []detector{direct("./actor", "TestSaveAcrossInstall")}},
 	{"count the time before a learner fell behind", []change{
-		{"Consensus.tendLearners", `delete(c.membership.level, id)`, ``},
+		{"membership.tend", `delete(m.level, id)`, ``},
 	}, []detector{direct("./actor", "TestLearnerThatFellBehindIsLevelAnew")}},
 	{"be admitted by a leader of a term that is over", []change{
-		{"Consensus.receiveHeld", `saysEnd(m.Message) && m.GetTerm() >= c.term`, `saysEnd(m.Message)`},
+		{"quarantine.receive", `saysEnd(m.Message) && m.GetTerm() >= c.term`, `saysEnd(m.Message)`},
 	}, []detector{direct("./actor", "TestOldLeaderAdmitsNobody")}},
 	{"leave the alarm of a quarantine that was lifted", []change{
-		{"Consensus.leaveQuarantine", `before := c.quarantine.Quarantine`, `before := Quarantine{}`},
+		{"quarantine.leave", `before := q.Quarantine`, `before := Quarantine{}`},
 	}, []detector{direct("./actor", "TestLiftedQuarantineIsSaidNoMore")}},
 	{"overrule the own leader", []change{
 		{"core.serves", `&& c.leader() != without &&`, `&&`},
