@@ -34,7 +34,7 @@ func (c *Consensus) logRead(m LogRead) {
 
 // sendMore lets raft send entries from memory up to an index. To raft it looks as if the follower had answered a heartbeat once more. It
 // is therefore done only if that has no other effect: for a follower that already counts as active and is not paused.
-func (c *Consensus) sendMore(id, upTo uint64) {
+func (c *core) sendMore(id, upTo uint64) {
 	for before := uint64(0); ; {
 		var p tracker.Progress
 		c.raft.WithProgress(func(i uint64, _ raft.ProgressType, one tracker.Progress) {

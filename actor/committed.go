@@ -21,29 +21,32 @@ import (
 // commit index. A member that gets such a report and knows a higher index answers with that. Two voters need no report: the voter with
 // the longer log can campaign. TiKV's raft solves the same problem in the answers to votes (raft-rs, maybe_commit_by_vote).
 
-// denied reports the commit index to the candidates that this member denies a vote, if this member has no vote itself.
-func (c *Consensus) denied(responses []*raftpb.Message) {
+// denied returns the reports of the commit index to the candidates that this member denies a vote, if this member has no vote itself.
+func (c *core) denied(responses []*raftpb.Message) (reports []toPeer) {
 	if c.role(c.soft.RaftState) != roleLearner {
-		return
+		return nil
 	}
 	for _, r := range responses {
 		if r.GetType() == raftpb.MsgPreVoteResp && r.GetReject() {
-			c.tellCommitted(r.GetTo())
+			reports = append(reports, c.commitReport(r.GetTo())...)
 		}
 	}
+	return reports
 }
 
-// tellCommitted sends this member's commit index to a peer.
-func (c *Consensus) tellCommitted(peer uint64) {
+// commitReport returns the report of this member's commit index to a peer.
+func (c *core) commitReport(peer uint64) []toPeer {
 	index := c.raft.BasicStatus().GetCommit()
-	if term, err := c.Window.Term(index); err == nil { // otherwise the entry is not on this disk yet; the peer asks again
-		c.Peers.Send(peer, peerframe.Committed{Index: index, Term: term}, false)
+	term, err := c.Window.Term(index)
+	if err != nil {
+		return nil // the entry is not on this disk yet; the peer asks again
 	}
+	return []toPeer{{peer, peerframe.Committed{Index: index, Term: term}}}
 }
 
 // committed adopts a peer's commit index while there is no leader to report it: as an empty append after that entry, without a sender.
-// raft compares the entry's term with its own log's.
-func (c *Consensus) committed(peer uint64, m peerframe.Committed) {
+// raft compares the entry's term with its own log's. committed returns the answer to a peer that knows less.
+func (c *core) committed(peer uint64, m peerframe.Committed) (answer []toPeer) {
 	known := c.raft.BasicStatus()
 	switch {
 	case c.leader() != raft.None || m.Term > known.GetTerm() || m.Index > c.last:
@@ -52,8 +55,9 @@ func (c *Consensus) committed(peer uint64, m peerframe.Committed) {
 			Type: raftpb.MsgApp.Enum(), To: new(c.Member), Term: new(known.GetTerm()), Index: new(m.Index), LogTerm: new(m.Term), Commit: new(m.Index),
 		})
 	case m.Index < known.GetCommit():
-		c.tellCommitted(peer)
+		return c.commitReport(peer)
 	}
+	return nil
 }
 
 // toPeers drops the responses without a receiver.

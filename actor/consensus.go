@@ -63,8 +63,7 @@ type Consensus struct {
 	accepted   accepted
 	ownWasLast bool // the leader's last proposal was its own clients', not an accepted one of a follower
 	reads      reads
-	asks       leaseAsks
-	clock      leaseClock
+	leases     leases
 	disk       diskWatch
 	elections  elections
 	pace       pace
@@ -112,7 +111,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	a.proposals.next = 1
 	a.accepted.reset()
 	a.reads.next = c.Incarnation
-	a.asks.next = c.Incarnation
+	a.leases.asks.next = c.Incarnation
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
 		ElectionTick:              c.electionTicks(),
@@ -200,9 +199,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case ReadIndex:
 		c.reads.add(m, c.now.Now)
 	case AskLeases:
-		c.asks.add(m, c.now.Now)
+		c.leases.asks.add(m, c.now.Now)
 	case LeasesChanged:
-		c.leasesChanged(m.Changes)
+		c.leases.changed(&c.core, m.Changes)
 	case Received:
 		c.receive(m)
 	case Appended:
@@ -297,9 +296,10 @@ func (c *Consensus) tick(n int) {
 	c.ends.publish(c.Status)
 	c.expire()
 	c.Status.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
-	c.Status.Counters.Renewals.Add(c.clock.renewals)
-	c.clock.renewals = 0
-	c.tickLeases()
+	c.Status.Counters.Renewals.Add(c.leases.clock.renewals)
+	c.leases.clock.renewals = 0
+	c.sendAll(c.leases.askLeader(&c.core))
+	c.leases.tick(&c.core, &c.reads)
 	switch {
 	case c.forwards.due(c.now.Now, c.ElectionTimeout):
 		c.forwardAgain()
@@ -364,9 +364,9 @@ func (c *Consensus) receive(r Received) {
 	case peerframe.Accepted:
 		c.forwardsAccepted(r.From, m)
 	case peerframe.Committed:
-		c.committed(r.From, m)
+		c.sendAll(c.committed(r.From, m))
 	case peerframe.LeaseAsks:
-		c.takeAsks(r.From, m.Asks)
+		c.leases.takeAsks(&c.core, r.From, m.Asks)
 	case peerframe.LeaseTimes:
 		c.leasesTold(m)
 	case peerframe.DiskSpace:
@@ -512,6 +512,25 @@ func (c *Consensus) appended(m Appended) {
 	c.partFromRemoved()
 }
 
+// tellLeases sends the answers of this turn.
+func (c *Consensus) tellLeases() {
+	for _, t := range c.leases.clock.told {
+		if t.member == c.Member {
+			c.leasesTold(t.LeaseTimes)
+		} else {
+			c.Peers.Send(t.member, t.LeaseTimes, false)
+		}
+	}
+	c.leases.clock.told = nil
+}
+
+// leasesTold answers clients, at once or when the state has what they ask for.
+func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
+	if ready := c.leases.told(m); len(ready.Requests) > 0 {
+		c.Applier.PostAndYield(ready)
+	}
+}
+
 // release deletes the log that no member needs any more.
 func (c *Consensus) release() {
 	if upTo, due := c.retention.release(&c.core, &c.spaces); due {
@@ -525,7 +544,7 @@ func (c *Consensus) applied(m Applied) {
 		c.membership.appliedTerm = entries[len(entries)-1].GetTerm()
 	}
 	c.step(m.Response)
-	c.startClock()
-	c.answerAsks()
+	c.leases.startClock(&c.core)
+	c.leases.answerAsks(&c.core)
 	c.elections.campaignAlone(&c.core)
 }

@@ -344,19 +344,19 @@ func TestRevocationsWaitForRoom(t *testing.T) {
 	l.UncommittedBytes = 500
 	c := newTestConsensus(t, l)
 	c.lead()
-	c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
+	c.leases.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	lease := &timedLease{id: 7, ttl: 1, place: -1}
-	c.clock.leases[lease.id] = lease
-	c.clock.revocable.add(lease)
+	c.leases.clock.leases[lease.id] = lease
+	c.leases.clock.revocable.add(lease)
 	c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1, 900)}})
-	if c.clock.revoking != 0 {
+	if c.leases.clock.revoking != 0 {
 		t.Fatal("raft has room for it")
 	}
 	for range 5 {
 		c.acknowledge()
 		c.pass(TickInterval)
 	}
-	if c.clock.revoking != 1 || !lease.revoking {
+	if c.leases.clock.revoking != 1 || !lease.revoking {
 		t.Error("it is not revoked")
 	}
 }
@@ -368,7 +368,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 	l.UncommittedBytes, l.BatchCommands = 100, 1 // one batch at a time
 	c := newTestConsensus(t, l)
 	c.lead()
-	c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
+	c.leases.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	write := func() {
 		c.turn(
 			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
@@ -377,8 +377,8 @@ func TestRevocationsTakeTurns(t *testing.T) {
 	write()
 	for id := range int64(leases) {
 		lease := &timedLease{id: 1 + id, ttl: 1, place: -1}
-		c.clock.leases[lease.id] = lease
-		c.clock.revocable.add(lease)
+		c.leases.clock.leases[lease.id] = lease
+		c.leases.clock.revocable.add(lease)
 		before := len(c.applied)
 		for range 4 {
 			write()

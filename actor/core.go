@@ -152,3 +152,7 @@ func (c *core) campaign() {
 
 // lateTicks is the silence after which a leader is late.
 func (c *CoreConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
+
+func (c *CoreConfig) leaseTiming() leaseTiming {
+	return leaseTiming{c.ElectionTimeout, c.Limits.LeaseLengthening}
+}

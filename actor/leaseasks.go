@@ -4,9 +4,6 @@ import (
 	"sort"
 	"time"
 
-	"go.etcd.io/raft/v3"
-
-	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
@@ -110,49 +107,4 @@ func (a *leaseAsks) takeExpired(now time.Duration) (expired []ownAsk) {
 	}
 	a.waiting, a.sent = split(a.waiting), split(a.sent)
 	return expired
-}
-
-// askLeader sends the waiting asks to the leader.
-func (c *Consensus) askLeader() {
-	c.asks.retry(c.now.Now, c.ElectionTimeout)
-	status := c.raft.BasicStatus()
-	if len(c.asks.waiting) == 0 || c.quarantine.active() || status.Lead == raft.None || status.GetTerm() != c.term {
-		return
-	}
-	if status.RaftState == raft.StateLeader {
-		if c.clock.running {
-			c.takeAsks(c.Member, c.asks.send(c.now.Now))
-		}
-		return
-	}
-	if !c.connected[status.Lead] {
-		return
-	}
-	for all := c.asks.send(c.now.Now); len(all) > 0; {
-		n := min(len(all), limits.LeaseAsks)
-		c.Peers.Send(status.Lead, peerframe.LeaseAsks{Asks: all[:n]}, false)
-		all = all[n:]
-	}
-}
-
-// leasesTold answers clients. A lease's keys are read from this member's state, so an answer with keys waits for it; a renewal does not.
-func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
-	var done completions
-	ready := ReadReady{Index: m.Index}
-	for i := range m.Times {
-		ask, ok := c.asks.told(m.Times[i].Number)
-		switch {
-		case !ok: // it was answered, or its client does not wait any more
-		case ask.Renew:
-			done.add(ask.request.ReplyTo, kv.Completion{Request: ask.request.Number, Kind: kv.LeaseTold, Lease: &m.Times[i].LeaseTime})
-		default:
-			ready.Requests = append(ready.Requests, ask.request)
-			ready.Leases = append(ready.Leases, m.Times[i].LeaseTime)
-			ready.Until = max(ready.Until, ask.until)
-		}
-	}
-	done.handOut()
-	if len(ready.Requests) > 0 {
-		c.Applier.PostAndYield(ready)
-	}
 }

@@ -3,13 +3,9 @@ package actor
 import (
 	"container/heap"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
-
-	"go.etcd.io/raft/v3"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -131,10 +127,6 @@ func (h *leaseHeap) postpone(l *timedLease, at time.Duration) {
 
 // leaseTiming holds a lease clock's parameters besides the TTLs.
 type leaseTiming struct{ election, lengthening time.Duration }
-
-func (c *Consensus) leaseTiming() leaseTiming {
-	return leaseTiming{c.ElectionTimeout, c.Limits.LeaseLengthening}
-}
 
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
@@ -351,110 +343,6 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 	}
 }
 
-// startClock starts the clock of a leader whose state holds an entry of its term.
-func (c *Consensus) startClock() {
-	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term && c.Status.View().Following() == nil {
-		c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
-	}
-}
-
-// leasesChanged follows the state's changes.
-func (c *Consensus) leasesChanged(changes []index.LeaseChange) {
-	if c.clock.running {
-		c.clock.changed(changes, c.clock.time(c.now.Now), c.leaseTiming())
-	}
-}
-
-// takeAsks accepts a member's queries if this member leads. Otherwise, or without capacity, it drops them: they are sent again.
-func (c *Consensus) takeAsks(from uint64, asks []peerframe.LeaseAsk) {
-	if !c.clock.running {
-		return
-	}
-	for _, ask := range asks {
-		if c.clock.waiting >= limits.LeaseAsksWaiting {
-			c.Limits.Reach("lease asks")
-			return
-		}
-		c.clock.waiting++
-		c.clock.asked = append(c.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)})
-	}
-}
-
-// tickLeases advances the lease clock: a tick's keep-alives are one frame to the leader, and one round there.
-func (c *Consensus) tickLeases() {
-	c.askLeader()
-	if c.clock.running && c.Status.View().Following() != nil { // the source's clock counts
-		c.clock.stop()
-	}
-	if !c.clock.running {
-		return
-	}
-	c.clock.tick(c.now.Now, c.leaseTiming())
-	c.clock.retry(c.now.Now, c.ElectionTimeout)
-	if c.readable() && c.clock.begin(c.now.Now, c.reads.next+1) {
-		c.reads.next++
-		c.raft.ReadIndex(binary.BigEndian.AppendUint64(nil, c.reads.next))
-	}
-}
-
-// answerAsks answers the queries of confirmed rounds, as soon as the state has everything committed at the rounds' confirmation.
-func (c *Consensus) answerAsks() {
-	k, applied, now := &c.clock, c.raft.BasicStatus().Applied, c.clock.time(c.now.Now)
-	for len(k.confirmed) > 0 && k.confirmed[0].index <= applied {
-		round := k.confirmed[0]
-		k.confirmed = k.confirmed[1:]
-		for _, ask := range round.asks {
-			k.answer(ask, now, round.index)
-		}
-		k.prove(round.since, now, c.leaseTiming())
-	}
-}
-
-// proposeLeases proposes revocations and notes. Proposals that raft has no space for are retried before any other.
-func (c *Consensus) proposeLeases() {
-	k, now := &c.clock, c.clock.time(c.now.Now)
-	if !k.running {
-		return
-	}
-	most := k.mayRevoke(now, c.unordered > 0 || k.waits)
-	k.waits = false
-	if most == 0 && len(k.unnoted) == 0 {
-		return
-	}
-	status := c.raft.BasicStatus()
-	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(limits.LogKept) {
-		return
-	}
-	var commands [][]byte
-	revoke := k.toRevoke(now, c.leaseTiming(), keysOf(c.Status.View()), most)
-	for _, l := range revoke {
-		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
-	}
-	notes := k.notes(now)
-	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
-		commands = append(commands, index.AppendCheckpoint(nil, left, c.term))
-	}
-	if len(commands) == 0 {
-		k.noted(nil)
-		return
-	}
-	envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
-		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: c.proposals.next, Wall: c.clocks.wall(c.now),
-	}, commands)
-	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
-		c.Limits.Reach("uncommitted bytes")
-		k.revocable.add(revoke...)
-		k.waits = true
-		return
-	} else if err != nil {
-		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))
-	}
-	c.proposals.next += uint64(len(commands))
-	k.revoked(revoke)
-	k.noted(notes)
-	c.handed(int64(len(envelope)))
-}
-
 // notes returns the remaining times of the leases whose note is due.
 func (k *leaseClock) notes(now time.Duration) (all []kv.Lease) {
 	for _, l := range k.unnoted {
@@ -483,16 +371,4 @@ func (k *leaseClock) noted(notes []kv.Lease) {
 		l.queued = false
 	}
 	k.unnoted = nil
-}
-
-// tellLeases sends the answers of this turn.
-func (c *Consensus) tellLeases() {
-	for _, t := range c.clock.told {
-		if t.member == c.Member {
-			c.leasesTold(t.LeaseTimes)
-		} else {
-			c.Peers.Send(t.member, t.LeaseTimes, false)
-		}
-	}
-	c.clock.told = nil
 }

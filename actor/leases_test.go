@@ -60,7 +60,7 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 	if len(told) != 1 || len(told[0].Times) != 1 || told[0].Times[0] != (peerframe.LeaseTime{Number: 99, LeaseTime: kv.LeaseTime{TTL: 5, Granted: 5}}) {
 		t.Errorf("a follower is told %+v", told)
 	}
-	revoking := func() bool { return c.clock.leases[7] == nil || c.clock.leases[7].revoking }
+	revoking := func() bool { return c.leases.clock.leases[7] == nil || c.leases.clock.leases[7].revoking }
 	for end := c.at + 4900*time.Millisecond; c.at < end; {
 		c.answerRounds(c.pass(TickInterval))
 	}
@@ -78,7 +78,7 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 		t.Error("not revoked after its end")
 	}
 	c.acknowledge()
-	if len(c.clock.leases) != 0 || c.Status.View().LeaseCount() != 0 {
+	if len(c.leases.clock.leases) != 0 || c.Status.View().LeaseCount() != 0 {
 		t.Error("the lease is still there")
 	}
 }
@@ -87,13 +87,13 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 // be in it, and leases that were renewed since would end by older ones.
 func TestLeaseClockWaitsForTheTerm(t *testing.T) {
 	c := newTestMembers(t)
-	c.clock.stop()
+	c.leases.clock.stop()
 	c.membership.appliedTerm--
-	if c.startClock(); c.clock.running {
+	if c.leases.startClock(&c.core); c.leases.clock.running {
 		t.Error("it begins with a state of the term before")
 	}
 	c.membership.appliedTerm++
-	if c.startClock(); !c.clock.running {
+	if c.leases.startClock(&c.core); !c.leases.clock.running {
 		t.Error("it does not begin")
 	}
 }
@@ -101,14 +101,14 @@ func TestLeaseClockWaitsForTheTerm(t *testing.T) {
 // A round says what was committed when it began: a lease that was granted by then is known when that is applied.
 func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	c := newTestMembers(t)
-	k, applied := &c.clock, c.raft.BasicStatus().Applied
+	k, applied := &c.leases.clock, c.raft.BasicStatus().Applied
 	k.waiting++
 	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{LeaseAsk: peerframe.LeaseAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
-	if c.answerAsks(); len(k.confirmed) != 1 || len(k.told) != 0 {
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 1 || len(k.told) != 0 {
 		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.told)
 	}
 	k.confirmed[0].index = applied
-	if c.answerAsks(); len(k.confirmed) != 0 || len(k.told) != 1 {
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.told) != 1 {
 		t.Errorf("told are %+v", k.told)
 	}
 }
@@ -226,8 +226,8 @@ func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 	for range limits.LeaseAsksWaiting/limits.LeaseAsks + 2 {
 		c.turn(Received{From: 3, Message: peerframe.LeaseAsks{Asks: asks}})
 	}
-	if n := len(c.clock.asked); n != limits.LeaseAsksWaiting || c.clock.waiting != n {
-		t.Errorf("%d wait, counted are %d", n, c.clock.waiting)
+	if n := len(c.leases.clock.asked); n != limits.LeaseAsksWaiting || c.leases.clock.waiting != n {
+		t.Errorf("%d wait, counted are %d", n, c.leases.clock.waiting)
 	}
 	told := 0
 	for _, m := range c.answerRounds(c.pass(TickInterval)) {
@@ -235,7 +235,7 @@ func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 			told += len(m.Times)
 		}
 	}
-	if told != limits.LeaseAsksWaiting || c.clock.waiting != 0 {
-		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.clock.waiting)
+	if told != limits.LeaseAsksWaiting || c.leases.clock.waiting != 0 {
+		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.leases.clock.waiting)
 	}
 }

@@ -241,8 +241,8 @@ func (c *Consensus) propose() {
 // command that ends NOSPACE. The lease clock comes after writes and may not starve either: if the limit left no space for it, it goes
 // first.
 func (c *Consensus) proposeInTurn() {
-	if c.clock.waits {
-		if c.proposeLeases(); c.clock.waits {
+	if c.leases.clock.waits {
+		if c.proposeLeases(); c.leases.clock.waits {
 			return
 		}
 	}
@@ -287,6 +287,49 @@ func (c *Consensus) proposeOwn() bool {
 	return true
 }
 
+// proposeLeases proposes revocations and notes. Proposals that raft has no space for are retried before any other.
+func (c *Consensus) proposeLeases() {
+	k, now := &c.leases.clock, c.leases.clock.time(c.now.Now)
+	if !k.running {
+		return
+	}
+	most := k.mayRevoke(now, c.unordered > 0 || k.waits)
+	k.waits = false
+	if most == 0 && len(k.unnoted) == 0 {
+		return
+	}
+	status := c.raft.BasicStatus()
+	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(limits.LogKept) {
+		return
+	}
+	var commands [][]byte
+	revoke := k.toRevoke(now, c.leaseTiming(), keysOf(c.Status.View()), most)
+	for _, l := range revoke {
+		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
+	}
+	notes := k.notes(now)
+	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
+		commands = append(commands, index.AppendCheckpoint(nil, left, c.term))
+	}
+	if len(commands) == 0 {
+		k.noted(nil)
+		return
+	}
+	envelope := c.envelope(c.proposals.next, commands)
+	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
+		c.Limits.Reach("uncommitted bytes")
+		k.revocable.add(revoke...)
+		k.waits = true
+		return
+	} else if err != nil {
+		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))
+	}
+	c.proposals.next += uint64(len(commands))
+	k.revoked(revoke)
+	k.noted(notes)
+	c.handed(int64(len(envelope)))
+}
+
 // take removes a proposed or forwarded batch from the queue. Stages may follow a write in it.
 func (c *Consensus) take(b batch, leads bool) {
 	if b.followed != nil {
@@ -324,7 +367,7 @@ func (c *Consensus) expireWaiting() {
 		c.Status.Counters.ReadsFailed.Add(counted(r.ReplyTo, len(r.Requests)))
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered"))
 	}
-	for _, a := range c.asks.takeExpired(now) {
+	for _, a := range c.leases.asks.takeExpired(now) {
 		kv.Refuse(a.request.ReplyTo, []uint64{a.request.Number}, kv.LeaseTold, c.unavailable("the leader's lease clock has not answered"))
 	}
 }

@@ -55,8 +55,8 @@ func (c *Consensus) ready(rd raft.Ready) {
 	for _, rs := range rd.ReadStates {
 		if requests, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
 			c.Applier.PostAndYield(ReadReady{Index: rs.Index, Until: until, Requests: requests})
-		} else if c.clock.confirm(rs.RequestCtx, rs.Index) {
-			c.answerAsks()
+		} else if c.leases.clock.confirm(rs.RequestCtx, rs.Index) {
+			c.leases.answerAsks(&c.core)
 		}
 	}
 }
@@ -89,8 +89,8 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	}
 	c.term = term
 	c.reads.void()
-	c.asks.void()
-	c.clock.stop()
+	c.leases.asks.void()
+	c.leases.clock.stop()
 	c.lag.changed(c.raft.BasicStatus().GetCommit())
 	if c.soft.RaftState != raft.StateLeader {
 		c.pace.deposed()
@@ -101,7 +101,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 }
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
-	c.denied(m.Responses)
+	c.sendAll(c.denied(m.Responses))
 	m.Responses = toPeers(m.Responses)
 	if c.hardStates.hold(m) {
 		return

@@ -28,7 +28,7 @@ func TestLeaseClockEndsWithItsLeadership(t *testing.T) {
 	for range 200 {
 		c.answerRounds(c.pass(TickInterval))
 	}
-	if one := c.clock.leases[7]; one == nil || one.revoking {
+	if one := c.leases.clock.leases[7]; one == nil || one.revoking {
 		t.Errorf("10 s of another one's leadership later, and 2 s of the own one, a lease of 5 s is %+v", one)
 	}
 }

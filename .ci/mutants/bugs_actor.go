@@ -179,7 +179,7 @@ var actorBugs = []mutant{
 		{"Consensus.proposeInTurn", `own && (!deferred || !c.ownWasLast)`, `own && (!deferred || c.ownWasLast == c.ownWasLast)`},
 	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
 	{"let the lease clock wait for what writes leave of raft's room", []change{
-		{"Consensus.proposeInTurn", `if c.clock.waits {`, `if c.clock.waits && c.term == 0 {`},
+		{"Consensus.proposeInTurn", `if c.leases.clock.waits {`, `if c.leases.clock.waits && c.term == 0 {`},
 	}, []detector{direct("./actor", "TestRevocationsTakeTurns")}},
 	{"let writes wait behind the lease clock without end", []change{
 		{"Consensus.proposeLeases", `k.waits = false`, ``},
@@ -261,10 +261,10 @@ var actorBugs = []mutant{
 		{"Applier.apply", `if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {`, `if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {`},
 	}, []detector{actors, campaign}},
 	{"go by the wall clock for leases", []change{
-		{"Consensus.tickLeases", `c.clock.tick(c.now.Now, c.leaseTiming())`, `c.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())`},
+		{"leases.tick", `l.clock.tick(c.now.Now, c.leaseTiming())`, `l.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())`},
 	}, []detector{actors}},
 	{"answer a keep-alive before a quorum has", []change{
-		{"Consensus.takeAsks", `c.clock.asked = append(c.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)})`, `c.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)`},
+		{"leases.takeAsks", `l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})`, `l.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)}, l.clock.time(c.now.Now), 0)`},
 	}, []detector{actors}},
 	{"never note what is left of leases", []change{
 		{"leaseClock.tick", `k.note(l)`, ``},
@@ -483,13 +483,13 @@ var actorBugs = []mutant{
 		{"Consensus.tellSpace", `report.Wall = c.now.Wall`, ``},
 	}, []detector{direct("./actor", "TestClockIsTold")}},
 	{"take a keep-alive for late by a standstill", []change{
-		{"Consensus.takeAsks", `from: from, at: c.clock.time(c.now.Now)`, `from: from, at: c.now.Now`},
+		{"leases.takeAsks", `from: from, at: l.clock.time(c.now.Now)`, `from: from, at: c.now.Now`},
 	}, []detector{direct("./actor", "TestKeepAliveBehindAStandstill")}},
 	{"revoke by a round that began before a lease had expired", []change{
 		{"leaseClock.prove", `case l.deadline > k.proven: kept`, `case l.deadline > k.proven+time.Second: kept`},
 	}, []detector{direct("./actor", "TestRoundOfBeforeProvesNothing")}},
 	{"begin a lease clock with a state of the term before", []change{
-		{"Consensus.startClock", `&& c.membership.appliedTerm == c.term && c.raft`, `&& c.raft`},
+		{"leases.startClock", `&& c.membership.appliedTerm == c.term && c.raft`, `&& c.raft`},
 	}, []detector{direct("./actor", "TestLeaseClockWaitsForTheTerm")}},
 	{"let the last answer of several say what state they need", []change{
 		{"leaseClock.tell", `k.told[i].Index = max(k.told[i].Index, index)`, `k.told[i].Index = index`},
@@ -510,7 +510,7 @@ var actorBugs = []mutant{
 		{"Applier.wantSave", `a.saveTwice || m.Twice`, `a.saveTwice`},
 	}, []detector{direct("./actor", "TestSnapshotsBehindCoveredDamage")}},
 	{"keep all keep-alives that wait for a quorum", []change{
-		{"Consensus.takeAsks", `if c.clock.waiting >= limits.LeaseAsksWaiting {`, `if c.clock.waiting >= limits.LeaseAsksWaiting<<10 {`},
+		{"leases.takeAsks", `if l.clock.waiting >= limits.LeaseAsksWaiting {`, `if l.clock.waiting >= limits.LeaseAsksWaiting<<10 {`},
 	}, []detector{direct("./actor", "TestLeaseAsksOfAQuorumThatIsAway")}},
 	{"save without haste, whatever the log takes meanwhile", []change{
 		{"Snapshotter.Rest", `haste := s.outrun()`, `haste := false`},
@@ -522,7 +522,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.outrun", `room/2+room/4*s.order.done()`, `room/2`},
 	}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 	{"let a lease clock go on in another term", []change{
-		{"Consensus.newTermOrLeader", `c.clock.stop()`, `if c.term == 0 { c.clock.stop() }`},
+		{"Consensus.newTermOrLeader", `c.leases.clock.stop()`, `if c.term == 0 { c.leases.clock.stop() }`},
 	}, []detector{direct("./actor", "TestLeaseClockEndsWithItsLeadership")}},
 	{"let a leader's clock stand while its disk is at something", []change{
 		{"elections.ticks", `if leader != raft.None { return n }`, ``},
@@ -567,7 +567,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.acknowledged", `one.sent = acked`, `one.sent = max(one.sent, acked)`},
 	}, []detector{direct("./actor", "TestPieceIsAskedForAgain")}},
 	{"answer keep-alives before the state has what was committed", []change{
-		{"Consensus.answerAsks", `k.confirmed[0].index <= applied {`, `k.confirmed[0].index <= applied+1 {`},
+		{"leases.answerAsks", `k.confirmed[0].index <= applied {`, `k.confirmed[0].index <= applied+1 {`},
 	}, []detector{direct("./actor", "TestAsksWaitForWhatIsCommitted")}},
 	{"wait for a batch as long as its last client does", []change{
 		{"proposals.pack", `b.until = max(b.until, w.until)`, `b.until = w.until`},
@@ -652,13 +652,13 @@ var actorBugs = []mutant{
 		{"judge", `if slices.Contains(f.voters, change.Instead) {`, `if slices.Contains(f.voters, change.Instead) && f.leader == 0 {`},
 	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
 	{"deny a vote without a word of what is committed", []change{
-		{"Consensus.orderAppend", `c.denied(m.Responses)`, ``},
+		{"Consensus.orderAppend", `c.sendAll(c.denied(m.Responses))`, ``},
 	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted"), direct("./node", "TestStories")}},
 	{"say what is committed though one has a vote", []change{
 		{"Consensus.denied", `if c.role(c.soft.RaftState) != roleLearner { return }`, ``},
 	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted")}},
 	{"keep from one without a vote what is committed", []change{
-		{"Consensus.committed", `c.tellCommitted(peer)`, ``},
+		{"core.committed", `return c.commitReport(peer)`, ``},
 	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
 	{"hear from others than the leader what is committed", []change{
 		{"Consensus.committed", `case c.leader() != raft.None ||`, `case`},
@@ -748,7 +748,7 @@ var actorBugs = []mutant{
 		{"core.absurd", `return term > c.term && term-c.term > limits.TermsAhead`, `return term > c.term && term-c.term > limits.TermsAhead<<20`},
 	}, []detector{direct("./actor", "TestAbsurdTerm")}},
 	{"hold asks for the leader before", []change{
-		{"Consensus.newTermOrLeader", `c.asks.void()`, ``},
+		{"Consensus.newTermOrLeader", `c.leases.asks.void()`, ``},
 	}, []detector{direct("./actor", "TestFollowerAsksItsLeader")}},
 	{"let members save at the same records", []change{
 		{"Applier.share", `a.savedBytes == 0 && len(members) > 1 {`, `a.savedBytes < 0 && len(members) > 1 {`},
@@ -781,7 +781,7 @@ var actorBugs = []mutant{
 		{"proposals.pack", `b.until = max(b.until, w.until)`, `b.until = w.until`},
 	}, []detector{direct("./actor", "TestLongestTimeoutOfABatchCounts")}},
 	{"expire lease questions with the question that came last", []change{
-		{"Consensus.leasesTold", `ready.Until = max(ready.Until, ask.until)`, `ready.Until = ask.until`},
+		{"leases.told", `ready.Until = max(ready.Until, ask.until)`, `ready.Until = ask.until`},
 	}, []detector{direct("./actor", "TestLongestTimeoutOfABatchCounts")}},
 	{"lose a spare segment that comes with a snapshot", []change{
 		{"LogWriter.supersede", `kept = append(kept, m)`, ``},

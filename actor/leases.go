@@ -1,0 +1,122 @@
+package actor
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
+)
+
+// leases are consensus's part in leases: the queries of this member's clients, and the clock that answers every member's queries while
+// this member leads.
+type leases struct {
+	asks  leaseAsks
+	clock leaseClock
+}
+
+// askLeader returns the waiting asks for the leader. A leader takes its own at once.
+func (l *leases) askLeader(c *core) (all []toPeer) {
+	l.asks.retry(c.now.Now, c.ElectionTimeout)
+	status := c.raft.BasicStatus()
+	if len(l.asks.waiting) == 0 || c.quarantine.active() || status.Lead == raft.None || status.GetTerm() != c.term {
+		return nil
+	}
+	if status.RaftState == raft.StateLeader {
+		if l.clock.running {
+			l.takeAsks(c, c.Member, l.asks.send(c.now.Now))
+		}
+		return nil
+	}
+	if !c.connected[status.Lead] {
+		return nil
+	}
+	for asks := range slices.Chunk(l.asks.send(c.now.Now), limits.LeaseAsks) {
+		all = append(all, toPeer{status.Lead, peerframe.LeaseAsks{Asks: asks}})
+	}
+	return all
+}
+
+// told answers clients. A lease's keys are read from this member's state, so an answer with keys waits for it; a renewal does not. told
+// returns the answers that wait.
+func (l *leases) told(m peerframe.LeaseTimes) (ready ReadReady) {
+	var done completions
+	ready.Index = m.Index
+	for i := range m.Times {
+		ask, ok := l.asks.told(m.Times[i].Number)
+		switch {
+		case !ok: // it was answered, or its client does not wait any more
+		case ask.Renew:
+			done.add(ask.request.ReplyTo, kv.Completion{Request: ask.request.Number, Kind: kv.LeaseTold, Lease: &m.Times[i].LeaseTime})
+		default:
+			ready.Requests = append(ready.Requests, ask.request)
+			ready.Leases = append(ready.Leases, m.Times[i].LeaseTime)
+			ready.Until = max(ready.Until, ask.until)
+		}
+	}
+	done.handOut()
+	return ready
+}
+
+// startClock starts the clock of a leader whose state holds an entry of its term.
+func (l *leases) startClock(c *core) {
+	if !l.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term && c.Status.View().Following() == nil {
+		l.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
+	}
+}
+
+// changed follows the state's changes.
+func (l *leases) changed(c *core, changes []index.LeaseChange) {
+	if l.clock.running {
+		l.clock.changed(changes, l.clock.time(c.now.Now), c.leaseTiming())
+	}
+}
+
+// takeAsks accepts a member's queries if this member leads. Otherwise, or without capacity, it drops them: they are sent again.
+func (l *leases) takeAsks(c *core, from uint64, asks []peerframe.LeaseAsk) {
+	if !l.clock.running {
+		return
+	}
+	for _, ask := range asks {
+		if l.clock.waiting >= limits.LeaseAsksWaiting {
+			c.Limits.Reach("lease asks")
+			return
+		}
+		l.clock.waiting++
+		l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})
+	}
+}
+
+// tick advances the lease clock: a tick's keep-alives are one frame to the leader, and one round there. The
+// clock's rounds share their ids with the reads'.
+func (l *leases) tick(c *core, reads *reads) {
+	if l.clock.running && c.Status.View().Following() != nil { // the source's clock counts
+		l.clock.stop()
+	}
+	if !l.clock.running {
+		return
+	}
+	l.clock.tick(c.now.Now, c.leaseTiming())
+	l.clock.retry(c.now.Now, c.ElectionTimeout)
+	if c.readable() && l.clock.begin(c.now.Now, reads.next+1) {
+		reads.next++
+		c.raft.ReadIndex(binary.BigEndian.AppendUint64(nil, reads.next))
+	}
+}
+
+// answerAsks answers the queries of confirmed rounds, as soon as the state has everything committed at the rounds' confirmation.
+func (l *leases) answerAsks(c *core) {
+	k, applied, now := &l.clock, c.raft.BasicStatus().Applied, l.clock.time(c.now.Now)
+	for len(k.confirmed) > 0 && k.confirmed[0].index <= applied {
+		round := k.confirmed[0]
+		k.confirmed = k.confirmed[1:]
+		for _, ask := range round.asks {
+			k.answer(ask, now, round.index)
+		}
+		k.prove(round.since, now, c.leaseTiming())
+	}
+}
