@@ -41,8 +41,9 @@ type ConsensusMailboxes struct {
 	Peers       Peers
 }
 
-// Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent
-// entries; design rules are numbered in the package comment.
+// Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent entries; design rules are
+// numbered in the package comment. It is a small core and parts over it: a part holds its own state, gets the core with each call, and
+// returns what is to be sent. Consensus hands messages to the parts, carries out raft's orders, and sends.
 //
 // Invariants:
 //
@@ -56,29 +57,33 @@ type Consensus struct {
 	core
 	ConsensusMailboxes
 
-	retention  logRetention
-	transfers  snapshotTransfers
-	proposals  proposals
-	forwards   forwards
-	accepted   accepted
-	ownWasLast bool // the leader's last proposal was its own clients', not an accepted one of a follower
-	reads      reads
-	leases     leases
+	// Elections.
+	elections elections
+	leaders   leaderWatch
+	ends      leaderEnds
+
+	// Clients.
+	proposals proposals
+	forwards  forwards
+	accepted  accepted
+	reads     reads
+	leases    leases
+
+	// The own log.
+	hardStates hardStates
+	unordered  int64 // bytes of entries handed to raft since the last Ready
 	disk       diskWatch
-	elections  elections
-	pace       pace
 	lag        replicationLag
+	retention  logRetention
+
+	// Members that catch up.
+	pace      pace
+	transfers snapshotTransfers
+
+	// The machines.
 	spaces     spaces
 	clocks     clocks
-	hardStates hardStates
-	leaders    leaderWatch
-	failover   failover
-	founding   founding
-	ends       leaderEnds
-	unordered  int64         // bytes of entries handed to raft since the last Ready
 	lastExpire time.Duration // when the applier last got an Expire
-
-	refusedForwards uint64 // followers' batches that were not proposed
 }
 
 // NewConsensus builds the actor and raft's state from the recovered data.
@@ -105,7 +110,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		hardStates:         hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:               diskWatch{groupBytes: c.Limits.GroupBytes},
 		leaders:            leaderWatch{grace: 10 * c.ElectionTimeout},
-		founding:           newFounding(&c),
+		elections:          elections{founding: newFounding(&c)},
 	}
 	a.ends = leaderEnds{durable: a.last, heard: map[uint64]leaderEnd{}}
 	a.proposals.next = 1
@@ -226,23 +231,19 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.Status.refusal(m.Peer, nil)
 		c.quarantine.linked(m.Peer)
 		c.membership.linked(m.Peer)
-		c.tellAccusers()
-		c.founding.met(m.Peer, m.Last)
+		c.sendAll(c.quarantine.accusations(&c.core))
+		c.elections.founding.met(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
 		delete(c.spaces.ofPeer, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
 	case PeerDied:
-		c.failover.peerDied(&c.core, m.Peer)
+		c.elections.failover.peerDied(&c.core, m.Peer)
 	case Refused:
-		switch {
-		case m.Refusal.Removed:
+		if m.Refusal.Removed {
 			c.membership.refusedAsRemoved(&c.core, m.Peer, m.Refusal)
-		case m.Refusal.Forgot:
-			c.quarantine.refused(&c.core, m.Peer, m.Refusal)
-			c.tellAccusers()
-		default:
-			c.quarantine.refused(&c.core, m.Peer, m.Refusal)
+		} else {
+			c.sendAll(c.quarantine.refused(&c.core, m.Peer, m.Refusal))
 		}
 	case Differs:
 		c.quarantine.differs(&c.core, m.Reason)
@@ -270,7 +271,14 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	}
 }
 
-// tick advances raft's clock, and runs every periodic check.
+// tick advances raft's clock, and runs every periodic check. Each check uses the results of the checks before it:
+//
+//  1. raft's clock and the leader's silence. Here an election begins, or a leader loses its quorum; all later checks ask which member leads.
+//  2. The own disk. A pause of this process is found before any duration is judged. A stalled disk may hand leadership over.
+//  3. The rate for lagging members, and the reports to the others.
+//  4. Clients. Expired requests are answered before the others are sent again.
+//  5. The fence of an idle log.
+//  6. A leader's work for its followers, on what all of this has changed.
 func (c *Consensus) tick(n int) {
 	if !c.quarantine.active() {
 		c.Window.ScanKinds(func() { // an election begins here
@@ -281,8 +289,8 @@ func (c *Consensus) tick(n int) {
 	}
 	c.Status.Stages.lost(c.now.Now)
 	c.silence += n
-	c.founding.tell(&c.core)
-	if late := c.failover.tick(&c.core, n); late != raft.None {
+	c.elections.founding.tell(&c.core)
+	if late := c.elections.failover.tick(&c.core, n); late != raft.None {
 		c.Peers.CheckAlive(late)
 	}
 	c.elections.count(n, c.leader())
@@ -329,7 +337,7 @@ func (c *Consensus) expire() {
 		c.lastExpire = c.now.Now
 		c.Window.DropUnused()
 		c.Applier.MustPost(Expire{Why: c.why()})
-		c.tellAccusers()
+		c.sendAll(c.quarantine.accusations(&c.core))
 	}
 }
 
@@ -343,15 +351,13 @@ func (c *Consensus) receive(r Received) {
 		return
 	}
 	if c.quarantine.active() {
-		if c.quarantine.receive(&c.core, r, c.beyondLog) {
-			c.tellAccusers()
-		}
+		c.sendAll(c.quarantine.receive(&c.core, r, c.beyondLog))
 		return
 	}
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
-	if c.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) {
+	if c.elections.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) {
 		return
 	}
 	switch m := r.Message.(type) {
@@ -360,7 +366,7 @@ func (c *Consensus) receive(r Received) {
 			c.Limits.Reach("snapshot frames") // the sender offers again
 		}
 	case peerframe.Forward:
-		c.acceptForward(r.From, m)
+		c.accepted.take(&c.core, &c.clocks, r.From, m)
 	case peerframe.Accepted:
 		c.forwardsAccepted(r.From, m)
 	case peerframe.Committed:
@@ -378,14 +384,12 @@ func (c *Consensus) receive(r Received) {
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
 			c.silence = 0
-			c.failover.heard()
+			c.elections.failover.heard()
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
-				if c.quarantine.forgot(&c.core, r.From, m.GetCommit()) {
-					c.tellAccusers()
-				}
+				c.sendAll(c.quarantine.forgot(&c.core, r.From, m.GetCommit()))
 				return
 			}
 		case raftpb.MsgTimeoutNow:
@@ -443,9 +447,6 @@ func (c *Consensus) tellSpace() {
 		}
 	}
 }
-
-// tellAccusers tells the voters which members accuse this one.
-func (c *Consensus) tellAccusers() { c.sendAll(c.quarantine.accusations(&c.core)) }
 
 func (c *Consensus) sendAll(messages []toPeer) {
 	for _, one := range messages {

@@ -47,7 +47,20 @@
 //
 // # Consensus
 //
-// Consensus is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the orders to the
+// [Consensus] is a small core and parts over it. The core is the state that several parts read: raft, the time, the role and term, the
+// members, the quarantine, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns what is
+// to be sent. A part can therefore be tested without a cluster:
+//
+//	elections   elections.go, failover.go, founding.go, leaderwatch.go, leaderclaim.go
+//	members     membership.go, quarantine.go, committed.go, leaderends.go
+//	clients     proposals.go, forwarding.go, reads.go, leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
+//	own log     hardstate.go, diskwatch.go, replicationlag.go, logretention.go
+//	catch-up    pace.go, catchup.go, snapshottransfers.go
+//	machine     space.go, clocks.go
+//
+// consensus.go hands messages to the parts, and ready.go carries out raft's orders.
+//
+// The agreement itself is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the orders to the
 // log writer and the applier. The library leaves these rules to its user; each names the file that keeps it:
 //
 //  1. Consensus acts only on Ready.Messages, ReadStates and SoftState, and never calls Advance. A MsgStorageAppend is durable
@@ -169,7 +182,7 @@
 // entries first.
 //
 // The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
-// that comes back under load therefore needs one snapshot, and then gets the log (catchup.go; for the bound see "Space on the disk"). If
+// that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk"). If
 // more than half of the next snapshot is written when a follower needs one, the follower gets the next snapshot, provided that it is
 // published within limits.SnapshotWait. Under load a save begins when the log since the last snapshot has become as large as the state.
 // With the older snapshot the follower would have to get all of that log, too.
@@ -202,7 +215,7 @@
 // A member that has forgotten its promises must not vote. Three signs reveal it. The first is its handshake: folder id, boot counter and
 // process id, compared with the announcement in the replicated state and with the values seen by this process. The second is a log that
 // ends before the entries that the leader has counted as acknowledged, or that the member itself reported durable while it led. The third
-// is a heartbeat with a commit index beyond its log ([Admission], Consensus.forgot). A leader sends the end of its own log with appends
+// is a heartbeat with a commit index beyond its log ([Admission], quarantine.forgot). A leader sends the end of its own log with appends
 // and heartbeats (leaderends.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
 //
 // Refusals have a type, and one member's word is never enough to end another member's part (quarantine.go). A member that is refused as
@@ -308,7 +321,7 @@
 // where S is the state: live keys and values with the retained history. U is four times S from 384 MiB on, and 1.5 GiB below. U is at
 // most the disk's capacity (the free bytes and this member's files) minus the upper mark of its free space (below). With X,
 // limits.SparesMost segments, the log's own segments may take U - X - 2S, or U - X - 3S while the next snapshot is saved. These rules
-// keep them within it (diskuse.go, applier.go, catchup.go):
+// keep them within it (diskuse.go, applier.go, logretention.go):
 //
 //  1. A snapshot is ordered when seven to nine eighths of S in records were written, but at most half of U - X - 2S; or
 //     at least about 64 MiB. One half is for records before the order, the other for records until the file is published.

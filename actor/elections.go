@@ -21,6 +21,9 @@ import (
 //  2. slow is the longest time of a late vote since there was a leader.
 //  3. kept are ticks not yet given to raft, fewer than one of its ticks takes.
 type elections struct {
+	failover failover
+	founding founding
+
 	asked      []election
 	slow       time.Duration
 	kept       int
@@ -53,7 +56,7 @@ func (e *elections) late(term uint64, now time.Duration) {
 }
 
 // ended handles the news of a leader.
-func (e *elections) ended() { *e = elections{alone: e.alone} }
+func (e *elections) ended() { e.asked, e.slow, e.kept, e.leaderless = nil, 0, 0, 0 }
 
 // ticks returns by how many of n ticks raft's clock advances; disk is the duration of the disk's current work.
 func (e *elections) ticks(n int, leader uint64, disk, electionTimeout time.Duration) int {

@@ -109,9 +109,9 @@ func TestLeaderHasNotDied(t *testing.T) {
 		},
 		"of an earlier term": func(c *consensusTurns) {
 			c.turn(PeerDied{Peer: 2})
-			c.failover.died, c.failover.diedIn = 2, term // not even if it was noted behind the newer one's first word
+			c.elections.failover.died, c.elections.failover.diedIn = 2, term // not even if it was noted behind the newer one's first word
 			c.turn(heartbeatOf(2, term+1))
-			c.failover.died = 2
+			c.elections.failover.died = 2
 			c.pass(300 * time.Millisecond)
 		},
 		"this member has no vote": func(c *consensusTurns) {

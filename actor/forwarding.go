@@ -212,6 +212,10 @@ type accepted struct {
 	awaited  map[uint64]uint64
 
 	unanswered []unanswered
+
+	// Of all terms.
+	ownWasLast bool   // the leader's last proposal was its own clients', not an accepted one
+	refused    uint64 // batches
 }
 
 // unanswered is a process that waits for an answer about its batches.
@@ -232,7 +236,7 @@ type forwarder struct{ member, incarnation uint64 }
 
 // reset forgets all batches: the term is over.
 func (a *accepted) reset() {
-	*a = accepted{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}}
+	*a = accepted{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}, ownWasLast: a.ownWasLast, refused: a.refused}
 }
 
 // accept accepts a batch if it is the next one, and reports whether it was. Batches older than the oldest in flight at their sender were
@@ -337,31 +341,30 @@ func (c *Consensus) answerForwards() {
 	c.accepted.unanswered = c.accepted.unanswered[:0]
 }
 
-// acceptForward accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the
-// turn.
-func (c *Consensus) acceptForward(from uint64, f peerframe.Forward) {
+// take accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the turn.
+func (a *accepted) take(c *core, clocks *clocks, from uint64, f peerframe.Forward) {
 	status := c.raft.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
 		return // void: the follower learns it from the first entry of the later term
 	}
 	e, err := index.ReadEnvelope(f.Envelope)
 	if err != nil || e.Member != from || e.Count > limits.BatchCommands {
-		c.refuseForward(from, fmt.Errorf("it is of member %x: %w", e.Member, cmp.Or(err, errForward)))
+		a.refuse(c, from, fmt.Errorf("it is of member %x: %w", e.Member, cmp.Or(err, errForward)))
 		return
 	}
-	if !c.accepted.accept(forwarder{from, e.Incarnation}, e.First, e.Count, f.Oldest) {
+	if !a.accept(forwarder{from, e.Incarnation}, e.First, e.Count, f.Oldest) {
 		return
 	}
-	if own := c.clocks.wall(c.now); e.Wall-own > int64(limits.ClocksApart) {
+	if own := clocks.wall(c.now); e.Wall-own > int64(limits.ClocksApart) {
 		e.Wall = own // the state's time never goes back
 		f.Envelope = e.Encode()
 	}
 	if err := index.CheckEnvelope(f.Envelope); err != nil {
 		// An accepted batch is answered through the log, as every other batch.
-		c.refuseForward(from, err)
+		a.refuse(c, from, err)
 		f.Envelope = index.RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
 	}
-	c.accepted.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
+	a.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
 }
 
 // refusedEnvelope returns the envelope that replaces an accepted envelope in the log when it is refused.
@@ -375,10 +378,10 @@ func refusedEnvelope(envelope []byte, why *kv.Error) []byte {
 
 var errForward = errors.New("a follower forwards its own batches, each of limits.BatchCommands commands at most")
 
-// refuseForward logs the first refused batch, the second, the fourth, and so on: a faulty peer sends many.
-func (c *Consensus) refuseForward(from uint64, err error) {
-	if c.refusedForwards++; c.refusedForwards&(c.refusedForwards-1) == 0 {
-		c.Logger.Error("a forwarded batch is refused", "peer", c.Status.NameOf(from), "error", err, "times", c.refusedForwards)
+// refuse logs the first refused batch, the second, the fourth, and so on: a faulty peer sends many.
+func (a *accepted) refuse(c *core, from uint64, err error) {
+	if a.refused++; a.refused&(a.refused-1) == 0 {
+		c.Logger.Error("a forwarded batch is refused", "peer", c.Status.NameOf(from), "error", err, "times", a.refused)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // found makes member 1 a founder without data that has met no other founder yet.
-func (c *consensusTurns) found() { c.founding = newFounding(&c.config) }
+func (c *consensusTurns) found() { c.elections.founding = newFounding(&c.config) }
 
 // asksVotes tells whether any message asks for a vote.
 func asksVotes(sent []peerframe.Message) bool {

@@ -114,6 +114,17 @@ func (p *proposals) pack(most limits.Tunable) batch {
 	return b
 }
 
+// follow lets Stages follow a write in a batch that is proposed or forwarded.
+func (b *batch) follow(stages *Stages, leads bool) {
+	if b.followed == nil {
+		return
+	}
+	for i := range b.rest {
+		b.rest[i].followed = false
+	}
+	stages.propose(b.first, leads, b.followed)
+}
+
 // take removes the commands of a batch that was packed just now: they are under way, and their memory is no longer referenced.
 func (p *proposals) take(b batch) {
 	p.next += uint64(len(b.commands))
@@ -159,7 +170,7 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
 			if full := spaceError(command, space, why); full != nil {
-				c.refuseForSpace(p.ReplyTo, p.Requests[i], command, full)
+				c.proposals.refuseForSpace(p.ReplyTo, p.Requests[i], command, full)
 				continue
 			}
 			err = view.Refuses(command)
@@ -174,29 +185,25 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 	p.Commands, p.Requests = p.Commands[:kept], p.Requests[:kept]
 }
 
-// refuseFull answers the requests that wait for a leader whose log accepts nothing, unless a member with space can take over leadership.
-func (c *Consensus) refuseFull() {
-	space, why := c.spaces.judge(&c.core)
-	if space == SpaceLeft {
-		return
-	}
-	for _, w := range c.proposals.takeExpired(forever) {
+// refuseFull answers the requests that wait for a leader whose log accepts nothing.
+func (p *proposals) refuseFull(why string) {
+	for _, w := range p.takeExpired(forever) {
 		for i := w.packed; i < len(w.Requests); i++ {
-			c.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, SpaceNone, why))
+			p.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, SpaceNone, why))
 		}
 	}
 }
 
 // refuseForSpace answers a write that the cluster has no space for. An earlier copy of a session's write may have been applied: the
 // applier knows.
-func (c *Consensus) refuseForSpace(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
+func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
 	if !index.HasSession(command) {
 		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
 		return
 	}
-	c.proposals.refused.Requests = append(c.proposals.refused.Requests, Request{ReplyTo: to, Number: request})
-	c.proposals.refused.Commands = append(c.proposals.refused.Commands, bytes.Clone(command)) // the sender reuses the bytes
-	c.proposals.refused.Why = append(c.proposals.refused.Why, why)
+	p.refused.Requests = append(p.refused.Requests, Request{ReplyTo: to, Number: request})
+	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command)) // the sender reuses the bytes
+	p.refused.Why = append(p.refused.Why, why)
 }
 
 // propose packs all waiting commands into as few entries as the limits allow. A leader proposes them, and a follower forwards them to its
@@ -215,7 +222,9 @@ func (c *Consensus) propose() {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
 	case leads && !c.Status.logTakes(limits.LogKept):
-		c.refuseFull()
+		if space, why := c.spaces.judge(&c.core); space != SpaceLeft { // otherwise a member with space can take over leadership
+			c.proposals.refuseFull(why)
+		}
 		return
 	case leads && status.LeadTransferee != raft.None:
 		return
@@ -229,7 +238,8 @@ func (c *Consensus) propose() {
 		b := c.proposals.pack(c.Limits)
 		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
 		c.forward(status.Lead, c.forwards.add(b.first, c.envelope(b.first, b.commands), c.now.Now))
-		c.take(b, false)
+		b.follow(&c.Status.Stages, false)
+		c.proposals.take(b)
 	}
 	if len(c.proposals.waiting) > 0 {
 		c.Limits.Reach("forwarded bytes")
@@ -249,12 +259,12 @@ func (c *Consensus) proposeInTurn() {
 	for room := true; room; {
 		own, deferred := len(c.proposals.waiting) > 0, len(c.accepted.deferred) > 0
 		switch {
-		case own && (!deferred || !c.ownWasLast):
+		case own && (!deferred || !c.accepted.ownWasLast):
 			room = c.proposeOwn()
-			c.ownWasLast = room
+			c.accepted.ownWasLast = room
 		case deferred:
 			room = c.proposeDeferred()
-			c.ownWasLast = c.ownWasLast && !room
+			c.accepted.ownWasLast = c.accepted.ownWasLast && !room
 		default:
 			return
 		}
@@ -265,7 +275,7 @@ func (c *Consensus) proposeInTurn() {
 // proposeOwn proposes a batch of this member's clients, and reports whether raft had space for it.
 func (c *Consensus) proposeOwn() bool {
 	b := c.proposals.pack(c.Limits)
-	c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, b.commands)
+	c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, c.clocks.wall(c.now), b.commands)
 	envelope := c.proposals.envelope // raft copies it
 	if cap(envelope) > 2*limits.BatchBytes {
 		c.proposals.envelope = nil // made for one large command
@@ -282,7 +292,8 @@ func (c *Consensus) proposeOwn() bool {
 		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 	}
 	c.Applier.PostQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
-	c.take(b, true)
+	b.follow(&c.Status.Stages, true)
+	c.proposals.take(b)
 	c.handed(int64(len(envelope)))
 	return true
 }
@@ -330,25 +341,14 @@ func (c *Consensus) proposeLeases() {
 	c.handed(int64(len(envelope)))
 }
 
-// take removes a proposed or forwarded batch from the queue. Stages may follow a write in it.
-func (c *Consensus) take(b batch, leads bool) {
-	if b.followed != nil {
-		for i := range b.rest {
-			b.rest[i].followed = false
-		}
-		c.Status.Stages.propose(b.first, leads, b.followed)
-	}
-	c.proposals.take(b)
-}
-
 // envelope returns an entry's data: this member's commands, numbered from first.
 func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
-	return c.appendEnvelope(make([]byte, 0, weightOf(commands)+64), first, commands)
+	return c.appendEnvelope(make([]byte, 0, weightOf(commands)+64), first, c.clocks.wall(c.now), commands)
 }
 
-func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) []byte {
+func (c *core) appendEnvelope(dst []byte, first uint64, wall int64, commands [][]byte) []byte {
 	return index.AppendEnvelope(dst, index.Envelope{
-		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.clocks.wall(c.now),
+		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: wall,
 	}, commands)
 }
 
@@ -390,7 +390,7 @@ func (c *Consensus) why() string {
 	}
 	sort.Strings(unreachable)
 	why := "there is no leader"
-	if founders := c.founding.awaits(&c.core); founders != "" {
+	if founders := c.elections.founding.awaits(&c.core); founders != "" {
 		why += ": " + founders
 	}
 	switch missing, leader := c.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {

@@ -164,8 +164,8 @@ func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint
 	return q.held() && alike > len(voters)/2
 }
 
-// refused handles a peer's refusal of this member, for another reason than its removal.
-func (q *quarantine) refused(c *core, peer uint64, r Refusal) {
+// refused handles a peer's refusal of this member, for another reason than its removal. It returns what the voters are told.
+func (q *quarantine) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
 		next, overruled := q.accuse(peer, r, c.serves(peer))
@@ -176,8 +176,10 @@ func (q *quarantine) refused(c *core, peer uint64, r Refusal) {
 		} else {
 			q.enter(c, next)
 		}
+		told = q.accusations(c)
 	}
 	c.Status.refusal(peer, &r)
+	return told
 }
 
 // linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
@@ -213,8 +215,8 @@ func (q *quarantine) accusations(c *core) (all []toPeer) {
 }
 
 // receive handles peers' messages while this member takes no part; beyondLog tells whether a heartbeat's commit index is beyond the log.
-// receive returns whether the voters are to be told of an accusation.
-func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) (tell bool) {
+// receive returns what the voters are told.
+func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) []toPeer {
 	m, ok := r.Message.(peerframe.Raft)
 	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
@@ -223,12 +225,12 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 	}
 	if c.connected[r.From] && q.admitted(r.From, heartbeat) {
 		q.leave(c, c.Status.NameOf(r.From)+" admits it")
-		return false
+		return nil
 	}
 	if leads && q.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
 		q.leave(c, c.Status.NameOf(r.From)+" leads a quorum, and admits it")
 	}
-	return false
+	return nil
 }
 
 // differs ends this member's part: its state differs from the state of the others.
@@ -240,18 +242,18 @@ func (q *quarantine) differs(c *core, why string) {
 
 // forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
 // member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
-// this member back. forgot returns whether the voters are to be told of the accusation.
-func (q *quarantine) forgot(c *core, leader, commit uint64) (tell bool) {
+// this member back. forgot returns what the voters are told.
+func (q *quarantine) forgot(c *core, leader, commit uint64) []toPeer {
 	if q.held() && q.By == leader {
 		q.accusers[leader] = true
-		return false
+		return nil
 	}
 	next, _ := q.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
 		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
 		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))}, false)
 	q.enter(c, next)
 	q.beyond = q.By == leader
-	return true
+	return q.accusations(c)
 }
 
 // enter ends this member's part in the cluster, or extends the reason.

@@ -73,7 +73,7 @@ func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message 
 
 // send gives a message to the peers' streams at once, before the own disk has synced: all disks then work at the same time.
 func (c *Consensus) send(m *raftpb.Message) {
-	if c.founding.premature(&c.core, peerframe.Raft{Message: m}) {
+	if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) {
 		return
 	}
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())

@@ -32,7 +32,7 @@ var actorBugs = []mutant{
 		{"Applier.applyEntry", `&& envelope.Incarnation == a.Incarnation`, ``},
 	}, []detector{actors, story, campaign}},
 	{"a full disk refuses a write that was made", []change{
-		{"Consensus.refuseForSpace", `if !index.HasSession(command) {`, `if index.HasSession(command) || true {`},
+		{"proposals.refuseForSpace", `if !index.HasSession(command) {`, `if index.HasSession(command) || true {`},
 	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"drop what is compacted only when something comes behind it", []change{
 		{"Applier.Handle", `again, a.reclaiming = true, true`, ``},
@@ -41,7 +41,7 @@ var actorBugs = []mutant{
 		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
 	}, []detector{actors, campaign}},
 	{"take a forward of an earlier term", []change{
-		{"Consensus.acceptForward", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
+		{"accepted.take", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{actors, campaign}},
 	{"step a heartbeat beyond the log", []change{
 		{"Consensus.beyondLog", `return m.GetCommit() > c.last && m.GetTerm() >= c.term`, `return false`},
@@ -173,10 +173,10 @@ var actorBugs = []mutant{
 		{"forwards.accepted", `f.next = next`, `_ = next`},
 	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
 	{"propose what followers forward before anything else", []change{
-		{"Consensus.proposeInTurn", `own && (!deferred || !c.ownWasLast)`, `own && !deferred`},
+		{"Consensus.proposeInTurn", `own && (!deferred || !c.accepted.ownWasLast)`, `own && !deferred`},
 	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
 	{"propose a leader's own writes before anything else", []change{
-		{"Consensus.proposeInTurn", `own && (!deferred || !c.ownWasLast)`, `own && (!deferred || c.ownWasLast == c.ownWasLast)`},
+		{"Consensus.proposeInTurn", `own && (!deferred || !c.accepted.ownWasLast)`, `own && (!deferred || c.accepted.ownWasLast == c.accepted.ownWasLast)`},
 	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
 	{"let the lease clock wait for what writes leave of raft's room", []change{
 		{"Consensus.proposeInTurn", `if c.leases.clock.waits {`, `if c.leases.clock.waits && c.term == 0 {`},
@@ -224,7 +224,7 @@ var actorBugs = []mutant{
 		{"Consensus.seeForwarded", `&& envelope.Incarnation == c.Incarnation {`, `{`},
 	}, []detector{actors, campaign}},
 	{"take nothing of a follower that restarted", []change{
-		{"Consensus.acceptForward", `c.accepted.accept(forwarder{from, e.Incarnation},`, `c.accepted.accept(forwarder{from, 0},`},
+		{"accepted.take", `a.accept(forwarder{from, e.Incarnation},`, `a.accept(forwarder{from, 0},`},
 	}, []detector{actors, campaign}},
 	{"tell the durable end before the sync", []change{
 		{"LogWriter.work", `w.Yield()`, `w.Yield(); if n := len(r.entries); n > 0 { s := w.Log.Stats(); s.Index, s.Term = r.entries[n-1].GetIndex(), r.entries[n-1].GetTerm(); w.Status.publishDurable(s) }`},
@@ -447,13 +447,13 @@ var actorBugs = []mutant{
 		{"Consensus.newTermOrLeader", `c.lag.changed(c.raft.BasicStatus().GetCommit())`, ``},
 	}, []detector{direct("./actor", "TestFalseCommitIsForgotten")}},
 	{"take over a forwarded clock of the far future", []change{
-		{"Consensus.acceptForward", `e.Wall-own > int64(limits.ClocksApart) {`, `e.Wall-own < 0 && false {`},
+		{"accepted.take", `e.Wall-own > int64(limits.ClocksApart) {`, `e.Wall-own < 0 && false {`},
 	}, []detector{direct("./actor", "TestWallClockOfAForward")}},
 	{"allow a forwarded clock to be a moment further ahead", []change{
-		{"Consensus.acceptForward", `e.Wall-own > int64(limits.ClocksApart) {`, `e.Wall-own > int64(limits.ClocksApart)+1 {`},
+		{"accepted.take", `e.Wall-own > int64(limits.ClocksApart) {`, `e.Wall-own > int64(limits.ClocksApart)+1 {`},
 	}, []detector{direct("./actor", "TestWallClockOfAForward")}},
 	{"bound the clock of a forwarded batch only where its commands are taken", []change{
-		{"Consensus.acceptForward", `e.Wall = own`, `e := e; e.Wall = own`},
+		{"accepted.take", `e.Wall = own`, `e := e; e.Wall = own`},
 	}, []detector{direct("./actor", "TestWallClockOfAForward")}},
 	{"write by a clock that is ahead", []change{
 		{"clocks.wall", `return now.Wall - int64(k.ahead)`, `return now.Wall`},
@@ -655,13 +655,13 @@ var actorBugs = []mutant{
 		{"Consensus.orderAppend", `c.sendAll(c.denied(m.Responses))`, ``},
 	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted"), direct("./node", "TestStories")}},
 	{"say what is committed though one has a vote", []change{
-		{"Consensus.denied", `if c.role(c.soft.RaftState) != roleLearner { return }`, ``},
+		{"core.denied", `if c.role(c.soft.RaftState) != roleLearner { return nil }`, ``},
 	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted")}},
 	{"keep from one without a vote what is committed", []change{
 		{"core.committed", `return c.commitReport(peer)`, ``},
 	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
 	{"hear from others than the leader what is committed", []change{
-		{"Consensus.committed", `case c.leader() != raft.None ||`, `case`},
+		{"core.committed", `case c.leader() != raft.None ||`, `case`},
 	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
 	{"go on without the log's folder", []change{
 		{"SegmentMaker.checkSpace", `if errors.Is(err, fs.ErrNotExist) {`, `if errors.Is(err, fs.ErrExist) {`},
@@ -835,10 +835,10 @@ var actorBugs = []mutant{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
 	{"vote before all founders were met", []change{
-		{"Consensus.receive", `c.founding.premature(&c.core, r.Message) || `, ``},
+		{"Consensus.receive", `c.elections.founding.premature(&c.core, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign before all founders were met", []change{
-		{"Consensus.send", `if c.founding.premature(&c.core, peerframe.Raft{Message: m}) { return }`, ``},
+		{"Consensus.send", `if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) { return }`, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign for a peer before all founders were met", []change{
 		{"founding.premature", `case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:`, `case raftpb.MsgPreVote, raftpb.MsgVote:`},
@@ -847,7 +847,7 @@ var actorBugs = []mutant{
 		{"founding.met", `if last <= foundingIndex {`, `if last > 0 {`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"wait for the founders again when one is gone", []change{
-		{"Consensus.handle", `delete(c.connected, m.Peer)`, `delete(c.connected, m.Peer); c.founding.unmet = append(c.founding.unmet, m.Peer)`},
+		{"Consensus.handle", `delete(c.connected, m.Peer)`, `delete(c.connected, m.Peer); c.elections.founding.unmet = append(c.elections.founding.unmet, m.Peer)`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"vote for no candidate while founders are awaited", []change{
 		{"founding.premature", `return m.GetIndex() <= foundingIndex && f.awaits(c) != ""`, `return f.awaits(c) != ""`},
@@ -871,13 +871,13 @@ var actorBugs = []mutant{
 		{"leaseClock.changed", `max(l.notes-1, 0)`, `l.notes - 1`},
 	}, []detector{direct("./actor", "TestChangeOfTheStartEndsNoNote")}},
 	{"answer one question for a lease more than a frame holds", []change{
-		{"leaseClock.tell", `len(t.Told) < limits.LeaseAsks`, `len(t.Told) <= limits.LeaseAsks`},
+		{"leaseClock.tell", `len(t.Times) < limits.LeaseAsks`, `len(t.Times) <= limits.LeaseAsks`},
 	}, []detector{direct("./actor", "TestAnswersFitFrames")}},
 	{"ask one question for a lease more than a frame holds", []change{
-		{"Consensus.askLeader", `n := min(len(all), limits.LeaseAsks)`, `n := min(len(all), limits.LeaseAsks+1)`},
+		{"leases.askLeader", `slices.Chunk(l.asks.send(c.now.Now), limits.LeaseAsks)`, `slices.Chunk(l.asks.send(c.now.Now), limits.LeaseAsks+1)`},
 	}, []detector{direct("./actor", "TestQuestionsForLeasesFitFrames")}},
 	{"leave the notice of founders that have met", []change{
-		{"Consensus.tellFounding", `if text == c.founding.told {`, `if text == "" || text == c.founding.told {`},
+		{"founding.tell", `if text == f.told {`, `if text == "" || text == f.told {`},
 	}, []detector{direct("./actor", "TestNoticeOfFoundersEnds")}},
 	{"take a disk that does not tell its size for one of unknown size", []change{
 		{"SegmentMaker.checkSpace", `size, err = s.FS.Size(s.Dir)`, `size, _ = s.FS.Size(s.Dir)`},
