@@ -16,7 +16,7 @@ var wallClock = map[string]string{
 	"net/server/bodies.go":                "a revision is asked for by its time",
 	"net/client/txn.go":                   "a revision is asked for by its time",
 	"net/etcd/collect.go":                 "a certificate ends at a time",
-	"net/etcd/resetlimit.go":              "seconds are counted; when the clock is set, the count begins anew",
+	"net/etcd/front/resetlimit.go":        "seconds are counted; when the clock is set, the count begins anew",
 	"net/server/servertest/servertest.go": "for tests",
 }
 

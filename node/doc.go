@@ -11,7 +11,7 @@
 //	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
 //	    actor/sim                                   the simulator's loop, for tests only
-//	    net/etcd/migrate                            the content of an etcd, as commands
+//	    net/etcd/migrate  net/etcd/front            the content of an etcd, as commands; the port of etcd's API
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/election                           the recipe of a lock, for client and endpoint
@@ -22,7 +22,7 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk                            the simulated disk, for tests only
 //
-// No package imports upwards or sideways, except cli, which imports bench. A test in cli enforces the floors.
+// No package imports upwards or sideways, except cli, which imports bench, and net/etcd, which imports net/etcd/front. A test in cli enforces the floors.
 //
 // # One Put, file by file
 //

@@ -118,7 +118,7 @@ var netBugs = []mutant{
 		{"etcd.watches.Deliver", `one.ended = true`, `delete(w.byID, one.id)`},
 	}, []detector{direct("./net/etcd", "TestStories")}},
 	{"take plain text on a port of TLS", []change{
-		{"port.hand", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
+		{"Port.hand", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
 	}, []detector{direct("./net/etcd", "TestTrust")}},
 	{"hand a write over again whose outcome is unknown", []change{
 		{"calls.do", `refusal == nil || refusal.Code != kv.Unavailable {`, `refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {`},
@@ -127,7 +127,7 @@ var netBugs = []mutant{
 		{"resetLimit.each", `time.Duration(len(r.recent.clients)*max(c.last, c.now))`, `time.Duration(1)`},
 	}, []detector{direct("./net/etcd", "TestResets")}},
 	{"let open streams without data cost nothing", []change{
-		{"account.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
+		{"Account.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"refuse as a learner without asking the leader", []change{
 		{"Server.takesPart", `err := s.calls.confirm(ctx)`, `err := ctx.Err()`},
@@ -145,7 +145,7 @@ var netBugs = []mutant{
 		{"etcd.watches.end", `w.s.watchBytes.Add(-w.waiting)`, ``},
 	}, []detector{direct("./net/etcd", "TestUnreadWatchEnds")}},
 	{"hold answers of watch streams that have ended", []change{
-		{"etcd.watches.end", `w.account.holds(-w.answers)`, ``},
+		{"etcd.watches.end", `w.account.Charge(-w.answers)`, ``},
 	}, []detector{direct("./net/etcd", "TestEndedStreamHoldsNothing")}},
 	{"bound a stream of JSON as one message", []change{
 		{"body.next", `b.own.Shrink(0); b.read = 0`, `b.own.Shrink(0)`},
@@ -217,7 +217,7 @@ var netBugs = []mutant{
 		{"gateway.ServeHTTP", `if waiting[r.URL.Path] {`, `if waiting[r.URL.Path] && timeout == 0 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayLocks")}},
 	{"let metadata cost nothing", []change{
-		{"account.holdsLocked", `+ s.heads + s.out`, `+ s.out`},
+		{"Account.holdsLocked", `+ s.heads + s.out`, `+ s.out`},
 	}, []detector{direct("./net/etcd", "TestMetadataCounts")}},
 	{"keep each name whose health is watched", []change{
 		{"health.Watch", `q.Service = ""`, `h.names[q.Service] = known`},
@@ -233,16 +233,16 @@ var netBugs = []mutant{
 		{"rangeAnswer.add", `if a.most > 0 {`, `if a.most < 0 {`},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"send what cannot be read any more", []change{
-		{"deferredPiece.ReadOnlyData", `l.account.close()`, ``},
+		{"deferredPiece.ReadOnlyData", `l.account.Closer()()`, ``},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"let large answers go with a compaction", []change{
 		{"pinned.or", `if p.view != nil { return p.view }`, ``},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"keep the room of built answers with a closed connection", []change{
-		{"account.end", `defer s.releaseCarried()`, `defer func() {}()`},
+		{"Account.end", `defer s.releaseCarried()`, `defer func() {}()`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswers")}},
 	{"count nothing for requests that are not answered", []change{
-		{"account.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
+		{"Account.holdsLocked", `+ int64(len(s.asked))*limits.EtcdAskedBytes`, `+ 0*limits.EtcdAskedBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"give one host all places of locks", []change{
 		{"FairSlots.TryTake", `if s.by[client] >= s.Total-s.taken {`, `if s.taken >= s.Total {`},
@@ -263,46 +263,46 @@ var netBugs = []mutant{
 		{"Budget.evictSlowLocked", `if r.moved-r.mark < pace {`, `if r.moved-r.mark < 0 {`},
 	}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 	{"serve one connection however much it asks", []change{
-		{"account.overloads", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
-	}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"Account.overloads", `s.of.serving.Load() > limits.EtcdServed`, `s.of.serving.Load() > 1<<40`},
+	}, []detector{direct("./net/etcd/front", "TestServed$")}},
 	{"count a request whose answer begins until it ends", []change{
-		{"account.toClient", `s.answered(stream)`, ``},
-	}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"Account.toClient", `s.answered(stream)`, ``},
+	}, []detector{direct("./net/etcd/front", "TestServed$")}},
 	{"make those wait who ask little beside one who asks much", []change{
-		{"account.overloads", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
-	}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"Account.overloads", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
+	}, []detector{direct("./net/etcd/front", "TestServed$")}},
 	{"have a connection wait for those that wait for a lock", []change{
-		{"account.rests", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
-	}, []detector{direct("./net/etcd", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
+		{"Account.Rest", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
+	}, []detector{direct("./net/etcd/front", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
 	{"close a connection for each that finds too much held", []change{
-		{"memory.closeLargest", `m.closing.Lock(); worst, most := m.largest()`, `worst, most := m.largest(); m.closing.Lock()`},
-	}, []detector{direct("./net/etcd", "TestOneIsEnough")}},
+		{"Accounts.closeLargest", `m.closing.Lock(); worst, most := m.largest()`, `worst, most := m.largest(); m.closing.Lock()`},
+	}, []detector{direct("./net/etcd/front", "TestOneIsEnough")}},
 	{"refuse a client of gRPC in a way that lets it dial again at once", []change{
-		{"etcd.refuse", `_ = f.WriteGoAway(0, http2`, `_ = f.WriteSettings(); _ = f.WriteGoAway(0, http2`},
+		{"front.refuse", `_ = f.WriteGoAway(0, http2`, `_ = f.WriteSettings(); _ = f.WriteGoAway(0, http2`},
 	}, []detector{direct("./net/etcd", "TestFull"), direct("./net/etcd", "TestTrust")}},
 	{"let one address keep all others out of a full port", []change{
-		{"port.makePlaceLocked", `others := len(from) > own+1`, `others := len(from) < own`},
+		{"Port.makePlaceLocked", `others := len(from) > own+1`, `others := len(from) < own`},
 	}, []detector{direct("./net/etcd", "TestPlaces")}},
 	{"close a connection that watches in favour of its client's next", []change{
-		{"port.makePlaceLocked", `if !others && (serves ||`, `serves = false; if !others && (`},
+		{"Port.makePlaceLocked", `if !others && (serves ||`, `serves = false; if !others && (`},
 	}, []detector{direct("./net/etcd", "TestPlaces")}},
 	{"count no request over HTTP as one that is served", []change{
-		{"account.open", `len(s.streams) > 0 || s.web > 0`, `len(s.streams) > 0`},
+		{"Account.open", `len(s.streams) > 0 || s.web > 0`, `len(s.streams) > 0`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"let addresses with one connection each keep probes out", []change{
-		{"port.makePlaceLocked", `if p.grpc == nil {`, `if p.grpc == nil && p.each < 0 {`},
+		{"Port.makePlaceLocked", `if p.grpc == nil {`, `if p.grpc == nil && p.each < 0 {`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"keep the places for metrics for a second", []change{
-		{"newMetricsPort", `p.most = limits.EtcdMetricsConnections`, `p.most, p.idle = limits.EtcdMetricsConnections, limits.EtcdPlaceIdle`},
+		{"NewMetricsPort", `p.most = limits.EtcdMetricsConnections`, `p.most, p.idle = limits.EtcdMetricsConnections, limits.EtcdPlaceIdle`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"hear an address whose connections all come to nothing", []change{
 		{"refusals.tooMany", `max(c.last, c.now) < limits.EtcdRefused`, `c.now >= 0`},
-	}, []detector{direct("./net/etcd", "TestRefusedAddress")}},
+	}, []detector{direct("./net/etcd/front", "TestRefusedAddress")}},
 	{"let pings cost nothing", []change{
-		{"account.fromClient", `case kind != dataFrame && kind != headersFrame, kind == dataFrame`, `case kind == dataFrame`},
-	}, []detector{direct("./net/etcd", "TestFramesThatAskForNothing")}},
+		{"Account.fromClient", `case kind != dataFrame && kind != headersFrame, kind == dataFrame`, `case kind == dataFrame`},
+	}, []detector{direct("./net/etcd/front", "TestFramesThatAskForNothing")}},
 	{"begin gRPC's workers with the member", []change{
-		{"port.run", `running.Go(func() { _ = p.web.Serve(p.http) })`, `p.s.begin(); running.Go(func() { _ = p.web.Serve(p.http) })`},
+		{"Port.Run", `running.Go(func() { _ = p.config.Web.Serve(p.http) })`, `p.config.BeginGRPC(); running.Go(func() { _ = p.config.Web.Serve(p.http) })`},
 	}, []detector{direct("./net/etcd", "TestWorkersBeginWithAConnection")}},
 	{"keep what an answer of etcd's API reads from", []change{
 		{"tooLong", `held > bounds.Stall && retired()`, `held > 1000*bounds.Stall && retired()`},
@@ -332,7 +332,7 @@ var netBugs = []mutant{
 		{"Server.listed", `reserved, err := s.build(ctx, size)`, `reserved, err := s.build(ctx, 0)`},
 	}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
 	{"watch keys that count for nobody", []change{
-		{"watches.namesLocked", `w.names += bytes; w.account.holds(bytes)`, ``},
+		{"watches.namesLocked", `w.names += bytes; w.account.Charge(bytes)`, ``},
 	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 	{"hold up all hashes by a snapshot that nobody reads", []change{
 		{"Server.snapshot", `s.admission.hashing.Release()`, `defer s.admission.hashing.Release()`},

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/admit"
+	"qkv/net/etcd/front"
 )
 
 // answer is what a handler gives to gRPC or to the gateway. Either of them takes it once: by buffers, by bytes, or by release.
@@ -16,7 +17,7 @@ type answer interface {
 	// size is the number of encoded bytes.
 	size() int
 	// charge charges the answer to a connection until it is written. Small answers are not charged.
-	charge(own *account) answer
+	charge(own *front.Account) answer
 	// buffers encodes the answer for gRPC, which writes the buffers and frees them.
 	buffers() (mem.BufferSlice, error)
 	// bytes encodes the answer as a whole, for the gateway.
@@ -41,7 +42,7 @@ func (p plain) bytes() ([]byte, error)            { return proto.Marshal(p.Messa
 func (p plain) buffers() (mem.BufferSlice, error) { return libraryCodec.Marshal(p.Message) }
 func (plain) release()                            {}
 
-func (p plain) charge(own *account) answer {
+func (p plain) charge(own *front.Account) answer {
 	if own != nil && p.size() > smallAnswer {
 		if m, err := encoded(p.Message); err == nil {
 			return m.charge(own)
@@ -89,7 +90,7 @@ func (m message) buffers() (mem.BufferSlice, error) {
 	return out, nil
 }
 
-func (m message) charge(own *account) answer {
+func (m message) charge(own *front.Account) answer {
 	for _, piece := range m {
 		if own != nil && !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
 			return chargedMessage{message: m, account: own}
@@ -103,7 +104,7 @@ func (message) release() {}
 // chargedMessage is a message that is charged until it is written.
 type chargedMessage struct {
 	message
-	account  *account
+	account  *front.Account
 	reserved *admit.Reservation // released then; nil: charged to the connection
 }
 
@@ -115,7 +116,7 @@ func reserving(m message, r *admit.Reservation) answer {
 	return chargedMessage{message: m, reserved: r}
 }
 
-func (c chargedMessage) charge(own *account) answer {
+func (c chargedMessage) charge(own *front.Account) answer {
 	c.account = own
 	return c
 }
@@ -130,7 +131,7 @@ func (c chargedMessage) release() { c.reserved.Release() }
 func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
 	own := c.account
-	own.carries(c.reserved)
+	own.Carry(c.reserved)
 	if c.reserved != nil {
 		own = nil // charged to the reservation
 	}
@@ -150,8 +151,8 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 		c.release()
 		return all, nil
 	}
-	own.holds(n)
-	runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
+	own.Charge(n)
+	runtime.AddCleanup(w, func(left *atomic.Int64) { own.Charge(-left.Swap(0)) }, w.left)
 	if c.reserved != nil {
 		runtime.AddCleanup(w, (*admit.Reservation).Release, c.reserved)
 	}
@@ -161,7 +162,7 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 // writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
 // 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
 type writing struct {
-	account  *account
+	account  *front.Account
 	left     *atomic.Int64
 	reserved *admit.Reservation
 }
@@ -177,5 +178,5 @@ func (w *writing) Put(b *[]byte) {
 	if w.left.Add(-int64(len(*b))) == 0 {
 		w.reserved.Release()
 	}
-	w.account.holds(-int64(len(*b)))
+	w.account.Charge(-int64(len(*b)))
 }

@@ -10,6 +10,7 @@ import (
 
 	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. They are held in memory as a whole, within
@@ -25,7 +26,7 @@ func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error
 		return nil, refusal
 	}
 	defer s.admission.building.Release()
-	r := s.admission.buffered.Answer(accountOf(ctx).closer(), 0)
+	r := s.admission.buffered.Answer(front.AccountOf(ctx).Closer(), 0)
 	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := r.Set(waiting, int64(size)); err != nil {
@@ -57,7 +58,7 @@ func (s *Server) encodeBuilt(ctx context.Context, m proto.Message) (answer, erro
 
 // wholeMost is the largest range answer that is encoded at once: less while clients hold much memory.
 func (s *Server) wholeMost(ctx context.Context) int {
-	if overHTTP(ctx) || s.memory.total.Load() > s.memory.most/4 {
+	if overHTTP(ctx) || s.accounts.AboveQuarter() {
 		return limits.EtcdPieceBytes
 	}
 	return limits.EtcdWholeBytes

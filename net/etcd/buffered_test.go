@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
+	"qkv/net/etcd/front"
 )
 
 // slow is a client that takes limits.EtcdGatewayPace bytes of an answer in each stall interval.
@@ -65,7 +68,7 @@ func TestPacedAnswers(t *testing.T) {
 // TestListGivenUp cancels a request for a list while the list is encoded: its room is given back.
 func TestListGivenUp(t *testing.T) {
 	bounds := limits.Defaults().Etcd
-	s := &Server{config: Config{Limits: bounds, Timeout: time.Minute}, memory: &memory{most: bounds.Bytes}}
+	s := &Server{config: Config{Limits: bounds, Timeout: time.Minute}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
 	s.admission = newAdmission(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	listings := 0

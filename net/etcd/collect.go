@@ -148,14 +148,14 @@ func (t telling) own(s *Server, own *Metrics) {
 	}
 	const connections, requests = "qkv_client_connections", "qkv_client_requests"
 	t.gauge(connections, "Connections of clients.", float64(own.Native.Connections), "protocol", "qkv")
-	t.gauge(connections, "Connections of clients.", float64(s.port.count()), "protocol", "etcd")
+	t.gauge(connections, "Connections of clients.", float64(s.port.Count()), "protocol", "etcd")
 	t.gauge(requests, "Requests under way.", float64(own.Native.Requests), "protocol", "qkv")
 	t.gauge(requests, "Requests under way.", float64(s.requests.Load()), "protocol", "etcd")
 	t.gauge("qkv_client_handshakes", "Handshakes of qkv's clients under way.", float64(own.Native.Handshakes))
 	t.gauge("qkv_client_memory_bytes", "Memory that qkv's clients use.", float64(own.Native.Bytes))
 	t.counter("qkv_client_connections_total", "Connections of qkv's clients.", float64(own.Native.Accepted))
 	t.counter("qkv_range_rows_total", "Keys that ranges of qkv's clients looked at, about.", float64(own.Native.RangeRows))
-	t.gauge("qkv_client_message_bytes", "What requests of etcd's clients hold that are not whole, and answers that are not read.", float64(s.memory.total.Load()))
+	t.gauge("qkv_client_message_bytes", "What requests of etcd's clients hold that are not whole, and answers that are not read.", float64(s.accounts.Total()))
 	t.gauge("qkv_watch_waiting_bytes", "Bytes of events that wait to be sent to etcd's clients.", float64(s.watchBytes.Load()))
 }
 

@@ -15,6 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // deferredAnswer is a large answer to a range that is encoded while gRPC writes it. Its size is known before. Each piece is encoded after
@@ -39,7 +40,7 @@ type deferredAnswer struct {
 	failed error
 
 	pinned  *pinned
-	account *account
+	account *front.Account
 	parts   atomic.Int64  // parts not freed yet
 	holds   *atomic.Int64 // charged to the account
 }
@@ -136,7 +137,7 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 
 func (l *deferredAnswer) size() int { return l.total }
 
-func (l *deferredAnswer) charge(own *account) answer {
+func (l *deferredAnswer) charge(own *front.Account) answer {
 	l.account = own
 	return l
 }
@@ -170,14 +171,14 @@ func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 	l.hold(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
 	if l.account != nil {
 		own := l.account
-		runtime.AddCleanup(l, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, l.holds) // see writing
+		runtime.AddCleanup(l, func(left *atomic.Int64) { own.Charge(-left.Swap(0)) }, l.holds) // see writing
 	}
 	return append(all, mem.SliceBuffer(l.tail)), nil
 }
 
 func (l *deferredAnswer) hold(n int64) {
 	l.holds.Add(n)
-	l.account.holds(n)
+	l.account.Charge(n)
 }
 
 // deferredPiece is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
@@ -212,9 +213,9 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 	l.hold(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
-		l.s.log.Warn("answer "+l.account.client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
+		l.s.log.Warn("answer "+l.account.Client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
 		if l.account != nil {
-			l.account.close()
+			l.account.Closer()()
 		}
 		data = data[:p.bytes]
 		clear(data)

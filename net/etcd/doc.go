@@ -33,18 +33,18 @@
 // # Memory that clients hold
 //
 // gRPC bounds neither the partial messages of a connection's streams nor the answers that a client does not read. This package therefore
-// inspects each connection's bytes as they pass (connmemory.go). It counts open and unanswered streams, their metadata and data, and answers
-// until they are written. A watch stream whose answers wait is not read. When all connections hold more than limits.EtcdBytes, the
+// inspects each connection's bytes as they pass (front/account.go). It counts open and unanswered streams, their metadata and data, and
+// answers until they are written. A watch stream whose answers wait is not read. When all connections hold more than limits.EtcdBytes, the
 // connection that holds most is closed. A client that sends and reads never holds most.
 //
-// Requests in service are throttled, too (throttle.go). The thresholds are limits.EtcdServed requests and limits.EtcdServedBytes bytes of
-// them. Above either, connections with many such requests are read more slowly: this prevents head-of-line blocking of other clients. The
+// Requests in service are throttled, too (front/throttle.go). The thresholds are limits.EtcdServed requests and limits.EtcdServedBytes
+// bytes of them. Above either, connections with many such requests are read more slowly: this prevents head-of-line blocking of other clients. The
 // parts of a transaction are counted before it is decoded (txnparts.go).
 //
 // A stream that its client resets holds no memory, but has cost as much as a request. A rate limit bounds the resets of all clients per
-// second, in fair shares; connections beyond it are read more slowly (resetlimit.go). A request that waits for a lock or an election takes
-// one of limits.EtcdLocks slots; one host gets at most as many as are still free ([admit.FairSlots]). Calls that wait for the member, watches and their events
-// have bounds of their own.
+// second, in fair shares; connections beyond it are read more slowly (front/resetlimit.go). A request that waits for a lock or an election
+// takes one of limits.EtcdLocks slots; one host gets at most as many as are still free ([admit.FairSlots]). Calls that wait for the member,
+// watches and their events have bounds of their own.
 //
 // # JSON
 //
@@ -96,7 +96,7 @@
 // member that requires TLS, or to a full server, is refused with an answer in its own protocol.
 //
 // The metrics-only addresses share a port with a connection limit of its own (limits.EtcdMetricsConnections). If that port is full, a new
-// connection immediately takes the place of an idle connection of any client (port.makePlaceLocked).
+// connection immediately takes the place of an idle connection of any client (front.Port).
 //
 // # Pages in browsers
 //

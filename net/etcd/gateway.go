@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	goruntime "runtime"
@@ -23,13 +22,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // gateway serves JSON requests over HTTP, at /v3/. Paths, names and errors equal those of etcd's own gateway, because the same generated
@@ -134,14 +133,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // holds returns the empty reservations of a request.
 func (s *Server) holds(ctx context.Context) *holds {
-	end := func() {}
-	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
-		end = func() { _ = c.Close() }
-	}
+	end := front.AccountOf(ctx).Closer()
 	return &holds{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
-
-type connKey struct{}
 
 // patient gives each piece of an answer its own timeout.
 type patient struct {
@@ -384,16 +378,6 @@ func (p pipeServer) SendHeader(metadata.MD) error { return nil }
 
 // SetTrailer implements grpc.ServerStream.
 func (p pipeServer) SetTrailer(metadata.MD) {}
-
-// whose attaches the connection's identity to an HTTP request's context, as for a gRPC request.
-func whose(ctx context.Context, c net.Conn) context.Context {
-	known, ok := c.(told)
-	if !ok {
-		return ctx
-	}
-	ctx = context.WithValue(ctx, connKey{}, net.Conn(known))
-	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
-}
 
 // older rewrites the path of etcd's early gateway (/v3beta/), as etcd does.
 func older(h http.Handler) http.Handler {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/grpc/peer"
+	"qkv/net/etcd/front"
 )
 
 // guard refuses requests over HTTP that a page in a browser makes on its reader's machine. Programs send neither Origin nor
@@ -52,10 +52,8 @@ func hostOf(origin string) string {
 //  3. Other names are allowed for programs on other hosts, such as a Prometheus with a DNS name of its own for this member. On loopback
 //     they are refused: DNS rebinding attacks services that only this machine reaches.
 func (s *Server) hostFits(r *http.Request) bool {
-	if p, ok := peer.FromContext(r.Context()); ok {
-		if a, ok := p.AuthInfo.(accounted); ok && a.AuthInfo != (plainText{}) {
-			return true
-		}
+	if front.Secure(r.Context()) {
+		return true
 	}
 	name := nameIn(r.Host)
 	if s.config.Hosts != nil {

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"qkv/net/etcd/front"
 )
 
 // TestHostFits asks a member by names of its own, names that a page may have, and names that no page can have.
@@ -44,7 +46,7 @@ func TestHostFits(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		r.Host = c.host
 		r.Header.Set("User-Agent", c.agent)
-		auth := accounted{AuthInfo: plainText{}}
+		auth := front.AuthInfo{}
 		if c.secure {
 			auth.AuthInfo = credentials.TLSInfo{}
 		}

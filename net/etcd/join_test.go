@@ -1,6 +1,8 @@
 package etcd
 
 import (
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
@@ -11,6 +13,8 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
+	"qkv/net/etcd/front"
 )
 
 // TestJoin: what waits for one watch is one message, and overtakes nothing that another one, or its own, is told between.
@@ -125,14 +129,14 @@ func TestLargeRevisions(t *testing.T) {
 
 // TestEndedStreamHoldsNothing: answers that a stream ends with were their connection's, which others go on with.
 func TestEndedStreamHoldsNothing(t *testing.T) {
-	m := &memory{most: 1 << 40}
-	w := &watches{s: &Server{}, account: &account{of: m}, wake: make(chan struct{}, 1)}
+	m := front.NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	w := &watches{s: &Server{}, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1)}
 	w.room.L = &w.mu
 	w.addAnswerLocked(notice{answer: &pb.WatchResponse{}})
-	if m.total.Load() == 0 {
+	if m.Total() == 0 {
 		t.Error("an answer that waits takes nothing")
 	}
-	if w.end(); m.total.Load() != 0 {
-		t.Errorf("answers of nobody's take %d bytes", m.total.Load())
+	if w.end(); m.Total() != 0 {
+		t.Errorf("answers of nobody's take %d bytes", m.Total())
 	}
 }

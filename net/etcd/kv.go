@@ -19,6 +19,7 @@ import (
 	"qkv/internal/admit"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 func (s *Server) put(ctx context.Context, q *putRequest) (answer, error) {
@@ -348,8 +349,8 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	var begun time.Time
 	var newest, count int64
 	first := true
-	own, size := accountOf(ctx), 0
-	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
+	own, size := front.AccountOf(ctx), 0
+	defer func() { own.Charge(-int64(size)) }() // from here on charged to the answer
 	err := s.read(ctx, func() (done bool, err error) {
 		if v == nil || !first && s.heldTooLong(begun) {
 			v, begun = s.config.Member.View(), time.Now()
@@ -369,7 +370,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 			a.add(&page.KVs[i])
 		}
 		now := a.holds()
-		own.holds(int64(now - size))
+		own.Charge(int64(now - size))
 		if size = now; a.size > answerMost(ctx) {
 			return false, s.errAnswerTooLarge(ctx)
 		}
@@ -396,8 +397,8 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
 	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
 	var page kv.RangeResult
-	own, size := accountOf(ctx), 0
-	defer func() { own.holds(-int64(size)) }() // from here on charged to the answer
+	own, size := front.AccountOf(ctx), 0
+	defer func() { own.Charge(-int64(size)) }() // from here on charged to the answer
 	var reserved *admit.Reservation
 	small, last := s.wholeMost(ctx), false
 	if overHTTP(ctx) { // it has its own memory budget
@@ -406,7 +407,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	begin := func() { // no reservation yet: it needs a slot of wides first
-		own.holds(-int64(size))
+		own.Charge(-int64(size))
 		*a, size, reads = rangeAnswer{}, 0, index.NewSortedReader(r, limits.PageBytes)
 	}
 	for !last {
@@ -421,7 +422,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 				a.add(&page.KVs[i])
 			}
 			if reserved == nil {
-				own.holds(int64(a.size - size))
+				own.Charge(int64(a.size - size))
 				size = a.size
 			}
 			if a.size > s.builtMost(ctx) {
@@ -438,7 +439,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 		}
 		if err == nil && a.size > small && reserved == nil { // reserve the whole budget: the final size is not known yet
 			if reserved, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
-				own.holds(-int64(size))
+				own.Charge(-int64(size))
 				size = 0
 			}
 		}

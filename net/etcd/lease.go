@@ -18,6 +18,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
@@ -158,9 +159,9 @@ func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin f
 		return nil, err
 	}
 	if reserved == nil { // charged to the connection until it is charged to the answer
-		own := accountOf(ctx)
-		own.holds(int64(size))
-		defer own.holds(-int64(size))
+		own := front.AccountOf(ctx)
+		own.Charge(int64(size))
+		defer own.Charge(-int64(size))
 	}
 	var all []byte
 	next = begin()

@@ -17,6 +17,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/election"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // The services of locks and elections. They use the recipe of package election, like qkv's own clients. Their messages are etcd's, of
@@ -120,13 +121,13 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 // waits wraps a handler that may wait without end: each request of a client takes a slot.
 func waits[Q, A any](s *Server, handle func(context.Context, Q) (A, error)) func(context.Context, Q) (A, error) {
 	return func(ctx context.Context, q Q) (out A, err error) {
-		own := accountOf(ctx)
-		client := own.client()
+		own := front.AccountOf(ctx)
+		client := own.Client()
 		if !s.admission.lockWaits.TryTake(client) {
 			return out, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.admission.lockWaits.Total)
 		}
 		defer s.admission.lockWaits.Release(client)
-		defer own.rests()()
+		defer own.Rest()()
 		return handle(ctx, q)
 	}
 }
@@ -207,7 +208,7 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 	}
 	ctx, cancel := s.untilStopped(stream.Context())
 	defer cancel()
-	defer accountOf(ctx).rests()()
+	defer front.AccountOf(ctx).Rest()()
 	var failed error
 	err := election.Observe(ctx, store{s}, string(q.Name), func(leader kv.KeyValue) bool {
 		failed = stream.SendMsg(&electionpb.LeaderResponse{Header: s.newest(), Kv: pairOf(&leader)})

@@ -21,6 +21,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 func (s *Server) status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
@@ -143,11 +144,11 @@ func minorOf(version string) string { return version[:strings.LastIndexByte(vers
 // takeWholeState gives the request its connection's one slot for reads of the whole state, to prevent head-of-line blocking of other
 // clients.
 func takeWholeState(ctx context.Context) (done func(), err error) {
-	own := accountOf(ctx)
+	own := front.AccountOf(ctx)
 	if own == nil {
 		return func() {}, nil
 	}
-	return own.whole.Release, own.whole.Take(ctx)
+	return own.Whole.Release, own.Whole.Take(ctx)
 }
 
 // hash returns a hash of the whole state. etcd hashes its file, which differs between members.

@@ -20,10 +20,12 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/meter"
+	"qkv/net/etcd/front"
 	"qkv/net/wire"
 )
 
@@ -284,12 +286,12 @@ func streamKind(s *grpc.StreamDesc) string {
 type countedStream struct {
 	grpc.ServerStream
 	r       *rpcMeter
-	account *account
+	account *front.Account
 	taken   atomic.Int64 // by RecvMsg
 }
 
 // end releases the bytes taken: the stream is over.
-func (s *countedStream) end() { s.account.takes(-s.taken.Swap(0)) }
+func (s *countedStream) end() { s.account.Take(-s.taken.Swap(0)) }
 
 // RecvMsg implements grpc.ServerStream.
 func (s *countedStream) RecvMsg(m any) error {
@@ -300,7 +302,7 @@ func (s *countedStream) RecvMsg(m any) error {
 		if s.account != nil {
 			n := sizeInStream(m)
 			s.taken.Add(n)
-			s.account.takes(n)
+			s.account.Take(n)
 		}
 	case !errors.Is(err, io.EOF) && codeOf(err) != codes.Canceled:
 		s.r.failures[0].Inc()
@@ -412,4 +414,10 @@ func isVersion(text string) bool {
 		}
 	}
 	return len(parts) == 2 || len(parts) == 3
+}
+
+// sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.
+func sizeInStream(m any) int64 {
+	const prefix = 5
+	return prefix + int64(proto.Size(m.(proto.Message)))
 }

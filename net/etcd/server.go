@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/front"
 	"qkv/net/wire"
 )
 
@@ -79,11 +79,7 @@ type Config struct {
 }
 
 // Listener is one address to serve at; the server closes it.
-type Listener struct {
-	net.Listener             // TCP
-	TLS          *tls.Config // nil: no TLS
-	Plain        bool        // plain-text connections are accepted
-}
+type Listener = front.Listener
 
 // Server is a running endpoint.
 type Server struct {
@@ -93,13 +89,13 @@ type Server struct {
 	calls  *calls
 	begun  sync.Once
 	grpc   *grpc.Server // set by begun
-	port   *port        // for clients
-	probes *port        // metrics-only; nil: no such addresses
+	port   *front.Port  // for clients
+	probes *front.Port  // metrics-only; nil: no such addresses
 
 	offered   []*grpc.ServiceDesc // by gRPC, and by the gateway
 	metrics   *metrics
 	gateway   *gateway
-	memory    *memory
+	accounts  *front.Accounts
 	admission admission
 
 	alive context.Context // until the server ends
@@ -126,7 +122,7 @@ func Start(config Config) *Server {
 	s := &Server{config: config, log: logx.NewLimited(config.Logger)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.metrics = newMetrics(s)
-	s.memory = newMemory(config.Limits.Bytes, s.log)
+	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
 	s.alive, s.die = context.WithCancel(context.Background())
 	s.offered = s.services()
@@ -135,11 +131,14 @@ func Start(config Config) *Server {
 	}
 	s.gateway = newGateway(s, s.offered)
 	s.calls.run(&s.running)
-	s.port = newClientPort(s)
-	s.port.run(&s.running)
+	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
+	at.Listeners, at.Web = config.Listeners, s.newWeb(true)
+	s.port = front.NewClientPort(at)
+	s.port.Run(&s.running)
 	if len(config.Metrics) > 0 {
-		s.probes = newMetricsPort(s)
-		s.probes.run(&s.running)
+		at.Listeners, at.Web = config.Metrics, s.newWeb(false)
+		s.probes = front.NewMetricsPort(at)
+		s.probes.Run(&s.running)
 	}
 	return s
 }
@@ -150,7 +149,7 @@ func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = grpc.NewServer(
 			grpc.ForceServerCodecV2(codec{s.metrics}),
-			grpc.Creds(handshaken{}),
+			grpc.Creds(front.Credentials()),
 			grpc.MaxRecvMsgSize(s.config.MaxRequestBytes+limits.EtcdRequestOver),
 			grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
 			grpc.MaxConcurrentStreams(uint32(s.config.Limits.Streams)),
@@ -165,7 +164,7 @@ func (s *Server) begin() bool {
 			s.grpc.RegisterService(service, nil)
 		}
 		s.grpc.RegisterService(s.healthService())
-		s.running.Go(func() { _ = s.grpc.Serve(s.port.grpc) })
+		s.running.Go(func() { _ = s.grpc.Serve(s.port.GRPC()) })
 	})
 	return s.grpc != nil
 }
@@ -193,7 +192,7 @@ type Stats struct {
 
 // Stats returns the endpoint's current figures.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Serving: s.memory.serving.Load(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.admission.buffered.Reserved(), GatewayBytes: s.admission.json.Reserved(), BuiltBytes: s.admission.buffered.Reserved()}
+	return Stats{Connections: s.port.Count(), Serving: s.accounts.Serving(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.accounts.Total() + s.admission.buffered.Reserved(), GatewayBytes: s.admission.json.Reserved(), BuiltBytes: s.admission.buffered.Reserved()}
 }
 
 // Drain accepts no new connections and ends all streams: clients switch to other members. It waits until the requests in flight are
@@ -216,7 +215,7 @@ func (s *Server) Drain(ctx context.Context) {
 // end signals all streams and waiting requests to end.
 func (s *Server) end() {
 	s.die()
-	s.port.close()
+	s.port.Close()
 }
 
 // Close ends all connections and returns after all goroutines of the server. If the member waits in Propose, it must have ended before.
@@ -225,10 +224,10 @@ func (s *Server) Close() {
 	if serves := s.served(); serves != nil {
 		serves.Stop()
 	}
-	s.port.stop()
+	s.port.Stop()
 	if s.probes != nil {
-		s.probes.close()
-		s.probes.stop()
+		s.probes.Close()
+		s.probes.Stop()
 	}
 	s.calls.stop()
 	s.running.Wait()
@@ -313,7 +312,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 				return nil, err
 			}
 			r.out.Inc()
-			return out.(answer).charge(accountOf(ctx)), nil
+			return out.(answer).charge(front.AccountOf(ctx)), nil
 		}
 	}
 	for i := range service.Streams {
@@ -323,7 +322,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 			began := time.Now()
 			r.started.Inc()
 			s.metrics.count(stream.Context(), r)
-			counts := &countedStream{ServerStream: stream, r: r, account: accountOf(stream.Context())}
+			counts := &countedStream{ServerStream: stream, r: r, account: front.AccountOf(stream.Context())}
 			defer counts.end()
 			err := handle(server, counts)
 			r.ended(began, err)

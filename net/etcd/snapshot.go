@@ -23,6 +23,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // A snapshot for etcd is the database file of an etcd member: bbolt buckets, schema 3.7, with all versions that etcd would have kept. It
@@ -53,8 +54,8 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 		return err
 	}
 	defer first()
-	own := accountOf(ctx)
-	place := s.admission.snapshots.Answer(own.closer(), limits.EtcdSnapshotPace)
+	own := front.AccountOf(ctx)
+	place := s.admission.snapshots.Answer(own.Closer(), limits.EtcdSnapshotPace)
 	if err := place.Set(ctx, 1); err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 		return statusOf(err)
 	}
 	defer file.Close()
-	own.carries(place)
+	own.Carry(place)
 	info, err := file.Stat()
 	if err != nil {
 		return statusOf(err)

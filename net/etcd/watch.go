@@ -18,6 +18,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // watches is a stream of watches. It implements kv.WatchStream for the member.
@@ -43,7 +44,7 @@ type watches struct {
 	// Constant.
 	s       *Server
 	stream  grpc.ServerStream
-	account *account
+	account *front.Account
 
 	wake chan struct{} // has a token if out has something to send
 
@@ -122,7 +123,7 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 // watch serves a stream.
 func (s *Server) watch(stream grpc.ServerStream) error {
 	w := &watches{
-		s: s, stream: stream, account: accountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
+		s: s, stream: stream, account: front.AccountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
 	}
 	w.room.L = &w.mu
 	s.metrics.streams.Add(1)
@@ -250,7 +251,7 @@ func (w *watches) forgetLocked(one *watched) {
 // namesLocked charges the watched keys; negative when a watch ends. A key has at most limits.KeyBytes, but watches are many.
 func (w *watches) namesLocked(bytes int64) {
 	w.names += bytes
-	w.account.holds(bytes)
+	w.account.Charge(bytes)
 }
 
 func (w *watches) cancel(id int64) {
@@ -294,7 +295,7 @@ func (w *watches) answer(answer *pb.WatchResponse) {
 func (w *watches) addAnswerLocked(n notice) {
 	size := int64(limits.RequestOverhead * max(1, len(n.IDs)))
 	w.answers += size
-	w.account.holds(size)
+	w.account.Charge(size)
 	w.addLocked(n)
 }
 
@@ -416,7 +417,7 @@ func (w *watches) sent(bytes, answers int64) {
 	w.mu.Lock()
 	w.waiting -= bytes
 	w.answers -= answers
-	w.account.holds(-answers)
+	w.account.Charge(-answers)
 	w.room.Signal()
 	w.s.watchBytes.Add(-bytes)
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2
@@ -517,7 +518,7 @@ func (w *watches) end() {
 	w.over = true
 	w.s.watches.Add(-int64(len(w.byID)))
 	w.s.watchBytes.Add(-w.waiting)
-	w.account.holds(-w.answers)
+	w.account.Charge(-w.answers)
 	w.namesLocked(-w.names)
 	w.out, w.local, w.waiting, w.answers, w.byID = nil, nil, 0, 0, map[int64]*watched{}
 	w.room.Signal()

@@ -14,6 +14,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 	"qkv/net/wire"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) newWeb(port bool) *http.Server {
 	s.probe(mux, "/readyz", check{"data_corruption", s.sound}, check{"serializable_read", s.readable}, check{"linearizable_read", s.agrees},
 		check{"non_learner", s.votes})
 	return &http.Server{
-		Handler: underWay(older(s.guard(mux))), ConnContext: whose, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
+		Handler: underWay(older(s.guard(mux))), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 }
@@ -50,9 +51,9 @@ func (s *Server) newWeb(port bool) *http.Server {
 // underWay counts requests in service: a full port evicts connections without any first.
 func underWay(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		own := accountOf(r.Context())
-		own.serveWeb(1)
-		defer own.serveWeb(-1)
+		own := front.AccountOf(r.Context())
+		own.CountHTTP(1)
+		defer own.CountHTTP(-1)
 		h.ServeHTTP(w, r)
 	})
 }

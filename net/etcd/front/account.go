@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"context"
@@ -11,20 +11,19 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
 )
 
-// memory accounts for the memory of gRPC's clients: open streams, partial requests, and unread answers. gRPC has no bound for all
+// Accounts accounts for the memory of gRPC's clients: open streams, partial requests, and unread answers. gRPC has no bound for all
 // connections, whose streams may all be before or in the middle of a message.
 //
 //  1. All connections together hold at most a fixed budget, plus the bytes that arrive while a connection is being closed.
 //  2. When they would exceed it, the connection that holds most is closed. A client that sends and reads holds little: the closed
 //     connection belongs to a client that does not, and no other client waits for it.
-type memory struct {
+type Accounts struct {
 	most  int64
 	log   *logx.Limited
 	total atomic.Int64
@@ -36,10 +35,10 @@ type memory struct {
 
 	closing  sync.Mutex // held while a connection is ended
 	mu       sync.Mutex
-	accounts map[*account]struct{}
+	accounts map[*Account]struct{}
 }
 
-// account is what one connection holds.
+// Account is what one connection holds.
 //
 //  1. streams has the bytes of each stream that neither side has ended. got is the sum of their data, and heads the charge for their
 //     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked has the
@@ -48,13 +47,13 @@ type memory struct {
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
 //     asked. This is its part of memory.total.
-type account struct {
-	of    *memory
+type Account struct {
+	of    *Accounts
 	close func()
 	from  net.Addr
 
 	over  chan struct{} // closed with the connection
-	whole admit.Slots   // one request that reads the whole state
+	Whole admit.Slots   // one request that reads the whole state
 
 	sent    atomic.Int64 // bytes written
 	serving atomic.Int64 // requests; changed with mu
@@ -81,13 +80,23 @@ type question struct {
 // came is the metadata and data received on a stream.
 type came struct{ head, data int64 }
 
-func newMemory(most int64, log *logx.Limited) *memory {
-	return &memory{most: most, log: log, resetLimit: newResetLimit(), accounts: map[*account]struct{}{}}
+// NewAccounts returns accounts without connections. All connections together may hold the given bytes.
+func NewAccounts(most int64, log *logx.Limited) *Accounts {
+	return &Accounts{most: most, log: log, resetLimit: newResetLimit(), accounts: map[*Account]struct{}{}}
 }
 
-// begin creates the account of a connection. close ends the connection.
-func (m *memory) begin(from net.Addr, close func()) *account {
-	s := &account{of: m, from: from, close: close, over: make(chan struct{}), whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
+// Total returns the bytes that all connections hold.
+func (m *Accounts) Total() int64 { return m.total.Load() }
+
+// AboveQuarter reports whether the connections hold more than a quarter of their budget.
+func (m *Accounts) AboveQuarter() bool { return m.total.Load() > m.most/4 }
+
+// Serving returns the number of unanswered requests. Requests that wait for a lock or an election are not counted.
+func (m *Accounts) Serving() int64 { return m.serving.Load() }
+
+// Begin creates the account of a connection. close ends the connection.
+func (m *Accounts) Begin(from net.Addr, close func()) *Account {
+	s := &Account{of: m, from: from, close: close, over: make(chan struct{}), Whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
 	m.accounts[s] = struct{}{}
 	m.mu.Unlock()
@@ -95,7 +104,7 @@ func (m *memory) begin(from net.Addr, close func()) *account {
 }
 
 // end releases everything that the account holds.
-func (s *account) end() {
+func (s *Account) end() {
 	s.of.mu.Lock()
 	delete(s.of.accounts, s)
 	s.of.mu.Unlock()
@@ -110,9 +119,9 @@ func (s *account) end() {
 	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
 }
 
-// carries records that the connection transfers an answer with a reservation, which is released when the answer is written or the
+// Carry records that the connection transfers an answer with a reservation, which is released when the answer is written or the
 // connection ends.
-func (s *account) carries(r *admit.Reservation) {
+func (s *Account) Carry(r *admit.Reservation) {
 	switch {
 	case r == nil:
 		return
@@ -137,7 +146,7 @@ func (s *account) carries(r *admit.Reservation) {
 	}
 }
 
-func (s *account) releaseCarried() {
+func (s *Account) releaseCarried() {
 	s.mu.Lock()
 	carried := s.carried
 	s.carried = nil
@@ -147,8 +156,8 @@ func (s *account) releaseCarried() {
 	}
 }
 
-// closer returns the function that closes the connection.
-func (s *account) closer() func() {
+// Closer returns the function that closes the connection.
+func (s *Account) Closer() func() {
 	if s == nil {
 		return func() {}
 	}
@@ -156,7 +165,7 @@ func (s *account) closer() func() {
 }
 
 // client is the client's address; empty: none.
-func (s *account) client() string {
+func (s *Account) Client() string {
 	if s == nil {
 		return ""
 	}
@@ -164,7 +173,7 @@ func (s *account) client() string {
 }
 
 // begins counts a stream from its first metadata; more metadata may follow. It returns the number of streams.
-func (s *account) begins(stream uint32, head int64) (streams int) {
+func (s *Account) begins(stream uint32, head int64) (streams int) {
 	s.change(func() {
 		if s.streams == nil {
 			s.streams = map[uint32]came{}
@@ -180,7 +189,7 @@ func (s *account) begins(stream uint32, head int64) (streams int) {
 }
 
 // came counts data. gRPC drops data of an ended stream.
-func (s *account) came(stream uint32, n int64) {
+func (s *Account) came(stream uint32, n int64) {
 	s.change(func() {
 		if c, there := s.streams[stream]; there {
 			c.data += n
@@ -191,7 +200,7 @@ func (s *account) came(stream uint32, n int64) {
 }
 
 // finished forgets a stream.
-func (s *account) finished(stream uint32) {
+func (s *Account) finished(stream uint32) {
 	s.change(func() {
 		s.forgetLocked(stream)
 		s.leaveLocked(stream)
@@ -199,7 +208,7 @@ func (s *account) finished(stream uint32) {
 }
 
 // said records that the client has ended its side of a stream, with the last bytes.
-func (s *account) said(stream uint32, begins bool, last int64) {
+func (s *Account) said(stream uint32, begins bool, last int64) {
 	s.change(func() {
 		c, there := s.streams[stream]
 		if !there && !begins {
@@ -210,21 +219,21 @@ func (s *account) said(stream uint32, begins bool, last int64) {
 	})
 }
 
-func (s *account) forgetLocked(stream uint32) {
+func (s *Account) forgetLocked(stream uint32) {
 	s.got -= s.streams[stream].data
 	s.heads -= s.streams[stream].head
 	delete(s.streams, stream)
 }
 
-// takes counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
-func (s *account) takes(n int64) {
+// Take counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
+func (s *Account) Take(n int64) {
 	if s != nil {
 		s.change(func() { s.taken += n })
 	}
 }
 
 // change changes the account.
-func (s *account) change(f func()) {
+func (s *Account) change(f func()) {
 	s.mu.Lock()
 	before := s.holdsLocked()
 	if !s.ended {
@@ -239,46 +248,46 @@ func (s *account) change(f func()) {
 }
 
 // holdsLocked is never negative: a compressed message has more bytes than its data.
-func (s *account) holdsLocked() int64 {
+func (s *Account) holdsLocked() int64 {
 	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
 }
 
-// holds counts bytes that wait to be written; negative when they are written or dropped.
-func (s *account) holds(n int64) {
+// Charge counts bytes that wait to be written; negative when they are written or dropped.
+func (s *Account) Charge(n int64) {
 	if s != nil && n != 0 {
 		s.change(func() { s.out += n })
 	}
 }
 
 // open tells whether the connection has streams, or an HTTP/1.1 request in service.
-func (s *account) open() bool {
+func (s *Account) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.streams) > 0 || s.web > 0
 }
 
-// serveWeb adds n to the HTTP/1.1 requests in service.
-func (s *account) serveWeb(n int) {
+// CountHTTP adds n to the HTTP/1.1 requests in service.
+func (s *Account) CountHTTP(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.web += n
 }
 
-func (s *account) held() int64 {
+func (s *Account) held() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holdsLocked()
 }
 
 // makeRoom closes connections until the budget is met.
-func (m *memory) makeRoom() {
+func (m *Accounts) makeRoom() {
 	for m.closeLargest() {
 	}
 }
 
 // closeLargest ends the connection that holds most if the budget is exceeded, and reports whether it did. Connections are ended one at a
 // time: many goroutines notice the excess at once, and each would end one.
-func (m *memory) closeLargest() bool {
+func (m *Accounts) closeLargest() bool {
 	m.closing.Lock()
 	worst, most := m.largest()
 	if worst != nil {
@@ -295,7 +304,7 @@ func (m *memory) closeLargest() bool {
 }
 
 // largest returns the connection that holds most, if the budget is exceeded.
-func (m *memory) largest() (worst *account, most int64) {
+func (m *Accounts) largest() (worst *Account, most int64) {
 	if m.total.Load() <= m.most {
 		return nil, 0
 	}
@@ -309,28 +318,22 @@ func (m *memory) largest() (worst *account, most int64) {
 	return worst, most
 }
 
-// accountOf returns the account of an RPC's connection.
-func accountOf(ctx context.Context) *account {
+// AccountOf returns the account of an RPC's connection.
+func AccountOf(ctx context.Context) *Account {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
 	}
-	if a, ok := p.AuthInfo.(accounted); ok {
+	if a, ok := p.AuthInfo.(AuthInfo); ok {
 		return a.account
 	}
 	return nil
 }
 
-// accounted is a peer's identity, with the connection's account.
-type accounted struct {
+// AuthInfo is a peer's identity, with the connection's account.
+type AuthInfo struct {
 	credentials.AuthInfo
-	account *account
-}
-
-// sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.
-func sizeInStream(m any) int64 {
-	const prefix = 5
-	return prefix + int64(proto.Size(m.(proto.Message)))
+	account *Account
 }
 
 // frames parses one direction of a connection. HTTP/2 has frames with a head of 9 bytes: length, kind, flags and stream. The client sends
@@ -351,7 +354,7 @@ const (
 )
 
 // fromClient handles a client's frame.
-func (s *account) fromClient(kind, flags byte, stream uint32, length int) {
+func (s *Account) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
 	switch {
 	case kind == resetFrame:
@@ -380,7 +383,7 @@ func (s *account) fromClient(kind, flags byte, stream uint32, length int) {
 }
 
 // toClient handles a frame to the client that begins an answer or ends a stream.
-func (s *account) toClient(kind, flags byte, stream uint32, _ int) {
+func (s *Account) toClient(kind, flags byte, stream uint32, _ int) {
 	switch {
 	case kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0:
 		s.finished(stream)
@@ -406,4 +409,15 @@ func (f *frames) see(b []byte) {
 			f.seen(h[3], h[4], binary.BigEndian.Uint32(h[5:])&^(1<<31), f.skip)
 		}
 	}
+}
+
+// Secure reports whether the connection of a request has TLS.
+func Secure(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return false
+	}
+	a, _ := p.AuthInfo.(AuthInfo)
+	_, secure := a.AuthInfo.(credentials.TLSInfo)
+	return secure
 }

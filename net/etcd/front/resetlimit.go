@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"net"
@@ -178,7 +178,7 @@ func (r *resetLimit) each(p *pacing, second int64) time.Duration {
 }
 
 // pace waits until the connection's resets fit its rate, or until the connection is over.
-func (s *account) pace() {
+func (s *Account) pace() {
 	if s.pacing.resets == 0 {
 		return
 	}
@@ -195,6 +195,6 @@ func (s *account) pace() {
 }
 
 // behind tells whether the connection exceeded its rate in the last second: it is then read in small pieces, for frequent, short waits.
-func (s *account) behind() bool {
+func (s *Account) behind() bool {
 	return !s.pacing.paced.IsZero() && time.Since(s.pacing.paced) < time.Second/2
 }

@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"bufio"
@@ -16,13 +16,15 @@ import (
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 
 	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/internal/logx"
 	"qkv/net/wire"
 )
 
-// port detects the protocol of each TCP connection once: TLS or plain text by the first byte, then gRPC or HTTP/1.1 by the protocol that
+// Port detects the protocol of each TCP connection once: TLS or plain text by the first byte, then gRPC or HTTP/1.1 by the protocol that
 // TLS negotiated, or by the first bytes. The connection then belongs to gRPC or HTTP.
 //
 //	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
@@ -33,22 +35,20 @@ import (
 //
 // Rules:
 //
-//  1. A connection counts from its acceptance until it is closed. At most p.most are open. One more takes the place of another one
-//     (makePlaceLocked), or is refused in its own protocol and closed.
-//  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the one that has been
+//  1. A connection counts from its acceptance until it is closed. At most p.most are open. A further connection takes the
+//     place of another (makePlaceLocked), or is refused in its own protocol and closed.
+//  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the connection that has been
 //     unidentified for longest is evicted.
 //
 // The metrics-only addresses are a separate port without gRPC: clients and supervisors take no places from each other.
-type port struct {
+type Port struct {
 	// Constant.
-	s          *Server
-	listeners  []Listener
+	config     Config
 	most       int           // limit of connections
 	idle       time.Duration // idle time after which another connection of the same client may evict one
 	each       time.Duration // shortest interval between two searches for an idle connection
 	grpc       *handed       // nil: the port serves HTTP/1.1 alone
 	http       *handed
-	web        *http.Server
 	handshakes admit.Slots // TLS handshakes in computation
 
 	refused refusals
@@ -61,43 +61,65 @@ type port struct {
 	placed  time.Time                     // last search for an idle connection
 }
 
-// newClientPort makes the port for clients.
-func newClientPort(s *Server) *port {
-	p := newPort(s, s.config.Listeners, s.newWeb(true))
-	p.most, p.idle, p.each = s.config.Limits.Connections, s.config.Limits.PlaceIdle, limits.EtcdPlaceEach
-	p.grpc = newHanded(s.Addr())
+// Config configures a port.
+type Config struct {
+	Listeners []Listener // at least one
+	Limits    limits.Etcd
+	Log       *logx.Limited
+	Accounts  *Accounts
+	Web       *http.Server
+	BeginGRPC func() bool     // starts the server of GRPC at its first connection; false: it has ended
+	Stopping  <-chan struct{} // closed when the endpoint ends
+}
+
+// Listener is one address to serve at; the port closes it.
+type Listener struct {
+	net.Listener             // TCP
+	TLS          *tls.Config // nil: no TLS
+	Plain        bool        // plain-text connections are accepted
+}
+
+// NewClientPort makes the port for clients.
+func NewClientPort(c Config) *Port {
+	p := newPort(c)
+	p.most, p.idle, p.each = c.Limits.Connections, c.Limits.PlaceIdle, limits.EtcdPlaceEach
+	p.grpc = newHanded(c.Listeners[0].Addr())
 	return p
 }
 
-// newMetricsPort makes the metrics-only port. When it is full, a connection is evicted for a new one immediately, even after a short idle
+// NewMetricsPort makes the metrics-only port. When it is full, a connection is evicted for a new one immediately, even after a short idle
 // time (makePlaceLocked). The search costs little, since connections are few.
-func newMetricsPort(s *Server) *port {
-	p := newPort(s, s.config.Metrics, s.newWeb(false))
+func NewMetricsPort(c Config) *Port {
+	p := newPort(c)
 	p.most = limits.EtcdMetricsConnections
 	return p
 }
 
-func newPort(s *Server, listeners []Listener, web *http.Server) *port {
-	return &port{
-		s: s, listeners: listeners, web: web, http: newHanded(listeners[0].Addr()), handshakes: make(admit.Slots, limits.EtcdHandshakes),
+func newPort(c Config) *Port {
+	return &Port{
+		config: c, http: newHanded(c.Listeners[0].Addr()), handshakes: make(admit.Slots, limits.EtcdHandshakes),
 		conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{},
 	}
 }
 
-func (p *port) run(running *sync.WaitGroup) {
-	running.Go(func() { _ = p.web.Serve(p.http) })
-	for i := range p.listeners {
-		running.Go(func() { p.accept(running, &p.listeners[i]) })
+// GRPC returns the listener of gRPC's connections.
+func (p *Port) GRPC() net.Listener { return p.grpc }
+
+// Run starts the port.
+func (p *Port) Run(running *sync.WaitGroup) {
+	running.Go(func() { _ = p.config.Web.Serve(p.http) })
+	for i := range p.config.Listeners {
+		running.Go(func() { p.accept(running, &p.config.Listeners[i]) })
 	}
 }
 
-// close stops accepting; open connections continue.
-func (p *port) close() {
+// Close stops accepting; open connections continue.
+func (p *Port) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
-		for _, l := range p.listeners {
+		for _, l := range p.config.Listeners {
 			_ = l.Close()
 		}
 		for _, c := range p.fresh {
@@ -106,9 +128,9 @@ func (p *port) close() {
 	}
 }
 
-// stop ends all connections.
-func (p *port) stop() {
-	_ = p.web.Close()
+// Stop ends all connections.
+func (p *Port) Stop() {
+	_ = p.config.Web.Close()
 	if p.grpc != nil {
 		p.grpc.Close()
 	}
@@ -120,16 +142,16 @@ func (p *port) stop() {
 	}
 }
 
-func (p *port) accept(running *sync.WaitGroup, from *Listener) {
+func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 	for {
 		raw, err := from.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil { // usually out of file descriptors
-			p.s.log.Warn("accept", "a client's connection was not accepted", "reason", err.Error())
+			p.config.Log.Warn("accept", "a client's connection was not accepted", "reason", err.Error())
 			select {
-			case <-p.s.alive.Done():
+			case <-p.config.Stopping:
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
@@ -137,7 +159,7 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
 		if p.refused.tooMany(c.client, time.Now()) {
-			p.s.log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
+			p.config.Log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
 			_ = raw.Close()
 			continue
 		}
@@ -152,7 +174,7 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 }
 
 // enter registers a connection. full means that it has no place and is only admitted to be refused; few such connections are admitted.
-func (p *port) enter(c *conn) (full, ok bool) {
+func (p *Port) enter(c *conn) (full, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -186,7 +208,7 @@ func (p *port) enter(c *conn) (full, ok bool) {
 //     metrics-only port it may be any client's: otherwise hosts with one idle connection each would keep out all probes.
 //
 // The search visits each connection, and is therefore made at most once in p.each.
-func (p *port) makePlaceLocked(client string, now time.Time) {
+func (p *Port) makePlaceLocked(client string, now time.Time) {
 	if now.Sub(p.placed) < p.each {
 		return
 	}
@@ -223,27 +245,28 @@ func (p *port) makePlaceLocked(client string, now time.Time) {
 	}
 }
 
-func (p *port) count() int {
+// Count returns the number of open connections.
+func (p *Port) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.conns)
 }
 
 // known records that a connection's protocol is identified.
-func (p *port) known(c *conn) {
+func (p *Port) known(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
 }
 
-func (p *port) leave(c *conn) {
+func (p *Port) leave(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaveLocked(c)
 }
 
 // leaveLocked releases a connection's place. It is idempotent.
-func (p *port) leaveLocked(c *conn) {
+func (p *Port) leaveLocked(c *conn) {
 	delete(p.conns, c)
 	delete(p.clients[c.client], c)
 	if len(p.clients[c.client]) == 0 {
@@ -253,14 +276,14 @@ func (p *port) leaveLocked(c *conn) {
 }
 
 // tellApart hands a connection to its server, or closes it.
-func (p *port) tellApart(c *conn, full bool) {
+func (p *Port) tellApart(c *conn, full bool) {
 	if err := p.hand(c, full); err != nil {
 		_ = c.Close()
 		if !full {
 			p.refused.add(c.client, time.Now())
 		}
 		if !quiet(err) {
-			p.s.log.Warn("closed "+c.client, "a client's connection is closed", "reason", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
+			p.config.Log.Warn("closed "+c.client, "a client's connection is closed", "reason", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
 		}
 	}
 }
@@ -279,8 +302,8 @@ const (
 	preface   = "PRI"
 )
 
-func (p *port) hand(c *conn, full bool) error {
-	_ = c.Conn.SetDeadline(time.Now().Add(p.s.config.Limits.Handshake))
+func (p *Port) hand(c *conn, full bool) error {
+	_ = c.Conn.SetDeadline(time.Now().Add(p.config.Limits.Handshake))
 	c.in = bufio.NewReaderSize(c.Conn, 64)
 	first, err := c.in.Peek(1)
 	if err != nil {
@@ -326,21 +349,21 @@ func (p *port) hand(c *conn, full bool) error {
 		return errors.New(why)
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
-	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
+	own := p.config.Accounts.Begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
 	p.refused.serve(c.client, 1)
 	c.account.Store(own)
 	if !h2 {
-		return p.http.give(told{Conn: over, auth: accounted{auth, own}, account: own})
+		return p.http.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own})
 	}
-	if !p.s.begin() {
+	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, account: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
+	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
 // abandoned handshakes block no other client.
-func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
+func (p *Port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
 	c.place = p.handshakes
 	defer func() {
@@ -348,7 +371,7 @@ func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 		p.handshakes.Release()
 	}()
 	secure := tls.Server(c, c.from.TLS)
-	ctx, cancel := context.WithTimeout(context.Background(), p.s.config.Limits.Handshake)
+	ctx, cancel := context.WithTimeout(context.Background(), p.config.Limits.Handshake)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, tls.ConnectionState{}, wire.Explain(err)
@@ -372,7 +395,7 @@ func refuse(c net.Conn, h2 bool, why string) {
 // conn is a connection whose first bytes have been inspected.
 type conn struct {
 	net.Conn
-	port   *port
+	port   *Port
 	from   *Listener
 	client string        // the client's address (clientAt)
 	in     *bufio.Reader // nil after it is drained
@@ -380,7 +403,7 @@ type conn struct {
 	heard  wire.Moment // time of the last received bytes
 
 	place   admit.Slots             // holds this connection's slot during a handshake; owned by its goroutine
-	account atomic.Pointer[account] // set when the protocol is identified
+	account atomic.Pointer[Account] // set when the protocol is identified
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -421,7 +444,7 @@ func (c *conn) Close() error {
 type told struct {
 	net.Conn
 	auth    credentials.AuthInfo
-	account *account
+	account *Account
 	// Of a gRPC connection: one goroutine reads, and one writes.
 	in, out *frames
 }
@@ -496,6 +519,18 @@ type plainText struct{}
 
 // AuthType implements credentials.AuthInfo.
 func (plainText) AuthType() string { return "insecure" }
+
+// Credentials are for the connections of GRPC.
+func Credentials() credentials.TransportCredentials { return handshaken{} }
+
+// ConnContext attaches the connection's identity to the context of an HTTP request, as for a gRPC request.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	known, ok := c.(told)
+	if !ok {
+		return ctx
+	}
+	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
+}
 
 // handshaken are credentials for connections whose handshake is done.
 type handshaken struct{}

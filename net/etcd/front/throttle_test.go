@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"log/slog"
@@ -15,9 +15,9 @@ import (
 // TestServed has one connection ask more than is served at a time: it waits until an answer begins, or a request is over in any other
 // way. One that asks little does not, and nobody waits for longer than he is told.
 func TestServed(t *testing.T) {
-	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *account { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
-	ask := func(s *account, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
+	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	ask := func(s *Account, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
 	greedy, modest := begin(), begin()
 	for n := range uint32(limits.EtcdServed) {
 		ask(greedy, 2*n+1)
@@ -28,7 +28,7 @@ func TestServed(t *testing.T) {
 	rested := func() {}
 	for name, over := range map[string]func(stream uint32){
 		"its answer begins":            func(stream uint32) { greedy.toClient(headersFrame, 0, stream, 10) },
-		"it waits for a lock":          func(uint32) { rested = greedy.rests() },
+		"it waits for a lock":          func(uint32) { rested = greedy.Rest() },
 		"it is answered without data":  func(stream uint32) { greedy.toClient(headersFrame, lastOfStream, stream, 10) },
 		"it is refused":                func(stream uint32) { greedy.toClient(resetFrame, 0, stream, 4) },
 		"the client does not want it":  func(stream uint32) { greedy.fromClient(resetFrame, 0, stream, 4) },
@@ -71,7 +71,7 @@ func TestServed(t *testing.T) {
 		defer close(waited)
 		greedy.throttle(time.Hour)
 	}()
-	rested = greedy.rests()
+	rested = greedy.Rest()
 	greedy.end()
 	rested()
 	select {
@@ -88,10 +88,10 @@ func TestServed(t *testing.T) {
 // TestServedBytes has few requests bring many bytes: who brings them waits until they are answered, whole requests and those in the
 // middle alike, and nobody else does.
 func TestServedBytes(t *testing.T) {
-	m := newMemory(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *account { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	const large = 1 << 20
-	ask := func(s *account, stream uint32, bytes int) {
+	ask := func(s *Account, stream uint32, bytes int) {
 		s.fromClient(headersFrame, 0, stream, 10)
 		s.fromClient(dataFrame, 0, stream, bytes/2)
 		s.fromClient(dataFrame, lastOfStream, stream, bytes-bytes/2)
@@ -119,7 +119,7 @@ func TestServedBytes(t *testing.T) {
 		greedy.toClient(headersFrame, lastOfStream, 1, 10)
 		ask(greedy, 1, large)
 	}
-	for _, s := range []*account{greedy, half, modest} {
+	for _, s := range []*Account{greedy, half, modest} {
 		s.end()
 	}
 	if n := m.servedBytes.Load(); n != 0 {
@@ -131,17 +131,17 @@ func TestServedBytes(t *testing.T) {
 func TestOneIsEnough(t *testing.T) {
 	const connections, each = 16, 1 << 20
 	var closed atomic.Int32
-	m := newMemory(connections*each, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	var all []*account
+	m := NewAccounts(connections*each, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	var all []*Account
 	for range connections {
-		s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
-		s.holds(each)
+		s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
+		s.Charge(each)
 		all = append(all, s)
 	}
 	var running sync.WaitGroup
 	m.closing.Lock() // so that all have found it before one is closed
 	for _, s := range all {
-		running.Go(func() { s.holds(1) })
+		running.Go(func() { s.Charge(1) })
 	}
 	for m.total.Load() < connections*(each+1) {
 		time.Sleep(time.Millisecond)

@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"time"
@@ -19,13 +19,13 @@ import (
 //     included, is throttled.
 
 // overloads tells whether the connection has too many requests in service.
-func (s *account) overloads() bool {
+func (s *Account) overloads() bool {
 	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
 		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.brought() > limits.EtcdServedBytesFew
 }
 
 // brought is the bytes of the connection's unanswered requests, partial ones included.
-func (s *account) brought() int64 {
+func (s *Account) brought() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.servedBytes + max(s.got-s.taken, 0)
@@ -35,7 +35,7 @@ func (s *account) brought() int64 {
 const throttlePoll = 2 * time.Millisecond
 
 // throttle waits while the connection has too many requests in service, at most for most, or until the connection is over.
-func (s *account) throttle(most time.Duration) {
+func (s *Account) throttle(most time.Duration) {
 	if !s.overloads() {
 		return
 	}
@@ -51,7 +51,7 @@ func (s *account) throttle(most time.Duration) {
 }
 
 // serveLocked adds to the requests in service, and to their bytes; negative when they leave it.
-func (s *account) serveLocked(n, bytes int64) {
+func (s *Account) serveLocked(n, bytes int64) {
 	s.serving.Add(n)
 	s.of.serving.Add(n)
 	if bytes != 0 {
@@ -61,7 +61,7 @@ func (s *account) serveLocked(n, bytes int64) {
 }
 
 // askLocked records that a client has ended its side of a stream, with its bytes.
-func (s *account) askLocked(stream uint32, bytes int64) {
+func (s *Account) askLocked(stream uint32, bytes int64) {
 	if _, there := s.asked[stream]; there {
 		return
 	}
@@ -73,7 +73,7 @@ func (s *account) askLocked(stream uint32, bytes int64) {
 }
 
 // answered records that the answer on a stream has begun.
-func (s *account) answered(stream uint32) {
+func (s *Account) answered(stream uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q, there := s.asked[stream]; there && !q.answered {
@@ -83,15 +83,15 @@ func (s *account) answered(stream uint32) {
 }
 
 // leaveLocked forgets a stream whose client has ended its side.
-func (s *account) leaveLocked(stream uint32) {
+func (s *Account) leaveLocked(stream uint32) {
 	if q, there := s.asked[stream]; there && !q.answered {
 		s.serveLocked(-1, -q.bytes)
 	}
 	delete(s.asked, stream)
 }
 
-// rests takes a request that waits for other clients out of service, until the returned function is called.
-func (s *account) rests() (over func()) {
+// Rest takes a request that waits for other clients out of service, until the returned function is called.
+func (s *Account) Rest() (over func()) {
 	if s == nil {
 		return func() {}
 	}

@@ -1,4 +1,4 @@
-package etcd
+package front
 
 import (
 	"log/slog"
@@ -62,8 +62,8 @@ func TestResetsShare(t *testing.T) {
 // TestFramesThatAskForNothing counts them as resets, and none that ask for something.
 func TestFramesThatAskForNothing(t *testing.T) {
 	const priority, settings, ping, window = 2, 4, 6, 8
-	m := newMemory(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
+	m := NewAccounts(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	for range 10 * limits.EtcdFramesReset {
 		s.fromClient(headersFrame, 0, 1, 100)
 		s.fromClient(dataFrame, 0, 1, 1)
