@@ -7,9 +7,8 @@ FUZZTIME  ?= 10s
 TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
 # The commit in `qkv version`; nothing where this is no repository.
 COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
-# The packages whose tests take longest begin first. Most tests wait, so that more packages run at a time than there are processors.
+# The packages whose tests take longest begin first.
 LONGEST    = $(if $(filter ./...,$(PKG)),./cli ./node)
-SIDES      = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # One seed is replayed with its trace; many are a campaign, a process a core.
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
@@ -28,7 +27,7 @@ build: ## build ./qkv, without libc: it starts in an image that has nothing else
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(COMMIT)' -o qkv .
 
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 8 minutes on 2 cores); says what was skipped
-	@$(GO) run ./.ci/test -timeout 40m -p $(SIDES) ./.ci/mutants ./.ci/house ./.ci/prose $(LONGEST) $(PKG)
+	@$(GO) run ./.ci/test -timeout 40m ./.ci/mutants ./.ci/house ./.ci/prose $(LONGEST) $(PKG)
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)

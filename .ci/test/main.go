@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -66,7 +68,8 @@ func (r *report) reason(test [2]string) string {
 }
 
 func main() {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
+	// Most tests wait, so that one package more than there are processors runs at a time.
+	cmd := exec.Command("go", append([]string{"test", "-json", "-p", strconv.Itoa(runtime.NumCPU() + 1)}, os.Args[1:]...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
