@@ -323,7 +323,8 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 
 // forwardsAccepted handles the leader's report of the accepted batches and of its commit index.
 func (c *Consensus) forwardsAccepted(from uint64, m peerframe.Accepted) {
-	if m.Term == c.term && m.Incarnation == c.Incarnation {
+	// A leader cannot have batches that this member has not packed. If that were believed, a lost batch would never be sent again.
+	if m.Term == c.term && m.Incarnation == c.Incarnation && m.Next <= c.proposals.next {
 		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
 		if m.Lost {
 			c.forward(from, c.forwards.lost(m.Next, c.now.Now))

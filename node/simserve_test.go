@@ -127,7 +127,7 @@ func (w *world) expectService() {
 		}
 	}
 	w.noticeRoom()
-	if w.shape.steady() {
+	if w.shape.steady() && w.shape.liar == nil { // a false report of a full disk counts until the next report
 		w.totals.StrictRuns++
 		w.strict = w.history.moment()
 	}

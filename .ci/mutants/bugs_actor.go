@@ -40,6 +40,9 @@ var actorBugs = []mutant{
 	{"publish the View behind the answers", []change{
 		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
 	}, []detector{actors, campaign}},
+	{"believe that a leader has batches which this member never packed", []change{
+		{"Consensus.forwardsAccepted", `&& m.Next <= c.proposals.next`, ``},
+	}, []detector{direct("./actor", "TestAcceptedBatchesThatDoNotExist")}},
 	{"take a forward of an earlier term", []change{
 		{"accepted.take", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{actors, campaign}},
