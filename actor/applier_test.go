@@ -158,3 +158,22 @@ func TestWritesBeneathASnapshotMayHaveHappened(t *testing.T) {
 		}
 	}
 }
+
+// The pause after a failed save grows with each failure in a row. A save that succeeds ends the row.
+func TestPauseAfterAFailedSave(t *testing.T) {
+	a, _ := newTestApplier(t)
+	at := time.Duration(0)
+	ends := func(m SaveEnded) time.Duration {
+		at += 24 * time.Hour
+		a.Handle(Time{Now: at}, []ApplierMessage{m})
+		return a.saveTries.notBefore - at
+	}
+	first, second := ends(SaveEnded{Failed: true}), ends(SaveEnded{Failed: true})
+	if first <= 0 || second <= first {
+		t.Errorf("the pauses after two failures are %v and %v", first, second)
+	}
+	ends(SaveEnded{})
+	if again := ends(SaveEnded{Failed: true}); again != first {
+		t.Errorf("the pause after a failure that follows a success is %v, not %v", again, first)
+	}
+}

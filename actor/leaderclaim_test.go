@@ -235,6 +235,15 @@ func TestRefusalOfAFalseLeader(t *testing.T) {
 	}
 }
 
+// A refusal of a peer that says that it leads counts as a leader's word while no other leader is known.
+func TestRefusalOfAnUnknownLeader(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}})
+	if !c.quarantine.active() || c.quarantine.held() {
+		t.Errorf("nobody else is known to lead: %+v", c.quarantine.Quarantine)
+	}
+}
+
 // A forwarded batch cannot move the state's time further ahead than clocks of members may be apart, also when the leader refuses its commands.
 func TestWallClockOfAForward(t *testing.T) {
 	own := int64(50 * 365 * 24 * time.Hour)

@@ -90,6 +90,18 @@ func TestObserve(t *testing.T) {
 	if o.charge(&run); run.Values[result.ServerCPU] > want/9 {
 		t.Errorf("%v s an event, and %v an operation", run.Values[result.ServerCPU], want)
 	}
+	two, one := result.Run{Rate: 100}, looks.Load() // two members, which are asked in turn
+	o = observe(context.Background(), meteredCluster{urls: []string{member.URL, member.URL}})
+	o.begin(time.Now())
+	for looks.Load() < one+2 {
+		time.Sleep(time.Millisecond)
+	}
+	o.end(&two)
+	o.charge(&two)
+	both := 2 * 10 * float64(looks.Load()-one-2) / o.took.Seconds() / 100
+	if got := two.Values[result.ServerCPU]; got <= 0 || got < 0.99*both || got > 1.01*both {
+		t.Errorf("%v s an operation of two members, not %v", got, both)
+	}
 	var idle result.Run // a load that fails before it begins
 	o = observe(context.Background(), meteredCluster{urls: []string{member.URL}})
 	o.end(&idle)

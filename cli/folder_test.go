@@ -428,6 +428,16 @@ func TestImportPrivate(t *testing.T) {
 	b.expect(t, 1, "0 written, 4 already there, 1 skipped, 2 failed\n", "%open%: the file of its key is open\n", "import", dir)
 }
 
+// TestLongestKeyIsImported: a file whose key is as long as a key may be is imported, and one with a longer key is not.
+func TestLongestKeyIsImported(t *testing.T) {
+	for room, want := range map[int]bool{1: true, 0: false} {
+		i := importer{prefix: strings.Repeat("p", limits.KeyBytes-room)}
+		if why := i.unfit("f"); (why == "") != want {
+			t.Errorf("a key of %d bytes: %q", len(i.prefix)+1, why)
+		}
+	}
+}
+
 // TestImportFails: what cannot be stored is named, each of it, and the exit code says so; all else is stored.
 func TestImportFails(t *testing.T) {
 	b := newRig(t, nil)

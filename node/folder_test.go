@@ -111,6 +111,20 @@ func TestLargestSmallFile(t *testing.T) {
 	}
 }
 
+// A member is quarantined for a reason of any length: its file holds the beginning.
+func TestLongReasonOfAQuarantine(t *testing.T) {
+	fs := simdisk.New(1)
+	f := &folder{fs: fs, dir: "data"}
+	reason := strings.Repeat("it forgot. ", slotBytes)
+	if err := errors.Join(fs.MkdirAll("data"), f.quarantine(actor.Quarantine{By: 2, Reason: reason, Differs: true})); err != nil {
+		t.Fatal(err)
+	}
+	q, err := f.quarantined()
+	if err != nil || q.By != 2 || !q.Differs || len(q.Reason) < 100 || !strings.HasPrefix(reason, q.Reason) {
+		t.Errorf("%d bytes of the reason of %d: %v", len(q.Reason), q.By, err)
+	}
+}
+
 // A folder that does not say whether its member takes part is damaged: it would vote although it must not.
 func TestMissingAmnesiaIsDamage(t *testing.T) {
 	who, begin := founding("n1", "n2")
@@ -442,6 +456,10 @@ func TestLastStarts(t *testing.T) {
 		if want := process(i + 3); !bytes.Equal(f.Past[8*i:8*i+8], want[:8]) {
 			t.Fatalf("of %d starts the %dth that is kept is %x, want %x", kept+3, i+1, f.Past[8*i:8*i+8], want[:8])
 		}
+	}
+	again := &folder{fs: f.fs, dir: f.dir}
+	if err := again.whose(); err != nil || !bytes.Equal(again.Past, f.Past) {
+		t.Errorf("after %d starts the folder reads as one of %d: %v", kept+3, len(again.Past)/8, err)
 	}
 }
 

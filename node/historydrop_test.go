@@ -251,6 +251,20 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 	}
 }
 
+// Only the leader says that history is dropped: a member that leads no more takes its word back.
+func TestFormerLeaderEndsItsAlarm(t *testing.T) {
+	w, leader := quietCluster(t, shape{}, func(*limits.Tunable) {})
+	for _, h := range w.hosts {
+		h.member.status.Alarm(actor.Alarm{Name: actor.Retention, Text: "history will be dropped"})
+	}
+	w.run(10 * time.Second)
+	for _, h := range w.hosts {
+		if text := h.alarm(actor.Retention); text != "" {
+			t.Errorf("leader: %v, the alarm is %q", h == leader, text)
+		}
+	}
+}
+
 // Where a quorum's disks are filled by other programs, the alarm comes first, and the history goes when its delay is over: not while the
 // disks are full for less than limits.HistoryDropFull, and not when there is room again in time.
 func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {

@@ -885,4 +885,10 @@ var actorBugs = []mutant{
 	{"take a disk that does not tell its size for one of unknown size", []change{
 		{"SegmentMaker.checkSpace", `size, err = s.FS.Size(s.Dir)`, `size, _ = s.FS.Size(s.Dir)`},
 	}, []detector{direct("./actor", "TestSizeOfADiskThatDoesNotTellIt")}},
+	{"pause longer after each save that failed, whatever came between", []change{
+		{"Applier.saveEnded", `a.saveTries = backoff{}`, ``},
+	}, []detector{direct("./actor", "TestPauseAfterAFailedSave")}},
+	{"take the refusal of a leader that is not known for one peer's word", []change{
+		{"actor.core.mayLead", `return leader == raft.None || leader == peer`, `return leader == peer`},
+	}, []detector{direct("./actor", "TestRefusalOfAnUnknownLeader")}},
 }

@@ -110,4 +110,7 @@ var benchBugs = []mutant{
 	{"claim a difference whose interval ends at 1", []change{
 		{"CompareAll", `d.Low > 1 || d.High < 1`, `d.Low >= 1 || d.High <= 1`},
 	}, []detector{direct("./bench/stat", "TestIntervalThatHoldsOne")}},
+	{"charge an operation for one member", []change{
+		{"observer.end", `o.servers += max(0, is.processor-was.processor)`, `o.servers = max(0, is.processor-was.processor)`},
+	}, []detector{direct("./bench", "TestObserve")}},
 }

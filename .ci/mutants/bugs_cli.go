@@ -156,4 +156,16 @@ var cliBugs = []mutant{
 	{"leave the names of the folders above an export to the next loss of power", []change{
 		{"exporter.run", `return disk.SyncAbove(disk.OS(), dir)`, `_ = disk.SyncAbove; return nil`},
 	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
+	{"import no key of the largest size", []change{
+		{"importer.unfit", `case bytes > limits.KeyBytes:`, `case bytes >= limits.KeyBytes:`},
+	}, []detector{direct("./cli", "TestLongestKeyIsImported")}},
+	{"end with 0 when one key is not exported", []change{
+		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},
+	}, []detector{direct("./cli", "TestScript/folder")}},
+	{"end with 1 when the member has lost its data", []change{
+		{"answerCode", `case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed:`, `case kv.Unavailable, kv.Overloaded, kv.Corrupt, kv.Removed:`},
+	}, []detector{direct("./cli", "TestExitCodes")}},
+	{"end with 1 when there are too many members", []change{
+		{"answerCode", `kv.TooManyMembers, kv.QuorumAtRisk:`, `kv.QuorumAtRisk:`},
+	}, []detector{direct("./cli", "TestExitCodes")}},
 }

@@ -617,4 +617,33 @@ var netBugs = []mutant{
 	{"call a folder a key that others can read", []change{
 		{"readKey", `info.Mode().IsRegular() && mode`, `mode`},
 	}, []detector{direct("./net/wire", "TestKeyThatIsAFolder")}},
+	{"refuse a frame that is full of questions for leases", []change{
+		{"readLeases", `n > limits.LeaseAsks {`, `n >= limits.LeaseAsks {`},
+	}, []detector{direct("./net/wire/peerframe", "TestFramesFullOfLeases")}},
+	{"follow a page that overflows to one page behind the file", []change{
+		{"pageTable.visit", `case overflow >= t.pages-int64(p.id):`, `case overflow > t.pages-int64(p.id):`},
+	}, []detector{direct("./net/etcd/migrate", "TestHostilePages")}},
+	{"follow a page whose last value goes beyond it", []change{
+		{"pageTable.elements", `begin+key+value > size {`, `begin+key > size {`},
+	}, []detector{direct("./net/etcd/migrate", "TestHostilePages")}},
+	{"keep each request that has waited for a lock", []change{
+		{"Server.untilStopped", `forget()`, `_ = forget`},
+	}, []detector{direct("./net/etcd", "TestRequestThatWaitedIsLetGo")}},
+	{"count a connection that has ended as one that is served", []change{
+		{"front.conn.Close", `c.port.refused.serve(c.client, -1)`, ``},
+	}, []detector{direct("./net/etcd/front", "TestConnectionThatEndedIsNotServed")}},
+	{"count a watch out twice that its client cancels while it is refused", []change{
+		{"watches.canceled", `if w.byID[one.id] == one { w.forgetLocked(one) }`, `w.forgetLocked(one)`},
+	}, []detector{direct("./net/etcd", "TestWatchThatEndsTwice")}},
+	{"answer pages in a browser at the addresses for metrics", []change{
+		{"Server.newWeb", `return &http.Server{ Handler: underWay(older(s.guard(mux)))`, `var all http.Handler = mux; if port { all = s.guard(mux) }; return &http.Server{ Handler: underWay(older(all))`},
+	}, []detector{direct("./net/etcd", "TestPagesAreRefusedForMetrics")}},
+	{"keep the place of an answer that finds no room", []change{
+		{"Server.build", `defer s.admission.building.Release()`, ``},
+		{"Server.build", `return r, nil`, `s.admission.building.Release(); return r, nil`},
+	}, []detector{direct("./net/etcd", "TestAnswerThatFindsNoRoom")}},
+	{"count a stream that was refused", []change{
+		{"limited", `defer open.Add(-1); if open.Add(1) > most {`, `if open.Add(1) > most {`},
+		{"limited", `return serve(stream)`, `defer open.Add(-1); return serve(stream)`},
+	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
 }

@@ -243,4 +243,13 @@ var nodeBugs = []mutant{
 	{"call the largest small file damaged", []change{
 		{"decodeSlot", `if n > slotContent {`, `if n >= slotContent {`},
 	}, []detector{direct("./node", "TestLargestSmallFile")}},
+	{"call a folder corrupt that has as many starts as it keeps", []change{
+		{"decodeIdentity", `len(i.Past) > limits.PeerPastBytes`, `len(i.Past) >= limits.PeerPastBytes`},
+	}, []detector{direct("./node", "TestLastStarts")}},
+	{"write the whole reason of a quarantine", []change{
+		{"folder.quarantine", `q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)]`, `q.Reason`},
+	}, []detector{direct("./node", "TestLongReasonOfAQuarantine")}},
+	{"keep the alarm of history that a former leader would drop", []change{
+		{"member.retain", `m.status.Alarm(actor.Alarm{Name: actor.Retention}); return`, `return`},
+	}, []detector{direct("./node", "TestFormerLeaderEndsItsAlarm")}},
 }

@@ -93,3 +93,30 @@ func TestListGivenUp(t *testing.T) {
 		t.Errorf("a list that was given up keeps %d bytes", n)
 	}
 }
+
+// TestAnswerThatFindsNoRoom: an answer that waits for room in vain, or whose client gives up, gives its place back.
+func TestAnswerThatFindsNoRoom(t *testing.T) {
+	const size = 2 * limits.EtcdWholeBytes
+	bounds := limits.Defaults().Etcd
+	bounds.BuiltBytes = size
+	s := &Server{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
+	s.admission = newAdmission(s)
+	s.admission.building = make(admit.Slots, 1)
+	holds, err := s.build(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ctx := range []context.Context{t.Context(), gone, t.Context()} {
+		if _, err := s.build(ctx, size); err == nil {
+			t.Error("there is room twice")
+		}
+	}
+	holds.Release()
+	again, err := s.build(t.Context(), size)
+	if err != nil {
+		t.Fatalf("there is room again, and no place: %v", err)
+	}
+	again.Release()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -107,8 +108,10 @@ func TestHealthStreams(t *testing.T) {
 	s := start(t, newMember(), nil)
 	before := inUse()
 	request := message(&healthpb.HealthCheckRequest{Service: "etcdserverpb.Nothing"})
+	var open []net.Conn
 	for range connections {
 		h := attack(t, s)
+		open = append(open, h)
 		go h.read()
 		for range each {
 			id, err := h.begin("/grpc.health.v1.Health/Watch")
@@ -144,4 +147,15 @@ func TestHealthStreams(t *testing.T) {
 	if err != nil {
 		t.Errorf("a watch of keys beside watches of the health: %v", err)
 	}
+	for _, c := range open {
+		_ = c.Close()
+	}
+	again := healthpb.NewHealthClient(dial(t, s))
+	eventually(t, func() bool { // the places of those that were refused, too, are there again
+		w, err := again.Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil {
+			_, err = w.Recv()
+		}
+		return err == nil
+	})
 }

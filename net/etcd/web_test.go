@@ -186,6 +186,44 @@ func TestNoGRPCForMetrics(t *testing.T) {
 	}
 }
 
+// TestPagesAreRefusedForMetrics: an address for metrics alone answers pages in a browser as little as the port for clients does.
+func TestPagesAreRefusedForMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, newMember(), func(c *etcd.Config) { c.Metrics = []etcd.Listener{{Listener: l, Plain: true}} })
+	for _, c := range []struct {
+		host, site, origin string
+		want               int
+	}{
+		{"", "", "", http.StatusOK},
+		{"page.example.com:2381", "", "", http.StatusMisdirectedRequest},
+		{"", "cross-site", "", http.StatusForbidden},
+		{"", "", "http://page.example.com", http.StatusForbidden},
+	} {
+		q, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = c.host
+		if c.site != "" {
+			q.Header.Set("Sec-Fetch-Site", c.site)
+		}
+		if c.origin != "" {
+			q.Header.Set("Origin", c.origin)
+		}
+		r, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if r.StatusCode != c.want {
+			t.Errorf("%+v: %d", c, r.StatusCode)
+		}
+	}
+}
+
 // TestPagesAreRefused asks at all paths as pages in a browser do, and as programs do.
 func TestPagesAreRefused(t *testing.T) {
 	s := start(t, newMember(), func(c *etcd.Config) { c.Profiles = true })

@@ -77,12 +77,21 @@ func TestHostilePages(t *testing.T) {
 		{"two branches share a page", "is reached twice", func(b []byte) { copy(child(b, 1), child(b, 2)) }},
 		{"a page overflows into another one", "is reached twice", func(b []byte) { le.PutUint32(page(b, leaf)[12:], 20) }},
 		{"a page overflows beyond the file", "the file ends before them", func(b []byte) { le.PutUint32(page(b, leaf)[12:], 1<<31) }},
+		{"a page overflows to one page behind the file", "the file ends before them", func(b []byte) {
+			le.PutUint32(page(b, leaf)[12:], uint32(uint64(len(b)/pageSize)-leaf))
+		}},
 		{"a child is not in the file", "is not in the file", func(b []byte) { le.PutUint64(child(b, 1), 1<<62) }},
 		{"a page has another's id", "says that it is page", func(b []byte) { le.PutUint64(page(b, leaf), root) }},
 		{"a page has no type", "is no part of a tree", func(b []byte) { le.PutUint16(page(b, leaf)[8:], 0x10) }},
 		{"a branch has no child", "is no part of a tree", func(b []byte) { le.PutUint16(page(b, root)[10:], 0) }},
 		{"more elements than fit", "is no part of a tree", func(b []byte) { le.PutUint16(page(b, leaf)[10:], 60_000) }},
 		{"a value goes beyond its page", "goes beyond the page", func(b []byte) { le.PutUint32(page(b, leaf)[pageHeaderBytes+12:], 1<<30) }},
+		{"a page's last value goes one byte beyond it", "goes beyond the page", func(b []byte) {
+			at := pageHeaderBytes + (int(le.Uint16(page(b, leaf)[10:]))-1)*pageElementBytes
+			last := page(b, leaf)[at:]
+			begin, end := at+int(le.Uint32(last[4:])+le.Uint32(last[8:])), (1+int(le.Uint32(page(b, leaf)[12:])))*pageSize
+			le.PutUint32(last[12:], uint32(end-begin+1))
+		}},
 		{"two elements share their bytes", "overlaps others", func(b []byte) {
 			first, second := page(b, leaf)[pageHeaderBytes:], page(b, leaf)[pageHeaderBytes+pageElementBytes:]
 			le.PutUint32(second[4:], le.Uint32(first[4:])-pageElementBytes)

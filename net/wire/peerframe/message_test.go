@@ -291,6 +291,17 @@ func TestFramesOfOtherVersions(t *testing.T) {
 	}
 }
 
+// A frame has as many questions for leases, or answers, as it may, and no more.
+func TestFramesFullOfLeases(t *testing.T) {
+	for n, want := range map[int]bool{limits.LeaseAsks: true, limits.LeaseAsks + 1: false} {
+		for _, m := range []Message{LeaseAsks{Asks: make([]LeaseAsk, n)}, LeaseTimes{Times: make([]LeaseTime, n)}} {
+			if _, err := Read(Encode(m), 1, 2); (err == nil) != want {
+				t.Errorf("%T of %d leases: %v", m, n, err)
+			}
+		}
+	}
+}
+
 // A number that is none must not be taken for more room than there is.
 func TestHostileRooms(t *testing.T) {
 	for _, m := range []DiskSpace{{Own: spaceMost + 1}, {Own: 1 << 63}, {Cluster: spaceMost + 1}, {Holds: -1}, {HoldsNow: -1}, {Free: -1}} {

@@ -1,0 +1,34 @@
+package front
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+
+	"qkv/internal/limits"
+	"qkv/internal/logx"
+)
+
+// TestConnectionThatEndedIsNotServed closes connections, one of them twice: their address counts as served until the last one ends.
+func TestConnectionThatEndedIsNotServed(t *testing.T) {
+	m := NewAccounts(limits.Defaults().Etcd.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	p := &Port{conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{}}
+	var open []*conn
+	for range 2 {
+		own, other := net.Pipe()
+		defer other.Close()
+		c := &conn{Conn: own, port: p, client: "10.0.0.1"}
+		p.refused.serve(c.client, 1)
+		c.account.Store(m.Begin(own.RemoteAddr(), func() {}))
+		open = append(open, c)
+	}
+	for range 2 {
+		_ = open[0].Close()
+		if n := p.refused.served["10.0.0.1"]; n != 1 {
+			t.Errorf("with one of two connections closed %d count as served", n)
+		}
+	}
+	if _ = open[1].Close(); len(p.refused.served) != 0 || len(m.accounts) != 0 {
+		t.Errorf("with all connections closed %d addresses and %d connections count", len(p.refused.served), len(m.accounts))
+	}
+}

@@ -1,0 +1,73 @@
+package etcd
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/logx"
+	"qkv/net/etcd/front"
+)
+
+// TestRequestThatWaitedIsLetGo ends a request that waited for a lock: the member keeps nothing of it.
+func TestRequestThatWaitedIsLetGo(t *testing.T) {
+	s := &Server{}
+	s.alive, s.die = context.WithCancel(t.Context())
+	defer s.die()
+	var collected atomic.Bool
+	func() {
+		type key struct{}
+		request := new([1 << 20]byte)
+		runtime.AddCleanup(request, func(*struct{}) { collected.Store(true) }, nil)
+		ctx, end := s.untilStopped(context.WithValue(context.Background(), key{}, request))
+		end()
+		if ctx.Err() == nil {
+			t.Error("a request that is over has a context that is not")
+		}
+	}()
+	for until := time.Now().Add(10 * time.Second); !collected.Load(); time.Sleep(time.Millisecond) {
+		if runtime.GC(); time.Now().After(until) {
+			t.Fatal("the member keeps a request that is over")
+		}
+	}
+}
+
+// emptyMember has no keys, and takes requests for watches.
+type emptyMember struct {
+	Member
+	view *index.View
+}
+
+func (m emptyMember) View() *index.View                     { return m.view }
+func (m emptyMember) RaftStatus() RaftStatus                { return RaftStatus{} }
+func (m emptyMember) Watch(kv.WatchStream, kv.WatchRequest) {}
+
+// TestWatchThatEndsTwice: a client cancels a watch while the member refuses it. The watch is counted out once: otherwise the member
+// would serve more watches than its limit.
+func TestWatchThatEndsTwice(t *testing.T) {
+	bounds := limits.Defaults()
+	s := &Server{config: Config{Limits: bounds.Etcd, Member: emptyMember{view: index.NewState(bounds.Index).View()}}}
+	s.admission = newAdmission(s)
+	m := front.NewAccounts(bounds.Etcd.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	w := &watches{s: s, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
+	w.room.L = &w.mu
+	hub, why := w.register(&pb.WatchCreateRequest{Key: []byte("k")})
+	if why != "" {
+		t.Fatal(why)
+	}
+	one := w.byHub[hub]
+	w.cancel(one.id)
+	w.canceled(one, &kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{hub}, Err: kv.Errorf(kv.Overloaded, "too many watches")})
+	if n, bytes := s.watches.Load(), w.names; n != 0 || bytes != 0 {
+		t.Errorf("behind the end of the only watch %d watches count, and %d bytes of their keys", n, bytes)
+	}
+}
