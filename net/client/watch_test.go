@@ -256,7 +256,7 @@ func TestTooManyWatches(t *testing.T) {
 		watchers = append(watchers, w)
 	}
 	var refused *client.Error
-	if _, err := c.Watch(ctx, client.Watch{Key: []byte("k")}); !errors.As(err, &refused) || refused.Code != kv.Overloaded || !strings.Contains(err.Error(), "50 watches, the limit") {
+	if _, err := c.Watch(ctx, client.Watch{Key: []byte("k")}); !errors.As(err, &refused) || refused.Code != kv.Overloaded || !strings.Contains(err.Error(), "this connection has 50, the limit") {
 		t.Errorf("one watch more: %v", err)
 	}
 	if _, err := c.Put(ctx, []byte("k"), nil); err != nil {

@@ -189,7 +189,7 @@ func TestAddress(t *testing.T) {
 		t.Errorf("an address in use: %v", err)
 	}
 	config.Address = "nowhere"
-	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), `"nowhere", is none`) {
+	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), `"nowhere" to listen on is not valid`) {
 		t.Errorf("no address: %v", err)
 	}
 }
