@@ -68,7 +68,14 @@ func damagedFolder(t *testing.T) (dir string, segments []string) {
 		}
 	}
 	a.stop(t)
-	return dir, begun(t, dir)
+	segments = begun(t, dir)
+	// Damage in the log's last frame cannot be told from a torn write. Each segment of the list has a later frame.
+	if b, err := os.ReadFile(segments[len(segments)-1]); err != nil {
+		t.Fatal(err)
+	} else if len(b) <= 8192 || b[8192] == 0 {
+		segments = segments[:len(segments)-1]
+	}
+	return dir, segments
 }
 
 // begun are the segments of a stopped member's folder that hold something.
