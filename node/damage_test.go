@@ -68,14 +68,7 @@ func damagedFolder(t *testing.T) (dir string, segments []string) {
 		}
 	}
 	a.stop(t)
-	segments = begun(t, dir)
-	// Damage in the log's last frame cannot be told from a torn write. Each segment of the list has a later frame.
-	if b, err := os.ReadFile(segments[len(segments)-1]); err != nil {
-		t.Fatal(err)
-	} else if len(b) <= 8192 || b[8192] == 0 {
-		segments = segments[:len(segments)-1]
-	}
-	return dir, segments
+	return dir, begun(t, dir)
 }
 
 // begun are the segments of a stopped member's folder that hold something.
@@ -123,6 +116,8 @@ func TestDamageBelowSnapshot(t *testing.T) {
 // written. The next start meets none.
 func TestCoveredDamageGoes(t *testing.T) {
 	whole, segments := damagedFolder(t)
+	// The newest segment may hold a single frame. Damage in the log's last frame cannot be told from a torn write.
+	segments = segments[:len(segments)-1]
 	few := limits.Defaults() // snapshots, by what is written
 	few.SnapshotInterval = time.Millisecond
 	covered := 0
