@@ -236,7 +236,7 @@ var actorBugs = []mutant{
 		{"reads.takeExpired", `a.reads, expired = splitExpired(a.reads, now, expired)`, `_ = a`},
 	}, []detector{actors, campaign}},
 	{"confirm no read on a follower", []change{
-		{"Consensus.requestReads", `if !c.readable() { return }`, `if !c.readable() || c.soft.RaftState != raft.StateLeader { return }`},
+		{"Consensus.requestReads", `if !c.readable() { return }`, `if !c.readable() || c.leader() != c.Member { return }`},
 	}, []detector{campaign}},
 	{"forward nothing", []change{
 		{"Consensus.forward", `c.Peers.Send(leader, peerframe.Forward{`, `c.Peers.Send(0*leader+c.Member, peerframe.Forward{`},
@@ -264,7 +264,7 @@ var actorBugs = []mutant{
 		{"Applier.apply", `if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {`, `if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {`},
 	}, []detector{actors, campaign}},
 	{"go by the wall clock for leases", []change{
-		{"leases.tick", `l.clock.tick(c.now.Now, c.leaseTiming())`, `l.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())`},
+		{"leases.tick", `l.clock.tick(c.now.Now, c.leaseTiming())`, `l.clock.tick(seconds(c.now.Wall/1e9), c.leaseTiming())`},
 	}, []detector{actors}},
 	{"answer a keep-alive before a quorum has", []change{
 		{"leases.takeAsks", `l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})`, `l.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)}, l.clock.time(c.now.Now), 0)`},
@@ -841,7 +841,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `c.elections.founding.premature(&c.core, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign before all founders were met", []change{
-		{"Consensus.send", `if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) { return }`, ``},
+		{"Consensus.send", `if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) {`, `if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) && false {`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"campaign for a peer before all founders were met", []change{
 		{"founding.premature", `case raftpb.MsgPreVote, raftpb.MsgVote, raftpb.MsgTimeoutNow:`, `case raftpb.MsgPreVote, raftpb.MsgVote:`},

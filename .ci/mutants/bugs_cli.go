@@ -130,7 +130,7 @@ var cliBugs = []mutant{
 		{"answers.names", `add(one.status.ID, one.status.Name)`, `break`},
 	}, []detector{direct("./cli", "TestStatusNamesWhoIsKnown")}},
 	{"show a member without a name by none", []change{
-		{"namesByID.of", `cmp.Or(n[id], hex(id))`, `n[id]`},
+		{"namesByID.of", `cmp.Or(n[id], hex(id))`, `cmp.Or(n[id], "")`},
 	}, []detector{direct("./cli", "TestStatusNamesWhoIsKnown")}},
 	{"end a line at a no-break space", []change{
 		{"helpWriter.wrap", `return r != noBreakSpace && unicode.IsSpace(r)`, `return unicode.IsSpace(r)`},
