@@ -182,8 +182,8 @@ func impossible(c *consensusTurns, leader, term uint64) ConsensusMessage {
 	return from(leader, raftpb.MsgHeartbeat, term, func(m *raftpb.Message) { m.Commit = u(c.last + 100_000) })
 }
 
-// A leader's impossible commit index holds a member back and no more. It is lifted by a possible one, by another leader that goes on,
-// and by a quorum that the same member accuses. A second member that says the same ends this member's part.
+// A leader's impossible commit index holds a member back and no more. It is lifted by a possible one, by a vote request of the same
+// member with a log that is too short, by another leader that goes on, and by a quorum that the same member accuses. A second member that says the same ends this member's part.
 func TestImpossibleCommitHoldsBack(t *testing.T) {
 	held := func() *consensusTurns {
 		c := newTestConsensus(t, limits.Defaults())
@@ -219,6 +219,18 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 	c = held()
 	if c.turn(Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}}); c.quarantine.active() {
 		t.Errorf("it has connected anew, and looked at this member's log: %+v", c.quarantine.Quarantine)
+	}
+	for _, kind := range []raftpb.MessageType{raftpb.MsgPreVote, raftpb.MsgVote} {
+		c = held()
+		asks := func(end uint64) ConsensusMessage {
+			return from(2, kind, 6, func(m *raftpb.Message) { m.Index, m.LogTerm = u(end), u(5) })
+		}
+		if c.turn(asks(c.last + 1)); !c.quarantine.held() {
+			t.Errorf("%v: its log ends behind this member's, and may hold the entry: %+v", kind, c.quarantine.Quarantine)
+		}
+		if c.turn(asks(c.last)); c.quarantine.active() {
+			t.Errorf("%v: its log does not hold the entry that it called committed: %+v", kind, c.quarantine.Quarantine)
+		}
 	}
 	c = held()
 	if c.turn(impossible(c, 3, 6)); !c.quarantine.active() || c.quarantine.held() {

@@ -49,7 +49,8 @@ const StateSubject = "state"
 //
 //   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
 //   - the accuser admits it by sending a message; a connection alone may exist on this side before the other side has judged. An accuser
-//     that is connected and claims a commit index beyond this member's log admits it by a heartbeat with an index within the log;
+//     that is connected and claims a commit index beyond this member's log admits it by a heartbeat with an index within the log, or
+//     by asking for a vote with a log that ends within this member's: it does not have the entry that it called committed;
 //   - a leader continues to send it heartbeats despite its silence: the others are a quorum, and admit it;
 //   - the same member accuses so many voters that the rest is no quorum: the state that the accuser knows cannot come back.
 //     Accused learners are not counted; the accuser may be a learner. But a member with nothing of the cluster's
@@ -133,7 +134,7 @@ func (q *quarantine) seconded(by uint64) bool {
 }
 
 // admitted reports whether a peer's message admits this member, which is held back: a peer that refuses it sends none. within: the
-// message is a leader's heartbeat with a commit index within this member's log.
+// message shows that the peer knows of no committed entry beyond this member's log.
 func (q *quarantine) admitted(by uint64, within bool) bool {
 	return q.held() && q.By == by && (within || !q.beyond)
 }
@@ -223,7 +224,7 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 	if heartbeat && beyondLog(m.Message) {
 		return q.forgot(c, r.From, m.GetCommit())
 	}
-	if c.connected[r.From] && q.admitted(r.From, heartbeat) {
+	if c.connected[r.From] && q.admitted(r.From, heartbeat || ok && asksForVote(m.Message) && m.GetIndex() <= c.last) {
 		q.leave(c, c.Status.NameOf(r.From)+" admits it")
 		return nil
 	}
@@ -231,6 +232,11 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 		q.leave(c, c.Status.NameOf(r.From)+" leads a quorum, and admits it")
 	}
 	return nil
+}
+
+// asksForVote reports whether a message is a candidate's; its index is the end of the candidate's log.
+func asksForVote(m *raftpb.Message) bool {
+	return m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote
 }
 
 // differs ends this member's part: its state differs from the state of the others.

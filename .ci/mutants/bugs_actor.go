@@ -437,6 +437,12 @@ var actorBugs = []mutant{
 	{"end a member's part by a leader's commit index alone", []change{
 		{"quarantine.forgot", `next, _ := q.accuse(leader, Refusal{`, `next, _ := q.accuse(leader, Refusal{Leads: true,`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
+	{"stay held back though the accuser's log is too short for its claim", []change{
+		{"quarantine.receive", `heartbeat || ok && asksForVote(m.Message) && m.GetIndex() <= c.last`, `heartbeat`},
+	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
+	{"be admitted by a vote request with a longer log", []change{
+		{"quarantine.receive", `asksForVote(m.Message) && m.GetIndex() <= c.last`, `asksForVote(m.Message)`},
+	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"be admitted by anything that the leader of an impossible commit index says", []change{
 		{"quarantine.forgot", `q.beyond = q.By == leader`, ``},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
