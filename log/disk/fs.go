@@ -94,7 +94,7 @@ type File interface {
 	Reserve(size int64) error
 }
 
-// Readahead prefetches a file for a reader that reads it front to back. The zero value is for an unread file.
+// Readahead prefetches a file that is read from front to back. The zero value is for an unread file.
 type Readahead struct{ asked int64 }
 
 // Ask prefetches the range between two offsets, except parts already requested, in pieces that any disk accepts at
