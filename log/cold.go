@@ -28,7 +28,8 @@ type ColdRead struct {
 // next is the index after the last entry.
 func (c ColdRead) next() uint64 { return c.first + uint64(len(c.slots)) }
 
-// Reader carries out cold reads. It blocks on the disk, so it has an owner of its own.
+// Reader reads entries that are no longer in memory (ColdRead) from the segments. It blocks on the disk, so it has an
+// actor of its own.
 type Reader struct {
 	fs   disk.FS
 	list *SegmentList

@@ -24,8 +24,8 @@ var (
 	ErrClosed = errors.New("the log is closed")
 )
 
-// CorruptError says where the log is damaged. Nothing is repaired or cut: the damaged bytes were synced, and perhaps
-// acknowledged.
+// CorruptError is damage of the log: the file, the offset and the reason. Nothing is repaired or cut: the damaged bytes
+// were synced, and perhaps acknowledged.
 type CorruptError struct {
 	File   string
 	Offset int64 // the frame or header that is damaged

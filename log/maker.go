@@ -9,12 +9,13 @@ import (
 	"qkv/log/disk"
 )
 
-// Maker prepares segment files ahead: new files that are filled with zeros, or released files under a new name. It
-// fills them, because a file that is only reserved is still converted at its first write. The segment maker, an actor,
-// owns it. Only names pass between it and the log writer.
+// Maker prepares spares, the files of later segments: new files filled with zeros, or released files under a new name.
+// It fills new files, because in a file that is only reserved each first write also changes metadata. The segment
+// maker, an actor, owns the Maker. Only file names pass between it and the log writer.
 //
-// When a file is complete, it gets the number after the highest in the folder. So the log meets its spares in the order
-// of their numbers. They are all above the log's own, except spares that it overtakes by making a segment itself.
+// When a file is complete, it gets the number after the highest in the folder. So the log uses its spares in the order
+// of their numbers. The numbers of all spares are above the log's own, except spares that the log overtakes by creating
+// a segment itself.
 type Maker struct {
 	o     Options
 	store []string // released files to be recycled

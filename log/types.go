@@ -10,7 +10,7 @@ import (
 	"qkv/log/disk"
 )
 
-// Marker says that the log begins after an entry. The state up to that entry is in a snapshot, or empty.
+// Marker is the entry after which the log begins. The state up to that entry is in a snapshot, or empty.
 type Marker struct {
 	Index, Term uint64
 	ConfState   *raftpb.ConfState
@@ -21,7 +21,7 @@ type HardState struct {
 	Term, Vote, Commit uint64
 }
 
-// Position is the place of an entry's record. The record is verified when it is read.
+// Position is the segment, offset, length and checksum of an entry's record. The record is verified when it is read.
 type Position struct {
 	Segment uint64
 	Offset  int64
@@ -92,7 +92,7 @@ type Recovered struct {
 	Bytes     int64  // of the segments' files
 }
 
-// Torn describes a write that a crash left unfinished. It was never synced, so it was never acknowledged.
+// Torn is the torn write at the end of a log, left by a crash. It was never synced, so it was never acknowledged.
 type Torn struct {
 	File   string
 	Offset int64

@@ -11,9 +11,10 @@ import (
 	"qkv/internal/limits"
 )
 
-// Window is the log as raft reads it: the positions of all entries, and the newest entries in memory. Consensus owns
-// it, and fills it from the reports of the log writer, so it holds only durable entries. It implements raft.Storage and
-// never reads the disk: older entries come in chunks, which a Reader reads on the window's orders.
+// Window is raft's view of the log: the positions of all entries, and the newest entries in memory. Consensus owns it,
+// and fills it from the reports of the log writer, so it holds only durable entries. It implements raft.Storage and
+// never reads the disk: if raft needs older entries, the window orders them (ColdRead), and a Reader reads them in
+// chunks.
 //
 // Invariants:
 //
