@@ -13,7 +13,7 @@ import (
 	"qkv/log"
 )
 
-// CoreConfig is constant. Every part of consensus may read it.
+// CoreConfig is the constant configuration of a member that every part of consensus may read.
 type CoreConfig struct {
 	Member            uint64
 	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests

@@ -43,7 +43,7 @@ func newCounters() Counters {
 	}
 }
 
-// Uncounted is a ReplyTo of requests that are not a client's, or that counts their outcomes itself.
+// Uncounted is implemented by a ReplyTo whose outcomes the actors do not count: it does not serve clients, or counts them itself.
 type Uncounted interface{ Uncounted() }
 
 // counted returns the number of failures to count for n requests.

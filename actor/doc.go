@@ -12,7 +12,7 @@
 //	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, pieces)
 //	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
-//	                        │                                   ▲ snapshot reader: builds the state of what comes
+//	                        │                                   ▲ snapshot reader: builds the state from received pieces
 //	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
 //	                        └── results ──► the connection that asked (kv.ReplyTo)
 //
@@ -26,12 +26,13 @@
 //
 // Besides the mailboxes there is [Status]: single words that an actor publishes to every reader, including other actors. These words hold
 // an amount (free space on the disk, the log's size, the bytes sent of a snapshot) or whether an activity is running (a save, a follower
-// that the log is kept for). A reader of such a word may miss a value, because the next value serves as well. News that must not be lost
-// or reordered is a message. Only the View and the durable end are both: they are published before the message that announces them.
+// that the log is kept for). A reader of such a word may miss a value, because the next value serves as well. News that must not be lost or
+// reordered is a message. Only two values are both, the View and the end of the synced log: they are published before the message that
+// announces them.
 //
-// Runtime does not tie an actor to one goroutine. When a handler passes its work on, the receiving actor runs next in the same goroutine.
-// A single write therefore goes from consensus to the log writer and back through consensus to the applier without waking a thread. A
-// receiver that is busy, or has more to do, gets another goroutine.
+// Runtime does not tie an actor to one goroutine. When a handler passes its work on ([Mailbox].PostAndYield), the receiving actor runs next
+// in the same goroutine. A single write therefore goes from consensus to the log writer and back through consensus to the applier without
+// waking a thread. A receiver that is busy, or has more to do, gets another goroutine.
 //
 // # Mailboxes
 //
@@ -60,8 +61,9 @@
 //
 // consensus.go hands messages to the parts, and ready.go carries out raft's orders.
 //
-// The agreement itself is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the orders to the
-// log writer and the applier. The library leaves these rules to its user; each names the file that keeps it:
+// The agreement itself is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the
+// orders to the log writer and the applier. The library leaves the following rules to its user. Each rule names the files that implement
+// it:
 //
 //  1. Consensus acts only on Ready.Messages, ReadStates and SoftState, and never calls Advance. A MsgStorageAppend is durable
 //     before any of its responses leaves. Local orders are neither dropped nor reordered (ready.go, logwriter.go).
@@ -69,23 +71,23 @@
 //     asked. Otherwise a candidate with a stalled disk would win, replicate, crash with nothing on its disk, and win the same
 //     term again (ready.go).
 //  3. Ready is called after every batch, also when queues are full: heartbeats leave only through it (consensus.go).
-//  4. raft reads its log through log.Window, which shows an entry before the entry's response is stepped (consensus.go, appended).
-//     Consensus never waits for a disk. The window reports entries outside memory as not there yet. raft treats that as a
-//     size limit, and sends or applies these entries after the log reader has read them. The scan before a campaign
-//     needs only each entry's kind (catchup.go).
+//  4. raft reads its log through log.Window. The window contains an entry before the response that reports the entry durable is stepped
+//     (consensus.go, appended). Consensus never waits for a disk: for entries that are not in memory the window returns nothing. raft
+//     treats that as a size limit, and sends or applies these entries after the log reader has read them. raft's scan for membership
+//     changes before a campaign needs only each entry's kind (catchup.go).
 //  5. A read is confirmed by a ReadIndex round of its own attempt. The round begins only after the leader has handed a committed
 //     entry of its term to the applier, and is void when (term, leader) changes (reads.go).
-//  6. A membership change takes effect in raft before its apply response is stepped, and the next change waits for that
-//     response (membership.go). Commit is clamped at the start. A single voter campaigns at once, and again after replay.
-//  7. Ticks are 10 ms, and missed ticks are coalesced. Entries become orders to the log writer of about a megabyte, and groups
-//     of a few orders. Each group is reported separately, so a slow disk is seen to make progress. A leader moves its leadership
-//     away from a stalled disk only if a quorum of the others, and the chosen follower, have synced since the stalled call began.
-//     Otherwise no follower would do better, and the next leader would wait for the votes of slow disks (diskwatch.go).
-//  8. Peers may send only the message types that raft expects from a network (package peerframe). A message that only a leader
-//     sends is accepted only from the leader that this member knows in its term (leaderclaim.go). An entry that cannot be
-//     decoded never reaches the log. A heartbeat that commits beyond the own log is AMNESIA (consensus.go).
-//  9. Everything is batched: commands into entries, entries into groups, results into connections. No batch lingers: a
-//     batch is all that arrived during the last sync (proposals.go, logwriter.go, applier.go).
+//  6. A membership change takes effect in raft before its apply response is stepped, and the next change waits for that response
+//     (membership.go). At the start, Commit is limited to the last entry. A single voter campaigns at once, and again after replay.
+//  7. Ticks are 10 ms, and missed ticks are coalesced. Consensus hands entries to the log writer in orders of about a megabyte, and a few
+//     orders become a group. Each group is reported separately, so that a slow disk visibly makes progress. A leader moves its leadership
+//     away from a stalled disk only if a quorum of the others, and the chosen follower, have synced since the stalled call began. Otherwise
+//     no follower would do better, and the next leader would wait for the votes of slow disks (diskwatch.go).
+//  8. Peers may send only the message types that raft expects from a network (package peerframe). A message that only a leader sends is
+//     accepted only from the leader that this member knows in its term (leaderclaim.go). An entry that cannot be decoded never reaches the
+//     log. A heartbeat with a commit index beyond the own log raises AMNESIA (consensus.go; "Amnesia" below).
+//  9. Everything is batched: commands into entries, entries into groups, results by connection. No batch waits for more to arrive: it holds
+//     all that arrived during the last sync (proposals.go, logwriter.go, applier.go).
 //  10. A MsgSnap reaches raft only after its file is verified and published, in the name of the leader at that time. The log
 //     writer's reset marker is synced before the applier restores, and all later orders wait for that (snapshotreceive.go,
 //     ready.go, logwriter.go).
@@ -110,39 +112,38 @@
 //  2. The leader judges whether a change is wise. It checks the limits of voters and learners, whether a learner has caught up,
 //     and whether a quorum of the new voters has answered within two election timeouts. A leader that is to be removed hands
 //     leadership over first, and the change is requested again. A forwarded change is judged likewise, and refused through the log.
-//  3. The records decide whether a change is possible, and are the same in every member. raft gets the difference between the
-//     configurations before and after the entry, whatever the entry's own changes say. Then both must be equal; if they
-//     differ, the member panics, because no later decision would be correct.
-//  4. Replacing one voter by another is a joint configuration. raft's leader ends it by an empty ConfChangeV2, which stands
-//     for the command that ends the exchange.
-//  5. A new member is a learner with an empty log. It gets the newest existing snapshot, and then the log, which holds its
-//     addition. A snapshot is saved for it only if none exists yet. raft rejects a snapshot whose configuration does not list the
-//     receiver. Until the addition is applied, only the new member's own raft therefore treats it as a learner. That is
-//     true: it has no vote, whatever the log before its addition says, while its records and its disk keep the history as it was.
-//     It becomes a voter by itself after two heartbeats within limits.LearnerLevelEntries, unless it is to remain a learner.
-//  6. A snapshot holds the records and raft's configuration, and the two must agree. Once raft has taken a snapshot, applying
-//     older entries no longer changes raft. The snapshot's records follow.
-//  7. The others neither accept messages from a removed member nor connect to it. The removed member ends when a leader reports
-//     the removal, or two members do, or its own log and one member. A report by a claimed leader does not count while this
-//     member commits with another leader. The member writes its removal into its folder first, and the folder never starts
-//     again. Its id is never reused. A learner's report is not counted. A voter that reports the removal has it committed on its
-//     disk, and so can lead without the removed member's vote. The remaining one of two voters could not lead if it
-//     restarts before its own disk knows of the commit.
+//  3. The records decide whether a change is possible, and are the same in every member. raft gets the difference between the records'
+//     configurations before and after the entry, whatever the entry's own changes say. Then raft's configuration must equal the records'.
+//     If they differ, the member panics, because no later decision would be correct.
+//  4. Replacing one voter by another uses a joint configuration. raft's leader ends it by an empty ConfChangeV2, which the applier treats
+//     as the command that ends the exchange.
+//  5. A new member is a learner with an empty log. It gets the newest existing snapshot, and then the log, which holds its addition. A
+//     snapshot is saved for it only if none exists yet. raft rejects a snapshot whose configuration does not list the receiver, and an
+//     older snapshot does not list the new member. Until the addition is applied, the new member's own raft therefore treats it as a
+//     learner. This is safe: it has no vote, whatever the log before its addition says. Its records and its disk keep the history as it
+//     was. It becomes a voter by itself after two heartbeats within limits.LearnerLevelEntries, unless it is to remain a learner.
+//  6. A snapshot holds the records and raft's configuration, and the two must agree. When raft accepts a snapshot, it has the snapshot's
+//     configuration at once; the records follow when the applier has restored it. Older entries applied in between do not change raft's
+//     configuration.
+//  7. The others neither accept messages from a removed member nor connect to it. The removed member ends when a leader reports the
+//     removal, or two members do, or its own log and one member. Not counted are a learner's report, and a report by a claimed leader while
+//     the receiver commits with another leader. Before the removed member ends, it writes its removal into its folder, and the folder never
+//     starts again. Its id is never reused. A voter reports the removal only when its own disk has the commit, so that it can lead without
+//     the removed member's vote after a restart. Otherwise the remaining one of two voters could not lead.
 //  8. A learner never campaigns, and raft continues to name the last leader that it heard. After two election timeouts of
 //     silence that leader no longer counts: for clients, for watches, and for members that were added meanwhile and lead now.
-//  9. A member that denies a vote and gets no vote itself tells its commit index, and learns a higher one from others
-//     (committed.go). Otherwise two members would wait for each other: a voter with a shorter log, and a member with a longer
+//  9. A member that denies a vote, and has no vote itself, reports its commit index to the candidate. A higher commit index comes back as
+//     the answer (committed.go). Otherwise two members would wait for each other: a voter with a shorter log, and a member with a longer
 //     log that knows that it is no voter.
 //
 // # The fate of a write
 //
-// A batch of commands is proposed, or forwarded to the leader, in one term. A leader accepts a forwarded batch only in that term, once,
-// and in the order of the sender's batches. The follower can therefore send it again until the leader acknowledges it, or until the batch
-// is in the follower's log (forwarding.go). The terms in a log never decrease. If an entry of a later term is applied before the batch,
-// the batch will never be applied: its clients learn that their writes certainly did not happen, without an answer from any peer. The
-// alternative is to watch for another term at the index given to a proposal. It decides later and needs more messages, because only the
-// leader knows that index. Two outcomes remain unknown: a batch without a quorum when its clients' timeouts expire, and a batch that a
-// snapshot may have carried in.
+// A batch of commands is proposed, or forwarded to the leader, in one term. A leader accepts a forwarded batch only in that term, once, and
+// in the order of the sender's batches. The follower can therefore send it again until the leader acknowledges it, or until the batch is in
+// the follower's log (forwarding.go). The terms in a log never decrease. If an entry of a later term is applied before the batch, the batch
+// will never be applied: its clients learn that their writes certainly did not happen, without an answer from any peer. The alternative, to
+// check the term at the index given to the proposal, decides later and needs more messages, because only the leader knows that index. Two
+// outcomes remain unknown: a batch without a quorum when its clients' timeouts expire, and a batch that a snapshot may have carried in.
 //
 // # Leases
 //
@@ -150,19 +151,19 @@
 // follows the applier's reports on leases. It uses the monotonic time of its process and no other clock. A lease never ends before its
 // TTL has passed since its client sent the last answered request, its grant or a keep-alive:
 //
-//  1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the
-//     remaining time noted in the log, plus an election timeout. Remaining times are noted in the log often enough to bound
-//     the extension by a failover: at most 30 seconds or a tenth of the TTL, whichever is more, and never more than the
-//     TTL. The time without a leader comes on top. A lease of less than 30 seconds is noted when two thirds of it have passed, or
-//     all but two election timeouts and two seconds. Leases therefore end in spite of repeated leader changes, unless leaders
-//     change more often than that. Then a lease ends at most one TTL and one election timeout after the last change.
+//  1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time
+//     noted in the log, plus an election timeout. Remaining times are noted in the log often enough to bound the extension by a failover:
+//     at most 30 seconds or a tenth of the TTL, whichever is more, and never more than the TTL. The time without a leader comes on top. For
+//     a TTL below 30 seconds, the remaining time is noted when two thirds of the TTL have passed, or, if that is later, the TTL minus two
+//     election timeouts and two seconds. Leases therefore end in spite of repeated leader changes, unless leaders change before the note.
+//     Then a lease ends at most one TTL and one election timeout after the last change.
 //  2. A keep-alive is answered after two conditions: a later round of heartbeats has shown that this member leads, and the state
 //     has all entries committed by then. A member that may already be superseded promises nothing. If the log notes
 //     less remaining time than the TTL, the note is corrected first.
 //  3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
 //     answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
-//  4. Renewal and revocation are one state. Once a revocation is in the log, a keep-alive waits for it, and is answered that
-//     the lease does not exist.
+//  4. Renewals and revocations are decided in one place. Once a revocation is in the log, a keep-alive waits until it is applied. Its
+//     answer says that the lease does not exist.
 //  5. Revocations and notes are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
 //     ends, the next leader's clock decides.
 //  6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
@@ -176,27 +177,26 @@
 //
 // The leader's snapshotter offers a file, and the receiver's snapshotter answers with the offset from which it wants the file. A bounded
 // number of pieces follows at a time, and each is answered. Lost frames are sent again after half a second. An interrupted transfer
-// continues at its last offset, also after a restart. The snapshot reader reads the received bytes back, checks them, and builds the
-// state, while the snapshotter writes the rest. Neither waits for the other, so little remains to do after the last piece, and damage is
-// found with the piece that holds it. The applier gets that state and reads no file. A transfer is given up if the log has brought its
-// entries first.
+// continues at its last offset, also after a restart. The snapshot reader reads the received bytes back, checks them, and builds the state,
+// while the snapshotter writes the rest. Neither waits for the other, so little remains to do after the last piece, and damage is found in
+// the piece that holds it. The applier gets the built state and reads no file. A transfer is given up if the log has brought its entries
+// first.
 //
 // The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
-// that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk"). If
-// more than half of the next snapshot is written when a follower needs one, the follower gets the next snapshot, provided that it is
-// published within limits.SnapshotWait. Under load a save begins when the log since the last snapshot has become as large as the state.
-// With the older snapshot the follower would have to get all of that log, too.
+// that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
+// If a follower needs a snapshot when more than half of the next one is written, it gets the next one, provided that it is published within
+// limits.SnapshotWait. Under load a save begins when the log since the last snapshot has become as large as the state. With the last
+// snapshot, the follower would also need all of that log.
 //
 // # Members that lag
 //
 // Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
-// network and disk with writes. One figure shows the load of all of them: how long the leader's orders wait until they are committed:
+// network and disk with writes. The commit latency of the leader's orders shows the load of all three:
 //
-//  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It
-//     therefore gains on the writers, however busy the leader is. To send what was written during its absence, or S bytes of a
-//     snapshot and the log behind it, takes at most as long as to write four times as much. The factor is
-//     limits.CatchUpGainMost once the log has taken half of its allowed space: beyond it the member would need one
-//     snapshot after another.
+//  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
+//     on the writers, however busy the leader is. Sending the log of its absence, or a snapshot of S bytes with the log behind it, takes at
+//     most as long as writing four times as much. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
+//     space: beyond that space the member would need one snapshot after another.
 //  2. Above that minimum, the rate grows by a quarter each limits.CatchUpWindow if it is used and commits stay fast enough: at most
 //     limits.CatchUpCost times the commit time before any member lagged, or limits.CatchUpCostLeast longer. If commits are
 //     slower, the rate becomes three quarters of the rate sent. The rate doubles while there are no writes.
@@ -218,14 +218,15 @@
 // is a heartbeat with a commit index beyond its log ([Admission], quarantine.forgot). A leader sends the end of its own log with appends
 // and heartbeats (leaderends.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
 //
-// Refusals have a type, and one member's word is never enough to end another member's part (quarantine.go). A member that is refused as
-// forgetful is quarantined by the word of a leader, or of a second member. The word of one non-leader suspends it, and so does a
-// heartbeat with a commit index beyond its log. The member overrules that word while it commits with a quorum without the accuser. A
-// decision is durable before the member acts on it, and later starts read it. Only an operator ends a quarantine.
+// A refusal says its reason ([Refusal]), and one member's word is never enough to exclude another member (quarantine.go). A member that is
+// refused as forgetful is quarantined by the word of a leader, or of a second member. The word of one non-leader holds it back: it takes no
+// part until the word is confirmed or refuted. A heartbeat with a commit index beyond its log holds it back, too. The member overrules that
+// word while it commits with a quorum without the accuser. A decision is durable before the member acts on it, and later starts read it.
+// Only an operator ends a quarantine.
 //
-// Not detectable: a folder restored to an earlier point of the same run, while every member that saw the later state is down. Peers'
-// processes keep in memory the positions that a leader has counted or told. A later process knows only the entry for which it refused a
-// member before. Not detectable either: the last entries of a leader, if no peer has heard of them.
+// Not detectable: a folder restored to an earlier point of the same run, while every member that saw the later state is down. Peers keep
+// the positions that a leader has counted or reported in memory only. After a restart a peer knows only the entry for whose lack it refused
+// a member before. Not detectable either: the loss of a leader's last entries, if no peer has heard of them.
 //
 // # What members believe of each other
 //
@@ -267,12 +268,12 @@
 //
 // # Death of a leader's process
 //
-// raft's followers wait for one to two election timeouts before they campaign, and grant no vote before one election timeout is over.
-// These timeouts are for failed hosts and networks. If a process dies on a live host, its death can be detected. If a voter's leader is
-// silent for one and a half heartbeats, the voter asks the leader's host ([Peers], CheckAlive). If the host confirms the death, the voter
-// lets raft forget the leader, and campaigns in its turn (failover.go). Wrong evidence costs one pre-vote, which no member grants while
-// it hears the leader; a leader is still made by votes alone. Measured with three members at 1,000 puts a second on a busy machine: after
-// the kill of a leader, no put is acknowledged for some 0.2 to 0.6 s, and for 1.1 to 2.5 s without this check.
+// raft's followers wait for one to two election timeouts before they campaign, and grant no vote before one election timeout is over. These
+// timeouts are for failed hosts and networks. If only the process dies, its host can report the death. If a voter's leader is silent for
+// one and a half heartbeat intervals, the voter asks the leader's host ([Peers], CheckAlive). If the host confirms the death, the voter
+// lets raft forget the leader, and campaigns in its turn (failover.go). Wrong evidence costs one pre-vote, which no member grants while it
+// hears the leader; a leader is still made by votes alone. Measured with three members at 1,000 puts a second on a busy machine: after the
+// kill of a leader, no put is acknowledged for some 0.2 to 0.6 s, and for 1.1 to 2.5 s without this check.
 //
 // # Which actors write files
 //
@@ -284,25 +285,25 @@
 //
 // # A slow disk
 //
-// Log, snapshotter and segment maker share the disk, which serves requests in order: a sync waits for the requests of the others before
-// it. A turn of the log is a group, of limits.GroupBytes under load. A turn of the snapshotter is limits.SnapshotSyncBytes, a turn of the
-// segment maker one step. After each turn, the snapshotter and the segment maker rest for as long as the turn took, including its wait.
-// The snapshotter hardly rests after a turn of at most limits.SnapshotStepQuick. On such a disk it requests small pieces,
-// limits.SnapshotPieceBytes, unless the log outruns it: the log waits for everything that the disk was given at once. On a disk kept busy
-// by the log, every two groups see one turn of each, and the log has
+// Log writer, snapshotter and segment maker share the disk, which serves requests in order: a sync waits for the requests of the others
+// before it. Each of the three writes in turns. A turn of the log writer is a group, of limits.GroupBytes under load. A turn of the
+// snapshotter is limits.SnapshotSyncBytes, a turn of the segment maker one step. After each turn, the snapshotter and the segment maker
+// rest for as long as the turn took, including its wait. The snapshotter hardly rests after a turn of at most limits.SnapshotStepQuick. On
+// such a fast disk it writes small pieces, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
+// everything that the disk was given before. On a disk kept busy by the log, every two groups see one turn of each, and the log has
 //
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
 //
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds, which lets
-// snapshotter and segment maker progress on an even slower disk. The log only reserves the segments that the maker does not zero in time.
-// A group that waits for another actor's turn is not late, however long it takes: completed calls show that the disk makes progress
-// (diskwatch.go). A group also has the time that its bytes would take at limits.DiskBytesLeast a second, so a disk of that speed never
-// ends a member.
+// snapshotter and segment maker progress on an even slower disk. If the segment maker does not zero a segment in time, the log writer only
+// reserves its space. A group that waits for another actor's turn does not count as late, however long it takes: completed calls show that
+// the disk makes progress (diskwatch.go). A group also has the time that its bytes would take at limits.DiskBytesLeast a second, so a disk
+// of that speed never ends a member.
 //
-// A vote is on two disks before it counts, its candidate's and its voter's. If that takes longer than an election timeout, each vote
-// would arrive in a term that is already over, and the cluster would stay without a leader for as long as the disks are slow. While there
-// is no leader, raft's clock therefore stops in a member whose disk is busy, and slows down in a member that got a vote too late
-// (elections.go). A cluster whose quorum needs one second, or ten, for a sync has a leader after the second election.
+// A vote counts only after two syncs, the candidate's and the voter's. If these take longer than an election timeout, each vote would
+// arrive in a term that is already over, and the cluster would stay without a leader for as long as the disks are slow. While there is no
+// leader, raft's clock therefore stops in a member whose disk is busy, and slows down in a member that got a vote too late (elections.go).
+// A cluster whose quorum needs one second, or ten, for a sync has a leader after the second election.
 //
 // # Memory
 //
@@ -312,19 +313,19 @@
 // # Space on the disk
 //
 // Each member keeps two snapshots, and the log behind the older one: one bad file loses nothing. A snapshot is read back from the medium
-// before it is published, and before any log is deleted on its account. By then its source state is released, because writes would
-// otherwise go on copying it. A snapshot that differs from its source is a failed save. All files together, including a snapshot being
-// saved, take at most
+// before it is published, and before any log is deleted because of it. The View that it was saved from is released before the check,
+// because writes copy each part of a held View that they change. If the file differs from the View's content, the save has failed. All
+// files together, including a snapshot being saved, take at most
 //
 //	U = max(4S, limits.DiskUseLeast)
 //
-// where S is the state: live keys and values with the retained history. U is four times S from 384 MiB on, and 1.5 GiB below. U is at
-// most the disk's capacity (the free bytes and this member's files) minus the upper mark of its free space (below). With X,
-// limits.SparesMost segments, the log's own segments may take U - X - 2S, or U - X - 3S while the next snapshot is saved. These rules
-// keep them within it (diskuse.go, applier.go, logretention.go):
+// where S is the state: live keys and values with the retained history. U is four times S from 384 MiB on, and 1.5 GiB below. U is at most
+// the disk's capacity (the free bytes and this member's files) minus the high watermark of free space, from which on all writes are
+// accepted again (spaceMarks). Let X be the size of limits.SparesMost segments. The log's own segments may take U - X - 2S, or U - X - 3S
+// while the next snapshot is saved. These rules keep the log within that space (diskuse.go, applier.go, logretention.go):
 //
-//  1. A snapshot is ordered when seven to nine eighths of S in records were written, but at most half of U - X - 2S; or
-//     at least about 64 MiB. One half is for records before the order, the other for records until the file is published.
+//  1. A snapshot is ordered when seven to nine eighths of S in records were written, but at most half of U - X - 2S; or at least about 64
+//     MiB. One half of the log's space is for records before the order, the other for records until the file is published.
 //  2. From three quarters of the log's space on, the older snapshot is deleted with the log behind it, if the newer one was
 //     found sound on the medium within limits.SnapshotSound; otherwise as soon as it is found sound. This also happens before a
 //     save if the disk itself has no space for a third snapshot.
@@ -337,30 +338,30 @@
 //     log would otherwise exceed three quarters of its space before the end of the save.
 //
 // So there are two snapshots, and three while one is saved, as long as 3S + X and three quarters of the log's space allow it. For a state
-// between about 180 MiB and a GiB, the older snapshot is deleted while the next one is saved under heavy writes, since U cannot hold
-// three snapshots and the log of two. The bound is exceeded if more than half of the space is written during one save: on a disk so slow
-// and busy that the log has the share above. A save does not begin on a disk without space for the snapshot.
+// between about 180 MiB and a GiB, the older snapshot is deleted while the next one is saved under heavy writes, since U cannot hold three
+// snapshots and the log of two. The bound U is exceeded if more than half of the log's space is written during one save. That needs a disk
+// so slow and busy that the log gets its 86 % ("A slow disk"). A save does not begin on a disk without space for the snapshot.
 //
-// The leader decides how much history stays (package node), by the state size that a quorum of the voters can hold. Each member tells all
-// others how large a state its machine holds with ease: a part in limits.StateOfDisk of its disk, minus the space kept free for the log
-// and the spares, or a part in limits.StateOfMemory of its memory if that is less. It reports two sizes: Holds by the size of its file
-// system, HoldsNow by the free space there and its own files. The largest size that a quorum of the voters reports counts, and no report
-// is below a segment of the log (space.go). Overwriting therefore never fills the disks of a quorum, however small they are. The disk of
-// a minority may fill: that member raises NOSPACE, and the others go on.
+// The leader decides how much history stays (package node), by the state size that a quorum of the voters can hold. Each member reports to
+// all others how large a state its machine holds with ease. That is 1/limits.StateOfDisk of its disk without the spares and the space kept
+// free, or 1/limits.StateOfMemory of its memory if that is less. It reports two sizes: Holds by the size of its file system, HoldsNow by
+// the free space there and its own files. The leader uses the largest size that a quorum of the voters can hold; no report is below a
+// segment of the log (space.go). Overwriting therefore never fills the disks of a quorum, however small they are. The disk of a minority
+// may fill: that member raises NOSPACE, and the others go on.
 //
 // A full disk ends no member. The segment maker checks the free space once in limits.SpaceCheck, and with each new segment. A member is
-// full (NOSPACE) if its free space is below the sum of three parts: the space that its log must leave, limits.SpaceMargin, and the size
-// by which the next snapshot exceeds the deletable snapshot. The next snapshot's size includes everything written and not yet applied.
-// While a member is full, an order that needs another file is a group of its own, so all groups before it can be applied. New segments
-// never use the space reserved for the next snapshot, nor the space by which existing segments may enlarge it; this holds for every
-// source of entries. When the newer snapshot is found sound, the member deletes the older one with all log behind the newer. So the
-// member recovers by itself.
+// full (NOSPACE) if its free space is below the low watermark. This is the sum of three parts: the space that its log must leave,
+// limits.SpaceMargin, and the size by which the next snapshot exceeds the deletable snapshot. With a segment more (the high watermark) it
+// is no longer full. The next snapshot's size includes everything written and not yet applied. While a member is full, an order that needs
+// another file is a group of its own, so all groups before it can be applied. New segments never use the space reserved for the next
+// snapshot, nor the space by which existing segments may enlarge it; this holds for every source of entries. When the newer snapshot is
+// found sound, the member deletes the older one with all log behind the newer. So the member recovers by itself.
 //
-// NOSPACE concerns one member until a quorum is full; while voters are exchanged, a quorum of either half. Members tell each other their
-// free space, and the leader judges. Commands that enlarge the state are refused with an error that names the full members and says that
-// nothing happened (space.go). A repeated write of a session still gets its earlier answer from the applier. Deletions continue as long
-// as a quorum's logs have spare segments, a reserve that other programs' files cannot take, and a smaller snapshot frees the log. After
-// that no write is accepted.
+// NOSPACE concerns one member until a quorum is full; in a joint configuration, a quorum of either half. Members report their free space to
+// each other, and the leader judges. Commands that enlarge the state are refused with an error that names the full members and says that
+// nothing happened (space.go). A repeated write of a session still gets its earlier answer from the applier. Deletions continue as long as
+// a quorum's logs have spare segments, a reserve that other programs' files cannot take. The smaller next snapshot then frees log. Without
+// spares no write is accepted.
 //
 // A member whose log has less than half a segment left accepts no command from any source either, because entries that raft has accepted
 // must be written before any term or vote. Terms, votes and a new leader's first entry therefore find space, and there is a leader for

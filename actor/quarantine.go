@@ -12,7 +12,7 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// Refusal is a member's reason to refuse another member.
+// Refusal is the error with which a member refuses another member's connection.
 type Refusal struct {
 	Forgot  bool // it has forgotten its promises; other reasons have no consequence, except Removed
 	Removed bool // it was removed from the cluster
@@ -27,7 +27,7 @@ func (r *Refusal) Error() string { return r.Text }
 // acknowledgements could contradict them; or its state differs from the others', and its answers would be wrong.
 type Quarantine struct {
 	Reason  string // empty while the member takes part
-	By      uint64 // the member on whose word alone it is suspended; 0: until an operator lifts it
+	By      uint64 // the member on whose word alone it is held back; 0: until an operator lifts it
 	Differs bool   // its state differs, and it has forgotten nothing
 }
 

@@ -13,8 +13,8 @@ import (
 	"qkv/log"
 )
 
-// Status is published by a member's actors for every goroutine, including other actors. Each part has one writer, except diskDone and the
-// parts guarded by a mutex. Readers see each part whole, and parts of slightly different moments.
+// Status holds the values that a member's actors publish for every goroutine, including other actors. Each value has one writer, except
+// diskDone and the parts guarded by a mutex. Readers see each part whole, and parts of slightly different moments.
 type Status struct {
 	hold func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
@@ -90,7 +90,7 @@ func (s *Status) show(f func()) {
 	}
 }
 
-// RaftStatus is a member's role in raft.
+// RaftStatus is a member's role, leader, term and indexes in raft.
 type RaftStatus struct {
 	Role    string // leader, follower, candidate, learner, or refused: it takes no part
 	Leader  uint64 // 0 when none is known
@@ -112,7 +112,7 @@ type Durable struct {
 	FileBytes      int64
 }
 
-// Space says which writes a member accepts.
+// Space is the disk space of a member or a cluster, as the class of writes that it accepts.
 type Space int
 
 const (
