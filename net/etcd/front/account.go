@@ -17,12 +17,12 @@ import (
 	"qkv/internal/logx"
 )
 
-// Accounts accounts for the memory of gRPC's clients: open streams, partial requests, and unread answers. gRPC has no bound for all
-// connections, whose streams may all be before or in the middle of a message.
+// Accounts is the memory accounting of gRPC's connections: open streams, partial requests, and unread answers. gRPC has no such bound for
+// all connections together, and every one of their streams may hold a partial message.
 //
 //  1. All connections together hold at most a fixed budget, plus the bytes that arrive while a connection is being closed.
-//  2. When they would exceed it, the connection that holds most is closed. A client that sends and reads holds little: the closed
-//     connection belongs to a client that does not, and no other client waits for it.
+//  2. When they would exceed the budget, the connection that holds most is closed. A client that completes its requests and reads its
+//     answers holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has to wait.
 type Accounts struct {
 	most  int64
 	log   *logx.Limited
@@ -38,7 +38,7 @@ type Accounts struct {
 	accounts map[*Account]struct{}
 }
 
-// Account is what one connection holds.
+// Account is the memory that one connection holds, with its requests in service.
 //
 //  1. streams has the bytes of each stream that neither side has ended. got is the sum of their data, and heads the charge for their
 //     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked has the
@@ -46,7 +46,7 @@ type Accounts struct {
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
-//     asked. This is its part of memory.total.
+//     asked. This is its part of Accounts.total.
 type Account struct {
 	of    *Accounts
 	close func()
@@ -77,7 +77,7 @@ type question struct {
 	bytes    int64 // of data, until the answer begins
 }
 
-// came is the metadata and data received on a stream.
+// came is the number of bytes of metadata and of data received on a stream.
 type came struct{ head, data int64 }
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
