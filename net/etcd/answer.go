@@ -12,7 +12,7 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// answer is what a handler gives to gRPC or to the gateway. Either of them takes it once: by buffers, by bytes, or by release.
+// answer is a handler's answer that gRPC or the gateway encodes. It is used once, by exactly one of buffers, bytes and release.
 type answer interface {
 	// size is the number of encoded bytes.
 	size() int
@@ -22,11 +22,11 @@ type answer interface {
 	buffers() (mem.BufferSlice, error)
 	// bytes encodes the answer as a whole, for the gateway.
 	bytes() ([]byte, error)
-	// release releases an answer that nothing is taken of.
+	// release releases an answer that is not sent.
 	release()
 }
 
-// answerOf returns what a handler returns or sends as an answer: it is one, or a message that the library encodes.
+// answerOf converts a handler's result to an answer. The result is an answer already, or a message that the library encodes.
 func answerOf(m any) answer {
 	if a, ok := m.(answer); ok {
 		return a

@@ -16,7 +16,7 @@ import (
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. They are held in memory as a whole, within
 // one memory budget.
 
-// build reserves memory for an answer that is built as a whole. It waits for it, at most for the timeout of a request.
+// build reserves memory for an answer that is built as a whole. It waits for the memory, at most for the timeout of a request.
 func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error) {
 	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
 		return nil, nil
@@ -56,7 +56,7 @@ func (s *Server) encodeBuilt(ctx context.Context, m proto.Message) (answer, erro
 	return reserving(all, reserved), nil
 }
 
-// wholeMost is the largest range answer that is encoded at once: less while clients hold much memory.
+// wholeMost is the largest size of a range answer that is encoded at once. It is smaller while clients hold much memory.
 func (s *Server) wholeMost(ctx context.Context) int {
 	if overHTTP(ctx) || s.accounts.AboveQuarter() {
 		return limits.EtcdPieceBytes
@@ -64,8 +64,8 @@ func (s *Server) wholeMost(ctx context.Context) int {
 	return limits.EtcdWholeBytes
 }
 
-// bufferedRead is a read that holds its results until it is answered, or has a reservation. A long one takes one of limits.EtcdWideReads
-// slots. A read that waits for a slot drops its results and reads again.
+// bufferedRead is a read whose results stay in memory until they are answered or reserved in the budget. A long one takes one of
+// limits.EtcdWideReads slots. A read that waits for a slot drops its results and reads again.
 type bufferedRead struct {
 	s      *Server
 	ctx    context.Context
@@ -78,7 +78,7 @@ func (s *Server) bufferedRead(ctx context.Context) *bufferedRead {
 	return &bufferedRead{s: s, ctx: ctx, begun: time.Now()}
 }
 
-// heldTooLong tells whether a View taken at since must be released: it keeps all memory that was released meanwhile.
+// heldTooLong tells whether a View taken at since must be released: a held View keeps the memory of all later changes from being freed.
 func (s *Server) heldTooLong(since time.Time) bool {
 	return tooLong(time.Since(since), &s.config.Limits, func() int64 { return s.config.Member.View().RetiredBytes() })
 }

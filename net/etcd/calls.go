@@ -13,8 +13,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// calls holds the requests that wait for the member. gRPC runs a goroutine for each request; calls collects them, to give the member
-// writes, reads and lease queries in batches, like its native endpoint.
+// calls holds the calls to the member that are not answered yet. gRPC runs a goroutine for each request. calls collects their calls, and
+// gives the member writes, reads and lease queries in batches, like the native endpoint.
 //
 //	handler ──► queue ──► collector: one Proposal of all waiting ──► Member
 //	   ▲                                                                │
@@ -22,8 +22,9 @@ import (
 //
 // It is the member's kv.ReplyTo.
 //
-//  1. A call is in waiting from its beginning until the member has answered it, even if its handler has given up: it counts for that long.
-//  2. Complete never waits: each call has a buffered place for its one outcome.
+//  1. A call is in waiting, and counts against limit, from its beginning until the member has answered it, even if its handler has given
+//     up.
+//  2. Complete never waits: each call has a channel with a buffer for its one outcome.
 //  3. A long write (limits.LongWriteRows) is handed over after the previous one is complete.
 type calls struct {
 	// Constant.
@@ -230,8 +231,8 @@ func (c *calls) begin(one *call) error {
 	return nil
 }
 
-// do hands a call to the member and waits for its outcome, or until ctx ends. Without a leader, do waits for one, as etcd does: etcd's
-// clients do not retry writes, and a call refused for that reason certainly did not happen.
+// do hands a call to the member and waits for its outcome, or until ctx ends. If there is no leader, do retries until there is one, as etcd
+// waits for one: etcd's clients do not retry writes, and a call refused for that reason certainly did not happen.
 func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err error) {
 	until := time.Now().Add(c.timeout)
 	for {
@@ -266,7 +267,7 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 // leaderPause is the backoff before a call that found no leader is retried.
 const leaderPause = 20 * time.Millisecond
 
-// errLate stands for the outcome of a call whose client stopped waiting: etcd counts it as failed, too.
+// errLate is counted as the outcome of a call whose client stopped waiting: etcd counts such a call as failed, too.
 var errLate = &kv.Error{Code: kv.Unknown}
 
 // Uncounted tells the member not to count failed calls: calls without a leader are retried many times.

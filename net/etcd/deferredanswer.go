@@ -18,13 +18,13 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// deferredAnswer is a large answer to a range that is encoded while gRPC writes it. Its size is known before. Each piece is encoded after
-// gRPC has taken the previous one: a client that does not read holds one piece, whatever the size of its answer.
+// deferredAnswer is a large answer to a range that is encoded while gRPC writes it. Its size was measured before. Each piece is encoded
+// after gRPC has taken the previous one: a client that does not read costs the memory of one piece, whatever the size of its answer.
 //
-//  1. cuts holds the number of pairs and of bytes in each piece. The pairs of a revision never change: cuts stays true at any time and in
-//     any View.
-//  2. It keeps the measured View for a while (Limits.AnswerHeld, and less if more than limits.PagesRetired waits for release). Thus
-//     compaction does not end an answer that its client reads. Afterwards it reads the newest View.
+//  1. cuts holds the number of pairs and of bytes in each piece. The pairs of a revision never change, so cuts stays correct for every View
+//     that has the revision.
+//  2. It holds the measured View for Limits.AnswerHeld, or only for Limits.Stall if Views keep more than limits.PagesRetired bytes from
+//     being freed. Compaction therefore does not end an answer that its client reads. Afterwards it reads the newest View.
 //  3. If the revision of an unfinished answer is compacted, its connection is closed: a wrong answer is never sent.
 //  4. One goroutine reads the pieces, one after the other.
 type deferredAnswer struct {
@@ -93,7 +93,7 @@ func (p *pinned) or(newest func() *index.View) *index.View {
 // piecesPool recycles piece buffers.
 var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]byte) }}
 
-// errNotThere reports that an answer cannot continue.
+// errNotThere reports that the pairs read differ from the measured ones, so that the answer cannot continue.
 var errNotThere = errors.New("its pairs are not what was measured")
 
 // encode appends the next piece to dst.

@@ -32,13 +32,13 @@ import (
 )
 
 // gateway serves JSON requests over HTTP, at /v3/. Paths, names and errors equal those of etcd's own gateway, because the same generated
-// code of etcd's message module serves them. It calls the gRPC handlers in this process, with the identity of the connection's certificate
-// and none of its own.
+// code of etcd's message module serves them. The gateway calls the gRPC handlers in this process, with the identity of the connection's
+// certificate.
 //
 //  1. A request is bounded by a request's size, or, for each message of a stream, by limits.EtcdGatewayStreamed. An answer is bounded by
 //     limits.EtcdGatewayBytes. The memory budget admission.json bounds the memory of both.
-//  2. An unread answer ends its connection after limits.EtcdWebTimeout, on a stream as well. A request that waits for a lock or an
-//     election has that time from the start of its answer; net/http lifts the deadline of a complete body.
+//  2. An answer that is not read ends its connection after limits.EtcdWebTimeout, on a stream as well. For a request that waits for a lock
+//     or an election, this time begins with its answer; net/http lifts the deadline once a body is complete.
 //  3. Requests of browser pages are refused, whatever their origin (guard).
 type gateway struct {
 	s       *Server
@@ -48,7 +48,7 @@ type gateway struct {
 	reads   admit.Slots // ranges that are read, or hold their results while they wait for memory
 }
 
-// Messages of gRPC's library and the gateway's about departed clients are not written to standard error.
+// init discards the log lines of gRPC's library and of grpc-gateway about departed clients: by default they go to standard error.
 func init() {
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
@@ -137,7 +137,7 @@ func (s *Server) holds(ctx context.Context) *holds {
 	return &holds{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
 
-// patient gives each piece of an answer its own timeout.
+// patient is a ResponseWriter with a timeout for each piece of an answer instead of one for the whole answer.
 type patient struct {
 	http.ResponseWriter
 	way     *http.ResponseController
@@ -156,14 +156,14 @@ func (p *patient) FlushError() error {
 	return p.way.Flush()
 }
 
-// bounded decodes messages of a bounded size, which the body enforces.
+// bounded is the gateway's JSON codec for messages of a bounded size; the request's body enforces the bound.
 type bounded struct {
 	runtime.Marshaler
 	large admit.Slots // large messages in conversion to JSON
 }
 
-// Marshal implements runtime.Marshaler. Base64 and JSON conversion of large messages take the processor without a pause. Only a few run at
-// a time: otherwise streams with large answers would take all processors from other requests.
+// Marshal implements runtime.Marshaler. The conversion of a large message to Base64 and JSON keeps a processor busy without a pause. Only a
+// few run at a time: otherwise streams with large answers would take all processors from other requests.
 func (b bounded) Marshal(v any) ([]byte, error) {
 	of := v
 	if chunk, ok := v.(map[string]any); ok {
@@ -282,7 +282,8 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 	return pipeClient{p}, nil
 }
 
-// pipe is a stream within this process. Each side waits until the other takes a message: nothing is buffered.
+// pipe is a gRPC stream between the gateway and a handler in this process. It is unbuffered: the sender waits until the receiver takes the
+// message.
 type pipe struct {
 	ctx      context.Context // ends with the request, and with the handler
 	requests chan proto.Message

@@ -12,11 +12,11 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// guard refuses requests over HTTP that a page in a browser makes on its reader's machine. Programs send neither Origin nor
-// Sec-Fetch-Site, and are served as etcd serves them.
+// guard refuses requests over HTTP that a web page sends from its user's browser. Programs send neither Origin nor Sec-Fetch-Site, and are
+// served as by etcd.
 //
-//  1. Without TLS, Host must be a name of this member (hostFits). A page can make its own name resolve to this member's address
-//     (DNS rebinding), and is then of the same origin for the browser. With TLS the certificate does not fit such a name.
+//  1. Without TLS, Host must be a name of this member (hostFits). A site can make its own name resolve to this member's address (DNS
+//     rebinding); the browser then treats both as the same origin. With TLS the certificate does not match such a name.
 //  2. A page of another origin is refused at all paths, and any page at /v3/: a form on any page can send JSON to a port of
 //     loopback. There are no CORS headers.
 func (s *Server) guard(h http.Handler) http.Handler {

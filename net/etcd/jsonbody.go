@@ -12,10 +12,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// The code that reads and writes JSON holds each message several times, at times that cannot be observed. The memory for all copies is
-// therefore reserved first. A request has one body or message at a time, and one answer: it never waits for one while it holds the other.
+// The library that reads and writes JSON holds several copies of each message, at moments that cannot be observed. The memory for all
+// copies is therefore reserved first. A request has at most one body or message and one answer at a time. It never waits for the memory of
+// one while it holds the other.
 
-// holds has the reservations of a request over HTTP.
+// holds is the pair of memory reservations of a request over HTTP.
 type holds struct{ in, out *admit.Reservation }
 
 type holdsKey struct{}
@@ -42,7 +43,7 @@ func heldBytes(size int64) int64 {
 }
 
 // body is a request's body: one message, or a stream of them. When a message exceeds the small size, body reserves the memory for the
-// largest possible message: it never waits for more in the middle of one.
+// largest possible message, so that it never waits for more in the middle of a message.
 type body struct {
 	io.ReadCloser
 	ctx  context.Context
@@ -92,7 +93,7 @@ func (b *body) next() {
 	b.objects = 0
 }
 
-// paced counts the bytes that its client takes.
+// paced is a ResponseWriter that reports the bytes that its client takes to the memory budget.
 type paced struct {
 	http.ResponseWriter
 	own *admit.Reservation

@@ -131,7 +131,7 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	return nil, err
 }
 
-// doneAt adds to the error of a write without an answer that the write was made. A client that only sees the missing memory would write
+// doneAt adds to an error that the write was applied and only its answer is missing. A client that sees only the lack of memory would write
 // again.
 func doneAt(revision int64, err error) error {
 	why, ok := status.FromError(err)
@@ -169,7 +169,7 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, 
 	return out, nil
 }
 
-// readAnswer reads the answer to a write or a transaction from the View that holds it. If that may visit many keys, the read takes turns.
+// readAnswer reads the answer to a write or a transaction from the View that includes it. A read that may visit many keys takes turns.
 func (w *bufferedRead) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
 	a := reader()
 	if !long {
@@ -278,8 +278,8 @@ func (s *Server) mayRead(ctx context.Context, serializable bool) error {
 	return s.calls.confirm(ctx)
 }
 
-// mayReadAt is mayRead for a request that names a revision. A revision that is not here yet may come from another member's answer. If
-// there is a leader, mayReadAt confirms with it first: only then is the revision refused as a future one.
+// mayReadAt is mayRead for a request that names a revision. The client may know a revision above this member's from another member's
+// answer. If there is a leader, mayReadAt confirms with it first, and the read refuses the revision as a future one only after that.
 func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int64) error {
 	if !serializable || revision <= s.config.Member.View().Revision() {
 		return s.mayRead(ctx, serializable)
@@ -324,7 +324,7 @@ func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (answe
 	return reserving(s.rangeMessage(&a, found), own), nil
 }
 
-// rangeLater returns the answer in a: already encoded, or, if it was too large, to be encoded while it is written.
+// rangeLater returns the answer collected in a. It is already encoded, or, if it was too large, a deferredAnswer.
 func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) answer {
 	if !a.large() {
 		return a.finish(h, more, count)
@@ -339,8 +339,8 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	}
 }
 
-// rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer ones when that has
-// been held for too long.
+// rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer Views once that View
+// has been held for too long.
 func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
@@ -406,7 +406,7 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	}
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
-	begin := func() { // no reservation yet: it needs a slot of wides first
+	begin := func() { // no reservation yet: it needs a slot of longReads first
 		own.Charge(-int64(size))
 		*a, size, reads = rangeAnswer{}, 0, index.NewSortedReader(r, limits.PageBytes)
 	}

@@ -79,8 +79,8 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 }
 
 // leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
-// they were granted. A follower does not know the expiry. Above limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking other
-// lists query the clock, they come by id: each query takes one of the slots of all requests.
+// they were granted. A follower does not know the expiry. With more than limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking
+// other lists query the clock, leases come in the order of their ids: each query takes one of the slots that all requests share.
 func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
@@ -131,11 +131,11 @@ const (
 	leasesHeader, leasesLeases = 1, 2
 )
 
-// taker receives a list entry: its size as a field, and a function that appends it. It returns false if the entry must wait for the next
-// turn.
+// taker is a function that receives one list entry: its size as a field, and a function that appends it. It returns false if the entry must
+// wait for the next turn.
 type taker func(n int, put func(dst []byte) []byte) bool
 
-// lister passes a list to take, from the entry where the last taker stopped. It reports whether the list is complete.
+// lister is an iterator over a list that continues where the previous call's taker stopped. It reports whether the list is complete.
 type lister func(take taker) (done bool)
 
 // listed answers with a list of a View, which may be as large as the state. It measures the answer first and reserves the memory before it
@@ -221,9 +221,10 @@ type renewal struct {
 	err    error
 }
 
-// keepAlive serves a stream of keep-alives. Keep-alives that arrive while others are in flight join them, and are answered in order. An
-// answer's header is from before the renewal: its revision never includes a later revocation. A stream is not read while half of all
-// request slots are taken. Otherwise one client with thousands of keep-alives on each of thousands of streams would take all slots.
+// keepAlive serves a stream of keep-alives. Keep-alives that arrive while others are in flight join them, and are answered in order. The
+// revision in an answer's header was read before the renewal, so it never includes a later revocation of the lease. A stream is not read
+// while half of all request slots are taken. Otherwise one client with thousands of keep-alives on each of thousands of streams would take
+// all slots.
 func (s *Server) keepAlive(stream grpc.ServerStream) error {
 	asked := make(chan renewal, limits.EtcdKeepAlives)
 	go func() { // ends with the stream, after this function has returned

@@ -50,8 +50,8 @@ func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 	return all
 }
 
-// alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer holds the changes. To raise a
-// raised alarm, or to disarm an absent one, is no error.
+// alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer lists the changed alarms. Raising an
+// alarm twice, or disarming an absent one, is no error.
 func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	answer := &pb.AlarmResponse{}
 	before := alarmsOf(s.config.Member.View())
@@ -219,7 +219,8 @@ func compactedOf(v *index.View) int64 {
 	return -1
 }
 
-// emptied tells whether etcd's index has no key at a revision: keys deleted and put again there are absent from it.
+// emptied tells whether etcd's index has no key at a revision. Keys that the revision's transaction deletes and puts again are absent from
+// that index.
 func emptied(v *index.View, revision int64) (bool, error) {
 	all := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}
 	older := all

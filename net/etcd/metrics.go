@@ -72,8 +72,8 @@ type NativeMetrics struct {
 	Accepted                                            uint64
 }
 
-// metrics is the content of /metrics. The endpoint counts its own events in counters that are resolved once; the member is queried at each
-// scrape. No label value is chosen by a client, except its library's version, of which at most limits.EtcdClientVersions are kept.
+// metrics is the content of /metrics. The endpoint counts its own events in counters whose labels are resolved once; the member is queried
+// at each scrape. Clients choose no label values, except their library's version, of which at most limits.EtcdClientVersions are kept.
 type metrics struct {
 	s        *Server
 	registry *prometheus.Registry
@@ -351,8 +351,8 @@ func codeOf(err error) codes.Code {
 	return status.FromContextError(err).Code()
 }
 
-// clientVersions counts requests by the version of the client's library. The client sends it unverified: a text that is not a version
-// counts as none, and versions beyond limits.EtcdClientVersions are counted together.
+// clientVersions counts requests by the version of the client's library. The version is not verified: a text that is not a version counts
+// as no version, and versions beyond limits.EtcdClientVersions are counted together.
 type clientVersions struct {
 	all  atomic.Pointer[map[string]*[2]prometheus.Counter] // copy on write
 	none *[2]prometheus.Counter                            // for texts that are not versions

@@ -28,8 +28,8 @@ type chunks struct {
 	sent int64
 }
 
-// firstChunk is the number of pairs in the first chunk. Each further chunk doubles it, until a chunk is about as large as a request may
-// be.
+// firstChunk is the number of pairs in the first chunk. Each further chunk has twice as many, until a chunk is about as large as a request
+// may be.
 const firstChunk = 10
 
 func newChunks(ctx context.Context, s *Server, q *pb.RangeRequest, send func(message) error) *chunks {

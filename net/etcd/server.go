@@ -27,7 +27,7 @@ import (
 	"qkv/net/wire"
 )
 
-// The versions of etcd whose API this is. Clients and Kubernetes parse them: plain numbers.
+// The versions of etcd whose API is implemented. They are plain numbers, because clients and Kubernetes parse them.
 const (
 	Version        = "3.7.3"
 	ClusterVersion = "3.7.0"
@@ -54,7 +54,7 @@ type RaftStatus struct {
 	Leader uint64 // 0: unknown
 }
 
-// Config configures the endpoint. All fields but Logger must be set.
+// Config configures the endpoint. These fields may be zero: Metrics, Profiles, Names, Hosts, Logger and TxnOperations.
 type Config struct {
 	Listeners   []Listener // at least one
 	Metrics     []Listener // for health and metrics only
@@ -143,8 +143,8 @@ func Start(config Config) *Server {
 	return s
 }
 
-// begin starts gRPC at its first connection: its workers cost memory that a member without such clients does not need. It returns false if
-// the server ended first.
+// begin starts gRPC at the first gRPC connection: gRPC's workers cost memory that a member without such clients does not need. It returns
+// false if the server ended first.
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = grpc.NewServer(
@@ -424,8 +424,8 @@ func (s *Server) learner() (is, known bool) {
 	return own != nil && isLearner(own), own != nil
 }
 
-// takesPart refuses requests that a learner does not serve. Its own state may be from before its promotion or addition, and clients do not
-// retry such a refusal. It therefore confirms with the leader first: the state is then as new as the leader's answer.
+// takesPart refuses requests that a learner does not serve. A learner's own state may be older than its promotion or addition, and clients
+// do not retry such a refusal. takesPart therefore confirms with the leader first: the state is then as new as the leader's answer.
 func (s *Server) takesPart(ctx context.Context) error {
 	if is, known := s.learner(); known && !is {
 		return nil

@@ -36,10 +36,11 @@ import (
 //  4. Events of one revision are one message, unless the client accepts fragments: parts wait until the revision is complete. Waiting
 //     events of one watch are joined to messages of limits.WatchFrameBytes, unless another kind of answer lies between: clientv3 spends
 //     as long on a message as on some 20 events in it. An event that finds out empty is sent at once.
-//  5. Requests are answered in order, as in etcd. A refusal, which the hub does not make, waits in local for the hub's echo: the hub
-//     has then answered all earlier requests.
-//  6. All other answers in out are charged to the connection's account. Beyond limits.EtcdWatchAnswers of them requests are no longer read:
-//     this exerts backpressure on a client that sends requests and reads no answers. The keys of watches are charged to the account, too.
+//  5. Requests are answered in order, as in etcd. A refusal does not come from the hub, but must follow the hub's answers to earlier
+//     requests. It waits in local until the hub has echoed a marker sent after them.
+//  6. All answers in out except events are charged to the connection's account. If there are more than limits.EtcdWatchAnswers bytes of
+//     them, requests are no longer read: this is the backpressure on a client that sends requests and reads no answers. The keys of watches
+//     are charged to the account, too.
 type watches struct {
 	// Constant.
 	s       *Server
@@ -248,7 +249,8 @@ func (w *watches) forgetLocked(one *watched) {
 	w.namesLocked(-one.names)
 }
 
-// namesLocked charges the watched keys; negative when a watch ends. A key has at most limits.KeyBytes, but watches are many.
+// namesLocked charges the bytes of watched keys to the account; negative when a watch ends. A key has at most limits.KeyBytes, but a stream
+// may have many watches.
 func (w *watches) namesLocked(bytes int64) {
 	w.names += bytes
 	w.account.Charge(bytes)
@@ -375,7 +377,7 @@ func (w *watches) send(failed <-chan error) error {
 	}
 }
 
-// listed identifies the watches of a delivery by the hub's own list, which only grows.
+// listed identifies the group of watches of a delivery: it is a prefix of the hub's list of watches, which only grows.
 type listed struct {
 	first *uint64
 	count int
@@ -541,7 +543,8 @@ func (w *watches) ask(r kv.WatchRequest) {
 	}
 }
 
-// tell waits until the hub has space. Only a few goroutines wait there at a time: each release would wake all of them.
+// tell sends a request to the hub, and waits until the hub has space. Only a few goroutines wait there at a time, because each release
+// wakes all of them.
 func (w *watches) tell(r kv.WatchRequest) {
 	w.s.admission.toHub <- struct{}{}
 	defer w.s.admission.toHub.Release()

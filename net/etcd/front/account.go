@@ -71,7 +71,7 @@ type Account struct {
 	ended           bool
 }
 
-// question is a complete request.
+// question is a complete request whose answer is not written yet.
 type question struct {
 	answered bool  // its answer has begun
 	bytes    int64 // of data, until the answer begins
@@ -164,7 +164,7 @@ func (s *Account) Closer() func() {
 	return s.close
 }
 
-// client is the client's address; empty: none.
+// Client is the client's address, or "" without an account.
 func (s *Account) Client() string {
 	if s == nil {
 		return ""
@@ -207,7 +207,7 @@ func (s *Account) finished(stream uint32) {
 	})
 }
 
-// said records that the client has ended its side of a stream, with the last bytes.
+// said records that the client has ended its side of a stream with a frame of the last bytes: the request is complete.
 func (s *Account) said(stream uint32, begins bool, last int64) {
 	s.change(func() {
 		c, there := s.streams[stream]
@@ -247,7 +247,8 @@ func (s *Account) change(f func()) {
 	}
 }
 
-// holdsLocked is never negative: a compressed message has more bytes than its data.
+// holdsLocked returns the bytes that the account holds. It is never negative: handlers take decompressed bytes, which may be more than
+// came.
 func (s *Account) holdsLocked() int64 {
 	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
 }

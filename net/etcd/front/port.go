@@ -24,8 +24,9 @@ import (
 	"qkv/net/wire"
 )
 
-// Port detects the protocol of each TCP connection once: TLS or plain text by the first byte, then gRPC or HTTP/1.1 by the protocol that
-// TLS negotiated, or by the first bytes. The connection then belongs to gRPC or HTTP.
+// Port is a set of TCP addresses with one limit of connections. It detects the protocol of each connection once: TLS or plain text by the
+// first byte, then gRPC or HTTP/1.1 by the protocol that TLS negotiated, or by the first bytes. The connection then belongs to gRPC or
+// HTTP.
 //
 //	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
 //	               │                    └──────► http/1.1 ──► HTTP
@@ -40,7 +41,7 @@ import (
 //  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the connection that has been
 //     unidentified for longest is evicted.
 //
-// The metrics-only addresses are a separate port without gRPC: clients and supervisors take no places from each other.
+// The metrics-only addresses have a Port of their own, without gRPC, so that clients and supervisors never evict each other.
 type Port struct {
 	// Constant.
 	config     Config
@@ -173,7 +174,8 @@ func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 	}
 }
 
-// enter registers a connection. full means that it has no place and is only admitted to be refused; few such connections are admitted.
+// enter registers a connection. If full is true, the port has no place for it: the connection is admitted only to receive a refusal. Few
+// such connections are admitted.
 func (p *Port) enter(c *conn) (full, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -275,7 +277,7 @@ func (p *Port) leaveLocked(c *conn) {
 	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
 }
 
-// tellApart hands a connection to its server, or closes it.
+// tellApart detects a connection's protocol and hands the connection to its server, or closes it.
 func (p *Port) tellApart(c *conn, full bool) {
 	if err := p.hand(c, full); err != nil {
 		_ = c.Close()
@@ -288,7 +290,7 @@ func (p *Port) tellApart(c *conn, full bool) {
 	}
 }
 
-// quiet tells whether the end of a connection is not worth a line: port scans end this way.
+// quiet tells whether the end of a connection is not logged: port scans end this way.
 func quiet(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, errGone) || errors.As(err, &timeout) && timeout.Timeout()
@@ -392,7 +394,7 @@ func refuse(c net.Conn, h2 bool, why string) {
 	_, _ = c.Write(b.Bytes())
 }
 
-// conn is a connection whose first bytes have been inspected.
+// conn is a connection that replays to its server the first bytes, which the detection has read.
 type conn struct {
 	net.Conn
 	port   *Port
