@@ -2,27 +2,28 @@
 //
 // # The idea
 //
-// State without goroutines, goroutines without state. log, index and snapshot are plain libraries for one goroutine. Every goroutine of
-// the core is an actor's (package actor), and each actor alone owns its part of those libraries. The packages below net turn bytes into
+// State and goroutines are separate. log, index and snapshot are plain libraries: they hold state, and start no goroutine. Every goroutine
+// of the core runs an actor (package actor), and each actor alone owns its part of those libraries. The packages below net turn bytes into
 // messages and back. node connects the parts; cli and bench are the programs.
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
 //	    net/client/concurrency                      locks and elections, for programs
-//	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
+//	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/sim                                   the simulator's loop, for tests only
-//	    net/etcd/migrate  net/etcd/front            the content of an etcd, as commands; the port of etcd's API
+//	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
-//	    internal/election                           the recipe of a lock, for client and endpoint
-//	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
-//	    internal/pack  internal/limits              msgpack by hand; the table of bounds
-//	    internal/meter  internal/etcdflags          counted times; etcd's command line
+//	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
+//	0   log/disk  index/kv                          the file system; the types of requests, answers and errors
+//	    internal/pack  internal/limits              hand-written msgpack; the table of limits
+//	    internal/meter  internal/etcdflags          counters of durations; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk                            the simulated disk, for tests only
 //
-// No package imports upwards or sideways, except cli, which imports bench, and net/etcd, which imports net/etcd/front. A test in cli enforces the floors.
+// No package imports a package of its own or a higher layer, except cli, which imports bench, and net/etcd, which imports net/etcd/front. A
+// test in cli enforces the layers.
 //
 // # One Put, file by file
 //
@@ -30,10 +31,10 @@
 //	net/client            picks a member, and appends a frame to a stream (formats: net/wire)
 //	net/server            reads many frames at once: one kv.Proposal for all writes among them
 //	node/node.go          endpoint.Propose sends it to consensus; a full mailbox makes the stream wait
-//	actor/proposals.go    packs what waits into one batch envelope (index), proposes it, tells the applier what to expect;
+//	actor/proposals.go    packs all waiting commands into one batch envelope (index), proposes it, tells the applier what to expect;
 //	                      a follower forwards the envelope to the leader instead
 //	actor/ready.go        raft's orders: Append to the log writer, and MsgApp to the peers in the same turn
-//	actor/logwriter.go    one group and one sync for all that waits (log), then the responses
+//	actor/logwriter.go    one group and one sync for all waiting orders (log), then the responses
 //	net/peer              carries frames; the follower's consensus and log writer do the same, and answer
 //	actor/consensus.go    Appended and a peer's MsgAppResp make a quorum: the commit index moves, Apply to the applier
 //	actor/applier.go      applies the envelope (index), publishes the View, then hands out the results
@@ -48,9 +49,9 @@
 //
 // # This package
 //
-//	config.go      Config, the reasons of its refusals; the ids of founders
-//	folder.go      the data folder: lock, identity, boot counter, facts about peers; slots.go: its small files
-//	bootstrap.go   from the data folder to a log, a state and raft's beginning; readahead.go: a snapshot, while it is loaded
+//	config.go      Config and its validation; the ids of founders
+//	folder.go      the data folder: lock, identity, boot counter, known peers; slots.go: its small files
+//	bootstrap.go   loads log, state and raft's initial state from the data folder; readahead.go: reads a snapshot ahead
 //	member.go      build, the constructor that the simulator calls, too; a member's own proposals
 //	actors.go      the actors, their mailboxes, and the connections between them
 //	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts
@@ -58,15 +59,16 @@
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
 //	status.go      an operator's status page; metrics.go: the counters
-//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: whether memory holds the data that was written to it
-//	idle.go        an idle member gives memory back; the bound of garbage
+//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory
+//	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files
-//	certificate.go the warning before a certificate's end
+//	certificate.go the warning before a certificate expires
 //	emulated.go    a member on an emulated disk, for benchmarks
 //
 // # Identity
 //
-// The data folder holds the member's identity, and the replicated state holds the identities of all members: flags matter once.
+// The data folder holds the member's identity, and the replicated state holds the identities of all members. The flags below count only
+// while the folder is empty. The table says what each of them does, and where both ids come from:
 //
 //	an empty folder                                   cluster id                            member id
 //	--initial-cluster n1=..,n2=..   founds            trust domain, token, sorted names     cluster id, name
@@ -76,67 +78,69 @@
 //
 // The rules:
 //
-//  1. Ids are made once, never from addresses, and used once. A removed id never comes back; a reused name is another member. The
-//     ids stand in the folder, in each segment and snapshot, and in every handshake. Several founders must find the same ids
-//     without communication. A minority of them that has lost its folders, and founds anew with the same flags, cannot lead
-//     without the votes of the others, which know the earlier founding or were removed. A single founder needs no other vote,
-//     so its ids are random. If it founds again in the empty folder of a grown cluster's first member, the result is another
-//     cluster: neither the members of the grown cluster nor a client that has met one of them accepts it as theirs.
+//  1. Ids are made once, never from addresses, and used once. A removed id never comes back; a reused name is another member. The ids stand
+//     in the folder, in each segment and snapshot, and in every handshake. Several founders must find the same ids without communication.
+//     If a minority of founders loses its folders and founds again with the same flags, it cannot lead without the votes of the others,
+//     which know the earlier founding or were removed. A single founder needs no other vote, so its ids are random. If it founds again in
+//     the empty folder of a grown cluster's first member, the result is another cluster: neither the members of the grown cluster nor a
+//     client that has met one of them accepts it as theirs.
 //  2. The content of a non-empty folder overrides the flags. Flags that contradict it are ignored, and logged once.
 //     A folder belongs to one name in one trust domain, and starts for no other.
 //  3. A founder's log begins with a marker at index 1 and all founders as voters. A joiner's log begins without members, at a
 //     term that no log continues. The joiner knows nothing before a snapshot arrives, and until then asks the addresses of
 //     --join at each start.
-//  4. A joiner gets its id when it was added and has not joined yet: [peer.Handler]. Two kinds of members are added without a
-//     name of their own: as etcd adds members, and in place of a lost member whose name the new one takes. Such a member is known by
-//     the address given when it was added, and has the name that it reports at its first start. An added member that has announced
-//     a folder is bound to that folder; if the folder is lost, the member must be replaced. If its host starts an empty folder of
-//     that name before the replacement, the start waits, and says what to run. It is refused for good only while the member of
-//     that name runs.
-//  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, the address
-//     from which it has called since, and its address in --initial-cluster. All members may therefore change their addresses
-//     at once. If such an address reaches a founder that was never started, the leader writes the address to the log. If it
-//     reaches a member that has moved and hears of no leader, the members that are in contact with it write to the log: a leader
-//     added meanwhile knows only the log, and the moved member does not know that leader. If the log has the address for
-//     another member, that entry yields to the member found there ([kv.LocateMember]).
+//  4. A joiner gets its id by asking, if it was added and has not joined yet ([peer.Handler]). Two kinds of members are added without a
+//     name of their own: a member added through etcd's API, and the replacement of a lost member, which takes over its name. Such a member
+//     is recognized by the address given when it was added, and has the name that it reports at its first start. An added member that has
+//     announced a folder is bound to that folder; if the folder is lost, the member must be replaced. If its host starts with an empty
+//     folder under that name before the replacement, the start waits, and says what to run. The start is refused for good only while the
+//     member of that name runs.
+//  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, the address from which
+//     it has called since, and its address in --initial-cluster. All members may therefore change their addresses at once. If the leader
+//     reaches a founder that has not announced itself, it writes the founder's address to the log. If a moved member hears of no leader,
+//     the members in contact with it write its address to the log: a leader added meanwhile knows only the log, and the moved member does
+//     not know that leader. If the log lists the address for another member, the member that was found there takes it over
+//     ([kv.LocateMember]).
 //  6. A member that hears of no leader accepts a connection from every member of its cluster, except members that it knows to be
 //     removed: a member added during its absence may lead. Its log names the members (peers.go, contacts).
 //  7. A removed member's folder never starts again, on any host, and its handshake is refused for its id.
-//  8. A recovery makes a new folder with new ids next to the old one. In it all old ids are removed ids: recover.go.
+//  8. A recovery makes a new folder with new ids next to the old one. The new folder lists all old ids as removed (recover.go).
 //
 // # Proposals of a member itself
 //
-// Five times a second a member compares the state with the facts (member.go, look), and proposes the missing commands, one of a kind at a
-// time. A lost command is proposed again, since the state still holds the old value.
+// Five times a second a member compares the replicated state with its own situation (member.go, look), and proposes the missing commands,
+// one of each kind at a time. A lost command is proposed again, since the state still holds the old value.
 //
 //	announcement    this member's identity and addresses, when its record differs
 //	addresses       of a founder that was never started, and of a member that has moved and hears of no leader
-//	digest          its own, behind the entry of a check
+//	digest          each member, of its own state right after the entry of a check
 //	check           the leader, once in limits.CheckInterval, if anything has changed, or CORRUPT is raised
 //	feature level   the leader, when the records of all members report support for a higher one
 //	compaction      the leader, when there is more history than its flags keep (retention.go)
-//	alarm           the leader, when NOSPACE is to be raised or disarmed (quota.go); any member its own CORRUPT, when memory does
-//	                not hold the data that was written to it (verify.go)
+//	alarm           the leader, when NOSPACE is to be raised or disarmed (quota.go); any member its own CORRUPT, when a checksum
+//	                of its state in memory is wrong (verify.go)
 //
 // # Retention of history
 //
 // The leader has the oldest history beyond its bound compacted. The bound is --history-bytes. By default it is limits.HistoryBytes or the
 // size of the live data, whichever is more. A GiB is five minutes of 10,000 small writes a second, on which Kubernetes and other clients
-// that resume a watch rely. If the live data is larger than that, history takes no more memory than live data. These bounds are settings,
-// and so is the quota: live data and history together may take limits.QuotaHistory hundredths of it, and history yields.
+// that resume a watch rely. If the live data is larger than that, history takes no more memory than live data. These bounds are settings.
+// The quota is a setting, too: live data and history together may take limits.QuotaHistory hundredths of it, and history is compacted to
+// make space for live data.
 //
-// Disk and memory limits of members outside a quorum never make the cluster drop history that its settings keep. The leader uses the
-// state size that a quorum of the voters holds with ease, each with a fifth of its disk and half of its memory (package actor, Space on
-// the disk). Learners and the minority of voters with the smallest machines do not count. A voter that is down counts with its last
-// report. A member whose memory is small for the state raises the notice MEMORY (machine.go). The default bound yields to the sizes of
-// these machines. Space taken on the disks by files of other programs never changes a bound.
+// Disk and memory limits of members outside a quorum never make the cluster drop history that its settings keep. The leader uses the state
+// size that a quorum of the voters holds with ease, each with a fifth of its disk and at most half of its memory (package actor, Space on
+// the disk). Learners and the minority of voters with the smallest machines do not count. A voter that is down counts with its last report.
+// A member whose memory is small for the state raises the notice MEMORY (machine.go). The default bound is reduced to what the machines of
+// that quorum hold. Space taken on the disks by files of other programs never changes a bound.
 //
-// If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION from three quarters of the fitting size
-// on. It drops only history that no quorum has held for the whole of --history-drop-after (retention.go). Until then the history grows up
-// to the size at which writes would be refused (actor.Held.Full), and beyond that size it is dropped earlier, as the alarm says. If the
-// space has shrunk below that size, the history grows by a quarter at most, also under other leaders. Once the disks of a quorum have been
-// full for limits.HistoryDropFull, the delay is as short: history is cheaper to lose than writes. Only the leader knows the delay, so
-// another leader begins again with the alarm. --history-bytes 0 is no bound, and never drops anything.
+// If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION. The alarm begins when the history
+// reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
+// --history-drop-after (retention.go). Until then the history grows up to the size at which writes would be refused (actor.Held.Full);
+// beyond that size it is dropped earlier, as the alarm says. If the space has shrunk below that size, the history grows by a quarter at
+// most, also under other leaders. Once the disks of a quorum have been full for limits.HistoryDropFull, that is the delay: losing history
+// costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means
+// no bound, and no history is dropped.
 //
 // --history-age, and etcd's own compaction, use the age that the leader's process has measured since its start (historyage.go), not wall
 // clocks: a clock that jumps would make all history old.
@@ -146,14 +150,13 @@
 //
 // # Order of start and stop
 //
-// Start: configuration, folder mode, certificates, sockets, lock and identity (an empty folder gets its beginning; a joiner asks), log
-// and in parallel the newest snapshot, state, boot counter, actors, peers, clients. An early refusal has changed nothing. Stop:
-// leadership is handed over, clients of both endpoints finish, actors end in the order of the data (consensus, log writer, applier, …),
-// the log's last fence is synced, the lock is released.
+// Start: configuration, folder mode, certificates, sockets, lock and identity (an empty folder gets its initial content; a joiner asks),
+// log and in parallel the newest snapshot, state, boot counter, actors, peers, clients. An early refusal has changed nothing. Stop:
+// leadership is handed over, clients of both endpoints finish, actors end in the order of the data (consensus, log writer, applier, …), the
+// log's last fence is synced, the lock is released.
 //
 // # The simulator
 //
-// build takes an environment: file system, driver, randomness, and the way to the other members. The campaign in this package's tests
-// puts simulated ones in their place, and changes nothing else: the members that it crashes, partitions and stalls run the production
-// code.
+// build takes an environment: file system, driver, randomness, and the transport to the other members. The simulation campaign in this
+// package's tests replaces these four and nothing else: the members that it crashes, partitions and stalls run the production code.
 package node

@@ -29,7 +29,7 @@ type MigrateConfig struct {
 	Logger   *slog.Logger
 }
 
-// Migrated is the new member.
+// Migrated is the result of Migrate: the new member.
 type Migrated struct {
 	Cluster, Member uint64
 	View            *index.View
