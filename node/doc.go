@@ -96,10 +96,10 @@
 //     folder under that name before the replacement, the start waits, and says what to run. The start is refused for good only while the
 //     member of that name runs.
 //  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, the address from which
-//     it has called since, and its address in --initial-cluster. All members may therefore change their addresses at once. If the leader
-//     reaches a founder that has not announced itself, it writes the founder's address to the log. If a moved member hears of no leader,
-//     the members in contact with it write its address to the log: a leader added meanwhile knows only the log, and the moved member does
-//     not know that leader. If the log lists the address for another member, the member that was found there takes it over
+//     it has called since, and its address in --initial-cluster. All members may therefore change their addresses at once. If a founder has
+//     never announced itself, the leader writes the founder's address in --initial-cluster to the log. If a moved member hears of no
+//     leader, the members in contact with it write its address to the log: a leader added meanwhile knows only the log, and the moved
+//     member does not know that leader. If the log lists the address for another member, the member that was found there takes it over
 //     ([kv.LocateMember]).
 //  6. A member that hears of no leader accepts a connection from every member of its cluster, except members that it knows to be
 //     removed: a member added during its absence may lead. Its log names the members (peers.go, contacts).

@@ -10,11 +10,11 @@ import (
 	"qkv/net/wire"
 )
 
-// ErrSeveralClusters: the endpoints of one list belong to different clusters. A write to one cluster is missing in the others, so
-// the client sends no requests to any of them.
+// ErrSeveralClusters is the error of a client whose endpoints belong to different clusters. A write to one cluster is missing in the
+// others, so the client sends no requests to any of them.
 var ErrSeveralClusters = errors.New("the endpoints belong to several clusters")
 
-// ClusterError names two members of different clusters.
+// ClusterError is the error of a client whose endpoints lead to different clusters. It names one member of each.
 type ClusterError struct{ One, Other ClusterMember }
 
 // ClusterMember is a member and its cluster.

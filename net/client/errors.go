@@ -27,7 +27,7 @@ var (
 // Error is a member's answer that is an error, with its code; package kv lists the codes.
 type Error = kv.Error
 
-// OutcomeUnknownError is the reason why the outcome of a write is unknown.
+// OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason.
 type OutcomeUnknownError struct {
 	Op       string // the member's name of the operation: put, delete, and so on
 	Endpoint string // where it was sent
@@ -63,13 +63,13 @@ func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcom
 // Unwrap returns the cause.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
 
-// EndpointError is the reason why one endpoint did not serve.
+// EndpointError is an endpoint that did not serve, with the reason.
 type EndpointError struct {
 	Endpoint string
 	Err      error
 }
 
-// UnavailableError has the reasons why no member served a call, by endpoint.
+// UnavailableError is the error of a call that no member served, with the reason of each endpoint.
 type UnavailableError struct {
 	Op        string
 	Endpoints []EndpointError

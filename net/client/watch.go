@@ -31,10 +31,10 @@ type WatchResponse struct {
 	bytes int64
 }
 
-// ErrWatchClosed: the watch was closed by its owner.
+// ErrWatchClosed is the error of a watch that its owner has closed.
 var ErrWatchClosed = errors.New("the watch is closed")
 
-// CompactedError: events that the watch has not delivered are compacted. Read the current state, and watch from there.
+// CompactedError is the error of a watch whose undelivered events are compacted. Read the current state, and watch from there.
 type CompactedError struct {
 	Oldest int64 // the oldest revision that can be watched
 	Cause  *Error

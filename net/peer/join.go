@@ -73,7 +73,7 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 	return answer, nil
 }
 
-// AskConfig is the joining member's configuration.
+// AskConfig is the configuration of Ask, at a joining member.
 type AskConfig struct {
 	Trust     Trust
 	Addresses []string // of members that may answer: host:port, UDP

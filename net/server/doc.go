@@ -1,6 +1,6 @@
-// Package server is a member's native endpoint: QUIC, protocol "qkv/1" of package wire. It turns the frames of many clients into
-// proposals and reads for the member behind it, and outcomes into answers. It holds no state of the store, makes no decisions about
-// the store, and knows the member only as [Member].
+// Package server is a member's endpoint for qkv's own clients (the native endpoint): QUIC, protocol "qkv/1" of package wire. It turns the
+// frames of many clients into proposals and reads for the member, and outcomes into answers. It holds no state of the store, makes no
+// decisions about the store, and knows the member only as [Member].
 //
 // # The path of a request
 //
@@ -11,39 +11,41 @@
 //	             ├─► such reads of one key: encoded ───► now    │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all queued answers ─► stream
 //
-// What happens to a request follows from its op: [wire.Path] says who answers it, and stream.start is the one place that decides.
-// Each stream has two goroutines, and a request has none of its own. A third goroutine writes the pages of a streamed range while
-// the next pages are read. The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and
-// all their linearizable reads as one confirmation. It answers a status and refused requests itself. One token wakes the writer for
-// everything that arrived since its last look. The writer yields once, which lets more outcomes arrive, and encodes all of them
-// into one Write. The writer reads the View for reads, for linearizable ones after their confirmation, straight into its buffer.
-// The reader itself answers serializable reads of one key, into a buffer that the writer takes as it is (measured: a tenth less CPU
-// than to hand the request over). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for
-// the writer as the others do. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of
-// the cost of a read of the state).
+// A request's op determines its path through the member: [wire.Path] declares the path of each op, and only stream.start evaluates it. Each
+// stream has two goroutines, and a request has none of its own. A third goroutine writes the pages of a streamed range while the next pages
+// are read. The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and all their linearizable
+// reads as one confirmation. It answers status requests and refused requests itself. One token wakes the writer for everything that has
+// arrived since it last ran. The writer yields once, which lets more outcomes arrive, and encodes all of them into one Write. The writer
+// executes reads on the View, linearizable reads after their confirmation, and encodes the results straight into its buffer. The reader
+// itself answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a tenth less CPU than to hand the
+// request over). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for the writer as the others
+// do. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of the cost of a read of the
+// state).
 //
 // # Watches
 //
-// A stream whose first frame asks for a watch carries watches alone ([watches]). Its reader hands requests to the member's watch
-// hub, and its writer sends the hub's deliveries, in one order. The hub encodes an event once for all streams; here a delivery gets
-// its header, with the ids of its watches. Events beyond limits.WatchBytesWaiting are refused, and the hub is notified when the
-// buffer has space again. Each watch counts against its client's share until its end has been written. A connection with watches
-// does not count as idle. A member that stops ends its streams of watches at once: their clients resume them elsewhere.
+// A stream whose first frame is a request for a watch carries only watches ([watches]). Its reader hands requests to the member's watch
+// hub, and its writer sends the hub's deliveries in their order. The hub encodes an event once for all streams; this package adds the
+// header of a delivery, with the ids of its watches. If a stream's buffer has more than limits.WatchBytesWaiting, further events are
+// refused, and the hub is notified when the buffer has space again. Each watch counts against its client's share until its end has been
+// written. A connection with watches does not count as idle. A member that stops ends its streams of watches at once: their clients resume
+// them elsewhere.
 //
 // # Answers with bodies
 //
-// The previous values of a write, the reads of a transaction, and a sorted range are one answer each ([body]), read from one View:
-// the pieces must be consistent. For a write, that is the first View that includes the write. The member completes a write before
-// it publishes the next View, so Complete takes the current one. That View still has revisions that were compacted right after the
-// write. A read takes the newest View when it begins; a transaction that changes nothing is a read, and makes no log entry. A body
-// that may look at many keys is read in turns, as a range is. If the answer to a write exceeds the memory budget or its time limit,
-// the answer says that the write was applied.
+// Three kinds of answers have a [body], which is read from one View because its pieces must be consistent: the previous values of a write,
+// the reads of a transaction, and a sorted range. For a write, it is the first View that includes the write. The member completes a write
+// before it publishes the next View, so Complete takes the current one. That View still has revisions that were compacted right after the
+// write. A read takes the newest View when it begins; a transaction that changes nothing is a read, and makes no log entry. A body that may
+// look at many keys is read in turns, as a range is. If the body of a write exceeds the memory budget or its time limit, the answer is an
+// error that says that the write was applied.
 //
-// A write with a name goes into the log like any other; the state says whether it was applied before. If it was, the rest of its
-// answer is read from the history, as of its own revision, or the answer says that this history is compacted ([index.View.Recall]).
+// A write with a name (a session and a sequence number) goes into the log like any other; the state knows whether it was applied before. If
+// it was, its body is read from the history, as of its own revision, or the answer says that this history is compacted
+// ([index.View.Recall]).
 //
-// The leader's lease clock answers keep-alives and questions for leases. Those of one Read go to the member together, and each
-// completes on its own. They do not wait for the queue of writes. The keys of a lease are read from the View.
+// The leader's lease clock answers keep-alives and lease queries. The keep-alives and queries of one Read go to the member together, and
+// each completes on its own. They do not wait for the queue of writes. The keys of a lease are read from the View.
 //
 // # Streamed ranges
 //
@@ -55,35 +57,29 @@
 // # Invariants
 //
 //  1. Complete never waits: admission of the request reserved its space.
-//  2. Each admitted request is answered once, or its stream is gone. It counts as under way until its answer is about to be
-//     written, and, if
-//     its stream is gone, until the member's outcome arrives.
-//  3. The memory that a client can make the member use is bounded, by the table of package limits, in two ways. Connections are
-//     limited in
-//     number: in a full server a new connection replaces the one that was idle for longest, of the identity with the most connections
-//     ([place]). Bytes have shares: parts of large requests, requests under way, answers and the streams themselves reserve memory from
-//     limits.ClientBytes. An identity, its connections and their streams may each reserve as much as they leave to others ([share]). A
+//  2. Each admitted request is answered once, or its stream is gone. It counts against the limits until its answer is about to be written,
+//     and, if its stream is gone, until the member's outcome arrives.
+//  3. The memory that a client can make the member use is bounded, by the table of package limits, in two ways. Connections are limited in
+//     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections ([place]).
+//     Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve memory from
+//     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([share]). A
 //     request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame does not fit: the
 //     frame is skipped. Pages become smaller instead.
 //  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and
 //     after
 //     limits.ClientStall if it uses more than its share. Its connection's other streams are not affected.
-//  5. A stream is ended in good order only when all requests that were handed to the member are answered on it: the client takes
-//     the others
-//     for not done, and sends them elsewhere.
+//  5. A stream is closed cleanly only when all requests that were handed to the member are answered on it: the client assumes that
+//     unanswered requests were not carried out, and sends them elsewhere.
 //  6. Writes of one stream are proposed in the order in which they came.
-//  7. A View is held for the encoding of one Write, or for one turn of a range, never while a Write waits: a slow client does not
-//     keep old
+//  7. A View is held for the encoding of one Write, or for one turn of a range, never while a Write waits: a slow client does not keep old
 //     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded. A streamed range holds its View
-//     for limits.PagesHeld. If more than limits.PagesRetired bytes wait for the View, a range releases it earlier, and a body ends after
-//     limits.ClientStall.
-//  8. Ranges and bodies that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
-//     for all
-//     clients together, after all short work ([admit.FairQueue]). Before each turn, an abandoned range is dropped: its client is gone, its time is
+//     for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a range releases its View earlier, and a
+//     body ends after limits.ClientStall.
+//  8. Ranges and bodies that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors for all
+//     clients together, after all short work ([admit.FairQueue]). Before each turn a range is dropped if its client is gone, its time is
 //     over, or the member stops.
-//  9. The member has one long write at a time (limits.LongWriteRows), until its answer. Other long writes are Overloaded meanwhile:
-//     each
-//     would block all writes after it.
+//  9. The endpoint hands one long write at a time (limits.LongWriteRows) to the member. Until it is answered, other long writes are
+//     Overloaded: each would block all writes after it.
 //
 // # Changes of the members
 //
@@ -93,7 +89,7 @@
 //
 // # Access
 //
-// A client must show a client's or a member's certificate of the own trust domain (package wire). 0-RTT and session resumption are
-// off: every connection uses current certificates. When many handshakes are under way, a client must first prove its source address
-// (QUIC's Retry). When a quarter of their limit is in use, silent handshakes are dropped after limits.HandshakeHurry.
+// A client must present a client's or a member's certificate of the member's trust domain (package wire). 0-RTT and session resumption are
+// off: every connection uses current certificates. When many handshakes are under way, a client must first prove its source address (QUIC's
+// Retry). When a quarter of the limit of handshakes is in use, silent handshakes are dropped after limits.HandshakeHurry.
 package server

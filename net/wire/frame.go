@@ -250,8 +250,7 @@ const (
 	reuseSmall = 32
 )
 
-// Reuse decides which write buffers are reused. It keeps a buffer whose size the traffic needs, and drops a large buffer after a
-// burst.
+// Reuse is a policy for write buffers. It keeps a buffer whose size the traffic needs, and drops a large buffer after a burst.
 type Reuse struct{ small int }
 
 // Of returns the emptied buffer for reuse, or nil.

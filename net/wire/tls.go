@@ -123,7 +123,7 @@ func PeerIdentity(state tls.ConnectionState) (Identity, error) {
 	return IdentityOf(state.PeerCertificates[0])
 }
 
-// TrustError is the reason why a certificate is not trusted.
+// TrustError is the error for a certificate that is not trusted, with the reason.
 type TrustError struct{ Reason string }
 
 func (e *TrustError) Error() string { return e.Reason }
