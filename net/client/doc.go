@@ -11,8 +11,8 @@
 // # Concurrency
 //
 // A Client is safe for any number of goroutines, and a program needs only one: thousands of callers share one connection, and their
-// requests are coalesced into few packets. A call has no goroutine of its own inside the client. Programs that keep many requests
-// under way from few goroutines use [Client.PutAsync] and its like.
+// requests are coalesced into few packets. A call has no goroutine of its own inside the client. Programs that keep many requests under way
+// from few goroutines use [Client.PutAsync] and the other Async methods.
 //
 // Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
 // serializable.
@@ -20,19 +20,19 @@
 // # Endpoints and failover
 //
 // A client begins with a random endpoint, which spreads many clients over the members, or with the first endpoint (Config.InOrder).
-// Endpoints are dialled 200 ms apart, or as soon as the earlier ones have failed. The client uses the first endpoint that answers.
-// It keeps the other endpoints, and the endpoints that the member reports, for failover; endpoints known to be a member's come
-// first. After half a minute or more, the client returns to the endpoint that it began with, if that serves again. Failed rounds
-// are followed by pauses of 0.1 to 1 s. While all members refuse the client's certificate, it dials once in 1 to 15 s, and calls
+// Endpoints are dialled 200 ms apart, or as soon as the earlier ones have failed. The client uses the first endpoint that answers. It keeps
+// the other endpoints, and the endpoints that the member reports, for failover; endpoints known to be a member's come first. After half a
+// minute or more, the client returns to the endpoint that it began with, if that serves again. If all endpoints have failed, the client
+// pauses for 0.1 to 1 s before the next round. While all members refuse the client's certificate, it dials once in 1 to 15 s, and calls
 // fail at once in between.
 //
-// The client turns to another member in three cases: the connection breaks, the member says that it cannot serve, or its host is
-// silent while calls are under way, for half a second (or four round trips, if that is more). The client sends a silent member a
-// request, and asks its host whether the port is still open. Each connection has a UDP port of its own.
+// The client switches to another member in three cases: the connection breaks; the member reports that it cannot serve; or the member's
+// host is silent for half a second (or four round trips, if that is more) while calls are under way. Before it gives up a silent member,
+// the client sends it a request, and probes whether the host's port is still open. Each connection has a UDP port of its own.
 //
-// The members may change while the client runs. The client asks for them on each new connection, and its member pushes every change
-// at once. So an idle client, too, finds added members and forgets removed ones. The configured endpoints stay, because the client
-// may need one of them to find the others again. With Config.NoDiscovery it uses only those.
+// The members may change while the client runs. The client asks for them on each new connection, and its member pushes every change at
+// once. So an idle client, too, finds added members and forgets removed ones. The configured endpoints stay, because the client may need
+// one of them to find the others again. With Config.NoDiscovery it uses only the configured endpoints.
 //
 // # Failures and retries
 //
@@ -76,41 +76,40 @@
 //
 // # Contexts
 //
-// A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is
-// canceled. The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of
-// the remaining time, which leaves time for another endpoint. An attempt of a read of one key gets a second, until every endpoint
-// was tried. A write with a name may take all of the time at its member. It is also sent elsewhere when half of the time has
-// passed, or when the member reports that it is not healthy. The client asks the member for its health once a second, after the
-// write has waited for two seconds. On slow disks, early retries elsewhere would make all writes slower still.
+// A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is canceled.
+// The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of the remaining
+// time, which leaves time for another endpoint. An attempt to read one key gets one second, until every endpoint was tried. A write with a
+// name may take all of the time at its member. It is also sent elsewhere when half of the time has passed, or when the member reports that
+// it is not healthy. The client asks the member for its health once a second, after the write has waited for two seconds. On slow disks,
+// early retries elsewhere would make all writes slower still.
 //
-// The end of a call does not cancel a request that was sent: it may still happen. A request that was not sent is dropped, with its
-// key and value.
+// If a call ends early, a request that was already sent is not canceled: a write may still happen. A request that was not sent is dropped,
+// with its key and value.
 //
 // # Ranges
 //
-// [Client.Range] returns all of a range, however large, from one revision. [Client.Pages] returns it in pages of up to 2 MiB, for
-// ranges that should not be in memory at once. The pages after the first come on a stream of their own, with backpressure. If the
-// caller does not read for 30 s, the member ends the stream, and the client requests the rest again. No compaction overtakes the
-// stream for a minute. After that, or when the range continues at another member, the next page may be an Error with the code
-// Compacted.
+// [Client.Range] returns a whole range, however large, from one revision. [Client.Pages] returns it in pages of up to 2 MiB, for ranges
+// that should not be in memory at once. The pages after the first come on a stream of their own, with backpressure. If the caller does not
+// read for 30 s, the member ends the stream, and the client requests the rest again. No compaction overtakes the stream for a minute. After
+// that, or when the range continues at another member, the next page may be an Error with the code Compacted.
 //
 // # Watches
 //
 //	w, err := c.Watch(ctx, client.Watch{Key: []byte("config/"), End: client.Prefix([]byte("config/"))})
 //	for response, err := range w.All() { ... }
 //
-// [Client.Watch] returns when a member has the watch. The watch delivers every later write: each event once, in order, and all
-// events of one revision together. It ends with its context, not with Config.Timeout. If the connection is lost, or the member has
-// no leader, all watches are resumed at another member, each after its last delivery. A silent member is probed after two seconds.
-// A later process resumes after [WatchResponse.Revision], by Watch.Revision.
+// [Client.Watch] returns when a member has registered the watch. The watch delivers every later write: each event once, in order, and all
+// events of one revision together. It ends with its context, not with Config.Timeout. If the connection is lost, or the member has no
+// leader, all watches are resumed at another member, each after its last delivery. A silent member is probed after two seconds. A later
+// process of the program resumes with Watch.Revision, one above the last [WatchResponse.Revision].
 //
-// All watches of a client share one stream. A watch whose events are not read does not block the others: beyond 1 MiB of unread
-// events it ends at the member, and it is resumed when they are read. If a watch lags until its changes are compacted, it ends with
-// a [CompactedError]. A watch that a member refuses ends with that [Error].
+// All watches of a client share one stream. A watch whose events are not read does not block the others: beyond 1 MiB of unread events the
+// client cancels it at the member, and resumes it when the events are read. If a watch lags until its changes are compacted, it ends with a
+// [CompactedError]. A watch that a member refuses ends with that [Error].
 //
 // # Transactions
 //
-// [Client.Txn] makes an atomic transaction. Comparisons of the state before it decide which of two lists of operations is applied.
+// [Client.Txn] makes an atomic transaction. Its comparisons with the state before it decide which of two lists of operations is applied.
 // All its changes have one revision. A transaction that only reads is a read in the table above, others are writes.
 //
 //	outcome, err := c.Txn(ctx, client.Txn{

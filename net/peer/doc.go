@@ -1,29 +1,28 @@
-// Package peer carries frames between the members of a cluster; package peerframe defines them. Delivery is not guaranteed: frames
-// that are lost with a connection, or that do not fit a queue, are dropped, and raft sends them again. Every delivered frame came
-// complete from the member that it names, and the frames of one class come in the order in which they were sent.
+// Package peer is the transport between the members of a cluster: it carries the frames that package peerframe defines. Delivery is not
+// guaranteed: frames that are lost with a connection, or that do not fit a queue, are dropped, and raft sends them again. Every delivered
+// frame is complete and from an authenticated member, and the frames of one class come in the order in which they were sent.
 //
 // # One connection for a pair
 //
-// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN "qkv-peer/1".
-// A pair uses one connection, whichever side dialled it, and both send on it: acknowledgements then share packets with data
-// (measured: 11 packets a put instead of 14). Both sides dial if they have no connection. So two connections may exist for a
-// moment, and both sides must drop the same one. The handshake, the first frame on each connection, decides. Its fields process and
-// dial, which only grows, name the connection. Its field seen names the newest connection from this peer that was accepted.
+// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN "qkv-peer/1". A pair
+// uses one connection, whichever side dialled it, and both send on it: acknowledgements then share packets with data (measured: 11 packets
+// a put instead of 14). Both sides dial if they have no connection. So two connections may exist for a moment, and both sides must drop the
+// same one. The handshake, the first frame on each connection, contains what this decision needs. Its fields process and dial (a number
+// that only grows) identify the connection. Its field seen identifies the newest connection from the receiver that the sender has accepted.
 //
-// The dialling side opens a bidirectional stream and sends its handshake. The other side answers with its own handshake, whose dial
-// is 0, or closes the connection. When the dialling side has admitted the answer, it ends its side of the stream, and both use the
-// connection. The handler never learns of a connection that one side refuses.
+// The dialling side opens a bidirectional stream and sends its handshake. The other side answers with its own handshake, whose dial is 0,
+// or closes the connection. When the dialling side has admitted the answer, it ends its side of the stream, and both use the connection.
+// The [Handler] never learns of a connection that one side refuses. The rules, as one side (I) applies them to the other (the peer):
 //
-//  1. A side sends no handshake while a connection is in use. From a handshake until its answer, its connection is *pending*.
-//  2. A connection that is not newer than an accepted one from the same process is late, and refused.
+//  1. I send no handshake while a connection is in use. Between my handshake and its answer, that connection is *pending*.
+//  2. A connection whose dial is not above that of an accepted one from the same process is late, and refused.
 //  3. A connection from another process than that of the connection in use is accepted: the peer was restarted.
-//  4. While a connection that the peer dialled is in use, a new one is accepted: the peer has lost the former (by rule 1).
-//  5. While a connection that I dialled is in use, a new one is accepted if the peer has seen the former, and so has lost it since.
-//     If the
-//     peer has not seen it, the new one was sent before, and is late.
-//  6. While a connection of mine is pending: the lower id keeps its own, and refuses the new one unless the peer has seen and lost
-//     the
-//     pending one. The higher id gives its own up. So of two connections the one that the lower id dialled stays.
+//  4. While a connection that the peer dialled is in use, a new connection is accepted: by rule 1, the peer has lost the old one.
+//  5. While a connection that I dialled is in use, a new connection is accepted if its seen names the old one: the peer has lost the old
+//     one since. Otherwise the peer dialled the new connection before it saw the old one, and the new connection is late.
+//  6. While a connection of mine is pending, the member with the lower id keeps its own, and refuses the new one unless the peer has seen
+//     and lost the pending one. The member with the higher id gives up its own. So of two connections, the one that the lower id dialled
+//     stays.
 //  7. An accepted connection replaces the other connection to that peer, which is closed.
 //
 // A connection is served only after the connection before it has ended and its last frame was handed over. So frames within a class
@@ -39,9 +38,9 @@
 //	| 1 byte | big endian      | n bytes |                 |         |
 //	+--------+-----------------+---------+-----------------+---------+----
 //
-// A stream begins with a flow-control window of limits.PeerStreamBytes. The window follows the measured round trip and the rate at
-// which frames are read, up to limits.PeerStreamBytesMost. The connection's window holds all three streams' windows at their
-// largest: a class that is read slowly does not block another class.
+// A stream begins with a flow-control window of limits.PeerStreamBytes. The window grows with the measured round trip and the rate at which
+// frames are read, up to limits.PeerStreamBytesMost. The connection's window holds all three streams' windows at their largest: a class
+// that is read slowly does not block another class.
 //
 // A length of 0 or over limits.PeerFrameBytes, an unknown class, a second stream of a class, and any other deviation from this page
 // close the connection. A handshake is framed in the same way, with limits.PeerHandshakeBytes.
@@ -53,15 +52,14 @@
 //
 // # Members come and go
 //
-// [Transport.SetPeers] sets the peers, at any time. A peer is an id and a name. A connection belongs to the peer whose id its
-// handshake has, if the certificate has that peer's name. If certificates name no member, the certificate must hold the host of one of
-// the peer's addresses ([Trust]). A member that was removed and a member that was added under the same name are two peers, and so
-// are a member and its replacement with an empty disk under the same name. A member that is not a peer is refused with the answer
-// of [Handler.Stranger]. A peer that looks for another id here is refused with that reason. A member that stops being a peer loses
-// its connection in the same way: the refusal is the last message to it, and its queued frames are dropped. Each peer has a link
-// with a goroutine of its own. If a peer comes back, its new link does nothing before its old link has ended: the handler hears of
-// the two in order. The dial number counts the handshakes of this process to all peers together, which keeps a new link's dials
-// from looking late to the peer.
+// [Transport.SetPeers] sets the peers, at any time. A peer is an id and a name. A connection belongs to the peer whose id its handshake
+// has, if the certificate has that peer's name. If certificates do not name members, the certificate must contain the host of one of the
+// peer's addresses ([Trust]). A removed member and a member added later under the same name are two peers. So are a member and its
+// replacement under the same name. A member that is not a peer is refused with the answer of [Handler.Stranger]. A peer whose handshake
+// expects another id here is refused with that reason. A member that stops being a peer loses its connection with a refusal, too: the
+// refusal is the last message to it, and its queued frames are dropped. Each peer has a link with a goroutine of its own. If a peer is set
+// again, its new link does nothing before its old link has ended: the handler's calls for the two come in order. The dial number counts the
+// handshakes of this process to all peers together, so a new link's dials are never late at the peer.
 //
 // A peer's addresses are tried in turn, one for each dial. After a change of the addresses the next dial uses the new ones at once;
 // a connection in use stays.
@@ -77,10 +75,10 @@
 //	                                <--   length, 4 bytes | welcome, end     or a close with a refusal's code
 //	close with 0                    -->
 //
-// Package peerframe defines both. The name in the request must be the certificate's. If the certificate names no member, it must hold
-// the host of an address with which the member was added. The whole exchange has a time limit of limits.PeerHandshakeTimeout, and
-// counts as a handshake until its end. [Ask] is the joining member's side. A lasting refusal ends it. The exception is a name that
-// belongs to a lost member: then Ask waits until that member was replaced, without a time limit.
+// Package peerframe defines both. The name in the request must be the certificate's. If the certificate names no member, it must hold the
+// host of an address with which the member was added. The whole exchange has a time limit of limits.PeerHandshakeTimeout, and counts as a
+// handshake until its end. [Ask] is the joining member's side. A permanent refusal ends Ask. The exception is a name that belongs to a lost
+// member: then Ask waits until that member is replaced, without a time limit.
 //
 // # Unauthenticated connections
 //
@@ -89,25 +87,25 @@
 // from one address, a new connection must prove its source address by one more round trip. When a quarter of the limit is in use, a
 // silent connection is dropped after limits.HandshakeHurry.
 //
-// # When things end
+// # When connections end
 //
-// A peer gets a keep-alive each second, and its connection is given up after three seconds of silence. A restarted peer announces
-// itself by dialling, and by a stateless reset for a packet with a frame in it (not for a bare keep-alive: QUIC answers no packet
-// of less than 43 bytes). A lost connection is dialled again after 50 ms, with a backoff that doubles up to a second, less a random
-// part. When one side refused the other, both wait some seconds.
+// A peer gets a keep-alive each second, and its connection is given up after three seconds of silence. A restarted peer reveals itself by
+// dialling, and by a stateless reset in answer to a packet with a frame in it (not to a bare keep-alive: QUIC answers no packet of less
+// than 43 bytes). A lost connection is dialled again after 50 ms, with a backoff that doubles up to a second, less a random part. After a
+// refusal, both sides wait some seconds before they dial.
 //
 // # A process that has died
 //
-// QUIC detects a dead process only by the idle timeout. So a member also listens for TCP at its peers' address, and only accepts
-// connections and ends them: its kernel refuses them as soon as the process is gone. When a connection comes into use, the link
-// tries whether its other end accepts such connections (a firewall may block them, and an earlier process may not listen). If it
-// does, [Transport.CheckAlive] connects there, and a refusal is [Handler.Died]. Every other outcome, silence above all, proves
-// nothing. The question is asked only when a problem exists already: a healthy cluster has no additional connections or packets.
-// TCP's refusal is not rate limited, unlike ICMP's for UDP, and is hard to forge for an attacker who is not on the path. No data is
-// exchanged, which is why no certificate is needed.
+// QUIC detects a dead process only by the idle timeout. So a member also listens for TCP at the address for its peers. It accepts
+// connections and closes them at once; as soon as the process is gone, its kernel refuses them. When a connection comes into use, the link
+// tests whether the other end accepts such TCP connections (a firewall may block them, or the peer's process may not listen). If it does,
+// [Transport.CheckAlive] later connects there. A refusal is reported by [Handler.Died]. Every other outcome, silence above all, proves
+// nothing. CheckAlive is called only when a problem exists already: a healthy cluster has no additional packets. TCP's refusal is not rate
+// limited, unlike ICMP's for UDP, and is hard to forge for an attacker who is not on the path. No data is exchanged, which is why no
+// certificate is needed.
 //
-// The same question detects a copied folder, and tells it from a member that has moved. While a connection is in use, and the host
-// at its other end says that the process is there, a process of that member that calls from elsewhere is refused.
+// The same probe distinguishes a copied folder from a member that has moved. If a connection is in use, and the probe shows that the
+// process at its other end is alive, a second process of that member at another address is refused.
 //
 //	code  closes a connection because
 //	0     the member stops
