@@ -1,6 +1,6 @@
 // Package wire is the protocol between qkv's own clients and a member: frames, messages, and the TLS and identities below them. The
-// contents of the messages are the types of package kv. The package knows neither a server nor a client and starts no goroutine.
-// The protocol between members needs raft's types: it stands in package peerframe below this one.
+// contents of the messages are the types of package kv. The package contains neither a server nor a client and starts no goroutine. The
+// protocol between members needs raft's types and is therefore in package peerframe, a subpackage.
 //
 // # Connection
 //
@@ -8,18 +8,17 @@
 // [limits.ClientStreams], and keeps them open. Each stream carries any number of concurrent requests. The frames of one stream are
 // in order. Answers come in the order in which they are ready; each names its request.
 //
-// The member pushes its status to the client when the members change, or when the clock of sessions has advanced by a quarter of
-// their TTL. It opens a unidirectional stream for this and sends one frame: the answer to a status, with the id 0. The push waits
-// until the client allows such a stream; a client that allows none gets no pushes. The member opens no other kind of stream.
+// The member pushes its status to the client when the members change, or when the clock of sessions has advanced by a quarter of their TTL.
+// It opens a unidirectional stream for this and sends one frame: the answer to a status request, with the id 0. The push waits until the
+// client's stream limit allows such a stream; a client with the limit 0 gets no pushes. The member opens no other kind of stream.
 //
-// Either side may end its direction of a stream. After the client has ended its direction, it sends no more requests; the member
-// answers the requests that it has, then ends the other direction. A member that stops ends the stream behind its last answer: a
-// request without an answer was not carried out, and will not be. If a stream or the connection ends in any other way, a write
-// without an answer may have happened. A member resets a stream that is too slow, or that exceeds a limit, with a [StreamCode]; the
-// connection and its other streams go on.
+// Either side may end its direction of a stream. After the client has ended its direction, it sends no more requests; the member answers
+// the requests that it has, then ends the other direction. A member that stops ends the stream after its last answer: a request without an
+// answer was not carried out, and will not be. If a stream is reset, or the connection breaks, a write without an answer may have happened.
+// A member resets a stream that is too slow, or that exceeds a limit, with a [StreamCode]; the connection and its other streams go on.
 //
-// The sockets for requests and for peers' frames are read through [ReceiveOffload]. A packet is at most 1,452 bytes long, and the
-// kernel's cost of a bulk transfer grows with the number of packets, unless the kernel coalesces consecutive packets.
+// The UDP sockets for clients and for peers are read through [ReceiveOffload], with which the kernel coalesces consecutive packets. A
+// packet is at most 1,452 bytes long, and the kernel's cost of a bulk transfer grows with the number of packets that it delivers.
 //
 // # Frame
 //
@@ -27,9 +26,9 @@
 //	| length uvarint | one msgpack array         |
 //	+----------------+---------------------------+
 //
-// The length counts the array's bytes, is at least 1, and is written in the fewest bytes that hold it. A request's frame has at
-// most [limits.RequestBytes], a response's [limits.ResponseBytes]. A reader refuses a longer frame by its length alone, before it
-// buffers any of it.
+// The length counts the array's bytes, is at least 1, and is encoded in as few bytes as possible. A request's frame has at most
+// [limits.RequestBytes], a response's [limits.ResponseBytes]. A reader refuses a longer frame by its length alone, before it buffers any of
+// it.
 //
 // All msgpack here has the forms that package pack defines: integers in the fewest bytes, keys and values as bin, text as str.
 //
@@ -78,8 +77,8 @@
 //	41 change   raise bool, member uint, kind uint              [id, 0, revision int, deleted int]  deleted is 0
 //	   alarm
 //
-// The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. A put
-// or a delete that asks for the previous pairs is answered with one field more, these pairs.
+// The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
+// put or a delete that asks for the previous pairs has these pairs as one more field.
 //
 //	answers     [answer...], one for each operation that happened:
 //	answer      [1, revision int, pairs]                                of a put; at most one pair, the key as it was before
@@ -90,54 +89,54 @@
 // key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
 // on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
 //
-// For members, alarms, revision at a time, and times of revisions, flags is 1 if the member may answer from its own state without
-// asking the other members.
+// For the ops members, alarms, revision at a time, and times of revisions, flags is 1 if the member may answer from its own state (a
+// serializable read).
 //
-// Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the
-// first. The last page has more false, or fills the limit. An error may take the place of any page, and is then the last answer.
-// The request should have a stream of its own: later requests on the stream are answered after the last page. If the client stops
-// reading, the stream is reset. The member holds the range's state in memory, which keeps compaction from overtaking it, for at
-// most limits.PagesHeld.
+// Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the first. The
+// last page has more = false, or completes the range's limit. An error may take the place of any page, and is then the last answer. The
+// request should have a stream of its own: later requests on the stream are answered after the last page. If the client stops reading, the
+// stream is reset. The member holds the range's state in memory, which keeps compaction from overtaking it, for at most limits.PagesHeld.
 //
-// The revision at a time is the newest revision that was written at that time or before, by the clocks of the proposing members;
-// wall is in nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request
-// asks for at most limits.TimesAsked times.
+// Op 11 returns the newest revision that was written at the time wall or before, by the clocks of the proposing members; wall is in
+// nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for at most
+// limits.TimesAsked times.
 //
-// A change of an alarm is a [kv.AlarmChange]. Without raise, the alarm is disarmed; the member or kind 0 then means all of them.
+// A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the kind
+// 0 every kind.
 //
-// A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is
-// read from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for
-// the same name. SessionEnded says that this copy of the write did nothing; the outcome of other copies is unknown. Overloaded says
-// that the table of sessions, or of outcomes, is full. [kv.Error] says which errors a client may report to its caller.
+// A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
+// from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same
+// name. SessionEnded means that this copy of the write had no effect; the outcome of other copies is unknown. Overloaded means that the
+// table of sessions, or of their outcomes, is full. [kv.Error] says which errors a client may report to its caller.
 //
-// Times of leases are in seconds. A grant with the lease 0 gets a random id greater than 0. A TTL below one and a half election
-// timeouts is raised to that; the answer has the id and the TTL. A keep-alive of a missing lease is answered with ttl 0, a time to
-// live with ttl -1. Bit 0 of a time to live's flags asks for the lease's keys, starting at a key. If more is true, the client asks
-// again from the last key with a zero byte appended. Leases are listed in ascending order of id, starting at an id, from this
-// member's state. A keep-alive and a time to live wait for a round trip to the leader's clock, but for no write: use a stream
-// without writes for them.
+// Times of leases are in seconds. A grant with the lease 0 gets a random id greater than 0. A TTL below one and a half election timeouts is
+// raised to that; the answer has the id and the TTL. A keep-alive of a missing lease is answered with ttl 0, a time to live with ttl -1.
+// Bit 0 of a time to live's flags asks for the lease's keys, starting at a key. If more is true, the client asks again from the last key
+// with a zero byte appended. Leases are listed in ascending order of id, starting at an id, from this member's state. A keep-alive and a
+// time to live wait for a round trip to the leader's clock, and for no write: send them on a stream without writes.
 //
-// A change of the members is a [kv.MemberChange]; the fields that a kind does not use are empty. The client chooses the id of an
-// added member at random: if the client gets no answer, it looks for that id among the members. A leader is moved to the named
-// voter, or, if the id is 0, to the voter with the most of the log; the answer comes when that voter leads.
+// A change of the members is a [kv.MemberChange]; the fields that a kind does not use are empty. The client chooses the id of an added
+// member at random: if the client gets no answer, it looks for that id among the members. Op 8 moves the leadership to the named voter, or,
+// if the id is 0, to the voter with the longest log; the answer comes when that voter leads.
 //
-// The ranges that a transaction compares and deletes, nested transactions included, may have limits.TxnRows keys in all, or as many
-// as exist; a key counts as often as the transaction names it. A larger transaction is TooManyOperations. A write of ranges of more
-// than limits.LongWriteRows keys is Overloaded while another such write is in progress at the member.
+// The ranges that a transaction compares and deletes, nested transactions included, may cover limits.TxnRows keys in all, or, if that is
+// more, as many keys as exist. A key counts once for each range that covers it. A larger transaction is refused with TooManyOperations. A
+// write whose ranges cover more than limits.LongWriteRows keys is refused with Overloaded while another such write is in progress at the
+// member.
 //
 // An unban lifts the quarantine of the member that receives it. The request carries that member's id, which prevents a mistaken
 // target. A quarantined member answers only an unban and a status.
 //
-// A range is answered in pages: the member ends a page where it likes, at limits.RangeRows or limits.RangePageBytes at the latest,
-// and sets more. For the next page the client asks again, at the revision of the first page, with the rest of the limit. It starts
-// at the last key with a zero byte appended; if that key has the maximum length, at the next key that does not have it as a prefix.
-// Count is the count of the whole range, whatever the limit, the page and the bounds of revisions are. A range in another order
-// than its keys' is one page, or is streamed from its beginning. The following are AnswerTooLarge beyond [limits.BodyBytes]: one
-// page, all reads of a transaction together, and previous values. A stream is AnswerTooLarge if the client's memory budget cannot
-// take 16 bytes for each key. A write with too large an answer is applied all the same.
+// A range is answered in pages: the member may end a page after any pair, at limits.RangeRows or limits.RangePageBytes at the latest, and
+// then sets more. For the next page the client asks again, at the revision of the first page, with the rest of the limit. It starts at the
+// last key with a zero byte appended; if that key has the maximum length, at the next key that does not have it as a prefix. Count is the
+// count of the whole range, whatever the limit, the page and the bounds of revisions are. A sorted range (in another order than key order)
+// is one page, or is streamed from its beginning. The following are answered AnswerTooLarge if they exceed [limits.BodyBytes]: the one page
+// of a sorted range, all reads of a transaction together, and previous values. A streamed sorted range is AnswerTooLarge if 16 bytes for
+// each key exceed the client's share of memory. A write with too large an answer is applied nevertheless.
 //
-// Each op is declared once, in the table of ops.go: its name, its body, how a member carries it out ([Path]), whether a client may
-// send it again, and the access that it needs ([kv.Access]). The access is not enforced yet: every client may use every op.
+// Each op is declared once, in the table of ops.go: its name, its body, how a member carries it out ([Path]), whether a client may retry
+// it, and the access that it needs ([kv.Access]). The access is not enforced yet: every client may use every op.
 //
 // # Answers that are errors
 //
@@ -176,22 +175,22 @@
 //	             and in both, if requested and present, the previous version, or nil where other fields follow:
 //	             [value bin, create int, mod int, version int, lease int]
 //
-// A watch is created first and canceled last. Between them events come in the order of revisions. The events of one revision keep
-// their order and come in one delivery, unless that delivery is a fragment: the revision then goes on in the next delivery to the
-// watch, which may have no event. If a delivery is no fragment, the watches have all events up to its revision: a client that
-// resumes after that revision misses nothing. Watches of one stream with the same parameters share deliveries.
+// A watch is created first and canceled last. Between them events come in the order of revisions. The events of one revision keep their
+// order and come in one delivery, unless that delivery is a fragment: the revision then goes on in the next delivery to the watch, which
+// may have no event. After a delivery that is not a fragment, the watches have all events up to its revision: a client that resumes after
+// that revision misses nothing. Watches of one stream with the same parameters share deliveries.
 //
-// Canceled with code 0 confirms a cancel. With Compacted it carries the oldest revision that can be watched. With any other code
-// the watch, or a request, was refused. It has no ids if the refused request's id belongs to another watch. The member buffers at
-// most limits.WatchBytesWaiting of unread events; later events come from the history once the buffer has space. Watches whose
+// A frame canceled with code 0 confirms a cancel. With the code Compacted it contains the oldest revision that can be watched. With any
+// other code the watch, or a request, was refused. The frame has no ids if the refused request's id belongs to another watch. The member
+// buffers at most limits.WatchBytesWaiting of unread events; later events come from the history once the buffer has space. Watches whose
 // changes are compacted by then are canceled. A stream on which the client reads nothing for limits.ClientWriteTimeout is reset.
 //
 // # Growth
 //
-// An op, a code, a flag and a field keep their number and meaning for ever. A struct grows at its end: a reader skips unknown
-// fields, and reads the fields that an older writer left out as zero ([pack.Reader.Struct]). So a reader may ignore every appended
-// field. A change that a reader must not ignore is a new op, kind or flag: a member answers BadRequest to an unknown one, and the
-// stream goes on. Any other change takes another ALPN, "qkv/2".
+// An op, a code, a flag and a field keep their number and meaning for ever. A struct grows at its end: a reader skips unknown fields, and
+// reads the fields that an older writer left out as zero ([pack.Reader.Struct]). Every appended field must therefore be safe to ignore. A
+// change that a reader must not ignore is a new op, kind or flag: a member answers BadRequest to an unknown one, and the stream goes on.
+// Any other change needs another ALPN, "qkv/2".
 //
 // Bytes that are not a frame, and a frame without a readable id, cannot be answered: the member closes the connection with one of
 // the codes at [CloseProtocol] and a reason in words.

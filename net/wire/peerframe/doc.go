@@ -4,8 +4,8 @@
 // It is separate from package wire because it needs raft's message types: every program that imports the client library would link
 // them.
 //
-// Frames, and the structs in them, grow at their end: a receiver skips unknown fields, and reads the fields that an older sender
-// left out as zero ([pack.Reader.Struct]). So a receiver may ignore every appended field.
+// Frames, and the structs in them, grow at their end: a receiver skips unknown fields, and reads the fields that an older sender left out
+// as zero ([pack.Reader.Struct]). Every appended field must therefore be safe to ignore.
 //
 // All msgpack here has the forms that package pack defines: integers in the fewest bytes, bytes as bin. In the tables, uint is an
 // unsigned number, int a number that may be negative.
@@ -29,7 +29,7 @@
 //	last          index of the newest entry that is on the disk, and its term
 //	hard term     the term that is on the disk
 //
-// An incompatible change takes another ALPN.
+// An incompatible change needs another ALPN.
 //
 // A member that refuses another member closes the connection with a [RefusalCode] and a text for the operator:
 //
@@ -58,8 +58,8 @@
 //
 // # Frames
 //
-// A frame is an array whose first element is its kind; it is at most limits.PeerFrameBytes long. Raft's own protobuf encoding is
-// not used: on the hot path a frame is written once and read once, by code written by hand.
+// A frame is a msgpack array of at most limits.PeerFrameBytes. Its first element is its kind. Raft's own protobuf encoding is not used:
+// frames are on the hot path, and hand-written code encodes and decodes each of them once.
 //
 //	raft     [1, type uint, term uint, log term uint, index uint, commit uint, durable uint, reject bool,
 //	          reject hint uint, context bin, entries]
@@ -84,11 +84,13 @@
 //	copied   [13, why string]                               the sender has refused a second process of the receiver's data folder; at
 //	         most limits.PeerReasonBytes
 //
-// type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read has one entry, its id of 8
-// bytes, and its term may be 0. The class of a frame selects its stream. Urgent are raft's votes, heartbeats and their answers, and
-// accused, room, asks, told, committed and copied. Append are raft's appends, reads and their answers, forwarded batches and their
-// answers. Bulk are all frames that move a snapshot.
+// type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read (MsgReadIndex) has one entry,
+// whose data is the read's id of 8 bytes, and its term may be 0. The class of a frame ([Class]) selects its stream:
 //
-// raft trusts its input: [Read] refuses a frame that a member may not send. It also refuses a frame of an unknown kind, which is
-// from another version.
+//   - urgent: raft's votes, heartbeats and their answers, and accused, room, asks, told, committed and copied;
+//   - append: raft's appends, reads and their answers, forwarded batches and their answers;
+//   - bulk: all frames that transfer a snapshot.
+//
+// raft trusts its input. Therefore [Read] refuses a frame that a member may not send, and a frame of an unknown kind, which is from another
+// version.
 package peerframe
