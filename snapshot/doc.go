@@ -1,9 +1,9 @@
 // Package snapshot stores the whole replicated state at one applied index as a file.
 //
 // A snapshot is saved from an immutable View, in steps of bounded size, while writes continue. It is published by one
-// rename, and only a complete, synced file ever gets a published name. Another member receives it piece by piece,
-// continues after an interruption at the end of the last intact block, and publishes it in the same way. The package
-// has no goroutine, lock or clock: one actor, the snapshotter, owns the folder.
+// rename, and only a complete, synced file ever gets a published name. Another member receives it piece by piece, and
+// publishes it in the same way. After an interruption the transfer continues at the end of the last intact block. The
+// package has no goroutine, lock or clock: one actor, the snapshotter, owns the folder.
 //
 // # Names
 //
@@ -62,35 +62,36 @@
 //
 // Load checks all of that. It also checks that index, term, revision and digest of the state that it built equal those
 // in the head. It does not compute the SHA-256, which identifies a file between members and for backups. The saver
-// computes it; [Verifier] and [Readback] check it. It covers only the headers, each of which holds the checksum of its
-// payload. A SHA-256 of the payloads would take a quarter of a save's CPU time. It would find no bit rot that escapes a
-// CRC-32C for each 256 KiB and a 64-bit digest of the state. Neither variant protects against forgery, since a forger
-// computes the SHA-256 as well; files come from members, which prove their identity by certificates. When the saver
-// checks its own file, it skips the SHA-256 and the records: it compares the chain on the medium with the chain that it
-// wrote.
+// computes it; [Verifier] and [Readback] check it. The SHA-256 covers only the headers, each of which holds the
+// checksum of its payload. A SHA-256 of the payloads would take a quarter of a save's CPU time, and would find no bit
+// rot beyond what a CRC-32C for each 256 KiB and a 64-bit digest of the state find. Neither variant protects against
+// forgery, since a forger computes the SHA-256 as well; files come from members, which prove their identity by
+// certificates. When the saver checks its own file, it skips the SHA-256 and the records: it compares the chain on the
+// medium with the chain that it wrote.
 //
 // A length is trusted only if its checksum is right, the file has that many bytes left, and the limits table allows it.
 // Unknown format versions, features and kinds, and longer arrays without a feature that announces them, are refused
-// with [ErrFormat] and not [ErrCorrupt]. The file may be intact for a newer qkv and must not be moved aside.
+// with [ErrFormat] and not [ErrCorrupt]: the file may be intact for a newer qkv and must not be moved aside.
 //
 // # Publication
 //
-//  1. Write under a temporary name in the same folder, with a sync every 1 MiB (for a received file, a write-back), so
-//     that the final sync does not delay the log's syncs. Then fsync the file.
-//  2. Check it. The saver reads the file back from the medium, past the page cache, and verifies every block's
+//  1. Write under a temporary name in the same folder. Sync every 1 MiB (of a received file, only start the
+//     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
+//  2. Check the file. The saver reads it back from the medium, past the page cache, and verifies every block's
 //     checksums. A received file is read back and verified while it arrives, and the same pass builds the state
-//     ([Readback]). That pass drops the page cache behind it, because the file is not read again soon. A damaged file
-//     is removed.
+//     ([Readback]). That pass drops the pages that it has read from the page cache, because the file is not read again
+//     soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.
-//  4. Only then may other parts rely on it: release the log, remove older snapshots, answer "installed".
+//  4. Only then may other packages rely on the snapshot: release the log, remove older snapshots, answer "installed".
 //
 // Invariants:
 //
 //  1. A published name always belongs to a complete, synced file that was intact when it was published.
-//  2. A rename never replaces a file. So a publication that failed at its last step is undone by removing the name.
+//  2. A rename never replaces a file. If the last step of a publication fails, removing the name therefore undoes the
+//     publication.
 //  3. A file whose write or sync has failed is never written or synced again: it is removed, and the error stays.
-//  4. Every file that List returns is durable: List syncs the folder first. After a kill -9 between rename and folder
-//     sync, the name is visible but could still be lost, while its log entries are released because of it.
+//  4. Every file that List returns is durable: List syncs the folder first. Otherwise, after a kill -9 between rename
+//     and folder sync, the name would be visible but not durable, and log entries would be released because of it.
 //  5. A partial file is continued only from data on the disk, not from a page cache that a failed sync of an earlier
 //     process has marked clean: it is synced, dropped from the cache, and walked block by block.
 //
