@@ -1,8 +1,8 @@
-// Package index is the replicated state machine: revisioned keys with their history, leases, client sessions, alarms, the
-// cluster's members and its feature level. It is a deterministic function of the log: the same entries produce the same
-// state and the same results on every member. Goroutines, locks, clocks, randomness, map order and a member's settings
-// cannot influence it. Build constants cannot either: the limits that Apply enforces belong to the feature level
-// (level_test.go).
+// Package index is the replicated state machine: revisioned keys with their history, leases, client sessions, alarms,
+// the cluster's members and its feature level. It is a deterministic function of the log: the same entries produce the
+// same state and the same results on every member. Goroutines, locks, clocks, randomness, map order and a member's
+// settings cannot influence it. Build constants cannot influence it either: the limits that Apply enforces belong to
+// the feature level (level_test.go).
 //
 // A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once per batch. A [View]
 // is an immutable snapshot of the state at one applied index; any goroutine may read it.
@@ -68,18 +68,18 @@
 // entry before it writes the entry (package actor). If such an entry is already in the log, or in a snapshot, the member
 // stops.
 //
-// A field that an older qkv did not write reads as zero ([pack.Reader.Struct]). Commands, and each part of the state,
-// therefore grow by fields at their end, which are written from a feature level on. An envelope grows by its version. A
-// membership change is the only command of its envelope.
+// A field that an older qkv did not write reads as zero ([pack.Reader.Struct]). Commands, and each section of the
+// state, are therefore extended by fields at their end, which are written from a feature level on. An extended envelope
+// gets a new version. A membership change is the only command of its envelope.
 //
 // A command that breaks a rule gets a [kv.Result] with an error. Examples are a limit, a missing lease, a feature level
 // that falls, an announcement of a member that lost its data, and an impossible membership change. Command and state
 // alone decide this, and every member gets the same result.
 //
-// Commands with a kind or a field above the cluster's feature level are not proposed ([CheckLevel]), so a member of an earlier version never
-// receives one. If a leader receives such a batch from a follower anyway, it proposes another batch in its place: the
-// same number of commands of kind 5, each of which results in the error that it contains. The refusal then reaches the
-// client in the same way as any other result.
+// Commands with a kind or a field above the cluster's feature level are not proposed ([CheckLevel]), so a member of an
+// earlier version never receives such a command. If a leader nevertheless receives one in a batch from a follower, it
+// proposes another batch in its place: the same number of commands of kind 5 (refused), each of which results in the
+// error that it contains. The refusal then reaches the client in the same way as any other result.
 //
 // # Members
 //
@@ -97,20 +97,21 @@
 //
 // Whether the change is safe is decided by the leader before it proposes the change.
 //
-// When a learner is promoted in place of a voter, both are voters for a while, each in one half of a joint configuration:
-// the learner becomes incoming, the voter leaving. An entry of raft's own ends the exchange; it is empty and stands for a
-// command of kind 9. Until then no other change is possible.
+// When a learner is promoted in place of a voter, both are voters for a while, each in one half of a joint
+// configuration: the learner becomes incoming, the voter leaving. An entry that raft itself proposes ends the exchange;
+// it is empty, and Apply treats it as a command of kind 9. Until then no other change is possible.
 //
 // A member's announcement does not change its role. It does not change its name either, except that a member that was
 // added without a name announces one. The announced addresses become its own, and the previous owner loses them. An
-// announcement is refused if it comes from an unknown member, or from a member that lost data that the others know of.
+// announcement is refused if it comes from an unknown member, or from a member that has lost data according to the
+// state.
 //
 // # Transactions
 //
-// A comparison over a range walks the whole range in one go because an entry is applied as a whole. A million keys take
-// about a tenth of a second. As in etcd, apply has no limit on this. The cost depends on the keys that exist at that
-// moment, so an endpoint cannot tell a cheap transaction from an expensive one. A limit in apply would also have to be
-// equal on all members, forever.
+// A comparison over a range walks the whole range in one step, because an entry is applied as a whole. A million keys
+// take about a tenth of a second. As in etcd, Apply has no limit on this: a limit would have to be equal on all
+// members, forever. The exact cost depends on the keys that exist when the entry is applied. An endpoint bounds the
+// cost by the keys in its newest View ([View.RowsOfTxn]).
 //
 // The branch of a transaction is decided before any change: all comparisons, including those of nested transactions, see
 // the state before the transaction. All checks of the chosen branch run next. Changes are made only if every check passes
@@ -118,8 +119,9 @@
 //
 // The other parts of the answer are the previous values of keys and the results of ranges. Only the member that the
 // client asked reads them, from the first View that contains the transaction ([AnswerReader]). Each is read as of a
-// position: the revision and the number of its changes that were made before. The command also reserves a field for a
-// verdict on comparisons of values that are not in memory; a command that has one is refused at present.
+// position: the revision, and the number of the transaction's changes that were made before. The command also reserves
+// a field for a verdict on comparisons of values that are not in memory; a command with a verdict is refused at
+// present.
 //
 // # Sessions
 //
@@ -127,14 +129,14 @@
 // member, which puts it into the log a second time. A session makes the write idempotent. The write carries a name
 // ([kv.SessionWrite]): a session number, which the client draws at random, and a sequence number in that session.
 //
-// The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is known,
-// the state returns that outcome and does not apply the write again: [kv.Result.Resent]. It keeps only code, revision and
-// counts. The member that the client asked reads the rest of the answer from the history as of then ([View.Recall]). If
-// that history is compacted, the answer is AnswerGone.
+// The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is
+// known, the state returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only
+// code, revision and counts. The member that the client asked reads the rest of the answer from the history, as of the
+// write's revision ([View.Recall]). If that history is compacted, the answer is AnswerGone.
 //
 // Each write says how many sequences before it the client may still send again: its window. The state forgets the
-// outcomes before the window, and refuses a write from before the window. The table therefore grows only with the writes
-// under way.
+// outcomes before the window, and refuses a write from before the window. The table of outcomes therefore grows only
+// with the writes under way.
 //
 // A session begins with its first write; no extra write or round trip is needed. A late copy of that write must not begin
 // the session again after the session has ended and its outcomes are forgotten. To prevent this the state keeps a session
@@ -146,23 +148,24 @@
 //     beginning, which is at or after the value that its client knew. Every write that could begin the session carries an
 //     older value, and is below the floor forever.
 //
-// This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions therefore
-// end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are idle. If
-// none is idle, a write that needs space is refused as Overloaded. SessionEnded, Overloaded and BadRequest refusals of
-// the session itself are not recorded as outcomes: they say that this copy did nothing.
+// This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions
+// therefore end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are
+// idle. If none is idle, a write that needs space is refused as Overloaded. Refusals of the session itself
+// (SessionEnded, Overloaded, BadRequest) are not recorded as outcomes: they say only that this copy of the write had no
+// effect.
 //
 // The session clock derives from the wall clocks in the envelopes, separately for each member: it adds up the time
 // between two entries of one member, and follows the member that is furthest ahead. Differences between the members'
-// clocks therefore do not matter, and neither do jumps: a jump ahead counts as one pause, a jump back counts as nothing.
-// A pause between two entries counts as limits.SessionPause at most, because clients cannot write while a cluster has no
-// quorum: an hour without a quorum is not an hour of idle sessions. A member that lags resumes at most one pause behind,
-// so time that arrives late is not counted twice.
+// clocks therefore do not matter, and neither do jumps: a jump ahead counts as one pause, a jump back counts as
+// nothing. A pause between two entries counts as limits.SessionPause at most, because clients cannot write while a
+// cluster has no quorum: an hour without a quorum is not an hour of idle sessions. A member whose sum lags behind
+// continues at most one such pause behind the furthest member, so that time reported late is not counted twice.
 //
 // A single monotonic clock for all members would be worse. After one wrong clock it would stand still for as long as that
 // clock was ahead. No session would become idle then, and at the limit of sessions no client could begin another one.
 //
-// Two alternatives are more expensive. Clients could ask for a session before the first write, as in other systems: that
-// costs a round trip. The state could remember all ended sessions: that memory would grow forever.
+// Two alternatives are more expensive. Clients could request a session before the first write, as in other systems:
+// that costs a round trip. The state could remember all ended sessions: that memory would grow forever.
 //
 // A View contains the session numbers only, so sessions add nothing to its cost. A View to be saved contains a copy of
 // all sessions ([State.ViewToSave]).
@@ -178,22 +181,21 @@
 // # Alarms
 //
 // An alarm has a member and a kind, NOSPACE or CORRUPT, as in etcd. Commands raise and disarm it; the member that
-// observes the quota or the disk proposes them. While NOSPACE is raised for any member, puts, grants and transactions
-// that contain a put are refused, and nothing else. The size that a quota limits, [View.UsedBytes], is equal on all
-// members.
+// observes the quota or the disk proposes them. While NOSPACE is raised for any member, exactly puts, grants and
+// transactions that contain a put are refused. The size that a quota limits, [View.UsedBytes], is equal on all members.
 //
 // The state itself raises CORRUPT for each member whose state differs from the majority's (see Digest). It disarms the
-// alarm when a later comparison finds the member's state equal, or when the member is removed. CORRUPT refuses no
-// requests: the affected member stops serving by itself, and the other members are right.
+// alarm when a later comparison finds the member's state equal, or when the member is removed. CORRUPT makes no member
+// refuse requests, because the affected member stops serving by itself, and the other members' states are right.
 //
 // # Following
 //
-// A state can follow another store, an etcd: it takes over the source's revisions unchanged, with every revision, version
-// and lease equal to the source's. Only a state that has never been written to can begin to follow. The versions that the
-// source keeps of its compacted revisions come first, then each later revision as a whole. The state derives a key's
-// create revision and version from its own keys; a record of the source that says otherwise is refused. The state records
-// the position of the last accepted record, and accepts only the records that come next. The sender may therefore stop at
-// any time, and may send records again that have perhaps arrived.
+// A state can follow another store, an etcd: it takes over the source's revisions unchanged, with every revision,
+// version and lease equal to the source's. Only a state that has never been written to can begin to follow. The
+// versions that the source keeps of its compacted revisions come first, then each later revision as a whole. The state
+// derives a key's create revision and version from its own keys; a record of the source that says otherwise is refused.
+// The state records the position of the last accepted record, and accepts only the records that come next. The sender
+// may therefore stop at any time, and may resend records whose arrival is uncertain.
 //
 // If a revision is too large for one command, its records wait in the state until all have arrived. For a change of the
 // compacted revision itself, the source no longer has the previous version. The state makes a version that no client can read,
@@ -206,8 +208,8 @@
 //
 // # Compaction
 //
-// A compact command sets the oldest revision that can be read from then on. Nothing else gives up history: no member's
-// setting and no build limit decides which revisions can be read. Three consequences:
+// A compact command sets the oldest revision that can be read from then on. Only compact commands drop history: no
+// member's setting and no build limit decides which revisions can be read. Details:
 //
 //   - The compacted revision itself can be read, and its changes can be watched, including tombstones. If a key changed
 //     twice at that revision, a watch that begins there receives only the last change ([Change.Superseded]), as in etcd.
@@ -221,31 +223,33 @@
 // writes are read from that View. The progress of dropping is not part of the digest; a snapshot contains it for its
 // reader only.
 //
-// A superseded version, and a tombstone, weighs 64 bytes plus its key and value. The total weight only grows. The weight
-// before a revision is recorded with the revision's time, so the weight of the readable history is a difference of two
-// totals. The leader uses it when it proposes a compaction ([View.RevisionOfHistory]).
+// The weight of a superseded version, or of a tombstone, is 64 bytes plus its key and value. The total weight of all
+// versions ever superseded only grows. The total before a revision is recorded with the revision's time, so the weight
+// of the readable history is a difference of two totals. The leader uses this difference when it proposes a compaction
+// ([View.RevisionOfHistory]).
 //
 // # Time
 //
 // An envelope contains its proposer's clock. The state's own clock is the newest proposer's clock seen so far; it never
 // goes back. For each millisecond in which a revision was made, a time point records the first such revision.
 //
-// If a member's clock was ahead, recorded time stands still until the other clocks reach that value. If a member's clock
-// is behind, time stands still while that member proposes. Apply cannot know which clock is right. It therefore also
-// records how far the proposers' clocks were behind the recorded time ("behind", in seconds). [View.RevisionAt] refuses a
-// time at which the clocks contradict each other, and a time that is more than a moment in the future. Nothing else
-// depends on these times. The weight of the history is also recorded while time stands still, and the proposer of a
-// compaction measures the history's age itself (package node).
+// If a member's clock was ahead, recorded time stands still until the other clocks reach that value. If a member's
+// clock is behind, time stands still while that member proposes. Apply cannot know which clock is right. It therefore
+// also records how far the proposers' clocks were behind the recorded time (the field behind, in seconds).
+// [View.RevisionAt] refuses a time at which the clocks contradict each other, and a time that is more than a moment in
+// the future. Nothing else depends on these times. The weight of the history is also recorded while time stands still,
+// and the proposer of a compaction measures the history's age itself (package node).
 //
 // # Digest
 //
-// Each version has a checksum, the xxhash64 of everything that can be read of it. The digest covers the sum of the
+// Each version has a checksum, the xxhash64 of all its fields that clients can read. The digest covers the sum of the
 // checksums of all versions that ever existed, the sum of the time points' checksums, and the rest of the replicated
 // state. A change adds one checksum; dropping a version changes nothing.
 //
 // Members compare their states. A check command begins a comparison after the entry that contains it. Each member that
 // applies that entry computes its digest at once, and proposes a digest command with the result. The digests are
-// replicated. All members then judge alike, each by the digest that it has computed itself ([View.Compare]):
+// replicated, so all members reach the same judgement; each applies it to the digest that it has computed itself
+// ([View.Compare]):
 //
 //   - a member whose state differs from a majority's stops;
 //   - if no state can have a majority any more, all members stop.
@@ -301,38 +305,39 @@
 // shares with the owner. It reads while the owner continues to write, without a lock. Four rules make this safe:
 //
 //   - Every change in shared memory is an atomic change of one aligned word, to a value that reads the same for every
-//     older View. The new value is a head that begins with newer versions, which the View skips; or another copy of the
+//     older View. The new value is the head of a list with newer versions, which the View skips; or another copy of the
 //     same version or record; or another segment of the table with the same keys and more.
 //   - If a View does not find a key in the table, or finds no version old enough, it checks whether keys were removed
 //     since it was made. If so, it looks in its own copy of the tree.
 //   - A View never follows a link to a version that was dropped before the View was made: at or below its compacted
 //     revision it needs no older version (see version.at and View.keepsBefore).
-//   - A slab is retired only when none of its objects is in use, and unmapped only when no View remains that was made
-//     before that. Each such View keeps the slab alive through its epoch. Every object that a View can reach was in use
-//     when the View was made or later, so its slab is retired after that, or never.
+//   - A slab is retired only when none of its objects is in use, and unmapped only when no View from before the
+//     retirement remains. Each such View keeps the slab alive through its epoch. Every object that a View can reach was
+//     in use when the View was made or later, so its slab is retired after the View was made, or never.
 //
 // A slab of which less than a third is in use is evacuated, in bounded steps at the end of Apply; while the member is
 // idle, the threshold is a half. Copies are complete before anything refers to them, and the old objects are not written
 // to again.
 //
-// A range is read in steps ([RangeReader]). Other work can run between two steps, and each step uses the newest View, so
-// a long read keeps no old View. A page that continues a range looks only at its own keys. The first page also has the
-// count. The trees know the count at the newest revision. The count at an older revision follows from it by the changes
-// since then; only changes that create or delete a key are looked at. If walking the range is cheaper, the reader walks
-// it instead.
+// A range is read in steps ([RangeReader]). Other work can run between two steps, and each step uses the newest View,
+// so a long read keeps no old View. A page that continues a range looks only at its own keys. The first page also has
+// the count of the whole range. At the newest revision, the trees know the count. At an older revision, the reader
+// computes it from the newest count and the changes since then that created or deleted a key. If walking the range is
+// cheaper, the reader walks it instead.
 //
-// A streamed range ([PagesReader]) keeps the View of its first step until the caller releases it, so a compaction cannot
-// overtake it. A range in another order does the same ([SortedReader]): it notes the locations of its pairs, sorts them
-// in runs, and merges the runs into pages. All its steps take about the same time, and only one page of the data is in
-// memory at a time.
+// A streamed range ([PagesReader]) keeps the View of its first step until the caller releases it, so a compaction
+// cannot overtake it. A sorted range ([SortedReader]) keeps its View, too: it notes the locations of its pairs, sorts
+// them in runs, and merges the runs into pages. All its steps take about the same time, and only one page of the data
+// is in memory at a time.
 //
 // The garbage collector does not see memory outside its heap. The slices that Get, Range, Events and Scan return are
 // parts of that memory: keep the View reachable until their last use, with runtime.KeepAlive(view).
 //
 // # A snapshot
 //
-// A snapshot consists of [View.AppendMeta], the whole state except the keys, and [View.Scan], all keys with all versions
-// that are kept. Both come from a View to be saved. A [Builder] makes the same state from them and validates everything.
+// A snapshot consists of the output of [View.AppendMeta], the whole state except the keys, and of [View.Scan], all keys
+// with all versions that are kept. Both come from a View of [State.ViewToSave]. A [Builder] makes the same state from
+// them and validates everything.
 //
 //	meta     92 version=1 [section...]         in this order; an older qkv may have written fewer
 //	section  93 kind version=1 content         content, a binary, has
