@@ -58,7 +58,7 @@ func leaseSum(l kv.Lease) uint64 {
 
 func (l *leases) get(id int64) (kv.Lease, bool) { return l.granted.Get(kv.Lease{ID: id}) }
 
-// LeaseChange says that a lease was granted or its remaining time recorded, or that the lease is gone.
+// LeaseChange is a change of one lease: it was granted, its remaining time was recorded, or it is gone.
 type LeaseChange struct {
 	Lease kv.Lease
 	Gone  bool

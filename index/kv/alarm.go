@@ -35,7 +35,7 @@ type Alarm struct {
 	Kind   AlarmKind
 }
 
-// AlarmChange raises an alarm, or disarms it.
+// AlarmChange is a command that raises or disarms an alarm.
 type AlarmChange struct {
 	Raise bool
 	Alarm // when disarming, kind 0 means every kind

@@ -23,14 +23,14 @@ type Completion struct {
 	Lease   *LeaseTime // for LeaseTold
 }
 
-// ReplyTo receives completions; each stream of a client has one. Complete must not block and must not keep the slice.
-// Several actors call it concurrently, each from its own goroutine.
+// ReplyTo is the receiver of completions; each stream of a client has its own. Complete must not block and must not
+// keep the slice. Several actors call it concurrently, each from its own goroutine.
 type ReplyTo interface{ Complete([]Completion) }
 
 // WriteWatcher is a ReplyTo that can report when it has written the completions that it gets next.
 type WriteWatcher interface{ WhenWritten(Written) }
 
-// Written receives that report, on any goroutine. It must not block.
+// Written is the receiver of a WriteWatcher's report. It is called on any goroutine, and must not block.
 type Written interface{ Written() }
 
 // Proposal is a batch of commands that a client's connection proposes for the log. Each command has the number of the
@@ -45,7 +45,7 @@ type Proposal struct {
 	Release Release
 }
 
-// Release takes back the memory of a proposal.
+// Release is the owner of a proposal's memory, to which that memory is returned.
 type Release interface{ Release() }
 
 // Refuse completes all requests with the same error.

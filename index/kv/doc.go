@@ -1,8 +1,7 @@
-// Package kv defines qkv's request and answer types: what a request asks for, what answers it, and what an error says
-// about a write. The index, the wire format, the endpoints, the actors and the client library use these types and these
-// checks, and no others. The package imports only the standard library, the table of limits and the msgpack writer:
-// a program that links the client links nothing more through it. A transaction has the same bytes in a request and in
-// the log (codec.go).
+// Package kv defines qkv's types of requests, answers and errors, and their checks. The index, the wire format, the
+// endpoints, the actors and the client library all use these types and checks. The package imports only the standard
+// library, the table of limits and the msgpack writer, which keeps programs that link the client small. A transaction
+// has the same bytes in a request and in the log (codec.go).
 //
 //	request   [Put], [Delete], [Range], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
 //	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [TxnResult]
@@ -21,8 +20,8 @@
 //
 // # How requests travel through a member
 //
-// A stream of watches sends [WatchRequest]s and receives [WatchDelivery]s through its [WatchStream]. The client receives
-// [WatchEvent]s.
+// For watches, an endpoint sends [WatchRequest]s to the member, and receives [WatchDelivery]s through the [WatchStream]
+// of the client's stream. The client library turns them into [WatchEvent]s.
 //
 // An endpoint collects the requests that arrive together into one [Proposal] of writes, or one batch of reads to confirm.
 // Each request gets exactly one [Completion], through the [ReplyTo] that came with it.

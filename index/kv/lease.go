@@ -15,7 +15,8 @@ type Lease struct {
 	Granted uint64
 }
 
-// LeaseAsk asks the leader's clock for a lease's remaining time or, with Renew, renews the lease to its full TTL.
+// LeaseAsk is a query to the leader's clock for a lease's remaining time. With Renew it is a keep-alive, which renews
+// the lease to its full TTL.
 type LeaseAsk struct {
 	Lease int64
 	Renew bool

@@ -17,7 +17,7 @@ type Event struct {
 	Deleted bool
 }
 
-// Put sets a key.
+// Put is a request that sets a key.
 type Put struct {
 	Key, Value  []byte
 	Lease       int64 // 0: none
@@ -26,13 +26,13 @@ type Put struct {
 	IgnoreLease bool  // keep the key's lease; Lease must be 0, and the key must exist
 }
 
-// Delete removes a key, or a range of keys. Key and End are as in a Range.
+// Delete is a request that removes a key, or a range of keys. Key and End are as in a Range.
 type Delete struct {
 	Key, End []byte
 	PrevKV   bool // the answer has the previous versions of the keys
 }
 
-// Range asks for keys at one revision. Only Key must be set.
+// Range is a read of a key, or of a range of keys, at one revision. Only Key must be set.
 type Range struct {
 	// Key without End is a single key. With End, the range is all keys from Key up to and excluding End. The End "\0"
 	// means no end: all keys from Key on.

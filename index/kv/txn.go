@@ -47,9 +47,9 @@ const (
 	compareResults
 )
 
-// Compare compares a key, or each key of a range, with a number or a value. A missing key counts as 0 for every numeric
-// target. A comparison of a missing key's value is always false, even NotEqual, as in etcd. An empty range behaves like a
-// missing key.
+// Compare is a condition of a transaction: it compares a key, or each key of a range, with a number or a value. A
+// missing key counts as 0 for every numeric target. A comparison of a missing key's value is always false, even
+// NotEqual, as in etcd. An empty range behaves like a missing key.
 type Compare struct {
 	Key, End []byte // as in a Range
 	Target   CompareTarget

@@ -1,6 +1,6 @@
 package kv
 
-// Watch asks for the changes of a key, or of a range of keys, from a revision on. Only Key must be set.
+// Watch is a subscription to the changes of a key, or of a range of keys, from a revision on. Only Key must be set.
 type Watch struct {
 	Key, End []byte // as in a Range
 	// Revision is the first revision whose changes are wanted; 0 means the one after the newest. If it is in the future,
@@ -26,7 +26,7 @@ func (w *Watch) Check(b Bounds) *Error {
 	return nil
 }
 
-// WatchRequest is a request of a stream of watches to a member.
+// WatchRequest is a request to a member's watch hub: create, cancel, or progress of watches.
 type WatchRequest struct {
 	Kind  WatchRequestKind
 	ID    uint64 // the watch, for WatchCreate and WatchCancel; chosen by the client, unique in its stream

@@ -1,6 +1,6 @@
-// Package watch is the state of a member's watch hub: the watches and the progress of each. It has no goroutine, clock or
-// lock. The actor around it ([qkv/actor], WatchHub) passes in requests, the newest View and the time. The hub passes
-// deliveries to the streams ([kv.WatchStream]).
+// Package watch is the state of a member's watch hub: all watches and the progress of each. It has no goroutine, clock
+// or lock. The actor that owns the hub ([qkv/actor], WatchHub) passes in requests, the newest View and the time. The
+// hub passes deliveries to the streams ([kv.WatchStream]).
 //
 //	requests ──► Hub ──► streams: created, events, progress, canceled, in one order
 //	              ▲
@@ -8,11 +8,11 @@
 //
 // # A cursor
 //
-// A subscription is the equal watches of one stream, with a cursor: the position in the history after everything that was
-// delivered to them. The cursor moves only when a stream has accepted a delivery. The hub buffers no events for a watch
-// that lags: such a watch receives its events from the history again, and a stream that reads nothing costs only its
-// cursors. No View ever moves a cursor, not even a View of a loaded snapshot. If the history begins after a cursor, the
-// watches are canceled, with the oldest available revision.
+// A subscription is the set of equal watches of one stream. It has a cursor: the position in the history after the last
+// event that was delivered. The cursor moves only when the stream has accepted a delivery. The hub buffers no events
+// for a watch that lags: such a watch later receives its events from the history, and a stream that reads nothing costs
+// only its cursors. A new View never moves a cursor, not even the View of an installed snapshot. If the history begins
+// after a cursor, the watches are canceled, with the oldest available revision.
 //
 // # Passes
 //
@@ -20,21 +20,23 @@
 //	                     │                                                    ▼
 //	created ──► waiting ──► sweep ──► live ◄── by its key's versions ◄──── blocked ──room──► (as created)
 //
-// A pass is a position in the history and the subscriptions at that position, indexed by keys and ranges. Two passes walk
-// through the history. The live pass has the subscriptions that have caught up. The sweep brings lagging subscriptions up
-// to the live pass. All other subscriptions wait in the order of their cursors, and a pass picks them up when it reaches
-// their position. Any number of watches with different lags therefore cost one walk through the history, and a watch that
-// begins in the future joins when its revision exists. A watch of a single key catches up by the versions of that key,
-// unless they are very many.
+// A pass is a walk through the history: a position, and the subscriptions at that position, indexed by keys and ranges.
+// There are two passes. The live pass has the subscriptions that have caught up. The sweep brings lagging subscriptions
+// up to the live pass. All other subscriptions wait in the order of their cursors, and a pass picks them up when it
+// reaches their position. Any number of watches with different lags therefore cost one walk through the history, and a
+// watch that begins at a future revision joins when that revision exists. A watch of a single key catches up by the
+// versions of that key, unless they are very many. A subscription whose stream is full is blocked until the stream has
+// space.
 //
 // Subscriptions with equal ranges and options form a group. A group collects one body of encoded events for all its
 // subscriptions. An event is encoded once for each format, with and without its previous value. The live pass delivers
-// its bodies at the end of each walk. The sweep delivers when its bodies reach limits.WatchPendingBytes together, or when
-// it has reached the live pass. For 10,000 watches that lag far behind, this cuts the number of deliveries to a tenth.
+// its bodies at the end of each walk. The sweep delivers when its bodies reach limits.WatchPendingBytes together, or
+// when it has reached the live pass. For 10,000 watches that lag far behind, this reduces the number of deliveries to a
+// tenth.
 //
-// A large body is delivered early, but only after the last event of a revision. If one revision is too large for that, it
-// is delivered in fragments. The last fragment is followed by a delivery that is not a fragment, without events if
-// necessary.
+// A large body is delivered early, but only after the last event of a revision. If the events of one revision are too
+// large for one delivery, they are delivered in fragments. The last fragment is followed by a delivery that is not a
+// fragment, without events if necessary.
 //
 // # Steps
 //
@@ -49,8 +51,8 @@
 //     from the first requested revision on.
 //  2. After a delivery that is not a fragment, nothing at or below its Revision follows: a client can resume after that
 //     Revision.
-//  3. Progress is delivered when all its watches have caught up, after their events, in the same order. It is never below
-//     the revision at which a watch begins.
+//  3. Progress is delivered, after the events, when all watches that it concerns have caught up. Its revision is at
+//     least the revision at which each of these watches begins.
 //  4. A stream that accepts no deliveries delays no other stream.
 //
 // # Cost
