@@ -8,11 +8,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// Budget is a memory budget. A user of it reserves bytes before it allocates them.
+// Budget is a memory budget. Requests reserve bytes in it before they allocate them.
 //
 //  1. left is the unallocated budget in bytes; never negative.
-//  2. A reservation that exceeds the budget waits. Meanwhile holders that transfer too little per stall interval are evicted: a client
-//     that sends half a request, or does not take its answer, blocks others no longer than that.
+//  2. A reservation that exceeds the budget waits. Meanwhile holders that transfer too little per stall interval are evicted: a client that
+//     sends half a request, or does not read its answer, blocks others for one stall interval at most.
 type Budget struct {
 	total   int64
 	stall   time.Duration
@@ -24,7 +24,8 @@ type Budget struct {
 	changed chan struct{}             // closed when bytes are released
 }
 
-// Reservation is one user's part of a budget, empty at first. A nil Reservation needs none: its methods do nothing.
+// Reservation is the part of a budget that one request has reserved, empty at first. The methods of a nil Reservation do nothing, for
+// requests that need no memory of the budget.
 type Reservation struct {
 	of    *Budget
 	evict func() // ends the user

@@ -1,9 +1,9 @@
-// Package admit gives out what many clients share: memory, concurrency and processor time.
+// Package admit is the admission control of both endpoints: it shares memory, concurrency and processor time among many clients.
 //
-//	Budget     bytes for messages that are in memory as a whole; a slow client that others wait for is evicted
-//	FairQueue  processor time for reads of many keys, in short turns
+//	Budget     a memory budget for messages held as a whole; while requests wait for it, slow clients are evicted
+//	FairQueue  a fair queue of short turns of processor time, for reads of many keys
 //	Slots      a semaphore
-//	FairSlots  a semaphore that keeps half of its slots free for other clients
+//	FairSlots  a semaphore in which a client holds at most as many slots as remain free
 //
-// The package knows neither a protocol nor the state, and starts no goroutine.
+// The package depends on no protocol and not on the state, and starts no goroutine.
 package admit

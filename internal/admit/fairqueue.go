@@ -11,9 +11,10 @@ import (
 	"qkv/internal/limits"
 )
 
-// FairQueue limits the processor time of reads that may visit many keys, over all clients. A read gets turns of about limits.RangeTurn.
-// A new request for a turn goes to the end of the queue. While other requests than such reads are in flight, a turn is followed by a
-// rest of limits.RangeRest times its length. Without the rest, newly ready work would wait for one turn after the other.
+// FairQueue is a queue of turns that limits the processor time of reads that may visit many keys, over all clients. A read gets turns of
+// about limits.RangeTurn. A new request for a turn goes to the end of the queue. While requests other than such reads are in flight, each
+// turn is followed by a rest of limits.RangeRest times its length. Without the rest, newly ready work would wait for one turn after the
+// other.
 type FairQueue struct {
 	requests *atomic.Int64 // in flight, reads included
 	reads    atomic.Int64  // in flight

@@ -1,8 +1,8 @@
-// Package limits is the one table of qkv's bounds: every length, queue, buffer and count that a member or a client enforces, with its
+// Package limits is the table of all of qkv's limits: every length, queue, buffer and count that a member or a client bounds, with its
 // reason. A request beyond a limit gets an error that names the limit; nothing is truncated silently.
 //
-// A write limit is never above the limit for reading the same data back: every written entry stays readable (etcd bug 14025 bricked
-// members at restart).
+// A limit for writing data is at most the limit for reading the same data back: every written entry stays readable (in etcd, bug 14025 made
+// members unable to restart).
 //
 // Some limits decide the result of apply. They belong to feature level 1 and never change, because members of two builds must compute the
 // same state. TestLevelOneStays of package index lists all of them.
@@ -35,7 +35,7 @@ const (
 	// LeaseCheckpoints bounds the leases of one command that checkpoints their remaining time.
 	LeaseCheckpoints = 1024
 	// LeaseLengthening bounds how much one failover lengthens a lease. For long leases the bound is a tenth of the TTL, for short ones the
-	// TTL. Each time that this much of a lease has passed, its remaining time is checkpointed in the log.
+	// TTL. Before this much of a lease has passed, its remaining time is checkpointed in the log.
 	LeaseLengthening = 30 * time.Second
 	// LeaseKeys is how many keys, or leases, one page has: less than a millisecond of work.
 	LeaseKeys = 2048

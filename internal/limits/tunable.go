@@ -2,8 +2,8 @@ package limits
 
 import "time"
 
-// Tunable holds the bounds of one member that a test or the simulation sets small, to make rare events frequent. No format and no other
-// member relies on them. Each field is the constant of its name, which gives the reason.
+// Tunable holds those limits of one member that a test or the simulation sets small, to make rare events frequent. No format and no other
+// member relies on them. The default of each field is the constant of the same name, whose comment gives the reason.
 type Tunable struct {
 	BatchBytes, BatchCommands int
 	GroupBytes, OrderBytes    int64
@@ -61,7 +61,8 @@ type Index struct {
 	Reached func(bound string) // as in Tunable
 }
 
-// SessionRules holds the bounds of clients' sessions. Each field is the constant of its name, which gives the reason.
+// SessionRules holds the limits of clients' sessions. The default of each field is the constant of the same name, whose comment gives the
+// reason.
 type SessionRules struct {
 	Sessions, Outcomes, Window int64
 	TTL, Idle, Pause           time.Duration

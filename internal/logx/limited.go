@@ -1,4 +1,4 @@
-// Package logx has the log for events that other hosts can cause.
+// Package logx is the rate-limited log for events that other hosts can cause.
 package logx
 
 import (
