@@ -31,7 +31,7 @@ type API interface {
 	Maintain(ctx context.Context) error
 }
 
-// Read is a range.
+// Read is a request to read a range.
 type Read struct {
 	From, To     []byte // To nil: only From
 	Limit        int64

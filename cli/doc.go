@@ -2,10 +2,10 @@
 //
 // # Promises to scripts
 //
-//   - Exit codes: 0 ok. 1 failed. 2 usage or refused configuration. 3 a single key, a lease or a member not found (an empty range is 0).
-//     4 a condition failed, or the members refuse a membership change. 5 unavailable. 6 not allowed, or this member was removed.
-//     7 outcome unknown. 8 the disk failed. 130 after Ctrl-C, 143 after SIGTERM, and 128 plus its number after any other signal.
-//     Exceptions: a member that SIGTERM or SIGHUP stops ends with 0, and so do lock and elect when a signal releases what they hold.
+//   - Exit codes: 0 ok. 1 failed. 2 usage or refused configuration. 3 a key, a lease or a member was not found (an empty range is 0). 4 a
+//     condition failed, or the members refuse a membership change. 5 unavailable. 6 not allowed, or this member was removed. 7 outcome
+//     unknown. 8 the disk failed. 130 after Ctrl-C, 143 after SIGTERM, and 128 plus its number after any other signal. Exceptions: after
+//     SIGTERM or SIGHUP, a member ends with 0, and so do lock and elect when they have released their lock or leadership.
 //   - stdout holds the answer and nothing else. Messages, names of skipped files and progress go to stderr.
 //   - Once serve has begun, all its messages have the format of its log: in JSON, each line names the member.
 //   - `-w json` prints one compact line for each answer; its names and their order stay. A key or value that is not UTF-8
@@ -16,19 +16,18 @@
 //     of one command. A variable set for `get` therefore cannot enlarge a `del`. The command line has priority over variables.
 //     An unknown QKV_ variable is refused by name, with exit code 2. One flag has no variable: --endpoints of bench quick,
 //     because the endpoints of other commands must not receive a benchmark's load by accident.
-//   - --timeout bounds a command. The time of import and export depends on the number of files, that of member replace on the new
-//     member: there --timeout bounds the wait for each answer.
+//   - --timeout bounds a command. The duration of import and export depends on the number of files, and that of member replace on the new
+//     member: in these commands --timeout bounds the wait for each answer.
 //
-// # How it is made
+// # Structure
 //
-// [Run] builds the table of commands (urfave/cli) and arranges the command line (argv.go: urfave/cli stops looking for
-// flags at the first argument). It prints help itself (help.go), runs one command, prints its error and returns its exit
-// code.
+// [Run] builds the table of commands (urfave/cli) and moves flags before arguments (argv.go), because urfave/cli stops looking for flags at
+// the first argument. It prints help itself (help.go), runs one command, prints its error and returns its exit code.
 //
-// A command that talks to a cluster connects by dial.go, asks net/client, and prints by output.go. serve builds one
-// node. demo and bench run members as processes (local.go, process.go): the same program with serve. These processes die
-// with their parent, however it dies. A process that runs a member executes its program again to get a timer slack of 1
-// ms, unless a supervisor has set another one (timerslack.go).
+// A command that talks to a cluster connects by dial.go, asks net/client, and prints by output.go. serve builds one node. demo and bench
+// run members as processes (local.go, process.go): the same program with serve. These processes die with their parent, even if it is
+// killed. A process that runs a member executes its program again to get a timer slack of 1 ms, unless a supervisor has set another timer
+// slack (timerslack.go).
 //
 // Errors say what failed, why, and what to do next. An error with its own exit code is an exitError, or a member's
 // answer (kv.Error). All other errors have exit code 1.
