@@ -16,7 +16,7 @@ const unknownTTL = 3600
 // leasesAtOnce bounds the leases of one command.
 const leasesAtOnce = 8192
 
-// Feed turns records, in order, into commands.
+// Feed is a buffer that packs the source's records, in order, into commands and sends them.
 type Feed struct {
 	source uint64
 	send   func(command []byte) error

@@ -32,7 +32,7 @@ func fileError(format string, values ...any) error {
 	return fmt.Errorf("%w: %w", ErrFile, fmt.Errorf(format, values...))
 }
 
-// File is a snapshot of etcd. It is not safe for concurrent use.
+// File is an open snapshot file of etcd. It is not safe for concurrent use.
 type File struct {
 	Path   string
 	Size   int64
