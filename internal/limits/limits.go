@@ -109,10 +109,10 @@ const (
 	// PageBytes bounds the keys and values in one page of a streamed range. With its overhead the page fits the usual buffer of a frame
 	// reader.
 	PageBytes = 48 << 10
-	// PagesRetired is how much released memory may wait for readers. Beyond it, streamed ranges and answers of etcd's API drop the state
-	// that they hold. They continue with newer states, and end if their revision is compacted.
+	// PagesRetired is how many bytes of retired memory held Views may keep from being freed. Beyond it, streamed ranges and answers of
+	// etcd's API release the View that they hold. They continue with newer Views, and end if their revision is compacted.
 	PagesRetired = 256 << 20
-	// RangeShare is the divisor for the processors of ranges: all ranges together use one of RangeShare processors, and at least one.
+	// RangeShare is the divisor for the processors of ranges: all ranges together use 1/RangeShare of the processors, and at least one.
 	RangeShare = 4
 	// RangeRows is how many keys a range visits between two checks of the clock, some 50 us, and thus the number of keys in a page.
 	RangeRows = 256
@@ -176,9 +176,9 @@ const (
 	// with half as much more live data does.
 	HeapSmall       = 24 << 20
 	CollectedSeldom = 200
-	// MemoryKept is the fraction of a process's memory that is left to the kernel, stacks and other memory outside Go's heap. HeapOfMemory
-	// is the fraction that the heap may always have, because a collector with less space than live data runs constantly. A member with 216
-	// MB in 1 MB values restarted with a peak of 578 MB without a bound, and of 363 MB with a bound of 150 MiB.
+	// 1/MemoryKept of a process's memory is left to the kernel, stacks and other memory outside Go's heap. The heap may always have
+	// 1/HeapOfMemory of it, because a collector with less space than live data runs constantly. A member with 216 MB in 1 MB values
+	// restarted with a peak of 578 MB without a bound, and of 363 MB with a bound of 150 MiB.
 	MemoryKept   = 8
 	HeapOfMemory = 4
 	// ClientConnectionsOver is how many connections beyond that limit are accepted to receive an error.
@@ -297,8 +297,8 @@ const (
 	// EtcdResets is the rate limit of stream resets per second for all connections together: a tenth of a core. Beyond it, the connections
 	// that reset streams are throttled.
 	EtcdResets = 2000
-	// EtcdBlamed applies to a client whose connection was closed because it held most memory. For this time its new streams count as
-	// resets, beyond EtcdStreamsFew per connection. Measured without: 16 connections opened 40,000 a second, and the p99 of other clients
+	// EtcdBlamed is for how long a client is throttled whose connection was closed because it held most memory: its new streams beyond
+	// EtcdStreamsFew per connection count as resets. Measured without: 16 connections opened 40,000 a second, and the p99 of other clients
 	// was 2.7 s (load 30).
 	EtcdBlamed     = time.Minute
 	EtcdStreamsFew = 256
@@ -331,8 +331,8 @@ const (
 	// EtcdGatewayPace is the least that a request with memory of EtcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
 	// KiB a second.
 	EtcdGatewayPace = 32 << 10
-	// EtcdStall is how long a client of etcd's API may stand still while it holds a resource that others wait for. EtcdBuiltTime is the
-	// time in which such a client must take a whole large answer.
+	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for. EtcdBuiltTime is
+	// the time in which such a client must read a whole large answer.
 	EtcdStall     = 2 * time.Second
 	EtcdBuiltTime = time.Minute
 	// MetricsReaders bounds the concurrent scrapes of the metrics. EtcdClientVersions bounds the library versions by which clients are
@@ -366,8 +366,9 @@ const (
 	// events of all of them: beyond it each stream has one delivery.
 	EtcdWatches    = 256 << 10
 	EtcdWatchBytes = 192 << 20
-	// EtcdWatchAnswers bounds the other answers that wait on a stream of watches before its requests are no longer read: a thousand, which
-	// a reading client takes in a moment. A client that never read made a member keep 200 MiB more each second.
+	// EtcdWatchAnswers bounds the bytes of answers other than events that wait on a stream of watches. Beyond it, the stream's requests are
+	// no longer read. It is a thousand answers, which a reading client takes in a moment. A client that never read made a member keep 200
+	// MiB more each second.
 	EtcdWatchAnswers = 1024 * RequestOverhead
 	// EtcdSnapshotChunk is one message of a snapshot for etcd, as in etcd. EtcdSnapshotBytes is one write transaction of its file, which
 	// is in memory until then. EtcdSnapshotRoom is the free disk space required in addition to twice the state's bytes, because the log's
@@ -425,9 +426,9 @@ const (
 	StateOfMemory = 2
 	HistoryOfHeld = 8
 	HistorySlack  = 16
-	// HistoryDropAfter is the default of the time for which no quorum has held history that the settings keep, until it is dropped: in
-	// this time an operator can free a disk. Once full disks of a quorum have refused writes for HistoryDropFull, the delay is as short.
-	// That is longer than a restart, and writes are worth more than history.
+	// HistoryDropAfter is the default delay before history is dropped that the settings keep and that no quorum can hold: in this time an
+	// operator can free a disk. Once full disks of a quorum have refused writes for HistoryDropFull, that is the delay. It is longer than a
+	// restart, and writes are worth more than history.
 	HistoryDropAfter = time.Hour
 	HistoryDropFull  = time.Minute
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes relies on five minutes.
@@ -585,8 +586,8 @@ const (
 	// ReserveFillers is how many goroutines zero memory for a loaded state. If the host allocates pages at first touch, one is slower than
 	// the loader.
 	ReserveFillers = 2
-	// ReserveMore is the fraction by which a state's versions take more memory than file space: a sixth with values of 256 bytes. A state
-	// of smaller values has fewer bytes to wait for.
+	// A state's versions get 1/ReserveMore more reserved memory than they take in the file: with values of 256 bytes they take a sixth
+	// more. A state of smaller values has fewer bytes to wait for.
 	ReserveMore = 4
 	// IdleLooks is how many consecutive checks without an applied entry, five seconds, make a member release unused memory. A release also
 	// needs IdleEntries applied since the last one, or IdleBytes waiting: a garbage collection costs milliseconds.
@@ -595,9 +596,9 @@ const (
 	IdleBytes   = 8 << 20
 	// QueueKept is how many slots an empty queue of the core keeps: a lone client's writes need one, and concurrent ones some hundred.
 	QueueKept = 256
-	// RetiredBytes is how much released memory of the state, or RetiredPart the fraction of memory in use, justifies a garbage collection.
-	// A member under load makes enough garbage elsewhere; this is for one without load. In a RetiredInterval a compaction releases some 50
-	// MiB.
+	// A garbage collection is started when RetiredBytes of the state's memory, or 1/RetiredPart of the memory in use, are retired. A member
+	// under load collects often enough because of other garbage; this is for a member without load. In a RetiredInterval a compaction
+	// releases some 50 MiB.
 	RetiredBytes    = 128 << 20
 	RetiredPart     = 4
 	RetiredInterval = 100 * time.Millisecond
