@@ -217,8 +217,8 @@ const (
 	// the client's share of ClientBytes: for its entries in the tables of endpoint and hub.
 	ClientWatches = 16384
 	WatchOverhead = 768
-	// ClientWatchBytes bounds the events of one watch that wait in the client for its program. Beyond it the member ends the watch, and
-	// the client resumes it when its queue is read: other watches of the stream are not blocked.
+	// ClientWatchBytes bounds the events of one watch that wait in the client for its program. Beyond it the client cancels the watch at
+	// the member, and resumes it when its queue is read: other watches of the stream are not blocked.
 	ClientWatchBytes = 1 << 20
 	// WatchBytesWaiting bounds the events that wait on a stream of watches. Further ones wait in the history. A larger delivery travels
 	// alone, and is charged at most WatchDeliveryShare of ClientBytes in the client's share; a lone stream has twice that. A member with a

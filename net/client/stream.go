@@ -19,8 +19,7 @@ import (
 // stream is one stream of a connection. A writer goroutine sends all queued requests in one write, and a reader goroutine reads
 // answers.
 //
-//  1. A request's id is the place of its slot. The slot is used until the answer comes or the connection is over, even if the call
-//     was
+//  1. A request's id is the place of its slot. The slot is used until the answer comes or the connection is over, even if the call was
 //     abandoned.
 //  2. A call of a round that the writer has not taken was certainly never sent.
 type stream struct {

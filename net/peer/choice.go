@@ -5,8 +5,7 @@ import "qkv/net/wire/peerframe"
 // choice decides which of the connections to one peer is used; doc.go numbers the rules. All its methods are called under its
 // link's lock, and so is the construction of its handshakes' seen: seen is true when it is sent.
 //
-//  1. At most one connection is in use and at most one is pending, and never both: a handshake is sent only while none is in use,
-//     and a
+//  1. At most one connection is in use and at most one is pending, and never both: a handshake is sent only while none is in use, and a
 //     connection that comes into use ends the pending one.
 //  2. seen.dial only grows for one process, until the choice is discarded with its link.
 type choice struct {

@@ -208,10 +208,9 @@ func (t *Transport) Start(h Handler) error {
 //
 //  1. A new peer is dialled at once. A member with another name or id than before is another peer, unless it had no name.
 //  2. New addresses are used by the next dial, which is at once if the peer is not connected.
-//  3. A removed peer loses its connection, with the answer of Handler.Stranger; its queued frames are dropped. If the peer was
-//     connected,
-//     Handler.Disconnected is called once, as the last call for it; if not, no more calls begin. If the member becomes a peer again, its new
-//     link begins after that end.
+//  3. A removed peer loses its connection, with the answer of Handler.Stranger; its queued frames are dropped. If the peer was connected,
+//     Handler.Disconnected is called once, as the last call for it; if not, no more calls begin. If the member becomes a peer again, its
+//     new link begins after that end.
 func (t *Transport) SetPeers(peers []Peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -65,8 +65,7 @@
 //     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([share]). A
 //     request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame does not fit: the
 //     frame is skipped. Pages become smaller instead.
-//  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and
-//     after
+//  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and after
 //     limits.ClientStall if it uses more than its share. Its connection's other streams are not affected.
 //  5. A stream is closed cleanly only when all requests that were handed to the member are answered on it: the client assumes that
 //     unanswered requests were not carried out, and sends them elsewhere.

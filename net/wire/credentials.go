@@ -25,8 +25,7 @@ import (
 // use Credentials.
 //
 //  1. The key is the certificate's, one of the CAs signed the certificate, and it was valid when it was loaded.
-//  2. The certificate holds one identity, for ever the same. The trust domain is that identity's cluster; certificates of other
-//     trust
+//  2. The certificate holds one identity, for ever the same. The trust domain is that identity's cluster; certificates of other trust
 //     domains are refused.
 type Credentials struct {
 	// Constant.

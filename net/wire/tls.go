@@ -15,9 +15,8 @@ import (
 // QUIC and for TLS over TCP. ([FileTrust] is trust by etcd's kind of certificates.)
 //
 //  1. TLS 1.3, and both ends show a certificate.
-//  2. A certificate is trusted if a CA of the own trust domain signed it, its dates hold, its key usage fits, and its one identity
-//     names the
-//     own trust domain. Host names and addresses do not count: members may move, and sit behind address translation.
+//  2. A certificate is trusted if a CA of the own trust domain signed it, its dates hold, its key usage fits, and its one identity names
+//     the own trust domain. Host names and addresses do not count: members may move, and sit behind address translation.
 //  3. Its class must be one of the expected classes, and, if a named peer is dialled, its name must be that peer's.
 //  4. No session is resumed: no session tickets, no 0-RTT data. Each handshake uses the current certificates.
 //  5. Only a handshake checks dates: a connection outlives its certificates.

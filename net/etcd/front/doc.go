@@ -1,5 +1,5 @@
-// Package front is the TCP port of etcd's API: it detects the protocol of each connection, hands it to gRPC or to HTTP, and bounds what
-// clients may hold and do there, beneath both.
+// Package front is the TCP port of etcd's API. It detects the protocol of each connection and hands the connection to gRPC or HTTP. Below
+// both, it limits the memory, the requests in service and the rate of stream resets of clients.
 //
 //	port.go        connections: detection, limit, eviction
 //	account.go     memory of each connection: streams, partial requests, unread answers
