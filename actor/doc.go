@@ -194,8 +194,8 @@
 // network and disk with writes. The commit latency of the leader's orders shows the load of all three:
 //
 //  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
-//     on the writers, however busy the leader is. Sending the log of its absence, or a snapshot of S bytes with the log behind it, takes at
-//     most as long as writing four times as much. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
+//     on the writers, however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most
+//     the time in which clients write 4S bytes. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
 //     space: beyond that space the member would need one snapshot after another.
 //  2. Above that minimum, the rate grows by a quarter each limits.CatchUpWindow if it is used and commits stay fast enough: at most
 //     limits.CatchUpCost times the commit time before any member lagged, or limits.CatchUpCostLeast longer. If commits are
