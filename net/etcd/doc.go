@@ -17,9 +17,9 @@
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
 // is one message of one revision, and limits.EtcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.
-// The answer is encoded while gRPC writes it (deferredanswer.go): a client that does not read costs one piece of it. A streamed range
-// (RangeStream) pins its revision with the first chunk and reads each chunk from the newest View. A slow client therefore keeps no old
-// state in memory.
+// The answer is encoded while gRPC writes it (deferredanswer.go): a client that does not read costs the memory of one piece. A streamed
+// range (RangeStream) pins its revision with the first chunk and reads each chunk from the newest View. A slow client therefore keeps no
+// old state in memory.
 //
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. These are held in memory as a whole, under one
 // memory budget of limits.EtcdBuiltBytes (buffered.go). An answer that exceeds the remaining budget waits, at most for the timeout of a
@@ -35,9 +35,9 @@
 //
 // gRPC bounds neither the partial messages of a connection's streams nor the answers that a client does not read. This package therefore
 // inspects each connection's bytes as they pass (front/account.go). It counts open and unanswered streams, their metadata and data, and
-// answers until they are written. A watch stream whose answers wait is not read. When all connections together hold more than
-// limits.EtcdBytes, the connection that holds most is closed. A client that completes its requests and reads its answers holds little, so
-// its connection is not the one.
+// answers until they are written. While too many answers of a watch stream wait, its requests are not read. When all connections together
+// hold more than limits.EtcdBytes, the connection that holds most is closed. A client that completes its requests and reads its answers
+// holds little, so its connection is not closed.
 //
 // Requests in service (complete, and not yet answered) are throttled, too (front/throttle.go). If there are more than limits.EtcdServed, or
 // if they have more than limits.EtcdServedBytes bytes together, connections with many of them are read more slowly. This prevents
@@ -95,7 +95,7 @@
 //
 // # Access
 //
-// With TLS, clients need the same certificates as at the native endpoint; the files are read again at each handshake. Plain-text
+// With TLS, clients need the same certificates as at the native endpoint; changed files are used from the next handshake on. Plain-text
 // connections are accepted if the member has no certificates of its own, which is possible only on loopback, or if the operator allowed
 // them. If the member was started with etcd's command line, each address has TLS or plain text, with certificates of etcd's kind
 // (wire.FileTrust). A plain-text connection to a member that requires TLS, or to a full port, is refused with an answer in its own
@@ -124,5 +124,6 @@
 //  3. Memory of a View is never used after the View becomes unreachable: an answer is encoded before that. While Views keep more than
 //     limits.PagesRetired bytes from being freed, no reader keeps a View for longer than limits.EtcdStall.
 //  4. Long writes (limits.LongWriteRows) go to the member one after the other: each of them delays all writes after it.
-//  5. A connection counts from its acceptance until it is closed. It must identify its protocol within limits.EtcdHandshakeTimeout.
+//  5. A connection counts against the limit from its acceptance until it is closed. It must identify its protocol within
+//     limits.EtcdHandshakeTimeout.
 package etcd
