@@ -325,10 +325,11 @@ func (a *administrator) move() {
 	}
 }
 
-// found tells whether all others know where a member is that has moved.
+// found tells whether all others know where a member is that has moved, and will after a restart: two founders that move before there is a
+// leader find each other only by addresses that one of them has saved.
 func (a *administrator) found(moved *host) bool {
 	return moved == nil || a.w.watch.members.Get(moved.id()) == nil || !slices.ContainsFunc(a.w.listed(), func(o *host) bool {
-		return o != moved && !o.finds(moved) && !o.lost()
+		return o != moved && !o.lost() && (!o.finds(moved) || o.alive() && o.member.contacts.unsaved)
 	})
 }
 
