@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -303,22 +304,23 @@ func (a *Applier) save(t Time) {
 	}
 	view := a.view
 	size := view.LiveBytes() + view.HistoryBytes()
-	least := a.Status.worthSaving(a.Limits.SnapshotBytes)
+	disk := a.Status.Disk()
+	least := disk.WorthSaving(a.Limits.SnapshotBytes)
 	worth := max(min(size, a.savedBytes), least)
 	applied, term := view.Applied()
 	// With one snapshot and the next one, half of the log's space may fill before the save begins, and as much until it ends.
-	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)
-	if a.Status.CatchesUp() {
+	half := max(disk.LogBudget(&a.Limits, 2*size)/2, least)
+	if disk.CatchesUp() {
 		worth = max(worth, half)
 	}
 	most := a.share(min(2*worth, half-half/9))
 	saveNow := a.saveNow && applied > a.saveAbove
 	due := a.records > a.share(min(worth, half-half/9)) || saveNow ||
-		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !a.Status.logKept.Load())
+		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !disk.LogKept)
 	// On a full disk only a smaller snapshot frees space: it covers the log, and after large deletions it is smaller. If the log accepts
 	// nothing until then, the save does not wait for the interval either.
-	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
-	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && a.Status.logTakes(limits.LogKept)) {
+	due = due || (disk.Accepts() != space.Left && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
+	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && disk.LogTakes(limits.LogKept)) {
 		return
 	}
 	a.saving, a.saved, a.savedBytes, a.records, a.ordered = true, t.Now, size, 0, a.records

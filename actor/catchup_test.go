@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -27,8 +28,8 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	view := viewAt(t, 10, 100_000)
 	c.Status.view.Store(view)
 	size := view.LiveBytes() + view.HistoryBytes()
-	c.Status.snapBytes.Store(size)
-	c.Status.snapshots.Store(3 * size)
+	c.Status.reportDisk(func(d *space.Disk) { d.Newest = size })
+	c.Status.reportDisk(func(d *space.Disk) { d.Snapshots = 3 * size })
 	c.retention.covered = c.last - 2
 	for _, one := range []struct {
 		what  string
@@ -43,7 +44,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		one.do()
 		c.retention.fileBytes = one.bytes
 		if c.retention.keptSince = c.now.Now; one.kept {
-			if c.release(); c.Status.logKept.Load() {
+			if c.release(); c.Status.Disk().LogKept {
 				t.Errorf("%s: what is lacked for a moment counts", one.what)
 			}
 		}
@@ -53,14 +54,14 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kept := first <= c.retention.covered; kept != one.kept || c.Status.logKept.Load() != one.kept {
-			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.retention.covered, c.Status.logKept.Load())
+		if kept := first <= c.retention.covered; kept != one.kept || c.Status.Disk().LogKept != one.kept {
+			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.retention.covered, c.Status.Disk().LogKept)
 		}
 	}
 	c.turn(Connected{Peer: 3})
 	c.retention.covered = c.last
 	c.retention.fileBytes, c.retention.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
-	if c.release(); c.Status.logKept.Load() {
+	if c.release(); c.Status.Disk().LogKept {
 		t.Error("it is kept beyond its bound")
 	}
 
@@ -68,7 +69,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		Member: 1, State: stateAt(t, 10, 100_000), Inbox: c.Applier, Consensus: c.Inbox, Snapshotter: c.Snapshotter, Status: c.Status, Limits: l,
 	})
 	for _, kept := range []bool{true, false} {
-		c.Status.logKept.Store(kept)
+		c.Status.reportDisk(func(d *space.Disk) { d.LogKept = kept })
 		a.fileBytes, a.records = 3*size, size/4
 		if a.save(Time{Now: 1 << 40}); a.saving == kept {
 			t.Errorf("the log has three times the state, kept for a follower: %v; a snapshot is ordered: %v", kept, a.saving)
@@ -81,20 +82,20 @@ func TestSaveIsNearlyThere(t *testing.T) {
 	view := viewAt(t, 50, 100_000)
 	s := newTestSnapshotter(t, view)
 	s.Limits.SnapshotStepBytes = 64 << 10
-	if s.Handle(Time{Now: 1}, []SnapshotterMessage{saveOf(view)}); !s.writing() || s.Status.saves.Load() {
-		t.Fatalf("it is being written: %v; worth a wait at the start: %v", s.writing(), s.Status.saves.Load())
+	if s.Handle(Time{Now: 1}, []SnapshotterMessage{saveOf(view)}); !s.writing() || s.Status.Disk().Saves {
+		t.Fatalf("it is being written: %v; worth a wait at the start: %v", s.writing(), s.Status.Disk().Saves)
 	}
 	waits := 0
 	for s.writing() {
-		if s.Handle(Time{Now: 1}, nil); s.writing() && s.Status.saves.Load() != (s.order.saver.Info().Bytes > s.order.bytes/2) {
-			t.Fatalf("%d bytes of %d are written, worth a wait: %v", s.order.saver.Info().Bytes, s.order.bytes, s.Status.saves.Load())
+		if s.Handle(Time{Now: 1}, nil); s.writing() && s.Status.Disk().Saves != (s.order.saver.Info().Bytes > s.order.bytes/2) {
+			t.Fatalf("%d bytes of %d are written, worth a wait: %v", s.order.saver.Info().Bytes, s.order.bytes, s.Status.Disk().Saves)
 		}
-		if s.Status.saves.Load() {
+		if s.Status.Disk().Saves {
 			waits++
 		}
 	}
-	if waits == 0 || s.Status.saves.Load() {
-		t.Errorf("worth a wait for %d steps, and when it is there: %v", waits, s.Status.saves.Load())
+	if waits == 0 || s.Status.Disk().Saves {
+		t.Errorf("worth a wait for %d steps, and when it is there: %v", waits, s.Status.Disk().Saves)
 	}
 }
 
@@ -126,7 +127,8 @@ func TestFollowerWaitsForASave(t *testing.T) {
 		var offered *SendSnapshot
 		for offered == nil && c.at < begun+time.Minute {
 			ended := c.at >= begun+one.ends
-			if c.Status.saves.Store(!ended || one.next); ended && one.saved {
+			c.Status.reportDisk(func(d *space.Disk) { d.Saves = !ended || one.next })
+			if ended && one.saved {
 				c.turn(SnapshotSaved{Snapshot: snapshotAt(20, 1, testMembers)})
 			}
 			c.acknowledge()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
@@ -214,8 +215,8 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 		a := NewApplier(ApplierConfig{
 			Member: 1, State: state, Inbox: NewMailbox[ApplierMessage]("a", room), Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: l,
 		})
-		s.Status.lags.Store(c.lags)
-		s.Status.receives.Store(c.receives)
+		s.Status.reportDisk(func(d *space.Disk) { d.Lags = c.lags })
+		s.Status.reportDisk(func(d *space.Disk) { d.Receives = c.receives })
 		a.records = int64(c.records * float64(a.savedBytes))
 		if a.save(Time{Now: 1 << 40}); a.saving != c.saves {
 			t.Errorf("%s, with records of %.1f times the state: a snapshot is ordered: %v", c.name, c.records, a.saving)

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -18,42 +19,6 @@ import (
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
-
-// A small disk is given what fits it: what files may take leaves room for the next snapshot, and a member refuses what makes the
-// state larger while there is more left than its log may take.
-func TestSmallDisk(t *testing.T) {
-	s := &Status{}
-	s.view.Store(index.NewState(limits.Defaults().Index).View())
-	const segment = 4 << 20
-	s.spareBytes.Store(limits.SparesMost * segment)
-	for _, c := range []struct{ capacity, use, low, worth, holds int64 }{
-		{0, limits.DiskUseLeast, 4 * segment, limits.SnapshotBytes, 0},
-		{32 << 20, 12 << 20, 16 << 20, 4 << 20, 1},
-		{64 << 20, 44 << 20, 16 << 20, 8 << 20, 5 << 20},
-		{512 << 20, (512 - 48) << 20, 44 << 20, 64 << 20, 89 << 20},
-		{100 << 30, limits.DiskUseLeast, 44 << 20, limits.SnapshotBytes, 20467 << 20},
-	} {
-		s.capacity.Store(c.capacity)
-		low, high := s.spaceMarks()
-		if use, worth, holds := s.diskUse(limits.DiskUseLeast), s.worthSaving(limits.SnapshotBytes), s.holds(c.capacity); use != c.use || low != c.low || high != low+segment || worth != c.worth || holds != c.holds {
-			t.Errorf("%d MiB: files take %d, marks %d and %d, a snapshot is worth %d, and it holds %d", c.capacity>>20, use, low, high, worth, holds)
-		}
-		if reserve := s.LogReserve(segment); reserve != 3*segment || c.low < reserve+segment {
-			t.Errorf("%d MiB: the log leaves %d, nothing is taken from %d on", c.capacity>>20, reserve, c.low)
-		}
-	}
-	s.unapplied.Store(1000)
-	s.nextHas.Store(300)
-	if reserve := s.LogReserve(segment); reserve != 3*segment+700 {
-		t.Errorf("the log leaves %d for the next snapshot of what it has", reserve-3*segment)
-	}
-	for _, c := range []struct{ memory, holds int64 }{{0, 20467 << 20}, {1 << 30, 512 << 20}, {1, 20467 << 20}, {1000, 1}} {
-		s.SetMemory(c.memory)
-		if got := s.holds(100 << 30); got != c.holds {
-			t.Errorf("with %d bytes of memory it holds %d", c.memory, got)
-		}
-	}
-}
 
 // A cluster holds what a quorum of its voters holds: the smallest minority, learners and removed members do not count. A member that is
 // down counts with its last report, and no report is below a segment.
@@ -86,11 +51,11 @@ func TestQuorumHolds(t *testing.T) {
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.membership.confState = &raftpb.ConfState{Voters: step.voters, VotersOutgoing: step.outgoing, Learners: step.learners}
-		c.Status.spareBytes.Store(limits.SparesMost * segment)
+		c.Status.reportDisk(func(d *space.Disk) { d.SegmentBytes = segment })
 		if step.reports != nil || len(step.voters) == 1 {
-			c.Status.SetMemory(limits.StateOfMemory * 40 * mib)
-			c.Status.diskSize.Store(1 << 40)
-			c.Status.capacity.Store(1 << 40)
+			c.Status.reportDisk(func(d *space.Disk) { d.Memory = limits.StateOfMemory * 40 * mib })
+			c.Status.reportDisk(func(d *space.Disk) { d.Size = 1 << 40 })
+			c.Status.reportDisk(func(d *space.Disk) { d.Capacity = 1 << 40 })
 		}
 		for peer, report := range step.reports {
 			c.turn(Connected{Peer: peer})
@@ -109,8 +74,8 @@ func TestQuorumHolds(t *testing.T) {
 // Each member tells the others what it holds; an older build reports one size.
 func TestHoldsIsTold(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
-	c.Status.diskSize.Store(limits.StateOfDisk * 20 << 20) // less what is kept free
-	c.Status.capacity.Store(limits.StateOfDisk * 10 << 20)
+	c.Status.reportDisk(func(d *space.Disk) { d.Size = limits.StateOfDisk * 20 << 20 }) // less what is kept free
+	c.Status.reportDisk(func(d *space.Disk) { d.Capacity = limits.StateOfDisk * 10 << 20 })
 	c.turn(Connected{Peer: 2})
 	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Holds: 19 << 20, HoldsNow: 9 << 20}) {
 		t.Errorf("it says %+v", sent)
@@ -126,7 +91,7 @@ func TestHoldsIsTold(t *testing.T) {
 		t.Errorf("one of them has started again, and has not measured its disk yet: %+v", got)
 	}
 	c = newTestConsensus(t, limits.Defaults())
-	c.Status.SetMemory(limits.StateOfMemory * 40 << 20)
+	c.Status.reportDisk(func(d *space.Disk) { d.Memory = limits.StateOfMemory * 40 << 20 })
 	c.turn(Connected{Peer: 2})
 	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{}) {
 		t.Errorf("before the disk was measured it says %+v", sent)
@@ -166,35 +131,35 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 	})
 	drainBox(w.SegmentMaker)
 	fs.SetCapacity(fs.Used() + 200<<10)
-	if maker.Handle(Time{}, []SegmentMakerMessage{Recycle{}}); w.Status.Space() != SpaceLeft {
+	if maker.Handle(Time{}, []SegmentMakerMessage{Recycle{}}); w.Status.Disk().Accepts() != space.Left {
 		t.Error("it was seen by itself")
 	}
-	if maker.Handle(Time{}, []SegmentMakerMessage{Inlined{}}); w.Status.Space() == SpaceLeft || w.Status.capacity.Load() == 0 {
-		t.Errorf("a disk of %d bytes has no room, and nobody says so", w.Status.capacity.Load())
+	if maker.Handle(Time{}, []SegmentMakerMessage{Inlined{}}); w.Status.Disk().Accepts() == space.Left || w.Status.Disk().Capacity == 0 {
+		t.Errorf("a disk of %d bytes has no room, and nobody says so", w.Status.Disk().Capacity)
 	}
 	fs.SetCapacity(1 << 40)
 	fs.Occupy(1 << 39)
-	if maker.Handle(Time{}, []SegmentMakerMessage{Retry{}}); w.Status.Space() != SpaceLeft {
+	if maker.Handle(Time{}, []SegmentMakerMessage{Retry{}}); w.Status.Disk().Accepts() != space.Left {
 		t.Error("there is room again")
 	}
-	if size, left := w.Status.diskSize.Load(), w.Status.capacity.Load(); size != 1<<40 || left > 1<<39 {
+	if size, left := w.Status.Disk().Size, w.Status.Disk().Capacity; size != 1<<40 || left > 1<<39 {
 		t.Errorf("of a disk of a TiB, of which others have half, it says that it has %d bytes, and that there are %d", size, left)
 	}
 	fs.Occupy(0)
-	w.Status.snapFiles.Store(1 << 20) // of files that were just removed
+	w.Status.reportDisk(func(d *space.Disk) { d.Written = 1 << 20 }) // of files that were just removed
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
-	if left := w.Status.capacity.Load(); left != 1<<40 {
+	if left := w.Status.Disk().Capacity; left != 1<<40 {
 		t.Errorf("of a disk of a TiB there are %d bytes", left)
 	}
-	w.Status.snapFiles.Store(0)
+	w.Status.reportDisk(func(d *space.Disk) { d.Written = 0 })
 	drainBox(w.Inbox)
 	fs.SetCapacity(fs.Used() + 65<<10) // for one spare
 	maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}})
 	for range 10 {
 		maker.Handle(Time{}, nil)
 	}
-	if got := drainBox(w.Inbox); len(got) == 0 || w.Status.Space() == SpaceLeft {
-		t.Errorf("a spare was made with the last room: %v, space %v", got, w.Status.Space())
+	if got := drainBox(w.Inbox); len(got) == 0 || w.Status.Disk().Accepts() == space.Left {
+		t.Errorf("a spare was made with the last room: %v, space %v", got, w.Status.Disk().Accepts())
 	}
 }
 
@@ -219,7 +184,7 @@ func TestSizeOfADiskThatDoesNotTellIt(t *testing.T) {
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	maker.FS = sizelessDisk{fs}
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
-	if size, capacity := w.Status.diskSize.Load(), w.Status.capacity.Load(); size != 1<<40 || capacity != 1<<40 {
+	if size, capacity := w.Status.Disk().Size, w.Status.Disk().Capacity; size != 1<<40 || capacity != 1<<40 {
 		t.Errorf("a disk of a TiB that does not tell its size has %d bytes, of which qkv may use %d", size, capacity)
 	}
 }
@@ -242,21 +207,21 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	})
 	drainBox(w.SegmentMaker)
 	reserve = 1 << 60
-	if maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}}); w.Status.Space() != SpaceLeft {
+	if maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}}); w.Status.Disk().Accepts() != space.Left {
 		t.Error("what is kept for the snapshot is no full disk")
 	}
 	reserve = 0
 	fs.Fail(simdisk.Fault{Op: simdisk.OpCreate, Err: syscall.ENOSPC, Stays: true})
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	alarms := w.Status.Alarms()
-	if w.Status.Space() == SpaceLeft || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
-		t.Errorf("space %v, alarms %+v", w.Status.Space(), alarms)
+	if w.Status.Disk().Accepts() == space.Left || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
+		t.Errorf("space %v, alarms %+v", w.Status.Disk().Accepts(), alarms)
 	}
 	if !strings.Contains(alarms[0].Text, "of a quorum") {
 		t.Errorf("the others go on while one disk is full: %s", alarms[0].Text)
 	}
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
-	if w.Status.Space() == SpaceLeft {
+	if w.Status.Disk().Accepts() == space.Left {
 		t.Error("it ended before a file was taken")
 	}
 	fs.ClearFaults()
@@ -269,8 +234,8 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	for range 10 {
 		maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	}
-	if w.Status.Space() != SpaceLeft || len(w.Status.Alarms()) != 0 {
-		t.Errorf("it takes files again: space %v, alarms %+v", w.Status.Space(), w.Status.Alarms())
+	if w.Status.Disk().Accepts() != space.Left || len(w.Status.Alarms()) != 0 {
+		t.Errorf("it takes files again: space %v, alarms %+v", w.Status.Disk().Accepts(), w.Status.Alarms())
 	}
 }
 

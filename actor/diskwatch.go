@@ -216,7 +216,7 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 // of a follower's activity says nothing about its disk.
 func (d *diskWatch) watch(c *core) {
 	d.watchOthers(c)
-	if c.Status.logWaits.Load() { // the disk is full, not stalled
+	if c.Status.Disk().LogWaits { // the disk is full, not stalled
 		if !d.idle() {
 			d.orders[0].since = c.now.Now
 		}

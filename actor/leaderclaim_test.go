@@ -297,7 +297,7 @@ func TestFalseCommitIsForgotten(t *testing.T) {
 	c.pass(time.Minute)
 	c.turn(from(2, raftpb.MsgApp, c.term+1, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Commit = u(1), u(1), u(1) }))
 	c.pass(500 * time.Millisecond)
-	if missing := c.lag.missing(1); missing != 0 || c.lag.far(1, c.at, time.Second) || c.Status.lags.Load() {
+	if missing := c.lag.missing(1); missing != 0 || c.lag.far(1, c.at, time.Second) || c.Status.Disk().Lags {
 		t.Errorf("behind another leader it lacks %d", missing)
 	}
 }

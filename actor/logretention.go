@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
+
+	"qkv/actor/space"
 )
 
 // logRetention decides how much of the log stays on the disk.
@@ -32,13 +34,14 @@ func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) 
 	first, err := c.Window.FirstIndex()
 	if err != nil || l.covered < first {
 		l.keptSince = c.now.Now
-		c.Status.logKept.Store(false)
+		c.Status.reportDisk(func(d *space.Disk) { d.LogKept = false })
 		return 0, false
 	}
 	upTo = l.covered
-	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && l.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
+	disk := c.Status.Disk()
+	if c.soft.RaftState == raft.StateLeader && disk.Accepts() == space.Left && l.fileBytes <= disk.FollowerLogBudget(&c.Limits) {
 		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && spaces.ofPeer[id].Own == uint64(SpaceNone)) {
+			if id != c.Member && c.connected[id] && !(disk.Helps && spaces.ofPeer[id].Own == uint64(space.None)) {
 				upTo = min(upTo, neededFrom(p, first-1))
 			}
 		})
@@ -46,7 +49,8 @@ func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) 
 	if upTo == l.covered {
 		l.keptSince = c.now.Now
 	}
-	c.Status.logKept.Store(c.now.Now-l.keptSince > c.ElectionTimeout) // a follower that briefly lacks a little does not count
+	kept := c.now.Now-l.keptSince > c.ElectionTimeout // a follower that briefly lacks a little does not count
+	c.Status.reportDisk(func(d *space.Disk) { d.LogKept = kept })
 	if upTo < first {
 		return 0, false
 	}

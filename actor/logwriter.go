@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -132,7 +133,7 @@ func (w *LogWriter) work() error {
 			}
 			// On a full disk, an order that needs another file may have to wait for space. It waits alone: all orders before it must be
 			// applied, because only then can a snapshot free space.
-			if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {
+			if w.Status.Disk().Full && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {
 				break
 			}
 		}
@@ -232,9 +233,10 @@ func (w *LogWriter) supersede(to int) error {
 
 // waits publishes whether the log waits for space. It is called before anything depends on that.
 func (w *LogWriter) waits(waits bool) {
-	if w.Status.logWaits.Swap(waits) == waits {
+	if w.Status.Disk().LogWaits == waits {
 		return
 	}
+	w.Status.reportDisk(func(d *space.Disk) { d.LogWaits = waits })
 	if waits {
 		w.Logger.Error("no space left on the disk for the log: writes wait until there is space; free space on the disk")
 	} else {
@@ -357,7 +359,7 @@ func (w *LogWriter) tell(r report) {
 func (w *LogWriter) noteUnapplied() {
 	if view := w.Status.View(); view != nil {
 		applied, _ := view.Applied()
-		w.Status.unapplied.Store(w.unapplied.behind(applied))
+		w.Status.reportDisk(func(d *space.Disk) { d.Unapplied = w.unapplied.behind(applied) })
 	}
 }
 
@@ -407,8 +409,7 @@ func (u *unapplied) behind(applied uint64) int64 {
 
 // orderSpares keeps enough zero-filled files ready or on order: no append then has to make its own.
 func (w *LogWriter) orderSpares(stats log.Stats) {
-	w.Status.spares.Store(int64(stats.Spares))
-	w.Status.logQuarters.Store(int32(stats.Quarters))
+	w.Status.reportDisk(func(d *space.Disk) { d.Spares, d.Quarters = int64(stats.Spares), int32(stats.Quarters) })
 	if stats.Inline != w.inlined {
 		w.inlined = stats.Inline
 		w.SegmentMaker.MustPost(Inlined{})

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -146,7 +147,7 @@ func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
 	reserve = 1 << 40 // no other segment may be made
 	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
 	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
-	w.Status.noSpace.Store(true)
+	w.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 	var batch []LogWriterMessage
 	for i := range uint64(12) {
 		e := someEntry(2+i, 1)
@@ -160,10 +161,10 @@ func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
 			reported += a.Orders
 		}
 	}
-	if last := int(w.Status.Durable().Last) - 1; reported != 4 || last != reported || !w.Status.logWaits.Load() {
-		t.Errorf("%d orders are reported, %d entries are in the log, it waits %v", reported, last, w.Status.logWaits.Load())
+	if last := int(w.Status.Durable().Last) - 1; reported != 4 || last != reported || !w.Status.Disk().LogWaits {
+		t.Errorf("%d orders are reported, %d entries are in the log, it waits %v", reported, last, w.Status.Disk().LogWaits)
 	}
-	if got := w.Status.unapplied.Load(); got < 5*10_000 || got >= 6*10_000 {
+	if got := w.Status.Disk().Unapplied; got < 5*10_000 || got >= 6*10_000 {
 		t.Errorf("%d bytes are not applied", got)
 	}
 }

@@ -352,7 +352,7 @@ func (m *membership) tend(c *core, id uint64) (change *kv.MemberChange, save boo
 // promote proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
 func (c *Consensus) promote(change *kv.MemberChange) bool {
 	status := c.raft.BasicStatus()
-	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.logTakes(limits.LogKept) {
+	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return false
 	}
 	envelope := c.envelope(c.proposals.next, [][]byte{index.AppendMemberChange(nil, change)})

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -383,9 +384,9 @@ func TestLearnersDoNotCount(t *testing.T) {
 	if told := *c.ask(removing(2)); len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.QuorumAtRisk {
 		t.Errorf("of the voters that stay one is silent, and the client was told %+v", told)
 	}
-	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
-	if space, why := c.spaces.judge(&c.core); space != SpaceLow {
-		t.Errorf("two of three voters have no room: %v, %q", space, why)
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.Low)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(space.Low)}})
+	if level, why := c.spaces.judge(&c.core); level != space.Low {
+		t.Errorf("two of three voters have no space: %v, %q", level, why)
 	}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}}, Received{From: 3, Message: peerframe.DiskSpace{}})
 

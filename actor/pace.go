@@ -151,7 +151,8 @@ func (p *pace) allow(c *core, receivers int, logBytes int64) (bytes int64) {
 			}
 		})
 	}
-	p.presses = 2*logBytes > c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load())
+	disk := c.Status.Disk()
+	p.presses = 2*logBytes > disk.FollowerLogBudget(&c.Limits)
 	return p.tick(logs+receivers, logs, c.Status.piecesSent.Load(), c.now.Now)
 }
 

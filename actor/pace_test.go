@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/internal/limits"
 	"qkv/log"
 )
@@ -59,7 +60,7 @@ func TestPacedActorRests(t *testing.T) {
 func TestSnapshotterRests(t *testing.T) {
 	s := newTestSnapshotter(t, viewAt(t, 1, 1))
 	const slow = 3 * limits.SnapshotStepQuick
-	half := s.Status.logRoom(&s.Limits, s.bytes()) / 2
+	half := s.Status.Disk().LogBudget(&s.Limits, s.bytes()) / 2
 	for _, c := range []struct {
 		took, want time.Duration
 		log        int64
@@ -134,7 +135,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 	s := newTestSnapshotter(t, view)
 	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 	s.startSave()
-	room := func() int64 { return s.Status.logRoom(&s.Limits, s.bytes()) }
+	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits, s.bytes()) }
 	done := s.order.saver.Done()
 	const least = limits.SnapshotPieceBytes
 	for _, c := range []struct {
@@ -157,13 +158,16 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 		}
 	}
 	s.order.bytes = 100 * mib
-	for what, why := range map[string]*atomic.Bool{"the log is kept for a follower": &s.Status.logKept, "it is behind its leader": &s.Status.lags} {
-		why.Store(true)
+	for what, why := range map[string]func(*space.Disk) *bool{
+		"the log is kept for a follower": func(d *space.Disk) *bool { return &d.LogKept },
+		"it lags behind its leader":      func(d *space.Disk) *bool { return &d.Lags },
+	} {
+		s.Status.reportDisk(func(d *space.Disk) { *why(d) = true })
 		s.Status.publishDurable(log.Stats{Bytes: room()})
 		if s.Rest(0) != restLeast {
 			t.Errorf("%s, and it does not rest", what)
 		}
-		why.Store(false)
+		s.Status.reportDisk(func(d *space.Disk) { *why(d) = false })
 	}
 	s.abortSave()
 	s.Status.publishDurable(log.Stats{Bytes: room()})

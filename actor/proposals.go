@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -163,13 +164,13 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 // an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses because of a
 // raised alarm need not be in the log.
 func (c *Consensus) refuse(p *kv.Proposal) {
-	space, why := c.spaces.cluster(&c.core)
+	level, why := c.spaces.cluster(&c.core)
 	view := c.Status.View()
 	kept := 0
 	for i, command := range p.Commands {
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
-			if full := spaceError(command, space, why); full != nil {
+			if full := spaceError(command, level, why); full != nil {
 				c.proposals.refuseForSpace(p.ReplyTo, p.Requests[i], command, full)
 				continue
 			}
@@ -189,7 +190,7 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 func (p *proposals) refuseFull(why string) {
 	for _, w := range p.takeExpired(forever) {
 		for i := w.packed; i < len(w.Requests); i++ {
-			p.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, SpaceNone, why))
+			p.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, space.None, why))
 		}
 	}
 }
@@ -221,8 +222,8 @@ func (c *Consensus) propose() {
 	switch {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
-	case leads && !c.Status.logTakes(limits.LogKept):
-		if space, why := c.spaces.judge(&c.core); space != SpaceLeft { // otherwise a member with space can take over leadership
+	case leads && !c.Status.Disk().LogTakes(limits.LogKept):
+		if level, why := c.spaces.judge(&c.core); level != space.Left { // otherwise a member with space can take over leadership
 			c.proposals.refuseFull(why)
 		}
 		return
@@ -310,7 +311,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	status := c.raft.BasicStatus()
-	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(limits.LogKept) {
+	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return
 	}
 	var commands [][]byte

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
+
+	"qkv/actor/space"
 )
 
 // replicationLag tracks how far this member lags behind its leader's log.
@@ -54,7 +56,8 @@ func (l *replicationLag) catchesUp(applied uint64, now, after time.Duration) boo
 func (l *replicationLag) watch(c *core) {
 	applied := c.raft.BasicStatus().Applied
 	l.tick(applied, c.now.Now, c.ElectionTimeout)
-	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && l.catchesUp(applied, c.now.Now, c.ElectionTimeout))
+	lags := c.soft.RaftState == raft.StateFollower && l.catchesUp(applied, c.now.Now, c.ElectionTimeout)
+	c.Status.reportDisk(func(d *space.Disk) { d.Lags = lags })
 }
 
 // farBehind reports that this member follows a leader whose log it will not catch up with while its clients wait.

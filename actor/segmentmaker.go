@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/actor/space"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
@@ -49,7 +50,7 @@ type SegmentMaker struct {
 
 // NewSegmentMaker builds the actor.
 func NewSegmentMaker(c SegmentMakerConfig) *SegmentMaker {
-	c.Status.spareBytes.Store(limits.SparesMost * c.SegmentBytes)
+	c.Status.reportDisk(func(d *space.Disk) { d.SegmentBytes = c.SegmentBytes })
 	return &SegmentMaker{SegmentMakerConfig: c}
 }
 
@@ -113,7 +114,7 @@ func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 
 // checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.
 func (s *SegmentMaker) checkSpace() {
-	if s.Status.logWaits.Load() {
+	if s.Status.Disk().LogWaits {
 		s.LogWriter.Offer(RoomChecked{})
 	}
 	free, err := s.FS.Free(s.Dir)
@@ -129,16 +130,18 @@ func (s *SegmentMaker) checkSpace() {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
 		return
 	}
-	s.Status.free.Store(free)
-	// The free space includes files that were just removed, and the size of the log or the snapshots may still count them.
-	s.Status.capacity.Store(min(free+s.Status.Durable().FileBytes+s.Status.spares.Load()*s.SegmentBytes+s.Maker.Bytes()+s.Status.snapFiles.Load(), size))
-	s.Status.diskSize.Store(size)
-	low, high := s.Status.spaceMarks()
-	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()
-	waits := s.Status.logWaits.Load() // for more space than the low mark reserves: one entry may be larger than that
+	s.Status.reportDisk(func(d *space.Disk) {
+		// The free space includes files that were just removed, and the size of the log or the snapshots may still count them.
+		d.Capacity = min(free+s.Status.Durable().FileBytes+d.Spares*s.SegmentBytes+s.Maker.Bytes()+d.Written, size)
+		d.Size, d.Free = size, free
+	})
+	disk := s.Status.Disk()
+	low, high := disk.Marks()
+	waits := disk.LogWaits // for more space than the low mark reserves: one entry may be larger than that
 	switch {
 	case free < low || s.refuses || waits:
-		if !s.Status.noSpace.Swap(true) {
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+		if !disk.Full {
 			s.Logger.Error("the disk is full, or nearly: if the disks of a quorum are, only deletions and reads are accepted until there is space", "left", free, "until", high)
 		}
 		text := fmt.Sprintf("the disk of %s has %d MiB left, and needs %d MiB: free space there, or delete keys; if the disks of a quorum are full, only deletions and reads are accepted", s.Dir, free>>20, high>>20)
@@ -151,7 +154,8 @@ func (s *SegmentMaker) checkSpace() {
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace, Text: text})
 	case free >= high:
-		if s.Status.noSpace.Swap(false) {
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = false })
+		if disk.Full {
 			s.Logger.Info("the disk has space again: all writes are accepted", "left", free)
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace})

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -192,7 +193,7 @@ func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
 		var calls strings.Builder
 		s.fs.SetTrace(&calls)
 		s.at += c.later
-		s.Status.noSpace.Store(true)
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		s.turn(Wait{})
 		if len(s.files) != 1 || s.files[0].Index != c.kept || strings.Contains(calls.String(), "dropcache") != c.reads {
 			t.Errorf("%+v: %d are kept, calls\n%s", c, len(s.files), calls.String())
@@ -295,9 +296,9 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 		if c.recent {
 			a.saved = now.Now
 		}
-		s.Status.noSpace.Store(c.noSpace)
-		s.Status.logWaits.Store(c.waits)
-		s.Status.logQuarters.Store(c.quarters)
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = c.noSpace })
+		s.Status.reportDisk(func(d *space.Disk) { d.LogWaits = c.waits })
+		s.Status.reportDisk(func(d *space.Disk) { d.Quarters = c.quarters })
 		a.Handle(now, []ApplierMessage{Expire{}})
 		if orders := drainBox(s.Inbox); (len(orders) > 0) != c.due {
 			t.Errorf("%+v: ordered %d", c, len(orders))

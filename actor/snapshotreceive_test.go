@@ -25,21 +25,21 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o})
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-	if s.turn(Wait{}); !s.Status.receives.Load() {
+	if s.turn(Wait{}); !s.Status.Disk().Receives {
 		t.Error("it does not know that a snapshot comes")
 	}
 	s.at += limits.SnapshotSendTimeout
-	if s.turn(Wait{}); s.Status.receives.Load() || s.receive == nil {
+	if s.turn(Wait{}); s.Status.Disk().Receives || s.receive == nil {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
-	if !s.Status.receives.Load() {
+	if !s.Status.Disk().Receives {
 		t.Error("it does not know that it goes on")
 	}
 	for _, at := range []uint64{19, 20} {
 		s.Status.view.Store(viewAt(t, at, 100))
 		s.turn(Wait{})
-		if needed := at < 20; (s.receive != nil) != needed || s.Status.receives.Load() != needed || (len(names(t, s.fs)) > 0) != needed {
+		if needed := at < 20; (s.receive != nil) != needed || s.Status.Disk().Receives != needed || (len(names(t, s.fs)) > 0) != needed {
 			t.Errorf("with entry %d applied: %v is there", at, names(t, s.fs))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire/peerframe"
@@ -139,21 +140,20 @@ func (s *Snapshotter) published(info snapshot.Info) {
 
 // publishSize publishes the size of the folder's files.
 func (s *Snapshotter) publishSize() {
-	has := int64(0)
-	if len(s.files) > 0 {
-		s.Status.snapBytes.Store(s.files[0].Bytes)
-		for _, k := range s.files[1:] {
-			has += k.Bytes
+	s.Status.reportDisk(func(d *space.Disk) {
+		d.NextHas = 0
+		if len(s.files) > 0 {
+			d.Newest = s.files[0].Bytes
+			for _, k := range s.files[1:] {
+				d.NextHas += k.Bytes
+			}
 		}
-	}
-	if s.writing() { // the deletable files are already gone
-		has = s.order.saver.Info().Bytes
-	}
-	s.Status.receives.Store(s.comes())
-	s.Status.saves.Store(s.writing() && 2*s.growth() < s.order.bytes)
-	s.Status.nextHas.Store(has)
-	s.Status.snapshots.Store(s.bytes())
-	s.Status.snapFiles.Store(s.written())
+		if s.writing() { // the deletable files are already gone
+			d.NextHas = s.order.saver.Info().Bytes
+		}
+		d.Receives, d.Saves = s.comes(), s.writing() && 2*s.growth() < s.order.bytes
+		d.Snapshots, d.Written = s.bytes(), s.written()
+	})
 }
 
 func (s *Snapshotter) remove(info snapshot.Info) {

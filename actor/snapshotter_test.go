@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -142,7 +143,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 		if len(s.files) > 1 {
 			older = s.files[1].Bytes
 		}
-		if got := s.Status.SnapshotNeeds(); got != state-older {
+		if got := s.Status.Disk().SnapshotNeeds(); got != state-older {
 			t.Errorf("%+v: the next of %d bytes needs %d, when %d go first", c, state, got, older)
 		}
 		drainBox(s.consensus)
@@ -157,7 +158,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			s.at += limits.SnapshotSound
 			want = s.files[1]
 		}
-		s.Status.noSpace.Store(true)
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		var got []ConsensusMessage
 		for range 3 { // once is enough
 			s.turn(Wait{})
@@ -166,7 +167,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 		if len(s.files) != 1 || s.files[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{LogCovered{UpTo: want.Index}}) {
 			t.Errorf("%+v: %d are kept, the log %+v", c, len(s.files), got)
 		}
-		if got := s.Status.SnapshotNeeds(); got != state {
+		if got := s.Status.Disk().SnapshotNeeds(); got != state {
 			t.Errorf("%+v: the next of %d bytes needs %d, beside one that stays", c, state, got)
 		}
 	}

@@ -27,7 +27,7 @@ type raftStorage struct {
 // Snapshot implements raft.Storage. raft asks again with each answered heartbeat.
 func (s raftStorage) Snapshot() (*raftpb.Snapshot, error) {
 	newest, err := s.Window.Snapshot()
-	if c := s.core; err == nil && s.wait.waits(c.Status.saves.Load(), newest.GetMetadata().GetIndex(), c.now.Now, c.ElectionTimeout) {
+	if c := s.core; err == nil && s.wait.waits(c.Status.Disk().Saves, newest.GetMetadata().GetIndex(), c.now.Now, c.ElectionTimeout) {
 		c.Limits.Reach("snapshot wait")
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}

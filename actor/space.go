@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -38,55 +39,55 @@ type spaces struct {
 
 // judge returns the space of a quorum of reachable members, and the reason if they do not accept everything. While voters are
 // exchanged, a quorum of each half is needed.
-func (s *spaces) judge(c *core) (Space, string) {
-	space, why := s.judgeVoters(c, c.membership.confState.GetVoters())
-	if before, whyBefore := s.judgeVoters(c, c.membership.confState.GetVotersOutgoing()); before > space {
+func (s *spaces) judge(c *core) (space.Level, string) {
+	level, why := s.judgeVoters(c, c.membership.confState.GetVoters())
+	if before, whyBefore := s.judgeVoters(c, c.membership.confState.GetVotersOutgoing()); before > level {
 		return before, whyBefore
 	}
-	return space, why
+	return level, why
 }
 
 // judgeVoters is judge for one half of the configuration; it may be empty.
-func (s *spaces) judgeVoters(c *core, voters []uint64) (Space, string) {
-	var reached []Space
+func (s *spaces) judgeVoters(c *core, voters []uint64) (space.Level, string) {
+	var reached []space.Level
 	var full, unreachable []string
 	for _, id := range voters {
-		own := Space(s.ofPeer[id].Own)
+		own := space.Level(s.ofPeer[id].Own)
 		switch {
 		case id == c.Member:
-			own = c.Status.Space()
+			own = c.Status.Disk().Accepts()
 		case !c.connected[id]:
 			unreachable = append(unreachable, c.Status.NameOf(id))
 			continue
 		}
 		reached = append(reached, own)
-		if own > SpaceLeft {
+		if own > space.Left {
 			full = append(full, c.Status.NameOf(id))
 		}
 	}
 	quorum := len(voters)/2 + 1
 	if len(reached) < quorum {
-		return SpaceLeft, "" // the problem is not space
+		return space.Left, "" // the problem is not space
 	}
 	slices.Sort(reached)
-	space := reached[quorum-1]
-	if space == SpaceLeft {
-		return space, ""
+	level := reached[quorum-1]
+	if level == space.Left {
+		return level, ""
 	}
 	why := fmt.Sprintf("the disk of %s is full, or nearly", strings.Join(full, " and that of "))
 	if len(unreachable) > 0 {
 		why += fmt.Sprintf(", and %s cannot be reached", strings.Join(unreachable, ", "))
 	}
-	return space, why
+	return level, why
 }
 
 // cluster returns the cluster's space by the leader's word.
-func (s *spaces) cluster(c *core) (Space, string) {
+func (s *spaces) cluster(c *core) (space.Level, string) {
 	said := s.ofPeer[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
 		said = s.told
 	}
-	return Space(said.Cluster), said.Why
+	return space.Level(said.Cluster), said.Why
 }
 
 // takes reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a new
@@ -94,22 +95,23 @@ func (s *spaces) cluster(c *core) (Space, string) {
 // vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members then
 // agree, and reads continue. While the log waits in spite of that, no later group is written.
 func (s *spaces) takes(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
-	switch space, _ := s.cluster(c); {
+	disk := c.Status.Disk()
+	switch level, _ := s.cluster(c); {
 	case entryBytes(entries) == 0:
-		return !c.Status.logWaits.Load()
-	case space == SpaceNone && diskIdle:
-		return c.Status.logTakes(limits.LogKeptLast)
+		return !disk.LogWaits
+	case level == space.None && diskIdle:
+		return disk.LogTakes(limits.LogKeptLast)
 	default:
-		return c.Status.logTakes(limits.LogKept)
+		return disk.LogTakes(limits.LogKept)
 	}
 }
 
 // spaceError returns the refusal of a command that the cluster has no space for.
-func spaceError(command []byte, space Space, why string) *kv.Error {
+func spaceError(command []byte, level space.Level, why string) *kv.Error {
 	switch {
-	case space == SpaceLeft, space == SpaceLow && !index.Grows(command):
+	case level == space.Left, level == space.Low && !index.Grows(command):
 		return nil
-	case space == SpaceLow:
+	case level == space.Low:
 		return kv.Errorf(kv.NoSpace, "%s: only deletions and reads are accepted; the write certainly did not happen: free space on the disk, or delete keys", why)
 	default:
 		return kv.Errorf(kv.NoSpace, "%s, and its log has no reserve: only reads are accepted; the write certainly did not happen: free space on the disk", why)
@@ -122,19 +124,20 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	if c.quarantine.active() {
 		return now, false
 	}
-	now = peerframe.DiskSpace{Own: uint64(c.Status.Space())}
-	if size := c.Status.diskSize.Load(); size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
-		now.Holds, now.HoldsNow = c.Status.holds(size), c.Status.holds(c.Status.capacity.Load())
+	disk := c.Status.Disk()
+	now = peerframe.DiskSpace{Own: uint64(disk.Accepts())}
+	if disk.Size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
+		now.Holds, now.HoldsNow = disk.Holds(disk.Size), disk.Holds(disk.Capacity)
 	}
-	if c.Status.noSpace.Load() {
-		now.Free = c.Status.free.Load()
+	if disk.Full {
+		now.Free = disk.Free
 	}
 	s.holds[c.Member] = now
 	s.publishHeld(c)
 	if c.soft.RaftState == raft.StateLeader {
-		space, why := s.judge(c)
-		now.Cluster, now.Why = uint64(space), why
-		if now.Own != uint64(SpaceLeft) && space == SpaceLeft {
+		level, why := s.judge(c)
+		now.Cluster, now.Why = uint64(level), why
+		if now.Own != uint64(space.Left) && level == space.Left {
 			s.leaveFullDisk(c)
 		}
 	}
@@ -171,8 +174,8 @@ func (s *spaces) helpFull(c *core) (save bool) {
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		room := s.ofPeer[id]
 		switch {
-		case id == c.Member || !c.connected[id] || room.Own != uint64(SpaceNone) || p.Match >= commit: // with SpaceLow it accepts deletions
-		case newest > p.Match && c.Status.SnapshotBytes() <= room.Free:
+		case id == c.Member || !c.connected[id] || room.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
+		case newest > p.Match && c.Status.Disk().Newest <= room.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
 				lost = append(lost, id)
@@ -181,11 +184,11 @@ func (s *spaces) helpFull(c *core) (save bool) {
 			wanted = true
 		}
 	})
-	c.Status.helps.Store(helps)
+	c.Status.reportDisk(func(d *space.Disk) { d.Helps = helps })
 	for _, id := range lost {
 		c.raft.ReportUnreachable(id) // raft then probes the follower's log: the follower neither accepts nor refuses
 	}
-	if wanted && c.now.Now >= s.saveAt && c.Status.Space() == SpaceLeft {
+	if wanted && c.now.Now >= s.saveAt && c.Status.Disk().Accepts() == space.Left {
 		s.saveAt = c.now.Now + limits.SnapshotRetryMost
 		return true
 	}
@@ -216,7 +219,7 @@ func (s *spaces) quorumHolds(c *core, size func(peerframe.DiskSpace) int64) (lea
 		sorted := slices.Clone(voters)
 		holds := func(id uint64) int64 {
 			if said := size(s.holds[id]); said > 0 {
-				return max(said, c.Status.segmentBytes())
+				return max(said, c.Status.Disk().SegmentBytes)
 			}
 			return math.MaxInt64
 		}
@@ -237,6 +240,6 @@ func (s *spaces) leaveFullDisk(c *core) {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
 		room, said := s.ofPeer[id]
-		return said && room.Own == uint64(SpaceLeft) && p.Match >= commit
+		return said && room.Own == uint64(space.Left) && p.Match >= commit
 	})
 }

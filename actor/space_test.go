@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -15,26 +16,26 @@ import (
 
 // A cluster takes what a quorum of the members that can be reached has room for.
 func TestSpaceOfAQuorum(t *testing.T) {
-	const unreachable = Space(100)
+	const unreachable = space.Level(100)
 	for _, step := range []struct {
 		what  string
-		disks [3]Space // of n1, which leads, n2 and n3
-		want  Space
+		disks [3]space.Level // of n1, which leads, n2 and n3
+		want  space.Level
 		why   string
 	}{
-		{"all have room", [3]Space{SpaceLeft, SpaceLeft, SpaceLeft}, SpaceLeft, ""},
-		{"the leader has none", [3]Space{SpaceNone, SpaceLeft, SpaceLeft}, SpaceLeft, ""},
-		{"one follower has none", [3]Space{SpaceLeft, SpaceNone, SpaceLeft}, SpaceLeft, ""},
-		{"one has room", [3]Space{SpaceLeft, SpaceNone, SpaceLow}, SpaceLow, "the disk of n2 and that of n3 is full, or nearly"},
-		{"none has much", [3]Space{SpaceLow, SpaceLow, SpaceLow}, SpaceLow, "the disk of n1 and that of n2 and that of n3 is full, or nearly"},
-		{"two have no reserve", [3]Space{SpaceNone, SpaceLow, SpaceNone}, SpaceNone, "the disk of n1 and that of n2 and that of n3 is full, or nearly"},
-		{"one is full, one cannot be reached", [3]Space{SpaceLeft, SpaceLow, unreachable}, SpaceLow, "the disk of n2 is full, or nearly, and n3 cannot be reached"},
-		{"too few can be reached", [3]Space{SpaceNone, unreachable, unreachable}, SpaceLeft, ""},
+		{"all have room", [3]space.Level{space.Left, space.Left, space.Left}, space.Left, ""},
+		{"the leader has none", [3]space.Level{space.None, space.Left, space.Left}, space.Left, ""},
+		{"one follower has none", [3]space.Level{space.Left, space.None, space.Left}, space.Left, ""},
+		{"one has room", [3]space.Level{space.Left, space.None, space.Low}, space.Low, "the disk of n2 and that of n3 is full, or nearly"},
+		{"none has much", [3]space.Level{space.Low, space.Low, space.Low}, space.Low, "the disk of n1 and that of n2 and that of n3 is full, or nearly"},
+		{"two have no reserve", [3]space.Level{space.None, space.Low, space.None}, space.None, "the disk of n1 and that of n2 and that of n3 is full, or nearly"},
+		{"one is full, one cannot be reached", [3]space.Level{space.Left, space.Low, unreachable}, space.Low, "the disk of n2 is full, or nearly, and n3 cannot be reached"},
+		{"too few can be reached", [3]space.Level{space.None, unreachable, unreachable}, space.Left, ""},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
-		c.Status.noSpace.Store(step.disks[0] > SpaceLeft)
-		c.Status.spares.Store(map[bool]int64{false: 1}[step.disks[0] > SpaceLow])
+		c.Status.reportDisk(func(d *space.Disk) { d.Full = step.disks[0] > space.Left })
+		c.Status.reportDisk(func(d *space.Disk) { d.Spares = map[bool]int64{false: 1}[step.disks[0] > space.Low] })
 		for i, own := range step.disks[1:] {
 			peer := uint64(i + 2)
 			if own == unreachable {
@@ -54,13 +55,13 @@ func TestSpaceOfAQuorumOfFive(t *testing.T) {
 	for _, step := range []struct {
 		what       string
 		full, away []uint64
-		want       Space
+		want       space.Level
 	}{
-		{"two of five are full", []uint64{2, 3}, nil, SpaceLeft},
-		{"three of five are full", []uint64{2, 3, 4}, nil, SpaceLow},
-		{"one of four is full", []uint64{2}, []uint64{5}, SpaceLeft},
-		{"two of four are full", []uint64{2, 3}, []uint64{5}, SpaceLow},
-		{"one of three is full", []uint64{2}, []uint64{4, 5}, SpaceLow},
+		{"two of five are full", []uint64{2, 3}, nil, space.Left},
+		{"three of five are full", []uint64{2, 3, 4}, nil, space.Low},
+		{"one of four is full", []uint64{2}, []uint64{5}, space.Left},
+		{"two of four are full", []uint64{2, 3}, []uint64{5}, space.Low},
+		{"one of three is full", []uint64{2}, []uint64{4, 5}, space.Low},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
@@ -72,7 +73,7 @@ func TestSpaceOfAQuorumOfFive(t *testing.T) {
 			}
 		}
 		for _, peer := range step.full {
-			c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
+			c.turn(Received{From: peer, Message: peerframe.DiskSpace{Own: uint64(space.Low)}})
 		}
 		c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
 		if space, why := c.spaces.judge(&c.core); space != step.want {
@@ -87,19 +88,19 @@ func TestSpaceInAnExchange(t *testing.T) {
 		what             string
 		incoming, before []uint64 // voters
 		full, away       uint64
-		want             Space
+		want             space.Level
 	}{
-		{"the quorum of before needs a full disk", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 3, SpaceLow},
-		{"the quorum to come needs it", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 4, SpaceLow},
-		{"neither does", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 0, SpaceLeft},
-		{"the exchange is over", []uint64{1, 2, 4}, nil, 2, 3, SpaceLeft},
+		{"the quorum of before needs a full disk", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 3, space.Low},
+		{"the quorum to come needs it", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 4, space.Low},
+		{"neither does", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 0, space.Left},
+		{"the exchange is over", []uint64{1, 2, 4}, nil, 2, 3, space.Left},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
 		for _, peer := range []uint64{2, 3, 4} {
 			c.turn(Connected{Peer: peer})
 		}
-		c.turn(Received{From: step.full, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Disconnected{Peer: step.away})
+		c.turn(Received{From: step.full, Message: peerframe.DiskSpace{Own: uint64(space.Low)}}, Disconnected{Peer: step.away})
 		c.membership.confState = &raftpb.ConfState{Voters: step.incoming, VotersOutgoing: step.before}
 		if space, why := c.spaces.judge(&c.core); space != step.want {
 			t.Errorf("%s: %v, %q", step.what, space, why)
@@ -122,18 +123,18 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	put, del := index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendDelete(nil, []byte("k"), nil)
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	c.Status.noSpace.Store(true)
-	c.Status.spares.Store(0)
-	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Own: uint64(SpaceNone)}) {
+	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	c.Status.reportDisk(func(d *space.Disk) { d.Spares = 0 })
+	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Own: uint64(space.None)}) {
 		t.Errorf("without room it says %+v", sent)
 	}
 	if code, _ := propose(c, put); code != kv.OK {
 		t.Errorf("the own disk is full, the others have room: %v", code)
 	}
 	for _, step := range []struct {
-		room     Space
+		room     space.Level
 		put, del kv.Code
-	}{{SpaceLow, kv.NoSpace, kv.OK}, {SpaceNone, kv.NoSpace, kv.NoSpace}, {SpaceLeft, kv.OK, kv.OK}} {
+	}{{space.Low, kv.NoSpace, kv.OK}, {space.None, kv.NoSpace, kv.NoSpace}, {space.Left, kv.OK, kv.OK}} {
 		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(step.room), Why: "by the leader's word"}})
 		gotPut, why := propose(c, put)
 		gotDel, _ := propose(c, del)
@@ -141,7 +142,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 			t.Errorf("the leader says %v: put %v, delete %v: %s", step.room, gotPut, gotDel, why)
 		}
 	}
-	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(SpaceNone)}}, Disconnected{Peer: 2})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(space.None)}}, Disconnected{Peer: 2})
 	if code, _ := propose(c, put); code != kv.OK {
 		t.Errorf("the leader that said so is lost: %v", code)
 	}
@@ -169,7 +170,7 @@ func TestFullClusterKnowsWhatItMade(t *testing.T) {
 	if first.Result.Err != nil {
 		t.Fatal(first.Result.Err)
 	}
-	for _, room := range []Space{SpaceLow, SpaceNone} {
+	for _, room := range []space.Level{space.Low, space.None} {
 		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(room)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(room)}})
 		if again := propose(1).Result; again.Err != nil || !again.Resent || again.Revision != first.Result.Revision {
 			t.Errorf("room %v: the write that was made is answered with %+v", room, again)
@@ -192,8 +193,8 @@ func TestFullLeaderLeaves(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}})
-	c.Status.noSpace.Store(true)
-	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}})
+	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.Low)}})
 	if sent := c.pass(10 * TickInterval); hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Error("it goes to a member that has no room")
 	}
@@ -206,8 +207,8 @@ func TestFullLeaderLeaves(t *testing.T) {
 func TestFullLeaderOfFullMembersStays(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
-	c.Status.noSpace.Store(true)
-	if sent := c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceLow)}}, Received{From: 2, Message: peerframe.DiskSpace{}}); hasType(sent, raftpb.MsgTimeoutNow) {
+	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	if sent := c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(space.Low)}}, Received{From: 2, Message: peerframe.DiskSpace{}}); hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Error("it goes")
 	}
 }
@@ -218,7 +219,7 @@ func TestLeaderHearsOfFullDisks(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
-	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(SpaceNone)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(SpaceNone)}}, Propose{Proposal: put})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Propose{Proposal: put})
 	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
 		t.Errorf("refused: %v", refused)
 	}
@@ -232,26 +233,26 @@ func TestLogIsKeptForVotes(t *testing.T) {
 		full     bool // the disk is
 		quarters int32
 		waits    bool
-		cluster  Space // by the leader's word
-		data     bool  // entries with data are taken
+		cluster  space.Level // by the leader's word
+		data     bool        // entries with data are taken
 		empty    bool
 	}{
-		{"a disk with room", false, 0, false, SpaceLeft, true, true},
-		{"spares", true, 4, false, SpaceLeft, true, true},
-		{"half a segment", true, 2, false, SpaceLeft, true, true},
-		{"less", true, 1, false, SpaceLeft, false, true},
-		{"less, for deletions", true, 1, false, SpaceLow, false, true},
-		{"less, for the last that there is", true, 1, false, SpaceNone, true, true},
-		{"hardly anything", true, 0, false, SpaceNone, false, true},
-		{"a log that waits", false, 4, true, SpaceNone, false, false},
+		{"a disk with room", false, 0, false, space.Left, true, true},
+		{"spares", true, 4, false, space.Left, true, true},
+		{"half a segment", true, 2, false, space.Left, true, true},
+		{"less", true, 1, false, space.Left, false, true},
+		{"less, for deletions", true, 1, false, space.Low, false, true},
+		{"less, for the last that there is", true, 1, false, space.None, true, true},
+		{"hardly anything", true, 0, false, space.None, false, true},
+		{"a log that waits", false, 4, true, space.None, false, false},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(2)
 		c.turn(Received{From: 2, Message: peerframe.DiskSpace{Cluster: uint64(step.cluster)}})
-		c.Status.noSpace.Store(step.full)
+		c.Status.reportDisk(func(d *space.Disk) { d.Full = step.full })
 		taken := func(data []byte) bool {
-			c.Status.logQuarters.Store(step.quarters)
-			c.Status.logWaits.Store(step.waits)
+			c.Status.reportDisk(func(d *space.Disk) { d.Quarters = step.quarters })
+			c.Status.reportDisk(func(d *space.Disk) { d.LogWaits = step.waits })
 			before, e := c.last, someEntry(c.last+1, c.term)
 			e.Data = data
 			c.turn(from(2, raftpb.MsgApp, c.term, func(m *raftpb.Message) {
@@ -268,20 +269,20 @@ func TestLogIsKeptForVotes(t *testing.T) {
 // A leader whose log is kept for votes proposes nothing, of its clients or of followers. It answers at once where no other member
 // has room, and keeps what waits where one can lead.
 func TestFullLeaderProposesNothing(t *testing.T) {
-	for _, others := range []Space{SpaceLeft, SpaceLow} {
+	for _, others := range []space.Level{space.Left, space.Low} {
 		var refused []*kv.Error
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
 		last := c.last
 		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(others)}})
-		c.Status.noSpace.Store(true)
-		c.Status.logQuarters.Store(1)
+		c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+		c.Status.reportDisk(func(d *space.Disk) { d.Quarters = 1 })
 		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 		c.turn(Propose{Proposal: put}, Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
 		if c.last != last {
 			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)
 		}
-		if (len(refused) == 1) != (others == SpaceLow) || len(refused) == 1 && refused[0].Code != kv.NoSpace {
+		if (len(refused) == 1) != (others == space.Low) || len(refused) == 1 && refused[0].Code != kv.NoSpace {
 			t.Errorf("the others have %v: refused %v", others, refused)
 		}
 	}

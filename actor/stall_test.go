@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -121,12 +122,12 @@ func TestFullDiskIsNoStall(t *testing.T) {
 	var failure error
 	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
 	d.ordered(100, 5, 0)
-	c.Status.logWaits.Store(true)
+	c.Status.reportDisk(func(d *space.Disk) { d.LogWaits = true })
 	for range 10 {
 		c.now.Now += limits.DiskStall
 		d.watch(c)
 	}
-	c.Status.logWaits.Store(false)
+	c.Status.reportDisk(func(d *space.Disk) { d.LogWaits = false })
 	c.now.Now += limits.DiskStall / 2
 	if d.watch(c); failure != nil {
 		t.Errorf("a full disk is called dead: %v", failure)

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -21,15 +22,7 @@ type Status struct {
 	view       atomic.Pointer[index.View]           // the applier's
 	consensus  atomic.Pointer[RaftStatus]           // consensus'
 	durable    atomic.Pointer[Durable]              // the log writer's
-	snapBytes  atomic.Int64                         // the snapshotter's: size of the newest snapshot
-	snapshots  atomic.Int64                         // the snapshotter's: of all its files, the one being saved at its full size
-	nextHas    atomic.Int64                         // the snapshotter's: of the next snapshot, the bytes already written, or that can be freed for it
-	snapFiles  atomic.Int64                         // the snapshotter's: the written size of all its files
 	piecesSent atomic.Int64                         // the snapshotter's: bytes, to all peers
-	spareBytes atomic.Int64                         // the segment maker's: maximum size of the spares; constant
-	capacity   atomic.Int64                         // the segment maker's: of the disk, the free space and this member's files; 0: not known
-	diskSize   atomic.Int64                         // the segment maker's: the size of the file system; 0: not known
-	memory     atomic.Int64                         // of the machine; 0: not known; constant
 	diskDone   atomic.Int64                         // the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	matches    atomic.Pointer[map[uint64]uint64]    // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64]    // consensus', for ever
@@ -43,29 +36,18 @@ type Status struct {
 	// Counters are readable by every goroutine.
 	Counters Counters
 
-	logKept  atomic.Bool  // consensus': the log is kept for a follower
-	lags     atomic.Bool  // consensus': this member lags behind its leader
-	receives atomic.Bool  // the snapshotter's: a snapshot is being received
-	saves    atomic.Bool  // the snapshotter's: a snapshot is being saved, and more than half of it is written
-	helps    atomic.Bool  // consensus': the newest snapshot frees space on the disk of a full follower
-	free     atomic.Int64 // the segment maker's: the free space at its last check
-	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full
-	spares   atomic.Int64 // the log writer's: the number of its spares
-	logWaits atomic.Bool  // the log writer's: it waits for space
-
 	syncSince atomic.Int64 // the log writer's: the start of the running sync; 0: none is running
-
-	unapplied atomic.Int64 // the log writer's: bytes of written entries that are not applied
 
 	fullDisks atomic.Pointer[string] // consensus': why a quorum has no space, while it leads; nil or empty: it has
 	held      atomic.Pointer[Held]   // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string] // consensus': how this member's clock differs; nil or empty: it does not
 
-	logQuarters atomic.Int32 // the log writer's: remaining quarters of a segment, without another file
-
 	clock   func() Time // of the driver; nil in tests that need none
 	syncsMu sync.Mutex
 	syncs   syncTimes // the log writer's; guarded by syncsMu
+
+	diskMu sync.Mutex
+	disk   space.Disk // of several actors, without the state's size; guarded by diskMu
 
 	// Guarded by mu: rarely used.
 	mu       sync.Mutex
@@ -112,32 +94,27 @@ type Durable struct {
 	FileBytes      int64
 }
 
-// Space is the disk space of a member or a cluster, as the class of writes that it accepts.
-type Space int
-
-const (
-	// SpaceLeft: everything is accepted.
-	SpaceLeft Space = iota
-	// SpaceLow: the disk is nearly full; commands that enlarge the state are refused.
-	SpaceLow
-	// SpaceNone: the log has no spare either. The rest of its segment is for commands proposed before a leader knew, and for terms, votes
-	// and a new leader's first entry: so there is a leader, and reads continue. No write is accepted until a snapshot, or an operator,
-	// has freed space.
-	SpaceNone
-)
-
-// Space returns which writes the member accepts.
-func (s *Status) Space() Space {
-	switch {
-	case s.logWaits.Load():
-		return SpaceNone
-	case !s.noSpace.Load():
-		return SpaceLeft
-	case s.spares.Load() == 0:
-		return SpaceNone
-	default:
-		return SpaceLow
+// Disk returns what is known of this member's disk, with the size of the newest state.
+func (s *Status) Disk() space.Disk {
+	s.diskMu.Lock()
+	d := s.disk
+	s.diskMu.Unlock()
+	if view := s.View(); view != nil {
+		d.State = view.LiveBytes() + view.HistoryBytes()
 	}
+	return d
+}
+
+// reportDisk changes what is known of the disk. A field has one reporter.
+func (s *Status) reportDisk(change func(*space.Disk)) {
+	s.diskMu.Lock()
+	defer s.diskMu.Unlock()
+	change(&s.disk)
+}
+
+// SetMachine sets the memory of this member's machine, and the size of its log's segments, both in bytes.
+func (s *Status) SetMachine(memory, segmentBytes int64) {
+	s.reportDisk(func(d *space.Disk) { d.Memory, d.SegmentBytes = memory, segmentBytes })
 }
 
 // FullDisks returns why a quorum of members has no space on their disks, as far as this member leads and knows; empty if it has space.
@@ -166,38 +143,12 @@ type Held struct {
 // Full returns the size in bytes of a state that fills the disks, and has writes refused: files take limits.DiskUse times the state.
 func (h Held) Full() int64 { return h.Now + h.Now/limits.DiskUse }
 
-// SetMemory sets the memory of this member's machine.
-func (s *Status) SetMemory(bytes int64) { s.memory.Store(bytes) }
-
-// holds returns the state size that this machine holds with ease on a disk of that capacity, in whole MiB: the value then seldom changes.
-// 0 is not known.
-func (s *Status) holds(capacity int64) int64 {
-	held := s.memory.Load() / limits.StateOfMemory
-	if capacity > 0 { // without the space that is kept free besides the next snapshot, and without the spares
-		_, high := s.spaceMarks()
-		onDisk := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)
-		if held == 0 || onDisk < held {
-			held = onDisk
-		}
-	}
-	if held == 0 {
-		return 0
-	}
-	return max(held>>20<<20, 1)
-}
-
 // Held returns the state size that a quorum of the voters holds, as far as this member knows.
 func (s *Status) Held() Held {
 	if h := s.held.Load(); h != nil {
 		return *h
 	}
 	return Held{}
-}
-
-// logTakes reports whether the log accepts commands: on a full disk only while it has that many quarters of a segment left without
-// another file (limits.LogKept).
-func (s *Status) logTakes(quarters int32) bool {
-	return !s.logWaits.Load() && (!s.noSpace.Load() || s.logQuarters.Load() >= quarters)
 }
 
 // View returns the newest state.
@@ -231,27 +182,17 @@ func (s *Status) Durable() Durable {
 	return Durable{}
 }
 
-// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: the size of a state with all pending log entries,
-// minus the older snapshot, which can be deleted first, or minus the part already written.
-func (s *Status) SnapshotNeeds() int64 {
-	view := s.View()
-	return max(view.LiveBytes()+view.HistoryBytes()+s.unapplied.Load()-s.nextHas.Load(), 0)
-}
-
 // DiskGoesOn notes that the disk has completed a request.
 func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
-// LogReserve returns the space that a new segment must leave free: the next snapshot's space, and the growth by entries until the current
-// segment and the spares are full.
-func (s *Status) LogReserve(segmentBytes int64) int64 {
+// LogReserve returns the space that a new segment must leave free; 0 while the state is being loaded.
+func (s *Status) LogReserve() int64 {
 	if s.View() == nil {
-		return 0 // the state is being loaded
+		return 0
 	}
-	return s.SnapshotNeeds() + s.logKeeps(segmentBytes)
+	d := s.Disk()
+	return d.LogReserve()
 }
-
-// SnapshotBytes returns the size of the newest published snapshot.
-func (s *Status) SnapshotBytes() int64 { return s.snapBytes.Load() }
 
 // Match returns the index acknowledged by a peer to this member, if this member leads, as of its last tick.
 func (s *Status) Match(peer uint64) uint64 {

@@ -71,7 +71,9 @@ var packages = map[string]layer{
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
-	"actor":      {floor: 3, imports: []string{"net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
+	"actor/space": {floor: 3, imports: []string{"internal/limits"}},
+
+	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
@@ -92,7 +94,7 @@ var packages = map[string]layer{
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{

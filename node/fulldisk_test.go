@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -157,7 +158,7 @@ func TestDeletedMakesRoom(t *testing.T) {
 			t.Fatalf("a deletion comes to nothing, %s: %v", f.problem, w.places())
 		}
 	}
-	if !w.until(time.Minute, func() bool { return leader.member.status.Space() == actor.SpaceLeft }) {
+	if !w.until(time.Minute, func() bool { return leader.member.status.Disk().Accepts() == space.Left }) {
 		t.Errorf("all is deleted, and there is no room: %v", w.places())
 	}
 }
@@ -227,7 +228,7 @@ func TestOwnLogFillsDisk(t *testing.T) {
 	f := newFlood(w, 4000)
 	for range 3 {
 		small.disk.Fail(simdisk.Fault{Op: simdisk.OpCreate, Name: ".snap.tmp", Stays: true})
-		for until := w.sim.Now() + time.Minute; small.member.status.Space() != actor.SpaceNone && w.failure == ""; w.run(10 * time.Millisecond) {
+		for until := w.sim.Now() + time.Minute; small.member.status.Disk().Accepts() != space.None && w.failure == ""; w.run(10 * time.Millisecond) {
 			if f.follow(); w.sim.Now() > until {
 				t.Fatalf("the disk does not fill: %s", small.place())
 			}
@@ -237,7 +238,7 @@ func TestOwnLogFillsDisk(t *testing.T) {
 		small.disk.ClearFaults()
 		commit := w.leader().member.status.Raft().Commit
 		if !w.until(2*limits.SnapshotRetryMost, func() bool {
-			return w.failure != "" || small.member.status.Space() == actor.SpaceLeft && small.member.status.Raft().Applied >= commit
+			return w.failure != "" || small.member.status.Disk().Accepts() == space.Left && small.member.status.Raft().Applied >= commit
 		}) {
 			t.Fatalf("it does not get well: %s", small.place())
 		}
@@ -271,7 +272,7 @@ func overwrite(t *testing.T, history int64) {
 			f.fill(3) // at most 1.2 MB a second: with a seventh of the disk in a second, one in four seeds has a disk without room for a moment
 			w.run(20 * time.Millisecond)
 			for _, h := range w.hosts {
-				if h.alive() && h.member.status.Space() != actor.SpaceLeft {
+				if h.alive() && h.member.status.Disk().Accepts() != space.Left {
 					t.Fatalf("after %d MB: %s", f.puts*value>>20, h.place())
 				}
 			}
@@ -292,7 +293,7 @@ func overwrite(t *testing.T, history int64) {
 		write(meanwhile)
 		small.start()
 		if commit := leader.member.status.Raft().Commit; !w.until(time.Minute, func() bool {
-			return small.alive() && small.member.status.Raft().Applied >= commit && small.member.status.Space() == actor.SpaceLeft
+			return small.alive() && small.member.status.Raft().Applied >= commit && small.member.status.Disk().Accepts() == space.Left
 		}) {
 			t.Fatalf("it does not come back: %s", small.place())
 		}

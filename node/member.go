@@ -105,10 +105,10 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	}
 	segmentBytes := segmentBytes(c.SegmentBytes, c.MaxRequestBytes, env.FS, m.folder.dir)
 	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/limits.BatchesOfSegment))
-	m.status.SetMemory(env.Memory)
+	m.status.SetMachine(env.Memory, segmentBytes)
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
-		reserve: func() int64 { return m.status.LogReserve(segmentBytes) }, background: env.Background, memory: env.Memory, logger: c.Logger,
+		reserve: m.status.LogReserve, background: env.Background, memory: env.Memory, logger: c.Logger,
 	}
 	m.noteDifferences()
 	if err := m.start(); err != nil {
@@ -374,7 +374,7 @@ func (m *member) retain() {
 	held := m.status.Held()
 	most := m.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
-		m.historyDrop.follow(applied < m.applyTo || m.status.CatchesUp(), now.Now)
+		m.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(actor.Alarm{Name: actor.Retention})
 		return
 	}
@@ -448,7 +448,7 @@ func (m *member) Status() wire.Status {
 	s := wire.Status{
 		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role,
 		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
-		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.SnapshotBytes(),
+		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.Disk().Newest,
 		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(), Watches: m.status.Watches(),
 		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),

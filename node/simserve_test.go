@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/space"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 )
@@ -137,7 +137,7 @@ func (w *world) expectService() {
 func (w *world) noticeRoom() {
 	full := func() bool {
 		return slices.ContainsFunc(w.hosts, func(h *host) bool {
-			return h.alive() && (h.member.status.Space() != actor.SpaceLeft || w.shape.quota == 0 && h.member.status.View().NoSpace())
+			return h.alive() && (h.member.status.Disk().Accepts() != space.Left || w.shape.quota == 0 && h.member.status.View().NoSpace())
 		})
 	}
 	if full() {

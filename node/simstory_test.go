@@ -427,7 +427,7 @@ func (s *story) doFrames(d *datadriven.TestData) string {
 func (s *story) doResent(d *datadriven.TestData) string {
 	named := s.named(d)
 	piece := s.w.shape.limits.SnapshotChunkBytes
-	pieces := int((named[1].member.status.SnapshotBytes() + piece - 1) / piece)
+	pieces := int((named[1].member.status.Disk().Newest + piece - 1) / piece)
 	again := s.sent[named[0].name()+" SnapshotChunk"] - pieces
 	if again < 0 || again > limits.SnapshotChunksInflight {
 		return fmt.Sprintf("%d of %d pieces", again, pieces)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -53,7 +53,7 @@ func tightDisk(t *testing.T, left int64, cure string) {
 	small.disk.SetCapacity(small.disk.Used() + left)
 	write(40)
 	w.run(30 * time.Second)
-	if small.member.status.Space() == actor.SpaceLeft || !small.alive() {
+	if small.member.status.Disk().Accepts() == space.Left || !small.alive() {
 		t.Fatalf("the disk is not full: %s", small.place())
 	}
 	says := func(name string) string {
@@ -82,7 +82,7 @@ func tightDisk(t *testing.T, left int64, cure string) {
 	}
 	commit := w.leader().member.status.Raft().Commit
 	if !w.until(2*limits.SnapshotRetryMost, func() bool {
-		return w.failure != "" || small.alive() && small.member.status.Space() == actor.SpaceLeft && small.member.status.Raft().Applied >= commit
+		return w.failure != "" || small.alive() && small.member.status.Disk().Accepts() == space.Left && small.member.status.Raft().Applied >= commit
 	}) {
 		t.Fatalf("it does not get well: %s", small.place())
 	}

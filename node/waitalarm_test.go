@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/actor"
+	"qkv/actor/space"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -24,7 +24,7 @@ func TestLogThatWaitsIsAnAlarm(t *testing.T) {
 	w.run(5 * time.Second)
 	waited := 0
 	for _, h := range w.hosts {
-		if h.member.status.Space() != actor.SpaceNone {
+		if h.member.status.Disk().Accepts() != space.None {
 			continue
 		}
 		waited++

@@ -59,7 +59,7 @@ var actorBugs = []mutant{
 		{"quarantine.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
 	}, []detector{actors, story}},
 	{"let a follower's log go beside a snapshot that is saved", []change{
-		{"logRetention.release", `l.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {`, `l.fileBytes <= c.Status.logRoom(&c.Limits, c.Status.snapshots.Load()) {`},
+		{"logRetention.release", `l.fileBytes <= disk.FollowerLogBudget(&c.Limits) {`, `l.fileBytes <= disk.LogBudget(&c.Limits, disk.Snapshots) {`},
 	}, []detector{actors}},
 	{"send again what is slow", []change{
 		{"Snapshotter.wait", `case s.now-one.asked >= one.timeout():`, `case s.now-one.asked >= limits.SnapshotResend:`},
@@ -131,28 +131,28 @@ var actorBugs = []mutant{
 		{"Consensus.logRead", `c.sendMore(id, hi)`, `_ = id`},
 	}, []detector{direct("./node", "TestColdReadsHoldUpNothing")}},
 	{"forget a follower that has installed a snapshot", []change{
-		{"logRetention.release", `if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && l.fileBytes <=`, `if false && l.fileBytes <=`},
+		{"logRetention.release", `if c.soft.RaftState == raft.StateLeader && disk.Accepts() == space.Left && l.fileBytes <=`, `if false && l.fileBytes <=`},
 	}, []detector{direct("./node", "TestFollowerComesBackUnderLoad")}},
 	{"keep the older snapshot whatever the log takes", []change{
-		{"Snapshotter.outgrown", `return s.Status.Durable().FileBytes > room-room/4`, `return room < 0`},
+		{"Snapshotter.outgrown", `return s.Status.Durable().FileBytes > budget-budget/4`, `return budget < 0`},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
 	{"let the log take the next snapshot's room", []change{
-		{"Status.LogReserve", `return s.SnapshotNeeds() + s.logKeeps(segmentBytes)`, `return 0 * segmentBytes`},
+		{"Status.LogReserve", `return d.LogReserve()`, `return 0 * d.Free`},
 	}, []detector{direct("./node", "TestOwnLogFillsDisk")}},
 	{"let the log grow past a small disk", []change{
-		{"Status.timesState", `use = min(use, capacity-high)`, `_ = high`},
-	}, []detector{direct("./actor", "TestSmallDisk")}},
+		{"Disk.timesState", `bytes = min(bytes, d.Capacity-high)`, `_ = high`},
+	}, []detector{direct("./actor/space", "TestSmallDisk")}},
 	{"reserve no room for what is not applied yet", []change{
-		{"Status.SnapshotNeeds", `view.HistoryBytes()+s.unapplied.Load()-s.nextHas`, `view.HistoryBytes()-s.nextHas`},
-	}, []detector{direct("./actor", "TestSmallDisk")}},
+		{"Disk.SnapshotNeeds", `d.State+d.Unapplied-d.NextHas`, `d.State-d.NextHas`},
+	}, []detector{direct("./actor/space", "TestSmallDisk")}},
 	{"let orders wait behind one that finds no room", []change{
-		{"LogWriter.work", `if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {`, `if bytes < 0 {`},
+		{"LogWriter.work", `if w.Status.Disk().Full && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {`, `if bytes < 0 {`},
 	}, []detector{direct("./actor", "TestOrderWithoutRoomWaitsAlone")}},
 	{"give a full disk's log what has no room in it", []change{
 		{"Consensus.receive", `if !c.spaces.takes(&c.core, c.disk.idle(), m.GetEntries()) {`, `if false {`},
 	}, []detector{direct("./actor", "TestLogIsKeptForVotes"), direct("./node", "TestFullMembersElect")}},
 	{"keep what is behind a snapshot on a full disk", []change{
-		{"Snapshotter.makeRoom", `!s.outgrown() && !s.short() &&`, `!s.outgrown() &&`},
+		{"Snapshotter.makeRoom", `!s.outgrown() && disk.Accepts() == space.Left &&`, `!s.outgrown() &&`},
 	}, []detector{direct("./actor", "TestOneSnapshotOnAFullDisk"), direct("./node", "TestOwnLogFillsDisk")}},
 	{"drop the older snapshot before each save", []change{
 		{"Snapshotter.makeRoom", `!(waits && s.full()):`, `!waits:`},
@@ -167,10 +167,10 @@ var actorBugs = []mutant{
 		{"SegmentMaker.Rest", `took <= limits.SpareStepQuick`, `took > 0*limits.SpareStepQuick`},
 	}, []detector{direct("./actor", "TestSpareStepsFollowTheDisk")}},
 	{"let a slow disk have no rest from snapshots", []change{
-		{"Snapshotter.Rest", `case took > limits.SnapshotStepQuick: half`, `case took > 1000*limits.SnapshotStepQuick: half`},
+		{"Snapshotter.Rest", `case took > limits.SnapshotStepQuick: disk`, `case took > 1000*limits.SnapshotStepQuick: disk`},
 	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},
 	{"order a snapshot without a look at the log's room", []change{
-		{"Applier.save", `half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)`, `half := size*1000 + least`},
+		{"Applier.save", `half := max(disk.LogBudget(&a.Limits, 2*size)/2, least)`, `half := size*1000 + least`},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
 	{"send again what the leader has", []change{
 		{"forwards.accepted", `f.next = next`, `_ = next`},
@@ -367,13 +367,13 @@ var actorBugs = []mutant{
 		{"pace.tick", `min(now-p.at, limits.CatchUpBurst).Seconds()`, `(now - p.at).Seconds()`},
 	}, []detector{direct("./actor", "TestPace.*")}},
 	{"save a snapshot while behind", []change{
-		{"Applier.save", `if a.Status.CatchesUp() {`, `if a.Status.CatchesUp() && worth == 0 {`},
+		{"Applier.save", `if disk.CatchesUp() {`, `if disk.CatchesUp() && worth == 0 {`},
 	}, []detector{direct("./actor", "TestNothingIsSavedWhileBehind")}},
 	{"go on to receive what the log has brought", []change{
 		{"Snapshotter.wait", `s.endNeedless()`, ``},
 	}, []detector{direct("./actor", "TestSenderOfASnapshotIsGone")}},
 	{"take what nobody sends for a snapshot that comes", []change{
-		{"Snapshotter.publishSize", `s.Status.receives.Store(s.comes())`, `s.Status.receives.Store(s.receive != nil)`},
+		{"Snapshotter.publishSize", `d.Receives, d.Saves = s.comes(),`, `d.Receives, d.Saves = s.receive != nil,`},
 	}, []detector{direct("./actor", "TestSenderOfASnapshotIsGone")}},
 	{"send the old one while a snapshot is being saved", []change{
 		{"snapshotWait.waits", `return saves && newest`, `return false && saves && newest`},
@@ -525,10 +525,10 @@ var actorBugs = []mutant{
 		{"Snapshotter.Rest", `haste := s.outrun()`, `haste := false`},
 	}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 	{"save in haste while a follower catches up", []change{
-		{"Snapshotter.outrun", `!s.writing() || s.Status.logKept.Load() || s.Status.CatchesUp()`, `!s.writing()`},
+		{"Snapshotter.outrun", `!s.writing() || disk.LogKept || disk.CatchesUp()`, `!s.writing()`},
 	}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 	{"forget how far a save is", []change{
-		{"Snapshotter.outrun", `room/2+room/4*s.order.done()`, `room/2`},
+		{"Snapshotter.outrun", `budget/2+budget/4*s.order.done()`, `budget/2`},
 	}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 	{"let a lease clock go on in another term", []change{
 		{"Consensus.newTermOrLeader", `c.leases.clock.stop()`, `if c.term == 0 { c.leases.clock.stop() }`},
@@ -585,8 +585,8 @@ var actorBugs = []mutant{
 		{"hardStates.hold", `Term: m.GetTerm(), Vote: m.GetVote(),`, `Term: m.GetTerm(), Vote: h.ordered.Vote,`},
 	}, []detector{direct("./actor", "TestHardStatesRide")}},
 	{"count the log's own files as room for a state", []change{
-		{"Status.holds", `onDisk := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)`, `onDisk := max((capacity-0*high)/limits.StateOfDisk, 1)`},
-	}, []detector{direct("./actor", "TestSmallDisk"), direct("./node", "TestDeletedMakesRoom")}},
+		{"Disk.Holds", `onDisk := max((capacity-high-d.SpareBytes())/limits.StateOfDisk, 1)`, `onDisk := max((capacity-0*high)/limits.StateOfDisk, 1)`},
+	}, []detector{direct("./actor/space", "TestSmallDisk"), direct("./node", "TestDeletedMakesRoom")}},
 	{"raise no alarm while the log waits for room", []change{
 		{"SegmentMaker.checkSpace", `case free < low || s.refuses || waits:`, `case free < low || s.refuses:`},
 	}, []detector{direct("./node", "TestLogThatWaitsIsAnAlarm")}},
@@ -597,10 +597,10 @@ var actorBugs = []mutant{
 		{"spaces.heard", `if m.Holds > 0 {`, `if m.Holds >= 0 {`},
 	}, []detector{direct("./actor", "TestHoldsIsTold"), direct("./node", "TestOverwritingFillsNoDisk")}},
 	{"report what memory holds before the disk is measured", []change{
-		{"spaces.report", `size > 0 {`, `size >= 0 {`},
+		{"spaces.report", `disk.Size > 0 {`, `disk.Size >= 0 {`},
 	}, []detector{direct("./actor", "TestHoldsIsTold")}},
 	{"count a file that was just removed as room of its own", []change{
-		{"SegmentMaker.checkSpace", `s.Status.snapFiles.Load(), size))`, `s.Status.snapFiles.Load(), 1<<62))`},
+		{"SegmentMaker.checkSpace", `d.Written, size)`, `d.Written, 1<<62)`},
 	}, []detector{direct("./actor", "TestSpaceIsSeenWithEachSegment")}},
 	{"drop history for the smallest disk", []change{
 		{"spaces.quorumHolds", `sorted[len(sorted)/2]`, `sorted[len(sorted)-1]`},
@@ -612,10 +612,10 @@ var actorBugs = []mutant{
 		{"spaces.quorumHolds", `c.membership.confState.GetVotersOutgoing()`, `nil`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"drop all history for one report", []change{
-		{"spaces.quorumHolds", `max(said, c.Status.segmentBytes())`, `said`},
+		{"spaces.quorumHolds", `max(said, c.Status.Disk().SegmentBytes)`, `said`},
 	}, []detector{direct("./actor", "TestQuorumHolds")}},
 	{"count other programs' files as a smaller machine", []change{
-		{"SegmentMaker.checkSpace", `s.Status.diskSize.Store(size)`, `s.Status.diskSize.Store(free + 0*size)`},
+		{"SegmentMaker.checkSpace", `d.Size, d.Free = size, free`, `d.Size, d.Free = free+0*size, free`},
 	}, []detector{direct("./actor", "TestSpaceIsSeenWithEachSegment")}},
 	{"admit a leader that was rolled back", []change{
 		{"Admission.checkEnd", `its.HardTerm <= end.term && its.Last < end.durable`, `its.HardTerm < end.term && its.Last < end.durable`},
@@ -715,7 +715,7 @@ var actorBugs = []mutant{
 		{"core.votersOfBoth", `if !slices.Contains(voters, id) {`, `if id == 0 {`},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
 	{"ask one half of an exchange of voters for room", []change{
-		{"spaces.judge", `before > space {`, `before > space && space > SpaceLeft {`},
+		{"spaces.judge", `before > level {`, `before > level && level > space.Left {`},
 	}, []detector{direct("./actor", "TestSpaceInAnExchange")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"Applier.restore", `a.pending.abandon(&a.done)`, ``},

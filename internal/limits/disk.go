@@ -71,7 +71,7 @@ const (
 	// DiskUseCatchUp is added to that while the log is kept for a follower. DiskUse includes the next snapshot, which is saved meanwhile;
 	// the rest is less than the writes during the transfer of a large state.
 	DiskUseCatchUp = 2
-	// SpaceMargin is a low watermark of free space above the log's reserve (actor.Status.LogReserve): below it a member refuses writes
+	// SpaceMargin is a low watermark of free space above the log's reserve (space.Disk.LogReserve): below it a member refuses writes
 	// that enlarge the state. With a segment more it accepts all writes again. On smaller disks it is one part in SpaceMarginOfDisk, but
 	// at least a segment. A fast disk writes this much in a third of a second: the free space is checked with each new segment, and all
 	// members must learn of it. SpaceCheck is the interval of additional checks.
