@@ -1,9 +1,9 @@
 // Package space decides how a member uses its disk: which writes it accepts, and how much its snapshots, its log and the log's spare
 // segments may take.
 //
-// Every decision is a function of one value, [Disk]. Four actors report to it: the segment maker measures the disk, the log writer tells
-// how full the log is, the snapshotter tells the sizes of its files, and consensus tells whether a follower needs the log. actor.Status
-// holds the newest value, and hands out copies: a decision never sees a report that arrives while it is made.
+// Every decision is a function of one value, [Disk]. Four actors report to it. The segment maker measures the disk, and the
+// log writer tells how full the log is. The snapshotter tells the sizes of its files, and consensus whether a follower needs the log.
+// actor.Status holds the newest value, and hands out copies: a decision never sees a report that arrives while it is made.
 //
 // The disk has three levels of free space, from the top:
 //
@@ -24,9 +24,9 @@ const (
 	Left Level = iota
 	// Low: the disk is nearly full; commands that enlarge the state are refused.
 	Low
-	// None: the log has no spare either. The rest of its segment is for commands proposed before a leader knew, and for terms, votes and
-	// a new leader's first entry: so there is a leader, and reads continue. No write is accepted until a snapshot, or an operator, has
-	// freed space.
+	// None: the log has no spare either. No write is accepted until a snapshot, or an operator, has freed space. The rest of the log's
+	// segment is for commands proposed before a leader knew, and for terms, votes and a new leader's first entry. There is a leader
+	// therefore, and reads continue.
 	None
 )
 
@@ -123,8 +123,8 @@ func (d Disk) logLeaves() int64 { return (limits.SpareSegments + 1) * d.SegmentB
 // current segment and the spares are full.
 func (d Disk) LogReserve() int64 { return d.SnapshotNeeds() + d.logLeaves() }
 
-// SnapshotNeeds returns how much of the free space the next snapshot takes: the size of a state with all pending log entries, minus the
-// older snapshot, which can be deleted first, or minus the part already written.
+// SnapshotNeeds returns how much of the free space the next snapshot takes. It is the size of a state with all pending log entries, minus
+// the part already written, or minus the older snapshot, which can be deleted first.
 func (d Disk) SnapshotNeeds() int64 { return max(d.State+d.Unapplied-d.NextHas, 0) }
 
 // LogBudget returns the part of the budget left for the log's segments, after the given bytes of snapshots. It is larger while the log is
