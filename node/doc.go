@@ -10,6 +10,7 @@
 //	4   node                                        one member: build, start, stop
 //	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
+//	    actor/space                                 which writes a member's disk accepts
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
