@@ -26,10 +26,10 @@ func memberReplaceCommand() *cli.Command {
 			"voter and removes NAME, in one step, or in two where NAME is the only voter. An interrupted replacement continues " +
 			"when the command is run again.\n\n" +
 			"Two members cannot have the same name or address. Without --name the new member is called NAME-2, and its replacement " +
-			"NAME-3; its certificate needs that name. If --peer is the address of the lost member, or --name its name, the lost " +
-			"member is removed first, and the new one takes over its name, address and certificate: its host needs only an empty " +
-			"data folder. For this the lost member must be down: it must not answer this command or the other members for some " +
-			"seconds, and the leader or two members must confirm that.",
+			"NAME-3; its certificate needs that name. If --peer is the address of the lost member, or --name its name, the learner " +
+			"is added first, without a name; then the lost member is removed. The new member takes over its name, address and " +
+			"certificate: its host needs only an empty data folder. For this the lost member must be down: it must not answer " +
+			"this command or the other members for some seconds, and the leader or two members must confirm that.",
 		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
 		),
@@ -188,7 +188,7 @@ func (r *replacement) unnamed(members []client.Member) *client.Member {
 	return &members[i]
 }
 
-// inPlace reports whether the new member has the name or an address of the old one, which must be removed first, or has been.
+// inPlace reports whether the new member has the name or an address of the old one, which is removed before the new one starts.
 func (r *replacement) inPlace(old, next *client.Member) bool {
 	switch {
 	case r.added != 0:
