@@ -128,7 +128,7 @@ func (t telling) own(s *Server, own *Metrics) {
 			continue
 		}
 		raised[one] = true
-		t.gauge("qkv_alarm", "What an operator must know of this member.", 1, "name", one[0], "member", one[1])
+		t.gauge("qkv_alarm", "An alarm or notice of this member is raised.", 1, "name", one[0], "member", one[1])
 	}
 	for i := range own.Stages {
 		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of some of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)

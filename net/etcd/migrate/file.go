@@ -263,8 +263,8 @@ func (f *File) readOthers(tx *bbolt.Tx) error {
 		return n
 	}
 	if b := tx.Bucket([]byte("auth")); b != nil && bytes.Equal(b.Get([]byte("authEnabled")), []byte{1}) {
-		return fileError("%s is of an etcd with authentication: %d users and %d roles, which qkv does not have yet, and everybody could read and write what they guard; "+
-			"`etcdctl auth disable` before the snapshot says that this is meant", f.Path, count("authUsers"), count("authRoles"))
+		return fileError("%s is a snapshot of an etcd with authentication (%d users, %d roles). qkv has no users yet, and every client could read and write the guarded keys; "+
+			"if this is intended, run `etcdctl auth disable` before you save the snapshot", f.Path, count("authUsers"), count("authRoles"))
 	}
 	if users, roles := count("authUsers"), count("authRoles"); users+roles > 0 {
 		f.Notes = append(f.Notes, fmt.Sprintf("%d users and %d roles are left behind: authentication was not enabled", users, roles))

@@ -255,7 +255,7 @@ func TestFileRefused(t *testing.T) {
 		"lacks the buckets meta, key and lease": func(c *content) { c.without = "lease" },
 		"schema 3.8.0":                          func(c *content) { c.version = "3.8.0" },
 		"schema newer":                          func(c *content) { c.version = "newer" },
-		"with authentication: 1 users":          func(c *content) { c.auth, c.users = true, true },
+		"with authentication (1 users":          func(c *content) { c.auth, c.users = true, true },
 		"scheduledCompactRev has the revision":  func(c *content) { c.scheduled = -1; c.raw = map[string][]byte{}; c.nothing = true },
 		"its last record has the revision":      func(c *content) { c.raw = map[string][]byte{"zzz": nil} },
 		"a record has the revision":             func(c *content) { c.raw = map[string][]byte{"\x00": nil} },

@@ -310,7 +310,7 @@ func (l *Live) receive(ctx context.Context, s *Source, from int64, to chan<- *pb
 		case err != nil:
 			return err
 		case m.CompactRevision != 0:
-			return fmt.Errorf("it is compacted up to %d: what was between is lost; begin anew, with a new cluster", m.CompactRevision)
+			return fmt.Errorf("etcd compacted its history up to revision %d, and the changes before it are lost; start the migration again, with a new cluster", m.CompactRevision)
 		case m.Canceled:
 			return fmt.Errorf("%w: %s", errAgain, m.CancelReason)
 		}

@@ -326,7 +326,7 @@ func TestLiveRefuses(t *testing.T) {
 	s.put("a", "2", 0)
 	s.put("a", "3", 0)
 	s.compact(4)
-	refused(s, "it is compacted up to 4: what was between is lost; begin anew")
+	refused(s, "etcd compacted its history up to revision 4, and the changes before it are lost")
 
 	s = newScenario(t)
 	s.put("a", "1", 0)
