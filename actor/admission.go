@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"qkv/index/kv"
 	"qkv/net/wire/peerframe"
 )
 
@@ -169,7 +170,7 @@ func compare(known Known, its peerframe.MemberIdentity) string {
 const foundingIndex, foundingTerm = 1, 1
 
 // amnesiaWord begins every message about a member that has forgotten its promises, on both sides, for people to search for.
-const amnesiaWord = string(Amnesia)
+const amnesiaWord = string(kv.AmnesiaAlarm)
 
 // replaceHow is the advice on a member that is lost, or cannot be trusted any more; it contains the member's name. Without a leader the
 // command cannot run, and the remaining ways do not fit on one line.

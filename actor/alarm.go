@@ -5,57 +5,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"qkv/index/kv"
 )
 
 // Alarm is a fact about this member, or about another member as seen by this one, that an operator must know.
 type Alarm struct {
-	Name    AlarmName
+	Name    kv.AlarmName
 	Member  uint64 // the member concerned; 0: this one
 	Subject string // distinguishes alarms of one name and member: a file, an activity; empty where only one is possible
 	Text    string // one line: what is wrong, why, and what to do
 }
-
-// AlarmName names a problem in one word, for scripts and for alerting rules: a name keeps its meaning for ever.
-type AlarmName string
-
-// The names of alarms.
-const (
-	// NoSpace: the disk is full, or nearly, or the quota is reached.
-	NoSpace AlarmName = "NOSPACE"
-	// Corrupt: a file, or the state, differs from the data that was written.
-	Corrupt AlarmName = "CORRUPT"
-	// Amnesia: a member has forgotten its promises; the others do not let it vote.
-	Amnesia AlarmName = "AMNESIA"
-	// SlowDisk: syncs are slow enough to delay the cluster.
-	SlowDisk AlarmName = "SLOWDISK"
-	// Cert: a certificate ends soon, has ended, or cannot be read.
-	Cert AlarmName = "CERT"
-	// SnapshotFailed: no snapshot can be saved, sent or received, for another reason than those above.
-	SnapshotFailed AlarmName = "SNAPSHOT"
-	// RefusedPeer: one member refuses another, for another reason than those above.
-	RefusedPeer AlarmName = "REFUSED"
-	// Failed: the member has failed, and its process ends.
-	Failed AlarmName = "FAILED"
-	// Retention: no quorum of the voters has disks and memory for the history that the settings keep; the oldest history will be dropped.
-	Retention AlarmName = "RETENTION"
-	// TornGroup is a notice, not an alarm: the log's last group was cut off at the start. After a power cut that is normal, but bit rot
-	// in that one place looks the same.
-	TornGroup AlarmName = "TORN"
-	// Quota is a notice: the quota is nearly reached.
-	Quota AlarmName = "QUOTA"
-	// ShortHistory is a notice: the history reaches back for less than limits.HistoryShort.
-	ShortHistory AlarmName = "HISTORY"
-	// SmallMemory is a notice: the state is larger than the member's memory holds with ease.
-	SmallMemory AlarmName = "MEMORY"
-	// WrongClock is a notice: the member's clock differs from the others'.
-	WrongClock AlarmName = "CLOCK"
-	// Joins is a notice: a host asks to join the cluster, and may not yet.
-	Joins AlarmName = "JOIN"
-	// Founding is a notice: a founder of a new cluster waits for the others.
-	Founding AlarmName = "FOUNDING"
-	// Follows is a notice: the state follows another store, and takes no writes.
-	Follows AlarmName = "FOLLOWS"
-)
 
 // key identifies an alarm: a member has at most one alarm per key.
 func (a Alarm) key() Alarm { a.Text = ""; return a }
@@ -97,9 +57,9 @@ func (s *Status) Refusals() []Alarm {
 
 func ofPeers(refusals map[uint64]Refusal) (alarms []Alarm) {
 	for peer, r := range refusals {
-		name := RefusedPeer
+		name := kv.RefusedAlarm
 		if r.Forgot {
-			name = Amnesia
+			name = kv.AmnesiaAlarm
 		}
 		alarms = append(alarms, Alarm{Name: name, Member: peer, Text: r.Text})
 	}

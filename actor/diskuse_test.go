@@ -13,6 +13,7 @@ import (
 
 	"qkv/actor/space"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
@@ -214,7 +215,7 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	fs.Fail(simdisk.Fault{Op: simdisk.OpCreate, Err: syscall.ENOSPC, Stays: true})
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	alarms := w.Status.Alarms()
-	if w.Status.Disk().Accepts() == space.Left || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
+	if w.Status.Disk().Accepts() == space.Left || len(alarms) != 1 || alarms[0].Name != kv.NoSpaceAlarm || !strings.Contains(alarms[0].Text, "df -i") {
 		t.Errorf("space %v, alarms %+v", w.Status.Disk().Accepts(), alarms)
 	}
 	if !strings.Contains(alarms[0].Text, "of a quorum") {

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index/kv"
 	"qkv/net/wire/peerframe"
 )
 
@@ -81,7 +82,7 @@ func (f *founding) tell(c *core) {
 		return
 	}
 	f.told = text
-	c.Status.Alarm(Alarm{Name: Founding, Text: text})
+	c.Status.Alarm(Alarm{Name: kv.FoundingNotice, Text: text})
 	if text != "" {
 		c.Logger.Info(text)
 	}

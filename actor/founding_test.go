@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire/peerframe"
@@ -36,7 +37,7 @@ func (c *consensusTurns) grants(kind, answer raftpb.MessageType, term, last uint
 // waitsFor is what the notice says.
 func (c *consensusTurns) waitsFor() string {
 	for _, a := range c.Status.Alarms() {
-		if a.Name == Founding {
+		if a.Name == kv.FoundingNotice {
 			return a.Text
 		}
 	}

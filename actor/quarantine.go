@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/wire/peerframe"
 )
 
@@ -34,9 +35,9 @@ type Quarantine struct {
 // Alarm returns the operator's alarm for it.
 func (q Quarantine) Alarm() Alarm {
 	if q.Differs {
-		return Alarm{Name: Corrupt, Subject: StateSubject, Text: q.Reason}
+		return Alarm{Name: kv.CorruptAlarm, Subject: StateSubject, Text: q.Reason}
 	}
-	return Alarm{Name: Amnesia, Text: q.Reason}
+	return Alarm{Name: kv.AmnesiaAlarm, Text: q.Reason}
 }
 
 // StateSubject is the subject of alarms that say that members' states differ.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
@@ -122,7 +123,7 @@ func (s *Snapshotter) forget(info snapshot.Info) {
 // that needs a snapshot would wait that long.
 func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: Corrupt, Subject: info.Path, Text: text})
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	s.Applier.MustPost(SnapshotWanted{First: true})
 }
 

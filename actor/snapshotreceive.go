@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -91,7 +92,7 @@ func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err 
 }
 
 func receivingAlarm(text string) Alarm {
-	return Alarm{Name: SnapshotFailed, Subject: "receiving", Text: text}
+	return Alarm{Name: kv.SnapshotAlarm, Subject: "receiving", Text: text}
 }
 
 // endReceivingAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
@@ -93,7 +94,7 @@ func (s *Snapshotter) abortSave() {
 }
 
 func savingAlarm(text string) Alarm {
-	return Alarm{Name: SnapshotFailed, Subject: "saving", Text: text}
+	return Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
 }
 
 // saveFailed keeps the log, which still holds everything. The applier orders another attempt after a pause.

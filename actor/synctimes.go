@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -133,12 +134,12 @@ func (s *Status) slowDisk() (a Alarm, raised bool) {
 	m := s.lastMinute()
 	switch since := time.Duration(s.syncSince.Load()); {
 	case since > 0 && s.moment()-since >= limits.SlowSyncsTime:
-		return Alarm{Name: SlowDisk, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
+		return Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
 			(s.moment() - since).Round(time.Second))}, true
 	case m.p99 <= limits.SlowSync || m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:
 		return Alarm{}, false
 	}
-	return Alarm{Name: SlowDisk, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
+	return Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
 		m.slow, m.all, limits.SlowSync, m.p99.Round(time.Millisecond))}, true
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -62,7 +63,7 @@ func TestSlowDiskAlarm(t *testing.T) {
 	s := &Status{clock: func() Time { return Time{Now: now} }}
 	raised := func() bool {
 		alarms := s.Alarms()
-		return len(alarms) == 1 && alarms[0].Name == SlowDisk && strings.Contains(alarms[0].Text, "5 of 5 syncs of the last minute took over 100ms, p99 1.")
+		return len(alarms) == 1 && alarms[0].Name == kv.SlowDiskAlarm && strings.Contains(alarms[0].Text, "5 of 5 syncs of the last minute took over 100ms, p99 1.")
 	}
 	for range 4 {
 		s.synced(now, 1200*time.Millisecond)
@@ -107,7 +108,7 @@ func TestSlowDiskAlarm(t *testing.T) {
 
 // alarmText is the text of the one alarm that there is of a slow disk.
 func alarmText(s *Status) string {
-	if alarms := s.Alarms(); len(alarms) == 1 && alarms[0].Name == SlowDisk {
+	if alarms := s.Alarms(); len(alarms) == 1 && alarms[0].Name == kv.SlowDiskAlarm {
 		return alarms[0].Text
 	}
 	return ""

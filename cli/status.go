@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
 )
 
 // roleUnknown is the role of a member that did not answer.
@@ -75,7 +77,7 @@ func check(members []memberStatus) error {
 		}
 	}
 	for _, a := range alarmsIn(members) {
-		if !notices[a.Name] {
+		if kv.AlarmName(a.Name).Severity() == "alarm" {
 			wrong = append(wrong, a.Name+" of "+a.Member)
 		}
 	}
@@ -92,9 +94,6 @@ func check(members []memberStatus) error {
 	}
 	return nil
 }
-
-// notices are the names of notices, which are not alarms.
-var notices = map[string]bool{"TORN": true, "QUOTA": true, "HISTORY": true, "MEMORY": true, "CLOCK": true, "JOIN": true, "FOUNDING": true, "FOLLOWS": true}
 
 // alarmsIn returns the alarms of all members, each once. If a member itself reports NOSPACE, the reports of others about it are left
 // out: its own says more.

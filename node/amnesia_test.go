@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/actor"
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
@@ -44,7 +44,7 @@ func amnesiacNeverVotes(t testing.TB, c *cluster) {
 	c.start(C)
 	for deadline := time.Now().Add(wait); ; time.Sleep(50 * time.Millisecond) {
 		alarms := c.nodes[C].Status().Alarms
-		if slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Amnesia) }) {
+		if slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(kv.AmnesiaAlarm) }) {
 			t.Logf("C's alarms: %.200s", fmt.Sprint(alarms))
 			break
 		}

@@ -16,6 +16,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/snapshot"
@@ -87,7 +88,7 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
 	if found.Torn != nil {
-		r.alarms = append(r.alarms, actor.Alarm{Name: actor.TornGroup, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
+		r.alarms = append(r.alarms, actor.Alarm{Name: kv.TornNotice, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
 	}
 	if r.hardState.Term < found.Marker.Term {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
@@ -101,7 +102,7 @@ func (s *storage) recover() (*recovered, error) {
 		r.damaged = found.Last
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
 		s.logger.Error(text)
-		r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: s.folder.path("wal"), Text: text})
+		r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: s.folder.path("wal"), Text: text})
 	}
 	return r, nil
 }
@@ -325,7 +326,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.Info) {
 	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it is deleted when the next one is saved: look at the disk: %v", info.Err)
 	s.logger.Error(text)
-	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
+	r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return
@@ -392,7 +393,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside because no space is left on the disk: free space: %v; %v", why, err)
 	}
 	s.logger.Error(text)
-	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
+	r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/index/kv"
 )
 
 const (
@@ -46,7 +47,7 @@ func newCertificateWatch(c certificate, file string, status *actor.Status, logge
 
 func (w *certificateWatch) look() {
 	text, now := w.certificate.Problem(), w.now()
-	w.status.Alarm(actor.Alarm{Name: actor.Cert, Subject: w.subject, Text: text})
+	w.status.Alarm(actor.Alarm{Name: kv.CertAlarm, Subject: w.subject, Text: text})
 	if serial := w.certificate.Certificate().SerialNumber.String(); serial != w.serial {
 		w.serial = serial
 		w.logger.Info("a new certificate is in use", "file", w.file, "until", w.certificate.NotAfter())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
@@ -46,7 +47,7 @@ func TestCertificateWatch(t *testing.T) {
 		w.look()
 		if said.Len() > 0 {
 			alarms := status.Alarms()
-			raised := len(alarms) == 1 && alarms[0].Name == actor.Cert
+			raised := len(alarms) == 1 && alarms[0].Name == kv.CertAlarm
 			what, _, _ := strings.Cut(said.String()[strings.Index(said.String(), "msg=")+4:], " 20")
 			what = strings.ReplaceAll(strings.ReplaceAll(what, dir, "DIR"), "\n", "")
 			story = append(story, fmt.Sprintf("%d %v %.70s", minutes, raised, what))

@@ -314,7 +314,7 @@ func overwrite(t *testing.T, history int64) {
 	if heaviest > most/16*17 || heaviest < most/4*3 { // a sixteenth is written between two looks of the leader
 		t.Errorf("the history weighed up to %d bytes, want %d to %d: a quorum holds a state of %d bytes with ease, and writes are refused from %d on", heaviest, most/4*3, most/16*17, held.Now, held.Full())
 	}
-	if text := w.leader().alarm(actor.Retention); (text != "") != alarm {
+	if text := w.leader().alarm(kv.RetentionAlarm); (text != "") != alarm {
 		t.Errorf("the alarm is %q", text)
 	}
 	w.run(5 * time.Second)

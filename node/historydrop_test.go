@@ -7,6 +7,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -182,7 +183,7 @@ func (w *world) oldestReadable() (oldest int64) {
 	return oldest
 }
 
-func (h *host) alarm(name actor.AlarmName) (text string) {
+func (h *host) alarm(name kv.AlarmName) (text string) {
 	for _, a := range h.member.alarms() {
 		if a.Name == string(name) {
 			text = a.Text
@@ -238,12 +239,12 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 				if oldest := w.oldestReadable(); oldest > 0 || f.puts < 600 || w.failure != "" {
 					t.Errorf("revisions before %d are gone after %d puts: %s %v", oldest, f.puts, w.failure, w.places())
 				}
-				if text := w.leader().alarm(actor.Retention); text != "" {
+				if text := w.leader().alarm(kv.RetentionAlarm); text != "" {
 					t.Errorf("a quorum holds it all: %s", text)
 				}
 				for _, one := range w.hosts {
-					if one.alive() && (one.alarm(actor.SmallMemory) != "") != (one.memory > 0) {
-						t.Errorf("%s has %d bytes of memory, and its notice is %q", one.name(), one.memory, one.alarm(actor.SmallMemory))
+					if one.alive() && (one.alarm(kv.MemoryNotice) != "") != (one.memory > 0) {
+						t.Errorf("%s has %d bytes of memory, and its notice is %q", one.name(), one.memory, one.alarm(kv.MemoryNotice))
 					}
 				}
 			})
@@ -255,11 +256,11 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 func TestFormerLeaderEndsItsAlarm(t *testing.T) {
 	w, leader := quietCluster(t, shape{}, func(*limits.Tunable) {})
 	for _, h := range w.hosts {
-		h.member.status.Alarm(actor.Alarm{Name: actor.Retention, Text: "history will be dropped"})
+		h.member.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm, Text: "history will be dropped"})
 	}
 	w.run(10 * time.Second)
 	for _, h := range w.hosts {
-		if text := h.alarm(actor.Retention); text != "" {
+		if text := h.alarm(kv.RetentionAlarm); text != "" {
 			t.Errorf("leader: %v, the alarm is %q", h == leader, text)
 		}
 	}
@@ -287,7 +288,7 @@ func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 		}
 		fill(0)
 		w.run(limits.HistoryDropFull / 2)
-		text := w.leader().alarm(actor.Retention)
+		text := w.leader().alarm(kv.RetentionAlarm)
 		if !strings.Contains(text, "will be dropped from") || w.oldestReadable() > 0 {
 			t.Errorf("half of the delay is over, revisions before %d are gone, the alarm is %q", w.oldestReadable(), text)
 		}
@@ -295,7 +296,7 @@ func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 			fill(1 << 29)
 		}
 		w.run(limits.HistoryDropFull)
-		if text := w.leader().alarm(actor.Retention); freed && (text != "" || w.oldestReadable() > 0) || !freed && (!strings.Contains(text, "is dropped") && text != "" || w.oldestReadable() == 0) {
+		if text := w.leader().alarm(kv.RetentionAlarm); freed && (text != "" || w.oldestReadable() > 0) || !freed && (!strings.Contains(text, "is dropped") && text != "" || w.oldestReadable() == 0) {
 			t.Errorf("there is room again: %v, and revisions before %d are gone, the alarm is %q", freed, w.oldestReadable(), text)
 		}
 		if leader.member != nil && f.failed > 0 {

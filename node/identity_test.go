@@ -604,7 +604,7 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 		return all
 	}
 	asks("n9", "h7:1")
-	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 has no leader") {
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.JoinNotice || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 has no leader") {
 		t.Errorf("who was not added asks: %+v", got)
 	}
 	for range limits.TurnedAwayLooks - 1 {
@@ -649,7 +649,7 @@ func TestCopyShows(t *testing.T) {
 		(peerHandler{m}).Copied(2, "two processes are n2")
 		m.forgetTurnedAway()
 	}
-	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.RefusedPeer || got[0].Member != 2 || got[0].Text != "two processes are n2" {
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Member != 2 || got[0].Text != "two processes are n2" {
 		t.Errorf("a copy runs: %+v", got)
 	}
 	for range limits.TurnedAwayLooks {
@@ -665,7 +665,7 @@ func TestCopyShows(t *testing.T) {
 	for range 2 {
 		(peerHandler{original}).Receive(1, peerframe.Urgent, slices.Clone(way.frames[2]))
 	}
-	if got := original.status.Alarms(); len(got) != 1 || got[0].Name != actor.RefusedPeer || got[0].Member != 2 || got[0].Text != "two processes are n2" {
+	if got := original.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Member != 2 || got[0].Text != "two processes are n2" {
 		t.Errorf("the one that was copied shows %+v", got)
 	}
 	if n := strings.Count(said.String(), "two processes are n2"); n != 1 {

@@ -13,6 +13,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -100,7 +101,7 @@ func groupLimit(root, group, file string) int64 {
 // member's memory holds.
 func (m *member) noticeMemory() {
 	text := memoryText(m.status.View(), m.env.Memory)
-	m.status.Alarm(actor.Alarm{Name: actor.SmallMemory, Text: text})
+	m.status.Alarm(actor.Alarm{Name: kv.MemoryNotice, Text: text})
 	if text != "" && m.smallMemory.due(m.env.Driver.Time().Now) {
 		m.logger.Warn(text)
 	}

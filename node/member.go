@@ -348,7 +348,7 @@ func (m *member) compare() {
 	if m.status.Raft().Role == actor.RoleRefused {
 		return
 	}
-	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: actor.StateSubject, Text: verdict.Text})
+	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: actor.StateSubject, Text: verdict.Text})
 	if entry, digest, ok := view.PendingDigest(m.folder.Member); ok {
 		m.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
 	}
@@ -375,11 +375,11 @@ func (m *member) retain() {
 	most := m.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		m.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
-		m.status.Alarm(actor.Alarm{Name: actor.Retention})
+		m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm})
 		return
 	}
 	text := m.historyDrop.text(held, m.status.NameOf(held.Member), now)
-	m.status.Alarm(actor.Alarm{Name: actor.Retention, Text: text})
+	m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm, Text: text})
 	if text != "" && m.retention.due(now.Now) {
 		m.logger.Warn(text)
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -116,7 +115,7 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	const waits = "waiting for n3: a new cluster needs all its founders once"
 	for i := range 2 {
 		until(t, "it does not say that it waits for n3 alone", func() bool {
-			return slices.ContainsFunc(c.nodes[i].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Founding) && a.Text == waits })
+			return slices.ContainsFunc(c.nodes[i].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(kv.FoundingNotice) && a.Text == waits })
 		})
 	}
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // four election timeouts
@@ -133,7 +132,7 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
 	})
 	until(t, "the notice does not end", func() bool {
-		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Founding) })
+		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(kv.FoundingNotice) })
 	})
 }
 

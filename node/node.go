@@ -433,7 +433,7 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 func (e endpoint) Refuse(path wire.Path) *kv.Error {
 	if e.status.Refused() {
 		code, why := kv.Amnesia, e.status.Quarantined()
-		if why.Name == actor.Corrupt {
+		if why.Name == kv.CorruptAlarm {
 			code = kv.Corrupt
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers only status requests: %s", why.Text)

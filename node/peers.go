@@ -308,7 +308,7 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 // Join implements peer.Handler. A refused joiner shows in the status: on its own host only its log says that it waits.
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	w, refusal := h.judgeJoiner(request, h.status.Raft())
-	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
+	asks := actor.Alarm{Name: kv.JoinNotice, Subject: request.Name}
 	if refusal != nil && refusal.Code != peerframe.Behind {
 		asks.Text = fmt.Sprintf("%s asks to join, from %s, and is refused: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
 	}
@@ -319,7 +319,7 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 // Copied implements peer.Handler. The surviving process is told: it hears of the other one from no other source, and an operator reads
 // the log of the process that they know.
 func (h peerHandler) Copied(peer uint64, why string) {
-	h.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: peer, Subject: "copy", Text: why})
+	h.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Member: peer, Subject: "copy", Text: why})
 	told := peerframe.Copied{Why: why}
 	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
 }
@@ -327,7 +327,7 @@ func (h peerHandler) Copied(peer uint64, why string) {
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
 	m.once(&m.copies, from, "a peer has refused a second process of this member", why)
-	m.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: m.folder.Member, Subject: "copy", Text: why})
+	m.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
 // turnAway shows a refused member in the status, until it was not seen for limits.TurnedAwayLooks; without a text the entry is deleted.

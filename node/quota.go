@@ -100,26 +100,26 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 		switch {
 		case own(a):
 		case a.Kind == kv.AlarmNoSpace:
-			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
+			alarms = append(alarms, actor.Alarm{Name: kv.NoSpaceAlarm, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
+			alarms = append(alarms, actor.Alarm{Name: kv.CorruptAlarm, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
 				"if the alarm returns: stop the member and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
 	if text := m.status.WrongClock(); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: actor.WrongClock, Text: text})
+		alarms = append(alarms, actor.Alarm{Name: kv.ClockNotice, Text: text})
 	}
 	if m.status.Raft().Role != "leader" { // the leader's flags count
 		return alarms
 	}
 	if f := view.Following(); f != nil {
-		alarms = append(alarms, actor.Alarm{Name: actor.Follows, Text: followingText(view, f)})
+		alarms = append(alarms, actor.Alarm{Name: kv.FollowsNotice, Text: followingText(view, f)})
 	}
 	if text := m.quotaText(view); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: actor.Quota, Text: text})
+		alarms = append(alarms, actor.Alarm{Name: kv.QuotaNotice, Text: text})
 	}
 	if text := m.config.historyText(view, m.status.Held(), m.env.Driver.Time().Wall); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: actor.ShortHistory, Text: text})
+		alarms = append(alarms, actor.Alarm{Name: kv.HistoryNotice, Text: text})
 	}
 	return alarms
 }

@@ -171,12 +171,12 @@ func TestReplicatedAlarms(t *testing.T) {
 		want string
 	}{
 		{nil, "NOSPACE 1, CORRUPT 2"},
-		{[]actor.Alarm{{Name: actor.NoSpace, Text: "the disk"}}, "CORRUPT 2"},
-		{[]actor.Alarm{{Name: actor.NoSpace, Member: 2, Text: "its disk"}, {Name: actor.Corrupt, Member: 2, Text: "its state"}}, "NOSPACE 1"},
+		{[]actor.Alarm{{Name: kv.NoSpaceAlarm, Text: "the disk"}}, "CORRUPT 2"},
+		{[]actor.Alarm{{Name: kv.NoSpaceAlarm, Member: 2, Text: "its disk"}, {Name: kv.CorruptAlarm, Member: 2, Text: "its state"}}, "NOSPACE 1"},
 	} {
 		var got []string
 		for _, a := range m.replicatedAlarms(view, c.said) {
-			if strings.Contains(a.Text, "disarm") && a.Name == actor.NoSpace {
+			if strings.Contains(a.Text, "disarm") && a.Name == kv.NoSpaceAlarm {
 				t.Errorf("the leader raises it again as long as there is no room: %s", a.Text)
 			}
 			got = append(got, fmt.Sprintf("%s %d", a.Name, a.Member))

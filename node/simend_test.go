@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 )
@@ -185,7 +184,7 @@ func (k *checker) finish() {
 			k.checkState(h)
 			k.checkTime(h)
 		}
-		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(w.watch.members, kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
+		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(w.watch.members, kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, kv.AmnesiaAlarm)) {
 			w.failf("%s %s, and its alarms are %+v", h.name(), h.forgot, h.member.Status().Alarms)
 		}
 	}

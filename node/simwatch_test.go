@@ -13,6 +13,7 @@ import (
 	"qkv/actor"
 	"qkv/actor/sim"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/log"
 	"qkv/net/wire/peerframe"
 )
@@ -143,14 +144,14 @@ func (k *checker) booted(h *host) {
 	h.proven, h.fresh = now, false
 	for _, a := range h.member.status.Alarms() {
 		switch {
-		case a.Name == actor.TornGroup:
+		case a.Name == kv.TornNotice:
 			k.w.totals.TornTails++
 			k.w.trace("%s: %s", h.name(), a.Text)
-		case a.Name == actor.Corrupt && (h.rottedLog || strings.Contains(a.Text, syscall.EIO.Error())): // a snapshot covers it
+		case a.Name == kv.CorruptAlarm && (h.rottedLog || strings.Contains(a.Text, syscall.EIO.Error())): // a snapshot covers it
 			k.w.totals.CoveredDamage++
-		case a.Name == actor.Corrupt && h.rotted:
+		case a.Name == kv.CorruptAlarm && h.rotted:
 			k.w.totals.Quarantined++
-		case a.Name == actor.Amnesia && (h.lost() || h.heldForItsCopy() || k.w.lied(a.Text)):
+		case a.Name == kv.AmnesiaAlarm && (h.lost() || h.heldForItsCopy() || k.w.lied(a.Text)):
 		default:
 			k.w.failf("%s starts with the alarm %s: %s", h.name(), a.Name, a.Text)
 		}

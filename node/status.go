@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"qkv/actor"
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
 // alarms returns the alarms of this member for an operator; none when all is well.
 func (m *member) alarms() (alarms []wire.Alarm) {
 	if f := m.failure.Load(); f != nil {
-		return []wire.Alarm{m.alarm(actor.Alarm{Name: actor.Failed, Text: f.err.Error()})}
+		return []wire.Alarm{m.alarm(actor.Alarm{Name: kv.FailedAlarm, Text: f.err.Error()})}
 	}
 	own, refusals := m.status.Alarms(), m.status.Refusals()
 	members := m.status.View().Members()
@@ -19,9 +20,9 @@ func (m *member) alarms() (alarms []wire.Alarm) {
 	own = append(own, m.replicatedAlarms(m.status.View(), own)...)
 	for _, a := range own {
 		alarms = append(alarms, m.alarm(a))
-		if a.Name == actor.Amnesia && a.Member == 0 {
+		if a.Name == kv.AmnesiaAlarm && a.Member == 0 {
 			// Their refusals repeat that alarm in other words.
-			refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return r.Name == actor.Amnesia })
+			refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return r.Name == kv.AmnesiaAlarm })
 		}
 	}
 	for _, a := range m.refusers(refusals) {

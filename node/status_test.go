@@ -37,13 +37,13 @@ func TestAlarms(t *testing.T) {
 	is("AMNESIA 2 AMNESIA: n2 forgot")
 	m.status.Refuse(2, nil)
 	is()
-	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "b.snap", Text: "b"})
-	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "a.snap", Text: "a"})
-	m.status.Alarm(actor.Alarm{Name: actor.NoSpace, Text: "10 MiB are free"})
-	m.status.Alarm(actor.Alarm{Name: actor.NoSpace, Text: "9 MiB are free"})
+	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "b.snap", Text: "b"})
+	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap", Text: "a"})
+	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm, Text: "10 MiB are free"})
+	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm, Text: "9 MiB are free"})
 	is("CORRUPT 1 a", "CORRUPT 1 b", "NOSPACE 1 9 MiB are free")
-	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "a.snap"})
-	m.status.Alarm(actor.Alarm{Name: actor.NoSpace})
+	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap"})
+	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm})
 	is("CORRUPT 1 b")
 	m.fail(errors.New("a sync failed"))
 	is("FAILED 1 a sync failed")
@@ -64,7 +64,7 @@ func TestAlarmsOfTheRemoved(t *testing.T) {
 		if alarms := m.alarms(); len(alarms) != want {
 			t.Errorf("%+v: not %d alarms", alarms, want)
 		}
-		refusals := []actor.Alarm{{Name: actor.RefusedPeer, Member: 2, Text: "another id"}, {Name: actor.RefusedPeer, Member: 3, Text: "another cluster"}}
+		refusals := []actor.Alarm{{Name: kv.RefusedAlarm, Member: 2, Text: "another id"}, {Name: kv.RefusedAlarm, Member: 3, Text: "another cluster"}}
 		if alarms := m.refusers(refusals); len(alarms) != want {
 			t.Errorf("%+v: not %d who refuse", alarms, want)
 		}
@@ -75,13 +75,13 @@ func TestAlarmsOfTheRemoved(t *testing.T) {
 func TestRefusers(t *testing.T) {
 	m := &member{status: statusOf(t, 4)}
 	got := m.refusers([]actor.Alarm{
-		{Name: actor.RefusedPeer, Member: 3, Text: "another cluster"},
-		{Name: actor.Amnesia, Member: 4, Text: "forgot"},
-		{Name: actor.RefusedPeer, Member: 2, Text: "another cluster"},
+		{Name: kv.RefusedAlarm, Member: 3, Text: "another cluster"},
+		{Name: kv.AmnesiaAlarm, Member: 4, Text: "forgot"},
+		{Name: kv.RefusedAlarm, Member: 2, Text: "another cluster"},
 	})
 	want := []actor.Alarm{
-		{Name: actor.RefusedPeer, Text: "n2 and n3 refuse this member: another cluster"},
-		{Name: actor.Amnesia, Text: "n4 refuses this member: forgot"},
+		{Name: kv.RefusedAlarm, Text: "n2 and n3 refuse this member: another cluster"},
+		{Name: kv.AmnesiaAlarm, Text: "n4 refuses this member: forgot"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, not %+v", got, want)
@@ -107,7 +107,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	}
 }
 
-func hasAlarm(m *member, name actor.AlarmName) bool {
+func hasAlarm(m *member, name kv.AlarmName) bool {
 	return slices.ContainsFunc(m.alarms(), func(a wire.Alarm) bool { return a.Name == string(name) })
 }
 

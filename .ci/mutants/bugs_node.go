@@ -151,7 +151,7 @@ var nodeBugs = []mutant{
 		{"historyDrop.follow", `d.fits = []historyFits{{now, math.MaxInt64}, {now, d.fits[n-1].bytes}}`, `d.fits[n-1].since = now`},
 	}, []detector{direct("./node", "TestHistoryGrowsOnce")}},
 	{"say nothing of a small memory", []change{
-		{"member.noticeMemory", `m.status.Alarm(actor.Alarm{Name: actor.SmallMemory, Text: text})`, `m.status.Alarm(actor.Alarm{Name: actor.SmallMemory})`},
+		{"member.noticeMemory", `m.status.Alarm(actor.Alarm{Name: kv.MemoryNotice, Text: text})`, `m.status.Alarm(actor.Alarm{Name: kv.MemoryNotice})`},
 	}, []detector{direct("./node", "TestOneMemberDropsNoHistory")}},
 	{"say that a memory is small which holds the state", []change{
 		{"memoryText", `<= holds+holds/8`, `< holds+holds/8`},
@@ -250,6 +250,6 @@ var nodeBugs = []mutant{
 		{"folder.quarantine", `q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)]`, `q.Reason`},
 	}, []detector{direct("./node", "TestLongReasonOfAQuarantine")}},
 	{"keep the alarm of history that a former leader would drop", []change{
-		{"member.retain", `m.status.Alarm(actor.Alarm{Name: actor.Retention}); return`, `return`},
+		{"member.retain", `m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm}); return`, `return`},
 	}, []detector{direct("./node", "TestFormerLeaderEndsItsAlarm")}},
 }

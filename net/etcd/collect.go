@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"qkv/index/kv"
 	"qkv/internal/meter"
 )
 
@@ -128,7 +129,7 @@ func (t telling) own(s *Server, own *Metrics) {
 			continue
 		}
 		raised[one] = true
-		t.gauge("qkv_alarm", "An alarm or notice of this member is raised.", 1, "name", one[0], "member", one[1])
+		t.gauge("qkv_alarm", "An alarm or notice of this member is raised.", 1, "name", one[0], "severity", kv.AlarmName(a.Name).Severity(), "member", one[1])
 	}
 	for i := range own.Stages {
 		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of some of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)

@@ -114,7 +114,7 @@ func counting() *member {
 	})
 	m.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Version: "v0", Role: "leader", Term: 7, Leader: 1, Commit: 30, Applied: 31, UsedBytes: 32, QuotaBytes: 33,
-		Alarms: []wire.Alarm{{Name: "DISK", Member: 1, Text: "one"}, {Name: "DISK", Member: 1, Text: "two"}, {Name: "CERT", Member: 2}},
+		Alarms: []wire.Alarm{{Name: "DISK", Member: 1, Text: "one"}, {Name: "DISK", Member: 1, Text: "two"}, {Name: "CERT", Member: 2}, {Name: "QUOTA", Member: 1}},
 	})
 	return m
 }
@@ -194,7 +194,7 @@ func TestMetrics(t *testing.T) {
 		`grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}`:                  "1",
 		`grpc_server_msg_received_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}`:             "1",
 		`etcd_debugging_server_alarms{alarm_type="CORRUPT",server_id="0000000000000001"}`:                                           "1",
-		`qkv_alarm{member="0000000000000001",name="DISK"}`:                                                                          "1", `qkv_mailbox_messages{actor="applier"}`: "29",
+		`qkv_alarm{member="0000000000000001",name="DISK",severity="alarm"}`:                                                         "1", `qkv_alarm{member="0000000000000001",name="QUOTA",severity="notice"}`: "1", `qkv_mailbox_messages{actor="applier"}`: "29",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %s", name, got[name], want)

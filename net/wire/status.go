@@ -50,7 +50,7 @@ type Status struct {
 
 // Alarm is a problem that an operator must know of, as reported by the member with this status.
 type Alarm struct {
-	Name   string // one word in capitals that keeps its meaning for ever, as NOSPACE; package actor has the list
+	Name   string // one word in capitals that keeps its meaning for ever, as NOSPACE; package kv has the list
 	Member uint64 // the member that has the problem
 	Text   string
 }
