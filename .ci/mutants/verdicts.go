@@ -27,6 +27,7 @@ type verdict struct {
 	Seed            string `json:",omitempty"`
 	Why             string `json:",omitempty"`
 	Seconds         int
+	Try             int `json:",omitempty"` // at which it was caught
 	catch           `json:"-"`
 }
 
@@ -39,6 +40,9 @@ func (v verdict) String() string {
 		}
 		if v.Seed != "" {
 			what += ", seed " + v.Seed
+		}
+		if v.Try > 1 {
+			what += fmt.Sprintf(", at try %d only: its tests are weak,", v.Try)
 		}
 		return fmt.Sprintf("mutant %-46s caught by %s: %s in %d s", v.Mutant, v.By, what, v.Seconds)
 	case survived:
@@ -110,6 +114,7 @@ func (b *verdicts) add(m mutant, v verdict) error {
 // report counts, and names those that were not caught.
 func (b *verdicts) report(wanted []mutant) (code int) {
 	count := map[string]int{}
+	var missed []string
 	for _, m := range wanted {
 		v, done := b.of(m)
 		if !done {
@@ -118,6 +123,12 @@ func (b *verdicts) report(wanted []mutant) (code int) {
 			continue
 		}
 		count[v.Verdict]++
+		if v.Verdict != caught {
+			missed = append(missed, v.String())
+		}
+	}
+	for _, line := range missed { // again at the end: the output of a run can be cut at its beginning
+		fmt.Println(line)
 	}
 	fmt.Printf("mutants: %d of %d caught, %d survived, %d came to no verdict, %d left\n",
 		count[caught], len(wanted), count[survived], count[unmade], count["left"])
