@@ -130,13 +130,13 @@ var netBugs = []mutant{
 		{"Account.holdsLocked", `+ int64(len(s.streams))*limits.EtcdStreamBytes`, `+ 0*limits.EtcdStreamBytes`},
 	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
 	{"refuse as a learner without asking the leader", []change{
-		{"Server.takesPart", `err := s.calls.confirm(ctx)`, `err := ctx.Err()`},
+		{"core.takesPart", `err := s.calls.confirm(ctx)`, `err := ctx.Err()`},
 	}, []detector{direct("./net/etcd", "TestLearners")}},
 	{"hash what etcd would have compacted", []change{
 		{"etcd.sumOf", `if one.Mod <= compacted {`, `if one.Mod <= compacted && one.Tombstone {`},
 	}, []detector{direct("./net/etcd", "TestStories")}},
 	{"give a command's memory to others while the member has it", []change{
-		{"Server.put", `nil { return nil, err }; buffers`, `nil { buffers.Put(command); return nil, err }; buffers`},
+		{"kvService.put", `nil { return nil, err }; buffers`, `nil { buffers.Put(command); return nil, err }; buffers`},
 	}, []detector{direct("./net/etcd", "TestCommandOfAPutThatNobodyWaitsFor")}},
 	{"bound all revisions that come in pieces together", []change{
 		{"watches.sendTo", `one.pieces, one.size = nil, 0`, `one.pieces = nil`},
@@ -151,10 +151,10 @@ var netBugs = []mutant{
 		{"body.next", `b.own.Shrink(0); b.read = 0`, `b.own.Shrink(0)`},
 	}, []detector{direct("./net/etcd", "TestGatewayMessages")}},
 	{"be unready for what is wrong with another member", []change{
-		{"Server.sound", `&& a.MemberID == s.config.ID`, ``},
+		{"web.sound", `&& a.MemberID == s.config.ID`, ``},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"leave out one check of a probe", []change{
-		{"Server.probe", `slices.Contains(excluded, c.name)`, `len(excluded) == 1 && excluded[0] == c.name`},
+		{"web.probe", `slices.Contains(excluded, c.name)`, `len(excluded) == 1 && excluded[0] == c.name`},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"count milliseconds as seconds", []change{
 		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
@@ -172,10 +172,10 @@ var netBugs = []mutant{
 		{"etcd.join", `listed{&n.IDs[0], len(n.IDs)}`, `listed{&n.IDs[0], 1}`},
 	}, []detector{direct("./net/etcd", "TestJoin")}},
 	{"sort ranges without a place until they are large", []change{
-		{"Server.rangeSorted", `|| a.size > pieceBytes && !wide.placed, nil`, `, nil`},
+		{"kvService.rangeSorted", `|| a.size > pieceBytes && !wide.placed, nil`, `, nil`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
 	{"encode sorted answers of large values before they have room", []change{
-		{"Server.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
+		{"kvService.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
 	{"make JSON of much at once", []change{
 		{"bounded.Marshal", `proto.Size(m) > limits.EtcdPieceBytes {`, `proto.Size(m) > limits.EtcdPieceBytes && limits.EtcdPieceBytes == 0 {`},
@@ -196,7 +196,7 @@ var netBugs = []mutant{
 		{"watches.answer", `w.ask(kv.WatchRequest{Kind: kv.WatchEcho})`, `w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEchoed})`},
 	}, []detector{direct("./net/etcd", "TestWatchAnswersInOrder")}},
 	{"say of a deletion whose answer has no room only that there is none", []change{
-		{"Server.deleteRange", `return encoded, doneAt(out.Result.Revision, err)`, `return encoded, err`},
+		{"kvService.deleteRange", `return encoded, doneAt(out.Result.Revision, err)`, `return encoded, err`},
 	}, []detector{direct("./net/etcd", "TestDeletionWithoutRoom")}},
 	{"count an answer over HTTP that its client reads as one that stands still", []change{
 		{"paced.Write", `p.own.Moved(n)`, ``},
@@ -205,13 +205,13 @@ var netBugs = []mutant{
 		{"paced.Write", `b[:min(len(b), limits.EtcdGatewayPace)]`, `b`},
 	}, []detector{direct("./net/etcd", "TestPacedAnswers")}},
 	{"keep the room of a list that is given up while it is encoded", []change{
-		{"Server.listed", `reserved.Release()`, ``},
+		{"leaseService.listed", `reserved.Release()`, ``},
 	}, []detector{direct("./net/etcd", "TestListGivenUp")}},
 	{"answer on loopback to whatever name a page has", []change{
-		{"Server.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
+		{"web.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
 	}, []detector{direct("./net/etcd", "TestHostFits"), direct("./net/etcd", "TestPagesAreRefused")}},
 	{"let pages of other sites ask outside of the gateway", []change{
-		{"Server.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
+		{"web.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},
 	{"end the answer of a lock over HTTP when it would have been late", []change{
 		{"gateway.ServeHTTP", `if waiting[r.URL.Path] {`, `if waiting[r.URL.Path] && timeout == 0 {`},
@@ -229,7 +229,7 @@ var netBugs = []mutant{
 		{"Server.healthService", `limited(&s.healthStreams, limits.EtcdHealthStreams,`, `limited(&s.streams, limits.EtcdStreamsAll,`},
 	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
 	{"encode large answers before they are asked for", []change{
-		{"Server.rangeLater", `if !a.large() {`, `if a.most = 0; true {`},
+		{"kvService.rangeLater", `if !a.large() {`, `if a.most = 0; true {`},
 		{"rangeAnswer.add", `if a.most > 0 {`, `if a.most < 0 {`},
 	}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
 	{"send what cannot be read any more", []change{
@@ -308,40 +308,40 @@ var netBugs = []mutant{
 		{"tooLong", `held > bounds.Stall && retired()`, `held > 1000*bounds.Stall && retired()`},
 	}, []detector{direct("./net/etcd", "TestHeldTooLong")}},
 	{"head a keep-alive's answer with a revision from behind it", []change{
-		{"Server.renewed", `Header: one.header,`, `Header: s.header(s.config.Member.View().Revision()),`},
+		{"leaseService.renewed", `Header: one.header,`, `Header: s.header(s.config.Member.View().Revision()),`},
 	}, []detector{direct("./net/etcd", "TestKeepAliveHasAnEarlierHeader")}},
 	{"answer a physical compaction before it is done", []change{
-		{"Server.compact", `v.Compacted() <= q.Revision && !v.Dropped()`, `v.Compacted() < q.Revision && !v.Dropped()`},
+		{"kvService.compact", `v.Compacted() <= q.Revision && !v.Dropped()`, `v.Compacted() < q.Revision && !v.Dropped()`},
 	}, []detector{direct("./net/etcd", "TestPhysicalCompaction")}},
 	{"call a revision the future that another member has", []change{
-		{"Server.mayReadAt", `_ = s.calls.confirm(ctx)`, `_ = ctx.Err()`},
+		{"core.mayReadAt", `_ = s.calls.confirm(ctx)`, `_ = ctx.Err()`},
 	}, []detector{direct("./net/etcd", "TestRevisionThatAnotherMemberTold")}},
 	{"stay in the line for a lock that nobody waits for", []change{
-		{"Server.await", `_ = c.Withdraw(last, store{s})`, `_ = last`},
+		{"lockService.await", `_ = c.Withdraw(last, store{s})`, `_ = last`},
 	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUp")}},
 	{"campaign with the value of before", []change{
-		{"Server.campaign", `found && !bytes.Equal(own.Value, q.Value) {`, `found && !bytes.Equal(own.Key, own.Key) {`},
+		{"lockService.campaign", `found && !bytes.Equal(own.Value, q.Value) {`, `found && !bytes.Equal(own.Key, own.Key) {`},
 	}, []detector{direct("./net/etcd", "TestStories")}},
 	{"keep a snapshot's file open that was sent", []change{
-		{"Server.snapshot", `defer file.Close()`, ``},
+		{"maintenanceService.snapshot", `defer file.Close()`, ``},
 	}, []detector{direct("./net/etcd", "TestSnapshotLeavesNothing")}},
 	{"watch on for a lock that nobody waits for", []change{
 		{"etcd.store.Await", `defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})`, ``},
 	}, []detector{direct("./net/etcd", "TestLocksThatWait")}},
 	{"list leases without room", []change{
-		{"Server.listed", `reserved, err := s.build(ctx, size)`, `reserved, err := s.build(ctx, 0)`},
+		{"leaseService.listed", `reserved, err := s.build(ctx, size)`, `reserved, err := s.build(ctx, 0)`},
 	}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
 	{"watch keys that count for nobody", []change{
 		{"watches.namesLocked", `w.names += bytes; w.account.Charge(bytes)`, ``},
 	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 	{"hold up all hashes by a snapshot that nobody reads", []change{
-		{"Server.snapshot", `s.admission.hashing.Release()`, `defer s.admission.hashing.Release()`},
+		{"maintenanceService.snapshot", `s.admission.hashing.Release()`, `defer s.admission.hashing.Release()`},
 	}, []detector{direct("./net/etcd", "TestSnapshotsUnread")}},
 	{"let keep-alives take all places", []change{
-		{"Server.keepAlive", `if !s.calls.awaitHalf(stream.Context()) { return }`, ``},
+		{"leaseService.keepAlive", `if !s.calls.awaitHalf(stream.Context()) { return }`, ``},
 	}, []detector{direct("./net/etcd", "TestKeepAlivesLeavePlaces")}},
 	{"hold a large value for each who reads nothing", []change{
-		{"Server.rangeKeys", `len(found.KVs[0].Value) > most {`, `len(found.KVs[0].Value) > most+limits.RequestBytes {`},
+		{"kvService.rangeKeys", `len(found.KVs[0].Value) > most {`, `len(found.KVs[0].Value) > most+limits.RequestBytes {`},
 	}, []detector{direct("./net/etcd", "TestLargeValuesUnread")}},
 
 	// Package net/etcd/migrate.
@@ -627,7 +627,7 @@ var netBugs = []mutant{
 		{"pageTable.elements", `begin+key+value > size {`, `begin+key > size {`},
 	}, []detector{direct("./net/etcd/migrate", "TestHostilePages")}},
 	{"keep each request that has waited for a lock", []change{
-		{"Server.untilStopped", `forget()`, `_ = forget`},
+		{"core.untilStopped", `forget()`, `_ = forget`},
 	}, []detector{direct("./net/etcd", "TestRequestThatWaitedIsLetGo")}},
 	{"count a connection that has ended as one that is served", []change{
 		{"front.conn.Close", `c.port.refused.serve(c.client, -1)`, ``},
@@ -636,11 +636,11 @@ var netBugs = []mutant{
 		{"watches.canceled", `if w.byID[one.id] == one { w.forgetLocked(one) }`, `w.forgetLocked(one)`},
 	}, []detector{direct("./net/etcd", "TestWatchThatEndsTwice")}},
 	{"answer pages in a browser at the addresses for metrics", []change{
-		{"Server.newWeb", `return &http.Server{ Handler: underWay(older(s.guard(mux)))`, `var all http.Handler = mux; if port { all = s.guard(mux) }; return &http.Server{ Handler: underWay(older(all))`},
+		{"web.server", `return &http.Server{ Handler: underWay(older(s.guard(mux)))`, `var all http.Handler = mux; if port { all = s.guard(mux) }; return &http.Server{ Handler: underWay(older(all))`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefusedForMetrics")}},
 	{"keep the place of an answer that finds no room", []change{
-		{"Server.build", `defer s.admission.building.Release()`, ``},
-		{"Server.build", `return r, nil`, `s.admission.building.Release(); return r, nil`},
+		{"core.build", `defer s.admission.building.Release()`, ``},
+		{"core.build", `return r, nil`, `s.admission.building.Release(); return r, nil`},
 	}, []detector{direct("./net/etcd", "TestAnswerThatFindsNoRoom")}},
 	{"count a stream that was refused", []change{
 		{"limited", `defer open.Add(-1); if open.Add(1) > most {`, `if open.Add(1) > most {`},

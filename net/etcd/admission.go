@@ -26,7 +26,7 @@ type admission struct {
 	lockWaits  *admit.FairSlots // requests that wait for a lock or an election
 }
 
-func newAdmission(s *Server) admission {
+func newAdmission(s *core) admission {
 	bounds := &s.config.Limits
 	return admission{
 		reads:     admit.NewFairQueue(&s.requests),
@@ -41,7 +41,7 @@ func newAdmission(s *Server) admission {
 }
 
 // collect collects garbage in the background, and then calls a function.
-func (s *Server) collect(then func()) {
+func (s *core) collect(then func()) {
 	s.running.Go(func() {
 		runtime.GC()
 		then()
@@ -49,7 +49,7 @@ func (s *Server) collect(then func()) {
 }
 
 // read calls step in turns until it is done, fails, or ctx ends.
-func (s *Server) read(ctx context.Context, step func() (done bool, err error)) error {
+func (s *core) read(ctx context.Context, step func() (done bool, err error)) error {
 	if err := s.admission.reads.Read(ctx, step); err != nil {
 		return statusOf(err)
 	}

@@ -17,7 +17,7 @@ import (
 // one memory budget.
 
 // build reserves memory for an answer that is built as a whole. It waits for the memory, at most for the timeout of a request.
-func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error) {
+func (s *core) build(ctx context.Context, size int) (*admit.Reservation, error) {
 	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
 		return nil, nil
 	}
@@ -38,12 +38,12 @@ func (s *Server) build(ctx context.Context, size int) (*admit.Reservation, error
 	return r, nil
 }
 
-func (s *Server) errTooManyLarge() error {
+func (s *core) errTooManyLarge() error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
 }
 
 // encodeBuilt encodes an answer with a reservation.
-func (s *Server) encodeBuilt(ctx context.Context, m proto.Message) (answer, error) {
+func (s *core) encodeBuilt(ctx context.Context, m proto.Message) (answer, error) {
 	reserved, err := s.build(ctx, proto.Size(m))
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Server) encodeBuilt(ctx context.Context, m proto.Message) (answer, erro
 }
 
 // wholeMost is the largest size of a range answer that is encoded at once. It is smaller while clients hold much memory.
-func (s *Server) wholeMost(ctx context.Context) int {
+func (s *core) wholeMost(ctx context.Context) int {
 	if overHTTP(ctx) || s.accounts.AboveQuarter() {
 		return limits.EtcdPieceBytes
 	}
@@ -67,19 +67,19 @@ func (s *Server) wholeMost(ctx context.Context) int {
 // bufferedRead is a read whose results stay in memory until they are answered or reserved in the budget. A long one takes one of
 // limits.EtcdWideReads slots. A read that waits for a slot drops its results and reads again.
 type bufferedRead struct {
-	s      *Server
+	s      *core
 	ctx    context.Context
 	begun  time.Time
 	steps  int
 	placed bool
 }
 
-func (s *Server) bufferedRead(ctx context.Context) *bufferedRead {
+func (s *core) bufferedRead(ctx context.Context) *bufferedRead {
 	return &bufferedRead{s: s, ctx: ctx, begun: time.Now()}
 }
 
 // heldTooLong tells whether a View taken at since must be released: a held View keeps the memory of all later changes from being freed.
-func (s *Server) heldTooLong(since time.Time) bool {
+func (s *core) heldTooLong(since time.Time) bool {
 	return tooLong(time.Since(since), &s.config.Limits, func() int64 { return s.config.Member.View().RetiredBytes() })
 }
 

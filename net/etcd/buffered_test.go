@@ -68,11 +68,11 @@ func TestPacedAnswers(t *testing.T) {
 // TestListGivenUp cancels a request for a list while the list is encoded: its room is given back.
 func TestListGivenUp(t *testing.T) {
 	bounds := limits.Defaults().Etcd
-	s := &Server{config: Config{Limits: bounds, Timeout: time.Minute}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
+	s := &core{config: Config{Limits: bounds, Timeout: time.Minute}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
 	s.admission = newAdmission(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	listings := 0
-	_, err := s.listed(ctx, nil, nil, func() lister {
+	_, err := leaseService{s}.listed(ctx, nil, nil, func() lister {
 		listings++
 		return func(take taker) bool {
 			if listings == 1 { // it is measured
@@ -99,7 +99,7 @@ func TestAnswerThatFindsNoRoom(t *testing.T) {
 	const size = 2 * limits.EtcdWholeBytes
 	bounds := limits.Defaults().Etcd
 	bounds.BuiltBytes = size
-	s := &Server{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
+	s := &core{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
 	s.admission = newAdmission(s)
 	s.admission.building = make(admit.Slots, 1)
 	holds, err := s.build(t.Context(), size)

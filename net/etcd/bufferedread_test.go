@@ -17,7 +17,7 @@ import (
 // TestWideReadsWait: a read that waits for a place among those that hold all that they read holds nothing, and begins again with it; it
 // keeps the place until it ends, and is refused when there is none in time. A short one needs none.
 func TestWideReadsWait(t *testing.T) {
-	s := &Server{admission: admission{longReads: make(admit.Slots, 1), reads: admit.NewFairQueue(new(atomic.Int64))}, config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
+	s := &core{admission: admission{longReads: make(admit.Slots, 1), reads: admit.NewFairQueue(new(atomic.Int64))}, config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
 	steps := func(w *bufferedRead, n int, begun *int) error {
 		read := 0
 		return w.read(func() { *begun, read = *begun+1, 0 }, func() (bool, error) {

@@ -14,11 +14,14 @@ import (
 	"qkv/net/wire"
 )
 
+// clusterService is etcdserverpb.Cluster.
+type clusterService struct{ *core }
+
 // clusterHeader is the header of answers about the members, which has no revision.
-func (s *Server) clusterHeader() *pb.ResponseHeader { return s.header(0) }
+func (s clusterService) clusterHeader() *pb.ResponseHeader { return s.header(0) }
 
 // members lists the members as etcd does: a member that has never started has an empty name.
-func (s *Server) members(v *index.View) (all []*pb.Member) {
+func (s *core) members(v *index.View) (all []*pb.Member) {
 	for _, one := range v.Members().All() {
 		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: isLearner(&one)}
 		if one.Started() {
@@ -32,7 +35,7 @@ func (s *Server) members(v *index.View) (all []*pb.Member) {
 	return all
 }
 
-func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+func (s clusterService) memberList(ctx context.Context, q *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	if err := s.mayRead(ctx, !q.Linearizable); err != nil {
 		return nil, err
 	}
@@ -56,7 +59,7 @@ func addressesOf(urls []string) (all []string, err error) {
 
 // memberAdd adds a member. It becomes a voter by itself when it has caught up, unless the request makes it a permanent learner. It has no
 // name until it starts and announces its own.
-func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+func (s clusterService) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (*pb.Mem
 	}, nil
 }
 
-func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+func (s clusterService) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
 	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.RemoveMember, ID: q.ID})
 	if err != nil {
 		return nil, err
@@ -79,7 +82,7 @@ func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (*
 	return &pb.MemberRemoveResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 
-func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+func (s clusterService) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
 		return nil, err
@@ -91,7 +94,7 @@ func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (*
 	return &pb.MemberUpdateResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 
-func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+func (s clusterService) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
 	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.PromoteMember, ID: q.ID})
 	if err != nil {
 		s.metrics.notPromoted.Inc()
@@ -102,7 +105,7 @@ func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) 
 }
 
 // changeMembers changes the membership, and returns a View with the change.
-func (s *Server) changeMembers(ctx context.Context, c *kv.MemberChange) (*index.View, error) {
+func (s clusterService) changeMembers(ctx context.Context, c *kv.MemberChange) (*index.View, error) {
 	if c.Kind != kv.AddLearner && s.config.Member.View().Members().Get(c.ID) == nil {
 		return nil, rpctypes.ErrGRPCMemberNotFound // the id 0 belongs to no member either
 	}

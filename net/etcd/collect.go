@@ -116,7 +116,7 @@ func (t telling) files() {
 }
 
 // own reports metrics that etcd does not have.
-func (t telling) own(s *Server, own *Metrics) {
+func (t telling) own(s *core, own *Metrics) {
 	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
 	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
 		t.gauge("qkv_role", "What this member is in raft: one of them is 1.", truth(own.Role == role), "role", role)

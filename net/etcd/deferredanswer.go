@@ -28,7 +28,7 @@ import (
 //  3. If the revision of an unfinished answer is compacted, its connection is closed: a wrong answer is never sent.
 //  4. One goroutine reads the pieces, one after the other.
 type deferredAnswer struct {
-	s          *Server
+	s          *core
 	head, tail []byte
 	cuts       []cut
 	total      int // bytes
@@ -55,7 +55,7 @@ type pinned struct {
 	timer *time.Timer
 }
 
-func (s *Server) pin(v *index.View) *pinned {
+func (s *core) pin(v *index.View) *pinned {
 	p := &pinned{view: v}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,6 +11,9 @@
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
 //	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
+// Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
+// configuration, the way to the member, and the bounds on requests.
+//
 // gRPC runs a goroutine (a handler) for each request. Type [calls] collects the calls of all handlers to the member. All collected writes
 // become one proposal and all linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are
 // encoded by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.

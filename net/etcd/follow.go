@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -25,15 +24,11 @@ type FollowProgress struct {
 	Compacted           int64
 }
 
-func (s *Server) followService() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{
-		ServiceName: FollowService,
-		Methods:     []grpc.MethodDesc{method(s, "Take", s.follow), method(s, "Progress", s.followed)},
-	}
-}
+// followService is qkv's own service, of FollowService's name.
+type followService struct{ *core }
 
 // follow executes one step.
-func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (*emptypb.Empty, error) {
+func (s followService) follow(ctx context.Context, q *wrapperspb.BytesValue) (*emptypb.Empty, error) {
 	if !index.IsFollow(q.Value) {
 		return nil, status.Error(codes.InvalidArgument, "qkv: no step of following a source")
 	}
@@ -47,7 +42,7 @@ func (s *Server) follow(ctx context.Context, q *wrapperspb.BytesValue) (*emptypb
 }
 
 // followed reports the cluster's progress.
-func (s *Server) followed(ctx context.Context, _ *emptypb.Empty) (*wrapperspb.StringValue, error) {
+func (s followService) followed(ctx context.Context, _ *emptypb.Empty) (*wrapperspb.StringValue, error) {
 	if err := s.calls.confirm(ctx); err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ import (
 //     or an election, this time begins with its answer; net/http lifts the deadline once a body is complete.
 //  3. Requests of browser pages are refused, whatever their origin (guard).
 type gateway struct {
-	s       *Server
+	s       *core
 	mux     *runtime.ServeMux
 	unary   map[string]func(ctx context.Context, decode func(any) error) (any, error)
 	streams map[string]func(grpc.ServerStream) error
@@ -55,7 +55,7 @@ func init() {
 	}
 }
 
-func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
+func newGateway(s *core, services []*grpc.ServiceDesc) *gateway {
 	g := &gateway{
 		s: s, unary: map[string]func(context.Context, func(any) error) (any, error){}, streams: map[string]func(grpc.ServerStream) error{},
 		reads: make(admit.Slots, limits.EtcdGatewayReads),
@@ -88,7 +88,7 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 }
 
 // jsonBytes is the size limit of a JSON request: base64 adds a third to its data, and names and spaces add more.
-func (s *Server) jsonBytes() int64 { return 2 * int64(s.config.MaxRequestBytes+limits.EtcdRequestOver) }
+func (s *core) jsonBytes() int64 { return 2 * int64(s.config.MaxRequestBytes+limits.EtcdRequestOver) }
 
 // streaming lists the paths whose requests and answers are streams.
 var streaming = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true, "/v3/maintenance/snapshot": true}
@@ -132,7 +132,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // holds returns the empty reservations of a request.
-func (s *Server) holds(ctx context.Context) *holds {
+func (s *core) holds(ctx context.Context) *holds {
 	end := front.AccountOf(ctx).Closer()
 	return &holds{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }

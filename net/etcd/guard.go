@@ -19,7 +19,7 @@ import (
 //     rebinding); the browser then treats both as the same origin. With TLS the certificate does not match such a name.
 //  2. A page of another origin is refused at all paths, and any page at /v3/: a form on any page can send JSON to a port of
 //     loopback. There are no CORS headers.
-func (s *Server) guard(h http.Handler) http.Handler {
+func (s web) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
 		switch {
@@ -51,7 +51,7 @@ func hostOf(origin string) string {
 //     (private).
 //  3. Other names are allowed for programs on other hosts, such as a Prometheus with a DNS name of its own for this member. On loopback
 //     they are refused: DNS rebinding attacks services that only this machine reaches.
-func (s *Server) hostFits(r *http.Request) bool {
+func (s web) hostFits(r *http.Request) bool {
 	if front.Secure(r.Context()) {
 		return true
 	}

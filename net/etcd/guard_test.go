@@ -42,7 +42,7 @@ func TestHostFits(t *testing.T) {
 		{host: "127.0.0.1:2379", local: loopback, whitelist: []string{"n2.example.com"}},
 		{host: "n3.example.com:2379", local: loopback, agent: "Mozilla/5.0", whitelist: []string{"*"}, want: true},
 	} {
-		s := &Server{config: Config{Names: []string{"n1.example.com"}, Hosts: c.whitelist}}
+		s := &core{config: Config{Names: []string{"n1.example.com"}, Hosts: c.whitelist}}
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		r.Host = c.host
 		r.Header.Set("User-Agent", c.agent)
@@ -51,7 +51,7 @@ func TestHostFits(t *testing.T) {
 			auth.AuthInfo = credentials.TLSInfo{}
 		}
 		ctx := context.WithValue(peer.NewContext(t.Context(), &peer.Peer{AuthInfo: auth}), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(c.local)})
-		if got := s.hostFits(r.WithContext(ctx)); got != c.want {
+		if got := (web{s}).hostFits(r.WithContext(ctx)); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

@@ -16,13 +16,13 @@ import (
 // watched until the process ends.
 type health struct {
 	healthpb.UnimplementedHealthServer
-	s     *Server
+	s     *core
 	names map[string]bool
 }
 
 // healthService describes the service. Its streams have a limit of their own, separate from the limit for watches of keys.
 func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
-	h := &health{s: s, names: map[string]bool{"": true, healthpb.Health_ServiceDesc.ServiceName: true}}
+	h := &health{s: s.core, names: map[string]bool{"": true, healthpb.Health_ServiceDesc.ServiceName: true}}
 	for _, service := range s.offered {
 		h.names[service.ServiceName] = true
 	}

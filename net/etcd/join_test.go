@@ -104,7 +104,7 @@ func (termOnly) RaftStatus() RaftStatus { return RaftStatus{} }
 // TestLargeRevisions: what one message may have bounds each revision that comes in pieces, not all of them together.
 func TestLargeRevisions(t *testing.T) {
 	to := &counting{}
-	w := &watches{s: &Server{config: Config{Member: termOnly{}}}, stream: to}
+	w := &watches{s: &core{config: Config{Member: termOnly{}}}, stream: to}
 	one := &watched{id: 1}
 	piece := make([]byte, limits.EtcdAnswerBytes/64)
 	for revision := range int64(4) {
@@ -130,7 +130,7 @@ func TestLargeRevisions(t *testing.T) {
 // TestEndedStreamHoldsNothing: answers that a stream ends with were their connection's, which others go on with.
 func TestEndedStreamHoldsNothing(t *testing.T) {
 	m := front.NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	w := &watches{s: &Server{}, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1)}
+	w := &watches{s: &core{}, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1)}
 	w.room.L = &w.mu
 	w.addAnswerLocked(notice{answer: &pb.WatchResponse{}})
 	if m.Total() == 0 {

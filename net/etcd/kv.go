@@ -22,7 +22,10 @@ import (
 	"qkv/net/etcd/front"
 )
 
-func (s *Server) put(ctx context.Context, q *putRequest) (answer, error) {
+// kvService is etcdserverpb.KV.
+type kvService struct{ *core }
+
+func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	defer buffers.Put(q.from) // the command and the answer are copies
 	p, err := s.putOf(&q.PutRequest)
 	if err == nil {
@@ -53,7 +56,7 @@ func (s *Server) put(ctx context.Context, q *putRequest) (answer, error) {
 	return encoded(result)
 }
 
-func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (answer, error) {
+func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (answer, error) {
 	d, out, err := s.deleteKeys(ctx, q)
 	if err != nil {
 		return nil, err
@@ -75,7 +78,7 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (ans
 }
 
 // deleteKeys proposes a deletion.
-func (s *Server) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d kv.Delete, out outcome, err error) {
+func (s kvService) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d kv.Delete, out outcome, err error) {
 	if d, err = s.deleteOf(q); err == nil {
 		err = s.checkSize(q)
 	}
@@ -86,7 +89,7 @@ func (s *Server) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d kv
 	return d, out, err
 }
 
-func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
+func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	t, err := s.txnOf(q)
 	if err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func doneAt(revision int64, err error) error {
 }
 
 // evaluate executes a read-only transaction. A transaction that compares many keys waits for the previous one, like a long write.
-func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, error) {
+func (s kvService) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, error) {
 	var newest int64
 	for _, ops := range [][]kv.Op{t.Success, t.Failure} {
 		for i := range ops {
@@ -194,7 +197,7 @@ func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
 	}
 }
 
-func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
+func (s kvService) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	out, err := s.calls.write(ctx, index.AppendCompact(nil, q.Revision), false)
 	if err != nil {
 		return nil, err
@@ -213,7 +216,7 @@ func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.Comp
 	return &pb.CompactionResponse{Header: s.header(max(out.Result.Revision, s.config.Member.View().Revision()))}, nil
 }
 
-func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, error) {
+func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, error) {
 	r, err := s.rangeOf(q, false)
 	if err != nil {
 		return nil, err
@@ -271,7 +274,7 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, err
 }
 
 // mayRead waits until the View may be read.
-func (s *Server) mayRead(ctx context.Context, serializable bool) error {
+func (s *core) mayRead(ctx context.Context, serializable bool) error {
 	if serializable {
 		return nil
 	}
@@ -280,7 +283,7 @@ func (s *Server) mayRead(ctx context.Context, serializable bool) error {
 
 // mayReadAt is mayRead for a request that names a revision. The client may know a revision above this member's from another member's
 // answer. If there is a leader, mayReadAt confirms with it first, and the read refuses the revision as a future one only after that.
-func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int64) error {
+func (s *core) mayReadAt(ctx context.Context, serializable bool, revision int64) error {
 	if !serializable || revision <= s.config.Member.View().Revision() {
 		return s.mayRead(ctx, serializable)
 	}
@@ -291,7 +294,7 @@ func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int6
 }
 
 // pointMessage encodes the result at one key, in one piece.
-func (s *Server) pointMessage(found *kv.RangeResult) message {
+func (s kvService) pointMessage(found *kv.RangeResult) message {
 	size := headerBytes + countBytes
 	for i := range found.KVs {
 		size += sizeField(&found.KVs[i])
@@ -303,7 +306,7 @@ func (s *Server) pointMessage(found *kv.RangeResult) message {
 	return message{appendCount(b, found.More, found.Count)}
 }
 
-func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
+func (s kvService) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 	for i := range found.KVs {
 		a.add(&found.KVs[i])
 	}
@@ -311,7 +314,7 @@ func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 }
 
 // builtMessage encodes a result at once.
-func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (answer, error) {
+func (s kvService) builtMessage(ctx context.Context, found *kv.RangeResult) (answer, error) {
 	size := 0
 	for i := range found.KVs {
 		size += sizeField(&found.KVs[i])
@@ -325,7 +328,7 @@ func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (answe
 }
 
 // rangeLater returns the answer collected in a. It is already encoded, or, if it was too large, a deferredAnswer.
-func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) answer {
+func (s kvService) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) answer {
 	if !a.large() {
 		return a.finish(h, more, count)
 	}
@@ -335,13 +338,13 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	r.Continued = true
 	head, tail := a.around(h, more, count)
 	return &deferredAnswer{
-		s: s, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
+		s: s.core, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
 	}
 }
 
 // rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer Views once that View
 // has been held for too long.
-func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
+func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
 	reads := index.NewRangeReader(r, 0)
@@ -394,7 +397,7 @@ func (s *Server) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 }
 
 // rangeSorted encodes a range in another order than key order, page by page.
-func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
+func (s kvService) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
 	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
 	var page kv.RangeResult
 	own, size := front.AccountOf(ctx), 0
@@ -461,12 +464,12 @@ func answerMost(ctx context.Context) int {
 }
 
 // builtMost is the size limit of an answer that is held in memory as a whole.
-func (s *Server) builtMost(ctx context.Context) int {
+func (s *core) builtMost(ctx context.Context) int {
 	return min(answerMost(ctx), int(s.config.Limits.BuiltBytes))
 }
 
 // errAnswerTooLarge refuses a range that exceeds the size of one message.
-func (s *Server) errAnswerTooLarge(ctx context.Context) error {
+func (s *core) errAnswerTooLarge(ctx context.Context) error {
 	if overHTTP(ctx) {
 		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one as JSON: ask for pages, or by gRPC", limits.EtcdGatewayBytes)
 	}
@@ -474,7 +477,7 @@ func (s *Server) errAnswerTooLarge(ctx context.Context) error {
 }
 
 // rangeStream sends a range in chunks.
-func (s *Server) rangeStream(stream grpc.ServerStream) error {
+func (s kvService) rangeStream(stream grpc.ServerStream) error {
 	q := &pb.RangeRequest{}
 	if err := stream.RecvMsg(q); err != nil {
 		return err
@@ -491,5 +494,5 @@ func (s *Server) rangeStream(stream grpc.ServerStream) error {
 	if err := s.mayReadAt(stream.Context(), q.Serializable, q.Revision); err != nil {
 		return err
 	}
-	return newChunks(stream.Context(), s, q, func(m message) error { return stream.SendMsg(m) }).run()
+	return newChunks(stream.Context(), s.core, q, func(m message) error { return stream.SendMsg(m) }).run()
 }

@@ -21,7 +21,10 @@ import (
 	"qkv/net/etcd/front"
 )
 
-func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+// leaseService is etcdserverpb.Lease.
+type leaseService struct{ *core }
+
+func (s leaseService) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
 	if err := kv.CheckTTL(q.TTL); err != nil {
 		return nil, statusOf(err)
 	}
@@ -40,7 +43,7 @@ func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.LeaseG
 	return &pb.LeaseGrantResponse{Header: s.header(out.Result.Revision), ID: l.ID, TTL: l.TTL}, nil
 }
 
-func (s *Server) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
+func (s leaseService) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
 	out, err := s.calls.write(ctx, index.AppendRevoke(nil, q.ID, 0, 0), false)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func (s *Server) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.Leas
 	return &pb.LeaseRevokeResponse{Header: s.header(out.Result.Revision)}, nil
 }
 
-func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (answer, error) {
+func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (answer, error) {
 	left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})
 	if err != nil {
 		return nil, err
@@ -81,7 +84,7 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 // leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
 // they were granted. A follower does not know the expiry. With more than limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking
 // other lists query the clock, leases come in the order of their ids: each query takes one of the slots that all requests share.
-func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
+func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
@@ -108,7 +111,7 @@ func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, 
 	})
 }
 
-func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (answer, error) {
+func (s leaseService) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (answer, error) {
 	var all []kv.Lease
 	v.Leases(math.MinInt64, func(l kv.Lease) bool {
 		all = append(all, l)
@@ -140,7 +143,7 @@ type lister func(take taker) (done bool)
 
 // listed answers with a list of a View, which may be as large as the state. It measures the answer first and reserves the memory before it
 // encodes anything.
-func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (answer, error) {
+func (s leaseService) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (answer, error) {
 	defer runtime.KeepAlive(v)
 	size, next := len(head), begin()
 	most := s.builtMost(ctx)
@@ -192,7 +195,7 @@ func someOf(take func(n int, put func(dst []byte) []byte)) taker {
 }
 
 // sortLeases queries the clock for each lease and sorts by the remaining time. A lease that has ended meanwhile comes first.
-func (s *Server) sortLeases(ctx context.Context, all []kv.Lease) error {
+func (s leaseService) sortLeases(ctx context.Context, all []kv.Lease) error {
 	asks := make([]*call, len(all))
 	for i := range all {
 		asks[i] = &call{ask: kv.LeaseAsk{Lease: all[i].ID}}
@@ -225,7 +228,7 @@ type renewal struct {
 // revision in an answer's header was read before the renewal, so it never includes a later revocation of the lease. A stream is not read
 // while half of all request slots are taken. Otherwise one client with thousands of keep-alives on each of thousands of streams would take
 // all slots.
-func (s *Server) keepAlive(stream grpc.ServerStream) error {
+func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 	asked := make(chan renewal, limits.EtcdKeepAlives)
 	go func() { // ends with the stream, after this function has returned
 		defer close(asked)
@@ -269,7 +272,7 @@ func (s *Server) keepAlive(stream grpc.ServerStream) error {
 	}
 }
 
-func (s *Server) renewed(stream grpc.ServerStream, one renewal) error {
+func (s leaseService) renewed(stream grpc.ServerStream, one renewal) error {
 	if one.err != nil {
 		return one.err
 	}

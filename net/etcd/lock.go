@@ -20,8 +20,13 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// The services of locks and elections. They use the recipe of package election, like qkv's own clients. Their messages are etcd's, of
-// which only the generated packages are linked.
+// lockService is v3lockpb.Lock and v3electionpb.Election. Both use the recipe of package election, like qkv's own clients. Their messages
+// are etcd's, of which only the generated packages are linked.
+type lockService struct {
+	*core
+	kv     kvService
+	leases leaseService
+}
 
 // candidateOf returns the leader that a request names.
 func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
@@ -32,7 +37,7 @@ func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
 }
 
 // own builds a method of these services.
-func own[T any, Q request[T], A any](s *Server, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+func own[T any, Q request[T], A any](s *core, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -65,18 +70,18 @@ func plainly(err error) error {
 // sessionSeconds is the TTL of the lease for a request without one, as in etcd. The server does not keep it alive.
 const sessionSeconds = 60
 
-func (s *Server) session(ctx context.Context, lease int64) (int64, error) {
+func (s lockService) session(ctx context.Context, lease int64) (int64, error) {
 	if lease != 0 {
 		return lease, nil
 	}
-	granted, err := s.grant(ctx, &pb.LeaseGrantRequest{TTL: sessionSeconds})
+	granted, err := s.leases.grant(ctx, &pb.LeaseGrantRequest{TTL: sessionSeconds})
 	if err != nil {
 		return 0, err
 	}
 	return granted.ID, nil
 }
 
-func (s *Server) lock(ctx context.Context, q *lockpb.LockRequest) (*lockpb.LockResponse, error) {
+func (s lockService) lock(ctx context.Context, q *lockpb.LockRequest) (*lockpb.LockResponse, error) {
 	c, err := s.enter(ctx, string(q.Name), q.Lease, nil)
 	if err == nil {
 		err = s.await(ctx, c)
@@ -87,7 +92,7 @@ func (s *Server) lock(ctx context.Context, q *lockpb.LockRequest) (*lockpb.LockR
 	return &lockpb.LockResponse{Header: s.newest(), Key: c.Key}, nil
 }
 
-func (s *Server) enter(ctx context.Context, name string, lease int64, value []byte) (c election.Candidate, err error) {
+func (s lockService) enter(ctx context.Context, name string, lease int64, value []byte) (c election.Candidate, err error) {
 	if lease, err = s.session(ctx, lease); err != nil {
 		return c, err
 	}
@@ -95,7 +100,7 @@ func (s *Server) enter(ctx context.Context, name string, lease int64, value []by
 }
 
 // await waits until a candidate leads. If ctx ends first, the candidacy is withdrawn.
-func (s *Server) await(ctx context.Context, c election.Candidate) error {
+func (s lockService) await(ctx context.Context, c election.Candidate) error {
 	ctx, cancel := s.untilStopped(ctx)
 	defer cancel()
 	err := c.Wait(ctx, store{s})
@@ -108,18 +113,8 @@ func (s *Server) await(ctx context.Context, c election.Candidate) error {
 	return err
 }
 
-// untilStopped derives a context that also ends with the member.
-func (s *Server) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	forget := context.AfterFunc(s.alive, cancel)
-	return ctx, func() {
-		forget()
-		cancel()
-	}
-}
-
 // waits wraps a handler that may wait without end: each request of a client takes a slot.
-func waits[Q, A any](s *Server, handle func(context.Context, Q) (A, error)) func(context.Context, Q) (A, error) {
+func waits[Q, A any](s *core, handle func(context.Context, Q) (A, error)) func(context.Context, Q) (A, error) {
 	return func(ctx context.Context, q Q) (out A, err error) {
 		own := front.AccountOf(ctx)
 		client := own.Client()
@@ -133,17 +128,17 @@ func waits[Q, A any](s *Server, handle func(context.Context, Q) (A, error)) func
 }
 
 // newest is the header of an answer from the current state.
-func (s *Server) newest() *pb.ResponseHeader { return s.header(s.config.Member.View().Revision()) }
+func (s *core) newest() *pb.ResponseHeader { return s.header(s.config.Member.View().Revision()) }
 
-func (s *Server) unlock(ctx context.Context, q *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
-	_, out, err := s.deleteKeys(ctx, &pb.DeleteRangeRequest{Key: q.Key})
+func (s lockService) unlock(ctx context.Context, q *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
+	_, out, err := s.kv.deleteKeys(ctx, &pb.DeleteRangeRequest{Key: q.Key})
 	if err != nil {
 		return nil, err
 	}
 	return &lockpb.UnlockResponse{Header: s.header(out.Result.Revision)}, nil
 }
 
-func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (*electionpb.CampaignResponse, error) {
+func (s lockService) campaign(ctx context.Context, q *electionpb.CampaignRequest) (*electionpb.CampaignResponse, error) {
 	c, err := s.enter(ctx, string(q.Name), q.Lease, q.Value)
 	if err != nil {
 		return nil, err
@@ -164,7 +159,7 @@ func (s *Server) campaign(ctx context.Context, q *electionpb.CampaignRequest) (*
 	return &electionpb.CampaignResponse{Header: header, Leader: leader}, nil
 }
 
-func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (*electionpb.ProclaimResponse, error) {
+func (s lockService) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (*electionpb.ProclaimResponse, error) {
 	c, err := candidateOf(q.Leader)
 	if err == nil {
 		err = c.Proclaim(ctx, store{s}, q.Value)
@@ -178,7 +173,7 @@ func (s *Server) proclaim(ctx context.Context, q *electionpb.ProclaimRequest) (*
 	return &electionpb.ProclaimResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (*electionpb.ResignResponse, error) {
+func (s lockService) resign(ctx context.Context, q *electionpb.ResignRequest) (*electionpb.ResignResponse, error) {
 	c, err := candidateOf(q.Leader)
 	if err == nil {
 		err = c.Withdraw(ctx, store{s})
@@ -189,7 +184,7 @@ func (s *Server) resign(ctx context.Context, q *electionpb.ResignRequest) (*elec
 	return &electionpb.ResignResponse{Header: s.newest()}, nil
 }
 
-func (s *Server) leader(ctx context.Context, q *electionpb.LeaderRequest) (*electionpb.LeaderResponse, error) {
+func (s lockService) leader(ctx context.Context, q *electionpb.LeaderRequest) (*electionpb.LeaderResponse, error) {
 	leader, found, revision, err := election.Leader(ctx, store{s}, string(q.Name))
 	switch {
 	case err != nil:
@@ -201,7 +196,7 @@ func (s *Server) leader(ctx context.Context, q *electionpb.LeaderRequest) (*elec
 }
 
 // observe sends each new leader, until the client or the member ends the stream.
-func (s *Server) observe(stream grpc.ServerStream) error {
+func (s lockService) observe(stream grpc.ServerStream) error {
 	q := &electionpb.LeaderRequest{}
 	if err := stream.RecvMsg(q); err != nil {
 		return err
@@ -224,7 +219,7 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 }
 
 // store is the member, as the recipe uses it.
-type store struct{ s *Server }
+type store struct{ s lockService }
 
 // Txn implements election.Store.
 func (st store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
@@ -253,7 +248,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	var out outcome
 	var err error
 	if t.ReadOnly() {
-		out, err = st.s.evaluate(ctx, t, 0)
+		out, err = st.s.kv.evaluate(ctx, t, 0)
 	} else {
 		out, err = st.s.calls.write(ctx, index.AppendTxn(nil, t), true)
 	}
@@ -279,7 +274,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 
 // mayKeep refuses to read large values of elections while clients hold much memory. Each observing stream holds such a value twice, and
 // the streams of a closed connection continue until they notice.
-func (s *Server) mayKeep(ctx context.Context, found *kv.TxnResult) error {
+func (s lockService) mayKeep(ctx context.Context, found *kv.TxnResult) error {
 	most := s.wholeMost(ctx)
 	for _, a := range found.Answers {
 		if a.Range != nil && len(a.Range.KVs) > 0 && len(a.Range.KVs[0].Value) > most {

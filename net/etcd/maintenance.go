@@ -24,7 +24,10 @@ import (
 	"qkv/net/etcd/front"
 )
 
-func (s *Server) status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+// maintenanceService is etcdserverpb.Maintenance.
+type maintenanceService struct{ *core }
+
+func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	own, v := s.config.Member.Status(), s.config.Member.View()
 	learner, _ := s.learner()
 	answer := &pb.StatusResponse{
@@ -52,7 +55,7 @@ func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 
 // alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer lists the changed alarms. Raising an
 // alarm twice, or disarming an absent one, is no error.
-func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	answer := &pb.AlarmResponse{}
 	before := alarmsOf(s.config.Member.View())
 	there := slices.ContainsFunc(before, func(a *pb.AlarmMember) bool { return a.MemberID == q.MemberID && a.Alarm == q.Alarm })
@@ -85,7 +88,7 @@ func refusedAlarm(err *kv.Error) error {
 }
 
 // moveLeader works only at the leader.
-func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+func (s maintenanceService) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	if s.config.Member.RaftStatus().Leader != s.config.ID {
 		return nil, rpctypes.ErrGRPCNotLeader
 	}
@@ -100,7 +103,7 @@ func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (*pb.M
 }
 
 // defragment returns unused memory of Go's heap to the system; the state's memory is returned continuously.
-func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+func (s maintenanceService) defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
 	began := time.Now()
 	s.metrics.defragmenting.Inc()
 	defer func() {
@@ -112,7 +115,7 @@ func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (*pb.Defragm
 }
 
 // downgrade answers like an etcd of Version without a downgrade, and never starts one.
-func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+func (s maintenanceService) downgrade(_ context.Context, q *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
 	switch q.Action {
 	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
@@ -152,7 +155,7 @@ func takeWholeState(ctx context.Context) (done func(), err error) {
 }
 
 // hash returns a hash of the whole state. etcd hashes its file, which differs between members.
-func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+func (s maintenanceService) hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
 	began := time.Now()
 	done, err := s.takeHash(ctx)
 	if err != nil {
@@ -168,7 +171,7 @@ func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse,
 	return &pb.HashResponse{Header: s.header(v.Revision()), Hash: sum}, nil
 }
 
-func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+func (s maintenanceService) hashKV(ctx context.Context, q *pb.HashKVRequest) (*pb.HashKVResponse, error) {
 	began := time.Now()
 	done, err := s.takeHash(ctx)
 	if err != nil {
@@ -196,7 +199,7 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (*pb.HashKVRes
 
 // takeHash waits until no other request hashes the state. The waiting request holds no View, which would keep all memory released
 // meanwhile.
-func (s *Server) takeHash(ctx context.Context) (done func(), err error) {
+func (s maintenanceService) takeHash(ctx context.Context) (done func(), err error) {
 	first, err := takeWholeState(ctx)
 	if err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ type NativeMetrics struct {
 // metrics is the content of /metrics. The endpoint counts its own events in counters whose labels are resolved once; the member is queried
 // at each scrape. Clients choose no label values, except their library's version, of which at most limits.EtcdClientVersions are kept.
 type metrics struct {
-	s        *Server
+	s        *core
 	registry *prometheus.Registry
 
 	received, sent prometheus.Counter // bytes of gRPC's messages
@@ -103,7 +103,7 @@ type metrics struct {
 	reads                                           atomic.Uint64 // transactions without changes
 }
 
-func newMetrics(s *Server) *metrics {
+func newMetrics(s *core) *metrics {
 	m := &metrics{s: s, registry: prometheus.NewRegistry()}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})

@@ -26,7 +26,7 @@ func (m *holdingMember) Propose(p kv.Proposal) { m.proposed <- p }
 // request's before the member has answered.
 func TestCommandOfAPutThatNobodyWaitsFor(t *testing.T) {
 	m := &holdingMember{proposed: make(chan kv.Proposal, 1)}
-	s := &Server{config: Config{Member: m, MaxRequestBytes: limits.RequestBytes}, calls: newCalls(m, time.Minute, 10)}
+	s := &core{config: Config{Member: m, MaxRequestBytes: limits.RequestBytes}, calls: newCalls(m, time.Minute, 10)}
 	var running sync.WaitGroup
 	s.calls.run(&running)
 	defer running.Wait()
@@ -35,7 +35,7 @@ func TestCommandOfAPutThatNobodyWaitsFor(t *testing.T) {
 	answered := make(chan error, 1)
 	value := bytes.Repeat([]byte{7}, 64<<10)
 	go func() {
-		_, err := s.put(ctx, &putRequest{PutRequest: pb.PutRequest{Key: []byte("k"), Value: value}})
+		_, err := kvService{s}.put(ctx, &putRequest{PutRequest: pb.PutRequest{Key: []byte("k"), Value: value}})
 		answered <- err
 	}()
 	command := (<-m.proposed).Commands[0]

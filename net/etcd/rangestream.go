@@ -15,7 +15,7 @@ import (
 // chunks is a streamed range. Each chunk is read from the newest View, at the revision pinned by the first chunk. A slow client therefore
 // keeps no old state in memory, and gets an error if compaction passes its revision. Header, more and count are in the last chunk.
 type chunks struct {
-	s    *Server
+	s    *core
 	ctx  context.Context
 	send func(message) error
 	r    kv.Range                   // the rest
@@ -32,7 +32,7 @@ type chunks struct {
 // may be.
 const firstChunk = 10
 
-func newChunks(ctx context.Context, s *Server, q *pb.RangeRequest, send func(message) error) *chunks {
+func newChunks(ctx context.Context, s *core, q *pb.RangeRequest, send func(message) error) *chunks {
 	byValue := q.KeysOnly && q.SortTarget == pb.RangeRequest_VALUE
 	return &chunks{
 		s: s, ctx: ctx, send: send, by: q.SortTarget, bare: byValue, size: firstChunk, left: max(q.Limit, 0),

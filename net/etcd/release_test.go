@@ -20,7 +20,7 @@ import (
 
 // TestRequestThatWaitedIsLetGo ends a request that waited for a lock: the member keeps nothing of it.
 func TestRequestThatWaitedIsLetGo(t *testing.T) {
-	s := &Server{}
+	s := &core{}
 	s.alive, s.die = context.WithCancel(t.Context())
 	defer s.die()
 	var collected atomic.Bool
@@ -55,7 +55,7 @@ func (m emptyMember) Watch(kv.WatchStream, kv.WatchRequest) {}
 // would serve more watches than its limit.
 func TestWatchThatEndsTwice(t *testing.T) {
 	bounds := limits.Defaults()
-	s := &Server{config: Config{Limits: bounds.Etcd, Member: emptyMember{view: index.NewState(bounds.Index).View()}}}
+	s := &core{config: Config{Limits: bounds.Etcd, Member: emptyMember{view: index.NewState(bounds.Index).View()}}}
 	s.admission = newAdmission(s)
 	m := front.NewAccounts(bounds.Etcd.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	w := &watches{s: s, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}

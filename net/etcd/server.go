@@ -81,22 +81,27 @@ type Config struct {
 // Listener is one address to serve at; the server closes it.
 type Listener = front.Listener
 
-// Server is a running endpoint.
+// Server is a running endpoint: its ports, the gRPC server and the services that it offers.
 type Server struct {
-	// Constant.
-	config Config
-	log    *logx.Limited // for events that any client can cause
-	calls  *calls
+	*core
+
 	begun  sync.Once
 	grpc   *grpc.Server // set by begun
-	port   *front.Port  // for clients
 	probes *front.Port  // metrics-only; nil: no such addresses
 
-	offered   []*grpc.ServiceDesc // by gRPC, and by the gateway
+	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
+}
+
+// core is shared by all services: the way to the member, and what bounds the services together.
+type core struct {
+	// Constant.
+	config    Config
+	log       *logx.Limited // for events that any client can cause
+	calls     *calls
 	metrics   *metrics
-	gateway   *gateway
 	accounts  *front.Accounts
 	admission admission
+	port      *front.Port // for clients
 
 	alive context.Context // until the server ends
 	die   context.CancelFunc
@@ -119,27 +124,31 @@ func Start(config Config) *Server {
 	if config.TxnOperations == 0 {
 		config.TxnOperations = limits.TxnOperations
 	}
-	s := &Server{config: config, log: logx.NewLimited(config.Logger)}
+	s := &Server{core: newCore(config)}
+	s.offered = s.services()
+	for _, service := range s.offered {
+		s.measure(service)
+	}
+	s.calls.run(&s.running)
+	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
+	at.Listeners, at.Web = config.Listeners, web{s.core}.server(newGateway(s.core, s.offered))
+	s.port = front.NewClientPort(at)
+	s.port.Run(&s.running)
+	if len(config.Metrics) > 0 {
+		at.Listeners, at.Web = config.Metrics, web{s.core}.server(nil)
+		s.probes = front.NewMetricsPort(at)
+		s.probes.Run(&s.running)
+	}
+	return s
+}
+
+func newCore(config Config) *core {
+	s := &core{config: config, log: logx.NewLimited(config.Logger)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.metrics = newMetrics(s)
 	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
 	s.alive, s.die = context.WithCancel(context.Background())
-	s.offered = s.services()
-	for _, service := range s.offered {
-		s.measure(service)
-	}
-	s.gateway = newGateway(s, s.offered)
-	s.calls.run(&s.running)
-	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
-	at.Listeners, at.Web = config.Listeners, s.newWeb(true)
-	s.port = front.NewClientPort(at)
-	s.port.Run(&s.running)
-	if len(config.Metrics) > 0 {
-		at.Listeners, at.Web = config.Metrics, s.newWeb(false)
-		s.probes = front.NewMetricsPort(at)
-		s.probes.Run(&s.running)
-	}
 	return s
 }
 
@@ -234,64 +243,70 @@ func (s *Server) Close() {
 }
 
 // header builds an answer's header.
-func (s *Server) header(revision int64) *pb.ResponseHeader {
+func (s *core) header(revision int64) *pb.ResponseHeader {
 	return &pb.ResponseHeader{ClusterId: s.config.Cluster, MemberId: s.config.ID, Revision: revision, RaftTerm: s.config.Member.RaftStatus().Term}
 }
 
 // services lists the endpoint's services.
 func (s *Server) services() []*grpc.ServiceDesc {
+	keys, watches, leases, cluster := kvService{s.core}, watchService{s.core}, leaseService{s.core}, clusterService{s.core}
+	maintenance, follows, auth := maintenanceService{s.core}, followService{s.core}, authService{s.core}
+	locks := lockService{s.core, keys, leases}
 	return []*grpc.ServiceDesc{
 		{
 			ServiceName: "etcdserverpb.KV", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{
-				method(s, "Range", s.rangeKeys), method(s, "Put", s.put), method(s, "DeleteRange", s.deleteRange),
-				s.countedTxn(), method(s, "Compact", s.compact),
+				method(s.core, "Range", keys.rangeKeys), method(s.core, "Put", keys.put), method(s.core, "DeleteRange", keys.deleteRange),
+				keys.countedTxn(), method(s.core, "Compact", keys.compact),
 			},
-			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, s.rangeStream)},
+			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, keys.rangeStream)},
 		},
 		{
 			ServiceName: "etcdserverpb.Watch", Metadata: "rpc.proto",
-			Streams: []grpc.StreamDesc{s.stream("Watch", true, true, s.watch)},
+			Streams: []grpc.StreamDesc{s.stream("Watch", true, true, watches.watch)},
 		},
 		{
 			ServiceName: "etcdserverpb.Lease", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{
-				method(s, "LeaseGrant", s.grant), method(s, "LeaseRevoke", s.revoke), method(s, "LeaseTimeToLive", s.timeToLive),
-				method(s, "LeaseLeases", s.leases),
+				method(s.core, "LeaseGrant", leases.grant), method(s.core, "LeaseRevoke", leases.revoke), method(s.core, "LeaseTimeToLive", leases.timeToLive),
+				method(s.core, "LeaseLeases", leases.leases),
 			},
-			Streams: []grpc.StreamDesc{s.stream("LeaseKeepAlive", true, true, s.keepAlive)},
+			Streams: []grpc.StreamDesc{s.stream("LeaseKeepAlive", true, true, leases.keepAlive)},
 		},
 		{
 			ServiceName: "etcdserverpb.Maintenance", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{
-				method(s, "Status", s.status), method(s, "Alarm", s.alarm), method(s, "MoveLeader", s.moveLeader),
-				method(s, "Defragment", s.defragment), method(s, "Downgrade", s.downgrade), method(s, "Hash", s.hash),
-				method(s, "HashKV", s.hashKV),
+				method(s.core, "Status", maintenance.status), method(s.core, "Alarm", maintenance.alarm), method(s.core, "MoveLeader", maintenance.moveLeader),
+				method(s.core, "Defragment", maintenance.defragment), method(s.core, "Downgrade", maintenance.downgrade), method(s.core, "Hash", maintenance.hash),
+				method(s.core, "HashKV", maintenance.hashKV),
 			},
-			Streams: []grpc.StreamDesc{s.stream("Snapshot", false, true, s.snapshot)},
+			Streams: []grpc.StreamDesc{s.stream("Snapshot", false, true, maintenance.snapshot)},
 		},
 		{
 			ServiceName: "etcdserverpb.Cluster", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{
-				method(s, "MemberList", s.memberList), method(s, "MemberAdd", s.memberAdd), method(s, "MemberRemove", s.memberRemove),
-				method(s, "MemberUpdate", s.memberUpdate), method(s, "MemberPromote", s.memberPromote),
+				method(s.core, "MemberList", cluster.memberList), method(s.core, "MemberAdd", cluster.memberAdd), method(s.core, "MemberRemove", cluster.memberRemove),
+				method(s.core, "MemberUpdate", cluster.memberUpdate), method(s.core, "MemberPromote", cluster.memberPromote),
 			},
 		},
-		s.followService(),
+		{
+			ServiceName: FollowService,
+			Methods:     []grpc.MethodDesc{method(s.core, "Take", follows.follow), method(s.core, "Progress", follows.followed)},
+		},
 		{
 			ServiceName: "v3lockpb.Lock",
-			Methods:     []grpc.MethodDesc{own(s, "Lock", waits(s, s.lock)), own(s, "Unlock", s.unlock)},
+			Methods:     []grpc.MethodDesc{own(s.core, "Lock", waits(s.core, locks.lock)), own(s.core, "Unlock", locks.unlock)},
 		},
 		{
 			ServiceName: "v3electionpb.Election",
 			Methods: []grpc.MethodDesc{
-				own(s, "Campaign", waits(s, s.campaign)), own(s, "Proclaim", s.proclaim), own(s, "Leader", s.leader), own(s, "Resign", s.resign),
+				own(s.core, "Campaign", waits(s.core, locks.campaign)), own(s.core, "Proclaim", locks.proclaim), own(s.core, "Leader", locks.leader), own(s.core, "Resign", locks.resign),
 			},
-			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, s.observe)},
+			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, locks.observe)},
 		},
 		{
 			ServiceName: "etcdserverpb.Auth", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{method(s, "AuthStatus", s.authStatus), method(s, "AuthDisable", s.authDisable), method(s, "Authenticate", s.authenticate)},
+			Methods: []grpc.MethodDesc{method(s.core, "AuthStatus", auth.authStatus), method(s.core, "AuthDisable", auth.authDisable), method(s.core, "Authenticate", auth.authenticate)},
 		},
 	}
 }
@@ -338,7 +353,7 @@ type request[T any] interface {
 }
 
 // method builds an RPC with one request and one answer.
-func method[T any, Q request[T], A any](s *Server, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+func method[T any, Q request[T], A any](s *core, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -358,7 +373,7 @@ func method[T any, Q request[T], A any](s *Server, name string, handle func(cont
 }
 
 // stream builds an RPC with a stream of requests, or of answers.
-func (s *Server) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
+func (s *core) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
 		Handler: limited(&s.streams, limits.EtcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
@@ -386,7 +401,7 @@ func limited(open *atomic.Int64, most int64, what string, serve func(grpc.Server
 }
 
 // mayServe returns the reason for which any request or stream is refused now.
-func (s *Server) mayServe(ctx context.Context, q proto.Message) error {
+func (s *core) mayServe(ctx context.Context, q proto.Message) error {
 	select {
 	case <-s.alive.Done():
 		return errStopped
@@ -419,14 +434,14 @@ func (s *Server) mayServe(ctx context.Context, q proto.Message) error {
 func isLearner(m *kv.Member) bool { return !m.Role.Votes() && m.Manual }
 
 // learner reports this member's role by its own state: whether it is a learner, and whether it is a member at all.
-func (s *Server) learner() (is, known bool) {
+func (s *core) learner() (is, known bool) {
 	own := s.config.Member.View().Members().Get(s.config.ID)
 	return own != nil && isLearner(own), own != nil
 }
 
 // takesPart refuses requests that a learner does not serve. A learner's own state may be older than its promotion or addition, and clients
 // do not retry such a refusal. takesPart therefore confirms with the leader first: the state is then as new as the leader's answer.
-func (s *Server) takesPart(ctx context.Context) error {
+func (s *core) takesPart(ctx context.Context) error {
 	if is, known := s.learner(); known && !is {
 		return nil
 	}
@@ -442,6 +457,16 @@ func (s *Server) takesPart(ctx context.Context) error {
 		return rpctypes.ErrGRPCNoLeader
 	default:
 		return err
+	}
+}
+
+// untilStopped derives a context that also ends with the member.
+func (s *core) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	forget := context.AfterFunc(s.alive, cancel)
+	return ctx, func() {
+		forget()
+		cancel()
 	}
 }
 

@@ -44,7 +44,7 @@ func errNoRoom(need, free int64) error {
 
 // snapshot sends the file in pieces, and then its SHA-256. Few are in transfer at a time, since each takes as much disk space as the
 // state; a client that takes less than limits.EtcdSnapshotPace of its snapshot is evicted for others.
-func (s *Server) snapshot(stream grpc.ServerStream) error {
+func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 }
 
 // writeSnapshot writes the file, and returns it open and already unlinked.
-func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
+func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	v := s.config.Member.View()
 	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
 	if free, err := s.config.Room(); err == nil && free < need {
@@ -108,7 +108,7 @@ func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a snapshot's file: %w", err)
 	}
-	w := &snapshotWriter{ctx: ctx, s: s, v: v, db: db}
+	w := &snapshotWriter{ctx: ctx, s: s.core, v: v, db: db}
 	err = errors.Join(w.write(), db.Close())
 	runtime.KeepAlive(v)
 	if err != nil {
@@ -129,7 +129,7 @@ func snapshotRoom(state int64) int64 {
 // snapshotWriter writes a View to a file.
 type snapshotWriter struct {
 	ctx context.Context
-	s   *Server
+	s   *core
 	v   *index.View
 	db  *bbolt.DB
 

@@ -14,7 +14,7 @@ import (
 )
 
 // bounds returns the bounds of a request's keys and values.
-func (s *Server) bounds() kv.Bounds {
+func (s *core) bounds() kv.Bounds {
 	return kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 }
 
@@ -22,7 +22,7 @@ func (s *Server) bounds() kv.Bounds {
 const requestOverhead = 20
 
 // checkSize refuses requests that are too large; like etcd, after all other checks.
-func (s *Server) checkSize(m proto.Message) error {
+func (s *core) checkSize(m proto.Message) error {
 	if proto.Size(m)+requestOverhead > s.config.MaxRequestBytes {
 		return rpctypes.ErrGRPCRequestTooLarge
 	}
@@ -36,21 +36,21 @@ func refused(err *kv.Error) error {
 	return statusOf(err)
 }
 
-func (s *Server) putOf(q *pb.PutRequest) (kv.Put, error) {
+func (s kvService) putOf(q *pb.PutRequest) (kv.Put, error) {
 	p := kv.Put{
 		Key: q.Key, Value: q.Value, Lease: q.Lease, PrevKV: q.PrevKv, IgnoreValue: q.IgnoreValue, IgnoreLease: q.IgnoreLease,
 	}
 	return p, refused(p.Check(s.bounds()))
 }
 
-func (s *Server) deleteOf(q *pb.DeleteRangeRequest) (kv.Delete, error) {
+func (s kvService) deleteOf(q *pb.DeleteRangeRequest) (kv.Delete, error) {
 	d := kv.Delete{Key: q.Key, End: q.RangeEnd, PrevKV: q.PrevKv}
 	return d, refused(d.Check(s.bounds()))
 }
 
 // rangeOf translates a range. As in etcd, a limit below 1 means no limit, and a revision below 1 the newest. In a transaction a negative
 // revision counts as compacted.
-func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
+func (s kvService) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
 	r := kv.Range{
 		Key: q.Key, End: q.RangeEnd, Revision: q.Revision, Limit: max(q.Limit, 0), Serializable: q.Serializable,
 		KeysOnly: q.KeysOnly, CountOnly: q.CountOnly, Sort: kv.SortTarget(q.SortTarget), Order: kv.SortOrder(q.SortOrder),
@@ -119,7 +119,7 @@ func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
 }
 
 // txnOf translates a transaction. Its checks follow etcd's order: first all checks of each request, then duplicate keys.
-func (s *Server) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
+func (s kvService) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
 	parts := 0
 	t, err := s.nestedOf(q, s.config.TxnOperations, 1, &parts)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *Server) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
 	return t, refused(t.Check(s.bounds(), s.config.TxnOperations))
 }
 
-func (s *Server) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int) (*kv.Txn, error) {
+func (s kvService) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int) (*kv.Txn, error) {
 	most := max(len(q.Compare), len(q.Success), len(q.Failure))
 	if *parts += len(q.Compare) + len(q.Success) + len(q.Failure); most > operations || depth > limits.TxnDepth || *parts > limits.TxnParts {
 		return nil, rpctypes.ErrGRPCTooManyOps
@@ -157,7 +157,7 @@ func (s *Server) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int) (
 	return t, nil
 }
 
-func (s *Server) opOf(q *pb.RequestOp, operations, depth int, parts *int) (o kv.Op, err error) {
+func (s kvService) opOf(q *pb.RequestOp, operations, depth int, parts *int) (o kv.Op, err error) {
 	switch q := q.GetRequest().(type) {
 	case *pb.RequestOp_RequestRange:
 		r, e := s.rangeOf(q.RequestRange, true)

@@ -35,8 +35,8 @@ func (e *encodedTxn) decode(message []byte) error {
 }
 
 // countedTxn is the method for transactions. It counts their parts before it decodes them.
-func (s *Server) countedTxn() grpc.MethodDesc {
-	m := method(s, "Txn", s.txn)
+func (s kvService) countedTxn() grpc.MethodDesc {
+	m := method(s.core, "Txn", s.txn)
 	handle := m.Handler
 	m.Handler = func(server any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error) {
 		if overHTTP(ctx) {
@@ -68,7 +68,7 @@ func (s *Server) countedTxn() grpc.MethodDesc {
 }
 
 // takeLargeTxn waits for one of limits.EtcdTxns slots.
-func (s *Server) takeLargeTxn(ctx context.Context) error {
+func (s kvService) takeLargeTxn(ctx context.Context) error {
 	if s.admission.largeTxns.TryTake() { // without a timer, the usual case
 		return nil
 	}

@@ -37,7 +37,7 @@ func nested(t *testing.T, depth int) []byte {
 
 // TestCountParts: what is refused before it is decoded is what would be refused afterwards.
 func TestCountParts(t *testing.T) {
-	s := &Server{config: Config{TxnOperations: limits.TxnParts, MaxRequestBytes: limits.RequestBytes}}
+	s := &core{config: Config{TxnOperations: limits.TxnParts, MaxRequestBytes: limits.RequestBytes}}
 	mixed, err := proto.Marshal(&pb.TxnRequest{
 		Compare: []*pb.Compare{{Key: []byte("k")}},
 		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("k")}}}, {}},
@@ -69,7 +69,7 @@ func TestCountParts(t *testing.T) {
 		if proto.Unmarshal(one.bytes, &q) != nil {
 			continue
 		}
-		if _, err := s.txnOf(&q); errors.Is(err, rpctypes.ErrGRPCTooManyOps) != one.refused {
+		if _, err := (kvService{s}).txnOf(&q); errors.Is(err, rpctypes.ErrGRPCTooManyOps) != one.refused {
 			t.Errorf("%s: when it is decoded: %v", name, err)
 		}
 	}
@@ -77,10 +77,10 @@ func TestCountParts(t *testing.T) {
 
 // TestPlacesOfTxns: a transaction of many parts is not decoded before it has a place, and waits for no longer than a request may last.
 func TestPlacesOfTxns(t *testing.T) {
-	s := &Server{config: Config{Timeout: 10 * time.Millisecond}, admission: admission{largeTxns: make(admit.Slots, 1)}}
+	s := &core{config: Config{Timeout: 10 * time.Millisecond}, admission: admission{largeTxns: make(admit.Slots, 1)}}
 	s.alive, s.die = context.WithCancel(t.Context())
 	s.admission.largeTxns <- struct{}{}
-	handle := s.countedTxn().Handler
+	handle := kvService{s}.countedTxn().Handler
 	call := func(ctx context.Context) error {
 		_, err := handle(nil, ctx, func(to any) error { return to.(decoder).decode(flat(limits.EtcdTxnFew + 1)) }, nil)
 		return err

@@ -43,7 +43,7 @@ import (
 //     are charged to the account, too.
 type watches struct {
 	// Constant.
-	s       *Server
+	s       *core
 	stream  grpc.ServerStream
 	account *front.Account
 
@@ -121,10 +121,13 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 	return dst
 }
 
+// watchService is etcdserverpb.Watch.
+type watchService struct{ *core }
+
 // watch serves a stream.
-func (s *Server) watch(stream grpc.ServerStream) error {
+func (s watchService) watch(stream grpc.ServerStream) error {
 	w := &watches{
-		s: s, stream: stream, account: front.AccountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
+		s: s.core, stream: stream, account: front.AccountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
 	}
 	w.room.L = &w.mu
 	s.metrics.streams.Add(1)

@@ -27,14 +27,17 @@ func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-// newWeb builds the HTTP/1.1 server of the port, and of the metrics-only addresses. Messages of net/http about clients are dropped.
-func (s *Server) newWeb(port bool) *http.Server {
+// web serves HTTP/1.1 at the port and at the metrics-only addresses.
+type web struct{ *core }
+
+// server builds the server; the gateway is nil at metrics-only addresses. Messages of net/http about clients are dropped.
+func (s web) server(gateway http.Handler) *http.Server {
 	mux := http.NewServeMux()
-	if port {
-		mux.Handle("/v3/", s.gateway)
-	}
-	if port && s.config.Profiles {
-		profiles(mux)
+	if gateway != nil {
+		mux.Handle("/v3/", gateway)
+		if s.config.Profiles {
+			profiles(mux)
+		}
 	}
 	mux.HandleFunc("GET /version", s.webVersion)
 	mux.HandleFunc("GET /health", s.webHealth)
@@ -58,7 +61,7 @@ func underWay(h http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) webVersion(w http.ResponseWriter, _ *http.Request) {
+func (s web) webVersion(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
 		Server  string `json:"etcdserver"`
 		Cluster string `json:"etcdcluster"`
@@ -67,7 +70,7 @@ func (s *Server) webVersion(w http.ResponseWriter, _ *http.Request) {
 	}{Version, ClusterVersion, ClusterVersion, s.config.Member.Status().Version})
 }
 
-func (s *Server) webHealth(w http.ResponseWriter, r *http.Request) {
+func (s web) webHealth(w http.ResponseWriter, r *http.Request) {
 	why := s.unhealthy(r.Context(), r.URL.Query()["exclude"], r.URL.Query().Get("serializable") == "true")
 	health, code, count := "true", http.StatusOK, s.metrics.healthy
 	if why != "" {
@@ -81,7 +84,7 @@ func (s *Server) webHealth(w http.ResponseWriter, r *http.Request) {
 }
 
 // unhealthy returns the member's fault, in etcd's words; empty if it is healthy.
-func (s *Server) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
+func (s web) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
 	for _, alarm := range alarmsOf(s.config.Member.View()) {
 		if name := alarm.Alarm.String(); !slices.Contains(exclude, name) {
 			return "ALARM " + name
@@ -105,7 +108,7 @@ type check struct {
 }
 
 // probe serves all checks at a path, except those that a request excludes, and each check below the path.
-func (s *Server) probe(mux *http.ServeMux, path string, checks ...check) {
+func (s web) probe(mux *http.ServeMux, path string, checks ...check) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]
 		s.answerProbe(w, r, path[1:], slices.DeleteFunc(slices.Clone(checks), func(c check) bool { return slices.Contains(excluded, c.name) }))
@@ -115,7 +118,7 @@ func (s *Server) probe(mux *http.ServeMux, path string, checks ...check) {
 	}
 }
 
-func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, of string, checks []check) {
+func (s web) answerProbe(w http.ResponseWriter, r *http.Request, of string, checks []check) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.EtcdProbeTimeout)
 	defer cancel()
 	var said strings.Builder
@@ -142,12 +145,12 @@ func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, of string, 
 }
 
 // readable returns the reason why this member's own state cannot be read.
-func (s *Server) readable(context.Context) error {
+func (s web) readable(context.Context) error {
 	return refused(s.config.Member.Refuse(wire.PathLocal))
 }
 
 // agrees returns the reason why the members do not confirm reads of this member.
-func (s *Server) agrees(ctx context.Context) error {
+func (s web) agrees(ctx context.Context) error {
 	if s.config.Member.RaftStatus().Leader == 0 {
 		return errors.New("etcdserver: no leader")
 	}
@@ -156,7 +159,7 @@ func (s *Server) agrees(ctx context.Context) error {
 
 // sound returns an error if this member's state is corrupt. Another member's corrupt state does not make this one unready: the other
 // member takes no part.
-func (s *Server) sound(context.Context) error {
+func (s web) sound(context.Context) error {
 	for _, a := range alarmsOf(s.config.Member.View()) {
 		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == s.config.ID {
 			return fmt.Errorf("alarm activated: %v", a.Alarm)
@@ -165,7 +168,7 @@ func (s *Server) sound(context.Context) error {
 	return nil
 }
 
-func (s *Server) votes(context.Context) error {
+func (s web) votes(context.Context) error {
 	if learner, _ := s.learner(); learner {
 		return errors.New("not supported for learner")
 	}
