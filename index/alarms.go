@@ -130,10 +130,10 @@ func (v *View) UsedBytes() int64 {
 	if v.compacted == v.revision {
 		return v.LiveUsedBytes()
 	}
-	return v.LiveUsedBytes() + v.weight - v.times.weightAt(v.compacted+1)
+	return v.LiveUsedBytes() + v.totals.weight - v.times.weightAt(v.compacted+1)
 }
 
 // LiveUsedBytes is UsedBytes without the history.
 func (v *View) LiveUsedBytes() int64 {
-	return v.liveBytes + versionOverhead*(v.live+int64(v.LeaseCount()))
+	return v.totals.liveBytes + versionOverhead*(v.totals.live+int64(v.LeaseCount()))
 }

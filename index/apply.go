@@ -58,12 +58,12 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.reader = pack.NewExactReader(e.Commands)
-	if cap(s.commands) < e.Count {
-		s.commands = make([]command, 0, max(e.Count, limits.BatchCommands))
+	if cap(s.scratch.commands) < e.Count {
+		s.scratch.commands = make([]command, 0, max(e.Count, limits.BatchCommands))
 	}
-	s.commands = s.commands[:e.Count]
-	for i := range s.commands {
-		if err := s.commands[i].read(&d.reader); err != nil {
+	s.scratch.commands = s.scratch.commands[:e.Count]
+	for i := range s.scratch.commands {
+		if err := s.scratch.commands[i].read(&d.reader); err != nil {
 			return e, fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
 	}
@@ -75,24 +75,24 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
 	s.moveSessionClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
-	revision, weight, mapped := s.revision, s.weight, s.memory.handed
-	for rest := s.commands; len(rest) > 0; {
+	revision, weight, mapped := s.revision, s.totals.weight, s.keys.memory.handed
+	for rest := s.scratch.commands; len(rest) > 0; {
 		next := rest[:min(len(rest), prefetchCommands)]
 		rest = rest[len(next):]
-		s.prefetch(next)
+		s.keys.prefetch(next)
 		for i := range next {
 			results = append(results, s.apply(&next[i]))
 		}
 	}
-	s.endSessions(s.rules.Ends + len(s.commands))
-	s.flushNewKeys()
+	s.endSessions(s.clients.rules.Ends + len(s.scratch.commands))
+	s.keys.flushNewKeys()
 	if s.revision != revision {
 		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
 	}
 	s.times.trim(s.compacted)
-	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.commands)) + (s.weight-weight)*dropWork/versionOverhead)
-	clear(s.commands) // they refer to data
-	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.memory.handed-mapped))
+	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.scratch.commands)) + (s.totals.weight-weight)*dropWork/versionOverhead)
+	clear(s.scratch.commands) // they refer to data
+	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-mapped))
 	return results
 }
 
@@ -126,7 +126,7 @@ const versionOverhead = 64
 func weight(key, value int) int64 { return int64(versionOverhead + key + value) }
 
 // find returns a key's record, or 0.
-func (s *State) find(hash uint64, key []byte) ref {
+func (s *keyspace) find(hash uint64, key []byte) ref {
 	r, overflow := s.table.find(hash, key)
 	if r == 0 && overflow {
 		s.flushNewKeys()
@@ -142,7 +142,7 @@ func (s *State) putAlone(c *command) kv.Result {
 		return s.refused(err)
 	}
 	if p.IgnoreValue || p.IgnoreLease {
-		if r := s.find(c.hash, p.Key); r == 0 || r.record().newest().has(tombstone) {
+		if r := s.keys.find(c.hash, p.Key); r == 0 || r.record().newest().has(tombstone) {
 			return s.refused(keyNotFound(p.Key))
 		}
 	}
@@ -176,7 +176,7 @@ func keyNotFound(key []byte) *kv.Error {
 func (s *State) put(hash uint64, p *kv.Put) {
 	s.counts.Puts++
 	s.counts.PutBytes += uint64(len(p.Key) + len(p.Value))
-	r := s.find(hash, p.Key)
+	r := s.keys.find(hash, p.Key)
 	if r != 0 {
 		if newest := r.record().newest(); p.IgnoreValue || p.IgnoreLease {
 			s.addVersion(r, hash, kept(newest, p))
@@ -185,10 +185,10 @@ func (s *State) put(hash uint64, p *kv.Put) {
 		}
 		return
 	}
-	r = s.newRecord(p.Key)
+	r = s.keys.newRecord(p.Key)
 	s.addVersion(r, hash, p)
-	s.table.insert(hash, r)
-	s.newKeys = append(s.newKeys, r)
+	s.keys.table.insert(hash, r)
+	s.keys.newKeys = append(s.keys.newKeys, r)
 }
 
 // kept returns the put with the value or lease of the previous version filled in, as IgnoreValue and IgnoreLease demand.
@@ -205,26 +205,26 @@ func kept(before *version, p *kv.Put) *kv.Put {
 
 // end makes the collected changes the next revision, if there are any.
 func (s *State) end() {
-	switch len(s.made) {
+	switch len(s.scratch.made) {
 	case 0:
 		return
 	case 1:
-		s.history.add(s.made[0])
+		s.history.add(s.scratch.made[0])
 	default:
-		g := &group{changes: make([]atomic.Uint64, len(s.made))}
-		for i, at := range s.made {
+		g := &group{changes: make([]atomic.Uint64, len(s.scratch.made))}
+		for i, at := range s.scratch.made {
 			g.changes[i].Store(changeOf(at))
 		}
 		s.history.addGroup(g)
 	}
 	s.revision++
-	if s.made = s.made[:0]; cap(s.made) > limits.ChangesKept {
-		s.made = nil // the buffer of a large deletion
+	if s.scratch.made = s.scratch.made[:0]; cap(s.scratch.made) > limits.ChangesKept {
+		s.scratch.made = nil // the buffer of a large deletion
 	}
 }
 
 // newRecord makes the record of a new key. It needs a version before the table or tree contains it.
-func (s *State) newRecord(key []byte) ref {
+func (s *keyspace) newRecord(key []byte) ref {
 	r := s.memory.alloc(&s.records, recordSize(len(key)))
 	record := r.record()
 	record.head.Store(0)
@@ -246,8 +246,8 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	case before.version().has(tombstone):
 		flags = created | again
 		words = [2]int64{before.version().mod, int64(before.version().sub)}
-		s.tombstoned.Delete(r)
-		s.changed = true
+		s.keys.tombstoned.Delete(r)
+		s.keys.changed = true
 	default:
 		create, number = before.version().create(), before.version().number()+1
 		words = [2]int64{create, number}
@@ -263,24 +263,24 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	v.setWords(words, p.Lease)
 	copy(v.value(), p.Value)
 	s.push(r, at, before)
-	s.made = append(s.made, at)
-	s.live++
-	s.liveBytes += int64(len(p.Key) + len(p.Value))
+	s.scratch.made = append(s.scratch.made, at)
+	s.totals.live++
+	s.totals.liveBytes += int64(len(p.Key) + len(p.Value))
 	s.note(v)
 }
 
 // note adds a new version to the sums.
 func (s *State) note(v *version) {
-	s.sum += v.sum
-	s.keptSum += v.sum
-	s.kept++
+	s.totals.sum += v.sum
+	s.history.keptSum += v.sum
+	s.history.kept++
 }
 
 func (s *State) newVersion(flags uint32, value int) ref {
-	at := s.memory.alloc(&s.versions, versionSize(flags, value))
+	at := s.keys.memory.alloc(&s.keys.versions, versionSize(flags, value))
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
-	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.made)), 0
+	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.scratch.made)), 0
 	return at
 }
 
@@ -310,22 +310,22 @@ func (s *State) push(r, at, before ref) {
 // supersede removes the previously newest version from the live counts. hint is for the tree of attached keys, or nil.
 func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	size := int(r.record().size)
-	s.live--
-	s.liveBytes -= int64(size) + int64(v.valueSize())
-	s.weight += weight(size, v.valueSize())
+	s.totals.live--
+	s.totals.liveBytes -= int64(size) + int64(v.valueSize())
+	s.totals.weight += weight(size, v.valueSize())
 	s.detach(v.lease(), r, hint)
 }
 
 // delete deletes a key, or all keys of a range, in the current revision, and returns their number.
 func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 	s.counts.Deletes++
-	matches := s.matches[:0]
+	matches := s.scratch.matches[:0]
 	if len(end) == 0 {
-		if r := s.find(hash, key); r != 0 && !r.record().newest().has(tombstone) {
+		if r := s.keys.find(hash, key); r != 0 && !r.record().newest().has(tombstone) {
 			matches = append(matches, r)
 		}
 	} else {
-		s.each(key, end, func(r ref) bool {
+		s.keys.each(key, end, func(r ref) bool {
 			matches = append(matches, r)
 			return true
 		})
@@ -335,7 +335,7 @@ func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 }
 
 // each calls f with the records of a range's live keys, until f returns false.
-func (s *State) each(key, end []byte, f func(r ref) bool) {
+func (s *keyspace) each(key, end []byte, f func(r ref) bool) {
 	s.flushNewKeys()
 	s.tree.Ascend(s.probe.set(key), func(r ref) bool {
 		if beyond(r.record().key(), end) {
@@ -351,13 +351,13 @@ type pathHints struct{ tombstoned, attached btree.PathHint }
 
 // addTombstones deletes keys that are in key order. The slice reuses s.matches and is kept for the next call.
 func (s *State) addTombstones(matches []ref) {
-	s.hints = pathHints{}
-	s.made = slices.Grow(s.made, len(matches))
+	s.scratch.hints = pathHints{}
+	s.scratch.made = slices.Grow(s.scratch.made, len(matches))
 	for _, r := range matches {
 		s.addTombstone(r)
 	}
-	if s.matches = matches[:0]; cap(matches) > limits.ChangesKept {
-		s.matches = nil // the buffer of a large deletion
+	if s.scratch.matches = matches[:0]; cap(matches) > limits.ChangesKept {
+		s.scratch.matches = nil // the buffer of a large deletion
 	}
 }
 
@@ -365,15 +365,15 @@ func (s *State) addTombstones(matches []ref) {
 func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
-	s.supersede(r, before.version(), &s.hints.attached)
+	s.supersede(r, before.version(), &s.scratch.hints.attached)
 	at := s.newVersion(tombstone, 0)
 	v := at.version()
 	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0)
-	s.weight += weight(int(record.size), 0)
+	s.totals.weight += weight(int(record.size), 0)
 	s.push(r, at, before)
-	s.made = append(s.made, at)
-	s.tombstoned.SetHint(r, &s.hints.tombstoned)
-	s.changed = true
+	s.scratch.made = append(s.scratch.made, at)
+	s.keys.tombstoned.SetHint(r, &s.scratch.hints.tombstoned)
+	s.keys.changed = true
 	s.note(v)
 }
 
@@ -433,7 +433,7 @@ type prefetching struct {
 }
 
 // prefetch hashes the keys of at most prefetchCommands commands and loads the memory that they will need.
-func (s *State) prefetch(commands []command) {
+func (s *keyspace) prefetch(commands []command) {
 	w := &s.prefetching
 	for i := range commands {
 		c := &commands[i]
@@ -470,7 +470,7 @@ func firstKey(t *kv.Txn) []byte {
 
 // prefetchOps hashes the keys of at most prefetchCommands operations and loads the memory that the puts will need. It
 // returns the hashes, which are valid until the next prefetch.
-func (s *State) prefetchOps(ops []kv.Op) []uint64 {
+func (s *keyspace) prefetchOps(ops []kv.Op) []uint64 {
 	w := &s.prefetching
 	for i := range ops {
 		w.hashes[i] = 0
@@ -483,7 +483,7 @@ func (s *State) prefetchOps(ops []kv.Op) []uint64 {
 }
 
 // touch loads the memory for the first n hashes of s.prefetching.
-func (s *State) touch(n int) {
+func (s *keyspace) touch(n int) {
 	w := &s.prefetching
 	d := s.table.dir.Load()
 	for i, hash := range w.hashes[:n] {
@@ -528,7 +528,7 @@ func (s *segment) guess(hash uint64) ref {
 
 // prefetchHistory loads the memory that compacting the next revisions will need.
 func (s *State) prefetchHistory() {
-	w := &s.prefetching
+	w := &s.keys.prefetching
 	h := &s.history
 	refs := w.refs[:0]
 	for revision := h.slots.first; revision < min(h.slots.end, h.slots.first+prefetchCommands); revision++ {
@@ -551,7 +551,7 @@ func (s *State) prefetchHistory() {
 }
 
 // prefetchNeighbours loads the memory that relocating the next versions of the evacuated slab will need.
-func (s *State) prefetchNeighbours() {
+func (s *keyspace) prefetchNeighbours() {
 	w, e := &s.prefetching, &s.evacuation
 	refs := w.refs[:0]
 	for e.prefetched = e.offset; e.prefetched < e.source.used && len(refs) < prefetchCommands-1; {

@@ -444,7 +444,7 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportMetric(float64(m.HeapSys-m.HeapReleased)/(1<<20), "MiB-heap")
 	b.ReportMetric(float64(rssAnon(b)-before)/(1<<20), "MiB-grown")
 	b.ReportMetric(float64(rssAnon(b))/(1<<20), "MiB-RssAnon")
-	b.ReportMetric(float64(l.s.memory.bytes)/(1<<20), "MiB-mapped")
+	b.ReportMetric(float64(l.s.keys.memory.bytes)/(1<<20), "MiB-mapped")
 	runtime.KeepAlive(l)
 }
 

@@ -33,7 +33,7 @@ func broken(invariant int, format string, args ...any) error {
 
 func (w *walk) keys() (err error) {
 	var before ref
-	w.s.tree.Scan(func(r ref) bool {
+	w.s.keys.tree.Scan(func(r ref) bool {
 		if before != 0 && !less(before, r) {
 			err = broken(1, "the key %q comes after %q", r.record().key(), before.record().key())
 		} else {
@@ -51,14 +51,14 @@ func (w *walk) key(r ref) error {
 	if record.owner != 0 {
 		return broken(1, "the record of %q has flags %d", key, record.owner)
 	}
-	switch found, overflow := s.table.find(hashOf(key), key); {
+	switch found, overflow := s.keys.table.find(hashOf(key), key); {
 	case found == r:
 		w.inTable++
 	case found != 0 || !overflow:
 		return broken(1, "the table has the record of %q at %#x, the tree at %#x", key, found, r)
 	}
-	w.live[s.memory.slabOf(r)] += recordSize(len(key))
-	if same, ok := s.tombstoned.Get(r); ok != record.newest().has(tombstone) || ok && same != r {
+	w.live[s.keys.memory.slabOf(r)] += recordSize(len(key))
+	if same, ok := s.keys.tombstoned.Get(r); ok != record.newest().has(tombstone) || ok && same != r {
 		return broken(1, "%q is deleted: %v; it is among the tombstoned: %v, with the record %#x", key, record.newest().has(tombstone), ok, same)
 	}
 	newer := ref(0)
@@ -83,10 +83,10 @@ func (w *walk) version(r, at, newer ref) error {
 		return broken(2, "version %d.%d of %q has %#x for its newer one, which is %#x", v.mod, v.sub, key, v.newer(), newer)
 	case newer != 0 && !v.before(position{newer.version().mod, newer.version().sub}):
 		return broken(2, "version %d.%d of %q comes before revision %d", v.mod, v.sub, key, newer.version().mod)
-	case s.recordOf(v) != r:
+	case s.keys.recordOf(v) != r:
 		return broken(2, "version %d.%d of %q refers to another record", v.mod, v.sub, key)
 	}
-	w.live[s.memory.slabOf(at)] += v.size()
+	w.live[s.keys.memory.slabOf(at)] += v.size()
 	if err := w.generation(v, key); err != nil {
 		return err
 	}
@@ -148,15 +148,15 @@ func (w *walk) noted(at ref, key []byte) error {
 
 func (w *walk) numbers() error {
 	s := w.s
-	if w.inTable != int64(s.table.count) {
-		return broken(1, "the table has %d keys, %d were found in it", s.table.count, w.inTable)
+	if w.inTable != int64(s.keys.table.count) {
+		return broken(1, "the table has %d keys, %d were found in it", s.keys.table.count, w.inTable)
 	}
-	if int64(s.tombstoned.Len()) != int64(s.tree.Len())-s.live {
-		return broken(1, "%d keys and %d tombstoned of them, %d keys are live", s.tree.Len(), s.tombstoned.Len(), s.live)
+	if int64(s.keys.tombstoned.Len()) != int64(s.keys.tree.Len())-s.totals.live {
+		return broken(1, "%d keys and %d tombstoned of them, %d keys are live", s.keys.tree.Len(), s.keys.tombstoned.Len(), s.totals.live)
 	}
-	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.kept != s.kept || w.keptSum != s.keptSum {
+	if w.keyCount != s.totals.live || w.liveBytes != s.totals.liveBytes || w.kept != s.history.kept || w.keptSum != s.history.keptSum {
 		return broken(4, "%d keys of %d bytes, %d versions, sum %016x; counted were %d of %d, %d, %016x",
-			s.live, s.liveBytes, s.kept, s.keptSum, w.keyCount, w.liveBytes, w.kept, w.keptSum)
+			s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum, w.keyCount, w.liveBytes, w.kept, w.keptSum)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (w *walk) changes() error {
 }
 
 func (w *walk) slabs() error {
-	m := w.s.memory
+	m := w.s.keys.memory
 	mapped := int64(0)
 	for i, s := range m.slabs {
 		mapped += int64(s.size)
@@ -202,7 +202,7 @@ func (w *walk) clock() error {
 	before, sum := point{}, uint64(0)
 	for n := points.first; n < points.end; n++ {
 		p := *points.at(n)
-		if p.revision <= before.revision || p.wall < before.wall && n > points.first || p.behind < 0 || p.wall > w.s.wall || p.revision > w.s.revision || p.weight < before.weight || p.weight > w.s.weight {
+		if p.revision <= before.revision || p.wall < before.wall && n > points.first || p.behind < 0 || p.wall > w.s.wall || p.revision > w.s.revision || p.weight < before.weight || p.weight > w.s.totals.weight {
 			return broken(8, "time %d of revision %d follows %d of %d", p.wall, p.revision, before.wall, before.revision)
 		}
 		before = p

@@ -104,8 +104,8 @@ func consistentPast(v *View, random *rand.Rand) error {
 	if err == nil && kept != v.Keys() {
 		err = fmt.Errorf("scan has %d keys of %d", kept, v.Keys())
 	}
-	if err == nil && sum != v.keptSum {
-		err = fmt.Errorf("the sum of all that is kept at revision %d is %x, counted is %x", v.revision, v.keptSum, sum)
+	if err == nil && sum != v.history.keptSum {
+		err = fmt.Errorf("the sum of all that is kept at revision %d is %x, counted is %x", v.revision, v.history.keptSum, sum)
 	}
 	return err
 }
@@ -191,7 +191,7 @@ func TestReaders(t *testing.T) {
 	}
 	v := s.View()
 	t.Logf("%d reads, %d revisions, compacted to %d, %d slabs of %d KiB, %d KiB given up and not collected",
-		p.reads.Load(), v.Revision(), v.Compacted(), len(s.memory.slabs), v.MappedBytes()>>10, v.RetiredBytes()>>10)
+		p.reads.Load(), v.Revision(), v.Compacted(), len(s.keys.memory.slabs), v.MappedBytes()>>10, v.RetiredBytes()>>10)
 }
 
 // TestSlabsAreGivenBack waits until the garbage collector finds that slabs are unreachable.

@@ -37,7 +37,7 @@ func beginCheck(t *testing.T, differ ...int) *trio {
 	c := &trio{NewState(limits.Defaults().Index), NewState(limits.Defaults().Index), NewState(limits.Defaults().Index)}
 	c.apply(t, put("a", "1"), put("b", "1"))
 	for bit, member := range differ {
-		c[member].sum ^= 1 << bit
+		c[member].totals.sum ^= 1 << bit
 	}
 	c.apply(t, put("a", "2"), AppendCheck(nil), put("c", "1"))
 	c.apply(t, put("a", "3"))
@@ -88,7 +88,7 @@ func TestStatesAreCompared(t *testing.T) {
 func TestCheckAfterASnapshot(t *testing.T) {
 	c := beginCheck(t)
 	c[2] = restored(t, c[2].ViewToSave())
-	c[2].sum ^= 1
+	c[2].totals.sum ^= 1
 	if c.say(t, 2) {
 		t.Error("it says a digest that it has not computed")
 	}

@@ -271,9 +271,9 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 		return nil // a duplicate
 	case s.following != nil:
 		return kv.Errorf(kv.BadRequest, "this cluster follows the etcd %s already", s.following.name)
-	case s.revision != 1 || s.kept != 0 || s.leases.granted.Len() != 0:
+	case s.revision != 1 || s.history.kept != 0 || s.leases.granted.Len() != 0:
 		return kv.Errorf(kv.BadRequest, "this cluster is at revision %d and has %d keys and %d leases: only a cluster that was never written to can follow another one",
-			s.revision, s.live, s.leases.granted.Len())
+			s.revision, s.totals.live, s.leases.granted.Len())
 	case f.revision < 0 || len(f.name) > limits.FollowNameBytes:
 		return kv.Errorf(kv.BadRequest, "a source with a name of %d bytes, compacted up to %d", len(f.name), f.revision)
 	}
@@ -390,7 +390,7 @@ func (s *State) takeRevision(group [][]byte, ttl int64) *kv.Error {
 		one := &all[i]
 		hash := hashOf(one.Key)
 		if one.Tombstone {
-			s.addTombstone(s.find(hash, one.Key))
+			s.addTombstone(s.keys.find(hash, one.Key))
 		} else {
 			s.put(hash, &kv.Put{Key: one.Key, Value: one.Value, Lease: one.Lease})
 		}
@@ -431,7 +431,7 @@ func (s *State) fits(one, same *FollowedRecord) bool {
 	exists, create, number := false, int64(0), int64(0)
 	if same != nil {
 		exists, create, number = !same.Tombstone, same.Create, same.Version.Version
-	} else if r := s.find(hashOf(one.Key), one.Key); r != 0 {
+	} else if r := s.keys.find(hashOf(one.Key), one.Key); r != 0 {
 		newest := r.record().newest()
 		exists, create, number = !newest.has(tombstone), newest.create(), newest.number()
 		if one.Mod <= s.compacted {
@@ -470,7 +470,7 @@ func beforeCompacted(one *FollowedRecord) (before FollowedRecord, needed bool) {
 // loadVersion adds the single version of a key that is older than the history.
 func (s *State) loadVersion(one *FollowedRecord) {
 	hash := hashOf(one.Key)
-	r := s.newRecord(one.Key)
+	r := s.keys.newRecord(one.Key)
 	flags, words := uint32(0), [2]int64{one.Create, one.Version.Version}
 	if one.Version.Version == 1 {
 		flags = created
@@ -487,10 +487,10 @@ func (s *State) loadVersion(one *FollowedRecord) {
 	v.setWords(words, one.Lease)
 	copy(v.value(), one.Value)
 	s.push(r, at, 0)
-	s.table.insert(hash, r)
-	s.newKeys = append(s.newKeys, r)
-	s.live++
-	s.liveBytes += int64(len(one.Key) + len(one.Value))
+	s.keys.table.insert(hash, r)
+	s.keys.newKeys = append(s.keys.newKeys, r)
+	s.totals.live++
+	s.totals.liveBytes += int64(len(one.Key) + len(one.Value))
 	s.note(v)
 }
 
@@ -511,7 +511,7 @@ func (s *State) takeLeases(f *follow) *kv.Error {
 	s.leases.granted.Ascend(kv.Lease{ID: f.from}, func(l kv.Lease) bool {
 		used := false
 		if !has[l.ID] && l.ID <= f.to {
-			s.leases.each(l.ID, nil, &s.probe, func(ref) bool {
+			s.leases.each(l.ID, nil, &s.keys.probe, func(ref) bool {
 				used = true
 				return false
 			})

@@ -124,7 +124,7 @@ func TestMetaGrows(t *testing.T) {
 			s := newState(NewReserve().ledger, limits.Defaults().Index)
 			m := metaReader{s: s}
 			err := m.section(x.kind, b)
-			return fmt.Sprintf("%+v %+v %v %v %v %v %v", m.want, s.replicated.sessionNumbers, s.members, s.check, s.alarms, s.clients.newest, s.inherited), err
+			return fmt.Sprintf("%+v %+v %v %v %v %v %v", m.want, s.replicated.numbers, s.members, s.check, s.alarms, s.clients.newest, s.inherited), err
 		}, true, x.least, x.path...)
 	}
 	if _, err := read(appendSection(append([]byte{0x92, metaVersion, 0x90 | sections}, meta[3:]...), sections, nil)); err == nil || !strings.Contains(err.Error(), "written by a newer qkv") {

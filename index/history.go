@@ -12,7 +12,8 @@ import (
 )
 
 // history is all changes since the compacted revision, in order: for each revision a single change, or a group of changes
-// that share it. A copy of the struct is a view of it.
+// that share it. A copy of the struct is a view of it. Each member drops unreadable versions at its own pace, so the
+// history is not part of the digest.
 //
 // For every change in the history, the previous version of the key is kept as well.
 type history struct {
@@ -21,6 +22,9 @@ type history struct {
 	groups fifo[*group]
 	// sub is where the first revision begins: its earlier changes are already dropped.
 	sub int64
+	// kept is the number of stored versions, and keptSum the sum of their version.sum.
+	kept    int64
+	keptSum uint64
 }
 
 // group is the changes of one revision, by sub revision.
@@ -118,7 +122,7 @@ type times struct {
 
 type point struct {
 	revision, wall int64
-	weight         int64 // replicated.weight before the revision
+	weight         int64 // totals.weight before the revision
 	// behind is how far, in seconds, a proposer's clock was at most behind the wall of the previous point, when it wrote
 	// a revision of that point.
 	behind int64
@@ -342,14 +346,14 @@ func (s *State) compact(revision int64) kv.Result {
 // Reclaim does a bounded step of freeing memory: it drops compacted versions and evacuates sparse slabs. It returns
 // whether there is more to do. Apply does as much in proportion to its additions; Reclaim is for an idle state.
 func (s *State) Reclaim() (more bool) {
-	if s.memory.ledger.atRest() {
-		for _, one := range s.memory.slabs {
-			s.evacuation.enqueue(one, sparseAtRest)
+	if s.keys.memory.ledger.atRest() {
+		for _, one := range s.keys.memory.slabs {
+			s.keys.evacuation.enqueue(one, sparseAtRest)
 		}
 	}
 	s.drop(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
-	return s.history.slots.first < s.dropping || s.evacuation.source != nil || len(s.evacuation.waiting) > 0
+	return s.history.slots.first < s.dropping || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
 // drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
@@ -381,7 +385,7 @@ func (s *State) dropOldest() (work int64) {
 	}
 	at := changed(change)
 	v := at.version()
-	r := s.recordOf(v)
+	r := s.keys.recordOf(v)
 	s.dropVersion(v.older())
 	v.owner |= prevDropped
 	if !v.has(tombstone) {
@@ -391,7 +395,7 @@ func (s *State) dropOldest() (work int64) {
 	if newer := v.newer(); newer != 0 {
 		newer.version().owner |= prevDropped
 	} else {
-		s.remove(r)
+		s.keys.remove(r)
 	}
 	return 2 * dropWork
 }
@@ -406,7 +410,7 @@ func (v *version) older() ref {
 
 // recordOf returns the record of a version's key, even while the version still refers to the old copy of a relocated
 // record.
-func (s *State) recordOf(v *version) ref {
+func (s *keyspace) recordOf(v *version) ref {
 	r := ref(v.record.Load())
 	if key := r.record(); key.owner&recordRelocated != 0 {
 		return s.find(hashOf(key.key()), key.key())
@@ -418,13 +422,13 @@ func (s *State) recordOf(v *version) ref {
 func (s *State) dropVersion(at ref) {
 	v := at.version()
 	v.owner |= versionDead
-	s.kept--
-	s.keptSum -= v.sum
-	s.evacuation.enqueue(s.memory.free(at, v.size()), sparse)
+	s.history.kept--
+	s.history.keptSum -= v.sum
+	s.keys.evacuation.enqueue(s.keys.memory.free(at, v.size()), sparse)
 }
 
 // remove removes a key whose last version is dropped.
-func (s *State) remove(r ref) {
+func (s *keyspace) remove(r ref) {
 	record := r.record()
 	s.table.remove(hashOf(record.key()), r)
 	s.tree.Delete(r)

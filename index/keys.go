@@ -12,6 +12,42 @@ import (
 	"github.com/tidwall/btree"
 )
 
+// keyspace finds the keys' records. Its memory layout is different on each member. Views share the table and the slabs with it.
+type keyspace struct {
+	// memory has all slabs; table and tree refer into them.
+	memory *memory
+	// table finds a key's record by its hash. It has all records except the ones that overflow a segment.
+	table *table
+	// tree has all records except newKeys, in key order. tombstoned has the records in tree whose newest version is a
+	// tombstone.
+	tree, tombstoned *btree.BTreeG[ref]
+	// newKeys are new records that only the table has, until flushNewKeys.
+	newKeys []ref
+	// frozen are copies of the trees for Views, equal to them unless changed.
+	frozen  frozen
+	changed bool
+	// epoch is the newest epoch. Slabs that are retired now are kept by the Views made until now.
+	epoch *epoch
+
+	// records and versions allocate new objects. relocated receives old versions that outlive their slab and tend to
+	// stay.
+	records, versions, relocated arena
+	evacuation                   evacuation
+
+	// Scratch space, empty between calls of Apply.
+	probe       probe
+	prefetching prefetching
+}
+
+func newKeyspace(memories *ledger, slabBytes int) keyspace {
+	k := keyspace{
+		memory: &memory{most: min(slabBytes, slabAlign), ledger: memories},
+		table:  &table{}, tree: newTree(), tombstoned: newTree(), records: arena{records: true}, epoch: &epoch{},
+	}
+	k.table.init(0)
+	return k
+}
+
 // frozen is the trees as a View has them.
 type frozen struct{ tree, tombstoned *btree.BTreeG[ref] }
 
@@ -23,7 +59,7 @@ func newTree() *btree.BTreeG[ref] {
 }
 
 // freeze copies the trees. That writes to the trees themselves, so only the owner may call it.
-func (s *State) freeze() {
+func (s *keyspace) freeze() {
 	s.frozen, s.changed = frozen{s.tree.Copy(), s.tombstoned.Copy()}, false
 }
 
@@ -51,7 +87,7 @@ func onHeap(words int) []uint64 { return make([]uint64, words) }
 
 // flushNewKeys adds the new records to the tree in key order: neighbours share the path to their position. Callers that
 // read the tree call it first.
-func (s *State) flushNewKeys() {
+func (s *keyspace) flushNewKeys() {
 	if len(s.newKeys) == 0 {
 		return
 	}

@@ -24,6 +24,14 @@ type leases struct {
 	attached *btree.BTreeG[attachment]
 }
 
+// leaseState is the leases with what was made of them for others.
+type leaseState struct {
+	leases
+	frozen  leases // copies of the trees for Views, equal to them unless changed
+	changed bool
+	changes []LeaseChange // since the last TakeLeaseChanges
+}
+
 // attachment is a key with its lease.
 type attachment struct {
 	lease int64
@@ -66,19 +74,19 @@ type LeaseChange struct {
 
 // TakeLeaseChanges returns the changes of leases since the previous call, in the order in which they happened.
 func (s *State) TakeLeaseChanges() []LeaseChange {
-	all := s.leaseChanges
-	s.leaseChanges = nil
+	all := s.leases.changes
+	s.leases.changes = nil
 	return all
 }
 
 // setLease adds or replaces a lease.
 func (s *State) setLease(l kv.Lease) {
 	if before, had := s.leases.granted.Set(l); had {
-		s.leaseSum -= leaseSum(before)
+		s.totals.leaseSum -= leaseSum(before)
 	}
-	s.leaseSum += leaseSum(l)
-	s.leasesChanged = true
-	s.leaseChanges = append(s.leaseChanges, LeaseChange{Lease: l})
+	s.totals.leaseSum += leaseSum(l)
+	s.leases.changed = true
+	s.leases.changes = append(s.leases.changes, LeaseChange{Lease: l})
 }
 
 func (s *State) grant(l kv.Lease) kv.Result {
@@ -102,8 +110,8 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if !had || term != 0 && l.Granted != granted {
 		return s.refused(leaseNotFound(id))
 	}
-	matches := s.matches[:0]
-	s.leases.each(id, nil, &s.probe, func(r ref) bool {
+	matches := s.scratch.matches[:0]
+	s.leases.each(id, nil, &s.keys.probe, func(r ref) bool {
 		matches = append(matches, r)
 		return true
 	})
@@ -120,9 +128,9 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 // removeLease removes a lease that has no keys.
 func (s *State) removeLease(l kv.Lease) {
 	s.leases.granted.Delete(l)
-	s.leaseSum -= leaseSum(l)
-	s.leasesChanged = true
-	s.leaseChanges = append(s.leaseChanges, LeaseChange{Lease: l, Gone: true})
+	s.totals.leaseSum -= leaseSum(l)
+	s.leases.changed = true
+	s.leases.changes = append(s.leases.changes, LeaseChange{Lease: l, Gone: true})
 }
 
 func leaseNotFound(id int64) *kv.Error {
@@ -151,14 +159,14 @@ func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 func (s *State) attach(lease int64, r ref) {
 	if lease != 0 {
 		s.leases.attached.Set(attachment{lease, r})
-		s.leasesChanged = true
+		s.leases.changed = true
 	}
 }
 
 func (s *State) detach(lease int64, r ref, hint *btree.PathHint) {
 	if lease != 0 {
 		s.leases.attached.DeleteHint(attachment{lease, r}, hint)
-		s.leasesChanged = true
+		s.leases.changed = true
 	}
 }
 
@@ -216,7 +224,7 @@ func (s *State) readLeases(r *pack.Reader) {
 		}
 		s.setLease(l)
 	}
-	s.leaseChanges = nil // a caller that loads a state reads all leases from it
+	s.leases.changes = nil // a caller that loads a state reads all leases from it
 }
 
 // leases checks the leases for Check.
@@ -226,14 +234,14 @@ func (w *walk) leases() (err error) {
 		sum += leaseSum(l)
 		return true
 	})
-	if sum != w.s.leaseSum {
-		return broken(10, "the leases have the sum %016x, counted was %016x", w.s.leaseSum, sum)
+	if sum != w.s.totals.leaseSum {
+		return broken(10, "the leases have the sum %016x, counted was %016x", w.s.totals.leaseSum, sum)
 	}
 	if n := w.s.leases.attached.Len(); n != w.leased {
 		return broken(10, "%d keys are attached to leases, %d have one", n, w.leased)
 	}
 	w.s.leases.attached.Scan(func(a attachment) bool {
-		r := w.s.find(hashOf(a.key.record().key()), a.key.record().key())
+		r := w.s.keys.find(hashOf(a.key.record().key()), a.key.record().key())
 		_, granted := w.s.leases.get(a.lease)
 		if r != a.key || r.record().newest().has(tombstone) || r.record().newest().lease() != a.lease || !granted {
 			err = broken(10, "%q is attached to lease %016x, granted: %v", a.key.record().key(), uint64(a.lease), granted)

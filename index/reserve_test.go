@@ -23,21 +23,21 @@ func TestReserve(t *testing.T) {
 	both.Wait()
 	s := newState(r.ledger, l)
 	value := bytes.Repeat([]byte("v"), 8<<10)
-	for i := 0; len(s.memory.slabs) < 20; i++ {
+	for i := 0; len(s.keys.memory.slabs) < 20; i++ {
 		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", i), Value: value}))
 	}
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	before := ready(s.memory.ledger)
+	before := ready(s.keys.memory.ledger)
 	r.Close()
 	r.Want(10 * slabAlign)
 	r.Fill()
-	after := ready(s.memory.ledger)
-	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.memory.slabs), after)
+	after := ready(s.keys.memory.ledger)
+	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.keys.memory.slabs), after)
 	if spareSlabs > 0 {
 		large := 0
-		for _, one := range s.memory.slabs {
+		for _, one := range s.keys.memory.slabs {
 			if one.size == slabAlign {
 				large++
 			}

@@ -86,7 +86,7 @@ func (sc *script) run(d *datadriven.TestData) string {
 			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
 			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
-		rules := &sc.s.rules
+		rules := &sc.s.clients.rules
 		rules.Sessions, rules.Outcomes = number(d, "sessions", rules.Sessions), number(d, "places", rules.Outcomes)
 		rules.Window, rules.Ends = number(d, "window", rules.Window), int(number(d, "ends", int64(rules.Ends)))
 		rules.TTL = time.Duration(number(d, "ttl", rules.TTL.Milliseconds())) * time.Millisecond
@@ -407,11 +407,11 @@ func (sc *script) restore() string {
 	if err != nil {
 		return err.Error() + "\n"
 	}
-	rules := sc.s.rules
+	rules := sc.s.clients.rules
 	if sc.s, err = b.Finish(); err != nil {
 		return err.Error() + "\n"
 	}
-	sc.s.rules = rules
+	sc.s.clients.rules = rules
 	if v.Digest() != sc.s.View().Digest() {
 		return "another digest\n"
 	}
@@ -486,7 +486,7 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			return true
 		})
 	case "sessions":
-		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d places\n", v.clock/1e6, v.floor/1e6, v.places)
+		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d places\n", v.numbers.clock/1e6, v.numbers.floor/1e6, v.numbers.places)
 		for one := sc.s.clients.oldest; one != nil; one = one.newer {
 			fmt.Fprintf(&out, "%d: used at %d ms, from %d on:", one.id, one.used/1e6, one.first)
 			for n := range uint64(len(one.window)) {
@@ -526,7 +526,7 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 
 // tree prints where things lie: by slab and place in it, which other runs have too.
 func (sc *script) tree(out *strings.Builder) {
-	m := sc.s.memory
+	m := sc.s.keys.memory
 	place := func(r ref) string {
 		if r == 0 {
 			return "-"
@@ -550,8 +550,8 @@ func (sc *script) tree(out *strings.Builder) {
 			return true
 		})
 	}
-	print("tree", sc.s.tree)
-	print("tombstoned", sc.s.tombstoned)
+	print("tree", sc.s.keys.tree)
+	print("tombstoned", sc.s.keys.tombstoned)
 	for i, s := range m.slabs {
 		kind := "versions"
 		if s.records {

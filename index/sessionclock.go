@@ -14,7 +14,7 @@ type memberClock struct {
 }
 
 // SessionClock returns the session clock: a session that is drawn now is opened at this value.
-func (v *View) SessionClock() int64 { return v.clock }
+func (v *View) SessionClock() int64 { return v.numbers.clock }
 
 // moveSessionClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
 // the member that is furthest ahead. A member that was away for long, or whose entries come late, resumes at most one
@@ -22,13 +22,13 @@ func (v *View) SessionClock() int64 { return v.clock }
 func (s *State) moveSessionClock(member uint64, wall int64) {
 	one := s.memberClock(member)
 	if one.member != member {
-		*one = memberClock{member, wall, s.clock}
+		*one = memberClock{member, wall, s.numbers.clock}
 		return
 	}
-	pause := int64(s.rules.Pause)
+	pause := int64(s.clients.rules.Pause)
 	passed := wall - one.wall
-	one.at = max(one.at, s.clock-pause) + min(max(passed, 0), pause)
-	s.clock = max(s.clock, one.at)
+	one.at = max(one.at, s.numbers.clock-pause) + min(max(passed, 0), pause)
+	s.numbers.clock = max(s.numbers.clock, one.at)
 	if passed > 0 || passed < -pause { // a clock that went back a little will soon be there again
 		one.wall = wall
 	}
@@ -37,9 +37,9 @@ func (s *State) moveSessionClock(member uint64, wall int64) {
 // memberClock returns a member's clock. If it has none, it returns an unused clock or the clock that is furthest
 // behind, which the member takes over.
 func (s *State) memberClock(member uint64) *memberClock {
-	last := &s.clocks[0]
-	for i := range s.clocks {
-		one := &s.clocks[i]
+	last := &s.numbers.clocks[0]
+	for i := range s.numbers.clocks {
+		one := &s.numbers.clocks[i]
 		if one.member == member {
 			return one
 		}
@@ -73,17 +73,17 @@ func (n *sessionNumbers) appendClocks(dst []byte) []byte {
 }
 
 func (s *State) readClocks(r *pack.Reader) {
-	s.clock = r.Int()
+	s.numbers.clock = r.Int()
 	n := r.Array()
-	if n > len(s.clocks) {
-		r.Fail(fmt.Sprintf("the clocks of %d members, and a state has %d", n, len(s.clocks)))
+	if n > len(s.numbers.clocks) {
+		r.Fail(fmt.Sprintf("the clocks of %d members, and a state has %d", n, len(s.numbers.clocks)))
 		return
 	}
 	for i := range n {
 		fields := r.Struct(clockFields)
-		s.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
+		s.numbers.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
 		r.End(fields)
-		if at := s.clocks[i].at; at < 0 || at > s.clock {
+		if at := s.numbers.clocks[i].at; at < 0 || at > s.numbers.clock {
 			r.Fail("the clock of a member is ahead of all")
 		}
 	}

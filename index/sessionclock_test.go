@@ -24,12 +24,12 @@ func newClockTest(t *testing.T) *clockTest {
 // entry applies an entry of a member, and returns by how much the sessions' clock has moved.
 func (c *clockTest) entry(member uint64, wall time.Duration, commands ...[]byte) time.Duration {
 	c.t.Helper()
-	before := c.s.clock
+	before := c.s.numbers.clock
 	applied, _ := c.s.Applied()
 	if _, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, commands), nil); err != nil {
 		c.t.Fatal(err)
 	}
-	return time.Duration(c.s.clock - before)
+	return time.Duration(c.s.numbers.clock - before)
 }
 
 const year = 365 * 24 * time.Hour
@@ -63,7 +63,7 @@ func TestSessionsEndBehindAClockThatWasAhead(t *testing.T) {
 // session writes in a session that begins, and compares what becomes of it.
 func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want kv.Code) {
 	c.t.Helper()
-	c.opened(member, wall, id, c.s.clock, want)
+	c.opened(member, wall, id, c.s.numbers.clock, want)
 }
 
 // opened does so in a session that was opened at a given session clock.
@@ -92,14 +92,14 @@ func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
 	c := newClockTest(t)
 	now := 50 * year
 	c.entry(1, now)
-	opened := c.s.clock
+	opened := c.s.numbers.clock
 	c.opened(1, now, 100, opened, kv.OK)
 	for range limits.SessionTTL/limits.SessionPause + 1 {
 		now += limits.SessionPause
 		c.entry(1, now)
 	}
-	if c.s.sessions != 0 {
-		t.Fatalf("%d sessions", c.s.sessions)
+	if c.s.numbers.sessions != 0 {
+		t.Fatalf("%d sessions", c.s.numbers.sessions)
 	}
 	c.opened(1, now, 100, opened, kv.SessionEnded)
 	c.opened(1, now, 101, opened+1, kv.OK)
@@ -111,7 +111,7 @@ func TestEndedSessionIsNotFoundAgain(t *testing.T) {
 	c := newClockTest(t)
 	now := 50 * year
 	c.entry(1, now)
-	opened := c.s.clock
+	opened := c.s.numbers.clock
 	c.opened(1, now, 100, opened, kv.OK)
 	for range limits.SessionTTL/limits.SessionPause + 1 {
 		now += limits.SessionPause
@@ -121,8 +121,8 @@ func TestEndedSessionIsNotFoundAgain(t *testing.T) {
 		head := Head{kv.SessionWrite{Session: 100, Sequence: 1 + sequence, Window: 1, Opened: opened}}
 		c.entry(1, now, head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("w")}))
 	}
-	if err := c.s.Check(); err != nil || c.s.sessions != 0 || c.s.revision != 2 {
-		t.Errorf("%v, %d sessions, revision %d", err, c.s.sessions, c.s.revision)
+	if err := c.s.Check(); err != nil || c.s.numbers.sessions != 0 || c.s.revision != 2 {
+		t.Errorf("%v, %d sessions, revision %d", err, c.s.numbers.sessions, c.s.revision)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestSessionClockGoesAsTimeDoes(t *testing.T) {
 			jumps++
 		}
 	}
-	went, most := time.Duration(c.s.clock), now-begun+time.Duration(jumps)*limits.SessionPause
+	went, most := time.Duration(c.s.numbers.clock), now-begun+time.Duration(jumps)*limits.SessionPause
 	if went > most || went < now-begun-2*limits.SessionPause {
 		t.Errorf("the clock went by %v in %v, with %d jumps", went, now-begun, jumps)
 	}
@@ -166,10 +166,10 @@ func TestSessionClockOfManyMembers(t *testing.T) {
 			c.entry(1+member, 50*year+time.Duration(member)*20*time.Second+second*time.Second)
 		}
 	}
-	if went := time.Duration(c.s.clock); went < 100*19*time.Second/2 || went > 100*20*time.Second {
+	if went := time.Duration(c.s.numbers.clock); went < 100*19*time.Second/2 || went > 100*20*time.Second {
 		t.Errorf("the clock went by %v in %v", went, 100*20*time.Second)
 	}
-	if used := c.s.clocksUsed(); len(used) != limits.SessionClocks {
+	if used := c.s.numbers.clocksUsed(); len(used) != limits.SessionClocks {
 		t.Errorf("%d members are known", len(used))
 	}
 }

@@ -151,7 +151,7 @@ func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOu
 
 // compare says how the sessions of a View differ.
 func (m *modelSessions) compare(v *View) error {
-	got := []int64{v.clock, v.floor, v.sessions, v.places}
+	got := []int64{v.numbers.clock, v.numbers.floor, v.numbers.sessions, v.numbers.places}
 	want := []int64{m.clock, m.floor, int64(len(m.all)), m.places()}
 	if !slices.Equal(got, want) {
 		return fmt.Errorf("clock, floor, sessions, places are %d, want %d", got, want)

@@ -36,6 +36,7 @@ type sessionNumbers struct {
 //  4. sessions, places and sessionSum equal those of the existing sessions.
 //  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
+	rules          limits.SessionRules // constant
 	byID           map[uint64]*session
 	oldest, newest *session
 	last           *session   // the session that was found last, or nil: a session's commands often come in a row
@@ -70,7 +71,9 @@ const (
 	idleWindow = 256
 )
 
-func newSessions() sessions { return sessions{byID: map[uint64]*session{}} }
+func newSessions(rules limits.SessionRules) sessions {
+	return sessions{rules: rules, byID: map[uint64]*session{}}
+}
 
 // mixed returns a hash of x and y.
 func mixed(x, y uint64) uint64 {
@@ -131,7 +134,7 @@ func (s *State) once(c *command) kv.Result {
 	o.succeeded = r.Txn != nil && r.Txn.Path[0]
 	*one.place(w.Sequence) = o
 	one.held++
-	s.sessionSum += o.sum(one.id, w.Sequence)
+	s.numbers.sessionSum += o.sum(one.id, w.Sequence)
 	return r
 }
 
@@ -195,8 +198,8 @@ func (c *command) explain(code kv.Code) *kv.Error {
 
 // session returns the session of a write, or begins it if the write may do so.
 func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
-	if int64(min(w.Window, 1<<62)) > s.rules.Window {
-		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.rules.Window)
+	if int64(min(w.Window, 1<<62)) > s.clients.rules.Window {
+		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.clients.rules.Window)
 	}
 	if one := s.clients.last; one != nil && one.id == w.Session {
 		return one, nil
@@ -204,18 +207,18 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 	one := s.clients.byID[w.Session]
 	switch {
 	case one != nil:
-	case w.Opened == 0 || w.Opened < s.floor:
+	case w.Opened == 0 || w.Opened < s.numbers.floor:
 		return nil, kv.Errorf(kv.SessionEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
-	case w.Opened > s.clock:
+	case w.Opened > s.numbers.clock:
 		return nil, kv.Errorf(kv.BadRequest, "session %016x was opened in the future", w.Session)
 	default:
 		if !s.makePlace(1, 0, nil) {
-			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, which is the limit, and none is idle", s.sessions)
+			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, which is the limit, and none is idle", s.numbers.sessions)
 		}
-		one = &session{id: w.Session, used: s.clock, first: 1}
+		one = &session{id: w.Session, used: s.numbers.clock, first: 1}
 		s.clients.add(one)
-		s.sessions++
-		s.sessionSum += one.sum()
+		s.numbers.sessions++
+		s.numbers.sessionSum += one.sum()
 	}
 	s.clients.last = one
 	return one, nil
@@ -224,9 +227,9 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 // makePlace ends idle sessions until there is space for more, but never ends keep. It returns false if that is not
 // possible.
 func (s *State) makePlace(sessions, places int64, keep *session) bool {
-	for s.sessions+sessions > s.rules.Sessions || s.places+places > s.rules.Outcomes {
+	for s.numbers.sessions+sessions > s.clients.rules.Sessions || s.numbers.places+places > s.clients.rules.Outcomes {
 		one := s.clients.oldest
-		if one == nil || one == keep || s.clock-one.used < int64(s.rules.Idle) {
+		if one == nil || one == keep || s.numbers.clock-one.used < int64(s.clients.rules.Idle) {
 			return false
 		}
 		s.endSession(one)
@@ -238,7 +241,7 @@ func (s *State) makePlace(sessions, places int64, keep *session) bool {
 func (s *State) endSessions(most int) {
 	for range most {
 		one := s.clients.oldest
-		if one == nil || s.clock-one.used < int64(s.rules.TTL) {
+		if one == nil || s.numbers.clock-one.used < int64(s.clients.rules.TTL) {
 			return
 		}
 		s.endSession(one)
@@ -247,21 +250,21 @@ func (s *State) endSessions(most int) {
 
 func (s *State) endSession(one *session) {
 	s.forgetBelow(one, one.first+uint64(len(one.window)))
-	s.sessionSum -= one.sum()
-	s.sessions--
-	s.places -= int64(len(one.window))
-	s.floor = max(s.floor, one.used+1)
+	s.numbers.sessionSum -= one.sum()
+	s.numbers.sessions--
+	s.numbers.places -= int64(len(one.window))
+	s.numbers.floor = max(s.numbers.floor, one.used+1)
 	s.clients.remove(one)
 }
 
 // use records that a session has written.
 func (s *State) use(one *session) {
-	if one.used == s.clock {
+	if one.used == s.numbers.clock {
 		return
 	}
-	s.sessionSum -= one.sum()
-	one.used = s.clock
-	s.sessionSum += one.sum()
+	s.numbers.sessionSum -= one.sum()
+	one.used = s.numbers.clock
+	s.numbers.sessionSum += one.sum()
 	if one.newer != nil {
 		s.clients.take(one)
 		s.clients.link(one)
@@ -273,36 +276,36 @@ func (s *State) forgetBelow(one *session, first uint64) {
 	if first <= one.first {
 		return
 	}
-	s.sessionSum -= one.sum()
+	s.numbers.sessionSum -= one.sum()
 	for n := one.first; n < first && one.held > 0; n++ {
 		if o := one.place(n); o.kind != 0 {
-			s.sessionSum -= o.sum(one.id, n)
+			s.numbers.sessionSum -= o.sum(one.id, n)
 			*o = outcome{}
 			one.held--
 		}
 	}
 	one.first = first
 	if one.held == 0 && len(one.window) > idleWindow {
-		s.places -= int64(len(one.window))
+		s.numbers.places -= int64(len(one.window))
 		one.window = nil
 	}
-	s.sessionSum += one.sum()
+	s.numbers.sessionSum += one.sum()
 }
 
 // widen extends a session's window to include a sequence.
 func (s *State) widen(one *session, sequence uint64) *kv.Error {
 	n := max(leastWindow, 1<<bits.Len64(sequence-one.first))
 	if !s.makePlace(0, int64(n-len(one.window)), one) {
-		return kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d places are used, and no other session is idle", s.places)
+		return kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d places are used, and no other session is idle", s.numbers.places)
 	}
 	wider := make([]outcome, n)
 	for i := range uint64(len(one.window)) {
 		wider[(one.first+i)&uint64(n-1)] = *one.place(one.first + i)
 	}
-	s.sessionSum -= one.sum()
-	s.places += int64(n - len(one.window))
+	s.numbers.sessionSum -= one.sum()
+	s.numbers.places += int64(n - len(one.window))
 	one.window = wider
-	s.sessionSum += one.sum()
+	s.numbers.sessionSum += one.sum()
 	return nil
 }
 
@@ -355,14 +358,14 @@ func (l *sessions) take(one *session) {
 }
 
 // Sessions returns the number of sessions.
-func (v *View) Sessions() int64 { return v.sessions }
+func (v *View) Sessions() int64 { return v.numbers.sessions }
 
 // sessions checks the sessions for Check.
 func (w *walk) sessions() error {
-	s, got := w.s, sessionNumbers{clock: w.s.clock, clocks: w.s.clocks, floor: w.s.floor}
+	s, got := w.s, sessionNumbers{clock: w.s.numbers.clock, clocks: w.s.numbers.clocks, floor: w.s.numbers.floor}
 	used := int64(1)
 	for one := s.clients.oldest; one != nil; one = one.newer {
-		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.clock || one.newer == nil && one != s.clients.newest {
+		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.numbers.clock || one.newer == nil && one != s.clients.newest {
 			return broken(11, "session %016x, used at %d, comes after one that was used at %d", one.id, one.used, used)
 		}
 		used = one.used
@@ -380,8 +383,8 @@ func (w *walk) sessions() error {
 		got.places += int64(len(one.window))
 		got.sessionSum += one.sum()
 	}
-	if got != s.sessionNumbers || len(s.clients.byID) != int(got.sessions) || len(s.clients.all) != int(got.sessions) || s.floor > s.clock {
-		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.sessionNumbers, got)
+	if got != s.numbers || len(s.clients.byID) != int(got.sessions) || len(s.clients.all) != int(got.sessions) || s.numbers.floor > s.numbers.clock {
+		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.numbers, got)
 	}
 	return nil
 }

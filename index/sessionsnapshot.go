@@ -81,12 +81,12 @@ func (v *View) appendSessions(dst []byte) []byte {
 	saved := v.saved
 	switch {
 	case saved != nil:
-	case v.sessions > 0:
-		panic(fmt.Sprintf("the View to be saved does not come from State.ViewToSave: %d sessions would be lost", v.sessions))
+	case v.numbers.sessions > 0:
+		panic(fmt.Sprintf("the View to be saved does not come from State.ViewToSave: %d sessions would be lost", v.numbers.sessions))
 	default:
 		saved = &savedSessions{}
 	}
-	dst = pack.AppendInt(v.appendClocks(pack.AppendArray(dst, clientFields)), v.floor)
+	dst = pack.AppendInt(v.numbers.appendClocks(pack.AppendArray(dst, clientFields)), v.numbers.floor)
 	dst = pack.AppendArray(dst, len(saved.sessions))
 	places, begin := saved.ordered()
 	for _, i := range places {
@@ -120,8 +120,8 @@ func (o *outcome) append(dst []byte) []byte {
 func (s *State) readSessions(r *pack.Reader) {
 	whole := r.Struct(clientFields)
 	s.readClocks(r)
-	s.floor = r.Int()
-	if s.clock < 1 || s.floor < 0 || s.floor > s.clock {
+	s.numbers.floor = r.Int()
+	if s.numbers.clock < 1 || s.numbers.floor < 0 || s.numbers.floor > s.numbers.clock {
 		r.Fail("sessions without their clock")
 		return
 	}
@@ -131,23 +131,23 @@ func (s *State) readSessions(r *pack.Reader) {
 			return
 		}
 		newest := s.clients.newest
-		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.clock || newest != nil && one.used < newest.used {
+		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.numbers.clock || newest != nil && one.used < newest.used {
 			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
 			return
 		}
 		s.clients.add(one)
-		s.sessions++
-		s.places += int64(len(one.window))
-		s.sessionSum += one.sum()
+		s.numbers.sessions++
+		s.numbers.places += int64(len(one.window))
+		s.numbers.sessionSum += one.sum()
 		for i := range uint64(len(one.window)) {
 			if o := one.place(one.first + i); o.kind != 0 {
-				s.sessionSum += o.sum(one.id, one.first+i)
+				s.numbers.sessionSum += o.sum(one.id, one.first+i)
 			}
 		}
 	}
 	r.End(whole)
-	if s.sessions > s.rules.Sessions || s.places > s.rules.Outcomes {
-		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
+	if s.numbers.sessions > s.clients.rules.Sessions || s.numbers.places > s.clients.rules.Outcomes {
+		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.numbers.sessions, s.numbers.places))
 	}
 }
 

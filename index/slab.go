@@ -202,19 +202,19 @@ func (e *evacuation) enqueue(s *slab, parts int) {
 
 // evacuate does one step.
 func (s *State) evacuate(work int64) {
-	e := &s.evacuation
-	for _, filled := range s.memory.sealed {
+	e := &s.keys.evacuation
+	for _, filled := range s.keys.memory.sealed {
 		e.enqueue(filled, sparse)
 	}
-	clear(s.memory.sealed)
-	s.memory.sealed = s.memory.sealed[:0]
+	clear(s.keys.memory.sealed)
+	s.keys.memory.sealed = s.keys.memory.sealed[:0]
 	for {
 		switch {
 		case work <= 0:
 			s.limits.Reach("evacuation")
 			return
 		case e.from != 0:
-			s.correct()
+			s.keys.correct()
 			work -= fixWork
 		case e.source == nil && len(e.waiting) == 0:
 			return
@@ -223,7 +223,7 @@ func (s *State) evacuate(work int64) {
 			e.waiting[0] = nil
 			e.waiting = e.waiting[1:]
 		case e.offset == e.source.used || e.source.live == 0:
-			s.memory.retire(e.source, s.epoch)
+			s.keys.memory.retire(e.source, s.keys.epoch)
 			e.source = nil
 		case e.source.records:
 			work -= int64(s.evacuateRecord())
@@ -235,9 +235,9 @@ func (s *State) evacuate(work int64) {
 
 // evacuateVersion relocates the next version and returns its size.
 func (s *State) evacuateVersion() int {
-	e := &s.evacuation
+	e := &s.keys.evacuation
 	if e.offset >= e.prefetched {
-		s.prefetchNeighbours()
+		s.keys.prefetchNeighbours()
 	}
 	at := e.source.base + ref(e.offset)
 	v := at.version()
@@ -246,11 +246,11 @@ func (s *State) evacuateVersion() int {
 	if v.owner&versionDead != 0 {
 		return size
 	}
-	to := s.copy(&s.relocated, at, size)
+	to := s.keys.copy(&s.keys.relocated, at, size)
 	if newer := v.newer(); newer != 0 {
 		newer.version().prev.Store(uint64(to))
 	} else {
-		s.recordOf(v).record().head.Store(uint64(to))
+		s.keys.recordOf(v).record().head.Store(uint64(to))
 	}
 	if older := v.older(); older != 0 {
 		older.version().setNewer(to)
@@ -263,7 +263,7 @@ func (s *State) evacuateVersion() int {
 
 // evacuateRecord relocates the next record and returns its size. The next steps correct its versions.
 func (s *State) evacuateRecord() int {
-	e := &s.evacuation
+	e := &s.keys.evacuation
 	at := e.source.base + ref(e.offset)
 	r := at.record()
 	size := recordSize(int(r.size))
@@ -271,24 +271,24 @@ func (s *State) evacuateRecord() int {
 	if r.owner&recordDead != 0 {
 		return size
 	}
-	to := s.copy(&s.records, at, size)
+	to := s.keys.copy(&s.keys.records, at, size)
 	r.owner |= recordRelocated
-	s.table.replace(hashOf(r.key()), at, to)
-	s.tree.Set(to)
+	s.keys.table.replace(hashOf(r.key()), at, to)
+	s.keys.tree.Set(to)
 	if to.record().newest().has(tombstone) {
-		s.tombstoned.Set(to)
+		s.keys.tombstoned.Set(to)
 	}
 	if lease := to.record().newest().lease(); lease != 0 {
 		s.attach(lease, to)
 	}
-	s.changed = true
+	s.keys.changed = true
 	e.from, e.to = ref(r.head.Load()), to
 	return size
 }
 
 // correct makes one version refer to its record's new copy, and moves on to the previous version. Versions that were
 // added since already refer to it; versions that were compacted meanwhile need no correction.
-func (s *State) correct() {
+func (s *keyspace) correct() {
 	e := &s.evacuation
 	v := e.from.version()
 	if v.owner&versionDead != 0 {
@@ -300,7 +300,7 @@ func (s *State) correct() {
 }
 
 // copy copies an object into another slab.
-func (s *State) copy(to *arena, at ref, size int) ref {
+func (s *keyspace) copy(to *arena, at ref, size int) ref {
 	from := s.evacuation.source
 	copied := s.memory.alloc(to, size)
 	if s.memory.slabOf(copied) == from {

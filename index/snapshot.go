@@ -46,7 +46,7 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendUint(dst, metaVersion)
 	dst = pack.AppendArray(dst, sections-1)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
-	dst = appendSection(dst, sectionLayout, v.appendLayout(nil))
+	dst = appendSection(dst, sectionLayout, v.history.appendLayout(nil))
 	dst = appendSection(dst, sectionMembers, v.members.append(nil))
 	dst = appendSection(dst, sectionTimes, v.times.append(nil))
 	dst = appendSection(dst, sectionCheck, v.check.append(nil))
@@ -69,17 +69,17 @@ func (r *replicated) appendNumbers(dst []byte) []byte {
 	dst = pack.AppendInt(dst, r.compacted)
 	dst = pack.AppendInt(dst, r.wall)
 	dst = pack.AppendUint(dst, r.level)
-	dst = pack.AppendInt(dst, r.live)
-	dst = pack.AppendInt(dst, r.liveBytes)
-	dst = pack.AppendInt(dst, r.weight)
-	return appendSum(dst, r.sum)
+	dst = pack.AppendInt(dst, r.totals.live)
+	dst = pack.AppendInt(dst, r.totals.liveBytes)
+	dst = pack.AppendInt(dst, r.totals.weight)
+	return appendSum(dst, r.totals.sum)
 }
 
-func (l *layout) appendLayout(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendArray(dst, layoutFields), l.history.slots.first)
-	dst = pack.AppendInt(dst, l.history.sub)
-	dst = pack.AppendInt(dst, l.kept)
-	return appendSum(dst, l.keptSum)
+func (h *history) appendLayout(dst []byte) []byte {
+	dst = pack.AppendInt(pack.AppendArray(dst, layoutFields), h.slots.first)
+	dst = pack.AppendInt(dst, h.sub)
+	dst = pack.AppendInt(dst, h.kept)
+	return appendSum(dst, h.keptSum)
 }
 
 // append appends the times: behind of the newest point, and for each point the differences of revision, clock and weight
@@ -171,7 +171,7 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		fields := r.Struct(numberFields)
 		s.applied, s.term = r.Uint(), r.Uint()
 		s.revision, s.compacted, s.wall, s.level = r.Int(), r.Int(), r.Int(), r.Uint()
-		m.want.live, m.want.liveBytes, s.weight, s.sum = r.Int(), r.Int(), r.Int(), readSum(&r)
+		m.want.live, m.want.liveBytes, s.totals.weight, s.totals.sum = r.Int(), r.Int(), r.Int(), readSum(&r)
 		r.End(fields)
 	case sectionLayout:
 		fields := r.Struct(layoutFields)
@@ -258,7 +258,7 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.table.init(int(min(want.live, 1<<30)))
+	s.keys.table.init(int(min(want.live, 1<<30)))
 	return &Builder{s: s, want: want}, nil
 }
 
@@ -273,24 +273,24 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	}
 	b.last = append(b.last[:0], key...)
 	hash := hashOf(key)
-	r := s.newRecord(key)
+	r := s.keys.newRecord(key)
 	for i := range versions {
 		if err := b.check(versions, i); err != nil {
 			return fmt.Errorf("version %d.%d of the key %q %w", versions[i].Mod, versions[i].Sub, key, err)
 		}
 		b.addVersion(r, hash, versions, i)
 	}
-	s.tree.Load(r)
+	s.keys.tree.Load(r)
 	if b.records = append(b.records, hashed{hash, r}); len(b.records) >= atOnce || len(b.changes) >= atOnce {
 		b.flush()
 	}
 	newest := r.record().newest()
 	if newest.has(tombstone) {
-		s.tombstoned.Load(r)
+		s.keys.tombstoned.Load(r)
 		return nil
 	}
-	s.live++
-	s.liveBytes += int64(len(key) + newest.valueSize())
+	s.totals.live++
+	s.totals.liveBytes += int64(len(key) + newest.valueSize())
 	if err := s.checkLease(newest.lease()); err != nil {
 		return fmt.Errorf("the key %q: %w", key, err)
 	}
@@ -355,8 +355,8 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	made.setWords(words, v.Lease)
 	copy(made.value(), v.Value)
 	s.push(r, at, ref(r.record().head.Load()))
-	s.kept++
-	s.keptSum += made.sum
+	s.history.kept++
+	s.history.keptSum += made.sum
 	if s.history.holds(v.Mod, v.Sub) {
 		b.changes = append(b.changes, subChange{v.Mod, v.Sub, at})
 	}
@@ -366,7 +366,7 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 // revision alone.
 func (b *Builder) flush() {
 	for _, r := range b.records {
-		b.s.table.insert(r.hash, r.at)
+		b.s.keys.table.insert(r.hash, r.at)
 	}
 	for _, c := range b.changes {
 		slot := b.s.history.slots.fill(c.mod)
@@ -383,7 +383,7 @@ func (b *Builder) flush() {
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
 	b.flush()
-	if got := (metaNumbers{s.live, s.liveBytes, s.kept, s.keptSum}); got != b.want {
+	if got := (metaNumbers{s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum}); got != b.want {
 		return nil, fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
 			got.live, got.liveBytes, got.kept, got.keptSum, b.want.live, b.want.liveBytes, b.want.kept, b.want.keptSum)
 	}
@@ -396,7 +396,7 @@ func (b *Builder) Finish() (*State, error) {
 			return nil, fmt.Errorf("revision %d has no change, the history begins at %d", revision, h.slots.first)
 		}
 	}
-	s.changed = true
+	s.keys.changed = true
 	b.s = nil
 	return s, nil
 }

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/tidwall/btree"
-
 	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
 // replicated is the state that the log decides: equal on all members at equal applied index. Each of its fields is part
-// of the digest. It also includes the keys with their versions, which are in State.tree and State.table; the digest
+// of the digest. It also includes the keys with their versions, which are in State.keys; the digest
 // covers them by sum. A copy of the struct is a view of it.
 type replicated struct {
 	// applied and term are those of the newest entry. The next entry has index applied+1 and the same or a later term.
@@ -28,20 +26,12 @@ type replicated struct {
 	level uint64
 	// members are the records of all members.
 	members Members
-	// live is the number of keys whose newest version is not a tombstone: tree.Len() + len(newKeys) - tombstoned.Len().
-	live int64
-	// liveBytes is the bytes of those keys and their newest values.
-	liveBytes int64
-	// sum is the sum of version.sum of all versions that ever existed.
-	sum uint64
-	// weight is the sum of weight(key, value) of all versions that were ever superseded, and of all tombstones.
-	weight int64
-	// leaseSum is the sum of leaseSum of all leases.
-	leaseSum uint64
+	// totals count and sum up the keys, their versions and the leases.
+	totals totals
 	// check is the newest comparison of the members' states.
 	check check
-	// The numbers of the clients' sessions; the sessions themselves are in State.clients.
-	sessionNumbers
+	// numbers are those of the clients' sessions; the sessions themselves are in State.clients.
+	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
 	// inherited is the compacted revision of the source that the state follows or followed; the versions before its
@@ -53,21 +43,25 @@ type replicated struct {
 	times times
 }
 
-// layout describes the stored versions. Each member drops unreadable versions at its own pace, so layout is not part of
-// the digest. A copy of the struct is a view of it.
-type layout struct {
-	// history has the changes of the revisions from history.slots.first to revision.
-	history history
-	// kept is the number of stored versions, and keptSum the sum of their version.sum.
-	kept    int64
-	keptSum uint64
+// totals are numbers of the replicated state that are kept up to date by each change.
+type totals struct {
+	// live is the number of keys whose newest version is not a tombstone: tree.Len() + len(newKeys) - tombstoned.Len().
+	live int64
+	// liveBytes is the bytes of those keys and their newest values.
+	liveBytes int64
+	// sum is the sum of version.sum of all versions that ever existed.
+	sum uint64
+	// weight is the sum of weight(key, value) of all versions that were ever superseded, and of all tombstones.
+	weight int64
+	// leaseSum is the sum of leaseSum of all leases.
+	leaseSum uint64
 }
 
 // State is the replicated state at one applied index. One goroutine owns it; other goroutines read Views. doc.go lists
 // the invariants that Check tests.
 type State struct {
 	replicated
-	layout
+	history history
 
 	// own is the digest that this process computed after the entry of a check. State and log decide it, but a snapshot
 	// does not contain it, so it may belong to an older check than check does.
@@ -78,51 +72,24 @@ type State struct {
 	// changing says that the current entry may change the membership.
 	changing bool
 
-	// The memory layout: different on each member.
-
-	// memory has all slabs; table and tree refer into them.
-	memory *memory
-	// table finds a key's record by its hash. It has all records except the ones that overflow a segment.
-	table *table
-	// tree has all records except newKeys, in key order. tombstoned has the records in tree whose newest version is a
-	// tombstone.
-	tree, tombstoned *btree.BTreeG[ref]
-	// newKeys are new records that only the table has, until flushNewKeys.
-	newKeys []ref
-	leases  leases
+	keys    keyspace
+	leases  leaseState
 	clients sessions
-	// leaseChanges are the changes since the last TakeLeaseChanges.
-	leaseChanges []LeaseChange
-	// records and versions allocate new objects. relocated receives old versions that outlive their slab and tend to
-	// stay.
-	records, versions, relocated arena
-	evacuation                   evacuation
-
-	// Shared with Views.
-
-	// frozen are copies of the trees, equal to them unless changed.
-	frozen  frozen
-	changed bool
-	// frozenLeases are copies of the leases' trees, equal to them unless leasesChanged.
-	frozenLeases  leases
-	leasesChanged bool
-	// epoch is the newest epoch. Slabs that are retired now are kept by the Views made until now.
-	epoch *epoch
 
 	// dropping is the compacted revision of the newest View: versions are dropped up to it.
 	dropping int64
 
-	// Constant.
-	limits limits.Index
-	rules  limits.SessionRules
+	limits limits.Index // constant
 
-	// Scratch space, empty between calls of Apply.
-	commands    []command
-	matches     []ref // keys that a delete removes
-	hints       pathHints
-	made        []ref // versions of the current revision, by sub revision
-	probe       probe
-	prefetching prefetching
+	scratch scratch
+}
+
+// scratch is memory that is reused by each call of Apply and empty between the calls.
+type scratch struct {
+	commands []command
+	matches  []ref // keys that a delete removes
+	hints    pathHints
+	made     []ref // versions of the current revision, by sub revision
 }
 
 // NewState returns the state before the first entry.
@@ -130,22 +97,15 @@ func NewState(l limits.Index) *State { return newState(&ledger{}, l) }
 
 func newState(memories *ledger, l limits.Index) *State {
 	s := &State{
-		replicated: replicated{revision: 1, level: FirstLevel, sessionNumbers: sessionNumbers{clock: 1}},
-		memory:     &memory{most: min(l.SlabBytes, slabAlign), ledger: memories},
-		table:      &table{},
-		tree:       newTree(),
-		tombstoned: newTree(),
-		leases:     newLeases(),
-		clients:    newSessions(),
-		rules:      cmp.Or(l.Sessions, limits.FirstSessionRules),
-		records:    arena{records: true},
-		epoch:      &epoch{},
+		replicated: replicated{revision: 1, level: FirstLevel, numbers: sessionNumbers{clock: 1}},
+		keys:       newKeyspace(memories, l.SlabBytes),
+		leases:     leaseState{leases: newLeases()},
+		clients:    newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
 		limits:     l,
 	}
-	s.table.init(0)
 	s.history.slots.startAt(2)
-	s.freeze()
-	s.frozenLeases = s.leases.copy()
+	s.keys.freeze()
+	s.leases.frozen = s.leases.copy()
 	return s
 }
 
@@ -172,9 +132,9 @@ func (s *State) Refound(id uint64, name string) {
 	for s.clients.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.clients.oldest)
 	}
-	s.clocks = [limits.SessionClocks]memberClock{}
-	s.clock++
-	s.floor = s.clock
+	s.numbers.clocks = [limits.SessionClocks]memberClock{}
+	s.numbers.clock++
+	s.numbers.floor = s.numbers.clock
 }
 
 // Members returns the members' records.
@@ -194,20 +154,20 @@ func (s *State) ViewToSave() *View {
 // View returns an immutable View of the current state, for any goroutine. Call it once per batch: after keys were added
 // or removed, the first call makes the tree copy the nodes that it changes next.
 func (s *State) View() *View {
-	if s.changed {
-		s.freeze()
+	if s.keys.changed {
+		s.keys.freeze()
 	}
-	if s.leasesChanged {
-		s.frozenLeases, s.leasesChanged = s.leases.copy(), false
+	if s.leases.changed {
+		s.leases.frozen, s.leases.changed = s.leases.copy(), false
 	}
 	s.dropping = s.compacted
-	if len(s.epoch.retired) > 0 {
+	if len(s.keys.epoch.retired) > 0 {
 		next := &epoch{}
-		s.epoch.next, s.epoch = next, next
+		s.keys.epoch.next, s.keys.epoch = next, next
 	}
 	return &View{
-		replicated: s.replicated, layout: s.layout, own: s.own, leases: s.frozenLeases, counts: s.counts,
-		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
-		mapped: s.memory.bytes, countedRows: s.limits.CountedRows,
+		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
+		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
+		mapped: s.keys.memory.bytes, countedRows: s.limits.CountedRows,
 	}
 }

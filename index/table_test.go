@@ -47,10 +47,10 @@ func TestOverflow(t *testing.T) {
 	for _, k := range keys {
 		batch(t, s, 1, put(k, "first"), put(k, k))
 	}
-	if n := len(s.table.dir.Load().segments); n > 64 {
+	if n := len(s.keys.table.dir.Load().segments); n > 64 {
 		t.Errorf("a directory of %d for %d keys", n, len(keys))
 	}
-	if s.table.count >= len(keys) {
+	if s.keys.table.count >= len(keys) {
 		t.Fatalf("all %d keys are in the table: nothing was overflow", len(keys))
 	}
 	if err := s.Check(); err != nil {
@@ -67,7 +67,7 @@ func TestOverflow(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.tree.Len(); n != len(keys)/2+1 {
+	if n := s.keys.tree.Len(); n != len(keys)/2+1 {
 		t.Errorf("%d keys are left", n)
 	}
 	v := s.ViewToSave()
@@ -88,7 +88,7 @@ func TestOverflowIsDivided(t *testing.T) {
 	for _, k := range keys[:first] {
 		batch(t, s, 1, put(k, ""))
 	}
-	before := s.table.count
+	before := s.keys.table.count
 	if before >= first {
 		t.Fatalf("all %d keys are in the table: nothing was overflow", first)
 	}
@@ -98,7 +98,7 @@ func TestOverflowIsDivided(t *testing.T) {
 	for _, k := range keys[first:] {
 		batch(t, s, 1, put(k, ""))
 	}
-	if depth := s.table.segment(hashOf([]byte(keys[0]))).depth; depth <= 9 {
+	if depth := s.keys.table.segment(hashOf([]byte(keys[0]))).depth; depth <= 9 {
 		t.Fatalf("the keys' segment has the depth %d: it did not divide", depth)
 	}
 	holds(t, s.View(), keys, func(int) bool { return true })
@@ -138,8 +138,8 @@ func TestTableGrows(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if d := s.table.dir.Load(); len(d.segments) < 32 || len(d.segments) > 256 {
-		t.Errorf("%d places for %d keys", len(d.segments), s.table.count)
+	if d := s.keys.table.dir.Load(); len(d.segments) < 32 || len(d.segments) > 256 {
+		t.Errorf("%d places for %d keys", len(d.segments), s.keys.table.count)
 	}
 	for i, v := range append(views, s.View()) {
 		set := there

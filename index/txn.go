@@ -16,14 +16,14 @@ type keys interface {
 }
 
 func (s *State) look(key []byte) *version {
-	if r := s.find(hashOf(key), key); r != 0 && !r.record().newest().has(tombstone) {
+	if r := s.keys.find(hashOf(key), key); r != 0 && !r.record().newest().has(tombstone) {
 		return r.record().newest()
 	}
 	return nil
 }
 
 func (s *State) lookAt(key, end []byte, f func(*version) bool) {
-	s.each(key, end, func(r ref) bool { return f(r.record().newest()) })
+	s.keys.each(key, end, func(r ref) bool { return f(r.record().newest()) })
 }
 
 func (v *View) look(key []byte) *version {
@@ -144,7 +144,7 @@ func (a *ahead) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
 	}
 	at := a.next % prefetchCommands
 	if at == 0 {
-		a.hashes = s.prefetchOps(a.ops[a.next:min(a.next+prefetchCommands, len(a.ops))])
+		a.hashes = s.keys.prefetchOps(a.ops[a.next:min(a.next+prefetchCommands, len(a.ops))])
 	}
 	a.next++
 	return a.hashes[at], true

@@ -68,7 +68,7 @@ func TestConvicted(t *testing.T) {
 			}
 		}
 	}
-	states[2].sum++
+	states[2].totals.sum++
 	apply(false, put("a", "1"), AppendCheck(nil))
 	say(2)
 	say(1)
@@ -82,14 +82,14 @@ func TestConvicted(t *testing.T) {
 	say(1)
 	say(2)
 	want("it differs again", 2)
-	states[2].sum--
+	states[2].totals.sum--
 	apply(false, AppendCheck(nil))
 	say(1)
 	say(3)
 	want("nothing is said of it", 2)
 	say(2)
 	want("it is right again")
-	states[2].sum++
+	states[2].totals.sum++
 	apply(false, AppendCheck(nil))
 	say(1)
 	say(2)
@@ -97,7 +97,7 @@ func TestConvicted(t *testing.T) {
 	want("and wrong again", 2)
 	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
 	want("it is gone")
-	states[3].sum++
+	states[3].totals.sum++
 	apply(false, AppendCheck(nil))
 	say(3)
 	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}))
@@ -128,7 +128,7 @@ func TestVerifier(t *testing.T) {
 		t.Fatal(err)
 	}
 	turned := 0
-	s.tree.Scan(func(r ref) bool {
+	s.keys.tree.Scan(func(r ref) bool {
 		for at := ref(r.record().head.Load()); at != 0; at = at.version().older() {
 			v := at.version()
 			turn := func(what string, flip func()) {

@@ -18,9 +18,9 @@ import (
 // see. Keep the View reachable while they are in use, with runtime.KeepAlive(view) after the last use.
 type View struct {
 	replicated
-	layout
-	own    ownDigest
-	counts Counts
+	history history
+	own     ownDigest
+	counts  Counts
 
 	memory  *memory
 	table   *table
@@ -44,20 +44,20 @@ func (v *View) Revision() int64 { return v.revision }
 func (v *View) Compacted() int64 { return v.compacted }
 
 // Keys returns the number of keys at the newest revision.
-func (v *View) Keys() int64 { return v.live }
+func (v *View) Keys() int64 { return v.totals.live }
 
 // LiveBytes returns the bytes of all keys and values at the newest revision.
-func (v *View) LiveBytes() int64 { return v.liveBytes }
+func (v *View) LiveBytes() int64 { return v.totals.liveBytes }
 
 // HistoryBytes returns the weight of the versions that were superseded or deleted since the compacted revision: 64 bytes
 // each, plus key and value. It is exact to the millisecond.
-func (v *View) HistoryBytes() int64 { return v.weight - v.times.weightAt(v.compacted) }
+func (v *View) HistoryBytes() int64 { return v.totals.weight - v.times.weightAt(v.compacted) }
 
 // RevisionOfHistory returns the oldest revision from which on the history weighs at most the given number of bytes. It is
 // exact to the millisecond, and at least the compacted revision.
 func (v *View) RevisionOfHistory(bytes int64) int64 {
 	revision := v.revision
-	if p, ok := v.times.lightest(v.weight - bytes); ok {
+	if p, ok := v.times.lightest(v.totals.weight - bytes); ok {
 		revision = p
 	}
 	return max(min(revision, v.revision), v.compacted)

@@ -41,7 +41,7 @@ var indexBugs = []mutant{
 		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
 		{"session.sum", `return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
-		{"replicated.digest", `b = pack.AppendInt(b, r.sessions); b = pack.AppendInt(b, r.places)`, ``},
+		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.places)`, ``},
 	}, []detector{campaign, direct("./index", "TestModel")}},
 	{"a duplicate is applied again", []change{
 		{"State.once", `o.kind != 0 {`, `o.kind != 0 && o.revision%4 != 0 {`},
@@ -51,7 +51,7 @@ var indexBugs = []mutant{
 		{"State.moveSessionClock", `if passed > 0 || passed < -pause {`, `if passed > 0 {`},
 	}, []detector{direct("./index", "TestSessionsEndBehind|TestSessionClock")}},
 	{"an ended session is opened again", []change{
-		{"State.endSession", `s.floor = max(s.floor, one.used+1)`, ``},
+		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, ``},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
 	{"the window forgets what may come again", []change{
 		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.held > 1 && one.held == len(one.window)/2 { for n := range one.window { one.window[n] = outcome{} }; one.held = 0 }`},
@@ -103,13 +103,13 @@ var indexBugs = []mutant{
 		{"metaReader.section", `case sectionLeases: s.readLeases(&r)`, `case sectionLeases: r.Array()`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"leave the weight of history out of the digest", []change{
-		{"replicated.digest", `b = pack.AppendInt(b, r.weight)`, ``},
+		{"replicated.digest", `b = pack.AppendInt(b, r.totals.weight)`, ``},
 	}, []detector{direct("./index", "TestDigestHasEverything")}},
 	{"revoke a lease that was granted anew", []change{
 		{"State.revoke", `if !had || term != 0 && l.Granted != granted {`, `if !had {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"decide NOSPACE by a member alone", []change{
-		{"State.perform", `if s.alarms.has(kv.AlarmNoSpace) && c.grows() {`, `if s.memory.bytes > 96<<10 && c.grows() {`},
+		{"State.perform", `if s.alarms.has(kv.AlarmNoSpace) && c.grows() {`, `if s.keys.memory.bytes > 96<<10 && c.grows() {`},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"propose a command with a field of a later feature level", []change{
 		{"CheckLevel", `needed = max(needed, levelOfFields(b, k))`, ``},
@@ -148,7 +148,7 @@ var indexBugs = []mutant{
 		{"times.note", `(behind == 0 || p.weight-newest.weight < weightStep)`, `(behind == 0 || p.weight > 0)`},
 	}, []detector{direct("./index", "TestWeightWhileTimesStand")}},
 	{"begin a session again that ended at the moment at which it was opened", []change{
-		{"State.endSession", `s.floor = max(s.floor, one.used+1)`, `s.floor = max(s.floor, one.used)`},
+		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, `s.numbers.floor = max(s.numbers.floor, one.used)`},
 	}, []detector{direct("./index", "TestEndedSessionDoesNotBeginAgain")}},
 	{"note of a lease what is left of the one before", []change{
 		{"State.checkpoint", `had && l.Granted == one.Granted && one.Remaining`, `had && one.Remaining`},
@@ -221,7 +221,7 @@ var indexBugs = []mutant{
 		{"View.RowsOfTxn", `if rows > most {`, `if rows > 1<<40 {`},
 	}, []detector{direct("./index", "TestRowsOfWrites")}},
 	{"count history that only deletions left", []change{
-		{"View.UsedBytes", `if v.compacted == v.revision {`, `if v.compacted == v.revision && v.live > 0 {`},
+		{"View.UsedBytes", `if v.compacted == v.revision {`, `if v.compacted == v.revision && v.totals.live > 0 {`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"count what the compacted revision itself has deleted", []change{
 		{"View.UsedBytes", `v.times.weightAt(v.compacted+1)`, `v.times.weightAt(v.compacted)`},
