@@ -49,7 +49,7 @@ func (b *mailboxes) waiting() map[string]func() int {
 func (m *member) connect(r *recovered) error {
 	m.memory, m.applyTo = r.memory, r.hardState.Commit
 	box := newMailboxes(&m.env.Limits)
-	m.consensus, m.snapshots, m.watches, m.mailboxes = box.consensus, box.snapshotter, box.watchHub, box.waiting()
+	m.actors.consensus, m.actors.snapshots, m.actors.watches, m.actors.mailboxes = box.consensus, box.snapshotter, box.watchHub, box.waiting()
 	if err := m.joinAgain(r); err != nil {
 		return err
 	}
@@ -66,17 +66,17 @@ func (m *member) connect(r *recovered) error {
 		Status: m.status, Limits: m.env.Limits, Fail: m.fail,
 	})
 	m.state = applies.Current
-	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
+	m.actors.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
 		Member: m.folder.Member, Log: r.log, Inbox: box.logWriter, Consensus: box.consensus, Applier: box.applier, SegmentMaker: box.segmentMaker,
 		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
-	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
+	m.actors.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
 		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots,
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
 	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter})
-	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
+	m.actors.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,
 		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
@@ -110,11 +110,11 @@ func (m *member) connect(r *recovered) error {
 		box.applier.MustPost(actor.SnapshotWanted{First: true, Above: max(r.applied, r.damaged-1), Twice: true})
 	}
 	actor.Spawn(d, box.consensus, agrees)
-	actor.Spawn(d, box.logWriter, m.logWriter)
+	actor.Spawn(d, box.logWriter, m.actors.logWriter)
 	actor.Spawn(d, box.applier, applies)
-	actor.Spawn(d, box.logReader, m.logReader)
+	actor.Spawn(d, box.logReader, m.actors.logReader)
 	actor.Spawn(d, box.segmentMaker, maker)
-	actor.Spawn(d, box.snapshotter, m.snapshotter)
+	actor.Spawn(d, box.snapshotter, m.actors.snapshotter)
 	actor.Spawn(d, box.snapshotReader, reads)
 	actor.Spawn(d, box.watchHub, hub)
 	d.Every(actor.TickInterval, func() { box.consensus.Offer(actor.Tick{}) })

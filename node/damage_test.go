@@ -201,7 +201,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 		}
 		if n == 0 {
 			a.put(t, "k", "v")
-			a.m.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
+			a.m.actors.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
 		}
 		for begun := time.Now(); a.m.status.Raft().Role != actor.RoleRefused; time.Sleep(time.Millisecond) {
 			if time.Since(begun) > wait {
@@ -212,12 +212,12 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 		if refusal == nil || refusal.Code != kv.Corrupt || !refusal.Certain() || !refusal.Retryable() || !strings.Contains(refusal.Message, "its digest is another one") {
 			t.Errorf("start %d: %+v", n, refusal)
 		}
-		for begun := time.Now(); a.m.announcing.underWay.Load(); time.Sleep(time.Millisecond) { // of before it was refused
+		for begun := time.Now(); a.m.proposed.announcing.underWay.Load(); time.Sleep(time.Millisecond) { // of before it was refused
 			if time.Since(begun) > wait {
 				t.Fatal("its announcement has no end")
 			}
 		}
-		if a.m.announce(); a.m.announcing.underWay.Load() {
+		if a.m.announce(); a.m.proposed.announcing.underWay.Load() {
 			t.Error("it takes no part, and announces itself")
 		}
 		a.stop(t)

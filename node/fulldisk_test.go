@@ -281,13 +281,13 @@ func overwrite(t *testing.T, history int64) {
 	}
 	write(capacity)
 	for _, to := range []*host{w.hosts[1], w.hosts[2], w.hosts[1], w.hosts[2], w.hosts[1], w.hosts[2]} {
-		leader.member.consensus.Offer(actor.Transfer{To: to.id()})
+		leader.member.actors.consensus.Offer(actor.Transfer{To: to.id()})
 		if leader = to; !w.until(time.Minute, func() bool { return w.leader() == to }) {
 			t.Fatalf("%s does not lead: %s", to.name(), w.failure)
 		}
 		write(capacity / 8)
 	}
-	small, alarmed := w.hosts[0], slices.Clone(leader.member.historyDrop.fits)
+	small, alarmed := w.hosts[0], slices.Clone(leader.member.duty.historyDrop.fits)
 	for _, meanwhile := range []int{capacity / 2, value, value, value, value} {
 		small.kill()
 		write(meanwhile)
@@ -300,7 +300,7 @@ func overwrite(t *testing.T, history int64) {
 		w.run(limits.SpaceCheck)
 	}
 	write(capacity / 2)
-	if now := leader.member.historyDrop.fits; w.leader() != leader || !slices.Equal(now, alarmed) {
+	if now := leader.member.duty.historyDrop.fits; w.leader() != leader || !slices.Equal(now, alarmed) {
 		t.Errorf("a member started again, and the leader counts with %v, before with %v", now, alarmed)
 	}
 	if w.failure != "" || f.failed > 0 {

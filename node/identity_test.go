@@ -378,7 +378,7 @@ func TestMisplaced(t *testing.T) {
 		{"it is reached where this member is", "", "h1:1", 8, ""}, // by whatever way: this one is there, too
 	} {
 		m := memberWith(t, announce(2, 7), announce(3, 7), announce(1, 7))
-		m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
+		m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
 			[]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 2, Process: [16]byte{test.process}}})
 		if test.from != "" {
 			m.contacts.callers = map[uint64]string{2: test.from}
@@ -467,7 +467,7 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 		}
 	}
 	m := &member{config: Config{Name: "n1"}, status: &actor.Status{}, folder: &folder{identity: identity{Cluster: 77, Member: 1}}, logger: slog.New(slog.DiscardHandler)}
-	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, nil)
+	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, nil)
 	actor.NewApplier(actor.ApplierConfig{State: state, Status: m.status}) // publishes it
 	return m
 }
@@ -544,7 +544,7 @@ func TestWhoMayJoin(t *testing.T) {
 func TestWhoWasMetHasJoined(t *testing.T) {
 	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
 	m.transport = &calls{}
-	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
+	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
 	for id, told := range map[uint64]bool{0: false, 8: true} {
 		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", ID: id}, actor.RaftStatus{Leader: 2})
 		if told != (refusal == nil) || !told && refusal.Code != peerframe.Taken {
@@ -717,18 +717,18 @@ func (p posted) Handle(_ actor.Time, batch []actor.ConsensusMessage) bool {
 func TestConsensusIsToldOfConnections(t *testing.T) {
 	m := memberWith(t)
 	m.transport = &calls{}
-	m.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+	m.actors.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
 	runtime, told := actor.NewRuntime(), make(posted, 100)
 	defer runtime.Stop()
-	actor.Spawn(runtime, m.consensus, told)
-	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }}, nil)
+	actor.Spawn(runtime, m.actors.consensus, told)
+	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }}, nil)
 	for i, one := range []struct {
 		process byte
 		last    uint64
 		died    bool
 	}{{7, 1, false}, {7, 3, false}, {8, 4, true}, {8, 4, false}} {
 		its := peerframe.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}, Last: one.last}
-		if err := m.admission.Admit(2, its); err != nil {
+		if err := m.actors.admission.Admit(2, its); err != nil {
 			t.Fatal(err)
 		}
 		(peerHandler{m}).Connected(2)

@@ -102,7 +102,7 @@ func groupLimit(root, group, file string) int64 {
 func (m *member) noticeMemory() {
 	text := memoryText(m.status.View(), m.env.Memory)
 	m.status.Alarm(actor.Alarm{Name: kv.MemoryNotice, Text: text})
-	if text != "" && m.smallMemory.due(m.env.Driver.Time().Now) {
+	if text != "" && m.duty.smallMemory.due(m.env.Driver.Time().Now) {
 		m.logger.Warn(text)
 	}
 }

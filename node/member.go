@@ -49,6 +49,26 @@ type member struct {
 	process     [16]byte
 	incarnation uint64
 	status      *actor.Status
+	actors      actors
+	transport   transport
+	welcome     peerframe.Welcome          // the answer when it joined, until its log has the members
+	state       func() *index.State        // for the simulator's checks
+	failed      func(error)                // called with the reason when the member has ended by itself
+	voting      func() index.Configuration // raft's, for the same
+	memory      *index.Reserve             // of the state, until the committed log is applied again, up to applyTo
+	applyTo     uint64
+
+	duty duty // owned by the clock that calls look
+
+	// Shared.
+	proposed ownProposals
+	contacts contacts
+	failure  atomic.Pointer[failure] // why the member ended; nil while it runs
+	peers    peerReports
+}
+
+// actors are the member's actors, as far as others call them.
+type actors struct {
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	watches     *actor.Mailbox[actor.WatchHubMessage]
@@ -57,40 +77,42 @@ type member struct {
 	logReader   *actor.LogReader
 	snapshotter *actor.Snapshotter
 	admission   *actor.Admission
-	transport   transport
-	welcome     peerframe.Welcome          // the answer when it joined, until its log has the members
-	state       func() *index.State        // for the simulator's checks
-	failed      func(error)                // called with the reason when the member has ended by itself
-	voting      func() index.Configuration // raft's, for the same
+}
 
-	// Owned by the clock that calls look.
-	looks          int   // since the last check
-	shortHistory   pause // of the warning
+// duty is the state of what a member does by itself, at each look.
+type duty struct {
+	looks  int // since the last check
+	leads  int // consecutive looks at which this member led
+	missed int // consecutive looks at which a moved member had not announced itself
+
 	retention      pause // of the log line about that alarm
+	shortHistory   pause // of the warning
 	historyDrop    historyDrop
 	autoCompaction autoCompaction
 	ages           historyAges // for Config.HistoryAge
-	smallMemory    pause       // of the log line about that notice
-	nearQuota      pause       // of that one
-	noSpace        pause       // of the log line about the alarm
-	space          pause       // of the log line about its end
-	leads          int         // consecutive looks at which this member led
-	missed         int         // consecutive looks at which a moved member had not announced itself
-	checked        int64       // revision at this leader's last check
-	idle           idleWatch
-	verifying      verifying
-	memory         *index.Reserve // of the state, until the committed log is applied again, up to applyTo
-	applyTo        uint64
 
-	// Shared.
-	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own // what this member itself has proposed
-	contacts                                                                                        contacts
-	failure                                                                                         atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                                                                      atomic.Int64            // frames of peers that could not be read
-	refused                                                                                         sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                                                                        sync.Map                // the same of peers that refuse this member
-	copies                                                                                          sync.Map                // the same of peers that have refused a second process of this one
-	processes                                                                                       sync.Map                // peer to the one that it was connected by last
+	smallMemory pause // of the log line about that notice
+	nearQuota   pause // of that one
+	noSpace     pause // of the log line about the alarm
+	space       pause // of the log line about its end
+
+	checked   int64 // revision at this leader's last check
+	verifying verifying
+	idle      idleWatch
+}
+
+// ownProposals are what this member itself has proposed.
+type ownProposals struct {
+	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own
+}
+
+// peerReports are what was logged or counted of peers.
+type peerReports struct {
+	complaints atomic.Int64 // frames of peers that could not be read
+	refused    sync.Map     // peer to the reason, of the log's line about its refusal
+	refusing   sync.Map     // the same of peers that refuse this member
+	copies     sync.Map     // the same of peers that have refused a second process of this one
+	processes  sync.Map     // peer to the one that it was connected by last
 }
 
 type failure struct{ err error }
@@ -215,7 +237,7 @@ func (m *member) start() error {
 	if m.contacts.callers, err = m.folder.callers(); err != nil {
 		m.logger.Warn(forgetsCallers, "error", err)
 	}
-	m.admission = actor.NewAdmission(&actor.Admission{
+	m.actors.admission = actor.NewAdmission(&actor.Admission{
 		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.storage.salt()
@@ -245,7 +267,7 @@ const placeAfter = 10
 // look compares the log's facts about this member with the real ones, and is the watch hub's clock.
 func (m *member) look() {
 	if m.status.Watches() > 0 {
-		m.watches.Offer(actor.LookAtWatches{})
+		m.actors.watches.Offer(actor.LookAtWatches{})
 	}
 	m.giveBack()
 	m.announce()
@@ -262,8 +284,8 @@ func (m *member) look() {
 	m.saveCallers()
 	m.relocate()
 	m.compare()
-	if m.looks++; time.Duration(m.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
-		m.looks = 0
+	if m.duty.looks++; time.Duration(m.duty.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
+		m.duty.looks = 0
 		m.check()
 	}
 }
@@ -277,7 +299,7 @@ func (m *member) giveBack() {
 		m.memory.Close()
 		m.memory = nil
 	}
-	if idle := m.idle.look(applied, view.RetiredBytes()); (idle || started) && m.env.Idle != nil {
+	if idle := m.duty.idle.look(applied, view.RetiredBytes()); (idle || started) && m.env.Idle != nil {
 		view.Rest()
 		m.env.Idle()
 	}
@@ -286,7 +308,7 @@ func (m *member) giveBack() {
 // announce proposes this member's identity and addresses when the log has others. Any member can therefore list all members, and
 // recognize a member that has forgotten its promises.
 func (m *member) announce() {
-	if err := m.admission.Learn(); err != nil {
+	if err := m.actors.admission.Learn(); err != nil {
 		m.logger.Warn("the member list could not be saved yet; the write is retried", "error", err)
 	}
 	if m.status.Raft().Role == actor.RoleRefused {
@@ -295,7 +317,7 @@ func (m *member) announce() {
 	if m.status.View().Members().Get(m.folder.Member) == nil || m.announced() {
 		return
 	}
-	m.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
+	m.proposed.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
 		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: []string{m.config.AdvertisePeer},
 	}))
@@ -311,14 +333,14 @@ func (m *member) announced() bool {
 // founder by the log only, and may have replaced all members with that address in their configuration when the founder is started at
 // last.
 func (m *member) place() {
-	if m.leads++; m.status.Raft().Role != "leader" {
-		m.leads = 0
+	if m.duty.leads++; m.status.Raft().Role != "leader" {
+		m.duty.leads = 0
 	}
-	if m.leads < placeAfter {
+	if m.duty.leads < placeAfter {
 		return
 	}
 	if change := unplaced(m.status.View().Members(), m.config.InitialCluster); change != nil {
-		m.placing.propose(m, index.AppendMemberChange(nil, change))
+		m.proposed.placing.propose(m, index.AppendMemberChange(nil, change))
 	}
 }
 
@@ -342,7 +364,7 @@ func (m *member) compare() {
 	view := m.status.View()
 	verdict := view.Compare(m.folder.Member, len(view.Members().All()), m.status.NameOf)
 	if verdict.Stop {
-		m.consensus.Offer(actor.Differs{Reason: verdict.Text})
+		m.actors.consensus.Offer(actor.Differs{Reason: verdict.Text})
 		return
 	}
 	if m.status.Raft().Role == actor.RoleRefused {
@@ -350,7 +372,7 @@ func (m *member) compare() {
 	}
 	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: actor.StateSubject, Text: verdict.Text})
 	if entry, digest, ok := view.PendingDigest(m.folder.Member); ok {
-		m.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
+		m.proposed.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
 	}
 }
 
@@ -359,7 +381,7 @@ func (m *member) compare() {
 func (m *member) raise() {
 	view := m.status.View()
 	if level := min(view.Members().Level(), index.MaxLevel); m.status.Raft().Role == "leader" && level > view.Level() {
-		m.raising.propose(m, index.AppendFeatureLevel(nil, level))
+		m.proposed.raising.propose(m, index.AppendFeatureLevel(nil, level))
 	}
 }
 
@@ -368,32 +390,32 @@ func (m *member) retain() {
 	view, now := m.status.View(), m.env.Driver.Time()
 	applied, _ := view.Applied()
 	if applied >= m.applyTo { // entries replayed at a start are not new
-		m.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
-		m.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
+		m.duty.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
+		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
 	held := m.status.Held()
-	most := m.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
+	most := m.duty.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
-		m.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
+		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm})
 		return
 	}
-	text := m.historyDrop.text(held, m.status.NameOf(held.Member), now)
+	text := m.duty.historyDrop.text(held, m.status.NameOf(held.Member), now)
 	m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm, Text: text})
-	if text != "" && m.retention.due(now.Now) {
+	if text != "" && m.duty.retention.due(now.Now) {
 		m.logger.Warn(text)
 	}
-	if m.historyDrop.drops {
+	if m.duty.historyDrop.drops {
 		m.env.Limits.Reach("history drop")
 	}
-	if revision := m.config.oldestKept(view, most, m.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
-		m.compacting.propose(m, index.AppendCompact(nil, revision))
-		if back, short := short(view, most, now.Wall, revision); short && m.shortHistory.due(now.Now) {
+	if revision := m.config.oldestKept(view, most, m.duty.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
+		m.proposed.compacting.propose(m, index.AppendCompact(nil, revision))
+		if back, short := short(view, most, now.Wall, revision); short && m.duty.shortHistory.due(now.Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", most)
 		}
 	}
-	if revision := m.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
-		m.compacting.propose(m, index.AppendCompact(nil, revision))
+	if revision := m.duty.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
+		m.proposed.compacting.propose(m, index.AppendCompact(nil, revision))
 	}
 }
 
@@ -402,9 +424,9 @@ func (m *member) retain() {
 func (m *member) check() {
 	view := m.status.View()
 	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Kind == kv.AlarmCorrupt })
-	if revision := view.Revision(); m.status.Raft().Role == "leader" && (revision != m.checked || corrupt) {
-		m.checked = revision
-		m.checking.propose(m, index.AppendCheck(nil))
+	if revision := view.Revision(); m.status.Raft().Role == "leader" && (revision != m.duty.checked || corrupt) {
+		m.duty.checked = revision
+		m.proposed.checking.propose(m, index.AppendCheck(nil))
 	}
 }
 
@@ -417,7 +439,7 @@ func (o *own) propose(m *member, command []byte) {
 		return
 	}
 	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: limits.AnnounceTimeout}
-	if !m.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
+	if !m.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
 		o.underWay.Store(false)
 	}
 }
@@ -437,8 +459,8 @@ func (m *member) fail(err error) {
 
 // close closes the files, after the driver has stopped the actors.
 func (m *member) close() error {
-	m.snapshotter.Close()
-	return errors.Join(m.logWriter.Close(), m.logReader.Close(), m.folder.lock.Close())
+	m.actors.snapshotter.Close()
+	return errors.Join(m.actors.logWriter.Close(), m.actors.logReader.Close(), m.folder.lock.Close())
 }
 
 // Status is this member's own status, as `qkv status` shows it.

@@ -33,7 +33,7 @@ func (e etcdMember) Metrics() etcd.Metrics {
 	for stage, times := range &e.status.Stages.Times {
 		m.Stages = append(m.Stages, etcd.StageMetrics{Name: actor.Stage(stage).String(), Times: times.Times()})
 	}
-	for name, waiting := range e.mailboxes {
+	for name, waiting := range e.actors.mailboxes {
 		m.Mailboxes[name] = waiting()
 	}
 	if e.node.server == nil {

@@ -363,7 +363,7 @@ func (n *Node) handOver(ctx context.Context) {
 		if !n.votersConnected() {
 			return
 		}
-		n.member.consensus.Offer(actor.Transfer{})
+		n.member.actors.consensus.Offer(actor.Transfer{})
 		select {
 		case <-ctx.Done():
 			return
@@ -393,14 +393,14 @@ func (e endpoint) Propose(p kv.Proposal) {
 	for _, c := range p.Commands {
 		weight += int64(len(c))
 	}
-	if !e.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Stages.Arrive()}, weight) {
+	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Stages.Arrive()}, weight) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}
 }
 
 // ReadIndex implements server.Member.
 func (e endpoint) ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration) {
-	if !e.consensus.Send(actor.ReadIndex{ReplyTo: to, Requests: requests, Timeout: timeout}, 0) {
+	if !e.actors.consensus.Send(actor.ReadIndex{ReplyTo: to, Requests: requests, Timeout: timeout}, 0) {
 		kv.Refuse(to, requests, kv.ReadReady, stopping("the read was not answered"))
 	}
 }
@@ -410,15 +410,15 @@ func (e endpoint) Watch(to kv.WatchStream, r kv.WatchRequest) {
 	message := actor.Watch{Stream: to, Request: r}
 	switch {
 	case r.Kind == kv.WatchRoom || r.Kind == kv.WatchEnd:
-		e.watches.MustPost(message)
-	case !e.watches.Send(message, int64(limits.RequestOverhead+len(r.Watch.Key)+len(r.Watch.End))):
+		e.actors.watches.MustPost(message)
+	case !e.actors.watches.Send(message, int64(limits.RequestOverhead+len(r.Watch.Key)+len(r.Watch.End))):
 		to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: stopping("its watches end")})
 	}
 }
 
 // AskLeases implements server.Member.
 func (e endpoint) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration) {
-	if !e.consensus.Send(actor.AskLeases{ReplyTo: to, Requests: requests, Asks: asks, Timeout: timeout}, 0) {
+	if !e.actors.consensus.Send(actor.AskLeases{ReplyTo: to, Requests: requests, Asks: asks, Timeout: timeout}, 0) {
 		kv.Refuse(to, requests, kv.LeaseTold, stopping("the leader's lease clock was not asked"))
 	}
 }
@@ -453,7 +453,7 @@ func (e endpoint) Unban(member uint64) *kv.Error {
 		return kv.Errorf(kv.BadRequest, "this is the member %s, not %s", e.config.Name, e.status.NameOf(member))
 	case e.status.Raft().Role != actor.RoleRefused:
 		return kv.Errorf(kv.BadRequest, "%s is not quarantined: it takes part", e.config.Name)
-	case !e.consensus.Offer(actor.Unban{}):
+	case !e.actors.consensus.Offer(actor.Unban{}):
 		return kv.Errorf(kv.Overloaded, "%s is overloaded, and its quarantine was not lifted: try again", e.config.Name)
 	}
 	return nil
@@ -476,7 +476,7 @@ func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
 	if now.Role != "leader" {
 		return kv.Errorf(kv.Unavailable, "%s is not the leader, and the leader was not moved: ask %s", e.config.Name, e.status.NameOf(now.Leader))
 	}
-	if !e.consensus.Offer(actor.Transfer{To: to}) {
+	if !e.actors.consensus.Offer(actor.Transfer{To: to}) {
 		return kv.Errorf(kv.Overloaded, "%s is overloaded, and the leader was not moved: try again", e.config.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*e.config.ElectionTimeout)

@@ -50,7 +50,7 @@ func TestPutsBesideSnapshot(t *testing.T) {
 		var times []time.Duration
 		for len(times) < puts || snapshots && saved < saves && len(times) < 200*some {
 			if snapshots {
-				a.m.logWriter.Applier.MustPost(actor.SnapshotWanted{})
+				a.m.actors.logWriter.Applier.MustPost(actor.SnapshotWanted{})
 			}
 			a.putMany(t, some, 100, together, &times)
 			if now := newestSnapshot(t, dir); now != before {

@@ -112,15 +112,15 @@ func (m *member) saveCallers() {
 // waits two seconds for the member to announce itself; a member that hears of no leader cannot. The leader may have been added during the
 // member's absence, and have moved: then neither knows the other's address, and a member that knows both must report it.
 func (m *member) relocate() {
-	if m.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
-		m.missed = 0
+	if m.duty.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
+		m.duty.missed = 0
 	}
-	if m.missed < placeAfter {
+	if m.duty.missed < placeAfter {
 		return
 	}
-	m.missed = 0
+	m.duty.missed = 0
 	if change := m.misplaced(); change != nil {
-		m.relocating.propose(m, index.AppendMemberChange(nil, change))
+		m.proposed.relocating.propose(m, index.AppendMemberChange(nil, change))
 	}
 }
 
@@ -130,7 +130,7 @@ func (m *member) relocate() {
 func (m *member) misplaced() *kv.MemberChange {
 	members, links := m.status.View().Members(), m.transport.Status()
 	for _, one := range members.All() {
-		if one.ID == m.folder.Member || m.admission.Knows(one.ID).Process == one.Process {
+		if one.ID == m.folder.Member || m.actors.admission.Knows(one.ID).Process == one.Process {
 			continue
 		}
 		at, now := m.whereabouts(one.ID, links)
@@ -238,13 +238,13 @@ func (h peerHandler) Identity() peerframe.MemberIdentity {
 
 // Admit implements peer.Handler.
 func (h peerHandler) Admit(from uint64, its peerframe.MemberIdentity) error {
-	err := h.admission.Admit(from, its)
+	err := h.actors.admission.Admit(from, its)
 	if err == nil {
 		h.status.Refuse(from, nil)
-		h.refused.Delete(from)
+		h.peers.refused.Delete(from)
 		return nil
 	}
-	h.once(&h.refused, from, "a member is refused", err.Error())
+	h.once(&h.peers.refused, from, "a member is refused", err.Error())
 	why, ok := errors.AsType[*actor.Refusal](err)
 	if !ok {
 		h.status.Refuse(from, &actor.Refusal{Text: err.Error()})
@@ -326,7 +326,7 @@ func (h peerHandler) Copied(peer uint64, why string) {
 
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
-	m.once(&m.copies, from, "a peer has refused a second process of this member", why)
+	m.once(&m.peers.copies, from, "a peer has refused a second process of this member", why)
 	m.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
@@ -424,7 +424,7 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 // joined reports whether a member has a folder. A member that has died before it announced its folder is known to the members that met
 // it.
 func (m *member) joined(one *kv.Member) bool {
-	return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}
+	return one.Started() || m.actors.admission.Knows(one.ID).Folder != [16]byte{}
 }
 
 // lost reports whether a member has a folder and seems not to run.
@@ -436,7 +436,7 @@ func (m *member) lost(one *kv.Member) bool {
 func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 	message, err := peerframe.Read(frame, from, h.folder.Member)
 	if err != nil {
-		if n := h.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
+		if n := h.peers.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 			h.logger.Warn("dropped an unreadable frame of a member", "peer", h.status.NameOf(from), "error", err, "times", n)
 		}
 		return
@@ -445,11 +445,11 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 	case peerframe.Copied: // not for an actor
 		h.isCopied(from, m.Why)
 	case peerframe.SnapshotRequest, peerframe.SnapshotChunk, peerframe.SnapshotResult:
-		if !h.snapshots.Offer(actor.FromPeer{From: from, Message: m}) {
+		if !h.actors.snapshots.Offer(actor.FromPeer{From: from, Message: m}) {
 			h.env.Limits.Reach("snapshot frames")
 		}
 	default:
-		if !h.consensus.Offer(actor.Received{From: from, Message: m}) {
+		if !h.actors.consensus.Offer(actor.Received{From: from, Message: m}) {
 			h.env.Limits.Reach("peer messages")
 		}
 	}
@@ -457,25 +457,27 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 
 // Connected implements peer.Handler.
 func (h peerHandler) Connected(peer uint64) {
-	h.refusing.Delete(peer)
+	h.peers.refusing.Delete(peer)
 	h.called(peer)
-	process := h.admission.Knows(peer).Process
-	if before, met := h.processes.Swap(peer, process); met && before != process {
+	process := h.actors.admission.Knows(peer).Process
+	if before, met := h.peers.processes.Swap(peer, process); met && before != process {
 		h.Died(peer)
 	}
-	h.consensus.MustPost(actor.Connected{Peer: peer, Last: h.admission.End(peer)})
+	h.actors.consensus.MustPost(actor.Connected{Peer: peer, Last: h.actors.admission.End(peer)})
 }
 
 // Died implements peer.Handler.
-func (h peerHandler) Died(peer uint64) { h.consensus.Offer(actor.PeerDied{Peer: peer}) }
+func (h peerHandler) Died(peer uint64) { h.actors.consensus.Offer(actor.PeerDied{Peer: peer}) }
 
 // Disconnected implements peer.Handler.
-func (h peerHandler) Disconnected(peer uint64) { h.consensus.MustPost(actor.Disconnected{Peer: peer}) }
+func (h peerHandler) Disconnected(peer uint64) {
+	h.actors.consensus.MustPost(actor.Disconnected{Peer: peer})
+}
 
 // Refused implements peer.Handler.
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
-	h.once(&h.refusing, peer, "a member refuses this member", why.Text)
-	h.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
+	h.once(&h.peers.refusing, peer, "a member refuses this member", why.Text)
+	h.actors.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
 		Forgot:  why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotByRefused,
 		Refused: why.Code == peerframe.ForgotByRefused,
 		Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,

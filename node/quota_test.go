@@ -203,9 +203,9 @@ func (p proposed) Handle(_ actor.Time, batch []actor.ConsensusMessage) bool {
 func TestOwnCommandsSayThatTheyAre(t *testing.T) {
 	all, r := make(proposed, 1), actor.NewRuntime()
 	defer r.Stop()
-	m := &member{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}
-	actor.Spawn(r, m.consensus, all)
-	m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	m := &member{actors: actors{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}}
+	actor.Spawn(r, m.actors.consensus, all)
+	m.proposed.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
 	if p := <-all; !p.Own || p.Proposal.Timeout != limits.AnnounceTimeout {
 		t.Errorf("%+v", p)
 	}

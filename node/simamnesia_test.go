@@ -84,7 +84,7 @@ func (w *world) known(h *host) bool {
 		if other == h || other.lost() {
 			continue
 		}
-		if !other.alive() || other.member.admission.Knows(h.id()).Process != h.member.process || other.admitted[h] != h.member.process {
+		if !other.alive() || other.member.actors.admission.Knows(h.id()).Process != h.member.process || other.admitted[h] != h.member.process {
 			return false
 		}
 	}

@@ -295,7 +295,7 @@ func (s *session) send(weight int64, request func()) {
 
 func (s *session) unblock() {
 	for len(s.blocked) > 0 && !s.life.Over() {
-		if first := s.blocked[0]; s.member.consensus.Fits(first.weight) {
+		if first := s.blocked[0]; s.member.actors.consensus.Fits(first.weight) {
 			s.blocked = s.blocked[1:]
 			first.send()
 			continue

@@ -128,12 +128,12 @@ func leasesText(v *index.View) string { return fmt.Sprint(leasesOf(v)) }
 
 func (m *migrator) turn() {
 	w := m.w
-	if at := w.any(); at.alive() && at.member.consensus.Fits(64<<10) {
+	if at := w.any(); at.alive() && at.member.actors.consensus.Fits(64<<10) {
 		if command := m.next(at.member.status.View()); command != nil {
 			m.sent++
 			endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: leaseTimeout})
 			put := index.AppendPut(nil, &kv.Put{Key: []byte("client"), Value: []byte("written")})
-			if at.member.status.View().Following() != nil && at.member.consensus.Fits(4096) && w.probably(0.2) { // a client that does not know
+			if at.member.status.View().Following() != nil && at.member.actors.consensus.Fits(4096) && w.probably(0.2) { // a client that does not know
 				endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{2}, Commands: [][]byte{put}, Timeout: leaseTimeout})
 			}
 		}

@@ -201,7 +201,7 @@ func (h *host) start() {
 	}
 	h.boot = m.folder.Boot
 	w.note("start "+h.name(), m.folder.Boot)
-	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.logWriter.Log.Stats())
+	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.actors.logWriter.Log.Stats())
 	w.totals.Starts++
 	w.watch.booted(h)
 }
@@ -311,7 +311,7 @@ func (h *host) stop() {
 	}
 	w, life, m := h.w, h.life, h.member
 	w.trace("%s is told to stop", h.name())
-	m.consensus.Offer(actor.Transfer{})
+	m.actors.consensus.Offer(actor.Transfer{})
 	var when func()
 	when = func() {
 		switch {

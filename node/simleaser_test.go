@@ -60,7 +60,7 @@ func (l *leaser) turn() {
 		return
 	}
 	pause := w.between(20*time.Millisecond, 400*time.Millisecond)
-	if at := w.any(); at.alive() && at.member.consensus.Fits(1024) {
+	if at := w.any(); at.alive() && at.member.actors.consensus.Fits(1024) {
 		l.act(&leaseSession{l: l, at: at, life: at.life, member: at.member})
 		pause = w.between(20*time.Millisecond, time.Second)
 	}

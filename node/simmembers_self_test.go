@@ -23,10 +23,10 @@ func TestKnownIsOnTheDisk(t *testing.T) {
 	slow.drive.stall(w.sim.Now(), 10*time.Second)
 	moved.kill()
 	moved.start()
-	w.until(5*time.Second, func() bool { return slow.member.admission.Knows(moved.id()).Process == moved.member.process })
-	if slow.member.admission.Knows(moved.id()).Process != moved.member.process || w.known(moved) {
+	w.until(5*time.Second, func() bool { return slow.member.actors.admission.Knows(moved.id()).Process == moved.member.process })
+	if slow.member.actors.admission.Knows(moved.id()).Process != moved.member.process || w.known(moved) {
 		t.Errorf("a member whose disk stalls has heard of the new process: %v; the simulation takes that for known: %v",
-			slow.member.admission.Knows(moved.id()).Process == moved.member.process, w.known(moved))
+			slow.member.actors.admission.Knows(moved.id()).Process == moved.member.process, w.known(moved))
 	}
 	if !w.until(20*time.Second, func() bool { return w.known(moved) }) {
 		t.Error("the new process does not come to be known")

@@ -479,7 +479,7 @@ func (h *host) away() bool { return h.lost() || h.rottedLog }
 func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)) bool {
 	w := a.w
 	at, command := w.any(), index.AppendMemberChange(nil, &change)
-	if !at.alive() || !a.safe(&change) || !at.member.consensus.Fits(int64(len(command))) {
+	if !at.alive() || !a.safe(&change) || !at.member.actors.consensus.Fits(int64(len(command))) {
 		return false
 	}
 	w.trace("%s is to %v", at.name(), &change)

@@ -79,7 +79,7 @@ func (r *repeater) turn() {
 		return
 	}
 	at := w.any()
-	if at.alive() && at.member.consensus.Fits(4096) {
+	if at.alive() && at.member.actors.consensus.Fits(4096) {
 		r.act(&onceRequest{r: r, at: at, life: at.life, member: at.member})
 	}
 	w.sim.After(w.between(5*time.Millisecond, 250*time.Millisecond), r.turn)

@@ -20,7 +20,7 @@ func TestDamagedLogsAreAMinority(t *testing.T) {
 			w.clients = append(w.clients, newClient(w))
 		}
 		w.until(time.Minute, func() bool {
-			return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.member.logWriter.Log.Stats().Segments < 3 })
+			return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.member.actors.logWriter.Log.Stats().Segments < 3 })
 		})
 		damaged := 0
 		for _, h := range w.hosts {

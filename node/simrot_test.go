@@ -12,7 +12,7 @@ import (
 // rotSnapshot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's
 // damage may be there at a time, so that the others have what it loses.
 func (w *world) rotSnapshot(f fault, h *host) {
-	if h.saved < 2 || !h.alive() || len(h.member.snapshotter.Files()) < 2 {
+	if h.saved < 2 || !h.alive() || len(h.member.actors.snapshotter.Files()) < 2 {
 		return // without another one the member cannot go on, and says so
 	}
 	for _, one := range w.hosts {
@@ -44,7 +44,7 @@ func (w *world) rotLog(f fault, h *host) {
 	if w.shape.spares > 0 && (w.admin.open > 0 || w.sim.Now()-w.admin.unsure < quiet || !w.quorumBeside(h)) { // nor may a quorum of what the members are now
 		return
 	}
-	if gone+w.shape.amnesiacs > (len(w.hosts)-1)/2 || !h.alive() || h.lost() || h.ruined() || h.member.logWriter.Log.Stats().Segments < 3 {
+	if gone+w.shape.amnesiacs > (len(w.hosts)-1)/2 || !h.alive() || h.lost() || h.ruined() || h.member.actors.logWriter.Log.Stats().Segments < 3 {
 		return
 	}
 	if len(names) > 0 && w.rot(h, names[0], f.strength) {

@@ -94,7 +94,7 @@ func (k *checker) turn(l *sim.Life, name string, ends bool) (later func()) {
 
 // prove returns what the log says that it has synced.
 func prove(m *member) proven {
-	s := m.logWriter.Log.Stats()
+	s := m.actors.logWriter.Log.Stats()
 	return proven{hard: s.HardState, last: s.Index, lastTerm: s.Term}
 }
 

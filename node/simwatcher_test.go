@@ -133,7 +133,7 @@ func (s *watchStream) read(d *kv.WatchDelivery, counted bool) {
 
 // ask sends a request, unless there is no room for it.
 func (s *watchStream) ask(r kv.WatchRequest) bool {
-	if !s.member.watches.Fits(1000) {
+	if !s.member.actors.watches.Fits(1000) {
 		return false
 	}
 	endpoint{s.member}.Watch(s, r)

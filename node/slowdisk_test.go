@@ -162,7 +162,7 @@ func TestSlowDisks(t *testing.T) {
 			}
 			leader := w.leader()
 			leader.drive.rate = test.leader
-			puts, made := f.puts, leader.member.logWriter.Log.Stats().Inline
+			puts, made := f.puts, leader.member.actors.logWriter.Log.Stats().Inline
 			handed := uint64(0)
 			w.hear = func(_, message string) {
 				if message == "handing leadership over" {
@@ -181,7 +181,7 @@ func TestSlowDisks(t *testing.T) {
 			}
 			f.puts -= puts
 			share := float64(f.puts*value) / lasts.Seconds() / float64(test.rest)
-			stats := leader.member.logWriter.Log.Stats()
+			stats := leader.member.actors.logWriter.Log.Stats()
 			files, err := leader.disk.List("data/snap")
 			saving := err == nil && slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, ".snap.tmp") })
 			t.Logf("%d puts of %d bytes: %.0f %% of the disks' rate, the longest gap %v, terms %d to %d; a snapshot is being saved %v, %d segments, of which the log made %d",
@@ -373,7 +373,7 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	if slowest > 5 {
 		t.Errorf("for %d s less than 80 %% of the usual %d writes a second were made: %v", slowest, usual, acknowledged)
 	}
-	if bytes := leader.member.logWriter.Log.Stats().Bytes; bytes > 16<<20 {
+	if bytes := leader.member.actors.logWriter.Log.Stats().Bytes; bytes > 16<<20 {
 		t.Errorf("the log still has %d bytes", bytes)
 	}
 }

@@ -22,7 +22,7 @@ type verifying struct {
 // has CORRUPT raised to inform the others, and takes no part from then on. Its digest would not show the damage, since the digest was
 // computed when the versions were written.
 func (m *member) verify() {
-	v, view := &m.verifying, m.status.View()
+	v, view := &m.duty.verifying, m.status.View()
 	if m.status.Raft().Role == actor.RoleRefused {
 		return
 	}
@@ -49,10 +49,10 @@ func (m *member) verify() {
 // leaveDamaged ends this member's part when the log has the reason, or after a while.
 func (m *member) leaveDamaged(view *index.View) {
 	own := kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmCorrupt}
-	if v := &m.verifying; !slices.Contains(view.Alarms(), own) && v.told < limits.VerifyTold {
+	if v := &m.duty.verifying; !slices.Contains(view.Alarms(), own) && v.told < limits.VerifyTold {
 		v.told++
-		m.corrupting.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: own}))
+		m.proposed.corrupting.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: own}))
 		return
 	}
-	m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})
+	m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})
 }

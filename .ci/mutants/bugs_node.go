@@ -12,7 +12,7 @@ var nodeBugs = []mutant{
 		{"storage.loadState", `i > 0 || part.Index <= found.Last`, `i > 0`},
 	}, []detector{direct("./node", "TestReceivedPartsGo")}},
 	{"a member that found damage goes on", []change{
-		{"member.leaveDamaged", `m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})`, ``},
+		{"member.leaveDamaged", `m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})`, ``},
 	}, []detector{story}},
 	{"close a snapshot's file while it is read ahead", []change{
 		{"aheadFile.Close", `f.wait()`, ``},
@@ -97,7 +97,7 @@ var nodeBugs = []mutant{
 		{"peerHandler.Connected", `met && before != process {`, `met && before != [16]byte{} {`},
 	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
 	{"take every founder for one without data", []change{
-		{"peerHandler.Connected", `actor.Connected{Peer: peer, Last: h.admission.End(peer)}`, `actor.Connected{Peer: peer}`},
+		{"peerHandler.Connected", `actor.Connected{Peer: peer, Last: h.actors.admission.End(peer)}`, `actor.Connected{Peer: peer}`},
 	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
 	{"take an address from this member itself", []change{
 		{"member.misplaced", `&& holder != m.folder.Member &&`, `&&`},
@@ -193,7 +193,7 @@ var nodeBugs = []mutant{
 		{"peerHandler.judgeJoiner", `if now.Leader == 0 || !h.announced() {`, `if now.Leader == 0 {`},
 	}, []detector{direct("./node", "TestWhoMayJoinIsNotToldByOneThatIsBehind")}},
 	{"take one with an empty folder for a member that was met", []change{
-		{"member.joined", `return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}`, `return one.Started()`},
+		{"member.joined", `return one.Started() || m.actors.admission.Knows(one.ID).Folder != [16]byte{}`, `return one.Started()`},
 	}, []detector{direct("./node", "TestWhoWasMetHasJoined")}},
 	{"let no client finish where there is no native endpoint", []change{
 		{"Node.shutdown", `if !failed { n.drain(ctx)`, `if !failed && n.server != nil { n.drain(ctx)`},
@@ -217,7 +217,7 @@ var nodeBugs = []mutant{
 		{"peerHandler.judgeJoiner", `if now.Leader == 0 {`, `if now.Leader == 0 && name == "" {`},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
 	{"say where one is that has said so itself", []change{
-		{"member.misplaced", `|| m.admission.Knows(one.ID).Process == one.Process {`, `{`},
+		{"member.misplaced", `|| m.actors.admission.Knows(one.ID).Process == one.Process {`, `{`},
 	}, []detector{direct("./node", "TestMisplaced")}},
 	{"say where one has called from alone", []change{
 		{"member.whereabouts", `if s.ID == id && s.Connected {`, `if s.ID == id && s.Connected && id == 0 {`},
