@@ -27,7 +27,7 @@ func (s *story) doFlip(d *datadriven.TestData) string {
 			pair.Value[0] ^= 1 << i // it is the state's own memory
 			continue
 		}
-		sum := reflect.ValueOf(h.member.state()).Elem().FieldByName("sum")
+		sum := reflect.ValueOf(h.member.state()).Elem().FieldByName("totals").FieldByName("sum")
 		*(*uint64)(unsafe.Pointer(sum.UnsafeAddr())) ^= 1 << i
 	}
 	return ""
