@@ -99,7 +99,7 @@ type Etcd struct {
 	Peers      *wire.FileNames // the certificate for members, and the CA for theirs; nil is as without Etcd
 	PeerScheme string          // of the members' URLs, as announced to clients
 
-	Hosts []string // host names that requests over HTTP without TLS may name, "*" for any; nil: the rule of package etcd (guard.go)
+	Hosts []string // host names that requests over HTTP without TLS may name, "*" for any; nil: the rule of package web (guard.go)
 
 	TxnOperations int // maximum number of operations in a transaction of etcd's clients; 0 is the default
 

@@ -151,10 +151,10 @@ var netBugs = []mutant{
 		{"body.next", `b.own.Shrink(0); b.read = 0`, `b.own.Shrink(0)`},
 	}, []detector{direct("./net/etcd", "TestGatewayMessages")}},
 	{"be unready for what is wrong with another member", []change{
-		{"web.sound", `&& a.MemberID == s.config.ID`, ``},
+		{"pages.sound", `&& a.MemberID == s.config.ID`, ``},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"leave out one check of a probe", []change{
-		{"web.probe", `slices.Contains(excluded, c.name)`, `len(excluded) == 1 && excluded[0] == c.name`},
+		{"Config.probe", `slices.Contains(excluded, one.Name)`, `len(excluded) == 1 && excluded[0] == one.Name`},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"count milliseconds as seconds", []change{
 		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
@@ -208,10 +208,10 @@ var netBugs = []mutant{
 		{"leaseService.listed", `reserved.Release()`, ``},
 	}, []detector{direct("./net/etcd", "TestListGivenUp")}},
 	{"answer on loopback to whatever name a page has", []change{
-		{"web.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
+		{"Config.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
 	}, []detector{direct("./net/etcd", "TestHostFits"), direct("./net/etcd", "TestPagesAreRefused")}},
 	{"let pages of other sites ask outside of the gateway", []change{
-		{"web.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
+		{"Config.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},
 	{"end the answer of a lock over HTTP when it would have been late", []change{
 		{"gateway.ServeHTTP", `if waiting[r.URL.Path] {`, `if waiting[r.URL.Path] && timeout == 0 {`},
@@ -636,7 +636,7 @@ var netBugs = []mutant{
 		{"watches.canceled", `if w.byID[one.id] == one { w.forgetLocked(one) }`, `w.forgetLocked(one)`},
 	}, []detector{direct("./net/etcd", "TestWatchThatEndsTwice")}},
 	{"answer pages in a browser at the addresses for metrics", []change{
-		{"web.server", `return &http.Server{ Handler: underWay(older(s.guard(mux)))`, `var all http.Handler = mux; if port { all = s.guard(mux) }; return &http.Server{ Handler: underWay(older(all))`},
+		{"web.New", `return c.guard(mux)`, `if c.Gateway == nil { return mux }; return c.guard(mux)`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefusedForMetrics")}},
 	{"keep the place of an answer that finds no room", []change{
 		{"core.build", `defer s.admission.building.Release()`, ``},

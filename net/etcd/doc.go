@@ -9,7 +9,7 @@
 //	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of waiting calls ────► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
-//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
+//	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
@@ -106,19 +106,6 @@
 //
 // The metrics-only addresses have a second [front.Port], with a connection limit of its own (limits.EtcdMetricsConnections). If it is full,
 // a new connection immediately evicts an idle connection of any client.
-//
-// # Pages in browsers
-//
-// A page of any site can send requests to this port, if its browser runs on a machine that reaches the port (guard.go). Requests over HTTP
-// are therefore refused if their Origin or Sec-Fetch-Site names another site, and at /v3/ if they have either header. --cors has no effect.
-// Only browsers send these headers: etcdctl, curl, Prometheus and probes are not affected.
-//
-// Without TLS, the name in the Host header is checked, as a protection from DNS rebinding. etcd's flag for this is --host-whitelist, which
-// by default allows any name. If the flag is given, it means the same here. Without the flag, these hosts are always allowed: addresses,
-// names without a dot, the private top-level domains (localhost, local, internal, svc) and the names that the member advertises. Any other
-// name is allowed, as in etcd, except on loopback, where no such name belongs, and from browsers, recognized by their User-Agent. A proxy
-// on the member's own machine that keeps the Host of its clients needs the flag. If the local network's DNS or mDNS is hostile, it can give
-// a page a name without a dot or a private name. The flag, with the names in use, or TLS is needed there.
 //
 // # Invariants
 //

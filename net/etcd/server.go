@@ -60,7 +60,7 @@ type Config struct {
 	Metrics     []Listener // for health and metrics only
 	Profiles    bool       // serve Go's profiles at the port
 	Names       []string   // host names, in lower case, that this member advertises to clients
-	Hosts       []string   // host names that requests over HTTP without TLS may use, "*" for any; nil: as hostFits says
+	Hosts       []string   // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
 	PeerScheme  string     // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Cluster, ID uint64
@@ -131,11 +131,11 @@ func Start(config Config) *Server {
 	}
 	s.calls.run(&s.running)
 	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
-	at.Listeners, at.Web = config.Listeners, web{s.core}.server(newGateway(s.core, s.offered))
+	at.Listeners, at.Web = config.Listeners, pages{s.core}.server(newGateway(s.core, s.offered))
 	s.port = front.NewClientPort(at)
 	s.port.Run(&s.running)
 	if len(config.Metrics) > 0 {
-		at.Listeners, at.Web = config.Metrics, web{s.core}.server(nil)
+		at.Listeners, at.Web = config.Metrics, pages{s.core}.server(nil)
 		s.probes = front.NewMetricsPort(at)
 		s.probes.Run(&s.running)
 	}

@@ -1,4 +1,4 @@
-package etcd
+package web
 
 import (
 	"context"
@@ -6,11 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
-
-	"qkv/net/etcd/front"
 )
 
 // TestHostFits asks a member by names of its own, names that a page may have, and names that no page can have.
@@ -42,16 +37,12 @@ func TestHostFits(t *testing.T) {
 		{host: "127.0.0.1:2379", local: loopback, whitelist: []string{"n2.example.com"}},
 		{host: "n3.example.com:2379", local: loopback, agent: "Mozilla/5.0", whitelist: []string{"*"}, want: true},
 	} {
-		s := &core{config: Config{Names: []string{"n1.example.com"}, Hosts: c.whitelist}}
+		pages := Config{Names: []string{"n1.example.com"}, Hosts: c.whitelist, Secure: func(context.Context) bool { return c.secure }}
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		r.Host = c.host
 		r.Header.Set("User-Agent", c.agent)
-		auth := front.AuthInfo{}
-		if c.secure {
-			auth.AuthInfo = credentials.TLSInfo{}
-		}
-		ctx := context.WithValue(peer.NewContext(t.Context(), &peer.Peer{AuthInfo: auth}), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(c.local)})
-		if got := (web{s}).hostFits(r.WithContext(ctx)); got != c.want {
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(c.local)})
+		if got := pages.hostFits(r.WithContext(ctx)); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package etcd
+package web
 
 import (
 	"fmt"
@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"qkv/net/etcd/front"
 )
 
 // guard refuses requests over HTTP that a web page sends from its user's browser. Programs send neither Origin nor Sec-Fetch-Site, and are
@@ -19,11 +17,11 @@ import (
 //     rebinding); the browser then treats both as the same origin. With TLS the certificate does not match such a name.
 //  2. A page of another origin is refused at all paths, and any page at /v3/: a form on any page can send JSON to a port of
 //     loopback. There are no CORS headers.
-func (s web) guard(h http.Handler) http.Handler {
+func (c *Config) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
 		switch {
-		case !s.hostFits(r):
+		case !c.hostFits(r):
 			http.Error(w, fmt.Sprintf("%q is not known as a name of this member, and may be a page's (DNS rebinding): ask by address or by localhost, use TLS, or give the name in etcd's flag --host-whitelist", r.Host), http.StatusMisdirectedRequest)
 		case strings.HasPrefix(r.URL.Path, "/v3/") && (site != "" || origin != ""):
 			http.Error(w, "a page in a browser cannot use this path: ask it from a program", http.StatusForbidden)
@@ -51,15 +49,15 @@ func hostOf(origin string) string {
 //     (private).
 //  3. Other names are allowed for programs on other hosts, such as a Prometheus with a DNS name of its own for this member. On loopback
 //     they are refused: DNS rebinding attacks services that only this machine reaches.
-func (s web) hostFits(r *http.Request) bool {
-	if front.Secure(r.Context()) {
+func (c *Config) hostFits(r *http.Request) bool {
+	if c.Secure(r.Context()) {
 		return true
 	}
 	name := nameIn(r.Host)
-	if s.config.Hosts != nil {
-		return slices.Contains(s.config.Hosts, "*") || slices.Contains(s.config.Hosts, name)
+	if c.Hosts != nil {
+		return slices.Contains(c.Hosts, "*") || slices.Contains(c.Hosts, name)
 	}
-	if _, err := netip.ParseAddr(name); err == nil || private(name) || slices.Contains(s.config.Names, name) {
+	if _, err := netip.ParseAddr(name); err == nil || private(name) || slices.Contains(c.Names, name) {
 		return true
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)

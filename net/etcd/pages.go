@@ -1,0 +1,119 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/internal/limits"
+	"qkv/net/etcd/front"
+	"qkv/net/web"
+	"qkv/net/wire"
+)
+
+// pages are the conditions that the pages over HTTP/1.1 report, in etcd's words.
+type pages struct{ *core }
+
+// server builds the server; the gateway is nil at metrics-only addresses. Messages of net/http about clients are dropped.
+func (s pages) server(gateway http.Handler) *http.Server {
+	all := web.New(web.Config{
+		Names: s.config.Names, Hosts: s.config.Hosts, Secure: front.Secure, Health: s.health, Probed: s.metrics.probe, Metrics: s.metrics.handler(), Gateway: gateway,
+		Version: s.version, Profiles: gateway != nil && s.config.Profiles,
+		Probes: []web.Probe{
+			{Name: "livez", Checks: []web.Check{{Name: "serializable_read", Pass: s.readable}}},
+			{Name: "readyz", Checks: []web.Check{
+				{Name: "data_corruption", Pass: s.sound},
+				{Name: "serializable_read", Pass: s.readable},
+				{Name: "linearizable_read", Pass: s.agrees},
+				{Name: "non_learner", Pass: s.votes},
+			}},
+		},
+	})
+	return &http.Server{
+		Handler: underWay(older(all)), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
+		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	}
+}
+
+func (s pages) version() any {
+	return struct {
+		Server  string `json:"etcdserver"`
+		Cluster string `json:"etcdcluster"`
+		Storage string `json:"storage"`
+		Own     string `json:"qkv"`
+	}{Version, ClusterVersion, ClusterVersion, s.config.Member.Status().Version}
+}
+
+// health counts and returns the answer to /health.
+func (s pages) health(ctx context.Context, excluded []string, serializable bool) (fault string) {
+	if fault = s.unhealthy(ctx, excluded, serializable); fault == "" {
+		s.metrics.healthy.Inc()
+	} else {
+		s.metrics.unhealthy.Inc()
+	}
+	return fault
+}
+
+// underWay counts requests in service: a full port evicts connections without any first.
+func underWay(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own := front.AccountOf(r.Context())
+		own.CountHTTP(1)
+		defer own.CountHTTP(-1)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// unhealthy returns the member's fault, in etcd's words; empty if it is healthy.
+func (s pages) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
+	for _, alarm := range alarmsOf(s.config.Member.View()) {
+		if name := alarm.Alarm.String(); !slices.Contains(exclude, name) {
+			return "ALARM " + name
+		}
+	}
+	if s.config.Member.RaftStatus().Leader == 0 && !serializable {
+		return "RAFT NO LEADER"
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if err := s.mayRead(ctx, serializable); err != nil {
+		return "RANGE ERROR:" + err.Error()
+	}
+	return ""
+}
+
+// readable returns the reason why this member's own state cannot be read.
+func (s pages) readable(context.Context) error {
+	return refused(s.config.Member.Refuse(wire.PathLocal))
+}
+
+// agrees returns the reason why the members do not confirm reads of this member.
+func (s pages) agrees(ctx context.Context) error {
+	if s.config.Member.RaftStatus().Leader == 0 {
+		return errors.New("etcdserver: no leader")
+	}
+	return s.calls.confirm(ctx)
+}
+
+// sound returns an error if this member's state is corrupt. Another member's corrupt state does not make this one unready: the other
+// member takes no part.
+func (s pages) sound(context.Context) error {
+	for _, a := range alarmsOf(s.config.Member.View()) {
+		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == s.config.ID {
+			return fmt.Errorf("alarm activated: %v", a.Alarm)
+		}
+	}
+	return nil
+}
+
+func (s pages) votes(context.Context) error {
+	if learner, _ := s.learner(); learner {
+		return errors.New("not supported for learner")
+	}
+	return nil
+}
