@@ -41,7 +41,7 @@ func (s *Status) Alarms() []Alarm {
 		alarms[i].Text = s.alarms[a]
 	}
 	alarms = append(alarms, ofPeers(s.refused)...)
-	if a, slow := s.slowDisk(); slow {
+	if a, slow := s.Observer.slowDisk(); slow {
 		alarms = append(alarms, a)
 	}
 	slices.SortFunc(alarms, compareAlarms)

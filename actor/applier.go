@@ -80,7 +80,7 @@ func (a *Applier) Current() *index.State { return a.state }
 
 // Handle implements Handler. While there is nothing to apply, it frees memory, one step per call.
 func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
-	restored, began := false, a.Status.moment()
+	restored, began := false, a.Status.Observer.moment()
 	for _, m := range batch {
 		if a.failed {
 			return false
@@ -126,7 +126,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	a.letReadsGo()
 	if a.followed {
 		a.followed = false
-		a.Status.Stages.applied(began)
+		a.Status.Observer.Stages.applied(began)
 	}
 	a.done.handOut()
 	a.count(began)
@@ -147,9 +147,9 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 
 // count counts a batch that was taken at the given time.
 func (a *Applier) count(began time.Duration) {
-	c := &a.Status.Counters
+	c := &a.Status.Observer.Counters
 	if a.batch {
-		c.applied(a.Status.moment() - began)
+		c.applied(a.Status.Observer.moment() - began)
 	}
 	a.batch = false
 	c.Pending.Store(int64(len(a.pending.batches)))
@@ -169,7 +169,7 @@ func (a *Applier) publish(view *index.View) {
 // apply applies the entries of one order.
 func (a *Applier) apply(m Apply) {
 	a.fileBytes, a.batch = m.FileBytes, true
-	a.followed = a.followed || a.Status.Stages.among(m.Message.GetEntries())
+	a.followed = a.followed || a.Status.Observer.Stages.among(m.Message.GetEntries())
 	for _, e := range m.Message.GetEntries() {
 		if err := a.applyEntry(e); err != nil {
 			a.failed = true

@@ -199,7 +199,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		if c.refuse(&m.Proposal); len(m.Proposal.Commands) > 0 {
 			c.proposals.add(m, c.now.Now)
 		} else if m.Followed != 0 {
-			c.Status.Stages.drop()
+			c.Status.Observer.Stages.drop()
 		}
 	case ReadIndex:
 		c.reads.add(m, c.now.Now)
@@ -259,9 +259,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case SnapshotReceived:
 		c.snapshotReceived(m)
 	case SnapshotSent:
-		status, count := raft.SnapshotFailure, &c.Status.Counters.SendsFailed
+		status, count := raft.SnapshotFailure, &c.Status.Observer.Counters.SendsFailed
 		if m.Installed {
-			status, count = raft.SnapshotFinish, &c.Status.Counters.SendsDone
+			status, count = raft.SnapshotFinish, &c.Status.Observer.Counters.SendsDone
 		}
 		count.Add(1)
 		delete(c.transfers.sending, m.Peer)
@@ -287,7 +287,7 @@ func (c *Consensus) tick(n int) {
 			}
 		})
 	}
-	c.Status.Stages.lost(c.now.Now)
+	c.Status.Observer.Stages.lost(c.now.Now)
 	c.silence += n
 	c.elections.founding.tell(&c.core)
 	if late := c.elections.failover.tick(&c.core, n); late != raft.None {
@@ -303,8 +303,8 @@ func (c *Consensus) tick(n int) {
 	c.tellSpace()
 	c.ends.publish(c.Status)
 	c.expire()
-	c.Status.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
-	c.Status.Counters.Renewals.Add(c.leases.clock.renewals)
+	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
+	c.Status.Observer.Counters.Renewals.Add(c.leases.clock.renewals)
 	c.leases.clock.renewals = 0
 	c.sendAll(c.leases.askLeader(&c.core))
 	c.leases.tick(&c.core, &c.reads)

@@ -28,7 +28,7 @@
 // an amount (free space on the disk, the log's size, the bytes sent of a snapshot) or whether an activity is running (a save, a follower
 // that the log is kept for). A reader of such a word may miss a value, because the next value serves as well. News that must not be lost or
 // reordered is a message. Only two values are both, the View and the end of the synced log: they are published before the message that
-// announces them.
+// announces them. Measurements and counters for people are in [Observer]. No actor decides by them.
 //
 // Runtime does not tie an actor to one goroutine. When a handler passes its work on ([Mailbox].PostAndYield), the receiving actor runs next
 // in the same goroutine. A single write therefore goes from consensus to the log writer and back through consensus to the applier without

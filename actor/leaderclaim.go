@@ -51,7 +51,7 @@ func (c *core) believes(from uint64, m peerframe.Message) bool {
 		_, answered := m.(peerframe.Raft) // raft tells a former leader the present term
 		return answered
 	}
-	if n := c.Status.Counters.FalseClaims.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
+	if n := c.Status.Observer.Counters.FalseClaims.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 		c.Logger.Error("dropped a message that only the leader of the term may send: if this continues, stop that member and check its build and its host",
 			"peer", c.Status.NameOf(from), "leader", c.Status.NameOf(now.Lead), "term", term, "message", fmt.Sprintf("%T", m), "times", n)
 	}
@@ -77,7 +77,7 @@ func (c *core) decodable(from uint64, entries []*raftpb.Entry) bool {
 		if err == nil {
 			continue
 		}
-		if n := c.Status.Counters.Undecodable.Add(1); n&(n-1) == 0 {
+		if n := c.Status.Observer.Counters.Undecodable.Add(1); n&(n-1) == 0 {
 			why := "an entry cannot be decoded, and is refused before it is written to the log: stop its sender and check its build and its host"
 			if errors.Is(err, pack.ErrNewer) {
 				why = "an entry of a newer qkv is refused before it is written to the log: upgrade this member; if its sender runs no newer version, stop the sender and check its build and its host"

@@ -57,7 +57,7 @@ func TestClaimsOfAMemberThatDoesNotLead(t *testing.T) {
 			for _, m := range c.turn(claim) {
 				t.Errorf("leads %v: %T is answered by %v", leads, claim.Message, m)
 			}
-			if n := c.Status.Counters.FalseClaims.Load(); n != uint64(i+1) {
+			if n := c.Status.Observer.Counters.FalseClaims.Load(); n != uint64(i+1) {
 				t.Errorf("leads %v: after %T %d claims are counted, of %d", leads, claim.Message, n, i+1)
 			}
 		}
@@ -99,7 +99,7 @@ func TestClaimsOfALeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(5)
 	told := c.turn(from(3, raftpb.MsgHeartbeat, 4, nil), offer(3, 4))
-	if m, ok := told[0].(peerframe.Raft); !ok || m.GetType() != raftpb.MsgAppResp || m.GetTerm() != 5 || c.offers() != 0 || c.Status.Counters.FalseClaims.Load() != 0 {
+	if m, ok := told[0].(peerframe.Raft); !ok || m.GetType() != raftpb.MsgAppResp || m.GetTerm() != 5 || c.offers() != 0 || c.Status.Observer.Counters.FalseClaims.Load() != 0 {
 		t.Errorf("a former leader is told %v", told)
 	}
 }
@@ -161,7 +161,7 @@ func TestUndecodableEntryIsRefused(t *testing.T) {
 				m.Index, m.LogTerm, m.Commit, m.Entries = u(1), u(1), u(3), entries
 			}))
 		}
-		if sent := append2(good, bad); len(sent) > 0 || c.last != 1 || c.Status.Counters.Undecodable.Load() != 1 {
+		if sent := append2(good, bad); len(sent) > 0 || c.last != 1 || c.Status.Observer.Counters.Undecodable.Load() != 1 {
 			t.Errorf("%s: the log ends at %d, sent %v", name, c.last, sent)
 		}
 		says := "stop its sender"

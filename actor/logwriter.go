@@ -249,13 +249,13 @@ func (w *LogWriter) sync(r *report) error {
 	w.unapplied.add(r.entries)
 	w.noteUnapplied()
 	began, bytes := w.Clock().Now, w.Log.Pending()
-	followed := w.Status.Stages.among(r.entries)
+	followed := w.Status.Observer.Stages.among(r.entries)
 	if followed {
-		w.Status.Stages.syncBegun.Store(int64(began))
+		w.Status.Observer.Stages.syncBegun.Store(int64(began))
 	}
-	w.Status.syncSince.Store(int64(began))
+	w.Status.Observer.syncSince.Store(int64(began))
 	positions, err := w.Log.Sync()
-	w.Status.syncSince.Store(0)
+	w.Status.Observer.syncSince.Store(0)
 	if errors.Is(err, log.ErrNoSpace) {
 		w.waiting = r
 		w.orderSpares(w.Log.Stats())
@@ -266,10 +266,10 @@ func (w *LogWriter) sync(r *report) error {
 	}
 	now := w.Clock().Now
 	if followed {
-		w.Status.Stages.syncEnded.Store(int64(now))
+		w.Status.Observer.Stages.syncEnded.Store(int64(now))
 	}
-	w.Status.synced(now, now-began)
-	w.Status.Counters.SyncBytes.Add(bytes)
+	w.Status.Observer.synced(now, now-began)
+	w.Status.Observer.Counters.SyncBytes.Add(bytes)
 	w.slow.add(w.Logger, now, now-began, bytes)
 	r.positions = positions
 	stats := w.Log.Stats()

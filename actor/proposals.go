@@ -239,7 +239,7 @@ func (c *Consensus) propose() {
 		b := c.proposals.pack(c.Limits)
 		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
 		c.forward(status.Lead, c.forwards.add(b.first, c.envelope(b.first, b.commands), c.now.Now))
-		b.follow(&c.Status.Stages, false)
+		b.follow(&c.Status.Observer.Stages, false)
 		c.proposals.take(b)
 	}
 	if len(c.proposals.waiting) > 0 {
@@ -293,7 +293,7 @@ func (c *Consensus) proposeOwn() bool {
 		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 	}
 	c.Applier.PostQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
-	b.follow(&c.Status.Stages, true)
+	b.follow(&c.Status.Observer.Stages, true)
 	c.proposals.take(b)
 	c.handed(int64(len(envelope)))
 	return true
@@ -361,11 +361,11 @@ func (c *Consensus) expireWaiting() {
 		now = math.MaxInt64
 	}
 	for _, w := range c.proposals.takeExpired(now) {
-		c.Status.Counters.WritesFailed.Add(counted(w.ReplyTo, len(w.Requests)-w.packed))
+		c.Status.Observer.Counters.WritesFailed.Add(counted(w.ReplyTo, len(w.Requests)-w.packed))
 		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen"))
 	}
 	for _, r := range c.reads.takeExpired(now) {
-		c.Status.Counters.ReadsFailed.Add(counted(r.ReplyTo, len(r.Requests)))
+		c.Status.Observer.Counters.ReadsFailed.Add(counted(r.ReplyTo, len(r.Requests)))
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered"))
 	}
 	for _, a := range c.leases.asks.takeExpired(now) {

@@ -18,6 +18,7 @@ var besideHandlers = map[string]string{
 	"runtime.go":   "runs the goroutines",
 	"sim/sim.go":   "is the other driver; it draws from its seed alone",
 	"status.go":    "is read from any goroutine",
+	"observer.go":  "is read from any goroutine",
 	"admission.go": "is asked from any goroutine",
 }
 

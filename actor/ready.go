@@ -18,7 +18,7 @@ func (c *Consensus) ready(rd raft.Ready) {
 	c.unordered = 0
 	if rd.SoftState != nil {
 		if lead := rd.SoftState.Lead; lead != raft.None && lead != c.soft.Lead {
-			c.Status.Counters.LeaderChanges.Add(1)
+			c.Status.Observer.Counters.LeaderChanges.Add(1)
 		}
 		if c.soft, c.silence = *rd.SoftState, 0; c.soft.Lead != raft.None {
 			c.elections.ended()
@@ -124,7 +124,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 			}
 		}
 	}
-	c.Status.Stages.order(c.Member, c.Incarnation, m.GetEntries())
+	c.Status.Observer.Stages.order(c.Member, c.Incarnation, m.GetEntries())
 	c.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
 	if c.soft.RaftState == raft.StateLeader && len(m.GetEntries()) > 0 {
 		c.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)

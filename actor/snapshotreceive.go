@@ -86,7 +86,7 @@ func (s *Snapshotter) want() {
 func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err error) {
 	s.Logger.Error("a snapshot could not be received", "from", s.Status.NameOf(from), "index", o.Index, "error", err)
 	s.failed = max(s.failed, o.Index)
-	s.Status.Counters.ReceiveFailed.Add(1)
+	s.Status.Observer.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
 	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
 }
@@ -240,7 +240,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.published(r.info)
 	s.endReceivingAlarm()
 	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
-	s.Status.Counters.InstallsDone.Add(1)
+	s.Status.Observer.Counters.InstallsDone.Add(1)
 	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }

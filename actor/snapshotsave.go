@@ -76,7 +76,7 @@ func (s *Snapshotter) stepSave() {
 	}
 	info := o.saver.Info()
 	s.order = nil
-	s.Status.Counters.Saves.Observe(s.now - o.since)
+	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))

@@ -30,21 +30,12 @@ type Status struct {
 
 	watch WatchSignal // the watch hub's
 
-	// Stages are how long the parts of a write take.
-	Stages Stages
-
-	// Counters are readable by every goroutine.
-	Counters Counters
-
-	syncSince atomic.Int64 // the log writer's: the start of the running sync; 0: none is running
+	// Observer has the measurements for people.
+	Observer Observer
 
 	fullDisks atomic.Pointer[string] // consensus': why a quorum has no space, while it leads; nil or empty: it has
 	held      atomic.Pointer[Held]   // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string] // consensus': how this member's clock differs; nil or empty: it does not
-
-	clock   func() Time // of the driver; nil in tests that need none
-	syncsMu sync.Mutex
-	syncs   syncTimes // the log writer's; guarded by syncsMu
 
 	diskMu sync.Mutex
 	disk   space.Disk // of several actors, without the state's size; guarded by diskMu
@@ -58,8 +49,8 @@ type Status struct {
 
 // NewStatus returns the status of a member whose actors a driver runs.
 func NewStatus(d Driver) *Status {
-	s := &Status{hold: d.Hold(), clock: d.Time, Counters: newCounters()}
-	s.Stages.begin(s.moment)
+	s := &Status{hold: d.Hold()}
+	s.Observer.begin(d.Time)
 	return s
 }
 

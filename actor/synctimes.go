@@ -99,43 +99,43 @@ func (t *syncTimes) lastMinute(now time.Duration) (m syncMinute) {
 }
 
 // synced counts a sync of the log.
-func (s *Status) synced(now, took time.Duration) {
-	s.syncsMu.Lock()
-	defer s.syncsMu.Unlock()
-	s.syncs.add(now, took)
-	s.Counters.Syncs.Observe(took)
+func (o *Observer) synced(now, took time.Duration) {
+	o.syncsMu.Lock()
+	defer o.syncsMu.Unlock()
+	o.syncs.add(now, took)
+	o.Counters.Syncs.Observe(took)
 }
 
 // moment returns the time for measurements; no decision depends on it.
-func (s *Status) moment() time.Duration {
-	if s.clock == nil {
+func (o *Observer) moment() time.Duration {
+	if o.clock == nil {
 		return 0
 	}
-	return s.clock().Now
+	return o.clock().Now
 }
 
 // SyncP99 returns the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 if there was none.
-func (s *Status) SyncP99() time.Duration {
-	return s.lastMinute().p99
+func (o *Observer) SyncP99() time.Duration {
+	return o.lastMinute().p99
 }
 
-func (s *Status) lastMinute() syncMinute {
-	if s.clock == nil {
+func (o *Observer) lastMinute() syncMinute {
+	if o.clock == nil {
 		return syncMinute{}
 	}
-	s.syncsMu.Lock()
-	defer s.syncsMu.Unlock()
-	return s.syncs.lastMinute(s.clock().Now)
+	o.syncsMu.Lock()
+	defer o.syncsMu.Unlock()
+	return o.syncs.lastMinute(o.clock().Now)
 }
 
 // slowDisk returns the alarm of a slow disk. It is raised if several syncs were slow or took long in total, and more than one in a
 // hundred; or if the running sync has taken long.
-func (s *Status) slowDisk() (a Alarm, raised bool) {
-	m := s.lastMinute()
-	switch since := time.Duration(s.syncSince.Load()); {
-	case since > 0 && s.moment()-since >= limits.SlowSyncsTime:
+func (o *Observer) slowDisk() (a Alarm, raised bool) {
+	m := o.lastMinute()
+	switch since := time.Duration(o.syncSince.Load()); {
+	case since > 0 && o.moment()-since >= limits.SlowSyncsTime:
 		return Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
-			(s.moment() - since).Round(time.Second))}, true
+			(o.moment() - since).Round(time.Second))}, true
 	case m.p99 <= limits.SlowSync || m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:
 		return Alarm{}, false
 	}

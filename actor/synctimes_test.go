@@ -60,48 +60,48 @@ func TestSyncTimes(t *testing.T) {
 // A disk is called slow when more than one sync in a hundred is, and more than a few, or for long; not any more a minute later.
 func TestSlowDiskAlarm(t *testing.T) {
 	now := time.Hour
-	s := &Status{clock: func() Time { return Time{Now: now} }}
+	s := &Status{Observer: Observer{clock: func() Time { return Time{Now: now} }}}
 	raised := func() bool {
 		alarms := s.Alarms()
 		return len(alarms) == 1 && alarms[0].Name == kv.SlowDiskAlarm && strings.Contains(alarms[0].Text, "5 of 5 syncs of the last minute took over 100ms, p99 1.")
 	}
 	for range 4 {
-		s.synced(now, 1200*time.Millisecond)
+		s.Observer.synced(now, 1200*time.Millisecond)
 	}
 	if len(s.Alarms()) > 0 {
 		t.Error("four slow syncs are an alarm")
 	}
-	s.synced(now, 1500*time.Millisecond)
-	if !raised() || s.SyncP99() < 1500*time.Millisecond {
-		t.Errorf("five slow syncs: %+v, p99 %v", s.Alarms(), s.SyncP99())
+	s.Observer.synced(now, 1500*time.Millisecond)
+	if !raised() || s.Observer.SyncP99() < 1500*time.Millisecond {
+		t.Errorf("five slow syncs: %+v, p99 %v", s.Alarms(), s.Observer.SyncP99())
 	}
-	if now += 2 * time.Minute; len(s.Alarms()) > 0 || s.SyncP99() != 0 {
-		t.Errorf("two minutes later: %+v, p99 %v", s.Alarms(), s.SyncP99())
+	if now += 2 * time.Minute; len(s.Alarms()) > 0 || s.Observer.SyncP99() != 0 {
+		t.Errorf("two minutes later: %+v, p99 %v", s.Alarms(), s.Observer.SyncP99())
 	}
 	for i := range 1000 {
-		s.synced(now, map[bool]time.Duration{true: time.Second, false: time.Millisecond}[i%125 == 0])
+		s.Observer.synced(now, map[bool]time.Duration{true: time.Second, false: time.Millisecond}[i%125 == 0])
 	}
 	if len(s.Alarms()) > 0 {
 		t.Errorf("eight slow syncs of a thousand: %+v", s.Alarms())
 	}
 	now += 2 * time.Minute
-	s.synced(now, limits.SlowSyncsTime-time.Millisecond)
+	s.Observer.synced(now, limits.SlowSyncsTime-time.Millisecond)
 	if len(s.Alarms()) > 0 {
 		t.Errorf("one sync, not long enough: %+v", s.Alarms())
 	}
-	s.synced(now, limits.SlowSync+time.Millisecond)
+	s.Observer.synced(now, limits.SlowSync+time.Millisecond)
 	if !strings.Contains(alarmText(s), "2 of 2 syncs of the last minute took over 100ms, p99 5") {
 		t.Errorf("the disk was at two slow syncs for long: %+v", s.Alarms())
 	}
 	now += 2 * time.Minute
-	s.syncSince.Store(int64(now))
+	s.Observer.syncSince.Store(int64(now))
 	if now += limits.SlowSyncsTime - 1; len(s.Alarms()) > 0 {
 		t.Errorf("it is at a sync, not for long: %+v", s.Alarms())
 	}
 	if now += 36 * time.Second; !strings.Contains(alarmText(s), "a sync of the log has taken 41s so far") {
 		t.Errorf("it is at a sync for long: %+v", s.Alarms())
 	}
-	if s.syncSince.Store(0); len(s.Alarms()) > 0 {
+	if s.Observer.syncSince.Store(0); len(s.Alarms()) > 0 {
 		t.Errorf("it is at none: %+v", s.Alarms())
 	}
 }
@@ -121,7 +121,7 @@ func TestSyncUnderWayIsSeen(t *testing.T) {
 	now := time.Hour
 	w, _ := newTestLogWriter(l, &heardPeers{t: t, log: l}, func(err error) { t.Error(err) })
 	w.Clock = func() Time { return Time{Now: now} }
-	w.Status.clock = w.Clock
+	w.Status.Observer.clock = w.Clock
 	syncs := 0
 	fs.SetHook(func(op simdisk.Op, _ string) {
 		if op != simdisk.OpSync {

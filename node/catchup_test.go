@@ -133,7 +133,7 @@ func TestCatchUpByOneSnapshot(t *testing.T) {
 			load(100 * time.Millisecond)
 			at, _ := away.member.status.View().Applied()
 			want, _ := leader.member.status.View().Applied()
-			installs, level = away.member.status.Counters.InstallsDone.Load(), at+50 > want
+			installs, level = away.member.status.Observer.Counters.InstallsDone.Load(), at+50 > want
 		}
 		t.Logf("away for %v: level %v after %v and %d snapshots", lasts, level, w.sim.Now()-begun, installs)
 		if w.failure != "" || !level || w.leader() != leader || installs == 0 || installs > 2 {

@@ -471,7 +471,7 @@ func (m *member) Status() wire.Status {
 		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role,
 		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
 		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.Disk().Newest,
-		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(), Watches: m.status.Watches(),
+		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.Observer.SyncP99(), Watches: m.status.Watches(),
 		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
 		SessionClock: view.SessionClock(), Sessions: view.Sessions(),

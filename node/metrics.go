@@ -19,7 +19,7 @@ type etcdMember struct {
 
 // Metrics implements etcd.Member.
 func (e etcdMember) Metrics() etcd.Metrics {
-	c := &e.status.Counters
+	c := &e.status.Observer.Counters
 	m := etcd.Metrics{
 		Status: e.Status(), LeaderChanges: c.LeaderChanges.Load(),
 		WritesFailed: c.WritesFailed.Load(), ReadsFailed: c.ReadsFailed.Load(), ReadsSlow: c.ReadsSlow.Load(), WritesPending: c.Pending.Load(),
@@ -30,7 +30,7 @@ func (e etcdMember) Metrics() etcd.Metrics {
 		FalseClaims: c.FalseClaims.Load(), Undecodable: c.Undecodable.Load(),
 		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
 	}
-	for stage, times := range &e.status.Stages.Times {
+	for stage, times := range &e.status.Observer.Stages.Times {
 		m.Stages = append(m.Stages, etcd.StageMetrics{Name: actor.Stage(stage).String(), Times: times.Times()})
 	}
 	for name, waiting := range e.actors.mailboxes {

@@ -393,7 +393,7 @@ func (e endpoint) Propose(p kv.Proposal) {
 	for _, c := range p.Commands {
 		weight += int64(len(c))
 	}
-	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Stages.Arrive()}, weight) {
+	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Observer.Stages.Arrive()}, weight) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}
 }

@@ -180,7 +180,7 @@ func (k *checker) finish() {
 	w.totals.LeaderChanges = max(w.totals.Leaders-1, 0)
 	for _, h := range w.hosts {
 		if h.alive() {
-			w.totals.FalseClaims += int(h.member.status.Counters.FalseClaims.Load())
+			w.totals.FalseClaims += int(h.member.status.Observer.Counters.FalseClaims.Load())
 			k.checkState(h)
 			k.checkTime(h)
 		}

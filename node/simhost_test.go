@@ -270,7 +270,7 @@ func (h *host) down(fate func()) {
 	h.life.End()
 	h.w.net.died(h)
 	h.intended = prove(h.member)
-	h.w.totals.FalseClaims += int(h.member.status.Counters.FalseClaims.Load())
+	h.w.totals.FalseClaims += int(h.member.status.Observer.Counters.FalseClaims.Load())
 	h.life, h.member, h.leads, h.voting = nil, nil, false, nil
 	fate()
 	for _, s := range h.sessions {

@@ -38,7 +38,7 @@ var actorBugs = []mutant{
 		{"Applier.Handle", `again, a.reclaiming = true, true`, ``},
 	}, []detector{direct("./actor", "TestCompactedIsDroppedWhileIdle")}},
 	{"publish the View behind the answers", []change{
-		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
+		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
 	}, []detector{actors, campaign}},
 	{"believe that a leader has batches which this member never packed", []change{
 		{"Consensus.forwardsAccepted", `&& m.Next <= c.proposals.next`, ``},
@@ -676,13 +676,13 @@ var actorBugs = []mutant{
 		{"SegmentMaker.checkSpace", `if errors.Is(err, fs.ErrNotExist) {`, `if errors.Is(err, fs.ErrExist) {`},
 	}, []detector{direct("./actor", "TestLogFolderThatWasRemoved")}},
 	{"call a disk slow when its syncs end only", []change{
-		{"LogWriter.sync", `w.Status.syncSince.Store(int64(began))`, ``},
+		{"LogWriter.sync", `w.Status.Observer.syncSince.Store(int64(began))`, ``},
 	}, []detector{direct("./actor", "TestSyncUnderWayIsSeen")}},
 	{"wait for a few slow syncs, however long they take", []change{
-		{"Status.slowDisk", `|| m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:`, `|| m.slow < limits.SlowSyncsAlarm:`},
+		{"Observer.slowDisk", `|| m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:`, `|| m.slow < limits.SlowSyncsAlarm:`},
 	}, []detector{direct("./actor", "TestSlowDiskAlarm")}},
 	{"call a disk slow for a sync that has ended", []change{
-		{"LogWriter.sync", `w.Status.syncSince.Store(0)`, ``},
+		{"LogWriter.sync", `w.Status.Observer.syncSince.Store(0)`, ``},
 	}, []detector{direct("./actor", "TestSyncUnderWayIsSeen")}},
 	{"say of a snapshot only that it begins to come", []change{
 		{"Snapshotter.wait", `s.sayWhatComes()`, ``},

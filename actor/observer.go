@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -8,7 +9,26 @@ import (
 	"qkv/internal/meter"
 )
 
-// Counters are the actors' counters since the start, for operators: no decision depends on them.
+// Observer has the measurements and counters of a member's actors, for people: no decision depends on them. The actors report what they did,
+// batch by batch.
+type Observer struct {
+	Stages   Stages
+	Counters Counters
+
+	syncSince atomic.Int64 // the log writer's: the start of the running sync; 0: none is running
+	syncsMu   sync.Mutex
+	syncs     syncTimes // the log writer's; guarded by syncsMu
+
+	clock func() Time // of the driver; nil in tests that need none
+}
+
+// begin enables the measurements; the zero value takes none.
+func (o *Observer) begin(clock func() Time) {
+	o.clock, o.Counters = clock, newCounters()
+	o.Stages.begin(o.moment)
+}
+
+// Counters are the actors' counters since the start.
 type Counters struct {
 	// Consensus'.
 	LeaderChanges atomic.Uint64 // new leaders that became known
