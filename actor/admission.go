@@ -88,7 +88,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 // checkEnd refuses a log that ends before an entry that the member must have.
 func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	known, ok := a.known[from]
-	end := a.Status.leaderEnd(from)
+	end := a.Status.leaderPosition(from)
 	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
 		if ok && known.Owed < minMatch {
 			known.Owed = minMatch

@@ -35,7 +35,7 @@ func TestAdmission(t *testing.T) {
 	type world struct {
 		leads            bool
 		match, minMatch  uint64
-		end              leaderEnd
+		end              leaderPosition
 		announced, knows bool // what is known stands in the log, or was remembered
 	}
 	same := peerframe.MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('c'), Past: past("abc"), Last: 10, HardTerm: 5}
@@ -62,11 +62,11 @@ func TestAdmission(t *testing.T) {
 		{"an end before what a leader counts", world{knows: true, leads: true, match: 11}, next, "it had acknowledged entry 11, but its log ends at 10"},
 		{"an end at what a leader counts", world{knows: true, leads: true, match: 10}, next, ""},
 		{"an end that a later leader has cut", world{knows: true, leads: true, match: 11}, with(next, func(i *peerframe.MemberIdentity) { i.HardTerm = 6 }), ""},
-		{"an end before what it told as a leader", world{knows: true, end: leaderEnd{term: 5, durable: 11, kept: 9}}, next, "it had entry 11 on its disk when it led in term 5, but its log ends at 10"},
-		{"an end before what it told as a leader of a later term", world{knows: true, end: leaderEnd{term: 6, durable: 11}}, next, "it had entry 11 on its disk when it led in term 6"},
-		{"an end at what it told as a leader", world{knows: true, end: leaderEnd{term: 5, durable: 10, kept: 10}}, next, ""},
-		{"an end before what it told, that a later leader has cut", world{knows: true, end: leaderEnd{term: 4, durable: 11, kept: 10}}, next, ""},
-		{"an end before what it told, and was committed", world{knows: true, end: leaderEnd{term: 4, durable: 11, kept: 11}}, next, "the committed entry 11, but its log ends at 10"},
+		{"an end before what it told as a leader", world{knows: true, end: leaderPosition{term: 5, durable: 11, kept: 9}}, next, "it had entry 11 on its disk when it led in term 5, but its log ends at 10"},
+		{"an end before what it told as a leader of a later term", world{knows: true, end: leaderPosition{term: 6, durable: 11}}, next, "it had entry 11 on its disk when it led in term 6"},
+		{"an end at what it told as a leader", world{knows: true, end: leaderPosition{term: 5, durable: 10, kept: 10}}, next, ""},
+		{"an end before what it told, that a later leader has cut", world{knows: true, end: leaderPosition{term: 4, durable: 11, kept: 10}}, next, ""},
+		{"an end before what it told, and was committed", world{knows: true, end: leaderPosition{term: 4, durable: 11, kept: 11}}, next, "the committed entry 11, but its log ends at 10"},
 		{"an end before what was committed", world{knows: true, minMatch: 11}, next, "the committed entry 11, but its log ends at 10"},
 		{"an end before what was committed, of the process that the log tells of", world{announced: true, minMatch: 11}, same, "the committed entry 11, but its log ends at 10"},
 		{"an end before what was committed, of the process that an earlier one remembered", world{knows: true, minMatch: 11}, same, "the committed entry 11, but its log ends at 10"},
@@ -84,7 +84,7 @@ func TestAdmission(t *testing.T) {
 		status.consensus.Store(&RaftStatus{Role: role, Term: 5})
 		status.matches.Store(&map[uint64]uint64{2: c.world.match})
 		status.minMatches.Store(&map[uint64]uint64{2: c.world.minMatch})
-		status.leaderEnds.Store(&map[uint64]leaderEnd{2: c.world.end})
+		status.leaderPositions.Store(&map[uint64]leaderPosition{2: c.world.end})
 		var remembered []Known
 		if c.world.knows {
 			remembered = append(remembered, known)

@@ -60,7 +60,7 @@ type Consensus struct {
 	// Elections.
 	elections elections
 	leaders   leaderWatch
-	ends      leaderEnds
+	positions leaderPositions
 
 	// Clients.
 	proposals proposals
@@ -112,7 +112,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		leaders:            leaderWatch{grace: 10 * c.ElectionTimeout},
 		elections:          elections{founding: newFounding(&c)},
 	}
-	a.ends = leaderEnds{durable: a.last, heard: map[uint64]leaderEnd{}}
+	a.positions = leaderPositions{durable: a.last, heard: map[uint64]leaderPosition{}}
 	a.proposals.next = 1
 	a.accepted.reset()
 	a.reads.next = c.Incarnation
@@ -301,7 +301,7 @@ func (c *Consensus) tick(n int) {
 		c.Snapshotter.Offer(Allow{Bytes: allowed})
 	}
 	c.tellSpace()
-	c.ends.publish(c.Status)
+	c.positions.publish(c.Status)
 	c.expire()
 	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
 	c.Status.Observer.Counters.Renewals.Add(c.leases.clock.renewals)
@@ -380,7 +380,7 @@ func (c *Consensus) receive(r Received) {
 	case peerframe.Raft:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
-			c.ends.hear(r.From, m)
+			c.positions.hear(r.From, m)
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
 			c.silence = 0
@@ -494,7 +494,7 @@ func (c *Consensus) drain() {
 
 // appended makes entries visible to raft's storage, then reports them to raft.
 func (c *Consensus) appended(m Appended) {
-	c.ends.synced(m)
+	c.positions.synced(m)
 	if m.Marker != nil {
 		c.installed(*m.Marker)
 	}

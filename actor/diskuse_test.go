@@ -32,23 +32,23 @@ func TestQuorumHolds(t *testing.T) {
 		learners []uint64
 		reports  map[uint64]int64 // of HoldsNow, in MiB; n1 has 40
 		away     uint64
-		want     Held
+		want     QuorumCapacity
 	}{
-		{"nobody has reported anything", []uint64{1, 2, 3}, nil, nil, nil, 0, Held{}},
-		{"a single voter", []uint64{1}, nil, nil, nil, 0, Held{40 * mib, 40 * mib, 1}},
-		{"one of three is small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 0, Held{40 * mib, 40 * mib, 1}},
-		{"one of three is small, and the leader is not the largest", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 60}, 0, Held{70 * mib, 60 * mib, 3}},
-		{"two of three are small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 0, Held{17 * mib, 7 * mib, 2}},
-		{"two of three are small, and one of them is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 3, Held{17 * mib, 7 * mib, 2}},
-		{"a large one is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 2, Held{40 * mib, 40 * mib, 1}},
-		{"both of two are needed", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 7}, 0, Held{17 * mib, 7 * mib, 2}},
-		{"a lie has a floor", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 0}, 0, Held{10 * mib, segment, 2}},
-		{"two of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 90, 5: 90}, 0, Held{40 * mib, 40 * mib, 1}},
-		{"three of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 6, 5: 90}, 0, Held{16 * mib, 6 * mib, 4}},
-		{"a learner is small", []uint64{1}, nil, []uint64{3}, map[uint64]int64{3: 5}, 0, Held{40 * mib, 40 * mib, 1}},
-		{"a learner is large", []uint64{1, 2}, nil, []uint64{3}, map[uint64]int64{2: 5, 3: 90}, 0, Held{15 * mib, 5 * mib, 2}},
-		{"the quorum of before is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 60, 4: 5}, 0, Held{40 * mib, 40 * mib, 1}},
-		{"the quorum to come is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 5, 4: 90}, 0, Held{15 * mib, 5 * mib, 3}},
+		{"nobody has reported anything", []uint64{1, 2, 3}, nil, nil, nil, 0, QuorumCapacity{}},
+		{"a single voter", []uint64{1}, nil, nil, nil, 0, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"one of three is small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 0, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"one of three is small, and the leader is not the largest", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 60}, 0, QuorumCapacity{70 * mib, 60 * mib, 3}},
+		{"two of three are small", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 0, QuorumCapacity{17 * mib, 7 * mib, 2}},
+		{"two of three are small, and one of them is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 7, 3: 5}, 3, QuorumCapacity{17 * mib, 7 * mib, 2}},
+		{"a large one is down", []uint64{1, 2, 3}, nil, nil, map[uint64]int64{2: 90, 3: 5}, 2, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"both of two are needed", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 7}, 0, QuorumCapacity{17 * mib, 7 * mib, 2}},
+		{"a lie has a floor", []uint64{1, 2}, nil, nil, map[uint64]int64{2: 0}, 0, QuorumCapacity{10 * mib, segment, 2}},
+		{"two of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 90, 5: 90}, 0, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"three of five are small", []uint64{1, 2, 3, 4, 5}, nil, nil, map[uint64]int64{2: 5, 3: 5, 4: 6, 5: 90}, 0, QuorumCapacity{16 * mib, 6 * mib, 4}},
+		{"a learner is small", []uint64{1}, nil, []uint64{3}, map[uint64]int64{3: 5}, 0, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"a learner is large", []uint64{1, 2}, nil, []uint64{3}, map[uint64]int64{2: 5, 3: 90}, 0, QuorumCapacity{15 * mib, 5 * mib, 2}},
+		{"the quorum of before is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 60, 4: 5}, 0, QuorumCapacity{40 * mib, 40 * mib, 1}},
+		{"the quorum to come is small", []uint64{2, 3}, []uint64{1, 2, 4}, nil, map[uint64]int64{2: 90, 3: 5, 4: 90}, 0, QuorumCapacity{15 * mib, 5 * mib, 3}},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.membership.confState = &raftpb.ConfState{Voters: step.voters, VotersOutgoing: step.outgoing, Learners: step.learners}
@@ -66,7 +66,7 @@ func TestQuorumHolds(t *testing.T) {
 			c.turn(Disconnected{Peer: step.away})
 		}
 		c.pass(TickInterval)
-		if got := c.Status.Held(); got != step.want {
+		if got := c.Status.QuorumCapacity(); got != step.want {
 			t.Errorf("%s: %+v, want %+v", step.what, got, step.want)
 		}
 	}
@@ -83,12 +83,12 @@ func TestHoldsIsTold(t *testing.T) {
 	}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Holds: 8 << 20}}, Received{From: 3, Message: peerframe.DiskSpace{Holds: 7 << 20}})
 	c.pass(TickInterval)
-	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
+	if got := c.Status.QuorumCapacity(); got != (QuorumCapacity{8 << 20, 8 << 20, 2}) {
 		t.Errorf("two older builds: %+v", got)
 	}
 	c.turn(Disconnected{Peer: 2}, Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}})
 	c.pass(TickInterval)
-	if got := c.Status.Held(); got != (Held{8 << 20, 8 << 20, 2}) {
+	if got := c.Status.QuorumCapacity(); got != (QuorumCapacity{8 << 20, 8 << 20, 2}) {
 		t.Errorf("one of them has started again, and has not measured its disk yet: %+v", got)
 	}
 	c = newTestConsensus(t, limits.Defaults())

@@ -53,7 +53,7 @@
 // to be sent. A part can therefore be tested without a cluster:
 //
 //	elections   elections.go, failover.go, founding.go, leaderwatch.go, leaderclaim.go
-//	members     membership.go, quarantine.go, committed.go, leaderends.go
+//	members     membership.go, quarantine.go, committed.go, leaderpositions.go
 //	clients     proposals.go, forwarding.go, reads.go, leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
 //	own log     hardstate.go, diskwatch.go, replicationlag.go, logretention.go
 //	catch-up    pace.go, catchup.go, snapshottransfers.go
@@ -216,7 +216,7 @@
 // process id, compared with the announcement in the replicated state and with the values seen by this process. The second is a log that
 // ends before the entries that the leader has counted as acknowledged, or that the member itself reported durable while it led. The third
 // is a heartbeat with a commit index beyond its log ([Admission], quarantine.forgot). A leader sends the end of its own log with appends
-// and heartbeats (leaderends.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
+// and heartbeats (leaderpositions.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
 //
 // A refusal says its reason ([Refusal]), and one member's word is never enough to exclude another member (quarantine.go). A member that is
 // refused as forgetful is quarantined by the word of a leader, or of a second member. The word of one non-leader holds it back: it takes no

@@ -77,7 +77,7 @@ func (c *Consensus) send(m *raftpb.Message) {
 		return
 	}
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())
-	sendRaftMessage(c.Peers, m, c.ends.told(m), prompt)
+	sendRaftMessage(c.Peers, m, c.positions.told(m), prompt)
 }
 
 // newTermOrLeader voids everything that belonged to the old term or leader.

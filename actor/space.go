@@ -198,7 +198,7 @@ func (s *spaces) helpFull(c *core) (save bool) {
 // publishHeld publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
 // than that frees no disk space, whatever a member reports.
 func (s *spaces) publishHeld(c *core) {
-	var held Held
+	var held QuorumCapacity
 	held.Bytes, _ = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.Holds })
 	held.Now, held.Member = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 {
 		if r.HoldsNow == 0 { // an older build reports one size, without the space that files of other programs take
@@ -206,8 +206,8 @@ func (s *spaces) publishHeld(c *core) {
 		}
 		return r.HoldsNow
 	})
-	if held != c.Status.Held() {
-		c.Status.held.Store(&held)
+	if held != c.Status.QuorumCapacity() {
+		c.Status.capacity.Store(&held)
 	}
 }
 

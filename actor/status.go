@@ -19,23 +19,23 @@ import (
 type Status struct {
 	hold func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
-	view       atomic.Pointer[index.View]           // the applier's
-	consensus  atomic.Pointer[RaftStatus]           // consensus'
-	durable    atomic.Pointer[Durable]              // the log writer's
-	piecesSent atomic.Int64                         // the snapshotter's: bytes, to all peers
-	diskDone   atomic.Int64                         // the snapshotter's and the segment maker's: when the disk last completed one of their steps
-	matches    atomic.Pointer[map[uint64]uint64]    // consensus', while it leads
-	minMatches atomic.Pointer[map[uint64]uint64]    // consensus', for ever
-	leaderEnds atomic.Pointer[map[uint64]leaderEnd] // consensus', of members that have led, for ever
+	view            atomic.Pointer[index.View]                // the applier's
+	consensus       atomic.Pointer[RaftStatus]                // consensus'
+	durable         atomic.Pointer[Durable]                   // the log writer's
+	piecesSent      atomic.Int64                              // the snapshotter's: bytes, to all peers
+	diskDone        atomic.Int64                              // the snapshotter's and the segment maker's: when the disk last completed one of their steps
+	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
+	minMatches      atomic.Pointer[map[uint64]uint64]         // consensus', for ever
+	leaderPositions atomic.Pointer[map[uint64]leaderPosition] // consensus', of members that have led, for ever
 
 	watch WatchSignal // the watch hub's
 
 	// Observer has the measurements for people.
 	Observer Observer
 
-	fullDisks atomic.Pointer[string] // consensus': why a quorum has no space, while it leads; nil or empty: it has
-	held      atomic.Pointer[Held]   // consensus': by a quorum of the voters
-	clockText atomic.Pointer[string] // consensus': how this member's clock differs; nil or empty: it does not
+	fullDisks atomic.Pointer[string]         // consensus': why a quorum has no space, while it leads; nil or empty: it has
+	capacity  atomic.Pointer[QuorumCapacity] // consensus': by a quorum of the voters
+	clockText atomic.Pointer[string]         // consensus': how this member's clock differs; nil or empty: it does not
 
 	diskMu sync.Mutex
 	disk   space.Disk // of several actors, without the state's size; guarded by diskMu
@@ -124,22 +124,22 @@ func (s *Status) WrongClock() string {
 	return ""
 }
 
-// Held is the state size in bytes that a quorum of the voters holds with ease; 0 is not known.
-type Held struct {
+// QuorumCapacity is the state size in bytes that a quorum of the voters holds with ease; 0 is not known.
+type QuorumCapacity struct {
 	Bytes  int64  // by the sizes of the disks and memories
 	Now    int64  // the same without the space that files of other programs take
 	Member uint64 // the voter that limits Now
 }
 
 // Full returns the size in bytes of a state that fills the disks, and has writes refused: files take limits.DiskUse times the state.
-func (h Held) Full() int64 { return h.Now + h.Now/limits.DiskUse }
+func (h QuorumCapacity) Full() int64 { return h.Now + h.Now/limits.DiskUse }
 
-// Held returns the state size that a quorum of the voters holds, as far as this member knows.
-func (s *Status) Held() Held {
-	if h := s.held.Load(); h != nil {
+// QuorumCapacity returns the state size that a quorum of the voters holds, as far as this member knows.
+func (s *Status) QuorumCapacity() QuorumCapacity {
+	if h := s.capacity.Load(); h != nil {
 		return *h
 	}
-	return Held{}
+	return QuorumCapacity{}
 }
 
 // View returns the newest state.

@@ -128,8 +128,8 @@ type load struct {
 	first error
 }
 
-// share records the requests of one store. Each is recorded only once, because the load competes for the processors that it measures.
-type share struct {
+// recorder records the requests of one store. Each is recorded only once, because the load competes for the processors that it measures.
+type recorder struct {
 	mu      sync.Mutex
 	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by the request's end
 	ended   time.Time                 // time of the newest recorded success
@@ -145,7 +145,7 @@ const mostWindows = 3600
 type slot struct {
 	load    *load
 	store   Store
-	share   *share
+	share   *recorder
 	random  *rand.Rand
 	request Request
 	begun   time.Time // in an open loop: when it was due
@@ -170,9 +170,9 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	for i := range l.values {
 		l.values[i] = byte(random.Uint32())
 	}
-	shares := make([]*share, len(config.Stores))
+	shares := make([]*recorder, len(config.Stores))
 	for i := range shares {
-		shares[i] = &share{ended: l.begun}
+		shares[i] = &recorder{ended: l.begun}
 	}
 	slots := make([]*slot, config.InFlight)
 	for i := range slots {
@@ -393,7 +393,7 @@ func (l *load) fail(err error) {
 }
 
 // report merges the records.
-func (l *load) report(shares []*share) Report {
+func (l *load) report(shares []*recorder) Report {
 	all := newHistogram()
 	ended := l.begun
 	var windows []*hdrhistogram.Histogram

@@ -132,7 +132,7 @@
 // The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is
 // known, the state returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only
 // code, revision and counts. The member that the client asked reads the rest of the answer from the history, as of the
-// write's revision ([View.Recall]). If that history is compacted, the answer is AnswerGone.
+// write's revision ([View.RecoverAnswer]). If that history is compacted, the answer is AnswerGone.
 //
 // Each write says how many sequences before it the client may still send again: its window. The state forgets the
 // outcomes before the window, and refuses a write from before the window. The table of outcomes therefore grows only

@@ -89,7 +89,7 @@ func TestWholeBehindLongKey(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	longest := string(bytes.Repeat([]byte("k"), limits.KeyBytes))
 	batch(t, s, 1, put("a", "1"), put(longest, "2"), put("z", "3"))
-	r := NewWholeReader(kv.Range{Key: []byte("a"), End: []byte{0}, Sort: kv.SortByValue, Order: kv.SortDescend}, 1<<20)
+	r := NewUnpagedReader(kv.Range{Key: []byte("a"), End: []byte{0}, Sort: kv.SortByValue, Order: kv.SortDescend}, 1<<20)
 	for steps := 0; ; steps++ {
 		found, done, err := r.Step(s.View(), 1)
 		if err != nil || steps > 100 {

@@ -156,7 +156,7 @@ func (m *machine) answered(t *rapid.T, v *View, d *drawn, r *kv.Result) {
 		return
 	}
 	if r.Resent {
-		err := v.Recall(d.txn, r)
+		err := v.RecoverAnswer(d.txn, r)
 		if gone := m.model.gone(d); gone != (err != nil) || gone && err.(*kv.Error).Code != kv.AnswerGone {
 			t.Fatalf("what was read is gone: %v, want %v", err, gone)
 		} else if gone {

@@ -115,7 +115,7 @@ func TestRangeInSteps(t *testing.T) {
 func TestRevisionOfWhatWasRead(t *testing.T) {
 	q := kv.Range{Key: []byte("k"), End: []byte("l")}
 	ranges := NewRangeReader(q, 0)
-	pages, whole := NewPagesReader(q, 0), NewWholeReader(q, math.MaxInt64)
+	pages, whole := NewPagesReader(q, 0), NewUnpagedReader(q, math.MaxInt64)
 	for _, c := range []struct {
 		name string
 		step func(v *View) (kv.RangeResult, bool, error)
@@ -288,7 +288,7 @@ func TestRangeSortedIsBounded(t *testing.T) {
 	}
 	v := s.View()
 	read := func(q kv.Range, bytes int64) (kv.RangeResult, error) {
-		r := NewWholeReader(q, bytes)
+		r := NewUnpagedReader(q, bytes)
 		for {
 			if found, done, err := r.Step(v, 100); done {
 				return found, err

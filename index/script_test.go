@@ -295,7 +295,7 @@ func (sc *script) transact(d *datadriven.TestData) string {
 		return refusal(results[0].Err)
 	}
 	v := sc.s.View()
-	if err := v.Recall(t, &results[0]); err != nil {
+	if err := v.RecoverAnswer(t, &results[0]); err != nil {
 		return refusal(err)
 	}
 	reader := NewAnswerReader(t, &results[0], 1<<20)

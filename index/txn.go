@@ -112,7 +112,7 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 	if err := s.checkTxn(t, outcome.Path); err != nil {
 		return s.refused(err)
 	}
-	top := ahead{ops: branch(t, outcome.Path[0])}
+	top := opPrefetcher{ops: branch(t, outcome.Path[0])}
 	steps(t, outcome.Path, func(o *kv.Op) bool {
 		switch hash, known := top.hash(s, o); {
 		case o.Put != nil:
@@ -130,15 +130,15 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 	return kv.Result{Revision: s.revision, Txn: outcome}
 }
 
-// ahead iterates over a transaction's outermost operations and prefetches many of them at once.
-type ahead struct {
+// opPrefetcher iterates over a transaction's outermost operations and prefetches many of them at once.
+type opPrefetcher struct {
 	ops    []kv.Op
 	next   int
 	hashes []uint64 // of the ops of the current block of prefetchCommands; valid until the next prefetch
 }
 
 // hash returns the hash of the key that o puts, if o is the next outermost operation.
-func (a *ahead) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
+func (a *opPrefetcher) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
 	if len(a.ops) == 1 || a.next == len(a.ops) || o != &a.ops[a.next] {
 		return 0, false
 	}
@@ -253,7 +253,7 @@ type AnswerReader struct {
 	ops     []step
 	deleted []int64
 	next    int
-	ranging *WholeReader // the reader of the range of ops[next], if begun
+	ranging *UnpagedReader // the reader of the range of ops[next], if begun
 	result  kv.TxnResult
 }
 
@@ -387,7 +387,7 @@ func (a *AnswerReader) read(v *View, q kv.Range, rows int) (all kv.RangeResult, 
 		if q.Revision > 0 {
 			at = behind(q.Revision)
 		}
-		a.ranging = newWholeReader(q, a.bytes)
+		a.ranging = newUnpagedReader(q, a.bytes)
 		a.ranging.pin(at)
 	}
 	if all, ended, err = a.ranging.Step(v, rows); err != nil || !ended {

@@ -207,7 +207,7 @@ func (p *dumper) frames(s *scanner, follower *logFile) {
 }
 
 func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
-	b, _ := s.scanAhead(bad.offset, s.size)
+	b, _ := s.findIntactHeaders(bad.offset, s.size)
 	switch {
 	case follower != nil:
 		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; %s says that the segment ends at %d", bad.reason, path.Base(follower.name), follower.header.prevEnd), bad.cause)

@@ -175,7 +175,7 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 		bad.reason = fmt.Sprintf("the file ends after %d bytes, but its header says that it has %d", s.size, s.header.size)
 		return bad.damage(s.name)
 	}
-	b, worse := s.scanAhead(bad.offset, s.size)
+	b, worse := s.findIntactHeaders(bad.offset, s.size)
 	if worse != nil {
 		return worse.damage(s.name)
 	}
@@ -201,7 +201,7 @@ func (r *replay) decideNext(s *inventory) error {
 	for _, f := range s.after(newest.number) {
 		err := s.scan(f, &r.buf, func(sc *scanner) error {
 			sc.header, sc.seed = segmentHeader{seq: f.number}, seed(newest.header.nextSalt)
-			b, worse := sc.scanAhead(0, sc.size)
+			b, worse := sc.findIntactHeaders(0, sc.size)
 			switch {
 			case worse != nil && worse.cause != nil:
 				return worse.damage(f.name)

@@ -169,17 +169,17 @@ func formatOf(err error) error {
 	return nil
 }
 
-// ahead sums up the intact headers behind a bad frame.
-type ahead struct {
+// intactHeaders sums up the intact headers behind a bad frame.
+type intactHeaders struct {
 	proof   *frameHeader // it proves that the bad frame was synced
 	newest  *frameHeader
 	end     int64 // of the newest
 	prevEnd int64 // where the segment before ends according to the newest; 0 if there is none
 }
 
-// scanAhead searches all pages between two offsets for intact headers.
-func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
-	var b ahead
+// findIntactHeaders searches all pages between two offsets for intact headers.
+func (s *scanner) findIntactHeaders(from, to int64) (intactHeaders, *badFrame) {
+	var b intactHeaders
 	for at := from; at+headerBytes <= to; at += pageBytes {
 		h, bad := s.headerAt(at)
 		if bad != nil && bad.certain {

@@ -306,7 +306,7 @@ func overwrite(t *testing.T, history int64) {
 	if w.failure != "" || f.failed > 0 {
 		t.Fatal(w.failure, f.problem)
 	}
-	held := w.hosts[0].member.status.Held()
+	held := w.hosts[0].member.status.QuorumCapacity()
 	most, alarm := held.Now, false
 	if history != HistoryAuto {
 		most, alarm = held.Full(), true

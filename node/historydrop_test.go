@@ -17,7 +17,9 @@ func TestHistoryDropWaits(t *testing.T) {
 	view := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("b", 1000-2*65)) // live 6000, history 5065
 	live, history := view.LiveUsedBytes(), view.HistoryBytes()
 	const kept, never = 1 << 20, 0
-	room := func(history int64) actor.Held { return actor.Held{Bytes: 1 << 30, Now: live + history, Member: 2} }
+	room := func(history int64) actor.QuorumCapacity {
+		return actor.QuorumCapacity{Bytes: 1 << 30, Now: live + history, Member: 2}
+	}
 	type step struct {
 		at    time.Duration
 		holds int64 // of history, by a quorum
@@ -114,7 +116,7 @@ func TestHistoryGrowsOnce(t *testing.T) {
 	weigh := func(n int) int64 { return views[n].HistoryBytes() }
 	config, d := Config{HistoryBytes: 1 << 20, HistoryDropAfter: time.Hour}, historyDrop{}
 	look := func(at time.Duration, n int, holds int64) int64 {
-		held := actor.Held{Bytes: 1 << 30, Now: views[n].LiveUsedBytes() + holds, Member: 2}
+		held := actor.QuorumCapacity{Bytes: 1 << 30, Now: views[n].LiveUsedBytes() + holds, Member: 2}
 		return d.bound(&config, views[n], held, false, at)
 	}
 	const leads, follows, lags = 0, 1, 2
@@ -157,7 +159,7 @@ func TestGrownHistoryIsDropped(t *testing.T) {
 	small := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000))
 	large := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("a", 5000))
 	config, d := Config{HistoryBytes: 1 << 20, HistoryDropAfter: time.Hour}, historyDrop{}
-	held := actor.Held{Bytes: 1 << 30, Now: small.LiveUsedBytes() + small.HistoryBytes(), Member: 2}
+	held := actor.QuorumCapacity{Bytes: 1 << 30, Now: small.LiveUsedBytes() + small.HistoryBytes(), Member: 2}
 	look := func(view *index.View, at time.Duration) (int64, string) {
 		bound := d.bound(&config, view, held, false, at)
 		return bound, d.text(held, "n2", actor.Time{Now: at, Wall: int64(at)})

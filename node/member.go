@@ -393,7 +393,7 @@ func (m *member) retain() {
 		m.duty.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
 		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
-	held := m.status.Held()
+	held := m.status.QuorumCapacity()
 	most := m.duty.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)

@@ -118,7 +118,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: kv.QuotaNotice, Text: text})
 	}
-	if text := m.config.historyText(view, m.status.Held(), m.env.Driver.Time().Wall); text != "" {
+	if text := m.config.historyText(view, m.status.QuorumCapacity(), m.env.Driver.Time().Wall); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: kv.HistoryNotice, Text: text})
 	}
 	return alarms

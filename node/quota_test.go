@@ -123,38 +123,38 @@ func TestHistoryGivesWay(t *testing.T) {
 	for _, c := range []struct{ history, quota, want int64 }{
 		{0, 1, 0}, {700, 0, 700}, {HistoryAuto, 0, limits.HistoryBytes}, {HistoryAuto, 10000, 1500}, {700, 10000, 700}, {700, 8000, 400}, {700, 7000, 350},
 	} {
-		if got := (&Config{HistoryBytes: c.history, QuotaBytes: c.quota}).historyBound(view, actor.Held{}); got != c.want {
+		if got := (&Config{HistoryBytes: c.history, QuotaBytes: c.quota}).historyBound(view, actor.QuorumCapacity{}); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
 	}
 	for held, want := range map[int64]int64{0: limits.HistoryBytes, 20000: 14000, 7000: 1000, 80: 10, 1: 1} { // what other programs leave does not count
-		if got := (&Config{HistoryBytes: HistoryAuto}).historyKept(view, actor.Held{Bytes: held, Now: 1}); got != want {
+		if got := (&Config{HistoryBytes: HistoryAuto}).historyKept(view, actor.QuorumCapacity{Bytes: held, Now: 1}); got != want {
 			t.Errorf("where the machines of a quorum hold %d, the settings keep %d", held, got)
 		}
-		if got := (&Config{HistoryBytes: 5000}).historyKept(view, actor.Held{Bytes: held, Now: 1}); got != 5000 {
+		if got := (&Config{HistoryBytes: 5000}).historyKept(view, actor.QuorumCapacity{Bytes: held, Now: 1}); got != 5000 {
 			t.Errorf("of 5000 that were asked for the settings keep %d", got)
 		}
 	}
 	for held, want := range map[int64]int64{0: 5000, 20000: 5000, 10000: 4000, 7000: 1000, 6400: 800, 80: 10, 1: 1} {
-		if got := (&Config{HistoryBytes: 5000}).historyBound(view, actor.Held{Bytes: 1, Now: held}); got != want {
+		if got := (&Config{HistoryBytes: 5000}).historyBound(view, actor.QuorumCapacity{Bytes: 1, Now: held}); got != want {
 			t.Errorf("where a quorum holds %d: %d", held, got)
 		}
-		if got := (&Config{}).historyBound(view, actor.Held{Bytes: held, Now: held}); got != 0 {
+		if got := (&Config{}).historyBound(view, actor.QuorumCapacity{Bytes: held, Now: held}); got != 0 {
 			t.Errorf("a history without bound has one: %d", got)
 		}
 	}
 	c := Config{HistoryBytes: HistoryAuto, QuotaBytes: 10000}
-	if oldest := c.oldestKept(view, c.historyBound(view, actor.Held{}), 0, 0); oldest != 4 {
+	if oldest := c.oldestKept(view, c.historyBound(view, actor.QuorumCapacity{}), 0, 0); oldest != 4 {
 		t.Errorf("what weighs too much is kept from revision %d on", oldest)
 	}
 	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), index.AppendCompact(nil, 3))
 	bound := Config{HistoryBytes: 6000}
 	for now, want := range map[int64]bool{3e9: true, 400e9: false} {
-		if text := bound.historyText(short, actor.Held{}, now); (text != "") != want {
+		if text := bound.historyText(short, actor.QuorumCapacity{}, now); (text != "") != want {
 			t.Errorf("at %d: %q", now, text)
 		}
 	}
-	if text := (&Config{HistoryBytes: 7000}).historyText(short, actor.Held{}, 3e9); text != "" {
+	if text := (&Config{HistoryBytes: 7000}).historyText(short, actor.QuorumCapacity{}, 3e9); text != "" {
 		t.Errorf("a history that was compacted by hand: %q", text)
 	}
 }

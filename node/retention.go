@@ -16,7 +16,7 @@ const HistoryAuto = -1
 
 // historyKept returns how many bytes of history the settings keep; 0 is no bound. History gives way to live data under the quota. The
 // automatic bound also gives way to it on the machines of a quorum, by their sizes, which other programs do not change.
-func (c *Config) historyKept(view *index.View, held actor.Held) int64 {
+func (c *Config) historyKept(view *index.View, held actor.QuorumCapacity) int64 {
 	most, live := c.HistoryBytes, view.LiveUsedBytes()
 	if most == HistoryAuto {
 		most = max(limits.HistoryBytes, view.LiveBytes())
@@ -31,7 +31,7 @@ func (c *Config) historyKept(view *index.View, held actor.Held) int64 {
 }
 
 // historyBound returns how many bytes of the history that the settings keep fit on a quorum of the voters now; 0 is no bound.
-func (c *Config) historyBound(view *index.View, held actor.Held) int64 {
+func (c *Config) historyBound(view *index.View, held actor.QuorumCapacity) int64 {
 	most := c.historyKept(view, held)
 	if most > 0 && held.Now > 0 {
 		most = min(most, besideLive(held.Now, view.LiveUsedBytes()))
@@ -74,7 +74,7 @@ type historyFits struct {
 }
 
 // bound returns how many bytes of history may stay now; 0 is no bound. full says that the disks of a quorum are full.
-func (d *historyDrop) bound(c *Config, view *index.View, held actor.Held, full bool, now time.Duration) int64 {
+func (d *historyDrop) bound(c *Config, view *index.View, held actor.QuorumCapacity, full bool, now time.Duration) int64 {
 	kept, fits := c.historyKept(view, held), c.historyBound(view, held)
 	if fits >= kept-kept/limits.HistorySlack || view.HistoryBytes() < fits/4*3 {
 		*d = historyDrop{}
@@ -140,7 +140,7 @@ func (d *historyDrop) dropsAt(f historyFits) time.Duration {
 }
 
 // text returns the text of the alarm, or an empty one. voter is the name of the voter that limits what a quorum holds.
-func (d *historyDrop) text(held actor.Held, voter string, now actor.Time) string {
+func (d *historyDrop) text(held actor.QuorumCapacity, voter string, now actor.Time) string {
 	if len(d.fits) == 0 {
 		return ""
 	}
@@ -241,7 +241,7 @@ const shortHistory = "a watch that resumes after a longer pause, as in Kubernete
 
 // historyText returns the notice of a history that reaches back for a short time because of its size, or an empty text. Just after a
 // compaction it has nearly its maximum size.
-func (c *Config) historyText(view *index.View, held actor.Held, now int64) string {
+func (c *Config) historyText(view *index.View, held actor.QuorumCapacity, now int64) string {
 	back, most := historyAge(view, now), c.historyBound(view, held)
 	if most == 0 || view.HistoryBytes() < most/4*3 || view.Compacted() == 0 || back >= limits.HistoryShort {
 		return ""

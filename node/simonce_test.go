@@ -228,7 +228,7 @@ func (q *onceRequest) take(o *onceWrite, result *kv.Result) {
 // read reads the answer to a transaction: it is that of its own revision, whenever it is read.
 func (q *onceRequest) read(o *onceWrite, result *kv.Result) {
 	w, view := q.r.w, q.member.status.View()
-	if err := view.Recall(o.txn, result); err != nil {
+	if err := view.RecoverAnswer(o.txn, result); err != nil {
 		if errorCode(err) != kv.AnswerGone || result.Revision >= view.Compacted() {
 			w.failf("revision %d cannot be read, and %d is compacted: %v", result.Revision, view.Compacted(), err)
 		}

@@ -628,19 +628,19 @@ var actorBugs = []mutant{
 		{"Admission.checkEnd", `its.HardTerm <= end.term && its.Last < end.durable`, `its.Last < end.durable`},
 	}, []detector{direct("./actor", "TestAdmission")}},
 	{"tell of entries that are not on the disk", []change{
-		{"Consensus.send", `c.ends.told(m)`, `max(c.ends.told(m), c.last)`},
+		{"Consensus.send", `c.positions.told(m)`, `max(c.positions.told(m), c.last)`},
 	}, []detector{direct("./actor", "TestLeaderTellsWhatIsDurable")}},
 	{"tell no disk with heartbeats", []change{
 		{"saysEnd", `return m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat`, `return m.GetType() == raftpb.MsgApp`},
 	}, []detector{direct("./actor", "TestLeaderTellsWhatIsDurable")}},
 	{"take a cut log for a longer one", []change{
-		{"leaderEnds.synced", `l.durable = m.Entries[n-1].GetIndex()`, `l.durable = max(l.durable, m.Entries[n-1].GetIndex())`},
+		{"leaderPositions.synced", `l.durable = m.Entries[n-1].GetIndex()`, `l.durable = max(l.durable, m.Entries[n-1].GetIndex())`},
 	}, []detector{direct("./actor", "TestDurableEndFollowsTheLog")}},
 	{"carry a leader's end into a later term", []change{
-		{"leaderEnds.hear", `end.term, end.durable = m.GetTerm(), 0`, `end.term = m.GetTerm()`},
+		{"leaderPositions.hear", `end.term, end.durable = m.GetTerm(), 0`, `end.term = m.GetTerm()`},
 	}, []detector{direct("./actor", "TestLeaderEnds")}},
 	{"take what is not committed for what is kept", []change{
-		{"leaderEnds.hear", `min(m.Durable, m.GetCommit())`, `m.Durable`},
+		{"leaderPositions.hear", `min(m.Durable, m.GetCommit())`, `m.Durable`},
 	}, []detector{direct("./actor", "TestLeaderEnds")}},
 	{"hear the end of a leader whose term is over", []change{
 		{"Consensus.receive", `!c.absurd(m.GetTerm()) && m.GetTerm() >= c.term`, `!c.absurd(m.GetTerm())`},

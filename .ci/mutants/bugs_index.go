@@ -57,7 +57,7 @@ var indexBugs = []mutant{
 		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.held > 1 && one.held == len(one.window)/2 { for n := range one.window { one.window[n] = outcome{} }; one.held = 0 }`},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
 	{"an answer that is read again is that of now", []change{
-		{"View.Recall", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
+		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"compare with what the transaction has changed", []change{
 		{"State.txn", `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}`, `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}; for i := range t.Success { if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue { s.put(hashOf(p.Key), p); outcome.Path = appendPath(nil, s, t); break } }`},
@@ -66,10 +66,10 @@ var indexBugs = []mutant{
 		{"State.checkTxn", `err = s.checkOp(o, before)`, `if err = s.checkOp(o, before); err == nil && o.Delete != nil { s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End) }`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"put a large transaction's keys by the hashes of others", []change{
-		{"ahead.hash", `return a.hashes[at], true`, `return a.hashes[0], true`},
+		{"opPrefetcher.hash", `return a.hashes[at], true`, `return a.hashes[0], true`},
 	}, []detector{direct("./index", "TestLargeTransaction")}},
 	{"touch what a nested transaction puts in place of what is outside of it", []change{
-		{"ahead.hash", `|| o != &a.ops[a.next] {`, `{`},
+		{"opPrefetcher.hash", `|| o != &a.ops[a.next] {`, `{`},
 	}, []detector{direct("./index", "TestLargeTransaction")}},
 	{"end a sorted range with its limit before it is sorted", []change{
 		{"SortedReader.note", `r.passed++`, `if r.passed++; r.q.Limit > 0 && r.passed > r.q.Limit+1 { return }`},
@@ -160,7 +160,7 @@ var indexBugs = []mutant{
 		{"history.trim", `h.groups.trim(h.groups.first + 1)`, ``},
 	}, []detector{direct("./index", "TestCompactedGroupsGo")}},
 	{"read a sorted range of a transaction as of now", []change{
-		{"WholeReader.pin", `if w.sorted != nil { w.sorted.at, w.sorted.pinned = at, true }`, ``},
+		{"UnpagedReader.pin", `if w.sorted != nil { w.sorted.at, w.sorted.pinned = at, true }`, ``},
 	}, []detector{direct("./index", "TestSortedRangeOfATransaction")}},
 	{"go on with the range that compaction has overtaken", []change{
 		{"RangeReader.decide", `r.begin()`, ``},
@@ -230,7 +230,7 @@ var indexBugs = []mutant{
 		{"RangeReader.Step", `result.Revision = r.at.mod - 1`, ``},
 	}, []detector{direct("./index", "TestRangeInSteps"), direct("./index", "TestRevisionOfWhatWasRead")}},
 	{"say the revision of the last page of a whole range", []change{
-		{"WholeReader.take", `w.all.Count, w.all.Revision = page.Count, page.Revision }`, `w.all.Count = page.Count }; w.all.Revision = page.Revision`},
+		{"UnpagedReader.take", `w.all.Count, w.all.Revision = page.Count, page.Revision }`, `w.all.Count = page.Count }; w.all.Revision = page.Revision`},
 	}, []detector{direct("./index", "TestRevisionOfWhatWasRead")}},
 	{"say the revision of the newest View of released pages", []change{
 		{"PagesReader.Step", `page.Revision = r.newest`, ``},

@@ -9,7 +9,7 @@ var logBugs = []mutant{
 		{"Log.writeAndSync", `err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) }`, `err != nil { if err := l.file.Datasync(); err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) } }`},
 	}, []detector{logSweeps, campaign}},
 	{"truncate proven-durable frames", []change{
-		{"scanner.scanAhead", `if h.synced > from && b.proof == nil {`, `if false {`},
+		{"scanner.findIntactHeaders", `if h.synced > from && b.proof == nil {`, `if false {`},
 	}, []detector{logSweeps, campaign}},
 	{"rewrite a synced page", []change{
 		{"Log.writeAndSync", `l.writeAt = at + int64(len(b))`, `l.writeAt = at + int64(len(b)); if len(b) > pageBytes { l.writeAt -= pageBytes }`},

@@ -104,7 +104,7 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 	c := l.cuts[l.next]
 	l.next++
 	l.left.Limit = int64(c.pairs)
-	whole := index.NewWholeReader(l.left, limits.EtcdAnswerBytes)
+	whole := index.NewUnpagedReader(l.left, limits.EtcdAnswerBytes)
 	before, pairs := len(dst), 0
 	l.s.requests.Add(1) // the fair queue counts the waiting requests by this
 	err := l.s.read(l.ctx, func() (bool, error) {

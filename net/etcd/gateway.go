@@ -101,10 +101,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	way := http.NewResponseController(w)
 	timeout := g.s.config.Limits.Web
 	deadline := time.Now().Add(timeout)
-	own := g.s.holds(r.Context())
+	own := g.s.newReservations(r.Context())
 	defer own.in.Shrink(0)
 	defer own.out.Shrink(0)
-	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), holdsKey{}, own))
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), reservationsKey{}, own))
 	defer cancel()
 	from := &body{ReadCloser: r.Body, ctx: ctx, end: func() {}, own: own.in, most: g.s.jsonBytes()}
 	w = paced{w, own.out}
@@ -131,10 +131,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, r)
 }
 
-// holds returns the empty reservations of a request.
-func (s *core) holds(ctx context.Context) *holds {
+// newReservations returns the empty reservations of a request.
+func (s *core) newReservations(ctx context.Context) *reservations {
 	end := front.AccountOf(ctx).Closer()
-	return &holds{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
+	return &reservations{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
 
 // patient is a ResponseWriter with a timeout for each piece of an answer instead of one for the whole answer.

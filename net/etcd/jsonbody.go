@@ -16,14 +16,14 @@ import (
 // copies is therefore reserved first. A request has at most one body or message and one answer at a time. It never waits for the memory of
 // one while it holds the other.
 
-// holds is the pair of memory reservations of a request over HTTP.
-type holds struct{ in, out *admit.Reservation }
+// reservations is the pair of memory reservations of a request over HTTP.
+type reservations struct{ in, out *admit.Reservation }
 
-type holdsKey struct{}
+type reservationsKey struct{}
 
 // answers reserves memory for an answer, in place of the previous one.
 func answers(ctx context.Context, size int) error {
-	own, ok := ctx.Value(holdsKey{}).(*holds)
+	own, ok := ctx.Value(reservationsKey{}).(*reservations)
 	if !ok {
 		return nil
 	}
@@ -31,7 +31,7 @@ func answers(ctx context.Context, size int) error {
 }
 
 // overHTTP tells whether a request came as JSON.
-func overHTTP(ctx context.Context) bool { return ctx.Value(holdsKey{}) != nil }
+func overHTTP(ctx context.Context) bool { return ctx.Value(reservationsKey{}) != nil }
 
 // heldBytes is the memory of a message while it is read or written as JSON. Small messages are not charged: the connection limit bounds
 // them.

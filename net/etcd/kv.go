@@ -251,11 +251,11 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 	if sortsPage(q) || r.Filtered() {
 		most = s.builtMost(ctx)
 	}
-	whole := index.NewWholeReader(r, int64(most))
+	whole := index.NewUnpagedReader(r, int64(most))
 	var found kv.RangeResult
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
-	err = wide.read(func() { whole = index.NewWholeReader(r, int64(most)) }, func() (done bool, err error) {
+	err = wide.read(func() { whole = index.NewUnpagedReader(r, int64(most)) }, func() (done bool, err error) {
 		found, done, err = whole.Step(v, limits.RangeRows)
 		return done, err
 	})

@@ -27,7 +27,7 @@ type body struct {
 
 	// At most one of them, after begin.
 	answer *index.AnswerReader
-	whole  *index.WholeReader
+	whole  *index.UnpagedReader
 }
 
 // needsBody reports whether the answer to a request has a body.
@@ -77,12 +77,12 @@ func (b *body) begin(v *index.View) error {
 	if b.view == nil && !q.Write() {
 		b.view, b.since = v, time.Now()
 	}
-	if err := b.view.Recall(q.Txn, &b.result); err != nil {
+	if err := b.view.RecoverAnswer(q.Txn, &b.result); err != nil {
 		return err
 	}
 	switch {
 	case q.Op == wire.OpRange:
-		b.whole = index.NewWholeReader(q.Range, limits.BodyBytes)
+		b.whole = index.NewUnpagedReader(q.Range, limits.BodyBytes)
 	case q.Op == wire.OpPut:
 		b.answer = index.NewPutReader(&q.Put, &b.result, limits.BodyBytes)
 	case q.Op == wire.OpDelete:

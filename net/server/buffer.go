@@ -12,7 +12,7 @@ import (
 //
 // held is cap(out) while out is a large buffer, and 0 while it is the small one.
 type buffer struct {
-	share *share
+	share *memoryBudget
 	out   []byte
 	small []byte
 	held  int

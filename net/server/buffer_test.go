@@ -11,8 +11,8 @@ import (
 // A buffer holds what was appended through any growth, takes what it needs of its share, and returns all of it.
 func TestBuffer(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	whole := newWhole(64 << 20)
-	b := buffer{share: whole.part().part().part()}
+	whole := newMemoryBudget(64 << 20)
+	b := buffer{share: whole.child().child().child()}
 	for range 200 {
 		var want strings.Builder
 		for range rng.IntN(6) {
@@ -37,8 +37,8 @@ func TestBuffer(t *testing.T) {
 
 // Without any room there is still the small buffer: what does not fit waits until that is written, or is refused.
 func TestBufferWithoutRoom(t *testing.T) {
-	whole := newWhole(0)
-	b := buffer{share: whole.part()}
+	whole := newMemoryBudget(0)
+	b := buffer{share: whole.child()}
 	answers := 0
 	for b.appendError(1, kv.Unavailable, "there is no leader") {
 		answers++

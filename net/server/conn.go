@@ -19,7 +19,7 @@ type conn struct {
 	server *Server
 	qc     *quic.Conn
 	owner  *identity
-	share  *share // of its owner's
+	share  *memoryBudget // of its owner's
 	logger *slog.Logger
 
 	// Shared by its streams.

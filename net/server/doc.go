@@ -42,7 +42,7 @@
 //
 // A write with a name (a session and a sequence number) goes into the log like any other; the state knows whether it was applied before. If
 // it was, its body is read from the history, as of its own revision, or the answer says that this history is compacted
-// ([index.View.Recall]).
+// ([index.View.RecoverAnswer]).
 //
 // The leader's lease clock answers keep-alives and lease queries. The keep-alives and queries of one Read go to the member together, and
 // each completes on its own. They do not wait for the queue of writes. The keys of a lease are read from the View.
@@ -62,7 +62,7 @@
 //  3. The memory that a client can make the member use is bounded, by the table of package limits, in two ways. Connections are limited in
 //     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections ([place]).
 //     Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve memory from
-//     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([share]). A
+//     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([memoryBudget]). A
 //     request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame does not fit: the
 //     frame is skipped. Pages become smaller instead.
 //  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and after

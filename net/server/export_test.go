@@ -33,11 +33,11 @@ func (s *Server) BeginHandshakes(n int, of func(i int) net.IP) (end func()) {
 
 // Hunger takes all of the memory that clients may use, until end is called.
 func (s *Server) Hunger() (end func()) {
-	all := s.whole.left()
-	if !s.whole.take(all) {
+	all := s.memory.left()
+	if !s.memory.take(all) {
 		panic("server: what is left cannot be taken")
 	}
-	return func() { s.whole.give(all) }
+	return func() { s.memory.give(all) }
 }
 
 // WatchesRefused is how many streams of watches were offered events that had no room, and have not asked for them again.

@@ -9,7 +9,7 @@ import (
 // identity is an owner of connections: all clients whose certificates have one name.
 type identity struct {
 	name  wire.Identity
-	share *share
+	share *memoryBudget
 	conns map[*conn]struct{}
 }
 

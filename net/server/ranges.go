@@ -175,7 +175,7 @@ func newPages(q kv.Range, until time.Time) *pages {
 }
 
 // account reserves memory for the notes of a sorted range from the stream's share, or returns an error.
-func (p *pages) account(share *share) *kv.Error {
+func (p *pages) account(share *memoryBudget) *kv.Error {
 	if p.sorted == nil || p.sorted.Bytes() <= p.taken {
 		return nil
 	}

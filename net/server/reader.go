@@ -45,7 +45,7 @@ func (s *stream) read() {
 		err := s.frames.Fill()
 		if err == nil {
 			err = s.handleAll()
-		} else if none, ok := errors.AsType[*wire.NoRoomError](err); ok {
+		} else if none, ok := errors.AsType[*wire.NoBudgetError](err); ok {
 			err = s.refuseFrame(none)
 		} else if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = s.lookAtFrames(time.Now())
@@ -75,7 +75,7 @@ func (s *stream) readFailed(err error) {
 }
 
 // refuseFrame answers a request that is too large for the remaining memory budget.
-func (s *stream) refuseFrame(none *wire.NoRoomError) error {
+func (s *stream) refuseFrame(none *wire.NoBudgetError) error {
 	id, err := wire.RequestID(none.Head)
 	if err != nil {
 		return err

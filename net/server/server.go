@@ -79,7 +79,7 @@ type Server struct {
 	handshakes   *wire.Handshakes // under way
 	arrived      atomic.Int64     // connections, from their first packet to their end
 	requests     atomic.Int64     // under way
-	whole        *share           // the memory budget of all clients
+	memory       *memoryBudget    // the memory budget of all clients
 	reads        *admit.FairQueue // ranges and bodies that may look at many keys
 	rangeRows    atomic.Int64     // keys that they have read
 	draining     atomic.Bool
@@ -111,7 +111,7 @@ func Start(config Config) (*Server, error) {
 	}
 	s := &Server{config: config, logger: config.Logger, log: logx.NewLimited(config.Logger), identities: map[wire.Identity]*identity{}}
 	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(limits.ClientHandshakesAddress, s.config.Limits.Handshakes), limits.ClientHandshakesTrusted)
-	s.whole, s.reads = newWhole(s.config.Limits.Bytes), admit.NewFairQueue(&s.requests)
+	s.memory, s.reads = newMemoryBudget(s.config.Limits.Bytes), admit.NewFairQueue(&s.requests)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, config.Conn.Close())
 	}
@@ -203,7 +203,7 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Connections: int64(s.conns), Handshakes: int64(s.handshakes.Count()), Accepted: s.everAccepted,
-		Requests: s.requests.Load(), Bytes: s.whole.taken(), RangeRows: s.rangeRows.Load(),
+		Requests: s.requests.Load(), Bytes: s.memory.taken(), RangeRows: s.rangeRows.Load(),
 	}
 }
 
@@ -273,10 +273,10 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 	defer s.mu.Unlock()
 	owner := s.identities[name]
 	if owner == nil {
-		owner = &identity{name: name, share: s.whole.part(), conns: map[*conn]struct{}{}}
+		owner = &identity{name: name, share: s.memory.child(), conns: map[*conn]struct{}{}}
 	}
 	c := &conn{
-		server: s, qc: qc, owner: owner, share: owner.share.part(), streams: map[*stream]struct{}{},
+		server: s, qc: qc, owner: owner, share: owner.share.child(), streams: map[*stream]struct{}{},
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
 	c.heard.Set(time.Now())

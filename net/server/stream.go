@@ -24,9 +24,9 @@ type stream struct {
 	conn  *conn
 	qs    *quic.Stream
 	wake  chan struct{}
-	share *share   // below its connection's
-	bytes *advance // from share: the memory of requests under way
-	paid  bool     // limits.ClientStreamBytes of share are reserved for the stream itself
+	share *memoryBudget // below its connection's
+	bytes *advance      // from share: the memory of requests under way
+	paid  bool          // limits.ClientStreamBytes of share are reserved for the stream itself
 
 	running  atomic.Int32 // its goroutines: both begin with it
 	requests atomic.Int64 // under way
@@ -75,10 +75,10 @@ type slot struct {
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {
-	own := c.share.part()
+	own := c.share.child()
 	s := &stream{
 		conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own),
-		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, newRequestRoom(own, c.server.config.MaxRequestBytes)),
+		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, newRequestBudget(own, c.server.config.MaxRequestBytes)),
 	}
 	s.room.L = &s.mu
 	s.running.Store(2)
@@ -164,22 +164,22 @@ func (s *stream) tooLarge(bytes int) *kv.Error {
 	return kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d (--max-request-bytes of the member)", bytes, most)
 }
 
-// requestRoom is the memory budget of a stream's frame reader: its share, limited to the needs of the largest accepted request. A
+// requestBudget is the memory budget of a stream's frame reader: its stream's budget, limited to the needs of the largest accepted request. A
 // larger request is refused by its length and never buffered. It is for one goroutine.
-type requestRoom struct {
-	share *share
+type requestBudget struct {
+	share *memoryBudget
 	left  int
 }
 
-// requestRoomSpare is the reader's memory besides a frame, including the bytes before the frame in its buffer.
-const requestRoomSpare = 16 << 10
+// requestBudgetSpare is the reader's memory besides a frame, including the bytes before the frame in its buffer.
+const requestBudgetSpare = 16 << 10
 
-func newRequestRoom(from *share, most int) *requestRoom {
-	return &requestRoom{share: from, left: max(most, limits.RequestBytesLeast) + requestRoomSpare}
+func newRequestBudget(from *memoryBudget, most int) *requestBudget {
+	return &requestBudget{share: from, left: max(most, limits.RequestBytesLeast) + requestBudgetSpare}
 }
 
 // Take implements [wire.FrameBuffers].
-func (r *requestRoom) Take(bytes int) bool {
+func (r *requestBudget) Take(bytes int) bool {
 	if bytes > r.left || !r.share.take(int64(bytes)) {
 		return false
 	}
@@ -188,7 +188,7 @@ func (r *requestRoom) Take(bytes int) bool {
 }
 
 // Give implements [wire.FrameBuffers].
-func (r *requestRoom) Give(bytes int) {
+func (r *requestBudget) Give(bytes int) {
 	r.left += bytes
 	r.share.give(int64(bytes))
 }

@@ -106,13 +106,13 @@ type FrameBuffers interface {
 	Give(bytes int)
 }
 
-// NoRoomError is the error of a frame that exceeds the memory budget. The reader skips the frame, and the stream goes on after it.
-type NoRoomError struct {
+// NoBudgetError is the error of a frame that exceeds the memory budget. The reader skips the frame, and the stream goes on after it.
+type NoBudgetError struct {
 	Head []byte // the beginning of the frame's body; valid until the next Fill
 	Size int    // of the body
 }
 
-func (e *NoRoomError) Error() string {
+func (e *NoBudgetError) Error() string {
 	return fmt.Sprintf("no memory budget left for a frame of %d bytes", e.Size)
 }
 
@@ -127,7 +127,7 @@ func NewBoundedFrameReader(from io.Reader, most int, room FrameBuffers) *FrameRe
 	return &FrameReader{from: from, most: most, room: room, buf: make([]byte, frameBufferLeast)}
 }
 
-// Fill waits until bytes arrive and reads them. It overwrites the frames that Next returned earlier. After a [NoRoomError] the
+// Fill waits until bytes arrive and reads them. It overwrites the frames that Next returned earlier. After a [NoBudgetError] the
 // reader goes on with the next frame.
 func (r *FrameReader) Fill() error {
 	if err := r.makeRoom(); err != nil {
@@ -195,7 +195,7 @@ func (r *FrameReader) skipFirst() error {
 		return err
 	}
 	r.skip = header + size - (r.end - r.start)
-	refused := &NoRoomError{Head: r.buf[r.start+header : r.end], Size: size}
+	refused := &NoBudgetError{Head: r.buf[r.start+header : r.end], Size: size}
 	r.start, r.end, r.full = 0, 0, false
 	return refused
 }

@@ -194,7 +194,7 @@ func TestFrameReaderWithoutRoom(t *testing.T) {
 		var err error
 		for err == nil {
 			err = r.Fill()
-			if none, ok := errors.AsType[*NoRoomError](err); ok {
+			if none, ok := errors.AsType[*NoBudgetError](err); ok {
 				see(none.Head, none.Size)
 				refused++
 				err = nil

@@ -6,33 +6,35 @@ import (
 	"sync/atomic"
 )
 
-// share is a part of the memory budget that clients may use at a member: parts of requests, requests under way, and answers. The
+// memoryBudget is a part of the memory budget that clients may use at a member: parts of requests, requests under way, and answers. The
 // whole budget is the member's. An identity has a share of it, a connection a share of its identity's, and a stream a share of its
 // connection's.
 //
-//  1. used is the memory reserved by the share and the shares below it: the sum over the shares below is never more.
-//  2. After a reservation, a share's used is at most the remaining budget of the share above it:
+//  1. used is the memory reserved by this budget and the budgets below it: the sum over the budgets below is never more.
+//  2. After a reservation, a budget's used is at most what the budget above it has left:
 //     free() = (parent.free() - used) / 2, and of the whole total - used.
 //
 // So the first client may use much, no client can use all, and a late client still finds budget. Reservations of other clients can
-// put a share over its limit (free() < 0). It need not return memory in use, but a stream that makes no progress is then reset.
+// put a budget over its limit (free() < 0). It need not return memory in use, but a stream that makes no progress is then reset.
 // After that, n clients with maximum reservations each have about 1/(n+1), and as much is left.
-type share struct {
+type memoryBudget struct {
 	// Constant.
-	lock   *sync.Mutex // one for all shares of a member
-	parent *share      // nil: this is the whole budget
-	total  int64       // of the whole budget
+	lock   *sync.Mutex   // one for all budgets of a member
+	parent *memoryBudget // nil: this is the whole budget
+	total  int64         // of the whole budget
 
 	used int64
 }
 
-func newWhole(total int64) *share { return &share{lock: new(sync.Mutex), total: total} }
+func newMemoryBudget(total int64) *memoryBudget {
+	return &memoryBudget{lock: new(sync.Mutex), total: total}
+}
 
-// part returns a new share below this one.
-func (s *share) part() *share { return &share{lock: s.lock, parent: s} }
+// child returns a new budget below this one.
+func (s *memoryBudget) child() *memoryBudget { return &memoryBudget{lock: s.lock, parent: s} }
 
 // free returns the bytes that may be reserved; less than 1 is none. The lock is held.
-func (s *share) free() int64 {
+func (s *memoryBudget) free() int64 {
 	if s.parent == nil {
 		return s.total - s.used
 	}
@@ -40,7 +42,7 @@ func (s *share) free() int64 {
 }
 
 // add changes the reserved bytes, here and above. The lock is held.
-func (s *share) add(n int64) {
+func (s *memoryBudget) add(n int64) {
 	for ; s != nil; s = s.parent {
 		if s.used += n; s.used < 0 {
 			panic(fmt.Sprintf("server: %d bytes of clients in use after %d were returned", s.used, -n))
@@ -49,7 +51,7 @@ func (s *share) add(n int64) {
 }
 
 // take reserves n bytes, if they are free.
-func (s *share) take(n int64) bool {
+func (s *memoryBudget) take(n int64) bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if n > s.free() {
@@ -60,7 +62,7 @@ func (s *share) take(n int64) bool {
 }
 
 // give returns n bytes.
-func (s *share) give(n int64) {
+func (s *memoryBudget) give(n int64) {
 	if n == 0 {
 		return
 	}
@@ -69,22 +71,22 @@ func (s *share) give(n int64) {
 	s.add(-n)
 }
 
-// over reports whether the share has reserved more than its current limit.
-func (s *share) over() bool {
+// over reports whether the budget has reserved more than its current limit.
+func (s *memoryBudget) over() bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.free() < 0
 }
 
 // left returns the bytes that may be reserved at this moment.
-func (s *share) left() int64 {
+func (s *memoryBudget) left() int64 {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return max(s.free(), 0)
 }
 
 // taken returns the bytes that are reserved at this moment.
-func (s *share) taken() int64 {
+func (s *memoryBudget) taken() int64 {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.used
@@ -101,13 +103,13 @@ const (
 //
 // used <= granted, except for a moment when the last request ends while another one begins: the next take makes up for it.
 type advance struct {
-	share   *share
+	share   *memoryBudget
 	used    atomic.Int64
 	mu      sync.Mutex
 	granted atomic.Int64 // advanceLeast and the bytes reserved from share; changed under mu
 }
 
-func newAdvance(from *share) *advance {
+func newAdvance(from *memoryBudget) *advance {
 	a := &advance{share: from}
 	a.granted.Store(advanceLeast)
 	return a

@@ -8,12 +8,12 @@ import (
 	"qkv/index/kv"
 )
 
-// WholeReader reads a range to its end or limit, in steps of bounded length, and in any order, for an answer that is not
+// UnpagedReader reads a range to its end or limit, in steps of bounded length, and in any order, for an answer that is not
 // paged. It is for one goroutine.
 //
 // The result's slices are parts of the Views of its steps, which the reader keeps reachable. Keep the reader reachable
 // while the slices are in use.
-type WholeReader struct {
+type UnpagedReader struct {
 	q      kv.Range
 	reads  RangeReader
 	sorted *SortedReader // used instead of reads for a sorted range; otherwise nil
@@ -23,12 +23,12 @@ type WholeReader struct {
 	all    kv.RangeResult
 }
 
-// NewWholeReader returns a reader before its first step. The query's slices must not change. If the keys and values of
+// NewUnpagedReader returns a reader before its first step. The query's slices must not change. If the keys and values of
 // the result have more than bytes bytes, it returns an error.
-func NewWholeReader(q kv.Range, bytes int64) *WholeReader { return newWholeReader(q, bytes) }
+func NewUnpagedReader(q kv.Range, bytes int64) *UnpagedReader { return newUnpagedReader(q, bytes) }
 
-func newWholeReader(q kv.Range, bytes int64) *WholeReader {
-	w := &WholeReader{q: q, bytes: bytes}
+func newUnpagedReader(q kv.Range, bytes int64) *UnpagedReader {
+	w := &UnpagedReader{q: q, bytes: bytes}
 	if q.Sorted() {
 		w.sorted = NewSortedReader(q, 0)
 	} else {
@@ -38,7 +38,7 @@ func newWholeReader(q kv.Range, bytes int64) *WholeReader {
 }
 
 // pin makes it read the data at a position.
-func (w *WholeReader) pin(at position) {
+func (w *UnpagedReader) pin(at position) {
 	if w.sorted != nil {
 		w.sorted.at, w.sorted.pinned = at, true
 	}
@@ -47,7 +47,7 @@ func (w *WholeReader) pin(at position) {
 
 // page returns the query for the next page. Its limit is the remaining number of pairs plus one; the extra pair shows
 // that there are more.
-func (w *WholeReader) page() kv.Range {
+func (w *UnpagedReader) page() kv.Range {
 	q := w.q
 	q.Sort, q.Order, q.Limit = kv.SortByKey, kv.SortNone, 0
 	if w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {
@@ -58,7 +58,7 @@ func (w *WholeReader) page() kv.Range {
 
 // Step looks at rows more keys, in the newest View. When done is true the result is complete. An error is a *kv.Error and
 // ends the read.
-func (w *WholeReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {
+func (w *UnpagedReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {
 	if w.sorted != nil {
 		return w.stepSorted(v, rows)
 	}
@@ -94,7 +94,7 @@ func (w *WholeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	return w.all, true, nil
 }
 
-func (w *WholeReader) stepSorted(v *View, rows int) (result kv.RangeResult, done bool, err error) {
+func (w *UnpagedReader) stepSorted(v *View, rows int) (result kv.RangeResult, done bool, err error) {
 	page, done, last, err := w.sorted.Step(v, rows)
 	least := w.sorted.passed
 	if w.q.Limit > 0 {
@@ -115,7 +115,7 @@ func (w *WholeReader) stepSorted(v *View, rows int) (result kv.RangeResult, done
 }
 
 // take adds a page to the result, and says whether the size limit allows it.
-func (w *WholeReader) take(page *kv.RangeResult) bool {
+func (w *UnpagedReader) take(page *kv.RangeResult) bool {
 	if w.pages++; w.pages == 1 {
 		w.all.Count, w.all.Revision = page.Count, page.Revision
 	}

@@ -18,23 +18,23 @@ func TestLeaderEnds(t *testing.T) {
 	type told struct{ term, durable, commit uint64 }
 	for name, c := range map[string]struct {
 		told []told
-		want leaderEnd
+		want leaderPosition
 	}{
-		"nothing":                       {nil, leaderEnd{}},
-		"not told":                      {[]told{{5, 0, 9}}, leaderEnd{}},
-		"committed without it":          {[]told{{5, 7, 9}}, leaderEnd{5, 7, 7}},
-		"not committed yet":             {[]told{{5, 9, 7}}, leaderEnd{5, 9, 7}},
-		"a heartbeat to one that lags":  {[]told{{5, 9, 8}, {5, 9, 2}}, leaderEnd{5, 9, 8}},
-		"a heartbeat that is overtaken": {[]told{{5, 9, 8}, {5, 8, 7}}, leaderEnd{5, 9, 8}},
-		"another term, after a cut":     {[]told{{5, 9, 6}, {7, 8, 6}}, leaderEnd{7, 8, 6}},
+		"nothing":                       {nil, leaderPosition{}},
+		"not told":                      {[]told{{5, 0, 9}}, leaderPosition{}},
+		"committed without it":          {[]told{{5, 7, 9}}, leaderPosition{5, 7, 7}},
+		"not committed yet":             {[]told{{5, 9, 7}}, leaderPosition{5, 9, 7}},
+		"a heartbeat to one that lags":  {[]told{{5, 9, 8}, {5, 9, 2}}, leaderPosition{5, 9, 8}},
+		"a heartbeat that is overtaken": {[]told{{5, 9, 8}, {5, 8, 7}}, leaderPosition{5, 9, 8}},
+		"another term, after a cut":     {[]told{{5, 9, 6}, {7, 8, 6}}, leaderPosition{7, 8, 6}},
 	} {
-		ends, status := leaderEnds{heard: map[uint64]leaderEnd{}}, &Status{}
+		ends, status := leaderPositions{heard: map[uint64]leaderPosition{}}, &Status{}
 		for _, told := range c.told {
 			kind := raftpb.MsgHeartbeat
 			ends.hear(2, peerframe.Raft{Message: &raftpb.Message{Type: &kind, Term: &told.term, Commit: &told.commit}, Durable: told.durable})
 		}
 		ends.publish(status)
-		if got := status.leaderEnd(2); got != c.want {
+		if got := status.leaderPosition(2); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
@@ -46,8 +46,8 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	was := c.last
-	if was != c.ends.durable {
-		t.Fatalf("it leads with entry %d on its disk, and would tell %d", was, c.ends.durable)
+	if was != c.positions.durable {
+		t.Fatalf("it leads with entry %d on its disk, and would tell %d", was, c.positions.durable)
 	}
 	told := func(sent []peerframe.Message, kind raftpb.MessageType) (durable uint64, commit uint64) {
 		for _, m := range sent {
@@ -81,7 +81,7 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 
 // The end of the log may go back, by a leader that replaces entries, and by a snapshot: what is told follows it.
 func TestDurableEndFollowsTheLog(t *testing.T) {
-	ends := leaderEnds{durable: 9}
+	ends := leaderPositions{durable: 9}
 	for _, c := range []struct {
 		m    Appended
 		want uint64
@@ -109,7 +109,7 @@ func TestEndOfAnOldLeaderIsNotHeard(t *testing.T) {
 	tells(2, 5, 7)
 	tells(3, 4, 8)
 	tells(3, 1<<60, 9)
-	if two, three := c.Status.leaderEnd(2), c.Status.leaderEnd(3); two != (leaderEnd{5, 7, 1}) || three != (leaderEnd{}) {
+	if two, three := c.Status.leaderPosition(2), c.Status.leaderPosition(3); two != (leaderPosition{5, 7, 1}) || three != (leaderPosition{}) {
 		t.Errorf("heard of n2 %+v, of n3 %+v", two, three)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// leaderEnds holds how far a leader's log is on its own disk, as this member reports while it leads and as it has heard from other
+// leaderPositions holds how far a leader's log is on its own disk, as this member reports while it leads and as it has heard from other
 // leaders. A follower's acknowledgement tells the leader what the follower's disk holds. The leader's own sync may complete a quorum,
 // too, but no acknowledgement reports it. Without this report, a former leader with a folder restored to an earlier point could vote for,
 // or become, a leader without the acknowledged entries.
@@ -20,20 +20,20 @@ import (
 //
 //  1. durable is the newest entry of the log on this member's disk.
 //  2. heard[m] is of the newest term in which m led, as far as this process knows, except kept, which never decreases.
-type leaderEnds struct {
+type leaderPositions struct {
 	durable uint64
-	heard   map[uint64]leaderEnd
+	heard   map[uint64]leaderPosition
 	fresh   bool // heard has unpublished changes
 }
 
-// leaderEnd is the durable position that a member reported while it led.
-type leaderEnd struct {
+// leaderPosition is the durable position that a member reported while it led.
+type leaderPosition struct {
 	term, durable uint64 // within a term a leader's log only grows; in a later term it may be truncated
 	kept          uint64 // the committed part of it, which is never truncated
 }
 
 // synced notes the durable position of the own log.
-func (l *leaderEnds) synced(m Appended) {
+func (l *leaderPositions) synced(m Appended) {
 	if m.Marker != nil {
 		l.durable = m.Marker.Index
 	}
@@ -43,7 +43,7 @@ func (l *leaderEnds) synced(m Appended) {
 }
 
 // told returns the durable position to send with a message: only leaders send appends and heartbeats.
-func (l *leaderEnds) told(m *raftpb.Message) uint64 {
+func (l *leaderPositions) told(m *raftpb.Message) uint64 {
 	if saysEnd(m) {
 		return l.durable
 	}
@@ -55,7 +55,7 @@ func saysEnd(m *raftpb.Message) bool {
 }
 
 // hear notes a leader's durable position, in a term that is not over.
-func (l *leaderEnds) hear(from uint64, m peerframe.Raft) {
+func (l *leaderPositions) hear(from uint64, m peerframe.Raft) {
 	if !saysEnd(m.Message) || m.Durable == 0 {
 		return
 	}
@@ -71,18 +71,18 @@ func (l *leaderEnds) hear(from uint64, m peerframe.Raft) {
 }
 
 // publish publishes the heard positions for Admission.
-func (l *leaderEnds) publish(s *Status) {
+func (l *leaderPositions) publish(s *Status) {
 	if l.fresh {
 		heard := maps.Clone(l.heard)
-		s.leaderEnds.Store(&heard)
+		s.leaderPositions.Store(&heard)
 		l.fresh = false
 	}
 }
 
-// leaderEnd returns a member's durable position as reported while it led.
-func (s *Status) leaderEnd(member uint64) leaderEnd {
-	if all := s.leaderEnds.Load(); all != nil {
+// leaderPosition returns a member's durable position as reported while it led.
+func (s *Status) leaderPosition(member uint64) leaderPosition {
+	if all := s.leaderPositions.Load(); all != nil {
 		return (*all)[member]
 	}
-	return leaderEnd{}
+	return leaderPosition{}
 }

@@ -29,10 +29,10 @@ func (p past) lookAt(key, end []byte, f func(*version) bool) {
 	runtime.KeepAlive(from.words)
 }
 
-// Recall turns the result of a write that was applied before into one from which its answer can be read. It reconstructs
+// RecoverAnswer turns the result of a write that was applied before into one from which its answer can be read. It reconstructs
 // the transaction's outcome from the history. It returns an error if that history, or the previous values, are compacted;
 // the write still happened.
-func (v *View) Recall(t *kv.Txn, r *kv.Result) error {
+func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 	defer runtime.KeepAlive(v)
 	if !r.Resent || r.Err != nil {
 		return nil

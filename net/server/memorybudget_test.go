@@ -12,14 +12,14 @@ func TestShares(t *testing.T) {
 	for _, x := range []struct{ identities, connections, streams int }{
 		{1, 1, 1}, {1, 1, 8}, {1, 1, 63}, {1, 6, 1}, {1, 6, 64}, {1, 100, 1}, {1, 1000, 2}, {5, 1, 1}, {3, 4, 5},
 	} {
-		whole := newWhole(total)
-		var all []*share
+		whole := newMemoryBudget(total)
+		var all []*memoryBudget
 		for range x.identities {
-			identity := whole.part()
+			identity := whole.child()
 			for range x.connections {
-				c := identity.part()
+				c := identity.child()
 				for range x.streams {
-					all = append(all, c.part())
+					all = append(all, c.child())
 				}
 			}
 		}
@@ -34,16 +34,16 @@ func TestShares(t *testing.T) {
 			}
 		}
 		even := int64(total / (x.identities + 1))
-		check := func(name string, s *share) {
+		check := func(name string, s *memoryBudget) {
 			if s.left() < even/4 {
 				t.Errorf("%+v: another %s has room for %d, even were %d", x, name, s.left(), even)
 			}
 		}
-		check("identity", whole.part())
+		check("identity", whole.child())
 		even /= int64(x.connections + 1)
-		check("connection", all[0].parent.parent.part())
+		check("connection", all[0].parent.parent.child())
 		even /= int64(x.streams + 1)
-		check("stream", all[0].parent.part())
+		check("stream", all[0].parent.child())
 		for _, s := range all {
 			s.give(s.taken())
 		}
@@ -57,8 +57,8 @@ func TestShares(t *testing.T) {
 func TestAdvance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
-		whole := newWhole(16 << 20)
-		stream := whole.part()
+		whole := newMemoryBudget(16 << 20)
+		stream := whole.child()
 		a := newAdvance(stream)
 		var held []int64
 		used := int64(0)
