@@ -389,7 +389,7 @@ func (c *Consensus) receive(r Received) {
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
-				c.sendAll(c.quarantine.forgot(&c.core, r.From, m.GetCommit()))
+				c.sendAll(c.quarantine.forgot(&c.core, r.From, m.GetCommit(), m.GetTerm()))
 				return
 			}
 		case raftpb.MsgTimeoutNow:

@@ -222,14 +222,23 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 	}
 	for _, kind := range []raftpb.MessageType{raftpb.MsgPreVote, raftpb.MsgVote} {
 		c = held()
-		asks := func(end uint64) ConsensusMessage {
-			return from(2, kind, 6, func(m *raftpb.Message) { m.Index, m.LogTerm = u(end), u(5) })
+		asks := func(end, term uint64) ConsensusMessage {
+			return from(2, kind, term, func(m *raftpb.Message) { m.Index, m.LogTerm = u(end), u(5) })
 		}
-		if c.turn(asks(c.last + 1)); !c.quarantine.held() {
-			t.Errorf("%v: its log ends behind this member's, and may hold the entry: %+v", kind, c.quarantine.Quarantine)
+		claimed := c.quarantine.claim.index
+		if c.turn(asks(claimed, 6)); !c.quarantine.held() {
+			t.Errorf("%v: its log may hold the entry that it called committed: %+v", kind, c.quarantine.Quarantine)
 		}
-		if c.turn(asks(c.last)); c.quarantine.active() {
+		if c.turn(asks(claimed-1, 5)); !c.quarantine.held() {
+			t.Errorf("%v: it may have asked before it called the entry committed: %+v", kind, c.quarantine.Quarantine)
+		}
+		if c.turn(asks(claimed-1, 6)); c.quarantine.active() {
 			t.Errorf("%v: its log does not hold the entry that it called committed: %+v", kind, c.quarantine.Quarantine)
+		}
+		c = held()
+		c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(c.last + 1) }))
+		if c.turn(asks(c.last+1, 6)); !c.quarantine.held() {
+			t.Errorf("%v: its log holds the entry that it called committed later: %+v", kind, c.quarantine.Quarantine)
 		}
 	}
 	c = held()

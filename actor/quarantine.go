@@ -51,7 +51,7 @@ const StateSubject = "state"
 //   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
 //   - the accuser admits it by sending a message; a connection alone may exist on this side before the other side has judged. An accuser
 //     that is connected and claims a commit index beyond this member's log admits it by a heartbeat with an index within the log, or
-//     by asking for a vote with a log that ends within this member's: it does not have the entry that it called committed;
+//     by asking for a vote, in a later term, with a log that ends before the claim: it does not have the entry that it called committed;
 //   - a leader continues to send it heartbeats despite its silence: the others are a quorum, and admit it;
 //   - the same member accuses so many voters that the rest is no quorum: the state that the accuser knows cannot come back.
 //     Accused learners are not counted; the accuser may be a learner. But a member with nothing of the cluster's
@@ -78,9 +78,9 @@ type quarantine struct {
 	accusers map[uint64]bool
 	// accused are the accusations that accused members have reported in the last three election timeouts, one of each kind.
 	accused []accusation
-	// beyond: this member is held back because of a heartbeat with a commit index beyond its log, and not because of a refusal. The
-	// sender has not judged this member's log in a handshake since.
-	beyond bool
+	// claim is the commit index beyond this member's log because of which it is held back, with the term of the heartbeat. It is zero if
+	// this member is held back because of a refusal, and when the sender has judged this member's log in a handshake since.
+	claim struct{ index, term uint64 }
 	// A leader that sends heartbeats while this member is held back: the start of the unbroken sequence, and the newest.
 	leader, term  uint64
 	since, newest time.Duration
@@ -107,7 +107,7 @@ func (q *quarantine) set(next Quarantine) error {
 	if err := q.record(next); err != nil {
 		return err
 	}
-	q.Quarantine, q.leader, q.beyond = next, 0, false
+	q.Quarantine, q.leader, q.claim.index = next, 0, 0
 	return nil
 }
 
@@ -137,7 +137,7 @@ func (q *quarantine) seconded(by uint64) bool {
 // admitted reports whether a peer's message admits this member, which is held back: a peer that refuses it sends none. within: the
 // message shows that the peer knows of no committed entry beyond this member's log.
 func (q *quarantine) admitted(by uint64, within bool) bool {
-	return q.held() && q.By == by && (within || !q.beyond)
+	return q.held() && q.By == by && (within || q.claim.index == 0)
 }
 
 // hear notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for three
@@ -188,7 +188,7 @@ func (q *quarantine) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 func (q *quarantine) linked(peer uint64) {
 	delete(q.accusers, peer)
 	if q.By == peer {
-		q.beyond = false // it has judged this member's log anew
+		q.claim.index = 0 // it has judged this member's log anew
 	}
 }
 
@@ -223,9 +223,9 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
 	if heartbeat && beyondLog(m.Message) {
-		return q.forgot(c, r.From, m.GetCommit())
+		return q.forgot(c, r.From, m.GetCommit(), m.GetTerm())
 	}
-	if c.connected[r.From] && q.admitted(r.From, heartbeat || ok && asksForVote(m.Message) && m.GetIndex() <= c.last) {
+	if c.connected[r.From] && q.admitted(r.From, heartbeat || ok && q.withdrawn(m.Message)) {
 		q.leave(c, c.Status.NameOf(r.From)+" admits it")
 		return nil
 	}
@@ -235,9 +235,11 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 	return nil
 }
 
-// asksForVote reports whether a message is a candidate's; its index is the end of the candidate's log.
-func asksForVote(m *raftpb.Message) bool {
-	return m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote
+// withdrawn reports whether a candidate's message shows that the candidate does not have the entry of its claim. A member never loses what
+// it has committed. A request of the claim's term or an earlier one may have been sent before the claim.
+func (q *quarantine) withdrawn(m *raftpb.Message) bool {
+	asks := m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote
+	return asks && m.GetTerm() > q.claim.term && m.GetIndex() < q.claim.index
 }
 
 // differs ends this member's part: its state differs from the state of the others.
@@ -250,16 +252,19 @@ func (q *quarantine) differs(c *core, why string) {
 // forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
 // member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
 // this member back. forgot returns what the voters are told.
-func (q *quarantine) forgot(c *core, leader, commit uint64) []toPeer {
+func (q *quarantine) forgot(c *core, leader, commit, term uint64) []toPeer {
 	if q.held() && q.By == leader {
 		q.accusers[leader] = true
+		q.claim.index, q.claim.term = min(q.claim.index, commit), max(q.claim.term, term)
 		return nil
 	}
 	next, _ := q.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
 		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
 		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))}, false)
 	q.enter(c, next)
-	q.beyond = q.By == leader
+	if q.By == leader {
+		q.claim.index, q.claim.term = commit, term
+	}
 	return q.accusations(c)
 }
 

@@ -438,16 +438,25 @@ var actorBugs = []mutant{
 		{"quarantine.forgot", `next, _ := q.accuse(leader, Refusal{`, `next, _ := q.accuse(leader, Refusal{Leads: true,`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"stay held back though the accuser's log is too short for its claim", []change{
-		{"quarantine.receive", `heartbeat || ok && asksForVote(m.Message) && m.GetIndex() <= c.last`, `heartbeat`},
+		{"quarantine.receive", `heartbeat || ok && q.withdrawn(m.Message)`, `heartbeat`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
-	{"be admitted by a vote request with a longer log", []change{
-		{"quarantine.receive", `asksForVote(m.Message) && m.GetIndex() <= c.last`, `asksForVote(m.Message)`},
+	{"be admitted by a vote request whose log may hold the claimed entry", []change{
+		{"quarantine.withdrawn", `&& m.GetIndex() < q.claim.index`, ``},
+	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
+	{"be admitted by a vote request of before the claim", []change{
+		{"quarantine.withdrawn", `&& m.GetTerm() > q.claim.term`, ``},
+	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
+	{"be admitted only by a log that ends within this member's", []change{
+		{"quarantine.receive", `q.withdrawn(m.Message)`, `q.withdrawn(m.Message) && m.GetIndex() <= c.last`},
+	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
+	{"forget the lower one of two claims", []change{
+		{"quarantine.forgot", `min(q.claim.index, commit)`, `q.claim.index`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"be admitted by anything that the leader of an impossible commit index says", []change{
-		{"quarantine.forgot", `q.beyond = q.By == leader`, ``},
+		{"quarantine.forgot", `q.claim.index, q.claim.term = commit, term`, ``},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"hold an impossible commit index against a member that has looked at the log since", []change{
-		{"quarantine.linked", `q.beyond = false`, `q.beyond = true`},
+		{"quarantine.linked", `q.claim.index = 0`, ``},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"believe a refusal of a member that says that it leads", []change{
 		{"quarantine.refused", `r.Leads = r.Leads && c.mayLead(peer)`, ``},
@@ -561,7 +570,7 @@ var actorBugs = []mutant{
 		{"quarantine.linked", `delete(q.accusers, peer)`, ``},
 	}, []detector{direct("./actor", "TestAdmittingAccuserIsNoSecond")}},
 	{"go on with a leader that was heard before the word came again", []change{
-		{"quarantine.set", `q.Quarantine, q.leader, q.beyond = next, 0, false`, `q.Quarantine, q.beyond = next, false`},
+		{"quarantine.set", `q.Quarantine, q.leader, q.claim.index = next, 0, 0`, `q.Quarantine, q.claim.index = next, 0`},
 	}, []detector{direct("./actor", "TestQuarantine")}},
 	{"let reads go an entry early", []change{
 		{"Applier.letReadsGo", `if r.Index > applied {`, `if r.Index > applied+1 {`},
