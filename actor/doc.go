@@ -24,11 +24,12 @@
 // two drivers: [Runtime] runs them in goroutines, and package actor/sim runs the handlers of many members in one seeded loop. A seed that
 // has shown a fault shows it at every run.
 //
-// Besides the mailboxes there is [Status]: single words that an actor publishes to every reader, including other actors. These words hold
-// an amount (free space on the disk, the log's size, the bytes sent of a snapshot) or whether an activity is running (a save, a follower
-// that the log is kept for). A reader of such a word may miss a value, because the next value serves as well. News that must not be lost or
-// reordered is a message. Only two values are both, the View and the end of the synced log: they are published before the message that
-// announces them. Measurements and counters for people are in [Observer]. No actor decides by them.
+// Besides the mailboxes there is [Status]: values that an actor publishes to every reader. Other actors decide by six of them: the View,
+// the end of the synced log, the role in raft, the bytes sent of a snapshot, the disk's last progress, and the use of the disk (package
+// actor/space). Admission decides by three more: the acknowledgements of peers (matches, minMatches) and the ends of leaders' logs. A
+// reader may miss a value, because the next value serves as well. News that must not be lost or reordered is a message. Only two values are
+// both, the View and the end of the synced log: they are published before the message that announces them. Measurements and counters for
+// people are in [Observer]. No actor decides by them.
 //
 // Runtime does not tie an actor to one goroutine. When a handler passes its work on ([Mailbox].PostAndYield), the receiving actor runs next
 // in the same goroutine. A single write therefore goes from consensus to the log writer and back through consensus to the applier without
