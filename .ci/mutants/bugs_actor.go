@@ -883,7 +883,7 @@ var actorBugs = []mutant{
 		{"Admission.Admit", `a.ends[from] = its.Last`, `if _, ok := a.ends[from]; !ok { a.ends[from] = its.Last }`},
 	}, []detector{direct("./node", "TestConsensusIsToldOfConnections")}},
 	{"say nothing of the founders that are awaited", []change{
-		{"founding.tell", `c.Status.Alarm(Alarm{Name: kv.FoundingNotice, Text: text})`, ``},
+		{"founding.tell", `c.Status.Alarm(Alarm{Name: kv.FoundingNotice, Text: text})`, `_ = kv.FoundingNotice`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
 	{"count a note as applied by a change that the state had at the start", []change{
 		{"leaseClock.changed", `max(l.notes-1, 0)`, `l.notes - 1`},
