@@ -349,7 +349,7 @@ func (s *keyspace) each(key, end []byte, f func(r ref) bool) {
 // from the root for each key is half the cost of a large deletion.
 type pathHints struct{ tombstoned, attached btree.PathHint }
 
-// addTombstones deletes keys that are in key order. The slice reuses s.matches and is kept for the next call.
+// addTombstones deletes keys that are in key order. The slice reuses s.scratch.matches and is kept for the next call.
 func (s *State) addTombstones(matches []ref) {
 	s.scratch.hints = pathHints{}
 	s.scratch.made = slices.Grow(s.scratch.made, len(matches))

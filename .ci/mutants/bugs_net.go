@@ -209,7 +209,16 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/etcd", "TestListGivenUp")}},
 	{"answer on loopback to whatever name a page has", []change{
 		{"Config.hostFits", `local != nil && !local.IP.IsLoopback() &&`, `local != nil &&`},
-	}, []detector{direct("./net/etcd", "TestHostFits"), direct("./net/etcd", "TestPagesAreRefused")}},
+	}, []detector{direct("./net/web", "TestHostFits"), direct("./net/etcd", "TestPagesAreRefused")}},
+	{"guard the pages without the names of the member", []change{
+		{"pages.server", `Names: s.config.Names,`, ``},
+	}, []detector{direct("./net/etcd", "TestPagesKnowTheMembersNames")}},
+	{"guard the pages without the list of hosts", []change{
+		{"pages.server", `Hosts: s.config.Hosts,`, ``},
+	}, []detector{direct("./net/etcd", "TestPagesKnowTheMembersNames")}},
+	{"take a request over TLS for one in plain text", []change{
+		{"Secure", `return secure`, `return secure && false`},
+	}, []detector{direct("./net/etcd", "TestPagesKnowTheMembersNames")}},
 	{"let pages of other sites ask outside of the gateway", []change{
 		{"Config.guard", `case site != "" && site != "none" &&`, `case site == "" && site != "none" &&`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},

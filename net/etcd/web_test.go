@@ -279,3 +279,43 @@ func TestPagesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesKnowTheMembersNames: the guard of the pages gets the member's names, the operator's list, and whether a request came over TLS.
+func TestPagesKnowTheMembersNames(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	ask := func(s *etcd.Server, scheme, host string) int {
+		q, err := http.NewRequest(http.MethodGet, scheme+"://"+s.Addr().String()+"/health", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = host
+		config := wire.ClientTLS(trust.Client, "http/1.1", wire.Identity{Class: wire.ClassMember})
+		r, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}).Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		return r.StatusCode
+	}
+	named := start(t, newMember(), func(c *etcd.Config) { c.Names = []string{"n1.example.com"} })
+	listed := start(t, newMember(), func(c *etcd.Config) { c.Hosts = []string{"n2.example.com"} })
+	secure := start(t, newMember(), func(c *etcd.Config) {
+		c.Listeners[0].Plain, c.Listeners[0].TLS = false, wire.EtcdTLS(trust.Member)
+	})
+	for _, c := range []struct {
+		what         string
+		s            *etcd.Server
+		scheme, host string
+		want         int
+	}{
+		{"a name of the member", named, "http", "n1.example.com", http.StatusOK},
+		{"another name", named, "http", "n2.example.com", http.StatusMisdirectedRequest},
+		{"a name of the list", listed, "http", "n2.example.com", http.StatusOK},
+		{"a name that is not in the list", listed, "http", "localhost", http.StatusMisdirectedRequest},
+		{"any name over TLS", secure, "https", "n3.example.com", http.StatusOK},
+	} {
+		if got := ask(c.s, c.scheme, c.host); got != c.want {
+			t.Errorf("%s: %d, want %d", c.what, got, c.want)
+		}
+	}
+}
