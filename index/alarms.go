@@ -109,6 +109,9 @@ func (v *View) Refuses(b []byte) *kv.Error {
 	if c.read(&r) != nil || c.once.Session != 0 {
 		return nil
 	}
+	if err := v.refusesAuthor(&c); err != nil { // first: the alarm is not for a client without permission
+		return err
+	}
 	if err := v.following.refuses(c.kind); err != nil {
 		return err
 	}

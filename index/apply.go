@@ -91,12 +91,19 @@ func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
 	}
 	s.times.trim(s.compacted)
 	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.scratch.commands)) + (s.totals.weight-weight)*dropWork/versionOverhead)
+	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
 	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-mapped))
 	return results
 }
 
 func (s *State) apply(c *command) kv.Result {
+	if s.auth.Enabled() { // before the alarms, and before a session's outcome is given away
+		if err := s.permits(c); err != nil {
+			return s.refused(err)
+		}
+	}
+	s.accounts.author.setAuthor(c.name)
 	switch {
 	case c.once.Session == 0:
 		return s.perform(c)
@@ -257,9 +264,9 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 		flags |= leased
 		s.attach(p.Lease, r)
 	}
-	at := s.newVersion(flags, len(p.Value))
+	at := s.newVersion(flags, len(p.Value), s.authorOfChange())
 	v := at.version()
-	v.sum = sumOf(hash, p.Value, create, mod, int64(v.sub), number, p.Lease)
+	v.sum = sumOf(hash, p.Value, create, mod, int64(v.sub), number, p.Lease, v.author())
 	v.setWords(words, p.Lease)
 	copy(v.value(), p.Value)
 	s.push(r, at, before)
@@ -276,11 +283,17 @@ func (s *State) note(v *version) {
 	s.history.kept++
 }
 
-func (s *State) newVersion(flags uint32, value int) ref {
+func (s *State) newVersion(flags uint32, value int, author uint32) ref {
+	if author != 0 {
+		flags |= authored
+	}
 	at := s.keys.memory.alloc(&s.keys.versions, versionSize(flags, value))
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
 	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.scratch.made)), 0
+	if author != 0 {
+		*v.authorWord() = author
+	}
 	return at
 }
 
@@ -366,9 +379,9 @@ func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
 	s.supersede(r, before.version(), &s.scratch.hints.attached)
-	at := s.newVersion(tombstone, 0)
+	at := s.newVersion(tombstone, 0, s.authorOfChange())
 	v := at.version()
-	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0)
+	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0, v.author())
 	s.totals.weight += weight(int(record.size), 0)
 	s.push(r, at, before)
 	s.scratch.made = append(s.scratch.made, at)

@@ -176,7 +176,7 @@ func benchRevoke(b *testing.B, order func(ids []int64)) {
 func BenchmarkApplyOnce(b *testing.B) {
 	for _, keys := range []int{100_000, *benchKeys} {
 		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			benchUpdate(b, keys, Head{kv.SessionWrite{Session: 1 << 60, Sequence: 1000, Window: 1000, Opened: 1}})
+			benchUpdate(b, keys, Head{Once: kv.SessionWrite{Session: 1 << 60, Sequence: 1000, Window: 1000, Opened: 1}})
 		})
 	}
 }

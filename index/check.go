@@ -90,7 +90,7 @@ func (w *walk) version(r, at, newer ref) error {
 	if err := w.generation(v, key); err != nil {
 		return err
 	}
-	sum := sumOf(hashOf(key), v.value(), v.create(), v.mod, int64(v.sub), v.number(), v.lease())
+	sum := sumOf(hashOf(key), v.value(), v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
 	if newer == 0 && !v.has(tombstone) {
 		w.keyCount++
 		w.liveBytes += int64(len(key) + v.valueSize())

@@ -115,7 +115,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 		commands = append(commands, b)
 		same = append(same, msgCommand{Kind: kind, Version: 1, Session: 0, Body: body})
 	}
-	head := Head{kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40}}
+	head := Head{Once: kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40}}
 	inSession := func(name string, b []byte, kind uint64, body any) {
 		add(name, b, kind, body)
 		same[len(same)-1].Session, same[len(same)-1].Sequence = msgOnce{head.Once.Session, 9, 1 << 40}, 300
@@ -154,7 +154,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("revoke", AppendRevoke(nil, 1<<40, 7, 9), 13, msgRevoke{1 << 40, 7, 9})
 	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9, Granted: 5}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, []any{[]any{300, 9, 5}, []any{-1, 1, 0}}})
 	inSession("put in a session", head.AppendPut(nil, &kv.Put{Key: name, Value: []byte("v")}), 1, msgPut{Key: name, Value: []byte("v")})
-	inSession("delete in a session", head.AppendDelete(nil, name, nil), 2, msgDelete{Key: name, End: []byte{}})
+	inSession("delete in a session", head.AppendDelete(nil, &kv.Delete{Key: name}), 2, msgDelete{Key: name, End: []byte{}})
 	inSession("compact in a session", head.AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
 	inSession("grant in a session", head.AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
 	inSession("revoke in a session", head.AppendRevoke(nil, 1<<40), 13, msgRevoke{1 << 40, 0, 0})

@@ -5,13 +5,17 @@ import (
 	"strings"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
 const (
 	// FirstLevel is the feature level of a new cluster, MaxLevel the newest level that this qkv knows.
 	FirstLevel = 1
-	MaxLevel   = 1
+	MaxLevel   = 2
+
+	// authLevel is the feature level of users, roles and authors.
+	authLevel = 2
 
 	commandVersion = 1
 	commandFields  = 7
@@ -62,16 +66,19 @@ func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
 	return c.change, r.Done()
 }
 
-// Head identifies the author of a command. The zero Head has no session.
-type Head struct{ Once kv.SessionWrite }
+// Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By] or [View.ByMember].
+type Head struct {
+	Once kv.SessionWrite
+	By   kv.Principal
+}
 
-// append appends the fields before a command's body. Principal and auth revision are empty until they are supported.
+// append appends the fields before a command's body.
 func (h *Head) append(dst []byte, kind uint64) []byte {
 	dst = pack.AppendArray(dst, commandFields)
 	dst = pack.AppendUint(dst, kind)
 	dst = pack.AppendUint(dst, commandVersion)
-	dst = pack.AppendString(dst, "")
-	dst = pack.AppendUint(dst, 0)
+	dst = pack.AppendString(dst, h.By.Name)
+	dst = pack.AppendUint(dst, h.By.Auth)
 	w := &h.Once
 	if w.Session == 0 {
 		return pack.AppendUint(pack.AppendUint(dst, 0), 0)
@@ -105,11 +112,12 @@ func (h *Head) AppendCompact(dst []byte, revision int64) []byte {
 }
 
 // AppendDelete appends the command that deletes a key or, with an end, all keys from key up to and excluding end. The end
-// "\0" means no end.
-func (h *Head) AppendDelete(dst []byte, key, end []byte) []byte {
-	dst = h.begin(dst, kindDelete)
-	dst = pack.AppendBytes(dst, key)
-	return pack.AppendBytes(dst, end)
+// "\0" means no end. A user who wants the previous versions needs the permission to read them.
+func (h *Head) AppendDelete(dst []byte, d *kv.Delete) []byte {
+	if dst = h.append(dst, kindDelete); !d.PrevKV || h.By == (kv.Principal{}) {
+		return pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 2), d.Key), d.End)
+	}
+	return pack.AppendBool(pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 3), d.Key), d.End), true)
 }
 
 // AppendGrant appends the command that grants a lease, which must pass its Check.
@@ -138,7 +146,9 @@ func AppendTxn(dst []byte, t *kv.Txn) []byte { return new(Head).AppendTxn(dst, t
 func AppendCompact(dst []byte, revision int64) []byte { return new(Head).AppendCompact(dst, revision) }
 
 // AppendDelete is [Head.AppendDelete] without a session.
-func AppendDelete(dst []byte, key, end []byte) []byte { return new(Head).AppendDelete(dst, key, end) }
+func AppendDelete(dst []byte, key, end []byte) []byte {
+	return new(Head).AppendDelete(dst, &kv.Delete{Key: key, End: end})
+}
 
 // AppendAnnounce appends the command with which a member announces its own addresses, version and data folder to all
 // members.
@@ -147,9 +157,23 @@ func AppendAnnounce(dst []byte, m *kv.Member) []byte {
 }
 
 // AppendMemberChange appends the command that changes the membership.
-func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
-	return kv.AppendMemberChange(new(Head).begin(dst, kindMember), c)
+func (h *Head) AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
+	return kv.AppendMemberChange(h.begin(dst, kindMember), c)
 }
+
+// AppendAuthChange appends the command that changes users, roles, or the authentication itself.
+func (h *Head) AppendAuthChange(dst []byte, c *kv.AuthChange) []byte {
+	return kv.AppendAuthChange(h.begin(dst, kindAuth), c)
+}
+
+// AppendMemberChange is [Head.AppendMemberChange] without a user.
+func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
+	return new(Head).AppendMemberChange(dst, c)
+}
+
+// AppendAlarm is [Head.AppendAlarm] without a user.
+func AppendAlarm(dst []byte, c kv.AlarmChange) []byte { return new(Head).AppendAlarm(dst, c) }
+
 
 // AppendEndExchange appends the command that ends a joint configuration. It is never proposed: raft's leader adds an
 // entry of its own to the log, which has the same meaning.
@@ -180,8 +204,8 @@ func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
 }
 
 // AppendAlarm appends the command that raises an alarm or disarms alarms. The change must pass its Check.
-func AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
-	dst = pack.AppendBool(new(Head).begin(dst, kindAlarm), c.Raise)
+func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
+	dst = pack.AppendBool(h.begin(dst, kindAlarm), c.Raise)
 	return pack.AppendUint(pack.AppendUint(dst, c.Member), uint64(c.Kind))
 }
 
@@ -211,6 +235,8 @@ func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
 // its input.
 type command struct {
 	kind uint64
+	name []byte // of the user
+	auth uint64 // the auth revision at which the user was authenticated; kv.AuthOwn: the member itself
 	once kv.SessionWrite
 	hash uint64 // of the key; set by prefetch
 	size int    // bytes of the body
@@ -229,6 +255,8 @@ type command struct {
 	refused   *kv.Error
 	digest    *digestReport
 	follow    *follow
+
+	authChange *kv.AuthChange
 }
 
 // read reads the next command. An error means that this qkv does not understand it. The Reader must be an exact one.
@@ -280,21 +308,16 @@ func newerLevel(what string, level uint64) error {
 	return fmt.Errorf("%s feature level %d, this qkv knows %d: %w", what, level, MaxLevel, pack.ErrNewer)
 }
 
-// readHead reads principal, auth revision, session and sequence. A principal or auth revision that is set is an error:
-// ignoring it would ignore a permission check.
+// readHead reads principal, auth revision, session and sequence.
 func (c *command) readHead(r *pack.Reader) {
-	b := r.Rest()
-	if len(b) >= 4 && b[0] == 0xa0 && b[1]|b[2]|b[3] == 0 {
-		r.Drop(4)
+	if c.name, c.auth = r.Text(), r.Uint(); len(c.name) > limits.AuthNameBytes {
+		r.Fail(fmt.Sprintf("a user's name of %d bytes, the limit is %d", len(c.name), limits.AuthNameBytes))
 		return
 	}
-	if len(b) < 2 || b[0] != 0xa0 || b[1] != 0 {
-		if r.Err() == nil {
-			r.Fail("a principal or auth revision, which this qkv does not know")
-		}
+	if b := r.Rest(); len(b) >= 2 && b[0]|b[1] == 0 {
+		r.Drop(2) // no session
 		return
 	}
-	r.Drop(2)
 	s := r.Struct(onceFields)
 	w := &c.once
 	w.Session, w.Window, w.Opened = r.Uint(), r.Uint(), r.Int()
@@ -328,6 +351,9 @@ func CheckLevel(b []byte, level uint64) *kv.Error {
 	}
 	k := &kinds[kind]
 	needed := k.level
+	if level < authLevel && !anonymous(b) {
+		needed = max(needed, authLevel)
+	}
 	if n := len(k.fields); n > 0 && k.fields[n-1] > level {
 		needed = max(needed, levelOfFields(b, k))
 	}
@@ -335,6 +361,12 @@ func CheckLevel(b []byte, level uint64) *kv.Error {
 		return kv.Errorf(kv.FeatureLevel, "a %s like this needs feature level %d, the cluster has %d until all members are upgraded", k.name, needed, level)
 	}
 	return nil
+}
+
+// anonymous reports whether a command names no author in its head.
+func anonymous(b []byte) bool {
+	const named = 3 // array, kind and version have a byte each
+	return len(b) < named+2 || b[named] == 0xa0 && b[named+1] == 0
 }
 
 // levelOfFields returns the feature level that the fields of a command's body need.
@@ -370,6 +402,9 @@ func Describe(envelope []byte) string {
 		one := c.describe()
 		if c.once.Session != 0 {
 			one += fmt.Sprintf(" as write %d of session %016x", c.once.Sequence, c.once.Session)
+		}
+		if len(c.name) > 0 {
+			one += fmt.Sprintf(" by %q", c.name)
 		}
 		said = append(said, one)
 	}

@@ -91,7 +91,7 @@ func consistentPast(v *View, random *rand.Rand) error {
 	kept, sum := int64(0), uint64(0)
 	v.Scan(nil, func(key []byte, versions []Version) bool {
 		for _, one := range versions {
-			sum += sumOf(hashOf(key), one.Value, one.Create, one.Mod, one.Sub, one.Version, one.Lease)
+			sum += sumOf(hashOf(key), one.Value, one.Create, one.Mod, one.Sub, one.Version, one.Lease, one.Author)
 		}
 		if last := versions[len(versions)-1]; !last.Tombstone {
 			if mods[string(key)] != last.Mod {

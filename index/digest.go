@@ -39,7 +39,10 @@ func (r *replicated) digest() uint64 {
 	if r.inherited != 0 {
 		b = pack.AppendInt(b, r.inherited)
 	}
-	b = r.following.digest(b)
+	b = r.auth.digest(r.following.digest(b))
+	if r.authors.sum != 0 {
+		b = pack.AppendUint(b, r.authors.sum)
+	}
 	return xxhash.Sum64(r.members.append(b))
 }
 

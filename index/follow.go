@@ -480,10 +480,10 @@ func (s *State) loadVersion(one *FollowedRecord) {
 		flags |= leased
 		s.attach(one.Lease, r)
 	}
-	at := s.newVersion(flags, len(one.Value))
+	at := s.newVersion(flags, len(one.Value), 0)
 	v := at.version()
 	v.mod, v.sub = one.Mod, uint32(one.Sub)
-	v.sum = sumOf(hash, one.Value, one.Create, one.Mod, one.Sub, one.Version.Version, one.Lease)
+	v.sum = sumOf(hash, one.Value, one.Create, one.Mod, one.Sub, one.Version.Version, one.Lease, 0)
 	v.setWords(words, one.Lease)
 	copy(v.value(), one.Value)
 	s.push(r, at, 0)

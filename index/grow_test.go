@@ -76,8 +76,8 @@ func TestMetaGrows(t *testing.T) {
 	s := founded()
 	batch(t, s, 5e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 1, 9), AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: testMember().ID, Kind: kv.AlarmNoSpace}}))
-	head := Head{kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
-	batch(t, s, 8e9, head.AppendDelete(nil, []byte("b"), nil))
+	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
+	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}))
 	meta := s.ViewToSave().AppendMeta(nil)
 	read := func(b []byte) (string, error) {
 		s := newState(NewReserve().ledger, limits.Defaults().Index)

@@ -42,8 +42,8 @@ func put(key, value string) []byte {
 
 // onceDel is a write of a session that deletes nothing.
 func onceDel(session, sequence uint64) []byte {
-	h := Head{kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
-	return h.AppendDelete(nil, []byte("nothing"), nil)
+	h := Head{Once: kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
+	return h.AppendDelete(nil, &kv.Delete{Key: []byte("nothing")})
 }
 func del(key, end string) []byte { return AppendDelete(nil, []byte(key), []byte(end)) }
 

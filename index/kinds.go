@@ -27,12 +27,14 @@ const (
 	kindCheckpoint   = 14
 	kindAlarm        = 15
 	kindFollow       = 16
+	kindAuth         = 17
 )
 
 // kind is the declaration of a kind of commands.
 type kind struct {
 	name       string
-	access     kv.Access // what the user of the client must be permitted; administration for what members propose by themselves
+	access     kv.Access // what the user of the client must be permitted
+	own        bool      // only members propose it, by themselves: no user is needed
 	session    bool      // it is a client's write, which may have a session
 	membership bool      // it changes the membership, and is the only command of its entry
 	level      uint64    // the feature level from which the kind may be proposed
@@ -40,6 +42,8 @@ type kind struct {
 
 	// read reads the fields of the body; nil: there are none.
 	read func(c *command, r *pack.Reader)
+	// touches lists the accesses that the user must be permitted; nil only if access is neither read nor write.
+	touches func(c *command, f func(kv.Touch) bool) bool
 	// author returns the only member that may propose the command; nil: every member may.
 	author func(c *command) uint64
 	// check returns why the limits refuse the command, the same on every member; nil: they do not.
@@ -60,14 +64,16 @@ var kinds = [...]kind{
 	kindPut: {
 		name: "put", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1, 1},
 		read:     func(c *command, r *pack.Reader) { c.put = kv.ReadPut(r) },
+		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.put.Touches(f) },
 		check:    func(c *command) *kv.Error { return c.put.Check(requestBounds) },
 		grows:    func(*command) bool { return true },
 		apply:    (*State).putAlone,
 		describe: func(c *command) string { return fmt.Sprintf("put %q %d bytes", c.put.Key, len(c.put.Value)) },
 	},
 	kindDelete: {
-		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1},
-		read:     func(c *command, r *pack.Reader) { c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes()} },
+		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, authLevel},
+		read:     func(c *command, r *pack.Reader) { c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes(), PrevKV: r.Bool()} },
+		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.delete.Touches(f) },
 		check:    func(c *command) *kv.Error { return c.delete.Check(requestBounds) },
 		apply:    (*State).deleteAlone,
 		describe: describeDelete,
@@ -75,6 +81,7 @@ var kinds = [...]kind{
 	kindTxn: {
 		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1},
 		read:     readTxn,
+		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.txn.Touches(f) },
 		grows:    func(c *command) bool { return c.txn.Puts() },
 		apply:    func(s *State, c *command) kv.Result { return s.txn(c.txn) },
 		describe: describeTxn,
@@ -99,18 +106,19 @@ var kinds = [...]kind{
 	kindRevoke: {
 		name: "revocation of a lease", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1},
 		read:     func(c *command, r *pack.Reader) { c.lease.ID, c.term, c.lease.Granted = r.Int(), r.Uint(), r.Uint() },
+		touches:  func(c *command, f func(kv.Touch) bool) bool { return f(kv.Touch{Lease: c.lease.ID, Write: true}) },
 		apply:    func(s *State, c *command) kv.Result { return s.revoke(c.lease.ID, c.term, c.lease.Granted) },
 		describe: func(c *command) string { return fmt.Sprintf("revoke lease %016x", uint64(c.lease.ID)) },
 	},
 	kindCheckpoint: {
-		name: "checkpoint of leases", level: 1, fields: levels{1, 1},
+		name: "checkpoint of leases", own: true, level: 1, fields: levels{1, 1},
 		read:     readCheckpoint,
 		apply:    func(s *State, c *command) kv.Result { return s.checkpoint(c.left, c.term) },
 		describe: func(c *command) string { return fmt.Sprintf("checkpoint of %d leases", len(c.left)) },
 	},
 
 	kindAnnounce: {
-		name: "announcement", level: 1,
+		name: "announcement", own: true, level: 1,
 		read: func(c *command, r *pack.Reader) {
 			m := kv.ReadMember(r)
 			c.announced = &m
@@ -130,7 +138,7 @@ var kinds = [...]kind{
 		apply:    (*State).changeConfiguration,
 		describe: func(c *command) string { return c.change.String() },
 	},
-	kindEndExchange: {name: "end the exchange of members", membership: true, level: 1, fields: levels{}, apply: (*State).changeConfiguration},
+	kindEndExchange: {name: "end the exchange of members", own: true, membership: true, level: 1, fields: levels{}, apply: (*State).changeConfiguration},
 
 	kindAlarm: {
 		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},
@@ -140,27 +148,27 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return c.alarm.String() },
 	},
 	kindFeatureLevel: {
-		name: "feature level", level: 1, fields: levels{1},
+		name: "feature level", own: true, level: 1, fields: levels{1},
 		read:     func(c *command, r *pack.Reader) { c.level = r.Uint() },
 		check:    checkFirstLevel,
 		apply:    (*State).raiseLevel,
 		describe: func(c *command) string { return fmt.Sprintf("feature level %d", c.level) },
 	},
 	kindRefused: {
-		name: "refused command", level: 1, fields: levels{1, 1},
+		name: "refused command", own: true, level: 1, fields: levels{1, 1},
 		read:     readRefused,
 		apply:    func(s *State, c *command) kv.Result { return s.refused(c.refused) },
 		describe: func(c *command) string { return fmt.Sprintf("refused: %s", c.refused.Message) },
 	},
 	kindCheck: {
-		name: "check", level: 1, fields: levels{},
+		name: "check", own: true, level: 1, fields: levels{},
 		apply: func(s *State, _ *command) kv.Result {
 			s.check = check{entry: s.applied + 1}
 			return kv.Result{Revision: s.revision}
 		},
 	},
 	kindDigest: {
-		name: "digest", level: 1, fields: levels{1, 1, 1},
+		name: "digest", own: true, level: 1, fields: levels{1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
 			c.digest = &digestReport{member: r.Uint(), entry: r.Uint(), digest: r.Uint()}
 		},
@@ -173,6 +181,17 @@ var kinds = [...]kind{
 		read:     func(c *command, r *pack.Reader) { c.follow = readFollow(r) },
 		apply:    func(s *State, c *command) kv.Result { return s.follow(c.follow) },
 		describe: func(c *command) string { return c.follow.describe() },
+	},
+	kindAuth: {
+		name: "change of users", access: kv.AccessAdmin, session: true, level: authLevel,
+		fields: levels{authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel},
+		read: func(c *command, r *pack.Reader) {
+			change := kv.ReadAuthChange(r)
+			c.authChange = &change
+		},
+		check:    func(c *command) *kv.Error { return c.authChange.Check(requestBounds) },
+		apply:    (*State).changeAuth,
+		describe: func(c *command) string { return c.authChange.String() },
 	},
 }
 

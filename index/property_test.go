@@ -257,7 +257,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 	case "del", "range", "all":
 		q := m.delete(t, kind)
 		w.make = func(h *Head) drawn {
-			return drawn{kind: kindDelete, command: h.AppendDelete(nil, q.Key, q.End), reader: func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }}
+			return drawn{kind: kindDelete, command: h.AppendDelete(nil, q), reader: func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }}
 		}
 		w.result = func(d *drawn) {
 			d.answer = alone(kv.Answer{Delete: &kv.DeleteResult{}})

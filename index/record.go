@@ -38,6 +38,8 @@ func (r *record) newest() *version { return ref(r.head.Load()).version() }
 //	again                           mod and sub revision of the previous tombstone
 //	neither created nor tombstone   create revision, and version number
 //	leased                          the lease
+//
+// The number of the author has 4 bytes before the value, if there is one.
 type version struct {
 	// Immutable.
 	mod   int64
@@ -55,11 +57,13 @@ type version struct {
 
 const (
 	versionBytes = int(unsafe.Sizeof(version{}))
+	authorBytes  = int(unsafe.Sizeof(uint32(0)))
 
 	tombstone = 1 // the key was deleted
 	created   = 2 // the key did not exist before
 	again     = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
+	authored  = 16 // a user made the change
 
 	flagBits = 8
 
@@ -82,6 +86,9 @@ func headBytes(flags uint32) int {
 	}
 	if flags&leased != 0 {
 		n += 8
+	}
+	if flags&authored != 0 {
+		n += authorBytes
 	}
 	return n
 }
@@ -133,6 +140,18 @@ func (v *version) lease() int64 {
 	return *v.word(0)
 }
 
+// author returns the number of the change's author; 0: none.
+func (v *version) author() uint32 {
+	if !v.has(authored) {
+		return 0
+	}
+	return *v.authorWord()
+}
+
+func (v *version) authorWord() *uint32 {
+	return (*uint32)(unsafe.Add(unsafe.Pointer(v), headBytes(v.flags())-authorBytes))
+}
+
 var noBytes = []byte{}
 
 // value returns the value, a part of the slab.
@@ -180,7 +199,7 @@ func (v *version) at(p position) *version {
 }
 
 // sumOf is a version's checksum for the digest: it covers everything that can be read of the version.
-func sumOf(keyHash uint64, value []byte, create, mod, sub, number, lease int64) uint64 {
+func sumOf(keyHash uint64, value []byte, create, mod, sub, number, lease int64, author uint32) uint64 {
 	var b [56]byte
 	binary.LittleEndian.PutUint64(b[0:], keyHash)
 	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64(value))
@@ -188,6 +207,6 @@ func sumOf(keyHash uint64, value []byte, create, mod, sub, number, lease int64) 
 	binary.LittleEndian.PutUint64(b[24:], uint64(mod))
 	binary.LittleEndian.PutUint64(b[32:], uint64(number))
 	binary.LittleEndian.PutUint64(b[40:], uint64(lease))
-	binary.LittleEndian.PutUint64(b[48:], uint64(sub))
+	binary.LittleEndian.PutUint64(b[48:], uint64(sub)|uint64(author)<<32)
 	return xxhash.Sum64(b[:])
 }

@@ -145,7 +145,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 			case "put":
 				commands = append(commands, head.AppendPut(nil, &kv.Put{Key: []byte(f[1]), Value: []byte(f[2])}))
 			case "del":
-				commands = append(commands, head.AppendDelete(nil, []byte(f[1]), []byte(f[2])))
+				commands = append(commands, head.AppendDelete(nil, &kv.Delete{Key: []byte(f[1]), End: []byte(f[2])}))
 			case "grant", "revoke", "checkpoint":
 				id, _ := strconv.ParseInt(f[1], 10, 64)
 				n, _ := strconv.ParseInt(f[2], 10, 64)

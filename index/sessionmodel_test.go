@@ -226,7 +226,7 @@ func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {
 		write = fresh
 		m.sent[name] = fresh
 	}
-	d = write.make(&Head{w})
+	d = write.make(&Head{Once: w})
 	one, was, code := m.model.clients.find(&w)
 	switch {
 	case code != kv.OK:

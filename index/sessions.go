@@ -47,6 +47,7 @@ type sessions struct {
 // session is the state of one client's writes.
 type session struct {
 	id           uint64
+	by           uint32    // the author who began it, as in authors; 0: none
 	used         int64     // the session clock when its newest write was applied
 	first        uint64    // the lowest sequence that may still come; all lower ones are answered
 	window       []outcome // length is a power of two, or 0
@@ -82,7 +83,7 @@ func mixed(x, y uint64) uint64 {
 }
 
 func (one *session) sum() uint64 {
-	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))
+	return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), mixed(one.first, uint64(len(one.window))))
 }
 
 func (o *outcome) sum(id, sequence uint64) uint64 {
@@ -110,6 +111,9 @@ func (one *session) spans(sequence uint64) bool { return sequence-one.first < ui
 func (s *State) once(c *command) kv.Result {
 	w := &c.once
 	one, err := s.session(w)
+	if err == nil {
+		err = s.ownsSession(one)
+	}
 	if err != nil {
 		return s.refused(err)
 	}
@@ -136,6 +140,14 @@ func (s *State) once(c *command) kv.Result {
 	one.held++
 	s.numbers.sessionSum += o.sum(one.id, w.Sequence)
 	return r
+}
+
+// ownsSession refuses a write of a session that another user has begun: its outcomes are not for others.
+func (s *State) ownsSession(one *session) *kv.Error {
+	if s.auth.Enabled() && (one.by == 0 || one.by != s.accounts.author.number) {
+		return kv.Errorf(kv.SessionEnded, "session %016x was begun by another user, or before users had numbers", one.id)
+	}
+	return nil
 }
 
 // again returns the result of a write that was applied before.
@@ -168,6 +180,11 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 		return result, false
 	}
 	one := s.clients.byID[c.once.Session]
+	if one != nil && s.auth.Enabled() {
+		if s.accounts.author.setAuthor(c.name); s.permits(&c) != nil || s.ownsSession(one) != nil {
+			return result, false
+		}
+	}
 	if one == nil || c.once.Sequence < one.first || !one.spans(c.once.Sequence) {
 		return result, false
 	}
@@ -215,7 +232,7 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 		if !s.makePlace(1, 0, nil) {
 			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, which is the limit, and none is idle", s.numbers.sessions)
 		}
-		one = &session{id: w.Session, used: s.numbers.clock, first: 1}
+		one = &session{id: w.Session, by: s.authorOfChange(), used: s.numbers.clock, first: 1}
 		s.clients.add(one)
 		s.numbers.sessions++
 		s.numbers.sessionSum += one.sum()

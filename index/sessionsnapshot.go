@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"qkv/internal/limits"
@@ -18,6 +19,7 @@ type savedSessions struct {
 // savedSession is a session; window is the length of its window.
 type savedSession struct {
 	id           uint64
+	by           uint32
 	used         int64
 	first, order uint64
 	window       int32
@@ -43,7 +45,7 @@ func (l *sessions) copy() *savedSessions {
 		rest = rest[len(next):]
 		for i, one := range next {
 			room[i] = one.window
-			saved.sessions = append(saved.sessions, savedSession{one.id, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
+			saved.sessions = append(saved.sessions, savedSession{one.id, one.by, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
 		}
 		for i, one := range next {
 			held, mask := one.held, uint64(len(room[i])-1)
@@ -72,7 +74,7 @@ func (s *savedSessions) ordered() (places, begin []int) {
 
 const (
 	clientFields  = 4
-	sessionFields = 5
+	sessionFields = 6
 	outcomeFields = 6
 )
 
@@ -91,13 +93,20 @@ func (v *View) appendSessions(dst []byte) []byte {
 	places, begin := saved.ordered()
 	for _, i := range places {
 		one := &saved.sessions[i]
-		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
+		fields := sessionFields
+		if one.by == 0 { // an earlier version knows no author
+			fields--
+		}
+		dst = pack.AppendUint(pack.AppendArray(dst, fields), one.id)
 		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
 		dst = pack.AppendUint(dst, uint64(one.window))
 		dst = pack.AppendArray(dst, int(one.held))
 		for n := range int(one.held) {
 			o := &saved.outcomes[begin[i]+n]
 			dst = o.append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), o.place))
+		}
+		if one.by != 0 {
+			dst = pack.AppendUint(dst, uint64(one.by))
 		}
 	}
 	return dst
@@ -187,6 +196,7 @@ func readSession(r *pack.Reader) *session {
 		one.held++
 		next = n + 1
 	}
+	one.by = uint32(min(r.Uint(), math.MaxUint32))
 	r.End(whole)
 	return one
 }

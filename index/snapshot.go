@@ -24,7 +24,8 @@ const (
 	sectionClients = 7
 	sectionAlarms  = 8
 	sectionFollow  = 9
-	sections       = 10
+	sectionAuth    = 10
+	sections       = 11
 	// sectionsLeast is the last section of the first version. The state of an older qkv may end there; missing later
 	// sections are empty.
 	sectionsLeast = sectionFollow
@@ -44,7 +45,11 @@ const (
 func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendArray(dst, metaFields)
 	dst = pack.AppendUint(dst, metaVersion)
-	dst = pack.AppendArray(dst, sections-1)
+	count := sections - 1
+	if v.level < authLevel { // a member of an earlier version may have to read it
+		count = sectionFollow
+	}
+	dst = pack.AppendArray(dst, count)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
 	dst = appendSection(dst, sectionLayout, v.history.appendLayout(nil))
 	dst = appendSection(dst, sectionMembers, v.members.append(nil))
@@ -53,7 +58,10 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
-	return appendSection(dst, sectionFollow, v.appendFollowing(nil))
+	if dst = appendSection(dst, sectionFollow, v.appendFollowing(nil)); v.level < authLevel {
+		return dst
+	}
+	return appendSection(dst, sectionAuth, v.authors.append(v.auth.append(nil)))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -191,6 +199,9 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.alarms = readAlarms(&r)
 	case sectionFollow:
 		s.readFollowing(&r)
+	case sectionAuth:
+		s.readAuth(&r)
+		s.readAuthors(&r)
 	}
 	return r.Done()
 }
@@ -348,10 +359,10 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	if v.Lease != 0 {
 		flags |= leased
 	}
-	at := s.newVersion(flags, len(v.Value))
+	at := s.newVersion(flags, len(v.Value), v.Author)
 	made := at.version()
 	made.mod, made.sub = v.Mod, uint32(v.Sub)
-	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease)
+	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
 	made.setWords(words, v.Lease)
 	copy(made.value(), v.Value)
 	s.push(r, at, ref(r.record().head.Load()))

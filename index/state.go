@@ -39,6 +39,10 @@ type replicated struct {
 	inherited int64
 	// following is the source that the state follows; nil: none.
 	following *following
+	// auth is the users and roles; nil before their first change.
+	auth *Auth
+	// authors are the names of the authors of changes.
+	authors authors
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
@@ -72,9 +76,10 @@ type State struct {
 	// changing says that the current entry may change the membership.
 	changing bool
 
-	keys    keyspace
-	leases  leaseState
-	clients sessions
+	keys     keyspace
+	leases   leaseState
+	clients  sessions
+	accounts accounts
 
 	// dropping is the compacted revision of the newest View: versions are dropped up to it.
 	dropping int64
@@ -101,6 +106,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		keys:       newKeyspace(memories, l.SlabBytes),
 		leases:     leaseState{leases: newLeases()},
 		clients:    newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
+		accounts:   newAccounts(),
 		limits:     l,
 	}
 	s.history.slots.startAt(2)

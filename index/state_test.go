@@ -94,7 +94,7 @@ func TestLayout(t *testing.T) {
 			if flags&tombstone != 0 {
 				n = 0
 			}
-			v := s.newVersion(flags, n).version()
+			v := s.newVersion(flags, n, 0).version()
 			v.mod = 50
 			v.setWords([2]int64{-7, 1 << 60}, 1<<61)
 			copy(v.value(), strings.Repeat("v", n))
@@ -440,15 +440,16 @@ func TestDigestHasEverything(t *testing.T) {
 		seen[digest] = name
 	}
 	hash := hashOf([]byte("a"))
-	sums := map[uint64]string{sumOf(hash, []byte("1"), 2, 3, 0, 2, 0): "nothing"}
+	sums := map[uint64]string{sumOf(hash, []byte("1"), 2, 3, 0, 2, 0, 0): "nothing"}
 	for name, sum := range map[string]uint64{
-		"key":      sumOf(hashOf([]byte("b")), []byte("1"), 2, 3, 0, 2, 0),
-		"value":    sumOf(hash, []byte("2"), 2, 3, 0, 2, 0),
-		"create":   sumOf(hash, []byte("1"), 1, 3, 0, 2, 0),
-		"revision": sumOf(hash, []byte("1"), 2, 4, 0, 2, 0),
-		"sub":      sumOf(hash, []byte("1"), 2, 3, 1, 2, 0),
-		"number":   sumOf(hash, []byte("1"), 2, 3, 0, 3, 0),
-		"lease":    sumOf(hash, []byte("1"), 2, 3, 0, 2, 1),
+		"key":      sumOf(hashOf([]byte("b")), []byte("1"), 2, 3, 0, 2, 0, 0),
+		"value":    sumOf(hash, []byte("2"), 2, 3, 0, 2, 0, 0),
+		"create":   sumOf(hash, []byte("1"), 1, 3, 0, 2, 0, 0),
+		"revision": sumOf(hash, []byte("1"), 2, 4, 0, 2, 0, 0),
+		"sub":      sumOf(hash, []byte("1"), 2, 3, 1, 2, 0, 0),
+		"number":   sumOf(hash, []byte("1"), 2, 3, 0, 3, 0, 0),
+		"lease":    sumOf(hash, []byte("1"), 2, 3, 0, 2, 1, 0),
+		"author":   sumOf(hash, []byte("1"), 2, 3, 0, 2, 0, 1),
 	} {
 		if other := sums[sum]; other != "" {
 			t.Errorf("a version of another %s has the sum of one of another %s", name, other)

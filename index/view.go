@@ -162,7 +162,8 @@ func (v *version) keyValue(key []byte) kv.KeyValue {
 // Version is one version of a key as a snapshot contains it.
 type Version struct {
 	Mod, Sub, Create, Version, Lease int64
-	Tombstone                        bool // the key was deleted; only Mod and Sub are set
+	Tombstone                        bool // the key was deleted; only Mod, Sub and Author are set
+	Author                           uint32
 	Value                            []byte
 }
 
@@ -238,7 +239,7 @@ func (v *View) kept(r *record, to []Version) []Version {
 	for {
 		one := Version{
 			Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(),
-			Tombstone: at.has(tombstone),
+			Tombstone: at.has(tombstone), Author: at.author(),
 		}
 		if !one.Tombstone {
 			one.Value = at.value()

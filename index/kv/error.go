@@ -53,7 +53,25 @@ const (
 	// being loaded, it answers no reads either.
 	Following Code = 36
 
-	codes = 37
+	// Users and roles.
+	AuthOld              Code = 37 // users or roles have changed since the request was authenticated; retry
+	UserEmpty            Code = 38 // authentication is enabled, and the request has no user; or a user's name is empty
+	BadToken             Code = 39 // the token is void, expired or forged: authenticate again
+	AuthNotEnabled       Code = 40 // there is nothing to authenticate for
+	AuthFailed           Code = 41 // unknown user, or wrong password
+	RootUserMissing      Code = 42 // authentication needs a user root
+	RootRoleMissing      Code = 43 // authentication needs a user root with the role root
+	UserExists           Code = 44
+	UserNotFound         Code = 45
+	RoleExists           Code = 46
+	RoleNotFound         Code = 47
+	RoleNotGranted       Code = 48 // the user does not have the role
+	PermissionNotGranted Code = 49 // the role does not have a permission of exactly this range
+	AuthManagement       Code = 50 // the change would make the users or roles unusable; the message says why
+	RoleEmpty            Code = 51 // a role's name is empty
+	PermissionMissing    Code = 52 // a grant without a permission
+
+	codes = 53
 )
 
 var codeNames = [codes]string{
@@ -63,6 +81,9 @@ var codeNames = [codes]string{
 	"learner behind", "too many members", "quorum at risk", "removed",
 	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
 	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone", "following",
+	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
+	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
+	"permission not granted", "invalid auth management", "no role", "no permission",
 }
 
 // String returns the code's name.
@@ -105,7 +126,7 @@ func (e *Error) Happened() bool { return e.Code == AnswerTooLarge || e.Code == A
 // only if the error is also certain.
 func (e *Error) Retryable() bool {
 	switch e.Code {
-	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed:
+	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed, AuthOld:
 		return true
 	default:
 		return false

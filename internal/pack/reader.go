@@ -222,15 +222,18 @@ func (r *Reader) Bytes() []byte {
 }
 
 // String reads a string.
-func (r *Reader) String() string {
+func (r *Reader) String() string { return string(r.Text()) }
+
+// Text reads a string as a part of the Reader's input.
+func (r *Reader) Text() []byte {
 	switch c := r.code(); {
 	case c >= 0xa0 && c <= 0xbf:
-		return string(r.take(uint64(c & 0x1f)))
+		return r.take(uint64(c & 0x1f))
 	case c >= 0xd9 && c <= 0xdb:
-		return string(r.take(r.bigEndian(1 << (c - 0xd9))))
+		return r.take(r.bigEndian(1 << (c - 0xd9)))
 	default:
 		r.unexpected(c, "string")
-		return ""
+		return nil
 	}
 }
 

@@ -305,7 +305,7 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) {
 	case wire.OpPut:
 		to.arena = head.AppendPut(to.arena, &q.Put)
 	case wire.OpDelete:
-		to.arena = head.AppendDelete(to.arena, q.Delete.Key, q.Delete.End)
+		to.arena = head.AppendDelete(to.arena, &q.Delete)
 	case wire.OpTxn:
 		to.arena = head.AppendTxn(to.arena, q.Txn)
 	case wire.OpChangeAlarm:

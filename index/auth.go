@@ -1,0 +1,389 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/tidwall/btree"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// Auth is the users, the roles and the auth revision at one moment. It is immutable, and safe for any goroutine. A nil *Auth is the state
+// before the first change: no users, authentication is off. An unchanged pointer means that nothing has changed.
+type Auth struct {
+	enabled  bool
+	revision uint64 // 1 before the first change
+	secret   [limits.AuthSecretBytes]byte
+	users    *btree.BTreeG[userEntry]
+	roles    *btree.BTreeG[roleEntry]
+	sum      uint64 // the sum of the checksums of all users and roles
+}
+
+// userEntry and roleEntry are items of trees: values, so that a lookup needs no memory.
+type userEntry struct {
+	name string
+	*account
+}
+
+type roleEntry struct {
+	name string
+	*kv.UserRole
+}
+
+// account is a user with the merged permissions of its roles. It is immutable.
+type account struct {
+	kv.User
+	access *access
+}
+
+// accounts are the owner's users and roles. Auth has copies of the trees.
+//
+// Invariants:
+//
+//  1. users has each user once, byName the same users, and granted each pair of a user and one of its roles.
+//  2. Each role of a user but root is in roles; the role root is in roles only if an administrator has added it.
+//  3. account.access is newAccess of the user's roles.
+//  4. Auth.sum is the sum of the checksums of users and roles.
+type accounts struct {
+	users   *btree.BTreeG[userEntry]
+	roles   *btree.BTreeG[roleEntry]
+	granted *btree.BTreeG[grantEntry]
+	byName  map[string]*account
+	author  authorship
+}
+
+type grantEntry struct{ role, user string }
+
+func newAccounts() accounts {
+	options := btree.Options{Degree: btreeDegree, NoLocks: true}
+	return accounts{
+		users: btree.NewBTreeGOptions(func(a, b userEntry) bool { return a.name < b.name }, options),
+		roles: btree.NewBTreeGOptions(func(a, b roleEntry) bool { return a.name < b.name }, options),
+		granted: btree.NewBTreeGOptions(func(a, b grantEntry) bool {
+			return a.role < b.role || a.role == b.role && a.user < b.user
+		}, options),
+		byName: map[string]*account{},
+		author: newAuthorship(),
+	}
+}
+
+// Enabled reports whether requests need a user.
+func (a *Auth) Enabled() bool { return a != nil && a.enabled }
+
+// Revision returns the auth revision: it grows with each change of users and roles, and begins at 1.
+func (a *Auth) Revision() uint64 {
+	if a == nil {
+		return 1
+	}
+	return a.revision
+}
+
+// Secret returns the secret that seals tokens, drawn when authentication was enabled.
+func (a *Auth) Secret() [limits.AuthSecretBytes]byte {
+	if a == nil {
+		return [limits.AuthSecretBytes]byte{}
+	}
+	return a.secret
+}
+
+// User returns a user. The caller must not change its slices.
+func (a *Auth) User(name string) (u kv.User, ok bool) {
+	if one := a.account(name); one != nil {
+		return one.User, true
+	}
+	return kv.User{}, false
+}
+
+// Role returns a role. The role root exists in each state, and permits everything. The caller must not change the slices.
+func (a *Auth) Role(name string) (r kv.UserRole, ok bool) {
+	if name == kv.Root {
+		all := []byte{0}
+		return kv.UserRole{Name: kv.Root, Permissions: []kv.Permission{{Key: all, End: all, Type: kv.PermitReadWrite}}}, true
+	}
+	if a == nil {
+		return kv.UserRole{}, false
+	}
+	if one, found := a.roles.Get(roleEntry{name: name}); found {
+		return *one.UserRole, true
+	}
+	return kv.UserRole{}, false
+}
+
+// Users calls f with all users in order of their names, until f returns false.
+func (a *Auth) Users(f func(u *kv.User) bool) {
+	if a != nil {
+		a.users.Scan(func(e userEntry) bool { return f(&e.User) })
+	}
+}
+
+// Roles calls f with the roles that were added, in order of their names, until f returns false.
+func (a *Auth) Roles(f func(r *kv.UserRole) bool) {
+	if a != nil {
+		a.roles.Scan(func(e roleEntry) bool { return f(e.UserRole) })
+	}
+}
+
+func (a *Auth) account(name string) *account {
+	if a == nil {
+		return nil
+	}
+	e, _ := a.users.Get(userEntry{name: name})
+	return e.account
+}
+
+// IsRoot reports whether a user has the role root.
+func (a *Auth) IsRoot(name string) bool {
+	one := a.account(name)
+	return one != nil && one.access.root
+}
+
+// verify returns the account of a request's user, or why the request is refused whatever it does. one is the account of that name, or nil.
+func (a *Auth) verify(one *account, named bool, auth uint64) *kv.Error {
+	switch {
+	case !named:
+		return kv.Errorf(kv.UserEmpty, "authentication is enabled, and the request has no user: it needs a client's certificate, a token, or a name and password")
+	case auth < a.revision:
+		return kv.Errorf(kv.AuthOld, "users or roles have changed since the request was authenticated: it was at auth revision %d, and %d is the newest; it certainly did not happen: send it again", auth, a.revision)
+	case one == nil:
+		return errNoSuchUser
+	}
+	return nil
+}
+
+var errNoSuchUser = kv.Errorf(kv.NotAllowed, "permission denied: the name of the certificate or token is not a user of this cluster: an administrator can add it with `qkv user add NAME`")
+
+// ByMember is the principal of a command that a member proposes by itself, at the View's feature level.
+func (v *View) ByMember() kv.Principal {
+	if v.level < authLevel {
+		return kv.Principal{}
+	}
+	return kv.Principal{Auth: kv.AuthOwn}
+}
+
+// By is the principal of the requests of a user, at the View's feature level; an empty name is a client without a user.
+func (v *View) By(name string) kv.Principal {
+	if v.level < authLevel || len(name) > limits.AuthNameBytes {
+		return kv.Principal{}
+	}
+	return kv.Principal{Name: name, Auth: v.auth.Revision()}
+}
+
+// Auth returns the View's users and roles.
+func (v *View) Auth() *Auth { return v.auth }
+
+// Toucher is a request that lists its accesses, see package kv.
+type Toucher interface {
+	Touches(f func(kv.Touch) bool) bool
+}
+
+// Permits returns why a user may not make a request in this View, or nil. need is the class of the request. Its accesses are checked one
+// by one for the classes read and write; nothing else is needed for the other classes, and request may be nil.
+func (v *View) Permits(by kv.Principal, need kv.Access, request Toucher) *kv.Error {
+	if !v.auth.Enabled() {
+		return nil
+	}
+	one := v.auth.account(by.Name)
+	if err := v.auth.verify(one, by.Name != "", by.Auth); err != nil {
+		return err
+	}
+	return permits(one, need, request, v)
+}
+
+func permits(one *account, need kv.Access, request Toucher, in attached) (err *kv.Error) {
+	switch {
+	case need == kv.AccessNone || one.access.root:
+		return nil
+	case need == kv.AccessAdmin:
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s is no administrator: this needs the role %s", one.Name, kv.Root)
+	}
+	request.Touches(func(t kv.Touch) bool {
+		if !one.access.permits(t, in) {
+			err = denied(one, t)
+		}
+		return err == nil
+	})
+	return err
+}
+
+func denied(one *account, t kv.Touch) *kv.Error {
+	what, flag := "read", "--read"
+	if t.Write {
+		what, flag = "write", "--write"
+	}
+	switch {
+	case t.Lease != 0:
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease %016x", one.Name, what, uint64(t.Lease))
+	case len(t.End) > 0:
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s all keys from %q to %q: `qkv auth check` shows the grants of a user", one.Name, what, t.Key, t.End)
+	}
+	return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s the key %q: an administrator can allow it with `qkv role grant ROLE --key KEY %s`", one.Name, what, t.Key, flag)
+}
+
+// permits returns why the author of a command may not make it, or nil. It decides by the state alone: the verdict is the same on every
+// member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
+// refused: whether a client wrote it is not known.
+func (s *State) permits(c *command) *kv.Error {
+	k := &kinds[c.kind]
+	if k.own || c.auth == kv.AuthOwn || c.term != 0 { // a term: the leader's clock ends a lease
+		return nil
+	}
+	one := s.accounts.byName[string(c.name)]
+	if err := s.auth.verify(one, len(c.name) > 0, c.auth); err != nil {
+		return err
+	}
+	return permits(one, k.access, c, s)
+}
+
+// refusesAuthor is State.permits in a View, for a command that is not proposed yet.
+func (v *View) refusesAuthor(c *command) *kv.Error {
+	if !v.auth.Enabled() || kinds[c.kind].own || c.auth == kv.AuthOwn {
+		return nil
+	}
+	return v.Permits(kv.Principal{Name: string(c.name), Auth: c.auth}, kinds[c.kind].access, c)
+}
+
+// Touches lists the accesses of a command, see package kv.
+func (c *command) Touches(f func(kv.Touch) bool) bool {
+	return kinds[c.kind].touches(c, f)
+}
+
+// changeAuth applies a change of users and roles.
+func (s *State) changeAuth(c *command) kv.Result {
+	a := s.auth.orEmpty(&s.accounts)
+	next := *a
+	if err := s.accounts.change(&next, c); err != nil {
+		return s.refused(err)
+	}
+	s.accounts.freeze(&next)
+	s.auth = &next
+	return kv.Result{Revision: s.revision}
+}
+
+func (a *Auth) orEmpty(all *accounts) *Auth {
+	if a != nil {
+		return a
+	}
+	empty := &Auth{revision: 1}
+	all.freeze(empty)
+	return empty
+}
+
+// freeze gives an Auth copies of the trees.
+func (l *accounts) freeze(a *Auth) { a.users, a.roles = l.users.Copy(), l.roles.Copy() }
+
+func sumOfUser(u *kv.User) uint64     { return xxhash.Sum64(appendUser([]byte{1}, u)) }
+func sumOfRole(r *kv.UserRole) uint64 { return xxhash.Sum64(appendRole([]byte{2}, r)) }
+
+// digest appends the users and roles to the input of the state's digest.
+func (a *Auth) digest(dst []byte) []byte {
+	if a == nil {
+		return dst
+	}
+	dst = pack.AppendUint(pack.AppendBool(dst, a.enabled), a.revision)
+	dst = binary.LittleEndian.AppendUint64(dst, a.sum)
+	return append(dst, a.secret[:]...)
+}
+
+const (
+	authFields       = 5
+	userFields       = 5
+	roleFields       = 2
+	permissionFields = 3
+)
+
+// append appends the users and roles in the format of a snapshot's meta data.
+func (a *Auth) append(dst []byte) []byte {
+	dst = pack.AppendArray(dst, authFields)
+	dst = pack.AppendUint(pack.AppendBool(dst, a.Enabled()), a.Revision())
+	if a == nil {
+		return pack.AppendArray(pack.AppendArray(pack.AppendBytes(dst, nil), 0), 0)
+	}
+	dst = pack.AppendBytes(dst, a.secret[:])
+	dst = pack.AppendArray(dst, a.users.Len())
+	a.Users(func(u *kv.User) bool {
+		dst = appendUser(dst, u)
+		return true
+	})
+	dst = pack.AppendArray(dst, a.roles.Len())
+	a.Roles(func(r *kv.UserRole) bool {
+		dst = appendRole(dst, r)
+		return true
+	})
+	return dst
+}
+
+func appendUser(dst []byte, u *kv.User) []byte {
+	dst = pack.AppendString(pack.AppendArray(dst, userFields), u.Name)
+	dst = pack.AppendBool(pack.AppendBytes(dst, u.Password), u.NoPassword)
+	return pack.AppendUint(pack.AppendStrings(dst, u.Roles), u.Epoch)
+}
+
+func appendRole(dst []byte, r *kv.UserRole) []byte {
+	dst = pack.AppendString(pack.AppendArray(dst, roleFields), r.Name)
+	dst = pack.AppendArray(dst, len(r.Permissions))
+	for i := range r.Permissions {
+		dst = appendPermission(dst, &r.Permissions[i])
+	}
+	return dst
+}
+
+func appendPermission(dst []byte, p *kv.Permission) []byte {
+	dst = pack.AppendBytes(pack.AppendArray(dst, permissionFields), p.Key)
+	return pack.AppendUint(pack.AppendBytes(dst, p.End), uint64(p.Type))
+}
+
+func readPermission(r *pack.Reader) kv.Permission {
+	s := r.Struct(permissionFields)
+	p := kv.Permission{Key: append([]byte(nil), r.Bytes()...), End: append([]byte(nil), r.Bytes()...), Type: kv.PermissionType(min(r.Uint(), 255))}
+	r.End(s)
+	return p
+}
+
+// readAuth reads the output of Auth.append. It validates all of it.
+func (s *State) readAuth(r *pack.Reader) {
+	whole := r.Struct(authFields)
+	a := &Auth{enabled: r.Bool(), revision: r.Uint()}
+	secret := r.Bytes()
+	if copy(a.secret[:], secret) != len(secret) || a.revision == 0 {
+		r.Fail("users and roles without their auth revision or secret")
+		return
+	}
+	l := &s.accounts
+	var users []kv.User
+	for range r.Array() {
+		fields := r.Struct(userFields)
+		u := kv.User{Name: r.String(), Password: append([]byte(nil), r.Bytes()...), NoPassword: r.Bool(), Roles: r.Strings(), Epoch: r.Uint()}
+		r.End(fields)
+		users = append(users, u)
+	}
+	for range r.Array() {
+		fields := r.Struct(roleFields)
+		one := &kv.UserRole{Name: r.String()}
+		for range r.Array() {
+			one.Permissions = append(one.Permissions, readPermission(r))
+		}
+		r.End(fields)
+		if _, twice := l.roles.Set(roleEntry{one.Name, one}); twice || one.Name == "" {
+			r.Fail(fmt.Sprintf("the role %q twice, or without a name", one.Name))
+		}
+		a.sum += sumOfRole(one)
+	}
+	r.End(whole)
+	if r.Err() != nil {
+		return
+	}
+	for i := range users {
+		if u := &users[i]; u.Name == "" || l.byName[u.Name] != nil || !l.setUser(u) {
+			r.Fail(fmt.Sprintf("the user %q twice, without a name, or with a role that is not there", u.Name))
+			return
+		}
+		a.sum += sumOfUser(&users[i])
+	}
+	if l.freeze(a); a.enabled || a.revision > 1 || len(users) > 0 || a.roles.Len() > 0 {
+		s.auth = a
+	}
+}

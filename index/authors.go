@@ -1,0 +1,104 @@
+package index
+
+import (
+	"runtime"
+
+	"github.com/cespare/xxhash/v2"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// authors are the names of the authors of changes: a version refers to the name at its number minus one. Names are only ever added, so a
+// copy is a view of them.
+type authors struct {
+	names []string
+	sum   uint64 // the sum of the names' checksums, each with its number
+}
+
+// authorship finds the number of the author of the current command.
+type authorship struct {
+	numbers map[string]uint32
+	number  uint32 // of the current author; 0: none, or none yet
+	name    []byte // of the current author, if it has no number yet; valid until the command ends
+
+	last       string // the last name that was looked up: commands of one author often come in a row
+	lastNumber uint32
+}
+
+func newAuthorship() authorship { return authorship{numbers: map[string]uint32{}} }
+
+// setAuthor makes a name the author of the changes that follow; an empty name is a member's own change, or an unknown author.
+func (w *authorship) setAuthor(name []byte) {
+	w.name = nil
+	switch {
+	case len(name) == 0:
+		w.number = 0
+	case string(name) == w.last:
+		w.number = w.lastNumber
+	default:
+		number, known := w.numbers[string(name)]
+		if w.number = number; !known {
+			w.name = name
+			return
+		}
+		w.last, w.lastNumber = string(name), number
+	}
+}
+
+// authorOfChange returns the number of the current author. The author's first change gives it one, unless there are too many.
+func (s *State) authorOfChange() uint32 {
+	w := &s.accounts.author
+	if w.name != nil && len(s.authors.names) < limits.Authors {
+		s.addAuthor(string(w.name))
+		w.number, w.name = uint32(len(s.authors.names)), nil
+	}
+	return w.number
+}
+
+func (s *State) addAuthor(name string) {
+	s.authors.names = append(s.authors.names, name)
+	number := uint32(len(s.authors.names))
+	s.accounts.author.numbers[name] = number
+	s.authors.sum += mixed(xxhash.Sum64String(name), uint64(number))
+}
+
+// name returns the name of an author; "": none.
+func (a *authors) name(number uint32) string {
+	if number == 0 || int(number) > len(a.names) {
+		return ""
+	}
+	return a.names[number-1]
+}
+
+// AuthorOf returns the user who made the change of a key at a revision, or "" if no user did, or it is not known, or the change is not kept.
+// The newest change of an existing key is kept for ever.
+func (v *View) AuthorOf(key []byte, revision int64) string {
+	defer runtime.KeepAlive(v)
+	var wanted probe
+	r, found := v.tree.Get(wanted.set(key))
+	runtime.KeepAlive(wanted.words)
+	if !found || revision > v.revision {
+		return ""
+	}
+	at := r.record().newest()
+	for at.mod > v.revision || at.mod > revision && v.keepsBefore(at) {
+		at = ref(at.prev.Load()).version()
+	}
+	if at.mod != revision {
+		return ""
+	}
+	return v.authors.name(at.author())
+}
+
+func (a *authors) append(dst []byte) []byte { return pack.AppendStrings(dst, a.names) }
+
+func (s *State) readAuthors(r *pack.Reader) {
+	for _, name := range r.Strings() {
+		if _, twice := s.accounts.author.numbers[name]; twice || name == "" || len(s.authors.names) == limits.Authors {
+			r.Fail("an author twice, without a name, or beyond the limit")
+			return
+		}
+		s.addAuthor(name)
+	}
+}

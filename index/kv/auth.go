@@ -1,0 +1,123 @@
+package kv
+
+// Principal identifies the author of a request: a user, and the auth revision at which the user was authenticated. The zero Principal
+// is a client of which nothing is known. If authentication is enabled, its requests are refused.
+type Principal struct {
+	Name string // of the user; "": no user
+	// Auth is the auth revision that the endpoint saw when it authenticated the user. A request that is older than the newest change of
+	// users or roles is refused with AuthOld, and may be sent again.
+	Auth uint64
+}
+
+// AuthOwn is the Auth of a command that a member proposes by itself, such as the revocation of an expired lease. No endpoint gives it to
+// a client's request.
+const AuthOwn = 1<<64 - 1
+
+// Root is the name of the role that may do everything. Authentication can be enabled if a user of this name has the role.
+const Root = "root"
+
+// PermissionType is what a permission allows, with etcd's numbers.
+type PermissionType uint8
+
+// The types of permissions. Write does not include Read.
+const (
+	PermitRead PermissionType = iota
+	PermitWrite
+	PermitReadWrite
+	permissionTypes
+)
+
+// String returns the type as the command line prints it.
+func (t PermissionType) String() string {
+	switch t {
+	case PermitRead:
+		return "read"
+	case PermitWrite:
+		return "write"
+	default:
+		return "read and write"
+	}
+}
+
+// Reads and Writes report what the type includes.
+func (t PermissionType) Reads() bool  { return t == PermitRead || t == PermitReadWrite }
+func (t PermissionType) Writes() bool { return t == PermitWrite || t == PermitReadWrite }
+
+// Permission allows access to a key, or to a range of keys as in a [Range].
+type Permission struct {
+	Key, End []byte
+	Type     PermissionType
+}
+
+// User is a user of the cluster.
+type User struct {
+	Name       string
+	Password   []byte   // hash by bcrypt; empty: the user has no password
+	NoPassword bool     // the user never has a password
+	Roles      []string // ascending
+	// Epoch is the auth revision at which the user was created or got its password. Tokens of an earlier epoch are void.
+	Epoch uint64
+}
+
+// UserRole is a named set of permissions that users are granted.
+type UserRole struct {
+	Name        string
+	Permissions []Permission // ascending by Key, then End
+}
+
+// AuthChangeKind is the kind of an AuthChange.
+type AuthChangeKind uint8
+
+// The kinds of changes. A number is never reused.
+const (
+	AuthEnable AuthChangeKind = iota + 1
+	AuthDisable
+	UserAdd
+	UserDelete
+	UserChangePassword
+	UserGrantRole
+	UserRevokeRole
+	RoleAdd
+	RoleDelete
+	RoleGrantPermission
+	RoleRevokePermission
+	authChangeKinds
+)
+
+var authChangeNames = [authChangeKinds]string{
+	AuthEnable: "enable authentication", AuthDisable: "disable authentication", UserAdd: "add user", UserDelete: "delete user",
+	UserChangePassword: "change password of user", UserGrantRole: "grant role to user", UserRevokeRole: "revoke role of user",
+	RoleAdd: "add role", RoleDelete: "delete role", RoleGrantPermission: "grant permission to role",
+	RoleRevokePermission: "revoke permission of role",
+}
+
+// AuthChange is a change of users, roles or of the authentication itself. The fields that its kind does not need are empty.
+type AuthChange struct {
+	Kind       AuthChangeKind
+	User, Role string
+	Password   []byte // hash by bcrypt
+	NoPassword bool
+	Permission Permission
+	// Secret seals the tokens that members issue, for AuthEnable: limits.AuthSecretBytes random bytes.
+	Secret []byte
+	// Strict refuses AuthEnable unless the author of the request has the role root.
+	Strict bool
+}
+
+// String describes the change without passwords and secrets.
+func (c *AuthChange) String() string {
+	if c.Kind == 0 || c.Kind >= authChangeKinds {
+		return "unknown change of users"
+	}
+	text := authChangeNames[c.Kind]
+	switch c.Kind {
+	case AuthEnable, AuthDisable:
+		return text
+	case UserGrantRole, UserRevokeRole:
+		return text + " " + c.User + ": " + c.Role
+	case RoleAdd, RoleDelete, RoleGrantPermission, RoleRevokePermission:
+		return text + " " + c.Role
+	default:
+		return text + " " + c.User
+	}
+}

@@ -1,0 +1,67 @@
+package kv
+
+import (
+	"fmt"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// AuthChangeFields is the number of fields that AppendAuthChange appends.
+const AuthChangeFields = 9
+
+// AppendAuthChange appends the fields of a change, the same in a request and in a command's body:
+//
+//	kind user role password flags key end type secret     flags: 1 no password, 2 strict
+func AppendAuthChange(dst []byte, c *AuthChange) []byte {
+	dst = pack.AppendString(pack.AppendUint(dst, uint64(c.Kind)), c.User)
+	dst = pack.AppendBytes(pack.AppendString(dst, c.Role), c.Password)
+	dst = pack.AppendUint(dst, flagsOf(c.NoPassword, c.Strict))
+	dst = pack.AppendBytes(pack.AppendBytes(dst, c.Permission.Key), c.Permission.End)
+	return pack.AppendBytes(pack.AppendUint(dst, uint64(c.Permission.Type)), c.Secret)
+}
+
+// ReadAuthChange reads the output of AppendAuthChange. The slices are parts of the input.
+func ReadAuthChange(r *pack.Reader) AuthChange {
+	c := AuthChange{Kind: AuthChangeKind(small(r)), User: r.String(), Role: r.String(), Password: r.Bytes()}
+	flags := readFlags(r, 2)
+	c.NoPassword, c.Strict = flags&1 != 0, flags&2 != 0
+	c.Permission = Permission{Key: r.Bytes(), End: r.Bytes(), Type: PermissionType(small(r))}
+	c.Secret = r.Bytes()
+	return c
+}
+
+// Check returns why a change is refused whatever the users and roles are, or nil.
+func (c *AuthChange) Check(b Bounds) *Error {
+	switch c.Kind {
+	case AuthEnable:
+		if len(c.Secret) != limits.AuthSecretBytes {
+			return Errorf(BadRequest, "a secret of %d bytes seals no token: it has %d", len(c.Secret), limits.AuthSecretBytes)
+		}
+	case UserAdd, UserChangePassword, UserDelete, UserGrantRole, UserRevokeRole:
+		if err := checkAuthName(UserEmpty, "user", c.User); err != nil {
+			return err
+		}
+	case RoleAdd, RoleDelete, RoleGrantPermission, RoleRevokePermission:
+		if err := checkAuthName(RoleEmpty, "role", c.Role); err != nil {
+			return err
+		}
+	}
+	if c.Kind == RoleGrantPermission {
+		return c.Permission.Check(b)
+	}
+	if len(c.Password) > limits.AuthPasswordBytes || len(c.Role) > limits.AuthNameBytes {
+		return Errorf(AuthManagement, "a role's name of %d bytes or a hash of %d: the limits are %d and %d", len(c.Role), len(c.Password), limits.AuthNameBytes, limits.AuthPasswordBytes)
+	}
+	return nil
+}
+
+func checkAuthName(empty Code, what, name string) *Error {
+	switch {
+	case name == "":
+		return &Error{Code: empty, Message: fmt.Sprintf("the name of the %s is empty", what)}
+	case len(name) > limits.AuthNameBytes:
+		return Errorf(AuthManagement, "the name of the %s has %d bytes, over the limit of %d", what, len(name), limits.AuthNameBytes)
+	}
+	return nil
+}
