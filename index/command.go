@@ -174,7 +174,6 @@ func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
 // AppendAlarm is [Head.AppendAlarm] without a user.
 func AppendAlarm(dst []byte, c kv.AlarmChange) []byte { return new(Head).AppendAlarm(dst, c) }
 
-
 // AppendEndExchange appends the command that ends a joint configuration. It is never proposed: raft's leader adds an
 // entry of its own to the log, which has the same meaning.
 func AppendEndExchange(dst []byte) []byte {

@@ -72,7 +72,9 @@ var kinds = [...]kind{
 	},
 	kindDelete: {
 		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, authLevel},
-		read:     func(c *command, r *pack.Reader) { c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes(), PrevKV: r.Bool()} },
+		read: func(c *command, r *pack.Reader) {
+			c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes(), PrevKV: r.Bool()}
+		},
 		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.delete.Touches(f) },
 		check:    func(c *command) *kv.Error { return c.delete.Check(requestBounds) },
 		apply:    (*State).deleteAlone,

@@ -29,8 +29,9 @@ func (w *Watch) Check(b Bounds) *Error {
 // WatchRequest is a request to a member's watch hub: create, cancel, or progress of watches.
 type WatchRequest struct {
 	Kind  WatchRequestKind
-	ID    uint64 // the watch, for WatchCreate and WatchCancel; chosen by the client, unique in its stream
-	Watch Watch  // for WatchCreate; the receiver of the request owns its bytes
+	ID    uint64    // the watch, for WatchCreate and WatchCancel; chosen by the client, unique in its stream
+	Watch Watch     // for WatchCreate; the receiver of the request owns its bytes
+	By    Principal // the user who creates the watch: it needs the permission to read as long as the watch lives
 }
 
 // WatchRequestKind is the kind of a WatchRequest.

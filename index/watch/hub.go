@@ -35,8 +35,9 @@ type Hub struct {
 	begun   index.Position // where the sweep began
 	newest  int64          // the newest revision at that time
 	now     time.Duration
-	encoded []encoding // encodings of the current change
-	matched []*group   // groups that watch the current change's key
+	auth    *index.Auth // the users and roles by which the watches were permitted
+	encoded []encoding  // encodings of the current change
+	matched []*group    // groups that watch the current change's key
 }
 
 // stream is one stream's watches.
@@ -137,13 +138,17 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 		return
 	}
 	w := &r.Watch
+	if err := v.Permits(r.By, kv.AccessRead, w); err != nil {
+		s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{r.ID}, Revision: v.Revision(), Err: err})
+		return
+	}
 	h.number++
 	one := &subscription{
 		spec: spec{
 			key: string(w.Key), end: string(w.End), prevKV: w.PrevKV, progress: w.ProgressNotify, noPut: w.NoPut, noDelete: w.NoDelete,
 			format: s.to.Format(),
 		},
-		stream: s, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
+		stream: s, by: r.By.Name, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
 	}
 	switch w.Revision {
 	case 0:
@@ -265,15 +270,20 @@ func (h *Hub) drop(one *subscription) {
 
 // compacted cancels the watches of a subscription whose cursor is compacted.
 func (h *Hub) compacted(one *subscription, v *index.View) {
+	h.dropWatches(one)
+	one.stream.to.Deliver(&kv.WatchDelivery{
+		Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Compacted: v.Compacted(),
+		Err: kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be watched is %d", one.cursor.Revision, v.Compacted()),
+	})
+}
+
+// dropWatches removes a subscription with its watches. Its cursor is valid from then on.
+func (h *Hub) dropWatches(one *subscription) {
 	h.drop(one)
 	for _, id := range one.ids {
 		delete(one.stream.watches, id)
 	}
 	h.watches -= len(one.ids)
-	one.stream.to.Deliver(&kv.WatchDelivery{
-		Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Compacted: v.Compacted(),
-		Err: kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be watched is %d", one.cursor.Revision, v.Compacted()),
-	})
 }
 
 // block makes a subscription wait until its stream accepts more.

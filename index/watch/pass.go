@@ -36,6 +36,7 @@ type pass struct {
 type part struct {
 	group  *group
 	stream *stream
+	by     string
 }
 
 // group is the subscriptions of a pass with one spec, and their undelivered events.
@@ -57,6 +58,7 @@ type group struct {
 type subscription struct {
 	spec
 	stream *stream
+	by     string         // the user of its watches
 	ids    []uint64       // shared by deliveries: append to it or replace it, never change it in place
 	cursor index.Position // after everything delivered; valid only outside a pass
 	open   bool           // the last delivery was a fragment; valid only outside a pass
@@ -105,7 +107,7 @@ func (p *pass) add(s *subscription) *subscription {
 			p.touch(g, p.at) // the revision is complete
 		}
 	}
-	own := part{g, s.stream}
+	own := part{g, s.stream, s.by}
 	if other := p.parts[own]; other != nil {
 		for _, id := range s.ids {
 			s.stream.watches[id] = other
@@ -128,7 +130,7 @@ func (p *pass) remove(s *subscription) {
 	g.subscriptions[s.slot], moved.slot = moved, s.slot
 	g.subscriptions[last] = nil
 	g.subscriptions = g.subscriptions[:last]
-	delete(p.parts, part{g, s.stream})
+	delete(p.parts, part{g, s.stream, s.by})
 	p.count--
 	s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere
 	if g.touched {

@@ -13,6 +13,7 @@ import (
 // returns whether there is more to do.
 func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) {
 	h.now, h.sent = now, 0
+	h.permit(v)
 	work := h.limits.StepWork
 	if h.live.count == 0 {
 		h.skip(v)

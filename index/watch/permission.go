@@ -1,0 +1,28 @@
+package watch
+
+import (
+	"qkv/index"
+	"qkv/index/kv"
+)
+
+// permit ends the watches whose users have lost the permission to read, if users or roles have changed since the last call. It visits all
+// subscriptions at once, about 0.3 us each: no event of the View may be delivered before.
+func (h *Hub) permit(v *index.View) {
+	if v.Auth() == h.auth {
+		return
+	}
+	h.auth = v.Auth()
+	if !h.auth.Enabled() {
+		return
+	}
+	for _, s := range h.order {
+		for i := len(s.subscriptions) - 1; i >= 0; i-- {
+			one := s.subscriptions[i]
+			w := kv.Watch{Key: []byte(one.key), End: []byte(one.end)}
+			if err := v.Permits(v.By(one.by), kv.AccessRead, &w); err != nil {
+				h.dropWatches(one)
+				s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Err: err})
+			}
+		}
+	}
+}
