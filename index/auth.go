@@ -40,13 +40,11 @@ type account struct {
 	access *access
 }
 
-// accounts are the owner's users and roles. Auth has copies of the trees.
+// accounts are the owner's users and roles. Auth has copies of the trees. Invariants:
 //
-// Invariants:
-//
-//  1. users has each user once, byName the same users, and granted each pair of a user and one of its roles.
-//  2. Each role of a user but root is in roles; the role root is in roles only if an administrator has added it.
-//  3. account.access is newAccess of the user's roles.
+//  1. users and byName have each user once. granted has each pair of a user and one of its roles.
+//  2. Each role of a user but root is in roles. An administrator may add the role root, too.
+//  3. account.access has the merged permissions of the user's roles.
 //  4. Auth.sum is the sum of the checksums of users and roles.
 type accounts struct {
 	users   *btree.BTreeG[userEntry]
@@ -283,21 +281,24 @@ func (a *Auth) digest(dst []byte) []byte {
 	if a == nil {
 		return dst
 	}
-	dst = pack.AppendUint(pack.AppendBool(dst, a.enabled), a.revision)
+	dst = pack.AppendUint(pack.AppendBool(append(dst, "users"...), a.enabled), a.revision)
 	dst = binary.LittleEndian.AppendUint64(dst, a.sum)
 	return append(dst, a.secret[:]...)
 }
 
 const (
-	authFields       = 5
+	authFields       = 6
 	userFields       = 5
 	roleFields       = 2
 	permissionFields = 3
 )
 
-// append appends the users and roles in the format of a snapshot's meta data.
+// appendAuth appends users, roles and authors in the format of a snapshot's meta data.
+func (r *replicated) appendAuth(dst []byte) []byte {
+	return pack.AppendStrings(r.auth.append(pack.AppendArray(dst, authFields)), r.authors.names)
+}
+
 func (a *Auth) append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, authFields)
 	dst = pack.AppendUint(pack.AppendBool(dst, a.Enabled()), a.Revision())
 	if a == nil {
 		return pack.AppendArray(pack.AppendArray(pack.AppendBytes(dst, nil), 0), 0)
@@ -343,7 +344,7 @@ func readPermission(r *pack.Reader) kv.Permission {
 	return p
 }
 
-// readAuth reads the output of Auth.append. It validates all of it.
+// readAuth reads the output of appendAuth. It validates all of it.
 func (s *State) readAuth(r *pack.Reader) {
 	whole := r.Struct(authFields)
 	a := &Auth{enabled: r.Bool(), revision: r.Uint()}
@@ -372,6 +373,7 @@ func (s *State) readAuth(r *pack.Reader) {
 		}
 		a.sum += sumOfRole(one)
 	}
+	s.readAuthors(r)
 	r.End(whole)
 	if r.Err() != nil {
 		return

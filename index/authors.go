@@ -91,8 +91,6 @@ func (v *View) AuthorOf(key []byte, revision int64) string {
 	return v.authors.name(at.author())
 }
 
-func (a *authors) append(dst []byte) []byte { return pack.AppendStrings(dst, a.names) }
-
 func (s *State) readAuthors(r *pack.Reader) {
 	for _, name := range r.Strings() {
 		if _, twice := s.accounts.author.numbers[name]; twice || name == "" || len(s.authors.names) == limits.Authors {

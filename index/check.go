@@ -6,7 +6,7 @@ import "fmt"
 // It is for tests and for `inspect`: it takes as long as reading all data.
 func (s *State) Check() error {
 	w := walk{s: s, live: map[*slab]int{}}
-	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases, w.sessions} {
+	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases, w.sessions, w.accounts} {
 		if err := step(); err != nil {
 			return err
 		}

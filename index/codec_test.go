@@ -185,6 +185,20 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
 	add("check", AppendCheck(nil), 6, msgCheck{})
+	by := Head{By: kv.Principal{Name: "ci", Auth: 300}}
+	byUser := func(name string, b []byte, kind uint64, body any) {
+		add(name, b, kind, body)
+		same[len(same)-1].Principal, same[len(same)-1].Auth = "ci", 300
+	}
+	byUser("put by a user", by.AppendPut(nil, &kv.Put{Key: name, Value: []byte("v")}), 1, msgPut{Key: name, Value: []byte("v")})
+	byUser("delete by a user", by.AppendDelete(nil, &kv.Delete{Key: name}), 2, msgDelete{Key: name, End: []byte{}})
+	byUser("delete with the previous value", by.AppendDelete(nil, &kv.Delete{Key: name, PrevKV: true}), 2, []any{name, []byte{}, true})
+	add("compact by a member", (&Head{By: kv.Principal{Auth: kv.AuthOwn}}).AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
+	same[len(same)-1].Auth = kv.AuthOwn
+	byUser("change of users", by.AppendAuthChange(nil, &kv.AuthChange{
+		Kind: kv.RoleGrantPermission, User: "u", Role: "r", Password: []byte("hash"), NoPassword: true, Strict: true,
+		Permission: kv.Permission{Key: name, End: all, Type: kv.PermitReadWrite}, Secret: []byte("secret"),
+	}), 17, []any{10, "u", "r", []byte("hash"), 3, name, all, 2, []byte("secret")})
 	add("digest", AppendDigest(nil, testMember().ID, 300, 1<<63), 7, msgDigest{Member: testMember().ID, Entry: 300, Digest: 1 << 63})
 	return names, commands, same
 }
@@ -315,10 +329,14 @@ func TestRefusals(t *testing.T) {
 
 // A command above the cluster's feature level is refused before it is proposed.
 func TestCheckLevel(t *testing.T) {
-	_, commands, _ := samples()
-	for _, c := range commands {
-		if err := CheckLevel(c, FirstLevel); err != nil {
-			t.Error(err)
+	names, commands, same := samples()
+	for i, c := range commands {
+		later := same[i].Auth != 0 || same[i].Kind == kindAuth
+		if err := CheckLevel(c, FirstLevel); later != (err != nil) {
+			t.Errorf("%s at level %d: %v", names[i], FirstLevel, err)
+		}
+		if err := CheckLevel(c, authLevel); err != nil {
+			t.Errorf("%s: %v", names[i], err)
 		}
 		if err := CheckLevel(c, FirstLevel-1); err == nil || err.Code != kv.FeatureLevel || !err.Certain() {
 			t.Errorf("at level %d: %v", FirstLevel-1, err)
@@ -416,13 +434,14 @@ func unknown() map[string][]byte {
 	version2[1] = 2
 	return map[string][]byte{
 		"kind 8":              with(1, 8),
+		"kind 18":             with(1, 18),
 		"kind 0":              with(1, 0),
 		"command version 2":   with(2, 2),
 		"a principal":         with(3, 0xa1),
 		"a sequence":          with(6, 1),
 		"more fields":         with(0, 0x98),
-		"level 2":             envelope(AppendFeatureLevel(nil, 2)),
-		"proposed at level 2": AppendEnvelope(nil, Envelope{Level: 2}, nil),
+		"level 3":             envelope(AppendFeatureLevel(nil, 3)),
+		"proposed at level 3": AppendEnvelope(nil, Envelope{Level: 3}, nil),
 		"envelope version 2":  version2,
 		"a short envelope":    {0x96, 1, 1, 1, 1, 1, 1},
 		"left over bytes":     append(envelope(put("a", "b")), 0),

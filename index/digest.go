@@ -41,7 +41,7 @@ func (r *replicated) digest() uint64 {
 	}
 	b = r.auth.digest(r.following.digest(b))
 	if r.authors.sum != 0 {
-		b = pack.AppendUint(b, r.authors.sum)
+		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
 	return xxhash.Sum64(r.members.append(b))
 }

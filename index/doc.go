@@ -23,11 +23,13 @@
 // integers:
 //
 //	envelope   97 version=1 level member incarnation first wall [command...]
-//	command    97 kind version=1 principal="" auth=0 session sequence body
+//	command    97 kind version=1 principal auth session sequence body
+//	           the principal is the name of the user, auth the auth revision at which the user was authenticated; a
+//	           command that a member proposes by itself has "" and 2^64-1; both are written from feature level 2 on
 //	session    0                                                               none; sequence is then 0
-//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13 only
+//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13, 17 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
-//	body 2     92 key end                                                      delete
+//	body 2     93 key end previous                                             delete; without previous: 92
 //	body 3     member                                                          announce
 //	body 4     91 level                                                        feature level
 //	body 5     92 code message                                                 refused
@@ -41,6 +43,7 @@
 //	body 13    93 lease term granted                                           revoke; term 0: by a client
 //	body 14    92 term [93 lease remaining granted...]                         checkpoint of leases
 //	body 15    93 raise member kind                                            alarm; raise false: disarm, 0 is every
+//	body 17    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
 //	body 16    9n step source ...                                              a step of following a source; steps:
 //	             1 name compacted        begin
 //	             2 revision sub complete ttl [record...]       records after a position
@@ -60,7 +63,7 @@
 //	                                                                            window 2: writes 4 and 5 may come again
 //
 // Each kind is declared once, in the table of kinds.go: its name, the fields of its body with their feature levels, how it is read,
-// checked, applied and described, and the access that its author needs ([kv.Access], not enforced yet).
+// checked, applied and described, and the access that its author needs ([kv.Access]).
 //
 // Keys, values and range ends are binaries; names and addresses are strings. Apply decodes the whole envelope before any
 // command of it has an effect. A version, kind, level, principal or field that this qkv does not know is never skipped:
@@ -177,6 +180,30 @@
 // clock decides that a lease has expired. The revocation carries the leader's term, as do the leader's checkpoints of
 // remaining times. In a later term another clock decides, and the old command has no effect. A revocation also names the
 // entry that granted the lease, so it cannot revoke a lease that was granted later with the same id.
+//
+// # Users and roles
+//
+// The state has users with their roles and password hashes, roles with their permissions, and the auth revision, which
+// grows with each change of them ([Auth]). They work as in etcd. The permissions of a user's roles are merged: adjacent
+// ranges permit the range over both. A change of a role compiles the permissions of its users only.
+//
+// While authentication is enabled, [State.Apply] decides for each command, by the state alone, whether its author may make
+// it. The decision comes before the outcome of a session and before the alarms. It goes by the list of accesses that the
+// request itself makes ([kv.Put.Touches] and its siblings): keys, previous values, the keys of a lease, both branches of
+// transactions. Endpoints check reads in the same way, in the View that they read ([View.Permits]), and the watch hub
+// checks watches again whenever users or roles have changed.
+//
+// A command has the auth revision at which an endpoint authenticated its user. If users or roles have changed since, the
+// command is refused with AuthOld: the user may have been deleted, and added again by another person. A command that a
+// member proposes by itself needs no user. A command without user that may come from a client of feature level 1 is refused.
+//
+// A session belongs to the user who began it. No other user gets an outcome of it.
+//
+// # Authors
+//
+// Each version has the number of the user who made the change ([View.AuthorOf]), also while authentication is off: the
+// user is then the name in the client's certificate. A name gets its number with its first change. Leases that expire, and
+// changes of a source that the state follows, have no author.
 //
 // # Alarms
 //
@@ -297,6 +324,7 @@
 //	48 16  create revision and version; if created over a tombstone: mod and sub revision of the tombstone; absent
 //	       if created over nothing, and in a tombstone
 //	    8  lease, if there is one
+//	    4  number of the author, if there is one
 //	       value
 //
 // # Views
@@ -349,8 +377,11 @@
 //	  5  92 check's entry [92 member digest...]
 //	  6  [94 lease ttl remaining granted...]
 //	  7  94 clock [93 member wall clock...] floor [session...]
-//	     session  95 id used first length [96 place revision deleted kind code flags...]
+//	     session  96 id used first length [96 place revision deleted kind code flags...] author; without author: 95
 //	  8  [92 alarm's member kind...]
+//	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
+//	     user     95 name password no-password [role...] epoch
+//	     role     92 name [permission...]; permission: 93 key end type
 //	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
 //	                                           accepted, and the records that wait; 90 without a source
 //
@@ -377,6 +408,8 @@
 //  9. The invariants of [Members].
 //  10. The invariants of leases.
 //  11. The invariants of [sessions].
+//  12. The invariants of [accounts].
+//  13. Each author has one number, and each number one author.
 //
 // # Assumptions
 //

@@ -45,7 +45,16 @@ func TestAccessOfKinds(t *testing.T) {
 		kv.AccessWrite: "put, delete, transaction, revocation of a lease",
 		kv.AccessNone:  "grant of a lease",
 		kv.AccessAdmin: "announcement, feature level, refused command, check, digest, membership change, end the exchange of members, " +
-			"compaction, checkpoint of leases, change of an alarm, step of following",
+			"compaction, checkpoint of leases, change of an alarm, step of following, change of users",
+	}
+	for number := 1; number < len(kinds); number++ {
+		k := &kinds[number]
+		if walked := k.access == kv.AccessRead || k.access == kv.AccessWrite; walked != (k.touches != nil) {
+			t.Errorf("kind %d, %s, has the access %s, and lists its accesses: %v", number, k.name, k.access, k.touches != nil)
+		}
+		if k.own && (k.session || k.access != kv.AccessAdmin) {
+			t.Errorf("kind %d, %s, is proposed by members only, and by clients", number, k.name)
+		}
 	}
 	got := map[kv.Access][]string{}
 	for number := 1; number < len(kinds); number++ {

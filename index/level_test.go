@@ -15,7 +15,7 @@ import (
 )
 
 // firstLevel has the limits that apply enforces. They are equal on all members and all builds, and part of feature level
-// 1. Two builds that differ in one of them have different states after the same log. To change a value, give it to a
+// 1, and those of users and roles of level 2. Two builds that differ in one of them have different states after the same log. To change a value, give it to a
 // later level and make apply depend on the level. For any other purpose, define a separate limit.
 var firstLevel = map[string]struct{ is, was int64 }{
 	"KeyBytes":           {limits.KeyBytes, 32 << 10},
@@ -32,6 +32,15 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"SessionClocks":      {limits.SessionClocks, 12},
 	"FollowNameBytes":    {limits.FollowNameBytes, 1 << 10},
 	"FollowPendingBytes": {limits.FollowPendingBytes, 512 << 20},
+
+	"AuthNameBytes":     {limits.AuthNameBytes, 1 << 10},
+	"AuthUsers":         {limits.AuthUsers, 1 << 17},
+	"AuthRoles":         {limits.AuthRoles, 1 << 16},
+	"AuthRolesOfUser":   {limits.AuthRolesOfUser, 1 << 10},
+	"AuthPermissions":   {limits.AuthPermissions, 1 << 14},
+	"AuthPasswordBytes": {limits.AuthPasswordBytes, 256},
+	"AuthSecretBytes":   {limits.AuthSecretBytes, 32},
+	"Authors":           {limits.Authors, 1 << 18},
 
 	"a window's least length":    {leastWindow, 8},
 	"an idle window's most":      {idleWindow, 256},
@@ -56,7 +65,7 @@ var others = []string{"BatchCommands", "ChangesKept", "ClocksApart", "FirstSessi
 func TestLevelOneStays(t *testing.T) {
 	for name, bound := range firstLevel {
 		if bound.is != bound.was {
-			t.Errorf("%s is %d, and was %d at feature level 1: members of two builds would differ after the same log", name, bound.is, bound.was)
+			t.Errorf("%s is %d, and was %d at its feature level: members of two builds would differ after the same log", name, bound.is, bound.was)
 		}
 	}
 	used := map[string]string{}

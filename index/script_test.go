@@ -119,6 +119,8 @@ func (sc *script) run(d *datadriven.TestData) string {
 	case "reclaim":
 		reclaimed(sc.s)
 		return ""
+	case "users", "who", "may":
+		return sc.auth(d)
 	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "alarms", "status", "tree":
 		return sc.read(d, sc.view(d))
 	}
@@ -126,12 +128,28 @@ func (sc *script) run(d *datadriven.TestData) string {
 }
 
 func (sc *script) apply(d *datadriven.TestData) string {
+	if lines := strings.Split(d.Input, "\n"); d.HasArg("each") && len(lines) > 1 { // an entry for each line
+		out := ""
+		for _, line := range lines {
+			one := *d
+			one.Input = line
+			out += sc.apply(&one)
+		}
+		return out
+	}
 	var commands [][]byte
 	for _, line := range strings.Split(d.Input, "\n") {
 		var head Head
 		f := strings.Fields(unquote(line))
+		if f[0] == "by" {
+			head.By, f = sc.byOf(f[1]), f[2:]
+		}
 		if f[0] == "once" { // session.sequence.window.opened
 			head.Once, f = onceOf(f[1]), f[2:]
+		}
+		if change := authChangeOf(f); change != nil {
+			commands = append(commands, head.AppendAuthChange(nil, change))
+			continue
 		}
 		for len(f) < 4 {
 			f = append(f, "")
@@ -175,7 +193,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				c := kv.AlarmChange{Raise: f[0] == "raise"}
 				c.Member, _ = strconv.ParseUint(f[1], 10, 64)
 				c.Kind = kv.AlarmKind(max(slices.Index([]string{"", "NOSPACE", "CORRUPT"}, f[2]), 0))
-				commands = append(commands, AppendAlarm(nil, c))
+				commands = append(commands, head.AppendAlarm(nil, c))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
 				commands = append(commands, AppendFeatureLevel(nil, n))
@@ -284,6 +302,9 @@ func (sc *script) transact(d *datadriven.TestData) string {
 	}
 	applied, _ := sc.s.Applied()
 	head := Head{}
+	if by := word(d, "by", ""); by != "" {
+		head.By = sc.byOf(by)
+	}
 	if once := word(d, "once", ""); once != "" {
 		head.Once = onceOf(once)
 	}

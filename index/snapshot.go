@@ -45,9 +45,9 @@ const (
 func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendArray(dst, metaFields)
 	dst = pack.AppendUint(dst, metaVersion)
-	count := sections - 1
-	if v.level < authLevel { // a member of an earlier version may have to read it
-		count = sectionFollow
+	count := sectionFollow
+	if users := v.auth != nil || len(v.authors.names) > 0; users || v.level >= authLevel {
+		count = sectionAuth // below that level a member of an earlier version may have to read the file
 	}
 	dst = pack.AppendArray(dst, count)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
@@ -58,10 +58,10 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
-	if dst = appendSection(dst, sectionFollow, v.appendFollowing(nil)); v.level < authLevel {
+	if dst = appendSection(dst, sectionFollow, v.appendFollowing(nil)); count == sectionFollow {
 		return dst
 	}
-	return appendSection(dst, sectionAuth, v.authors.append(v.auth.append(nil)))
+	return appendSection(dst, sectionAuth, v.appendAuth(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -201,7 +201,6 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readFollowing(&r)
 	case sectionAuth:
 		s.readAuth(&r)
-		s.readAuthors(&r)
 	}
 	return r.Done()
 }

@@ -391,6 +391,13 @@ func TestDigestHasEverything(t *testing.T) {
 		"following.loaded":  func(r *replicated) { r.following = &following{loaded: true} },
 		"following.pending": func(r *replicated) { r.following = &following{pending: [][]byte{{1}}, pendingSum: 1} },
 
+		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
+		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },
+		"auth.revision": func(r *replicated) { r.auth = &Auth{revision: 2} },
+		"auth.secret":   func(r *replicated) { r.auth = &Auth{revision: 1, secret: [32]byte{1}} },
+		"auth.sum":      func(r *replicated) { r.auth = &Auth{revision: 1, sum: 1} },
+		"authors":       func(r *replicated) { r.authors = authors{sum: 1} },
+
 		"members":         func(r *replicated) { r.members = Members{} },
 		"members.removed": func(r *replicated) { r.members.removed = []uint64{5} },
 		"members.id":      func(r *replicated) { r.members.records[0].ID++ },
