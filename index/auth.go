@@ -154,12 +154,12 @@ func (a *Auth) verify(one *account, named bool, auth uint64) *kv.Error {
 
 var errNoSuchUser = kv.Errorf(kv.NotAllowed, "permission denied: the name of the certificate or token is not a user of this cluster: an administrator can add it with `qkv user add NAME`")
 
-// ByMember is the principal of a command that a member proposes by itself, at the View's feature level.
-func (v *View) ByMember() kv.Principal {
+// Own is the head of the commands that a member proposes by itself, at the View's feature level.
+func (v *View) Own() *Head {
 	if v.level < authLevel {
-		return kv.Principal{}
+		return &Head{}
 	}
-	return kv.Principal{Auth: kv.AuthOwn}
+	return &Head{By: kv.Principal{Auth: kv.AuthOwn}}
 }
 
 // By is the principal of the requests of a user, at the View's feature level; an empty name is a client without a user.

@@ -66,7 +66,8 @@ func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
 	return c.change, r.Done()
 }
 
-// Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By] or [View.ByMember].
+// Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By]; [View.Own] is
+// the head of a member's own commands.
 type Head struct {
 	Once kv.SessionWrite
 	By   kv.Principal

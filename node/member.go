@@ -96,7 +96,7 @@ type duty struct {
 	noSpace     pause // of the log line about the alarm
 	space       pause // of the log line about its end
 
-	checked   int64 // revision at this leader's last check
+	checked   stateMark // at this leader's last check
 	verifying verifying
 	idle      idleWatch
 }
@@ -340,7 +340,7 @@ func (m *member) place() {
 		return
 	}
 	if change := unplaced(m.status.View().Members(), m.config.InitialCluster); change != nil {
-		m.proposed.placing.propose(m, index.AppendMemberChange(nil, change))
+		m.proposed.placing.propose(m, m.status.View().Own().AppendMemberChange(nil, change))
 	}
 }
 
@@ -409,13 +409,13 @@ func (m *member) retain() {
 		m.env.Limits.Reach("history drop")
 	}
 	if revision := m.config.oldestKept(view, most, m.duty.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
-		m.proposed.compacting.propose(m, index.AppendCompact(nil, revision))
+		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
 		if back, short := short(view, most, now.Wall, revision); short && m.duty.shortHistory.due(now.Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", most)
 		}
 	}
 	if revision := m.duty.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
-		m.proposed.compacting.propose(m, index.AppendCompact(nil, revision))
+		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
 	}
 }
 
@@ -424,10 +424,17 @@ func (m *member) retain() {
 func (m *member) check() {
 	view := m.status.View()
 	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Kind == kv.AlarmCorrupt })
-	if revision := view.Revision(); m.status.Raft().Role == "leader" && (revision != m.duty.checked || corrupt) {
-		m.duty.checked = revision
+	now := stateMark{view.Revision(), view.Auth().Revision()}
+	if m.status.Raft().Role == "leader" && (now != m.duty.checked || corrupt) {
+		m.duty.checked = now
 		m.proposed.checking.propose(m, index.AppendCheck(nil))
 	}
+}
+
+// stateMark are the numbers of a state that grow with its changes: of keys, and of users and roles.
+type stateMark struct {
+	revision int64
+	auth     uint64
 }
 
 // own is a kind of command that this member proposes by itself, one at a time. Its clock looks at the state again, and repeats a lost
