@@ -41,7 +41,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 		},
 		&cli.DurationFlag{
 			Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second,
-			Usage:  "how long to wait before giving up, as `TIME`; for get of a range, import, export, diff, revert, log, member replace, watch, lock and elect: for each answer",
+			Usage:  "how long to wait before giving up, as `TIME`; for get of a range, du, import, export, diff, revert, log, member replace, watch, lock and elect: for each answer",
 			Action: positive("timeout"),
 		},
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),

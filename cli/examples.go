@@ -68,6 +68,7 @@ var examples = map[string][]string{
 	"del":            {"qkv del greeting", "qkv del config/old/ --prefix", "qkv del '' --prefix --all              # every key"},
 	"import":         {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also files that others may not read"},
 	"export":         {"qkv export all/", "qkv export --delete all/                # a mirror", "qkv export --prefix /etc out/"},
+	"du":             {"qkv du", "qkv du config/ --depth 2 --sort changes", "qkv du /registry/ -w json               # exact numbers"},
 	"status":         {"qkv status", "qkv status --check                      # 0 healthy, 1 an alarm, 5 no leader", "qkv status -w json --endpoints 10.0.0.1:2379"},
 	"alarm list":     {"qkv alarm list", "qkv alarm list -w json"},
 	"alarm disarm":   {"qkv alarm disarm"},

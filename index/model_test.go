@@ -550,6 +550,9 @@ func (m *model) compare(v *View) error {
 	if err := m.compareAlarms(v); err != nil {
 		return err
 	}
+	if err := m.compareUsage(v); err != nil {
+		return err
+	}
 	oldest := max(m.compacted, 1)
 	for revision := oldest; revision <= m.revision; revision += 1 + (m.revision-oldest)/16 {
 		if err := m.compareRange(v, "\x00", "\x00", revision); err != nil {

@@ -121,7 +121,7 @@ func (sc *script) run(d *datadriven.TestData) string {
 		return ""
 	case "users", "who", "may":
 		return sc.auth(d)
-	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "alarms", "status", "tree":
+	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "alarms", "status", "tree", "usage":
 		return sc.read(d, sc.view(d))
 	}
 	return fmt.Sprintf("no command %q", d.Cmd)
@@ -541,8 +541,35 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		}
 	case "tree":
 		sc.tree(&out)
+	case "usage":
+		q := kv.Usage{Prefix: []byte(word(d, "prefix", "")), Separator: []byte(word(d, "separator", "/")), Depth: int(number(d, "depth", 1))}
+		if e := q.Check(requestBounds); e != nil {
+			return refusal(e)
+		}
+		usageLines(&out, NewUsageReader(q, number(d, "page", 1<<20), number(d, "wall", 1)*1e6), v, int(number(d, "work", 100)))
 	}
 	return out.String()
+}
+
+// usageLines prints the pages of a reader.
+func usageLines(out *strings.Builder, r *UsageReader, v *View, work int) {
+	for {
+		page, done, last, err := r.Step(v, work)
+		if err != nil {
+			out.WriteString(refusal(err))
+			return
+		}
+		for i := range page.Rows {
+			u := &page.Rows[i]
+			fmt.Fprintf(out, "%q: %d keys of %d bytes, %d leased, %d versions of %d bytes, %d changes\n", u.Prefix, u.Keys, u.Bytes, u.Leased, u.Versions, u.History, u.Changes)
+		}
+		if done {
+			fmt.Fprintf(out, "revision %d, period %v, more %v\n", page.Revision, page.Period, page.More)
+		}
+		if last {
+			return
+		}
+	}
 }
 
 // tree prints where things lie: by slab and place in it, which other runs have too.

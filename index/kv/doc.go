@@ -3,8 +3,8 @@
 // library, the table of limits and the msgpack writer, which keeps programs that link the client small. A transaction
 // has the same bytes in a request and in the log (codec.go).
 //
-//	request   [Put], [Delete], [Range], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
-//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [TxnResult]
+//	request   [Put], [Delete], [Range], [Usage], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
+//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [UsageResult], [TxnResult]
 //	refusal   [Error] with its [Code]
 //
 // # What an error says about a write

@@ -35,16 +35,7 @@ type Written struct {
 var From = []byte{0}
 
 // Prefix returns the end of the range of all keys that begin with prefix.
-func Prefix(prefix []byte) []byte {
-	end := slices.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] < 0xff {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return From
-}
+func Prefix(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
 
 // Put writes a value. The caller may reuse key and value when it returns.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Written, error) {

@@ -109,6 +109,9 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	if x.op == wire.OpPages {
 		return s.readPages(w, x, begun)
 	}
+	if x.op == wire.OpUsage {
+		return s.readUsage(w, x, begun)
+	}
 	if !w.begun {
 		q := x.read.Range
 		q.Limit = pageLimit(q.Limit)
@@ -258,10 +261,13 @@ func (s *stream) endRange(w *writer) {
 	if w.pages != nil {
 		w.share.give(w.pages.taken)
 	}
+	if w.usage != nil {
+		w.share.give(limits.UsageBytes)
+	}
 	s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
 	w.ranges[0] = slot{}
-	w.ranges, w.begun, w.first, w.pages = w.ranges[1:], false, index.RangeReader{}, nil
+	w.ranges, w.begun, w.first, w.pages, w.usage = w.ranges[1:], false, index.RangeReader{}, nil, nil
 	if len(w.ranges) == 0 {
 		w.ranges = nil
 	}

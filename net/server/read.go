@@ -18,6 +18,7 @@ type read struct {
 	kv.Range
 	buf   []byte
 	body  *body
+	usage *kv.Usage // of a question for usage; it covers the Range
 	until time.Time // its deadline; only set for a read of many keys
 }
 
@@ -29,7 +30,7 @@ var reads = sync.Pool{New: func() any { return new(read) }}
 func newRead(q *kv.Range, timeout time.Duration) *read {
 	r := reads.Get().(*read)
 	r.buf = append(append(r.buf[:0], q.Key...), q.End...)
-	r.Range = *q
+	r.Range, r.usage = *q, nil
 	r.Key, r.End = r.buf[:len(q.Key)], r.buf[len(q.Key):]
 	if r.long() {
 		r.until = time.Now().Add(timeout)

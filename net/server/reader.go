@@ -249,6 +249,8 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 		x.read = newBody(frame, q.Timeout)
 	case q.Op == wire.OpRange, q.Op == wire.OpPages:
 		x.read = newRead(&q.Range, q.Timeout)
+	case q.Op == wire.OpUsage:
+		x.read = newUsageRead(q)
 	case path == wire.PathClock, q.Op == wire.OpLeases:
 		x.lease = newLeaseRead(&q.Lease)
 	}

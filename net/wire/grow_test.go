@@ -15,6 +15,7 @@ var answers = map[string]struct {
 }{
 	"page":               {readPage, [][]int{{5, 0}}},
 	"empty page":         {readPage, nil},
+	"usage answer":       {func(p *Response) (any, error) { return p.Usage() }, [][]int{{5, 0}}},
 	"written with":       {readWritten, [][]int{{4, 0}}},
 	"done":               {func(p *Response) (any, error) { r, s := p.body(0, 0); return 0, p.end(&r, s) }, nil},
 	"error":              {func(p *Response) (any, error) { r, s := p.body(1, 1); m := r.String(); return m, p.end(&r, s) }, nil},

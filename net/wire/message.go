@@ -25,7 +25,8 @@ type Request struct {
 
 	Put    kv.Put
 	Delete kv.Delete
-	Range  kv.Range
+	Range  kv.Range // also the keys that a question for usage covers
+	Usage  kv.Usage
 	Unban  uint64 // the member's id
 
 	Serializable bool // of members, alarms, revision at a time, times of revisions: answer from this member's own state

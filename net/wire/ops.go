@@ -26,6 +26,7 @@ const (
 	OpRevisionAt   Op = 11
 	OpTimesOf      Op = 12
 	OpPages        Op = 13
+	OpUsage        Op = 14
 
 	OpWatch         Op = 20
 	OpCancelWatch   Op = 21
@@ -92,6 +93,11 @@ var ops = [...]op{
 		name: "streamed range", path: PathRead, access: kv.AccessRead, fields: 11,
 		read:  func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
 		check: checkPages,
+	},
+	OpUsage: {
+		name: "question for usage", path: PathRead, access: kv.AccessRead, fields: 4,
+		read:  readUsage,
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Usage.Check(b) },
 	},
 	OpTxn: {
 		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,

@@ -53,7 +53,7 @@ func TestAccess(t *testing.T) {
 	}
 	want := map[kv.Access][]string{
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
-		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "list of leases"},
+		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "list of leases"},
 		kv.AccessAdmin: {"unban", "change of the members", "move of the leader", "compaction", "change of an alarm"},
 		kv.AccessNone: {
 			"status", "list of members", "question for the revision of a time", "question for the times of revisions",
@@ -80,6 +80,8 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpRange}, PathRead},
 		{Request{Op: OpRange, Range: kv.Range{Serializable: true}}, PathLocal},
 		{Request{Op: OpPages, Range: kv.Range{Serializable: true}}, PathLocal},
+		{Request{Op: OpUsage, Range: kv.Range{Serializable: true}}, PathLocal},
+		{Request{Op: OpUsage}, PathRead},
 		{Request{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}}}}, PathLog},
 		{Request{Op: OpTxn, Txn: read(false)}, PathRead},
 		{Request{Op: OpTxn, Txn: read(true)}, PathLocal},

@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/limits"
+	"qkv/net/client"
+)
+
+// duOrders are the values of --sort.
+var duOrders = []string{"bytes", "keys", "history", "changes", "name"}
+
+func duCommand() *cli.Command {
+	return &cli.Command{
+		Name: "du", Category: "keys", Usage: "print how much space keys take, by prefix", ArgsUsage: "[PREFIX]",
+		Description: "Adds up the keys that begin with PREFIX, or all keys, by group, as of one revision. A group is the keys with the same " +
+			"first bytes, up to and including separator number --depth behind PREFIX. A key with fewer separators counts in the " +
+			"group that ends with its last one; (direct) marks such a group. Each key counts once, so the rows add up to the total.\n\n" +
+			"BYTES is the size of keys and values. HISTORY is the size of the VERSIONS that are kept beyond the newest: " +
+			"superseded ones, and deletions. The quota adds 64 bytes for each key and each version. LEASED counts keys with a " +
+			"lease. CHANGES counts puts and deletions of the last minute, to the millisecond, or of the kept history if that is " +
+			"shorter: the last line says which. Writes go on while a member counts. A terminal shows sizes with units; otherwise " +
+			"they are bytes.",
+		Flags: clientFlags(
+			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 prints the total only", Action: duDepth},
+			&cli.StringFlag{Name: "separator", Value: "/", EnvVars: []string{"QKV_DU_SEPARATOR"}, Usage: "`TEXT` between the parts of a key"},
+			&cli.StringFlag{Name: "sort", Value: duOrders[0], EnvVars: []string{"QKV_DU_SORT"}, Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: oneOf("sort", duOrders...)},
+			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_DU_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
+			writeOutFlag(),
+		),
+		Action: du,
+	}
+}
+
+func duDepth(_ *cli.Context, n int) error {
+	if n < 0 || n > limits.UsageDepth {
+		return usagef("--depth %d is not between 0 and %d", n, limits.UsageDepth)
+	}
+	return nil
+}
+
+func du(c *cli.Context) error {
+	if err := arguments(c, 0, 1); err != nil {
+		return err
+	}
+	q := client.Usage{
+		Prefix: []byte(c.Args().First()), Separator: []byte(c.String("separator")), Depth: c.Int("depth"), Serializable: c.Bool("serializable"),
+	}
+	switch {
+	case len(q.Separator) == 0 || len(q.Separator) > limits.KeyBytes:
+		return usagef("--separator has %d bytes: it has at least 1 and at most %d", len(q.Separator), limits.KeyBytes)
+	case len(q.Prefix) > limits.KeyBytes:
+		return usagef("PREFIX has %d bytes, over the limit of %d for a key", len(q.Prefix), limits.KeyBytes)
+	}
+	return open(c.Context, c, func(s *client.Client) error { // no timeout: the time depends on the number of keys
+		all, err := s.Usage(c.Context, q)
+		if err != nil {
+			return err
+		}
+		d := newUsed(&q, &all, c.String("sort"))
+		out := bufio.NewWriterSize(c.App.Writer, 64<<10)
+		if format := c.String("write-out"); format == formatJSON {
+			err = writeJSON(out, d.document())
+		} else if format == formatFields {
+			d.writeFields(out)
+		} else {
+			d.writeTable(c.App.Writer, isTerminal(c.App.Writer))
+		}
+		return cmp.Or(err, out.Flush())
+	})
+}
+
+// used is the printed usage.
+type used struct {
+	*client.UsageResult
+	query *client.Usage
+	total client.UsageRow
+}
+
+// newUsed sorts the rows, and adds them up.
+func newUsed(q *client.Usage, all *client.UsageResult, order string) *used {
+	d := &used{UsageResult: all, query: q}
+	for i := range all.Rows {
+		d.total.Add(&all.Rows[i])
+	}
+	slices.SortFunc(all.Rows, func(a, b client.UsageRow) int {
+		n := 0
+		switch order {
+		case "bytes":
+			n = cmp.Compare(b.Bytes, a.Bytes)
+		case "keys":
+			n = cmp.Compare(b.Keys, a.Keys)
+		case "history":
+			n = cmp.Compare(b.History, a.History)
+		case "changes":
+			n = cmp.Compare(b.Changes, a.Changes)
+		}
+		return cmp.Or(n, bytes.Compare(a.Prefix, b.Prefix))
+	})
+	return d
+}
+
+// direct reports whether the keys of a group have fewer separators than --depth.
+func (d *used) direct(row *client.UsageRow) bool {
+	return bytes.Count(row.Prefix[len(d.query.Prefix):], d.query.Separator) < d.query.Depth
+}
+
+// changed returns a number of changes, or "-" if none were counted.
+func (d *used) changed(n int64) string {
+	if d.Period == 0 {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// number is text that a table aligns to the right.
+type number string
+
+// writeTable prints one line for each group, the total, and the revision and the period of the changes. Sizes have units if a person
+// reads them.
+func (d *used) writeTable(w io.Writer, person bool) {
+	size := func(n int64) number {
+		if person {
+			return number(bytesText(n))
+		}
+		return number(strconv.FormatInt(n, 10))
+	}
+	t := table{head: []string{"PREFIX", "KEYS", "BYTES", "VERSIONS", "HISTORY", "LEASED", "CHANGES"}}
+	add := func(name string, r *client.UsageRow) {
+		t.add(name, r.Keys, size(r.Bytes), r.Versions, size(r.History), r.Leased, number(d.changed(r.Changes)))
+	}
+	for i := range d.Rows {
+		row := &d.Rows[i]
+		name := printable(row.Prefix, len(row.Prefix))
+		if name == "" {
+			name = `""`
+		}
+		if d.direct(row) {
+			name += " (direct)"
+		}
+		add(name, row)
+	}
+	add("total", &d.total)
+	t.write(w)
+	fmt.Fprintf(w, "revision %d, %s\n", d.Revision, d.period())
+}
+
+// period describes the time whose changes were counted.
+func (d *used) period() string {
+	switch {
+	case d.Period == 0:
+		return "changes were not counted: the kept history covers no time, or the members' clocks contradict each other"
+	case d.Period < time.Minute:
+		return fmt.Sprintf("changes of the last %v only, older history is compacted", d.Period.Round(time.Millisecond))
+	default:
+		return "changes of the last minute"
+	}
+}
+
+// usedDocument is the JSON of a usage; names and order are a promise.
+type usedDocument struct {
+	Revision int64       `json:"revision"`
+	Period   float64     `json:"changes_period_s"` // 0: changes were not counted
+	Groups   []usedGroup `json:"groups"`
+	Total    usedNumbers `json:"total"`
+}
+
+type usedGroup struct {
+	Prefix       *string `json:"prefix,omitempty"`
+	PrefixBase64 *string `json:"prefix_base64,omitempty"`
+	Direct       bool    `json:"direct"`
+	usedNumbers
+}
+
+type usedNumbers struct {
+	Keys     int64 `json:"keys"`
+	Bytes    int64 `json:"bytes"`
+	Versions int64 `json:"history_versions"`
+	History  int64 `json:"history_bytes"`
+	Leased   int64 `json:"leased_keys"`
+	Changes  int64 `json:"changes"`
+}
+
+func numbersOf(r *client.UsageRow) usedNumbers {
+	return usedNumbers{r.Keys, r.Bytes, r.Versions, r.History, r.Leased, r.Changes}
+}
+
+func (d *used) document() usedDocument {
+	document := usedDocument{Revision: d.Revision, Period: d.Period.Seconds(), Groups: make([]usedGroup, 0, len(d.Rows)), Total: numbersOf(&d.total)}
+	for i := range d.Rows {
+		one := usedGroup{Direct: d.direct(&d.Rows[i]), usedNumbers: numbersOf(&d.Rows[i])}
+		one.Prefix, one.PrefixBase64 = textOrBase64(d.Rows[i].Prefix)
+		document.Groups = append(document.Groups, one)
+	}
+	return document
+}
+
+func (d *used) writeFields(w io.Writer) {
+	numbers := func(r *client.UsageRow) []field {
+		return []field{
+			{"Keys", r.Keys}, {"Bytes", r.Bytes}, {"HistoryVersions", r.Versions}, {"HistoryBytes", r.History}, {"LeasedKeys", r.Leased}, {"Changes", r.Changes},
+		}
+	}
+	writeFields(w, []field{{"Revision", d.Revision}, {"ChangesPeriodS", d.Period.Seconds()}})
+	for i := range d.Rows {
+		row := &d.Rows[i]
+		writeFields(w, append([]field{{"Prefix", string(row.Prefix)}, {"Direct", d.direct(row)}}, numbers(row)...))
+	}
+	total := numbers(&d.total)
+	for i := range total {
+		total[i].name = "Total" + total[i].name
+	}
+	writeFields(w, total)
+}

@@ -1,0 +1,363 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// groupOf is the group of a key, found by its definition.
+func groupOf(q *kv.Usage, key string) string {
+	rest := key[len(q.Prefix):]
+	end := len(q.Prefix)
+	for range q.Depth {
+		before, _, found := strings.Cut(rest, string(q.Separator))
+		if !found {
+			break
+		}
+		n := len(before) + len(q.Separator)
+		end, rest = end+n, rest[n:]
+	}
+	return key[:end]
+}
+
+// addVersions adds the kept versions of a key, oldest first, to the group's row.
+func addVersions(rows map[string]kv.UsageRow, q *kv.Usage, key string, versions []Version, since int64) {
+	if !strings.HasPrefix(key, string(q.Prefix)) || len(versions) == 0 {
+		return
+	}
+	group := groupOf(q, key)
+	row := rows[group]
+	for i, v := range versions {
+		size := int64(len(key) + len(v.Value))
+		switch {
+		case i < len(versions)-1 || v.Tombstone:
+			row.Versions, row.History = row.Versions+1, row.History+size
+		default:
+			row.Keys, row.Bytes = row.Keys+1, row.Bytes+size
+			if v.Lease != 0 {
+				row.Leased++
+			}
+		}
+		if v.Mod > since {
+			row.Changes++
+		}
+	}
+	rows[group] = row
+}
+
+// usageOf reads all pages, with Views that step returns before each step, and checks the order of the rows.
+func usageOf(r *UsageReader, work int, step func() *View) (rows map[string]kv.UsageRow, result kv.UsageResult, err error) {
+	rows = map[string]kv.UsageRow{}
+	var before []byte
+	for {
+		page, done, last, err := r.Step(step(), work)
+		if err != nil {
+			return nil, page, err
+		}
+		if !done && len(page.Rows) > 0 || page.More == last {
+			return nil, page, fmt.Errorf("a page with %d rows: complete %v, last %v, more %v", len(page.Rows), done, last, page.More)
+		}
+		for _, row := range page.Rows {
+			if _, again := rows[string(row.Prefix)]; again || before != nil && bytes.Compare(row.Prefix, before) <= 0 && !bytes.HasPrefix(before, row.Prefix) {
+				return nil, page, fmt.Errorf("%q comes after %q, or again", row.Prefix, before)
+			}
+			before = bytes.Clone(row.Prefix)
+			row.Prefix = nil
+			rows[string(before)] = row
+		}
+		if result = page; last {
+			return rows, result, nil
+		}
+	}
+}
+
+// compareUsage reads the usage in one of many ways, which the applied index selects.
+func (m *model) compareUsage(v *View) error {
+	n := int(m.applied)
+	q := kv.Usage{Prefix: []byte([]string{"", "", "a", "ab"}[n%4]), Separator: []byte([]string{"b", "a", "ab", "c"}[n/4%4]), Depth: n / 16 % 4}
+	now := m.wall + int64(kv.UsagePeriod)
+	if len(m.points) > 0 {
+		now = m.points[n%len(m.points)].wall + int64(kv.UsagePeriod)
+	}
+	since, e := v.RevisionAt(now-int64(kv.UsagePeriod), now)
+	if e != nil {
+		since = m.compacted
+		if e.Code == kv.BadRequest {
+			since = m.revision
+		}
+	}
+	want := map[string]kv.UsageRow{}
+	for k := range m.keys {
+		addVersions(want, &q, k, m.kept(k, m.compacted, 0), since)
+	}
+	r := NewUsageReader(q, int64([]int{1, 100, 1 << 20}[n%3]), now)
+	got, result, err := usageOf(r, []int{1, 3, 500}[n/3%3], func() *View { return v })
+	if err != nil || result.Revision != m.revision || (result.Period == kv.UsagePeriod) != (e == nil) || !reflect.DeepEqual(got, want) {
+		return fmt.Errorf("usage %q %q %d of revision %d, changes after %d: %+v %v\n%+v, want\n%+v", q.Prefix, q.Separator, q.Depth, m.revision, since, result, err, got, want)
+	}
+	return nil
+}
+
+// The rows of each depth add up to the View's own totals, and the rows of a depth to those of the depth above.
+func TestUsageAddsUp(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	s := NewState(limits.Defaults().Index)
+	for range 4000 {
+		key := make([]byte, 1+random.IntN(6))
+		for i := range key {
+			key[i] = "/\x00\xffab"[random.IntN(5)]
+		}
+		if random.IntN(5) == 0 {
+			batch(t, s, 1, del(string(key), ""))
+			continue
+		}
+		batch(t, s, 1, put(string(key), strings.Repeat("v", random.IntN(9))))
+	}
+	v := s.View()
+	var above map[string]kv.UsageRow
+	for depth := range 7 {
+		q := kv.Usage{Separator: []byte("/"), Depth: depth}
+		rows, _, err := usageOf(NewUsageReader(q, 500, 2), 1+random.IntN(300), func() *View { return v })
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, upper := kv.UsageRow{}, map[string]kv.UsageRow{}
+		q.Depth--
+		for prefix, row := range rows {
+			all.Add(&row)
+			sum := upper[groupOf(&q, prefix)]
+			sum.Add(&row)
+			upper[groupOf(&q, prefix)] = sum
+		}
+		all.Prefix = nil
+		if all.Keys != v.Keys() || all.Bytes != v.LiveBytes() || all.History+versionOverhead*all.Versions != v.HistoryBytes() {
+			t.Errorf("depth %d: %+v, the View has %d keys of %d bytes, history of %d bytes", depth, all, v.Keys(), v.LiveBytes(), v.HistoryBytes())
+		}
+		if depth > 0 && !reflect.DeepEqual(upper, above) {
+			t.Errorf("depth %d: the rows add up to %v, not to %v", depth, upper, above)
+		}
+		above = rows
+	}
+}
+
+// A usage is that of the revision of its first step, whatever is written meanwhile. The reader moves to newer Views, also
+// in the middle of a key, until more is compacted.
+func TestUsageRenew(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 9))
+	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CompactionWork: limits.CompactionWork, Sessions: testRules})
+	change := func() {
+		key := fmt.Sprintf("%d/%d/%d", random.IntN(3), random.IntN(3), random.IntN(4))
+		switch random.IntN(8) {
+		case 0:
+			batch(t, s, 1, del(key, ""))
+		case 1:
+			batch(t, s, 1, put(key+fmt.Sprint(random.IntN(1000)), "new"))
+		default:
+			batch(t, s, 1, put(key, strings.Repeat("v", random.IntN(200))))
+		}
+	}
+	middles := 0
+	for round := range 60 {
+		for range 100 {
+			change()
+		}
+		keep(t, s, int64(random.IntN(1000)))
+		v := s.View()
+		q := kv.Usage{Separator: []byte("/"), Depth: random.IntN(4)}
+		want := map[string]kv.UsageRow{}
+		v.Scan(nil, func(key []byte, versions []Version) bool {
+			for len(versions) > 1 && versions[1].Mod < v.Compacted() || versions[0].Tombstone && versions[0].Mod < v.Compacted() {
+				if versions = versions[1:]; len(versions) == 0 {
+					break
+				}
+			}
+			addVersions(want, &q, string(key), versions, v.Revision())
+			return true
+		})
+		r := NewUsageReader(q, int64(random.IntN(200)), 2+int64(kv.UsagePeriod))
+		begun := false
+		got, result, err := usageOf(r, 1+random.IntN(20), func() *View {
+			if !begun {
+				begun = true
+				return v
+			}
+			published := s.View()
+			if change(); random.IntN(3) == 0 {
+				if r.seen != 0 {
+					middles++
+				}
+				if random.IntN(2) == 0 {
+					reclaimed(s) // moves versions
+					published = s.View()
+				}
+				r.Renew(published)
+			}
+			return nil
+		})
+		if err != nil || result.Revision != v.Revision() || !reflect.DeepEqual(got, want) {
+			t.Fatalf("round %d, depth %d: %+v %v\n%+v, want\n%+v", round, q.Depth, result, err, got, want)
+		}
+	}
+	if middles < 50 {
+		t.Errorf("the View was replaced only %d times in the middle of a key", middles)
+	}
+	r := NewUsageReader(kv.Usage{Separator: []byte("/")}, 100, 2)
+	r.Renew(s.View()) // before the first step it does nothing
+	if _, done, _, err := r.Step(s.View(), 1); done || err != nil {
+		t.Fatal(done, err)
+	}
+	keep(t, s, 0)
+	r.Renew(s.View())
+	for range 2 {
+		if _, _, last, err := r.Step(s.View(), 1); !last || err == nil || err.(*kv.Error).Code != kv.Compacted {
+			t.Errorf("after a compaction: %v %v", last, err)
+		}
+		r.Renew(s.View())
+	}
+}
+
+// A step takes bounded time, however many versions a key has, and however many groups end with it.
+func TestUsageSteps(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	const versions = 10_000
+	deep := strings.Repeat("/", limits.KeyBytes-1)
+	for i := range versions {
+		batch(t, s, 1, put("often", fmt.Sprint(i)))
+	}
+	for i := range limits.UsageDepth {
+		batch(t, s, 1, put(deep[:i+1], "v")) // each is a group
+	}
+	batch(t, s, 1, put(deep+"k", "v"))
+	r := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: limits.UsageDepth}, 2000, 2)
+	v := s.View()
+	steps, rows := 0, 0
+	for {
+		page, _, last, err := r.Step(v, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows += len(page.Rows); r.size > 2000+limits.UsageDepth+usageRowBytes {
+			t.Fatalf("a page of %d bytes", r.size)
+		}
+		if steps++; last {
+			break
+		}
+	}
+	if steps < versions/100+4 || rows != limits.UsageDepth+1 {
+		t.Errorf("%d steps, %d rows", steps, rows)
+	}
+}
+
+// TestUsageHostile counts keys that are as large, as binary and as deep as they can be.
+func TestUsageHostile(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	long := strings.Repeat("k", limits.KeyBytes-1)
+	for _, key := range []string{
+		"/", "//", "///", "//a", "/\x00/", "\x00", "\x00/\xff", "\xff", "\xff/", "\xff\xff/\xff", "a//b", "a//", "a/", "a",
+		long, long + "/", strings.Repeat("/", limits.KeyBytes), strings.Repeat("\xff", limits.KeyBytes), strings.Repeat("/", 16<<10) + "z",
+	} {
+		batch(t, s, 1, put(key, "v"))
+	}
+	v := s.View()
+	for _, separator := range []string{"/", "//", "\x00", "\xff", "k", "kk", long, strings.Repeat("/", limits.KeyBytes)} {
+		for _, prefix := range []string{"", "/", "\x00", "\xff", "\xff\xff", long, long + "/", strings.Repeat("\xff", limits.KeyBytes), "none"} {
+			for _, depth := range []int{0, 1, 2, 3, limits.UsageDepth} {
+				q := kv.Usage{Prefix: []byte(prefix), Separator: []byte(separator), Depth: depth}
+				if e := q.Check(requestBounds); e != nil {
+					t.Fatal(e)
+				}
+				want := map[string]kv.UsageRow{}
+				v.Scan(nil, func(key []byte, versions []Version) bool {
+					addVersions(want, &q, string(key), versions, 0)
+					return true
+				})
+				got, _, err := usageOf(NewUsageReader(q, limits.PageBytes, 2), 2, func() *View { return v })
+				if err != nil || !reflect.DeepEqual(got, want) {
+					t.Errorf("%.20q %.20q %d: %d rows, want %d; %v", prefix, separator, depth, len(got), len(want), err)
+				}
+			}
+		}
+	}
+}
+
+// A million groups come in pages of bounded size, each group once.
+func TestUsageMillionGroups(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million keys")
+	}
+	const groups = 1_000_000
+	l := &loader{s: NewState(limits.Defaults().Index)}
+	for n := range groups {
+		if l.add(fmt.Appendf(nil, "%07d//", n)); len(l.commands) == 1000 {
+			l.encode()
+			l.apply(t)
+		}
+	}
+	r, v := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: 1}, limits.PageBytes, l.wall), l.s.View()
+	for seen, last := 0, false; !last; {
+		page, _, end, err := r.Step(v, limits.RangeRows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range page.Rows {
+			if want := fmt.Sprintf("%07d/", seen); string(row.Prefix) != want || row.Keys != 1 || row.Bytes != 9+256 {
+				t.Fatalf("%+v, want %s", row, want)
+			}
+			seen++
+		}
+		if r.size > limits.PageBytes+usageRowBytes+9 {
+			t.Fatalf("a page of %d bytes", r.size)
+		}
+		if last = end; last && seen != groups {
+			t.Errorf("%d groups", seen)
+		}
+	}
+}
+
+// A cluster that is being loaded has only a part of its keys: their usage is refused, as reads are.
+func TestUsageWhileLoading(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	s.following = &following{}
+	_, _, last, err := NewUsageReader(kv.Usage{Separator: []byte("/")}, 100, 2).Step(s.View(), 1)
+	if !last || err == nil || err.(*kv.Error).Code != kv.Following {
+		t.Errorf("%v %v", last, err)
+	}
+}
+
+// Members' clocks that contradict each other determine no period, and no changes are counted.
+func TestUsageContradictingClocks(t *testing.T) {
+	c := newClockTest(t)
+	c.entry(1, 50*year, put("k", "v"))
+	c.entry(1, 51*year, put("k", "v"))
+	c.entry(1, 50*year+time.Second, put("k", "v"))
+	q := kv.Usage{Separator: []byte("/")}
+	rows, result, err := usageOf(NewUsageReader(q, 100, int64(50*year+2*time.Minute)), 100, c.s.View)
+	if want := (kv.UsageRow{Keys: 1, Bytes: 2, Versions: 2, History: 4}); err != nil || result.Period != 0 || !reflect.DeepEqual(rows[""], want) {
+		t.Errorf("%+v %+v %v", rows, result, err)
+	}
+}
+
+// BenchmarkUsage counts a filled state, as a member does it: in steps.
+func BenchmarkUsage(b *testing.B) {
+	l := filled(b, *benchKeys)
+	v := l.s.View()
+	for b.Loop() {
+		r := NewUsageReader(kv.Usage{Separator: []byte("0"), Depth: 2}, limits.PageBytes, time.Now().UnixNano())
+		var slowest time.Duration
+		for last := false; !last; {
+			begun := time.Now()
+			_, _, last, _ = r.Step(v, limits.RangeRows)
+			slowest = max(slowest, time.Since(begun))
+		}
+		b.ReportMetric(float64(slowest.Microseconds()), "us/slowest-step")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(v.Keys()), "ns/key")
+}
