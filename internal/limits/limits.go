@@ -10,6 +10,7 @@
 //	limits.go    requests, the state, clients and members
 //	disk.go      log, snapshots and their disk
 //	peers.go     connections between members
+//	audit.go     the audit log
 //	tunable.go   limits that a test or the simulation sets small
 package limits
 

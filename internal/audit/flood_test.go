@@ -1,0 +1,159 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+func refusal(user, remote string) Event {
+	return Event{User: user, Proof: None, Remote: remote, API: Etcd, Operation: Login, Refusal: kv.Errorf(kv.NotAllowed, "wrong name or password")}
+}
+
+// Equal refusals have a few lines, and then one with their number, also for the last ones before the end.
+func TestEqualRefusals(t *testing.T) {
+	f := newFixture(t, 1)
+	for i := range 1000 {
+		f.Record(refusal("eve", fmt.Sprintf("10.0.0.7:%d", i)))
+		if i%200 == 0 {
+			f.flush()
+		}
+	}
+	for range 12 {
+		f.flush()
+	}
+	all := f.lines()
+	if len(all) != limits.AuditRepeats+1 {
+		t.Fatalf("%d lines: %+v", len(all), all)
+	}
+	last := all[limits.AuditRepeats]
+	if last.Repeated != 1000-limits.AuditRepeats || last.Result != "not allowed" || last.Remote != "10.0.0.7" || last.User != "eve" || !strings.HasPrefix(last.Message, "996 more since 2026-") {
+		t.Errorf("%+v", last)
+	}
+	f.Record(refusal("eve", "10.0.0.7:1")) // a line of its own again
+	for range limits.AuditRepeats + 1 {
+		f.Record(refusal("eve", "10.0.0.7:1"))
+	}
+	must(t, f.Close())
+	if all := f.lines(); len(all) != 2*limits.AuditRepeats+2 || all[len(all)-1].Repeated != 2 {
+		t.Errorf("%d lines after the end: %+v", len(all), all[len(all)-1])
+	}
+}
+
+// A flood of refusals of different users is bounded in lines and in bytes, counted exactly, and keeps no change out.
+func TestFlood(t *testing.T) {
+	f := newFixture(t, 1)
+	const seconds, each = 60, 20_000
+	for i := range seconds * each {
+		f.Record(refusal(fmt.Sprint("user", i), fmt.Sprintf("10.0.%d.7:4242", i%256)))
+		if i%(each/10) == 0 {
+			f.Record(Event{User: "root", Proof: Certificate, Operation: "user add"})
+			f.now = f.now.Add(limits.AuditInterval)
+			f.Log.Flush()
+		}
+	}
+	must(t, f.Close())
+	var changes, refusals, repeated, lost int64
+	r := NewReader(f.disk, logName)
+	defer r.Close()
+	for raw, err := r.Next(); err == nil; raw, err = r.Next() {
+		one, _ := ParseLine(raw)
+		lost += one.Lost
+		repeated += one.Repeated
+		switch {
+		case one.User == "root":
+			changes++
+		case one.Operation == Login && one.Repeated == 0:
+			refusals++
+		}
+	}
+	if changes != seconds*10 {
+		t.Errorf("%d changes", changes)
+	}
+	if most := int64(limits.AuditSubjects * limits.AuditRepeats * (seconds/10 + 1)); refusals > most || refusals < limits.AuditSubjects {
+		t.Errorf("%d lines of refusals in a minute, want at most %d", refusals, most)
+	}
+	if refusals+repeated+lost != seconds*each {
+		t.Errorf("%d lines, %d repeated and %d lost are not %d refusals", refusals, repeated, lost, seconds*each)
+	}
+	f.sound(1)
+}
+
+// While the disk is full, the queue has a bound, refusals leave half of it to changes, and a line counts the lost events.
+func TestQueueIsBounded(t *testing.T) {
+	f := newFixture(t, 1)
+	f.disk.SetCapacity(f.disk.Used())
+	record := func(n int, e func(i int) Event) (queued int) {
+		for i := range n {
+			f.Record(e(i))
+			f.now = f.now.Add(limits.AuditRepeatsTime / limits.AuditSubjects)
+			f.Log.Flush()
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.queue)
+	}
+	if n := record(20_000, func(i int) Event { return refusal(fmt.Sprint("user", i), "10.0.0.7:1") }); n > limits.AuditQueueBytes/limits.AuditQueueShare || n < limits.AuditQueueBytes/limits.AuditQueueShare-1000 {
+		t.Errorf("the refusals take %d bytes of the queue", n)
+	}
+	const changes = 8_000
+	if n := record(changes, func(i int) Event { return Event{User: fmt.Sprint("root", i), Operation: "user add"} }); n > limits.AuditQueueBytes || n < limits.AuditQueueBytes-1000 {
+		t.Errorf("with changes %d bytes", n)
+	}
+	f.disk.SetCapacity(1 << 40)
+	f.flush()
+	f.flush()
+	text := f.text(logName)
+	at := strings.Index(text, `"operation":"audit lost"`)
+	if at < 0 || !strings.Contains(text[at:], "events were not recorded: the queue of 1048576 bytes was full") {
+		t.Error("no line about lost events")
+	}
+	lost := int64(0)
+	for line := range strings.Lines(text) {
+		one, _ := ParseLine([]byte(line))
+		lost += one.Lost
+	}
+	if n := int64(len(f.lines())) + lost; n != 20_000+changes {
+		t.Errorf("%d lines and %d lost", len(f.lines()), lost)
+	}
+	f.sound(1)
+}
+
+// Changes are never summed up, and logins are.
+func TestChangesAreNotSummedUp(t *testing.T) {
+	f := newFixture(t, 1)
+	for range 100 {
+		f.Record(Event{User: "root", Operation: "user add"})
+		f.Record(Event{User: "ci", Operation: Login})
+	}
+	must(t, f.Close())
+	changes, logins := 0, 0
+	for _, one := range f.lines() {
+		if one.Operation == Login {
+			logins++
+		} else {
+			changes++
+		}
+	}
+	if changes != 100 || logins != limits.AuditRepeats+1 {
+		t.Errorf("%d changes and %d lines of logins", changes, logins)
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	for name, e := range map[string]Event{"change": {User: "root", Operation: "user add", Ranges: []Range{{Key: []byte("app1/x")}}}, "flood": refusal("eve", "10.0.0.7:1")} {
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b, 1)
+			for i := 0; b.Loop(); i++ {
+				if f.Record(e); i%1000 == 0 {
+					f.now = f.now.Add(time.Second)
+					f.take(f.now, f.queue[:0], false)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// repeats sums up equal refusals and logins: a flood of them fills neither the disk nor the time of a reader.
+//
+//  1. A subject has at most limits.AuditRepeats lines of its own in limits.AuditRepeatsTime; further events are held.
+//  2. There are at most limits.AuditSubjects subjects. An event of another one is refused, and counted as lost.
+type repeats map[subject]*repeated
+
+// subject is the part of an event in which repetitions are equal. Messages and ranges may differ.
+type subject struct {
+	user, host, operation, result string
+	proof                         Proof
+	api                           API
+}
+
+// repeated counts the events of a subject.
+type repeated struct {
+	since time.Time // of the first one
+	lines int
+	held  int64
+}
+
+// verdict is what becomes of an event.
+type verdict int
+
+const (
+	recorded verdict = iota // on a line of its own
+	held                    // in a summary
+	lost                    // counted only
+)
+
+// pass decides about an event.
+func (r repeats) pass(e *Event, now time.Time) verdict {
+	s := subject{short(e.User), hostOf(short(e.Remote)), e.Operation, e.result(), e.Proof, e.API}
+	c := r[s]
+	switch {
+	case c == nil && len(r) >= limits.AuditSubjects:
+		return lost
+	case c == nil:
+		s.user, s.host = strings.Clone(s.user), strings.Clone(s.host) // the request's memory is not kept
+		c = &repeated{since: now}
+		r[s] = c
+	case c.lines >= limits.AuditRepeats:
+		c.held++
+		return held
+	}
+	c.lines++
+	return recorded
+}
+
+// summary is a subject whose time is over, with its held events.
+type summary struct {
+	subject
+	repeated
+}
+
+// take forgets the subjects whose time is over, all with last, and returns those that have held events, oldest first.
+func (r repeats) take(now time.Time, last bool) (all []summary) {
+	for s, c := range r {
+		if !last && now.Sub(c.since) < limits.AuditRepeatsTime && !now.Before(c.since) {
+			continue
+		}
+		delete(r, s)
+		if c.held > 0 {
+			all = append(all, summary{s, *c})
+		}
+	}
+	slices.SortFunc(all, func(a, b summary) int { return a.since.Compare(b.since) })
+	return all
+}
