@@ -142,7 +142,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), alarmCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), auditCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

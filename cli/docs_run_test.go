@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -96,6 +97,10 @@ func runPage(t *testing.T, page string) {
 			var content any
 			if err := yaml.Unmarshal([]byte(block.text), &content); err != nil || content == nil {
 				t.Errorf("this is not YAML: %v\n%s", err, block.text)
+			}
+		case "json":
+			if !json.Valid([]byte(block.text)) {
+				t.Errorf("this is not JSON:\n%s", block.text)
 			}
 		default:
 			t.Errorf("a block of %q: say here how it is run", block.language)

@@ -63,6 +63,8 @@ var packages = map[string]layer{
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
+	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}},
+
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
@@ -96,11 +98,11 @@ var packages = map[string]layer{
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -26,8 +26,8 @@ func statusCommand() *cli.Command {
 			"QUOTA is the used share of the quota; the line `history` shows the oldest readable revision.\n\n" +
 			"Alarms: NOSPACE the quota is reached or the disk is full, CORRUPT damage, AMNESIA a member lost votes or writes that " +
 			"it had acknowledged, SLOWDISK slow syncs, CERT a certificate expires soon, SNAPSHOT a snapshot cannot be saved or " +
-			"moved, RETENTION no quorum has disks and memory for the history that the flags keep, REFUSED members refuse each " +
-			"other, FAILED a member ends. Notices, which --check ignores: TORN the end of a log was cut off at the start, QUOTA " +
+			"moved, RETENTION no quorum has disks and memory for the history that the flags keep, AUDIT the audit log cannot be written, REFUSED members " +
+			"refuse each other, FAILED a member ends. Notices, which --check ignores: TORN the end of a log was cut off at the start, QUOTA " +
 			"four fifths of the quota are used, HISTORY it reaches back for less than five minutes, MEMORY a member's memory is " +
 			"small for keys and history, CLOCK a member's clock differs by a minute or more, JOIN a member asks to join but was " +
 			"not added or has to wait, FOUNDING a founder of a new cluster waits for the others, FOLLOWS it follows an etcd and " +

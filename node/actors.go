@@ -121,5 +121,8 @@ func (m *member) connect(r *recovered) error {
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
 	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
 	d.Every(limits.LookInterval, m.look)
+	if m.audit != nil {
+		d.Every(limits.AuditInterval, m.audit.Flush)
+	}
 	return nil
 }

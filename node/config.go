@@ -77,6 +77,8 @@ type Config struct {
 	// voters can hold; 0 is no delay.
 	HistoryDropAfter time.Duration
 
+	Audit Audit
+
 	Logger  *slog.Logger
 	Version string
 
@@ -145,6 +147,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
+	}
+	if err := c.validateAudit(); err != nil {
+		return err
 	}
 	if err := c.validateAddresses(); err != nil {
 		return err

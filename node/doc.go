@@ -16,6 +16,7 @@
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web                                     health, metrics and version over HTTP
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
+//	    internal/audit                              the audit log: lines, files, chain of hashes
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
 //	0   log/disk  index/kv                          the file system; the types of requests, answers and errors
 //	    internal/pack  internal/limits              hand-written msgpack; the table of limits
@@ -64,6 +65,7 @@
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files
+//	audit.go       the audit log's settings and alarm; what a member records by itself
 //	certificate.go the warning before a certificate expires
 //	emulated.go    a member on an emulated disk, for benchmarks
 //

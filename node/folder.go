@@ -27,6 +27,7 @@ import (
 //	wal/             the log
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
+//	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
 //	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses

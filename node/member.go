@@ -15,6 +15,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire"
@@ -29,7 +30,9 @@ type environment struct {
 	// Transport makes the transport to the other members, for a process of the member with this folder.
 	Transport func(f *folder, process [16]byte) (transport, error)
 	// Join asks the members at these addresses for this member's id, which an earlier process got if the id is not 0.
-	Join  func(addresses []string, id uint64) (peerframe.Welcome, error)
+	Join func(addresses []string, id uint64) (peerframe.Welcome, error)
+	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
+	Audit func() (*audit.Log, error)
 	Yield func() // lets other goroutines run
 	Idle  func() // frees unused memory; nil does nothing
 	// Background runs work that no caller waits for, in parallel; nil: the work is not done.
@@ -51,6 +54,7 @@ type member struct {
 	status      *actor.Status
 	actors      actors
 	transport   transport
+	audit       *audit.Log                 // nil: there is none
 	welcome     peerframe.Welcome          // the answer when it joined, until its log has the members
 	state       func() *index.State        // for the simulator's checks
 	failed      func(error)                // called with the reason when the member has ended by itself
@@ -96,6 +100,8 @@ type duty struct {
 	noSpace     pause // of the log line about the alarm
 	space       pause // of the log line about its end
 
+	audited auditWatch
+
 	checked   stateMark // at this leader's last check
 	verifying verifying
 	idle      idleWatch
@@ -133,7 +139,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 		reserve: m.status.LogReserve, background: env.Background, memory: env.Memory, logger: c.Logger,
 	}
 	m.noteDifferences()
-	if err := m.start(); err != nil {
+	if err := m.startAudited(); err != nil {
 		return nil, errors.Join(err, m.folder.lock.Close())
 	}
 	return m, nil
@@ -275,6 +281,7 @@ func (m *member) look() {
 	m.retain()
 	m.noticeMemory()
 	m.guard()
+	m.lookAtAudit()
 	m.verify()
 	m.forgetTurnedAway()
 	if len(m.status.View().Members().All()) == 1 {
@@ -467,6 +474,7 @@ func (m *member) fail(err error) {
 // close closes the files, after the driver has stopped the actors.
 func (m *member) close() error {
 	m.actors.snapshotter.Close()
+	m.closeAudit()
 	return errors.Join(m.actors.logWriter.Close(), m.actors.logReader.Close(), m.folder.lock.Close())
 }
 

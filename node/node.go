@@ -22,6 +22,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/etcd"
@@ -70,7 +71,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkMode(c.DataDir); err != nil {
+	if err := errors.Join(checkMode(c.DataDir), checkAuditFolder(&c.Audit)); err != nil {
 		return nil, err
 	}
 	trust, err := identify(&c)
@@ -95,6 +96,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
 			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Logger: c.Logger})
 		},
+		Audit: func() (*audit.Log, error) { return openAudit(&c, on) },
 	}, n.ended)
 	if err != nil {
 		return nil, errors.Join(err, at.close())
@@ -387,8 +389,12 @@ func (n *Node) Status() wire.Status { return n.member.Status() }
 // endpoint is the member as the native endpoint sees it.
 type endpoint struct{ *member }
 
-// Propose implements server.Member.
+// Propose implements server.Member. All changes that clients ask this member for go through it.
 func (e endpoint) Propose(p kv.Proposal) {
+	if refusal := e.audit.Refuses(); refusal != nil {
+		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, refusal)
+		return
+	}
 	weight := int64(0)
 	for _, c := range p.Commands {
 		weight += int64(len(c))

@@ -1,6 +1,35 @@
 package main
 
 var internalBugs = []mutant{
+	// Package internal/audit.
+	{"begin the audit log's chain anew in each file", []change{
+		{"writer.begin", `return w.create()`, `w.chain = chain{}; return w.create()`},
+	}, []detector{direct("./internal/audit", "TestRotation")}},
+	{"let an audit event have a value", []change{
+		{"audit.Event", `Message string`, `Message string; Value []byte`},
+	}, []detector{direct("./internal/audit", "TestEventsHoldNoSecrets")}},
+	{"refuse no change while the audit log cannot be written", []change{
+		{"Log.fail", `p.refusal = kv.Errorf(`, `_ = kv.Errorf(`},
+	}, []detector{direct("./internal/audit", "TestStrict")}},
+	{"create the next audit file before the rename is durable", []change{
+		{"writer.create", `if err := w.log.config.FS.SyncDir(path.Dir(w.log.config.File)); err != nil { return nil, fmt.Errorf("sync its folder: %w", err) }`, ``},
+	}, []detector{direct("./internal/audit", "TestEveryCrash")}},
+	{"count an audit line as durable before its sync", []change{
+		{"writer.append", `if err := file.Datasync(); err != nil { return fmt.Errorf("sync it: %w", err) }`, ``},
+	}, []detector{direct("./internal/audit", "TestEveryCrash")}},
+	{"write an audit line behind what a failed attempt has left", []change{
+		{"writer.append", `if err := file.Truncate(w.end); err != nil { return err }`, `w.end, _ = file.Size()`},
+	}, []detector{direct("./internal/audit", "TestDiskFails")}},
+	{"continue a torn audit line", []change{
+		{"writer.encode", `if w.newline { lines = append(lines, '\n') }`, ``},
+	}, []detector{direct("./internal/audit", "TestCutAtEveryByte")}},
+	{"take a changed audit line for a torn one", []change{
+		{"verifier.add", `if v.whole {`, `if v.whole && at == 0 {`},
+	}, []detector{direct("./internal/audit", "TestChangeBeforeAStart")}},
+	{"give each refused user of a flood an audit line", []change{
+		{"repeats.pass", `len(r) >= limits.AuditSubjects:`, `len(r) >= 1000*limits.AuditSubjects:`},
+	}, []detector{direct("./internal/audit", "TestFlood")}},
+
 	// Package internal/buffers.
 	{"keep no buffer of a large request", []change{
 		{"buffers.Put", `pooled && size == cap(b) {`, `pooled && size < cap(b) {`},

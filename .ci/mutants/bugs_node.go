@@ -2,6 +2,12 @@ package main
 
 var nodeBugs = []mutant{
 	// Package node.
+	{"take changes while the audit log cannot be written", []change{
+		{"endpoint.Propose", `if refusal := e.audit.Refuses(); refusal != nil {`, `if refusal := e.audit.Refuses(); refusal != nil && refusal.Code == kv.OK {`},
+	}, []detector{direct("./node", "TestAuditOnAFullDisk")}},
+	{"put an audit log where other users can replace it", []change{
+		{"checkAuditFolder", `case info.Mode().Perm()&0o077 != 0:`, `case info.Mode().Perm()&0o002 != 0:`},
+	}, []detector{direct("./node", "TestAuditSettings")}},
 	{"leave the log no files", []change{
 		{"node.start", `etcdLimits.Connections = connections`, ``},
 	}, []detector{direct("./cli", "TestProcessFewFiles")}},

@@ -27,6 +27,8 @@ const (
 	// RetentionAlarm: no quorum of the voters has disks and memory for the history that the settings keep; the oldest history will be
 	// dropped.
 	RetentionAlarm AlarmName = "RETENTION"
+	// AuditAlarm: the audit log cannot be written.
+	AuditAlarm AlarmName = "AUDIT"
 )
 
 // The names of notices.
