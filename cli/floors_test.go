@@ -47,6 +47,8 @@ const (
 	promModule   = "github.com/prometheus/client_golang"
 	netModule    = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
+	cryptModule  = "golang.org/x/crypto"
+	jwtModule    = "github.com/golang-jwt/jwt/v5"
 )
 
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
@@ -71,7 +73,8 @@ var packages = map[string]layer{
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
-	"net/web": {floor: 2, imports: []string{"internal/limits"}},
+	"net/web":  {floor: 2, imports: []string{"internal/limits"}},
+	"net/auth": {floor: 2, imports: []string{"index/kv", "internal/admit", "internal/limits"}, modules: []string{cryptModule, jwtModule}},
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
@@ -79,8 +82,8 @@ var packages = map[string]layer{
 
 	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/server": {floor: 3, imports: []string{"net/auth", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/auth", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},

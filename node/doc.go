@@ -14,7 +14,7 @@
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
-//	    net/web                                     health, metrics and version over HTTP
+//	    net/web  net/auth                           health, metrics and version over HTTP; passwords and tokens
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/audit                              the audit log: lines, files, chain of hashes
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint

@@ -655,4 +655,56 @@ var netBugs = []mutant{
 		{"limited", `defer open.Add(-1); if open.Add(1) > most {`, `if open.Add(1) > most {`},
 		{"limited", `return serve(stream)`, `defer open.Add(-1); return serve(stream)`},
 	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
+
+	// Package net/auth.
+	{"hash passwords without a rest", []change{
+		{"newHasher", `max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`, `0 * max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`},
+	}, []detector{direct("./net/auth", "TestSlotRests"), direct("./net/auth", "TestSlotsTakeAQuarter")}},
+	{"queue passwords without a bound", []change{
+		{"newHasher", `Total: slots * limits.PasswordsWaiting`, `Total: 1000 * slots * limits.PasswordsWaiting`},
+	}, []detector{direct("./net/auth", "TestQueueIsBounded")}},
+	{"keep the place of a login whose client has left", []change{
+		{"Hasher.run", `defer h.waiting.Release(source)`, ``},
+		{"Hasher.run", `begun := time.Now()`, `begun := time.Now(); defer h.waiting.Release(source)`},
+	}, []detector{direct("./net/auth", "TestQueueIsBounded")}},
+	{"answer an unknown user at once", []change{
+		{"Hasher.fits", `_ = bcrypt.CompareHashAndPassword(h.absent, password)`, `_ = h.absent`},
+	}, []detector{direct("./net/auth", "TestUnknownUserTakesAsLong")}},
+	{"print a password as JSON", []change{
+		{"Secret.MarshalJSON", "return []byte(`\"` + redacted + `\"`), nil", `return fmt.Appendf(nil, "%q", string(s)), nil`},
+		{"Secret.MarshalJSON", `(Secret) MarshalJSON`, `(s Secret) MarshalJSON`},
+	}, []detector{direct("./net/auth", "TestSecretIsNotPrinted")}},
+	{"take a token with any seal", []change{
+		{"auth.Open", `!hmac.Equal([]byte(Seal(key, c)), []byte(token))`, `!hmac.Equal([]byte(Seal(key, c))[:20], []byte(token)[:20])`},
+	}, []detector{direct("./net/auth", "TestBadTokens")}},
+	{"seal a token without its index", []change{
+		{"auth.Seal", `mac.Write(binary.BigEndian.AppendUint64(nil, c.Applied))`, ``},
+	}, []detector{direct("./net/auth", "TestGoldenTokens")}},
+	{"take a token of any age", []change{
+		{"simple.Info", `age >= s.ttl`, `age >= 1000*s.ttl`},
+	}, []detector{direct("./net/auth", "TestSimpleTokens")}},
+	{"refuse a token of a clock that is a little ahead", []change{
+		{"simple.Info", `age < -limits.ClocksApart`, `age < 0`},
+	}, []detector{direct("./net/auth", "TestClocksOfMembers")}},
+	{"take tokens of an old key that were used before", []change{
+		{"uses.turnLocked", `s.tokens == nil || s.key != *key`, `s.tokens == nil`},
+	}, []detector{direct("./net/auth", "TestKeyRotates")}},
+	{"renew a JWT by use", []change{
+		{"jwtTokens.Info", `now, 0)`, `now, t.ttl)`},
+	}, []detector{direct("./net/auth", "TestJWTExpires")}},
+	{"evict the token that was used last", []change{
+		{"uses.find", `s.order.MoveToFront(e)`, `s.order.MoveToBack(e)`},
+	}, []detector{direct("./net/auth", "TestUsesAreBounded")}},
+	{"take a JWT of any method", []change{
+		{"jwtTokens.verify", `jwt.WithValidMethods([]string{t.method.Alg()}),`, ``},
+	}, []detector{direct("./net/auth", "TestForgedJWT")}},
+	{"take a JWT with many texts", []change{
+		{"jwtTokens.verify", `|| strings.ContainsAny(token, "\r\n")`, `|| strings.ContainsAny(token, "")`},
+	}, []detector{direct("./net/auth", "TestForgedJWT")}},
+	{"take a JWT without a user", []change{
+		{"jwtTokens.verify", `user == "" || !ok`, `!ok`},
+	}, []detector{direct("./net/auth", "TestClaimsOfJWT")}},
+	{"start with a key of another curve", []change{
+		{"jwtTokens.checkSize", `key.Curve.Params().BitSize != want`, `key.Curve.Params().BitSize > 2*want`},
+	}, []detector{direct("./net/auth", "TestJWTOptions")}},
 }

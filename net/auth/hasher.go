@@ -1,0 +1,100 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"qkv/index/kv"
+	"qkv/internal/admit"
+	"qkv/internal/limits"
+)
+
+// Hasher hashes passwords with bcrypt, and compares passwords with hashes. It is safe for concurrent use.
+//
+//  1. All hashing takes at most 1/limits.PasswordShare of the processors. The goroutine of the request hashes, while it holds one of a few
+//     slots; on fewer than four processors the slot rests after each hash.
+//  2. limits.PasswordsWaiting requests for each slot are served or wait, in their order; further ones are refused at once. A source has at
+//     most as many of these places as are left free.
+//  3. Every Verify computes a whole hash, whether the user exists or not.
+type Hasher struct {
+	cost    int
+	absent  []byte          // compared with the passwords of unknown users
+	slots   admit.Slots     // hashes that are computed at a time
+	rest    float64         // of a slot after a hash, in durations of the hash
+	waiting admit.FairSlots // requests that are served or wait, by source
+}
+
+// NewHasher returns a Hasher for the processors of this process. cost is that of new hashes, between limits.PasswordCostLeast and
+// limits.PasswordCostMost.
+func NewHasher(cost int) (*Hasher, error) { return newHasher(cost, runtime.GOMAXPROCS(0)) }
+
+func newHasher(cost, processors int) (*Hasher, error) {
+	if cost < limits.PasswordCostLeast || cost > limits.PasswordCostMost {
+		return nil, fmt.Errorf("--bcrypt-cost %d is out of range: it must be between %d and %d, and %d is the default", cost, limits.PasswordCostLeast, limits.PasswordCostMost, limits.PasswordCost)
+	}
+	slots := max(1, processors/limits.PasswordShare)
+	return &Hasher{
+		cost:    cost,
+		absent:  fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat(".", 53)), // salt and hash of zeros
+		slots:   make(admit.Slots, slots),
+		rest:    max(0, float64(slots*limits.PasswordShare)/float64(processors)-1),
+		waiting: admit.FairSlots{Total: slots * limits.PasswordsWaiting},
+	}, nil
+}
+
+// Hash returns the hash of a password of at most limits.PasswordBytes. source names the client for the fair queue: a host, not a user, or
+// an attacker could keep a user out. The error is a [*kv.Error] with the code BadRequest or Overloaded, or that of ctx. A hash that has
+// begun is completed even if ctx ends.
+func (h *Hasher) Hash(ctx context.Context, source string, password Secret) ([]byte, error) {
+	if len(password) > limits.PasswordBytes {
+		return nil, kv.Errorf(kv.BadRequest, "the password has %d bytes, and bcrypt hashes at most %d: choose a shorter password", len(password), limits.PasswordBytes)
+	}
+	var hash []byte
+	var failed error
+	if err := h.run(ctx, source, func() { hash, failed = bcrypt.GenerateFromPassword(password, h.cost) }); err != nil {
+		return nil, err
+	}
+	return hash, failed
+}
+
+// Verify reports whether a password fits a stored hash of any cost. The hash of an unknown user, and of a user without a password, is
+// empty: Verify then takes as long as for a hash of this Hasher's cost, and returns false. So does a hash that bcrypt cannot read. Of a
+// longer password only the first limits.PasswordBytes count, as in etcd: users of old versions have such passwords. source and the errors
+// are those of [Hasher.Hash].
+func (h *Hasher) Verify(ctx context.Context, source string, hash []byte, password Secret) (fits bool, err error) {
+	err = h.run(ctx, source, func() { fits = h.fits(hash, password) })
+	return fits, err
+}
+
+func (h *Hasher) fits(hash []byte, password Secret) bool {
+	err := bcrypt.CompareHashAndPassword(hash, password)
+	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		_ = bcrypt.CompareHashAndPassword(h.absent, password) // for its time
+	}
+	return err == nil
+}
+
+// run calls hash in a slot.
+func (h *Hasher) run(ctx context.Context, source string, hash func()) error {
+	if !h.waiting.TryTake(source) {
+		return kv.Errorf(kv.Overloaded, "too many passwords wait for their check: the limit is %d, and one host gets at most half of the free places. Retry later", h.waiting.Total)
+	}
+	defer h.waiting.Release(source)
+	if err := h.slots.Take(ctx); err != nil {
+		return err
+	}
+	begun := time.Now()
+	hash()
+	if h.rest == 0 {
+		h.slots.Release()
+		return nil
+	}
+	time.AfterFunc(time.Duration(h.rest*float64(time.Since(begun))), h.slots.Release)
+	return nil
+}
