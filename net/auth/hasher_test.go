@@ -109,7 +109,8 @@ func TestLongPasswordIsRefused(t *testing.T) {
 // TestUnknownUserTakesAsLong compares the processor time of logins with a wrong password, of an unknown user, and of users with a malformed
 // hash.
 func TestUnknownUserTakesAsLong(t *testing.T) {
-	h, _ := newHasher(7, 8)
+	const rounds = 5
+	h, _ := newHasher(6, 8)
 	hash, err := h.Hash(t.Context(), "host", Secret("swordfish"))
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +119,8 @@ func TestUnknownUserTakesAsLong(t *testing.T) {
 		name string
 		hash []byte
 		took time.Duration
-	}{{name: "wrong password", hash: hash}, {name: "unknown user"}, {name: "malformed hash", hash: []byte("x")}, {name: "malformed salt", hash: []byte("$2a$07$" + strings.Repeat("!", 53))}}
-	for range 12 {
+	}{{name: "wrong password", hash: hash}, {name: "unknown user"}, {name: "malformed hash", hash: []byte("x")}, {name: "malformed salt", hash: []byte("$2a$06$" + strings.Repeat("!", 53))}}
+	for range rounds {
 		for i := range cases {
 			before := processorTime(t)
 			if fits, err := h.Verify(t.Context(), "host", cases[i].hash, Secret("guess")); fits || err != nil {
@@ -130,12 +131,12 @@ func TestUnknownUserTakesAsLong(t *testing.T) {
 	}
 	wrong := cases[0].took
 	for _, c := range cases {
-		t.Logf("%s: %v", c.name, c.took/12)
+		t.Logf("%s: %v", c.name, c.took/rounds)
 		if c.took < wrong/2 || c.took > 2*wrong {
-			t.Errorf("%s takes %v, and a wrong password %v", c.name, c.took/12, wrong/12)
+			t.Errorf("%s takes %v, and a wrong password %v", c.name, c.took/rounds, wrong/rounds)
 		}
 	}
-	if cost, err := bcrypt.Cost(h.absent); cost != 7 || err != nil {
+	if cost, err := bcrypt.Cost(h.absent); cost != 6 || err != nil {
 		t.Errorf("the hash for unknown users has the cost %d, %v", cost, err)
 	}
 }
@@ -213,7 +214,7 @@ func TestSlotRests(t *testing.T) {
 // TestFloodTakesAQuarter sends 1,000 logins a second with wrong passwords, and measures the processor time of this process.
 func TestFloodTakesAQuarter(t *testing.T) {
 	const lasts = 2 * time.Second
-	h, err := NewHasher(8)
+	h, err := newHasher(7, min(8, runtime.GOMAXPROCS(0))) // more slots would keep up with the flood
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +249,7 @@ func TestFloodTakesAQuarter(t *testing.T) {
 	if share > 0.35 {
 		t.Errorf("hashing took %.1f %% of the processors", 100*share)
 	}
-	if checked.Load() < 5 || refused.Load() < 500 {
+	if checked.Load() == 0 || refused.Load() < 500 {
 		t.Errorf("%d checked, %d refused of 1,000 a second", checked.Load(), refused.Load())
 	}
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,14 @@ const redacted = "[redacted]"
 // Secret is a password. Package fmt, JSON and log/slog print "[redacted]" instead of it. Package fmt prints an unexported field of a
 // struct without calling methods: a Secret belongs into an exported field, or into none.
 type Secret []byte
+
+var _ interface {
+	fmt.Formatter
+	fmt.GoStringer
+	fmt.Stringer
+	json.Marshaler
+	slog.LogValuer
+} = Secret(nil)
 
 // String returns the replacement text.
 func (Secret) String() string { return redacted }
