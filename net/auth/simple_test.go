@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"os"
@@ -174,12 +175,19 @@ func TestUsesAreBounded(t *testing.T) {
 		_, err := s.Info(token(i), noon.Add(now))
 		return err
 	}
+	var first *list.Element
 	for i := range 1000 {
 		if err := use(i, 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := use(0, 0); err != nil { // always one of the newest
 			t.Fatal(err)
+		}
+		if first == nil {
+			first = s.uses.tokens[token(0)]
+		}
+		if s.uses.tokens[token(0)] != first {
+			t.Fatalf("the token that is used most was evicted for token %d", i)
 		}
 		if n := len(s.uses.tokens); n != min(i+1, kept) || s.uses.order.Len() != n || s.uses.bytes > s.uses.most {
 			t.Fatalf("%d tokens, %d in order, %d bytes of %d", n, s.uses.order.Len(), s.uses.bytes, s.uses.most)
@@ -189,9 +197,6 @@ func TestUsesAreBounded(t *testing.T) {
 		if got, want := s.uses.tokens[token(i)] != nil, i > 990; got != want {
 			t.Errorf("token %d is remembered: %v", i, got)
 		}
-	}
-	if s.uses.tokens[token(0)] == nil {
-		t.Error("the token that was used last is evicted")
 	}
 	if err := use(500, 30*time.Second); err != nil {
 		t.Errorf("evicted, and young: %v", err)
