@@ -11,7 +11,7 @@
 //	disk.go      log, snapshots and their disk
 //	peers.go     connections between members
 //	audit.go     the audit log
-//	auth.go      users and roles; passwords.go: passwords and tokens
+//	auth.go      users and roles; authproof.go: passwords and tokens
 //	tunable.go   limits that a test or the simulation sets small
 package limits
 
