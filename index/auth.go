@@ -80,12 +80,12 @@ func (a *Auth) Revision() uint64 {
 	return a.revision
 }
 
-// Secret returns the secret that seals tokens, drawn when authentication was enabled.
-func (a *Auth) Secret() [limits.AuthSecretBytes]byte {
-	if a == nil {
-		return [limits.AuthSecretBytes]byte{}
+// Secret returns the secret that seals tokens, drawn when authentication was enabled; nil while it is off. The caller must not change it.
+func (a *Auth) Secret() *[limits.AuthSecretBytes]byte {
+	if !a.Enabled() {
+		return nil
 	}
-	return a.secret
+	return &a.secret
 }
 
 // User returns a user. The caller must not change its slices.
