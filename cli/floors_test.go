@@ -101,7 +101,7 @@ var packages = map[string]layer{
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/auth", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{

@@ -66,6 +66,12 @@ type Config struct {
 	// WatchProgress is the idle time after which a watch that requests it gets a progress notice; 0: 10 m.
 	WatchProgress time.Duration
 
+	// The proofs of users: the kind of tokens as in etcd's --auth-token, their validity without use, and the bcrypt cost of new passwords;
+	// the zero values are "simple", 5 m and 10.
+	AuthToken    string
+	AuthTokenTTL time.Duration
+	BcryptCost   int
+
 	// QuotaBytes is the total size of keys, history and leases at which this member, if it leads, raises NOSPACE; 0 is no quota.
 	QuotaBytes int64
 

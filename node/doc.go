@@ -14,7 +14,7 @@
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
-//	    net/web  net/auth                           health, metrics and version over HTTP; passwords and tokens
+//	    net/web  net/auth                           health, metrics and version over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/audit                              the audit log: lines, files, chain of hashes
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
@@ -67,6 +67,7 @@
 //	machine.go     the machine's limits: memory, and the size of the log's files
 //	audit.go       the audit log's settings and alarm; what a member records by itself
 //	certificate.go the warning before a certificate expires
+//	auth.go        the passwords and tokens of users, for both endpoints
 //	emulated.go    a member on an emulated disk, for benchmarks
 //
 // # Identity

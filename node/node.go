@@ -71,6 +71,10 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	users, err := c.proofs()
+	if err != nil {
+		return nil, err
+	}
 	if err := errors.Join(checkMode(c.DataDir), checkAuditFolder(&c.Audit)); err != nil {
 		return nil, err
 	}
@@ -128,7 +132,9 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
 		return nil, errors.Join(fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err), n.Stop(ctx), at.close())
 	}
+	proofs := users.of(n.member.status.View)
 	n.etcd = etcd.Start(etcd.Config{
+		Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),
 		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),

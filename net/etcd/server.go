@@ -23,6 +23,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/auth"
 	"qkv/net/etcd/front"
 	"qkv/net/wire"
 )
@@ -65,6 +66,11 @@ type Config struct {
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
+
+	// The proofs of users: passwords, tokens, and certificates. A client's certificate is its user's only with CertificateUsers.
+	Hasher           *auth.Hasher
+	Tokens           auth.Tokens
+	CertificateUsers bool
 
 	Scratch string                // folder for snapshot files: created, and deleted
 	Room    func() (int64, error) // free bytes on that folder's disk
