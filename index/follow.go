@@ -49,9 +49,19 @@ func (v *View) Following() *FollowStatus {
 // Inherited returns the compacted revision of the source that the state follows or followed; 0: none.
 func (v *View) Inherited() int64 { return v.inherited }
 
-// IsFollow tells whether a command is a step of following a source. It looks at the kind only.
-func IsFollow(command []byte) bool {
-	return len(command) > 1 && command[0] == 0x90|commandFields && command[1] == kindFollow
+
+// AppendFollow appends a step of following, which a client has encoded, with this author in the place of the one that the client claims.
+func (h *Head) AppendFollow(dst, step []byte) ([]byte, error) {
+	r := pack.NewExactReader(step)
+	n, c := r.Array(), command{kind: r.Uint()}
+	version := r.Uint()
+	if c.readHead(&r); r.Err() != nil {
+		return dst, fmt.Errorf("read a step of following: %w", r.Err())
+	}
+	if n != commandFields || c.kind != kindFollow || version != commandVersion {
+		return dst, fmt.Errorf("a command of kind %d and version %d with %d fields is no step of following", c.kind, version, n)
+	}
+	return append(h.append(dst, kindFollow), r.Rest()...), nil
 }
 
 // FollowedRecord is one version of a source with all its metadata.

@@ -61,7 +61,7 @@ func (s *sockets) openTogether(c *Config, t *trust) error {
 		same := s.clients.LocalAddr().(*net.UDPAddr)
 		var web *net.TCPListener
 		if web, err = wire.ListenTCP(etcdClients, &net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
-			s.web = []etcd.Listener{{Listener: web, TLS: wire.EtcdTLS(t.credentials), Plain: c.plain()}}
+			s.web = []etcd.Listener{{Listener: web, TLS: wire.EtcdTLS(t.credentials), Plain: c.plain(), User: etcd.UserByIdentity}}
 			return nil
 		}
 		if err = errors.Join(err, s.clients.Close()); at.Port != 0 {
@@ -89,7 +89,7 @@ func (s *sockets) openApart(c *Config, t *trust) error {
 		if err != nil {
 			return err
 		}
-		one := etcd.Listener{Listener: socket, Plain: !l.Secure}
+		one := etcd.Listener{Listener: socket, Plain: !l.Secure, User: etcd.UserByCommonName}
 		if l.Secure {
 			one.TLS = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
 		}

@@ -498,6 +498,9 @@ const (
 	EtcdWebTimeout = 30 * time.Second
 	// EtcdProbeTimeout bounds /livez and /readyz: a member without a quorum answers within three seconds.
 	EtcdProbeTimeout = 2 * time.Second
+	// EtcdAuthTries bounds how often a write is proposed that changes of users or roles overtake. Each try takes as long as a write: only a
+	// flood of such changes, far over a hundred a second, overtakes a write more often.
+	EtcdAuthTries = 8
 	// EtcdRequestTime is how long a request of etcd's API may wait, in addition to two election timeouts, as in etcd.
 	EtcdRequestTime = 5 * time.Second
 	// EtcdLearnerAsks is how long a member that would refuse a request as a learner asks the leader for its current role: an election

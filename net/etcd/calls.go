@@ -352,21 +352,6 @@ func (c *calls) wait(ctx context.Context, one *call) (outcome, error) {
 	}
 }
 
-// write proposes a write. With a body, the outcome has the View for reading its answer.
-func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, error) {
-	return c.writeRows(ctx, command, body, 0)
-}
-
-// writeRows is write for a command that visits the given number of keys by ranges.
-func (c *calls) writeRows(ctx context.Context, command []byte, body bool, rows int64) (outcome, error) {
-	return c.do(ctx, &c.writes, &call{command: command, body: body, long: rows > limits.LongWriteRows})
-}
-
-// change proposes a membership change.
-func (c *calls) change(ctx context.Context, command []byte) (outcome, error) {
-	return c.do(ctx, &c.writes, &call{command: command, alone: true})
-}
-
 // confirm waits until the member's View may serve a linearizable read.
 func (c *calls) confirm(ctx context.Context) error {
 	_, err := c.do(ctx, &c.reads, &call{})

@@ -25,7 +25,8 @@ import (
 //     that has the revision.
 //  2. It holds the measured View for Limits.AnswerHeld, or only for Limits.Stall if Views keep more than limits.PagesRetired bytes from
 //     being freed. Compaction therefore does not end an answer that its client reads. Afterwards it reads the newest View.
-//  3. If the revision of an unfinished answer is compacted, its connection is closed: a wrong answer is never sent.
+//  3. If the revision of an unfinished answer is compacted, or a change of roles has taken the permission to read it, its connection is
+//     closed: a wrong answer is never sent.
 //  4. One goroutine reads the pieces, one after the other.
 type deferredAnswer struct {
 	s          *core
@@ -34,10 +35,11 @@ type deferredAnswer struct {
 	total      int // bytes
 
 	// Owned by the reading goroutine.
-	ctx    context.Context
-	next   int
-	left   kv.Range
-	failed error
+	ctx        context.Context
+	permission rangePermission // of the newest View: the range was permitted in the measured one
+	next       int
+	left       kv.Range
+	failed     error
 
 	pinned  *pinned
 	account *front.Account
@@ -110,6 +112,9 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 	err := l.s.read(l.ctx, func() (bool, error) {
 		v := l.pinned.or(l.s.config.Member.View)
 		defer runtime.KeepAlive(v)
+		if err := l.permission.in(v); err != nil {
+			return false, err
+		}
 		found, done, err := whole.Step(v, limits.RangeRows)
 		if err != nil || !done {
 			return false, err

@@ -47,6 +47,23 @@ var statuses = map[kv.Code]error{
 	kv.LeaseTooLong:      rpctypes.ErrGRPCLeaseTTLTooLarge,
 	kv.InvalidSort:       rpctypes.ErrGRPCInvalidSortOption,
 	kv.TooManyOperations: rpctypes.ErrGRPCTooManyOps,
+
+	kv.AuthOld:              rpctypes.ErrGRPCAuthOldRevision,
+	kv.UserEmpty:            rpctypes.ErrGRPCUserEmpty,
+	kv.BadToken:             rpctypes.ErrGRPCInvalidAuthToken,
+	kv.AuthNotEnabled:       rpctypes.ErrGRPCAuthNotEnabled,
+	kv.AuthFailed:           rpctypes.ErrGRPCAuthFailed,
+	kv.RootUserMissing:      rpctypes.ErrGRPCRootUserNotExist,
+	kv.RootRoleMissing:      rpctypes.ErrGRPCRootRoleNotExist,
+	kv.UserExists:           rpctypes.ErrGRPCUserAlreadyExist,
+	kv.UserNotFound:         rpctypes.ErrGRPCUserNotFound,
+	kv.RoleExists:           rpctypes.ErrGRPCRoleAlreadyExist,
+	kv.RoleNotFound:         rpctypes.ErrGRPCRoleNotFound,
+	kv.RoleNotGranted:       rpctypes.ErrGRPCRoleNotGranted,
+	kv.PermissionNotGranted: rpctypes.ErrGRPCPermissionNotGranted,
+	kv.AuthManagement:       rpctypes.ErrGRPCInvalidAuthMgmt,
+	kv.RoleEmpty:            rpctypes.ErrGRPCRoleEmpty,
+	kv.PermissionMissing:    rpctypes.ErrGRPCPermissionNotGiven,
 }
 
 // otherCodes maps errors without an etcd text to gRPC codes.

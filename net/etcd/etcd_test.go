@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,15 +18,19 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	_ "go.etcd.io/etcd/api/v3/etcdserverpb"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/auth"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -58,6 +63,8 @@ func (m *member) set(s etcd.RaftStatus) { m.raft.Store(&s) }
 func newMember(others ...*servertest.Member) *member {
 	m := &member{Member: servertest.NewMember(others...)}
 	m.set(etcd.RaftStatus{Term: 7, Leader: 1})
+	m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendFeatureLevel(nil, index.MaxLevel)}})
+	m.Proposals.Store(0)
 	return m
 }
 
@@ -69,7 +76,16 @@ func start(t testing.TB, m etcd.Member, change func(*etcd.Config)) *etcd.Server 
 		t.Fatal(err)
 	}
 	trust := servertest.NewTrust(t)
+	hasher, err := auth.NewHasher(limits.PasswordCostLeast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scheme, err := auth.ParseScheme("simple", 0, os.ReadFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := etcd.Config{
+		Hasher: hasher, Tokens: scheme.Tokens(func() *auth.Key { return m.View().Auth().Secret() }),
 		Listeners: []etcd.Listener{{Listener: listener, TLS: wire.EtcdTLS(trust.Member), Plain: true}}, PeerScheme: "http", Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
 		Scratch: t.TempDir() + "/scratch", Room: func() (int64, error) { return 1 << 40, nil },
 		MaxRequestBytes: limits.RequestBytesWritten, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
@@ -102,14 +118,23 @@ func dial(t testing.TB, s *etcd.Server) *grpc.ClientConn {
 //	snapshot          what is in the file of a snapshot
 //	begin NAME RPC    sends a request that has to wait, and waits until the member watches for it
 //	end NAME          its answer
+//	as NAME PASSWORD  the requests and streams from here on have the token of a user; without a name they have none
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		m := newMember()
 		c := dial(t, start(t, m, nil))
 		streams, begun := map[string]*opened{}, map[string]chan string{}
+		token := ""
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			within := withToken(t.Context(), token)
+			ctx, cancel := context.WithTimeout(within, wait)
 			defer cancel()
+			if d.Cmd == "as" {
+				if token = ""; len(d.CmdArgs) > 0 {
+					token = login(t, c, d.CmdArgs[0].Key, d.CmdArgs[1].Key)
+				}
+				return ""
+			}
 			if service, name, ok := strings.Cut(d.Cmd, "."); ok {
 				return call(ctx, t, c, service, name, d.Input)
 			}
@@ -117,7 +142,7 @@ func TestStories(t *testing.T) {
 				return snapshotText(ctx, t, c)
 			}
 			if d.Cmd == "open" {
-				streams[d.CmdArgs[0].Key] = open(t, c, d.CmdArgs[1].Key)
+				streams[d.CmdArgs[0].Key] = openIn(within, t, c, d.CmdArgs[1].Key)
 				return ""
 			}
 			switch name := d.CmdArgs[0].Key; d.Cmd {
@@ -125,7 +150,7 @@ func TestStories(t *testing.T) {
 				answer, before := make(chan string, 1), m.Watches()
 				begun[name] = answer
 				service, rpc, _ := strings.Cut(d.CmdArgs[1].Key, ".")
-				go func() { answer <- call(t.Context(), t, c, service, rpc, d.Input) }()
+				go func() { answer <- call(within, t, c, service, rpc, d.Input) }()
 				for m.Watches() == before {
 					time.Sleep(time.Millisecond)
 				}
@@ -170,9 +195,32 @@ type opened struct {
 
 func open(t testing.TB, c *grpc.ClientConn, rpc string) *opened {
 	t.Helper()
+	return openIn(t.Context(), t, c, rpc)
+}
+
+// withToken adds a token to the requests of a context, unless it is empty.
+func withToken(ctx context.Context, token string) context.Context {
+	if token == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "token", token)
+}
+
+// login returns a token.
+func login(t testing.TB, c *grpc.ClientConn, name, password string) string {
+	t.Helper()
+	answer, err := pb.NewAuthClient(c).Authenticate(t.Context(), &pb.AuthenticateRequest{Name: name, Password: password})
+	if err != nil {
+		t.Fatalf("log in as %s: %v", name, err)
+	}
+	return answer.Token
+}
+
+func openIn(ctx context.Context, t testing.TB, c *grpc.ClientConn, rpc string) *opened {
+	t.Helper()
 	service, name, _ := strings.Cut(rpc, ".")
 	d := descriptor(t, service, name)
-	stream, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, fmt.Sprintf("/%s/%s", d.Parent().FullName(), name))
+	stream, err := c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, fmt.Sprintf("/%s/%s", d.Parent().FullName(), name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,18 @@ type followService struct{ *core }
 
 // follow executes one step.
 func (s followService) follow(ctx context.Context, q *wrapperspb.BytesValue) (*emptypb.Empty, error) {
-	if !index.IsFollow(q.Value) {
-		return nil, status.Error(codes.InvalidArgument, "qkv: no step of following a source")
+	step, err := new(index.Head).AppendFollow(nil, q.Value)
+	if err == nil {
+		err = index.CheckEnvelope(index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{step}))
 	}
-	if err := index.CheckEnvelope(index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{q.Value})); err != nil {
+	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "qkv: a step of following a source: %v", err)
 	}
-	if _, err := s.calls.write(ctx, q.Value, false); err != nil {
+	_, err = s.propose(ctx, proposal{}, func(h index.Head) []byte {
+		command, _ := h.AppendFollow(nil, step)
+		return command
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,8 +97,26 @@ var streaming = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true, 
 // waiting lists the paths whose answers may take any time.
 var waiting = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": true, "/v3/election/observe": true}
 
+// userless lists the paths that need no user.
+var userless = map[string]bool{"/v3/auth/authenticate": true, "/v3/auth/status": true}
+
+// tokenHeaders are the headers that become the metadata of a token.
+var tokenHeaders = []string{"Authorization", "Grpc-Metadata-Token", "Grpc-Metadata-Authorization"}
+
+// mistakesCertificate tells whether the client probably expects that the name in its certificate is its user. It never is: behind another
+// gateway the certificate is that gateway's.
+func (g *gateway) mistakesCertificate(r *http.Request) bool {
+	hasToken := slices.ContainsFunc(tokenHeaders, func(name string) bool { return r.Header.Get(name) != "" })
+	return g.s.config.CertificateUsers && g.s.config.Member.View().Auth().Enabled() && front.AccountOf(r.Context()).User() != "" &&
+		!hasToken && !userless[r.URL.Path]
+}
+
 // ServeHTTP implements http.Handler.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.mistakesCertificate(r) {
+		http.Error(w, "the name in a client's certificate is no user of requests over HTTP: send the token of /v3/auth/authenticate in the header Authorization, or use gRPC", http.StatusBadRequest)
+		return
+	}
 	way := http.NewResponseController(w)
 	timeout := g.s.config.Limits.Web
 	deadline := time.Now().Add(timeout)

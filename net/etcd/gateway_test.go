@@ -67,7 +67,9 @@ func TestGateway(t *testing.T) {
 		{"/v3/auth/status", `{}`, `200 {` + header(3) + `,"authRevision":"1"}`},
 		{"/v3/auth/authenticate", `{"name":"a"}`, `400 {"code":9,"message":"etcdserver:authenticationisnotenabled"}`},
 		{"/v3/auth/disable", `{}`, `200 {` + header(3) + `}`},
-		{"/v3/auth/user/add", `{"name":"a"}`, `501 {"code":12,"message":"unknownmethod/etcdserverpb.Auth/UserAdd"}`},
+		{"/v3/auth/user/add", `{"name":"a"}`, `200 {` + header(3) + `}`},
+		{"/v3/auth/user/add", `{"name":"a"}`, `400 {"code":9,"message":"etcdserver:usernamealreadyexists"}`},
+		{"/v3/auth/user/list", `{}`, `200 {` + header(3) + `,"users":["a"]}`},
 		{"/v3/kv/nothing", `{}`, `404 {"code":5,"message":"NotFound"}`},
 	} {
 		if code, body := post(t, s, c.path, c.body); fmt.Sprint(code, " ", body) != c.want {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -29,14 +28,17 @@ func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	defer buffers.Put(q.from) // the command and the answer are copies
 	p, err := s.putOf(&q.PutRequest)
 	if err == nil {
-		err = s.checkSize(q)
+		err = s.checkSize(ctx, q)
 	}
 	if err != nil {
 		return nil, err
 	}
-	const overhead = 64 // size of a command in addition to its key and value
-	command := index.AppendPut(buffers.Get(overhead+len(p.Key)+len(p.Value)), &p)
-	out, err := s.calls.write(ctx, command, p.PrevKV)
+	const overhead = 64 // size of a command in addition to its key, its value and its author's name
+	var command []byte
+	out, err := s.propose(ctx, proposal{body: p.PrevKV}, func(h index.Head) []byte {
+		command = h.AppendPut(buffers.Get(overhead+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
+		return command
+	})
 	if err != nil {
 		return nil, err // the member may still use the command
 	}
@@ -80,11 +82,11 @@ func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (a
 // deleteKeys proposes a deletion.
 func (s kvService) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d kv.Delete, out outcome, err error) {
 	if d, err = s.deleteOf(q); err == nil {
-		err = s.checkSize(q)
+		err = s.checkSize(ctx, q)
 	}
 	if err == nil {
 		rows := s.config.Member.View().RowsOf(d.Key, d.End)
-		out, err = s.calls.writeRows(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV, rows)
+		out, err = s.propose(ctx, proposal{body: d.PrevKV, rows: rows}, func(h index.Head) []byte { return h.AppendDelete(nil, &d) })
 	}
 	return d, out, err
 }
@@ -105,12 +107,8 @@ func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	if t.ReadOnly() {
 		out, err = s.evaluate(ctx, t, rows)
 	} else {
-		command := index.AppendTxn(nil, t)
-		if err = s.checkSize(q); err == nil && len(command) > limits.RequestBytes {
-			err = rpctypes.ErrGRPCRequestTooLarge
-		}
-		if err == nil {
-			out, err = s.calls.writeRows(ctx, command, true, rows)
+		if err = s.checkSize(ctx, q); err == nil {
+			out, err = s.propose(ctx, proposal{body: true, rows: rows}, func(h index.Head) []byte { return h.AppendTxn(nil, t) })
 		}
 	}
 	if err != nil {
@@ -163,6 +161,9 @@ func (s kvService) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome
 		defer s.admission.evaluating.Release()
 	}
 	v := s.config.Member.View()
+	if err := s.permits(ctx, v, kv.AccessRead, t); err != nil {
+		return outcome{}, err
+	}
 	result, err := v.Evaluate(t)
 	if err != nil {
 		return outcome{}, statusOf(err)
@@ -198,7 +199,7 @@ func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
 }
 
 func (s kvService) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	out, err := s.calls.write(ctx, index.AppendCompact(nil, q.Revision), false)
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendCompact(nil, q.Revision) })
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +232,9 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 	}
 	v := s.config.Member.View()
 	defer runtime.KeepAlive(v)
+	if err := s.permitsRange(ctx, v, &r); err != nil {
+		return nil, err
+	}
 	if single {
 		found, err := v.Range(r, 0)
 		if err != nil {
@@ -337,8 +341,10 @@ func (s kvService) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v
 	}
 	r.Continued = true
 	head, tail := a.around(h, more, count)
+	ctx = context.WithoutCancel(ctx)
 	return &deferredAnswer{
-		s: s.core, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
+		s: s.core, head: head, tail: tail, cuts: a.cuts, total: a.size + len(head) + len(tail), ctx: ctx, left: r, pinned: s.pin(v),
+		permission: rangePermission{s: s.core, ctx: ctx, r: r, seen: v.Auth()},
 	}
 }
 
@@ -348,6 +354,7 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
 	reads := index.NewRangeReader(r, 0)
+	permission := rangePermission{s: s.core, ctx: ctx, r: r}
 	var v *index.View
 	var begun time.Time
 	var newest, count int64
@@ -357,6 +364,9 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	err := s.read(ctx, func() (done bool, err error) {
 		if v == nil || !first && s.heldTooLong(begun) {
 			v, begun = s.config.Member.View(), time.Now()
+			if err := permission.in(v); err != nil {
+				return false, err
+			}
 		}
 		defer runtime.KeepAlive(v)
 		if newest == 0 {

@@ -35,7 +35,7 @@ func (s leaseService) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.L
 			l.ID = id
 		}
 	}
-	out, err := s.calls.write(ctx, index.AppendGrant(nil, l), false)
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendGrant(nil, l) })
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s leaseService) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.L
 }
 
 func (s leaseService) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	out, err := s.calls.write(ctx, index.AppendRevoke(nil, q.ID, 0, 0), false)
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendRevoke(nil, q.ID) })
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,11 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 	}
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
+	if q.Keys {
+		if err := s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID}); err != nil {
+			return nil, err
+		}
+	}
 	if !q.Keys || left.TTL < 0 {
 		return plain{&pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}}, nil
 	}
@@ -86,6 +91,9 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 // other lists query the clock, leases come in the order of their ids: each query takes one of the slots that all requests share.
 func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
+	if err := s.permitsLeases(ctx, v); err != nil {
+		return nil, err
+	}
 	h := s.header(v.Revision())
 	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
 		if s.admission.leaseLists.TryTake() {
@@ -108,6 +116,23 @@ func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (ans
 			})
 			return done
 		}
+	})
+}
+
+// permitsLeases refuses a list of all leases to a caller who may not read the keys of each.
+func (s leaseService) permitsLeases(ctx context.Context, v *index.View) error {
+	if !v.Auth().Enabled() {
+		return nil
+	}
+	from := int64(math.MinInt64)
+	return s.read(ctx, func() (done bool, err error) {
+		some := make(leaseAccesses, 0, limits.LeaseKeys)
+		v.Leases(from, func(l kv.Lease) bool {
+			from = l.ID
+			some = append(some, leaseAccess{id: l.ID})
+			return len(some) < limits.LeaseKeys
+		})
+		return len(some) < limits.LeaseKeys, s.permits(ctx, v, kv.AccessRead, some)
 	})
 }
 
@@ -246,8 +271,11 @@ func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 			if !s.calls.awaitHalf(stream.Context()) {
 				return
 			}
-			one := renewal{header: s.header(s.config.Member.View().Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
-			one.err = s.calls.hand(&s.calls.asks, one.call)
+			v := s.config.Member.View()
+			one := renewal{header: s.header(v.Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
+			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess{id: q.ID, write: true}); one.err == nil {
+				one.err = s.calls.hand(&s.calls.asks, one.call)
+			}
 			select {
 			case asked <- one:
 			case <-stream.Context().Done():

@@ -37,13 +37,18 @@ func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
 }
 
 // own builds a method of these services.
-func own[T any, Q request[T], A any](s *core, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+func own[T any, Q request[T], A any](o offer, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+	s, of := o.core, o.class(name)
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
 			return nil, err
 		}
-		if err := s.mayServe(ctx, nil); err != nil {
+		err := s.mayServe(ctx, nil)
+		if err == nil {
+			ctx, err = s.admit(ctx, of)
+		}
+		if err != nil {
 			return nil, err
 		}
 		out, err := handle(ctx, q)
@@ -250,7 +255,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if t.ReadOnly() {
 		out, err = st.s.kv.evaluate(ctx, t, 0)
 	} else {
-		out, err = st.s.calls.write(ctx, index.AppendTxn(nil, t), true)
+		out, err = st.s.propose(ctx, proposal{body: true}, func(h index.Head) []byte { return h.AppendTxn(nil, t) })
 	}
 	if err != nil {
 		return kv.TxnResult{}, err
@@ -301,7 +306,11 @@ func keep(found *kv.TxnResult) {
 func (st store) Await(ctx context.Context, w kv.Watch) error {
 	one := &awaiting{done: make(chan error, 1)}
 	member := st.s.config.Member
-	member.Watch(one, kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: w})
+	by, _, err := st.s.watcher(ctx)
+	if err != nil {
+		return err
+	}
+	member.Watch(one, kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: w, By: by})
 	defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})
 	select {
 	case err := <-one.done:
@@ -311,14 +320,15 @@ func (st store) Await(ctx context.Context, w kv.Watch) error {
 	}
 }
 
-// awaiting is a stream of one watch that waits for its first event. A compaction counts as an event, because it may have hidden one.
+// awaiting is a stream of one watch that waits for its first event. A compaction counts as an event, because it may have hidden one, and so
+// does a change of roles since the watch was permitted: the recipe then reads again. A change that takes the permission to read is an error.
 type awaiting struct{ done chan error }
 
 // Deliver implements kv.WatchStream.
 func (a *awaiting) Deliver(d *kv.WatchDelivery) bool {
 	var err error
 	switch {
-	case d.Kind == kv.WatchEnded:
+	case d.Kind == kv.WatchEnded, d.Kind == kv.WatchCanceled && d.Err != nil && d.Err.Code != kv.Compacted && d.Err.Code != kv.AuthOld:
 		err = statusOf(d.Err)
 	case d.Kind == kv.WatchEvents && d.Count > 0, d.Kind == kv.WatchCanceled:
 	default:

@@ -56,6 +56,13 @@ func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 // alarm lists alarms, raises one, or disarms one; as in etcd, a list filters by kind alone. The answer lists the changed alarms. Raising an
 // alarm twice, or disarming an absent one, is no error.
 func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	need := kv.AccessAdmin
+	if q.Action == pb.AlarmRequest_GET {
+		need = kv.AccessNone
+	}
+	if err := s.permits(ctx, s.config.Member.View(), need, nil); err != nil {
+		return nil, err
+	}
 	answer := &pb.AlarmResponse{}
 	before := alarmsOf(s.config.Member.View())
 	there := slices.ContainsFunc(before, func(a *pb.AlarmMember) bool { return a.MemberID == q.MemberID && a.Alarm == q.Alarm })
@@ -71,7 +78,7 @@ func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.
 		if err := change.Check(); err != nil || q.Alarm > math.MaxUint8 || q.Alarm < 0 {
 			return nil, refusedAlarm(err)
 		}
-		if _, err := s.calls.write(ctx, index.AppendAlarm(nil, change), false); err != nil {
+		if _, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendAlarm(nil, change) }); err != nil {
 			return nil, err
 		}
 		answer.Alarms = []*pb.AlarmMember{{MemberID: q.MemberID, Alarm: q.Alarm}}
@@ -163,6 +170,9 @@ func (s maintenanceService) hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	}
 	defer done()
 	v := s.config.Member.View()
+	if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil { // once more: it has waited for its turn
+		return nil, err
+	}
 	sum, err := sumOf(ctx, v, v.Revision())
 	s.metrics.hash.Observe(since(began))
 	if err != nil {
@@ -179,6 +189,9 @@ func (s maintenanceService) hashKV(ctx context.Context, q *pb.HashKVRequest) (*p
 	}
 	defer done()
 	v := s.config.Member.View()
+	if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil {
+		return nil, err
+	}
 	revision := q.Revision
 	if revision == 0 {
 		revision = v.Revision()

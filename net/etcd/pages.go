@@ -9,7 +9,11 @@ import (
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 	"qkv/net/web"
@@ -23,7 +27,7 @@ type pages struct{ *core }
 func (s pages) server(gateway http.Handler) *http.Server {
 	all := web.New(web.Config{
 		Names: s.config.Names, Hosts: s.config.Hosts, Secure: front.Secure, Health: s.health, Probed: s.metrics.probe, Metrics: s.metrics.handler(), Gateway: gateway,
-		Version: s.version, Profiles: gateway != nil && s.config.Profiles,
+		Version: s.version, Profiles: gateway != nil && s.config.Profiles, Administrator: s.administrator,
 		Probes: []web.Probe{
 			{Name: "livez", Checks: []web.Check{{Name: "serializable_read", Pass: s.readable}}},
 			{Name: "readyz", Checks: []web.Check{
@@ -38,6 +42,18 @@ func (s pages) server(gateway http.Handler) *http.Server {
 		Handler: underWay(older(all)), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
+}
+
+// administrator refuses a request over HTTP whose token is not that of an administrator, while authentication is enabled.
+func (s pages) administrator(r *http.Request) error {
+	md := metadata.Pairs(gatewayHeader, "")
+	if token := r.Header.Get("Authorization"); token != "" {
+		md.Set(rpctypes.TokenFieldNameSwagger, token)
+	}
+	if err := s.permits(metadata.NewIncomingContext(r.Context(), md), s.config.Member.View(), kv.AccessAdmin, nil); err != nil {
+		return errors.New(status.Convert(err).Message())
+	}
+	return nil
 }
 
 func (s pages) version() any {

@@ -9,6 +9,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
@@ -21,6 +22,8 @@ type holdingMember struct {
 }
 
 func (m *holdingMember) Propose(p kv.Proposal) { m.proposed <- p }
+
+func (m *holdingMember) View() *index.View { return index.NewState(limits.Defaults().Index).View() }
 
 // TestCommandOfAPutThatNobodyWaitsFor: a member may propose a command after its client has gone. Its memory is not another
 // request's before the member has answered.

@@ -24,6 +24,8 @@ type chunks struct {
 	left int64                      // pairs until the client's limit; 0: no limit
 	size int64                      // pairs of the next chunk
 
+	permission rangePermission
+
 	head int64 // newest revision at the first chunk; 0 before it
 	sent int64
 }
@@ -35,7 +37,8 @@ const firstChunk = 10
 func newChunks(ctx context.Context, s *core, q *pb.RangeRequest, send func(message) error) *chunks {
 	byValue := q.KeysOnly && q.SortTarget == pb.RangeRequest_VALUE
 	return &chunks{
-		s: s, ctx: ctx, send: send, by: q.SortTarget, bare: byValue, size: firstChunk, left: max(q.Limit, 0),
+		permission: rangePermission{s: s, ctx: ctx, r: kv.Range{Key: q.Key, End: q.RangeEnd}},
+		s:          s, ctx: ctx, send: send, by: q.SortTarget, bare: byValue, size: firstChunk, left: max(q.Limit, 0),
 		r: kv.Range{Key: q.Key, End: q.RangeEnd, Revision: max(q.Revision, 0), KeysOnly: q.KeysOnly && !byValue, CountOnly: q.CountOnly},
 	}
 }
@@ -87,6 +90,9 @@ func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
 	defer runtime.KeepAlive(whole)
 	err = c.s.read(c.ctx, func() (bool, error) {
 		v := c.s.config.Member.View()
+		if err := c.permission.in(v); err != nil {
+			return false, err
+		}
 		found, done, err := whole.Step(v, limits.RangeRows)
 		if err != nil || !done {
 			return false, err
@@ -125,7 +131,11 @@ func (c *chunks) count() (n int64, err error) {
 	q.CountOnly, q.Continued, q.Limit = true, false, 0
 	reads := index.NewRangeReader(q, 0)
 	err = c.s.read(c.ctx, func() (bool, error) {
-		found, done, err := reads.Step(c.s.config.Member.View(), limits.RangeRows)
+		v := c.s.config.Member.View()
+		if err := c.permission.in(v); err != nil {
+			return false, err
+		}
+		found, done, err := reads.Step(v, limits.RangeRows)
 		n = found.Count
 		return done, err
 	})

@@ -256,64 +256,36 @@ func (s *core) header(revision int64) *pb.ResponseHeader {
 // services lists the endpoint's services.
 func (s *Server) services() []*grpc.ServiceDesc {
 	keys, watches, leases, cluster := kvService{s.core}, watchService{s.core}, leaseService{s.core}, clusterService{s.core}
-	maintenance, follows, auth := maintenanceService{s.core}, followService{s.core}, authService{s.core}
+	maintenance, follows, users := maintenanceService{s.core}, followService{s.core}, authService{s.core}
 	locks := lockService{s.core, keys, leases}
+	of := func(service string) offer { return offer{s.core, service} }
+	kvs, lease, members, maintain := of("etcdserverpb.KV"), of("etcdserverpb.Lease"), of("etcdserverpb.Cluster"), of("etcdserverpb.Maintenance")
+	follow, lock, elect := of(FollowService), of("v3lockpb.Lock"), of("v3electionpb.Election")
 	return []*grpc.ServiceDesc{
-		{
-			ServiceName: "etcdserverpb.KV", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{
-				method(s.core, "Range", keys.rangeKeys), method(s.core, "Put", keys.put), method(s.core, "DeleteRange", keys.deleteRange),
-				keys.countedTxn(), method(s.core, "Compact", keys.compact),
-			},
-			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, keys.rangeStream)},
-		},
-		{
-			ServiceName: "etcdserverpb.Watch", Metadata: "rpc.proto",
-			Streams: []grpc.StreamDesc{s.stream("Watch", true, true, watches.watch)},
-		},
-		{
-			ServiceName: "etcdserverpb.Lease", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{
-				method(s.core, "LeaseGrant", leases.grant), method(s.core, "LeaseRevoke", leases.revoke), method(s.core, "LeaseTimeToLive", leases.timeToLive),
-				method(s.core, "LeaseLeases", leases.leases),
-			},
-			Streams: []grpc.StreamDesc{s.stream("LeaseKeepAlive", true, true, leases.keepAlive)},
-		},
-		{
-			ServiceName: "etcdserverpb.Maintenance", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{
-				method(s.core, "Status", maintenance.status), method(s.core, "Alarm", maintenance.alarm), method(s.core, "MoveLeader", maintenance.moveLeader),
-				method(s.core, "Defragment", maintenance.defragment), method(s.core, "Downgrade", maintenance.downgrade), method(s.core, "Hash", maintenance.hash),
-				method(s.core, "HashKV", maintenance.hashKV),
-			},
-			Streams: []grpc.StreamDesc{s.stream("Snapshot", false, true, maintenance.snapshot)},
-		},
-		{
-			ServiceName: "etcdserverpb.Cluster", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{
-				method(s.core, "MemberList", cluster.memberList), method(s.core, "MemberAdd", cluster.memberAdd), method(s.core, "MemberRemove", cluster.memberRemove),
-				method(s.core, "MemberUpdate", cluster.memberUpdate), method(s.core, "MemberPromote", cluster.memberPromote),
-			},
-		},
-		{
-			ServiceName: FollowService,
-			Methods:     []grpc.MethodDesc{method(s.core, "Take", follows.follow), method(s.core, "Progress", follows.followed)},
-		},
-		{
-			ServiceName: "v3lockpb.Lock",
-			Methods:     []grpc.MethodDesc{own(s.core, "Lock", waits(s.core, locks.lock)), own(s.core, "Unlock", locks.unlock)},
-		},
-		{
-			ServiceName: "v3electionpb.Election",
-			Methods: []grpc.MethodDesc{
-				own(s.core, "Campaign", waits(s.core, locks.campaign)), own(s.core, "Proclaim", locks.proclaim), own(s.core, "Leader", locks.leader), own(s.core, "Resign", locks.resign),
-			},
-			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, locks.observe)},
-		},
-		{
-			ServiceName: "etcdserverpb.Auth", Metadata: "rpc.proto",
-			Methods: []grpc.MethodDesc{method(s.core, "AuthStatus", auth.authStatus), method(s.core, "AuthDisable", auth.authDisable), method(s.core, "Authenticate", auth.authenticate)},
-		},
+		kvs.describe([]grpc.MethodDesc{
+			method(kvs, "Range", keys.rangeKeys), method(kvs, "Put", keys.put), method(kvs, "DeleteRange", keys.deleteRange),
+			keys.countedTxn(method(kvs, "Txn", keys.txn)), method(kvs, "Compact", keys.compact),
+		}, kvs.stream("RangeStream", false, true, keys.rangeStream)),
+		of("etcdserverpb.Watch").describe(nil, of("etcdserverpb.Watch").stream("Watch", true, true, watches.watch)),
+		lease.describe([]grpc.MethodDesc{
+			method(lease, "LeaseGrant", leases.grant), method(lease, "LeaseRevoke", leases.revoke), method(lease, "LeaseTimeToLive", leases.timeToLive),
+			method(lease, "LeaseLeases", leases.leases),
+		}, lease.stream("LeaseKeepAlive", true, true, leases.keepAlive)),
+		maintain.describe([]grpc.MethodDesc{
+			method(maintain, "Status", maintenance.status), method(maintain, "Alarm", maintenance.alarm), method(maintain, "MoveLeader", maintenance.moveLeader),
+			method(maintain, "Defragment", maintenance.defragment), method(maintain, "Downgrade", maintenance.downgrade), method(maintain, "Hash", maintenance.hash),
+			method(maintain, "HashKV", maintenance.hashKV),
+		}, maintain.stream("Snapshot", false, true, maintenance.snapshot)),
+		members.describe([]grpc.MethodDesc{
+			method(members, "MemberList", cluster.memberList), method(members, "MemberAdd", cluster.memberAdd), method(members, "MemberRemove", cluster.memberRemove),
+			method(members, "MemberUpdate", cluster.memberUpdate), method(members, "MemberPromote", cluster.memberPromote),
+		}),
+		follow.describe([]grpc.MethodDesc{method(follow, "Take", follows.follow), method(follow, "Progress", follows.followed)}),
+		lock.describe([]grpc.MethodDesc{own(lock, "Lock", waits(s.core, locks.lock)), own(lock, "Unlock", locks.unlock)}),
+		elect.describe([]grpc.MethodDesc{
+			own(elect, "Campaign", waits(s.core, locks.campaign)), own(elect, "Proclaim", locks.proclaim), own(elect, "Leader", locks.leader), own(elect, "Resign", locks.resign),
+		}, elect.stream("Observe", false, true, locks.observe)),
+		of("etcdserverpb.Auth").describe(users.methods(of("etcdserverpb.Auth"))),
 	}
 }
 
@@ -358,8 +330,22 @@ type request[T any] interface {
 	proto.Message
 }
 
+// offer is a service while its RPCs are built.
+type offer struct {
+	*core
+	service string
+}
+
+// describe returns the service with its RPCs.
+func (o offer) describe(methods []grpc.MethodDesc, streams ...grpc.StreamDesc) *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{ServiceName: o.service, Metadata: "rpc.proto", Methods: methods, Streams: streams}
+}
+
+func (o offer) class(name string) class { return classes["/"+o.service+"/"+name] }
+
 // method builds an RPC with one request and one answer.
-func method[T any, Q request[T], A any](s *core, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+func method[T any, Q request[T], A any](o offer, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+	s, of := o.core, o.class(name)
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -367,7 +353,11 @@ func method[T any, Q request[T], A any](s *core, name string, handle func(contex
 		}
 		s.requests.Add(1)
 		defer s.requests.Add(-1)
-		if err := s.mayServe(ctx, q); err != nil {
+		err := s.mayServe(ctx, q)
+		if err == nil {
+			ctx, err = s.admit(ctx, of)
+		}
+		if err != nil {
 			return nil, err
 		}
 		out, err := handle(ctx, q)
@@ -379,7 +369,8 @@ func method[T any, Q request[T], A any](s *core, name string, handle func(contex
 }
 
 // stream builds an RPC with a stream of requests, or of answers.
-func (s *core) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
+func (o offer) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
+	s, of := o.core, o.class(name)
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
 		Handler: limited(&s.streams, limits.EtcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
@@ -390,10 +381,26 @@ func (s *core) stream(name string, requests, answers bool, serve func(grpc.Serve
 			if err := s.mayServe(stream.Context(), q); err != nil {
 				return err
 			}
-			return serve(stream)
+			if requests && of == checked { // each of its requests is identified by itself, since a token may end before the stream
+				return serve(stream)
+			}
+			ctx, err := s.admit(stream.Context(), of)
+			if err != nil {
+				return err
+			}
+			return serve(admitted{stream, ctx})
 		}),
 	}
 }
+
+// admitted is a stream with one request, whose caller is in its context.
+type admitted struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (a admitted) Context() context.Context { return a.ctx }
 
 // limited returns a handler that counts its streams in open, and refuses a stream beyond most. The refusal names the streams by what.
 func limited(open *atomic.Int64, most int64, what string, serve func(grpc.ServerStream) error) grpc.StreamHandler {

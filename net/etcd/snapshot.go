@@ -95,6 +95,9 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 // writeSnapshot writes the file, and returns it open and already unlinked.
 func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	v := s.config.Member.View()
+	if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil { // once more: it has waited for its turn
+		return nil, err
+	}
 	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
 	if free, err := s.config.Room(); err == nil && free < need {
 		return nil, errNoRoom(need, free)

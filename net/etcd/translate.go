@@ -3,6 +3,7 @@ package etcd
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -21,12 +22,15 @@ func (s *core) bounds() kv.Bounds {
 // requestOverhead is the overhead that etcd adds to a request before it checks the size: two tags, a length, and an id of 64 bits.
 const requestOverhead = 20
 
-// checkSize refuses requests that are too large; like etcd, after all other checks.
-func (s *core) checkSize(m proto.Message) error {
-	if proto.Size(m)+requestOverhead > s.config.MaxRequestBytes {
-		return rpctypes.ErrGRPCRequestTooLarge
+// checkSize refuses requests that are too large; like etcd, after all other checks, also that of a token.
+func (s *core) checkSize(ctx context.Context, m proto.Message) error {
+	if proto.Size(m)+requestOverhead <= s.config.MaxRequestBytes {
+		return nil
 	}
-	return nil
+	if v := s.config.Member.View(); v.Auth().Enabled() && s.callerOf(ctx).err != nil {
+		return s.callerOf(ctx).err
+	}
+	return rpctypes.ErrGRPCRequestTooLarge
 }
 
 func refused(err *kv.Error) error {

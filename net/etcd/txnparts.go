@@ -34,9 +34,8 @@ func (e *encodedTxn) decode(message []byte) error {
 	return nil
 }
 
-// countedTxn is the method for transactions. It counts their parts before it decodes them.
-func (s kvService) countedTxn() grpc.MethodDesc {
-	m := method(s.core, "Txn", s.txn)
+// countedTxn wraps the method for transactions. It counts their parts before it decodes them.
+func (s kvService) countedTxn(m grpc.MethodDesc) grpc.MethodDesc {
 	handle := m.Handler
 	m.Handler = func(server any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error) {
 		if overHTTP(ctx) {

@@ -80,7 +80,8 @@ func TestPlacesOfTxns(t *testing.T) {
 	s := &core{config: Config{Timeout: 10 * time.Millisecond}, admission: admission{largeTxns: make(admit.Slots, 1)}}
 	s.alive, s.die = context.WithCancel(t.Context())
 	s.admission.largeTxns <- struct{}{}
-	handle := kvService{s}.countedTxn().Handler
+	keys := kvService{s}
+	handle := keys.countedTxn(method(offer{s, "etcdserverpb.KV"}, "Txn", keys.txn)).Handler
 	call := func(ctx context.Context) error {
 		_, err := handle(nil, ctx, func(to any) error { return to.(decoder).decode(flat(limits.EtcdTxnFew + 1)) }, nil)
 		return err

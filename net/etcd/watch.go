@@ -84,8 +84,9 @@ type watched struct {
 	names    int64 // bytes of its key and end
 
 	// Owned by the sender.
-	pieces message // of an incomplete revision
-	size   int64   // of pieces
+	created bool    // the client knows that the hub has created it
+	pieces  message // of an incomplete revision
+	size    int64   // of pieces
 }
 
 // invalidID is the id of answers for no watch, or for all.
@@ -195,6 +196,11 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 		w.refuse(rpctypes.ErrCompacted.Error())
 		return
 	}
+	by, err := w.permits(&one)
+	if err != nil {
+		w.refuse(err.Error())
+		return
+	}
 	if len(one.End) > 0 && !open && string(one.Key) >= string(one.End) {
 		w.refuse("mvcc: watcher range is empty")
 		return
@@ -208,7 +214,16 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 		w.refuse(why)
 		return
 	}
-	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one})
+	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one, By: by})
+}
+
+// permits returns the author of a new watch, who may read its range in the newest View. The hub checks it again, with each change of roles.
+func (w *watches) permits(q *kv.Watch) (kv.Principal, error) {
+	by, v, err := w.s.watcher(w.stream.Context())
+	if err != nil {
+		return by, err
+	}
+	return by, refused(v.Permits(by, kv.AccessRead, q))
 }
 
 // register assigns an id to a new watch, or returns the reason for a refusal.
@@ -466,6 +481,7 @@ func (w *watches) sendOne(n *notice) error {
 func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
 	switch d.Kind {
 	case kv.WatchCreated:
+		one.created = true
 		return w.stream.SendMsg(&pb.WatchResponse{Header: w.s.header(d.Revision), WatchId: one.id, Created: true})
 	case kv.WatchProgressed:
 		return w.stream.SendMsg(&pb.WatchResponse{Header: w.s.header(d.Revision), WatchId: one.id})
@@ -510,6 +526,9 @@ func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse 
 		answer.Header.Revision, answer.CompactRevision = 0, d.Compacted
 	default:
 		answer.CancelReason = statusOf(d.Err).Error()
+		if !one.created {
+			answer.WatchId, answer.Created = invalidID, true
+		}
 		if w.byID[one.id] == one {
 			w.forgetLocked(one)
 		}

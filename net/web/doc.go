@@ -2,6 +2,12 @@
 // etcd's. It also guards etcd's JSON gateway, which is served beside them at /v3/. The package knows nothing of the member: [Config] has
 // the conditions and the answers as functions. Package net/etcd provides them, and the port.
 //
+// # Users
+//
+// Health, probes, metrics and the version need no user, as in etcd. Profiles are served only if the operator asked for them, and while users
+// are authenticated, only to an administrator: they show internals of the process, and cost its time. The gateway checks its requests by
+// itself.
+//
 // # Pages in browsers
 //
 // A page of any site can send requests to this port, if its browser runs on a machine that reaches the port (guard.go). Requests over HTTP

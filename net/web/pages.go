@@ -12,7 +12,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// Config is what the pages show, and to whom. Only Gateway, Profiles, Names and Hosts may be zero.
+// Config is what the pages show, and to whom. Only Gateway, Profiles, Names and Hosts may be zero, and Administrator without Profiles.
 type Config struct {
 	Names  []string                   // host names, in lower case, that this member advertises to clients
 	Hosts  []string                   // host names that requests without TLS may use, "*" for any; nil: as hostFits says
@@ -26,7 +26,41 @@ type Config struct {
 	Metrics  http.Handler
 	Gateway  http.Handler // of /v3/; nil: that path does not exist
 	Profiles bool         // serve Go's profiles of this process
+	// Administrator refuses a request whose user is no administrator. It is called for profiles.
+	Administrator func(*http.Request) error
 }
+
+// access is what a page needs while users are authenticated.
+type access uint8
+
+const (
+	open          access = iota + 1 // no user, as in etcd
+	administrator                   // Config.Administrator
+	itself                          // the handler checks each request
+)
+
+// site is the pages, each with its access: there is no page without.
+type site struct {
+	*Config
+	mux    *http.ServeMux
+	access map[string]access // by pattern
+}
+
+// handle adds a page.
+func (s *site) handle(pattern string, of access, h http.Handler) {
+	s.access[pattern] = of
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if of == administrator {
+			if err := s.Administrator(r); err != nil {
+				http.Error(w, err.Error(), http.StatusForbidden)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (s *site) handleFunc(pattern string, of access, f http.HandlerFunc) { s.handle(pattern, of, f) }
 
 // Probe is the page /NAME, which answers 200 if all of its checks pass, and 503 otherwise. Each check has a page of its own, /NAME/CHECK.
 type Probe struct {
@@ -41,25 +75,27 @@ type Check struct {
 }
 
 // New returns the handler of all pages.
-func New(c Config) http.Handler {
-	mux := http.NewServeMux()
+func New(c Config) http.Handler { return c.guard(newSite(&c).mux) }
+
+func newSite(c *Config) *site {
+	s := &site{Config: c, mux: http.NewServeMux(), access: map[string]access{}}
 	if c.Gateway != nil {
-		mux.Handle("/v3/", c.Gateway)
+		s.handle("/v3/", itself, c.Gateway)
 	}
 	if c.Profiles {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		s.handleFunc("GET /debug/pprof/", administrator, pprof.Index)
+		s.handleFunc("GET /debug/pprof/cmdline", administrator, pprof.Cmdline)
+		s.handleFunc("GET /debug/pprof/profile", administrator, pprof.Profile)
+		s.handleFunc("GET /debug/pprof/symbol", administrator, pprof.Symbol)
+		s.handleFunc("GET /debug/pprof/trace", administrator, pprof.Trace)
 	}
-	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, c.Version()) })
-	mux.HandleFunc("GET /health", c.health)
-	mux.Handle("GET /metrics", c.Metrics)
+	s.handleFunc("GET /version", open, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, c.Version()) })
+	s.handleFunc("GET /health", open, c.health)
+	s.handle("GET /metrics", open, c.Metrics)
 	for _, p := range c.Probes {
-		c.probe(mux, p)
+		s.probe(p)
 	}
-	return c.guard(mux)
+	return s
 }
 
 func (c *Config) health(w http.ResponseWriter, r *http.Request) {
@@ -75,13 +111,13 @@ func (c *Config) health(w http.ResponseWriter, r *http.Request) {
 }
 
 // probe serves a probe, without the checks that a request excludes, and each of its checks.
-func (c *Config) probe(mux *http.ServeMux, p Probe) {
-	mux.HandleFunc("GET /"+p.Name, func(w http.ResponseWriter, r *http.Request) {
+func (s *site) probe(p Probe) {
+	s.handleFunc("GET /"+p.Name, open, func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]
-		c.answerProbe(w, r, p.Name, slices.DeleteFunc(slices.Clone(p.Checks), func(one Check) bool { return slices.Contains(excluded, one.Name) }))
+		s.answerProbe(w, r, p.Name, slices.DeleteFunc(slices.Clone(p.Checks), func(one Check) bool { return slices.Contains(excluded, one.Name) }))
 	})
 	for _, one := range p.Checks {
-		mux.HandleFunc("GET /"+p.Name+"/"+one.Name, func(w http.ResponseWriter, r *http.Request) { c.answerProbe(w, r, p.Name, []Check{one}) })
+		s.handleFunc("GET /"+p.Name+"/"+one.Name, open, func(w http.ResponseWriter, r *http.Request) { s.answerProbe(w, r, p.Name, []Check{one}) })
 	}
 }
 

@@ -51,6 +51,7 @@ type Account struct {
 	of    *Accounts
 	close func()
 	from  net.Addr
+	user  string // the name in the client's certificate; "": none. Constant
 
 	over  chan struct{} // closed with the connection
 	Whole admit.Slots   // one request that reads the whole state
@@ -329,6 +330,14 @@ func AccountOf(ctx context.Context) *Account {
 		return a.account
 	}
 	return nil
+}
+
+// User returns the name in the certificate of a connection's client, as [Listener].User finds it; "" if there is none.
+func (s *Account) User() string {
+	if s == nil {
+		return ""
+	}
+	return s.user
 }
 
 // AuthInfo is a peer's identity, with the connection's account.

@@ -78,6 +78,8 @@ type Listener struct {
 	net.Listener             // TCP
 	TLS          *tls.Config // nil: no TLS
 	Plain        bool        // plain-text connections are accepted
+
+	User func(tls.ConnectionState) string // the name in a client's certificate, or ""; nil: certificates have no names
 }
 
 // NewClientPort makes the port for clients.
@@ -312,7 +314,7 @@ func (p *Port) hand(c *conn, full bool) error {
 		return errors.Join(errGone, err)
 	}
 	over := net.Conn(c)
-	h2 := false
+	h2, user := false, ""
 	var auth credentials.AuthInfo = plainText{}
 	if first[0] == tlsRecord {
 		if c.from.TLS == nil {
@@ -323,6 +325,9 @@ func (p *Port) hand(c *conn, full bool) error {
 			return err
 		}
 		over, h2 = secure, state.NegotiatedProtocol == http2.NextProtoTLS
+		if c.from.User != nil {
+			user = c.from.User(state)
+		}
 		auth = credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
 	} else {
 		if first[0] < 'A' || first[0] > 'Z' {
@@ -352,6 +357,7 @@ func (p *Port) hand(c *conn, full bool) error {
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
 	own := p.config.Accounts.Begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
+	own.user = user
 	p.refused.serve(c.client, 1)
 	c.account.Store(own)
 	if !h2 {
