@@ -256,6 +256,9 @@ func (s *State) changeAuth(c *command) kv.Result {
 	if err := s.accounts.change(&next, c); err != nil {
 		return s.refused(err)
 	}
+	if next == *a { // such as to disable what is disabled: the pointer stays, and nil stays nil, as in a snapshot
+		return kv.Result{Revision: s.revision}
+	}
 	s.accounts.freeze(&next)
 	s.auth = &next
 	return kv.Result{Revision: s.revision}
