@@ -92,6 +92,7 @@ var packages = map[string]layer{
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
 
 	"log/disk/simdisk":       {floor: 0, imports: []string{"log/disk"}, helper: true},
+	"index/authmodel":        {floor: 0, imports: []string{"index/kv"}, helper: true},
 	"actor/sim":              {floor: 3, imports: []string{"actor", "log/disk/simdisk"}, helper: true},
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testport":      {floor: 2, helper: true},

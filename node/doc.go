@@ -23,7 +23,7 @@
 //	    internal/meter  internal/etcdflags          counters of durations; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
-//	    log/disk/simdisk                            the simulated disk, for tests only
+//	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
 // No package imports a package of its own or a higher layer, except cli, which imports bench, and net/etcd, which imports net/etcd/front. A
 // test in cli enforces the layers.
