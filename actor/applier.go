@@ -26,6 +26,9 @@ type ApplierConfig struct {
 	Status      *Status
 	Limits      limits.Tunable
 	Fail        func(error)
+	// Applied is called with each applied entry and the results of its commands, for the simulator's checks; nil does nothing. The slices
+	// are valid until it returns.
+	Applied func(entry uint64, data []byte, results []kv.Result)
 }
 
 // Applier turns committed entries into state. It owns the state, and the pending requests of this member's clients.
@@ -197,6 +200,9 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	results, err := apply(e.GetIndex(), e.GetTerm(), data, a.results[:0])
 	if err != nil {
 		return err
+	}
+	if a.Applied != nil {
+		a.Applied(e.GetIndex(), data, results)
 	}
 	a.tellMembers(before, e.GetIndex())
 	a.changed = true

@@ -63,7 +63,7 @@ func (m *member) connect(r *recovered) error {
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
 		Inbox: box.applier, Consensus: box.consensus, LogWriter: box.logWriter, Snapshotter: box.snapshotter, WatchHub: box.watchHub,
-		Status: m.status, Limits: m.env.Limits, Fail: m.fail,
+		Status: m.status, Limits: m.env.Limits, Fail: m.fail, Applied: m.env.Applied,
 	})
 	m.state = applies.Current
 	m.actors.logWriter = actor.NewLogWriter(actor.LogWriterConfig{

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,10 @@ type environment struct {
 	Background func(func())
 	Limits     limits.Tunable
 	Memory     int64 // of the machine, as far as this process may use it; 0 is not known
+	// Applied and Level are for the simulator's checks: see actor.ApplierConfig, and the highest feature level that this member announces.
+	// Level 0 is index.MaxLevel.
+	Applied func(entry uint64, data []byte, results []kv.Result)
+	Level   uint64
 }
 
 // member is one member's actors and their connections.
@@ -325,7 +330,7 @@ func (m *member) announce() {
 		return
 	}
 	m.proposed.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
-		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
+		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: cmp.Or(m.env.Level, index.MaxLevel), Folder: m.folder.Folder, Boot: m.folder.Boot,
 		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: []string{m.config.AdvertisePeer},
 	}))
 }
