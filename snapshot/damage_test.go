@@ -287,7 +287,7 @@ func TestUnknownFormat(t *testing.T) {
 	key := func(elements byte) []byte {
 		b := pack.AppendBytes([]byte{0x92 + elements}, []byte("k"))
 		b = append(b, 0x91)
-		b = append(b, more(appendVersion(nil, &index.Version{Mod: 2, Create: 2, Version: 1, Value: []byte("v")}), elements)...)
+		b = append(b, more(appendVersion(nil, &index.Version{Mod: 2, Create: 2, Version: 1, Value: []byte("v"), Author: 1}), elements)...)
 		for range elements {
 			b = pack.AppendString(b, "a version's new field")
 		}

@@ -127,6 +127,13 @@ func drawn(r *rand.Rand) *fake {
 		}
 		s.put(fmt.Sprintf("%0*d", 1+r.IntN(30), i*1000+r.IntN(1000)), value, revisions...)
 	}
+	for i := range s.keys {
+		for j := range s.keys[i].versions {
+			if r.IntN(2) == 0 {
+				s.keys[i].versions[j].Author = r.Uint32() >> r.IntN(32)
+			}
+		}
+	}
 	return s
 }
 

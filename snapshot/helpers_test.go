@@ -134,6 +134,11 @@ func blocks() *fake {
 	}
 	s.put("key 0500 has a history", sized(200), long...)
 	s.put("key 0700 is large", sized(1_500_000), 5, 6)
+	for i := range s.keys {
+		if i%3 > 0 {
+			s.keys[i].versions[0].Author = uint32(i * i)
+		}
+	}
 	return s
 }
 
@@ -202,7 +207,7 @@ func difference(got, want *fake) error {
 
 func sameVersion(a, b index.Version) bool {
 	return a.Mod == b.Mod && a.Sub == b.Sub && a.Create == b.Create && a.Version == b.Version &&
-		a.Lease == b.Lease && a.Tombstone == b.Tombstone && bytes.Equal(a.Value, b.Value)
+		a.Lease == b.Lease && a.Author == b.Author && a.Tombstone == b.Tombstone && bytes.Equal(a.Value, b.Value)
 }
 
 // slurp returns all bytes of a file.

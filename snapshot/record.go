@@ -10,24 +10,34 @@ import (
 
 const (
 	recordFields  = 2
-	versionFields = 6
+	versionFields = 7
 	// versionOverhead bounds a version's bytes without its value; keyOverhead bounds a record's bytes without its key
-	// and versions: array headers, integers of nine bytes, lengths of five.
-	versionOverhead = 1 + 5*9 + 5
+	// and versions: array headers, integers of nine bytes, lengths and numbers of authors of five.
+	versionOverhead = 1 + 5*9 + 5 + 5
 	keyOverhead     = 1 + 5 + 5
 )
 
+// appendVersion appends a version. Without an author it has one field less: a qkv that knows no authors can read it.
 func appendVersion(dst []byte, v *index.Version) []byte {
-	dst = pack.AppendArray(dst, versionFields)
+	fields := versionFields
+	if v.Author == 0 {
+		fields--
+	}
+	dst = pack.AppendArray(dst, fields)
 	dst = pack.AppendInt(dst, v.Mod)
 	dst = pack.AppendInt(dst, v.Sub)
 	dst = pack.AppendInt(dst, v.Create)
 	dst = pack.AppendInt(dst, v.Version)
 	dst = pack.AppendInt(dst, v.Lease)
 	if v.Tombstone {
-		return pack.AppendNil(dst)
+		dst = pack.AppendNil(dst)
+	} else {
+		dst = pack.AppendBytes(dst, v.Value)
 	}
-	return pack.AppendBytes(dst, v.Value)
+	if v.Author == 0 {
+		return dst
+	}
+	return pack.AppendUint(dst, uint64(v.Author))
 }
 
 // readVersion reads one version into v; its value is part of the block.
@@ -41,6 +51,10 @@ func readVersion(r *pack.Reader, v *index.Version) {
 	v.Value = nil
 	if v.Tombstone = r.Nil(); !v.Tombstone {
 		v.Value = r.Bytes()
+	}
+	author := r.Uint()
+	if v.Author = uint32(author); uint64(v.Author) != author {
+		r.Fail("the number of an author has more than 32 bits")
 	}
 	r.End(s)
 }
