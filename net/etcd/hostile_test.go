@@ -78,9 +78,9 @@ func (h *hostile) answered() bool {
 }
 
 // begin opens a stream, and returns its number.
-func (h *hostile) begin(method string) (uint32, error) {
+func (h *hostile) begin(method string, metadata ...[2]string) (uint32, error) {
 	h.block.Reset()
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+	for _, f := range append([][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}}, metadata...) {
 		_ = h.encode.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	id := h.stream

@@ -142,9 +142,7 @@ func (s kvService) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int)
 		if len(c.GetKey()) == 0 {
 			return nil, rpctypes.ErrGRPCEmptyKey
 		}
-		if one, always := compareOf(c); !always {
-			t.Compares = append(t.Compares, one)
-		}
+		t.Compares = append(t.Compares, compareOf(c))
 	}
 	for _, list := range []struct {
 		from []*pb.RequestOp
@@ -180,12 +178,15 @@ func (s kvService) opOf(q *pb.RequestOp, operations, depth int, parts *int) (o k
 	return o, err
 }
 
-// compareOf translates a comparison, or reports that it always holds. As in etcd, an unknown target equals everything, and an unknown
-// result holds. A comparison of a value fails if the key does not exist.
-func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
-	c = kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareTarget(q.Target), Result: kv.CompareResult(q.Result)}
+// compareOf translates a comparison. As in etcd, an unknown target equals everything, and an unknown result holds; the caller needs the
+// permission to read the keys in any case. A comparison of a value fails if the key does not exist.
+func compareOf(q *pb.Compare) kv.Compare {
+	c := kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareTarget(q.Target), Result: kv.CompareResult(q.Result)}
+	byVersion := func(result kv.CompareResult, number int64) kv.Compare {
+		return kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: result, Number: number}
+	}
+	always, never := byVersion(kv.Greater, -1), byVersion(kv.Less, 0)
 	known := pb.Compare_CompareResult_name[int32(q.Result)] != ""
-	never := kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: kv.Less}
 	switch q.Target {
 	case pb.Compare_VERSION:
 		c.Number = q.GetVersion()
@@ -198,12 +199,18 @@ func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
 	case pb.Compare_VALUE:
 		c.Value = q.GetValue()
 		if !known { // holds if there is a value
-			return kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: kv.Greater}, false
+			return byVersion(kv.Greater, 0)
 		}
 	default:
-		return never, !known || q.Result == pb.Compare_EQUAL
+		if !known || q.Result == pb.Compare_EQUAL {
+			return always
+		}
+		return never
 	}
-	return c, !known
+	if !known {
+		return always
+	}
+	return c
 }
 
 // txnAnswer builds the answer to a transaction. As in etcd, the header of each operation has the store's revision after it, and that of a

@@ -1,0 +1,33 @@
+package etcd
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"qkv/internal/limits"
+)
+
+// Registered returns all services that the endpoint offers by gRPC.
+func (s *Server) Registered() map[string]grpc.ServiceInfo {
+	s.begin()
+	return s.grpc.GetServiceInfo()
+}
+
+// Classes returns the RPCs of the table of permissions, and whether each needs no user.
+func Classes() map[string]bool {
+	all := map[string]bool{}
+	for rpc, of := range classes {
+		all[rpc] = of == anybody
+	}
+	return all
+}
+
+// CallUndeclared calls an RPC that the table of permissions does not have.
+func CallUndeclared(ctx context.Context, m Member) error {
+	s := newCore(Config{Member: m, ID: 1, Limits: limits.Defaults().Etcd})
+	of := offer{s, "etcdserverpb.KV"}
+	_, err := method(of, "Other", func(context.Context, *pb.RangeRequest) (answer, error) { return nil, nil }).Handler(nil, ctx, func(any) error { return nil }, nil)
+	return err
+}
