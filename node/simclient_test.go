@@ -29,13 +29,14 @@ type client struct {
 	w       *world
 	number  int
 	at      *host // the member that it talks to
+	user    user
 	session *session
 	open    int // operations of this turn without an answer
 	values  int
 }
 
 func newClient(w *world) *client {
-	c := &client{w: w, number: len(w.clients), at: w.any()}
+	c := &client{w: w, number: len(w.clients), at: w.any(), user: user{name: w.drawUser(), keeps: w.probably(0.15)}}
 	w.sim.After(w.between(0, w.shape.think), c.turn)
 	return c
 }
@@ -155,6 +156,7 @@ func (c *client) end(o *operation, as outcome, problem string) {
 	if o.code == kv.NoSpace {
 		w.totals.RefusedFull++
 	}
+	c.user.refused(o.code)
 	if as != outcomeDone {
 		c.unserved(o)
 	}
@@ -250,22 +252,10 @@ func (s *session) handed(numbers []uint64, timeout time.Duration) {
 
 func (s *session) propose(operations []*operation, timeout time.Duration) {
 	p := kv.Proposal{ReplyTo: s, Timeout: timeout}
+	head := &index.Head{By: s.c.user.by(s.member.status.View())}
 	for _, o := range operations {
 		p.Requests = append(p.Requests, s.ask(o, timeout))
-		var command []byte
-		switch {
-		case o.kind == opTxn:
-			command = index.AppendTxn(nil, o.request())
-		case o.kind == opCompact:
-			command = index.AppendCompact(nil, o.at)
-		case o.kind == opPut:
-			command = index.AppendPut(nil, &kv.Put{Key: []byte(o.key), Value: []byte(o.value)})
-		case o.end != "":
-			command = index.AppendDelete(nil, []byte(o.key), []byte(o.end))
-		default:
-			command = index.AppendDelete(nil, []byte(o.key), nil)
-		}
-		p.Commands = append(p.Commands, command)
+		p.Commands = append(p.Commands, o.command(head))
 	}
 	weight := int64(0)
 	for _, command := range p.Commands {
@@ -275,6 +265,23 @@ func (s *session) propose(operations []*operation, timeout time.Duration) {
 		s.handed(p.Requests, timeout)
 		endpoint{s.member}.Propose(p)
 	})
+}
+
+// command is a write as its member proposes it.
+func (o *operation) command(head *index.Head) []byte {
+	switch o.kind {
+	case opTxn:
+		return head.AppendTxn(nil, o.request())
+	case opCompact:
+		return head.AppendCompact(nil, o.at)
+	case opPut:
+		return head.AppendPut(nil, &kv.Put{Key: []byte(o.key), Value: []byte(o.value)})
+	}
+	d := &kv.Delete{Key: []byte(o.key)}
+	if o.end != "" {
+		d.End = []byte(o.end)
+	}
+	return head.AppendDelete(nil, d)
 }
 
 func (s *session) confirm(o *operation, timeout time.Duration) {
@@ -396,7 +403,13 @@ func (s *session) read(o *operation) {
 	if o.end != "" {
 		end = []byte(o.end)
 	}
-	answer, err := view.Range(kv.Range{Key: []byte(o.key), End: end, Revision: o.at}, 0)
+	q := kv.Range{Key: []byte(o.key), End: end, Revision: o.at}
+	if err := s.c.w.permits(view, s.c.user.by(view), kv.AccessRead, &q, accessOf(q.Key, q.End)); err != nil {
+		o.code = err.Code
+		s.c.end(o, outcomeFailed, err.Error())
+		return
+	}
+	answer, err := view.Range(q, 0)
 	if err != nil {
 		if o.kind == opRead && o.at < int64(len(s.c.w.watch.visible)) && errorCode(err) == kv.FutureRevision {
 			s.c.w.failf("a confirmed read does not find a revision that was seen before it began: %v: %v", err, o)

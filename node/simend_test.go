@@ -159,6 +159,11 @@ func (w *world) judge() {
 	if w.watch.checkOnce(); w.failure != "" {
 		return
 	}
+	for _, h := range sound {
+		if w.watch.verdicts.checkAuthors(h); w.failure != "" {
+			return
+		}
+	}
 	view := sound[0].member.status.View()
 	t, err := newTruth(w.watch.changes, view.Revision(), w.watch.visible)
 	if err != nil {

@@ -101,7 +101,7 @@ func (w *world) readAt(h *host, revision int64) {
 	var o *operation
 	// A refusal has another reason, such as an election, which is over soon.
 	for until := w.sim.Now() + 20*w.shape.election; o == nil || w.sim.Now() < until; w.run(w.shape.election / 4) {
-		c := &client{w: w, number: 2000 + h.number, at: h, open: math.MaxInt}
+		c := &client{w: w, number: 2000 + h.number, at: h, user: user{name: kv.Root}, open: math.MaxInt}
 		c.session = newSession(c, h)
 		o = &operation{kind: opRead, client: c.number, member: h.name(), key: "k", end: "l", at: revision, invoked: w.history.moment()}
 		w.history.operations = append(w.history.operations, o)

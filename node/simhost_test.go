@@ -14,6 +14,7 @@ import (
 	"qkv/actor"
 	"qkv/actor/sim"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
@@ -32,8 +33,9 @@ type host struct {
 	memberID uint64 // its id
 	disk     *simdisk.Disk
 	drive    drive
-	memory   int64 // of the machine; 0 is not known
-	cramped  bool  // its disk or memory has held little at some time
+	memory   int64  // of the machine; 0 is not known
+	cramped  bool   // its disk or memory has held little at some time
+	level    uint64 // the newest feature level of its program; 0 is the newest of all
 	skew     float64
 	wall     time.Duration
 	uptime   time.Duration // of the machine when the simulation begins
@@ -166,7 +168,12 @@ func (h *host) start() {
 			h.way = &simTransport{w: w, from: h, life: life}
 			return h.way, nil
 		},
-		Join: h.join, Memory: h.memory,
+		Join: h.join, Memory: h.memory, Level: h.level,
+		Applied: func(entry uint64, data []byte, results []kv.Result) {
+			if v := w.watch.verdicts; v != nil {
+				v.applied(h, entry, data, results)
+			}
+		},
 	}
 	m, err := h.build(env, func(err error) { h.ended(life, err) })
 	switch {

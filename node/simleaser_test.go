@@ -8,6 +8,7 @@ import (
 
 	"qkv/actor/sim"
 	"qkv/index"
+	"qkv/index/authmodel"
 	"qkv/index/kv"
 )
 
@@ -19,6 +20,7 @@ const leaseKeys = "l/"
 type leaser struct {
 	w      *world
 	number int
+	user   user
 	lease  *simLease
 	values int
 }
@@ -47,7 +49,7 @@ const clockMost = 1.1
 func (w *world) leaseAll() {
 	w.leases.gone = map[int64]uint64{}
 	for i := range 1 + w.random.IntN(4) {
-		l := &leaser{w: w, number: i}
+		l := &leaser{w: w, number: i, user: user{name: w.drawUserOf("leaser")}}
 		w.leases.leasers = append(w.leases.leasers, l)
 		w.sim.After(w.between(0, time.Second), l.turn)
 	}
@@ -69,6 +71,7 @@ func (l *leaser) turn() {
 
 func (l *leaser) act(s *leaseSession) {
 	w, lease := l.w, l.lease
+	head := &index.Head{By: l.user.by(s.member.status.View())}
 	if lease == nil || w.leases.gone[lease.id] != 0 {
 		l.lease = nil
 		l.grant(s)
@@ -83,14 +86,14 @@ func (l *leaser) act(s *leaseSession) {
 		if !slices.Contains(lease.keys, key) {
 			lease.keys = append(lease.keys, key)
 		}
-		s.propose(index.AppendPut(nil, &kv.Put{Key: []byte(key), Value: fmt.Appendf(nil, "L%d.%d", l.number, l.values), Lease: lease.id}), func(kv.Result) {})
+		s.propose(head.AppendPut(nil, &kv.Put{Key: []byte(key), Value: fmt.Appendf(nil, "L%d.%d", l.number, l.values), Lease: lease.id}), func(kv.Result) {})
 	case n < 88:
 		l.ask(s, lease, false)
 	case n < 96: // it is left to itself
 		l.lease = nil
 	default:
 		lease.revoked, l.lease = true, nil
-		s.propose(index.AppendRevoke(nil, lease.id, 0, 0), func(kv.Result) {})
+		s.propose(head.AppendRevoke(nil, lease.id), func(kv.Result) {})
 	}
 }
 
@@ -101,7 +104,8 @@ func (l *leaser) grant(s *leaseSession) {
 		lease.ttl += w.random.Int64N(12)
 	}
 	begun := w.sim.Now()
-	s.propose(index.AppendGrant(nil, kv.Lease{ID: lease.id, TTL: lease.ttl}), func(r kv.Result) {
+	head := &index.Head{By: l.user.by(s.member.status.View())}
+	s.propose(head.AppendGrant(nil, kv.Lease{ID: lease.id, TTL: lease.ttl}), func(r kv.Result) {
 		if r.Err != nil {
 			return
 		}
@@ -133,6 +137,9 @@ func (lease *simLease) promise(since time.Duration) {
 // ask renews a lease, or asks what is left of it.
 func (l *leaser) ask(s *leaseSession, lease *simLease, renew bool) {
 	w, begun := l.w, l.w.sim.Now()
+	if !l.mayAsk(s, lease, renew) {
+		return
+	}
 	if renew {
 		lease.asked = begun
 	}
@@ -155,6 +162,25 @@ func (l *leaser) ask(s *leaseSession, lease *simLease, renew bool) {
 		}
 	})
 }
+
+// mayAsk tells whether the user may renew a lease, or ask for its keys: the permission to write all of them, or to read them.
+func (l *leaser) mayAsk(s *leaseSession, lease *simLease, renew bool) bool {
+	view := s.member.status.View()
+	need, all := kv.AccessRead, []authmodel.Access(nil)
+	if renew {
+		need = kv.AccessWrite
+	}
+	view.LeaseKeys(lease.id, nil, func(key []byte) bool {
+		all = append(all, authmodel.Access{Key: slices.Clone(key), Write: renew})
+		return true
+	})
+	return l.w.permits(view, l.user.by(view), need, touching{Lease: lease.id, Write: renew}, all) == nil
+}
+
+// touching is a request with one access.
+type touching kv.Touch
+
+func (t touching) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch(t)) }
 
 // look holds a state that a member shows against what is known of leases.
 func (k *leasing) look(w *world, h *host, view *index.View) {

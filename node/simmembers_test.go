@@ -478,8 +478,12 @@ func (h *host) away() bool { return h.lost() || h.rottedLog }
 // propose lets any member propose a change, and tells whether there is one that can.
 func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)) bool {
 	w := a.w
-	at, command := w.any(), index.AppendMemberChange(nil, &change)
-	if !at.alive() || !a.safe(&change) || !at.member.actors.consensus.Fits(int64(len(command))) {
+	at := w.any()
+	if !at.alive() {
+		return false
+	}
+	command := (&index.Head{By: at.member.status.View().By(kv.Root)}).AppendMemberChange(nil, &change)
+	if !a.safe(&change) || !at.member.actors.consensus.Fits(int64(len(command))) {
 		return false
 	}
 	w.trace("%s is to %v", at.name(), &change)

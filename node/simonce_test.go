@@ -24,6 +24,7 @@ const onceKeysEach = 3
 type repeater struct {
 	w        *world
 	number   int
+	user     user
 	values   int
 	session  uint64
 	opened   int64 // 0: the session is there
@@ -67,7 +68,7 @@ func (w *world) repeatAll() {
 		}
 	}
 	for i := range n {
-		r := &repeater{w: w, number: i}
+		r := &repeater{w: w, number: i, user: user{name: w.drawUserOf("repeater")}}
 		w.repeaters = append(w.repeaters, r)
 		w.sim.After(w.between(0, time.Second), r.turn)
 	}
@@ -150,7 +151,11 @@ type onceRequest struct {
 func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
 	w, begun := q.r.w, q.r.w.sim.Now()
 	q.write = o
-	head := index.Head{Once: name}
+	by := q.r.user
+	if w.probably(0.1) { // another user who knows the name
+		by.name = w.drawUserOf("admin")
+	}
+	head := index.Head{Once: name, By: by.by(q.member.status.View())}
 	var command []byte
 	if o.txn != nil {
 		command = head.AppendTxn(nil, o.txn)

@@ -32,7 +32,7 @@ const probeTimeout = 2 * clientTimeout
 func (w *world) serve(within time.Duration) {
 	var probes []*probe
 	for _, h := range w.listed() {
-		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, open: math.MaxInt}})
+		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, user: user{name: kv.Root}, open: math.MaxInt}})
 	}
 	begun := w.sim.Now()
 	var waits *probe
@@ -149,6 +149,9 @@ func (w *world) noticeRoom() {
 // unserved holds it against the members that they have not done something, when nothing went wrong.
 func (c *client) unserved(o *operation) {
 	w := c.w
+	if w.shape.auth != nil && refuses(&kv.Error{Code: o.code}) { // the judge has decided that already
+		return
+	}
 	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || o.code == kv.NoSpace && w.shape.quota > 0 || c.at.lost() || c.at.ruined() {
 		return
 	}

@@ -44,6 +44,7 @@ type shape struct {
 	quota             int64 // 0: none
 	liar              *lies // nil: no member lies
 	cramped           []cramp
+	auth              *authShape
 }
 
 // drawShape makes a seed's shape. Sizes are small, so that what is rare in production happens in every run.
@@ -129,6 +130,7 @@ func drawShape(seed uint64) shape {
 	}
 	drawLiar(rand.New(rand.NewPCG(seed, 0x6c696172)), &s)
 	drawCramped(rand.New(rand.NewPCG(seed, 0x6372616d70)), &s)
+	drawAuth(rand.New(rand.NewPCG(seed, 0x61757468)), &s)
 	return s
 }
 

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"qkv/index/kv"
 )
 
 // totals counts what happened in a run, or in all runs of a campaign.
@@ -34,6 +36,12 @@ type totals struct {
 	Liars, LiarsAlone                                                                      int // members that lie, and those beside which nothing else goes wrong
 	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                 int
 	LiesAccepted, LiesOffers, FalseClaims                                                  int
+	LivesWithUsers, Upgrades                                                               int // lives, and those that began at feature level 1
+	AuthChanges, AuthChangesRefused, AuthEnabled, AuthDisabled, AuthTooEarly               int
+	Permitted, NotAllowed, AuthOld, NoUser                                                 int // writes while authentication is enabled
+	ReadsNotAllowed, ReadsAuthOld, ReadsNoUser, WatchesRefused, WatchesEndedByRoles        int
+	OwnCommands, ExpiredWithUsers, OnceOthers                                              int // while it is enabled
+	VerdictsCompared, Authors                                                              int
 	SlowestService                                                                         time.Duration // until every member served everything again
 	CrossChecked, CrossUndecided, LateAnswers                                              int
 	Bounds                                                                                 map[string]int // how often each was reached
@@ -64,6 +72,30 @@ func (t *totals) add(other totals) {
 var bounds = []string{
 	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "history drop", "order bytes", "peer messages", "proposal bytes", "snapshot frames", "snapshot wait",
 	"uncommitted bytes", "watch room", "watch step",
+}
+
+// refusedBy counts a write that was refused for want of permission.
+func (t *totals) refusedBy(code kv.Code) {
+	switch code {
+	case kv.NotAllowed:
+		t.NotAllowed++
+	case kv.AuthOld:
+		t.AuthOld++
+	default:
+		t.NoUser++
+	}
+}
+
+// refusedRead does so for a read.
+func (t *totals) refusedRead(code kv.Code) {
+	switch code {
+	case kv.NotAllowed:
+		t.ReadsNotAllowed++
+	case kv.AuthOld:
+		t.ReadsAuthOld++
+	default:
+		t.ReadsNoUser++
+	}
 }
 
 // noSpace counts that NOSPACE is raised, or ends.
@@ -136,6 +168,13 @@ func (t totals) missing() []string {
 		"false commit indexes": t.LiesCommits, "false entries": t.LiesEntries, "false terms": t.LiesTerms, "false clocks": t.LiesClocks, "false room": t.LiesSpace,
 		"false answers for leases": t.LiesLeases, "false answers to forwarded writes": t.LiesAccepted, "false snapshots": t.LiesOffers,
 		"lives in which a minority had no room for the history": t.CrampedMinorities, "lives in which a quorum had none": t.CrampedQuorums, "reads at the oldest revision": t.OldestRead,
+		"lives with users": t.LivesWithUsers, "upgrades": t.Upgrades, "changes of users": t.AuthChanges, "refused changes of users": t.AuthChangesRefused,
+		"enabled authentication": t.AuthEnabled, "disabled authentication": t.AuthDisabled, "changes of users before their feature level": t.AuthTooEarly,
+		"permitted writes": t.Permitted, "writes that are not allowed": t.NotAllowed, "writes of an old auth revision": t.AuthOld, "writes without a user": t.NoUser,
+		"reads that are not allowed": t.ReadsNotAllowed, "reads of an old auth revision": t.ReadsAuthOld, "reads without a user": t.ReadsNoUser,
+		"refused watches": t.WatchesRefused, "watches that a change of roles has ended": t.WatchesEndedByRoles,
+		"members' own commands while there are users": t.OwnCommands, "leases that expired while there are users": t.ExpiredWithUsers,
+		"copies of a write by another user": t.OnceOthers, "compared verdicts": t.VerdictsCompared, "authors": t.Authors,
 		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
 	} {
 		if n == 0 {

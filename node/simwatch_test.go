@@ -45,6 +45,8 @@ type checker struct {
 	full    bool              // NOSPACE is raised in the newest state that any member showed, which is
 	fullAt  uint64            // behind this entry
 	blind   bool              // a story has more than one history, and judges by itself
+
+	verdicts *verdicts // nil: nobody follows users and roles
 }
 
 // ballot is a member's vote in a term.

@@ -23,6 +23,8 @@ type watcher struct {
 // simWatch is one watch as its client sees it.
 type simWatch struct {
 	request kv.Watch
+	user    string // whose permission it needs
+	refused bool   // it was not created, or has ended, because its user may not read it
 	id      uint64 // on the stream that there is
 	created bool   // likewise
 	next    int64  // it was told of everything before; 0: it was never created
@@ -84,6 +86,7 @@ type watchStream struct {
 	reads   time.Duration // when the client has read what came before
 	refused bool
 	closed  bool
+	asked   map[uint64]*askedWatch
 }
 
 // Format implements kv.WatchStream.
@@ -103,6 +106,7 @@ func (s *watchStream) Deliver(d *kv.WatchDelivery) bool {
 	if refusable {
 		s.waiting++
 	}
+	s.permitted(d)
 	own := *d
 	own.IDs = slices.Clone(d.IDs)
 	w.sim.Post(func() {
@@ -114,6 +118,33 @@ func (s *watchStream) Deliver(d *kv.WatchDelivery) bool {
 		w.sim.After(s.reads-w.sim.Now(), func() { s.read(&own, refusable) })
 	})
 	return true
+}
+
+// askedWatch is a watch as its stream has asked for it.
+type askedWatch struct {
+	request kv.Watch
+	by      kv.Principal
+	created bool
+}
+
+// permitted holds a delivery against the users and roles of the View that the hub has: events are only for users who may read them in it,
+// and a watch is ended, or not created, for want of permission exactly if its user has none.
+func (s *watchStream) permitted(d *kv.WatchDelivery) {
+	w, view := s.of.w, s.member.status.View()
+	ends := d.Kind == kv.WatchCanceled && refuses(d.Err)
+	if w.watch.verdicts == nil || !ends && d.Kind != kv.WatchEvents && d.Kind != kv.WatchCreated {
+		return
+	}
+	for _, id := range d.IDs {
+		one, want := s.asked[id], kv.OK
+		if ends {
+			want = d.Err.Code
+		}
+		if got := w.readable(view, one); got != want {
+			w.failf("watcher %d at %s: the watch of %q to %q by %+v is %v, and gets %+v", s.of.number, s.member.config.Name, one.request.Key, one.request.End, one.by, got, d)
+		}
+		one.created = true
+	}
 }
 
 // read is the client that takes a delivery.
@@ -170,7 +201,7 @@ func (w *world) drawWatch() *simWatch {
 		q.Key, q.End = []byte(w.key()), []byte{0}
 	}
 	q.NoPut, q.NoDelete = w.probably(0.1), w.probably(0.1)
-	one := &simWatch{request: q}
+	one := &simWatch{request: q, user: w.drawUser()}
 	switch known := int64(len(w.watch.visible)) - 1; {
 	case w.probably(0.2): // from the beginning, which may be compacted
 		one.next = 1
@@ -189,6 +220,8 @@ func (c *watcher) turn() {
 		c.connect()
 	case w.probably(0.03):
 		c.leave()
+	case w.probably(0.4):
+		c.tryAgain()
 	case w.probably(0.1):
 		s.ask(kv.WatchRequest{Kind: kv.WatchProgress})
 	case w.probably(0.1):
@@ -197,6 +230,15 @@ func (c *watcher) turn() {
 		if s.ask(kv.WatchRequest{Kind: kv.WatchCancel, ID: old.id}) {
 			c.watches[i] = w.drawWatch()
 			c.create(c.watches[i])
+		}
+	}
+}
+
+// tryAgain asks for the watches again that were refused.
+func (c *watcher) tryAgain() {
+	for _, one := range c.watches {
+		if one.refused {
+			c.create(one)
 		}
 	}
 }
@@ -223,7 +265,7 @@ func (c *watcher) connect() {
 	if !h.alive() || (endpoint{h.member}).Refuse(wire.PathWatch) != nil {
 		return
 	}
-	c.stream = &watchStream{of: c, member: h.member, life: h.life, room: 1 + c.w.random.IntN(8)}
+	c.stream = &watchStream{of: c, member: h.member, life: h.life, room: 1 + c.w.random.IntN(8), asked: map[uint64]*askedWatch{}}
 	for _, one := range c.watches {
 		if one.next > 0 {
 			c.w.totals.WatchesResumed++
@@ -234,11 +276,15 @@ func (c *watcher) connect() {
 
 func (c *watcher) create(one *simWatch) {
 	c.next++
-	one.id, one.created, one.partial, one.open = c.next, false, nil, false
+	one.id, one.created, one.partial, one.open, one.refused = c.next, false, nil, false, false
 	r := kv.WatchRequest{Kind: kv.WatchCreate, ID: one.id, Watch: one.request}
 	r.Watch.Revision = one.next
-	if c.stream != nil && !c.stream.ask(r) {
-		c.leave()
+	if s := c.stream; s != nil {
+		r.By = s.member.status.View().By(one.user)
+		s.asked[one.id] = &askedWatch{request: one.request, by: r.By}
+		if !s.ask(r) {
+			c.leave()
+		}
 	}
 }
 
@@ -253,6 +299,15 @@ func (c *watcher) judge(s *watchStream, d *kv.WatchDelivery) {
 	}
 	for _, one := range slices.Clone(c.watches) {
 		if !slices.Contains(d.IDs, one.id) && !(d.Kind == kv.WatchProgressed && len(d.IDs) == 0 && one.created) {
+			continue
+		}
+		if d.Kind == kv.WatchCanceled && refuses(d.Err) {
+			if one.created {
+				w.totals.WatchesEndedByRoles++
+			} else {
+				w.totals.WatchesRefused++
+			}
+			one.refused, one.created, one.partial, one.open = true, false, nil, false
 			continue
 		}
 		if one.created == (d.Kind == kv.WatchCreated) {
@@ -361,9 +416,13 @@ func (w *world) awaitWatchers() {
 		for _, c := range w.watchers.all {
 			for i, one := range c.watches {
 				switch {
+				case one.refused && w.refusedForGood(one):
+				case one.refused:
+					c.create(one)
+					waits = c
 				case one.next > newest+1: // its revision does not come any more
 					if s := c.stream; s != nil && s.ask(kv.WatchRequest{Kind: kv.WatchCancel, ID: one.id}) {
-						c.watches[i] = &simWatch{request: one.request, next: newest + 1}
+						c.watches[i] = &simWatch{request: one.request, user: one.user, next: newest + 1}
 						c.create(c.watches[i])
 					}
 					waits = c

@@ -37,6 +37,7 @@ type world struct {
 	tears     int                  // replacements of entries that are to be struck
 	totals    totals
 	admin     administrator
+	authority authority
 
 	stopping bool                                    // clients begin nothing new
 	healed   time.Duration                           // when the last fault ended; 0 before
@@ -71,7 +72,7 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 	for i := range s.spares {
 		w.hosts = append(w.hosts, newSpare(w, s.members+i))
 	}
-	w.admin.w = w
+	w.admin.w, w.authority.w = w, w
 	for _, h := range w.hosts[:s.members] {
 		w.byID[h.id()] = h
 	}
@@ -204,6 +205,10 @@ func (w *world) heal() {
 	}
 	w.healed = w.sim.Now()
 	for _, h := range w.hosts {
+		if h.level != 0 {
+			h.level = 0
+			h.kill()
+		}
 		h.heal()
 	}
 	w.net.heal()
@@ -251,6 +256,8 @@ func seedGlobalRandom(seed uint64) (restore func()) {
 // live is a seed's story: start, faults under load, healing, and then everything must be well.
 func (w *world) live() {
 	w.cramp()
+	w.watch.verdicts = newVerdicts(w)
+	w.upgradeAll()
 	for _, h := range w.members() {
 		w.sim.After(w.between(0, 300*time.Millisecond), h.start)
 	}
@@ -262,6 +269,10 @@ func (w *world) live() {
 	w.repeatAll()
 	if w.shape.spares > 0 {
 		w.admin.begin()
+	}
+	if w.shape.auth != nil {
+		w.totals.LivesWithUsers++
+		w.authority.begin()
 	}
 	for _, f := range w.shape.faults {
 		w.sim.After(f.at, func() { w.inject(f) })
@@ -278,6 +289,9 @@ func (w *world) live() {
 	w.heal()
 	if w.shape.spares > 0 {
 		w.admin.complete()
+	}
+	if w.shape.auth != nil && w.failure == "" {
+		w.authority.complete()
 	}
 	w.awaitService()
 	if w.shape.spares > 0 && w.failure == "" && w.probably(0.3) {

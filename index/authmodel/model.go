@@ -157,3 +157,9 @@ func (m *Model) changeUser(c *kv.AuthChange, u user, isUser, isRole bool) (code 
 	}
 	return kv.OK, true
 }
+
+// Has reports whether a role has exactly this permission.
+func (m *Model) Has(role string, p *kv.Permission) bool {
+	kind, has := m.roles[role][keys{string(p.Key), string(p.End)}]
+	return has && kind == p.Type
+}
