@@ -166,6 +166,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
 		QuotaBytes:  c.QuotaBytes,
 		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof,
+		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: Version,
 	}
 	if 0 < c.QuotaBytes && c.QuotaBytes < limits.QuotaLeast {

@@ -24,6 +24,13 @@ const (
 	quotaMuch    = 8 << 30
 )
 
+// The cost of bcrypt: its bounds, and etcd's default.
+const (
+	bcryptLeast   = 4
+	bcryptMost    = 31
+	bcryptDefault = 10
+)
+
 // complete checks a configuration as a whole, in etcd's order and with etcd's error texts, and fills in the settings that follow from
 // others.
 func (l *line) complete(c *Config) error {
@@ -69,6 +76,10 @@ func (l *line) complete(c *Config) error {
 		c.QuotaBytes = 0
 	case c.QuotaBytes > quotaMuch:
 		l.note(true, "quota exceeds the maximum recommended value", "quota-size-bytes", c.QuotaBytes, "quota-maximum-size-bytes", int64(quotaMuch))
+	}
+	if c.BcryptCost < bcryptLeast || c.BcryptCost > bcryptMost {
+		l.note(true, "use default bcrypt cost instead of the invalid given cost", "min-cost", bcryptLeast, "max-cost", bcryptMost, "default-cost", bcryptDefault, "given-cost", c.BcryptCost)
+		c.BcryptCost = bcryptDefault
 	}
 	if c.Name == defaultName {
 		l.note(true, "it isn't recommended to use default name, please set a value for --name. Note that etcd might run into issue when multiple members have the same default name", "name", c.Name)

@@ -124,6 +124,7 @@ func TestTable(t *testing.T) {
 func TestAppliedFlagsChangeSomething(t *testing.T) {
 	other := map[kind]string{text: "x", onOff: "true", count: "70", whole64: "70", span: "70s", list: "x", urls: "http://10.9.9.9:99"}
 	special := map[string]string{
+		"bcrypt-cost":           "12",
 		"initial-cluster-state": "existing", "auto-compaction-mode": "revision", "auto-compaction-retention": "5", "log-level": "debug",
 		"log-format": "console", "tls-min-version": "TLS1.3", "tls-max-version": "TLS1.3", "initial-cluster": "default=http://10.9.9.9:99",
 		"election-timeout": "700",

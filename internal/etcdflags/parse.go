@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -68,6 +69,9 @@ type Config struct {
 	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
 	SelfSignedYears                                          uint
 	EnablePprof                                              bool
+	AuthToken                                                string
+	AuthTokenTTL                                             time.Duration
+	BcryptCost                                               int
 	HostWhitelist                                            []string // in lower case, "*" for any name; nil: the line says nothing of it
 	LogOutputs                                               []string
 	LogLevel, LogFormat                                      string
@@ -268,6 +272,8 @@ func (l *line) config() *Config {
 		},
 		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
+		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
+		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),
 		LogOutputs: l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
 		Notes: l.notes,
 	}

@@ -153,9 +153,9 @@ var table = []group{
 		{name: "host-whitelist", kind: list, value: "*", usage: "names in the Host header of requests over HTTP without TLS; by default any, but of browsers and on loopback only names of this member, and names that the public DNS does not have"},
 	}},
 	{"Auth", []spec{
-		{name: "auth-token", value: "simple", use: ignored, usage: "there are no users yet"},
-		{name: "bcrypt-cost", kind: count, value: "10", use: ignored, usage: "there are no users yet"},
-		{name: "auth-token-ttl", kind: count, value: "300", use: ignored, usage: "there are no users yet"},
+		{name: "auth-token", value: "simple", usage: "kind of users' tokens: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=TIME"},
+		{name: "bcrypt-cost", kind: count, value: "10", usage: "cost of a password's hash, from 4 to 31: each step doubles the time that a login takes"},
+		{name: "auth-token-ttl", kind: count, value: "300", usage: "seconds for which a simple token is valid after its last use"},
 	}},
 	{"Profiling and monitoring", []spec{
 		{name: "enable-pprof", kind: onOff, usage: "/debug/pprof on the clients' port"},
