@@ -31,7 +31,7 @@ func duCommand() *cli.Command {
 			"shorter: the last line says which. Writes go on while a member counts. A terminal shows sizes with units; otherwise " +
 			"they are bytes.",
 		Flags: clientFlags(
-			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 prints the total only", Action: duDepth},
+			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together", Action: duDepth},
 			&cli.StringFlag{Name: "separator", Value: "/", EnvVars: []string{"QKV_DU_SEPARATOR"}, Usage: "`TEXT` between the parts of a key"},
 			&cli.StringFlag{Name: "sort", Value: duOrders[0], EnvVars: []string{"QKV_DU_SORT"}, Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: oneOf("sort", duOrders...)},
 			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_DU_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
@@ -68,12 +68,17 @@ func du(c *cli.Context) error {
 		}
 		d := newUsed(&q, &all, c.String("sort"))
 		out := bufio.NewWriterSize(c.App.Writer, 64<<10)
-		if format := c.String("write-out"); format == formatJSON {
+		switch c.String("write-out") {
+		case formatJSON:
 			err = writeJSON(out, d.document())
-		} else if format == formatFields {
+		case formatFields:
 			d.writeFields(out)
-		} else {
-			d.writeTable(c.App.Writer, isTerminal(c.App.Writer))
+		default:
+			if isTerminal(c.App.Writer) {
+				d.writeTable(c.App.Writer, true) // which knows the terminal's width
+			} else {
+				d.writeTable(out, false)
+			}
 		}
 		return cmp.Or(err, out.Flush())
 	})

@@ -93,9 +93,6 @@ func (r *UsageReader) Step(newest *View, work int) (page kv.UsageResult, done, l
 	return page, false, false, nil
 }
 
-// Held returns the View that the reader holds; nil before the first step.
-func (r *UsageReader) Held() *View { return r.held }
-
 // Renew replaces the held View by a newer one. If more was compacted meanwhile, the next step returns an error with the
 // code Compacted.
 func (r *UsageReader) Renew(newest *View) {

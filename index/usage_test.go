@@ -2,10 +2,12 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +224,61 @@ func TestUsageRenew(t *testing.T) {
 		}
 		r.Renew(s.View())
 	}
+}
+
+// The owner writes, compacts and moves memory while usages of its Views are counted.
+func TestUsageBesideWrites(t *testing.T) {
+	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CompactionWork: limits.CompactionWork, Sessions: testRules})
+	var newest atomic.Pointer[View]
+	newest.Store(s.View())
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		random := rand.New(rand.NewPCG(2, 4))
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			key := fmt.Sprintf("%d/%d", random.IntN(20), random.IntN(20))
+			if random.IntN(4) == 0 {
+				batch(t, s, 1, del(key, ""))
+			} else {
+				batch(t, s, 1, put(key, strings.Repeat("v", random.IntN(100))))
+			}
+			if n%500 == 0 {
+				keep(t, s, 2000)
+			}
+			s.Reclaim()
+			newest.Store(s.View())
+		}
+	}()
+	for round := 0; newest.Load().Revision() < 6000; round++ {
+		v := newest.Load()
+		r := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: round % 2}, 200, 2)
+		begun := false
+		rows, result, err := usageOf(r, 50, func() *View {
+			if begun {
+				r.Renew(newest.Load())
+			}
+			begun = true
+			return v
+		})
+		var refusal *kv.Error
+		if errors.As(err, &refusal) && refusal.Code == kv.Compacted {
+			continue
+		}
+		all := kv.UsageRow{}
+		for _, row := range rows {
+			all.Add(&row)
+		}
+		if err != nil || result.Revision != v.Revision() || all.Keys != v.Keys() || all.Bytes != v.LiveBytes() {
+			t.Errorf("round %d: %+v, the View has %d keys of %d bytes: %v", round, all, v.Keys(), v.LiveBytes(), err)
+		}
+	}
+	close(done)
+	<-stopped
 }
 
 // A step takes bounded time, however many versions a key has, and however many groups end with it.

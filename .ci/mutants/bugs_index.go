@@ -78,6 +78,24 @@ var indexBugs = []mutant{
 		{"SortedReader.prune", `len(r.heads) > 0 && r.kept <= r.q.Limit`, `len(r.heads) > 0 && r.kept < r.q.Limit`},
 		{"SortedReader.prune", `if len(r.heads) == 0 || r.kept > r.q.Limit {`, `if len(r.heads) == 0 || r.kept >= r.q.Limit {`},
 	}, []detector{direct("./index", "TestSortedReaderHasMore"), direct("./index", "TestSortedReader")}},
+	{"count usage by what this member has dropped", []change{
+		{"UsageReader.keepsBefore", `return mod >= r.compacted && r.held.keepsBefore(at)`, `return mod >= 0 && r.held.keepsBefore(at)`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"count versions again in another View", []change{
+		{"UsageReader.Renew", `if r.seen = 0; at.mod <= newest.revision {`, `if r.seen = 0; at.mod > newest.revision {`},
+	}, []detector{direct("./index", "TestUsageRenew")}},
+	{"count usage on when more is compacted", []change{
+		{"UsageReader.Renew", `if newest.compacted != r.compacted {`, `if newest.compacted < r.compacted {`},
+	}, []detector{direct("./index", "TestUsageRenew")}},
+	{"count what was written after a usage began", []change{
+		{"UsageReader.add", `if at.mod <= r.revision {`, `if at.mod > 0 {`},
+	}, []detector{direct("./index", "TestUsageRenew")}},
+	{"walk all versions of a key in one step of a usage", []change{
+		{"UsageReader.add", `if work--; !r.keepsBefore(at) {`, `if !r.keepsBefore(at) {`},
+	}, []detector{direct("./index", "TestUsageSteps")}},
+	{"close any number of groups in one page", []change{
+		{"UsageReader.closeTo", `if r.full() {`, `if r.bytes < 0 {`},
+	}, []detector{direct("./index", "TestUsageSteps")}},
 	{"read a transaction's ranges behind all its changes", []change{
 		{"AnswerReader.place", `return position{mod: a.revision, sub: a.sub}`, `return behind(a.revision)`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},

@@ -174,6 +174,18 @@ var netBugs = []mutant{
 	{"sort ranges without a place until they are large", []change{
 		{"kvService.rangeSorted", `|| a.size > pieceBytes && !wide.placed, nil`, `, nil`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
+	{"hold the View of a usage as long as it takes", []change{
+		{"usage.heldTooLong", `return held > limits.PagesHeld || held`, `return held`},
+	}, []detector{direct("./net/server", "TestUsageHeldTooLong")}},
+	{"send nothing while a usage is counted", []change{
+		{"stream.readUsage", `case !done && begun.Sub(u.sent) < limits.UsagePulse:`, `case !done:`},
+	}, []detector{direct("./net/server", "TestUsagePulse")}},
+	{"count usage without memory for it", []change{
+		{"writer.beginUsage", `if !w.share.take(limits.UsageBytes) {`, `if w.share.take(limits.UsageBytes); false {`},
+	}, []detector{direct("./net/server", "TestUsageRefused")}},
+	{"give up a usage when the history is compacted", []change{
+		{"Client.usageOnce", `(!is || answer.Retryable() || answer.Code == kv.Compacted)`, `(!is || answer.Retryable())`},
+	}, []detector{direct("./net/client", "TestUsageAgain")}},
 	{"encode sorted answers of large values before they have room", []change{
 		{"kvService.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
 	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},

@@ -69,13 +69,6 @@ func (u *Usage) Range() Range {
 	return r
 }
 
-// Clone returns a copy with slices of its own.
-func (u *Usage) Clone() *Usage {
-	c := *u
-	c.Prefix, c.Separator = bytes.Clone(u.Prefix), bytes.Clone(u.Separator)
-	return &c
-}
-
 // Check returns why the request is refused, or nil.
 func (u *Usage) Check(b Bounds) *Error {
 	switch {

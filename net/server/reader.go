@@ -231,6 +231,9 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 	if body {
 		weight += bodyWeight(q, len(frame))
 	}
+	if q.Op == wire.OpUsage {
+		weight += len(q.Range.End) // it is not in the frame
+	}
 	rows, refusal := s.rows(q)
 	if refusal != nil {
 		return slot{}, refusal

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"time"
 
 	"qkv/index"
@@ -22,8 +23,9 @@ type usage struct {
 
 // newUsageRead returns the read of a question for usage, with copies of its own.
 func newUsageRead(q *wire.Request) *read {
-	r := newRead(&q.Range, q.Timeout)
-	r.usage = q.Usage.Clone()
+	r, of := newRead(&q.Range, q.Timeout), q.Usage
+	of.Prefix, of.Separator = r.Key[:len(of.Prefix)], bytes.Clone(of.Separator)
+	r.usage = &of
 	return r
 }
 
