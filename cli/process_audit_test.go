@@ -32,8 +32,8 @@ func TestProcessAuditDiskFull(t *testing.T) {
 	c.qkv("put", "key", "1").exits(t, exitOK)
 	fill(t, filepath.Join(dir, "foreign"))
 	for i := 0; ; i++ { // the block of the last line has space for some more
-		c.qkv("member", "add", fmt.Sprint("m", i), "--peer", fmt.Sprintf("127.0.0.1:%d", i+1), "--learner")
-		added := c.qkv("member", "remove", fmt.Sprint("m", i))
+		c.qkv("member", "add", fmt.Sprint("m", i), "--peer", fmt.Sprintf("127.0.0.1:%d", i+1), "--learner", "--timeout", "2s")
+		added := c.qkv("member", "remove", fmt.Sprint("m", i), "--timeout", "2s")
 		if c.status()[0].raises("AUDIT") {
 			break
 		}
