@@ -12,8 +12,12 @@ const (
 	AccessWrite
 	// AccessRead is for operations that return keys, their values or their history.
 	AccessRead
-	// AccessNone is for operations that every client may use.
+	// AccessNone is for operations that every user may use.
 	AccessNone
+	// AccessSelf is for questions about a user or a role: the user itself may ask, a user that has the role, and the operators.
+	AccessSelf
+	// AccessAnyone is for operations that need no user.
+	AccessAnyone
 )
 
 // String returns the class's name.
@@ -25,6 +29,10 @@ func (a Access) String() string {
 		return "read"
 	case AccessNone:
 		return "none"
+	case AccessSelf:
+		return "self"
+	case AccessAnyone:
+		return "anyone"
 	default:
 		return "administration"
 	}

@@ -35,7 +35,7 @@
 // # Request
 //
 //	[id, op, timeout_ms, body...]
-//	[id, op, timeout_ms, session, sequence, window, opened, body...]    ops 1, 2, 9, 10, 30 and 31
+//	[id, op, timeout_ms, session, sequence, window, opened, body...]    ops 1, 2, 9, 10, 30, 31 and 50
 //
 //	id          uint   chosen by the client, returned with the answer; concurrent requests on one stream have different ids
 //	op          uint   the operation
@@ -79,6 +79,22 @@
 //	40 alarms   flags uint                                      [id, 0, [[member uint, kind uint]...]]
 //	41 change   raise bool, member uint, kind uint              [id, 0, revision int, deleted int]  deleted is 0
 //	   alarm
+//	50 change   kind uint, user str, role str, password bin,    [id, 0, revision int, deleted int]  deleted is 0
+//	   users    flags uint, key bin, end bin, type uint
+//	51 users    name str, from str, flags uint                  [id, 0, auth uint, more bool, users]
+//	                                                            users: [[name str, roles [str...], flags uint,
+//	                                                                     epoch uint]...]
+//	52 roles    name str, from str, skip int, flags uint        [id, 0, auth uint, more bool, roles]
+//	                                                            roles: [[name str, [[key bin, end bin, type uint]...]]...]
+//	53 status   flags uint                                      [id, 0, enabled bool, auth uint]
+//	   of authentication
+//	54 who      flags uint                                      [id, 0, [name str, proof uint, known bool, roles [str...],
+//	   am I                                                              root bool, enabled bool, auth uint]]
+//	55 authors  [[key bin, revision int]...], flags uint        [id, 0, [name str...]]
+//	   of changes
+//	56 login    user str, password bin, token str               [id, 0, token str]
+//	57 may a    user str, key bin, end bin, type uint,          [id, 0, allowed bool, root bool,
+//	   user     flags uint                                       [[role str, key bin, end bin, type uint]...]]
 //
 // The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
 // put or a delete that asks for the previous pairs has these pairs as one more field.
@@ -92,8 +108,8 @@
 // key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
 // on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
 //
-// For the ops usage, members, alarms, revision at a time, and times of revisions, flags is 1 if the member may answer from its own state
-// (a serializable read).
+// For the ops usage, members, alarms, revision at a time, times of revisions, and 51 to 57, flags is 1 if the member may answer from its
+// own state (a serializable read).
 //
 // Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the first. The
 // last page has more = false, or completes the range's limit. An error may take the place of any page, and is then the last answer. The
@@ -111,6 +127,20 @@
 //
 // A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the kind
 // 0 every kind.
+//
+// A change of users is a [kv.AuthChange] without its hash and secret: the member hashes the password, and draws the secret. Its flags are
+// 1 no password, 2 strict. auth is the auth revision. With an empty name, users and roles are listed in pages, in the order of their names:
+// if more is true, the client asks again from the last name. A role whose permissions do not fit is cut: the client skips as many
+// permissions of that role as it has. If auth differs from that of the first page, the client begins again. The flags of a user are 1 it
+// never has a password, 2 it has one. [Proof] lists the proofs.
+//
+// An author is the name of the user, or of the client's certificate, that made a change. The name is empty if no client did, or if the
+// change is compacted.
+//
+// A login has either a user and password, or a token from an earlier login. From its answer on, the requests of the connection are by that
+// user, until the user is deleted or gets another password: requests are then answered BadToken, until a new login. The token is empty if
+// the cluster issues none. A login to a cluster without authentication is answered AuthNotEnabled. If authentication is enabled later,
+// requests of that connection are answered BadToken, too.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same
@@ -144,7 +174,14 @@
 // each key exceed the client's share of memory. A write with too large an answer is applied nevertheless.
 //
 // Each op is declared once, in the table of ops.go: its name, its body, how a member carries it out ([Path]), whether a client may retry
-// it, and the access that it needs ([kv.Access]). The access is not enforced yet: every client may use every op.
+// it, the access that it needs ([kv.Access]), and the keys that it touches ([Request.Touches]).
+//
+// # Users
+//
+// The user of a connection is the name in the client's certificate, or that of its login. A member's certificate is no user. While
+// authentication is disabled, every connection may use every op. Once it is enabled, the table of ops says for each op what the user must
+// be permitted; a request that is not permitted is answered NotAllowed, UserEmpty if the connection has no user, or AuthOld if users or
+// roles changed while the request was under way: it may be sent again. The permissions of the present count, also for reads of the past.
 //
 // # Answers that are errors
 //

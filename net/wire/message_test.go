@@ -266,7 +266,49 @@ var examples = []struct {
 			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000, 5000, 2 << 30,
 		}},
 	},
+	{
+		"change of users", AppendRequest(nil, 14, OpAuthChange, time.Second, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci"}, []byte("secret"))),
+		array{14, 50, 1000, 0, 0, 0, 0, 3, "ci", "", []byte("secret"), 0, []byte{}, []byte{}, 0},
+	},
+	{
+		"grant of a permission", AppendRequest(nil, 14, OpAuthChange, time.Second, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app1", Permission: examplePermission, NoPassword: true, Strict: true}, nil)),
+		array{14, 50, 1000, 0, 0, 0, 0, 10, "", "app1", []byte{}, 3, []byte("app1/"), []byte("app10"), 2},
+	},
+	{"users", AppendRequest(nil, 15, OpUsers, time.Second, AppendUsersBody(nil, "ci", "a", true)), array{15, 51, 1000, "ci", "a", 1}},
+	{
+		"users answer", AppendUsers(nil, 15, 9, true, []kv.User{{Name: "ci", Password: []byte("hash"), Roles: []string{"app1", "app2"}, Epoch: 300}, {Name: "robot", NoPassword: true}}, 100),
+		array{15, 0, 9, true, array{array{"ci", array{"app1", "app2"}, 2, 300}, array{"robot", array{}, 1, 0}}},
+	},
+	{"roles", AppendRequest(nil, 16, OpRoles, time.Second, AppendRolesBody(nil, "", "app1", 300, false)), array{16, 52, 1000, "", "app1", 300, 0}},
+	{
+		"roles answer", AppendRoles(nil, 16, 9, false, []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}, {Name: "none"}}, 100),
+		array{16, 0, 9, false, array{array{"app1", array{array{[]byte("app1/"), []byte("app10"), 2}}}, array{"none", array{}}}},
+	},
+	{"status of authentication", AppendRequest(nil, 17, OpAuthStatus, time.Second, AppendMembersBody(nil, false)), array{17, 53, 1000, 0}},
+	{"answer on authentication", AppendAuthStatus(nil, 17, AuthStatus{Enabled: true, Revision: 300}), array{17, 0, true, 300}},
+	{"who am I", AppendRequest(nil, 18, OpWhoAmI, time.Second, AppendMembersBody(nil, true)), array{18, 54, 1000, 1}},
+	{
+		"self", AppendSelf(nil, 18, &Self{Name: "admin", Proof: ProofCertificate, Known: true, Roles: []string{"root"}, Root: true, Enabled: true, Revision: 12}),
+		array{18, 0, array{"admin", 1, true, array{"root"}, true, true, 12}},
+	},
+	{
+		"authors of changes", AppendRequest(nil, 19, OpAuthorsOf, time.Second, AppendAuthorsBody(nil, []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}, false)),
+		array{19, 55, 1000, array{array{[]byte("k"), 300}, array{[]byte("l"), 2}}, 0},
+	},
+	{"authors", AppendAuthors(nil, 19, []string{"ci", ""}), array{19, 0, array{"ci", ""}}},
+	{"login", AppendRequest(nil, 20, OpLogin, time.Second, AppendLoginBody(nil, "ci", []byte("secret"), "")), array{20, 56, 1000, "ci", []byte("secret"), ""}},
+	{"login answer", AppendLogin(nil, 20, "token.7"), array{20, 0, "token.7"}},
+	{
+		"question for a permission", AppendRequest(nil, 21, OpAuthCheck, time.Second, AppendAuthCheckBody(nil, "ci", &examplePermission, false)),
+		array{21, 57, 1000, "ci", []byte("app1/"), []byte("app10"), 2, 0},
+	},
+	{
+		"permission answer", AppendAuthCheck(nil, 21, &AuthCheck{Allowed: true, Grants: []Grant{{Role: "app1", Permission: examplePermission}}}),
+		array{21, 0, true, false, array{array{"app1", []byte("app1/"), []byte("app10"), 2}}},
+	},
 }
+
+var examplePermission = kv.Permission{Key: []byte("app1/"), End: []byte("app10"), Type: kv.PermitReadWrite}
 
 // The hand-written bytes are those of the library, and its bytes are read back.
 func TestSameBytesAsLibrary(t *testing.T) {
@@ -629,6 +671,20 @@ func FuzzMessages(f *testing.F) {
 			body = AppendRevisionAtBody(nil, q.Wall, q.Serializable)
 		case OpTimesOf:
 			body = AppendTimesOfBody(nil, q.Revisions, q.Serializable)
+		case OpAuthStatus, OpWhoAmI:
+			body = AppendMembersBody(nil, q.Serializable)
+		case OpAuthChange:
+			body = AppendAuthChangeBody(nil, &q.Auth.Change, q.Auth.Password)
+		case OpUsers:
+			body = AppendUsersBody(nil, q.Auth.Name, q.Auth.From, q.Serializable)
+		case OpRoles:
+			body = AppendRolesBody(nil, q.Auth.Name, q.Auth.From, q.Auth.Skip, q.Serializable)
+		case OpAuthorsOf:
+			body = AppendAuthorsBody(nil, q.Auth.Changes, q.Serializable)
+		case OpLogin:
+			body = AppendLoginBody(nil, q.Auth.Name, q.Auth.Password, q.Auth.Token)
+		case OpAuthCheck:
+			body = AppendAuthCheckBody(nil, q.Auth.Name, &q.Auth.Permission, q.Serializable)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendWrite(nil, q.ID, q.Op, q.Timeout, &q.Once, body)), &again); err != nil {
@@ -639,6 +695,12 @@ func FuzzMessages(f *testing.F) {
 				t.Fatalf("%+v was written as %+v", q.Txn, again.Txn)
 			}
 			q.Txn, again.Txn = nil, nil
+		}
+		if q.Auth != nil {
+			if fmt.Sprint(*q.Auth) != fmt.Sprint(*again.Auth) {
+				t.Fatalf("%+v was written as %+v", *q.Auth, *again.Auth)
+			}
+			q.Auth, again.Auth = nil, nil
 		}
 		if fmt.Sprint(q) != fmt.Sprint(again) {
 			t.Fatalf("%+v was written as %+v", q, again)
@@ -677,6 +739,7 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		OpMembers:      AppendMembersBody(nil, true),
 		OpChangeMember: AppendChangeMemberBody(nil, &kv.MemberChange{Name: "n", Peers: []string{"a"}}),
 		OpTxn:          kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: key}}}}),
+		OpLogin:        AppendLoginBody(nil, "user", key, ""),
 	}
 	for before, first := range ops {
 		for op, body := range ops {

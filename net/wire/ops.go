@@ -40,6 +40,15 @@ const (
 
 	OpAlarms      Op = 40
 	OpChangeAlarm Op = 41
+
+	OpAuthChange Op = 50
+	OpUsers      Op = 51
+	OpRoles      Op = 52
+	OpAuthStatus Op = 53
+	OpWhoAmI     Op = 54
+	OpAuthorsOf  Op = 55
+	OpLogin      Op = 56
+	OpAuthCheck  Op = 57
 )
 
 // Path is how a member carries out a request.
@@ -52,7 +61,7 @@ const (
 	PathLocal                  // serializable read of the member's own state
 	PathClock                  // the leader's lease clock answers
 	PathLeader                 // the leadership moves
-	PathMember                 // the member answers by itself, without the state, even in quarantine
+	PathMember                 // the member answers by itself, from what it has applied, even in quarantine
 	PathWatch                  // a stream of watches
 )
 
@@ -60,13 +69,16 @@ const (
 type op struct {
 	name   string
 	path   Path
-	access kv.Access // what the client's user must be permitted
+	access kv.Access // what the client's user must be permitted, if authentication is enabled
 	once   bool      // the request has the fields of a [kv.SessionWrite]
 	alone  bool      // the command has a log entry of its own
 	fields int       // number of elements of the body
 
 	// read reads the body; nil: the body is empty, or [ReadWatchRequest] reads it.
 	read func(r *pack.Reader, q *Request)
+	// touches lists the accesses that the user must be permitted, see package kv; nil only if access is neither read nor write, or if the
+	// watch hub checks it.
+	touches func(q *Request, f func(kv.Touch) bool) bool
 	// check returns the answer to a request that no member can carry out; nil: every request is possible.
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
@@ -76,33 +88,39 @@ type op struct {
 var ops = [...]op{
 	OpPut: {
 		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,
-		read:  func(r *pack.Reader, q *Request) { q.Put = kv.ReadPut(r) },
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Put.Check(b) },
+		read:    func(r *pack.Reader, q *Request) { q.Put = kv.ReadPut(r) },
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Put.Touches(f) },
+		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Put.Check(b) },
 	},
 	OpDelete: {
 		name: "delete", path: PathLog, access: kv.AccessWrite, once: true, fields: 3,
-		read:  func(r *pack.Reader, q *Request) { q.Delete = kv.ReadDelete(r) },
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Delete.Check(b) },
+		read:    func(r *pack.Reader, q *Request) { q.Delete = kv.ReadDelete(r) },
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Delete.Touches(f) },
+		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Delete.Check(b) },
 	},
 	OpRange: {
 		name: "range", path: PathRead, access: kv.AccessRead, fields: 11,
-		read:  func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Range.Check(b) },
+		read:    func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
+		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Range.Check(b) },
 	},
 	OpPages: {
 		name: "streamed range", path: PathRead, access: kv.AccessRead, fields: 11,
-		read:  func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
-		check: checkPages,
+		read:    func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
+		check:   checkPages,
 	},
 	OpUsage: {
 		name: "question for usage", path: PathRead, access: kv.AccessRead, fields: 4,
-		read:  readUsage,
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Usage.Check(b) },
+		read:    readUsage,
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
+		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Usage.Check(b) },
 	},
 	OpTxn: {
 		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
-		read:  func(r *pack.Reader, q *Request) { q.Txn = kv.ReadTxn(r) },
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Txn.Check(b, limits.TxnOperations) },
+		read:    func(r *pack.Reader, q *Request) { q.Txn = kv.ReadTxn(r) },
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Txn.Touches(f) },
+		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Txn.Check(b, limits.TxnOperations) },
 	},
 	OpCompact: {
 		name: "compaction", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1,
@@ -120,7 +138,7 @@ var ops = [...]op{
 		check: checkTimesOf,
 	},
 
-	OpStatus: {name: "status", path: PathMember, access: kv.AccessNone},
+	OpStatus: {name: "status", path: PathMember, access: kv.AccessAnyone},
 	OpUnban: {
 		name: "unban", path: PathMember, access: kv.AccessAdmin, fields: 1,
 		read: func(r *pack.Reader, q *Request) { q.Unban = r.Uint() },
@@ -140,8 +158,8 @@ var ops = [...]op{
 	},
 
 	OpWatch:         {name: "watch", path: PathWatch, access: kv.AccessRead, fields: 4},
-	OpCancelWatch:   {name: "cancellation of a watch", path: PathWatch, access: kv.AccessNone},
-	OpWatchProgress: {name: "question for the progress of watches", path: PathWatch, access: kv.AccessNone},
+	OpCancelWatch:   {name: "cancellation of a watch", path: PathWatch, access: kv.AccessAnyone},
+	OpWatchProgress: {name: "question for the progress of watches", path: PathWatch, access: kv.AccessAnyone},
 
 	OpGrant: {
 		name: "grant of a lease", path: PathLog, access: kv.AccessNone, once: true, fields: 2,
@@ -150,20 +168,23 @@ var ops = [...]op{
 	},
 	OpRevoke: {
 		name: "revocation of a lease", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+		read:    func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+		touches: touchLease,
 	},
 	OpKeepAlive: {
 		name: "keep-alive", path: PathClock, access: kv.AccessWrite, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+		read:    func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
+		touches: touchLease,
 	},
 	OpTimeToLive: {
 		name: "time to live", path: PathClock, access: kv.AccessRead, fields: 3,
 		read: func(r *pack.Reader, q *Request) {
 			q.Lease = LeaseRequest{ID: r.Int(), Keys: readFlags(r, flagKeys) != 0, From: r.Bytes()}
 		},
+		touches: func(q *Request, f func(kv.Touch) bool) bool { return !q.Lease.Keys || f(kv.Touch{Lease: q.Lease.ID}) },
 	},
 	OpLeases: {
-		name: "list of leases", path: PathLocal, access: kv.AccessRead, fields: 1,
+		name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, // and the keys of each lease that is listed
 		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
 	},
 
@@ -176,6 +197,71 @@ var ops = [...]op{
 		read:  func(r *pack.Reader, q *Request) { q.Alarm = readChangeAlarm(r) },
 		check: func(q *Request, _ kv.Bounds) *kv.Error { return q.Alarm.Check() },
 	},
+
+	OpAuthChange: {
+		name: "change of users", path: PathLog, access: kv.AccessAdmin, once: true, fields: 8,
+		read:  readAuthChange,
+		check: checkAuthChange,
+	},
+	OpUsers: {
+		name: "list of users", path: PathRead, access: kv.AccessSelf, fields: 3,
+		read: func(r *pack.Reader, q *Request) {
+			q.Auth = &AuthRequest{Name: r.String(), From: r.String()}
+			q.Serializable = readSerializable(r)
+		},
+	},
+	OpRoles: {
+		name: "list of roles", path: PathRead, access: kv.AccessSelf, fields: 4,
+		read: func(r *pack.Reader, q *Request) {
+			q.Auth = &AuthRequest{Name: r.String(), From: r.String(), Skip: r.Int()}
+			q.Serializable = readSerializable(r)
+		},
+	},
+	OpAuthStatus: {
+		name: "status of authentication", path: PathRead, access: kv.AccessAnyone, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
+	},
+	OpWhoAmI: {
+		name: "question for the own user", path: PathRead, access: kv.AccessAnyone, fields: 1,
+		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
+	},
+	OpAuthorsOf: {
+		name: "question for the authors of changes", path: PathRead, access: kv.AccessRead, fields: 2,
+		read: func(r *pack.Reader, q *Request) {
+			q.Auth = &AuthRequest{Changes: readChanges(r)}
+			q.Serializable = readSerializable(r)
+		},
+		touches: touchChanges,
+		check:   checkAuthors,
+	},
+	OpLogin: {
+		name: "login", path: PathMember, access: kv.AccessAnyone, fields: 3,
+		read: func(r *pack.Reader, q *Request) {
+			q.Auth = &AuthRequest{Name: r.String(), Password: r.Bytes(), Token: r.String()}
+		},
+		check: checkLogin,
+	},
+	OpAuthCheck: {
+		name: "question for a permission", path: PathRead, access: kv.AccessSelf, fields: 5,
+		read: func(r *pack.Reader, q *Request) {
+			q.Auth = &AuthRequest{Name: r.String(), Permission: readPermission(r)}
+			q.Serializable = readSerializable(r)
+		},
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Auth.Permission.Check(b) },
+	},
+}
+
+func touchLease(q *Request, f func(kv.Touch) bool) bool {
+	return f(kv.Touch{Lease: q.Lease.ID, Write: true})
+}
+
+func touchChanges(q *Request, f func(kv.Touch) bool) bool {
+	for i := range q.Auth.Changes {
+		if !f(kv.Touch{Key: q.Auth.Changes[i].Key}) {
+			return false
+		}
+	}
+	return true
 }
 
 // declared reports whether the number is that of an op.
@@ -191,6 +277,15 @@ func (o Op) String() string {
 
 // Access returns the permission that the op needs.
 func (o Op) Access() kv.Access { return ops[o].access }
+
+// Touches lists the accesses of the request, see package kv. An op that declares none touches every key: only its class permits it.
+func (q *Request) Touches(f func(kv.Touch) bool) bool {
+	if touches := ops[q.Op].touches; touches != nil {
+		return touches(q, f)
+	}
+	all := []byte{0}
+	return f(kv.Touch{Key: all, End: all, Write: true})
+}
 
 // Write reports whether the op changes something. A write that may have happened is retried only if it has a name, see [Op.Once]. A
 // transaction that is [kv.Txn.ReadOnly] is not a write.

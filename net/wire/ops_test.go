@@ -53,14 +53,25 @@ func TestAccess(t *testing.T) {
 	}
 	want := map[kv.Access][]string{
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
-		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "list of leases"},
-		kv.AccessAdmin: {"unban", "change of the members", "move of the leader", "compaction", "change of an alarm"},
+		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "question for the authors of changes"},
+		kv.AccessAdmin: {"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users"},
+		kv.AccessSelf:  {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
-			"status", "list of members", "question for the revision of a time", "question for the times of revisions",
-			"cancellation of a watch", "question for the progress of watches", "grant of a lease", "list of alarms",
+			"list of members", "question for the revision of a time", "question for the times of revisions", "grant of a lease", "list of leases",
+			"list of alarms",
+		},
+		kv.AccessAnyone: {
+			"status", "cancellation of a watch", "question for the progress of watches", "status of authentication", "question for the own user",
+			"login",
 		},
 	}
-	for _, access := range slices.Sorted(maps.Keys(want)) {
+	for number := range ops {
+		o := &ops[number]
+		if needs := o.access == kv.AccessRead || o.access == kv.AccessWrite; o.path != 0 && (o.touches != nil) != (needs && o.path != PathWatch) {
+			t.Errorf("%s has the access %s, and a list of the keys that it touches: %v", o.name, o.access, o.touches != nil)
+		}
+	}
+	for _, access := range slices.Sorted(maps.Keys(got)) {
 		if slices.Sort(want[access]); !slices.Equal(slices.Sorted(slices.Values(got[access])), want[access]) {
 			t.Errorf("%s is the access of %s", access, strings.Join(got[access], ", "))
 		}
@@ -97,6 +108,42 @@ func TestPath(t *testing.T) {
 	} {
 		if got := x.request.Path(); got != x.want {
 			t.Errorf("%s takes path %d, want %d", x.request.Op, got, x.want)
+		}
+	}
+}
+
+// An op that declares no accesses touches every key.
+func TestTouches(t *testing.T) {
+	touched := func(q *Request) string {
+		var all []string
+		q.Touches(func(touch kv.Touch) bool {
+			all = append(all, fmt.Sprintf("%q %q %d %v", touch.Key, touch.End, touch.Lease, touch.Write))
+			return true
+		})
+		return strings.Join(all, ", ")
+	}
+	key := []byte("k")
+	for _, x := range []struct {
+		request Request
+		want    string
+	}{
+		{Request{Op: OpPut, Put: kv.Put{Key: key, PrevKV: true, Lease: 7}}, `"k" "" 0 true, "k" "" 0 false, "" "" 7 true`},
+		{Request{Op: OpDelete, Delete: kv.Delete{Key: key, End: []byte("l")}}, `"k" "l" 0 true`},
+		{Request{Op: OpRange, Range: kv.Range{Key: key}}, `"k" "" 0 false`},
+		{Request{Op: OpPages, Range: kv.Range{Key: key, End: []byte{0}}}, `"k" "\x00" 0 false`},
+		{Request{Op: OpTxn, Txn: exampleTxn}, `"k" "" 0 false, "k" "" 0 true, "k" "" 0 false, "a" "\x00" 0 true, "a" "\x00" 0 false, "k" "" 0 false`},
+		{Request{Op: OpRevoke, Lease: LeaseRequest{ID: 7}}, `"" "" 7 true`},
+		{Request{Op: OpKeepAlive, Lease: LeaseRequest{ID: 7}}, `"" "" 7 true`},
+		{Request{Op: OpTimeToLive, Lease: LeaseRequest{ID: 7}}, ``},
+		{Request{Op: OpTimeToLive, Lease: LeaseRequest{ID: 7, Keys: true}}, `"" "" 7 false`},
+		{Request{Op: OpAuthorsOf, Auth: &AuthRequest{Changes: []Change{{Key: key}, {Key: []byte("m")}}}}, `"k" "" 0 false, "m" "" 0 false`},
+		{Request{Op: OpCompact}, `"\x00" "\x00" 0 true`},
+	} {
+		if got := touched(&x.request); got != x.want {
+			t.Errorf("%s touches %s, want %s", x.request.Op, got, x.want)
+		}
+		if seen := 0; x.want != "" && (x.request.Touches(func(kv.Touch) bool { seen++; return false }) || seen != 1) {
+			t.Errorf("%s lists %d accesses after the first was refused", x.request.Op, seen-1)
 		}
 	}
 }
