@@ -114,9 +114,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		watch.subject = files.Source()
 		n.runtime.Every(certificateClock, watch.look)
 	}
+	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
+			Hasher: proofs.hasher, Tokens: proofs.tokens,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
@@ -132,7 +134,6 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
 		return nil, errors.Join(fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err), n.Stop(ctx), at.close())
 	}
-	proofs := users.of(n.member.status.View)
 	n.etcd = etcd.Start(etcd.Config{
 		Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),
 		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,

@@ -25,6 +25,9 @@ type body struct {
 	since  time.Time // when view was taken
 	result kv.Result // of a write, or of an evaluated transaction
 
+	authors []string // the authors that were found
+	token   string   // of a login
+
 	// At most one of them, after begin.
 	answer *index.AnswerReader
 	whole  *index.UnpagedReader
@@ -40,8 +43,13 @@ func needsBody(q *wire.Request) bool {
 	case wire.OpRange:
 		return len(q.Range.End) > 0 && q.Range.Sorted()
 	default:
-		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf
+		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf || asksUsers(q.Op)
 	}
+}
+
+// asksUsers reports whether an op is a question about users, roles or authors. Each may look at many of them.
+func asksUsers(op wire.Op) bool {
+	return op == wire.OpUsers || op == wire.OpRoles || op == wire.OpAuthorsOf || op == wire.OpAuthCheck
 }
 
 // bodyWeight is the additional memory weight of a request with a body, besides its frame: a copy of the frame, and the decoded
@@ -67,6 +75,8 @@ func newBody(frame []byte, timeout time.Duration) *read {
 		b.long = true
 	case wire.OpTxn:
 		b.long = q.Txn.Ranges() || q.Txn.Parts() > limits.RangeRows
+	default:
+		b.long = asksUsers(q.Op)
 	}
 	return &read{body: b, until: time.Now().Add(timeout)}
 }
@@ -104,11 +114,21 @@ func (b *body) begin(v *index.View) error {
 func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	defer runtime.KeepAlive(b)
 	id := b.request.ID
-	if b.request.Op == wire.OpRevisionAt {
+	switch b.request.Op {
+	case wire.OpRevisionAt:
 		return b.appendRevision(to, v)
-	}
-	if b.request.Op == wire.OpTimesOf {
+	case wire.OpTimesOf:
 		return b.appendTimes(to, v)
+	case wire.OpUsers:
+		return b.appendUsers(to, v)
+	case wire.OpRoles:
+		return b.appendRoles(to, v)
+	case wire.OpAuthorsOf:
+		return b.readAuthors(to, v)
+	case wire.OpAuthCheck:
+		return b.appendAuthCheck(to, v)
+	case wire.OpLogin:
+		return b.appendLogin(to)
 	}
 	if b.answer == nil && b.whole == nil {
 		if err := b.begin(v); err != nil {

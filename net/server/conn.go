@@ -19,15 +19,17 @@ type conn struct {
 	server *Server
 	qc     *quic.Conn
 	owner  *identity
+	user   string        // of its certificate; "": none
 	share  *memoryBudget // of its owner's
 	logger *slog.Logger
 
 	// Shared by its streams.
 	requests atomic.Int64 // under way
 	watches  atomic.Int64
-	heard    wire.Moment   // when the last request came, or the connection began
-	toldAt   atomic.Uint64 // the server's number of the newest member change that the client knows
-	telling  atomic.Bool   // a push of the members is in progress
+	login    atomic.Pointer[login] // replaces user; nil: the client has not logged in
+	heard    wire.Moment           // when the last request came, or the connection began
+	toldAt   atomic.Uint64         // the server's number of the newest member change that the client knows
+	telling  atomic.Bool           // a push of the members is in progress
 	mu       sync.Mutex
 	streams  map[*stream]struct{} // the streams that have a writer
 	unpaid   int                  // open streams without a reservation from the share: at most limits.ClientStreamsFree

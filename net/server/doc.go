@@ -89,6 +89,23 @@
 // pushes a status to each client, on a stream of its own. This keeps a client from being left with only addresses of removed
 // members.
 //
+// # Users
+//
+// The user of a connection is the name in its client certificate, or that of its [login]. Every request has the class that its op declares
+// ([wire.Op.Access]). Where it is checked depends on its path, once authentication is enabled:
+//
+//   - Writes carry their user and its auth revision into the log, and the state refuses them when it applies them. Deletions and
+//     transactions over ranges, and changes of users, are checked before that as well: a refusal for their size would tell how many keys
+//     there are, and a password costs much to hash.
+//   - Reads are checked in the View that is read, a read in steps again in each View whose users or roles have changed. The member's own
+//     answers, moves of the leader and keep-alives are checked in the newest View before anything is done for them.
+//   - Watches are checked by the watch hub, when they begin and after each change of users or roles.
+//
+// While authentication is disabled, a request costs one more load of a pointer.
+//
+// A password is hashed in a goroutine of the request ([stream.apart]). It is the only thing that may overtake later writes of the stream
+// (invariant 6). The [auth.Hasher] bounds the number of passwords that are computed or wait, for both endpoints of the member together.
+//
 // # Access
 //
 // A client must present a client's or a member's certificate of the member's trust domain (package wire). 0-RTT and session resumption are

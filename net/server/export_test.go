@@ -4,6 +4,10 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
 )
 
 // HandshakeTimeout is that of a connection that comes now.
@@ -60,4 +64,35 @@ func (s *Server) WatchesRefused() (n int) {
 		}
 	}
 	return n
+}
+
+// CheckPermission explains a permission.
+var CheckPermission = checkPermission
+
+// Checks returns what the connection from a port does for the permission of a put and of a get.
+func (s *Server) Checks(t testing.TB, port int) func(v *index.View, q *kv.Range) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found *conn
+	s.eachLocked(func(c *conn) {
+		if c.qc.RemoteAddr().(*net.UDPAddr).Port == port {
+			found = c
+		}
+	})
+	if found == nil {
+		t.Fatalf("no connection from port %d", port)
+	}
+	get := &slot{op: wire.OpRange, read: &read{}}
+	return func(v *index.View, q *kv.Range) {
+		if by, err := found.by(v); err != nil || by.Name == "" {
+			t.Fatal(by, err)
+		}
+		get.read.Range = *q
+		if err := found.permitsRead(v, get); err != nil {
+			t.Fatal(err)
+		}
+		if err := found.permits(v, kv.AccessRead, q); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

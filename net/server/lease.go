@@ -42,7 +42,7 @@ func (s *stream) newLease(q *wire.Request) kv.Lease {
 }
 
 // appendLease appends the answer to an op of leases. It returns false if the answer does not fit after the buffered answers.
-func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
+func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion, c *conn) bool {
 	switch x.op {
 	case wire.OpGrant:
 		if !b.fit(wire.LeaseBytes(0, 0)) {
@@ -56,7 +56,7 @@ func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
 		}
 		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, l)
 	case wire.OpLeases:
-		return b.appendLeases(x.id, v, x.lease.ID)
+		return b.appendLeases(x.id, v, x.lease.ID, c)
 	default:
 		return b.appendLeaseTime(x, v, *d.Lease)
 	}
@@ -84,10 +84,21 @@ func (b *buffer) appendLeaseTime(x *slot, v *index.View, left kv.LeaseTime) bool
 	return true
 }
 
-// appendLeases appends the next leases.
-func (b *buffer) appendLeases(id uint64, v *index.View, from int64) bool {
+// leaseKeys is the access to the keys of a lease.
+type leaseKeys int64
+
+// Touches implements index.Toucher.
+func (l leaseKeys) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch{Lease: int64(l)}) }
+
+// appendLeases appends the next leases. The client's user must be permitted to read the keys of each.
+func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) bool {
 	var all []int64
 	more := false
+	if v.Auth().Enabled() {
+		if err := c.permitsLeases(v, from); err != nil {
+			return b.appendError(id, err.Code, err.Message)
+		}
+	}
 	v.Leases(from, func(l kv.Lease) bool {
 		if more = len(all) == limits.LeaseKeys; !more {
 			all = append(all, l.ID)
@@ -99,4 +110,15 @@ func (b *buffer) appendLeases(id uint64, v *index.View, from int64) bool {
 	}
 	b.out = wire.AppendLeases(b.out, id, more, all)
 	return true
+}
+
+// permitsLeases returns why the connection's user may not list the next leases, or nil.
+func (c *conn) permitsLeases(v *index.View, from int64) (err *kv.Error) {
+	listed := 0
+	v.Leases(from, func(l kv.Lease) bool {
+		err = c.permits(v, kv.AccessRead, leaseKeys(l.ID))
+		listed++
+		return err == nil && listed < limits.LeaseKeys
+	})
+	return err
 }

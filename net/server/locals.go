@@ -58,7 +58,7 @@ func (s *stream) answerLocals() {
 	for i := range l.n {
 		x := &l.reads[i]
 		if !s.behind && len(now.out) < writeBytes {
-			if _, answered := now.tryOne(x.id, v, &x.Range); answered {
+			if answered := now.tryLocal(v, x, s.conn); answered {
 				continue
 			}
 		}
@@ -69,6 +69,17 @@ func (s *stream) answerLocals() {
 	clear(l.keys[:l.n])
 	l.n, s.batch.locals = 0, nil
 	allLocals.Put(l)
+}
+
+// tryLocal appends the answer to a read if it fits.
+func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
+	if v.Auth().Enabled() {
+		if err := c.permits(v, kv.AccessRead, &x.Range); err != nil {
+			return b.appendError(x.id, err.Code, err.Message)
+		}
+	}
+	_, answered = b.tryOne(x.id, v, &x.Range)
+	return answered
 }
 
 // addReady leaves a read to the writer, if the limits allow one more request under way.

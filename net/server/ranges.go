@@ -104,7 +104,7 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 func (s *stream) readOne(w *writer, begun time.Time) bool {
 	x := &w.ranges[0]
 	if x.read.body != nil {
-		return s.readBody(w, x.read.body, begun)
+		return s.readBody(w, x, begun)
 	}
 	if x.op == wire.OpPages {
 		return s.readPages(w, x, begun)
@@ -119,6 +119,9 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	}
 	for {
 		v := s.conn.server.config.Member.View()
+		if refusal := s.conn.permitsStep(v, x); refusal != nil {
+			return w.appendError(x.id, refusal.Code, refusal.Message)
+		}
 		found, done, err := w.first.Step(v, limits.RangeRows)
 		s.conn.server.rangeRows.Add(limits.RangeRows)
 		if err != nil {
@@ -137,10 +140,14 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 }
 
 // readBody reads the body of the oldest range for one turn, and reports whether its answer is encoded.
-func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
+func (s *stream) readBody(w *writer, x *slot, begun time.Time) bool {
 	for {
+		v := s.conn.server.config.Member.View()
+		if refusal := s.conn.permitsStep(v, x); refusal != nil {
+			return w.appendError(x.id, refusal.Code, refusal.Message)
+		}
 		s.conn.server.rangeRows.Add(limits.RangeRows)
-		if b.read(&w.buffer, s.conn.server.config.Member.View(), limits.RangeRows) {
+		if x.read.body.read(&w.buffer, v, limits.RangeRows) {
 			return true
 		}
 		if time.Since(begun) >= limits.RangeTurn {
@@ -205,6 +212,9 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 	x.read.until = begun.Add(limits.RequestTimeout)
 	for {
 		newest := s.conn.server.config.Member.View()
+		if refusal := s.conn.permitsStep(newest, x); refusal != nil {
+			return w.appendError(x.id, refusal.Code, refusal.Message)
+		}
 		if p.view == nil {
 			if p.Held() != nil && (begun.After(p.until) || newest.RetiredBytes() > limits.PagesRetired) {
 				p.Release()

@@ -20,7 +20,8 @@ type batch struct {
 	keep    wire.Reuse // recycles answers
 
 	writes       []slot
-	proposed     *proposed // the proposal under construction; flush passes it to the member
+	proposed     *proposed    // the proposal under construction; flush passes it to the member
+	by           kv.Principal // the author of its commands
 	writeTimeout time.Duration
 
 	reads       []slot
@@ -132,7 +133,7 @@ func (s *stream) handleAll() error {
 		}
 		s.begun = time.Time{}
 		err = s.handle(frame)
-		s.request.Txn = nil // decoded, it is twenty times its frame and not accounted for: an idle stream would keep it in memory
+		s.request.Txn, s.request.Auth = nil, nil // decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
 		if err != nil {
 			return err
 		}
@@ -175,7 +176,10 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	if refusal := s.refuse(q, path, len(frame)); refusal != nil {
 		return refusal
 	}
-	if path == wire.PathMember {
+	if refusal := s.permitsEarly(q, path); refusal != nil {
+		return refusal
+	}
+	if path == wire.PathMember && q.Op != wire.OpLogin {
 		return s.answerAlone(q)
 	}
 	if path == wire.PathLocal && q.Op == wire.OpRange && len(q.Range.End) == 0 {
@@ -188,15 +192,22 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	}
 	b := &s.batch
 	switch path {
+	case wire.PathMember:
+		s.logIn(q, x)
 	case wire.PathLog:
+		if q.Op == wire.OpAuthChange && len(q.Auth.Password) > 0 {
+			s.proposeHashed(q, x)
+			return nil
+		}
 		alone := q.Op.Alone() // no other command is in its proposal
 		if alone {
 			s.flush()
 		}
-		s.addWrite(q, x, len(frame))
+		refusal := s.addWrite(q, x, len(frame))
 		if alone {
 			s.flush()
 		}
+		return refusal
 	case wire.PathLeader:
 		return s.moveLeader(q, x)
 	case wire.PathClock:
@@ -285,27 +296,39 @@ func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 // rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
 func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 	switch {
-	case q.Op == wire.OpDelete && len(q.Delete.End) > 0:
-		return s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
-	case q.Op == wire.OpTxn && q.Txn.Ranges():
-		return s.conn.server.config.Member.View().RowsOfTxn(q.Txn)
-	default:
+	case !looksAtRanges(q):
 		return 0, nil
+	case q.Op == wire.OpDelete:
+		return s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
+	default:
+		return s.conn.server.config.Member.View().RowsOfTxn(q.Txn)
 	}
 }
 
-// addWrite encodes the command as the log will hold it.
-func (s *stream) addWrite(q *wire.Request, x slot, frame int) {
+// looksAtRanges reports whether a delete or a transaction looks at ranges of keys.
+func looksAtRanges(q *wire.Request) bool {
+	return q.Op == wire.OpDelete && len(q.Delete.End) > 0 || q.Op == wire.OpTxn && q.Txn.Ranges()
+}
+
+// addWrite encodes the command as the log will hold it, or returns why the connection has no user any more.
+func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	b := &s.batch
+	frame += len(b.by.Name)
 	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
 		s.flush()
 	}
 	if b.proposed == nil {
+		by, refusal := s.conn.by(s.conn.server.config.Member.View())
+		if refusal != nil {
+			s.endSlots([]slot{x})
+			return refusal
+		}
+		b.by = by
 		b.proposed = newProposed(frame + 64 + min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	to := b.proposed
 	start := len(to.arena)
-	head := index.Head{Once: q.Once}
+	head := index.Head{Once: q.Once, By: b.by}
 	switch q.Op {
 	case wire.OpPut:
 		to.arena = head.AppendPut(to.arena, &q.Put)
@@ -314,11 +337,13 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) {
 	case wire.OpTxn:
 		to.arena = head.AppendTxn(to.arena, q.Txn)
 	case wire.OpChangeAlarm:
-		to.arena = index.AppendAlarm(to.arena, q.Alarm)
+		to.arena = head.AppendAlarm(to.arena, q.Alarm)
 	case wire.OpCompact:
 		to.arena = head.AppendCompact(to.arena, q.Compact)
+	case wire.OpAuthChange:
+		to.arena = head.AppendAuthChange(to.arena, withSecret(&q.Auth.Change))
 	case wire.OpChangeMember:
-		to.arena = index.AppendMemberChange(to.arena, &q.Change)
+		to.arena = head.AppendMemberChange(to.arena, &q.Change)
 	case wire.OpGrant:
 		l := s.newLease(q)
 		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
@@ -329,6 +354,7 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) {
 	to.commands = append(to.commands, to.arena[start:len(to.arena):len(to.arena)])
 	b.writes = append(b.writes, x)
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
+	return nil
 }
 
 // moveLeader asks the member to move the leader. That takes some heartbeats, in a goroutine of its own: no other request waits for
@@ -339,24 +365,14 @@ func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 		s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.Overloaded, "the leader is being moved already")
 	}
-	s.flush() // earlier requests go first
-	s.mu.Lock()
-	if s.gone {
-		s.mu.Unlock()
-		server.moving.Store(false)
-		s.end(1, int64(x.bytes))
-		return nil
-	}
-	number := s.registerLocked(nil, []slot{x})[0]
-	s.mu.Unlock()
 	to := q.MoveLeader
-	ctx, cancel := context.WithTimeout(s.qs.Context(), q.Timeout)
-	server.running.Go(func() {
-		defer cancel()
+	if !s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
 		err := server.config.Member.MoveLeader(ctx, to)
 		server.moving.Store(false)
-		s.Complete([]kv.Completion{{Request: number, Kind: kv.CommandDone, Result: kv.Result{Err: err}}})
-	})
+		s.complete(number, err)
+	}) {
+		server.moving.Store(false)
+	}
 	return nil
 }
 

@@ -174,9 +174,11 @@ func TestAnswerGoesOnBehindAStall(t *testing.T) {
 }
 
 func TestRequestLimit(t *testing.T) {
-	_, err := server.Start(server.Config{
+	config := server.Config{
 		Address: "127.0.0.1:0", Credentials: servertest.NewTrust(t).Member, Member: servertest.NewMember(), MaxRequestBytes: limits.RequestBytes + 1,
-	})
+	}
+	servertest.Proofs(t, &config)
+	_, err := server.Start(config)
 	if err == nil || !strings.Contains(err.Error(), "between 1 and 16777216") {
 		t.Error(err)
 	}
@@ -185,6 +187,7 @@ func TestRequestLimit(t *testing.T) {
 func TestAddress(t *testing.T) {
 	e := newEndpoint(t, nil)
 	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member, MaxRequestBytes: limits.RequestBytes, Limits: limits.Defaults().Clients}
+	servertest.Proofs(t, &config)
 	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("an address in use: %v", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/auth"
 	"qkv/net/wire"
 )
 
@@ -51,7 +52,7 @@ type Member interface {
 	Status() wire.Status
 }
 
-// Config is the configuration of a Server. Conn or Address, Credentials and Member must be given.
+// Config is the configuration of a Server. Conn or Address, Credentials, Member, Hasher and Tokens must be given.
 type Config struct {
 	Conn        net.PacketConn // a bound UDP socket; the server closes it
 	Address     string         // the address to bind if Conn is nil
@@ -59,6 +60,10 @@ type Config struct {
 	ResetKey    [32]byte // kept with the data folder: clients of a killed and restarted member notice at once
 	Member      Member
 	Logger      *slog.Logger
+
+	// The proofs of users: passwords and tokens. The other endpoint has the same.
+	Hasher *auth.Hasher
+	Tokens auth.Tokens
 
 	MaxRequestBytes int   // the largest accepted write: at most limits.RequestBytes
 	LeaseLeast      int64 // seconds: shorter TTLs are raised to this
@@ -96,8 +101,8 @@ type Server struct {
 
 // Start opens the endpoint and serves until Close.
 func Start(config Config) (*Server, error) {
-	if config.Member == nil || config.Credentials == nil || (config.Conn == nil && config.Address == "") {
-		panic("server: Config needs Member, Credentials, and Conn or Address")
+	if config.Member == nil || config.Credentials == nil || config.Hasher == nil || config.Tokens == nil || (config.Conn == nil && config.Address == "") {
+		panic("server: Config needs Member, Credentials, Hasher, Tokens, and Conn or Address")
 	}
 	if config.MaxRequestBytes < 0 || config.MaxRequestBytes > limits.RequestBytes {
 		return nil, fmt.Errorf("the limit of %d bytes for a request must be between 1 and %d, the most that the log can hold", config.MaxRequestBytes, limits.RequestBytes)
@@ -276,7 +281,7 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		owner = &identity{name: name, share: s.memory.child(), conns: map[*conn]struct{}{}}
 	}
 	c := &conn{
-		server: s, qc: qc, owner: owner, share: owner.share.child(), streams: map[*stream]struct{}{},
+		server: s, qc: qc, owner: owner, user: userOf(name), share: owner.share.child(), streams: map[*stream]struct{}{},
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
 	c.heard.Set(time.Now())

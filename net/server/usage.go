@@ -54,8 +54,11 @@ func (s *stream) readUsage(w *writer, x *slot, begun time.Time) bool {
 	u := w.usage
 	x.read.until = begun.Add(limits.RequestTimeout)
 	for {
+		newest := s.conn.server.config.Member.View()
+		if refusal := s.conn.permitsStep(newest, x); refusal != nil {
+			return w.appendError(x.id, refusal.Code, refusal.Message)
+		}
 		if !u.waiting {
-			newest := s.conn.server.config.Member.View()
 			if u.heldTooLong(begun, newest.RetiredBytes()) {
 				u.Renew(newest)
 				u.since = begun

@@ -138,6 +138,11 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	if refusal := q.Watch.Check(readable); refusal != nil {
 		return refusal
 	}
+	by, refusal := w.s.conn.by(server.config.Member.View())
+	if refusal != nil {
+		return refusal
+	}
+	q.By = by // the hub checks its permission
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, there := w.all[q.ID]; there {

@@ -194,8 +194,14 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 	switch {
 	case d.Result.Err != nil:
 		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
+	case v.Auth().Enabled():
+		if err := s.conn.permitsRead(v, x); err != nil {
+			return w.appendError(x.id, err.Code, err.Message)
+		}
+	}
+	switch {
 	case x.lease != nil:
-		return w.appendLease(x, v, d)
+		return w.appendLease(x, v, d, s.conn)
 	case x.read != nil && x.read.body != nil:
 		x.read.body.result = d.Result
 		return x.read.body.read(&w.buffer, v, math.MaxInt)
@@ -205,6 +211,10 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		return w.appendMembers(x.id, v)
 	case x.op == wire.OpAlarms:
 		return w.appendAlarms(x.id, v)
+	case x.op == wire.OpAuthStatus:
+		return w.appendAuthStatus(x.id, v)
+	case x.op == wire.OpWhoAmI:
+		return w.appendSelf(x.id, v, s.conn)
 	}
 	if !w.fit(wire.AnswerBytes) {
 		return false

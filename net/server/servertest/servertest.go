@@ -16,6 +16,7 @@ import (
 	"qkv/index/watch"
 	"qkv/internal/limits"
 	"qkv/internal/testport"
+	"qkv/net/auth"
 	"qkv/net/server"
 	"qkv/net/wire"
 )
@@ -80,6 +81,7 @@ type store struct {
 func newStore(voters map[string]uint64) *store {
 	s := &store{state: index.NewState(limits.Defaults().Index), hub: watch.NewHub(limits.Defaults().Watches, 1)}
 	s.state.Found(index.Founders(voters))
+	s.applyEntry([][]byte{index.AppendFeatureLevel(nil, index.MaxLevel)}, nil)
 	s.view.Store(s.state.View())
 	return s
 }
@@ -168,6 +170,22 @@ func (m *Member) Announce(one kv.Member) {
 			panic(err)
 		}
 	})
+}
+
+// ChangeAuth applies changes of users and roles, as if a member had proposed them by itself.
+func (m *Member) ChangeAuth(changes ...kv.AuthChange) {
+	for i := range changes {
+		c := changes[i]
+		if c.Kind == kv.AuthEnable {
+			c.Secret = make([]byte, limits.AuthSecretBytes)
+		}
+		own := m.View().Own()
+		m.store.apply([][]byte{own.AppendAuthChange(nil, &c)}, func(results []kv.Result) {
+			if err := results[0].Err; err != nil {
+				panic(err)
+			}
+		})
+	}
 }
 
 // Pass advances the clock of sessions.
@@ -312,6 +330,7 @@ func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *serv
 	if change != nil {
 		change(&config)
 	}
+	Proofs(t, &config)
 	begin := func(address string) (*server.Server, error) {
 		config.Address = address
 		return server.Start(config)
@@ -325,6 +344,21 @@ func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *serv
 	check(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// Proofs sets the proofs of users: the cheapest hashes, and simple tokens.
+func Proofs(t T, config *server.Config) {
+	hasher, err := auth.NewHasher(limits.PasswordCostLeast)
+	check(t, err)
+	scheme, err := auth.ParseScheme("simple", 0, nil)
+	check(t, err)
+	member := config.Member
+	if config.Hasher == nil {
+		config.Hasher = hasher
+	}
+	if config.Tokens == nil {
+		config.Tokens = scheme.Tokens(func() *auth.Key { return member.View().Auth().Secret() })
+	}
 }
 
 // Endpoint returns the address on which a server listens.

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"sync/atomic"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// userOf returns the user of a certificate. A member's certificate is no user.
+func userOf(name wire.Identity) string {
+	if name.Class == wire.ClassClient {
+		return name.Name
+	}
+	return ""
+}
+
+// login is the user that a connection has logged in as. It ends when the user is deleted or gets another password.
+type login struct {
+	name  string
+	epoch uint64 // of the user at that time
+	// checked is the auth revision at which the login was last found valid; another revision checks it again.
+	checked atomic.Uint64
+}
+
+var errLoginEnded = kv.Errorf(kv.BadToken, "the login of this connection has ended: the user was deleted, or has another password. Log in again")
+
+func (l *login) check(auth *index.Auth) *kv.Error {
+	revision := auth.Revision()
+	if l.checked.Load() == revision {
+		return nil
+	}
+	if u, ok := auth.User(l.name); !ok || u.Epoch != l.epoch {
+		return errLoginEnded
+	}
+	l.checked.Store(revision)
+	return nil
+}
+
+// by returns the author of the connection's requests in a View, or why its login has ended.
+func (c *conn) by(v *index.View) (kv.Principal, *kv.Error) {
+	l := c.login.Load()
+	if l == nil {
+		return v.By(c.user), nil
+	}
+	if auth := v.Auth(); auth.Enabled() {
+		if err := l.check(auth); err != nil {
+			return kv.Principal{}, err
+		}
+	}
+	return v.By(l.name), nil
+}
+
+// permits returns why the connection's user may not make a request of a class in a View, or nil. Nothing but the class counts for the
+// classes other than read and write.
+func (c *conn) permits(v *index.View, need kv.Access, request index.Toucher) *kv.Error {
+	if need == kv.AccessAnyone || !v.Auth().Enabled() {
+		return nil
+	}
+	by, err := c.by(v)
+	if err != nil {
+		return err
+	}
+	return v.Permits(by, need, request)
+}
+
+// permitsRequest is permits for a whole request.
+func (c *conn) permitsRequest(v *index.View, q *wire.Request) *kv.Error {
+	if need := q.Op.Access(); need != kv.AccessSelf {
+		return c.permits(v, need, q)
+	}
+	if err := c.permits(v, kv.AccessNone, q); err != nil || !v.Auth().Enabled() {
+		return err
+	}
+	by, err := c.by(v)
+	if err != nil {
+		return err
+	}
+	if v.Auth().IsRoot(by.Name) || concerns(v.Auth(), q, by.Name) {
+		return nil
+	}
+	return kv.Errorf(kv.NotAllowed, "permission denied: %s may ask only about itself and its own roles: all others need the role %s", by.Name, kv.Root)
+}
+
+// concerns reports whether a question about a user or a role is about this user, or about one of its roles.
+func concerns(auth *index.Auth, q *wire.Request, name string) bool {
+	switch q.Op {
+	case wire.OpUsers, wire.OpAuthCheck:
+		return q.Auth.Name == name
+	case wire.OpRoles:
+		return q.Auth.Name != "" && hasRole(auth, name, q.Auth.Name)
+	default:
+		return false
+	}
+}
+
+// permitsRead returns why a read may not be answered from a View, or nil. Writes are not checked here: the state checks them when it
+// applies them.
+func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
+	switch {
+	case x.read != nil && x.read.body != nil:
+		if x.read.written() {
+			return nil
+		}
+		return c.permitsRequest(v, &x.read.body.request)
+	case x.read != nil:
+		return c.permits(v, x.op.Access(), &x.read.Range)
+	case x.op == wire.OpTimeToLive:
+		return c.permitsRequest(v, &wire.Request{Op: x.op, Lease: *x.lease})
+	case x.op.Write():
+		return nil
+	case x.op == wire.OpKeepAlive: // it was checked before the leader's clock was asked
+		return nil
+	}
+	return c.permits(v, x.op.Access(), nil)
+}
+
+// permitsStep is permitsRead for a read in steps over several Views: it checks again when users or roles have changed.
+func (c *conn) permitsStep(v *index.View, x *slot) *kv.Error {
+	auth := v.Auth()
+	if !auth.Enabled() || x.read.permitted == auth {
+		return nil
+	}
+	err := c.permitsRead(v, x)
+	if err == nil {
+		x.read.permitted = auth
+	}
+	return err
+}
+
+// permitsEarly returns why a request is refused before anything is done for it, or nil: requests that no View answers, and writes whose
+// refusal for other reasons tells how many keys there are, or that cost much before they are applied.
+func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
+	switch path {
+	case wire.PathMember, wire.PathLeader, wire.PathClock:
+	case wire.PathLog:
+		if !looksAtRanges(q) && q.Op != wire.OpAuthChange {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if q.Op.Access() == kv.AccessAnyone {
+		return nil
+	}
+	return s.conn.permitsRequest(s.conn.server.config.Member.View(), q)
+}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// withSecret draws the secret with which members seal tokens, for the change that enables authentication.
+func withSecret(c *kv.AuthChange) *kv.AuthChange {
+	if c.Kind == kv.AuthEnable {
+		c.Secret = make([]byte, limits.AuthSecretBytes)
+		_, _ = rand.Read(c.Secret) // it never fails
+	}
+	return c
+}
+
+func hasRole(auth *index.Auth, user, role string) bool {
+	u, _ := auth.User(user)
+	_, has := slices.BinarySearch(u.Roles, role)
+	return has
+}
+
+// appendAuthStatus appends the state of authentication. Its result is that of appendOne.
+func (b *buffer) appendAuthStatus(id uint64, v *index.View) bool {
+	if !b.fit(wire.AnswerBytes) {
+		return false
+	}
+	b.out = wire.AppendAuthStatus(b.out, id, wire.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
+	return true
+}
+
+// self returns the connection's user in a View, or why its login has ended.
+func (c *conn) self(v *index.View) (wire.Self, *kv.Error) {
+	auth := v.Auth()
+	self := wire.Self{Name: c.user, Proof: wire.ProofCertificate, Enabled: auth.Enabled(), Revision: auth.Revision()}
+	if l := c.login.Load(); l != nil {
+		if err := l.check(auth); err == nil {
+			self.Name, self.Proof = l.name, wire.ProofLogin
+		} else if auth.Enabled() {
+			return self, err
+		}
+	}
+	if self.Name == "" {
+		self.Proof = wire.ProofNone
+		return self, nil
+	}
+	u, known := auth.User(self.Name)
+	self.Known, self.Roles, self.Root = known, u.Roles, auth.IsRoot(self.Name)
+	return self, nil
+}
+
+// appendSelf appends the connection's user. Its result is that of appendOne.
+func (b *buffer) appendSelf(id uint64, v *index.View, c *conn) bool {
+	self, err := c.self(v)
+	if err != nil {
+		return b.appendError(id, err.Code, err.Message)
+	}
+	if size := wire.SelfBytes(&self); !b.fit(size) {
+		return len(b.out) == 0 && b.appendNoRoom(id, size)
+	}
+	b.out = wire.AppendSelf(b.out, id, &self)
+	return true
+}
+
+// appendUsers appends one user, or the next users in the order of their names.
+func (b *body) appendUsers(to *buffer, v *index.View) bool {
+	auth, q, id := v.Auth(), b.request.Auth, b.request.ID
+	var users []kv.User
+	size, more, most := 0, false, int(to.pageBytes())
+	if q.Name != "" {
+		u, ok := auth.User(q.Name)
+		if !ok {
+			return to.appendError(id, kv.UserNotFound, "there is no user "+q.Name)
+		}
+		users, size = []kv.User{u}, wire.UserBytes(&u)
+	} else {
+		auth.Users(func(u *kv.User) bool {
+			if u.Name < q.From {
+				return true
+			}
+			one := wire.UserBytes(u)
+			if more = len(users) > 0 && size+one > most; !more {
+				users, size = append(users, *u), size+one
+			}
+			return !more
+		})
+	}
+	if !to.fit(wire.AnswerBytes + size) {
+		return len(to.out) == 0 && to.appendNoRoom(id, size)
+	}
+	to.out = wire.AppendUsers(to.out, id, auth.Revision(), more, users, size)
+	return true
+}
+
+// rolesPage is a page of roles under construction. A role with many permissions takes several pages.
+type rolesPage struct {
+	roles      []kv.UserRole
+	size, most int
+	more       bool
+}
+
+// add adds a role without its first skip permissions, and reports whether all of it fits.
+func (p *rolesPage) add(r *kv.UserRole, skip int64) bool {
+	head := 16 + len(r.Name)
+	if p.more = len(p.roles) > 0 && p.size+head > p.most; p.more {
+		return false
+	}
+	left := r.Permissions[min(max(skip, 0), int64(len(r.Permissions))):]
+	fit := 0
+	for p.size += head; fit < len(left); fit++ {
+		one := wire.PermissionBytes(&left[fit])
+		if p.more = fit > 0 && p.size+one > p.most; p.more {
+			break
+		}
+		p.size += one
+	}
+	p.roles = append(p.roles, kv.UserRole{Name: r.Name, Permissions: left[:fit]})
+	return !p.more
+}
+
+// appendRoles appends one role, or the next roles in the order of their names.
+func (b *body) appendRoles(to *buffer, v *index.View) bool {
+	auth, q, id := v.Auth(), b.request.Auth, b.request.ID
+	page := rolesPage{most: int(to.pageBytes())}
+	if q.Name != "" {
+		r, ok := auth.Role(q.Name)
+		if !ok {
+			return to.appendError(id, kv.RoleNotFound, "there is no role "+q.Name)
+		}
+		page.add(&r, q.Skip)
+	} else {
+		auth.Roles(func(r *kv.UserRole) bool {
+			switch {
+			case r.Name < q.From:
+				return true
+			case r.Name == q.From:
+				return page.add(r, q.Skip)
+			}
+			return page.add(r, 0)
+		})
+	}
+	if !to.fit(wire.AnswerBytes + page.size) {
+		return len(to.out) == 0 && to.appendNoRoom(id, page.size)
+	}
+	to.out = wire.AppendRoles(to.out, id, auth.Revision(), page.more, page.roles, page.size)
+	return true
+}
+
+// authorsStep is how many authors are found in one step: each takes a search along the versions of a key.
+const authorsStep = 16
+
+// readAuthors finds the authors of some more changes, and appends all of them when they are complete.
+func (b *body) readAuthors(to *buffer, v *index.View) bool {
+	if b.view == nil {
+		b.view, b.since = v, time.Now()
+	}
+	changes := b.request.Auth.Changes
+	for range min(authorsStep, len(changes)-len(b.authors)) {
+		c := &changes[len(b.authors)]
+		b.authors = append(b.authors, b.view.AuthorOf(c.Key, c.Revision))
+	}
+	if len(b.authors) < len(changes) {
+		return false
+	}
+	if size := wire.AuthorsBytes(b.authors); !to.fit(size) {
+		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, size)
+	}
+	to.out = wire.AppendAuthors(to.out, b.request.ID, b.authors)
+	return true
+}
+
+// appendLogin appends the answer to a login that has succeeded.
+func (b *body) appendLogin(to *buffer) bool {
+	if !to.fit(wire.AnswerBytes + len(b.token)) {
+		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, len(b.token))
+	}
+	to.out = wire.AppendLogin(to.out, b.request.ID, b.token)
+	return true
+}
