@@ -11,7 +11,7 @@ import (
 
 // call is one request, from submit to its outcome.
 //
-// At any time exactly one of these holds it: its maker, Client.waiting, Client.delayed, or a slot of a stream. A goroutine that
+// At any time exactly one of these holds it: its maker, Client.waiting, Client.delayed, a slot of a stream, or a login (conn.renew). A goroutine that
 // removes it there, under that holder's lock, owns it. Only its state may change from elsewhere: a caller whose context ends
 // abandons it, wherever it is.
 //
@@ -44,6 +44,7 @@ type call struct {
 	session  *session // of its name; nil while it has none
 	sequence uint64
 	doubt    bool // an attempt may have happened
+	renewed  bool // a new login was made for it
 
 	// The outcome. It belongs to the caller once it is delivered.
 	answer   []byte         // a copy of the answer's frame; nil for an asynchronous call

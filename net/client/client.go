@@ -31,6 +31,9 @@ type Config struct {
 	ReturnAfter time.Duration
 	// Credentials are the client's identity and its trusted CAs: wire.LoadClient, or Maker.LocalClient.
 	Credentials *wire.Credentials
+	// User and Password log in on each connection: its requests are then by this user, and not by the name in the certificate. If the
+	// cluster has no authentication, they are not used. "": no login.
+	User, Password string
 	// TLS replaces the TLS configuration from Credentials, if it is not nil.
 	TLS *tls.Config
 	// DialStagger is the delay before the next endpoint is tried in parallel. 0: 200 ms.
@@ -118,6 +121,7 @@ type Client struct {
 	wake     chan struct{}                 // one token: the keeper must look again
 	watching watching
 	naming   naming
+	token    atomic.Pointer[string] // of the last login; nil: none
 
 	mu         sync.Mutex
 	closed     bool               // Close was called: new calls and connections are refused

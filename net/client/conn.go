@@ -48,6 +48,7 @@ type conn struct {
 	probed   bool      // a probe was sent since heardAt
 
 	health health
+	logIns logIns
 
 	// Shared.
 	retired atomic.Bool // takes no new calls

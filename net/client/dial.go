@@ -43,7 +43,7 @@ func (c *Client) dial() {
 		c.waitForRound()
 		start := time.Now()
 		k, hopeless := c.dialRound()
-		if k != nil {
+		if k != nil && c.begin(k, &hopeless) {
 			c.install(k)
 			return
 		}
@@ -75,6 +75,20 @@ func (c *Client) dial() {
 			return
 		}
 	}
+}
+
+// begin logs in on a new connection, or closes it. The login is refused at any other member as well.
+func (c *Client) begin(k *conn, refused *bool) bool {
+	ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
+	defer cancel()
+	err := c.logIn(ctx, k)
+	if err == nil {
+		return true
+	}
+	c.note(k.endpoint, err)
+	k.fail(errDone)
+	*refused = isAnswer(err) && !err.(*kv.Error).Retryable()
+	return false
 }
 
 // avoidedLocked returns a connection that the client has left although no other member can be reached, as it turned out. A

@@ -166,6 +166,36 @@ func ExampleClient_Status() {
 	// Output: test leader <nil>
 }
 
+// A role permits a prefix of keys, and a user gets it. The client test, whose certificate this is, is made an administrator before
+// authentication is enabled: otherwise it would be refused.
+func ExampleClient_EnableAuth() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	steps := []func() error{
+		func() error { return c.AddUser(ctx, client.RootRole, "") },
+		func() error { return c.GrantRole(ctx, client.RootRole, client.RootRole) },
+		func() error { return c.AddUser(ctx, "test", "") },
+		func() error { return c.GrantRole(ctx, "test", client.RootRole) },
+		func() error { return c.AddRole(ctx, "app1") },
+		func() error {
+			app1 := []byte("app1/")
+			return c.GrantPermission(ctx, "app1", client.Permission{Key: app1, End: client.Prefix(app1), Type: client.PermitReadWrite})
+		},
+		func() error { return c.AddUser(ctx, "ci", "a password") },
+		func() error { return c.GrantRole(ctx, "ci", "app1") },
+		func() error { return c.EnableAuth(ctx) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	check, err := c.CheckPermission(ctx, "ci", client.Permission{Key: []byte("app2/x"), Type: client.PermitWrite})
+	fmt.Println(check.Allowed, err, c.DisableAuth(ctx))
+	// Output: false <nil> <nil>
+}
+
 func exampleClient() (*client.Client, context.Context) {
 	credentials, err := wire.LoadClient(exampleCluster.certs, "", time.Now)
 	if err != nil {

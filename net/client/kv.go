@@ -170,8 +170,7 @@ func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
 	}
 	if r.stream != nil {
 		page, err := r.stream.next(ctx)
-		answer, is := errors.AsType[*kv.Error](err)
-		if err == nil || ctx.Err() != nil || is && !answer.Retryable() && answer.Code != kv.FutureRevision {
+		if err == nil || ctx.Err() != nil || !resumable(err) {
 			return page, err
 		}
 		r.close()
@@ -226,8 +225,7 @@ func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, er
 		page, err = r.stream.next(ctx)
 		if err != nil {
 			r.close()
-			answer, is := errors.AsType[*kv.Error](err)
-			return RangeResult{}, ctx.Err() == nil && (!is || answer.Retryable() || answer.Code == kv.FutureRevision), err
+			return RangeResult{}, ctx.Err() == nil && resumable(err), err
 		}
 		known := min(r.skip, int64(len(page.KVs)))
 		r.skip -= known
@@ -236,6 +234,13 @@ func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, er
 			return page, false, nil
 		}
 	}
+}
+
+// resumable reports whether the rest of a stream of pages may come by another request: from another member, or after a new login, which
+// only calls make.
+func resumable(err error) bool {
+	answer, is := errors.AsType[*kv.Error](err)
+	return !is || answer.Retryable() || answer.Code == kv.FutureRevision || answer.Code == kv.BadToken
 }
 
 // count returns the number of keys.

@@ -21,6 +21,7 @@ import (
 // pair is two members over one store, with sessions, and a client that begins with the first.
 type pair struct {
 	a, b    *servertest.Member
+	trust   servertest.Trust
 	servers [2]*server.Server
 	*client.Client
 }
@@ -30,6 +31,7 @@ func newPair(t testing.TB, timeout time.Duration) *pair {
 	p := &pair{a: servertest.NewMember()}
 	p.b = servertest.NewMember(p.a)
 	trust := servertest.NewTrust(t)
+	p.trust = trust
 	var endpoints []string
 	for i, m := range []*servertest.Member{p.a, p.b} {
 		m.Sessions.Store(true)

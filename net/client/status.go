@@ -72,6 +72,10 @@ func (c *Client) askAt(ctx context.Context, endpoint string, x *call) error {
 		return &UnavailableError{Op: op.String(), Endpoints: []EndpointError{{endpoint, err}}}
 	}
 	defer k.fail(errDone)
+	if err := c.logIn(ctx, k); err != nil {
+		x.recycle()
+		return err
+	}
 	err = k.ask(ctx, x, func(*wire.Response) error { return nil })
 	if op.Write() && err != nil && ctx.Err() != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return unknown(op, k, err)

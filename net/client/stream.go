@@ -292,6 +292,8 @@ func (s *stream) complete(x *call, a *arrival) {
 		}
 		x.releaseName(false) // it gets another name
 		s.conn.client.retry(x, s.conn, failed)
+	case failed.Code == kv.BadToken && !x.renewed && x.attempts < attemptsLast && s.conn.client.config.User != "":
+		s.conn.renew(x, failed)
 	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || x.repeatable()):
 		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed {
 			s.conn.avoid(time.Now(), failed)
@@ -315,7 +317,7 @@ func (s *stream) complete(x *call, a *arrival) {
 // an earlier copy of the write may have been applied.
 func ofThisCopy(code kv.Code) bool {
 	switch code {
-	case kv.ValueTooLarge, kv.TooManyOperations, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest:
+	case kv.ValueTooLarge, kv.TooManyOperations, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest, kv.UserEmpty, kv.BadToken:
 		return true
 	default:
 		return false

@@ -55,7 +55,7 @@ func (c *Client) usageOnce(ctx context.Context, q *Usage) (all UsageResult, agai
 		}
 		if err != nil {
 			answer, is := errors.AsType[*kv.Error](err)
-			return UsageResult{}, ctx.Err() == nil && (!is || answer.Retryable() || answer.Code == kv.Compacted), err
+			return UsageResult{}, ctx.Err() == nil && (is && answer.Code == kv.Compacted || resumable(err)), err
 		}
 		all.Revision, all.Period = page.Revision, page.Period
 		for _, row := range page.Rows {

@@ -321,15 +321,15 @@ func (ws *watching) read(s *watchStream) error {
 			if frame == nil {
 				break
 			}
-			if err := ws.take(bytes.Clone(frame)); err != nil {
+			if err := ws.take(s.conn, bytes.Clone(frame)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// take delivers a frame to its watches.
-func (ws *watching) take(frame []byte) error {
+// take delivers a frame of a connection to its watches.
+func (ws *watching) take(k *conn, frame []byte) error {
 	f, err := wire.ReadWatchFrame(frame)
 	if err != nil {
 		return err
@@ -363,7 +363,7 @@ func (ws *watching) take(frame []byte) error {
 			w.created(f.Revision)
 		case kv.WatchCanceled:
 			if f.Err != nil {
-				w.end(canceled(&f))
+				ws.refused(w, k, &f)
 			}
 		default:
 			if w.told(&f, response) {
@@ -372,6 +372,26 @@ func (ws *watching) take(frame []byte) error {
 		}
 	}
 	return nil
+}
+
+// refused ends a watch that a member has ended, unless it may begin again: because users or roles changed while it began, or after a new
+// login.
+func (ws *watching) refused(w *Watcher, k *conn, f *wire.WatchFrame) {
+	again := f.Err.Code == kv.AuthOld
+	renew := f.Err.Code == kv.BadToken && ws.client.config.User != ""
+	if !again && !renew {
+		w.end(canceled(f))
+		return
+	}
+	ws.mu.Lock()
+	delete(ws.ids, w.id)
+	w.id = 0
+	ws.mu.Unlock()
+	if renew {
+		ws.renewWatch(w, k)
+	} else {
+		ws.resume(w)
+	}
 }
 
 // elsewhere reports whether another member may serve a watch that this one has ended.

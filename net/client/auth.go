@@ -1,0 +1,278 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+type (
+	// AuthChange is a change of users, roles, or of authentication itself.
+	AuthChange = kv.AuthChange
+	// Permission allows access to a key, or to a range of keys; Prefix and From make an End.
+	Permission = kv.Permission
+	// Role is a named set of permissions.
+	Role = kv.UserRole
+	// User is a user, without its password.
+	User = wire.User
+	// Self is the user of this client, as its member sees it.
+	Self = wire.Self
+	// AuthStatus is the state of authentication.
+	AuthStatus = wire.AuthStatus
+	// AuthCheck says whether a user has a permission, and by which roles.
+	AuthCheck = wire.AuthCheck
+	// Change identifies a change of a key by its revision.
+	Change = wire.Change
+)
+
+// The types of permissions. Writing does not include reading.
+const (
+	PermitRead      = kv.PermitRead
+	PermitWrite     = kv.PermitWrite
+	PermitReadWrite = kv.PermitReadWrite
+)
+
+// RootRole is the name of the role that permits everything. Authentication needs a user of this name that has the role.
+const RootRole = kv.Root
+
+// ChangeUsers changes users, roles, or authentication itself. It needs the role root once authentication is enabled. The member hashes the
+// password; the change's own fields Password and Secret are ignored. The errors mean the same as those of any other write.
+func (c *Client) ChangeUsers(ctx context.Context, change AuthChange, password string) error {
+	x := c.newCall(ctx, wire.OpAuthChange)
+	x.body = wire.AppendAuthChangeBody(x.body[:0], &change, []byte(password))
+	_, err := c.written(ctx, x)
+	return err
+}
+
+// AddUser adds a user. With an empty password, it is known by its certificate alone: client-NAME.
+func (c *Client) AddUser(ctx context.Context, name, password string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserAdd, User: name}, password)
+}
+
+// DeleteUser deletes a user. Its logins and tokens end.
+func (c *Client) DeleteUser(ctx context.Context, name string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserDelete, User: name}, "")
+}
+
+// SetPassword gives a user another password of 1 to 72 bytes. Its logins and tokens end.
+func (c *Client) SetPassword(ctx context.Context, name, password string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserChangePassword, User: name}, password)
+}
+
+// GrantRole gives a user a role.
+func (c *Client) GrantRole(ctx context.Context, user, role string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
+}
+
+// RevokeRole takes a role from a user. Its open watches that need the role end with an Error with the code NotAllowed.
+func (c *Client) RevokeRole(ctx context.Context, user, role string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
+}
+
+// AddRole adds a role without permissions.
+func (c *Client) AddRole(ctx context.Context, role string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleAdd, Role: role}, "")
+}
+
+// DeleteRole deletes a role, and takes it from all users.
+func (c *Client) DeleteRole(ctx context.Context, role string) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleDelete, Role: role}, "")
+}
+
+// GrantPermission adds a permission to a role. If the role has one of exactly this range, its type changes.
+func (c *Client) GrantPermission(ctx context.Context, role string, p Permission) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
+}
+
+// RevokePermission takes the permission of exactly this range from a role.
+func (c *Client) RevokePermission(ctx context.Context, role string, key, end []byte) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: Permission{Key: key, End: end}}, "")
+}
+
+// EnableAuth makes every request need a user. It is refused unless this client still has the role root afterwards.
+func (c *Client) EnableAuth(ctx context.Context) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
+}
+
+// DisableAuth makes every client with a certificate of the CA an administrator. Users and roles are kept.
+func (c *Client) DisableAuth(ctx context.Context) error {
+	return c.ChangeUsers(ctx, AuthChange{Kind: kv.AuthDisable}, "")
+}
+
+// asked sends a question, and reads its answer.
+func asked[T any](ctx context.Context, c *Client, op wire.Op, body []byte, read func(*wire.Response) (T, error)) (result T, err error) {
+	x := c.newCall(ctx, op)
+	x.body = append(x.body[:0], body...)
+	if err := c.do(ctx, x); err != nil {
+		return result, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(bytes.Clone(x.answer)) // the result's slices may be parts of it
+	if err != nil {
+		return result, err
+	}
+	return read(&p)
+}
+
+// AuthStatus reports whether authentication is enabled. It needs no user.
+func (c *Client) AuthStatus(ctx context.Context) (AuthStatus, error) {
+	return asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, false), (*wire.Response).AuthStatus)
+}
+
+// WhoAmI returns the user of this client, and how the member knows it.
+func (c *Client) WhoAmI(ctx context.Context) (Self, error) {
+	return asked(ctx, c, wire.OpWhoAmI, wire.AppendMembersBody(nil, false), (*wire.Response).Self)
+}
+
+// CheckPermission reports whether a user would be permitted an access, and by which roles. Only a user with the role root may ask about
+// other users.
+func (c *Client) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
+	return asked(ctx, c, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, user, &p, false), (*wire.Response).AuthCheck)
+}
+
+// usersPage is one answer to a list of users or roles.
+type usersPage[T any] struct {
+	revision uint64
+	more     bool
+	all      []T
+}
+
+func readUsers(p *wire.Response) (page usersPage[User], err error) {
+	page.revision, page.more, page.all, err = p.Users()
+	return page, err
+}
+
+func readRoles(p *wire.Response) (page usersPage[Role], err error) {
+	page.revision, page.more, page.all, err = p.Roles()
+	return page, err
+}
+
+// listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the body of
+// the request after the given results, and join adds a page to them.
+func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T) []byte, read func(*wire.Response) (usersPage[T], error), join func(all, page []T) []T) ([]T, error) {
+	var all []T
+	for revision := uint64(0); ; {
+		page, err := asked(ctx, c, op, next(all), read)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(all) > 0 && page.revision != revision:
+			all = nil
+			continue
+		case page.more && len(page.all) == 0:
+			return nil, errEmptyPage
+		}
+		revision, all = page.revision, join(all, page.all)
+		if !page.more {
+			return all, nil
+		}
+	}
+}
+
+// Users returns all users in the order of their names. It needs the role root.
+func (c *Client) Users(ctx context.Context) ([]User, error) {
+	next := func(all []User) []byte {
+		from := ""
+		if n := len(all); n > 0 {
+			from = all[n-1].Name + "\x00"
+		}
+		return wire.AppendUsersBody(nil, "", from, false)
+	}
+	return listed(ctx, c, wire.OpUsers, next, readUsers, func(all, page []User) []User { return append(all, page...) })
+}
+
+// User returns one user. Without the role root, only the own one.
+func (c *Client) User(ctx context.Context, name string) (User, error) {
+	page, err := asked(ctx, c, wire.OpUsers, wire.AppendUsersBody(nil, name, "", false), readUsers)
+	if err == nil && len(page.all) != 1 {
+		err = errEmptyPage
+	}
+	if err != nil {
+		return User{}, err
+	}
+	return page.all[0], nil
+}
+
+// Roles returns all roles that were added, in the order of their names. It needs the role root.
+func (c *Client) Roles(ctx context.Context) ([]Role, error) { return c.roles(ctx, "") }
+
+// Role returns one role. Without the role root, only an own one.
+func (c *Client) Role(ctx context.Context, name string) (Role, error) {
+	all, err := c.roles(ctx, name)
+	if err == nil && len(all) != 1 {
+		err = errEmptyPage
+	}
+	if err != nil {
+		return Role{}, err
+	}
+	return all[0], nil
+}
+
+// roles returns one role, or, with an empty name, all. A page may end within a role: the next one continues it.
+func (c *Client) roles(ctx context.Context, name string) ([]Role, error) {
+	next := func(all []Role) []byte {
+		from, skip := "", int64(0)
+		if n := len(all); n > 0 {
+			from, skip = all[n-1].Name, int64(len(all[n-1].Permissions))
+		}
+		return wire.AppendRolesBody(nil, name, from, skip, false)
+	}
+	return listed(ctx, c, wire.OpRoles, next, readRoles, func(all, page []Role) []Role {
+		if n := len(all); n > 0 && len(page) > 0 && page[0].Name == all[n-1].Name {
+			all[n-1].Permissions = append(all[n-1].Permissions, page[0].Permissions...)
+			page = page[1:]
+		}
+		return append(all, page...)
+	})
+}
+
+// AuthorsOf returns the authors of changes: the names of the users who made them, or, without authentication, of the clients' certificates.
+// A name is empty if no client made the change, or if it is not known any more. It needs the permission to read the keys. A member of a
+// version before 0.3.0 knows no authors.
+func (c *Client) AuthorsOf(ctx context.Context, changes []Change) ([]string, error) {
+	all := make([]string, 0, len(changes))
+	for len(all) < len(changes) {
+		part := changes[len(all):]
+		part = part[:authorsTogether(part)]
+		names, err := asked(ctx, c, wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, part, false), (*wire.Response).Authors)
+		switch {
+		case unknownOp(err):
+			names = make([]string, len(part))
+		case err != nil:
+			return nil, err
+		case len(names) != len(part):
+			return nil, errShortAuthors
+		}
+		all = append(all, names...)
+	}
+	return all, nil
+}
+
+var (
+	errEmptyPage    = errors.New("the member answered with an empty page, which is not the last one")
+	errShortAuthors = errors.New("the member answered for other changes than the requested ones")
+)
+
+// unknownOp reports whether a member does not know the op of a question: its version is older.
+func unknownOp(err error) bool {
+	answer, ok := errors.AsType[*kv.Error](err)
+	return ok && answer.Code == kv.BadRequest
+}
+
+// authorsBytes bounds the keys in one request for authors.
+const authorsBytes = 512 << 10
+
+// authorsTogether returns how many of some changes fit one request.
+func authorsTogether(changes []Change) int {
+	bytes := 0
+	for i := range changes {
+		if bytes += len(changes[i].Key) + 16; i == limits.AuthorsAsked || i > 0 && bytes > authorsBytes {
+			return i
+		}
+	}
+	return len(changes)
+}

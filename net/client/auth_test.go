@@ -1,0 +1,430 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/client"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// secured is a cluster with authentication, of two members over one store. Its client test is an administrator; ci has the password sesame,
+// and may read and write below app1/.
+type secured struct {
+	*pair
+	trust servertest.Trust
+}
+
+func newSecured(t testing.TB) *secured {
+	t.Helper()
+	c := &secured{pair: newPair(t, wait)}
+	c.trust = c.pair.trust
+	ctx := ctxOf(t, wait)
+	for _, err := range []error{
+		c.AddUser(ctx, client.RootRole, ""), c.GrantRole(ctx, client.RootRole, client.RootRole),
+		c.AddUser(ctx, "test", ""), c.GrantRole(ctx, "test", client.RootRole),
+		c.AddRole(ctx, "app1"), c.GrantPermission(ctx, "app1", client.Permission{Key: []byte("app1/"), End: client.Prefix([]byte("app1/")), Type: client.PermitReadWrite}),
+		c.AddUser(ctx, "ci", "sesame"), c.GrantRole(ctx, "ci", "app1"),
+		c.EnableAuth(ctx),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// as opens a client with the certificate of a name; an empty password does not log in.
+func (c *secured) as(t testing.TB, certificate, user, password string) (*client.Client, error) {
+	t.Helper()
+	m := wire.Maker{Now: time.Now, Rand: rand.Reader}
+	if _, err := m.CreateClient(c.trust.Dir, certificate); err != nil && !strings.Contains(err.Error(), "exist") {
+		t.Fatal(err)
+	}
+	credentials, err := wire.LoadClient(c.trust.Dir, certificate, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := client.Open(ctxOf(t, wait), client.Config{
+		Endpoints: c.Endpoints()[:2], InOrder: true, Credentials: credentials, User: user, Password: password, Timeout: wait, DialStagger: wait,
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = other.Close() })
+	}
+	return other, err
+}
+
+// Everything about users and roles through the client, in the order in which an administrator needs it.
+func TestUsersAndRoles(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	if self := must[client.Self](t)(c.WhoAmI(ctx)); self.Name != "test" || !self.Root || !self.Enabled || self.Proof != wire.ProofCertificate {
+		t.Errorf("%+v", self)
+	}
+	if s := must[client.AuthStatus](t)(c.AuthStatus(ctx)); !s.Enabled || s.Revision < 8 {
+		t.Errorf("%+v", s)
+	}
+	users := must[[]client.User](t)(c.Users(ctx))
+	var names []string
+	for _, u := range users {
+		names = append(names, fmt.Sprint(u.Name, u.Roles, u.HasPassword, u.NoPassword))
+	}
+	if want := []string{"ci[app1] true false", "root[root] false false", "test[root] false false"}; !slices.Equal(names, want) {
+		t.Errorf("%v", names)
+	}
+	key, end := []byte("app1/"), client.Prefix([]byte("app1/"))
+	role := must[client.Role](t)(c.Role(ctx, "app1"))
+	if want := (client.Role{Name: "app1", Permissions: []client.Permission{{Key: key, End: end, Type: client.PermitReadWrite}}}); !reflect.DeepEqual(role, want) {
+		t.Errorf("%+v", role)
+	}
+	if all := must[[]client.Role](t)(c.Roles(ctx)); len(all) != 1 || !reflect.DeepEqual(all[0], role) {
+		t.Errorf("%+v", all)
+	}
+	if check := must[client.AuthCheck](t)(c.CheckPermission(ctx, "ci", client.Permission{Key: []byte("app1/k"), Type: client.PermitWrite})); !check.Allowed || len(check.Grants) != 1 || check.Grants[0].Role != "app1" {
+		t.Errorf("%+v", check)
+	}
+	for _, x := range []struct {
+		err  error
+		want kv.Code
+	}{
+		{c.AddUser(ctx, "ci", ""), kv.UserExists},
+		{c.AddUser(ctx, "", ""), kv.UserEmpty},
+		{c.SetPassword(ctx, "ghost", "x"), kv.UserNotFound},
+		{c.SetPassword(ctx, "ci", ""), kv.BadRequest},
+		{c.GrantRole(ctx, "ci", "ghost"), kv.RoleNotFound},
+		{c.RevokeRole(ctx, "ci", "root"), kv.RoleNotGranted},
+		{c.AddRole(ctx, "app1"), kv.RoleExists},
+		{c.RevokePermission(ctx, "app1", key, nil), kv.PermissionNotGranted},
+		{c.DeleteUser(ctx, "root"), kv.AuthManagement},
+		{c.RevokePermission(ctx, "app1", key, end), kv.OK},
+		{c.RevokeRole(ctx, "ci", "app1"), kv.OK},
+		{c.DeleteRole(ctx, "app1"), kv.OK},
+		{c.DeleteUser(ctx, "ci"), kv.OK},
+		{c.DisableAuth(ctx), kv.OK},
+	} {
+		if got := codeOf(x.err); got != x.want || x.want == kv.OK && x.err != nil {
+			t.Errorf("%v, want %v", x.err, x.want)
+		}
+	}
+	if _, err := c.User(ctx, "ci"); codeOf(err) != kv.UserNotFound {
+		t.Error(err)
+	}
+}
+
+// Long lists come in pages, and a role with many permissions in several; if roles change meanwhile, the list is that of one moment.
+func TestLongListsOfRoles(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, nil)
+	ctx := ctxOf(t, wait)
+	key := func(i int) []byte {
+		return append(bytes.Repeat([]byte("k"), limits.KeyBytes-4), fmt.Sprintf("%04d", i)...)
+	}
+	for r := range 3 {
+		name := fmt.Sprint("role", r)
+		if err := c.AddRole(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			c.member.ChangeAuth(kv.AuthChange{Kind: kv.RoleGrantPermission, Role: name, Permission: client.Permission{Key: key(i), Type: kv.PermitWrite}})
+		}
+	}
+	done := make(chan struct{})
+	var changing sync.WaitGroup
+	changing.Go(func() {
+		for i := 0; i < 20; i++ {
+			c.member.ChangeAuth(kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint("another", i)})
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	all := must[[]client.Role](t)(c.Roles(ctx))
+	close(done)
+	changing.Wait()
+	whole := 0
+	for i := range all {
+		if strings.HasPrefix(all[i].Name, "role") {
+			whole++
+			if len(all[i].Permissions) != 100 || !bytes.Equal(all[i].Permissions[99].Key, key(99)) {
+				t.Errorf("%s has %d permissions", all[i].Name, len(all[i].Permissions))
+			}
+		}
+	}
+	if whole != 3 || !slices.IsSortedFunc(all, func(a, b client.Role) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Errorf("%d roles", len(all))
+	}
+	if one := must[client.Role](t)(c.Role(ctx, "role1")); len(one.Permissions) != 100 {
+		t.Errorf("%d permissions", len(one.Permissions))
+	}
+}
+
+// A client with a user logs in on each connection, also after a failover, with the token of the first login; all its calls are that user's.
+func TestLoginOnEachConnection(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
+	key := []byte("app1/k")
+	put := func() {
+		t.Helper()
+		w := must[client.Written](t)(ci.Put(ctx, key, nil))
+		if got := must[[]string](t)(ci.AuthorsOf(ctx, []client.Change{{Key: key, Revision: w.Revision}})); got[0] != "ci" {
+			t.Errorf("the author is %q", got)
+		}
+	}
+	put()
+	before := c.servers[1].Stats().Accepted
+	_ = c.servers[0].Close()
+	put()
+	if c.servers[1].Stats().Accepted == before {
+		t.Error("the client has not changed its member")
+	}
+	if _, err := ci.Put(ctx, []byte("app2/k"), nil); codeOf(err) != kv.NotAllowed {
+		t.Error(err)
+	}
+	if self := must[client.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != wire.ProofLogin {
+		t.Errorf("%+v", self)
+	}
+}
+
+// A wrong password is an error at once, and names what is wrong; a cluster without authentication asks for none.
+func TestLoginRefused(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	begun := time.Now()
+	_, err := c.as(t, "stranger", "ci", "sesam")
+	if !errors.Is(err, client.ErrUnavailable) || codeOf(err) != kv.AuthFailed || time.Since(begun) > wait/2 {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
+	if err := c.DisableAuth(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	off := must[*client.Client](t)(c.as(t, "stranger", "ghost", "x"))
+	must[client.Written](t)(off.Put(t.Context(), []byte("k"), nil))
+}
+
+// When authentication is enabled under a client that has a user, it logs in and goes on as that user, not as its certificate's.
+func TestAuthIsEnabledUnderAClient(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	if err := c.DisableAuth(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ci := must[*client.Client](t)(c.as(t, "test", "ci", "sesame"))
+	must[client.Written](t)(ci.Put(ctx, []byte("app2/k"), nil))
+	if err := c.EnableAuth(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 50 { // of many calls at a time, one logs in
+		all.Go(func() {
+			if _, err := ci.Put(ctx, fmt.Appendf(nil, "app1/%d", i), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if _, err := ci.Put(ctx, []byte("app2/k"), nil); codeOf(err) != kv.NotAllowed {
+		t.Errorf("the client goes on as the user of its certificate: %v", err)
+	}
+}
+
+// A login that has ended is made anew, for calls, watches and streams of pages. If the password is another one now, they end with that error.
+func TestLoginIsRenewed(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
+	key := []byte("app1/k")
+	must[client.Written](t)(ci.Put(ctx, key, nil))
+	if err := c.SetPassword(ctx, "ci", "sesame"); err != nil { // the same again: the login has ended all the same
+		t.Fatal(err)
+	}
+	w := must[*client.Watcher](t)(ci.Watch(ctx, client.Watch{Key: key}))
+	must[client.Written](t)(ci.Put(ctx, key, []byte("new")))
+	if r := must[client.WatchResponse](t)(w.Next()); string(r.Events[0].KV.Value) != "new" {
+		t.Errorf("%+v", r)
+	}
+	if err := c.SetPassword(ctx, "ci", "other"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ci.Put(ctx, key, nil); codeOf(err) != kv.AuthFailed {
+		t.Error(err)
+	}
+	if _, err := ci.Watch(ctx, client.Watch{Key: key}); codeOf(err) != kv.AuthFailed {
+		t.Error(err)
+	}
+	if err := c.DeleteUser(ctx, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Next(); codeOf(err) != kv.NotAllowed {
+		t.Errorf("the watch of a deleted user: %v", err)
+	}
+}
+
+// A range that comes as a stream of pages goes on after a new login.
+func TestPagesAfterNewLogin(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	const keys = 80
+	for i := range keys { // 8 MiB
+		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "app1/%03d", i), bytes.Repeat([]byte("v"), 100<<10)))
+	}
+	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
+	for _, q := range []client.Range{{}, {Sort: kv.SortByMod, Order: kv.SortDescend}} {
+		q.Key, q.End = []byte("app1/"), client.Prefix([]byte("app1/"))
+		got := 0
+		for page, err := range ci.Pages(ctx, q) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == 0 {
+				if err := c.SetPassword(ctx, "ci", "sesame"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got += len(page.KVs)
+		}
+		if got != keys {
+			t.Errorf("%d keys of %d", got, keys)
+		}
+	}
+}
+
+// What was refused because users or roles changed meanwhile is sent again by itself.
+func TestAuthOldIsSentAgain(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	ci := must[*client.Client](t)(c.as(t, "ci", "", ""))
+	var changes atomic.Int64
+	change := func(writes, _ int) *kv.Error {
+		if writes > 0 && changes.Load() < 5 {
+			c.a.ChangeAuth(kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint("new", changes.Add(1))})
+		}
+		return nil
+	}
+	c.a.SetBefore(change)
+	must[client.Written](t)(ci.Put(ctx, []byte("app1/k"), nil))
+	if got := c.version("app1/k"); changes.Load() != 5 || got != 1 {
+		t.Errorf("%d changes, version %d", changes.Load(), got)
+	}
+}
+
+// A session belongs to its author. When authentication is enabled, the session of before has none: its writes go on in a new one.
+func TestSessionOfBeforeAuth(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	if err := c.DisableAuth(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
+	must[client.Written](t)(ci.Put(ctx, []byte("app1/k"), nil)) // the session of the certificate stranger
+	if err := c.EnableAuth(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		must[client.Written](t)(ci.Put(ctx, []byte("app1/k"), nil))
+	}
+	if got := c.version("app1/k"); got != 4 {
+		t.Errorf("version %d, want 4", got)
+	}
+}
+
+// A write that may have happened, and whose session is not its user's any more, is not made once more: its outcome is unknown.
+func TestDoubtAcrossEnabling(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	if err := c.DisableAuth(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
+	must[client.Written](t)(ci.Put(ctx, []byte("app1/k"), nil))
+	c.a.Lose.Store(true)
+	outcome := make(chan error)
+	go func() {
+		_, err := ci.Put(ctx, []byte("app1/k"), nil)
+		outcome <- err
+	}()
+	await(t, "the write is applied", func() bool { return c.version("app1/k") == 2 })
+	c.b.ChangeAuth(kv.AuthChange{Kind: kv.AuthEnable})
+	_ = c.servers[0].Close()
+	if err := <-outcome; !errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("%v", err)
+	}
+	if got := c.version("app1/k"); got != 2 {
+		t.Errorf("version %d: it was applied twice", got)
+	}
+}
+
+// Authors come for any number of changes, of keys of any size.
+func TestAuthorsOfMany(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, nil)
+	ctx := ctxOf(t, wait)
+	large := bytes.Repeat([]byte("k"), limits.KeyBytes)
+	w := must[client.Written](t)(c.Put(ctx, large, nil))
+	var changes []client.Change
+	for i := range 2*limits.AuthorsAsked + 1 {
+		key := large
+		if i%50 > 0 {
+			key = []byte("none")
+		}
+		changes = append(changes, client.Change{Key: key, Revision: w.Revision})
+	}
+	got := must[[]string](t)(c.AuthorsOf(ctx, changes))
+	for i := range got {
+		if want := map[bool]string{true: "test"}[i%50 == 0]; got[i] != want {
+			t.Fatalf("change %d is of %q, want %q", i, got[i], want)
+		}
+	}
+	if len(got) != len(changes) || len(must[[]string](t)(c.AuthorsOf(ctx, nil))) != 0 {
+		t.Errorf("%d authors of %d changes", len(got), len(changes))
+	}
+}
+
+// Many clients log in at a time: each gets in, however long that takes, and a login that is refused for now is repeated.
+func TestManyLogins(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	var all sync.WaitGroup
+	const clients = 60
+	if _, err := c.as(t, "stranger", "ci", "sesame"); err != nil { // makes the certificate
+		t.Fatal(err)
+	}
+	for range clients {
+		all.Go(func() {
+			ci, err := c.as(t, "stranger", "ci", "sesame")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			defer cancel()
+			if _, err := ci.Put(ctx, []byte("app1/k"), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
