@@ -198,7 +198,7 @@ func TestLoginOnEachConnection(t *testing.T) {
 	if _, err := ci.Put(ctx, []byte("app2/k"), nil); codeOf(err) != kv.NotAllowed {
 		t.Error(err)
 	}
-	if self := must[client.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != wire.ProofLogin {
+	if self := must[client.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != wire.ProofToken {
 		t.Errorf("%+v", self)
 	}
 }

@@ -133,7 +133,7 @@ func (c *conn) verify(ctx context.Context, name string, password auth.Secret) (t
 	if err != nil && !errors.Is(err, auth.ErrVerifyOnly) {
 		return "", answerOf(err)
 	}
-	c.login.Store(&login{name: name, epoch: u.Epoch})
+	c.login.Store(&login{name: name, epoch: u.Epoch, proof: wire.ProofPassword})
 	return token, nil
 }
 
@@ -165,6 +165,6 @@ func (c *conn) resume(ctx context.Context, token string) *kv.Error {
 	case !ok, jwt && claims.Revision < v.Auth().Revision(), !jwt && claims.Epoch != u.Epoch:
 		return errBadToken
 	}
-	c.login.Store(&login{name: claims.User, epoch: u.Epoch})
+	c.login.Store(&login{name: claims.User, epoch: u.Epoch, proof: wire.ProofToken})
 	return nil
 }

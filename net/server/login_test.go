@@ -62,7 +62,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(token, err)
 	}
 	r.allowed(wire.OpPut, putOfCI)
-	if other := rawOf(t, r.conn); other.who() != "ci by login" {
+	if other := rawOf(t, r.conn); other.who() != "ci by password" {
 		t.Error("another stream of the connection has another user")
 	}
 	r.refused(kv.NotAllowed, "ci may not write", wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k")}))
@@ -77,7 +77,7 @@ func TestLogin(t *testing.T) {
 	for _, forged := range []string{"x", token + "0", strings.ToLower(token), token[1:], strings.Repeat("x", 100_000)} {
 		same.refused(kv.BadToken, "invalid token", wire.OpLogin, byToken(forged))
 	}
-	if got := same.who(); got != "ci by login" {
+	if got := same.who(); got != "ci by token" {
 		t.Errorf("after refused logins the user is %s", got)
 	}
 	e.idle(t)

@@ -41,7 +41,7 @@ func (c *conn) self(v *index.View) (wire.Self, *kv.Error) {
 	self := wire.Self{Name: c.user, Proof: wire.ProofCertificate, Enabled: auth.Enabled(), Revision: auth.Revision()}
 	if l := c.login.Load(); l != nil {
 		if err := l.check(auth); err == nil {
-			self.Name, self.Proof = l.name, wire.ProofLogin
+			self.Name, self.Proof = l.name, l.proof
 		} else if auth.Enabled() {
 			return self, err
 		}

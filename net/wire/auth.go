@@ -166,7 +166,8 @@ type Proof uint8
 const (
 	ProofNone        Proof = iota // the connection has no user
 	ProofCertificate              // the name in the client's certificate
-	ProofLogin                    // a login with a password or a token
+	ProofPassword                 // a login with a password
+	ProofToken                    // a login with the token of an earlier login
 )
 
 // String returns the proof as the command line prints it.
@@ -174,8 +175,10 @@ func (p Proof) String() string {
 	switch p {
 	case ProofCertificate:
 		return "certificate"
-	case ProofLogin:
-		return "login"
+	case ProofPassword:
+		return "password"
+	case ProofToken:
+		return "token"
 	default:
 		return "none"
 	}

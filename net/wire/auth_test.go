@@ -74,7 +74,7 @@ func TestAuthAnswersReadBack(t *testing.T) {
 	if revision, more, got, err := read(b).Roles(); err != nil || revision != 12 || more || !reflect.DeepEqual(got, roles) || len(b) > AnswerBytes+bytesOf {
 		t.Error(revision, more, got, err, len(b), bytesOf)
 	}
-	self := Self{Name: "ci", Proof: ProofLogin, Known: true, Roles: []string{"app1"}, Enabled: true, Revision: 3}
+	self := Self{Name: "ci", Proof: ProofToken, Known: true, Roles: []string{"app1"}, Enabled: true, Revision: 3}
 	b = AppendSelf(nil, 7, &self)
 	if got, err := read(b).Self(); err != nil || !reflect.DeepEqual(got, self) || len(b) > SelfBytes(&self) {
 		t.Error(got, err)
