@@ -225,20 +225,25 @@ func denied(one *account, t kv.Touch) *kv.Error {
 // member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
 // refused: whether a client wrote it is not known.
 func (s *State) permits(c *command) *kv.Error {
-	k := &kinds[c.kind]
-	if k.own || c.auth == kv.AuthOwn || c.term != 0 { // a term: the leader's clock ends a lease
+	if c.own() {
 		return nil
 	}
 	one := s.accounts.byName[string(c.name)]
 	if err := s.auth.verify(one, len(c.name) > 0, c.auth); err != nil {
 		return err
 	}
-	return permits(one, k.access, c, s)
+	return permits(one, kinds[c.kind].access, c, s)
+}
+
+// own reports whether a member proposes the command by itself. A user's token can name any auth revision, so a command with a user is
+// never a member's own. A term: the leader's clock ends a lease.
+func (c *command) own() bool {
+	return kinds[c.kind].own || c.auth == kv.AuthOwn && len(c.name) == 0 || c.term != 0
 }
 
 // refusesAuthor is State.permits in a View, for a command that is not proposed yet.
 func (v *View) refusesAuthor(c *command) *kv.Error {
-	if !v.auth.Enabled() || kinds[c.kind].own || c.auth == kv.AuthOwn {
+	if !v.auth.Enabled() || c.own() {
 		return nil
 	}
 	return v.Permits(kv.Principal{Name: string(c.name), Auth: c.auth}, kinds[c.kind].access, c)

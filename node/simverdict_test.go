@@ -207,7 +207,7 @@ func (v *verdicts) command(entry uint64, c *logged, r *kv.Result) {
 		v.w.failf("entry %d has a command of kind %d by %+v at feature level %d", entry, c.kind, c.by, v.level)
 	}
 	need, all, own := v.needs(c)
-	own = own || c.by.Auth == kv.AuthOwn
+	own = own || c.by == kv.Principal{Auth: kv.AuthOwn}
 	want := kv.OK
 	if !own {
 		want = v.auth.Verdict(c.by, need, all)
