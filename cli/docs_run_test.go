@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -177,7 +178,7 @@ func (r *pageRun) command(ctx context.Context, line string) (cmd *exec.Cmd, list
 	return cmd, addresses[0]
 }
 
-// run runs a line, which must end with exit code 0. A line that serves, watches or leads goes on until the page ends.
+// run runs a line, which must end with exit code 0. A line that serves, watches, leads or follows goes on until the page ends.
 func (r *pageRun) run(line docLine) {
 	r.t.Helper()
 	words := strings.Fields(line.command)
@@ -185,7 +186,7 @@ func (r *pageRun) run(line docLine) {
 		r.t.Logf("not run: %s: there is no curl here", line.command)
 		return
 	}
-	if strings.TrimPrefix(words[0], "./") == "qkv" && (words[1] == "serve" || words[1] == "watch" || words[1] == "elect") {
+	if strings.TrimPrefix(words[0], "./") == "qkv" && (words[1] == "serve" || words[1] == "watch" || words[1] == "elect" || slices.Contains(words, "--follow")) {
 		r.begin(line.command, words[1] == "serve")
 		return
 	}

@@ -93,29 +93,16 @@ func (m *member) startAudited() (err error) {
 	return nil
 }
 
-// auditWatch records the changes that no client of this member has asked it for: of alarms and of members.
-type auditWatch struct {
-	alarms  []wire.Alarm
-	members index.Members
-	known   bool // members is the configuration at the last look
-}
-
-// lookAtAudit raises the audit log's alarm, and records what has changed since the last look.
+// lookAtAudit raises the audit log's alarm, and records which alarms were raised or have ended since the last look.
 func (m *member) lookAtAudit() {
 	if m.audit == nil {
 		return
 	}
 	m.status.Alarm(actor.Alarm{Name: kv.AuditAlarm, Text: m.audit.Problem()})
-	w, alarms := &m.duty.audited, slices.DeleteFunc(m.alarms(), func(a wire.Alarm) bool { return kv.AlarmName(a.Name).Severity() != "alarm" })
-	m.recordAlarms("alarm raised", alarms, w.alarms)
-	m.recordAlarms("alarm ended", w.alarms, alarms)
-	w.alarms = alarms
-	view := m.status.View()
-	members := view.Members()
-	if applied, _ := view.Applied(); w.known && applied >= m.applyTo { // entries replayed at a start are not new
-		m.recordMembers(w.members, members)
-	}
-	w.members, w.known = members, len(members.All()) > 0
+	before, now := m.duty.alarms, slices.DeleteFunc(m.alarms(), func(a wire.Alarm) bool { return kv.AlarmName(a.Name).Severity() != "alarm" })
+	m.recordAlarms("alarm raised", now, before)
+	m.recordAlarms("alarm ended", before, now)
+	m.duty.alarms = now
 }
 
 // recordAlarms records the alarms that are in one list and not in another. A new text is no change.
@@ -128,8 +115,14 @@ func (m *member) recordAlarms(operation string, in, notIn []wire.Alarm) {
 	}
 }
 
-// recordMembers records how the membership has changed.
+// recordMembers records how the membership has changed, whichever member was asked for the change.
 func (m *member) recordMembers(before, after index.Members) {
+	if m.audit == nil || len(before.All()) == 0 {
+		return
+	}
+	if applied, _ := m.status.View().Applied(); applied < m.applyTo { // entries replayed at a start are not new
+		return
+	}
 	record := func(operation string, one *kv.Member, detail string) {
 		m.audit.Record(audit.Event{Operation: operation, Message: fmt.Sprintf("%s (%016x)%s", one.Name, one.ID, detail)})
 	}

@@ -105,7 +105,7 @@ type duty struct {
 	noSpace     pause // of the log line about the alarm
 	space       pause // of the log line about its end
 
-	audited auditWatch
+	alarms []wire.Alarm // at the last look, for the audit log
 
 	checked   stateMark // at this leader's last check
 	verifying verifying

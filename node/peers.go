@@ -56,6 +56,7 @@ func (p peers) SetMembers(members index.Members) {
 	c := &p.member.contacts
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	p.member.recordMembers(c.members, members)
 	c.members = members
 	c.newcomers = slices.DeleteFunc(c.newcomers, func(n peer.Peer) bool { return members.Get(n.ID) != nil || members.Removed(n.ID) })
 	maps.DeleteFunc(c.callers, func(id uint64, _ string) bool { return members.Removed(id) })

@@ -163,7 +163,7 @@ var cliBugs = []mutant{
 		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},
 	}, []detector{direct("./cli", "TestScript/folder")}},
 	{"end with 1 when the member has lost its data", []change{
-		{"answerCode", `case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed:`, `case kv.Unavailable, kv.Overloaded, kv.Corrupt, kv.Removed:`},
+		{"answerCode", `case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed, kv.Unaudited:`, `case kv.Unavailable, kv.Overloaded, kv.Corrupt, kv.Removed, kv.Unaudited:`},
 	}, []detector{direct("./cli", "TestExitCodes")}},
 	{"end with 1 when there are too many members", []change{
 		{"answerCode", `kv.TooManyMembers, kv.QuorumAtRisk:`, `kv.QuorumAtRisk:`},

@@ -71,7 +71,11 @@ const (
 	RoleEmpty            Code = 51 // a role's name is empty
 	PermissionMissing    Code = 52 // a grant without a permission
 
-	codes = 53
+	// Unaudited: the asked member cannot write its audit log, and refuses changes because of --audit-strict. The change certainly did not
+	// happen; another member may accept it.
+	Unaudited Code = 53
+
+	codes = 54
 )
 
 var codeNames = [codes]string{
@@ -84,6 +88,7 @@ var codeNames = [codes]string{
 	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
 	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
 	"permission not granted", "invalid auth management", "no role", "no permission",
+	"audit log failed",
 }
 
 // String returns the code's name.
@@ -126,7 +131,7 @@ func (e *Error) Happened() bool { return e.Code == AnswerTooLarge || e.Code == A
 // only if the error is also certain.
 func (e *Error) Retryable() bool {
 	switch e.Code {
-	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed, AuthOld:
+	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed, AuthOld, Unaudited:
 		return true
 	default:
 		return false

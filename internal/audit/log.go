@@ -163,7 +163,7 @@ func (l *Log) fail(why string) {
 	p := &problem{text: why + "; events are lost when its queue is full. Free space on its disk, or repair the disk; it is tried again each second"}
 	if l.config.Strict {
 		p.text += ". --audit-strict: this member refuses all changes until then"
-		p.refusal = kv.Errorf(kv.Unavailable, "--audit-strict is set and %s; the change certainly did not happen: ask another member, or look at the alarm AUDIT of this member", why)
+		p.refusal = kv.Errorf(kv.Unaudited, "--audit-strict is set and %s; the change certainly did not happen: ask another member, or look at the alarm AUDIT of this member", why)
 	}
 	if l.problem.Swap(p) == nil {
 		l.config.Logger.Warn("AUDIT: " + p.text)

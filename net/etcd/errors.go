@@ -73,6 +73,7 @@ var otherCodes = map[kv.Code]codes.Code{
 	kv.TooManyMembers: codes.FailedPrecondition,
 	kv.AnswerTooLarge: codes.ResourceExhausted,
 	kv.Following:      codes.FailedPrecondition,
+	kv.Unaudited:      codes.Unavailable,
 }
 
 // statusOf converts an error of the member to the client's status.
