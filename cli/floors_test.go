@@ -82,8 +82,8 @@ var packages = map[string]layer{
 
 	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/auth", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/auth", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/server": {floor: 3, imports: []string{"net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},

@@ -90,9 +90,16 @@ func newPermissionWorld(t *testing.T, seed uint64, counts map[string]int) *permi
 		return w
 	}
 	for _, c := range []kv.AuthChange{
-		{Kind: kv.UserAdd, User: kv.Root}, {Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
-		{Kind: kv.UserAdd, User: "u1"}, {Kind: kv.UserAdd, User: "u2"}, {Kind: kv.RoleAdd, Role: "r1"}, {Kind: kv.RoleAdd, Role: "r2"}, {Kind: kv.RoleAdd, Role: "r3"},
-		{Kind: kv.UserGrantRole, User: "u1", Role: "r1"}, {Kind: kv.UserGrantRole, User: "u1", Role: "r2"}, {Kind: kv.UserGrantRole, User: "u2", Role: "r3"},
+		{Kind: kv.UserAdd, User: kv.Root},
+		{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
+		{Kind: kv.UserAdd, User: "u1"},
+		{Kind: kv.UserAdd, User: "u2"},
+		{Kind: kv.RoleAdd, Role: "r1"},
+		{Kind: kv.RoleAdd, Role: "r2"},
+		{Kind: kv.RoleAdd, Role: "r3"},
+		{Kind: kv.UserGrantRole, User: "u1", Role: "r1"},
+		{Kind: kv.UserGrantRole, User: "u1", Role: "r2"},
+		{Kind: kv.UserGrantRole, User: "u2", Role: "r3"},
 		{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
 	} {
 		w.change(kv.Principal{Name: kv.Root, Auth: w.model.Revision}, &c)

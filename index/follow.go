@@ -49,7 +49,6 @@ func (v *View) Following() *FollowStatus {
 // Inherited returns the compacted revision of the source that the state follows or followed; 0: none.
 func (v *View) Inherited() int64 { return v.inherited }
 
-
 // AppendFollow appends a step of following, which a client has encoded, with this author in the place of the one that the client claims.
 func (h *Head) AppendFollow(dst, step []byte) ([]byte, error) {
 	r := pack.NewExactReader(step)

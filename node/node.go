@@ -118,7 +118,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-			Hasher: proofs.hasher, Tokens: proofs.tokens,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
@@ -135,7 +135,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),
+		Audit: n.member.audit, Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),
 		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),

@@ -35,8 +35,13 @@ func someEntries(t *testing.T) (e *entries, put int) {
 	by := func(name string) *index.Head { return &index.Head{By: e.state.View().By(name)} }
 	e.add(t, index.AppendFeatureLevel(nil, index.MaxLevel))
 	for _, c := range []kv.AuthChange{
-		{Kind: kv.UserAdd, User: kv.Root}, {Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root}, {Kind: kv.UserAdd, User: "u1"}, {Kind: kv.UserAdd, User: "u2"},
-		{Kind: kv.RoleAdd, Role: "r"}, granted("r", kv.PermitReadWrite, "k1", ""), {Kind: kv.UserGrantRole, User: "u1", Role: "r"},
+		{Kind: kv.UserAdd, User: kv.Root},
+		{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
+		{Kind: kv.UserAdd, User: "u1"},
+		{Kind: kv.UserAdd, User: "u2"},
+		{Kind: kv.RoleAdd, Role: "r"},
+		granted("r", kv.PermitReadWrite, "k1", ""),
+		{Kind: kv.UserGrantRole, User: "u1", Role: "r"},
 		{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
 	} {
 		e.add(t, by(kv.Root).AppendAuthChange(nil, &c))

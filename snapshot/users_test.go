@@ -20,8 +20,11 @@ func usersState(t *testing.T) *index.State {
 	apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("before"), Value: []byte("nobody's")}), index.AppendFeatureLevel(nil, index.MaxLevel))
 	by := func(name string) *index.Head { return &index.Head{By: s.View().By(name)} }
 	for _, c := range []kv.AuthChange{
-		{Kind: kv.UserAdd, User: kv.Root, Password: []byte("a hash")}, {Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
-		{Kind: kv.UserAdd, User: "ci", NoPassword: true}, {Kind: kv.RoleAdd, Role: "app"}, {Kind: kv.UserGrantRole, User: "ci", Role: "app"},
+		{Kind: kv.UserAdd, User: kv.Root, Password: []byte("a hash")},
+		{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
+		{Kind: kv.UserAdd, User: "ci", NoPassword: true},
+		{Kind: kv.RoleAdd, Role: "app"},
+		{Kind: kv.UserGrantRole, User: "ci", Role: "app"},
 		{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("app/"), End: []byte("app0"), Type: kv.PermitReadWrite}},
 		{Kind: kv.AuthEnable, Secret: bytes.Repeat([]byte{7}, limits.AuthSecretBytes)},
 	} {

@@ -133,8 +133,10 @@ func TestBreaks(t *testing.T) {
 		{"a line changed, with the number of its place", func(f *fixture, files map[string]string) {
 			put(f.t, f.disk, dir+"audit.jsonl.2", strings.Replace(files["audit.jsonl.2"], `"revision":43`, `"revision":44`, 1))
 		}, []Place{{"audit.jsonl.2", 3, "it or the line before was changed: its prev is not the hash of the line before"}}},
-		{"a file removed", func(f *fixture, _ map[string]string) { must(f.t, f.disk.Remove(dir+"audit.jsonl.2")) },
-			[]Place{{"audit.jsonl.3", 1, "the file audit.jsonl.2 is missing before it"}}},
+		{
+			"a file removed", func(f *fixture, _ map[string]string) { must(f.t, f.disk.Remove(dir+"audit.jsonl.2")) },
+			[]Place{{"audit.jsonl.3", 1, "the file audit.jsonl.2 is missing before it"}},
+		},
 		{"two files swapped", func(f *fixture, files map[string]string) {
 			put(f.t, f.disk, dir+"audit.jsonl.2", files["audit.jsonl.3"])
 			put(f.t, f.disk, dir+"audit.jsonl.3", files["audit.jsonl.2"])

@@ -49,11 +49,11 @@ func own[T any, Q request[T], A any](o offer, name string, handle func(context.C
 			ctx, err = s.admit(ctx, of)
 		}
 		if err != nil {
-			return nil, err
+			return nil, s.audited(ctx, name, q, err)
 		}
 		out, err := handle(ctx, q)
 		if err != nil {
-			return nil, plainly(err)
+			return nil, plainly(s.audited(ctx, name, q, err))
 		}
 		return answerOf(out), nil
 	}}

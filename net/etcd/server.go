@@ -21,6 +21,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
 	"qkv/net/auth"
@@ -66,6 +67,8 @@ type Config struct {
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
+
+	Audit *audit.Log // nil: nothing is recorded
 
 	// The proofs of users: passwords, tokens, and certificates. A client's certificate is its user's only with CertificateUsers.
 	Hasher           *auth.Hasher
@@ -357,11 +360,11 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		if err == nil {
 			ctx, err = s.admit(ctx, of)
 		}
-		if err != nil {
-			return nil, err
+		var out A
+		if err == nil {
+			out, err = handle(ctx, q)
 		}
-		out, err := handle(ctx, q)
-		if err != nil {
+		if err = s.audited(ctx, name, q, err); err != nil {
 			return nil, err
 		}
 		return answerOf(out), nil
@@ -382,13 +385,13 @@ func (o offer) stream(name string, requests, answers bool, serve func(grpc.Serve
 				return err
 			}
 			if requests && of == checked { // each of its requests is identified by itself, since a token may end before the stream
-				return serve(stream)
+				return s.audited(stream.Context(), name, nil, serve(stream))
 			}
 			ctx, err := s.admit(stream.Context(), of)
-			if err != nil {
-				return err
+			if err == nil {
+				err = serve(admitted{stream, ctx})
 			}
-			return serve(admitted{stream, ctx})
+			return s.audited(ctx, name, nil, err)
 		}),
 	}
 }

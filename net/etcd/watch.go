@@ -354,6 +354,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		return true
 	}
 	if d.Kind == kv.WatchCanceled && d.Err != nil {
+		_ = w.s.audited(w.stream.Context(), "Watch", nil, refused(d.Err))
 		for _, hub := range d.IDs {
 			if one := w.byHub[hub]; one != nil {
 				one.ended = true // no further request for it goes to the hub

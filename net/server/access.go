@@ -68,6 +68,19 @@ func (c *conn) permits(v *index.View, need kv.Access, request index.Toucher) *kv
 
 // permitsRequest is permits for a whole request.
 func (c *conn) permitsRequest(v *index.View, q *wire.Request) *kv.Error {
+	return c.audited(q.Op, touching(q), c.judge(v, q))
+}
+
+// touching returns the accesses of a request, if its class is read or write.
+func touching(q *wire.Request) index.Toucher {
+	if need := q.Op.Access(); need == kv.AccessRead || need == kv.AccessWrite {
+		return q
+	}
+	return nil
+}
+
+// judge is permitsRequest without a record of the refusal.
+func (c *conn) judge(v *index.View, q *wire.Request) *kv.Error {
 	if need := q.Op.Access(); need != kv.AccessSelf {
 		return c.permits(v, need, q)
 	}
@@ -106,7 +119,7 @@ func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 		}
 		return c.permitsRequest(v, &x.read.body.request)
 	case x.read != nil:
-		return c.permits(v, x.op.Access(), &x.read.Range)
+		return c.audited(x.op, &x.read.Range, c.permits(v, x.op.Access(), &x.read.Range))
 	case x.op == wire.OpTimeToLive:
 		return c.permitsRequest(v, &wire.Request{Op: x.op, Lease: *x.lease})
 	case x.op.Write():
@@ -114,7 +127,7 @@ func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 	case x.op == wire.OpKeepAlive: // it was checked before the leader's clock was asked
 		return nil
 	}
-	return c.permits(v, x.op.Access(), nil)
+	return c.audited(x.op, nil, c.permits(v, x.op.Access(), nil))
 }
 
 // permitsStep is permitsRead for a read in steps over several Views: it checks again when users or roles have changed.

@@ -74,7 +74,7 @@ func (s *stream) answerLocals() {
 // tryLocal appends the answer to a read if it fits.
 func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
 	if v.Auth().Enabled() {
-		if err := c.permits(v, kv.AccessRead, &x.Range); err != nil {
+		if err := c.audited(wire.OpRange, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
 			return b.appendError(x.id, err.Code, err.Message)
 		}
 	}

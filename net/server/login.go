@@ -7,6 +7,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/audit"
 	"qkv/net/auth"
 	"qkv/net/wire"
 )
@@ -84,10 +85,15 @@ func (s *stream) logIn(q *wire.Request, x slot) {
 	name, password, token := q.Auth.Name, append(auth.Secret(nil), q.Auth.Password...), q.Auth.Token
 	s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
 		var err *kv.Error
+		proof := audit.Password
 		if token != "" {
-			err = s.conn.resume(ctx, token)
+			proof = audit.Token
+			name, err = s.conn.resume(ctx, token)
 		} else {
 			token, err = s.conn.verify(ctx, name, password)
+		}
+		if s.conn.server.config.Audit != nil && (err == nil || err.Code == kv.AuthFailed || err.Code == kv.BadToken) {
+			s.conn.auditLogin(name, proof, err)
 		}
 		clear(password)
 		answer.token = token
@@ -142,20 +148,20 @@ const appliedPoll = 5 * time.Millisecond
 
 // resume logs in with the token of an earlier login.
 // A JWT is void after any change of users or roles, as in etcd.
-func (c *conn) resume(ctx context.Context, token string) *kv.Error {
+func (c *conn) resume(ctx context.Context, token string) (name string, refused *kv.Error) {
 	config := &c.server.config
 	v := config.Member.View()
 	if !v.Auth().Enabled() {
-		return c.off()
+		return "", c.off()
 	}
 	claims, err := config.Tokens.Info(token, time.Now())
 	if err != nil {
-		return errBadToken
+		return "", errBadToken
 	}
 	for applied, _ := v.Applied(); applied < claims.Applied; applied, _ = v.Applied() {
 		select {
 		case <-ctx.Done():
-			return errTokenLate
+			return claims.User, errTokenLate
 		case <-time.After(appliedPoll):
 			v = config.Member.View()
 		}
@@ -163,8 +169,8 @@ func (c *conn) resume(ctx context.Context, token string) *kv.Error {
 	u, ok := v.Auth().User(claims.User)
 	switch jwt := claims.Epoch == 0; {
 	case !ok, jwt && claims.Revision < v.Auth().Revision(), !jwt && claims.Epoch != u.Epoch:
-		return errBadToken
+		return claims.User, errBadToken
 	}
 	c.login.Store(&login{name: claims.User, epoch: u.Epoch, proof: wire.ProofToken})
-	return nil
+	return claims.User, nil
 }

@@ -254,6 +254,9 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 		return slot{}, refusal
 	}
 	x := slot{id: q.ID, op: q.Op, bytes: bytes}
+	if s.conn.server.config.Audit != nil {
+		x.note = noteOf(q)
+	}
 	if x.long = path == wire.PathLog && rows > limits.LongWriteRows; x.long && !s.conn.server.long.CompareAndSwap(false, true) {
 		s.end(1, int64(bytes))
 		return slot{}, kv.Errorf(kv.Overloaded, "it looks at %d keys, and another write of more than %d is under way", rows, limits.LongWriteRows)

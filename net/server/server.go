@@ -16,6 +16,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/admit"
+	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
 	"qkv/net/auth"
@@ -60,6 +61,8 @@ type Config struct {
 	ResetKey    [32]byte // kept with the data folder: clients of a killed and restarted member notice at once
 	Member      Member
 	Logger      *slog.Logger
+
+	Audit *audit.Log // nil: nothing is recorded
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher

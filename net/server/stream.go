@@ -67,6 +67,7 @@ type slot struct {
 	id     uint64 // the client's
 	read   *read  // of a range or a request with a body; else nil
 	lease  *wire.LeaseRequest
+	note   *string // describes a change of users, members or alarms for the audit log; else nil
 	serial uint32
 	bytes  int32 // the memory that it counts for
 	op     wire.Op

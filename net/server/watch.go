@@ -58,6 +58,9 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	if w.over {
 		return true
 	}
+	if d.Kind == kv.WatchCanceled && d.Err != nil {
+		w.s.conn.audited(wire.OpWatch, nil, d.Err)
+	}
 	notice := d.Kind == kv.WatchProgressed && len(d.IDs) > 0
 	if d.Kind != kv.WatchEvents && !notice {
 		w.addLocked(*d)

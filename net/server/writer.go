@@ -193,6 +193,7 @@ func prefetch(v *index.View, slots []slot) int {
 func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) bool {
 	switch {
 	case d.Result.Err != nil:
+		s.conn.audited(x.op, nil, d.Result.Err)
 		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
 	case v.Auth().Enabled():
 		if err := s.conn.permitsRead(v, x); err != nil {
@@ -223,6 +224,7 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		w.out = wire.AppendDone(w.out, x.id)
 		return true
 	}
+	s.conn.auditChange(x, d.Result.Revision)
 	w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
 	return true
 }

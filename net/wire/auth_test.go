@@ -25,11 +25,13 @@ func TestAuthRequestsReadBack(t *testing.T) {
 	}{
 		{
 			OpAuthChange, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci", NoPassword: true, Password: []byte("hash"), Secret: []byte("secret")}, []byte("clear")),
-			AuthRequest{Change: kv.AuthChange{Kind: kv.UserAdd, User: "ci", NoPassword: true, Permission: kv.Permission{Key: []byte{}, End: []byte{}}}, Password: []byte("clear")}, false,
+			AuthRequest{Change: kv.AuthChange{Kind: kv.UserAdd, User: "ci", NoPassword: true, Permission: kv.Permission{Key: []byte{}, End: []byte{}}}, Password: []byte("clear")},
+			false,
 		},
 		{
 			OpAuthChange, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "r", Permission: p, Strict: true}, nil),
-			AuthRequest{Change: kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "r", Permission: p, Strict: true}, Password: []byte{}}, false,
+			AuthRequest{Change: kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "r", Permission: p, Strict: true}, Password: []byte{}},
+			false,
 		},
 		{OpUsers, AppendUsersBody(nil, "ci", "a", true), AuthRequest{Name: "ci", From: "a"}, true},
 		{OpRoles, AppendRolesBody(nil, "r", "b", 300, false), AuthRequest{Name: "r", From: "b", Skip: 300}, false},

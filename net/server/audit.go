@@ -1,0 +1,83 @@
+package server
+
+import (
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/audit"
+	"qkv/net/wire"
+)
+
+// audited records the refusal of a request for want of a user or of a permission, and returns it. Other errors are no events.
+func (c *conn) audited(op wire.Op, request index.Toucher, why *kv.Error) *kv.Error {
+	if why == nil || c.server.config.Audit == nil {
+		return why
+	}
+	switch why.Code {
+	case kv.NotAllowed, kv.UserEmpty, kv.BadToken, kv.AuthFailed:
+		e := c.event(op)
+		e.Refusal, e.Ranges = why, rangesOf(request)
+		c.server.config.Audit.Record(e)
+	}
+	return why
+}
+
+// auditChange records a change that was made, of users, roles, members or alarms.
+func (c *conn) auditChange(x *slot, revision int64) {
+	if x.note != nil && c.server.config.Audit != nil {
+		e := c.event(x.op)
+		e.Message, e.Revision = *x.note, revision
+		c.server.config.Audit.Record(e)
+	}
+}
+
+// auditLogin records a login of the connection, good or bad.
+func (c *conn) auditLogin(name string, proof audit.Proof, why *kv.Error) {
+	e := c.event(wire.OpLogin)
+	e.User, e.Proof, e.Operation, e.Refusal = name, proof, audit.Login, why
+	c.server.config.Audit.Record(e)
+}
+
+// event returns an event of the connection's user.
+func (c *conn) event(op wire.Op) audit.Event {
+	e := audit.Event{User: c.user, Proof: audit.None, Remote: c.qc.RemoteAddr().String(), API: audit.Native, Operation: op.String()}
+	if c.user != "" {
+		e.Proof = audit.Certificate
+	}
+	if l := c.login.Load(); l != nil {
+		e.User, e.Proof = l.name, audit.Password
+		if l.proof == wire.ProofToken {
+			e.Proof = audit.Token
+		}
+	}
+	return e
+}
+
+// rangesOf lists the ranges of keys that a request touches.
+func rangesOf(request index.Toucher) (all []audit.Range) {
+	if request == nil {
+		return nil
+	}
+	request.Touches(func(t kv.Touch) bool {
+		if t.Lease == 0 {
+			all = append(all, audit.Range{Key: t.Key, End: t.End})
+		}
+		return true
+	})
+	return all
+}
+
+// noteOf describes a request for the audit log, if it changes users, roles, members or alarms.
+func noteOf(q *wire.Request) *string {
+	var text string
+	switch q.Op {
+	case wire.OpAuthChange:
+		text = q.Auth.Change.String()
+	case wire.OpChangeMember:
+		text = q.Change.String()
+	case wire.OpChangeAlarm:
+		text = q.Alarm.String()
+	default:
+		return nil
+	}
+	return &text
+}
