@@ -194,19 +194,24 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 		}
 		return errDryRun
 	}
+	users := ""
+	if n, roles := len(file.Auth.Users), len(file.Auth.Roles); n+roles > 0 {
+		to.Auth = &file.Auth
+		users = fmt.Sprintf(", %d users and %d roles, and authentication is %s", n, roles, map[bool]string{true: "enabled", false: "off"}[file.Auth.Enabled])
+	}
 	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", "error", "")
 	done, err := node.Migrate(ctx, to, fill)
 	bar.end()
 	if errors.Is(err, errDryRun) {
-		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases; nothing was written\n",
-			of, file.Revision, file.Compacted, file.Records, len(file.Leases))
+		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases%s; nothing was written\n",
+			of, file.Revision, file.Compacted, file.Records, len(file.Leases), users)
 		return nil
 	}
 	if err != nil {
 		return migrateError(err)
 	}
 	v := done.View
-	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", to.DataDir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of)
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s%s\n", to.DataDir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of, users)
 	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", to.Name, to.DataDir)
 	return nil
 }

@@ -84,6 +84,9 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	err = from.Save(ctx, path, bar.set)
 	bar.end()
 	if err == nil {
+		err = migrate.CheckFollowed(path)
+	}
+	if err == nil {
 		// The dry run uses a folder beside the snapshot: ./qkv-data here belongs to another member.
 		err = migrateFile(ctx, c, path, from.Name, node.MigrateConfig{DataDir: filepath.Join(dir, "data"), Name: "default"})
 	}

@@ -23,8 +23,9 @@ import (
 type MigrateConfig struct {
 	DataDir  string // must not exist, or be empty
 	Name     string
-	CertsDir string // as Config's
-	Wall     int64  // the clock
+	CertsDir string             // as Config's
+	Wall     int64              // the clock
+	Auth     *index.AuthContent // nil: no users
 	Version  string
 	Logger   *slog.Logger
 }
@@ -80,6 +81,9 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 	if err == nil {
 		err = fill(take, state.View)
 	}
+	if err == nil && c.Auth != nil {
+		err = restoreUsers(c.Auth, state, take, random)
+	}
 	if err != nil {
 		return Migrated{}, err
 	}
@@ -91,6 +95,19 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 		return Migrated{}, err
 	}
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
+}
+
+// restoreUsers gives the new state users and roles, which need the newest feature level.
+func restoreUsers(users *index.AuthContent, state *index.State, take func(command []byte) error, random io.Reader) error {
+	if err := take(index.AppendFeatureLevel(nil, index.MaxLevel)); err != nil {
+		return err
+	}
+	var secret [limits.AuthSecretBytes]byte
+	if _, err := io.ReadFull(random, secret[:]); err != nil {
+		return fmt.Errorf("draw the secret of the tokens: %w", err)
+	}
+	state.RestoreAuth(users, secret)
+	return nil
 }
 
 // mustBeFree refuses a data folder with any content, and removes an empty one: the new folder is made under another name, and cannot be

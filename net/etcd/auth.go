@@ -334,11 +334,17 @@ func (s authService) roleGet(ctx context.Context, q *pb.AuthRoleGetRequest) (ans
 		about.Perm = []*authpb.Permission{{PermType: authpb.Permission_READWRITE, RangeEnd: []byte{0}}}
 		return plain{about}, nil
 	}
-	for i := range role.Permissions {
-		p := &role.Permissions[i]
-		about.Perm = append(about.Perm, &authpb.Permission{PermType: authpb.Permission_Type(p.Type), Key: p.Key, RangeEnd: p.End})
-	}
+	about.Perm = permissionsOf(&role)
 	return s.encodeBuilt(ctx, about)
+}
+
+// permissionsOf returns a role's permissions in etcd's form.
+func permissionsOf(r *kv.UserRole) (all []*authpb.Permission) {
+	for i := range r.Permissions {
+		p := &r.Permissions[i]
+		all = append(all, &authpb.Permission{PermType: authpb.Permission_Type(p.Type), Key: p.Key, RangeEnd: p.End})
+	}
+	return all
 }
 
 // addedRole returns a role that an administrator has added.

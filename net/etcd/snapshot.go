@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -34,7 +36,10 @@ import (
 //	members          the id in hexadecimal digits → JSON
 //	cluster          clusterVersion
 //	meta             consistent_index, term, confState, storageVersion, finishedCompactRev, scheduledCompactRev
-//	alarm, auth, authUsers, authRoles, members_removed     empty
+//	auth             authRevision, and authEnabled if authentication is on
+//	authUsers        the name → the user, with the hash of its password
+//	authRoles        the name → the role
+//	alarm, members_removed     empty
 var snapshotBuckets = []string{"key", "lease", "members", "members_removed", "cluster", "meta", "alarm", "auth", "authUsers", "authRoles"}
 
 // errNoRoom refuses a snapshot that would take disk space that the log needs.
@@ -148,7 +153,7 @@ func (w *snapshotWriter) write() error {
 				return err
 			}
 		}
-		return errors.Join(w.writeMeta(tx), w.writeMembers(tx), w.writeLeases(tx))
+		return errors.Join(w.writeMeta(tx), w.writeMembers(tx), w.writeLeases(tx), w.writeAuth(tx))
 	})
 	if err != nil {
 		return err
@@ -271,5 +276,35 @@ func (w *snapshotWriter) writeLeases(tx *bbolt.Tx) (err error) {
 		err = tx.Bucket([]byte("lease")).Put(binary.BigEndian.AppendUint64(nil, uint64(l.ID)), value)
 		return err == nil
 	})
+	return err
+}
+
+// writeAuth writes the users and roles as etcd stores them. The secret of qkv's tokens is left out: etcd has its own tokens.
+func (w *snapshotWriter) writeAuth(tx *bbolt.Tx) (err error) {
+	a := w.v.Auth()
+	put := func(bucket, key string, value []byte) bool {
+		err = tx.Bucket([]byte(bucket)).Put([]byte(key), value)
+		return err == nil
+	}
+	encode := func(bucket, name string, m proto.Message) bool {
+		var value []byte
+		if value, err = proto.Marshal(m); err != nil {
+			return false
+		}
+		return put(bucket, name, value)
+	}
+	if a.Enabled() && !put("auth", "authEnabled", []byte{1}) || !put("auth", "authRevision", binary.BigEndian.AppendUint64(nil, a.Revision())) {
+		return err
+	}
+	a.Users(func(u *kv.User) bool {
+		return encode("authUsers", u.Name, &authpb.User{
+			Name: []byte(u.Name), Password: u.Password, Roles: u.Roles, Options: &authpb.UserAddOptions{NoPassword: u.NoPassword},
+		})
+	})
+	if err == nil {
+		a.Roles(func(r *kv.UserRole) bool {
+			return encode("authRoles", r.Name, &authpb.Role{Name: []byte(r.Name), KeyPermission: permissionsOf(r)})
+		})
+	}
 	return err
 }

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -43,6 +42,7 @@ type File struct {
 	Version             string // of the schema; empty before 3.6
 	Records             int64  // kept records
 	Leases              []kv.Lease
+	Auth                index.AuthContent
 	Notes               []string // content that is left out without harm
 
 	db *bbolt.DB
@@ -172,7 +172,7 @@ func (f *File) readMeta(tx *bbolt.Tx) error {
 		}
 		f.Revision = max(f.Revision, revision)
 	}
-	return errors.Join(f.readLeases(tx.Bucket([]byte("lease"))), f.readOthers(tx))
+	return errors.Join(f.readLeases(tx.Bucket([]byte("lease"))), f.readAuth(tx), f.readOthers(tx))
 }
 
 func knownSchema(version string) bool {
@@ -262,13 +262,6 @@ func (f *File) readOthers(tx *bbolt.Tx) error {
 		}
 		return n
 	}
-	if b := tx.Bucket([]byte("auth")); b != nil && bytes.Equal(b.Get([]byte("authEnabled")), []byte{1}) {
-		return fileError("%s is a snapshot of an etcd with authentication (%d users, %d roles). qkv has no users yet, and every client could read and write the guarded keys; "+
-			"if this is intended, run `etcdctl auth disable` before you save the snapshot", f.Path, count("authUsers"), count("authRoles"))
-	}
-	if users, roles := count("authUsers"), count("authRoles"); users+roles > 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf("%d users and %d roles are left behind: authentication was not enabled", users, roles))
-	}
 	if n := count("alarm"); n > 0 {
 		f.Notes = append(f.Notes, fmt.Sprintf("%d alarms are left behind", n))
 	}
@@ -284,6 +277,9 @@ func (f *File) Check(ctx context.Context, progress func(records int64)) (err err
 		if e := l.Check(); e != nil {
 			p.add("lease %016x: %v", uint64(l.ID), e)
 		}
+	}
+	for _, e := range f.Auth.Check() {
+		p.add("%v", e)
 	}
 	err = f.db.View(func(tx *bbolt.Tx) error {
 		if err := f.findLast(tx); err != nil {

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -25,14 +27,17 @@ import (
 
 // content is what a file is made of, as etcd 3.7 would write it.
 type content struct {
-	pairs                []*mvccpb.KeyValue // version 0: a tombstone
-	subs                 map[int]int64      // of pairs
-	leases               []kv.Lease
-	scheduled, finished  int64
-	version              string
-	auth, users, nothing bool
-	raw                  map[string][]byte // records as they are
-	without              string            // a bucket
+	pairs               []*mvccpb.KeyValue // version 0: a tombstone
+	subs                map[int]int64      // of pairs
+	leases              []kv.Lease
+	scheduled, finished int64
+	version             string
+	nothing, alarm      bool
+	auth                uint64 // the auth revision, with authentication enabled
+	users               []*authpb.User
+	roles               []*authpb.Role
+	raw                 map[string][]byte // records as they are
+	without             string            // a bucket
 }
 
 func pairOf(key string, create, mod, version, lease int64, value string) *mvccpb.KeyValue {
@@ -94,11 +99,19 @@ func (c *content) write(t testing.TB) string {
 		if c.version != "" {
 			put("meta", []byte("storageVersion"), []byte(c.version))
 		}
-		if c.auth {
+		if c.auth > 0 {
 			put("auth", []byte("authEnabled"), []byte{1})
+			put("auth", []byte("authRevision"), binary.BigEndian.AppendUint64(nil, c.auth))
 		}
-		if c.users {
-			put("authUsers", []byte("root"), []byte{1})
+		for _, u := range c.users {
+			v, _ := proto.Marshal(u)
+			put("authUsers", []byte(cmp.Or(string(u.Name), "nameless")), v)
+		}
+		for _, r := range c.roles {
+			v, _ := proto.Marshal(r)
+			put("authRoles", r.Name, v)
+		}
+		if c.alarm {
 			put("alarm", []byte("x"), nil)
 		}
 		return nil
@@ -204,7 +217,7 @@ func TestFile(t *testing.T) {
 	unfinished.pairs = append(unfinished.pairs, pairOf("a", 2, 3, 2, 0, "a2"), pairOf("b", 5, 5, 1, 0, "b1"), pairOf("e", 2, 2, 1, 0, "e"), pairOf("e", 0, 4, 0, 0, ""))
 	unfinished.subs[len(unfinished.pairs)-4], unfinished.subs[len(unfinished.pairs)-2], unfinished.subs[len(unfinished.pairs)-1] = 1, 1, 1
 	old := plain()
-	old.version, old.users = "", true
+	old.version, old.alarm = "", true
 	for name, c := range map[string]*content{"plain": plain(), "unfinished": unfinished, "3.4": old} {
 		f, err := OpenFile(c.write(t), false)
 		if err != nil {
@@ -221,7 +234,7 @@ func TestFile(t *testing.T) {
 		if err := s.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if len(f.Notes) != map[string]int{"3.4": 2}[name] {
+		if len(f.Notes) != map[string]int{"3.4": 1}[name] {
 			t.Errorf("%s: %q", name, f.Notes)
 		}
 		if err := f.Close(); err != nil {
@@ -249,17 +262,68 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestUsersInAFile: users come with the hashes of their passwords, and roles with their permissions, each range once.
+func TestUsersInAFile(t *testing.T) {
+	c := &content{
+		auth: 7, pairs: []*mvccpb.KeyValue{pairOf("k", 2, 2, 1, 0, "v")},
+		users: []*authpb.User{
+			{Name: []byte("root"), Password: []byte("$2a$10$hash"), Roles: []string{"root"}},
+			{Name: []byte("cert"), Options: &authpb.UserAddOptions{NoPassword: true}, Roles: []string{"b", "a", "gone"}},
+		},
+		roles: []*authpb.Role{
+			{Name: []byte("a"), KeyPermission: []*authpb.Permission{
+				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_WRITE}, {Key: []byte("x")},
+				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_READ}, {Key: []byte("a"), RangeEnd: []byte{0}, PermType: authpb.Permission_READWRITE},
+			}},
+			{Name: []byte("b")},
+		},
+	}
+	f, err := OpenFile(c.write(t), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Check(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := index.AuthContent{
+		Enabled: true, Revision: 7,
+		Users: []kv.User{{Name: "cert", NoPassword: true, Roles: []string{"a", "b"}}, {Name: "root", Password: []byte("$2a$10$hash"), Roles: []string{"root"}}},
+		Roles: []kv.UserRole{{Name: "a", Permissions: []kv.Permission{
+			{Key: []byte("a"), End: []byte{0}, Type: kv.PermitReadWrite}, {Key: []byte("x"), Type: kv.PermitRead}, {Key: []byte("x"), End: []byte("y"), Type: kv.PermitReadWrite},
+		}}, {Name: "b"}},
+	}
+	if got := fmt.Sprintf("%+v", f.Auth); got != fmt.Sprintf("%+v", want) {
+		t.Errorf("%s\nwant %+v", got, want)
+	}
+	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], `the user "cert" has the role "gone"`) {
+		t.Errorf("notes: %q", f.Notes)
+	}
+	if err := CheckFollowed(f.Path); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "etcdctl snapshot save") {
+		t.Errorf("followed: %v", err)
+	}
+}
+
 // TestFileRefused: what is wrong with a file is said, and what is too much for qkv is listed.
 func TestFileRefused(t *testing.T) {
 	for want, change := range map[string]func(c *content){
 		"lacks the buckets meta, key and lease": func(c *content) { c.without = "lease" },
 		"schema 3.8.0":                          func(c *content) { c.version = "3.8.0" },
 		"schema newer":                          func(c *content) { c.version = "newer" },
-		"with authentication (1 users":          func(c *content) { c.auth, c.users = true, true },
-		"scheduledCompactRev has the revision":  func(c *content) { c.scheduled = -1; c.raw = map[string][]byte{}; c.nothing = true },
-		"its last record has the revision":      func(c *content) { c.raw = map[string][]byte{"zzz": nil} },
-		"a record has the revision":             func(c *content) { c.raw = map[string][]byte{"\x00": nil} },
-		"record 7.1: ":                          func(c *content) { c.raw = map[string][]byte{string(revision(7, 1)): {0xff}} },
+		`the user "nameless" cannot be read`:    func(c *content) { c.users = []*authpb.User{{Password: []byte("x")}} },
+		fmt.Sprintf("has %d bytes, over the limit of %d", limits.AuthNameBytes+1, limits.AuthNameBytes): func(c *content) {
+			c.users = []*authpb.User{{Name: []byte(strings.Repeat("x", limits.AuthNameBytes+1))}}
+		},
+		`a permission of the role "r": the end "a" of the permission's range is not after its key "b"`: func(c *content) {
+			c.roles = []*authpb.Role{{Name: []byte("r"), KeyPermission: []*authpb.Permission{{Key: []byte("b"), RangeEnd: []byte("a")}}}}
+		},
+		`a permission of the role "r": there is no type 9`: func(c *content) {
+			c.roles = []*authpb.Role{{Name: []byte("r"), KeyPermission: []*authpb.Permission{{Key: []byte("b"), PermType: 9}}}}
+		},
+		"scheduledCompactRev has the revision": func(c *content) { c.scheduled = -1; c.raw = map[string][]byte{}; c.nothing = true },
+		"its last record has the revision":     func(c *content) { c.raw = map[string][]byte{"zzz": nil} },
+		"a record has the revision":            func(c *content) { c.raw = map[string][]byte{"\x00": nil} },
+		"record 7.1: ":                         func(c *content) { c.raw = map[string][]byte{string(revision(7, 1)): {0xff}} },
 		"says that it is of revision 99": func(c *content) {
 			b, _ := proto.Marshal(pairOf("x", 99, 99, 1, 0, ""))
 			c.raw = map[string][]byte{string(revision(11, 0)): b}

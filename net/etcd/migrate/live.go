@@ -129,7 +129,7 @@ func (l *Live) from(ctx context.Context) (id uint64, revision int64, err error) 
 		if err == nil {
 			id, revision = a.Header.ClusterId, a.Header.Revision
 		}
-		return err
+		return explained(err)
 	})
 	return id, revision, err
 }
@@ -179,7 +179,7 @@ func (l *Live) load(ctx context.Context, p progress) error {
 		return err
 	}
 	defer file.Close()
-	if err := file.Check(ctx, nil); err != nil {
+	if err := errors.Join(file.checkFollowed(), file.Check(ctx, nil)); err != nil {
 		return err
 	}
 	take := func(command []byte) error { return l.To.take(ctx, command) }
@@ -187,6 +187,9 @@ func (l *Live) load(ctx context.Context, p progress) error {
 	if p.FollowStatus == nil {
 		for _, note := range file.Notes {
 			l.Say("note: %s", note)
+		}
+		if users, roles := len(file.Auth.Users), len(file.Auth.Roles); users+roles > 0 {
+			l.Say("note: %d users and %d roles are left behind: authentication is not enabled at the source", users, roles)
 		}
 		if err := take(index.AppendFollowBegin(nil, l.source, l.From.Name, file.Compacted)); err != nil {
 			return err

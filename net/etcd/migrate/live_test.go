@@ -381,3 +381,33 @@ func leasesText(v *index.View) string {
 	})
 	return out.String()
 }
+
+// TestLiveSourceWithUsers: a running source with authentication is refused, whether or not its data may be read, and nothing is changed.
+func TestLiveSourceWithUsers(t *testing.T) {
+	s := newScenario(t)
+	s.put("a", "1", 0)
+	propose := func(commands ...[]byte) {
+		s.source.Propose(kv.Proposal{ReplyTo: discard{}, Requests: make([]uint64, len(commands)), Commands: commands})
+	}
+	propose(index.AppendFeatureLevel(nil, index.MaxLevel))
+	h := index.Head{By: s.source.View().By("")}
+	for _, c := range []kv.AuthChange{
+		{Kind: kv.UserAdd, User: kv.Root}, {Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root}, {Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
+	} {
+		propose(h.AppendAuthChange(nil, &c))
+	}
+	if !s.source.View().Auth().Enabled() {
+		t.Fatal("the source has no authentication")
+	}
+	_, stop := s.run(true)
+	if err := stop(); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "authentication is enabled at the source") {
+		t.Errorf("%v", err)
+	}
+	if v := s.here.View(); v.Following() != nil || v.Revision() != 1 {
+		t.Error("the target has begun")
+	}
+}
+
+type discard struct{}
+
+func (discard) Complete([]kv.Completion) {}
