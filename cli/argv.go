@@ -92,7 +92,7 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 		return 1, nil
 	case a.command == nil && name == versionFlag.Name:
 		return 1, a.takeCommand([]string{"version"}, a.app.Commands)
-	case joined && takesValue && value == "" && name != "prefix":
+	case joined && takesValue && value == "" && !mayBeEmpty(name):
 		return 0, a.emptyValue(name)
 	case joined || !takesValue:
 		a.flags = append(a.flags, words[0])
@@ -101,15 +101,18 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 	if len(words) < 2 || a.isFlag(words[1]) {
 		return 0, usagef("%s needs a value; `%s` explains it", dashed(name), a.path("--help"))
 	}
-	if words[1] == "" && name != "prefix" {
+	if words[1] == "" && !mayBeEmpty(name) {
 		return 0, a.emptyValue(name)
 	}
 	a.flags = append(a.flags, words[0], words[1])
 	return 2, nil
 }
 
+// mayBeEmpty reports whether an empty value of a flag has a meaning: a prefix of every key.
+func mayBeEmpty(name string) bool { return name == "prefix" || name == "get" || name == "delete" }
+
 // emptyValue refuses an empty value. Most often a variable of a script is not set: the member would found a cluster of one where
-// --initial-cluster was meant, or use another folder than --data-dir. Only an empty prefix has a meaning: every key.
+// --initial-cluster was meant, or use another folder than --data-dir.
 func (a *arranger) emptyValue(name string) error {
 	return usagef("%s has an empty value: leave the flag out, or check that the variable in its place is set; `%s` explains it",
 		dashed(name), a.path("--help"))

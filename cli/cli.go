@@ -142,7 +142,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), alarmCommand(), auditCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}
@@ -239,4 +239,20 @@ func shellWord(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// shellBytes is shellWord for any bytes. Bytes that are no text have the escapes of bash and zsh.
+func shellBytes(b []byte) string {
+	if s := string(b); utf8.ValidString(s) && shown(s) == s {
+		return shellWord(s)
+	}
+	var word strings.Builder
+	for _, c := range b {
+		if c >= ' ' && c < 0x7f && c != '\'' && c != '\\' {
+			word.WriteByte(c)
+		} else {
+			fmt.Fprintf(&word, `\x%02x`, c)
+		}
+	}
+	return "$'" + word.String() + "'"
 }

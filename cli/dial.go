@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -30,7 +31,7 @@ const sourceDefault = "the default"
 
 // clientFlags are the flags of every command that talks to a cluster.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more,
+	return append(append(more,
 		&cli.StringSliceFlag{
 			Name: "endpoints", EnvVars: []string{"QKV_ENDPOINTS"},
 			Usage: "`HOST:PORT,...` of members; without it $QKV_HOME/endpoints (written by qkv demo), then " + defaultEndpoint,
@@ -47,7 +48,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),
 		&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
 		homeFlag(),
-	)
+	), loginFlags()...)
 }
 
 func certsDirFlag(usage string) cli.Flag {
@@ -92,6 +93,8 @@ type target struct {
 	home      string
 	certsDir  string
 	name      string        // of the client whose certificate to use; empty: the only one
+	user      string        // that logs in; empty: none
+	password  string        // of the user
 	timeout   time.Duration // of a call without a deadline
 	failFast  bool          // try each endpoint once
 	given     bool          // use only the given endpoints
@@ -101,6 +104,10 @@ type target struct {
 
 func targetOf(c *cli.Context) (target, error) {
 	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout"), given: c.Bool("no-discovery")}
+	var err error
+	if t.user, t.password, err = loginGiven(c); err != nil {
+		return t, err
+	}
 	home, err := homeDir(c)
 	if err != nil && t.certsDir == "" {
 		return t, err
@@ -115,6 +122,7 @@ func targetOf(c *cli.Context) (target, error) {
 func (t target) config() client.Config {
 	return client.Config{
 		Endpoints: t.endpoints, InOrder: t.inOrder, Timeout: t.timeout, FailFast: t.failFast, AnyCluster: t.mixed, NoDiscovery: t.given,
+		User: t.user, Password: t.password,
 	}
 }
 
@@ -161,6 +169,9 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 // advice says what to check when no member could be reached: the certificates if all members that answered refused them, otherwise
 // the endpoints.
 func (t target) advice(err error) string {
+	if codeOf(err) == kv.AuthFailed {
+		return "the user is that of --user or QKV_USER, the password that of --user, --user-password-file or QKV_PASSWORD_FILE"
+	}
 	switch exitCode(err) {
 	case exitNotAllowed:
 	case exitUsage:

@@ -17,7 +17,7 @@ func TestEnvironment(t *testing.T) {
 		{"QKV_INTIAL_CLUSTER=", "unknown variable QKV_INTIAL_CLUSTER, did"},
 		{"QKV_XYZ=1 QKV_ENDPOINT=a:1", "unknown variable QKV_ENDPOINT, did you mean QKV_ENDPOINTS?; unknown variable QKV_XYZ; `qkv COMMAND --help` names each flag's variable, `unset QKV_ENDPOINT QKV_XYZ`"},
 		{"QKV_LIMIT=1", "unknown variable QKV_LIMIT, did you mean QKV_GET_LIMIT or QKV_WATCH_LIMIT?; "},
-		{"QKV_PREFIX=1", "unknown variable QKV_PREFIX, did you mean QKV_DEL_PREFIX or QKV_EXPORT_PREFIX or QKV_GET_PREFIX or QKV_IMPORT_PREFIX or QKV_WATCH_PREFIX?; "},
+		{"QKV_PREFIX=1", "unknown variable QKV_PREFIX, did you mean QKV_AUTH_CHECK_PREFIX or QKV_DEL_PREFIX or QKV_EXPORT_PREFIX or QKV_GET_PREFIX or QKV_IMPORT_PREFIX or QKV_ROLE_ADD_PREFIX or QKV_ROLE_GRANT_PREFIX or QKV_ROLE_REVOKE_PREFIX or QKV_WATCH_PREFIX?; "},
 		// A Kubernetes service called qkv, and one called qkv-client, in the pod's namespace.
 		{"QKV_SERVICE_HOST=10.0.0.1 QKV_SERVICE_PORT=2379 QKV_SERVICE_PORT_CLIENTS=2379 QKV_PORT=udp://10.0.0.1:2379 QKV_PORT_2379_UDP=udp://10.0.0.1:2379", ""},
 		{"QKV_PORT_2379_UDP_ADDR=10.0.0.1 QKV_CLIENT_SERVICE_HOST=10.0.0.1 QKV_CLIENT_PORT_2379_UDP_PROTO=udp QKV_CLIENT_PORT=udp://10.0.0.1:2379", ""},

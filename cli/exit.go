@@ -24,9 +24,9 @@ const (
 	exitFailed      = 1 // it failed: the message says why
 	exitUsage       = 2 // the command line or the configuration is refused; nothing was done
 	exitNotFound    = 3 // a single key, a lease or a member that does not exist; an empty range is exitOK
-	exitCondition   = 4 // a condition of a write did not hold, or the members refuse a membership change
+	exitCondition   = 4 // a condition of a write did not hold, or the members refuse a change of members or users
 	exitUnavailable = 5 // no member, or no quorum, within the timeout; nothing was written
-	exitNotAllowed  = 6 // the members refuse this certificate; serve: the member was removed from its cluster
+	exitNotAllowed  = 6 // the members refuse this certificate, password or request; serve: the member was removed from its cluster
 	exitUnknown     = 7 // a write was sent and its outcome is unknown: it may have happened
 	exitDisk        = 8 // serve: a write or sync of the disk failed, or the disk does not answer
 	// Codes above 128: ended by a signal, 128 plus its number, as in 130 for Ctrl-C and 143 for SIGTERM. A member stopped by SIGTERM
@@ -101,12 +101,12 @@ func exitCode(err error) int {
 	}
 }
 
-// unavailableCode is exitNotAllowed if all endpoints failed by refused certificates.
+// unavailableCode is exitNotAllowed if all endpoints failed by refused certificates or passwords.
 func unavailableCode(u *client.UnavailableError) int {
 	for _, e := range u.Endpoints {
 		var trust *wire.TrustError
 		var answer *kv.Error
-		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answer.Code == kv.NotAllowed) {
+		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answerCode(answer.Code) == exitNotAllowed) {
 			return exitUnavailable
 		}
 	}
@@ -121,13 +121,14 @@ func answerCode(c kv.Code) int {
 	switch c {
 	case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed, kv.Unaudited:
 		return exitUnavailable
-	case kv.MemberNotFound, kv.LeaseNotFound:
+	case kv.MemberNotFound, kv.LeaseNotFound, kv.UserNotFound, kv.RoleNotFound:
 		return exitNotFound
-	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk:
+	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk,
+		kv.UserExists, kv.RoleExists, kv.RoleNotGranted, kv.PermissionNotGranted, kv.AuthManagement, kv.RootUserMissing, kv.RootRoleMissing:
 		return exitCondition
 	case kv.Unknown:
 		return exitUnknown
-	case kv.NotAllowed:
+	case kv.NotAllowed, kv.UserEmpty, kv.AuthFailed, kv.BadToken:
 		return exitNotAllowed
 	default:
 		return exitFailed

@@ -7,7 +7,8 @@ const (
 	useWatch       = "`qkv watch KEY`"
 	useTxn         = "`qkv txn` reads a transaction from stdin"
 	useLease       = "`qkv lease grant SECONDS`, then `qkv put KEY VALUE --lease ID`"
-	notYetUsers    = "users and roles do not exist yet: every certificate of the CA has all rights"
+	useUser        = "--user NAME, and the password from --user-password-file FILE, or QKV_PASSWORD_FILE, or a terminal"
+	useRoles       = "`qkv user` and `qkv role` manage users and roles"
 	useCompact     = "`qkv compact REVISION`; it also runs by itself: docs/limits.md says what is kept"
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
@@ -31,7 +32,9 @@ var foreignCommands = map[string]string{
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
-	"user":          notYetUsers, "role": notYetUsers, "auth": notYetUsers, "acl": notYetUsers, "compaction": useCompact,
+	"acl":           useRoles, "login": useUser, "compaction": useCompact,
+	"user get": "`qkv user show NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
+	"role get": "`qkv role show ROLE`", "role grant-permission": "`qkv role grant ROLE --prefix PREFIX --read --write`", "role revoke-permission": "`qkv role revoke ROLE --prefix PREFIX`", "role del": "`qkv role delete ROLE`",
 	"defrag": useCompact, "snapshot": useExport, "backup": useExport, "restore": useExport, "save": useExport, "dump": useExport,
 	"check": "`qkv bench` measures; `qkv status --check` judges", "ls": useGetPrefix, "list": useGetPrefix, "keys": useGetPrefix, "scan": useGetPrefix,
 	"range": "`qkv get PREFIX --prefix` or `qkv get KEY --from-key`", "set": "`qkv put KEY VALUE`", "create": "`qkv put KEY VALUE`",
@@ -48,8 +51,8 @@ var foreignFlags = map[string]string{
 	"peer-trusted-ca-file": useCertsDir, "client-cert-auth": alwaysVerified, "peer-client-cert-auth": alwaysVerified, "auto-tls": alwaysVerified,
 	"peer-auto-tls": alwaysVerified, "insecure-skip-tls-verify": alwaysVerified, "insecure-transport": alwaysVerified, "insecure": alwaysVerified,
 	"command-timeout": useTimeout, "dial-timeout": useTimeout, "keepalive-time": useTimeout, "consistency": "reads are linearizable; --serializable asks one member alone",
-	"stale": "--serializable asks one member alone", "hex": useJSON, "user": notYetUsers, "password": notYetUsers,
-	"token": notYetUsers, "ttl": useLease,
+	"stale": "--serializable asks one member alone", "hex": useJSON, "password": useUser,
+	"token": useUser, "ttl": useLease,
 	"cluster": "status asks all members by itself", "peers": useEndpoints, "endpoint": useEndpoints, "host": useEndpoints, "http-addr": useEndpoints,
 	"listen-client-urls": "--listen: " + useHostPort, "listen-peer-urls": "--listen-peer: " + useHostPort,
 	"advertise-client-urls": "--advertise: " + useHostPort, "initial-advertise-peer-urls": "--advertise-peer: " + useHostPort,

@@ -137,7 +137,8 @@ type Client struct {
 	switchedAt time.Time          // when the client last left a member because it could not serve
 	rounds     int                // failed rounds of dialling since the last connection
 	dialAt     time.Time          // the earliest start of the next round
-	refusedFor time.Time          // until then, all endpoints are assumed to refuse this client's certificate, as they did before
+	refusedFor time.Time          // until then, all endpoints are assumed to refuse this client's certificate or login, as they did before
+	refusedBy  error              // why the login failed in the last round; nil: it did not
 	failback   failback
 }
 
@@ -324,7 +325,7 @@ func (c *Client) park(x *call) {
 		return
 	case c.current.Load() == nil && time.Now().Before(c.refusedFor):
 		c.mu.Unlock()
-		x.giveUp(c.unavailable(x.op, x.begun, nil, nil))
+		x.giveUp(c.refused(x))
 		return
 	}
 	if x.session != nil { // other calls may wait for its name until it is over

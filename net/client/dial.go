@@ -43,9 +43,13 @@ func (c *Client) dial() {
 		c.waitForRound()
 		start := time.Now()
 		k, hopeless := c.dialRound()
-		if k != nil && c.begin(k, &hopeless) {
-			c.install(k)
-			return
+		var refused error
+		if k != nil {
+			if refused = c.begin(k); refused == nil {
+				c.install(k)
+				return
+			}
+			hopeless = isAnswer(refused) && !refused.(*kv.Error).Retryable()
 		}
 		var given []*call
 		c.mu.Lock()
@@ -59,6 +63,7 @@ func (c *Client) dial() {
 			return
 		}
 		c.pauseLocked(start, hopeless)
+		c.refusedBy = refused
 		if hopeless || c.config.FailFast {
 			given, c.waiting = c.waiting, nil
 			c.queued.Store(0)
@@ -69,7 +74,7 @@ func (c *Client) dial() {
 		}
 		c.mu.Unlock()
 		for _, x := range given {
-			x.giveUp(c.unavailable(x.op, x.begun, nil, nil))
+			x.giveUp(c.refused(x))
 		}
 		if over {
 			return
@@ -77,18 +82,28 @@ func (c *Client) dial() {
 	}
 }
 
-// begin logs in on a new connection, or closes it. The login is refused at any other member as well.
-func (c *Client) begin(k *conn, refused *bool) bool {
+// begin logs in on a new connection, or closes it.
+func (c *Client) begin(k *conn) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
 	defer cancel()
 	err := c.logIn(ctx, k)
-	if err == nil {
-		return true
+	if err != nil {
+		c.note(k.endpoint, err)
+		k.fail(errDone)
 	}
-	c.note(k.endpoint, err)
-	k.fail(errDone)
-	*refused = isAnswer(err) && !err.(*kv.Error).Retryable()
-	return false
+	return err
+}
+
+// refused returns the error of a call that no member serves: the refusal of the login, which is the same at every member, or the reasons of
+// all endpoints.
+func (c *Client) refused(x *call) error {
+	c.mu.Lock()
+	why := c.refusedBy
+	c.mu.Unlock()
+	if isAnswer(why) {
+		return why
+	}
+	return c.unavailable(x.op, x.begun, nil, nil)
 }
 
 // avoidedLocked returns a connection that the client has left although no other member can be reached, as it turned out. A

@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+	"qkv/net/wire"
+)
+
+func authCommand() *cli.Command {
+	return &cli.Command{
+		Name: "auth", Category: "security", Usage: "enable users and roles, and explain what they permit",
+		Description: "Without authentication, every client with a certificate of the CA may do everything. With it, every request needs a " +
+			"user that its roles permit it: by the name in the client's certificate, or by --user. It needs a user root with the role root, as in etcd.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "enable", Usage: "make every request need a user",
+				Description: "It is refused if you would be locked out: your own user needs the role root. The error names the commands that are missing.",
+				Flags:       clientFlags(), Action: authEnable,
+			},
+			{
+				Name: "disable", Usage: "make every client with a certificate an administrator again",
+				Description: "Users and roles are kept, and passwords too; tokens become void.",
+				Flags:       clientFlags(), Action: authDisable,
+			},
+			{
+				Name: "status", Usage: "print whether authentication is enabled", Flags: clientFlags(writeOutFlag()), Action: authStatus,
+			},
+			authCheckCommand(),
+		},
+	}
+}
+
+func authCheckCommand() *cli.Command {
+	return &cli.Command{
+		Name: "check", Usage: "print whether a user may put, get or delete keys, and by which roles", ArgsUsage: "USER",
+		Description: "Nothing is put or deleted. The answer is that of enabled authentication, also before it is enabled. Exit codes: 0 " +
+			"allowed, 4 not allowed. A put that attaches a lease also needs write access to all keys of the lease; a put or delete " +
+			"that returns the previous value also needs read access. A user may ask about itself, the role root about every user.",
+		Flags: clientFlags(
+			&cli.StringFlag{Name: "put", EnvVars: []string{"QKV_AUTH_CHECK_PUT"}, Usage: "put the key `KEY`"},
+			&cli.StringFlag{Name: "get", EnvVars: []string{"QKV_AUTH_CHECK_GET"}, Usage: "read or watch the key `KEY`"},
+			&cli.StringFlag{Name: "delete", EnvVars: []string{"QKV_AUTH_CHECK_DELETE"}, Usage: "delete the key `KEY`"},
+			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_AUTH_CHECK_PREFIX"}, Usage: "all keys that begin with KEY"},
+			writeOutFlag(),
+		),
+		Action: authCheck,
+	}
+}
+
+func authEnable(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := writeFailed(s.EnableAuth(ctx)); err != nil {
+			return lockedOut(ctx, s, err)
+		}
+		self, err := s.WhoAmI(ctx)
+		if err != nil {
+			return afterChange(err, "enabled")
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "authentication is enabled; you are %s, by %s, with the role root\n", self.Name, self.Proof)
+		return err
+	})
+}
+
+// lockedOut adds to the refusal of enabled authentication the commands after which it is accepted.
+func lockedOut(ctx context.Context, s *client.Client, refused error) error {
+	answer, ok := errors.AsType[*kv.Error](refused)
+	if !ok || answer.Code != kv.RootUserMissing && answer.Code != kv.RootRoleMissing && answer.Code != kv.AuthManagement {
+		return orNothing(refused)
+	}
+	self, err := s.WhoAmI(ctx)
+	if err != nil {
+		return orNothing(refused)
+	}
+	if self.Name == "" {
+		return fmt.Errorf("%w; the certificate is a member's, which is no user: use a client's (`qkv cert client NAME`), or --user; nothing was changed", refused)
+	}
+	var commands []string
+	for _, name := range []string{client.RootRole, self.Name} {
+		switch u, err := s.User(ctx, name); {
+		case codeOf(err) == kv.UserNotFound:
+			commands = append(commands, fmt.Sprintf("qkv user add %s --role root", shellWord(name)))
+		case err == nil && !hasRoot(&u):
+			commands = append(commands, fmt.Sprintf("qkv user grant %s root", shellWord(name)))
+		}
+		if name == self.Name { // it is root itself
+			break
+		}
+	}
+	if len(commands) == 0 {
+		return orNothing(refused)
+	}
+	return exitf(exitCondition, "authentication was not enabled, because its rules would lock you out. You are %s, by %s. Run this first:\n  %s\n  qkv auth enable", self.Name, self.Proof, strings.Join(commands, "\n  "))
+}
+
+func hasRoot(u *client.User) bool { return slices.Contains(u.Roles, client.RootRole) }
+
+func codeOf(err error) kv.Code {
+	if answer, ok := errors.AsType[*kv.Error](err); ok {
+		return answer.Code
+	}
+	return kv.OK
+}
+
+func authDisable(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := writeFailed(s.DisableAuth(ctx)); err != nil {
+			return orNothing(err)
+		}
+		_, err := fmt.Fprintln(c.App.Writer, "authentication is disabled: every client with a certificate of the CA may do everything")
+		return err
+	})
+}
+
+// authDocument is the JSON of the state of authentication; names and order are a promise.
+type authDocument struct {
+	Enabled  bool   `json:"enabled"`
+	Revision uint64 `json:"revision"`
+}
+
+func authStatus(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		status, err := s.AuthStatus(ctx)
+		if err != nil {
+			return err
+		}
+		text := "authentication is disabled: every client with a certificate of the CA may do everything"
+		if status.Enabled {
+			text = "authentication is enabled"
+		}
+		d := authDocument(status)
+		writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, d.Revision), []field{{"Enabled", d.Enabled}, {"Revision", d.Revision}}, d)
+		return nil
+	})
+}
+
+func whoamiCommand() *cli.Command {
+	return &cli.Command{
+		Name: "whoami", Category: "security", Usage: "print as which user the cluster knows you, and by what proof",
+		Description: "The proof is certificate, password or token. A name that is not among the users has no roles: once authentication is " +
+			"enabled, its requests are refused.",
+		Flags: clientFlags(writeOutFlag()), Action: whoami,
+	}
+}
+
+// selfDocument is the JSON of the own user; names and order are a promise.
+type selfDocument struct {
+	Name    string   `json:"name"`
+	Proof   string   `json:"proof"`
+	Known   bool     `json:"known"` // a user of that name exists
+	Roles   []string `json:"roles"`
+	Root    bool     `json:"root"`
+	Enabled bool     `json:"auth_enabled"`
+}
+
+func whoami(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		self, err := s.WhoAmI(ctx)
+		if err != nil {
+			return err
+		}
+		d := selfDocument{Name: self.Name, Proof: self.Proof.String(), Known: self.Known, Roles: append([]string{}, self.Roles...), Root: self.Root, Enabled: self.Enabled}
+		writeOne(c, selfText(&self), []field{
+			{"Name", d.Name},
+			{"Proof", d.Proof},
+			{"Known", d.Known},
+			{"Roles", strings.Join(d.Roles, ",")},
+			{"Root", d.Root},
+			{"AuthEnabled", d.Enabled},
+		}, d)
+		return nil
+	})
+}
+
+func selfText(self *client.Self) string {
+	text := self.Name + ", by " + self.Proof.String()
+	switch {
+	case self.Proof == wire.ProofNone:
+		text = "no user: the certificate is a member's"
+	case !self.Known:
+		text += "; there is no user of this name"
+	case len(self.Roles) == 0:
+		text += "; no roles"
+	default:
+		text += "; roles " + strings.Join(self.Roles, ", ")
+	}
+	if !self.Enabled {
+		text += "; authentication is disabled, so you may do everything"
+	}
+	return text + "\n"
+}
+
+// accessGiven returns the keys and the kind of access of `qkv auth check`.
+func accessGiven(c *cli.Context) (name, key string, p client.Permission, err error) {
+	for _, one := range []string{"put", "get", "delete"} {
+		if c.IsSet(one) && name != "" {
+			return "", "", p, usagef("--%s and --%s exclude each other: check one access", name, one)
+		}
+		if c.IsSet(one) {
+			name, key = one, c.String(one)
+		}
+	}
+	switch prefix := c.Bool("prefix"); {
+	case name == "":
+		return "", "", p, usagef("the access to check is missing: --put KEY, --get KEY or --delete KEY")
+	case prefix && name == "put":
+		return "", "", p, usagef("--put has one key: --prefix goes with --get or --delete")
+	case prefix:
+		q := prefixQuery([]byte(key))
+		p.Key, p.End = q.Key, q.End
+	case key == "":
+		return "", "", p, usagef("--%s has an empty key: --prefix makes it every key", name)
+	default:
+		p.Key = []byte(key)
+	}
+	if name != "get" {
+		p.Type = client.PermitWrite
+	}
+	return name, key, p, nil
+}
+
+// checkDocument is the JSON of a checked access; names and order are a promise.
+type checkDocument struct {
+	User    string          `json:"user"`
+	Access  string          `json:"access"`
+	Allowed bool            `json:"allowed"`
+	Grants  []grantDocument `json:"grants"`
+}
+
+// grantDocument is a permission of a role.
+type grantDocument struct {
+	Role string `json:"role"`
+	permissionDocument
+}
+
+func authCheck(c *cli.Context) error {
+	if err := namesGiven(c, 1); err != nil {
+		return err
+	}
+	access, key, p, err := accessGiven(c)
+	if err != nil {
+		return err
+	}
+	user := c.Args().First()
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		answer, err := s.CheckPermission(ctx, user, p)
+		if err != nil {
+			return err
+		}
+		d := checkDocument{User: user, Access: access, Allowed: answer.Allowed, Grants: []grantDocument{}}
+		if answer.Root {
+			d.Grants = append(d.Grants, grantDocument{client.RootRole, permissionOf(&client.Permission{Key: client.From, End: client.From, Type: client.PermitReadWrite})})
+		}
+		for i := range answer.Grants {
+			d.Grants = append(d.Grants, grantDocument{answer.Grants[i].Role, permissionOf(&answer.Grants[i].Permission)})
+		}
+		fields := []field{{"User", d.User}, {"Access", d.Access}, {"Allowed", d.Allowed}}
+		for i := range d.Grants {
+			fields = append(fields, field{"Grant", d.Grants[i].text()})
+		}
+		keys := shellWord(key)
+		if c.Bool("prefix") {
+			keys = "all keys that begin with " + keys
+		}
+		writeOne(c, d.text(keys), fields, d)
+		if !d.Allowed {
+			return exitf(exitCondition, "%s may not %s %s: `qkv role grant ROLE %s` permits it, to all users with that role", user, access, keys, grantWords(&p))
+		}
+		return nil
+	})
+}
+
+func (g *grantDocument) text() string { return "role " + g.Role + " " + g.words + " " + g.access() }
+
+func (d *checkDocument) text(keys string) string {
+	if !d.Allowed && len(d.Grants) == 0 {
+		return "not allowed: no role permits any of it\n"
+	}
+	text := fmt.Sprintf("allowed: %s may %s %s\n", d.User, d.Access, keys)
+	if !d.Allowed {
+		text = "not allowed: the roles permit only a part of it\n"
+	}
+	for i := range d.Grants {
+		text += "  " + d.Grants[i].text() + "\n"
+	}
+	return text
+}
+
+// grantWords returns the flags of `qkv role grant` for a permission.
+func grantWords(p *client.Permission) string {
+	d := permissionOf(p)
+	return d.words + " " + d.access()
+}

@@ -1,0 +1,299 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+func userCommand() *cli.Command {
+	return &cli.Command{
+		Name: "user", Category: "security", Usage: "add, list and delete users, and give them roles",
+		Description: "A user is known by the name in its client certificate (`qkv cert client NAME`), by a password, or by both. What it " +
+			"may do follows from its roles: `qkv role` manages them. Before `qkv auth enable`, users and roles have no effect.",
+		Subcommands: []*cli.Command{
+			userAddCommand(),
+			{
+				Name: "list", Usage: "list all users with their roles",
+				Flags: clientFlags(writeOutFlag()), Action: userList,
+			},
+			{
+				Name: "show", Usage: "print one user", ArgsUsage: "NAME",
+				Flags: clientFlags(writeOutFlag()), Action: userShow,
+			},
+			{
+				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
+				Description: "The password comes from --password-file, or without it from stdin; a terminal asks for it. All logins and " +
+					"tokens of the user end.",
+				Flags: clientFlags(newPasswordFlag("QKV_USER_PASSWORD_PASSWORD_FILE"), writeOutFlag()), Action: userPassword,
+			},
+			{
+				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
+				Description: "All logins and tokens of the user end, and its watches. Changes keep its name: `qkv history` still shows it.",
+				Flags:       clientFlags(), Action: userDelete,
+			},
+			{
+				Name: "grant", Usage: "give a user a role", ArgsUsage: "NAME ROLE",
+				Flags: clientFlags(writeOutFlag()), Action: userGrant,
+			},
+			{
+				Name: "revoke", Usage: "take a role from a user", ArgsUsage: "NAME ROLE",
+				Description: "Watches that need the role end at once with \"permission denied\".",
+				Flags:       clientFlags(writeOutFlag()), Action: userRevoke,
+			},
+		},
+	}
+}
+
+func userAddCommand() *cli.Command {
+	return &cli.Command{
+		Name: "add", Usage: "add a user", ArgsUsage: "NAME",
+		Description: "Without --password-file, the user has no password, and is known by its certificate client-NAME alone.",
+		Flags: clientFlags(
+			&cli.StringSliceFlag{Name: "role", EnvVars: []string{"QKV_USER_ADD_ROLE"}, Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
+			newPasswordFlag("QKV_USER_ADD_PASSWORD_FILE"),
+			&cli.BoolFlag{Name: "no-password", EnvVars: []string{"QKV_USER_ADD_NO_PASSWORD"}, Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
+			writeOutFlag(),
+		),
+		Action: userAdd,
+	}
+}
+
+// namesGiven checks the arguments of a command for a user or role, and reports names that are empty.
+func namesGiven(c *cli.Context, count int) error {
+	if err := arguments(c, count, count); err != nil {
+		return err
+	}
+	if slices.Contains(c.Args().Slice(), "") {
+		return usagef("usage: %s [flags] %s; a name is empty", c.Command.HelpName, c.Command.ArgsUsage)
+	}
+	return nil
+}
+
+func userAdd(c *cli.Context) error {
+	if err := namesGiven(c, 1); err != nil {
+		return err
+	}
+	name, roles := c.Args().First(), c.StringSlice("role")
+	var password string
+	switch file := c.String("password-file"); {
+	case file != "" && c.Bool("no-password"):
+		return usagef("--password-file and --no-password exclude each other")
+	case file != "":
+		var err error
+		if password, err = readPassword(file, c.App.Reader); err != nil {
+			return err
+		}
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := rolesExist(ctx, s, roles); err != nil {
+			return orNothing(err)
+		}
+		change := client.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: c.Bool("no-password")}
+		if err := writeFailed(s.ChangeUsers(ctx, change, password)); err != nil {
+			return orNothing(err)
+		}
+		for i, role := range roles {
+			if err := writeFailed(s.GrantRole(ctx, name, role)); err != nil {
+				return fmt.Errorf("the user %s was added, with %d of %d roles: %w; `qkv user grant %s %s` gives it the role", name, i, len(roles), err, shellWord(name), shellWord(role))
+			}
+		}
+		return printUser(ctx, c, s, name, "added")
+	})
+}
+
+// rolesExist refuses roles that are not there, before anything is changed. The role root is always there.
+func rolesExist(ctx context.Context, s *client.Client, roles []string) error {
+	for _, role := range roles {
+		if _, err := s.Role(ctx, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeUser makes a change of a user, and prints the user.
+func changeUser(c *cli.Context, arguments int, verb string, change func(ctx context.Context, s *client.Client) error) error {
+	if err := namesGiven(c, arguments); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := writeFailed(change(ctx, s)); err != nil {
+			return orNothing(err)
+		}
+		return printUser(ctx, c, s, c.Args().First(), verb)
+	})
+}
+
+func userPassword(c *cli.Context) error {
+	if err := namesGiven(c, 1); err != nil {
+		return err
+	}
+	name := c.Args().First()
+	password, err := newPassword(c, name)
+	if err != nil {
+		return err
+	}
+	return changeUser(c, 1, "has a new password", func(ctx context.Context, s *client.Client) error {
+		return s.SetPassword(ctx, name, password)
+	})
+}
+
+func userGrant(c *cli.Context) error {
+	return changeUser(c, 2, "has the role "+c.Args().Get(1), func(ctx context.Context, s *client.Client) error {
+		return s.GrantRole(ctx, c.Args().First(), c.Args().Get(1))
+	})
+}
+
+func userRevoke(c *cli.Context) error {
+	return changeUser(c, 2, "has no role "+c.Args().Get(1)+" any more", func(ctx context.Context, s *client.Client) error {
+		return s.RevokeRole(ctx, c.Args().First(), c.Args().Get(1))
+	})
+}
+
+func userDelete(c *cli.Context) error {
+	if err := namesGiven(c, 1); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
+			return orNothing(err)
+		}
+		_, err := fmt.Fprintf(c.App.Writer, "user %s deleted\n", c.Args().First())
+		return err
+	})
+}
+
+func userShow(c *cli.Context) error {
+	if err := namesGiven(c, 1); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		return printUser(ctx, c, s, c.Args().First(), "")
+	})
+}
+
+func userList(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		all, err := s.Users(ctx)
+		if err != nil {
+			return err
+		}
+		documents := make([]userDocument, 0, len(all))
+		for i := range all {
+			documents = append(documents, userOf(&all[i]))
+		}
+		return writeAll(c.App.Writer, c.String("write-out"), "users", documents)
+	})
+}
+
+// userDocument is the JSON of a user; names and order are a promise.
+type userDocument struct {
+	Name     string   `json:"name"`
+	Roles    []string `json:"roles"`
+	Password string   `json:"password"` // set, none, or never
+}
+
+func userOf(u *client.User) userDocument {
+	d := userDocument{Name: u.Name, Roles: append([]string{}, u.Roles...), Password: "none"}
+	switch {
+	case u.NoPassword:
+		d.Password = "never"
+	case u.HasPassword:
+		d.Password = "set"
+	}
+	return d
+}
+
+func (d userDocument) fields() []field {
+	return []field{{"Name", d.Name}, {"Roles", strings.Join(d.Roles, ",")}, {"Password", d.Password}}
+}
+
+func (d userDocument) head() []string { return []string{"USER", "ROLES", "PASSWORD"} }
+
+func (d userDocument) rows() [][]any {
+	roles := strings.Join(d.Roles, ",")
+	if roles == "" {
+		roles = "-"
+	}
+	return [][]any{{tableName(d.Name), roles, d.Password}}
+}
+
+func (d userDocument) text() string {
+	roles := "no roles"
+	if len(d.Roles) > 0 {
+		roles = "roles " + strings.Join(d.Roles, ", ")
+	}
+	password := map[string]string{"set": "; has a password", "none": "", "never": "; never has a password"}[d.Password]
+	return fmt.Sprintf("%s: %s%s\n", d.Name, roles, password)
+}
+
+// printUser prints a user, after a change that a verb describes.
+func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
+	u, err := s.User(ctx, name)
+	if err != nil {
+		return afterChange(err, verb)
+	}
+	d := userOf(&u)
+	text := d.text()
+	if verb != "" {
+		text = fmt.Sprintf("user %s %s; %s", name, verb, text)
+	}
+	writeOne(c, text, d.fields(), d)
+	return nil
+}
+
+// afterChange is the error of a command that has made its change, and could not read the result.
+func afterChange(err error, verb string) error {
+	if verb == "" {
+		return err
+	}
+	return exitf(exitFailed, "the change was made, but its result could not be read: %w", err)
+}
+
+// listed is an item of a list of users or roles.
+type listed interface {
+	fields() []field
+	head() []string
+	rows() [][]any
+	text() string
+}
+
+// writeAll prints a list in a format.
+func writeAll[T listed](w io.Writer, format, name string, all []T) error {
+	switch format {
+	case formatJSON:
+		return writeJSON(w, map[string][]T{name: all})
+	case formatFields:
+		for _, one := range all {
+			writeFields(w, one.fields())
+			fmt.Fprintln(w)
+		}
+	case formatTable:
+		var none T
+		t := table{head: none.head()}
+		for _, one := range all {
+			for _, row := range one.rows() {
+				t.add(row...)
+			}
+		}
+		t.write(w)
+	default:
+		for _, one := range all {
+			if _, err := io.WriteString(w, one.text()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
