@@ -2,6 +2,7 @@ package node
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"qkv/index"
@@ -18,7 +19,7 @@ type authShape struct {
 // drawAuth draws a life with users and roles.
 func drawAuth(r *rand.Rand, s *shape) {
 	if r.IntN(10) < 3 {
-		s.auth = &authShape{old: r.IntN(2) == 0 && !s.calm}
+		s.auth = &authShape{old: r.IntN(2) == 0 && !s.calm && s.amnesiacs == 0}
 	}
 }
 
@@ -214,6 +215,10 @@ func (r *authReply) end() {
 func (a *authority) complete() {
 	w := a.w
 	a.stopped = true
+	out := func(h *host) bool { return h.lost() || h.ruined() }
+	if w.watch.verdicts.level < 2 && slices.ContainsFunc(w.listed(), out) {
+		return // the level does not rise before an operator removes the member that cannot be upgraded
+	}
 	if !w.until(2*elections*w.shape.election+time.Minute, func() bool {
 		next := a.missing()
 		if next != nil && a.open == 0 {
