@@ -39,7 +39,7 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index", "TestMembersModel")}},
 	{"sessions forgotten in the snapshot", []change{
 		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
-		{"session.sum", `return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))`, `return 0`},
+		{"session.sum", `return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), mixed(one.first, uint64(len(one.window))))`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
 		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.places)`, ``},
 	}, []detector{campaign, direct("./index", "TestModel")}},
@@ -281,17 +281,127 @@ var indexBugs = []mutant{
 		{"Change.Before", `at.mod < c.KV.ModRevision {`, `at.mod <= c.KV.ModRevision {`},
 	}, []detector{direct("./index", "TestScripts")}},
 
+	// Users and roles.
+	{"let every user put", []change{
+		{"kinds", `touches: func(c *command, f func(kv.Touch) bool) bool { return c.put.Touches(f) }`, `touches: func(c *command, f func(kv.Touch) bool) bool { return true }`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"let every user revoke a lease", []change{
+		{"kinds", `touches: func(c *command, f func(kv.Touch) bool) bool { return f(kv.Touch{Lease: c.lease.ID, Write: true}) }`, `touches: func(c *command, f func(kv.Touch) bool) bool { return true }`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"let every user compact", []change{
+		{"kinds", `name: "compaction", access: kv.AccessAdmin`, `name: "compaction", access: kv.AccessNone`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"check no nested transaction", []change{
+		{"Op.Touches", `return o.Txn.Touches(f)`, `return true`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"check one branch of a transaction", []change{
+		{"Txn.Touches", `for _, ops := range [2][]Op{t.Success, t.Failure} {`, `for _, ops := range [1][]Op{t.Success} {`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"check no comparison of a range", []change{
+		{"Compare.Touches", `f(Touch{Key: c.Key, End: c.End})`, `f(Touch{Key: c.Key})`},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"return the previous value to a user who may only write", []change{
+		{"Put.Touches", `(!p.PrevKV || f(Touch{Key: p.Key})) &&`, ``},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"return deleted pairs to a user who may only write", []change{
+		{"Delete.Touches", `&& (!d.PrevKV || f(Touch{Key: d.Key, End: d.End}))`, ``},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"attach a key to a lease with keys of others", []change{
+		{"Put.Touches", `(p.Lease == 0 || f(Touch{Lease: p.Lease, Write: true}))`, `true`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"check the first key of a lease", []change{
+		{"access.permits", `if !ok || one.to == "" {`, `if !ok || one.to != "\x00" {`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"keep adjacent permissions apart", []change{
+		{"spans.merged", `one.from > merged[last].to`, `one.from >= merged[last].to`},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"merge permissions in another order than that of their keys", []change{
+		{"spans.merged", `cmp.Compare(a.from, b.from)`, `cmp.Compare(a.to, b.to)`},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"take permissions with one key for one permission", []change{
+		{"comparePermissions", `cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.End, b.End))`, `cmp.Or(bytes.Compare(a.Key, b.Key), 0)`},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"check a range without an end as its first key", []change{
+		{"spans.cover", `case len(end) == 1 && end[0] == 0: return one.to == ""`, `case len(end) == 1 && end[0] == 0: return ok`},
+	}, []detector{direct("./index", "TestPermissions"), direct("./index/watch", "TestWatchIsRefused")}},
+	{"permit a range without keys that begins where the user may read", []change{
+		{"spans.cover", `return string(end) > one.from && (`, `return (`},
+	}, []detector{direct("./index", "TestPermissions")}},
+	{"read with the permission to write", []change{
+		{"PermissionType.Reads", `t == PermitRead || t == PermitReadWrite`, `t >= PermitRead`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), direct("./index/watch", "TestWatchIsRefused")}},
+	{"apply a command of an old auth revision", []change{
+		{"Auth.verify", `case auth < a.revision:`, `case auth < min(a.revision, 1):`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"check permissions behind the outcome of a session", []change{
+		{"State.apply", `if s.auth.Enabled() {`, `if s.auth.Enabled() && c.once.Session == 0 {`},
+		{"State.perform", `if e := c.refusal(); e != nil {`, `if s.auth.Enabled() && c.once.Session != 0 { if err := s.permits(c); err != nil { return s.refused(err) } }; if e := c.refusal(); e != nil {`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"give the outcome of a session to another user", []change{
+		{"State.ownsSession", `if s.auth.Enabled() && (`, `if s.auth == nil && (`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"check permissions behind the alarms", []change{
+		{"State.apply", `if s.auth.Enabled() {`, `if s.alarms.has(kv.AlarmNoSpace) && c.grows() { return s.refused(errNoSpace) }; if s.auth.Enabled() {`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"check no permission while NOSPACE is raised", []change{ // etcd 22386
+		{"State.apply", `if s.auth.Enabled() {`, `if s.auth.Enabled() && !s.alarms.has(kv.AlarmNoSpace) {`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"take a command without mark for a member's own", []change{
+		{"command.own", `c.auth == kv.AuthOwn && len(c.name) == 0`, `(c.auth == kv.AuthOwn || c.auth == 0) && len(c.name) == 0`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"take a user with a large auth revision for a member", []change{
+		{"command.own", `c.auth == kv.AuthOwn && len(c.name) == 0`, `c.auth == kv.AuthOwn`},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"end no lease while there are users", []change{ // etcd 11689
+		{"command.own", `|| c.term != 0`, ``},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"leave a role that was deleted with its users", []change{
+		{"accounts.deleteRole", `for _, user := range l.usersOf(name) {`, `for _, user := range l.usersOf(name)[:0] {`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"compile no user of a role that has changed", []change{
+		{"accounts.setRole", `l.setUser(&u)`, `_ = u`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
+	{"let root be deleted while authentication is enabled", []change{
+		{"accounts.deleteUser", `case a.enabled && name == kv.Root:`, `case a.enabled && name == "":`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"lock the author of enabling out", []change{
+		{"accounts.enable", `case c.authChange.Strict && (author == nil || !author.access.root):`, `case c.authChange.Strict && author == nil:`},
+	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
+	{"keep users that a change leaves as they are apart from none", []change{
+		{"State.changeAuth", `if next == *a {`, `if s.auth != nil && next == *a {`},
+	}, []detector{direct("./index", "TestScripts"), direct("./index", "TestPermissions")}},
+	{"note no author of a deletion", []change{
+		{"State.addTombstone", `s.newVersion(tombstone, 0, s.authorOfChange())`, `s.newVersion(tombstone, 0, 0)`},
+	}, []detector{direct("./snapshot", "TestGoldenUsers"), campaign}},
+	{"attribute a change to the author before", []change{
+		{"authorship.setAuthor", `case string(name) == w.last:`, `case string(name) == w.last || len(name) == len(w.last):`},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+
 	// Package index/kv.
 	{"cut a deleted range at the end of one within it", []change{
 		{"changes.deleteAll", `case bytes.Compare(r.to, last.to) > 0:`, `default:`},
 	}, []detector{direct("./index/kv", "TestPutsOfWhatIsDeleted")}},
 
 	// Package index/watch.
+	{"create a watch that its user may not read", []change{
+		{"Hub.create", `if err := v.Permits(r.By, kv.AccessRead, w); err != nil {`, `if err := v.Permits(r.By, kv.AccessNone, w); err != nil {`},
+	}, []detector{direct("./index/watch", "TestWatchIsRefused"), campaign}},
+	{"go on with a watch that its user may not read any more", []change{
+		{"Hub.Step", `h.permit(v)`, ``},
+	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
+	{"end watches behind the events of the change that ends them", []change{
+		{"Hub.Step", `h.permit(v)`, ``},
+		{"Hub.Step", `h.tellProgress()`, `h.permit(v); h.tellProgress()`},
+	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
+	{"merge equal watches of two users", []change{
+		{"pass.add", `own := part{g, s.stream, s.by}`, `own := part{g, s.stream, ""}`},
+		{"pass.remove", `delete(p.parts, part{g, s.stream, s.by})`, `delete(p.parts, part{g, s.stream, ""})`},
+	}, []detector{direct("./index/watch", "TestEqualWatchesOfUsers"), campaign}},
 	{"cancel a watch in the list that deliveries have", []change{
 		{"Hub.cancel", `others := make([]uint64, 0, len(one.ids)-1)`, `others := one.ids[:0]`},
 	}, []detector{direct("./index/watch", "TestEqualWatches")}},
 	{"count equal watches that compaction ends as one", []change{
-		{"Hub.compacted", `h.watches -= len(one.ids)`, `h.watches--`},
+		{"Hub.dropWatches", `h.watches -= len(one.ids)`, `h.watches--`},
 	}, []detector{direct("./index/watch", "TestEqualWatches")}},
 	{"cancel an equal watch that came later where it was", []change{
 		{"pass.add", `for _, id := range s.ids { s.stream.watches[id] = other }`, ``},

@@ -5,6 +5,9 @@ var snapshotBugs = []mutant{
 	{"skip the directory fsync", []change{
 		{"snapshot.publish", `if err = fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)) }; return err`, `return nil`},
 	}, []detector{snapSweep, campaign}},
+	{"save versions without their authors", []change{
+		{"snapshot.appendVersion", `fields := versionFields`, `fields, own := versionFields, *v; own.Author = 0; v = &own`},
+	}, []detector{direct("./snapshot", "TestGoldenUsers"), campaign}},
 	{"publish a snapshot unseen", []change{
 		{"Saver.Step", `case s.back.next < s.back.size:`, `case s.back.next < 0:`},
 	}, []detector{direct("./snapshot", "TestReadBackFails")}},
