@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ func diffCommand() *cli.Command {
 		Name: "diff", Category: "history", Usage: "print how keys differ between two times", ArgsUsage: "PREFIX",
 		Description: "Compares all keys that begin with PREFIX, in key order: `+` marks a created key, `-` a deleted key, `~` a key with " +
 			"another value or lease. The values follow, line by line: `-` the old one, `+` the new one. -w json prints one line " +
-			"for each key. Changes in between are not shown. Without --to it compares with the current state.",
+			"for each key. Changes in between are not shown. Without --to it compares with the current state. Behind a key stands the author of " +
+			"its newer value, - where it is not known or the key was deleted; -w json has both authors.",
 		Flags: clientFlags(plainOrJSONFlag("differences", "QKV_WRITE_OUT"),
 			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_DIFF_FROM"}, Usage: "`REV|TIME`: " + pointUsage},
 			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_DIFF_TO"}, Usage: "`REV|TIME`, likewise (default: now)"},
@@ -54,16 +56,16 @@ func diff(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		w := &differenceWriter{out: bufio.NewWriter(c.App.Writer), format: c.String("write-out"), keysOnly: c.Bool("keys-only")}
+		w := &differenceWriter{out: bufio.NewWriter(c.App.Writer), format: c.String("write-out"), keysOnly: c.Bool("keys-only"), authors: !c.Bool("keys-only")}
 		for d, err := range differences(c.Context, s, c.Args().First(), from, to) {
 			if err == nil {
-				err = w.write(&d)
+				err = w.add(c.Context, s, d)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		return w.out.Flush()
+		return cmp.Or(w.flush(c.Context, s), w.out.Flush())
 	})
 }
 
@@ -78,6 +80,8 @@ type difference struct {
 	key    []byte
 	before *client.KeyValue
 	after  *client.KeyValue
+	// The authors of both; empty where none is known.
+	beforeBy, afterBy string
 }
 
 func (d *difference) kind() (mark, name string) {
@@ -163,6 +167,51 @@ type differenceWriter struct {
 	out      *bufio.Writer
 	format   string
 	keysOnly bool
+	authors  bool         // print the authors
+	waiting  []difference // for their authors
+}
+
+// add prints a difference, together with others: their authors are asked for together.
+func (w *differenceWriter) add(ctx context.Context, s *client.Client, d difference) error {
+	if !w.authors {
+		return w.write(&d)
+	}
+	if w.waiting = append(w.waiting, d); len(w.waiting) < versionsTogether {
+		return nil
+	}
+	return w.flush(ctx, s)
+}
+
+// flush prints the differences that wait for their authors.
+func (w *differenceWriter) flush(ctx context.Context, s *client.Client) error {
+	var changes []client.Change
+	var names []*string // for the authors of changes
+	for i := range w.waiting {
+		d := &w.waiting[i]
+		for _, side := range []struct {
+			pair *client.KeyValue
+			name *string
+		}{{d.before, &d.beforeBy}, {d.after, &d.afterBy}} {
+			if side.pair != nil {
+				changes = append(changes, client.Change{Key: d.key, Revision: side.pair.ModRevision})
+				names = append(names, side.name)
+			}
+		}
+	}
+	found, err := authorsOf(ctx, s, changes)
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		*names[i] = found[i]
+	}
+	for i := range w.waiting {
+		if err := w.write(&w.waiting[i]); err != nil {
+			return err
+		}
+	}
+	w.waiting = w.waiting[:0]
+	return nil
 }
 
 // differenceDocument is the JSON of a difference, one per line; names and order are a promise.
@@ -180,12 +229,15 @@ func (w *differenceWriter) write(d *difference) error {
 		document := differenceDocument{Type: kind}
 		document.Key, document.KeyBase64 = textOrBase64(d.key)
 		if !w.keysOnly {
-			document.Before, document.After = beforeOf(d.before), beforeOf(d.after)
+			document.Before, document.After = beforeOf(d.before, d.beforeBy), beforeOf(d.after, d.afterBy)
 		}
 		return writeJSON(w.out, document)
 	}
-	_, err := fmt.Fprintf(w.out, "%s %s\n", mark, printable(d.key, len(d.key)))
-	if w.keysOnly || err != nil {
+	line := mark + " " + printable(d.key, len(d.key))
+	if w.authors {
+		line += "\t" + shownAuthor(d.afterBy)
+	}
+	if _, err := fmt.Fprintln(w.out, line); w.keysOnly || err != nil {
 		return err
 	}
 	for _, side := range []struct {
@@ -206,11 +258,11 @@ func writeLines(w io.Writer, prefix string, value []byte) {
 	}
 }
 
-func beforeOf(pair *client.KeyValue) *beforeDocument {
+func beforeOf(pair *client.KeyValue, who string) *beforeDocument {
 	if pair == nil {
 		return nil
 	}
-	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease)}
+	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease), Who: who}
 	d.Value, d.ValueBase64 = textOrBase64(pair.Value)
 	return d
 }

@@ -22,9 +22,9 @@ const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-
 func historyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "history", Category: "history", Usage: "print the kept history of a key", ArgsUsage: "KEY",
-		Description: "One line for each change: revision, time, put or delete, and as much of the value as fits; oldest first. -w json " +
+		Description: "One line for each change: revision, time, put or delete, who made it, and as much of the value as fits; oldest first. -w json " +
 			"prints the full values, one line for each change. `qkv status` shows how far the history reaches back; of older " +
-			"changes only the last value is known, without its time. If the kept history does not know the key, the exit code is 3.",
+			"changes only the last value is known, without its time. If the kept history does not know the key, the exit code is 3. " + whoText,
 		Flags:  clientFlags(writeOutFlag()),
 		Action: printHistory,
 	}
@@ -35,10 +35,12 @@ func logCommand() *cli.Command {
 		Name: "log", Category: "history", Usage: "print all changes as JSON, a line each", ArgsUsage: "[PREFIX]",
 		Description: "Prints the changes from --from on, in order, with times; of all keys, or of the keys that begin with PREFIX. It ends " +
 			"with the newest revision. With --follow it goes on until Ctrl-C, also when members stop and start. To resume, give " +
-			"--from the revision after that of the last line: lines of one revision are printed together.",
+			"--from the revision after that of the last line: lines of one revision are printed together. The field who is the author of " +
+			"the change; it is left out where the author is not known.",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_LOG_FROM"}, Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_LOG_FOLLOW"}, Usage: "go on with new changes"},
+			&cli.StringFlag{Name: "by", EnvVars: []string{"QKV_LOG_BY"}, Usage: "only the changes that the user `NAME` made"},
 		),
 		Action: printLog,
 	}
@@ -73,14 +75,19 @@ func parsePoint(word string, now time.Time) (revision int64, at time.Time, err e
 	return 0, at, nil
 }
 
-// timed is a change with its time; the time is zero if it is no longer known.
-type timed struct {
+// recorded is a change with its time and author. The time is zero if it is no longer known, the author empty.
+type recorded struct {
 	client.WatchEvent
-	at time.Time
+	at  time.Time
+	who string
 }
 
-// withTimes adds the times of changes.
-func withTimes(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]timed, error) {
+// recordsOf adds the times and authors of changes.
+func recordsOf(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]recorded, error) {
+	names, err := authorsOfEvents(ctx, s, events)
+	if err != nil {
+		return nil, err
+	}
 	var revisions []int64
 	for i := range events {
 		if n := events[i].KV.ModRevision; len(revisions) == 0 || revisions[len(revisions)-1] != n {
@@ -91,12 +98,12 @@ func withTimes(ctx context.Context, s *client.Client, events []client.WatchEvent
 	if err != nil {
 		return nil, err
 	}
-	all := make([]timed, len(events))
+	all := make([]recorded, len(events))
 	for i, j := 0, 0; i < len(events); i++ {
 		if events[i].KV.ModRevision != revisions[j] {
 			j++
 		}
-		all[i] = timed{events[i], times[j]}
+		all[i] = recorded{events[i], times[j], names[i]}
 	}
 	return all, nil
 }
@@ -116,8 +123,8 @@ func timeText(at time.Time) string {
 	return at.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-func (e *timed) document() timedDocument {
-	d := timedDocument{Revision: e.KV.ModRevision, changeDocument: changeOf(&e.WatchEvent)}
+func (e *recorded) document() timedDocument {
+	d := timedDocument{Revision: e.KV.ModRevision, changeDocument: changeOf(&e.WatchEvent, e.who)}
 	if text := timeText(e.at); text != "" {
 		d.Time = &text
 	}
@@ -139,7 +146,7 @@ func printHistory(c *cli.Context) error {
 		w := newVersionWriter(c.App.Writer, c.String("write-out"))
 		var waiting []client.WatchEvent
 		flush := func() error {
-			all, err := withTimes(ctx, s, waiting)
+			all, err := recordsOf(ctx, s, waiting)
 			for i := range all {
 				if err == nil {
 					err = w.add(&all[i])
@@ -181,22 +188,22 @@ type versionWriter struct {
 }
 
 func newVersionWriter(w io.Writer, format string) *versionWriter {
-	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "VERSION", "LEASE", "VALUE"}}}
+	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "WHO", "VERSION", "LEASE", "VALUE"}}}
 }
 
-func (w *versionWriter) add(e *timed) error {
+func (w *versionWriter) add(e *recorded) error {
 	w.count++
 	kind := strings.ToLower(kindOf(&e.WatchEvent))
 	switch w.format {
 	case formatJSON:
 		return writeJSON(w.out, e.document())
 	case formatTable:
-		w.table.add(e.KV.ModRevision, timeText(e.at), kind, e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
+		w.table.add(e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who), e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
 	case formatFields:
-		writeFields(w.out, slices.Concat([]field{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}}, keyFields("", &e.KV)))
+		writeFields(w.out, slices.Concat([]field{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}, {"Who", e.who}}, keyFields("", &e.KV)))
 		fmt.Fprintln(w.out)
 	default:
-		line := fmt.Sprintf("%d\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind)
+		line := fmt.Sprintf("%d\t%s\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who))
 		if !e.Deleted {
 			line += "\t" + printable(e.KV.Value, tableValueMost)
 		}
@@ -258,11 +265,14 @@ func followLog(ctx context.Context, c *cli.Context, s *client.Client, request cl
 		if err != nil {
 			return watchFailed(err, "--from")
 		}
-		all, err := withTimes(ctx, s, response.Events)
+		all, err := recordsOf(ctx, s, response.Events)
 		if err != nil {
 			return err
 		}
 		for i := range all {
+			if by := c.String("by"); by != "" && by != all[i].who {
+				continue
+			}
 			if err := writeJSON(out, all[i].document()); err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Category: "keys", Usage: "print changes of a key, or of a range of keys, as they happen",
 		ArgsUsage: "KEY [END] [-- COMMAND ...]",
-		Description: "Each change has three lines: PUT or DELETE, the key and the value; with -w json it has one. The watch goes on until " +
+		Description: "Each change has three lines: PUT or DELETE, the key and the value; with -w json it has one, which also has the author in who, if it is known. The watch goes on until " +
 			"Ctrl-C. If its member stops, it resumes at another one; each change comes once, in order. --rev begins in the past: " +
 			"to continue an ended watch, give the revision after the last one. The command after `--` is run for each change, with " +
 			"QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and etcdctl's names " +
@@ -72,7 +72,7 @@ func watch(c *cli.Context) error {
 				if err != nil {
 					return watchFailed(err, "--rev")
 				}
-				done, err := p.print(ctx, &response)
+				done, err := p.print(ctx, s, &response)
 				if err == nil {
 					err = p.out.Flush()
 				}
@@ -136,13 +136,19 @@ type changePrinter struct {
 }
 
 // print prints a watch response, and reports whether the limit is reached.
-func (p *changePrinter) print(ctx context.Context, r *client.WatchResponse) (done bool, err error) {
+func (p *changePrinter) print(ctx context.Context, s *client.Client, r *client.WatchResponse) (done bool, err error) {
 	if len(r.Events) == 0 {
 		return false, p.progress(r.Revision)
 	}
+	names := make([]string, len(r.Events))
+	if p.format == formatJSON {
+		if names, err = authorsOfEvents(ctx, s, r.Events); err != nil {
+			return false, err
+		}
+	}
 	for i := range r.Events {
 		e := &r.Events[i]
-		if err := p.change(e); err != nil {
+		if err := p.change(e, names[i]); err != nil {
 			return false, err
 		}
 		if len(p.command) > 0 {
@@ -169,10 +175,10 @@ func kindOf(e *client.WatchEvent) string {
 	return "PUT"
 }
 
-func (p *changePrinter) change(e *client.WatchEvent) error {
+func (p *changePrinter) change(e *client.WatchEvent, who string) error {
 	switch p.format {
 	case formatJSON:
-		return writeJSON(p.out, changeOf(e))
+		return writeJSON(p.out, changeOf(e, who))
 	case formatFields:
 		fields := []field{{"Type", kindOf(e)}}
 		if e.Before != nil {
@@ -229,6 +235,7 @@ type changeDocument struct {
 	Lease       *int64          `json:"lease,omitempty"`
 	LeaseHex    string          `json:"lease_hex,omitempty"`
 	Before      *beforeDocument `json:"prev,omitempty"`
+	Who         string          `json:"who,omitempty"`
 }
 
 // beforeDocument is the previous state of the key.
@@ -239,10 +246,11 @@ type beforeDocument struct {
 	Mod         int64   `json:"mod_revision"`
 	Version     int64   `json:"version"`
 	leaseDigits
+	Who string `json:"who,omitempty"` // of a difference
 }
 
-func changeOf(e *client.WatchEvent) changeDocument {
-	d := changeDocument{Revision: e.KV.ModRevision, Type: "delete"}
+func changeOf(e *client.WatchEvent, who string) changeDocument {
+	d := changeDocument{Revision: e.KV.ModRevision, Type: "delete", Who: who}
 	d.Key, d.KeyBase64 = textOrBase64(e.KV.Key)
 	if !e.Deleted {
 		d.Type, d.Create, d.Version, d.Lease = "put", &e.KV.CreateRevision, &e.KV.Version, &e.KV.Lease

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"qkv/net/client"
+)
+
+// unknownAuthor stands for the author of a change that no client made, or whose author is not known.
+const unknownAuthor = "-"
+
+// whoText describes the authors in the help of commands.
+const whoText = "WHO is the user, or without authentication the client's certificate, that made the change; - where no client did, or where it is not " +
+	"known: in -w json, who is left out then."
+
+// authorsOf returns the authors of changes; empty where none is known. If no member can be asked, the changes are worth more than their
+// authors: all are empty.
+func authorsOf(ctx context.Context, s *client.Client, changes []client.Change) ([]string, error) {
+	names, err := s.AuthorsOf(ctx, changes)
+	if errors.Is(err, client.ErrUnavailable) && ctx.Err() == nil {
+		return make([]string, len(changes)), nil
+	}
+	return names, err
+}
+
+// authorsOfEvents is authorsOf for the events of a watch.
+func authorsOfEvents(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]string, error) {
+	changes := make([]client.Change, len(events))
+	for i := range events {
+		changes[i] = client.Change{Key: events[i].KV.Key, Revision: events[i].KV.ModRevision}
+	}
+	return authorsOf(ctx, s, changes)
+}
+
+// shownAuthor returns the text for an author.
+func shownAuthor(name string) string {
+	if name == "" {
+		return unknownAuthor
+	}
+	return printable([]byte(name), len(name))
+}
