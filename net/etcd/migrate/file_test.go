@@ -272,8 +272,10 @@ func TestUsersInAFile(t *testing.T) {
 		},
 		roles: []*authpb.Role{
 			{Name: []byte("a"), KeyPermission: []*authpb.Permission{
-				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_WRITE}, {Key: []byte("x")},
-				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_READ}, {Key: []byte("a"), RangeEnd: []byte{0}, PermType: authpb.Permission_READWRITE},
+				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_WRITE},
+				{Key: []byte("x")},
+				{Key: []byte("x"), RangeEnd: []byte("y"), PermType: authpb.Permission_READ},
+				{Key: []byte("a"), RangeEnd: []byte{0}, PermType: authpb.Permission_READWRITE},
 			}},
 			{Name: []byte("b")},
 		},
