@@ -38,7 +38,7 @@
 //
 // FILE has the newest lines. When it has Config.FileBytes, it is renamed to FILE.1, FILE.2 and so on, and the oldest are removed. All files
 // are for the owner only (0600). The lock file FILE.lock also locks the folder: two members that wrote one file would break its chain. If
-// another program removes, cuts or extends FILE, the next line begins a new file and tells what has happened.
+// another program removes, cuts or extends FILE, the next line begins a new file, and its message tells the change.
 //
 // # Durability
 //

@@ -70,8 +70,8 @@ func misconfigured(err error) bool {
 	return false
 }
 
-// Record puts an event into the queue, and copies what it keeps. It does not wait for the disk. If the queue is full, the event is counted
-// instead, and a line tells the number.
+// Record puts a copy of an event into the queue. It does not wait for the disk. If the queue is full, the event is counted instead, and a
+// line tells the number.
 func (l *Log) Record(e Event) {
 	if l == nil {
 		return

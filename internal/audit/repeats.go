@@ -62,7 +62,7 @@ type summary struct {
 	repeated
 }
 
-// take forgets the subjects whose time is over, all with last, and returns those that have held events, oldest first.
+// take forgets the subjects whose time is over, all with last, and returns the subjects with held events, oldest first.
 func (r repeats) take(now time.Time, last bool) (all []summary) {
 	for s, c := range r {
 		if !last && now.Sub(c.since) < limits.AuditRepeatsTime && !now.Before(c.since) {
