@@ -166,6 +166,6 @@ var cliBugs = []mutant{
 		{"answerCode", `case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed, kv.Unaudited:`, `case kv.Unavailable, kv.Overloaded, kv.Corrupt, kv.Removed, kv.Unaudited:`},
 	}, []detector{direct("./cli", "TestExitCodes")}},
 	{"end with 1 when there are too many members", []change{
-		{"answerCode", `kv.TooManyMembers, kv.QuorumAtRisk:`, `kv.QuorumAtRisk:`},
+		{"answerCode", `kv.TooManyMembers, kv.QuorumAtRisk, kv.UserExists`, `kv.QuorumAtRisk, kv.UserExists`},
 	}, []detector{direct("./cli", "TestExitCodes")}},
 }

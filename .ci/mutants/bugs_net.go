@@ -154,7 +154,7 @@ var netBugs = []mutant{
 		{"pages.sound", `&& a.MemberID == s.config.ID`, ``},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"leave out one check of a probe", []change{
-		{"Config.probe", `slices.Contains(excluded, one.Name)`, `len(excluded) == 1 && excluded[0] == one.Name`},
+		{"site.probe", `slices.Contains(excluded, one.Name)`, `len(excluded) == 1 && excluded[0] == one.Name`},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"count milliseconds as seconds", []change{
 		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
@@ -184,7 +184,7 @@ var netBugs = []mutant{
 		{"writer.beginUsage", `if !w.share.take(limits.UsageBytes) {`, `if w.share.take(limits.UsageBytes); false {`},
 	}, []detector{direct("./net/server", "TestUsageRefused")}},
 	{"give up a usage when the history is compacted", []change{
-		{"Client.usageOnce", `(!is || answer.Retryable() || answer.Code == kv.Compacted)`, `(!is || answer.Retryable())`},
+		{"Client.usageOnce", `(is && answer.Code == kv.Compacted || resumable(err))`, `resumable(err)`},
 	}, []detector{direct("./net/client", "TestUsageAgain")}},
 	{"encode sorted answers of large values before they have room", []change{
 		{"kvService.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
@@ -466,7 +466,7 @@ var netBugs = []mutant{
 		{"stream.flush", `s.uncount()`, ``},
 	}, []detector{direct("./net/server", "TestOneBatch|TestReadsTogether")}},
 	{"answer the last read of each 32 as the first", []change{
-		{"stream.answerLocals", `now.tryOne(x.id, v, &x.Range)`, `now.tryOne(x.id, v, &l.reads[i%(len(l.reads)-1)].Range)`},
+		{"stream.answerLocals", `x := &l.reads[i]`, `x := &l.reads[i]; x.Range = l.reads[i%(len(l.reads)-1)].Range`},
 	}, []detector{direct("./net/server", "TestReadsTogether")}},
 	{"log each connection that breaks the protocol", []change{
 		{"server.conn.close", `c.warn("closed a client's connection", reason)`, `c.logger.Warn("closed a client's connection", "reason", reason)`},
@@ -502,10 +502,10 @@ var netBugs = []mutant{
 		{"watches.admit", `if !w.s.share.take(bytes) { w.s.conn.watches.Add(-1)`, `if !w.s.share.take(bytes) {`},
 	}, []detector{direct("./net/server", "TestWatchWithoutRoom")}},
 	{"move no leader any more for one who has left", []change{
-		{"stream.moveLeader", `s.mu.Unlock(); server.moving.Store(false)`, `s.mu.Unlock()`},
+		{"stream.moveLeader", `server.moving.Store(false); }; return nil`, `}; return nil`},
 	}, []detector{direct("./net/server", "TestMoveLeaderOfOneWhoHasLeft")}},
 	{"keep the decoded transaction until the stream's next request", []change{
-		{"stream.handleAll", `s.request.Txn = nil`, ``},
+		{"stream.handleAll", `s.request.Txn, s.request.Auth = nil, nil`, `s.request.Auth = nil`},
 	}, []detector{direct("./net/server", "TestTxnIsForgotten")}},
 	{"let a watch that is not read hold up the others", []change{
 		{"server.watches.Deliver", `if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {`, `for w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting && !w.ended { w.room.Wait() }; if !w.s.share.take(size) {`},
@@ -657,7 +657,7 @@ var netBugs = []mutant{
 		{"watches.canceled", `if w.byID[one.id] == one { w.forgetLocked(one) }`, `w.forgetLocked(one)`},
 	}, []detector{direct("./net/etcd", "TestWatchThatEndsTwice")}},
 	{"answer pages in a browser at the addresses for metrics", []change{
-		{"web.New", `return c.guard(mux)`, `if c.Gateway == nil { return mux }; return c.guard(mux)`},
+		{"web.New", `return c.guard(newSite(&c).mux)`, `if c.Gateway == nil { return newSite(&c).mux }; return c.guard(newSite(&c).mux)`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefusedForMetrics")}},
 	{"keep the place of an answer that finds no room", []change{
 		{"core.build", `defer s.admission.building.Release()`, ``},

@@ -217,7 +217,7 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one, By: by})
 }
 
-// permits returns the author of a new watch, who may read its range in the newest View. The hub checks it again, with each change of roles.
+// permits returns the author of a new watch if the author may read its range in the newest View. The hub checks it again, with each change of roles.
 func (w *watches) permits(q *kv.Watch) (kv.Principal, error) {
 	by, v, err := w.s.watcher(w.stream.Context())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// Config is what the pages show, and to whom. Only Gateway, Profiles, Names and Hosts may be zero, and Administrator without Profiles.
+// Config configures the pages. Only Gateway, Profiles, Names and Hosts may be zero, and Administrator without Profiles.
 type Config struct {
 	Names  []string                   // host names, in lower case, that this member advertises to clients
 	Hosts  []string                   // host names that requests without TLS may use, "*" for any; nil: as hostFits says
@@ -30,7 +30,7 @@ type Config struct {
 	Administrator func(*http.Request) error
 }
 
-// access is what a page needs while users are authenticated.
+// access is the class of a page: the user that it needs while authentication is enabled.
 type access uint8
 
 const (
