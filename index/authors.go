@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"runtime"
 
 	"github.com/cespare/xxhash/v2"
@@ -81,14 +82,39 @@ func (v *View) AuthorOf(key []byte, revision int64) string {
 	if !found || revision > v.revision {
 		return ""
 	}
-	at := r.record().newest()
-	for at.mod > v.revision || at.mod > revision && v.keepsBefore(at) {
-		at = ref(at.prev.Load()).version()
+	if at := v.changeOf(r.record().newest(), key, revision); at != nil {
+		return v.authors.name(at.author())
 	}
-	if at.mod != revision {
-		return ""
+	return ""
+}
+
+// changeOf returns the version that a revision made of a key, or nil. It searches from the key's newest version and among the changes of
+// the revision at the same time, because either search alone can be long.
+func (v *View) changeOf(newest *version, key []byte, revision int64) *version {
+	sub, changes := int64(0), int64(0)
+	switch first := v.history.slots.first; {
+	case revision == first:
+		sub, changes = v.history.sub, v.history.changes(revision)
+	case revision > first && revision < v.history.slots.end:
+		changes = v.history.changes(revision)
 	}
-	return v.authors.name(at.author())
+	for at := newest; ; at = ref(at.prev.Load()).version() {
+		switch {
+		case at.mod == revision:
+			return at
+		case at.mod < revision, at.mod <= v.revision && !v.keepsBefore(at):
+			return nil
+		}
+		if sub < changes {
+			one := changed(v.history.change(revision, sub).Load()).version()
+			if bytes.Equal(ref(one.record.Load()).record().key(), key) {
+				return one
+			}
+			if sub++; sub == changes && revision > v.history.slots.first {
+				return nil
+			}
+		}
+	}
 }
 
 func (s *State) readAuthors(r *pack.Reader) {
