@@ -377,6 +377,36 @@ func TestDoubtAcrossEnabling(t *testing.T) {
 	}
 }
 
+// A lease that the user may not renew any more is lost at once, and says why.
+func TestKeepAliveIsDenied(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	ci := must[*client.Client](t)(c.as(t, "ci", "", ""))
+	begun := time.Now()
+	lease := must[client.Lease](t)(ci.Grant(ctx, 0, 3))
+	must[client.Written](t)(ci.PutWith(ctx, client.Put{Key: []byte("app1/k"), Lease: lease.ID}))
+	k := ci.KeepAlive(lease.ID, lease.TTL, begun)
+	defer k.Stop()
+	time.Sleep(1500 * time.Millisecond) // it is renewed at least once
+	select {
+	case <-k.Lost():
+		t.Fatal(k.Err())
+	default:
+	}
+	if err := c.RevokeRole(ctx, "ci", "app1"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-k.Lost():
+		if codeOf(k.Err()) != kv.NotAllowed || !time.Now().Before(k.Until()) {
+			t.Errorf("%v, %v before the lease's end", k.Err(), time.Until(k.Until()))
+		}
+	case <-time.After(wait):
+		t.Error("the lease is not lost")
+	}
+}
+
 // Authors come for any number of changes, of keys of any size.
 func TestAuthorsOfMany(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -155,8 +156,8 @@ func seconds(n int64) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Lost is closed when the lease has ended, or may have: no renewal succeeded within its TTL. Its keys may be deleted, and another
-// client may hold the locks that they stand for. It is also closed when the client is closed.
+// Lost is closed when the lease has ended, or may have: no renewal succeeded within its TTL, or the user may not renew it any more. Its
+// keys may be deleted, and another client may hold the locks that they stand for. It is also closed when the client is closed.
 func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
 
 // Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
@@ -237,8 +238,8 @@ func (k *KeepAlive) closed() {
 // keepAliveAgain is the pause before a failed renewal is retried.
 const keepAliveAgain = 100 * time.Millisecond
 
-// isLost reports whether a lease has certainly ended.
+// isLost reports whether a lease has certainly ended, or will end because this client's user may not renew it any more.
 func isLost(err error) bool {
 	answer, ok := errors.AsType[*kv.Error](err)
-	return ok && answer.Code == kv.LeaseNotFound
+	return ok && slices.Contains([]kv.Code{kv.LeaseNotFound, kv.NotAllowed, kv.UserEmpty, kv.AuthFailed, kv.BadToken}, answer.Code)
 }
