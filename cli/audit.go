@@ -34,7 +34,7 @@ func auditCommand() *cli.Command {
 			"--verify follows the chain of hashes over all files. It names each place where a line or a file was changed, removed or " +
 			"swapped; the exit code is then 1. The newest lines can be cut off without a trace: keep the last hash elsewhere and compare.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` of --audit-log"},
+			&cli.StringFlag{Name: "audit-log", Aliases: []string{"file"}, EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` of --audit-log"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data, if the file is DIR/" + auditName + " (default: ./qkv-data/default)"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_AUDIT_FOLLOW"}, Usage: "go on with new lines until Ctrl-C"},
 			&cli.StringFlag{Name: "by", EnvVars: []string{"QKV_AUDIT_BY"}, Usage: "only lines of this `USER`"},
@@ -53,7 +53,7 @@ func printAudit(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	file := cmp.Or(c.String("file"), filepath.Join(cmp.Or(c.String("data-dir"), "qkv-data/default"), auditName))
+	file := cmp.Or(c.String("audit-log"), filepath.Join(cmp.Or(c.String("data-dir"), "qkv-data/default"), auditName))
 	plain := isTerminal(c.App.Writer)
 	if c.IsSet("write-out") {
 		plain = c.String("write-out") == formatPlain

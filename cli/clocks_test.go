@@ -13,7 +13,11 @@ import (
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
 	"cli/migrate.go":                      "revisions have times",
+	"internal/audit/log.go":               "an event has the time of day",
+	"net/auth/jwt.go":                     "a token ends at a time",
+	"net/auth/token.go":                   "a token ends at a time",
 	"net/server/bodies.go":                "a revision is asked for by its time",
+	"net/server/usage.go":                 "changes of the last minute are counted by the times of revisions",
 	"net/client/txn.go":                   "a revision is asked for by its time",
 	"net/etcd/collect.go":                 "a certificate ends at a time",
 	"net/etcd/front/resetlimit.go":        "seconds are counted; when the clock is set, the count begins anew",

@@ -170,7 +170,7 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 // the endpoints.
 func (t target) advice(err error) string {
 	if codeOf(err) == kv.AuthFailed {
-		return "the user is that of --user or QKV_USER, the password that of --user, --user-password-file or QKV_PASSWORD_FILE"
+		return "the user is that of --user or QKV_USER, the password that of --user, --user-password-file or QKV_USER_PASSWORD_FILE"
 	}
 	switch exitCode(err) {
 	case exitNotAllowed:

@@ -89,7 +89,7 @@ var packages = map[string]layer{
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
-	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
+	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
 
 	"log/disk/simdisk":       {floor: 0, imports: []string{"log/disk"}, helper: true},
 	"index/authmodel":        {floor: 0, imports: []string{"index/kv"}, helper: true},

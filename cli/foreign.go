@@ -7,7 +7,7 @@ const (
 	useWatch       = "`qkv watch KEY`"
 	useTxn         = "`qkv txn` reads a transaction from stdin"
 	useLease       = "`qkv lease grant SECONDS`, then `qkv put KEY VALUE --lease ID`"
-	useUser        = "--user NAME, and the password from --user-password-file FILE, or QKV_PASSWORD_FILE, or a terminal"
+	useUser        = "--user NAME, and the password from --user-password-file FILE, or QKV_USER_PASSWORD_FILE, or a terminal"
 	useRoles       = "`qkv user` and `qkv role` manage users and roles"
 	useCompact     = "`qkv compact REVISION`; it also runs by itself: docs/limits.md says what is kept"
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"

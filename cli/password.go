@@ -91,7 +91,7 @@ func loginFlags() []cli.Flag {
 			Usage: "log in as user `NAME[:PASSWORD]`; without it the user is the name in the client's certificate",
 		},
 		&cli.StringFlag{
-			Name: "user-password-file", EnvVars: []string{"QKV_PASSWORD_FILE"},
+			Name: "user-password-file", EnvVars: []string{"QKV_USER_PASSWORD_FILE"},
 			Usage: "`FILE` with the password of --user; without it a terminal asks for the password",
 		},
 	}
@@ -115,7 +115,7 @@ func loginGiven(c *cli.Context) (user, password string, err error) {
 	case readsTerminal(c.App.Reader):
 		password, err = askPassword(c, "password of "+user)
 	default:
-		err = usagef("--user %s needs a password: give --user-password-file FILE, or QKV_PASSWORD_FILE, or run it on a terminal, which asks for it", user)
+		err = usagef("--user %s needs a password: give --user-password-file FILE, or QKV_USER_PASSWORD_FILE, or run it on a terminal, which asks for it", user)
 	}
 	return user, password, err
 }

@@ -52,7 +52,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
 		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve /metrics, /health, /livez, /readyz and /version there; http needs no certificate"},
 		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
-		&cli.StringFlag{Name: "auth-token", EnvVars: []string{"QKV_AUTH_TOKEN"}, Value: "simple", Usage: "`KIND` of the tokens of users who log in with a password: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=TIME as in etcd"},
+		&cli.StringFlag{Name: "auth-token", EnvVars: []string{"QKV_AUTH_TOKEN"}, Value: "simple", Usage: "`KIND` of the tokens of users who log in with a password: simple, or jwt,sign-method=METHOD,priv-key=FILE, with pub-key=FILE and ttl=TIME as in etcd"},
 		&cli.DurationFlag{Name: "auth-token-ttl", EnvVars: []string{"QKV_AUTH_TOKEN_TTL"}, Value: limits.TokenTTL, Usage: "`TIME` for which a simple token is valid after its last use"},
 		&cli.IntFlag{Name: "bcrypt-cost", EnvVars: []string{"QKV_BCRYPT_COST"}, Value: limits.PasswordCost, Usage: "`NUMBER` from 4 to 31, the cost of the hash of a new password: each step doubles the time of a login"},
 		homeFlag(),

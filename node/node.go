@@ -106,14 +106,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		return nil, errors.Join(err, at.close())
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
-	if trust.credentials != nil {
-		n.runtime.Every(certificateClock, newCertificateWatch(trust.credentials, trust.credentials.Source, n.member.status, c.Logger).look)
-	}
-	for _, files := range trust.files {
-		watch := newCertificateWatch(files, files.Source(), n.member.status, c.Logger)
-		watch.subject = files.Source()
-		n.runtime.Every(certificateClock, watch.look)
-	}
+	n.watchCertificates(&trust, c.Logger)
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
@@ -145,6 +138,18 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
 		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", max(len(n.member.status.View().Members().All()), len(n.member.welcome.Members)), "data", c.DataDir)
 	return n, nil
+}
+
+// watchCertificates starts the clocks that warn before a certificate expires.
+func (n *Node) watchCertificates(t *trust, logger *slog.Logger) {
+	if t.credentials != nil {
+		n.runtime.Every(certificateClock, newCertificateWatch(t.credentials, t.credentials.Source, n.member.status, logger).look)
+	}
+	for _, files := range t.files {
+		watch := newCertificateWatch(files, files.Source(), n.member.status, logger)
+		watch.subject = files.Source()
+		n.runtime.Every(certificateClock, watch.look)
+	}
 }
 
 // yield lets the goroutines that send to peers run before the wait for the disk. Measured: 1.17 x for one caller on three members. A

@@ -80,10 +80,10 @@ func (w *world) drawUserOf(kind string) string {
 
 // authority changes users and roles, as administrators do.
 type authority struct {
-	w       *world
-	settled bool // all that is wanted was there once
-	stopped bool
-	open    int // changes without an answer
+	w           *world
+	established bool // all that is wanted was there once
+	stopped     bool
+	open        int // changes without an answer
 }
 
 func (a *authority) begin() { a.w.sim.After(a.w.between(0, time.Second), a.turn) }
@@ -113,9 +113,9 @@ func (a *authority) turn() {
 		return
 	}
 	next := a.missing()
-	a.settled = a.settled || next == nil
+	a.established = a.established || next == nil
 	switch {
-	case !a.settled:
+	case !a.established:
 		if a.open == 0 {
 			a.propose(kv.Root, next)
 		}

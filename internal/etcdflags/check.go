@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // errNoAdvertise is etcd's word for a member that clients could not be told of.
@@ -22,13 +24,6 @@ const electionMost = 50 * time.Second
 const (
 	quotaDefault = 2 << 30
 	quotaMuch    = 8 << 30
-)
-
-// The cost of bcrypt: its bounds, and etcd's default.
-const (
-	bcryptLeast   = 4
-	bcryptMost    = 31
-	bcryptDefault = 10
 )
 
 // complete checks a configuration as a whole, in etcd's order and with etcd's error texts, and fills in the settings that follow from
@@ -77,9 +72,9 @@ func (l *line) complete(c *Config) error {
 	case c.QuotaBytes > quotaMuch:
 		l.note(true, "quota exceeds the maximum recommended value", "quota-size-bytes", c.QuotaBytes, "quota-maximum-size-bytes", int64(quotaMuch))
 	}
-	if c.BcryptCost < bcryptLeast || c.BcryptCost > bcryptMost {
-		l.note(true, "use default bcrypt cost instead of the invalid given cost", "min-cost", bcryptLeast, "max-cost", bcryptMost, "default-cost", bcryptDefault, "given-cost", c.BcryptCost)
-		c.BcryptCost = bcryptDefault
+	if c.BcryptCost < limits.PasswordCostLeast || c.BcryptCost > limits.PasswordCostMost {
+		l.note(true, "use default bcrypt cost instead of the invalid given cost", "min-cost", limits.PasswordCostLeast, "max-cost", limits.PasswordCostMost, "default-cost", limits.PasswordCost, "given-cost", c.BcryptCost)
+		c.BcryptCost = limits.PasswordCost
 	}
 	if c.Name == defaultName {
 		l.note(true, "it isn't recommended to use default name, please set a value for --name. Note that etcd might run into issue when multiple members have the same default name", "name", c.Name)
