@@ -184,7 +184,7 @@ var netBugs = []mutant{
 		{"writer.beginUsage", `if !w.share.take(limits.UsageBytes) {`, `if w.share.take(limits.UsageBytes); false {`},
 	}, []detector{direct("./net/server", "TestUsageRefused")}},
 	{"give up a usage when the history is compacted", []change{
-		{"Client.usageOnce", `(is && answer.Code == kv.Compacted || resumable(err))`, `resumable(err)`},
+		{"Client.usageOnce", `(is && answer.Code == kv.Compacted || resumable(err))`, `(is && answer == nil || resumable(err))`},
 	}, []detector{direct("./net/client", "TestUsageAgain")}},
 	{"encode sorted answers of large values before they have room", []change{
 		{"kvService.rangeSorted", `reads := index.NewSortedReader(r, limits.PageBytes)`, `reads := index.NewSortedReader(r, 0)`},
