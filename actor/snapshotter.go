@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"log/slog"
 	"slices"
 	"time"
@@ -148,7 +149,11 @@ func (s *Snapshotter) publishSize() {
 				d.NextHas += k.Bytes
 			}
 		}
-		if s.writing() { // the deletable files are already gone
+		switch {
+		case s.receive != nil && s.receive.handed:
+			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
+			d.NextHas = math.MaxInt64
+		case s.writing(): // the deletable files are already gone
 			d.NextHas = s.order.saver.Info().Bytes
 		}
 		d.Receives, d.Saves = s.comes(), s.writing() && 2*s.growth() < s.order.bytes

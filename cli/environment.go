@@ -13,8 +13,9 @@ import (
 const variablePrefix = "QKV_"
 
 // foreignVariables match variables of other programs that begin with QKV_. Kubernetes sets them in every pod for a service called
-// qkv or qkv-NAME. The tests of this project have their own. `qkv watch` and `qkv lock` set them for the commands that they run.
-var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+|WATCH_(REVISION|EVENT_TYPE|KEY|VALUE)|LOCK_(KEY|TOKEN|LEASE))$`)
+// qkv or qkv-NAME. The tests of this project have their own. `qkv watch` and `qkv lock` set them for the commands that they run, and
+// `qkv demo` and `qkv bench` for their members.
+var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+|WATCH_(REVISION|EVENT_TYPE|KEY|VALUE)|LOCK_(KEY|TOKEN|LEASE)|ENDS_WITH_STDIN)$`)
 
 // checkEnvironment refuses variables that belong to no flag: a misspelt setting would be ignored silently.
 func checkEnvironment(app *cli.App, environment []string) error {

@@ -30,12 +30,11 @@ func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*local
 		return nil, fmt.Errorf("find this program to run members by it: %w", err)
 	}
 	l := &localCluster{home: home, dataDir: dataDir}
-	spawn := newSpawner()
 	var cluster []string
 	for i := range count {
 		name := "n" + strconv.Itoa(i+1)
 		m := &process{
-			name: name, executable: executable, spawn: spawn, output: t.prefix(name),
+			name: name, executable: executable, output: t.prefix(name),
 			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
 			dataDir: filepath.Join(dataDir, name), home: home,
 		}

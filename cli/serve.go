@@ -116,6 +116,7 @@ func runMember(within context.Context, config node.Config, started func(context.
 
 // runMemberBy is runMember with another start function.
 func runMemberBy(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), started func(context.Context, *node.Node)) error {
+	endWithParent()
 	signals, forget := withSignals(within)
 	defer forget()
 	signal.Ignore(syscall.SIGPIPE) // a member must survive the end of the process that reads its log
