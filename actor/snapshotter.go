@@ -3,8 +3,8 @@ package actor
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
