@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/tidwall/btree"
@@ -198,13 +199,34 @@ func permits(one *account, need kv.Access, request Toucher, in attached) (err *k
 	case need == kv.AccessAdmin:
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s is no administrator: this needs the role %s", one.Name, kv.Root)
 	}
-	request.Touches(func(t kv.Touch) bool {
-		if !one.access.permits(t, in) {
-			err = denied(one, t)
-		}
-		return err == nil
-	})
+	v := verdicts.Get().(*verdict)
+	v.account, v.in = one, in
+	request.Touches(v.touch)
+	err = v.err
+	v.account, v.in, v.err = nil, nil, nil
+	verdicts.Put(v)
 	return err
+}
+
+// verdict checks the accesses of one request. It is kept for the next one: a closure for each request would cost a put two allocations.
+type verdict struct {
+	account *account
+	in      attached
+	err     *kv.Error
+	touch   func(kv.Touch) bool // check
+}
+
+var verdicts = sync.Pool{New: func() any {
+	v := &verdict{}
+	v.touch = v.check
+	return v
+}}
+
+func (v *verdict) check(t kv.Touch) bool {
+	if !v.account.access.permits(t, v.in) {
+		v.err = denied(v.account, t)
+	}
+	return v.err == nil
 }
 
 func denied(one *account, t kv.Touch) *kv.Error {

@@ -183,3 +183,18 @@ func BenchmarkRoleChange(b *testing.B) {
 		l.s.View()
 	}
 }
+
+// A check of a permission keeps its memory for the next one.
+func TestPermitsAllocatesNothing(t *testing.T) {
+	l := filled(t, 1000)
+	l.addUsers(t, true)
+	v := l.s.View()
+	r, user := &kv.Range{Key: costKey(nil, 7, 42)}, costUser(7)
+	if n := testing.AllocsPerRun(100, func() {
+		if err := v.Permits(v.By(user), kv.AccessRead, r); err != nil {
+			t.Fatal(err)
+		}
+	}); n >= 1 {
+		t.Errorf("a check allocates %v times", n)
+	}
+}
