@@ -280,6 +280,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 //  5. The fence of an idle log.
 //  6. A leader's work for its followers, on what all of this has changed.
 func (c *Consensus) tick(n int) {
+	c.Status.ticked.Store(int64(c.now.Now))
 	if !c.quarantine.active() {
 		c.Window.ScanKinds(func() { // an election begins here
 			for range c.elections.ticks(n, c.soft.Lead, c.disk.busy(c.now.Now), c.ElectionTimeout) {

@@ -36,6 +36,7 @@ type Status struct {
 	fullDisks atomic.Pointer[string]         // consensus': why a quorum has no space, while it leads; nil or empty: it has
 	capacity  atomic.Pointer[QuorumCapacity] // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string]         // consensus': how this member's clock differs; nil or empty: it does not
+	ticked    atomic.Int64                   // consensus': when it last advanced raft's clock
 
 	diskMu sync.Mutex
 	disk   space.Disk // of several actors, without the state's size; guarded by diskMu
@@ -175,6 +176,10 @@ func (s *Status) Durable() Durable {
 
 // DiskGoesOn notes that the disk has completed a request.
 func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
+
+// Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval, unless it
+// is stuck.
+func (s *Status) Ticked() time.Duration { return time.Duration(s.ticked.Load()) }
 
 // LogReserve returns the space that a new segment must leave free; 0 while the state is being loaded.
 func (s *Status) LogReserve() int64 {

@@ -40,9 +40,9 @@ func benchMember(c *cli.Context) error {
 		return err
 	}
 	config.Logger.Warn("the disk is EMULATED: nothing that this member acknowledges is durable", "profile", profile.Name, "source", profile.Source)
-	return runMemberBy(c.Context, config, func(ctx context.Context, c node.Config) (*node.Node, error) {
+	return runMember(c.Context, config, func(ctx context.Context, c node.Config) (*node.Node, error) {
 		return node.StartEmulated(ctx, c, emulate.On(disk.OS(), profile, rand.Uint64()))
-	}, nil)
+	})
 }
 
 // profilesOf reads --profile NAME.

@@ -134,12 +134,7 @@ func etcdMember(ctx context.Context, c *etcdflags.Config, logger *slog.Logger) e
 	if err != nil {
 		return err
 	}
-	return runMember(ctx, config, func(ctx context.Context, n *node.Node) {
-		if n.Ready(ctx) == nil {
-			logger.Info("ready to serve client requests")
-			tellSystemd(logger)
-		}
-	})
+	return runMember(ctx, config, node.Start)
 }
 
 // hostAddress returns this machine's address on the default route. It sends no packet.
@@ -465,23 +460,4 @@ func etcdAttr(groups []string, a slog.Attr) slog.Attr {
 		return slog.String(slog.LevelKey, strings.ToLower(a.Value.String()))
 	}
 	return a
-}
-
-// tellSystemd reports readiness to a unit of Type=notify.
-func tellSystemd(logger *slog.Logger) {
-	to := os.Getenv("NOTIFY_SOCKET")
-	if to == "" {
-		return
-	}
-	if to[0] == '@' { // an abstract socket name
-		to = "\x00" + to[1:]
-	}
-	c, err := net.DialTimeout("unixgram", to, time.Second)
-	if err == nil {
-		_, err = c.Write([]byte("READY=1"))
-		err = errors.Join(err, c.Close())
-	}
-	if err != nil {
-		logger.Error("failed to notify systemd for readiness", "error", err.Error())
-	}
 }

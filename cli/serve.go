@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -105,31 +106,26 @@ func serveMember(c *cli.Context, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return runMember(c.Context, config, nil)
+	return runMember(c.Context, config, node.Start)
 }
 
-// runMember runs a member until it ends or a signal asks for its end. When the member has started, runMember calls started
-// concurrently.
-func runMember(within context.Context, config node.Config, started func(context.Context, *node.Node)) error {
-	return runMemberBy(within, config, node.Start, started)
-}
-
-// runMemberBy is runMember with another start function.
-func runMemberBy(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), started func(context.Context, *node.Node)) error {
+// runMember runs a member until it ends or a signal asks for its end, and reports its state to the service manager.
+func runMember(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error)) error {
 	endWithParent()
 	signals, forget := withSignals(within)
 	defer forget()
 	signal.Ignore(syscall.SIGPIPE) // a member must survive the end of the process that reads its log
+	manager := newServiceManager(os.Getenv, config.Logger)
+	started := manager.starting()
 	n, err := start(signals, config)
+	started()
 	if err != nil {
 		return serveError(err)
 	}
-	if started != nil {
-		var beside sync.WaitGroup
-		beside.Go(func() { started(signals, n) })
-		defer beside.Wait()
-		defer forget()
-	}
+	var beside sync.WaitGroup
+	beside.Go(func() { manager.follow(signals, n) })
+	defer beside.Wait()
+	defer forget()
 	select {
 	case <-n.Done():
 	case <-signals.Done():
@@ -143,6 +139,7 @@ func runMemberBy(within context.Context, config node.Config, start func(context.
 		return serveError(err)
 	}
 	config.Logger.Info("stopping", "reason", context.Cause(signals))
+	manager.tell("STOPPING=1", "STATUS=stopping")
 	if err := n.Stop(ctx); err != nil {
 		return serveError(fmt.Errorf("stop: %w", err))
 	}

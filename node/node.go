@@ -267,6 +267,12 @@ func (n *Node) Ready(ctx context.Context) error {
 // readyPoll is how often Ready checks.
 const readyPoll = 10 * time.Millisecond
 
+// Working reports whether consensus has advanced raft's clock within the last d. It does so every 10 ms, also without a quorum: if it has not,
+// the process hangs, or is starved of CPU time.
+func (n *Node) Working(d time.Duration) bool {
+	return n.runtime.Time().Now-n.member.status.Ticked() < d
+}
+
 // Done is closed when the member has ended by itself; Err returns the reason. Only writes acknowledged before are promised.
 func (n *Node) Done() <-chan struct{} { return n.done }
 

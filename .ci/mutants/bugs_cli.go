@@ -168,4 +168,13 @@ var cliBugs = []mutant{
 	{"end with 1 when there are too many members", []change{
 		{"answerCode", `kv.TooManyMembers, kv.QuorumAtRisk, kv.UserExists`, `kv.QuorumAtRisk, kv.UserExists`},
 	}, []detector{direct("./cli", "TestExitCodes")}},
+	{"report a member that hangs to the watchdog as working", []change{
+		{"serviceManager.follow", `if n.Working(every) {`, `if n.Working(every) || every > 0 {`},
+	}, []detector{direct("./cli", "TestWatchdogOfMemberThatHangs")}},
+	{"be ready for systemd without a leader", []change{
+		{"serviceManager.awaitReady", `err := n.Ready(turn)`, `err := turn.Err()`},
+	}, []detector{direct("./cli", "TestProcessTellsSystemd")}},
+	{"hang without systemd's notice", []change{
+		{"Consensus.tick", `c.Status.ticked.Store(int64(c.now.Now))`, ``},
+	}, []detector{direct("./cli", "TestProcessTellsSystemd")}},
 }
