@@ -24,16 +24,14 @@ func Run(args []string) int {
 	if os.Getenv("QKV_ENDPOINTS") == "" {
 		_ = os.Unsetenv("QKV_ENDPOINTS") // an empty variable counts as unset; as a list it would hold one empty endpoint
 	}
-	if runsMember(args) {
-		relaxTimers()
-	}
+	prepareProcess(args)
 	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 }
 
 // run is Run with everything that belongs to the process as parameters.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if program, words, ok := etcdLine(args); ok {
-		return runEtcd(ctx, program, words, stdout, stderr)
+	if code, ok := runMemberLine(ctx, args, stdout, stderr); ok {
+		return code
 	}
 	app, out := newApp(), &answerWriter{w: stdout, escape: isTerminal(stdout)}
 	app.Reader, app.Writer, app.ErrWriter = stdin, out, stderr

@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -50,6 +52,15 @@ func etcdLine(args []string) (program string, words []string, ok bool) {
 		return "qkv " + etcdName, args[2:], true
 	}
 	return "", nil, false
+}
+
+// runMemberLine runs a command line that urfave/cli cannot parse, and returns its exit code: a member by etcd's command line.
+func runMemberLine(ctx context.Context, args []string, stdout, stderr io.Writer) (code int, ok bool) {
+	program, words, ok := etcdLine(args)
+	if ok {
+		code = runEtcd(ctx, program, words, stdout, stderr)
+	}
+	return code, ok
 }
 
 // runEtcd runs a member by etcd's command line. Exit codes are etcd's: 2 for a line that cannot be parsed, 1 for all other errors of

@@ -17,7 +17,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/log/disk"
 	"qkv/net/client"
 )
 
@@ -130,7 +129,7 @@ func (e *exporter) run(ctx context.Context, dir string, messages io.Writer) (err
 	if err := e.syncFolders(ctx); err != nil || e.root == nil {
 		return err
 	}
-	return disk.SyncAbove(disk.OS(), dir)
+	return syncAbove(dir)
 }
 
 // open makes the folder.

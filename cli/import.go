@@ -255,7 +255,7 @@ var (
 
 // read reads a regular file only: since the listing a pipe may have replaced the file.
 func (i *importer) read(name string) ([]byte, error) {
-	f, err := i.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	f, err := i.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,9 @@ type holder struct {
 	command *exec.Cmd
 	session *concurrency.Session
 	ended   chan error
-	told    bool // the command was told that the lock is lost or about to be
+	// onTerminal: the command reads from the terminal, and gets Ctrl-C there.
+	onTerminal bool
+	told       bool // the command was told that the lock is lost or about to be
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
@@ -173,11 +175,9 @@ func holdWhile(ctx context.Context, c *cli.Context, s *concurrency.Session, m *c
 	h.command.Env = append(os.Environ(),
 		fmt.Sprintf("QKV_LOCK_KEY=%s", m.Key()), fmt.Sprintf("QKV_LOCK_TOKEN=%d", m.Token()), fmt.Sprintf("QKV_LOCK_LEASE=%016x", uint64(s.Lease().ID)),
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
-	h.command.SysProcAttr = childAttributes()
-	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		h.command.SysProcAttr.Setpgid = false // the command reads from the terminal, and gets Ctrl-C there
-	}
-	if err := newSpawner()(h.command); err != nil {
+	f, ok := c.App.Reader.(*os.File)
+	h.onTerminal = ok && term.IsTerminal(int(f.Fd()))
+	if err := startChild(h.command, !h.onTerminal); err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
 	go func() { h.ended <- h.command.Wait() }()
@@ -267,25 +267,16 @@ func (h *holder) wait(ctx context.Context) error {
 
 func (h *holder) tell() {
 	h.told = true
-	h.signal(syscall.SIGTERM)
+	signalChild(h.command, syscall.SIGTERM)
 }
 
-func (h *holder) kill() { h.signal(syscall.SIGKILL) }
+func (h *holder) kill() { signalChild(h.command, syscall.SIGKILL) }
 
 // pass forwards a signal. Ctrl-C of a terminal has already reached a command there.
 func (h *holder) pass(s os.Signal) {
-	if number, ok := s.(syscall.Signal); ok && (h.command.SysProcAttr.Setpgid || number != syscall.SIGINT) {
-		h.signal(number)
+	if number, ok := s.(syscall.Signal); ok && (!h.onTerminal || number != syscall.SIGINT) {
+		signalChild(h.command, number)
 	}
-}
-
-// signal sends a signal to the command and, if it has a process group, to all processes that it has started.
-func (h *holder) signal(s syscall.Signal) {
-	if h.command.SysProcAttr.Setpgid {
-		_ = syscall.Kill(-h.command.Process.Pid, s)
-		return
-	}
-	_ = h.command.Process.Signal(s)
 }
 
 // holderDocument is the JSON of the holder of a name.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -7,10 +9,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -158,26 +158,4 @@ func (p *process) await(most time.Duration) {
 	case <-time.After(most):
 		_ = p.kill()
 	}
-}
-
-// newSpawner returns a function that starts processes from one thread that lives as long as this process. The kernel signals a child
-// when the thread that started it dies (Pdeathsig), not when its parent process does.
-func newSpawner() func(*exec.Cmd) error {
-	commands, results := make(chan *exec.Cmd), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		for cmd := range commands {
-			results <- cmd.Start()
-		}
-	}()
-	return func(cmd *exec.Cmd) error {
-		commands <- cmd
-		return <-results
-	}
-}
-
-// childAttributes makes the children die with this process, however it dies. Ctrl-C reaches only this process, which then stops them
-// gracefully.
-func childAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

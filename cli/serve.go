@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -8,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,16 +73,6 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "audit-strict", EnvVars: []string{"QKV_AUDIT_STRICT"}, Usage: "refuse all changes while the file of --audit-log cannot be written"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
-	}
-}
-
-// oneOf checks a flag's value. It accepts capital letters, as etcdctl's help has them, and converts them to lower case.
-func oneOf(name string, allowed ...string) func(*cli.Context, string) error {
-	return func(c *cli.Context, value string) error {
-		if small := strings.ToLower(value); slices.Contains(allowed, small) {
-			return c.Set(name, small)
-		}
-		return usagef("--%s %q is not one of %s", name, value, strings.Join(allowed, ", "))
 	}
 }
 

@@ -55,8 +55,8 @@ func (s *notifySocket) next(within time.Duration) []string {
 // until reads datagrams up to the first with an assignment, and returns those before it.
 func (s *notifySocket) until(assignment string) (before [][]string) {
 	s.t.Helper()
-	for {
-		said := s.next(processWait)
+	for deadline := time.Now().Add(time.Minute); ; {
+		said := s.next(time.Until(deadline))
 		switch {
 		case said == nil:
 			s.t.Fatalf("no %s came, but %q", assignment, before)
@@ -87,7 +87,7 @@ func TestProcessTellsSystemd(t *testing.T) {
 		t.Errorf("first it says %q", said)
 	}
 	if said := sockets[0].next(300 * time.Millisecond); said != nil {
-		t.Errorf("before the second founder has come it says %q", said)
+		t.Fatalf("before the second founder has come it says %q", said)
 	}
 	c.members[1].start()
 	for i, m := range c.members {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -66,6 +68,13 @@ func timerSlack() uintptr {
 
 func setTimerSlack(ns uintptr) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerSlack, ns, 0)
+}
+
+// prepareProcess does what a process needs before its first goroutine.
+func prepareProcess(args []string) {
+	if runsMember(args) {
+		relaxTimers()
+	}
 }
 
 // runsMember reports whether a command line runs a member in this process.

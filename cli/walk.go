@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"syscall"
 )
 
 // walk visits a folder and its content like fs.WalkDir, and follows no link. Package fs refuses names that are not UTF-8, but a key
@@ -48,7 +47,7 @@ func skipped(err error) error {
 
 // namesIn lists a folder, sorted by name.
 func namesIn(root *os.Root, dir string) ([]string, error) {
-	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	f, err := root.OpenFile(dir, os.O_RDONLY|folderOnly|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -51,8 +51,8 @@ func readKey(name string) (crypto.Signer, error) {
 		return nil, err
 	}
 	// A group may read it: containers mount secrets in that way. Other users may do nothing.
-	if mode := info.Mode().Perm(); info.Mode().IsRegular() && mode&0o027 != 0 {
-		return nil, fmt.Errorf("%s has mode %#o, so other users of this host can read the key: `chmod 600 %s`, and make a new certificate if the key may have been read", name, mode, name)
+	if info.Mode().IsRegular() && accessOfOthers(info)&0o027 != 0 {
+		return nil, fmt.Errorf("%s has mode %#o, so other users of this host can read the key: `chmod 600 %s`, and make a new certificate if the key may have been read", name, info.Mode().Perm(), name)
 	}
 	text, err := readBounded(name)
 	if err != nil {
@@ -196,16 +196,4 @@ func publish(name string, text []byte, mode fs.FileMode, step func(from, to stri
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return syncFolder(filepath.Dir(name))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync the folder %s: %w", dir, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("sync the folder %s: %w", dir, err)
-	}
-	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"qkv/index/kv"
@@ -118,10 +117,7 @@ func (c *Credentials) stats() (all [3]stat) {
 // statOf returns the stat of a file; zero if the file is missing.
 func statOf(name string) (s stat) {
 	if info, err := os.Stat(name); err == nil {
-		s = stat{size: info.Size(), modified: info.ModTime()}
-		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-			s.inode = sys.Ino
-		}
+		s = stat{size: info.Size(), modified: info.ModTime(), inode: inodeOf(info)}
 	}
 	return s
 }

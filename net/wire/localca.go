@@ -163,11 +163,11 @@ func checkPrivate(dir string, uid int) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s should be the folder of the local CA, but is a file: move it away", dir)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
-		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, but this process runs as user %d: set %s to a folder that this user owns", dir, stat.Uid, uid, homeVariable)
+	if owner, known := ownerOf(info); known && owner != uid {
+		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, but this process runs as user %d: set %s to a folder that this user owns", dir, owner, uid, homeVariable)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so other users of this host can read it: `chmod 700 %s`", dir, mode, dir)
+	if accessOfOthers(info) != 0 {
+		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so other users of this host can read it: `chmod 700 %s`", dir, info.Mode().Perm(), dir)
 	}
 	return nil
 }

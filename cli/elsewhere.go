@@ -1,0 +1,55 @@
+//go:build !linux
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/urfave/cli/v2"
+)
+
+// This file stands for the commands that only Linux has: members, and all commands that read or measure a member's disk. On macOS and
+// Windows qkv is a client.
+
+func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
+func etcdCommand() *cli.Command {
+	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
+}
+func demoCommand() *cli.Command { return onLinux("demo", "cluster", "run a cluster to try qkv") }
+func recoverCommand() *cli.Command {
+	return onLinux("recover", "cluster", "restart a cluster that lost its quorum")
+}
+func migrateCommand() *cli.Command {
+	return onLinux("migrate", "cluster", "move data from and to etcd")
+}
+func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
+func benchCommand() *cli.Command   { return onLinux("bench", "program", "measure disks and clusters") }
+
+// linuxOnly is the text behind the usage of a command that this system does not have.
+const linuxOnly = " (Linux only)"
+
+func onLinux(name, category, usage string) *cli.Command {
+	return &cli.Command{Name: name, Category: category, Usage: usage + linuxOnly}
+}
+
+// runMemberLine refuses the commands of Linux, before their flags are looked at.
+func runMemberLine(_ context.Context, args []string, _, stderr io.Writer) (code int, ok bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[1] {
+	case "serve", "etcd", "demo", "recover", "migrate", "inspect", "bench":
+		fmt.Fprintf(stderr, "qkv: `qkv %s` runs on Linux only, and this system is %s: here qkv is a client of members on other hosts\n", args[1], runtime.GOOS)
+		return exitUsage, true
+	}
+	return 0, false
+}
+
+// prepareProcess does nothing: no member runs in this process.
+func prepareProcess([]string) {}
+
+// syncAbove does nothing: the names of an export are as durable as those of any other program's files.
+func syncAbove(string) error { return nil }
