@@ -39,6 +39,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		complete(app, args[2:], stdout)
 		return exitOK
 	}
+	if len(args) > 1 && args[1] == manCommand {
+		return exitCode(writeMan(app, stdout))
+	}
 	err := runLine(ctx, app, args)
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("the command succeeded, but its answer could not be printed: %w", out.err)

@@ -73,7 +73,7 @@ var cliBugs = []mutant{
 		{"replacement.silent", `r.quietLooks = 0`, ``},
 	}, []detector{direct("./cli", "TestMemberReplaceLooksTwice")}},
 	{"run a member with the usual timer slack", []change{
-		{"cli.Run", `if runsMember(args) {`, `if false {`},
+		{"prepareProcess", `if runsMember(args) {`, `if false {`},
 	}, []detector{direct("./cli", "TestTimerSlack")}},
 	{"replace a timer slack that a supervisor set", []change{
 		{"relaxTimers", `timerSlack() != usualTimerSlack {`, `timerSlack() == memberTimerSlack {`},

@@ -13,3 +13,5 @@ _qkv() {
 	fi
 }
 compdef _qkv qkv
+# A package installs this file as _qkv: then zsh runs it as the function itself, at the first completion.
+[[ "${funcstack[1]}" != _qkv ]] || _qkv
