@@ -30,30 +30,30 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.raft(&own, self, learner)
 	t.peers(&own, self)
 
-	t.histogram("etcd_disk_wal_fsync_duration_seconds", "How long it took to write to the log and make it durable: one sync for all that waited.", &own.Syncs)
-	t.gauge("etcd_disk_wal_write_bytes_total", "Bytes of records that were made durable.", float64(own.SyncBytes))
-	t.histogram("etcd_disk_backend_commit_duration_seconds", "How long it took to apply a batch of what was agreed on, until those who asked have their answers: what is written to the disk then is the log.", &own.Batches)
-	t.histogram("etcd_server_apply_duration_seconds", "The same.", &own.Batches, "version", "v3", "op", "batch", "success", "true")
-	t.histogram("etcd_snap_db_save_total_duration_seconds", "How long it took to save a snapshot, with rests for what is more urgent.", &own.Saves)
+	t.histogram("etcd_disk_wal_fsync_duration_seconds", "Duration of writing a group of entries to the log and syncing it.", &own.Syncs)
+	t.gauge("etcd_disk_wal_write_bytes_total", "Bytes of records that were synced to the log.", float64(own.SyncBytes))
+	t.histogram("etcd_disk_backend_commit_duration_seconds", "Duration of applying a batch of committed entries, until the clients have their answers. It writes nothing to the disk.", &own.Batches)
+	t.histogram("etcd_server_apply_duration_seconds", "The same as etcd_disk_backend_commit_duration_seconds.", &own.Batches, "version", "v3", "op", "batch", "success", "true")
+	t.histogram("etcd_snap_db_save_total_duration_seconds", "Duration of saving a snapshot, with its pauses for more urgent work.", &own.Saves)
 
 	counts := v.Counts()
-	t.gauge("etcd_mvcc_db_total_size_in_bytes", "What keys, values, history and leases weigh, as the quota counts.", float64(max(own.UsedBytes, 1)))
-	t.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "What of it is live.", float64(min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1))))
-	t.gauge("etcd_server_quota_backend_bytes", "At what weight NOSPACE is raised; 0 is never.", float64(own.QuotaBytes))
+	t.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of keys, values, history and leases that count against the quota.", float64(max(own.UsedBytes, 1)))
+	t.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "The same without history.", float64(min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1))))
+	t.gauge("etcd_server_quota_backend_bytes", "Bytes at which NOSPACE is raised; 0 is never.", float64(own.QuotaBytes))
 	t.counter("etcd_mvcc_range_total", "Ranges of etcd's clients.", float64(c.m.ranges.Load()))
-	t.counter("etcd_mvcc_put_total", "Keys that were put, those of transactions, too.", float64(counts.Puts))
-	t.counter("etcd_mvcc_delete_total", "Deletes, those of transactions, too.", float64(counts.Deletes))
+	t.counter("etcd_mvcc_put_total", "Keys that were put, including puts of transactions.", float64(counts.Puts))
+	t.counter("etcd_mvcc_delete_total", "Deletions, including deletions of transactions.", float64(counts.Deletes))
 	t.counter("etcd_mvcc_txn_total", "Transactions.", float64(counts.Transactions+c.m.reads.Load()))
 	t.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values that were put.", float64(counts.PutBytes))
-	t.gauge("etcd_debugging_mvcc_keys_total", "Keys.", float64(own.Keys))
+	t.gauge("etcd_debugging_mvcc_keys_total", "Live keys.", float64(own.Keys))
 	t.gauge("etcd_debugging_mvcc_current_revision", "The newest revision.", float64(own.Revision))
-	t.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision; -1 before any.", float64(compactedOf(v)))
+	t.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision; -1 before the first compaction.", float64(compactedOf(v)))
 	t.gauge("etcd_debugging_mvcc_watcher_total", "Watches, of all clients.", float64(own.Watches))
 	t.gauge("etcd_debugging_mvcc_watch_stream_total", "Streams of watches of etcd's clients.", float64(c.m.streams.Load()))
 	t.counter("etcd_debugging_lease_granted_total", "Leases that were granted.", float64(counts.Grants))
-	t.counter("etcd_debugging_lease_revoked_total", "Leases that have ended.", float64(counts.Revokes))
-	t.counter("etcd_debugging_lease_renewed_total", "Renewals by this member's clock, while it leads.", float64(own.Renewals))
-	t.counter("etcd_debugging_server_lease_expired_total", "Leases that have ended because nobody renewed them.", float64(counts.Expiry))
+	t.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked or have expired.", float64(counts.Revokes))
+	t.counter("etcd_debugging_lease_renewed_total", "Lease renewals by this member while it leads.", float64(own.Renewals))
+	t.counter("etcd_debugging_server_lease_expired_total", "Leases that have expired.", float64(counts.Expiry))
 	t.gauge("etcd_debugging_auth_revision", "The revision of users and roles: there are none.", 1)
 	for _, alarm := range alarmsOf(v) {
 		t.gauge("etcd_debugging_server_alarms", "Alarms of the replicated state that are raised.", 1,
@@ -65,42 +65,42 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 
 // raft reports the member's raft state.
 func (t telling) raft(own *Metrics, self string, learner bool) {
-	t.gauge("etcd_server_has_leader", "Whether this member knows a leader.", truth(own.Leader != 0))
-	t.gauge("etcd_server_is_leader", "Whether this member leads.", truth(own.Role == "leader"))
-	t.gauge("etcd_server_is_learner", "Whether this member is a learner until somebody promotes it.", truth(learner))
-	t.counter("etcd_server_leader_changes_seen_total", "How often another leader became known.", float64(own.LeaderChanges))
+	t.gauge("etcd_server_has_leader", "1 if this member knows a leader.", truth(own.Leader != 0))
+	t.gauge("etcd_server_is_leader", "1 if this member is the leader.", truth(own.Role == "leader"))
+	t.gauge("etcd_server_is_learner", "1 if this member is a learner that waits for a promotion.", truth(learner))
+	t.counter("etcd_server_leader_changes_seen_total", "Leader changes that this member has seen.", float64(own.LeaderChanges))
 	t.gauge("etcd_server_id", "This member's id.", 1, "server_id", self)
-	t.gauge("etcd_server_version", "The version of etcd whose API this is.", 1, "server_version", Version)
+	t.gauge("etcd_server_version", "The version of etcd's API.", 1, "server_version", Version)
 	t.gauge("etcd_server_go_version", "The version of Go.", 1, "server_go_version", runtime.Version())
-	t.gauge("etcd_cluster_version", "The version of etcd whose features all members have.", 1, "cluster_version", minorOf(ClusterVersion))
-	t.gauge("etcd_server_proposals_committed_total", "The newest entry of the log that a quorum has.", float64(own.Commit))
-	t.gauge("etcd_server_proposals_applied_total", "The newest entry that was applied.", float64(own.Applied))
-	t.gauge("etcd_server_proposals_pending", "Batches of writes that this member's clients wait for.", float64(own.WritesPending))
-	t.counter("etcd_server_proposals_failed_total", "Writes that found no quorum in their time, or whose leader was replaced.", float64(own.WritesFailed))
-	t.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that nobody confirmed in their time.", float64(own.ReadsFailed))
-	t.counter("etcd_server_slow_read_indexes_total", "Rounds for linearizable reads that took longer than an election timeout.", float64(own.ReadsSlow))
+	t.gauge("etcd_cluster_version", "The version of etcd's API that all members support.", 1, "cluster_version", minorOf(ClusterVersion))
+	t.gauge("etcd_server_proposals_committed_total", "Index of the last committed entry.", float64(own.Commit))
+	t.gauge("etcd_server_proposals_applied_total", "Index of the last applied entry.", float64(own.Applied))
+	t.gauge("etcd_server_proposals_pending", "Batches of writes of this member's clients that are in flight.", float64(own.WritesPending))
+	t.counter("etcd_server_proposals_failed_total", "Writes that found no quorum within their timeout, or whose leader was replaced.", float64(own.WritesFailed))
+	t.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that were not confirmed within their timeout.", float64(own.ReadsFailed))
+	t.counter("etcd_server_slow_read_indexes_total", "Rounds of linearizable reads that took longer than an election timeout.", float64(own.ReadsSlow))
 	t.counter("etcd_server_slow_apply_total", "Batches that took more than 100 ms to apply.", float64(own.BatchesSlow))
 }
 
 // peers reports the connections to the other members, and snapshots in transfer.
 func (t telling) peers(own *Metrics, self string) {
 	t.counter("etcd_network_snapshot_send_success", "Snapshots that other members have installed.", float64(own.SnapshotsSent), "To", "all")
-	t.counter("etcd_network_snapshot_send_failures", "Snapshots that other members have not installed.", float64(own.SendsFailed), "To", "all")
+	t.counter("etcd_network_snapshot_send_failures", "Snapshots for other members whose transfer failed.", float64(own.SendsFailed), "To", "all")
 	t.counter("etcd_network_snapshot_receive_success", "Snapshots that this member has installed.", float64(own.SnapshotsInstalled), "From", "all")
-	t.counter("etcd_network_snapshot_receive_failures", "Snapshots that this member could not receive.", float64(own.SnapshotsNotTaken), "From", "all")
+	t.counter("etcd_network_snapshot_receive_failures", "Snapshots whose transfer to this member failed.", float64(own.SnapshotsNotTaken), "From", "all")
 	for i := range own.Peers {
 		p := &own.Peers[i]
 		to := fmt.Sprintf("%016x", p.ID)
-		t.gauge("etcd_network_known_peers", "Other members that are known.", 1, "Local", self, "Remote", to)
-		t.gauge("etcd_network_active_peers", "Whether another member is connected.", truth(p.Connected), "Local", self, "Remote", to)
+		t.gauge("etcd_network_known_peers", "1 for each known other member.", 1, "Local", self, "Remote", to)
+		t.gauge("etcd_network_active_peers", "1 if the other member is connected.", truth(p.Connected), "Local", self, "Remote", to)
 		t.counter("etcd_network_peer_sent_bytes_total", "Bytes to another member.", float64(p.SentBytes), "To", to)
 		t.counter("etcd_network_peer_received_bytes_total", "Bytes from another member.", float64(p.ReceivedBytes), "From", to)
-		t.counter("etcd_network_peer_sent_failures_total", "Messages to another member that could not be sent: no connection, or no room.", float64(p.NotSent), "To", to)
-		t.histogram("etcd_network_peer_round_trip_time_seconds", "The connection's round trip, looked at once a second.", &p.RoundTrips, "To", to)
+		t.counter("etcd_network_peer_sent_failures_total", "Messages to another member that were dropped: no connection, or a full queue.", float64(p.NotSent), "To", to)
+		t.histogram("etcd_network_peer_round_trip_time_seconds", "Round trip of the connection, sampled once a second.", &p.RoundTrips, "To", to)
 		t.gauge("qkv_peer_queued_bytes", "Bytes that wait to be sent to another member.", float64(p.Queued), "to", to)
 		t.counter("qkv_peer_sent_frames_total", "Frames to another member.", float64(p.SentFrames), "to", to)
-		t.gauge("qkv_peer_packets_sent", "Packets of the present connection.", float64(p.PacketsSent), "to", to)
-		t.gauge("qkv_peer_packets_lost", "Those of them that were lost.", float64(p.PacketsLost), "to", to)
+		t.gauge("qkv_peer_packets_sent", "Packets sent by the current connection.", float64(p.PacketsSent), "to", to)
+		t.gauge("qkv_peer_packets_lost", "Packets of the current connection that were lost.", float64(p.PacketsLost), "to", to)
 	}
 }
 
@@ -111,7 +111,7 @@ func (t telling) files() {
 	}
 	var most syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) == nil {
-		t.gauge("os_fd_limit", "How many may be open.", float64(most.Cur))
+		t.gauge("os_fd_limit", "The limit of open files.", float64(most.Cur))
 	}
 }
 
@@ -119,9 +119,9 @@ func (t telling) files() {
 func (t telling) own(s *core, own *Metrics) {
 	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
 	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
-		t.gauge("qkv_role", "What this member is in raft: one of them is 1.", truth(own.Role == role), "role", role)
+		t.gauge("qkv_role", "This member's role in raft: one of the series is 1.", truth(own.Role == role), "role", role)
 	}
-	t.gauge("qkv_term", "The term.", float64(own.Term))
+	t.gauge("qkv_term", "The current term of raft.", float64(own.Term))
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {
 		one := [2]string{a.Name, fmt.Sprintf("%016x", a.Member)}
@@ -129,34 +129,34 @@ func (t telling) own(s *core, own *Metrics) {
 			continue
 		}
 		raised[one] = true
-		t.gauge("qkv_alarm", "An alarm or notice of this member is raised.", 1, "name", one[0], "severity", kv.AlarmName(a.Name).Severity(), "member", one[1])
+		t.gauge("qkv_alarm", "1 for each raised alarm or notice.", 1, "name", one[0], "severity", kv.AlarmName(a.Name).Severity(), "member", one[1])
 	}
 	for i := range own.Stages {
-		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of some of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
+		t.histogram("qkv_write_stage_seconds", "Duration of the stages of a write, for a sample of the writes of this member's clients.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
 	}
 	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
 	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot.", float64(own.SnapshotBytes))
-	t.gauge("qkv_history_bytes", "What versions weigh that were superseded.", float64(own.HistoryBytes))
-	t.gauge("qkv_history_age_seconds", "Since the oldest revision that can be read was written.", own.HistoryAge.Seconds())
-	t.gauge("qkv_leases", "Leases.", float64(own.Leases))
-	t.gauge("qkv_sessions", "Sessions of clients whose writes are made once.", float64(own.Sessions))
-	t.gauge("qkv_log_sync_p99_seconds", "What 99 of 100 syncs of the last minute did not exceed.", own.SyncP99.Seconds())
-	t.counter("qkv_false_claims_total", "Messages of the present term that only its leader may send, from another member; they were dropped.", float64(own.FalseClaims))
-	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because an entry in them cannot be decoded.", float64(own.Undecodable))
-	t.gauge("qkv_certificate_not_after_seconds", "When this member's certificate ends, since 1970.", float64(own.CertificateEnds.Unix()))
+	t.gauge("qkv_history_bytes", "Bytes of superseded versions.", float64(own.HistoryBytes))
+	t.gauge("qkv_history_age_seconds", "Age of the oldest revision that can be read.", own.HistoryAge.Seconds())
+	t.gauge("qkv_leases", "Live leases.", float64(own.Leases))
+	t.gauge("qkv_sessions", "Client sessions that make retried writes idempotent.", float64(own.Sessions))
+	t.gauge("qkv_log_sync_p99_seconds", "The 99th percentile of the sync times of the last minute.", own.SyncP99.Seconds())
+	t.counter("qkv_false_claims_total", "Dropped messages that only the leader of the term may send, from another member.", float64(own.FalseClaims))
+	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because they contain an entry that cannot be decoded.", float64(own.Undecodable))
+	t.gauge("qkv_certificate_not_after_seconds", "Expiry of this member's certificate, in seconds since 1970.", float64(own.CertificateEnds.Unix()))
 	for name, n := range own.Mailboxes {
-		t.gauge("qkv_mailbox_messages", "Messages that wait for an actor.", float64(n), "actor", name)
+		t.gauge("qkv_mailbox_messages", "Messages in an actor's mailbox.", float64(n), "actor", name)
 	}
 	const connections, requests = "qkv_client_connections", "qkv_client_requests"
 	t.gauge(connections, "Connections of clients.", float64(own.Native.Connections), "protocol", "qkv")
 	t.gauge(connections, "Connections of clients.", float64(s.port.Count()), "protocol", "etcd")
-	t.gauge(requests, "Requests under way.", float64(own.Native.Requests), "protocol", "qkv")
-	t.gauge(requests, "Requests under way.", float64(s.requests.Load()), "protocol", "etcd")
-	t.gauge("qkv_client_handshakes", "Handshakes of qkv's clients under way.", float64(own.Native.Handshakes))
-	t.gauge("qkv_client_memory_bytes", "Memory that qkv's clients use.", float64(own.Native.Bytes))
+	t.gauge(requests, "Requests in progress.", float64(own.Native.Requests), "protocol", "qkv")
+	t.gauge(requests, "Requests in progress.", float64(s.requests.Load()), "protocol", "etcd")
+	t.gauge("qkv_client_handshakes", "TLS handshakes of qkv's clients in progress.", float64(own.Native.Handshakes))
+	t.gauge("qkv_client_memory_bytes", "Memory budget that requests and answers of qkv's clients hold.", float64(own.Native.Bytes))
 	t.counter("qkv_client_connections_total", "Connections of qkv's clients.", float64(own.Native.Accepted))
-	t.counter("qkv_range_rows_total", "Keys that ranges of qkv's clients looked at, about.", float64(own.Native.RangeRows))
-	t.gauge("qkv_client_message_bytes", "What requests of etcd's clients hold that are not whole, and answers that are not read.", float64(s.accounts.Total()))
+	t.counter("qkv_range_rows_total", "Approximate number of keys that ranges of qkv's clients have read.", float64(own.Native.RangeRows))
+	t.gauge("qkv_client_message_bytes", "Memory of incomplete requests and unread answers of etcd's clients.", float64(s.accounts.Total()))
 	t.gauge("qkv_watch_waiting_bytes", "Bytes of events that wait to be sent to etcd's clients.", float64(s.watchBytes.Load()))
 }
 

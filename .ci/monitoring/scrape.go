@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"qkv/node"
+)
+
+// family is a metric as a member's page describes it.
+type family struct {
+	name, help, kind string
+	labels           map[string]bool
+}
+
+// startTime limits the start of the two members.
+const startTime = time.Minute
+
+// scrape returns every metric that members have. It starts two members and reads the first one's page twice: while it waits for the second
+// one, under the notice FOUNDING, and after both have met.
+func scrape() (families map[string]*family, err error) {
+	dir, err := os.MkdirTemp("", "qkv-monitoring-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, end := context.WithTimeout(context.Background(), startTime)
+	defer end()
+	configs, err := pair(dir)
+	if err != nil {
+		return nil, err
+	}
+	families = map[string]*family{}
+	for _, c := range configs {
+		n, err := node.Start(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = n.Stop(ctx) }()
+		if c.Name == configs[0].Name {
+			err = read(configs[0].Listen, families, "qkv_alarm")
+		} else if err = n.Ready(ctx); err == nil {
+			err = raiseAlarm(ctx, configs[0].Listen)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return families, read(configs[0].Listen, families, "etcd_network_peer_round_trip_time_seconds", "etcd_debugging_server_alarms", "qkv_peer_packets_sent")
+}
+
+// pair returns the configurations of two members of a new cluster.
+func pair(dir string) (configs []node.Config, err error) {
+	addresses, err := freeAddresses(4)
+	if err != nil {
+		return nil, err
+	}
+	cluster := []node.Member{{Name: "n1", Address: addresses[1]}, {Name: "n2", Address: addresses[3]}}
+	for i, m := range cluster {
+		configs = append(configs, node.Config{
+			Name: m.Name, DataDir: filepath.Join(dir, m.Name), Home: filepath.Join(dir, "home"), Listen: addresses[2*i], ListenPeer: m.Address,
+			InitialCluster: cluster, InitialClusterToken: "monitoring", HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
+			WatchProgress: time.Minute, MaxRequestBytes: 1 << 20, SegmentBytes: 8 << 20, HistoryBytes: node.HistoryAuto, Version: "monitoring",
+		})
+	}
+	return configs, nil
+}
+
+// freeAddresses returns addresses on loopback that are free on TCP.
+func freeAddresses(n int) (all []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all, nil
+}
+
+// raiseAlarm raises an alarm of etcd's API: its metric exists only then.
+func raiseAlarm(ctx context.Context, at string) error {
+	c, err := grpc.NewClient(at, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	list, err := pb.NewClusterClient(c).MemberList(ctx, &pb.MemberListRequest{})
+	if err != nil {
+		return err
+	}
+	_, err = pb.NewMaintenanceClient(c).Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: list.Members[0].ID, Alarm: pb.AlarmType_CORRUPT})
+	return err
+}
+
+// read adds the metrics of a member's page, and waits for some of them.
+func read(at string, families map[string]*family, wanted ...string) (err error) {
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		text, failed := page("http://" + at + "/metrics")
+		if err = failed; err != nil {
+			continue
+		}
+		parse(text, families)
+		missing := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return families[name] != nil })
+		if len(missing) == 0 {
+			return nil
+		}
+		err = fmt.Errorf("the member has no metric %s", strings.Join(missing, ", "))
+	}
+	return err
+}
+
+func page(url string) (string, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		err = errors.Join(err, errors.New(response.Status))
+	}
+	return string(text), err
+}
+
+// parse reads Prometheus' text format, without the values.
+func parse(text string, families map[string]*family) {
+	var f *family
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch words := strings.SplitN(line, " ", 4); {
+		case len(words) == 4 && words[1] == "HELP":
+			if f = families[words[2]]; f == nil {
+				f = &family{name: words[2], help: words[3], labels: map[string]bool{}}
+				families[f.name] = f
+			}
+		case len(words) == 4 && words[1] == "TYPE":
+			f.kind = words[3]
+		default:
+			f.addLabels(line)
+		}
+	}
+}
+
+// addLabels notes the labels of a sample, as in name{a="1",b="2"} 3. Their values have no quotes and commas.
+func (f *family) addLabels(sample string) {
+	_, inside, found := strings.Cut(sample, "{")
+	if !found {
+		return
+	}
+	inside, _, _ = strings.Cut(inside, "}")
+	for part := range strings.SplitSeq(inside, ",") {
+		if name, _, ok := strings.Cut(part, "="); ok && name != "le" && name != "quantile" {
+			f.labels[name] = true
+		}
+	}
+}
+
+// sections are the tables of the page: metrics by the beginning of their name.
+var sections = []struct {
+	prefix, title, text string
+	used                bool // the section has only metrics that a rule or a dashboard uses
+}{
+	{"qkv_", "qkv's own", "", false},
+	{"etcd_", "With etcd's names", "These have etcd's names, so that its dashboards and rules work. [Monitoring](monitoring.md#what-etcds-metrics-measure-in-qkv) explains the\ndifferences.", false},
+	{"grpc_", "gRPC", "Requests of etcd's clients. qkv's own clients are in `qkv_client_*`.", false},
+	{"os_", "Open files", "", false},
+	{"process_", "The process", "Prometheus' library for Go adds these and more: which ones depends on its version and on the kernel.", true},
+	{"go_", "The runtime of Go", "The same library adds these and more.", true},
+}
+
+// metricsPage returns the page of all metrics.
+func metricsPage(families map[string]*family) []byte {
+	var b strings.Builder
+	b.WriteString("# Metrics\n\nEvery metric of a member's page `/metrics`. [Monitoring](monitoring.md) says how to scrape it, and which alerts and\ndashboards use the metrics. A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.\n\nThis page is generated from a running member by `make monitoring`.\n")
+	used := usedMetrics()
+	for _, s := range sections {
+		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		if s.text != "" {
+			fmt.Fprintf(&b, "%s\n\n", s.text)
+		}
+		b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+		for _, name := range slices.Sorted(maps.Keys(families)) {
+			if f := families[name]; strings.HasPrefix(name, s.prefix) && (!s.used || slices.Contains(used, name)) {
+				labels := strings.Join(slices.Sorted(maps.Keys(f.labels)), ", ")
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, f.kind, labels, strings.TrimSuffix(f.help, "."))
+			}
+		}
+	}
+	return []byte(b.String())
+}
