@@ -13,7 +13,7 @@ LONGEST    = $(if $(filter ./...,$(PKG)),./cli ./node)
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test compat upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
+.PHONY: help run build packages packaged monitoring test compat upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -26,8 +26,17 @@ run: build ## build ./qkv and run three members on loopback: ./qkv demo
 build: ## build ./qkv, without libc: it starts in an image that has nothing else
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(COMMIT)' -o qkv .
 
+packages: ## static programs, SBOMs, deb, rpm and images for all systems, in dist/ (PACKAGESFLAGS=-quick: amd64 of Linux alone)
+	@$(GO) run -C .ci/packages . $(PACKAGESFLAGS)
+
+packaged: ## tests of the packages: the deb on this host's root folder as a copy, its unit, the image, the manifests
+	$(GO) vet -C .ci/packages . && $(GO) test -C .ci/packages -count=1 -timeout 20m -v .
+
+monitoring: ## write docs/metrics.md, and the rules and dashboards in deploy/, from the tables in .ci/monitoring and a running member
+	@$(GO) run ./.ci/monitoring
+
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 8 minutes on 2 cores); says what was skipped
-	@$(GO) run ./.ci/test -timeout 40m ./.ci/mutants ./.ci/house ./.ci/prose $(LONGEST) $(PKG)
+	@$(GO) run ./.ci/test -timeout 40m ./.ci/mutants ./.ci/house ./.ci/prose ./.ci/monitoring $(LONGEST) $(PKG)
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)

@@ -44,12 +44,19 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/emergencies.md", "qkv export", hostsReason},
 	{"docs/emergencies.md", "qkv recover", hostsReason},
 	{"docs/emergencies.md", "qkv member unban", "needs a member in quarantine: TestProcessUnban"},
+	{"docs/packages.md", "dpkg", packagesReason},
+	{"docs/packages.md", "install", packagesReason},
+	{"docs/packages.md", "systemctl", packagesReason},
+	{"docs/packages.md", "journalctl", packagesReason},
+	{"docs/packages.md", "runuser", packagesReason},
+	{"docs/packages.md", "docker", "needs a daemon; the tests in .ci/packages start the image without one"},
 	{"docs/performance.md", "qkv bench", "takes minutes and disks of its own; TestScript/bench runs short benchmarks"},
 }
 
 const (
 	etcdctlReason  = "etcd's programs are not part of this module; net/etcd/compat runs them"
 	etcdNameReason = "this test program is qkv by that name only; net/etcd/compat/line runs one that is called etcd"
+	packagesReason = "needs a host that may be changed; the tests in .ci/packages install the package in a copy of the root folder"
 	hostsReason    = "needs hosts with these addresses: TestHostsDocs, with QKV_FULL=1"
 )
 

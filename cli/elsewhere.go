@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// This file stands for the commands that only Linux has: members, and all commands that read or measure a member's disk. On macOS and
-// Windows qkv is a client.
+// This file stands for the commands that only Linux has: members, and all commands that read or measure a member's disk. Their files have
+// the constraint `//go:build linux`, and each command has a line here. On macOS and Windows qkv is a client.
 
 func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
 func etcdCommand() *cli.Command {
@@ -37,15 +39,11 @@ func onLinux(name, category, usage string) *cli.Command {
 
 // runMemberLine refuses the commands of Linux, before their flags are looked at.
 func runMemberLine(_ context.Context, args []string, _, stderr io.Writer) (code int, ok bool) {
-	if len(args) < 2 {
+	if len(args) < 2 || !slices.ContainsFunc(newApp().Commands, func(c *cli.Command) bool { return c.Name == args[1] && strings.HasSuffix(c.Usage, linuxOnly) }) {
 		return 0, false
 	}
-	switch args[1] {
-	case "serve", "etcd", "demo", "recover", "migrate", "inspect", "bench":
-		fmt.Fprintf(stderr, "qkv: `qkv %s` runs on Linux only, and this system is %s: here qkv is a client of members on other hosts\n", args[1], runtime.GOOS)
-		return exitUsage, true
-	}
-	return 0, false
+	fmt.Fprintf(stderr, "qkv: `qkv %s` runs on Linux only, and this system is %s: here qkv is a client of members on other hosts\n", args[1], runtime.GOOS)
+	return exitUsage, true
 }
 
 // prepareProcess does nothing: no member runs in this process.
