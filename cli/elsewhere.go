@@ -17,6 +17,7 @@ import (
 // the constraint `//go:build linux`, and each command has a line here. On macOS and Windows qkv is a client.
 
 func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
+
 func etcdCommand() *cli.Command {
 	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
 }
@@ -24,12 +25,14 @@ func demoCommand() *cli.Command { return onLinux("demo", "cluster", "run a clust
 func recoverCommand() *cli.Command {
 	return onLinux("recover", "cluster", "restart a cluster that lost its quorum")
 }
+
 func migrateCommand() *cli.Command {
 	return onLinux("migrate", "cluster", "move data from and to etcd")
 }
 func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
-func auditCommand() *cli.Command   { return onLinux("audit", "cluster", "print a member's audit log") }
-func benchCommand() *cli.Command   { return onLinux("bench", "program", "measure disks and clusters") }
+func auditCommand() *cli.Command { return onLinux("audit", "cluster", "print a member's audit log") }
+
+func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }
 
 // linuxOnly is the text behind the usage of a command that this system does not have.
 const linuxOnly = " (Linux only)"

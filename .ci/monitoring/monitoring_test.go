@@ -59,7 +59,8 @@ func TestMetricsExist(t *testing.T) {
 		if !slices.ContainsFunc(sections, func(s struct {
 			prefix, title, text string
 			used                bool
-		}) bool {
+		},
+		) bool {
 			return strings.HasPrefix(name, s.prefix)
 		}) && name != "promhttp_metric_handler_errors_total" {
 			t.Errorf("%s is in no section of the page", f.name)
