@@ -30,7 +30,7 @@ func migrateCommand() *cli.Command {
 	return onLinux("migrate", "cluster", "move data from and to etcd")
 }
 func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
-func auditCommand() *cli.Command { return onLinux("audit", "cluster", "print a member's audit log") }
+func auditCommand() *cli.Command   { return onLinux("audit", "cluster", "print a member's audit log") }
 
 func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }
 
