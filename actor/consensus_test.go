@@ -163,7 +163,7 @@ func (c *consensusTurns) follow(term uint64) {
 
 // envelope is a batch of a member's process: one put, numbered, of so many bytes.
 func envelope(member, incarnation, first uint64, bytes int) []byte {
-	put := index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: slices.Repeat([]byte{'v'}, bytes)})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: slices.Repeat([]byte{'v'}, bytes)})
 	return index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: member, Incarnation: incarnation, First: first, Wall: 1}, [][]byte{put})
 }
 
@@ -325,7 +325,7 @@ func TestProposalsTakeTurns(t *testing.T) {
 	l.UncommittedBytes, l.BatchCommands = 100, 1 // one batch at a time
 	c := newTestConsensus(t, l)
 	c.lead()
-	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
+	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
 	for i := range uint64(each) {
 		c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 80)}})
 		c.turn(own)
@@ -371,7 +371,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 	c.leases.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	write := func() {
 		c.turn(
-			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
+			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
 		)
 	}
 	write()
@@ -396,7 +396,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	if got := firsts(c.forwards.inFlight); !slices.Equal(got, []uint64{1}) {
 		t.Fatalf("in flight are %v", got)
 	}
@@ -427,7 +427,7 @@ func TestStalledLeaderHandsOver(t *testing.T) {
 		c.lead()
 		before := c.last
 		c.stalled = true
-		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 		handed := false
 		for range 400 {
 			for id, fit := range map[uint64]bool{2: test.two, 3: test.three} {
@@ -495,7 +495,7 @@ func TestPartOfAProposalExpires(t *testing.T) {
 	p := kv.Proposal{ReplyTo: numbersTo{&answered}, Timeout: 5 * TickInterval}
 	for n := range uint64(5) {
 		p.Requests = append(p.Requests, 10+n)
-		p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		p.Commands = append(p.Commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
 	}
 	var forwarded []peerframe.Forward
 	for _, m := range slices.Concat(c.turn(Propose{Proposal: p}), c.pass(10*TickInterval)) {

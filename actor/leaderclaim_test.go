@@ -132,7 +132,7 @@ func TestUndecodableEntryIsRefused(t *testing.T) {
 	batch := func(level uint64, command []byte) []byte {
 		return index.AppendEnvelope(nil, index.Envelope{Level: level, Member: 2, Incarnation: 5, First: 1}, [][]byte{command})
 	}
-	put := index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
 	const first = index.FirstLevel
 	for name, corrupt := range map[string]func(e *raftpb.Entry){
 		"no envelope":            func(e *raftpb.Entry) { e.Data = []byte("nonsense") },
@@ -276,7 +276,7 @@ func TestWallClockOfAForward(t *testing.T) {
 		{own + int64(limits.ClocksApart), own + int64(limits.ClocksApart)},
 		{own - int64(time.Hour), own - int64(time.Hour)},
 	} {
-		put := index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
 		for _, command := range [][]byte{put, {0xc0}} { // the second one is refused, by an entry of the same head
 			c := newTestConsensus(t, limits.Defaults())
 			c.lead()

@@ -31,7 +31,7 @@ var testTiming = leaseTiming{time.Second, limits.LeaseLengthening}
 func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 	s := index.NewState(limits.Defaults().Index)
 	for i, l := range leases {
-		commands := [][]byte{index.AppendGrant(nil, l)}
+		commands := [][]byte{new(index.Head).AppendGrant(nil, l)}
 		l.Granted = uint64(i + 1)
 		if l.Remaining != 0 {
 			commands = append(commands, index.AppendCheckpoint(nil, []kv.Lease{l}, 1))
@@ -378,11 +378,11 @@ func TestRevocationsOfManyKeys(t *testing.T) {
 // The keys of a lease are counted up to a page: more make no difference.
 func TestKeysOfALease(t *testing.T) {
 	s := index.NewState(limits.Defaults().Index)
-	commands := [][]byte{index.AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), index.AppendGrant(nil, kv.Lease{ID: 2, TTL: 9}), index.AppendGrant(nil, kv.Lease{ID: 3, TTL: 9})}
+	commands := [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), new(index.Head).AppendGrant(nil, kv.Lease{ID: 2, TTL: 9}), new(index.Head).AppendGrant(nil, kv.Lease{ID: 3, TTL: 9})}
 	for i := range limits.LeaseKeys + 5 {
-		commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, i), Lease: 2}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, i), Lease: 2}))
 	}
-	commands = append(commands, index.AppendPut(nil, &kv.Put{Key: []byte("one"), Lease: 3}))
+	commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("one"), Lease: 3}))
 	if _, err := s.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, commands), nil); err != nil {
 		t.Fatal(err)
 	}

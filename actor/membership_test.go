@@ -52,7 +52,7 @@ func (c *consensusTurns) answer(member uint64) {
 func (c *consensusTurns) ask(change kv.MemberChange) *clientHeard {
 	c.t.Helper()
 	var told clientHeard
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendMemberChange(nil, &change)}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendMemberChange(nil, &change)}}})
 	return &told
 }
 
@@ -169,7 +169,7 @@ func (c *consensusTurns) fallBehind(id uint64) {
 	c.turn(Connected{Peer: id})
 	c.answer(id)
 	for range limits.LearnerLevelEntries + 1000 {
-		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	}
 	for range 30 {
 		c.acknowledge()
@@ -201,7 +201,7 @@ func TestNextChangeWaitsForRaft(t *testing.T) {
 	c.Handle(Time{Now: c.at}, reports[:1])
 	var told clientHeard
 	next := adding(9)
-	c.Handle(Time{Now: c.at}, []ConsensusMessage{Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendMemberChange(nil, &next)}}}})
+	c.Handle(Time{Now: c.at}, []ConsensusMessage{Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendMemberChange(nil, &next)}}}})
 	if len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.Unavailable {
 		t.Fatalf("the second one's client was told %+v", told)
 	}
@@ -216,7 +216,7 @@ func TestChangeThatRaftHadNoRoomFor(t *testing.T) {
 	bounds.UncommittedBytes = 1000
 	c := newTestMembersWith(t, bounds)
 	var told clientHeard
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 2000)})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 2000)})}}})
 	first := c.ask(adding(9))
 	if c.live(300*time.Millisecond, 2); len(*first) != 1 || (*first)[0].Result.Err == nil {
 		t.Fatalf("there was no room for it, and its client was told %+v", *first)
@@ -349,7 +349,7 @@ func TestConfigurationComesWithTheRecords(t *testing.T) {
 	for i, one := range []kv.MemberChange{adding(9), {Kind: kv.AddLearner, ID: 10, Name: "n9", Peers: []string{"h10:1"}}} { // a name twice: the records refuse it
 		data, err := proto.Marshal(&raftpb.ConfChangeV2{
 			Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: &one.ID}},
-			Context: index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{index.AppendMemberChange(nil, &one)}),
+			Context: index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{new(index.Head).AppendMemberChange(nil, &one)}),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -391,7 +391,7 @@ func TestLearnersDoNotCount(t *testing.T) {
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{}}, Received{From: 3, Message: peerframe.DiskSpace{}})
 
 	commit := c.raft.BasicStatus().GetCommit()
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	c.answer(8)
 	c.answer(9)
 	if at := c.raft.BasicStatus().GetCommit(); at != commit {
@@ -762,7 +762,7 @@ func TestConfigurationThatDiffers(t *testing.T) {
 func TestChangeIsAloneInItsEnvelope(t *testing.T) {
 	p := proposals{next: 1}
 	add := adding(9)
-	change, put := index.AppendMemberChange(nil, &add), index.AppendPut(nil, &kv.Put{Key: []byte("k")})
+	change, put := new(index.Head).AppendMemberChange(nil, &add), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
 	p.add(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1, 2, 3, 4, 5, 6}, Commands: [][]byte{put, put, change, change, put, put}}}, 0)
 	p.add(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{7, 8}, Commands: [][]byte{put, change}}}, 0)
 	var got []string
@@ -783,7 +783,7 @@ func TestRefusedChangeEndsNoTurn(t *testing.T) {
 	unknown.Kind = 200
 	var told replies
 	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1, 2}, Timeout: time.Minute, Commands: [][]byte{
-		index.AppendMemberChange(nil, &unknown), index.AppendPut(nil, &kv.Put{Key: []byte("k")}),
+		new(index.Head).AppendMemberChange(nil, &unknown), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}),
 	}}})
 	if len(told) != 1 || told[0].Result.Err == nil || c.last != before+1 {
 		t.Errorf("told is %+v; entry %d, before it was %d", told, c.last, before)
@@ -796,7 +796,7 @@ func TestForwardedChangeIsJudged(t *testing.T) {
 	for i, id := range []uint64{8, 9} {
 		add := adding(id)
 		c.turn(Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
-			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{index.AppendMemberChange(nil, &add)})}})
+			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{new(index.Head).AppendMemberChange(nil, &add)})}})
 	}
 	hi := c.last + 1
 	entries, err := c.Window.Entries(hi-2, hi, 1<<20)
@@ -819,8 +819,8 @@ func TestForwardedChangeIsJudged(t *testing.T) {
 // A forwarded change of the membership never gets into the log as an entry that raft takes for a batch of writes: the members of the
 // state would change, and not those of raft.
 func TestForwardedChangeInDisguise(t *testing.T) {
-	add, put := adding(8), index.AppendPut(nil, &kv.Put{Key: []byte("k")})
-	change := index.AppendMemberChange(nil, &add)
+	add, put := adding(8), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
+	change := new(index.Head).AppendMemberChange(nil, &add)
 	for name, commands := range map[string][][]byte{
 		"before a put":         {change, put},
 		"behind a put":         {put, change},

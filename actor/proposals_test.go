@@ -18,7 +18,7 @@ func proposalOf(commands int) (kv.Proposal, *releases) {
 	r := &releases{}
 	p := kv.Proposal{ReplyTo: nobody{}, Requests: make([]uint64, commands), Release: r}
 	for range commands {
-		p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, 64)}))
+		p.Commands = append(p.Commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, 64)}))
 	}
 	return p, r
 }
@@ -54,7 +54,7 @@ func TestOwnProposalsGoFirst(t *testing.T) {
 	add := func(own bool, requests ...uint64) {
 		commands := make([][]byte, len(requests))
 		for i := range commands {
-			commands[i] = index.AppendPut(nil, &kv.Put{Key: []byte("k")})
+			commands[i] = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
 		}
 		p.add(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: requests, Commands: commands}, Own: own}, 0)
 	}

@@ -120,7 +120,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 		}
 		return kv.OK, ""
 	}
-	put, del := index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendDelete(nil, []byte("k"), nil)
+	put, del := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}), new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k"), End: nil})
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
 	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
@@ -218,7 +218,7 @@ func TestLeaderHearsOfFullDisks(t *testing.T) {
 	var refused []*kv.Error
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
-	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
+	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Propose{Proposal: put})
 	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
 		t.Errorf("refused: %v", refused)
@@ -277,7 +277,7 @@ func TestFullLeaderProposesNothing(t *testing.T) {
 		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(others)}})
 		c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		c.Status.reportDisk(func(d *space.Disk) { d.Quarters = 1 })
-		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
+		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 		c.turn(Propose{Proposal: put}, Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
 		if c.last != last {
 			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)

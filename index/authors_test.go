@@ -86,7 +86,7 @@ func TestAuthorsOfManyVersions(t *testing.T) {
 	const versions = 300_000
 	var commands [][]byte
 	for range 1000 {
-		commands = append(commands, AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		commands = append(commands, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
 	}
 	for n := uint64(0); n < versions/1000; n++ {
 		if _, err := s.Apply(n+1, 1, AppendEnvelope(nil, Envelope{Member: 1, Incarnation: 1}, commands), nil); err != nil {

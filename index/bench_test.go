@@ -61,7 +61,7 @@ func (l *loader) add(key []byte) {
 func (l *loader) encode() {
 	l.wall += 2e6
 	if v := l.s.View(); v.HistoryBytes() > limits.HistoryBytes {
-		l.commands = append(l.commands, AppendCompact(nil, v.RevisionOfHistory(limits.HistoryBytes/8*7)))
+		l.commands = append(l.commands, new(Head).AppendCompact(nil, v.RevisionOfHistory(limits.HistoryBytes/8*7)))
 	}
 	l.envelope = AppendEnvelope(l.envelope[:0], Envelope{Level: 1, Member: 1, Incarnation: 7, Wall: l.wall}, l.commands)
 	l.commands = l.commands[:0]
@@ -150,7 +150,7 @@ func benchRevoke(b *testing.B, order func(ids []int64)) {
 		all := make([]int64, leases)
 		for i := range all {
 			all[i] = ids.Int64() + 1
-			l.commands = append(l.commands, AppendGrant(nil, kv.Lease{ID: all[i], TTL: 60}), AppendPut(nil, &kv.Put{Key: benchKey(nil, i), Value: benchValue, Lease: all[i]}))
+			l.commands = append(l.commands, new(Head).AppendGrant(nil, kv.Lease{ID: all[i], TTL: 60}), new(Head).AppendPut(nil, &kv.Put{Key: benchKey(nil, i), Value: benchValue, Lease: all[i]}))
 			if len(l.commands) >= batch || i == leases-1 {
 				l.encode()
 				l.apply(b)
@@ -319,7 +319,7 @@ func BenchmarkCountBack(b *testing.B) {
 		case 0:
 			l.add(append(key, 'x'))
 		case 1:
-			l.commands = append(l.commands, AppendDelete(nil, key, nil))
+			l.commands = append(l.commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: nil}))
 		default:
 			l.add(key)
 		}

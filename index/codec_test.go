@@ -122,10 +122,10 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	}
 	for _, n := range []int{0, 1, 255, 256, 65536} {
 		value := bytes.Repeat([]byte{'v'}, n)
-		add(fmt.Sprintf("put of %d", n), AppendPut(nil, &kv.Put{Key: []byte("key"), Value: value}), 1, msgPut{Key: []byte("key"), Value: value})
+		add(fmt.Sprintf("put of %d", n), new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: value}), 1, msgPut{Key: []byte("key"), Value: value})
 	}
-	add("put with lease", AppendPut(nil, &kv.Put{Key: []byte{0}, Lease: 1 << 40}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
-	add("put with flags", AppendPut(nil, &kv.Put{Key: []byte{0}, PrevKV: true, IgnoreLease: true}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Flags: 5})
+	add("put with lease", new(Head).AppendPut(nil, &kv.Put{Key: []byte{0}, Lease: 1 << 40}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
+	add("put with flags", new(Head).AppendPut(nil, &kv.Put{Key: []byte{0}, PrevKV: true, IgnoreLease: true}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Flags: 5})
 	txn, name, all := msgTxn{Verdict: []byte{}}, []byte("key"), []byte{0}
 	txn.Txn.Compares = []any{[]any{name, all, 2, 3, 300, []byte{}}, []any{name, []byte{}, 3, 0, 0, []byte("v")}}
 	txn.Txn.Success = []any{
@@ -135,7 +135,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 		[]any{4, []any{[]any{}, []any{}, []any{}}},
 	}
 	txn.Txn.Failure = []any{}
-	add("transaction", AppendTxn(nil, &kv.Txn{
+	add("transaction", new(Head).AppendTxn(nil, &kv.Txn{
 		Compares: []kv.Compare{
 			{Key: name, End: all, Target: kv.CompareMod, Result: kv.NotEqual, Number: 300}, {Key: name, Target: kv.CompareValue, Value: []byte("v")},
 		},
@@ -148,9 +148,11 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 			}},
 			{Txn: &kv.Txn{}},
 		},
-	}), 10, txn)
-	add("compact", AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
-	add("grant", AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
+	}),
+
+		10, txn)
+	add("compact", new(Head).AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
+	add("grant", new(Head).AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
 	add("revoke", AppendRevoke(nil, 1<<40, 7, 9), 13, msgRevoke{1 << 40, 7, 9})
 	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9, Granted: 5}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, []any{[]any{300, 9, 5}, []any{-1, 1, 0}}})
 	inSession("put in a session", head.AppendPut(nil, &kv.Put{Key: name, Value: []byte("v")}), 1, msgPut{Key: name, Value: []byte("v")})
@@ -161,8 +163,8 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	var empty msgTxn
 	empty.Verdict, empty.Txn.Compares, empty.Txn.Success, empty.Txn.Failure = []byte{}, []any{}, []any{}, []any{}
 	inSession("transaction in a session", head.AppendTxn(nil, &kv.Txn{}), 10, empty)
-	add("alarm", AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
-	add("disarm", AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
+	add("alarm", new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
+	add("disarm", new(Head).AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
 	add("follow", AppendFollowBegin(nil, 300, "old", 9), 16, []any{1, 300, "old", 9})
 	record := AppendRecord(nil, &FollowedRecord{Key: name, Version: Version{Mod: 300, Sub: 1, Create: 7, Version: 2, Lease: -1, Value: []byte("v")}})
 	if !bytes.Equal(record, []byte("\x98\xcd\x01\x2c\x01\xc2\x07\x02\xff\xc4\x03key\xc4\x01v")) {
@@ -173,14 +175,14 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("source loaded", AppendFollowLoaded(nil, 300, 9), 16, []any{4, 300, 9})
 	add("compact as the source", AppendFollowCompact(nil, 300, 9), 16, []any{5, 300, 9})
 	add("end of following", AppendFollowEnd(nil, 300, 9), 16, []any{6, 300, 9})
-	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
-	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
+	add("delete", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: nil}), 2, msgDelete{Key: []byte("key"), End: []byte{}})
+	add("delete range", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: []byte{0}}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
 	add("announce nothing", AppendAnnounce(nil, &kv.Member{ID: testMember().ID}), 3, &kv.Member{ID: testMember().ID, Peers: []string{}, Clients: []string{}, Web: []string{}})
 	change := &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true}
-	add("add a member", AppendMemberChange(nil, change), 8, change)
+	add("add a member", new(Head).AppendMemberChange(nil, change), 8, change)
 	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Peers: []string{}, Instead: 8}
-	add("promote a member", AppendMemberChange(nil, change), 8, change)
+	add("promote a member", new(Head).AppendMemberChange(nil, change), 8, change)
 	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
@@ -294,14 +296,14 @@ func TestRefusals(t *testing.T) {
 		{"long key", put(string(tooLong), ""), kv.KeyTooLarge, "the key has 32769 bytes, over the limit of 32768"},
 		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 32769 bytes, over the limit of 32768"},
 		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 32770 bytes, over the limit of 32769"},
-		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 16711681 bytes, over the limit of 16711680"},
+		{"long value", new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 16711681 bytes, over the limit of 16711680"},
 		{"level 0", AppendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
 		{
 			"long address", AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Peers: []string{strings.Repeat("h", limits.AddressBytes+1)}}), kv.BadRequest,
 			"more than 16 addresses of one kind, or one of more than 259 bytes",
 		},
-		{"no lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
-		{"long lease", AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
+		{"no lease", new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
+		{"long lease", new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
 			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.MemberBytes)}), kv.BadRequest,
 			"16434 bytes about members, the limit is 16384",
@@ -371,7 +373,7 @@ func TestEnvelopeSpeaksOfItsOwnMember(t *testing.T) {
 
 // A change of the membership is never one of several commands, whichever form its header has.
 func TestChangeOfMembersIsAlone(t *testing.T) {
-	change := AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2})
+	change := new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2})
 	long := append([]byte{0xdc, 0, commandFields}, change[1:]...)
 	for name, c := range map[string][]byte{"change": change, "change with a long header": long, "end of an exchange": AppendEndExchange(nil)} {
 		if !ChangesMembership(c) {

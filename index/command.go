@@ -137,20 +137,6 @@ func (h *Head) appendRevoke(dst []byte, lease int64, term, granted uint64) []byt
 	return pack.AppendUint(pack.AppendUint(dst, term), granted)
 }
 
-// AppendPut is [Head.AppendPut] without a session.
-func AppendPut(dst []byte, p *kv.Put) []byte { return new(Head).AppendPut(dst, p) }
-
-// AppendTxn is [Head.AppendTxn] without a session.
-func AppendTxn(dst []byte, t *kv.Txn) []byte { return new(Head).AppendTxn(dst, t) }
-
-// AppendCompact is [Head.AppendCompact] without a session.
-func AppendCompact(dst []byte, revision int64) []byte { return new(Head).AppendCompact(dst, revision) }
-
-// AppendDelete is [Head.AppendDelete] without a session.
-func AppendDelete(dst []byte, key, end []byte) []byte {
-	return new(Head).AppendDelete(dst, &kv.Delete{Key: key, End: end})
-}
-
 // AppendAnnounce appends the command with which a member announces its own addresses, version and data folder to all
 // members.
 func AppendAnnounce(dst []byte, m *kv.Member) []byte {
@@ -167,22 +153,11 @@ func (h *Head) AppendAuthChange(dst []byte, c *kv.AuthChange) []byte {
 	return kv.AppendAuthChange(h.begin(dst, kindAuth), c)
 }
 
-// AppendMemberChange is [Head.AppendMemberChange] without a user.
-func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
-	return new(Head).AppendMemberChange(dst, c)
-}
-
-// AppendAlarm is [Head.AppendAlarm] without a user.
-func AppendAlarm(dst []byte, c kv.AlarmChange) []byte { return new(Head).AppendAlarm(dst, c) }
-
 // AppendEndExchange appends the command that ends a joint configuration. It is never proposed: raft's leader adds an
 // entry of its own to the log, which has the same meaning.
 func AppendEndExchange(dst []byte) []byte {
 	return new(Head).begin(dst, kindEndExchange)
 }
-
-// AppendGrant is [Head.AppendGrant] without a session.
-func AppendGrant(dst []byte, l kv.Lease) []byte { return new(Head).AppendGrant(dst, l) }
 
 // AppendRevoke appends the command that revokes a lease. A revocation by the leader's clock carries the leader's term and
 // the index of the granting entry. It has no effect in another term, or on a lease that another entry granted. A client's

@@ -120,7 +120,7 @@ func TestTwoBuilds(t *testing.T) {
 	for i := range int64(2000) {
 		commands := randomBatch(random, 50)
 		if i%10 == 0 {
-			commands = append(commands, AppendCompact(nil, one.revision-random.Int64N(100)), AppendGrant(nil, kv.Lease{ID: i + 1, TTL: 5}))
+			commands = append(commands, new(Head).AppendCompact(nil, one.revision-random.Int64N(100)), new(Head).AppendGrant(nil, kv.Lease{ID: i + 1, TTL: 5}))
 		}
 		batch(t, one, i*3e5, commands...)
 		batch(t, other, i*3e5, commands...)

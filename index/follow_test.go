@@ -172,12 +172,12 @@ func sourceStep(t *testing.T, s *State, random *rand.Rand) {
 		case 1:
 			commands = append(commands, del(key(), ""))
 		case 2:
-			commands = append(commands, AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(random.IntN(9))}))
+			commands = append(commands, new(Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(random.IntN(9))}))
 		case 3:
 			commands = append(commands, AppendRevoke(nil, lease, 0, 0))
 		case 4: // a key that is put and deleted at one revision
 			k := []byte(key())
-			commands = append(commands, AppendTxn(nil, &kv.Txn{Success: []kv.Op{
+			commands = append(commands, new(Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
 				{Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: k, Value: k}}}}},
 				{Txn: &kv.Txn{Success: []kv.Op{{Delete: &kv.Delete{Key: k}}}}},
 				{Put: &kv.Put{Key: []byte("last"), Value: k}},
@@ -187,7 +187,7 @@ func sourceStep(t *testing.T, s *State, random *rand.Rand) {
 			if random.IntN(2) == 0 {
 				p.Lease = lease
 			}
-			commands = append(commands, AppendPut(nil, p))
+			commands = append(commands, new(Head).AppendPut(nil, p))
 		}
 	}
 	batch(t, s, 1, commands...)
@@ -227,7 +227,7 @@ func TestFollow(t *testing.T) {
 			sourceStep(t, source, random)
 		}
 		if random.IntN(3) > 0 {
-			batch(t, source, 1, AppendCompact(nil, 1+random.Int64N(source.revision)))
+			batch(t, source, 1, new(Head).AppendCompact(nil, 1+random.Int64N(source.revision)))
 		}
 		v := source.View()
 		if gapAtCompacted(v) {
@@ -259,7 +259,7 @@ func TestFollow(t *testing.T) {
 			f.leases(v)
 			if random.IntN(4) == 0 && v.Compacted() < v.Revision() {
 				to := v.Compacted() + 1 + random.Int64N(v.Revision()-v.Compacted())
-				batch(t, source, 1, AppendCompact(nil, to))
+				batch(t, source, 1, new(Head).AppendCompact(nil, to))
 				f.must(AppendFollowCompact(nil, f.source, to))
 			}
 			same()
@@ -349,7 +349,7 @@ func TestFollowRefuses(t *testing.T) {
 	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 6, TTL: 60}}))
 	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60}, {ID: 3, TTL: 60}}))
 	refused("with 61 of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60, Remaining: 61}}))
-	for _, command := range [][]byte{put("x", ""), del("c", ""), AppendTxn(nil, &kv.Txn{}), AppendCompact(nil, 11), AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), AppendRevoke(nil, 1, 0, 0), AppendCheckpoint(nil, nil, 1)} {
+	for _, command := range [][]byte{put("x", ""), del("c", ""), new(Head).AppendTxn(nil, &kv.Txn{}), new(Head).AppendCompact(nil, 11), new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), AppendRevoke(nil, 1, 0, 0), AppendCheckpoint(nil, nil, 1)} {
 		refused("follows the etcd old and accepts no writes", command)
 	}
 	f.must(AppendFollowEnd(nil, 7, 13))

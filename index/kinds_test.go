@@ -74,7 +74,7 @@ func TestLevelOfFields(t *testing.T) {
 	k := &kinds[kindCompact]
 	before := k.fields
 	defer func() { k.fields = before }()
-	old := AppendCompact(nil, 300)
+	old := new(Head).AppendCompact(nil, 300)
 	k.fields = levels{1, 2}
 	for name, head := range map[string]Head{"no session": {}, "session": {Once: kv.SessionWrite{Session: 7, Sequence: 1, Window: 1}}} {
 		grown := pack.AppendInt(head.AppendCompact(nil, 300), 9)

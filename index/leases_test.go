@@ -10,7 +10,7 @@ import (
 // to a lease that the client granted later with the same id: that lease would expire too soon under the next leader.
 func TestNoteOfAnotherLease(t *testing.T) {
 	s := founded()
-	grant := AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})
+	grant := new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})
 	batch(t, s, 1, grant)
 	before, _ := s.View().Lease(7)
 	batch(t, s, 2, new(Head).AppendRevoke(nil, 7), grant)

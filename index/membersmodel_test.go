@@ -251,7 +251,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 			case c.Kind == kv.PromoteMember && r.IntN(2) == 0:
 				c.Instead = id()
 			}
-			command = AppendMemberChange(nil, &c)
+			command = new(Head).AppendMemberChange(nil, &c)
 			what, code = kinds[c.Kind], m.change(&c)
 		case choice < 14:
 			command, what = AppendEndExchange(nil), "end"

@@ -312,7 +312,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		} else if rapid.Bool().Draw(t, "all") {
 			c = kv.AlarmChange{}
 		}
-		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: AppendAlarm(nil, c)} }
+		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: new(Head).AppendAlarm(nil, c)} }
 		w.result = func(d *drawn) { d.result = m.model.alarm(c) }
 	case "check":
 		w.make = func(*Head) drawn { return drawn{kind: kindCheck, command: AppendCheck(nil)} }
@@ -342,11 +342,11 @@ var bad = []struct {
 	{put("", "v"), kv.EmptyKey},
 	{del("", "x"), kv.EmptyKey},
 	{put(string(tooLong), ""), kv.KeyTooLarge},
-	{AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("v"), IgnoreValue: true}), kv.ValueProvided},
-	{AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}), kv.LeaseProvided},
-	{AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong},
+	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("v"), IgnoreValue: true}), kv.ValueProvided},
+	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}), kv.LeaseProvided},
+	{new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong},
 	{AppendFeatureLevel(nil, 0), kv.FeatureLevel},
-	{AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: 9}}), kv.BadRequest},
+	{new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: 9}}), kv.BadRequest},
 }
 
 func (m *machine) put(t *rapid.T) *kv.Put {

@@ -200,7 +200,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 			case "announce":
 				commands = append(commands, AppendAnnounce(nil, announcementOf(f[1:])))
 			case "add", "promote", "remove", "update":
-				commands = append(commands, AppendMemberChange(nil, memberChangeOf(f)))
+				commands = append(commands, new(Head).AppendMemberChange(nil, memberChangeOf(f)))
 			case "end-exchange":
 				commands = append(commands, AppendEndExchange(nil))
 			}

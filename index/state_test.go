@@ -71,7 +71,7 @@ func TestSizes(t *testing.T) {
 	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
 	for range 3 {
 		for _, n := range sizes {
-			batch(t, s, 1, AppendPut(nil, &kv.Put{Key: fmt.Append(nil, n), Value: bytes.Repeat([]byte{byte(n)}, n)}))
+			batch(t, s, 1, new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, n), Value: bytes.Repeat([]byte{byte(n)}, n)}))
 		}
 	}
 	if err := s.Check(); err != nil {
@@ -469,7 +469,7 @@ func TestDigestHasEverything(t *testing.T) {
 func TestCompactedGroupsGo(t *testing.T) {
 	s := founded()
 	for range 3 * chunkLen {
-		batch(t, s, 1, AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}))
+		batch(t, s, 1, new(Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}))
 	}
 	if n := s.history.groups.len(); n != 3*chunkLen {
 		t.Fatalf("%d groups", n)
@@ -488,7 +488,7 @@ func TestSnapshotHasTheMembers(t *testing.T) {
 	change := func(s *State, c *kv.MemberChange) *kv.Error {
 		t.Helper()
 		applied, _ := s.Applied()
-		results, err := s.ApplyChange(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 9e9}, [][]byte{AppendMemberChange(nil, c)}), nil)
+		results, err := s.ApplyChange(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 9e9}, [][]byte{new(Head).AppendMemberChange(nil, c)}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ func TestAlarmsOfAView(t *testing.T) {
 		view := s.View()
 		before := slices.Clone(view.Alarms())
 		for kind := range []kv.AlarmKind{kv.AlarmNoSpace, kv.AlarmCorrupt} {
-			batch(t, s, 1, AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kv.AlarmKind(kind + 1)}}))
+			batch(t, s, 1, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kv.AlarmKind(kind + 1)}}))
 			if !slices.Equal(view.Alarms(), before) {
 				t.Fatalf("a View with the alarms %v has %v", before, view.Alarms())
 			}
@@ -75,7 +75,7 @@ func TestConvicted(t *testing.T) {
 	want("it is unknown which state is right")
 	say(3)
 	want("two agree", 2)
-	apply(false, AppendAlarm(nil, kv.AlarmChange{}))
+	apply(false, new(Head).AppendAlarm(nil, kv.AlarmChange{}))
 	want("disarmed")
 	apply(false, AppendCheck(nil))
 	say(3)
@@ -95,12 +95,12 @@ func TestConvicted(t *testing.T) {
 	say(2)
 	say(3)
 	want("and wrong again", 2)
-	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
+	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
 	want("it is gone")
 	states[3].totals.sum++
 	apply(false, AppendCheck(nil))
 	say(3)
-	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}))
+	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}))
 	say(1)
 	want("it was gone before the others had said what they have")
 }
@@ -108,12 +108,12 @@ func TestConvicted(t *testing.T) {
 // TestVerifier turns one bit of each field that can be read of each version, and has each found.
 func TestVerifier(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
-	batch(t, s, 1, AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	for i := range 40 {
 		batch(t, s, 1, put(fmt.Sprint("old", i), "v"), put(fmt.Sprint("k", i%7), fmt.Sprint(i)), del(fmt.Sprint("k", (i+3)%7), ""),
-			AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "leased", i%3), Value: []byte("x"), Lease: 7}))
+			new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "leased", i%3), Value: []byte("x"), Lease: 7}))
 	}
-	batch(t, s, 1, AppendCompact(nil, 60))
+	batch(t, s, 1, new(Head).AppendCompact(nil, 60))
 	batch(t, s, 1, del("old3", ""), put("k1", "2"))
 	reclaimed(s)
 	verified := func() error {
@@ -166,7 +166,7 @@ func TestVerifierOfHalfARevision(t *testing.T) {
 		batch(t, s, 1, del("k", "l"))
 	}
 	before := NewVerifier(s.View())
-	batch(t, s, 1, AppendCompact(nil, s.View().Revision()), put("other", "v"))
+	batch(t, s, 1, new(Head).AppendCompact(nil, s.View().Revision()), put("other", "v"))
 	s.View() // from here on it may be dropped
 	half := 0
 	for more := true; more; {

@@ -151,7 +151,7 @@ func TestDeletedMakesRoom(t *testing.T) {
 	}
 	puts, refused := f.puts, f.failed
 	f.command = func(request uint64) []byte {
-		return index.AppendDelete(nil, []byte("k"+strconv.FormatUint(request%64, 10)), nil)
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k" + strconv.FormatUint(request%64, 10)), End: nil})
 	}
 	for f.puts < puts+64 && w.failure == "" {
 		if f.fill(1); !w.until(time.Minute, func() bool { return f.open == 0 }) || f.failed > refused {
@@ -347,7 +347,7 @@ func TestTwoDisksFill(t *testing.T) {
 		var got *kv.Error
 		endpoint{h.member}.Propose(kv.Proposal{
 			ReplyTo:  completions(func(all []kv.Completion) { got = all[0].Result.Err }),
-			Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})},
+			Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})},
 		})
 		w.run(time.Second)
 		if got == nil || got.Code != kv.NoSpace || !strings.Contains(got.Message, full[0].name()) || !strings.Contains(got.Message, full[1].name()) || strings.Contains(got.Message, w.hosts[2].name()) {

@@ -474,7 +474,7 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 
 // What a member that is no peer hears: that it was removed, that its name is another one's, or that nobody knows it.
 func TestStrangers(t *testing.T) {
-	members := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3})).status.View().Members()
+	members := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3})).status.View().Members()
 	for _, one := range []struct {
 		name string
 		id   uint64
@@ -502,8 +502,8 @@ func TestStrangers(t *testing.T) {
 // Who asks to join gets an id only where it was added and has not joined yet.
 func TestWhoMayJoin(t *testing.T) {
 	m := memberWith(t,
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
 		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}))
 	h := peerHandler{m}
 	running := &calls{}
@@ -542,7 +542,7 @@ func TestWhoMayJoin(t *testing.T) {
 // Who has died before it could write down its folder is known to those that met it: nobody with an empty folder is that member. It
 // itself may ask again.
 func TestWhoWasMetHasJoined(t *testing.T) {
-	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
 	m.transport = &calls{}
 	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
 	for id, told := range map[uint64]bool{0: false, 8: true} {
@@ -556,7 +556,7 @@ func TestWhoWasMetHasJoined(t *testing.T) {
 // A member that was just started applies its log anew, in which a name may still have the id of a member that was removed: it tells
 // nobody that id before it knows that it is behind no more.
 func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
-	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
 		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}))
 	m.transport = &calls{}
 	for _, c := range []struct {
@@ -574,9 +574,9 @@ func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
 // While a lost member is replaced by one in its place, both stand in the records: the host that is started again waits.
 func TestWhoMayJoinInPlace(t *testing.T) {
 	m := memberWith(t,
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
 		index.AppendAnnounce(nil, &kv.Member{ID: 8, Name: "n8", Boot: 1, Folder: [16]byte{8}, Process: [16]byte{8}, Peers: []string{"h8:2"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h8:1"}}))
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h8:1"}}))
 	running := &calls{}
 	m.transport = running
 	for connected, want := range map[bool]peerframe.RefusalCode{false: peerframe.Taken, true: peerframe.Refused} {
@@ -593,7 +593,7 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 
 // Who asks to join and may not shows in the status of those that it asked, until it may, or asks no more.
 func TestWhoWaitsToJoinShows(t *testing.T) {
-	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))
 	asks := func(name, at string) {
 		(peerHandler{m}).Join(peerframe.JoinRequest{Name: name, Addresses: []string{at}})
 	}
@@ -676,10 +676,10 @@ func TestCopyShows(t *testing.T) {
 // Who was added without a name is known by its address, and by its id once it was told that; it cannot take another one's name.
 func TestWhoMayJoinWithoutAName(t *testing.T) {
 	h := peerHandler{memberWith(t,
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}))}
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}))}
 	for _, c := range []struct {
 		name, at string
 		told     uint64
@@ -746,7 +746,7 @@ func TestConsensusIsToldOfConnections(t *testing.T) {
 
 // A member that has applied nothing knows nothing that could be told, also of the members.
 func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
-	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendPut(nil, &kv.Put{Key: []byte("k")}))}
+	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))}
 	for _, serializable := range []bool{true, false} {
 		q := wire.Request{Op: wire.OpMembers, Serializable: serializable}
 		if err := fresh.Refuse(q.Path()); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {

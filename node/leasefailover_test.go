@@ -45,7 +45,7 @@ func TestLeaseAfterFailover(t *testing.T) {
 			}
 		}
 		ask(func(s *leaseSession, done func()) {
-			s.propose(index.AppendGrant(nil, kv.Lease{ID: 7, TTL: ttl}), func(r kv.Result) {
+			s.propose(new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: ttl}), func(r kv.Result) {
 				if r.Err != nil {
 					t.Error(r.Err)
 				}

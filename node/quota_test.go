@@ -69,12 +69,12 @@ func viewOf(t *testing.T, commands ...[]byte) *index.View {
 }
 
 func quotaPut(key string, value int) []byte {
-	return index.AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, value)})
+	return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, value)})
 }
 
 // NOSPACE comes with the whole quota and ends well below it; from four fifths on there is a notice.
 func TestQuotaMarks(t *testing.T) {
-	raise := index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
 	for _, c := range []struct {
 		used       int // of a quota of 10000
 		raised     bool
@@ -105,7 +105,7 @@ func TestQuotaMarks(t *testing.T) {
 
 // Where no history goes by itself, deletions alone make no room: the member says so.
 func TestQuotaSaysWhatHelps(t *testing.T) {
-	raise := index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
 	near, over := viewOf(t, quotaPut("key", 9000)), viewOf(t, quotaPut("key", 10000), raise)
 	for history, want := range map[int64]bool{0: true, 1: false, HistoryAuto: false} {
 		m := &member{config: Config{QuotaBytes: 10000, HistoryBytes: history}, status: statusOf(t, 3)}
@@ -147,7 +147,7 @@ func TestHistoryGivesWay(t *testing.T) {
 	if oldest := c.oldestKept(view, c.historyBound(view, actor.QuorumCapacity{}), 0, 0); oldest != 4 {
 		t.Errorf("what weighs too much is kept from revision %d on", oldest)
 	}
-	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), index.AppendCompact(nil, 3))
+	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), new(index.Head).AppendCompact(nil, 3))
 	bound := Config{HistoryBytes: 6000}
 	for now, want := range map[int64]bool{3e9: true, 400e9: false} {
 		if text := bound.historyText(short, actor.QuorumCapacity{}, now); (text != "") != want {
@@ -162,7 +162,7 @@ func TestHistoryGivesWay(t *testing.T) {
 // An alarm of the state is said with the words of the member that has some of its own.
 func TestReplicatedAlarms(t *testing.T) {
 	raise := func(member uint64, kind kv.AlarmKind) []byte {
-		return index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kind}})
+		return new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kind}})
 	}
 	view := viewOf(t, raise(1, kv.AlarmNoSpace), raise(2, kv.AlarmCorrupt))
 	m := &member{status: statusOf(t, 3), folder: &folder{identity: identity{Member: 1}}}
@@ -205,7 +205,7 @@ func TestOwnCommandsSayThatTheyAre(t *testing.T) {
 	defer r.Stop()
 	m := &member{actors: actors{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}}
 	actor.Spawn(r, m.actors.consensus, all)
-	m.proposed.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	m.proposed.guarding.propose(m, new(index.Head).AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
 	if p := <-all; !p.Own || p.Proposal.Timeout != limits.AnnounceTimeout {
 		t.Errorf("%+v", p)
 	}

@@ -39,20 +39,20 @@ func newSource(r *rand.Rand) *index.State {
 		key, lease := fmt.Appendf(nil, "key %d", r.IntN(30)), int64(r.IntN(6))-2
 		switch r.IntN(9) {
 		case 0:
-			apply(index.AppendDelete(nil, key, []byte{0}))
+			apply(new(index.Head).AppendDelete(nil, &kv.Delete{Key: key, End: []byte{0}}))
 		case 1:
-			apply(index.AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(r.IntN(4))}))
+			apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(r.IntN(4))}))
 		case 2:
 			apply(index.AppendRevoke(nil, lease, 0, 0))
 		default:
 			if r.IntN(2) == 0 {
 				lease = 0
 			}
-			apply(index.AppendPut(nil, &kv.Put{Key: key, Value: make([]byte, r.IntN(200)), Lease: lease}))
+			apply(new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: make([]byte, r.IntN(200)), Lease: lease}))
 		}
 	}
 	if r.IntN(2) == 0 {
-		apply(index.AppendCompact(nil, 1+r.Int64N(s.View().Revision())))
+		apply(new(index.Head).AppendCompact(nil, 1+r.Int64N(s.View().Revision())))
 	}
 	return s
 }
@@ -132,7 +132,7 @@ func (m *migrator) turn() {
 		if command := m.next(at.member.status.View()); command != nil {
 			m.sent++
 			endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: leaseTimeout})
-			put := index.AppendPut(nil, &kv.Put{Key: []byte("client"), Value: []byte("written")})
+			put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("client"), Value: []byte("written")})
 			if at.member.status.View().Following() != nil && at.member.actors.consensus.Fits(4096) && w.probably(0.2) { // a client that does not know
 				endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{2}, Commands: [][]byte{put}, Timeout: leaseTimeout})
 			}

@@ -38,7 +38,7 @@ type flood struct {
 func newFlood(w *world, bytes int) *flood {
 	value := []byte(strings.Repeat("x", bytes))
 	put := func(request uint64) []byte {
-		return index.AppendPut(nil, &kv.Put{Key: []byte("k" + strconv.FormatUint(request%64, 10)), Value: value})
+		return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k" + strconv.FormatUint(request%64, 10)), Value: value})
 	}
 	return &flood{w: w, command: put, timeout: time.Minute, last: w.sim.Now(), began: map[uint64]time.Duration{}}
 }
@@ -331,7 +331,7 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	}
 	load(func() bool { return f.puts < 64 })
 	absent := []byte(strings.Repeat("a", 4000))
-	f.command = func(uint64) []byte { return index.AppendDelete(nil, absent, nil) } // the log grows, the state does not
+	f.command = func(uint64) []byte { return new(index.Head).AppendDelete(nil, &kv.Delete{Key: absent, End: nil}) } // the log grows, the state does not
 	away := w.hosts[0]
 	if away == leader {
 		away = w.hosts[1]

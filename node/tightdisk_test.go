@@ -76,9 +76,9 @@ func tightDisk(t *testing.T, left int64, cure string) {
 		w.run(5 * time.Second)
 		fallthrough
 	default:
-		one(index.AppendDelete(nil, []byte("k"), []byte("l")))
-		one(index.AppendPut(nil, &kv.Put{Key: []byte("after")})) // what a revision deletes counts to its history
-		one(index.AppendPut(nil, &kv.Put{Key: []byte("after")}))
+		one(new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k"), End: []byte("l")}))
+		one(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("after")})) // what a revision deletes counts to its history
+		one(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("after")}))
 	}
 	commit := w.leader().member.status.Raft().Commit
 	if !w.until(2*limits.SnapshotRetryMost, func() bool {

@@ -39,12 +39,12 @@ func entry(r *rand.Rand) [][]byte {
 	for range 1 + r.IntN(30) {
 		switch n := r.IntN(20); {
 		case n < 14:
-			commands = append(commands, index.AppendPut(nil, &kv.Put{Key: key(), Value: sized(r.IntN(1 << r.IntN(13)))(r.Int64())}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key(), Value: sized(r.IntN(1 << r.IntN(13)))(r.Int64())}))
 		case n < 18:
-			commands = append(commands, index.AppendDelete(nil, key(), nil))
+			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key(), End: nil}))
 		case n < 19:
 			from := key()
-			commands = append(commands, index.AppendDelete(nil, from, append(from[:len(from):len(from)], 'z')))
+			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: from, End: append(from[:len(from):len(from)], 'z')}))
 		default:
 			commands = append(commands, index.AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Version: "0.1.0", Boot: 1}))
 		}
@@ -138,9 +138,9 @@ func TestLoadLongHistory(t *testing.T) {
 	for i := range 30 {
 		var commands [][]byte
 		for range 20 {
-			commands = append(commands, index.AppendPut(nil, &kv.Put{Key: []byte("hot"), Value: sized(3000)(int64(i))}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("hot"), Value: sized(3000)(int64(i))}))
 		}
-		apply(t, s, append(commands, index.AppendDelete(nil, []byte("hot"), nil), index.AppendPut(nil, &kv.Put{Key: []byte("cold")}))...)
+		apply(t, s, append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("hot"), End: nil}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("cold")}))...)
 	}
 	fs := newDisk(t)
 	loaded, _, err := Load(fs, saveView(t, fs, "d", s.ViewToSave(), 1), limits.Defaults().Index)
@@ -160,8 +160,8 @@ func TestGoldenState(t *testing.T) {
 			ID: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peers: []string{"127.0.0.1:2380"},
 		}))
 		once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
-		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), index.AppendPut(nil, &kv.Put{Key: []byte("a")}))
-		apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), index.AppendDelete(nil, []byte("a"), nil))
+		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}))
+		apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: nil}))
 		fs := newDisk(t)
 		if err := os.WriteFile(path, slurp(t, fs, saveView(t, fs, "d", s.ViewToSave(), 1)), 0o644); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestGoldenState(t *testing.T) {
 // Checksums are not the last word: a state that is not the one in the head is refused.
 func TestLoadDisagrees(t *testing.T) {
 	s := index.NewState(limits.Defaults().Index)
-	apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
+	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
 	v := s.ViewToSave()
 	for what, change := range map[string]func(*liar){
 		"nothing":  func(*liar) {},
@@ -268,7 +268,7 @@ func million(b *testing.B) *index.State {
 	for i := 0; i < benchKeys; {
 		var commands [][]byte
 		for range 500 {
-			commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key%012d", i), Value: value}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key%012d", i), Value: value}))
 			i++
 		}
 		apply(b, s, commands...)

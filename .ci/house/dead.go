@@ -14,13 +14,6 @@ var api = map[string]string{
 	"qkv/net/client/concurrency.Election.Guard": "programs make transactions with it that only the leader may make",
 	"qkv/net/client/concurrency.Leader":         "programs that are no candidates ask with it for the leader",
 	"qkv/net/client/concurrency.Mutex.Guard":    "programs make transactions with it that only the lock's holder may make",
-	"qkv/index.AppendPut":                       "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendTxn":                       "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendCompact":                   "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendDelete":                    "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendMemberChange":              "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendAlarm":                     "a command without an author, which the tests of many packages apply",
-	"qkv/index.AppendGrant":                     "a command without an author, which the tests of many packages apply",
 }
 
 // dead prints the functions of the program's packages that the program cannot reach, and the exceptions that are none any more. Either

@@ -554,7 +554,7 @@ func TestStepOfFollowingHasNoOtherAuthor(t *testing.T) {
 	if err == nil {
 		t.Error("a step with a rest is accepted")
 	}
-	if taken, err = claimed.AppendFollow(nil, index.AppendPut(nil, &kv.Put{Key: []byte("k")})); err == nil {
+	if taken, err = claimed.AppendFollow(nil, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})); err == nil {
 		t.Errorf("a put is a step of following: %x", taken)
 	}
 	if err := u.conn.Invoke(u.as("root"), "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: step}, &emptypb.Empty{}); err != nil {

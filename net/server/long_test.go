@@ -28,7 +28,7 @@ func TestLongWritesGoOneByOne(t *testing.T) {
 	e.server = servertest.Start(t, e.trust, m, nil)
 	var puts [][]byte
 	for i := range limits.LongWriteRows + 1 {
-		puts = append(puts, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k/%06d", i)}))
+		puts = append(puts, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k/%06d", i)}))
 	}
 	m.Member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: make([]uint64, len(puts)), Commands: puts})
 	all := kv.Delete{Key: []byte("k/"), End: []byte("k0")}

@@ -37,7 +37,7 @@ func (e *endpoint) fill(n int, key func(i int) []byte) {
 		p := kv.Proposal{ReplyTo: nobody{}}
 		for ; len(p.Commands) < 1000; i++ {
 			p.Requests = append(p.Requests, uint64(i))
-			p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: key(i)}))
+			p.Commands = append(p.Commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key(i)}))
 		}
 		e.member.Propose(p)
 	}
