@@ -29,7 +29,7 @@ const auditPoll = 200 * time.Millisecond
 
 func auditCommand() *cli.Command {
 	return &cli.Command{
-		Name: "audit", Category: "cluster", Usage: "print or verify a member's audit log",
+		Name: "audit", Category: "security", Usage: "print or verify a member's audit log",
 		Description: "Reads the files of `qkv serve --audit-log` on this host, the rotated ones first. They have refusals, logins, and " +
 			"changes of users, roles, members and alarms. Each member has its own log. -w json prints the lines as they are in the files; " +
 			"`go doc ./internal/audit` explains the fields.\n\n" +

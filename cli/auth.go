@@ -67,7 +67,7 @@ func authEnable(c *cli.Context) error {
 		if err != nil {
 			return afterChange(err, "enabled")
 		}
-		_, err = fmt.Fprintf(c.App.Writer, "authentication is enabled; you are %s, by %s, with the role root\n", self.Name, self.Proof)
+		_, err = fmt.Fprintf(c.App.Writer, "authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof)
 		return err
 	})
 }
@@ -100,7 +100,7 @@ func lockedOut(ctx context.Context, s *client.Client, refused error) error {
 	if len(commands) == 0 {
 		return orNothing(refused)
 	}
-	return exitf(exitCondition, "authentication was not enabled, because its rules would lock you out. You are %s, by %s. Run this first:\n  %s\n  qkv auth enable", self.Name, self.Proof, strings.Join(commands, "\n  "))
+	return exitf(exitCondition, "authentication was not enabled, because its rules would lock you out. You are %s, by %s. Run this first:\n  %s\n  qkv auth enable", nameText(self.Name), self.Proof, strings.Join(commands, "\n  "))
 }
 
 func hasRoot(u *client.User) bool { return slices.Contains(u.Roles, client.RootRole) }
@@ -192,16 +192,18 @@ func whoami(c *cli.Context) error {
 }
 
 func selfText(self *client.Self) string {
-	text := self.Name + ", by " + self.Proof.String()
+	text := nameText(self.Name) + ", by " + self.Proof.String()
 	switch {
 	case self.Proof == wire.ProofNone:
 		text = "no user: the certificate is a member's"
+	case !self.Known && self.Enabled:
+		text += "; there is no user of this name, so requests are refused: an administrator can add it with `qkv user add " + nameText(self.Name) + "`"
 	case !self.Known:
 		text += "; there is no user of this name"
 	case len(self.Roles) == 0:
 		text += "; no roles"
 	default:
-		text += "; roles " + strings.Join(self.Roles, ", ")
+		text += "; roles " + namesText(self.Roles)
 	}
 	if !self.Enabled {
 		text += "; authentication is disabled, so you may do everything"
@@ -289,13 +291,13 @@ func authCheck(c *cli.Context) error {
 	})
 }
 
-func (g *grantDocument) text() string { return "role " + g.Role + " " + g.words + " " + g.access() }
+func (g *grantDocument) text() string { return "role " + nameText(g.Role) + " " + g.words + " " + g.access() }
 
 func (d *checkDocument) text(keys string) string {
 	if !d.Allowed && len(d.Grants) == 0 {
 		return "not allowed: no role permits any of it\n"
 	}
-	text := fmt.Sprintf("allowed: %s may %s %s\n", d.User, d.Access, keys)
+	text := fmt.Sprintf("allowed: %s may %s %s\n", nameText(d.User), d.Access, keys)
 	if !d.Allowed {
 		text = "not allowed: the roles permit only a part of it\n"
 	}

@@ -122,6 +122,9 @@ func roleAdd(c *cli.Context) error {
 		return err
 	}
 	role := c.Args().First()
+	if role == client.RootRole {
+		return usagef("the role root is always there, and may do everything: `qkv user grant NAME root` gives it to a user")
+	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
 		if err := writeFailed(s.AddRole(ctx, role)); err != nil {
 			return orNothing(err)
@@ -184,7 +187,7 @@ func roleDelete(c *cli.Context) error {
 		if err := writeFailed(s.DeleteRole(ctx, c.Args().First())); err != nil {
 			return orNothing(err)
 		}
-		_, err := fmt.Fprintf(c.App.Writer, "role %s deleted\n", c.Args().First())
+		_, err := fmt.Fprintf(c.App.Writer, "role %s deleted\n", nameText(c.Args().First()))
 		return err
 	})
 }
@@ -307,9 +310,9 @@ func (d roleDocument) rows() [][]any {
 
 func (d roleDocument) text() string {
 	if len(d.Permissions) == 0 {
-		return d.Name + ": no permissions\n"
+		return nameText(d.Name) + ": no permissions\n"
 	}
-	text := d.Name + ":\n"
+	text := nameText(d.Name) + ":\n"
 	for i := range d.Permissions {
 		text += "  " + d.Permissions[i].words + " " + d.Permissions[i].access() + "\n"
 	}
@@ -325,7 +328,7 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	d := roleOf(&r)
 	text := d.text()
 	if verb != "" {
-		text = fmt.Sprintf("role %s %s; %s", name, verb, text)
+		text = "role " + nameText(name) + " " + verb + "\n" + text
 	}
 	if format := c.String("write-out"); format == formatTable {
 		return writeAll(c.App.Writer, format, "", []roleDocument{d})

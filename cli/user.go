@@ -147,13 +147,13 @@ func userPassword(c *cli.Context) error {
 }
 
 func userGrant(c *cli.Context) error {
-	return changeUser(c, 2, "has the role "+c.Args().Get(1), func(ctx context.Context, s *client.Client) error {
+	return changeUser(c, 2, "has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
 		return s.GrantRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
 
 func userRevoke(c *cli.Context) error {
-	return changeUser(c, 2, "has no role "+c.Args().Get(1)+" any more", func(ctx context.Context, s *client.Client) error {
+	return changeUser(c, 2, "no longer has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
 		return s.RevokeRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
@@ -166,7 +166,7 @@ func userDelete(c *cli.Context) error {
 		if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
 			return orNothing(err)
 		}
-		_, err := fmt.Fprintf(c.App.Writer, "user %s deleted\n", c.Args().First())
+		_, err := fmt.Fprintf(c.App.Writer, "user %s deleted\n", nameText(c.Args().First()))
 		return err
 	})
 }
@@ -232,10 +232,21 @@ func (d userDocument) rows() [][]any {
 func (d userDocument) text() string {
 	roles := "no roles"
 	if len(d.Roles) > 0 {
-		roles = "roles " + strings.Join(d.Roles, ", ")
+		roles = "roles " + namesText(d.Roles)
 	}
 	password := map[string]string{"set": "; has a password", "none": "", "never": "; never has a password"}[d.Password]
-	return fmt.Sprintf("%s: %s%s\n", d.Name, roles, password)
+	return fmt.Sprintf("%s: %s%s\n", nameText(d.Name), roles, password)
+}
+
+// nameText returns the name of a user or role for people. It is quoted as for a shell if it has other characters than a word.
+func nameText(name string) string { return shellBytes([]byte(name)) }
+
+func namesText(names []string) string {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = nameText(name)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // printUser prints a user, after a change that a verb describes.
@@ -247,7 +258,7 @@ func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	d := userOf(&u)
 	text := d.text()
 	if verb != "" {
-		text = fmt.Sprintf("user %s %s; %s", name, verb, text)
+		text = "user " + nameText(name) + " " + verb + "\n" + text
 	}
 	writeOne(c, text, d.fields(), d)
 	return nil

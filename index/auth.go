@@ -140,20 +140,18 @@ func (a *Auth) IsRoot(name string) bool {
 	return one != nil && one.access.root
 }
 
-// verify returns the account of a request's user, or why the request is refused whatever it does. one is the account of that name, or nil.
-func (a *Auth) verify(one *account, named bool, auth uint64) *kv.Error {
+// checkUser returns why the request of a user at an auth revision is refused whatever it does, or nil. one is the user's account, or nil.
+func checkUser[Name string | []byte](a *Auth, one *account, name Name, auth uint64) *kv.Error {
 	switch {
-	case !named:
+	case len(name) == 0:
 		return kv.Errorf(kv.UserEmpty, "authentication is enabled, and the request has no user: it needs a client's certificate, a token, or a name and password")
 	case auth < a.revision:
 		return kv.Errorf(kv.AuthOld, "users or roles have changed since the request was authenticated: it was at auth revision %d, and %d is the newest; it certainly did not happen: send it again", auth, a.revision)
 	case one == nil:
-		return errNoSuchUser
+		return kv.Errorf(kv.NotAllowed, "permission denied: there is no user %q, the name in the certificate or token: an administrator can add it with `qkv user add NAME`", name)
 	}
 	return nil
 }
-
-var errNoSuchUser = kv.Errorf(kv.NotAllowed, "permission denied: the name of the certificate or token is not a user of this cluster: an administrator can add it with `qkv user add NAME`")
 
 // Own is the head of the commands that a member proposes by itself, at the View's feature level.
 func (v *View) Own() *Head {
@@ -186,7 +184,7 @@ func (v *View) Permits(by kv.Principal, need kv.Access, request Toucher) *kv.Err
 		return nil
 	}
 	one := v.auth.account(by.Name)
-	if err := v.auth.verify(one, by.Name != "", by.Auth); err != nil {
+	if err := checkUser(v.auth, one, by.Name, by.Auth); err != nil {
 		return err
 	}
 	return permits(one, need, request, v)
@@ -230,17 +228,22 @@ func (v *verdict) check(t kv.Touch) bool {
 }
 
 func denied(one *account, t kv.Touch) *kv.Error {
-	what, flag := "read", "--read"
+	what := "read"
 	if t.Write {
-		what, flag = "write", "--write"
+		what = "write"
 	}
+	open := string(t.End) == "\x00"
 	switch {
 	case t.Lease != 0:
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease %016x", one.Name, what, uint64(t.Lease))
+	case open && string(t.Key) == "\x00":
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s every key: `qkv user show` prints the user's roles, and `qkv role show` the keys of a role", one.Name, what)
+	case open:
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s all keys from %q on: `qkv auth check` shows the grants of a user", one.Name, what, t.Key)
 	case len(t.End) > 0:
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s all keys from %q to %q: `qkv auth check` shows the grants of a user", one.Name, what, t.Key, t.End)
 	}
-	return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s the key %q: an administrator can allow it with `qkv role grant ROLE --key KEY %s`", one.Name, what, t.Key, flag)
+	return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s the key %q: an administrator can allow it with `qkv role grant ROLE --key KEY --%s`", one.Name, what, t.Key, what)
 }
 
 // permits returns why the author of a command may not make it, or nil. It decides by the state alone: the verdict is the same on every
@@ -251,7 +254,7 @@ func (s *State) permits(c *command) *kv.Error {
 		return nil
 	}
 	one := s.accounts.byName[string(c.name)]
-	if err := s.auth.verify(one, len(c.name) > 0, c.auth); err != nil {
+	if err := checkUser(s.auth, one, c.name, c.auth); err != nil {
 		return err
 	}
 	return permits(one, kinds[c.kind].access, c, s)

@@ -70,7 +70,7 @@ func (l *accounts) enable(a *Auth, c *command) *kv.Error {
 	return nil
 }
 
-// set replaces a user in all tables, with the merged permissions of its roles. It reports whether all its roles are there.
+// setUser replaces a user in all tables, with the merged permissions of its roles. It reports whether all its roles are there.
 func (l *accounts) setUser(u *kv.User) bool {
 	roles := make([]*kv.UserRole, 0, len(u.Roles))
 	for _, name := range u.Roles {
@@ -100,7 +100,7 @@ func (l *accounts) replaceUser(a *Auth, before, u *kv.User) {
 func (l *accounts) addUser(a *Auth, q *kv.AuthChange) *kv.Error {
 	switch {
 	case l.byName[q.User] != nil:
-		return kv.Errorf(kv.UserExists, "there is a user %s already", q.User)
+		return kv.Errorf(kv.UserExists, "there is a user %q already", q.User)
 	case l.users.Len() == limits.AuthUsers:
 		return kv.Errorf(kv.AuthManagement, "there are %d users, the limit", limits.AuthUsers)
 	}
@@ -153,7 +153,7 @@ func (l *accounts) grantRole(a *Auth, name, role string) (err *kv.Error, changed
 	case !there && role != kv.Root:
 		return noRole(role), false
 	case len(one.Roles) == limits.AuthRolesOfUser:
-		return kv.Errorf(kv.AuthManagement, "the user %s has %d roles, the limit", name, limits.AuthRolesOfUser), false
+		return kv.Errorf(kv.AuthManagement, "the user %q has %d roles, the limit", name, limits.AuthRolesOfUser), false
 	}
 	at, has := slices.BinarySearch(one.Roles, role)
 	if has {
@@ -175,7 +175,7 @@ func (l *accounts) revokeRole(a *Auth, name, role string) *kv.Error {
 	}
 	at, has := slices.BinarySearch(one.Roles, role)
 	if !has {
-		return kv.Errorf(kv.RoleNotGranted, "the user %s does not have the role %s", name, role)
+		return kv.Errorf(kv.RoleNotGranted, "the user %q does not have the role %q", name, role)
 	}
 	l.takeRole(a, one, at)
 	return nil
@@ -193,7 +193,7 @@ func (l *accounts) addRole(a *Auth, name string) *kv.Error {
 	_, there := l.roles.Get(roleEntry{name: name})
 	switch {
 	case there:
-		return kv.Errorf(kv.RoleExists, "there is a role %s already", name)
+		return kv.Errorf(kv.RoleExists, "there is a role %q already", name)
 	case l.roles.Len() == limits.AuthRoles:
 		return kv.Errorf(kv.AuthManagement, "there are %d roles, the limit", limits.AuthRoles)
 	}
@@ -258,7 +258,7 @@ func (l *accounts) grantPermission(a *Auth, q *kv.AuthChange) *kv.Error {
 	case has:
 		r.Permissions[at].Type = p.Type
 	case len(r.Permissions) == limits.AuthPermissions:
-		return kv.Errorf(kv.AuthManagement, "the role %s has %d permissions, the limit", q.Role, limits.AuthPermissions)
+		return kv.Errorf(kv.AuthManagement, "the role %q has %d permissions, the limit", q.Role, limits.AuthPermissions)
 	default:
 		r.Permissions = slices.Insert(r.Permissions, at, p)
 	}
@@ -273,7 +273,7 @@ func (l *accounts) revokePermission(a *Auth, q *kv.AuthChange) *kv.Error {
 	}
 	at, has := slices.BinarySearchFunc(e.Permissions, q.Permission, comparePermissions)
 	if !has {
-		return kv.Errorf(kv.PermissionNotGranted, "the role %s has no permission of the range from %q to %q: a revocation names the exact range of a grant", q.Role, q.Permission.Key, q.Permission.End)
+		return kv.Errorf(kv.PermissionNotGranted, "the role %q has no permission of exactly this range: `qkv role show` prints its permissions", q.Role)
 	}
 	r := kv.UserRole{Name: e.Name, Permissions: slices.Delete(slices.Clone(e.Permissions), at, at+1)}
 	l.setRole(a, e.UserRole, &r)

@@ -331,7 +331,7 @@ var indexBugs = []mutant{
 		{"PermissionType.Reads", `t == PermitRead || t == PermitReadWrite`, `t >= PermitRead`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), direct("./index/watch", "TestWatchIsRefused")}},
 	{"apply a command of an old auth revision", []change{
-		{"Auth.verify", `case auth < a.revision:`, `case auth < min(a.revision, 1):`},
+		{"checkUser", `case auth < a.revision:`, `case auth < min(a.revision, 1):`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
 	{"check permissions behind the outcome of a session", []change{
 		{"State.apply", `if s.auth.Enabled() {`, `if s.auth.Enabled() && c.once.Session == 0 {`},

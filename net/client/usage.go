@@ -26,11 +26,8 @@ const usageTries = 5
 // writes. If it stops, another member counts again from the beginning; so it does if the history is compacted meanwhile.
 func (c *Client) Usage(ctx context.Context, q Usage) (UsageResult, error) {
 	for tries := 1; ; tries++ {
-		// This read of one key finds a member that answers, and confirms that it has everything that was written before.
-		one := q.Range()
-		one.End = nil
-		one.CountOnly = true
-		if _, err := c.Range(ctx, one); err != nil {
+		// This question needs no permission. It finds a member that answers, and confirms that it has everything that was written before.
+		if _, err := asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, q.Serializable), (*wire.Response).AuthStatus); err != nil {
 			return UsageResult{}, err
 		}
 		all, again, err := c.usageOnce(ctx, &q)

@@ -7,9 +7,10 @@ import (
 	"qkv/net/wire"
 )
 
-// audited records the refusal of a request for want of a user or of a permission, and returns it. Other errors are no events.
+// audited records the refusal of a request for want of a user or of a permission, and returns it. Other errors are no events. auditLogin
+// records a refused login.
 func (c *conn) audited(op wire.Op, request index.Toucher, why *kv.Error) *kv.Error {
-	if why == nil || c.server.config.Audit == nil {
+	if why == nil || op == wire.OpLogin || c.server.config.Audit == nil {
 		return why
 	}
 	switch why.Code {

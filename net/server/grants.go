@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 
 	"qkv/index"
@@ -96,7 +97,7 @@ func (b *body) appendAuthCheck(to *buffer, v *index.View) bool {
 	q, id := b.request.Auth, b.request.ID
 	u, ok := v.Auth().User(q.Name)
 	if !ok {
-		return to.appendError(id, kv.UserNotFound, "there is no user "+q.Name)
+		return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 	}
 	answer := checkPermission(v.Auth(), &u, &q.Permission)
 	for most := int(to.pageBytes()); len(answer.Grants) > 1 && wire.AuthCheckBytes(&answer) > most; {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"time"
 
@@ -76,7 +77,7 @@ func (b *body) appendUsers(to *buffer, v *index.View) bool {
 	if q.Name != "" {
 		u, ok := auth.User(q.Name)
 		if !ok {
-			return to.appendError(id, kv.UserNotFound, "there is no user "+q.Name)
+			return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 		}
 		users, size = []kv.User{u}, wire.UserBytes(&u)
 	} else {
@@ -131,11 +132,15 @@ func (b *body) appendRoles(to *buffer, v *index.View) bool {
 	if q.Name != "" {
 		r, ok := auth.Role(q.Name)
 		if !ok {
-			return to.appendError(id, kv.RoleNotFound, "there is no role "+q.Name)
+			return to.appendError(id, kv.RoleNotFound, fmt.Sprintf("there is no role %q", q.Name))
 		}
 		page.add(&r, q.Skip)
 	} else {
 		auth.Roles(func(r *kv.UserRole) bool {
+			if r.Name == kv.Root { // an administrator has added it: it permits everything nevertheless
+				root, _ := auth.Role(kv.Root)
+				r = &root
+			}
 			switch {
 			case r.Name < q.From:
 				return true
