@@ -1,5 +1,7 @@
 package kv
 
+import "fmt"
+
 // Principal identifies the author of a request: a user, and the auth revision at which the user was authenticated. The zero Principal
 // is a client of which nothing is known. If authentication is enabled, its requests are refused.
 type Principal struct {
@@ -47,6 +49,17 @@ func (t PermissionType) Writes() bool { return t == PermitWrite || t == PermitRe
 type Permission struct {
 	Key, End []byte
 	Type     PermissionType
+}
+
+// rangeText describes the keys of the permission.
+func (p *Permission) rangeText() string {
+	switch {
+	case len(p.End) == 0:
+		return fmt.Sprintf("the key %q", p.Key)
+	case len(p.End) == 1 && p.End[0] == 0:
+		return fmt.Sprintf("the keys from %q on", p.Key)
+	}
+	return fmt.Sprintf("the keys from %q to %q", p.Key, p.End)
 }
 
 // User is a user of the cluster.
@@ -115,8 +128,12 @@ func (c *AuthChange) String() string {
 		return text
 	case UserGrantRole, UserRevokeRole:
 		return text + " " + c.User + ": " + c.Role
-	case RoleAdd, RoleDelete, RoleGrantPermission, RoleRevokePermission:
+	case RoleAdd, RoleDelete:
 		return text + " " + c.Role
+	case RoleGrantPermission:
+		return fmt.Sprintf("%s %s: %s %s", text, c.Role, c.Permission.Type, c.Permission.rangeText())
+	case RoleRevokePermission:
+		return fmt.Sprintf("%s %s: %s", text, c.Role, c.Permission.rangeText())
 	default:
 		return text + " " + c.User
 	}

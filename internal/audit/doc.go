@@ -9,7 +9,7 @@
 //	member       the name of the member that recorded the event
 //	user         the user, or the claimed user of a failed login
 //	proof        how the user was authenticated: certificate, token, password, or none
-//	remote       HOST:PORT of the client
+//	remote       HOST:PORT of the client; HOST alone of a client of etcd's API
 //	api          native, etcd or http; without it the member recorded the event by itself
 //	operation    the operation
 //	ranges       the first limits.AuditRanges key ranges of the request: key, end, or key_base64, end_base64 if it is not UTF-8; key_bytes

@@ -44,7 +44,7 @@ type Range struct{ Key, End []byte }
 type Event struct {
 	User      string // the claimed user if a login failed
 	Proof     Proof
-	Remote    string // HOST:PORT of the client; empty if the member acts by itself
+	Remote    string // HOST:PORT or HOST of the client; empty if the member acts by itself
 	API       API    // empty if the member acts by itself
 	Operation string // of a fixed set, never text of a client
 	Ranges    []Range

@@ -55,14 +55,18 @@ func (s *core) event(ctx context.Context, rpc string) audit.Event {
 	if overHTTP(ctx) {
 		e.API = audit.HTTP
 	}
+	token := false
 	if !s.config.Member.View().Auth().Enabled() {
-		e.User = front.AccountOf(ctx).User()
+		e.User = front.AccountOf(ctx).User() // a token proves nothing now
 	} else if rpc != authenticateRPC {
 		e.User = s.callerOf(ctx).name
+		_, token = tokenIn(ctx)
 	}
-	if _, token := tokenIn(ctx); token {
+	switch {
+	case e.User == "":
+	case token:
 		e.Proof = audit.Token
-	} else if e.User != "" {
+	default:
 		e.Proof = audit.Certificate
 	}
 	return e
@@ -112,8 +116,11 @@ func subjectOf(q any) string {
 	return strings.Join(all, " ")
 }
 
-// rangesIn returns the key range of a request.
+// rangesIn returns the key range of a request, or of the permission that it grants.
 func rangesIn(q any) []audit.Range {
+	if grant, ok := q.(*pb.AuthRoleGrantPermissionRequest); ok && grant.Perm != nil {
+		return []audit.Range{{Key: grant.Perm.Key, End: grant.Perm.RangeEnd}}
+	}
 	of, ok := q.(interface{ GetKey() []byte })
 	if !ok {
 		return nil
