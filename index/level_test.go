@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -100,5 +101,30 @@ func TestLevelOneStays(t *testing.T) {
 	}
 	if len(used) < 10 {
 		t.Fatalf("only %d bounds were found: the test looks in the wrong place", len(used))
+	}
+}
+
+// The level of a cluster is about to rise while a member has announced nothing, and when all members support more.
+func TestLevelRises(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	s.Found(Founders(map[string]uint64{"n1": 1}))
+	announce := func(level uint64) {
+		t.Helper()
+		entry := AppendEnvelope(nil, Envelope{Member: 1, Incarnation: 1}, [][]byte{AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Peers: []string{"h:1"}, Boot: 1, Level: level})})
+		applied, _ := s.View().Applied()
+		if results, err := s.Apply(applied+1, 1, entry, nil); err != nil || results[0].Err != nil {
+			t.Fatal(results, err)
+		}
+	}
+	for _, c := range []struct {
+		announced uint64
+		rises     bool
+	}{{0, true}, {FirstLevel, false}, {MaxLevel, true}} {
+		if c.announced > 0 {
+			announce(c.announced)
+		}
+		if got := s.View().LevelRises(); got != c.rises {
+			t.Errorf("announced %d: %v", c.announced, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -54,26 +55,30 @@ func answerOf(err error) *kv.Error {
 	return kv.Errorf(kv.Internal, "%v", err)
 }
 
-// proposeHashed hashes the password of a change of users, and then proposes the change.
-func (s *stream) proposeHashed(q *wire.Request, x slot) {
+// proposeAuthChange proposes a change of users after its password is hashed and the cluster's feature level permits it.
+func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 	once, change, password := q.Once, q.Auth.Change, append(auth.Secret(nil), q.Auth.Password...)
+	change.Permission.Key, change.Permission.End = bytes.Clone(change.Permission.Key), bytes.Clone(change.Permission.End) // out of the frame
 	config, begun, timeout := &s.conn.server.config, time.Now(), q.Timeout
 	s.apart(x, timeout, func(ctx context.Context, number uint64) {
-		hash, err := config.Hasher.Hash(ctx, s.conn.source(), password)
-		clear(password)
-		if err != nil {
-			s.complete(number, answerOf(err))
-			return
+		if len(password) > 0 {
+			hash, err := config.Hasher.Hash(ctx, s.conn.source(), password)
+			clear(password)
+			if err != nil {
+				s.complete(number, answerOf(err))
+				return
+			}
+			change.Password = hash
 		}
+		auth.AwaitLevel(ctx, func() bool { return config.Member.View().LevelRises() })
 		by, ended := s.conn.by(config.Member.View())
 		if ended != nil {
 			s.complete(number, ended)
 			return
 		}
-		change.Password = hash
 		head := index.Head{Once: once, By: by}
 		config.Member.Propose(kv.Proposal{
-			ReplyTo: s, Requests: []uint64{number}, Commands: [][]byte{head.AppendAuthChange(nil, &change)}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
+			ReplyTo: s, Requests: []uint64{number}, Commands: [][]byte{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
 		})
 	})
 }

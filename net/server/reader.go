@@ -195,8 +195,8 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	case wire.PathMember:
 		s.logIn(q, x)
 	case wire.PathLog:
-		if q.Op == wire.OpAuthChange && len(q.Auth.Password) > 0 {
-			s.proposeHashed(q, x)
+		if q.Op == wire.OpAuthChange && (len(q.Auth.Password) > 0 || s.conn.server.config.Member.View().LevelRises()) {
+			s.proposeAuthChange(q, x)
 			return nil
 		}
 		alone := q.Op.Alone() // no other command is in its proposal
