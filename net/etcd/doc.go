@@ -107,6 +107,13 @@
 // The metrics-only addresses have a second [front.Port], with a connection limit of its own (limits.EtcdMetricsConnections). If it is full,
 // a new connection immediately evicts an idle connection of any client.
 //
+// # Users
+//
+// While authentication is enabled, each RPC needs what its class says (access.go). The caller is known by a token, or else by the name in
+// its certificate, but not through a gateway (identity.go). A read is checked in the View that answers it, and a write when it is applied.
+// If users or roles change in between, the write is proposed again. The section "Users and roles" of docs/etcd.md has the differences from
+// etcd.
+//
 // # Invariants
 //
 //  1. [calls].Complete never waits: each call has a channel with a buffer for its one outcome.
