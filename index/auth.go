@@ -190,6 +190,7 @@ func (v *View) Permits(by kv.Principal, need kv.Access, request Toucher) *kv.Err
 	return permits(one, need, request, v)
 }
 
+// permits returns why a user may not make a request of a class, or nil.
 func permits(one *account, need kv.Access, request Toucher, in attached) (err *kv.Error) {
 	switch {
 	case need == kv.AccessNone || one.access.root:
@@ -246,7 +247,7 @@ func denied(one *account, t kv.Touch) *kv.Error {
 	return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s the key %q: an administrator can allow it with `qkv role grant ROLE --key KEY --%s`", one.Name, what, t.Key, what)
 }
 
-// permits returns why the author of a command may not make it, or nil. It decides by the state alone: the verdict is the same on every
+// permits returns why the author of a command may not make it, or nil. Authentication must be enabled. It decides by the state alone: the verdict is the same on every
 // member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
 // refused: whether a client wrote it is not known.
 func (s *State) permits(c *command) *kv.Error {

@@ -181,7 +181,9 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	}
 	one := s.clients.byID[c.once.Session]
 	if one != nil && s.auth.Enabled() {
-		if s.accounts.author.setAuthor(c.name); s.permits(&c) != nil || s.ownsSession(one) != nil {
+		s.accounts.author.setAuthor(c.name) // for ownsSession
+		defer s.accounts.author.setAuthor(nil)
+		if s.permits(&c) != nil || s.ownsSession(one) != nil {
 			return result, false
 		}
 	}

@@ -455,6 +455,15 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/peer", "TestPlaceOfAnUnmetConnection")}},
 
 	// Package net/server.
+	{"record a refused login a second time, as its connection's user", []change{
+		{"server.conn.audited", `why == nil || op == wire.OpLogin ||`, `why == nil ||`},
+	}, []detector{direct("./net/server", "TestAudit")}},
+	{"propose a change of users before the level of a new cluster permits it", []change{
+		{"stream.start", `s.conn.server.config.Member.View().LevelRises()`, `false`},
+	}, []detector{direct("./net/server", "TestChangeOfUsersWaitsForTheLevel")}},
+	{"record a refused token as a proof", []change{
+		{"etcd.core.event", `case e.User == "":`, `case e.User == "" && !token:`},
+	}, []detector{direct("./net/etcd", "TestAudit")}},
 	{"read what a write is answered with from the newest View", []change{
 		{"body.begin", `if b.view == nil && !q.Write() {`, `if true {`},
 	}, []detector{direct("./net/server", "TestBodyOutlivesCompaction")}},

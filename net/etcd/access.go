@@ -123,8 +123,10 @@ func (s *core) permits(ctx context.Context, v *index.View, need kv.Access, q ind
 		return c.err
 	}
 	err := v.Permits(c.in(v), need, q)
-	if _, found := v.Auth().User(c.name); err != nil && err.Code == kv.NotAllowed && need == kv.AccessAdmin && !found {
-		return rpctypes.ErrGRPCUserNotFound // etcd's answer to a certificate of an unknown name, here alone
+	if err != nil && err.Code == kv.NotAllowed && need == kv.AccessAdmin {
+		if _, found := v.Auth().User(c.name); !found {
+			return rpctypes.ErrGRPCUserNotFound // etcd's answer to a certificate of an unknown name, here alone
+		}
 	}
 	return refused(err)
 }

@@ -79,7 +79,8 @@ func touching(q *wire.Request) index.Toucher {
 	return nil
 }
 
-// judge is permitsRequest without a record of the refusal.
+// judge is permitsRequest without a record of the refusal. A question of the class self is permitted to an administrator, and to a user
+// whom it concerns.
 func (c *conn) judge(v *index.View, q *wire.Request) *kv.Error {
 	if need := q.Op.Access(); need != kv.AccessSelf {
 		return c.permits(v, need, q)
@@ -122,9 +123,7 @@ func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 		return c.audited(x.op, &x.read.Range, c.permits(v, x.op.Access(), &x.read.Range))
 	case x.op == wire.OpTimeToLive:
 		return c.permitsRequest(v, &wire.Request{Op: x.op, Lease: *x.lease})
-	case x.op.Write():
-		return nil
-	case x.op == wire.OpKeepAlive: // it was checked before the leader's clock was asked
+	case x.op.Write(), x.op == wire.OpKeepAlive: // a keep-alive was checked before the leader's clock was asked
 		return nil
 	}
 	return c.audited(x.op, nil, c.permits(v, x.op.Access(), nil))
