@@ -291,7 +291,9 @@ func authCheck(c *cli.Context) error {
 	})
 }
 
-func (g *grantDocument) text() string { return "role " + nameText(g.Role) + " " + g.words + " " + g.access() }
+func (g *grantDocument) text() string {
+	return "role " + nameText(g.Role) + " " + g.words + " " + g.access()
+}
 
 func (d *checkDocument) text(keys string) string {
 	if !d.Allowed && len(d.Grants) == 0 {

@@ -45,6 +45,7 @@ func onceDel(session, sequence uint64) []byte {
 	h := Head{Once: kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
 	return h.AppendDelete(nil, &kv.Delete{Key: []byte("nothing")})
 }
+
 func del(key, end string) []byte {
 	return new(Head).AppendDelete(nil, &kv.Delete{Key: []byte(key), End: []byte(end)})
 }
