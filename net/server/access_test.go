@@ -440,8 +440,8 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	if len(got["app1"]) != permissions+1 || len(got["reads"]) != 1 || pages < 2 {
 		t.Errorf("%d and %d permissions in %d pages", len(got["app1"]), len(got["reads"]), pages)
 	}
-	root.refused(kv.UserNotFound, "no user ghost", wire.OpUsers, wire.AppendUsersBody(nil, "ghost", "", false))
-	root.refused(kv.RoleNotFound, "no role ghost", wire.OpRoles, wire.AppendRolesBody(nil, "ghost", "", 0, false))
+	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpUsers, wire.AppendUsersBody(nil, "ghost", "", false))
+	root.refused(kv.RoleNotFound, `no role "ghost"`, wire.OpRoles, wire.AppendRolesBody(nil, "ghost", "", 0, false))
 	if _, _, roles, err := root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, kv.Root, "", -9, false)).Roles(); err != nil || len(roles[0].Permissions) != 1 {
 		t.Error(roles, err)
 	}
@@ -595,7 +595,7 @@ func TestExplanation(t *testing.T) {
 		t.Fatal("a ghost")
 	}
 	root := e.as(t, "test")
-	root.refused(kv.UserNotFound, "no user ghost", wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, "ghost", &kv.Permission{Key: []byte("k")}, false))
+	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, "ghost", &kv.Permission{Key: []byte("k")}, false))
 }
 
 // Authentication that is off costs no memory.
