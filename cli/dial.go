@@ -104,6 +104,9 @@ type target struct {
 
 func targetOf(c *cli.Context) (target, error) {
 	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout"), given: c.Bool("no-discovery")}
+	if t.name != "" && t.certsDir == "" {
+		return t, usagef("--client %s needs --certs-dir, the folder of its certificate: without it, the certificate is the local CA's, of another user", shellWord(t.name))
+	}
 	var err error
 	if t.user, t.password, err = loginGiven(c); err != nil {
 		return t, err
