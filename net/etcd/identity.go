@@ -23,6 +23,7 @@ type caller struct {
 	name     string // "": no user
 	jwt      bool   // the token is a JWT
 	revision uint64 // the auth revision in the JWT
+	epoch    uint64 // of the user, as a simple token has it; 0: another proof
 	err      error  // why the token was refused
 }
 
@@ -43,12 +44,16 @@ func withCaller(ctx context.Context, c *caller) context.Context {
 }
 
 // callerOf returns the caller of a request. A request that began while authentication was off is identified now, and so is each message of
-// a stream of requests.
+// a stream of requests. A request can outlive its simple token, as one that waits for a lock: it ends with the user and with the password.
 func (s *core) callerOf(ctx context.Context) *caller {
-	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
-		return c
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok {
+		return s.identify(ctx)
 	}
-	return s.identify(ctx)
+	if user, _ := s.config.Member.View().Auth().User(c.name); c.epoch != 0 && user.Epoch != c.epoch {
+		return &caller{err: rpctypes.ErrGRPCInvalidAuthToken}
+	}
+	return c
 }
 
 // identify finds the caller of a request, in etcd's order:
@@ -104,7 +109,7 @@ func (s *core) identifyToken(ctx context.Context, token string) *caller {
 	case err != nil:
 		return &caller{err: err}
 	}
-	return &caller{name: claims.User, jwt: claims.Epoch == 0, revision: claims.Revision}
+	return &caller{name: claims.User, jwt: claims.Epoch == 0, revision: claims.Revision, epoch: claims.Epoch}
 }
 
 // checkClaims compares the claims of a simple token with the state. If this member has applied less than the member that issued the token,

@@ -39,18 +39,21 @@ func (l *login) check(auth *index.Auth) *kv.Error {
 	return nil
 }
 
-// by returns the author of the connection's requests in a View, or why its login has ended.
+// by returns the author of the connection's requests in a View, or why its login has ended. While authentication is off, the author is then
+// the certificate's user.
 func (c *conn) by(v *index.View) (kv.Principal, *kv.Error) {
 	l := c.login.Load()
 	if l == nil {
 		return v.By(c.user), nil
 	}
-	if auth := v.Auth(); auth.Enabled() {
-		if err := l.check(auth); err != nil {
-			return kv.Principal{}, err
-		}
+	err := l.check(v.Auth())
+	switch {
+	case err == nil:
+		return v.By(l.name), nil
+	case v.Auth().Enabled():
+		return kv.Principal{}, err
 	}
-	return v.By(l.name), nil
+	return v.By(c.user), nil
 }
 
 // permits returns why the connection's user may not make a request of a class in a View, or nil. Nothing but the class counts for the
