@@ -26,6 +26,21 @@ var changesRPCs = map[string]bool{
 	"MemberAdd": true, "MemberRemove": true, "MemberUpdate": true, "MemberPromote": true, authenticateRPC: true,
 }
 
+// isChange tells whether a request changes users, roles, members or alarms, or logs a user in.
+func isChange(rpc string, q any) bool {
+	alarm, _ := q.(*pb.AlarmRequest)
+	return changesRPCs[rpc] || alarm != nil && alarm.Action != pb.AlarmRequest_GET
+}
+
+// untilRecorded returns the context of a request. That of a change that is recorded does not end with its client: otherwise a client that
+// leaves at once would make changes that are not recorded. The change takes at most Config.Timeout.
+func (s *core) untilRecorded(ctx context.Context, rpc string, q any) context.Context {
+	if s.config.Audit == nil || rpc == authenticateRPC || !isChange(rpc, q) {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
 // audited records a login, a change of users, roles, members or alarms, or a refusal for want of a user or of a permission. It returns the
 // request's error.
 func (s *core) audited(ctx context.Context, rpc string, q any, err error) error {
@@ -33,9 +48,7 @@ func (s *core) audited(ctx context.Context, rpc string, q any, err error) error 
 		return err
 	}
 	refusal := refusalIn(err)
-	alarm, _ := q.(*pb.AlarmRequest)
-	change := changesRPCs[rpc] || alarm != nil && alarm.Action != pb.AlarmRequest_GET
-	if err != nil && refusal == nil || err == nil && !change {
+	if err != nil && refusal == nil || err == nil && !isChange(rpc, q) {
 		return err
 	}
 	e := s.event(ctx, rpc)

@@ -362,7 +362,7 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		}
 		var out A
 		if err == nil {
-			out, err = handle(ctx, q)
+			out, err = handle(s.untilRecorded(ctx, name, q), q)
 		}
 		if err = s.audited(ctx, name, q, err); err != nil {
 			return nil, err

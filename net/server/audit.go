@@ -22,12 +22,17 @@ func (c *conn) audited(op wire.Op, request index.Toucher, why *kv.Error) *kv.Err
 	return why
 }
 
-// auditChange records a change that was made, of users, roles, members or alarms.
-func (c *conn) auditChange(x *slot, revision int64) {
-	if x.note != nil && c.server.config.Audit != nil {
-		e := c.event(x.op)
-		e.Message, e.Revision = *x.note, revision
-		c.server.config.Audit.Record(e)
+// auditChangesLocked records the changes that were made, of users, roles, members or alarms, whether their client takes the answers or not.
+func (s *stream) auditChangesLocked(done []kv.Completion) {
+	if s.conn.server.config.Audit == nil {
+		return
+	}
+	for i := range done {
+		if x := s.slotLocked(done[i].Request); x != nil && x.note != nil && done[i].Result.Err == nil {
+			e := s.conn.event(x.op)
+			e.Message, e.Revision = *x.note, done[i].Result.Revision
+			s.conn.server.config.Audit.Record(e)
+		}
 	}
 }
 

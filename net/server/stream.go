@@ -227,6 +227,7 @@ func (s *stream) Complete(done []kv.Completion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endLongLocked(done)
+	s.auditChangesLocked(done)
 	if s.gone {
 		s.dropLocked(done)
 		return

@@ -224,7 +224,6 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		w.out = wire.AppendDone(w.out, x.id)
 		return true
 	}
-	s.conn.auditChange(x, d.Result.Revision)
 	w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
 	return true
 }
