@@ -79,7 +79,7 @@ func denied(t *testing.T, what string, cmd *exec.Cmd, messages *bytes.Buffer, co
 
 // TestProcessTeams: two teams with certificates share a cluster, while the leader is killed. Each writes its own keys and never reads or
 // changes the other's. One loses its role right after a kill, in the middle of a watch and a lock: both end with that reason, its puts are
-// refused from then on, and the other team notices nothing. Each change has its author.
+// refused from then on, and the other team notices nothing. Each change has its author. A killed member starts with all users (etcd #14355).
 func TestProcessTeams(t *testing.T) {
 	alongside(t)
 	c := startProcesses(t, 3)

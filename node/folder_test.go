@@ -420,7 +420,7 @@ func TestDataFolderBehindADanglingLink(t *testing.T) {
 	}
 }
 
-// A folder's mode is refused for what it is.
+// A folder's mode is refused for what it is (etcd CVE-2020-15113).
 func TestDataFolderMode(t *testing.T) {
 	for mode, want := range map[os.FileMode]string{0o700: "", 0o500: "this user has no full access", 0o755: "other users could read", 0o070: "other users could read"} {
 		dir := t.TempDir()

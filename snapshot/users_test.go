@@ -35,7 +35,7 @@ func usersState(t *testing.T) *index.State {
 	return s
 }
 
-// TestGoldenUsers: a snapshot has users, roles and authors. All later versions must load the golden file to the same state.
+// TestGoldenUsers: a snapshot has users, roles, authors and the auth revision (etcd #13503, #13976, #13984). All later versions must load the golden file to the same state.
 func TestGoldenUsers(t *testing.T) {
 	s, path := usersState(t), filepath.Join("testdata", "v1-users.snap")
 	fs := newDisk(t)

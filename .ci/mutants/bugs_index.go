@@ -377,6 +377,25 @@ var indexBugs = []mutant{
 		{"authorship.setAuthor", `case string(name) == w.last:`, `case string(name) == w.last || len(name) == len(w.last):`},
 	}, []detector{direct("./index", "TestScripts"), campaign}},
 
+	{"give a user without a password one", []change{
+		{"accounts.changePassword", `if u.Epoch = a.revision; !u.NoPassword {`, `if u.Epoch = a.revision; true {`},
+	}, []detector{direct("./index", "TestUserStaysWithoutPassword")}},
+	{"keep the secret of the tokens when authentication is disabled", []change{
+		{"accounts.change", `a.enabled, a.secret = false, [limits.AuthSecretBytes]byte{}`, `a.enabled = false`},
+	}, []detector{direct("./index", "TestSecretEndsWithAuthentication")}},
+	{"give an outcome on a full disk to another user", []change{
+		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one) != nil`, `s.permits(&c) != nil`},
+	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
+	{"give an outcome on a full disk to a user who may not write any more", []change{
+		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one) != nil`, `s.ownsSession(one) != nil`},
+	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
+	{"leave the users out of the digest", []change{ // etcd 13503
+		{"Auth.digest", `if a == nil {`, `if a == nil || a.revision > 0 {`},
+	}, []detector{direct("./index", "TestDigestHasUsers")}},
+	{"log a name that no user can have", []change{
+		{"View.By", `v.level < authLevel || len(name) > limits.AuthNameBytes`, `v.level < authLevel`},
+	}, []detector{direct("./index", "TestNameBeyondTheLimit")}},
+
 	// Package index/kv.
 	{"cut a deleted range at the end of one within it", []change{
 		{"changes.deleteAll", `case bytes.Compare(r.to, last.to) > 0:`, `default:`},

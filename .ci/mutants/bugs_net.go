@@ -677,6 +677,62 @@ var netBugs = []mutant{
 		{"limited", `return serve(stream)`, `defer open.Add(-1); return serve(stream)`},
 	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
 
+	// Users and roles at both endpoints.
+	{"let a request go on that has outlived its token", []change{
+		{"core.callerOf", `c.epoch != 0 && user.Epoch != c.epoch`, `c.epoch != 0 && user.Epoch > c.epoch+1000`},
+	}, []detector{direct("./net/etcd", "TestLockOfAnEndedToken"), direct("./net/etcd", "TestTokenEndsBeforeItsWrite")}},
+	{"tell an old JWT of the user of its name", []change{
+		{"authService.permitsAbout", `c.in(v).Auth >= v.Auth().Revision() &&`, ``},
+	}, []detector{direct("./net/etcd", "TestJWTOfAnEarlierUser")}},
+	{"take a stream's token whose password is not the user's any more", []change{
+		{"core.checkClaims", `case user.Epoch != c.Epoch:`, `case user.Epoch < c.Epoch:`},
+	}, []detector{direct("./net/etcd", "TestStreamOfAnEndedToken")}},
+	{"take a certificate for a user when authentication is enabled", []change{
+		{"core.head", `by.Auth = 0`, ``},
+	}, []detector{direct("./net/etcd", "TestEnableOvertakesACertificate")}},
+	{"list leases after a check of the first ones", []change{
+		{"leaseService.permitsLeases", `return len(some) < limits.LeaseKeys, s.permits`, `return true, s.permits`},
+	}, []detector{direct("./net/etcd", "TestListOfManyLeases")}},
+	{"hash for an administrator no more", []change{
+		{"maintenanceService.hash", `if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil {`, `if err := error(nil); err != nil {`},
+	}, []detector{direct("./net/etcd", "TestAdministratorNoMore")}},
+	{"send a snapshot to an administrator no more", []change{
+		{"maintenanceService.writeSnapshot", `if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil {`, `if err := error(nil); err != nil {`},
+	}, []detector{direct("./net/etcd", "TestAdministratorNoMore")}},
+	{"issue a JWT for a password that was changed meanwhile", []change{
+		{"authService.authenticate", `now.Epoch != user.Epoch ||`, ``},
+	}, []detector{direct("./net/etcd", "TestPasswordChangesDuringAJWTLogin")}},
+	{"let a certificate watch on that is no user", []change{
+		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
+	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
+	{"serve profiles to a certificate", []change{ // CVE-2018-16886
+		{"pages.administrator", `md := metadata.Pairs(gatewayHeader, "")`, `md := metadata.MD{}`},
+	}, []detector{direct("./net/etcd", "TestProfilesNeedAToken")}},
+	{"take the user of a request of a gateway from its certificate", []change{ // CVE-2018-16886
+		{"core.certificateUser", `!s.config.CertificateUsers || ofGateway(ctx)`, `!s.config.CertificateUsers`},
+	}, []detector{direct("./net/etcd", "TestCertificatesOfUsers")}},
+	{"list members without a user", []change{ // GHSA-q8m4-xhhv-38mg
+		{"classes", `"/etcdserverpb.Cluster/MemberList":    anyUser`, `"/etcdserverpb.Cluster/MemberList":    anybody`},
+	}, []detector{direct("./net/etcd", "TestEveryRPCNeedsAPermission"), direct("./net/etcd", "TestAdministration")}},
+	{"tell the names of a lease's keys", []change{ // CVE-2023-32082
+		{"leaseService.timeToLive", `if q.Keys {`, `if q.Keys && q.ID == 0 {`},
+	}, []detector{direct("./net/etcd", "TestLeases")}},
+	{"record no change of a client that left over gRPC", []change{
+		{"core.untilRecorded", `return context.WithoutCancel(ctx)`, `return ctx`},
+	}, []detector{direct("./net/etcd", "TestChangeOfAClientThatIsGoneIsAudited")}},
+	{"record no change of a client that left", []change{
+		{"stream.Complete", `s.auditChangesLocked(done); if s.gone {`, `if !s.gone { s.auditChangesLocked(done) }; if s.gone {`},
+	}, []detector{direct("./net/server", "TestChangeOfAClientThatIsGoneIsAudited")}},
+	{"take a login that has ended for the author", []change{
+		{"conn.by", `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(c.user), nil`, `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(l.name), nil`},
+	}, []detector{direct("./net/server", "TestEndedLoginIsNoAuthor")}},
+	{"log in by a password that was changed meanwhile", []change{
+		{"conn.verify", `!ok || now.Epoch != u.Epoch`, `!ok || now.Epoch < u.Epoch`},
+	}, []detector{direct("./net/server", "TestPasswordChangesDuringLogin")}},
+	{"make a change with a password that of the certificate", []change{
+		{"stream.proposeHashed", `by, ended := s.conn.by(config.Member.View())`, `by, ended := config.Member.View().By(s.conn.user), (*kv.Error)(nil)`},
+	}, []detector{direct("./net/server", "TestChangeWithPasswordOfALogin")}},
+
 	// Package net/auth.
 	{"hash passwords without a rest", []change{
 		{"newHasher", `max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`, `0 * max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`},

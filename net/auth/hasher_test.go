@@ -52,6 +52,7 @@ func TestSlotsTakeAQuarter(t *testing.T) {
 	}
 }
 
+// TestHashAndVerify: a password fits its hash, whatever the cost of the hash is: members may differ in --bcrypt-cost (etcd #9475, #9633).
 func TestHashAndVerify(t *testing.T) {
 	h, _ := newHasher(cheap, 8)
 	hash, err := h.Hash(t.Context(), "host", Secret("swordfish"))

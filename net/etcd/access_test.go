@@ -173,7 +173,7 @@ func TestUndeclaredRPCIsRefused(t *testing.T) {
 }
 
 // TestWrites: the verdict on a write falls by all that it touches: keys, previous values, and all keys of a lease.
-// CVE-2026-44283 (GHSA-x35m-3gp4-4fh5), GHSA-rfx7-8w68-q57q, #8031.
+// CVE-2026-44283 (GHSA-x35m-3gp4-4fh5), CVE-2026-33343 (GHSA-rfx7-8w68-q57q), #8031.
 func TestWrites(t *testing.T) {
 	u := newUsers(t, nil)
 	u.must("root", "Auth.RoleAdd", `name: "blind"`)
@@ -272,7 +272,7 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// TestAdministration: GHSA-q8m4-xhhv-38mg, #14663. Compaction, members and maintenance are the administrator's.
+// TestAdministration: GHSA-q8m4-xhhv-38mg (CVE-2026-33413), #14663, #8458. Compaction, members and maintenance are the administrator's.
 func TestAdministration(t *testing.T) {
 	u := newUsers(t, nil)
 	u.must("root", "KV.Put", `key: "a"`)

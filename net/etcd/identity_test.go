@@ -295,7 +295,7 @@ func TestEndOfTokens(t *testing.T) {
 	}
 }
 
-// TestTokenEndsUnderAWatch: #11954, #12615. A watch goes on when the token of its stream ends. A new watch of the stream needs another token,
+// TestTokenEndsUnderAWatch: #11954, #12615, #8287, #13413, #16112, #19296. A watch goes on when the token of its stream ends. A new watch of the stream needs another token,
 // and clientv3 opens another stream for it.
 func TestTokenEndsUnderAWatch(t *testing.T) {
 	const ttl = 300 * time.Millisecond
@@ -408,7 +408,8 @@ func TestPasswordChangesDuringALogin(t *testing.T) {
 	logins.Wait()
 }
 
-// TestTooManyLogins: passwords are hashed a few at a time, and further ones refused at once.
+// TestTooManyLogins: passwords are hashed a few at a time, and further ones refused at once. A request with a token needs no hash (#9615, #11735,
+// #14692). Short passwords are allowed, as in etcd (CVE-2020-15115): this bounds how many can be tried.
 func TestTooManyLogins(t *testing.T) {
 	u := newUsers(t, func(c *etcd.Config) {
 		hasher, err := auth.NewHasher(limits.PasswordCostLeast + 4)

@@ -224,7 +224,8 @@ func TestPagesAreRefusedForMetrics(t *testing.T) {
 	}
 }
 
-// TestPagesAreRefused asks at all paths as pages in a browser do, and as programs do.
+// TestPagesAreRefused asks at all paths as pages in a browser do, and as programs do. CVE-2018-1098: a page makes requests. CVE-2018-1099: it
+// gets there by DNS rebinding.
 func TestPagesAreRefused(t *testing.T) {
 	s := start(t, newMember(), func(c *etcd.Config) { c.Profiles = true })
 	at := s.Addr().String()

@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/auth"
+	"qkv/net/server"
 	"qkv/net/wire"
 )
 
@@ -26,4 +29,32 @@ func TestEndedLoginIsNoAuthor(t *testing.T) {
 			t.Errorf("after the change %q the author is %q, want %q, and whoami answers %q", &c.change, got, c.author, r.who())
 		}
 	}
+}
+
+// A password that is changed while it is checked logs nobody in any more.
+func TestPasswordChangesDuringLogin(t *testing.T) {
+	hasher, err := auth.NewHasher(limits.PasswordCostLeast + 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEndpoint(t, func(c *server.Config) { c.Hasher = hasher })
+	e.withPassword(t, "sesame")
+	r := e.as(t, "")
+	begun := e.server.Stats().Requests
+	r.send(wire.AppendRequest(nil, 1, wire.OpLogin, wait, login("ci", "sesame")))
+	soon(t, "the login is under way", func() bool { return e.server.Stats().Requests > begun })
+	e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserChangePassword, User: "ci", Password: []byte("x")})
+	r.want(1, kv.AuthFailed)
+}
+
+// A change with a password is that of the connection's login, as every other change is.
+func TestChangeWithPasswordOfALogin(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.withPassword(t, "sesame")
+	e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserGrantRole, User: "ci", Role: kv.Root})
+	reader, root := e.as(t, "reader"), e.as(t, "test")
+	reader.allowed(wire.OpLogin, login("ci", "sesame"))
+	reader.allowed(wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserAdd, User: "one"}, "sesame"))
+	root.allowed(wire.OpLogin, login("one", "sesame"))
+	root.refused(kv.NotAllowed, "one is no administrator", wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserAdd, User: "two"}, "sesame"))
 }

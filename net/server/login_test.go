@@ -139,7 +139,8 @@ func TestLoginWhileOff(t *testing.T) {
 	r.allowed(wire.OpPut, putOfCI)
 }
 
-// The clear password of a change never reaches the log: the member hashes it, after it has checked that the client may change users.
+// The clear password of a change never reaches the log: the member hashes it, after it has checked that the client may change users. No member
+// hashes when it applies the change (etcd #6530, #6640).
 func TestPasswordIsHashed(t *testing.T) {
 	e := newEndpoint(t, nil)
 	e.withUsers()
