@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -542,4 +543,58 @@ func TestRequestsOfTheTest(t *testing.T) {
 			t.Errorf("%s %s: %v", rpc, text, err)
 		}
 	}
+}
+
+// youngMember shows the View of a cluster whose feature level has not risen yet.
+type youngMember struct {
+	*member
+	young atomic.Pointer[index.View] // nil: it has risen
+	views atomic.Int64               // how many times View was called
+}
+
+func (m *youngMember) View() *index.View {
+	m.views.Add(1)
+	if v := m.young.Load(); v != nil {
+		return v
+	}
+	return m.member.View()
+}
+
+// TestUsersOfANewCluster: a change of users waits for the feature level of a new cluster, and not for the level of one with an old member.
+func TestUsersOfANewCluster(t *testing.T) {
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"test": 1}))
+	m := &youngMember{member: newMember()}
+	m.young.Store(state.View())
+	c := dial(t, start(t, m, nil))
+	answered := make(chan string, 1)
+	go func() { answered <- call(t.Context(), t, c, "Auth", "UserAdd", `name: "a" password: "a"`) }()
+	for begun := m.views.Load(); m.views.Load() < begun+20; time.Sleep(time.Millisecond) {
+		if t.Context().Err() != nil {
+			t.Fatal("the change does not look at the level")
+		}
+	}
+	if n := m.Proposals.Load(); n != 0 {
+		t.Fatalf("%d proposals at level %d", n, m.View().Level())
+	}
+	m.young.Store(nil)
+	if got := <-answered; !strings.Contains(got, "header") {
+		t.Error(got)
+	}
+
+	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1}, [][]byte{index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "test", Level: index.FirstLevel})})
+	if _, err := state.ApplyChange(1, 1, entry, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.young.Store(state.View())
+	begun := time.Now()
+	call(t.Context(), t, c, "Auth", "UserAdd", `name: "b" password: "b"`)
+	if n, took := m.Proposals.Load(), time.Since(begun); n != 2 || took >= limits.EtcdLevelWait {
+		t.Errorf("%d proposals, after %v", n, took)
+	}
+}
+
+// TestRevokeOfNoLease: no lease has the id 0, so its revocation needs no key.
+func TestRevokeOfNoLease(t *testing.T) {
+	newUsers(t, nil).refuse("alice", "NotFound: etcdserver: requested lease not found", "Lease.LeaseRevoke", "Lease.LeaseRevoke ID: 4711")
 }
