@@ -109,6 +109,9 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 		}
 		next = Position{Revision: revision + 1}
 	}
+	if end := (Position{Revision: v.revision + 1}); next.Compare(end) < 0 { // the first revision of a store has no changes
+		next = end
+	}
 	return next, nil
 }
 

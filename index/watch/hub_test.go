@@ -543,6 +543,23 @@ func TestNoNoticeWithinARevision(t *testing.T) {
 	w.finish()
 }
 
+// A watch from the first revision of an empty store, which has no changes, catches up: progress is told, and the hub rests.
+func TestFirstRevision(t *testing.T) {
+	for _, end := range []string{"", "b"} {
+		w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
+		s := w.open(10)
+		w.watch(s, kv.Watch{Key: []byte("a"), End: []byte(end), Revision: 1})
+		w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchProgress})
+		again := true
+		for range 10 {
+			again = w.hub.Step(w.now, w.view, false)
+		}
+		if last := s.queue[len(s.queue)-1]; again || last.Kind != kv.WatchProgressed || last.Revision != 1 {
+			t.Errorf("end %q: another step is due: %v; the last delivery is %+v", end, again, last)
+		}
+	}
+}
+
 // A watch that is within a revision when its stream has no room is told that the revision is over when there is some, also where the
 // rest of it is none of its keys.
 func TestRoomWithinARevision(t *testing.T) {
