@@ -598,3 +598,13 @@ func TestUsersOfANewCluster(t *testing.T) {
 func TestRevokeOfNoLease(t *testing.T) {
 	newUsers(t, nil).refuse("alice", "NotFound: etcdserver: requested lease not found", "Lease.LeaseRevoke", "Lease.LeaseRevoke ID: 4711")
 }
+
+// TestErrorInThePasswordComesFirst: as in etcd, before an error in the user's name.
+func TestErrorInThePasswordComesFirst(t *testing.T) {
+	u := newUsers(t, nil)
+	long := strings.Repeat("x", limits.PasswordBytes+1)
+	u.refuse("root", "Unknown: bcrypt: password length exceeds 72 bytes",
+		fmt.Sprintf("Auth.UserAdd password: %q", long), fmt.Sprintf("Auth.UserChangePassword password: %q", long))
+	u.refuse("root", noUser, `Auth.UserAdd password: "p"`)
+	u.refuse("root", "FailedPrecondition: etcdserver: user name not found", `Auth.UserChangePassword password: "p"`)
+}

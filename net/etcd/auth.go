@@ -150,10 +150,7 @@ func (s authService) userAdd(ctx context.Context, q *pb.AuthUserAddRequest) (*pb
 	password := auth.Secret(q.Password)
 	q.Password, q.HashedPassword = "", "" // etcd, too, ignores a hash that the client has made
 	c := kv.AuthChange{Kind: kv.UserAdd, User: q.Name, NoPassword: q.GetOptions().GetNoPassword()}
-	if err := c.Check(s.bounds()); err != nil {
-		return nil, statusOf(err)
-	}
-	if !c.NoPassword {
+	if !c.NoPassword { // as in etcd, an error in the password comes first
 		var err error
 		if c.Password, err = s.hash(ctx, password); err != nil {
 			return nil, err
@@ -171,11 +168,8 @@ func (s authService) userChangePassword(ctx context.Context, q *pb.AuthUserChang
 	password, hashed := auth.Secret(q.Password), q.HashedPassword
 	q.Password, q.HashedPassword = "", ""
 	c := kv.AuthChange{Kind: kv.UserChangePassword, User: q.Name}
-	if c.User == "" {
-		return nil, rpctypes.ErrGRPCUserNotFound
-	}
 	var err error
-	if len(password) > 0 {
+	if len(password) > 0 { // as in etcd, an error in the password comes first
 		if c.Password, err = s.hash(ctx, password); err != nil {
 			return nil, err
 		}
@@ -184,6 +178,9 @@ func (s authService) userChangePassword(ctx context.Context, q *pb.AuthUserChang
 			return nil, errNotHashed
 		}
 		c.Password = nil
+	}
+	if c.User == "" {
+		return nil, rpctypes.ErrGRPCUserNotFound
 	}
 	h, err := s.change(ctx, &c)
 	return answered(err, &pb.AuthUserChangePasswordResponse{Header: h})
