@@ -73,7 +73,7 @@ func TestCorrupted(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			var done atomic.Bool
-			err := fresh(t, 1, newCounts(), func(kind string, response proto.Message) {
+			err := fresh(t, 1, false, newCounts(), func(kind string, response proto.Message) {
 				if kind == c.kind && !done.Load() {
 					done.Store(c.change(response))
 				}

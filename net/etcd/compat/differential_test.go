@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	requests = flag.Int("requests", 12000, "how many `N` requests the differential test sends")
+	requests = flag.Int("requests", 12000, "how many `N` requests the differential test sends to one member, half of them with users; and a quarter of that to three")
 	seed     = flag.Uint64("seed", 0, "the `SEED` of one sequence; 0: chosen at random, and printed")
 	against  = flag.String("against", member.QKV, "the `PROGRAM` that is compared with etcd: qkv or etcd")
 	length   = flag.Int("length", 1500, "how many `N` requests a sequence has")
@@ -33,15 +33,26 @@ func TestMain(m *testing.M) {
 
 // TestDifferential sends random sequences to etcd and to qkv, and wants the same answers and events.
 func TestDifferential(t *testing.T) {
-	differential(t, 1, *requests)
+	differential(t, 1, *requests/2, false)
 }
 
 // TestDifferentialThree is the same with three members, and requests to all of them.
 func TestDifferentialThree(t *testing.T) {
-	differential(t, 3, *requests/4)
+	differential(t, 3, *requests/8, false)
 }
 
-func differential(t *testing.T, members, requests int) {
+// TestDifferentialUsers sends sequences with users and roles: as an administrator, as users, and without a token, while users and roles
+// change, and authentication is disabled and enabled.
+func TestDifferentialUsers(t *testing.T) {
+	differential(t, 1, *requests/2, true)
+}
+
+// TestDifferentialUsersThree is the same with three members: a token of one member counts at each.
+func TestDifferentialUsersThree(t *testing.T) {
+	differential(t, 3, *requests/8, true)
+}
+
+func differential(t *testing.T, members, requests int, users bool) {
 	c := newCounts()
 	first := *seed
 	if first == 0 {
@@ -57,7 +68,7 @@ func differential(t *testing.T, members, requests int) {
 					if i > 0 && i**length >= requests {
 						return
 					}
-					one(t, first+uint64(i), members, min(*length, requests), c)
+					one(t, first+uint64(i), members, min(*length, requests), users, c)
 				}
 			})
 		}
@@ -66,10 +77,11 @@ func differential(t *testing.T, members, requests int) {
 }
 
 // one runs the sequence of one seed, and looks for a shorter one if the sides differ.
-func one(t *testing.T, seed uint64, members, length int, c *counts) {
+func one(t *testing.T, seed uint64, members, length int, users bool, c *counts) {
 	var did []op
-	err := fresh(t, members, c, nil, func(r *run) error {
+	err := fresh(t, members, users, c, nil, func(r *run) error {
 		g := newGenerator(seed, r, members)
+		g.auth = r.auth
 		r.hashes = g.hashes
 		for range length {
 			o := g.next()
@@ -84,7 +96,7 @@ func one(t *testing.T, seed uint64, members, length int, c *counts) {
 		return
 	}
 	t.Errorf("seed %d: %v", seed, err)
-	shorter, last := shortened(t, members, did, err)
+	shorter, last := shortened(t, members, users, did, err)
 	var script strings.Builder
 	for _, o := range shorter {
 		if text := o.String(); len(text) < 1<<16 {
@@ -101,12 +113,13 @@ func one(t *testing.T, seed uint64, members, length int, c *counts) {
 }
 
 // fresh gives a run on two new sides, with the answers of the second one corrupted if so wanted.
-func fresh(t *testing.T, members int, c *counts, corrupt corruptor, do func(*run) error) error {
-	etcd, other := newSide(t, member.Etcd, 1), newSide(t, *against, members)
+func fresh(t *testing.T, members int, users bool, c *counts, corrupt corruptor, do func(*run) error) error {
+	cost := []string{"--bcrypt-cost", "4"}
+	etcd, other := newSide(t, member.Etcd, 1, cost...), newSide(t, *against, members, cost...)
 	defer etcd.close()
 	defer other.close()
 	other.corrupt = corrupt
-	r, err := newRun(etcd, other, c)
+	r, err := newRun(etcd, other, users, c)
 	if err != nil {
 		return err
 	}
@@ -121,8 +134,8 @@ func fresh(t *testing.T, members int, c *counts, corrupt corruptor, do func(*run
 }
 
 // replay takes given steps on two new sides.
-func replay(t *testing.T, members int, steps []op) error {
-	return fresh(t, members, newCounts(), nil, func(r *run) error {
+func replay(t *testing.T, members int, users bool, steps []op) error {
+	return fresh(t, members, users, newCounts(), nil, func(r *run) error {
 		for _, o := range steps {
 			r.hashes = r.hashes && o.as == 0
 			if err := r.take(o); err != nil {
@@ -134,7 +147,7 @@ func replay(t *testing.T, members int, steps []op) error {
 }
 
 // shortened leaves out steps as long as the sides still differ in the same way, within a bounded number of tries.
-func shortened(t *testing.T, members int, steps []op, err error) ([]op, error) {
+func shortened(t *testing.T, members int, users bool, steps []op, err error) ([]op, error) {
 	if d := asDifference(err); d != nil && d.at < len(steps) {
 		steps = steps[:d.at]
 	}
@@ -147,13 +160,13 @@ func shortened(t *testing.T, members int, steps []op, err error) ([]op, error) {
 		}
 		return d.op.kind
 	}
-	if again := replay(t, members, steps); again == nil || what(again) != what(err) {
+	if again := replay(t, members, users, steps); again == nil || what(again) != what(err) {
 		return nil, fmt.Errorf("the sides do not differ when it is taken again: %v", again)
 	}
 	for tries, size := 60, len(steps)/2; size > 0 && tries > 0; size /= 2 {
 		for begin := 0; begin < len(steps) && tries > 0; tries-- {
 			less := slices.Concat(steps[:begin], steps[min(begin+size, len(steps)):])
-			if again := replay(t, members, less); again != nil && what(again) == what(err) {
+			if again := replay(t, members, users, less); again != nil && what(again) == what(err) {
 				steps, err = less, again
 			} else {
 				begin += size
@@ -186,7 +199,7 @@ func TestScripts(t *testing.T) {
 				}
 				steps = append(steps, o)
 			}
-			if err := replay(t, 1, steps); err != nil {
+			if err := replay(t, 1, strings.HasPrefix(filepath.Base(path), "users"), steps); err != nil {
 				t.Error(err)
 			}
 		})

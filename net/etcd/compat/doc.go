@@ -39,4 +39,19 @@
 //	                                   etcd crashes when the key is read; such a compaction is not sent
 //	a put that ignores value or lease, of a key that its transaction has deleted
 //	                                   etcd crashes; qkv answers that there is no such key; not sent
+//
+// With users and roles (users_test.go):
+//
+//	login of a user without a password etcd says that there is such a user; qkv answers as to a wrong password
+//	a password that cannot be hashed, in a request that is not permitted
+//	                                   etcd hashes first; qkv answers that it is not permitted
+//	an empty transaction without a user
+//	                                   etcd answers with the revision; qkv wants a user
+//	a range whose end is not after its key
+//	                                   etcd's verdict depends on the shape of its tree of permissions; not sent
+//	a permission whose key another permission of the role has, with another end
+//	                                   etcd may list it twice; not sent
+//	a watch whose user loses the permission, or without a user when authentication is enabled
+//	                                   goes on in etcd, and ends in qkv: only watches that the administrator creates while
+//	                                   authentication is on stay open
 package compat

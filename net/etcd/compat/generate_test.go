@@ -19,9 +19,10 @@ type generator struct {
 	r       *run
 	members int // of the side that has most
 
-	leases []int64 // the sequence's numbers of leases that were granted
-	chosen int64   // the last number of a lease whose id the server chose
-	hashes bool    // ids that the servers choose are attached to no key, so that hashes agree
+	leases []int64    // the sequence's numbers of leases that were granted
+	chosen int64      // the last number of a lease whose id the server chose
+	hashes bool       // ids that the servers choose are attached to no key, so that hashes agree
+	auth   *authModel // users and roles of the sequence; nil: it has none
 }
 
 // chosenBase is where the numbers of leases begin whose ids the servers choose.
@@ -33,11 +34,13 @@ func newGenerator(seed uint64, r *run, members int) *generator {
 	return g
 }
 
-// weights are how often each kind is taken, of their sum.
-var weights = []struct {
+type weight struct {
 	kind   string
 	weight int
-}{
+}
+
+// weights are how often each kind is taken, of their sum.
+var weights = []weight{
 	{kindRange, 22},
 	{kindRangeStream, 6},
 	{kindPut, 20},
@@ -55,14 +58,18 @@ var weights = []struct {
 }
 
 func (g *generator) next() op {
+	all := weights
+	if g.auth != nil {
+		all = slices.Concat(weights, g.auth.weights())
+	}
 	sum := 0
-	for _, w := range weights {
+	for _, w := range all {
 		sum += w.weight
 	}
 	n := g.IntN(sum)
-	for _, w := range weights {
+	for _, w := range all {
 		if n -= w.weight; n < 0 {
-			return g.make(w.kind)
+			return g.withUser(g.make(w.kind))
 		}
 	}
 	panic("the weights do not add up")
@@ -109,6 +116,8 @@ func (g *generator) make(kind string) op {
 		if g.IntN(4) > 0 { // streams should live for a while
 			return g.make(kindPut)
 		}
+	default:
+		o.request = g.authRequest(kind)
 	}
 	return o
 }
@@ -141,7 +150,17 @@ func (g *generator) key() []byte {
 // someKey is never empty.
 func (g *generator) someKey() []byte { return []byte(pick(g, keys...)) }
 
+// end is the end of a range. With users no range has its end at or before its key: whether such a range is permitted depends on the shape
+// of etcd's tree of permissions.
 func (g *generator) end(key []byte) []byte {
+	end := g.anyEnd(key)
+	if g.auth != nil && !bytes.Equal(end, []byte{0}) && bytes.Compare(end, key) <= 0 {
+		return nil
+	}
+	return end
+}
+
+func (g *generator) anyEnd(key []byte) []byte {
 	switch g.IntN(12) {
 	case 0, 1, 2, 3, 4:
 		return nil
@@ -407,7 +426,9 @@ func (g *generator) grant() (request *pb.LeaseGrantRequest, as int64) {
 	case 0:
 		request.TTL = pick[int64](g, 9_000_000_001, math.MaxInt64)
 	case 1:
-		request.TTL = pick[int64](g, 0, -1, 1, 2, 60, math.MinInt64)
+		if g.auth == nil { // to end it takes an administrator
+			request.TTL = pick[int64](g, 0, -1, 1, 2, 60, math.MinInt64)
+		}
 	}
 	if g.one(6) {
 		g.chosen++

@@ -17,6 +17,7 @@ type op struct {
 	stream  int           // of watches: which stream
 	as      int64         // of a grant that leaves the id to the server: its number in the sequence
 	member  int           // which member is asked, modulo their number
+	user    int           // whose token it has, if that user has logged in: a place in userNames
 }
 
 // The kinds of steps.
@@ -35,6 +36,28 @@ const (
 	kindHashKV      = "hashkv"
 	kindWatch       = "watch" // one message on a watch stream, which is opened by the first one
 	kindClose       = "close" // of a watch stream
+
+	kindAuthStatus   = "authstatus"
+	kindAuthenticate = "authenticate"
+	kindAuthEnable   = "authenable"
+	kindAuthDisable  = "authdisable"
+	kindUserAdd      = "useradd"
+	kindUserGet      = "userget"
+	kindUserList     = "userlist"
+	kindUserDelete   = "userdelete"
+	kindUserPassword = "userpassword"
+	kindUserGrant    = "usergrant"
+	kindUserRevoke   = "userrevoke"
+	kindRoleAdd      = "roleadd"
+	kindRoleGet      = "roleget"
+	kindRoleList     = "rolelist"
+	kindRoleDelete   = "roledelete"
+	kindRoleGrant    = "rolegrant"
+	kindRoleRevoke   = "rolerevoke"
+	kindMemberList   = "memberlist"
+	kindAlarm        = "alarm"
+	kindStatus       = "status"
+	kindWatchOnce    = "watchonce" // a watch on a stream of its own, which is closed after the first answer
 )
 
 // rpc is how a kind travels.
@@ -64,6 +87,28 @@ var rpcs = map[string]rpc{
 	kindLeases:      {"/etcdserverpb.Lease/LeaseLeases", made[pb.LeaseLeasesRequest], made[pb.LeaseLeasesResponse]},
 	kindHashKV:      {"/etcdserverpb.Maintenance/HashKV", made[pb.HashKVRequest], made[pb.HashKVResponse]},
 	kindWatch:       {"/etcdserverpb.Watch/Watch", made[pb.WatchRequest], made[pb.WatchResponse]},
+
+	kindAuthStatus:   {"/etcdserverpb.Auth/AuthStatus", made[pb.AuthStatusRequest], made[pb.AuthStatusResponse]},
+	kindAuthenticate: {"/etcdserverpb.Auth/Authenticate", made[pb.AuthenticateRequest], made[pb.AuthenticateResponse]},
+	kindAuthEnable:   {"/etcdserverpb.Auth/AuthEnable", made[pb.AuthEnableRequest], made[pb.AuthEnableResponse]},
+	kindAuthDisable:  {"/etcdserverpb.Auth/AuthDisable", made[pb.AuthDisableRequest], made[pb.AuthDisableResponse]},
+	kindUserAdd:      {"/etcdserverpb.Auth/UserAdd", made[pb.AuthUserAddRequest], made[pb.AuthUserAddResponse]},
+	kindUserGet:      {"/etcdserverpb.Auth/UserGet", made[pb.AuthUserGetRequest], made[pb.AuthUserGetResponse]},
+	kindUserList:     {"/etcdserverpb.Auth/UserList", made[pb.AuthUserListRequest], made[pb.AuthUserListResponse]},
+	kindUserDelete:   {"/etcdserverpb.Auth/UserDelete", made[pb.AuthUserDeleteRequest], made[pb.AuthUserDeleteResponse]},
+	kindUserPassword: {"/etcdserverpb.Auth/UserChangePassword", made[pb.AuthUserChangePasswordRequest], made[pb.AuthUserChangePasswordResponse]},
+	kindUserGrant:    {"/etcdserverpb.Auth/UserGrantRole", made[pb.AuthUserGrantRoleRequest], made[pb.AuthUserGrantRoleResponse]},
+	kindUserRevoke:   {"/etcdserverpb.Auth/UserRevokeRole", made[pb.AuthUserRevokeRoleRequest], made[pb.AuthUserRevokeRoleResponse]},
+	kindRoleAdd:      {"/etcdserverpb.Auth/RoleAdd", made[pb.AuthRoleAddRequest], made[pb.AuthRoleAddResponse]},
+	kindRoleGet:      {"/etcdserverpb.Auth/RoleGet", made[pb.AuthRoleGetRequest], made[pb.AuthRoleGetResponse]},
+	kindRoleList:     {"/etcdserverpb.Auth/RoleList", made[pb.AuthRoleListRequest], made[pb.AuthRoleListResponse]},
+	kindRoleDelete:   {"/etcdserverpb.Auth/RoleDelete", made[pb.AuthRoleDeleteRequest], made[pb.AuthRoleDeleteResponse]},
+	kindRoleGrant:    {"/etcdserverpb.Auth/RoleGrantPermission", made[pb.AuthRoleGrantPermissionRequest], made[pb.AuthRoleGrantPermissionResponse]},
+	kindRoleRevoke:   {"/etcdserverpb.Auth/RoleRevokePermission", made[pb.AuthRoleRevokePermissionRequest], made[pb.AuthRoleRevokePermissionResponse]},
+	kindMemberList:   {"/etcdserverpb.Cluster/MemberList", made[pb.MemberListRequest], made[pb.MemberListResponse]},
+	kindAlarm:        {"/etcdserverpb.Maintenance/Alarm", made[pb.AlarmRequest], made[pb.AlarmResponse]},
+	kindStatus:       {"/etcdserverpb.Maintenance/Status", made[pb.StatusRequest], made[pb.StatusResponse]},
+	kindWatchOnce:    {"/etcdserverpb.Watch/Watch", made[pb.WatchRequest], made[pb.WatchResponse]},
 }
 
 // String is the step as scripts write it: kind, settings, request.
@@ -72,7 +117,7 @@ func (o op) String() string {
 	for _, setting := range []struct {
 		name string
 		n    int64
-	}{{"stream", int64(o.stream)}, {"as", o.as}, {"member", int64(o.member)}} {
+	}{{"stream", int64(o.stream)}, {"as", o.as}, {"member", int64(o.member)}, {"user", int64(o.user)}} {
 		if setting.n != 0 {
 			words = append(words, fmt.Sprintf("%s=%d", setting.name, setting.n))
 		}
@@ -104,6 +149,8 @@ func parseOp(line string) (op, error) {
 			o.as = n
 		case "member":
 			o.member = int(n)
+		case "user":
+			o.user = int(n)
 		default:
 			return op{}, fmt.Errorf("%q: no setting is called %q", line, name)
 		}

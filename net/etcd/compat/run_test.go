@@ -38,6 +38,7 @@ type run struct {
 	streams     map[int][]*ordered
 	controls    map[int]int // how many control answers a stream must have had
 	renewed     map[int64]time.Time
+	auth        *authModel // nil: the sequence has no users
 }
 
 // counts is what was asked, and what was answered.
@@ -58,10 +59,21 @@ func (c *counts) add(table map[string]int, name string) {
 	table[name]++
 }
 
-func newRun(etcd, qkv *side, c *counts) (*run, error) {
+func newRun(etcd, qkv *side, users bool, c *counts) (*run, error) {
 	r := &run{
 		etcd: etcd, qkv: qkv, sides: [2]*side{etcd, qkv}, counts: c, revision: 1, compacted: -1, compactions: map[int64]bool{}, hashes: true,
 		streams: map[int][]*ordered{}, controls: map[int]int{}, renewed: map[int64]time.Time{},
+	}
+	if users {
+		r.auth = newAuthModel()
+		for _, s := range r.sides {
+			s.users = true
+		}
+		for _, o := range r.auth.begin() {
+			if err := r.take(o); err != nil {
+				return nil, err
+			}
+		}
 	}
 	all := &pb.WatchCreateRequest{Key: []byte{0}, RangeEnd: []byte{0}, PrevKv: true}
 	return r, r.take(op{kind: kindWatch, stream: observer, request: createRequest(all)})
@@ -215,6 +227,10 @@ func (r *run) learn(o op, a answer, begun time.Time) error {
 		}
 	case *pb.LeaseKeepAliveResponse:
 		r.renewed[response.ID] = begun
+	default:
+		if r.auth != nil {
+			r.auth.learn(o.request)
+		}
 	}
 	return nil
 }
@@ -494,6 +510,11 @@ func (r *run) progress() error {
 // finish is what every sequence ends with.
 func (r *run) finish() error {
 	r.op = op{kind: "finish"}
+	if r.auth != nil && r.auth.enabled {
+		if err := r.take(r.auth.login(rootUser)); err != nil {
+			return err
+		}
+	}
 	if err := r.complete(); err != nil {
 		return err
 	}
@@ -503,7 +524,7 @@ func (r *run) finish() error {
 	if !r.hashes {
 		return nil
 	}
-	return r.take(op{kind: kindHashKV, request: new(pb.HashKVRequest)})
+	return r.take(op{kind: kindHashKV, user: rootUser, request: new(pb.HashKVRequest)})
 }
 
 // asDifference is the difference that an error is, if it is one.

@@ -36,6 +36,7 @@ type side struct {
 	stop    context.CancelFunc
 	conns   []*grpc.ClientConn
 	cluster *member.Cluster
+	users   bool // the sequence has users and roles
 
 	// corrupt changes an answer before it is compared: the proof that comparing finds it.
 	corrupt func(kind string, response proto.Message)
@@ -43,11 +44,19 @@ type side struct {
 	mu         sync.Mutex
 	clusterID  uint64
 	memberIDs  map[uint64]bool
-	leases     map[int64]int64 // by the sequence's number: the server's
-	numbers    map[int64]int64 // the other way round
-	keepAlives map[*grpc.ClientConn]grpc.ClientStream
+	leases     map[int64]int64   // by the sequence's number: the server's
+	numbers    map[int64]int64   // the other way round
+	tokens     map[string]string // by user
+	keepAlives map[keepAlives]grpc.ClientStream
 	streams    map[int]*watchStream
 	oddities   []string // what is wrong with an answer whatever the other side says
+}
+
+// keepAlives is what the keep-alives of one stream have in common.
+type keepAlives struct {
+	conn  *grpc.ClientConn
+	user  int
+	token string
 }
 
 func newSide(t testing.TB, program string, count int, arguments ...string) *side {
@@ -55,7 +64,7 @@ func newSide(t testing.TB, program string, count int, arguments ...string) *side
 	c := member.Start(t, program, count, arguments...)
 	s := &side{
 		name: program, cluster: c, memberIDs: map[uint64]bool{}, leases: map[int64]int64{}, numbers: map[int64]int64{}, streams: map[int]*watchStream{},
-		keepAlives: map[*grpc.ClientConn]grpc.ClientStream{},
+		tokens: map[string]string{}, keepAlives: map[keepAlives]grpc.ClientStream{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, endpoint := range c.Endpoints() {
@@ -114,6 +123,7 @@ func (s *side) ask(o op) (a answer) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	s.level(ctx, o, conn)
+	ctx = s.withToken(ctx, o.user)
 	request, call := s.outward(o.request), rpcs[o.kind]
 	begun := time.Now()
 	a.code = "OK"
@@ -121,9 +131,11 @@ func (s *side) ask(o op) (a answer) {
 	switch o.kind {
 	case kindRangeStream:
 		a.responses, err = s.rangeStream(ctx, conn, call, request)
+	case kindWatchOnce:
+		a.responses, err = s.watchOnce(ctx, conn, call, request)
 	case kindKeepAlive:
 		var response proto.Message
-		if response, err = s.renew(conn, call, request); err == nil {
+		if response, err = s.renew(keepAlives{conn, o.user, s.tokenOf(o.user)}, call, request); err == nil {
 			a.responses = []proto.Message{response}
 		}
 	default:
@@ -144,6 +156,9 @@ func (s *side) ask(o op) (a answer) {
 		if granted, is := response.(*pb.LeaseGrantResponse); is && o.as != 0 {
 			s.learn(o.as, granted.ID)
 		}
+		if answer, is := response.(*pb.AuthenticateResponse); is {
+			s.learnToken(o, answer)
+		}
 		s.inward(response)
 	}
 	return a
@@ -152,6 +167,10 @@ func (s *side) ask(o op) (a answer) {
 // level makes sure that a member which answers from what it has itself has all that was answered before.
 func (s *side) level(ctx context.Context, o op, conn *grpc.ClientConn) {
 	if len(s.conns) == 1 {
+		return
+	}
+	if s.users { // each request needs the users and roles of the member that is asked
+		_, _ = pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: "level"})
 		return
 	}
 	switch o.kind {
@@ -184,15 +203,33 @@ func (s *side) rangeStream(ctx context.Context, conn *grpc.ClientConn, call rpc,
 	}
 }
 
+// watchOnce is the first answer to a watch on a stream of its own.
+func (s *side) watchOnce(ctx context.Context, conn *grpc.ClientConn, call rpc, request proto.Message) ([]proto.Message, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, call.method)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.SendMsg(request); err != nil {
+		return nil, err
+	}
+	response := call.response()
+	if err := stream.RecvMsg(response); err != nil {
+		return nil, err
+	}
+	return []proto.Message{response}, nil
+}
+
 // renew sends one keep-alive on the stream of all of them that go to a member.
-func (s *side) renew(conn *grpc.ClientConn, call rpc, request proto.Message) (proto.Message, error) {
-	stream := s.keepAlives[conn]
+func (s *side) renew(by keepAlives, call rpc, request proto.Message) (proto.Message, error) {
+	stream := s.keepAlives[by]
 	if stream == nil {
-		opened, err := conn.NewStream(s.ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, call.method)
+		opened, err := by.conn.NewStream(s.withToken(s.ctx, by.user), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, call.method)
 		if err != nil {
 			return nil, err
 		}
-		stream, s.keepAlives[conn] = opened, opened
+		stream, s.keepAlives[by] = opened, opened
 	}
 	response := call.response()
 	err := stream.SendMsg(request)
@@ -200,7 +237,7 @@ func (s *side) renew(conn *grpc.ClientConn, call rpc, request proto.Message) (pr
 		err = stream.RecvMsg(response)
 	}
 	if err != nil {
-		delete(s.keepAlives, conn)
+		delete(s.keepAlives, by)
 	}
 	return response, err
 }

@@ -50,7 +50,7 @@ func (r *received) latest() *pb.WatchResponse {
 func (s *side) openWatch(stream int) (*watchStream, error) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	conn := s.conns[stream%len(s.conns)]
-	opened, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, rpcs[kindWatch].method)
+	opened, err := conn.NewStream(s.withToken(ctx, rootUser), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, rpcs[kindWatch].method)
 	if err != nil {
 		cancel()
 		return nil, err
