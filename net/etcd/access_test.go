@@ -589,7 +589,7 @@ func TestUsersOfANewCluster(t *testing.T) {
 	m.young.Store(state.View())
 	begun := time.Now()
 	call(t.Context(), t, c, "Auth", "UserAdd", `name: "b" password: "b"`)
-	if n, took := m.Proposals.Load(), time.Since(begun); n != 2 || took >= limits.EtcdLevelWait {
+	if n, took := m.Proposals.Load(), time.Since(begun); n != 2 || took >= limits.LevelWait {
 		t.Errorf("%d proposals, after %v", n, took)
 	}
 }
