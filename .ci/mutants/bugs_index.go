@@ -1,6 +1,9 @@
 package main
 
 var indexBugs = []mutant{
+	{"let a watch stay at the first revision", []change{
+		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
+	}, []detector{direct("./index/watch", "TestFirstRevision")}},
 	// Package index.
 	{"apply index saved apart from state", []change{
 		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},

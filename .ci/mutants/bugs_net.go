@@ -1,6 +1,10 @@
 package main
 
 var netBugs = []mutant{
+	// Package net/etcd, users of a new cluster.
+	{"refuse the users of a new cluster", []change{
+		{"authService.awaitLevel", `if announced := v.Members().Level(); v.Level() == index.MaxLevel`, `if announced := v.Members().Level(); v.Level() > 0`},
+	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},
 	// Package net/client.
 	{"a refusal of one copy is taken for that of the write", []change{
 		{"stream.complete", `x.doubt && ofThisCopy(failed.Code)`, `false`},
