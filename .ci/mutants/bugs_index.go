@@ -289,7 +289,7 @@ var indexBugs = []mutant{
 		{"kinds", `touches: func(c *command, f func(kv.Touch) bool) bool { return c.put.Touches(f) }`, `touches: func(c *command, f func(kv.Touch) bool) bool { return true }`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
 	{"let every user revoke a lease", []change{
-		{"kinds", `touches: func(c *command, f func(kv.Touch) bool) bool { return f(kv.Touch{Lease: c.lease.ID, Write: true}) }`, `touches: func(c *command, f func(kv.Touch) bool) bool { return true }`},
+		{"kinds", `return c.lease.ID == 0 || f(kv.Touch{Lease: c.lease.ID, Write: true})`, `return true`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
 	{"let every user compact", []change{
 		{"kinds", `name: "compaction", access: kv.AccessAdmin`, `name: "compaction", access: kv.AccessNone`},

@@ -3,7 +3,7 @@ package main
 var netBugs = []mutant{
 	// Package net/etcd, users of a new cluster.
 	{"refuse the users of a new cluster", []change{
-		{"authService.awaitLevel", `if announced := v.Members().Level(); v.Level() == index.MaxLevel`, `if announced := v.Members().Level(); v.Level() > 0`},
+		{"View.LevelRises", `return v.level < MaxLevel &&`, `return v.level == 0 &&`},
 	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},
 	// Package net/client.
 	{"a refusal of one copy is taken for that of the write", []change{
@@ -734,7 +734,7 @@ var netBugs = []mutant{
 		{"conn.verify", `!ok || now.Epoch != u.Epoch`, `!ok || now.Epoch < u.Epoch`},
 	}, []detector{direct("./net/server", "TestPasswordChangesDuringLogin")}},
 	{"make a change with a password that of the certificate", []change{
-		{"stream.proposeHashed", `by, ended := s.conn.by(config.Member.View())`, `by, ended := config.Member.View().By(s.conn.user), (*kv.Error)(nil)`},
+		{"stream.proposeAuthChange", `by, ended := s.conn.by(config.Member.View())`, `by, ended := config.Member.View().By(s.conn.user), (*kv.Error)(nil)`},
 	}, []detector{direct("./net/server", "TestChangeWithPasswordOfALogin")}},
 
 	// Package net/auth.

@@ -141,10 +141,27 @@ func (a *authModel) weights() []weight {
 		enable = 30
 	}
 	return []weight{
-		{kindAuthStatus, 2}, {kindAuthenticate, 6}, {kindAuthEnable, enable}, {kindAuthDisable, 1},
-		{kindUserAdd, 4}, {kindUserGet, 3}, {kindUserList, 1}, {kindUserDelete, 1}, {kindUserPassword, 2}, {kindUserGrant, 8}, {kindUserRevoke, 3},
-		{kindRoleAdd, 4}, {kindRoleGet, 3}, {kindRoleList, 1}, {kindRoleDelete, 1}, {kindRoleGrant, 10}, {kindRoleRevoke, 4},
-		{kindMemberList, 1}, {kindAlarm, 1}, {kindStatus, 1}, {kindWatchOnce, 8},
+		{kindAuthStatus, 2},
+		{kindAuthenticate, 6},
+		{kindAuthEnable, enable},
+		{kindAuthDisable, 1},
+		{kindUserAdd, 4},
+		{kindUserGet, 3},
+		{kindUserList, 1},
+		{kindUserDelete, 1},
+		{kindUserPassword, 2},
+		{kindUserGrant, 8},
+		{kindUserRevoke, 3},
+		{kindRoleAdd, 4},
+		{kindRoleGet, 3},
+		{kindRoleList, 1},
+		{kindRoleDelete, 1},
+		{kindRoleGrant, 10},
+		{kindRoleRevoke, 4},
+		{kindMemberList, 1},
+		{kindAlarm, 1},
+		{kindStatus, 1},
+		{kindWatchOnce, 8},
 	}
 }
 
