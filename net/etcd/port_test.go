@@ -543,7 +543,7 @@ func TestLearners(t *testing.T) {
 		if code, body := get(t, s, "/readyz/non_learner"); one.learner && body != "[-]non_learner failed: not supported for learner" || (code == 503) != one.learner {
 			t.Errorf("%s is not ready: %d %s", one.name, code, body)
 		}
-		if _, body := get(t, s, "/metrics"); strings.Contains(body, "etcd_server_is_learner 1") != one.learner {
+		if _, body := get(t, s, "/metrics"); strings.Contains(body, "\netcd_server_is_learner 1\n") != one.learner {
 			t.Errorf("%s has the metric of a learner: %v, want %v", one.name, !one.learner, one.learner)
 		}
 	}
