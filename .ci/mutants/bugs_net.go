@@ -704,7 +704,7 @@ var netBugs = []mutant{
 		{"maintenanceService.writeSnapshot", `if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil {`, `if err := error(nil); err != nil {`},
 	}, []detector{direct("./net/etcd", "TestAdministratorNoMore")}},
 	{"issue a JWT for a password that was changed meanwhile", []change{
-		{"authService.authenticate", `now.Epoch != user.Epoch ||`, ``},
+		{"authService.authenticate", `now.Epoch != user.Epoch ||`, `now.Epoch == 0 ||`},
 	}, []detector{direct("./net/etcd", "TestPasswordChangesDuringAJWTLogin")}},
 	{"let a certificate watch on that is no user", []change{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},

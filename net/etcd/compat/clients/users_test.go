@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -112,7 +113,11 @@ var usersStories = []story{
 		must(t, err)
 		_, err = root.AuthDisable(e.ctx) // ends all tokens
 		must(t, err)
-		_, err = e.AuthEnable(e.ctx)
+		for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) { // a member that is behind has not disabled it yet
+			if _, err = e.AuthEnable(e.ctx); err == nil || time.Since(begun) > 10*time.Second {
+				break
+			}
+		}
 		must(t, err)
 		_, err = foo.Put(e.ctx, "k", "v")
 		must(t, err)
