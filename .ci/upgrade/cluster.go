@@ -87,7 +87,8 @@ func (m *member) rejoin(ctx context.Context, program, client string, all []*memb
 	// A learner that never starts holds the feature level down while only new members are left.
 	for _, command := range [][]string{
 		{"member", "add", "holder", "--peer", "127.0.0.1:9"},
-		{"member", "remove", m.name}, {"member", "add", m.name, "--peer", m.peer},
+		{"member", "remove", m.name},
+		{"member", "add", m.name, "--peer", m.peer},
 		{"member", "remove", "holder"},
 	} {
 		if _, err := run(ctx, client, append(command, to...)...); err != nil {
