@@ -35,7 +35,7 @@ packaged: ## tests of the packages: the deb on this host's root folder as a copy
 monitoring: ## write docs/metrics.md, and the rules and dashboards in deploy/, from the tables in .ci/monitoring and a running member
 	@$(GO) run ./.ci/monitoring
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 8 minutes on 2 cores); says what was skipped
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (8 to 15 minutes on 2 cores); says what was skipped
 	@$(GO) run ./.ci/test -timeout 40m ./.ci/mutants ./.ci/house ./.ci/prose ./.ci/monitoring $(LONGEST) $(PKG)
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')

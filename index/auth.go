@@ -247,8 +247,8 @@ func denied(one *account, t kv.Touch) *kv.Error {
 	return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s the key %q: an administrator can allow it with `qkv role grant ROLE --key KEY --%s`", one.Name, what, t.Key, what)
 }
 
-// permits returns why the author of a command may not make it, or nil. Authentication must be enabled. It decides by the state alone: the verdict is the same on every
-// member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
+// permits returns why the author of a command may not make it, or nil. Authentication must be enabled. It decides by the state alone: the
+// verdict is the same on every member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
 // refused: whether a client wrote it is not known.
 func (s *State) permits(c *command) *kv.Error {
 	if c.own() {
