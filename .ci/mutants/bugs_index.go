@@ -288,13 +288,13 @@ var indexBugs = []mutant{
 	{"let every user put", []change{
 		{"kinds", `touches: func(c *command, f func(kv.Touch) bool) bool { return c.put.Touches(f) }`, `touches: func(c *command, f func(kv.Touch) bool) bool { return true }`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
-	{"let every user revoke a lease", []change{
+	{"let every user revoke a lease", []change{ // etcd 8031, GHSA-q8m4-xhhv-38mg
 		{"kinds", `return c.lease.ID == 0 || f(kv.Touch{Lease: c.lease.ID, Write: true})`, `return true`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
-	{"let every user compact", []change{
+	{"let every user compact", []change{ // etcd 8458
 		{"kinds", `name: "compaction", access: kv.AccessAdmin`, `name: "compaction", access: kv.AccessNone`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
-	{"check no nested transaction", []change{
+	{"check no nested transaction", []change{ // GHSA-rfx7-8w68-q57q
 		{"Op.Touches", `return o.Txn.Touches(f)`, `return true`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
 	{"check one branch of a transaction", []change{
@@ -303,13 +303,13 @@ var indexBugs = []mutant{
 	{"check no comparison of a range", []change{
 		{"Compare.Touches", `f(Touch{Key: c.Key, End: c.End})`, `f(Touch{Key: c.Key})`},
 	}, []detector{direct("./index", "TestPermissions")}},
-	{"return the previous value to a user who may only write", []change{
+	{"return the previous value to a user who may only write", []change{ // CVE-2026-44283, GHSA-x35m-3gp4-4fh5
 		{"Put.Touches", `(!p.PrevKV || f(Touch{Key: p.Key})) &&`, ``},
 	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
 	{"return deleted pairs to a user who may only write", []change{
 		{"Delete.Touches", `&& (!d.PrevKV || f(Touch{Key: d.Key, End: d.End}))`, ``},
 	}, []detector{direct("./index", "TestPermissions")}},
-	{"attach a key to a lease with keys of others", []change{
+	{"attach a key to a lease with keys of others", []change{ // CVE-2026-44283, GHSA-x35m-3gp4-4fh5
 		{"Put.Touches", `(p.Lease == 0 || f(Touch{Lease: p.Lease, Write: true}))`, `true`},
 	}, []detector{direct("./index", "TestScripts|TestPermissions")}},
 	{"check the first key of a lease", []change{
@@ -324,7 +324,7 @@ var indexBugs = []mutant{
 	{"take permissions with one key for one permission", []change{
 		{"comparePermissions", `cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.End, b.End))`, `cmp.Or(bytes.Compare(a.Key, b.Key), 0)`},
 	}, []detector{direct("./index", "TestPermissions")}},
-	{"check a range without an end as its first key", []change{
+	{"check a range without an end as its first key", []change{ // GHSA-xg4h-6gfc-h4m8
 		{"spans.cover", `case len(end) == 1 && end[0] == 0: return one.to == ""`, `case len(end) == 1 && end[0] == 0: return ok`},
 	}, []detector{direct("./index", "TestPermissions"), direct("./index/watch", "TestWatchIsRefused")}},
 	{"permit a range without keys that begins where the user may read", []change{
@@ -355,7 +355,7 @@ var indexBugs = []mutant{
 	{"take a user with a large auth revision for a member", []change{
 		{"command.own", `c.auth == kv.AuthOwn && len(c.name) == 0`, `c.auth == kv.AuthOwn`},
 	}, []detector{direct("./index", "TestScripts")}},
-	{"end no lease while there are users", []change{ // etcd 11689
+	{"end no lease while there are users", []change{ // etcd 11689, 11691, 13975, 11123, 13172, 14616
 		{"command.own", `|| c.term != 0`, ``},
 	}, []detector{direct("./index", "TestScripts"), campaign}},
 	{"leave a role that was deleted with its users", []change{
@@ -392,7 +392,7 @@ var indexBugs = []mutant{
 	{"give an outcome on a full disk to a user who may not write any more", []change{
 		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one) != nil`, `s.ownsSession(one) != nil`},
 	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
-	{"leave the users out of the digest", []change{ // etcd 13503
+	{"leave the users out of the digest", []change{ // etcd 11651, 13503, 13976, 13984
 		{"Auth.digest", `if a == nil {`, `if a == nil || a.revision > 0 {`},
 	}, []detector{direct("./index", "TestDigestHasUsers")}},
 	{"log a name that no user can have", []change{

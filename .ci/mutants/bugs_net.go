@@ -669,7 +669,7 @@ var netBugs = []mutant{
 	{"count a watch out twice that its client cancels while it is refused", []change{
 		{"watches.canceled", `if w.byID[one.id] == one { w.forgetLocked(one) }`, `w.forgetLocked(one)`},
 	}, []detector{direct("./net/etcd", "TestWatchThatEndsTwice")}},
-	{"answer pages in a browser at the addresses for metrics", []change{
+	{"answer pages in a browser at the addresses for metrics", []change{ // CVE-2018-1098, CVE-2018-1099
 		{"web.New", `return c.guard(newSite(&c).mux)`, `if c.Gateway == nil { return newSite(&c).mux }; return c.guard(newSite(&c).mux)`},
 	}, []detector{direct("./net/etcd", "TestPagesAreRefusedForMetrics")}},
 	{"keep the place of an answer that finds no room", []change{
@@ -697,7 +697,7 @@ var netBugs = []mutant{
 	{"list leases after a check of the first ones", []change{
 		{"leaseService.permitsLeases", `return len(some) < limits.LeaseKeys, s.permits`, `return true, s.permits`},
 	}, []detector{direct("./net/etcd", "TestListOfManyLeases")}},
-	{"hash for an administrator no more", []change{
+	{"hash for an administrator no more", []change{ // etcd 14663
 		{"maintenanceService.hash", `if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil {`, `if err := error(nil); err != nil {`},
 	}, []detector{direct("./net/etcd", "TestAdministratorNoMore")}},
 	{"send a snapshot to an administrator no more", []change{
@@ -715,6 +715,21 @@ var netBugs = []mutant{
 	{"take the user of a request of a gateway from its certificate", []change{ // CVE-2018-16886
 		{"core.certificateUser", `!s.config.CertificateUsers || ofGateway(ctx)`, `!s.config.CertificateUsers`},
 	}, []detector{direct("./net/etcd", "TestCertificatesOfUsers")}},
+	{"end a watch with the token of its stream", []change{ // etcd 11954, 12615, 8287, 13413, 16112, 19296
+		{"net/etcd.watches.sendTo", `func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {`, `func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error { if err := w.s.callerOf(w.stream.Context()).err; err != nil { return err };`},
+	}, []detector{direct("./net/etcd", "TestTokenEndsUnderAWatch")}},
+	{"log a wrong password", []change{ // CVE-2021-28235
+		{"authService.authenticate", `"client", client, "user", q.Name)`, `"client", client, "user", q.Name, "password", string(password))`},
+	}, []detector{direct("./net/etcd", "TestNothingShowsASecret")}},
+	{"take every name for the member's", []change{ // CVE-2018-1099
+		{"web.Config.hostFits", `|| private(name) ||`, `|| name != "" ||`},
+	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},
+	{"serve JSON to pages", []change{ // CVE-2018-1098
+		{"web.Config.guard", `strings.HasPrefix(r.URL.Path, "/v3/") && (site`, `r.URL.Path == "/v3/" && (site`},
+	}, []detector{direct("./net/etcd", "TestPagesAreRefused")}},
+	{"leave the hash of a password to the log", []change{ // etcd 6530, 6640
+		{"stream.proposeAuthChange", `config.Hasher.Hash(ctx, s.conn.source(), password)`, `bytes.Clone(password), error(nil)`},
+	}, []detector{direct("./net/server", "TestPasswordIsHashed")}},
 	{"list members without a user", []change{ // GHSA-q8m4-xhhv-38mg
 		{"classes", `"/etcdserverpb.Cluster/MemberList":    anyUser`, `"/etcdserverpb.Cluster/MemberList":    anybody`},
 	}, []detector{direct("./net/etcd", "TestEveryRPCNeedsAPermission"), direct("./net/etcd", "TestAdministration")}},
@@ -741,17 +756,20 @@ var netBugs = []mutant{
 	{"hash passwords without a rest", []change{
 		{"newHasher", `max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`, `0 * max(0, float64(slots*limits.PasswordShare)/float64(processors)-1)`},
 	}, []detector{direct("./net/auth", "TestSlotRests"), direct("./net/auth", "TestSlotsTakeAQuarter")}},
-	{"queue passwords without a bound", []change{
+	{"queue passwords without a bound", []change{ // CVE-2020-15115, etcd 9615, 11735, 14692
 		{"newHasher", `Total: slots * limits.PasswordsWaiting`, `Total: 1000 * slots * limits.PasswordsWaiting`},
 	}, []detector{direct("./net/auth", "TestQueueIsBounded")}},
 	{"keep the place of a login whose client has left", []change{
 		{"Hasher.run", `defer h.waiting.Release(source)`, ``},
 		{"Hasher.run", `begun := time.Now()`, `begun := time.Now(); defer h.waiting.Release(source)`},
 	}, []detector{direct("./net/auth", "TestQueueIsBounded")}},
+	{"refuse a password whose hash has another member's cost", []change{ // etcd 9475, 9633
+		{"Hasher.fits", `return err == nil`, `cost, _ := bcrypt.Cost(hash); return err == nil && cost == h.cost`},
+	}, []detector{direct("./net/auth", "TestHashAndVerify")}},
 	{"answer an unknown user at once", []change{
 		{"Hasher.fits", `_ = bcrypt.CompareHashAndPassword(h.absent, password)`, `_ = h.absent`},
 	}, []detector{direct("./net/auth", "TestUnknownUserTakesAsLong")}},
-	{"print a password as JSON", []change{
+	{"print a password as JSON", []change{ // CVE-2021-28235
 		{"Secret.MarshalJSON", "return []byte(`\"` + redacted + `\"`), nil", `return fmt.Appendf(nil, "%q", string(s)), nil`},
 		{"Secret.MarshalJSON", `(Secret) MarshalJSON`, `(s Secret) MarshalJSON`},
 	}, []detector{direct("./net/auth", "TestSecretIsNotPrinted")}},

@@ -5,6 +5,9 @@ var nodeBugs = []mutant{
 	{"take changes while the audit log cannot be written", []change{
 		{"endpoint.Propose", `if refusal := e.audit.Refuses(); refusal != nil {`, `if refusal := e.audit.Refuses(); refusal != nil && refusal.Code == kv.OK {`},
 	}, []detector{direct("./node", "TestAuditOnAFullDisk")}},
+	{"let other users read the data folder", []change{ // CVE-2020-15113
+		{"checkMode", `mode == 0o700`, `mode&^0o055 == 0o700`},
+	}, []detector{direct("./node", "TestDataFolderMode")}},
 	{"put an audit log where other users can replace it", []change{
 		{"checkAuditFolder", `case info.Mode().Perm()&0o077 != 0:`, `case info.Mode().Perm()&0o002 != 0:`},
 	}, []detector{direct("./node", "TestAuditSettings")}},

@@ -8,6 +8,10 @@ var snapshotBugs = []mutant{
 	{"save versions without their authors", []change{
 		{"snapshot.appendVersion", `fields := versionFields`, `fields, own := versionFields, *v; own.Author = 0; v = &own`},
 	}, []detector{direct("./snapshot", "TestGoldenUsers"), campaign}},
+	{"save no users", []change{ // etcd 14355
+		{"Auth.append", `dst = pack.AppendArray(dst, a.users.Len())`, `dst = pack.AppendArray(dst, 0)`},
+		{"Auth.append", `dst = appendUser(dst, u)`, ``},
+	}, []detector{direct("./snapshot", "TestGoldenUsers")}},
 	{"publish a snapshot unseen", []change{
 		{"Saver.Step", `case s.back.next < s.back.size:`, `case s.back.next < 0:`},
 	}, []detector{direct("./snapshot", "TestReadBackFails")}},

@@ -3,8 +3,6 @@ package etcd_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -72,15 +70,8 @@ func TestTokenEndsBeforeItsWrite(t *testing.T) {
 
 // TestJWTOfAnEarlierUser: a JWT that is older than the users tells nothing, not even about the user whom it names.
 func TestJWTOfAnEarlierUser(t *testing.T) {
-	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	scheme, err := auth.ParseScheme("jwt,sign-method=HS256,priv-key="+secret, 0, os.ReadFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := newUsers(t, func(c *etcd.Config) { c.Tokens = scheme.Tokens(nil) })
+	tokens := newJWTs(t)
+	u := newUsers(t, func(c *etcd.Config) { c.Tokens = tokens })
 	about := []string{`Auth.UserGet name: "alice"`, `Auth.RoleGet role: "app"`}
 	for _, one := range about {
 		rpc, input, _ := strings.Cut(one, " ")
@@ -191,16 +182,10 @@ func TestAdministratorNoMore(t *testing.T) {
 
 // TestPasswordChangesDuringAJWTLogin: a JWT has no epoch, so a login whose password has been changed meanwhile must not issue one.
 func TestPasswordChangesDuringAJWTLogin(t *testing.T) {
-	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	scheme, err := auth.ParseScheme("jwt,sign-method=HS256,priv-key="+secret, 0, os.ReadFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tokens := newJWTs(t)
 	u := newUsers(t, func(c *etcd.Config) {
-		c.Tokens = scheme.Tokens(nil)
+		var err error
+		c.Tokens = tokens
 		if c.Hasher, err = auth.NewHasher(limits.PasswordCostLeast + 5); err != nil {
 			t.Fatal(err)
 		}

@@ -433,8 +433,9 @@ func TestTooManyLogins(t *testing.T) {
 	u.must("alice", "KV.Put", `key: "app/1"`)
 }
 
-// TestJWT: the claims of a JWT are its user and its auth revision, which a change of users or roles makes old.
-func TestJWT(t *testing.T) {
+// newJWTs returns tokens that are JWTs, signed with a secret.
+func newJWTs(t *testing.T) auth.Tokens {
+	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, bytes.Repeat([]byte{7}, 32), 0o600); err != nil {
 		t.Fatal(err)
@@ -443,7 +444,12 @@ func TestJWT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens := scheme.Tokens(nil)
+	return scheme.Tokens(nil)
+}
+
+// TestJWT: the claims of a JWT are its user and its auth revision, which a change of users or roles makes old.
+func TestJWT(t *testing.T) {
+	tokens := newJWTs(t)
 	u := newUsers(t, func(c *etcd.Config) { c.Tokens = tokens })
 	sign := func(name string, revision uint64) {
 		t.Helper()
