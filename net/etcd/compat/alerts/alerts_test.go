@@ -327,6 +327,20 @@ func (w *world) leader() (at int, id uint64) {
 	return 0, 0
 }
 
+// raise raises an alarm at the first member.
+func (w *world) raise() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	status, err := pb.NewMaintenanceClient(w.connections[0]).Status(ctx, &pb.StatusRequest{})
+	if err == nil {
+		_, err = pb.NewMaintenanceClient(w.connections[0]).Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: status.Header.MemberId, Alarm: pb.AlarmType_CORRUPT})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // moveLeader gives leadership to somebody else. On a busy host it may have moved by itself in between.
 func (w *world) moveLeader() {
 	w.t.Helper()
@@ -376,8 +390,11 @@ var stories = []story{
 		if at == 2 {
 			w.leader()
 		}
+		for at := range 2 {
+			w.shows(at, `etcd_network_active_peers\{[^}]*\} 0`)
+		}
 		w.quietly(42)
-	}, []string{"etcdMembersDown (warning)"}},
+	}, []string{"etcdMembersDown (warning)", "QkvMemberDown (warning)", "QkvPeerUnreachable (warning)"}},
 	{"the quorum is lost", 3, nil, func(w *world) {
 		w.quietly(10)
 		w.cluster.Members[1].Kill()
@@ -394,6 +411,7 @@ var stories = []story{
 		"etcdMembersDown (warning)", "etcdInsufficientMembers (critical)", "etcdNoLeader (critical)",
 		"etcdHighNumberOfFailedGRPCRequests (warning)", "etcdHighNumberOfFailedGRPCRequests (critical)",
 		"etcdGRPCRequestsSlow (critical)", "etcdHighNumberOfFailedProposals (warning)",
+		"QkvMemberDown (warning)", "QkvNoQuorum (critical)", "QkvNoLeader (critical)", "QkvPeerUnreachable (warning)", "QkvWritesFail (warning)",
 	}},
 	{"leadership moves", 3, nil, func(w *world) {
 		w.quietly(10)
@@ -402,7 +420,7 @@ var stories = []story{
 			w.leader()
 			w.scrape()
 		}
-	}, []string{"etcdHighNumberOfLeaderChanges (warning)"}},
+	}, []string{"etcdHighNumberOfLeaderChanges (warning)", "QkvLeaderChanges (warning)"}},
 	{"the quota is near", 1, []string{"--quota-bytes", "16777216"}, func(w *world) {
 		w.quietly(5)
 		value := bytes.Repeat([]byte("v"), 512<<10)
@@ -411,7 +429,35 @@ var stories = []story{
 			w.scrape()
 		}
 		w.quietly(22)
-	}, []string{"etcdDatabaseQuotaLowSpace (critical)", "etcdExcessiveDatabaseGrowth (warning)"}},
+	}, []string{"etcdDatabaseQuotaLowSpace (critical)", "etcdExcessiveDatabaseGrowth (warning)", "QkvQuotaLow (warning)"}},
+	{"the quota is reached", 1, []string{"--quota-bytes", "16777216"}, func(w *world) {
+		value := bytes.Repeat([]byte("v"), 512<<10)
+		for i := range 40 {
+			if err := w.put(0, fmt.Sprint("full/", i), value); err != nil {
+				break
+			}
+		}
+		for range 25 {
+			w.scrape()
+		}
+	}, []string{"etcdDatabaseQuotaLowSpace (critical)", "etcdExcessiveDatabaseGrowth (warning)", "QkvQuotaLow (warning)", "QkvAlarm (critical)"}},
+	{"a founder waits for another", 2, []string{"--initial-cluster-token", "lonely"}, func(w *world) {
+		w.quietly(5)
+		for _, m := range w.cluster.Members {
+			m.Kill()
+		}
+		if err := os.RemoveAll(w.cluster.Members[0].Dir); err != nil {
+			w.t.Fatal(err)
+		}
+		w.cluster.Members[0].Start()
+		w.shows(0, `qkv_alarm\{`)
+		for range 45 {
+			w.scrape()
+		}
+	}, []string{
+		"etcdMembersDown (warning)", "etcdInsufficientMembers (critical)", "etcdNoLeader (critical)",
+		"QkvMemberDown (warning)", "QkvNoQuorum (critical)", "QkvNoLeader (critical)", "QkvNotice (info)", "QkvPeerUnreachable (warning)",
+	}},
 	{"most of it is history", 1, nil, func(w *world) {
 		value := bytes.Repeat([]byte("v"), 1<<20)
 		for range 3 {
@@ -430,19 +476,41 @@ var stories = []story{
 		}
 	}, []string{
 		"etcdMemberCommunicationSlow (warning)", "etcdHighFsyncDurations (warning)", "etcdHighFsyncDurations (critical)",
-		"etcdHighCommitDurations (warning)",
+		"etcdHighCommitDurations (warning)", "QkvSlowDisk (warning)", "QkvSlowNetwork (warning)",
 	}},
+	{"a certificate expires, a peer is faulty, files and entries run away", 1, nil, func(w *world) {
+		scrapes := 0.0
+		w.change = func(l labels.Labels, v float64) float64 {
+			switch l.Get(labels.MetricName) {
+			case "qkv_certificate_not_after_seconds":
+				return float64(w.now.Add(10 * 24 * time.Hour).Unix())
+			case "qkv_false_claims_total":
+				scrapes++
+				return scrapes
+			case "os_fd_used":
+				return 900
+			case "os_fd_limit":
+				return 1000
+			case "etcd_server_proposals_applied_total":
+				return max(v-20_000, 0)
+			case "etcd_server_proposals_committed_total":
+				return v + 20_000
+			}
+			return v
+		}
+		w.quietly(130)
+	}, []string{"QkvCertificateEnds (warning)", "QkvFaultyMember (critical)", "QkvOpenFiles (warning)", "QkvMemberLags (warning)"}},
 }
 
-// TestAlerts: each of etcd's alerts fires when what it is for has happened, and none of the others does.
+// TestAlerts: each alert of etcd's and of qkv's fires when its cause has happened, and none of the others does.
 func TestAlerts(t *testing.T) {
-	all := rules(t)
+	all := append(rules(t), ownRules(t)...)
 	for _, r := range all {
 		if !slices.ContainsFunc(stories, func(s story) bool { return slices.Contains(s.fire, r.String()) }) {
 			t.Errorf("%v fires in no story", r)
 		}
 	}
-	t.Logf("%d of etcd's rules, %d stories", len(all), len(stories))
+	t.Logf("%d rules of etcd's and of qkv's, %d stories", len(all), len(stories))
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

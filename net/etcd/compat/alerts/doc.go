@@ -1,5 +1,5 @@
-// Package alerts evaluates etcd's own Prometheus rules, and the queries of its Grafana dashboard, on what members say at
-// /metrics, with Prometheus' engine. The rules are read out of etcd's module (contrib/mixin of go.etcd.io/etcd/v3 v3.6.8, the
+// Package alerts evaluates Prometheus rules, and the queries of Grafana dashboards, on the /metrics of running members, with Prometheus'
+// engine: qkv's own from deploy/, and etcd's. etcd's are read out of its module (contrib/mixin of go.etcd.io/etcd/v3 v3.6.8, the
 // newest release that has its repository's root as a module), so that nothing here repeats them.
 //
 // It has a module file of its own, since Prometheus wants other versions of what etcd's clients are compared with:
