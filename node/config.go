@@ -139,17 +139,8 @@ func (c *Config) Validate() error {
 	if c.SegmentBytes != 0 && c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
 		return usagef("--segment-bytes %d: must be %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
 	}
-	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
-		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, limits.QuotaLeast)
-	}
-	if c.HistoryBytes < HistoryAuto {
-		return usagef("--history-bytes %d must not be negative; 0 is no limit", c.HistoryBytes)
-	}
-	if c.HistoryAge < 0 {
-		return usagef("--history-age %v must not be negative; 0 is no limit", c.HistoryAge)
-	}
-	if c.HistoryDropAfter < 0 {
-		return usagef("--history-drop-after %v must not be negative; 0 is no delay", c.HistoryDropAfter)
+	if err := c.validateSettings(); err != nil {
+		return err
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")

@@ -22,6 +22,7 @@
 //	    internal/pack  internal/limits              hand-written msgpack; the table of limits
 //	    internal/meter  internal/etcdflags          counters of durations; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
+//	    internal/settings                           configuration files: YAML with the names of flags
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
@@ -62,6 +63,7 @@
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
 //	status.go      an operator's status page; metrics.go: the counters
+//	settings.go    the settings that a running member can change
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files

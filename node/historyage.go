@@ -19,7 +19,10 @@ import (
 // Invariants:
 //
 //  1. samples rise in both fields, and are a step apart at least; each revision up to a sample's was written before its time.
-type historyAges struct{ samples []historySample }
+type historyAges struct {
+	samples []historySample
+	stays   time.Duration // the age bound that the samples are for
+}
 
 type historySample struct {
 	at       time.Duration // by the driver's clock; negative for revisions of an earlier process
@@ -31,10 +34,11 @@ func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stay
 	if stays == 0 {
 		return
 	}
-	if h.samples == nil {
+	if h.samples == nil || stays > h.stays { // a longer bound begins as after a restart: older revisions count again
 		h.begin(view, now, wall, stays)
 		return
 	}
+	h.stays = stays
 	if now-h.samples[len(h.samples)-1].at >= stays/limits.HistorySamples {
 		h.samples = append(h.samples, historySample{now, view.Revision()})
 	}
@@ -45,7 +49,7 @@ func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stay
 
 // begin takes the ages of earlier revisions from their times.
 func (h *historyAges) begin(view *index.View, now time.Duration, wall int64, stays time.Duration) {
-	h.samples = []historySample{{now, view.Revision()}}
+	h.samples, h.stays = []historySample{{now, view.Revision()}}, stays
 	at, later := now, wall
 	for revision, wall := range view.Times() {
 		at -= min(max(time.Duration(later-wall), 0), stays/limits.HistoryPauses)

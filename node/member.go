@@ -73,6 +73,7 @@ type member struct {
 	proposed ownProposals
 	contacts contacts
 	failure  atomic.Pointer[failure] // why the member ended; nil while it runs
+	changed  atomic.Pointer[Config]  // config with the settings of the last change; nil: there was none
 	peers    peerReports
 }
 
@@ -399,14 +400,14 @@ func (m *member) raise() {
 
 // retain has the oldest history compacted, if this member leads and there is more history than its settings keep.
 func (m *member) retain() {
-	view, now := m.status.View(), m.env.Driver.Time()
+	view, now, config := m.status.View(), m.env.Driver.Time(), m.current()
 	applied, _ := view.Applied()
 	if applied >= m.applyTo { // entries replayed at a start are not new
-		m.duty.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
+		m.duty.ages.look(view, now.Now, now.Wall, config.HistoryAge)
 		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
 	held := m.status.QuorumCapacity()
-	most := m.duty.historyDrop.bound(&m.config, view, held, m.status.FullDisks() != "", now.Now)
+	most := m.duty.historyDrop.bound(config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm})
@@ -420,7 +421,7 @@ func (m *member) retain() {
 	if m.duty.historyDrop.drops {
 		m.env.Limits.Reach("history drop")
 	}
-	if revision := m.config.oldestKept(view, most, m.duty.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
+	if revision := config.oldestKept(view, most, m.duty.ages.older(config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
 		if back, short := short(view, most, now.Wall, revision); short && m.duty.shortHistory.due(now.Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", most)
@@ -495,7 +496,7 @@ func (m *member) Status() wire.Status {
 		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
 		SessionClock: view.SessionClock(), Sessions: view.Sessions(),
-		UsedBytes: view.UsedBytes(), QuotaBytes: m.config.QuotaBytes,
+		UsedBytes: view.UsedBytes(), QuotaBytes: m.current().QuotaBytes,
 	}
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})

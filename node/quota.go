@@ -28,8 +28,8 @@ func (m *member) guard() {
 	if m.status.Raft().Role != "leader" {
 		return
 	}
-	view := m.status.View()
-	full := m.config.overQuota(view) || m.status.FullDisks() != ""
+	view, config := m.status.View(), m.current()
+	full := config.overQuota(view) || m.status.FullDisks() != ""
 	switch {
 	case full && !view.NoSpace():
 		m.proposed.guarding.propose(m, view.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
@@ -38,12 +38,12 @@ func (m *member) guard() {
 		}
 	case !full && view.NoSpace():
 		if m.duty.space.due(m.env.Driver.Time().Now) {
-			m.logger.Info("NOSPACE ends: space is free, all writes are accepted again", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+			m.logger.Info("NOSPACE ends: space is free, all writes are accepted again", "used", view.UsedBytes(), "quota", config.QuotaBytes)
 		}
 		m.proposed.guarding.propose(m, view.Own().AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
 	}
 	if !full && m.quotaText(view) != "" && m.duty.nearQuota.due(m.env.Driver.Time().Now) {
-		m.logger.Warn("the quota is nearly reached: NOSPACE follows", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+		m.logger.Warn("the quota is nearly reached: NOSPACE follows", "used", view.UsedBytes(), "quota", config.QuotaBytes)
 	}
 }
 
@@ -52,20 +52,21 @@ func (m *member) noSpaceText(view *index.View) string {
 	if disks := m.status.FullDisks(); disks != "" {
 		return disks
 	}
-	if m.config.overQuota(view) {
+	if c := m.current(); c.overQuota(view) {
 		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; the alarm ends below %.1f MiB: %s, or raise --quota-bytes",
-			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)), m.config.makesRoom())
+			mib(view.UsedBytes()), mib(c.QuotaBytes), mib(c.hundredths(limits.QuotaCleared)), c.makesRoom())
 	}
 	return "the disks of a quorum are full, or the quota is reached: writes that add data are refused until space is free"
 }
 
 // quotaText returns the notice of a nearly reached quota, or an empty text.
 func (m *member) quotaText(view *index.View) string {
-	if m.config.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < m.config.hundredths(limits.QuotaWarning) {
+	c := m.current()
+	if c.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < c.hundredths(limits.QuotaWarning) {
 		return ""
 	}
 	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: when it is full, NOSPACE is raised, and only deletions, "+
-		"compactions, revocations and reads are accepted; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes), m.config.makesRoom())
+		"compactions, revocations and reads are accepted; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(c.QuotaBytes), c.makesRoom())
 }
 
 // makesRoom returns the advice that frees space under the quota: deleted data is history, which yields by itself only if it has a bound.
@@ -118,7 +119,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: kv.QuotaNotice, Text: text})
 	}
-	if text := m.config.historyText(view, m.status.QuorumCapacity(), m.env.Driver.Time().Wall); text != "" {
+	if text := m.current().historyText(view, m.status.QuorumCapacity(), m.env.Driver.Time().Wall); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: kv.HistoryNotice, Text: text})
 	}
 	return alarms

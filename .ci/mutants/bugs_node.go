@@ -213,6 +213,12 @@ var nodeBugs = []mutant{
 	{"let a second folder join in a member's place", []change{
 		{"peerHandler.judgeJoiner", `case h.joined(one):`, `case h.joined(one) && name == "":`},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"change settings without a check", []change{
+		{"member.change", `if err := changed.validateSettings(); err != nil { return err }`, ``},
+	}, []detector{direct("./node", "TestSettingsChange")}},
+	{"keep the quota of the start after a change", []change{
+		{"member.current", `if changed := m.changed.Load(); changed != nil {`, `if changed := m.changed.Load(); changed != nil && changed.QuotaBytes == 0 {`},
+	}, []detector{direct("./node", "TestSettingsChange")}},
 	{"end NOSPACE at the quota itself", []change{
 		{"Config.overQuota", `most = c.hundredths(limits.QuotaCleared)`, `most = c.QuotaBytes + 0*limits.QuotaCleared`},
 	}, []detector{direct("./node", "TestQuotaMarks")}},

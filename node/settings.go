@@ -1,0 +1,73 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// Settings are the fields of Config that a running member can change: see Config for their meaning.
+type Settings struct {
+	QuotaBytes       int64
+	HistoryBytes     int64
+	HistoryAge       time.Duration
+	HistoryDropAfter time.Duration
+}
+
+// settings returns these fields.
+func (c *Config) settings() Settings {
+	return Settings{c.QuotaBytes, c.HistoryBytes, c.HistoryAge, c.HistoryDropAfter}
+}
+
+// with returns a copy of the configuration with other settings.
+func (c *Config) with(s Settings) *Config {
+	changed := *c
+	changed.QuotaBytes, changed.HistoryBytes, changed.HistoryAge, changed.HistoryDropAfter = s.QuotaBytes, s.HistoryBytes, s.HistoryAge, s.HistoryDropAfter
+	return &changed
+}
+
+func (c *Config) validateSettings() error {
+	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
+		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, limits.QuotaLeast)
+	}
+	if c.HistoryBytes < HistoryAuto {
+		return usagef("--history-bytes %d must not be negative; 0 is no limit", c.HistoryBytes)
+	}
+	if c.HistoryAge < 0 {
+		return usagef("--history-age %v must not be negative; 0 is no limit", c.HistoryAge)
+	}
+	if c.HistoryDropAfter < 0 {
+		return usagef("--history-drop-after %v must not be negative; 0 is no delay", c.HistoryDropAfter)
+	}
+	return nil
+}
+
+// Change replaces the settings of a running member, from its next look on (limits.LookInterval). Settings that are refused change nothing;
+// the error is a *UsageError. Only the leader's settings count, so an operator changes those of all members.
+func (n *Node) Change(s Settings) error { return n.member.change(s) }
+
+func (m *member) change(s Settings) error {
+	changed := m.config.with(s)
+	if err := changed.validateSettings(); err != nil {
+		return err
+	}
+	if before := m.current().settings(); before != s {
+		m.logger.Info("settings have changed", slog.Group("from", before.attributes()...), slog.Group("to", s.attributes()...))
+	}
+	m.changed.Store(changed)
+	return nil
+}
+
+// attributes are the settings in a line of the log.
+func (s Settings) attributes() []any {
+	return []any{"quota_bytes", s.QuotaBytes, "history_bytes", s.HistoryBytes, "history_age", s.HistoryAge, "history_drop_after", s.HistoryDropAfter}
+}
+
+// current returns the configuration with the settings of the last change.
+func (m *member) current() *Config {
+	if changed := m.changed.Load(); changed != nil {
+		return changed
+	}
+	return &m.config
+}
