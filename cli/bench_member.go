@@ -19,7 +19,7 @@ import (
 func benchMemberCommand() *cli.Command {
 	return &cli.Command{
 		Name: "member", Hidden: true, Usage: "run one member on an emulated disk, for `qkv bench run --profile`",
-		Flags:  append(serveFlags(), &cli.StringFlag{Name: "profile", Usage: "`NAME` of the disk"}),
+		Flags:  append(memberFlags(), &cli.StringFlag{Name: "profile", Usage: "`NAME` of the disk"}),
 		Action: benchMember,
 	}
 }
@@ -37,14 +37,14 @@ func benchMember(c *cli.Context) error {
 	if err != nil {
 		return usagef("--profile: %w", err)
 	}
-	config, err := nodeConfig(c, newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level"), c.String("name")))
+	config, err := nodeConfig(c, newLogger(c.App.ErrWriter, c.String("log-format"), levelOf(c), c.String("name")))
 	if err != nil {
 		return err
 	}
 	config.Logger.Warn("the disk is EMULATED: nothing that this member acknowledges is durable", "profile", profile.Name, "source", profile.Source)
 	return runMember(c.Context, config, func(ctx context.Context, c node.Config) (*node.Node, error) {
 		return node.StartEmulated(ctx, c, emulate.On(disk.OS(), profile, rand.Uint64()))
-	})
+	}, nil)
 }
 
 // profilesOf reads --profile NAME.

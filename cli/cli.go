@@ -126,8 +126,12 @@ func runLine(ctx context.Context, app *cli.App, args []string) error {
 	if err := checkEnvironment(app, os.Environ()); err != nil {
 		return err
 	}
+	app.Metadata = map[string]any{givenFlags: a.flags}
 	return app.RunContext(ctx, a.line())
 }
+
+// givenFlags is the key in the app's metadata of the flags on the command line, in order.
+const givenFlags = "given flags"
 
 // newApp returns the table of commands; each has a file of its name.
 func newApp() *cli.App {
@@ -143,7 +147,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), alarmCommand(), userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

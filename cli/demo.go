@@ -53,7 +53,7 @@ func runDemo(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	ctx, forget := withSignals(c.Context)
+	ctx, forget := withSignals(c.Context, true)
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -5,7 +5,8 @@
 //   - Exit codes: 0 ok. 1 failed. 2 usage or refused configuration. 3 a key, a lease or a member was not found (an empty range is 0). 4 a
 //     condition failed, or the members refuse a membership change. 5 unavailable. 6 not allowed, or this member was removed. 7 outcome
 //     unknown. 8 the disk failed. 130 after Ctrl-C, 143 after SIGTERM, and 128 plus its number after any other signal. Exceptions: after
-//     SIGTERM or SIGHUP, a member ends with 0, and so do lock and elect when they have released their lock or leadership.
+//     SIGTERM or SIGHUP, a member ends with 0, and so do lock and elect when they have released their lock or leadership. A member with
+//     --config reads its file again at SIGHUP, and does not end.
 //   - stdout holds the answer and nothing else. Messages, names of skipped files and progress go to stderr.
 //   - Once serve has begun, all its messages have the format of its log: in JSON, each line names the member.
 //   - `-w json` prints one compact line for each answer; its names and their order stay. A key or value that is not UTF-8
@@ -13,7 +14,8 @@
 //   - Flags work before and after arguments; `--` ends them. An unknown flag is refused with exit code 2, before anything
 //     else is done: a misspelt --serializable must not become a linearizable read.
 //   - Every flag has an environment variable: QKV_FLAG for flags of all commands or of serve, and QKV_COMMAND_FLAG for flags
-//     of one command. A variable set for `get` therefore cannot enlarge a `del`. The command line has priority over variables.
+//     of one command. A variable set for `get` therefore cannot enlarge a `del`. The command line has priority over variables, and
+//     variables over the file of --config.
 //     An unknown QKV_ variable is refused by name, with exit code 2. One flag has no variable: --endpoints of bench quick,
 //     because the endpoints of other commands must not receive a benchmark's load by accident.
 //   - --timeout bounds a command. The duration of import and export depends on the number of files, and that of member replace on the new

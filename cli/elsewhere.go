@@ -18,6 +18,10 @@ import (
 
 func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
 
+func configCommand() *cli.Command {
+	return onLinux("config", "cluster", "check and show the settings of a member")
+}
+
 func etcdCommand() *cli.Command {
 	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
 }

@@ -145,7 +145,7 @@ func etcdMember(ctx context.Context, c *etcdflags.Config, logger *slog.Logger) e
 	if err != nil {
 		return err
 	}
-	return runMember(ctx, config, node.Start)
+	return runMember(ctx, config, node.Start, nil)
 }
 
 // hostAddress returns this machine's address on the default route. It sends no packet.

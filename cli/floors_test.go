@@ -90,6 +90,7 @@ var packages = map[string]layer{
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
+	"internal/settings":  {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
 
 	"log/disk/simdisk":       {floor: 0, imports: []string{"log/disk"}, helper: true},
 	"index/authmodel":        {floor: 0, imports: []string{"index/kv"}, helper: true},
@@ -106,7 +107,7 @@ var packages = map[string]layer{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/etcdflags", "internal/settings", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -6,13 +6,20 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"github.com/urfave/cli/v2"
 )
+
+// levelOf returns the least level of --log-level, which may change later.
+func levelOf(c *cli.Context) *slog.LevelVar {
+	level := new(slog.LevelVar)
+	_ = level.UnmarshalText([]byte(c.String("log-level"))) // the flag allows only valid levels
+	return level
+}
 
 // newLogger writes a member's messages: text lines on a terminal, JSON anywhere else. Lines of JSON are collected from many members:
 // each names its member.
-func newLogger(w io.Writer, format, level, member string) *slog.Logger {
-	var least slog.Level
-	_ = least.UnmarshalText([]byte(level)) // the flag allows only valid levels
+func newLogger(w io.Writer, format string, least slog.Leveler, member string) *slog.Logger {
 	if format == "auto" && isTerminal(w) {
 		format = "text"
 	}
@@ -35,7 +42,7 @@ type lineShared struct {
 	w    io.Writer
 }
 
-func newLineHandler(w io.Writer, least slog.Level) *lineHandler {
+func newLineHandler(w io.Writer, least slog.Leveler) *lineHandler {
 	s := &lineShared{w: w}
 	return &lineHandler{shared: s, Handler: slog.NewTextHandler(&s.line, &slog.HandlerOptions{
 		Level: least,

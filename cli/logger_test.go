@@ -12,7 +12,7 @@ import (
 // TestLogger: lines on a terminal or when asked, JSON anywhere else, and nothing below the level.
 func TestLogger(t *testing.T) {
 	var out bytes.Buffer
-	logger := newLogger(&out, "text", "info", "n1").With("peer", "n2")
+	logger := newLogger(&out, "text", slog.LevelInfo, "n1").With("peer", "n2")
 	logger.Debug("not shown")
 	logger.Info("became leader", "term", 2)
 	logger.WithGroup("peer").Warn("slow disk", "took", "1 s")
@@ -26,7 +26,7 @@ $`
 
 func TestLoggerJSON(t *testing.T) {
 	var out bytes.Buffer
-	logger := newLogger(&out, "auto", "debug", "n1")
+	logger := newLogger(&out, "auto", slog.LevelDebug, "n1")
 	logger.Debug("shown", "n", 1)
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["msg"] != "shown" || line["n"] != 1.0 || line["member"] != "n1" {
@@ -34,7 +34,7 @@ func TestLoggerJSON(t *testing.T) {
 	}
 	file, err := os.CreateTemp(t.TempDir(), "")
 	must(t, err)
-	if _, text := newLogger(file, "auto", "info", "n1").Handler().(*slog.JSONHandler); !text {
+	if _, text := newLogger(file, "auto", slog.LevelInfo, "n1").Handler().(*slog.JSONHandler); !text {
 		t.Error("a file is no terminal, and gets JSON")
 	}
 }

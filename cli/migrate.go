@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,7 +202,7 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 		to.Auth = &file.Auth
 		users = fmt.Sprintf(", %d users and %d roles, and authentication is %s", n, roles, map[bool]string{true: "enabled", false: "off"}[file.Auth.Enabled])
 	}
-	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", "error", "")
+	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", slog.LevelError, "")
 	done, err := node.Migrate(ctx, to, fill)
 	bar.end()
 	if errors.Is(err, errDryRun) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,7 +57,7 @@ func recoverFolder(c *cli.Context) error {
 			return err
 		}
 	}
-	logger := newLogger(c.App.ErrWriter, c.String("log-format"), "warn", c.String("name"))
+	logger := newLogger(c.App.ErrWriter, c.String("log-format"), slog.LevelWarn, c.String("name"))
 	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version})
 	if err != nil {
 		return serveError(err)

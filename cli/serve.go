@@ -32,13 +32,16 @@ func serveCommand() *cli.Command {
 		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a local " +
 			"CA. Any other address needs --certs-dir: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.\n\n" +
 			"--found, --join and --initial-cluster decide how a member with an empty data folder starts: new cluster or existing " +
-			"one. On any other address than loopback one of them is needed. A member that has data ignores them.",
-		Flags:  serveFlags(),
+			"one. On any other address than loopback one of them is needed. A member that has data ignores them.\n\n" +
+			"With --config FILE, the file has the settings that no flag and no variable gives; docs/config.md describes it. SIGHUP then reads " +
+			"the log level, the quota and the history again; without --config, SIGHUP stops the member.",
+		Flags:  append([]cli.Flag{configFlag()}, memberFlags()...),
 		Action: serve,
 	}
 }
 
-func serveFlags() []cli.Flag {
+// memberFlags are the settings of a member.
+func memberFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
 		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
@@ -80,8 +83,12 @@ func serve(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	logger := newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level"), c.String("name"))
-	err := serveMember(c, logger)
+	s, err := readMemberSettings(c, c.String("config"))
+	level := levelOf(s.Context)
+	logger := newLogger(c.App.ErrWriter, s.String("log-format"), level, s.String("name"))
+	if err == nil {
+		err = serveMember(s, level, logger)
+	}
 	var ended *interruption
 	if err != nil && !errors.As(err, &ended) {
 		logger.Error("qkv serve failed", "error", notPermitted(err).Error(), "exit_code", exitCode(err))
@@ -92,18 +99,28 @@ func serve(c *cli.Context) error {
 	return nil
 }
 
-func serveMember(c *cli.Context, logger *slog.Logger) error {
-	config, err := nodeConfig(c, logger)
+func serveMember(s *memberSettings, level *slog.LevelVar, logger *slog.Logger) error {
+	config, err := nodeConfig(s.Context, logger)
 	if err != nil {
 		return err
 	}
-	return runMember(c.Context, config, node.Start)
+	if s.file == "" {
+		return runMember(s.Context.Context, config, node.Start, nil)
+	}
+	again := &reloading{started: s, level: level, logger: logger}
+	return runMember(s.Context.Context, config, node.Start, func(n *node.Node) { again.reload(n.Change) })
 }
 
-// runMember runs a member until it ends or a signal asks for its end, and reports its state to the service manager.
-func runMember(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error)) error {
+// runMember runs a member until it ends or a signal asks for its end, and reports its state to the service manager. SIGHUP calls reload;
+// without it, SIGHUP asks for the end, too.
+func runMember(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), reload func(*node.Node)) error {
 	endWithParent()
-	signals, forget := withSignals(within)
+	hangups := make(chan os.Signal, 1) // one that waits stands for all later ones
+	if reload != nil {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
+	signals, forget := withSignals(within, reload == nil)
 	defer forget()
 	signal.Ignore(syscall.SIGPIPE) // a member must survive the end of the process that reads its log
 	manager := newServiceManager(os.Getenv, config.Logger)
@@ -115,6 +132,16 @@ func runMember(within context.Context, config node.Config, start func(context.Co
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() { manager.follow(signals, n) })
+	beside.Go(func() {
+		for {
+			select {
+			case <-hangups:
+				reload(n)
+			case <-signals.Done():
+				return
+			}
+		}
+	})
 	defer beside.Wait()
 	defer forget()
 	select {

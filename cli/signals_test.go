@@ -16,7 +16,7 @@ import (
 func TestIgnoredHangup(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP)
 	defer signal.Reset(syscall.SIGHUP)
-	ctx, forget := withSignals(t.Context())
+	ctx, forget := withSignals(t.Context(), true)
 	defer forget()
 	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGHUP))
 	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))

@@ -2,6 +2,18 @@ package main
 
 var cliBugs = []mutant{
 	// Package cli.
+	{"prefer the configuration file to the environment", []change{
+		{"memberSettings.readFile", `if s.sources[one.Name] == fromDefault {`, `if s.sources[one.Name] != fromFlag {`},
+	}, []detector{direct("./cli", "TestConfigPrecedence")}},
+	{"prefer the configuration file to the command line", []change{
+		{"memberSettings.readFile", `if s.sources[one.Name] == fromDefault {`, `if s.sources[one.Name] != fromEnvironment {`},
+	}, []detector{direct("./cli", "TestConfigPrecedence")}},
+	{"leave values of a configuration file unchecked that a flag overrides", []change{
+		{"memberSettings.readFile", `withFaults(s.file, faults, s.checkValues())`, `withFaults(s.file, faults, nil)`},
+	}, []detector{direct("./cli", "TestConfigChecksWhatIsOverridden")}},
+	{"change settings although the configuration file has a fault", []change{
+		{"reloading.reload", `if err == nil { _, err = now.member(r.logger) }`, `_, err = now.member(r.logger)`},
+	}, []detector{direct("./cli", "TestConfigReload")}},
 	{"let chance say where the clients of a load begin", []change{
 		{"target.inTurn", `t.inOrder = true`, ``},
 	}, []detector{direct("./cli", "TestClientsOfALoadBeginInTurn")}},

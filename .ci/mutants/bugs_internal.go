@@ -60,6 +60,18 @@ var internalBugs = []mutant{
 		{"CatchUpCost", `CatchUpCost = 1.2`, `CatchUpCost = 1.4`},
 	}, []detector{direct("./node", "TestCatchUpLeavesRoom")}},
 
+	// Package internal/settings.
+	{"expand anchors of a configuration file", []change{
+		{"reader.anchored", `if n.Kind != yaml.AliasNode && n.Anchor == "" {`, `if n.Kind != yaml.AliasNode || n.Anchor == "" {`},
+	}, []detector{direct("./internal/settings", "TestRead")}},
+	{"take the last of two equal names in a configuration file", []change{
+		{"reader.entries", `if first := lines[key.Value]; first > 0 {`, `if first := lines[key.Value]; first < 0 {`},
+	}, []detector{direct("./internal/settings", "TestRead")}},
+	{"parse a configuration file of any size", []change{
+		{"reader.parse", `if len(text) > limits.SettingsBytes {`, `if len(text) > 1000*limits.SettingsBytes {`},
+		{"reader.parse", `io.LimitReader(from, limits.SettingsBytes+1)`, `from`},
+	}, []detector{direct("./internal/settings", "TestHostileFiles")}},
+
 	// Package internal/pack.
 	{"skip a field of a command that is not known", []change{
 		{"Reader.otherFields", `case have > known && r.exact:`, `case have > known && r.exact && have < 0:`},

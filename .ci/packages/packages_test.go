@@ -224,7 +224,7 @@ func TestRPM(t *testing.T) {
 			t.Errorf("the rpm lacks %s:\n%s", want, content)
 		}
 	}
-	if got := run(t, "rpm", "-qpc", "--nosignature", file); got != "/etc/qkv/qkv.env\n" {
+	if got := run(t, "rpm", "-qpc", "--nosignature", file); got != "/etc/qkv/qkv.env\n/etc/qkv/qkv.yaml\n" {
 		t.Errorf("its configuration is %q", got)
 	}
 	if got := run(t, "rpm", "-qp", "--nosignature", "--requires", "--scripts", file); !strings.Contains(got, "shadow-utils") || !strings.Contains(got, "useradd --system") {

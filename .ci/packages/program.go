@@ -155,6 +155,7 @@ func (r *release) documents() error {
 	}
 	for name, arguments := range map[string][]string{
 		"qkv.1.gz": {"__man"}, "qkv.bash": {"completion", "bash"}, "qkv.zsh": {"completion", "zsh"}, "qkv.fish": {"completion", "fish"},
+		"qkv.yaml": {"config", "example"},
 	} {
 		text, err := output(r.root, nil, program, arguments...)
 		if err != nil {

@@ -19,6 +19,6 @@ if [ -d /run/systemd/system ]; then
 		echo 'qkv: the running member still has the old program. Restart one member after the other: systemctl restart qkv'
 		echo 'qkv: see /usr/share/doc/qkv/upgrading.md'
 	else
-		echo 'qkv: set up this member in /etc/qkv/qkv.env, then: systemctl enable --now qkv'
+		echo 'qkv: set up this member in /etc/qkv/qkv.env or /etc/qkv/qkv.yaml, then: systemctl enable --now qkv'
 	fi
 fi

@@ -1,0 +1,212 @@
+//go:build linux
+
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/settings"
+)
+
+func configCommand() *cli.Command {
+	return &cli.Command{
+		Name: "config", Category: "cluster", Usage: "check and show the settings of a member",
+		Description: "A file for `qkv serve --config FILE` has settings by the names of their flags, in YAML. Flags have priority over " +
+			"variables, variables over the file, and the file over the defaults.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "check", Usage: "check a file for `qkv serve --config`", ArgsUsage: "FILE",
+				Description: "Prints each fault with its line and exits with 2 if there is one. Variables of this process, such as QKV_NAME, count " +
+					"as they would for `qkv serve`.",
+				Flags: []cli.Flag{plainOrJSONFlag("faults", "QKV_CONFIG_CHECK_WRITE_OUT")}, Action: configCheck,
+			},
+			{
+				Name: "show", Usage: "print a member's settings and where each comes from", ArgsUsage: "[FILE]",
+				Description: "Takes the flags and variables of `qkv serve`, and the file of --config or FILE. FROM is flag, environment, file with its line, " +
+					"or default.",
+				Flags: append([]cli.Flag{configFlag(), plainOrJSONFlag("settings", "QKV_CONFIG_SHOW_WRITE_OUT")}, memberFlags()...), Action: configShow,
+			},
+			{
+				Name: "example", Usage: "print a file with all settings, each as a comment",
+				Action: func(c *cli.Context) error {
+					if err := arguments(c, 0, 0); err != nil {
+						return err
+					}
+					_, err := c.App.Writer.Write(configExample())
+					return err
+				},
+			},
+		},
+	}
+}
+
+// checkedDocument is the JSON of `qkv config check`.
+type checkedDocument struct {
+	File     string          `json:"file"`
+	Settings int             `json:"settings"`
+	Faults   []faultDocument `json:"faults"`
+}
+
+// faultDocument is one fault; line is left out if it is not known.
+type faultDocument struct {
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
+}
+
+func configCheck(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	s, err := readMemberSettings(c, c.Args().First())
+	if err == nil {
+		_, err = s.member(nil)
+		err = s.placed(err)
+	}
+	faults, found := errors.AsType[*settings.Faults](err)
+	if err != nil && !found {
+		return err
+	}
+	if c.String("write-out") == formatJSON {
+		document := checkedDocument{File: s.file, Settings: len(s.inFile), Faults: []faultDocument{}}
+		for i := 0; found && i < len(faults.All); i++ {
+			document.Faults = append(document.Faults, faultDocument(faults.All[i]))
+		}
+		_ = writeJSON(c.App.Writer, document) // answerWriter keeps the error, and run reports it
+	} else if !found {
+		fmt.Fprintf(c.App.Writer, "%s: OK, %d settings\n", s.file, len(s.inFile))
+	}
+	return err
+}
+
+// placed gives a refused configuration the line of the first setting of the file that its error names.
+func (s *memberSettings) placed(err error) error {
+	if err == nil {
+		return nil
+	}
+	fault, first := settings.Fault{Text: err.Error()}, len(err.Error())
+	for _, one := range s.inFile {
+		if at := strings.Index(err.Error()+" ", "--"+one.Name+" "); at >= 0 && at < first {
+			fault.Line, first = one.Line, at
+		}
+	}
+	return usagef("%w", &settings.Faults{File: s.file, All: []settings.Fault{fault}})
+}
+
+// settingDocument is one setting in the JSON of `qkv config show`.
+type settingDocument struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	From     string `json:"from"`
+	Variable string `json:"variable,omitempty"` // if from is environment
+	Line     int    `json:"line,omitempty"`     // if from is file
+}
+
+func configShow(c *cli.Context) error {
+	if err := arguments(c, 0, 1); err != nil {
+		return err
+	}
+	file := c.String("config")
+	if c.NArg() == 1 {
+		file = c.Args().First()
+	}
+	s, err := readMemberSettings(c, file)
+	if err != nil {
+		return err
+	}
+	shown := s.documents()
+	if c.String("write-out") == formatJSON {
+		_ = writeJSON(c.App.Writer, struct {
+			File     string            `json:"file,omitempty"`
+			Settings []settingDocument `json:"settings"`
+		}{s.file, shown})
+		return nil
+	}
+	t := table{head: []string{"SETTING", "VALUE", "FROM"}}
+	for _, one := range shown {
+		from := one.From
+		switch one.From {
+		case fromEnvironment:
+			from += " " + one.Variable
+		case fromFile:
+			from = fmt.Sprintf("%s:%d", s.file, one.Line)
+		}
+		t.add(one.Name, one.Value, from)
+	}
+	t.write(c.App.Writer)
+	return nil
+}
+
+// documents returns all settings. No setting holds a secret: secrets are in files, and settings have their names.
+func (s *memberSettings) documents() (all []settingDocument) {
+	for _, f := range s.flags {
+		d := f.(cli.DocGenerationFlag)
+		one := settingDocument{Name: f.Names()[0], Value: s.value(f.Names()[0]), From: s.sources[f.Names()[0]]}
+		switch one.From {
+		case fromDefault:
+			one.Value = defaultOf(f)
+		case fromEnvironment:
+			one.Variable = d.GetEnvVars()[0]
+		case fromFile:
+			one.Line = s.lineOf(one.Name)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// defaultOf returns the default of a setting, as its help has it.
+func defaultOf(f cli.Flag) string {
+	if settingKind(f) == settings.Switch {
+		return "false"
+	}
+	return strings.Trim(f.(cli.DocGenerationFlag).GetDefaultText(), `"`)
+}
+
+// exampleWidth is the width of the lines of the example.
+const exampleWidth = 100
+
+// configExample returns a file with all settings as comments: each has the text of its help, and its default or a placeholder.
+func configExample() []byte {
+	var text bytes.Buffer
+	w := helpWriter{&text, exampleWidth}
+	w.wrap("#", "# ", "Settings of a member, for `qkv serve --config FILE`. Each flag of `qkv serve` has a line, with its default or with a placeholder. "+
+		"Flags and variables have priority over this file. `qkv config check FILE` finds mistakes. SIGHUP makes a running member read "+
+		strings.Join(changeable, ", ")+" again.")
+	for _, f := range memberFlags() {
+		fmt.Fprintln(w)
+		w.wrap("#", "# ", strings.ReplaceAll(f.(cli.DocGenerationFlag).GetUsage(), "`", ""))
+		fmt.Fprintf(w, "#%s: %s\n", f.Names()[0], exampleValue(f))
+	}
+	return text.Bytes()
+}
+
+// exampleValue returns a value that the file may have.
+func exampleValue(f cli.Flag) string {
+	d := f.(cli.DocGenerationFlag)
+	_, placeholder, _ := strings.Cut(d.GetUsage(), "`")
+	placeholder, _, _ = strings.Cut(placeholder, "`")
+	value := strings.Trim(d.GetDefaultText(), `"`)
+	switch settingKind(f) {
+	case settings.Switch:
+		return "false"
+	case settings.List:
+		return "[" + strings.TrimSuffix(placeholder, ",...") + "]"
+	case settings.Size:
+		first, _, _ := strings.Cut(value, ",")
+		return first
+	case settings.Time:
+		if _, after, _ := strings.Cut(value, " "); value == "" || after != "" || value == "never" {
+			return "0s"
+		}
+	case settings.Text:
+		if value == "" {
+			return placeholder
+		}
+	}
+	return value
+}
