@@ -210,23 +210,23 @@ func TestStatus(t *testing.T) {
 	dead, nobody := deadEndpoint(t), deadEndpoint(t)
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
-		Name: "n1", ID: 1, Role: "leader", Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3"}},
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3"}},
 	})
 	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
 	if code != 0 || stderr != "" {
 		t.Fatalf("%d %s", code, stderr)
 	}
 	for _, want := range []string{
-		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
+		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"n1","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
 		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
-		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[]}]}`,
+		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[],"vote":"learner","feature_level":0,"feature_level_most":0,"election_timeout_ms":0,"disk_free_bytes":0,"disk_bytes":0,"open_files_limit":0}],"verdict":"DEGRADED","why":"the only voter's loss stops writes: of the learners, n2 and n3 do not answer","next":"start n2 and n3 again; `,
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
 		}
 	}
-	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
+	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
 	before := b.member.Status()
 	b.member.SetStatus(now) // a learner that has been getting the data for long
 	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and reports its client address afterwards`) {
@@ -290,7 +290,7 @@ func TestStatusNamesWhoIsKnown(t *testing.T) {
 	there := servertest.Endpoint(servertest.Start(t, b.trust, joiner, nil))
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20,
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
 		Links:   []wire.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
 	})
 	joiner.SetStatus(wire.Status{

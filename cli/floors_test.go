@@ -67,6 +67,8 @@ var packages = map[string]layer{
 
 	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}},
 
+	"internal/checks": {floor: 1, imports: []string{"index/kv", "internal/limits"}},
+
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
@@ -107,7 +109,7 @@ var packages = map[string]layer{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/etcdflags", "internal/settings", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -479,7 +479,7 @@ func TestMemberReplaceRefused(t *testing.T) {
 // One that is to keep to its endpoints asks nobody else, and says so.
 func TestStatusNoDiscovery(t *testing.T) {
 	b := threeMembers(t)
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}})
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}, Links: []wire.Link{{Member: 2, Connected: true}}})
 	testretry.Again(t, 5, func(t testing.TB) {
 		begun := time.Now()
 		code, out, _ := b.qkv(t, "", "status")

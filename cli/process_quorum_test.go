@@ -75,10 +75,10 @@ func TestProcessNoQuorum(t *testing.T) {
 		inTime(c.qkv("alarm", "list", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
 		n, status := 3, answered{}
 		for try := 0; n == 3 && try < 4; try++ { // on a busy host the one that is left may answer too late as well
-			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitOK)
+			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitUnavailable)
 			n = strings.Count(status.stdout, `"role":"unknown"`)
 		}
-		if n != 2 {
+		if n != 2 || !strings.Contains(status.stdout, `"verdict":"NO QUORUM"`) {
 			t.Errorf("%d members are unknown, not 2: %s", n, status.stdout)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
+	"qkv/internal/checks"
 )
 
 // roleUnknown is the role of a member that did not answer.
@@ -18,22 +19,17 @@ const roleUnknown = "unknown"
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "cluster", Usage: "show the state of each member",
-		Description: "Asks the members at --endpoints, and all members that these know. The role of a member that does not answer is " +
-			"unknown; the role of a quarantined member, which may not vote, is refused. The exit code is 0 if at least one member " +
-			"answers. With --check it is 5 when no leader is known, 1 when a member does not answer or raises an alarm, and 0 " +
-			"otherwise. SYNC is the 99th percentile of the sync times of the last minute. Equal digests at an equal applied index " +
-			"mean equal states; `-w json` and `-w fields` show full digests, and more.\n\n" +
-			"QUOTA is the used share of the quota; the line `history` shows the oldest readable revision.\n\n" +
-			"Alarms: NOSPACE the quota is reached or the disk is full, CORRUPT damage, AMNESIA a member lost votes or writes that " +
-			"it had acknowledged, SLOWDISK slow syncs, CERT a certificate expires soon, SNAPSHOT a snapshot cannot be saved or " +
-			"moved, RETENTION no quorum has disks and memory for the history that the flags keep, AUDIT the audit log cannot be written, REFUSED members " +
-			"refuse each other, FAILED a member ends. Notices, which --check ignores: TORN the end of a log was cut off at the start, QUOTA " +
-			"four fifths of the quota are used, HISTORY it reaches back for less than five minutes, MEMORY a member's memory is " +
-			"small for keys and history, CLOCK a member's clock differs by a minute or more, JOIN a member asks to join but was " +
-			"not added or has to wait, FOUNDING a founder of a new cluster waits for the others, FOLLOWS it follows an etcd and " +
-			"refuses writes.",
+		Description: "Begins with a verdict and the next command: HEALTHY; DEGRADED, a quorum serves, but a member does not take part or " +
+			"raises an alarm; NO LEADER; NO QUORUM. Asks the members at --endpoints, and all members that these know. The role of a " +
+			"member that does not answer is unknown; the role of a quarantined member, which may not vote, is refused. The exit code is " +
+			"5 without a quorum or a leader, and 0 otherwise. With --check it is also 1 when the cluster is degraded. " +
+			"SYNC is the 99th percentile of the sync times of the last minute. Equal digests at an equal applied index mean equal " +
+			"states; `-w json` and `-w fields` show full digests, and more. `qkv doctor` checks more than these facts.\n\n" +
+			"QUOTA is the used share of the quota; the line `history` shows the oldest readable revision. The line `feature level` shows the " +
+			"cluster's level, and the highest one that each program supports if that is another one.\n\n" +
+			"Alarms: " + checks.AlarmsHelp("alarm") + ". Notices, which --check ignores: " + checks.AlarmsHelp("notice") + ".",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit with 5 without a leader, with 1 if a member is down or raises an alarm"},
+			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit also with 1 if a member is down or raises an alarm"},
 			writeOutFlag(),
 		),
 		Action: status,
@@ -57,10 +53,16 @@ func status(c *cli.Context) error {
 			return err
 		}
 	}
-	if err == nil && c.Bool("check") {
+	if err != nil {
+		return err
+	}
+	if c.Bool("check") {
 		return check(members)
 	}
-	return err
+	if v := checks.Judge(factsOf(members)); !v.Serves() {
+		return exitf(exitUnavailable, "%s: %s", strings.ToLower(v.Word), v.Why)
+	}
+	return nil
 }
 
 // check returns an error if the cluster cannot serve or needs attention.
@@ -86,11 +88,15 @@ func check(members []memberStatus) error {
 			wrong = append(wrong, m.Name+" "+m.hint)
 		}
 	}
-	switch {
+	switch v := checks.Judge(factsOf(members)); {
 	case !leader:
 		return exitf(exitUnavailable, "no leader: %s", strings.Join(append([]string{"no member that answers knows one"}, wrong...), ", "))
+	case !v.Serves():
+		return exitf(exitUnavailable, "%s: %s", strings.ToLower(v.Word), v.Why)
 	case len(wrong) > 0:
 		return fmt.Errorf("not healthy: %s", strings.Join(slices.Compact(wrong), ", "))
+	case v.Word != checks.Healthy:
+		return fmt.Errorf("not healthy: %s", v.Why)
 	}
 	return nil
 }

@@ -85,6 +85,7 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 		members = append(members, answers.member(m, named))
 	}
 	members = append(members, answers.others(known, t, named)...)
+	nameRoles(members)
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return strings.Compare(a.Name, b.Name) })
 	return members, nil
 }
@@ -121,6 +122,7 @@ type answers map[string]answer
 
 type answer struct {
 	status client.Status
+	clock  clockOffset
 	err    error
 }
 
@@ -130,7 +132,11 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 	all := make([]answer, len(addresses))
 	var asking sync.WaitGroup
 	for i, address := range addresses {
-		asking.Go(func() { all[i].status, all[i].err = s.Status(ctx, address) })
+		asking.Go(func() {
+			sent := time.Now()
+			all[i].status, all[i].err = s.Status(ctx, address)
+			all[i].clock = offsetOf(all[i].status.Wall, sent, time.Now())
+		})
 	}
 	asking.Wait()
 	found := answers{}
@@ -195,7 +201,10 @@ func (a answers) names(known []wire.Member) namesByID {
 func (a answers) member(m wire.Member, named namesByID) memberStatus {
 	for _, one := range a {
 		if one.err == nil && one.status.ID == m.ID {
-			return said(&one.status, named)
+			answered := said(&one.status, named)
+			answered.known(m)
+			answered.clock = one.clock
+			return answered
 		}
 	}
 	err := errors.New("it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs")
@@ -211,7 +220,10 @@ func (a answers) member(m wire.Member, named namesByID) memberStatus {
 			err = fmt.Errorf("another member answers at %s: %s with the id %016x, of the cluster %016x", address, one.status.Name, one.status.ID, one.status.Cluster)
 		}
 	}
-	return unreachable(named.of(m.ID), m.ID, err)
+	away := unreachable(named.of(m.ID), m.ID, err)
+	away.known(m)
+	away.Version, away.FeatureLevelMost = m.Version, m.Level
+	return away
 }
 
 // others returns the given endpoints that belong to no known member, perhaps to a removed one.
@@ -226,13 +238,13 @@ func (a answers) others(known []wire.Member, t target, named namesByID) (members
 		case isMember(one), slices.ContainsFunc(known, func(m wire.Member) bool { return slices.Contains(m.Clients, address) }):
 		case one.err != nil:
 			m := unreachable(address, 0, one.err)
-			m.hint = "no member says that it serves clients there: " + advice
+			m.hint, m.stranger = "no member says that it serves clients there: "+advice, true
 			members = append(members, m)
 		default:
 			m := said(&one.status, named)
 			for _, other := range a {
 				if isMember(other) && other.status.Cluster == one.status.Cluster {
-					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
+					m.hint, m.stranger = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice), true
 				}
 			}
 			members = append(members, m)

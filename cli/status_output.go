@@ -5,9 +5,12 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/net/client"
 )
 
@@ -41,7 +44,21 @@ type memberStatus struct {
 	Alarms         []alarm `json:"alarms"`
 	Links          []link  `json:"links"`
 
-	hint string // advice for an endpoint without a known member
+	// The fields below describe the program and the host. They are 0 or empty for a member of an older version.
+	Vote             string  `json:"vote"`               // learner, voter, incoming or leaving
+	FeatureLevel     uint64  `json:"feature_level"`      // of the cluster
+	FeatureLevelMost uint64  `json:"feature_level_most"` // of the member's program
+	ElectionTimeout  float64 `json:"election_timeout_ms"`
+	DiskFreeBytes    int64   `json:"disk_free_bytes"`
+	DiskBytes        int64   `json:"disk_bytes"`
+	OpenFiles        uint64  `json:"open_files_limit"`
+
+	hint         string // advice for an endpoint without a known member
+	stranger     bool   // none of the members that the others know
+	role         kv.Role
+	clients      []string // its addresses for clients
+	host, device uint64
+	clock        clockOffset
 }
 
 // link is a member's connection to another one.
@@ -74,6 +91,8 @@ func said(s *client.Status, named namesByID) memberStatus {
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
+		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, host: s.Host, device: s.Device,
 	}
 }
 
@@ -115,7 +134,31 @@ func unreachable(name string, id uint64, err error) memberStatus {
 }
 
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
-	return writeEach(w, format, members, (*memberStatus).fields, writeStatusTable)
+	v := checks.Judge(factsOf(members))
+	if format == formatJSON {
+		return writeJSON(w, struct {
+			Members []memberStatus `json:"members"`
+			Verdict string         `json:"verdict"`
+			Why     string         `json:"why"`
+			Next    string         `json:"next"`
+		}{members, v.Word, v.Why, v.Next})
+	}
+	if format == formatFields {
+		writeFields(w, []field{{"Verdict", v.Word}, {"Why", v.Why}, {"Next", v.Next}})
+		fmt.Fprintln(w)
+	}
+	return writeEach(w, format, members, (*memberStatus).fields, func(w helpWriter, members []memberStatus) {
+		writeVerdict(w, v)
+		writeStatusTable(w, members)
+	})
+}
+
+// writeVerdict prints the verdict on a line of its own, and the next command.
+func writeVerdict(w helpWriter, v checks.Verdict) {
+	w.wrap(v.Word+":", "   ", oneLine(v.Why))
+	if v.Next != "" {
+		w.wrap("next:", "   ", v.Next)
+	}
 }
 
 // writeEach prints members in a format.
@@ -161,9 +204,30 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	if m := furthest(members); m != nil {
 		w.wrap("history", "       ", m.history())
 	}
+	if level := featureLevels(members); level != "" {
+		w.wrap("feature level", "             ", level)
+	}
 	if links := linksBetween(members); links != "" {
 		w.wrap("links", "     ", links)
 	}
+}
+
+// featureLevels describes the cluster's feature level, and programs that support another one; empty if no member reports it.
+func featureLevels(members []memberStatus) string {
+	level := uint64(0)
+	for i := range members {
+		level = max(level, members[i].FeatureLevel)
+	}
+	if level == 0 {
+		return ""
+	}
+	text := strconv.FormatUint(level, 10)
+	for i := range members {
+		if m := &members[i]; m.FeatureLevelMost != 0 && m.FeatureLevelMost != level {
+			text += fmt.Sprintf(", %s supports %d", m.Name, m.FeatureLevelMost)
+		}
+	}
+	return text
 }
 
 // furthest returns the member with the highest applied index, which knows the history best; nil if none answered.
@@ -237,6 +301,13 @@ func (m *memberStatus) fields() []field {
 		{"Watches", m.Watches},
 		{"Digest", m.Digest},
 		{"Error", m.Error},
+		{"Vote", m.Vote},
+		{"FeatureLevel", m.FeatureLevel},
+		{"FeatureLevelMost", m.FeatureLevelMost},
+		{"ElectionTimeoutMs", m.ElectionTimeout},
+		{"DiskFreeBytes", m.DiskFreeBytes},
+		{"DiskBytes", m.DiskBytes},
+		{"OpenFilesLimit", m.OpenFiles},
 	}
 	for _, a := range m.Alarms {
 		fields = append(fields, field{"Alarm", a.String()})

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
@@ -53,6 +55,41 @@ func openFiles() uint64 {
 		return math.MaxUint64
 	}
 	return l.Cur
+}
+
+// machine describes a member's host in its status. A field is 0 if it is not known.
+type machine struct {
+	Boot   string // the id of the kernel's boot; empty: not known
+	Device uint64 // of the data folder's file system
+	Files  uint64 // the limit of open files
+}
+
+// thisMachine describes the host of a data folder, which need not exist yet.
+func thisMachine(dir string) machine {
+	h := machine{Files: openFiles()}
+	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		h.Boot = strings.TrimSpace(string(b))
+	}
+	for ; ; dir = path.Dir(dir) {
+		var at syscall.Stat_t
+		if err := syscall.Stat(dir, &at); err == nil {
+			h.Device = at.Dev
+			return h
+		}
+		if dir == path.Dir(dir) {
+			return h
+		}
+	}
+}
+
+// hostOf returns a number that is equal for two members of a cluster on one running kernel, in containers, too. It is a digest: the
+// status shows it to clients, and the id of a boot is the host's own.
+func (h machine) hostOf(cluster uint64) uint64 {
+	if h.Boot == "" {
+		return 0
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%016x %s", cluster, h.Boot))
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // machineMemory returns the memory that this process may use: the machine's, or less by its groups or GOMEMLIMIT. 0 is not known.

@@ -103,3 +103,21 @@ func TestConnectionsFor(t *testing.T) {
 		t.Errorf("this process may open %d files", n)
 	}
 }
+
+// TestMachineOfTheStatus: two members on one kernel report one number, members of another cluster another one, and the kernel's own id
+// is in neither.
+func TestMachineOfTheStatus(t *testing.T) {
+	here := thisMachine(filepath.Join(t.TempDir(), "not", "yet"))
+	if here.Files != openFiles() || here.Boot == "" || here.Device == 0 {
+		t.Errorf("the host of this test is %+v", here)
+	}
+	if again := thisMachine(t.TempDir()); again.hostOf(7) != here.hostOf(7) || again.Device != here.Device {
+		t.Errorf("the folders of two members on this host: %+v and %+v", here, again)
+	}
+	if here.hostOf(7) == here.hostOf(8) || here.hostOf(7) == 0 {
+		t.Errorf("hosts of two clusters: %x and %x", here.hostOf(7), here.hostOf(8))
+	}
+	if other := (machine{Boot: "another boot"}); other.hostOf(7) == here.hostOf(7) || (machine{}).hostOf(7) != 0 {
+		t.Errorf("another host: %x, an unknown one: %x", other.hostOf(7), (machine{}).hostOf(7))
+	}
+}

@@ -39,7 +39,8 @@ type environment struct {
 	// Background runs work that no caller waits for, in parallel; nil: the work is not done.
 	Background func(func())
 	Limits     limits.Tunable
-	Memory     int64 // of the machine, as far as this process may use it; 0 is not known
+	Memory     int64   // of the machine, as far as this process may use it; 0 is not known
+	Machine    machine // for the status; the zero value is not known
 	// Applied and Level are for the simulator's checks: see actor.ApplierConfig, and the highest feature level that this member announces.
 	// Level 0 is index.MaxLevel.
 	Applied func(entry uint64, data []byte, results []kv.Result)
@@ -497,9 +498,12 @@ func (m *member) Status() wire.Status {
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
 		SessionClock: view.SessionClock(), Sessions: view.Sessions(),
 		UsedBytes: view.UsedBytes(), QuotaBytes: m.current().QuotaBytes,
+		Level: view.Level(), LevelMost: cmp.Or(m.env.Level, index.MaxLevel), Wall: m.env.Driver.Time().Wall / int64(time.Microsecond),
+		ElectionTimeout: m.config.ElectionTimeout, DiskFree: m.status.Disk().Free, DiskBytes: m.status.Disk().Size,
+		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
 	}
 	for _, one := range view.Members().All() {
-		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})
+		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})
 	}
 	for _, l := range m.transport.Status() {
 		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr})

@@ -92,7 +92,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
 	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
-		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory,
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory, Machine: thisMachine(c.DataDir),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},

@@ -52,7 +52,12 @@ const (
 	FollowsNotice AlarmName = "FOLLOWS"
 )
 
+var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm}
+
 var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice}
+
+// AlarmNames returns the names of all alarms, then of all notices.
+func AlarmNames() []AlarmName { return slices.Concat(alarms, notices) }
 
 // Severity returns "notice" for the name of a notice, and "alarm" for every other name, unknown ones included: a newer member may
 // report an alarm that this version does not know.

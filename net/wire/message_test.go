@@ -29,9 +29,10 @@ var exampleStatus = Status{
 	Commit: 9, Applied: 9, Revision: 4, Keys: 3, LogBytes: 64 << 20, SnapshotBytes: 0, Digest: math.MaxUint64,
 	Alarms: []Alarm{{Name: "CORRUPT", Member: 7, Text: "a file is damaged"}},
 	Members: []Member{
-		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
+		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}, Role: kv.Voter, Version: "0.1.0", Level: 5},
 		{ID: 7, Name: "n2"},
 	},
+	Level: 4, LevelMost: 5, Wall: 1_700_000_000_000_000, Host: 1 << 63, Device: 66306, ElectionTimeout: time.Second, DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20,
 	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000, UsedBytes: 5000, QuotaBytes: 2 << 30,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
@@ -259,11 +260,12 @@ var examples = []struct {
 			64 << 20, 0, uint64(math.MaxUint64),
 			array{array{"CORRUPT", 7, "a file is damaged"}},
 			array{
-				array{uint64(0x8e9e05c52164694d), "n1", array{"10.0.0.1:2379", "[::1]:2379"}},
-				array{7, "n2", array{}},
+				array{uint64(0x8e9e05c52164694d), "n1", array{"10.0.0.1:2379", "[::1]:2379"}, 1, "0.1.0", 5},
+				array{7, "n2", array{}, 0, "", 0},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
 			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000, 5000, 2 << 30,
+			4, 5, 1_700_000_000_000_000, uint64(1 << 63), 66306, 1_000_000, 1 << 40, 1 << 41, 1 << 20,
 		}},
 	},
 	{

@@ -14,10 +14,11 @@ import (
 //	[name str, id uint, cluster uint, version str, role str, term uint, leader uint, commit uint, applied uint,
 //	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint,
 //	 alarms [[name str, member uint, text str]...],
-//	 members [[id uint, name str, clients [str...]]...],
+//	 members [[id uint, name str, clients [str...], role uint, version str, level uint]...],
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
 //	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint,
-//	 session_clock int, sessions int, used_bytes int, quota_bytes int]
+//	 session_clock int, sessions int, used_bytes int, quota_bytes int,
+//	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -46,6 +47,16 @@ type Status struct {
 	Sessions        int64
 	UsedBytes       int64 // the bytes that the quota counts
 	QuotaBytes      int64 // the limit for NOSPACE while this member leads; 0: none
+
+	// The fields below describe the member's program and host, for `qkv doctor`. 0: not known.
+	Level, LevelMost uint64 // the cluster's feature level, and the highest one of this member's program
+	Wall             int64  // the member's clock, in microseconds since 1970
+	Host             uint64 // equal for two members on one running kernel; a digest that does not identify the host otherwise
+	Device           uint64 // of the data folder's file system; to compare on one host only
+	ElectionTimeout  time.Duration
+	DiskFree         int64  // of the data folder's file system, in bytes, at the last check
+	DiskBytes        int64  // the size of that file system
+	Files            uint64 // the limit of open files
 }
 
 // Alarm is a problem that an operator must know of, as reported by the member with this status.
@@ -60,6 +71,9 @@ type Member struct {
 	ID      uint64
 	Name    string
 	Clients []string // the addresses at which it serves clients
+	Role    kv.Role  // learner for all members: the status is from an older member, which reports no roles
+	Version string   // of its last start; empty: not known
+	Level   uint64   // the highest feature level of its program; 0: not known
 }
 
 // Link is a member's connection to another member.
@@ -71,9 +85,9 @@ type Link struct {
 }
 
 const (
-	statusFields = 28
+	statusFields = 37
 	alarmFields  = 3
-	memberFields = 3
+	memberFields = 6
 	linkFields   = 4
 )
 
@@ -104,7 +118,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendArray(dst, len(s.Members))
 	for _, m := range s.Members {
 		dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID), m.Name)
-		dst = pack.AppendStrings(dst, m.Clients)
+		dst = pack.AppendUint(pack.AppendStrings(dst, m.Clients), uint64(m.Role))
+		dst = pack.AppendUint(pack.AppendString(dst, m.Version), m.Level)
 	}
 	dst = pack.AppendArray(dst, len(s.Links))
 	for _, l := range s.Links {
@@ -115,7 +130,11 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
 	dst = pack.AppendUint(pack.AppendInt(dst, s.HistoryBytes), uint64(s.HistoryAge.Microseconds()))
 	dst = pack.AppendInt(pack.AppendInt(dst, s.SessionClock), s.Sessions)
-	return pack.AppendInt(pack.AppendInt(dst, s.UsedBytes), s.QuotaBytes)
+	dst = pack.AppendInt(pack.AppendInt(dst, s.UsedBytes), s.QuotaBytes)
+	dst = pack.AppendInt(pack.AppendUint(pack.AppendUint(dst, s.Level), s.LevelMost), s.Wall)
+	dst = pack.AppendUint(pack.AppendUint(dst, s.Host), s.Device)
+	dst = pack.AppendUint(dst, uint64(s.ElectionTimeout.Microseconds()))
+	return pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, s.DiskFree), s.DiskBytes), s.Files)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -133,6 +152,9 @@ func readStatus(r *pack.Reader) Status {
 	s.Leases, s.HistoryBytes, s.HistoryAge = r.Int(), r.Int(), readMicroseconds(r)
 	s.SessionClock, s.Sessions = r.Int(), r.Int()
 	s.UsedBytes, s.QuotaBytes = r.Int(), r.Int()
+	s.Level, s.LevelMost, s.Wall, s.Host, s.Device = r.Uint(), r.Uint(), r.Int(), r.Uint(), r.Uint()
+	s.ElectionTimeout = readMicroseconds(r)
+	s.DiskFree, s.DiskBytes, s.Files = r.Int(), r.Int(), r.Uint()
 	r.End(whole)
 	return s
 }
@@ -183,6 +205,7 @@ func readMember(r *pack.Reader) Member {
 	s := r.Struct(memberFields)
 	m.ID, m.Name = r.Uint(), r.String()
 	m.Clients = r.Strings()
+	m.Role, m.Version, m.Level = kv.Role(min(r.Uint(), math.MaxUint8)), r.String(), r.Uint() // 255 is an unknown role
 	r.End(s)
 	return m
 }

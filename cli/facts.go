@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"slices"
+	"time"
+
+	"qkv/internal/checks"
+	"qkv/net/wire"
+)
+
+// clockOffset is the difference between a member's clock and this host's. The zero value is not known.
+type clockOffset struct {
+	ahead  time.Duration // negative: the member's clock is behind
+	within time.Duration // the error of ahead: half of the time between the question and the answer
+}
+
+// offsetOf returns the offset of a clock that a member read, in microseconds since 1970, between two readings of this host's clock. A
+// member of an older version reports 0.
+func offsetOf(wall int64, sent, received time.Time) clockOffset {
+	if wall == 0 {
+		return clockOffset{}
+	}
+	within := max(received.Sub(sent)/2, time.Microsecond)
+	return clockOffset{time.UnixMicro(wall).Sub(sent.Add(within)), within}
+}
+
+// known adds the facts of the members' list.
+func (m *memberStatus) known(record wire.Member) {
+	m.role, m.clients = record.Role, record.Clients
+}
+
+// nameRoles sets the members' votes. The list of an older member has no roles, and then none is printed: some member must be a voter.
+func nameRoles(members []memberStatus) {
+	if !slices.ContainsFunc(members, func(m memberStatus) bool { return m.role.Votes() }) {
+		return
+	}
+	for i := range members {
+		if m := &members[i]; m.role.Known() && !m.stranger {
+			m.Vote = m.role.String()
+		}
+	}
+}
+
+// factsOf returns the facts for package checks.
+func factsOf(members []memberStatus) []checks.Member {
+	all := make([]checks.Member, 0, len(members))
+	for i := range members {
+		m := &members[i]
+		f := checks.Member{
+			Name: m.Name, Role: m.role, Unknown: m.stranger, Answers: m.Role != roleUnknown, Error: oneLine(m.Error),
+			State: m.Role, Leader: m.Leader, Applied: m.AppliedIndex, Digest: m.Digest, Version: m.Version, Revision: m.Revision,
+			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
+			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
+			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device,
+			Clock: m.clock.ahead, ClockWithin: m.clock.within,
+		}
+		for _, l := range m.Links {
+			f.Links = append(f.Links, checks.Link{Member: l.Member, Connected: l.Connected, Error: oneLine(l.Error)})
+		}
+		for _, a := range m.Alarms {
+			f.Alarms = append(f.Alarms, checks.Alarm{Name: a.Name, Member: a.Member, Text: oneLine(a.Text)})
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func fromMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -1,0 +1,287 @@
+package checks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// healthy returns the facts of a cluster of voters without any finding.
+func healthy(voters int) *Facts {
+	f := &Facts{}
+	for i := range voters {
+		f.Members = append(f.Members, Member{
+			Name: fmt.Sprintf("n%d", i+1), Role: kv.Voter, Answers: true, State: "follower", Leader: "n1", Applied: 100_000, Digest: "aa", Version: "0.2.0", Revision: 9,
+			Level: 5, LevelMost: 5, SyncP99: time.Millisecond, ElectionTimeout: time.Second, UsedBytes: 1, QuotaBytes: 1000, OldestRevision: 2, HistoryAge: time.Hour,
+			DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20, Host: uint64(i + 1), Device: 7, ClockWithin: time.Millisecond,
+			Routes:      []Route{{Address: "10.0.0.1:2379", Interface: "eth0", MTU: 1500}},
+			Certificate: Certificate{File: "10.0.0.1:2379", Left: 300 * 24 * time.Hour},
+		})
+	}
+	f.Members[0].State = "leader"
+	for i := range f.Members {
+		for k := range f.Members {
+			if i != k {
+				f.Members[i].Links = append(f.Members[i].Links, Link{Member: f.Members[k].Name, Connected: true})
+			}
+		}
+	}
+	return f
+}
+
+// dead is a member that has ended: it does not answer, and no member is connected to it.
+func dead(f *Facts, names ...string) *Facts {
+	for i := range f.Members {
+		m := &f.Members[i]
+		if slices.Contains(names, m.Name) {
+			*m = Member{Name: m.Name, Role: m.Role, Error: "connection refused"}
+		}
+		for k := range m.Links {
+			if slices.Contains(names, m.Links[k].Member) {
+				m.Links[k] = Link{Member: m.Links[k].Member, Error: "timeout"}
+			}
+		}
+	}
+	return f
+}
+
+func soundFolder() *Folder {
+	return &Folder{
+		Dir: "/data", Mode: 0o700, FreeBytes: 1 << 40, SizeBytes: 1 << 41, Sync: Sync{P50: time.Millisecond, P99: 2 * time.Millisecond, Class: "fast"}, Read: 3,
+		Files: 1 << 20, TimerSlack: 50 * time.Microsecond, ClockSynced: true, UDPReceive: 8 << 20, UDPSend: 8 << 20,
+	}
+}
+
+// TestVerdicts: the words, at each bound.
+func TestVerdicts(t *testing.T) {
+	with := func(f *Facts, change func(m []Member)) *Facts {
+		change(f.Members)
+		return f
+	}
+	noLeader := func(m []Member) {
+		for i := range m {
+			m[i].Leader, m[i].State = "", "candidate"
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		f    *Facts
+		want string
+	}{
+		{"all", healthy(3), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
+		{"the only one", healthy(1), "HEALTHY: 1 of 1 voter takes part, n1 leads; the only voter's loss stops writes"},
+		{"two", healthy(2), "HEALTHY: 2 of 2 voters take part, n1 leads; one more loss stops writes"},
+		{"one of three", dead(healthy(3), "n3"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"one of five", dead(healthy(5), "n3"), "DEGRADED: writes survive 1 more loss: 4 of 5 voters take part, n3 does not"},
+		{"two of five", dead(healthy(5), "n3", "n4"), "DEGRADED: one more loss stops writes: 3 of 5 voters take part, n3 and n4 do not"},
+		{"three of five", dead(with(healthy(5), noLeader), "n3", "n4", "n5"), "NO QUORUM: 2 of 5 voters answer; 3 are needed, and no write is accepted"},
+		{"two of three", dead(with(healthy(3), noLeader), "n2", "n3"), "NO QUORUM: 1 of 3 voters answers; 2 are needed, and no write is accepted"},
+		{"two of three, and the leader has not noticed", dead(healthy(3), "n2", "n3"), "NO QUORUM: 1 of 3 voters answers; 2 are needed, and no write is accepted"},
+		{"one of two", dead(healthy(2), "n2"), "NO QUORUM: 1 of 2 voters answers; 2 are needed, and no write is accepted"},
+		{"all of three", dead(healthy(3), "n1", "n2", "n3"), "NO QUORUM: 0 of 3 voters answer; 2 are needed, and no write is accepted"},
+		{"no leader", with(healthy(3), noLeader), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
+		{"a client that reaches one member alone", with(healthy(3), func(m []Member) { m[1], m[2] = Member{Name: "n2", Role: kv.Voter}, Member{Name: "n3", Role: kv.Voter} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
+		{"one without a leader", with(healthy(3), func(m []Member) { m[2].Leader = "" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"a quarantined one", with(healthy(3), func(m []Member) { m[2].State = "refused" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"a leader alone, whose view is old", with(healthy(3), func(m []Member) { m[1].Leader, m[2].Leader = "", "" }), "NO QUORUM: 1 of 3 voters take part; 2 are needed, and no write is accepted"},
+		{"dead ones whose connections are not missed yet", with(healthy(3), func(m []Member) {
+			noLeader(m)
+			m[1].Answers, m[2].Answers = false, false
+		}), "NO QUORUM: 1 of 3 voters answers; 2 are needed, and no write is accepted"},
+		{"a learner is no voter", with(healthy(3), func(m []Member) { m[2].Role = kv.Learner }), "HEALTHY: 2 of 2 voters take part, n1 leads; one more loss stops writes"},
+		{"a dead learner", dead(with(healthy(3), func(m []Member) { m[2].Role = kv.Learner }), "n3"), "DEGRADED: one more loss stops writes: of the learners, n3 does not answer"},
+		{"an exchange of voters: the old half decides", dead(with(healthy(4), func(m []Member) { m[2].Role, m[3].Role = kv.Leaving, kv.Incoming }), "n3"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"an exchange of voters: the new half decides", dead(with(healthy(4), func(m []Member) { m[2].Role, m[3].Role = kv.Leaving, kv.Incoming }), "n4"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n4 does not"},
+		{"older members report no roles", dead(with(healthy(3), func(m []Member) { m[0].Role, m[1].Role, m[2].Role = 0, 0, 0 }), "n2"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n2 does not"},
+		{"an alarm", with(healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"NOSPACE", "n2", "full"}} }), "DEGRADED: the alarm NOSPACE of n2 is raised; writes survive 1 more loss"},
+		{"a notice", with(healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"CLOCK", "n2", "ahead"}} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
+		{"an endpoint of no member", with(healthy(3), func(m []Member) { m[2].Unknown, m[2].Answers = true, false }), "HEALTHY: 2 of 2 voters take part, n1 leads; one more loss stops writes"},
+	} {
+		v := Judge(tt.f.Members)
+		if v.String() != tt.want {
+			t.Errorf("%s:\n%s\nnot\n%s", tt.name, v, tt.want)
+		}
+		if healthy := v.Word == Healthy; healthy != (v.Next == "") || v.Serves() != (healthy || v.Word == Degraded) {
+			t.Errorf("%s: next %q, serves %v", tt.name, v.Next, v.Serves())
+		}
+	}
+}
+
+// TestChecks: each check of the table has facts with its finding, and is ok on a healthy cluster and a sound folder.
+func TestChecks(t *testing.T) {
+	type finding struct {
+		id     string
+		level  Level
+		text   string // in the result
+		change func(f *Facts)
+	}
+	n2 := func(change func(m *Member)) func(f *Facts) { return func(f *Facts) { change(&f.Members[1]) } }
+	at := func(change func(d *Folder)) func(f *Facts) { return func(f *Facts) { change(f.Folder) } }
+	found := map[string]bool{}
+	for _, tt := range []finding{
+		{"quorum", Failure, "NO QUORUM: 1 of 3 voters answers", func(f *Facts) { dead(f, "n1", "n2") }},
+		{"margin", Warning, "one more loss stops writes: 2 of 3", func(f *Facts) { dead(f, "n2") }},
+		{"margin", Warning, "a cluster of 2 voters survives no loss", func(f *Facts) { f.Members = f.Members[:2] }},
+		{"members", Failure, "n2 does not answer: connection refused", func(f *Facts) { dead(f, "n2") }},
+		{"members", Warning, "n2 does not answer this host, but other members are connected", n2(func(m *Member) { m.Answers = false })},
+		{"members", Warning, "n2 is not a member", n2(func(m *Member) { m.Unknown = true })},
+		{"members", Failure, "n2 is quarantined", n2(func(m *Member) { m.State = "refused" })},
+		{"alarms", Failure, "NOSPACE of n2: full", n2(func(m *Member) { m.Alarms = []Alarm{{"NOSPACE", "n2", "full"}} })},
+		{"alarms", Failure, "NEWER of n2: odd", n2(func(m *Member) { m.Alarms = []Alarm{{"NEWER", "n2", "odd"}} })},
+		{"alarms", Warning, "CLOCK of n1: ahead", n2(func(m *Member) { m.Alarms = []Alarm{{"CLOCK", "n1", "ahead"}} })},
+		{"links", Failure, "n2 has no connection to n3: timeout", func(f *Facts) {
+			f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "timeout"}, Link{Member: "n2", Error: "timeout"}
+		}},
+		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { m.Applied -= limits.DoctorLag })},
+		{"state", Failure, "n2 has the digest bb at index 100000, n1 has aa", n2(func(m *Member) { m.Digest = "bb" })},
+		{"disk-sync", Failure, "n2: p99 of the last minute is 500.0 ms", n2(func(m *Member) { m.SyncP99 = 500 * time.Millisecond })},
+		{"disk-sync", Warning, "n2: p99 of the last minute is 100.0 ms", n2(func(m *Member) { m.SyncP99 = 100 * time.Millisecond })},
+		{"disk-sync", Warning, "n2: p99 of the last minute is 20.0 ms", n2(func(m *Member) { m.SyncP99, m.ElectionTimeout = 20*time.Millisecond, 200*time.Millisecond })},
+		{"clock", Warning, "n2: its clock is 1.001s ahead of this host's", n2(func(m *Member) { m.Clock = 1001 * time.Millisecond })},
+		{"clock", Warning, "the clock of n2 is 1.2s behind the clock of n1", func(f *Facts) { f.Members[0].Clock, f.Members[1].Clock = 600*time.Millisecond, -600*time.Millisecond }},
+		{"certificates", Failure, "n2: 10.0.0.1:2379 expired 1m0s ago", n2(func(m *Member) { m.Certificate.Left = -time.Minute })},
+		{"certificates", Warning, "n2: 10.0.0.1:2379 expires in 29 days", n2(func(m *Member) { m.Certificate.Left = 29*24*time.Hour + time.Hour })},
+		{"certificates", Warning, "n2: 10.0.0.1:2379 does not name the address 10.0.0.1", n2(func(m *Member) { m.Certificate.NotNamed = "10.0.0.1" })},
+		{"certificates", Warning, "this client: client.crt expires in 1h0m0s", func(f *Facts) { f.Client = Certificate{File: "client.crt", Left: time.Hour} }},
+		{"mtu", Failure, "the interface tun0 to n2 at 10.0.0.2:2379 has an MTU of 1279 bytes", n2(func(m *Member) { m.Routes = []Route{{Address: "10.0.0.2:2379", Interface: "tun0", MTU: 1279}} })},
+		{"open-files", Warning, "n2 may open 1024 files", n2(func(m *Member) { m.Files = 1024 })},
+		{"hosts", Warning, "n1 and n2 run on one host", n2(func(m *Member) { m.Host = 1 })},
+		{"disks", Warning, "the data folders of n1 and n2 are on one file system", n2(func(m *Member) { m.Host = 1 })},
+		{"versions", Warning, "n1 0.2.0, n2 0.3.0, n3 0.2.0", n2(func(m *Member) { m.Version = "0.3.0" })},
+		{"feature-level", Warning, "the level is 5, the newest member supports 6; n1 supports 5, n3 supports 5", n2(func(m *Member) { m.LevelMost = 6 })},
+		{"feature-level", Warning, "the level is 5, all members that answer support 6", func(f *Facts) {
+			for i := range f.Members {
+				f.Members[i].LevelMost = 6
+			}
+		}},
+		{"quota", Warning, "n2: 80 % of the quota", n2(func(m *Member) { m.UsedBytes = 800 })},
+		{"quota", Failure, "n2: all of the quota", n2(func(m *Member) { m.UsedBytes = 1000 })},
+		{"history", Warning, "it reaches back for 4m59s, to revision 2", func(f *Facts) { f.Members[0].HistoryAge = 5*time.Minute - time.Second }},
+		{"disk-space", Warning, "n2: 32 MiB of 352 MiB", n2(func(m *Member) { m.DiskFree, m.DiskBytes = limits.SpaceMargin, 11*limits.SpaceMargin })},
+		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { m.DiskFree = limits.SpaceMargin - 1 })},
+
+		{"folder", Failure, "no such folder", at(func(d *Folder) { d.Error = "no such folder" })},
+		{"folder", Failure, "the mode of /data is 0750, and 0700 is needed", at(func(d *Folder) { d.Mode = 0o750 })},
+		{"folder", Failure, "belongs to user 0, and this process runs as user 5", at(func(d *Folder) { d.User = 5 })},
+		{"files", Failure, "a.snap: checksum", at(func(d *Folder) { d.Damaged = []string{"a.snap: checksum"} })},
+		{"free-space", Warning, "/data: ", at(func(d *Folder) { d.FreeBytes = d.SizeBytes/10 - 1 })},
+		{"disk", Warning, "p50 of a sync is 1.0 ms, p99 10.0 ms", at(func(d *Folder) { d.Sync.P99 = 10 * time.Millisecond })},
+		{"disk", Failure, "p99 500.0 ms", at(func(d *Folder) { d.Sync.P99 = 500 * time.Millisecond })},
+		{"file-limit", Warning, "may open 256 files", at(func(d *Folder) { d.Files = 256 })},
+		{"timer-slack", Warning, "may fire 2ms late", at(func(d *Folder) { d.TimerSlack = 2 * time.Millisecond })},
+		{"time-sync", Warning, "no time service", at(func(d *Folder) { d.ClockSynced = false })},
+		{"udp-buffers", Warning, "net.core.wmem_max is 212992 bytes", at(func(d *Folder) { d.UDPSend = 212992 })},
+	} {
+		f := healthy(3)
+		f.Folder = soundFolder()
+		tt.change(f)
+		results := Run(f)
+		i := slices.IndexFunc(results, func(r Result) bool { return r.ID == tt.id && r.Level == tt.level && strings.Contains(r.Text, tt.text) })
+		if i < 0 {
+			t.Errorf("%s finds no %s %q, but %+v", tt.id, tt.level, tt.text, of(tt.id, results))
+			continue
+		}
+		if results[i].Do == "" || results[i].Docs != "docs/doctor.md#"+tt.id {
+			t.Errorf("%s: do %q, docs %q", tt.id, results[i].Do, results[i].Docs)
+		}
+		found[tt.id] = true
+	}
+	f := healthy(3)
+	f.Folder = soundFolder()
+	sound := Run(f)
+	if w := Worst(sound); w != OK {
+		t.Errorf("the worst level of a healthy cluster is %s", w)
+	}
+	for _, c := range slices.Concat(Cluster, Host) {
+		if !found[c.ID] {
+			t.Errorf("no facts of this test make %s fail", c.ID)
+		}
+		if got := of(c.ID, sound); len(got) != 1 || got[0].Level != OK || got[0].Text == "" || got[0].Do != "" {
+			t.Errorf("%s on a healthy cluster: %+v", c.ID, got)
+		}
+	}
+}
+
+func of(id string, all []Result) []Result {
+	return slices.DeleteFunc(slices.Clone(all), func(r Result) bool { return r.ID != id })
+}
+
+// TestSoundBounds: the values next to the bounds of TestChecks are no finding.
+func TestSoundBounds(t *testing.T) {
+	f := healthy(3)
+	m := &f.Members[1]
+	m.Applied, m.Digest = f.Members[0].Applied-limits.DoctorLag+1, "bb" // another position
+	m.SyncP99, m.Clock, m.UsedBytes = limits.SlowSync-time.Microsecond, limits.DoctorClock, 799
+	m.Certificate.Left, m.Files = limits.DoctorCertificate, limits.EtcdConnections+limits.FilesKept
+	m.Routes[0].MTU, f.Members[0].HistoryAge = limits.DoctorMTU, limits.HistoryShort
+	m.DiskFree = m.DiskBytes / limits.DoctorDiskFree
+	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
+	if results := Run(f); Worst(results) != OK {
+		t.Errorf("%+v", results)
+	}
+}
+
+// TestUnchecked: missing facts are named, and are no failure.
+func TestUnchecked(t *testing.T) {
+	f := &Facts{NoAnswer: "the cluster was not asked", Folder: &Folder{Error: "permission denied", FilesSkip: "a member runs", TimerSlackSkip: "x", ClockSkip: "x", UDPSkip: "x"}}
+	for _, r := range Run(f) {
+		switch {
+		case r.ID == "folder":
+		case r.Level != Unchecked || r.Text == "":
+			t.Errorf("%+v", r)
+		}
+	}
+	// Members of an older version report less.
+	f = healthy(3)
+	for i := range f.Members {
+		m := &f.Members[i]
+		*m = Member{Name: m.Name, Answers: true, State: m.State, Leader: "n1", Applied: m.Applied, Digest: m.Digest, Links: m.Links}
+	}
+	results := Run(f)
+	if w := Worst(results); w != OK {
+		t.Errorf("members of an older version: %+v", results)
+	}
+	for _, id := range []string{"clock", "mtu", "open-files", "hosts", "disks", "feature-level", "disk-space", "disk-sync"} {
+		if got := of(id, results); len(got) != 1 || got[0].Level != Unchecked {
+			t.Errorf("%s of members of an older version: %+v", id, got)
+		}
+	}
+}
+
+// TestAlarmTable: each name of package kv has one entry, alarms before notices.
+func TestAlarmTable(t *testing.T) {
+	seen := map[kv.AlarmName]bool{}
+	severity := severityAlarm
+	for _, a := range Alarms {
+		if seen[a.Name] || a.Means == "" || a.Do == "" {
+			t.Errorf("the entry of %s: %+v", a.Name, a)
+		}
+		if s := a.Name.Severity(); s != severity && s == severityAlarm {
+			t.Errorf("the alarm %s is listed among the notices", a.Name)
+		}
+		seen[a.Name], severity = true, a.Name.Severity()
+	}
+	for _, name := range kv.AlarmNames() {
+		if !seen[name] {
+			t.Errorf("%s has no entry", name)
+		}
+	}
+	if got := AlarmsHelp("notice"); strings.Contains(got, "NOSPACE") || !strings.Contains(got, "CLOCK a member's clock differs") {
+		t.Errorf("the notices are %q", got)
+	}
+}
+
+// TestAlarmsOnce: the report of the affected member replaces the reports of others.
+func TestAlarmsOnce(t *testing.T) {
+	f := healthy(3)
+	f.Members[0].Alarms = []Alarm{{"NOSPACE", "n2", "by n1"}, {"CERT", "n3", "ends"}}
+	f.Members[1].Alarms = []Alarm{{"NOSPACE", "n2", "by n2"}}
+	if got := fmt.Sprint(raised(f.Members, severityAlarm)); got != "[{CERT n3 ends} {NOSPACE n2 by n2}]" {
+		t.Error(got)
+	}
+}

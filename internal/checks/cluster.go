@@ -1,0 +1,401 @@
+package checks
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// answers calls look for each member that answers, and returns their number.
+func (f *Facts) answers(look func(*Member)) (n int) {
+	for i := range f.Members {
+		if f.Members[i].Answers {
+			n++
+			look(&f.Members[i])
+		}
+	}
+	return n
+}
+
+// quiet reports the result ok if the check has none so far, or that no member answers.
+func (r *report) quiet(members int, format string, values ...any) {
+	switch {
+	case len(r.results) > 0:
+	case members == 0:
+		r.skip("no member answers")
+	default:
+		r.ok(format, values...)
+	}
+}
+
+func quorum(f *Facts, r *report) {
+	v := Judge(f.Members)
+	if !v.Serves() {
+		r.add(Failure, v.Next, "%s", v)
+		return
+	}
+	c := clusterOf(f.Members)
+	r.ok("%s, %s leads", c.taking(), c.leader)
+}
+
+func margin(f *Facts, r *report) {
+	c := clusterOf(f.Members)
+	switch {
+	case !Judge(f.Members).Serves():
+		r.skip("there is no quorum or no leader")
+	case c.margin() > 0:
+		r.ok("%s", c.loss())
+	case c.up == c.voters:
+		r.add(Warning, "add voters until there are three: `qkv member add`", "%s: a cluster of %s survives no loss", c.loss(), plural(c.voters, "voter", "voters"))
+	default:
+		r.warn("%s: %s", c.loss(), c.missing())
+	}
+}
+
+func answering(f *Facts, r *report) {
+	for i := range f.Members {
+		switch m := &f.Members[i]; {
+		case m.Unknown:
+			r.add(Warning, "take it out of --endpoints or QKV_ENDPOINTS", "%s is not a member that the others know", m.Name)
+		case !m.Answers && linked(m, f.Members):
+			r.add(Warning, "open its client port (UDP 2379) for this host", "%s does not answer this host, but other members are connected to it: %s", m.Name, m.Error)
+		case !m.Answers:
+			r.fail("%s does not answer: %s", m.Name, m.Error)
+		case m.State == stateRefused:
+			r.add(Failure, AlarmNamed(string(kv.AmnesiaAlarm)).Do, "%s is quarantined: the others do not let it vote", m.Name)
+		}
+	}
+	r.quiet(1, "all %d answer", len(f.Members))
+}
+
+func alarms(f *Facts, r *report) {
+	for _, severity := range []string{severityAlarm, "notice"} {
+		level := Warning
+		if severity == severityAlarm {
+			level = Failure
+		}
+		for _, a := range raised(f.Members, severity) {
+			r.add(level, AlarmNamed(a.Name).Do, "%s of %s: %s", a.Name, a.Member, a.Text)
+		}
+	}
+	r.quiet(f.answers(func(*Member) {}), "none is raised")
+}
+
+// links reports pairs of members that both answer this host, without a connection at both ends.
+func links(f *Facts, r *report) {
+	pairs := map[[2]string]string{}
+	seen := map[[2]string]bool{}
+	n := f.answers(func(m *Member) {
+		for _, l := range m.Links {
+			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
+			seen[pair] = seen[pair] || l.Connected
+			if !l.Connected && pairs[pair] == "" {
+				pairs[pair] = fmt.Sprintf("%s has no connection to %s: %s", m.Name, l.Member, l.Error)
+			}
+		}
+	})
+	for i := range f.Members {
+		for k := range i {
+			a, b := &f.Members[i], &f.Members[k]
+			pair := [2]string{min(a.Name, b.Name), max(a.Name, b.Name)}
+			if text := pairs[pair]; text != "" && !seen[pair] && a.Answers && b.Answers {
+				r.fail("%s", text)
+			}
+		}
+	}
+	r.quiet(n, "all members that answer are connected to each other")
+}
+
+// furthest returns the highest applied index.
+func (f *Facts) furthest() (most uint64) {
+	f.answers(func(m *Member) { most = max(most, m.Applied) })
+	return most
+}
+
+func lag(f *Facts, r *report) {
+	most := f.furthest()
+	n := f.answers(func(m *Member) {
+		if most-m.Applied >= limits.DoctorLag {
+			r.warn("%s lags by %d entries", m.Name, most-m.Applied)
+		}
+	})
+	r.quiet(n, "no member lags by %d entries or more", limits.DoctorLag)
+}
+
+func state(f *Facts, r *report) {
+	first := map[uint64]*Member{}
+	n := f.answers(func(m *Member) {
+		if o := first[m.Applied]; o == nil {
+			first[m.Applied] = m
+		} else if o.Digest != m.Digest {
+			r.fail("%s has the digest %s at index %d, %s has %s", m.Name, m.Digest, m.Applied, o.Name, o.Digest)
+		}
+	})
+	if n > 1 && len(first) == n {
+		r.skip("the members answered at different positions of the log")
+	}
+	r.quiet(n, "members at one position of the log have one digest")
+}
+
+func diskSync(f *Facts, r *report) {
+	n, idle := 0, 0
+	n = f.answers(func(m *Member) {
+		timeout := m.ElectionTimeout
+		switch {
+		case m.SyncP99 == 0:
+			idle++
+		case timeout > 0 && m.SyncP99 >= timeout/limits.DoctorSyncFailure:
+			r.fail("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.SyncP99), timeout)
+		case m.SyncP99 >= limits.SlowSync || timeout > 0 && m.SyncP99 >= timeout/limits.DoctorSyncWarning:
+			r.warn("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.SyncP99), timeout)
+		}
+	})
+	if n > 0 && idle == n {
+		r.skip("there was no sync in the last minute")
+	}
+	r.quiet(n, "p99 of the last minute is far below the election timeout on all members")
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+
+func clock(f *Facts, r *report) {
+	var known []*Member
+	f.answers(func(m *Member) {
+		if m.ClockWithin == 0 {
+			return
+		}
+		known = append(known, m)
+		if apart := m.Clock.Abs() - m.ClockWithin; apart >= limits.DoctorClock {
+			r.warn("%s: its clock is %v %s this host's, ±%v", m.Name, m.Clock.Abs().Round(time.Millisecond), aheadOf(m.Clock), m.ClockWithin.Round(time.Millisecond))
+		}
+	})
+	for i, a := range known {
+		for _, b := range known[:i] {
+			if apart := a.Clock - b.Clock; apart.Abs()-a.ClockWithin-b.ClockWithin >= limits.DoctorClock {
+				r.warn("the clock of %s is %v %s the clock of %s", a.Name, apart.Abs().Round(time.Millisecond), aheadOf(apart), b.Name)
+			}
+		}
+	}
+	if len(known) == 0 {
+		r.skip("no member that answers reports its clock")
+	}
+	r.quiet(len(known), "members and this host differ by less than %v", limits.DoctorClock)
+}
+
+func aheadOf(d time.Duration) string {
+	if d > 0 {
+		return "ahead of"
+	}
+	return "behind"
+}
+
+func certificates(f *Facts, r *report) {
+	one := func(name string, c *Certificate) {
+		left := fmt.Sprintf("%v", c.Left.Round(time.Hour))
+		if c.Left >= 48*time.Hour {
+			left = fmt.Sprintf("%d days", c.Left/(24*time.Hour))
+		}
+		switch {
+		case *c == Certificate{}:
+		case c.Error != "":
+			r.skip("%s: %s", name, c.Error)
+		case c.Left <= 0:
+			r.fail("%s: %s expired %v ago", name, c.File, (-c.Left).Round(time.Minute))
+		case c.Left < limits.DoctorCertificate:
+			r.warn("%s: %s expires in %s", name, c.File, left)
+		}
+		if c.NotNamed != "" {
+			r.warn("%s: %s does not name the address %s: etcd's clients and browsers refuse it there", name, c.File, c.NotNamed)
+		}
+	}
+	one("this client", &f.Client)
+	n := f.answers(func(m *Member) { one(m.Name, &m.Certificate) })
+	r.quiet(n, "no known certificate expires within %d days", limits.DoctorCertificate/(24*time.Hour))
+}
+
+func mtu(f *Facts, r *report) {
+	known := 0
+	for i := range f.Members {
+		for _, way := range f.Members[i].Routes {
+			switch {
+			case way.Error != "":
+				r.skip("%s: %s", way.Address, way.Error)
+				continue
+			case way.MTU < limits.DoctorMTU:
+				r.fail("the interface %s to %s at %s has an MTU of %d bytes, %d are needed", way.Interface, f.Members[i].Name, way.Address, way.MTU, limits.DoctorMTU)
+			}
+			known++
+		}
+	}
+	if known == 0 && len(r.results) == 0 {
+		r.skip("no member reports an address")
+	}
+	r.quiet(known, "this host's interfaces to the members carry %d bytes; the members' own interfaces are not visible from here", limits.DoctorMTU)
+}
+
+func openFiles(f *Facts, r *report) {
+	const needed = limits.EtcdConnections + limits.FilesKept
+	unknown := 0
+	n := f.answers(func(m *Member) {
+		if m.Files == 0 {
+			unknown++
+		} else if m.Files < needed {
+			r.warn("%s may open %d files, %d are enough for all connections", m.Name, m.Files, needed)
+		}
+	})
+	if n > 0 && unknown == n {
+		r.skip("the members do not report their limit")
+	}
+	r.quiet(n, "all members may open %d files or more", needed)
+}
+
+// shared returns the names of the members with an equal key, for each key that several have. The key 0 is not known.
+func shared(f *Facts, key func(*Member) [2]uint64) (groups [][]string, known int) {
+	at := map[[2]uint64]int{}
+	f.answers(func(m *Member) {
+		k := key(m)
+		if k[0] == 0 {
+			return
+		}
+		known++
+		if _, seen := at[k]; !seen {
+			at[k] = len(groups)
+			groups = append(groups, nil)
+		}
+		groups[at[k]] = append(groups[at[k]], m.Name)
+	})
+	all := groups
+	groups = nil
+	for _, g := range all {
+		if len(g) > 1 {
+			groups = append(groups, g)
+		}
+	}
+	return groups, known
+}
+
+func hosts(f *Facts, r *report) {
+	groups, known := shared(f, func(m *Member) [2]uint64 { return [2]uint64{m.Host} })
+	for _, g := range groups {
+		r.warn("%s run on one host", strings.Join(g, " and "))
+	}
+	if known == 0 {
+		r.skip("no member that answers reports its host")
+	}
+	r.quiet(known, "each member that answers has a host of its own")
+}
+
+func disks(f *Facts, r *report) {
+	groups, known := shared(f, func(m *Member) [2]uint64 {
+		if m.Device == 0 {
+			return [2]uint64{}
+		}
+		return [2]uint64{m.Host, m.Device}
+	})
+	for _, g := range groups {
+		r.warn("the data folders of %s are on one file system", strings.Join(g, " and "))
+	}
+	if known == 0 {
+		r.skip("no member that answers reports its disk")
+	}
+	r.quiet(known, "each member that answers has a file system of its own")
+}
+
+func versions(f *Facts, r *report) {
+	all := map[string]bool{}
+	var each []string
+	n := 0
+	for i := range f.Members {
+		if m := &f.Members[i]; m.Version != "" {
+			n++
+			all[m.Version] = true
+			each = append(each, m.Name+" "+m.Version)
+		}
+	}
+	if len(all) > 1 {
+		r.warn("%s", strings.Join(each, ", "))
+	}
+	for v := range all {
+		r.quiet(n, "all members run %s", v)
+	}
+	r.quiet(0, "")
+}
+
+func featureLevel(f *Facts, r *report) {
+	var level, most, least uint64
+	var holds []string
+	n := f.answers(func(m *Member) { level, most = max(level, m.Level), max(most, m.LevelMost) })
+	for i := range f.Members {
+		if m := &f.Members[i]; m.LevelMost > 0 && m.LevelMost < most {
+			holds = append(holds, fmt.Sprintf("%s supports %d", m.Name, m.LevelMost))
+			least = m.LevelMost
+		}
+	}
+	switch {
+	case n > 0 && level == 0:
+		r.skip("the members do not report it")
+	case level < most && least > 0:
+		r.warn("the level is %d, the newest member supports %d; %s", level, most, strings.Join(holds, ", "))
+	case level < most:
+		r.warn("the level is %d, all members that answer support %d: it rises as soon as all members have announced that", level, most)
+	}
+	r.quiet(n, "%d, the highest that the members support", level)
+}
+
+func quota(f *Facts, r *report) {
+	n := f.answers(func(m *Member) {
+		switch {
+		case m.QuotaBytes <= 0:
+		case m.UsedBytes >= m.QuotaBytes:
+			r.fail("%s: all of the quota of %d bytes is used", m.Name, m.QuotaBytes)
+		case m.UsedBytes >= m.QuotaBytes/5*4:
+			r.warn("%s: %d %% of the quota of %d bytes are used", m.Name, m.UsedBytes*100/m.QuotaBytes, m.QuotaBytes)
+		}
+	})
+	r.quiet(n, "less than 80 %% are used on all members")
+}
+
+func history(f *Facts, r *report) {
+	most := f.furthest()
+	n := f.answers(func(m *Member) {
+		if m.Applied < most || len(r.results) > 0 {
+			return
+		}
+		age := m.HistoryAge.Round(time.Second)
+		if m.OldestRevision > 0 && m.HistoryAge < limits.HistoryShort {
+			r.warn("it reaches back for %v, to revision %d", age, m.OldestRevision)
+		} else if m.OldestRevision > 0 {
+			r.ok("it reaches back for %v, to revision %d", age, m.OldestRevision)
+		} else {
+			r.ok("it reaches back to the first revision")
+		}
+	})
+	r.quiet(n, "")
+}
+
+func diskSpace(f *Facts, r *report) {
+	known := 0
+	f.answers(func(m *Member) {
+		if m.DiskBytes > 0 {
+			known++
+			space(r, m.Name, m.DiskFree, m.DiskBytes)
+		}
+	})
+	if known == 0 {
+		r.skip("no member that answers reports its disk")
+	}
+	r.quiet(known, "more than %d %% are free on all members", 100/limits.DoctorDiskFree)
+}
+
+// space reports a disk that is nearly full.
+func space(r *report, name string, free, size int64) {
+	switch {
+	case free < limits.SpaceMargin:
+		r.fail("%s: %d MiB of %d MiB are free", name, free>>20, size>>20)
+	case free < size/limits.DoctorDiskFree:
+		r.warn("%s: %d MiB of %d MiB are free", name, free>>20, size>>20)
+	}
+}

@@ -1,0 +1,112 @@
+package checks
+
+import (
+	"io/fs"
+	"time"
+
+	"qkv/index/kv"
+)
+
+// Facts are the collected facts about a cluster and this host.
+type Facts struct {
+	Members  []Member // sorted by name
+	NoAnswer string   // why the cluster could not be asked; empty: it was asked
+	Client   Certificate
+	Folder   *Folder // of a member's data folder on this host; nil: not asked for
+}
+
+// Member has the known facts about one member. A zero field is not known.
+type Member struct {
+	Name    string
+	Role    kv.Role
+	Unknown bool   // an endpoint without a member that the others know
+	Answers bool   // to this host
+	Error   string // why it does not answer
+
+	State    string // leader, follower, candidate, learner or refused
+	Leader   string // as this member sees it; empty: none
+	Applied  uint64 // position in the raft log
+	Digest   string // of the state at Applied
+	Version  string
+	Revision int64
+
+	Level, LevelMost uint64 // the cluster's feature level, and the highest one of the member's program
+
+	Links  []Link
+	Alarms []Alarm
+
+	SyncP99, ElectionTimeout time.Duration
+	UsedBytes, QuotaBytes    int64
+	OldestRevision           int64
+	HistoryAge               time.Duration
+	DiskFree, DiskBytes      int64
+	Files                    uint64 // the limit of open files
+	Host, Device             uint64 // as in the status
+
+	Clock       time.Duration // the member's clock minus this host's
+	ClockWithin time.Duration // the error of Clock; 0: the clock is not known
+
+	Routes      []Route
+	Certificate Certificate // that the member shows at its HTTPS port
+}
+
+// Link is a member's connection to another member.
+type Link struct {
+	Member    string
+	Connected bool
+	Error     string
+}
+
+// Alarm is a raised alarm or notice, with the name of the affected member.
+type Alarm struct{ Name, Member, Text string }
+
+// Route is the way from this host to an address of a member.
+type Route struct {
+	Address, Interface string
+	MTU                int    // in bytes
+	Error              string // why the interface is not known
+}
+
+// Certificate describes a certificate. The zero value is not known.
+type Certificate struct {
+	File     string        // or the address that shows it
+	Left     time.Duration // until it expires; negative: it has expired
+	NotNamed string        // an address that the certificate does not name; empty: it names all
+	Error    string        // why the certificate is not known
+}
+
+// Folder describes a member's data folder, and the host that holds it.
+type Folder struct {
+	Dir   string
+	Error string // why the folder cannot be examined; empty: it can
+
+	Mode  fs.FileMode
+	Owner uint32 // user id
+	User  uint32 // user id of this process
+
+	FreeBytes, SizeBytes int64 // of the file system
+
+	Sync Sync
+
+	Damaged   []string // a line for each damaged file
+	Read      int      // files of the log and snapshots that were read
+	FilesSkip string   // why the files were not read
+
+	Files uint64 // this process's limit of open files
+
+	TimerSlack     time.Duration
+	TimerSlackSkip string
+
+	ClockSynced bool // the kernel says that a time service sets the clock
+	ClockSkip   string
+
+	UDPReceive, UDPSend int64 // the kernel's largest buffers of a socket, in bytes
+	UDPSkip             string
+}
+
+// Sync is a short measurement of a disk: writes of 4 KiB, each made durable.
+type Sync struct {
+	P50, P99       time.Duration
+	Class, Meaning string // as of `qkv bench disk`
+	Skip           string // why the disk was not measured
+}
