@@ -23,12 +23,12 @@ func authCommand() *cli.Command {
 			{
 				Name: "enable", Usage: "make every request need a user",
 				Description: "It is refused if you would be locked out: your own user needs the role root. The error names the commands that are missing.",
-				Flags:       clientFlags(), Action: authEnable,
+				Flags:       clientFlags(writeOutFlag()), Action: authEnable,
 			},
 			{
 				Name: "disable", Usage: "make every client with a certificate an administrator again",
 				Description: "Users and roles are kept, and passwords too; tokens become void.",
-				Flags:       clientFlags(), Action: authDisable,
+				Flags:       clientFlags(writeOutFlag()), Action: authDisable,
 			},
 			{
 				Name: "status", Usage: "print whether authentication is enabled", Flags: clientFlags(writeOutFlag()), Action: authStatus,
@@ -67,8 +67,9 @@ func authEnable(c *cli.Context) error {
 		if err != nil {
 			return afterChange(err, "enabled")
 		}
-		_, err = fmt.Fprintf(c.App.Writer, "authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof)
-		return err
+		writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof),
+			[]field{{"Enabled", true}, {"User", self.Name}}, switchedDocument{true, self.Name})
+		return nil
 	})
 }
 
@@ -120,9 +121,15 @@ func authDisable(c *cli.Context) error {
 		if err := writeFailed(s.DisableAuth(ctx)); err != nil {
 			return orNothing(err)
 		}
-		_, err := fmt.Fprintln(c.App.Writer, "authentication is disabled: every client with a certificate of the CA may do everything")
-		return err
+		writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", []field{{"Enabled", false}}, switchedDocument{})
+		return nil
 	})
+}
+
+// switchedDocument is the JSON of enabled or disabled authentication; names and order are a promise.
+type switchedDocument struct {
+	Enabled bool   `json:"enabled"`
+	User    string `json:"user,omitempty"` // of the command
 }
 
 // authDocument is the JSON of the state of authentication; names and order are a promise.

@@ -7,6 +7,7 @@ var examples = map[string][]string{
 		"qkv put config/app @app.yaml            # a file's content",
 		"openssl rand -hex 16 | qkv put token    # stdin, byte for byte",
 		"qkv put nodes/n1 up --lease 32695410dcc0ca06",
+		"qkv put nodes/n2 up --ttl 30s           # a lease of its own",
 		"qkv put greeting hi --prev-kv           # also prints the previous value",
 	},
 	"get": {

@@ -52,7 +52,7 @@ var foreignFlags = map[string]string{
 	"peer-auto-tls": alwaysVerified, "insecure-skip-tls-verify": alwaysVerified, "insecure-transport": alwaysVerified, "insecure": alwaysVerified,
 	"command-timeout": useTimeout, "dial-timeout": useTimeout, "keepalive-time": useTimeout, "consistency": "reads are linearizable; --serializable asks one member alone",
 	"stale": "--serializable asks one member alone", "hex": useJSON, "password": useUser,
-	"token": useUser, "ttl": useLease,
+	"token": useUser, "ttl": "`qkv put KEY VALUE --ttl TIME`",
 	"cluster": "status asks all members by itself", "peers": useEndpoints, "endpoint": useEndpoints, "host": useEndpoints, "http-addr": useEndpoints,
 	"listen-client-urls": "--listen: " + useHostPort, "listen-peer-urls": "--listen-peer: " + useHostPort,
 	"advertise-client-urls": "--advertise: " + useHostPort, "initial-advertise-peer-urls": "--advertise-peer: " + useHostPort,

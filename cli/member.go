@@ -37,18 +37,18 @@ func memberCommand() *cli.Command {
 				Name: "remove", Usage: "remove a member for good", ArgsUsage: "NAME",
 				Description: "The member stops if it runs, and its data folder cannot be started again. To come back it must be added as a new " +
 					"member, with an empty folder. A removal that would leave no quorum of healthy voters is refused.",
-				Flags: clientFlags(), Action: memberRemove,
+				Flags: clientFlags(writeOutFlag()), Action: memberRemove,
 			},
 			{
 				Name: "promote", Usage: "make a learner a voter", ArgsUsage: "NAME",
 				Description: "Refused with exit code 4 until the learner has caught up with the leader.",
-				Flags:       clientFlags(), Action: memberPromote,
+				Flags:       clientFlags(writeOutFlag()), Action: memberPromote,
 			},
 			{
 				Name: "update", Usage: "change the address of a member", ArgsUsage: "NAME",
 				Description: "A running member tells the others its address itself, also a changed one. This command is for a member that cannot " +
 					"reach the others before they know its new address.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER")), Action: memberUpdate,
+				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER"), writeOutFlag()), Action: memberUpdate,
 			},
 			memberReplaceCommand(), memberUnbanCommand(),
 		},
@@ -116,7 +116,7 @@ func memberRemove(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
 		err := s.RemoveMember(ctx, m.ID)
 		if err == nil {
-			fmt.Fprintf(c.App.Writer, "%s (%s) is no member any more\n", m.Name, hex(m.ID))
+			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", m.Name, hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
 		return err
 	})
@@ -126,7 +126,7 @@ func memberPromote(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
 		err := s.PromoteMember(ctx, m.ID, 0)
 		if err == nil {
-			fmt.Fprintf(c.App.Writer, "%s (%s) is a voter\n", m.Name, hex(m.ID))
+			writeChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, hex(m.ID)), m.Name, hex(m.ID), "promoted")
 		}
 		return err
 	})
@@ -140,7 +140,7 @@ func memberUpdate(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
 		err := s.UpdateMember(ctx, m.ID, peers)
 		if err == nil {
-			fmt.Fprintf(c.App.Writer, "%s (%s) is reached at %s\n", m.Name, hex(m.ID), strings.Join(peers, ", "))
+			writeChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, hex(m.ID), strings.Join(peers, ", ")), m.Name, hex(m.ID), "updated")
 		}
 		return err
 	})
@@ -277,7 +277,7 @@ func moveLeaderCommand() *cli.Command {
 		Name: "move-leader", Category: "cluster", Usage: "make another member the leader", ArgsUsage: "[NAME]",
 		Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
 			"meanwhile.",
-		Flags: clientFlags(), Action: moveLeader,
+		Flags: clientFlags(writeOutFlag()), Action: moveLeader,
 	}
 }
 
@@ -321,7 +321,7 @@ func moveLeader(c *cli.Context) error {
 		if i < 0 {
 			return fmt.Errorf("%s leads, which was added since", hex(leader))
 		}
-		fmt.Fprintf(c.App.Writer, "%s leads\n", members[i].Name)
+		writeChanged(c, members[i].Name+" leads", members[i].Name, hex(leader), "leads")
 		return nil
 	}))
 }

@@ -29,7 +29,7 @@ func memberUnbanCommand() *cli.Command {
 			"older life of the cluster, or when its data folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES " +
 			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it quarantine it " +
 			"again.",
-		Flags: clientFlags(&cli.BoolFlag{
+		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
 			Name: "yes", EnvVars: []string{"QKV_MEMBER_UNBAN_YES"}, Usage: "confirm that acknowledged writes may be lost",
 		}),
 		Action: unban,
@@ -77,7 +77,7 @@ func unban(c *cli.Context) error {
 			return fmt.Errorf("the quarantine of %s was lifted, and it does not answer any more: %w", name, err)
 		}
 		if now.Role == "leader" || now.Leader != 0 && now.Role == "follower" {
-			fmt.Fprintf(c.App.Writer, "%s takes part again\n", name)
+			writeChanged(c, name+" takes part again", now.Name, hex(now.ID), "unbanned")
 			return nil
 		}
 		status = now
@@ -85,7 +85,7 @@ func unban(c *cli.Context) error {
 	if status.Role == roleRefused {
 		return fmt.Errorf("the quarantine of %s was lifted, and others have quarantined it again: %s", name, quarantineOf(&status))
 	}
-	fmt.Fprintf(c.App.Writer, "%s takes part again; it has no leader yet\n", name)
+	writeChanged(c, name+" takes part again; it has no leader yet", status.Name, hex(status.ID), "unbanned")
 	return nil
 }
 

@@ -72,6 +72,7 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show them"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
+					plainOrJSONFlag("result", "QKV_MIGRATE_TO_ETCD_WRITE_OUT"),
 				),
 				Action: migrateTo,
 			},
@@ -152,6 +153,15 @@ func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	return t.group()
 }
 
+// savedDocument is the JSON of a snapshot file; names and order are a promise.
+type savedDocument struct {
+	File      string `json:"file"`
+	Bytes     int64  `json:"bytes"`
+	Revision  int64  `json:"revision"`
+	Compacted int64  `json:"compacted_revision"`
+	Leases    int    `json:"leases"`
+}
+
 // saveSnapshot writes a snapshot file, and checks it.
 func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) error {
 	path := c.String("snapshot")
@@ -167,6 +177,9 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	file, err := migrate.OpenFile(path, false)
 	if err != nil {
 		return err
+	}
+	if c.String("write-out") == formatJSON {
+		return errors.Join(file.Close(), writeJSON(c.App.Writer, savedDocument{path, file.Size, file.Revision, file.Compacted, len(file.Leases)}))
 	}
 	fmt.Fprintf(c.App.Writer, "%s has %d bytes, revision %d, compacted %d, %d leases\n", path, file.Size, file.Revision, file.Compacted, len(file.Leases))
 	fmt.Fprintf(c.App.Writer, "restore it: etcdutl snapshot restore %s --data-dir DIR\n", path)

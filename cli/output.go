@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -84,6 +85,22 @@ func writeOne(c *cli.Context, text string, fields []field, document any) {
 	default:
 		fmt.Fprint(w, text)
 	}
+}
+
+// changedDocument is the JSON of a change that has no other answer; names and order are a promise.
+type changedDocument struct {
+	Name   string `json:"name"`
+	ID     string `json:"id,omitempty"`
+	Change string `json:"change"`
+}
+
+// writeChanged prints what was changed, as in "removed"; text is the plain form, and id may be empty.
+func writeChanged(c *cli.Context, text, name, id, change string) {
+	fields := []field{{"Name", name}, {"ID", id}, {"Change", change}}
+	if id == "" {
+		fields = slices.Delete(fields, 1, 2)
+	}
+	writeOne(c, text+"\n", fields, changedDocument{name, id, change})
 }
 
 // writeJSON prints one compact line, without HTML escapes.

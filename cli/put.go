@@ -2,14 +2,17 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -19,9 +22,11 @@ func putCommand() *cli.Command {
 		Name: "put", Category: "keys", Usage: "set a key",
 		ArgsUsage: "KEY [VALUE | - | @FILE]",
 		Description: "Without VALUE, or if it is -, the value is read from stdin; @FILE reads it from a file. Both are taken byte for byte: " +
-			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
+			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
+			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
+			&cli.DurationFlag{Name: "ttl", EnvVars: []string{"QKV_PUT_TTL"}, Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),
 		Action: put,
 	}
@@ -42,13 +47,33 @@ func put(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	ttl := c.Duration("ttl")
+	if ttl > 0 && (p.Lease != 0 || p.IgnoreLease) {
+		return usagef("--ttl attaches the key to a new lease: it goes without --lease and --ignore-lease")
+	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
+		var lease client.Lease
+		if ttl > 0 {
+			if lease, err = s.Grant(ctx, 0, int64((ttl+time.Second-1)/time.Second)); err != nil {
+				return writeFailed(err)
+			}
+			p.Lease = lease.ID
+		}
 		written, err := s.PutWith(ctx, p)
 		if err != nil {
-			return writeFailed(err)
+			return writeFailed(withoutLease(ctx, s, lease, err))
 		}
-		return writePut(c.App.Writer, c.String("write-out"), written)
+		return writePut(c.App.Writer, c.String("write-out"), written, lease)
 	}))
+}
+
+// withoutLease revokes the lease of a put that was certainly not done, and returns the put's error. If the revocation fails, the lease
+// expires.
+func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err error) error {
+	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Certain() && lease.ID != 0 {
+		_, _ = s.Revoke(ctx, lease.ID)
+	}
+	return err
 }
 
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
@@ -78,6 +103,8 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p cli
 type putDocument struct {
 	Revision int64         `json:"revision"`
 	Previous *pairDocument `json:"prev_kv,omitempty"`
+	Lease    string        `json:"lease_hex,omitempty"` // with --ttl
+	TTL      int64         `json:"ttl,omitempty"`       // of the lease, in seconds
 }
 
 func putDocumentOf(written client.Written) putDocument {
@@ -88,20 +115,33 @@ func putDocumentOf(written client.Written) putDocument {
 	return d
 }
 
-func writePut(w io.Writer, format string, written client.Written) error {
+// writePut prints the answer to a put; lease is that of --ttl, or zero.
+func writePut(w io.Writer, format string, written client.Written, lease client.Lease) error {
 	switch format {
 	case formatJSON:
-		return writeJSON(w, putDocumentOf(written))
+		d := putDocumentOf(written)
+		d.Lease, d.TTL = leaseHex(lease.ID), lease.TTL
+		return writeJSON(w, d)
 	case formatFields:
 		writeFields(w, []field{{"Revision", written.Revision}})
+		if lease.ID != 0 {
+			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", lease.TTL}})
+		}
 		writePairs(w, written.Previous, false)
 	case formatTable:
 		t := table{head: []string{"REVISION"}}
 		t.add(written.Revision)
+		if lease.ID != 0 {
+			t = table{head: []string{"REVISION", "LEASE", "TTL"}}
+			t.add(written.Revision, leaseHex(lease.ID), lease.TTL)
+		}
 		t.write(w)
 		writePrevious(w, format, written.Previous)
 	default:
 		fmt.Fprintln(w, "OK")
+		if lease.ID != 0 {
+			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), lease.TTL)
+		}
 		writePrevious(w, format, written.Previous)
 	}
 	return nil

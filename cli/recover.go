@@ -29,11 +29,21 @@ func recoverCommand() *cli.Command {
 			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost; this cannot be undone"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
+			plainOrJSONFlag("result", "QKV_RECOVER_WRITE_OUT"),
 			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask for confirmation; needed without a terminal"},
 			&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		},
 		Action: recoverFolder,
 	}
+}
+
+// recoveredDocument is the JSON of a new cluster; names and order are a promise.
+type recoveredDocument struct {
+	Name     string `json:"name"`
+	Cluster  string `json:"cluster"`
+	Revision int64  `json:"revision"`
+	Folder   string `json:"data_dir"`
+	Before   string `json:"old_data_dir"` // the data folder as it was
 }
 
 func recoverFolder(c *cli.Context) error {
@@ -61,6 +71,9 @@ func recoverFolder(c *cli.Context) error {
 	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version})
 	if err != nil {
 		return serveError(err)
+	}
+	if c.String("write-out") == formatJSON {
+		return writeJSON(c.App.Writer, recoveredDocument{done.Name, hex(done.Cluster), done.Revision, dir, done.Before})
 	}
 	fmt.Fprintf(c.App.Writer, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
 	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)

@@ -40,7 +40,7 @@ func roleCommand() *cli.Command {
 			},
 			{
 				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
-				Flags: clientFlags(), Action: roleDelete,
+				Flags: clientFlags(writeOutFlag()), Action: roleDelete,
 			},
 		},
 	}
@@ -187,8 +187,8 @@ func roleDelete(c *cli.Context) error {
 		if err := writeFailed(s.DeleteRole(ctx, c.Args().First())); err != nil {
 			return orNothing(err)
 		}
-		_, err := fmt.Fprintf(c.App.Writer, "role %s deleted\n", nameText(c.Args().First()))
-		return err
+		writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
+		return nil
 	})
 }
 

@@ -316,7 +316,7 @@ func writeTxn(w io.Writer, format string, t *client.Txn, result *client.TxnResul
 func writeAnswer(w io.Writer, format string, o *client.Op, a *kv.Answer) error {
 	switch {
 	case o.Put != nil:
-		return writePut(w, format, writtenOf(a))
+		return writePut(w, format, writtenOf(a), client.Lease{})
 	case o.Delete != nil:
 		return writeDel(w, format, writtenOf(a))
 	}

@@ -37,7 +37,7 @@ func userCommand() *cli.Command {
 			{
 				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
 				Description: "All logins and tokens of the user end, and its watches. Changes keep its name: `qkv history` still shows it.",
-				Flags:       clientFlags(), Action: userDelete,
+				Flags:       clientFlags(writeOutFlag()), Action: userDelete,
 			},
 			{
 				Name: "grant", Usage: "give a user a role", ArgsUsage: "NAME ROLE",
@@ -166,8 +166,8 @@ func userDelete(c *cli.Context) error {
 		if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
 			return orNothing(err)
 		}
-		_, err := fmt.Fprintf(c.App.Writer, "user %s deleted\n", nameText(c.Args().First()))
-		return err
+		writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
+		return nil
 	})
 }
 

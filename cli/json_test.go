@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// withoutJSON are the commands that print no JSON, each with the reason. Any other command has -w json.
+var withoutJSON = map[string]string{
+	"log":               "each line that it prints is JSON",
+	"serve":             "runs until it is stopped, and prints its log: --log-format json",
+	"etcd":              "runs until it is stopped, and prints its log, as etcd does",
+	"bench member":      "runs until it is stopped, and prints its log: --log-format json",
+	"demo":              "runs until it is stopped, and prints the logs of its members",
+	"config example":    "prints a file in YAML",
+	"completion":        "prints a program for a shell",
+	"member replace":    "prints its steps while it waits for the new member: `qkv member list -w json` has the result",
+	"migrate from-etcd": "prints its steps while it follows an etcd",
+	"cert ca":           "prints the names of the files that it has made, one a line",
+	"cert member":       "prints the names of the files that it has made, one a line",
+	"cert client":       "prints the names of the files that it has made, one a line",
+	"cert renew":        "prints the names of the files that it has made, one a line",
+	"bench quick":       "prints its measurements as they come: `qkv bench run -o FILE.json` writes a file",
+	"bench gate":        "judges by its exit code: its input are files in JSON",
+}
+
+// Every command that prints an answer prints it as JSON with -w json.
+func TestEveryCommandHasJSON(t *testing.T) {
+	seen := 0
+	var visit func(path string, commands []*cli.Command)
+	visit = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			path := strings.TrimSpace(path + " " + c.Name)
+			if len(c.Subcommands) > 0 {
+				visit(path, c.Subcommands)
+				continue
+			}
+			seen++
+			has := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool {
+				return slices.Contains(f.Names(), "w") && strings.Contains(f.(cli.DocGenerationFlag).GetUsage(), formatJSON)
+			})
+			if has == (withoutJSON[path] != "") {
+				t.Errorf("%q has -w json: %v, and the reason for none is %q: give it writeOutFlag or plainOrJSONFlag, or a row in withoutJSON", path, has, withoutJSON[path])
+			}
+			delete(withoutJSON, path)
+		}
+	}
+	visit("", newApp().Commands)
+	for path := range withoutJSON {
+		t.Errorf("there is no command %q: take it out of withoutJSON", path)
+	}
+	if seen < 60 {
+		t.Errorf("%d commands were found: the test looks in the wrong place", seen)
+	}
+}
+
+// A change without any other answer has all formats.
+func TestChangesHaveAllFormats(t *testing.T) {
+	b := newRig(t, nil)
+	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
+	b.expect(t, 0, `{"name":"reader","change":"deleted"}`+"\n", "", "role", "delete", "reader", "-w", "json")
+	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
+	b.expect(t, 0, "\"Name\" : \"reader\"\n\"Change\" : \"deleted\"\n", "", "role", "delete", "reader", "-w", "fields")
+	b.expect(t, 0, `{"enabled":false}`+"\n", "", "auth", "disable", "-w", "json")
+}
