@@ -493,6 +493,8 @@ const (
 	QuarantineReasonBytes = 2048
 	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
 	CertificateFileBytes = 1 << 20
+	// ClusterSecrets bounds the cluster secrets in force: a new one and the one that it replaces.
+	ClusterSecrets = 2
 
 	// EtcdHandshakeTimeout is how long a connection to the port of etcd's API may take to identify its protocol.
 	EtcdHandshakeTimeout = 5 * time.Second

@@ -29,7 +29,7 @@ import (
 //	client-NAME.crt .key a client's
 //
 // All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes before its
-// creation, because clocks differ. A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
+// creation, because clocks differ (secretca.go has a day). A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
 const (
 	caName       = "ca"
 	certSuffix   = ".crt"
@@ -52,6 +52,8 @@ type Maker struct {
 	Now      func() time.Time
 	Rand     io.Reader
 	Lifetime time.Duration // of new certificates, at least a second; 0: the default
+
+	secrets []ClusterSecret // not empty: their CA signs, and there is none in a folder
 }
 
 // Files names the files of a new certificate.
@@ -158,8 +160,11 @@ type authority struct {
 	key         crypto.Signer
 }
 
-// loadAuthority loads the CA that can sign from dir.
+// loadAuthority loads the CA that can sign from dir, or derives that of the secrets.
 func (m Maker) loadAuthority(dir string) (*authority, error) {
+	if len(m.secrets) > 0 {
+		return m.secrets[0].authority()
+	}
 	files := filesOf(dir, Identity{Class: ClassCA})
 	certificates, err := readCertificates(files.Cert)
 	if err != nil {
@@ -222,13 +227,17 @@ func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	if m.Lifetime > 0 {
 		lifetime = m.Lifetime
 	}
+	before := backdate
+	if len(m.secrets) > 0 {
+		before = secretBackdate
+	}
 	name := escapeName(id.Name)
 	if name = name[:min(len(name), commonNameMost)]; id.Class == ClassCA {
 		name = "qkv CA of " + id.Cluster
 	}
 	return &x509.Certificate{
 		Subject:   pkix.Name{Organization: []string{"qkv " + id.Cluster}, OrganizationalUnit: []string{id.Class.String()}, CommonName: name},
-		NotBefore: now.Add(-min(backdate, lifetime/10)),
+		NotBefore: now.Add(-min(before, lifetime/10)),
 		NotAfter:  now.Add(lifetime),
 		URIs:      []*url.URL{id.url()},
 	}

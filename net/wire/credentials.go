@@ -29,11 +29,12 @@ import (
 type Credentials struct {
 	// Constant.
 	Identity Identity
-	Source   string // the certificate's file, for messages
-	caSource string // ca.crt
+	Source   string    // the certificate's file, for messages
+	caSource string    // ca.crt
+	files    [3]string // that are followed; empty names are not
 	now      func() time.Time
 	read     func() (*keys, error) // loads the files again; the local CA first makes missing files
-	local    bool                  // signed by the local CA, which can sign again at any time
+	local    bool                  // the CA, the local one or that of a secret, can sign again at any time
 
 	// Shared.
 	inUse atomic.Pointer[keys]
@@ -72,7 +73,7 @@ func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().ce
 // NotAfter returns when the certificate in use, or the CA that signed it, expires.
 func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
-// Refresh loads the files again if they have changed. It also renews a certificate of the local CA after half of its lifetime. The
+// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, after half of its lifetime. The
 // error says why the files cannot be used as they are; the loaded certificate then stays in use.
 func (c *Credentials) Refresh() error {
 	c.mu.Lock()
@@ -107,8 +108,7 @@ func (c *Credentials) fresh() *keys {
 }
 
 func (c *Credentials) stats() (all [3]stat) {
-	key := strings.TrimSuffix(c.Source, certSuffix) + keySuffix
-	for i, name := range []string{c.Source, key, c.caSource} {
+	for i, name := range c.files {
 		all[i] = statOf(name)
 	}
 	return all
@@ -182,8 +182,14 @@ func LoadClient(dir, name string, now func() time.Time) (*Credentials, error) {
 
 // follow returns credentials that follow the files of one certificate in dir and of the CAs in caDir.
 func follow(caDir, dir string, want Identity, now func() time.Time) (*Credentials, error) {
-	c := &Credentials{Source: filesOf(dir, want).Cert, caSource: filesOf(caDir, Identity{Class: ClassCA}).Cert, now: now}
+	c := newCredentials(caDir, dir, want, now)
 	return c.start(func() (*keys, error) { return load(caDir, dir, want, now) })
+}
+
+// newCredentials returns credentials of one certificate's files in dir and of the CAs in caDir, which are not loaded.
+func newCredentials(caDir, dir string, want Identity, now func() time.Time) *Credentials {
+	own, ca := filesOf(dir, want), filesOf(caDir, Identity{Class: ClassCA}).Cert
+	return &Credentials{Source: own.Cert, caSource: ca, files: [3]string{own.Cert, own.Key, ca}, now: now}
 }
 
 // start loads the files for the first time.

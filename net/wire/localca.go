@@ -91,7 +91,8 @@ func (m Maker) LocalClient(home string) (*Credentials, error) {
 // local makes missing files and loads the credentials.
 func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
 	caDir := filepath.Join(home, certsFolder)
-	c := &Credentials{Source: filesOf(dir, id).Cert, caSource: filesOf(caDir, Identity{Class: ClassCA}).Cert, now: m.Now, local: true}
+	c := newCredentials(caDir, dir, id, m.Now)
+	c.local = true
 	return c.start(func() (*keys, error) {
 		ca, err := m.localCA(home)
 		if err != nil {

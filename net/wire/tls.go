@@ -153,7 +153,7 @@ func reason(certificate *x509.Certificate, err error, now time.Time) string {
 		who = id.String()
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Sprintf("the certificate of %s was signed by another CA (issuer %q): both sides need the same ca.crt", who, certificate.Issuer)
+		return fmt.Sprintf("the certificate of %s was signed by another CA (issuer %q): both sides need the same ca.crt or the same cluster secret", who, certificate.Issuer)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		switch invalid.Reason {
@@ -219,7 +219,7 @@ func alertText(alert uint8, remote bool) string {
 	}
 	switch alert {
 	case alertUnknownCA:
-		return "the other side refused this certificate: it was signed by another CA; both sides need the same ca.crt"
+		return "the other side refused this certificate: it was signed by another CA; both sides need the same ca.crt or the same cluster secret"
 	case alertExpired:
 		return "the other side refused this certificate: by the other side's clock it has expired or is not yet valid; `qkv cert show` shows the dates"
 	case alertBadCertificate, alertUnsupported, alertRevoked, alertUnknownCertificate:

@@ -1,0 +1,198 @@
+package wire
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"net/url"
+	"os"
+	"time"
+)
+
+// The CA of a cluster secret exists in no file: each member derives its key and certificate from the secret, signs its own certificate,
+// and keeps that in memory.
+//
+//  1. The CA certificate is the same on every host. It is valid for ever; rotation replaces it.
+//  2. A member renews its certificate after half of its lifetime, and at each start.
+//  3. While two secrets are in force, the first one signs. Its CA certificate, signed by the second CA, is sent along: members and clients
+//     that trust the second CA alone verify the chain through it.
+//  4. The trust domain is SecretCluster under every secret. The CA's key alone distinguishes clusters.
+
+// SecretCluster is the trust domain of the CAs of cluster secrets.
+const SecretCluster = "secret"
+
+// secretBackdate is how long before its creation a certificate of a secret's CA is valid. Each host signs by its own clock, and the other
+// hosts' clocks may be hours behind.
+const secretBackdate = day
+
+// The validity of a secret's CA: RFC 5280, 4.1.2.5 has that end for certificates without one.
+var (
+	secretNotBefore = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	secretNotAfter  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// SecretSource is where a process has the secrets in force from.
+type SecretSource struct {
+	Name    string // for messages
+	File    string // followed: a changed file is in force at the next handshake; empty: Secrets are in force for ever
+	Secrets []ClusterSecret
+}
+
+func (s *SecretSource) load() ([]ClusterSecret, error) {
+	if s.File == "" {
+		return s.Secrets, nil
+	}
+	return ReadSecrets(s.File)
+}
+
+// authority returns the secret's CA.
+func (s ClusterSecret) authority() (*authority, error) {
+	key, err := s.key()
+	if err != nil {
+		return nil, err
+	}
+	template, err := secretTemplate(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := signCA(template, template, &key.PublicKey, key)
+	return &authority{cluster: SecretCluster, certificate: certificate, key: key}, err
+}
+
+// secretTemplate returns the CA certificate of a key derived from a secret. A CA between it and a leaf is allowed: the next secret's.
+func secretTemplate(key *ecdsa.PublicKey) (*x509.Certificate, error) {
+	id, err := keyID(key)
+	if err != nil {
+		return nil, err
+	}
+	name, err := fingerprint(key)
+	if err != nil {
+		return nil, err
+	}
+	identity := Identity{Cluster: SecretCluster, Class: ClassCA}
+	return &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(append([]byte{1}, id[:15]...)),
+		Subject:      pkix.Name{Organization: []string{"qkv " + SecretCluster}, OrganizationalUnit: []string{ClassCA.String()}, CommonName: "qkv CA of the cluster secret " + name},
+		NotBefore:    secretNotBefore, NotAfter: secretNotAfter, URIs: []*url.URL{identity.url()},
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, SubjectKeyId: id,
+		KeyUsage:            x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		PermittedURIDomains: []string{SecretCluster},
+	}, nil
+}
+
+// signCA signs a CA certificate. Without randomness the signature is a function of key and content (RFC 6979).
+func signCA(template, parent *x509.Certificate, of *ecdsa.PublicKey, by *ecdsa.PrivateKey) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(nil, template, parent, of, by)
+	if err != nil {
+		return nil, fmt.Errorf("sign the CA's certificate: %w", err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("sign the CA's certificate: %w", err)
+	}
+	return certificate, nil
+}
+
+// secretAuthority returns the CA of the first secret, the CA certificates to trust, and the certificates to send along.
+func secretAuthority(all []ClusterSecret) (signer *authority, trusted, along []*x509.Certificate, err error) {
+	for i, s := range all {
+		ca, err := s.authority()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		trusted = append(trusted, ca.certificate)
+		if i == 0 {
+			signer = ca
+			continue
+		}
+		template, first := *signer.certificate, signer.key.(*ecdsa.PrivateKey)
+		template.MaxPathLen, template.MaxPathLenZero = 0, true
+		crossed, err := signCA(&template, ca.certificate, &first.PublicKey, ca.key.(*ecdsa.PrivateKey))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		along = append(along, crossed)
+	}
+	return signer, trusted, along, nil
+}
+
+// SecretMember returns credentials of the member name under the cluster's secrets. Clients without qkv's own verification reach the member
+// under the hosts.
+func (m Maker) SecretMember(source SecretSource, name string, hosts []string) (*Credentials, error) {
+	id := Identity{Cluster: SecretCluster, Class: ClassMember, Name: name}
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	key, err := m.newKey()
+	if err != nil {
+		return nil, err
+	}
+	c := &Credentials{Source: "of " + source.Name, caSource: source.Name, files: [3]string{source.File}, now: m.Now, local: true}
+	return c.start(func() (*keys, error) {
+		secrets, err := source.load()
+		if err != nil {
+			return nil, err
+		}
+		m.secrets = secrets
+		return m.secretKeys(id, hosts, key)
+	})
+}
+
+// secretKeys signs a certificate by the secrets in force.
+func (m Maker) secretKeys(id Identity, hosts []string, key *ecdsa.PrivateKey) (*keys, error) {
+	ca, trusted, along, err := secretAuthority(m.secrets)
+	if err != nil {
+		return nil, err
+	}
+	der, err := m.sign(ca, id, hosts, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	own, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("sign the certificate of %v: %w", id, err)
+	}
+	k := &keys{certificate: own, roots: x509.NewCertPool()}
+	k.pair.PrivateKey, k.pair.Leaf = key, own
+	for _, root := range trusted {
+		k.roots.AddCert(root)
+	}
+	chain := append([]*x509.Certificate{own}, along...)
+	for _, one := range chain {
+		k.pair.Certificate = append(k.pair.Certificate, one.Raw)
+	}
+	if err := k.check("the certificate of "+id.String(), chain, id, m.Now()); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// WithSecrets returns a Maker whose CA is that of the first secret, whatever the folder is.
+func (m Maker) WithSecrets(all []ClusterSecret) Maker {
+	m.secrets = all
+	return m
+}
+
+// TrustSecrets writes the CA certificates of the secrets in force into ca.crt of dir. It refuses to replace another CA's.
+func (m Maker) TrustSecrets(dir string) error {
+	_, trusted, _, err := secretAuthority(m.secrets)
+	if err != nil {
+		return err
+	}
+	name := filesOf(dir, Identity{Class: ClassCA}).Cert
+	if there, err := readCertificates(name); err == nil {
+		if id, err := IdentityOf(there[0]); err != nil || id.Cluster != SecretCluster {
+			return fmt.Errorf("%s is the certificate of another CA (%s): give another --certs-dir", name, there[0].Subject)
+		}
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return fmt.Errorf("make the folder for certificates: %w", err)
+	}
+	var text []byte
+	for _, certificate := range trusted {
+		text = append(text, encodeCertificate(certificate.Raw)...)
+	}
+	return replaceFile(name, text, certMode)
+}
