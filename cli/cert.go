@@ -51,7 +51,8 @@ func certCommand() *cli.Command {
 		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one folder. " +
 			"Then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. Before the " +
 			"certificates expire, run `qkv cert renew` and copy each .crt again; members load it without a restart.\n\n   qkv cert " +
-			"ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin",
+			"ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin\n\nA cluster secret replaces the CA and the " +
+			"members' certificates: `qkv cert secret` makes one word for the members' hosts, and `qkv cert client --secret-file` makes a client's certificate.",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
@@ -85,17 +86,24 @@ func certCommand() *cli.Command {
 			},
 			{
 				Name: "client", Usage: "make a client's certificate: client-NAME.crt and .key", ArgsUsage: "NAME",
-				Flags: []cli.Flag{dir(), validForFlag("a year")},
+				Description: "With --secret-file, the CA is that of the cluster secret: run it on a member's host, and copy ca.crt and the two " +
+					"files to the client's. The secret itself stays on the members' hosts.",
+				Flags: []cli.Flag{dir(), validForFlag("a year"), secretFileFlag()},
 				Action: func(c *cli.Context) error {
-					return makeCert(c, 1, certMakerOf(c).CreateClient)
+					m, err := certMakerBy(c)
+					if err != nil {
+						return err
+					}
+					return makeCert(c, 1, m.CreateClient)
 				},
 			},
+			secretCommand(),
 			{
 				Name: "renew", Usage: "renew certificates: the same names, hosts and keys, for another year", ArgsUsage: "[FILE...]",
 				Description: "Without FILE: renews the certificates of all members and clients in --certs-dir, where the CA is. Keys stay, so only " +
 					"the .crt has to be copied. A running member or client loads the new certificate at the next handshake, even if the " +
 					"old one has expired.",
-				Flags:  []cli.Flag{dir(), validForFlag("a year")},
+				Flags:  []cli.Flag{dir(), validForFlag("a year"), secretFileFlag()},
 				Action: renewCerts,
 			},
 			{
@@ -143,8 +151,12 @@ func renewCerts(c *cli.Context) error {
 			return fmt.Errorf("there are no certificates of members or clients in %s; --certs-dir says where the CA is", dir)
 		}
 	}
+	m, err := certMakerBy(c)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		if err := certMakerOf(c).Renew(dir, name); err != nil {
+		if err := m.Renew(dir, name); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.App.Writer, name)

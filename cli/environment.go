@@ -19,7 +19,7 @@ var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PO
 
 // checkEnvironment refuses variables that belong to no flag: a misspelt setting would be ignored silently.
 func checkEnvironment(app *cli.App, environment []string) error {
-	var known, unknown []string
+	known, unknown := []string{secretVariable}, []string(nil)
 	for _, f := range flagsBelow(app.Commands) {
 		if d, ok := f.(cli.DocGenerationFlag); ok {
 			known = append(known, d.GetEnvVars()...)

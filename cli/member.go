@@ -118,6 +118,9 @@ func memberRemove(c *cli.Context) error {
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", m.Name, hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
+		if err == nil && signedBySecret(c) {
+			fmt.Fprintf(c.App.ErrWriter, "note: its host has the cluster secret, and can join again with an empty data folder: rotate the secret with `qkv cert secret --output FILE --rotate`, as docs/hosts.md says\n")
+		}
 		return err
 	})
 }
@@ -204,7 +207,7 @@ func reachable(c *cli.Context, members []client.Member, name string, peers []str
 	}
 	then := "restart each member with the address of its host as --listen-peer HOST:PORT, and add " + name + " then"
 	if c.String("certs-dir") == "" {
-		then = "a cluster with the certificates of the local CA stays on one host: begin another one with --certs-dir, and move the keys with `qkv export` and `qkv import`"
+		then = "a cluster with the certificates of the local CA stays on one host: begin another one with a cluster secret or --certs-dir, and move the keys with `qkv export` and `qkv import`"
 	}
 	return exitf(exitCondition, "%s, at %s, could not reach the members, which listen for members on loopback, at %s: %s; nothing was changed",
 		name, strings.Join(peers, ", "), strings.Join(voters, ", "), then)
@@ -241,7 +244,9 @@ func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 
 // writeHostCommand prints the requirements of a new member's host, and the command for it.
 func writeHostCommand(w io.Writer, c *cli.Context, name string, peers, join []string) {
-	if c.String("certs-dir") != "" {
+	if signedBySecret(c) {
+		fmt.Fprintf(w, "on its host, with an empty data folder, and the cluster secret in the file %s:\n", secretFileName)
+	} else if c.String("certs-dir") != "" {
 		file := wire.Identity{Class: wire.ClassMember, Name: name}.FileName()
 		fmt.Fprintf(w, "on its host, with an empty data folder, and ca.crt, %s.crt and %s.key in the folder certs:\n", file, file)
 	} else {
@@ -255,6 +260,9 @@ func hostCommand(c *cli.Context, name string, peers, join []string) string {
 	folder, certs := "qkv-data/"+wire.FileName(name), "" // the default of serve
 	if c.String("certs-dir") != "" {
 		folder, certs = "/var/lib/qkv", " --certs-dir certs"
+	}
+	if signedBySecret(c) {
+		certs = " --cluster-secret-file " + secretFileName
 	}
 	if len(join) == 0 {
 		join = []string{"HOST:PORT"} // no voter has reported its address

@@ -491,7 +491,8 @@ func TestStatusNoDiscovery(t *testing.T) {
 
 func TestServeJoin(t *testing.T) {
 	for line, want := range map[string]string{
-		"--join 10.0.0.1":                     "HOST:PORT",
+		"--join 10.0.0.1:":                    "HOST:PORT",
+		"--join [::]":                         "no member can be reached at [::]:2380",
 		"--join ,":                            "names no member",
 		"--join 10.0.0.1:2380 --found":        "give only one of them",
 		"--join 10.0.0.1:2380,0.0.0.0:2380":   "no member can be reached at 0.0.0.0:2380",

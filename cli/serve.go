@@ -26,11 +26,16 @@ import (
 // (Kubernetes) or more.
 const stopTime = 15 * time.Second
 
+// peerPort is the default port of members.
+const peerPort = "2380"
+
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "cluster", Usage: "run one member",
 		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a local " +
-			"CA. Any other address needs --certs-dir: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.\n\n" +
+			"CA. Any other address needs a cluster secret, which `qkv cert secret` makes, or --certs-dir, whose files `qkv cert` makes. " +
+			"The secret is in " + secretVariable + " or in --cluster-secret-file: each member derives the CA from it and signs its own " +
+			"certificate, and a member with --join needs no `qkv member add`. SIGTERM and Ctrl-C stop it.\n\n" +
 			"--found, --join and --initial-cluster decide how a member with an empty data folder starts: new cluster or existing " +
 			"one. On any other address than loopback one of them is needed. A member that has data ignores them.\n\n" +
 			"With --config FILE, the file has the settings that no flag and no variable gives; docs/config.md describes it. SIGHUP then reads " +
@@ -46,14 +51,15 @@ func memberFlags() []cli.Flag {
 		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
 		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"QKV_LISTEN"}, Value: defaultEndpoint, Usage: "`HOST:PORT` for clients: QUIC on UDP, etcd's API and HTTP on TCP"},
-		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:2380", Usage: "`HOST:PORT` for the other members, UDP"},
+		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:" + peerPort, Usage: "`HOST:PORT` for the other members, UDP"},
 		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
 		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
 		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},
 		&cli.BoolFlag{Name: "found", EnvVars: []string{"QKV_FOUND"}, Usage: "with an empty data folder, found a new cluster of this member alone; the default on loopback"},
-		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): with an empty data folder, join their cluster, after `qkv member add` of this name"},
+		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): with an empty data folder, join their cluster, by the cluster secret or after `qkv member add` of this name; the default PORT is 2380"},
 		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters with the same member list"},
 		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
+		&cli.StringFlag{Name: "cluster-secret-file", EnvVars: []string{secretFileVariable}, Usage: "`FILE` with the cluster secret, for this user only: used in place of --certs-dir, and followed when it changes"},
 		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
 		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve /metrics, /health, /livez, /readyz and /version there; http needs no certificate"},
 		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
@@ -207,8 +213,12 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if c.Bool("found") && len(join) > 0 {
 		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give only one of them")
 	}
+	secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+	if err != nil {
+		return node.Config{}, err
+	}
 	home, err := homeDir(c)
-	if err != nil && c.String("certs-dir") == "" {
+	if err != nil && c.String("certs-dir") == "" && secret == nil {
 		return node.Config{}, err
 	}
 	dataDir := c.String("data-dir")
@@ -223,7 +233,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
 		Found: c.Bool("found"), Join: join,
 		AuthToken: c.String("auth-token"), AuthTokenTTL: c.Duration("auth-token-ttl"), BcryptCost: c.Int("bcrypt-cost"),
-		CertsDir: c.String("certs-dir"), InsecureClients: c.Bool("insecure-clients"), Home: home,
+		CertsDir: c.String("certs-dir"), Secret: secret, InsecureClients: c.Bool("insecure-clients"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		WatchProgress:   c.Duration("watch-progress-notify-interval"),
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
@@ -264,6 +274,9 @@ func parseJoin(text string) (addresses []string, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part == "" {
 			continue
+		}
+		if !strings.Contains(part, ":") || strings.HasSuffix(part, "]") {
+			part += ":" + peerPort
 		}
 		if err := wire.CheckAddress(part); err != nil {
 			return nil, usagef("--join: %w", err)

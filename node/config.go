@@ -47,7 +47,10 @@ type Config struct {
 	Found               bool     // a new cluster of this member alone; the default on loopback
 	Join                []string // peer addresses of members of a cluster that this one was added to
 
-	CertsDir string // empty uses the local CA, on loopback only
+	CertsDir string // empty uses Secret or, on loopback only, the local CA
+	// Secret are the cluster secrets; nil: there are none. A member derives its certificate from them, and adds members that ask to join
+	// and have a certificate of the same CA. With Etcd.Listen, they are for the peers alone, and add no member.
+	Secret *wire.SecretSource
 	// TrustDomain replaces the certificates' trust domain, which may then change.
 	TrustDomain string
 	// InsecureClients accepts etcd's clients without TLS, too, whatever the address in Listen. Without certificates, and so on loopback,
@@ -199,11 +202,15 @@ func (c *Config) validateAddresses() error {
 				return usagef("%s: %v", a.advertiseFlag, err)
 			}
 		}
-		if c.CertsDir == "" && c.Etcd.Peers == nil && !loopback(host) {
-			return usagef("%s %s is not on loopback, and without certificates anyone could read and write: make them with\n"+
+		if c.CertsDir == "" && c.Secret == nil && c.Etcd.Peers == nil && !loopback(host) {
+			return usagef("%s %s is not on loopback, and without certificates anyone could read and write: make a cluster secret with\n"+
+				"  qkv cert secret -o qkv-secret\ncopy the file to each member's host, and give --cluster-secret-file qkv-secret; or make certificates with\n"+
 				"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n  qkv cert client --certs-dir certs NAME\n"+
 				"copy ca.crt and the member's two files to its host, and give --certs-dir", a.flag, a.address, c.Name, host)
 		}
+	}
+	if c.Secret != nil && (c.CertsDir != "" || c.Etcd.Peers != nil) {
+		return usagef("%s and certificate files are both given, and each names a CA: give only one of them", c.Secret.Name)
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.ListenPeer && port != "0" {
 		return usagef("--listen and --listen-peer are both %s: clients and members need different ports", c.Listen)
@@ -233,7 +240,20 @@ func (c *Config) validateMetrics() error {
 }
 
 // plain reports whether etcd's clients are accepted without TLS.
-func (c *Config) plain() bool { return c.CertsDir == "" || c.InsecureClients }
+func (c *Config) plain() bool { return c.CertsDir == "" && c.Secret == nil || c.InsecureClients }
+
+// addsBySecret reports whether a member that asks to join is added if its certificate is signed by the cluster secret's CA.
+func (c *Config) addsBySecret() bool { return c.Secret != nil && len(c.Etcd.Listen) == 0 }
+
+// hosts returns the hosts at which clients and members reach this member.
+func (c *Config) hosts() (all []string) {
+	for _, address := range []string{c.Advertise, c.AdvertisePeer, c.Listen, c.ListenPeer} {
+		if host, _, err := net.SplitHostPort(address); err == nil && !wildcard(host) && !slices.Contains(all, host) {
+			all = append(all, host)
+		}
+	}
+	return all
+}
 
 // web returns this member's URLs for etcd's clients.
 func (c *Config) web() []string {

@@ -47,7 +47,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		text   string
 	}{
 		"loopback, without a word":        {given("127.0.0.1", nil), nil, alone, ""},
-		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for a new cluster of several, or add this member to an existing cluster (`qkv member add n1 --peer 10.0.0.1:2380` on one of its members) and give --join"},
+		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for a new cluster of several, or --join for an existing cluster, with its cluster secret or after `qkv member add n1 --peer 10.0.0.1:2380` on one of its members"},
 		"one of two on loopback":          {given("127.0.0.1", func(c *Config) { c.ListenPeer = "10.0.0.1:2380" }), nil, origin{}, "give --found"},
 		"--found":                         {given("10.0.0.1", func(c *Config) { c.Found = true }), nil, alone, ""},
 		"--initial-cluster": {

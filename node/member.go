@@ -116,7 +116,7 @@ type duty struct {
 
 // ownProposals are what this member itself has proposed.
 type ownProposals struct {
-	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own
+	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting, adding own
 }
 
 // peerReports are what was logged or counted of peers.
@@ -167,7 +167,7 @@ func (m *member) begin(trustDomain string) (origin, error) {
 	}
 	if len(m.config.Join) == 0 {
 		return origin{}, usagef("the data folder %s is empty, and a cluster is founded only on request: give --found for a new cluster of this member, "+
-			"--initial-cluster for a new cluster of several, or add this member to an existing cluster (`qkv member add %s --peer %s` on one of its members) and give --join",
+			"--initial-cluster for a new cluster of several, or --join for an existing cluster, with its cluster secret or after `qkv member add %s --peer %s` on one of its members",
 			m.config.DataDir, m.config.Name, m.config.AdvertisePeer)
 	}
 	if err := m.join(0); err != nil {

@@ -145,6 +145,11 @@ func (n *Node) watchCertificates(t *trust, logger *slog.Logger) {
 	if t.credentials != nil {
 		n.runtime.Every(certificateClock, newCertificateWatch(t.credentials, t.credentials.Source, n.member.status, logger).look)
 	}
+	if t.derived != nil && t.derived != t.credentials {
+		watch := newCertificateWatch(t.derived, t.derived.Source, n.member.status, logger)
+		watch.subject = t.derived.Source
+		n.runtime.Every(certificateClock, watch.look)
+	}
 	for _, files := range t.files {
 		watch := newCertificateWatch(files, files.Source(), n.member.status, logger)
 		watch.subject = files.Source()

@@ -17,6 +17,7 @@ import (
 type trust struct {
 	domain      string            // of its folder
 	credentials *wire.Credentials // nil: no native clients
+	derived     *wire.Credentials // of the cluster secret; nil: there is none
 	peers       peer.Trust
 	web         *wire.FileTrust // of etcd's clients at addresses of their own; nil: none of these has TLS
 	files       []*wire.FileTrust
@@ -31,6 +32,11 @@ func identify(c *Config) (t trust, err error) {
 			return t, usagef("%w", err)
 		}
 		t.domain = t.credentials.Cluster()
+	}
+	if c.Secret != nil {
+		if err := t.derive(c); err != nil {
+			return t, err
+		}
 	}
 	if c.TrustDomain != "" {
 		t.domain = c.TrustDomain
@@ -62,11 +68,31 @@ func identify(c *Config) (t trust, err error) {
 	return t, nil
 }
 
+// derive sets the credentials of the cluster secret. An etcd member has them for its peers alone.
+func (t *trust) derive(c *Config) error {
+	maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
+	derived, err := maker.SecretMember(*c.Secret, c.Name, c.hosts())
+	if err != nil {
+		return usagef("%w", err)
+	}
+	t.derived, t.peers = derived, derived
+	c.Logger.Info("the certificate is derived", "from", c.Secret.Name, "issuer", derived.Certificate().Issuer.CommonName)
+	if len(c.Etcd.Listen) > 0 {
+		return nil
+	}
+	t.credentials, t.domain = derived, derived.Cluster()
+	// Clusters with the same members and other secrets have other ids.
+	c.InitialClusterToken += " " + derived.Certificate().Issuer.CommonName
+	return nil
+}
+
 // first returns the certificate that expires first.
 func (t *trust) first() certificate {
 	var all []certificate
-	if t.credentials != nil {
-		all = append(all, t.credentials)
+	for _, c := range []*wire.Credentials{t.credentials, t.derived} {
+		if c != nil {
+			all = append(all, c)
+		}
 	}
 	for _, files := range t.files {
 		all = append(all, files)

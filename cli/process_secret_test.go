@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/net/wire"
+)
+
+// secretProcesses is a cluster whose members have nothing but a cluster secret.
+type secretProcesses struct {
+	*clusterProcess
+	dir     string
+	secrets []string // all that were made
+}
+
+// newSecretProcesses plans members with one secret in their environment, and makes a client's certificate.
+func newSecretProcesses(t *testing.T, count int) *secretProcesses {
+	t.Helper()
+	s := &secretProcesses{clusterProcess: newProcesses(t, count), dir: t.TempDir()}
+	s.certsDir, s.client = filepath.Join(s.dir, "certs"), "admin"
+	s.make()
+	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "admin").exits(t, exitOK)
+	for _, m := range s.members {
+		m.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0]}
+	}
+	return s
+}
+
+func (s *secretProcesses) file() string { return filepath.Join(s.dir, "qkv-secret") }
+
+// make runs `qkv cert secret` for the file, and remembers the secret.
+func (s *secretProcesses) make(more ...string) {
+	s.t.Helper()
+	said := runQkv(s.t, nil, append([]string{"cert", "secret", "--output", s.file()}, more...)...).exits(s.t, exitOK)
+	if said.stdout != s.file()+"\n" {
+		s.t.Errorf("qkv cert secret --output says %q", said.stdout)
+	}
+	s.secrets = append(s.secrets, strings.Fields(string(readFile(s.t, s.file())))[0])
+}
+
+// another plans a member that joins by the secrets in a variable.
+func (s *secretProcesses) another(name, secrets string) *memberProcess {
+	s.t.Helper()
+	free := freeAddresses(s.t, 2)
+	m := &memberProcess{
+		t: s.t, name: name, listen: free[0], listenPeer: free[1], home: s.home, dataDir: filepath.Join(s.dir, name), log: filepath.Join(s.dir, name+".log"),
+		arguments: []string{"--segment-bytes", "1048576", "--join", s.members[0].listenPeer}, environment: []string{"QKV_CLUSTER_SECRET=" + secrets},
+	}
+	s.t.Cleanup(m.cleanUp)
+	return m
+}
+
+// voters waits until the named members and no others are voters.
+func (s *secretProcesses) voters(names ...string) {
+	s.t.Helper()
+	var said string
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		said = s.qkv("member", "list", "-w", "json").stdout
+		found := strings.Count(said, `"voter"`) == len(names) && strings.Count(said, `"started"`) == len(names)
+		if found && !slices.ContainsFunc(names, func(name string) bool { return !strings.Contains(said, fmt.Sprintf("%q", name)) }) {
+			return
+		}
+	}
+	s.t.Fatalf("the voters are not %v: %s\n%s", names, said, s.tails())
+}
+
+// nowhere searches for the secrets: in logs, data folders and certificates, in what commands and HTTP say, and in command lines.
+func (s *secretProcesses) nowhere(more ...*memberProcess) {
+	s.t.Helper()
+	var seeds []string
+	for _, text := range s.secrets {
+		seeds = append(seeds, text, text[len("qkvsecret1_"):][:20])
+	}
+	look := func(where, text string) {
+		s.t.Helper()
+		if text == "" {
+			s.t.Errorf("%s is empty", where)
+		}
+		for _, seed := range seeds {
+			if strings.Contains(text, seed) {
+				s.t.Errorf("the secret is in %s", where)
+			}
+		}
+	}
+	for _, words := range [][]string{{"status"}, {"status", "-w", "json"}, {"member", "list", "-w", "json"}, {"alarm", "list", "-w", "json"}, {"cert", "show", "-w", "json"}} {
+		said := s.qkv(words...)
+		look("qkv "+strings.Join(words, " "), said.stdout+said.stderr)
+	}
+	for _, m := range append(s.members, more...) {
+		look("the log of "+m.name, m.lines())
+		if m.running() {
+			look("the command line of "+m.name, string(readFile(s.t, fmt.Sprintf("/proc/%d/cmdline", m.cmd.Process.Pid))))
+		}
+		must(s.t, filepath.WalkDir(m.dataDir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, "LOCK") {
+				return nil // a folder that was never made, or a file that is replaced
+			}
+			if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+				look(path, string(b))
+			}
+			return nil
+		}))
+	}
+}
+
+// web asks for the metrics as curl does, which verifies the host name by ca.crt, with the client's certificate.
+func (s *secretProcesses) web(m *memberProcess) {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.certsDir, "ca.crt"))
+	must(s.t, err)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		s.t.Fatal("ca.crt holds no certificate")
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.certsDir, "client-admin.crt"), filepath.Join(s.certsDir, "client-admin.key"))
+	must(s.t, err)
+	c := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}}, Timeout: processWait}
+	answer, err := c.Get("https://" + m.listen + "/metrics")
+	must(s.t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || !strings.Contains(string(body), "qkv_") {
+		s.t.Errorf("%v: %.100s", err, body)
+	}
+	for _, secret := range s.secrets {
+		if strings.Contains(string(body), secret[11:31]) {
+			s.t.Error("the secret is in the metrics")
+		}
+	}
+}
+
+// TestProcessSecret: three members start with one word and no files. A fourth one joins without `qkv member add`, and one is removed and
+// one replaced. Members with another secret, and with a part of it, are refused.
+func TestProcessSecret(t *testing.T) {
+	t.Parallel()
+	s := newSecretProcesses(t, 3)
+	n2, n3 := s.members[1], s.members[2]
+	n3.environment, n3.arguments = nil, append(n3.arguments, "--cluster-secret-file", s.file())
+	for _, m := range s.members {
+		m.start()
+	}
+	s.level()
+	s.qkv("put", "key", "value").exits(t, exitOK)
+	n2.says("the certificate is derived", "from=QKV_CLUSTER_SECRET", `issuer="qkv CA of the cluster secret `)
+	s.web(n2)
+	for _, m := range s.members {
+		noFiles(t, m.dataDir, "certs")
+	}
+
+	n4 := s.another("n4", s.secrets[0])
+	n4.start()
+	s.members = append(s.members, n4)
+	s.voters("n1", "n2", "n3", "n4")
+	n4.says("qkv serves", "name=n4")
+	if got := s.qkv("get", "key", "--endpoints", n4.listen).exits(t, exitOK); got.stdout != "value\n" {
+		t.Errorf("n4 has %q", got.stdout)
+	}
+
+	foreign := runQkv(t, nil, "cert", "secret").exits(t, exitOK).stdout
+	wrong := s.another("n5", strings.TrimSpace(foreign))
+	wrong.refuses(exitFailed, "signed by another CA", "the same cluster secret")
+	wrong.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0][:40]}
+	wrong.refuses(exitUsage, "the cluster secret has 40 characters, but should have 69")
+	wrong.environment = []string{"QKV_CLUSTER_SECRET=swordfish"}
+	wrong.refuses(exitUsage, "this is no cluster secret")
+	wrong.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0], "QKV_CLUSTER_SECRET_FILE=" + s.file()}
+	wrong.refuses(exitUsage, "give only one of them")
+	noFiles(t, wrong.dataDir, "identity")
+
+	// A removed member ends. Its certificate is still signed by the CA, and its id is refused.
+	removed := s.qkv("member", "remove", "n2").exits(t, exitOK, "rotate the secret", "qkv cert secret --output FILE --rotate")
+	if !strings.Contains(removed.stdout, "is no member any more") {
+		t.Errorf("qkv member remove says %s", removed.stdout)
+	}
+	if code := n2.exit(); code != exitNotAllowed {
+		t.Errorf("n2 was removed, and ended with %d:\n%s", code, n2.tail(10))
+	}
+	s.members = s.others(n2)
+	s.voters("n1", "n3", "n4")
+	n2.refuses(exitNotAllowed, "removed")
+
+	// A lost disk: the member waits until it is replaced, also with the secret.
+	n3.kill()
+	must(t, os.RemoveAll(n3.dataDir))
+	n3.arguments = []string{"--segment-bytes", "1048576", "--join", s.members[0].listenPeer, "--cluster-secret-file", s.file()}
+	n3.start()
+	n3.says("waiting for permission to join", "qkv member replace n3 --peer "+n3.listenPeer)
+	said := s.qkv("member", "replace", "n3", "--peer", n3.listenPeer).exits(t, exitOK)
+	if !strings.Contains(said.stdout, "--cluster-secret-file qkv-secret --join") || !strings.Contains(said.stdout, "3 of 3") {
+		t.Errorf("qkv member replace says %s", said.stdout)
+	}
+	s.voters("n1", "n3", "n4")
+	s.level()
+	s.nowhere(n2, wrong)
+}
+
+// TestProcessSecretRotates: the secret is rotated on three members with writes going on, on one member after the other. Two have it in
+// their environment and are restarted, one follows a file.
+func TestProcessSecretRotates(t *testing.T) {
+	t.Parallel()
+	s := newSecretProcesses(t, 3)
+	n3 := s.members[2]
+	n3.environment, n3.arguments = nil, append(n3.arguments, "--cluster-secret-file", s.file())
+	for _, m := range s.members {
+		m.start()
+	}
+	s.level()
+	l := startMeter(s.clusterProcess, "rotate", s.clients(3), 3, 64, 20*time.Millisecond)
+	l.acknowledges(processWait)
+	turn := func(secrets string) {
+		t.Helper()
+		for _, m := range s.members[:2] {
+			m.stop()
+			m.environment = []string{"QKV_CLUSTER_SECRET=" + secrets}
+			m.start()
+			s.level()
+			l.acknowledges(processWait)
+		}
+	}
+	from := l.now()
+	s.make("--rotate")
+	runQkv(t, nil, "cert", "secret", "--output", s.file(), "--rotate").exits(t, exitCondition, "a rotation is under way", "nothing was changed")
+	both := s.secrets[1] + "," + s.secrets[0]
+	if got := strings.Join(strings.Fields(string(readFile(t, s.file()))), ","); got != both {
+		t.Fatalf("the file holds %s, not %s", got, both)
+	}
+	n3.says("a new certificate is in use")
+	turn(both)
+	s.qkv("put", "half", "way").exits(t, exitOK) // with a certificate of the old secret
+	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", s.certsDir).exits(t, exitOK)
+	s.qkv("put", "half", "way again").exits(t, exitOK)
+	turn(s.secrets[1])
+	all, err := wire.ReadSecrets(s.file())
+	must(t, err)
+	must(t, wire.WriteSecrets(s.file(), all[:1], true))
+	n3.stop() // ends connections of the old secret
+	n3.start()
+	s.level()
+	to := l.now()
+	l.nothingLost()
+	if n := l.failures(from, to); n > 0 {
+		t.Errorf("%d puts failed: %v", n, l.told())
+	}
+	t.Logf("figures: a rotation on three members with %.0f puts/s, longest time without a put %v", l.rate(from, to), l.gap(from, to).Round(time.Millisecond))
+
+	old := s.another("n4", s.secrets[0])
+	old.refuses(exitFailed, "the same cluster secret")
+	s.nowhere(old)
+	s.allRun()
+}

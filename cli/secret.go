@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// secretVariable holds the secrets in force for `qkv serve` and `qkv etcd`. There is no flag for it: every user of a host can read command
+// lines.
+const secretVariable = "QKV_CLUSTER_SECRET"
+
+// secretFileVariable names a file instead.
+const secretFileVariable = secretVariable + "_FILE"
+
+// secretFileName is the name of the secret's file in printed commands.
+const secretFileName = "qkv-secret"
+
+// signedBySecret reports whether the client's certificate is from the CA of a cluster secret.
+func signedBySecret(c *cli.Context) bool {
+	dir := c.String("certs-dir")
+	if dir == "" {
+		return false
+	}
+	credentials, err := wire.LoadClient(dir, c.String("client"), time.Now)
+	return err == nil && credentials.Cluster() == wire.SecretCluster
+}
+
+func secretFileFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "secret-file", EnvVars: []string{"QKV_CERT_SECRET_FILE"},
+		Usage: "`FILE` with the cluster secret, whose CA signs; ca.crt is written, too",
+	}
+}
+
+func secretCommand() *cli.Command {
+	return &cli.Command{
+		Name: "secret", Usage: "make a cluster secret, from which members derive the CA and their certificates",
+		Description: "One word of 256 bits for all members' hosts, in " + secretVariable + " or in the file of `qkv serve --cluster-secret-file`. " +
+			"It is the cluster's root key: whoever has it can join as a member and read everything.\n\n" +
+			"With --rotate, the file gets a new secret in its first line and keeps the one that it has: the first one signs, and both " +
+			"are trusted. Copy the file to each member's host, one after the other. Renew the clients' certificates. Then remove the " +
+			"second line on each host. Members follow the file without a restart.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{
+				Name: "output", Aliases: []string{"o"}, EnvVars: []string{"QKV_CERT_SECRET_OUTPUT"},
+				Usage: "`FILE` to write instead of printing the secret; its mode is 0600",
+			},
+			&cli.BoolFlag{Name: "rotate", EnvVars: []string{"QKV_CERT_SECRET_ROTATE"}, Usage: "add a new secret to the file of --output"},
+		},
+		Action: makeSecret,
+	}
+}
+
+func makeSecret(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	file, rotate := c.String("output"), c.Bool("rotate")
+	if rotate && file == "" {
+		return usagef("--rotate needs --output FILE, the file with the secret that is in force")
+	}
+	made, err := wire.NewSecret(certMaker().Rand)
+	if err != nil {
+		return err
+	}
+	all := []wire.ClusterSecret{made}
+	if rotate {
+		old, err := wire.ReadSecrets(file)
+		if err != nil {
+			return err
+		}
+		if len(old) >= limits.ClusterSecrets {
+			return exitf(exitCondition, "%s holds %d secrets already, so a rotation is under way: when the clients have new certificates, remove its second line on each host; nothing was changed", file, len(old))
+		}
+		all = append(all, old...)
+	}
+	if file == "" {
+		fmt.Fprintln(c.App.Writer, made.Reveal())
+		return nil
+	}
+	if err := wire.WriteSecrets(file, all, rotate); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.App.Writer, file)
+	return nil
+}
+
+// certMakerBy is certMakerOf with the CA of --secret-file, if that is given.
+func certMakerBy(c *cli.Context) (wire.Maker, error) {
+	m := certMakerOf(c)
+	file := c.String("secret-file")
+	if file == "" {
+		return m, nil
+	}
+	secrets, err := wire.ReadSecrets(file)
+	if err != nil {
+		return m, err
+	}
+	m = m.WithSecrets(secrets)
+	return m, m.TrustSecrets(c.String("certs-dir"))
+}
+
+// secretSource returns where a member has the cluster secret from; nil if there is none. A secret that the environment holds is parsed now.
+func secretSource(file string, getenv func(string) string) (*wire.SecretSource, error) {
+	text := getenv(secretVariable)
+	switch {
+	case text != "" && file != "":
+		return nil, usagef("%s and %s (--cluster-secret-file) are both set: give only one of them", secretVariable, secretFileVariable)
+	case file != "":
+		if _, err := wire.ReadSecrets(file); err != nil {
+			return nil, usagef("--cluster-secret-file: %w", err)
+		}
+		return &wire.SecretSource{Name: "the cluster secret in " + file, File: file}, nil
+	case text != "":
+		all, err := wire.ParseSecrets(text)
+		if err != nil {
+			return nil, usagef("%s: %w", secretVariable, err)
+		}
+		return &wire.SecretSource{Name: secretVariable, Secrets: all}, nil
+	}
+	return nil, nil
+}
