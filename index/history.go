@@ -239,7 +239,21 @@ func (t *times) of(revision int64) (wall int64, ok bool) {
 	if n == t.points.first {
 		return 0, false
 	}
+	if all, first := t.unknownAt(n - 1); all || first && t.points.at(n-1).revision == revision {
+		return 0, false
+	}
 	return t.points.at(n - 1).wall, true
+}
+
+// known returns the first known time from a revision on.
+func (t *times) known(revision int64) (wall int64, ok bool) {
+	if wall, ok = t.of(revision); ok {
+		return wall, ok
+	}
+	if n := t.search(func(p *point) bool { return p.wall != unknownTime }); n < t.points.end {
+		return t.points.at(n).wall, true
+	}
+	return 0, false
 }
 
 // weightAt returns the weight of the history before a revision.

@@ -123,7 +123,7 @@ func (r *UsageReader) begin(v *View) {
 	case err == nil:
 		r.since, r.period = since, kv.UsagePeriod
 	case err.Code == kv.Compacted:
-		oldest, _ := v.times.of(v.compacted)
+		oldest, _ := v.times.known(v.compacted)
 		r.since, r.period = v.compacted, min(max(time.Duration(r.now-oldest), 0), kv.UsagePeriod)
 	default:
 		r.since = v.revision

@@ -89,7 +89,8 @@ func (v *View) LevelRises() bool {
 func (v *View) Members() Members { return v.members }
 
 // TimeOf returns the time at which a revision was written, in nanoseconds since 1970. It is the proposing member's clock,
-// made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future.
+// made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future, and
+// for an imported one (ForgetTimes).
 func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	if revision < v.compacted || revision > v.revision {
 		return 0, false
@@ -97,13 +98,27 @@ func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	return v.times.of(revision)
 }
 
+// KnownTime is TimeOf, or if the time of the revision is unknown, the first known time after it.
+func (v *View) KnownTime(revision int64) (wall int64, ok bool) {
+	if revision < v.compacted || revision > v.revision {
+		return 0, false
+	}
+	return v.times.known(revision)
+}
+
 // RevisionAt returns the newest revision written at or before a time; now is the present. It returns an error if that
 // revision is compacted. It also returns an error if the proposers' clocks contradict each other at that time, or now, by
-// more than limits.ClocksApart: then the time does not determine a revision.
+// more than limits.ClocksApart: then the time does not determine a revision. The same holds for a time before the first known one, if
+// revisions were imported.
 func (v *View) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
 	later := v.times.search(func(p *point) bool { return p.wall > wall })
 	if c, is := v.times.contradicted(later, now, int64(limits.ClocksApart)); is {
 		return 0, v.contradictionError(&c)
+	}
+	if later > v.times.points.first {
+		if all, _ := v.times.unknownAt(later - 1); all {
+			return 0, v.unknownTimeError(later)
+		}
 	}
 	revision = v.revision
 	if later < v.times.points.end {

@@ -24,7 +24,7 @@ type MigrateConfig struct {
 	DataDir  string // must not exist, or be empty
 	Name     string
 	CertsDir string             // as Config's
-	Wall     int64              // the clock
+	Wall     int64              // the clock: the times of the commands are not known, and the state is known from then on
 	Auth     *index.AuthContent // nil: no users
 	Version  string
 	Logger   *slog.Logger
@@ -88,6 +88,7 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 		return Migrated{}, err
 	}
 	s.folder = made
+	state.ForgetTimes(c.Wall)
 	if err := s.migrated(state, first); err != nil {
 		return Migrated{}, err
 	}

@@ -249,9 +249,9 @@ func (c *Config) historyText(view *index.View, held actor.QuorumCapacity, now in
 	return fmt.Sprintf("the history reaches back for %v: %s", back.Round(time.Second), shortHistory)
 }
 
-// historyAge returns the age of the oldest readable revision; 0 before the first write.
+// historyAge returns the age of the oldest readable revision, or the age of the import of that revision; 0 before the first write.
 func historyAge(view *index.View, now int64) time.Duration {
-	wall, ok := view.TimeOf(max(view.Compacted(), 2))
+	wall, ok := view.KnownTime(max(view.Compacted(), 2))
 	if !ok {
 		return 0
 	}

@@ -1,6 +1,12 @@
 package main
 
 var indexBugs = []mutant{
+	{"take a time before an import for one before the first write", []change{
+		{"View.RevisionAt", `if all, _ := v.times.unknownAt(later - 1); all {`, `if all, _ := v.times.unknownAt(later - 1); all && later < 0 {`},
+	}, []detector{direct("./index", "TestForgetTimes")}},
+	{"give the last imported revision the time of its import", []change{
+		{"times.of", `all || first && t.points.at(n-1).revision == revision {`, `all {`},
+	}, []detector{direct("./index", "TestForgetTimes")}},
 	{"let a watch stay at the first revision", []change{
 		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
 	}, []detector{direct("./index/watch", "TestFirstRevision")}},

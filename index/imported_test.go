@@ -1,0 +1,89 @@
+package index
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// The times of imported revisions are unknown, and a time before the import is refused by name. What is written afterwards has its times.
+func TestForgetTimes(t *testing.T) {
+	const imported, second = int64(1000e9), int64(1e9)
+	for _, revisions := range []int{1, 2, 5, 40} {
+		s := NewState(limits.Defaults().Index)
+		s.Found(Founders(map[string]uint64{"n1": 1}))
+		entry := uint64(0)
+		put := func(wall int64, bytes int) int64 {
+			t.Helper()
+			entry++
+			command := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, bytes)})
+			if results, err := s.Apply(entry, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, [][]byte{command}), nil); err != nil || results[0].Err != nil {
+				t.Fatal(err, results)
+			}
+			return s.View().Revision()
+		}
+		var last int64
+		for range revisions {
+			last = put(imported, 10<<10) // 40 of them have several points, by weight
+		}
+		s.ForgetTimes(imported)
+		check := func(v *View, after int64) {
+			t.Helper()
+			for revision := int64(2); revision <= last; revision++ {
+				if wall, ok := v.TimeOf(revision); ok && revisions > 1 {
+					t.Errorf("%d revisions: revision %d has the time %d", revisions, revision, wall)
+				}
+			}
+			if wall, ok := v.KnownTime(2); revisions > 1 && (wall != imported || !ok) {
+				t.Errorf("%d revisions: the first known time is %d %v", revisions, wall, ok)
+			}
+			got, err := v.RevisionAt(imported-second, imported+100*second)
+			if revisions > 1 && (err == nil || err.Code != kv.BadRequest || !strings.Contains(err.Message, "are not known: they were imported from another store. Times from "+time.Unix(0, imported).UTC().Format(time.RFC3339)+" on")) {
+				t.Errorf("%d revisions: before the import: revision %d, %v", revisions, got, err)
+			}
+			for at, want := range map[int64]int64{imported: last, imported + 5*second: last, imported + 10*second: after, imported + 15*second: after} {
+				if got, err := v.RevisionAt(at, imported+100*second); revisions > 1 && (err != nil || got != want) {
+					t.Errorf("%d revisions: at %d the revision is %d, not %d: %v", revisions, (at-imported)/second, got, want, err)
+				}
+			}
+			if wall, ok := v.TimeOf(after); after > last && (!ok || wall != imported+10*second) {
+				t.Errorf("%d revisions: revision %d has the time %d %v", revisions, after, wall, ok)
+			}
+		}
+		check(s.View(), last)
+		if err := s.Check(); err != nil {
+			t.Error(err)
+		}
+		after := put(imported+10*second, 1)
+		check(s.View(), after)
+		if err := s.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An imported state is saved and loaded with its unknown times, and another member gets the same digest.
+func TestForgottenTimesAreSaved(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	s.Found(Founders(map[string]uint64{"n1": 1}))
+	for entry := range uint64(3) {
+		command := new(Head).AppendPut(nil, &kv.Put{Key: []byte{'a' + byte(entry)}, Value: []byte("value")})
+		if results, err := s.Apply(entry+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: 5e18}, [][]byte{command}), nil); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	s.ForgetTimes(6e18)
+	loaded := restored(t, s.View())
+	if got, want := loaded.View().Digest(), s.View().Digest(); got != want {
+		t.Errorf("the digest is %016x, not %016x", got, want)
+	}
+	if wall, ok := loaded.View().TimeOf(3); ok {
+		t.Errorf("revision 3 has the time %d", wall)
+	}
+	if _, err := loaded.View().RevisionAt(5e18, 7e18); err == nil || !strings.Contains(err.Message, "not known") {
+		t.Errorf("%v", err)
+	}
+}
