@@ -61,6 +61,7 @@
 //	actors.go      the actors, their mailboxes, and the connections between them
 //	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts
 //	peers.go       the actors' messages to other members as frames, and incoming frames; strangers and joiners
+//	join.go        joining with a certificate of the cluster secret, without `member add`
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
 //	status.go      an operator's status page; metrics.go: the counters
