@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -18,6 +19,12 @@ import (
 // the member must stop. Apply keeps no reference to data. An entry that does not follow the applied one is a bug and
 // panics.
 func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]kv.Result, error) {
+	return s.ApplyUntil(entry, term, data, math.MaxInt64, results)
+}
+
+// ApplyUntil is Apply, but it leaves out the commands behind the one that makes this revision: the state is then as if
+// the entry ended there. It is for a restore. No member has that state, so the next entry must not be applied.
+func (s *State) ApplyUntil(entry, term uint64, data []byte, revision int64, results []kv.Result) ([]kv.Result, error) {
 	if entry != s.applied+1 || term < s.term {
 		panic(fmt.Sprintf("entry %d of term %d cannot follow the applied entry %d of term %d", entry, term, s.applied, s.term))
 	}
@@ -27,7 +34,7 @@ func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]k
 			return results, err
 		}
 		s.term = term
-		results = s.applyAll(&envelope, results)
+		results = s.applyAll(&envelope, revision, results)
 	}
 	s.applied, s.term = entry, term
 	if s.check.entry == entry {
@@ -70,27 +77,33 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 	return e, d.reader.Done()
 }
 
-// applyAll applies the decoded commands, and then frees memory in steps that are bounded by the size of the commands'
-// additions.
-func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
+// applyAll applies the decoded commands up to the one that makes the revision until, and then frees memory in steps that
+// are bounded by the size of the commands' additions.
+func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) []kv.Result {
 	s.moveSessionClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
 	revision, weight, mapped := s.revision, s.totals.weight, s.keys.memory.handed
+	before := len(results)
 	for rest := s.scratch.commands; len(rest) > 0; {
 		next := rest[:min(len(rest), prefetchCommands)]
 		rest = rest[len(next):]
 		s.keys.prefetch(next)
 		for i := range next {
+			if s.revision >= until {
+				rest = nil
+				break
+			}
 			results = append(results, s.apply(&next[i]))
 		}
 	}
-	s.endSessions(s.clients.rules.Ends + len(s.scratch.commands))
+	applied := len(results) - before
+	s.endSessions(s.clients.rules.Ends + applied)
 	s.keys.flushNewKeys()
 	if s.revision != revision {
 		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
 	}
 	s.times.trim(s.compacted)
-	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.scratch.commands)) + (s.totals.weight-weight)*dropWork/versionOverhead)
+	s.drop(s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
 	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-mapped))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -123,17 +122,14 @@ func (s *State) Found(m Members) {
 	s.members = m
 }
 
-// Refound turns the state into the state of another cluster with a single member. None of the old member ids is used
+// Refound turns the state into the state of another cluster with these founders. None of the old member ids is used
 // again.
-func (s *State) Refound(id uint64, name string) {
+func (s *State) Refound(founders Members) {
 	var removed []uint64
 	for _, m := range s.members.records {
 		removed = append(removed, m.ID)
 	}
-	s.members = Members{
-		records: []kv.Member{{ID: id, Name: name, Role: kv.Voter}},
-		removed: slices.Concat(s.members.removed, removed),
-	}
+	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
 	s.check, s.own, s.alarms, s.following = check{}, ownDigest{}, nil, nil
 	for s.clients.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.clients.oldest)

@@ -183,7 +183,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 	}
 	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
-	state.Refound(first.self, first.name)
+	state.Refound(index.Founders(map[string]uint64{first.name: first.self}))
 	s.folder = made
 	if err := made.found(first, s.random); err != nil {
 		return Recovered{}, err

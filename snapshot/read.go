@@ -199,6 +199,7 @@ type Verifier struct {
 
 	medium  *medium
 	reading reading
+	tail    tail // once everything is verified
 }
 
 // BeginVerify opens a file to verify it. Its error comes from the disk, or from a prelude that is damaged or of another
@@ -208,6 +209,11 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
+	return beginVerify(path, f, ignore{})
+}
+
+// beginVerify verifies an open file, and closes it after an error.
+func beginVerify(path string, f disk.File, c content) (*Verifier, error) {
 	m := &medium{File: f}
 	w, err := walk(path, m, sha256.New(), headWindow)
 	if err != nil {
@@ -215,14 +221,14 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 		return nil, err
 	}
 	w.step = readWindow
-	return &Verifier{medium: m, reading: newReading(w, w.size, ignore{})}, nil
+	return &Verifier{medium: m, reading: newReading(w, w.size, c)}, nil
 }
 
 // Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
 	v.medium.piece = v.Piece
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
-		_, done, err = v.reading.step()
+		v.tail, done, err = v.reading.step()
 	}
 	return done, err
 }
