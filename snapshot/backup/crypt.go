@@ -1,0 +1,55 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+
+	"qkv/internal/limits"
+)
+
+// encrypt returns a payload as it is stored: unchanged without recipients, otherwise an age stream of its own.
+func encrypt(clear []byte, to []age.Recipient) (stored []byte, flags uint32, err error) {
+	if len(to) == 0 {
+		return clear, 0, nil
+	}
+	var b bytes.Buffer
+	b.Grow(len(clear) + 4<<10)
+	w, err := age.Encrypt(&b, to...)
+	if err == nil {
+		_, err = w.Write(clear)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("encrypt with age: %w", err)
+	}
+	return b.Bytes(), flagEncrypted, nil
+}
+
+// decrypt returns a stored payload's content.
+func decrypt(path string, at int64, c *chunk, stored []byte, keys []age.Identity) ([]byte, error) {
+	if c.flags&flagEncrypted == 0 {
+		return stored, nil
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w: %s: give the file with its age identity", ErrKey, path)
+	}
+	r, err := age.Decrypt(bytes.NewReader(stored), keys...)
+	var other *age.NoIdentityMatchError
+	if errors.As(err, &other) {
+		return nil, fmt.Errorf("%w: %s: none of the %d given identities decrypts it: give that of the recipient for which it was encrypted", ErrKey, path, len(keys))
+	}
+	var clear []byte
+	if err == nil {
+		clear, err = io.ReadAll(io.LimitReader(r, limits.BackupChunkMost))
+	}
+	if err != nil {
+		return nil, corruptAt(path, at, "it cannot be decrypted: %v", err)
+	}
+	return clear, nil
+}

@@ -1,0 +1,103 @@
+// Package backup stores the states of a cluster outside of it, so that any moment can be restored: to the second, or to
+// the revision.
+//
+// The state follows from the log. A backup is therefore a base, which is a snapshot as a member has saved it, and the
+// committed log entries behind it. A restore loads the base and applies the entries up to a moment. The result has the
+// keys, leases, users, sessions, history, times and authors of that moment, and no second format of changes is needed.
+// The package has no goroutine, lock or clock; a [Writer] and a [Reader] belong to one goroutine each.
+//
+// # Files
+//
+//	backup                         the marker: format, cluster, its name
+//	LOCK                           locked by the Writer
+//	base/<index>-<term>            the manifest of a base: which state it is, and its files
+//	files/<sha-256>                a file of a base: a snapshot, named by the identity that its saver gave it
+//	log/<first entry>              a segment of the log
+//	*.tmp                          being written; a partial file of a base is continued, other leftovers are removed
+//	log/<first entry>.damaged      a segment without any intact chunk, moved aside by the Writer
+//
+// Numbers are decimal with twenty digits, so names sort. A single file holds the same files as a tar archive, in the
+// order in which they were written: marker, files, base, log. [Open] reads both forms.
+//
+// # Bytes
+//
+// Integers outside of msgpack are little-endian; checksums are CRC-32C. Each file is a header and chunks:
+//
+//	header, 128 bytes
+//	  0   8  magic "qkvback\n"
+//	  8   4  format version, 1
+//	 12   4  incompatible features: a reader that does not know one refuses the file; none yet
+//	 16   4  compatible features: a reader may ignore them; none yet. With an unknown one, arrays may be longer than the
+//	         reader knows: it ignores the additional elements
+//	 20   4  kind: "mark", "base", "file" or "log "
+//	 24   8  cluster
+//	 32   8  log: index of the first entry. base: index of the state
+//	 40   8  log: first entry of the segment that this one continues, 0 if none. base: term of the state
+//	 48  32  log: sum of the chunk that this one continues. file: its identity
+//	 80  44  zero
+//	124   4  checksum of bytes 0 to 124
+//
+//	chunk, 128 bytes and its payload
+//	  0   4  magic "qkvc"
+//	  4   4  flags: 1 = encrypted, 2 = the last chunk of the file; a segment has no last chunk
+//	  8   4  bytes of the payload
+//	 12   4  number, from 0
+//	 16   8  log: index of the first entry. file: offset of the first byte
+//	 24   8  log: index of the last entry. file: offset behind the last byte
+//	 32   8  log: term of the last entry
+//	 40   8  log: newest time of the log up to the last entry, in nanoseconds since 1970
+//	 48  32  sum of the chunk before; in chunk 0 the SHA-256 of the file's header
+//	 80  32  sum: SHA-256 of bytes 0 to 80 and of the payload
+//	112  12  zero
+//	124   4  checksum of bytes 0 to 124
+//	128      payload, at most limits.BackupChunkMost
+//
+//	mark   one chunk: msgpack [cluster, name, version]
+//	base   one chunk: msgpack [cluster, index, term, revision, wall, digest, level, version, [[sha, bytes] ...]]
+//	file   1 MiB of the file in each chunk, less in the last one
+//	log    msgpack [[index, term, change, envelope] ...]
+//
+// An encrypted payload is an age stream of its own (age-encryption.org); headers, markers and manifests are not encrypted.
+// The Writer needs only recipients, so a host that makes backups cannot read them. Encryption hides the content; it does
+// not prove the writer, since whoever knows the recipient can encrypt for it. The sum of a chunk is of the payload as it
+// is stored, so damage is found without the key.
+//
+// # Decisions that differ from the first design
+//
+//   - All files have one framing. A partial copy continues at a chunk also if it is encrypted, where one age stream for
+//     the whole file could not be continued. Cuts and flipped bits are found by one piece of code, and without a key.
+//   - An entry is stored as its envelope with a flag for a change of the configuration, not as raft's bytes: a restore
+//     needs nothing of raft, and the format stays if raft's changes.
+//   - The file of a base is named by the snapshot's own identity, the SHA-256 in its tail, not by a hash of its bytes. A
+//     member need not read the file to tell its name. The copy is verified against that identity while it is made.
+//   - A torn end is never cut. The next Writer begins a new segment, which names the last intact chunk by its sum; the
+//     bytes behind that chunk are dead. The Writer therefore never has to tell a torn write from damage.
+//   - A revision is restored as the state right behind the change that made it. The last state of a revision would depend
+//     on the entry behind it, which damage may hide.
+//
+// # Order of writing
+//
+// A segment gets its name when its first chunk is in it, synced. Each chunk is synced before the next one is written.
+// The file of a base is synced and read back from the medium before it gets its name, and the manifest is written after
+// it. Retention removes in the opposite order: manifests, then files, then segments, oldest first. A segment ends after
+// 16 MiB, and with each base.
+//
+// # What a damaged backup gives
+//
+// A restore never returns a state that the cluster did not have at that moment:
+//
+//   - A base that is damaged is passed by: an older base and the log behind it lead to the same states.
+//   - The log ends at the first chunk that is not intact if that may be a torn write, which is the last thing in the
+//     newest segment, and nothing intact follows. Restored.Notes names it.
+//   - Any other damage, and entries that are missing, are refused if they lie before the moment. With At.AcceptLoss, the
+//     newest whole state before them is restored.
+//   - Where the log passes the index of a base, the digest of the state must be that of the base's manifest.
+//
+// A cut between two chunks at the end of the newest segment cannot be told from an older backup.
+//
+// # Names of entries and moments
+//
+// The state's clock is the newest proposer's clock of all applied entries. An entry is applied while the state's clock
+// after it is at or before the moment. If members' clocks differ by hours, a time means what the clock of the state
+// said; a revision is exact.
+package backup

@@ -1,0 +1,217 @@
+package backup
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+)
+
+// DumpOptions are what Dump writes.
+type DumpOptions struct {
+	Entries  bool                     // also each entry of the log
+	Describe func(data []byte) string // what an entry's envelope holds; needed for Entries
+	JSON     bool                     // one object a line
+}
+
+// dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
+// order.
+type dumpLine struct {
+	Kind      string `json:"kind"` // backup, base, segment, entry, torn, corrupt or sound
+	File      string `json:"file,omitempty"`
+	Format    int    `json:"format,omitempty"`
+	Cluster   string `json:"cluster,omitempty"`
+	Name      string `json:"name,omitempty"` // of the cluster
+	Version   string `json:"version,omitempty"`
+	Index     uint64 `json:"index,omitempty"` // of an entry, or of a base's newest one
+	Term      uint64 `json:"term,omitempty"`
+	Revision  int64  `json:"revision,omitempty"`
+	Time      string `json:"time,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	Level     uint64 `json:"level,omitempty"`
+	SHA256    string `json:"sha256,omitempty"` // of the base's file
+	First     uint64 `json:"first,omitempty"`  // entry of a segment
+	Last      uint64 `json:"last,omitempty"`
+	Continues uint64 `json:"continues,omitempty"` // first entry of the segment before
+	Chunks    uint32 `json:"chunks,omitempty"`
+	Bytes     int64  `json:"bytes,omitempty"` // of the file in the backup, or of an entry's data
+	Clear     int64  `json:"clear_bytes,omitempty"`
+	Encrypted bool   `json:"encrypted,omitempty"`
+	Holds     string `json:"holds,omitempty"` // the commands of an entry
+	Reason    string `json:"reason,omitempty"`
+}
+
+type dump struct {
+	r     *Reader
+	o     DumpOptions
+	out   *bufio.Writer
+	json  *json.Encoder
+	first error
+}
+
+// Dump writes the content of the backup: the bases, and the segments of the log. It reads all bytes, and continues behind
+// damage. It builds no state. Its error is the first damage, or a failure to read or write.
+func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
+	d := dump{r: r, o: o, out: bufio.NewWriter(to)}
+	if o.JSON {
+		d.json = json.NewEncoder(d.out)
+		d.json.SetEscapeHTML(false)
+	}
+	c := &r.Cluster
+	d.line(dumpLine{Kind: "backup", Format: formatVersion, Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
+		"backup of %s, %016x: format %d, made by qkv %s\n", c.Name, c.ID, formatVersion, c.Version)
+	for _, fault := range r.Faults {
+		d.wrong(fault)
+	}
+	err := d.bases()
+	for i := 0; i < len(r.segments) && err == nil; i++ {
+		err = d.segment(i)
+	}
+	if err == nil && d.first == nil {
+		d.line(dumpLine{Kind: "sound"}, "sound\n")
+	}
+	if flushed := d.out.Flush(); err == nil {
+		err = flushed
+	}
+	if err != nil {
+		return err
+	}
+	return d.first
+}
+
+func (d *dump) line(l dumpLine, format string, args ...any) {
+	if d.json != nil {
+		_ = d.json.Encode(l) // the writer keeps its first error
+		return
+	}
+	fmt.Fprintf(d.out, format, args...)
+}
+
+// wrong writes damage, and returns any other error.
+func (d *dump) wrong(err error) error {
+	if err == nil || !damage(err) {
+		return err
+	}
+	d.line(dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
+	if d.first == nil {
+		d.first = err
+	}
+	return nil
+}
+
+func (d *dump) bases() error {
+	for i := range d.r.Bases {
+		b := &d.r.Bases[i]
+		l := dumpLine{
+			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: timeOf(b.Wall),
+			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].SHA), Clear: b.Files[0].Bytes,
+		}
+		f, err := d.r.openBase(b)
+		if err == nil {
+			l.Bytes, l.Encrypted, l.Chunks = f.scanner.size, f.encrypted(), f.scanner.number
+		}
+		d.line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s\n  files/%s: %d bytes in %d chunks%s\n",
+			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.SHA256, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
+		if err == nil {
+			err = f.check()
+			f.Close()
+		}
+		if err := d.wrong(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encryptedText(is bool) string {
+	if is {
+		return ", encrypted"
+	}
+	return ""
+}
+
+// check reads all chunks of the file as they are stored.
+func (s *stored) check() (err error) {
+	for i := range s.places {
+		p := &s.places[i]
+		sc := *s.scanner
+		sc.at, sc.raw = p.at, p.header
+		if s.raw, err = sc.payload(&p.chunk, s.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dump) segment(i int) error {
+	s := &d.r.segments[i]
+	l := dumpLine{Kind: "segment", File: path.Base(s.name()), First: s.first, Continues: s.before, Bytes: s.bytes}
+	if s.fault != nil {
+		return d.wrong(s.fault)
+	}
+	sc, err := d.r.openSegment(s)
+	if err != nil {
+		return err
+	}
+	defer sc.f.Close()
+	var entries []Entry
+	var c chunk
+	f := follower{r: d.r, scanner: sc}
+	for err == nil {
+		if c, err = sc.chunk(); err != nil {
+			break
+		}
+		if d.o.Entries {
+			var more []Entry
+			if more, err = f.entries(&c); err == nil {
+				entries = append(entries, cloned(more)...)
+			}
+		} else {
+			f.raw, err = sc.payload(&c, f.raw)
+		}
+		if err == nil {
+			l.Last, l.Chunks, l.Time, l.Encrypted = c.last, c.number+1, timeOf(c.wall), l.Encrypted || c.flags&flagEncrypted != 0
+		}
+	}
+	continues := "begins the log"
+	if l.Continues != 0 {
+		continues = fmt.Sprintf("continues %d", l.Continues)
+	}
+	d.line(l, "segment %s: entries %d to %d, up to %s, %s: %d bytes in %d chunks%s\n", l.File, l.First, l.Last, l.Time, continues, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
+	for _, e := range entries {
+		d.line(dumpLine{Kind: "entry", Index: e.Index, Term: e.Term, Bytes: int64(len(e.Envelope)), Holds: d.o.Describe(e.Envelope)},
+			"  entry %d, term %d, %d bytes%s\n", e.Index, e.Term, len(e.Envelope), d.o.Describe(e.Envelope))
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return d.segmentEnd(i, &l, sc, err)
+}
+
+// segmentEnd writes why the rest of a segment cannot be read: an interruption, after which the next segment continues or
+// the backup ends, or damage.
+func (d *dump) segmentEnd(i int, l *dumpLine, sc *scanner, why error) error {
+	continued := i+1 < len(d.r.segments) && d.r.segments[i+1].before == l.First && d.r.segments[i+1].first == l.Last+1
+	ends := false
+	if damage(why) && i+1 == len(d.r.segments) {
+		var err error
+		if ends, err = sc.tornEnd(); err != nil {
+			return err
+		}
+	}
+	if continued || ends {
+		d.line(dumpLine{Kind: "torn", Last: l.Last, Reason: why.Error()}, "  interrupted behind entry %d: %v\n", l.Last, why)
+		return nil
+	}
+	return d.wrong(why)
+}
+
+// cloned copies the entries out of memory that is reused.
+func cloned(entries []Entry) []Entry {
+	for i := range entries {
+		entries[i].Envelope = append([]byte(nil), entries[i].Envelope...)
+	}
+	return entries
+}

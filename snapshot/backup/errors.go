@@ -1,0 +1,39 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrCorrupt is wrapped by every error about damaged bytes. The text names the file and the position.
+	ErrCorrupt = errors.New("damaged backup")
+
+	// ErrFormat is wrapped by every error about an intact file that a newer qkv wrote.
+	ErrFormat = errors.New("backup of a newer qkv")
+
+	// ErrForeign is wrapped by every error about a backup, or a file of one, that belongs to another cluster.
+	ErrForeign = errors.New("backup of another cluster")
+
+	// ErrKey is wrapped by every error about encryption: the key is missing, or is another one.
+	ErrKey = errors.New("encrypted backup")
+
+	// ErrGap is wrapped by every error about entries that the backup lacks. A Writer that returns it needs a new base.
+	ErrGap = errors.New("gap in the backup")
+
+	// ErrRange is wrapped by every error about a time or revision that the backup does not reach.
+	ErrRange = errors.New("not in the backup")
+
+	// ErrNone is wrapped by every error about a folder or file that is no backup.
+	ErrNone = errors.New("no backup")
+)
+
+// corruptAt returns an error that wraps ErrCorrupt.
+func corruptAt(path string, at int64, format string, args ...any) error {
+	return fmt.Errorf("%w: %s at byte %d: %s", ErrCorrupt, path, at, fmt.Sprintf(format, args...))
+}
+
+// formatOf returns an error that wraps ErrFormat.
+func formatOf(path, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s; use the qkv that wrote it, or a newer one", ErrFormat, path, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,221 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"strings"
+
+	"filippo.io/age"
+
+	"qkv/log/disk"
+)
+
+// Reader reads a backup: a folder, or a single file. A Writer may write to the folder meanwhile. The Reader sees the
+// backup as it was when it was opened. It is for one goroutine.
+type Reader struct {
+	Cluster Cluster // as the marker names it; without a name if the marker is damaged
+	Bases   []Base  // of the intact manifests, in order of their index
+	Faults  []error // damaged files that were found so far; a damaged segment is found when it is read
+
+	store    store
+	keys     []age.Identity
+	segments []segment // in order of their first entry
+}
+
+// segment is the header of a segment of the log.
+type segment struct {
+	first, before uint64
+	link          [32]byte
+	bytes         int64
+	fault         error // why the header cannot be used; nil if it can
+}
+
+func (s *segment) name() string { return segmentName(s.first) }
+
+// Open opens a backup: the folder of a Writer, or its single file. The identities decrypt what is encrypted. It refuses
+// what is no backup (ErrNone), and the backup of a newer qkv (ErrFormat). Damaged files are noted in Faults.
+func Open(on disk.FS, path string, keys ...age.Identity) (*Reader, error) {
+	s, err := openStore(on, path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{store: s, keys: keys}
+	if err := r.open(path); err != nil {
+		s.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close closes the backup.
+func (r *Reader) Close() error { return r.store.close() }
+
+func (r *Reader) open(path string) error {
+	err := r.readMark()
+	absent := errors.Is(err, iofs.ErrNotExist)
+	switch {
+	case absent:
+		err = fmt.Errorf("%w: %s: %w", ErrCorrupt, r.store.path(markName), err)
+	case err != nil && !errors.Is(err, ErrCorrupt):
+		return err
+	}
+	if err != nil {
+		r.Faults = append(r.Faults, err)
+	}
+	bases, faults, err := listBases(r.store, r.Cluster.ID)
+	if err != nil {
+		return err
+	}
+	if absent && len(bases) == 0 {
+		return fmt.Errorf("%w: %s has neither the file %s nor a base", ErrNone, path, markName)
+	}
+	r.Bases, r.Faults = bases, append(r.Faults, faults...)
+	if r.Cluster.ID == 0 && len(bases) > 0 {
+		r.Cluster.ID = bases[0].Cluster
+	}
+	return r.listSegments()
+}
+
+func (r *Reader) readMark() error {
+	f, err := r.store.open(markName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, payload, err := single(r.store.path(markName), f, kindMark)
+	if err != nil {
+		return err
+	}
+	m, err := readMark(payload, s.longer)
+	if err != nil {
+		return decoded(s.path, headerBytes, err)
+	}
+	r.Cluster = Cluster{m.cluster, m.name, m.version}
+	return nil
+}
+
+// listSegments reads the headers of all segments.
+func (r *Reader) listSegments() error {
+	names, err := r.store.list(logDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		first, ok := parseSegment(name)
+		if !ok {
+			if strings.HasSuffix(name, setAside) {
+				r.Faults = append(r.Faults, fmt.Errorf("%w: %s was moved aside by the backup", ErrCorrupt, r.store.path(logDir+"/"+name)))
+			}
+			continue
+		}
+		one, err := r.header(first)
+		if err != nil {
+			return err
+		}
+		r.segments = append(r.segments, one)
+	}
+	return nil
+}
+
+// header reads the header of a segment; damage is noted in it.
+func (r *Reader) header(first uint64) (segment, error) {
+	one := segment{first: first}
+	sc, err := r.openSegment(&one)
+	if err == nil || sc != nil {
+		one.bytes = sc.size
+		sc.f.Close()
+	}
+	switch {
+	case err == nil:
+		one.before, one.link = sc.before, sc.link
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
+		one.fault = err
+	default:
+		return one, err
+	}
+	return one, nil
+}
+
+// openSegment opens a segment to read its chunks. After an error of its header it returns the scanner, too.
+func (r *Reader) openSegment(s *segment) (*scanner, error) {
+	path := r.store.path(s.name())
+	f, err := r.store.open(s.name())
+	if err != nil {
+		return nil, err
+	}
+	sc, err := scan(path, f, kindLog)
+	if sc == nil {
+		f.Close()
+		return nil, err
+	}
+	if err == nil {
+		err = checkSegment(sc, s.first, r.Cluster.ID)
+	}
+	return sc, err
+}
+
+// Bytes returns the size of a base's file in the backup, and whether it is encrypted.
+func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
+	s, err := r.openBase(b)
+	if err != nil {
+		return 0, false, err
+	}
+	defer s.Close()
+	return s.scanner.size, s.encrypted(), nil
+}
+
+// openBase opens the file of a base.
+func (r *Reader) openBase(b *Base) (*stored, error) {
+	s, err := openStored(r.store, fileName(b.Files[0].SHA), r.keys)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, missing(r.store.path(fileName(b.Files[0].SHA)), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.scanner.cluster != r.Cluster.ID:
+		err = foreign(s.path, s.scanner.cluster, r.Cluster.ID)
+	case s.scanner.link != b.Files[0].SHA:
+		err = corruptAt(s.path, 0, "it is another file than its name says")
+	case s.size != b.Files[0].Bytes:
+		err = corruptAt(s.path, s.scanner.next, "it holds %d bytes, and its base has %d", s.size, b.Files[0].Bytes)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reach is how far the log goes behind a base.
+type Reach struct {
+	Index    uint64 // of the newest entry that is behind the base without a gap; the base's own without any
+	Wall     int64  // the state's clock there
+	Bytes    int64  // of the segments
+	Segments int
+	Fault    error // damage that ends it; nil if the log just ends
+}
+
+// Reach returns how far the log goes behind a base. It reads the headers of the chunks, and not their content.
+func (r *Reader) Reach(b *Base) (Reach, error) {
+	reach := Reach{Index: b.Index, Wall: b.Wall}
+	l := r.follow(b.Index)
+	l.headers = true
+	defer l.close()
+	for {
+		c, _, err := l.next()
+		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) {
+			reach.Fault = err
+		} else if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, ErrGap) {
+			return reach, err
+		}
+		reach.Segments, reach.Bytes = l.segments, l.bytes
+		if err != nil {
+			return reach, nil
+		}
+		reach.Index, reach.Wall = c.last, max(reach.Wall, c.wall)
+	}
+}

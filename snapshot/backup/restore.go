@@ -1,0 +1,298 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+	"qkv/snapshot"
+)
+
+// At is the moment to which a backup is restored. The zero value is the newest one.
+type At struct {
+	// Wall is a time in nanoseconds since 1970: an entry is applied while the state's clock after it is at or before that
+	// time. 0: no bound.
+	Wall int64
+	// Revision is the revision to restore: no command behind the one that made it is applied. 0: no bound.
+	Revision int64
+	// AcceptLoss restores the newest whole state before damage or a gap, where the moment itself cannot be reached.
+	AcceptLoss bool
+}
+
+// Restored is a state from a backup.
+type Restored struct {
+	State       *index.State
+	Base        Base // that it began with
+	Index, Term uint64
+	Revision    int64
+	Wall        int64   // the state's clock, in nanoseconds since 1970
+	Entries     int     // applied behind the base
+	Ends        bool    // the backup has nothing newer
+	Lost        error   // the damage or gap before the moment, with AcceptLoss; otherwise nil
+	Notes       []error // damage that did not matter: bases that were passed by, and what a torn write left at the end
+}
+
+// damage reports whether an error is about bytes, and not about a disk, a key or a version.
+func damage(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) || errors.Is(err, snapshot.ErrCorrupt)
+}
+
+// Restore returns the state of a moment, within these limits. Progress, if not nil, is told the bytes that were read,
+// and how many there are at most. A damaged base is replaced by an older one and the log behind it. Damage or a gap in
+// the log before the moment is an error, unless AcceptLoss is set; a state that the cluster never had is never returned.
+// The error wraps ErrRange if the backup does not reach the moment.
+func (r *Reader) Restore(ctx context.Context, at At, l limits.Index, progress func(done, total int64)) (*Restored, error) {
+	left, err := r.candidates(at)
+	if err != nil {
+		return nil, err
+	}
+	var lost *Restored
+	var notes, faults []error
+	for _, b := range left {
+		if lost != nil && b.Index <= lost.Index {
+			continue // the same damage lies behind it
+		}
+		work := r.newWork(ctx, &b, l, progress)
+		got, err := work.run(at)
+		switch {
+		case err == nil:
+			got.Notes = slices.Concat(notes, got.Notes)
+			return got, nil
+		case got == nil && damage(err):
+			notes = append(notes, err)
+		case got != nil && (damage(err) || errors.Is(err, ErrGap)):
+			lost, faults = got, append(faults, err)
+			lost.Notes, lost.Lost = slices.Concat(notes, got.Notes), err
+		default:
+			return nil, err
+		}
+	}
+	switch {
+	case lost == nil:
+		return nil, fmt.Errorf("no base of the backup can be read: %w", errors.Join(notes...))
+	case at.AcceptLoss:
+		return lost, nil
+	}
+	return nil, fmt.Errorf("%w; the newest whole state before is of entry %d, revision %d, %s", errors.Join(faults...), lost.Index, lost.Revision, timeOf(lost.Wall))
+}
+
+// timeOf formats a time of a state.
+func timeOf(wall int64) string { return time.Unix(0, wall).Format(time.RFC3339) }
+
+// candidates returns the bases from which a moment can be reached, the best first.
+func (r *Reader) candidates(at At) (all []Base, err error) {
+	if len(r.Bases) == 0 {
+		return nil, fmt.Errorf("%w: it has no intact base: %w", ErrRange, errors.Join(r.Faults...))
+	}
+	var exact []Base
+	for _, b := range r.Bases {
+		switch {
+		case at.Wall != 0 && b.Wall > at.Wall, at.Revision != 0 && b.Revision > at.Revision:
+		case at.Revision != 0 && b.Revision == at.Revision:
+			exact = append(exact, b) // it may have changes of leases and users behind the revision
+		default:
+			all = append(all, b)
+		}
+	}
+	slices.Reverse(all)
+	if all = append(all, exact...); len(all) > 0 {
+		return all, nil
+	}
+	oldest := r.Bases[0]
+	if at.Revision != 0 {
+		return nil, fmt.Errorf("%w: revision %d: it begins with revision %d, of %s", ErrRange, at.Revision, oldest.Revision, timeOf(oldest.Wall))
+	}
+	return nil, fmt.Errorf("%w: %s: it begins at %s, with revision %d", ErrRange, timeOf(at.Wall), timeOf(oldest.Wall), oldest.Revision)
+}
+
+// work is one try to reach a moment from a base.
+type work struct {
+	r        *Reader
+	ctx      context.Context
+	limits   limits.Index
+	progress func(done, total int64)
+	done     int64
+	reported int64
+	total    int64
+	base     *Base
+	got      *Restored
+	results  []kv.Result
+	pending  int64 // bytes that were applied since the newest View
+}
+
+func (r *Reader) newWork(ctx context.Context, b *Base, l limits.Index, progress func(done, total int64)) *work {
+	w := &work{r: r, ctx: ctx, limits: l, progress: progress, base: b, total: b.Files[0].Bytes}
+	for i := r.follow(b.Index).at; i < len(r.segments); i++ {
+		w.total += r.segments[i].bytes
+	}
+	return w
+}
+
+func (w *work) add(bytes int64) {
+	w.done += bytes
+	if w.progress != nil && w.done-w.reported >= limits.BackupProgress {
+		w.reported = w.done
+		w.progress(w.done, max(w.done, w.total))
+	}
+}
+
+// run loads the base and applies the log. Without a base the result is nil; otherwise it is the state that was reached,
+// also with an error.
+func (w *work) run(at At) (*Restored, error) {
+	state, err := w.load()
+	if err != nil {
+		return nil, err
+	}
+	b := w.base
+	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall}
+	l := w.r.follow(b.Index)
+	defer l.close()
+	for at.Revision == 0 || w.got.Revision < at.Revision {
+		c, entries, err := l.next()
+		if errors.Is(err, io.EOF) {
+			return w.ended(at, l.torn)
+		}
+		if err != nil {
+			return w.got, err
+		}
+		if over, err := w.apply(entries, at); over || err != nil {
+			return w.got, err
+		}
+		w.add(int64(c.bytes))
+	}
+	return w.got, nil
+}
+
+// ended ends at the end of the backup.
+func (w *work) ended(at At, torn error) (*Restored, error) {
+	w.got.Ends = true
+	if torn != nil {
+		w.got.Notes = append(w.got.Notes, fmt.Errorf("the backup ends with entry %d, before a torn write: %w", w.got.Index, torn))
+	}
+	if at.Revision > w.got.Revision {
+		return nil, fmt.Errorf("%w: revision %d: it ends with revision %d, of %s", ErrRange, at.Revision, w.got.Revision, timeOf(w.got.Wall))
+	}
+	return w.got, nil
+}
+
+// load loads the base, and compares it with its manifest.
+func (w *work) load() (*index.State, error) {
+	f, err := w.r.openBase(w.base)
+	if err != nil {
+		return nil, err
+	}
+	f.read = w.add
+	state, m, err := snapshot.Load(onlyFile{file: f}, f.path, w.limits)
+	switch {
+	case errors.Is(err, snapshot.ErrFormat), errors.Is(err, pack.ErrNewer):
+		return nil, formatOf(f.path, "%v", err)
+	case err != nil:
+		return nil, err
+	}
+	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
+		return nil, corruptAt(f.path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
+	}
+	return state, w.ctx.Err()
+}
+
+// apply applies the entries of one chunk, and reports whether the moment is reached.
+func (w *work) apply(entries []Entry, at At) (over bool, err error) {
+	for i := range entries {
+		e := &entries[i]
+		if e.Index <= w.got.Index {
+			continue
+		}
+		wall := w.got.Wall
+		if len(e.Envelope) > 0 {
+			head, err := index.ReadEnvelope(e.Envelope)
+			if err != nil {
+				return false, w.unread(e, err)
+			}
+			wall = max(wall, head.Wall)
+		}
+		if at.Wall != 0 && wall > at.Wall {
+			return true, nil
+		}
+		if err := w.applyOne(e, at.Revision); err != nil {
+			return false, err
+		}
+		w.got.Wall = wall
+		if at.Revision != 0 && w.got.Revision >= at.Revision {
+			return true, nil
+		}
+		if err := w.compare(); err != nil {
+			return false, err
+		}
+	}
+	return false, w.ctx.Err()
+}
+
+func (w *work) applyOne(e *Entry, until int64) (err error) {
+	if e.Term < w.got.Term {
+		return fmt.Errorf("%w: entry %d has term %d, and the entry before it has %d", ErrCorrupt, e.Index, e.Term, w.got.Term)
+	}
+	s := w.got.State
+	switch {
+	case e.Change:
+		w.results, err = s.ApplyChange(e.Index, e.Term, e.Envelope, w.results[:0])
+	case until != 0:
+		w.results, err = s.ApplyUntil(e.Index, e.Term, e.Envelope, until, w.results[:0])
+	default:
+		w.results, err = s.Apply(e.Index, e.Term, e.Envelope, w.results[:0])
+	}
+	if err != nil {
+		return w.unread(e, err)
+	}
+	if n := len(w.results); n > 0 {
+		w.got.Revision = w.results[n-1].Revision
+	}
+	w.got.Index, w.got.Term = e.Index, e.Term
+	w.got.Entries++
+	if w.pending += int64(len(e.Envelope)); w.pending >= limits.BackupProgress {
+		w.pending = 0
+		s.View() // compacted data is dropped after a View
+		s.TakeLeaseChanges()
+	}
+	return nil
+}
+
+// unread is the error of an entry that cannot be applied.
+func (w *work) unread(e *Entry, err error) error {
+	if errors.Is(err, pack.ErrNewer) {
+		return fmt.Errorf("%w: entry %d: %w", ErrFormat, e.Index, err)
+	}
+	return fmt.Errorf("%w: entry %d cannot be applied: %w", ErrCorrupt, e.Index, err)
+}
+
+// errDiffers is the error of a log that leads to another state than the cluster had. No state is returned then, whatever
+// loss is accepted: it is unknown where they began to differ.
+var errDiffers = errors.New("the log does not lead to the base's state")
+
+// compare compares the state with the base of the same entry, if there is one.
+func (w *work) compare() error {
+	i, found := slices.BinarySearchFunc(w.r.Bases, w.got.Index, func(b Base, index uint64) int {
+		switch {
+		case b.Index < index:
+			return -1
+		case b.Index > index:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	b := &w.r.Bases[i]
+	if got := w.got.State.View().Digest(); got != b.Digest || w.got.Term != b.Term {
+		return fmt.Errorf("%w: at entry %d, the log behind the base of entry %d gives the digest %016x, and %s has %016x",
+			errDiffers, b.Index, w.base.Index, got, w.r.store.path(baseName(b.Index, b.Term)), b.Digest)
+	}
+	return nil
+}

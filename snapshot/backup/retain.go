@@ -1,0 +1,131 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"strings"
+	"time"
+)
+
+// Retain removes what is not needed to restore any moment since keep before now: the bases before the newest whole one
+// of that moment or earlier, and then the files and segments that no other base needs. At least one whole base stays. It
+// returns the paths of the removed files. After an interruption the next call removes the rest.
+func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, err error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	oldest := w.oldestKept(now.Add(-keep).UnixNano())
+	if oldest < 0 {
+		return nil, nil
+	}
+	remove := func(name string) error {
+		path := w.folder.path(name)
+		if err := w.folder.on.Remove(path); err != nil {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+		removed = append(removed, path)
+		return nil
+	}
+	if err := w.removeBases(w.bases[oldest].Index, remove); err != nil {
+		return removed, err
+	}
+	if len(removed) > 0 { // a base must not come back without its files
+		if err := w.folder.on.SyncDir(w.folder.path(baseDir)); err != nil {
+			return removed, fmt.Errorf("remove old bases: %w", err)
+		}
+	}
+	w.bases = w.bases[oldest:]
+	if err := w.removeFiles(remove); err != nil {
+		return removed, err
+	}
+	return removed, w.removeSegments(remove)
+}
+
+// oldestKept returns the position of the oldest base that stays, -1 if all stay.
+func (w *Writer) oldestKept(from int64) int {
+	for i := len(w.bases) - 1; i >= 0; i-- {
+		if w.bases[i].Wall > from {
+			continue
+		}
+		f, err := openStored(w.folder, fileName(w.bases[i].Files[0].SHA), nil)
+		if err != nil {
+			continue // damaged: an older base replaces it
+		}
+		f.Close()
+		return i
+	}
+	return -1
+}
+
+// removeBases removes the bases before an index, damaged ones included.
+func (w *Writer) removeBases(before uint64, remove func(name string) error) error {
+	names, err := w.folder.list(baseDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if index, _, ok := parseBase(name); ok && index < before {
+			if err := remove(baseDir + "/" + name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeFiles removes the files that no base has. It removes none while a manifest is damaged: it may name some of them.
+func (w *Writer) removeFiles(remove func(name string) error) error {
+	_, faults, err := listBases(w.folder, w.cluster.ID)
+	if err != nil || len(faults) > 0 {
+		return err
+	}
+	needed := map[[32]byte]bool{}
+	for _, b := range w.bases {
+		for _, f := range b.Files {
+			needed[f.SHA] = true
+		}
+	}
+	names, err := w.folder.list(filesDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if sha, ok := parseFile(name); ok && !needed[sha] {
+			if err := remove(filesDir + "/" + name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeSegments removes the segments whose entries all lie in the oldest base, and those that were moved aside before
+// it. The newest segment stays.
+func (w *Writer) removeSegments(remove func(name string) error) error {
+	names, err := w.folder.list(logDir)
+	if err != nil {
+		return err
+	}
+	before, any := uint64(0), false
+	for _, name := range names {
+		first, ok := parseSegment(name)
+		if aside, damaged := strings.CutSuffix(name, setAside); damaged {
+			if first, ok := parseSegment(aside); ok && first <= w.bases[0].Index {
+				if err := remove(logDir + "/" + name); err != nil {
+					return err
+				}
+			}
+		}
+		if !ok {
+			continue
+		}
+		if any && first <= w.bases[0].Index+1 {
+			if err := remove(segmentName(before)); err != nil {
+				return err
+			}
+		}
+		before, any = first, true
+	}
+	return nil
+}

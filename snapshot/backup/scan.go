@@ -1,0 +1,173 @@
+package backup
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"qkv/internal/limits"
+)
+
+// file is an open file of a backup.
+type file interface {
+	io.ReaderAt
+	io.Closer
+	Size() (int64, error)
+}
+
+// scanner reads the chunks of a file in order.
+//
+// Invariants:
+//
+//  1. All chunks before next are in place: each header is intact, has its number, and holds the sum of the chunk before.
+//  2. sum is that of the last one of them, and of the file's header before the first one.
+type scanner struct {
+	path string
+	f    file
+	size int64
+	header
+
+	at, next int64 // where the newest chunk begins, and ends
+	sum      [32]byte
+	begin    [32]byte // the sum of the file's header
+	number   uint32   // of the next chunk
+	ended    bool     // the newest chunk is the last one
+	torn     bool     // the error may come from a torn write
+	raw      []byte   // the newest chunk's header
+}
+
+// scan reads the header of a file, and returns a scanner before the first chunk. It does not close f.
+func scan(path string, f file, want kind) (*scanner, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", path, err)
+	}
+	s := &scanner{path: path, f: f, size: size, next: headerBytes, raw: make([]byte, headerBytes)}
+	if size < headerBytes {
+		return s, corruptAt(path, size, "it has %d bytes, and its header alone has %d: it was cut", size, headerBytes)
+	}
+	if err := s.readAt(s.raw, 0); err != nil {
+		return s, err
+	}
+	if s.header, err = readHeader(path, s.raw, want); err != nil {
+		return s, err
+	}
+	s.begin = sha256.Sum256(s.raw)
+	s.sum = s.begin
+	return s, nil
+}
+
+func (s *scanner) readAt(b []byte, at int64) error {
+	n, err := s.f.ReadAt(b, at)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return corruptAt(s.path, at+int64(n), "the file ends here, and had %d bytes when it was opened", s.size)
+	}
+	return fmt.Errorf("read %s at byte %d: %w", s.path, at+int64(n), err)
+}
+
+// chunk reads the next chunk's header. At the end of the file it returns io.EOF. After any other error the rest of the
+// file cannot be read.
+func (s *scanner) chunk() (c chunk, err error) {
+	s.at, s.torn = s.next, false
+	if s.size == s.next {
+		return c, io.EOF
+	}
+	if s.ended {
+		return c, corruptAt(s.path, s.next, "%d bytes follow the last chunk", s.size-s.next)
+	}
+	if s.torn = true; s.size-s.next < headerBytes {
+		return c, corruptAt(s.path, s.next, "%d bytes are left, and the next chunk's header has %d: it was cut", s.size-s.next, headerBytes)
+	}
+	if err := s.readAt(s.raw, s.next); err != nil {
+		return c, err
+	}
+	c, ok := readChunk(s.raw)
+	switch {
+	case !ok:
+		return c, corruptAt(s.path, s.next, "the header of chunk %d is damaged", s.number)
+	case int64(c.bytes) > s.size-s.next-headerBytes:
+		return c, corruptAt(s.path, s.next, "chunk %d has %d bytes, the file ends after %d: it was cut", c.number, c.bytes, s.size-s.next-headerBytes)
+	}
+	switch s.torn = false; {
+	case c.flags&^flagsKnown != 0:
+		return c, formatOf(s.path, "chunk %d has the flags %#x, which this qkv does not know", c.number, c.flags)
+	case c.number != s.number || c.previous != s.sum:
+		return c, corruptAt(s.path, s.next, "chunk %d does not continue the chunk before it: it belongs to another file or place", c.number)
+	case c.bytes > limits.BackupChunkMost:
+		return c, corruptAt(s.path, s.next, "chunk %d claims %d bytes, the limit is %d", c.number, c.bytes, limits.BackupChunkMost)
+	case c.last < c.first:
+		return c, corruptAt(s.path, s.next, "chunk %d ends at %d, before its begin at %d", c.number, c.last, c.first)
+	}
+	s.next += headerBytes + int64(c.bytes)
+	s.sum, s.ended = c.sum, c.flags&flagLast != 0
+	s.number++
+	return c, nil
+}
+
+// payload reads the stored payload of the newest chunk into memory that it takes from into, and checks the sum.
+func (s *scanner) payload(c *chunk, into []byte) ([]byte, error) {
+	if cap(into) < int(c.bytes) {
+		into = make([]byte, c.bytes)
+	}
+	into = into[:c.bytes]
+	if err := s.readAt(into, s.at+headerBytes); err != nil {
+		return nil, err
+	}
+	if sumOf(s.raw, into) != c.sum {
+		s.torn = true
+		return nil, corruptAt(s.path, s.at, "the SHA-256 of chunk %d is not that of its header: its bytes are damaged", c.number)
+	}
+	return into, nil
+}
+
+// tornEnd reports, after an error of chunk or payload, whether it may come from a torn write. A torn write is the last
+// thing in a file, since each chunk is synced before the next one is written: no intact header of a chunk follows it.
+func (s *scanner) tornEnd() (bool, error) {
+	if !s.torn {
+		return false, nil
+	}
+	const step = 1 << 20
+	window := make([]byte, step+headerBytes)
+	for from := max(s.next, s.at+1); from+headerBytes <= s.size; from += step {
+		b := window[:min(int64(len(window)), s.size-from)]
+		if err := s.readAt(b, from); err != nil {
+			return false, err
+		}
+		for i := 0; ; i++ {
+			n := bytes.Index(b[i:], []byte(chunkMagic))
+			if n < 0 || i+n+headerBytes > len(b) {
+				break
+			}
+			if i += n; sealed(b[i : i+headerBytes]) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// single reads a file of one chunk.
+func single(path string, f file, want kind) (s *scanner, payload []byte, err error) {
+	if s, err = scan(path, f, want); err != nil {
+		return s, nil, err
+	}
+	c, err := s.chunk()
+	if errors.Is(err, io.EOF) {
+		err = corruptAt(path, s.next, "it ends after its header: it was cut")
+	}
+	if err != nil {
+		return s, nil, err
+	}
+	if payload, err = s.payload(&c, nil); err != nil {
+		return s, nil, err
+	}
+	if !s.ended || s.size != s.next {
+		return s, nil, corruptAt(path, s.next, "it does not end with its chunk")
+	}
+	return s, payload, nil
+}
