@@ -1,0 +1,373 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
+)
+
+// full asks for the whole of each sweep; the share that is run otherwise takes seconds.
+var full = os.Getenv("QKV_FULL") != ""
+
+const testCluster = 0xc1a5
+
+var ours1 = Cluster{ID: testCluster, Name: "test", Version: "0.2.0"}
+
+func testLimits() limits.Index {
+	l := limits.Defaults().Index
+	l.SlabBytes = 64 << 10
+	return l
+}
+
+// moment is what a State was after an entry.
+type moment struct {
+	wall     int64 // the state's clock
+	revision int64
+	digest   uint64
+	each     []int64 // revision after each command
+}
+
+// history is a random log, and what a State was that applied it.
+type history struct {
+	t        testing.TB
+	random   *rand.Rand
+	state    *index.State
+	entries  []Entry // from index 1 on
+	heads    []index.Envelope
+	commands [][][]byte // of each entry
+	moments  []moment   // by index; the first is that of the empty state
+	member   *simdisk.Disk
+	clock    int64
+	wall     int64
+	session  kv.SessionWrite
+	nextID   uint64
+	large    int // bytes of the largest value
+}
+
+// newHistory begins a log with its founders.
+func newHistory(t testing.TB, seed uint64) *history {
+	t.Helper()
+	h := &history{
+		t: t, random: rand.New(rand.NewPCG(seed, 30)), state: index.NewState(testLimits()), member: simdisk.New(1),
+		moments: []moment{{revision: 1}}, clock: 1_700_000_000_000_000_000, nextID: 100, large: 200,
+	}
+	must(t, h.member.MkdirAll("snap"))
+	must(t, h.member.SyncDir("."))
+	h.state.Found(founders())
+	h.add(false)
+	return h
+}
+
+func founders() index.Members { return index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}) }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// add appends an entry with these commands and applies it.
+func (h *history) add(change bool, commands ...[]byte) {
+	h.t.Helper()
+	at, term := h.state.Applied()
+	e := Entry{Index: at + 1, Term: max(term, 1), Change: change}
+	head := index.Envelope{Level: index.FirstLevel, Member: 1 + h.random.Uint64N(3), First: 1}
+	if len(commands) == 0 && at > 0 {
+		e.Term++
+	}
+	if len(commands) > 0 {
+		h.clock += h.random.Int64N(2_000_000_000)
+		head.Wall = h.clock - h.random.Int64N(500_000_000) // the members' clocks differ
+		e.Envelope = index.AppendEnvelope(nil, head, commands)
+		h.wall = max(h.wall, head.Wall)
+	}
+	apply := h.state.Apply
+	if change {
+		apply = h.state.ApplyChange
+	}
+	results, err := apply(e.Index, e.Term, e.Envelope, nil)
+	must(h.t, err)
+	m := moment{wall: h.wall, revision: h.moments[len(h.moments)-1].revision, digest: h.state.View().Digest()}
+	for _, r := range results {
+		m.each, m.revision = append(m.each, r.Revision), r.Revision
+	}
+	h.entries, h.heads, h.commands, h.moments = append(h.entries, e), append(h.heads, head), append(h.commands, commands), append(h.moments, m)
+}
+
+// grow appends n random entries.
+func (h *history) grow(n int) *history {
+	h.t.Helper()
+	for range n {
+		switch r := h.random.IntN(40); {
+		case len(h.entries) == 3:
+			h.add(false, index.AppendFeatureLevel(nil, 2))
+		case r == 0:
+			h.add(false)
+		case r == 1:
+			h.nextID++
+			h.add(true, index.AppendMemberChange(nil, &kv.MemberChange{
+				Kind: kv.AddLearner, ID: h.nextID, Name: fmt.Sprintf("m%d", h.nextID), Peers: []string{fmt.Sprintf("10.0.0.1:%d", h.nextID)},
+			}))
+		case r == 2 && h.nextID > 100:
+			h.add(true, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: h.nextID}))
+		case r == 3:
+			h.add(false, index.AppendCheck(nil))
+		default:
+			var commands [][]byte
+			for range 1 + h.random.IntN(6) {
+				commands = append(commands, h.command())
+			}
+			h.add(false, commands...)
+		}
+	}
+	return h
+}
+
+func (h *history) key() []byte { return fmt.Appendf(nil, "key %02d", h.random.IntN(30)) }
+
+func (h *history) value() []byte {
+	b := make([]byte, h.random.IntN(h.large+1))
+	for i := range b {
+		b[i] = byte(h.random.Uint32())
+	}
+	return b
+}
+
+// command returns a random command.
+func (h *history) command() []byte {
+	v := h.state.View()
+	head := &index.Head{}
+	if h.random.IntN(3) == 0 {
+		head.By = v.By([]string{"", "ann", "bob"}[h.random.IntN(3)])
+	}
+	lease := h.random.Int64N(6)
+	switch h.random.IntN(16) {
+	case 0:
+		return index.AppendDelete(nil, h.key(), nil)
+	case 1:
+		return index.AppendDelete(nil, h.key(), h.key())
+	case 2:
+		return index.AppendGrant(nil, kv.Lease{ID: 1 + lease, TTL: 1 + h.random.Int64N(1000)})
+	case 3:
+		return index.AppendRevoke(nil, 1+lease, 0, 0)
+	case 4:
+		return index.AppendCompact(nil, max(v.Compacted(), v.Revision()-h.random.Int64N(20)))
+	case 5:
+		return head.AppendAuthChange(nil, h.change())
+	case 6, 7:
+		if h.session.Session == 0 || h.random.IntN(8) == 0 {
+			h.session = kv.SessionWrite{Session: 1 + h.random.Uint64(), Window: 1, Opened: v.SessionClock()}
+		}
+		h.session.Sequence++
+		head.Once = h.session
+		return head.AppendPut(nil, &kv.Put{Key: h.key(), Value: h.value()})
+	case 8:
+		put := func() kv.Op { return kv.Op{Put: &kv.Put{Key: h.key(), Value: h.value()}} }
+		return head.AppendTxn(nil, &kv.Txn{Success: []kv.Op{put(), {Delete: &kv.Delete{Key: h.key()}}}})
+	default:
+		p := &kv.Put{Key: h.key(), Value: h.value()}
+		if _, ok := v.Lease(lease); ok {
+			p.Lease = lease
+		}
+		return head.AppendPut(nil, p)
+	}
+}
+
+// change returns a random change of users or roles.
+func (h *history) change() *kv.AuthChange {
+	name := []string{"ann", "bob"}[h.random.IntN(2)]
+	switch h.random.IntN(4) {
+	case 0:
+		return &kv.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: true}
+	case 1:
+		return &kv.AuthChange{Kind: kv.RoleAdd, Role: name}
+	case 2:
+		return &kv.AuthChange{Kind: kv.UserGrantRole, User: name, Role: name}
+	}
+	return &kv.AuthChange{Kind: kv.UserDelete, User: name}
+}
+
+// save saves the state as a member does, and returns a source of it.
+func (h *history) save() *snapshot.Reader {
+	h.t.Helper()
+	at, term := h.state.Applied()
+	s, err := snapshot.Begin(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, h.state.ViewToSave())
+	for done := false; err == nil && !done; {
+		done, err = s.Step(1 << 30)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		h.t.Fatal(err)
+	}
+	r, err := snapshot.Open(h.member, "snap/"+snapshot.Name(at, term))
+	must(h.t, err)
+	return r
+}
+
+// base copies a snapshot of the present state into a backup.
+func (h *history) base(w *Writer) error {
+	r := h.save()
+	defer r.Close()
+	return copyBase(w, r, 1<<16)
+}
+
+func copyBase(w *Writer, from Source, step int) error {
+	c, err := w.Base(from)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for done := false; !done; {
+		if done, err = c.Step(step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// from returns the entries behind an index.
+func (h *history) from(after uint64) []Entry { return h.entries[after:] }
+
+// same fails unless a restored state is that of an entry.
+func (h *history) same(got *Restored, want uint64) {
+	h.t.Helper()
+	m := h.moments[want]
+	if at, _ := got.State.Applied(); at != want || got.Index != want || got.Revision != m.revision || got.Wall != m.wall {
+		h.t.Fatalf("restored entry %d (%d), revision %d, wall %d; want entry %d, revision %d, wall %d", got.Index, at, got.Revision, got.Wall, want, m.revision, m.wall)
+	}
+	if d := got.State.View().Digest(); d != m.digest {
+		h.t.Fatalf("the digest at entry %d is %016x, and the state had %016x", want, d, m.digest)
+	}
+}
+
+// at returns the entry of the state at a time.
+func (h *history) at(wall int64) uint64 {
+	i := 0
+	for i+1 < len(h.moments) && h.moments[i+1].wall <= wall {
+		i++
+	}
+	return uint64(i)
+}
+
+// cut returns the digest of the state right behind the change that made a revision: a State applies the entries up to
+// there, the last one with a part of its commands.
+func (h *history) cut(revision int64) uint64 {
+	h.t.Helper()
+	s := index.NewState(testLimits())
+	s.Found(founders())
+	for i := range h.entries {
+		e, m := &h.entries[i], h.moments[i+1]
+		envelope := e.Envelope
+		if m.revision >= revision && m.revision > h.moments[i].revision {
+			n := 0
+			for m.each[n] < revision {
+				n++
+			}
+			envelope = index.AppendEnvelope(nil, h.heads[i], h.commands[i][:n+1])
+		}
+		apply := s.Apply
+		if e.Change {
+			apply = s.ApplyChange
+		}
+		_, err := apply(e.Index, e.Term, envelope, nil)
+		must(h.t, err)
+		s.View()
+		if m.revision >= revision {
+			break
+		}
+	}
+	return s.View().Digest()
+}
+
+// newFolder is an empty disk with a folder, durable.
+func newFolder(t testing.TB) *simdisk.Disk {
+	t.Helper()
+	on := simdisk.New(1)
+	must(t, on.MkdirAll("to"))
+	must(t, on.SyncDir("."))
+	return on
+}
+
+// small is a backup of some entries in one segment or two, with two bases.
+func small(t testing.TB) (*history, *simdisk.Disk) {
+	t.Helper()
+	h, on := newHistory(t, 1), newFolder(t)
+	h.large = 20
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	at, _ := h.state.Applied()
+	h.grow(3)
+	must(t, w.Append(h.from(at)))
+	must(t, h.base(w))
+	h.grow(2)
+	must(t, w.Append(h.from(at)))
+	h.grow(2)
+	must(t, w.Append(h.from(at)))
+	must(t, w.Close())
+	return h, on
+}
+
+func open(t testing.TB, on disk.FS) *Writer {
+	t.Helper()
+	w, err := OpenFolder(on, "to/b", ours1)
+	must(t, err)
+	return w
+}
+
+func reading(t testing.TB, on disk.FS) *Reader {
+	t.Helper()
+	r, err := Open(on, "to/b")
+	must(t, err)
+	return r
+}
+
+// restore restores, and closes.
+func restore(on disk.FS, at At) (*Restored, error) {
+	r, err := Open(on, "to/b")
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Restore(context.Background(), at, testLimits(), nil)
+}
+
+// files returns the paths of all files of the backup.
+func files(t testing.TB, on disk.FS) (all []string) {
+	t.Helper()
+	for _, dir := range []string{"", "/base", "/files", "/log"} {
+		names, err := on.List("to/b" + dir)
+		must(t, err)
+		for _, n := range names {
+			if p := "to/b" + dir + "/" + n; n != lockName && n != "base" && n != "files" && n != "log" {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+func slurp(t testing.TB, on disk.FS, path string) []byte {
+	t.Helper()
+	f, err := on.Open(path)
+	must(t, err)
+	defer f.Close()
+	n, err := f.Size()
+	must(t, err)
+	b := make([]byte, n)
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return b
+}

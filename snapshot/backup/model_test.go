@@ -1,0 +1,132 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"math/rand/v2"
+	"testing"
+
+	"filippo.io/age"
+
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+)
+
+// written is a history whose backup was made with interruptions: the process is killed, the power fails, bases and log are
+// made in pieces of random size.
+func interrupted(t *testing.T, seed uint64, to ...age.Recipient) (*history, disk.FS) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	h, on := newHistory(t, seed), newFolder(t)
+	h.grow(5 + r.IntN(20))
+	again := func(w *Writer) *Writer {
+		if w != nil {
+			must(t, w.Close())
+			if r.IntN(2) == 0 {
+				on.Crash(simdisk.Variant(r.IntN(int(simdisk.Variants))))
+			}
+		}
+		w, err := OpenFolder(on, "to/b", ours1, to...)
+		must(t, err)
+		return w
+	}
+	w := again(nil)
+	must(t, h.base(w))
+	for range 4 + r.IntN(4) {
+		h.grow(r.IntN(12))
+		at, _ := w.Last()
+		if at == 0 {
+			at = w.Bases()[0].Index
+		}
+		for at < uint64(len(h.entries)) {
+			n := min(uint64(1+r.IntN(9)), uint64(len(h.entries))-at)
+			must(t, w.Append(h.entries[at:at+n]))
+			if at += n; r.IntN(4) == 0 {
+				w = again(w)
+			}
+		}
+		if r.IntN(3) == 0 {
+			if err := h.base(w); err != nil && !errors.Is(err, iofs.ErrExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	must(t, w.Close())
+	return h, on
+}
+
+// A restore to a random second, or revision, gives the state that a State has which applies the same entries up to there.
+func TestModel(t *testing.T) {
+	seeds := uint64(6)
+	if full {
+		seeds = 300
+	}
+	for seed := range seeds {
+		h, on := interrupted(t, seed)
+		rd, err := Open(on, "to/b")
+		must(t, err)
+		r := rand.New(rand.NewPCG(seed, 2))
+		first, last := rd.Bases[0], h.moments[len(h.moments)-1]
+		for range 10 {
+			wall := first.Wall + r.Int64N(last.wall-first.Wall+1_000_000_000)
+			got, err := rd.Restore(context.Background(), At{Wall: wall}, testLimits(), nil)
+			must(t, err)
+			h.same(got, h.at(wall))
+			if len(got.Notes) > 0 || got.Ends != (h.at(wall) == uint64(len(h.entries))) {
+				t.Fatalf("seed %d: notes %v, ends %v at entry %d of %d", seed, got.Notes, got.Ends, got.Index, len(h.entries))
+			}
+		}
+		for range 10 {
+			revision := first.Revision + r.Int64N(last.revision-first.Revision+1)
+			got, err := rd.Restore(context.Background(), At{Revision: revision}, testLimits(), nil)
+			must(t, err)
+			if got.Revision != revision {
+				t.Fatalf("seed %d: revision %d instead of %d", seed, got.Revision, revision)
+			}
+			if revision > first.Revision && got.State.View().Digest() != h.cut(revision) {
+				t.Fatalf("seed %d: the state of revision %d differs", seed, revision)
+			}
+		}
+		got, err := rd.Restore(context.Background(), At{}, testLimits(), nil)
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+		bases := 0
+		must(t, rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) {
+			bases++
+			if v.Fault != nil || v.Log != nil || v.Gap != nil {
+				t.Errorf("seed %d: %+v", seed, v)
+			}
+		}))
+		if bases != len(rd.Bases) {
+			t.Errorf("seed %d: %d of %d bases were verified", seed, bases, len(rd.Bases))
+		}
+		if err := rd.Dump(io.Discard, DumpOptions{Entries: true, Describe: func([]byte) string { return "" }}); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		must(t, rd.Close())
+	}
+}
+
+// An encrypted backup is restored with its key, and with no other one.
+func TestEncrypted(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	other, err := age.GenerateX25519Identity()
+	must(t, err)
+	h, on := interrupted(t, 3, key.Recipient())
+	for name, keys := range map[string][]age.Identity{"right": {other, key}, "another": {other}, "none": nil} {
+		rd, err := Open(on, "to/b", keys...)
+		must(t, err)
+		got, err := rd.Restore(context.Background(), At{}, testLimits(), nil)
+		if name == "right" {
+			must(t, err)
+			h.same(got, uint64(len(h.entries)))
+		} else if !errors.Is(err, ErrKey) {
+			t.Errorf("with %s: %v", name, err)
+		}
+		if err := rd.Dump(io.Discard, DumpOptions{}); err != nil {
+			t.Errorf("its damage cannot be looked for with %s key: %v", name, err)
+		}
+	}
+}
