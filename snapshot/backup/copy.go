@@ -37,7 +37,8 @@ type Copy struct {
 	back         *scanner // reads the file back; nil before
 	sum          [32]byte // of the newest chunk
 	number       uint32
-	there        bool // the file was published before
+	there        bool    // the file was published before
+	published    *stored // that file, open; nil: none
 	base         Base
 	done, failed bool
 }
@@ -116,7 +117,7 @@ func (c *Copy) open() error {
 		return err
 	}
 	if whole, err := openStored(f, c.name(), nil); err == nil {
-		c.there = true
+		c.there, c.published = true, whole
 		c.skip(whole)
 		return nil
 	} else if errors.Is(err, ErrCorrupt) {
@@ -155,11 +156,9 @@ func (c *Copy) removeOthers() error {
 // skip notes the bytes that the backup has.
 func (c *Copy) skip(s *stored) {
 	c.tee.high, c.sum, c.number = s.size, s.scanner.sum, s.scanner.number
-	if s.encrypted() {
-		s.Close()
-		return
+	if !s.encrypted() {
+		c.tee.partial = s
 	}
-	c.tee.partial = s
 }
 
 // resume continues a partial file behind its last intact chunk, as the medium has it.
@@ -366,8 +365,9 @@ func (c *Copy) Published() Base { return c.base }
 
 // Close ends the copy. In a folder another one may continue it.
 func (c *Copy) Close() {
-	if c.tee.partial != nil && c.there {
-		c.tee.partial.Close()
+	if c.published != nil {
+		c.published.Close()
+		c.published = nil
 	}
 	if c.out != nil && c.w.folder != nil {
 		c.out.close()

@@ -197,7 +197,7 @@ func (d *dump) segmentEnd(i int, l *dumpLine, sc *scanner, why error) error {
 	ends := false
 	if damage(why) && i+1 == len(d.r.segments) {
 		var err error
-		if ends, err = sc.tornEnd(); err != nil {
+		if ends, err = (&follower{r: d.r}).tornEnd(sc); err != nil {
 			return err
 		}
 	}

@@ -108,7 +108,7 @@ func (l *follower) damagedHeader(s *segment) error {
 	}
 	defer sc.f.Close()
 	sc.torn, sc.next = true, 0
-	if ends, err := sc.tornEnd(); err != nil || !ends {
+	if ends, err := l.tornEnd(sc); err != nil || !ends {
 		return errors.Join(s.fault, err)
 	}
 	l.torn = s.fault
@@ -154,7 +154,7 @@ func (l *follower) after(why error) error {
 		return l.open()
 	}
 	if damaged {
-		ends, err := l.scanner.tornEnd()
+		ends, err := l.tornEnd(l.scanner)
 		if err != nil || !ends {
 			return errors.Join(why, err)
 		}
@@ -164,8 +164,19 @@ func (l *follower) after(why error) error {
 	return l.ends()
 }
 
+// tornEnd reports whether the log may end where a segment is damaged.
+func (l *follower) tornEnd(sc *scanner) (bool, error) {
+	if final, _ := l.r.store.final(); final {
+		return false, nil
+	}
+	return sc.tornEnd()
+}
+
 // ends returns io.EOF if the backup ends with the newest entry, and ErrGap if it has more.
 func (l *follower) ends() error {
+	if _, fault := l.r.store.final(); fault != nil {
+		return fault
+	}
 	for _, s := range l.r.segments {
 		if s.first > l.index+1 {
 			return fmt.Errorf("%w: entry %d is missing, and the next segment begins with entry %d", ErrGap, l.index+1, s.first)

@@ -22,7 +22,7 @@ var full = os.Getenv("QKV_FULL") != ""
 
 const testCluster = 0xc1a5
 
-var ours1 = Cluster{ID: testCluster, Name: "test", Version: "0.2.0"}
+var testOf = Cluster{ID: testCluster, Name: "test", Version: "0.2.0"}
 
 func testLimits() limits.Index {
 	l := limits.Defaults().Index
@@ -321,7 +321,7 @@ func small(t testing.TB) (*history, *simdisk.Disk) {
 
 func open(t testing.TB, on disk.FS) *Writer {
 	t.Helper()
-	w, err := OpenFolder(on, "to/b", ours1)
+	w, err := OpenFolder(on, "to/b", testOf)
 	must(t, err)
 	return w
 }
@@ -370,4 +370,9 @@ func slurp(t testing.TB, on disk.FS, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// openSnapshot opens the snapshot of an entry that was saved.
+func openSnapshot(h *history, at uint64) (*snapshot.Reader, error) {
+	return snapshot.Open(h.member, "snap/"+snapshot.Name(at, h.entries[at-1].Term))
 }

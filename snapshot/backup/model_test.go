@@ -27,7 +27,7 @@ func interrupted(t *testing.T, seed uint64, to ...age.Recipient) (*history, disk
 				on.Crash(simdisk.Variant(r.IntN(int(simdisk.Variants))))
 			}
 		}
-		w, err := OpenFolder(on, "to/b", ours1, to...)
+		w, err := OpenFolder(on, "to/b", testOf, to...)
 		must(t, err)
 		return w
 	}

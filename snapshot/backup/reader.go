@@ -64,6 +64,9 @@ func (r *Reader) open(path string) error {
 	if err != nil {
 		r.Faults = append(r.Faults, err)
 	}
+	if _, fault := r.store.final(); fault != nil {
+		r.Faults = append(r.Faults, fault)
+	}
 	bases, faults, err := listBases(r.store, r.Cluster.ID)
 	if err != nil {
 		return err

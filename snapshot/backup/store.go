@@ -22,6 +22,9 @@ type store interface {
 	open(name string) (file, error)
 	// path returns a file's path for messages.
 	path(name string) string
+	// final returns whether the backup was completed before it got its name, so that a torn end is damage, and the damage
+	// that hides files of it, if there is any.
+	final() (bool, error)
 	close() error
 }
 
@@ -52,6 +55,8 @@ func (f folder) path(name string) string { return f.dir + "/" + name }
 
 func (f folder) close() error { return nil }
 
+func (f folder) final() (bool, error) { return false, nil }
+
 func (f folder) open(name string) (file, error) { return f.on.Open(f.path(name)) }
 
 func (f folder) list(dir string) ([]string, error) {
@@ -70,13 +75,14 @@ type archive struct {
 	name  string
 	f     disk.File
 	parts map[string]part
+	fault error // damage that hides files; nil: none
 }
 
 // part is the place of a file in an archive.
 type part struct{ at, size int64 }
 
 // openArchive reads the headers of an archive. An archive that was cut has the files before the cut, and the beginning
-// of the file in which it is.
+// of the file in which it is. A damaged header hides its file and all that follow.
 func openArchive(name string, f disk.File) (*archive, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -84,28 +90,33 @@ func openArchive(name string, f disk.File) (*archive, error) {
 	}
 	a := &archive{name: name, f: f, parts: map[string]part{}}
 	whole := io.NewSectionReader(f, 0, size)
+	end := int64(0) // of the newest file
 	for t := tar.NewReader(whole); ; {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) || err != nil && len(a.parts) > 0 {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s is neither the folder of a backup nor a file of `qkv backup save`: %w", ErrNone, name, err)
+		switch {
+		case err != nil && len(a.parts) == 0:
+			return nil, fmt.Errorf("%w: %s is neither the folder of a backup nor a single file of one: %w", ErrNone, name, err)
+		case errors.Is(err, io.EOF) && size-end >= 2*tarBlock:
+			return a, nil
+		case err != nil:
+			a.fault = corruptAt(name, end, "the archive has no further file here, and no end: it was cut, or a header is damaged")
+			return a, nil
 		}
 		at, err := whole.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, err
 		}
-		if h.Typeflag == tar.TypeReg {
-			a.parts[h.Name] = part{at, min(h.Size, size-at)}
+		if end = at + (h.Size+tarBlock-1)/tarBlock*tarBlock; h.Typeflag == tar.TypeReg {
+			a.parts[h.Name] = part{at, max(0, min(h.Size, size-at))}
 		}
 	}
-	return a, nil
 }
 
 func (a *archive) path(name string) string { return a.name + ":" + name }
 
 func (a *archive) close() error { return a.f.Close() }
+
+func (a *archive) final() (bool, error) { return true, a.fault }
 
 func (a *archive) list(dir string) (names []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(a.parts)) {

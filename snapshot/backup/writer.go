@@ -93,6 +93,9 @@ func (w *Writer) begin() error {
 				ErrForeign, w.folder.dir, m.name, m.cluster, w.cluster.Name, w.cluster.ID)
 		}
 	}
+	if err == nil {
+		err = w.syncNames()
+	}
 	if err != nil {
 		return err
 	}
@@ -119,10 +122,21 @@ func (w *Writer) make() error {
 			return fmt.Errorf("make a folder of the backup: %w", err)
 		}
 	}
-	if err := disk.SyncAbove(w.folder.on, w.folder.dir); err != nil {
+	if err := errors.Join(w.folder.on.SyncDir(w.folder.dir), disk.SyncAbove(w.folder.on, w.folder.dir)); err != nil {
 		return fmt.Errorf("make %s durable: %w", w.folder.dir, err)
 	}
 	return w.writeMark()
+}
+
+// syncNames makes the names durable that are there. After a kill -9 between a rename and the sync of its folder, a name
+// could be visible, and be lost when the power fails.
+func (w *Writer) syncNames() error {
+	for _, dir := range []string{".", filesDir, baseDir, logDir} {
+		if err := w.folder.on.SyncDir(path.Join(w.folder.dir, dir)); err != nil {
+			return fmt.Errorf("make the names in %s durable: %w", w.folder.dir, err)
+		}
+	}
+	return nil
 }
 
 func (w *Writer) writeMark() error {

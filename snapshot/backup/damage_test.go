@@ -1,0 +1,291 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"qkv/log/disk"
+)
+
+// memory is a read-only disk of files in memory, cheap enough to be made for every bit.
+type memory struct {
+	disk.FS
+	files map[string][]byte
+}
+
+type memoryFile struct {
+	disk.File
+	*bytes.Reader
+}
+
+func (f memoryFile) ReadAt(p []byte, off int64) (int, error) { return f.Reader.ReadAt(p, off) }
+func (f memoryFile) Size() (int64, error)                    { return f.Reader.Size(), nil }
+func (f memoryFile) Close() error                            { return nil }
+
+func (m memory) Open(name string) (disk.File, error) {
+	if b, ok := m.files[name]; ok {
+		return memoryFile{Reader: bytes.NewReader(b)}, nil
+	}
+	for n := range m.files {
+		if strings.HasPrefix(n, name+"/") {
+			return nil, &iofs.PathError{Op: "open", Path: name, Err: disk.ErrNotRegular}
+		}
+	}
+	return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
+}
+
+func (m memory) List(dir string) (names []string, err error) {
+	for _, n := range slices.Sorted(maps.Keys(m.files)) {
+		if path.Dir(n) == dir {
+			names = append(names, path.Base(n))
+		}
+	}
+	return names, nil
+}
+
+// inMemory reads a backup's files.
+func inMemory(t testing.TB, on disk.FS) memory {
+	t.Helper()
+	m := memory{files: map[string][]byte{}}
+	for _, f := range files(t, on) {
+		m.files[f] = slurp(t, on, f)
+	}
+	return m
+}
+
+// with is the disk with another content of one file.
+func (m memory) with(name string, b []byte) memory {
+	files := maps.Clone(m.files)
+	if files[name] = b; b == nil {
+		delete(files, name)
+	}
+	return memory{files: files}
+}
+
+// judge restores a damaged backup to several moments. Each result is the state of that moment; or of an earlier one where
+// the backup ends, and the damage is named; or a refusal that names it. silent allows an end that cannot be told from an
+// older backup.
+func judge(t *testing.T, h *history, on memory, damaged string, silent bool) (outcomes string) {
+	t.Helper()
+	last := uint64(len(h.entries))
+	middle := h.moments[len(h.moments)-3]
+	for _, one := range []struct {
+		what string
+		at   At
+		want uint64
+	}{{"newest", At{}, last}, {"time", At{Wall: middle.wall}, h.at(middle.wall)}, {"loss", At{AcceptLoss: true}, last}} {
+		what := one.what
+		rd, err := Open(on, "to/b")
+		if err != nil {
+			if !strings.Contains(err.Error(), damaged) {
+				t.Fatalf("%s: refused without a name: %v", what, err)
+			}
+			return "R"
+		}
+		got, err := rd.Restore(context.Background(), one.at, testLimits(), nil)
+		if err != nil {
+			if !strings.Contains(err.Error(), damaged) || one.at.AcceptLoss && !errors.Is(err, errDiffers) && !strings.Contains(err.Error(), "no base of the backup can be read") {
+				t.Fatalf("%s: refused with %v, and %s was damaged", what, err, damaged)
+			}
+			outcomes += "r"
+			continue
+		}
+		h.same(got, got.Index)
+		named := strings.Contains(fmt.Sprint(got.Notes, rd.Faults, got.Lost), damaged)
+		switch {
+		case got.Index == one.want:
+			outcomes += "="
+		case got.Index < one.want && (got.Ends || one.at.AcceptLoss) && (named || silent):
+			outcomes += "<"
+		default:
+			t.Fatalf("%s: restored entry %d instead of %d, notes %v, lost %v", what, got.Index, one.want, got.Notes, got.Lost)
+		}
+	}
+	return outcomes
+}
+
+// named fails unless a verification names the damaged file.
+func named(t *testing.T, on memory, damaged, what string) {
+	t.Helper()
+	rd, err := Open(on, "to/b")
+	if err == nil {
+		var notes []any
+		err = rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) { notes = append(notes, v.Fault, v.Log, v.Gap, v.Notes) })
+		if text := fmt.Sprint(notes, rd.Faults, err); strings.Contains(text, damaged) {
+			return
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), damaged) {
+		t.Fatalf("%s: the verification says %v", what, err)
+	}
+}
+
+func TestCutAtEveryByte(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	all := slices.Sorted(maps.Keys(m.files))
+	for _, name := range all {
+		b := m.files[name]
+		ends := map[int]bool{} // of chunks
+		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}, kindLog); err == nil && name == all[len(all)-1] {
+			for err == nil {
+				ends[int(s.next)] = true
+				_, err = s.chunk()
+			}
+		}
+		step := 1
+		if !full {
+			step = 11
+		}
+		for n := 0; n < len(b); n++ {
+			if n%step != 0 && !ends[n] {
+				continue
+			}
+			what := fmt.Sprintf("%s cut after %d of %d bytes", name, n, len(b))
+			cut := m.with(name, b[:n:n])
+			judge(t, h, cut, name, ends[n])
+			if !ends[n] {
+				named(t, cut, name, what)
+			}
+		}
+	}
+}
+
+func TestFlippedBits(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	step := 61
+	if full {
+		step = 1
+	}
+	outcomes := map[string]int{}
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
+		b := m.files[name]
+		for bit := 0; bit < len(b)*8; bit += step {
+			bad := bytes.Clone(b)
+			bad[bit/8] ^= 1 << (bit % 8)
+			flipped := m.with(name, bad)
+			outcomes[judge(t, h, flipped, name, false)]++
+			named(t, flipped, name, fmt.Sprintf("%s bit %d", name, bit))
+		}
+	}
+	t.Logf("outcomes: %v", outcomes)
+}
+
+// A file that is missing is named, or what is restored is what the backup was before it had the file.
+func TestMissingFiles(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	all := slices.Sorted(maps.Keys(m.files))
+	for i, name := range all {
+		judge(t, h, m.with(name, nil), path.Base(name), i == len(all)-1 || strings.Contains(name, "/base/"))
+	}
+}
+
+// What is whole, but in the wrong place or of another backup, is not taken.
+func TestMisplaced(t *testing.T) {
+	h, on := small(t)
+	other, another := newHistory(t, 2), newFolder(t)
+	other.grow(12)
+	w, err := OpenFolder(another, "to/b", Cluster{ID: testCluster + 1, Name: "other"})
+	must(t, err)
+	r := other.save()
+	if err := copyBase(w, r, 1<<16); !errors.Is(err, ErrForeign) {
+		t.Errorf("a snapshot of another cluster: %v", err)
+	}
+	must(t, r.Close())
+	must(t, w.Close())
+	m := inMemory(t, on)
+	all := slices.Sorted(maps.Keys(m.files))
+	for i, name := range all {
+		for _, from := range all {
+			if from != name {
+				judge(t, h, m.with(name, m.files[from]), name, false)
+			}
+		}
+		twice := append(bytes.Clone(m.files[name]), m.files[name]...)
+		if i < len(all)-1 {
+			judge(t, h, m.with(name, twice), name, false)
+		}
+	}
+}
+
+// foreignSegment is a segment of another cluster that continues the log by index.
+func TestForeignSegment(t *testing.T) {
+	h, on := small(t)
+	foreign := newFolder(t)
+	w, err := OpenFolder(foreign, "to/b", Cluster{ID: testCluster + 1, Name: "other"})
+	must(t, err)
+	w.bases = append(w.bases, Base{Index: uint64(len(h.entries))})
+	last := len(h.entries)
+	h.grow(2)
+	must(t, w.Append(h.entries[last:]))
+	must(t, w.Close())
+	m, name := inMemory(t, on), "to/b/"+segmentName(uint64(last)+1)
+	bad := m.with(name, slurp(t, foreign, name))
+	if _, err := restore(bad, At{}); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), name) {
+		t.Errorf("a segment of another cluster: %v", err)
+	}
+	got, err := restore(bad, At{AcceptLoss: true})
+	must(t, err)
+	h.same(got, uint64(last))
+}
+
+// change returns a file with another header, whose checksum is right.
+func change(b []byte, edit func(b []byte)) []byte {
+	b = bytes.Clone(b)
+	edit(b)
+	seal(b[:headerBytes])
+	return b
+}
+
+// What a newer qkv writes is told apart from damage, and refused.
+func TestNewer(t *testing.T) {
+	_, on := small(t)
+	m := inMemory(t, on)
+	for name, b := range m.files {
+		for what, edit := range map[string]func(b []byte){
+			"version":  func(b []byte) { b[8] = 2 },
+			"features": func(b []byte) { b[12] = 1 },
+		} {
+			if name == slices.Min(slices.Collect(maps.Keys(m.files))) && what == "version" {
+				w, err := OpenFolder(onDisk(t, m.with(name, change(b, edit))), "to/b", testOf)
+				if w != nil || !errors.Is(err, ErrFormat) {
+					t.Errorf("%s: a writer opened a newer backup: %v", name, err)
+				}
+			}
+			bad := m.with(name, change(b, edit))
+			rd, err := Open(bad, "to/b")
+			if err == nil {
+				err = rd.Verify(context.Background(), testLimits(), nil, func(*Verified) {})
+			}
+			if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "or a newer one") {
+				t.Errorf("%s with another %s: %v", name, what, err)
+			}
+		}
+	}
+}
+
+// onDisk puts files on a disk that can be written.
+func onDisk(t testing.TB, m memory) disk.FS {
+	t.Helper()
+	on := newFolder(t)
+	for name, b := range m.files {
+		must(t, on.MkdirAll(path.Dir(name)))
+		f, err := on.Create(name)
+		must(t, err)
+		if _, err := f.WriteAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		must(t, errors.Join(f.Sync(), f.Close(), on.SyncDir(path.Dir(name))))
+	}
+	return on
+}

@@ -1,0 +1,563 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
+)
+
+// A folder that is no backup, in use, or of another cluster is refused in words that say what to do, and stays as it is.
+func TestFolderRefused(t *testing.T) {
+	h, on := small(t)
+	w := open(t, on)
+	if _, err := OpenFolder(on, "to/b", testOf); err == nil || !strings.Contains(err.Error(), "locked by another process") {
+		t.Errorf("a backup that is being written: %v", err)
+	}
+	must(t, w.Close())
+	before := inMemory(t, on)
+	_, err := OpenFolder(on, "to/b", Cluster{ID: 7, Name: "staging"})
+	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is the backup of test (000000000000c1a5), and this cluster is staging (0000000000000007): give another folder") {
+		t.Errorf("the backup of another cluster: %v", err)
+	}
+	for name, b := range inMemory(t, on).files {
+		if !bytes.Equal(before.files[name], b) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	must(t, on.MkdirAll("to/home"))
+	f, err := on.Create("to/home/letter")
+	must(t, errors.Join(err, f.Close()))
+	if _, err := OpenFolder(on, "to/home", testOf); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "to/home holds letter: give an empty folder") {
+		t.Errorf("a folder with other files: %v", err)
+	}
+	for _, path := range []string{"to/home", "to/home/letter"} {
+		if _, err := Open(on, path); !errors.Is(err, ErrNone) {
+			t.Errorf("%s is read as a backup: %v", path, err)
+		}
+	}
+	if _, err := Open(on, "to/nothing"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+	w = open(t, on)
+	must(t, w.Append(h.entries)) // all are there
+	must(t, w.Close())
+	for _, call := range []func() error{func() error { return w.Append(nil) }, func() error { _, err := w.Base(h.save()); return err }} {
+		if err := call(); !errors.Is(err, errClosed) {
+			t.Errorf("used after its end: %v", err)
+		}
+	}
+}
+
+// Entries that do not continue the backup are refused, until a base has what is between.
+func TestGap(t *testing.T) {
+	h, on := small(t)
+	last := uint64(len(h.entries))
+	h.grow(6)
+	w := open(t, on)
+	if err := w.Append(h.from(last + 1)); !errors.Is(err, ErrGap) {
+		t.Fatalf("entries behind a gap: %v", err)
+	}
+	for _, wrong := range [][]Entry{
+		{h.entries[last], h.entries[last]},
+		{{Index: last + 1, Term: h.entries[last-1].Term - 1}},
+		{{Index: last + 1, Term: 99, Envelope: make([]byte, limits.EnvelopeBytes+1)}},
+	} {
+		if err := w.Append(wrong); err == nil || errors.Is(err, ErrGap) {
+			t.Fatalf("wrong entries: %v", err)
+		}
+	}
+	must(t, h.base(w))
+	then := uint64(len(h.entries))
+	h.grow(3)
+	must(t, w.Append(h.from(then)))
+	must(t, w.Close())
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+	in := h.moments[then-1].wall // between the end of the first part and the base
+	if in == h.moments[last].wall || in == h.moments[then].wall {
+		t.Fatal("the example has no time in the gap")
+	}
+	if _, err := restore(on, At{Wall: in}); !errors.Is(err, ErrGap) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d is missing", last+1)) {
+		t.Errorf("a time in the gap: %v", err)
+	}
+	got, err = restore(on, At{Wall: in, AcceptLoss: true})
+	must(t, err)
+	if h.same(got, last); !errors.Is(got.Lost, ErrGap) {
+		t.Errorf("what was lost: %v", got.Lost)
+	}
+	got, err = restore(on, At{Wall: h.moments[last].wall - 1})
+	must(t, err)
+	h.same(got, h.at(h.moments[last].wall-1))
+	rd := reading(t, on)
+	defer rd.Close()
+	gaps := 0
+	must(t, rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) {
+		if v.Gap != nil {
+			gaps++
+		}
+	}))
+	if gaps != 1 {
+		t.Errorf("%d gaps were found", gaps)
+	}
+	for i, want := range []uint64{last, last, uint64(len(h.entries))} {
+		if reach, err := rd.Reach(&rd.Bases[i]); err != nil || reach.Index != want || reach.Wall != h.moments[want].wall || reach.Fault != nil {
+			t.Errorf("base %d reaches entry %d at %d, %v", i, reach.Index, reach.Wall, err)
+		}
+	}
+}
+
+// A moment that the backup does not reach is refused, and says what it has.
+func TestRange(t *testing.T) {
+	h, on := small(t)
+	rd := reading(t, on)
+	defer rd.Close()
+	first, last := rd.Bases[0], h.moments[len(h.moments)-1]
+	for at, want := range map[At]string{
+		{Wall: first.Wall - 1}:             "it begins at " + timeOf(first.Wall),
+		{Revision: first.Revision - 1}:     fmt.Sprintf("it begins with revision %d", first.Revision),
+		{Revision: last.revision + 1}:      fmt.Sprintf("it ends with revision %d", last.revision),
+		{Revision: 1 << 62, Wall: 1 << 62}: "it ends with revision",
+	} {
+		if _, err := restore(on, at); !errors.Is(err, ErrRange) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", at, err)
+		}
+	}
+	got, err := restore(on, At{Wall: 1 << 62})
+	must(t, err)
+	if h.same(got, uint64(len(h.entries))); !got.Ends {
+		t.Error("it is not said that the backup ends")
+	}
+}
+
+// counting counts what is read of a source.
+type counting struct {
+	Source
+	bytes int64
+	fails int64 // after that many bytes; 0: never
+}
+
+var errAway = errors.New("the member is away")
+
+func (c *counting) ReadAt(p []byte, off int64) (int, error) {
+	if c.fails > 0 && c.bytes >= c.fails {
+		return 0, errAway
+	}
+	n, err := c.Source.ReadAt(p, off)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// large is a history whose snapshot has some chunks.
+func large(t *testing.T) *history {
+	h := newHistory(t, 9)
+	h.large = 100_000
+	var commands [][]byte
+	for i := range 30 {
+		b := make([]byte, 120_000)
+		for k := range b {
+			b[k] = byte(h.random.Uint32())
+		}
+		commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", i), Value: b}))
+	}
+	for _, c := range commands {
+		h.add(false, c)
+	}
+	return h
+}
+
+// An interrupted copy goes on where it was. In the clear, the source is asked only for the rest; what is encrypted is read
+// again, and not written again.
+func TestResume(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for what, to := range map[string][]age.Recipient{"clear": nil, "encrypted": {key.Recipient()}} {
+		h, on := large(t), newFolder(t)
+		from := &counting{Source: h.save(), fails: 2_500_000}
+		w, err := OpenFolder(on, "to/b", testOf, to...)
+		must(t, err)
+		if err := copyBase(w, from, 1<<16); !errors.Is(err, errAway) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		must(t, w.Close())
+		on.Kill()
+		had := from.bytes
+		again := &counting{Source: from.Source}
+		if w, err = OpenFolder(on, "to/b", testOf, to...); err != nil {
+			t.Fatal(err)
+		}
+		written := on.Used()
+		c, err := w.Base(again)
+		must(t, err)
+		if done, total := c.Progress(); done < 2<<20 || total != again.Size() {
+			t.Errorf("%s: it goes on at byte %d of %d", what, done, total)
+		}
+		for done := false; !done; {
+			done, err = c.Step(1 << 16)
+			must(t, err)
+		}
+		if rest := again.Size() - 2<<20; what == "clear" && again.bytes > rest+1<<20 || what == "encrypted" && again.bytes < again.Size() {
+			t.Errorf("%s: %d bytes were read before, and %d of %d afterwards", what, had, again.bytes, again.Size())
+		}
+		if more := on.Used() - written; more > again.Size()-2<<20+1<<16 {
+			t.Errorf("%s: %d bytes were written again", what, more)
+		}
+		if c.Published().Index != uint64(len(h.entries)) {
+			t.Errorf("%s: %+v was published", what, c.Published())
+		}
+		if _, err := w.Base(again); !errors.Is(err, iofs.ErrExist) {
+			t.Errorf("%s: the same base again: %v", what, err)
+		}
+		must(t, w.Close())
+		rd, err := Open(on, "to/b", key)
+		must(t, err)
+		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+	}
+}
+
+// A partial copy in another form, or of damaged bytes, is not continued.
+func TestResumeDamaged(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, what := range []string{"rot", "other form", "disk full"} {
+		h, on := large(t), newFolder(t)
+		from := h.save()
+		w := open(t, on)
+		if err := copyBase(w, &counting{Source: from, fails: 2_500_000}, 1<<16); !errors.Is(err, errAway) {
+			t.Fatal(err)
+		}
+		must(t, w.Close())
+		var to []age.Recipient
+		name := "to/b/" + fileName(from.SHA()) + temporary
+		least := int64(0)
+		switch what {
+		case "rot":
+			must(t, on.Rot(name, 1<<20+5000, 3))
+			least = 1 << 20
+		case "other form":
+			to = append(to, key.Recipient())
+		case "disk full":
+			on.SetCapacity(on.Used() + 1<<18)
+		}
+		w, err := OpenFolder(on, "to/b", testOf, to...)
+		must(t, err)
+		c, err := w.Base(from)
+		if what == "disk full" {
+			if err == nil || !strings.Contains(err.Error(), "more bytes, and the disk has 262144 free: make room on to/b") {
+				t.Errorf("no room: %v", err)
+			}
+			continue
+		}
+		must(t, err)
+		if done, _ := c.Progress(); done < least || done > least+4096 {
+			t.Errorf("%s: it goes on at byte %d", what, done)
+		}
+		for done := false; !done; {
+			done, err = c.Step(1 << 16)
+			must(t, err)
+		}
+		must(t, w.Close())
+		rd, err := Open(on, "to/b", key)
+		must(t, err)
+		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+	}
+}
+
+// A snapshot that is damaged at its source never becomes a base, and its copy is not continued.
+func TestSourceDamaged(t *testing.T) {
+	h, on := large(t), newFolder(t)
+	from := h.save()
+	must(t, h.member.Rot("snap/"+from.Name(), 3_000_000, 2))
+	w := open(t, on)
+	if err := copyBase(w, from, 1<<16); !errors.Is(err, snapshot.ErrCorrupt) {
+		t.Fatalf("a damaged snapshot: %v", err)
+	}
+	if names, err := on.List("to/b/files"); err != nil || len(names) != 0 || len(w.Bases()) != 0 {
+		t.Errorf("it left %q, %v", names, err)
+	}
+	must(t, h.member.Rot("snap/"+from.Name(), 3_000_000, 2))
+	must(t, copyBase(w, from, 1<<16))
+	must(t, w.Close())
+}
+
+// What is read back from the medium is not what was written: no base is published.
+func TestReadBack(t *testing.T) {
+	h, on := large(t), newFolder(t)
+	from := h.save()
+	w := open(t, on)
+	c, err := w.Base(from)
+	must(t, err)
+	for done := false; err == nil && !done; {
+		if done, err = c.Step(1 << 16); c.back != nil && c.back.number == 0 && err == nil {
+			must(t, on.Rot("to/b/"+c.name()+temporary, 1_500_000, 1))
+		}
+	}
+	if !errors.Is(err, ErrCorrupt) || len(w.Bases()) != 0 {
+		t.Errorf("a file that the medium has damaged: %v", err)
+	}
+	must(t, copyBase(w, from, 1<<16))
+	must(t, w.Close())
+}
+
+// A Writer that finds damage at the end of the log goes on without cutting anything.
+func TestGoesOnBehindDamage(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	var newest string
+	for name := range m.files {
+		if strings.Contains(name, "/log/") {
+			newest = max(newest, name)
+		}
+	}
+	first := uint64(len(h.entries))
+	h.grow(4)
+	for cut := headerBytes / 2; cut < len(m.files[newest]); cut += 13 {
+		bad := bytes.Clone(m.files[newest])
+		for i := cut; i < min(cut+50, len(bad)); i++ {
+			bad[i] ^= 0x55
+		}
+		on := onDisk(t, m.with(newest, bad)).(*simdisk.Disk)
+		w := open(t, on)
+		at, _ := w.Last()
+		if at > first {
+			t.Fatalf("the log ends at entry %d of %d", at, first)
+		}
+		must(t, w.Append(h.from(at)))
+		must(t, w.Close())
+		got, err := restore(on, At{})
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+	}
+}
+
+// Segments end at their size; a large entry has a chunk of its own; all of it is restored.
+func TestSegments(t *testing.T) {
+	h, on := large(t), newFolder(t)
+	w := open(t, on)
+	must(t, h.base(w))
+	from := uint64(len(h.entries))
+	for i := range 40 {
+		b := make([]byte, 1_000_000)
+		for k := 0; k < len(b); k += 8 {
+			b[k] = byte(h.random.Uint32())
+		}
+		h.add(false, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}))
+	}
+	must(t, w.Append(h.from(from)))
+	must(t, w.Close())
+	names, err := on.List("to/b/log")
+	must(t, err)
+	if len(names) != 3 {
+		t.Errorf("40 MB are in %q", names)
+	}
+	read := int64(0)
+	rd := reading(t, on)
+	defer rd.Close()
+	got, err := rd.Restore(t.Context(), At{}, testLimits(), func(done, total int64) {
+		if done < read || total < done {
+			t.Errorf("%d of %d bytes after %d", done, total, read)
+		}
+		read = done
+	})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+	if read < 40_000_000 {
+		t.Errorf("%d bytes were reported", read)
+	}
+}
+
+// Retention leaves everything since its time, at least one whole base, and nothing that is not needed.
+func TestRetain(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(10)
+	w := open(t, on)
+	var bases []uint64
+	for range 5 {
+		must(t, h.base(w))
+		bases = append(bases, uint64(len(h.entries)))
+		h.grow(5)
+		must(t, w.Append(h.from(bases[0])))
+	}
+	now := time.Unix(0, h.moments[len(h.moments)-1].wall)
+	for i, at := range bases {
+		wall := h.moments[at].wall + 1 // right after the base
+		_, err := w.Retain(now, now.Sub(time.Unix(0, wall)))
+		must(t, err)
+		got, err := restore(on, At{Wall: wall})
+		must(t, err)
+		h.same(got, h.at(wall))
+		got, err = restore(on, At{})
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+		names, err := on.List("to/b/files")
+		must(t, err)
+		if want := len(bases) - i; len(names) != want || len(w.Bases()) != want {
+			t.Errorf("with everything since base %d, %d bases and %d files stay", i, len(w.Bases()), len(names))
+		}
+		segments, err := on.List("to/b/log")
+		must(t, err)
+		if first, _ := parseSegment(segments[0]); first > at+1 || len(segments) > 1 && mustParse(segments[1]) <= at+1 {
+			t.Errorf("with everything since base %d, the segments %q stay", i, segments)
+		}
+	}
+	removed, err := w.Retain(now.Add(time.Hour), 0)
+	if err != nil || len(removed) != 0 || len(w.Bases()) != 1 {
+		t.Errorf("the last base: %q were removed, %v", removed, err)
+	}
+	must(t, w.Close())
+}
+
+func mustParse(name string) uint64 {
+	first, _ := parseSegment(name)
+	return first
+}
+
+// A base whose file is damaged does not count as the whole one that stays.
+func TestRetainDamaged(t *testing.T) {
+	h, on := small(t)
+	rd := reading(t, on)
+	newest := rd.Bases[1]
+	must(t, rd.Close())
+	name := "to/b/" + fileName(newest.Files[0].SHA)
+	f, err := on.OpenWritable(name)
+	must(t, err)
+	must(t, errors.Join(f.Truncate(200), f.Close()))
+	w := open(t, on)
+	removed, err := w.Retain(time.Unix(0, newest.Wall).Add(time.Hour), 0)
+	must(t, err)
+	must(t, w.Close())
+	if len(w.Bases()) != 2 {
+		t.Errorf("%q were removed", removed)
+	}
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+}
+
+// The log has to lead to the state of each base that it passes.
+func TestDigestsOnTheWay(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	rd := reading(t, on)
+	second := rd.Bases[1]
+	must(t, rd.Close())
+	second.Digest++
+	forged := newFolder(t)
+	w := open(t, forged)
+	must(t, w.writeSingle(baseName(second.Index, second.Term), header{kind: kindBase, first: second.Index, before: second.Term}, second.put()))
+	must(t, w.Close())
+	name := "to/b/" + baseName(second.Index, second.Term)
+	bad := m.with(name, slurp(t, forged, name))
+	for _, at := range []At{{}, {AcceptLoss: true}} {
+		if got, err := restore(bad, at); !errors.Is(err, errDiffers) {
+			t.Errorf("%+v: %+v, %v", at, got, err)
+		}
+	}
+	named(t, bad, name, "a base of another state")
+	got, err := restore(bad, At{Wall: second.Wall - 1})
+	must(t, err)
+	h.same(got, h.at(second.Wall-1))
+}
+
+// A single file holds the same, and tar can list it.
+func TestArchive(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := large(t), newFolder(t)
+		w, err := CreateFile(on, "to/file", testOf, to...)
+		must(t, err)
+		from := h.save()
+		at := uint64(len(h.entries))
+		h.grow(30)
+		must(t, copyBase(w, from, 1<<16))
+		must(t, w.Append(h.entries[at:at+10]))
+		if _, err := w.Base(h.save()); err == nil {
+			t.Error("a second file was begun inside the log")
+		}
+		must(t, w.Append(h.from(at)))
+		must(t, w.Finish())
+		if _, err := on.Open("to/file" + temporary); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("its temporary name is left: %v", err)
+		}
+		rd, err := Open(on, "to/file", key)
+		must(t, err)
+		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+		if _, encrypted, err := rd.Bytes(&rd.Bases[0]); err != nil || encrypted != (to != nil) {
+			t.Errorf("encrypted: %v, %v", encrypted, err)
+		}
+		must(t, rd.Dump(io.Discard, DumpOptions{}))
+		must(t, rd.Close())
+		if _, err := CreateFile(on, "to/file", testOf); !errors.Is(err, iofs.ErrExist) {
+			t.Errorf("over a file: %v", err)
+		}
+	}
+}
+
+// An archive that is cut or damaged gives a whole state, or is refused; never a wrong state.
+func TestArchiveDamaged(t *testing.T) {
+	h, on := newHistory(t, 6), newFolder(t)
+	h.large = 10
+	h.grow(8)
+	from := h.save()
+	at := uint64(len(h.entries))
+	w, err := CreateFile(on, "to/file", testOf)
+	must(t, err)
+	must(t, copyBase(w, from, 1<<16))
+	for range 3 {
+		h.grow(1)
+		must(t, w.Append(h.from(at)))
+	}
+	must(t, w.Finish())
+	whole := slurp(t, on, "to/file")
+	check := func(b []byte, what string) {
+		t.Helper()
+		rd, err := Open(memory{files: map[string][]byte{"to/file": b}}, "to/file")
+		if err != nil {
+			return
+		}
+		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		if err == nil {
+			h.same(got, uint64(len(h.entries)))
+			return
+		}
+		if got, err = rd.Restore(t.Context(), At{AcceptLoss: true}, testLimits(), nil); err == nil {
+			if h.same(got, got.Index); got.Lost == nil {
+				t.Errorf("%s: entry %d is restored without a word", what, got.Index)
+			}
+		} else if !damage(err) && !errors.Is(err, ErrRange) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	step := 7
+	if full {
+		step = 1
+	}
+	for n := 0; n < len(whole); n += step {
+		check(whole[:n:n], fmt.Sprintf("cut after %d", n))
+	}
+	for bit := 0; bit < len(whole)*8; bit += 37 * step {
+		bad := bytes.Clone(whole)
+		bad[bit/8] ^= 1 << (bit % 8)
+		check(bad, fmt.Sprintf("bit %d", bit))
+	}
+}
