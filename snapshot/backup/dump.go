@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"time"
 )
 
 // DumpOptions are what Dump writes.
@@ -105,7 +106,7 @@ func (d *dump) bases() error {
 	for i := range d.r.Bases {
 		b := &d.r.Bases[i]
 		l := dumpLine{
-			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: timeOf(b.Wall),
+			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
 			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].SHA), Clear: b.Files[0].Bytes,
 		}
 		f, err := d.r.openBase(b)
@@ -172,7 +173,7 @@ func (d *dump) segment(i int) error {
 			f.raw, err = sc.payload(&c, f.raw)
 		}
 		if err == nil {
-			l.Last, l.Chunks, l.Time, l.Encrypted = c.last, c.number+1, timeOf(c.wall), l.Encrypted || c.flags&flagEncrypted != 0
+			l.Last, l.Chunks, l.Time, l.Encrypted = c.last, c.number+1, utc(c.wall), l.Encrypted || c.flags&flagEncrypted != 0
 		}
 	}
 	continues := "begins the log"
@@ -215,3 +216,6 @@ func cloned(entries []Entry) []Entry {
 	}
 	return entries
 }
+
+// utc formats a time of a state; a dump is the same on every host.
+func utc(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339) }

@@ -1,0 +1,115 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/log/disk"
+)
+
+var golden = flag.Bool("golden", false, "write golden files that are missing")
+
+// goldenLog is the log of the golden file; its base is the state after entry 2.
+func goldenLog() (entries []Entry) {
+	put := func(level uint64, wall int64, commands ...[]byte) {
+		e := Entry{Index: uint64(len(entries) + 1), Term: 1}
+		if len(commands) > 0 {
+			e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: level, Member: 7, First: 1, Wall: wall}, commands)
+		}
+		entries = append(entries, e)
+	}
+	put(1, 0)
+	put(1, 1_700_000_001_000_000_000, index.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), index.AppendPut(nil, &kv.Put{Key: []byte("a")}))
+	put(1, 1_700_000_002_000_000_000, index.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), index.AppendDelete(nil, []byte("a"), nil))
+	entries = append(entries, Entry{Index: 4, Term: 2}, Entry{Index: 5, Term: 2, Change: true, Envelope: index.AppendEnvelope(nil,
+		index.Envelope{Level: 1, Member: 7, First: 1, Wall: 1_700_000_003_000_000_000},
+		[][]byte{index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n2", Peers: []string{"10.0.0.2:2380"}})})})
+	return entries
+}
+
+// storedSource is the file of a base as a source.
+type storedSource struct {
+	*stored
+	name string
+}
+
+func (s storedSource) Name() string  { return s.name }
+func (s storedSource) Size() int64   { return s.stored.size }
+func (s storedSource) SHA() [32]byte { return s.scanner.link }
+
+// The golden file: all later versions must restore it to the same states, and this version writes the same bytes.
+func TestGolden(t *testing.T) {
+	path := filepath.Join("testdata", "v1.tar")
+	entries := goldenLog()
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && *golden {
+		h := newHistory(t, 1)
+		h.state, h.entries = index.NewState(testLimits()), nil
+		h.state.Found(index.Founders(map[string]uint64{"n1": 7}))
+		for _, e := range entries[:2] {
+			_, err := h.state.Apply(e.Index, e.Term, e.Envelope, nil)
+			must(t, err)
+		}
+		writeGolden(t, disk.OS(), path, h.save(), entries)
+	}
+	rd, err := Open(disk.OS(), path)
+	must(t, err)
+	defer rd.Close()
+	for at, want := range map[At]string{
+		{}:                                "entry 5 of term 2, revision 5, digest 20ddebd291ea750e",
+		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest a1343f1061955cae",
+		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest 876551dee4fcce39",
+		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest 20f7d788bfe378b6",
+	} {
+		got, err := rd.Restore(t.Context(), at, testLimits(), nil)
+		must(t, err)
+		if text := fmt.Sprintf("entry %d of term %d, revision %d, digest %016x", got.Index, got.Term, got.Revision, got.State.View().Digest()); text != want {
+			t.Errorf("%+v gives %s, not %s", at, text, want)
+		}
+	}
+	base, err := rd.openBase(&rd.Bases[0])
+	must(t, err)
+	defer base.Close()
+	again := newFolder(t)
+	writeGolden(t, again, "to/again", storedSource{base, "00000000000000000002-00000000000000000001.snap"}, entries)
+	if !bytes.Equal(slurp(t, again, "to/again"), slurp(t, disk.OS(), path)) {
+		t.Errorf("the same backup has other bytes now than %s", path)
+	}
+}
+
+func writeGolden(t *testing.T, on disk.FS, path string, from Source, entries []Entry) {
+	t.Helper()
+	w, err := CreateFile(on, path, testOf)
+	must(t, err)
+	must(t, copyBase(w, from, 1<<20))
+	must(t, w.Append(entries[:3]))
+	must(t, w.Append(entries))
+	must(t, w.Finish())
+}
+
+// What a dump shows of the golden file.
+func TestDump(t *testing.T) {
+	rd, err := Open(disk.OS(), filepath.Join("testdata", "v1.tar"))
+	must(t, err)
+	defer rd.Close()
+	for name, o := range map[string]DumpOptions{"dump.txt": {Entries: true}, "dump.json": {JSON: true}} {
+		o.Describe = func(data []byte) string { return ": " + index.Describe(data) }
+		var got bytes.Buffer
+		must(t, rd.Dump(&got, o))
+		path := filepath.Join("testdata", name)
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && *golden {
+			must(t, os.WriteFile(path, got.Bytes(), 0o644))
+		}
+		want, err := os.ReadFile(path)
+		must(t, err)
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("%s is now\n%s", path, &got)
+		}
+	}
+}
