@@ -41,15 +41,23 @@ const migratingSuffix = ".migrating"
 // Migrate makes the data folder of a cluster of one member whose state is made from commands, which fill supplies. The state is made in
 // memory first: nothing is written before all commands were applied, and the folder gets its name when it is complete and durable.
 func Migrate(ctx context.Context, c MigrateConfig, fill func(take func(command []byte) error, view func() *index.View) error) (Migrated, error) {
-	domain := wire.LocalCluster
-	if c.CertsDir != "" {
-		credentials, err := wire.LoadMember(c.CertsDir, c.Name, time.Now)
-		if err != nil {
-			return Migrated{}, usagef("%w", err)
-		}
-		domain = credentials.Cluster()
+	domain, err := domainOf(c.CertsDir, c.Name)
+	if err != nil {
+		return Migrated{}, err
 	}
 	return migrateOn(ctx, c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
+}
+
+// domainOf returns the trust domain of a new member: that of its certificates, or the local one.
+func domainOf(certsDir, name string) (string, error) {
+	if certsDir == "" {
+		return wire.LocalCluster, nil
+	}
+	credentials, err := wire.LoadMember(certsDir, name, time.Now)
+	if err != nil {
+		return "", usagef("%w", err)
+	}
+	return credentials.Cluster(), nil
 }
 
 // migrateOn is Migrate on a disk.
@@ -89,7 +97,7 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 	}
 	s.folder = made
 	state.ForgetTimes(c.Wall)
-	if err := s.migrated(state, first); err != nil {
+	if err := s.make(state, first); err != nil {
 		return Migrated{}, err
 	}
 	if err := made.rename(to.dir); err != nil {
@@ -121,7 +129,7 @@ func (f *folder) mustBeFree() error {
 	case err != nil:
 		return usagef("--data-dir: %w", err)
 	case len(names) > 0:
-		return usagef("the data folder %s is not empty: a migration needs a new folder; give another --data-dir; nothing was changed", f.dir)
+		return usagef("the data folder %s is not empty, and a new one is needed: give another --data-dir; nothing was changed", f.dir)
 	}
 	if err := f.fs.Remove(f.dir); err != nil {
 		return usagef("the empty data folder %s cannot be replaced: %w; if it is a mount point, give a folder in it as --data-dir; nothing was changed", f.dir, err)
@@ -129,8 +137,8 @@ func (f *folder) mustBeFree() error {
 	return nil
 }
 
-// migrated writes the new folder next to its final place.
-func (s *storage) migrated(state *index.State, first origin) error {
+// make writes a new data folder with a state, next to its final place. The log begins behind the state.
+func (s *storage) make(state *index.State, first origin) error {
 	made := s.folder
 	if err := removeFolder(made.fs, made.dir); err != nil {
 		return fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
@@ -145,7 +153,7 @@ func (s *storage) migrated(state *index.State, first origin) error {
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
 	if err := s.saveAll(view, confState, last, term); err != nil {
-		return fmt.Errorf("save the migrated data: %w", err)
+		return fmt.Errorf("save the data: %w", err)
 	}
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return fmt.Errorf("create the log: %w", err)

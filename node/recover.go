@@ -87,14 +87,14 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	if err != nil {
 		return Recovered{}, err
 	}
-	last, term, err := applyAll(ctx, old.fs, r)
+	last, err := applyAll(ctx, old.fs, r)
 	if err = errors.Join(err, r.log.Close()); err != nil {
 		return Recovered{}, err
 	}
 	if last <= foundingIndex {
 		return Recovered{}, usagef("the member of the data folder %s has never heard from a leader: it has no data; nothing was changed", c.DataDir)
 	}
-	return s.refound(r.state, last, term)
+	return s.refound(r.state)
 }
 
 // moveBack restores an old folder that an interrupted recovery has moved aside.
@@ -125,37 +125,37 @@ func (f *folder) recovering() bool {
 	return errors.Is(none, fs.ErrNotExist) && err == nil && aside == nil
 }
 
-// applyAll applies all entries of a log that was just opened, and returns the last one's index and term.
-func applyAll(ctx context.Context, disks disk.FS, r *recovered) (last, term uint64, err error) {
+// applyAll applies all entries of a log that was just opened, and returns the last one's index.
+func applyAll(ctx context.Context, disks disk.FS, r *recovered) (last uint64, err error) {
 	reader := log.NewReader(disks)
 	defer reader.Close()
 	if last, err = r.window.LastIndex(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	for next := r.applied + 1; next <= last; {
 		if err := ctx.Err(); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		entries, err := r.window.Entries(next, last+1, limits.ApplyingBytes)
 		if err != nil {
-			return 0, 0, fmt.Errorf("read entry %d: %w", next, err)
+			return 0, fmt.Errorf("read entry %d: %w", next, err)
 		}
 		for _, e := range entries {
 			if err := applyTo(r.state, e); err != nil {
-				return 0, 0, fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err)
+				return 0, fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err)
 			}
 			next = e.GetIndex() + 1
 		}
 		for _, order := range r.window.TakeWanted(nil) {
 			read, err := reader.Read(order)
 			if _, _, err := r.window.Load(order, read, err); err != nil {
-				return 0, 0, fmt.Errorf("read the log: %w", err)
+				return 0, fmt.Errorf("read the log: %w", err)
 			}
 		}
 		r.window.DropUnused()
 	}
-	last, term = r.state.Applied()
-	return last, term, nil
+	last, _ = r.state.Applied()
+	return last, nil
 }
 
 func applyTo(s *index.State, e *raftpb.Entry) error {
@@ -172,32 +172,14 @@ func applyTo(s *index.State, e *raftpb.Entry) error {
 }
 
 // refound makes a data folder with a state and a lone member, and puts it in the place of the old one.
-func (s storage) refound(state *index.State, last, term uint64) (Recovered, error) {
+func (s storage) refound(state *index.State) (Recovered, error) {
 	old := s.folder
 	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
-	if err := removeFolder(made.fs, made.dir); err != nil {
-		return Recovered{}, fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
-	}
-	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
-		return Recovered{}, err
-	}
 	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
 	state.Refound(index.Founders(map[string]uint64{first.name: first.self}))
 	s.folder = made
-	if err := made.found(first, s.random); err != nil {
-		return Recovered{}, err
-	}
-	view := state.ViewToSave()
-	confState := actor.ConfStateOf(view.Members().Configuration())
-	if err := s.saveAll(view, confState, last, term); err != nil {
-		return Recovered{}, fmt.Errorf("save the recovered data: %w", err)
-	}
-	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
-		return Recovered{}, fmt.Errorf("create the log: %w", err)
-	}
-	made.Boot++ // the log exists
-	if err := made.publish(); err != nil {
+	if err := s.make(state, first); err != nil {
 		return Recovered{}, err
 	}
 	before, above := old.dir+beforeSuffix, path.Dir(old.dir)
@@ -214,7 +196,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)
 		}
 	}
-	return Recovered{Name: first.name, Cluster: first.cluster, Revision: view.Revision(), Before: before}, nil
+	return Recovered{Name: first.name, Cluster: first.cluster, Revision: state.View().Revision(), Before: before}, nil
 }
 
 // saveAll writes a snapshot of a view.

@@ -1,0 +1,92 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path"
+	"slices"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// RestoreConfig is the configuration of Restore.
+type RestoreConfig struct {
+	DataDir  string // must not exist, or be empty
+	Name     string
+	CertsDir string   // as Config's
+	Founders []string // names of all members of the new cluster, this one included; none: this member alone
+	// Token distinguishes clusters of the same founders that are restored from the same state.
+	Token   string
+	Version string
+	Logger  *slog.Logger
+}
+
+// Made is the new member whose data folder was made.
+type Made struct{ Cluster, Member uint64 }
+
+const restoringSuffix = ".restoring"
+
+// CheckRestore refuses a configuration that Restore would refuse, before the work of reading a backup.
+func CheckRestore(c RestoreConfig) error {
+	if _, err := c.domain(); err != nil {
+		return err
+	}
+	return (&folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}).mustBeFree()
+}
+
+func (c *RestoreConfig) domain() (string, error) {
+	if err := kv.CheckName(c.Name); err != nil {
+		return "", usagef("--name: %v", err)
+	}
+	if len(c.Founders) > 0 && !slices.Contains(c.Founders, c.Name) {
+		return "", usagef("--initial-cluster does not name this member, %s: every member's list must hold all members, itself included", c.Name)
+	}
+	return domainOf(c.CertsDir, c.Name)
+}
+
+// Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state.
+// All ids are new, so members and watchers of the old cluster cannot take the new one for theirs. A lone member's ids are
+// random. Several founders are restored each on its own host, from the same moment: their ids follow from the state, the
+// token and the names, and the same state gives the same log to all.
+func Restore(c RestoreConfig, state *index.State) (Made, error) {
+	domain, err := c.domain()
+	if err != nil {
+		return Made{}, err
+	}
+	return restoreOn(c, domain, disk.OS(), rand.Reader, limits.Defaults(), state)
+}
+
+// restoreOn is Restore on a disk.
+func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable, state *index.State) (Made, error) {
+	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
+	if err := to.mustBeFree(); err != nil {
+		return Made{}, err
+	}
+	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
+	applied, term := state.Applied()
+	if applied < foundingIndex || term < foundingTerm {
+		return Made{}, errors.New("the state is that of a cluster that was never founded")
+	}
+	token := fmt.Sprintf("restored %s %016x %d", c.Token, state.View().Digest(), applied)
+	founders := c.Founders
+	if len(founders) == 0 {
+		founders, token = []string{c.Name}, fmt.Sprintf("%s %016x", token, s.salt())
+	}
+	first := originOf(domain, token, c.Name, founders)
+	made := &folder{fs: disks, dir: to.dir + restoringSuffix, identity: identity{Cluster: first.cluster, Founding: first.founding}}
+	state.Refound(made.founders())
+	s.folder = made
+	if err := s.make(state, first); err != nil {
+		return Made{}, err
+	}
+	if err := made.rename(to.dir); err != nil {
+		return Made{}, err
+	}
+	return Made{Cluster: first.cluster, Member: first.self}, nil
+}

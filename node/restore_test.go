@@ -1,0 +1,179 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+)
+
+// restoredState is the state of a cluster of n1, n2 and n3 after 100 puts and a lease.
+func restoredState(t *testing.T) *index.State {
+	t.Helper()
+	s := index.NewState(limits.Defaults().Index)
+	_, begin := founding("n1", "n2", "n3")
+	first, err := begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Found((&identity{Cluster: first.cluster, Founding: first.founding}).founders())
+	commands := [][]byte{index.AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})}
+	for i := range 100 {
+		commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i), Value: []byte("value"), Lease: 7}))
+	}
+	for i := range uint64(2) {
+		data := []byte(nil)
+		if i > 0 {
+			data = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: 1_700_000_000_000_000_000}, commands)
+		}
+		if _, err := s.Apply(i+1, i+1, data, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func restoreTo(fs disk.FS, dir, name string, seed byte, state *index.State, founders ...string) (Made, error) {
+	c := RestoreConfig{DataDir: dir, Name: name, Founders: founders, Token: "qkv", Version: "test", Logger: slog.New(slog.DiscardHandler)}
+	return restoreOn(c, "test", fs, rand.NewChaCha8([32]byte{seed}), recoverLimits(), state)
+}
+
+// restoredFolder opens a restored folder, as a start does.
+func restoredFolder(t *testing.T, on disk.FS, dir, name string) (*folder, *recovered) {
+	t.Helper()
+	f, err := openFolder(on, dir, owner{name, "test"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := recoverStorage(f)
+	r, err := s.recover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, r
+}
+
+// A restored member is alone, or one of founders who all begin with the same cluster and the same log; the members of before
+// never come back.
+func TestRestore(t *testing.T) {
+	old := originOf("test", "", "n1", []string{"n1", "n2", "n3"})
+	clusters := map[uint64]bool{old.cluster: true}
+	for run, founders := range [][]string{nil, nil, {"n3", "n1", "n2"}} {
+		on := simdisk.New(1)
+		if err := on.MkdirAll("up"); err != nil {
+			t.Fatal(err)
+		}
+		var digest, cluster uint64
+		names := founders
+		if names == nil {
+			names = []string{"n1"}
+		}
+		for i, name := range names {
+			dir := "up/" + name
+			made, err := restoreTo(on, dir, name, byte(10*run+i), restoredState(t), founders...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			on.Crash(simdisk.Mixture)
+			f, r := restoredFolder(t, on, dir, name)
+			if f.Cluster != made.Cluster || f.Member != made.Member || f.Boot != 1 {
+				t.Errorf("the folder is %+v, and %+v was made", f.identity, made)
+			}
+			at, term := r.state.Applied()
+			if at != 2 || term != 2 || r.hardState.Term != 2 || r.hardState.Commit != 2 || r.hardState.Vote != 0 {
+				t.Errorf("it has applied %d of term %d, and begins with %+v", at, term, r.hardState)
+			}
+			v := r.state.View()
+			if v.Keys() != 100 || v.LeaseCount() != 1 || v.Revision() != 101 || len(r.confState.GetVoters()) != len(names) {
+				t.Errorf("%d keys, %d leases, revision %d, voters %v", v.Keys(), v.LeaseCount(), v.Revision(), r.confState.GetVoters())
+			}
+			if i > 0 && (v.Digest() != digest || made.Cluster != cluster) {
+				t.Errorf("%s has another state or cluster than %s", name, names[0])
+			}
+			digest, cluster = v.Digest(), made.Cluster
+			members := r.state.Members()
+			if one := members.Get(made.Member); one == nil || one.Name != name || one.Role != kv.Voter {
+				t.Errorf("%s is %+v", name, one)
+			}
+			for _, was := range []string{"n1", "n2", "n3"} {
+				if !members.Removed(founderID(old.cluster, was)) {
+					t.Errorf("%s can come back", was)
+				}
+			}
+			if err := errors.Join(r.log.Close(), f.lock.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+		if clusters[cluster] {
+			t.Errorf("the cluster %016x was there before", cluster)
+		}
+		clusters[cluster] = true
+	}
+}
+
+// A crash at every call leaves no data folder, or a whole one; the same command then does it.
+func TestRestoreCrash(t *testing.T) {
+	on := simdisk.New(1)
+	if err := errors.Join(on.MkdirAll("up"), on.SyncDir(".")); err != nil {
+		t.Fatal(err)
+	}
+	calls, whole := uint64(0), 0
+	on.SetHook(func(op simdisk.Op, name string) {
+		if calls++; calls%4 != 0 && op != simdisk.OpRename && op != simdisk.OpSyncDir {
+			return
+		}
+		after := on.Clone(calls)
+		after.Crash(simdisk.Variant(calls % uint64(simdisk.Variants)))
+		if _, err := after.List("up/n1"); errors.Is(err, fs.ErrNotExist) {
+			if _, err := restoreTo(after, "up/n1", "n1", 1, restoredState(t)); err != nil {
+				t.Fatalf("again after a crash before call %d (%v %s): %v", calls, op, name, err)
+			}
+		} else {
+			whole++
+		}
+		f, r := restoredFolder(t, after, "up/n1", "n1")
+		if r.state.View().Keys() != 100 {
+			t.Errorf("%d keys", r.state.View().Keys())
+		}
+		if err := errors.Join(r.log.Close(), f.lock.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t))
+	on.SetHook(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t)); err == nil || !strings.Contains(err.Error(), "up/n1 is not empty") {
+		t.Errorf("over a member's data: %v", err)
+	}
+	t.Logf("%d calls, %d with a whole folder", calls, whole)
+}
+
+// A configuration that cannot work is refused before a backup is read.
+func TestCheckRestore(t *testing.T) {
+	dir := t.TempDir()
+	for want, c := range map[string]RestoreConfig{
+		"--name":                             {DataDir: dir + "/d"},
+		"does not name this member, n4":      {DataDir: dir + "/d", Name: "n4", Founders: []string{"n1", "n2"}},
+		"holds no certificate member-n1.crt": {DataDir: dir + "/d", Name: "n1", CertsDir: dir},
+		"--data-dir":                         {DataDir: "/dev/null/d", Name: "n1"},
+	} {
+		var usage *UsageError
+		if err := CheckRestore(c); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err := CheckRestore(RestoreConfig{DataDir: dir + "/d", Name: "n1", Founders: []string{"n2", "n1"}}); err != nil {
+		t.Error(err)
+	}
+}
