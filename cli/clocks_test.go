@@ -12,6 +12,8 @@ import (
 // wallClock are the files that ask what time of day it is, and why.
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
+	"cli/restore.go":                      "a moment is asked for by its time",
+	"snapshot/backup/retain.go":           "bases have times",
 	"cli/migrate.go":                      "revisions have times",
 	"internal/audit/log.go":               "an event has the time of day",
 	"net/auth/jwt.go":                     "a token ends at a time",

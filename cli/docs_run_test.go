@@ -50,6 +50,10 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/packages.md", "journalctl", packagesReason},
 	{"docs/packages.md", "runuser", packagesReason},
 	{"docs/packages.md", "docker", "needs a daemon; the tests in .ci/packages start the image without one"},
+	{"docs/backup.md", "qkv backup", "needs a backup: TestScript/restore"},
+	{"docs/backup.md", "qkv restore", "needs a backup: TestScript/restore"},
+	{"docs/backup.md", "qkv serve", hostsReason},
+	{"docs/backup.md", "qkv member", hostsReason},
 	{"docs/performance.md", "qkv bench", "takes minutes and disks of its own; TestScript/bench runs short benchmarks"},
 }
 

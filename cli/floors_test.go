@@ -47,6 +47,7 @@ const (
 	promModule   = "github.com/prometheus/client_golang"
 	netModule    = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
+	ageModule    = "filippo.io/age"
 	cryptModule  = "golang.org/x/crypto"
 	jwtModule    = "github.com/golang-jwt/jwt/v5"
 )
@@ -89,6 +90,7 @@ var packages = map[string]layer{
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
+	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/pack", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
@@ -109,8 +111,8 @@ var packages = map[string]layer{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
-	}, modules: []string{urfaveModule, barModule, termModule}},
+		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/limits",
+	}, modules: []string{urfaveModule, barModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/emulate": {floor: 1, imports: []string{"log/disk"}, modules: []string{sysModule}},

@@ -79,7 +79,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says, "well": well,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says, "well": well, "backup": scriptBackup,
 		},
 	})
 }

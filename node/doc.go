@@ -13,6 +13,7 @@
 //	    actor/space                                 which writes a member's disk accepts
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
+//	    snapshot/backup                             states and log outside of the cluster; the state of any moment
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web  net/auth                           health, metrics and version over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
@@ -64,6 +65,7 @@
 //	join.go        joining with a certificate of the cluster secret, without `member add`
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
+//	restore.go     a data folder of a new cluster from a restored state
 //	status.go      an operator's status page; metrics.go: the counters
 //	settings.go    the settings that a running member can change
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory

@@ -70,4 +70,57 @@ var snapshotBugs = []mutant{
 	{"keep a snapshot open that was listed", []change{
 		{"inspect", `defer f.Close()`, ``},
 	}, []detector{direct("./snapshot", "TestEveryCallFails")}},
+	// Package snapshot/backup.
+	{"restore an entry that is later than the moment", []change{
+		{"work.apply", `wall > at.Wall`, `wall > at.Wall+1_000_000_000`},
+	}, []detector{direct("./snapshot/backup", "TestModel")}},
+	{"restore all commands of the entry that makes a revision", []change{
+		{"State.applyAll", `if s.revision >= until {`, `if s.revision >= until && until < 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestModel")}},
+	{"apply a chunk of a backup whose bytes are damaged", []change{
+		{"scanner.payload", `if sumOf(s.raw, into) != c.sum {`, `if sumOf(s.raw, into) != c.sum && c.bytes == 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestFlippedBits")}},
+	{"restore over a part of the log that is missing", []change{
+		{"scanner.chunk", `case c.number != s.number || c.previous != s.sum:`, `case c.number != s.number:`},
+		{"follower.next", `c.first > l.index+1 {`, `c.first > l.index+1 && c.first == 0 {`},
+		{"follower.open", `|| l.r.segments[l.at].first > l.index+1 {`, `{`},
+		{"follower.after", `case s.fault == nil && s.before != 0 && l.any:`, `case s.fault == nil && s.before != 0 && l.any && s.first == 0:`},
+	}, []detector{direct("./snapshot/backup", "TestMissingFiles"), direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestCutAtEveryByte")}},
+	{"take damage inside a backup's log for a torn write", []change{
+		{"scanner.tornEnd", `sealed(b[i : i+headerBytes]) {`, `sealed(b[i:i+headerBytes]) && len(b) < 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestFlippedBits")}},
+	{"take the log of another cluster", []change{
+		{"checkSegment", `case s.cluster != cluster:`, `case s.cluster != cluster && cluster == 0:`},
+	}, []detector{direct("./snapshot/backup", "TestForeignSegment")}},
+	{"trust a log that leads to another state than the base has", []change{
+		{"work.compare", `got != b.Digest || w.got.Term != b.Term`, `got != b.Digest && w.got.Term != b.Term`},
+	}, []detector{direct("./snapshot/backup", "TestDigestsOnTheWay")}},
+	{"publish a base before its file is read back", []change{
+		{"Copy.step", `return c.beginBack()`, `if err := c.out.publish(); err != nil { return err }; return c.publishBase()`},
+	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
+	{"leave the copy of a damaged snapshot", []change{
+		{"Copy.discard", `case c.there:`, `case !c.there:`},
+	}, []detector{direct("./snapshot/backup", "TestSourceDamaged")}},
+	{"continue a copy behind a chunk that the medium has damaged", []change{
+		{"stored.keepIntact", `err != nil || p.chunk.flags&flagLast != 0`, `err == io.EOF || p.chunk.flags&flagLast != 0`},
+	}, []detector{direct("./snapshot/backup", "TestResumeDamaged")}},
+	{"begin the log anew without a base", []change{
+		{"Writer.follows", `if !slices.ContainsFunc(w.bases, covered) {`, `if len(w.bases) == 0 && !slices.ContainsFunc(w.bases, covered) {`},
+	}, []detector{direct("./snapshot/backup", "TestGap")}},
+	{"acknowledge entries of a backup that are not synced", []change{
+		{"written.append", `if err == nil { err = o.f.Datasync() }`, ``},
+	}, []detector{direct("./snapshot/backup", "TestCrashAtEveryCall")}},
+	{"rely on names of a backup that a crash takes", []change{
+		{"Writer.syncNames", `return fmt.Errorf("make the names in %s durable: %w", w.folder.dir, err)`, `return nil`},
+		{"Writer.begin", `err = w.syncNames()`, `err = nil`},
+	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
+	{"count a damaged base as the one that stays", []change{
+		{"Writer.oldestKept", `if err != nil { continue }`, `if err != nil { return i }`},
+	}, []detector{direct("./snapshot/backup", "TestRetainDamaged")}},
+	{"remove a segment that the oldest base needs", []change{
+		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+3 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetain")}},
+	{"take a cut archive for a whole one", []change{
+		{"archive.final", `return true, a.fault`, `return true, nil`},
+	}, []detector{direct("./snapshot/backup", "TestArchiveDamaged")}},
 }

@@ -451,3 +451,16 @@ func (f *File) Each(ctx context.Context, after index.Position, hand func(r *inde
 		})
 	})
 }
+
+// IsDatabase reports whether a file begins as a database of bbolt, the format of etcd's snapshots.
+func IsDatabase(path string) bool {
+	const pageHeader, magic = 16, 0xed0cdaed
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, pageHeader+4)
+	_, err = io.ReadFull(f, b)
+	return err == nil && binary.LittleEndian.Uint32(b[pageHeader:]) == magic
+}

@@ -1,0 +1,284 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"filippo.io/age"
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot/backup"
+)
+
+func backupCommand() *cli.Command {
+	flags := func(things, variable string, more ...cli.Flag) []cli.Flag {
+		return append(more, identityFlag(), plainOrJSONFlag(things, variable))
+	}
+	return &cli.Command{
+		Name: "backup", Category: "cluster", Usage: "look at backups, and verify them",
+		Description: "A backup is a folder or a single file. It has bases, each the whole state of one moment, and the log behind them. " +
+			"`qkv restore` makes a new cluster of any moment that it covers.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "DIR|FILE",
+				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
+					"moment from the base's time to LOG-TIME can be restored. With -w json the times are in UTC.",
+				Flags: flags("bases", "QKV_BACKUP_LIST_WRITE_OUT"), Action: onBackup(backupList),
+			},
+			{
+				Name: "inspect", Usage: "print the files of a backup, and check their checksums", ArgsUsage: "DIR|FILE",
+				Description: "Reads every byte, and builds no state. Damage is marked with an exclamation mark, and the exit code is then 1. Needs " +
+					"no key, except for the entries. " + inspectJSON + "backup, base, segment, entry, torn, corrupt or sound. " + inspectZeros,
+				Flags: flags("lines", "QKV_BACKUP_INSPECT_WRITE_OUT", &cli.BoolFlag{
+					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_BACKUP_INSPECT_VERBOSE"}, Usage: "also each entry of the log, with its commands",
+				}),
+				Action: onBackup(backupInspect),
+			},
+			{
+				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "DIR|FILE",
+				Description: "Loads each base and applies the log behind it, one state at a time: the memory of one member is needed. The digest of " +
+					"each state must be the digest that the cluster had. The exit code is 1 if anything is damaged.",
+				Flags: flags("results", "QKV_BACKUP_VERIFY_WRITE_OUT"), Action: onBackup(backupVerify),
+			},
+		},
+	}
+}
+
+func identityFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "identity", EnvVars: []string{"QKV_BACKUP_IDENTITY"},
+		Usage: "`FILE` with the age identity that decrypts the backup, as age-keygen writes it",
+	}
+}
+
+// identities reads the file of --identity.
+func identities(c *cli.Context) ([]age.Identity, error) {
+	name := c.String("identity")
+	if name == "" {
+		return nil, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usagef("--identity: %w", err)
+	}
+	defer f.Close()
+	keys, err := age.ParseIdentities(f)
+	if err != nil {
+		return nil, usagef("--identity %s holds no age identity: %w", name, err)
+	}
+	return keys, nil
+}
+
+// onBackup opens the backup that the argument names.
+func onBackup(do func(ctx context.Context, c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := arguments(c, 1, 1); err != nil {
+			return err
+		}
+		return interruptible(c, func(ctx context.Context) error {
+			r, err := openBackup(c, c.Args().First())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			return backupError(do(ctx, c, r))
+		})
+	}
+}
+
+func openBackup(c *cli.Context, path string) (*backup.Reader, error) {
+	keys, err := identities(c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := backup.Open(disk.OS(), path, keys...)
+	if err != nil {
+		return nil, backupError(notThere(err, "give the folder or the file of a backup"))
+	}
+	return r, nil
+}
+
+// backupError adds the flag that helps, and the exit code.
+func backupError(err error) error {
+	switch {
+	case errors.Is(err, backup.ErrKey):
+		return usagef("%w (--identity FILE)", err)
+	case errors.Is(err, backup.ErrRange), errors.Is(err, backup.ErrFormat), errors.Is(err, backup.ErrNone):
+		return usagef("%w", err)
+	}
+	return err
+}
+
+// zoned formats a time of a state, with its zone.
+func zoned(wall int64) string { return time.Unix(0, wall).Format("2006-01-02 15:04:05 -07:00") }
+
+// inUTC formats a time of a state for programs.
+func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
+
+// listedBase is a base in `qkv backup list -w json`.
+type listedBase struct {
+	Index     uint64 `json:"index"`
+	Term      uint64 `json:"term"`
+	Revision  int64  `json:"revision"`
+	Time      string `json:"time"`
+	Level     uint64 `json:"level"`
+	Bytes     int64  `json:"bytes"` // of its file in the backup
+	Encrypted bool   `json:"encrypted"`
+	LogIndex  uint64 `json:"log_index"` // newest entry behind it
+	LogTime   string `json:"log_time"`
+	LogBytes  int64  `json:"log_bytes"`
+}
+
+type listedBackup struct {
+	Cluster string       `json:"cluster"`
+	Name    string       `json:"name"`
+	Bases   []listedBase `json:"bases"`
+	Damage  []string     `json:"damage"`
+}
+
+func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
+	l := listedBackup{Cluster: hex(r.Cluster.ID), Name: r.Cluster.Name, Bases: []listedBase{}, Damage: []string{}}
+	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
+	faults := r.Faults
+	for i := range r.Bases {
+		b := &r.Bases[i]
+		bytes, encrypted, err := r.Bytes(b)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		reach, err := r.Reach(b)
+		if err != nil {
+			return err
+		}
+		if reach.Fault != nil {
+			faults = append(faults, reach.Fault)
+		}
+		l.Bases = append(l.Bases, listedBase{b.Index, b.Term, b.Revision, inUTC(b.Wall), b.Level, bytes, encrypted, reach.Index, inUTC(reach.Wall), reach.Bytes})
+		t.add(b.Index, b.Revision, zoned(b.Wall), bytesText(bytes), reach.Index, zoned(reach.Wall), bytesText(reach.Bytes))
+	}
+	if c.String("write-out") == formatJSON {
+		for _, fault := range faults {
+			l.Damage = append(l.Damage, fault.Error())
+		}
+		if err := writeJSON(c.App.Writer, l); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(c.App.Writer, "backup of %s, %s\n", l.Name, l.Cluster)
+		t.write(c.App.Writer)
+		for _, fault := range faults {
+			fmt.Fprintf(c.App.Writer, "! %v\n", fault)
+		}
+	}
+	if len(faults) > 0 {
+		return exitf(exitFailed, "%d files are damaged: `qkv backup verify` finds out what can be restored", len(faults))
+	}
+	return nil
+}
+
+func backupInspect(_ context.Context, c *cli.Context, r *backup.Reader) error {
+	return r.Dump(c.App.Writer, backup.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == formatJSON})
+}
+
+// verifiedBase is a line of `qkv backup verify -w json`.
+type verifiedBase struct {
+	Index       uint64   `json:"index"`
+	Revision    int64    `json:"revision"`
+	Time        string   `json:"time"`
+	Whole       bool     `json:"whole"`
+	LogIndex    uint64   `json:"log_index,omitempty"` // to which its log was applied; left out if the log of an earlier base leads on
+	LogRevision int64    `json:"log_revision,omitempty"`
+	LogTime     string   `json:"log_time,omitempty"`
+	Damage      []string `json:"damage,omitempty"`
+	Gap         string   `json:"gap,omitempty"`
+	Notes       []string `json:"notes,omitempty"`
+}
+
+func backupVerify(ctx context.Context, c *cli.Context, r *backup.Reader) error {
+	bar := newBytesProgress(c.App.ErrWriter, "verify")
+	defer bar.end()
+	plain := c.String("write-out") != formatJSON
+	for _, fault := range r.Faults {
+		if plain {
+			fmt.Fprintf(c.App.Writer, "! %v\n", fault)
+		} else if err := writeJSON(c.App.Writer, verifiedBase{Damage: []string{fault.Error()}}); err != nil {
+			return err
+		}
+	}
+	from, to, gaps := "", "", 0
+	err := r.Verify(ctx, limits.Defaults().Index, progressTo(bar), func(v *backup.Verified) {
+		if from == "" {
+			from = zoned(v.Base.Wall)
+		}
+		if v.Gap != nil {
+			gaps++
+		}
+		if v.Wall != 0 {
+			to = zoned(v.Wall)
+		}
+		if plain {
+			writeVerified(c, v)
+		} else {
+			_ = writeJSON(c.App.Writer, documentOfVerified(v)) // the writer keeps its first error
+		}
+	})
+	if err != nil || !plain {
+		return err
+	}
+	if gaps > 0 {
+		fmt.Fprintf(c.App.Writer, "undamaged; the moments in %d gaps cannot be restored\n", gaps)
+		return nil
+	}
+	fmt.Fprintf(c.App.Writer, "undamaged: every moment from %s to %s can be restored\n", from, to)
+	return nil
+}
+
+func progressTo(bar *progress) func(done, total int64) {
+	return func(done, total int64) { bar.set(done, total-done) }
+}
+
+func writeVerified(c *cli.Context, v *backup.Verified) {
+	w := c.App.Writer
+	fmt.Fprintf(w, "base of entry %d, revision %d, %s: ", v.Base.Index, v.Base.Revision, zoned(v.Base.Wall))
+	switch {
+	case v.Fault != nil:
+		fmt.Fprintf(w, "damaged\n! %v\n", v.Fault)
+	case !v.Replayed:
+		fmt.Fprintln(w, "undamaged")
+	default:
+		fmt.Fprintf(w, "undamaged; its log leads to entry %d, revision %d, %s\n", v.Index, v.Revision, zoned(v.Wall))
+	}
+	if v.Log != nil {
+		fmt.Fprintf(w, "! %v\n", v.Log)
+	}
+	if v.Gap != nil {
+		fmt.Fprintf(w, "  %v\n", v.Gap)
+	}
+	for _, note := range v.Notes {
+		fmt.Fprintf(w, "  %v\n", note)
+	}
+}
+
+func documentOfVerified(v *backup.Verified) verifiedBase {
+	d := verifiedBase{Index: v.Base.Index, Revision: v.Base.Revision, Time: inUTC(v.Base.Wall), Whole: v.Fault == nil, LogIndex: v.Index, LogRevision: v.Revision}
+	if v.Wall != 0 {
+		d.LogTime = inUTC(v.Wall)
+	}
+	for _, err := range []error{v.Fault, v.Log} {
+		if err != nil {
+			d.Damage = append(d.Damage, err.Error())
+		}
+	}
+	if v.Gap != nil {
+		d.Gap = v.Gap.Error()
+	}
+	for _, note := range v.Notes {
+		d.Notes = append(d.Notes, note.Error())
+	}
+	return d
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot"
+	"qkv/snapshot/backup"
+)
+
+// backupMade is how a backup for a test is made.
+type backupMade struct {
+	at   string // a folder, or a file if it ends with .tar
+	to   []age.Recipient
+	puts int // of other keys, behind the base
+}
+
+// makeBackup makes a backup of a state in memory: a base of 2026-02-03 10:00:00 local time with key=one, a lease and a user;
+// at 10:00:10 key=two and another key in one entry; at 10:00:20 the key is deleted.
+func makeBackup(m backupMade) error {
+	dir, err := os.MkdirTemp("", "qkv-snapshot-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s := index.NewState(limits.Defaults().Index)
+	s.Found(index.Founders(map[string]uint64{"old": 7}))
+	var entries []backup.Entry
+	begin := time.Date(2026, 2, 3, 10, 0, 0, 0, time.Local)
+	apply := func(second int, commands ...[]byte) error {
+		e := backup.Entry{Index: uint64(len(entries)) + 1, Term: 1}
+		if len(commands) > 0 {
+			e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 7, First: 1, Wall: begin.Add(time.Duration(second) * time.Second).UnixNano()}, commands)
+		}
+		entries = append(entries, e)
+		_, err := s.Apply(e.Index, 1, e.Envelope, nil)
+		return err
+	}
+	put := func(key, value string) []byte {
+		return index.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
+	}
+	if err := apply(0); err != nil {
+		return err
+	}
+	if err := apply(0, index.AppendFeatureLevel(nil, 2), put("key", "one"), index.AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
+		new(index.Head).AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ann", NoPassword: true})); err != nil {
+		return err
+	}
+	base, err := snapshotOf(dir, s)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	if err := apply(10, put("key", "two"), put("other", "1")); err != nil {
+		return err
+	}
+	if err := apply(20, index.AppendDelete(nil, []byte("key"), nil)); err != nil {
+		return err
+	}
+	for i := range m.puts {
+		if err := apply(20+i, put(fmt.Sprint("more ", i), "x")); err != nil {
+			return err
+		}
+	}
+	return writeBackup(m, base, entries)
+}
+
+func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
+	at, term := s.Applied()
+	saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version}, s.ViewToSave())
+	for done := false; err == nil && !done; {
+		done, err = saver.Step(1 << 20)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.Open(disk.OS(), filepath.Join(dir, snapshot.Name(at, term)))
+}
+
+func writeBackup(m backupMade, base *snapshot.Reader, entries []backup.Entry) error {
+	cluster := backup.Cluster{ID: 0xabc, Name: "old", Version: Version}
+	single := strings.HasSuffix(m.at, ".tar")
+	begin := backup.OpenFolder
+	if single {
+		begin = backup.CreateFile
+	}
+	w, err := begin(disk.OS(), m.at, cluster, m.to...)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	c, err := w.Base(base)
+	for done := false; err == nil && !done; {
+		done, err = c.Step(1 << 20)
+	}
+	for i := 2; err == nil && i < len(entries); i++ { // each in a chunk of its own
+		err = w.Append(entries[:i+1])
+	}
+	if err == nil && single {
+		err = w.Finish()
+	}
+	return err
+}
+
+// scriptBackup makes the backup DIR or FILE.tar, encrypted for the identity that it writes to another file, if one is named.
+func scriptBackup(ts *testscript.TestScript, _ bool, args []string) {
+	m := backupMade{at: ts.MkAbs(args[0])}
+	if len(args) > 1 {
+		key, err := age.GenerateX25519Identity()
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte("# made for a test\n"+key.String()+"\n"), 0o600))
+		m.to = append(m.to, key.Recipient())
+	}
+	ts.Check(makeBackup(m))
+}
+
+// A restore without a network: every form of a moment, what is printed, and what is refused.
+func TestRestoreLines(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := filepath.Join(dir, "b")
+	must(t, makeBackup(backupMade{at: b}))
+	zone := time.Date(2026, 2, 3, 10, 0, 0, 0, time.Local).Format("-07:00")
+	for i, one := range []struct {
+		flags string
+		code  int
+		want  string
+	}{
+		{"", exitOK, ": revision 5, the newest write of 2026-02-03 10:00:20 " + zone + "\n1 keys, 1 leases, 1 users; a base of entry 2, and 2 entries behind it\n"},
+		{"--at|2026-02-03 10:00:15", exitOK, " as of 2026-02-03 10:00:15 " + zone + ": revision 4, the newest write of 2026-02-03 10:00:10 " + zone + "\n2 keys"},
+		{"--at|2026-02-03 10:00", exitOK, ": revision 2, the newest write of 2026-02-03 10:00:00 "},
+		{"--at|2026-02-03 11:00", exitOK, "the backup ends there: later writes, if there were any, are not in it"},
+		{"--revision|3", exitOK, " as of revision 3: revision 3, the newest write of 2026-02-03 10:00:10 " + zone + "\n1 keys"},
+		{"--at|2026-02-03 09:59", exitUsage, "it begins at 2026-02-03T10:00:00"},
+		{"--revision|6", exitUsage, "it ends with revision 5"},
+		{"--revision|0", exitUsage, "the first revision is 1"},
+		{"--at|tomorrow", exitUsage, `"tomorrow" is not a time`},
+		{"--at|2226-02-03 09:59", exitUsage, "is in the future"},
+		{"--at|2026-02-03 11:00|--revision|3", exitUsage, "exclude each other"},
+		{"--initial-cluster|n1=h1:1,n2=h2:1", exitUsage, "does not name this member, default"},
+		{"--initial-cluster|n1=h1:1,default=h2:1", exitOK, "run the same command on the other hosts"},
+		{"--initial-cluster|n1", exitUsage, "is not NAME=HOST:PORT"},
+		{"--data-dir|" + b, exitUsage, "is not empty"},
+		{"--identity|" + b + "/backup", exitUsage, "holds no age identity"},
+	} {
+		line := []string{"qkv", "restore", b, "--data-dir", filepath.Join(dir, fmt.Sprint("data", i))}
+		if one.flags != "" {
+			line = append(line, strings.Split(one.flags, "|")...)
+		}
+		var out, messages bytes.Buffer
+		code := run(t.Context(), line, nil, &out, &messages)
+		if text := out.String() + messages.String(); code != one.code || !strings.Contains(text, one.want) {
+			t.Errorf("%q: %d %s", line, code, text)
+		}
+	}
+}
+
+// A restore tells several hosts the same cluster, and another one with another word, or at another moment.
+func TestRestoreClusters(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := filepath.Join(dir, "b.tar")
+	must(t, makeBackup(backupMade{at: b}))
+	seen := map[string]string{}
+	for i, flags := range []string{"--name n1", "--name n2", "--name n1 --initial-cluster-token again", "--name n1 --revision 3"} {
+		line := append([]string{"qkv", "restore", b, "--initial-cluster", "n1=h1:1,n2=h2:1", "--data-dir", filepath.Join(dir, fmt.Sprint(i))}, strings.Fields(flags)...)
+		var out, messages bytes.Buffer
+		if code := run(t.Context(), line, nil, &out, &messages); code != exitOK {
+			t.Fatalf("%q: %d %s", line, code, &messages)
+		}
+		_, cluster, _ := strings.Cut(out.String(), "in the new cluster ")
+		cluster, _, _ = strings.Cut(cluster, "\n")
+		if before := seen[cluster]; (before != "") != (i == 1) {
+			t.Errorf("%s made the cluster %s, as %s did", flags, cluster, before)
+		}
+		seen[cluster] = flags
+	}
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/etcd/migrate"
+	"qkv/net/wire"
+	"qkv/node"
+	"qkv/snapshot/backup"
+)
+
+func restoreCommand() *cli.Command {
+	return &cli.Command{
+		Name: "restore", Category: "cluster", Usage: "make a new cluster of a backup, as of any moment", ArgsUsage: "DIR|FILE",
+		Description: "Makes the data folder of a member from a backup: keys, history, times, leases and users as they were, at --at, at " +
+			"--revision, or at the end. The cluster is a new one, with a new id, and members of the old cluster cannot join it. It has " +
+			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
+			"host, with the same backup and moment, and the host's own --name. Nothing is written if the backup is damaged before the " +
+			"moment.\n\n" +
+			"FILE may also be a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_RESTORE_AT"}, Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"},
+			&cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, EnvVars: []string{"QKV_RESTORE_REVISION"}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
+			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
+			&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of the new cluster, this one included (default: this one alone)"},
+			&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters of the same members and moment: give another one when restoring a second time"},
+			certsDirFlag("`DIR` of the member's certificates, as for qkv serve; without it the local CA's, on loopback only"),
+			identityFlag(),
+			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RESTORE_ACCEPT_LOSS"}, Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"},
+		},
+		Action: restore,
+	}
+}
+
+func revisionAsked(_ *cli.Context, revision int64) error {
+	if revision < beforeAll {
+		return usagef("--revision %d: the first revision is %d", revision, beforeAll)
+	}
+	return nil
+}
+
+func restore(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	dir := c.String("data-dir")
+	if dir == "" {
+		dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
+	}
+	from := c.Args().First()
+	return interruptible(c, func(ctx context.Context) error {
+		if migrate.IsDatabase(from) {
+			for _, name := range []string{"at", "revision", "initial-cluster", "identity", "accept-loss"} {
+				if c.IsSet(name) {
+					return usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
+				}
+			}
+			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir")})
+		}
+		return restoreBackup(ctx, c, from, dir)
+	})
+}
+
+func restoreBackup(ctx context.Context, c *cli.Context, from, dir string) error {
+	at, asked, err := momentAsked(c, time.Now())
+	if err != nil {
+		return err
+	}
+	cluster, err := parseCluster(c.String("initial-cluster"))
+	if err != nil {
+		return err
+	}
+	to := node.RestoreConfig{
+		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Token: c.String("initial-cluster-token"),
+		Version: Version, Logger: newLogger(io.Discard, "text", "error", ""),
+	}
+	for _, m := range cluster {
+		to.Founders = append(to.Founders, m.Name)
+	}
+	if err := node.CheckRestore(to); err != nil {
+		return serveError(err)
+	}
+	r, err := openBackup(c, from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	bar := newBytesProgress(c.App.ErrWriter, "restore")
+	got, err := r.Restore(ctx, at, limits.Defaults().Index, progressTo(bar))
+	bar.end()
+	if err != nil {
+		return restoreError(err, at)
+	}
+	text := describeRestored(got, from, asked)
+	made, err := node.Restore(to, got.State)
+	if err != nil {
+		return serveError(err)
+	}
+	for _, note := range slices.Concat(r.Faults, got.Notes) {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	}
+	if got.Lost != nil {
+		fmt.Fprintln(c.App.ErrWriter, "LOST: everything behind this moment:", got.Lost)
+	}
+	fmt.Fprint(c.App.Writer, text)
+	writeNext(c, made, dir)
+	return nil
+}
+
+// momentAsked returns the moment of --at or --revision, and its description.
+func momentAsked(c *cli.Context, now time.Time) (at backup.At, asked string, err error) {
+	at.AcceptLoss = c.Bool("accept-loss")
+	switch {
+	case c.IsSet("at") && c.IsSet("revision"):
+		return at, "", usagef("--at and --revision exclude each other")
+	case c.IsSet("revision"):
+		at.Revision = c.Int64("revision")
+		return at, fmt.Sprintf(" as of revision %d", at.Revision), nil
+	case c.IsSet("at"):
+		moment, err := parseTime(c.String("at"), now)
+		if err != nil {
+			return at, "", err
+		}
+		at.Wall = moment.UnixNano()
+		return at, " as of " + zoned(at.Wall), nil
+	}
+	return at, "", nil
+}
+
+// restoreError says what helps.
+func restoreError(err error, at backup.At) error {
+	if errors.Is(err, backup.ErrCorrupt) || errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrForeign) {
+		if !at.AcceptLoss {
+			return exitf(exitFailed, "%w; --accept-loss restores that state; nothing was written", err)
+		}
+		return exitf(exitFailed, "%w; nothing was written", err)
+	}
+	return backupError(err)
+}
+
+// describeRestored describes a restored state.
+func describeRestored(got *backup.Restored, from, asked string) string {
+	v := got.State.View()
+	users := 0
+	v.Auth().Users(func(*kv.User) bool { users++; return true })
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s: revision %d, the newest write of %s\n", from, asked, got.Revision, zoned(got.Wall))
+	fmt.Fprintf(&b, "%d keys, %d leases, %d users; a base of entry %d, and %d entries behind it\n", v.Keys(), v.LeaseCount(), users, got.Base.Index, got.Entries)
+	if got.Ends && asked != "" {
+		fmt.Fprintln(&b, "the backup ends there: later writes, if there were any, are not in it")
+	}
+	return b.String()
+}
+
+// writeNext prints the next commands.
+func writeNext(c *cli.Context, made node.Made, dir string) {
+	name, cluster := c.String("name"), c.String("initial-cluster")
+	fmt.Fprintf(c.App.Writer, "%s is the data of %s in the new cluster %s\n", dir, name, hex(made.Cluster))
+	if cluster == "" {
+		fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", shellWord(name), shellWord(dir))
+		return
+	}
+	fmt.Fprintln(c.App.Writer, "run the same command on the other hosts, each with its own --name: all must print this cluster")
+	fmt.Fprintf(c.App.Writer, "then start each: qkv serve --name %s --data-dir %s --initial-cluster %s ...\n", shellWord(name), shellWord(dir), shellWord(cluster))
+}
