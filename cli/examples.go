@@ -108,8 +108,8 @@ var examples = map[string][]string{
 	"backup verify":   {"qkv backup verify prod.tar --identity key.txt"},
 	"restore": {
 		"qkv restore /backup/prod --data-dir /var/lib/qkv --name n1",
-		"qkv restore /backup/prod --at '2006-01-02 15:04:05' --data-dir /var/lib/qkv --name n1",
-		"qkv restore prod.tar --identity key.txt --revision 4711 --data-dir /var/lib/qkv --name n1",
+		"qkv restore /backup/prod --at '2006-01-02 15:04:05' --data-dir d",
+		"qkv restore prod.tar --identity key.txt --revision 4711",
 	},
 	"recover":          {"qkv recover --accept-loss --data-dir /var/lib/qkv"},
 	"demo":             {"qkv demo", "qkv demo --port 12379 --data-dir /tmp/demo"},

@@ -13,8 +13,8 @@ import (
 	"qkv/snapshot"
 )
 
-// Source is a snapshot to copy: a *snapshot.Reader, or one that reads from a member. Its bytes are read in order, and
-// some of them again after an interruption.
+// Source is a snapshot to copy: a *snapshot.Reader, or a reader of a member's file. Its bytes are read in order. After an
+// interruption some of them are read again.
 type Source interface {
 	io.ReaderAt
 	Name() string  // as published
@@ -43,7 +43,7 @@ type Copy struct {
 	done, failed bool
 }
 
-// tee is the source as the verifier reads it. What it reads for the first time waits to be written.
+// tee is the source as the verifier reads it. Bytes that it reads for the first time wait to be written.
 type tee struct {
 	disk.File // nil: verifying needs nothing else
 	from      Source
@@ -107,7 +107,7 @@ func (c *Copy) failure(err error) error {
 	return fmt.Errorf("copy %s to the backup: %w", c.from.Name(), err)
 }
 
-// open finds what the backup has of the file, or begins it.
+// open finds the part of the file that the backup has, or begins the file.
 func (c *Copy) open() error {
 	f := c.w.folder
 	if f == nil {

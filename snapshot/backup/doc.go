@@ -59,7 +59,7 @@
 //
 // An encrypted payload is an age stream of its own (age-encryption.org); headers, markers and manifests are not encrypted.
 // The Writer needs only recipients, so a host that makes backups cannot read them. Encryption hides the content; it does
-// not prove the writer, since whoever knows the recipient can encrypt for it. The sum of a chunk is of the payload as it
+// not prove the writer, since every host that knows the recipient can encrypt for it. The sum of a chunk is of the payload as it
 // is stored, so damage is found without the key.
 //
 // # Decisions that differ from the first design
@@ -82,7 +82,7 @@
 // it. Retention removes in the opposite order: manifests, then files, then segments, oldest first. A segment ends after
 // 16 MiB, and with each base.
 //
-// # What a damaged backup gives
+// # Damage
 //
 // A restore never returns a state that the cluster did not have at that moment:
 //
@@ -98,6 +98,6 @@
 // # Names of entries and moments
 //
 // The state's clock is the newest proposer's clock of all applied entries. An entry is applied while the state's clock
-// after it is at or before the moment. If members' clocks differ by hours, a time means what the clock of the state
-// said; a revision is exact.
+// after it is at or before the moment. If members' clocks differ by hours, a time refers to the clock of the state,
+// and only a revision is exact.
 package backup

@@ -23,7 +23,7 @@ type follower struct {
 	segments int
 	bytes    int64  // of those segments
 	raw      []byte // reused
-	torn     error  // what stands behind the end of the log; nil: nothing
+	torn     error  // of the bytes behind the end of the log; nil: there are none
 }
 
 // follow returns a follower of the entries behind an index.
@@ -44,7 +44,7 @@ func (l *follower) close() {
 
 // next returns the next chunk behind the index, with its entries unless only headers are wanted. The first one may begin
 // with entries up to the index. The error is io.EOF at the end of the backup's log, ErrGap if the backup continues later,
-// and ErrCorrupt for damage. What a torn write has left at the end of the log is in torn.
+// and ErrCorrupt for damage. The remains of a torn write at the end of the log are in torn.
 func (l *follower) next() (chunk, []Entry, error) {
 	for {
 		if l.scanner == nil {
@@ -139,7 +139,7 @@ func (l *follower) after(why error) error {
 	if l.at+1 < len(l.r.segments) {
 		s := &l.r.segments[l.at+1]
 		if l.any && s.fault == nil && s.first == l.newest.last+1 && s.before == l.r.segments[l.at].first && s.link == l.newest.sum {
-			l.close() // what stands behind that chunk is dead: the backup was interrupted there
+			l.close() // the bytes behind that chunk are dead: the backup was interrupted there
 			l.at++
 			return nil
 		}

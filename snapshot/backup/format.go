@@ -187,7 +187,7 @@ func appendEntries(dst []byte, entries []Entry) []byte {
 	return dst
 }
 
-// readEntries reads the entries of a chunk, which must be those that its header says. They share memory with b.
+// readEntries reads the entries of a chunk, which must be the entries of its header. They share memory with b.
 func readEntries(b []byte, longer bool, c *chunk) (entries []Entry, err error) {
 	r := reader(b, longer)
 	n := r.Array()

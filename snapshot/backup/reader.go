@@ -34,8 +34,8 @@ type segment struct {
 
 func (s *segment) name() string { return segmentName(s.first) }
 
-// Open opens a backup: the folder of a Writer, or its single file. The identities decrypt what is encrypted. It refuses
-// what is no backup (ErrNone), and the backup of a newer qkv (ErrFormat). Damaged files are noted in Faults.
+// Open opens a backup: the folder of a Writer, or its single file. The identities decrypt encrypted content. It
+// refuses other folders and files (ErrNone), and the backup of a newer qkv (ErrFormat). Damaged files are noted in Faults.
 func Open(on disk.FS, path string, keys ...age.Identity) (*Reader, error) {
 	s, err := openStore(on, path)
 	if err != nil {

@@ -36,7 +36,7 @@ type Restored struct {
 	Entries     int     // applied behind the base
 	Ends        bool    // the backup has nothing newer
 	Lost        error   // the damage or gap before the moment, with AcceptLoss; otherwise nil
-	Notes       []error // damage that did not matter: bases that were passed by, and what a torn write left at the end
+	Notes       []error // damage that did not matter: of bases that were not used, and of a torn write at the end
 }
 
 // damage reports whether an error is about bytes, and not about a disk, a key or a version.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Retain removes what is not needed to restore any moment since keep before now: the bases before the newest whole one
+// Retain removes the files that no moment since keep before now needs: the bases before the newest whole one
 // of that moment or earlier, and then the files and segments that no other base needs. At least one whole base stays. It
 // returns the paths of the removed files. After an interruption the next call removes the rest.
 func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, err error) {
@@ -100,8 +100,7 @@ func (w *Writer) removeFiles(remove func(name string) error) error {
 	return nil
 }
 
-// removeSegments removes the segments whose entries all lie in the oldest base, and those that were moved aside before
-// it. The newest segment stays.
+// removeSegments removes the segments whose entries all lie in the oldest base, and the damaged segments before it. The newest segment stays.
 func (w *Writer) removeSegments(remove func(name string) error) error {
 	names, err := w.folder.list(logDir)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// Verified is what the verification of one base and of the log behind it has found.
+// Verified is the result for one base and the log behind it.
 type Verified struct {
 	Base     Base
 	Fault    error // of the base; nil: it was loaded, and its digest is that of the manifest
@@ -18,7 +18,7 @@ type Verified struct {
 	Wall     int64
 	Log      error   // damage that ends the log; nil: none
 	Gap      error   // the entries that the backup lacks behind it; nil: none
-	Notes    []error // what a torn write has left at the end
+	Notes    []error // remains of a torn write at the end
 }
 
 // Verify restores every base into memory, one at a time, and applies the log behind it. Each state is compared with its
