@@ -145,16 +145,17 @@ func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
 	l := listedBackup{Cluster: hex(r.Cluster.ID), Name: r.Cluster.Name, Bases: []listedBase{}, Damage: []string{}}
 	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
 	faults := r.Faults
+	reaches, err := r.Reaches()
+	if err != nil {
+		return err
+	}
 	for i := range r.Bases {
 		b := &r.Bases[i]
 		bytes, encrypted, err := r.Bytes(b)
 		if err != nil {
 			faults = append(faults, err)
 		}
-		reach, err := r.Reach(b)
-		if err != nil {
-			return err
-		}
+		reach := &reaches[i]
 		if reach.Fault != nil {
 			faults = append(faults, reach.Fault)
 		}

@@ -13,17 +13,15 @@ import (
 //  1. Each chunk that next has returned continues the chunk before it: by index, and by its sum across segments.
 //  2. After an error nothing more is read.
 type follower struct {
-	r        *Reader
-	headers  bool   // the content is not read
-	index    uint64 // of the newest entry that was returned, or passed over
-	at       int    // position of the segment; of the first one before it is open
-	scanner  *scanner
-	newest   chunk // read from that segment; number 0 and no bytes before the first
-	any      bool  // newest is one
-	segments int
-	bytes    int64  // of those segments
-	raw      []byte // reused
-	torn     error  // of the bytes behind the end of the log; nil: there are none
+	r       *Reader
+	headers bool   // the content is not read
+	index   uint64 // of the newest entry that was returned, or passed over
+	at      int    // position of the segment; of the first one before it is open
+	scanner *scanner
+	newest  chunk  // read from that segment; number 0 and no bytes before the first
+	any     bool   // newest is one
+	raw     []byte // reused
+	torn    error  // of the bytes behind the end of the log; nil: there are none
 }
 
 // follow returns a follower of the entries behind an index.
@@ -91,8 +89,6 @@ func (l *follower) open() error {
 		return err
 	}
 	l.scanner, l.any = sc, false
-	l.segments++
-	l.bytes += sc.size
 	return nil
 }
 

@@ -195,30 +195,57 @@ func (r *Reader) openBase(b *Base) (*stored, error) {
 
 // Reach is how far the log goes behind a base.
 type Reach struct {
-	Index    uint64 // of the newest entry that is behind the base without a gap; the base's own without any
-	Wall     int64  // the state's clock there
-	Bytes    int64  // of the segments
-	Segments int
-	Fault    error // damage that ends it; nil if the log just ends
+	Index uint64 // of the newest entry that is behind the base without a gap; the base's own without any
+	Wall  int64  // the state's clock there
+	Bytes int64  // of the segments with these entries
+	Fault error  // damage that ends it; nil if the log just ends
+	end   int    // position behind the last segment
 }
 
-// Reach returns how far the log goes behind a base. It reads the headers of the chunks, and not their content.
-func (r *Reader) Reach(b *Base) (Reach, error) {
-	reach := Reach{Index: b.Index, Wall: b.Wall}
+// Reaches returns how far the log goes behind each base. It reads the header of each chunk once, and no content.
+func (r *Reader) Reaches() ([]Reach, error) {
+	all := make([]Reach, len(r.Bases))
+	for i := len(all) - 1; i >= 0; i-- {
+		var err error
+		if i+1 < len(all) {
+			all[i], err = r.reach(&r.Bases[i], &r.Bases[i+1], &all[i+1])
+		} else {
+			all[i], err = r.reach(&r.Bases[i], nil, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// reach is Reaches for one base. If the log leads to the next base, it goes on as behind that one.
+func (r *Reader) reach(b, next *Base, further *Reach) (reach Reach, err error) {
+	reach = Reach{Index: b.Index, Wall: b.Wall}
 	l := r.follow(b.Index)
 	l.headers = true
 	defer l.close()
-	for {
-		c, _, err := l.next()
-		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) {
-			reach.Fault = err
-		} else if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, ErrGap) {
-			return reach, err
+	first := l.at
+	defer func() {
+		for i := first; i < reach.end; i++ {
+			reach.Bytes += r.segments[i].bytes
 		}
-		reach.Segments, reach.Bytes = l.segments, l.bytes
-		if err != nil {
+	}()
+	for {
+		if next != nil && reach.Index >= next.Index {
+			reach.Index, reach.Wall, reach.Fault, reach.end = max(reach.Index, further.Index), max(reach.Wall, further.Wall), further.Fault, max(reach.end, further.end)
 			return reach, nil
 		}
-		reach.Index, reach.Wall = c.last, max(reach.Wall, c.wall)
+		c, _, err := l.next()
+		switch {
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
+			reach.Fault = err
+			return reach, nil
+		case errors.Is(err, io.EOF), errors.Is(err, ErrGap):
+			return reach, nil
+		case err != nil:
+			return reach, err
+		}
+		reach.Index, reach.Wall, reach.end = c.last, max(reach.Wall, c.wall), l.at+1
 	}
 }

@@ -61,7 +61,8 @@ func OpenFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", w.folder.dir, err)
 	}
-	if other := slices.DeleteFunc(names, ours); len(other) > 0 && !slices.Contains(names, markName) {
+	isBackup := slices.Contains(names, markName)
+	if other := slices.DeleteFunc(names, ours); len(other) > 0 && !isBackup {
 		return nil, fmt.Errorf("%w: %s holds %s: give an empty folder, or one of an earlier backup", ErrNone, w.folder.dir, strings.Join(other, ", "))
 	}
 	if w.lock, err = on.Lock(w.folder.path(lockName)); err != nil {

@@ -113,8 +113,10 @@ func TestGap(t *testing.T) {
 	if gaps != 1 {
 		t.Errorf("%d gaps were found", gaps)
 	}
+	reaches, err := rd.Reaches()
+	must(t, err)
 	for i, want := range []uint64{last, last, uint64(len(h.entries))} {
-		if reach, err := rd.Reach(&rd.Bases[i]); err != nil || reach.Index != want || reach.Wall != h.moments[want].wall || reach.Fault != nil {
+		if reach := reaches[i]; reach.Index != want || reach.Wall != h.moments[want].wall || reach.Fault != nil {
 			t.Errorf("base %d reaches entry %d at %d, %v", i, reach.Index, reach.Wall, err)
 		}
 	}
