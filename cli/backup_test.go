@@ -49,12 +49,12 @@ func makeBackup(m backupMade) error {
 		return err
 	}
 	put := func(key, value string) []byte {
-		return index.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
+		return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
 	}
 	if err := apply(0); err != nil {
 		return err
 	}
-	if err := apply(0, index.AppendFeatureLevel(nil, 2), put("key", "one"), index.AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
+	if err := apply(0, index.AppendFeatureLevel(nil, 2), put("key", "one"), new(index.Head).AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
 		new(index.Head).AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ann", NoPassword: true})); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func makeBackup(m backupMade) error {
 	if err := apply(10, put("key", "two"), put("other", "1")); err != nil {
 		return err
 	}
-	if err := apply(20, index.AppendDelete(nil, []byte("key"), nil)); err != nil {
+	if err := apply(20, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("key")})); err != nil {
 		return err
 	}
 	for i := range m.puts {

@@ -117,11 +117,11 @@ func (h *history) grow(n int) *history {
 			h.add(false)
 		case r == 1:
 			h.nextID++
-			h.add(true, index.AppendMemberChange(nil, &kv.MemberChange{
+			h.add(true, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{
 				Kind: kv.AddLearner, ID: h.nextID, Name: fmt.Sprintf("m%d", h.nextID), Peers: []string{fmt.Sprintf("10.0.0.1:%d", h.nextID)},
 			}))
 		case r == 2 && h.nextID > 100:
-			h.add(true, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: h.nextID}))
+			h.add(true, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: h.nextID}))
 		case r == 3:
 			h.add(false, index.AppendCheck(nil))
 		default:
@@ -155,15 +155,15 @@ func (h *history) command() []byte {
 	lease := h.random.Int64N(6)
 	switch h.random.IntN(16) {
 	case 0:
-		return index.AppendDelete(nil, h.key(), nil)
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key()})
 	case 1:
-		return index.AppendDelete(nil, h.key(), h.key())
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key(), End: h.key()})
 	case 2:
-		return index.AppendGrant(nil, kv.Lease{ID: 1 + lease, TTL: 1 + h.random.Int64N(1000)})
+		return new(index.Head).AppendGrant(nil, kv.Lease{ID: 1 + lease, TTL: 1 + h.random.Int64N(1000)})
 	case 3:
 		return index.AppendRevoke(nil, 1+lease, 0, 0)
 	case 4:
-		return index.AppendCompact(nil, max(v.Compacted(), v.Revision()-h.random.Int64N(20)))
+		return new(index.Head).AppendCompact(nil, max(v.Compacted(), v.Revision()-h.random.Int64N(20)))
 	case 5:
 		return head.AppendAuthChange(nil, h.change())
 	case 6, 7:

@@ -173,7 +173,7 @@ func large(t *testing.T) *history {
 		for k := range b {
 			b[k] = byte(h.random.Uint32())
 		}
-		commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", i), Value: b}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", i), Value: b}))
 	}
 	for _, c := range commands {
 		h.add(false, c)
@@ -360,7 +360,7 @@ func TestSegments(t *testing.T) {
 		for k := 0; k < len(b); k += 8 {
 			b[k] = byte(h.random.Uint32())
 		}
-		h.add(false, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}))
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}))
 	}
 	must(t, w.Append(h.from(from)))
 	must(t, w.Close())
