@@ -213,6 +213,8 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.appended(m)
 	case LogRead:
 		c.logRead(m)
+	case AskLog:
+		m.To.LogTold(c.Window.Ask(m.After+1, min(m.UpTo, c.last)+1, m.Bytes))
 	case Restoring:
 		c.disk.restoring()
 	case MembersChanged:

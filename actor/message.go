@@ -63,6 +63,11 @@ type (
 	Differs struct{ Reason string }
 	// Unban lifts a quarantine by an operator's order. Offered.
 	Unban struct{}
+	// AskLog asks for entries behind an index, up to an applied one, at most Bytes of them unless the first one is larger. Offered.
+	AskLog struct {
+		After, UpTo, Bytes uint64
+		To                 LogReply
+	}
 	// Appended reports that entries are on the disk, and returns raft's responses to itself. Posted.
 	Appended struct {
 		Entries   []*raftpb.Entry
@@ -128,6 +133,7 @@ func (PeerDied) consensusMessage()         {}
 func (Refused) consensusMessage()          {}
 func (Differs) consensusMessage()          {}
 func (Unban) consensusMessage()            {}
+func (AskLog) consensusMessage()           {}
 func (Appended) consensusMessage()         {}
 func (LogRead) consensusMessage()          {}
 func (Restoring) consensusMessage()        {}

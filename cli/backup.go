@@ -22,10 +22,12 @@ func backupCommand() *cli.Command {
 		return append(more, identityFlag(), plainOrJSONFlag(things, variable))
 	}
 	return &cli.Command{
-		Name: "backup", Category: "cluster", Usage: "look at backups, and verify them",
+		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
 		Description: "A backup is a folder or a single file. It has bases, each the whole state of one moment, and the log behind them. " +
 			"`qkv restore` makes a new cluster of any moment that it covers.",
 		Subcommands: []*cli.Command{
+			backupSaveCommand(),
+			backupRunCommand(),
 			{
 				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "DIR|FILE",
 				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +

@@ -13,6 +13,7 @@ import (
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
 	"cli/restore.go":                      "a moment is asked for by its time",
+	"cli/backup_run.go":                   "the time of the last success is a time of day",
 	"snapshot/backup/retain.go":           "bases have times",
 	"cli/migrate.go":                      "revisions have times",
 	"internal/audit/log.go":               "an event has the time of day",

@@ -34,11 +34,13 @@ func migrateCommand() *cli.Command {
 	return onLinux("migrate", "cluster", "move data from and to etcd")
 }
 func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
-func backupCommand() *cli.Command  { return onLinux("backup", "cluster", "look at backups, and verify them") }
+func backupCommand() *cli.Command {
+	return onLinux("backup", "cluster", "back a cluster up, look at backups, and verify them")
+}
 func restoreCommand() *cli.Command {
 	return onLinux("restore", "cluster", "make a new cluster of a backup, as of any moment")
 }
-func auditCommand() *cli.Command   { return onLinux("audit", "cluster", "print a member's audit log") }
+func auditCommand() *cli.Command { return onLinux("audit", "cluster", "print a member's audit log") }
 
 func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }
 

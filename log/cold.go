@@ -28,6 +28,9 @@ type ColdRead struct {
 // next is the index after the last entry.
 func (c ColdRead) next() uint64 { return c.first + uint64(len(c.slots)) }
 
+// Empty reports whether the order has no entries.
+func (c ColdRead) Empty() bool { return len(c.slots) == 0 }
+
 // Reader reads entries that are no longer in memory (ColdRead) from the segments. It blocks on the disk, so it has an
 // actor of its own.
 type Reader struct {

@@ -260,6 +260,23 @@ func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	return entries, nil
 }
 
+// Ask returns the entries from lo to before hi, up to a total size but at least one, for a caller that is not raft. If the
+// first one is not in memory, it returns an order for the caller's own Reader instead, which does not come back by Load.
+func (w *Window) Ask(lo, hi, maxSize uint64) ([]*raftpb.Entry, ColdRead, error) {
+	hi = min(hi, w.last()+1)
+	switch {
+	case lo <= w.base:
+		return nil, ColdRead{}, raft.ErrCompacted
+	case lo >= hi:
+		return nil, ColdRead{}, nil
+	case lo >= w.hot:
+		return w.inMemory(nil, lo, hi, maxSize), ColdRead{}, nil
+	}
+	slots := w.slots[lo-w.base-1 : min(hi, w.hot)-w.base-1]
+	n, _ := countWithin(slots, min(maxSize, limits.ColdReadBytes))
+	return nil, ColdRead{first: lo, slots: slices.Clone(slots[:n]), segments: w.segments}, nil
+}
+
 // atMost cuts entries at a total size, but returns at least one.
 func atMost(entries []*raftpb.Entry, maxSize uint64) []*raftpb.Entry {
 	size := uint64(0)

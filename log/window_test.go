@@ -208,6 +208,63 @@ func TestColdReads(t *testing.T) {
 	}
 }
 
+// A caller that is not raft asks for entries: those in memory come at once, others by an order for its own reader. An order whose entries
+// were released is refused or has the right entries, and nothing that was released is given.
+func TestAsk(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.o.WindowBytes = 20_000
+	for i := range uint64(200) {
+		w.put(entry(2+i, 1, strings.Repeat("y", 200)))
+	}
+	must(t, w.reopen())
+	for i := range uint64(20) {
+		w.put(entry(202+i, 1, "new"))
+	}
+	own := w.reader()
+	hot, cold := 0, 0
+	var early log.ColdRead
+	for lo := uint64(2); lo <= 221; {
+		entries, order, err := w.w.Ask(lo, 1000, 2000)
+		must(t, err)
+		if order.Empty() {
+			hot++
+		} else {
+			cold++
+			entries, err = own.Read(order)
+			must(t, err)
+		}
+		if early.Empty() {
+			early = order
+		}
+		if size := len(entries); size == 0 || size > 20 {
+			t.Fatalf("%d entries from %d on", size, lo)
+		}
+		for _, e := range entries {
+			if e.GetIndex() != lo {
+				t.Fatalf("entry %d in the place of %d", e.GetIndex(), lo)
+			}
+			lo++
+		}
+	}
+	if hot == 0 || cold == 0 {
+		t.Fatalf("%d answers from memory, %d from the disk", hot, cold)
+	}
+	if entries, order, err := w.w.Ask(222, 1000, 2000); err != nil || len(entries) > 0 || !order.Empty() {
+		t.Errorf("behind the end: %d entries, %v", len(entries), err)
+	}
+	w.released = 150
+	w.w.Release(150, 1)
+	w.l.Release(150)
+	w.w.Publish(w.l.Segments())
+	if _, _, err := w.w.Ask(150, 1000, 2000); !errors.Is(err, raft.ErrCompacted) {
+		t.Errorf("an entry that was released: %v", err)
+	}
+	if entries, err := own.Read(early); err == nil && entries[0].GetIndex() != 2 {
+		t.Errorf("an order that was overtaken gives entry %d", entries[0].GetIndex())
+	}
+	must(t, own.Close())
+}
+
 // Who reads more segments than are kept open closes those that were opened first, and opens them again.
 func TestColdReadsOfManySegments(t *testing.T) {
 	w := opened(t, 64<<10)

@@ -29,7 +29,7 @@ func newMailboxes(l *limits.Tunable) mailboxes {
 		consensus:      actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: l.ProposalBytesWaiting, Offer: l.PeerMessagesWaiting, MustPost: limits.PostsWaiting}),
 		logWriter:      actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
 		logReader:      actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads}),
-		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting}),
+		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
 		segmentMaker:   actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
 		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: limits.PostsWaiting}),
 		snapshotReader: actor.NewMailbox[actor.ReadSnapshot]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
@@ -49,7 +49,7 @@ func (b *mailboxes) waiting() map[string]func() int {
 func (m *member) connect(r *recovered) error {
 	m.memory, m.applyTo = r.memory, r.hardState.Commit
 	box := newMailboxes(&m.env.Limits)
-	m.actors.consensus, m.actors.snapshots, m.actors.watches, m.actors.mailboxes = box.consensus, box.snapshotter, box.watchHub, box.waiting()
+	m.actors.consensus, m.actors.applier, m.actors.snapshots, m.actors.watches, m.actors.mailboxes = box.consensus, box.applier, box.snapshotter, box.watchHub, box.waiting()
 	if err := m.joinAgain(r); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@
 //	join.go        joining with a certificate of the cluster secret, without `member add`
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
+//	backup.go      snapshots and committed entries for backups
 //	restore.go     a data folder of a new cluster from a restored state
 //	status.go      an operator's status page; metrics.go: the counters
 //	settings.go    the settings that a running member can change

@@ -81,6 +81,7 @@ type member struct {
 // actors are the member's actors, as far as others call them.
 type actors struct {
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
+	applier     *actor.Mailbox[actor.ApplierMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	watches     *actor.Mailbox[actor.WatchHubMessage]
 	mailboxes   map[string]func() int // numbers of waiting messages

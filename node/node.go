@@ -39,6 +39,7 @@ type Node struct {
 	peers   *peer.Transport
 	server  *server.Server
 	etcd    *etcd.Server
+	backups *backups
 	trips   roundTrips
 	// collects and retired are owned by their clocks.
 	collects collectWatch
@@ -107,11 +108,12 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
+	n.backups = newBackups(n.member)
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Backups: n.backups,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
@@ -327,6 +329,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 	}
 	if n.peers != nil {
 		errs = append(errs, n.peers.Close())
+	}
+	if n.backups != nil {
+		errs = append(errs, n.backups.close())
 	}
 	if n.member != nil {
 		errs = append(errs, n.member.close())

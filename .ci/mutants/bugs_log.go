@@ -2,6 +2,9 @@ package main
 
 var logBugs = []mutant{
 	// Package log.
+	{"give a backup entries behind a gap", []change{
+		{"Window.Ask", `case lo <= w.base:`, `case lo < w.base:`},
+	}, []detector{direct("./log", "TestAsk")}},
 	{"acknowledge before sync", []change{
 		{"Log.writeAndSync", `if err := l.file.Datasync(); err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) }`, `if l.groups%2 == 1 { if err := l.file.Datasync(); err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) } }`},
 	}, []detector{campaign, logSweeps}},

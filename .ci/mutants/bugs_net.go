@@ -5,6 +5,10 @@ var netBugs = []mutant{
 	{"refuse the users of a new cluster", []change{
 		{"View.LevelRises", `return v.level < MaxLevel &&`, `return v.level == 0 &&`},
 	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},
+	// Package net/server, backups.
+	{"give everything to any user as a backup", []change{
+		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
+	}, []detector{direct("./net/server", "TestEveryOpNeedsAUser")}},
 	// Package net/client.
 	{"a refusal of one copy is taken for that of the write", []change{
 		{"stream.complete", `x.doubt && ofThisCopy(failed.Code)`, `false`},

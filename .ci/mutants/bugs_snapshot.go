@@ -86,9 +86,6 @@ var snapshotBugs = []mutant{
 		{"follower.open", `|| l.r.segments[l.at].first > l.index+1 {`, `{`},
 		{"follower.after", `case s.fault == nil && s.before != 0 && l.any:`, `case s.fault == nil && s.before != 0 && l.any && s.first == 0:`},
 	}, []detector{direct("./snapshot/backup", "TestMissingFiles"), direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestCutAtEveryByte")}},
-	{"take damage inside a backup's log for a torn write", []change{
-		{"scanner.tornEnd", `sealed(b[i : i+headerBytes]) {`, `sealed(b[i:i+headerBytes]) && len(b) < 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestFlippedBits")}},
 	{"take the log of another cluster", []change{
 		{"checkSegment", `case s.cluster != cluster:`, `case s.cluster != cluster && cluster == 0:`},
 	}, []detector{direct("./snapshot/backup", "TestForeignSegment")}},
@@ -118,7 +115,7 @@ var snapshotBugs = []mutant{
 		{"Writer.oldestKept", `if err != nil { continue }`, `if err != nil { return i }`},
 	}, []detector{direct("./snapshot/backup", "TestRetainDamaged")}},
 	{"remove a segment that the oldest base needs", []change{
-		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+3 {`},
+		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+1 || first > 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
 	{"take a cut archive for a whole one", []change{
 		{"archive.final", `return true, a.fault`, `return true, nil`},

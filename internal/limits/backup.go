@@ -1,5 +1,7 @@
 package limits
 
+import "time"
+
 // Limits of backups.
 const (
 	// BackupChunkBytes is the content of one chunk of a backup's file. An interrupted copy continues at a chunk, and each chunk is encrypted
@@ -15,4 +17,18 @@ const (
 	BackupFiles = 1 << 16
 	// BackupProgress is how much a restore reads between two reports of its progress.
 	BackupProgress = 1 << 20
+	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for
+	// which the log's sync may wait.
+	BackupPieceBytes = 256 << 10
+	// BackupLogBytes is the most of the log that a member puts into one answer, unless one entry is larger.
+	BackupLogBytes = 512 << 10
+	// BackupLogWait bounds the wait of an answer for a new entry of the log. The client's request may end earlier.
+	BackupLogWait = 2 * time.Second
+	// BackupReads bounds the requests of backups that a member works on at once, including those that wait for an entry or a snapshot. A
+	// backup has up to three. Others are answered Overloaded.
+	BackupReads = 32
+	// BackupFilesOpen bounds the snapshots that a member keeps open for backups. A further one closes the file that was unused longest.
+	BackupFilesOpen = 2
+	// BackupFileIdle is the time after which a member closes a snapshot that no backup reads. A removed snapshot takes space until then.
+	BackupFileIdle = time.Minute
 )

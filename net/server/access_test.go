@@ -148,6 +148,9 @@ func bodies(prefix string) map[string]struct {
 		"change alarm":     {wire.OpChangeAlarm, wire.AppendChangeAlarmBody(nil, kv.AlarmChange{})},
 		"change users":     {wire.OpAuthChange, wire.AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}, nil)},
 		"add with word":    {wire.OpAuthChange, wire.AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, []byte("secret"))},
+		"backup's base":    {wire.OpBackupBase, wire.AppendBackupEntryBody(nil, 0)},
+		"backup's piece":   {wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, &kv.BackupBase{Name: "n"}, 0)},
+		"backup's log":     {wire.OpBackupLog, wire.AppendBackupEntryBody(nil, 0)},
 		"status":           {wire.OpStatus, nil},
 		"auth status":      {wire.OpAuthStatus, wire.AppendMembersBody(nil, false)},
 		"who am I":         {wire.OpWhoAmI, wire.AppendMembersBody(nil, false)},
@@ -220,7 +223,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "roles", "unban", "move leader", "compact", "change members", "change alarm", "change users", "add with word"}
+	rootOnly := []string{"users", "roles", "unban", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

@@ -28,6 +28,11 @@ type body struct {
 	authors []string // the authors that were found
 	token   string   // of a login
 
+	// Of a request for a backup.
+	base  kv.BackupBase
+	piece []byte
+	part  kv.LogPart
+
 	// At most one of them, after begin.
 	answer *index.AnswerReader
 	whole  *index.UnpagedReader
@@ -129,6 +134,8 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 		return b.appendAuthCheck(to, v)
 	case wire.OpLogin:
 		return b.appendLogin(to)
+	case wire.OpBackupBase, wire.OpBackupPiece, wire.OpBackupLog:
+		return b.appendBackup(to)
 	}
 	if b.answer == nil && b.whole == nil {
 		if err := b.begin(v); err != nil {

@@ -210,6 +210,8 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 		return refusal
 	case wire.PathLeader:
 		return s.moveLeader(q, x)
+	case wire.PathFiles:
+		return s.backUp(q, x)
 	case wire.PathClock:
 		s.addAsk(q, x)
 	case wire.PathLocal:

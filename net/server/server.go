@@ -62,7 +62,8 @@ type Config struct {
 	Member      Member
 	Logger      *slog.Logger
 
-	Audit *audit.Log // nil: nothing is recorded
+	Audit   *audit.Log // nil: nothing is recorded
+	Backups Backups    // nil: requests for backups are refused
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher
@@ -92,6 +93,7 @@ type Server struct {
 	rangeRows    atomic.Int64     // keys that they have read
 	draining     atomic.Bool
 	moving       atomic.Bool   // Member.MoveLeader runs
+	backups      atomic.Int64  // requests for backups under way
 	long         atomic.Bool   // a long write is under way at the member
 	log          *logx.Limited // for events that any client can cause
 	mu           sync.Mutex

@@ -95,6 +95,13 @@
 //	56 login    user str, password bin, token str               [id, 0, token str]
 //	57 may a    user str, key bin, end bin, type uint,          [id, 0, allowed bool, root bool,
 //	   user     flags uint                                       [[role str, key bin, end bin, type uint]...]]
+//	60 base     entry uint                                      [id, 0, name str, entry uint, term uint, revision int,
+//	   of a backup                                                       bytes int, sha bin]
+//	61 piece    name str, sha bin, offset int                   [id, 0, piece bin]
+//	   of a base
+//	62 log      entry uint                                      [id, 0, applied uint, entries]
+//	   for a backup                                              entries: [[entry uint, term uint, change bool,
+//	                                                                        envelope bin]...]
 //
 // The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
 // put or a delete that asks for the previous pairs has these pairs as one more field.
@@ -141,6 +148,12 @@
 // user, until the user is deleted or gets another password: requests are then answered BadToken, until a new login. The token is empty if
 // the cluster issues none. A login to a cluster without authentication is answered AuthNotEnabled. If authentication is enabled later,
 // requests of that connection are answered BadToken, too.
+//
+// Ops 60 to 62 are for backups. A base is a snapshot of the member that answers, of this entry or a later
+// one: a file with the identity sha, which the client fetches in pieces from the same member. A piece behind the end is empty. If the member
+// no longer has that file, the answer is Compacted. A part of the log has the committed entries behind the given one, in the order of the log.
+// It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the member's log begins later: the client then asks
+// for a base.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same

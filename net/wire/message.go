@@ -42,7 +42,8 @@ type Request struct {
 
 	Revisions []int64 // the revisions whose times are requested
 
-	Auth *AuthRequest // of the ops of users and roles; else nil
+	Auth   *AuthRequest   // of the ops of users and roles; else nil
+	Backup *BackupRequest // of the ops of backups; else nil
 
 	// reader reads the body. It is a field because the functions of the op table would move a local Reader to the heap.
 	reader pack.Reader

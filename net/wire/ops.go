@@ -49,6 +49,10 @@ const (
 	OpAuthorsOf  Op = 55
 	OpLogin      Op = 56
 	OpAuthCheck  Op = 57
+
+	OpBackupBase  Op = 60
+	OpBackupPiece Op = 61
+	OpBackupLog   Op = 62
 )
 
 // Path is how a member carries out a request.
@@ -63,6 +67,7 @@ const (
 	PathLeader                 // the leadership moves
 	PathMember                 // the member answers by itself, from what it has applied, even in quarantine
 	PathWatch                  // a stream of watches
+	PathFiles                  // the member reads its snapshots and its log, in a goroutine of its own
 )
 
 // op is the declaration of an operation.
@@ -249,6 +254,10 @@ var ops = [...]op{
 		},
 		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Auth.Permission.Check(b) },
 	},
+
+	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
+	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 3, read: readBackupPiece, check: checkBackupPiece},
+	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
 }
 
 func touchLease(q *Request, f func(kv.Touch) bool) bool {

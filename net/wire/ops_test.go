@@ -54,7 +54,10 @@ func TestAccess(t *testing.T) {
 	want := map[kv.Access][]string{
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
 		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "question for the authors of changes"},
-		kv.AccessAdmin: {"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users"},
+		kv.AccessAdmin: {
+			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
+			"base of a backup", "piece of a backup's base", "part of the log for a backup",
+		},
 		kv.AccessSelf:  {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
 			"list of members", "question for the revision of a time", "question for the times of revisions", "grant of a lease", "list of leases",
@@ -105,6 +108,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpStatus}, PathMember},
 		{Request{Op: OpUnban}, PathMember},
 		{Request{Op: OpWatch}, PathWatch},
+		{Request{Op: OpBackupLog}, PathFiles},
 	} {
 		if got := x.request.Path(); got != x.want {
 			t.Errorf("%s takes path %d, want %d", x.request.Op, got, x.want)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -169,11 +170,7 @@ func decoded(path string, at int64, err error) error {
 }
 
 // Entry is one committed entry of the log, as the state applies it.
-type Entry struct {
-	Index, Term uint64
-	Change      bool   // raft treats it as a change of the configuration
-	Envelope    []byte // empty for the entry that begins a leader's term
-}
+type Entry = kv.LogEntry
 
 const entryFields = 4
 
@@ -194,7 +191,7 @@ func readEntries(b []byte, longer bool, c *chunk) (entries []Entry, err error) {
 	entries = make([]Entry, 0, min(n, len(b)/entryFields))
 	for range n {
 		s := r.Struct(entryFields)
-		entries = append(entries, Entry{r.Uint(), r.Uint(), r.Bool(), r.Bytes()})
+		entries = append(entries, Entry{Index: r.Uint(), Term: r.Uint(), Change: r.Bool(), Envelope: r.Bytes()})
 		r.End(s)
 	}
 	if err := r.Done(); err != nil {

@@ -1,0 +1,34 @@
+package client
+
+import (
+	"context"
+
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// The types of backups.
+type (
+	// BackupBase is a snapshot of a member.
+	BackupBase = kv.BackupBase
+	// LogPart is a part of a member's log.
+	LogPart = kv.LogPart
+)
+
+// BackupBase returns a snapshot of the client's member, of entry least or a later one; the member saves one if it has none, which may take
+// long. Backups need a client with one endpoint and NoDiscovery, since each member has files of its own, and a user with the role root.
+func (c *Client) BackupBase(ctx context.Context, least uint64) (BackupBase, error) {
+	return asked(ctx, c, wire.OpBackupBase, wire.AppendBackupEntryBody(nil, least), (*wire.Response).BackupBase)
+}
+
+// BackupPiece returns the bytes of a snapshot from an offset on, up to a limit of the member; none behind its end. The error's code is
+// Compacted if the member no longer has the file.
+func (c *Client) BackupPiece(ctx context.Context, b *BackupBase, offset int64) ([]byte, error) {
+	return asked(ctx, c, wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, b, offset), (*wire.Response).BackupPiece)
+}
+
+// BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's code
+// is Compacted if the member's log begins later: then a new base is needed.
+func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
+	return asked(ctx, c, wire.OpBackupLog, wire.AppendBackupEntryBody(nil, after), (*wire.Response).LogPart)
+}

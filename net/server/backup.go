@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// Backups gives the member's data to backups. All methods may be called from many goroutines, and may wait for the disk.
+type Backups interface {
+	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
+	// not applied that entry returns its newest snapshot.
+	Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Error)
+	// Piece returns the bytes of that snapshot from an offset on, at most limits.BackupPieceBytes; none behind its end. The error is
+	// Compacted if the file is gone.
+	Piece(name string, sha [32]byte, offset int64) ([]byte, *kv.Error)
+	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
+	// part. The error is Compacted if the log begins later.
+	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
+}
+
+// backUp carries out a request for a backup, in a goroutine of its own: it waits for the disk, for a snapshot, or for an entry. The number
+// of these requests is bounded, and so is the memory of their answers.
+func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
+	server := s.conn.server
+	if server.config.Backups == nil {
+		s.end(1, int64(x.bytes))
+		return kv.Errorf(kv.BadRequest, "this member gives no backups")
+	}
+	if server.backups.Add(1) > limits.BackupReads {
+		server.backups.Add(-1)
+		s.end(1, int64(x.bytes))
+		return kv.Errorf(kv.Overloaded, "%d requests of backups are under way at this member, which is the limit", limits.BackupReads)
+	}
+	b := &body{request: wire.Request{ID: q.ID, Op: q.Op, Backup: q.Backup}}
+	x.read = &read{body: b}
+	timeout := q.Timeout
+	if q.Op == wire.OpBackupLog {
+		timeout = min(timeout/2, limits.BackupLogWait)
+	}
+	if q.Op == wire.OpBackupBase {
+		s.conn.auditBackup(q.Op)
+	}
+	if !s.apart(x, timeout, func(ctx context.Context, number uint64) {
+		err := b.ask(ctx, server.config.Backups)
+		server.backups.Add(-1)
+		s.complete(number, err)
+	}) {
+		server.backups.Add(-1)
+	}
+	return nil
+}
+
+// ask gets the answer from the member.
+func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
+	switch q := b.request.Backup; b.request.Op {
+	case wire.OpBackupBase:
+		b.base, err = from.Base(ctx, q.Entry)
+	case wire.OpBackupPiece:
+		b.piece, err = from.Piece(q.Name, q.SHA, q.Offset)
+	default:
+		b.part, err = from.Log(ctx, q.Entry)
+	}
+	return err
+}
+
+// appendBackup appends the answer to a request for a backup. It returns false if it does not fit after the buffered answers.
+func (b *body) appendBackup(to *buffer) bool {
+	id, size := b.request.ID, 0
+	switch b.request.Op {
+	case wire.OpBackupBase:
+		size = wire.BackupBaseBytes(&b.base)
+	case wire.OpBackupPiece:
+		size = wire.BackupPieceAnswer(len(b.piece))
+	default:
+		size = wire.LogPartBytes(&b.part)
+	}
+	if !to.fit(size) {
+		return len(to.out) == 0 && to.appendNoRoom(id, size)
+	}
+	switch b.request.Op {
+	case wire.OpBackupBase:
+		to.out = wire.AppendBackupBase(to.out, id, &b.base)
+	case wire.OpBackupPiece:
+		to.out = wire.AppendBackupPiece(to.out, id, b.piece)
+	default:
+		to.out = wire.AppendLogPart(to.out, id, &b.part)
+	}
+	return true
+}
+
+// auditBackup records that a client begins to read everything that the cluster has.
+func (c *conn) auditBackup(op wire.Op) {
+	if log := c.server.config.Audit; log != nil {
+		log.Record(c.event(op))
+	}
+}
