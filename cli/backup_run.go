@@ -82,7 +82,7 @@ func backupRun(c *cli.Context) error {
 		target: t, dir: c.String("to"), to: to, every: c.Duration("every"), keep: c.Duration("keep"), metrics: c.String("metrics-file"),
 		log: c.App.ErrWriter, known: t.endpoints,
 	}
-	ctx, forget := withSignals(c.Context)
+	ctx, forget := withSignals(c.Context, true)
 	defer forget()
 	return r.run(ctx)
 }

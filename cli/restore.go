@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir string) error 
 	}
 	to := node.RestoreConfig{
 		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Token: c.String("initial-cluster-token"),
-		Version: Version, Logger: newLogger(io.Discard, "text", "error", ""),
+		Version: Version, Logger: newLogger(io.Discard, "text", slog.LevelError, ""),
 	}
 	for _, m := range cluster {
 		to.Founders = append(to.Founders, m.Name)
