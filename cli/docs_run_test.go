@@ -44,6 +44,8 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/emergencies.md", "qkv export", hostsReason},
 	{"docs/emergencies.md", "qkv recover", hostsReason},
 	{"docs/emergencies.md", "qkv member unban", "needs a member in quarantine: TestProcessUnban"},
+	{"docs/emergencies.md", "qkv doctor", doctorReason},
+	{"docs/doctor.md", "qkv doctor", doctorReason},
 	{"docs/packages.md", "dpkg", packagesReason},
 	{"docs/packages.md", "install", packagesReason},
 	{"docs/packages.md", "systemctl", packagesReason},
@@ -61,6 +63,7 @@ const (
 	etcdctlReason  = "etcd's programs are not part of this module; net/etcd/compat runs them"
 	etcdNameReason = "this test program is qkv by that name only; net/etcd/compat/line runs one that is called etcd"
 	packagesReason = "needs a host that may be changed; the tests in .ci/packages install the package in a copy of the root folder"
+	doctorReason   = "ends with 1 on a cluster of one member, which survives no loss: TestProcessDoctor"
 	hostsReason    = "needs hosts with these addresses: TestHostsDocs, with QKV_FULL=1"
 )
 

@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"qkv/internal/checks"
 	"qkv/internal/etcdflags"
 )
 
@@ -263,5 +265,22 @@ func TestArchitecture(t *testing.T) {
 	}
 	if files < 30 {
 		t.Errorf("only %d files were found: the test no longer reads the page as it is written", files)
+	}
+}
+
+// TestDocsOfDoctor: each check has a section in docs/doctor.md, and each section of a check has a check.
+func TestDocsOfDoctor(t *testing.T) {
+	page := pageText(t, "docs/doctor.md")
+	known := map[string]bool{}
+	for _, c := range slices.Concat(checks.Cluster, checks.Host) {
+		known[c.ID] = true
+		if !hasHeading(page, c.ID) {
+			t.Errorf("docs/doctor.md has no section about %s", c.ID)
+		}
+	}
+	for line := range strings.Lines(page) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "### "); ok && !known[id] {
+			t.Errorf("docs/doctor.md has a section about %s, and there is no such check", id)
+		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/internal/checks"
 )
 
 // This file stands for the commands that only Linux has: members, and all commands that read or measure a member's disk. Their files have
@@ -58,6 +60,11 @@ func runMemberLine(_ context.Context, args []string, _, stderr io.Writer) (code 
 	}
 	fmt.Fprintf(stderr, "qkv: `qkv %s` runs on Linux only, and this system is %s: here qkv is a client of members on other hosts\n", args[1], runtime.GOOS)
 	return exitUsage, true
+}
+
+// folderFacts examines no folder: members run on Linux only.
+func folderFacts(_ context.Context, dir string) *checks.Folder {
+	return &checks.Folder{Dir: dir, Error: "members run on Linux only", TimerSlackSkip: linuxOnly, ClockSkip: linuxOnly, UDPSkip: linuxOnly}
 }
 
 // prepareProcess does nothing: no member runs in this process.

@@ -29,6 +29,12 @@ var examples = map[string][]string{
 	"lease keep-alive": {"qkv lease keep-alive 32695410dcc0ca06", "qkv lease keep-alive 32695410dcc0ca06 --once"},
 	"lease timetolive": {"qkv lease timetolive 32695410dcc0ca06 --keys"},
 	"lease list":       {"qkv lease list", "qkv lease list -w json"},
+	"doctor": {
+		"qkv doctor",
+		"qkv doctor --data-dir /var/lib/qkv      # on a member's host",
+		"qkv doctor --bundle doctor.tgz",
+	},
+	"upgrade check": {"qkv upgrade check"},
 	"etcd": {
 		"qkv etcd --name n1 --data-dir /var/lib/etcd",
 		"qkv etcd --config-file /etc/etcd/etcd.conf.yml",

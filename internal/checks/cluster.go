@@ -68,7 +68,7 @@ func answering(f *Facts, r *report) {
 			r.add(Failure, AlarmNamed(string(kv.AmnesiaAlarm)).Do, "%s is quarantined: the others do not let it vote", m.Name)
 		}
 	}
-	r.quiet(1, "all %d answer", len(f.Members))
+	r.quiet(1, "%s", plural(len(f.Members), "member answers", "members answer"))
 }
 
 func alarms(f *Facts, r *report) {

@@ -111,6 +111,12 @@ func linked(m *Member, members []Member) bool {
 
 // Judge returns the verdict on a cluster by the answers of its members.
 func Judge(members []Member) Verdict {
+	if !slices.ContainsFunc(members, func(m Member) bool { return m.Answers }) {
+		return Verdict{
+			NoQuorum, fmt.Sprintf("no member answers, of %s asked", plural(len(members), "address", "addresses")),
+			"start the members, or correct --endpoints; `qkv doctor --data-dir DIR` examines a member's folder on its host",
+		}
+	}
 	c := clusterOf(members)
 	alarms := raised(members, severityAlarm)
 	switch {

@@ -30,10 +30,5 @@ const (
 	DoctorUDPBuffer = 7 << 20
 )
 
-// The bounds of a bundle for support, which is sent by mail.
-const (
-	// BundleMetricsBytes bounds the metrics of one member, some 100 KiB in practice.
-	BundleMetricsBytes = 4 << 20
-	// BundleLogBytes is the part at the end of a log file that is kept.
-	BundleLogBytes = 1 << 20
-)
+// BundleMetricsBytes bounds the metrics of one member in a bundle for support: some 100 KiB in practice.
+const BundleMetricsBytes = 4 << 20

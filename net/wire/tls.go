@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -82,6 +83,21 @@ func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
 		return c.admit(state, []Class{expected.Class}, expected.Name)
 	}
 	return config
+}
+
+// HTTPSClientTLS returns how to ask a member over HTTPS: by the identity in its certificate, not by its host name.
+func HTTPSClientTLS(c *Credentials) *tls.Config {
+	return ClientTLS(c, "http/1.1", Identity{Class: ClassMember})
+}
+
+// DialHTTPS makes the TLS handshake with a member's HTTPS port, for its certificate. An expired certificate is an error, as for any
+// client.
+func DialHTTPS(ctx context.Context, c *Credentials, address string) (*tls.Conn, error) {
+	conn, err := (&tls.Dialer{Config: HTTPSClientTLS(c)}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*tls.Conn), nil
 }
 
 // base has the TLS settings that both ends share.

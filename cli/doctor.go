@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/checks"
+	"qkv/net/wire"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Category: "cluster", Usage: "check the cluster and this host, and name the command that helps",
+		Description: "Makes the checks of docs/doctor.md and prints a line for each: ok, warning, FAILURE, or `not checked` with the " +
+			"reason, which is no failure. Below a finding stands the command or step that helps.\n\n" +
+			"With --data-dir it also examines a member's data folder on this host, and the host: it reads the log and the snapshots unless " +
+			"a member runs on the folder, and measures the disk for a second. Without a running cluster, only these checks are made.\n\n" +
+			"The exit code is 0 if all is well, 1 after a warning and 2 after a failure. 2 is also the code of a wrong command line, which " +
+			"prints no checks.\n\n" +
+			"--bundle writes the checks, the status, the members' metrics and the version to a file for support. The file has no keys, no " +
+			"values and no secrets; of the environment it has the names of qkv's variables, and the values of harmless ones.",
+		Flags: clientFlags(
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DOCTOR_DATA_DIR"}, Usage: "`DIR` of a member's data on this host, to examine as well"},
+			&cli.StringFlag{Name: "bundle", EnvVars: []string{"QKV_DOCTOR_BUNDLE"}, Usage: "`FILE` to write for support, a new .tgz"},
+			plainOrJSONFlag("checks", "QKV_DOCTOR_WRITE_OUT"),
+		),
+		Action: doctor,
+	}
+}
+
+// The exit codes of doctor.
+const (
+	exitWarnings = 1
+	exitFailures = 2
+)
+
+// diagnosis is the result of doctor. Names and order are a promise.
+type diagnosis struct {
+	Verdict  string          `json:"verdict"` // empty: the cluster was not asked
+	Why      string          `json:"why"`
+	Checks   []checks.Result `json:"checks"`
+	Failures int             `json:"failures"`
+	Warnings int             `json:"warnings"`
+
+	members []memberStatus
+}
+
+func doctor(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	dir := c.String("data-dir")
+	d, err := examine(c, dir)
+	if err != nil {
+		return err
+	}
+	if format := c.String("write-out"); format == formatJSON {
+		err = writeJSON(c.App.Writer, d)
+	} else {
+		d.write(helpWriter{c.App.Writer, widthOf(c.App.Writer)})
+	}
+	if err != nil {
+		return err
+	}
+	if file := c.String("bundle"); file != "" {
+		if err := writeBundle(c, file, d); err != nil {
+			return fmt.Errorf("write the bundle: %w", err)
+		}
+	}
+	switch {
+	case d.Failures > 0:
+		return &exitError{exitFailures, errors.New("")} // the findings are printed
+	case d.Warnings > 0:
+		return &exitError{exitWarnings, errors.New("")}
+	}
+	return nil
+}
+
+// examine collects the facts and makes the checks. Without a folder, a cluster that cannot be asked for another reason than that no member
+// answers is an error.
+func examine(c *cli.Context, dir string) (diagnosis, error) {
+	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	defer cancel()
+	var f checks.Facts
+	var members []memberStatus
+	t, err := targetOf(c)
+	if err == nil {
+		members, err = t.status(ctx)
+	}
+	switch {
+	case err != nil && dir != "":
+		f.NoAnswer = oneLine(err.Error())
+	case err != nil && exitCode(err) != exitUnavailable:
+		return diagnosis{}, err
+	default:
+		f.Members = factsOf(members)
+		t.addHost(ctx, &f, members)
+	}
+	if dir != "" {
+		f.Folder = folderFacts(c.Context, dir)
+	}
+	d := diagnosis{Checks: checks.Run(&f), members: members}
+	if f.NoAnswer == "" {
+		v := checks.Judge(f.Members)
+		d.Verdict, d.Why = v.Word, v.Why
+	}
+	for _, r := range d.Checks {
+		switch r.Level {
+		case checks.Failure:
+			d.Failures++
+		case checks.Warning:
+			d.Warnings++
+		}
+	}
+	return d, nil
+}
+
+// addHost adds the facts that this host finds out about the members: the ways to them, and their certificates.
+func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberStatus) {
+	credentials, err := t.credentials()
+	if err != nil {
+		f.Client.Error = oneLine(err.Error())
+	} else {
+		f.Client = checks.Certificate{File: credentials.Source, Left: time.Until(credentials.NotAfter())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	defer cancel()
+	var asking sync.WaitGroup
+	for i := range members {
+		m := &f.Members[i]
+		for _, address := range members[i].clients {
+			m.Routes = append(m.Routes, routeTo(address))
+		}
+		if m.Answers && credentials != nil && len(members[i].clients) > 0 {
+			asking.Go(func() { m.Certificate = shownCertificate(ctx, credentials, members[i].clients) })
+		}
+	}
+	asking.Wait()
+}
+
+// routeTo returns the interface by which this host reaches an address. It sends no packet.
+func routeTo(address string) checks.Route {
+	r := checks.Route{Address: address}
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		r.Error = oneLine(err.Error())
+		return r
+	}
+	defer func() { _ = conn.Close() }()
+	local := conn.LocalAddr().(*net.UDPAddr).IP
+	all, err := net.Interfaces()
+	for _, one := range all {
+		addresses, _ := one.Addrs()
+		for _, a := range addresses {
+			if network, ok := a.(*net.IPNet); ok && network.IP.Equal(local) {
+				r.Interface, r.MTU = one.Name, one.MTU
+				return r
+			}
+		}
+	}
+	r.Error = fmt.Sprintf("no interface has this host's address %v", local)
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+// shownCertificate returns the certificate that a member shows at its HTTPS port. It checks the names of all addresses, as etcd's clients
+// and browsers do; qkv's own clients check the member's identity instead.
+func shownCertificate(ctx context.Context, credentials *wire.Credentials, addresses []string) checks.Certificate {
+	c := checks.Certificate{File: "the certificate at " + addresses[0]}
+	conn, err := wire.DialHTTPS(ctx, credentials, addresses[0])
+	if err != nil {
+		c.Error = fmt.Sprintf("no TLS at %s over TCP (%s); the alarm CERT covers its certificate", addresses[0], oneLine(err.Error()))
+		return c
+	}
+	defer func() { _ = conn.Close() }()
+	shown := conn.ConnectionState().PeerCertificates[0]
+	c.Left = time.Until(shown.NotAfter)
+	for _, address := range addresses {
+		if host, _, err := net.SplitHostPort(address); err == nil && shown.VerifyHostname(host) != nil {
+			c.NotNamed = host
+		}
+	}
+	return c
+}
+
+// write prints a line for each check, with the remedy below a finding, and a summary.
+func (d *diagnosis) write(w helpWriter) {
+	if d.Verdict != "" {
+		w.wrap(d.Verdict+":", "   ", d.Why)
+	}
+	for _, r := range d.Checks {
+		word := string(r.Level)
+		if r.Level == checks.Failure {
+			word = "FAILURE"
+		}
+		w.wrap(fmt.Sprintf("%-12s%-14s", word, r.ID), "                           ", r.Text)
+		if r.Do != "" {
+			w.wrap("            ->", "                           ", r.Do+" ("+r.Docs+")")
+		}
+	}
+	d.summary(w)
+}
+
+func (d *diagnosis) summary(w io.Writer) {
+	ok, skipped := 0, 0
+	for _, r := range d.Checks {
+		switch r.Level {
+		case checks.OK:
+			ok++
+		case checks.Unchecked:
+			skipped++
+		}
+	}
+	fmt.Fprintf(w, "%d failures, %d warnings, %d ok, %d not checked\n", d.Failures, d.Warnings, ok, skipped)
+}

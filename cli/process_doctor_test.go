@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/internal/checks"
+)
+
+// diagnose runs doctor, and returns its results. The exit code must be the worst of them.
+func (c *clusterProcess) diagnose(words ...string) diagnosis {
+	c.t.Helper()
+	var d diagnosis
+	got := c.qkv(append([]string{"doctor", "-w", "json"}, words...)...)
+	if err := json.Unmarshal([]byte(got.stdout), &d); err != nil {
+		c.t.Fatalf("%v: %d %s%s", err, got.code, got.stdout, got.stderr)
+	}
+	want := map[checks.Level]int{checks.OK: exitOK, checks.Warning: exitWarnings, checks.Failure: exitFailures}[checks.Worst(d.Checks)]
+	if got.code != want {
+		c.t.Errorf("doctor ends with %d, not %d: %s%s", got.code, want, got.stdout, got.stderr)
+	}
+	return d
+}
+
+// has tells whether a check has a result.
+func (d *diagnosis) has(id string, level checks.Level, text string) bool {
+	return slices.ContainsFunc(d.Checks, func(r checks.Result) bool {
+		return r.ID == id && r.Level == level && strings.Contains(r.Text, text)
+	})
+}
+
+// TestProcessDoctor: three members on this one host, then two, then one, by status, doctor and upgrade check.
+func TestProcessDoctor(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.level()
+	c.knows(c.members[0])
+	d := c.diagnose()
+	for _, r := range d.Checks { // members on one host, and perhaps a slow disk, are true warnings
+		if slow := r.ID == "disk-sync" || r.ID == "alarms" && strings.HasPrefix(r.Text, "SLOWDISK"); r.Level == checks.Failure && !slow {
+			t.Errorf("a failure of a healthy cluster: %+v", r)
+		}
+	}
+	for _, want := range []struct {
+		id    string
+		level checks.Level
+		text  string
+	}{
+		{"quorum", checks.OK, "3 of 3 voters take part"},
+		{"margin", checks.OK, "writes survive 1 more loss"},
+		{"hosts", checks.Warning, "n1 and n2 and n3 run on one host"},
+		{"disks", checks.Warning, "n1 and n2 and n3 are on one file system"},
+		{"clock", checks.OK, "less than 1s"},
+		{"mtu", checks.OK, "1280"},
+		{"versions", checks.OK, Version},
+		{"members", checks.OK, "3 members answer"},
+	} {
+		if !d.has(want.id, want.level, want.text) {
+			t.Errorf("no %s of %s with %q: %+v", want.level, want.id, want.text, d.Checks)
+		}
+	}
+	c.upgradesOrIsSlow("next: n", "way back: each member can go back to a version that supports the feature level")
+
+	leader := c.leader()
+	lost := c.others(leader)
+	lost[0].signal(syscall.SIGKILL)
+	<-lost[0].ended
+	c.says("DEGRADED: one more loss stops writes", exitOK, "next: start "+lost[0].name)
+	d = c.diagnose()
+	if !d.has("members", checks.Failure, lost[0].name+" does not answer") || !d.has("margin", checks.Warning, "one more loss stops writes") || !d.has("quorum", checks.OK, "2 of 3") {
+		t.Errorf("with one member dead: %+v", d)
+	}
+	c.qkv("status", "--check").exits(t, exitFailed, lost[0].name+" does not answer")
+	if got := c.qkv("upgrade", "check"); got.code != exitFailed || !strings.Contains(got.stdout, "stop: 2 of 3 voters take part") {
+		t.Errorf("upgrade check with one member dead: %d %s", got.code, got.stdout)
+	}
+	lost[1].signal(syscall.SIGKILL)
+	<-lost[1].ended
+	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", exitUnavailable, "next: start ")
+	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !d.has("quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
+		t.Errorf("with two members dead: %+v", d)
+	}
+	c.qkv("upgrade", "check").exits(t, exitUnavailable)
+	for _, m := range lost {
+		m.start()
+	}
+	c.level()
+	c.says("HEALTHY: 3 of 3 voters take part", exitOK, "feature level ")
+}
+
+// upgradesOrIsSlow: a healthy cluster may be upgraded, unless the disk of the tests raises SLOWDISK.
+func (c *clusterProcess) upgradesOrIsSlow(words ...string) {
+	c.t.Helper()
+	got := c.qkv("upgrade", "check")
+	for _, word := range words {
+		if strings.Contains(got.stdout, "SLOWDISK") && got.code == exitFailed {
+			continue
+		}
+		if got.code != exitOK || !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), word) {
+			c.t.Errorf("upgrade check: %d, and no %q: %s%s", got.code, word, got.stdout, got.stderr)
+		}
+	}
+}
+
+// says waits until the first line of the status begins with a verdict. The alarm SLOWDISK of a slow host may stand for HEALTHY.
+func (c *clusterProcess) says(verdict string, code int, word string) {
+	c.t.Helper()
+	var got answered
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		got = c.qkv("status")
+		text := strings.Join(strings.Fields(got.stdout), " ")
+		slow := strings.HasPrefix(verdict, checks.Healthy) && strings.HasPrefix(text, "DEGRADED: the alarm SLOWDISK")
+		if (strings.HasPrefix(text, verdict) || slow) && got.code == code && strings.Contains(text, word) {
+			return
+		}
+	}
+	c.t.Errorf("the status does not begin with %q, with %d and %q: %d %s%s", verdict, code, word, got.code, got.stdout, got.stderr)
+}
+
+// TestProcessDoctorOfAFolder: a running member's folder, a stopped one's, a damaged one's, and one that others can read.
+func TestProcessDoctorOfAFolder(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1)
+	m := c.members[0]
+	c.qkv("put", "key", "value").exits(t, exitOK)
+	d := c.diagnose("--data-dir", m.dataDir)
+	if !d.has("files", checks.Unchecked, "a member runs on the folder") || !d.has("folder", checks.OK, "") || !d.has("margin", checks.Warning, "a cluster of 1 voter survives no loss") {
+		t.Errorf("with a running member: %+v", d)
+	}
+	if got := c.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
+		t.Errorf("after doctor the member says %q", got.stdout)
+	}
+	m.stop()
+	d = c.diagnose("--data-dir", m.dataDir)
+	if d.Verdict != "" || !d.has("quorum", checks.Unchecked, "") || !d.has("files", checks.OK, "can be read") || d.has("disk", checks.Unchecked, "") {
+		t.Errorf("with a stopped member: %+v", d)
+	}
+	segments := filesIn(t, filepath.Join(m.dataDir, "wal", "*"))
+	text := readFile(t, segments[0])
+	text[100] ^= 0xff
+	must(t, os.WriteFile(segments[0], text, 0o600))
+	must(t, os.Chmod(m.dataDir, 0o755))
+	d = c.diagnose("--data-dir", m.dataDir)
+	if !d.has("files", checks.Failure, "the log: ") || !d.has("folder", checks.Failure, "the mode of "+m.dataDir+" is 0755") {
+		t.Errorf("with a damaged log and an open folder: %+v", d)
+	}
+	d = c.diagnose("--data-dir", filepath.Join(m.dataDir, "none"))
+	if !d.has("folder", checks.Failure, "no such file") || !d.has("files", checks.Unchecked, "no such file") {
+		t.Errorf("without a folder: %+v", d)
+	}
+}
+
+// TestProcessDoctorBundle: the bundle has the checks, the status and the metrics, and no secret of the environment or of the files.
+func TestProcessDoctorBundle(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1)
+	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, exitOK)
+	file := filepath.Join(t.TempDir(), "doctor.tgz")
+	environment := append(c.environment(), "QKV_SERVICE_HOST=hunter2", "QKV_AUTH_TOKEN=hunter2")
+	if got := runQkv(t, environment, "doctor", "--bundle", file); got.code > exitFailures {
+		t.Fatalf("%d %s%s", got.code, got.stdout, got.stderr)
+	}
+	files := bundled(t, file)
+	for name, want := range map[string]string{
+		"doctor.json": `"id": "quorum"`, "status.json": `"name": "n1"`, "version.txt": "qkv " + Version, "environment.txt": "QKV_AUTH_TOKEN (set, not shown)\n",
+	} {
+		if !strings.Contains(files["qkv-doctor/"+name], want) {
+			t.Errorf("%s lacks %q: %q", name, want, files["qkv-doctor/"+name])
+		}
+	}
+	metrics := 0
+	for name, text := range files {
+		if strings.HasPrefix(name, "qkv-doctor/metrics-") && strings.Contains(text, "qkv_build_info") {
+			metrics++
+		}
+		for _, secret := range []string{"hunter2", "a-secret-key", "a-secret-value", "PRIVATE KEY"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds %q", name, secret)
+			}
+		}
+	}
+	if metrics != 1 {
+		t.Errorf("the metrics of %d members are there", metrics)
+	}
+	info, err := os.Stat(file)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the mode of the bundle is %v", info.Mode())
+	}
+	runQkv(t, environment, "doctor", "--bundle", file).exits(t, exitUsage, "file exists", "a new file")
+}
+
+func bundled(t *testing.T, file string) map[string]string {
+	t.Helper()
+	zip, err := gzip.NewReader(bytes.NewReader(readFile(t, file)))
+	must(t, err)
+	files := map[string]string{}
+	for r := tar.NewReader(zip); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		must(t, err)
+		text, err := io.ReadAll(r)
+		must(t, err)
+		files[header.Name] = string(text)
+	}
+}

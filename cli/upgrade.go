@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/checks"
+)
+
+func upgradeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "upgrade", Category: "cluster", Usage: "check whether the next member can be upgraded",
+		Subcommands: []*cli.Command{{
+			Name: "check", Usage: "print the versions, reasons to wait, and the next member to restart",
+			Description: "LEVEL is the highest feature level that a member's program supports. A member that is down, an alarm, a member that " +
+				"lags, or too few voters stop an upgrade; the exit code is then 1. It is 5 without a quorum, and 0 if the named " +
+				"member can be restarted. The line `way back` says whether members can go back to their old program. docs/upgrading.md explains " +
+				"the steps.",
+			Flags:  clientFlags(writeOutFlag()),
+			Action: upgradeCheck,
+		}},
+	}
+}
+
+// upgradeMember is a member in the JSON of `upgrade check`. Names and order are a promise.
+type upgradeMember struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Role    string `json:"role"`
+	Level   uint64 `json:"feature_level_most"`
+}
+
+func (m *upgradeMember) fields() []field {
+	return []field{{"Name", m.Name}, {"Version", m.Version}, {"Role", m.Role}, {"FeatureLevelMost", m.Level}}
+}
+
+func upgradeCheck(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	t, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	defer cancel()
+	members, err := t.status(ctx)
+	if err != nil {
+		return err
+	}
+	facts := factsOf(members)
+	plan := checks.UpgradeOf(facts)
+	if err := writeUpgrade(c, members, plan); err != nil {
+		return err
+	}
+	switch {
+	case !checks.Judge(facts).Serves():
+		return &exitError{exitUnavailable, errors.New("")} // the reason is printed
+	case len(plan.Stops) > 0:
+		return &exitError{exitFailed, errors.New("")}
+	}
+	return nil
+}
+
+func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) error {
+	all := make([]upgradeMember, 0, len(members))
+	level := uint64(0)
+	for i := range members {
+		m := &members[i]
+		level = max(level, m.FeatureLevel)
+		all = append(all, upgradeMember{m.Name, m.Version, m.Role, m.FeatureLevelMost})
+	}
+	plan.Stops = append([]string{}, plan.Stops...) // no null in JSON
+	switch format := c.String("write-out"); format {
+	case formatJSON:
+		return writeJSON(c.App.Writer, struct {
+			Members []upgradeMember `json:"members"`
+			Level   uint64          `json:"feature_level"`
+			checks.Upgrade
+		}{all, level, plan})
+	case formatFields:
+		writeFields(c.App.Writer, []field{{"FeatureLevel", level}, {"Stops", strings.Join(plan.Stops, "; ")}, {"Next", plan.Next}, {"How", plan.How}, {"Back", plan.Back}})
+		fmt.Fprintln(c.App.Writer)
+		for i := range all {
+			writeFields(c.App.Writer, all[i].fields())
+			fmt.Fprintln(c.App.Writer)
+		}
+		return nil
+	}
+	w := helpWriter{c.App.Writer, widthOf(c.App.Writer)}
+	tab := table{head: []string{"MEMBER", "VERSION", "ROLE", "LEVEL"}}
+	for i := range all {
+		tab.add(tableName(all[i].Name), all[i].Version, all[i].Role, all[i].Level)
+	}
+	tab.fit(w.width)
+	tab.write(w)
+	fmt.Fprintf(w, "feature level %d\n", level)
+	for _, s := range plan.Stops {
+		w.wrap("stop:", "   ", s)
+	}
+	if plan.Next != "" {
+		w.wrap("next:", "   ", plan.Next)
+	}
+	w.wrap("how:", "   ", plan.How)
+	w.wrap("way back:", "   ", plan.Back)
+	return nil
+}
