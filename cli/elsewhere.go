@@ -39,9 +39,11 @@ func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show 
 func backupCommand() *cli.Command {
 	return onLinux("backup", "cluster", "back a cluster up, look at backups, and verify them")
 }
+
 func restoreCommand() *cli.Command {
 	return onLinux("restore", "cluster", "make a new cluster of a backup, as of any moment")
 }
+
 func auditCommand() *cli.Command { return onLinux("audit", "cluster", "print a member's audit log") }
 
 func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }

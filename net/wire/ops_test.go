@@ -58,7 +58,7 @@ func TestAccess(t *testing.T) {
 			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
 			"base of a backup", "piece of a backup's base", "part of the log for a backup",
 		},
-		kv.AccessSelf:  {"list of users", "list of roles", "question for a permission"},
+		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
 			"list of members", "question for the revision of a time", "question for the times of revisions", "grant of a lease", "list of leases",
 			"list of alarms",
