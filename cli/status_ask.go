@@ -238,13 +238,15 @@ func (a answers) others(known []wire.Member, t target, named namesByID) (members
 		case isMember(one), slices.ContainsFunc(known, func(m wire.Member) bool { return slices.Contains(m.Clients, address) }):
 		case one.err != nil:
 			m := unreachable(address, 0, one.err)
-			m.hint, m.stranger = "no member says that it serves clients there: "+advice, true
+			m.hint = "no member says that it serves clients there: " + advice
+			m.stranger = true
 			members = append(members, m)
 		default:
 			m := said(&one.status, named)
 			for _, other := range a {
 				if isMember(other) && other.status.Cluster == one.status.Cluster {
-					m.hint, m.stranger = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice), true
+					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
+					m.stranger = true
 				}
 			}
 			members = append(members, m)

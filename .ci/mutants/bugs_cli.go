@@ -14,6 +14,12 @@ var cliBugs = []mutant{
 	{"change settings although the configuration file has a fault", []change{
 		{"reloading.reload", `if err == nil { _, err = now.member(r.logger) }`, `_, err = now.member(r.logger)`},
 	}, []detector{direct("./cli", "TestConfigReload")}},
+	{"exit with 0 without a quorum", []change{
+		{"cli.status", `!v.Serves() {`, `v.Word == "" {`},
+	}, []detector{direct("./cli", "TestProcessDoctor")}},
+	{"put the values of all variables into a bundle", []change{
+		{"environmentText", `case slices.Contains(shownVariables, name):`, `case name != "":`},
+	}, []detector{direct("./cli", "TestProcessDoctorBundle")}},
 	{"let chance say where the clients of a load begin", []change{
 		{"target.inTurn", `t.inOrder = true`, ``},
 	}, []detector{direct("./cli", "TestClientsOfALoadBeginInTurn")}},

@@ -1,6 +1,38 @@
 package main
 
 var internalBugs = []mutant{
+	// Package internal/checks.
+	{"call a cluster degraded that has lost its quorum", []change{
+		{"cluster.margin", `return c.up - c.quorum()`, `return c.up - c.quorum() + 1`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"call half of the voters a quorum", []change{
+		{"cluster.quorum", `return c.voters/2 + 1`, `return (c.voters + 1) / 2`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"call a cluster healthy without one of its voters", []change{
+		{"checks.Judge", `case len(c.away)+len(c.awayOthers) > 0:`, `case len(c.away)+len(c.awayOthers) > 1:`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"call a cluster healthy under an alarm", []change{
+		{"checks.Judge", `case len(alarms) > 0:`, `case len(alarms) > 1:`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"let a quarantined member count for the quorum", []change{
+		{"takesPart", `return m.Leader != "" && m.State != stateRefused`, `return m.Leader != ""`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"let a learner count for the quorum", []change{
+		{"roleOf", `if !reported && m.State`, `if m.State`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"ask only the new configuration for a quorum", []change{
+		{"clusterOf", `if i == 0 || one.margin() < c.margin() {`, `if i == 0 {`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"restart a member whose loss stops writes", []change{
+		{"checks.stops", `if c.margin() < 1 && c.voters > 1 {`, `if c.margin() < 0 && c.voters > 1 {`},
+	}, []detector{direct("./internal/checks", "TestUpgrade")}},
+	{"restart the leader first", []change{
+		{"nextOf", `cmp.Compare(count(a.State == "leader"), count(b.State == "leader"))`, `cmp.Compare(count(b.State == "leader"), count(a.State == "leader"))`},
+	}, []detector{direct("./internal/checks", "TestUpgrade")}},
+	{"take a missing fact for a failure", []change{
+		{"report.skip", `r.add(Unchecked,`, `r.add(Failure,`},
+	}, []detector{direct("./internal/checks", "TestUnchecked")}},
+
 	// Package internal/audit.
 	{"begin the audit log's chain anew in each file", []change{
 		{"writer.begin", `return w.create()`, `w.chain = chain{}; return w.create()`},
