@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +58,7 @@ func benchQuickCommand() *cli.Command {
 	}
 }
 
-// benchFlags adapts the help of two shared flags to the benchmark.
+// benchFlags adapts the help of two shared flags to the benchmark. A profile must not receive a benchmark's load by accident.
 func benchFlags(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
 		switch f := f.(type) {
@@ -69,7 +70,7 @@ func benchFlags(flags []cli.Flag) []cli.Flag {
 			}
 		}
 	}
-	return flags
+	return slices.DeleteFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == "profile" })
 }
 
 func runBench(c *cli.Context) error {

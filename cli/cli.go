@@ -160,6 +160,7 @@ func newApp() *cli.App {
 // prepare sets the common options of a command and its subcommands.
 func prepare(c *cli.Command) {
 	c.OnUsageError = refuse
+	withProfile(c)
 	c.HideHelp = true
 	for _, sub := range c.Subcommands {
 		prepare(sub)

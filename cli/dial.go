@@ -34,7 +34,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append(append(more,
 		&cli.StringSliceFlag{
 			Name: "endpoints", EnvVars: []string{"QKV_ENDPOINTS"},
-			Usage: "`HOST:PORT,...` of members; without it $QKV_HOME/endpoints (written by qkv demo), then " + defaultEndpoint,
+			Usage: "`HOST:PORT,...` of members; without it those of the profile, then $QKV_HOME/endpoints (written by qkv demo), then " + defaultEndpoint,
 		},
 		&cli.BoolFlag{
 			Name: "no-discovery", EnvVars: []string{"QKV_NO_DISCOVERY"},
@@ -47,7 +47,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 		},
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),
 		&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
-		homeFlag(),
+		homeFlag(), profileFlag(),
 	), loginFlags()...)
 }
 
@@ -117,6 +117,9 @@ func targetOf(c *cli.Context) (target, error) {
 	}
 	t.home = home // units and containers without HOME do not need it: their certificates are elsewhere
 	t.endpoints, t.source, err = endpoints(c.StringSlice("endpoints"), t.home)
+	if profile, _ := c.App.Metadata[endpointsProfile].(string); profile != "" {
+		t.source = "the profile " + profile + " in " + filepath.Join(t.home, profilesFile)
+	}
 	t.fromFile = t.source == filepath.Join(t.home, endpointsFile)
 	return t, err
 }

@@ -101,7 +101,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 }
 
 // sharedFlags are clientFlags and the format of the answer. A command without --endpoints lists them as its own.
-var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home", "user", "user-password-file"}
+var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home", "profile", "user", "user-password-file"}
 
 func (w helpWriter) flags(title string, flags []cli.Flag) {
 	if len(flags) > 0 {

@@ -25,6 +25,7 @@ var withoutJSON = map[string]string{
 	"cert ca":           "prints the names of the files that it has made, one a line",
 	"cert member":       "prints the names of the files that it has made, one a line",
 	"cert client":       "prints the names of the files that it has made, one a line",
+	"cert secret":       "prints a secret, or writes it to a file",
 	"cert renew":        "prints the names of the files that it has made, one a line",
 	"bench quick":       "prints its measurements as they come: `qkv bench run -o FILE.json` writes a file",
 	"bench gate":        "judges by its exit code: its input are files in JSON",

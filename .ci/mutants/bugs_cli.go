@@ -2,6 +2,12 @@ package main
 
 var cliBugs = []mutant{
 	// Package cli.
+	{"send the default profile's user to endpoints that a flag gives", []change{
+		{"useProfile", `if name == "" && c.IsSet("endpoints") {`, `if name == "" && c.IsSet("endpoints") && c.IsSet("user") {`},
+	}, []detector{direct("./cli", "TestProfiles")}},
+	{"give another user the password of the profile's", []change{
+		{"useProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
+	}, []detector{direct("./cli", "TestProfileOfAnotherUser")}},
 	{"prefer the configuration file to the environment", []change{
 		{"memberSettings.readFile", `if s.sources[one.Name] == fromDefault {`, `if s.sources[one.Name] != fromFlag {`},
 	}, []detector{direct("./cli", "TestConfigPrecedence")}},
