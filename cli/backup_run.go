@@ -53,12 +53,17 @@ type backupRunner struct {
 	lacking int       // how many members in a row had no log behind the end of the backup
 	based   time.Time // when the newest base was made
 	failing bool
+
+	complaint  string // the newest reported failure, at complained
+	complained time.Time
 }
 
 const (
 	// backupPause is the first pause after a failure, and backupPauseMost the longest.
 	backupPause     = 500 * time.Millisecond
 	backupPauseMost = 5 * time.Second
+	// backupComplaint is the time between two reports of the same failure.
+	backupComplaint = time.Minute
 	// backupAnswer bounds the wait for a part of the log.
 	backupAnswer = 5 * time.Second
 )
@@ -108,12 +113,21 @@ func (r *backupRunner) run(ctx context.Context) error {
 		}
 		r.failing = true
 		r.turn++
-		r.say("backup failed, next attempt in %v: %v", pause, err)
+		r.complain(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, backupPauseMost)
+	}
+}
+
+// complain reports a failure. The same one is reported again after a while only: a process that waits for the folder's lock is no fault.
+func (r *backupRunner) complain(err error) {
+	text := err.Error()
+	if text != r.complaint || time.Since(r.complained) >= backupComplaint {
+		r.say("backup failed, and is tried again: %s", text)
+		r.complaint, r.complained = text, time.Now()
 	}
 }
 
@@ -223,7 +237,7 @@ func (r *backupRunner) base(ctx context.Context, m *backupMember, w *backup.Writ
 func (r *backupRunner) upToDate(m *backupMember, entry uint64) {
 	if r.failing {
 		r.say("backup goes on with %s, and has everything up to entry %d", m.status.Name, entry)
-		r.failing = false
+		r.failing, r.complaint = false, ""
 	}
 	if r.metrics == "" {
 		return
