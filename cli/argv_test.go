@@ -31,7 +31,7 @@ func TestArrange(t *testing.T) {
 		{"", "? "},
 		{"--version", "version --"},
 		{"nosuch", "! unknown command"},
-		{"cert", "! needs a command: ca, member, client, renew, show"},
+		{"cert", "! needs a command: ca, member, client, secret, renew, show"},
 		{"cert nosuch", "! unknown command"},
 		{"get key --serialisable", "! did you mean --serializable?"},
 		{"gte key", "! did you mean get?"},
