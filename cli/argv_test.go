@@ -125,7 +125,7 @@ func TestComplete(t *testing.T) {
 		want  string
 	}{
 		{[]string{"ex"}, "export"},
-		{[]string{"cert", ""}, "ca member client renew show"},
+		{[]string{"cert", ""}, "ca member client secret renew show"},
 		{[]string{"get", "--pre"}, "--prefix"},
 		{[]string{"get", "key", "-w", ""}, "plain json fields table"},
 		{[]string{"get", "key", "--write-out", "j"}, "json"},

@@ -19,7 +19,7 @@ const (
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
-	useExport      = "`qkv export DIR` and `qkv import DIR` save and restore every key; `qkv inspect snapshot FILE` shows a member's own"
+	useBackup      = "`qkv backup save DIR` backs a running cluster up, and `qkv restore DIR` makes a new one; `qkv inspect snapshot FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
 	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"
@@ -35,7 +35,7 @@ var foreignCommands = map[string]string{
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,
 	"user get": "`qkv user show NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
 	"role get": "`qkv role show ROLE`", "role grant-permission": "`qkv role grant ROLE --prefix PREFIX --read --write`", "role revoke-permission": "`qkv role revoke ROLE --prefix PREFIX`", "role del": "`qkv role delete ROLE`",
-	"defrag": useCompact, "snapshot": useExport, "backup": useExport, "restore": useExport, "save": useExport, "dump": useExport,
+	"defrag": useCompact, "snapshot": useBackup, "save": useBackup, "dump": useBackup,
 	"check": "`qkv bench` measures; `qkv status --check` judges", "ls": useGetPrefix, "list": useGetPrefix, "keys": useGetPrefix, "scan": useGetPrefix,
 	"range": "`qkv get PREFIX --prefix` or `qkv get KEY --from-key`", "set": "`qkv put KEY VALUE`", "create": "`qkv put KEY VALUE`",
 	"write": "`qkv put KEY VALUE`", "read": "`qkv get KEY`", "cat": "`qkv get KEY`", "rm": "`qkv del KEY`", "delete": "`qkv del KEY`",

@@ -21,7 +21,6 @@ var withoutJSON = map[string]string{
 	"migrate from-etcd": "prints its steps while it follows an etcd",
 	"backup run":        "runs until it is stopped, and prints its log; `qkv backup list -w json` has the result",
 	"restore":           "prints the commands that start the new cluster: `qkv backup inspect -w json` describes the state",
-	"cert secret":       "prints the secret alone, for a file or a variable",
 	"cert ca":           "prints the names of the files that it has made, one a line",
 	"cert member":       "prints the names of the files that it has made, one a line",
 	"cert client":       "prints the names of the files that it has made, one a line",
