@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,7 +39,7 @@ func etcdCommand() *cli.Command {
 		Description: "Flags, ETCD_ variables, --config-file and the defaults are those of etcd 3.7: data in NAME.etcd, history kept until " +
 			"it is compacted. `qkv etcd --help` explains each flag; a flag without a meaning here is accepted and named in the " +
 			"log. A program file called etcd behaves the same. Members talk by QUIC (UDP) at the host and port of the peer URLs; " +
-			"http:// in them is for loopback.",
+			"http:// in them is for loopback, for a single member, or for members with a cluster secret.",
 		ArgsUsage: "[etcd's flags]",
 	}
 }
@@ -199,7 +200,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	if config.Audit, err = etcdAudit(os.Getenv); err != nil {
 		return config, err
 	}
-	if err := etcdPeers(c, &config, fresh); err != nil {
+	if err := etcdPeers(c, &config, fresh, logger); err != nil {
 		return config, err
 	}
 	if err := etcdClients(c, &config); err != nil {
@@ -208,7 +209,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	config.Home, err = wire.Home(os.Getenv)
 	switch {
 	case err == nil:
-	case config.Etcd.Peers != nil:
+	case config.Etcd.Peers != nil, config.Secret != nil:
 		logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
 		config.Listen, err = "", nil
 	case len(c.Cluster) == 1: // usually in a container
@@ -263,7 +264,7 @@ func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error
 }
 
 // etcdPeers sets the members' addresses, and how a member with an empty data folder starts.
-func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
+func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool, logger *slog.Logger) error {
 	if fresh {
 		if err := c.CheckBootstrap(); err != nil {
 			return err
@@ -299,16 +300,16 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 	if c.Existing && fresh && len(config.Join) == 0 {
 		return fmt.Errorf("--initial-cluster-state existing joins a cluster, and --initial-cluster %s names no other member of it", c.InitialCluster)
 	}
-	if listen.Scheme == "http" || c.Peer.Auto && !c.Peer.Given() {
-		return plainPeers(c, listen)
+	if c.Peer.Given() && listen.Scheme == "https" {
+		return securePeers(c, config)
 	}
-	return securePeers(c, config, listen)
+	return derivedPeers(c, config, listen, logger)
 }
 
-// securePeers sets how members authenticate each other.
-func securePeers(c *etcdflags.Config, config *node.Config, listen *url.URL) error {
-	if !c.Peer.Given() {
-		return fmt.Errorf("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url %s with HTTPS scheme", listen)
+// securePeers sets that members authenticate each other by certificate files.
+func securePeers(c *etcdflags.Config, config *node.Config) error {
+	if c.InsecurePeers {
+		return errors.New("--insecure-peers and --peer-cert-file are both given, and each names a CA: give only one of them")
 	}
 	if c.Peer.TrustedCAFile == "" {
 		return errors.New("--peer-trusted-ca-file is missing: without a CA every host could join as a member")
@@ -320,23 +321,48 @@ func securePeers(c *etcdflags.Config, config *node.Config, listen *url.URL) erro
 	return nil
 }
 
-// plainPeers refuses members without certificates on an address that other hosts can reach.
-func plainPeers(c *etcdflags.Config, listen *url.URL) error {
-	host := listen.Hostname()
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
+// derivedPeers sets how members without certificate files authenticate each other: by the cluster secret or, on loopback, by the local CA.
+func derivedPeers(c *etcdflags.Config, config *node.Config, listen *url.URL, logger *slog.Logger) error {
+	secret, err := secretSource(cmp.Or(c.SecretFile, os.Getenv(secretFileVariable)), os.Getenv)
+	if err != nil {
+		return err
 	}
+	host := listen.Hostname()
+	ip := net.ParseIP(host)
+	switch {
+	case secret != nil && c.InsecurePeers:
+		return fmt.Errorf("--insecure-peers and %s are both given: leave out --insecure-peers", secret.Name)
+	case secret != nil:
+		config.Secret = secret
+	case c.InsecurePeers:
+		config.Secret = &wire.SecretSource{Name: "--insecure-peers", Secrets: []wire.ClusterSecret{wire.InsecureSecret(c.Token)}}
+		config.InsecurePeers = true
+	case listen.Scheme == "https" && !c.Peer.Auto:
+		return fmt.Errorf("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url %s with HTTPS scheme", listen)
+	case host == "localhost" || ip != nil && ip.IsLoopback():
+	case len(c.Cluster) == 1 && !c.Existing:
+		config.ListenPeer = net.JoinHostPort("127.0.0.1", listen.Port())
+		logger.Warn("the only member listens for peers on loopback: another member needs a cluster secret or certificates on all members", "listen-peer-urls", listen.String(), "listens", config.ListenPeer)
+	default:
+		return plainPeersRefused(c, listen)
+	}
+	return nil
+}
+
+// plainPeersRefused is the refusal of several members without a secret or certificates on addresses that other hosts can reach.
+func plainPeersRefused(c *etcdflags.Config, listen *url.URL) error {
 	at := "HOST"
 	if told := c.AdvertisePeer[0].Hostname(); told != "localhost" {
 		at = told
 	}
 	file := shellWord("certs/" + wire.Identity{Class: wire.ClassMember, Name: c.Name}.FileName())
-	return fmt.Errorf("--listen-peer-urls %s: members talk without certificates of their own on loopback only, since every host that reaches that port could pose as a member. Make certificates with\n"+
+	return fmt.Errorf("--listen-peer-urls %s: several members need a cluster secret or certificates beyond loopback, since every host that reaches that port could pose as a member. Make a secret with\n"+
+		"  qkv cert secret -o qkv-secret\ncopy the file to each member's host, and give --cluster-secret-file qkv-secret beside the line as it is. Or make certificates with\n"+
 		"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n"+
 		"on one host, copy ca.crt and each member's two files to its own, and give\n"+
 		"  --peer-cert-file %s.crt --peer-key-file %s.key --peer-trusted-ca-file certs/ca.crt\n"+
-		"with https:// in place of http:// in --listen-peer-urls, --initial-advertise-peer-urls and --initial-cluster; a cluster of one member can listen for peers on http://127.0.0.1:%s",
-		listen, shellWord(c.Name), at, file, file, listen.Port())
+		"with https:// in place of http:// in --listen-peer-urls, --initial-advertise-peer-urls and --initial-cluster",
+		listen, shellWord(c.Name), at, file, file)
 }
 
 // etcdClients sets the client addresses. Native clients use the local CA at a port of the same number on loopback.

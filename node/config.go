@@ -51,6 +51,8 @@ type Config struct {
 	// Secret are the cluster secrets; nil: there are none. A member derives its certificate from them, and adds members that ask to join
 	// and have a certificate of the same CA. With Etcd.Listen, they are for the peers alone, and add no member.
 	Secret *wire.SecretSource
+	// InsecurePeers shows that other hosts can guess Secret, in the log and by the notice INSECURE.
+	InsecurePeers bool
 	// TrustDomain replaces the certificates' trust domain, which may then change.
 	TrustDomain string
 	// InsecureClients accepts etcd's clients without TLS, too, whatever the address in Listen. Without certificates, and so on loopback,

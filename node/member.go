@@ -219,6 +219,10 @@ func elsewhere(address, listen string) bool {
 // forgetsCallers tells an operator that the addresses of members that have moved are lost. If all members have moved, the flags must have them.
 const forgetsCallers = "the saved addresses of moved members are lost; the addresses of the log and of the flags are used"
 
+// insecurePeers is the notice of --insecure-peers.
+const insecurePeers = "--insecure-peers derives the members' certificates from the cluster token: every host that reaches the peer port and guesses the token can " +
+	"join and read everything; make a secret with `qkv cert secret`, and give --cluster-secret-file on all members"
+
 func (m *member) start() error {
 	r, err := m.storage.recover()
 	if err != nil {
@@ -257,6 +261,10 @@ func (m *member) start() error {
 	m.incarnation = m.storage.salt()
 	if r.quarantined.Reason != "" {
 		r.alarms = append(r.alarms, r.quarantined.Alarm())
+	}
+	if m.config.InsecurePeers {
+		r.alarms = append(r.alarms, actor.Alarm{Name: kv.InsecureNotice, Text: insecurePeers})
+		m.logger.Warn("INSECURE: " + insecurePeers)
 	}
 	for _, a := range r.alarms {
 		m.status.Alarm(a)

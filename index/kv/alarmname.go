@@ -50,11 +50,13 @@ const (
 	FoundingNotice AlarmName = "FOUNDING"
 	// FollowsNotice: the state follows another store, and takes no writes.
 	FollowsNotice AlarmName = "FOLLOWS"
+	// InsecureNotice: other hosts can guess the secret of the members' certificates (--insecure-peers).
+	InsecureNotice AlarmName = "INSECURE"
 )
 
 var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm}
 
-var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice}
+var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice, InsecureNotice}
 
 // AlarmNames returns the names of all alarms, then of all notices.
 func AlarmNames() []AlarmName { return slices.Concat(alarms, notices) }

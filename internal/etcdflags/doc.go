@@ -12,7 +12,7 @@
 //
 // # What becomes of a setting
 //
-// One table (table.go) holds all flags with what qkv makes of each:
+// One table (table.go) holds all flags with what qkv makes of each. Two of them, in the group qkv, are not etcd's.
 //
 //	applies   it decides what it decides in etcd
 //	ignored   there is nothing in qkv that it could decide, and nobody misses it: accepted, and said when it is not the default

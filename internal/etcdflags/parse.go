@@ -65,6 +65,8 @@ type Config struct {
 	CompactRevisions                                         int64         // that stay; 0: all
 	WatchProgress                                            time.Duration
 	Client, Peer                                             TLS
+	SecretFile                                               string // of the cluster secret
+	InsecurePeers                                            bool
 	CipherSuites                                             []string
 	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
 	SelfSignedYears                                          uint
@@ -270,6 +272,7 @@ func (l *line) config() *Config {
 			TrustedCAFile: l.text("peer-trusted-ca-file"), CRLFile: l.text("peer-crl-file"),
 			AllowedNames: l.list("peer-cert-allowed-cn"), AllowedHosts: l.list("peer-cert-allowed-hostname"), Auto: l.on("peer-auto-tls"),
 		},
+		SecretFile: l.text("cluster-secret-file"), InsecurePeers: l.on("insecure-peers"),
 		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,

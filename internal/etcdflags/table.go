@@ -124,6 +124,10 @@ var table = []group{
 		{name: "discovery-fallback", kind: choice, value: "exit", choices: []string{"exit", "proxy"}, use: ignored, usage: "there is no discovery service"},
 		{name: "v2-deprecation", kind: nothing, use: ignored, usage: "there is no v2 store"},
 	}},
+	{"qkv", []spec{ // not etcd's
+		{name: "cluster-secret-file", usage: "file with the cluster secret of `qkv cert secret`, in place of certificates for peers; or QKV_CLUSTER_SECRET holds the secret itself"},
+		{name: "insecure-peers", kind: onOff, usage: "INSECURE: members on http:// URLs of several hosts derive their secret from --initial-cluster-token: every host that can guess the token can join and read everything"},
+	}},
 	{"Security", []spec{
 		{name: "cert-file", usage: "certificate that clients are shown"},
 		{name: "key-file", usage: "its key"},
