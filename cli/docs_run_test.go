@@ -23,6 +23,7 @@ import (
 var notRun = []struct{ page, begin, reason string }{
 	{readme, "make run", "builds the program; TestScript/demo runs the demo"},
 	{readme, "etcdctl", etcdctlReason},
+	{readme, "qkv serve", "needs three hosts: TestHostsSecret, with QKV_FULL=1"},
 	{"docs/using.md", "go ", "TestDocsClient runs them in a module of its own"},
 	{"docs/from-etcd.md", "etcdctl", etcdctlReason},
 	{"docs/moving.md", "etcdctl", etcdctlReason},
@@ -32,6 +33,7 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/etcd.md", "qkv ", "TestDocsEtcd runs them, at ports of its own"},
 	{"docs/etcd.md", "ln -s", etcdNameReason},
 	{"docs/etcd.md", "./etcd", etcdNameReason},
+	{"docs/etcd.md", "QKV_CLUSTER_SECRET", "needs hosts with these addresses; TestProcessEtcdSecret has them on loopback"},
 	{"docs/hosts.md", "qkv serve", hostsReason},
 	{"docs/hosts.md", "qkv member", hostsReason},
 	{"docs/hosts.md", "qkv move-leader", hostsReason},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -258,4 +259,101 @@ func TestProcessSecretRotates(t *testing.T) {
 	old.refuses(exitFailed, "the same cluster secret")
 	s.nowhere(old)
 	s.allRun()
+}
+
+// etcdByHTTP plans three members by etcd's command line with http:// peers.
+func etcdByHTTP(t *testing.T, more ...string) *clusterProcess {
+	t.Helper()
+	dir := t.TempDir()
+	port, err := freePorts(6)
+	must(t, err)
+	c := &clusterProcess{t: t, home: filepath.Join(dir, "home")}
+	var list []string
+	for i := range 3 {
+		list = append(list, fmt.Sprintf("n%d=http://%s", i+1, loopback(port+2*i+1)))
+	}
+	for i := range 3 {
+		name := fmt.Sprintf("n%d", i+1)
+		m := &memberProcess{
+			t: t, name: name, listen: loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"),
+			environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + c.home},
+		}
+		client, peer := "http://"+m.listen, "http://"+loopback(port+2*i+1)
+		m.line = append([]string{
+			"etcd", "--name=" + name, "--data-dir=" + m.dataDir, "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + strings.Join(list, ","),
+		}, more...)
+		c.members = append(c.members, m)
+		t.Cleanup(m.cleanUp)
+	}
+	return c
+}
+
+// TestProcessEtcdSecret: members by etcd's command line with http:// peers meet by a cluster secret or, if they are told so, by one of the
+// cluster's token, which they say.
+func TestProcessEtcdSecret(t *testing.T) {
+	t.Parallel()
+	secret := strings.TrimSpace(runQkv(t, nil, "cert", "secret").exits(t, exitOK).stdout)
+	safe, insecure := etcdByHTTP(t), etcdByHTTP(t, "--insecure-peers")
+	for _, m := range safe.members {
+		m.environment = append(m.environment, "QKV_CLUSTER_SECRET="+secret)
+	}
+	for _, c := range []*clusterProcess{safe, insecure} {
+		for _, m := range c.members {
+			m.start()
+		}
+	}
+	for _, c := range []*clusterProcess{safe, insecure} {
+		c.level()
+		c.qkv("put", "greeting", "hello").exits(t, exitOK)
+		said, log := c.qkv("status").exits(t, exitOK).stdout, c.members[0].lines()
+		if strings.Contains(said, "INSECURE") != (c == insecure) || strings.Contains(log, "INSECURE: --insecure-peers") != (c == insecure) {
+			t.Errorf("qkv status says %s, and the log is %s", said, log)
+		}
+		if strings.Contains(log+said, secret) || !strings.Contains(log, "qkv CA of the cluster secret") {
+			t.Errorf("the secret is in the log, or was not used: %s", log)
+		}
+	}
+	// A member with another token, or another secret, is no peer.
+	for c, change := range map[*clusterProcess]func(m *memberProcess){
+		insecure: func(m *memberProcess) { m.line = append(m.line, "--initial-cluster-token=other") },
+		safe:     func(m *memberProcess) { m.environment, m.line = m.environment[:2], append(m.line, "--insecure-peers") },
+	} {
+		m := c.members[2]
+		m.stop()
+		change(m)
+		m.start()
+		c.members[0].says("cannot connect to a peer", "the same cluster secret")
+	}
+	safe.members[1].stop()
+	safe.members[1].line = append(safe.members[1].line, "--insecure-peers")
+	safe.members[1].refuses(exitFailed, "--insecure-peers and QKV_CLUSTER_SECRET are both given")
+}
+
+// TestProcessEtcdAlone: a single member's line with an http:// peer URL that other hosts could reach: its peer port is on loopback.
+func TestProcessEtcdAlone(t *testing.T) {
+	t.Parallel()
+	c := etcdByHTTP(t)
+	c.members = c.members[:1]
+	m := c.members[0]
+	_, port, _ := strings.Cut(m.line[5], "://127.0.0.1:")
+	peer := "http://10.99.0.1:" + port
+	m.line = append(m.line[:5], "--listen-peer-urls=http://0.0.0.0:"+port, "--initial-advertise-peer-urls="+peer, "--initial-cluster=n1="+peer)
+	m.start()
+	m.says("the only member listens for peers on loopback", "http://0.0.0.0:"+port, "127.0.0.1:"+port)
+	c.level()
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	if said := c.qkv("member", "list").exits(t, exitOK).stdout; !strings.Contains(said, "10.99.0.1:"+port) {
+		t.Errorf("the members are %s", said)
+	}
+	number, err := strconv.Atoi(port)
+	must(t, err)
+	for _, table := range []string{"udp", "udp6", "tcp", "tcp6"} {
+		for line := range strings.Lines(string(readFile(t, "/proc/net/"+table))) {
+			local := strings.Fields(line)[1]
+			if strings.HasSuffix(local, fmt.Sprintf(":%04X", number)) && strings.HasPrefix(local, "0000000") {
+				t.Errorf("the peer port is open to other hosts: %s", line)
+			}
+		}
+	}
 }

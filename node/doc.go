@@ -61,8 +61,8 @@
 //	member.go      build, the constructor that the simulator calls, too; a member's own proposals
 //	actors.go      the actors, their mailboxes, and the connections between them
 //	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts
-//	peers.go       the actors' messages to other members as frames, and incoming frames; strangers and joiners
-//	join.go        joining with a certificate of the cluster secret, without `member add`
+//	peers.go       the actors' messages to other members as frames, and incoming frames; strangers
+//	join.go        judgement of members that ask to join; a member with the cluster secret is added
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
 //	backup.go      snapshots and committed entries for backups

@@ -8,6 +8,9 @@ var cliBugs = []mutant{
 	{"give another user the password of the profile's", []change{
 		{"useProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
 	}, []detector{direct("./cli", "TestProfileOfAnotherUser")}},
+	{"insecure peers by default", []change{
+		{"derivedPeers", `case c.InsecurePeers:`, `case c.InsecurePeers || listen.Scheme == "http":`},
+	}, []detector{direct("./cli", "TestEtcdPeers")}},
 	{"prefer the configuration file to the environment", []change{
 		{"memberSettings.readFile", `if s.sources[one.Name] == fromDefault {`, `if s.sources[one.Name] != fromFlag {`},
 	}, []detector{direct("./cli", "TestConfigPrecedence")}},

@@ -2,6 +2,12 @@ package main
 
 var netBugs = []mutant{
 	// Package net/etcd, users of a new cluster.
+	{"derive the same CA from each secret", []change{
+		{"ClusterSecret.key", `hkdf.Key(sha256.New, seed[:], nil,`, `hkdf.Key(sha256.New, make([]byte, len(seed)), nil,`},
+	}, []detector{direct("./net/wire", "TestSecretMembers")}},
+	{"ignore the checksum of a secret", []change{
+		{"ParseSecret", `encodeSecret(seed) == text`, `len(seed) > 0`},
+	}, []detector{direct("./net/wire", "TestSecretText")}},
 	{"refuse the users of a new cluster", []change{
 		{"View.LevelRises", `return v.level < MaxLevel &&`, `return v.level == 0 &&`},
 	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},

@@ -2,6 +2,9 @@ package main
 
 var nodeBugs = []mutant{
 	// Package node.
+	{"admit a removed member by the secret", []change{
+		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
+	}, []detector{direct("./node", "TestWhoMayJoinByTheSecret")}},
 	{"take changes while the audit log cannot be written", []change{
 		{"endpoint.Propose", `if refusal := e.audit.Refuses(); refusal != nil {`, `if refusal := e.audit.Refuses(); refusal != nil && refusal.Code == kv.OK {`},
 	}, []detector{direct("./node", "TestAuditOnAFullDisk")}},

@@ -38,6 +38,7 @@ var Alarms = []AlarmCheck{
 	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` if the member is wanted"},
 	{kv.FoundingNotice, "a founder of a new cluster waits for the others", "start the founders that the notice names"},
 	{kv.FollowsNotice, "it follows an etcd and refuses writes", "nothing until the migration is complete: docs/moving.md"},
+	{kv.InsecureNotice, "other hosts can guess the secret of the members", "make a secret with `qkv cert secret`, and give `--cluster-secret-file` on all members"},
 }
 
 // AlarmNamed returns the entry of an alarm. A newer member may raise an alarm that this version does not know: the alarm's own text then
