@@ -18,7 +18,7 @@ var internalBugs = []mutant{
 		{"takesPart", `return m.Leader != "" && m.State != stateRefused`, `return m.Leader != ""`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"let a learner count for the quorum", []change{
-		{"roleOf", `if !reported && m.State`, `if m.State`},
+		{"roleOf", `if !reported && m.State`, `if (reported || !reported) && m.State`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"ask only the new configuration for a quorum", []change{
 		{"clusterOf", `if i == 0 || one.margin() < c.margin() {`, `if i == 0 {`},
