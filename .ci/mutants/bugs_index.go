@@ -5,7 +5,7 @@ var indexBugs = []mutant{
 		{"View.RevisionAt", `if all, _ := v.times.unknownAt(later - 1); all {`, `if all, _ := v.times.unknownAt(later - 1); all && later < 0 {`},
 	}, []detector{direct("./index", "TestForgetTimes")}},
 	{"give the last imported revision the time of its import", []change{
-		{"times.of", `all || first && t.points.at(n-1).revision == revision {`, `all {`},
+		{"times.of", `all || first && t.points.at(n-1).revision == revision {`, `all || first && n < 0 {`},
 	}, []detector{direct("./index", "TestForgetTimes")}},
 	{"let a watch stay at the first revision", []change{
 		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
