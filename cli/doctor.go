@@ -74,10 +74,10 @@ func doctor(c *cli.Context) error {
 			return fmt.Errorf("write the bundle: %w", err)
 		}
 	}
-	switch {
-	case d.Failures > 0:
+	switch checks.Worst(d.Checks) {
+	case checks.Failure:
 		return &exitError{exitFailures, errors.New("")} // the findings are printed
-	case d.Warnings > 0:
+	case checks.Warning:
 		return &exitError{exitWarnings, errors.New("")}
 	}
 	return nil
