@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"qkv/log/disk"
 	"qkv/snapshot/backup"
 )
 
@@ -133,9 +135,6 @@ func (r *backupRunner) complain(err error) {
 
 // session follows one member until something fails.
 func (r *backupRunner) session(ctx context.Context) error {
-	if r.cluster != 0 && !r.there() {
-		return fmt.Errorf("%s is gone: mount its disk again; it is not created anew", r.dir)
-	}
 	endpoint := r.known[r.turn%len(r.known)]
 	opening, cancel := context.WithTimeout(ctx, r.target.timeout)
 	m, err := r.target.openMember(opening, endpoint)
@@ -147,7 +146,14 @@ func (r *backupRunner) session(ctx context.Context) error {
 	if r.cluster != 0 && m.cluster.ID != r.cluster {
 		return fmt.Errorf("%s belongs to the cluster %s, and the backup to %s", endpoint, hex(m.cluster.ID), hex(r.cluster))
 	}
-	w, err := backupFolder(m, r.dir, r.to)
+	open := backup.OpenFolder
+	if r.cluster != 0 {
+		open = backup.ContinueFolder
+	}
+	w, err := open(disk.OS(), r.dir, m.cluster, r.to...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is gone: mount its disk again; it is not created anew: %w", r.dir, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,10 @@ var snapshotBugs = []mutant{
 	{"begin the log anew without a base", []change{
 		{"Writer.follows", `if !slices.ContainsFunc(w.bases, covered) {`, `if len(w.bases) == 0 && !slices.ContainsFunc(w.bases, covered) {`},
 	}, []detector{direct("./snapshot/backup", "TestGap")}},
+	{"begin a second backup where the disk of the first one is not mounted", []change{
+		{"openFolder", `if !isBackup && !anew {`, `if !isBackup && !anew && dir == "" {`},
+		{"Writer.begin", `errors.Is(err, iofs.ErrNotExist) && anew`, `errors.Is(err, iofs.ErrNotExist)`},
+	}, []detector{direct("./snapshot/backup", "TestVanishedFolder")}},
 	{"acknowledge entries of a backup that are not synced", []change{
 		{"written.append", `if err == nil { err = o.f.Datasync() }`, ``},
 	}, []detector{direct("./snapshot/backup", "TestCrashAtEveryCall")}},

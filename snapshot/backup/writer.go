@@ -52,11 +52,21 @@ type end struct {
 // recipients, everything that is written from now on is encrypted for them. A folder of another cluster (ErrForeign), of
 // a newer qkv (ErrFormat), or with other content (ErrNone) is refused, and is not changed.
 func OpenFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer, error) {
-	w := &Writer{folder: &folder{on, path.Clean(dir)}, cluster: c, to: to}
-	w.target = w.folder
-	if err := on.MkdirAll(w.folder.dir); err != nil {
+	if err := on.MkdirAll(path.Clean(dir)); err != nil {
 		return nil, fmt.Errorf("make the folder of the backup: %w", err)
 	}
+	return openFolder(on, dir, true, c, to)
+}
+
+// ContinueFolder opens a backup as OpenFolder does, but makes none: if the folder holds no backup, the error is fs.ErrNotExist, and
+// nothing is written. The disk of the backup may be unmounted at any moment, and then its folder is another one.
+func ContinueFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer, error) {
+	return openFolder(on, dir, false, c, to)
+}
+
+func openFolder(on disk.FS, dir string, anew bool, c Cluster, to []age.Recipient) (*Writer, error) {
+	w := &Writer{folder: &folder{on, path.Clean(dir)}, cluster: c, to: to}
+	w.target = w.folder
 	names, err := on.List(w.folder.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", w.folder.dir, err)
@@ -65,10 +75,13 @@ func OpenFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer
 	if other := slices.DeleteFunc(names, ours); len(other) > 0 && !isBackup {
 		return nil, fmt.Errorf("%w: %s holds %s: give an empty folder, or one of an earlier backup", ErrNone, w.folder.dir, strings.Join(other, ", "))
 	}
+	if !isBackup && !anew {
+		return nil, fmt.Errorf("%s holds no backup: %w", w.folder.dir, iofs.ErrNotExist)
+	}
 	if w.lock, err = on.Lock(w.folder.path(lockName)); err != nil {
 		return nil, fmt.Errorf("lock the backup %s: %w", w.folder.dir, err)
 	}
-	if err := w.begin(); err != nil {
+	if err := w.begin(anew); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -80,10 +93,10 @@ func ours(name string) bool {
 	return name == lockName || name == markName+temporary || name == filesDir || name == baseDir || name == logDir || name == "lost+found"
 }
 
-// begin reads the folder, or makes its content.
-func (w *Writer) begin() error {
+// begin reads the folder, or makes its content anew if that is allowed.
+func (w *Writer) begin(anew bool) error {
 	s, payload, err := w.read(markName, kindMark)
-	if errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) && anew {
 		err = w.make()
 	} else if err == nil {
 		var m mark

@@ -61,6 +61,23 @@ func TestFolderRefused(t *testing.T) {
 	}
 }
 
+// The folder of a backup whose disk was unmounted stays as it is: no second backup begins on the disk below.
+func TestVanishedFolder(t *testing.T) {
+	_, on := small(t)
+	must(t, on.MkdirAll("to/below"))
+	for _, dir := range []string{"to/below", "to/nothing"} {
+		if _, err := ContinueFolder(on, dir, testOf); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("%s is continued as a backup: %v", dir, err)
+		}
+		if names, _ := on.List(dir); len(names) > 0 {
+			t.Errorf("%s holds %v after it was refused", dir, names)
+		}
+	}
+	w, err := ContinueFolder(on, "to/b", testOf)
+	must(t, err)
+	must(t, w.Close())
+}
+
 // Entries that do not continue the backup are refused, until a base has what is between.
 func TestGap(t *testing.T) {
 	h, on := small(t)
