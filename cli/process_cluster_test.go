@@ -306,6 +306,20 @@ func (c *clusterProcess) level() []memberStatus {
 	return c.await("all members are level", func(members []memberStatus) bool { return level(members, len(c.members)) })
 }
 
+// started waits until all members have reported their addresses to the others. They serve before that.
+func (c *clusterProcess) started() {
+	c.t.Helper()
+	for deadline := time.Now().Add(processWait); ; time.Sleep(20 * time.Millisecond) {
+		said := c.qkv("member", "list").exits(c.t, exitOK).stdout
+		if !strings.Contains(said, "unstarted") {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("members have not reported after %v: %s", processWait, said)
+		}
+	}
+}
+
 // answer waits until all members answer.
 func (c *clusterProcess) answer() {
 	c.t.Helper()

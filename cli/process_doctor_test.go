@@ -171,6 +171,7 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 func TestProcessDoctorBundle(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
+	c.started()
 	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, exitOK)
 	file := filepath.Join(t.TempDir(), "doctor.tgz")
 	environment := append(c.environment(), "QKV_SERVICE_HOST=hunter2", "QKV_AUTH_TOKEN=hunter2")

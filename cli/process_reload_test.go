@@ -46,7 +46,7 @@ func TestProcessReload(t *testing.T) {
 	m.says("the configuration file was read again", `changed="quota-bytes, log-level"`)
 	quota("1048576")
 	c.await("NOSPACE is raised", func(members []memberStatus) bool {
-		return len(members) == 1 && strings.Contains(describe(members, nil), "NOSPACE")
+		return len(members) == 1 && members[0].raises("NOSPACE")
 	})
 	c.qkv("put", "key", "more").exits(t, exitFailed, "NOSPACE")
 
@@ -59,7 +59,7 @@ func TestProcessReload(t *testing.T) {
 	m.signal(syscall.SIGHUP)
 	m.says("they need a restart of this member", "settings=enable-pprof")
 	c.await("NOSPACE ends", func(members []memberStatus) bool {
-		return len(members) == 1 && !strings.Contains(describe(members, nil), "NOSPACE")
+		return len(members) == 1 && !members[0].raises("NOSPACE")
 	})
 	c.qkv("put", "key", "more").exits(t, exitOK)
 	m.stop()

@@ -343,6 +343,7 @@ func TestProcessEtcdAlone(t *testing.T) {
 	m.says("the only member listens for peers on loopback", "http://0.0.0.0:"+port, "127.0.0.1:"+port)
 	c.level()
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.started()
 	if said := c.qkv("member", "list").exits(t, exitOK).stdout; !strings.Contains(said, "10.99.0.1:"+port) {
 		t.Errorf("the members are %s", said)
 	}
