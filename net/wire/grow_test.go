@@ -35,6 +35,11 @@ var answers = map[string]struct {
 	"permission answer":        {func(p *Response) (any, error) { return p.AuthCheck() }, [][]int{{4, 0}}},
 	"answer on authentication": {func(p *Response) (any, error) { return p.AuthStatus() }, nil},
 	"status answer":            {func(p *Response) (any, error) { return p.Status() }, [][]int{{2}, {2, 14, 0}, {2, 15, 0}, {2, 16, 1}}},
+	"base answer":              {func(p *Response) (any, error) { return p.BackupBase() }, nil},
+	"piece answer":             {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
+	"piece behind the end":     {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
+	"log answer":               {func(p *Response) (any, error) { return p.LogPart() }, [][]int{{3, 1}}},
+	"no new entries":           {func(p *Response) (any, error) { return p.LogPart() }, nil},
 	"usage answer":             {func(p *Response) (any, error) { return p.Usage() }, [][]int{{5, 0}}},
 }
 

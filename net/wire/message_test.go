@@ -308,6 +308,27 @@ var examples = []struct {
 		"permission answer", AppendAuthCheck(nil, 21, &AuthCheck{Allowed: true, Grants: []Grant{{Role: "app1", Permission: examplePermission}}}),
 		array{21, 0, true, false, array{array{"app1", []byte("app1/"), []byte("app10"), 2}}},
 	},
+	{"base of a backup", AppendRequest(nil, 22, OpBackupBase, time.Second, AppendBackupEntryBody(nil, 70_000)), array{22, 60, 1000, 70_000}},
+	{
+		"base answer", AppendBackupBase(nil, 22, &exampleBase),
+		array{22, 0, "00000000000000070007-00000000000000000003.snap", 70_007, 3, 9, 1 << 40, append(sixteen(1, 0), sixteen(0, 2)...)},
+	},
+	{
+		"piece of a base", AppendRequest(nil, 23, OpBackupPiece, time.Second, AppendBackupPieceBody(nil, &exampleBase, 1<<20)),
+		array{23, 61, 1000, "00000000000000070007-00000000000000000003.snap", append(sixteen(1, 0), sixteen(0, 2)...), 1 << 20},
+	},
+	{"piece answer", AppendBackupPiece(nil, 23, []byte("bytes of a snapshot")), array{23, 0, []byte("bytes of a snapshot")}},
+	{"piece behind the end", AppendBackupPiece(nil, 23, nil), array{23, 0, []byte{}}},
+	{"part of the log", AppendRequest(nil, 24, OpBackupLog, 5*time.Second, AppendBackupEntryBody(nil, 300)), array{24, 62, 5000, 300}},
+	{
+		"log answer", AppendLogPart(nil, 24, &kv.LogPart{Applied: 400, Entries: []kv.LogEntry{{Index: 301, Term: 3}, {Index: 302, Term: 4, Change: true, Envelope: []byte("envelope")}}}),
+		array{24, 0, 400, array{array{301, 3, false, []byte{}}, array{302, 4, true, []byte("envelope")}}},
+	},
+	{"no new entries", AppendLogPart(nil, 24, &kv.LogPart{Applied: 300}), array{24, 0, 300, array{}}},
+}
+
+var exampleBase = kv.BackupBase{
+	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
 }
 
 var examplePermission = kv.Permission{Key: []byte("app1/"), End: []byte("app10"), Type: kv.PermitReadWrite}
@@ -629,6 +650,9 @@ func decodeAll(frame []byte) {
 	_, _, _ = p.Leases()
 	_, _ = p.Times()
 	_, _ = p.Alarms()
+	_, _ = p.BackupBase()
+	_, _ = p.BackupPiece()
+	_, _ = p.LogPart()
 }
 
 func FuzzMessages(f *testing.F) {
@@ -687,6 +711,10 @@ func FuzzMessages(f *testing.F) {
 			body = AppendLoginBody(nil, q.Auth.Name, q.Auth.Password, q.Auth.Token)
 		case OpAuthCheck:
 			body = AppendAuthCheckBody(nil, q.Auth.Name, &q.Auth.Permission, q.Serializable)
+		case OpBackupBase, OpBackupLog:
+			body = AppendBackupEntryBody(nil, q.Backup.Entry)
+		case OpBackupPiece:
+			body = AppendBackupPieceBody(nil, &kv.BackupBase{Name: q.Backup.Name, SHA: q.Backup.SHA}, q.Backup.Offset)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendWrite(nil, q.ID, q.Op, q.Timeout, &q.Once, body)), &again); err != nil {
@@ -703,6 +731,12 @@ func FuzzMessages(f *testing.F) {
 				t.Fatalf("%+v was written as %+v", *q.Auth, *again.Auth)
 			}
 			q.Auth, again.Auth = nil, nil
+		}
+		if q.Backup != nil {
+			if *q.Backup != *again.Backup {
+				t.Fatalf("%+v was written as %+v", *q.Backup, *again.Backup)
+			}
+			q.Backup, again.Backup = nil, nil
 		}
 		if fmt.Sprint(q) != fmt.Sprint(again) {
 			t.Fatalf("%+v was written as %+v", q, again)
