@@ -145,6 +145,9 @@ func (s *State) Members() Members { return s.members }
 // Applied returns index and term of the newest applied entry.
 func (s *State) Applied() (index, term uint64) { return s.applied, s.term }
 
+// Revision returns the newest revision.
+func (s *State) Revision() int64 { return s.revision }
+
 // ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the
 // sessions' numbers.
 func (s *State) ViewToSave() *View {

@@ -101,7 +101,8 @@ func (h *history) add(change bool, commands ...[]byte) {
 	must(h.t, err)
 	m := moment{wall: h.wall, revision: h.moments[len(h.moments)-1].revision, digest: h.state.View().Digest()}
 	for _, r := range results {
-		m.each, m.revision = append(m.each, r.Revision), r.Revision
+		m.revision = max(m.revision, r.Revision) // a resent outcome has the revision of its first copy
+		m.each = append(m.each, m.revision)
 	}
 	h.entries, h.heads, h.commands, h.moments = append(h.entries, e), append(h.heads, head), append(h.commands, commands), append(h.moments, m)
 }

@@ -10,6 +10,8 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -105,6 +107,34 @@ func TestModel(t *testing.T) {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 		must(t, rd.Close())
+	}
+}
+
+// The last command of an entry is a resent write, whose outcome has an older revision. The restore goes by the state's revision, and
+// applies nothing behind the one that was asked for.
+func TestRevisionBeforeAResentWrite(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	at := uint64(len(h.entries))
+	put := func(key string, once kv.SessionWrite) []byte {
+		head := &index.Head{Once: once}
+		return head.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("value")})
+	}
+	once := kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: h.state.View().SessionClock()}
+	h.add(false, put("a", once))
+	h.add(false, put("b", kv.SessionWrite{}), put("a", once))
+	wanted := h.state.View().Revision()
+	h.add(false, put("c", kv.SessionWrite{}))
+	must(t, w.Append(h.from(at)))
+	must(t, w.Close())
+	for _, moment := range []At{{Revision: wanted}, {Wall: h.moments[at+2].wall}} {
+		got, err := restore(on, moment)
+		must(t, err)
+		if digest := got.State.View().Digest(); got.Revision != wanted || got.Index != at+2 || digest != h.cut(wanted) && moment.Wall == 0 {
+			t.Errorf("%+v: revision %d of entry %d, want %d of entry %d", moment, got.Revision, got.Index, wanted, at+2)
+		}
 	}
 }
 

@@ -250,10 +250,7 @@ func (w *work) applyOne(e *Entry, until int64) (err error) {
 	if err != nil {
 		return w.unread(e, err)
 	}
-	if n := len(w.results); n > 0 {
-		w.got.Revision = w.results[n-1].Revision
-	}
-	w.got.Index, w.got.Term = e.Index, e.Term
+	w.got.Index, w.got.Term, w.got.Revision = e.Index, e.Term, s.Revision() // the last result may be an older outcome, resent
 	w.got.Entries++
 	if w.pending += int64(len(e.Envelope)); w.pending >= limits.BackupProgress {
 		w.pending = 0
