@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 // each entry of the log is verified against the position that consensus gave.
 type backups struct {
 	member *member
+	wait   func(ctx context.Context, told logTold) (logAnswer, bool) // awaitAnswer, except in the simulator
 
 	mu     sync.Mutex
 	files  []openSnapshot // at most limits.BackupFilesOpen
@@ -32,11 +34,11 @@ type backups struct {
 // openSnapshot is a snapshot that a backup reads.
 type openSnapshot struct {
 	*snapshot.Reader
-	used time.Time
+	used time.Duration // by the driver's clock
 }
 
 func newBackups(m *member) *backups {
-	b := &backups{member: m, log: log.NewReader(m.env.FS)}
+	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS)}
 	m.env.Driver.Every(limits.BackupFileIdle/4, b.closeIdle)
 	return b
 }
@@ -47,6 +49,23 @@ const (
 	// backupOrders is how often a missing snapshot is ordered. An order during a save is ignored.
 	backupOrders = 25 * backupPoll
 )
+
+func (b *backups) now() time.Duration { return b.member.env.Driver.Time().Now }
+
+// awaitAnswer waits for an answer of consensus, or, without a channel for it, for backupPoll. It returns false if the context ends first.
+func awaitAnswer(ctx context.Context, told logTold) (one logAnswer, ok bool) {
+	var poll <-chan time.Time
+	if told == nil {
+		poll = time.After(backupPoll)
+	}
+	select {
+	case <-ctx.Done():
+		return one, false
+	case one = <-told:
+	case <-poll:
+	}
+	return one, true
+}
 
 // ready refuses backups while this member takes no part, or hears of no leader: it would not notice that it lags.
 func (b *backups) ready() *kv.Error {
@@ -66,31 +85,25 @@ func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Er
 	}
 	applied, _ := b.member.status.View().Applied()
 	least = min(least, applied)
-	poll := time.NewTicker(backupPoll)
-	defer poll.Stop()
-	var ordered time.Time
+	ordered := b.now() - backupOrders
 	for {
-		r, err := b.newest()
-		if err == nil && r.Meta().Index >= least {
+		r, err := b.newest(least)
+		if err == nil {
 			return describeBase(r), nil
 		}
-		if now := time.Now(); now.Sub(ordered) >= backupOrders {
+		if now := b.now(); now-ordered >= backupOrders {
 			b.member.actors.applier.Offer(actor.SnapshotWanted{First: true})
 			ordered = now
 		}
-		select {
-		case <-ctx.Done():
-			if err == nil {
-				return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "no snapshot of entry %d or later was saved in time; the newest is of entry %d: ask again", least, r.Meta().Index)
-			}
-			return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "this member has no snapshot that can be read: %v: ask again, or another member", err)
-		case <-poll.C:
+		if _, ok := b.wait(ctx, nil); !ok {
+			return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "%s has no snapshot for a backup: %v: ask again, or another member", b.member.config.Name, err)
 		}
 	}
 }
 
-// newest opens the newest snapshot in the folder, or returns it if it is open.
-func (b *backups) newest() (*snapshot.Reader, error) {
+// newest opens the newest snapshot in the folder, or returns it if it is open. An older one than that of entry least is not opened: it would
+// close a file that another backup reads.
+func (b *backups) newest(least uint64) (*snapshot.Reader, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	listing, err := snapshot.List(b.member.env.FS, b.member.folder.path("snap"))
@@ -98,6 +111,9 @@ func (b *backups) newest() (*snapshot.Reader, error) {
 		return nil, err
 	}
 	for _, info := range listing.Published {
+		if info.Err == nil && info.Index < least {
+			return nil, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", info.Index, least)
+		}
 		if info.Err == nil {
 			return b.open(info)
 		}
@@ -109,7 +125,7 @@ func (b *backups) newest() (*snapshot.Reader, error) {
 func (b *backups) open(info snapshot.Info) (*snapshot.Reader, error) {
 	for i := range b.files {
 		if f := &b.files[i]; f.Meta().Index == info.Index && f.Meta().Term == info.Term && f.Size() == info.Bytes {
-			f.used = time.Now()
+			f.used = b.now()
 			return f.Reader, nil
 		}
 	}
@@ -123,14 +139,14 @@ func (b *backups) open(info snapshot.Info) (*snapshot.Reader, error) {
 	if len(b.files) == limits.BackupFilesOpen {
 		oldest := 0
 		for i := range b.files {
-			if b.files[i].used.Before(b.files[oldest].used) {
+			if b.files[i].used < b.files[oldest].used {
 				oldest = i
 			}
 		}
 		_ = b.files[oldest].Close() // read only: Close loses nothing
 		b.files = append(b.files[:oldest], b.files[oldest+1:]...)
 	}
-	b.files = append(b.files, openSnapshot{r, time.Now()})
+	b.files = append(b.files, openSnapshot{r, b.now()})
 	return r, nil
 }
 
@@ -158,7 +174,7 @@ func (b *backups) Piece(name string, sha [32]byte, offset int64) ([]byte, *kv.Er
 func (b *backups) find(name string, sha [32]byte) *snapshot.Reader {
 	for i := range b.files {
 		if f := &b.files[i]; f.Name() == name && f.SHA() == sha {
-			f.used = time.Now()
+			f.used = b.now()
 			return f.Reader
 		}
 	}
@@ -182,7 +198,7 @@ func (b *backups) closeIdle() {
 	defer b.mu.Unlock()
 	kept := b.files[:0]
 	for _, f := range b.files {
-		if time.Since(f.used) < limits.BackupFileIdle {
+		if b.now()-f.used < limits.BackupFileIdle {
 			kept = append(kept, f)
 			continue
 		}
@@ -206,8 +222,7 @@ func (b *backups) close() error {
 
 // Log implements server.Backups.
 func (b *backups) Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error) {
-	poll := time.NewTicker(backupPoll)
-	defer poll.Stop()
+	var unread *kv.Error // why the newest read failed: segments may have been released while they were read
 	for {
 		if refusal := b.ready(); refusal != nil {
 			return kv.LogPart{}, refusal
@@ -216,30 +231,29 @@ func (b *backups) Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
 		part.Applied, _ = b.member.status.View().Applied()
 		if after < part.Applied {
 			entries, err := b.entries(ctx, after, part.Applied)
-			if err != nil || len(entries) > 0 {
+			if len(entries) > 0 || err != nil && err.Code != kv.Unavailable {
 				part.Entries = entries
 				return part, err
 			}
+			if err != nil {
+				unread = err
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return part, nil
-		case <-poll.C:
+		if _, ok := b.wait(ctx, nil); !ok {
+			return part, unread
 		}
 	}
 }
 
-// entries returns applied entries behind an index; none if consensus is too busy, or if they were released while they were read.
+// entries returns applied entries behind an index; none if consensus is too busy. After Unavailable it may be called again.
 func (b *backups) entries(ctx context.Context, after, applied uint64) ([]kv.LogEntry, *kv.Error) {
 	told := make(logTold, 1)
 	if !b.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: applied, Bytes: limits.BackupLogBytes, To: told}) {
 		return nil, nil
 	}
-	var one logAnswer
-	select {
-	case <-ctx.Done():
+	one, ok := b.wait(ctx, told)
+	if !ok {
 		return nil, nil
-	case one = <-told:
 	}
 	if errors.Is(one.err, raft.ErrCompacted) {
 		return nil, kv.Errorf(kv.Compacted, "the log of %s begins behind entry %d: a snapshot has replaced it", b.member.config.Name, after+1)
@@ -252,8 +266,7 @@ func (b *backups) entries(ctx context.Context, after, applied uint64) ([]kv.LogE
 		read, err := b.log.Read(one.order)
 		b.mu.Unlock()
 		if err != nil {
-			b.member.logger.Debug("a backup reads a part of the log again: it may have been released", "after", after, "error", err)
-			return nil, nil
+			return nil, kv.Errorf(kv.Unavailable, "the log behind entry %d cannot be read: %v: ask another member", after, err)
 		}
 		one.entries = read
 	}

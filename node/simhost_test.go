@@ -43,6 +43,7 @@ type host struct {
 	// The process; life is nil while there is none.
 	life        *sim.Life
 	member      *member
+	backups     *backups // nil where no backup follows the cluster
 	handler     peer.Handler
 	way         *simTransport
 	pausedUntil time.Duration
@@ -59,6 +60,7 @@ type host struct {
 	voting     *index.Configuration // raft's at the end of consensus' last turn
 	onLead     func()               // called when it begins to lead; nil is nothing
 	reading    bool                 // entries are being read from its disk
+	backedUp   bool                 // they are read for a backup
 	readCold   bool                 // its log reader has just done that
 	boot       uint64
 	copies     []folderCopy
@@ -124,7 +126,7 @@ func makeHost(w *world, number int, m Member) *host {
 func (h *host) equip() {
 	h.disk.Guard(".wal", true)
 	h.disk.SetHook(func(op simdisk.Op, name string) {
-		if op == simdisk.OpRead && !h.recovering && h.member != nil && strings.HasSuffix(name, ".wal") {
+		if op == simdisk.OpRead && !h.recovering && !h.backedUp && h.member != nil && strings.HasSuffix(name, ".wal") {
 			h.reading = true
 			h.w.totals.ColdReads++
 		}
@@ -206,6 +208,10 @@ func (h *host) start() {
 		h.memberID = m.folder.Member
 		w.byID[h.memberID] = h
 	}
+	if w.backup != nil {
+		h.backups = newBackups(m)
+		h.backups.wait = w.backup.wait
+	}
 	h.boot = m.folder.Boot
 	w.note("start "+h.name(), m.folder.Boot)
 	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.actors.logWriter.Log.Stats())
@@ -278,7 +284,7 @@ func (h *host) down(fate func()) {
 	h.w.net.died(h)
 	h.intended = prove(h.member)
 	h.w.totals.FalseClaims += int(h.member.status.Observer.Counters.FalseClaims.Load())
-	h.life, h.member, h.leads, h.voting = nil, nil, false, nil
+	h.life, h.member, h.backups, h.leads, h.voting = nil, nil, nil, false, nil
 	fate()
 	for _, s := range h.sessions {
 		s.lose()

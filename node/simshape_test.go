@@ -45,6 +45,7 @@ type shape struct {
 	liar              *lies // nil: no member lies
 	cramped           []cramp
 	auth              *authShape
+	backup            bool // a backup follows the cluster
 }
 
 // drawShape makes a seed's shape. Sizes are small, so that what is rare in production happens in every run.
@@ -131,6 +132,7 @@ func drawShape(seed uint64) shape {
 	drawLiar(rand.New(rand.NewPCG(seed, 0x6c696172)), &s)
 	drawCramped(rand.New(rand.NewPCG(seed, 0x6372616d70)), &s)
 	drawAuth(rand.New(rand.NewPCG(seed, 0x61757468)), &s)
+	s.backup = drawBackup(rand.New(rand.NewPCG(seed, 0x6261636b)))
 	return s
 }
 

@@ -22,8 +22,14 @@ type verdicts struct {
 	versions []authVersion // of auth, ascending by entry
 	keys     map[string]int64
 	revision int64
+	moments  []logMoment               // by entry, from the founding one on
 	authors  map[int64]string          // by revision
 	sessions map[uint64]*loggedSession // by number
+}
+
+// logMoment is the state's clock and its revision behind an entry.
+type logMoment struct {
+	wall, revision int64
 }
 
 // authVersion is the users and roles from an entry on.
@@ -35,7 +41,7 @@ type authVersion struct {
 func newVerdicts(w *world) *verdicts {
 	v := &verdicts{
 		w: w, at: foundingIndex, results: map[uint64]uint64{}, level: index.FirstLevel, auth: authmodel.New(),
-		keys: map[string]int64{}, revision: 1, authors: map[int64]string{}, sessions: map[uint64]*loggedSession{},
+		keys: map[string]int64{}, revision: 1, moments: []logMoment{{0, 1}}, authors: map[int64]string{}, sessions: map[uint64]*loggedSession{},
 	}
 	v.keep()
 	return v
@@ -77,9 +83,22 @@ func (v *verdicts) applied(h *host, entry uint64, data []byte, results []kv.Resu
 	before := v.auth.Revision
 	enabled := v.auth.Enabled
 	v.judge(entry, data, results)
+	v.moments = append(v.moments, v.moment(data, results))
 	if v.auth.Revision != before || v.auth.Enabled != enabled {
 		v.keep()
 	}
+}
+
+// moment returns the moment behind the next entry.
+func (v *verdicts) moment(data []byte, results []kv.Result) logMoment {
+	m := v.moments[len(v.moments)-1]
+	if e, err := index.ReadEnvelope(data); len(data) > 0 && err == nil {
+		m.wall = max(m.wall, e.Wall)
+	}
+	for i := range results {
+		m.revision = max(m.revision, results[i].Revision)
+	}
+	return m
 }
 
 // judge judges the results of an entry.

@@ -311,16 +311,20 @@ func (k *checker) remember(view *index.View) {
 }
 
 // checkRemembered holds what a state remembers against all that was ever shown.
-func (k *checker) checkRemembered(h *host) {
-	view := h.member.status.View()
+func (k *checker) checkRemembered(h *host) { k.compareChanges(h.name(), h.member.status.View()) }
+
+// compareChanges does so for a state of any revision that was shown.
+func (k *checker) compareChanges(name string, view *index.View) {
 	from := max(view.Compacted(), 2)
 	same := func(a, b event) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub)) }
 	all := slices.SortedFunc(slices.Values(k.changes), same)
-	at, _ := slices.BinarySearchFunc(all, from, func(e event, r int64) int { return cmp.Compare(e.revision, r) })
+	by := func(e event, r int64) int { return cmp.Compare(e.revision, r) }
+	first, _ := slices.BinarySearchFunc(all, from, by)
+	end, _ := slices.BinarySearchFunc(all, view.Revision()+1, by)
 	remembered := eventsOf(view, from-1)
 	slices.SortFunc(remembered, same)
-	if !slices.Equal(remembered, all[at:]) {
-		k.w.failf("%s remembers %d changes from revision %d on, %d were shown, and they are not the same", h.name(), len(remembered), from, len(all)-at)
+	if want := all[first:max(first, end)]; !slices.Equal(remembered, want) {
+		k.w.failf("%s remembers %d changes from revision %d to %d, %d were shown, and they are not the same", name, len(remembered), from, view.Revision(), len(want))
 	}
 }
 

@@ -38,6 +38,7 @@ type world struct {
 	totals    totals
 	admin     administrator
 	authority authority
+	backup    *simBackup // nil: none follows the cluster
 
 	stopping bool                                    // clients begin nothing new
 	healed   time.Duration                           // when the last fault ended; 0 before
@@ -278,6 +279,7 @@ func (w *world) live() {
 		w.sim.After(f.at, func() { w.inject(f) })
 	}
 	w.watchLiar()
+	w.backUp()
 	if w.shape.calm {
 		w.serve(elections*w.shape.election + 5*time.Second) // one that starts late may need a snapshot, on a slow disk
 		w.expectService()
@@ -294,6 +296,9 @@ func (w *world) live() {
 		w.authority.complete()
 	}
 	w.awaitService()
+	if w.backup != nil && w.failure == "" {
+		w.backup.finish()
+	}
 	if w.shape.spares > 0 && w.failure == "" && w.probably(0.3) {
 		w.recover()
 	}
