@@ -2,7 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,5 +190,36 @@ func TestRestoreClusters(t *testing.T) {
 			t.Errorf("%s made the cluster %s, as %s did", flags, cluster, before)
 		}
 		seen[cluster] = flags
+	}
+}
+
+// A backup that a newer qkv has written is refused as a whole, also where only one of its files is newer, and nothing is written.
+func TestRestoreOfANewerBackup(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, pattern := range []string{"backup", "base/*", "files/*", "log/*"} {
+		b := filepath.Join(dir, "b")
+		must(t, makeBackup(backupMade{at: b}))
+		names, err := filepath.Glob(filepath.Join(b, pattern))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("%s: %q, %v", pattern, names, err)
+		}
+		bytesOf, err := os.ReadFile(names[0])
+		must(t, err)
+		bytesOf[8]++ // the format version
+		binary.LittleEndian.PutUint32(bytesOf[124:], crc32.Checksum(bytesOf[:124], crc32.MakeTable(crc32.Castagnoli)))
+		must(t, os.WriteFile(names[0], bytesOf, 0o600))
+		data := filepath.Join(dir, "data")
+		for _, line := range [][]string{{"restore", b, "--data-dir", data}, {"backup", "verify", b}} {
+			var out, messages bytes.Buffer
+			code := run(t.Context(), append([]string{"qkv"}, line...), nil, &out, &messages)
+			if text := messages.String(); code != exitUsage || !strings.Contains(text, "its format version is 2, this qkv reads version 1; use the qkv that wrote it, or a newer one") {
+				t.Errorf("%q with a newer %s: %d %s", line, pattern, code, text)
+			}
+		}
+		if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("with a newer %s, the data folder is there: %v", pattern, err)
+		}
+		must(t, os.RemoveAll(b))
 	}
 }

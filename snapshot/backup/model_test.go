@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -134,6 +135,45 @@ func TestRevisionBeforeAResentWrite(t *testing.T) {
 		must(t, err)
 		if digest := got.State.View().Digest(); got.Revision != wanted || got.Index != at+2 || digest != h.cut(wanted) && moment.Wall == 0 {
 			t.Errorf("%+v: revision %d of entry %d, want %d of entry %d", moment, got.Revision, got.Index, wanted, at+2)
+		}
+	}
+}
+
+// A leader's clock is an hour ahead, and its successor's is right. The state's clock stays at the newest time: a time of the hour between
+// is before all of the successor's changes, which only a revision tells apart.
+func TestClockAnHourOff(t *testing.T) {
+	h, on := newHistory(t, 6), newFolder(t)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	begin := uint64(len(h.entries))
+	put := func(value string) (entry uint64, revision int64) {
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte(value)}))
+		return uint64(len(h.entries)), h.state.View().Revision()
+	}
+	right, _ := put("before")
+	h.clock += int64(time.Hour)
+	fast, _ := put("by the leader whose clock is fast")
+	ahead := h.wall
+	h.clock -= int64(time.Hour)
+	_, between := put("by its successor")
+	last, _ := put("the newest one")
+	must(t, w.Append(h.from(begin)))
+	must(t, w.Close())
+	for what, one := range map[string]struct {
+		at   At
+		want uint64
+	}{
+		"a time before":                   {At{Wall: h.moments[right].wall}, right},
+		"a time in the hour between":      {At{Wall: ahead - int64(time.Minute)}, right},
+		"the time of the fast clock":      {At{Wall: ahead}, last},
+		"a time behind it":                {At{Wall: ahead + int64(time.Hour)}, last},
+		"the revision of the successor's": {At{Revision: between}, fast + 1},
+	} {
+		got, err := restore(on, one.at)
+		must(t, err)
+		if got.Index != one.want || got.Revision != h.moments[one.want].revision {
+			t.Errorf("%s: entry %d, revision %d; want entry %d", what, got.Index, got.Revision, one.want)
 		}
 	}
 }
