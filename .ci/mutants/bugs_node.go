@@ -1,6 +1,47 @@
 package main
 
 var nodeBugs = []mutant{
+	// Package node, backups.
+	{"give a backup entries that are not committed", []change{
+		{"backups.entries", `UpTo: applied,`, `UpTo: applied + 1<<40,`},
+	}, []detector{campaign}},
+	{"give a backup changes of members as other entries", []change{
+		{"logEntries", `Change: e.GetType() != raftpb.EntryNormal,`, ``},
+	}, []detector{campaign}},
+	{"give a backup from a member without a leader", []change{
+		{"backups.ready", `if b.member.status.Raft().Leader == 0 {`, `if b.member.status.Raft().Leader == 1<<63 {`},
+	}, []detector{direct("./node", "TestBackupOfALaggingMember")}},
+	{"wait on for entries when the leader is lost", []change{
+		{"backups.Log", `refusal := b.ready(); refusal != nil {`, `refusal := b.ready(); refusal != nil && unread != nil {`},
+	}, []detector{direct("./node", "TestBackupOfALaggingMember")}},
+	{"wait for a base that a lagging member cannot have", []change{
+		{"backups.Base", `least = min(least, applied)`, `least = max(least, min(least, applied))`},
+	}, []detector{direct("./node", "TestBackupOfALaggingMember")}},
+	{"give a base that is older than the backup needs", []change{
+		{"backups.newest", `info.Err == nil && info.Index < least {`, `info.Err == nil && info.Index < least && least == 0 {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"read a piece of another snapshot", []change{
+		{"backups.find", `f.Name() == name && f.SHA() == sha {`, `f.Name() == name {`},
+		{"backups.find", `err == nil && r.SHA() == sha {`, `err == nil {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"close the snapshot that a backup reads for another one", []change{
+		{"backups.open", `if b.files[i].used < b.files[oldest].used {`, `if b.files[i].used > b.files[oldest].used {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"keep any number of snapshots open for backups", []change{
+		{"backups.open", `if len(b.files) == limits.BackupFilesOpen {`, `if len(b.files) == 100*limits.BackupFilesOpen {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"keep snapshots open that no backup reads", []change{
+		{"backups.closeIdle", `b.now()-f.used < limits.BackupFileIdle {`, `b.now()-f.used < 100*limits.BackupFileIdle {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"open a snapshot for a backup after the end of the member", []change{
+		{"backups.open", `if b.closed {`, `if b.closed && b.files == nil && b.log == nil {`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"say that there are no entries when the log cannot be read", []change{
+		{"backups.Log", `return part, unread`, `_ = unread; return part, nil`},
+	}, []detector{direct("./node", "TestBackupOfAnUnreadableLog")}},
+	{"refuse a backup when the log could not be read once", []change{
+		{"backups.Log", `err != nil && err.Code != kv.Unavailable {`, `err != nil {`},
+	}, []detector{direct("./node", "TestBackupOfAnUnreadableLog")}},
 	// Package node.
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
