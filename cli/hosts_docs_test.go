@@ -51,7 +51,7 @@ func TestHostsDocs(t *testing.T) {
 	d.voters("n1", "n2", "n3")
 	d.run(0, "qkv put greeting hello")
 	emergency := section(t, d.emergencies, "Look first")
-	d.until(d.line(emergency, "qkv status --check"))
+	d.until(d.line(emergency, "qkv status"))
 	d.run(0, d.line(emergency, "qkv member list --serializable"))
 
 	disk := section(t, d.page, "## When a member has lost its disk")
