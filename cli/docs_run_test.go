@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,6 +116,10 @@ func runPage(t *testing.T, page string) {
 			var content any
 			if err := yaml.Unmarshal([]byte(block.text), &content); err != nil || content == nil && len(block.lines) > 0 { // a block of comments has no content
 				t.Errorf("this is not YAML: %v\n%s", err, block.text)
+			}
+		case "go": // a few lines of what the examples of net/client run
+			if _, err := format.Source([]byte(block.text)); err != nil {
+				t.Errorf("this is not Go: %v\n%s", err, block.text)
 			}
 		case "json":
 			if !json.Valid([]byte(block.text)) {

@@ -226,9 +226,12 @@ func docBlocks(text string) (blocks []docBlock) {
 	return blocks
 }
 
-// docLines returns the lines of all code blocks of a page, without comments.
+// docLines returns the lines of all code blocks of a page for a shell, without comments.
 func docLines(text string) (lines []string) {
 	for _, block := range docBlocks(text) {
+		if block.language == "go" {
+			continue
+		}
 		for _, line := range block.lines {
 			lines = append(lines, line.command)
 		}

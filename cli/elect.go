@@ -6,7 +6,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/net/client"
-	"qkv/net/client/concurrency"
 )
 
 func electCommand() *cli.Command {
@@ -38,8 +37,8 @@ func elect(c *cli.Context) error {
 		return listenTo(c, name)
 	}
 	value := []byte(c.Args().Get(1))
-	return inSession(c, func(ctx context.Context, s *concurrency.Session) error {
-		e := concurrency.NewElection(s, name)
+	return inSession(c, func(ctx context.Context, s *client.Session) error {
+		e := client.NewElection(s, name)
 		if err := e.Campaign(ctx, value); err != nil {
 			return err
 		}
@@ -55,7 +54,7 @@ func elect(c *cli.Context) error {
 func listenTo(c *cli.Context, name string) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
-			for leader, err := range concurrency.Observe(ctx, s, name) {
+			for leader, err := range client.Observe(ctx, s, name) {
 				if err != nil {
 					return err
 				}

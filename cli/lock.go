@@ -16,7 +16,6 @@ import (
 	"golang.org/x/term"
 
 	"qkv/net/client"
-	"qkv/net/client/concurrency"
 )
 
 // sessionSeconds is the default time to live of a lock's lease, as with etcdctl.
@@ -66,8 +65,8 @@ func lock(c *cli.Context) error {
 	if len(words) != 1 || words[0] == "" {
 		return usagef("usage: %s [flags] %s; a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage)
 	}
-	return inSession(c, func(ctx context.Context, s *concurrency.Session) error {
-		m := concurrency.NewMutex(s, words[0])
+	return inSession(c, func(ctx context.Context, s *client.Session) error {
+		m := client.NewMutex(s, words[0])
 		if err := takeLock(ctx, c, m); err != nil {
 			return err
 		}
@@ -94,12 +93,12 @@ func cutCommand(c *cli.Context) (words, command []string, err error) {
 }
 
 // inSession runs f with a session. A signal ends f's context.
-func inSession(c *cli.Context, f func(ctx context.Context, s *concurrency.Session) error) error {
+func inSession(c *cli.Context, f func(ctx context.Context, s *client.Session) error) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(one *client.Client) error {
 			begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
 			defer cancel()
-			s, err := concurrency.NewSession(begin, one, concurrency.Options{TTL: c.Int64("ttl")})
+			s, err := client.NewSession(begin, one, client.SessionOptions{TTL: c.Int64("ttl")})
 			if err != nil {
 				return err
 			}
@@ -115,7 +114,7 @@ func inSession(c *cli.Context, f func(ctx context.Context, s *concurrency.Sessio
 }
 
 // takeLock waits for a lock for the time of --wait.
-func takeLock(ctx context.Context, c *cli.Context, m *concurrency.Mutex) error {
+func takeLock(ctx context.Context, c *cli.Context, m *client.Mutex) error {
 	wait := c.Duration("wait")
 	var err error
 	switch {
@@ -124,18 +123,18 @@ func takeLock(ctx context.Context, c *cli.Context, m *concurrency.Mutex) error {
 	case wait == 0:
 		err = m.TryLock(ctx)
 	default:
-		within, cancel := context.WithTimeoutCause(ctx, wait, concurrency.ErrLocked)
+		within, cancel := context.WithTimeoutCause(ctx, wait, client.ErrLocked)
 		defer cancel()
 		err = m.Lock(within)
 	}
-	if errors.Is(err, concurrency.ErrLocked) || wait > 0 && errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, client.ErrLocked) || wait > 0 && errors.Is(err, context.DeadlineExceeded) {
 		return exitf(exitCondition, "another client holds the lock")
 	}
 	return err
 }
 
 // hold waits until a signal or the loss of the session.
-func hold(ctx context.Context, s *concurrency.Session) error {
+func hold(ctx context.Context, s *client.Session) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -145,7 +144,7 @@ func hold(ctx context.Context, s *concurrency.Session) error {
 }
 
 // afterwards releases the lock or leadership, unless it is lost.
-func afterwards(c *cli.Context, s *concurrency.Session, giveUp func(context.Context) error, err error) error {
+func afterwards(c *cli.Context, s *client.Session, giveUp func(context.Context) error, err error) error {
 	if s.Err() != nil {
 		return err
 	}
@@ -160,7 +159,7 @@ func afterwards(c *cli.Context, s *concurrency.Session, giveUp func(context.Cont
 // holder is a command that runs while a lock is held.
 type holder struct {
 	command *exec.Cmd
-	session *concurrency.Session
+	session *client.Session
 	ended   chan error
 	// onTerminal: the command reads from the terminal, and gets Ctrl-C there.
 	onTerminal bool
@@ -168,7 +167,7 @@ type holder struct {
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
-func holdWhile(ctx context.Context, c *cli.Context, s *concurrency.Session, m *concurrency.Mutex, words []string) error {
+func holdWhile(ctx context.Context, c *cli.Context, s *client.Session, m *client.Mutex, words []string) error {
 	h := &holder{command: exec.Command(words[0], words[1:]...), session: s, ended: make(chan error, 1)}
 	h.command.Stdin, h.command.Stdout, h.command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
 	h.command.WaitDelay = time.Second // for processes that the command left behind with its output

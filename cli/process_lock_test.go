@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/net/client/concurrency"
+	"qkv/net/client"
 )
 
 // TestProcessLocks: a lock that many want is never held twice, also while the leader is killed again and again, and nobody who
@@ -44,9 +44,9 @@ func TestProcessLocks(t *testing.T) {
 	write("begin 0\nend 0\n")
 	var lockers sync.WaitGroup
 	for i := range ofLibrary {
-		s, err := concurrency.NewSession(ctx, c.open(i, time.Second), concurrency.Options{TTL: ttl})
+		s, err := client.NewSession(ctx, c.open(i, time.Second), client.SessionOptions{TTL: ttl})
 		must(t, err)
-		m := concurrency.NewMutex(s, "one")
+		m := client.NewMutex(s, "one")
 		lockers.Go(func() {
 			defer s.Orphan()
 			for {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"qkv/net/client"
-	"qkv/net/client/concurrency"
 )
 
 // TestProcessOnce: callers write, each time a key of its own, while the leader is killed with kill -9 again and again. No call
@@ -180,7 +179,7 @@ func (f *fenced) write(token int64) bool {
 // keptLock is a lock that one holder keeps, which others want.
 type keptLock struct {
 	t      testing.TB
-	held   *concurrency.Mutex
+	held   *client.Mutex
 	store  fenced
 	writes atomic.Int64 // of the holder
 	over   atomic.Bool  // the holder is about to let go
@@ -198,10 +197,10 @@ func keepLock(c *clusterProcess) *keptLock {
 		cancel()
 		l.all.Wait()
 	})
-	mutex := func(i int) *concurrency.Mutex {
-		s, err := concurrency.NewSession(ctx, c.open(i, processWait), concurrency.Options{TTL: 60})
+	mutex := func(i int) *client.Mutex {
+		s, err := client.NewSession(ctx, c.open(i, processWait), client.SessionOptions{TTL: 60})
 		must(c.t, err)
-		return concurrency.NewMutex(s, "kept")
+		return client.NewMutex(s, "kept")
 	}
 	l.held = mutex(0)
 	must(c.t, l.held.Lock(ctx))

@@ -8,7 +8,6 @@
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
-//	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
 //	    actor/sim                                   the simulator's loop, for tests only

@@ -110,13 +110,13 @@ var netBugs = []mutant{
 		{"Watcher.created", `w.partial, w.parts = nil, 0`, `w.parts = 0`},
 	}, []detector{direct("./net/client", "TestWatchResumesWithinRevision")}},
 
-	// Package net/client/concurrency.
+	// Locks and elections of net/client.
 	{"have what a session has asked for that is lost", []change{
 		{"Session.within", `over != nil {`, `over != nil && err != nil {`},
-	}, []detector{direct("./net/client/concurrency", "TestSessionEndsMeanwhile")}},
+	}, []detector{direct("./net/client", "TestSessionEndsMeanwhile")}},
 	{"leave a place in the line that nobody waits at", []change{
 		{"acquire", `leave(ctx, s, place)`, ``},
-	}, []detector{direct("./net/client/concurrency", "TestMutexBesideOthers")}},
+	}, []detector{direct("./net/client", "TestMutexBesideOthers")}},
 
 	// Package net/etcd.
 	{"tell an operation the revision of its whole transaction", []change{

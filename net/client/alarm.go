@@ -3,15 +3,7 @@ package client
 import (
 	"context"
 
-	"qkv/index/kv"
 	"qkv/net/wire"
-)
-
-type (
-	// Alarm is an alarm of the replicated state.
-	Alarm = kv.Alarm
-	// AlarmChange raises an alarm or disarms some.
-	AlarmChange = kv.AlarmChange
 )
 
 // Alarms returns the raised alarms. If serializable, they are this client's member's view, available without a quorum.

@@ -10,32 +10,6 @@ import (
 	"qkv/net/wire"
 )
 
-type (
-	// AuthChange is a change of users, roles, or of authentication itself.
-	AuthChange = kv.AuthChange
-	// Permission allows access to a key, or to a range of keys; Prefix and From make an End.
-	Permission = kv.Permission
-	// Role is a named set of permissions.
-	Role = kv.UserRole
-	// User is a user, without its password.
-	User = wire.User
-	// Self is the user of this client, as its member sees it.
-	Self = wire.Self
-	// AuthStatus is the state of authentication.
-	AuthStatus = wire.AuthStatus
-	// AuthCheck says whether a user has a permission, and by which roles.
-	AuthCheck = wire.AuthCheck
-	// Change identifies a change of a key by its revision.
-	Change = wire.Change
-)
-
-// The types of permissions. Writing does not include reading.
-const (
-	PermitRead      = kv.PermitRead
-	PermitWrite     = kv.PermitWrite
-	PermitReadWrite = kv.PermitReadWrite
-)
-
 // RootRole is the name of the role that permits everything. Authentication needs a user of this name that has the role.
 const RootRole = kv.Root
 

@@ -3,16 +3,7 @@ package client
 import (
 	"context"
 
-	"qkv/index/kv"
 	"qkv/net/wire"
-)
-
-// The types of backups.
-type (
-	// BackupBase is a snapshot of a member.
-	BackupBase = kv.BackupBase
-	// LogPart is a part of a member's log.
-	LogPart = kv.LogPart
 )
 
 // BackupBase returns a snapshot of the client's member, of entry least or a later one; the member saves one if it has none, which may take

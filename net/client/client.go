@@ -29,8 +29,8 @@ type Config struct {
 	// ReturnAfter is the minimum time that the client stays with another member before it checks whether its first endpoint serves
 	// again. The maximum is twice that, and up to sixteen times more if the first endpoint fails repeatedly. 0: 30 s.
 	ReturnAfter time.Duration
-	// Credentials are the client's identity and its trusted CAs: wire.LoadClient, or Maker.LocalClient.
-	Credentials *wire.Credentials
+	// Credentials are the client's identity and its trusted CAs: LoadCredentials, or LocalCredentials.
+	Credentials *Credentials
 	// User and Password log in on each connection: its requests are then by this user, and not by the name in the certificate. If the
 	// cluster has no authentication, they are not used. "": no login.
 	User, Password string

@@ -5,8 +5,10 @@
 //	_, err = c.Put(ctx, []byte("greeting"), []byte("hello"))
 //	kv, found, err := c.Get(ctx, []byte("greeting"))
 //
-// Credentials come from a folder of certificates ([wire.LoadClient]) or, on a member's own host, from the local CA
-// ([wire.Maker.LocalClient]).
+// Credentials come from a folder of certificates ([LoadCredentials]) or, on a member's own host, from the local CA ([LocalCredentials]).
+//
+// A program imports this package alone. `go doc -http ./net/client` shows examples of each part: a watch, transactions, leases, locks,
+// elections, reads of the past, and writes that happen exactly once.
 //
 // # Concurrency
 //
@@ -113,7 +115,7 @@
 // All its changes have one revision. A transaction that only reads is a read in the table above, others are writes.
 //
 //	outcome, err := c.Txn(ctx, client.Txn{
-//		Compares: []client.Compare{{Key: key, Target: kv.CompareMod, Number: seen.ModRevision}},
+//		Compares: []client.Compare{{Key: key, Target: client.CompareMod, Number: seen.ModRevision}},
 //		Success:  []client.Op{{Put: &client.Put{Key: key, Value: value}}},
 //		Failure:  []client.Op{{Range: &client.Range{Key: key}}},
 //	})
@@ -128,6 +130,27 @@
 // [Client.Grant] makes a lease, and a key that is put with it lives as long as the lease. The lease ends with [Client.Revoke], or
 // when its TTL has passed since the last call of [Client.Grant] or [Client.Renew]. [Client.KeepAlive] renews a lease in the
 // background, and reports its loss. Keep-alives are retried like reads, and do not wait for writes.
+//
+// # Locks and elections
+//
+//	session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10})
+//	defer session.Close(ctx)
+//
+//	m := client.NewMutex(session, "jobs/nightly")
+//	err = m.Lock(ctx)
+//	storage.Write(m.Token(), data)
+//	err = m.Unlock(ctx)
+//
+// A [Session] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its process has
+// died. [Session.Done] is closed when the lease has ended or may have ended: another session may then hold the locks.
+//
+// A distributed lock cannot stop its holder from continuing for a while after the lock was lost: a process may have been paused, and cannot
+// know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of all earlier
+// holders. The protected resource should refuse a token below the largest that it has seen. If the protected data is in qkv itself, write
+// it by transactions that compare [Mutex.Guard].
+//
+// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). The calls
+// wait for as long as their context and the session last, through failover and changes of the members.
 //
 // # UDP buffers
 //

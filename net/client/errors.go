@@ -24,9 +24,6 @@ var (
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
 
-// Error is a member's answer that is an error, with its code; package kv lists the codes.
-type Error = kv.Error
-
 // OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason.
 type OutcomeUnknownError struct {
 	Op       string // the member's name of the operation: put, delete, and so on

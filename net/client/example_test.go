@@ -12,7 +12,6 @@ import (
 
 	"qkv/net/client"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // exampleCluster stands for a cluster and the folder of certificates that its client was given.
@@ -55,7 +54,7 @@ func (t *exampleT) end() {
 }
 
 func Example() {
-	credentials, err := wire.LoadClient(exampleCluster.certs, "", time.Now)
+	credentials, err := client.LoadCredentials(exampleCluster.certs, "")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -197,7 +196,7 @@ func ExampleClient_EnableAuth() {
 }
 
 func exampleClient() (*client.Client, context.Context) {
-	credentials, err := wire.LoadClient(exampleCluster.certs, "", time.Now)
+	credentials, err := client.LoadCredentials(exampleCluster.certs, "")
 	if err != nil {
 		panic(err)
 	}

@@ -13,16 +13,6 @@ import (
 	"qkv/net/wire"
 )
 
-// The types of requests and answers are in package kv, which all parts of qkv share.
-type (
-	// Range is a query. Only Key must be set; Prefix and From make an End.
-	Range = kv.Range
-	// RangeResult is the content of a range.
-	RangeResult = kv.RangeResult
-	// KeyValue is a key with its value and its revisions.
-	KeyValue = kv.KeyValue
-)
-
 // Written is the outcome of a write.
 type Written struct {
 	Revision int64 // of the store, with this write in it

@@ -12,9 +12,6 @@ import (
 	"qkv/net/wire"
 )
 
-// Lease is a lease: the lifetime of keys. Its id is any number but 0.
-type Lease = kv.Lease
-
 // LeaseTime is the remaining time of a lease, in seconds.
 type LeaseTime struct {
 	TTL     int64    // -1: the lease does not exist

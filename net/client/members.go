@@ -13,13 +13,6 @@ import (
 	"qkv/net/wire"
 )
 
-type (
-	// Member is one member of the cluster, as the replicated state describes it.
-	Member = kv.Member
-	// MemberChange is one change of the membership.
-	MemberChange = kv.MemberChange
-)
-
 // Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
 func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
 	return replicated(ctx, c, wire.OpMembers, serializable, (*wire.Response).Members)

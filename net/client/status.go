@@ -7,9 +7,6 @@ import (
 	"qkv/net/wire"
 )
 
-// Status is one member's report of its own state.
-type Status = wire.Status
-
 // Status returns the status of the member at an endpoint; with no endpoint, of this client's member. An endpoint is tried once.
 func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
 	if endpoint == "" {

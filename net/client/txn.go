@@ -5,23 +5,7 @@ import (
 	"context"
 	"time"
 
-	"qkv/index/kv"
 	"qkv/net/wire"
-)
-
-type (
-	// Put sets a key, with all options.
-	Put = kv.Put
-	// Delete removes a key, or a range of keys.
-	Delete = kv.Delete
-	// Txn is a transaction: its comparisons decide which of two lists of operations is applied.
-	Txn = kv.Txn
-	// Op is an operation of a transaction: exactly one of its fields is set.
-	Op = kv.Op
-	// Compare is a comparison of a transaction.
-	Compare = kv.Compare
-	// TxnResult is the answer to a transaction.
-	TxnResult = kv.TxnResult
 )
 
 // PutWith is Put with all options. The caller may reuse its slices when it returns.

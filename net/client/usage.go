@@ -9,16 +9,6 @@ import (
 	"qkv/net/wire"
 )
 
-// The types of a question for usage.
-type (
-	// Usage asks how much space the keys below a prefix take, and how often they change, by group. Separator must be set.
-	Usage = kv.Usage
-	// UsageRow is the sum over one group.
-	UsageRow = kv.UsageRow
-	// UsageResult is the sum over each group, as of one revision.
-	UsageResult = kv.UsageResult
-)
-
 // usageTries is how many times in a row a member begins to count for one call of Usage.
 const usageTries = 5
 

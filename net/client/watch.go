@@ -13,13 +13,6 @@ import (
 	"qkv/net/wire"
 )
 
-type (
-	// Watch is a request for a watch: its keys, and its first revision. Only Key must be set; Prefix and From make an End.
-	Watch = kv.Watch
-	// WatchEvent is one change of a key.
-	WatchEvent = kv.WatchEvent
-)
-
 // WatchResponse is one delivery to a watch. It is read-only: equal watches share it.
 type WatchResponse struct {
 	// Revision is the revision up to which the watch has all events: a later watch that begins after it misses no event and gets

@@ -1,4 +1,4 @@
-package concurrency
+package client
 
 import (
 	"context"

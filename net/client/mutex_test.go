@@ -1,4 +1,4 @@
-package concurrency_test
+package client_test
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/election"
 	"qkv/net/client"
-	"qkv/net/client/concurrency"
 	"qkv/net/server/servertest"
 )
 
@@ -49,9 +48,9 @@ func (b *rig) must(err error) {
 	}
 }
 
-func (b *rig) session() *concurrency.Session {
+func (b *rig) session() *client.Session {
 	b.Helper()
-	s, err := concurrency.NewSession(b.Context(), b.client, concurrency.Options{TTL: 600})
+	s, err := client.NewSession(b.Context(), b.client, client.SessionOptions{TTL: 600})
 	b.must(err)
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
@@ -80,7 +79,7 @@ func TestMutexExcludes(t *testing.T) {
 	var all sync.WaitGroup
 	var inside, last atomic.Int64
 	for range lockers {
-		m := concurrency.NewMutex(b.session(), "one")
+		m := client.NewMutex(b.session(), "one")
 		all.Go(func() {
 			for range rounds {
 				if err := m.Lock(t.Context()); err != nil {
@@ -122,13 +121,13 @@ func TestMutexLeaseEnds(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
 	first, second, third := b.session(), b.session(), b.session()
-	m := concurrency.NewMutex(first, "one")
+	m := client.NewMutex(first, "one")
 	b.must(m.Lock(t.Context()))
 	lost := make(chan error, 1)
-	go func() { lost <- concurrency.NewMutex(second, "one").Lock(t.Context()) }()
+	go func() { lost <- client.NewMutex(second, "one").Lock(t.Context()) }()
 	b.waiting("one", 2)
 	got := make(chan error, 1)
-	last := concurrency.NewMutex(third, "one")
+	last := client.NewMutex(third, "one")
 	go func() { got <- last.Lock(t.Context()) }()
 	b.waiting("one", 3)
 	_, err := b.client.Revoke(t.Context(), second.Lease().ID)
@@ -141,7 +140,7 @@ func TestMutexLeaseEnds(t *testing.T) {
 	default:
 	}
 	b.must(m.Unlock(t.Context()))
-	if err := <-lost; !errors.Is(err, concurrency.ErrLost) {
+	if err := <-lost; !errors.Is(err, client.ErrLost) {
 		t.Errorf("a lock is taken with a lease that has ended: %v", err)
 	}
 	b.must(<-got)
@@ -149,7 +148,7 @@ func TestMutexLeaseEnds(t *testing.T) {
 		t.Errorf("%q %d", last.Key(), last.Token())
 	}
 	b.must(last.Unlock(t.Context()))
-	if err := last.Unlock(t.Context()); !errors.Is(err, concurrency.ErrNotHeld) {
+	if err := last.Unlock(t.Context()); !errors.Is(err, client.ErrNotHeld) {
 		t.Errorf("unlocked twice: %v", err)
 	}
 }
@@ -163,8 +162,8 @@ func TestMutexBesideOthers(t *testing.T) {
 	b.must(err)
 	_, err = b.client.PutWith(t.Context(), client.Put{Key: []byte("one/1234"), Lease: foreign.ID})
 	b.must(err)
-	m := concurrency.NewMutex(s, "one")
-	if err := m.TryLock(t.Context()); !errors.Is(err, concurrency.ErrLocked) || m.Token() != 0 {
+	m := client.NewMutex(s, "one")
+	if err := m.TryLock(t.Context()); !errors.Is(err, client.ErrLocked) || m.Token() != 0 {
 		t.Errorf("the lock of another library's user is taken: %v", err)
 	}
 	if n := b.count("one/"); n != 1 {
@@ -174,7 +173,7 @@ func TestMutexBesideOthers(t *testing.T) {
 	given := make(chan error, 1)
 	go func() { given <- m.Lock(ctx) }()
 	b.waiting("one", 2)
-	if err := concurrency.NewMutex(s, "one").TryLock(t.Context()); !errors.Is(err, concurrency.ErrInUse) {
+	if err := client.NewMutex(s, "one").TryLock(t.Context()); !errors.Is(err, client.ErrInUse) {
 		t.Errorf("two of one session: %v", err)
 	}
 	cancel()
@@ -197,17 +196,17 @@ func TestSessionEnds(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
 	s := b.session()
-	m := concurrency.NewMutex(s, "one")
+	m := client.NewMutex(s, "one")
 	b.must(m.Lock(t.Context()))
 	if s.Err() != nil || time.Until(s.Until()) < time.Minute {
 		t.Errorf("%v until %v", s.Err(), s.Until())
 	}
 	b.must(s.Close(t.Context()))
 	<-s.Done()
-	if !errors.Is(s.Err(), concurrency.ErrSessionClosed) || b.count("one/") != 0 {
+	if !errors.Is(s.Err(), client.ErrSessionClosed) || b.count("one/") != 0 {
 		t.Errorf("closed: %v, %d keys", s.Err(), b.count("one/"))
 	}
-	if err := concurrency.NewMutex(s, "two").Lock(t.Context()); !errors.Is(err, concurrency.ErrSessionClosed) || b.count("two/") != 0 {
+	if err := client.NewMutex(s, "two").Lock(t.Context()); !errors.Is(err, client.ErrSessionClosed) || b.count("two/") != 0 {
 		t.Errorf("locked by a session that is over: %v", err)
 	}
 	b.must(s.Close(t.Context()))
@@ -215,24 +214,24 @@ func TestSessionEnds(t *testing.T) {
 	// One that has a lease already, which ends: the renewal, at a third of its time, finds that it is gone.
 	l, err := b.client.Grant(t.Context(), 0, 3)
 	b.must(err)
-	s, err = concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: l.ID})
+	s, err = client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: l.ID})
 	b.must(err)
 	_, err = b.client.Revoke(t.Context(), l.ID)
 	b.must(err)
 	<-s.Done()
-	if !errors.Is(s.Err(), concurrency.ErrSessionLost) {
+	if !errors.Is(s.Err(), client.ErrSessionLost) {
 		t.Errorf("lost: %v", s.Err())
 	}
 	// And one whose client is closed is not renewed any more.
 	c := b.open()
-	s, err = concurrency.NewSession(t.Context(), c, concurrency.Options{})
+	s, err = client.NewSession(t.Context(), c, client.SessionOptions{})
 	b.must(err)
 	b.must(c.Close())
 	<-s.Done()
-	if !errors.Is(s.Err(), concurrency.ErrSessionLost) || !errors.Is(s.Err(), client.ErrClosed) {
+	if !errors.Is(s.Err(), client.ErrSessionLost) || !errors.Is(s.Err(), client.ErrClosed) {
 		t.Errorf("lost: %v", s.Err())
 	}
-	if _, err := concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: 77}); err == nil {
+	if _, err := client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: 77}); err == nil {
 		t.Error("a session of a lease that is not there")
 	}
 }
@@ -245,7 +244,7 @@ func TestElection(t *testing.T) {
 	defer cancel()
 	seen := make(chan string, 100)
 	go func() {
-		for leader, err := range concurrency.Observe(ctx, b.client, "chair") {
+		for leader, err := range client.Observe(ctx, b.client, "chair") {
 			if err != nil {
 				seen <- err.Error()
 				return
@@ -253,10 +252,10 @@ func TestElection(t *testing.T) {
 			seen <- string(leader.Value)
 		}
 	}()
-	if _, found, err := concurrency.Leader(ctx, b.client, "chair"); found || err != nil {
+	if _, found, err := client.Leader(ctx, b.client, "chair"); found || err != nil {
 		t.Errorf("somebody leads: %v", err)
 	}
-	one, two := concurrency.NewElection(b.session(), "chair"), concurrency.NewElection(b.session(), "chair")
+	one, two := client.NewElection(b.session(), "chair"), client.NewElection(b.session(), "chair")
 	b.must(one.Campaign(ctx, []byte("ann")))
 	var all []string
 	all = append(all, <-seen)
@@ -276,7 +275,7 @@ func TestElection(t *testing.T) {
 	if two.Token() <= before {
 		t.Errorf("token %d after %d", two.Token(), before)
 	}
-	leader, found, err := concurrency.Leader(ctx, b.client, "chair")
+	leader, found, err := client.Leader(ctx, b.client, "chair")
 	if err != nil || !found || leader.CreateRevision != two.Token() || string(leader.Key) != string(two.Key()) {
 		t.Errorf("%v %v %v", leader, found, err)
 	}
@@ -284,12 +283,12 @@ func TestElection(t *testing.T) {
 	if err != nil || !outcome.Succeeded {
 		t.Errorf("the leader's guard: %v %v", outcome, err)
 	}
-	if err := one.Proclaim(ctx, nil); !errors.Is(err, concurrency.ErrNotHeld) {
+	if err := one.Proclaim(ctx, nil); !errors.Is(err, client.ErrNotHeld) {
 		t.Errorf("who resigned proclaims: %v", err)
 	}
 	_, err = b.client.Delete(ctx, two.Key())
 	b.must(err)
-	if err := two.Proclaim(ctx, nil); !errors.Is(err, concurrency.ErrLost) {
+	if err := two.Proclaim(ctx, nil); !errors.Is(err, client.ErrLost) {
 		t.Errorf("who was deposed proclaims: %v", err)
 	}
 	b.must(two.Resign(ctx))
@@ -305,13 +304,13 @@ func TestElectionIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
 	before := b.session()
-	first := concurrency.NewElection(before, "chair")
+	first := client.NewElection(before, "chair")
 	b.must(first.Campaign(t.Context(), []byte("ann")))
 	b.must(first.Proclaim(t.Context(), []byte("ann again")))
-	after, err := concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: before.Lease().ID})
+	after, err := client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: before.Lease().ID})
 	b.must(err)
 	defer after.Orphan()
-	second := concurrency.NewElection(after, "chair")
+	second := client.NewElection(after, "chair")
 	b.must(second.Campaign(t.Context(), []byte("ann")))
 	if second.Token() != first.Token() || second.Token() == 0 {
 		t.Errorf("token %d, and before %d", second.Token(), first.Token())
@@ -329,9 +328,9 @@ func TestMutexThroughFaults(t *testing.T) {
 	b.must(err)
 	defer c.Close()
 	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
-	session := make(chan *concurrency.Session, 1)
+	session := make(chan *client.Session, 1)
 	go func() {
-		s, err := concurrency.NewSession(t.Context(), c, concurrency.Options{TTL: 600})
+		s, err := client.NewSession(t.Context(), c, client.SessionOptions{TTL: 600})
 		if err != nil {
 			t.Error(err)
 		}
@@ -354,7 +353,7 @@ func TestMutexThroughFaults(t *testing.T) {
 		}
 		return nil
 	})
-	m := concurrency.NewMutex(s, "one")
+	m := client.NewMutex(s, "one")
 	b.must(m.Lock(t.Context()))
 	b.member.Lose.Store(true)
 	unlocked := make(chan error, 1)

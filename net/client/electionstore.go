@@ -1,4 +1,4 @@
-package concurrency
+package client
 
 import (
 	"context"
@@ -6,11 +6,10 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/net/client"
 )
 
 // store implements election.Store for a cluster.
-type store struct{ client *client.Client }
+type store struct{ client *Client }
 
 // pause is the pause between two attempts of a request that no member served.
 const pause = 50 * time.Millisecond
@@ -18,8 +17,8 @@ const pause = 50 * time.Millisecond
 // again reports, after a pause, whether a request that failed with err must be retried: no member served it within the client's own
 // timeout, and ctx has time left.
 func again(ctx context.Context, err error) bool {
-	if err == nil || errors.Is(err, client.ErrClosed) || ctx.Err() != nil ||
-		!errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrOutcomeUnknown) {
+	if err == nil || errors.Is(err, ErrClosed) || ctx.Err() != nil ||
+		!errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrOutcomeUnknown) {
 		return false
 	}
 	wait := time.NewTimer(pause)
@@ -46,7 +45,7 @@ func (s store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 func (s store) Await(ctx context.Context, watch kv.Watch) error {
 	for {
 		err := s.await(ctx, watch)
-		if _, ok := errors.AsType[*client.CompactedError](err); ok {
+		if _, ok := errors.AsType[*CompactedError](err); ok {
 			return nil
 		}
 		if !again(ctx, err) {

@@ -1,4 +1,4 @@
-package concurrency
+package client
 
 import (
 	"context"
@@ -10,11 +10,10 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/net/client"
 )
 
 // ErrSessionLost: the session's lease has ended, or may have.
-var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have ended ended")
+var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have ended")
 
 // ErrSessionClosed: the session was closed by its owner.
 var ErrSessionClosed = errors.New("the session is closed")
@@ -25,8 +24,8 @@ var ErrInUse = errors.New("the session already holds this name, or waits for it"
 // DefaultTTL is the default TTL of a session, in seconds, as in etcd.
 const DefaultTTL = 60
 
-// Options configure a session. The zero value is a lease of DefaultTTL.
-type Options struct {
+// SessionOptions configure a session. The zero value is a lease of DefaultTTL.
+type SessionOptions struct {
 	// TTL is the lease's TTL in seconds. A TTL shorter than an election is raised.
 	TTL int64
 	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
@@ -36,9 +35,9 @@ type Options struct {
 // Session is a lease with keep-alives. It is safe for any number of goroutines.
 type Session struct {
 	// Constant.
-	client *client.Client
-	lease  client.Lease
-	keep   *client.KeepAlive
+	client *Client
+	lease  Lease
+	keep   *KeepAlive
 	ctx    context.Context // over when the session is, with the reason as its cause
 	end    context.CancelCauseFunc
 
@@ -47,7 +46,7 @@ type Session struct {
 }
 
 // NewSession grants a lease and keeps it alive. It goes on after ctx, until Close.
-func NewSession(ctx context.Context, c *client.Client, o Options) (*Session, error) {
+func NewSession(ctx context.Context, c *Client, o SessionOptions) (*Session, error) {
 	id, ttl := o.Lease, o.TTL
 	var begun time.Time
 	var err error
@@ -62,7 +61,7 @@ func NewSession(ctx context.Context, c *client.Client, o Options) (*Session, err
 	if err != nil {
 		return nil, err
 	}
-	l := client.Lease{ID: id, TTL: ttl}
+	l := Lease{ID: id, TTL: ttl}
 	s := &Session{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	go func() {
@@ -76,7 +75,7 @@ func NewSession(ctx context.Context, c *client.Client, o Options) (*Session, err
 }
 
 // grant grants a lease with a unique random id: after an unknown outcome it can be requested again.
-func grant(ctx context.Context, c *client.Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
+func grant(ctx context.Context, c *Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
 	id = 1 + rand.Int64N(math.MaxInt64)
 	for {
 		begun = time.Now()
@@ -92,7 +91,7 @@ func grant(ctx context.Context, c *client.Client, ttl int64) (id int64, begun ti
 }
 
 // renew renews a lease, and returns the start of the renewal and the TTL.
-func renew(ctx context.Context, c *client.Client, id int64) (begun time.Time, ttl int64, err error) {
+func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64, err error) {
 	for {
 		begun = time.Now()
 		ttl, err = c.Renew(ctx, id)
@@ -103,7 +102,7 @@ func renew(ctx context.Context, c *client.Client, id int64) (begun time.Time, tt
 }
 
 // Lease returns the session's lease. Keys that are put with it are deleted with the session.
-func (s *Session) Lease() client.Lease { return s.lease }
+func (s *Session) Lease() Lease { return s.lease }
 
 // Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }

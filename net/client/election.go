@@ -1,11 +1,10 @@
-package concurrency
+package client
 
 import (
 	"context"
 	"iter"
 
 	"qkv/internal/election"
-	"qkv/net/client"
 )
 
 // Election is one candidate of a leader election by name. The leader publishes a value. It is for one goroutine.
@@ -53,21 +52,21 @@ func (e *Election) Key() []byte { return e.place.Key }
 func (e *Election) Token() int64 { return e.place.Revision }
 
 // Guard returns a comparison that holds while this candidate leads, for transactions that only the leader may make.
-func (e *Election) Guard() client.Compare { return e.place.Guard() }
+func (e *Election) Guard() Compare { return e.place.Guard() }
 
 // Leader returns the leader's key, if there is a leader. Its create revision is the token.
-func Leader(ctx context.Context, c *client.Client, name string) (leader client.KeyValue, found bool, err error) {
+func Leader(ctx context.Context, c *Client, name string) (leader KeyValue, found bool, err error) {
 	leader, found, _, err = election.Leader(ctx, store{c}, name)
 	return leader, found, err
 }
 
 // Observe yields the leader, and again after each change of the leader or of its value, until ctx ends; ctx's error is then the
 // last element.
-func Observe(ctx context.Context, c *client.Client, name string) iter.Seq2[client.KeyValue, error] {
-	return func(yield func(client.KeyValue, error) bool) {
-		err := election.Observe(ctx, store{c}, name, func(leader client.KeyValue) bool { return yield(leader, nil) })
+func Observe(ctx context.Context, c *Client, name string) iter.Seq2[KeyValue, error] {
+	return func(yield func(KeyValue, error) bool) {
+		err := election.Observe(ctx, store{c}, name, func(leader KeyValue) bool { return yield(leader, nil) })
 		if err != nil {
-			yield(client.KeyValue{}, err)
+			yield(KeyValue{}, err)
 		}
 	}
 }

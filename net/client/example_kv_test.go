@@ -1,0 +1,300 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"qkv/net/client"
+)
+
+// A program reads the state, and then watches all changes after it: it misses no change, and gets none twice.
+func ExampleClient_Watch() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	config := []byte("config/")
+	if _, err := c.Put(ctx, []byte("config/color"), []byte("red")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	state, err := c.Range(ctx, client.Range{Key: config, End: client.Prefix(config)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, pair := range state.KVs {
+		fmt.Printf("%s is %s\n", pair.Key, pair.Value)
+	}
+
+	w, err := c.Watch(ctx, client.Watch{Key: config, End: client.Prefix(config), Revision: state.Revision + 1, PrevKV: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer w.Close()
+	go func() { // another program
+		_, _ = c.Put(ctx, []byte("config/color"), []byte("blue"))
+		_, _ = c.Delete(ctx, []byte("config/color"))
+	}()
+	for response, err := range w.All() {
+		var compacted *client.CompactedError
+		if errors.As(err, &compacted) {
+			fmt.Println("too late: read the state again, and watch from there") // the history does not reach back that far
+			return
+		}
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, e := range response.Events {
+			if e.Deleted {
+				fmt.Printf("%s, which was %s, is deleted\n", e.KV.Key, e.Before.Value)
+				return
+			}
+			fmt.Printf("%s changes from %s to %s\n", e.KV.Key, e.Before.Value, e.KV.Value)
+		}
+	}
+	// Output:
+	// config/color is red
+	// config/color changes from red to blue
+	// config/color, which was blue, is deleted
+}
+
+// Compare and swap: the value changes only if it is still the value that was read. Otherwise, the answer has the newer value.
+func ExampleClient_Txn() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	key := []byte("stock/apples")
+	if _, err := c.Put(ctx, key, []byte("7")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	seen, _, err := c.Get(ctx, key)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, value := range []string{"6", "5"} { // the second one compares with a revision that is old by then
+		result, err := c.Txn(ctx, client.Txn{
+			Compares: []client.Compare{{Key: key, Target: client.CompareMod, Number: seen.ModRevision}},
+			Success:  []client.Op{{Put: &client.Put{Key: key, Value: []byte(value)}}},
+			Failure:  []client.Op{{Range: &client.Range{Key: key}}},
+		})
+		switch {
+		case err != nil:
+			fmt.Println(err)
+			return
+		case result.Succeeded:
+			fmt.Println("set to", value)
+		default:
+			fmt.Printf("not set to %s: it is %s\n", value, result.Answers[0].Range.KVs[0].Value)
+		}
+	}
+	// Output:
+	// set to 6
+	// not set to 5: it is 6
+}
+
+// A write of one call happens at most once, however often the client sends it. A program that may die between a write and its answer
+// goes further: it writes the name of the work in the same transaction. The work then happens once, even if the program starts again.
+func ExampleClient_Txn_once() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	pay := func(order string) error {
+		done := []byte("done/" + order)
+		result, err := c.Txn(ctx, client.Txn{
+			Compares: []client.Compare{{Key: done, Target: client.CompareCreate, Number: 0}}, // the key does not exist
+			Success: []client.Op{
+				{Put: &client.Put{Key: done}},
+				{Put: &client.Put{Key: []byte("account/ann"), Value: []byte("paid by " + order)}},
+			},
+		})
+		if err != nil {
+			return err // also if the outcome is unknown: start again
+		}
+		fmt.Println(order, "happens now:", result.Succeeded)
+		return nil
+	}
+	for range 2 {
+		if err := pay("order-17"); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	account, _, err := c.Get(ctx, []byte("account/ann"))
+	fmt.Printf("%s, version %d, %v\n", account.Value, account.Version, err)
+	// Output:
+	// order-17 happens now: true
+	// order-17 happens now: false
+	// paid by order-17, version 1, <nil>
+}
+
+// A key with a lease exists as long as its program renews the lease.
+func ExampleClient_Grant() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	begun := time.Now()
+	lease, err := c.Grant(ctx, 0, 30) // 0: the member chooses an id; seconds
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	alive := c.KeepAlive(lease.ID, lease.TTL, begun)
+	defer alive.Stop()
+	if _, err := c.PutWith(ctx, client.Put{Key: []byte("services/web/1"), Value: []byte("10.0.0.7:80"), Lease: lease.ID}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	select {
+	case <-alive.Lost():
+		fmt.Println("the key may be deleted:", alive.Err())
+	default:
+		fmt.Println("registered")
+	}
+	if _, err := c.Revoke(ctx, lease.ID); err != nil { // ends the lease before its time
+		fmt.Println(err)
+		return
+	}
+	_, found, err := c.Get(ctx, []byte("services/web/1"))
+	fmt.Println(found, err)
+	// Output:
+	// registered
+	// false <nil>
+}
+
+// The past of a key: at a revision, at a time, and all of its versions that the history keeps.
+func ExampleClient_RevisionAt() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	key := []byte("motd")
+	first, err := c.Put(ctx, key, []byte("welcome"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := c.Put(ctx, key, []byte("closed")); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	past, err := c.Range(ctx, client.Range{Key: key, Revision: first.Revision})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("at the revision: %s\n", past.KVs[0].Value)
+
+	times, err := c.TimesOf(ctx, []int64{first.Revision})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	revision, err := c.RevisionAt(ctx, times[0], false)
+	var answer *client.Error
+	switch {
+	case errors.As(err, &answer) && answer.Code == client.Compacted:
+		fmt.Println("the history does not reach back that far")
+		return
+	case err != nil:
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("a revision of that time:", revision >= first.Revision)
+
+	for version, err := range c.Versions(ctx, key) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("version %d: %s\n", version.KV.Version, version.KV.Value)
+	}
+	// Output:
+	// at the revision: welcome
+	// a revision of that time: true
+	// version 1: welcome
+	// version 2: closed
+}
+
+// A lock of the whole cluster. Its token rises from holder to holder: a resource outside of qkv refuses a token below the largest that
+// it has seen. Data in qkv is protected by the lock's Guard.
+func ExampleMutex() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer session.Close(ctx)
+	m := client.NewMutex(session, "jobs/nightly")
+	if err := m.Lock(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	report := client.Txn{
+		Compares: []client.Compare{m.Guard()},
+		Success:  []client.Op{{Put: &client.Put{Key: []byte("report"), Value: []byte("done")}}},
+	}
+	held, err := c.Txn(ctx, report)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("written with the lock:", held.Succeeded, m.Token() > 0)
+
+	if err := m.Unlock(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	late, err := c.Txn(ctx, report)
+	fmt.Println("written without it:", late.Succeeded, err)
+	// Output:
+	// written with the lock: true true
+	// written without it: false <nil>
+}
+
+// Two candidates of an election: the second one leads when the first one resigns. Every program may ask for the leader.
+func ExampleElection() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	candidate := func(value string) (*client.Election, error) {
+		session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10}) // its end, or its process's death, ends the leadership
+		if err != nil {
+			return nil, err
+		}
+		e := client.NewElection(session, "scheduler")
+		return e, e.Campaign(ctx, []byte(value))
+	}
+	first, err := candidate("host-1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	second := make(chan error)
+	go func() {
+		_, err := candidate("host-2") // waits
+		second <- err
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for leader, err := range client.Observe(ctx, c, "scheduler") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s leads\n", leader.Value)
+		if string(leader.Value) == "host-2" {
+			break
+		}
+		if err := first.Resign(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(<-second)
+	// Output:
+	// host-1 leads
+	// host-2 leads
+	// <nil>
+}
