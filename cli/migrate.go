@@ -55,6 +55,7 @@ func migrateCommand() *cli.Command {
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
 					&cli.DurationFlag{Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second, Usage: "`TIME` to wait for a first answer", Action: positive("timeout")},
 					certsDirFlag("`DIR` of certificates: member-NAME's with --snapshot, as for qkv serve, and a client's with --endpoints; without it the local CA's, on loopback only"),
+					clusterSecretFlag(", with --snapshot"),
 					&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
 					homeFlag(),
 				},
@@ -98,12 +99,16 @@ func migrateFrom(c *cli.Context) error {
 	case file && (c.Bool("cut-over") || slices.ContainsFunc(liveFlags, c.IsSet)):
 		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
 	case file:
+		secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+		if err != nil {
+			return err
+		}
 		return interruptible(c, func(ctx context.Context) error {
 			dir := c.String("data-dir")
 			if dir == "" {
 				dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 			}
-			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir")})
+			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret})
 		})
 	}
 	return usagef("--snapshot FILE is missing, a file of `etcdctl snapshot save FILE`, or --endpoints URL,... of a running etcd")

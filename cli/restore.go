@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +30,8 @@ func restoreCommand() *cli.Command {
 		Description: "Makes the data folder of a member from a backup: keys, history, times, leases and users as they were, at --at, at " +
 			"--revision, or at the end. The cluster is a new one, with a new id, and members of the old cluster cannot join it. It has " +
 			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
-			"host, with the same backup and moment, and the host's own --name. Nothing is written if the backup is damaged before the " +
+			"host, with the same backup and moment, and the host's own --name. Give the member's --certs-dir or cluster secret as for qkv " +
+			"serve. Nothing is written if the backup is damaged before the " +
 			"moment.\n\n" +
 			"FILE may also be a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
 		Flags: []cli.Flag{
@@ -40,6 +42,7 @@ func restoreCommand() *cli.Command {
 			&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of the new cluster, this one included (default: this one alone)"},
 			&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters of the same members and moment: give another one when restoring a second time"},
 			certsDirFlag("`DIR` of the member's certificates, as for qkv serve; without it the local CA's, on loopback only"),
+			clusterSecretFlag(""),
 			identityFlag(),
 			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RESTORE_ACCEPT_LOSS"}, Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"},
 		},
@@ -63,6 +66,10 @@ func restore(c *cli.Context) error {
 		dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 	}
 	from := c.Args().First()
+	secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+	if err != nil {
+		return err
+	}
 	return interruptible(c, func(ctx context.Context) error {
 		if migrate.IsDatabase(from) {
 			for _, name := range []string{"at", "revision", "initial-cluster", "identity", "accept-loss"} {
@@ -70,13 +77,13 @@ func restore(c *cli.Context) error {
 					return usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
 				}
 			}
-			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir")})
+			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret})
 		}
-		return restoreBackup(ctx, c, from, dir)
+		return restoreBackup(ctx, c, from, dir, secret)
 	})
 }
 
-func restoreBackup(ctx context.Context, c *cli.Context, from, dir string) error {
+func restoreBackup(ctx context.Context, c *cli.Context, from, dir string, secret *wire.SecretSource) error {
 	at, asked, err := momentAsked(c, time.Now())
 	if err != nil {
 		return err
@@ -86,7 +93,7 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir string) error 
 		return err
 	}
 	to := node.RestoreConfig{
-		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Token: c.String("initial-cluster-token"),
+		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret, Token: c.String("initial-cluster-token"),
 		Version: Version, Logger: newLogger(io.Discard, "text", slog.LevelError, ""),
 	}
 	for _, m := range cluster {

@@ -30,6 +30,14 @@ func signedBySecret(c *cli.Context) bool {
 	return err == nil && credentials.Cluster() == wire.SecretCluster
 }
 
+// clusterSecretFlag is the flag of commands that start a member, or make its data folder.
+func clusterSecretFlag(more string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "cluster-secret-file", EnvVars: []string{secretFileVariable},
+		Usage: "`FILE` with the cluster secret, for this user only: used in place of --certs-dir" + more,
+	}
+}
+
 func secretFileFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "secret-file", EnvVars: []string{"QKV_CERT_SECRET_FILE"},

@@ -59,7 +59,7 @@ func memberFlags() []cli.Flag {
 		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): with an empty data folder, join their cluster, by the cluster secret or after `qkv member add` of this name; the default PORT is 2380"},
 		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters with the same member list"},
 		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
-		&cli.StringFlag{Name: "cluster-secret-file", EnvVars: []string{secretFileVariable}, Usage: "`FILE` with the cluster secret, for this user only: used in place of --certs-dir, and followed when it changes"},
+		clusterSecretFlag(", and followed when it changes"),
 		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
 		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve /metrics, /health, /livez, /readyz and /version there; http needs no certificate"},
 		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},

@@ -212,7 +212,7 @@ func (c *Config) validateAddresses() error {
 		}
 	}
 	if c.Secret != nil && (c.CertsDir != "" || c.Etcd.Peers != nil) {
-		return usagef("%s and certificate files are both given, and each names a CA: give only one of them", c.Secret.Name)
+		return bothTrusts(c.Secret)
 	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.ListenPeer && port != "0" {
 		return usagef("--listen and --listen-peer are both %s: clients and members need different ports", c.Listen)
@@ -221,6 +221,10 @@ func (c *Config) validateAddresses() error {
 		c.Advertise = c.Listen
 	}
 	return nil
+}
+
+func bothTrusts(secret *wire.SecretSource) error {
+	return usagef("%s and certificate files are both given, and each names a CA: give only one of them", secret.Name)
 }
 
 func (c *Config) validateMetrics() error {

@@ -213,7 +213,8 @@ func (f *folder) identify(who owner) error {
 		return usagef("the data folder %s belongs to the member %s (%016x), but this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)
 	}
 	if domain := f.Founding[0]; domain != who.trustDomain {
-		return usagef("the data folder %s belongs to a member of the cluster %s, but the certificates belong to %s: give the right --certs-dir or cluster secret, or another --data-dir", f.dir, domain, who.trustDomain)
+		return usagef("the data folder %s belongs to a member of the cluster %s, but the certificates belong to %s: give the right --certs-dir or cluster secret, or another --data-dir. "+
+			"If `qkv restore` or `qkv migrate` made the folder, run it again with the same --certs-dir or cluster secret as `qkv serve`", f.dir, domain, who.trustDomain)
 	}
 	if f.Removed {
 		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)

@@ -24,6 +24,7 @@ type MigrateConfig struct {
 	DataDir  string // must not exist, or be empty
 	Name     string
 	CertsDir string             // as Config's
+	Secret   *wire.SecretSource // as Config's
 	Wall     int64              // the clock: the times of the commands are not known, and the state is known from then on
 	Auth     *index.AuthContent // nil: no users
 	Version  string
@@ -41,23 +42,33 @@ const migratingSuffix = ".migrating"
 // Migrate makes the data folder of a cluster of one member whose state is made from commands, which fill supplies. The state is made in
 // memory first: nothing is written before all commands were applied, and the folder gets its name when it is complete and durable.
 func Migrate(ctx context.Context, c MigrateConfig, fill func(take func(command []byte) error, view func() *index.View) error) (Migrated, error) {
-	domain, err := domainOf(c.CertsDir, c.Name)
+	domain, _, err := domainOf(c.CertsDir, c.Secret, c.Name)
 	if err != nil {
 		return Migrated{}, err
 	}
 	return migrateOn(ctx, c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
 }
 
-// domainOf returns the trust domain of a new member: that of its certificates, or the local one.
-func domainOf(certsDir, name string) (string, error) {
-	if certsDir == "" {
-		return wire.LocalCluster, nil
+// domainOf returns the trust domain of a new member: that of its certificates or of the cluster secret, or the local one. issuer is the CA
+// of the secret, which distinguishes clusters in its domain; it is empty for the others.
+func domainOf(certsDir string, secret *wire.SecretSource, name string) (domain, issuer string, err error) {
+	switch {
+	case certsDir != "" && secret != nil:
+		return "", "", bothTrusts(secret)
+	case secret != nil:
+		credentials, err := wire.Maker{Now: time.Now, Rand: rand.Reader}.SecretMember(*secret, name, nil)
+		if err != nil {
+			return "", "", usagef("%w", err)
+		}
+		return credentials.Cluster(), credentials.Certificate().Issuer.CommonName, nil
+	case certsDir != "":
+		credentials, err := wire.LoadMember(certsDir, name, time.Now)
+		if err != nil {
+			return "", "", usagef("%w", err)
+		}
+		return credentials.Cluster(), "", nil
 	}
-	credentials, err := wire.LoadMember(certsDir, name, time.Now)
-	if err != nil {
-		return "", usagef("%w", err)
-	}
-	return credentials.Cluster(), nil
+	return wire.LocalCluster, "", nil
 }
 
 // migrateOn is Migrate on a disk.

@@ -13,14 +13,16 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/net/wire"
 )
 
 // RestoreConfig is the configuration of Restore.
 type RestoreConfig struct {
 	DataDir  string // must not exist, or be empty
 	Name     string
-	CertsDir string   // as Config's
-	Founders []string // names of all members of the new cluster, this one included; none: this member alone
+	CertsDir string             // as Config's
+	Secret   *wire.SecretSource // as Config's
+	Founders []string           // names of all members of the new cluster, this one included; none: this member alone
 	// Token distinguishes clusters of the same founders that are restored from the same state.
 	Token   string
 	Version string
@@ -34,20 +36,20 @@ const restoringSuffix = ".restoring"
 
 // CheckRestore refuses a configuration that Restore would refuse, before the work of reading a backup.
 func CheckRestore(c RestoreConfig) error {
-	if _, err := c.domain(); err != nil {
+	if _, _, err := c.domain(); err != nil {
 		return err
 	}
 	return (&folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}).mustBeFree()
 }
 
-func (c *RestoreConfig) domain() (string, error) {
+func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 	if err := kv.CheckName(c.Name); err != nil {
-		return "", usagef("--name: %v", err)
+		return "", "", usagef("--name: %v", err)
 	}
 	if len(c.Founders) > 0 && !slices.Contains(c.Founders, c.Name) {
-		return "", usagef("--initial-cluster does not name this member, %s: every member's list must hold all members, itself included", c.Name)
+		return "", "", usagef("--initial-cluster does not name this member, %s: every member's list must hold all members, itself included", c.Name)
 	}
-	return domainOf(c.CertsDir, c.Name)
+	return domainOf(c.CertsDir, c.Secret, c.Name)
 }
 
 // Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state.
@@ -55,9 +57,12 @@ func (c *RestoreConfig) domain() (string, error) {
 // random. Several founders are restored each on its own host, from the same moment: their ids follow from the state, the
 // token and the names, and the same state gives the same log to all.
 func Restore(c RestoreConfig, state *index.State) (Made, error) {
-	domain, err := c.domain()
+	domain, issuer, err := c.domain()
 	if err != nil {
 		return Made{}, err
+	}
+	if issuer != "" { // founders that were restored with different secrets get different clusters, as in trust.derive
+		c.Token += " " + issuer
 	}
 	return restoreOn(c, domain, disk.OS(), rand.Reader, limits.Defaults(), state)
 }
