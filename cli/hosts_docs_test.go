@@ -93,7 +93,7 @@ func TestHostsDocs(t *testing.T) {
 	quorum := section(t, d.emergencies, "## A lost quorum")
 	d.lose(2, true)
 	d.lose(4, true)
-	d.run(0, d.line(quorum, "qkv status"))
+	d.until(d.line(quorum, "qkv status"), "NO QUORUM")
 	d.run(0, d.line(quorum, "qkv export --serializable"))
 	d.lose(1, false)
 	d.run(1, d.line(quorum, "qkv recover --accept-loss")+" --yes") // nobody can be asked
