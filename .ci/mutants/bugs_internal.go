@@ -23,6 +23,9 @@ var internalBugs = []mutant{
 	{"ask only the new configuration for a quorum", []change{
 		{"clusterOf", `if i == 0 || one.margin() < c.margin() {`, `if i == 0 {`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"tell the operator to start a member that answers", []change{
+		{"cluster.comeBack", `names := c.silent`, `names := c.away`},
+	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"restart a member whose loss stops writes", []change{
 		{"checks.stops", `if c.margin() < 1 && c.voters > 1 {`, `if c.margin() < 0 && c.voters > 1 {`},
 	}, []detector{direct("./internal/checks", "TestUpgrade")}},

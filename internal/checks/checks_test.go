@@ -110,6 +110,13 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: next %q, serves %v", tt.name, v.Next, v.Serves())
 		}
 	}
+	stale := with(healthy(3), func(m []Member) {
+		noLeader(m)
+		m[1].Answers, m[2].Answers = false, false // but the connections to them are not closed yet
+	})
+	if v := Judge(stale.Members); !strings.HasPrefix(v.Next, "start n2 and n3 again") {
+		t.Errorf("n1 answers, and the next step is %q", v.Next)
+	}
 }
 
 // TestChecks: each check of the table has facts with its finding, and is ok on a healthy cluster and a sound folder.

@@ -36,6 +36,7 @@ type cluster struct {
 	answer     int      // of its voters, those that answer
 	leader     string   // empty: no member that answers knows one
 	away       []string // voters that do not take part
+	silent     []string // voters that do not answer, even if a connection to them is not yet closed
 	awayOthers []string // learners that do not take part
 }
 
@@ -67,6 +68,9 @@ func clusterOf(members []Member) (c cluster) {
 			c.awayOthers = append(c.awayOthers, m.Name)
 		case !part:
 			c.away = append(c.away, m.Name)
+		}
+		if !m.Answers && roleOf(m, members) != kv.Learner {
+			c.silent = append(c.silent, m.Name)
 		}
 		if m.Answers && m.Leader != "" && m.State != stateRefused && c.leader == "" {
 			c.leader = m.Leader
@@ -186,8 +190,13 @@ func (c *cluster) start(away []string) string {
 	return fmt.Sprintf("start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)", strings.Join(away, " and "), away[0])
 }
 
+// comeBack names the members to start. A member that answers runs.
 func (c *cluster) comeBack() string {
-	return fmt.Sprintf("start %s again with the same data folders; if they are lost for good: docs/emergencies.md, A lost quorum", strings.Join(c.away, " and "))
+	names := c.silent
+	if len(names) == 0 {
+		names = c.away
+	}
+	return fmt.Sprintf("start %s again with the same data folders; if they are lost for good: docs/emergencies.md, A lost quorum", strings.Join(names, " and "))
 }
 
 // plural returns a number with the singular or the plural of a word.
