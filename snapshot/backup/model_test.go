@@ -172,8 +172,8 @@ func TestClockAnHourOff(t *testing.T) {
 	} {
 		got, err := restore(on, one.at)
 		must(t, err)
-		if got.Index != one.want || got.Revision != h.moments[one.want].revision {
-			t.Errorf("%s: entry %d, revision %d; want entry %d", what, got.Index, got.Revision, one.want)
+		if m := h.moments[one.want]; got.Index != one.want || got.Revision != m.revision || got.Wall != m.wall {
+			t.Errorf("%s: entry %d, revision %d, time %d; want entry %d, %+v", what, got.Index, got.Revision, got.Wall, one.want, m)
 		}
 	}
 }
