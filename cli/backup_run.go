@@ -190,6 +190,7 @@ func (r *backupRunner) follow(ctx context.Context, m *backupMember, w *backup.Wr
 			if err := r.base(ctx, m, w, after); err != nil {
 				return err
 			}
+			after = max(after, endOf(w))
 		}
 		asked, cancel := context.WithTimeout(ctx, backupAnswer)
 		part, err := m.BackupLog(asked, after)
@@ -226,7 +227,7 @@ func (r *backupRunner) follow(ctx context.Context, m *backupMember, w *backup.Wr
 // base makes a base of entry least or later, and removes what is older than allowed.
 func (r *backupRunner) base(ctx context.Context, m *backupMember, w *backup.Writer, least uint64) error {
 	begun := time.Now()
-	base, err := copyBase(ctx, m, w, least, func(int64, int64) {})
+	base, err := copyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.status.Name, err)
 	}
@@ -237,6 +238,29 @@ func (r *backupRunner) base(ctx context.Context, m *backupMember, w *backup.Writ
 		r.say("removed %d files that are not needed for the last %v", len(removed), r.keep)
 	}
 	return err
+}
+
+// changesBeside returns a function that appends the changes of the time in which a base is made. It leaves failures of the member to follow.
+func (r *backupRunner) changesBeside(ctx context.Context, m *backupMember, w *backup.Writer) func(done, total int64) error {
+	last := time.Now()
+	return func(int64, int64) error {
+		for more := time.Since(last) >= baseBeside && len(w.Bases()) > 0; more; last = time.Now() {
+			asked, cancel := context.WithTimeout(ctx, baseBeside/2) // the member waits for an entry for half of it
+			part, err := m.BackupLog(asked, endOf(w))
+			cancel()
+			if !r.there() {
+				return fmt.Errorf("%s is gone", r.dir)
+			}
+			n := len(part.Entries)
+			more = err == nil && n > 0 && part.Entries[n-1].Index < part.Applied
+			if failed := w.Append(part.Entries); needsBase(failed) {
+				return nil
+			} else if failed != nil {
+				return failed
+			}
+		}
+		return nil
+	}
 }
 
 // upToDate notes that the backup has everything that the member has.

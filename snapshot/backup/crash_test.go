@@ -56,7 +56,7 @@ func (l *life) step(w *Writer, i int, at uint64) error {
 			return err
 		}
 	}
-	if err := l.copy(w, at); err != nil && !errors.Is(err, iofs.ErrExist) {
+	if err := l.copy(w, at, i > 0); err != nil && !errors.Is(err, iofs.ErrExist) {
 		return err
 	}
 	l.bases = i + 1
@@ -72,14 +72,27 @@ func (l *life) step(w *Writer, i int, at uint64) error {
 	return err
 }
 
-// copy copies the snapshot of an entry.
-func (l *life) copy(w *Writer, at uint64) error {
+// copy copies the snapshot of an entry, and meanwhile appends an entry behind it after each of the first steps.
+func (l *life) copy(w *Writer, at uint64, beside bool) error {
 	r, err := openSnapshot(l.history, at)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return copyBase(w, r, 500)
+	c, err := w.Base(r)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for done, to := false, at+2; !done; to = min(to+1, at+3) {
+		if done, err = c.Step(500); err == nil && beside {
+			err = l.append(w, to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // append appends the entries up to one.
