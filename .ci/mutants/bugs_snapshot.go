@@ -87,22 +87,21 @@ var snapshotBugs = []mutant{
 		{"backup.Writer.begin", `m.cluster != w.cluster.ID {`, `m.cluster != w.cluster.ID && m.cluster == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestFolderRefused")}},
 	{"make a backup among other files", []change{
-		{"OpenFolder", `len(other) > 0 && !isBackup {`, `len(other) > 9 && !isBackup {`},
+		{"backup.openFolder", `len(other) > 0 && !isBackup {`, `len(other) > 9 && !isBackup {`},
 	}, []detector{direct("./snapshot/backup", "TestFolderRefused")}},
 	{"restore over a gap at the end of the log", []change{
 		{"follower.ends", `if s.first > l.index+1 {`, `if s.first > l.index+1 && s.first == 0 {`},
 		{"follower.ends", `r.Bases[n-1].Index > l.index {`, `r.Bases[n-1].Index < 0*l.index {`},
 	}, []detector{direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestMissingFiles")}},
 	{"take damage for a torn write at the end", []change{
-		{"scanner.tornEnd", `if !s.torn { return false, nil }`, `if !s.torn { return true, nil }`},
 		{"scanner.tornEnd", `if i += n; sealed(b[i : i+headerBytes]) {`, `if i += n; b[i] == 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestFlippedBits"), direct("./snapshot/backup", "TestMisplaced")}},
+	}, []detector{direct("./snapshot/backup", "TestDamageBeforeAnIntactChunk")}},
 	{"remove the base that a kept moment needs", []change{
 		{"Writer.oldestKept", `w.bases[i].Wall > from {`, `w.bases[i].Wall > from && i > 1 {`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
 	{"restore a copy that is not the announced snapshot", []change{
 		{"Copy.described", `if e.SHA != c.from.SHA() {`, `if e.SHA != c.from.SHA() && e.Index == 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestSourceDamaged")}},
+	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},
 	{"restore an entry that is later than the moment", []change{
 		{"work.apply", `wall > at.Wall`, `wall > at.Wall+1_000_000_000`},
 	}, []detector{direct("./snapshot/backup", "TestModel")}},

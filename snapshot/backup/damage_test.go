@@ -180,6 +180,30 @@ func TestFlippedBits(t *testing.T) {
 	t.Logf("outcomes: %v", outcomes)
 }
 
+// Damage in the newest segment with an intact chunk behind it is no torn write: the entries behind it were acknowledged.
+func TestDamageBeforeAnIntactChunk(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	name := slices.Max(slices.Collect(maps.Keys(m.files)))
+	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])}, kindLog)
+	must(t, err)
+	first, err := s.chunk()
+	must(t, err)
+	if _, err := s.chunk(); err != nil {
+		t.Fatalf("%s has one chunk: %v", name, err)
+	}
+	for what, at := range map[string]int{"header": headerBytes + 40, "content": 2*headerBytes + 3} {
+		bad := bytes.Clone(m.files[name])
+		bad[at] ^= 1
+		if got, err := restore(m.with(name, bad), At{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name) {
+			t.Errorf("a damaged %s: %+v, %v", what, got, err)
+		}
+		got, err := restore(m.with(name, bad), At{AcceptLoss: true})
+		must(t, err)
+		h.same(got, first.first-1)
+	}
+}
+
 // A file that is missing is named, or what is restored is what the backup was before it had the file.
 func TestMissingFiles(t *testing.T) {
 	h, on := small(t)

@@ -198,6 +198,32 @@ func large(t *testing.T) *history {
 	return h
 }
 
+// announced is a source of another snapshot than its name and identity say.
+type announced struct {
+	Source
+	sha [32]byte
+}
+
+func (a announced) SHA() [32]byte { return a.sha }
+
+// An intact snapshot that is not the announced one is no base, and its copy is not continued.
+func TestCopyOfAnotherSnapshot(t *testing.T) {
+	h, on := newHistory(t, 7), newFolder(t)
+	h.grow(10)
+	w := open(t, on)
+	r := h.save()
+	defer r.Close()
+	if err := copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, snapshot.ErrCorrupt) || !strings.Contains(err.Error(), "was announced") {
+		t.Errorf("%v", err)
+	}
+	names, err := on.List("to/b/files")
+	if must(t, err); len(w.Bases()) > 0 || len(names) > 0 {
+		t.Errorf("it is there as %+v, %q", w.Bases(), names)
+	}
+	must(t, copyBase(w, r, 1<<16))
+	must(t, w.Close())
+}
+
 // An interrupted copy goes on where it was. In the clear, the source is asked only for the rest; what is encrypted is read
 // again, and not written again.
 func TestResume(t *testing.T) {
