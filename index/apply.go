@@ -102,6 +102,10 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	if s.revision != revision {
 		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
 	}
+	if s.scratch.loaded && s.level >= importLevel {
+		s.ForgetTimes(s.wall)
+	}
+	s.scratch.loaded = false
 	s.times.trim(s.compacted)
 	s.drop(s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead)
 	s.accounts.author.setAuthor(nil)

@@ -257,6 +257,7 @@ func (s *State) follow(f *follow) kv.Result {
 		err = kv.Errorf(kv.Following, "the newest complete revision is %d, the source's is %d: records are missing", s.revision, f.revision)
 	case f.step == followLoaded:
 		next := *now
+		s.scratch.loaded = s.scratch.loaded || !now.loaded
 		next.loaded = true
 		s.following = &next
 	case f.step == followEnd:

@@ -237,6 +237,9 @@ func TestFollow(t *testing.T) {
 		if v.Compacted() > 1 {
 			compacted++
 		}
+		if random.IntN(2) == 0 {
+			f.must(AppendFeatureLevel(nil, MaxLevel)) // then the times of the loaded revisions are unknown
+		}
 		f.must(AppendFollowBegin(nil, f.source, "old", v.Compacted()))
 		f.must(AppendFollowBegin(nil, f.source, "old", v.Compacted()))
 		if _, _, err := f.state.View().Get([]byte("a"), 0); err == nil {

@@ -9,33 +9,35 @@ import (
 // unknownTime is the wall of a time point whose revisions were written at unknown times.
 const unknownTime = 0
 
+// importLevel is the feature level from which on a state forgets the times of a source's data when these are loaded.
+const importLevel = 2
+
 // ForgetTimes makes the times of all revisions unknown: they were taken from another store, which does not record times. The state is
-// known from the present on: wall is the present, in nanoseconds since 1970. It is no command: only the maker of a new data folder may
-// call it, after all commands.
+// known from the present on: wall is the present, in nanoseconds since 1970. A state that follows a source does so when the source's data
+// are loaded; the maker of a new data folder calls it after all commands.
 //
 // The points get an unknown time. The newest revision has a point of its own with the present: from then on it is the newest, and a
 // point after an unknown one is no time of its first revision. A single revision keeps the present as its time: there is no point before
-// it.
+// it. The points are new ones, because views share the old ones.
 func (s *State) ForgetTimes(wall int64) {
-	t := &s.times
-	if t.points.len() == 0 {
+	old := s.times
+	if old.points.len() == 0 {
 		return
 	}
-	t.sum = 0
-	for n := t.points.first; n < t.points.end; n++ {
-		p := t.points.at(n)
-		p.wall = unknownTime
-		t.sum += p.digest()
-	}
 	s.wall = max(s.wall, wall)
-	newest := t.points.at(t.points.end - 1)
-	switch {
-	case newest.revision < s.revision:
+	t := &s.times
+	t.sum = 0
+	t.points.startAt(old.points.first)
+	for n := old.points.first; n < old.points.end; n++ {
+		p := *old.points.at(n)
+		p.wall = unknownTime
+		if n+1 == old.points.end && p.revision == s.revision {
+			p.wall = s.wall
+		}
+		t.push(p)
+	}
+	if t.points.at(t.points.end-1).revision < s.revision {
 		t.push(point{revision: s.revision, wall: s.wall, weight: s.totals.weight})
-	default:
-		t.sum -= newest.digest()
-		newest.wall = s.wall
-		t.sum += newest.digest()
 	}
 }
 

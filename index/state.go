@@ -94,6 +94,7 @@ type scratch struct {
 	matches  []ref // keys that a delete removes
 	hints    pathHints
 	made     []ref // versions of the current revision, by sub revision
+	loaded   bool  // a command of this entry says that the data of a followed source are loaded
 }
 
 // NewState returns the state before the first entry.

@@ -7,6 +7,16 @@ var indexBugs = []mutant{
 	{"give the last imported revision the time of its import", []change{
 		{"times.of", `all || first && t.points.at(n-1).revision == revision {`, `all || first && n < 0 {`},
 	}, []detector{direct("./index", "TestForgetTimes")}},
+	{"give loaded revisions the time of the load", []change{
+		{"State.applyAll", `if s.scratch.loaded && s.level >= importLevel {`, `if s.scratch.loaded && s.level > importLevel {`},
+	}, []detector{direct("./index", "TestLoadedTimesAreUnknown")}},
+	{"forget the times of loaded revisions before all members do", []change{
+		{"State.applyAll", `if s.scratch.loaded && s.level >= importLevel {`, `if s.scratch.loaded {`},
+	}, []detector{direct("./index", "TestLoadedTimesAreUnknown")}},
+	{"change the times of older views", []change{
+		{"State.ForgetTimes", `p := *old.points.at(n)`, `p := *old.points.at(n)
+		old.points.at(n).wall = unknownTime`},
+	}, []detector{direct("./index", "TestLoadedTimesAreUnknown")}},
 	{"let a watch stay at the first revision", []change{
 		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
 	}, []detector{direct("./index/watch", "TestFirstRevision")}},
