@@ -144,7 +144,8 @@ func (s maintenanceService) downgrade(_ context.Context, q *pb.DowngradeRequest)
 		return nil, rpctypes.ErrGRPCInvalidDowngradeTargetVersion
 	}
 	if q.Action != pb.DowngradeRequest_VALIDATE {
-		return nil, status.Error(codes.Unimplemented, "etcdserver: this is qkv, which cannot be made an older etcd in place")
+		return nil, status.Errorf(codes.Unimplemented, "etcdserver: this is qkv: the data has the feature level %d, which never falls, and no format of etcd. "+
+			"An older qkv works until the level has risen; `qkv migrate to-etcd` writes a snapshot for etcd", s.config.Member.View().Level())
 	}
 	return answer, nil
 }
