@@ -24,7 +24,8 @@ func backupCommand() *cli.Command {
 	return &cli.Command{
 		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
 		Description: "A backup is a folder or a single file. It has bases, each the whole state of one moment, and the log behind them. " +
-			"`qkv restore` makes a new cluster of any moment that it covers.",
+			"`qkv restore` makes a new cluster of any moment that it covers. DIR may also be the --backup-dir of `qkv serve`, which holds " +
+			"a backup of each member that has led.",
 		Subcommands: []*cli.Command{
 			backupSaveCommand(),
 			backupRunCommand(),
@@ -78,33 +79,40 @@ func identities(c *cli.Context) ([]age.Identity, error) {
 	return keys, nil
 }
 
-// onBackup opens the backup that the argument names.
+// onBackup opens the backup that the argument names, or each backup in that folder.
 func onBackup(do func(ctx context.Context, c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := arguments(c, 1, 1); err != nil {
 			return err
 		}
 		return interruptible(c, func(ctx context.Context) error {
-			r, err := openBackup(c, c.Args().First())
+			all, err := openBackups(c, c.Args().First())
 			if err != nil {
 				return err
 			}
-			defer r.Close()
-			return backupError(do(ctx, c, r))
+			defer all.Close()
+			var errs []error
+			for _, r := range all {
+				if len(all) > 1 && c.String("write-out") != formatJSON {
+					fmt.Fprintf(c.App.Writer, "%s:\n", r.Path)
+				}
+				errs = append(errs, backupError(do(ctx, c, r)))
+			}
+			return errors.Join(errs...)
 		})
 	}
 }
 
-func openBackup(c *cli.Context, path string) (*backup.Reader, error) {
+func openBackups(c *cli.Context, path string) (backup.Several, error) {
 	keys, err := identities(c)
 	if err != nil {
 		return nil, err
 	}
-	r, err := backup.Open(disk.OS(), path, keys...)
+	all, err := backup.OpenSeveral(disk.OS(), path, keys...)
 	if err != nil {
 		return nil, backupError(notThere(err, "give the folder or the file of a backup"))
 	}
-	return r, nil
+	return all, nil
 }
 
 // backupError adds the flag that helps, and the exit code.

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/log/disk"
+	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 )
 
@@ -34,7 +35,7 @@ func backupSave(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
-	to, err := recipients(c)
+	to, err := recipients(c, "recipient")
 	if err != nil {
 		return err
 	}
@@ -81,18 +82,18 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		return err
 	}
 	bar := newBytesProgress(c.App.ErrWriter, "base")
-	base, err := copyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
+	base, err := backuprun.CopyBase(ctx, m, w, 0, progressTo(bar))
 	bar.end()
 	if err != nil {
 		return err
 	}
 	entries, bytes := 0, int64(0)
-	for after := endOf(w); after < status.Applied; {
+	for after := backuprun.EndOf(w); after < status.Applied; {
 		part, err := m.BackupLog(ctx, after)
 		if err == nil {
 			err = w.Append(part.Entries)
 		}
-		if needsBase(err) && after < base.Index {
+		if backuprun.NeedsBase(err) && after < base.Index {
 			after = base.Index // the moments between are lost to the backup
 			continue
 		}

@@ -160,6 +160,7 @@ func newApp() *cli.App {
 // prepare sets the common options of a command and its subcommands.
 func prepare(c *cli.Command) {
 	c.OnUsageError = refuse
+	c.Flags = withDays(c.Flags)
 	withProfile(c)
 	c.HideHelp = true
 	for _, sub := range c.Subcommands {
@@ -196,8 +197,8 @@ func wanted(c *cli.Command, name string, err error) string {
 			continue
 		}
 		switch f.(type) {
-		case *cli.DurationFlag:
-			return "a time has a unit, as in 5s"
+		case *daysFlag:
+			return "a time has a unit, as in 5s or 7d"
 		case *cli.BoolFlag:
 			return "true or false is needed"
 		case *cli.GenericFlag:

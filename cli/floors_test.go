@@ -104,12 +104,16 @@ var packages = map[string]layer{
 	"internal/testretry":     {floor: 3, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
+
+	"node/backuprun": {floor: 4, imports: []string{"snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/limits"}, modules: []string{ageModule}},
+
 	"node": {floor: 4, imports: []string{
+		"node/backuprun", "snapshot/backup",
 		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/auth", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -66,7 +66,7 @@ func parsePoint(word string, now time.Time) (revision int64, at time.Time, err e
 		}
 		return revision, at, nil
 	}
-	if ago, notAgo := time.ParseDuration(word); notAgo == nil && ago >= 0 {
+	if ago, notAgo := parseDuration(word); notAgo == nil && ago >= 0 {
 		return 0, now.Add(-ago), nil
 	}
 	if at, err = parseTime(word, now); err != nil {

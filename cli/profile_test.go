@@ -55,8 +55,8 @@ func TestProfileFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		"profiles:\n  a: {endpoint: x}\n":                             `profiles.yaml:2: unknown setting "endpoint": did you mean endpoints?`,
 		"profiles:\n  a: {listen: x}\n":                               `profiles.yaml:2: unknown setting "listen"`,
-		"profiles:\n  a: {timeout: 5}\n":                              `profiles.yaml:2: timeout: "5" is a whole number: a time has a unit, as in 5s`,
-		"default: a\nprofiles:\n  a: {timeout: soon}\n":               `profiles.yaml:3: timeout: "soon": a time has a unit, as in 5s`,
+		"profiles:\n  a: {timeout: 5}\n":                              `profiles.yaml:2: timeout: "5" is a whole number: a time has a unit, as in 5s or 7d`,
+		"default: a\nprofiles:\n  a: {timeout: soon}\n":               `profiles.yaml:3: timeout: "soon": a time has a unit, as in 5s or 7d`,
 		"profiles:\n  a: {}\n  b: {user: 'ci:secret'}\n":              "profiles.yaml:3: the profile b has a password: a file of profiles holds no secrets; give user: ci and user-password-file: FILE",
 		"default: b\nprofiles:\n  a: {}\n":                            `profiles.yaml:1: the default "b" is none of the profiles: a`,
 		"default: a\nprofiles:\n  a: {client: ann}\n":                 "--client ann needs --certs-dir",

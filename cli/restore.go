@@ -102,18 +102,18 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir string, secret
 	if err := node.CheckRestore(to); err != nil {
 		return serveError(err)
 	}
-	r, err := openBackup(c, from)
+	all, err := openBackups(c, from)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer all.Close()
 	bar := newBytesProgress(c.App.ErrWriter, "restore")
-	got, err := r.Restore(ctx, at, limits.Defaults().Index, progressTo(bar))
+	got, r, err := all.Restore(ctx, at, limits.Defaults().Index, progressTo(bar))
 	bar.end()
 	if err != nil {
 		return restoreError(err, at)
 	}
-	text := describeRestored(got, from, asked)
+	text := describeRestored(got, r.Path, asked)
 	made, err := node.Restore(to, got.State)
 	if err != nil {
 		return serveError(err)

@@ -20,6 +20,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node"
+	"qkv/node/backuprun"
 )
 
 // stopTime limits the graceful stop of a member: the handover of leadership and running requests. Supervisors kill after 30 s
@@ -47,7 +48,7 @@ func serveCommand() *cli.Command {
 
 // memberFlags are the settings of a member.
 func memberFlags() []cli.Flag {
-	return []cli.Flag{
+	return withDays([]cli.Flag{
 		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
 		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"QKV_LISTEN"}, Value: defaultEndpoint, Usage: "`HOST:PORT` for clients: QUIC on UDP, etcd's API and HTTP on TCP"},
@@ -80,9 +81,13 @@ func memberFlags() []cli.Flag {
 		sizeFlag("audit-log-bytes", "QKV_AUDIT_LOG_BYTES", limits.AuditFileBytes, "64MiB", "`SIZE` at which the file of --audit-log is rotated: 1MiB to 1GiB"),
 		&cli.IntFlag{Name: "audit-log-files", EnvVars: []string{"QKV_AUDIT_LOG_FILES"}, Value: limits.AuditFiles, Usage: "`N` rotated files of --audit-log that are kept: 1 to 1024"},
 		&cli.BoolFlag{Name: "audit-strict", EnvVars: []string{"QKV_AUDIT_STRICT"}, Usage: "refuse all changes while the file of --audit-log cannot be written"},
+		&cli.StringFlag{Name: "backup-dir", EnvVars: []string{"QKV_SERVE_BACKUP_DIR"}, Usage: "`DIR`, which exists, on another disk: the leader backs the cluster up there, into a folder with its name; give it to all members (default: no backup)"},
+		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_SERVE_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between the bases in --backup-dir; a restore applies the changes since the base before it", Action: positive("backup-every")},
+		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_SERVE_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup-dir, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
+		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_SERVE_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup-dir for the age public `KEY`; several are allowed"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
-	}
+	})
 }
 
 func serve(c *cli.Context) error {
@@ -221,6 +226,10 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if err != nil && c.String("certs-dir") == "" && secret == nil {
 		return node.Config{}, err
 	}
+	to, err := recipients(c, "backup-recipient")
+	if err != nil {
+		return node.Config{}, err
+	}
 	dataDir := c.String("data-dir")
 	if dataDir == "" {
 		dataDir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
@@ -239,6 +248,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
 		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),
 		Audit:  node.Audit{File: c.String("audit-log"), Bytes: sizeOf(c, "audit-log-bytes"), Files: c.Int("audit-log-files"), Strict: c.Bool("audit-strict")},
+		Backup: backuprun.Target{Dir: c.String("backup-dir"), Every: c.Duration("backup-every"), Keep: c.Duration("backup-keep"), To: to},
 		Logger: logger, Version: Version,
 	}, nil
 }

@@ -24,7 +24,7 @@ func settingKind(f cli.Flag) settings.Kind {
 		return settings.Switch
 	case *cli.IntFlag:
 		return settings.Number
-	case *cli.DurationFlag:
+	case *daysFlag:
 		return settings.Time
 	case *cli.GenericFlag:
 		return settings.Size

@@ -115,7 +115,7 @@ func TestConfigFaults(t *testing.T) {
 		"audit-log-files: many\n":     `F:1: audit-log-files: "many" is a text: a whole number is needed`,
 		"audit-log-files: 0x1_0\nbcrypt-cost: 99999999999999999999\n": `F:2: bcrypt-cost: "99999999999999999999" is a number: a whole number is needed`,
 		"audit-log-files: 9223372036854775808\n":                      `F:1: audit-log-files: "9223372036854775808": value out of range`,
-		"history-age: 5 minutes\n":                                    `F:1: history-age: "5 minutes": a time has a unit, as in 5s`,
+		"history-age: 5 minutes\n":                                    `F:1: history-age: "5 minutes": a time has a unit, as in 5s or 7d`,
 		"quota-bytes: 2GB of\n":                                       `F:1: quota-bytes: "2GB of": a size is a number of bytes, or has a unit, as in 512MiB`,
 		"log-level: loud\nlog-format: JSON\n":                         `F:1: log-level "loud" is not one of debug, info, warn, error`,
 		"config: other.yaml\n":                                        "F:1: config cannot stand in a file: it names the file itself",

@@ -14,6 +14,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/node/backuprun"
 )
 
 // UsageError is a refused configuration: nothing was started and nothing was changed.
@@ -89,6 +90,9 @@ type Config struct {
 	HistoryDropAfter time.Duration
 
 	Audit Audit
+
+	// Backup is the backup that this member makes while it leads, in a folder of its name in Backup.Dir; without a Dir it makes none.
+	Backup backuprun.Target
 
 	Logger  *slog.Logger
 	Version string

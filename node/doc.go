@@ -8,6 +8,7 @@
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
+//	    node/backuprun                              keeps a backup up to date, for a member and for `qkv backup run`
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
 //	    actor/sim                                   the simulator's loop, for tests only
@@ -27,7 +28,7 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
-// No package imports a package of its own or a higher layer, except cli, which imports bench, and net/etcd, which imports net/etcd/front. A
+// No package imports a package of its own or a higher layer, except cli, which imports bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun. A
 // test in cli enforces the layers.
 //
 // # One Put, file by file
@@ -64,7 +65,7 @@
 //	join.go        judgement of members that ask to join; a member with the cluster secret is added
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content, by commands
-//	backup.go      snapshots and committed entries for backups
+//	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
 //	restore.go     a data folder of a new cluster from a restored state
 //	status.go      an operator's status page; metrics.go: the counters
 //	settings.go    the settings that a running member can change

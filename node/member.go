@@ -68,6 +68,8 @@ type member struct {
 	memory      *index.Reserve             // of the state, until the committed log is applied again, up to applyTo
 	applyTo     uint64
 
+	backup *backupDuty // set before the endpoints start; nil: this member makes no backup
+
 	duty duty // owned by the clock that calls look
 
 	// Shared.
@@ -511,6 +513,7 @@ func (m *member) Status() wire.Status {
 		ElectionTimeout: m.config.ElectionTimeout, DiskFree: m.status.Disk().Free, DiskBytes: m.status.Disk().Size,
 		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
 	}
+	m.backup.report(&s)
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})
 	}

@@ -109,6 +109,8 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
 	n.backups = newBackups(n.member)
+	n.member.backup = newBackupDuty(n.backups)
+	n.member.backup.start()
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
@@ -331,6 +333,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 		errs = append(errs, n.peers.Close())
 	}
 	if n.backups != nil {
+		n.member.backup.stop()
 		errs = append(errs, n.backups.close())
 	}
 	if n.member != nil {

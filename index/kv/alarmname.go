@@ -29,6 +29,8 @@ const (
 	RetentionAlarm AlarmName = "RETENTION"
 	// AuditAlarm: the audit log cannot be written.
 	AuditAlarm AlarmName = "AUDIT"
+	// BackupAlarm: the leader's backup (--backup-dir) fails, or is old.
+	BackupAlarm AlarmName = "BACKUP"
 )
 
 // The names of notices.
@@ -54,7 +56,7 @@ const (
 	InsecureNotice AlarmName = "INSECURE"
 )
 
-var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm}
+var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm, BackupAlarm}
 
 var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice, InsecureNotice}
 

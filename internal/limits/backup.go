@@ -31,4 +31,13 @@ const (
 	BackupFilesOpen = 2
 	// BackupFileIdle is the time after which a member closes a snapshot that no backup reads. A removed snapshot takes space until then.
 	BackupFileIdle = time.Minute
+	// BackupFailing is the time without a complete backup after which a failure is an alarm. A restart of a file server, or a change of the
+	// leader, may take seconds.
+	BackupFailing = 10 * time.Second
+	// BackupOld is the same without a failure: a base of the default quota, 2 GiB, takes half of it at 14 MB/s, and the log waits meanwhile.
+	BackupOld = 5 * time.Minute
+	// BackupRefused is the pause of a member after a refusal of the folder, which ends by an operator's work.
+	BackupRefused = 5 * time.Second
+	// BackupStop bounds the wait of a member that stops for its backup's disk. The stop of all parts may take 15 s.
+	BackupStop = time.Second
 )

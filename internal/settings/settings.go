@@ -32,7 +32,7 @@ const (
 // wants says what a value of each kind looks like.
 var wants = [...]string{
 	Text: "a text is needed, in quotes if it looks like something else", List: "a text or a list of texts is needed", Switch: "true or false is needed",
-	Number: "a whole number is needed", Time: "a time has a unit, as in 5s", Size: "a size is a number of bytes, or has a unit, as in 512MiB",
+	Number: "a whole number is needed", Time: "a time has a unit, as in 5s or 7d", Size: "a size is a number of bytes, or has a unit, as in 512MiB",
 }
 
 // Setting is one value of a file, as the command line would have it.

@@ -46,7 +46,7 @@ func TestRead(t *testing.T) {
 		{"name: [a]\n", "", "1: name: this is a list: a text is needed, in quotes if it looks like something else"},
 		{"name: {a: b}\n", "", "1: name: this is a mapping: a text is needed, in quotes if it looks like something else"},
 		{"found: 'true'\ncount: 1.5\nage: 5\nbytes: 1.5\n", "", `1: found: "true" is a text: true or false is needed` +
-			"\n" + `2: count: "1.5" is a number: a whole number is needed` + "\n" + `3: age: "5" is a whole number: a time has a unit, as in 5s` +
+			"\n" + `2: count: "1.5" is a number: a whole number is needed` + "\n" + `3: age: "5" is a whole number: a time has a unit, as in 5s or 7d` +
 			"\n" + `4: bytes: "1.5" is a number: a size is a number of bytes, or has a unit, as in 512MiB`},
 		{"join: [a:1, 2]\n", "", `1: join: the entry "2" is a whole number: a text is needed, in quotes if it looks like something else`},
 		{"join: ['a,b']\n", "", `1: join: the entry "a,b" has a comma: write two entries`},

@@ -18,7 +18,8 @@ import (
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
 //	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint,
 //	 session_clock int, sessions int, used_bytes int, quota_bytes int,
-//	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint]
+//	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint,
+//	 backup str, backup_age_us uint]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -57,6 +58,9 @@ type Status struct {
 	DiskFree         int64  // of the data folder's file system, in bytes, at the last check
 	DiskBytes        int64  // the size of that file system
 	Files            uint64 // the limit of open files
+
+	Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
+	BackupAge time.Duration // of a leader with such a folder: since the backup last had everything
 }
 
 // Alarm is a problem that an operator must know of, as reported by the member with this status.
@@ -85,7 +89,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 37
+	statusFields = 39
 	alarmFields  = 3
 	memberFields = 6
 	linkFields   = 4
@@ -134,7 +138,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendInt(pack.AppendUint(pack.AppendUint(dst, s.Level), s.LevelMost), s.Wall)
 	dst = pack.AppendUint(pack.AppendUint(dst, s.Host), s.Device)
 	dst = pack.AppendUint(dst, uint64(s.ElectionTimeout.Microseconds()))
-	return pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, s.DiskFree), s.DiskBytes), s.Files)
+	dst = pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, s.DiskFree), s.DiskBytes), s.Files)
+	return pack.AppendUint(pack.AppendString(dst, s.Backup), uint64(s.BackupAge.Microseconds()))
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -155,6 +160,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Level, s.LevelMost, s.Wall, s.Host, s.Device = r.Uint(), r.Uint(), r.Int(), r.Uint(), r.Uint()
 	s.ElectionTimeout = readMicroseconds(r)
 	s.DiskFree, s.DiskBytes, s.Files = r.Int(), r.Int(), r.Uint()
+	s.Backup, s.BackupAge = r.String(), readMicroseconds(r)
 	r.End(whole)
 	return s
 }

@@ -15,6 +15,7 @@ import (
 // Reader reads a backup: a folder, or a single file. A Writer may write to the folder meanwhile. The Reader sees the
 // backup as it was when it was opened. It is for one goroutine.
 type Reader struct {
+	Path    string
 	Cluster Cluster // as the marker names it; without a name if the marker is damaged
 	Bases   []Base  // of the intact manifests, in order of their index
 	Faults  []error // damaged files that were found so far; a damaged segment is found when it is read
@@ -41,7 +42,7 @@ func Open(on disk.FS, path string, keys ...age.Identity) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{store: s, keys: keys}
+	r := &Reader{Path: path, store: s, keys: keys}
 	if err := r.open(path); err != nil {
 		s.close()
 		return nil, err

@@ -1,0 +1,238 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"qkv/actor"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+	"qkv/node/backuprun"
+	"qkv/snapshot/backup"
+)
+
+// backupDuty makes the backup of --backup-dir while this member leads. Each member writes a folder of its own name, so two members that
+// both believe to lead cannot damage a backup, whatever locks the file system has. A run is a goroutine beside the actors, and no actor
+// waits for it.
+type backupDuty struct {
+	// Constant.
+	source backupSource
+	target backuprun.Target // its folder is that of this member
+	parent string           // the folder of --backup-dir
+
+	// Owned by the clock that calls look.
+	cancel  context.CancelFunc // of the run; nil: there is none
+	ended   chan struct{}      // closed when the goroutine of the newest run has ended; nil: there was none
+	alarmed bool
+
+	mu       sync.Mutex
+	complete time.Duration // by the driver's clock: when the backup last had everything, or when the run began
+	problem  string        // the newest failure since then; empty: none
+}
+
+// newBackupDuty returns the duty of a member; nil without --backup-dir.
+func newBackupDuty(b *backups) *backupDuty {
+	target := b.member.config.Backup
+	if target.Dir == "" {
+		return nil
+	}
+	d := &backupDuty{source: backupSource{b}, target: target, parent: filepath.Clean(target.Dir)}
+	d.target.Dir = filepath.Join(d.parent, wire.FileName(b.member.config.Name))
+	return d
+}
+
+// start starts the clock.
+func (d *backupDuty) start() {
+	if d != nil {
+		d.source.member.env.Driver.Every(limits.LookInterval, d.look)
+	}
+}
+
+func (d *backupDuty) now() time.Duration { return d.source.member.env.Driver.Time().Now }
+
+// look begins a run when this member leads, ends it when another one does, and raises the alarm.
+func (d *backupDuty) look() {
+	m := d.source.member
+	leads := m.status.Raft().Role == "leader"
+	switch {
+	case leads && d.cancel == nil && d.idle():
+		d.begin()
+	case !leads && d.cancel != nil:
+		d.cancel()
+		d.cancel = nil
+	}
+	text := ""
+	if d.cancel != nil {
+		text = d.text()
+	}
+	m.status.Alarm(actor.Alarm{Name: kv.BackupAlarm, Text: text})
+	if alarmed := text != ""; alarmed != d.alarmed {
+		if d.alarmed = alarmed; alarmed {
+			m.logger.Warn("BACKUP: " + text)
+		} else {
+			m.logger.Info("the alarm BACKUP has ended")
+		}
+	}
+}
+
+// idle reports whether no run is at work. A run that has to end may still wait for its folder.
+func (d *backupDuty) idle() bool {
+	if d.ended == nil {
+		return true
+	}
+	select {
+	case <-d.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// begin starts a run.
+func (d *backupDuty) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	d.cancel, d.ended = cancel, ended
+	d.note("")
+	d.source.member.logger.Info("this member leads, and makes the backup", "folder", d.target.Dir)
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if err := backuprun.Run(ctx, d.config()); err != nil {
+				d.note(err.Error())
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(limits.BackupRefused):
+			}
+		}
+	}()
+}
+
+func (d *backupDuty) config() backuprun.Config {
+	return backuprun.Config{
+		Target: d.target,
+		Open:   func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
+		Say:    func(text string) { d.source.member.logger.Info("backup: " + text) },
+		Complete: func() {
+			d.note("")
+		},
+		Failed: func(err error) { d.note(err.Error()) },
+	}
+}
+
+// checkFolder refuses a folder that does not exist, since its disk may not be mounted, and the folder of another kind of backup.
+func (d *backupDuty) checkFolder() error {
+	_, err := os.Stat(d.parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.parent)
+	}
+	if err == nil {
+		if _, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil {
+			return fmt.Errorf("%s is the folder of `qkv backup`: give --backup-dir a folder of its own", d.parent)
+		}
+	}
+	return err
+}
+
+// note takes the newest outcome: a failure, or, without one, that the backup has everything.
+func (d *backupDuty) note(problem string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.problem = problem; problem == "" {
+		d.complete = d.now()
+	}
+}
+
+// age returns how long the backup has not been complete, and the newest failure since then.
+func (d *backupDuty) age() (age time.Duration, problem string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(0, d.now()-d.complete), d.problem
+}
+
+// text returns the alarm; empty: there is none.
+func (d *backupDuty) text() string {
+	age, problem := d.age()
+	switch {
+	case problem != "" && age >= limits.BackupFailing:
+		return fmt.Sprintf("the backup in %s has not been complete for %v: %s", d.target.Dir, age.Round(time.Second), problem)
+	case age >= limits.BackupOld:
+		return fmt.Sprintf("the backup in %s has not been complete for %v: its disk does not answer, or is slower than the writes; look at that disk",
+			d.target.Dir, age.Round(time.Second))
+	}
+	return ""
+}
+
+// report adds the backup to a status: the folder, and its age if this member leads.
+func (d *backupDuty) report(s *wire.Status) {
+	if d == nil {
+		return
+	}
+	s.Backup = d.target.Dir
+	if s.Role == "leader" {
+		s.BackupAge, _ = d.age()
+	}
+}
+
+// stop ends the run. It waits for the folder's disk for a limited time only: a write that the disk does not finish ends with the process.
+func (d *backupDuty) stop() {
+	if d == nil || d.cancel == nil {
+		return
+	}
+	d.cancel()
+	select {
+	case <-d.ended:
+	case <-time.After(limits.BackupStop):
+		d.source.member.logger.Warn("the backup's disk does not answer: its last write may be lost, and the next backup makes up for it", "folder", d.target.Dir)
+	}
+}
+
+// backupSource is this member as a source of its own backup.
+type backupSource struct{ *backups }
+
+// Name implements backuprun.Source.
+func (s backupSource) Name() string { return s.member.config.Name }
+
+// Cluster implements backuprun.Source.
+func (s backupSource) Cluster() backup.Cluster {
+	return backuprun.ClusterOf(s.member.folder.Cluster, s.member.Status().Members, s.member.config.Name, s.member.config.Version)
+}
+
+// BackupBase implements backuprun.Source.
+func (s backupSource) BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error) {
+	base, refusal := s.Base(ctx, least)
+	return base, errorOf(refusal)
+}
+
+// BackupPiece implements backuprun.Source.
+func (s backupSource) BackupPiece(_ context.Context, b *kv.BackupBase, offset int64) ([]byte, error) {
+	piece, refusal := s.Piece(b.Name, b.SHA, offset)
+	return piece, errorOf(refusal)
+}
+
+// BackupLog implements backuprun.Source.
+func (s backupSource) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
+	ctx, cancel := context.WithTimeout(ctx, limits.BackupLogWait)
+	defer cancel()
+	part, refusal := s.Log(ctx, after)
+	return part, errorOf(refusal)
+}
+
+// Close implements backuprun.Source: the member goes on.
+func (s backupSource) Close() error { return nil }
+
+// errorOf returns a refusal as an error: nil if there is none.
+func errorOf(refusal *kv.Error) error {
+	if refusal == nil {
+		return nil
+	}
+	return refusal
+}

@@ -1,0 +1,216 @@
+package backuprun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+
+	"qkv/log/disk"
+	"qkv/snapshot/backup"
+)
+
+// Target says where a backup is written, and how.
+type Target struct {
+	Dir   string
+	To    []age.Recipient // for which the content is encrypted; none: it is not
+	Every time.Duration   // between two bases
+	Keep  time.Duration   // for which every moment can be restored
+}
+
+// Config is the configuration of a run.
+type Config struct {
+	Target
+	Continue bool // the folder held the backup before: it is never made anew
+	// Open connects to a member. The turn grows after each failure, and chooses one of several members. Open returns how many there are.
+	Open func(ctx context.Context, turn int) (s Source, of int, err error)
+	// Final reports whether no further try can succeed after an error of Open; nil: every error is followed by another try.
+	Final func(error) bool
+	// Say reports an event to the operator.
+	Say func(text string)
+	// Complete is called when the backup has everything that its member has applied: at the latest a few seconds after each change, and as
+	// often without changes. Failed is called with the error when a session fails. Both may be nil.
+	Complete func()
+	Failed   func(error)
+}
+
+// runner is the state of a run. The member and the folder change after failures; the run goes on.
+type runner struct {
+	Config
+	cluster uint64 // 0 before the first connection
+	turn    int
+	of      int       // number of members
+	lacking int       // how many members in a row had no log behind the end of the backup
+	based   time.Time // when the newest base was made
+	failing bool
+
+	complaint  string // the newest reported failure, at complained
+	complained time.Time
+}
+
+const (
+	// pauseFirst is the first pause after a failure, and pauseMost the longest.
+	pauseFirst = 500 * time.Millisecond
+	pauseMost  = 5 * time.Second
+	// complaintPause is the time between two reports of the same failure.
+	complaintPause = time.Minute
+	// answerTime bounds the wait for a part of the log.
+	answerTime = 5 * time.Second
+)
+
+// Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
+// another cluster or to a newer qkv, holds other files, or Config.Final says so.
+func Run(ctx context.Context, c Config) error {
+	r := &runner{Config: c}
+	for pause := pauseFirst; ; {
+		begun := time.Now()
+		err := r.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) || r.Final != nil && r.Final(err) {
+			return err
+		}
+		if time.Since(begun) > pauseMost {
+			pause = pauseFirst
+		}
+		r.failing = true
+		r.turn++
+		r.complain(err)
+		if r.Failed != nil {
+			r.Failed(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, pauseMost)
+	}
+}
+
+func (r *runner) say(format string, arguments ...any) { r.Say(fmt.Sprintf(format, arguments...)) }
+
+// complain reports a failure. The same one is reported again after a while only: a process that waits for the folder's lock is no fault.
+func (r *runner) complain(err error) {
+	text := err.Error()
+	if text != r.complaint || time.Since(r.complained) >= complaintPause {
+		r.say("backup failed, and is tried again: %s", text)
+		r.complaint, r.complained = text, time.Now()
+	}
+}
+
+// session follows one member until something fails.
+func (r *runner) session(ctx context.Context) error {
+	m, of, err := r.Open(ctx, r.turn)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	r.of = of
+	if r.cluster != 0 && m.Cluster().ID != r.cluster {
+		return fmt.Errorf("%s belongs to the cluster %016x, and the backup to %016x", m.Name(), m.Cluster().ID, r.cluster)
+	}
+	open := backup.OpenFolder
+	if r.Continue || r.cluster != 0 {
+		open = backup.ContinueFolder
+	}
+	w, err := open(disk.OS(), r.Dir, m.Cluster(), r.To...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is gone: mount its disk again; it is not created anew: %w", r.Dir, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	r.cluster = m.Cluster().ID
+	if bases := w.Bases(); r.based.IsZero() && len(bases) > 0 {
+		r.based = time.Unix(0, bases[len(bases)-1].Wall)
+	}
+	return r.follow(ctx, m, w)
+}
+
+// there reports whether the folder still holds the backup.
+func (r *runner) there() bool {
+	_, err := os.Stat(filepath.Join(r.Dir, "backup"))
+	return err == nil
+}
+
+// follow copies bases and entries. A new base of the end of the backup is made after every interval, if anything was written since.
+func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
+	after := EndOf(w)
+	if len(w.Bases()) == 0 {
+		if err := r.base(ctx, m, w, 0); err != nil {
+			return err
+		}
+		after = EndOf(w)
+	}
+	for ctx.Err() == nil {
+		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && after > newest.Index {
+			if err := r.base(ctx, m, w, after); err != nil {
+				return err
+			}
+		}
+		asked, cancel := context.WithTimeout(ctx, answerTime)
+		part, err := m.BackupLog(asked, after)
+		cancel()
+		if err == nil && !r.there() {
+			err = fmt.Errorf("%s is gone", r.Dir)
+		}
+		if err == nil {
+			err = w.Append(part.Entries)
+		}
+		switch {
+		case NeedsBase(err) && r.lacking < r.of && r.of > 1:
+			r.lacking++ // another member's log may go further back
+			return fmt.Errorf("%s: %w", m.Name(), err)
+		case NeedsBase(err):
+			r.say("%s: a new base is needed: %v", m.Name(), err)
+			if err := r.base(ctx, m, w, after+1); err != nil {
+				return err
+			}
+			after = max(after, w.Bases()[len(w.Bases())-1].Index)
+		case err != nil:
+			return fmt.Errorf("%s: %w", m.Name(), err)
+		}
+		if n := len(part.Entries); err == nil && n > 0 {
+			r.lacking = 0
+			after = part.Entries[n-1].Index
+		}
+		if err == nil && after >= part.Applied {
+			r.upToDate(m, after)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// base makes a base of entry least or later, and removes data that is older than allowed.
+func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
+	begun := time.Now()
+	base, err := CopyBase(ctx, m, w, least, func(int64, int64) {})
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Name(), err)
+	}
+	r.based = time.Now()
+	r.say("base of entry %d, revision %d, %d bytes, from %s in %v", base.Index, base.Revision, base.Files[0].Bytes, m.Name(), time.Since(begun).Round(time.Millisecond))
+	removed, err := w.Retain(time.Now(), r.Keep)
+	if len(removed) > 0 {
+		r.say("removed %d files that are not needed for the last %v", len(removed), r.Keep)
+	}
+	return err
+}
+
+// upToDate notes that the backup has everything that the member has.
+func (r *runner) upToDate(m Source, entry uint64) {
+	if r.failing {
+		r.say("backup goes on with %s, and has everything up to entry %d", m.Name(), entry)
+		r.failing, r.complaint = false, ""
+	}
+	if r.Complete != nil {
+		r.Complete()
+	}
+}
