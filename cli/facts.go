@@ -52,6 +52,7 @@ func factsOf(members []memberStatus) []checks.Member {
 			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
 			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
 			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device,
+			Backup: m.Backup, BackupAge: time.Duration(m.BackupAge * float64(time.Second)),
 			Clock: m.clock.ahead, ClockWithin: m.clock.within,
 		}
 		for _, l := range m.Links {

@@ -177,7 +177,7 @@ func TestProcessBackup(t *testing.T) {
 	checks, refused := 0, 0
 	for i := range rounds {
 		disturb(t, c, b, small, i)
-		n, no := checkMoments(t, m, dir, begun)
+		n, no := checkMoments(t, m, begun, func(at backup.At) (*backup.Restored, error) { return restored(dir, at) })
 		checks, refused = checks+n, refused+no
 	}
 	stop()
@@ -218,25 +218,15 @@ func disturb(t *testing.T, c *clusterProcess, b *backupProcess, small string, ro
 		}
 		must(t, os.Rename(b.dir+".away", b.dir))
 	case 4:
-		filler, err := os.Create(filepath.Join(small, "filler"))
-		must(t, err)
-		for {
-			if _, err = filler.Write(make([]byte, 4096)); err != nil {
-				break
-			}
-		}
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
+		fillDisk(t, small)
 		time.Sleep(pause)
-		must(t, filler.Close())
-		must(t, os.Remove(filler.Name()))
+		must(t, os.Remove(filepath.Join(small, "filler")))
 	}
 	time.Sleep(pause)
 }
 
 // checkMoments restores random revisions and seconds.
-func checkMoments(t *testing.T, m *backupModel, dir string, begun time.Time) (checks, refused int) {
+func checkMoments(t *testing.T, m *backupModel, begun time.Time, restored func(backup.At) (*backup.Restored, error)) (checks, refused int) {
 	t.Helper()
 	puts := m.acknowledged()
 	for range 3 {
@@ -246,7 +236,7 @@ func checkMoments(t *testing.T, m *backupModel, dir string, begun time.Time) (ch
 			at = backup.At{Wall: begun.Add(time.Duration(rand.Int64N(int64(time.Since(begun))))).UnixNano()}
 		}
 		checks++
-		got, err := restored(dir, at)
+		got, err := restored(at)
 		switch {
 		case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange): // the backup did not run then, or lags
 			refused++

@@ -52,6 +52,8 @@ type memberStatus struct {
 	DiskFreeBytes    int64   `json:"disk_free_bytes"`
 	DiskBytes        int64   `json:"disk_bytes"`
 	OpenFiles        uint64  `json:"open_files_limit"`
+	Backup           string  `json:"backup"`       // the folder of the backup that the member makes while it leads
+	BackupAge        float64 `json:"backup_age_s"` // of the leader's backup: since it was complete
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
@@ -92,7 +94,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, Backup: s.Backup, BackupAge: math.Round(s.BackupAge.Seconds()), host: s.Host, device: s.Device,
 	}
 }
 
@@ -207,6 +209,9 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	if level := featureLevels(members); level != "" {
 		w.wrap("feature level", "             ", level)
 	}
+	if i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Role == "leader" && m.Backup != "" }); i >= 0 {
+		w.wrap("backup", "      ", fmt.Sprintf("by %s in %s, complete %v ago", members[i].Name, members[i].Backup, time.Duration(members[i].BackupAge)*time.Second))
+	}
 	if links := linksBetween(members); links != "" {
 		w.wrap("links", "     ", links)
 	}
@@ -308,6 +313,8 @@ func (m *memberStatus) fields() []field {
 		{"DiskFreeBytes", m.DiskFreeBytes},
 		{"DiskBytes", m.DiskBytes},
 		{"OpenFilesLimit", m.OpenFiles},
+		{"Backup", m.Backup},
+		{"BackupAgeS", m.BackupAge},
 	}
 	for _, a := range m.Alarms {
 		fields = append(fields, field{"Alarm", a.String()})

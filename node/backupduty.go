@@ -33,7 +33,8 @@ type backupDuty struct {
 	alarmed bool
 
 	mu       sync.Mutex
-	complete time.Duration // by the driver's clock: when the backup last had everything, or when the run began
+	leads    bool
+	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
 	problem  string        // the newest failure since then; empty: none
 }
 
@@ -61,6 +62,7 @@ func (d *backupDuty) now() time.Duration { return d.source.member.env.Driver.Tim
 func (d *backupDuty) look() {
 	m := d.source.member
 	leads := m.status.Raft().Role == "leader"
+	d.turn(leads)
 	switch {
 	case leads && d.cancel == nil && d.idle():
 		d.begin()
@@ -68,10 +70,7 @@ func (d *backupDuty) look() {
 		d.cancel()
 		d.cancel = nil
 	}
-	text := ""
-	if d.cancel != nil {
-		text = d.text()
-	}
+	text := d.text()
 	m.status.Alarm(actor.Alarm{Name: kv.BackupAlarm, Text: text})
 	if alarmed := text != ""; alarmed != d.alarmed {
 		if d.alarmed = alarmed; alarmed {
@@ -80,6 +79,16 @@ func (d *backupDuty) look() {
 			m.logger.Info("the alarm BACKUP has ended")
 		}
 	}
+}
+
+// turn notes whether this member leads.
+func (d *backupDuty) turn(leads bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if leads && !d.leads {
+		d.complete, d.problem = d.now(), ""
+	}
+	d.leads = leads
 }
 
 // idle reports whether no run is at work. A run that has to end may still wait for its folder.
@@ -100,7 +109,6 @@ func (d *backupDuty) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	d.cancel, d.ended = cancel, ended
-	d.note("")
 	d.source.member.logger.Info("this member leads, and makes the backup", "folder", d.target.Dir)
 	go func() {
 		defer close(ended)
@@ -151,10 +159,13 @@ func (d *backupDuty) note(problem string) {
 	}
 }
 
-// age returns how long the backup has not been complete, and the newest failure since then.
+// age returns how long the backup has not been complete, and the newest failure since then. It is zero for a member that does not lead.
 func (d *backupDuty) age() (age time.Duration, problem string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.leads {
+		return 0, ""
+	}
 	return max(0, d.now()-d.complete), d.problem
 }
 
@@ -171,13 +182,10 @@ func (d *backupDuty) text() string {
 	return ""
 }
 
-// report adds the backup to a status: the folder, and its age if this member leads.
+// report adds the backup to a status.
 func (d *backupDuty) report(s *wire.Status) {
-	if d == nil {
-		return
-	}
-	s.Backup = d.target.Dir
-	if s.Role == "leader" {
+	if d != nil {
+		s.Backup = d.target.Dir
 		s.BackupAge, _ = d.age()
 	}
 }

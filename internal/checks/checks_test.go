@@ -18,7 +18,7 @@ func healthy(voters int) *Facts {
 		f.Members = append(f.Members, Member{
 			Name: fmt.Sprintf("n%d", i+1), Role: kv.Voter, Answers: true, State: "follower", Leader: "n1", Applied: 100_000, Digest: "aa", Version: "0.2.0", Revision: 9,
 			Level: 5, LevelMost: 5, SyncP99: time.Millisecond, ElectionTimeout: time.Second, UsedBytes: 1, QuotaBytes: 1000, OldestRevision: 2, HistoryAge: time.Hour,
-			DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20, Host: uint64(i + 1), Device: 7, ClockWithin: time.Millisecond,
+			DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20, Host: uint64(i + 1), Device: 7, Backup: "/backup/n", BackupAge: time.Second, ClockWithin: time.Millisecond,
 			Routes:      []Route{{Address: "10.0.0.1:2379", Interface: "eth0", MTU: 1500}},
 			Certificate: Certificate{File: "10.0.0.1:2379", Left: 300 * 24 * time.Hour},
 		})
@@ -171,6 +171,10 @@ func TestChecks(t *testing.T) {
 		{"history", Warning, "it reaches back for 4m59s, to revision 2", func(f *Facts) { f.Members[0].HistoryAge = 5*time.Minute - time.Second }},
 		{"disk-space", Warning, "n2: 32 MiB of 352 MiB", n2(func(m *Member) { m.DiskFree, m.DiskBytes = limits.SpaceMargin, 11*limits.SpaceMargin })},
 		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { m.DiskFree = limits.SpaceMargin - 1 })},
+		{"backup", Failure, "the backup of n1 in /backup/n has not been complete for 5m0s", func(f *Facts) { f.Members[0].BackupAge = limits.BackupOld }},
+		{"backup", Warning, "the backup of n1 in /backup/n has not been complete for 1m0s", func(f *Facts) { f.Members[0].BackupAge = limits.DoctorBackup }},
+		{"backup", Failure, "n1 leads and makes no backup", func(f *Facts) { f.Members[0].Backup = "" }},
+		{"backup", Warning, "no backup is made while n2 leads", n2(func(m *Member) { m.Backup = "" })},
 
 		{"folder", Failure, "no such folder", at(func(d *Folder) { d.Error = "no such folder" })},
 		{"folder", Failure, "the mode of /data is 0750, and 0700 is needed", at(func(d *Folder) { d.Mode = 0o750 })},
@@ -227,6 +231,7 @@ func TestSoundBounds(t *testing.T) {
 	m.Certificate.Left, m.Files = limits.DoctorCertificate, limits.EtcdConnections+limits.FilesKept
 	m.Routes[0].MTU, f.Members[0].HistoryAge = limits.DoctorMTU, limits.HistoryShort
 	m.DiskFree = m.DiskBytes / limits.DoctorDiskFree
+	f.Members[0].BackupAge = limits.DoctorBackup - time.Microsecond
 	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
 	if results := Run(f); Worst(results) != OK {
 		t.Errorf("%+v", results)
@@ -253,7 +258,7 @@ func TestUnchecked(t *testing.T) {
 	if w := Worst(results); w != OK {
 		t.Errorf("members of an older version: %+v", results)
 	}
-	for _, id := range []string{"clock", "mtu", "open-files", "hosts", "disks", "feature-level", "disk-space", "disk-sync"} {
+	for _, id := range []string{"clock", "mtu", "open-files", "hosts", "disks", "feature-level", "disk-space", "disk-sync", "backup"} {
 		if got := of(id, results); len(got) != 1 || got[0].Level != Unchecked {
 			t.Errorf("%s of members of an older version: %+v", id, got)
 		}

@@ -390,6 +390,37 @@ func diskSpace(f *Facts, r *report) {
 	r.quiet(known, "more than %d %% are free on all members", 100/limits.DoctorDiskFree)
 }
 
+// backup reports whether the leader makes a backup, and another member would.
+func backup(f *Facts, r *report) {
+	var leader *Member
+	var lack []string
+	n := f.answers(func(m *Member) {
+		if m.Backup == "" {
+			lack = append(lack, m.Name)
+		}
+		if m.State == "leader" {
+			leader = m
+		}
+	})
+	switch {
+	case n > 0 && len(lack) == n:
+		r.skip("no member that answers has --backup-dir; this host does not see a backup by `qkv backup run`")
+	case n > 0 && leader == nil:
+		r.skip("no leader answers")
+	case n > 0 && leader.Backup == "":
+		r.fail("%s leads and makes no backup: it has no --backup-dir, but other members have", leader.Name)
+	case n > 0 && leader.BackupAge >= limits.BackupOld:
+		r.fail("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
+	case n > 0 && leader.BackupAge >= limits.DoctorBackup:
+		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
+	case len(lack) > 0:
+		r.warn("no backup is made while %s leads: no --backup-dir", strings.Join(lack, " or "))
+	case n > 0:
+		r.ok("%s makes it in %s: complete %v ago", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
+	}
+	r.quiet(n, "")
+}
+
 // space reports a disk that is nearly full.
 func space(r *report, name string, free, size int64) {
 	switch {

@@ -43,6 +43,9 @@ type Member struct {
 	Files                    uint64 // the limit of open files
 	Host, Device             uint64 // as in the status
 
+	Backup    string        // the folder of the backup that the member makes while it leads; empty: it makes none
+	BackupAge time.Duration // of the leader's: since it was complete
+
 	Clock       time.Duration // the member's clock minus this host's
 	ClockWithin time.Duration // the error of Clock; 0: the clock is not known
 

@@ -36,6 +36,8 @@ const (
 	BackupFailing = 10 * time.Second
 	// BackupOld is the same without a failure: a base of the default quota, 2 GiB, takes half of it at 14 MB/s, and the log waits meanwhile.
 	BackupOld = 5 * time.Minute
+	// DoctorBackup is the same for a warning of `qkv doctor`: most bases take less time.
+	DoctorBackup = time.Minute
 	// BackupRefused is the pause of a member after a refusal of the folder, which ends by an operator's work.
 	BackupRefused = 5 * time.Second
 	// BackupStop bounds the wait of a member that stops for its backup's disk. The stop of all parts may take 15 s.

@@ -33,6 +33,7 @@ var exampleStatus = Status{
 		{ID: 7, Name: "n2"},
 	},
 	Level: 4, LevelMost: 5, Wall: 1_700_000_000_000_000, Host: 1 << 63, Device: 66306, ElectionTimeout: time.Second, DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20,
+	Backup: "/backup/n1", BackupAge: 1500 * time.Millisecond,
 	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000, UsedBytes: 5000, QuotaBytes: 2 << 30,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
@@ -265,7 +266,7 @@ var examples = []struct {
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
 			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000, 5000, 2 << 30,
-			4, 5, 1_700_000_000_000_000, uint64(1 << 63), 66306, 1_000_000, 1 << 40, 1 << 41, 1 << 20,
+			4, 5, 1_700_000_000_000_000, uint64(1 << 63), 66306, 1_000_000, 1 << 40, 1 << 41, 1 << 20, "/backup/n1", 1_500_000,
 		}},
 	},
 	{

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/internal/checks"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/net/client"
+	"qkv/snapshot/backup"
+)
+
+// restoredOfAll restores a moment from a folder with the backups of several members.
+func restoredOfAll(dir string, at backup.At) (*backup.Restored, error) {
+	all, err := backup.OpenSeveral(disk.OS(), dir)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	got, _, err := all.Restore(context.Background(), at, limits.Defaults().Index, nil)
+	return got, err
+}
+
+// age returns a member's qkv_backup_age_seconds; false: the member does not report it.
+func (m *memberProcess) age() (float64, bool) {
+	m.t.Helper()
+	answer, err := http.Get("http://" + m.listen + "/metrics")
+	if err != nil {
+		return 0, false
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(m.t, err)
+	if !strings.Contains(string(text), "qkv_backup_configured 1\n") {
+		m.t.Errorf("%s does not report that it is configured to make a backup", m.name)
+	}
+	found := regexp.MustCompile(`(?m)^qkv_backup_age_seconds (\S+)$`).FindSubmatch(text)
+	if found == nil {
+		return 0, false
+	}
+	seconds, err := strconv.ParseFloat(string(found[1]), 64)
+	must(m.t, err)
+	return seconds, true
+}
+
+// TestProcessBackupDir: the leader makes the backup in a shared folder, and after its death the next one. The folder's disk fills up and
+// vanishes, which is an alarm, and stops no write. Each moment that is restored is what was acknowledged until then.
+func TestProcessBackupDir(t *testing.T) {
+	alongside(t)
+	if !apart(t, syscall.CLONE_NEWNS) {
+		return
+	}
+	small := smallDisk(t, "64m")
+	dir := filepath.Join(small, "backups")
+	must(t, os.Mkdir(dir, 0o700))
+	c := startProcesses(t, 3, "--backup-dir", dir, "--backup-every", "2s", "--backup-keep", "1d")
+	m := &backupModel{}
+	ctx, stop := context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	s := c.open(0, processWait)
+	writing.Go(func() { m.write(ctx, s) })
+	defer writing.Wait()
+	defer stop()
+	begun := time.Now()
+	restores, refused := 0, 0
+	check := func() {
+		n, no := checkMoments(t, m, begun, func(at backup.At) (*backup.Restored, error) { return restoredOfAll(dir, at) })
+		restores, refused = restores+n, refused+no
+	}
+	for range 3 { // each leader in turn
+		c.caughtUp(s, dir)
+		leader := c.leader()
+		leader.kill()
+		c.caughtUp(s, dir)
+		for _, other := range c.others(leader) {
+			if _, reports := other.age(); reports != (other == c.leader()) {
+				t.Errorf("%s reports an age of the backup: %v", other.name, reports)
+			}
+		}
+		leader.start()
+		c.level()
+		check()
+	}
+
+	gone := dir + ".away"
+	for what, trouble := range map[string][2]func(){
+		"is gone":       {func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
+		"no space left": {func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
+	} {
+		trouble[0]()
+		began, writes := time.Now(), len(m.acknowledged())
+		text := ""
+		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
+			for _, a := range alarmsIn(members) {
+				if a.Name == "BACKUP" {
+					text = a.Text
+				}
+			}
+			return strings.Contains(text, what)
+		})
+		age, _ := c.leader().age()
+		if d := c.diagnose(); age < limits.BackupFailing.Seconds() || !d.has("alarms", checks.Failure, "BACKUP of ") {
+			t.Errorf("%s: the age is %v s, and doctor says %+v", what, age, d.Checks)
+		}
+		c.qkv("status", "--check").exits(t, exitFailed, "BACKUP of ")
+		if n := len(m.acknowledged()) - writes; n < 100 {
+			t.Errorf("%s: %d writes in %v", what, n, time.Since(began))
+		}
+		trouble[1]()
+		c.await("the end of the alarm BACKUP", func(members []memberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
+		c.caughtUp(s, dir)
+		if age, reports := c.leader().age(); !reports || age > 10 {
+			t.Errorf("the age of a backup that has everything is %v s", age)
+		}
+	}
+	if d := c.diagnose(); !d.has("backup", checks.OK, c.leader().name+" makes it in "+filepath.Join(dir, c.leader().name)+": complete ") {
+		t.Errorf("doctor of a backup that has everything: %+v", d.Checks)
+	}
+	check()
+	stop()
+	writing.Wait()
+	if refused > restores/2 {
+		t.Errorf("%d of %d moments were refused", refused, restores)
+	}
+	t.Logf("figures: %d puts, %d moments restored, %d refused for a gap", len(m.acknowledged()), restores, refused)
+	c.restoresAll(m, s, dir)
+}
+
+// restoresAll restores the newest moment by the command, and compares it with the model.
+func (c *clusterProcess) restoresAll(m *backupModel, s *client.Client, dir string) {
+	t := c.t.(*testing.T)
+	c.caughtUp(s, dir)
+	got, err := restoredOfAll(dir, backup.At{})
+	must(t, err)
+	m.compare(t, got)
+	for _, line := range [][]string{{"backup", "list", dir}, {"backup", "inspect", dir}, {"backup", "verify", dir}} {
+		got := runQkv(t, c.environment(), line...).exits(t, 0)
+		for _, one := range c.members {
+			if !strings.Contains(got.stdout, filepath.Join(dir, one.name)+":\n") {
+				t.Errorf("%v does not name the backup of %s: %s", line, one.name, got.stdout)
+			}
+		}
+	}
+	runQkv(t, c.environment(), "restore", dir, "--data-dir", filepath.Join(t.TempDir(), "restored"), "--name", "r").exits(t, 0)
+}
+
+// caughtUp puts a key, and waits until that is in the backup.
+func (c *clusterProcess) caughtUp(s *client.Client, dir string) {
+	c.t.Helper()
+	p, err := s.Put(context.Background(), []byte("caught up"), nil)
+	must(c.t, err)
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		got, err := restoredOfAll(dir, backup.At{})
+		if err == nil && got.Revision >= p.Revision {
+			return
+		}
+		if time.Since(begun) > processWait {
+			c.t.Fatalf("revision %d is not in the backup: %v", p.Revision, err)
+		}
+	}
+}
+
+// fillDisk fills a disk.
+func fillDisk(t *testing.T, disk string) {
+	t.Helper()
+	filler, err := os.Create(filepath.Join(disk, "filler"))
+	must(t, err)
+	for err == nil {
+		_, err = filler.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	must(t, filler.Close())
+}
+
+func alarmNames(members []memberStatus) (names string) {
+	for _, a := range alarmsIn(members) {
+		names += a.Name + " "
+	}
+	return names
+}
