@@ -110,7 +110,7 @@ var examples = map[string][]string{
 	},
 	"migrate to-etcd": {"qkv migrate to-etcd --snapshot backup.db"},
 	"backup save":     {"qkv backup save /backup/prod", "qkv backup save --single-file prod.tar --recipient age1..."},
-	"backup run":      {"qkv backup run --to /backup/prod --every 1h --keep 168h"},
+	"backup run":      {"qkv backup run --to /backup/prod --every 1h --keep 7d"},
 	"backup list":     {"qkv backup list /backup/prod"},
 	"backup inspect":  {"qkv backup inspect /backup/prod -v"},
 	"backup verify":   {"qkv backup verify prod.tar --identity key.txt"},

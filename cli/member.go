@@ -118,11 +118,18 @@ func memberRemove(c *cli.Context) error {
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", m.Name, hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
-		if err == nil && signedBySecret(c) {
-			fmt.Fprintf(c.App.ErrWriter, "note: its host has the cluster secret, and can join again with an empty data folder: rotate the secret with `qkv cert secret --output FILE --rotate`, as docs/hosts.md says\n")
+		if err == nil {
+			noteSecret(c)
 		}
 		return err
 	})
+}
+
+// noteSecret reminds, after a member was removed, of the secret that its host still has.
+func noteSecret(c *cli.Context) {
+	if signedBySecret(c) {
+		fmt.Fprintf(c.App.ErrWriter, "note: its host has the cluster secret, and can join again with an empty data folder: rotate the secret with `qkv cert secret --output FILE --rotate`, as docs/hosts.md says\n")
+	}
 }
 
 func memberPromote(c *cli.Context) error {

@@ -121,6 +121,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		return r.stepInPlace(ctx, members, old, next, missing)
 	case old == nil && next != nil && next.Role == kv.Voter:
 		r.say("3 of 3: %s votes, and %s is no member any more", r.name, r.old)
+		noteSecret(r.c)
 		return true, nil
 	case next != nil && next.Role == kv.Incoming:
 		return false, nil // the joint configuration ends by itself

@@ -80,6 +80,14 @@ var alerts = []alert{
 		name: "QkvOpenFiles", expr: `os_fd_used{` + jobs + `} / os_fd_limit{` + jobs + `} > 0.8`, duration: "5m", severity: "warning",
 		summary: "The member {{ $labels.instance }} uses {{ $value | humanizePercentage }} of its open files. At the limit it refuses connections.", section: "monitoring.md#open-files",
 	},
+	{
+		name: "QkvBackupOld", expr: `qkv_backup_age_seconds{` + jobs + `} > 300`, duration: "1m", severity: "warning",
+		summary: "The backup of {{ $labels.job }}, made by {{ $labels.instance }}, lacks the changes of the last {{ $value | humanizeDuration }}.", section: "backup.md#by-the-members",
+	},
+	{
+		name: "QkvNoBackup", expr: `max by (job) (qkv_backup_configured{` + jobs + `}) == 1 unless on (job) qkv_backup_age_seconds{` + jobs + `}`, duration: "5m", severity: "warning",
+		summary: "No member of {{ $labels.job }} makes the backup: the leader has no --backup-dir, or does not answer Prometheus.", section: "backup.md#by-the-members",
+	},
 }
 
 // rules returns the file for Prometheus.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"qkv/node"
+	"qkv/node/backuprun"
 )
 
 // family is a metric as a member's page describes it.
@@ -60,8 +61,14 @@ func scrape() (families map[string]*family, err error) {
 			return nil, err
 		}
 	}
-	return families, read(configs[0].Listen, families, "etcd_network_peer_round_trip_time_seconds", "etcd_debugging_server_alarms", "qkv_peer_packets_sent")
+	if err := read(configs[0].Listen, families, "etcd_network_peer_round_trip_time_seconds", "etcd_debugging_server_alarms", "qkv_peer_packets_sent"); err != nil || families[ofLeader] != nil {
+		return families, err
+	}
+	return families, read(configs[1].Listen, families, ofLeader)
 }
+
+// ofLeader is a metric that the leader alone has.
+const ofLeader = "qkv_backup_age_seconds"
 
 // pair returns the configurations of two members of a new cluster.
 func pair(dir string) (configs []node.Config, err error) {
@@ -75,6 +82,7 @@ func pair(dir string) (configs []node.Config, err error) {
 			Name: m.Name, DataDir: filepath.Join(dir, m.Name), Home: filepath.Join(dir, "home"), Listen: addresses[2*i], ListenPeer: m.Address,
 			InitialCluster: cluster, InitialClusterToken: "monitoring", HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 			WatchProgress: time.Minute, MaxRequestBytes: 1 << 20, SegmentBytes: 8 << 20, HistoryBytes: node.HistoryAuto, Version: "monitoring",
+			Backup: backuprun.Target{Dir: dir, Every: time.Hour, Keep: time.Hour},
 		})
 	}
 	return configs, nil

@@ -2,6 +2,9 @@ package main
 
 var internalBugs = []mutant{
 	// Package internal/checks.
+	{"call a cluster well whose leader makes no backup", []change{
+		{"backup", `case n > 0 && leader.Backup == "":`, `case false:`},
+	}, []detector{direct("./internal/checks", "TestChecks")}},
 	{"call a cluster degraded that has lost its quorum", []change{
 		{"cluster.margin", `return c.up - c.quorum()`, `return c.up - c.quorum() + 1`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},

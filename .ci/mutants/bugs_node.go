@@ -311,4 +311,17 @@ var nodeBugs = []mutant{
 	{"keep the alarm of history that a former leader would drop", []change{
 		{"member.retain", `m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm}); return`, `return`},
 	}, []detector{direct("./node", "TestFormerLeaderEndsItsAlarm")}},
+	{"make the backup as a follower, too", []change{
+		{"backupDuty.look", `leads := m.status.Raft().Role == "leader"`, `leads := m.status.Raft().Role != ""`},
+	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+	{"make the backup's folder on a disk that is not mounted", []change{
+		{"backupDuty.checkFolder", `errors.Is(err, fs.ErrNotExist)`, `err != nil`},
+		{"backupDuty.checkFolder", `return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.parent)`, `return nil`},
+	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+	{"call a backup complete that fails", []change{
+		{"backupDuty.note", `problem == ""`, `problem != "?"`},
+	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+	{"write into the folder of another kind of backup", []change{
+		{"backupDuty.checkFolder", `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil`, `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil && false`},
+	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
 }

@@ -102,6 +102,12 @@ var snapshotBugs = []mutant{
 	{"restore a copy that is not the announced snapshot", []change{
 		{"Copy.described", `if e.SHA != c.from.SHA() {`, `if e.SHA != c.from.SHA() && e.Index == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},
+	{"restore the end of a backup though another one goes on", []change{
+		{"Several.Restore", `got.Index < ends[furthest]`, `got.Index < 0`},
+	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
+	{"restore from the backups of two clusters", []change{
+		{"OpenSeveral", `len(all) > 0 && r.Cluster.ID`, `len(all) < 0 && r.Cluster.ID`},
+	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
 	{"restore an entry that is later than the moment", []change{
 		{"work.apply", `wall > at.Wall`, `wall > at.Wall+1_000_000_000`},
 	}, []detector{direct("./snapshot/backup", "TestModel")}},

@@ -226,6 +226,9 @@ func (r rule) usual() rule {
 	return r
 }
 
+// tempFolder stands in a story's flags for a folder of its own.
+const tempFolder = "TEMP-FOLDER"
+
 // story is what happens to a cluster, and what fires at its end.
 type story struct {
 	name    string
@@ -241,12 +244,18 @@ type world struct {
 	*prometheusServer
 	connections []*grpc.ClientConn
 	failed      atomic.Int64
+	folder      string // in flags: tempFolder
 }
 
 func newWorld(t *testing.T, members int, flags ...string) *world {
 	t.Helper()
-	c := member.Start(t, member.QKV, members, flags...)
-	w := &world{prometheusServer: newPrometheus(t, c)}
+	folder := t.TempDir()
+	given := make([]string, len(flags))
+	for i, flag := range flags {
+		given[i] = strings.ReplaceAll(flag, tempFolder, folder)
+	}
+	c := member.Start(t, member.QKV, members, given...)
+	w := &world{prometheusServer: newPrometheus(t, c), folder: folder}
 	for _, m := range c.Members {
 		connection, err := grpc.NewClient(m.Client, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
@@ -458,6 +467,30 @@ var stories = []story{
 		"etcdMembersDown (warning)", "etcdInsufficientMembers (critical)", "etcdNoLeader (critical)",
 		"QkvMemberDown (warning)", "QkvNoQuorum (critical)", "QkvNoLeader (critical)", "QkvNotice (info)", "QkvPeerUnreachable (warning)",
 	}},
+	// A backup is old after minutes of the wall's clock: here the age is changed, on its way.
+	{"the backup's folder vanishes", 1, []string{"--backup-dir", tempFolder}, func(w *world) {
+		w.quietly(10)
+		if err := os.RemoveAll(w.folder); err != nil {
+			w.t.Fatal(err)
+		}
+		w.shows(0, `qkv_alarm\{[^}]*name="BACKUP"`)
+		w.change = func(l labels.Labels, v float64) float64 {
+			if l.Get(labels.MetricName) == "qkv_backup_age_seconds" && v > 0 {
+				return 301
+			}
+			return v
+		}
+		w.quietly(5)
+	}, []string{"QkvAlarm (critical)", "QkvBackupOld (warning)"}},
+	{"the leader has no folder for a backup, and another member has", 1, nil, func(w *world) {
+		w.change = func(l labels.Labels, v float64) float64 {
+			if l.Get(labels.MetricName) == "qkv_backup_configured" {
+				return 1
+			}
+			return v
+		}
+		w.quietly(12)
+	}, []string{"QkvNoBackup (warning)"}},
 	{"most of it is history", 1, nil, func(w *world) {
 		value := bytes.Repeat([]byte("v"), 1<<20)
 		for range 3 {

@@ -1,0 +1,123 @@
+package node_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/testretry"
+	"qkv/log/disk"
+	"qkv/net/wire"
+	"qkv/node/backuprun"
+	"qkv/snapshot/backup"
+)
+
+func TestBackupOfTheLeader(t *testing.T) {
+	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) { backupOfTheLeader(t, planCluster(t, 3, election)) })
+}
+
+// backupOfTheLeader: the leader alone makes the backup, in its own folder. It makes no folder on a disk that is not mounted, and writes
+// into no other backup. Its failure is an alarm of the leader, and a leader that was followed by another one ends its backup.
+func backupOfTheLeader(t testing.TB, c *cluster) {
+	dir := filepath.Join(t.TempDir(), "mounted")
+	for i := range c.configs {
+		c.configs[i].Backup = backuprun.Target{Dir: dir, Every: time.Hour, Keep: time.Hour}
+		c.start(i)
+	}
+	cl := c.client(0, 1, 2)
+	put := func(key string) int64 {
+		p, err := cl.Put(context.Background(), []byte(key), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Revision
+	}
+	put("a")
+	alarm := func(i int) string {
+		if c.nodes[i] == nil {
+			return ""
+		}
+		alarms := c.nodes[i].Status().Alarms
+		if at := slices.IndexFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(kv.BackupAlarm) }); at >= 0 {
+			return alarms[at].Text
+		}
+		return ""
+	}
+	awaitAlarm := func(text string) {
+		t.Helper()
+		for deadline := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+			leader := c.leader()
+			if got := alarm(leader); text == "" && got == "" || text != "" && strings.Contains(got, text) {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("the leader's alarm is %q, not %q", got, text)
+			}
+		}
+		for i := range c.nodes {
+			if got := alarm(i); got != "" && i != c.leader() {
+				t.Errorf("%s does not lead and raises BACKUP: %s", c.configs[i].Name, got)
+			}
+		}
+	}
+	awaitAlarm("the folder " + dir + " does not exist: mount its disk")
+	if age := c.nodes[c.leader()].Status().BackupAge; age < limits.BackupFailing {
+		t.Errorf("the age of the backup is %v", age)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s was made", dir)
+	}
+	other := filepath.Join(dir, "backup")
+	if err := os.MkdirAll(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm("is the folder of `qkv backup`")
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm("")
+
+	first := c.leader()
+	awaitBackup(t, dir, put("b"), c.configs[first].Name)
+	c.stop(first)
+	second := c.leader()
+	awaitBackup(t, dir, put("c"), c.configs[first].Name, c.configs[second].Name)
+	c.start(first)
+	awaitBackup(t, dir, put("d"), c.configs[first].Name, c.configs[second].Name)
+	for i, n := range c.nodes {
+		s := n.Status()
+		if s.Backup != filepath.Join(dir, s.Name) || i != c.leader() && s.BackupAge != 0 || s.BackupAge > limits.BackupFailing {
+			t.Errorf("%s, %s, reports the backup %q of age %v", s.Name, s.Role, s.Backup, s.BackupAge)
+		}
+	}
+}
+
+// awaitBackup waits until the backups in a folder have a revision. The folder must have backups of these members alone.
+func awaitBackup(t testing.TB, dir string, revision int64, members ...string) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var all backup.Several
+		if all, err = backup.OpenSeveral(disk.OS(), dir); err != nil {
+			continue
+		}
+		got, _, failed := all.Restore(context.Background(), backup.At{}, limits.Defaults().Index, nil)
+		err = failed
+		_ = all.Close()
+		if err != nil || got.Revision < revision {
+			continue
+		}
+		for _, r := range all {
+			if !slices.Contains(members, filepath.Base(r.Path)) {
+				t.Errorf("there is a backup in %s, and only %v have led", r.Path, members)
+			}
+		}
+		return
+	}
+	t.Fatalf("revision %d is not in the backup: %v", revision, err)
+}
