@@ -95,11 +95,11 @@ func TestProcessBackupDir(t *testing.T) {
 	}
 
 	gone := dir + ".away"
-	for what, trouble := range map[string][2]func(){
+	for what, incident := range map[string][2]func(){
 		"is gone":       {func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
 		"no space left": {func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
 	} {
-		trouble[0]()
+		incident[0]()
 		began, writes := time.Now(), len(m.acknowledged())
 		text := ""
 		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
@@ -118,7 +118,7 @@ func TestProcessBackupDir(t *testing.T) {
 		if n := len(m.acknowledged()) - writes; n < 100 {
 			t.Errorf("%s: %d writes in %v", what, n, time.Since(began))
 		}
-		trouble[1]()
+		incident[1]()
 		c.await("the end of the alarm BACKUP", func(members []memberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
 		c.caughtUp(s, dir)
 		if age, reports := c.leader().age(); !reports || age > 10 {

@@ -108,9 +108,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
-	n.backups = newBackups(n.member)
-	n.member.backup = newBackupDuty(n.backups)
-	n.member.backup.start()
+	n.startBackups()
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
@@ -142,6 +140,13 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
 		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", max(len(n.member.status.View().Members().All()), len(n.member.welcome.Members)), "data", c.DataDir)
 	return n, nil
+}
+
+// startBackups prepares the backups that others make of this member, and its own one.
+func (n *Node) startBackups() {
+	n.backups = newBackups(n.member)
+	n.member.backup = newBackupDuty(n.backups)
+	n.member.backup.start()
 }
 
 // watchCertificates starts the clocks that warn before a certificate expires.
