@@ -36,6 +36,7 @@ type backupDuty struct {
 	leads    bool
 	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
 	problem  string        // the newest failure since then; empty: none
+	began    bool          // this process has made the backup before: without it, the folder's disk is not mounted
 }
 
 // newBackupDuty returns the duty of a member; nil without --backup-dir.
@@ -125,8 +126,10 @@ func (d *backupDuty) begin() {
 }
 
 func (d *backupDuty) config() backuprun.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return backuprun.Config{
-		Target: d.target,
+		Target: d.target, Continue: d.began,
 		Open:   func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
 		Say:    func(text string) { d.source.member.logger.Info("backup: " + text) },
 		Complete: func() {
@@ -155,7 +158,7 @@ func (d *backupDuty) note(problem string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.problem = problem; problem == "" {
-		d.complete = d.now()
+		d.complete, d.began = d.now(), true
 	}
 }
 

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,31 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	awaitBackup(t, dir, put("c"), c.configs[first].Name, c.configs[second].Name)
 	c.start(first)
 	awaitBackup(t, dir, put("d"), c.configs[first].Name, c.configs[second].Name)
+	lead := func(i int) {
+		t.Helper()
+		if err := cl.MoveLeader(context.Background(), c.nodes[i].Status().ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead(first)
+	awaitBackup(t, filepath.Join(dir, c.configs[first].Name), put("e"), c.configs[first].Name)
+	lead(second)
+	awaitBackup(t, filepath.Join(dir, c.configs[second].Name), put("f"), c.configs[second].Name)
+
+	// The disk is unmounted, and the mount point is an empty folder. A member that has made the backup before begins no other one there.
+	if err := errors.Join(os.Rename(dir, dir+".away"), os.Mkdir(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	lead(first)
+	awaitAlarm("mount its disk again")
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("the mount point holds %v, %v", names, err)
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm("")
+	awaitBackup(t, dir, put("g"), c.configs[first].Name, c.configs[second].Name)
 	for i, n := range c.nodes {
 		s := n.Status()
 		if s.Backup != filepath.Join(dir, s.Name) || i != c.leader() && s.BackupAge != 0 || s.BackupAge > limits.BackupFailing {

@@ -321,6 +321,9 @@ var nodeBugs = []mutant{
 	{"call a backup complete that fails", []change{
 		{"backupDuty.note", `problem == ""`, `problem != "?"`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+	{"begin another backup where the disk of the first one is not mounted any more", []change{
+		{"backupDuty.config", `Continue: d.began`, `Continue: d.began && false`},
+	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
 	{"write into the folder of another kind of backup", []change{
 		{"backupDuty.checkFolder", `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil`, `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil && false`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
