@@ -95,11 +95,15 @@ func TestProcessBackupDir(t *testing.T) {
 	}
 
 	gone := dir + ".away"
-	for what, incident := range map[string][2]func(){
-		"is gone":       {func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
-		"no space left": {func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
+	for _, incident := range []struct {
+		what        string // in the alarm
+		begin, mend func()
+	}{
+		{"does not exist: mount its disk", func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
+		{"no space left", func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
 	} {
-		incident[0]()
+		what := incident.what
+		incident.begin()
 		began, writes := time.Now(), len(m.acknowledged())
 		text := ""
 		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
@@ -118,7 +122,7 @@ func TestProcessBackupDir(t *testing.T) {
 		if n := len(m.acknowledged()) - writes; n < 100 {
 			t.Errorf("%s: %d writes in %v", what, n, time.Since(began))
 		}
-		incident[1]()
+		incident.mend()
 		c.await("the end of the alarm BACKUP", func(members []memberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
 		c.caughtUp(s, dir)
 		if age, reports := c.leader().age(); !reports || age > 10 {
@@ -145,11 +149,16 @@ func (c *clusterProcess) restoresAll(m *backupModel, s *client.Client, dir strin
 	got, err := restoredOfAll(dir, backup.At{})
 	must(t, err)
 	m.compare(t, got)
+	folders, err := os.ReadDir(dir)
+	must(t, err)
+	if len(folders) < 2 {
+		t.Errorf("only %v have made a backup", folders)
+	}
 	for _, line := range [][]string{{"backup", "list", dir}, {"backup", "inspect", dir}, {"backup", "verify", dir}} {
 		got := runQkv(t, c.environment(), line...).exits(t, 0)
-		for _, one := range c.members {
-			if !strings.Contains(got.stdout, filepath.Join(dir, one.name)+":\n") {
-				t.Errorf("%v does not name the backup of %s: %s", line, one.name, got.stdout)
+		for _, one := range folders {
+			if !strings.Contains(got.stdout, filepath.Join(dir, one.Name())+":\n") {
+				t.Errorf("%v does not name the backup of %s: %s", line, one.Name(), got.stdout)
 			}
 		}
 	}

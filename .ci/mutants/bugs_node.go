@@ -315,7 +315,6 @@ var nodeBugs = []mutant{
 		{"backupDuty.look", `leads := m.status.Raft().Role == "leader"`, `leads := m.status.Raft().Role != ""`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
 	{"make the backup's folder on a disk that is not mounted", []change{
-		{"backupDuty.checkFolder", `errors.Is(err, fs.ErrNotExist)`, `err != nil`},
 		{"backupDuty.checkFolder", `return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.parent)`, `return nil`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
 	{"call a backup complete that fails", []change{
