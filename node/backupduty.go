@@ -130,8 +130,8 @@ func (d *backupDuty) config() backuprun.Config {
 	defer d.mu.Unlock()
 	return backuprun.Config{
 		Target: d.target, Continue: d.began,
-		Open:   func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
-		Say:    func(text string) { d.source.member.logger.Info("backup: " + text) },
+		Open: func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
+		Say:  func(text string) { d.source.member.logger.Info("backup: " + text) },
 		Complete: func() {
 			d.note("")
 		},
