@@ -82,7 +82,7 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		return err
 	}
 	bar := newBytesProgress(c.App.ErrWriter, "base")
-	base, err := backuprun.CopyBase(ctx, m, w, 0, progressTo(bar))
+	base, err := backuprun.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
 	bar.end()
 	if err != nil {
 		return err

@@ -41,8 +41,12 @@ func ClusterOf(id uint64, members []wire.Member, member, version string) backup.
 	return backup.Cluster{ID: id, Name: "the cluster of " + member, Version: version}
 }
 
-// baseWait is how long a member may take to save the snapshot for a base.
-const baseWait = 15 * time.Minute
+const (
+	// baseWait is how long a member may take to save the snapshot for a base.
+	baseWait = 15 * time.Minute
+	// baseBeside is how often the changes of the meantime are copied while a base is made.
+	baseBeside = 500 * time.Millisecond
+)
 
 // piecesAhead is how many pieces of a base are requested at a time: one arrives while the disk reads the next.
 const piecesAhead = 3
@@ -130,10 +134,9 @@ func (r *baseReader) fetch(offset int64, into chan<- pieceRead) {
 }
 
 // CopyBase makes a base from a snapshot of the member, of entry least or later, and returns it. A base that the backup has is returned, too.
-func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, report func(done, total int64)) (backup.Base, error) {
-	asked, cancel := context.WithTimeout(ctx, baseWait)
-	defer cancel()
-	base, err := m.BackupBase(asked, least)
+// It calls beside while the member saves the snapshot, with 0 of 0 bytes, and after each chunk.
+func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (backup.Base, error) {
+	base, err := askBase(ctx, m, least, beside)
 	if err != nil {
 		return backup.Base{}, err
 	}
@@ -155,9 +158,36 @@ func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, rep
 		if err != nil {
 			return backup.Base{}, err
 		}
-		report(from.Progress())
 		if done {
-			return from.Published(), nil
+			return from.Published(), beside(from.Progress())
+		}
+		if err := beside(from.Progress()); err != nil {
+			return backup.Base{}, err
+		}
+	}
+}
+
+// askBase waits for the snapshot of a base.
+func askBase(ctx context.Context, m Source, least uint64, beside func(done, total int64) error) (base kv.BackupBase, err error) {
+	asked, cancel := context.WithTimeout(ctx, baseWait)
+	defer cancel()
+	there := make(chan struct{})
+	go func() {
+		base, err = m.BackupBase(asked, least)
+		close(there)
+	}()
+	poll := time.NewTicker(baseBeside)
+	defer poll.Stop()
+	for {
+		select {
+		case <-there:
+			return base, err
+		case <-poll.C:
+			if failed := beside(0, 0); failed != nil {
+				cancel()
+				<-there
+				return base, failed
+			}
 		}
 	}
 }

@@ -154,6 +154,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 			if err := r.base(ctx, m, w, after); err != nil {
 				return err
 			}
+			after = max(after, EndOf(w))
 		}
 		asked, cancel := context.WithTimeout(ctx, answerTime)
 		part, err := m.BackupLog(asked, after)
@@ -191,7 +192,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 // base makes a base of entry least or later, and removes data that is older than allowed.
 func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
 	begun := time.Now()
-	base, err := CopyBase(ctx, m, w, least, func(int64, int64) {})
+	base, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.Name(), err)
 	}
@@ -202,6 +203,32 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 		r.say("removed %d files that are not needed for the last %v", len(removed), r.Keep)
 	}
 	return err
+}
+
+// changesBeside returns a function that appends the changes of the time in which a base is made. It leaves failures of the member to follow.
+func (r *runner) changesBeside(ctx context.Context, m Source, w *backup.Writer) func(done, total int64) error {
+	last := time.Now()
+	return func(int64, int64) error {
+		for more := time.Since(last) >= baseBeside && len(w.Bases()) > 0; more; last = time.Now() {
+			asked, cancel := context.WithTimeout(ctx, baseBeside/2) // the member waits for an entry for half of it
+			part, err := m.BackupLog(asked, EndOf(w))
+			cancel()
+			if !r.there() {
+				return fmt.Errorf("%s is gone", r.Dir)
+			}
+			n := len(part.Entries)
+			more = err == nil && n > 0 && part.Entries[n-1].Index < part.Applied
+			if failed := w.Append(part.Entries); NeedsBase(failed) {
+				return nil
+			} else if failed != nil {
+				return failed
+			}
+			if after := EndOf(w); err == nil && after >= part.Applied {
+				r.upToDate(m, after)
+			}
+		}
+		return nil
+	}
 }
 
 // upToDate notes that the backup has everything that the member has.
