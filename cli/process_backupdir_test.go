@@ -96,8 +96,8 @@ func TestProcessBackupDir(t *testing.T) {
 
 	gone := dir + ".away"
 	for _, incident := range []struct {
-		what        string // in the alarm
-		begin, mend func()
+		what              string // in the alarm
+		begin, clearFault func()
 	}{
 		{"does not exist: mount its disk", func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
 		{"no space left", func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
@@ -122,12 +122,15 @@ func TestProcessBackupDir(t *testing.T) {
 		if n := len(m.acknowledged()) - writes; n < 100 {
 			t.Errorf("%s: %d writes in %v", what, n, time.Since(began))
 		}
-		incident.mend()
+		incident.clearFault()
 		c.await("the end of the alarm BACKUP", func(members []memberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
 		c.caughtUp(s, dir)
 		if age, reports := c.leader().age(); !reports || age > 10 {
 			t.Errorf("the age of a backup that has everything is %v s", age)
 		}
+	}
+	if got := c.qkv("status").exits(t, exitOK); !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "backup by "+c.leader().name+" in "+filepath.Join(dir, c.leader().name)+": complete") {
+		t.Errorf("the status of a backup that has everything: %s", got.stdout)
 	}
 	if d := c.diagnose(); !d.has("backup", checks.OK, c.leader().name+" makes it in "+filepath.Join(dir, c.leader().name)+": complete ") {
 		t.Errorf("doctor of a backup that has everything: %+v", d.Checks)

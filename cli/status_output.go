@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -210,11 +211,20 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 		w.wrap("feature level", "             ", level)
 	}
 	if i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Role == "leader" && m.Backup != "" }); i >= 0 {
-		w.wrap("backup", "      ", fmt.Sprintf("by %s in %s, complete %v ago", members[i].Name, members[i].Backup, time.Duration(members[i].BackupAge)*time.Second))
+		w.wrap("backup", "      ", members[i].backup())
 	}
 	if links := linksBetween(members); links != "" {
 		w.wrap("links", "     ", links)
 	}
+}
+
+// backup describes the backup of the leader.
+func (m *memberStatus) backup() string {
+	text := fmt.Sprintf("by %s in %s", m.Name, m.Backup)
+	if age := time.Duration(m.BackupAge) * time.Second; age >= limits.BackupFailing {
+		return text + fmt.Sprintf(": not complete for %v", age)
+	}
+	return text + ": complete"
 }
 
 // featureLevels describes the cluster's feature level, and programs that support another one; empty if no member reports it.

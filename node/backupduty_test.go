@@ -107,6 +107,9 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	}
 	lead(first)
 	awaitAlarm("mount its disk again")
+	if leader := c.leader(); leader != first {
+		t.Fatalf("%s leads, and not %s", c.configs[leader].Name, c.configs[first].Name)
+	}
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
 		t.Errorf("the mount point holds %v, %v", names, err)
 	}

@@ -27,7 +27,7 @@ var Alarms = []AlarmCheck{
 	{kv.SnapshotAlarm, "a snapshot cannot be saved or moved", "remove the cause that the alarm names, usually a full disk"},
 	{kv.RetentionAlarm, "no quorum has disks and memory for the history that the flags keep", "free space on the member with the least capacity, or set `--history-bytes` lower on all members"},
 	{kv.AuditAlarm, "the audit log cannot be written", "free space on the disk of the audit log, or correct the folder's mode"},
-	{kv.BackupAlarm, "the leader's backup fails or is old", "remove the cause that the alarm names: mount the disk, free space on it, or correct the folder's mode"},
+	{kv.BackupAlarm, "the leader's backup fails or is old", "remove the cause that the alarm names, usually a full or unmounted disk: docs/backup.md"},
 	{kv.RefusedAlarm, "members refuse each other", "stop the member with the wrong cluster or the copied folder: docs/emergencies.md, Alarms"},
 	{kv.FailedAlarm, "a member ends", "read the last lines of that member's log"},
 
