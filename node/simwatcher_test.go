@@ -214,6 +214,9 @@ func (w *world) drawWatch() *simWatch {
 // turn is the watcher's clock: it connects, changes what it watches, goes away.
 func (c *watcher) turn() {
 	w := c.w
+	if w.watchers.all == nil { // their cluster is gone
+		return
+	}
 	w.sim.After(w.between(10*time.Millisecond, 200*time.Millisecond), c.turn)
 	switch s := c.stream; {
 	case s == nil || s.life.Over():
