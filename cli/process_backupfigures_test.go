@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +31,12 @@ func TestProcessBackupFigures(t *testing.T) {
 	}
 	c := startProcesses(t, 3, "--segment-bytes", "67108864")
 	fillWith(t, c.clients(3), 1<<30)
-	time.Sleep(20 * time.Second) // members save the snapshots that the filling has made due
+	for _, m := range c.members { // each saves a snapshot of all of it
+		s, err := c.target().openMember(t.Context(), m.listen)
+		must(t, err)
+		_, err = s.BackupBase(t.Context(), s.status.Applied)
+		must(t, errors.Join(err, s.Close()))
+	}
 	l := startMeter(c, "others", c.clients(3), 12, 256, 50*time.Millisecond)
 	var ratios []float64
 	for i := range 5 {
