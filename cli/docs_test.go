@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -268,6 +269,16 @@ func TestArchitecture(t *testing.T) {
 	}
 	if files < 30 {
 		t.Errorf("only %d files were found: the test no longer reads the page as it is written", files)
+	}
+}
+
+// TestDocsOfProbes: docs/monitoring.md has each check of /livez and /readyz as the table of checks has it.
+func TestDocsOfProbes(t *testing.T) {
+	page := pageText(t, "docs/monitoring.md")
+	for _, p := range checks.Probes {
+		if row := fmt.Sprintf("| `%s` | %s | %s |\n", p.Name, p.Means, p.Do); !strings.Contains(page, row) {
+			t.Errorf("docs/monitoring.md lacks the row\n%s", row)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 	"qkv/net/web"
@@ -29,12 +30,12 @@ func (s pages) server(gateway http.Handler) *http.Server {
 		Names: s.config.Names, Hosts: s.config.Hosts, Secure: front.Secure, Health: s.health, Probed: s.metrics.probe, Metrics: s.metrics.handler(), Gateway: gateway,
 		Version: s.version, Profiles: gateway != nil && s.config.Profiles, Administrator: s.administrator,
 		Probes: []web.Probe{
-			{Name: "livez", Checks: []web.Check{{Name: "serializable_read", Pass: s.readable}}},
+			{Name: "livez", Checks: []web.Check{probed("serializable_read", s.readable)}},
 			{Name: "readyz", Checks: []web.Check{
-				{Name: "data_corruption", Pass: s.sound},
-				{Name: "serializable_read", Pass: s.readable},
-				{Name: "linearizable_read", Pass: s.agrees},
-				{Name: "non_learner", Pass: s.votes},
+				probed("data_corruption", s.sound),
+				probed("serializable_read", s.readable),
+				probed("linearizable_read", s.agrees),
+				probed("non_learner", s.votes),
 			}},
 		},
 	})
@@ -42,6 +43,17 @@ func (s pages) server(gateway http.Handler) *http.Server {
 		Handler: underWay(older(all)), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
+}
+
+// probed is a check of the table of checks: its failure says what to do.
+func probed(name string, pass func(context.Context) error) web.Check {
+	row := checks.ProbeNamed(name)
+	return web.Check{Name: row.Name, Pass: func(ctx context.Context) error {
+		if err := pass(ctx); err != nil {
+			return fmt.Errorf("%w; %s", err, row.Do)
+		}
+		return nil
+	}}
 }
 
 // administrator refuses a request over HTTP whose token is not that of an administrator, while authentication is enabled.

@@ -35,6 +35,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
@@ -101,7 +102,7 @@ func TestWeb(t *testing.T) {
 	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
 		t.Errorf("without a leader: %d %s", code, body)
 	}
-	want := "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: no leader\n[+]non_learner ok"
+	want := "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: no leader; " + checks.ProbeNamed("linearizable_read").Do + "\n[+]non_learner ok"
 	if code, body := get(t, s, "/readyz"); code != 503 || body != want {
 		t.Errorf("without a leader: %d %s", code, body)
 	}
@@ -540,7 +541,7 @@ func TestLearners(t *testing.T) {
 		if is, err := pb.NewMaintenanceClient(dial(t, s)).Status(t.Context(), &pb.StatusRequest{}); err != nil || is.IsLearner != one.learner {
 			t.Errorf("%s has the status of a learner: %v %v, want %v", one.name, is.GetIsLearner(), err, one.learner)
 		}
-		if code, body := get(t, s, "/readyz/non_learner"); one.learner && body != "[-]non_learner failed: not supported for learner" || (code == 503) != one.learner {
+		if code, body := get(t, s, "/readyz/non_learner"); one.learner && body != "[-]non_learner failed: not supported for learner; "+checks.ProbeNamed("non_learner").Do || (code == 503) != one.learner {
 			t.Errorf("%s is not ready: %d %s", one.name, code, body)
 		}
 		if _, body := get(t, s, "/metrics"); strings.Contains(body, "\netcd_server_is_learner 1\n") != one.learner {
