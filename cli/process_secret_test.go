@@ -236,7 +236,9 @@ func TestProcessSecretRotates(t *testing.T) {
 	if got := strings.Join(strings.Fields(string(readFile(t, s.file()))), ","); got != both {
 		t.Fatalf("the file holds %s, not %s", got, both)
 	}
-	n3.says("a new certificate is in use")
+	now, err := certMaker().SecretMember(wire.SecretSource{File: s.file()}, "n3", nil)
+	must(t, err)
+	n3.says("a new certificate is in use", `issuer="`+now.Certificate().Issuer.CommonName+`"`) // as docs/hosts.md says
 	turn(both)
 	s.qkv("put", "half", "way").exits(t, exitOK) // with a certificate of the old secret
 	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", s.certsDir).exits(t, exitOK)

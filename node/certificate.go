@@ -50,7 +50,7 @@ func (w *certificateWatch) look() {
 	w.status.Alarm(actor.Alarm{Name: kv.CertAlarm, Subject: w.subject, Text: text})
 	if serial := w.certificate.Certificate().SerialNumber.String(); serial != w.serial {
 		w.serial = serial
-		w.logger.Info("a new certificate is in use", "file", w.file, "until", w.certificate.NotAfter())
+		w.logger.Info("a new certificate is in use", "file", w.file, "until", w.certificate.NotAfter(), "issuer", w.certificate.Certificate().Issuer.CommonName)
 	}
 	expired := text != "" && !now.Before(w.certificate.NotAfter())
 	if text != "" && (!w.alarmed || expired != w.expired || !now.Before(w.repeatAt)) {
