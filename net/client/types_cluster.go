@@ -102,6 +102,9 @@ const (
 //		DiskFree         int64  // of the data folder's file system, in bytes, at the last check
 //		DiskBytes        int64  // the size of that file system
 //		Files            uint64 // the limit of open files
+//
+//		Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
+//		BackupAge time.Duration // of a leader with such a folder: since the backup last had everything
 //	}
 type Status = wire.Status
 
