@@ -100,6 +100,11 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	awaitBackup(t, filepath.Join(dir, c.configs[first].Name), put("e"), c.configs[first].Name)
 	lead(second)
 	awaitBackup(t, filepath.Join(dir, c.configs[second].Name), put("f"), c.configs[second].Name)
+	for deadline := time.Now().Add(wait); c.nodes[first].Status().BackupAge != 0; time.Sleep(10 * time.Millisecond) { // its run goes on until its next look
+		if time.Now().After(deadline) {
+			t.Fatalf("%s makes the backup, and does not lead", c.configs[first].Name)
+		}
+	}
 
 	// The disk is unmounted, and the mount point is an empty folder. A member that has made the backup before begins no other one there.
 	if err := errors.Join(os.Rename(dir, dir+".away"), os.Mkdir(dir, 0o700)); err != nil {
