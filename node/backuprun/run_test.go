@@ -1,0 +1,155 @@
+package backuprun
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot"
+	"qkv/snapshot/backup"
+)
+
+// testMember is a source without a member: a log, and snapshots of its end.
+type testMember struct {
+	t    *testing.T
+	dir  string
+	mu   sync.Mutex
+	log  []kv.LogEntry // from entry 1 on
+	base func(number int)
+	made int // snapshots
+}
+
+func (m *testMember) Name() string { return "n1" }
+func (m *testMember) Cluster() backup.Cluster {
+	return backup.Cluster{ID: 7, Name: "test", Version: "test"}
+}
+func (m *testMember) Close() error { return nil }
+
+// write appends an entry, and returns its index.
+func (m *testMember) write() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := kv.LogEntry{Index: uint64(len(m.log)) + 1, Term: 1}
+	if len(m.log) > 0 {
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: fmt.Append(nil, len(m.log))})
+		e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: int64(len(m.log))}, [][]byte{put})
+	}
+	m.log = append(m.log, e)
+	return e.Index
+}
+
+func (m *testMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
+	m.mu.Lock()
+	part := kv.LogPart{Entries: m.log[after:], Applied: uint64(len(m.log))}
+	m.mu.Unlock()
+	if len(part.Entries) == 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return part, nil
+}
+
+func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err error) {
+	m.made++
+	m.base(m.made)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := index.NewState(limits.Defaults().Index)
+	s.Found(index.Founders(map[string]uint64{"n1": 1}))
+	for _, e := range m.log {
+		if _, err := s.Apply(e.Index, e.Term, e.Envelope, nil); err != nil {
+			return b, err
+		}
+	}
+	at, term := s.Applied()
+	saver, err := snapshot.Begin(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave())
+	for done := false; err == nil && !done; {
+		done, err = saver.Step(1 << 20)
+	}
+	if err != nil {
+		return b, err
+	}
+	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, snapshot.Name(at, term)))
+	if err != nil {
+		return b, err
+	}
+	defer r.Close()
+	return kv.BackupBase{Name: r.Name(), Index: at, Term: term, Revision: r.Meta().Revision, Bytes: r.Size(), SHA: r.SHA()}, nil
+}
+
+func (m *testMember) BackupPiece(_ context.Context, b *kv.BackupBase, offset int64) ([]byte, error) {
+	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, b.Name))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	piece := make([]byte, b.Bytes-offset)
+	_, err = r.ReadAt(piece, offset)
+	return piece, err
+}
+
+// reaches waits until a backup has an entry.
+func reaches(dir string, entry uint64) bool {
+	for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		r, err := backup.Open(disk.OS(), dir)
+		if err != nil {
+			continue
+		}
+		all, err := r.Reaches()
+		r.Close()
+		if n := len(all); err == nil && n > 0 && all[n-1].Index >= entry {
+			return true
+		}
+	}
+	return false
+}
+
+// A member saves a snapshot for minutes. The changes of that time reach the backup meanwhile, and the base is made behind them.
+func TestChangesWhileABaseIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "backup")
+	m := &testMember{t: t, dir: t.TempDir()}
+	m.write()
+	m.write()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	late := make(chan bool, 1)
+	m.base = func(number int) {
+		if number == 2 {
+			late <- reaches(dir, m.write())
+		}
+	}
+	var run sync.WaitGroup
+	run.Go(func() {
+		err := Run(ctx, Config{
+			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer run.Wait()
+	defer cancel()
+	for waits := true; waits; time.Sleep(20 * time.Millisecond) {
+		select {
+		case inTime := <-late:
+			if waits = false; !inTime {
+				t.Error("a change waits for the base")
+			}
+		default:
+			m.write() // a further base needs a change behind the one before
+		}
+	}
+	if last := m.write(); !reaches(dir, last) {
+		t.Errorf("entry %d does not follow the base", last)
+	}
+}
