@@ -241,6 +241,7 @@ func (d *demo) startAgain(ctx context.Context, m *process) error {
 
 // serve waits for Ctrl-C, or until all members have ended.
 func (d *demo) serve(ctx context.Context) error {
+	d.say.linef("see it in a browser: http://%s/ui/", d.endpoints()[0])
 	d.tryThis("try, on another terminal:")
 	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
 	d.say.linef("Ctrl-C stops the members; their data stays")

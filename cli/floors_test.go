@@ -36,6 +36,7 @@ const (
 	sysModule    = "golang.org/x/sys"
 	termModule   = "golang.org/x/term"
 	urfaveModule = "github.com/urfave/cli/v2"
+	teaModule    = "charm.land/bubbletea/v2"
 	barModule    = "github.com/schollz/progressbar/v3"
 	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
 	etcdModule   = "go.etcd.io/etcd/api/v3"
@@ -76,7 +77,7 @@ var packages = map[string]layer{
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
-	"net/web":  {floor: 2, imports: []string{"internal/limits"}},
+	"net/web":  {floor: 2, imports: []string{"index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
 	"net/auth": {floor: 2, imports: []string{"index/kv", "internal/admit", "internal/limits"}, modules: []string{cryptModule, jwtModule}},
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
@@ -85,7 +86,7 @@ var packages = map[string]layer{
 
 	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/server": {floor: 3, imports: []string{"net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
@@ -108,12 +109,12 @@ var packages = map[string]layer{
 
 	"node": {floor: 4, imports: []string{
 		"node/backuprun", "snapshot/backup",
-		"actor", "actor/space", "net/peer", "net/server", "net/etcd", "net/auth", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
 		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/limits",
-	}, modules: []string{urfaveModule, barModule, termModule, ageModule}},
+	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/emulate": {floor: 1, imports: []string{"log/disk"}, modules: []string{sysModule}},

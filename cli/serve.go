@@ -63,6 +63,7 @@ func memberFlags() []cli.Flag {
 		clusterSecretFlag(", and followed when it changes"),
 		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
 		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve /metrics, /health, /livez, /readyz and /version there; http needs no certificate"},
+		&cli.StringFlag{Name: "web", EnvVars: []string{"QKV_WEB"}, Usage: "`HOST:PORT`, as in 127.0.0.1:2381: also serve the dashboard there, at /ui/: without TLS on loopback, else with TLS; on loopback, --listen serves it anyway"},
 		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
 		&cli.StringFlag{Name: "auth-token", EnvVars: []string{"QKV_AUTH_TOKEN"}, Value: "simple", Usage: "`KIND` of the tokens of users who log in with a password: simple, or jwt,sign-method=METHOD,priv-key=FILE, with pub-key=FILE and ttl=TIME as in etcd"},
 		&cli.DurationFlag{Name: "auth-token-ttl", EnvVars: []string{"QKV_AUTH_TOKEN_TTL"}, Value: limits.TokenTTL, Usage: "`TIME` for which a simple token is valid after its last use"},
@@ -236,7 +237,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	}
 	return node.Config{
 		Name: c.String("name"), DataDir: dataDir,
-		MetricsURLs: parseList(c.String("listen-metrics-urls")), Profiles: c.Bool("enable-pprof"),
+		MetricsURLs: parseList(c.String("listen-metrics-urls")), Web: c.String("web"), Profiles: c.Bool("enable-pprof"),
 		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
 		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),

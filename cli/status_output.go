@@ -46,15 +46,19 @@ type memberStatus struct {
 	Links          []link  `json:"links"`
 
 	// The fields below describe the program and the host. They are 0 or empty for a member of an older version.
-	Vote             string  `json:"vote"`               // learner, voter, incoming or leaving
-	FeatureLevel     uint64  `json:"feature_level"`      // of the cluster
-	FeatureLevelMost uint64  `json:"feature_level_most"` // of the member's program
-	ElectionTimeout  float64 `json:"election_timeout_ms"`
-	DiskFreeBytes    int64   `json:"disk_free_bytes"`
-	DiskBytes        int64   `json:"disk_bytes"`
-	OpenFiles        uint64  `json:"open_files_limit"`
-	Backup           string  `json:"backup"`       // the folder of the backup that the member makes while it leads
-	BackupAge        float64 `json:"backup_age_s"` // of the leader's backup: since it was complete
+	Vote             string     `json:"vote"`               // learner, voter, incoming or leaving
+	FeatureLevel     uint64     `json:"feature_level"`      // of the cluster
+	FeatureLevelMost uint64     `json:"feature_level_most"` // of the member's program
+	ElectionTimeout  float64    `json:"election_timeout_ms"`
+	DiskFreeBytes    int64      `json:"disk_free_bytes"`
+	DiskBytes        int64      `json:"disk_bytes"`
+	OpenFiles        uint64     `json:"open_files_limit"`
+	Backup           string     `json:"backup"`       // the folder of the backup that the member makes while it leads
+	BackupAge        float64    `json:"backup_age_s"` // of the leader's backup: since it was complete
+	MemoryBytes      int64      `json:"memory_bytes"`
+	Puts             clientLoad `json:"puts"`
+	Gets             clientLoad `json:"gets"`
+	Events           clientLoad `json:"watch_events"`
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
@@ -63,6 +67,14 @@ type memberStatus struct {
 	host, device uint64
 	clock        clockOffset
 }
+
+// clientLoad is the load of one kind of operations of a member's clients, in the last seconds.
+type clientLoad struct {
+	Rate uint64  `json:"per_s"`
+	P99  float64 `json:"p99_ms"`
+}
+
+func loadOf(l client.Load) clientLoad { return clientLoad{l.Rate, milliseconds(l.P99)} }
 
 // link is a member's connection to another one.
 type link struct {
@@ -95,7 +107,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, Backup: s.Backup, BackupAge: math.Round(s.BackupAge.Seconds()), host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Round(s.BackupAge.Seconds()), host: s.Host, device: s.Device,
 	}
 }
 

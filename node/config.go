@@ -63,7 +63,10 @@ type Config struct {
 	// MetricsURLs are further addresses for health and metrics: http://HOST:PORT, or https://HOST:PORT, which demands the same as for
 	// clients. Every host that can reach an http address can read them: the URL is the operator's decision.
 	MetricsURLs []string
-	Profiles    bool // serves Go's profiles to etcd's clients, at /debug/pprof/
+	// Web is a further address for the dashboard, HOST:PORT: on loopback over HTTP and HTTPS, otherwise over HTTPS alone. It may be Listen:
+	// the dashboard is then served at the clients' port, as it always is on loopback.
+	Web      string
+	Profiles bool // serves Go's profiles to etcd's clients, at /debug/pprof/
 
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
@@ -163,6 +166,11 @@ func (c *Config) Validate() error {
 	if err := c.validateMetrics(); err != nil {
 		return err
 	}
+	if c.Web != "" {
+		if _, _, err := net.SplitHostPort(c.Web); err != nil {
+			return usagef("--web %q is not HOST:PORT: %v", c.Web, err)
+		}
+	}
 	return c.validateCluster()
 }
 
@@ -247,6 +255,12 @@ func (c *Config) validateMetrics() error {
 		c.metricsURLs = append(c.metricsURLs, u)
 	}
 	return nil
+}
+
+// webAtClients reports whether the dashboard is served at the clients' port.
+func (c *Config) webAtClients() bool {
+	host, _, _ := net.SplitHostPort(c.Listen)
+	return len(c.Etcd.Listen) == 0 && (c.Web == c.Listen || loopback(host))
 }
 
 // plain reports whether etcd's clients are accepted without TLS.

@@ -41,6 +41,8 @@ type environment struct {
 	Limits     limits.Tunable
 	Memory     int64   // of the machine, as far as this process may use it; 0 is not known
 	Machine    machine // for the status; the zero value is not known
+	// Load adds this process's memory and load to its status; nil adds nothing.
+	Load func(*wire.Status)
 	// Applied and Level are for the simulator's checks: see actor.ApplierConfig, and the highest feature level that this member announces.
 	// Level 0 is index.MaxLevel.
 	Applied func(entry uint64, data []byte, results []kv.Result)
@@ -519,6 +521,9 @@ func (m *member) Status() wire.Status {
 	}
 	for _, l := range m.transport.Status() {
 		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr})
+	}
+	if m.env.Load != nil {
+		m.env.Load(&s)
 	}
 	return s
 }

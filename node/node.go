@@ -24,6 +24,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/audit"
 	"qkv/internal/limits"
+	"qkv/internal/meter"
 	"qkv/log/disk"
 	"qkv/net/etcd"
 	"qkv/net/peer"
@@ -41,6 +42,11 @@ type Node struct {
 	etcd    *etcd.Server
 	backups *backups
 	trips   roundTrips
+
+	operations *meter.Operations // of this member's clients
+	recent     *meter.Recent
+	overview   *overview
+
 	// collects and retired are owned by their clocks.
 	collects collectWatch
 	retired  retiredWatch
@@ -91,9 +97,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
+	n.operations = meter.NewOperations()
+	n.recent = meter.NewRecent(n.operations, limits.RecentPoints)
 	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
-		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory, Machine: thisMachine(c.DataDir),
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load,
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},
@@ -108,38 +116,52 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
+	n.runtime.Every(limits.RecentInterval, func() { n.recent.Look(time.Now(), limits.RecentInterval) })
 	n.startBackups()
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Backups: n.backups,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups, Clients: n.clients,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx), at.close())
 	}
+	if err := n.serveHTTP(&c, at, &trust, proofs, connections); err != nil {
+		return nil, errors.Join(err, n.Stop(ctx), at.close())
+	}
+	n.collect()
+	f := n.member.folder
+	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
+		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", max(len(n.member.status.View().Members().All()), len(n.member.welcome.Members)), "data", c.DataDir)
+	return n, nil
+}
+
+// serveHTTP starts the endpoint of etcd's clients, of metrics and of the dashboard, with at most so many connections.
+func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connections int) error {
+	n.overview = &overview{member: n.member, recent: n.recent, credentials: t.credentials}
+	f := n.member.folder
 	etcdLimits := n.member.env.Limits.Etcd
 	if connections < etcdLimits.Connections {
 		etcdLimits.Connections = connections
 		c.Logger.Warn("the limit of open files reduces the number of connections for etcd's clients: raise it (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
 	}
-	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
-		return nil, errors.Join(fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err), n.Stop(ctx), at.close())
+		return fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err)
 	}
 	n.etcd = etcd.Start(etcd.Config{
 		Audit: n.member.audit, Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),
-		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Operations: n.operations, Listeners: at.web, Metrics: at.metrics, Dashboard: etcd.Dashboard{
+			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Clients: n.clients, Cluster: n.overview.cluster,
+		},
+		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
-	n.collect()
-	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
-		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", max(len(n.member.status.View().Members().All()), len(n.member.welcome.Members)), "data", c.DataDir)
-	return n, nil
+	return nil
 }
 
 // startBackups prepares the backups that others make of this member, and its own one.
@@ -327,6 +349,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 			return why // the actors wait for exactly that
 		}
 		return errors.Join(err, n.Err())
+	}
+	if n.overview != nil {
+		n.overview.close()
 	}
 	if n.etcd != nil {
 		n.etcd.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 
 	"qkv/net/etcd"
 	"qkv/net/peer"
@@ -15,6 +16,7 @@ import (
 type sockets struct {
 	clients      *net.UDPConn // nil: no native clients
 	web, metrics []etcd.Listener
+	dashboard    []etcd.Listener // for the dashboard alone
 	peers        *net.UDPConn
 	alive        net.Listener // nil: peers cannot ask whether this process runs
 }
@@ -33,6 +35,9 @@ func listen(c *Config, t *trust) (*sockets, error) {
 			secure = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
 		}
 		err = s.openMetrics(c.metricsURLs, secure)
+	}
+	if err == nil && c.Web != "" && c.Web != c.Listen {
+		err = s.openWeb(c.Web, t.credentials)
 	}
 	if err == nil {
 		s.peers, err = peer.Listen(c.ListenPeer)
@@ -133,10 +138,27 @@ func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
 	return nil
 }
 
+// openWeb opens the address of the dashboard.
+func (s *sockets) openWeb(address string, credentials *wire.Credentials) error {
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return usagef("--web %s: %v", address, err)
+	}
+	if credentials == nil {
+		return usagef("--web %s needs the certificates of this member, which has none of its own", address)
+	}
+	one, err := wire.ListenTCP("the dashboard", at)
+	if err != nil {
+		return err
+	}
+	s.dashboard = []etcd.Listener{{Listener: one, TLS: wire.WebTLS(credentials), Plain: at.IP.IsLoopback(), User: etcd.UserByIdentity}}
+	return nil
+}
+
 // close closes all sockets. Their users may already have closed some.
 func (s *sockets) close() error {
 	var errs []error
-	for _, l := range append(s.web, s.metrics...) {
+	for _, l := range slices.Concat(s.web, s.metrics, s.dashboard) {
 		errs = append(errs, l.Close())
 	}
 	if s.alive != nil {

@@ -11,6 +11,19 @@ var netBugs = []mutant{
 	{"refuse the users of a new cluster", []change{
 		{"View.LevelRises", `return v.level < MaxLevel &&`, `return v.level == 0 &&`},
 	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},
+	// The dashboard.
+	{"show keys of the dashboard without a permission", []change{
+		{"dashboard.Read", `if err := d.Permits(ctx, v, need, q); err != nil {`, `if err := d.Permits(ctx, v, kv.AccessNone, q); err != nil {`},
+	}, []detector{direct("./net/etcd", "TestDashboardUsers")}},
+	{"let another page use the dashboard", []change{
+		{"web.programmatic", `if r.Header.Get(pageHeader) == "" {`, `if false {`},
+	}, []detector{direct("./net/web", "TestDashboardPages"), direct("./net/etcd", "TestDashboardRefusesOtherPages")}},
+	{"take a proxy's certificate for a browser's", []change{
+		{"dashboard.Identify", `case proxied(r):`, `case false && proxied(r):`},
+	}, []detector{direct("./net/etcd", "TestDashboardCertificates")}},
+	{"revert keys that were written after the preview", []change{
+		{"batch.step", `case now.ModRevision != one.After.Revision:`, `case false:`},
+	}, []detector{direct("./net/etcd", "TestDashboardRevertLeavesNewer")}},
 	// Package net/server, backups.
 	{"give everything to any user as a backup", []change{
 		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
@@ -171,7 +184,7 @@ var netBugs = []mutant{
 		{"site.probe", `slices.Contains(excluded, one.Name)`, `len(excluded) == 1 && excluded[0] == one.Name`},
 	}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
 	{"count milliseconds as seconds", []change{
-		{"rpcMeter.ended", `took := time.Since(began).Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
+		{"rpcMeter.ended", `took := since.Seconds()`, `took := float64(time.Since(began).Milliseconds())`},
 	}, []detector{direct("./net/etcd", "TestMetricsSeconds")}},
 	{"keep what was read while there is no place for it", []change{
 		{"bufferedRead.place", `begin()`, `_ = begin`},
@@ -328,7 +341,7 @@ var netBugs = []mutant{
 		{"Port.makePlaceLocked", `if p.grpc == nil {`, `if p.grpc == nil && p.each < 0 {`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"keep the places for metrics for a second", []change{
-		{"NewMetricsPort", `p.most = limits.EtcdMetricsConnections`, `p.most, p.idle = limits.EtcdMetricsConnections, limits.EtcdPlaceIdle`},
+		{"NewMetricsPort", `p.most = most`, `p.most, p.idle = most, limits.EtcdPlaceIdle`},
 	}, []detector{direct("./net/etcd", "TestProbesAmongIdle")}},
 	{"hear an address whose connections all come to nothing", []change{
 		{"refusals.tooMany", `max(c.last, c.now) < limits.EtcdRefused`, `c.now >= 0`},
@@ -513,7 +526,7 @@ var netBugs = []mutant{
 		{"server.watches.end", `bytes := w.waiting`, `bytes := int64(0)`},
 	}, []detector{direct("./net/server", "TestEndedWatchesGiveBack")}},
 	{"let a watch starve that keeps nothing", []change{
-		{"watches.write", `if w.written(taken); starved {`, `if w.written(taken); starved && timed {`},
+		{"watches.write", `if w.written(taken, since); starved {`, `if w.written(taken, since); starved && timed {`},
 	}, []detector{direct("./net/server", "TestWatchStarves")}},
 	{"cancel the watch whose id was taken again", []change{
 		{"server.watches.refuse", `!there {`, `!there || id > 0 {`},

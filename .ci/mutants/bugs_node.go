@@ -56,7 +56,7 @@ var nodeBugs = []mutant{
 		{"checkAuditFolder", `case info.Mode().Perm()&0o077 != 0:`, `case info.Mode().Perm()&0o002 != 0:`},
 	}, []detector{direct("./node", "TestAuditSettings")}},
 	{"leave the log no files", []change{
-		{"node.start", `etcdLimits.Connections = connections`, ``},
+		{"Node.serveHTTP", `etcdLimits.Connections = connections`, ``},
 	}, []detector{direct("./cli", "TestProcessFewFiles")}},
 	{"start where the log may get no files", []change{
 		{"connectionsFor", `files < least {`, `files < least && files == 0 {`},

@@ -62,6 +62,11 @@ func AlarmsHelp(severity string) string {
 	return strings.Join(all, ", ")
 }
 
+// Raised returns the alarms of all members, and then the notices, each once.
+func Raised(members []Member) []Alarm {
+	return append(raised(members, severityAlarm), raised(members, "notice")...)
+}
+
 // raised returns the alarms of all members with a severity, each once. If a member itself reports an alarm, the reports of others about
 // it are left out: its own says more.
 func raised(members []Member, severity string) (all []Alarm) {

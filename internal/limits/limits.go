@@ -12,6 +12,7 @@
 //	peers.go     connections between members
 //	audit.go     the audit log
 //	auth.go      users and roles; authproof.go: passwords and tokens
+//	dashboard.go the dashboard and `qkv top`
 //	tunable.go   limits that a test or the simulation sets small
 package limits
 

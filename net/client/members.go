@@ -114,7 +114,7 @@ func (c *Client) moveLeader(ctx context.Context, to uint64) error {
 		x.recycle()
 		return nil
 	}
-	return c.askAt(ctx, status.Members[i].Clients[0], x)
+	return c.askAt(ctx, status.Members[i].Clients[0], x, func(*wire.Response) error { return nil })
 }
 
 // newMemberID returns a random id that no member ever had. Neither 0 nor the two largest numbers are ids.

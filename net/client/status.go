@@ -44,11 +44,23 @@ func (c *Client) Unban(ctx context.Context, endpoint string, member uint64) erro
 	defer cancel()
 	x := c.newCall(ctx, wire.OpUnban)
 	x.body = wire.AppendUnbanBody(x.body[:0], member)
-	return c.askAt(ctx, endpoint, x)
+	return c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
-// askAt sends a request without a result to the member at an endpoint, once.
-func (c *Client) askAt(ctx context.Context, endpoint string, x *call) error {
+// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. Only an
+// administrator may ask.
+func (c *Client) Clients(ctx context.Context, endpoint string) (all []ClientLoad, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	err = c.askAt(ctx, endpoint, c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
+		all, err = p.Clients()
+		return err
+	})
+	return all, err
+}
+
+// askAt sends a request to the member at an endpoint, once, and reads its answer.
+func (c *Client) askAt(ctx context.Context, endpoint string, x *call, read func(*wire.Response) error) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -73,7 +85,7 @@ func (c *Client) askAt(ctx context.Context, endpoint string, x *call) error {
 		x.recycle()
 		return err
 	}
-	err = k.ask(ctx, x, func(*wire.Response) error { return nil })
+	err = k.ask(ctx, x, read)
 	if op.Write() && err != nil && ctx.Err() != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return unknown(op, k, err)
 	}

@@ -105,8 +105,32 @@ const (
 //
 //		Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
 //		BackupAge time.Duration // of a leader with such a folder: since the backup last had everything
+//
+//		// For `qkv top` and the dashboard; all 0 in an older member.
+//		Memory             int64 // resident memory of the process, in bytes
+//		Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
 //	}
 type Status = wire.Status
+
+// Load is the load of one kind of operations in a Status.
+//
+//	type Load struct {
+//		Rate uint64 // per second
+//		P99  time.Duration
+//	}
+type Load = wire.Load
+
+// ClientLoad is the sum of all connections of one client to a member, for one of the two APIs.
+//
+//	type ClientLoad struct {
+//		Name        string // in its certificate, or its address
+//		API         string // qkv or etcd
+//		Connections int64
+//		Requests    int64 // under way
+//		Watches     int64 // 0 for etcd's API: not counted by client
+//		Bytes       int64 // of requests and of answers that the client has not read
+//	}
+type ClientLoad = wire.ClientLoad
 
 // StatusAlarm is an alarm or a notice in a Status.
 //

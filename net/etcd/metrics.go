@@ -196,6 +196,8 @@ func (m *metrics) delivered(n *notice, began time.Time) {
 	default:
 		events := eventsIn(n.Events)
 		m.events.Add(float64(events * len(n.IDs)))
+		m.s.config.Operations.Count(meter.Events, events*len(n.IDs))
+		m.s.config.Operations.Observe(meter.Events, time.Since(began))
 		m.sendEvents.Observe(took)
 		m.perEvent.Observe(took / float64(max(events, 1)))
 	}
@@ -216,6 +218,8 @@ func eventsIn(events []byte) (n int) {
 
 // rpcMeter counts one RPC.
 type rpcMeter struct {
+	operation        int  // its kind, for Config.Operations
+	counted          bool // it has a kind
 	m                *metrics
 	started, in, out prometheus.Counter
 	handled          [codes.Unauthenticated + 1]prometheus.Counter
@@ -238,6 +242,7 @@ func (m *metrics) of(service, name, kind string) *rpcMeter {
 		m: m, started: m.started.WithLabelValues(kind, service, name), in: m.messagesIn.WithLabelValues(kind, service, name),
 		out: m.messagesOut.WithLabelValues(kind, service, name), handling: m.handling.WithLabelValues(kind, service, name),
 	}
+	r.operation, r.counted = operationKinds[name]
 	for code := range r.handled {
 		r.handled[code] = m.handled.WithLabelValues(kind, service, name, codes.Code(code).String())
 	}
@@ -324,7 +329,13 @@ func (s *countedStream) SendMsg(m any) error {
 
 // ended counts the end of an RPC that began at a given time.
 func (r *rpcMeter) ended(began time.Time, err error) {
-	took := time.Since(began).Seconds()
+	since := time.Since(began)
+	took := since.Seconds()
+	if r.counted {
+		operations := r.m.s.config.Operations
+		operations.Count(r.operation, 1)
+		operations.Observe(r.operation, since)
+	}
 	code := codeOf(err)
 	if int(code) >= len(r.handled) {
 		code = codes.Unknown
@@ -421,3 +432,6 @@ func sizeInStream(m any) int64 {
 	const prefix = 5
 	return prefix + int64(proto.Size(m.(proto.Message)))
 }
+
+// operationKinds are the kinds of operations of clients.
+var operationKinds = map[string]int{"Put": meter.Puts, "DeleteRange": meter.Puts, "Txn": meter.Puts, "Range": meter.Gets}

@@ -24,10 +24,14 @@ import (
 // pages are the conditions that the pages over HTTP/1.1 report, in etcd's words.
 type pages struct{ *core }
 
-// server builds the server; the gateway is nil at metrics-only addresses. Messages of net/http about clients are dropped.
-func (s pages) server(gateway http.Handler) *http.Server {
+// server builds the server. The gateway is nil at addresses for metrics or the dashboard alone, and page is nil where there is no dashboard. Messages of net/http about clients are dropped.
+func (s pages) server(gateway *gateway, page web.Endpoint) *http.Server {
+	var json http.Handler // nil without a gateway
+	if gateway != nil {
+		json = gateway
+	}
 	all := web.New(web.Config{
-		Names: s.config.Names, Hosts: s.config.Hosts, Secure: front.Secure, Health: s.health, Probed: s.metrics.probe, Metrics: s.metrics.handler(), Gateway: gateway,
+		Names: s.config.Names, Hosts: s.config.Hosts, Secure: front.Secure, Health: s.health, Probed: s.metrics.probe, Metrics: s.metrics.handler(), Gateway: json, Dashboard: page,
 		Version: s.version, Profiles: gateway != nil && s.config.Profiles, Administrator: s.administrator,
 		Probes: []web.Probe{
 			{Name: "livez", Checks: []web.Check{probed("serializable_read", s.readable)}},

@@ -24,6 +24,7 @@ import (
 	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/internal/meter"
 	"qkv/net/auth"
 	"qkv/net/etcd/front"
 	"qkv/net/wire"
@@ -56,19 +57,21 @@ type RaftStatus struct {
 	Leader uint64 // 0: unknown
 }
 
-// Config configures the endpoint. These fields may be zero: Metrics, Profiles, Names, Hosts, Logger and TxnOperations.
+// Config configures the endpoint. These fields may be zero: Metrics, Dashboard, Profiles, Names, Hosts, Logger and TxnOperations.
 type Config struct {
 	Listeners   []Listener // at least one
 	Metrics     []Listener // for health and metrics only
-	Profiles    bool       // serve Go's profiles at the port
-	Names       []string   // host names, in lower case, that this member advertises to clients
-	Hosts       []string   // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
-	PeerScheme  string     // of the members' peer URLs, as reported to clients: http or https
+	Dashboard   Dashboard
+	Profiles    bool     // serve Go's profiles at the port
+	Names       []string // host names, in lower case, that this member advertises to clients
+	Hosts       []string // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
+	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
-	Audit *audit.Log // nil: nothing is recorded
+	Audit      *audit.Log        // nil: nothing is recorded
+	Operations *meter.Operations // nil: clients' operations are not counted
 
 	// The proofs of users: passwords, tokens, and certificates. A client's certificate is its user's only with CertificateUsers.
 	Hasher           *auth.Hasher
@@ -94,9 +97,9 @@ type Listener = front.Listener
 type Server struct {
 	*core
 
-	begun  sync.Once
-	grpc   *grpc.Server // set by begun
-	probes *front.Port  // metrics-only; nil: no such addresses
+	begun sync.Once
+	grpc  *grpc.Server  // set by begun
+	more  []*front.Port // for metrics alone, and for the dashboard alone
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
 }
@@ -140,13 +143,24 @@ func Start(config Config) *Server {
 	}
 	s.calls.run(&s.running)
 	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
-	at.Listeners, at.Web = config.Listeners, pages{s.core}.server(newGateway(s.core, s.offered))
+	gateway := newGateway(s.core, s.offered)
+	page := dashboard{s.core, gateway}
+	at.Listeners, at.Web = config.Listeners, pages{s.core}.server(gateway, nil)
+	if config.Dashboard.AtClients {
+		at.Web = pages{s.core}.server(gateway, page)
+	}
 	s.port = front.NewClientPort(at)
 	s.port.Run(&s.running)
-	if len(config.Metrics) > 0 {
-		at.Listeners, at.Web = config.Metrics, pages{s.core}.server(nil)
-		s.probes = front.NewMetricsPort(at)
-		s.probes.Run(&s.running)
+	if at.Listeners = config.Metrics; len(at.Listeners) > 0 {
+		at.Web = pages{s.core}.server(nil, nil)
+		s.more = append(s.more, front.NewMetricsPort(at, limits.EtcdMetricsConnections))
+	}
+	if at.Listeners = config.Dashboard.Listeners; len(at.Listeners) > 0 {
+		at.Web = pages{s.core}.server(nil, page)
+		s.more = append(s.more, front.NewMetricsPort(at, limits.DashboardConnections))
+	}
+	for _, p := range s.more {
+		p.Run(&s.running)
 	}
 	return s
 }
@@ -192,6 +206,9 @@ func (s *Server) served() *grpc.Server {
 	s.begun.Do(func() {})
 	return s.grpc
 }
+
+// Clients returns the connected clients of this endpoint.
+func (s *Server) Clients() []wire.ClientLoad { return s.port.Clients() }
 
 // Addr is the endpoint's first listen address.
 func (s *Server) Addr() net.Addr { return s.config.Listeners[0].Addr() }
@@ -243,9 +260,9 @@ func (s *Server) Close() {
 		serves.Stop()
 	}
 	s.port.Stop()
-	if s.probes != nil {
-		s.probes.Close()
-		s.probes.Stop()
+	for _, p := range s.more {
+		p.Close()
+		p.Stop()
 	}
 	s.calls.stop()
 	s.running.Wait()

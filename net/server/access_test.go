@@ -152,6 +152,7 @@ func bodies(prefix string) map[string]struct {
 		"backup's piece":   {wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, &kv.BackupBase{Name: "n"}, 0)},
 		"backup's log":     {wire.OpBackupLog, wire.AppendBackupEntryBody(nil, 0)},
 		"status":           {wire.OpStatus, nil},
+		"clients":          {wire.OpClients, nil},
 		"auth status":      {wire.OpAuthStatus, wire.AppendMembersBody(nil, false)},
 		"who am I":         {wire.OpWhoAmI, wire.AppendMembersBody(nil, false)},
 		"login":            {wire.OpLogin, wire.AppendLoginBody(nil, "nobody", []byte("wrong"), "")},

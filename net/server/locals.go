@@ -7,6 +7,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/meter"
 	"qkv/net/wire"
 )
 
@@ -65,6 +66,7 @@ func (s *stream) answerLocals() {
 		s.addReady(x)
 	}
 	runtime.KeepAlive(v)
+	s.conn.server.config.Operations.Count(meter.Gets, l.n)
 	clear(l.reads[:l.n])
 	clear(l.keys[:l.n])
 	l.n, s.batch.locals = 0, nil

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/meter"
 	"qkv/net/wire"
 )
 
@@ -226,9 +227,17 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 // answerAlone answers a request for the member itself.
 func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 	b, member := &s.batch, s.conn.server.config.Member
-	if q.Op == wire.OpStatus {
+	switch q.Op {
+	case wire.OpStatus:
 		status := member.Status()
 		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
+		return nil
+	case wire.OpClients:
+		all := s.conn.server.Clients
+		if more := s.conn.server.config.Clients; more != nil {
+			all = more
+		}
+		b.answers = wire.AppendClients(b.answers, q.ID, all())
 		return nil
 	}
 	if refusal := member.Unban(q.Unban); refusal != nil {
@@ -386,6 +395,7 @@ func (s *stream) flush() {
 	b := &s.batch
 	s.answerLocals()
 	s.uncount()
+	s.measure()
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()
@@ -446,4 +456,40 @@ func (s *stream) forget() {
 	}
 	s.batch.now.release()
 	s.batch = batch{}
+}
+
+// measure counts the operations of the batch. It stamps one write and one read of it: all of a batch take about as long.
+func (s *stream) measure() {
+	b, operations := &s.batch, s.conn.server.config.Operations
+	reads := b.reads
+	if len(reads) == 0 {
+		reads = b.ready
+	}
+	if operations == nil || len(b.writes)+len(reads) == 0 {
+		return
+	}
+	operations.Count(meter.Puts, len(b.writes))
+	operations.Count(meter.Gets, len(b.reads)+len(b.ready))
+	now := s.conn.server.stamp()
+	if len(b.writes) > 0 {
+		b.writes[0].begun = now
+	}
+	if len(reads) > 0 {
+		reads[0].begun = now
+	}
+}
+
+// stamp returns the microseconds since the server's start, modulo 2^32, and never 0.
+func (s *Server) stamp() uint32 { return uint32(time.Since(s.started).Microseconds()) | 1 }
+
+// measured observes the duration of a stamped operation.
+func (s *Server) measured(x *slot) {
+	if x.begun == 0 {
+		return
+	}
+	kind := meter.Gets
+	if x.op.Write() {
+		kind = meter.Puts
+	}
+	s.config.Operations.Observe(kind, time.Duration(s.stamp()-x.begun)*time.Microsecond)
 }

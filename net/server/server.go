@@ -19,6 +19,7 @@ import (
 	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/internal/meter"
 	"qkv/net/auth"
 	"qkv/net/wire"
 )
@@ -62,8 +63,11 @@ type Config struct {
 	Member      Member
 	Logger      *slog.Logger
 
-	Audit   *audit.Log // nil: nothing is recorded
-	Backups Backups    // nil: requests for backups are refused
+	Audit      *audit.Log        // nil: nothing is recorded
+	Operations *meter.Operations // nil: clients' operations are not counted
+	Backups    Backups           // nil: requests for backups are refused
+	// Clients returns the clients of all endpoints of the member; nil: those of this endpoint.
+	Clients func() []wire.ClientLoad
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher
@@ -78,6 +82,7 @@ type Config struct {
 type Server struct {
 	// Constant.
 	config    Config
+	started   time.Time
 	logger    *slog.Logger
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -119,7 +124,7 @@ func Start(config Config) (*Server, error) {
 	if err := config.bind(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: config.Logger, log: logx.NewLimited(config.Logger), identities: map[wire.Identity]*identity{}}
+	s := &Server{config: config, started: time.Now(), logger: config.Logger, log: logx.NewLimited(config.Logger), identities: map[wire.Identity]*identity{}}
 	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(limits.ClientHandshakesAddress, s.config.Limits.Handshakes), limits.ClientHandshakesTrusted)
 	s.memory, s.reads = newMemoryBudget(s.config.Limits.Bytes), admit.NewFairQueue(&s.requests)
 	if err := s.listen(); err != nil {
@@ -215,6 +220,25 @@ func (s *Server) Stats() Stats {
 		Connections: int64(s.conns), Handshakes: int64(s.handshakes.Count()), Accepted: s.everAccepted,
 		Requests: s.requests.Load(), Bytes: s.memory.taken(), RangeRows: s.rangeRows.Load(),
 	}
+}
+
+// Clients returns the connected clients of this endpoint.
+func (s *Server) Clients() (all []wire.ClientLoad) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, of := range s.identities {
+		name := of.name.Name
+		if of.name.Class != wire.ClassClient {
+			name = fmt.Sprintf("%v %s", of.name.Class, name)
+		}
+		one := wire.ClientLoad{Name: name, API: "qkv", Connections: int64(len(of.conns)), Bytes: of.share.taken()}
+		for c := range of.conns {
+			one.Requests += c.requests.Load()
+			one.Watches += c.watches.Load()
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // errRefused is the cause of a connection that is refused before its handshake.

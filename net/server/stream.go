@@ -72,7 +72,8 @@ type slot struct {
 	bytes  int32 // the memory that it counts for
 	op     wire.Op
 	used   bool
-	long   bool // it is the member's long write
+	long   bool   // it is the member's long write
+	begun  uint32 // when it was handed to the member, as stamp returns it; 0: it is not measured
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {

@@ -8,6 +8,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/meter"
 	"qkv/net/wire"
 )
 
@@ -25,6 +26,7 @@ type watches struct {
 	mu      sync.Mutex
 	room    sync.Cond          // answers were written, or the stream is gone
 	out     []kv.WatchDelivery // that the writer has not taken
+	since   time.Time          // when the first of out came
 	waiting int64              // bytes of events in out and at the writer, reserved from the stream's share
 	answers int64              // bytes of all other deliveries
 	all     map[uint64]int64   // the watches, with their reserved bytes
@@ -73,6 +75,9 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		return false
 	}
 	w.waiting += size
+	if len(w.out) == 0 {
+		w.since = time.Now()
+	}
 	w.out = append(w.out, *d)
 	w.s.wakeWriter()
 	return true
@@ -194,7 +199,8 @@ func (w *watches) write() {
 			timed = true
 		}
 		var over, starved bool
-		if taken, over, starved = w.take(taken); w.s.isGone() {
+		var since time.Time
+		if taken, since, over, starved = w.take(taken); w.s.isGone() {
 			return
 		}
 		if starved && timed {
@@ -210,7 +216,7 @@ func (w *watches) write() {
 			w.s.close()
 			return
 		}
-		if w.written(taken); starved {
+		if w.written(taken, since); starved {
 			retry.Reset(shareRetry)
 		}
 	}
@@ -221,11 +227,11 @@ const shareRetry = 100 * time.Millisecond
 
 // take takes the queued deliveries. over reports whether the last delivery of the stream is among them, starved whether events were
 // refused although none is queued.
-func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, over, starved bool) {
+func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, since time.Time, over, starved bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	taken, w.out = w.out, spare[:0]
-	return taken, w.over, w.refused && w.waiting == 0 && len(taken) == 0
+	return taken, w.since, w.over, w.refused && w.waiting == 0 && len(taken) == 0
 }
 
 // askAgain makes the member deliver the refused events.
@@ -265,11 +271,13 @@ func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
 }
 
 // written releases the memory of deliveries that were sent, and notifies the member when there is space again.
-func (w *watches) written(all []kv.WatchDelivery) {
+func (w *watches) written(all []kv.WatchDelivery, since time.Time) {
 	w.mu.Lock()
 	var share int64
+	events := 0
 	for i := range all {
 		d := &all[i]
+		events += d.Count
 		switch {
 		case d.Kind == kv.WatchEvents, d.Kind == kv.WatchProgressed && len(d.IDs) > 0:
 			size := w.eventBytes(d)
@@ -283,6 +291,10 @@ func (w *watches) written(all []kv.WatchDelivery) {
 		}
 	}
 	clear(all)
+	if operations := w.s.conn.server.config.Operations; operations != nil && events > 0 {
+		operations.Count(meter.Events, events)
+		operations.Observe(meter.Events, time.Since(since))
+	}
 	w.s.share.give(share)
 	w.room.Broadcast()
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2 && len(all) > 0

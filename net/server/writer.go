@@ -167,6 +167,7 @@ func (s *stream) encode(w *writer, next int) int {
 		if x.op != 0 && !s.encodeOne(w, v, x, &w.done[next]) {
 			break // the buffered answers are written first
 		}
+		s.conn.server.measured(x)
 		x.read.recycle()
 		x.read = nil
 	}

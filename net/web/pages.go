@@ -26,6 +26,8 @@ type Config struct {
 	Metrics  http.Handler
 	Gateway  http.Handler // of /v3/; nil: that path does not exist
 	Profiles bool         // serve Go's profiles of this process
+	// Dashboard carries out the requests of the dashboard; nil: there is none.
+	Dashboard Endpoint
 	// Administrator refuses a request whose user is no administrator. It is called for profiles.
 	Administrator func(*http.Request) error
 }
@@ -92,6 +94,9 @@ func newSite(c *Config) *site {
 	s.handleFunc("GET /version", open, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, c.Version()) })
 	s.handleFunc("GET /health", open, c.health)
 	s.handle("GET /metrics", open, c.Metrics)
+	if c.Dashboard != nil {
+		s.dashboard(c.Dashboard)
+	}
 	for _, p := range c.Probes {
 		s.probe(p)
 	}

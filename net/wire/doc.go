@@ -102,6 +102,8 @@
 //	62 log      entry uint                                      [id, 0, applied uint, entries]
 //	   for a backup                                              entries: [[entry uint, term uint, change bool,
 //	                                                                        envelope bin]...]
+//	70 clients  nothing                                         [id, 0, clients]  clients: [[name str, api str, connections int,
+//	                                                                     requests int, watches int, bytes int]...]
 //
 // The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
 // put or a delete that asks for the previous pairs has these pairs as one more field.

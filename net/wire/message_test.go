@@ -34,6 +34,7 @@ var exampleStatus = Status{
 	},
 	Level: 4, LevelMost: 5, Wall: 1_700_000_000_000_000, Host: 1 << 63, Device: 66306, ElectionTimeout: time.Second, DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20,
 	Backup: "/backup/n1", BackupAge: 1500 * time.Millisecond,
+	Memory: 1 << 28, Puts: Load{1000, 3 * time.Millisecond}, Gets: Load{2000, 250 * time.Microsecond}, Events: Load{7, 90 * time.Microsecond},
 	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000, UsedBytes: 5000, QuotaBytes: 2 << 30,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
@@ -183,6 +184,11 @@ var examples = []struct {
 		}},
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
+	{"clients", AppendRequest(nil, 3, OpClients, time.Second, nil), array{3, 70, 1000}},
+	{
+		"clients answer", AppendClients(nil, 3, []ClientLoad{{"client ci", "qkv", 2, 7, 300, 1 << 20}, {"192.0.2.7", "etcd", 1, 0, 0, 0}}),
+		array{3, 0, array{array{"client ci", "qkv", 2, 7, 300, 1 << 20}, array{"192.0.2.7", "etcd", 1, 0, 0, 0}}},
+	},
 	{"unban", AppendRequest(nil, 6, OpUnban, time.Second, AppendUnbanBody(nil, 0x8e9e05c52164694d)), array{6, 5, 1000, uint64(0x8e9e05c52164694d)}},
 	{"members", AppendRequest(nil, 7, OpMembers, time.Second, AppendMembersBody(nil, true)), array{7, 6, 1000, 1}},
 	{
@@ -266,7 +272,7 @@ var examples = []struct {
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
 			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000, 5000, 2 << 30,
-			4, 5, 1_700_000_000_000_000, uint64(1 << 63), 66306, 1_000_000, 1 << 40, 1 << 41, 1 << 20, "/backup/n1", 1_500_000,
+			4, 5, 1_700_000_000_000_000, uint64(1 << 63), 66306, 1_000_000, 1 << 40, 1 << 41, 1 << 20, "/backup/n1", 1_500_000, 1 << 28, 1000, 3000, 2000, 250, 7, 90,
 		}},
 	},
 	{

@@ -53,6 +53,8 @@ const (
 	OpBackupBase  Op = 60
 	OpBackupPiece Op = 61
 	OpBackupLog   Op = 62
+
+	OpClients Op = 70
 )
 
 // Path is how a member carries out a request.
@@ -143,7 +145,8 @@ var ops = [...]op{
 		check: checkTimesOf,
 	},
 
-	OpStatus: {name: "status", path: PathMember, access: kv.AccessAnyone},
+	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone},
+	OpClients: {name: "list of connected clients", path: PathMember, access: kv.AccessAdmin},
 	OpUnban: {
 		name: "unban", path: PathMember, access: kv.AccessAdmin, fields: 1,
 		read: func(r *pack.Reader, q *Request) { q.Unban = r.Uint() },

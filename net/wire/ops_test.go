@@ -56,7 +56,7 @@ func TestAccess(t *testing.T) {
 		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
 			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
-			"base of a backup", "piece of a backup's base", "part of the log for a backup",
+			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
@@ -107,6 +107,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpMoveLeader}, PathLeader},
 		{Request{Op: OpStatus}, PathMember},
 		{Request{Op: OpUnban}, PathMember},
+		{Request{Op: OpClients}, PathMember},
 		{Request{Op: OpWatch}, PathWatch},
 		{Request{Op: OpBackupLog}, PathFiles},
 	} {

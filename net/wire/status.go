@@ -19,7 +19,8 @@ import (
 //	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint,
 //	 session_clock int, sessions int, used_bytes int, quota_bytes int,
 //	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint,
-//	 backup str, backup_age_us uint]
+//	 backup str, backup_age_us uint,
+//	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -61,6 +62,16 @@ type Status struct {
 
 	Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
 	BackupAge time.Duration // of a leader with such a folder: since the backup last had everything
+
+	// For `qkv top` and the dashboard; all 0 in an older member.
+	Memory             int64 // resident memory of the process, in bytes
+	Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
+}
+
+// Load is the load of one kind of operations.
+type Load struct {
+	Rate uint64 // per second
+	P99  time.Duration
 }
 
 // Alarm is a problem that an operator must know of, as reported by the member with this status.
@@ -89,7 +100,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 39
+	statusFields = 46
 	alarmFields  = 3
 	memberFields = 6
 	linkFields   = 4
@@ -139,7 +150,12 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendUint(pack.AppendUint(dst, s.Host), s.Device)
 	dst = pack.AppendUint(dst, uint64(s.ElectionTimeout.Microseconds()))
 	dst = pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, s.DiskFree), s.DiskBytes), s.Files)
-	return pack.AppendUint(pack.AppendString(dst, s.Backup), uint64(s.BackupAge.Microseconds()))
+	dst = pack.AppendUint(pack.AppendString(dst, s.Backup), uint64(s.BackupAge.Microseconds()))
+	dst = pack.AppendInt(dst, s.Memory)
+	for _, l := range []Load{s.Puts, s.Gets, s.Events} {
+		dst = pack.AppendUint(pack.AppendUint(dst, l.Rate), uint64(l.P99.Microseconds()))
+	}
+	return dst
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -161,6 +177,10 @@ func readStatus(r *pack.Reader) Status {
 	s.ElectionTimeout = readMicroseconds(r)
 	s.DiskFree, s.DiskBytes, s.Files = r.Int(), r.Int(), r.Uint()
 	s.Backup, s.BackupAge = r.String(), readMicroseconds(r)
+	s.Memory = r.Int()
+	for _, l := range []*Load{&s.Puts, &s.Gets, &s.Events} {
+		l.Rate, l.P99 = r.Uint(), readMicroseconds(r)
+	}
 	r.End(whole)
 	return s
 }

@@ -67,6 +67,19 @@ func EtcdTLS(c *Credentials) *tls.Config {
 	return config
 }
 
+// WebTLS returns how a member accepts browsers at an address for the dashboard: a client's certificate is verified if there is one.
+func WebTLS(c *Credentials) *tls.Config {
+	config := ServerTLS(c, "http/1.1", ClassClient)
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return nil
+		}
+		return c.admit(state, []Class{ClassClient}, "")
+	}
+	return config
+}
+
 // ClientTLS returns how to dial a member. The fields that are set in expected must match: the class always, the name if it is
 // known. The cluster is always the own cluster.
 func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {

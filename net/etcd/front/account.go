@@ -157,6 +157,13 @@ func (s *Account) releaseCarried() {
 	}
 }
 
+// holds returns the requests in service, and the bytes that the account holds.
+func (s *Account) holds() (requests, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.serving.Load() + int64(s.web), s.holdsLocked()
+}
+
 // Closer returns the function that closes the connection.
 func (s *Account) Closer() func() {
 	if s == nil {

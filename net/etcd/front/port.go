@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -90,11 +91,11 @@ func NewClientPort(c Config) *Port {
 	return p
 }
 
-// NewMetricsPort makes the metrics-only port. When it is full, a connection is evicted for a new one immediately, even after a short idle
+// NewMetricsPort makes a port for HTTP alone, with at most so many connections: of metrics and health, or of the dashboard. When it is full, a connection is evicted for a new one immediately, even after a short idle
 // time (makePlaceLocked). The search costs little, since connections are few.
-func NewMetricsPort(c Config) *Port {
+func NewMetricsPort(c Config, most int) *Port {
 	p := newPort(c)
-	p.most = limits.EtcdMetricsConnections
+	p.most = most
 	return p
 }
 
@@ -256,6 +257,31 @@ func (p *Port) Count() int {
 	return len(p.conns)
 }
 
+// Clients returns the connected clients.
+func (p *Port) Clients() (all []wire.ClientLoad) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := map[string]int{}
+	for c := range p.conns {
+		own := c.account.Load()
+		if own == nil {
+			continue
+		}
+		name := cmp.Or(own.user, c.client)
+		i, seen := at[name]
+		if !seen {
+			i = len(all)
+			at[name] = i
+			all = append(all, wire.ClientLoad{Name: name, API: "etcd"})
+		}
+		requests, bytes := own.holds()
+		all[i].Connections++
+		all[i].Requests += requests
+		all[i].Bytes += bytes
+	}
+	return all
+}
+
 // known records that a connection's protocol is identified.
 func (p *Port) known(c *conn) {
 	p.mu.Lock()
@@ -343,13 +369,13 @@ func (p *Port) hand(c *conn, full bool) error {
 	why := ""
 	switch {
 	case full && p.grpc == nil:
-		why = fmt.Sprintf("this member serves %d connections for metrics and health, its limit", p.most)
+		why = fmt.Sprintf("this member serves %d connections at this address, its limit", p.most)
 	case full:
 		why = fmt.Sprintf("this member serves %d client connections, its limit", p.most)
 	case over == net.Conn(c) && !c.from.Plain:
 		why = "this port takes TLS only, with a client's certificate"
 	case h2 && p.grpc == nil:
-		why = "this address is for metrics and health, over HTTP/1.1: gRPC is served at the clients' address"
+		why = "this address is for HTTP/1.1 alone: gRPC is served at the clients' address"
 	}
 	if why != "" {
 		refuse(over, h2, why)

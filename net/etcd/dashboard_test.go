@@ -1,0 +1,219 @@
+package etcd_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/internal/meter"
+	"qkv/net/etcd"
+	"qkv/net/server/servertest"
+	"qkv/net/web"
+	"qkv/net/wire"
+)
+
+// withDashboard serves the dashboard at the clients' port.
+func withDashboard(c *etcd.Config) {
+	c.Dashboard = etcd.Dashboard{
+		AtClients: true, Clients: func() []wire.ClientLoad { return nil },
+		Cluster: func(context.Context) *web.Cluster {
+			return &web.Cluster{Self: "n1", Recent: func(time.Time) []meter.Point { return nil }}
+		},
+	}
+}
+
+// page sends a request of the dashboard's script, and returns the code and the answer.
+func page(t *testing.T, s *etcd.Server, method, path, body string, header ...string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	q, err := http.NewRequestWithContext(ctx, method, "http://"+s.Addr().String()+"/ui/api/"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("X-Qkv-Dashboard", "1")
+	for i := 0; i+1 < len(header); i += 2 {
+		q.Header.Set(header[i], header[i+1])
+	}
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(text)
+}
+
+// TestDashboardUsers asks for all data of the dashboard without a user, with a wrong token, as a user of app/ alone, and as an
+// administrator. The user of app/ never sees that there is a key elsewhere.
+func TestDashboardUsers(t *testing.T) {
+	u := newUsers(t, withDashboard)
+	u.must("root", "KV.Put", `key: "app/1" value: "mine"`)
+	u.must("root", "KV.Put", `key: "app/1" value: "mine again"`)
+	u.must("root", "KV.Put", `key: "other/hidden" value: "hidden"`)
+	u.must("root", "KV.Put", `key: "other/hidden" value: "hidden again"`)
+	hidden := base64.StdEncoding.EncodeToString([]byte("other/hidden"))
+	first := u.View().Revision() - 3
+	for _, c := range []struct {
+		path        string
+		alice, root int // the codes
+	}{
+		{"user", 200, 200},
+		{"overview", 200, 200},
+		{"times", 200, 200},
+		{"holders", 200, 200},
+		{"clients", 403, 200},
+		{"tree", 403, 200},
+		{"tree?prefix=app/", 200, 200},
+		{"tree?prefix=other/", 403, 200},
+		{"tree?prefix=app/&from=other/", 200, 200}, // nothing is behind the prefix
+		{"search?text=i", 403, 200},
+		{"search?prefix=app/&text=1", 200, 200},
+		{"search?prefix=app/&text=i&from=other/", 200, 200},
+		{"usage?prefix=app/", 200, 200},
+		{"usage", 403, 200},
+		{"history?key=app/1", 200, 200},
+		{"history?key=other/hidden", 403, 200},
+		{"value?key=app/1", 200, 200},
+		{"value?key=other/hidden", 403, 200},
+		{fmt.Sprintf("changes?prefix=app/&since=%d", first), 200, 200},
+		{fmt.Sprintf("changes?since=%d", first), 403, 200},
+		{fmt.Sprintf("changes?key=other/hidden&since=%d", first), 403, 200},
+		{"live?prefix=other/", 403, 0},
+		{"live", 403, 0},
+	} {
+		for user, want := range map[string]int{"": 401, "rubbish": 401, "alice": c.alice, "root": c.root} {
+			token := u.tokens[user]
+			if user == "rubbish" {
+				token = user
+			}
+			if want == 0 {
+				continue
+			}
+			code, body := page(t, u.server, http.MethodGet, c.path, "", "Authorization", token)
+			if code != want {
+				t.Errorf("%s as %q: %d, want %d: %s", c.path, user, code, want, body)
+			}
+			if user != "root" && (strings.Contains(body, hidden) || strings.Contains(body, "hidden again")) {
+				t.Errorf("%s tells %q of a key that it may not read: %s", c.path, user, body)
+			}
+		}
+	}
+	for _, c := range []struct {
+		user, key string
+		want      int
+	}{{"", "app/1", 401}, {"bob", "app/1", 403}, {"alice", "other/hidden", 403}, {"alice", "app/1", 200}, {"root", "other/hidden", 200}} {
+		body := fmt.Sprintf(`{"Key":%q,"To":%d,"Seen":%d}`, base64.StdEncoding.EncodeToString([]byte(c.key)), u.View().Revision()-1, u.View().Revision())
+		if c.key == "app/1" {
+			body = fmt.Sprintf(`{"Key":%q,"To":%d,"Seen":%d}`, base64.StdEncoding.EncodeToString([]byte(c.key)), first, u.View().Revision())
+		}
+		if code, text := page(t, u.server, http.MethodPost, "revert", body, "Authorization", u.tokens[c.user]); code != c.want {
+			t.Errorf("%q reverts %s: %d, want %d: %s", c.user, c.key, code, c.want, text)
+		}
+	}
+	pair, _, err := u.View().Get([]byte("app/1"), 0)
+	if err != nil || string(pair.Value) != "mine" {
+		t.Errorf("after alice's revert: %q %v", pair.Value, err)
+	}
+	if got := u.View().AuthorOf([]byte("app/1"), pair.ModRevision); got != "alice" {
+		t.Errorf("the author of the revert is %q", got)
+	}
+}
+
+// TestDashboardRevertLeavesNewer previews a revert, then writes one of the keys: that key stays, and the other one is reverted.
+func TestDashboardRevertLeavesNewer(t *testing.T) {
+	m := newMember()
+	s := start(t, m, withDashboard)
+	c := dial(t, s)
+	for _, put := range []string{`key: "a" value: "1"`, `key: "b" value: "1"`, `key: "a" value: "2"`, `key: "b" value: "2"`} {
+		call(t.Context(), t, c, "KV", "Put", put)
+	}
+	seen := m.View().Revision()
+	call(t.Context(), t, c, "KV", "Put", `key: "b" value: "3"`)
+	code, text := page(t, s, http.MethodPost, "revert", fmt.Sprintf(`{"To":%d,"Seen":%d}`, seen-2, seen))
+	if code != http.StatusOK || !strings.Contains(text, `"put":1,"deleted":0,"leased":0,"written":1`) {
+		t.Errorf("%d %s", code, text)
+	}
+	for key, want := range map[string]string{"a": "1", "b": "3"} {
+		if pair, _, err := m.View().Get([]byte(key), 0); err != nil || string(pair.Value) != want {
+			t.Errorf("%s is %q, want %q (%v)", key, pair.Value, want, err)
+		}
+	}
+}
+
+// TestDashboardRefusesOtherPages sends requests without the script's header, and from other origins. There is no dashboard where none is
+// configured.
+func TestDashboardRefusesOtherPages(t *testing.T) {
+	s := start(t, newMember(), withDashboard)
+	for _, header := range [][]string{{"X-Qkv-Dashboard", ""}, {"Origin", "http://evil.example.com"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "null"}} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			path := map[string]string{http.MethodGet: "tree", http.MethodPost: "revert"}[method]
+			if code, text := page(t, s, method, path, `{"To":1,"Seen":1}`, header...); code != http.StatusForbidden {
+				t.Errorf("%s with %q: %d %s", method, header, code, text)
+			}
+		}
+	}
+	if code, text := page(t, s, http.MethodGet, "tree", ""); code != http.StatusOK {
+		t.Errorf("the page's own request: %d %s", code, text)
+	}
+	if code, _ := page(t, start(t, newMember(), nil), http.MethodGet, "tree", ""); code != http.StatusNotFound {
+		t.Errorf("without a dashboard: %d", code)
+	}
+}
+
+// TestDashboardCertificates: the name in a browser's certificate is its user, except behind a proxy. While authentication is off, a browser
+// on another host needs a certificate.
+func TestDashboardCertificates(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	u := newUsers(t, func(c *etcd.Config) {
+		withDashboard(c)
+		c.Listeners[0].TLS, c.Listeners[0].User, c.CertificateUsers = wire.WebTLS(trust.Member), etcd.UserByIdentity, true
+	})
+	u.must("root", "Auth.UserAdd", `name: "test" options: { no_password: true }`)
+	ask := func(with *wire.Credentials, header ...string) int {
+		t.Helper()
+		config := wire.ClientTLS(trust.Client, "http/1.1", wire.Identity{Class: wire.ClassMember})
+		if with == nil {
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
+		}
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+u.server.Addr().String()+"/ui/api/times", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("X-Qkv-Dashboard", "1")
+		for i := 0; i+1 < len(header); i += 2 {
+			q.Header.Set(header[i], header[i+1])
+		}
+		r, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}).Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		return r.StatusCode
+	}
+	for _, c := range []struct {
+		what   string
+		with   *wire.Credentials
+		header []string
+		want   int
+	}{
+		{"a certificate", trust.Client, nil, http.StatusOK},
+		{"no certificate", nil, nil, http.StatusUnauthorized},
+		{"no certificate, with a token", nil, []string{"Authorization", "Bearer " + u.tokens["alice"]}, http.StatusOK},
+		{"a proxy's certificate", trust.Client, []string{"X-Forwarded-For", "192.0.2.7"}, http.StatusUnauthorized},
+		{"a proxy's certificate and a token", trust.Client, []string{"Via", "1.1 proxy", "Authorization", "Bearer " + u.tokens["alice"]}, http.StatusOK},
+	} {
+		if got := ask(c.with, c.header...); got != c.want {
+			t.Errorf("%s: %d, want %d", c.what, got, c.want)
+		}
+	}
+}

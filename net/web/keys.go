@@ -1,0 +1,327 @@
+package web
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// tree is a request for one page of a level of the tree of keys: the keys with no further separator behind the prefix, and the groups of
+// all others. Each row costs two searches in the tree of keys, whatever the number of keys in its group.
+type tree struct {
+	scope
+	prefix, separator []byte
+	from              []byte // the next key; nil behind the last one
+	next              index.RangeReader
+	reading           bool   // next has begun
+	pinned            bool   // the request names a revision
+	Revision          int64  `json:"revision"`
+	Rows              []row  `json:"rows"`
+	Next              []byte `json:"next"` // where the next page begins; nil: there is none
+}
+
+// row is a key, or a group of keys.
+type row struct {
+	Key      []byte `json:"key"`             // of a group, its prefix
+	Keys     int64  `json:"keys,omitempty"`  // in a group
+	About    bool   `json:"about,omitempty"` // Keys is the number at present
+	Size     int    `json:"size"`            // of a key's value
+	Modified int64  `json:"modified,omitempty"`
+	Version  int64  `json:"version,omitempty"`
+	Lease    bool   `json:"lease,omitempty"`
+}
+
+func newTree(q url.Values) (ask, error) {
+	t := &tree{separator: []byte("/"), Rows: []row{}}
+	t.scope, t.prefix = prefixScope(q)
+	t.pinned = t.revision != 0
+	if s := q.Get("separator"); s != "" {
+		t.separator = []byte(s)
+	}
+	t.from = t.key
+	if from := []byte(q.Get("from")); bytes.Compare(from, t.from) > 0 {
+		t.from = from
+	}
+	return t, nil
+}
+
+func (t *tree) step(v *index.View) (done bool, err error) {
+	t.pin(v)
+	for work := 0; work < limits.DashboardRows; work++ {
+		if t.from == nil || len(t.Rows) == limits.DashboardRows {
+			return true, nil
+		}
+		if !t.reading {
+			t.next, t.reading = index.NewRangeReader(kv.Range{Key: t.from, End: t.end, Limit: 1, Revision: t.revision, Continued: true}, 0), true
+		}
+		found, done, err := t.next.Step(v, limits.RangeRows)
+		if !done || err != nil {
+			return false, err
+		}
+		t.reading = false
+		if len(found.KVs) == 0 {
+			t.from = nil
+			continue
+		}
+		t.add(v, &found.KVs[0])
+	}
+	return false, nil
+}
+
+// add appends the row of the next key, and continues behind it.
+func (t *tree) add(v *index.View, pair *kv.KeyValue) {
+	rest := pair.Key[len(t.prefix):]
+	at := bytes.Index(rest, t.separator)
+	if at < 0 {
+		t.Rows = append(t.Rows, row{Key: bytes.Clone(pair.Key), Size: len(pair.Value), Modified: pair.ModRevision, Version: pair.Version, Lease: pair.Lease != 0})
+		t.from = append(bytes.Clone(pair.Key), 0)
+		return
+	}
+	group := bytes.Clone(pair.Key[:len(t.prefix)+at+len(t.separator)])
+	end := kv.PrefixEnd(group)
+	one := row{Key: group}
+	one.Keys, one.About = countAt(v, group, end, t.revision, t.pinned)
+	t.Rows = append(t.Rows, one)
+	if t.from = end; len(end) == 1 && end[0] == 0 {
+		t.from = nil
+	}
+}
+
+// countAt counts the keys of a range: at the revision if few keys must be visited for that, and else at present. about says which.
+func countAt(v *index.View, key, end []byte, revision int64, past bool) (keys int64, about bool) {
+	if past && revision < v.Revision() && v.RowsOf(key, end) <= limits.DashboardCounted {
+		found, err := v.Range(kv.Range{Key: key, End: end, Revision: revision, CountOnly: true}, 0)
+		if err == nil {
+			return found.Count, false
+		}
+	}
+	r := index.NewRangeReader(kv.Range{Key: key, End: end, CountOnly: true}, 0)
+	for {
+		if found, done, _ := r.Step(v, 1); done {
+			return found.Count, past && revision < v.Revision()
+		}
+	}
+}
+
+func (t *tree) answer() any {
+	t.Revision = t.revision
+	if t.from != nil && len(t.Rows) == limits.DashboardRows {
+		t.Next = t.from
+	}
+	return t
+}
+
+// search is a request for the keys that contain a text, from a key on. One request looks at limits.DashboardSearched keys at most.
+type search struct {
+	scope
+	text   []byte
+	next   index.RangeReader
+	begun  bool
+	Rows   []row  `json:"rows"`
+	Looked int64  `json:"looked"`
+	Next   []byte `json:"next"` // where the search continues; nil: it has seen all keys
+}
+
+func newSearch(q url.Values) (ask, error) {
+	s := &search{text: bytes.ToLower([]byte(q.Get("text"))), Rows: []row{}}
+	s.scope, _ = prefixScope(q)
+	if len(s.text) == 0 {
+		return nil, kv.Errorf(kv.BadRequest, "the search has no text")
+	}
+	s.Next = s.key
+	if from := []byte(q.Get("from")); bytes.Compare(from, s.key) > 0 {
+		s.Next = from
+	}
+	return s, nil
+}
+
+func (s *search) step(v *index.View) (done bool, err error) {
+	s.pin(v)
+	if !s.begun {
+		s.next, s.begun = index.NewRangeReader(kv.Range{Key: s.Next, End: s.end, Revision: s.revision, Continued: true}, 0), true
+	}
+	found, done, err := s.next.Step(v, limits.RangeRows)
+	if !done || err != nil {
+		return false, err
+	}
+	s.begun = false
+	for i := range found.KVs {
+		pair := &found.KVs[i]
+		s.Looked++
+		if !bytes.Contains(bytes.ToLower(pair.Key), s.text) {
+			continue
+		}
+		s.Rows = append(s.Rows, row{Key: bytes.Clone(pair.Key), Size: len(pair.Value), Modified: pair.ModRevision, Version: pair.Version, Lease: pair.Lease != 0})
+		if len(s.Rows) == limits.DashboardRows {
+			s.Next = append(bytes.Clone(pair.Key), 0)
+			return true, nil
+		}
+	}
+	if len(found.KVs) == 0 || !found.More {
+		s.Next = nil
+		return true, nil
+	}
+	s.Next = append(bytes.Clone(found.KVs[len(found.KVs)-1].Key), 0)
+	return s.Looked >= limits.DashboardSearched, nil
+}
+
+func (s *search) answer() any { return s }
+
+// usage is a request for the bytes of the groups of one level of the tree. It visits each key below the prefix.
+type usage struct {
+	scope
+	reader *index.UsageReader
+	Rows   []usageRow `json:"rows"`
+}
+
+type usageRow struct {
+	Key     []byte `json:"key"`
+	Keys    int64  `json:"keys"`
+	Bytes   int64  `json:"bytes"`
+	History int64  `json:"history"`
+	Changes int64  `json:"changes"` // in the last minute
+}
+
+func newUsage(q url.Values) (ask, error) {
+	u := &usage{Rows: []usageRow{}}
+	var prefix []byte
+	u.scope, prefix = prefixScope(q)
+	of := kv.Usage{Prefix: prefix, Separator: []byte("/"), Depth: 1}
+	if s := q.Get("separator"); s != "" {
+		of.Separator = []byte(s)
+	}
+	if err := of.Check(kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}); err != nil {
+		return nil, err
+	}
+	u.reader = index.NewUsageReader(of, limits.PageBytes, time.Now().UnixNano())
+	return u, nil
+}
+
+func (u *usage) step(v *index.View) (done bool, err error) {
+	u.reader.Renew(v)
+	page, done, last, err := u.reader.Step(v, limits.RangeRows)
+	if !done || err != nil {
+		return false, err
+	}
+	for i := range page.Rows {
+		one := &page.Rows[i]
+		u.Rows = append(u.Rows, usageRow{bytes.Clone(one.Prefix), one.Keys, one.Bytes, one.History, one.Changes})
+	}
+	return last || len(u.Rows) >= limits.DashboardGroups, nil
+}
+
+func (u *usage) answer() any { return u }
+
+// history is a request for the newest versions of a key.
+type history struct {
+	scope
+	most     int
+	Revision int64     `json:"revision"` // of the state that was read
+	Oldest   int64     `json:"oldest"`   // the oldest readable revision
+	Versions []version `json:"versions"` // newest first
+	More     bool      `json:"more"`     // there are older ones
+}
+
+type version struct {
+	Revision int64  `json:"revision"`
+	Version  int64  `json:"version"`
+	Created  int64  `json:"created"`
+	Time     int64  `json:"time"` // in milliseconds since 1970; 0: not known
+	Author   string `json:"author"`
+	Deleted  bool   `json:"deleted"`
+	Size     int    `json:"size"`
+	Lease    string `json:"lease"`
+}
+
+func newHistory(q url.Values) (ask, error) {
+	s, err := keyScope(q)
+	return &history{scope: s, most: int(min(number(q, "most", limits.DashboardRows), limits.DashboardVersions)), Versions: []version{}}, err
+}
+
+// step finds the newest changes by halving: KeyChanges looks at the changes since a revision, and at no more than most of them.
+func (h *history) step(v *index.View) (done bool, err error) {
+	h.pin(v)
+	h.Revision, h.Oldest = v.Revision(), v.Compacted()
+	add := func(c *index.Change) bool {
+		one := version{Revision: c.KV.ModRevision, Version: c.KV.Version, Created: c.KV.CreateRevision, Deleted: c.Deleted, Size: len(c.KV.Value), Lease: leaseText(c.KV.Lease)}
+		one.Time = milliseconds(v.TimeOf(one.Revision))
+		one.Author = v.AuthorOf(h.key, one.Revision)
+		h.Versions = append([]version{one}, h.Versions...)
+		return true
+	}
+	from, to := v.Compacted(), v.Revision()+1
+	for ok := false; !ok; {
+		if ok, err = v.KeyChanges(h.key, index.Position{Revision: from}, h.most, add); err != nil || ok {
+			break
+		}
+		h.More = true
+		for low, high := from, to; low < high; { // the oldest revision from which there are few enough
+			middle := low + (high-low)/2
+			few, err := v.KeyChanges(h.key, index.Position{Revision: middle}, h.most, func(*index.Change) bool { return false })
+			if err != nil {
+				return true, err
+			}
+			if few {
+				high = middle
+			} else {
+				low = middle + 1
+			}
+			from = high
+		}
+	}
+	return true, err
+}
+
+func (h *history) answer() any { return h }
+
+func leaseText(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(id), 16)
+}
+
+// value is a request for a value, which is answered as it is.
+type value struct {
+	scope
+	found kv.KeyValue
+	there bool
+}
+
+func (q *value) step(v *index.View) (done bool, err error) {
+	q.found, q.there, err = v.Get(q.key, q.revision)
+	q.found.Value = bytes.Clone(q.found.Value)
+	return true, err
+}
+
+// value answers with the bytes of a value. A browser does not show them by itself.
+func (d *dashboard) value(w http.ResponseWriter, r *http.Request) {
+	ctx, err := d.Identify(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	s, err := keyScope(r.URL.Query())
+	q := &value{scope: s}
+	if err == nil {
+		err = d.Read(ctx, kv.AccessRead, q, q.step)
+	}
+	if err == nil && !q.there {
+		err = kv.Errorf(kv.FutureRevision, "the key does not exist at this revision")
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", "attachment")
+	h.Set("X-Qkv-Revision", strconv.FormatInt(q.found.ModRevision, 10))
+	_, _ = w.Write(q.found.Value)
+}

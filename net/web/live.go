@@ -1,0 +1,237 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// live sends the changes below a prefix as server-sent events, in batches: one each limits.DashboardBatch, with at most
+// limits.DashboardEvents changes and the number of the others.
+func (d *dashboard) live(w http.ResponseWriter, r *http.Request) {
+	ctx, err := d.Identify(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	s, _ := prefixScope(r.URL.Query())
+	if err := d.Read(ctx, kv.AccessRead, &s, func(*index.View) (bool, error) { return true, nil }); err != nil {
+		refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := &eventStream{w: w, way: http.NewResponseController(w)}
+	if out.comment() != nil {
+		return
+	}
+	stop := make(chan struct{})
+	var flushing sync.WaitGroup
+	flushing.Go(func() { out.flush(stop) })
+	err = d.Watch(ctx, s.key, s.end, out.add)
+	close(stop)
+	flushing.Wait()
+	if err != nil && r.Context().Err() == nil {
+		_ = out.send("end", map[string]string{"error": err.Error()})
+	}
+}
+
+// eventStream is the answer to a live request.
+type eventStream struct {
+	w   http.ResponseWriter
+	way *http.ResponseController
+
+	mu      sync.Mutex
+	events  []Event
+	skipped int
+	failed  error
+}
+
+// add takes changes from the watch. It never waits for the browser.
+func (o *eventStream) add(events []Event) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fits := min(len(events), limits.DashboardEvents-len(o.events))
+	o.events = append(o.events, events[:fits]...)
+	o.skipped += len(events) - fits
+	return o.failed
+}
+
+// flush sends what has come, until stop is closed.
+func (o *eventStream) flush(stop <-chan struct{}) {
+	tick := time.NewTicker(limits.DashboardBatch)
+	defer tick.Stop()
+	sent := time.Now()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		o.mu.Lock()
+		events, skipped := o.events, o.skipped
+		o.events, o.skipped = nil, 0
+		o.mu.Unlock()
+		var err error
+		switch {
+		case len(events) > 0:
+			err = o.send("changes", map[string]any{"events": events, "skipped": skipped})
+			sent = time.Now()
+		case time.Since(sent) > limits.DashboardSilence:
+			err = o.comment()
+			sent = time.Now()
+		}
+		if err != nil {
+			o.mu.Lock()
+			o.failed = err
+			o.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (o *eventStream) send(event string, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	return o.write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, text))
+}
+
+func (o *eventStream) comment() error { return o.write(": \n\n") }
+
+func (o *eventStream) write(text string) error {
+	_ = o.way.SetWriteDeadline(time.Now().Add(limits.DashboardSilence))
+	if _, err := o.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return o.way.Flush()
+}
+
+// lease is a lease with its keys.
+type lease struct {
+	ID      string   `json:"id"`
+	Granted int64    `json:"granted"` // in seconds
+	Left    int64    `json:"left"`    // in seconds; negative: not known
+	Keys    [][]byte `json:"keys"`
+	Locks   []lock   `json:"locks"`
+	More    bool     `json:"more"` // it has more keys
+
+	id int64
+}
+
+// lock is a candidacy for a lock or an election: a key that ends with the id of its lease.
+type lock struct {
+	Name  []byte `json:"name"`
+	Holds bool   `json:"holds"` // it is the oldest candidacy of the name
+
+	created int64
+}
+
+// leases lists leases with the keys that the user may read.
+type leases struct {
+	nothing
+	permits func(v *index.View, key []byte) bool
+	All     []lease `json:"leases"`
+	Total   int     `json:"total"`
+}
+
+func (l *leases) step(v *index.View) (done bool, err error) {
+	l.All, l.Total = []lease{}, v.LeaseCount()
+	v.Leases(math.MinInt64, func(one kv.Lease) bool {
+		found := lease{ID: leaseText(one.ID), Granted: one.TTL, Left: -1, Keys: [][]byte{}, Locks: []lock{}, id: one.ID}
+		hidden := false
+		v.LeaseKeys(one.ID, nil, func(key []byte) bool {
+			switch {
+			case !l.permits(v, key):
+				hidden = true
+			case len(found.Keys) == limits.DashboardLeaseKeys:
+				found.More = true
+				return false
+			default:
+				found.addKey(v, key)
+			}
+			return true
+		})
+		if len(found.Keys) > 0 || !hidden {
+			l.All = append(l.All, found)
+		}
+		return len(l.All) < limits.DashboardLeases
+	})
+	l.choose(v)
+	return true, nil
+}
+
+func (l *lease) addKey(v *index.View, key []byte) {
+	l.Keys = append(l.Keys, bytes.Clone(key))
+	name, is := bytes.CutSuffix(key, []byte("/"+l.ID))
+	if pair, found, err := v.Get(key, 0); is && found && err == nil {
+		l.Locks = append(l.Locks, lock{Name: bytes.Clone(name), created: pair.CreateRevision})
+	}
+}
+
+// choose finds the holders of locks: the candidacy with the lowest create revision.
+func (l *leases) choose(v *index.View) {
+	oldest := map[string]int64{}
+	for i := range l.All {
+		for _, one := range l.All[i].Locks {
+			if at, seen := oldest[string(one.Name)]; !seen || one.created < at {
+				oldest[string(one.Name)] = one.created
+			}
+		}
+	}
+	for i := range l.All {
+		for k := range l.All[i].Locks {
+			one := &l.All[i].Locks[k]
+			one.Holds = oldest[string(one.Name)] == one.created
+		}
+	}
+}
+
+func (l *leases) answer() any { return l }
+
+// holders answers with leases, and with the locks and elections that belong to them.
+func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
+	ctx, err := d.Identify(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	l := &leases{permits: func(v *index.View, key []byte) bool {
+		return d.Permits(ctx, v, kv.AccessRead, &scope{key: key}) == nil
+	}}
+	if err := d.Read(ctx, kv.AccessNone, l, l.step); err != nil {
+		refuse(w, err)
+		return
+	}
+	var ids []int64
+	for i := range l.All {
+		ids = append(ids, l.All[i].id)
+	}
+	if left, err := d.TimesLeft(ctx, ids); err == nil {
+		for i := range left {
+			l.All[i].Left = left[i].TTL
+		}
+	}
+	writeJSON(w, http.StatusOK, l)
+}
+
+// clients answers an administrator with the connected clients.
+func (d *dashboard) clients(w http.ResponseWriter, r *http.Request) {
+	ctx, err := d.Identify(r)
+	if err == nil {
+		err = d.Read(ctx, kv.AccessAdmin, nothing{}, func(*index.View) (bool, error) { return true, nil })
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"clients": append([]Client{}, d.Clients()...)})
+}

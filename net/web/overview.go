@@ -1,0 +1,152 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/checks"
+	"qkv/internal/meter"
+)
+
+// Cluster is the state of all members, as one member sees it.
+type Cluster struct {
+	Self    string // the name of this member
+	Members []Member
+	Recent  func(after time.Time) []meter.Point // of this member's clients
+}
+
+// Member is the state of one member.
+type Member struct {
+	checks.Member
+	Address string
+	Term    uint64
+	Keys    int64
+	Memory  int64 // resident, in bytes
+	Watches int64
+	Leases  int64
+	History int64                    // in bytes
+	RTT     map[string]time.Duration // to the members that it is connected to
+	Rates   [meter.Kinds]float64
+	P99     [meter.Kinds]time.Duration
+}
+
+type memberDocument struct {
+	Name     string         `json:"name"`
+	Address  string         `json:"address"`
+	Role     string         `json:"role"`
+	Error    string         `json:"error"`
+	Version  string         `json:"version"`
+	Term     uint64         `json:"term"`
+	Applied  uint64         `json:"applied"`
+	Lag      uint64         `json:"lag"` // in entries
+	Revision int64          `json:"revision"`
+	Keys     int64          `json:"keys"`
+	Leases   int64          `json:"leases"`
+	Watches  int64          `json:"watches"`
+	Memory   int64          `json:"memory"`
+	DiskFree int64          `json:"disk_free"`
+	Disk     int64          `json:"disk"`
+	Used     int64          `json:"used"`
+	Quota    int64          `json:"quota"`
+	History  int64          `json:"history"`
+	SyncP99  float64        `json:"sync_p99_ms"`
+	Links    []linkDocument `json:"links"`
+	Rates    []float64      `json:"rates"`
+	P99      []float64      `json:"p99_ms"`
+}
+
+type linkDocument struct {
+	To        string  `json:"to"`
+	Connected bool    `json:"connected"`
+	RTT       float64 `json:"rtt_ms"`
+	Error     string  `json:"error"`
+}
+
+type alarmDocument struct {
+	Name   string `json:"name"`
+	Member string `json:"member"`
+	Text   string `json:"text"`
+	Do     string `json:"do"`
+	Notice bool   `json:"notice"`
+}
+
+type verdictDocument struct {
+	Word string `json:"word"`
+	Why  string `json:"why"`
+	Next string `json:"next"`
+}
+
+type pointDocument struct {
+	End   int64     `json:"end"`
+	Rates []float64 `json:"rates"`
+	P99   []float64 `json:"p99_ms"`
+}
+
+// overview answers with the verdict, the members, the alarms, the checks that found something, and the operations of the last minutes. It
+// reads no keys, so that it works without a leader as well.
+func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
+	ctx, err := d.Identify(r)
+	if err == nil {
+		err = d.Endpoint.Permits(ctx, nil, kv.AccessNone, nothing{})
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	all := d.Cluster(ctx)
+	var facts []checks.Member
+	newest := uint64(0)
+	for i := range all.Members {
+		facts = append(facts, all.Members[i].Member)
+		newest = max(newest, all.Members[i].Applied)
+	}
+	verdict := checks.Judge(facts)
+	answer := struct {
+		Self     string           `json:"self"`
+		Now      int64            `json:"now"`
+		Verdict  verdictDocument  `json:"verdict"`
+		Members  []memberDocument `json:"members"`
+		Alarms   []alarmDocument  `json:"alarms"`
+		Findings []checks.Result  `json:"findings"`
+		Points   []pointDocument  `json:"points"`
+	}{Self: all.Self, Now: time.Now().UnixMilli(), Verdict: verdictDocument{verdict.Word, verdict.Why, verdict.Next}, Members: []memberDocument{}, Alarms: []alarmDocument{}, Findings: []checks.Result{}, Points: []pointDocument{}}
+	for i := range all.Members {
+		answer.Members = append(answer.Members, all.Members[i].document(newest))
+	}
+	for _, a := range checks.Raised(facts) {
+		answer.Alarms = append(answer.Alarms, alarmDocument{a.Name, a.Member, a.Text, checks.AlarmNamed(a.Name).Do, kv.AlarmName(a.Name).Severity() != "alarm"})
+	}
+	for _, one := range checks.Run(&checks.Facts{Members: facts}) {
+		if one.Level == checks.Warning || one.Level == checks.Failure {
+			answer.Findings = append(answer.Findings, one)
+		}
+	}
+	for _, p := range all.Recent(time.UnixMilli(number(r.URL.Query(), "after", 0))) {
+		answer.Points = append(answer.Points, pointDocument{p.End.UnixMilli(), p.Rates[:], inMilliseconds(p.P99[:])})
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (m *Member) document(newest uint64) memberDocument {
+	d := memberDocument{
+		Name: m.Name, Address: m.Address, Role: m.State, Error: m.Error, Version: m.Version, Term: m.Term, Applied: m.Applied, Revision: m.Revision,
+		Keys: m.Keys, Leases: m.Leases, Watches: m.Watches, Memory: m.Memory, DiskFree: m.DiskFree, Disk: m.DiskBytes, Used: m.UsedBytes, Quota: m.QuotaBytes,
+		History: m.History, SyncP99: inMilliseconds([]time.Duration{m.SyncP99})[0], Links: []linkDocument{}, Rates: m.Rates[:], P99: inMilliseconds(m.P99[:]),
+	}
+	if m.Answers {
+		d.Lag = newest - m.Applied
+	}
+	for _, l := range m.Links {
+		d.Links = append(d.Links, linkDocument{l.Member, l.Connected, inMilliseconds([]time.Duration{m.RTT[l.Member]})[0], l.Error})
+	}
+	return d
+}
+
+func inMilliseconds(all []time.Duration) []float64 {
+	found := make([]float64, len(all))
+	for i, one := range all {
+		found[i] = float64(one.Microseconds()) / 1000
+	}
+	return found
+}

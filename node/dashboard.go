@@ -1,0 +1,216 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"qkv/internal/checks"
+	"qkv/internal/limits"
+	"qkv/internal/meter"
+	native "qkv/net/client"
+	"qkv/net/web"
+	"qkv/net/wire"
+)
+
+// overview asks all members for their states, for the dashboard. It does so only while there are viewers. One state serves all of them for
+// limits.ClusterAge, and the connections are closed limits.ClusterIdle after the last viewer.
+type overview struct {
+	// Constant.
+	member      *member
+	recent      *meter.Recent
+	credentials *wire.Credentials // nil: other members cannot be asked
+
+	mu      sync.Mutex
+	newest  *web.Cluster
+	at      time.Time
+	clients map[string]*native.Client // by address
+	idle    *time.Timer
+	closed  bool
+}
+
+// cluster returns the state of all members.
+func (o *overview) cluster(ctx context.Context) *web.Cluster {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.newest != nil && time.Since(o.at) < limits.ClusterAge || o.closed {
+		return cmp.Or(o.newest, &web.Cluster{Self: o.member.config.Name, Recent: o.recent.Since})
+	}
+	own := o.member.Status()
+	o.newest = clusterOf(o.ask(context.WithoutCancel(ctx), &own), &own)
+	o.newest.Recent, o.at = o.recent.Since, time.Now()
+	if o.idle == nil {
+		o.idle = time.AfterFunc(limits.ClusterIdle, o.forget)
+	}
+	o.idle.Reset(limits.ClusterIdle)
+	return o.newest
+}
+
+// forget closes the connections to the members, and frees the last state.
+func (o *overview) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.clients {
+		_ = c.Close()
+	}
+	o.clients, o.newest = nil, nil
+}
+
+// close ends the questions for good.
+func (o *overview) close() {
+	o.forget()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.idle != nil {
+		o.idle.Stop()
+	}
+}
+
+// reply is the answer of one member.
+type reply struct {
+	status wire.Status
+	sent   time.Time
+	took   time.Duration
+	err    error
+}
+
+// ask asks all members but this one, each at its first address, in parallel.
+func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
+	ctx, cancel := context.WithTimeout(ctx, limits.ClusterTimeout)
+	defer cancel()
+	all := make([]reply, len(own.Members))
+	clients := map[string]*native.Client{}
+	var asking sync.WaitGroup
+	for i := range own.Members {
+		m := &own.Members[i]
+		switch {
+		case m.ID == own.ID:
+			all[i] = reply{status: *own, sent: time.Now(), took: time.Microsecond}
+			continue
+		case len(m.Clients) == 0 || o.credentials == nil:
+			all[i].err = errors.New("it has not told the others its client address")
+			continue
+		}
+		address := m.Clients[0]
+		c := o.clients[address]
+		if c == nil {
+			var err error
+			if c, err = native.Open(ctx, native.Config{Endpoints: []string{address}, Credentials: o.credentials, NoDiscovery: true, NoSessions: true, FailFast: true, AnyCluster: true}); err != nil {
+				all[i].err = err
+				continue
+			}
+		}
+		clients[address] = c
+		asking.Go(func() {
+			sent := time.Now()
+			s, err := c.Status(ctx, "")
+			all[i] = reply{s, sent, time.Since(sent), err}
+			if err == nil && s.ID != m.ID {
+				all[i].err = fmt.Errorf("another member answers at %s: %s", address, s.Name)
+			}
+		})
+	}
+	asking.Wait()
+	for address, c := range o.clients {
+		if clients[address] != c {
+			_ = c.Close()
+		}
+	}
+	o.clients = clients
+	found := map[uint64]reply{}
+	for i := range own.Members {
+		found[own.Members[i].ID] = all[i]
+	}
+	return found
+}
+
+// clusterOf converts the answers for package web.
+func clusterOf(answers map[uint64]reply, own *wire.Status) *web.Cluster {
+	names := map[uint64]string{}
+	for _, m := range own.Members {
+		names[m.ID] = cmp.Or(m.Name, fmt.Sprintf("%016x", m.ID))
+	}
+	c := &web.Cluster{Self: own.Name}
+	for _, m := range own.Members {
+		c.Members = append(c.Members, memberOf(&m, answers[m.ID], names))
+	}
+	slices.SortFunc(c.Members, func(a, b web.Member) int { return strings.Compare(a.Name, b.Name) })
+	return c
+}
+
+// memberOf converts one member's answer.
+func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
+	one := web.Member{Member: checks.Member{Name: names[m.ID], Role: m.Role, Version: m.Version, LevelMost: m.Level, State: "unknown"}, RTT: map[string]time.Duration{}}
+	if len(m.Clients) > 0 {
+		one.Address = m.Clients[0]
+	}
+	if r.err != nil {
+		one.Error = r.err.Error()
+		return one
+	}
+	s := &r.status
+	within := max(r.took/2, time.Microsecond)
+	one.Member = checks.Member{
+		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Applied: s.Applied, Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
+		Revision: s.Revision, Level: s.Level, LevelMost: s.LevelMost, SyncP99: s.SyncP99, ElectionTimeout: s.ElectionTimeout, UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes,
+		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Host: s.Host, Device: s.Device,
+		Clock: time.UnixMicro(s.Wall).Sub(r.sent.Add(within)), ClockWithin: within,
+	}
+	one.Term, one.Keys, one.Memory, one.Watches, one.Leases, one.History = s.Term, s.Keys, s.Memory, s.Watches, s.Leases, s.HistoryBytes
+	for kind, l := range []wire.Load{meter.Puts: s.Puts, meter.Gets: s.Gets, meter.Events: s.Events} {
+		one.Rates[kind], one.P99[kind] = float64(l.Rate), l.P99
+	}
+	for _, l := range s.Links {
+		name := cmp.Or(names[l.Member], fmt.Sprintf("%016x", l.Member))
+		one.Links = append(one.Links, checks.Link{Member: name, Connected: l.Connected, Error: l.Error})
+		one.RTT[name] = l.RTT
+	}
+	for _, a := range s.Alarms {
+		one.Alarms = append(one.Alarms, checks.Alarm{Name: a.Name, Member: names[a.Member], Text: strings.TrimPrefix(a.Text, a.Name+": ")})
+	}
+	slices.SortFunc(one.Links, func(a, b checks.Link) int { return strings.Compare(a.Member, b.Member) })
+	return one
+}
+
+// clients returns the clients of both endpoints: those with the most unread bytes first, then those with the most requests.
+func (n *Node) clients() (all []wire.ClientLoad) {
+	if n.etcd != nil {
+		all = n.etcd.Clients()
+	}
+	if n.server != nil {
+		all = append(all, n.server.Clients()...)
+	}
+	slices.SortFunc(all, func(a, b wire.ClientLoad) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Requests, a.Requests), strings.Compare(a.Name, b.Name))
+	})
+	return all[:min(len(all), limits.DashboardClients)]
+}
+
+// load adds the memory and the load of this process to a status.
+func (n *Node) load(s *wire.Status) {
+	s.Memory = residentBytes()
+	newest := n.recent.Newest()
+	for kind, to := range []*wire.Load{meter.Puts: &s.Puts, meter.Gets: &s.Gets, meter.Events: &s.Events} {
+		*to = wire.Load{Rate: uint64(newest.Rates[kind] + 0.5), P99: newest.P99[kind]}
+	}
+}
+
+// residentBytes returns the resident memory of this process; 0 is not known.
+func residentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	if n, _ := fmt.Sscan(string(text), &size, &resident); n < 2 {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}
