@@ -147,7 +147,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), doctorCommand(), upgradeCommand(), alarmCommand(), userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), backupCommand(), restoreCommand(), migrateCommand(), certCommand(), inspectCommand(),
+			statusCommand(), topCommand(), doctorCommand(), upgradeCommand(), alarmCommand(), userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), backupCommand(), restoreCommand(), migrateCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

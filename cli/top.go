@@ -1,0 +1,530 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/urfave/cli/v2"
+
+	"qkv/internal/checks"
+	"qkv/internal/limits"
+	"qkv/net/client"
+)
+
+func topCommand() *cli.Command {
+	return &cli.Command{
+		Name: "top", Category: "cluster", Usage: "show the members, their load, and who causes it, again and again",
+		Description: "Shows the verdict of `qkv status`; a row for each member with the rates and the 99th percentiles of its clients' puts, " +
+			"gets and watch events in the last seconds; the prefixes with the most writes of the last minute; and the clients with the " +
+			"most unread bytes and requests. Prefixes need the permission to read every key, and clients the role root.\n\n" +
+			"Keys: s sorts the members by the next column, / shows only rows with a text, p pauses, q quits. Without a terminal, " +
+			"and with -b, each state is printed below the last one; -w json prints one JSON object for each state.",
+		Flags: clientFlags(
+			&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, EnvVars: []string{"QKV_TOP_BATCH"}, Usage: "print states as text, without a screen"},
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, EnvVars: []string{"QKV_TOP_COUNT"}, Usage: "end after `N` states; 0: never"},
+			&cli.DurationFlag{Name: "delay", Aliases: []string{"d"}, Value: limits.TopDelay, EnvVars: []string{"QKV_TOP_DELAY"}, Usage: "`TIME` between two states, at least 1s"},
+			&cli.StringFlag{Name: "filter", EnvVars: []string{"QKV_TOP_FILTER"}, Usage: "show only members, prefixes and clients whose names contain `TEXT`"},
+			&cli.StringFlag{Name: "sort", Value: topColumns[0].name, EnvVars: []string{"QKV_TOP_SORT"}, Usage: "sort the members by `COLUMN`: " + strings.Join(topNames(), ", "), Action: oneOf("sort", topNames()...)},
+			writeOutFlag(),
+		),
+		Action: top,
+	}
+}
+
+func top(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	if c.Duration("delay") < time.Second || c.Int("count") < 0 {
+		return usagef("--delay is at least 1s, and --count is not negative")
+	}
+	t, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	asks := &topAsks{target: t, timeout: c.Duration("timeout")}
+	defer asks.close()
+	s := topScreen{filter: c.String("filter"), sort: slices.Index(topNames(), c.String("sort")), delay: c.Duration("delay")}
+	if isTerminal(c.App.Writer) && !c.Bool("batch") && c.String("write-out") == formatPlain {
+		return topInteractive(c, asks, s)
+	}
+	return topBatch(c, asks, s)
+}
+
+// topPipe is the width of states in a pipe: all columns.
+const topPipe = 200
+
+// topBatch prints states one below the other.
+func topBatch(c *cli.Context, asks *topAsks, s topScreen) error {
+	width := topPipe
+	if isTerminal(c.App.Writer) {
+		width = widthOf(c.App.Writer)
+	}
+	for n := 1; ; n++ {
+		d, err := asks.ask(c.Context)
+		if err != nil {
+			return err
+		}
+		if c.String("write-out") == formatJSON {
+			err = writeJSON(c.App.Writer, d.document())
+		} else {
+			_, err = fmt.Fprintln(c.App.Writer, s.text(d, width, 0))
+		}
+		if err != nil || n == c.Int("count") {
+			return err
+		}
+		select {
+		case <-c.Context.Done():
+			return context.Cause(c.Context)
+		case <-time.After(s.delay):
+		}
+	}
+}
+
+// topData is one state of the cluster.
+type topData struct {
+	at       time.Time
+	members  []memberStatus
+	verdict  checks.Verdict
+	prefixes *client.UsageResult // nil: not known
+	clients  []topClient
+	hidden   []string // why prefixes or clients are not known
+}
+
+type topClient struct {
+	Member string `json:"member"`
+	client.ClientLoad
+}
+
+// topAsks asks the cluster for its states. The prefixes are counted every limits.TopPrefixes, because a member looks at each key for that.
+type topAsks struct {
+	target
+	timeout time.Duration
+
+	store    *client.Client
+	prefixes *client.UsageResult
+	refused  string // why the prefixes are not known
+	counted  time.Time
+}
+
+func (a *topAsks) close() {
+	if a.store != nil {
+		_ = a.store.Close()
+	}
+}
+
+// ask returns a state. An error is final; members that do not answer are a part of the state.
+func (a *topAsks) ask(ctx context.Context) (*topData, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.timeout, noAnswer(a.timeout))
+	defer cancel()
+	d := &topData{at: time.Now()}
+	var err error
+	if d.members, err = a.states(ctx); err != nil && len(d.members) == 0 {
+		return nil, err
+	}
+	d.verdict = checks.Judge(factsOf(d.members))
+	if err != nil || !d.verdict.Serves() {
+		return d, nil
+	}
+	a.count(ctx)
+	if d.prefixes = a.prefixes; a.refused != "" {
+		d.hidden = append(d.hidden, "prefixes: "+a.refused)
+	}
+	d.askClients(ctx, a.store)
+	return d, nil
+}
+
+// states asks all members, by a client that is kept.
+func (a *topAsks) states(ctx context.Context) ([]memberStatus, error) {
+	if a.store == nil {
+		t := a.target
+		t.failFast, t.mixed = true, true
+		s, err := t.open(ctx)
+		if err != nil {
+			return a.target.status(ctx) // it names the members that do not answer
+		}
+		a.store = s
+	}
+	members, err := askAll(ctx, a.store, a.target)
+	if err != nil {
+		return a.target.status(ctx)
+	}
+	return members, nil
+}
+
+// count asks for the changes of the last minute by prefix, if the last answer is old.
+func (a *topAsks) count(ctx context.Context) {
+	if time.Since(a.counted) < limits.TopPrefixes {
+		return
+	}
+	found, err := a.store.Usage(ctx, client.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
+	a.prefixes, a.refused, a.counted = &found, "", time.Now()
+	if err != nil {
+		a.prefixes, a.refused = nil, oneLine(err.Error())
+	}
+}
+
+// askClients asks each member that answers for its clients.
+func (d *topData) askClients(ctx context.Context, s *client.Client) {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for i := range d.members {
+		m := &d.members[i]
+		if m.Role == roleUnknown || len(m.clients) == 0 || len(d.members) > limits.Members {
+			continue
+		}
+		asking.Go(func() {
+			all, err := s.Clients(ctx, m.clients[0])
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				d.hidden = append(d.hidden, "clients of "+m.Name+": "+oneLine(err.Error()))
+			}
+			for _, one := range all {
+				d.clients = append(d.clients, topClient{m.Name, one})
+			}
+		})
+	}
+	asking.Wait()
+	slices.Sort(d.hidden)
+	slices.SortFunc(d.clients, func(a, b topClient) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Requests, a.Requests), cmp.Compare(b.Watches, a.Watches), strings.Compare(a.Name, b.Name), strings.Compare(a.Member, b.Member))
+	})
+}
+
+// topDocument is the JSON of a state; names and order are a promise.
+type topDocument struct {
+	Time     string         `json:"time"`
+	Verdict  string         `json:"verdict"`
+	Why      string         `json:"why"`
+	Next     string         `json:"next"`
+	Members  []memberStatus `json:"members"`
+	Prefixes []topPrefix    `json:"prefixes"`
+	Clients  []topLoad      `json:"clients"`
+	Hidden   []string       `json:"hidden"`
+}
+
+type topPrefix struct {
+	Prefix       *string `json:"prefix,omitempty"`
+	PrefixBase64 *string `json:"prefix_base64,omitempty"`
+	Keys         int64   `json:"keys"`
+	Bytes        int64   `json:"bytes"`
+	Writes       float64 `json:"writes_per_s"`
+}
+
+type topLoad struct {
+	Member      string `json:"member"`
+	Name        string `json:"name"`
+	API         string `json:"api"`
+	Connections int64  `json:"connections"`
+	Requests    int64  `json:"requests"`
+	Watches     int64  `json:"watches"`
+	Bytes       int64  `json:"unread_bytes"`
+}
+
+func (d *topData) document() topDocument {
+	all := topDocument{
+		Time: d.at.UTC().Format(time.RFC3339), Verdict: d.verdict.Word, Why: d.verdict.Why, Next: d.verdict.Next, Members: d.members,
+		Prefixes: []topPrefix{}, Clients: []topLoad{}, Hidden: append([]string{}, d.hidden...),
+	}
+	for _, p := range d.busiest("") {
+		one := topPrefix{Keys: p.Keys, Bytes: p.Bytes, Writes: d.rate(&p)}
+		one.Prefix, one.PrefixBase64 = textOrBase64(p.Prefix)
+		all.Prefixes = append(all.Prefixes, one)
+	}
+	for _, c := range d.clients {
+		all.Clients = append(all.Clients, topLoad{c.Member, c.Name, c.API, c.Connections, c.Requests, c.Watches, c.Bytes})
+	}
+	return all
+}
+
+// rate returns the writes of a prefix per second.
+func (d *topData) rate(row *client.UsageRow) float64 {
+	if d.prefixes.Period <= 0 {
+		return 0
+	}
+	return float64(row.Changes) / d.prefixes.Period.Seconds()
+}
+
+// busiest returns the prefixes with a text in their names, those with the most writes first.
+func (d *topData) busiest(filter string) []client.UsageRow {
+	if d.prefixes == nil {
+		return nil
+	}
+	rows := slices.DeleteFunc(slices.Clone(d.prefixes.Rows), func(r client.UsageRow) bool { return !strings.Contains(string(r.Prefix), filter) })
+	slices.SortFunc(rows, func(a, b client.UsageRow) int {
+		return cmp.Or(cmp.Compare(b.Changes, a.Changes), cmp.Compare(b.Keys, a.Keys), bytes.Compare(a.Prefix, b.Prefix))
+	})
+	return rows[:min(len(rows), limits.DashboardClients)]
+}
+
+// topColumn is a column by which members are sorted: the first two in ascending order, all others with the largest value first.
+type topColumn struct {
+	name  string
+	order func(a, b *memberStatus) int
+}
+
+var topColumns = []topColumn{
+	{"name", func(a, b *memberStatus) int { return strings.Compare(a.Name, b.Name) }},
+	{"role", func(a, b *memberStatus) int { return strings.Compare(b.Role, a.Role) }},
+	{"applied", func(a, b *memberStatus) int { return cmp.Compare(b.AppliedIndex, a.AppliedIndex) }},
+	{"sync", func(a, b *memberStatus) int { return cmp.Compare(b.SyncP99, a.SyncP99) }},
+	{"memory", func(a, b *memberStatus) int { return cmp.Compare(b.MemoryBytes, a.MemoryBytes) }},
+	{"puts", func(a, b *memberStatus) int { return cmp.Compare(b.Puts.Rate, a.Puts.Rate) }},
+	{"gets", func(a, b *memberStatus) int { return cmp.Compare(b.Gets.Rate, a.Gets.Rate) }},
+	{"events", func(a, b *memberStatus) int { return cmp.Compare(b.Events.Rate, a.Events.Rate) }},
+}
+
+func topNames() (all []string) {
+	for _, c := range topColumns {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// topScreen is what a person has chosen to see.
+type topScreen struct {
+	filter string
+	typing bool // the filter is being typed
+	sort   int  // in topColumns
+	paused bool
+	delay  time.Duration
+}
+
+// text returns the screen of a state. Without a height, it has all rows.
+func (s *topScreen) text(d *topData, width, height int) string {
+	var out bytes.Buffer
+	w := helpWriter{&out, width}
+	v := d.verdict
+	v.Why, v.Next = shown(v.Why), shown(v.Next)
+	writeVerdict(w, v)
+	s.writeHead(&out, d, width)
+	s.memberTable(d, width).write(w)
+	for i := range d.members {
+		if m := &d.members[i]; m.Role == roleUnknown {
+			fmt.Fprintln(&out, cutTo(m.Name+" does not answer: "+oneLine(m.Error), width))
+		}
+	}
+	for _, a := range alarmsIn(d.members) {
+		fmt.Fprintln(&out, cutTo(a.String(), width))
+	}
+	lines := strings.Count(out.String(), "\n")
+	rest := len(d.clients) + limits.DashboardClients
+	if height > 0 {
+		rest = max(height-lines-6, 2)
+	}
+	prefixes := (rest + 1) / 2
+	fmt.Fprintln(&out)
+	p := table{head: []string{"PREFIX", "WRITES/S", "KEYS", "BYTES"}}
+	busiest := d.busiest(s.filter)
+	for i := range busiest[:min(len(busiest), prefixes)] {
+		row := &busiest[i]
+		p.add(cmp.Or(printable(row.Prefix, len(row.Prefix)), `""`), number(fmt.Sprintf("%.1f", d.rate(row))), row.Keys, number(bytesText(row.Bytes)))
+	}
+	p.shorten(width)
+	p.write(w)
+	fmt.Fprintln(&out)
+	c := table{head: []string{"CLIENT", "MEMBER", "API", "CONNS", "REQUESTS", "WATCHES", "UNREAD"}}
+	for i := range d.clients {
+		one := &d.clients[i]
+		if len(c.rows) < rest-len(p.rows) && strings.Contains(one.Name+" "+one.Member, s.filter) {
+			c.add(printable([]byte(one.Name), len(one.Name)), one.Member, one.API, one.Connections, one.Requests, one.Watches, number(bytesText(one.Bytes)))
+		}
+	}
+	c.shorten(width)
+	c.write(w)
+	for _, why := range d.hidden {
+		fmt.Fprintln(&out, cutTo("not shown: "+why, width))
+	}
+	return fitScreen(out.String(), height)
+}
+
+// writeHead writes the line between the verdict and the members.
+func (s *topScreen) writeHead(out io.Writer, d *topData, width int) {
+	text := fmt.Sprintf("%s, every %v, sorted by %s", d.at.Format("15:04:05"), s.delay, topColumns[s.sort].name)
+	if s.filter != "" || s.typing {
+		text += ", with " + printable([]byte(s.filter), len(s.filter))
+		if s.typing {
+			text += "_"
+		}
+	}
+	if s.paused {
+		text += ", paused"
+	}
+	fmt.Fprintln(out, cutTo(text, width))
+	fmt.Fprintln(out)
+}
+
+// memberTable has a row for each member. A narrow screen has fewer columns.
+func (s *topScreen) memberTable(d *topData, width int) *table {
+	t := &table{head: []string{"MEMBER", "ROLE", "LAG", "SYNC", "PUT/S", "P99", "GET/S", "P99", "EVENT/S", "P99", "MEMORY", "FREE", "KEYS", "WATCHES", "VERSION"}}
+	members := slices.DeleteFunc(slices.Clone(d.members), func(m memberStatus) bool { return !strings.Contains(m.Name, s.filter) })
+	slices.SortStableFunc(members, func(a, b memberStatus) int { return topColumns[s.sort].order(&a, &b) })
+	newest := uint64(0)
+	for i := range members {
+		newest = max(newest, members[i].AppliedIndex)
+	}
+	for i := range members {
+		m := &members[i]
+		if m.Role == roleUnknown {
+			dash := number("-")
+			t.add(shown(m.Name), m.Role, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
+			continue
+		}
+		t.add(shown(m.Name), m.Role, newest-m.AppliedIndex, msText(m.SyncP99), m.Puts.Rate, msText(m.Puts.P99), m.Gets.Rate, msText(m.Gets.P99), m.Events.Rate, msText(m.Events.P99),
+			number(bytesText(m.MemoryBytes)), number(bytesText(m.DiskFreeBytes)), m.Keys, m.Watches, m.Version)
+	}
+	t.fit(width)
+	return t
+}
+
+// msText returns a duration in milliseconds for a table; "-" if nothing was measured.
+func msText(ms float64) number {
+	switch {
+	case ms == 0:
+		return "-"
+	case ms < 10:
+		return number(fmt.Sprintf("%.1fms", ms))
+	}
+	return number(fmt.Sprintf("%.0fms", ms))
+}
+
+// cutTo makes control characters visible, and cuts a line to a width.
+func cutTo(line string, width int) string {
+	line = shown(line)
+	if columnsOf(line) <= width {
+		return line
+	}
+	cut := []rune(line)
+	for len(cut) > 0 && columnsOf(string(cut)) >= width {
+		cut = cut[:len(cut)-1]
+	}
+	return string(cut) + "…"
+}
+
+// fitScreen cuts a screen to a height.
+func fitScreen(text string, height int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	if height > 0 && len(lines) > height {
+		lines = lines[:height]
+	}
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// topModel is the screen on a terminal.
+type topModel struct {
+	topScreen
+	ask    func() tea.Msg
+	data   *topData
+	err    error
+	width  int
+	height int
+	left   int // states until the end; 0: no end
+}
+
+// topTick asks for the next state.
+type topTick struct{}
+
+// topInteractive shows states on a terminal until the person quits.
+func topInteractive(c *cli.Context, asks *topAsks, s topScreen) error {
+	m := &topModel{topScreen: s, width: widthOf(c.App.Writer), height: 24, left: c.Int("count"), ask: func() tea.Msg {
+		d, err := asks.ask(c.Context)
+		if err != nil {
+			return err
+		}
+		return d
+	}}
+	out := c.App.Writer
+	if a, ok := out.(*answerWriter); ok {
+		out = a.w // the screen's own control characters; names in it are printable
+	}
+	if _, err := tea.NewProgram(m, tea.WithContext(c.Context), tea.WithInput(c.App.Reader), tea.WithOutput(out)).Run(); err != nil && c.Context.Err() == nil {
+		return err
+	}
+	return m.err
+}
+
+// Init implements tea.Model.
+func (m *topModel) Init() tea.Cmd { return m.ask }
+
+// Update implements tea.Model.
+func (m *topModel) Update(message tea.Msg) (tea.Model, tea.Cmd) {
+	again := tea.Tick(m.delay, func(time.Time) tea.Msg { return topTick{} })
+	switch x := message.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = x.Width, x.Height
+	case *topData:
+		if !m.paused {
+			m.data, m.err = x, nil
+		}
+		if m.left--; m.left == 0 {
+			return m, tea.Quit
+		}
+		return m, again
+	case error:
+		if m.err = x; m.data == nil {
+			return m, tea.Quit
+		}
+		return m, again
+	case topTick:
+		return m, m.ask
+	case tea.KeyPressMsg:
+		return m, m.key(x)
+	}
+	return m, nil
+}
+
+// key carries out a key.
+func (m *topModel) key(k tea.KeyPressMsg) tea.Cmd {
+	name := k.String()
+	switch {
+	case name == "ctrl+c":
+		return tea.Quit
+	case m.typing && (name == "enter" || name == "esc"):
+		if m.typing = false; name == "esc" {
+			m.filter = ""
+		}
+	case m.typing && name == "backspace":
+		if text := []rune(m.filter); len(text) > 0 {
+			m.filter = string(text[:len(text)-1])
+		}
+	case m.typing:
+		m.filter += k.Text
+	case name == "q":
+		return tea.Quit
+	case name == "s":
+		m.sort = (m.sort + 1) % len(topColumns)
+	case name == "p", name == "space":
+		m.paused = !m.paused
+	case name == "/":
+		m.typing, m.filter = true, ""
+	}
+	return nil
+}
+
+// View implements tea.Model.
+func (m *topModel) View() tea.View {
+	text := "asking the members ..."
+	if m.data != nil {
+		text = m.text(m.data, m.width, m.height-1) + "\n"
+		if m.err != nil {
+			text = cutTo("no answer: "+oneLine(m.err.Error()), m.width) + "\n" + m.text(m.data, m.width, m.height-2) + "\n"
+		}
+		blank := max(m.height-1-strings.Count(text, "\n"), 0)
+		text += strings.Repeat("\n", blank) + cutTo("s sort  / filter  p pause  q quit", m.width)
+	}
+	v := tea.NewView(text)
+	v.AltScreen = true
+	return v
+}

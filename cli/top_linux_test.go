@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"golang.org/x/sys/unix"
+
+	"qkv/index/kv"
+	"qkv/internal/checks"
+	"qkv/net/client"
+)
+
+// exampleTop is a cluster of which one member is down, with names that would command a terminal.
+func exampleTop() *topData {
+	d := &topData{at: time.Date(2026, 11, 25, 10, 41, 2, 0, time.UTC), hidden: []string{"clients of n1: permission denied: ci is no administrator: this needs the role root"}}
+	for i, name := range []string{"n1", "n2"} {
+		d.members = append(d.members, memberStatus{
+			Name: name, Role: []string{"leader", "follower"}[i], Leader: "n1", AppliedIndex: uint64(1_000_000 - 1234*i), Version: "0.2.0", SyncP99: 1.25 + 20*float64(i), Keys: 1_000_000,
+			MemoryBytes: 512 << 20, DiskFreeBytes: 70 << 30, Watches: int64(300 * i), Puts: clientLoad{uint64(1200 * (i + 1)), 3.4}, Gets: clientLoad{25_000, 0.4}, Events: clientLoad{0, 0},
+			role: kv.Voter, Alarms: []alarm{}, Links: []link{{"n3", false, 0, "no answer"}},
+		})
+	}
+	d.members[1].Alarms = []alarm{{"SLOWDISK", "n2", "99 % of the syncs take up to 21 ms\x1b[2J"}}
+	d.members = append(d.members, memberStatus{Name: "n3", Role: roleUnknown, Error: "no answer within 2s\x1b]0;title\a", Version: "0.2.0", role: kv.Voter})
+	d.prefixes = &client.UsageResult{Period: time.Minute, Rows: []client.UsageRow{
+		{Prefix: []byte("/registry/pods/"), Keys: 5000, Bytes: 12 << 20, Changes: 6000},
+		{Prefix: []byte("/registry/leases/"), Keys: 400, Bytes: 100 << 10, Changes: 24_000},
+		{Prefix: []byte("\x1b[31mred/"), Keys: 1, Bytes: 10, Changes: 1},
+	}}
+	for i := range 30 {
+		d.prefixes.Rows = append(d.prefixes.Rows, client.UsageRow{Prefix: fmt.Appendf(nil, "/quiet/%02d/", i), Keys: 10, Bytes: 1000})
+		d.clients = append(d.clients, topClient{"n1", client.ClientLoad{Name: fmt.Sprintf("client app-%02d", i), API: "qkv", Connections: 2, Requests: int64(30 - i), Watches: 5}})
+	}
+	d.clients[0].Name, d.clients[0].Bytes = "client slow\x1b[2J", 3<<20
+	d.verdict = checks.Judge(factsOf(d.members))
+	return d
+}
+
+// TestTopScreens compares the screens of two terminals with the golden ones: no line is wider and no screen higher than its terminal, and no
+// name commands it.
+func TestTopScreens(t *testing.T) {
+	for _, c := range []struct{ width, height int }{{80, 24}, {200, 60}} {
+		m := &topModel{topScreen: topScreen{delay: 2 * time.Second}, data: exampleTop()}
+		m.Update(tea.WindowSizeMsg{Width: c.width, Height: c.height})
+		got := m.View().Content + "\n"
+		lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+		if len(lines) != c.height {
+			t.Errorf("%d x %d: %d lines", c.width, c.height, len(lines))
+		}
+		for _, line := range lines {
+			if columnsOf(line) > c.width {
+				t.Errorf("%d x %d: a line of %d columns: %s", c.width, c.height, columnsOf(line), line)
+			}
+		}
+		if strings.ContainsAny(got, "\x1b\a") {
+			t.Errorf("%d x %d: a name commands the terminal", c.width, c.height)
+		}
+		name := filepath.Join("testdata", "golden", fmt.Sprintf("top-%dx%d", c.width, c.height))
+		if *rewrite {
+			must(t, os.WriteFile(name, []byte(got), 0o644))
+		}
+		want, err := os.ReadFile(name)
+		must(t, err)
+		if got != string(want) {
+			t.Errorf("%d x %d:\n%s\nwant\n%s", c.width, c.height, got, want)
+		}
+	}
+}
+
+// TestTopKeys sorts, filters, pauses and quits by keys, and survives a member that does not answer any more.
+func TestTopKeys(t *testing.T) {
+	m := &topModel{topScreen: topScreen{delay: time.Second}, data: exampleTop(), width: 120, height: 30}
+	shows := func(text string, want bool) {
+		t.Helper()
+		if got := strings.Contains(m.View().Content, text); got != want {
+			t.Errorf("%q is shown: %v\n%s", text, got, m.View().Content)
+		}
+	}
+	press := func(text string) tea.Cmd {
+		_, cmd := m.Update(tea.KeyPressMsg{Code: []rune(text)[0], Text: text})
+		return cmd
+	}
+	for range 5 {
+		press("s")
+	}
+	shows("sorted by puts", true)
+	if at, first := strings.Index(m.View().Content, "\nn2 "), strings.Index(m.View().Content, "\nn1 "); at > first {
+		t.Errorf("n2 has more puts, and comes later:\n%s", m.View().Content)
+	}
+	press("/")
+	for _, r := range "lease" {
+		press(string(r))
+	}
+	shows("with lease_", true)
+	shows("/registry/leases/", true)
+	shows("/registry/pods/", false)
+	m.Update(tea.KeyPressMsg{Code: tea.KeyEscape})
+	shows("/registry/pods/", true)
+	press("p")
+	changed := exampleTop()
+	changed.members[0].Name = "renamed"
+	m.Update(changed)
+	shows("renamed", false)
+	press("p")
+	m.Update(changed)
+	shows("renamed", true)
+	if _, cmd := m.Update(fmt.Errorf("no member answers")); cmd == nil {
+		t.Error("top does not ask again")
+	}
+	shows("no answer: no member answers", true)
+	m.Update(tea.WindowSizeMsg{Width: 60, Height: 12})
+	if lines := strings.Count(m.View().Content, "\n") + 1; lines != 12 {
+		t.Errorf("after a resize: %d lines", lines)
+	}
+	if cmd := press("q"); cmd == nil {
+		t.Error("q does not quit")
+	} else if _, quits := cmd().(tea.QuitMsg); !quits {
+		t.Error("q does not quit")
+	}
+}
+
+// TestTopBatch prints states for scripts, as text and as JSON.
+func TestTopBatch(t *testing.T) {
+	b := newRig(t, nil)
+	b.expect(t, 0, "OK\n", "", "put", "/a/b/c", "1")
+	code, out, _ := b.qkv(t, "", "top", "-b", "-n", "1")
+	if code != 0 || !strings.HasPrefix(out, "HEALTHY") || !strings.Contains(out, "/a/b/") {
+		t.Errorf("%d %s", code, out)
+	}
+	code, out, _ = b.qkv(t, "", "top", "-n", "2", "-d", "1s", "-w", "json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var d topDocument
+	if code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[1]), &d) != nil || len(d.Members) != 1 || len(d.Prefixes) != 1 || *d.Prefixes[0].Prefix != "/a/b/" {
+		t.Errorf("%d %s", code, out)
+	}
+	b.expect(t, exitUsage, "", "at least 1s", "top", "-d", "1ms")
+}
+
+// TestTopOnATerminal runs top in a pseudo-terminal of 80 x 24, makes the terminal larger, and quits by a key.
+func TestTopOnATerminal(t *testing.T) {
+	b := newRig(t, nil)
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminal can be made here: %v", err)
+	}
+	defer master.Close()
+	fd := int(master.Fd())
+	must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	must(t, err)
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	must(t, err)
+	must(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
+	var mu sync.Mutex
+	var seen strings.Builder
+	go func() { // ends when the terminal is closed
+		buf := make([]byte, 4096)
+		for {
+			n, err := master.Read(buf)
+			mu.Lock()
+			seen.Write(buf[:n])
+			mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	shows := func(text string) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			mu.Lock()
+			found := strings.Contains(seen.String(), text)
+			all := seen.String()
+			mu.Unlock()
+			if found {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("never %q on the terminal: %q", text, all)
+			}
+		}
+	}
+	ended := make(chan int)
+	go func() {
+		ended <- run(context.Background(), append([]string{"qkv", "top", "-d", "1s"}, b.flags...), terminal, terminal, terminal)
+	}()
+	shows("HEALTHY")
+	shows("q quit")
+	must(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 60, Col: 200}))
+	must(t, unix.Kill(os.Getpid(), unix.SIGWINCH)) // the terminal is not the one that controls this process
+	shows("VERSION")
+	_, err = master.WriteString("q")
+	must(t, err)
+	select {
+	case code := <-ended:
+		if code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("q does not end top")
+	}
+	must(t, terminal.Close())
+}
