@@ -160,7 +160,7 @@ func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
 	one.Member = checks.Member{
 		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Applied: s.Applied, Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
 		Revision: s.Revision, Level: s.Level, LevelMost: s.LevelMost, SyncP99: s.SyncP99, ElectionTimeout: s.ElectionTimeout, UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes,
-		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Host: s.Host, Device: s.Device,
+		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Backup: s.Backup, BackupAge: s.BackupAge, Host: s.Host, Device: s.Device,
 		Clock: time.UnixMicro(s.Wall).Sub(r.sent.Add(within)), ClockWithin: within,
 	}
 	one.Term, one.Keys, one.Memory, one.Watches, one.Leases, one.History = s.Term, s.Keys, s.Memory, s.Watches, s.Leases, s.HistoryBytes
