@@ -39,6 +39,7 @@ type fact struct{ Name, Value string }
 // chart is one drawing, in units of its view box.
 type chart struct {
 	Title, X, Y string
+	Said        []string // what the drawing shows, a short sentence for each side
 	Emulated    bool
 	Lines       []chartLine
 	XTicks      []tick
@@ -131,6 +132,7 @@ func (f *File) page() pageFile {
 			p.Charts = append(p.Charts, f.charts(load, rows)...)
 		}
 	}
+	p.Charts = slices.Concat(f.sweeps(), f.gaps(), f.disks(), p.Charts)
 	if c, ok := f.probes(); ok {
 		p.Charts = append(p.Charts, c)
 	}
@@ -186,6 +188,9 @@ func (f *File) stages(load string, rows []Row) (chart, bool) {
 			}
 		}
 		c.YTicks = append(c.YTicks, tick{y + height/2, short(f.label(f.side(r.Side)))})
+		if j := judge(r); j.word != "" {
+			c.Said = append(c.Said, fmt.Sprintf("%s: %s", f.label(f.side(r.Side)), j.short))
+		}
 	}
 	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
 		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*part, duration(longest * part)})
@@ -271,6 +276,7 @@ func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", chartLeft+chartWidth*n/nines, y(v)))
 		}
 		c.Lines = append(c.Lines, chartLine{f.label(f.side(r.Side)), i % mostSeries, strings.Join(points, " ")})
+		c.Said = append(c.Said, fmt.Sprintf("%s: half take up to %s, 99 %% up to %s.", f.label(f.side(r.Side)), duration(float64(h.ValueAtQuantile(50))), duration(float64(h.ValueAtQuantile(99)))))
 	}
 	for n := 0.0; n <= nines; n++ {
 		text := "0"

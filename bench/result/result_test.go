@@ -157,6 +157,49 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestChartsFirst: the page begins with charts: the rate against the requests in flight, the write gap and a bar for each disk before all
+// others. Each sentence beside a chart is short, and tables are folded below.
+func TestChartsFirst(t *testing.T) {
+	f := sample(5, 1.5)
+	for _, inFlight := range []string{"1", "10", "100"} {
+		more := sample(3, 1.5)
+		for _, r := range more.Rows {
+			if r.Mode == Closed {
+				r.Parameters["in flight"] = inFlight
+				f.Rows = append(f.Rows, r)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := Page(&b, []*File{f}); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	last := 0
+	for _, part := range []string{"put, members 3: rate against requests in flight", "nvme: at most", "leader killed: how long no write succeeds", "nvme: writes stop for", "time of a write with its sync", ": latency", "<details><summary>Tables", "<details><summary>What bounds each load", "Machine, command and disks"} {
+		at := strings.Index(page, part)
+		if at < last {
+			t.Errorf("%q is not where it should be", part)
+		}
+		last = max(last, at)
+	}
+	if strings.Index(page, "<table") < strings.Index(page, "<details") {
+		t.Error("a table is not folded")
+	}
+	said := 0
+	for _, c := range f.page().Charts {
+		for _, sentence := range c.Said {
+			said++
+			if words := len(strings.Fields(sentence)); words > 25 {
+				t.Errorf("%d words: %s", words, sentence)
+			}
+		}
+	}
+	if said < 10 {
+		t.Errorf("%d sentences beside the charts", said)
+	}
+}
+
 // TestGate: equal sides are no difference, a slower one is found, and too few runs are an error and no answer.
 func TestGate(t *testing.T) {
 	base := sample(5, 1)

@@ -112,51 +112,72 @@ func (f *File) Verdicts() (all []string) {
 	return all
 }
 
+// judgement is the bottleneck of a load: the word for it, the share that decides in one short sentence, and all evidence.
+type judgement struct{ word, short, evidence string }
+
 func verdict(row Row) string {
-	all := stat.Median(mean.values(row))
-	if len(parts(row)) == 0 || all == 0 {
+	j := judge(row)
+	if j.word == "" {
 		return ""
 	}
-	share := func(names ...string) float64 {
-		var of []float64 // of each run
-		for _, run := range row.Runs {
-			whole, ok := mean.of(run)
-			if !ok || whole == 0 || len(run.Stages) == 0 {
-				continue
-			}
-			sum := 0.0
-			for _, n := range names {
-				m := stage(n)
-				if n == outside {
-					m = outsideOf
-				}
-				v, _ := m.of(run)
-				sum += v
-			}
-			of = append(of, min(sum/whole, 1)) // only a sample of the writes was followed
+	return j.word + ": " + j.evidence
+}
+
+// shares returns the median share of some stages in a write's mean time.
+func shares(row Row, names ...string) float64 {
+	var of []float64 // of each run
+	for _, run := range row.Runs {
+		whole, ok := mean.of(run)
+		if !ok || whole == 0 || len(run.Stages) == 0 {
+			continue
 		}
-		return stat.Median(of)
+		sum := 0.0
+		for _, n := range names {
+			m := stage(n)
+			if n == outside {
+				m = outsideOf
+			}
+			v, _ := m.of(run)
+			sum += v
+		}
+		of = append(of, min(sum/whole, 1)) // only a sample of the writes was followed
+	}
+	return stat.Median(of)
+}
+
+// judge finds the bottleneck of a load with sampled writes.
+func judge(row Row) (j judgement) {
+	all := stat.Median(mean.values(row))
+	if len(parts(row)) == 0 || all == 0 {
+		return j
 	}
 	percent := func(s float64) string { return fmt.Sprintf("%.0f %%", 100*s) }
 	value := func(name string) float64 { return stat.Median(valueMetric(name).values(row)) }
-	disk, network, busy, syncing := share("batch", "sync"), share("replicate", outside), value("processors_busy_share"), value("disk_syncing_share")
+	disk, network, busy, syncing := shares(row, "batch", "sync"), shares(row, "replicate", outside), value("processors_busy_share"), value("disk_syncing_share")
 	own := value("processors_by_these_share")
-	evidence := fmt.Sprintf("%s of a write's %s are sync and the wait for the sync before, %s are replication and the way to the client; the processors were %s busy, %s with these members and the benchmark; the busiest disk was syncing %s of the time",
+	j.evidence = fmt.Sprintf("%s of a write's %s are sync and the wait for the sync before, %s are replication and the way to the client; the processors were %s busy, %s with these members and the benchmark; the busiest disk was syncing %s of the time",
 		percent(disk), duration(all), percent(network), percent(busy), percent(own), percent(syncing))
+	processors := fmt.Sprintf(", the processors were %s busy.", percent(busy))
+	way := fmt.Sprintf(", %s of a write's %s are on the way.", percent(network), duration(all))
 	switch {
 	case syncing >= syncShare || disk >= boundShare && own < ownShare:
-		return "disk-bound: " + evidence
+		j.word, j.short = "disk-bound", fmt.Sprintf("disk-bound, %s of a write's %s are syncs.", percent(disk), duration(all))
 	case busy >= busyShare && own >= ownShare:
-		return "CPU-bound: " + evidence
+		j.word, j.short = "CPU-bound", "CPU-bound"+processors
 	case busy >= busyShare:
-		return "CPU-bound by what else runs on this machine: " + evidence
-	case network >= boundShare && share(outside) >= share("replicate"): // with one member there is no other network
-		return "bound by the way to the client: " + evidence
+		j.word, j.short = "CPU-bound by what else runs on this machine", "CPU-bound by other programs"+processors
+	case network >= boundShare && shares(row, outside) >= shares(row, "replicate"): // with one member there is no other network
+		j.word, j.short = "bound by the way to the client", "bound by the way to the client"+way
 	case network >= boundShare:
-		return "network-bound: " + evidence
+		j.word, j.short = "network-bound", "network-bound"+way
+	default:
+		most := slices.MaxFunc(append(slices.Clone(Stages), outside), func(a, b string) int {
+			return int(math.Copysign(1, shares(row, a)-shares(row, b)))
+		})
+		j.word = fmt.Sprintf("bound by no single thing, most of all by %s (%s)", most, stageMeanings[most])
+		j.short = fmt.Sprintf("no single bottleneck, %s takes most, %s of a write's %s.", most, percent(shares(row, most)), duration(all))
 	}
-	most := slices.MaxFunc(append(slices.Clone(Stages), outside), func(a, b string) int { return int(math.Copysign(1, share(a)-share(b))) })
-	return fmt.Sprintf("bound by no single thing, most of all by %s (%s): %s", most, stageMeanings[most], evidence)
+	return j
 }
 
 // explain names the stage of a write that holds the difference of b to a, if a test shows a difference.

@@ -1,0 +1,182 @@
+package result
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"qkv/bench/stat"
+)
+
+// inFlightParameter is the parameter of a closed load that a sweep varies.
+const inFlightParameter = "in flight"
+
+// spread is the values behind one bar: the bar ends at the middle one, and a line reaches from the lowest to the highest.
+type spread struct {
+	label             string
+	low, middle, high float64
+	emulated          bool
+}
+
+// barClass and lineClass are the colours of a bar and of its spread.
+const (
+	barClass  = 0
+	lineClass = 5
+)
+
+// spreads draws one bar for each spread.
+func spreads(title string, all []spread) (chart, bool) {
+	c := chart{Title: title, X: "the line is the spread"}
+	most := 0.0
+	for _, s := range all {
+		most = max(most, s.high)
+	}
+	if most == 0 {
+		return c, false
+	}
+	height := min(chartHeight/float64(len(all)), 40)
+	for i, s := range all {
+		y := chartTop + height*float64(i)
+		at := func(v float64) float64 { return v / most * chartWidth }
+		c.Bars = append(c.Bars, bar{chartLeft, y + 4, max(1, at(s.middle)), height - 8, barClass}, bar{chartLeft + at(s.low), y + height/2 - 1, max(1, at(s.high)-at(s.low)), 2, lineClass})
+		c.YTicks = append(c.YTicks, tick{y + height/2, short(s.label)})
+		c.Emulated = c.Emulated || s.emulated
+	}
+	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
+		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*part, duration(most * part)})
+	}
+	return c, true
+}
+
+// spreadOf returns the spread of a metric over a row's runs.
+func (f *File) spreadOf(r Row, m Metric) (spread, bool) {
+	values := m.values(r)
+	if len(values) == 0 {
+		return spread{}, false
+	}
+	s := f.side(r.Side)
+	return spread{f.label(s), slices.Min(values), stat.Median(values), slices.Max(values), s.Emulated != ""}, true
+}
+
+// disks draws a bar for each disk: the median time of a write with its sync, with a line to the 99th percentile.
+func (f *File) disks() (all []chart) {
+	for _, load := range loads(f.Rows) {
+		var bars []spread
+		for _, r := range f.Rows {
+			h := r.Merged()
+			if r.load() != load || r.Mode != Probe || h == nil || h.TotalCount() == 0 {
+				continue
+			}
+			s := f.side(r.Side)
+			q := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) }
+			bars = append(bars, spread{f.label(s), q(1), q(50), q(99), s.Emulated != ""})
+		}
+		if c, ok := spreads(load+": time of a write with its sync", bars); ok {
+			for _, b := range bars {
+				c.Said = append(c.Said, fmt.Sprintf("%s: half take up to %s, 99 %% up to %s.", b.label, duration(b.middle), duration(b.high)))
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// gaps draws how long writes stop in each event, such as the leader's end.
+func (f *File) gaps() (all []chart) {
+	gap := Metric{"write gap", 0, func(r Run) (float64, bool) {
+		v, ok := r.Values["write_gap_seconds"]
+		return v * 1e9, ok
+	}, duration, 0}
+	for _, load := range loads(f.Rows) {
+		var bars []spread
+		for _, r := range f.Rows {
+			if one, ok := f.spreadOf(r, gap); ok && r.load() == load {
+				bars = append(bars, one)
+			}
+		}
+		if c, ok := spreads(load+": how long no write succeeds", bars); ok {
+			for _, b := range bars {
+				c.Said = append(c.Said, fmt.Sprintf("%s: writes stop for %s, at most %s.", b.label, duration(b.middle), duration(b.high)))
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// sweeps draws the rate against the requests in flight, for each load that was measured with several numbers of them.
+func (f *File) sweeps() (all []chart) {
+	groups := map[string][]Row{}
+	for _, r := range f.Rows {
+		if r.Mode == Closed && r.Parameters[inFlightParameter] != "" {
+			other := Row{Name: r.Name, Parameters: maps.Clone(r.Parameters)}
+			delete(other.Parameters, inFlightParameter)
+			groups[other.load()] = append(groups[other.load()], r)
+		}
+	}
+	for _, load := range slices.Sorted(maps.Keys(groups)) {
+		if c, ok := f.sweep(load, groups[load]); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// sweep draws the median rate of each number of requests in flight; the x axis is logarithmic.
+func (f *File) sweep(load string, rows []Row) (chart, bool) {
+	c := chart{Title: load + ": rate against requests in flight", X: "requests in flight", Y: "a second"}
+	type point struct{ inFlight, rate float64 }
+	points := map[string][]point{}
+	low, high, most := math.Inf(1), 0.0, 0.0
+	for _, r := range rows {
+		n, err := strconv.ParseFloat(r.Parameters[inFlightParameter], 64)
+		var rates []float64
+		for _, run := range r.Runs {
+			rates = append(rates, run.Rate)
+		}
+		if err != nil || n <= 0 || len(rates) == 0 {
+			continue
+		}
+		rate := stat.Median(rates)
+		points[r.Side] = append(points[r.Side], point{n, rate})
+		low, high, most = min(low, n), max(high, n), max(most, rate)
+	}
+	if high <= low || most == 0 {
+		return c, false
+	}
+	x := func(n float64) float64 { return chartLeft + chartWidth*math.Log(n/low)/math.Log(high/low) }
+	class := 0
+	for _, s := range f.Sides {
+		all := points[s.Name]
+		if len(all) == 0 {
+			continue
+		}
+		slices.SortFunc(all, func(a, b point) int { return cmp.Compare(a.inFlight, b.inFlight) })
+		var line []string
+		for _, p := range all {
+			line = append(line, fmt.Sprintf("%.1f,%.1f", x(p.inFlight), chartBottom-chartHeight*p.rate/most))
+		}
+		best := slices.MaxFunc(all, func(a, b point) int { return cmp.Compare(a.rate, b.rate) })
+		c.Said = append(c.Said, fmt.Sprintf("%s: at most %s, with %.0f in flight.", f.label(s), perSecond(best.rate), best.inFlight))
+		c.Lines = append(c.Lines, chartLine{f.label(s), class % mostSeries, strings.Join(line, " ")})
+		c.Emulated = c.Emulated || s.Emulated != ""
+		class++
+	}
+	marks := map[float64]bool{}
+	for _, all := range points {
+		for _, p := range all {
+			marks[p.inFlight] = true
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(marks)) {
+		c.XTicks = append(c.XTicks, tick{x(n), strconv.FormatFloat(n, 'f', -1, 64)})
+	}
+	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
+		c.YTicks = append(c.YTicks, tick{chartBottom - chartHeight*part, strings.TrimSuffix(perSecond(most*part), "/s")})
+	}
+	return c, true
+}
