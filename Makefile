@@ -13,7 +13,7 @@ LONGEST    = $(if $(filter ./...,$(PKG)),./cli ./node)
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
+.PHONY: help run build packages packaged monitoring test compat browser upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -44,6 +44,9 @@ compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its mo
 upgrade: ## the last version beside this code: a rolling upgrade under load, the way back, old and new clients (UPGRADEFLAGS='-from COMMIT')
 	@$(GO) run ./.ci/upgrade $(UPGRADEFLAGS)
 
+browser: ## the dashboard in headless Chromium on three members; skipped by name without Chromium (PICTURES=DIR writes screenshots)
+	$(GO) test -C net/web/browser -count=1 -timeout 10m -v . $(if $(PICTURES),-args -pictures $(PICTURES))
+
 kube: ## kube-apiserver 1.36.3, built from its module (minutes, 2 GB of Go's cache), on three members; what it relies on, long
 	cd net/etcd/compat && QKV_FULL=1 $(GO) test -count=1 -timeout 60m -v ./kube
 
@@ -71,6 +74,7 @@ lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutan
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	$(GO) vet -C net/web/browser ./... && cd net/web/browser && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/house -dead
 	$(GO) run ./.ci/mutants -check

@@ -391,6 +391,8 @@ func msText(ms float64) number {
 	switch {
 	case ms == 0:
 		return "-"
+	case ms < 1:
+		return number(fmt.Sprintf("%.0fus", 1000*ms))
 	case ms < 10:
 		return number(fmt.Sprintf("%.1fms", ms))
 	}

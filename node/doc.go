@@ -15,7 +15,7 @@
 //	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
-//	    net/web  net/auth                           health, metrics and version over HTTP; passwords and tokens of users
+//	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/audit                              the audit log: lines, files, chain of hashes
 //	    internal/checks                             the table of checks of status and doctor, and the verdict on a cluster

@@ -1,5 +1,5 @@
 // Package web serves a member's pages over HTTP/1.1: /health, /livez, /readyz, /version, /metrics and Go's profiles, in the format of
-// etcd's. It also guards etcd's JSON gateway, which is served beside them at /v3/. The package knows nothing of the member: [Config] has
+// etcd's, and the dashboard at /ui/. It also guards etcd's JSON gateway, which is served beside them at /v3/. The package knows nothing of the member: [Config] has
 // the conditions and the answers as functions. Package net/etcd provides them, and the port.
 //
 // # Users
@@ -7,6 +7,26 @@
 // Health, probes, metrics and the version need no user, as in etcd. Profiles are served only if the operator asked for them, and while users
 // are authenticated, only to an administrator: they show internals of the process, and cost its time. The gateway checks its requests by
 // itself.
+//
+// # Dashboard
+//
+//	dashboard.go   the table of pages, the headers that protect them, the login
+//	overview.go    the verdict, the members, the checks and the last minutes
+//	keys.go        the tree, the search, values, histories, sizes
+//	past.go        moments, changes between two of them, and reverts
+//	live.go        changes as they happen, leases, locks and clients
+//	assets         the page: one HTML file, one style sheet and one script of several files, without a build step
+//
+// The dashboard reads and writes through [Endpoint], which is the endpoint of etcd's clients: the same users, proposals, watches and turns
+// of long reads. A request for data is an ask with the keys that it touches. The table asks has the access of each, and nothing is served
+// without a row. A read keeps no View between two steps. A revision that a request does not name is that of its first View.
+//
+// A viewer costs one state of all members per limits.ClusterAge, shared by all viewers. Without a viewer, only the ring of package meter
+// is kept.
+//
+// Browsers keep other pages away by the rules below, and by three more. There is no cookie: the script sends the token of a login in a
+// header. Each request for data must have the header pageHeader, which forms and links cannot send. The content security policy forbids
+// frames, other hosts, inline scripts, and HTML from text (Trusted Types); the script shows text by textContent alone.
 //
 // # Pages in browsers
 //
