@@ -70,7 +70,7 @@ var benchBugs = []mutant{
 		{"CommandLine", `strings.ContainsFunc(w, needsQuotes) {`, `strings.ContainsFunc(w, func(r rune) bool { return r < ' ' }) {`},
 	}, []detector{direct("./bench/result", "TestCommandLine")}},
 	{"call the way to the client the network", []change{
-		{"verdict", `case network >= boundShare && share(outside) >= share("replicate"):`, `case network >= boundShare && share(outside) > 1:`},
+		{"judge", `case network >= boundShare && shares(row, outside) >= shares(row, "replicate"):`, `case network >= boundShare && shares(row, outside) > 1:`},
 	}, []detector{direct("./bench/result", "TestVerdicts")}},
 	{"take a row of a side that is not named", []change{
 		{"File.check", `return s.Name == row.Side`, `return s.Name != ""`},
