@@ -24,7 +24,7 @@ import (
 var notRun = []struct{ page, begin, reason string }{
 	{readme, "make run", "builds the program; TestScript/demo runs the demo"},
 	{readme, "etcdctl", etcdctlReason},
-	{readme, "qkv top", topReason},
+	{readme, "./qkv top", topReason},
 	{readme, "qkv serve", "needs three hosts: TestHostsSecret, with QKV_FULL=1"},
 	{"docs/using.md", "go ", "TestDocsClient runs them in a module of its own"},
 	{"docs/from-etcd.md", "etcdctl", etcdctlReason},
