@@ -38,8 +38,8 @@ type Dashboard struct {
 //
 // The user is that of the token in the header Authorization, or else of the certificate that the browser shows, under the rules of
 // certificates in general. A request that a proxy has passed on has no certificate's user: the certificate is the proxy's. While
-// authentication is off, a request is served if it comes from this host over loopback, or with a client's certificate, or if the operator
-// accepts clients without certificates anyway.
+// authentication is off, a request is served if it comes from this host over loopback, or with a client's certificate, and through no proxy, or
+// if the operator accepts clients without certificates anyway.
 type dashboard struct {
 	*core
 	gateway *gateway
@@ -52,10 +52,11 @@ func (d dashboard) Identify(r *http.Request) (context.Context, error) {
 	ctx := r.Context()
 	if !d.config.Member.View().Auth().Enabled() {
 		local, _ := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr)
-		if local != nil && local.IP.IsLoopback() || front.AccountOf(ctx).User() != "" || d.config.Dashboard.Insecure {
+		trusted := local != nil && local.IP.IsLoopback() || front.AccountOf(ctx).User() != ""
+		if trusted && !proxied(r) || d.config.Dashboard.Insecure {
 			return ctx, nil
 		}
-		return nil, kv.Errorf(kv.NotAllowed, "authentication is off, so only browsers on this member's host and browsers with a client's certificate are served: enable users with `qkv auth enable`, or add a certificate of `qkv cert client` to the browser")
+		return nil, kv.Errorf(kv.NotAllowed, "authentication is off, so only browsers on this member's host and browsers with a client's certificate are served, without a proxy between: enable users with `qkv auth enable`, or add a certificate of `qkv cert client` to the browser")
 	}
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {

@@ -165,6 +165,11 @@ func TestDashboardRefusesOtherPages(t *testing.T) {
 	if code, text := page(t, s, http.MethodGet, "tree", ""); code != http.StatusOK {
 		t.Errorf("the page's own request: %d %s", code, text)
 	}
+	for _, header := range []string{"X-Forwarded-For", "Forwarded", "Via"} { // a proxy on this host serves others
+		if code, text := page(t, s, http.MethodGet, "tree", "", header, "for=192.0.2.7"); code != http.StatusForbidden || !strings.Contains(text, "without a proxy") {
+			t.Errorf("through a proxy with %s, without authentication: %d %s", header, code, text)
+		}
+	}
 	if code, _ := page(t, start(t, newMember(), nil), http.MethodGet, "tree", ""); code != http.StatusNotFound {
 		t.Errorf("without a dashboard: %d", code)
 	}
