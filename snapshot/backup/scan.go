@@ -131,24 +131,31 @@ func (s *scanner) tornEnd() (bool, error) {
 	if !s.torn {
 		return false, nil
 	}
+	behind, err := s.intactBehind()
+	return behind.last == 0, err
+}
+
+// intactBehind returns, after an error of chunk or payload, the last chunk behind it whose header is intact; zero if there is none.
+func (s *scanner) intactBehind() (last chunk, err error) {
 	const step = 1 << 20
 	window := make([]byte, step+headerBytes)
 	for from := max(s.next, s.at+1); from+headerBytes <= s.size; from += step {
 		b := window[:min(int64(len(window)), s.size-from)]
 		if err := s.readAt(b, from); err != nil {
-			return false, err
+			return last, err
 		}
 		for i := 0; ; i++ {
 			n := bytes.Index(b[i:], []byte(chunkMagic))
 			if n < 0 || i+n+headerBytes > len(b) {
 				break
 			}
-			if i += n; sealed(b[i : i+headerBytes]) {
-				return false, nil
+			i += n
+			if c, ok := readChunk(b[i : i+headerBytes]); ok {
+				last = c
 			}
 		}
 	}
-	return true, nil
+	return last, nil
 }
 
 // single reads a file of one chunk.

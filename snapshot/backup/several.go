@@ -22,6 +22,9 @@ type Several []*Reader
 func OpenSeveral(on disk.FS, path string, keys ...age.Identity) (all Several, err error) {
 	for _, one := range inside(on, path) {
 		r, err := Open(on, one, keys...)
+		if err != nil && one != path {
+			err = fmt.Errorf("%w; move this folder away, or give one of the others in %s", err, path)
+		}
 		if err == nil && len(all) > 0 && r.Cluster.ID != all[0].Cluster.ID {
 			err = fmt.Errorf("%w: %s is of the cluster %016x, and %s of %016x: give one of these folders",
 				ErrForeign, one, r.Cluster.ID, all[0].Path, all[0].Cluster.ID)
@@ -43,17 +46,26 @@ func inside(on disk.FS, path string) (all []string) {
 		return []string{path}
 	}
 	for _, name := range names {
-		f, err := on.Open(path + "/" + name + "/" + markName)
-		if err != nil {
-			continue
+		if one := path + "/" + name; holdsBackup(on, one) {
+			all = append(all, one)
 		}
-		f.Close()
-		all = append(all, path+"/"+name)
 	}
 	if len(all) == 0 {
 		return []string{path}
 	}
 	return all
+}
+
+// holdsBackup reports whether a folder holds a backup, also if the marker or all bases are lost.
+func holdsBackup(on disk.FS, path string) bool {
+	if f, err := on.Open(path + "/" + markName); err == nil {
+		f.Close()
+		return true
+	}
+	bases, _ := on.List(path + "/" + baseDir)
+	segments, _ := on.List(path + "/" + logDir)
+	return slices.ContainsFunc(bases, func(name string) bool { _, _, ok := parseBase(name); return ok }) ||
+		slices.ContainsFunc(segments, func(name string) bool { _, ok := parseSegment(name); return ok })
 }
 
 // Close closes all of them.
@@ -115,26 +127,40 @@ func (s Several) Restore(ctx context.Context, at At, l limits.Index, progress fu
 	return nil, nil, errors.Join(faults...)
 }
 
-// last returns the newest entry of the backup that can be read: of its log, or of its newest base.
+// last returns the newest entry that the backup has, or had: damage behind which intact chunks follow, and damaged manifests, count too.
 func (r *Reader) last() (uint64, error) {
+	names, err := r.store.list(baseDir)
+	if err != nil {
+		return 0, err
+	}
 	newest := uint64(0)
-	if n := len(r.Bases); n > 0 {
-		newest = r.Bases[n-1].Index
+	for _, name := range names {
+		if index, _, ok := parseBase(name); ok {
+			newest = max(newest, index)
+		}
 	}
 	if len(r.segments) == 0 {
 		return newest, nil
 	}
-	l := r.follow(r.segments[len(r.segments)-1].first - 1)
-	l.headers = true
-	defer l.close()
-	for {
-		c, _, err := l.next()
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, ErrGap), errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
-			return newest, nil
-		case err != nil:
-			return 0, err
-		}
-		newest = max(newest, c.last)
+	segment := &r.segments[len(r.segments)-1]
+	newest = max(newest, segment.first-1)
+	s, err := r.openSegment(segment)
+	if s == nil {
+		return 0, err
 	}
+	defer s.f.Close()
+	for err == nil {
+		var c chunk
+		if c, err = s.chunk(); err == nil {
+			newest = max(newest, c.last)
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return newest, nil
+	case !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrForeign):
+		return 0, err
+	}
+	behind, err := s.intactBehind()
+	return max(newest, behind.last), err
 }

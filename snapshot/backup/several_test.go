@@ -94,3 +94,89 @@ func remove(t *testing.T, on disk.FS, dir string) {
 		must(t, on.Remove(dir+"/"+name))
 	}
 }
+
+// TestSeveralDamaged: one member's backup goes on behind the end of another one's, and is damaged. What is left of it tells how far it
+// went, so the other one's end is never taken for the newest state.
+func TestSeveralDamaged(t *testing.T) {
+	flip := func(at int64) func(f disk.File) error {
+		return func(f disk.File) error { _, err := f.WriteAt([]byte{0xff}, at); return err }
+	}
+	for _, one := range []struct {
+		name   string
+		damage func(t *testing.T, on disk.FS, dir string)
+		index  uint64 // of the newest state; 0: it is refused
+	}{
+		{"no damage", func(*testing.T, disk.FS, string) {}, 100},
+		{"the marker is gone", func(t *testing.T, on disk.FS, dir string) { must(t, on.Remove(dir+"/"+markName)) }, 100},
+		{"the marker and all bases are gone", func(t *testing.T, on disk.FS, dir string) {
+			must(t, on.Remove(dir+"/"+markName))
+			remove(t, on, dir+"/"+baseDir)
+		}, 0},
+		{"the newest segment's header is damaged", func(t *testing.T, on disk.FS, dir string) {
+			edit(t, on, dir+"/"+segmentName(51), flip(30))
+		}, 0},
+		{"a chunk's header is damaged", func(t *testing.T, on disk.FS, dir string) {
+			edit(t, on, dir+"/"+segmentName(51), flip(headerBytes+30))
+		}, 0},
+		{"the newest segment is torn behind its header", func(t *testing.T, on disk.FS, dir string) {
+			edit(t, on, dir+"/"+segmentName(51), func(f disk.File) error { return f.Truncate(headerBytes + 10) })
+		}, 70},
+		{"the newest manifest is damaged, and the log is gone", func(t *testing.T, on disk.FS, dir string) {
+			bases, err := on.List(dir + "/" + baseDir)
+			must(t, err)
+			edit(t, on, dir+"/"+baseDir+"/"+bases[len(bases)-1], flip(headerBytes+30))
+			remove(t, on, dir+"/"+logDir)
+		}, 0},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			h, on := newHistory(t, 5), newFolder(t)
+			h.grow(19)
+			n1, err := OpenFolder(on, "to/all/n1", testOf)
+			must(t, err)
+			n2, err := OpenFolder(on, "to/all/n2", testOf)
+			must(t, err)
+			must(t, h.base(n1))
+			must(t, h.base(n2))
+			h.grow(30)
+			must(t, n2.Append(h.from(20)))
+			must(t, h.base(n2)) // a new segment begins
+			h.grow(20)
+			must(t, n1.Append(h.from(20)))
+			must(t, n2.Append(h.from(50)))
+			h.grow(10)
+			must(t, n2.Append(h.from(70)))
+			if strings.Contains(one.name, "manifest") {
+				must(t, h.base(n2))
+			}
+			h.grow(20)
+			must(t, n2.Append(h.from(80)))
+			must(t, errors.Join(n1.Close(), n2.Close()))
+
+			one.damage(t, on, "to/all/n2")
+			all, err := OpenSeveral(on, "to/all")
+			var got *Restored
+			if err == nil {
+				defer all.Close()
+				got, _, err = all.Restore(context.Background(), At{}, testLimits(), nil)
+			}
+			switch {
+			case one.index == 0 && err == nil:
+				t.Errorf("the newest state is of entry %d, and the damaged backup went on", got.Index)
+			case one.index != 0 && err != nil:
+				t.Error(err)
+			case one.index != 0 && got.Index != one.index:
+				t.Errorf("the newest state is of entry %d instead of %d", got.Index, one.index)
+			case err != nil:
+				t.Log(err)
+			}
+		})
+	}
+}
+
+// edit changes a file.
+func edit(t *testing.T, on disk.FS, name string, how func(f disk.File) error) {
+	t.Helper()
+	f, err := on.OpenWritable(name)
+	must(t, err)
+	must(t, errors.Join(how(f), f.Close()))
+}
