@@ -94,10 +94,13 @@ var snapshotBugs = []mutant{
 		{"follower.ends", `r.Bases[n-1].Index > l.index {`, `r.Bases[n-1].Index < 0*l.index {`},
 	}, []detector{direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestMissingFiles")}},
 	{"take damage for a torn write at the end", []change{
-		{"scanner.tornEnd", `if i += n; sealed(b[i : i+headerBytes]) {`, `if i += n; b[i] == 0 {`},
+		{"scanner.intactBehind", `if c, ok := readChunk(b[i : i+headerBytes]); ok {`, `if c, ok := readChunk(b[i : i+headerBytes]); ok && c.last == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestDamageBeforeAnIntactChunk")}},
 	{"remove the base that a kept moment needs", []change{
 		{"Writer.oldestKept", `w.bases[i].Wall > from {`, `w.bases[i].Wall > from && i > 1 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetain")}},
+	{"remove old data by a clock that is ahead", []change{
+		{"Writer.Retain", `max(w.bases[len(w.bases)-1].Wall, w.end.wall)`, `now.UnixNano()`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
 	{"restore a copy that is not the announced snapshot", []change{
 		{"Copy.described", `if e.SHA != c.from.SHA() {`, `if e.SHA != c.from.SHA() && e.Index == 0 {`},
@@ -105,6 +108,13 @@ var snapshotBugs = []mutant{
 	{"restore the end of a backup though another one goes on", []change{
 		{"Several.Restore", `got.Index < ends[furthest]`, `got.Index < 0`},
 	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
+	{"take the end of a backup for the newest state beside one that lost its marker", []change{
+		{"holdsBackup", `on.List(path + "/" + baseDir)`, `on.List(path + "/" + filesDir)`},
+		{"holdsBackup", `on.List(path + "/" + logDir)`, `on.List(path + "/" + filesDir)`},
+	}, []detector{direct("./snapshot/backup", "TestSeveralDamaged")}},
+	{"forget the entries behind the damage of another backup", []change{
+		{"Reader.last", `return max(newest, behind.last), err`, `return max(newest, behind.last*0), err`},
+	}, []detector{direct("./snapshot/backup", "TestSeveralDamaged")}},
 	{"restore from the backups of two clusters", []change{
 		{"OpenSeveral", `len(all) > 0 && r.Cluster.ID`, `len(all) < 0 && r.Cluster.ID`},
 	}, []detector{direct("./snapshot/backup", "TestSeveral")}},

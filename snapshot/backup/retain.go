@@ -11,11 +11,16 @@ import (
 // Retain removes the files that no moment since keep before now needs: the bases before the newest whole one
 // of that moment or earlier, and then the files and segments that no other base needs. At least one whole base stays. It
 // returns the paths of the removed files. After an interruption the next call removes the rest.
+// A clock of this host that is ahead removes nothing more: the newest time in the backup bounds now.
 func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, err error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	oldest := w.oldestKept(now.Add(-keep).UnixNano())
+	if len(w.bases) == 0 {
+		return nil, nil
+	}
+	at := min(now.UnixNano(), max(w.bases[len(w.bases)-1].Wall, w.end.wall))
+	oldest := w.oldestKept(at - int64(keep))
 	if oldest < 0 {
 		return nil, nil
 	}

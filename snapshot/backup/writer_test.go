@@ -441,6 +441,9 @@ func TestRetain(t *testing.T) {
 		must(t, w.Append(h.from(bases[0])))
 	}
 	now := time.Unix(0, h.moments[len(h.moments)-1].wall)
+	if removed, err := w.Retain(now.AddDate(1, 0, 0), now.Sub(time.Unix(0, h.moments[bases[0]].wall))); err != nil || len(removed) != 0 {
+		t.Errorf("with a clock that is a year ahead, %q were removed, %v", removed, err)
+	}
 	for i, at := range bases {
 		wall := h.moments[at].wall + 1 // right after the base
 		_, err := w.Retain(now, now.Sub(time.Unix(0, wall)))
