@@ -1,6 +1,7 @@
 package backuprun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type runner struct {
 	of      int       // number of members
 	lacking int       // how many members in a row had no log behind the end of the backup
 	based   time.Time // when the newest base was made
+	tried   time.Time // when the further base was begun that failed; zero: none did
 	failing bool
 
 	complaint  string // the newest reported failure, at complained
@@ -59,6 +61,8 @@ const (
 	pauseMost  = 5 * time.Second
 	// complaintPause is the time between two reports of the same failure.
 	complaintPause = time.Minute
+	// baseAgain is the pause after a further base has failed, for lack of room for example. The log goes on meanwhile.
+	baseAgain = time.Minute
 	// answerTime bounds the wait for a part of the log.
 	answerTime = 5 * time.Second
 )
@@ -150,10 +154,12 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		after = EndOf(w)
 	}
 	for ctx.Err() == nil {
-		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && after > newest.Index {
+		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && time.Since(r.tried) >= baseAgain && after > newest.Index {
+			r.tried = time.Now()
 			if err := r.base(ctx, m, w, after); err != nil {
 				return err
 			}
+			r.tried = time.Time{}
 			after = max(after, EndOf(w))
 		}
 		asked, cancel := context.WithTimeout(ctx, answerTime)
@@ -189,20 +195,22 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 	return context.Cause(ctx)
 }
 
-// base makes a base of entry least or later, and removes data that is older than allowed.
+// base makes a base of entry least or later, and removes data that is older than allowed, also if the base has failed for lack of room.
 func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
 	begun := time.Now()
 	base, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
-	if err != nil {
-		return fmt.Errorf("%s: %w", m.Name(), err)
+	if err == nil {
+		r.based = time.Now()
+		r.say("base of entry %d, revision %d, %d bytes, from %s in %v",
+			base.Index, base.Revision, base.Files[0].Bytes, m.Name(), time.Since(begun).Round(time.Millisecond))
+	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil {
+		return err
 	}
-	r.based = time.Now()
-	r.say("base of entry %d, revision %d, %d bytes, from %s in %v", base.Index, base.Revision, base.Files[0].Bytes, m.Name(), time.Since(begun).Round(time.Millisecond))
-	removed, err := w.Retain(time.Now(), r.Keep)
+	removed, failed := w.Retain(time.Now(), r.Keep)
 	if len(removed) > 0 {
 		r.say("removed %d files that are not needed for the last %v", len(removed), r.Keep)
 	}
-	return err
+	return cmp.Or(err, failed)
 }
 
 // changesBeside returns a function that appends the changes of the time in which a base is made. It leaves failures of the member to follow.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,5 +152,57 @@ func TestChangesWhileABaseIsMade(t *testing.T) {
 	}
 	if last := m.write(); !reaches(dir, last) {
 		t.Errorf("entry %d does not follow the base", last)
+	}
+}
+
+// fullDisk is a member whose state fits the disk of the backup once.
+type fullDisk struct{ *testMember }
+
+func (f fullDisk) BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error) {
+	b, err := f.testMember.BackupBase(ctx, least)
+	if f.made > 1 {
+		b.Bytes = 1 << 60
+	}
+	return b, err
+}
+
+// A further base does not fit the disk. The changes go on.
+func TestChangesWithoutRoomForABase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "backup")
+	m := fullDisk{&testMember{t: t, dir: t.TempDir(), base: func(int) {}}}
+	m.write()
+	m.write()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	var run sync.WaitGroup
+	run.Go(func() {
+		err := Run(ctx, Config{
+			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+			Failed: func(err error) {
+				select {
+				case failed <- err:
+				default:
+				}
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer run.Wait()
+	defer cancel()
+	for none := true; none; time.Sleep(20 * time.Millisecond) {
+		select {
+		case err := <-failed:
+			if none = false; !strings.Contains(err.Error(), "make room on") {
+				t.Error(err)
+			}
+		default:
+			m.write()
+		}
+	}
+	if last := m.write(); !reaches(dir, last) {
+		t.Errorf("entry %d waits for the base", last)
 	}
 }
