@@ -152,6 +152,8 @@ func TestRestoreLines(t *testing.T) {
 		{"--revision|0", exitUsage, "the first revision is 1"},
 		{"--at|tomorrow", exitUsage, `"tomorrow" is not a time`},
 		{"--at|2226-02-03 09:59", exitUsage, "is in the future"},
+		{"--at|1970-01-01T00:00:00Z", exitUsage, "no backup has writes of 1970"}, // 0 of a script is not the newest state
+		{"--at|1441-07-16T00:00:00Z", exitUsage, "no backup has writes of 1970"},
 		{"--at|2026-02-03 11:00|--revision|3", exitUsage, "exclude each other"},
 		{"--initial-cluster|n1=h1:1,n2=h2:1", exitUsage, "does not name this member, default"},
 		{"--initial-cluster|n1=h1:1,default=h2:1", exitOK, "run the same command on the other hosts"},
