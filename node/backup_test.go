@@ -114,8 +114,10 @@ func (c *backupCluster) read(b *backups, base kv.BackupBase) *kv.Error {
 		}
 		at += int64(len(piece))
 	}
-	if piece, err := b.Piece(base.Name, base.SHA, base.Bytes); err != nil || len(piece) > 0 {
-		c.t.Errorf("behind the end of %s: %d bytes, %v", base.Name, len(piece), err)
+	for _, at := range []int64{base.Bytes, base.Bytes + 1, 1 << 62} {
+		if piece, err := b.Piece(base.Name, base.SHA, at); err != nil || len(piece) > 0 {
+			c.t.Errorf("behind the end of %s: %d bytes, %v", base.Name, len(piece), err)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func TestWhoMayJoinByTheSecret(t *testing.T) {
 	self := index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}})
 	gone := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 8})
 	removed := [][]byte{self, learner(8), gone}
+	exchange := [][]byte{self, learner(8), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 8, Instead: 3})}
 	full := [][]byte{self}
 	for id := uint64(8); id < 8+limits.Members-3; id++ { // beside the three of memberWith
 		full = append(full, learner(id), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: id}))
@@ -46,6 +47,7 @@ func TestWhoMayJoinByTheSecret(t *testing.T) {
 		{"another member's address", [][]byte{self}, led, peerframe.JoinRequest{Name: "n8", Addresses: []string{"h1:1"}}, peerframe.Refused, "the member n1 has the peer address h1:1 already", false},
 		{"without an address", [][]byte{self}, led, peerframe.JoinRequest{Name: "n8"}, peerframe.Refused, "a member needs an address", false},
 		{"a fourth learner", [][]byte{self, learner(11), learner(12), learner(13)}, led, peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}}, peerframe.Behind, "3 learners are being brought up to date, at most 3 at a time", false},
+		{"while voters are exchanged", exchange, led, peerframe.JoinRequest{Name: "n9", Addresses: []string{"h9:1"}}, peerframe.Behind, "n9 waits: an exchange of voters is in progress", false},
 		{"an eighth member", full, led, peerframe.JoinRequest{Name: "n7", Addresses: []string{"h7:1"}}, peerframe.Refused, "the cluster has 7 members, and at most 7", false},
 	} {
 		for _, secret := range []*wire.SecretSource{nil, {Name: "the cluster secret"}} {

@@ -42,9 +42,15 @@ var nodeBugs = []mutant{
 	{"refuse a backup when the log could not be read once", []change{
 		{"backups.Log", `err != nil && err.Code != kv.Unavailable {`, `err != nil {`},
 	}, []detector{direct("./node", "TestBackupOfAnUnreadableLog")}},
+	{"make memory of a negative size for a piece behind the end", []change{
+		{"backups.Piece", `max(0, min(limits.BackupPieceBytes, r.Size()-offset))`, `min(limits.BackupPieceBytes, r.Size()-offset)`},
+	}, []detector{direct("./node", "TestBackupFiles")}},
 	// Package node.
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
+	}, []detector{direct("./node", "TestWhoMayJoinByTheSecret")}},
+	{"refuse for good a host with the secret while voters are exchanged", []change{
+		{"peerHandler.addBySecret", `refused != nil && refused.Code == kv.Unavailable:`, `refused != nil && refused.Code == kv.OK:`},
 	}, []detector{direct("./node", "TestWhoMayJoinByTheSecret")}},
 	{"take changes while the audit log cannot be written", []change{
 		{"endpoint.Propose", `if refusal := e.audit.Refuses(); refusal != nil {`, `if refusal := e.audit.Refuses(); refusal != nil && refusal.Code == kv.OK {`},

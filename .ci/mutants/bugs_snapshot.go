@@ -171,4 +171,22 @@ var snapshotBugs = []mutant{
 	{"take a cut archive for a whole one", []change{
 		{"archive.final", `return true, a.fault`, `return true, nil`},
 	}, []detector{direct("./snapshot/backup", "TestArchiveDamaged")}},
+	{"bring back a base whose file was removed", []change{
+		{"Writer.Retain", `if len(removed) > 0 {`, `if len(removed) > 99 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetainIsDurable")}},
+	{"remove the file of a base whose manifest cannot be read", []change{
+		{"Writer.removeFiles", `err != nil || len(faults) > 0 {`, `err != nil || len(faults) > 9 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetainWhileAManifestIsDamaged")}},
+	{"remove a damaged segment of kept moments", []change{
+		{"Writer.removeSegments", `ok && first <= w.bases[0].Index {`, `ok && first > 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetainWhatWasMovedAside")}},
+	{"restore a lease that was granted behind the revision", []change{
+		{"Reader.candidates", `case at.Revision != 0 && b.Revision == at.Revision:`, `case at.Revision != 0 && b.Revision == at.Revision && at.Wall != 0:`},
+	}, []detector{direct("./snapshot/backup", "TestRevisionBeforeALease")}},
+	{"verify a backup whose log is damaged", []change{
+		{"backup.Reader.Verify", `if v.Fault != nil || v.Log != nil {`, `if v.Fault != nil {`},
+	}, []detector{direct("./snapshot/backup", "TestDamageBeforeAnIntactChunk")}},
+	{"keep the part of a copy that nothing continues", []change{
+		{"Copy.removeOthers", `if strings.HasSuffix(name, temporary) && filesDir`, `if strings.HasSuffix(name, "x"+temporary) && filesDir`},
+	}, []detector{direct("./snapshot/backup", "TestCopyRemovesAnotherOnesPart")}},
 }

@@ -201,6 +201,14 @@ func TestDamageBeforeAnIntactChunk(t *testing.T) {
 		got, err := restore(m.with(name, bad), At{AcceptLoss: true})
 		must(t, err)
 		h.same(got, first.first-1)
+		rd, err := Open(m.with(name, bad), "to/b")
+		must(t, err)
+		var told error
+		err = rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) { told = errors.Join(told, v.Log) })
+		if !errors.Is(err, ErrCorrupt) || !errors.Is(told, ErrCorrupt) {
+			t.Errorf("a damaged %s is verified: %v, and the log: %v", what, err, told)
+		}
+		must(t, rd.Close())
 	}
 }
 

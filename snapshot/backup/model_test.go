@@ -139,6 +139,26 @@ func TestRevisionBeforeAResentWrite(t *testing.T) {
 	}
 }
 
+// A base has the wanted revision, and a lease that was granted behind it. The restore begins with an earlier base, and stops before that.
+func TestRevisionBeforeALease(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	at := uint64(len(h.entries))
+	h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("value")}))
+	wanted := h.state.View().Revision()
+	h.add(false, new(index.Head).AppendGrant(nil, kv.Lease{ID: 77, TTL: 100}))
+	must(t, w.Append(h.from(at)))
+	must(t, h.base(w))
+	must(t, w.Close())
+	got, err := restore(on, At{Revision: wanted})
+	must(t, err)
+	if _, ok := got.State.View().Lease(77); ok || got.Revision != wanted || got.State.View().Digest() != h.cut(wanted) {
+		t.Errorf("revision %d of entry %d, with the lease: %v; want revision %d of entry %d", got.Revision, got.Index, ok, wanted, at+1)
+	}
+}
+
 // A leader's clock is an hour ahead, and its successor's is right. The state's clock stays at the newest time: a time of the hour between
 // is before all of the successor's changes, which only a revision tells apart.
 func TestClockAnHourOff(t *testing.T) {
