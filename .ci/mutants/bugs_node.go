@@ -45,6 +45,25 @@ var nodeBugs = []mutant{
 	{"make memory of a negative size for a piece behind the end", []change{
 		{"backups.Piece", `max(0, min(limits.BackupPieceBytes, r.Size()-offset))`, `min(limits.BackupPieceBytes, r.Size()-offset)`},
 	}, []detector{direct("./node", "TestBackupFiles")}},
+	// Package node/backuprun.
+	{"call a backup complete that lacks applied entries", []change{
+		{"runner.follow", `if err == nil && after >= part.Applied {`, `if err == nil {`},
+	}, []detector{direct("./node/backuprun", "TestCompleteIsAllThatIsApplied")}},
+	{"make base after base while nothing is written", []change{
+		{"runner.follow", `after > newest.Index {`, `after >= newest.Index {`},
+	}, []detector{direct("./node/backuprun", "TestNoBaseWithoutAWrite")}},
+	{"take a part of a piece for all of it", []change{
+		{"baseReader.fetch", `for len(all) < wanted {`, `for len(all) == 0 {`},
+	}, []detector{direct("./node/backuprun", "TestShortPieces")}},
+	{"make a base though another member's log goes further back", []change{
+		{"runner.follow", `case NeedsBase(err) && r.lacking < r.of && r.of > 1:`, `case NeedsBase(err) && r.lacking > r.of && r.of > 1:`},
+	}, []detector{direct("./node/backuprun", "TestAnotherMembersLog")}},
+	{"ask for a log for ever that no member has", []change{
+		{"runner.follow", `case NeedsBase(err) && r.lacking < r.of && r.of > 1:`, `case NeedsBase(err) && r.lacking >= 0 && r.of > 1:`},
+	}, []detector{direct("./node/backuprun", "TestAnotherMembersLog")}},
+	{"begin another backup where a run's disk was unmounted", []change{
+		{"runner.session", `if r.Continue || r.cluster != 0 {`, `if r.Continue {`},
+	}, []detector{direct("./node/backuprun", "TestUnmountedDuringARun")}},
 	// Package node.
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
