@@ -157,3 +157,23 @@ func TestLoadedTimesAreUnknown(t *testing.T) {
 		}
 	}
 }
+
+// The clock of the host that imports is behind the time of the source's last write. The clock of the state does not go back.
+func TestForgetTimesWithASlowClock(t *testing.T) {
+	const written = int64(1000e9)
+	s := NewState(limits.Defaults().Index)
+	s.Found(Founders(map[string]uint64{"n1": 1}))
+	put := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key")})
+	for i := range uint64(2) {
+		if results, err := s.Apply(1+i, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: written}, [][]byte{put}), nil); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	s.ForgetTimes(written - int64(time.Hour))
+	if wall, ok := s.View().KnownTime(2); wall != written || !ok {
+		t.Errorf("the first known time is %d %v, not %d", wall, ok, written)
+	}
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+}

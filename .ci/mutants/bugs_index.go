@@ -17,6 +17,9 @@ var indexBugs = []mutant{
 		{"State.ForgetTimes", `p := *old.points.at(n)`, `p := *old.points.at(n)
 		old.points.at(n).wall = unknownTime`},
 	}, []detector{direct("./index", "TestLoadedTimesAreUnknown")}},
+	{"let the clock of a state go back at an import", []change{
+		{"State.ForgetTimes", `s.wall = max(s.wall, wall)`, `s.wall = wall`},
+	}, []detector{direct("./index", "TestForgetTimesWithASlowClock")}},
 	{"let a watch stay at the first revision", []change{
 		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
 	}, []detector{direct("./index/watch", "TestFirstRevision")}},

@@ -35,6 +35,15 @@ var internalBugs = []mutant{
 	{"restart the leader first", []change{
 		{"nextOf", `cmp.Compare(count(a.State == "leader"), count(b.State == "leader"))`, `cmp.Compare(count(b.State == "leader"), count(a.State == "leader"))`},
 	}, []detector{direct("./internal/checks", "TestUpgrade")}},
+	{"upgrade an endpoint of no member", []change{
+		{"UpgradeOf", `return m.Unknown }`, `return m.Unknown && m.Answers }`},
+	}, []detector{direct("./internal/checks", "TestUpgrade")}},
+	{"believe the last end of a connection alone", []change{
+		{"links", `seen[pair] = seen[pair] || l.Connected`, `seen[pair] = l.Connected`},
+	}, []detector{direct("./internal/checks", "TestOneEndOfALink")}},
+	{"blame the folder of a member's user on root", []change{
+		{"checks.folder", `case d.Owner != d.User && d.User != 0:`, `case d.Owner != d.User:`},
+	}, []detector{direct("./internal/checks", "TestFolderAsRoot")}},
 	{"take a missing fact for a failure", []change{
 		{"report.skip", `r.add(Unchecked,`, `r.add(Failure,`},
 	}, []detector{direct("./internal/checks", "TestUnchecked")}},
@@ -105,6 +114,9 @@ var internalBugs = []mutant{
 	{"take the last of two equal names in a configuration file", []change{
 		{"reader.entries", `if first := lines[key.Value]; first > 0 {`, `if first := lines[key.Value]; first < 0 {`},
 	}, []detector{direct("./internal/settings", "TestRead")}},
+	{"tell the faults of a file in another order than its lines", []change{
+		{"reader.end", `return a.Line - b.Line`, `return 0`},
+	}, []detector{direct("./internal/settings", "TestReadProfiles")}},
 	{"parse a configuration file of any size", []change{
 		{"reader.parse", `if len(text) > limits.SettingsBytes {`, `if len(text) > 1000*limits.SettingsBytes {`},
 		{"reader.parse", `io.LimitReader(from, limits.SettingsBytes+1)`, `from`},

@@ -11,6 +11,9 @@ var netBugs = []mutant{
 	{"refuse the users of a new cluster", []change{
 		{"View.LevelRises", `return v.level < MaxLevel &&`, `return v.level == 0 &&`},
 	}, []detector{direct("./net/etcd", "TestUsersOfANewCluster")}},
+	{"read the cluster's secret from a file that a group may change", []change{
+		{"ReadSecrets", `mode&0o027 != 0`, `mode&0o007 != 0`},
+	}, []detector{direct("./net/wire", "TestSecretFile")}},
 	// The dashboard.
 	{"show keys of the dashboard without a permission", []change{
 		{"dashboard.Read", `if err := d.Permits(ctx, v, need, q); err != nil {`, `if err := d.Permits(ctx, v, kv.AccessNone, q); err != nil {`},

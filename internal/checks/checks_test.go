@@ -152,6 +152,7 @@ func TestChecks(t *testing.T) {
 		{"clock", Warning, "n2: its clock is 1.001s ahead of this host's", n2(func(m *Member) { m.Clock = 1001 * time.Millisecond })},
 		{"clock", Warning, "the clock of n2 is 1.2s behind the clock of n1", func(f *Facts) { f.Members[0].Clock, f.Members[1].Clock = 600*time.Millisecond, -600*time.Millisecond }},
 		{"certificates", Failure, "n2: 10.0.0.1:2379 expired 1m0s ago", n2(func(m *Member) { m.Certificate.Left = -time.Minute })},
+		{"certificates", Failure, "n2: 10.0.0.1:2379 expired 0s ago", n2(func(m *Member) { m.Certificate.Left = 0 })},
 		{"certificates", Warning, "n2: 10.0.0.1:2379 expires in 29 days", n2(func(m *Member) { m.Certificate.Left = 29*24*time.Hour + time.Hour })},
 		{"certificates", Warning, "n2: 10.0.0.1:2379 does not name the address 10.0.0.1", n2(func(m *Member) { m.Certificate.NotNamed = "10.0.0.1" })},
 		{"certificates", Warning, "this client: client.crt expires in 1h0m0s", func(f *Facts) { f.Client = Certificate{File: "client.crt", Left: time.Hour} }},
@@ -235,6 +236,29 @@ func TestSoundBounds(t *testing.T) {
 	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
 	if results := Run(f); Worst(results) != OK {
 		t.Errorf("%+v", results)
+	}
+}
+
+// TestOneEndOfALink: a connection that one end has not noticed yet is no missing one, whichever end that is.
+func TestOneEndOfALink(t *testing.T) {
+	for i := range 3 {
+		for k := range 2 {
+			f := healthy(3)
+			f.Members[i].Links[k].Connected = false
+			if got := of("links", Run(f)); len(got) != 1 || got[0].Level != OK {
+				t.Errorf("%s says that it has no connection to %s: %+v", f.Members[i].Name, f.Members[i].Links[k].Member, got)
+			}
+		}
+	}
+}
+
+// TestFolderAsRoot: root examines the folder of the member's user, and that is no failure.
+func TestFolderAsRoot(t *testing.T) {
+	f := healthy(3)
+	f.Folder = soundFolder()
+	f.Folder.Owner, f.Folder.User = 5, 0
+	if got := of("folder", Run(f)); len(got) != 1 || got[0].Level != OK || !strings.Contains(got[0].Text, "belongs to user 5: run the member as that user") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -19,6 +19,8 @@ func TestUpgrade(t *testing.T) {
 		{"the oldest version", healthy(3), func(m []Member) { m[0].Version, m[1].Version, m[2].Version = "0.10.0", "0.10.0", "0.9.1" }, "", "n3", ""},
 		{"the leader is the last", healthy(3), func(m []Member) { m[1].Version, m[2].Version = "0.3.0", "0.3.0" }, "", "n1", ""},
 		{"one member", healthy(1), func([]Member) {}, "", "n1", ""},
+		{"an endpoint of no member", healthy(3), func(m []Member) { m[2] = Member{Name: "x", Unknown: true} }, "of 2 voters, 2 must take part", "", ""},
+		{"an endpoint of no member beside four", healthy(5), func(m []Member) { m[1] = Member{Name: "x", Unknown: true} }, "", "n3", ""},
 		{"five members with one down", dead(healthy(5), "n4"), func([]Member) {}, "4 of 5 voters take part, n4 does not", "", ""},
 		{"two voters", healthy(2), func([]Member) {}, "the restart of a voter stops writes: of 2 voters, 2 must take part", "", ""},
 		{"an alarm", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"SLOWDISK", "n2", "slow"}} }, "the alarm SLOWDISK of n2 is raised", "", ""},

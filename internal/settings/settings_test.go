@@ -136,6 +136,7 @@ func TestReadProfiles(t *testing.T) {
 		{"", "", "", ""},
 		{"default: b\nprofiles:\n  a: {name: n1}\n  b:\n    join: [x:1, y:1]\n    found: true\n  c:\n", "b", "a: name=n1; b: join=x:1,y:1 found=true; c:", ""},
 		{"default: d\nprofiles:\n  a: {name: n1}\n  b: {}\n", "d", "a: name=n1; b:", `1: the default "d" is none of the profiles: a, b`},
+		{"default: d\nprofiles:\n  a: {name: 1}\n", "d", "a:", `1: the default "d" is none of the profiles: a` + "\n" + `3: name: "1" is a whole number: a text is needed, in quotes if it looks like something else`},
 		{"profiles:\n  a: {name: n1}\n  a: {name: n2}\n", "", "a: name=n1", `3: "a" is given twice: first in line 2`},
 		{"profiles:\n  a: {name: 1, nome: x}\n", "", "a:", `2: name: "1" is a whole number: a text is needed, in quotes if it looks like something else` + "\n" + `2: unknown setting "nome": `},
 		{"profiles:\n  - a\n", "", "", "2: profiles is not a mapping: each line is NAME: VALUE"},

@@ -116,6 +116,12 @@ func TestSecretFile(t *testing.T) {
 	must(t, os.Chmod(name, 0o644))
 	_, err = ReadSecrets(name)
 	wantError(t, err, "mode 0644", "chmod 600")
+	must(t, os.Chmod(name, 0o620))
+	_, err = ReadSecrets(name)
+	wantError(t, err, "mode 0620", "chmod 600")
+	must(t, os.Chmod(name, 0o640)) // a file of root's for the member's group
+	_, err = ReadSecrets(name)
+	must(t, err)
 	must(t, os.Chmod(name, 0o600))
 	must(t, os.WriteFile(name, []byte(one.Reveal()[:50]), 0o600))
 	_, err = ReadSecrets(name)

@@ -56,7 +56,9 @@ func follow(t *testing.T, c Config, members ...Source) {
 		run.Wait()
 	})
 	c.Keep, c.Say = time.Hour, func(text string) { t.Log(text) }
-	c.Open = func(_ context.Context, turn int) (Source, int, error) { return members[turn%len(members)], len(members), nil }
+	c.Open = func(_ context.Context, turn int) (Source, int, error) {
+		return members[turn%len(members)], len(members), nil
+	}
 	run.Go(func() {
 		if err := Run(ctx, c); err != nil {
 			t.Error(err)
