@@ -173,6 +173,21 @@ func TestRestoreLines(t *testing.T) {
 	}
 }
 
+// The loss of a damaged backup is offered once: not to an operator who has accepted it.
+func TestRestoreOffersTheLoss(t *testing.T) {
+	for _, damage := range []error{backup.ErrCorrupt, backup.ErrGap, backup.ErrForeign} {
+		offered, accepted := restoreError(damage, backup.At{}), restoreError(damage, backup.At{AcceptLoss: true})
+		for _, err := range []error{offered, accepted} {
+			if exitCode(err) != exitFailed || !strings.HasSuffix(err.Error(), "; nothing was written") {
+				t.Errorf("%d: %v", exitCode(err), err)
+			}
+		}
+		if !strings.Contains(offered.Error(), "--accept-loss restores that state") || strings.Contains(accepted.Error(), "--accept-loss") {
+			t.Errorf("%v, and with the loss accepted: %v", offered, accepted)
+		}
+	}
+}
+
 // A restore tells several hosts the same cluster, and another one with another word, or at another moment.
 func TestRestoreClusters(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,9 @@ var cliBugs = []mutant{
 	{"give another user the password of the profile's", []change{
 		{"useProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
 	}, []detector{direct("./cli", "TestProfileOfAnotherUser")}},
+	{"offer the loss that was accepted", []change{
+		{"restoreError", `if !at.AcceptLoss {`, `if at.AcceptLoss {`},
+	}, []detector{direct("./cli", "TestRestoreOffersTheLoss")}},
 	{"insecure peers by default", []change{
 		{"derivedPeers", `case c.InsecurePeers:`, `case c.InsecurePeers || listen.Scheme == "http":`},
 	}, []detector{direct("./cli", "TestEtcdPeers")}},

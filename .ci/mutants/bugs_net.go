@@ -14,6 +14,15 @@ var netBugs = []mutant{
 	{"read the cluster's secret from a file that a group may change", []change{
 		{"ReadSecrets", `mode&0o027 != 0`, `mode&0o007 != 0`},
 	}, []detector{direct("./net/wire", "TestSecretFile")}},
+	{"return to a first endpoint that belongs to another cluster", []change{
+		{"Client.failBack", `c.sameCluster(k) != nil || `, ``},
+	}, []detector{direct("./net/client", "TestFailBackStaysInItsCluster")}},
+	{"return to the first endpoint without a login", []change{
+		{"Client.failBack", ` || c.logIn(c.ctx, k) != nil`, ``},
+	}, []detector{direct("./net/client", "TestLoginAfterFailBack")}},
+	{"pause before the first attempt at another member", []change{
+		{"backoff", `attempts == 1 && !errors.As`, `attempts == 0 && !errors.As`},
+	}, []detector{direct("./net/client", "TestBackoff")}},
 	// The dashboard.
 	{"show keys of the dashboard without a permission", []change{
 		{"dashboard.Read", `if err := d.Permits(ctx, v, need, q); err != nil {`, `if err := d.Permits(ctx, v, kv.AccessNone, q); err != nil {`},

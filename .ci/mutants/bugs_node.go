@@ -336,6 +336,12 @@ var nodeBugs = []mutant{
 	{"keep the alarm of history that a former leader would drop", []change{
 		{"member.retain", `m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm}); return`, `return`},
 	}, []detector{direct("./node", "TestFormerLeaderEndsItsAlarm")}},
+	{"count the age of a backup since the first time that a member led", []change{
+		{"backupDuty.turn", `if leads && !d.leads {`, `if leads && !d.leads && d.complete == 0 {`},
+	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},
+	{"go on with the backup when another member leads", []change{
+		{"backupDuty.look", "d.cancel()\n\t\td.cancel = nil", `d.cancel = nil`},
+	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},
 	{"make the backup as a follower, too", []change{
 		{"backupDuty.look", `leads := m.status.Raft().Role == "leader"`, `leads := m.status.Raft().Role != ""`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},

@@ -17,6 +17,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
+	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
 )
@@ -201,6 +202,46 @@ func TestLoginOnEachConnection(t *testing.T) {
 	if self := must[client.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != wire.ProofToken {
 		t.Errorf("%+v", self)
 	}
+}
+
+// A client that returns to the member that it began with is the configured user there, and not that of its certificate.
+func TestLoginAfterFailBack(t *testing.T) {
+	t.Parallel()
+	c := newSecured(t)
+	ctx := ctxOf(t, wait)
+	m := wire.Maker{Now: time.Now, Rand: rand.Reader}
+	if _, err := m.CreateClient(c.trust.Dir, "stranger"); err != nil {
+		t.Fatal(err)
+	}
+	credentials, err := wire.LoadClient(c.trust.Dir, "stranger", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := servertest.Endpoint(c.servers[0])
+	ci := must[*client.Client](t)(client.Open(ctx, client.Config{
+		Endpoints: []string{endpoint, servertest.Endpoint(c.servers[1])}, InOrder: true, Credentials: credentials, User: "ci", Password: "sesame", Timeout: wait,
+		ReturnAfter: 20 * time.Millisecond, DialStagger: wait,
+	}))
+	defer ci.Close()
+	self := func() {
+		t.Helper()
+		s := must[client.Self](t)(ci.WhoAmI(ctx))
+		if s.Name != "ci" {
+			t.Fatalf("%+v", s)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	self()
+	c.servers[0].Drain(ctx)
+	_ = c.servers[0].Close()
+	self()
+	first := servertest.Start(t, c.trust, c.a, func(c *server.Config) { c.Address = endpoint })
+	for begun := time.Now(); c.servers[1].Stats().Connections > 1 || first.Stats().Connections == 0; self() { // the administrator's client stays
+		if time.Since(begun) > wait {
+			t.Fatalf("the client stays away: %d connections at the second member", c.servers[1].Stats().Connections)
+		}
+	}
+	self()
 }
 
 // A wrong password is an error at once, and names what is wrong; a cluster without authentication asks for none.

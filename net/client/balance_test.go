@@ -132,3 +132,38 @@ func TestRefusedClientPauses(t *testing.T) {
 		t.Errorf("another handshake after %v, and %d calls", pause, calls)
 	}
 }
+
+// The address of the first member belongs to a member of another cluster now. A client looks at it and does not go there.
+func TestFailBackStaysInItsCluster(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	first := servertest.Start(t, trust, ofCluster(1, "n1"), nil)
+	second := servertest.Start(t, trust, ofCluster(1, "n2"), nil)
+	endpoint := servertest.Endpoint(first)
+	c, err := client.Open(ctxOf(t, wait), client.Config{
+		Endpoints: []string{endpoint, servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, ReturnAfter: 20 * time.Millisecond, DialStagger: wait,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	put := func() {
+		t.Helper()
+		must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v")))
+		time.Sleep(5 * time.Millisecond)
+	}
+	put()
+	first.Drain(ctxOf(t, wait))
+	_ = first.Close()
+	put()
+	other := ofCluster(2, "other")
+	first = servertest.Start(t, trust, other, func(c *server.Config) { c.Address = endpoint })
+	for begun := time.Now(); first.Stats().Accepted < 3 && other.Proposals.Load() == 0; put() {
+		if time.Since(begun) > wait {
+			t.Fatal("the client does not look at its first endpoint")
+		}
+	}
+	if n := other.Proposals.Load(); n > 0 {
+		t.Errorf("%d writes in another cluster", n)
+	}
+}

@@ -1,0 +1,39 @@
+package node
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"qkv/node/backuprun"
+)
+
+// A member that leads no more ends its backup. When it leads again, neither its age nor its failure is of the earlier time.
+func TestBackupOfAFormerLeader(t *testing.T) {
+	c := newBackupCluster(t, 3)
+	h := c.follower(0)
+	h.member.config.Backup = backuprun.Target{Dir: t.TempDir()}
+	d := newBackupDuty(h.backups)
+	run, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d.turn(true)
+	d.note("the disk is full")
+	begun := d.now()
+	c.w.run(10 * time.Second)
+	if age, problem := d.age(); age < 9*time.Second || age != d.now()-begun || problem == "" {
+		t.Errorf("after %v without a backup: %v, %q", d.now()-begun, age, problem)
+	}
+	d.cancel = cancel
+	d.look() // it follows
+	if run.Err() == nil || d.cancel != nil {
+		t.Error("a member that follows goes on with the backup")
+	}
+	if age, problem := d.age(); age != 0 || problem != "" {
+		t.Errorf("a member that follows: %v, %q", age, problem)
+	}
+	c.w.run(10 * time.Second)
+	d.turn(true)
+	if age, problem := d.age(); age != 0 || problem != "" {
+		t.Errorf("a member that leads again: %v, %q", age, problem)
+	}
+}
