@@ -138,7 +138,7 @@ func TestAnotherMembersLog(t *testing.T) {
 	}
 }
 
-// The disk of the backup is unmounted during a run. No other backup begins in the folder below it, and the run goes on when the disk is back.
+// The disk of the backup is unmounted during a run. No other backup begins in the folder below it. The run goes on when the disk is back.
 func TestUnmountedDuringARun(t *testing.T) {
 	dir, m := filepath.Join(t.TempDir(), "backup"), newOdd(t)
 	var failed atomic.Int64
