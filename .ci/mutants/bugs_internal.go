@@ -35,6 +35,9 @@ var internalBugs = []mutant{
 	{"restart the leader first", []change{
 		{"nextOf", `cmp.Compare(count(a.State == "leader"), count(b.State == "leader"))`, `cmp.Compare(count(b.State == "leader"), count(a.State == "leader"))`},
 	}, []detector{direct("./internal/checks", "TestUpgrade")}},
+	{"warn of a certificate that has ended a moment ago", []change{
+		{"certificates", `case c.Left <= 0:`, `case c.Left < 0:`},
+	}, []detector{direct("./internal/checks", "TestChecks")}},
 	{"upgrade an endpoint of no member", []change{
 		{"UpgradeOf", `return m.Unknown }`, `return m.Unknown && m.Answers }`},
 	}, []detector{direct("./internal/checks", "TestUpgrade")}},
