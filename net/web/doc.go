@@ -37,7 +37,8 @@
 // Without TLS, the name in the Host header is checked, as a protection from DNS rebinding. etcd's flag for this is --host-whitelist, which
 // by default allows any name. If the flag is given, it means the same here. Without the flag, these hosts are always allowed: addresses,
 // names without a dot, the private top-level domains (localhost, local, internal, svc) and the names that the member advertises. Any other
-// name is allowed, as in etcd, except on loopback, where no such name belongs, and from browsers, recognized by their User-Agent. A proxy
+// name is allowed, as in etcd, except on loopback, where no such name belongs, at the dashboard, and from browsers, recognized by their
+// User-Agent. A script can replace that header in some browsers, so the dashboard does not rely on it. A proxy
 // on the member's own machine that keeps the Host of its clients needs the flag. If the local network's DNS or mDNS is hostile, it can give
 // a page a name without a dot or a private name. The flag, with the names in use, or TLS is needed there.
 package web

@@ -48,7 +48,8 @@ func hostOf(origin string) string {
 //  2. Without it, addresses are allowed, the names that this member advertises, and names that no page of the public Internet can have
 //     (private).
 //  3. Other names are allowed for programs on other hosts, such as a Prometheus with a DNS name of its own for this member. On loopback
-//     they are refused: DNS rebinding attacks services that only this machine reaches.
+//     they are refused: DNS rebinding attacks services that only this machine reaches. They are refused at the dashboard, too: only
+//     browsers use it, and a page's script can replace the User-Agent that tells browsers from programs.
 func (c *Config) hostFits(r *http.Request) bool {
 	if c.Secure(r.Context()) {
 		return true
@@ -61,7 +62,7 @@ func (c *Config) hostFits(r *http.Request) bool {
 		return true
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	return local != nil && !local.IP.IsLoopback() && !strings.HasPrefix(r.UserAgent(), "Mozilla/")
+	return local != nil && !local.IP.IsLoopback() && !strings.HasPrefix(r.UserAgent(), "Mozilla/") && !strings.HasPrefix(r.URL.Path, "/ui")
 }
 
 // nameIn returns the name or address in a Host header, in lower case and without port and final dot.

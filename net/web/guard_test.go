@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ func TestHostFits(t *testing.T) {
 	const loopback, network = "127.0.0.1", "192.0.2.1"
 	for _, c := range []struct {
 		host, local, agent string
+		path               string
 		secure             bool
 		whitelist          []string
 		want               bool
@@ -32,13 +34,16 @@ func TestHostFits(t *testing.T) {
 		{host: "n2.example.com:2379", local: network, want: true},
 		{host: "n2.example.com:2379", local: network, agent: "Prometheus/3.0", want: true},
 		{host: "n2.example.com:2379", local: network, agent: "Mozilla/5.0 (X11)"},
+		{host: "n2.example.com:2379", local: network, agent: "curl/8.0", path: "/ui/api/tree"}, // a page's script may say so
+		{host: "n1.example.com:2379", local: network, agent: "curl/8.0", path: "/ui/api/tree", want: true},
+		{host: "n2.example.com:2379", local: network, agent: "curl/8.0", path: "/ui/api/tree", secure: true, want: true},
 		{host: "n2.example.com:2379", local: loopback, whitelist: []string{"n2.example.com"}, want: true},
 		{host: "n3.example.com:2379", local: network, whitelist: []string{"n2.example.com"}},
 		{host: "127.0.0.1:2379", local: loopback, whitelist: []string{"n2.example.com"}},
 		{host: "n3.example.com:2379", local: loopback, agent: "Mozilla/5.0", whitelist: []string{"*"}, want: true},
 	} {
 		pages := Config{Names: []string{"n1.example.com"}, Hosts: c.whitelist, Secure: func(context.Context) bool { return c.secure }}
-		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r := httptest.NewRequest(http.MethodGet, cmp.Or(c.path, "/metrics"), nil)
 		r.Host = c.host
 		r.Header.Set("User-Agent", c.agent)
 		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(c.local)})
