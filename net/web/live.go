@@ -135,38 +135,62 @@ type lock struct {
 	created int64
 }
 
-// leases lists leases with the keys that the user may read.
+// leases lists leases with the keys that the user may read. A step looks at limits.RangeRows leases and keys: there may be any number that
+// the user may not read.
 type leases struct {
 	nothing
 	permits func(v *index.View, key []byte) bool
+	from    lease   // the lease with which the next step begins, as far as it is known
+	fromKey []byte  // its next key; nil: the first one
+	hidden  bool    // it has keys that the user may not read
 	All     []lease `json:"leases"`
 	Total   int     `json:"total"`
 }
 
 func (l *leases) step(v *index.View) (done bool, err error) {
-	l.All, l.Total = []lease{}, v.LeaseCount()
-	v.Leases(math.MinInt64, func(one kv.Lease) bool {
-		found := lease{ID: leaseText(one.ID), Granted: one.TTL, Left: -1, Keys: [][]byte{}, Locks: []lock{}, id: one.ID}
-		hidden := false
-		v.LeaseKeys(one.ID, nil, func(key []byte) bool {
-			switch {
-			case !l.permits(v, key):
-				hidden = true
-			case len(found.Keys) == limits.DashboardLeaseKeys:
-				found.More = true
-				return false
-			default:
-				found.addKey(v, key)
-			}
-			return true
-		})
-		if len(found.Keys) > 0 || !hidden {
-			l.All = append(l.All, found)
+	l.Total, done = v.LeaseCount(), true
+	left := limits.RangeRows
+	v.Leases(l.from.id, func(one kv.Lease) bool {
+		if one.ID != l.from.id || l.from.Keys == nil {
+			l.from = lease{ID: leaseText(one.ID), Granted: one.TTL, Left: -1, Keys: [][]byte{}, Locks: []lock{}, id: one.ID}
+			l.fromKey, l.hidden = nil, false
+		}
+		if left--; left >= 0 {
+			left = l.addKeys(v, left)
+		}
+		if done = left >= 0; !done {
+			return false
+		}
+		if len(l.from.Keys) > 0 || !l.hidden {
+			l.All = append(l.All, l.from)
 		}
 		return len(l.All) < limits.DashboardLeases
 	})
-	l.choose(v)
-	return true, nil
+	if done {
+		l.choose(v)
+	}
+	return done, nil
+}
+
+// addKeys looks at the keys of the lease from, and returns how many more may be looked at; negative: it has more keys.
+func (l *leases) addKeys(v *index.View, left int) int {
+	v.LeaseKeys(l.from.id, l.fromKey, func(key []byte) bool {
+		if left--; left < 0 {
+			l.fromKey = bytes.Clone(key)
+			return false
+		}
+		switch {
+		case !l.permits(v, key):
+			l.hidden = true
+		case len(l.from.Keys) == limits.DashboardLeaseKeys:
+			l.from.More = true
+			return false
+		default:
+			l.from.addKey(v, key)
+		}
+		return true
+	})
+	return left
 }
 
 func (l *lease) addKey(v *index.View, key []byte) {
@@ -204,7 +228,7 @@ func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	l := &leases{permits: func(v *index.View, key []byte) bool {
+	l := &leases{from: lease{id: math.MinInt64}, All: []lease{}, permits: func(v *index.View, key []byte) bool {
 		return d.Permits(ctx, v, kv.AccessRead, &scope{key: key}) == nil
 	}}
 	if err := d.Read(ctx, kv.AccessNone, l, l.step); err != nil {
