@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -252,7 +253,7 @@ func (h *history) step(v *index.View) (done bool, err error) {
 		one := version{Revision: c.KV.ModRevision, Version: c.KV.Version, Created: c.KV.CreateRevision, Deleted: c.Deleted, Size: len(c.KV.Value), Lease: leaseText(c.KV.Lease)}
 		one.Time = milliseconds(v.TimeOf(one.Revision))
 		one.Author = v.AuthorOf(h.key, one.Revision)
-		h.Versions = append([]version{one}, h.Versions...)
+		h.Versions = append(h.Versions, one)
 		return true
 	}
 	from, to := v.Compacted(), v.Revision()+1
@@ -275,6 +276,7 @@ func (h *history) step(v *index.View) (done bool, err error) {
 			from = high
 		}
 	}
+	slices.Reverse(h.Versions)
 	return true, err
 }
 
