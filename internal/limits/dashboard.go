@@ -34,6 +34,8 @@ const (
 	// DashboardDifferences is how many of them the page shows.
 	DashboardChanges     = 20_000
 	DashboardDifferences = 1000
+	// DashboardKeyBytes bounds the keys that a request of the dashboard keeps, in bytes: 20,000 keys of KeyBytes would be 625 MiB.
+	DashboardKeyBytes = 8 << 20
 	// DashboardRevert bounds the bytes of a transaction of a revert, below the default of --max-request-bytes.
 	DashboardRevert = 1 << 20
 	// DashboardBatch is the interval of the changes that are sent to a live page, with at most DashboardEvents of them: more cannot be

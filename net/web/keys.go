@@ -178,6 +178,7 @@ func (s *search) answer() any { return s }
 type usage struct {
 	scope
 	reader *index.UsageReader
+	bytes  int        // of the keys in Rows
 	Rows   []usageRow `json:"rows"`
 }
 
@@ -212,9 +213,10 @@ func (u *usage) step(v *index.View) (done bool, err error) {
 	}
 	for i := range page.Rows {
 		one := &page.Rows[i]
+		u.bytes += len(one.Prefix)
 		u.Rows = append(u.Rows, usageRow{bytes.Clone(one.Prefix), one.Keys, one.Bytes, one.History, one.Changes})
 	}
-	return last || len(u.Rows) >= limits.DashboardGroups, nil
+	return last || len(u.Rows) >= limits.DashboardGroups || u.bytes > limits.DashboardKeyBytes, nil
 }
 
 func (u *usage) answer() any { return u }

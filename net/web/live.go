@@ -143,8 +143,13 @@ type leases struct {
 	from    lease   // the lease with which the next step begins, as far as it is known
 	fromKey []byte  // its next key; nil: the first one
 	hidden  bool    // it has keys that the user may not read
+	bytes   int     // of all keys so far
 	All     []lease `json:"leases"`
 	Total   int     `json:"total"`
+}
+
+func newLeases(permits func(v *index.View, key []byte) bool) *leases {
+	return &leases{from: lease{id: math.MinInt64}, All: []lease{}, permits: permits}
 }
 
 func (l *leases) step(v *index.View) (done bool, err error) {
@@ -164,7 +169,7 @@ func (l *leases) step(v *index.View) (done bool, err error) {
 		if len(l.from.Keys) > 0 || !l.hidden {
 			l.All = append(l.All, l.from)
 		}
-		return len(l.All) < limits.DashboardLeases
+		return len(l.All) < limits.DashboardLeases && l.bytes <= limits.DashboardKeyBytes
 	})
 	if done {
 		l.choose(v)
@@ -186,6 +191,7 @@ func (l *leases) addKeys(v *index.View, left int) int {
 			l.from.More = true
 			return false
 		default:
+			l.bytes += len(key)
 			l.from.addKey(v, key)
 		}
 		return true
@@ -228,9 +234,9 @@ func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	l := &leases{from: lease{id: math.MinInt64}, All: []lease{}, permits: func(v *index.View, key []byte) bool {
+	l := newLeases(func(v *index.View, key []byte) bool {
 		return d.Permits(ctx, v, kv.AccessRead, &scope{key: key}) == nil
-	}}
+	})
 	if err := d.Read(ctx, kv.AccessNone, l, l.step); err != nil {
 		refuse(w, err)
 		return

@@ -2,7 +2,6 @@ package web
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 
@@ -35,10 +34,10 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "mine/%x", id), Value: []byte("v"), Lease: id}))
 	}
 	looked := 0
-	l := &leases{from: lease{id: math.MinInt64}, All: []lease{}, permits: func(_ *index.View, key []byte) bool {
+	l := newLeases(func(_ *index.View, key []byte) bool {
 		looked++
 		return strings.HasPrefix(string(key), "mine/")
-	}}
+	})
 	for done := false; !done; {
 		before := looked
 		var err error

@@ -57,6 +57,7 @@ type changes struct {
 
 	at      index.Position
 	changed map[string]bool
+	bytes   int      // of the changed keys
 	sorted  []string // the changed keys, once all are known
 	Since   int64    `json:"since"`
 	Until   int64    `json:"until"`
@@ -117,8 +118,9 @@ func (c *changes) collect(v *index.View) error {
 		if over = one.KV.ModRevision > c.revision; over {
 			return false
 		}
-		if in(one.KV.Key, c.key, c.end) {
+		if in(one.KV.Key, c.key, c.end) && !c.changed[string(one.KV.Key)] {
 			c.changed[string(one.KV.Key)] = true
+			c.bytes += len(one.KV.Key)
 		}
 		looked++
 		return looked < limits.RangeRows
@@ -128,6 +130,8 @@ func (c *changes) collect(v *index.View) error {
 		return err
 	case len(c.changed) > limits.DashboardChanges:
 		return kv.Errorf(kv.BadRequest, "more than %d keys changed between the revisions %d and %d: choose a prefix, or a shorter time", limits.DashboardChanges, c.since, c.revision)
+	case c.bytes > limits.DashboardKeyBytes:
+		return kv.Errorf(kv.BadRequest, "keys of more than %d bytes in total changed between the revisions %d and %d: choose a prefix, or a shorter time", limits.DashboardKeyBytes, c.since, c.revision)
 	case over || c.at.Revision > c.revision:
 		c.sorted = make([]string, 0, len(c.changed))
 		for key := range c.changed {
