@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -220,5 +221,33 @@ func TestDashboardCertificates(t *testing.T) {
 		if got := ask(c.with, c.header...); got != c.want {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
 		}
+	}
+}
+
+// TestDashboardChargesAnswers asks for large values, and reads none of the answers: they are counted as memory of the connection, and with
+// a smaller budget the connection is closed.
+func TestDashboardChargesAnswers(t *testing.T) {
+	const size = 1 << 20
+	m := newMember()
+	call(t.Context(), t, dial(t, start(t, m, nil)), "KV", "Put", fmt.Sprintf(`key: "k" value: %q`, strings.Repeat("v", size)))
+	for _, budget := range []int64{64 * size, size / 2} {
+		s := start(t, m, func(c *etcd.Config) {
+			withDashboard(c)
+			c.Limits.Bytes = budget
+		})
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ask := "GET /ui/api/value?key=k HTTP/1.1\r\nHost: localhost\r\nX-Qkv-Dashboard: 1\r\n\r\n"
+		if _, err := io.WriteString(c, strings.Repeat(ask, 32)); err != nil { // more than the buffers of the sockets
+			t.Fatal(err)
+		}
+		if budget > size {
+			eventually(t, func() bool { return s.Stats().MessageBytes >= size })
+			_ = c.Close()
+		}
+		eventually(t, func() bool { return s.Stats().Connections == 0 && s.Stats().MessageBytes == 0 })
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -97,9 +98,29 @@ func underWay(h http.Handler) http.Handler {
 		own := front.AccountOf(r.Context())
 		own.CountHTTP(1)
 		defer own.CountHTTP(-1)
+		if strings.HasPrefix(r.URL.Path, "/ui/") {
+			w = charged{w, own}
+		}
 		h.ServeHTTP(w, r)
 	})
 }
+
+// charged counts an answer of the dashboard that a client has not read to the client's connection, as answers over gRPC are. The gateway
+// counts its own.
+type charged struct {
+	http.ResponseWriter
+	own *front.Account
+}
+
+// Write implements http.ResponseWriter.
+func (c charged) Write(b []byte) (int, error) {
+	c.own.Charge(int64(len(b)))
+	defer c.own.Charge(-int64(len(b)))
+	return c.ResponseWriter.Write(b)
+}
+
+// Unwrap is called by http.ResponseController.
+func (c charged) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // unhealthy returns the member's fault, in etcd's words; empty if it is healthy.
 func (s pages) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
