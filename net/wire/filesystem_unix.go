@@ -30,6 +30,21 @@ func ownerOf(info fs.FileInfo) (uid int, known bool) {
 // accessOfOthers returns the permissions that users other than the owner have.
 func accessOfOthers(info fs.FileInfo) fs.FileMode { return info.Mode().Perm() & 0o077 }
 
+// keepAccess gives a file the owner, the group and the mode of the file that it will replace: its readers may run as another user.
+func keepAccess(file, replaced string) error {
+	info, err := os.Stat(replaced)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode().Perm()
+	if of, known := info.Sys().(*syscall.Stat_t); known && (int(of.Uid) != os.Geteuid() || mode&0o070 != 0) {
+		if err := os.Chown(file, int(of.Uid), int(of.Gid)); err != nil {
+			return fmt.Errorf("keep its owner: %w", err)
+		}
+	}
+	return os.Chmod(file, mode)
+}
+
 // syncFolder makes the names in a folder durable.
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)

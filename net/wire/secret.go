@@ -157,14 +157,20 @@ func ReadSecrets(name string) ([]ClusterSecret, error) {
 	return all, nil
 }
 
-// WriteSecrets writes secrets into a file with mode 0600, one a line. It replaces an existing file only if replace is set.
+// WriteSecrets writes secrets into a file with mode 0600, one a line. It replaces an existing file only if replace is set, and
+// that file keeps its owner and its mode.
 func WriteSecrets(name string, all []ClusterSecret, replace bool) error {
 	var text bytes.Buffer
 	for _, s := range all {
 		text.WriteString(s.Reveal() + "\n")
 	}
 	if replace {
-		return replaceFile(name, text.Bytes(), keyMode)
+		return publish(name, text.Bytes(), keyMode, func(from, to string) error {
+			if err := keepAccess(from, to); err != nil {
+				return err
+			}
+			return os.Rename(from, to)
+		})
 	}
 	err := createFile(name, text.Bytes(), keyMode)
 	if errors.Is(err, fs.ErrExist) {
