@@ -248,7 +248,7 @@ func (d *dashboard) user(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, d.User(ctx))
 }
 
-// login answers with a token. The page keeps it in the memory of its tab.
+// login answers with a token. The page keeps it in the session storage of its tab.
 func (d *dashboard) login(w http.ResponseWriter, r *http.Request) {
 	var q struct{ User, Password string }
 	if err := readJSON(w, r, &q); err != nil {
