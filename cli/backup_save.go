@@ -81,6 +81,9 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 	if err != nil {
 		return err
 	}
+	if err := backuprun.Continues(ctx, m, w); err != nil {
+		return fmt.Errorf("%s: %w", m.Name(), err)
+	}
 	bar := newBytesProgress(c.App.ErrWriter, "base")
 	base, err := backuprun.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
 	bar.end()

@@ -148,6 +148,14 @@ var snapshotBugs = []mutant{
 	{"continue a copy behind a chunk that the medium has damaged", []change{
 		{"stored.keepIntact", `err != nil || p.chunk.flags&flagLast != 0`, `err == io.EOF || p.chunk.flags&flagLast != 0`},
 	}, []detector{direct("./snapshot/backup", "TestResumeDamaged")}},
+	{"append the entries of a cluster that was set back", []change{
+		{"Writer.Continues", `e.Term != term || wall > known`, `e.Term != term && wall > known`},
+	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},
+	{"call a backup complete that has more than its member", []change{
+		{"runner.follow", `err == nil && part.Applied < after`, `err == nil && part.Applied < after && after == 0`},
+		{"Continues", `case part.Applied < end:`, `case part.Applied < end && end == 0:`},
+		{"Continues", `case len(part.Entries) == 0:`, `case len(part.Entries) == 0: return nil; case end == 0:`},
+	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},
 	{"begin the log anew without a base", []change{
 		{"Writer.follows", `if !slices.ContainsFunc(w.bases, covered) {`, `if len(w.bases) == 0 && !slices.ContainsFunc(w.bases, covered) {`},
 	}, []detector{direct("./snapshot/backup", "TestGap")}},

@@ -198,6 +198,33 @@ func NeedsBase(err error) bool {
 	return ok && answer.Code == kv.Compacted || errors.Is(err, backup.ErrGap)
 }
 
+// Continues returns nil if the member has the history of the backup, up to the backup's end. A member that lags has not: its changes could
+// be another history.
+func Continues(ctx context.Context, m Source, w *backup.Writer) error {
+	end := EndOf(w)
+	if end == 0 {
+		return nil
+	}
+	part, err := m.BackupLog(ctx, end-1)
+	switch {
+	case NeedsBase(err):
+		return nil // the member's log begins later, and a base follows
+	case err != nil:
+		return err
+	case part.Applied < end:
+		return lags(part.Applied, end)
+	case len(part.Entries) == 0:
+		return fmt.Errorf("it did not return entry %d in time", end)
+	}
+	return w.Continues(part.Entries[0])
+}
+
+// lags is the error of a member that has less than the backup.
+func lags(applied, end uint64) error {
+	return fmt.Errorf("it has applied entry %d, and the backup has entry %d: it lags, or its data folder was set back, and then the backup "+
+		"needs another folder", applied, end)
+}
+
 // EndOf returns the entry behind which a backup goes on.
 func EndOf(w *backup.Writer) uint64 {
 	last, _ := w.Last()

@@ -146,6 +146,12 @@ func (r *runner) there() bool {
 
 // follow copies bases and entries. A new base of the end of the backup is made after every interval, if anything was written since.
 func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
+	asked, cancel := context.WithTimeout(ctx, answerTime)
+	err := Continues(asked, m, w)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Name(), err)
+	}
 	after := EndOf(w)
 	if len(w.Bases()) == 0 {
 		if err := r.base(ctx, m, w, 0); err != nil {
@@ -167,6 +173,9 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		cancel()
 		if err == nil && !r.there() {
 			err = fmt.Errorf("%s is gone", r.Dir)
+		}
+		if err == nil && part.Applied < after {
+			err = lags(part.Applied, after)
 		}
 		if err == nil {
 			err = w.Append(part.Entries)
@@ -231,7 +240,7 @@ func (r *runner) changesBeside(ctx context.Context, m Source, w *backup.Writer) 
 			} else if failed != nil {
 				return failed
 			}
-			if after := EndOf(w); err == nil && after >= part.Applied {
+			if after := EndOf(w); err == nil && after == part.Applied {
 				r.upToDate(m, after)
 			}
 		}

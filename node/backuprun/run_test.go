@@ -23,6 +23,7 @@ type testMember struct {
 	dir  string
 	mu   sync.Mutex
 	log  []kv.LogEntry // from entry 1 on
+	wall int64         // of the newest one
 	base func(number int)
 	made int // snapshots
 }
@@ -38,9 +39,9 @@ func (m *testMember) write() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := kv.LogEntry{Index: uint64(len(m.log)) + 1, Term: 1}
-	if len(m.log) > 0 {
+	if m.wall++; len(m.log) > 0 {
 		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: fmt.Append(nil, len(m.log))})
-		e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: int64(len(m.log))}, [][]byte{put})
+		e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: m.wall}, [][]byte{put})
 	}
 	m.log = append(m.log, e)
 	return e.Index
@@ -48,7 +49,7 @@ func (m *testMember) write() uint64 {
 
 func (m *testMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
 	m.mu.Lock()
-	part := kv.LogPart{Entries: m.log[after:], Applied: uint64(len(m.log))}
+	part := kv.LogPart{Entries: m.log[min(after, uint64(len(m.log))):], Applied: uint64(len(m.log))}
 	m.mu.Unlock()
 	if len(part.Entries) == 0 {
 		select {

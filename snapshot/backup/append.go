@@ -39,6 +39,22 @@ func (w *Writer) Append(entries []Entry) error {
 	return nil
 }
 
+// Continues compares the newest entry of the backup with the entry that the cluster has there. Another entry is ErrForeign: the cluster
+// has the same id and another history, because its data folders were set back, or a moment was restored twice. Its later entries behind
+// those of the backup would make a state that no cluster had.
+func (w *Writer) Continues(e Entry) error {
+	term, known := w.end.term, w.end.wall
+	if n := len(w.bases); w.end.segment == 0 && n > 0 {
+		term, known = w.bases[n-1].Term, w.bases[n-1].Wall
+	}
+	wall, err := newest([]Entry{e})
+	if err == nil && (e.Term != term || wall > known) {
+		err = fmt.Errorf("%w: it has entry %d of term %d, up to %s, and the cluster has entry %d of term %d, of %s: the cluster was set back "+
+			"to an older state, or was restored a second time: give another folder", ErrForeign, e.Index, term, timeOf(known), e.Index, e.Term, timeOf(wall))
+	}
+	return err
+}
+
 // follows returns why entries cannot be appended, or nil.
 func (w *Writer) follows(entries []Entry) error {
 	if len(entries) == 0 {

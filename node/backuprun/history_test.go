@@ -1,0 +1,88 @@
+package backuprun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/snapshot/backup"
+)
+
+// A cluster is set back to an older state, or a moment is restored a second time with the same id. Its backup does not follow it: the
+// entries of two histories would make a state that was in neither. It is not complete while the cluster has less than the backup, either.
+func TestAnotherHistory(t *testing.T) {
+	for _, withLog := range []bool{false, true} {
+		t.Run(fmt.Sprintf("log=%v", withLog), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "backup")
+			m := &testMember{t: t, dir: t.TempDir(), base: func(int) {}}
+			for range 10 {
+				m.write()
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			back := false
+			complete, failed := make(chan struct{}, 1), make(chan error, 1)
+			ended := make(chan error, 1)
+			c := Config{
+				Target: Target{Dir: dir, Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+				Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+				Complete: func() {
+					if back {
+						t.Error("it is complete, and the cluster was set back")
+					}
+					select {
+					case complete <- struct{}{}:
+					default:
+					}
+				},
+				Failed: func(err error) {
+					select {
+					case failed <- err:
+					default:
+					}
+				},
+			}
+			go func() { ended <- Run(ctx, c) }()
+			<-complete
+			if withLog {
+				if end := m.write(); !reaches(dir, end) {
+					t.Fatalf("entry %d is not in the backup", end)
+				}
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			m.mu.Lock()
+			m.log = m.log[:5]
+			m.mu.Unlock()
+			back = true
+			ctx, cancel = context.WithCancel(t.Context())
+			defer cancel()
+			go func() { ended <- Run(ctx, c) }()
+			select {
+			case err := <-failed:
+				if !strings.Contains(err.Error(), "lags, or its data folder was set back") {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("no failure, and the member has less than the backup")
+			}
+			for range 10 {
+				m.write()
+			}
+			select {
+			case err := <-ended:
+				if !errors.Is(err, backup.ErrForeign) || !strings.Contains(err.Error(), "give another folder") {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the backup goes on with another history")
+			}
+		})
+	}
+}
