@@ -61,8 +61,8 @@ func backupRun(c *cli.Context) error {
 	err = backuprun.Run(ctx, backuprun.Config{
 		Target: backuprun.Target{Dir: c.String("to"), To: to, Every: c.Duration("every"), Keep: c.Duration("keep")}, Open: members.open,
 		Final: func(err error) bool { return exitCode(err) == exitUsage }, Say: say,
-		Complete: func() {
-			if err := writeBackupMetrics(c.String("metrics-file"), time.Now()); err != nil {
+		Complete: func(ago time.Duration) {
+			if err := writeBackupMetrics(c.String("metrics-file"), time.Now().Add(-ago)); err != nil {
 				say(fmt.Sprintf("the metrics file cannot be written: %v", err))
 			}
 		},

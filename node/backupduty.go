@@ -130,12 +130,10 @@ func (d *backupDuty) config() backuprun.Config {
 	defer d.mu.Unlock()
 	return backuprun.Config{
 		Target: d.target, Continue: d.began,
-		Open: func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
-		Say:  func(text string) { d.source.member.logger.Info("backup: " + text) },
-		Complete: func() {
-			d.note("")
-		},
-		Failed: func(err error) { d.note(err.Error()) },
+		Open:     func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
+		Say:      func(text string) { d.source.member.logger.Info("backup: " + text) },
+		Complete: d.completed,
+		Failed:   func(err error) { d.note(err.Error()) },
 	}
 }
 
@@ -153,13 +151,19 @@ func (d *backupDuty) checkFolder() error {
 	return err
 }
 
-// note takes the newest outcome: a failure, or, without one, that the backup has everything.
+// note takes the newest failure.
 func (d *backupDuty) note(problem string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.problem = problem; problem == "" {
-		d.complete, d.began = d.now(), true
-	}
+	d.problem = problem
+}
+
+// completed notes that the backup has everything that this member had applied some time ago: the disk may have taken that long.
+func (d *backupDuty) completed(ago time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.problem, d.began = "", true
+	d.complete = max(d.complete, d.now()-ago)
 }
 
 // age returns how long the backup has not been complete, and the newest failure since then. It is zero for a member that does not lead.

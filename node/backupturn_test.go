@@ -23,6 +23,16 @@ func TestBackupOfAFormerLeader(t *testing.T) {
 	if age, problem := d.age(); age < 9*time.Second || age != d.now()-begun || problem == "" {
 		t.Errorf("after %v without a backup: %v, %q", d.now()-begun, age, problem)
 	}
+	d.completed(4 * time.Second) // the disk took that long for what the member had answered
+	if age, problem := d.age(); age != 4*time.Second || problem != "" {
+		t.Errorf("complete as of 4s ago: %v, %q", age, problem)
+	}
+	if d.completed(7 * time.Second); d.complete != d.now()-4*time.Second {
+		t.Error("the backup became older")
+	}
+	if d.note("the disk is full"); d.complete != d.now()-4*time.Second {
+		t.Error("a failure made the backup complete")
+	}
 	d.cancel = cancel
 	d.look() // it follows
 	if run.Err() == nil || d.cancel != nil {

@@ -349,8 +349,14 @@ var nodeBugs = []mutant{
 		{"backupDuty.checkFolder", `return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.parent)`, `return nil`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
 	{"call a backup complete that fails", []change{
-		{"backupDuty.note", `problem == ""`, `problem != "?"`},
-	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+		{"backupDuty.note", `d.problem = problem`, `d.problem, d.complete = problem, d.now()`},
+	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},
+	{"call a backup complete as of now though its disk took minutes", []change{
+		{"backupDuty.completed", `d.now()-ago`, `d.now()`},
+	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},
+	{"forget how long the disk of a backup took", []change{
+		{"runner.upToDate", `r.Complete(time.Since(answered))`, `r.Complete(0)`},
+	}, []detector{direct("./node/backuprun", "TestCompleteAsOfTheAnswer")}},
 	{"begin another backup where the disk of the first one is not mounted any more", []change{
 		{"backupDuty.config", `Continue: d.began`, `Continue: d.began && false`},
 	}, []detector{direct("./node", "TestBackupOfTheLeader")}},

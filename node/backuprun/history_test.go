@@ -30,7 +30,7 @@ func TestAnotherHistory(t *testing.T) {
 			c := Config{
 				Target: Target{Dir: dir, Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 				Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
-				Complete: func() {
+				Complete: func(time.Duration) {
 					if back {
 						t.Error("it is complete, and the cluster was set back")
 					}

@@ -35,8 +35,9 @@ type Config struct {
 	// Say reports an event to the operator.
 	Say func(text string)
 	// Complete is called when the backup has everything that its member has applied: at the latest a few seconds after each change, and as
-	// often without changes. Failed is called with the error when a session fails. Both may be nil.
-	Complete func()
+	// often without changes. ago is the time since the member answered that: the folder's disk may have taken that long. Failed is called with the error when a
+	// session fails. Both may be nil.
+	Complete func(ago time.Duration)
 	Failed   func(error)
 }
 
@@ -170,6 +171,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		}
 		asked, cancel := context.WithTimeout(ctx, answerTime)
 		part, err := m.BackupLog(asked, after)
+		answered := time.Now()
 		cancel()
 		if err == nil && !r.there() {
 			err = fmt.Errorf("%s is gone", r.Dir)
@@ -198,7 +200,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 			after = part.Entries[n-1].Index
 		}
 		if err == nil && after >= part.Applied {
-			r.upToDate(m, after)
+			r.upToDate(m, after, answered)
 		}
 	}
 	return context.Cause(ctx)
@@ -229,6 +231,7 @@ func (r *runner) changesBeside(ctx context.Context, m Source, w *backup.Writer) 
 		for more := time.Since(last) >= baseBeside && len(w.Bases()) > 0; more; last = time.Now() {
 			asked, cancel := context.WithTimeout(ctx, baseBeside/2) // the member waits for an entry for half of it
 			part, err := m.BackupLog(asked, EndOf(w))
+			answered := time.Now()
 			cancel()
 			if !r.there() {
 				return fmt.Errorf("%s is gone", r.Dir)
@@ -241,20 +244,20 @@ func (r *runner) changesBeside(ctx context.Context, m Source, w *backup.Writer) 
 				return failed
 			}
 			if after := EndOf(w); err == nil && after == part.Applied {
-				r.upToDate(m, after)
+				r.upToDate(m, after, answered)
 			}
 		}
 		return nil
 	}
 }
 
-// upToDate notes that the backup has everything that the member has.
-func (r *runner) upToDate(m Source, entry uint64) {
+// upToDate notes that the backup has everything that the member had applied when it answered.
+func (r *runner) upToDate(m Source, entry uint64, answered time.Time) {
 	if r.failing {
 		r.say("backup goes on with %s, and has everything up to entry %d", m.Name(), entry)
 		r.failing, r.complaint = false, ""
 	}
 	if r.Complete != nil {
-		r.Complete()
+		r.Complete(time.Since(answered))
 	}
 }

@@ -80,7 +80,7 @@ func TestCompleteIsAllThatIsApplied(t *testing.T) {
 	dir, m := filepath.Join(t.TempDir(), "backup"), newOdd(t)
 	m.ahead.Store(1)
 	var complete atomic.Int64
-	follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}, Complete: func() { complete.Add(1) }}, m)
+	follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}, Complete: func(time.Duration) { complete.Add(1) }}, m)
 	if last := m.write(); !reaches(dir, last) {
 		t.Fatalf("entry %d is not in the backup", last)
 	}
@@ -91,6 +91,15 @@ func TestCompleteIsAllThatIsApplied(t *testing.T) {
 	}
 	m.ahead.Store(0)
 	await(t, "a complete backup", func() bool { return complete.Load() > 0 })
+}
+
+// The disk takes a minute for what a member has answered. The backup is complete as of the answer.
+func TestCompleteAsOfTheAnswer(t *testing.T) {
+	var ago time.Duration
+	r := &runner{Config: Config{Complete: func(a time.Duration) { ago = a }}}
+	if r.upToDate(newOdd(t), 1, time.Now().Add(-time.Minute)); ago < time.Minute {
+		t.Errorf("it is called complete as of %v ago", ago)
+	}
 }
 
 // The interval of the bases has passed, and nothing was written: the member saves no further snapshot.
