@@ -72,11 +72,11 @@ func openFolder(on disk.FS, dir string, anew bool, c Cluster, to []age.Recipient
 		return nil, fmt.Errorf("list %s: %w", w.folder.dir, err)
 	}
 	isBackup := slices.Contains(names, markName)
-	if other := slices.DeleteFunc(names, ours); len(other) > 0 && !isBackup {
-		return nil, fmt.Errorf("%w: %s holds %s: give an empty folder, or one of an earlier backup", ErrNone, w.folder.dir, strings.Join(other, ", "))
-	}
 	if !isBackup && !anew {
 		return nil, fmt.Errorf("%s holds no backup: %w", w.folder.dir, iofs.ErrNotExist)
+	}
+	if other := slices.DeleteFunc(names, ours); len(other) > 0 && !isBackup {
+		return nil, fmt.Errorf("%w: %s holds %s: give an empty folder, or one of an earlier backup", ErrNone, w.folder.dir, strings.Join(other, ", "))
 	}
 	if w.lock, err = on.Lock(w.folder.path(lockName)); err != nil {
 		return nil, fmt.Errorf("lock the backup %s: %w", w.folder.dir, err)

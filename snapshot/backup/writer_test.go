@@ -65,11 +65,15 @@ func TestFolderRefused(t *testing.T) {
 func TestVanishedFolder(t *testing.T) {
 	_, on := small(t)
 	must(t, on.MkdirAll("to/below"))
-	for _, dir := range []string{"to/below", "to/nothing"} {
-		if _, err := ContinueFolder(on, dir, testOf); !errors.Is(err, iofs.ErrNotExist) {
+	must(t, on.MkdirAll("to/marked"))
+	f, err := on.Create("to/marked/NOT-MOUNTED")
+	must(t, err)
+	must(t, f.Close())
+	for _, dir := range []string{"to/below", "to/nothing", "to/marked"} {
+		if _, err := ContinueFolder(on, dir, testOf); !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNone) {
 			t.Errorf("%s is continued as a backup: %v", dir, err)
 		}
-		if names, _ := on.List(dir); len(names) > 0 {
+		if names, _ := on.List(dir); len(names) > 0 && dir != "to/marked" || len(names) > 1 {
 			t.Errorf("%s holds %v after it was refused", dir, names)
 		}
 	}
