@@ -120,7 +120,7 @@ func backupError(err error) error {
 	switch {
 	case errors.Is(err, backup.ErrKey):
 		return usagef("%w (--identity FILE)", err)
-	case errors.Is(err, backup.ErrRange), errors.Is(err, backup.ErrFormat), errors.Is(err, backup.ErrNone):
+	case errors.Is(err, backup.ErrRange), errors.Is(err, backup.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
 		return usagef("%w", err)
 	}
 	return err

@@ -240,3 +240,10 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 		must(t, os.RemoveAll(b))
 	}
 }
+
+// The unit of `qkv backup run` does not start again after this exit code: a folder of another cluster stays one.
+func TestBackupOfAnotherCluster(t *testing.T) {
+	if code := exitCode(backupError(fmt.Errorf("%w: give another folder", backup.ErrForeign))); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/snapshot/backup"
 )
 
@@ -85,4 +86,43 @@ func TestAnotherHistory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A member restarts while the client's certificate is renewed. The backup goes on afterwards. An error of the command line ends it only at its
+// begin.
+func TestFinalAtTheBeginOnly(t *testing.T) {
+	m := &testMember{t: t, dir: t.TempDir(), base: func(int) {}}
+	m.write()
+	m.write()
+	missing := errors.New("no certificate")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opened := 0
+	c := Config{
+		Target: Target{Dir: filepath.Join(t.TempDir(), "backup"), Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+		Final: func(err error) bool { return errors.Is(err, missing) },
+	}
+	c.Open = func(context.Context, int) (Source, int, error) {
+		switch opened++; opened {
+		case 2:
+			return nil, 0, missing
+		case 3:
+			cancel()
+		}
+		return failing{m}, 1, nil
+	}
+	if err := Run(ctx, c); err != nil || opened != 3 {
+		t.Errorf("it ended with %v, after %d tries", err, opened)
+	}
+	opened = 1
+	if err := Run(t.Context(), c); !errors.Is(err, missing) {
+		t.Errorf("an error of the command line: %v", err)
+	}
+}
+
+// failing is a member that gives a base, and no log.
+type failing struct{ *testMember }
+
+func (failing) BackupLog(context.Context, uint64) (part kv.LogPart, err error) {
+	return part, errors.New("the member is shutting down")
 }

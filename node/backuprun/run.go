@@ -30,7 +30,8 @@ type Config struct {
 	Continue bool // the folder held the backup before: it is never made anew
 	// Open connects to a member. The turn grows after each failure, and chooses one of several members. Open returns how many there are.
 	Open func(ctx context.Context, turn int) (s Source, of int, err error)
-	// Final reports whether no further try can succeed after an error of Open; nil: every error is followed by another try.
+	// Final reports whether no further try can succeed after an error of Open; nil: every error is followed by another try. After a success
+	// it is not asked: a certificate may be missing while it is renewed.
 	Final func(error) bool
 	// Say reports an event to the operator.
 	Say func(text string)
@@ -78,7 +79,8 @@ func Run(ctx context.Context, c Config) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) || r.Final != nil && r.Final(err) {
+		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) ||
+			r.cluster == 0 && r.Final != nil && r.Final(err) {
 			return err
 		}
 		if time.Since(begun) > pauseMost {
