@@ -126,3 +126,36 @@ type failing struct{ *testMember }
 func (failing) BackupLog(context.Context, uint64) (part kv.LogPart, err error) {
 	return part, errors.New("the member is shutting down")
 }
+
+// The clock of a cluster was ahead for a moment, so that its state is of next year. Each run of its backup makes bases nevertheless.
+func TestClockAhead(t *testing.T) {
+	m := &testMember{t: t, dir: t.TempDir(), base: func(int) {}, wall: time.Now().AddDate(1, 0, 0).UnixNano()}
+	m.write()
+	m.write()
+	dir := filepath.Join(t.TempDir(), "backup")
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		before := m.made
+		if err := Run(ctx, Config{
+			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour},
+			Say: func(text string) {
+				if strings.Contains(text, "base of entry") {
+					cancel()
+				}
+			},
+			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+			Complete: func() {
+				if m.made == before {
+					m.write()
+				}
+			},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if m.made == before {
+			t.Error("a run made no base")
+		}
+		m.write()
+	}
+}

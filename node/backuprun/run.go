@@ -136,7 +136,9 @@ func (r *runner) session(ctx context.Context) error {
 	defer w.Close()
 	r.cluster = m.Cluster().ID
 	if bases := w.Bases(); r.based.IsZero() && len(bases) > 0 {
-		r.based = time.Unix(0, bases[len(bases)-1].Wall)
+		if wall := time.Unix(0, bases[len(bases)-1].Wall); wall.Before(time.Now()) { // the cluster's clock may have been ahead by years
+			r.based = wall
+		}
 	}
 	return r.follow(ctx, m, w)
 }
