@@ -61,8 +61,8 @@ func backupRun(c *cli.Context) error {
 	err = backuprun.Run(ctx, backuprun.Config{
 		Target: backuprun.Target{Dir: c.String("to"), To: to, Every: c.Duration("every"), Keep: c.Duration("keep")}, Open: members.open,
 		Final: func(err error) bool { return exitCode(err) == exitUsage }, Say: say,
-		Complete: func(ago time.Duration) {
-			if err := writeBackupMetrics(c.String("metrics-file"), time.Now().Add(-ago)); err != nil {
+		Complete: func(time.Duration) { // the member was current before it answered
+			if err := writeBackupMetrics(c.String("metrics-file"), members.member.current); err != nil {
 				say(fmt.Sprintf("the metrics file cannot be written: %v", err))
 			}
 		},
@@ -77,6 +77,7 @@ func backupRun(c *cli.Context) error {
 type backupMembers struct {
 	target target
 	known  []string
+	member *backupMember // that was opened last
 }
 
 // open connects to the next member, and notes the addresses of the others.
@@ -92,16 +93,17 @@ func (b *backupMembers) open(ctx context.Context, turn int) (backuprun.Source, i
 			b.known = append(b.known, other)
 		}
 	}
+	b.member = m
 	return m, len(b.known), nil
 }
 
-// writeBackupMetrics notes in a file for Prometheus that the backup has everything that its member has.
-func writeBackupMetrics(file string, now time.Time) error {
-	if file == "" {
+// writeBackupMetrics notes in a file for Prometheus when the backup had everything; zero: that is not known of its member.
+func writeBackupMetrics(file string, at time.Time) error {
+	if file == "" || at.IsZero() {
 		return nil
 	}
-	text := fmt.Sprintf("# HELP qkv_backup_last_success_timestamp_seconds When the backup last had everything that its member had applied.\n"+
-		"# TYPE qkv_backup_last_success_timestamp_seconds gauge\nqkv_backup_last_success_timestamp_seconds %d\n", now.Unix())
+	text := fmt.Sprintf("# HELP qkv_backup_last_success_timestamp_seconds When the backup last had every acknowledged change.\n"+
+		"# TYPE qkv_backup_last_success_timestamp_seconds gauge\nqkv_backup_last_success_timestamp_seconds %d\n", at.Unix())
 	temporary := file + ".tmp"
 	return errors.Join(os.WriteFile(temporary, []byte(text), 0o644), os.Rename(temporary, file))
 }

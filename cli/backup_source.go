@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
@@ -22,7 +23,12 @@ type backupMember struct {
 	endpoint string
 	cluster  backup.Cluster
 	status   client.Status
+	checked  time.Time // when the newest read began that was to show that the member does not lag
+	current  time.Time // when the newest of them began that succeeded
 }
+
+// backupCheck is the time between two reads that show whether the member of a backup lags.
+const backupCheck = 4 * time.Second
 
 // openMember connects to the member at an endpoint, and to no other one: each member has snapshots of its own.
 func (t target) openMember(ctx context.Context, endpoint string) (*backupMember, error) {
@@ -35,7 +41,7 @@ func (t target) openMember(ctx context.Context, endpoint string) (*backupMember,
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &backupMember{s, endpoint, backuprun.ClusterOf(status.Cluster, status.Members, status.Name, Version), status}, nil
+	return &backupMember{Client: s, endpoint: endpoint, cluster: backuprun.ClusterOf(status.Cluster, status.Members, status.Name, Version), status: status}, nil
 }
 
 // Name implements backuprun.Source.
@@ -43,6 +49,26 @@ func (m *backupMember) Name() string { return cmp.Or(m.status.Name, m.endpoint) 
 
 // Cluster implements backuprun.Source.
 func (m *backupMember) Cluster() backup.Cluster { return m.cluster }
+
+// BackupLog implements backuprun.Source.
+func (m *backupMember) BackupLog(ctx context.Context, after uint64) (client.LogPart, error) {
+	m.check(ctx, time.Now(), func(ctx context.Context) error { _, err := m.AuthStatus(ctx); return err })
+	return m.Client.BackupLog(ctx, after)
+}
+
+// check notes that the member had every acknowledged change at a time. A linearizable read waits until the member has them. If it does not
+// answer soon, the member lags, and so does the backup that has everything which the member has.
+func (m *backupMember) check(ctx context.Context, now time.Time, read func(context.Context) error) {
+	if now.Sub(m.checked) < backupCheck {
+		return
+	}
+	m.checked = now
+	ctx, cancel := context.WithTimeout(ctx, backupCheck/4)
+	defer cancel()
+	if read(ctx) == nil {
+		m.current = now
+	}
+}
 
 // others returns the client addresses that the member knows.
 func (m *backupMember) others() (all []string) {

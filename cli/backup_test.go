@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -245,5 +246,27 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 func TestBackupOfAnotherCluster(t *testing.T) {
 	if code := exitCode(backupError(fmt.Errorf("%w: give another folder", backup.ErrForeign))); code != exitUsage {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// A backup has everything of a member that lags, and is not current: the metric keeps the time when the member had every change.
+func TestBackupOfALaggingMember(t *testing.T) {
+	answers := func(context.Context) error { return nil }
+	lags := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	file := filepath.Join(t.TempDir(), "metrics")
+	var m backupMember
+	begun := time.Unix(1_700_000_000, 0)
+	for i, one := range []struct {
+		read func(context.Context) error
+		want int64 // seconds after begun; -1: there is no file
+	}{{lags, -1}, {answers, 10}, {lags, 10}, {lags, 10}, {answers, 40}} {
+		m.check(t.Context(), begun.Add(time.Duration(i)*10*time.Second), one.read)
+		if err := writeBackupMetrics(file, m.current); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if want := fmt.Sprintf("_seconds %d\n", begun.Unix()+one.want); errors.Is(err, fs.ErrNotExist) != (one.want < 0) || err == nil && !strings.HasSuffix(string(text), want) {
+			t.Errorf("after read %d: %q, %v, not %q", i, text, err, want)
+		}
 	}
 }
