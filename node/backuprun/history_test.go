@@ -144,7 +144,7 @@ func TestClockAhead(t *testing.T) {
 				}
 			},
 			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
-			Complete: func() {
+			Complete: func(time.Duration) {
 				if m.made == before {
 					m.write()
 				}
