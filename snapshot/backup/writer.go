@@ -182,10 +182,10 @@ func CreateFile(on disk.FS, name string, c Cluster, to ...age.Recipient) (*Write
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
-	if err := on.Remove(name + temporary); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return nil, err
-	}
 	f, err := on.Create(name + temporary)
+	if errors.Is(err, iofs.ErrExist) {
+		return nil, fmt.Errorf("%s: %w: another backup writes it, or was killed: if none runs, remove it", name+temporary, iofs.ErrExist)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create the backup: %w", err)
 	}

@@ -536,6 +536,9 @@ func TestArchive(t *testing.T) {
 		h, on := large(t), newFolder(t)
 		w, err := CreateFile(on, "to/file", testOf, to...)
 		must(t, err)
+		if _, err := CreateFile(on, "to/file", testOf); !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "another backup writes it") {
+			t.Errorf("two backups write the same file: %v", err)
+		}
 		from := h.save()
 		at := uint64(len(h.entries))
 		h.grow(30)
