@@ -36,6 +36,9 @@ var netBugs = []mutant{
 	{"revert keys that were written after the preview", []change{
 		{"batch.step", `case now.ModRevision != one.After.Revision:`, `case false:`},
 	}, []detector{direct("./net/etcd", "TestDashboardRevertLeavesNewer")}},
+	{"return the memory of a stream of watches twice", []change{
+		{"watches.written", `if w.ended {`, `if false {`},
+	}, []detector{direct("./net/server", "TestWatchEndsWhileItsEventsAreSent")}},
 	// Package net/server, backups.
 	{"give everything to any user as a backup", []change{
 		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},

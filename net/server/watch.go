@@ -273,6 +273,10 @@ func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
 // written releases the memory of deliveries that were sent, and notifies the member when there is space again.
 func (w *watches) written(all []kv.WatchDelivery, since time.Time) {
 	w.mu.Lock()
+	if w.ended { // the reader ended the stream meanwhile, which released everything
+		w.mu.Unlock()
+		return
+	}
 	var share int64
 	events := 0
 	for i := range all {
@@ -295,10 +299,10 @@ func (w *watches) written(all []kv.WatchDelivery, since time.Time) {
 		operations.Count(meter.Events, events)
 		operations.Observe(meter.Events, time.Since(since))
 	}
-	w.s.share.give(share)
 	w.room.Broadcast()
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2 && len(all) > 0
 	w.mu.Unlock()
+	w.s.share.give(share)
 	if again {
 		w.askAgain()
 	}
