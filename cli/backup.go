@@ -120,6 +120,8 @@ func backupError(err error) error {
 	switch {
 	case errors.Is(err, backup.ErrKey):
 		return usagef("%w (--identity FILE)", err)
+	case errors.Is(err, backup.ErrClear):
+		return usagef("%w (--recipient KEY)", err)
 	case errors.Is(err, backup.ErrRange), errors.Is(err, backup.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
 		return usagef("%w", err)
 	}

@@ -70,7 +70,7 @@ const (
 )
 
 // Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
-// another cluster or to a newer qkv, holds other files, or Config.Final says so.
+// another cluster or to a newer qkv, holds other files, or is encrypted while Target.To is empty, or Config.Final says so.
 func Run(ctx context.Context, c Config) error {
 	r := &runner{Config: c}
 	for pause := pauseFirst; ; {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, c Config) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) ||
+		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) || errors.Is(err, backup.ErrClear) ||
 			r.cluster == 0 && r.Final != nil && r.Final(err) {
 			return err
 		}

@@ -125,7 +125,7 @@ func (w *Writer) appendChunk(entries []Entry) error {
 		}
 	}
 	w.bytes += int64(len(b))
-	w.end = end{segment: w.end.segment, index: last.Index, term: last.Term, wall: c.wall, sum: c.sum, number: c.number + 1}
+	w.end = end{segment: w.end.segment, index: last.Index, term: last.Term, wall: c.wall, sum: c.sum, number: c.number + 1, encrypted: flags&flagEncrypted != 0}
 	return nil
 }
 

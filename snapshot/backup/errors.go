@@ -18,6 +18,9 @@ var (
 	// ErrKey is wrapped by every error about encryption: the key is missing, or is another one.
 	ErrKey = errors.New("encrypted backup")
 
+	// ErrClear is wrapped by the refusal to write without encryption behind encrypted content.
+	ErrClear = errors.New("the backup is encrypted")
+
 	// ErrGap is wrapped by every error about entries that the backup lacks. A Writer that returns it needs a new base.
 	ErrGap = errors.New("gap in the backup")
 

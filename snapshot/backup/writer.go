@@ -46,11 +46,13 @@ type end struct {
 	wall        int64
 	sum         [32]byte // of the newest chunk
 	number      uint32   // of the next one
+	encrypted   bool     // the newest chunk is
 }
 
 // OpenFolder opens the backup of a cluster in a folder, or makes one in a new or empty folder. It locks the folder. With
 // recipients, everything that is written from now on is encrypted for them. A folder of another cluster (ErrForeign), of
-// a newer qkv (ErrFormat), or with other content (ErrNone) is refused, and is not changed.
+// a newer qkv (ErrFormat), with other content (ErrNone), or with encrypted content while no recipient is given (ErrClear) is
+// refused, and is not changed.
 func OpenFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer, error) {
 	if err := on.MkdirAll(path.Clean(dir)); err != nil {
 		return nil, fmt.Errorf("make the folder of the backup: %w", err)
@@ -116,7 +118,32 @@ func (w *Writer) begin(anew bool) error {
 	if w.bases, _, err = listBases(w.folder, w.cluster.ID); err != nil {
 		return err
 	}
-	return w.findEnd()
+	if err := w.findEnd(); err != nil {
+		return err
+	}
+	return w.refuseClear()
+}
+
+// refuseClear refuses to write without recipients behind encrypted content: a forgotten flag would disclose all that follows.
+func (w *Writer) refuseClear() error {
+	if len(w.to) > 0 {
+		return nil
+	}
+	encrypted := w.end.encrypted
+	for i := len(w.bases) - 1; i >= 0 && w.end.segment == 0; i-- {
+		f, err := openStored(w.folder, fileName(w.bases[i].Files[0].SHA), nil)
+		if err != nil {
+			continue // damaged: an older base tells, too
+		}
+		encrypted = f.encrypted()
+		f.Close()
+		break
+	}
+	if encrypted {
+		return fmt.Errorf("%w: %s, and no recipient is given, so new content would not be: give the public key of age, or another folder",
+			ErrClear, w.folder.dir)
+	}
+	return nil
 }
 
 // read reads a file of one chunk.
@@ -292,7 +319,8 @@ func (w *Writer) openSegment(first uint64) (found bool, err error) {
 			_, err = s.payload(&c, nil)
 		}
 		if err == nil {
-			w.end = end{segment: first, index: c.last, term: c.term, wall: c.wall, sum: c.sum, number: c.number + 1}
+			w.end = end{segment: first, index: c.last, term: c.term, wall: c.wall, sum: c.sum, number: c.number + 1,
+				encrypted: c.flags&flagEncrypted != 0}
 		}
 	}
 	if errors.Is(err, io.EOF) && w.end.segment != 0 {

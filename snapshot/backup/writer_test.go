@@ -15,6 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
@@ -57,6 +58,31 @@ func TestFolderRefused(t *testing.T) {
 	for _, call := range []func() error{func() error { return w.Append(nil) }, func() error { _, err := w.Base(h.save()); return err }} {
 		if err := call(); !errors.Is(err, errClosed) {
 			t.Errorf("used after its end: %v", err)
+		}
+	}
+}
+
+// A recipient that was forgotten once discloses nothing: an encrypted backup goes on encrypted, or not at all. It may begin clear, and may
+// consist of a base alone.
+func TestEncryptedBackupStaysEncrypted(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	h, on := small(t) // a clear one
+	w, err := OpenFolder(on, "to/b", testOf, key.Recipient())
+	must(t, err)
+	h.grow(2)
+	must(t, errors.Join(w.Append(h.entries), w.Close()))
+
+	base := newFolder(t)
+	w, err = OpenFolder(base, "to/b", testOf, key.Recipient())
+	must(t, err)
+	must(t, errors.Join(h.base(w), w.Close()))
+	for what, on := range map[string]disk.FS{"behind an encrypted change": on, "behind an encrypted base": base} {
+		if w, err := OpenFolder(on, "to/b", testOf); !errors.Is(err, ErrClear) || !strings.Contains(err.Error(), "no recipient is given") {
+			t.Errorf("clear content %s: %v", what, err)
+			if err == nil {
+				must(t, w.Close())
+			}
 		}
 	}
 }
