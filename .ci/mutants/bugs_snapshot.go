@@ -102,6 +102,12 @@ var snapshotBugs = []mutant{
 	{"remove old data by a clock that is ahead", []change{
 		{"Writer.Retain", `max(w.bases[len(w.bases)-1].Wall, w.end.wall)`, `now.UnixNano()`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
+	{"remove all old bases at once while the clocks are ahead", []change{
+		{"Writer.Retain", `min(oldest, limits.BackupBasesRemoved)`, `min(oldest, 100*limits.BackupBasesRemoved)`},
+	}, []detector{direct("./snapshot/backup", "TestRetainWithAllClocksAhead")}},
+	{"write without encryption behind encrypted content", []change{
+		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
+	}, []detector{direct("./snapshot/backup", "TestEncryptedBackupStaysEncrypted")}},
 	{"restore a copy that is not the announced snapshot", []change{
 		{"Copy.described", `if e.SHA != c.from.SHA() {`, `if e.SHA != c.from.SHA() && e.Index == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},

@@ -24,6 +24,9 @@ const (
 	BackupLogBytes = 512 << 10
 	// BackupLogWait bounds the wait of an answer for a new entry of the log. The client's request may end earlier.
 	BackupLogWait = 2 * time.Second
+	// BackupBasesRemoved is how many bases one retention removes. It runs with each new base, so the number of bases falls even if too many
+	// are there. A leader whose clock is years ahead makes all bases old at once: few are gone before an operator looks.
+	BackupBasesRemoved = 2
 	// BackupReads bounds the requests of backups that a member works on at once, including those that wait for an entry or a snapshot. A
 	// backup has up to three. Others are answered Overloaded.
 	BackupReads = 32

@@ -6,12 +6,15 @@ import (
 	iofs "io/fs"
 	"strings"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // Retain removes the files that no moment since keep before now needs: the bases before the newest whole one
 // of that moment or earlier, and then the files and segments that no other base needs. At least one whole base stays. It
 // returns the paths of the removed files. After an interruption the next call removes the rest.
-// A clock of this host that is ahead removes nothing more: the newest time in the backup bounds now.
+// A clock of this host that is ahead removes nothing more: the newest time in the backup bounds now. If the cluster's clock is
+// ahead as well, each call removes few bases (limits.BackupBasesRemoved), and none once the clocks are right again.
 func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, err error) {
 	if w.err != nil {
 		return nil, w.err
@@ -24,6 +27,7 @@ func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, er
 	if oldest < 0 {
 		return nil, nil
 	}
+	oldest = min(oldest, limits.BackupBasesRemoved)
 	remove := func(name string) error {
 		path := w.folder.path(name)
 		if err := w.folder.on.Remove(path); err != nil {

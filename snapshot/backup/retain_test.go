@@ -38,6 +38,31 @@ func TestRetainIsDurable(t *testing.T) {
 	must(t, w.Close())
 }
 
+// The clocks of the cluster and of this host were years ahead while a base was made. Little is removed, and nothing more once they are
+// right.
+func TestRetainWithAllClocksAhead(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	w := open(t, on)
+	for range 8 {
+		h.grow(3)
+		must(t, h.base(w))
+		must(t, w.Append(h.from(w.Bases()[0].Index)))
+	}
+	right := time.Unix(0, h.wall)
+	keep := right.Sub(time.Unix(0, w.Bases()[0].Wall))
+	h.clock += int64(10 * 365 * 24 * time.Hour)
+	h.grow(3)
+	must(t, h.base(w))
+	for _, now := range []time.Time{time.Unix(0, h.wall), right, right} {
+		_, err := w.Retain(now, keep)
+		must(t, err)
+		if n := len(w.Bases()); n != 7 {
+			t.Errorf("%d of 9 bases are left", n)
+		}
+	}
+	must(t, w.Close())
+}
+
 // A manifest cannot be read for a while. The file that it names stays, since the base needs it afterwards.
 func TestRetainWhileAManifestIsDamaged(t *testing.T) {
 	h, on := small(t)
