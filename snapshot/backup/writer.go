@@ -319,8 +319,10 @@ func (w *Writer) openSegment(first uint64) (found bool, err error) {
 			_, err = s.payload(&c, nil)
 		}
 		if err == nil {
-			w.end = end{segment: first, index: c.last, term: c.term, wall: c.wall, sum: c.sum, number: c.number + 1,
-				encrypted: c.flags&flagEncrypted != 0}
+			w.end = end{
+				segment: first, index: c.last, term: c.term, wall: c.wall, sum: c.sum, number: c.number + 1,
+				encrypted: c.flags&flagEncrypted != 0,
+			}
 		}
 	}
 	if errors.Is(err, io.EOF) && w.end.segment != 0 {
