@@ -44,7 +44,7 @@ func certMakerOf(c *cli.Context) wire.Maker {
 
 func certCommand() *cli.Command {
 	dir := func() cli.Flag {
-		return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{"QKV_CERTS_DIR"}, Value: "certs", Usage: "`DIR` of the certificates"}
+		return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{certsDirVariable}, Value: "certs", Usage: "`DIR` of the certificates"}
 	}
 	return &cli.Command{
 		Name: "cert", Category: "cluster", Usage: "make and show certificates",

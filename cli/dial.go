@@ -52,7 +52,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 }
 
 func certsDirFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{"QKV_CERTS_DIR"}, Usage: usage}
+	return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{certsDirVariable}, Usage: usage}
 }
 
 func homeFlag() cli.Flag {

@@ -99,7 +99,7 @@ func migrateFrom(c *cli.Context) error {
 	case file && (c.Bool("cut-over") || slices.ContainsFunc(liveFlags, c.IsSet)):
 		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
 	case file:
-		secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+		certsDir, secret, err := memberTrust(c)
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func migrateFrom(c *cli.Context) error {
 			if dir == "" {
 				dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 			}
-			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret})
+			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret})
 		})
 	}
 	return usagef("--snapshot FILE is missing, a file of `etcdctl snapshot save FILE`, or --endpoints URL,... of a running etcd")

@@ -33,7 +33,8 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 
 	s := newSecretProcesses(t, 3)
 	n3 := s.members[2]
-	n3.environment, n3.arguments = nil, append(n3.arguments, "--cluster-secret-file", s.file())
+	n3.environment = []string{"QKV_CERTS_DIR=" + s.certsDir} // of the commands in the same shell
+	n3.arguments = append(n3.arguments, "--cluster-secret-file", s.file())
 	restored := func(m *memberProcess, dataDir string, secret ...string) answered {
 		t.Helper()
 		list := m.arguments[slices.Index(m.arguments, "--initial-cluster")+1]
@@ -63,6 +64,7 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 		t.Errorf("with another secret, the cluster's id is %s, too", id)
 	}
 	local := filepath.Join(dir, "local-n3")
+	n3.environment = nil
 	if id := clusterOf(t, restored(n3, local)); ids[id] {
 		t.Errorf("without a secret, the cluster's id is %s, too", id)
 	}

@@ -147,6 +147,7 @@ func TestProcessSecret(t *testing.T) {
 	t.Parallel()
 	s := newSecretProcesses(t, 3)
 	n2, n3 := s.members[1], s.members[2]
+	n2.environment = append(n2.environment, "QKV_CERTS_DIR="+s.certsDir) // of the commands in the same shell
 	n3.environment, n3.arguments = nil, append(n3.arguments, "--cluster-secret-file", s.file())
 	for _, m := range s.members {
 		m.start()

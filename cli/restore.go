@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,7 +65,7 @@ func restore(c *cli.Context) error {
 		dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 	}
 	from := c.Args().First()
-	secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+	certsDir, secret, err := memberTrust(c)
 	if err != nil {
 		return err
 	}
@@ -77,13 +76,13 @@ func restore(c *cli.Context) error {
 					return usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
 				}
 			}
-			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret})
+			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret})
 		}
-		return restoreBackup(ctx, c, from, dir, secret)
+		return restoreBackup(ctx, c, from, dir, certsDir, secret)
 	})
 }
 
-func restoreBackup(ctx context.Context, c *cli.Context, from, dir string, secret *wire.SecretSource) error {
+func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir string, secret *wire.SecretSource) error {
 	at, asked, err := momentAsked(c, time.Now())
 	if err != nil {
 		return err
@@ -93,7 +92,7 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir string, secret
 		return err
 	}
 	to := node.RestoreConfig{
-		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Secret: secret, Token: c.String("initial-cluster-token"),
+		DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret, Token: c.String("initial-cluster-token"),
 		Version: Version, Logger: newLogger(io.Discard, "text", slog.LevelError, ""),
 	}
 	for _, m := range cluster {

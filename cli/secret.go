@@ -2,6 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +19,9 @@ const secretVariable = "QKV_CLUSTER_SECRET"
 
 // secretFileVariable names a file instead.
 const secretFileVariable = secretVariable + "_FILE"
+
+// certsDirVariable names the folder of certificates.
+const certsDirVariable = "QKV_CERTS_DIR"
 
 // secretFileName is the name of the secret's file in printed commands.
 const secretFileName = "qkv-secret"
@@ -111,6 +117,22 @@ func certMakerBy(c *cli.Context) (wire.Maker, error) {
 	}
 	m = m.WithSecrets(secrets)
 	return m, m.TrustSecrets(c.String("certs-dir"))
+}
+
+// memberTrust returns the trust of a member: its folder of certificates, or the cluster secret. With a secret, QKV_CERTS_DIR is that of the
+// commands in the same shell, and is no contradiction.
+func memberTrust(c *cli.Context) (certsDir string, secret *wire.SecretSource, err error) {
+	certsDir = c.String("certs-dir")
+	secret, err = secretSource(c.String("cluster-secret-file"), os.Getenv)
+	words, _ := c.App.Metadata[givenFlags].([]string)
+	given := slices.ContainsFunc(words, func(word string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		return name == "certs-dir" && strings.HasPrefix(word, "-")
+	})
+	if secret != nil && !given && certsDir == os.Getenv(certsDirVariable) {
+		certsDir = ""
+	}
+	return certsDir, secret, err
 }
 
 // secretSource returns where a member has the cluster secret from; nil if there is none. A secret that the environment holds is parsed now.

@@ -219,12 +219,12 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if c.Bool("found") && len(join) > 0 {
 		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give only one of them")
 	}
-	secret, err := secretSource(c.String("cluster-secret-file"), os.Getenv)
+	certsDir, secret, err := memberTrust(c)
 	if err != nil {
 		return node.Config{}, err
 	}
 	home, err := homeDir(c)
-	if err != nil && c.String("certs-dir") == "" && secret == nil {
+	if err != nil && certsDir == "" && secret == nil {
 		return node.Config{}, err
 	}
 	to, err := recipients(c, "backup-recipient")
@@ -243,7 +243,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
 		Found: c.Bool("found"), Join: join,
 		AuthToken: c.String("auth-token"), AuthTokenTTL: c.Duration("auth-token-ttl"), BcryptCost: c.Int("bcrypt-cost"),
-		CertsDir: c.String("certs-dir"), Secret: secret, InsecureClients: c.Bool("insecure-clients"), Home: home,
+		CertsDir: certsDir, Secret: secret, InsecureClients: c.Bool("insecure-clients"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		WatchProgress:   c.Duration("watch-progress-notify-interval"),
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
