@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/internal/checks"
 	"qkv/log/disk"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
@@ -110,8 +111,8 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 			return err
 		}
 	}
-	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s, and behind it %d new entries, %s\n",
-		path, status.Revision, base.Index, bytesText(base.Files[0].Bytes), entries, bytesText(bytes)),
+	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s, and behind it %s, %s\n",
+		path, status.Revision, base.Index, bytesText(base.Files[0].Bytes), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
 		[]field{{"Revision", status.Revision}, {"Entry", status.Applied}, {"Base", base.Index}, {"BaseBytes", base.Files[0].Bytes}, {"Entries", entries}, {"LogBytes", bytes}}, struct {
 			Revision  int64  `json:"revision"` // the backup has this one, and perhaps later ones
 			Entry     uint64 `json:"entry"`

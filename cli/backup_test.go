@@ -143,11 +143,11 @@ func TestRestoreLines(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"", exitOK, ": revision 5, the newest write of 2026-02-03 10:00:20 " + zone + "\n1 keys, 1 leases, 1 users; a base of entry 2, and 2 entries behind it\n"},
+		{"", exitOK, ": revision 5, the newest write of 2026-02-03 10:00:20 " + zone + "\n1 key, 1 lease, 1 user; a base of entry 2, and 2 entries behind it\n"},
 		{"--at|2026-02-03 10:00:15", exitOK, " as of 2026-02-03 10:00:15 " + zone + ": revision 4, the newest write of 2026-02-03 10:00:10 " + zone + "\n2 keys"},
 		{"--at|2026-02-03 10:00", exitOK, ": revision 2, the newest write of 2026-02-03 10:00:00 "},
 		{"--at|2026-02-03 11:00", exitOK, "the backup ends there: later writes, if there were any, are not in it"},
-		{"--revision|3", exitOK, " as of revision 3: revision 3, the newest write of 2026-02-03 10:00:10 " + zone + "\n1 keys"},
+		{"--revision|3", exitOK, " as of revision 3: revision 3, the newest write of 2026-02-03 10:00:10 " + zone + "\n1 key, "},
 		{"--at|2026-02-03 09:59", exitUsage, "it begins at 2026-02-03T10:00:00"},
 		{"--revision|6", exitUsage, "it ends with revision 5"},
 		{"--revision|0", exitUsage, "the first revision is 1"},

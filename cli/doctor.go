@@ -220,5 +220,5 @@ func (d *diagnosis) summary(w io.Writer) {
 			skipped++
 		}
 	}
-	fmt.Fprintf(w, "%d failures, %d warnings, %d ok, %d not checked\n", d.Failures, d.Warnings, ok, skipped)
+	fmt.Fprintf(w, "%s, %s, %d ok, %d not checked\n", checks.Plural(d.Failures, "failure", "failures"), checks.Plural(d.Warnings, "warning", "warnings"), ok, skipped)
 }

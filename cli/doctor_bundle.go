@@ -81,7 +81,7 @@ func writeBundle(c *cli.Context, file string, d diagnosis) error {
 	}
 	var text bytes.Buffer
 	zip := gzip.NewWriter(&text)
-	b := bundle{tar: tar.NewWriter(zip), now: time.Now()}
+	b := bundle{tar: tar.NewWriter(zip), now: time.Now().Truncate(time.Second)} // tar rounds
 	b.addJSON("doctor.json", d)
 	b.addJSON("status.json", d.members)
 	b.add("version.txt", fmt.Appendf(nil, "qkv %s %s %s %s/%s\n", Version, commit(debug.ReadBuildInfo()), runtime.Version(), runtime.GOOS, runtime.GOARCH))

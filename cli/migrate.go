@@ -18,6 +18,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
 	"qkv/node"
@@ -218,7 +219,7 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 	users := ""
 	if n, roles := len(file.Auth.Users), len(file.Auth.Roles); n+roles > 0 {
 		to.Auth = &file.Auth
-		users = fmt.Sprintf(", %d users and %d roles, and authentication is %s", n, roles, map[bool]string{true: "enabled", false: "off"}[file.Auth.Enabled])
+		users = fmt.Sprintf(", %s and %s, and authentication is %s", checks.Plural(n, "user", "users"), checks.Plural(roles, "role", "roles"), map[bool]string{true: "enabled", false: "off"}[file.Auth.Enabled])
 	}
 	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", slog.LevelError, "")
 	done, err := node.Migrate(ctx, to, fill)

@@ -66,8 +66,8 @@ func TestProcessDoctor(t *testing.T) {
 	}{
 		{"quorum", checks.OK, "3 of 3 voters take part"},
 		{"margin", checks.OK, "writes survive 1 more loss"},
-		{"hosts", checks.Warning, "n1 and n2 and n3 run on one host"},
-		{"disks", checks.Warning, "n1 and n2 and n3 are on one file system"},
+		{"hosts", checks.Warning, "n1, n2 and n3 run on one host"},
+		{"disks", checks.Warning, "n1, n2 and n3 are on one file system"},
 		{"clock", checks.OK, "less than 1s"},
 		{"mtu", checks.OK, "1280"},
 		{"versions", checks.OK, Version},

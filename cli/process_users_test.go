@@ -92,6 +92,8 @@ func TestProcessTeams(t *testing.T) {
 	for user, role := range map[string]string{"root": "root", "admin": "root", "team1": "app1", "team2": "app2"} {
 		c.qkv("user", "add", user, "--role", role).exits(t, exitOK)
 	}
+	c.qkv("user", "add", "ops:secret").exits(t, exitUsage, "NAME:PASSWORD is a form of etcdctl", "qkv user add ops --password-file FILE")
+	c.qkv("user", "add", "system:ops", "--no-password").exits(t, exitOK)
 	c.qkv("auth", "enable").exits(t, exitOK)
 	certs := filepath.Join(c.home, "certs")
 	ctx, cancel := context.WithCancel(t.Context())

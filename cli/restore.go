@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
@@ -168,7 +169,8 @@ func describeRestored(got *backup.Restored, from, asked string) string {
 	v.Auth().Users(func(*kv.User) bool { users++; return true })
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s: revision %d, the newest write of %s\n", from, asked, got.Revision, zoned(got.Wall))
-	fmt.Fprintf(&b, "%d keys, %d leases, %d users; a base of entry %d, and %d entries behind it\n", v.Keys(), v.LeaseCount(), users, got.Base.Index, got.Entries)
+	fmt.Fprintf(&b, "%s, %s, %s; a base of entry %d, and %s behind it\n", checks.Plural(v.Keys(), "key", "keys"), checks.Plural(v.LeaseCount(), "lease", "leases"),
+		checks.Plural(users, "user", "users"), got.Base.Index, checks.Plural(got.Entries, "entry", "entries"))
 	if got.Ends && asked != "" {
 		fmt.Fprintln(&b, "the backup ends there: later writes, if there were any, are not in it")
 	}

@@ -82,6 +82,10 @@ func userAdd(c *cli.Context) error {
 		return err
 	}
 	name, roles := c.Args().First(), c.StringSlice("role")
+	if user, _, ok := strings.Cut(name, ":"); ok && c.String("password-file") == "" && !c.Bool("no-password") {
+		return usagef("NAME:PASSWORD is a form of etcdctl, and every user of this host can see command lines: `qkv user add %s --password-file FILE`; "+
+			"if the colon belongs to the name, give --no-password", shellWord(user))
+	}
 	var password string
 	switch file := c.String("password-file"); {
 	case file != "" && c.Bool("no-password"):

@@ -85,6 +85,14 @@ func TestVerdicts(t *testing.T) {
 		{"one of two", dead(healthy(2), "n2"), "NO QUORUM: 1 of 2 voters answers; 2 are needed, and no write is accepted"},
 		{"all of three", dead(healthy(3), "n1", "n2", "n3"), "NO QUORUM: no member answers, of 3 addresses asked"},
 		{"no leader", with(healthy(3), noLeader), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
+		{"a new cluster", dead(with(healthy(3), func(m []Member) {
+			noLeader(m)
+			m[0].Alarms, m[1].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n3"}}, []Alarm{{"FOUNDING", "n2", "waiting for n3"}}
+		}), "n3"), "NO LEADER: 2 of 3 voters answer, waiting for n3"},
+		{"an empty member of a cluster with data", with(healthy(3), func(m []Member) {
+			noLeader(m)
+			m[0].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n3"}}
+		}), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
 		{"a client that reaches one member alone", with(healthy(3), func(m []Member) { m[1], m[2] = Member{Name: "n2", Role: kv.Voter}, Member{Name: "n3", Role: kv.Voter} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
 		{"one without a leader", with(healthy(3), func(m []Member) { m[2].Leader = "" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"a quarantined one", with(healthy(3), func(m []Member) { m[2].State = "refused" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func margin(f *Facts, r *report) {
 	case c.margin() > 0:
 		r.ok("%s", c.loss())
 	case c.up == c.voters:
-		r.add(Warning, "add voters until there are three: `qkv member add`", "%s: a cluster of %s survives no loss", c.loss(), plural(c.voters, "voter", "voters"))
+		r.add(Warning, "add voters until there are three: `qkv member add`", "%s: a cluster of %s survives no loss", c.loss(), Plural(c.voters, "voter", "voters"))
 	default:
 		r.warn("%s: %s", c.loss(), c.missing())
 	}
@@ -59,7 +60,11 @@ func answering(f *Facts, r *report) {
 	for i := range f.Members {
 		switch m := &f.Members[i]; {
 		case m.Unknown:
-			r.add(Warning, "take it out of --endpoints or QKV_ENDPOINTS", "%s is not a member that the others know", m.Name)
+			do := "take it out of --endpoints or QKV_ENDPOINTS"
+			if slices.ContainsFunc(f.Members, func(o Member) bool { return !o.Unknown && !o.Answers && len(o.Routes) == 0 }) {
+				do = "start the member there, which has not told the others its address, or " + do
+			}
+			r.add(Warning, do, "%s is not a member that the others know", m.Name)
 		case !m.Answers && linked(m, f.Members):
 			r.add(Warning, "open its client port (UDP 2379) for this host", "%s does not answer this host, but other members are connected to it: %s", m.Name, m.Error)
 		case !m.Answers:
@@ -68,7 +73,7 @@ func answering(f *Facts, r *report) {
 			r.add(Failure, AlarmNamed(string(kv.AmnesiaAlarm)).Do, "%s is quarantined: the others do not let it vote", m.Name)
 		}
 	}
-	r.quiet(1, "%s", plural(len(f.Members), "member answers", "members answer"))
+	r.quiet(1, "%s", Plural(len(f.Members), "member answers", "members answer"))
 }
 
 func alarms(f *Facts, r *report) {
@@ -194,7 +199,7 @@ func aheadOf(d time.Duration) string {
 
 func certificates(f *Facts, r *report) {
 	one := func(name string, c *Certificate) {
-		left := fmt.Sprintf("%v", c.Left.Round(time.Hour))
+		left := fmt.Sprintf("%v", c.Left.Round(time.Second))
 		if c.Left >= 48*time.Hour {
 			left = fmt.Sprintf("%d days", c.Left/(24*time.Hour))
 		}
@@ -203,7 +208,7 @@ func certificates(f *Facts, r *report) {
 		case c.Error != "":
 			r.skip("%s: %s", name, c.Error)
 		case c.Left <= 0:
-			r.fail("%s: %s expired %v ago", name, c.File, (-c.Left).Round(time.Minute))
+			r.fail("%s: %s expired %v ago", name, c.File, (-c.Left).Round(time.Second))
 		case c.Left < limits.DoctorCertificate:
 			r.warn("%s: %s expires in %s", name, c.File, left)
 		}
@@ -280,7 +285,7 @@ func shared(f *Facts, key func(*Member) [2]uint64) (groups [][]string, known int
 func hosts(f *Facts, r *report) {
 	groups, known := shared(f, func(m *Member) [2]uint64 { return [2]uint64{m.Host} })
 	for _, g := range groups {
-		r.warn("%s run on one host", strings.Join(g, " and "))
+		r.warn("%s run on one host", list(g))
 	}
 	if known == 0 {
 		r.skip("no member that answers reports its host")
@@ -296,7 +301,7 @@ func disks(f *Facts, r *report) {
 		return [2]uint64{m.Host, m.Device}
 	})
 	for _, g := range groups {
-		r.warn("the data folders of %s are on one file system", strings.Join(g, " and "))
+		r.warn("the data folders of %s are on one file system", list(g))
 	}
 	if known == 0 {
 		r.skip("no member that answers reports its disk")

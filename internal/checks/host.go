@@ -14,7 +14,7 @@ func folder(f *Facts, r *report) {
 	d := f.Folder
 	switch {
 	case d.Error != "":
-		r.fail("%s", d.Error)
+		r.add(Failure, "give --data-dir the folder of a member on this host", "%s", d.Error)
 	case d.Mode&0o077 != 0:
 		r.fail("the mode of %s is %04o, and 0700 is needed", d.Dir, d.Mode.Perm())
 	case d.Owner != d.User && d.User != 0:
@@ -38,7 +38,7 @@ func files(f *Facts, r *report) {
 	for _, text := range d.Damaged {
 		r.fail("%s", text)
 	}
-	r.quiet(1, "%s of the log and of snapshots can be read", plural(d.Read, "file", "files"))
+	r.quiet(1, "%s of the log and of snapshots can be read", Plural(d.Read, "file", "files"))
 }
 
 func freeSpace(f *Facts, r *report) {

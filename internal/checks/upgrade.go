@@ -45,7 +45,7 @@ func stops(members []Member) (all []string) {
 		all = append(all, c.missing())
 	}
 	if c.margin() < 1 && c.voters > 1 {
-		all = append(all, fmt.Sprintf("the restart of a voter stops writes: of %s, %d must take part", plural(c.voters, "voter", "voters"), c.quorum()))
+		all = append(all, fmt.Sprintf("the restart of a voter stops writes: of %s, %d must take part", Plural(c.voters, "voter", "voters"), c.quorum()))
 	}
 	for _, a := range raised(members, severityAlarm) {
 		all = append(all, fmt.Sprintf("the alarm %s of %s is raised", a.Name, a.Member))
@@ -97,7 +97,7 @@ func wayBack(members []Member) string {
 	case level == 0:
 		return "the members report no feature level: docs/upgrading.md"
 	case level < most && len(holds) > 0:
-		return fmt.Sprintf("open: the cluster's feature level is %d, and %s must be upgraded before it rises to %d; until then each member can go back", level, strings.Join(holds, " and "), most)
+		return fmt.Sprintf("open: the cluster's feature level is %d, and %s must be upgraded before it rises to %d; until then each member can go back", level, list(holds), most)
 	case level < most:
 		return fmt.Sprintf("closing: the cluster's feature level is %d, and it rises to %d within seconds", level, most)
 	}

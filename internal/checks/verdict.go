@@ -117,13 +117,18 @@ func linked(m *Member, members []Member) bool {
 func Judge(members []Member) Verdict {
 	if !slices.ContainsFunc(members, func(m Member) bool { return m.Answers }) {
 		return Verdict{
-			NoQuorum, fmt.Sprintf("no member answers, of %s asked", plural(len(members), "address", "addresses")),
+			NoQuorum, fmt.Sprintf("no member answers, of %s asked", Plural(len(members), "address", "addresses")),
 			"start the members, or correct --endpoints; `qkv doctor --data-dir DIR` examines a member's folder on its host",
 		}
 	}
 	c := clusterOf(members)
 	alarms := raised(members, severityAlarm)
-	switch {
+	switch waits := founding(members); {
+	case waits != "":
+		return Verdict{
+			NoLeader, c.answering() + ", " + waits,
+			AlarmNamed(string(kv.FoundingNotice)).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
+		}
 	case c.leader == "" && c.answer >= c.quorum():
 		return Verdict{
 			NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other",
@@ -142,9 +147,24 @@ func Judge(members []Member) Verdict {
 	return Verdict{Word: Healthy, Why: fmt.Sprintf("%s, %s leads; %s", c.taking(), c.leader, c.loss())}
 }
 
+// founding returns the notice of a new cluster that waits for founders; empty if a member that answers has begun.
+func founding(members []Member) (waits string) {
+	for i := range members {
+		m := &members[i]
+		at := slices.IndexFunc(m.Alarms, func(a Alarm) bool { return a.Name == string(kv.FoundingNotice) && a.Member == m.Name })
+		if m.Answers && at < 0 {
+			return ""
+		}
+		if m.Answers {
+			waits = m.Alarms[at].Text
+		}
+	}
+	return waits
+}
+
 // taking says how many voters take part.
 func (c *cluster) taking() string {
-	return fmt.Sprintf("%d of %s part", c.up, plural(c.voters, "voter takes", "voters take"))
+	return fmt.Sprintf("%d of %s part", c.up, Plural(c.voters, "voter takes", "voters take"))
 }
 
 func (c *cluster) answering() string {
@@ -152,7 +172,7 @@ func (c *cluster) answering() string {
 	if c.answer == 1 {
 		verb = "answers"
 	}
-	return fmt.Sprintf("%d of %s %s", c.answer, plural(c.voters, "voter", "voters"), verb)
+	return fmt.Sprintf("%d of %s %s", c.answer, Plural(c.voters, "voter", "voters"), verb)
 }
 
 // loss says how many more voters may fail.
@@ -163,7 +183,7 @@ func (c *cluster) loss() string {
 	case margin == 0:
 		return "one more loss stops writes"
 	default:
-		return fmt.Sprintf("writes survive %s", plural(margin, "more loss", "more losses"))
+		return fmt.Sprintf("writes survive %s", Plural(margin, "more loss", "more losses"))
 	}
 }
 
@@ -183,11 +203,11 @@ func does(names []string) string {
 	if len(names) == 1 {
 		return names[0] + " does"
 	}
-	return strings.Join(names, " and ") + " do"
+	return list(names) + " do"
 }
 
 func (c *cluster) start(away []string) string {
-	return fmt.Sprintf("start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)", strings.Join(away, " and "), away[0])
+	return fmt.Sprintf("start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)", list(away), away[0])
 }
 
 // comeBack names the members to start. A member that answers runs.
@@ -196,11 +216,19 @@ func (c *cluster) comeBack() string {
 	if len(names) == 0 {
 		names = c.away
 	}
-	return fmt.Sprintf("start %s again with the same data folders; if they are lost for good: docs/emergencies.md, A lost quorum", strings.Join(names, " and "))
+	return fmt.Sprintf("start %s again with the same data folders; if they are lost for good: docs/emergencies.md, A lost quorum", list(names))
 }
 
-// plural returns a number with the singular or the plural of a word.
-func plural(n int, one, more string) string {
+// list returns names as in a sentence.
+func list(names []string) string {
+	if n := len(names); n > 2 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, " and ")
+}
+
+// Plural returns a number with the singular or the plural of a word.
+func Plural[N int | int64](n N, one, more string) string {
 	if n == 1 {
 		return "1 " + one
 	}

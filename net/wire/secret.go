@@ -140,6 +140,9 @@ func ParseSecrets(text string) ([]ClusterSecret, error) {
 // ReadSecrets reads the secrets in a file that other users cannot read.
 func ReadSecrets(name string) ([]ClusterSecret, error) {
 	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the cluster secret: %w: copy it from another member's host, or make it for a new cluster (`qkv cert secret -o %s`)", err, name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster secret: %w", err)
 	}
