@@ -90,18 +90,23 @@ func (s *Account) leaveLocked(stream uint32) {
 	delete(s.asked, stream)
 }
 
-// Rest takes a request that waits for other clients out of service, until the returned function is called.
+// Rest takes a request that waits for other clients out of service, until the returned function is called. A request of the JSON gateway
+// was never in service.
 func (s *Account) Rest() (over func()) {
 	if s == nil {
 		return func() {}
 	}
-	serve := func(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.serving.Load() == 0 {
+		return func() {}
+	}
+	s.serveLocked(-1, 0)
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.ended {
-			s.serveLocked(n, 0)
+			s.serveLocked(1, 0)
 		}
 	}
-	serve(-1)
-	return func() { serve(1) }
 }

@@ -153,3 +153,17 @@ func TestOneIsEnough(t *testing.T) {
 		t.Fatalf("%d connections are closed where one is enough", n)
 	}
 }
+
+// TestRestWithoutService: a request of the JSON gateway is not in service, so it does not leave it while it waits for a lock.
+func TestRestWithoutService(t *testing.T) {
+	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
+	over := s.Rest()
+	if n, all := s.serving.Load(), m.serving.Load(); n != 0 || all != 0 {
+		t.Errorf("%d requests of the connection and %d of all are in service while one waits", n, all)
+	}
+	over()
+	if n, all := s.serving.Load(), m.serving.Load(); n != 0 || all != 0 {
+		t.Errorf("afterwards, %d requests of the connection and %d of all are in service", n, all)
+	}
+}
