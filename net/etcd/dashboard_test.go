@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/internal/meter"
 	"qkv/net/etcd"
@@ -249,5 +252,69 @@ func TestDashboardChargesAnswers(t *testing.T) {
 			_ = c.Close()
 		}
 		eventually(t, func() bool { return s.Stats().Connections == 0 && s.Stats().MessageBytes == 0 })
+	}
+}
+
+// TestDashboardSlowWatches has a client with two watches that reads none of its events: only the one that has events is slow. It is no
+// longer listed when the client has read them.
+func TestDashboardSlowWatches(t *testing.T) {
+	s := start(t, newMember(), withDashboard)
+	c := dial(t, s)
+	list := func() (slow []struct {
+		Key    []byte
+		Unread int64
+		Behind int64
+	}, watches int64) {
+		t.Helper()
+		code, text := page(t, s, http.MethodGet, "clients", "")
+		var found struct {
+			Slow []struct {
+				Key    []byte
+				Unread int64
+				Behind int64
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &found); code != http.StatusOK || err != nil {
+			t.Fatalf("%d %v %s", code, err, text)
+		}
+		for _, one := range s.Clients() {
+			watches += one.Watches
+		}
+		return found.Slow, watches
+	}
+	w, err := pb.NewWatchClient(c).Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"busy", "quiet"} {
+		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if slow, watches := list(); len(slow) != 0 || watches != 2 {
+		t.Errorf("before: %d watches, slow are %v", watches, slow)
+	}
+	const puts = 60
+	for range puts {
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("busy"), Value: make([]byte, 100<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow, _ := list()
+	if len(slow) != 1 || string(slow[0].Key) != "busy" || slow[0].Unread < 100<<10 || slow[0].Behind < 2 || slow[0].Behind > puts {
+		t.Fatalf("slow are %v", slow)
+	}
+	for read := 0; read < puts; {
+		r, err := w.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read += len(r.Events)
+	}
+	if slow, _ := list(); len(slow) != 0 {
+		t.Errorf("after all events were read: %v", slow)
 	}
 }

@@ -126,6 +126,7 @@ type core struct {
 	watchBytes    atomic.Int64 // of events that wait to be sent
 	streams       atomic.Int64 // served by handlers, without healthStreams
 	healthStreams atomic.Int64 // watches of the health service
+	watching      watchStreams
 }
 
 // Start opens the endpoint and serves until Close.
@@ -206,9 +207,6 @@ func (s *Server) served() *grpc.Server {
 	s.begun.Do(func() {})
 	return s.grpc
 }
-
-// Clients returns the connected clients of this endpoint.
-func (s *Server) Clients() []wire.ClientLoad { return s.port.Clients() }
 
 // Addr is the endpoint's first listen address.
 func (s *Server) Addr() net.Addr { return s.config.Listeners[0].Addr() }

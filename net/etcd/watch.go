@@ -61,6 +61,7 @@ type watches struct {
 	names   int64    // bytes of the watched keys in byID, charged to the account
 	answers int64    // bytes of other answers in out, charged to the account
 	refused bool     // events were refused: the member waits for space
+	slow    int      // watches whose events were refused, and not delivered since
 	over    bool     // nothing more is accepted
 	byHub   map[uint64]*watched
 	byID    map[int64]*watched
@@ -81,7 +82,11 @@ type watched struct {
 	hub      uint64
 	fragment bool
 	ended    bool  // ended by the hub, for example by compaction
-	names    int64 // bytes of its key and end
+	key, end []byte
+
+	// Guarded by the stream's mu: since when events are refused, and the first refused revision.
+	refusedAt time.Time
+	refused   int64
 
 	// Owned by the sender.
 	created bool    // the client knows that the hub has created it
@@ -133,6 +138,8 @@ func (s watchService) watch(stream grpc.ServerStream) error {
 	w.room.L = &w.mu
 	s.metrics.streams.Add(1)
 	defer s.metrics.streams.Add(-1)
+	s.watching.add(w)
+	defer s.watching.remove(w)
 	failed := make(chan error, 1)
 	go func() { // ends with the stream, after this function has returned
 		if err := w.receive(); err != nil {
@@ -254,18 +261,22 @@ func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 		w.nextID++
 	}
 	w.lastHub++
-	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment, names: int64(len(q.Key) + len(q.RangeEnd))}
+	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment, key: q.Key, end: q.RangeEnd}
 	w.byID[id], w.byHub[one.hub] = one, one
-	w.namesLocked(one.names)
+	w.namesLocked(one.names())
 	return one.hub, ""
 }
 
 // forgetLocked releases a watch's id.
 func (w *watches) forgetLocked(one *watched) {
 	delete(w.byID, one.id)
+	w.slowLocked([]uint64{one.hub}, 0, false)
 	w.s.watches.Add(-1)
-	w.namesLocked(-one.names)
+	w.namesLocked(-one.names())
 }
+
+// names returns the bytes of a watch's key and end.
+func (one *watched) names() int64 { return int64(len(one.key) + len(one.end)) }
 
 // namesLocked charges the bytes of watched keys to the account; negative when a watch ends. A key has at most limits.KeyBytes, but a stream
 // may have many watches.
@@ -341,7 +352,11 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		size := int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
 		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > limits.EtcdWatchBytes) {
 			w.refused = true
+			w.slowLocked(d.IDs, d.Revision, true)
 			return false
+		}
+		if w.slow > 0 {
+			w.slowLocked(d.IDs, d.Revision, false)
 		}
 		w.waiting += size
 		w.s.watchBytes.Add(size)

@@ -41,6 +41,9 @@ type Endpoint interface {
 	TimesLeft(ctx context.Context, leases []int64) ([]kv.LeaseTime, error)
 	// Clients returns the connected clients.
 	Clients() []Client
+	// SlowWatches returns the watches of etcd's clients that have not read their events, at most limits.DashboardClients of them, those
+	// that wait longest first.
+	SlowWatches() []SlowWatch
 	// Cluster returns the state of all members; the result may be some seconds old, and must not be changed.
 	Cluster(ctx context.Context) *Cluster
 }
@@ -79,6 +82,16 @@ type Client struct {
 	Requests    int64  `json:"requests"` // under way
 	Watches     int64  `json:"watches"`
 	Waiting     int64  `json:"waiting"` // bytes that the client has not read
+}
+
+// SlowWatch is a watch whose client reads its events more slowly than they come.
+type SlowWatch struct {
+	Client string `json:"client"`
+	Key    []byte `json:"key"`
+	End    []byte `json:"end"`
+	For    int64  `json:"for"`    // in seconds: how long events have waited for the client
+	Behind int64  `json:"behind"` // revisions that the client has not got, at least
+	Unread int64  `json:"unread"` // bytes of its stream
 }
 
 // ask is one request for data of the dashboard. Its Touches lists the keys that its user must be permitted to read.

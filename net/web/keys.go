@@ -54,7 +54,7 @@ func newTree(q url.Values) (ask, error) {
 
 func (t *tree) step(v *index.View) (done bool, err error) {
 	t.pin(v)
-	for work := 0; work < limits.DashboardRows; work++ {
+	for work := int64(0); work < limits.RangeRows; work++ {
 		if t.from == nil || len(t.Rows) == limits.DashboardRows {
 			return true, nil
 		}
@@ -70,42 +70,44 @@ func (t *tree) step(v *index.View) (done bool, err error) {
 			t.from = nil
 			continue
 		}
-		t.add(v, &found.KVs[0])
+		work += t.add(v, &found.KVs[0])
 	}
 	return false, nil
 }
 
-// add appends the row of the next key, and continues behind it.
-func (t *tree) add(v *index.View, pair *kv.KeyValue) {
+// add appends the row of the next key, and continues behind it. It returns how many keys it has visited to count them.
+func (t *tree) add(v *index.View, pair *kv.KeyValue) (visited int64) {
 	rest := pair.Key[len(t.prefix):]
 	at := bytes.Index(rest, t.separator)
 	if at < 0 {
 		t.Rows = append(t.Rows, row{Key: bytes.Clone(pair.Key), Size: len(pair.Value), Modified: pair.ModRevision, Version: pair.Version, Lease: pair.Lease != 0})
 		t.from = append(bytes.Clone(pair.Key), 0)
-		return
+		return 0
 	}
 	group := bytes.Clone(pair.Key[:len(t.prefix)+at+len(t.separator)])
 	end := kv.PrefixEnd(group)
 	one := row{Key: group}
-	one.Keys, one.About = countAt(v, group, end, t.revision, t.pinned)
+	one.Keys, one.About, visited = countAt(v, group, end, t.revision, t.pinned)
 	t.Rows = append(t.Rows, one)
 	if t.from = end; len(end) == 1 && end[0] == 0 {
 		t.from = nil
 	}
+	return visited
 }
 
 // countAt counts the keys of a range: at the revision if few keys must be visited for that, and else at present. about says which.
-func countAt(v *index.View, key, end []byte, revision int64, past bool) (keys int64, about bool) {
-	if past && revision < v.Revision() && v.RowsOf(key, end) <= limits.DashboardCounted {
+func countAt(v *index.View, key, end []byte, revision int64, past bool) (keys int64, about bool, visited int64) {
+	if rows := v.RowsOf(key, end); past && revision < v.Revision() && rows <= limits.DashboardCounted {
+		visited = int64(rows)
 		found, err := v.Range(kv.Range{Key: key, End: end, Revision: revision, CountOnly: true}, 0)
 		if err == nil {
-			return found.Count, false
+			return found.Count, false, visited
 		}
 	}
 	r := index.NewRangeReader(kv.Range{Key: key, End: end, CountOnly: true}, 0)
 	for {
 		if found, done, _ := r.Step(v, 1); done {
-			return found.Count, past && revision < v.Revision()
+			return found.Count, past && revision < v.Revision(), visited
 		}
 	}
 }
@@ -180,6 +182,7 @@ type usage struct {
 	reader *index.UsageReader
 	bytes  int        // of the keys in Rows
 	Rows   []usageRow `json:"rows"`
+	More   bool       `json:"more"` // there are more groups
 }
 
 type usageRow struct {
@@ -216,6 +219,7 @@ func (u *usage) step(v *index.View) (done bool, err error) {
 		u.bytes += len(one.Prefix)
 		u.Rows = append(u.Rows, usageRow{bytes.Clone(one.Prefix), one.Keys, one.Bytes, one.History, one.Changes})
 	}
+	u.More = !last
 	return last || len(u.Rows) >= limits.DashboardGroups || u.bytes > limits.DashboardKeyBytes, nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -131,6 +133,7 @@ type lease struct {
 type lock struct {
 	Name  []byte `json:"name"`
 	Holds bool   `json:"holds"` // it is the oldest candidacy of the name
+	Known bool   `json:"known"` // Holds is known: all candidacies of the name were looked at
 
 	created int64
 }
@@ -144,8 +147,9 @@ type leases struct {
 	fromKey []byte  // its next key; nil: the first one
 	hidden  bool    // it has keys that the user may not read
 	bytes   int     // of all keys so far
+	locks   locks
 	All     []lease `json:"leases"`
-	Total   int     `json:"total"`
+	More    bool    `json:"more"` // there are more leases
 }
 
 func newLeases(permits func(v *index.View, key []byte) bool) *leases {
@@ -153,9 +157,16 @@ func newLeases(permits func(v *index.View, key []byte) bool) *leases {
 }
 
 func (l *leases) step(v *index.View) (done bool, err error) {
-	l.Total, done = v.LeaseCount(), true
+	if l.locks.found != nil {
+		return l.locks.step(v)
+	}
+	done = true
 	left := limits.RangeRows
 	v.Leases(l.from.id, func(one kv.Lease) bool {
+		if len(l.All) == limits.DashboardLeases || l.bytes > limits.DashboardKeyBytes {
+			l.More = true
+			return false
+		}
 		if one.ID != l.from.id || l.from.Keys == nil {
 			l.from = lease{ID: leaseText(one.ID), Granted: one.TTL, Left: -1, Keys: [][]byte{}, Locks: []lock{}, id: one.ID}
 			l.fromKey, l.hidden = nil, false
@@ -169,12 +180,12 @@ func (l *leases) step(v *index.View) (done bool, err error) {
 		if len(l.from.Keys) > 0 || !l.hidden {
 			l.All = append(l.All, l.from)
 		}
-		return len(l.All) < limits.DashboardLeases && l.bytes <= limits.DashboardKeyBytes
+		return true
 	})
 	if done {
-		l.choose(v)
+		l.locks.begin(l.All)
 	}
-	return done, nil
+	return false, nil
 }
 
 // addKeys looks at the keys of the lease from, and returns how many more may be looked at; negative: it has more keys.
@@ -207,22 +218,55 @@ func (l *lease) addKey(v *index.View, key []byte) {
 	}
 }
 
-// choose finds the holders of locks: the candidacy with the lowest create revision.
-func (l *leases) choose(v *index.View) {
-	oldest := map[string]int64{}
-	for i := range l.All {
-		for _, one := range l.All[i].Locks {
-			if at, seen := oldest[string(one.Name)]; !seen || one.created < at {
-				oldest[string(one.Name)] = one.created
+// locks finds the holders of locks: the candidacy with the lowest create revision. It looks at all keys below the name of a lock, because
+// the list of leases may not have the oldest one. It looks at limits.DashboardSearched keys at most.
+type locks struct {
+	found  map[string][]*lock // by name
+	names  []string           // those whose candidacies are not all known yet
+	from   []byte             // the next key below the first name; nil: the first key
+	oldest int64              // create revision of the oldest candidacy of the first name, as far as it is known; 0: none
+	looked int
+}
+
+func (l *locks) begin(all []lease) {
+	l.found = map[string][]*lock{}
+	for i := range all {
+		for k := range all[i].Locks {
+			one := &all[i].Locks[k]
+			l.found[string(one.Name)] = append(l.found[string(one.Name)], one)
+		}
+	}
+	l.names = slices.Sorted(maps.Keys(l.found))
+}
+
+func (l *locks) step(v *index.View) (done bool, err error) {
+	for left := limits.RangeRows; left > 0 && len(l.names) > 0 && l.looked < limits.DashboardSearched; left-- {
+		prefix := []byte(l.names[0] + "/")
+		if l.from == nil {
+			l.from = prefix
+		}
+		found, err := v.Range(kv.Range{Key: l.from, End: kv.PrefixEnd(prefix), Limit: int64(left), KeysOnly: true, Continued: true}, 0)
+		if err != nil {
+			return true, err
+		}
+		for i := range found.KVs {
+			pair := &found.KVs[i]
+			if pair.Lease != 0 && string(pair.Key[len(prefix):]) == leaseText(pair.Lease) && (l.oldest == 0 || pair.CreateRevision < l.oldest) {
+				l.oldest = pair.CreateRevision
 			}
+			l.from = append(bytes.Clone(pair.Key), 0)
 		}
-	}
-	for i := range l.All {
-		for k := range l.All[i].Locks {
-			one := &l.All[i].Locks[k]
-			one.Holds = oldest[string(one.Name)] == one.created
+		left -= len(found.KVs)
+		l.looked += len(found.KVs)
+		if found.More {
+			continue
 		}
+		for _, one := range l.found[l.names[0]] {
+			one.Holds, one.Known = one.created == l.oldest, true
+		}
+		l.names, l.from, l.oldest = l.names[1:], nil, 0
 	}
+	return len(l.names) == 0 || l.looked >= limits.DashboardSearched, nil
 }
 
 func (l *leases) answer() any { return l }
@@ -253,7 +297,7 @@ func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, l)
 }
 
-// clients answers an administrator with the connected clients.
+// clients answers an administrator with the connected clients and their slow watches.
 func (d *dashboard) clients(w http.ResponseWriter, r *http.Request) {
 	ctx, err := d.Identify(r)
 	if err == nil {
@@ -263,5 +307,5 @@ func (d *dashboard) clients(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"clients": append([]Client{}, d.Clients()...)})
+	writeJSON(w, http.StatusOK, map[string]any{"clients": append([]Client{}, d.Clients()...), "slow": d.SlowWatches()})
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 			t.Fatalf("a step has looked at %d keys", looked-before)
 		}
 	}
-	if len(l.All) != 2 || l.All[0].ID != "2" || l.All[1].ID != "4" || l.Total != leaseCount {
+	if len(l.All) != 2 || l.All[0].ID != "2" || l.All[1].ID != "4" || l.More {
 		t.Fatalf("%+v", l)
 	}
 	for i := range l.All {
@@ -58,5 +59,55 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 	}
 	if want := leaseCount*each + 2; looked != want {
 		t.Errorf("%d keys were looked at, want %d: each once", looked, want)
+	}
+}
+
+// TestHolderThatIsNotListed has more leases than a page lists. The oldest candidacy for a lock belongs to the last lease: the listed
+// candidacies wait. The page says that there are more leases.
+func TestHolderThatIsNotListed(t *testing.T) {
+	s := index.NewState(limits.Index{})
+	entry := uint64(0)
+	apply := func(command []byte) {
+		t.Helper()
+		entry++
+		results, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil)
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	const most = limits.DashboardLeases + 1
+	for id := int64(1); id <= most; id++ {
+		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}))
+	}
+	for _, key := range []string{fmt.Sprintf("lock/%x", most), "lock/1", "lock/2", "lock/no-candidacy", "other/2", "other/3"} {
+		var id int64
+		_, _ = fmt.Sscanf(key[strings.IndexByte(key, '/')+1:], "%x", &id)
+		if strings.HasSuffix(key, "no-candidacy") {
+			id = 0
+		}
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v"), Lease: id}))
+	}
+	l := newLeases(func(*index.View, []byte) bool { return true })
+	for done := false; !done; {
+		var err error
+		if done, err = l.step(s.View()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.All) != limits.DashboardLeases || !l.More {
+		t.Errorf("%d leases, more: %v", len(l.All), l.More)
+	}
+	got := map[string]bool{}
+	for i := range l.All {
+		for _, one := range l.All[i].Locks {
+			if !one.Known {
+				t.Errorf("%s of lease %s is not known", one.Name, l.All[i].ID)
+			}
+			got[string(one.Name)+" "+l.All[i].ID] = one.Holds
+		}
+	}
+	want := map[string]bool{"lock 1": false, "lock 2": false, "other 2": true, "other 3": false}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

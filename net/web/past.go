@@ -266,7 +266,7 @@ type batch struct {
 	dropped struct{ leased, written int }
 }
 
-// step reads the values to restore.
+// step reads the values to restore. A transaction has each key twice: in its comparison and in its operation.
 func (b *batch) step(v *index.View) (done bool, err error) {
 	bytesTaken := 0
 	for len(b.left) > 0 && len(b.taken) < limits.TxnOperations && bytesTaken < limits.DashboardRevert {
@@ -279,7 +279,7 @@ func (b *batch) step(v *index.View) (done bool, err error) {
 		if err != nil {
 			return true, err
 		}
-		if bytesTaken += len(pair.Value) + len(one.Key); bytesTaken > limits.DashboardRevert && len(b.taken) > 0 {
+		if bytesTaken += len(pair.Value) + 2*len(one.Key); bytesTaken > limits.DashboardRevert && len(b.taken) > 0 {
 			break
 		}
 		b.left = b.left[1:]

@@ -58,10 +58,75 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 		}
 	}
 	most := limits.DashboardKeyBytes + limits.PageBytes + 4*limits.KeyBytes
+	if !u.(*usage).More || !l.More {
+		t.Errorf("the sizes and the leases are cut, and say so: %v, %v", u.(*usage).More, l.More)
+	}
 	if got := u.(*usage).Rows; len(got) == 0 || len(got)*len(long) > most {
 		t.Errorf("usage has %d groups", len(got))
 	}
 	if got := l.All; len(got) == 0 || 4*len(got)*len(long) > most {
 		t.Errorf("%d leases with four keys each", len(got))
+	}
+}
+
+// TestRevertOfLongKeys: a transaction has each key twice, and stays below the largest request all the same.
+func TestRevertOfLongKeys(t *testing.T) {
+	s := index.NewState(limits.Index{})
+	b := batch{to: 1}
+	for i := range limits.TxnOperations {
+		key := fmt.Appendf(bytes.Repeat([]byte("k"), limits.KeyBytes-20), "%03d", i)
+		command := new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: []byte("v")})
+		if _, err := s.Apply(uint64(i+1), 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil); err != nil {
+			t.Fatal(err)
+		}
+		b.left = append(b.left, change{Key: key, After: side{Revision: s.View().Revision()}})
+	}
+	if _, err := b.step(s.View()); err != nil {
+		t.Fatal(err)
+	}
+	var sent kv.Txn
+	_ = b.apply(&reverted{}, func(t *kv.Txn) (kv.Result, error) { sent = *t; return kv.Result{}, nil })
+	if size := len(new(index.Head).AppendTxn(nil, &sent)); size > limits.DashboardRevert+limits.DashboardRevert/10 || size < limits.DashboardRevert/2 {
+		t.Errorf("a transaction of %d keys has %d bytes, want about %d", len(sent.Success), size, limits.DashboardRevert)
+	}
+}
+
+// TestTreeOfThePastInTurns counts groups of the past, key by key: one turn visits the keys of about one group, and not of all of them.
+func TestTreeOfThePastInTurns(t *testing.T) {
+	s := index.NewState(limits.Index{})
+	entry := uint64(0)
+	const groups, each = 6, limits.DashboardCounted / 2
+	for g := range groups {
+		var all kv.Txn
+		for i := range each {
+			all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "%d/%04d", g, i), Value: []byte("v")}})
+		}
+		for len(all.Success) > 0 {
+			some := kv.Txn{Success: all.Success[:min(100, len(all.Success))]}
+			all.Success = all.Success[len(some.Success):]
+			entry++
+			if _, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{new(index.Head).AppendTxn(nil, &some)}), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	v := s.View()
+	a, err := newTree(url.Values{"revision": {fmt.Sprint(v.Revision() - 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	turns := 1
+	for ; ; turns++ {
+		if done, err := a.step(v); err != nil {
+			t.Fatal(err)
+		} else if done {
+			break
+		}
+	}
+	if turns < groups {
+		t.Errorf("%d groups of %d keys are counted in %d turns", groups, each, turns)
+	}
+	if rows := a.(*tree).Rows; len(rows) != groups || rows[0].Keys != each || rows[0].About || rows[groups-1].Keys != each-100 {
+		t.Errorf("%+v", rows)
 	}
 }

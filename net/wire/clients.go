@@ -8,7 +8,7 @@ type ClientLoad struct {
 	API         string // qkv or etcd
 	Connections int64
 	Requests    int64 // under way
-	Watches     int64 // 0 for etcd's API: not counted by client
+	Watches     int64
 	Bytes       int64 // of requests and of answers that the client has not read
 }
 

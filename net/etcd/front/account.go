@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -345,6 +346,14 @@ func (s *Account) User() string {
 		return ""
 	}
 	return s.user
+}
+
+// Name returns the name of a connection's client: that in its certificate, or else its address.
+func (s *Account) Name() string {
+	if s == nil {
+		return ""
+	}
+	return cmp.Or(s.user, s.pacing.client)
 }
 
 // AuthInfo is a peer's identity, with the connection's account.

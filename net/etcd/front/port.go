@@ -3,7 +3,6 @@ package front
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -267,7 +266,7 @@ func (p *Port) Clients() (all []wire.ClientLoad) {
 		if own == nil {
 			continue
 		}
-		name := cmp.Or(own.user, c.client)
+		name := own.Name()
 		i, seen := at[name]
 		if !seen {
 			i = len(all)

@@ -1,0 +1,95 @@
+package etcd
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"qkv/internal/limits"
+	"qkv/net/web"
+	"qkv/net/wire"
+)
+
+// watchStreams is the set of all streams of watches.
+type watchStreams struct {
+	mu  sync.Mutex
+	all map[*watches]struct{}
+}
+
+func (l *watchStreams) add(w *watches) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[*watches]struct{}{}
+	}
+	l.all[w] = struct{}{}
+}
+
+func (l *watchStreams) remove(w *watches) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, w)
+}
+
+// each calls f for all streams, each locked.
+func (l *watchStreams) each(f func(w *watches)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.all {
+		w.mu.Lock()
+		f(w)
+		w.mu.Unlock()
+	}
+}
+
+// Clients returns the connected clients of this endpoint, with the number of their watches.
+func (s *Server) Clients() []wire.ClientLoad {
+	all := s.port.Clients()
+	watched := map[string]int64{}
+	s.watching.each(func(w *watches) { watched[w.account.Name()] += int64(len(w.byID)) })
+	for i := range all {
+		all[i].Watches = watched[all[i].Name]
+	}
+	return all
+}
+
+// slowLocked records that the events up to a revision were refused to watches of the stream, or accepted again.
+func (w *watches) slowLocked(hubs []uint64, revision int64, refused bool) {
+	for _, hub := range hubs {
+		one := w.byHub[hub]
+		switch {
+		case one == nil || refused != one.refusedAt.IsZero():
+		case refused:
+			one.refusedAt, one.refused = time.Now(), revision
+			w.slow++
+		default:
+			one.refusedAt = time.Time{}
+			w.slow--
+		}
+	}
+}
+
+// SlowWatches implements web.Endpoint.
+func (d dashboard) SlowWatches() []web.SlowWatch {
+	all := []web.SlowWatch{}
+	newest := d.config.Member.View().Revision()
+	d.watching.each(func(w *watches) {
+		if w.slow == 0 {
+			return
+		}
+		for _, one := range w.byID {
+			if one.refusedAt.IsZero() || one.ended {
+				continue
+			}
+			all = append(all, web.SlowWatch{
+				Client: w.account.Name(), Key: one.key, End: one.end, For: int64(time.Since(one.refusedAt).Seconds()), Behind: max(newest-one.refused+1, 1), Unread: w.waiting,
+			})
+		}
+	})
+	slices.SortFunc(all, func(a, b web.SlowWatch) int {
+		return cmp.Or(cmp.Compare(b.For, a.For), cmp.Compare(a.Client, b.Client), bytes.Compare(a.Key, b.Key))
+	})
+	return all[:min(len(all), limits.DashboardClients)]
+}
