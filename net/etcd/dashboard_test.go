@@ -264,7 +264,8 @@ func TestDashboardSlowWatches(t *testing.T) {
 		Key    []byte
 		Unread int64
 		Behind int64
-	}, watches int64) {
+	}, watches int64,
+	) {
 		t.Helper()
 		code, text := page(t, s, http.MethodGet, "clients", "")
 		var found struct {

@@ -81,7 +81,7 @@ type watched struct {
 	id       int64 // etcd's id
 	hub      uint64
 	fragment bool
-	ended    bool  // ended by the hub, for example by compaction
+	ended    bool // ended by the hub, for example by compaction
 	key, end []byte
 
 	// Guarded by the stream's mu: since when events are refused, and the first refused revision.

@@ -143,10 +143,10 @@ type lock struct {
 type leases struct {
 	nothing
 	permits func(v *index.View, key []byte) bool
-	from    lease   // the lease with which the next step begins, as far as it is known
-	fromKey []byte  // its next key; nil: the first one
-	hidden  bool    // it has keys that the user may not read
-	bytes   int     // of all keys so far
+	from    lease  // the lease with which the next step begins, as far as it is known
+	fromKey []byte // its next key; nil: the first one
+	hidden  bool   // it has keys that the user may not read
+	bytes   int    // of all keys so far
 	locks   locks
 	All     []lease `json:"leases"`
 	More    bool    `json:"more"` // there are more leases

@@ -7,7 +7,11 @@ function link(page, parameters = {}) {
   const words = Object.entries(parameters).filter(([, v]) => v).map(([k, v]) => k + '=' + enc(String(v)));
   return '#/' + page + (words.length ? '?' + words.join('&') : '');
 }
-function go(page, parameters) { location.hash = link(page, parameters); }
+// go shows a page, or reads it again if it is shown.
+function go(page, parameters) {
+  const to = link(page, parameters);
+  if (location.hash === to) restart(); else location.hash = to;
+}
 function place() {
   const [, name, query = ''] = location.hash.match(/^#\/(\w+)\??(.*)$/s) || ['', 'overview'];
   const parameters = Object.fromEntries(query.split('&').filter(Boolean).map((word) => { const at = word.indexOf('='); return [word.slice(0, at), dec(word.slice(at + 1))]; }));
@@ -22,6 +26,13 @@ function turn() {
   pages[name].begin(document.getElementById('main'), parameters);
 }
 
+// restart begins the current page again: what it shows may be of another user, or of a member that did not answer.
+function restart() {
+  if (current) pages[current].end?.();
+  current = null;
+  turn();
+}
+
 // The login: once for all requests that were refused meanwhile.
 let asking = null;
 function loginAgain() {
@@ -29,21 +40,25 @@ function loginAgain() {
     const dialog = document.getElementById('login'), error = document.getElementById('login-error');
     const form = dialog.querySelector('form');
     sessionStorage.removeItem('qkv-token');
+    let busy = false;
     form.onsubmit = async (e) => {
       e.preventDefault();
+      if (busy) return;
+      busy = true;
       const password = document.getElementById('login-password');
       try {
         const { token } = await post('login', { User: document.getElementById('login-name').value, Password: password.value });
         sessionStorage.setItem('qkv-token', token);
         error.textContent = '';
         form.onsubmit = null;
-        dialog.close();
         asking = null;
+        dialog.close();
         resolve();
-      } catch (refused) { error.textContent = refused.message; }
+      } catch (refused) { error.textContent = refused.status ? refused.message : 'This member does not answer.'; }
       password.value = '';
+      busy = false;
     };
-    dialog.oncancel = (e) => e.preventDefault();
+    dialog.onclose = () => { if (asking) dialog.showModal(); }; // Escape leads nowhere without a login
     if (!dialog.open) dialog.showModal();
   });
   return asking;
@@ -56,28 +71,37 @@ async function identify() {
       break;
     } catch (refused) {
       if (refused.status === 401) { await loginAgain(); continue; }
-      lost(refused.message);
+      lost(refused);
       await new Promise((r) => setTimeout(r, LOOK));
     }
   }
-  lost('');
+  lost(null);
   document.getElementById('who').textContent = session.name || (session.auth ? '' : 'no login needed');
   document.getElementById('logout').hidden = !sessionStorage.getItem('qkv-token');
 }
-function lost(text) {
-  const at = document.getElementById('lost');
-  at.hidden = !text;
-  at.textContent = text;
+// lost tells that what the page shows is old. The last verdict is no longer shown as the state of now.
+let lostAt = 0;
+function lost(refused) {
+  const at = document.getElementById('lost'), o = state.overview;
+  lostAt = refused ? lostAt || Date.now() : 0;
+  at.hidden = !refused;
+  if (!refused) return;
+  const others = (o ? o.members : []).filter((m) => m.name !== o.self && m.address).map((m) => m.name + ' at ' + m.address);
+  const text = refused.message + (refused.status ? '' : ' The page shows the state before ' + clock(lostAt) + ', and asks again every ' + LOOK / 1000 + ' s.' + (others.length ? ' Other members: ' + others.join(', ') + '.' : ''));
+  if (at.textContent !== text) at.textContent = text;
+  const pill = document.getElementById('pill');
+  pill.className = 'pill bad';
+  pill.textContent = document.title = 'NO ANSWER';
 }
 
 async function look() {
   if (!document.hidden) {
     try {
       await refreshState();
-      lost('');
+      lost(null);
       pages[current]?.update?.();
     } catch (refused) {
-      if (refused.status === 401) { await identify(); turn(); } else lost(refused.message);
+      if (refused.status === 401) { await identify(); restart(); } else { lost(refused); pages[current]?.update?.(); }
     }
   }
   setTimeout(look, LOOK);
@@ -100,11 +124,14 @@ document.addEventListener('keydown', (e) => {
   if (page) go(page);
   if (e.key === '/') { document.querySelector('main input[type=search]')?.focus(); e.preventDefault(); }
 });
-document.addEventListener('visibilitychange', () => { if (!document.hidden && state.overview) refreshState().then(() => pages[current]?.update?.(), () => {}); });
+document.addEventListener('visibilitychange', () => {
+  pages[current]?.seen?.(!document.hidden);
+  if (!document.hidden && state.overview) refreshState().then(() => pages[current]?.update?.(), () => {});
+});
 
 (async () => {
   await identify();
-  await refreshState().catch((refused) => lost(refused.message));
+  await refreshState().catch(lost);
   addEventListener('hashchange', turn);
   turn();
   setTimeout(look, LOOK);

@@ -39,6 +39,10 @@ function show(key) {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 }
 
+// brief is show for lists: a long key is cut.
+const BRIEF = 200;
+function brief(key) { return key.length <= BRIEF ? show(key) : show(key.slice(0, BRIEF).replace(/[\xc0-\xff][\x80-\xbf]*$/, '')) + ' … (' + size(key.length) + ')'; }
+
 function size(bytes) {
   if (bytes < 1024) return bytes + ' B';
   const units = ['KiB', 'MiB', 'GiB', 'TiB'];
@@ -73,7 +77,8 @@ async function request(path, parameters, options = {}) {
     answer = await fetch('api/' + path + (words.length ? '?' + words.join('&') : ''), { headers, cache: 'no-store', credentials: 'same-origin', ...options });
   } catch (failed) {
     if (failed.name === 'AbortError') throw failed;
-    throw new Refusal(0, 'This member does not answer. The page tries again.');
+    if (options.method === 'POST') throw new Refusal(0, 'No answer from this member. It may have made the change, or not: look at the history before you try again.');
+    throw new Refusal(0, 'This member does not answer.');
   }
   if (answer.ok) return answer;
   let text = await answer.text();
@@ -82,6 +87,18 @@ async function request(path, parameters, options = {}) {
 }
 async function get(path, parameters, options) { return (await request(path, parameters, options)).json(); }
 async function post(path, body) { return (await request(path, {}, { method: 'POST', body: JSON.stringify(body) })).json(); }
+
+// button makes a button. A click is ignored until what the last one began is done.
+function button(text, f, attributes) {
+  let busy = false;
+  const made = el('button', { type: 'button', ...attributes, onclick: async () => {
+    if (busy) return;
+    busy = true;
+    made.setAttribute('aria-busy', 'true');
+    try { await f(made); } finally { busy = false; made.removeAttribute('aria-busy'); }
+  } }, text);
+  return made;
+}
 
 // fill replaces the content of an element.
 function fill(at, ...children) { at.replaceChildren(...children.flat().filter((c) => c !== null && c !== undefined && c !== false)); return at; }

@@ -6,9 +6,10 @@ function kindOf(word) { return word === 'HEALTHY' ? 'good' : word === 'DEGRADED'
 
 // state is the last answer to an overview request; all pages show its verdict.
 const state = { overview: null, points: [] };
+const PATIENCE = 8000; // for an answer that is a few kilobytes long
 async function refreshState() {
   const last = state.points.length ? state.points[state.points.length - 1].end : 0;
-  const o = await get('overview', { after: last });
+  const o = await get('overview', { after: last }, { signal: AbortSignal.timeout(PATIENCE) });
   if (state.overview && state.overview.self !== o.self) state.points = o.points;
   state.points = state.points.concat(o.points.filter((p) => p.end > last)).slice(-180);
   state.overview = o;
@@ -37,11 +38,11 @@ pages.overview = {
     const o = state.overview;
     if (!o) return;
     const kind = kindOf(o.verdict.word);
-    this.verdict.className = 'card verdict ' + { good: '', warn: 'warn-box', bad: 'bad-box' }[kind];
-    fill(this.verdict, el('h1', { class: kind }, el('strong', {}, o.verdict.word), el('span', { class: 'ink' }, o.verdict.why)), o.verdict.next ? el('p', {}, 'Next: ', code(o.verdict.next)) : null);
+    this.verdict.className = 'card verdict ' + (lostAt ? 'old-box' : { good: '', warn: 'warn-box', bad: 'bad-box' }[kind]);
+    fill(this.verdict, lostAt ? el('p', { class: 'quiet' }, 'At ' + clock(o.now) + ', the last answer:') : null, el('h1', { class: lostAt ? 'quiet' : kind }, el('strong', {}, o.verdict.word), el('span', { class: lostAt ? 'quiet' : 'ink' }, o.verdict.why)), o.verdict.next ? el('p', {}, 'Next: ', code(o.verdict.next)) : null);
     this.alarms.hidden = o.alarms.length === 0;
     fill(this.alarms, el('h2', {}, 'Alarms and notices'), table([['Name'], ['Member'], ['What'], ['What to do']], o.alarms.map((a) => [el('strong', { class: a.notice ? 'warn' : 'bad' }, a.name), a.member, a.text, code(a.do)])));
-    fill(this.members, el('h2', {}, 'Members'), memberTable(o));
+    fill(this.members, el('h2', {}, 'Members'), memberTable(o), el('p', { class: 'quiet foot' }, 'Lag: entries of the log that a member has not applied yet. Disk sync: 99 of 100 writes to its disk are quicker.'));
     fill(this.links, el('h2', {}, 'Connections between members'), linkPicture(o.members));
     fill(this.findings, el('h2', {}, 'Checks'), o.findings.length === 0 ? note('No check found anything. `qkv doctor` makes more checks.', 'good') : table([['Check'], ['Finding'], ['What to do']], o.findings.map((f) => [el('span', { class: f.level === 'failure' ? 'bad' : 'warn' }, f.id), f.text, code(f.do)])));
     this.draw(o);
@@ -53,7 +54,7 @@ pages.overview = {
     if (!this.charts || this.theme !== document.documentElement.dataset.theme) {
       this.end();
       this.theme = document.documentElement.dataset.theme;
-      const at = [[this.rates, 'Operations a second, clients of ' + o.self, rates, (v) => (v === null ? '–' : count(v))], [this.latency, '99th percentile of their latency, in ms', p99, (v) => (v === null ? '–' : v.toFixed(2))]];
+      const at = [[this.rates, 'Operations per second of the clients of ' + o.self, rates, (v) => (v === null ? '–' : count(v))], [this.latency, 'Their latency in ms: 99 of 100 are quicker', p99, (v) => (v === null ? '–' : v.toFixed(2))]];
       this.charts = at.map(([where, title, data, format]) => {
         fill(where, el('h2', {}, title));
         return chart(where, data, format);
@@ -88,7 +89,7 @@ function gauge(used, all) {
   return [el('span', { class: 'meter' + (share > 0.9 ? ' bad' : share > 0.8 ? ' warn' : ''), role: 'img', 'aria-label': Math.round(share * 100) + ' % used' }, bar)];
 }
 function memberTable(o) {
-  const heads = [['Member'], ['Role'], ['Lag', true], ['Sync p99', true], ['Disk free', true], ['Memory', true], ['Keys', true], ['Puts/s', true], ['Gets/s', true], ['Watches', true], ['Version']];
+  const heads = [['Member'], ['Role'], ['Lag', true], ['Disk sync', true], ['Disk free', true], ['Memory', true], ['Keys', true], ['Puts/s', true], ['Gets/s', true], ['Watches', true], ['Version']];
   return table(heads, o.members.map((m) => {
     const name = [el('strong', {}, m.name), m.name === o.self ? el('span', { class: 'quiet' }, ' (this page)') : null, el('div', { class: 'quiet mono address' }, m.address)].filter(Boolean);
     if (m.error) return [name, el('span', { class: 'bad' }, 'no answer'), '–', '–', '–', '–', '–', '–', '–', '–', m.version].map((c, i) => (i === 1 ? [c, el('div', { class: 'quiet' }, m.error)] : c));
@@ -108,7 +109,8 @@ function linkPicture(members) {
     const both = [a.links.find((l) => l.to === b.name), b.links.find((l) => l.to === a.name)].filter((l) => l);
     const up = both.length > 0 && both.every((l) => l.connected), rtt = Math.max(0, ...both.map((l) => l.rtt_ms));
     const [x1, y1] = at[a.name], [x2, y2] = at[b.name];
-    picture.append(svg('line', { x1, y1, x2, y2, class: !up ? 'bad' : rtt > 50 ? 'warn' : 'good' }), svg('text', { x: (x1 + x2) / 2, y: (y1 + y2) / 2 + 4, class: 'rtt', 'text-anchor': 'middle' }, up ? ms(rtt) : 'none'));
+    const text = up ? ms(rtt) : 'none', x = (x1 + x2) / 2, y = (y1 + y2) / 2;
+    picture.append(svg('line', { x1, y1, x2, y2, class: !up ? 'bad' : rtt > 50 ? 'warn' : 'good' }), svg('rect', { x: x - 4 * text.length, y: y - 8, width: 8 * text.length, height: 16 }), svg('text', { x, y: y + 4, class: 'rtt', 'text-anchor': 'middle' }, text));
   }));
   for (const m of members) {
     const [x, y] = at[m.name];

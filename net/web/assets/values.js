@@ -9,6 +9,8 @@ async function valueAt(key, revision) {
 function textOf(bytes) {
   try { return new TextDecoder('utf-8', { fatal: true }).decode(bytes); } catch { return null; }
 }
+// visible escapes the characters that change the direction or the place of a text: values could hide something by them.
+function visible(text) { return text.replace(/[\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => '\\u' + c.charCodeAt(0).toString(16)); }
 // readable tells whether a text has no controls but line ends and tabs.
 function readable(text) { return text !== null && !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text); }
 
@@ -16,10 +18,10 @@ function readable(text) { return text !== null && !/[\u0000-\u0008\u000b\u000c\u
 function valueView(bytes) {
   const text = textOf(bytes), plain = readable(text);
   let parsed, isJSON = false;
-  if (plain && /^\s*[[{]/.test(text)) { try { parsed = JSON.parse(text); isJSON = true; } catch { /* it is text */ } }
+  if (plain && /^\s*[[{]/.test(text)) { try { parsed = JSON.parse(text, exact); isJSON = true; } catch { /* it is text */ } }
   const ways = [];
   if (isJSON) ways.push(['JSON', () => el('div', { class: 'json mono' }, jsonView(parsed, null, true))]);
-  if (text !== null) ways.push(['Text', () => cut(text, TEXT_FIRST, (t) => t)]);
+  if (text !== null) ways.push(['Text', () => cut(text, TEXT_FIRST, visible)]);
   ways.push(['Hex', () => cut(bytes, HEX_FIRST, hexDump)]);
   if (!plain) ways.reverse();
   const shown = el('div');
@@ -51,11 +53,30 @@ function hexDump(bytes) {
   }
   return lines.join('\n');
 }
+// Source is a number of JSON that a number of JavaScript cannot hold: it is shown as it is written.
+class Source { constructor(text) { this.text = text; } }
+function exact(key, value, context) { return typeof value === 'number' && context && String(value) !== context.source ? new Source(context.source) : value; }
+// laidOut returns JSON with a line for each part, and with each part as it is written.
+function laidOut(text) {
+  JSON.parse(text);
+  const lines = [''];
+  let depth = 0, last = '';
+  const line = () => lines.push('  '.repeat(Math.min(depth, 50)));
+  for (const [part] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    const opened = last === '{' || last === '[', closes = part === '}' || part === ']';
+    if (closes) depth--;
+    if (closes ? !opened : opened || last === ',') line();
+    lines[lines.length - 1] += part === ':' ? ': ' : part;
+    if (part === '{' || part === '[') depth++;
+    last = part;
+  }
+  return lines;
+}
 // jsonView shows JSON folded: the parts of an object are made when it is opened.
 function jsonView(value, name, open) {
-  const label = name === null ? null : el('span', { class: 'name' }, name + ': ');
-  if (value === null || typeof value !== 'object') {
-    return el('div', { class: 'leaf' }, label, el('span', { class: typeof value }, JSON.stringify(value)));
+  const label = name === null ? null : el('span', { class: 'name' }, visible(name) + ': ');
+  if (value === null || typeof value !== 'object' || value instanceof Source) {
+    return el('div', { class: 'leaf' }, label, value instanceof Source ? el('span', { class: 'number' }, value.text) : el('span', { class: typeof value }, visible(JSON.stringify(value))));
   }
   const entries = Object.entries(value);
   const details = el('details', {}, el('summary', {}, label, el('span', { class: 'quiet' }, Array.isArray(value) ? '[' + entries.length + ']' : '{' + entries.length + '}')));
@@ -77,8 +98,9 @@ function diffView(before, after) {
   if (before.length + after.length > 4 << 20) return note('The values have ' + size(before.length) + ' and ' + size(after.length) + ': too large to compare here.');
   const texts = [textOf(before), textOf(after)];
   if (!readable(texts[0]) || !readable(texts[1])) return linesView(diffLines(hexDump(before).split('\n'), hexDump(after).split('\n')));
-  const laid = texts.map((t) => { try { return JSON.stringify(JSON.parse(t), null, 2); } catch { return t; } });
-  return linesView(diffLines(laid[0].split('\n'), laid[1].split('\n')));
+  const laid = texts.map((t) => { try { return laidOut(t); } catch { return t.split('\n'); } }), asWritten = texts.map((t) => t.split('\n'));
+  if (texts[0] === texts[1] || laid[0].join('\n') !== laid[1].join('\n')) return linesView(diffLines(...laid));
+  return el('div', {}, note('The values are the same JSON, written in another way:'), linesView(diffLines(...asWritten)));
 }
 // diffLines finds the longest common lines, after equal beginnings and ends. Large differences are not searched.
 function diffLines(a, b) {
@@ -110,7 +132,7 @@ function linesView(lines) {
     if (i < lines.length && !near.has(i)) { skipped++; continue; }
     if (skipped > 0) shown.push(el('div', { class: 'skip-lines' }, '  … ' + plural(skipped, 'equal line', 'equal lines')));
     skipped = 0;
-    if (i < lines.length) shown.push(el('div', { class: { '+': 'add', '-': 'del' }[lines[i][0]] || null }, lines[i][0] + ' ' + lines[i][1]));
+    if (i < lines.length) shown.push(el('div', { class: { '+': 'add', '-': 'del' }[lines[i][0]] || null }, lines[i][0] + ' ' + visible(lines[i][1])));
   }
   return el('pre', { class: 'diff', tabindex: '0' }, shown);
 }

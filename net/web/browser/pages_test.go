@@ -63,6 +63,7 @@ func TestOverview(t *testing.T) {
 	b.until("!document.body.innerText.includes('no answer')")
 	c.kill(at)
 	b.says("This member does not answer")
+	b.until("document.getElementById('pill').textContent === 'NO ANSWER' && document.querySelector('.verdict').innerText.includes('the last answer')")
 	c.run(at)
 	b.says("HEALTHY")
 	b.until("document.getElementById('lost').hidden")

@@ -198,6 +198,13 @@ func TestUsers(t *testing.T) {
 	b.click("ul.keys a", "▸ /team/")
 	b.click("ul.keys a", "a")
 	b.says("two")
+	b.visit(at, "#/keys")
+	b.says("You may read these keys")
+	b.run(typed("main input[type=search]", "a")...)
+	b.click("button", "Search")
+	b.says("1 key with “a” among 1 key")
+	b.click("ul.keys a", "/team/a")
+	b.says("two")
 	if b.is("[...document.querySelectorAll('button')].some((b) => b.textContent.startsWith('Revert'))") {
 		t.Error("a user who may not write sees a button to revert")
 	}
@@ -210,6 +217,13 @@ func TestUsers(t *testing.T) {
 	b.says("may not read")
 	c.qkvWith([]byte("another-password\n"), "user", "password", "ann")
 	b.until("document.getElementById('login').open")
+	b.press("\x1b", "\x1b")
+	b.until("document.getElementById('login').open")
+	b.run(typed("#login-name", "boss")...)
+	b.run(typed("#login-password", "root-password")...)
+	b.click("#login button", "Log in")
+	b.click("ul.keys a", "a") // the page is read again as the other user
+	b.says("hidden too")
 }
 
 // TestLarge reads a value of 1 MiB and a member that is slow to answer.
