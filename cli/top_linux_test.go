@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,60 +148,83 @@ func TestTopBatch(t *testing.T) {
 	b.expect(t, exitUsage, "", "at least 1s", "top", "-d", "1ms")
 }
 
-// TestTopOnATerminal runs top in a pseudo-terminal of 80 x 24, makes the terminal larger, and quits by a key.
-func TestTopOnATerminal(t *testing.T) {
-	b := newRig(t, nil)
+// pseudoTerminal is a terminal and what was written to it.
+type pseudoTerminal struct {
+	t              *testing.T
+	master, device *os.File
+
+	mu   sync.Mutex
+	seen strings.Builder
+}
+
+// newPseudoTerminal makes a terminal of 80 x 24.
+func newPseudoTerminal(t *testing.T) *pseudoTerminal {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skipf("no terminal can be made here: %v", err)
 	}
-	defer master.Close()
-	fd := int(master.Fd())
-	must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	must(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	must(t, err)
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	device, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	must(t, err)
-	must(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
-	var mu sync.Mutex
-	var seen strings.Builder
+	p := &pseudoTerminal{t: t, master: master, device: device}
+	p.resize(80, 24)
+	t.Cleanup(func() {
+		_ = device.Close()
+		_ = master.Close()
+	})
 	go func() { // ends when the terminal is closed
 		buf := make([]byte, 4096)
 		for {
 			n, err := master.Read(buf)
-			mu.Lock()
-			seen.Write(buf[:n])
-			mu.Unlock()
+			p.mu.Lock()
+			p.seen.Write(buf[:n])
+			p.mu.Unlock()
 			if err != nil {
 				return
 			}
 		}
 	}()
-	shows := func(text string) {
-		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			mu.Lock()
-			found := strings.Contains(seen.String(), text)
-			all := seen.String()
-			mu.Unlock()
-			if found {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("never %q on the terminal: %q", text, all)
-			}
+	return p
+}
+
+func (p *pseudoTerminal) resize(wide, high uint16) {
+	p.t.Helper()
+	must(p.t, unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: high, Col: wide}))
+}
+
+func (p *pseudoTerminal) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen.String()
+}
+
+// shows waits until a text was written to the terminal.
+func (p *pseudoTerminal) shows(text string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(p.text(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("never %q on the terminal: %q", text, p.text())
 		}
 	}
+}
+
+// TestTopOnATerminal runs top in a pseudo-terminal of 80 x 24, makes the terminal larger, and quits by a key.
+func TestTopOnATerminal(t *testing.T) {
+	b := newRig(t, nil)
+	p := newPseudoTerminal(t)
 	ended := make(chan int)
 	go func() {
-		ended <- run(context.Background(), append([]string{"qkv", "top", "-d", "1s"}, b.flags...), terminal, terminal, terminal)
+		ended <- run(context.Background(), append([]string{"qkv", "top", "-d", "1s"}, b.flags...), p.device, p.device, p.device)
 	}()
-	shows("HEALTHY")
-	shows("q quit")
-	must(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 60, Col: 200}))
+	p.shows("HEALTHY")
+	p.shows("q quit")
+	p.resize(200, 60)
 	must(t, unix.Kill(os.Getpid(), unix.SIGWINCH)) // the terminal is not the one that controls this process
-	shows("VERSION")
-	_, err = master.WriteString("q")
+	p.shows("VERSION")
+	_, err := p.master.WriteString("q")
 	must(t, err)
 	select {
 	case code := <-ended:
@@ -208,5 +234,71 @@ func TestTopOnATerminal(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("q does not end top")
 	}
-	must(t, terminal.Close())
+}
+
+// repainted resizes the terminal, which paints all of the screen again, until the screen has some texts, and lacks others. It returns the
+// screen.
+func (p *pseudoTerminal) repainted(wide, high uint16, has, lacks []string) string {
+	p.t.Helper()
+	for deadline := time.Now().Add(processWait); ; {
+		p.resize(wide+1, high)
+		time.Sleep(300 * time.Millisecond)
+		before := len(p.text())
+		p.resize(wide, high)
+		time.Sleep(700 * time.Millisecond)
+		screen := p.text()[before:]
+		fits := !slices.ContainsFunc(has, func(s string) bool { return !strings.Contains(screen, s) }) && !slices.ContainsFunc(lacks, func(s string) bool { return strings.Contains(screen, s) })
+		if fits {
+			return screen
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%d x %d: the screen never has %q and lacks %q: %q", wide, high, has, lacks, screen)
+		}
+	}
+}
+
+// TestProcessTop watches three members on a terminal: one of them dies and comes back, then all of them do. The terminal is resized
+// meanwhile.
+func TestProcessTop(t *testing.T) {
+	alongside(t)
+	c := startProcesses(t, 3)
+	p := newPseudoTerminal(t)
+	program, err := exec.LookPath("qkv")
+	must(t, err)
+	top := exec.Command(program, "top", "-d", "1s", "--timeout", "3s")
+	top.Env = append(withoutSettings(os.Environ()), append(c.environment(), "TERM=xterm")...)
+	top.Stdin, top.Stdout, top.Stderr = p.device, p.device, p.device
+	top.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	must(t, top.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- top.Wait() }()
+	defer func() { _ = top.Process.Kill() }()
+	p.repainted(80, 24, []string{"HEALTHY", "MEMBER", "CLIENT", "q quit"}, nil)
+	wide := p.repainted(200, 60, []string{"HEALTHY", "VERSION", "q quit"}, nil)
+	leader := c.leader()
+	for _, m := range c.members {
+		if !strings.Contains(wide, m.name) {
+			t.Errorf("%s is not on the screen: %q", m.name, wide)
+		}
+	}
+	leader.kill()
+	p.repainted(80, 24, []string{"DEGRADED", leader.name + " does not answer", "q quit"}, []string{"HEALTHY"})
+	leader.start()
+	p.repainted(200, 60, []string{"HEALTHY", "VERSION"}, []string{"DEGRADED", "does not answer"})
+	for _, m := range c.members {
+		m.kill()
+	}
+	p.repainted(80, 24, []string{"NO QUORUM: no member answers, of 3 addresses asked", "q quit"}, []string{"HEALTHY"})
+	for _, m := range c.members {
+		m.start()
+	}
+	p.repainted(80, 24, []string{"HEALTHY", "q quit"}, []string{"NO QUORUM", "does not answer"})
+	_, err = p.master.WriteString("q")
+	must(t, err)
+	select {
+	case err := <-ended:
+		must(t, err)
+	case <-time.After(processWait):
+		t.Fatal("q does not end top")
+	}
 }
