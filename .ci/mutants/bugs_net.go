@@ -238,7 +238,7 @@ var netBugs = []mutant{
 		{"bounded.Marshal", `of = chunk["result"]`, `_ = chunk`},
 	}, []detector{direct("./net/etcd", "TestMuchJSONTakesTurns")}},
 	{"count the keys of watches that were canceled", []change{
-		{"etcd.watches.forgetLocked", `w.s.watches.Add(-1); w.namesLocked(-one.names)`, `w.s.watches.Add(-1)`},
+		{"etcd.watches.forgetLocked", `w.s.watches.Add(-1); w.namesLocked(-one.names())`, `w.s.watches.Add(-1)`},
 	}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 	{"count the objects of all messages of a stream", []change{
 		{"body.next", `b.objects = 0`, ``},
@@ -335,8 +335,14 @@ var netBugs = []mutant{
 		{"Account.overloads", `s.serving.Load() > limits.EtcdServedFew`, `s.serving.Load() >= 0`},
 	}, []detector{direct("./net/etcd/front", "TestServed$")}},
 	{"have a connection wait for those that wait for a lock", []change{
-		{"Account.Rest", `serve(-1); return func() { serve(1) }`, `serve(0); return func() { serve(0) }`},
+		{"Account.Rest", `s.serving.Load() == 0`, `s.serving.Load() >= 0`},
 	}, []detector{direct("./net/etcd/front", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
+	{"list no watch whose client does not read", []change{
+		{"watches.Deliver", `w.slowLocked(d.IDs, d.Revision, true)`, ``},
+	}, []detector{direct("./net/etcd", "TestDashboardSlowWatches")}},
+	{"show the newest candidacy as the holder of a lock", []change{
+		{"locks.step", `pair.CreateRevision < l.oldest`, `pair.CreateRevision > l.oldest`},
+	}, []detector{direct("./net/web", "TestHolderThatIsNotListed")}},
 	{"close a connection for each that finds too much held", []change{
 		{"Accounts.closeLargest", `m.closing.Lock(); worst, most := m.largest()`, `worst, most := m.largest(); m.closing.Lock()`},
 	}, []detector{direct("./net/etcd/front", "TestOneIsEnough")}},

@@ -135,7 +135,7 @@ func (d dashboard) Read(ctx context.Context, need kv.Access, q index.Toucher, st
 		return refusal
 	}
 	if err := d.calls.confirm(ctx); err != nil {
-		return plainError(err)
+		return withoutQuorum(plainError(err))
 	}
 	d.metrics.ranges.Add(1)
 	d.requests.Add(1)
@@ -227,6 +227,14 @@ func (d dashboard) Clients() (all []web.Client) {
 // Cluster implements web.Endpoint.
 func (d dashboard) Cluster(ctx context.Context) *web.Cluster { return d.config.Dashboard.Cluster(ctx) }
 
+// withoutQuorum explains why a read is refused.
+func withoutQuorum(err error) error {
+	if known, ok := errors.AsType[*kv.Error](err); ok && (known.Code == kv.Unavailable || known.Code == kv.Unknown) {
+		return kv.Errorf(kv.Unavailable, "no quorum of members has confirmed that this member's keys are the newest ones (%s). The overview names the members that are missing; `qkv get --serializable` reads the keys of one member as they are", known.Message)
+	}
+	return err
+}
+
 // plainError converts an error in etcd's words to one of qkv's.
 func plainError(err error) error {
 	if err == nil {
@@ -234,6 +242,9 @@ func plainError(err error) error {
 	}
 	if _, ok := errors.AsType[*kv.Error](err); ok {
 		return err
+	}
+	if errors.Is(err, errTimeout) {
+		return kv.Errorf(kv.Unknown, "the members did not answer in time")
 	}
 	s := status.Convert(err)
 	code := kv.BadRequest

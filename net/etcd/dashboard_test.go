@@ -15,6 +15,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index/kv"
 	"qkv/internal/meter"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
@@ -317,5 +318,34 @@ func TestDashboardSlowWatches(t *testing.T) {
 	}
 	if slow, _ := list(); len(slow) != 0 {
 		t.Errorf("after all events were read: %v", slow)
+	}
+}
+
+// TestDashboardWithoutQuorum reads and reverts while no quorum answers: a refused read says why, and a revert without an answer says that it
+// may have been made.
+func TestDashboardWithoutQuorum(t *testing.T) {
+	m := newMember()
+	s := start(t, m, withDashboard)
+	for _, value := range []string{"one", "two"} {
+		if _, err := pb.NewKVClient(dial(t, s)).Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := m.View().Revision()
+	m.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			return kv.Errorf(kv.Unknown, "the leader is gone")
+		}
+		return nil
+	})
+	body := fmt.Sprintf(`{"Key":%q,"To":%d,"Seen":%d}`, base64.StdEncoding.EncodeToString([]byte("k")), newest-1, newest)
+	if code, text := page(t, s, http.MethodPost, "revert", body); code != http.StatusServiceUnavailable || !strings.Contains(text, "a transaction of 1 of the keys may have been made, or not") {
+		t.Errorf("a revert without an answer: %d %s", code, text)
+	}
+	m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unknown, "no leader") })
+	for _, path := range []string{"tree", "value?key=k", "holders", "times", "live"} {
+		if code, text := page(t, s, http.MethodGet, path, ""); code != http.StatusServiceUnavailable || !strings.Contains(text, "no quorum") || !strings.Contains(text, "--serializable") {
+			t.Errorf("%s without a quorum: %d %s", path, code, text)
+		}
 	}
 }

@@ -351,8 +351,8 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	if d.Kind == kv.WatchEvents || d.Kind == kv.WatchProgressed && len(d.IDs) > 0 {
 		size := int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
 		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > limits.EtcdWatchBytes) {
-			w.refused = true
 			w.slowLocked(d.IDs, d.Revision, true)
+			w.refused = true
 			return false
 		}
 		if w.slow > 0 {

@@ -41,8 +41,8 @@ type Endpoint interface {
 	TimesLeft(ctx context.Context, leases []int64) ([]kv.LeaseTime, error)
 	// Clients returns the connected clients.
 	Clients() []Client
-	// SlowWatches returns the watches of etcd's clients that have not read their events, at most limits.DashboardClients of them, those
-	// that wait longest first.
+	// SlowWatches returns the watches of etcd's clients that have not read their events, at most limits.DashboardClients of them. Watches
+	// that wait longest come first.
 	SlowWatches() []SlowWatch
 	// Cluster returns the state of all members; the result may be some seconds old, and must not be changed.
 	Cluster(ctx context.Context) *Cluster
@@ -242,7 +242,7 @@ func refuse(w http.ResponseWriter, err error) {
 			code = http.StatusForbidden
 		case kv.Compacted, kv.FutureRevision:
 			code = http.StatusGone
-		case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt:
+		case kv.Unavailable, kv.Unknown, kv.Overloaded, kv.Amnesia, kv.Corrupt:
 			code = http.StatusServiceUnavailable
 		default:
 			code = http.StatusBadRequest

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -316,7 +317,10 @@ func (b *batch) apply(done *reverted, write func(*kv.Txn) (kv.Result, error)) er
 		}
 	}
 	result, err := write(&b.txn)
+	known, _ := errors.AsType[*kv.Error](err)
 	switch {
+	case known != nil && known.Code == kv.Unknown:
+		return kv.Errorf(kv.Unknown, "%s: a transaction of %d of the keys may have been made, or not; look at their history before you try again", known.Message, len(b.taken))
 	case err != nil:
 		return err
 	case result.Txn == nil || !result.Txn.Path[0]:

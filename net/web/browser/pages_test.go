@@ -145,6 +145,13 @@ func TestTime(t *testing.T) {
 		t.Errorf("a key outside of the prefix: %s", got)
 	}
 
+	c.qkv("put", "greeting", "newest")
+	c.qkv("compact", evaluated[string](b, "get('times').then((t) => String(t.newest))")) // the page has the older history on its slider
+	b.run(slide("Moment", 1)...)
+	b.click("button", "Go to the oldest moment that is kept")
+	b.says("older history is compacted")
+	b.says("greeting")
+
 	b.size(360, 780, "light")
 	b.visit(c.members[0], "#/time")
 	b.says("Keys at that moment")
