@@ -35,7 +35,7 @@ pages.time = {
     this.times = null;
     try { this.times = await get('times'); } catch (refused) { return fill(this.said, note(refused.message, 'bad'), button('Try again', restart)); }
     const points = this.times.points;
-    this.first = points.length ? points[0][1] : Date.now();
+    this.first = points.length ? points[0][1] + (this.times.oldest > 1 ? 1 : 0) : Date.now(); // the oldest revision was made within this millisecond
     this.last = Date.now();
     fill(this.ends, el('span', {}, when(this.first) + (this.times.oldest > 1 ? ': older history is compacted' : '')), el('span', {}, plural(this.times.newest - this.times.oldest + 1, 'revision is', 'revisions are') + ' kept'), el('span', {}, 'now'));
   },
@@ -77,7 +77,7 @@ pages.time = {
       fill(this.said, note(refused.message, 'bad'), button(refused.status === 410 ? 'Go to the oldest moment that is kept' : 'Try again', async () => {
         await this.load();
         if (!this.times) return;
-        if (refused.status === 410) this.asked = Math.max(this.first, this.last - 1 > this.first ? this.first : 0);
+        if (refused.status === 410) this.asked = this.first;
         await this.read();
       }));
       return;

@@ -150,7 +150,8 @@ func TestTime(t *testing.T) {
 	b.run(slide("Moment", 1)...)
 	b.click("button", "Go to the oldest moment that is kept")
 	b.says("older history is compacted")
-	b.says("greeting")
+	b.says("Nothing changed below /fleet/")
+	b.says("▸ nodes/")
 
 	b.size(360, 780, "light")
 	b.visit(c.members[0], "#/time")
