@@ -20,6 +20,9 @@ const (
 	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for
 	// which the log's sync may wait.
 	BackupPieceBytes = 256 << 10
+	// BackupBaseRate bounds the bytes of a base that a backup reads in a second. Without it, a base occupies a processor of the member and one
+	// of the backup's host, and the puts of others wait. The default quota, 2 GiB, takes one minute.
+	BackupBaseRate = 32 << 20
 	// BackupLogBytes is the most of the log that a member puts into one answer, unless one entry is larger.
 	BackupLogBytes = 512 << 10
 	// BackupLogWait bounds the wait of an answer for a new entry of the log. The client's request may end earlier.

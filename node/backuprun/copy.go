@@ -61,6 +61,7 @@ type baseReader struct {
 	pieces []chan pieceRead
 	bytes  []byte // of piece number at
 	at     int64
+	next   time.Time // when the pace lets the next piece be read
 }
 
 // pieceRead is the outcome of reading a piece.
@@ -106,6 +107,9 @@ func (r *baseReader) piece(number int64) ([]byte, error) {
 		r.first, r.pieces = number, nil
 	}
 	r.pieces, r.first = r.pieces[number-r.first:], number
+	if err := r.pace(); err != nil {
+		return nil, err
+	}
 	for len(r.pieces) < piecesAhead && (r.first+int64(len(r.pieces)))*limits.BackupPieceBytes < r.base.Bytes {
 		got := make(chan pieceRead, 1)
 		go r.fetch((r.first+int64(len(r.pieces)))*limits.BackupPieceBytes, got)
@@ -114,6 +118,21 @@ func (r *baseReader) piece(number int64) ([]byte, error) {
 	one := <-r.pieces[0]
 	r.pieces, r.first = r.pieces[1:], number+1
 	return one.bytes, one.err
+}
+
+// pace waits so that pieces are read at limits.BackupBaseRate at most. A pause is not made up for.
+func (r *baseReader) pace() error {
+	if wait := time.Until(r.next); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	} else {
+		r.next = time.Now()
+	}
+	r.next = r.next.Add(limits.BackupPieceBytes * time.Second / limits.BackupBaseRate)
+	return nil
 }
 
 // fetch reads one piece. A member may return less than was asked for.
