@@ -71,11 +71,11 @@ func damagedFolder(t *testing.T) (dir string, segments []string) {
 	return dir, begun(t, dir)
 }
 
-// begun are the segments of a stopped member's folder that hold something.
+// begun are the segments of a stopped member's folder that hold a frame. A segment that is made ready has a header alone.
 func begun(t *testing.T, dir string) (segments []string) {
 	t.Helper()
 	for _, name := range list(t, dir, "wal/*.wal") {
-		if b, err := os.ReadFile(name); err == nil && len(b) > 8 && string(b[:8]) == "qkv log\n" {
+		if b, err := os.ReadFile(name); err == nil && len(b) > 4096 && string(b[:8]) == "qkv log\n" && b[4096] != 0 {
 			segments = append(segments, name)
 		}
 	}
