@@ -135,7 +135,11 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 	var asking sync.WaitGroup
 	for i := range members {
 		m := &f.Members[i]
-		for _, address := range members[i].clients {
+		addresses := members[i].clients
+		if _, _, err := net.SplitHostPort(m.Name); err == nil && len(addresses) == 0 {
+			addresses = []string{m.Name} // an endpoint that does not answer, perhaps because the packets are too large for the way to it
+		}
+		for _, address := range addresses {
 			m.Routes = append(m.Routes, routeTo(address))
 		}
 		if m.Answers && credentials != nil && len(members[i].clients) > 0 {
