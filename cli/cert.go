@@ -47,7 +47,7 @@ func certCommand() *cli.Command {
 		return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{certsDirVariable}, Value: "certs", Usage: "`DIR` of the certificates"}
 	}
 	return &cli.Command{
-		Name: "cert", Category: "cluster", Usage: "make and show certificates",
+		Name: "cert", Category: "security", Usage: "make and show certificates",
 		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one folder. " +
 			"Then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. Before the " +
 			"certificates expire, run `qkv cert renew` and copy each .crt again; members load it without a restart.\n\n   qkv cert " +

@@ -62,7 +62,7 @@
 // not prove the writer, since every host that knows the recipient can encrypt for it. The sum of a chunk is of the payload as it
 // is stored, so damage is found without the key.
 //
-// # Decisions that differ from the first design
+// # Decisions
 //
 //   - All files have one framing. A partial copy continues at a chunk also if it is encrypted, where one age stream for
 //     the whole file could not be continued. Cuts and flipped bits are found by one piece of code, and without a key.
