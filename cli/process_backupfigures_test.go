@@ -116,7 +116,10 @@ func ageOfBackup(t *testing.T, c *clusterProcess) {
 	}
 	var ages []time.Duration
 	bases := map[int]bool{}
-	for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(50 * time.Millisecond) {
+	more := func(begun time.Time) bool { // a base of 1 GB takes over half a minute
+		return time.Since(begun) < time.Minute || len(bases) < 2 && time.Since(begun) < 3*time.Minute
+	}
+	for begun := time.Now(); more(begun); time.Sleep(50 * time.Millisecond) {
 		base, wall := reach()
 		if base == 0 { // a base was removed while the backup was opened
 			continue
