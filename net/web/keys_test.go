@@ -14,12 +14,9 @@ import (
 // TestHistoryOfManyVersions reads the longest history that a page may ask for. Its memory grows with the number of versions, not with its
 // square.
 func TestHistoryOfManyVersions(t *testing.T) {
-	s := index.NewState(limits.Index{})
-	for entry := range uint64(limits.DashboardVersions + 50) {
-		command := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, entry)})
-		if _, err := s.Apply(entry+1, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil); err != nil {
-			t.Fatal(err)
-		}
+	s, apply := stateToFill(t)
+	for n := range limits.DashboardVersions + 50 {
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, n)}))
 	}
 	v := s.View()
 	a, err := newHistory(url.Values{"key": {"k"}, "most": {fmt.Sprint(limits.DashboardVersions)}})

@@ -15,16 +15,7 @@ import (
 // and the keys behind the hidden ones are found.
 func TestHoldersOfHiddenKeys(t *testing.T) {
 	const leaseCount, each = 5, 3 * limits.RangeRows
-	s := index.NewState(limits.Index{})
-	entry := uint64(0)
-	apply := func(command []byte) {
-		t.Helper()
-		entry++
-		results, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil)
-		if err != nil || results[0].Err != nil {
-			t.Fatal(err, results)
-		}
-	}
+	s, apply := stateToFill(t)
 	for id := int64(1); id <= leaseCount; id++ {
 		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}))
 		for k := range each {
@@ -65,16 +56,7 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 // TestHolderThatIsNotListed has more leases than a page lists. The oldest candidacy for a lock belongs to the last lease: the listed
 // candidacies wait. The page says that there are more leases.
 func TestHolderThatIsNotListed(t *testing.T) {
-	s := index.NewState(limits.Index{})
-	entry := uint64(0)
-	apply := func(command []byte) {
-		t.Helper()
-		entry++
-		results, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil)
-		if err != nil || results[0].Err != nil {
-			t.Fatal(err, results)
-		}
-	}
+	s, apply := stateToFill(t)
 	const most = limits.DashboardLeases + 1
 	for id := int64(1); id <= most; id++ {
 		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}))
@@ -109,5 +91,18 @@ func TestHolderThatIsNotListed(t *testing.T) {
 	want := map[string]bool{"lock 1": false, "lock 2": false, "other 2": true, "other 3": false}
 	if !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// stateToFill returns an empty state, and a function that applies a command to it.
+func stateToFill(t *testing.T) (*index.State, func(command []byte)) {
+	s, entry := index.NewState(limits.Index{}), uint64(0)
+	return s, func(command []byte) {
+		t.Helper()
+		entry++
+		results, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil)
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
 	}
 }

@@ -14,18 +14,9 @@ import (
 
 // TestRequestsKeepFewBytesOfKeys asks for the changes, the sizes and the leases of the longest keys: none of the requests keeps all of them.
 func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
-	s := index.NewState(limits.Index{})
+	s, apply := stateToFill(t)
 	long := bytes.Repeat([]byte("k"), limits.KeyBytes-20)
 	const keys = 2 * limits.DashboardKeyBytes / limits.KeyBytes
-	entry := uint64(0)
-	apply := func(command []byte) {
-		t.Helper()
-		entry++
-		results, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil)
-		if err != nil || results[0].Err != nil {
-			t.Fatal(err, results)
-		}
-	}
 	for i := range int64(keys) {
 		lease := 1 + i/4
 		if i%4 == 0 {
@@ -71,14 +62,11 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 
 // TestRevertOfLongKeys: a transaction has each key twice, and stays below the largest request all the same.
 func TestRevertOfLongKeys(t *testing.T) {
-	s := index.NewState(limits.Index{})
+	s, apply := stateToFill(t)
 	b := batch{to: 1}
 	for i := range limits.TxnOperations {
 		key := fmt.Appendf(bytes.Repeat([]byte("k"), limits.KeyBytes-20), "%03d", i)
-		command := new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: []byte("v")})
-		if _, err := s.Apply(uint64(i+1), 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{command}), nil); err != nil {
-			t.Fatal(err)
-		}
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: []byte("v")}))
 		b.left = append(b.left, change{Key: key, After: side{Revision: s.View().Revision()}})
 	}
 	if _, err := b.step(s.View()); err != nil {
@@ -93,8 +81,7 @@ func TestRevertOfLongKeys(t *testing.T) {
 
 // TestTreeOfThePastInTurns counts groups of the past, key by key: one turn visits the keys of about one group, and not of all of them.
 func TestTreeOfThePastInTurns(t *testing.T) {
-	s := index.NewState(limits.Index{})
-	entry := uint64(0)
+	s, apply := stateToFill(t)
 	const groups, each = 6, limits.DashboardCounted / 2
 	for g := range groups {
 		var all kv.Txn
@@ -104,10 +91,7 @@ func TestTreeOfThePastInTurns(t *testing.T) {
 		for len(all.Success) > 0 {
 			some := kv.Txn{Success: all.Success[:min(100, len(all.Success))]}
 			all.Success = all.Success[len(some.Success):]
-			entry++
-			if _, err := s.Apply(entry, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{new(index.Head).AppendTxn(nil, &some)}), nil); err != nil {
-				t.Fatal(err)
-			}
+			apply(new(index.Head).AppendTxn(nil, &some))
 		}
 	}
 	v := s.View()

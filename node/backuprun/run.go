@@ -36,8 +36,8 @@ type Config struct {
 	// Say reports an event to the operator.
 	Say func(text string)
 	// Complete is called when the backup has everything that its member has applied: at the latest a few seconds after each change, and as
-	// often without changes. ago is the time since the member answered that: the folder's disk may have taken that long. Failed is called with the error when a
-	// session fails. Both may be nil.
+	// often without changes. ago is the time since the member answered that: the folder's disk may have taken that long. Failed is called
+	// with the error when a session fails. Both may be nil.
 	Complete func(ago time.Duration)
 	Failed   func(error)
 }
