@@ -63,7 +63,7 @@ var internalBugs = []mutant{
 	}, []detector{direct("./internal/audit", "TestStrict")}},
 	{"create the next audit file before the rename is durable", []change{
 		{"writer.create", `if err := w.log.config.FS.SyncDir(path.Dir(w.log.config.File)); err != nil { return nil, fmt.Errorf("sync its folder: %w", err) }`, ``},
-	}, []detector{direct("./internal/audit", "TestEveryCrash")}},
+	}, []detector{direct("./internal/audit", "TestRenameIsDurableFirst")}},
 	{"count an audit line as durable before its sync", []change{
 		{"writer.append", `if err := file.Datasync(); err != nil { return fmt.Errorf("sync it: %w", err) }`, ``},
 	}, []detector{direct("./internal/audit", "TestEveryCrash")}},

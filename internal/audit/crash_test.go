@@ -323,3 +323,24 @@ func TestClockJumps(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A rotated file's new name is durable before FILE exists anew: a crash that kept only the new FILE would lose the old one.
+func TestRenameIsDurableFirst(t *testing.T) {
+	f := newFixture(t, 1)
+	must(t, f.Close())
+	f.open(Config{FileBytes: 1000, Files: 100})
+	var ops []simdisk.Op
+	f.disk.SetHook(func(op simdisk.Op, _ string) { ops = append(ops, op) })
+	for i := 0; !slices.Contains(ops, simdisk.OpRename); i++ {
+		if i == 100 {
+			t.Fatal("no file of 1000 bytes is rotated after 100 lines")
+		}
+		f.change(fmt.Sprint("user", i))
+	}
+	f.disk.SetHook(nil)
+	rename := slices.Index(ops, simdisk.OpRename)
+	create := slices.Index(ops[rename:], simdisk.OpCreate)
+	if create < 0 || !slices.Contains(ops[rename:rename+create], simdisk.OpSyncDir) {
+		t.Errorf("the calls after the rename are %v: the folder is not synced before the next file is created", ops[rename:])
+	}
+}
