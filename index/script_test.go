@@ -601,10 +601,7 @@ func (sc *script) tree(out *strings.Builder) {
 	print("tree", sc.s.keys.tree)
 	print("tombstoned", sc.s.keys.tombstoned)
 	for i, s := range m.slabs {
-		kind := "versions"
-		if s.records {
-			kind = "records"
-		}
+		kind := []string{"records", "versions", "cells"}[s.kind]
 		fmt.Fprintf(out, "slab %d, %s: %d of %d bytes used, %d live, full %v\n", i, kind, s.used, s.size, s.live, s.full)
 	}
 }
