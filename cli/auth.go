@@ -204,7 +204,7 @@ func selfText(self *client.Self) string {
 	case self.Proof == wire.ProofNone:
 		text = "no user: the certificate is a member's"
 	case !self.Known && self.Enabled:
-		text += "; there is no user of this name, so requests are refused: an administrator can add it with `qkv user add " + nameText(self.Name) + "`"
+		text += "; there is no user of this name, so requests are refused: an administrator can add it: `qkv user add " + nameText(self.Name) + " --role ROLE`, or `--role root` for another administrator"
 	case !self.Known:
 		text += "; there is no user of this name"
 	case len(self.Roles) == 0:

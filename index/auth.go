@@ -148,7 +148,7 @@ func checkUser[Name string | []byte](a *Auth, one *account, name Name, auth uint
 	case auth < a.revision:
 		return kv.Errorf(kv.AuthOld, "users or roles have changed since the request was authenticated: it was at auth revision %d, and %d is the newest; it certainly did not happen: send it again", auth, a.revision)
 	case one == nil:
-		return kv.Errorf(kv.NotAllowed, "permission denied: there is no user %q, the name in the certificate or token: an administrator can add it with `qkv user add NAME`", name)
+		return kv.Errorf(kv.NotAllowed, "permission denied: there is no user %q, the name in the certificate or token: an administrator can add it: `qkv user add NAME --role ROLE`, or `--role root` for another administrator", name)
 	}
 	return nil
 }
