@@ -68,6 +68,9 @@ func TestDashboardUsers(t *testing.T) {
 	u.must("root", "KV.Put", `key: "other/hidden" value: "hidden again"`)
 	hidden := base64.StdEncoding.EncodeToString([]byte("other/hidden"))
 	first := u.View().Revision() - 3
+	if _, text := page(t, u.server, http.MethodGet, "overview", "", "Authorization", u.tokens["root"]); !strings.Contains(text, `"auth":true`) {
+		t.Errorf("the overview while authentication is enabled: %s", text)
+	}
 	for _, c := range []struct {
 		path        string
 		alice, root int // the codes

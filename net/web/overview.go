@@ -104,13 +104,14 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 	verdict := checks.Judge(facts)
 	answer := struct {
 		Self     string           `json:"self"`
+		Auth     bool             `json:"auth"` // authentication is enabled: a change makes an open page ask again who its user is
 		Now      int64            `json:"now"`
 		Verdict  verdictDocument  `json:"verdict"`
 		Members  []memberDocument `json:"members"`
 		Alarms   []alarmDocument  `json:"alarms"`
 		Findings []checks.Result  `json:"findings"`
 		Points   []pointDocument  `json:"points"`
-	}{Self: all.Self, Now: time.Now().UnixMilli(), Verdict: verdictDocument{verdict.Word, verdict.Why, verdict.Next}, Members: []memberDocument{}, Alarms: []alarmDocument{}, Findings: []checks.Result{}, Points: []pointDocument{}}
+	}{Self: all.Self, Auth: d.User(ctx).Auth, Now: time.Now().UnixMilli(), Verdict: verdictDocument{verdict.Word, verdict.Why, verdict.Next}, Members: []memberDocument{}, Alarms: []alarmDocument{}, Findings: []checks.Result{}, Points: []pointDocument{}}
 	for i := range all.Members {
 		answer.Members = append(answer.Members, all.Members[i].document(newest))
 	}

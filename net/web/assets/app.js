@@ -99,7 +99,7 @@ async function look() {
     try {
       await refreshState();
       lost(null);
-      pages[current]?.update?.();
+      if (state.overview.auth !== session.auth) { await identify(); restart(); } else pages[current]?.update?.();
     } catch (refused) {
       if (refused.status === 401) { await identify(); restart(); } else { lost(refused); pages[current]?.update?.(); }
     }

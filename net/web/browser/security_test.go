@@ -224,6 +224,8 @@ func TestUsers(t *testing.T) {
 	b.click("#login button", "Log in")
 	b.click("ul.keys a", "a") // the page is read again as the other user
 	b.says("hidden too")
+	c.qkv("auth", "disable")
+	b.until("!session.auth")
 }
 
 // TestLarge reads a value of 1 MiB and a member that is slow to answer.
