@@ -84,9 +84,11 @@
 // while the folder is empty. The table says what each of them does, and where both ids come from:
 //
 //	an empty folder                                   cluster id                            member id
-//	--initial-cluster n1=..,n2=..   founds            trust domain, token, sorted names     cluster id, name
+//	--initial-cluster n1=..,n2=..   founds            trust domain, token, secret's CA,     cluster id, name
+//	                                                  sorted names
 //	--found; on loopback nothing    founds            the same of this name alone, random   cluster id, name
-//	--join HOST:PORT,...            asks to join      from the member that it asks          random, made by `member add`
+//	--join HOST:PORT,...            asks to join      from the member that it asks          random, made by `member add`, or
+//	                                                                                        with the secret by the asked member
 //	anything else                   refused, with the three commands to choose from
 //
 // The rules:
@@ -102,7 +104,8 @@
 //  3. A founder's log begins with a marker at index 1 and all founders as voters. A joiner's log begins without members, at a
 //     term that no log continues. The joiner knows nothing before a snapshot arrives, and until then asks the addresses of
 //     --join at each start.
-//  4. A joiner gets its id by asking, if it was added and has not joined yet ([peer.Handler]). Two kinds of members are added without a
+//  4. A joiner gets its id by asking, if it was added and has not joined yet ([peer.Handler]). With the cluster secret, the asked member
+//     proposes to add an unknown joiner, which asks again until it is added (join.go, addBySecret). Two kinds of members are added without a
 //     name of their own: a member added through etcd's API, and the replacement of a lost member, which takes over its name. Such a member
 //     is recognized by the address given when it was added, and has the name that it reports at its first start. An added member that has
 //     announced a folder is bound to that folder; if the folder is lost, the member must be replaced. If its host starts with an empty

@@ -96,7 +96,7 @@ func (h peerHandler) addBySecret(members index.Members, request peerframe.JoinRe
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s cannot join by the cluster secret: %s", request.Name, refused.Message)}
 	}
 	if h.proposed.adding.underWay.Load() {
-		return later("%s waits: another member is being added by the cluster secret", request.Name)
+		return later("%s waits: an addition by the cluster secret is in progress", request.Name)
 	}
 	h.logger.Info("adding a member that asks to join and has the cluster secret", "peer", request.Name, "id", fmt.Sprintf("%016x", change.ID), "addresses", strings.Join(request.Addresses, ","))
 	h.proposed.adding.propose(h.member, h.status.View().Own().AppendMemberChange(nil, &change))

@@ -66,7 +66,7 @@ func TestWhoMayJoinByTheSecret(t *testing.T) {
 			if refusal == nil || refusal.Code != c.code || !strings.Contains(refusal.Text, c.text) || (proposed == 1) != c.proposed {
 				t.Errorf("%s: %+v, %d proposals", c.what, refusal, proposed)
 			}
-			if _, again := (peerHandler{m}).judgeJoiner(c.request, c.now); c.proposed && (!strings.Contains(again.Text, "another member is being added") || m.actors.consensus.Waiting() != 1) {
+			if _, again := (peerHandler{m}).judgeJoiner(c.request, c.now); c.proposed && (!strings.Contains(again.Text, "an addition by the cluster secret is in progress") || m.actors.consensus.Waiting() != 1) {
 				t.Errorf("%s, again: %+v", c.what, again)
 			}
 		}

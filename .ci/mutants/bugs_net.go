@@ -489,6 +489,9 @@ var netBugs = []mutant{
 	{"give up joining by the word of one that may be behind", []change{
 		{"joiner.definite", `no.Code != peerframe.Behind &&`, `no != nil &&`},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForOneThatIsBehind")}},
+	{"warn of a join that only has to ask again", []change{
+		{"joiner.noteFailure", `time.Since(j.began) < limits.JoinRefusedTimeout`, `time.Since(j.began) < 0`},
+	}, []detector{direct("./net/peer", "TestJoinThatIsNormal")}},
 	{"take a handshake that was taken before", []change{
 		{"choice.accept", `case at.Process == c.seen.Process && at.Dial <= c.seen.Dial:`, `case at.Process == c.seen.Process && at.Dial < c.seen.Dial:`},
 	}, []detector{direct("./net/peer", "TestHandshakeIsTakenOnce")}},

@@ -74,13 +74,17 @@ func (t *Transport) connectedTo(address net.Addr) bool {
 
 // turnedAway logs a connection that ended before its peer was known. Normal ends are not logged: one of the two sides stops, or
 // both have dialled and the other connection is in use. A side that closes within the handshake is the dialling side and cannot
-// send a reason (RFC 9000, section 10.2.3): it logs any problem itself.
+// send a reason (RFC 9000, section 10.2.3): it logs any problem itself. A joining member that has to ask again is no problem, either.
 func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	gone, early := errors.AsType[*quic.TransportError](err)
 	if closed && (ended.ErrorCode == closeSuperseded || ended.ErrorCode == closeStopping) ||
 		early && gone.Remote && gone.ErrorCode == quic.ApplicationErrorErrorCode ||
 		errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled) {
+		return
+	}
+	if no, refused := errors.AsType[*peerframe.Refusal](err); refused && no.Code == peerframe.Behind {
+		t.log.Info("later "+who, "a joining member has to ask again", "address", from.String(), "reason", err)
 		return
 	}
 	t.log.Warn("turned away "+who, "refused a connection to the peer port", "address", from.String(), "error", err)

@@ -66,7 +66,7 @@
 //
 // # Joining
 //
-// A member that was added but never started knows only an address and its own name. It asks for its identity on a connection of its
+// A member that was added, or has the cluster secret, but never started knows only an address and its own name. It asks for its identity on a connection of its
 // own to the peers' port, ALPN "qkv-join/1", with a member's certificate. It uses one bidirectional stream with one frame each way,
 // framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
 //
@@ -115,5 +115,6 @@
 //	4, 5  the other side has forgotten votes or entries that it had promised; 4: the refusing member does not lead, 5: it leads
 //	6, 7  the other side was removed from the cluster; 6: the refusing member does not lead, 7: it leads
 //	8     as 4; the refusing member takes no part itself, or has nothing of the log yet
-//	9     the joining member has the name of a member with another folder that is not there
+//	9     the joining member has the name of a member with another folder that is not there: it asks again
+//	10    the joining member cannot be answered yet, or is being added by the cluster secret: it asks again
 package peer

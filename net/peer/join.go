@@ -99,7 +99,7 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 	if err != nil {
 		return peerframe.Welcome{}, fmt.Errorf("cannot open a UDP socket to send the join request: %w", err)
 	}
-	j := joiner{config: c, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(c.Logger)}
+	j := joiner{config: c, began: time.Now(), quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(c.Logger)}
 	defer func() {
 		_ = j.quic.Close()
 		_ = socket.Close()
@@ -111,6 +111,7 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 type joiner struct {
 	config  AskConfig
 	quic    *quic.Transport
+	began   time.Time
 	refused time.Time        // the time of the first refusal
 	waits   bool             // waits until a lost member is replaced
 	failed  map[string]error // by address, why the last attempt failed; attempts that ctx ended do not count
@@ -153,6 +154,10 @@ func (j *joiner) noteFailure(address string, err error) {
 	}
 	if refused && j.waits {
 		j.log.Warn("waits "+no.Text, "waiting for permission to join; this member then continues by itself", "asked", address, "reason", no.Text)
+		return
+	}
+	if refused && no.Code == peerframe.Behind && time.Since(j.began) < limits.JoinRefusedTimeout {
+		j.log.Info("later "+address, "the join request is sent again: the member cannot answer it yet", "asked", address, "reason", no.Text)
 		return
 	}
 	j.log.Warn("asked "+address, "a join request failed", "address", address, "error", err)

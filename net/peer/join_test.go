@@ -111,6 +111,30 @@ func TestJoinWaitsForAReplacement(t *testing.T) {
 	}
 }
 
+// TestJoinThatIsNormal: a joiner that has to ask again, because it is just being added, logs no warning unless that lasts.
+func TestJoinThatIsNormal(t *testing.T) {
+	t.Parallel()
+	m, questions := newMembers(t, 1)[0], atomic.Int64{}
+	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
+		if questions.Add(1) > 1 {
+			return welcomed, nil
+		}
+		return peerframe.Welcome{}, &peerframe.Refusal{Code: peerframe.Behind, Text: "n3 is being added by the cluster secret"}
+	}
+	m.start()
+	config, logged := askWith(t, authority(), m.address()), &safeBuffer{}
+	config.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	if got, err := Ask(t.Context(), config); err != nil || !reflect.DeepEqual(got, welcomed) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if text := logged.String(); strings.Contains(text, "level=WARN") || !strings.Contains(text, "n3 is being added by the cluster secret") {
+		t.Errorf("the log of a normal join:\n%s", text)
+	}
+	if text := m.logged.String(); strings.Contains(text, "refused a connection") || !strings.Contains(text, "a joining member has to ask again") {
+		t.Errorf("the log of the member that was asked:\n%s", text)
+	}
+}
+
 // Who is asked by a joiner and may be behind is asked again, for as long as that takes.
 func TestJoinWaitsForOneThatIsBehind(t *testing.T) {
 	t.Parallel()
@@ -122,8 +146,13 @@ func TestJoinWaitsForOneThatIsBehind(t *testing.T) {
 		return peerframe.Welcome{}, &peerframe.Refusal{Code: peerframe.Behind, Text: "n1 may be behind"}
 	}
 	m.start()
-	if got, err := Ask(t.Context(), askWith(t, authority(), m.address())); err != nil || !reflect.DeepEqual(got, welcomed) {
+	config, logged := askWith(t, authority(), m.address()), &safeBuffer{}
+	config.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	if got, err := Ask(t.Context(), config); err != nil || !reflect.DeepEqual(got, welcomed) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	if text := logged.String(); !strings.Contains(text, "level=WARN") {
+		t.Errorf("no warning of a join request that fails for more than %v:\n%s", limits.JoinRefusedTimeout, text)
 	}
 }
 

@@ -37,12 +37,13 @@
 //	4, 5          the other member lost votes or entries that it had promised; 4: the refusing member does not lead, 5: it leads
 //	6, 7          the other member was removed from the cluster; 6: the refusing member does not lead, 7: it leads
 //	8             as 4; the refusing member takes no part itself, or has nothing of the log yet
-//	9             the joining member has the name of a member with another folder that is not there: it may ask again
+//	9             the joining member has the name of a member with another folder that is not there: it asks again
+//	10            the joining member cannot be answered yet, or is being added by the cluster secret: it asks again
 //
 // # Joining
 //
-// A member that was added to a cluster and has no folder yet asks for its identity, on a connection of its own (ALPN "qkv-join/1")
-// with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
+// A member that was added to a cluster, or has the cluster secret, and has no folder yet asks for its identity, on a connection of its own
+// (ALPN "qkv-join/1") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
 // join is refused as above.
 //
 //	request  [1, name str, [address str ...], id uint]
