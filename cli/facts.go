@@ -52,7 +52,7 @@ func factsOf(members []memberStatus) []checks.Member {
 			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
 			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
 			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device,
-			Backup: m.Backup, BackupAge: time.Duration(m.BackupAge * float64(time.Second)),
+			Backup: m.Backup, BackupAge: fromSeconds(m.BackupAge),
 			Clock: m.clock.ahead, ClockWithin: m.clock.within,
 		}
 		for _, l := range m.Links {
@@ -65,5 +65,7 @@ func factsOf(members []memberStatus) []checks.Member {
 	}
 	return all
 }
+
+func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func fromMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -136,6 +137,18 @@ func TestStatusOutput(t *testing.T) {
 }
 
 // TestCheck: what --check ends with.
+func TestStatusOfABackup(t *testing.T) {
+	for age, want := range map[time.Duration]string{
+		0: "by n1 in /b: it has just begun to lead, so whether its backup is complete is not known yet", time.Microsecond: "by n1 in /b: complete",
+		9 * time.Second: "by n1 in /b: complete", 61400 * time.Millisecond: "by n1 in /b: not complete for 1m1s",
+	} {
+		m := said(&client.Status{Name: "n1", Backup: "/b", BackupAge: age}, nil)
+		if got := m.backup(); got != want {
+			t.Errorf("%v: %s", age, got)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	leader, follower := memberStatus{Name: "n1", Role: "leader", Leader: "n1"}, memberStatus{Name: "n2", Role: "follower", Leader: "n1"}
 	candidate, unknown := memberStatus{Name: "n2", Role: "candidate"}, memberStatus{Name: "n3", Role: roleUnknown}

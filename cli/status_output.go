@@ -54,7 +54,7 @@ type memberStatus struct {
 	DiskBytes        int64      `json:"disk_bytes"`
 	OpenFiles        uint64     `json:"open_files_limit"`
 	Backup           string     `json:"backup"`       // the folder of the backup that the member makes while it leads
-	BackupAge        float64    `json:"backup_age_s"` // of the leader's backup: since it was complete
+	BackupAge        float64    `json:"backup_age_s"` // of the leader's backup: since it was complete; 0: a new leader does not know yet
 	MemoryBytes      int64      `json:"memory_bytes"`
 	Puts             clientLoad `json:"puts"`
 	Gets             clientLoad `json:"gets"`
@@ -107,7 +107,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Round(s.BackupAge.Seconds()), host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, host: s.Host, device: s.Device,
 	}
 }
 
@@ -233,8 +233,11 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 // backup describes the backup of the leader.
 func (m *memberStatus) backup() string {
 	text := fmt.Sprintf("by %s in %s", m.Name, m.Backup)
-	if age := time.Duration(m.BackupAge) * time.Second; age >= limits.BackupFailing {
-		return text + fmt.Sprintf(": not complete for %v", age)
+	switch age := fromSeconds(m.BackupAge); {
+	case age == 0:
+		return text + ": it has just begun to lead, so whether its backup is complete is not known yet"
+	case age >= limits.BackupFailing:
+		return text + fmt.Sprintf(": not complete for %v", age.Round(time.Second))
 	}
 	return text + ": complete"
 }

@@ -36,6 +36,7 @@ type backupDuty struct {
 	leads    bool
 	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
 	problem  string        // the newest failure since then; empty: none
+	known    bool          // the backup has been complete since this member began to lead
 	began    bool          // this process has made the backup before: without it, the folder's disk is not mounted
 }
 
@@ -87,7 +88,7 @@ func (d *backupDuty) turn(leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if leads && !d.leads {
-		d.complete, d.problem = d.now(), ""
+		d.complete, d.problem, d.known = d.now(), "", false
 	}
 	d.leads = leads
 }
@@ -162,7 +163,7 @@ func (d *backupDuty) note(problem string) {
 func (d *backupDuty) completed(ago time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.problem, d.began = "", true
+	d.problem, d.began, d.known = "", true, true
 	d.complete = max(d.complete, d.now()-ago)
 }
 
@@ -189,11 +190,18 @@ func (d *backupDuty) text() string {
 	return ""
 }
 
-// report adds the backup to a status.
+// report adds the backup to a status. A new leader does not know yet whether its backup is complete: the age is 0 until the backup is, or
+// until it would be an alarm.
 func (d *backupDuty) report(s *wire.Status) {
-	if d != nil {
-		s.Backup = d.target.Dir
-		s.BackupAge, _ = d.age()
+	if d == nil {
+		return
+	}
+	s.Backup = d.target.Dir
+	age, _ := d.age()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.leads && (d.known || age >= limits.BackupFailing) {
+		s.BackupAge = max(age, time.Microsecond)
 	}
 }
 

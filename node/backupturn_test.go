@@ -5,8 +5,47 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/limits"
+	"qkv/net/wire"
 	"qkv/node/backuprun"
 )
+
+// A new leader reports no age of its backup before the backup is complete, or late enough for an alarm.
+func TestBackupOfANewLeader(t *testing.T) {
+	c := newBackupCluster(t, 3)
+	h := c.follower(0)
+	h.member.config.Backup = backuprun.Target{Dir: t.TempDir()}
+	d := newBackupDuty(h.backups)
+	age := func() time.Duration {
+		var s wire.Status
+		d.report(&s)
+		return s.BackupAge
+	}
+	d.turn(true)
+	begun := d.now()
+	if got := age(); got != 0 {
+		t.Errorf("at its beginning: %v", got)
+	}
+	d.completed(0)
+	if got := age(); got != time.Microsecond {
+		t.Errorf("complete just now: %v", got)
+	}
+	d.turn(false)
+	d.turn(true)
+	d.note("the folder does not exist")
+	c.w.run(limits.BackupFailing / 2)
+	if got := age(); got != 0 {
+		t.Errorf("after %v without a backup: %v", d.now()-begun, got)
+	}
+	c.w.run(limits.BackupFailing)
+	if got := age(); got < limits.BackupFailing {
+		t.Errorf("after %v without a backup: %v", d.now()-begun, got)
+	}
+	d.turn(false)
+	if got := age(); got != 0 {
+		t.Errorf("of a follower: %v", got)
+	}
+}
 
 // A member that leads no more ends its backup. When it leads again, neither its age nor its failure is of the earlier time.
 func TestBackupOfAFormerLeader(t *testing.T) {

@@ -339,6 +339,12 @@ var nodeBugs = []mutant{
 	{"count the age of a backup since the first time that a member led", []change{
 		{"backupDuty.turn", `if leads && !d.leads {`, `if leads && !d.leads && d.complete == 0 {`},
 	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},
+	{"call a new leader's backup complete that may not exist", []change{
+		{"backupDuty.report", `d.leads && (d.known || age >= limits.BackupFailing)`, `d.leads`},
+	}, []detector{direct("./node", "TestBackupOfANewLeader")}},
+	{"take the backup for known that was complete when the member last led", []change{
+		{"backupDuty.turn", `d.now(), "", false`, `d.now(), "", d.known`},
+	}, []detector{direct("./node", "TestBackupOfANewLeader")}},
 	{"go on with the backup when another member leads", []change{
 		{"backupDuty.look", "d.cancel()\n\t\td.cancel = nil", `d.cancel = nil`},
 	}, []detector{direct("./node", "TestBackupOfAFormerLeader")}},

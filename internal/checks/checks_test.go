@@ -297,6 +297,16 @@ func TestUnchecked(t *testing.T) {
 	}
 }
 
+// TestBackupOfANewLeader: a leader that does not know yet whether its backup is complete has neither a complete one nor a failed one.
+func TestBackupOfANewLeader(t *testing.T) {
+	f := healthy(3)
+	f.Members[0].BackupAge = 0
+	got := of("backup", Run(f))
+	if len(got) != 1 || got[0].Level != Unchecked || got[0].Text != "n1 has just begun to lead, so whether its backup in /backup/n is complete is not known yet" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestAlarmTable: each name of package kv has one entry, alarms before notices.
 func TestAlarmTable(t *testing.T) {
 	seen := map[kv.AlarmName]bool{}

@@ -420,6 +420,8 @@ func backup(f *Facts, r *report) {
 		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
 	case len(lack) > 0:
 		r.warn("no backup is made while %s leads: no --backup-dir", strings.Join(lack, " or "))
+	case n > 0 && leader.BackupAge == 0:
+		r.skip("%s has just begun to lead, so whether its backup in %s is complete is not known yet", leader.Name, leader.Backup)
 	case n > 0:
 		r.ok("%s makes it in %s: complete %v ago", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
 	}

@@ -44,7 +44,7 @@ type Member struct {
 	Host, Device             uint64 // as in the status
 
 	Backup    string        // the folder of the backup that the member makes while it leads; empty: it makes none
-	BackupAge time.Duration // of the leader's: since it was complete
+	BackupAge time.Duration // of the leader's: since it was complete; 0: a new leader does not know yet
 
 	Clock       time.Duration // the member's clock minus this host's
 	ClockWithin time.Duration // the error of Clock; 0: the clock is not known

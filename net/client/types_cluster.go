@@ -104,7 +104,7 @@ const (
 //		Files            uint64 // the limit of open files
 //
 //		Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
-//		BackupAge time.Duration // of a leader with such a folder: since the backup last had everything
+//		BackupAge time.Duration // of a leader with such a folder: since the backup last had everything; 0: a new leader does not know yet
 //
 //		// For `qkv top` and the dashboard; all 0 in an older member.
 //		Memory             int64 // resident memory of the process, in bytes
