@@ -29,7 +29,7 @@ build: ## build ./qkv, without libc: it starts in an image that has nothing else
 packages: ## static programs, SBOMs, deb, rpm and images for all systems, in dist/ (PACKAGESFLAGS=-quick: amd64 of Linux alone)
 	@$(GO) run -C .ci/packages . $(PACKAGESFLAGS)
 
-packaged: ## tests of the packages: the deb on this host's root folder as a copy, its unit, the image, the manifests
+packaged: ## tests of the packages: the deb on this host's root folder as a copy, its unit, the image
 	$(GO) vet -C .ci/packages . && $(GO) test -C .ci/packages -count=1 -timeout 20m -v .
 
 monitoring: ## write docs/metrics.md, and the rules and dashboards in deploy/, from the tables in .ci/monitoring and a running member
