@@ -152,7 +152,7 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 func (t *Transport) nameOf(q *quic.Conn) (string, error) {
 	name, err := t.config.Trust.NameIn(q.ConnectionState().TLS)
 	if err == nil && name == t.config.Name {
-		err = fmt.Errorf("%q is the answering member's own name: two processes use one certificate, or a member's address points to itself", name)
+		err = fmt.Errorf("%q is the answering member's own name: two members have one --name, or a member's address points to itself", name)
 	}
 	return name, asRefusal(err)
 }
