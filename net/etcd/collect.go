@@ -145,7 +145,7 @@ func (t telling) own(s *core, own *Metrics) {
 	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because they contain an entry that cannot be decoded.", float64(own.Undecodable))
 	t.gauge("qkv_certificate_not_after_seconds", "Expiry of this member's certificate, in seconds since 1970.", float64(own.CertificateEnds.Unix()))
 	t.gauge("qkv_backup_configured", "1 if this member makes a backup while it leads.", truth(own.Backup != ""))
-	if own.BackupAge > 0 { // a new leader does not know it yet
+	if own.Backup != "" && own.Role == "leader" {
 		t.gauge("qkv_backup_age_seconds", "Time since the leader's backup last had every change.", own.BackupAge.Seconds())
 	}
 	for name, n := range own.Mailboxes {
