@@ -154,6 +154,8 @@ func (w *LogWriter) work() error {
 			w.ordered--
 			w.Log.AddSpare(m.Name)
 			w.orderSpares(w.Log.Stats())
+		case SegmentDamaged:
+			w.Log.MarkDamaged(m.Name)
 		case RoomChecked:
 		default:
 			panic(fmt.Sprintf("the log writer takes no %T", m))

@@ -144,7 +144,7 @@ func (LogCovered) consensusMessage()       {}
 func (SnapshotReceived) consensusMessage() {}
 func (SnapshotSent) consensusMessage()     {}
 
-// LogWriterMessage is a message to the log writer. All but RoomChecked are posted: raft bounds the entries under way.
+// LogWriterMessage is a message to the log writer. All but SegmentDamaged and RoomChecked are posted: raft bounds the entries under way.
 type LogWriterMessage interface{ logWriterMessage() }
 
 type (
@@ -159,18 +159,21 @@ type (
 	Fence struct{ Commit uint64 }
 	// SpareMade is a zero-filled file of the segment maker.
 	SpareMade struct{ Name string }
+	// SegmentDamaged says that a segment's file was found damaged: it is not reused. Offered.
+	SegmentDamaged struct{ Name string }
 	// RoomChecked follows each check of the disk's free space: a group that waits for space is tried again. Offered.
 	RoomChecked struct{}
 	// Restored reports that the applier has the state of the snapshot that an Append brought, and has published its View.
 	Restored struct{}
 )
 
-func (Append) logWriterMessage()      {}
-func (Release) logWriterMessage()     {}
-func (Fence) logWriterMessage()       {}
-func (SpareMade) logWriterMessage()   {}
-func (RoomChecked) logWriterMessage() {}
-func (Restored) logWriterMessage()    {}
+func (Append) logWriterMessage()         {}
+func (Release) logWriterMessage()        {}
+func (Fence) logWriterMessage()          {}
+func (SpareMade) logWriterMessage()      {}
+func (SegmentDamaged) logWriterMessage() {}
+func (RoomChecked) logWriterMessage()    {}
+func (Restored) logWriterMessage()       {}
 
 // ReadLog is a message to the log reader: an order to read older entries. Posted: the window bounds their number.
 type ReadLog struct{ Order log.ColdRead }
@@ -308,6 +311,8 @@ type (
 	}
 	// Installed reports that a received snapshot is the current state. Posted.
 	Installed struct{ Index, Term uint64 }
+	// Suspect has a published snapshot's file verified, which a reader has found damaged. Offered.
+	Suspect struct{ Path string }
 	// Wait is the snapshotter's clock. Offered.
 	Wait struct{}
 )
@@ -319,4 +324,5 @@ func (FromPeer) snapshotterMessage()     {}
 func (Discard) snapshotterMessage()      {}
 func (SnapshotRead) snapshotterMessage() {}
 func (Installed) snapshotterMessage()    {}
+func (Suspect) snapshotterMessage()      {}
 func (Wait) snapshotterMessage()         {}

@@ -130,9 +130,18 @@ func (s *Snapshotter) replace(info snapshot.Info, text string) {
 // suspect has a snapshot's file verified after a receiver has found it damaged.
 func (s *Snapshotter) suspect(one *sending) {
 	if info := s.kept(one); info != nil {
-		s.suspects = append(s.suspects, *info)
-		if s.sound == info.Path {
-			s.sound = ""
-		}
+		s.recheck(info.Path)
+	}
+}
+
+// recheck has a snapshot's file verified, if it is still published.
+func (s *Snapshotter) recheck(path string) {
+	i := slices.IndexFunc(s.files, func(k snapshot.Info) bool { return k.Path == path })
+	if i < 0 {
+		return
+	}
+	s.suspects = append(s.suspects, s.files[i])
+	if s.sound == path {
+		s.sound = ""
 	}
 }

@@ -60,7 +60,7 @@ type Snapshotter struct {
 	soundAt  time.Duration
 	noCheck  time.Duration   // no check to free space begins before; the last one failed
 	covered  uint64          // a snapshot that was found sound covers the log up to here
-	suspects []snapshot.Info // to be verified next: receivers found them damaged, or older files must be deleted
+	suspects []snapshot.Info // to be verified next: readers found them damaged, or older files must be deleted
 	sends    []*sending
 	buffer   []byte             // of the last sent chunk: the sender keeps no reference to it
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
@@ -99,6 +99,8 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.installed(m)
 		case Discard:
 			s.discard(m)
+		case Suspect:
+			s.recheck(m.Path)
 		case Wait:
 			s.wait()
 		default:

@@ -199,9 +199,10 @@ func (a answers) names(known []wire.Member) namesByID {
 
 // member returns the status of a member from any address, or the error of its own address.
 func (a answers) member(m wire.Member, named namesByID) memberStatus {
-	for _, one := range a {
+	for address, one := range a {
 		if one.err == nil && one.status.ID == m.ID {
 			answered := said(&one.status, named)
+			answered.endpoint = address
 			answered.known(m)
 			answered.clock = one.clock
 			return answered
@@ -243,6 +244,7 @@ func (a answers) others(known []wire.Member, t target, named namesByID) (members
 			members = append(members, m)
 		default:
 			m := said(&one.status, named)
+			m.endpoint = address
 			for _, other := range a {
 				if isMember(other) && other.status.Cluster == one.status.Cluster {
 					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)

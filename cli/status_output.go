@@ -64,6 +64,7 @@ type memberStatus struct {
 	stranger     bool   // none of the members that the others know
 	role         kv.Role
 	clients      []string // its addresses for clients
+	endpoint     string   // where it has answered; empty: nowhere
 	host, device uint64
 	clock        clockOffset
 }

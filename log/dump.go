@@ -38,9 +38,9 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 		p.o.Describe = describeData
 	}
 	broken := s.brokenChain()
-	for i, f := range s.files {
+	for _, f := range s.files {
 		if f.valid {
-			p.segment(s, f, s.files[i+1:])
+			p.segment(s, f)
 		} else if broken == nil || broken.File != f.name {
 			p.line(dumpLine{Kind: "unknown", File: path.Base(f.name), Bytes: f.size}, "%s  not a segment, %d bytes", path.Base(f.name), f.size)
 		}
@@ -161,7 +161,7 @@ func (p *dumper) brokenChain(broken *CorruptError) {
 }
 
 // segment prints a segment: its header, its frames, and how it ends.
-func (p *dumper) segment(s *inventory, f *logFile, later []*logFile) {
+func (p *dumper) segment(s *inventory, f *logFile) {
 	h := &f.header
 	text := fmt.Sprintf("%s  segment %d, %d bytes, cluster %x, member %x, after entry %d/%d, %s",
 		path.Base(f.name), h.seq, f.size, h.cluster, h.member, h.next-1, h.lastTerm, describeHard(h.hard))
@@ -172,14 +172,8 @@ func (p *dumper) segment(s *inventory, f *logFile, later []*logFile) {
 		Kind: "segment", File: path.Base(f.name), Bytes: f.size, Segment: h.seq, Follows: h.prev, Cluster: hexID(h.cluster), Member: hexID(h.member),
 		Index: h.next - 1, Term: h.lastTerm, Hard: hardLineOf(h.hard),
 	}, "%s", text)
-	var follower *logFile
-	for _, l := range later {
-		if l.valid && l.header.prev == h.seq {
-			follower = l
-		}
-	}
 	err := s.scan(f, &p.buf, func(sc *scanner) error {
-		p.frames(sc, follower)
+		p.frames(sc, s.follower(f))
 		return nil
 	})
 	if err != nil {

@@ -100,8 +100,7 @@ func (r *replay) sealed(i int, s *scanner) error {
 		h, payload, bad := s.frame()
 		var err error
 		if bad != nil {
-			bad.reason += ", and " + path.Base(after.name) + " proves that it was synced"
-			err = bad.damage(s.name)
+			err = s.synced(bad, after)
 		} else {
 			err = r.frame(i, s, &h, payload)
 		}
@@ -110,9 +109,8 @@ func (r *replay) sealed(i int, s *scanner) error {
 		}
 		return r.skipTo(i+1, err)
 	}
-	if s.next != after.header.prevEnd || s.chain != after.header.prevChain {
-		return r.skipTo(i+1, &CorruptError{File: s.name, Offset: s.next, Reason: fmt.Sprintf("the segment ends here with checksum %#08x, but %s says at byte %d with %#08x",
-			s.chain, path.Base(after.name), after.header.prevEnd, after.header.prevChain)})
+	if err := s.endsAs(after); err != nil {
+		return r.skipTo(i+1, err)
 	}
 	return nil
 }

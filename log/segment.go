@@ -108,6 +108,13 @@ func (l *Log) TakeDamaged() []string {
 	return names
 }
 
+// MarkDamaged notes that a segment's file was found damaged: once it holds nothing of the log, it is removed.
+func (l *Log) MarkDamaged(name string) {
+	for _, seg := range l.segments {
+		seg.damaged = seg.damaged || seg.name == name
+	}
+}
+
 // letGo releases a file. A damaged file is removed instead of recycled: otherwise the next start would meet the damage
 // again.
 func (l *Log) letGo(name string, damaged bool) {

@@ -29,6 +29,8 @@ type backups struct {
 	files  []openSnapshot // at most limits.BackupFilesOpen
 	log    *log.Reader
 	closed bool
+	check  *fileCheck // the newest verification; nil: none
+	checks uint64
 }
 
 // openSnapshot is a snapshot that a backup reads.
@@ -212,6 +214,9 @@ func (b *backups) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	if b.check != nil {
+		b.check.close()
+	}
 	err := b.log.Close()
 	for _, f := range b.files {
 		err = errors.Join(err, f.Close())

@@ -23,3 +23,10 @@ func (c *Client) BackupPiece(ctx context.Context, b *BackupBase, offset int64) (
 func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
 	return asked(ctx, c, wire.OpBackupLog, wire.AppendBackupEntryBody(nil, after), (*wire.Response).LogPart)
 }
+
+// Verify has the client's member read its snapshots and its log from the disk, at most rate bytes a second, and returns the progress. The
+// first call has the run 0; each further one has the run of the last answer, until the answer is Done. Without calls the member stops after
+// a few seconds. If another client's verification is under way, Verify joins it. It needs what backups need.
+func (c *Client) Verify(ctx context.Context, run uint64, rate int64) (Verified, error) {
+	return asked(ctx, c, wire.OpVerify, wire.AppendVerifyBody(nil, run, rate), (*wire.Response).Verified)
+}

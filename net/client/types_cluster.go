@@ -248,6 +248,27 @@ type BackupBase = kv.BackupBase
 //	}
 type LogPart = kv.LogPart
 
+// Verified is what the verification of a member's files has found so far.
+//
+//	type Verified struct {
+//		Run     uint64 // its number, by which the next request asks for the same one
+//		Done    bool
+//		Files   int64 // that are read: snapshots and segments of the log
+//		Bytes   int64 // that are read
+//		Total   int64 // size of the files, as far as it is known
+//		Damaged []DamagedFile
+//	}
+type Verified = kv.Verified
+
+// DamagedFile is a damaged file of a member.
+//
+//	type DamagedFile struct {
+//		Name   string // in the data folder
+//		Reason string // the place in the file, and what is wrong there
+//		Help   string // what the member does about it, and what its operator should do
+//	}
+type DamagedFile = kv.DamagedFile
+
 // LogEntry is one committed entry of the log.
 //
 //	type LogEntry struct {

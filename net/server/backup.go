@@ -8,7 +8,7 @@ import (
 	"qkv/net/wire"
 )
 
-// Backups gives the member's data to backups. All methods may be called from many goroutines, and may wait for the disk.
+// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the disk.
 type Backups interface {
 	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
 	// not applied that entry returns its newest snapshot.
@@ -19,6 +19,9 @@ type Backups interface {
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
+	// Verify returns the progress of a verification of the member's files. For the number 0 it begins one at that rate, in bytes a second,
+	// or joins the one that is under way. The verification ends when nobody asks for it any more.
+	Verify(ctx context.Context, run uint64, rate int64) (kv.Verified, *kv.Error)
 }
 
 // backUp carries out a request for a backup, in a goroutine of its own: it waits for the disk, for a snapshot, or for an entry. The number
@@ -60,6 +63,8 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		b.base, err = from.Base(ctx, q.Entry)
 	case wire.OpBackupPiece:
 		b.piece, err = from.Piece(q.Name, q.SHA, q.Offset)
+	case wire.OpVerify:
+		b.verified, err = from.Verify(ctx, q.Run, q.Rate)
 	default:
 		b.part, err = from.Log(ctx, q.Entry)
 	}
@@ -74,6 +79,8 @@ func (b *body) appendBackup(to *buffer) bool {
 		size = wire.BackupBaseBytes(&b.base)
 	case wire.OpBackupPiece:
 		size = wire.BackupPieceAnswer(len(b.piece))
+	case wire.OpVerify:
+		size = wire.VerifiedBytes(&b.verified)
 	default:
 		size = wire.LogPartBytes(&b.part)
 	}
@@ -85,6 +92,8 @@ func (b *body) appendBackup(to *buffer) bool {
 		to.out = wire.AppendBackupBase(to.out, id, &b.base)
 	case wire.OpBackupPiece:
 		to.out = wire.AppendBackupPiece(to.out, id, b.piece)
+	case wire.OpVerify:
+		to.out = wire.AppendVerified(to.out, id, &b.verified)
 	default:
 		to.out = wire.AppendLogPart(to.out, id, &b.part)
 	}

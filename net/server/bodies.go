@@ -28,10 +28,11 @@ type body struct {
 	authors []string // the authors that were found
 	token   string   // of a login
 
-	// Of a request for a backup.
-	base  kv.BackupBase
-	piece []byte
-	part  kv.LogPart
+	// Of a request for a backup, or for a verification.
+	base     kv.BackupBase
+	piece    []byte
+	part     kv.LogPart
+	verified kv.Verified
 
 	// At most one of them, after begin.
 	answer *index.AnswerReader
@@ -134,7 +135,7 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 		return b.appendAuthCheck(to, v)
 	case wire.OpLogin:
 		return b.appendLogin(to)
-	case wire.OpBackupBase, wire.OpBackupPiece, wire.OpBackupLog:
+	case wire.OpBackupBase, wire.OpBackupPiece, wire.OpBackupLog, wire.OpVerify:
 		return b.appendBackup(to)
 	}
 	if b.answer == nil && b.whole == nil {

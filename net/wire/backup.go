@@ -5,12 +5,14 @@ import (
 	"qkv/internal/pack"
 )
 
-// BackupRequest is the body of a request for a backup.
+// BackupRequest is the body of a request for a backup, or for a verification of the member's files.
 type BackupRequest struct {
 	Entry  uint64   // of a base: the oldest one allowed. Of a part of the log: the entry before it
 	Name   string   // of a base's file
 	SHA    [32]byte // its identity
 	Offset int64    // of a piece of it
+	Run    uint64   // of a verification; 0: a new one
+	Rate   int64    // of a new verification: bytes a second
 }
 
 // AppendBackupEntryBody appends the body of a request for a base, or for a part of the log.

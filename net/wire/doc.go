@@ -102,6 +102,8 @@
 //	62 log      entry uint                                      [id, 0, applied uint, entries]
 //	   for a backup                                              entries: [[entry uint, term uint, change bool,
 //	                                                                        envelope bin]...]
+//	63 verify   run uint, rate int                              [id, 0, run uint, done bool, files int, bytes int,
+//	   files                                                             total int, [[name str, reason str, help str]...]]
 //	70 clients  nothing                                         [id, 0, clients]  clients: [[name str, api str, connections int,
 //	                                                                     requests int, watches int, bytes int]...]
 //
@@ -156,6 +158,10 @@
 // no longer has that file, the answer is Compacted. A part of the log has the committed entries behind the given one, in the order of the log.
 // It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the member's log begins later: the client then asks
 // for a base.
+//
+// Op 63 asks for the progress of a verification of the member's files ([kv.Verified]). For the run 0 the member begins one at that rate, in
+// bytes a second, or joins the one that is under way; the answer has the number for the next request. It comes after limits.VerifyWait, or
+// when everything is read. A verification that no client asks for ends after limits.VerifyIdle.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same

@@ -53,6 +53,7 @@ const (
 	OpBackupBase  Op = 60
 	OpBackupPiece Op = 61
 	OpBackupLog   Op = 62
+	OpVerify      Op = 63
 
 	OpClients Op = 70
 )
@@ -261,6 +262,7 @@ var ops = [...]op{
 	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
 	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 3, read: readBackupPiece, check: checkBackupPiece},
 	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
+	OpVerify:      {name: "verification of a member's files", path: PathFiles, access: kv.AccessAdmin, fields: 2, read: readVerify, check: checkVerify},
 }
 
 func touchLease(q *Request, f func(kv.Touch) bool) bool {

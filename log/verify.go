@@ -1,0 +1,155 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path"
+
+	"qkv/log/disk"
+)
+
+// Checked is a segment that Verify has read.
+type Checked struct {
+	Name   string // path
+	Size   int64  // of its file
+	Damage error  // nil if the segment is sound; otherwise a *CorruptError, or an ErrFormat
+}
+
+// lookTries is how many times Verify lists a log whose files are renamed meanwhile.
+const lookTries = 10
+
+// Verify reads all segments of a log that may be in use: closed segments completely, and the open one up to its end. It calls begun with
+// the size of the files before it reads them, and read after each segment; an error of either ends it. The log must hold the entry least, unless that is 0.
+//
+// A segment that was released meanwhile is left out: its file may hold other bytes already. A frame that is written while it is read looks
+// damaged; Verify reads it again before it reports it.
+func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) error, read func(Checked) error) error {
+	s, fault, err := look(d, dir)
+	if err != nil {
+		return err
+	}
+	bytes, last := int64(0), (*logFile)(nil)
+	for _, f := range s.files {
+		if f.valid {
+			bytes, last = bytes+f.size, f
+		}
+	}
+	if err := begun(bytes); err != nil {
+		return err
+	}
+	var buf []byte
+	for _, f := range s.files {
+		if !f.valid {
+			continue
+		}
+		damage := s.scan(f, &buf, func(sc *scanner) error {
+			end, err := sc.verify(s.follower(f))
+			if err == nil && f == last && end < least {
+				reason := fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)
+				err = &CorruptError{File: f.name, Offset: sc.next, Reason: reason}
+			}
+			return err
+		})
+		if damage != nil {
+			if disk.Gone(d, f.name) {
+				continue
+			}
+			if !errors.Is(damage, ErrCorrupt) && !errors.Is(damage, ErrFormat) {
+				return damage
+			}
+		}
+		if err := read(Checked{f.name, f.size, damage}); err != nil {
+			return err
+		}
+	}
+	if fault == nil {
+		return nil
+	}
+	// Between two names of a list, a segment may have been begun or released: then a second list has no such fault.
+	_, again, err := look(d, dir)
+	if err != nil || again == nil || again.File != fault.File || again.Reason != fault.Reason {
+		return err
+	}
+	return read(Checked{fault.File, 0, fault})
+}
+
+// look lists a log in use, and returns a fault in the order of its segments: a damaged header, or a segment that is missing.
+func look(d disk.FS, dir string) (s *inventory, fault *CorruptError, err error) {
+	for range lookTries {
+		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that a damaged header ends nothing
+		if err = s.open(); errors.Is(err, fs.ErrNotExist) {
+			continue // renamed since it was listed
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		s.o.Covered = 0
+		return s, s.brokenChain(), nil
+	}
+	return nil, nil, err
+}
+
+// follower returns the segment that says where f ends; nil if there is none.
+func (s *inventory) follower(f *logFile) *logFile {
+	for _, one := range s.files {
+		if one.valid && one.number > f.number && one.header.prev == f.number {
+			return one
+		}
+	}
+	return nil
+}
+
+// verify reads the frames up to the end that the follower states; without a follower, up to the first frame that was never synced. It
+// returns the last entry of the log there.
+//
+// A bad frame is read again before it counts: a proof that it was synced may be younger than the first reading.
+func (s *scanner) verify(follower *logFile) (last uint64, err error) {
+	last = s.header.next - 1
+	if follower != nil {
+		s.size = min(s.size, follower.header.prevEnd)
+	}
+	for again := false; follower == nil || s.next < follower.header.prevEnd; {
+		h, payload, bad := s.frame()
+		if bad == nil {
+			if err := readPayload(&h, payload, s.header.longerRecords(), func(record, Position) {}); err != nil {
+				return last, wrong(s.name, h.offset, err)
+			}
+			again, last = false, h.first-1
+			if h.kind == kindEntries {
+				last += uint64(h.count)
+			}
+			continue
+		}
+		var err error
+		if follower == nil {
+			err = (&replay{}).decide(s, bad)
+		} else {
+			err = s.synced(bad, follower)
+		}
+		if err == nil || again {
+			return last, err
+		}
+		again, s.buf = true, s.buf[:0]
+	}
+	if follower != nil {
+		err = s.endsAs(follower)
+	}
+	return last, err
+}
+
+// synced is the damage of a bad frame before the end that the segment after it states.
+func (s *scanner) synced(bad *badFrame, after *logFile) error {
+	bad.reason += ", and " + path.Base(after.name) + " proves that it was synced"
+	return bad.damage(s.name)
+}
+
+// endsAs compares the end of a segment with the header of the segment that follows it.
+func (s *scanner) endsAs(after *logFile) error {
+	if s.next == after.header.prevEnd && s.chain == after.header.prevChain {
+		return nil
+	}
+	return &CorruptError{File: s.name, Offset: s.next, Reason: fmt.Sprintf("the segment ends here with checksum %#08x, but %s says at byte %d with %#08x",
+		s.chain, path.Base(after.name), after.header.prevEnd, after.header.prevChain)}
+}
