@@ -28,7 +28,9 @@ type fileCheck struct {
 	done   chan struct{} // closed when everything is read
 	sleep  func(time.Duration)
 
-	begun time.Time // when the pace let the newest read begin; only the check's goroutine uses it
+	// Of the check's goroutine.
+	begun  time.Time     // when the pace let the newest read begin
+	orders []func() bool // for damaged files: given at the end, because new snapshots replace files that are not read yet
 
 	mu    sync.Mutex
 	found kv.Verified
@@ -116,6 +118,7 @@ func (c *fileCheck) close() {
 func (c *fileCheck) run() {
 	defer close(c.done)
 	err := c.read()
+	c.order()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if errors.Is(err, errVerifyFull) {
@@ -182,16 +185,19 @@ func (c *fileCheck) read() error {
 	}
 	applied, _ := m.status.View().Applied()
 	least := min(applied, m.status.Durable().Last) // an applied entry is durable, and is never replaced
-	// The snapshots come first: what is done about a damaged log replaces them.
-	return log.Verify(medium, m.folder.path("wal"), least, func(bytes int64) error {
+	begun := func(bytes int64) error {
 		c.add(0, 0, bytes)
-		for _, info := range listing.Published {
-			if err := c.snapshot(medium, info.Path); err != nil {
-				return err
-			}
-		}
 		return nil
-	}, c.segment)
+	}
+	if err := log.Verify(medium, m.folder.path("wal"), least, begun, c.segment); err != nil {
+		return err
+	}
+	for _, info := range listing.Published {
+		if err := c.snapshot(medium, info.Path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -215,11 +221,11 @@ func (c *fileCheck) segment(one log.Checked) error {
 	reason := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify` again: %s %s", one.Name, placeOf(one.Name, one.Damage))
 	m.logger.Error(reason)
 	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: reason})
-	if err := c.order(func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: one.Name}) }); err != nil {
-		return err
-	}
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
-	return c.order(func() bool { return m.actors.applier.Offer(actor.SnapshotWanted{Above: last - 1, Twice: true}) })
+	c.orders = append(c.orders,
+		func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: one.Name}) },
+		func() bool { return m.actors.applier.Offer(actor.SnapshotWanted{Above: last - 1, Twice: true}) })
+	return nil
 }
 
 // snapshot reads a snapshot. If it is damaged, the snapshotter reads it again, moves it aside and has another one saved.
@@ -235,7 +241,8 @@ func (c *fileCheck) snapshot(medium disk.FS, name string) error {
 	if err := c.damaged("snap", name, err, snapshotHelp); err != nil {
 		return err
 	}
-	return c.order(func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
+	c.orders = append(c.orders, func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
+	return nil
 }
 
 func verifySnapshot(medium disk.FS, name string) error {
@@ -283,13 +290,11 @@ func placeOf(name string, damage error) string {
 	return text
 }
 
-// order repeats an order until an actor has space for it.
-func (c *fileCheck) order(offer func() bool) error {
-	for !offer() {
-		if err := c.stopped(); err != nil {
-			return err
+// order gives the actors the orders for what was found. It repeats an order until the actor has space for it.
+func (c *fileCheck) order() {
+	for _, offer := range c.orders {
+		for !offer() && c.stopped() == nil {
+			c.sleep(backupPoll)
 		}
-		c.sleep(backupPoll)
 	}
-	return nil
 }
