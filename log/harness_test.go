@@ -309,9 +309,17 @@ func (w *world) sync() error {
 	return nil
 }
 
-// step is one piece of random work.
+// step is one piece of random work, or another start.
 func (w *world) step() error {
-	switch k := w.r.IntN(100); {
+	if k := w.r.IntN(100); k < 99 {
+		return w.work(k)
+	}
+	return w.reopen()
+}
+
+// work is one piece of random work, by a number below 99.
+func (w *world) work(k int) error {
+	switch {
 	case k < 35:
 		w.append(w.now.last()+1, max(w.now.hard.Term, w.now.lastTerm()), 1+w.r.IntN(4), nil)
 		return nil
@@ -332,10 +340,8 @@ func (w *world) step() error {
 		return w.reset()
 	case k < 93:
 		return w.release()
-	case k < 99:
-		return w.make()
 	default:
-		return w.reopen()
+		return w.make()
 	}
 }
 

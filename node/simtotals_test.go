@@ -42,6 +42,7 @@ type totals struct {
 	ReadsNotAllowed, ReadsAuthOld, ReadsNoUser, WatchesRefused, WatchesEndedByRoles        int
 	OwnCommands, ExpiredWithUsers, OnceOthers                                              int // while it is enabled
 	VerdictsCompared, Authors                                                              int
+	FilesVerified, FilesDamaged                                                            int // FilesDamaged: found where a bit was flipped
 	Backups, BackupKills, BackupsFull, BackupBases, BackupEntries                          int
 	BackupRestores, BackupsCompared, BackupGaps, RestoredClusters                          int           // BackupGaps: moments that were refused
 	SlowestService                                                                         time.Duration // until every member served everything again
@@ -177,6 +178,7 @@ func (t totals) missing() []string {
 		"refused watches": t.WatchesRefused, "watches that a change of roles has ended": t.WatchesEndedByRoles,
 		"members' own commands while there are users": t.OwnCommands, "leases that expired while there are users": t.ExpiredWithUsers,
 		"copies of a write by another user": t.OnceOthers, "compared verdicts": t.VerdictsCompared, "authors": t.Authors,
+		"verified files": t.FilesVerified, "damaged files that a verification found": t.FilesDamaged,
 		"backups": t.Backups, "killed backups": t.BackupKills, "backups on a full disk": t.BackupsFull, "bases of backups": t.BackupBases,
 		"entries in backups": t.BackupEntries, "restores": t.BackupRestores, "restored states that a member had": t.BackupsCompared,
 		"refused moments in a gap of a backup": t.BackupGaps, "clusters that were restored": t.RestoredClusters,

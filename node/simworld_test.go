@@ -280,6 +280,7 @@ func (w *world) live() {
 	}
 	w.watchLiar()
 	w.backUp()
+	w.verifyFiles(0)
 	if w.shape.calm {
 		w.serve(elections*w.shape.election + 5*time.Second) // one that starts late may need a snapshot, on a slow disk
 		w.expectService()

@@ -151,6 +151,7 @@ func bodies(prefix string) map[string]struct {
 		"backup's base":    {wire.OpBackupBase, wire.AppendBackupEntryBody(nil, 0)},
 		"backup's piece":   {wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, &kv.BackupBase{Name: "n"}, 0)},
 		"backup's log":     {wire.OpBackupLog, wire.AppendBackupEntryBody(nil, 0)},
+		"verify":           {wire.OpVerify, wire.AppendVerifyBody(nil, 1, 1<<20)},
 		"status":           {wire.OpStatus, nil},
 		"clients":          {wire.OpClients, nil},
 		"auth status":      {wire.OpAuthStatus, wire.AppendMembersBody(nil, false)},
@@ -224,7 +225,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "unban", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log"}
+	rootOnly := []string{"users", "clients", "roles", "unban", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "verify"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

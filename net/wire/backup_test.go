@@ -3,9 +3,11 @@ package wire
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // Requests and answers of backups are read as they were written.
@@ -41,5 +43,30 @@ func TestBackupMessages(t *testing.T) {
 	}
 	if got, err := answer(AppendLogPart(nil, 4, &part), LogPartBytes(&part)).LogPart(); err != nil || !reflect.DeepEqual(got, part) {
 		t.Errorf("%v %+v", err, got)
+	}
+}
+
+// A request for a verification, and its answer, are read as they were written. Rates outside of the limits are refused.
+func TestVerifyMessages(t *testing.T) {
+	for rate, refused := range map[int64]bool{0: true, -1: true, limits.VerifyRateLeast - 1: true, limits.VerifyRateLeast: false, limits.VerifyRateMost: false, limits.VerifyRateMost + 1: true} {
+		var q Request
+		err := ReadRequest(frameOf(t, AppendRequest(nil, 4, OpVerify, 1, AppendVerifyBody(nil, 1<<63, rate))), &q)
+		if err != nil || q.Backup.Run != 1<<63 || q.Backup.Rate != rate || (q.Check(kv.Bounds{}) != nil) != refused {
+			t.Errorf("%d: %v %+v, %v", rate, err, q.Backup, q.Check(kv.Bounds{}))
+		}
+	}
+	long := kv.DamagedFile{Name: "wal/0000000000000001.wal", Reason: strings.Repeat("r", 70_000), Help: "h"}
+	for _, want := range []kv.Verified{{Run: 1 << 63, Total: 1 << 62}, {Run: 1, Done: true, Files: 1 << 40, Bytes: 1 << 50, Total: 1 << 51, Damaged: []kv.DamagedFile{{}, long, {Name: "snap/1"}}}} {
+		frame := AppendVerified(nil, 4, &want)
+		if most := VerifiedBytes(&want); len(frame) > most {
+			t.Errorf("a frame of %d bytes, over its bound of %d", len(frame), most)
+		}
+		p, err := ReadResponse(frameOf(t, frame))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.Verified(); err != nil || !reflect.DeepEqual(got, want) && len(got.Damaged)+len(want.Damaged) > 0 {
+			t.Errorf("%v %+v", err, got)
+		}
 	}
 }

@@ -331,6 +331,11 @@ var examples = []struct {
 		"log answer", AppendLogPart(nil, 24, &kv.LogPart{Applied: 400, Entries: []kv.LogEntry{{Index: 301, Term: 3}, {Index: 302, Term: 4, Change: true, Envelope: []byte("envelope")}}}),
 		array{24, 0, 400, array{array{301, 3, false, []byte{}}, array{302, 4, true, []byte("envelope")}}},
 	},
+	{"verify files", AppendRequest(nil, 25, OpVerify, time.Second, AppendVerifyBody(nil, 70_000, 32<<20)), array{25, 63, 1000, 70_000, 32 << 20}},
+	{
+		"verified answer", AppendVerified(nil, 25, &kv.Verified{Run: 70_000, Done: true, Files: 3, Bytes: 1 << 20, Total: 1 << 21, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}}),
+		array{25, 0, 70_000, true, 3, 1 << 20, 1 << 21, array{array{"wal/1", "at byte 2", "verify again"}}},
+	},
 	{"no new entries", AppendLogPart(nil, 24, &kv.LogPart{Applied: 300}), array{24, 0, 300, array{}}},
 }
 
@@ -720,6 +725,8 @@ func FuzzMessages(f *testing.F) {
 			body = AppendAuthCheckBody(nil, q.Auth.Name, &q.Auth.Permission, q.Serializable)
 		case OpBackupBase, OpBackupLog:
 			body = AppendBackupEntryBody(nil, q.Backup.Entry)
+		case OpVerify:
+			body = AppendVerifyBody(nil, q.Backup.Run, q.Backup.Rate)
 		case OpBackupPiece:
 			body = AppendBackupPieceBody(nil, &kv.BackupBase{Name: q.Backup.Name, SHA: q.Backup.SHA}, q.Backup.Offset)
 		}

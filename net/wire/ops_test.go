@@ -56,7 +56,7 @@ func TestAccess(t *testing.T) {
 		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
 			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
-			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup",
+			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup", "verification of a member's files",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
@@ -110,6 +110,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpClients}, PathMember},
 		{Request{Op: OpWatch}, PathWatch},
 		{Request{Op: OpBackupLog}, PathFiles},
+		{Request{Op: OpVerify}, PathFiles},
 	} {
 		if got := x.request.Path(); got != x.want {
 			t.Errorf("%s takes path %d, want %d", x.request.Op, got, x.want)

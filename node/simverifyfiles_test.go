@@ -1,0 +1,42 @@
+package node
+
+import (
+	"strings"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// simVerifyEvery is the time between two verifications of files in a cluster.
+const simVerifyEvery = 700 * time.Millisecond
+
+// verifyFiles has the members verify their files, in turn, as `qkv verify` does. A sound file must never be called damaged, whatever the
+// member and its disk do. Nothing is ordered for damaged files: the faults have plans with them.
+func (w *world) verifyFiles(turn int) {
+	w.sim.After(simVerifyEvery, func() {
+		all := w.members()
+		w.verifyFilesOf(all[turn%len(all)])
+		w.verifyFiles(turn + 1)
+	})
+}
+
+func (w *world) verifyFilesOf(h *host) {
+	if !h.alive() || h.paused() {
+		return
+	}
+	c := newFileCheck(h.member, 1, limits.VerifyRate)
+	c.sleep = func(time.Duration) {}
+	if err := c.read(); err != nil || !h.alive() { // an error is that of a disk that fails
+		return
+	}
+	w.totals.FilesVerified += int(c.found.Files)
+	for _, f := range c.found.Damaged {
+		switch {
+		case h.rotted || h.rottedLog:
+			w.totals.FilesDamaged++
+		case strings.Contains(f.Reason, "input/output error"):
+		default:
+			w.failf("%s calls %s damaged: %s", h.name(), f.Name, f.Reason)
+		}
+	}
+}
