@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"slices"
 
 	"qkv/log/disk"
 )
@@ -20,35 +21,36 @@ type Checked struct {
 // lookTries is how many times Verify lists a log whose files are renamed meanwhile.
 const lookTries = 10
 
-// Verify reads all segments of a log that may be in use: closed segments completely, and the open one up to its end. It calls begun with
-// the size of the files before it reads them, and read after each segment; an error of either ends it. The log must hold the entry least, unless that is 0.
+// Verify reads all segments of a log that may be in use: closed segments completely, and the open one up to its end. The log must hold the
+// entry least, unless that is 0. Verify calls begun with the size of the files before it reads them. begun returns the entry of the newest
+// snapshot that exists then, behind which the log must begin or earlier; 0: there is none. Verify calls read after each segment. An error of
+// either ends it.
 //
 // A segment that was released meanwhile is left out: its file may hold other bytes already. A frame that is written while it is read looks
 // damaged; Verify reads it again before it reports it.
-func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) error, read func(Checked) error) error {
-	s, fault, err := look(d, dir)
+func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) (snapshot uint64, err error), read func(Checked) error) error {
+	s, chain, fault, err := look(d, dir)
 	if err != nil {
 		return err
 	}
-	bytes, last := int64(0), (*logFile)(nil)
-	for _, f := range s.files {
-		if f.valid {
-			bytes, last = bytes+f.size, f
-		}
+	bytes := int64(0)
+	for _, f := range chain {
+		bytes += f.size
 	}
-	if err := begun(bytes); err != nil {
+	snapshot, err := begun(bytes)
+	if err != nil {
 		return err
 	}
 	var buf []byte
-	for _, f := range s.files {
-		if !f.valid {
-			continue
-		}
+	for i, f := range chain {
 		damage := s.scan(f, &buf, func(sc *scanner) error {
 			end, err := sc.verify(s.follower(f))
-			if err == nil && f == last && end < least {
-				reason := fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)
-				err = &CorruptError{File: f.name, Offset: sc.next, Reason: reason}
+			switch {
+			case err != nil:
+			case i == len(chain)-1 && end < least:
+				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
+			case i == 0 && fault == nil && snapshot > 0 && f.header.next-1 > snapshot:
+				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", f.header.next-1, snapshot)}
 			}
 			return err
 		})
@@ -68,27 +70,35 @@ func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) error, 
 		return nil
 	}
 	// Between two names of a list, a segment may have been begun or released: then a second list has no such fault.
-	_, again, err := look(d, dir)
+	_, _, again, err := look(d, dir)
 	if err != nil || again == nil || again.File != fault.File || again.Reason != fault.Reason {
 		return err
 	}
 	return read(Checked{fault.File, 0, fault})
 }
 
-// look lists a log in use, and returns a fault in the order of its segments: a damaged header, or a segment that is missing.
-func look(d disk.FS, dir string) (s *inventory, fault *CorruptError, err error) {
+// look lists a log in use: its segments, and the fault before which they end, a damaged or lost header.
+func look(d disk.FS, dir string) (s *inventory, chain []*logFile, fault *CorruptError, err error) {
 	for range lookTries {
-		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that a damaged header ends nothing
-		if err = s.open(); errors.Is(err, fs.ErrNotExist) {
-			continue // renamed since it was listed
+		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that no damaged header is an error
+		if err = s.open(); !errors.Is(err, fs.ErrNotExist) {                               // otherwise a file was renamed since it was listed
+			break
 		}
-		if err != nil {
-			return nil, nil, err
-		}
-		s.o.Covered = 0
-		return s, s.brokenChain(), nil
 	}
-	return nil, nil, err
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	chain, err = s.chain()
+	switch {
+	case errors.As(err, &fault): // the newest segment is lost
+		return s, slices.DeleteFunc(slices.Clone(s.files), func(f *logFile) bool { return !f.valid }), fault, nil
+	case err != nil:
+		return nil, nil, nil, err
+	}
+	if prev := s.find(chain[0].header.prev); prev != nil && prev.damaged {
+		errors.As(s.skipped, &fault)
+	}
+	return s, chain, fault, nil
 }
 
 // follower returns the segment that says where f ends; nil if there is none.

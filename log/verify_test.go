@@ -13,10 +13,10 @@ import (
 )
 
 // verify returns the paths of the segments that Verify calls sound, and the damage that it reports.
-func verify(t *testing.T, d disk.FS, least uint64) (sound []string, damage []error) {
+func verify(t *testing.T, d disk.FS, snapshot, least uint64) (sound []string, damage []error) {
 	t.Helper()
 	bytes := int64(0)
-	must(t, log.Verify(d, dir, least, func(all int64) error { bytes = all; return nil }, func(c log.Checked) error {
+	must(t, log.Verify(d, dir, least, func(all int64) (uint64, error) { bytes = all; return snapshot, nil }, func(c log.Checked) error {
 		if bytes -= c.Size; c.Damage != nil {
 			damage = append(damage, c.Damage)
 		} else {
@@ -49,14 +49,14 @@ func TestVerifyFindsFlippedBits(t *testing.T) {
 	for seed := range seeds {
 		w := flipLog(t, seed, true)
 		pieces := livePieces(t, w.m)
-		if sound, damage := verify(t, w.m, w.acked.last()); len(damage) > 0 || len(sound) < 3 {
+		if sound, damage := verify(t, w.m, 1, w.acked.last()); len(damage) > 0 || len(sound) < 3 {
 			t.Fatalf("seed %d: %v, damage %v", seed, sound, damage)
 		}
 		for i, p := range pieces[:len(pieces)-1] { // nothing speaks of the last frame, a fence
 			for bit := int64(i) % stride; bit < (p.to-p.from)*8; bit += stride {
 				c := w.after(t, uint64(bit))
 				must(t, c.m.Rot(p.file, p.from+bit/8, uint(bit%8)))
-				_, damage := verify(t, c.m, w.acked.last())
+				_, damage := verify(t, c.m, 1, w.acked.last())
 				want := fmt.Sprintf("%s %d", p.file, p.from)
 				if p.what == "header" && p.file == pieces[len(pieces)-1].file && len(damage) == 1 {
 					continue // of a segment that nothing names yet: the log ends too early
@@ -68,12 +68,12 @@ func TestVerifyFindsFlippedBits(t *testing.T) {
 			}
 		}
 		c := w.after(t, seed)
-		_, damage := verify(t, c.m, w.acked.last()+1)
+		_, damage := verify(t, c.m, 1, w.acked.last()+1)
 		if len(damage) != 1 || !strings.Contains(damage[0].Error(), fmt.Sprintf("ends here with entry %d", w.acked.last())) {
 			t.Errorf("seed %d, with an entry that is not there: %v", seed, damage)
 		}
 		must(t, c.m.Remove(pieces[0].file))
-		if _, damage := verify(t, c.m, 0); len(damage) > 0 {
+		if _, damage := verify(t, c.m, w.acked.last(), 0); len(damage) > 0 {
 			t.Errorf("seed %d, the oldest segment was released: %v", seed, damage)
 		}
 	}
@@ -88,15 +88,15 @@ func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 		if p.from == p.to || p.from == 0 && p.file == pieces[len(pieces)-1].file { // nothing names a new segment at once
 			continue
 		}
-		_, damage := verify(t, badPage{w.m, p.file, p.from}, 0)
+		_, damage := verify(t, badPage{w.m, p.file, p.from}, 1, 0)
 		if len(damage) != 1 || place(damage[0]) != fmt.Sprintf("%s %d", p.file, p.from) || !errors.Is(damage[0], syscall.EIO) {
 			t.Errorf("%s at %d cannot be read: %v", p.file, p.from, damage)
 		}
 	}
-	sound, _ := verify(t, w.m, 0)
+	sound, _ := verify(t, w.m, 1, 0)
 	must(t, w.m.Remove(sound[1]))
-	_, damage := verify(t, w.m, 0)
-	if len(damage) != 1 || !strings.Contains(damage[0].Error(), path.Base(sound[1])) {
+	_, damage := verify(t, w.m, 1, 0)
+	if len(damage) != 1 || !strings.Contains(damage[0].Error(), path.Base(sound[2])) || !strings.Contains(damage[0].Error(), "segments are missing") {
 		t.Errorf("%s is missing: %v", sound[1], damage)
 	}
 }
@@ -116,7 +116,7 @@ func TestVerifyBesideTheLog(t *testing.T) {
 		for range 40 {
 			must(t, w.step())
 			least := w.acked.hard.Commit
-			sound, damage := verify(t, busy, min(least, w.acked.last()))
+			sound, damage := verify(t, busy, 0, min(least, w.acked.last()))
 			segments += len(sound)
 			if len(damage) > 0 {
 				t.Fatalf("seed %d: %v", seed, damage)
@@ -163,7 +163,7 @@ func TestVerifyReadsAFrameAgain(t *testing.T) {
 	pieces := livePieces(t, w.m)
 	p := pieces[len(pieces)-2]
 	late := lateFS{w.m, p.file, p.from, new(bool)}
-	if _, damage := verify(t, late, w.acked.last()); len(damage) > 0 || !*late.read {
+	if _, damage := verify(t, late, 1, w.acked.last()); len(damage) > 0 || !*late.read {
 		t.Errorf("%+v, first read before it was written: %v (read: %v)", p, damage, *late.read)
 	}
 }

@@ -176,23 +176,23 @@ func (c *fileCheck) add(files, bytes, total int64) {
 func (c *fileCheck) read() error {
 	m := c.member
 	medium := disk.Medium(m.env.FS, limits.VerifyPieceBytes, c.pace)
-	listing, err := snapshot.List(m.env.FS, m.folder.path("snap"))
-	if err != nil {
-		return err
-	}
-	for _, info := range listing.Published {
-		c.add(0, 0, info.Bytes)
-	}
 	applied, _ := m.status.View().Applied()
 	least := min(applied, m.status.Durable().Last) // an applied entry is durable, and is never replaced
-	begun := func(bytes int64) error {
+	var snapshots []snapshot.Info
+	begun := func(bytes int64) (newest uint64, err error) { // after the log was listed: it is released behind the snapshots
 		c.add(0, 0, bytes)
-		return nil
+		listing, err := snapshot.List(m.env.FS, m.folder.path("snap"))
+		snapshots = listing.Published
+		for _, info := range snapshots {
+			c.add(0, 0, info.Bytes)
+			newest = max(newest, info.Index)
+		}
+		return newest, err
 	}
 	if err := log.Verify(medium, m.folder.path("wal"), least, begun, c.segment); err != nil {
 		return err
 	}
-	for _, info := range listing.Published {
+	for _, info := range snapshots {
 		if err := c.snapshot(medium, info.Path); err != nil {
 			return err
 		}
