@@ -71,15 +71,11 @@ func verify(c *cli.Context) error {
 	}
 	members = slices.DeleteFunc(members, func(m memberStatus) bool { return m.endpoint == "" && t.leavesOut(&m) })
 	all := make([]verifiedMember, len(members))
-	sum := &verifiedSum{bar: newBytesProgress(c.App.ErrWriter, "verify"), of: make([]client.Verified, len(members))}
 	var asking sync.WaitGroup
 	for i := range members {
-		asking.Go(func() {
-			all[i] = t.verifyMember(c.Context, &members[i], rate, func(v client.Verified) { sum.set(i, v) })
-		})
+		asking.Go(func() { all[i] = t.verify(c.Context, &members[i], rate) })
 	}
 	asking.Wait()
-	sum.bar.end()
 	if c.Context.Err() != nil {
 		return context.Cause(c.Context)
 	}
@@ -98,34 +94,22 @@ func (t target) leavesOut(m *memberStatus) bool {
 	return t.given && !m.stranger && !slices.ContainsFunc(m.clients, func(address string) bool { return slices.Contains(t.endpoints, address) })
 }
 
-// verifiedSum shows the progress of all members together.
-type verifiedSum struct {
-	mu  sync.Mutex
-	bar *progress
-	of  []client.Verified
-}
-
-func (s *verifiedSum) set(i int, v client.Verified) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.of[i] = v
-	done, left := int64(0), int64(0)
-	for _, one := range s.of {
-		done, left = done+one.Bytes, left+max(0, one.Total-one.Bytes)
-	}
-	s.bar.set(done, left)
-}
-
-// verifyMember has one member read its files.
-func (t target) verifyMember(ctx context.Context, m *memberStatus, rate int64, progress func(client.Verified)) verifiedMember {
-	found := verifiedMember{Name: m.Name, ID: m.ID, Damaged: []damagedFile{}}
+// verify has one member read its files, and waits for the end.
+func (t target) verify(ctx context.Context, m *memberStatus, rate int64) verifiedMember {
 	v, err := client.Verified{}, error(nil)
 	if m.endpoint == "" {
-		err = exitf(exitUnavailable, "it does not answer: %s", oneLine(m.Error))
+		err = exitf(exitUnavailable, "it does not answer: %s", m.Error)
 	} else {
-		v, err = t.verifyAt(ctx, m.endpoint, rate, progress)
+		t.endpoints, t.given, t.failFast = []string{m.endpoint}, true, true // each member has files of its own
+		var s *client.Client
+		if s, err = t.open(ctx); err == nil {
+			defer func() { _ = s.Close() }()
+		}
+		for err == nil && !v.Done {
+			v, err = s.Verify(ctx, v.Run, rate)
+		}
 	}
-	found.Files, found.Bytes, found.err = v.Files, v.Bytes, err
+	found := verifiedMember{Name: m.Name, ID: m.ID, Files: v.Files, Bytes: v.Bytes, Damaged: []damagedFile{}, err: err}
 	for _, f := range v.Damaged {
 		found.Damaged = append(found.Damaged, damagedFile(f))
 	}
@@ -134,25 +118,6 @@ func (t target) verifyMember(ctx context.Context, m *memberStatus, rate int64, p
 	}
 	found.Sound = err == nil && len(found.Damaged) == 0
 	return found
-}
-
-// verifyAt has the member at an endpoint read its files, and asks for the progress until it is done.
-func (t target) verifyAt(ctx context.Context, endpoint string, rate int64, progress func(client.Verified)) (v client.Verified, err error) {
-	t.endpoints, t.given, t.failFast = []string{endpoint}, true, true // each member has files of its own
-	s, err := t.open(ctx)
-	if err != nil {
-		return v, err
-	}
-	defer func() { _ = s.Close() }()
-	for !v.Done {
-		next, err := s.Verify(ctx, v.Run, rate)
-		if err != nil {
-			return v, err
-		}
-		v = next
-		progress(v)
-	}
-	return v, nil
 }
 
 func writeMembersVerified(w io.Writer, all []verifiedMember) {
@@ -176,21 +141,18 @@ func writeMembersVerified(w io.Writer, all []verifiedMember) {
 }
 
 // verdictOf is the error of a cluster with damage, or with a member that was not verified.
-func verdictOf(all []verifiedMember) error {
+func verdictOf(all []verifiedMember) (err error) {
 	damaged := 0
-	var failed error
 	for _, m := range all {
 		damaged += len(m.Damaged)
-		if m.err != nil && failed == nil {
-			code := exitUnavailable
-			if exitCode(m.err) == exitNotAllowed {
-				code = exitNotAllowed
-			}
-			failed = exitf(code, "%s was not verified: %w", m.Name, m.err)
+		if m.err != nil && exitCode(m.err) == exitNotAllowed {
+			err = fmt.Errorf("%s was not verified: %w", m.Name, m.err)
+		} else if m.err != nil && err == nil {
+			err = exitf(exitUnavailable, "%s was not verified: %w", m.Name, m.err)
 		}
 	}
 	if damaged > 0 {
 		return exitf(exitFailed, "damaged files: %d", damaged)
 	}
-	return failed
+	return err
 }

@@ -34,11 +34,16 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	s := fmt.Sprintf("corrupt log: %s at byte %d: %s", e.File, e.Offset, e.Reason)
+	return "corrupt log: " + e.File + " " + e.Place() + "; nothing was changed: put back this member's data folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it"
+}
+
+// Place returns the place in the file and the reason.
+func (e *CorruptError) Place() string {
+	s := fmt.Sprintf("at byte %d: %s", e.Offset, e.Reason)
 	if e.Cause != nil {
 		s += ": " + e.Cause.Error()
 	}
-	return s + "; nothing was changed: put back this member's data folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it"
+	return s
 }
 
 // Is makes errors.Is(err, ErrCorrupt) true.

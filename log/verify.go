@@ -11,33 +11,22 @@ import (
 	"qkv/log/disk"
 )
 
-// Checked is a segment that Verify has read.
-type Checked struct {
-	Name   string // path
-	Size   int64  // of its file
-	Damage error  // nil if the segment is sound; otherwise a *CorruptError, or an ErrFormat
-}
-
 // lookTries is how many times Verify lists a log whose files are renamed meanwhile.
 const lookTries = 10
 
 // Verify reads all segments of a log that may be in use: closed segments completely, and the open one up to its end. The log must hold the
-// entry least, unless that is 0. Verify calls begun with the size of the files before it reads them. begun returns the entry of the newest
-// snapshot that exists then, behind which the log must begin or earlier; 0: there is none. Verify calls read after each segment. An error of
-// either ends it.
+// entry least, unless that is 0. Verify calls listed before it reads, which returns the entry of the newest snapshot that exists then: the
+// log must begin behind it, or earlier. 0: there is none. Verify calls read after each segment with its path, and with its damage or nil. An
+// error of either ends it.
 //
 // A segment that was released meanwhile is left out: its file may hold other bytes already. A frame that is written while it is read looks
 // damaged; Verify reads it again before it reports it.
-func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) (snapshot uint64, err error), read func(Checked) error) error {
+func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64, err error), read func(name string, damage error) error) error {
 	s, chain, fault, err := look(d, dir)
 	if err != nil {
 		return err
 	}
-	bytes := int64(0)
-	for _, f := range chain {
-		bytes += f.size
-	}
-	snapshot, err := begun(bytes)
+	snapshot, err := listed()
 	if err != nil {
 		return err
 	}
@@ -62,7 +51,7 @@ func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) (snapsh
 				return damage
 			}
 		}
-		if err := read(Checked{f.name, f.size, damage}); err != nil {
+		if err := read(f.name, damage); err != nil {
 			return err
 		}
 	}
@@ -74,7 +63,7 @@ func Verify(d disk.FS, dir string, least uint64, begun func(bytes int64) (snapsh
 	if err != nil || again == nil || again.File != fault.File || again.Reason != fault.Reason {
 		return err
 	}
-	return read(Checked{fault.File, 0, fault})
+	return read(fault.File, fault)
 }
 
 // look lists a log in use: its segments, and the fault before which they end, a damaged or lost header.

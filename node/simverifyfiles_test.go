@@ -25,6 +25,7 @@ func (w *world) verifyFilesOf(h *host) {
 		return
 	}
 	c := newFileCheck(h.member, 1, limits.VerifyRate)
+	c.idle.Stop()
 	c.sleep = func(time.Duration) {}
 	if err := c.read(); err != nil || !h.alive() { // an error is that of a disk that fails
 		return

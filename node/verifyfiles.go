@@ -24,8 +24,10 @@ type fileCheck struct {
 	// Constant.
 	member *member
 	rate   int64
-	stop   chan struct{} // closed when the member stops
-	done   chan struct{} // closed when everything is read
+	ctx    context.Context // ends with the member, and when no client asks any more
+	cancel context.CancelCauseFunc
+	idle   *time.Timer   // cancels ctx
+	done   chan struct{} // closed at the end
 	sleep  func(time.Duration)
 
 	// Of the check's goroutine.
@@ -34,13 +36,12 @@ type fileCheck struct {
 
 	mu    sync.Mutex
 	found kv.Verified
-	err   error     // why it has ended early
-	asked time.Time // when a client asked last
+	err   error // why it has ended early
 }
 
 var (
-	errVerifyStopped = errors.New("the verification was stopped")
-	errVerifyFull    = errors.New("too many files are damaged")
+	errVerifyUnasked = errors.New("the verification was stopped: its command has ended")
+	errVerifyStop    = errors.New("the verification was stopped: the member is shutting down")
 )
 
 // Verify implements server.Backups. A request without a number begins a verification, or joins the one that is under way.
@@ -49,6 +50,7 @@ func (b *backups) Verify(ctx context.Context, run uint64, rate int64) (kv.Verifi
 	if refusal != nil {
 		return kv.Verified{}, refusal
 	}
+	c.idle.Reset(limits.VerifyIdle)
 	select {
 	case <-c.done:
 	case <-time.After(limits.VerifyWait):
@@ -56,11 +58,11 @@ func (b *backups) Verify(ctx context.Context, run uint64, rate int64) (kv.Verifi
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err != nil {
+		return kv.Verified{}, kv.Errorf(kv.Internal, "the files of %s could not be verified: %v", b.member.config.Name, c.err)
+	}
 	found := c.found
 	found.Damaged = slices.Clone(found.Damaged)
-	if c.err != nil {
-		return found, kv.Errorf(kv.Internal, "the files of %s could not be verified: %v", b.member.config.Name, c.err)
-	}
 	return found, nil
 }
 
@@ -68,30 +70,28 @@ func (b *backups) Verify(ctx context.Context, run uint64, rate int64) (kv.Verifi
 func (b *backups) checkOf(run uint64, rate int64) (*fileCheck, *kv.Error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.check
-	switch {
-	case run != 0 && (c == nil || c.found.Run != run):
-		return nil, kv.Errorf(kv.BadRequest, "that verification of %s is over: the member was restarted, or another one has begun", b.member.config.Name)
+	switch c := b.check; {
 	case b.closed:
 		return nil, kv.Errorf(kv.Unavailable, "the member is shutting down")
-	case run == 0 && (c == nil || c.ended()):
+	case c != nil && (c.found.Run == run || run == 0 && !c.ended()):
+	case run != 0:
+		return nil, kv.Errorf(kv.BadRequest, "that verification of %s is over: the member was restarted, or another one has begun", b.member.config.Name)
+	default:
 		b.checks++
-		c = newFileCheck(b.member, b.member.incarnation+b.checks, rate)
-		b.check = c
-		go c.run()
+		b.check = newFileCheck(b.member, b.member.incarnation+b.checks, rate)
+		go b.check.run()
 	}
-	c.mu.Lock()
-	c.asked = time.Now()
-	c.mu.Unlock()
-	return c, nil
+	return b.check, nil
 }
 
 func newFileCheck(m *member, run uint64, rate int64) *fileCheck {
-	c := &fileCheck{member: m, rate: rate, stop: make(chan struct{}), done: make(chan struct{}), begun: time.Now(), asked: time.Now(), found: kv.Verified{Run: run}}
+	c := &fileCheck{member: m, rate: rate, done: make(chan struct{}), begun: time.Now(), found: kv.Verified{Run: run}}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.idle = time.AfterFunc(limits.VerifyIdle, func() { c.cancel(errVerifyUnasked) })
 	c.sleep = func(d time.Duration) {
 		select {
 		case <-time.After(d):
-		case <-c.stop:
+		case <-c.ctx.Done():
 		}
 	}
 	return c
@@ -108,7 +108,7 @@ func (c *fileCheck) ended() bool {
 
 // close ends the check. A disk that does not answer delays it only for a while.
 func (c *fileCheck) close() {
-	close(c.stop)
+	c.cancel(errVerifyStop)
 	select {
 	case <-c.done:
 	case <-time.After(limits.BackupStop):
@@ -118,19 +118,21 @@ func (c *fileCheck) close() {
 func (c *fileCheck) run() {
 	defer close(c.done)
 	err := c.read()
-	c.order()
+	for _, offer := range c.orders {
+		for !offer() && c.ctx.Err() == nil { // until the actor has space for it
+			c.sleep(backupPoll)
+		}
+	}
+	c.idle.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if errors.Is(err, errVerifyFull) {
-		err = nil
-	}
 	c.found.Done, c.err = true, err
 	if err == nil && len(c.found.Damaged) == 0 {
 		c.endAlarms()
 	}
 }
 
-// endAlarms ends the alarms about damaged files: what is there now is sound.
+// endAlarms ends the alarms about damaged files: all files are sound now.
 func (c *fileCheck) endAlarms() {
 	for _, a := range c.member.status.Alarms() {
 		if a.Name == kv.CorruptAlarm && (a.Subject == c.member.folder.path("wal") || strings.HasPrefix(a.Subject, c.member.folder.path("snap")+"/")) {
@@ -140,36 +142,20 @@ func (c *fileCheck) endAlarms() {
 	}
 }
 
-// stopped returns the error of a check that goes no further.
-func (c *fileCheck) stopped() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.stop:
-		return fmt.Errorf("%w: the member is shutting down", errVerifyStopped)
-	default:
-	}
-	if time.Since(c.asked) > limits.VerifyIdle {
-		return fmt.Errorf("%w: its command has ended", errVerifyStopped)
-	}
-	return nil
-}
-
 // pace waits before a read of so many bytes: it keeps to the rate, and leaves others at least half of the time of a slow disk.
 func (c *fileCheck) pace(bytes int) error {
 	took := time.Since(c.begun)
 	c.sleep(max(took, time.Duration(bytes)*time.Second/time.Duration(c.rate)-took))
 	c.begun = time.Now()
-	c.add(0, int64(bytes), 0)
-	return c.stopped()
+	c.count(0, int64(bytes))
+	return context.Cause(c.ctx)
 }
 
-func (c *fileCheck) add(files, bytes, total int64) {
+func (c *fileCheck) count(files, bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.found.Files += files
 	c.found.Bytes += bytes
-	c.found.Total += total
 }
 
 // read reads all files.
@@ -179,17 +165,14 @@ func (c *fileCheck) read() error {
 	applied, _ := m.status.View().Applied()
 	least := min(applied, m.status.Durable().Last) // an applied entry is durable, and is never replaced
 	var snapshots []snapshot.Info
-	begun := func(bytes int64) (newest uint64, err error) { // after the log was listed: it is released behind the snapshots
-		c.add(0, 0, bytes)
+	listed := func() (newest uint64, err error) {
 		listing, err := snapshot.List(m.env.FS, m.folder.path("snap"))
-		snapshots = listing.Published
-		for _, info := range snapshots {
-			c.add(0, 0, info.Bytes)
-			newest = max(newest, info.Index)
+		if snapshots = listing.Published; len(snapshots) > 0 {
+			newest = snapshots[0].Index
 		}
 		return newest, err
 	}
-	if err := log.Verify(medium, m.folder.path("wal"), least, begun, c.segment); err != nil {
+	if err := log.Verify(medium, m.folder.path("wal"), least, listed, c.segment); err != nil {
 		return err
 	}
 	for _, info := range snapshots {
@@ -206,95 +189,55 @@ const (
 	snapshotHelp = "nothing is lost: the member moves the file to quarantine/, and saves another snapshot. Check the disk, and run `qkv verify` again"
 )
 
-// segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it; the file is removed then, and not
-// reused. A start meanwhile needs the first of these snapshots.
-func (c *fileCheck) segment(one log.Checked) error {
-	if one.Damage == nil {
-		c.add(1, 0, 0)
-		return nil
-	}
-	m := c.member
-	err := c.damaged("wal", one.Name, one.Damage, segmentHelp)
-	if err != nil {
+// segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it. Then the file is removed instead
+// of reused. A start before that needs the first of these snapshots.
+func (c *fileCheck) segment(name string, damage error) error {
+	if err := context.Cause(c.ctx); err != nil || damage == nil { // an end fails all reads
+		c.count(1, 0)
 		return err
 	}
-	reason := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify` again: %s %s", one.Name, placeOf(one.Name, one.Damage))
-	m.logger.Error(reason)
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: reason})
+	m, reason := c.member, damage.Error()
+	if one, ok := errors.AsType[*log.CorruptError](damage); ok {
+		reason = one.Place()
+	}
+	c.damaged("wal", name, reason, segmentHelp)
+	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify` again: %s %s", name, reason)
+	m.logger.Error(text)
+	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
 	c.orders = append(c.orders,
-		func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: one.Name}) },
+		func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: name}) },
 		func() bool { return m.actors.applier.Offer(actor.SnapshotWanted{Above: last - 1, Twice: true}) })
 	return nil
 }
 
 // snapshot reads a snapshot. If it is damaged, the snapshotter reads it again, moves it aside and has another one saved.
 func (c *fileCheck) snapshot(medium disk.FS, name string) error {
-	err := verifySnapshot(medium, name)
-	switch {
-	case err == nil:
-		c.add(1, 0, 0)
-		return nil
-	case disk.Gone(c.member.env.FS, name):
-		return c.stopped() // a newer one has replaced it
+	v, err := snapshot.BeginVerify(medium, name)
+	if err == nil {
+		defer v.Close()
 	}
-	if err := c.damaged("snap", name, err, snapshotHelp); err != nil {
-		return err
+	for done := false; err == nil && !done; {
+		done, err = v.Step(limits.SnapshotStepBytes)
 	}
+	if ended := context.Cause(c.ctx); ended != nil || err == nil {
+		c.count(1, 0)
+		return ended
+	}
+	if disk.Gone(c.member.env.FS, name) {
+		return nil // a newer one has replaced it
+	}
+	c.damaged("snap", name, err.Error(), snapshotHelp)
 	c.orders = append(c.orders, func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
 	return nil
 }
 
-func verifySnapshot(medium disk.FS, name string) error {
-	v, err := snapshot.BeginVerify(medium, name)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	for done := false; !done && err == nil; {
-		done, err = v.Step(limits.SnapshotStepBytes)
-	}
-	return err
-}
-
-// damaged notes a damaged file, unless the check was stopped, which fails all reads.
-func (c *fileCheck) damaged(folder, name string, damage error, help string) error {
-	if err := c.stopped(); err != nil {
-		return err
-	}
+// damaged notes a damaged file.
+func (c *fileCheck) damaged(folder, name, reason, help string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.found.Files++
-	c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: placeOf(name, damage), Help: help})
 	if len(c.found.Damaged) < limits.VerifyDamaged {
-		return nil
-	}
-	reason := fmt.Sprintf("%d files are damaged, and the rest was not read", limits.VerifyDamaged)
-	c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: "other files", Reason: reason, Help: "replace the disk, and the member: docs/emergencies.md, A lost member"})
-	return errVerifyFull
-}
-
-// placeOf returns the place and the reason of damage, without the file's name.
-func placeOf(name string, damage error) string {
-	if one, ok := errors.AsType[*log.CorruptError](damage); ok {
-		text := fmt.Sprintf("at byte %d: %s", one.Offset, one.Reason)
-		if one.Cause != nil {
-			text += ": " + one.Cause.Error()
-		}
-		return text
-	}
-	_, text, found := strings.Cut(damage.Error(), name+" ")
-	if !found {
-		text = damage.Error()
-	}
-	return text
-}
-
-// order gives the actors the orders for what was found. It repeats an order until the actor has space for it.
-func (c *fileCheck) order() {
-	for _, offer := range c.orders {
-		for !offer() && c.stopped() == nil {
-			c.sleep(backupPoll)
-		}
+		c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: reason, Help: help})
 	}
 }

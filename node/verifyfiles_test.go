@@ -75,7 +75,7 @@ func startToVerify(t *testing.T) (a *alone, dir string) {
 func TestVerifyOnce(t *testing.T) {
 	a, _ := startToVerify(t)
 	b := newBackups(a.m)
-	if v := verifyAll(t, b); v.Files < 4 || v.Bytes < 64<<10 || v.Total < v.Bytes/2 || len(v.Damaged) > 0 {
+	if v := verifyAll(t, b); v.Files < 4 || v.Bytes < 64<<10 || len(v.Damaged) > 0 {
 		t.Errorf("all is sound: %+v", v)
 	}
 	first, err := b.Verify(context.Background(), 0, limits.VerifyRateLeast)
@@ -142,7 +142,7 @@ func TestVerifyRepairs(t *testing.T) {
 	var named []string
 	for _, f := range v.Damaged {
 		named = append(named, f.Name)
-		if !strings.HasPrefix(f.Reason, "at byte ") || !strings.Contains(f.Help, "qkv verify") {
+		if !strings.Contains(f.Reason, "at byte ") || !strings.Contains(f.Help, "qkv verify") {
 			t.Errorf("unclear: %+v", f)
 		}
 	}

@@ -6,7 +6,6 @@ type Verified struct {
 	Done    bool
 	Files   int64 // that are read: snapshots and segments of the log
 	Bytes   int64 // that are read
-	Total   int64 // size of the files, as far as it is known
 	Damaged []DamagedFile
 }
 

@@ -11,11 +11,11 @@ const (
 	VerifyRateMost  = 4 << 30
 	// VerifyPieceBytes is the size of one read: the log's sync may wait behind it, as SnapshotPieceBytes says.
 	VerifyPieceBytes = SnapshotPieceBytes
-	// VerifyWait is how long a member waits for the end before it answers with the progress. VerifyIdle is how long it goes on when nobody
+	// VerifyWait is how long a member waits for the end before it answers with the progress. VerifyIdle is how long it goes on when no client
 	// asks: a client that lives asks again within VerifyWait and a round trip.
 	VerifyWait = 500 * time.Millisecond
 	VerifyIdle = 3 * time.Second
-	// VerifyDamaged bounds the damaged files of one report, about 1 KiB each in the answer. With so many the disk is broken: the rest is
-	// not read.
+	// VerifyDamaged bounds the damaged files of one report, about 1 KiB each in the answer. With so many the disk is broken,
+	// and more names say nothing new.
 	VerifyDamaged = 64
 )

@@ -20,7 +20,7 @@ type Backups interface {
 	// part. The error is Compacted if the log begins later.
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
 	// Verify returns the progress of a verification of the member's files. For the number 0 it begins one at that rate, in bytes a second,
-	// or joins the one that is under way. The verification ends when nobody asks for it any more.
+	// or joins the one that is under way. The verification ends when no client asks for it any more.
 	Verify(ctx context.Context, run uint64, rate int64) (kv.Verified, *kv.Error)
 }
 

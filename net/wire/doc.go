@@ -103,7 +103,7 @@
 //	   for a backup                                              entries: [[entry uint, term uint, change bool,
 //	                                                                        envelope bin]...]
 //	63 verify   run uint, rate int                              [id, 0, run uint, done bool, files int, bytes int,
-//	   files                                                             total int, [[name str, reason str, help str]...]]
+//	   files                                                             [[name str, reason str, help str]...]]
 //	70 clients  nothing                                         [id, 0, clients]  clients: [[name str, api str, connections int,
 //	                                                                     requests int, watches int, bytes int]...]
 //

@@ -39,7 +39,7 @@ var answers = map[string]struct {
 	"piece answer":             {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
 	"piece behind the end":     {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
 	"log answer":               {func(p *Response) (any, error) { return p.LogPart() }, [][]int{{3, 1}}},
-	"verified answer":          {func(p *Response) (any, error) { return p.Verified() }, [][]int{{7, 0}}},
+	"verified answer":          {func(p *Response) (any, error) { return p.Verified() }, [][]int{{6, 0}}},
 	"no new entries":           {func(p *Response) (any, error) { return p.LogPart() }, nil},
 	"clients answer":           {func(p *Response) (any, error) { return p.Clients() }, [][]int{{2, 0}}},
 	"usage answer":             {func(p *Response) (any, error) { return p.Usage() }, [][]int{{5, 0}}},

@@ -333,8 +333,8 @@ var examples = []struct {
 	},
 	{"verify files", AppendRequest(nil, 25, OpVerify, time.Second, AppendVerifyBody(nil, 70_000, 32<<20)), array{25, 63, 1000, 70_000, 32 << 20}},
 	{
-		"verified answer", AppendVerified(nil, 25, &kv.Verified{Run: 70_000, Done: true, Files: 3, Bytes: 1 << 20, Total: 1 << 21, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}}),
-		array{25, 0, 70_000, true, 3, 1 << 20, 1 << 21, array{array{"wal/1", "at byte 2", "verify again"}}},
+		"verified answer", AppendVerified(nil, 25, &kv.Verified{Run: 70_000, Done: true, Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}}),
+		array{25, 0, 70_000, true, 3, 1 << 20, array{array{"wal/1", "at byte 2", "verify again"}}},
 	},
 	{"no new entries", AppendLogPart(nil, 24, &kv.LogPart{Applied: 300}), array{24, 0, 300, array{}}},
 }

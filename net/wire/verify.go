@@ -25,7 +25,7 @@ const damagedFileHeader = 1 + 3*5
 
 // VerifiedBytes bounds the answer with the progress of a verification.
 func VerifiedBytes(v *kv.Verified) int {
-	size := AnswerBytes + 4*9 + 1 + 5
+	size := AnswerBytes + 3*9 + 1 + 5
 	for _, f := range v.Damaged {
 		size += damagedFileHeader + len(f.Name) + len(f.Reason) + len(f.Help)
 	}
@@ -35,9 +35,9 @@ func VerifiedBytes(v *kv.Verified) int {
 // AppendVerified appends the frame with the progress of a verification.
 func AppendVerified(dst []byte, id uint64, v *kv.Verified) []byte {
 	guess := VerifiedBytes(v)
-	dst, start := beginAnswer(dst, id, 6, guess)
+	dst, start := beginAnswer(dst, id, 5, guess)
 	dst = pack.AppendInt(pack.AppendInt(pack.AppendBool(pack.AppendUint(dst, v.Run), v.Done), v.Files), v.Bytes)
-	dst = pack.AppendArray(pack.AppendInt(dst, v.Total), len(v.Damaged))
+	dst = pack.AppendArray(dst, len(v.Damaged))
 	for _, f := range v.Damaged {
 		dst = pack.AppendString(pack.AppendString(pack.AppendString(pack.AppendArray(dst, damagedFileFields), f.Name), f.Reason), f.Help)
 	}
@@ -48,8 +48,8 @@ const damagedFileFields = 3
 
 // Verified reads the progress of a verification.
 func (p *Response) Verified() (v kv.Verified, err error) {
-	r, s := p.body(6, 6)
-	v = kv.Verified{Run: r.Uint(), Done: r.Bool(), Files: r.Int(), Bytes: r.Int(), Total: r.Int()}
+	r, s := p.body(5, 5)
+	v = kv.Verified{Run: r.Uint(), Done: r.Bool(), Files: r.Int(), Bytes: r.Int()}
 	v.Damaged = readArray(&r, func(r *pack.Reader) kv.DamagedFile {
 		s := r.Struct(damagedFileFields)
 		f := kv.DamagedFile{Name: r.String(), Reason: r.String(), Help: r.String()}
