@@ -69,7 +69,7 @@
 //	restore.go     a data folder of a new cluster from a restored state
 //	status.go      an operator's status page; metrics.go: the counters
 //	settings.go    the settings that a running member can change
-//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory
+//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files
 //	dashboard.go   the state of all members for the dashboard, and the load of this one
