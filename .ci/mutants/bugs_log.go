@@ -128,8 +128,26 @@ var logBugs = []mutant{
 	{"refuse damage that ends where a snapshot does", []change{
 		{"replay.skipTo", `|| h.next-1 > r.covered {`, `|| h.next > r.covered {`},
 	}, []detector{direct("./log", "TestDamageOfWhatASnapshotEndsWith")}},
+	{"report a frame that is written while it is read", []change{
+		{"scanner.verify", `if err == nil || again {`, `if err == nil || !again {`},
+	}, []detector{direct("./log", "TestVerifyReadsAFrameAgain")}},
+	{"report a segment that is used again while it is read", []change{
+		{"Verify", `if disk.Gone(d, f.name) {`, `if disk.Gone(d, f.name) && d == nil {`},
+	}, []detector{direct("./log", "TestVerifyBesideTheLog")}},
+	{"verify a log whose end is gone", []change{
+		{"Verify", `end < least:`, `end < least && d == nil:`},
+	}, []detector{direct("./log", "TestVerifyFindsFlippedBits")}},
+	{"verify a log whose middle is gone", []change{
+		{"Verify", `f.header.next-1 > snapshot:`, `f.header.next-1 > snapshot && d == nil:`},
+	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
+	{"use the file of a damaged segment again", []change{
+		{"Log.MarkDamaged", `seg.damaged || seg.name == name`, `seg.damaged && seg.name == name`},
+	}, []detector{direct("./node", "TestVerifyRepairs")}},
 
 	// Package log/disk.
+	{"verify what the page cache holds", []change{
+		{"mediumFile.ReadAt", `f.File.ReadMedium(piece`, `f.File.ReadAt(piece`},
+	}, []detector{direct("./log/disk", "TestMedium")}},
 	{"count the blocks that are kept for root as a disk's", []change{
 		{"osFS.Size", `int64(s.Blocks-(s.Bfree-s.Bavail))`, `int64(s.Blocks)`},
 	}, []detector{direct("./log/disk", "TestSizeWithoutReservedBlocks")}},

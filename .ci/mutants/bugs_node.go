@@ -1,6 +1,17 @@
 package main
 
 var nodeBugs = []mutant{
+	// Package node, verification of files.
+	{"save one snapshot for a damaged segment", []change{
+		{"fileCheck.segment", `Twice: true}`, `Twice: false}`},
+	}, []detector{direct("./node", "TestVerifyRepairs")}},
+	{"leave a damaged snapshot where it is", []change{
+		{"Snapshotter.recheck", `if i < 0 {`, `if i >= 0 {`},
+	}, []detector{direct("./node", "TestVerifyRepairs")}},
+	{"verify files though no client asks any more", []change{
+		{"newFileCheck", `c.cancel(errVerifyUnasked)`, `_ = errVerifyUnasked`},
+	}, []detector{direct("./node", "TestVerifyOnce")}},
+
 	// Package node, backups.
 	{"give a backup entries that are not committed", []change{
 		{"backups.entries", `UpTo: applied,`, `UpTo: applied + 1<<40,`},
