@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -190,4 +191,20 @@ func (f lateFile) ReadAt(p []byte, off int64) (int, error) {
 		*f.of.read = true
 	}
 	return n, err
+}
+
+// A segment that was found damaged while the log is in use is removed when it is released, and not used again.
+func TestMarkedSegmentIsRemoved(t *testing.T) {
+	w := flipLog(t, 1, true)
+	l, r, err := log.Open(w.o)
+	must(t, err)
+	names := l.Segments().Names()
+	l.MarkDamaged(names[1])
+	l.TakeReleased()
+	l.Release(r.Last)
+	released, damaged := l.TakeReleased(), l.TakeDamaged()
+	if len(damaged) != 1 || damaged[0] != names[1] || slices.Contains(released, names[1]) || !slices.Contains(released, names[0]) {
+		t.Errorf("%s is damaged: %s are used again, %s are removed", names[1], released, damaged)
+	}
+	must(t, l.Close())
 }

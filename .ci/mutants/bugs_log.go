@@ -142,7 +142,7 @@ var logBugs = []mutant{
 	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
 	{"use the file of a damaged segment again", []change{
 		{"Log.MarkDamaged", `seg.damaged || seg.name == name`, `seg.damaged && seg.name == name`},
-	}, []detector{direct("./node", "TestVerifyRepairs")}},
+	}, []detector{direct("./log", "TestMarkedSegmentIsRemoved")}},
 
 	// Package log/disk.
 	{"verify what the page cache holds", []change{
