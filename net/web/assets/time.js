@@ -62,6 +62,7 @@ pages.time = {
   async revisionAt(time) { return time ? (await get('times', { at: time })).revision : (await get('times')).newest; },
   // read shows the moment that is asked for. Its address can be kept: it has the moment.
   async read() {
+    if (place()[0] !== 'time') return; // the user has gone to another page while the times were read
     const mine = this.reading = {};
     fill(this.said);
     history.replaceState(null, '', link('time', { prefix: this.prefix, at: this.asked }));

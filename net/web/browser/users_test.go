@@ -120,6 +120,11 @@ func TestKeyboard(t *testing.T) {
 	b.until("document.activeElement.textContent.startsWith('▸ config/')")
 	b.press("3")
 	b.says("Time travel")
+	// An answer for this page that comes just now does not bring the user back to it.
+	b.run(chromedp.Evaluate[chromedp.Void]("go('live'); pages.time.read()"))
+	b.says("Locks and elections")
+	b.press("3")
+	b.says("Time travel")
 	b.press("4")
 	b.says("Locks and elections")
 	b.press("1")
