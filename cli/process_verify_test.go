@@ -13,7 +13,7 @@ import (
 // verified runs `qkv verify` with an exit code, and returns the members by name.
 func (c *clusterProcess) verified(code int, args ...string) (members map[string]verifiedMember, said string) {
 	c.t.Helper()
-	got := c.qkv(append([]string{"verify", "-w", "json", "--timeout", processWait.String(), "--rate", "1GiB"}, args...)...).exits(c.t, code)
+	got := c.qkv(append([]string{"verify", "-w", "json", "--timeout", processWait.String(), "--rate-bytes", "1GiB"}, args...)...).exits(c.t, code)
 	var document struct{ Members []verifiedMember }
 	must(c.t, json.Unmarshal([]byte(got.stdout), &document))
 	members = map[string]verifiedMember{}

@@ -25,7 +25,7 @@ func verifyCommand() *cli.Command {
 			"joins one that is under way, at the rate of the first. Ctrl-C ends the reading within a few seconds.\n\n" +
 			"The exit code is 0 if all files are sound, 1 if a file is damaged, and 5 if a member did not answer.",
 		Flags: clientFlags(
-			sizeFlag("rate", "QKV_VERIFY_RATE", limits.VerifyRate, "32MiB", "largest `SIZE` that each member reads in a second: 64KiB to 4GiB"),
+			sizeFlag("rate-bytes", "QKV_VERIFY_RATE_BYTES", limits.VerifyRate, "32MiB", "largest `SIZE` that each member reads in a second: 64KiB to 4GiB"),
 			plainOrJSONFlag("result", "QKV_VERIFY_WRITE_OUT"),
 		),
 		Action: verify,
@@ -55,9 +55,9 @@ func verify(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	rate := sizeOf(c, "rate")
+	rate := sizeOf(c, "rate-bytes")
 	if rate < limits.VerifyRateLeast || rate > limits.VerifyRateMost {
-		return usagef("--rate %d is not between 64KiB and 4GiB", rate)
+		return usagef("--rate-bytes %d is not between 64KiB and 4GiB", rate)
 	}
 	t, err := targetOf(c)
 	if err != nil {
