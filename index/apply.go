@@ -304,18 +304,9 @@ func (s *State) newVersion(flags uint32, value int, author uint32) ref {
 	if author != 0 {
 		flags |= authored
 	}
-	if value > inlineBytes {
-		flags |= apart
-	}
 	at := s.keys.memory.alloc(&s.keys.versions, versionSize(flags, value))
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
-	if v.has(apart) {
-		in := s.keys.memory.alloc(&s.keys.cells, cellSize(value))
-		*in.cell() = cell(cellSize(value)>>3) & cellSizeMask
-		in.cell().setVersion(at)
-		v.place().Store(uint64(in))
-	}
 	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.scratch.made)), 0
 	if author != 0 {
 		*v.authorWord() = author
@@ -582,8 +573,8 @@ func (s *State) prefetchHistory() {
 	for _, at := range refs {
 		v := at.version()
 		sum += uint64(ref(v.record.Load()).record().size)
-		if older := v.older(); older != 0 && older.version().has(apart) {
-			sum += uint64(*older.version().cell().cell())
+		if older := v.older(); older != 0 {
+			sum += uint64(older.version().shape)
 		}
 	}
 	w.sink += sum
@@ -593,15 +584,8 @@ func (s *State) prefetchHistory() {
 func (s *keyspace) prefetchNeighbours() {
 	w, e := &s.prefetching, &s.evacuation
 	refs := w.refs[:0]
-	for e.prefetched = e.offset; e.prefetched < e.source.used && len(refs) < prefetchCommands-2; {
-		at := e.source.base + ref(e.prefetched)
-		if e.source.kind == cells {
-			if e.prefetched += at.cell().size(); at.cell().version() != 0 {
-				refs = append(refs, at.cell().version())
-			}
-			continue
-		}
-		v := at.version()
+	for e.prefetched = e.offset; e.prefetched < e.source.used && len(refs) < prefetchCommands-1; {
+		v := (e.source.base + ref(e.prefetched)).version()
 		if e.prefetched += v.size(); v.owner&versionDead != 0 {
 			continue
 		}
@@ -611,9 +595,6 @@ func (s *keyspace) prefetchNeighbours() {
 		}
 		if refs = append(refs, next); v.owner&prevDropped == 0 && v.prev.Load() != 0 {
 			refs = append(refs, ref(v.prev.Load()))
-		}
-		if v.has(apart) {
-			refs = append(refs, v.cell())
 		}
 	}
 	sum := uint64(0)

@@ -87,13 +87,6 @@ func (w *walk) version(r, at, newer ref) error {
 		return broken(2, "version %d.%d of %q refers to another record", v.mod, v.sub, key)
 	}
 	w.live[s.keys.memory.slabOf(at)] += v.size()
-	if v.has(apart) {
-		in := v.cell()
-		if in.cell().version() != at {
-			return broken(2, "the cell of version %d.%d of %q belongs to version %#x, not to %#x", v.mod, v.sub, key, in.cell().version(), at)
-		}
-		w.live[s.keys.memory.slabOf(in)] += cellSize(v.valueSize())
-	}
 	if err := w.generation(v, key); err != nil {
 		return err
 	}

@@ -300,13 +300,10 @@
 //	                    └─────┬─────┘
 //	                    ┌─────▼─────┐ prev  ┌───────────┐ prev
 //	slabs of versions   │  newest   ├──────►│   older   ├──────► ...
-//	                    └─▲───┬─────┘       └─▲───┬─────┘
-//	history, by revision ─┴───│───────────────┘   │
-//	                    ┌─────▼─────┐       ┌─────▼─────┐
-//	slabs of cells      │   value   │       │   value   │
-//	                    └───────────┘       └───────────┘
+//	                    └─────▲─────┘       └─────▲─────┘
+//	history, by revision ─────┴───────────────────┘
 //
-// Records, versions and cells are in slabs outside the garbage collector's heap. A slab has up to 4 MiB, or holds one large
+// Records and versions are in slabs outside the garbage collector's heap. A slab has up to 4 MiB, or holds one large
 // object. Objects in slabs refer to each other by address. Table slots, tree items and the history also contain such
 // addresses, so the collector follows none of them. A put of an existing key writes a new version and swaps the head of
 // its record: neither table nor trees change. A batch that neither adds nor removes keys needs no new copy of the trees.
@@ -329,13 +326,8 @@
 //	48 16  create revision and version; if created over a tombstone: mod and sub revision of the tombstone; absent
 //	       if created over nothing, and in a tombstone
 //	    8  lease, if there is one
-//	    8  address of the value's cell, if the value has more than 64 bytes
 //	    4  number of the author, if there is one
-//	       value, if it has at most 64 bytes
-//
-//	cell, a multiple of 8 bytes
-//	 0  8  address of the version (45 bits, divided by 8; 0: the version is dropped) and bytes of the cell (19 bits, divided by 8)
-//	 8     value
+//	       value
 //
 // # Views
 //
@@ -344,7 +336,7 @@
 //
 //   - Every change in shared memory is an atomic change of one aligned word, to a value that reads the same for every
 //     older View. The new value is the head of a list with newer versions, which the View skips; or another copy of the
-//     same version, record or cell; or another segment of the table with the same keys and more.
+//     same version or record; or another segment of the table with the same keys and more.
 //   - If a View does not find a key in the table, or finds no version old enough, it checks whether keys were removed
 //     since it was made. If so, it looks in its own copy of the tree.
 //   - A View never follows a link to a version that was dropped before the View was made: at or below its compacted

@@ -439,11 +439,6 @@ func (s *State) dropVersion(at ref) {
 	s.history.kept--
 	s.history.keptSum -= v.sum
 	s.keys.evacuation.enqueue(s.keys.memory.free(at, v.size()), sparse)
-	if v.has(apart) {
-		in := v.cell()
-		in.cell().setVersion(0)
-		s.keys.evacuation.enqueue(s.keys.memory.free(in, cellSize(v.valueSize())), sparse)
-	}
 }
 
 // remove removes a key whose last version is dropped.

@@ -29,10 +29,10 @@ type keyspace struct {
 	// epoch is the newest epoch. Slabs that are retired now are kept by the Views made until now.
 	epoch *epoch
 
-	// records, versions and cells allocate new objects. The others receive old ones that outlive their slab and tend to
+	// records and versions allocate new objects. relocated receives old versions that outlive their slab and tend to
 	// stay.
-	records, versions, relocated, cells, relocatedCells arena
-	evacuation                                          evacuation
+	records, versions, relocated arena
+	evacuation                   evacuation
 
 	// Scratch space, empty between calls of Apply.
 	probe       probe
@@ -42,9 +42,7 @@ type keyspace struct {
 func newKeyspace(memories *ledger, slabBytes int) keyspace {
 	k := keyspace{
 		memory: &memory{most: min(slabBytes, slabAlign), ledger: memories},
-		table:  &table{}, tree: newTree(), tombstoned: newTree(), epoch: &epoch{},
-		records: arena{kind: records}, versions: arena{kind: versions}, relocated: arena{kind: versions},
-		cells: arena{kind: cells}, relocatedCells: arena{kind: cells},
+		table:  &table{}, tree: newTree(), tombstoned: newTree(), records: arena{records: true}, epoch: &epoch{},
 	}
 	k.table.init(0)
 	return k

@@ -45,27 +45,15 @@ func (v *View) Prefetch(keys [][]byte) {
 	for _, at := range refs {
 		at.version().touch()
 	}
-	for _, at := range refs {
-		if v := at.version(); v.has(apart) {
-			touch(v.cell(), cellSize(v.valueSize()))
-		}
-	}
 	runtime.KeepAlive(v)
 }
 
 // touchBytes is how much of a value is loaded. The processor reads the remainder ahead while the value is copied.
 const touchBytes = 512
 
-// touch loads a word of each of the version's cache lines but the first.
+// touch loads a word of each of the version's cache lines.
 func (v *version) touch() {
-	for at := 64; at < v.size(); at += 64 {
+	for at := 64; at < min(v.size(), touchBytes); at += 64 {
 		atomic.LoadUint64((*uint64)(unsafe.Add(unsafe.Pointer(v), at)))
-	}
-}
-
-// touch loads a word of each of an object's cache lines.
-func touch(r ref, size int) {
-	for at := 0; at < min(size, touchBytes); at += 64 {
-		atomic.LoadUint64((*uint64)(unsafe.Add(r.pointer(), at)))
 	}
 }

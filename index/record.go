@@ -32,13 +32,12 @@ func (r *record) key() []byte {
 
 func (r *record) newest() *version { return ref(r.head.Load()).version() }
 
-// version is one version of a key. In memory it is followed by up to four words, as its flags say, and then by the value,
-// unless that is apart, in a cell.
+// version is one version of a key. In memory it is followed by up to three words, as its flags say, and then by the
+// value.
 //
 //	again                           mod and sub revision of the previous tombstone
 //	neither created nor tombstone   create revision, and version number
 //	leased                          the lease
-//	apart                           the address of the value's cell
 //
 // The number of the author has 4 bytes before the value, if there is one.
 type version struct {
@@ -48,7 +47,7 @@ type version struct {
 	sub   uint32
 	shape uint32 // bytes of the value, and 8 bits of flags
 
-	// Changed only when an object moves to another slab, to the address of an equal copy, like the address of a cell.
+	// Changed only when an object moves to another slab, to the address of an equal copy.
 	prev   atomic.Uint64 // the previous version; it may be dropped, see older
 	record atomic.Uint64 // the key's record, or an old copy of it, of which only the key may be read
 
@@ -65,7 +64,6 @@ const (
 	again     = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
 	authored  = 16 // a user made the change
-	apart     = 32 // the value is in a cell
 
 	flagBits = 8
 
@@ -89,23 +87,14 @@ func headBytes(flags uint32) int {
 	if flags&leased != 0 {
 		n += 8
 	}
-	if flags&apart != 0 {
-		n += 8
-	}
 	if flags&authored != 0 {
 		n += authorBytes
 	}
 	return n
 }
 
-func versionSize(flags uint32, value int) int {
-	if flags&apart != 0 {
-		value = 0
-	}
-	return roundUp(headBytes(flags) + value)
-}
-
-func (v *version) size() int { return versionSize(v.flags(), v.valueSize()) }
+func versionSize(flags uint32, value int) int { return roundUp(headBytes(flags) + value) }
+func (v *version) size() int                  { return versionSize(v.flags(), v.valueSize()) }
 
 func (v *version) word(i int) *int64 {
 	return (*int64)(unsafe.Add(unsafe.Pointer(v), versionBytes+8*i))
@@ -151,17 +140,6 @@ func (v *version) lease() int64 {
 	return *v.word(0)
 }
 
-// place is the word with the address of the value's cell.
-func (v *version) place() *atomic.Uint64 {
-	at := headBytes(v.flags()) - 8
-	if v.has(authored) {
-		at -= authorBytes
-	}
-	return (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(v), at))
-}
-
-func (v *version) cell() ref { return ref(v.place().Load()) }
-
 // author returns the number of the change's author; 0: none.
 func (v *version) author() uint32 {
 	if !v.has(authored) {
@@ -179,35 +157,11 @@ var noBytes = []byte{}
 // value returns the value, a part of the slab.
 func (v *version) value() []byte {
 	n := v.valueSize()
-	switch {
-	case n == 0:
+	if n == 0 {
 		return noBytes
-	case v.has(apart):
-		return unsafe.Slice((*byte)(unsafe.Add(v.cell().pointer(), cellBytes)), n)
 	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(v), headBytes(v.flags()))), n)
 }
-
-// cell is the head of a value that is apart from its version; the value follows it in memory. Only the owner uses the head.
-// It has the version's address and the cell's size, both divided by 8. The address is 0 once the version is dropped. A cell
-// that is alone in its slab is never relocated, so its size is not needed: it may exceed the head's bits.
-type cell uint64
-
-const (
-	// inlineBytes is the size of the largest value that follows its version. Smaller values are not worth a cell, whose
-	// head and address take 16 bytes.
-	inlineBytes = 64
-
-	cellBytes    = int(unsafe.Sizeof(cell(0)))
-	cellSizeBits = 64 - (refBits - 3)
-	cellSizeMask = 1<<cellSizeBits - 1
-)
-
-func cellSize(value int) int { return roundUp(cellBytes + value) }
-
-func (c *cell) version() ref     { return ref(*c>>cellSizeBits) << 3 }
-func (c *cell) size() int        { return int(*c&cellSizeMask) << 3 }
-func (c *cell) setVersion(r ref) { *c = cell(r>>3<<cellSizeBits) | *c&cellSizeMask }
 
 func (v *version) newer() ref { return v.owner &^ ownerFlags }
 

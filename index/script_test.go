@@ -601,7 +601,10 @@ func (sc *script) tree(out *strings.Builder) {
 	print("tree", sc.s.keys.tree)
 	print("tombstoned", sc.s.keys.tombstoned)
 	for i, s := range m.slabs {
-		kind := []string{"records", "versions", "cells"}[s.kind]
+		kind := "versions"
+		if s.records {
+			kind = "records"
+		}
 		fmt.Fprintf(out, "slab %d, %s: %d of %d bytes used, %d live, full %v\n", i, kind, s.used, s.size, s.live, s.full)
 	}
 }

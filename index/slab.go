@@ -13,7 +13,6 @@ type ref uint64
 func (r ref) pointer() unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&r)) }
 func (r ref) record() *record         { return (*record)(r.pointer()) }
 func (r ref) version() *version       { return (*version)(r.pointer()) }
-func (r ref) cell() *cell             { return (*cell)(r.pointer()) }
 func refOf(v *version) ref            { return ref(uintptr(unsafe.Pointer(v))) }
 
 const (
@@ -30,10 +29,10 @@ const (
 // refers to this header any longer: neither the owner's list nor an epoch that a View can reach.
 type slab struct {
 	// Constant.
-	base  ref
-	size  int
-	kind  objectKind
-	given *atomic.Bool
+	base    ref
+	size    int
+	records bool // it contains records, otherwise versions
+	given   *atomic.Bool
 
 	// Owned by the state.
 	number int // index in memory.slabs
@@ -42,15 +41,6 @@ type slab struct {
 	full   bool
 	queued bool // it waits for evacuation, or is being evacuated
 }
-
-// objectKind is the kind of the objects in a slab.
-type objectKind uint8
-
-const (
-	records objectKind = iota
-	versions
-	cells
-)
 
 const (
 	// sparse is the threshold of evacuation: a slab is worth it if less than one part in sparse is in use. Under random
@@ -84,7 +74,7 @@ type memory struct {
 
 // arena allocates objects of one kind from its newest slab.
 type arena struct {
-	kind    objectKind
+	records bool
 	current *slab
 	next    int // size of the current slab; the next one is twice as large
 }
@@ -98,7 +88,7 @@ func (m *memory) alloc(a *arena, size int) ref {
 		}
 		m.seal(a)
 		a.next = min(max(2*a.next, min(slabFirst, m.most)), m.most)
-		a.current = m.open(a.kind, max(a.next, slabHead+size))
+		a.current = m.open(a.records, max(a.next, slabHead+size))
 	}
 	s := a.current
 	at := s.base + ref(s.used)
@@ -109,7 +99,7 @@ func (m *memory) alloc(a *arena, size int) ref {
 
 // allocLarge gives a large object a slab of its own, so no slab has a large unused end.
 func (m *memory) allocLarge(a *arena, size int) ref {
-	s := m.open(a.kind, slabHead+size)
+	s := m.open(a.records, slabHead+size)
 	s.used, s.live, s.full = s.size, size, true
 	return s.base + slabHead
 }
@@ -123,12 +113,12 @@ func (m *memory) seal(a *arena) {
 	}
 }
 
-func (m *memory) open(kind objectKind, size int) *slab {
+func (m *memory) open(records bool, size int) *slab {
 	s := m.ledger.mapSlab(size)
 	if uint64(s.base)>>refBits != 0 || s.base%slabAlign != 0 {
 		panic(fmt.Sprintf("a slab was mapped at %#x: an address of %d bits, a multiple of %#x is needed", s.base, refBits, slabAlign))
 	}
-	s.kind, s.used, s.number = kind, slabHead, len(m.slabs)
+	s.records, s.used, s.number = records, slabHead, len(m.slabs)
 	m.slabs = append(m.slabs, s)
 	m.bytes += int64(size)
 	*(*uint64)(s.base.pointer()) = uint64(s.number)
@@ -235,10 +225,8 @@ func (s *State) evacuate(work int64) {
 		case e.offset == e.source.used || e.source.live == 0:
 			s.keys.memory.retire(e.source, s.keys.epoch)
 			e.source = nil
-		case e.source.kind == records:
+		case e.source.records:
 			work -= int64(s.evacuateRecord())
-		case e.source.kind == cells:
-			work -= int64(s.keys.evacuateCell())
 		default:
 			work -= int64(s.evacuateVersion())
 		}
@@ -267,26 +255,8 @@ func (s *State) evacuateVersion() int {
 	if older := v.older(); older != 0 {
 		older.version().setNewer(to)
 	}
-	if v.has(apart) {
-		v.cell().cell().setVersion(to)
-	}
 	if s.history.holds(v.mod, int64(v.sub)) {
 		s.history.change(v.mod, int64(v.sub)).Store(changeOf(to))
-	}
-	return size
-}
-
-// evacuateCell relocates the next cell and returns its size.
-func (s *keyspace) evacuateCell() int {
-	e := &s.evacuation
-	if e.offset >= e.prefetched {
-		s.prefetchNeighbours()
-	}
-	at := e.source.base + ref(e.offset)
-	size := at.cell().size()
-	e.offset += size
-	if of := at.cell().version(); of != 0 {
-		of.version().place().Store(uint64(s.copy(&s.relocatedCells, at, size)))
 	}
 	return size
 }

@@ -29,15 +29,6 @@ var indexBugs = []mutant{
 		{"Applier.save", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
 		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
 	}, []detector{campaign, snapSweep}},
-	{"leave a value to the old copy of its version", []change{
-		{"State.evacuateVersion", `v.cell().cell().setVersion(to)`, ``},
-	}, []detector{direct("./index", "TestCellsMove")}},
-	{"keep the value of a dropped version in use", []change{
-		{"State.dropVersion", `if v.has(apart) {`, `if v.has(apart) && v.sub > 0 {`},
-	}, []detector{direct("./index", "TestCellsMove")}},
-	{"let a version refer to the old copy of its value", []change{
-		{"keyspace.evacuateCell", `of.version().place().Store(uint64(s.copy(&s.relocatedCells, at, size)))`, `s.copy(&s.relocatedCells, at, size)`},
-	}, []detector{direct("./index", "TestCellsMove")}},
 	{"compaction takes what an event at its revision was before", []change{
 		{"State.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.revision-1) {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
