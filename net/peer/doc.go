@@ -66,9 +66,9 @@
 //
 // # Joining
 //
-// A member that was added, or has the cluster secret, but never started knows only an address and its own name. It asks for its identity on a connection of its
-// own to the peers' port, ALPN "qkv-join/1", with a member's certificate. It uses one bidirectional stream with one frame each way,
-// framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
+// A member that was added but never started knows only an address and its own name, and so does a new host with the cluster secret. It
+// asks for its identity on a connection of its own to the peers' port, ALPN "qkv-join/1", with a member's certificate. It uses one
+// bidirectional stream with one frame each way, framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
 //
 //	joiner                                member
 //	length, 4 bytes | request, end  -->
