@@ -241,6 +241,7 @@ func (s *State) end() {
 		}
 		s.history.addGroup(g)
 	}
+	s.countExtents()
 	s.revision++
 	if s.scratch.made = s.scratch.made[:0]; cap(s.scratch.made) > limits.ChangesKept {
 		s.scratch.made = nil // the buffer of a large deletion
@@ -440,7 +441,9 @@ func (s *State) raiseLevel(c *command) kv.Result {
 	if c.level < s.level {
 		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, c.level))
 	}
-	s.level = c.level
+	if s.level = c.level; s.level >= extentsLevel && s.extents.base == 0 {
+		s.extents.begin(s.revision)
+	}
 	return kv.Result{Revision: s.revision}
 }
 

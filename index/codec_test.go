@@ -185,6 +185,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("promote a member", new(Head).AppendMemberChange(nil, change), 8, change)
 	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
+	add("base", AppendRebase(nil, 300), 18, msgCompact{Revision: 300})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
 	add("check", AppendCheck(nil), 6, msgCheck{})
 	by := Head{By: kv.Principal{Name: "ci", Auth: 300}}
@@ -333,11 +334,11 @@ func TestRefusals(t *testing.T) {
 func TestCheckLevel(t *testing.T) {
 	names, commands, same := samples()
 	for i, c := range commands {
-		later := same[i].Auth != 0 || same[i].Kind == kindAuth
+		later := same[i].Auth != 0 || same[i].Kind == kindAuth || same[i].Kind == kindRebase
 		if err := CheckLevel(c, FirstLevel); later != (err != nil) {
 			t.Errorf("%s at level %d: %v", names[i], FirstLevel, err)
 		}
-		if err := CheckLevel(c, authLevel); err != nil {
+		if err := CheckLevel(c, MaxLevel); err != nil {
 			t.Errorf("%s: %v", names[i], err)
 		}
 		if err := CheckLevel(c, FirstLevel-1); err == nil || err.Code != kv.FeatureLevel || !err.Certain() {
@@ -436,14 +437,14 @@ func unknown() map[string][]byte {
 	version2[1] = 2
 	return map[string][]byte{
 		"kind 8":              with(1, 8),
-		"kind 18":             with(1, 18),
+		"kind 19":             with(1, 19),
 		"kind 0":              with(1, 0),
 		"command version 2":   with(2, 2),
 		"a principal":         with(3, 0xa1),
 		"a sequence":          with(6, 1),
 		"more fields":         with(0, 0x98),
-		"level 3":             envelope(AppendFeatureLevel(nil, 3)),
-		"proposed at level 3": AppendEnvelope(nil, Envelope{Level: 3}, nil),
+		"level 4":             envelope(AppendFeatureLevel(nil, 4)),
+		"proposed at level 4": AppendEnvelope(nil, Envelope{Level: 4}, nil),
 		"envelope version 2":  version2,
 		"a short envelope":    {0x96, 1, 1, 1, 1, 1, 1},
 		"left over bytes":     append(envelope(put("a", "b")), 0),

@@ -12,7 +12,7 @@ import (
 const (
 	// FirstLevel is the feature level of a new cluster, MaxLevel the newest level that this qkv knows.
 	FirstLevel = 1
-	MaxLevel   = 2
+	MaxLevel   = 3
 
 	// authLevel is the feature level of users, roles and authors.
 	authLevel = 2
@@ -219,7 +219,7 @@ type command struct {
 	put       kv.Put
 	delete    kv.Delete
 	txn       *kv.Txn
-	revision  int64      // of a compaction
+	revision  int64      // of a compaction or a base
 	lease     kv.Lease   // to grant or revoke
 	term      uint64     // of the leader that revokes a lease, or records remaining times
 	left      []kv.Lease // the remaining times

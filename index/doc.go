@@ -44,6 +44,7 @@
 //	body 14    92 term [93 lease remaining granted...]                         checkpoint of leases
 //	body 15    93 raise member kind                                            alarm; raise false: disarm, 0 is every
 //	body 17    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
+//	body 18    91 revision                                                     new base, which ends an extent
 //	body 16    9n step source ...                                              a step of following a source; steps:
 //	             1 name compacted        begin
 //	             2 revision sub complete ttl [record...]       records after a position
@@ -388,6 +389,8 @@
 //	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type
+//	 11  95 base next weight extent [extent...]                            from feature level 3 on: the open extent, and the cuts
+//	     extent   95 number from to versions value-bytes
 //	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
 //	                                           accepted, and the records that wait; 90 without a source
 //
@@ -395,6 +398,20 @@
 // of their checksums. live and bytes are the number of keys and their bytes. A session's outcomes belong to the sequences
 // first+place; their flags say whether a transaction's comparisons held (1) and whether the revision is the write's own
 // (2). Checksums are binaries of 8 bytes.
+//
+// # Extents
+//
+// From feature level 3 on, the changes are divided by their revisions. Everything that was readable at one revision is the base. The
+// changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
+// limits.ExtentBytes. The log alone decides that, so all members have the same extents, and an extent's file has the same bytes on
+// all of them, whenever a member writes it.
+//
+//	│◄───── base ─────►│◄─ extent 7 ─►│◄─ extent 8 ─►│◄ open ►
+//	1                 900            1300           1750     newest revision
+//
+// An extent has every change of its revisions, also those that were compacted since. Therefore a state drops no change that is in no
+// file yet ([State.KeepUnstored]). A command of the leader, a new base, makes the end of an extent the base. The extents up to it
+// are then replaced by what is readable at that revision, and until that is stored, nothing that is readable there is dropped.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

@@ -290,10 +290,17 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 	s.following = &following{source: f.source, name: f.name}
 	s.inherited = f.revision
 	if s.compacted = f.revision; f.revision > 1 {
-		s.revision = f.revision
+		s.moveTo(f.revision)
 		s.history.slots.startAt(f.revision + 1)
 	}
 	return nil
+}
+
+// moveTo sets the revision of a state without history. What the source has up to there is the base.
+func (s *State) moveTo(revision int64) {
+	if s.revision = revision; s.extents.base > 0 {
+		s.extents.begin(revision)
+	}
 }
 
 // takeRecords takes over the records after the newest one, one complete revision at a time. Records that are duplicates
@@ -394,7 +401,7 @@ func (s *State) takeRevision(group [][]byte, ttl int64) *kv.Error {
 			}
 		}
 		s.history.slots.startAt(mod)
-		s.revision = mod - 1
+		s.moveTo(mod - 1)
 	}
 	for i := range all {
 		one := &all[i]

@@ -85,9 +85,9 @@ func bodyFields(r *pack.Reader) int {
 // The state of an older qkv, which has fewer fields, is built; that of a newer one is refused as such.
 func TestMetaGrows(t *testing.T) {
 	s := founded()
-	batch(t, s, 5e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	s.limits.ExtentBytes = 100
+	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel), AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 1, 9), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: testMember().ID, Kind: kv.AlarmNoSpace}}))
-	batch(t, s, 8e9, AppendFeatureLevel(nil, authLevel))
 	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}
 	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}))
 	as := Head{By: s.View().By("ci")}
@@ -139,6 +139,9 @@ func TestMetaGrows(t *testing.T) {
 		{sectionAuth, 2, []int{3, 0}},
 		{sectionAuth, 1, []int{4, 0}},
 		{sectionAuth, 2, []int{4, 0, 1, 0}},
+		{sectionExtents, 5, nil},
+		{sectionExtents, 5, []int{3}},
+		{sectionExtents, 5, []int{4, 0}},
 	} {
 		packtest.Grows(t, fmt.Sprint("content of section ", x.kind), contents[x.kind], func(b []byte) (string, error) {
 			s := newState(NewReserve().ledger, limits.Defaults().Index)

@@ -28,6 +28,7 @@ const (
 	kindAlarm        = 15
 	kindFollow       = 16
 	kindAuth         = 17
+	kindRebase       = 18
 )
 
 // kind is the declaration of a kind of commands.
@@ -143,6 +144,13 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return c.change.String() },
 	},
 	kindEndExchange: {name: "end the exchange of members", own: true, membership: true, level: 1, fields: levels{}, apply: (*State).changeConfiguration},
+
+	kindRebase: {
+		name: "new base", own: true, level: extentsLevel, fields: levels{extentsLevel},
+		read:     func(c *command, r *pack.Reader) { c.revision = r.Int() },
+		apply:    func(s *State, c *command) kv.Result { return s.rebase(c.revision) },
+		describe: func(c *command) string { return fmt.Sprintf("make revision %d the base", c.revision) },
+	},
 
 	kindAlarm: {
 		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},

@@ -20,10 +20,7 @@ func (v *View) Records(f func(key []byte, one *Version) bool) {
 	var one Version
 	hand := func(r ref) bool {
 		at := r.version()
-		one = Version{Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(), Tombstone: at.has(tombstone)}
-		if !one.Tombstone {
-			one.Value = at.value()
-		}
+		one.set(at)
 		return f(ref(at.record.Load()).record().key(), &one)
 	}
 	for _, old := range v.older() {

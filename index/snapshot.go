@@ -25,7 +25,8 @@ const (
 	sectionAlarms  = 8
 	sectionFollow  = 9
 	sectionAuth    = 10
-	sections       = 11
+	sectionExtents = 11
+	sections       = 12
 	// sectionsLeast is the last section of the first version. The state of an older qkv may end there; missing later
 	// sections are empty.
 	sectionsLeast = sectionFollow
@@ -49,6 +50,9 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	if users := v.auth != nil || len(v.authors.names) > 0; users || v.level >= authLevel {
 		count = sectionAuth // below that level a member of an earlier version may have to read the file
 	}
+	if v.level >= extentsLevel {
+		count = sectionExtents
+	}
 	dst = pack.AppendArray(dst, count)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
 	dst = appendSection(dst, sectionLayout, v.history.appendLayout(nil))
@@ -61,7 +65,10 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	if dst = appendSection(dst, sectionFollow, v.appendFollowing(nil)); count == sectionFollow {
 		return dst
 	}
-	return appendSection(dst, sectionAuth, v.appendAuth(nil))
+	if dst = appendSection(dst, sectionAuth, v.appendAuth(nil)); count == sectionAuth {
+		return dst
+	}
+	return appendSection(dst, sectionExtents, v.extents.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -201,6 +208,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readFollowing(&r)
 	case sectionAuth:
 		s.readAuth(&r)
+	case sectionExtents:
+		s.extents = readExtents(&r)
 	}
 	return r.Done()
 }

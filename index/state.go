@@ -42,6 +42,8 @@ type replicated struct {
 	auth *Auth
 	// authors are the names of the authors of changes.
 	authors authors
+	// extents divide the changes by revision.
+	extents extents
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
@@ -80,8 +82,9 @@ type State struct {
 	clients  sessions
 	accounts accounts
 
-	// dropping is the compacted revision of the newest View: versions are dropped up to it.
+	// dropping is droppable's when the newest View was made: versions are dropped up to it.
 	dropping int64
+	stored   stored
 
 	limits limits.Index // constant
 
@@ -108,6 +111,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		clients:    newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
 		accounts:   newAccounts(),
 		limits:     l,
+		stored:     nothingStored,
 	}
 	s.history.slots.startAt(2)
 	s.keys.freeze()
@@ -166,7 +170,7 @@ func (s *State) View() *View {
 	if s.leases.changed {
 		s.leases.frozen, s.leases.changed = s.leases.copy(), false
 	}
-	s.dropping = s.compacted
+	s.dropping = s.droppable()
 	if len(s.keys.epoch.retired) > 0 {
 		next := &epoch{}
 		s.keys.epoch.next, s.keys.epoch = next, next
@@ -174,6 +178,6 @@ func (s *State) View() *View {
 	return &View{
 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
-		mapped: s.keys.memory.bytes, countedRows: s.limits.CountedRows,
+		mapped: s.keys.memory.bytes, dropping: s.dropping, countedRows: s.limits.CountedRows,
 	}
 }

@@ -398,6 +398,13 @@ func TestDigestHasEverything(t *testing.T) {
 		"auth.sum":      func(r *replicated) { r.auth = &Auth{revision: 1, sum: 1} },
 		"authors":       func(r *replicated) { r.authors = authors{sum: 1} },
 
+		"extents":        func(r *replicated) { r.extents = extents{base: 1} },
+		"extents.base":   func(r *replicated) { r.extents = extents{base: 2} },
+		"extents.next":   func(r *replicated) { r.extents = extents{base: 1, next: 1} },
+		"extents.weight": func(r *replicated) { r.extents = extents{base: 1, weight: 1} },
+		"extents.open":   func(r *replicated) { r.extents = extents{base: 1, open: Extent{Versions: 1}} },
+		"extents.cuts":   func(r *replicated) { r.extents = extents{base: 1, sum: (&Extent{Number: 1}).digest()} },
+
 		"members":         func(r *replicated) { r.members = Members{} },
 		"members.removed": func(r *replicated) { r.members.removed = []uint64{5} },
 		"members.id":      func(r *replicated) { r.members.records[0].ID++ },

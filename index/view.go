@@ -22,9 +22,10 @@ type View struct {
 	own     ownDigest
 	counts  Counts
 
-	memory  *memory
-	table   *table
-	removed uint64 // table.removed when the View was made
+	memory   *memory
+	table    *table
+	removed  uint64 // table.removed when the View was made
+	dropping int64  // as State.dropping
 	frozen
 	leases leases
 	saved  *savedSessions // nil unless the View is to be saved
@@ -63,8 +64,8 @@ func (v *View) RevisionOfHistory(bytes int64) int64 {
 	return max(min(revision, v.revision), v.compacted)
 }
 
-// Dropped says whether all compacted versions are dropped: whether the compaction is physically complete.
-func (v *View) Dropped() bool { return v.history.slots.first >= v.compacted }
+// Dropped says whether all compacted versions are dropped that nothing keeps: whether the compaction is physically complete.
+func (v *View) Dropped() bool { return v.history.slots.first >= v.dropping }
 
 // MappedBytes returns the memory outside Go's heap that held the state when the View was made, in bytes. RetiredBytes
 // returns the additional memory that is retired but still mapped, until the garbage collector finds that no View reaches
@@ -259,13 +260,8 @@ func (v *View) kept(r *record, to []Version) []Version {
 		at = ref(at.prev.Load()).version()
 	}
 	for {
-		one := Version{
-			Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(),
-			Tombstone: at.has(tombstone), Author: at.author(),
-		}
-		if !one.Tombstone {
-			one.Value = at.value()
-		}
+		var one Version
+		one.set(at)
 		to = append(to, one)
 		if !v.keepsBefore(at) {
 			break

@@ -455,6 +455,11 @@ const (
 	// HistoryLoaded bounds the revisions of a loaded state, at eight bytes each: a snapshot's own count is not trusted beyond a large
 	// machine's memory.
 	HistoryLoaded = 1 << 33
+	// ExtentBytes is the weight of changes at which an extent ends, as HistoryBytes weighs them. A smaller one makes more files, a
+	// larger one makes a save and a repair longer, and keeps more compacted versions in memory until it is written. It is part of
+	// feature level 3.
+	ExtentBytes = 16 << 20
+
 	// CompactionWork is the compaction that one entry may always do, in addition to the allowance for its commands and its new rows. The
 	// unit is about 20 ns: a thousand changes.
 	CompactionWork = 16 << 10

@@ -58,6 +58,9 @@ type Index struct {
 	// all members. The zero value means the rules of the level.
 	Sessions SessionRules
 
+	// ExtentBytes decides the content of a state as well: it is part of feature level 3. 0 means limits.ExtentBytes.
+	ExtentBytes int64
+
 	Reached func(bound string) // as in Tunable
 }
 

@@ -1,0 +1,239 @@
+package index
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// extentsLevel is the feature level from which on the log is cut into extents.
+const extentsLevel = 3
+
+// extents divide the changes by their revisions. What was readable at the base and before it is the base. The changes behind it
+// are cut: each cut is an extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
+// members have the same extents. A copy of the struct is a view of it.
+type extents struct {
+	base int64    // a revision; 0: the level has no extents yet
+	next uint64   // number of the next extent
+	cuts []Extent // without gaps, from the base on; never changed in place
+	sum  uint64   // of their digests
+	open Extent   // the changes behind the last cut; Number and To are not set yet
+	// weight is that of the open changes.
+	weight int64
+}
+
+// Extent is the changes of some revisions, with those that were compacted since. Its file has all of them.
+type Extent struct {
+	Number     uint64 // counts up from 1; no number is used twice
+	From, To   int64  // its first and last revision
+	Versions   int64  // the number of its changes
+	ValueBytes int64  // of its values over InlineBytes, each with a head of 8 bytes and rounded up to a multiple of 8
+}
+
+// InlineBytes is the size of the largest value that an extent stores beside its key.
+const InlineBytes = inlineBytes
+
+const (
+	extentsFields = 5
+	extentFields  = 5
+)
+
+// digest is the extent's part of the digest.
+func (e *Extent) digest() uint64 {
+	var b [40]byte
+	binary.LittleEndian.PutUint64(b[:], e.Number)
+	binary.LittleEndian.PutUint64(b[8:], uint64(e.From))
+	binary.LittleEndian.PutUint64(b[16:], uint64(e.To))
+	binary.LittleEndian.PutUint64(b[24:], uint64(e.Versions))
+	binary.LittleEndian.PutUint64(b[32:], uint64(e.ValueBytes))
+	return xxhash.Sum64(b[:])
+}
+
+// begin makes everything up to a revision the base.
+func (x *extents) begin(revision int64) {
+	*x = extents{base: revision, next: max(x.next, 1), open: Extent{From: revision + 1}}
+}
+
+// add counts a change of the open revision.
+func (x *extents) add(v *version) {
+	size := v.valueSize()
+	x.weight += weight(int(ref(v.record.Load()).record().size), size)
+	x.open.Versions++
+	if size > inlineBytes {
+		x.open.ValueBytes += int64(cellSize(size))
+	}
+}
+
+// cut ends the open extent with a revision if it has reached its size.
+func (x *extents) cut(revision, size int64) {
+	if x.weight < size {
+		return
+	}
+	x.open.Number, x.open.To = x.next, revision
+	x.cuts = append(slices.Clip(x.cuts), x.open)
+	x.sum += x.open.digest()
+	x.next++
+	x.open, x.weight = Extent{From: revision + 1}, 0
+}
+
+// countExtents counts the changes of the current revision. It is called before the revision is complete.
+func (s *State) countExtents() {
+	x := &s.extents
+	if x.base == 0 {
+		return
+	}
+	for _, at := range s.scratch.made {
+		x.add(at.version())
+	}
+	x.cut(s.revision+1, cmp.Or(s.limits.ExtentBytes, limits.ExtentBytes))
+}
+
+// rebase makes the last revision of an extent the base: what is readable there replaces the base and the extents up to it.
+func (s *State) rebase(revision int64) kv.Result {
+	x := &s.extents
+	i := slices.IndexFunc(x.cuts, func(e Extent) bool { return e.To == revision })
+	switch {
+	case i < 0:
+		return s.refused(kv.Errorf(kv.BadRequest, "no extent ends with revision %d: it cannot become the base", revision))
+	case revision > s.compacted:
+		return s.refused(kv.Errorf(kv.BadRequest, "revision %d cannot become the base, since older ones up to %d can still be read", revision, s.compacted))
+	}
+	x.base = revision
+	for _, e := range x.cuts[:i+1] {
+		x.sum -= e.digest()
+	}
+	x.cuts = slices.Clone(x.cuts[i+1:])
+	return kv.Result{Revision: s.revision}
+}
+
+// AppendRebase appends the command that makes the last revision of an extent the base.
+func AppendRebase(dst []byte, revision int64) []byte {
+	return pack.AppendInt(new(Head).begin(dst, kindRebase), revision)
+}
+
+func (x *extents) append(dst []byte) []byte {
+	dst = pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base)
+	dst = pack.AppendUint(dst, x.next)
+	dst = pack.AppendInt(dst, x.weight)
+	dst = x.open.append(dst)
+	dst = pack.AppendArray(dst, len(x.cuts))
+	for i := range x.cuts {
+		dst = x.cuts[i].append(dst)
+	}
+	return dst
+}
+
+func (e *Extent) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendArray(dst, extentFields), e.Number)
+	dst = pack.AppendInt(pack.AppendInt(dst, e.From), e.To)
+	return pack.AppendInt(pack.AppendInt(dst, e.Versions), e.ValueBytes)
+}
+
+func readExtents(r *pack.Reader) (x extents) {
+	whole := r.Struct(extentsFields)
+	x.base, x.next, x.weight = r.Int(), r.Uint(), r.Int()
+	x.open = readExtent(r)
+	from, number := x.base+1, uint64(0)
+	for range r.Array() {
+		e := readExtent(r)
+		if e.From != from || e.To < from || e.Number <= number || e.Number >= x.next || e.Versions < 1 || e.ValueBytes < 0 {
+			r.Fail(fmt.Sprintf("the extent %+v begins at revision %d and follows number %d, before %d", e, from, number, x.next))
+			return x
+		}
+		from, number = e.To+1, e.Number
+		x.cuts = append(x.cuts, e)
+		x.sum += e.digest()
+	}
+	r.End(whole)
+	if x.base > 0 && (x.open.From != from || x.open.Number != 0 || x.open.To != 0 || x.open.Versions < 0 || x.open.ValueBytes < 0 || x.weight < 0) {
+		r.Fail(fmt.Sprintf("the open extent %+v of weight %d does not begin at revision %d", x.open, x.weight, from))
+	}
+	return x
+}
+
+func readExtent(r *pack.Reader) (e Extent) {
+	s := r.Struct(extentFields)
+	e.Number, e.From, e.To, e.Versions, e.ValueBytes = r.Uint(), r.Int(), r.Int(), r.Int(), r.Int()
+	r.End(s)
+	return e
+}
+
+// stored says how much of the state is in files. Versions that are not are kept though they are compacted. It is local: no other
+// member and no digest depends on it.
+type stored struct {
+	base int64 // the base of this revision is in files
+	to   int64 // and so are the extents up to this revision
+}
+
+// nothingStored is the mark of a state whose versions are kept by nobody: it drops what is compacted.
+var nothingStored = stored{base: math.MaxInt64, to: math.MaxInt64}
+
+// KeepUnstored makes the state keep what is not in files: the base of a revision is, and so are the extents up to a revision. The
+// snapshots of a member call it. Without a call, a state drops all that is compacted.
+func (s *State) KeepUnstored(base, to int64) { s.stored = stored{base, to} }
+
+// droppable returns the revision up to which changes may be dropped.
+func (s *State) droppable() int64 {
+	limit := s.compacted
+	if s.extents.base == 0 || s.stored == nothingStored {
+		return limit
+	}
+	if s.stored.base < s.extents.base { // the next base is what is readable at its revision
+		limit = min(limit, s.extents.base)
+	}
+	return min(limit, max(s.stored.to, s.stored.base)+1)
+}
+
+// Base returns the revision of the base; 0: the feature level has no extents.
+func (v *View) Base() int64 { return v.extents.base }
+
+// Extents returns the extents behind the base, in order. The caller must not change them.
+func (v *View) Extents() []Extent { return v.extents.cuts }
+
+// OpenExtent returns the changes behind the last extent. Its number is that of the next one, and To is the newest revision.
+func (v *View) OpenExtent() Extent {
+	e := v.extents.open
+	e.Number, e.To = v.extents.next, v.revision
+	return e
+}
+
+// ChangesOf calls f with the changes of an extent from a position on, in order, until f returns false, and returns the position
+// after the last one. It includes changes that are compacted. The extent must be one that is not stored, or the open one: a
+// change that is gone is a bug, and panics. The slices are parts of the View; the Version is reused.
+func (v *View) ChangesOf(e *Extent, from Position, f func(key []byte, one *Version) bool) (next Position) {
+	defer runtime.KeepAlive(v)
+	if from.Revision < e.From {
+		from = Position{Revision: e.From}
+	}
+	if from.Compare(v.history.oldest()) < 0 {
+		panic(fmt.Sprintf("the changes from %d.%d on are wanted, the history begins at %d.%d", from.Revision, from.Sub, v.history.slots.first, v.history.sub))
+	}
+	var one Version
+	for ; from.Revision <= e.To; from = (Position{Revision: from.Revision + 1}) {
+		for n := v.history.changes(from.Revision); from.Sub < n; from.Sub++ {
+			at := changed(v.history.change(from.Revision, from.Sub).Load()).version()
+			if one.set(at); !f(ref(at.record.Load()).record().key(), &one) {
+				from.Sub++
+				return from
+			}
+		}
+	}
+	return from
+}
+
+// set fills a Version with a version in memory.
+func (v *Version) set(at *version) {
+	*v = Version{Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(), Tombstone: at.has(tombstone), Author: at.author()}
+	if !v.Tombstone {
+		v.Value = at.value()
+	}
+}
