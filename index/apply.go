@@ -442,7 +442,7 @@ func (s *State) raiseLevel(c *command) kv.Result {
 		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, c.level))
 	}
 	if s.level = c.level; s.level >= extentsLevel && s.extents.base == 0 {
-		s.extents.begin(s.revision)
+		s.extents.begin(s.revision, s.compacted)
 	}
 	return kv.Result{Revision: s.revision}
 }

@@ -44,7 +44,7 @@ func (r *replicated) digest() uint64 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
 	if x := &r.extents; x.base > 0 {
-		b = pack.AppendUint(pack.AppendInt(append(b, "extents"...), x.base), x.next)
+		b = pack.AppendUint(pack.AppendInt(pack.AppendInt(append(b, "extents"...), x.base), x.kept), x.next)
 		b = pack.AppendInt(pack.AppendUint(b, x.sum), x.weight)
 		b = x.open.append(b)
 	}

@@ -389,7 +389,7 @@
 //	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type
-//	 11  95 base next weight extent [extent...]                            from feature level 3 on: the open extent, and the cuts
+//	 11  96 base kept next weight extent [extent...]                       from feature level 3 on: the open extent, and the cuts
 //	     extent   95 number from to versions value-bytes
 //	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
 //	                                           accepted, and the records that wait; 90 without a source
@@ -401,8 +401,8 @@
 //
 // # Extents
 //
-// From feature level 3 on, the changes are divided by their revisions. Everything that was readable at one revision is the base. The
-// changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
+// From feature level 3 on, the changes are divided by their revisions. Those up to one revision are the base. The changes behind it are
+// cut into extents: an extent ends with the revision at which the weight of its changes reaches
 // limits.ExtentBytes. The log alone decides that, so all members have the same extents, and an extent's file has the same bytes on
 // all of them, whenever a member writes it.
 //
@@ -410,8 +410,9 @@
 //	1                 900            1300           1750     newest revision
 //
 // An extent has every change of its revisions, also those that were compacted since. Therefore a state drops no change that is in no
-// file yet ([State.KeepUnstored]). A command of the leader, a new base, makes the end of an extent the base. The extents up to it
-// are then replaced by what is readable at that revision, and until that is stored, nothing that is readable there is dropped.
+// file yet ([State.KeepUnstored]). A command of the leader, a new base, makes the end of an extent the base. The versions up to there
+// that are needed from the compacted revision on then replace the base before and the extents. Until the new base is stored, none of
+// them is dropped.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

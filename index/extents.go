@@ -18,11 +18,12 @@ import (
 // extentsLevel is the feature level from which on the log is cut into extents.
 const extentsLevel = 3
 
-// extents divide the changes by their revisions. What was readable at the base and before it is the base. The changes behind it
-// are cut: each cut is an extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
+// extents divide the changes by their revisions. Those up to a revision are the base. The changes behind it are cut: each cut is an
+// extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
 // members have the same extents. A copy of the struct is a view of it.
 type extents struct {
 	base int64    // a revision; 0: the level has no extents yet
+	kept int64    // the compacted revision when the base was made: it has only what was needed from there on
 	next uint64   // number of the next extent
 	cuts []Extent // without gaps, from the base on; never changed in place
 	sum  uint64   // of their digests
@@ -43,7 +44,7 @@ type Extent struct {
 const InlineBytes = inlineBytes
 
 const (
-	extentsFields = 5
+	extentsFields = 6
 	extentFields  = 5
 )
 
@@ -59,8 +60,8 @@ func (e *Extent) digest() uint64 {
 }
 
 // begin makes everything up to a revision the base.
-func (x *extents) begin(revision int64) {
-	*x = extents{base: revision, next: max(x.next, 1), open: Extent{From: revision + 1}}
+func (x *extents) begin(revision, compacted int64) {
+	*x = extents{base: revision, kept: compacted, next: max(x.next, 1), open: Extent{From: revision + 1}}
 }
 
 // add counts a change of the open revision.
@@ -97,17 +98,17 @@ func (s *State) countExtents() {
 	x.cut(s.revision+1, cmp.Or(s.limits.ExtentBytes, limits.ExtentBytes))
 }
 
-// rebase makes the last revision of an extent the base: what is readable there replaces the base and the extents up to it.
+// rebase makes the last revision of an extent the base. What is still needed replaces the base before and the extents up to it.
 func (s *State) rebase(revision int64) kv.Result {
 	x := &s.extents
 	i := slices.IndexFunc(x.cuts, func(e Extent) bool { return e.To == revision })
 	switch {
 	case i < 0:
 		return s.refused(kv.Errorf(kv.BadRequest, "no extent ends with revision %d: it cannot become the base", revision))
-	case revision > s.compacted:
-		return s.refused(kv.Errorf(kv.BadRequest, "revision %d cannot become the base, since older ones up to %d can still be read", revision, s.compacted))
+	case revision >= s.compacted:
+		return s.refused(kv.Errorf(kv.BadRequest, "revision %d cannot become the base: the revisions from %d on can still be read", revision, s.compacted))
 	}
-	x.base = revision
+	x.base, x.kept = revision, s.compacted
 	for _, e := range x.cuts[:i+1] {
 		x.sum -= e.digest()
 	}
@@ -121,7 +122,7 @@ func AppendRebase(dst []byte, revision int64) []byte {
 }
 
 func (x *extents) append(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base)
+	dst = pack.AppendInt(pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base), x.kept)
 	dst = pack.AppendUint(dst, x.next)
 	dst = pack.AppendInt(dst, x.weight)
 	dst = x.open.append(dst)
@@ -140,7 +141,7 @@ func (e *Extent) append(dst []byte) []byte {
 
 func readExtents(r *pack.Reader) (x extents) {
 	whole := r.Struct(extentsFields)
-	x.base, x.next, x.weight = r.Int(), r.Uint(), r.Int()
+	x.base, x.kept, x.next, x.weight = r.Int(), r.Int(), r.Uint(), r.Int()
 	x.open = readExtent(r)
 	from, number := x.base+1, uint64(0)
 	for range r.Array() {
@@ -187,11 +188,50 @@ func (s *State) droppable() int64 {
 	if s.extents.base == 0 || s.stored == nothingStored {
 		return limit
 	}
-	if s.stored.base < s.extents.base { // the next base is what is readable at its revision
-		limit = min(limit, s.extents.base)
+	if s.stored.base < s.extents.base {
+		limit = min(limit, s.extents.kept)
 	}
 	return min(limit, max(s.stored.to, s.stored.base)+1)
 }
+
+// ScanBase calls f with the versions of the base, from a key on, in key order, oldest first, until f returns false: the changes up to
+// the base that a history from the compacted revision on needs, which the base had when it was made. The state keeps them until the
+// base is stored. The slices are parts of the View or reused.
+func (v *View) ScanBase(from []byte, f func(key []byte, versions []Version) bool) {
+	defer runtime.KeepAlive(v)
+	var p probe
+	var versions []Version
+	v.tree.Ascend(p.set(from), func(r ref) bool {
+		versions = v.ofBase(r.record(), versions[:0])
+		return len(versions) == 0 || f(r.record().key(), versions)
+	})
+	runtime.KeepAlive(p.words)
+}
+
+// ofBase appends the versions of a key that the base has, oldest first.
+func (v *View) ofBase(r *record, to []Version) []Version {
+	x := &v.extents
+	for at := r.newest(); ; at = ref(at.prev.Load()).version() {
+		old := at.mod < x.kept
+		if at.mod <= x.base && !(old && at.has(tombstone)) {
+			var one Version
+			one.set(at)
+			to = append(to, one)
+		}
+		if old {
+			break
+		}
+		if mod, _ := at.precedingTombstone(); at.has(created) && mod < max(x.kept, 1) {
+			break
+		}
+	}
+	slices.Reverse(to)
+	return to
+}
+
+// BaseServes says whether the base is sufficient for the View: whether all is dropped that the base lacks. Until then, a file that
+// describes the View needs the base before, and the extents up to this one.
+func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
 // Base returns the revision of the base; 0: the feature level has no extents.
 func (v *View) Base() int64 { return v.extents.base }

@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -18,6 +19,12 @@ type madeVersion struct {
 	Version
 }
 
+func cloned(v *Version) Version {
+	one := *v
+	one.Value = bytes.Clone(v.Value)
+	return one
+}
+
 // TestExtents gives the same commands to a state that stores its extents at once, and to one that is late and has other limits. Both
 // have the same extents, and each extent has all its changes when it is stored, those that were compacted meanwhile included.
 func TestExtents(t *testing.T) {
@@ -28,6 +35,33 @@ func TestExtents(t *testing.T) {
 		var made []madeVersion
 		prompt.KeepUnstored(0, 0)
 		late.KeepUnstored(0, 0)
+		files := map[string][]Version{} // what the base and the extents of the late state have, by key
+		// rebuilt loads the late state from its base, its stored extents, and the open one.
+		rebuilt := func(v *View) *State {
+			b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), late.limits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := map[string][]Version{}
+			for key, versions := range files {
+				all[key] = slices.Clone(versions)
+			}
+			open := v.OpenExtent()
+			v.ChangesOf(&open, Position{}, func(key []byte, one *Version) bool {
+				all[string(key)] = append(all[string(key)], cloned(one))
+				return true
+			})
+			for _, key := range slices.Sorted(maps.Keys(all)) {
+				if err := b.AddChanges([]byte(key), all[key]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := b.Finish()
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			return s
+		}
 		// store checks the extents that the state has and that are not stored, and stores them.
 		store := func(s *State) {
 			v := s.View()
@@ -50,6 +84,9 @@ func TestExtents(t *testing.T) {
 						if i >= len(want) || string(key) != want[i].key || one.Mod != want[i].Mod || one.Sub != want[i].Sub || one.Tombstone != want[i].Tombstone || !bytes.Equal(one.Value, want[i].Value) {
 							t.Fatalf("seed %d: change %d of %+v is %q %+v", seed, i, e, key, one)
 						}
+						if s == late {
+							files[string(key)] = append(files[string(key)], cloned(one))
+						}
 						if len(one.Value) > InlineBytes {
 							bytesOf += int64(8 + (len(one.Value)+7)&^7)
 						}
@@ -64,7 +101,28 @@ func TestExtents(t *testing.T) {
 				}
 				to = e.To
 			}
-			s.KeepUnstored(v.Base(), to)
+			base := s.stored.base
+			if base < v.Base() {
+				base = v.Base()
+				if s == late {
+					before := files
+					files = map[string][]Version{}
+					v.ScanBase(nil, func(key []byte, versions []Version) bool {
+						for i := range versions {
+							files[string(key)] = append(files[string(key)], cloned(&versions[i]))
+						}
+						return true
+					})
+					for key, versions := range before {
+						for _, one := range versions {
+							if one.Mod > base {
+								files[key] = append(files[key], one)
+							}
+						}
+					}
+				}
+			}
+			s.KeepUnstored(base, to)
 		}
 		both := func(commands ...[]byte) []kv.Result {
 			results := batch(t, prompt, 1, commands...)
@@ -73,8 +131,15 @@ func TestExtents(t *testing.T) {
 			}
 			return results
 		}
+		for range 50 * (seed % 3) { // what is there when the level rises is the first base, with its history
+			both(put(fmt.Sprint("key ", random.IntN(20)), strings.Repeat("v", random.IntN(100))))
+			both(del(fmt.Sprint("key ", random.IntN(20)), ""))
+		}
+		if seed%2 == 1 && prompt.revision > 10 {
+			both(new(Head).AppendCompact(nil, prompt.revision-9))
+		}
 		both(AppendFeatureLevel(nil, MaxLevel))
-		compactions, bases := 0, 0
+		compactions, bases, loads := 0, 0, 0
 		for range 600 {
 			key := fmt.Sprint("key ", random.IntN(20))
 			switch n := random.IntN(20); {
@@ -96,11 +161,11 @@ func TestExtents(t *testing.T) {
 					})
 				}
 			case n == 2 && len(prompt.extents.cuts) > 1:
-				if e := prompt.extents.cuts[0]; e.To <= prompt.compacted && e.To <= prompt.stored.to && e.To <= late.stored.to {
+				if e := prompt.extents.cuts[0]; e.To < prompt.compacted && e.To <= prompt.stored.to && e.To <= late.stored.to {
 					both(AppendRebase(nil, e.To))
 					bases++
-					// Until the base is stored, all that is readable at its revision stays.
-					if late.View(); late.dropping > e.To {
+					// Until the base is stored, all that it needs stays.
+					if late.View(); late.dropping > late.extents.kept {
 						t.Fatalf("seed %d: versions up to %d are dropped, and the base is %d", seed, late.dropping, e.To)
 					}
 				}
@@ -112,6 +177,16 @@ func TestExtents(t *testing.T) {
 			store(prompt)
 			if random.IntN(60) == 0 {
 				store(late)
+				late.View() // drops follow
+				reclaimed(late)
+				if v := late.ViewToSave(); v.BaseServes() {
+					loads++
+					if r := rebuilt(v); r.View().Digest() != v.Digest() {
+						t.Fatalf("seed %d: a state of a base and extents has %+v, not %+v", seed, r.extents, v.extents)
+					} else if err := r.Check(); err != nil {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+				}
 			}
 			if a, b := prompt.View(), late.View(); a.Digest() != b.Digest() || !slices.Equal(a.Extents(), b.Extents()) || a.OpenExtent() != b.OpenExtent() {
 				t.Fatalf("seed %d: %+v and %+v", seed, a.extents, b.extents)
@@ -125,8 +200,8 @@ func TestExtents(t *testing.T) {
 		if err := late.Check(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if prompt.extents.next < 10 || compactions < 5 || bases == 0 {
-			t.Errorf("seed %d: %d extents, %d compactions, %d bases", seed, prompt.extents.next-1, compactions, bases)
+		if prompt.extents.next < 10 || compactions < 5 || bases == 0 || loads == 0 {
+			t.Errorf("seed %d: %d extents, %d compactions, %d bases, %d loads", seed, prompt.extents.next-1, compactions, bases, loads)
 		}
 	}
 }

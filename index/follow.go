@@ -299,7 +299,7 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 // moveTo sets the revision of a state without history. What the source has up to there is the base.
 func (s *State) moveTo(revision int64) {
 	if s.revision = revision; s.extents.base > 0 {
-		s.extents.begin(revision)
+		s.extents.begin(revision, s.compacted)
 	}
 }
 

@@ -317,6 +317,32 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	return nil
 }
 
+// AddChanges is Add for all changes of a key since some revision, with what was readable there: it leaves out what was dropped by the
+// time of the state. A version is kept while the change that superseded it is in the history, a tombstone while its own is. It
+// changes the slice.
+func (b *Builder) AddChanges(key []byte, versions []Version) error {
+	h, kept := &b.s.history, versions[:0]
+	for i, one := range versions {
+		next := one
+		if i+1 < len(versions) {
+			next = versions[i+1]
+		} else if !one.Tombstone {
+			kept = append(kept, one)
+			break
+		}
+		if one.Tombstone {
+			next = one
+		}
+		if h.holds(next.Mod, next.Sub) {
+			kept = append(kept, one)
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return b.Add(key, kept)
+}
+
 // before says whether a version comes before another one.
 func (v *Version) before(other *Version) bool {
 	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub

@@ -400,6 +400,7 @@ func TestDigestHasEverything(t *testing.T) {
 
 		"extents":        func(r *replicated) { r.extents = extents{base: 1} },
 		"extents.base":   func(r *replicated) { r.extents = extents{base: 2} },
+		"extents.kept":   func(r *replicated) { r.extents = extents{base: 1, kept: 1} },
 		"extents.next":   func(r *replicated) { r.extents = extents{base: 1, next: 1} },
 		"extents.weight": func(r *replicated) { r.extents = extents{base: 1, weight: 1} },
 		"extents.open":   func(r *replicated) { r.extents = extents{base: 1, open: Extent{Versions: 1}} },
