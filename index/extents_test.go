@@ -6,8 +6,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -256,4 +258,76 @@ func TestBadBases(t *testing.T) {
 			t.Errorf("%+v", s.extents)
 		}
 	}
+}
+
+// The changes of an extent come sorted, whatever the steps.
+func TestSortedChanges(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
+	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
+	want := map[string][]Version{}
+	for len(s.extents.cuts) == 0 {
+		key := strings.Repeat("k", random.IntN(12)) + fmt.Sprint(random.IntN(3000))
+		var commands [][]byte
+		for n := range 1 + random.IntN(20) {
+			if value := fmt.Sprint(n); random.IntN(9) == 0 {
+				commands = append(commands, del(key, ""))
+			} else {
+				commands = append(commands, put(key, value))
+			}
+		}
+		batch(t, s, 1, commands...)
+	}
+	v := s.View()
+	e := v.Extents()[0]
+	v.ChangesOf(&e, Position{}, func(key []byte, one *Version) bool {
+		want[string(key)] = append(want[string(key)], cloned(one))
+		return true
+	})
+	for _, step := range []int{1, 1000, sortedRun, 1 << 20} {
+		c, steps := v.SortChanges(e), 1
+		for ; !c.Step(step); steps++ {
+			if steps > 1<<20 {
+				t.Fatal("the steps do not end")
+			}
+		}
+		for _, from := range []string{"", "k", "kk1", "kkkkkkkkkkk29", "z"} {
+			keys := slices.Sorted(maps.Keys(want))
+			keys = keys[sort.SearchStrings(keys, from):]
+			c.Scan([]byte(from), func(key []byte, versions []Version) bool {
+				if len(keys) == 0 || string(key) != keys[0] || fmt.Sprint(versions) != fmt.Sprint(want[keys[0]]) {
+					t.Fatalf("from %q in steps of %d: %q %v, want %v", from, step, key, versions, keys[:min(len(keys), 1)])
+				}
+				keys = keys[1:]
+				return true
+			})
+			if len(keys) > 0 {
+				t.Errorf("from %q in steps of %d: %d keys are missing", from, step, len(keys))
+			}
+		}
+	}
+}
+
+// BenchmarkSortChanges is the cost of an extent in steps: the longest one should stay below 2 ms.
+func BenchmarkSortChanges(b *testing.B) {
+	s := NewState(limits.Defaults().Index)
+	batch(b, s, 1, AppendFeatureLevel(nil, MaxLevel))
+	random := rand.New(rand.NewPCG(7, 7))
+	for len(s.extents.cuts) == 0 {
+		var commands [][]byte
+		for range 1000 {
+			commands = append(commands, put(fmt.Sprintf("/registry/pods/default/%08d", random.IntN(1e6)), "0123456789abcdef"))
+		}
+		batch(b, s, 1, commands...)
+	}
+	v := s.View()
+	e := v.Extents()[0]
+	longest := time.Duration(0)
+	for b.Loop() {
+		for c, began := v.SortChanges(e), time.Now(); !c.Step(sortedRun); began = time.Now() {
+			longest = max(longest, time.Since(began))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(e.Versions), "ns/version")
+	b.ReportMetric(float64(longest.Microseconds()), "longest-µs")
 }
