@@ -160,7 +160,7 @@ type forge struct {
 }
 
 func forged() *forge {
-	f := &forge{b: appendPrelude(nil)}
+	f := &forge{b: appendPrelude(nil, headersHashed)}
 	f.chain = binary.LittleEndian.Uint32(f.b[checksumAt:])
 	return f
 }
@@ -301,7 +301,7 @@ func TestUnknownFormat(t *testing.T) {
 	old := appendHead(nil, small().meta(), 0)
 	for name, blocks := range map[string][2][]byte{"head": {head, key(0)}, "keys": {old, key(1)}, "both": {head, key(2)}} {
 		build := func(features uint32) []byte {
-			f := &forge{b: appendPrelude(nil)}
+			f := &forge{b: appendPrelude(nil, headersHashed)}
 			binary.LittleEndian.PutUint32(f.b[16:], features)
 			f.chain = seal(f.b)
 			return f.block(kindHead, 0, 0, blocks[0]).block(kindKeys, 1, 0, blocks[1]).tail(1, 1).b

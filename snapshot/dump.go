@@ -75,6 +75,8 @@ type dumpLine struct {
 	LastKey       []byte `json:"last_key_base64,omitempty"`
 	SHA256        string `json:"sha256,omitempty"`
 	Reason        string `json:"reason,omitempty"` // why it is corrupt
+
+	parts bool // the head lists parts
 }
 
 // line prints a line: l as JSON, or the text.
@@ -109,7 +111,7 @@ func (d *dump) file(path string, f disk.File) {
 		if b.kind == 0 {
 			return
 		}
-		l, text := dumpLine{Kind: "block", Block: &b.number, Holds: b.kind.String(), Offset: b.at, Bytes: int64(b.length)}, ""
+		l, text := dumpLine{parts: w.parts, Kind: "block", Block: &b.number, Holds: b.kind.String(), Offset: b.at, Bytes: int64(b.length)}, ""
 		if err == nil {
 			text = l.payload(b)
 		}
@@ -121,7 +123,7 @@ func (d *dump) file(path string, f disk.File) {
 func (l *dumpLine) payload(b block) string {
 	switch b.kind {
 	case kindHead:
-		m, state, err := readHead(b.payload, true)
+		m, state, err := readHead(b.payload, true, l.parts)
 		if err != nil {
 			return "" // the checking pass in Dump reports it
 		}

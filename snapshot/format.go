@@ -24,6 +24,12 @@ const (
 	// headersHashed is the incompatible feature with which the tail's SHA-256 covers only the prelude and the block
 	// headers.
 	headersHashed = 1
+	// withParts is the incompatible feature of a snapshot that lists parts in its head: keys are in these files too.
+	withParts = 2
+	// isPart is the incompatible feature of a part.
+	isPart = 4
+
+	knownFeatures = headersHashed | withParts | isPart
 
 	// goesOn is the flag of a block whose last key has more versions in the next block.
 	goesOn = 1
@@ -60,11 +66,11 @@ func sealed(header []byte) (uint32, bool) {
 	return sum, sum == checksum(header[:checksumAt])
 }
 
-func appendPrelude(dst []byte) []byte {
+func appendPrelude(dst []byte, features uint32) []byte {
 	start := len(dst)
 	dst = append(dst, magic...)
 	dst = binary.LittleEndian.AppendUint32(dst, formatVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, headersHashed)
+	dst = binary.LittleEndian.AppendUint32(dst, features)
 	dst = append(dst, make([]byte, preludeBytes-len(magic)-8)...)
 	seal(dst[start:])
 	return dst
@@ -75,6 +81,8 @@ type prelude struct {
 	chain  uint32 // of the first block
 	longer bool   // arrays may be longer than known: the file has an unknown compatible feature
 	all    bool   // the SHA-256 covers all bytes, not only headers
+	parts  bool   // the head lists parts
+	part   bool   // the file is a part
 }
 
 // checkPrelude returns the prelude, or the reason why the file cannot be read.
@@ -90,10 +98,13 @@ func checkPrelude(path string, b []byte) (p prelude, err error) {
 		return p, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
 	bits := binary.LittleEndian.Uint32(b[12:])
-	if unknown := bits &^ headersHashed; unknown != 0 {
+	if unknown := bits &^ knownFeatures; unknown != 0 {
 		return p, formatOf(path, "it uses the features %#x, which this qkv does not know", unknown)
 	}
-	return prelude{chain, binary.LittleEndian.Uint32(b[16:]) != 0, bits&headersHashed == 0}, nil
+	return prelude{
+		chain: chain, longer: binary.LittleEndian.Uint32(b[16:]) != 0,
+		all: bits&headersHashed == 0, parts: bits&withParts != 0, part: bits&isPart != 0,
+	}, nil
 }
 
 // reader returns a Reader of a payload. If a compatible feature announces unknown fields, the Reader skips them.
@@ -152,12 +163,22 @@ type Meta struct {
 	Digest    uint64 // of the state, as index computes it
 	Revision  int64
 	Version   string // of the qkv that saved it
+	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
+	Parts []Part
 }
 
-const headFields = 9
+const (
+	headFields      = 9
+	headFieldsParts = 10
+	partFields      = 3
+)
 
 func appendHead(dst []byte, m Meta, state int) []byte {
-	dst = pack.AppendArray(dst, headFields)
+	fields := headFields
+	if len(m.Parts) > 0 {
+		fields = headFieldsParts
+	}
+	dst = pack.AppendArray(dst, fields)
 	dst = pack.AppendUint(dst, m.Cluster)
 	dst = pack.AppendUint(dst, m.Member)
 	dst = pack.AppendUint(dst, m.Index)
@@ -166,13 +187,27 @@ func appendHead(dst []byte, m Meta, state int) []byte {
 	dst = pack.AppendUint(dst, m.Digest)
 	dst = pack.AppendInt(dst, m.Revision)
 	dst = pack.AppendString(dst, m.Version)
-	return pack.AppendUint(dst, uint64(state))
+	dst = pack.AppendUint(dst, uint64(state))
+	if len(m.Parts) == 0 {
+		return dst
+	}
+	dst = pack.AppendArray(dst, len(m.Parts))
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		dst = pack.AppendBytes(pack.AppendUint(pack.AppendArray(dst, partFields), p.Number), p.SHA[:])
+		dst = pack.AppendInt(dst, p.Bytes)
+	}
+	return dst
 }
 
 // readHead reads a head's payload. Its result shares no memory with b.
-func readHead(b []byte, longer bool) (m Meta, state uint64, err error) {
+func readHead(b []byte, longer, parts bool) (m Meta, state uint64, err error) {
 	r := reader(b, longer)
-	s := r.Struct(headFields)
+	fields := headFields
+	if parts {
+		fields = headFieldsParts
+	}
+	s := r.Struct(fields)
 	m.Cluster = r.Uint()
 	m.Member = r.Uint()
 	m.Index = r.Uint()
@@ -182,6 +217,9 @@ func readHead(b []byte, longer bool) (m Meta, state uint64, err error) {
 	m.Revision = r.Int()
 	m.Version = r.String()
 	state = r.Uint()
+	if parts {
+		m.Parts = readParts(&r)
+	}
 	r.End(s)
 	return m, state, r.Done()
 }

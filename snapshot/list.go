@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	suffix    = ".snap"
-	temporary = ".tmp"
-	digits    = 20 // of the largest uint64
+	suffix     = ".snap"
+	partSuffix = ".part"
+	temporary  = ".tmp"
+	digits     = 20 // of the largest uint64
 )
 
 // Name returns the published name of a snapshot.
@@ -24,10 +25,17 @@ func Name(at, term uint64) string {
 }
 
 // identity is the content of a published name.
-type identity struct{ index, term uint64 }
+type identity struct {
+	index, term uint64 // of a part: its number
+	part        bool
+	sha         [32]byte // of a part
+}
 
 // parseName parses a published name. It accepts only names that Name returns, so a name from a peer cannot be a path.
 func parseName(name string) (identity, bool) {
+	if strings.HasSuffix(name, partSuffix) {
+		return parsePart(name)
+	}
 	first, second, ok := strings.Cut(strings.TrimSuffix(name, suffix), "-")
 	if !ok {
 		return identity{}, false
@@ -37,7 +45,24 @@ func parseName(name string) (identity, bool) {
 		return identity{}, false
 	}
 	term, err := strconv.ParseUint(second, 10, 64)
-	return identity{at, term}, err == nil && Name(at, term) == name
+	return identity{index: at, term: term}, err == nil && Name(at, term) == name
+}
+
+func parsePart(name string) (identity, bool) {
+	first, second, ok := strings.Cut(strings.TrimSuffix(name, partSuffix), "-")
+	if !ok {
+		return identity{}, false
+	}
+	number, err := strconv.ParseUint(first, 10, 64)
+	if err != nil {
+		return identity{}, false
+	}
+	sha, err := hex.DecodeString(second)
+	if err != nil || len(sha) != 32 {
+		return identity{}, false
+	}
+	id := identity{index: number, part: true, sha: [32]byte(sha)}
+	return id, partName(number, id.sha) == name
 }
 
 // saving and receiving are the temporary names of a file that will have this name.

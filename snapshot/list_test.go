@@ -11,7 +11,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	for _, n := range []identity{{0, 0}, {1, 2}, {1<<64 - 1, 1<<64 - 1}} {
+	for _, n := range []identity{{}, {index: 1, term: 2}, {index: 1<<64 - 1, term: 1<<64 - 1}} {
 		if got, ok := parseName(Name(n.index, n.term)); !ok || got != n {
 			t.Errorf("%v is named %q, read as %v", n, Name(n.index, n.term), got)
 		}

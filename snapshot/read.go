@@ -79,14 +79,14 @@ func (r *reading) head() error {
 	if b.kind != kindHead {
 		return corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
-	m, state, err := readHead(b.payload, r.longer)
+	m, state, err := readHead(b.payload, r.longer, r.parts)
 	if errors.Is(err, pack.ErrNewer) {
 		return formatOf(r.path, "in the head at byte %d, %v", b.at, err)
 	}
 	if err != nil {
 		return corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
 	}
-	if n, ok := parseName(base(r.path)); ok && (n.index != m.Index || n.term != m.Term) {
+	if n, ok := parseName(base(r.path)); ok && (n.index != m.Index || n.term != m.Term || n.part != r.part) {
 		return corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
 			m.Index, m.Term, n.index, n.term)
 	}

@@ -35,7 +35,7 @@ type Readback struct {
 
 // Readback returns a reader of the arriving bytes, which builds the state within these limits.
 func (r *Receiver) Readback(l limits.Index) *Readback {
-	build := &loading{limits: l, reserve: index.NewReserve()}
+	build := &loading{limits: l, reserve: index.NewReserve(), fs: r.fs, dir: r.dir}
 	b := r.readback(build)
 	b.build = build
 	return b
@@ -135,6 +135,9 @@ func (b *Readback) TakeState() *index.State {
 
 // Close closes the file.
 func (b *Readback) Close() {
+	if b.build != nil {
+		b.build.close()
+	}
 	if b.file != nil {
 		b.file.Close()
 		b.file = nil

@@ -26,6 +26,11 @@ type Source interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 }
 
+// Scanner is the content of a part: its changes, in key order.
+type Scanner interface {
+	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
+}
+
 // Saver writes one snapshot, reads it back and publishes it, a bounded step at a time. It keeps its source until
 // everything is written.
 //
@@ -40,7 +45,8 @@ type Saver struct {
 	dir    string
 	name   string
 	meta   Meta
-	source Source
+	source Scanner
+	part   bool
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -65,22 +71,42 @@ type Saver struct {
 }
 
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
-// ConfState and Version. Index and Term must be those of the source, since ConfState belongs to that index. Digest and
+// ConfState, Version and Parts. If there are parts, the source scans only the changes that they lack. Index and Term must be those of the source, since ConfState belongs to that index. Digest and
 // Revision come from the source. If a snapshot of that name exists, Begin returns fs.ErrExist.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
 	}
 	m.Digest, m.Revision = source.Digest(), source.Revision()
-	s := &Saver{
-		fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, source: source,
-		sum: sha256.New(), state: source.AppendMeta(nil),
-		block: make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4),
-	}
+	return begin(&Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, source: source, state: source.AppendMeta(nil)})
+}
+
+// BeginPart creates the temporary file of a part. Its bytes, and so its name, depend on nothing but the number and the content. If a
+// part of that name exists, the last step keeps it.
+func BeginPart(fs disk.FS, dir string, number uint64, content Scanner) (*Saver, error) {
+	return begin(&Saver{fs: fs, dir: dir, name: partName(number, [32]byte{}), meta: Meta{Index: number}, source: content, part: true})
+}
+
+func begin(s *Saver) (*Saver, error) {
+	s.sum = sha256.New()
+	s.block = make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4)
 	if err := s.create(); err != nil {
 		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
 	}
 	return s, nil
+}
+
+// Part names the part. It is valid after the last step.
+func (s *Saver) Part() Part { return Part{Number: s.meta.Index, SHA: s.tail.sha, Bytes: s.size} }
+
+func (s *Saver) features() uint32 {
+	switch {
+	case s.part:
+		return headersHashed | isPart
+	case len(s.meta.Parts) > 0:
+		return headersHashed | withParts
+	}
+	return headersHashed
 }
 
 func (s *Saver) path() string { return join(s.dir, s.name) }
@@ -102,7 +128,7 @@ func (s *Saver) create() error {
 		return err
 	}
 	s.file = &output{File: f, room: gather()}
-	first := appendPrelude(nil)
+	first := appendPrelude(nil, s.features())
 	s.chain = binary.LittleEndian.Uint32(first[checksumAt:])
 	if err = s.write(first); err == nil {
 		s.block = append(s.block, head...)
@@ -302,9 +328,15 @@ func (s *Saver) stepBack(n int) error {
 
 // publish gives the file its published name.
 func (s *Saver) publish() error {
-	f := s.file
+	f, name := s.file, s.name
 	s.file, s.size = nil, f.offset
-	return publish(s.fs, f, s.dir, saving(s.name), s.name)
+	if s.part {
+		name = partName(s.meta.Index, s.tail.sha)
+		if err := free(s.fs, join(s.dir, name)); errors.Is(err, iofs.ErrExist) {
+			return errors.Join(f.Close(), s.fs.Remove(join(s.dir, saving(s.name))))
+		}
+	}
+	return publish(s.fs, f, s.dir, saving(s.name), name)
 }
 
 // Abort stops saving and removes the file. After the last step, or an error, it does nothing.

@@ -1,0 +1,51 @@
+package index
+
+import (
+	"bytes"
+
+	"qkv/internal/limits"
+)
+
+// BasePiece is the versions of a range of the base's keys. The content decides where a piece ends, not the pieces before it: after a
+// change of few keys, the pieces without these keys are the same.
+type BasePiece struct {
+	v      *View
+	from   []byte
+	last   []byte // the last key so far
+	weight int64
+	next   []byte // where the next piece begins; nil: not reached yet, or the base ends with this piece
+}
+
+// BasePiece returns the piece of the base that begins with a key. Of a View, from is nil at first, and then the piece's Next.
+func (v *View) BasePiece(from []byte) *BasePiece { return &BasePiece{v: v, from: from} }
+
+// Next returns where the next piece begins, or nil if this one was the last. It is valid after a complete Scan.
+func (b *BasePiece) Next() []byte { return b.next }
+
+// Scan is ScanBase within the piece.
+func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) bool) {
+	if bytes.Compare(from, b.from) < 0 {
+		from = b.from
+	}
+	b.v.ScanBase(from, func(key []byte, versions []Version) bool {
+		if b.next != nil && bytes.Compare(key, b.next) >= 0 {
+			return false
+		}
+		if bytes.Compare(key, b.last) > 0 {
+			if b.ends(key) {
+				b.next = bytes.Clone(key)
+				return false
+			}
+			b.last = append(b.last[:0], key...)
+			for i := range versions {
+				b.weight += weight(len(key), len(versions[i].Value))
+			}
+		}
+		return f(key, versions)
+	})
+}
+
+// ends says whether the piece ends before a key.
+func (b *BasePiece) ends(key []byte) bool {
+	return b.weight >= limits.BasePieceMost || b.weight >= limits.BasePieceLeast && hashOf(key)%limits.BasePieceKeys == 0
+}

@@ -1,0 +1,293 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+)
+
+// partMember saves the parts of a state as a member does.
+type partMember struct {
+	t     testing.TB
+	fs    disk.FS
+	state *index.State
+	base  []Part
+	parts []Part // the extents behind the base
+	to    int64  // the last revision that is in a part
+	at    int64  // the base's revision
+}
+
+func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
+	if err := fs.MkdirAll("d"); err != nil {
+		t.Fatal(err)
+	}
+	m := &partMember{t: t, fs: fs, state: index.NewState(l)}
+	m.state.Found(index.Founders(map[string]uint64{"n1": 7}))
+	m.state.KeepUnstored(0, 0)
+	return m
+}
+
+func (m *partMember) save(s *Saver, err error) *Saver {
+	m.t.Helper()
+	for done := false; err == nil && !done; {
+		done, err = s.Step(1000)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return s
+}
+
+// store saves what is not in parts yet.
+func (m *partMember) store() {
+	m.t.Helper()
+	v := m.state.View()
+	if v.Base() != m.at {
+		var base []Part
+		for from, more := []byte(nil), true; more; {
+			piece := v.BasePiece(from)
+			base = append(base, m.save(BeginPart(m.fs, "d", 0, piece)).Part())
+			from = piece.Next()
+			more = from != nil
+		}
+		m.base, m.at, m.to = base, v.Base(), max(m.to, v.Base())
+		m.parts = slices.DeleteFunc(m.parts, func(p Part) bool {
+			return !slices.ContainsFunc(v.Extents(), func(e index.Extent) bool { return e.Number == p.Number })
+		})
+	}
+	for _, e := range v.Extents() {
+		if e.To > m.to {
+			changes := v.SortChanges(e)
+			for !changes.Step(100) {
+			}
+			m.parts = append(m.parts, m.save(BeginPart(m.fs, "d", e.Number, changes)).Part())
+			m.to = e.To
+		}
+	}
+	m.state.KeepUnstored(m.at, m.to)
+}
+
+// withOpen is a View of which only the open extent's changes are scanned.
+type withOpen struct {
+	*index.View
+	changes *index.SortedChanges
+}
+
+func (w withOpen) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
+	w.changes.Scan(from, f)
+}
+
+// snapshot stores the state and returns the path of its snapshot.
+func (m *partMember) snapshot() string {
+	m.t.Helper()
+	m.store()
+	for m.state.View(); m.state.Reclaim(); {
+	}
+	v := m.state.ViewToSave()
+	changes := v.SortChanges(v.OpenExtent())
+	for !changes.Step(100) {
+	}
+	meta := metaOf(v)
+	meta.Parts = slices.Concat(m.base, m.parts)
+	return m.save(Begin(m.fs, "d", meta, withOpen{v, changes})).Info().Path
+}
+
+var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000}
+
+// A state that is saved in parts is loaded again, whatever was compacted, deleted, and made again; members with other habits have
+// parts of the same names.
+func TestParts(t *testing.T) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 31))
+		prompt := newPartMember(t, simdisk.New(1), smallExtents)
+		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000})
+		both := func(commands ...[]byte) {
+			apply(t, prompt.state, commands...)
+			apply(t, late.state, commands...)
+		}
+		for range 5 * (seed % 2) {
+			both(entry(r)...)
+		}
+		both(index.AppendFeatureLevel(nil, index.MaxLevel))
+		loads, bases := 0, 0
+		for n := range 150 {
+			both(entry(r)...)
+			v := prompt.state.View()
+			if n%10 == 9 {
+				both(new(index.Head).AppendCompact(nil, v.Revision()-r.Int64N(20)))
+			}
+			prompt.store()
+			if n%37 == 36 {
+				late.store()
+				if cuts := v.Extents(); len(cuts) > 2 && cuts[1].To < v.Compacted() {
+					both(index.AppendRebase(nil, cuts[1].To))
+					bases++
+				}
+			}
+			if n%25 != 24 {
+				continue
+			}
+			late.store()
+			prompt.store()
+			if fmt.Sprint(late.base, late.parts) != fmt.Sprint(prompt.base, prompt.parts) {
+				t.Fatalf("seed %d: parts %v %v and %v %v", seed, late.base, late.parts, prompt.base, prompt.parts)
+			}
+			for _, m := range []*partMember{late, prompt} {
+				path := m.snapshot()
+				if !m.state.View().BaseServes() {
+					t.Fatalf("seed %d: the base does not serve though all is reclaimed", seed)
+				}
+				loaded, meta, err := Load(m.fs, path, smallExtents)
+				if err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				if len(meta.Parts) != len(m.base)+len(m.parts) {
+					t.Fatalf("seed %d: the head lists %d parts of %d", seed, len(meta.Parts), len(m.base)+len(m.parts))
+				}
+				sameView(t, loaded.ViewToSave(), m.state.ViewToSave())
+				if err := loaded.Check(); err != nil {
+					t.Fatal(err)
+				}
+				loads++
+			}
+		}
+		if loads == 0 || bases == 0 || len(prompt.parts) == 0 {
+			t.Errorf("seed %d: %d loads, %d bases, %d extents: the test shows nothing", seed, loads, bases, len(prompt.parts))
+		}
+	}
+}
+
+// savedInParts is a small state in parts.
+func savedInParts(t testing.TB) (*partMember, string) {
+	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800})
+	for n := range 30 {
+		if n == 5 {
+			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
+		}
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n))}))
+	}
+	return m, m.snapshot()
+}
+
+func rewritten(t testing.TB, fs disk.FS, name string, change func(b []byte) []byte) (undo func()) {
+	t.Helper()
+	f, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, _ := f.Size()
+	old := make([]byte, size)
+	if _, err := f.ReadAt(old, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	f.Close()
+	put := func(b []byte) {
+		fs.Remove(name)
+		f, err := fs.Create(name)
+		if err == nil {
+			_, err = f.WriteAt(b, 0)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(change(slices.Clone(old)))
+	return func() { put(old) }
+}
+
+// Every flipped bit, and every cut, of every part is an error that names the part. So is a part that is missing, or another's.
+func TestDamagedParts(t *testing.T) {
+	m, path := savedInParts(t)
+	parts := slices.Concat(m.base, m.parts)
+	if len(parts) < 4 {
+		t.Fatalf("only %d parts", len(parts))
+	}
+	refused := func(what string) {
+		t.Helper()
+		if _, _, err := Load(m.fs, path, smallExtents); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) && !errors.Is(err, iofs.ErrNotExist) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	step := 37
+	if full {
+		step = 1
+	}
+	for i, p := range parts {
+		name := "d/" + p.Name()
+		for bit := i; bit < int(p.Bytes)*8; bit += step {
+			undo := rewritten(t, m.fs, name, func(b []byte) []byte { b[bit/8] ^= 1 << (bit % 8); return b })
+			refused(fmt.Sprintf("bit %d of part %d", bit, i))
+			undo()
+		}
+		for length := 0; length < int(p.Bytes); length += step {
+			undo := rewritten(t, m.fs, name, func(b []byte) []byte { return b[:length] })
+			refused(fmt.Sprintf("part %d cut to %d bytes", i, length))
+			undo()
+		}
+		other := parts[(i+1)%len(parts)]
+		var instead []byte
+		rewritten(t, m.fs, "d/"+other.Name(), func(b []byte) []byte { instead = b; return b })
+		undo := rewritten(t, m.fs, name, func([]byte) []byte { return instead })
+		refused("another part's content")
+		undo()
+		undo = rewritten(t, m.fs, name, func(b []byte) []byte { return b })
+		m.fs.Remove(name)
+		refused("a missing part")
+		undo()
+	}
+	if _, _, err := Load(m.fs, path, smallExtents); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A change of a few keys leaves most pieces of a base as they are.
+func TestPiecesStay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it makes 100 MB of keys")
+	}
+	m := newPartMember(t, simdisk.New(1), limits.Defaults().Index)
+	value := make([]byte, 1000)
+	for n := 0; n < 100_000; n += 1000 {
+		var commands [][]byte
+		for i := range 1000 {
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", n+i), Value: value}))
+		}
+		apply(t, m.state, commands...)
+	}
+	apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
+	m.store()
+	before := m.base
+	for len(m.state.View().Extents()) == 0 { // 1 % of the keys, of one range
+		var commands [][]byte
+		for n := range 1000 {
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", 50_000+n), Value: value}))
+		}
+		apply(t, m.state, commands...)
+	}
+	apply(t, m.state, new(index.Head).AppendCompact(nil, m.state.Revision()))
+	m.store()
+	apply(t, m.state, index.AppendRebase(nil, m.state.View().Extents()[0].To))
+	m.store()
+	changed, bytes, all := 0, int64(0), int64(0)
+	for _, p := range m.base {
+		all += p.Bytes
+		if !slices.Contains(before, p) {
+			changed++
+			bytes += p.Bytes
+		}
+	}
+	t.Logf("%d of %d pieces have changed, %d of %d bytes", changed, len(m.base), bytes, all)
+	if changed == 0 || changed > 2 || len(m.base) < 5 {
+		t.Errorf("%d of %d pieces have changed", changed, len(m.base))
+	}
+}
