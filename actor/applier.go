@@ -103,6 +103,9 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case Restore:
 			a.restore(m)
 			restored = true
+		case Stored:
+			a.state.KeepUnstored(m.Base, m.To)
+			a.changed = true // the next View lets them be dropped
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
@@ -306,6 +309,11 @@ func (a *Applier) save(t Time) {
 		return
 	}
 	if t.Now < a.saveTries.notBefore {
+		return
+	}
+	if a.state.Unstored() {
+		a.saving = true
+		a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
 		return
 	}
 	view := a.view

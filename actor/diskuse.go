@@ -36,8 +36,11 @@ func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
+	for i := range s.parts.all {
+		n += s.parts.all[i].Bytes
+	}
 	if s.writing() {
-		n += s.order.saver.Info().Bytes
+		n += s.order.written()
 	}
 	switch r := s.receive; {
 	case r == nil:
@@ -55,7 +58,7 @@ func (s *Snapshotter) growth() int64 {
 		return 0
 	}
 	if s.writing() {
-		return max(s.order.bytes-s.order.saver.Info().Bytes, 0)
+		return max(s.order.bytes-s.order.written(), 0)
 	}
 	return s.order.bytes
 }

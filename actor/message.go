@@ -249,6 +249,8 @@ type (
 		Index uint64
 		State *index.State
 	}
+	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted.
+	Stored struct{ Base, To int64 }
 	// SaveEnded reports that the snapshotter is free again.
 	SaveEnded struct {
 		Failed bool // it must be tried again
@@ -268,6 +270,7 @@ func (Expire) applierMessage()         {}
 func (RefusedWrites) applierMessage()  {}
 func (ReadReady) applierMessage()      {}
 func (Restore) applierMessage()        {}
+func (Stored) applierMessage()         {}
 func (SaveEnded) applierMessage()      {}
 func (SnapshotWanted) applierMessage() {}
 
@@ -287,6 +290,7 @@ type (
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
+		PartsOnly bool // only the base and the extents that are not in files yet
 	}
 	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
 	SendSnapshot struct {

@@ -92,6 +92,7 @@ func (s *Snapshotter) dropOlder() {
 		s.remove(old)
 	}
 	s.files = s.files[:1]
+	s.removeParts()
 	s.covered = s.files[0].Index
 	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
 }

@@ -2,52 +2,145 @@ package actor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
-// saving is an ordered save.
+// saving is an ordered save: the parts that are not on the disk yet, one file after the other, and then the snapshot.
 type saving struct {
-	Save                  // its View until saver has it
-	bytes int64           // estimated size of the file
-	since time.Duration   // when it was ordered
-	saver *snapshot.Saver // nil until it begins
+	Save
+	bytes int64         // estimated size of the files
+	since time.Duration // when it was ordered
+	begun bool
+	wrote int64           // bytes of the finished files
+	saver *snapshot.Saver // of the file that is being written; nil between two files
+	list  []snapshot.Part // that the snapshot lists
+
+	piece   *index.BasePiece // that is being written
+	from    []byte           // where the next piece begins; nil: at the first key
+	base    []snapshot.Part  // the finished pieces of a newer base
+	changes *index.SortedChanges
+}
+
+// written returns the bytes that are written so far.
+func (o *saving) written() int64 {
+	if o.saver == nil {
+		return o.wrote
+	}
+	return o.wrote + o.saver.Info().Bytes
 }
 
 // done returns the completed fraction: written, and read back.
 func (o *saving) done() float64 {
-	return float64(o.saver.Done()) / float64(2*max(o.bytes, o.saver.Info().Bytes))
+	done := 2 * o.wrote
+	if o.saver != nil {
+		done += o.saver.Done()
+	}
+	return float64(done) / float64(2*max(o.bytes, o.written(), 1))
 }
 
 func (s *Snapshotter) beginSave(m Save) {
-	s.order = &saving{Save: m, since: s.now, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
+	s.order = &saving{Save: m, since: s.now, bytes: s.sizeOf(m)}
+}
+
+// sizeOf estimates the size of the files that a save writes.
+func (s *Snapshotter) sizeOf(m Save) int64 {
+	v, has := m.View, s.parts.stored()
+	all := v.LiveBytes() + v.HistoryBytes()
+	if v.Base() == 0 || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
+		return all
+	}
+	n := int64(0)
+	if has.Base < v.Base() {
+		n = v.LiveBytes()
+	}
+	for _, e := range v.Extents() {
+		if e.To > has.To {
+			n += limits.ExtentBytes
+		}
+	}
+	if !m.PartsOnly {
+		n += min(limits.ExtentBytes, all)
+	}
+	return n
 }
 
 // startSave begins the ordered save if the disk has space, as soon as no check is running: the checked snapshot may be deleted.
 func (s *Snapshotter) startSave() {
 	o := s.order
-	if o == nil || o.saver != nil || s.check != nil {
+	if o == nil || o.begun || s.check != nil {
 		return
 	}
-	if len(s.files) > 0 && s.files[0].Index == o.Index { // it exists already
+	if !o.PartsOnly && len(s.files) > 0 && s.files[0].Index == o.Index { // it exists already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
 		return
 	}
-	err := s.hasRoom()
-	if err == nil {
-		o.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
-			Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version,
-		}, o.View)
-	}
-	if err != nil {
+	if err := s.hasRoom(); err != nil {
 		s.saveFailed(err)
 		return
 	}
+	o.begun = true
+	if err := s.nextFile(); err != nil {
+		s.saveFailed(err)
+	}
+}
+
+// nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot. An extent is sorted first, in steps.
+func (s *Snapshotter) nextFile() (err error) {
+	o, v, has := s.order, s.order.View, s.parts.stored()
+	if has.Base < v.Base() {
+		o.piece = v.BasePiece(o.from)
+		o.saver, err = snapshot.BeginPart(s.FS, s.Dir, snapshot.Part{To: v.Base()}, o.piece)
+		return err
+	}
+	for _, e := range v.Extents() {
+		if e.To <= has.To {
+			continue
+		}
+		if o.changes == nil {
+			o.changes = v.SortChanges(e)
+			return nil
+		}
+		o.saver, err = snapshot.BeginPart(s.FS, s.Dir, snapshot.Part{Number: e.Number, To: e.To}, o.changes)
+		return err
+	}
+	if o.PartsOnly {
+		s.order = nil
+		s.Applier.MustPost(SaveEnded{})
+		return nil
+	}
+	var source snapshot.Source = v
+	if v.Base() > 0 {
+		base, extents := s.parts.listed(v)
+		if o.list = slices.Concat(base, extents); len(o.list) > 0 {
+			if o.changes == nil {
+				o.changes = v.SortChanges(v.OpenExtent())
+				return nil
+			}
+			source = openChanges{v, o.changes}
+		}
+	}
+	o.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
+		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: o.list,
+	}, source)
 	o.View = nil // the saver releases it when everything is written, and reads back without it
+	return err
+}
+
+// openChanges is a View of which only the changes behind the last extent are scanned.
+type openChanges struct {
+	*index.View
+	changes *index.SortedChanges
+}
+
+func (o openChanges) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
+	o.changes.Scan(from, f)
 }
 
 // hasRoom refuses to begin a save that does not fit on the disk: a file that fills the disk would take the log's space.
@@ -62,27 +155,67 @@ func (s *Snapshotter) hasRoom() error {
 	return nil
 }
 
-// stepSave writes a part of the file, or reads a part back; the last step publishes the file and reports it.
+// stepSave sorts or writes a part of a file, or reads a part back; the last step publishes the file.
 func (s *Snapshotter) stepSave() {
 	o := s.order
+	if o.saver == nil {
+		if o.changes != nil && !o.changes.Step(limits.SortedStep) {
+			return
+		}
+		if err := s.nextFile(); err != nil {
+			s.saveFailed(err)
+		}
+		return
+	}
 	o.saver.Piece = s.pieceBytes
 	done, err := o.saver.Step(s.Limits.SnapshotStepBytes)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.saveFailed(err)
-		return
+	case done && o.View != nil:
+		s.partSaved()
+	case done:
+		s.snapshotSaved()
 	}
-	if !done {
-		return
+}
+
+// partSaved notes a piece or an extent.
+func (s *Snapshotter) partSaved() {
+	o := s.order
+	one := o.saver.Part()
+	o.wrote += one.Bytes
+	o.saver, o.changes = nil, nil
+	s.parts.add(one)
+	if one.Number > 0 {
+		s.parts.extents = append(s.parts.extents, one)
+	} else {
+		o.base, o.from = append(o.base, one), o.piece.Next()
+		if o.piece = nil; o.from != nil {
+			return
+		}
+		s.parts.newer, o.base = o.base, nil
+		s.removeParts() // those of a newer base that never served
 	}
+	stored := s.parts.stored()
+	s.Applier.MustPost(stored)
+}
+
+// snapshotSaved reports a snapshot. A newer base that it lists takes the place of the base before.
+func (s *Snapshotter) snapshotSaved() {
+	o := s.order
 	info := o.saver.Info()
 	s.order = nil
+	if len(o.list) > 0 && len(s.parts.newer) > 0 && o.list[0] == s.parts.newer[0] {
+		s.parts.base, s.parts.newer = s.parts.newer, nil
+		s.parts.extents = slices.DeleteFunc(s.parts.extents, func(one snapshot.Part) bool { return one.To <= s.parts.base[0].To })
+	}
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))
 	s.Applier.MustPost(SaveEnded{})
 	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: s.keepFrom()})
-	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes)
+	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
 // abortSave removes the written part of the file.

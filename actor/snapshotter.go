@@ -53,6 +53,7 @@ type Snapshotter struct {
 
 	// Owned by the actor.
 	files    []snapshot.Info // published ones that are valid, newest first
+	parts    parts
 	now      time.Duration
 	order    *saving // the save that is running, or waits for a check
 	check    *checking
@@ -73,6 +74,9 @@ type Snapshotter struct {
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
+	if len(c.Kept) > 0 {
+		s.parts = partsOf(c.Kept)
+	}
 	s.publishSize()
 	return s
 }
@@ -128,7 +132,7 @@ func (s *Snapshotter) step() {
 }
 
 // writing reports whether a snapshot is being written, or read back.
-func (s *Snapshotter) writing() bool { return s.order != nil && s.order.saver != nil }
+func (s *Snapshotter) writing() bool { return s.order != nil && s.order.begun }
 
 // published inserts a new file by its index, and removes the files beyond the limit.
 func (s *Snapshotter) published(info snapshot.Info) {
@@ -139,6 +143,7 @@ func (s *Snapshotter) published(info snapshot.Info) {
 		s.files = s.files[:len(s.files)-1]
 		s.remove(old)
 	}
+	s.removeParts()
 }
 
 // publishSize publishes the size of the folder's files.
@@ -156,7 +161,7 @@ func (s *Snapshotter) publishSize() {
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
 		case s.writing(): // the deletable files are already gone
-			d.NextHas = s.order.saver.Info().Bytes
+			d.NextHas = s.order.written()
 		}
 		d.Receives, d.Saves = s.comes(), s.writing() && 2*s.growth() < s.order.bytes
 		d.Snapshots, d.Written = s.bytes(), s.written()

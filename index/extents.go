@@ -182,6 +182,12 @@ var nothingStored = stored{base: math.MaxInt64, to: math.MaxInt64}
 // snapshots of a member call it. Without a call, a state drops all that is compacted.
 func (s *State) KeepUnstored(base, to int64) { s.stored = stored{base, to} }
 
+// Unstored says whether there is a base, or an extent, that is not in files.
+func (s *State) Unstored() bool {
+	x := &s.extents
+	return x.base > 0 && (s.stored.base < x.base || len(x.cuts) > 0 && x.cuts[len(x.cuts)-1].To > s.stored.to)
+}
+
 // droppable returns the revision up to which changes may be dropped.
 func (s *State) droppable() int64 {
 	limit := s.compacted

@@ -104,6 +104,7 @@ type Info struct {
 // Listing is the content of a folder, newest first. Other files are not listed.
 type Listing struct {
 	Published []Info
+	Parts     []string  // paths
 	Partial   []Partial // being received, or interrupted
 	Abandoned []string  // paths of partly saved files, which are never continued
 }
@@ -123,7 +124,9 @@ func List(fs disk.FS, dir string) (Listing, error) {
 	slices.Reverse(names)
 	for _, name := range names {
 		path := join(dir, name)
-		if n, ok := parseName(name); ok {
+		if n, ok := parseName(name); ok && n.part {
+			l.Parts = append(l.Parts, path)
+		} else if ok {
 			l.Published = append(l.Published, inspect(fs, path, n))
 		} else if p, ok := parseReceiving(name); ok {
 			p.Path = path

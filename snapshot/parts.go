@@ -15,6 +15,7 @@ import (
 // parts of two members have the same name, and are copied once.
 type Part struct {
 	Number uint64   // of the extent; 0: a piece of the base
+	To     int64    // the extent's last revision, or the base's
 	SHA    [32]byte // the tail's
 	Bytes  int64
 }
@@ -36,7 +37,7 @@ func readParts(r *pack.Reader) (all []Part) {
 			r.Fail("the name of a part has not 32 bytes")
 			return nil
 		}
-		p.Bytes = r.Int()
+		p.To, p.Bytes = r.Int(), r.Int()
 		r.End(s)
 		all = append(all, p)
 	}

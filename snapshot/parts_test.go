@@ -56,7 +56,7 @@ func (m *partMember) store() {
 		var base []Part
 		for from, more := []byte(nil), true; more; {
 			piece := v.BasePiece(from)
-			base = append(base, m.save(BeginPart(m.fs, "d", 0, piece)).Part())
+			base = append(base, m.save(BeginPart(m.fs, "d", Part{To: v.Base()}, piece)).Part())
 			from = piece.Next()
 			more = from != nil
 		}
@@ -70,7 +70,7 @@ func (m *partMember) store() {
 			changes := v.SortChanges(e)
 			for !changes.Step(100) {
 			}
-			m.parts = append(m.parts, m.save(BeginPart(m.fs, "d", e.Number, changes)).Part())
+			m.parts = append(m.parts, m.save(BeginPart(m.fs, "d", Part{Number: e.Number, To: e.To}, changes)).Part())
 			m.to = e.To
 		}
 	}

@@ -47,6 +47,7 @@ type Saver struct {
 	meta   Meta
 	source Scanner
 	part   bool
+	to     int64 // of the part
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -81,10 +82,10 @@ func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	return begin(&Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, source: source, state: source.AppendMeta(nil)})
 }
 
-// BeginPart creates the temporary file of a part. Its bytes, and so its name, depend on nothing but the number and the content. If a
-// part of that name exists, the last step keeps it.
-func BeginPart(fs disk.FS, dir string, number uint64, content Scanner) (*Saver, error) {
-	return begin(&Saver{fs: fs, dir: dir, name: partName(number, [32]byte{}), meta: Meta{Index: number}, source: content, part: true})
+// BeginPart creates the temporary file of a part: of p, it takes Number and To. The file's bytes, and so its name, depend on nothing
+// but the number and the content. If a part of that name exists, the last step keeps it.
+func BeginPart(fs disk.FS, dir string, p Part, content Scanner) (*Saver, error) {
+	return begin(&Saver{fs: fs, dir: dir, name: partName(p.Number, [32]byte{}), meta: Meta{Index: p.Number}, to: p.To, source: content, part: true})
 }
 
 func begin(s *Saver) (*Saver, error) {
@@ -97,7 +98,7 @@ func begin(s *Saver) (*Saver, error) {
 }
 
 // Part names the part. It is valid after the last step.
-func (s *Saver) Part() Part { return Part{Number: s.meta.Index, SHA: s.tail.sha, Bytes: s.size} }
+func (s *Saver) Part() Part { return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size} }
 
 func (s *Saver) features() uint32 {
 	switch {
