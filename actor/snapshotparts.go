@@ -32,8 +32,9 @@ func partsOf(kept []snapshot.Info) (p parts) {
 	return p
 }
 
+// add notes a file. Pieces of two bases may be the same file.
 func (p *parts) add(one snapshot.Part) {
-	if !slices.Contains(p.all, one) {
+	if !slices.ContainsFunc(p.all, func(known snapshot.Part) bool { return known.Name() == one.Name() }) {
 		p.all = append(p.all, one)
 	}
 }
@@ -96,24 +97,33 @@ func follows(v *index.View, base int64, first snapshot.Part) bool {
 
 // removeParts removes the parts that nothing lists any more.
 func (s *Snapshotter) removeParts() {
-	needed := map[snapshot.Part]bool{}
-	for _, list := range [][]snapshot.Part{s.parts.base, s.parts.extents, s.parts.newer} {
+	needed := map[string]bool{}
+	need := func(list []snapshot.Part) {
 		for _, one := range list {
-			needed[one] = true
+			needed[one.Name()] = true
 		}
 	}
+	need(s.parts.base)
+	need(s.parts.extents)
+	need(s.parts.newer)
 	if s.order != nil {
-		for _, one := range s.order.base {
-			needed[one] = true
-		}
+		need(s.order.base)
 	}
 	for _, info := range s.files {
-		for _, one := range info.Parts {
-			needed[one] = true
+		need(info.Parts)
+	}
+	if s.receive != nil {
+		for _, one := range s.receive.offer.Parts {
+			needed[snapshot.Part(one).Name()] = true
+		}
+	}
+	for _, one := range s.sends {
+		if one.whole != nil {
+			need(one.whole.Meta().Parts)
 		}
 	}
 	s.parts.all = slices.DeleteFunc(s.parts.all, func(one snapshot.Part) bool {
-		if needed[one] {
+		if needed[one.Name()] {
 			return false
 		}
 		if err := snapshot.Remove(s.FS, s.Dir+"/"+one.Name()); err != nil {

@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -18,7 +19,8 @@ import (
 type receiving struct {
 	from       uint64
 	offer      peerframe.SnapshotOffer
-	file       *snapshot.Receiver
+	part       int                // which file is being received: 0 is the snapshot, which comes last, and n is the nth part
+	file       *snapshot.Receiver // of that file
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
@@ -56,13 +58,54 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 			s.endReceive()
 		}
 	}
-	file, err := snapshot.Receive(s.FS, s.Dir, snapshot.Name(o.Index, o.Term), o.Size, o.SHA)
-	if err != nil {
+	r := &receiving{from: from, offer: o, progressed: s.now}
+	if err := s.receiveNext(r); err != nil {
 		s.receiveFailed(from, o, err)
 		return
 	}
-	s.receive = &receiving{from: from, offer: o, file: file, back: file.Readback(s.Limits.Index), progressed: s.now, missed: -1}
+	s.receive = r
 	s.sayWhatComes()
+	s.want()
+	s.readBack()
+}
+
+// receiveNext begins with the next file of a snapshot: a part that is missing here, or the snapshot.
+func (s *Snapshotter) receiveNext(r *receiving) (err error) {
+	r.missed = -1
+	for r.part < len(r.offer.Parts) {
+		r.part++
+		p := snapshot.Part(r.offer.Parts[r.part-1])
+		r.file, err = snapshot.Receive(s.FS, s.Dir, p.Name(), p.Bytes, p.SHA)
+		if errors.Is(err, fs.ErrExist) {
+			s.parts.add(p)
+			continue
+		}
+		if err == nil {
+			r.back = r.file.Check()
+		}
+		return err
+	}
+	r.part = 0
+	if r.file, err = snapshot.Receive(s.FS, s.Dir, snapshot.Name(r.offer.Index, r.offer.Term), r.offer.Size, r.offer.SHA); err == nil {
+		r.back = r.file.Readback(s.Limits.Index)
+	}
+	return err
+}
+
+// received publishes a part, and goes on with the next file.
+func (s *Snapshotter) received() {
+	r := s.receive
+	_, err := r.file.Finish(r.back)
+	r.back.Close()
+	if err == nil {
+		s.parts.add(snapshot.Part(r.offer.Parts[r.part-1]))
+		err = s.receiveNext(r)
+	}
+	if err != nil {
+		s.receive = nil
+		s.receiveFailed(r.from, r.offer, err)
+		return
+	}
 	s.want()
 	s.readBack()
 }
@@ -80,7 +123,7 @@ func (s *Snapshotter) sayWhatComes() {
 
 func (s *Snapshotter) want() {
 	r := s.receive
-	s.send(r.from, peerframe.SnapshotRequest{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset()})
+	s.send(r.from, peerframe.SnapshotRequest{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset(), Part: uint64(r.part)})
 }
 
 func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err error) {
@@ -143,7 +186,7 @@ func (s *Snapshotter) endReceive() {
 // chunk writes a piece, if it is the next one.
 func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
 	r := s.receive
-	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Offset < r.file.Offset() {
+	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Part != uint64(r.part) || c.Offset < r.file.Offset() {
 		return // too late
 	}
 	if at := r.file.Offset(); c.Offset > at {
@@ -180,6 +223,8 @@ func (s *Snapshotter) snapshotRead(m SnapshotRead) {
 	}
 	r.reading, r.progressed = false, s.now
 	switch {
+	case m.Sound && r.part > 0:
+		s.received()
 	case m.Err != nil || m.Sound:
 		s.finishReceive(m.Err)
 	case r.file.Offset() > r.told:
@@ -203,6 +248,10 @@ func (s *Snapshotter) finishReceive(err error) {
 	info := snapshot.Info{}
 	if err == nil {
 		info, err = r.file.Finish(r.back)
+	}
+	if err == nil {
+		in := StoredIn(info.Parts)
+		state.KeepUnstored(in.Base, in.To)
 	}
 	if err != nil {
 		r.file.Abort()
@@ -235,6 +284,11 @@ func (s *Snapshotter) installed(m Installed) {
 		if old.Path != r.info.Path {
 			s.remove(old)
 		}
+	}
+	all := s.parts.all
+	s.parts = partsOf([]snapshot.Info{r.info})
+	for _, one := range all {
+		s.parts.add(one)
 	}
 	s.files = nil
 	s.published(r.info)

@@ -28,7 +28,9 @@ type sending struct {
 	peer        uint64
 	message     *raftpb.Message
 	index, term uint64
-	reader      *snapshot.Reader // nil until notBefore
+	whole       *snapshot.Reader // of the snapshot; nil until notBefore
+	reader      *snapshot.Reader // of the file that the peer wants: the snapshot, or a part
+	part        uint64           // which one, as in SnapshotRequest
 	notBefore   time.Duration
 	acked, sent int64
 	wanted      bool  // the peer has reported its offset
@@ -92,14 +94,35 @@ func (s *Snapshotter) tryOpen(one *sending) {
 		s.endSend(one, false)
 		return
 	}
-	one.reader, one.progressed = reader, s.now
+	one.whole, one.reader, one.progressed = reader, reader, s.now
 	s.offer(one)
+}
+
+// open turns to another file of the snapshot, which the peer wants.
+func (s *Snapshotter) open(one *sending, part uint64) bool {
+	parts := one.whole.Meta().Parts
+	if part > uint64(len(parts)) {
+		return false
+	}
+	reader := one.whole
+	if part > 0 {
+		var err error
+		if reader, err = snapshot.Open(s.FS, s.Dir+"/"+parts[part-1].Name()); err != nil {
+			s.Logger.Error("a part of a snapshot cannot be read", "index", one.index, "error", err)
+			s.suspect(one)
+			s.endSend(one, false)
+			return false
+		}
+	}
+	one.closePart()
+	one.reader, one.part, one.acked, one.sent, one.progressed = reader, part, 0, 0, s.now
+	return true
 }
 
 func (s *Snapshotter) offer(one *sending) {
 	one.asked = s.now
 	s.send(one.peer, peerframe.SnapshotOffer{
-		Index: one.index, Term: one.term, Size: one.reader.Size(), SHA: one.reader.SHA(),
+		Index: one.index, Term: one.term, Size: one.whole.Size(), SHA: one.whole.SHA(), Parts: offeredParts(one.whole.Meta().Parts),
 		MessageTerm: one.message.GetTerm(), ConfState: ConfStateBytes(one.message.GetSnapshot().GetMetadata().GetConfState()),
 	})
 }
@@ -116,9 +139,23 @@ func (s *Snapshotter) dropSend(peer uint64) {
 }
 
 func (one *sending) close() {
-	if one.reader != nil {
+	if one.whole != nil {
+		one.closePart()
+		one.whole.Close()
+	}
+}
+
+func (one *sending) closePart() {
+	if one.reader != one.whole {
 		one.reader.Close()
 	}
+}
+
+func offeredParts(all []snapshot.Part) (offered []peerframe.SnapshotPart) {
+	for _, p := range all {
+		offered = append(offered, peerframe.SnapshotPart(p))
+	}
+	return offered
 }
 
 func (s *Snapshotter) endSend(one *sending, installed bool) {
@@ -165,7 +202,10 @@ func (s *Snapshotter) allow(bytes int64) {
 }
 
 // acknowledged continues after the offset that a peer has acknowledged.
-func (s *Snapshotter) acknowledged(one *sending, acked int64) {
+func (s *Snapshotter) acknowledged(one *sending, part uint64, acked int64) {
+	if part != one.part && !s.open(one, part) {
+		return
+	}
 	if acked < 0 || acked > one.reader.Size() {
 		return
 	}
@@ -197,7 +237,7 @@ func (s *Snapshotter) pump(one *sending) {
 			s.endSend(one, false)
 			return
 		}
-		s.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk})
+		s.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk, Part: one.part})
 		one.sent += int64(len(chunk))
 		one.allowed -= int64(len(chunk))
 		s.Status.piecesSent.Add(int64(len(chunk)))

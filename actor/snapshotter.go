@@ -191,7 +191,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	case peerframe.SnapshotRequest:
 		for _, one := range s.sends {
 			if one.peer == m.From && one.index == f.Index && one.term == f.Term && one.reader != nil {
-				s.acknowledged(one, f.Offset)
+				s.acknowledged(one, f.Part, f.Offset)
 				return
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -256,6 +258,22 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
+	return s.removeParts(r, listing.Parts)
+}
+
+// removeParts removes the parts that no usable snapshot lists.
+func (s *storage) removeParts(r *recovered, paths []string) error {
+	for _, path := range paths {
+		listed := slices.ContainsFunc(r.snapshots, func(info snapshot.Info) bool {
+			return slices.ContainsFunc(info.Parts, func(p snapshot.Part) bool { return strings.HasSuffix(path, "/"+p.Name()) })
+		})
+		if listed {
+			continue
+		}
+		if err := snapshot.Remove(s.folder.fs, path); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -270,6 +288,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 			log.ErrCorrupt, s.folder.dir, found.First, behind)
 	}
 	r.state = index.NewState(s.limits.Index)
+	r.state.KeepUnstored(0, 0)
 	r.state.Found(s.folder.founders())
 	if _, err := r.state.Apply(foundingIndex, found.Marker.Term, nil, nil); err != nil {
 		return fmt.Errorf("initialize the state: %w", err)
@@ -314,6 +333,8 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 			return s.putAside(r, info, err)
 		}
 		at, term := got.meta.Index, got.meta.Term
+		stored := actor.StoredIn(got.meta.Parts)
+		got.state.KeepUnstored(stored.Base, stored.To)
 		r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
 		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	}

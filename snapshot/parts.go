@@ -21,7 +21,7 @@ type Part struct {
 }
 
 // Name is the part's published name.
-func (p *Part) Name() string { return partName(p.Number, p.SHA) }
+func (p Part) Name() string { return partName(p.Number, p.SHA) }
 
 func partName(number uint64, sha [32]byte) string {
 	return fmt.Sprintf("%0*d-%s%s", digits, number, hex.EncodeToString(sha[:]), partSuffix)

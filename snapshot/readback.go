@@ -41,6 +41,9 @@ func (r *Receiver) Readback(l limits.Index) *Readback {
 	return b
 }
 
+// Check returns a reader of the arriving bytes that builds no state.
+func (r *Receiver) Check() *Readback { return r.readback(ignore{}) }
+
 func (r *Receiver) readback(c content) *Readback {
 	return &Readback{fs: r.fs, path: r.tmp(), name: r.name, size: r.size, sha: r.sha, content: c}
 }
@@ -114,7 +117,11 @@ func (b *Readback) announced(t tail) (err error) {
 	if t.sha != b.sha {
 		return corruptAt(b.path, b.size-tailPayload, "its SHA-256 is %x, but the sender announced %x", t.sha, b.sha)
 	}
-	if name := Name(m.Index, m.Term); name != b.name {
+	name := Name(m.Index, m.Term)
+	if b.reading.part {
+		name = partName(m.Index, t.sha)
+	}
+	if name != b.name {
 		return corruptAt(b.path, preludeBytes+headerBytes, "it holds %s, but the sender announced %s", name, b.name)
 	}
 	if b.build != nil {

@@ -98,7 +98,9 @@ func begin(s *Saver) (*Saver, error) {
 }
 
 // Part names the part. It is valid after the last step.
-func (s *Saver) Part() Part { return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size} }
+func (s *Saver) Part() Part {
+	return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size}
+}
 
 func (s *Saver) features() uint32 {
 	switch {

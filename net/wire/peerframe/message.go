@@ -58,24 +58,35 @@ type (
 		Term, Incarnation, Next, Commit uint64
 		Lost                            bool
 	}
-	// SnapshotOffer announces a snapshot.
+	// SnapshotOffer announces a snapshot, and the parts that it lists.
 	SnapshotOffer struct {
 		Index, Term uint64
 		Size        int64
 		SHA         [32]byte
 		MessageTerm uint64 // the term of the leader that sends it
 		ConfState   []byte
+		Parts       []SnapshotPart
 	}
-	// SnapshotRequest requests the bytes of an offered snapshot from Offset on.
+	// SnapshotPart is a file that a snapshot lists, as in package snapshot.
+	SnapshotPart struct {
+		Number uint64
+		To     int64
+		SHA    [32]byte
+		Bytes  int64
+	}
+	// SnapshotRequest requests the bytes of an offered snapshot, or of one of its parts, from Offset on. Part is 0 for the snapshot, and
+	// n for the nth part of the offer.
 	SnapshotRequest struct {
 		Index, Term uint64
 		Offset      int64
+		Part        uint64
 	}
-	// SnapshotChunk is a piece of a snapshot.
+	// SnapshotChunk is a piece of a snapshot, or of a part, as in SnapshotRequest.
 	SnapshotChunk struct {
 		Index, Term uint64
 		Offset      int64
 		Bytes       []byte
+		Part        uint64
 	}
 	// SnapshotResult ends a snapshot's transfer: the receiver has installed it, or could not use it, because it was damaged or for
 	// another reason.
@@ -191,7 +202,7 @@ const (
 // elements is the number of elements of a frame, by kind. To add a field, append it to the frame: in append, in Read, and here. The
 // field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindSnapshotOffer: 7, kindSnapshotRequest: 4, kindSnapshotChunk: 5, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 11, kindForward: 4, kindSnapshotOffer: 8, kindSnapshotRequest: 5, kindSnapshotChunk: 6, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -217,7 +228,7 @@ func bound(m Message) int {
 	case Forward:
 		return 48 + len(m.Envelope)
 	case SnapshotOffer:
-		return 96 + len(m.ConfState)
+		return 104 + len(m.ConfState) + 64*len(m.Parts)
 	case SnapshotChunk:
 		return 48 + len(m.Bytes)
 	case DiskSpace:
@@ -267,16 +278,37 @@ func (m Accepted) append(dst []byte) []byte {
 func (m SnapshotOffer) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotOffer), m.Index), m.Term)
 	dst = pack.AppendBytes(pack.AppendInt(dst, m.Size), m.SHA[:])
-	return pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState)
+	dst = pack.AppendArray(pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState), len(m.Parts))
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		dst = pack.AppendInt(pack.AppendUint(pack.AppendArray(dst, snapshotPartFields), p.Number), p.To)
+		dst = pack.AppendInt(pack.AppendBytes(dst, p.SHA[:]), p.Bytes)
+	}
+	return dst
+}
+
+const snapshotPartFields = 4
+
+func readSnapshotParts(r *pack.Reader) (all []SnapshotPart) {
+	for range r.Array() {
+		s := r.Struct(snapshotPartFields)
+		p := SnapshotPart{Number: r.Uint(), To: r.Int()}
+		r.Fixed(p.SHA[:])
+		p.Bytes = r.Int()
+		r.End(s)
+		all = append(all, p)
+	}
+	return all
 }
 
 func (m SnapshotRequest) append(dst []byte) []byte {
-	return pack.AppendInt(pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotRequest), m.Index), m.Term), m.Offset)
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotRequest), m.Index), m.Term)
+	return pack.AppendUint(pack.AppendInt(dst, m.Offset), m.Part)
 }
 
 func (m SnapshotChunk) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotChunk), m.Index), m.Term)
-	return pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes)
+	return pack.AppendUint(pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes), m.Part)
 }
 
 func (m SnapshotResult) append(dst []byte) []byte {
@@ -379,15 +411,15 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 	case kindSnapshotOffer:
 		o := SnapshotOffer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
 		r.Fixed(o.SHA[:])
-		o.MessageTerm, o.ConfState = r.Uint(), r.Bytes()
+		o.MessageTerm, o.ConfState, o.Parts = r.Uint(), r.Bytes(), readSnapshotParts(&r)
 		if o.Size <= 0 {
 			r.Fail("the snapshot's size must not be 0")
 		}
 		m = o
 	case kindSnapshotRequest:
-		m = SnapshotRequest{Index: r.Uint(), Term: r.Uint(), Offset: r.Int()}
+		m = SnapshotRequest{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Part: r.Uint()}
 	case kindSnapshotChunk:
-		m = SnapshotChunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes()}
+		m = SnapshotChunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes(), Part: r.Uint()}
 	case kindSnapshotResult:
 		m = SnapshotResult{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
 	case kindAccused:
