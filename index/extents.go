@@ -239,6 +239,26 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 // describes the View needs the base before, and the extents up to this one.
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
+// NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
+// that it replaces weigh half as much as the live keys: the files then take at most about twice what they hold.
+func (v *View) NextBase() int64 {
+	weight, n, revision := int64(0), 0, int64(0)
+	for _, e := range v.extents.cuts {
+		if e.To >= v.compacted {
+			break
+		}
+		weight += e.Versions*versionOverhead + e.ValueBytes
+		n, revision = n+1, e.To
+	}
+	if n < basesApart || 2*weight < v.totals.liveBytes+v.totals.live*versionOverhead {
+		return 0
+	}
+	return revision
+}
+
+// basesApart is the number of extents that a new base replaces at least: a base of a small state costs more than its bytes.
+const basesApart = 4
+
 // Base returns the revision of the base; 0: the feature level has no extents.
 func (v *View) Base() int64 { return v.extents.base }
 

@@ -121,7 +121,7 @@ type duty struct {
 
 // ownProposals are what this member itself has proposed.
 type ownProposals struct {
-	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting, adding own
+	announcing, placing, relocating, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding own
 }
 
 // peerReports are what was logged or counted of peers.
@@ -299,6 +299,7 @@ func (m *member) look() {
 	m.announce()
 	m.raise()
 	m.retain()
+	m.rebase()
 	m.noticeMemory()
 	m.guard()
 	m.lookAtAudit()
@@ -443,6 +444,14 @@ func (m *member) retain() {
 	}
 	if revision := m.duty.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
 		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
+	}
+}
+
+// rebase has a newer base made, if this member leads, once the extents whose changes are compacted are worth it.
+func (m *member) rebase() {
+	view := m.status.View()
+	if revision := view.NextBase(); m.status.Raft().Role == "leader" && revision > 0 {
+		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
 }
 
