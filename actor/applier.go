@@ -58,6 +58,7 @@ type Applier struct {
 	saveNow    bool          // a snapshot was lost: the next one is due regardless of the records
 	saveAbove  uint64        // once the applied index is above this
 	saveTwice  bool          // and another one after it
+	saveWhole  bool          // the next one has all keys in one file
 	saveTries  backoff       // since the last successful save
 	saved      time.Duration // when the last save began
 	savedBytes int64         // size of the state at that time
@@ -110,7 +111,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
 			// A large snapshot takes long, and is requested again meanwhile. If the running save is sufficient, it serves that request.
-			if !a.saving || !m.First {
+			if !a.saving || !m.First || m.Whole {
 				a.wantSave(m)
 			}
 		default:
@@ -341,7 +342,8 @@ func (a *Applier) save(t Time) {
 	if applied > a.saveAbove {
 		a.saveNow, a.saveTwice, a.saveAbove = a.saveTwice, false, applied
 	}
-	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
+	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Whole: a.saveWhole})
+	a.saveWhole = false
 }
 
 // wantSave notes that a snapshot is due; the earlier of two requests counts.
@@ -349,7 +351,7 @@ func (a *Applier) wantSave(m SnapshotWanted) {
 	if a.saveNow {
 		m.Above = min(m.Above, a.saveAbove)
 	}
-	a.saveNow, a.saveAbove, a.saveTwice = true, m.Above, a.saveTwice || m.Twice
+	a.saveNow, a.saveAbove, a.saveTwice, a.saveWhole = true, m.Above, a.saveTwice || m.Twice, a.saveWhole || m.Whole
 }
 
 // share returns the part of a size after which this member saves. A save takes a fifth of the CPU time while it lasts, and the records are the

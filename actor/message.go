@@ -260,6 +260,7 @@ type (
 	SnapshotWanted struct {
 		First bool   // a snapshot being saved is sufficient
 		Above uint64 // the save is not due before a later entry is applied
+		Whole bool   // with all keys in one file, for a backup
 		Twice bool   // another save is due after that: of two retained snapshots, the older one decides how much log is deleted
 	}
 )
@@ -290,6 +291,7 @@ type (
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
+		Whole     bool // it lists no parts
 		PartsOnly bool // only the base and the extents that are not in files yet
 	}
 	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.

@@ -52,7 +52,7 @@ func (s *Snapshotter) beginSave(m Save) {
 func (s *Snapshotter) sizeOf(m Save) int64 {
 	v, has := m.View, s.parts.stored()
 	all := v.LiveBytes() + v.HistoryBytes()
-	if v.Base() == 0 || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
+	if v.Base() == 0 || m.Whole || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
 		return all
 	}
 	n := int64(0)
@@ -76,7 +76,7 @@ func (s *Snapshotter) startSave() {
 	if o == nil || o.begun || s.check != nil {
 		return
 	}
-	if !o.PartsOnly && len(s.files) > 0 && s.files[0].Index == o.Index { // it exists already
+	if !o.PartsOnly && len(s.files) > 0 && s.files[0].Index == o.Index && !(o.Whole && len(s.files[0].Parts) > 0) { // it exists already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
 		return
@@ -116,7 +116,7 @@ func (s *Snapshotter) nextFile() (err error) {
 		return nil
 	}
 	var source snapshot.Source = v
-	if v.Base() > 0 {
+	if v.Base() > 0 && !o.Whole {
 		base, extents := s.parts.listed(v)
 		if o.list = slices.Concat(base, extents); len(o.list) > 0 {
 			if o.changes == nil {

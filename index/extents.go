@@ -214,12 +214,16 @@ func (v *View) ScanBase(from []byte, f func(key []byte, versions []Version) bool
 	runtime.KeepAlive(p.words)
 }
 
-// ofBase appends the versions of a key that the base has, oldest first.
+// ofBase appends the versions of a key that the base has, oldest first. A state that was loaded from a file with all keys may have
+// dropped some of them: it makes a base of its own, with what a history from its oldest change on needs.
 func (v *View) ofBase(r *record, to []Version) []Version {
-	x := &v.extents
+	from := position{mod: v.extents.kept}
+	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
+		from = oldest
+	}
 	for at := r.newest(); ; at = ref(at.prev.Load()).version() {
-		old := at.mod < x.kept
-		if at.mod <= x.base && !(old && at.has(tombstone)) {
+		old := at.before(from)
+		if at.mod <= v.extents.base && !(old && at.has(tombstone)) {
 			var one Version
 			one.set(at)
 			to = append(to, one)
@@ -227,7 +231,7 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 		if old {
 			break
 		}
-		if mod, _ := at.precedingTombstone(); at.has(created) && mod < max(x.kept, 1) {
+		if mod, sub := at.precedingTombstone(); at.has(created) && (mod == 0 || mod < from.mod || mod == from.mod && sub < int64(from.sub)) {
 			break
 		}
 	}

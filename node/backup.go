@@ -94,7 +94,7 @@ func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Er
 			return describeBase(r), nil
 		}
 		if now := b.now(); now-ordered >= backupOrders {
-			b.member.actors.applier.Offer(actor.SnapshotWanted{First: true})
+			b.member.actors.applier.Offer(actor.SnapshotWanted{First: true, Whole: true})
 			ordered = now
 		}
 		if _, ok := b.wait(ctx, nil); !ok {
@@ -113,6 +113,9 @@ func (b *backups) newest(least uint64) (*snapshot.Reader, error) {
 		return nil, err
 	}
 	for _, info := range listing.Published {
+		if len(info.Parts) > 0 { // a base is one file
+			continue
+		}
 		if info.Err == nil && info.Index < least {
 			return nil, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", info.Index, least)
 		}
