@@ -11,6 +11,7 @@ import (
 type parts struct {
 	base    []snapshot.Part // the pieces of the base that the next snapshot lists
 	extents []snapshot.Part // behind it, in order
+	gone    int64           // the last revision of the extents that this member cannot make: its state was loaded without their changes
 	newer   []snapshot.Part // the complete pieces of a newer base, which a snapshot may list once it serves
 	all     []snapshot.Part // all that are on the disk
 }
@@ -51,7 +52,7 @@ func (p *parts) stored() (s Stored) {
 			s.Base = max(s.Base, pieces[0].To)
 		}
 	}
-	s.To = s.Base
+	s.To = max(s.Base, p.gone)
 	if n := len(p.extents); n > 0 {
 		s.To = max(s.To, p.extents[n-1].To)
 	}

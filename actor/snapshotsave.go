@@ -103,6 +103,11 @@ func (s *Snapshotter) nextFile() (err error) {
 		if e.To <= has.To {
 			continue
 		}
+		if !v.Has(&e) {
+			s.parts.gone = e.To
+			s.Applier.MustPost(s.parts.stored())
+			continue
+		}
 		if o.changes == nil {
 			o.changes = v.SortChanges(e)
 			return nil
@@ -116,7 +121,7 @@ func (s *Snapshotter) nextFile() (err error) {
 		return nil
 	}
 	var source snapshot.Source = v
-	if v.Base() > 0 && !o.Whole {
+	if open := v.OpenExtent(); v.Base() > 0 && !o.Whole && v.Has(&open) {
 		base, extents := s.parts.listed(v)
 		if o.list = slices.Concat(base, extents); len(o.list) > 0 {
 			if o.changes == nil {

@@ -276,6 +276,9 @@ func (v *View) OpenExtent() Extent {
 	return e
 }
 
+// Has says whether the View has all changes of an extent. A state that was loaded from a file with all keys may lack compacted ones.
+func (v *View) Has(e *Extent) bool { return v.history.oldest().Compare(Position{Revision: e.From}) <= 0 }
+
 // ChangesOf calls f with the changes of an extent from a position on, in order, until f returns false, and returns the position
 // after the last one. It includes changes that are compacted. The extent must be one that is not stored, or the open one: a
 // change that is gone is a bug, and panics. The slices are parts of the View; the Version is reused.
