@@ -41,8 +41,30 @@ func (s *Snapshotter) stepCheck() {
 		return
 	}
 	info := s.check.info
+	part, is := s.check.verifier.Damaged()
 	s.endCheck()
+	if is && errors.Is(err, snapshot.ErrCorrupt) {
+		s.partDamaged(info, part, err)
+		return
+	}
 	s.checked(info, err)
+}
+
+// partDamaged moves a damaged part aside. Memory has everything: a base is written again, and without an extent the next snapshots have
+// all keys, until a newer base covers it. The snapshots that list the part stay until there are others.
+func (s *Snapshotter) partDamaged(info snapshot.Info, part snapshot.Part, damage error) {
+	text := fmt.Sprintf("a damaged part of snapshots was found while members go on with the log and a new snapshot is saved: look at the disk: %v", damage)
+	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
+	if err != nil {
+		text += fmt.Sprintf("; it could not be moved aside: %v", err)
+	} else {
+		text += "; it was moved to " + to
+	}
+	s.parts.drop(part)
+	s.Logger.Error(text)
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
+	s.Applier.MustPost(s.parts.stored())
+	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
 }
 
 func (s *Snapshotter) endCheck() {

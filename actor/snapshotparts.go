@@ -40,6 +40,23 @@ func (p *parts) add(one snapshot.Part) {
 	}
 }
 
+// drop forgets a damaged part. The changes of the extents stay dropped from memory: the state is not to keep them again.
+func (p *parts) drop(one snapshot.Part) {
+	has := func(list []snapshot.Part) bool {
+		return slices.ContainsFunc(list, func(other snapshot.Part) bool { return other.Name() == one.Name() })
+	}
+	p.gone = max(p.gone, p.stored().To)
+	if has(p.base) {
+		p.base = nil
+	}
+	if has(p.newer) {
+		p.newer = nil
+	}
+	for _, list := range []*[]snapshot.Part{&p.extents, &p.all} {
+		*list = slices.DeleteFunc(*list, func(other snapshot.Part) bool { return other.Name() == one.Name() })
+	}
+}
+
 // StoredIn returns which revisions are in the parts of a snapshot: of the base, and up to which one.
 func StoredIn(all []snapshot.Part) Stored {
 	p := partsOf([]snapshot.Info{{Meta: snapshot.Meta{Parts: all}}})

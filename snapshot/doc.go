@@ -10,9 +10,30 @@
 //	<index>-<term>.snap                   published: complete, synced, and unchanged until it is removed
 //	<index>-<term>.snap.tmp               being saved; after a restart it is a leftover to be removed
 //	<index>-<term>.snap.<sha-256>.tmp     being received; after a restart it can be continued
+//	<number>-<sha-256>.part               a part, which snapshots list; .tmp and .<sha-256>.tmp as above
 //
-// Index and term are decimal with twenty digits, so names sort by index. The SHA-256 is that of the finished file, in
+// Index, term and number are decimal with twenty digits, so names sort by index. The SHA-256 is that of the finished file, in
 // hexadecimal.
+//
+// # Parts
+//
+// From feature level 3 on, a snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
+// head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A part has
+// the format of a snapshot without a state. It holds all changes of an extent, or all versions of a range of the base's keys. Its
+// content decides its bytes, and its bytes decide its name: equal parts of two members, or of two bases, are one file, which is
+// written and transferred once.
+//
+//	00000000000000005000-00000000000000000003.snap      lists the parts, and has the changes of the open extent
+//	00000000000000000000-1f83...part                    a piece of the base
+//	00000000000000000000-7a02...part                    the next piece
+//	00000000000000000007-c4de...part                    extent 7
+//	00000000000000000008-03b1...part                    extent 8
+//
+// Load merges all of them by key. A key's changes are in the order of the files. A version is loaded if the history of the state
+// still has the change that superseded it; so a version that was dropped, or a tombstone, stays gone without a mark in its file.
+//
+// A part is published before the snapshot that lists it, and removed after the last one. A snapshot without one of its parts is
+// damaged.
 //
 // # Bytes
 //
@@ -23,7 +44,8 @@
 //	prelude, 32 bytes, the same in every version of the format
 //	 0  8  magic "qkvsnap\n"
 //	 8  4  format version, 1
-//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the SHA-256 is of headers alone
+//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the SHA-256 is of headers alone,
+//	       2 = the head lists parts, 4 = the file is a part
 //	16  4  compatible features: a reader may ignore them; none yet. With an unknown one, arrays may be longer than the reader
 //	       knows: it ignores the additional elements
 //	20  8  zero
@@ -40,7 +62,9 @@
 //	28  4  checksum of bytes 0 to 28
 //	32     payload
 //
-//	head   msgpack [cluster, member, index, term, configuration, digest, revision, product version, state bytes]
+//	head   msgpack [cluster, member, index, term, configuration, digest, revision, product version, state bytes,
+//	       [[number, last revision, SHA-256, bytes]...]], the last one only with feature 2: the parts; number 0 is a piece of the
+//	       base. Of a part, index is its number, and all else is empty
 //	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh

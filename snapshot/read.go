@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	iofs "io/fs"
 
 	"qkv/index"
 	"qkv/internal/pack"
@@ -199,7 +200,10 @@ type Verifier struct {
 
 	medium  *medium
 	reading reading
-	tail    tail // once everything is verified
+	tail    tail // of the snapshot, once it is verified
+	fs      disk.FS
+	parts   []Part // that are not verified yet
+	part    *Verifier
 }
 
 // BeginVerify opens a file to verify it. Its error comes from the disk, or from a prelude that is damaged or of another
@@ -209,7 +213,11 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	return beginVerify(path, f, ignore{})
+	v, err := beginVerify(path, f, ignore{})
+	if v != nil {
+		v.fs = fs
+	}
+	return v, err
 }
 
 // beginVerify verifies an open file, and closes it after an error.
@@ -226,12 +234,56 @@ func beginVerify(path string, f disk.File, c content) (*Verifier, error) {
 
 // Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
+	if v.part != nil {
+		return v.stepPart(n)
+	}
 	v.medium.piece = v.Piece
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
 		v.tail, done, err = v.reading.step()
 	}
-	return done, err
+	if !done || err != nil || v.fs == nil || len(v.reading.meta.Parts) == 0 {
+		return done, err
+	}
+	v.parts = v.reading.meta.Parts
+	return false, v.nextPart()
 }
 
-// Close closes the file.
-func (v *Verifier) Close() { v.medium.Close() }
+// nextPart begins with the next part.
+func (v *Verifier) nextPart() (err error) {
+	v.part, err = BeginVerify(v.fs, join(parent(v.reading.path), v.parts[0].Name()))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return corruptAt(v.reading.path, preludeBytes, "its part %s is missing", v.parts[0].Name())
+	}
+	return err
+}
+
+func (v *Verifier) stepPart(n int) (done bool, err error) {
+	v.part.Piece = v.Piece
+	if done, err = v.part.Step(n); !done || err != nil {
+		return false, err
+	}
+	if p := v.parts[0]; v.part.tail.sha != p.SHA || !v.part.reading.part {
+		return false, corruptAt(v.part.reading.path, 0, "it is not the part that its name says")
+	}
+	v.part.Close()
+	if v.part, v.parts = nil, v.parts[1:]; len(v.parts) == 0 {
+		return true, nil
+	}
+	return false, v.nextPart()
+}
+
+// Damaged returns the part that the last error is about, if it is one.
+func (v *Verifier) Damaged() (p Part, ok bool) {
+	if len(v.parts) == 0 {
+		return p, false
+	}
+	return v.parts[0], true
+}
+
+// Close closes the files.
+func (v *Verifier) Close() {
+	if v.part != nil {
+		v.part.Close()
+	}
+	v.medium.Close()
+}
