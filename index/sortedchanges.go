@@ -80,6 +80,7 @@ func (c *SortedChanges) collect() int {
 	for _, at := range refs {
 		r.add(keyOf(at), at)
 	}
+	r.skipCommon()
 	slices.SortFunc(r.all, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.prefix, b.prefix), bytes.Compare(r.key(a), r.key(b)), cmp.Compare(a.from, b.from))
 	})
@@ -91,6 +92,25 @@ func (c *SortedChanges) collect() int {
 		c.runs = append(c.runs, sorted)
 	}
 	return max(len(refs), 1)
+}
+
+// skipCommon takes the prefixes behind what all keys of the run begin with: keys often share a long beginning.
+func (r *run) skipCommon() {
+	if len(r.all) == 0 {
+		return
+	}
+	common := r.key(r.all[0])
+	for _, one := range r.all {
+		key := r.key(one)
+		n := 0
+		for n < min(len(common), len(key)) && common[n] == key[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	for i := range r.all {
+		r.all[i].prefix = prefixOf(r.key(r.all[i])[len(common):])
+	}
 }
 
 func (r *run) key(one keyed) []byte { return r.keys[one.from : one.from+uint32(one.size)] }
