@@ -45,8 +45,7 @@ func (r *replicated) digest() uint64 {
 	}
 	if x := &r.extents; x.base > 0 {
 		b = pack.AppendUint(pack.AppendInt(pack.AppendInt(append(b, "extents"...), x.base), x.kept), x.next)
-		b = pack.AppendInt(pack.AppendUint(b, x.sum), x.weight)
-		b = x.open.append(b)
+		b = x.open.append(pack.AppendUint(b, x.sum))
 	}
 	return xxhash.Sum64(r.members.append(b))
 }

@@ -389,8 +389,8 @@
 //	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type
-//	 11  96 base kept next weight extent [extent...]                       from feature level 3 on: the open extent, and the cuts
-//	     extent   95 number from to versions value-bytes
+//	 11  95 base kept next extent [extent...]                              from feature level 3 on: the open extent, and the cuts
+//	     extent   95 number from to versions weight
 //	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
 //	                                           accepted, and the records that wait; 90 without a source
 //

@@ -28,23 +28,18 @@ type extents struct {
 	cuts []Extent // without gaps, from the base on; never changed in place
 	sum  uint64   // of their digests
 	open Extent   // the changes behind the last cut; Number and To are not set yet
-	// weight is that of the open changes.
-	weight int64
 }
 
 // Extent is the changes of some revisions, with those that were compacted since. Its file has all of them.
 type Extent struct {
-	Number     uint64 // counts up from 1; no number is used twice
-	From, To   int64  // its first and last revision
-	Versions   int64  // the number of its changes
-	ValueBytes int64  // of its values over InlineBytes, each with a head of 8 bytes and rounded up to a multiple of 8
+	Number   uint64 // counts up from 1; no number is used twice
+	From, To int64  // its first and last revision
+	Versions int64  // the number of its changes
+	Weight   int64  // of its changes, as limits.HistoryBytes weighs them
 }
 
-// InlineBytes is the size of the largest value that an extent stores beside its key.
-const InlineBytes = inlineBytes
-
 const (
-	extentsFields = 6
+	extentsFields = 5
 	extentFields  = 5
 )
 
@@ -55,7 +50,7 @@ func (e *Extent) digest() uint64 {
 	binary.LittleEndian.PutUint64(b[8:], uint64(e.From))
 	binary.LittleEndian.PutUint64(b[16:], uint64(e.To))
 	binary.LittleEndian.PutUint64(b[24:], uint64(e.Versions))
-	binary.LittleEndian.PutUint64(b[32:], uint64(e.ValueBytes))
+	binary.LittleEndian.PutUint64(b[32:], uint64(e.Weight))
 	return xxhash.Sum64(b[:])
 }
 
@@ -66,24 +61,20 @@ func (x *extents) begin(revision, compacted int64) {
 
 // add counts a change of the open revision.
 func (x *extents) add(v *version) {
-	size := v.valueSize()
-	x.weight += weight(int(ref(v.record.Load()).record().size), size)
 	x.open.Versions++
-	if size > inlineBytes {
-		x.open.ValueBytes += int64(cellSize(size))
-	}
+	x.open.Weight += weight(int(ref(v.record.Load()).record().size), v.valueSize())
 }
 
 // cut ends the open extent with a revision if it has reached its size.
 func (x *extents) cut(revision, size int64) {
-	if x.weight < size {
+	if x.open.Weight < size {
 		return
 	}
 	x.open.Number, x.open.To = x.next, revision
 	x.cuts = append(slices.Clip(x.cuts), x.open)
 	x.sum += x.open.digest()
 	x.next++
-	x.open, x.weight = Extent{From: revision + 1}, 0
+	x.open = Extent{From: revision + 1}
 }
 
 // countExtents counts the changes of the current revision. It is called before the revision is complete.
@@ -123,9 +114,7 @@ func AppendRebase(dst []byte, revision int64) []byte {
 
 func (x *extents) append(dst []byte) []byte {
 	dst = pack.AppendInt(pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base), x.kept)
-	dst = pack.AppendUint(dst, x.next)
-	dst = pack.AppendInt(dst, x.weight)
-	dst = x.open.append(dst)
+	dst = x.open.append(pack.AppendUint(dst, x.next))
 	dst = pack.AppendArray(dst, len(x.cuts))
 	for i := range x.cuts {
 		dst = x.cuts[i].append(dst)
@@ -136,17 +125,17 @@ func (x *extents) append(dst []byte) []byte {
 func (e *Extent) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, extentFields), e.Number)
 	dst = pack.AppendInt(pack.AppendInt(dst, e.From), e.To)
-	return pack.AppendInt(pack.AppendInt(dst, e.Versions), e.ValueBytes)
+	return pack.AppendInt(pack.AppendInt(dst, e.Versions), e.Weight)
 }
 
 func readExtents(r *pack.Reader) (x extents) {
 	whole := r.Struct(extentsFields)
-	x.base, x.kept, x.next, x.weight = r.Int(), r.Int(), r.Uint(), r.Int()
+	x.base, x.kept, x.next = r.Int(), r.Int(), r.Uint()
 	x.open = readExtent(r)
 	from, number := x.base+1, uint64(0)
 	for range r.Array() {
 		e := readExtent(r)
-		if e.From != from || e.To < from || e.Number <= number || e.Number >= x.next || e.Versions < 1 || e.ValueBytes < 0 {
+		if e.From != from || e.To < from || e.Number <= number || e.Number >= x.next || e.Versions < 1 || e.Weight < 0 {
 			r.Fail(fmt.Sprintf("the extent %+v begins at revision %d and follows number %d, before %d", e, from, number, x.next))
 			return x
 		}
@@ -155,15 +144,15 @@ func readExtents(r *pack.Reader) (x extents) {
 		x.sum += e.digest()
 	}
 	r.End(whole)
-	if x.base > 0 && (x.open.From != from || x.open.Number != 0 || x.open.To != 0 || x.open.Versions < 0 || x.open.ValueBytes < 0 || x.weight < 0) {
-		r.Fail(fmt.Sprintf("the open extent %+v of weight %d does not begin at revision %d", x.open, x.weight, from))
+	if x.base > 0 && (x.open.From != from || x.open.Number != 0 || x.open.To != 0 || x.open.Versions < 0 || x.open.Weight < 0) {
+		r.Fail(fmt.Sprintf("the open extent %+v does not begin at revision %d", x.open, from))
 	}
 	return x
 }
 
 func readExtent(r *pack.Reader) (e Extent) {
 	s := r.Struct(extentFields)
-	e.Number, e.From, e.To, e.Versions, e.ValueBytes = r.Uint(), r.Int(), r.Int(), r.Int(), r.Int()
+	e.Number, e.From, e.To, e.Versions, e.Weight = r.Uint(), r.Int(), r.Int(), r.Int(), r.Int()
 	r.End(s)
 	return e
 }
@@ -251,7 +240,7 @@ func (v *View) NextBase() int64 {
 		if e.To >= v.compacted {
 			break
 		}
-		weight += e.Versions*versionOverhead + e.ValueBytes
+		weight += e.Weight
 		n, revision = n+1, e.To
 	}
 	if n < basesApart || 2*weight < v.totals.liveBytes+v.totals.live*versionOverhead {
@@ -277,7 +266,9 @@ func (v *View) OpenExtent() Extent {
 }
 
 // Has says whether the View has all changes of an extent. A state that was loaded from a file with all keys may lack compacted ones.
-func (v *View) Has(e *Extent) bool { return v.history.oldest().Compare(Position{Revision: e.From}) <= 0 }
+func (v *View) Has(e *Extent) bool {
+	return v.history.oldest().Compare(Position{Revision: e.From}) <= 0
+}
 
 // ChangesOf calls f with the changes of an extent from a position on, in order, until f returns false, and returns the position
 // after the last one. It includes changes that are compacted. The extent must be one that is not stored, or the open one: a

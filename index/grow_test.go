@@ -139,9 +139,9 @@ func TestMetaGrows(t *testing.T) {
 		{sectionAuth, 2, []int{3, 0}},
 		{sectionAuth, 1, []int{4, 0}},
 		{sectionAuth, 2, []int{4, 0, 1, 0}},
-		{sectionExtents, 6, nil},
-		{sectionExtents, 5, []int{4}},
-		{sectionExtents, 5, []int{5, 0}},
+		{sectionExtents, 5, nil},
+		{sectionExtents, 5, []int{3}},
+		{sectionExtents, 5, []int{4, 0}},
 	} {
 		packtest.Grows(t, fmt.Sprint("content of section ", x.kind), contents[x.kind], func(b []byte) (string, error) {
 			s := newState(NewReserve().ledger, limits.Defaults().Index)
