@@ -24,7 +24,6 @@ type saving struct {
 	piece   *index.BasePiece // that is being written
 	from    []byte           // where the next piece begins; nil: at the first key
 	base    []snapshot.Part  // the finished pieces of a newer base
-	changes *index.SortedChanges
 }
 
 // written returns the bytes that are written so far.
@@ -91,12 +90,12 @@ func (s *Snapshotter) startSave() {
 	}
 }
 
-// nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot. An extent is sorted first, in steps.
+// nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot.
 func (s *Snapshotter) nextFile() (err error) {
 	o, v, has := s.order, s.order.View, s.parts.stored()
 	if has.Base < v.Base() {
 		o.piece = v.BasePiece(o.from)
-		o.saver, err = snapshot.BeginPart(s.FS, s.Dir, snapshot.Part{To: v.Base()}, o.piece)
+		o.saver, err = snapshot.BeginPiece(s.FS, s.Dir, v.Base(), o.piece)
 		return err
 	}
 	for _, e := range v.Extents() {
@@ -108,11 +107,7 @@ func (s *Snapshotter) nextFile() (err error) {
 			s.Applier.MustPost(s.parts.stored())
 			continue
 		}
-		if o.changes == nil {
-			o.changes = v.SortChanges(e)
-			return nil
-		}
-		o.saver, err = snapshot.BeginPart(s.FS, s.Dir, snapshot.Part{Number: e.Number, To: e.To}, o.changes)
+		o.saver, err = snapshot.BeginExtent(s.FS, s.Dir, v, e)
 		return err
 	}
 	if o.PartsOnly {
@@ -120,32 +115,15 @@ func (s *Snapshotter) nextFile() (err error) {
 		s.Applier.MustPost(SaveEnded{})
 		return nil
 	}
-	var source snapshot.Source = v
 	if open := v.OpenExtent(); v.Base() > 0 && !o.Whole && v.Has(&open) {
 		base, extents := s.parts.listed(v)
-		if o.list = slices.Concat(base, extents); len(o.list) > 0 {
-			if o.changes == nil {
-				o.changes = v.SortChanges(v.OpenExtent())
-				return nil
-			}
-			source = openChanges{v, o.changes}
-		}
+		o.list = slices.Concat(base, extents)
 	}
 	o.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
 		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: o.list,
-	}, source)
+	}, v)
 	o.View = nil // the saver releases it when everything is written, and reads back without it
 	return err
-}
-
-// openChanges is a View of which only the changes behind the last extent are scanned.
-type openChanges struct {
-	*index.View
-	changes *index.SortedChanges
-}
-
-func (o openChanges) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
-	o.changes.Scan(from, f)
 }
 
 // hasRoom refuses to begin a save that does not fit on the disk: a file that fills the disk would take the log's space.
@@ -160,13 +138,10 @@ func (s *Snapshotter) hasRoom() error {
 	return nil
 }
 
-// stepSave sorts or writes a part of a file, or reads a part back; the last step publishes the file.
+// stepSave writes a part of a file, or reads a part back; the last step publishes the file.
 func (s *Snapshotter) stepSave() {
 	o := s.order
 	if o.saver == nil {
-		if o.changes != nil && !o.changes.Step(limits.SortedStep) {
-			return
-		}
 		if err := s.nextFile(); err != nil {
 			s.saveFailed(err)
 		}
@@ -189,7 +164,7 @@ func (s *Snapshotter) partSaved() {
 	o := s.order
 	one := o.saver.Part()
 	o.wrote += one.Bytes
-	o.saver, o.changes = nil, nil
+	o.saver = nil
 	s.parts.add(one)
 	if one.Number > 0 {
 		s.parts.extents = append(s.parts.extents, one)

@@ -270,29 +270,66 @@ func (v *View) Has(e *Extent) bool {
 	return v.history.oldest().Compare(Position{Revision: e.From}) <= 0
 }
 
-// ChangesOf calls f with the changes of an extent from a position on, in order, until f returns false, and returns the position
-// after the last one. It includes changes that are compacted. The extent must be one that is not stored, or the open one: a
-// change that is gone is a bug, and panics. The slices are parts of the View; the Version is reused.
-func (v *View) ChangesOf(e *Extent, from Position, f func(key []byte, one *Version) bool) (next Position) {
-	defer runtime.KeepAlive(v)
-	if from.Revision < e.From {
-		from = Position{Revision: e.From}
+// Changes are the changes of an extent, in the order of their positions. It keeps its View.
+type Changes struct {
+	v      *View
+	extent Extent
+}
+
+// ChangesOf returns the changes of an extent, also those that are compacted. The extent must be one that the View has, or the open one.
+func (v *View) ChangesOf(e Extent) Changes {
+	if at := v.history.oldest(); !v.Has(&e) {
+		panic(fmt.Sprintf("the changes from revision %d on are wanted, the history begins at %d.%d", e.From, at.Revision, at.Sub))
 	}
-	if from.Compare(v.history.oldest()) < 0 {
-		panic(fmt.Sprintf("the changes from %d.%d on are wanted, the history begins at %d.%d", from.Revision, from.Sub, v.history.slots.first, v.history.sub))
+	return Changes{v, e}
+}
+
+// OpenChanges returns the changes behind the last extent.
+func (v *View) OpenChanges() Changes { return v.ChangesOf(v.OpenExtent()) }
+
+// Scan calls f with the changes from a position on, until f returns false, and returns the position after the last one. The slices are
+// parts of the View; the Version is reused.
+func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (next Position) {
+	defer runtime.KeepAlive(c.v)
+	if from.Revision < c.extent.From {
+		from = Position{Revision: c.extent.From}
 	}
 	var one Version
-	for ; from.Revision <= e.To; from = (Position{Revision: from.Revision + 1}) {
-		for n := v.history.changes(from.Revision); from.Sub < n; from.Sub++ {
-			at := changed(v.history.change(from.Revision, from.Sub).Load()).version()
-			if one.set(at); !f(ref(at.record.Load()).record().key(), &one) {
-				from.Sub++
+	var refs [prefetchCommands]ref
+	for from.Revision <= c.extent.To {
+		for _, at := range c.collect(refs[:0], from) {
+			one.set(at.version())
+			if from = (Position{one.Mod, one.Sub + 1}); !f(keyOf(at), &one) {
 				return from
 			}
+		}
+		if from.Sub >= c.v.history.changes(from.Revision) {
+			from = Position{Revision: from.Revision + 1}
 		}
 	}
 	return from
 }
+
+// collect appends the next changes, as many as there is room for, and loads their memory: then the cache misses overlap.
+func (c Changes) collect(refs []ref, from Position) []ref {
+	h, sum := &c.v.history, 0
+	for ; from.Revision <= c.extent.To && len(refs) < cap(refs); from = (Position{Revision: from.Revision + 1}) {
+		for n := h.changes(from.Revision); from.Sub < n && len(refs) < cap(refs); from.Sub++ {
+			refs = append(refs, changed(h.change(from.Revision, from.Sub).Load()))
+		}
+	}
+	for _, at := range refs {
+		sum += int(at.version().mod)
+	}
+	for _, at := range refs {
+		sum += int(ref(at.version().record.Load()).record().size)
+	}
+	runtime.KeepAlive(sum) // the loads are not removed
+	return refs
+}
+
+// keyOf returns the key of a version.
+func keyOf(at ref) []byte { return ref(at.version().record.Load()).record().key() }
 
 // set fills a Version with a version in memory.
 func (v *Version) set(at *version) {

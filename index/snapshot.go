@@ -249,6 +249,8 @@ type Builder struct {
 	s    *State
 	want metaNumbers
 	last []byte // the previous key
+	// redone is the position of the previous change that was made again.
+	redone Position
 	// grouped are the changes that may share their revision with others.
 	grouped []subChange
 	// changes and records wait to be added to the history and the table. Their positions there are random. Adding many at
@@ -303,37 +305,47 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	if b.records = append(b.records, hashed{hash, r}); len(b.records) >= atOnce || len(b.changes) >= atOnce {
 		b.flush()
 	}
-	newest := r.record().newest()
-	if newest.has(tombstone) {
+	if r.record().newest().has(tombstone) {
 		s.keys.tombstoned.Load(r)
-		return nil
 	}
-	s.totals.live++
-	s.totals.liveBytes += int64(len(key) + newest.valueSize())
-	if err := s.checkLease(newest.lease()); err != nil {
-		return fmt.Errorf("the key %q: %w", key, err)
-	}
-	s.attach(newest.lease(), r)
+	b.addLive(r)
 	return nil
 }
 
-// AddChanges is Add for all changes of a key since some revision, with what was readable there: it leaves out what was dropped by the
-// time of the state. A version is kept while the change that superseded it is in the history, a tombstone while its own is. It
-// changes the slice.
-func (b *Builder) AddChanges(key []byte, versions []Version) error {
+// addLive counts a key that is not deleted. Its lease may be one that a later change takes away.
+func (b *Builder) addLive(r ref) {
+	if newest := r.record().newest(); !newest.has(tombstone) {
+		b.s.totals.live++
+		b.s.totals.liveBytes += int64(int(r.record().size) + newest.valueSize())
+		b.s.attach(newest.lease(), r)
+	}
+}
+
+// checkLeases returns an error if a key has a lease that does not exist.
+func (b *Builder) checkLeases() (err error) {
+	s, last := b.s, int64(0)
+	s.leases.attached.Scan(func(a attachment) bool {
+		if a.lease != last {
+			if last = a.lease; s.checkLease(last) != nil {
+				err = fmt.Errorf("the key %q: %w", a.key.record().key(), s.checkLease(last))
+			}
+		}
+		return err == nil
+	})
+	return err
+}
+
+// AddBase is Add for the versions of a base. It leaves out what was dropped by the time of the state: a version is kept while the
+// change that superseded it is in the history, a tombstone while its own is. Redo follows with the changes behind the base. It changes
+// the slice.
+func (b *Builder) AddBase(key []byte, versions []Version) error {
 	h, kept := &b.s.history, versions[:0]
 	for i, one := range versions {
-		next := one
-		if i+1 < len(versions) {
-			next = versions[i+1]
-		} else if !one.Tombstone {
-			kept = append(kept, one)
-			break
+		until := one
+		if i+1 < len(versions) && !one.Tombstone {
+			until = versions[i+1]
 		}
-		if one.Tombstone {
-			next = one
-		}
-		if h.holds(next.Mod, next.Sub) {
+		if last := i+1 == len(versions); last && !one.Tombstone || h.holds(until.Mod, until.Sub) {
 			kept = append(kept, one)
 		}
 	}
@@ -343,6 +355,82 @@ func (b *Builder) AddChanges(key []byte, versions []Version) error {
 	return b.Add(key, kept)
 }
 
+// KeyedVersion is a version with its key.
+type KeyedVersion struct {
+	Key []byte
+	Version
+}
+
+// Redo makes changes again, which come in the order of their positions. What they supersede is dropped if the history of the state
+// begins behind them. Redo keeps none of the slices.
+func (b *Builder) Redo(changes []KeyedVersion) error {
+	b.flush()
+	for keys := &b.s.keys; len(changes) > 0; {
+		some := changes[:min(len(changes), prefetchCommands)]
+		changes = changes[len(some):]
+		for i := range some {
+			keys.prefetching.hashes[i] = hashOf(some[i].Key)
+		}
+		keys.touch(len(some))
+		for i := range some {
+			one := &some[i]
+			if err := b.redo(one, keys.prefetching.hashes[i]); err != nil {
+				return fmt.Errorf("change %d.%d of the key %q %w", one.Mod, one.Sub, one.Key, err)
+			}
+		}
+	}
+	b.flush()
+	return nil
+}
+
+func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
+	s, key, at := b.s, v.Key, Position{v.Mod, v.Sub}
+	if b.redone.Compare(at) >= 0 || len(key) == 0 || len(key) > limits.KeyBytes {
+		return fmt.Errorf("does not follow %d.%d, or its key has %d bytes", b.redone.Revision, b.redone.Sub, len(key))
+	}
+	b.redone = at
+	r, before := s.keys.find(hash, key), ref(0)
+	pair := [2]Version{1: v.Version}
+	versions := pair[1:]
+	if r != 0 {
+		before = ref(r.record().head.Load())
+		pair[0].set(before.version())
+		versions = pair[:]
+	}
+	held := s.history.holds(v.Mod, v.Sub)
+	if err := b.checkChange(versions, len(versions)-1, true); err != nil {
+		return err
+	}
+	if before != 0 && !before.version().has(tombstone) {
+		s.totals.live--
+		s.totals.liveBytes -= int64(len(key) + before.version().valueSize())
+		s.detach(before.version().lease(), r, nil)
+	}
+	switch {
+	case v.Tombstone && !held:
+		s.dropVersion(before)
+		s.keys.flushNewKeys()
+		s.keys.remove(r)
+		return nil
+	case v.Tombstone:
+		s.keys.tombstoned.Set(r)
+	case r == 0:
+		r = s.keys.newRecord(key)
+		s.keys.table.insert(hash, r)
+		s.keys.newKeys = append(s.keys.newKeys, r)
+	case before.version().has(tombstone):
+		s.keys.tombstoned.Delete(r)
+	}
+	if before != 0 && !held {
+		s.dropVersion(before)
+		r.record().head.Store(0)
+		versions = pair[1:]
+	}
+	b.addVersion(r, hash, versions, len(versions)-1)
+	b.addLive(r)
+	return nil
+}
+
 // before says whether a version comes before another one.
 func (v *Version) before(other *Version) bool {
 	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub
@@ -350,12 +438,16 @@ func (v *Version) before(other *Version) bool {
 
 // check returns why a version cannot follow the previous ones, or nil.
 func (b *Builder) check(versions []Version, i int) error {
+	return b.checkChange(versions, i, b.s.history.holds(versions[i].Mod, versions[i].Sub))
+}
+
+// checkChange is check for a version before which all versions are known that are in the history, if it is held.
+func (b *Builder) checkChange(versions []Version, i int, held bool) error {
 	s, v := b.s, &versions[i]
 	var before Version
 	if i > 0 {
 		before = versions[i-1]
 	}
-	held := s.history.holds(v.Mod, v.Sub)
 	follows := i > 0 && !before.Tombstone
 	switch {
 	case !before.before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
@@ -432,9 +524,13 @@ func (b *Builder) Finish() (*State, error) {
 		return nil, fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
 			got.live, got.liveBytes, got.kept, got.keptSum, b.want.live, b.want.liveBytes, b.want.kept, b.want.keptSum)
 	}
+	if err := b.checkLeases(); err != nil {
+		return nil, err
+	}
 	if err := b.group(); err != nil {
 		return nil, err
 	}
+	s.keys.flushNewKeys()
 	h := &s.history
 	for revision := h.slots.first; revision < h.slots.end; revision++ {
 		if !h.slots.filled(revision) || h.slots.at(revision).Load() == 0 {

@@ -19,9 +19,9 @@
 //
 // From feature level 3 on, a snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
 // head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A part has
-// the format of a snapshot without a state. It holds all changes of an extent, or all versions of a range of the base's keys. Its
-// content decides its bytes, and its bytes decide its name: equal parts of two members, or of two bases, are one file, which is
-// written and transferred once.
+// the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
+// the order of their revisions: a member writes them as they lie in its memory. The content of a part decides its bytes, and its
+// bytes decide its name: equal parts of two members, or of two bases, are one file, which is written and transferred once.
 //
 //	00000000000000005000-00000000000000000003.snap      lists the parts, and has the changes of the open extent
 //	00000000000000000000-1f83...part                    a piece of the base
@@ -29,7 +29,7 @@
 //	00000000000000000007-c4de...part                    extent 7
 //	00000000000000000008-03b1...part                    extent 8
 //
-// Load merges all of them by key. A key's changes are in the order of the files. A version is loaded if the history of the state
+// Load builds the base, and makes the changes of the extents and of the snapshot again. A version is kept if the history of the state
 // still has the change that superseded it; so a version that was dropped, or a tombstone, stays gone without a mark in its file.
 //
 // A part is published before the snapshot that lists it, and removed after the last one. A snapshot without one of its parts is
@@ -39,7 +39,7 @@
 //
 // Integers outside of msgpack are little-endian; checksums are CRC-32C. A file is a prelude, then blocks:
 //
-//	prelude, head, state..., keys..., tail
+//	prelude, head, state..., keys... or changes..., tail
 //
 //	prelude, 32 bytes, the same in every version of the format
 //	 0  8  magic "qkvsnap\n"
@@ -69,6 +69,7 @@
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh
 //	       element; the state's meta data, which come before, have the authors, and an older qkv refuses them
+//	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot with feature 2
 //	tail   64 bytes: file bytes u64, blocks u64, keys u64, versions u64, SHA-256 of the prelude and the headers of all blocks
 //	       before this one; without feature 1, of all bytes before this block
 //

@@ -132,7 +132,7 @@ func (l *dumpLine) payload(b block) string {
 		l.Configuration, l.StateBytes = fmt.Sprintf("%x", m.ConfState), state
 		return fmt.Sprintf("\n%18scluster %s, member %s, qkv %s\n%18sindex %d, term %d, revision %d, digest %s\n%18sconfiguration %s, %d bytes of state",
 			"", l.Cluster, l.Member, l.Version, "", l.Index, l.Term, l.Revision, l.Digest, "", l.Configuration, l.StateBytes)
-	case kindKeys:
+	case kindKeys, kindChanges:
 		return l.keys(b)
 	case kindTail:
 		t := readTail(b.payload)

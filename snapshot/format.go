@@ -43,6 +43,8 @@ const (
 	kindStat kind = 's' | 't'<<8 | 'a'<<16 | 't'<<24
 	kindKeys kind = 'k' | 'e'<<8 | 'y'<<16 | 's'<<24
 	kindTail kind = 't' | 'a'<<8 | 'i'<<16 | 'l'<<24
+
+	kindChanges kind = 'c' | 'h'<<8 | 'g'<<16 | 's'<<24
 )
 
 func (k kind) String() string {

@@ -15,45 +15,26 @@ type loading struct {
 	builder *index.Builder
 	fs      disk.FS
 	dir     string // of the parts
-	parts   *parts // nil: there are none
 }
 
 func (l *loading) open(m Meta, state []byte) (err error) {
-	if l.builder, err = index.NewBuilder(l.reserve, state, l.limits); err == nil && len(m.Parts) > 0 {
-		l.parts, err = openParts(l.fs, l.dir, m.Parts)
+	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
+	for _, p := range m.Parts {
+		if err == nil {
+			err = loadPart(l.fs, l.dir, p, l.builder)
+		}
 	}
 	return err
 }
 
 func (l *loading) key(key []byte, versions []index.Version) error {
-	if l.parts == nil {
-		return l.builder.Add(key, versions)
-	}
-	if err := l.parts.until(key, l.builder.AddChanges); err != nil {
-		return err
-	}
-	older, err := l.parts.take(key)
-	if err != nil {
-		return err
-	}
-	return l.builder.AddChanges(key, append(older, versions...))
+	return l.builder.Add(key, versions)
 }
 
-// close closes the parts.
-func (l *loading) close() {
-	if l.parts != nil {
-		l.parts.close()
-	}
-}
+func (l *loading) changes(all []index.KeyedVersion) error { return l.builder.Redo(all) }
 
 // finish returns the state, after comparing it with the head.
 func (l *loading) finish(path string, m Meta) (*index.State, error) {
-	defer l.close()
-	if l.parts != nil {
-		if err := l.parts.until(nil, l.builder.AddChanges); err != nil {
-			return nil, err
-		}
-	}
 	state, err := l.builder.Finish()
 	if err != nil {
 		return nil, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
@@ -82,7 +63,6 @@ func LoadIn(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.S
 	}
 	defer f.Close()
 	content := loading{limits: l, reserve: r, fs: fs, dir: parent(path)}
-	defer content.close()
 	m, _, err := read(path, f, nil, &content)
 	if err != nil {
 		return nil, Meta{}, err

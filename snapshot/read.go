@@ -16,6 +16,7 @@ import (
 type content interface {
 	open(m Meta, state []byte) error
 	key(key []byte, versions []index.Version) error
+	changes(all []index.KeyedVersion) error
 }
 
 // reading is one pass over a file, block by block.
@@ -32,7 +33,7 @@ type reading struct {
 }
 
 func newReading(w *walker, total int64, c content) reading {
-	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, longer: w.longer}}
+	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, redo: c.changes, longer: w.longer}}
 }
 
 // read passes a whole file to c. Its memory is bounded by a few blocks, the state's bytes and the versions of one key.
@@ -119,8 +120,12 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		return t, false, err
 	}
 	switch {
-	case b.kind == kindKeys:
-		wrong, refused := r.keys.block(b.header, b.payload)
+	case b.kind == kindKeys || b.kind == kindChanges && !r.keys.split:
+		decode := r.keys.block
+		if b.kind == kindChanges {
+			decode = r.keys.changes
+		}
+		wrong, refused := decode(b.header, b.payload)
 		if errors.Is(wrong, pack.ErrNewer) {
 			return t, false, formatOf(r.path, "in block %d at byte %d, %v", b.number, b.at, wrong)
 		}
@@ -135,7 +140,7 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		t, err = r.tail(b)
 		return t, err == nil, err
 	default:
-		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s, but keys must follow", b.number, b.kind)
+		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s, but keys or changes must follow", b.number, b.kind)
 	}
 }
 
@@ -161,8 +166,9 @@ func (r *reading) tail(b block) (tail, error) {
 // ignore is the content for a pass that only checks.
 type ignore struct{}
 
-func (ignore) open(Meta, []byte) error           { return nil }
-func (ignore) key([]byte, []index.Version) error { return nil }
+func (ignore) open(Meta, []byte) error            { return nil }
+func (ignore) key([]byte, []index.Version) error  { return nil }
+func (ignore) changes([]index.KeyedVersion) error { return nil }
 
 // medium is a file whose reads come from the medium and not from the page cache.
 type medium struct {

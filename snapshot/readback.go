@@ -142,9 +142,6 @@ func (b *Readback) TakeState() *index.State {
 
 // Close closes the file.
 func (b *Readback) Close() {
-	if b.build != nil {
-		b.build.close()
-	}
 	if b.file != nil {
 		b.file.Close()
 		b.file = nil

@@ -69,6 +69,7 @@ func after(v, w *index.Version) bool {
 // continues in the next block is copied.
 type decoder struct {
 	add    func(key []byte, versions []index.Version) error
+	redo   func(all []index.KeyedVersion) error
 	longer bool // arrays may have unknown elements
 
 	keys, count uint64          // handed out: keys, versions
@@ -76,6 +77,8 @@ type decoder struct {
 	versions    []index.Version // of the current key, reused
 	split       bool            // the current key continues in the next block
 	held        int             // how many of its versions are copies
+
+	all []index.KeyedVersion // of the current block, reused
 }
 
 // block hands out all keys that end in this block. A failure of add ends it and is returned as refused; err describes
@@ -151,4 +154,37 @@ func (d *decoder) hold() {
 		d.versions[d.held].Value = bytes.Clone(d.versions[d.held].Value)
 	}
 	d.split = true
+}
+
+// changes hands out the changes of a block. The positions must ascend, across blocks.
+func (d *decoder) changes(h header, payload []byte) (err, refused error) {
+	r, last := reader(payload, d.longer), index.Version{}
+	if len(d.all) > 0 {
+		last = d.all[len(d.all)-1].Version
+	}
+	d.all = d.all[:0]
+	for range h.records {
+		d.all = append(d.all, index.KeyedVersion{})
+		one := &d.all[len(d.all)-1]
+		s := r.Struct(recordFields)
+		one.Key = r.Bytes()
+		n := r.Array()
+		readVersion(&r, &one.Version)
+		switch {
+		case r.Err() != nil:
+			return r.Err(), nil
+		case n != 1 || len(one.Key) == 0 || len(one.Key) > limits.KeyBytes:
+			r.Fail("a change has not one version, or its key's length is 0 or over the limit")
+		case !after(&one.Version, &last):
+			r.Fail("a change does not come after the change before it")
+		}
+		r.End(s)
+		last = one.Version
+	}
+	if err := r.Done(); err != nil {
+		return err, nil
+	}
+	d.keys += uint64(len(d.all))
+	d.count += uint64(len(d.all))
+	return nil, d.redo(d.all)
 }

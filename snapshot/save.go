@@ -24,10 +24,12 @@ type Source interface {
 	AppendMeta(dst []byte) []byte
 	// Scan calls f with each key from on, in key order, and all its versions, oldest first, until f returns false.
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
+	// OpenChanges returns the changes behind the last extent.
+	OpenChanges() index.Changes
 }
 
-// Scanner is the content of a part: its changes, in key order.
-type Scanner interface {
+// Piece is the content of a piece of the base: an *index.BasePiece.
+type Piece interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 }
 
@@ -45,9 +47,10 @@ type Saver struct {
 	dir    string
 	name   string
 	meta   Meta
-	source Scanner
-	part   bool
-	to     int64 // of the part
+	keys    Piece // all keys, or those of a piece of the base; nil: the file has changes
+	changes index.Changes
+	part    bool
+	to      int64 // of the part
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -61,7 +64,8 @@ type Saver struct {
 	state  []byte // the part not written yet
 	from   []byte
 	skip   int
-	all    bool   // all keys are written
+	at     index.Position // of the next change
+	all    bool   // all keys or changes are written
 	block  []byte // the block being filled, after space for its header
 	count  uint32 // its records
 	tail   tail
@@ -72,20 +76,34 @@ type Saver struct {
 }
 
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
-// ConfState, Version and Parts. If there are parts, the source scans only the changes that they lack. Index and Term must be those of the source, since ConfState belongs to that index. Digest and
-// Revision come from the source. If a snapshot of that name exists, Begin returns fs.ErrExist.
+// ConfState, Version and Parts. If there are parts, the file has only the changes behind the last extent. Index and Term must be those of
+// the source, since ConfState belongs to that index. Digest and Revision come from the source. If a snapshot of that name exists, Begin
+// returns fs.ErrExist.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
 	}
 	m.Digest, m.Revision = source.Digest(), source.Revision()
-	return begin(&Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, source: source, state: source.AppendMeta(nil)})
+	s := &Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: source.AppendMeta(nil)}
+	if len(m.Parts) == 0 {
+		s.keys = source
+	} else {
+		s.changes = source.OpenChanges()
+	}
+	return begin(s)
 }
 
-// BeginPart creates the temporary file of a part: of p, it takes Number and To. The file's bytes, and so its name, depend on nothing
-// but the number and the content. If a part of that name exists, the last step keeps it.
-func BeginPart(fs disk.FS, dir string, p Part, content Scanner) (*Saver, error) {
-	return begin(&Saver{fs: fs, dir: dir, name: partName(p.Number, [32]byte{}), meta: Meta{Index: p.Number}, to: p.To, source: content, part: true})
+// BeginPiece creates the temporary file of a piece of the base of a revision. The content alone decides the file's bytes, and so its name.
+// If a part of that name exists, the last step keeps it.
+func BeginPiece(fs disk.FS, dir string, base int64, content Piece) (*Saver, error) {
+	return begin(&Saver{fs: fs, dir: dir, name: partName(0, [32]byte{}), to: base, keys: content, part: true})
+}
+
+// BeginExtent is BeginPiece for an extent, which v must have.
+func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver, error) {
+	return begin(&Saver{
+		fs: fs, dir: dir, name: partName(e.Number, [32]byte{}), meta: Meta{Index: e.Number}, to: e.To, changes: v.ChangesOf(e), part: true,
+	})
 }
 
 func begin(s *Saver) (*Saver, error) {
@@ -154,8 +172,10 @@ func (s *Saver) Step(n int) (done bool, err error) {
 	switch {
 	case len(s.state) > 0:
 		err = s.stepState(end)
-	case !s.all:
+	case !s.all && s.keys != nil:
 		err = s.stepKeys(end)
+	case !s.all:
+		err = s.stepChanges(end)
 	case s.back == nil:
 		err = s.finish()
 	case s.back.next < s.back.size:
@@ -187,18 +207,45 @@ func (s *Saver) stepState(end int64) error {
 // stepKeys continues the scan where the previous step stopped.
 func (s *Saver) stepKeys(end int64) (err error) {
 	full := false
-	s.source.Scan(s.from, func(key []byte, versions []index.Version) bool {
+	s.keys.Scan(s.from, func(key []byte, versions []index.Version) bool {
 		full, err = s.key(key, versions, end)
 		return err == nil && !full
 	})
 	if err != nil || full {
 		return err
 	}
+	return s.lastBlock(kindKeys)
+}
+
+// lastBlock closes the last block of keys or changes, if there is one.
+func (s *Saver) lastBlock(k kind) error {
 	s.all = true
 	if s.count == 0 {
 		return nil
 	}
-	return s.close(kindKeys, 0)
+	return s.close(k, 0)
+}
+
+// stepChanges continues with the change where the previous step stopped.
+func (s *Saver) stepChanges(end int64) (err error) {
+	full := false
+	var one [1]index.Version
+	s.at = s.changes.Scan(s.at, func(key []byte, v *index.Version) bool {
+		one[0] = *v
+		if err = s.fits(key, one[:]); err != nil {
+			return false
+		}
+		if s.record(key, one[:]); len(s.block) < headerBytes+limits.SnapshotBlockBytes {
+			return true
+		}
+		err = s.close(kindChanges, 0)
+		full = s.file.offset >= end
+		return err == nil && !full
+	})
+	if err != nil || full {
+		return err
+	}
+	return s.lastBlock(kindChanges)
 }
 
 // key writes a key's versions, except those already written, and reports whether the step is over. Then from and skip
@@ -302,7 +349,7 @@ func (s *Saver) finish() error {
 	if err := s.close(kindTail, 0); err != nil {
 		return err
 	}
-	s.source, s.block = nil, nil
+	s.keys, s.changes, s.block = nil, index.Changes{}, nil
 	err := s.file.flush()
 	s.file.room = nil
 	if err == nil {
@@ -355,7 +402,7 @@ func (s *Saver) abandon() {
 		s.file.Close()
 		s.fs.Remove(join(s.dir, saving(s.name)))
 	}
-	s.file, s.source, s.block, s.state = nil, nil, nil, nil
+	s.file, s.keys, s.changes, s.block, s.state = nil, nil, index.Changes{}, nil, nil
 }
 
 // Done returns how many bytes are written and read back: twice the file's size at the end.

@@ -176,7 +176,7 @@ func (w *walker) check(h header) error {
 			h.number, h.chain, w.chain)
 	case h.number != w.number:
 		return corruptAt(w.path, w.next, "block %d is in the place of block %d", h.number, w.number)
-	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindTail:
+	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindChanges && h.kind != kindTail:
 		return formatOf(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
 	case h.flags&^goesOn != 0:
 		return formatOf(w.path, "block %d at byte %d has flags %#x, which this qkv does not know", h.number, w.next, h.flags)
@@ -186,8 +186,8 @@ func (w *walker) check(h header) error {
 		return corruptAt(w.path, w.next, "the tail has %d bytes instead of %d", h.length, tailPayload)
 	case h.records > h.length:
 		return corruptAt(w.path, w.next, "block %d claims %d records in %d bytes", h.number, h.records, h.length)
-	case h.kind != kindKeys && (h.records != 0 || h.flags != 0):
-		return corruptAt(w.path, w.next, "block %d (%s) has %d records and flags %#x, only keys have any", h.number, h.kind, h.records, h.flags)
+	case h.kind != kindKeys && (h.flags != 0 || h.kind != kindChanges && h.records != 0):
+		return corruptAt(w.path, w.next, "block %d (%s) has %d records and flags %#x, only keys have flags, and keys and changes records", h.number, h.kind, h.records, h.flags)
 	}
 	return nil
 }

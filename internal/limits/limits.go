@@ -459,8 +459,6 @@ const (
 	// larger one makes a save and a repair longer, and keeps more compacted versions in memory until it is written. It is part of
 	// feature level 3.
 	ExtentBytes = 16 << 20
-	// SortedStep is the number of changes of an extent that one step sorts: about a millisecond.
-	SortedStep = 4096
 	// A piece of the base ends before a key whose hash is a multiple of BasePieceKeys, once it weighs BasePieceLeast: then the ends stay
 	// where they are when other keys change. BasePieceMost bounds it if no such key comes. With keys of 300 bytes it weighs 9 MiB on
 	// average.
