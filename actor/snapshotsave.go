@@ -21,9 +21,9 @@ type saving struct {
 	saver *snapshot.Saver // of the file that is being written; nil between two files
 	list  []snapshot.Part // that the snapshot lists
 
-	piece   *index.BasePiece // that is being written
-	from    []byte           // where the next piece begins; nil: at the first key
-	base    []snapshot.Part  // the finished pieces of a newer base
+	piece *index.BasePiece // that is being written
+	from  []byte           // where the next piece begins; nil: at the first key
+	base  []snapshot.Part  // the finished pieces of a newer base
 }
 
 // written returns the bytes that are written so far.

@@ -89,7 +89,7 @@ func (s *State) countExtents() {
 	x.cut(s.revision+1, cmp.Or(s.limits.ExtentBytes, limits.ExtentBytes))
 }
 
-// rebase makes the last revision of an extent the base. What is still needed replaces the base before and the extents up to it.
+// rebase makes the last revision of an extent the base. Its versions that are still needed replace the base before and the extents up to it.
 func (s *State) rebase(revision int64) kv.Result {
 	x := &s.extents
 	i := slices.IndexFunc(x.cuts, func(e Extent) bool { return e.To == revision })
@@ -204,7 +204,7 @@ func (v *View) ScanBase(from []byte, f func(key []byte, versions []Version) bool
 }
 
 // ofBase appends the versions of a key that the base has, oldest first. A state that was loaded from a file with all keys may have
-// dropped some of them: it makes a base of its own, with what a history from its oldest change on needs.
+// dropped some of them: its base has the versions that a history from its oldest change on needs.
 func (v *View) ofBase(r *record, to []Version) []Version {
 	from := position{mod: v.extents.kept}
 	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
@@ -233,7 +233,7 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
 // NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
-// that it replaces weigh half as much as the live keys: the files then take at most about twice what they hold.
+// that it replaces weigh half as much as the live keys: the files then take at most about twice the bytes that they hold.
 func (v *View) NextBase() int64 {
 	weight, n, revision := int64(0), 0, int64(0)
 	for _, e := range v.extents.cuts {
@@ -276,7 +276,7 @@ type Changes struct {
 	extent Extent
 }
 
-// ChangesOf returns the changes of an extent, also those that are compacted. The extent must be one that the View has, or the open one.
+// ChangesOf returns the changes of an extent, also those that are compacted. The View must have them: see Has.
 func (v *View) ChangesOf(e Extent) Changes {
 	if at := v.history.oldest(); !v.Has(&e) {
 		panic(fmt.Sprintf("the changes from revision %d on are wanted, the history begins at %d.%d", e.From, at.Revision, at.Sub))

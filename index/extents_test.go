@@ -6,10 +6,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"strings"
 	"testing"
-	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -37,26 +35,30 @@ func TestExtents(t *testing.T) {
 		var made []madeVersion
 		prompt.KeepUnstored(0, 0)
 		late.KeepUnstored(0, 0)
-		files := map[string][]Version{} // what the base and the extents of the late state have, by key
+		base := map[string][]Version{} // of the late state, by key
+		var changes []KeyedVersion     // of its extents behind the base
 		// rebuilt loads the late state from its base, its stored extents, and the open one.
 		rebuilt := func(v *View) *State {
 			b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), late.limits)
 			if err != nil {
 				t.Fatal(err)
 			}
-			all := map[string][]Version{}
-			for key, versions := range files {
-				all[key] = slices.Clone(versions)
-			}
-			open := v.OpenExtent()
-			v.ChangesOf(&open, Position{}, func(key []byte, one *Version) bool {
-				all[string(key)] = append(all[string(key)], cloned(one))
-				return true
-			})
-			for _, key := range slices.Sorted(maps.Keys(all)) {
-				if err := b.AddChanges([]byte(key), all[key]); err != nil {
+			for _, key := range slices.Sorted(maps.Keys(base)) {
+				if err := b.AddBase([]byte(key), slices.Clone(base[key])); err != nil {
 					t.Fatal(err)
 				}
+			}
+			all := slices.Clone(changes)
+			v.OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+				all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
+				return true
+			})
+			for len(all) > 0 {
+				n := 1 + random.IntN(len(all))
+				if err := b.Redo(all[:n]); err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				all = all[n:]
 			}
 			s, err := b.Finish()
 			if err != nil {
@@ -82,12 +84,12 @@ func TestExtents(t *testing.T) {
 				for more := true; more; { // in steps
 					more = false
 					left := 1 + random.IntN(5)
-					next = v.ChangesOf(&e, next, func(key []byte, one *Version) bool {
+					next = v.ChangesOf(e).Scan(next, func(key []byte, one *Version) bool {
 						if i >= len(want) || string(key) != want[i].key || one.Mod != want[i].Mod || one.Sub != want[i].Sub || one.Tombstone != want[i].Tombstone || !bytes.Equal(one.Value, want[i].Value) {
 							t.Fatalf("seed %d: change %d of %+v is %q %+v", seed, i, e, key, one)
 						}
 						if s == late {
-							files[string(key)] = append(files[string(key)], cloned(one))
+							changes = append(changes, KeyedVersion{bytes.Clone(key), cloned(one)})
 						}
 						weighed += weight(len(key), len(one.Value))
 						i++
@@ -101,28 +103,17 @@ func TestExtents(t *testing.T) {
 				}
 				to = e.To
 			}
-			base := s.stored.base
-			if base < v.Base() {
-				base = v.Base()
-				if s == late {
-					before := files
-					files = map[string][]Version{}
-					v.ScanBase(nil, func(key []byte, versions []Version) bool {
-						for i := range versions {
-							files[string(key)] = append(files[string(key)], cloned(&versions[i]))
-						}
-						return true
-					})
-					for key, versions := range before {
-						for _, one := range versions {
-							if one.Mod > base {
-								files[key] = append(files[key], one)
-							}
-						}
+			if s == late && s.stored.base < v.Base() {
+				clear(base)
+				v.ScanBase(nil, func(key []byte, versions []Version) bool {
+					for i := range versions {
+						base[string(key)] = append(base[string(key)], cloned(&versions[i]))
 					}
-				}
+					return true
+				})
+				changes = slices.DeleteFunc(changes, func(one KeyedVersion) bool { return one.Mod <= v.Base() })
 			}
-			s.KeepUnstored(base, to)
+			s.KeepUnstored(v.Base(), to)
 		}
 		both := func(commands ...[]byte) []kv.Result {
 			results := batch(t, prompt, 1, commands...)
@@ -154,7 +145,7 @@ func TestExtents(t *testing.T) {
 					if cuts := v.Extents(); open.From > prompt.revision {
 						open = cuts[len(cuts)-1]
 					}
-					v.ChangesOf(&open, Position{Revision: prompt.revision}, func(key []byte, one *Version) bool {
+					v.ChangesOf(open).Scan(Position{Revision: prompt.revision}, func(key []byte, one *Version) bool {
 						made = append(made, madeVersion{string(key), Version{Mod: one.Mod, Sub: sub, Tombstone: true}})
 						sub++
 						return true
@@ -258,74 +249,57 @@ func TestBadBases(t *testing.T) {
 	}
 }
 
-// The changes of an extent come sorted, whatever the steps.
-func TestSortedChanges(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 7))
-	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
-	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
-	want := map[string][]Version{}
-	for len(s.extents.cuts) == 0 {
-		key := strings.Repeat("k", random.IntN(12)) + fmt.Sprint(random.IntN(3000))
-		var commands [][]byte
-		for n := range 1 + random.IntN(20) {
-			if value := fmt.Sprint(n); random.IntN(9) == 0 {
-				commands = append(commands, del(key, ""))
-			} else {
-				commands = append(commands, put(key, value))
-			}
-		}
-		batch(t, s, 1, commands...)
-	}
-	v := s.View()
-	e := v.Extents()[0]
-	v.ChangesOf(&e, Position{}, func(key []byte, one *Version) bool {
-		want[string(key)] = append(want[string(key)], cloned(one))
+// What a base and changes cannot be is refused, and so is what does not give the state that the meta data describe.
+func TestRedoRefuses(t *testing.T) {
+	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
+	batch(t, s, 1, put("a", "1"), AppendFeatureLevel(nil, MaxLevel), put("a", "2"), del("a", ""), put("b", "3"), put("b", "4"))
+	v := s.ViewToSave()
+	var base, sound []KeyedVersion
+	v.ScanBase(nil, func(key []byte, versions []Version) bool {
+		base = append(base, KeyedVersion{bytes.Clone(key), cloned(&versions[0])})
 		return true
 	})
-	for _, step := range []int{1, 1000, sortedRun, 1 << 20} {
-		c, steps := v.SortChanges(e), 1
-		for ; !c.Step(step); steps++ {
-			if steps > 1<<20 {
-				t.Fatal("the steps do not end")
+	v.OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+		sound = append(sound, KeyedVersion{bytes.Clone(key), cloned(one)})
+		return true
+	})
+	load := func(changes []KeyedVersion) error {
+		b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), s.limits)
+		for _, one := range base {
+			if err == nil {
+				err = b.AddBase(one.Key, []Version{one.Version})
 			}
 		}
-		for _, from := range []string{"", "k", "kk1", "kkkkkkkkkkk29", "z"} {
-			keys := slices.Sorted(maps.Keys(want))
-			keys = keys[sort.SearchStrings(keys, from):]
-			c.Scan([]byte(from), func(key []byte, versions []Version) bool {
-				if len(keys) == 0 || string(key) != keys[0] || fmt.Sprint(versions) != fmt.Sprint(want[keys[0]]) {
-					t.Fatalf("from %q in steps of %d: %q %v, want %v", from, step, key, versions, keys[:min(len(keys), 1)])
-				}
-				keys = keys[1:]
-				return true
-			})
-			if len(keys) > 0 {
-				t.Errorf("from %q in steps of %d: %d keys are missing", from, step, len(keys))
-			}
+		if err == nil {
+			err = b.Redo(changes)
+		}
+		if err == nil {
+			_, err = b.Finish()
+		}
+		return err
+	}
+	if err := load(sound); err != nil || len(base) != 1 || len(sound) != 4 {
+		t.Fatalf("%d versions and %d changes: %v", len(base), len(sound), err)
+	}
+	for name, change := range map[string]func(all []KeyedVersion) []KeyedVersion{
+		"one missing":        func(all []KeyedVersion) []KeyedVersion { return all[:3] },
+		"the first missing":  func(all []KeyedVersion) []KeyedVersion { return all[1:] },
+		"one twice":          func(all []KeyedVersion) []KeyedVersion { return append(all, all[3]) },
+		"another order":      func(all []KeyedVersion) []KeyedVersion { all[1], all[2] = all[2], all[1]; return all },
+		"another key":        func(all []KeyedVersion) []KeyedVersion { all[3].Key = []byte("c"); return all },
+		"no key":             func(all []KeyedVersion) []KeyedVersion { all[2].Key = nil; return all },
+		"another value":      func(all []KeyedVersion) []KeyedVersion { all[3].Value = []byte("5"); return all },
+		"another number":     func(all []KeyedVersion) []KeyedVersion { all[3].Version.Version = 7; return all },
+		"a lease of nowhere": func(all []KeyedVersion) []KeyedVersion { all[3].Lease = 9; return all },
+		"deleted again": func(all []KeyedVersion) []KeyedVersion {
+			all[2] = KeyedVersion{[]byte("a"), Version{Mod: 5, Tombstone: true}}
+			return all
+		},
+		"from the future":  func(all []KeyedVersion) []KeyedVersion { all[3].Mod = 1000; return all },
+		"a base with more": func(all []KeyedVersion) []KeyedVersion { all[0].Mod = 2; return all },
+	} {
+		if err := load(change(slices.Clone(sound))); err == nil {
+			t.Errorf("%s: it was loaded", name)
 		}
 	}
-}
-
-// BenchmarkSortChanges is the cost of an extent in steps: the longest one should stay below 2 ms.
-func BenchmarkSortChanges(b *testing.B) {
-	s := NewState(limits.Defaults().Index)
-	batch(b, s, 1, AppendFeatureLevel(nil, MaxLevel))
-	random := rand.New(rand.NewPCG(7, 7))
-	for len(s.extents.cuts) == 0 {
-		var commands [][]byte
-		for range 1000 {
-			commands = append(commands, put(fmt.Sprintf("/registry/pods/default/%08d", random.IntN(1e6)), "0123456789abcdef"))
-		}
-		batch(b, s, 1, commands...)
-	}
-	v := s.View()
-	e := v.Extents()[0]
-	longest := time.Duration(0)
-	for b.Loop() {
-		for c, began := v.SortChanges(e), time.Now(); !c.Step(sortedRun); began = time.Now() {
-			longest = max(longest, time.Since(began))
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(e.Versions), "ns/version")
-	b.ReportMetric(float64(longest.Microseconds()), "longest-µs")
 }

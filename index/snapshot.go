@@ -312,7 +312,7 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	return nil
 }
 
-// addLive counts a key that is not deleted. Its lease may be one that a later change takes away.
+// addLive counts a key that is not deleted. A later change may take its lease away.
 func (b *Builder) addLive(r ref) {
 	if newest := r.record().newest(); !newest.has(tombstone) {
 		b.s.totals.live++
@@ -335,7 +335,7 @@ func (b *Builder) checkLeases() (err error) {
 	return err
 }
 
-// AddBase is Add for the versions of a base. It leaves out what was dropped by the time of the state: a version is kept while the
+// AddBase is Add for the versions of a base. It leaves out versions that were dropped by the time of the state: a version is kept while the
 // change that superseded it is in the history, a tombstone while its own is. Redo follows with the changes behind the base. It changes
 // the slice.
 func (b *Builder) AddBase(key []byte, versions []Version) error {
@@ -361,8 +361,8 @@ type KeyedVersion struct {
 	Version
 }
 
-// Redo makes changes again, which come in the order of their positions. What they supersede is dropped if the history of the state
-// begins behind them. Redo keeps none of the slices.
+// Redo makes changes again, which come in the order of their positions. The versions that they supersede are dropped if the
+// history of the state begins behind them. Redo keeps none of the slices.
 func (b *Builder) Redo(changes []KeyedVersion) error {
 	b.flush()
 	for keys := &b.s.keys; len(changes) > 0; {
@@ -398,7 +398,12 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 		versions = pair[:]
 	}
 	held := s.history.holds(v.Mod, v.Sub)
-	if err := b.checkChange(versions, len(versions)-1, true); err != nil {
+	// The base lacks versions that were superseded when it was made.
+	known := r != 0 || v.Mod >= s.extents.kept
+	if !known && v.Tombstone {
+		return nil
+	}
+	if err := b.checkChange(versions, len(versions)-1, known); err != nil {
 		return err
 	}
 	if before != 0 && !before.version().has(tombstone) {
@@ -441,7 +446,7 @@ func (b *Builder) check(versions []Version, i int) error {
 	return b.checkChange(versions, i, b.s.history.holds(versions[i].Mod, versions[i].Sub))
 }
 
-// checkChange is check for a version before which all versions are known that are in the history, if it is held.
+// checkChange is check for a version of which it is known whether all versions before it that are in the history are there.
 func (b *Builder) checkChange(versions []Version, i int, held bool) error {
 	s, v := b.s, &versions[i]
 	var before Version

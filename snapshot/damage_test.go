@@ -235,6 +235,18 @@ func TestForged(t *testing.T) {
 		"largest length":            forged().head(0).raw(header{kind: kindKeys, length: 1<<32 - 1}, nil),
 		"head beyond its limit":     forged().raw(header{kind: kindHead, length: limits.SnapshotHeadBytes + 1}, nil),
 		"versions beyond the block": forged().head(0).block(kindKeys, 1, 0, append(pack.AppendBytes([]byte{0x92}, []byte("k")), 0xdd, 255, 255, 255, 255)),
+		"change of two versions":    forged().head(0).block(kindChanges, 1, 0, record("k", 2, 3)),
+		"change of no version":      forged().head(0).block(kindChanges, 1, 0, record("k")),
+		"change of an empty key":    forged().head(0).block(kindChanges, 1, 0, record("", 2)),
+		"change of a long key":      forged().head(0).block(kindChanges, 1, 0, record(strings.Repeat("k", limits.KeyBytes+1), 2)),
+		"same change twice":         forged().head(0).block(kindChanges, 2, 0, append(record("k", 2), record("l", 2)...)),
+		"changes out of order":      forged().head(0).block(kindChanges, 2, 0, append(record("k", 3), record("l", 2)...)),
+		"older in the next":         forged().head(0).block(kindChanges, 1, 0, record("k", 3)).block(kindChanges, 1, 0, record("k", 2)),
+		"fewer changes than there":  forged().head(0).block(kindChanges, 1, 0, append(record("k", 2), record("l", 3)...)),
+		"more changes than there":   forged().head(0).block(kindChanges, 2, 0, record("k", 2)),
+		"change that goes on":       forged().head(0).block(kindChanges, 1, goesOn, record("k", 2)),
+		"changes within a key":      forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindChanges, 1, 0, record("k", 3)),
+		"tail counts changes wrong": forged().head(0).block(kindChanges, 1, 0, record("k", 2)).tail(1, 2),
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, f.b, ErrCorrupt, "%s", name) })
 	}
@@ -330,7 +342,7 @@ func headOnly(b []byte) (Meta, error) {
 
 // FuzzRead: no bytes make a reader panic, or allocate more than a small multiple of what they are.
 func FuzzRead(f *testing.F) {
-	for _, file := range []string{"testdata/v1-small.snap", "testdata/v1-state.snap"} {
+	for _, file := range []string{"testdata/v1-small.snap", "testdata/v1-state.snap", "testdata/v1-piece.part", "testdata/v1-extent.part"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

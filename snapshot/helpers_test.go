@@ -31,6 +31,7 @@ type fake struct {
 	digest        uint64
 	state         []byte
 	keys          []fakeKey
+	redone        []index.KeyedVersion // the changes of a file; they are not saved
 }
 
 type fakeKey struct {
@@ -56,6 +57,17 @@ func (s *fake) key(key []byte, versions []index.Version) error {
 	s.keys = append(s.keys, k)
 	return nil
 }
+
+func (s *fake) changes(all []index.KeyedVersion) error {
+	for _, one := range all {
+		s.redone = append(s.redone, index.KeyedVersion{Key: bytes.Clone(one.Key), Version: one.Version})
+		s.redone[len(s.redone)-1].Value = bytes.Clone(one.Value)
+	}
+	return nil
+}
+
+// OpenChanges is for files with parts, which a fake has not.
+func (s *fake) OpenChanges() index.Changes { panic("a fake has no changes") }
 
 // Scan hands out copies that it spoils afterwards, as an index may that reuses its buffers.
 func (s *fake) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {

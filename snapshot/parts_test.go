@@ -1,11 +1,14 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -56,7 +59,7 @@ func (m *partMember) store() {
 		var base []Part
 		for from, more := []byte(nil), true; more; {
 			piece := v.BasePiece(from)
-			base = append(base, m.save(BeginPart(m.fs, "d", Part{To: v.Base()}, piece)).Part())
+			base = append(base, m.save(BeginPiece(m.fs, "d", v.Base(), piece)).Part())
 			from = piece.Next()
 			more = from != nil
 		}
@@ -67,24 +70,11 @@ func (m *partMember) store() {
 	}
 	for _, e := range v.Extents() {
 		if e.To > m.to {
-			changes := v.SortChanges(e)
-			for !changes.Step(100) {
-			}
-			m.parts = append(m.parts, m.save(BeginPart(m.fs, "d", Part{Number: e.Number, To: e.To}, changes)).Part())
+			m.parts = append(m.parts, m.save(BeginExtent(m.fs, "d", v, e)).Part())
 			m.to = e.To
 		}
 	}
 	m.state.KeepUnstored(m.at, m.to)
-}
-
-// withOpen is a View of which only the open extent's changes are scanned.
-type withOpen struct {
-	*index.View
-	changes *index.SortedChanges
-}
-
-func (w withOpen) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
-	w.changes.Scan(from, f)
 }
 
 // snapshot stores the state and returns the path of its snapshot.
@@ -94,12 +84,9 @@ func (m *partMember) snapshot() string {
 	for m.state.View(); m.state.Reclaim(); {
 	}
 	v := m.state.ViewToSave()
-	changes := v.SortChanges(v.OpenExtent())
-	for !changes.Step(100) {
-	}
 	meta := metaOf(v)
 	meta.Parts = slices.Concat(m.base, m.parts)
-	return m.save(Begin(m.fs, "d", meta, withOpen{v, changes})).Info().Path
+	return m.save(Begin(m.fs, "d", meta, v)).Info().Path
 }
 
 var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000}
@@ -177,6 +164,36 @@ func savedInParts(t testing.TB) (*partMember, string) {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n))}))
 	}
 	return m, m.snapshot()
+}
+
+// The parts of testdata are never written again. Their names are what members compare: the same changes give the same bytes, for ever.
+func TestGoldenParts(t *testing.T) {
+	m, path := savedInParts(t)
+	for name, saved := range map[string]string{
+		"v1-piece.part": "d/" + m.base[0].Name(), "v1-extent.part": "d/" + m.parts[1].Name(), "v1-parts.snap": path,
+	} {
+		b, file := slurp(t, m.fs, saved), filepath.Join("testdata", name)
+		want, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) && *golden {
+			want, err = b, os.WriteFile(file, b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(b, want) {
+			t.Errorf("%s: the same content is saved as other bytes", name)
+		}
+	}
+	for name, want := range map[string]struct{ keys, changes int }{"v1-piece.part": {5, 0}, "v1-extent.part": {0, 6}, "v1-parts.snap": {0, 3}} {
+		b, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := contents(inMemory{b: b}, name)
+		if err != nil || len(got.keys) != want.keys || len(got.redone) != want.changes {
+			t.Errorf("%s: %d keys and %d changes, %v", name, len(got.keys), len(got.redone), err)
+		}
+	}
 }
 
 func rewritten(t testing.TB, fs disk.FS, name string, change func(b []byte) []byte) (undo func()) {

@@ -43,10 +43,10 @@ type Piece interface {
 //  3. After the first error the file is gone and every step returns that error.
 type Saver struct {
 	// Set by Begin, then constant.
-	fs     disk.FS
-	dir    string
-	name   string
-	meta   Meta
+	fs      disk.FS
+	dir     string
+	name    string
+	meta    Meta
 	keys    Piece // all keys, or those of a piece of the base; nil: the file has changes
 	changes index.Changes
 	part    bool
@@ -65,9 +65,9 @@ type Saver struct {
 	from   []byte
 	skip   int
 	at     index.Position // of the next change
-	all    bool   // all keys or changes are written
-	block  []byte // the block being filled, after space for its header
-	count  uint32 // its records
+	all    bool           // all keys or changes are written
+	block  []byte         // the block being filled, after space for its header
+	count  uint32         // its records
 	tail   tail
 	medium medium  // of the file, for back
 	back   *walker // reads the file back once everything is written

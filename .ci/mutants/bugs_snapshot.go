@@ -16,7 +16,7 @@ var snapshotBugs = []mutant{
 		{"Saver.Step", `case s.back.next < s.back.size:`, `case s.back.next < 0:`},
 	}, []detector{direct("./snapshot", "TestReadBackFails")}},
 	{"keep the state until its snapshot is published", []change{
-		{"Saver.finish", `s.source, s.block = nil, nil`, `s.block = nil`},
+		{"Saver.finish", `s.keys, s.changes, s.block = nil, index.Changes{}, nil`, `s.block = nil`},
 	}, []detector{direct("./actor", "TestViewIsLetGoWhileASnapshotIsReadBack")}},
 	{"publish what is received without its SHA-256", []change{
 		{"Readback.announced", `if t.sha != b.sha {`, `if t.sha != b.sha && b.size == 0 {`},
