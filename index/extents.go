@@ -276,7 +276,7 @@ type Changes struct {
 	extent Extent
 }
 
-// ChangesOf returns the changes of an extent, also those that are compacted. The View must have them: see Has.
+// ChangesOf returns the changes of an extent, the compacted ones included. The View must have them: see Has.
 func (v *View) ChangesOf(e Extent) Changes {
 	if at := v.history.oldest(); !v.Has(&e) {
 		panic(fmt.Sprintf("the changes from revision %d on are wanted, the history begins at %d.%d", e.From, at.Revision, at.Sub))
