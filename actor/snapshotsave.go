@@ -190,6 +190,7 @@ func (s *Snapshotter) snapshotSaved() {
 		s.parts.extents = slices.DeleteFunc(s.parts.extents, func(one snapshot.Part) bool { return one.To <= s.parts.base[0].To })
 	}
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
+	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) // it had parts
 	s.published(info)
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))

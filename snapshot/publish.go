@@ -129,14 +129,20 @@ func free(fs disk.FS, path string) error {
 	return fmt.Errorf("%s: %w", path, iofs.ErrExist)
 }
 
-// publish gives a synced file its published name: step 3 of doc.go. It closes f. After an error no file of that name
-// exists, as far as this process can see, and a crash can bring back only the complete file.
+// publish gives a synced file its published name, which no file may have: step 3 of doc.go. It closes f. After an error
+// no file of that name exists, as far as this process can see, and a crash can bring back only the complete file.
 func publish(fs disk.FS, f disk.File, dir, tmp, name string) error {
-	if err := f.Close(); err != nil {
+	if err := free(fs, join(dir, name)); err != nil {
+		f.Close()
 		fs.Remove(join(dir, tmp))
 		return err
 	}
-	err := free(fs, join(dir, name))
+	return replace(fs, f, dir, tmp, name)
+}
+
+// replace is publish, and takes the place of a file of that name. A crash brings back one of them.
+func replace(fs disk.FS, f disk.File, dir, tmp, name string) error {
+	err := f.Close()
 	if err == nil {
 		err = fs.Rename(join(dir, tmp), join(dir, name))
 	}

@@ -43,14 +43,15 @@ type Piece interface {
 //  3. After the first error the file is gone and every step returns that error.
 type Saver struct {
 	// Set by Begin, then constant.
-	fs      disk.FS
-	dir     string
-	name    string
-	meta    Meta
-	keys    Piece // all keys, or those of a piece of the base; nil: the file has changes
-	changes index.Changes
-	part    bool
-	to      int64 // of the part
+	fs       disk.FS
+	dir      string
+	name     string
+	meta     Meta
+	keys     Piece // all keys, or those of a piece of the base; nil: the file has changes
+	changes  index.Changes
+	part     bool
+	to       int64 // of the part
+	replaces bool  // a snapshot of the same name, with parts, is there
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -78,7 +79,7 @@ type Saver struct {
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
 // ConfState, Version and Parts. If there are parts, the file has only the changes behind the last extent. Index and Term must be those of
 // the source, since ConfState belongs to that index. Digest and Revision come from the source. If a snapshot of that name exists, Begin
-// returns fs.ErrExist.
+// returns fs.ErrExist, unless that one has parts and the new one has all keys: then the last step replaces it.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
@@ -107,6 +108,11 @@ func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver,
 }
 
 func begin(s *Saver) (*Saver, error) {
+	if err := free(s.fs, s.path()); s.overParts(err) {
+		s.replaces = true
+	} else if err != nil {
+		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
+	}
 	s.sum = sha256.New()
 	s.block = make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4)
 	if err := s.create(); err != nil {
@@ -132,10 +138,20 @@ func (s *Saver) features() uint32 {
 
 func (s *Saver) path() string { return join(s.dir, s.name) }
 
-func (s *Saver) create() error {
-	if err := free(s.fs, s.path()); err != nil {
-		return err
+// overParts says whether err says that the snapshot exists, and that one has parts and this one has not.
+func (s *Saver) overParts(err error) bool {
+	if !errors.Is(err, iofs.ErrExist) || s.part || len(s.meta.Parts) > 0 {
+		return false
 	}
+	existing, err := Open(s.fs, s.path())
+	if err != nil {
+		return false
+	}
+	defer existing.Close()
+	return len(existing.Meta().Parts) > 0
+}
+
+func (s *Saver) create() error {
 	head := appendHead(nil, s.meta, len(s.state))
 	if len(head) > limits.SnapshotHeadBytes {
 		return fmt.Errorf("the head has %d bytes, the limit is %d", len(head), limits.SnapshotHeadBytes)
@@ -385,6 +401,9 @@ func (s *Saver) publish() error {
 		if err := free(s.fs, join(s.dir, name)); errors.Is(err, iofs.ErrExist) {
 			return errors.Join(f.Close(), s.fs.Remove(join(s.dir, saving(s.name))))
 		}
+	}
+	if s.replaces {
+		return replace(s.fs, f, s.dir, saving(s.name), name)
 	}
 	return publish(s.fs, f, s.dir, saving(s.name), name)
 }

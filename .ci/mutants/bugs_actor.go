@@ -1,6 +1,25 @@
 package main
 
 var actorBugs = []mutant{
+	{"remove parts that an older snapshot lists", []change{
+		{"Snapshotter.removeParts", `for _, info := range s.files {`, `for _, info := range s.files[:1] {`},
+	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	{"remove parts that a peer still wants", []change{
+		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
+	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	{"list a base before it serves", []change{
+		{"parts.listed", `&& v.BaseServes() {`, `{`},
+	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	{"keep a damaged part among the listed ones", []change{
+		{"Snapshotter.partDamaged", `s.parts.drop(part)`, ``},
+	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
+	{"receive parts that are there already", []change{
+		{"Snapshotter.receiveNext", `s.parts.add(p)
+			continue`, `s.parts.add(p)
+			_ = snapshot.Remove(s.FS, s.Dir+"/"+p.Name())
+			r.part--
+			continue`},
+	}, []detector{direct("./actor", "TestOnlyMissingPartsTravel")}},
 	// Package actor.
 	{"send MsgVote at once", []change{
 		{"Consensus.ready", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},

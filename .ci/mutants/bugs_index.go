@@ -1,6 +1,33 @@
 package main
 
 var indexBugs = []mutant{
+	{"drop compacted changes before their extent is stored", []change{
+		{"State.droppable", `return min(limit, max(s.stored.to, s.stored.base)+1)`, `return limit`},
+	}, []detector{direct("./index", "TestUnstoredIsKept|TestExtents")}},
+	{"drop what a new base has before it is stored", []change{
+		{"State.droppable", `limit = min(limit, s.extents.kept)`, ``},
+	}, []detector{direct("./index", "TestExtents")}},
+	{"weigh an extent without its values", []change{
+		{"extents.add", `weight(int(ref(v.record.Load()).record().size), v.valueSize())`, `weight(int(ref(v.record.Load()).record().size), 0)`},
+	}, []detector{direct("./index", "TestExtents")}},
+	{"cut before an extent has its size", []change{
+		{"extents.cut", `x.open.Weight < size`, `x.open.Weight < size/2`},
+	}, []detector{direct("./index", "TestScripts|TestExtents"), direct("./snapshot", "TestGoldenParts")}},
+	{"make a base of revisions that can still be read", []change{
+		{"State.rebase", `revision >= s.compacted`, `revision > s.revision`},
+	}, []detector{direct("./index", "TestBadBases")}},
+	{"keep the digest of extents that a base replaces", []change{
+		{"State.rebase", `x.sum -= e.digest()`, `_ = e`},
+	}, []detector{direct("./index", "TestExtents")}},
+	{"keep versions that a change has superseded when it is made again", []change{
+		{"Builder.redo", `if before != 0 && !held {`, `if before != 0 && !held && s.revision < 0 {`},
+	}, []detector{direct("./index", "TestExtents")}},
+	{"bring a deleted key back when changes are made again", []change{
+		{"Builder.redo", `s.keys.remove(r)`, ``},
+	}, []detector{direct("./index", "TestExtents")}},
+	{"load a key with a lease that is gone", []change{
+		{"Builder.Finish", `if err := b.checkLeases(); err != nil {`, `if err := b.checkLeases(); err != nil && s.revision < 0 {`},
+	}, []detector{direct("./index", "TestRedoRefuses|TestBuilder")}},
 	{"take a time before an import for one before the first write", []change{
 		{"View.RevisionAt", `if all, _ := v.times.unknownAt(later - 1); all {`, `if all, _ := v.times.unknownAt(later - 1); all && later < 0 {`},
 	}, []detector{direct("./index", "TestForgetTimes")}},

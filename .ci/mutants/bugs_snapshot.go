@@ -3,7 +3,7 @@ package main
 var snapshotBugs = []mutant{
 	// Package snapshot.
 	{"skip the directory fsync", []change{
-		{"snapshot.publish", `if err = fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)) }; return err`, `return nil`},
+		{"snapshot.replace", `if err = fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)) }; return err`, `return nil`},
 	}, []detector{snapSweep, campaign}},
 	{"save versions without their authors", []change{
 		{"snapshot.appendVersion", `fields := versionFields`, `fields, own := versionFields, *v; own.Author = 0; v = &own`},
@@ -12,6 +12,18 @@ var snapshotBugs = []mutant{
 		{"Auth.append", `dst = pack.AppendArray(dst, a.users.Len())`, `dst = pack.AppendArray(dst, 0)`},
 		{"Auth.append", `dst = appendUser(dst, u)`, ``},
 	}, []detector{direct("./snapshot", "TestGoldenUsers")}},
+	{"believe the name of a part", []change{
+		{"loadPart", `if err == nil && t.sha != p.SHA {`, `if err == nil && t.sha != p.SHA && p.To < 0 {`},
+	}, []detector{direct("./snapshot", "TestDamagedParts")}},
+	{"verify a snapshot without its parts", []change{
+		{"Verifier.Step", `len(v.reading.meta.Parts) == 0`, `len(v.reading.meta.Parts) >= 0`},
+	}, []detector{direct("./snapshot", "TestDamagedParts")}},
+	{"verify a part and not its name", []change{
+		{"Verifier.stepPart", `v.part.tail.sha != p.SHA || !v.part.reading.part`, `p.To < 0`},
+	}, []detector{direct("./snapshot", "TestDamagedParts")}},
+	{"take changes in any order", []change{
+		{"decoder.changes", `case !after(&one.Version, &last):`, `case !after(&one.Version, &last) && n > 1:`},
+	}, []detector{direct("./snapshot", "TestForged")}},
 	{"publish a snapshot unseen", []change{
 		{"Saver.Step", `case s.back.next < s.back.size:`, `case s.back.next < 0:`},
 	}, []detector{direct("./snapshot", "TestReadBackFails")}},

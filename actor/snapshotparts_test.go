@@ -1,0 +1,293 @@
+package actor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
+	"qkv/snapshot"
+)
+
+// partState is a state of feature level 3 with small extents, and the entries that were applied to it.
+type partState struct {
+	*index.State
+	t  *testing.T
+	at uint64
+}
+
+func newPartState(t *testing.T) *partState {
+	t.Helper()
+	l := limits.Defaults().Index
+	l.ExtentBytes = 20_000
+	p := &partState{State: index.NewState(l), t: t}
+	p.KeepUnstored(0, 0)
+	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel))
+	return p
+}
+
+func (p *partState) apply(commands ...[]byte) {
+	p.t.Helper()
+	p.at++
+	e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 1, First: p.at, Wall: int64(p.at)}, commands)
+	if _, err := p.Apply(p.at, 1, e, nil); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// put overwrites some keys, so many times.
+func (p *partState) put(times int) {
+	p.t.Helper()
+	for n := range times {
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", n%10), Value: fmt.Appendf(nil, "%1000d", n)}))
+	}
+}
+
+// save has a snapshot saved, tells the state about its parts, and returns what was reported to consensus.
+func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
+	p.t.Helper()
+	for p.View(); p.Reclaim(); {
+	}
+	s.turn(saveOf(p.ViewToSave()))
+	s.tell(p)
+	return drainBox(s.consensus)
+}
+
+// tell has the state told about its parts.
+func (s *snapshotterTurns) tell(p *partState) (ended bool) {
+	for _, m := range drainBox(s.Applier) {
+		switch m := m.(type) {
+		case Stored:
+			p.KeepUnstored(m.Base, m.To)
+		case SaveEnded:
+			ended = true
+		}
+	}
+	return ended
+}
+
+// partFiles are the names of the folder's parts: of all, or of the extents alone.
+func partFiles(t *testing.T, s *snapshotterTurns) (all, extents []string) {
+	t.Helper()
+	for _, name := range names(t, s.fs) {
+		if strings.HasSuffix(name, ".part") {
+			if all = append(all, name); !strings.HasPrefix(name, fmt.Sprintf("%020d-", 0)) {
+				extents = append(extents, name)
+			}
+		}
+	}
+	return all, extents
+}
+
+// Parts alone release nothing: the log stays until a snapshot lists them. Then the snapshot is small, and loads.
+func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	if !p.Unstored() {
+		t.Fatal("nothing is unstored")
+	}
+	s.turn(Save{View: p.View(), PartsOnly: true})
+	if ended := s.tell(p); !ended || p.Unstored() {
+		t.Errorf("after parts were saved: ended %v, unstored %v", ended, p.Unstored())
+	}
+	if got := drainBox(s.consensus); len(got) > 0 || len(s.files) > 0 {
+		t.Errorf("consensus hears of %+v, and there are %d snapshots", got, len(s.files))
+	}
+	_, extents := partFiles(t, s)
+	if len(extents) != len(p.View().Extents()) || len(extents) < 4 {
+		t.Fatalf("the extents %v, and the state has %+v", extents, p.View().Extents())
+	}
+	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents)+1 {
+		t.Errorf("consensus hears of %+v, and there are the snapshots %+v", got, s.files)
+	}
+	if got := s.files[0].Bytes; got > 40_000 {
+		t.Errorf("the snapshot has %d bytes beside its parts", got)
+	}
+	loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index)
+	if err != nil || loaded.View().Digest() != p.View().Digest() {
+		t.Errorf("it cannot be loaded: %v", err)
+	}
+}
+
+// A base that serves takes the place of the extents before it. Their files go when no snapshot lists them, and no transfer needs them.
+func TestSupersededPartsGo(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	_, before := partFiles(t, s)
+	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
+
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
+	for range 3 { // the base serves when the changes up to the compaction are in extents, and dropped
+		p.put(10)
+		s.save(p)
+		if loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index); err != nil || loaded.View().Digest() != p.View().Digest() {
+			t.Errorf("%s cannot be loaded: %v", s.files[0].Path, err)
+		}
+	}
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To != p.View().Base() {
+		t.Fatalf("the newest snapshot lists %+v, the base is %d", got, p.View().Base())
+	}
+	p.put(1)
+	s.save(p)
+	if _, got := partFiles(t, s); !slices.Equal(got[:len(before)], before) {
+		t.Errorf("while a transfer needs %v there are %v", before, got)
+	}
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 101, Term: 1, Installed: true}})
+	p.put(1)
+	s.save(p)
+	all, extents := partFiles(t, s)
+	if len(extents) != len(p.View().Extents()) || slices.Contains(extents, before[0]) {
+		t.Errorf("there are %v, the extents are %+v", extents, p.View().Extents())
+	}
+	for _, info := range s.files {
+		for _, one := range info.Parts {
+			if !slices.Contains(all, one.Name()) {
+				t.Errorf("%s lists %s, which is gone", info.Path, one.Name())
+			}
+		}
+		if loaded, _, err := snapshot.Load(s.fs, info.Path, limits.Defaults().Index); err != nil {
+			t.Errorf("%s, with %v: %v", info.Path, loaded, err)
+		}
+	}
+}
+
+// A part that is found damaged is moved aside. The next snapshot has everything itself, and later ones list parts again.
+func TestPartIsDamaged(t *testing.T) {
+	for _, number := range []int{0, 2} { // the base, and an extent
+		p := newPartState(t)
+		s := newTestSnapshotter(t, p.View())
+		p.put(100)
+		s.save(p)
+		bad := s.files[0].Parts[number]
+		f, err := s.fs.OpenWritable("snap/" + bad.Name())
+		if err == nil {
+			_, err = f.WriteAt([]byte{1, 2, 3}, bad.Bytes/2)
+		}
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.turn(Suspect{Path: s.files[0].Path})
+		all, _ := partFiles(t, s)
+		if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], bad.Name()) || slices.Contains(all, bad.Name()) {
+			t.Errorf("alarms %q, and there are %v", got, all)
+		}
+		wanted := false
+		for _, m := range drainBox(s.Applier) {
+			switch m := m.(type) {
+			case SnapshotWanted:
+				wanted = m.First && m.Whole
+			case Stored:
+				p.KeepUnstored(m.Base, m.To)
+			}
+		}
+		if !wanted {
+			t.Error("no snapshot with everything is wanted")
+		}
+		save := saveOf(p.ViewToSave())
+		save.Whole = true
+		s.turn(save)
+		if got := s.files[0]; len(got.Parts) > 0 {
+			t.Errorf("the next snapshot lists %+v", got.Parts)
+		}
+		if loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index); err != nil || loaded.View().Digest() != p.View().Digest() {
+			t.Errorf("it cannot be loaded: %v", err)
+		}
+	}
+}
+
+// transfer carries a snapshot from one snapshotter to another one, and counts the bytes.
+type transfer struct {
+	from, to *snapshotterTurns
+	queue    []func()
+	bytes    int64
+	drop     int64 // the piece that is lost, counted from 1; 0: none
+	pieces   int64
+}
+
+type transferEnd struct {
+	*transfer
+	peer *snapshotterTurns
+	id   uint64
+}
+
+func (e transferEnd) Send(_ uint64, m peerframe.Message, _ bool) {
+	if c, ok := m.(peerframe.SnapshotChunk); ok {
+		c.Bytes = slices.Clone(c.Bytes)
+		m = c
+		e.bytes += int64(len(c.Bytes))
+		if e.pieces++; e.pieces == e.drop {
+			return
+		}
+	}
+	e.queue = append(e.queue, func() { e.peer.turn(FromPeer{From: e.id, Message: m}) })
+}
+
+// SetMembers implements Peers.
+func (transferEnd) SetMembers(index.Members) {}
+
+// CheckAlive implements Peers.
+func (transferEnd) CheckAlive(uint64) {}
+
+// run sends the newest snapshot, and returns the state that the receiver's consensus gets.
+func (tr *transfer) run(t *testing.T, p *partState) *index.State {
+	t.Helper()
+	tr.from.Peers, tr.to.Peers = transferEnd{tr, tr.to, 1}, transferEnd{tr, tr.from, 2}
+	tr.bytes = 0
+	message := &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}
+	tr.from.turn(SendSnapshot{Peer: 2, Message: message})
+	for range 10_000 {
+		tr.from.turn(Allow{Bytes: math.MaxInt32}, Wait{})
+		for len(tr.queue) > 0 {
+			next := tr.queue[0]
+			tr.queue = tr.queue[1:]
+			next()
+		}
+		for _, m := range drainBox(tr.to.consensus) {
+			if received, ok := m.(SnapshotReceived); ok {
+				tr.to.turn(Installed{Index: p.at, Term: 1})
+				return received.State
+			}
+		}
+	}
+	t.Fatalf("the snapshot does not come: %q", tr.to.problems())
+	return nil
+}
+
+// Only the parts travel that the receiver lacks, also when a piece is lost.
+func TestOnlyMissingPartsTravel(t *testing.T) {
+	p := newPartState(t)
+	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower, drop: 3}
+	p.put(500)
+	leader.save(p)
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
+		t.Error("another state has come")
+	}
+	first := tr.bytes
+	p.put(20)
+	leader.save(p)
+	follower.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
+		t.Error("another state has come")
+	}
+	if first < 400_000 || tr.bytes > first/10 {
+		t.Errorf("%d bytes travelled, and for the changes after that %d", first, tr.bytes)
+	}
+	if all, _ := partFiles(t, follower); len(all) != len(leader.files[0].Parts) {
+		t.Errorf("the follower has %v", all)
+	}
+}
