@@ -252,7 +252,8 @@ func TestBadBases(t *testing.T) {
 // What a base and changes cannot be is refused, and so is what does not give the state that the meta data describe.
 func TestRedoRefuses(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
-	batch(t, s, 1, put("a", "1"), AppendFeatureLevel(nil, MaxLevel), put("a", "2"), del("a", ""), put("b", "3"), put("b", "4"))
+	batch(t, s, 1, put("a", "1"), AppendFeatureLevel(nil, MaxLevel), put("a", "2"), del("a", ""), put("b", "3"))
+	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}), new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}))
 	v := s.ViewToSave()
 	var base, sound []KeyedVersion
 	v.ScanBase(nil, func(key []byte, versions []Version) bool {
@@ -263,8 +264,8 @@ func TestRedoRefuses(t *testing.T) {
 		sound = append(sound, KeyedVersion{bytes.Clone(key), cloned(one)})
 		return true
 	})
-	load := func(changes []KeyedVersion) error {
-		b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), s.limits)
+	load := func(changes []KeyedVersion, meta []byte) error {
+		b, err := NewBuilder(NewReserve(), meta, s.limits)
 		for _, one := range base {
 			if err == nil {
 				err = b.AddBase(one.Key, []Version{one.Version})
@@ -278,7 +279,7 @@ func TestRedoRefuses(t *testing.T) {
 		}
 		return err
 	}
-	if err := load(sound); err != nil || len(base) != 1 || len(sound) != 4 {
+	if err := load(sound, v.AppendMeta(nil)); err != nil || len(base) != 1 || len(sound) != 4 {
 		t.Fatalf("%d versions and %d changes: %v", len(base), len(sound), err)
 	}
 	for name, change := range map[string]func(all []KeyedVersion) []KeyedVersion{
@@ -298,8 +299,13 @@ func TestRedoRefuses(t *testing.T) {
 		"from the future":  func(all []KeyedVersion) []KeyedVersion { all[3].Mod = 1000; return all },
 		"a base with more": func(all []KeyedVersion) []KeyedVersion { all[0].Mod = 2; return all },
 	} {
-		if err := load(change(slices.Clone(sound))); err == nil {
+		if err := load(change(slices.Clone(sound)), v.AppendMeta(nil)); err == nil {
 			t.Errorf("%s: it was loaded", name)
 		}
+	}
+	without := *v
+	without.leases = NewState(s.limits).View().leases
+	if err := load(sound, without.AppendMeta(nil)); err == nil || !strings.Contains(err.Error(), "lease") {
+		t.Errorf("a key has a lease that does not exist: %v", err)
 	}
 }

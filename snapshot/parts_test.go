@@ -155,21 +155,21 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// savedInParts is a small state in parts.
-func savedInParts(t testing.TB) (*partMember, string) {
+// savedInParts is a small state in parts. Another cluster's has other values.
+func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
 	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800})
 	for n := range 30 {
 		if n == 5 {
 			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
 		}
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n))}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}))
 	}
 	return m, m.snapshot()
 }
 
 // The parts of testdata are never written again. Their names are what members compare: the same changes give the same bytes, for ever.
 func TestGoldenParts(t *testing.T) {
-	m, path := savedInParts(t)
+	m, path := savedInParts(t, 0)
 	for name, saved := range map[string]string{
 		"v1-piece.part": "d/" + m.base[0].Name(), "v1-extent.part": "d/" + m.parts[1].Name(), "v1-parts.snap": path,
 	} {
@@ -225,7 +225,8 @@ func rewritten(t testing.TB, fs disk.FS, name string, change func(b []byte) []by
 
 // Every flipped bit, and every cut, of every part is an error that names the part. So is a part that is missing, or another's.
 func TestDamagedParts(t *testing.T) {
-	m, path := savedInParts(t)
+	m, path := savedInParts(t, 0)
+	other, _ := savedInParts(t, 1)
 	parts := slices.Concat(m.base, m.parts)
 	if len(parts) < 4 {
 		t.Fatalf("only %d parts", len(parts))
@@ -258,11 +259,18 @@ func TestDamagedParts(t *testing.T) {
 			refused(fmt.Sprintf("part %d cut to %d bytes", i, length))
 			undo()
 		}
-		other := parts[(i+1)%len(parts)]
-		var instead []byte
-		rewritten(t, m.fs, "d/"+other.Name(), func(b []byte) []byte { instead = b; return b })
+		instead := slurp(t, m.fs, "d/"+parts[(i+1)%len(parts)].Name())
 		undo := rewritten(t, m.fs, name, func([]byte) []byte { return instead })
 		refused("another part's content")
+		undo()
+		// Sound content that another name belongs to, of the same number.
+		instead = slurp(t, other.fs, "d/"+slices.Concat(other.base, other.parts)[i].Name())
+		undo = rewritten(t, m.fs, name, func([]byte) []byte { return instead })
+		refused("a part of another cluster")
+		_, _, err := Load(m.fs, path, smallExtents)
+		if _, verified := Verify(m.fs, path); !strings.Contains(fmt.Sprint(err), p.Name()) || !strings.Contains(fmt.Sprint(verified), p.Name()) {
+			t.Errorf("a part of another cluster in the place of %s: %v, and %v", p.Name(), err, verified)
+		}
 		undo()
 		undo = rewritten(t, m.fs, name, func(b []byte) []byte { return b })
 		m.fs.Remove(name)
