@@ -26,7 +26,7 @@ func (s *Snapshotter) full() bool {
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.growth()
 	if r := s.receive; r != nil && !r.handed {
-		n += r.offer.Size - r.file.Offset()
+		n += r.left - r.file.Offset()
 	}
 	return n
 }
@@ -36,9 +36,7 @@ func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
-	for i := range s.parts.all {
-		n += s.parts.all[i].Bytes
-	}
+	n += s.parts.bytes
 	if s.writing() {
 		n += s.order.written()
 	}

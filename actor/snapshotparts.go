@@ -14,47 +14,87 @@ type parts struct {
 	gone    int64           // the last revision of the extents that this member cannot make: its state was loaded without their changes
 	newer   []snapshot.Part // the complete pieces of a newer base, which a snapshot may list once it serves
 	all     []snapshot.Part // all that are on the disk
+	known   map[partID]bool // the same
+	bytes   int64           // their size
+	older   int64           // the size of those that nothing but an older snapshot lists
 }
 
+// partID is the name of a part. Pieces of two bases may be the same file.
+type partID struct {
+	number uint64
+	sha    [32]byte
+}
+
+func partIDOf(one snapshot.Part) partID { return partID{one.Number, one.SHA} }
+
 // partsOf returns the parts that snapshots list, newest first.
-func partsOf(kept []snapshot.Info) (p parts) {
-	for _, one := range kept[0].Parts {
-		if one.Number == 0 {
-			p.base = append(p.base, one)
-		} else {
-			p.extents = append(p.extents, one)
-		}
-	}
-	for _, info := range kept {
+func partsOf(kept []snapshot.Info) parts {
+	p := parts{known: map[partID]bool{}}
+	for i, info := range kept {
 		for _, one := range info.Parts {
-			p.add(one)
+			switch p.add(one); {
+			case i > 0:
+			case one.Number == 0:
+				p.base = append(p.base, one)
+			default:
+				p.extents = append(p.extents, one)
+			}
 		}
 	}
 	return p
 }
 
-// add notes a file. Pieces of two bases may be the same file.
-func (p *parts) add(one snapshot.Part) {
-	if !slices.ContainsFunc(p.all, func(known snapshot.Part) bool { return known.Name() == one.Name() }) {
-		p.all = append(p.all, one)
+// published returns what an operator sees of them.
+func (p *parts) published() (s Parts) {
+	base := p.base
+	if len(p.newer) > 0 {
+		base = p.newer
 	}
+	for i := range base {
+		s.Base, s.Pieces, s.PieceBytes = base[i].To, s.Pieces+1, s.PieceBytes+base[i].Bytes
+	}
+	for i := range p.extents {
+		if p.extents[i].To > s.Base {
+			s.Extents, s.ExtentBytes = s.Extents+1, s.ExtentBytes+p.extents[i].Bytes
+		}
+	}
+	return s
+}
+
+// has says whether a part is on the disk.
+func (p *parts) has(one snapshot.Part) bool { return p.known[partIDOf(one)] }
+
+// add notes a file.
+func (p *parts) add(one snapshot.Part) {
+	if !p.has(one) {
+		p.all, p.bytes, p.known[partIDOf(one)] = append(p.all, one), p.bytes+one.Bytes, true
+	}
+}
+
+// remove forgets the files that are gone.
+func (p *parts) remove(gone func(snapshot.Part) bool) {
+	p.all = slices.DeleteFunc(p.all, func(one snapshot.Part) bool {
+		if !gone(one) {
+			return false
+		}
+		p.bytes -= one.Bytes
+		delete(p.known, partIDOf(one))
+		return true
+	})
 }
 
 // drop forgets a damaged part. The changes of the extents stay dropped from memory: the state is not to keep them again.
 func (p *parts) drop(one snapshot.Part) {
-	has := func(list []snapshot.Part) bool {
-		return slices.ContainsFunc(list, func(other snapshot.Part) bool { return other.Name() == one.Name() })
-	}
+	same := func(other snapshot.Part) bool { return partIDOf(other) == partIDOf(one) }
 	p.gone = max(p.gone, p.stored().To)
-	if has(p.base) {
+	if slices.ContainsFunc(p.base, same) {
 		p.base = nil
 	}
-	if has(p.newer) {
+	if slices.ContainsFunc(p.newer, same) {
 		p.newer = nil
 	}
-	for _, list := range []*[]snapshot.Part{&p.extents, &p.all} {
-		*list = slices.DeleteFunc(*list, func(other snapshot.Part) bool { return other.Name() == one.Name() })
-	}
+	p.extents = slices.DeleteFunc(p.extents, same)
+	p.remove(same)
 }
 
 // StoredIn returns which revisions are in the parts of a snapshot: of the base, and up to which one.
@@ -113,12 +153,12 @@ func follows(v *index.View, base int64, first snapshot.Part) bool {
 	return true // it is before the View's base, and the extents behind it are complete
 }
 
-// removeParts removes the parts that nothing lists any more.
+// removeParts removes the parts that nothing lists any more, and finds out how much the older snapshots hold.
 func (s *Snapshotter) removeParts() {
-	needed := map[string]bool{}
+	needed, older := map[partID]bool{}, map[partID]bool{}
 	need := func(list []snapshot.Part) {
 		for _, one := range list {
-			needed[one.Name()] = true
+			needed[partIDOf(one)] = true
 		}
 	}
 	need(s.parts.base)
@@ -127,12 +167,18 @@ func (s *Snapshotter) removeParts() {
 	if s.order != nil {
 		need(s.order.base)
 	}
-	for _, info := range s.files {
-		need(info.Parts)
+	for i, info := range s.files {
+		if i == 0 {
+			need(info.Parts)
+			continue
+		}
+		for _, one := range info.Parts {
+			older[partIDOf(one)] = true
+		}
 	}
 	if s.receive != nil {
 		for _, one := range s.receive.offer.Parts {
-			needed[snapshot.Part(one).Name()] = true
+			needed[partIDOf(snapshot.Part(one))] = true
 		}
 	}
 	for _, one := range s.sends {
@@ -140,8 +186,18 @@ func (s *Snapshotter) removeParts() {
 			need(one.whole.Meta().Parts)
 		}
 	}
-	s.parts.all = slices.DeleteFunc(s.parts.all, func(one snapshot.Part) bool {
-		if needed[one.Name()] {
+	if partial := s.Interrupted.Partial; partial != "" { // the transfer goes on with it, or does not go on
+		if s.Interrupted.Partial = ""; s.receive == nil {
+			_ = snapshot.Remove(s.FS, partial)
+		}
+	}
+	s.parts.older = 0
+	s.parts.remove(func(one snapshot.Part) bool {
+		switch id := partIDOf(one); {
+		case needed[id]:
+			return false
+		case older[id]:
+			s.parts.older += one.Bytes
 			return false
 		}
 		if err := snapshot.Remove(s.FS, s.Dir+"/"+one.Name()); err != nil {

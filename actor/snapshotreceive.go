@@ -21,6 +21,7 @@ type receiving struct {
 	offer      peerframe.SnapshotOffer
 	part       int                // which file is being received: 0 is the snapshot, which comes last, and n is the nth part
 	file       *snapshot.Receiver // of that file
+	left       int64              // bytes of that file and of those that come after it
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
@@ -58,7 +59,7 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 			s.endReceive()
 		}
 	}
-	r := &receiving{from: from, offer: o, progressed: s.now}
+	r := &receiving{from: from, offer: o, left: s.missing(&o), progressed: s.now}
 	if err := s.receiveNext(r); err != nil {
 		s.receiveFailed(from, o, err)
 		return
@@ -69,15 +70,41 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 	s.readBack()
 }
 
-// receiveNext begins with the next file of a snapshot: a part that is missing here, or the snapshot.
-func (s *Snapshotter) receiveNext(r *receiving) (err error) {
+// missing returns the size of the files of a snapshot that are not here.
+func (s *Snapshotter) missing(o *peerframe.SnapshotOffer) int64 {
+	n := o.Size
+	for _, p := range o.Parts {
+		if !s.parts.has(snapshot.Part(p)) {
+			n += p.Bytes
+		}
+	}
+	return n
+}
+
+// receiveNext begins with the next file of a snapshot: a part that is missing here, or the snapshot. It refuses all of them if they do not
+// fit on the disk together.
+func (s *Snapshotter) receiveNext(r *receiving) error {
+	if err := s.openNext(r); err != nil {
+		return err
+	}
+	free, err := s.FS.Free(s.Dir)
+	if need := r.left - r.file.Offset(); err == nil && need > free {
+		err = fmt.Errorf("no space left: the snapshot needs %d more bytes, but the disk has only %d free: free space there", need, free)
+	}
+	if err != nil {
+		r.file.Close() // the transfer continues there when there is space
+		r.back.Close()
+	}
+	return err
+}
+
+func (s *Snapshotter) openNext(r *receiving) (err error) {
 	r.missed = -1
 	for r.part < len(r.offer.Parts) {
 		r.part++
 		p := snapshot.Part(r.offer.Parts[r.part-1])
 		r.file, err = snapshot.Receive(s.FS, s.Dir, p.Name(), p.Bytes, p.SHA)
 		if errors.Is(err, fs.ErrExist) {
-			s.parts.add(p)
 			continue
 		}
 		if err == nil {
@@ -98,7 +125,9 @@ func (s *Snapshotter) received() {
 	_, err := r.file.Finish(r.back)
 	r.back.Close()
 	if err == nil {
-		s.parts.add(snapshot.Part(r.offer.Parts[r.part-1]))
+		one := snapshot.Part(r.offer.Parts[r.part-1])
+		s.parts.add(one)
+		r.left -= one.Bytes
 		err = s.receiveNext(r)
 	}
 	if err != nil {

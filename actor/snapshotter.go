@@ -25,6 +25,7 @@ type SnapshotterConfig struct {
 	Dir             string
 	Quarantine      string          // the folder for damaged files
 	Kept            []snapshot.Info // initially published and valid ones, newest first
+	Interrupted     Interrupted
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
@@ -33,6 +34,12 @@ type SnapshotterConfig struct {
 	Status          *Status
 	Limits          limits.Tunable
 	Logger          *slog.Logger
+}
+
+// Interrupted are the files of a transfer that was interrupted by a restart. It continues there if a snapshot with them is offered.
+type Interrupted struct {
+	Parts   []snapshot.Part // that no snapshot lists
+	Partial string          // the path of the file that is not complete; empty: there is none
 }
 
 // Snapshotter writes snapshots of the state, streams them to slow peers, and receives them. It owns the folder of snapshots. Each step is
@@ -74,8 +81,9 @@ type Snapshotter struct {
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
-	if len(c.Kept) > 0 {
-		s.parts = partsOf(c.Kept)
+	s.parts = partsOf(c.Kept)
+	for _, one := range c.Interrupted.Parts {
+		s.parts.add(one)
 	}
 	s.publishSize()
 	return s
@@ -148,10 +156,13 @@ func (s *Snapshotter) published(info snapshot.Info) {
 
 // publishSize publishes the size of the folder's files.
 func (s *Snapshotter) publishSize() {
+	if now := s.parts.published(); now != s.Status.Parts() {
+		s.Status.parts.Store(&now)
+	}
 	s.Status.reportDisk(func(d *space.Disk) {
 		d.NextHas = 0
 		if len(s.files) > 0 {
-			d.Newest = s.files[0].Bytes
+			d.Newest, d.NextHas = s.files[0].Whole(), s.parts.older
 			for _, k := range s.files[1:] {
 				d.NextHas += k.Bytes
 			}

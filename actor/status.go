@@ -22,6 +22,7 @@ type Status struct {
 	view            atomic.Pointer[index.View]                // the applier's
 	consensus       atomic.Pointer[RaftStatus]                // consensus'
 	durable         atomic.Pointer[Durable]                   // the log writer's
+	parts           atomic.Pointer[Parts]                     // the snapshotter's
 	piecesSent      atomic.Int64                              // the snapshotter's: bytes, to all peers
 	diskDone        atomic.Int64                              // the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
@@ -84,6 +85,23 @@ type Durable struct {
 	Last, LastTerm uint64
 	HardTerm       uint64
 	FileBytes      int64
+}
+
+// Parts are the files that the next snapshot lists.
+type Parts struct {
+	Base        int64 // its revision; 0: the base is not written yet, or the feature level has none
+	Pieces      int   // files of the base
+	PieceBytes  int64
+	Extents     int // files behind the base
+	ExtentBytes int64
+}
+
+// Parts returns what this member has of the base and the extents.
+func (s *Status) Parts() Parts {
+	if p := s.parts.Load(); p != nil {
+		return *p
+	}
+	return Parts{}
 }
 
 // Disk returns what is known of this member's disk, with the size of the newest state.

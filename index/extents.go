@@ -232,25 +232,32 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 // describes the View needs the base before, and the extents up to this one.
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
-// NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
-// that it replaces weigh half as much as the live keys: the files then take at most about twice the bytes that they hold.
-func (v *View) NextBase() int64 {
-	weight, n, revision := int64(0), 0, int64(0)
-	for _, e := range v.extents.cuts {
-		if e.To >= v.compacted {
-			break
-		}
-		weight += e.Weight
-		n, revision = n+1, e.To
+// NextBase returns the revision of the base that a leader should propose now; 0: none. stored is the size of the base's files. A base is
+// worth its writing when it frees half as much as the live keys weigh: the extents that it replaces, and what was deleted from the base
+// before. The files then take at most about twice what they hold. If two extents or more are compacted, the last one stays: a base can
+// then be made after deletions that weigh too little to end an extent.
+func (v *View) NextBase(stored int64) (revision int64) {
+	x, live := &v.extents, v.totals.liveBytes+v.totals.live*versionOverhead
+	compacted := 0
+	for compacted < len(x.cuts) && x.cuts[compacted].To < v.compacted {
+		compacted++
 	}
-	if n < basesApart || 2*weight < v.totals.liveBytes+v.totals.live*versionOverhead {
+	freed := max(stored-v.totals.liveBytes-v.totals.live*fileOverhead, 0)
+	for _, e := range x.cuts[:min(compacted, max(compacted-1, 1))] {
+		freed, revision = freed+e.Weight, e.To
+	}
+	if revision == 0 || 2*freed < live || freed < basesApart*x.cuts[0].Weight {
 		return 0
 	}
 	return revision
 }
 
-// basesApart is the number of extents that a new base replaces at least: a base of a small state costs more than its bytes.
-const basesApart = 4
+const (
+	// basesApart is how many extents a new base frees at least: a base of a small state costs more than its bytes.
+	basesApart = 4
+	// fileOverhead is about the size of a version in a file in addition to its key and value.
+	fileOverhead = versionOverhead / 2
+)
 
 // Base returns the revision of the base; 0: the feature level has no extents.
 func (v *View) Base() int64 { return v.extents.base }

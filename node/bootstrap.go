@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -53,12 +51,13 @@ type recovered struct {
 	state       *index.State
 	applied     uint64
 	confState   *raftpb.ConfState
-	memory      *index.Reserve   // of the state, if it came from a snapshot
-	newest      *raftpb.Snapshot // nil before the first snapshot
-	snapshots   []snapshot.Info  // valid ones, newest first
-	useless     []snapshot.Info  // published, but not continued by the log
-	quarantined actor.Quarantine // why this member takes no part
-	damaged     uint64           // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
+	memory      *index.Reserve    // of the state, if it came from a snapshot
+	newest      *raftpb.Snapshot  // nil before the first snapshot
+	snapshots   []snapshot.Info   // valid ones, newest first
+	useless     []snapshot.Info   // published, but not continued by the log
+	interrupted actor.Interrupted // of a transfer that was interrupted
+	quarantined actor.Quarantine  // why this member takes no part
+	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
 	alarms      []actor.Alarm
 }
 
@@ -246,11 +245,11 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err // a file that may help a repair must not be removed
 		}
 	}
-	for i, part := range listing.Partial {
-		if i > 0 || part.Index <= found.Last { // only the newest may be continued, and only if it is beyond the log
-			if err := s.folder.fs.Remove(part.Path); err != nil {
-				return err
-			}
+	for _, one := range listing.Partial {
+		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) { // only the newest may be continued, and a snapshot only if it is beyond the log
+			r.interrupted.Partial = one.Path
+		} else if err := s.folder.fs.Remove(one.Path); err != nil {
+			return err
 		}
 	}
 	for _, info := range r.useless {
@@ -261,18 +260,29 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	return s.removeParts(r, listing.Parts)
 }
 
-// removeParts removes the parts that no usable snapshot lists.
+// removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.
 func (s *storage) removeParts(r *recovered, paths []string) error {
+	listed := map[string]bool{}
+	for _, info := range r.snapshots {
+		for _, p := range info.Parts {
+			listed[s.folder.path("snap/"+p.Name())] = true
+		}
+	}
 	for _, path := range paths {
-		listed := slices.ContainsFunc(r.snapshots, func(info snapshot.Info) bool {
-			return slices.ContainsFunc(info.Parts, func(p snapshot.Part) bool { return strings.HasSuffix(path, "/"+p.Name()) })
-		})
-		if listed {
+		if listed[path] {
 			continue
 		}
-		if err := snapshot.Remove(s.folder.fs, path); err != nil {
+		if r.interrupted.Partial == "" {
+			if err := snapshot.Remove(s.folder.fs, path); err != nil {
+				return err
+			}
+			continue
+		}
+		one, err := snapshot.PartAt(s.folder.fs, path)
+		if err != nil {
 			return err
 		}
+		r.interrupted.Parts = append(r.interrupted.Parts, one)
 	}
 	return nil
 }

@@ -447,10 +447,13 @@ func (m *member) retain() {
 	}
 }
 
-// rebase has a newer base made, if this member leads, once the extents whose changes are compacted are worth it.
+// rebase has a newer base made, if this member leads, once it frees enough.
 func (m *member) rebase() {
-	view := m.status.View()
-	if revision := view.NextBase(); m.status.Raft().Role == "leader" && revision > 0 {
+	view, parts := m.status.View(), m.status.Parts()
+	if m.status.Raft().Role != "leader" || parts.Base != view.Base() { // the present base is being written
+		return
+	}
+	if revision := view.NextBase(parts.PieceBytes); revision > 0 {
 		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
 }

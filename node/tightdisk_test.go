@@ -24,7 +24,7 @@ func TestTightDisk(t *testing.T) {
 }
 
 func tightDisk(t *testing.T, left int64, cure string) {
-	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) { l.HistoryRevisions = 1 })
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) { l.HistoryRevisions, l.Index.ExtentBytes = 1, 64<<10 })
 	small := w.hosts[0]
 	if small == leader {
 		small = w.hosts[1]

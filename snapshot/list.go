@@ -75,21 +75,25 @@ func receiving(name string, sha [32]byte) string {
 // Partial is a partly received file.
 type Partial struct {
 	Path, Name string // Name is its future published name
-	Index      uint64 // of the snapshot
+	Index      uint64 // of the snapshot, or the part's number
 	SHA        [32]byte
+	Part       bool
 }
 
 // parseReceiving parses the temporary name of a partly received file.
 func parseReceiving(name string) (p Partial, ok bool) {
-	var sum string
-	p.Name, sum, ok = strings.Cut(strings.TrimSuffix(name, temporary), suffix+".")
-	p.Name += suffix
-	if b, err := hex.DecodeString(sum); err == nil && len(b) == len(p.SHA) {
+	all := strings.TrimSuffix(name, temporary)
+	at := strings.LastIndexByte(all, '.')
+	if at < 0 {
+		return p, false
+	}
+	p.Name = all[:at]
+	if b, err := hex.DecodeString(all[at+1:]); err == nil && len(b) == len(p.SHA) {
 		p.SHA = [32]byte(b)
 	}
 	id, known := parseName(p.Name)
-	p.Index = id.index
-	return p, ok && known && receiving(p.Name, p.SHA) == name
+	p.Index, p.Part = id.index, id.part
+	return p, known && receiving(p.Name, p.SHA) == name
 }
 
 // Info describes one published snapshot. Index and Term always come from the name. If the head of the file cannot be
@@ -99,6 +103,30 @@ type Info struct {
 	Path  string
 	Bytes int64
 	Err   error
+}
+
+// Whole is the size of the file and of its parts.
+func (i *Info) Whole() int64 {
+	n := i.Bytes
+	for _, p := range i.Parts {
+		n += p.Bytes
+	}
+	return n
+}
+
+// PartAt describes the part with a path, as far as its name and its size do.
+func PartAt(fs disk.FS, path string) (Part, error) {
+	id, ok := parsePart(base(path))
+	if !ok {
+		panic(fmt.Sprintf("%s is not the name of a part", path))
+	}
+	f, err := fs.Open(path)
+	if err != nil {
+		return Part{}, fmt.Errorf("measure a part: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	return Part{Number: id.index, SHA: id.sha, Bytes: size}, err
 }
 
 // Listing is the content of a folder, newest first. Other files are not listed.

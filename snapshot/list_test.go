@@ -71,7 +71,7 @@ func TestList(t *testing.T) {
 	if !errors.Is(l.Published[1].Err, ErrCorrupt) {
 		t.Errorf("a damaged head: %v", l.Published[1].Err)
 	}
-	if len(l.Published) != 4 || len(l.Partial) != 1 || l.Partial[0] != (Partial{"d/" + receiving(Name(70, 3), sha), Name(70, 3), 70, sha}) {
+	if len(l.Published) != 4 || len(l.Partial) != 1 || l.Partial[0] != (Partial{"d/" + receiving(Name(70, 3), sha), Name(70, 3), 70, sha, false}) {
 		t.Errorf("%d published, partial %+v", len(l.Published), l.Partial)
 	}
 	if len(l.Abandoned) != 1 || l.Abandoned[0] != "d/"+saving(Name(60, 3)) {
