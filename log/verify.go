@@ -33,13 +33,13 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 	var buf []byte
 	for i, f := range chain {
 		damage := s.scan(f, &buf, func(sc *scanner) error {
-			end, err := sc.verify(s.follower(f))
+			behind, end, err := sc.verify(s.follower(f))
 			switch {
 			case err != nil:
 			case i == len(chain)-1 && end < least:
 				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
-			case i == 0 && fault == nil && snapshot > 0 && f.header.next-1 > snapshot:
-				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", f.header.next-1, snapshot)}
+			case i == 0 && fault == nil && snapshot > 0 && behind > snapshot:
+				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", behind, snapshot)}
 			}
 			return err
 		})
@@ -101,11 +101,12 @@ func (s *inventory) follower(f *logFile) *logFile {
 }
 
 // verify reads the frames up to the end that the follower states; without a follower, up to the first frame that was never synced. It
-// returns the last entry of the log there.
+// returns the last entry of the log there, and the entry behind which its entries begin: they may replace some of earlier segments.
 //
 // A bad frame is read again before it counts: a proof that it was synced may be younger than the first reading.
-func (s *scanner) verify(follower *logFile) (last uint64, err error) {
+func (s *scanner) verify(follower *logFile) (behind, last uint64, err error) {
 	last = s.header.next - 1
+	behind = last
 	if follower != nil {
 		s.size = min(s.size, follower.header.prevEnd)
 	}
@@ -113,9 +114,10 @@ func (s *scanner) verify(follower *logFile) (last uint64, err error) {
 		h, payload, bad := s.frame()
 		if bad == nil {
 			if err := readPayload(&h, payload, s.header.longerRecords(), func(record, Position) {}); err != nil {
-				return last, wrong(s.name, h.offset, err)
+				return behind, last, wrong(s.name, h.offset, err)
 			}
 			again, last = false, h.first-1
+			behind = min(behind, last)
 			if h.kind == kindEntries {
 				last += uint64(h.count)
 			}
@@ -128,14 +130,14 @@ func (s *scanner) verify(follower *logFile) (last uint64, err error) {
 			err = s.synced(bad, follower)
 		}
 		if err == nil || again {
-			return last, err
+			return behind, last, err
 		}
 		again, s.buf = true, s.buf[:0]
 	}
 	if follower != nil {
 		err = s.endsAs(follower)
 	}
-	return last, err
+	return behind, last, err
 }
 
 // synced is the damage of a bad frame before the end that the segment after it states.

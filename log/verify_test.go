@@ -98,6 +98,32 @@ func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A segment may begin with entries that replace those of earlier segments, which were released since.
+func TestVerifyAfterReplacedEntries(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(13) { // fills the first segment
+		w.put(entry(2+i, 1, "x"))
+	}
+	for w.l.Stats().Segments < 3 {
+		w.put(entry(w.now.last()+1, 1, "x"))
+	}
+	from := w.now.last() - 4
+	w.hand(change{hard: &log.HardState{Term: 2, Commit: 1}})
+	w.l.Append(&log.HardState{Term: 2, Commit: 1}, nil)
+	w.put(entry(from, 2, "new"))
+	w.l.Release(from - 1)
+	for _, name := range w.l.TakeReleased() {
+		must(t, w.m.Remove(name))
+	}
+	if _, damage := verify(t, w.m, from-1, from); len(damage) > 0 {
+		t.Errorf("behind a snapshot at %d: %v", from-1, damage)
+	}
+	if _, damage := verify(t, w.m, from-2, from); len(damage) != 1 || !strings.Contains(damage[0].Error(), "segments are missing") {
+		t.Errorf("behind a snapshot at %d: %v", from-2, damage)
+	}
+	must(t, w.l.Close())
+}
+
 // Verify reports no damage in a log that works meanwhile, whatever the log does between two reads: it appends, begins segments, releases
 // them, and uses their files again.
 func TestVerifyBesideTheLog(t *testing.T) {
