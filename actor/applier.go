@@ -64,6 +64,7 @@ type Applier struct {
 	savedBytes int64         // size of the state at that time
 	records    int64         // bytes of records since the last snapshot
 	ordered    int64         // records when the running save was ordered
+	partsOnly  bool          // the running save is of parts alone
 	batch      bool          // entries were applied in this turn
 	followed   bool          // Stages follow one of them
 	fileBytes  int64
@@ -312,11 +313,6 @@ func (a *Applier) save(t Time) {
 	if t.Now < a.saveTries.notBefore {
 		return
 	}
-	if a.state.Unstored() {
-		a.saving = true
-		a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
-		return
-	}
 	view := a.view
 	size := view.LiveBytes() + view.HistoryBytes()
 	disk := a.Status.Disk()
@@ -336,9 +332,14 @@ func (a *Applier) save(t Time) {
 	// nothing until then, the save does not wait for the interval either.
 	due = due || (disk.Accepts() != space.Left && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
 	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && disk.LogTakes(limits.LogKept)) {
+		if a.saving = a.state.Unstored(); a.saving {
+			a.partsOnly = true
+			a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
+		}
 		return
 	}
 	a.saving, a.saved, a.savedBytes, a.records, a.ordered = true, t.Now, size, 0, a.records
+	a.partsOnly = false
 	if applied > a.saveAbove {
 		a.saveNow, a.saveTwice, a.saveAbove = a.saveTwice, false, applied
 	}
@@ -374,7 +375,9 @@ func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
 		a.saveTries = backoff{}
 		return
 	}
-	a.records += a.ordered
-	a.wantSave(SnapshotWanted{Twice: a.saveNow})
+	if !a.partsOnly {
+		a.records += a.ordered
+		a.wantSave(SnapshotWanted{Twice: a.saveNow})
+	}
 	a.saveTries.fail(now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 }

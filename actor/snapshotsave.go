@@ -15,6 +15,7 @@ import (
 type saving struct {
 	Save
 	bytes int64         // estimated size of the files
+	older bool          // the disk has no space for a newer base: the snapshot lists the older one
 	since time.Duration // when it was ordered
 	begun bool
 	wrote int64           // bytes of the finished files
@@ -44,27 +45,28 @@ func (o *saving) done() float64 {
 }
 
 func (s *Snapshotter) beginSave(m Save) {
-	s.order = &saving{Save: m, since: s.now, bytes: s.sizeOf(m)}
+	s.order = &saving{Save: m, since: s.now, bytes: s.sizeOf(m, true)}
 }
 
-// sizeOf estimates the size of the files that a save writes.
-func (s *Snapshotter) sizeOf(m Save) int64 {
+// sizeOf estimates the size of the files that a save writes, with or without a newer base.
+func (s *Snapshotter) sizeOf(m Save, base bool) int64 {
 	v, has := m.View, s.parts.stored()
 	all := v.LiveBytes() + v.HistoryBytes()
 	if v.Base() == 0 || m.Whole || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
 		return all
 	}
 	n := int64(0)
-	if has.Base < v.Base() {
+	if base && has.Base < v.Base() {
 		n = v.LiveBytes()
 	}
-	for _, e := range v.Extents() {
-		if e.To > has.To {
-			n += limits.ExtentBytes
+	for _, e := range slices.Backward(v.Extents()) {
+		if e.To <= has.To {
+			break
 		}
+		n += e.Weight
 	}
 	if !m.PartsOnly {
-		n += min(limits.ExtentBytes, all)
+		n += v.OpenExtent().Weight
 	}
 	return n
 }
@@ -80,7 +82,12 @@ func (s *Snapshotter) startSave() {
 		s.Applier.MustPost(SaveEnded{})
 		return
 	}
-	if err := s.hasRoom(); err != nil {
+	err := s.hasRoom()
+	if least := s.sizeOf(o.Save, false); err != nil && least < o.bytes {
+		o.older, o.bytes = true, least
+		err = s.hasRoom()
+	}
+	if err != nil {
 		s.saveFailed(err)
 		return
 	}
@@ -93,7 +100,7 @@ func (s *Snapshotter) startSave() {
 // nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot.
 func (s *Snapshotter) nextFile() (err error) {
 	o, v, has := s.order, s.order.View, s.parts.stored()
-	if has.Base < v.Base() {
+	if has.Base < v.Base() && !o.older {
 		o.piece = v.BasePiece(o.from)
 		o.saver, err = snapshot.BeginPiece(s.FS, s.Dir, v.Base(), o.piece)
 		return err
@@ -112,7 +119,7 @@ func (s *Snapshotter) nextFile() (err error) {
 	}
 	if o.PartsOnly {
 		s.order = nil
-		s.Applier.MustPost(SaveEnded{})
+		s.Applier.MustPost(SaveEnded{Failed: o.older}) // the newer base is tried again after a pause
 		return nil
 	}
 	if open := v.OpenExtent(); v.Base() > 0 && !o.Whole && v.Has(&open) {

@@ -23,7 +23,7 @@ const extentsLevel = 3
 // members have the same extents. A copy of the struct is a view of it.
 type extents struct {
 	base int64    // a revision; 0: the level has no extents yet
-	kept int64    // the compacted revision when the base was made: it has only what was needed from there on
+	kept int64    // the base has only what a history from there on needs: from the compacted revision, or from the open extent, which is kept
 	next uint64   // number of the next extent
 	cuts []Extent // without gaps, from the base on; never changed in place
 	sum  uint64   // of their digests
@@ -35,7 +35,7 @@ type Extent struct {
 	Number   uint64 // counts up from 1; no number is used twice
 	From, To int64  // its first and last revision
 	Versions int64  // the number of its changes
-	Weight   int64  // of its changes, as limits.HistoryBytes weighs them
+	Weight   int64  // of its changes, or of the versions that they superseded, as limits.HistoryBytes weighs them
 }
 
 const (
@@ -59,10 +59,15 @@ func (x *extents) begin(revision, compacted int64) {
 	*x = extents{base: revision, kept: compacted, next: max(x.next, 1), open: Extent{From: revision + 1}}
 }
 
-// add counts a change of the open revision.
+// add counts a change of the open revision. It weighs as much as the version before it, if that is larger: after large values are
+// deleted, an extent ends soon, and a base without them can be made.
 func (x *extents) add(v *version) {
+	size := v.valueSize()
+	if before := v.older(); before != 0 {
+		size = max(size, before.version().valueSize())
+	}
 	x.open.Versions++
-	x.open.Weight += weight(int(ref(v.record.Load()).record().size), v.valueSize())
+	x.open.Weight += weight(int(ref(v.record.Load()).record().size), size)
 }
 
 // cut ends the open extent with a revision if it has reached its size.
@@ -99,7 +104,7 @@ func (s *State) rebase(revision int64) kv.Result {
 	case revision >= s.compacted:
 		return s.refused(kv.Errorf(kv.BadRequest, "revision %d cannot become the base: the revisions from %d on can still be read", revision, s.compacted))
 	}
-	x.base, x.kept = revision, s.compacted
+	x.base, x.kept = revision, min(s.compacted, x.open.From)
 	for _, e := range x.cuts[:i+1] {
 		x.sum -= e.digest()
 	}
@@ -232,32 +237,21 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 // describes the View needs the base before, and the extents up to this one.
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
-// NextBase returns the revision of the base that a leader should propose now; 0: none. stored is the size of the base's files. A base is
-// worth its writing when it frees half as much as the live keys weigh: the extents that it replaces, and what was deleted from the base
-// before. The files then take at most about twice what they hold. If two extents or more are compacted, the last one stays: a base can
-// then be made after deletions that weigh too little to end an extent.
-func (v *View) NextBase(stored int64) (revision int64) {
-	x, live := &v.extents, v.totals.liveBytes+v.totals.live*versionOverhead
-	compacted := 0
-	for compacted < len(x.cuts) && x.cuts[compacted].To < v.compacted {
-		compacted++
+// NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
+// that it replaces weigh three quarters of the live keys: the files then take at most about twice the bytes that they hold.
+func (v *View) NextBase() (revision int64) {
+	weight := int64(0)
+	for _, e := range v.extents.cuts {
+		if e.To >= v.compacted {
+			break
+		}
+		weight, revision = weight+e.Weight, e.To
 	}
-	freed := max(stored-v.totals.liveBytes-v.totals.live*fileOverhead, 0)
-	for _, e := range x.cuts[:min(compacted, max(compacted-1, 1))] {
-		freed, revision = freed+e.Weight, e.To
-	}
-	if revision == 0 || 2*freed < live || freed < basesApart*x.cuts[0].Weight {
+	if 4*weight < 3*(v.totals.liveBytes+v.totals.live*versionOverhead) {
 		return 0
 	}
 	return revision
 }
-
-const (
-	// basesApart is how many extents a new base frees at least: a base of a small state costs more than its bytes.
-	basesApart = 4
-	// fileOverhead is about the size of a version in a file in addition to its key and value.
-	fileOverhead = versionOverhead / 2
-)
 
 // Base returns the revision of the base; 0: the feature level has no extents.
 func (v *View) Base() int64 { return v.extents.base }

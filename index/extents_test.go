@@ -17,6 +17,7 @@ import (
 type madeVersion struct {
 	key string
 	Version
+	weight int64
 }
 
 func cloned(v *Version) Version {
@@ -91,7 +92,7 @@ func TestExtents(t *testing.T) {
 						if s == late {
 							changes = append(changes, KeyedVersion{bytes.Clone(key), cloned(one)})
 						}
-						weighed += weight(len(key), len(one.Value))
+						weighed += want[i].weight
 						i++
 						left--
 						more = left == 0
@@ -122,9 +123,17 @@ func TestExtents(t *testing.T) {
 			}
 			return results
 		}
+		sizes := map[string]int{} // of the newest values
+		add := func(key string, v Version) {
+			made = append(made, madeVersion{key, v, weight(len(key), max(len(v.Value), sizes[key]))})
+			sizes[key] = len(v.Value)
+		}
 		for range 50 * (seed % 3) { // what is there when the level rises is the first base, with its history
-			both(put(fmt.Sprint("key ", random.IntN(20)), strings.Repeat("v", random.IntN(100))))
-			both(del(fmt.Sprint("key ", random.IntN(20)), ""))
+			key, deleted, size := fmt.Sprint("key ", random.IntN(20)), fmt.Sprint("key ", random.IntN(20)), random.IntN(100)
+			both(put(key, strings.Repeat("v", size)))
+			both(del(deleted, ""))
+			sizes[key] = size
+			sizes[deleted] = 0
 		}
 		if seed%2 == 1 && prompt.revision > 10 {
 			both(new(Head).AppendCompact(nil, prompt.revision-9))
@@ -146,7 +155,7 @@ func TestExtents(t *testing.T) {
 						open = cuts[len(cuts)-1]
 					}
 					v.ChangesOf(open).Scan(Position{Revision: prompt.revision}, func(key []byte, one *Version) bool {
-						made = append(made, madeVersion{string(key), Version{Mod: one.Mod, Sub: sub, Tombstone: true}})
+						add(string(key), Version{Mod: one.Mod, Sub: sub, Tombstone: true})
 						sub++
 						return true
 					})
@@ -163,7 +172,7 @@ func TestExtents(t *testing.T) {
 			default:
 				value := strings.Repeat("v", random.IntN(3)*random.IntN(200))
 				both(put(key, value))
-				made = append(made, madeVersion{key, Version{Mod: prompt.revision, Value: []byte(value)}})
+				add(key, Version{Mod: prompt.revision, Value: []byte(value)})
 			}
 			store(prompt)
 			if random.IntN(60) == 0 {

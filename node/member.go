@@ -453,7 +453,7 @@ func (m *member) rebase() {
 	if m.status.Raft().Role != "leader" || parts.Base != view.Base() { // the present base is being written
 		return
 	}
-	if revision := view.NextBase(parts.PieceBytes); revision > 0 {
+	if revision := view.NextBase(); revision > 0 {
 		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
 }

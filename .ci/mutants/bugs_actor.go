@@ -2,7 +2,7 @@ package main
 
 var actorBugs = []mutant{
 	{"remove parts that an older snapshot lists", []change{
-		{"Snapshotter.removeParts", `for _, info := range s.files {`, `for _, info := range s.files[:1] {`},
+		{"Snapshotter.removeParts", `older[partIDOf(one)] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
@@ -14,11 +14,8 @@ var actorBugs = []mutant{
 		{"Snapshotter.partDamaged", `s.parts.drop(part)`, ``},
 	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
 	{"receive parts that are there already", []change{
-		{"Snapshotter.receiveNext", `s.parts.add(p)
-			continue`, `s.parts.add(p)
-			_ = snapshot.Remove(s.FS, s.Dir+"/"+p.Name())
-			r.part--
-			continue`},
+		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {
+			r.part--`},
 	}, []detector{direct("./actor", "TestOnlyMissingPartsTravel")}},
 	// Package actor.
 	{"send MsgVote at once", []change{

@@ -8,7 +8,7 @@ var indexBugs = []mutant{
 		{"State.droppable", `limit = min(limit, s.extents.kept)`, ``},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"weigh an extent without its values", []change{
-		{"extents.add", `weight(int(ref(v.record.Load()).record().size), v.valueSize())`, `weight(int(ref(v.record.Load()).record().size), 0)`},
+		{"extents.add", `size = max(size, before.version().valueSize())`, `size = max(size, 0)`},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"cut before an extent has its size", []change{
 		{"extents.cut", `x.open.Weight < size`, `x.open.Weight < size/2`},

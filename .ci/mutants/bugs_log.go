@@ -138,7 +138,7 @@ var logBugs = []mutant{
 		{"Verify", `end < least:`, `end < least && d == nil:`},
 	}, []detector{direct("./log", "TestVerifyFindsFlippedBits")}},
 	{"verify a log whose middle is gone", []change{
-		{"Verify", `f.header.next-1 > snapshot:`, `f.header.next-1 > snapshot && d == nil:`},
+		{"Verify", `behind > snapshot:`, `behind > snapshot && d == nil:`},
 	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
 	{"use the file of a damaged segment again", []change{
 		{"Log.MarkDamaged", `seg.damaged || seg.name == name`, `seg.damaged && seg.name == name`},

@@ -98,7 +98,7 @@ var nodeBugs = []mutant{
 		{"connectionsFor", `files < least {`, `files < least && files == 0 {`},
 	}, []detector{direct("./node", "TestConnectionsFor")}},
 	{"keep parts of snapshots for ever", []change{
-		{"storage.loadState", `i > 0 || part.Index <= found.Last`, `i > 0`},
+		{"storage.loadState", `(one.Part || one.Index > found.Last)`, `(one.Part || one.Index > 0)`},
 	}, []detector{direct("./node", "TestReceivedPartsGo")}},
 	{"a member that found damage goes on", []change{
 		{"member.leaveDamaged", `m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})`, ``},

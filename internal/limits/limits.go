@@ -455,7 +455,8 @@ const (
 	// HistoryLoaded bounds the revisions of a loaded state, at eight bytes each: a snapshot's own count is not trusted beyond a large
 	// machine's memory.
 	HistoryLoaded = 1 << 33
-	// ExtentBytes is the weight of changes at which an extent ends, as HistoryBytes weighs them. A smaller one makes more files, a
+	// ExtentBytes is the weight of changes at which an extent ends, as HistoryBytes weighs them; a change weighs as much as the version
+	// that it supersedes, if that is larger. A smaller one makes more files, a
 	// larger one makes a save and a repair longer, and keeps more compacted versions in memory until it is written. It is part of
 	// feature level 3.
 	ExtentBytes = 16 << 20
