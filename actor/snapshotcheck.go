@@ -54,17 +54,21 @@ func (s *Snapshotter) stepCheck() {
 // all keys, until a newer base covers it. The snapshots that list the part stay until there are others.
 func (s *Snapshotter) partDamaged(info snapshot.Info, part snapshot.Part, damage error) {
 	text := fmt.Sprintf("a damaged part of snapshots was found while members go on with the log and a new snapshot is saved: look at the disk: %v", damage)
-	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
-	if err != nil {
-		text += fmt.Sprintf("; it could not be moved aside: %v", err)
-	} else {
-		text += "; it was moved to " + to
-	}
-	s.parts.drop(part)
+	text += s.quarantine(part)
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	s.Applier.MustPost(s.parts.stored())
 	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
+}
+
+// quarantine moves a damaged part aside, and says where to.
+func (s *Snapshotter) quarantine(part snapshot.Part) string {
+	s.parts.drop(part)
+	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
+	if err != nil {
+		return fmt.Sprintf("; it could not be moved aside: %v", err)
+	}
+	return "; it was moved to " + to
 }
 
 func (s *Snapshotter) endCheck() {

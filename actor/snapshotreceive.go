@@ -285,6 +285,10 @@ func (s *Snapshotter) finishReceive(err error) {
 	if err != nil {
 		r.file.Abort()
 		s.receive = nil
+		if part, is := errors.AsType[*snapshot.PartError](err); is && errors.Is(err, snapshot.ErrCorrupt) {
+			s.quarantine(part.Part) // the sender offers it again
+			err = fmt.Errorf("the part was damaged here: %v", part)
+		}
 		s.receiveFailed(r.from, r.offer, err)
 		return
 	}

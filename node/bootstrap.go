@@ -55,6 +55,7 @@ type recovered struct {
 	newest      *raftpb.Snapshot  // nil before the first snapshot
 	snapshots   []snapshot.Info   // valid ones, newest first
 	useless     []snapshot.Info   // published, but not continued by the log
+	incomplete  []incomplete      // sound, but a part of them is lost
 	interrupted actor.Interrupted // of a transfer that was interrupted
 	quarantined actor.Quarantine  // why this member takes no part
 	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
@@ -240,6 +241,14 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
+	for _, one := range r.incomplete {
+		if r.state == nil {
+			return one.lost()
+		}
+		if err := s.putAside(r, one.Info, one.part); err != nil {
+			return err
+		}
+	}
 	if r.state == nil {
 		if err := s.initializeState(r, found); err != nil {
 			return err // a file that may help a repair must not be removed
@@ -258,6 +267,22 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	return s.removeParts(r, listing.Parts)
+}
+
+// incomplete is a sound snapshot with a part that is missing or damaged.
+type incomplete struct {
+	snapshot.Info
+	part *snapshot.PartError
+}
+
+// lost is why the member cannot start without the part.
+func (i incomplete) lost() error {
+	name := i.part.Part.Name()
+	if !errors.Is(i.part, snapshot.ErrCorrupt) {
+		return fmt.Errorf("a part of the snapshot %s cannot be read, and nothing was changed: look at the disk, and start again: %w", i.Path, i.part)
+	}
+	return damagedf("a part of the snapshot %s is lost, and nothing was changed: %v: copy snap/%s from another member, where it is the same file, and start again; "+
+		"docs/emergencies.md says under \"Damaged files\" what to do without one", i.Path, i.part, name)
 }
 
 // removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.
@@ -336,6 +361,10 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		got := loading.wait()
 		if got.err != nil {
 			loading.reserve.Close()
+			if part, is := errors.AsType[*snapshot.PartError](got.err); is {
+				r.incomplete = append(r.incomplete, incomplete{info, part})
+				return nil
+			}
 			return s.putAside(r, info, got.err)
 		}
 		confState, err := configurationIn(got.state, got.meta)

@@ -2,7 +2,9 @@ package snapshot
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 
 	"qkv/index"
 	"qkv/internal/pack"
@@ -42,10 +44,31 @@ func readParts(r *pack.Reader) (all []Part) {
 	return all
 }
 
+// PartError says which part of a snapshot is missing, damaged or cannot be read. The snapshot itself is sound: it can be loaded when the
+// part is there again.
+type PartError struct {
+	Part Part
+	Err  error
+}
+
+func (e *PartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *PartError) Unwrap() error { return e.Err }
+
 // loadPart passes a part to the builder of a state: the versions of a piece of the base, or the changes of an extent.
 func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) error {
-	path := join(dir, p.Name())
+	if err := loadContent(fs, join(dir, p.Name()), p, b); err != nil {
+		return &PartError{p, err}
+	}
+	return nil
+}
+
+func loadContent(fs disk.FS, path string, p Part, b *index.Builder) error {
 	f, err := fs.Open(path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return corruptAt(path, 0, "the file is missing")
+	}
 	if err != nil {
 		return fmt.Errorf("open a part of a snapshot: %w", err)
 	}

@@ -13,7 +13,7 @@ var snapshotBugs = []mutant{
 		{"Auth.append", `dst = appendUser(dst, u)`, ``},
 	}, []detector{direct("./snapshot", "TestGoldenUsers")}},
 	{"believe the name of a part", []change{
-		{"loadPart", `if err == nil && t.sha != p.SHA {`, `if err == nil && t.sha != p.SHA && p.To < 0 {`},
+		{"loadContent", `if err == nil && t.sha != p.SHA {`, `if err == nil && t.sha != p.SHA && p.To < 0 {`},
 	}, []detector{direct("./snapshot", "TestDamagedParts")}},
 	{"verify a snapshot without its parts", []change{
 		{"Verifier.Step", `len(v.reading.meta.Parts) == 0`, `len(v.reading.meta.Parts) >= 0`},
