@@ -300,7 +300,8 @@ func (a *Applier) restore(m Restore) {
 	a.pending.abandon(&a.done)
 }
 
-// save triggers a snapshot when the records since the last one exceed the state's size at that time. The bytes written for snapshots are
+// save triggers a snapshot when the records since the last one exceed the state's size at that time. With extents it is small, and
+// limits.SnapshotBytes are sufficient. The bytes written for snapshots are
 // then about the bytes written to the log, and a restart applies about as many bytes as it loads. A second trigger: the log's files have
 // grown to several times that size for another reason. Files kept for a follower do not count, because a snapshot would free none of
 // them. A save never begins before the last one has ended. It also waits for SnapshotInterval, unless the records are twice the state. It
@@ -318,6 +319,9 @@ func (a *Applier) save(t Time) {
 	disk := a.Status.Disk()
 	least := disk.WorthSaving(a.Limits.SnapshotBytes)
 	worth := max(min(size, a.savedBytes), least)
+	if view.Base() > 0 {
+		worth = least // a snapshot has only the changes behind the last extent
+	}
 	applied, term := view.Applied()
 	// With one snapshot and the next one, half of the log's space may fill before the save begins, and as much until it ends.
 	half := max(disk.LogBudget(&a.Limits, 2*size)/2, least)
