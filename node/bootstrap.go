@@ -41,6 +41,7 @@ type storage struct {
 	background   func(func()) // as environment's
 	memory       int64        // as environment's
 	logger       *slog.Logger
+	repairs      repairs
 }
 
 // recovered is everything that a member has recovered at its start.
@@ -54,6 +55,7 @@ type recovered struct {
 	memory      *index.Reserve    // of the state, if it came from a snapshot
 	newest      *raftpb.Snapshot  // nil before the first snapshot
 	snapshots   []snapshot.Info   // valid ones, newest first
+	lacking     []*lacksPart      // snapshots with a part that no member gave
 	useless     []snapshot.Info   // published, but not continued by the log
 	interrupted actor.Interrupted // of a transfer that was interrupted
 	quarantined actor.Quarantine  // why this member takes no part
@@ -105,6 +107,7 @@ func (s *storage) recover() (*recovered, error) {
 		s.logger.Error(text)
 		r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: s.folder.path("wal"), Text: text})
 	}
+	r.alarms = append(r.alarms, s.repairs.alarms...)
 	return r, nil
 }
 
@@ -123,6 +126,11 @@ func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log
 			err = ahead.wait().err // loaded once: the machine may lack memory for two states
 		} else {
 			_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+		}
+		if err != nil && len(info.Parts) > 0 {
+			if repaired, failed := s.repairParts(info); repaired && failed == nil {
+				_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+			}
 		}
 		if err != nil {
 			continue
@@ -241,9 +249,20 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	if r.state == nil {
-		if err := s.initializeState(r, found); err != nil {
-			return err // a file that may help a repair must not be removed
+		if err := s.initializeState(r, found); err != nil { // a file that may help a repair must not be removed
+			if len(r.lacking) > 0 {
+				return r.lacking[0].unusable()
+			}
+			return err
 		}
+	}
+	for _, one := range r.lacking { // an older snapshot, and the log behind it, have everything
+		if err := s.putAside(r, one.info, one); err != nil {
+			return err
+		}
+	}
+	if listing, err = snapshot.List(s.folder.fs, dir); err != nil { // parts may have been fetched
+		return err
 	}
 	for _, one := range listing.Partial {
 		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) { // only the newest may be continued, and a snapshot only if it is beyond the log
@@ -336,7 +355,22 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		got := loading.wait()
 		if got.err != nil {
 			loading.reserve.Close()
-			return s.putAside(r, info, got.err)
+			repaired, err := s.repairParts(info)
+			if lacks, ok := errors.AsType[*lacksPart](err); ok {
+				r.lacking = append(r.lacking, lacks)
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("the parts of the snapshot %s cannot be read, and nothing was moved: %w: look at the disk, and start again", info.Path, err)
+			}
+			if !repaired {
+				return s.putAside(r, info, got.err)
+			}
+			loading = s.load(info)
+			if got = loading.wait(); got.err != nil {
+				loading.reserve.Close()
+				return s.putAside(r, info, got.err)
+			}
 		}
 		confState, err := configurationIn(got.state, got.meta)
 		if err != nil {

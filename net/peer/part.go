@@ -19,7 +19,7 @@ import (
 // PartFile is an open file with a part of a member's snapshots.
 type PartFile interface {
 	io.ReaderAt
-	Size() int64
+	Size() (int64, error)
 	Close() error
 }
 
@@ -61,7 +61,11 @@ func (t *Transport) answerPart(name string, q *quic.Conn) error {
 	}
 	defer file.Close()
 	q.Context().Value(ticketKey{}).(*ticket).giveBack()
-	if err := sendPart(stream, file, request.Offset); err != nil {
+	size, err := file.Size()
+	if err == nil {
+		err = sendPart(stream, file, size, request.Offset)
+	}
+	if err != nil {
 		return fmt.Errorf("the part %s was not sent: %w", request.Part, err)
 	}
 	_ = stream.Close() // an error is the connection's
@@ -69,7 +73,7 @@ func (t *Transport) answerPart(name string, q *quic.Conn) error {
 	case <-q.Context().Done(): // the asking member closes the connection when it has the part
 	case <-time.After(limits.PartStall):
 	}
-	t.log.Info("part to "+request.Name, "sent a part of a snapshot that a member has lost", "peer", request.Name, "part", request.Part, "from", request.Offset, "bytes", file.Size())
+	t.log.Info("part to "+request.Name, "sent a part of a snapshot that a member has lost", "peer", request.Name, "part", request.Part, "from", request.Offset, "bytes", size)
 	closeQUIC(q, closeStopping, "the part is sent")
 	return nil
 }
@@ -96,14 +100,14 @@ func (t *Transport) readPartRequest(name string, q *quic.Conn, stream *quic.Stre
 }
 
 // sendPart writes the answer, and the file from an offset on. Each piece has a time limit.
-func sendPart(stream *quic.Stream, file PartFile, offset int64) error {
-	answer := peerframe.PartAnswer{Size: file.Size()}
+func sendPart(stream *quic.Stream, file PartFile, size, offset int64) error {
+	answer := peerframe.PartAnswer{Size: size}
 	if err := writeFrame(stream, answer.Append(make([]byte, headerBytes, headerBytes+limits.PartAnswerBytes))); err != nil {
 		return err
 	}
 	piece := make([]byte, limits.PartPieceBytes)
-	for offset < answer.Size {
-		n, err := file.ReadAt(piece[:min(int64(len(piece)), answer.Size-offset)], offset)
+	for offset < size {
+		n, err := file.ReadAt(piece[:min(int64(len(piece)), size-offset)], offset)
 		if n == 0 {
 			return err
 		}
