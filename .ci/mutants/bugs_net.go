@@ -503,7 +503,7 @@ var netBugs = []mutant{
 		{"peer.sendPart", `time.Now().Add(limits.PartStall)`, `time.Now().Add(1000 * limits.PartStall)`},
 	}, []detector{direct("./net/peer", "TestStuckReaderOfAPart")}},
 	{"take a byte a second for a part", []change{
-		{"fetcher.receive", `time.Now().Add(limits.PartStall)`, `time.Now().Add(1000 * limits.PartStall)`},
+		{"fetcher.receive", `SetReadDeadline(time.Now().Add(limits.PartStall))`, `SetReadDeadline(time.Now().Add(1000 * limits.PartStall))`},
 	}, []detector{direct("./net/peer", "TestSlowGiverOfAPart")}},
 	{"send a part from its beginning on", []change{
 		{"peer.sendPart", `piece := make([]byte, limits.PartPieceBytes)`, `piece := make([]byte, limits.PartPieceBytes); offset = 0`},
