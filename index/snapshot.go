@@ -283,6 +283,9 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	return &Builder{s: s, want: want}, nil
 }
 
+// Members returns the members of the state, which are known before the first key.
+func (b *Builder) Members() Members { return b.s.members }
+
 // Add adds a key with its versions, oldest first. Keys must come in key order. Add keeps none of the slices.
 func (b *Builder) Add(key []byte, versions []Version) error {
 	s := b.s

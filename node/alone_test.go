@@ -48,10 +48,15 @@ func startAlone(t testing.TB, dir string) (*alone, error) {
 }
 
 func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunable, changes ...func(*environment)) (*alone, error) {
+	return startAloneAs(t, dir, segment, bounds, func(*Config) {}, changes...)
+}
+
+func startAloneAs(t testing.TB, dir string, segment int64, bounds limits.Tunable, configure func(*Config), changes ...func(*environment)) (*alone, error) {
 	c := Config{
 		Name: "n1", DataDir: dir, Listen: "127.0.0.1:1", ListenPeer: "127.0.0.1:2", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
 		MaxRequestBytes: 1 << 20, SegmentBytes: segment, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
 	}
+	configure(&c)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}

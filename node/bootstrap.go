@@ -41,6 +41,7 @@ type storage struct {
 	background   func(func()) // as environment's
 	memory       int64        // as environment's
 	logger       *slog.Logger
+	repairs      repairs
 }
 
 // recovered is everything that a member has recovered at its start.
@@ -54,8 +55,8 @@ type recovered struct {
 	memory      *index.Reserve    // of the state, if it came from a snapshot
 	newest      *raftpb.Snapshot  // nil before the first snapshot
 	snapshots   []snapshot.Info   // valid ones, newest first
+	lacking     []*lacksPart      // snapshots with a part that no member gave
 	useless     []snapshot.Info   // published, but not continued by the log
-	incomplete  []incomplete      // sound, but a part of them is lost
 	interrupted actor.Interrupted // of a transfer that was interrupted
 	quarantined actor.Quarantine  // why this member takes no part
 	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
@@ -106,6 +107,7 @@ func (s *storage) recover() (*recovered, error) {
 		s.logger.Error(text)
 		r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: s.folder.path("wal"), Text: text})
 	}
+	r.alarms = append(r.alarms, s.repairs.alarms...)
 	return r, nil
 }
 
@@ -124,6 +126,11 @@ func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log
 			err = ahead.wait().err // loaded once: the machine may lack memory for two states
 		} else {
 			_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+		}
+		if err != nil && len(info.Parts) > 0 {
+			if repaired, failed := s.repairParts(info); repaired && failed == nil {
+				_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+			}
 		}
 		if err != nil {
 			continue
@@ -241,18 +248,21 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
-	for _, one := range r.incomplete {
-		if r.state == nil {
-			return one.lost()
-		}
-		if err := s.putAside(r, one.Info, one.part); err != nil {
+	if r.state == nil {
+		if err := s.initializeState(r, found); err != nil { // a file that may help a repair must not be removed
+			if len(r.lacking) > 0 {
+				return r.lacking[0].unusable()
+			}
 			return err
 		}
 	}
-	if r.state == nil {
-		if err := s.initializeState(r, found); err != nil {
-			return err // a file that may help a repair must not be removed
+	for _, one := range r.lacking { // an older snapshot, and the log behind it, have everything
+		if err := s.putAside(r, one.info, one); err != nil {
+			return err
 		}
+	}
+	if listing, err = snapshot.List(s.folder.fs, dir); err != nil { // parts may have been fetched
+		return err
 	}
 	for _, one := range listing.Partial {
 		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) { // only the newest may be continued, and a snapshot only if it is beyond the log
@@ -267,22 +277,6 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	return s.removeParts(r, listing.Parts)
-}
-
-// incomplete is a sound snapshot with a part that is missing or damaged.
-type incomplete struct {
-	snapshot.Info
-	part *snapshot.PartError
-}
-
-// lost is why the member cannot start without the part.
-func (i incomplete) lost() error {
-	name := i.part.Part.Name()
-	if !errors.Is(i.part, snapshot.ErrCorrupt) {
-		return fmt.Errorf("a part of the snapshot %s cannot be read, and nothing was changed: look at the disk, and start again: %w", i.Path, i.part)
-	}
-	return damagedf("a part of the snapshot %s is lost, and nothing was changed: %v: copy snap/%s from another member, where it is the same file, and start again; "+
-		"docs/emergencies.md says under \"Damaged files\" what to do without one", i.Path, i.part, name)
 }
 
 // removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.
@@ -361,11 +355,22 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		got := loading.wait()
 		if got.err != nil {
 			loading.reserve.Close()
-			if part, is := errors.AsType[*snapshot.PartError](got.err); is {
-				r.incomplete = append(r.incomplete, incomplete{info, part})
+			repaired, err := s.repairParts(info)
+			if lacks, ok := errors.AsType[*lacksPart](err); ok {
+				r.lacking = append(r.lacking, lacks)
 				return nil
 			}
-			return s.putAside(r, info, got.err)
+			if err != nil {
+				return fmt.Errorf("the parts of the snapshot %s cannot be read, and nothing was moved: %w: look at the disk, and start again", info.Path, err)
+			}
+			if !repaired {
+				return s.putAside(r, info, got.err)
+			}
+			loading = s.load(info)
+			if got = loading.wait(); got.err != nil {
+				loading.reserve.Close()
+				return s.putAside(r, info, got.err)
+			}
 		}
 		confState, err := configurationIn(got.state, got.meta)
 		if err != nil {

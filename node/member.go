@@ -19,6 +19,7 @@ import (
 	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/net/peer"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -32,6 +33,8 @@ type environment struct {
 	Transport func(f *folder, process [16]byte) (transport, error)
 	// Join asks the members at these addresses for this member's id, which an earlier process got if the id is not 0.
 	Join func(addresses []string, id uint64) (peerframe.Welcome, error)
+	// FetchPart gets a part of a snapshot from one of the members at these addresses.
+	FetchPart func(addresses []string, f *folder, to peer.PartSink) error
 	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
 	Audit func() (*audit.Log, error)
 	Yield func() // lets other goroutines run
@@ -149,6 +152,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
 		reserve: m.status.LogReserve, background: env.Background, memory: env.Memory, logger: c.Logger,
+		repairs: repairs{fetch: m.fetchPart},
 	}
 	m.noteDifferences()
 	if err := m.startAudited(); err != nil {

@@ -109,6 +109,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
 			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Logger: c.Logger})
 		},
+		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
+			return peer.FetchPart(ctx, peer.PartConfig{
+				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Patience: limits.PartPatience, Logger: c.Logger,
+			}, to)
+		},
 		Audit: func() (*audit.Log, error) { return openAudit(&c, on) },
 	}, n.ended)
 	if err != nil {

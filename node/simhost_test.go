@@ -170,7 +170,7 @@ func (h *host) start() {
 			h.way = &simTransport{w: w, from: h, life: life}
 			return h.way, nil
 		},
-		Join: h.join, Memory: h.memory, Level: h.level,
+		Join: h.join, FetchPart: h.fetchPart, Memory: h.memory, Level: h.level,
 		Applied: func(entry uint64, data []byte, results []kv.Result) {
 			if v := w.watch.verdicts; v != nil {
 				v.applied(h, entry, data, results)

@@ -24,7 +24,7 @@ type totals struct {
 	AddressesChanged, RefusedChanges                                                       int
 	Woken, Copied, Lost, Recoveries                                                        int
 	ColdReads, Replacements, CoveredDamage                                                 int
-	ColdCatchups, Quarantined, Ruined, Amnesiacs                                           int
+	ColdCatchups, Quarantined, Ruined, Amnesiacs, PartsFetched                             int
 	Frames, Disconnects, Faults                                                            int
 	Leases, LeasesRenewed                                                                  int
 	LeasesExpired, LeasesRevoked                                                           int

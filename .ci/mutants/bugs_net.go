@@ -484,11 +484,33 @@ var netBugs = []mutant{
 		{"Transport.hear", `err = l.rival(ctx, q, &theirs); if err == nil { err = l.judge(&theirs) }`, `err = l.judge(&theirs)`},
 	}, []detector{direct("./net/peer", "TestRival")}},
 	{"wait for a replacement only while the lost one is a member", []change{
-		{"joiner.definite", `return refused && no.Code != peerframe.Behind && !j.waits || trust`, `return refused && no.Code != peerframe.Behind || trust`},
+		{"joiner.definite", `return final(err) && !(refused && j.waits)`, `return final(err)`},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForAReplacement")}},
 	{"give up joining by the word of one that may be behind", []change{
-		{"joiner.definite", `no.Code != peerframe.Behind &&`, `no != nil &&`},
+		{"peer.final", `refused && no.Code != peerframe.Behind`, `refused && no != nil`},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForOneThatIsBehind")}},
+	{"give parts to another cluster", []change{
+		{"Transport.readPartRequest", `err = request.CheckCluster(t.config.Cluster)`, `_ = t.config.Cluster`},
+	}, []detector{direct("./net/peer", "TestPartIsRefused")}},
+	{"give parts to strangers", []change{
+		{"Transport.readPartRequest", `_, err = t.linkOf(request.From, name, q); err == errOther`, `_, err = t.linkOf(request.From, name, q); err == errOther && request.From == 0`},
+		{"Transport.readPartRequest", `return request, asRefusal(err)`, `_ = err; return request, nil`},
+	}, []detector{direct("./net/peer", "TestPartIsRefused")}},
+	{"believe the name in a request for a part", []change{
+		{"Transport.readPartRequest", `name != "" && request.Name != name`, `name == "" && request.Name != name`},
+	}, []detector{direct("./net/peer", "TestPartIsRefused")}},
+	{"send a part to a reader that takes nothing", []change{
+		{"peer.sendPart", `time.Now().Add(limits.PartStall)`, `time.Now().Add(1000 * limits.PartStall)`},
+	}, []detector{direct("./net/peer", "TestStuckReaderOfAPart")}},
+	{"take a byte a second for a part", []change{
+		{"fetcher.receive", `SetReadDeadline(time.Now().Add(limits.PartStall))`, `SetReadDeadline(time.Now().Add(1000 * limits.PartStall))`},
+	}, []detector{direct("./net/peer", "TestSlowGiverOfAPart")}},
+	{"send a part from its beginning on", []change{
+		{"peer.sendPart", `piece := make([]byte, limits.PartPieceBytes)`, `piece := make([]byte, limits.PartPieceBytes); offset = 0`},
+	}, []detector{direct("./net/peer", "TestFetchPart")}},
+	{"ask again a member that gives other bytes", []change{
+		{"fetcher.fetch", `return other == address`, `return other != other`},
+	}, []detector{direct("./net/peer", "TestFetchPartOfOtherBytes")}},
 	{"warn of a join that only has to ask again", []change{
 		{"joiner.noteFailure", `time.Since(j.began) < limits.JoinRefusedTimeout`, `time.Since(j.began) < 0`},
 	}, []detector{direct("./net/peer", "TestJoinThatIsNormal")}},

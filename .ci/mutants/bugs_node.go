@@ -12,6 +12,27 @@ var nodeBugs = []mutant{
 		{"newFileCheck", `c.cancel(errVerifyUnasked)`, `_ = errVerifyUnasked`},
 	}, []detector{direct("./node", "TestVerifyOnce")}},
 
+	// Package node, repair of parts.
+	{"give any file for a part", []change{
+		{"peerHandler.Part", `!snapshot.IsPart(request.Part)`, `request.Part == ""`},
+	}, []detector{direct("./node", "TestPartsForMembersOnly")}},
+	{"give parts to those who are no members", []change{
+		{"peerHandler.Part", `h.status.View().Members().Get(request.From) == nil`, `h.status.View().Members().Get(request.From) == nil && request.From == 0`},
+	}, []detector{direct("./node", "TestPartsForMembersOnly")}},
+	{"move a snapshot aside when a part of it is lost", []change{
+		{"storage.consider", `r.lacking = append(r.lacking, lacks); return nil`, `return s.putAside(r, info, lacks)`},
+	}, []detector{direct("./node", "TestPartsThatNobodyGives")}},
+	{"fetch one part alone", []change{
+		{"snapshot.Defects", `missing || errors.Is(err, ErrCorrupt)`, `len(all) == 0 && (missing || errors.Is(err, ErrCorrupt))`},
+		{"snapshot.Defects", `case err != nil:`, `case err != nil && len(all) == 0:`},
+	}, []detector{direct("./node", "TestPartsAreRepaired")}},
+	{"ask for a part again for the older snapshot", []change{
+		{"storage.repairParts", `s.repairs.failed[d.Name()] = err`, `s.repairs.failed = map[string]error{d.Name(): err}; defer func() { s.repairs.failed = nil }()`},
+	}, []detector{direct("./node", "TestPartsThatNobodyGives")}},
+	{"open a damaged log without the snapshot that lacks a part", []change{
+		{"storage.openCovered", `err != nil && len(info.Parts) > 0`, `err != nil && len(info.Parts) < 0`},
+	}, []detector{direct("./node", "TestPartsAreRepaired")}},
+
 	// Package node, backups.
 	{"give a backup entries that are not committed", []change{
 		{"backups.entries", `UpTo: applied,`, `UpTo: applied + 1<<40,`},

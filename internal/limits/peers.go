@@ -31,6 +31,19 @@ const (
 	// JoinRequestBytes and JoinAnswerBytes bound a joiner's request and its answer: all members with all their addresses fit.
 	JoinRequestBytes = 1 << 10
 	JoinAnswerBytes  = 256 << 10
+	// PartRequestBytes and PartAnswerBytes bound the frames before the bytes of a part of a snapshot.
+	PartRequestBytes = 1 << 10
+	PartAnswerBytes  = 64
+	// PartTransfers is how many parts a member sends at a time. Members rarely lose parts, and each fetches one at a time. A transfer
+	// takes from the disk and the network that clients wait for.
+	PartTransfers = 2
+	// PartPieceBytes is how much of a part is in memory on each side of a transfer. Each piece must pass within PartStall: at less than
+	// 26 KB/s a transfer would hold its slot for more than ten minutes.
+	PartPieceBytes = 256 << 10
+	PartStall      = 10 * time.Second
+	// PartPatience is how long a starting member goes on without a further piece of a part that it has lost. Other members that start at
+	// the same time serve within seconds. Then the start fails with a reason, and a service manager starts the member again.
+	PartPatience = time.Minute
 	// PeerPastBytes bounds the boot history in a handshake, the processes of the last starts: 256 of 8 bytes. A folder restored from a
 	// copy, and started more often than that before it meets another member, could not be detected.
 	PeerPastBytes = 256 * 8

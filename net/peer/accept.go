@@ -74,7 +74,7 @@ func (t *Transport) connectedTo(address net.Addr) bool {
 
 // turnedAway logs a connection that ended before its peer was known. Normal ends are not logged: one of the two sides stops, or
 // both have dialled and the other connection is in use. A side that closes within the handshake is the dialling side and cannot
-// send a reason (RFC 9000, section 10.2.3): it logs any problem itself. A joining member that has to ask again is no problem, either.
+// send a reason (RFC 9000, section 10.2.3): it logs any problem itself. A member that has to ask again is no problem, either.
 func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	gone, early := errors.AsType[*quic.TransportError](err)
@@ -84,7 +84,7 @@ func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 		return
 	}
 	if no, refused := errors.AsType[*peerframe.Refusal](err); refused && no.Code == peerframe.Behind {
-		t.log.Info("later "+who, "a joining member has to ask again", "address", from.String(), "reason", err)
+		t.log.Info("later "+who, "a member has to ask again", "address", from.String(), "reason", err)
 		return
 	}
 	t.log.Warn("turned away "+who, "refused a connection to the peer port", "address", from.String(), "error", err)
@@ -127,6 +127,8 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 	case err != nil:
 	case q.ConnectionState().TLS.NegotiatedProtocol == wire.ProtocolJoin:
 		err = t.answerJoin(name, q)
+	case q.ConnectionState().TLS.NegotiatedProtocol == wire.ProtocolPart:
+		err = t.answerPart(name, q)
 	default:
 		l, err = t.hear(name, q)
 	}

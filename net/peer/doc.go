@@ -80,6 +80,26 @@
 // handshake until its end. [Ask] is the joining member's side. A permanent refusal ends Ask. The exception is a name that belongs to a lost
 // member: then Ask waits until that member is replaced, without a time limit.
 //
+// # Parts
+//
+// A member whose snapshot lists a part (package snapshot, "Parts") that is missing or damaged fetches that file from another member before
+// it starts. It asks on a connection of its own to the peers' port, ALPN "qkv-part/1", with its certificate. It uses one bidirectional
+// stream, with frames as for joining, of at most limits.PartRequestBytes and limits.PartAnswerBytes:
+//
+//	asking member                         member
+//	length, 4 bytes | request, end  -->
+//	                                <--   length, 4 bytes | answer, the file's bytes from the offset on, end
+//	                                      or a close with a refusal's code
+//	close with 0                    -->
+//
+// The rules for a peer's connection apply: the cluster must be this one, and the id in the request that of a peer, whose name or addresses
+// the certificate has. The request names the file, which [Handler.Part] opens. A member sends limits.PartTransfers parts at a time, and
+// asks a further member to wait (code 10). A transfer holds one piece of limits.PartPieceBytes on each side. A piece that takes longer than
+// limits.PartStall ends the transfer, on either side.
+//
+// [FetchPart] is the asking side. It asks the addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
+// The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes is not asked again.
+//
 // # Unauthenticated connections
 //
 // At most limits.PeerHandshakes connections may be unauthenticated at a time, and one source address has a share of them: a flood
@@ -116,5 +136,6 @@
 //	6, 7  the other side was removed from the cluster; 6: the refusing member does not lead, 7: it leads
 //	8     as 4; the refusing member takes no part itself, or has nothing of the log yet
 //	9     the joining member has the name of a member with another folder that is not there: it asks again
-//	10    the joining member cannot be answered yet, or is being added by the cluster secret: it asks again
+//	10    the joining member cannot be answered yet, or is being added by the cluster secret: it asks again; or the asked member sends as
+//	      many parts as it may: the asking member asks again
 package peer

@@ -89,37 +89,70 @@ type AskConfig struct {
 // belongs to a lost member, Ask waits until that member is replaced. An operator does that, may remove the lost member first and
 // add the new one later, and need not come back to this host.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
-	if err := c.Trust.Belongs(c.Name); err != nil {
+	a, err := newAsker(c.Trust, c.Name, c.Addresses, c.Logger)
+	if err != nil {
 		return peerframe.Welcome{}, err
 	}
+	defer a.close()
 	if len(c.Addresses) == 0 {
 		return peerframe.Welcome{}, errors.New("no address of a member to join is given")
 	}
+	j := joiner{asker: a, config: c, began: time.Now()}
+	return j.ask(ctx)
+}
+
+// asker asks members on connections of its own, outside of a Transport.
+type asker struct {
+	trust     Trust
+	addresses []string
+	socket    *net.UDPConn
+	quic      *quic.Transport
+	failed    map[string]error // by address, why the last attempt failed; attempts that a context ended do not count
+	log       *logx.Limited
+}
+
+func newAsker(trust Trust, name string, addresses []string, logger *slog.Logger) (*asker, error) {
+	if err := trust.Belongs(name); err != nil {
+		return nil, err
+	}
 	socket, err := net.ListenUDP("udp", nil)
 	if err != nil {
-		return peerframe.Welcome{}, fmt.Errorf("cannot open a UDP socket to send the join request: %w", err)
+		return nil, fmt.Errorf("cannot open a UDP socket to ask other members: %w", err)
 	}
-	j := joiner{config: c, began: time.Now(), quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(c.Logger)}
-	defer func() {
-		_ = j.quic.Close()
-		_ = socket.Close()
-	}()
-	return j.ask(ctx)
+	return &asker{trust: trust, addresses: addresses, socket: socket, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(logger)}, nil
+}
+
+func (a *asker) close() {
+	_ = a.quic.Close()
+	_ = a.socket.Close()
+}
+
+// dial connects with the member at one address.
+func (a *asker) dial(ctx context.Context, protocol, address string, attempt int) (*quic.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
+	defer cancel()
+	at, err := resolve(ctx, address, attempt)
+	if err != nil {
+		return nil, err
+	}
+	q, err := a.quic.Dial(ctx, at, a.trust.Dial(protocol, "", address), dialConfig)
+	if err != nil {
+		return nil, answered(err)
+	}
+	return q, nil
 }
 
 // joiner is one call of Ask.
 type joiner struct {
+	*asker
 	config  AskConfig
-	quic    *quic.Transport
 	began   time.Time
-	refused time.Time        // the time of the first refusal
-	waits   bool             // waits until a lost member is replaced
-	failed  map[string]error // by address, why the last attempt failed; attempts that ctx ended do not count
-	log     *logx.Limited
+	refused time.Time // the time of the first refusal
+	waits   bool      // waits until a lost member is replaced
 }
 
 func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
-	addresses := j.config.Addresses
+	addresses := j.addresses
 	for attempt := 0; ; attempt++ {
 		address := addresses[attempt%len(addresses)]
 		welcome, err := j.askOne(ctx, address, attempt/len(addresses))
@@ -165,36 +198,43 @@ func (j *joiner) noteFailure(address string, err error) {
 
 // definite reports whether an error is a final answer: neither a missing answer nor a request to wait.
 func (j *joiner) definite(err error) bool {
+	_, refused := errors.AsType[*peerframe.Refusal](err)
+	return final(err) && !(refused && j.waits)
+}
+
+// final reports whether an error is a refusal that does not ask to wait, or of a certificate.
+func final(err error) bool {
 	no, refused := errors.AsType[*peerframe.Refusal](err)
 	_, trust := errors.AsType[*wire.TrustError](err)
-	return refused && no.Code != peerframe.Behind && !j.waits || trust
+	return refused && no.Code != peerframe.Behind || trust
 }
 
 // noAnswer returns the failure of all attempts when ctx has ended.
-func (j *joiner) noAnswer(ctx context.Context) error {
+func (a *asker) noAnswer(ctx context.Context) error {
+	if len(a.failed) == 0 {
+		return fmt.Errorf("no member answered at %s: %w", strings.Join(a.addresses, ", "), context.Cause(ctx))
+	}
+	return fmt.Errorf("no member answered (%s): %w", a.failures(), context.Cause(ctx))
+}
+
+// failures lists why the last attempt at each address failed.
+func (a *asker) failures() string {
 	var tried []string
-	for _, address := range j.config.Addresses {
-		if err := j.failed[address]; err != nil {
+	for _, address := range a.addresses {
+		if err := a.failed[address]; err != nil {
 			tried = append(tried, fmt.Sprintf("%s: %v", address, err))
 		}
 	}
-	if len(tried) == 0 {
-		return fmt.Errorf("no member answered at %s: %w", strings.Join(j.config.Addresses, ", "), context.Cause(ctx))
-	}
-	return fmt.Errorf("no member answered (%s): %w", strings.Join(tried, "; "), context.Cause(ctx))
+	return strings.Join(tried, "; ")
 }
 
 // askOne asks the member at one address once.
 func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerframe.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
 	defer cancel()
-	at, err := resolve(ctx, address, attempt)
+	q, err := j.dial(ctx, wire.ProtocolJoin, address, attempt)
 	if err != nil {
 		return peerframe.Welcome{}, err
-	}
-	q, err := j.quic.Dial(ctx, at, j.config.Trust.Dial(wire.ProtocolJoin, "", address), dialConfig)
-	if err != nil {
-		return peerframe.Welcome{}, answered(err)
 	}
 	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "timeout") })
 	defer stop()

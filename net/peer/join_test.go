@@ -130,7 +130,7 @@ func TestJoinThatIsNormal(t *testing.T) {
 	if text := logged.String(); strings.Contains(text, "level=WARN") || !strings.Contains(text, "n3 is being added by the cluster secret") {
 		t.Errorf("the log of a normal join:\n%s", text)
 	}
-	if text := m.logged.String(); strings.Contains(text, "refused a connection") || !strings.Contains(text, "a joining member has to ask again") {
+	if text := m.logged.String(); strings.Contains(text, "refused a connection") || !strings.Contains(text, "a member has to ask again") {
 		t.Errorf("the log of the member that was asked:\n%s", text)
 	}
 }

@@ -79,6 +79,7 @@ type member struct {
 	admit    func(from uint64) error
 	stranger map[uint64]*peerframe.Refusal // what Stranger says, by id
 	join     func(name string) (peerframe.Welcome, *peerframe.Refusal)
+	part     func(request peerframe.PartRequest) (PartFile, *peerframe.Refusal)
 }
 
 type safeBuffer struct {
@@ -218,6 +219,14 @@ func (m *member) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerfr
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.join(request.Name)
+}
+
+// Part implements Handler.
+func (m *member) Part(request peerframe.PartRequest) (PartFile, *peerframe.Refusal) {
+	m.mu.Lock()
+	part := m.part
+	m.mu.Unlock()
+	return part(request)
 }
 
 // link is what the Transport has for a peer.

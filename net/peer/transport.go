@@ -87,6 +87,8 @@ type Handler interface {
 	// Join answers a member that asks for its identity in the cluster, or refuses it. The name is as in its certificate. If the
 	// certificate names no member, it must fit the addresses of the member in the answer.
 	Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal)
+	// Part opens a part for a peer that has lost it, or refuses it. The name is any text: only that of a part may become a path.
+	Part(request peerframe.PartRequest) (PartFile, *peerframe.Refusal)
 }
 
 // Transport connects a member with its peers. All methods may be called from any goroutine.
@@ -100,6 +102,7 @@ type Transport struct {
 	log     *logx.Limited
 
 	handshakes *wire.Handshakes                 // unauthenticated connections
+	parts      chan struct{}                    // one element for each part that is being sent
 	dials      atomic.Uint64                    // handshakes sent
 	links      atomic.Pointer[map[uint64]*link] // by the peers' ids; a map is never modified, only replaced
 
@@ -160,6 +163,7 @@ func New(config Config) (*Transport, error) {
 		log:    logx.NewLimited(config.Logger),
 
 		handshakes: wire.NewHandshakes(limits.PeerHandshakes, limits.PeerHandshakesAddress, limits.PeerHandshakesTrusted),
+		parts:      make(chan struct{}, limits.PartTransfers),
 
 		ending: map[uint64]*link{},
 		jitter: rand.New(rand.NewPCG(config.Seed, config.Member)),

@@ -228,7 +228,7 @@ func (f *FileTrust) ClientsTLS(required bool) *tls.Config {
 
 // Accept returns how a member accepts connections on the peers' port.
 func (f *FileTrust) Accept() *tls.Config {
-	config := f.base(ProtocolPeer, ProtocolJoin)
+	config := f.base(ProtocolPeer, ProtocolJoin, ProtocolPart)
 	f.demand(config, func(c *x509.Certificate) error { return notClient(c) })
 	return config
 }

@@ -29,6 +29,7 @@ const (
 	ProtocolClient = "qkv/1"
 	ProtocolPeer   = "qkv-peer/1"
 	ProtocolJoin   = "qkv-join/1"
+	ProtocolPart   = "qkv-part/1"
 )
 
 // ServerTLS returns how a member accepts connections: it trusts certificates of its own trust domain and of the allowed classes.
@@ -51,11 +52,11 @@ func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
 	return config
 }
 
-// PeersTLS returns how a member accepts connections on the peers' port: from its peers, and from members that ask to join. Both
-// show a member's certificate.
+// PeersTLS returns how a member accepts connections on the peers' port: from its peers, from members that ask to join, and from
+// members that ask for a part of a snapshot. All show a member's certificate.
 func PeersTLS(c *Credentials) *tls.Config {
 	config := ServerTLS(c, ProtocolPeer, ClassMember)
-	config.NextProtos = append(config.NextProtos, ProtocolJoin)
+	config.NextProtos = append(config.NextProtos, ProtocolJoin, ProtocolPart)
 	return config
 }
 

@@ -38,7 +38,8 @@
 //	6, 7          the other member was removed from the cluster; 6: the refusing member does not lead, 7: it leads
 //	8             as 4; the refusing member takes no part itself, or has nothing of the log yet
 //	9             the joining member has the name of a member with another folder that is not there: it asks again
-//	10            the joining member cannot be answered yet, or is being added by the cluster secret: it asks again
+//	10            the joining member cannot be answered yet, or is being added by the cluster secret: it asks again;
+//	              or the asked member sends as many parts as it may: the asking member asks again
 //
 // # Joining
 //
@@ -56,6 +57,23 @@
 //	              earlier process with the same folder was given, or 0
 //	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the others try the
 //	              first one first
+//
+// # Parts
+//
+// A member that has lost a part of its snapshots asks another member for that file (package snapshot, "Parts"), on a connection of its own
+// (ALPN "qkv-part/1") with its certificate. The request has at most limits.PartRequestBytes, the answer limits.PartAnswerBytes. The bytes of
+// the file follow the answer, from the offset to the end of the file. A member that may not have the file, or asks for a file that the other
+// member does not have, is refused as above.
+//
+//	request  [1, cluster uint, from uint, name str, part str, offset int]
+//	answer   [1, size int]
+//
+//	1             the version of both
+//	cluster, from the ids of the cluster and of the asking member
+//	name          the asking member's name, as in its certificate
+//	part          the name of the file, which decides its content
+//	offset        the first byte that the asking member lacks
+//	size          of the whole file
 //
 // # Frames
 //

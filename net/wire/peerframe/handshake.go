@@ -82,10 +82,13 @@ func ReadHandshake(b []byte) (h Handshake, err error) {
 }
 
 // CheckCluster refuses a handshake from another cluster.
-func (h *Handshake) CheckCluster(cluster uint64) error {
-	if h.Cluster != cluster {
+func (h *Handshake) CheckCluster(cluster uint64) error { return checkCluster(h.Cluster, cluster) }
+
+// checkCluster refuses a sender of another cluster than the receiver's.
+func checkCluster(theirs, own uint64) error {
+	if theirs != own {
 		return fmt.Errorf("cluster ID mismatch: the sender belongs to %016x, the receiver to %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
-			"stop the member that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", h.Cluster, cluster)
+			"stop the member that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", theirs, own)
 	}
 	return nil
 }

@@ -235,6 +235,10 @@ func TestGolden(t *testing.T) {
 		add("request to join: "+x.name, x.request.Append(nil), x.asked)
 		add("welcome: "+x.name, x.welcome.Append(nil), x.told)
 	}
+	for _, x := range parts {
+		add("request for a part: "+x.request.Part, x.request.Append(nil), x.asked)
+		add("answer before a part: "+x.request.Part, x.answer.Append(nil), x.told)
+	}
 	if *rewrite {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)

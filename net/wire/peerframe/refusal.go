@@ -30,7 +30,7 @@ const (
 	// replacement: it waits until the old member was replaced.
 	Taken RefusalCode = 9
 	// Behind: the asked member does not know yet whether the asking member was added, or is adding it by the cluster secret; the asking
-	// member asks again.
+	// member asks again. Or the asked member sends as many parts as it may at a time; the asking member asks again.
 	Behind RefusalCode = 10
 )
 

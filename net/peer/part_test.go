@@ -1,0 +1,310 @@
+package peer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
+)
+
+// memoryPart is a part of a test's own, and counts how often it is closed.
+type memoryPart struct {
+	*bytes.Reader
+	closed *atomic.Int64
+}
+
+func (m memoryPart) Size() (int64, error) { return m.Reader.Size(), nil }
+
+func (m memoryPart) Close() error {
+	m.closed.Add(1)
+	return nil
+}
+
+// memorySink takes bytes that must be these ones.
+type memorySink struct {
+	want, has []byte
+	wrote     func() // after each piece
+}
+
+func (m *memorySink) Name() string  { return "the part" }
+func (m *memorySink) Size() int64   { return int64(len(m.want)) }
+func (m *memorySink) Offset() int64 { return int64(len(m.has)) }
+
+func (m *memorySink) Write(piece []byte) error {
+	m.has = append(m.has, piece...)
+	if !bytes.HasPrefix(m.want, m.has) {
+		m.has = nil
+		return fmt.Errorf("%w: wrong", ErrOtherBytes)
+	}
+	if m.wrote != nil {
+		m.wrote()
+	}
+	return nil
+}
+
+func someBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+// giver starts a member of three that gives a part with this content.
+func giver(t *testing.T, content []byte) (m *member, closed, asked *atomic.Int64) {
+	m = newMembers(t, 3)[0]
+	closed, asked = m.gives(content)
+	m.start()
+	return m, closed, asked
+}
+
+func (m *member) gives(content []byte) (closed, asked *atomic.Int64) {
+	closed, asked = &atomic.Int64{}, &atomic.Int64{}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.part = func(r peerframe.PartRequest) (PartFile, *peerframe.Refusal) {
+		asked.Add(1)
+		if r.Part != "the part" {
+			return nil, &peerframe.Refusal{Code: peerframe.Refused, Text: "no such part"}
+		}
+		return memoryPart{bytes.NewReader(content), closed}, nil
+	}
+	return closed, asked
+}
+
+func fetchWith(t testing.TB, addresses ...string) PartConfig {
+	return PartConfig{
+		Trust: credentials(t, authority(), "n3"), Addresses: addresses, Cluster: 0xc1, Member: 3, Name: "n3",
+		Patience: wait, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+}
+
+// The first addresses lead nowhere, and the member behind the last one sends the part, from any offset.
+func TestFetchPart(t *testing.T) {
+	t.Parallel()
+	content := someBytes(3*limits.PartPieceBytes + 77)
+	m, closed, _ := giver(t, content)
+	for i, has := range []int{0, 1, limits.PartPieceBytes, len(content) - 1, len(content)} {
+		sink := &memorySink{want: content, has: bytes.Clone(content[:has])}
+		if err := FetchPart(t.Context(), fetchWith(t, "nowhere", m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+			t.Errorf("from %d: %d bytes, %v", has, len(sink.has), err)
+		}
+		await(t, "the file is closed", wait, func() bool { return closed.Load() == int64(i+1) })
+	}
+	m.idle()
+	if m.history(3) != "" || len(m.parts) != 0 {
+		t.Error("the asking member is taken for a peer, or a transfer has no end")
+	}
+	await(t, "the member logs it", wait, func() bool {
+		return strings.Contains(m.logged.String(), "sent a part of a snapshot that a member has lost")
+	})
+}
+
+// A break in the middle: what has arrived stays, and the other member goes on there.
+func TestFetchPartGoesOn(t *testing.T) {
+	t.Parallel()
+	content := someBytes(20 * limits.PartPieceBytes)
+	all := newMembers(t, 3)
+	for _, m := range all[:2] {
+		m.gives(content)
+		m.start()
+	}
+	pieces := 0
+	sink := &memorySink{want: content}
+	sink.wrote = func() {
+		if pieces++; pieces == 3 {
+			all[0].stop()
+		}
+	}
+	offset := int64(-1)
+	all[1].mu.Lock()
+	give := all[1].part
+	all[1].part = func(r peerframe.PartRequest) (PartFile, *peerframe.Refusal) {
+		offset = r.Offset
+		return give(r)
+	}
+	all[1].mu.Unlock()
+	if err := FetchPart(t.Context(), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+		t.Errorf("%d bytes, %v", len(sink.has), err)
+	}
+	if offset < 3*limits.PartPieceBytes || offset >= int64(len(content)) {
+		t.Errorf("the other member was asked from %d on", offset)
+	}
+}
+
+// A member that sends other bytes, or a file of another size, is not asked again.
+func TestFetchPartOfOtherBytes(t *testing.T) {
+	t.Parallel()
+	content := someBytes(3 * limits.PartPieceBytes)
+	rotten := bytes.Clone(content)
+	rotten[2*limits.PartPieceBytes] ^= 1
+	for name, sent := range map[string][]byte{"rotten": rotten, "short": content[:100], "long": append(bytes.Clone(content), 0)} {
+		t.Run(name, func(t *testing.T) {
+			all := newMembers(t, 3)
+			_, asked := all[0].gives(sent)
+			all[0].start()
+			sink := &memorySink{want: content}
+			err := FetchPart(t.Context(), fetchWith(t, all[0].address()), sink)
+			if err == nil || !strings.Contains(err.Error(), ErrOtherBytes.Error()) || asked.Load() != 1 {
+				t.Errorf("asked %d times: %v", asked.Load(), err)
+			}
+			all[1].gives(content)
+			all[1].start()
+			if err := FetchPart(t.Context(), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+				t.Errorf("with another member: %d bytes, %v", len(sink.has), err)
+			}
+		})
+	}
+}
+
+// Who may not have a part, or asks for none, is refused, and the file is not opened.
+func TestPartIsRefused(t *testing.T) {
+	t.Parallel()
+	m, closed, asked := giver(t, someBytes(10))
+	for name, x := range map[string]struct {
+		change func(*PartConfig)
+		says   string
+	}{
+		"wrong cluster":    {func(c *PartConfig) { c.Cluster++ }, "cluster ID mismatch"},
+		"no member":        {func(c *PartConfig) { c.Member = 77 }, "is not in the member list"},
+		"id of another":    {func(c *PartConfig) { c.Member = 2 }, "is not in the member list"},
+		"the giver's own":  {func(c *PartConfig) { c.Member = 1 }, "is not in the member list"},
+		"no addresses":     {func(c *PartConfig) { c.Addresses = nil }, "no address of another member"},
+		"name of no trust": {func(c *PartConfig) { c.Name = "n2" }, `this is the member "n2"`},
+	} {
+		config := fetchWith(t, m.address())
+		x.change(&config)
+		if err := FetchPart(t.Context(), config, &memorySink{want: someBytes(10)}); err == nil || !strings.Contains(err.Error(), x.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	q := askingForPart(t, m, "n2")
+	if err := askPart(t, q, peerframe.PartRequest{Cluster: 0xc1, From: 3, Name: "n3", Part: "the part"}); !strings.Contains(err.Error(), `of member "n3", but the certificate is for "n2"`) {
+		t.Errorf("the name of another: %v", err)
+	}
+	if asked.Load() != 0 {
+		t.Error("the member was asked")
+	}
+	if err := askPart(t, askingForPart(t, m, "n3"), peerframe.PartRequest{Cluster: 0xc1, From: 3, Name: "n3", Part: "../identity"}); !strings.Contains(err.Error(), "no such part") {
+		t.Errorf("a bad name: %v", err)
+	}
+	if closed.Load() != 0 || asked.Load() != 1 {
+		t.Errorf("asked %d times, and a file was opened %d times", asked.Load(), closed.Load())
+	}
+	m.idle()
+}
+
+func askingForPart(t *testing.T, m *member, name string) *quic.Conn {
+	t.Helper()
+	q, err := dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), name), wire.ProtocolPart, wire.Identity{Class: wire.ClassMember}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// askPart sends a request, and returns why the connection ended.
+func askPart(t *testing.T, q *quic.Conn, request peerframe.PartRequest) error {
+	t.Helper()
+	stream, err := q.OpenStream()
+	if err == nil {
+		err = writeFrame(stream, request.Append(make([]byte, headerBytes)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Close()
+	return answered(whyEnded(t, q, nil))
+}
+
+// A reader that takes nothing holds its slot for a short time only, and more transfers than there are slots have to wait.
+func TestStuckReaderOfAPart(t *testing.T) {
+	t.Parallel()
+	content := someBytes(64 << 20)
+	m, closed, asked := giver(t, content)
+	request := peerframe.PartRequest{Cluster: 0xc1, From: 3, Name: "n3", Part: "the part"}
+	for range limits.PartTransfers {
+		stream, err := askingForPart(t, m, "n3").OpenStream()
+		if err == nil {
+			err = writeFrame(stream, request.Append(make([]byte, headerBytes)))
+		}
+		if err == nil {
+			_, err = io.ReadFull(stream, make([]byte, 100))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := m.handshakes.Count(); n != 0 {
+		t.Errorf("%d transfers count as handshakes", n)
+	}
+	err := askPart(t, askingForPart(t, m, "n3"), request)
+	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || no.Code != peerframe.Behind || asked.Load() != limits.PartTransfers {
+		t.Errorf("a further transfer: %v", err)
+	}
+	await(t, "the stuck transfers end", limits.PartStall+wait/2, func() bool { return closed.Load() == limits.PartTransfers && len(m.parts) == 0 })
+	sink := &memorySink{want: content}
+	if err := FetchPart(t.Context(), fetchWith(t, m.address()), sink); err != nil || len(sink.has) != len(content) {
+		t.Errorf("afterwards: %d bytes, %v", len(sink.has), err)
+	}
+}
+
+// A member that sends a byte a second, or nothing, is given up.
+func TestSlowGiverOfAPart(t *testing.T) {
+	t.Parallel()
+	for name, send := range map[string]func(*quic.Stream){
+		"nothing": func(*quic.Stream) {},
+		"a byte a second": func(s *quic.Stream) {
+			answer := peerframe.PartAnswer{Size: 1000}
+			_ = writeFrame(s, answer.Append(make([]byte, headerBytes)))
+			for range 1000 {
+				if _, err := s.Write([]byte{0}); err != nil {
+					return
+				}
+				select {
+				case <-s.Context().Done():
+				case <-time.After(time.Second):
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			slow, err := quic.ListenAddr("127.0.0.1:0", wire.PeersTLS(credentials(t, authority(), "n1")), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer slow.Close()
+			go func() {
+				for {
+					q, err := slow.Accept(t.Context())
+					if err != nil {
+						return
+					}
+					go func() {
+						if s, err := q.AcceptStream(t.Context()); err == nil {
+							send(s)
+						}
+					}()
+				}
+			}()
+			config := fetchWith(t, slow.Addr().String())
+			config.Patience = limits.PartStall + time.Second
+			began, sink := time.Now(), &memorySink{want: make([]byte, 1000)}
+			err = FetchPart(t.Context(), config, sink)
+			if err == nil || !strings.Contains(err.Error(), "no member gave it ("+slow.Addr().String()) || time.Since(began) > 3*limits.PartStall+wait/2 {
+				t.Errorf("after %v and %d bytes: %v", time.Since(began), len(sink.has), err)
+			}
+		})
+	}
+}

@@ -1,0 +1,259 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/net/peer"
+	"qkv/net/wire"
+	"qkv/snapshot"
+)
+
+// smallParts are limits for many snapshots with many parts.
+func smallParts() limits.Tunable {
+	l := limits.Defaults()
+	l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes = 64<<10, time.Millisecond, 20_000
+	return l
+}
+
+// folderWithParts is a stopped member's folder with two snapshots, and its parts.
+func folderWithParts(t *testing.T) (dir string, parts []string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, since := 0, time.Now(); n%10 > 0 || !twoList(dir, 20); n++ {
+		if d := a.put(t, fmt.Sprintf("k%d", n), strings.Repeat("v", 3000)); d.Result.Err != nil {
+			t.Fatal(d.Result.Err)
+		}
+		if n%10 == 0 {
+			time.Sleep(20 * time.Millisecond) // each extent is saved with syncs, before the snapshot
+		}
+		if time.Since(since) > wait {
+			t.Fatalf("after %d puts, there are the snapshots %q and %d parts", n, list(t, dir, "snap/*.snap"), len(list(t, dir, "snap/*.part")))
+		}
+	}
+	a.stop(t)
+	return dir, list(t, dir, "snap/*.part")
+}
+
+// twoList tells whether a folder has two snapshots that list so many parts.
+func twoList(dir string, parts int) bool {
+	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
+	return err == nil && len(listing.Published) == 2 && len(listing.Published[0].Parts) >= parts && len(listing.Published[1].Parts) >= parts
+}
+
+// giveFrom gives parts from another folder, and counts them.
+func giveFrom(dir string, given *int) func(*environment) {
+	return func(env *environment) {
+		env.FetchPart = func(at []string, _ *folder, to peer.PartSink) error {
+			if !slices.Equal(at, []string{"127.0.0.1:7"}) {
+				return fmt.Errorf("asked at %q", at)
+			}
+			b, err := os.ReadFile(filepath.Join(dir, "snap", to.Name()))
+			if err != nil {
+				return err
+			}
+			*given++
+			for err == nil && to.Offset() < to.Size() {
+				err = to.Write(b[to.Offset():min(to.Offset()+1000, int64(len(b)))])
+			}
+			return err
+		}
+	}
+}
+
+// startBeside starts a member that knows of another one.
+func startBeside(t *testing.T, dir string, changes ...func(*environment)) (*alone, error) {
+	t.Helper()
+	beside := func(c *Config) { c.Join = []string{"127.0.0.1:7"} }
+	return startAloneAs(t, dir, 64<<10, smallParts(), beside, changes...)
+}
+
+func flipBitOf(t *testing.T, name string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err == nil {
+		b[len(b)/2] ^= 4
+		err = os.WriteFile(name, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A member that starts fetches lost and damaged parts from another one, and has everything. Damaged ones are kept aside.
+func TestPartsAreRepaired(t *testing.T) {
+	whole, all := folderWithParts(t)
+	base := func(name string) string { return filepath.Base(name) }
+	for name, x := range map[string]struct {
+		harm             func(parts []string)
+		repaired, damage int
+	}{
+		"lost":      {func(parts []string) { remove(t, parts[3], parts[13]) }, 2, 0},
+		"bits":      {func(parts []string) { flipBitOf(t, parts[2]); flipBitOf(t, parts[9]); flipBitOf(t, parts[15]) }, 3, 3},
+		"mixed":     {func(parts []string) { remove(t, parts[1]); flipBitOf(t, parts[0]) }, 2, 1},
+		"misplaced": {func(parts []string) { remove(t, parts[4]); must(t, os.Rename(parts[5], parts[4])) }, 2, 1},
+		"cut to 0":  {func(parts []string) { must(t, os.Truncate(parts[7], 0)) }, 1, 1},
+		"all parts": {func(parts []string) { remove(t, parts...) }, -1, 0},
+		"log beside": {func(parts []string) {
+			remove(t, parts[6])
+			flipEntries(t, begun(t, filepath.Dir(filepath.Dir(parts[0])))[0])
+		}, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "d")
+			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			parts := slices.Clone(all)
+			for i := range parts {
+				parts[i] = filepath.Join(dir, "snap", base(parts[i]))
+			}
+			snaps := list(t, dir, "snap/*.snap")
+			x.harm(parts)
+			given := 0
+			a, err := startBeside(t, dir, giveFrom(whole, &given))
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := 0
+			for _, alarm := range a.m.alarms() {
+				if alarm.Name == string(kv.CorruptAlarm) && strings.Contains(alarm.Text, "was fetched from another member; nothing is lost") {
+					told++
+				}
+			}
+			if given == 0 || x.repaired >= 0 && given != x.repaired || told != given || len(list(t, dir, "quarantine/*")) != x.damage {
+				t.Errorf("%d parts were fetched, %d alarms raised, quarantined %q", given, told, list(t, dir, "quarantine/*"))
+			}
+			if got := a.m.status.View().Digest(); got == 0 {
+				t.Error("no state")
+			}
+			if d := a.put(t, "more", "after the repair"); d.Result.Err != nil {
+				t.Error(d.Result.Err)
+			}
+			a.stop(t)
+			if moved := list(t, dir, "quarantine/*.snap"); len(moved) > 0 || len(snaps) != 2 {
+				t.Errorf("sound snapshots were moved: %q", moved)
+			}
+			if a, err = startAloneWith(t, dir, 64<<10, smallParts()); err != nil {
+				t.Fatalf("the next start, without others: %v", err)
+			}
+			a.stop(t)
+		})
+	}
+}
+
+// Without another member the start ends, the snapshots stay where they are, and a later start repairs them.
+func TestPartsThatNobodyGives(t *testing.T) {
+	whole, all := folderWithParts(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	must(t, os.CopyFS(dir, os.DirFS(whole)))
+	// An extent that both snapshots list.
+	lost := filepath.Join(dir, "snap", filepath.Base(all[1]))
+	flipBitOf(t, lost)
+	snaps := list(t, dir, "snap/*.snap")
+	tries := 0
+	refuse := func(env *environment) {
+		env.FetchPart = func([]string, *folder, peer.PartSink) error { tries++; return errors.New("nobody is there") }
+	}
+	for n, start := range []func() (*alone, error){
+		func() (*alone, error) { return startAloneWith(t, dir, 64<<10, smallParts()) },
+		func() (*alone, error) { return startBeside(t, dir, refuse) },
+		func() (*alone, error) { // wrong bytes
+			given := 0
+			other := filepath.Join(t.TempDir(), "d")
+			must(t, os.CopyFS(other, os.DirFS(whole)))
+			flipBitOf(t, filepath.Join(other, "snap", filepath.Base(lost)))
+			return startBeside(t, dir, giveFrom(other, &given))
+		},
+	} {
+		a, err := start()
+		if err == nil {
+			a.stop(t)
+		}
+		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv member replace") {
+			t.Fatalf("start %d: %v", n, err)
+		}
+		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "quarantine/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {
+			t.Fatalf("start %d: there are %q, and aside %q", n, got, list(t, dir, "quarantine/*"))
+		}
+	}
+	if tries != 1 {
+		t.Errorf("others were asked %d times for one part of two snapshots", tries)
+	}
+	given := 0
+	a, err := startBeside(t, dir, giveFrom(whole, &given))
+	if err != nil || given != 1 {
+		t.Fatalf("%d parts given, %v", given, err)
+	}
+	a.stop(t)
+}
+
+// An older snapshot that needs no lost part is enough, with the log behind it; the newer one is moved aside then.
+func TestOlderSnapshotWithoutTheLostPart(t *testing.T) {
+	dir, all := folderWithParts(t)
+	snaps := list(t, dir, "snap/*.snap")
+	newest := listedOnlyBy(t, dir, snaps[1], snaps[0])
+	if newest == "" {
+		t.Skipf("both snapshots list the same of %d parts", len(all))
+	}
+	remove(t, newest)
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarms := a.m.alarms()
+	if len(list(t, dir, "quarantine/*.snap")) != 1 || !slices.ContainsFunc(alarms, func(w wire.Alarm) bool { return strings.Contains(w.Text, "could not be fetched from another member") }) {
+		t.Errorf("aside: %q, alarms %+v", list(t, dir, "quarantine/*"), alarms)
+	}
+	a.stop(t)
+}
+
+// listedOnlyBy returns a part that one snapshot lists and the other one does not.
+func listedOnlyBy(t *testing.T, dir, one, other string) string {
+	t.Helper()
+	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string][]snapshot.Part{}
+	for _, info := range listing.Published {
+		listed[info.Path] = info.Parts
+	}
+	for _, p := range listed[one] {
+		if !slices.Contains(listed[other], p) {
+			return filepath.Join(dir, "snap", p.Name())
+		}
+	}
+	return ""
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,92 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// IsPart reports whether a name is that of a part. A name from a peer that is a part's cannot be a path.
+func IsPart(name string) bool {
+	id, ok := parseName(name)
+	return ok && id.part
+}
+
+// Defect is a part of a snapshot that is missing or damaged.
+type Defect struct {
+	Part
+	Path    string
+	Missing bool
+	Err     error
+}
+
+// Defects verifies all parts of a snapshot. An error is the disk's, or wraps ErrFormat.
+func Defects(fs disk.FS, info Info) (all []Defect, err error) {
+	for _, p := range info.Parts {
+		path := join(parent(info.Path), p.Name())
+		err := verifyPart(fs, path, p)
+		missing := errors.Is(err, iofs.ErrNotExist)
+		switch {
+		case missing || errors.Is(err, ErrCorrupt):
+			all = append(all, Defect{p, path, missing, err})
+		case err != nil:
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func verifyPart(fs disk.FS, path string, p Part) error {
+	v, err := BeginVerify(fs, path)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	for done := false; !done; {
+		if done, err = v.Step(readWindow); err != nil {
+			return err
+		}
+	}
+	if v.tail.sha != p.SHA || !v.reading.part {
+		return corruptAt(path, 0, "it is not the part that its name says")
+	}
+	return nil
+}
+
+// Members returns the members in a snapshot's state. It reads no part.
+func Members(fs disk.FS, path string, l limits.Index) (index.Members, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return index.Members{}, fmt.Errorf("read a snapshot's members: %w", err)
+	}
+	defer f.Close()
+	content := membership{limits: l}
+	if _, _, err := read(path, f, nil, &content); !errors.Is(err, errEnough) {
+		return index.Members{}, err
+	}
+	return content.members, nil
+}
+
+// membership keeps the members of a state, and ends the reading.
+type membership struct {
+	ignore
+	limits  limits.Index
+	members index.Members
+}
+
+var errEnough = errors.New("the rest is not read")
+
+func (m *membership) open(_ Meta, state []byte) error {
+	reserve := index.NewReserve()
+	defer reserve.Close()
+	b, err := index.NewBuilder(reserve, state, m.limits)
+	if err != nil {
+		return err
+	}
+	m.members = b.Members()
+	return errEnough
+}
