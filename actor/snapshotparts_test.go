@@ -26,7 +26,7 @@ type partState struct {
 func newPartState(t *testing.T) *partState {
 	t.Helper()
 	l := limits.Defaults().Index
-	l.ExtentBytes = 20_000
+	l.ExtentBytes, l.ExtentsFrom = 20_000, -1
 	p := &partState{State: index.NewState(l), t: t}
 	p.KeepUnstored(0, 0)
 	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel))

@@ -107,6 +107,7 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	}
 	s.scratch.loaded = false
 	s.times.trim(s.compacted)
+	s.beginExtents()
 	s.drop(s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
@@ -441,9 +442,8 @@ func (s *State) raiseLevel(c *command) kv.Result {
 	if c.level < s.level {
 		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, c.level))
 	}
-	if s.level = c.level; s.level >= extentsLevel && s.extents.base == 0 {
-		s.extents.begin(s.revision, s.compacted)
-	}
+	s.level = c.level
+	s.beginExtents()
 	return kv.Result{Revision: s.revision}
 }
 

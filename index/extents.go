@@ -22,7 +22,7 @@ const extentsLevel = 3
 // extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
 // members have the same extents. A copy of the struct is a view of it.
 type extents struct {
-	base int64    // a revision; 0: the level has no extents yet
+	base int64    // a revision; 0: there are no extents yet
 	kept int64    // the base has only what a history from there on needs: from the compacted revision, or from the open extent, which is kept
 	next uint64   // number of the next extent
 	cuts []Extent // without gaps, from the base on; never changed in place
@@ -57,6 +57,17 @@ func (e *Extent) digest() uint64 {
 // begin makes everything up to a revision the base.
 func (x *extents) begin(revision, compacted int64) {
 	*x = extents{base: revision, kept: compacted, next: max(x.next, 1), open: Extent{From: revision + 1}}
+}
+
+// beginExtents makes the present state the base when it is large enough. Before, its changes are not cut.
+func (s *State) beginExtents() {
+	if s.extents.base > 0 || s.level < extentsLevel {
+		return
+	}
+	held := s.totals.liveBytes + s.totals.live*versionOverhead + s.totals.weight - s.times.weightAt(s.compacted)
+	if held >= cmp.Or(s.limits.ExtentsFrom, limits.ExtentsFrom) {
+		s.extents.begin(s.revision, s.compacted)
+	}
 }
 
 // add counts a change of the open revision. It weighs as much as the version before it, if that is larger: after large values are
@@ -253,7 +264,7 @@ func (v *View) NextBase() (revision int64) {
 	return revision
 }
 
-// Base returns the revision of the base; 0: the feature level has no extents.
+// Base returns the revision of the base; 0: the state has no extents.
 func (v *View) Base() int64 { return v.extents.base }
 
 // Extents returns the extents behind the base, in order. The caller must not change them.

@@ -31,8 +31,8 @@ func cloned(v *Version) Version {
 func TestExtents(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 31))
-		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000})
-		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000})
+		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000, ExtentsFrom: -1})
+		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000, ExtentsFrom: -1})
 		var made []madeVersion
 		prompt.KeepUnstored(0, 0)
 		late.KeepUnstored(0, 0)
@@ -208,7 +208,7 @@ func TestExtents(t *testing.T) {
 
 // What an extent has without being stored is kept although it is compacted; storing it drops it.
 func TestUnstoredIsKept(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500})
+	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500, ExtentsFrom: -1})
 	s.KeepUnstored(1, 1)
 	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
 	for n := range 20 {
@@ -237,7 +237,7 @@ func TestUnstoredIsKept(t *testing.T) {
 
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100})
+	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100, ExtentsFrom: -1})
 	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel), put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4"))
 	cuts := s.View().Extents()
 	before := s.View().extents
@@ -260,7 +260,7 @@ func TestBadBases(t *testing.T) {
 
 // What a base and changes cannot be is refused, and so is what does not give the state that the meta data describe.
 func TestRedoRefuses(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
+	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1})
 	batch(t, s, 1, put("a", "1"), AppendFeatureLevel(nil, MaxLevel), put("a", "2"), del("a", ""), put("b", "3"))
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}), new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}))
 	v := s.ViewToSave()

@@ -85,7 +85,7 @@ func bodyFields(r *pack.Reader) int {
 // The state of an older qkv, which has fewer fields, is built; that of a newer one is refused as such.
 func TestMetaGrows(t *testing.T) {
 	s := founded()
-	s.limits.ExtentBytes = 100
+	s.limits.ExtentBytes, s.limits.ExtentsFrom = 100, -1
 	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel), AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 1, 9), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: testMember().ID, Kind: kv.AlarmNoSpace}}))
 	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}

@@ -57,6 +57,7 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"FirstSessionRules.Pause":    {int64(limits.FirstSessionRules.Pause), int64(10 * time.Second)},
 	"FirstSessionRules.Ends":     {int64(limits.FirstSessionRules.Ends), 64},
 	"ExtentBytes":                {limits.ExtentBytes, 16 << 20},
+	"ExtentsFrom":                {limits.ExtentsFrom, 512 << 20},
 }
 
 // others are the names in package limits that do not influence the state: they are not limits; or they only decide the

@@ -66,7 +66,7 @@ func TestPartsComeFromAnotherMember(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) {
-				l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes = 64<<10, time.Second, 20_000
+				l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom = 64<<10, time.Second, 20_000, -1
 			})
 			h := w.hosts[0]
 			if h == leader {

@@ -110,7 +110,11 @@ func drawShape(seed uint64) shape {
 	drawIndex(r, &s)
 	s.limits.LeaseLengthening = logUniform(rand.New(rand.NewPCG(seed, 0x6c65617365)), time.Second, limits.LeaseLengthening)
 	s.limits.Index.Sessions = drawSessions(rand.New(rand.NewPCG(seed, 0x73657373)))
-	s.limits.Index.ExtentBytes = int64(logUniform(rand.New(rand.NewPCG(seed, 0x657874)), 1<<10, 64<<10))
+	extents := rand.New(rand.NewPCG(seed, 0x657874))
+	s.limits.Index.ExtentBytes = int64(logUniform(extents, 1<<10, 64<<10))
+	if s.limits.Index.ExtentsFrom = -1; extents.IntN(3) == 0 {
+		s.limits.Index.ExtentsFrom = int64(logUniform(extents, 1<<10, 256<<10))
+	}
 	s.roomy = s.limits
 	if s.tight = r.IntN(2) == 0; s.tight {
 		drawTight(r, &s.limits)

@@ -90,7 +90,7 @@ func (m *partMember) snapshot() string {
 	return m.save(Begin(m.fs, "d", meta, v)).Info().Path
 }
 
-var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000}
+var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000, ExtentsFrom: -1}
 
 // A state that is saved in parts is loaded again, whatever was compacted, deleted, and made again; members with other habits have
 // parts of the same names.
@@ -98,7 +98,7 @@ func TestParts(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 31))
 		prompt := newPartMember(t, simdisk.New(1), smallExtents)
-		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000})
+		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000, ExtentsFrom: -1})
 		both := func(commands ...[]byte) {
 			apply(t, prompt.state, commands...)
 			apply(t, late.state, commands...)
@@ -157,7 +157,7 @@ func TestParts(t *testing.T) {
 
 // savedInParts is a small state in parts. Another cluster's has other values.
 func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
-	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800})
+	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: -1})
 	for n := range 32 {
 		if n == 5 {
 			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
@@ -285,12 +285,18 @@ func TestDamagedParts(t *testing.T) {
 	}
 }
 
+var atOnce = func() limits.Index {
+	l := limits.Defaults().Index
+	l.ExtentsFrom = -1
+	return l
+}()
+
 // A change of a few keys leaves most pieces of a base as they are.
 func TestPiecesStay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes 100 MB of keys")
 	}
-	m := newPartMember(t, simdisk.New(1), limits.Defaults().Index)
+	m := newPartMember(t, simdisk.New(1), atOnce)
 	value := make([]byte, 1000)
 	for n := 0; n < 100_000; n += 1000 {
 		var commands [][]byte

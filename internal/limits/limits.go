@@ -460,6 +460,9 @@ const (
 	// larger one makes a save and a repair longer, and keeps more compacted versions in memory until it is written. It is part of
 	// feature level 3.
 	ExtentBytes = 16 << 20
+	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
+	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 3.
+	ExtentsFrom = 512 << 20
 	// A piece of the base ends before a key whose hash is a multiple of BasePieceKeys, once it weighs BasePieceLeast: then the ends stay
 	// where they are when other keys change. BasePieceMost bounds it if no such key comes. With keys of 300 bytes it weighs 9 MiB on
 	// average.

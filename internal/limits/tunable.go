@@ -58,8 +58,9 @@ type Index struct {
 	// all members. The zero value means the rules of the level.
 	Sessions SessionRules
 
-	// ExtentBytes decides the content of a state as well: it is part of feature level 3. 0 means limits.ExtentBytes.
-	ExtentBytes int64
+	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 3. 0 means the constant of that
+	// name. ExtentsFrom is negative if a state has extents from that level on.
+	ExtentBytes, ExtentsFrom int64
 
 	Reached func(bound string) // as in Tunable
 }
