@@ -401,18 +401,18 @@
 //
 // # Extents
 //
-// From feature level 3 on, the changes are divided by their revisions. Those up to one revision are the base. The changes behind it are
-// cut into extents: an extent ends with the revision at which the weight of its changes reaches
-// limits.ExtentBytes. The log alone decides that, so all members have the same extents, and an extent's file has the same bytes on
-// all of them, whenever a member writes it.
+// From feature level 3 on, a state that weighs limits.ExtentsFrom divides its changes by their revisions. Those up to the present one
+// are the base. The changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
+// limits.ExtentBytes. The log alone decides both, so all members have the same extents, and an extent's file has the same bytes on
+// all of them, whenever a member writes it. A state that has extents keeps them, also when it becomes small.
 //
 //	│◄───── base ─────►│◄─ extent 7 ─►│◄─ extent 8 ─►│◄ open ►
 //	1                 900            1300           1750     newest revision
 //
 // An extent has every change of its revisions, also those that were compacted since. Therefore a state drops no change that is in no
 // file yet ([State.KeepUnstored]). A command of the leader, a new base, makes the end of an extent the base. The versions up to there
-// that are needed from the compacted revision on then replace the base before and the extents. Until the new base is stored, none of
-// them is dropped.
+// that are needed then replace the base before and the extents. They are needed by the history from the compacted revision on, or from
+// the open extent on, which is kept whole. Until the new base is stored, none of them is dropped.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

@@ -17,7 +17,7 @@
 //
 // # Parts
 //
-// From feature level 3 on, a snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
+// The snapshot of a state with extents has only the newest changes: those behind the last extent (package index, "Extents"). Its
 // head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A part has
 // the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
 // the order of their revisions: a member writes them as they lie in its memory. The content of a part decides its bytes, and its
