@@ -111,7 +111,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		},
 		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
 			return peer.FetchPart(ctx, peer.PartConfig{
-				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Patience: limits.PartPatience, Logger: c.Logger,
+				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: limits.PartTimeout, Logger: c.Logger,
 			}, to)
 		},
 		Audit: func() (*audit.Log, error) { return openAudit(&c, on) },

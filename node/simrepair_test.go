@@ -129,22 +129,22 @@ func TestPartsComeFromAnotherMember(t *testing.T) {
 // A member gives parts to members, and nothing else of its folder.
 func TestPartsForMembersOnly(t *testing.T) {
 	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(*limits.Tunable) {})
-	asker := w.hosts[0]
-	if asker == leader {
-		asker = w.hosts[1]
+	dialer := w.hosts[0]
+	if dialer == leader {
+		dialer = w.hosts[1]
 	}
 	name := fmt.Sprintf("%020d-%s.part", 7, strings.Repeat("ab", 32))
 	for _, x := range []struct {
 		from              uint64
 		place, asks, says string
 	}{
-		{asker.id(), "", name, "does not have the part"},
+		{dialer.id(), "", name, "does not have the part"},
 		{77, name, name, "is not in the member list"},
-		{asker.id(), "", "../identity", "is not the name of a part"},
-		{asker.id(), "", "00000000000000000007-00000000000000000002.snap", "is not the name of a part"},
-		{asker.id(), "", "x/" + name, "is not the name of a part"},
-		{asker.id(), "", "", "is not the name of a part"},
-		{asker.id(), name, name, ""},
+		{dialer.id(), "", "../identity", "is not the name of a part"},
+		{dialer.id(), "", "00000000000000000007-00000000000000000002.snap", "is not the name of a part"},
+		{dialer.id(), "", "x/" + name, "is not the name of a part"},
+		{dialer.id(), "", "", "is not the name of a part"},
+		{dialer.id(), name, name, ""},
 	} {
 		if x.place != "" {
 			file, err := leader.disk.Create("data/snap/" + x.place)

@@ -41,9 +41,9 @@ const (
 	// 26 KB/s a transfer would hold its slot for more than ten minutes.
 	PartPieceBytes = 256 << 10
 	PartStall      = 10 * time.Second
-	// PartPatience is how long a starting member goes on without a further piece of a part that it has lost. Other members that start at
+	// PartTimeout is how long a starting member goes on without a further piece of a part that it has lost. Other members that start at
 	// the same time serve within seconds. Then the start fails with a reason, and a service manager starts the member again.
-	PartPatience = time.Minute
+	PartTimeout = time.Minute
 	// PeerPastBytes bounds the boot history in a handshake, the processes of the last starts: 256 of 8 bytes. A folder restored from a
 	// copy, and started more often than that before it meets another member, could not be detected.
 	PeerPastBytes = 256 * 8

@@ -89,7 +89,7 @@ type AskConfig struct {
 // belongs to a lost member, Ask waits until that member is replaced. An operator does that, may remove the lost member first and
 // add the new one later, and need not come back to this host.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
-	a, err := newAsker(c.Trust, c.Name, c.Addresses, c.Logger)
+	a, err := newDialer(c.Trust, c.Name, c.Addresses, c.Logger)
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}
@@ -97,12 +97,12 @@ func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 	if len(c.Addresses) == 0 {
 		return peerframe.Welcome{}, errors.New("no address of a member to join is given")
 	}
-	j := joiner{asker: a, config: c, began: time.Now()}
+	j := joiner{dialer: a, config: c, began: time.Now()}
 	return j.ask(ctx)
 }
 
-// asker asks members on connections of its own, outside of a Transport.
-type asker struct {
+// dialer asks members on connections of its own, outside of a Transport.
+type dialer struct {
 	trust     Trust
 	addresses []string
 	socket    *net.UDPConn
@@ -111,7 +111,7 @@ type asker struct {
 	log       *logx.Limited
 }
 
-func newAsker(trust Trust, name string, addresses []string, logger *slog.Logger) (*asker, error) {
+func newDialer(trust Trust, name string, addresses []string, logger *slog.Logger) (*dialer, error) {
 	if err := trust.Belongs(name); err != nil {
 		return nil, err
 	}
@@ -119,16 +119,16 @@ func newAsker(trust Trust, name string, addresses []string, logger *slog.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a UDP socket to ask other members: %w", err)
 	}
-	return &asker{trust: trust, addresses: addresses, socket: socket, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(logger)}, nil
+	return &dialer{trust: trust, addresses: addresses, socket: socket, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(logger)}, nil
 }
 
-func (a *asker) close() {
+func (a *dialer) close() {
 	_ = a.quic.Close()
 	_ = a.socket.Close()
 }
 
 // dial connects with the member at one address.
-func (a *asker) dial(ctx context.Context, protocol, address string, attempt int) (*quic.Conn, error) {
+func (a *dialer) dial(ctx context.Context, protocol, address string, attempt int) (*quic.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
 	defer cancel()
 	at, err := resolve(ctx, address, attempt)
@@ -144,7 +144,7 @@ func (a *asker) dial(ctx context.Context, protocol, address string, attempt int)
 
 // joiner is one call of Ask.
 type joiner struct {
-	*asker
+	*dialer
 	config  AskConfig
 	began   time.Time
 	refused time.Time // the time of the first refusal
@@ -210,7 +210,7 @@ func final(err error) bool {
 }
 
 // noAnswer returns the failure of all attempts when ctx has ended.
-func (a *asker) noAnswer(ctx context.Context) error {
+func (a *dialer) noAnswer(ctx context.Context) error {
 	if len(a.failed) == 0 {
 		return fmt.Errorf("no member answered at %s: %w", strings.Join(a.addresses, ", "), context.Cause(ctx))
 	}
@@ -218,7 +218,7 @@ func (a *asker) noAnswer(ctx context.Context) error {
 }
 
 // failures lists why the last attempt at each address failed.
-func (a *asker) failures() string {
+func (a *dialer) failures() string {
 	var tried []string
 	for _, address := range a.addresses {
 		if err := a.failed[address]; err != nil {

@@ -126,29 +126,29 @@ type PartConfig struct {
 	Addresses       []string // of the other members: host:port, UDP
 	Cluster, Member uint64
 	Name            string        // the asking member's, as in its certificate
-	Patience        time.Duration // for a further piece; limits.PartPatience
+	Timeout         time.Duration // for a further piece; limits.PartTimeout
 	Logger          *slog.Logger
 }
 
 // FetchPart gets a part from another member. It asks the members at the addresses one after the other, and goes on at the offset reached.
-// A member whose bytes are not the part's is not asked again. FetchPart gives up after c.Patience without a further piece, and after
+// A member whose bytes are not the part's is not asked again. FetchPart gives up after c.Timeout without a further piece, and after
 // limits.JoinRefusedTimeout if all members refuse.
 func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 	if len(c.Addresses) == 0 {
 		return errors.New("no address of another member is known")
 	}
-	a, err := newAsker(c.Trust, c.Name, c.Addresses, c.Logger)
+	a, err := newDialer(c.Trust, c.Name, c.Addresses, c.Logger)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	f := fetcher{asker: a, config: c, progressed: time.Now(), piece: make([]byte, limits.PartPieceBytes)}
+	f := fetcher{dialer: a, config: c, progressed: time.Now(), piece: make([]byte, limits.PartPieceBytes)}
 	return f.fetch(ctx, to)
 }
 
 // fetcher is one call of FetchPart.
 type fetcher struct {
-	*asker
+	*dialer
 	config     PartConfig
 	progressed time.Time // the time of the last whole piece
 	piece      []byte
@@ -174,7 +174,7 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 		}
 		idle := time.Since(f.progressed)
 		refused := !slices.ContainsFunc(left, func(address string) bool { return !final(f.failed[address]) })
-		if len(left) == 0 || idle >= f.config.Patience || refused && idle >= limits.JoinRefusedTimeout {
+		if len(left) == 0 || idle >= f.config.Timeout || refused && idle >= limits.JoinRefusedTimeout {
 			return fmt.Errorf("no member gave it (%s)", f.failures())
 		}
 		sleep(ctx, min(limits.PeerDialPause<<min(round, 10), limits.PeerDialPauseMost))

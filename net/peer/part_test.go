@@ -85,7 +85,7 @@ func (m *member) gives(content []byte) (closed, asked *atomic.Int64) {
 func fetchWith(t testing.TB, addresses ...string) PartConfig {
 	return PartConfig{
 		Trust: credentials(t, authority(), "n3"), Addresses: addresses, Cluster: 0xc1, Member: 3, Name: "n3",
-		Patience: wait, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Timeout: wait, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 
@@ -299,7 +299,7 @@ func TestSlowGiverOfAPart(t *testing.T) {
 				}
 			}()
 			config := fetchWith(t, slow.Addr().String())
-			config.Patience = limits.PartStall + time.Second
+			config.Timeout = limits.PartStall + time.Second
 			began, sink := time.Now(), &memorySink{want: make([]byte, 1000)}
 			err = FetchPart(t.Context(), config, sink)
 			if err == nil || !strings.Contains(err.Error(), "no member gave it ("+slow.Addr().String()) || time.Since(began) > 3*limits.PartStall+wait/2 {
