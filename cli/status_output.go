@@ -38,8 +38,8 @@ type memberStatus struct {
 	QuotaBytes     int64   `json:"quota_bytes"`     // of this member while it leads; 0: none
 	LogBytes       int64   `json:"log_bytes"`
 	SnapshotBytes  int64   `json:"snapshot_bytes"` // with its parts
-	SyncP99        float64 `json:"sync_p99_ms"` // of the last minute
-	Watches        int64   `json:"watches"`     // of this member's clients
+	SyncP99        float64 `json:"sync_p99_ms"`    // of the last minute
+	Watches        int64   `json:"watches"`        // of this member's clients
 	Digest         string  `json:"digest"`
 	Error          string  `json:"error"` // why asking it failed
 	Alarms         []alarm `json:"alarms"`
