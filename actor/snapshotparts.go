@@ -51,7 +51,7 @@ func (p *parts) published() (s Parts) {
 		base = p.newer
 	}
 	for i := range base {
-		s.Base, s.Pieces, s.PieceBytes = base[i].To, s.Pieces+1, s.PieceBytes+base[i].Bytes
+		s.Base, s.BaseFiles, s.BaseBytes = base[i].To, s.BaseFiles+1, s.BaseBytes+base[i].Bytes
 	}
 	for i := range p.extents {
 		if p.extents[i].To > s.Base {

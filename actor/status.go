@@ -89,10 +89,10 @@ type Durable struct {
 
 // Parts are the files that the next snapshot lists.
 type Parts struct {
-	Base        int64 // its revision; 0: the base is not written yet, or the feature level has none
-	Pieces      int   // files of the base
-	PieceBytes  int64
-	Extents     int // files behind the base
+	Base        int64  // the revision up to which all is in the base; 0: no base is written yet, or there are no extents
+	BaseFiles   uint64 // its pieces
+	BaseBytes   int64
+	Extents     uint64 // files behind the base
 	ExtentBytes int64
 }
 

@@ -73,7 +73,7 @@ func unused(dir string) error {
 	return lock.Close()
 }
 
-// readFiles reads the log and all snapshots, unless a member runs on the folder. It holds no lock meanwhile: a member may start at any
+// readFiles reads the log, all snapshots and their parts, unless a member runs on the folder. It holds no lock meanwhile: a member may start at any
 // time, and then the result does not count.
 func readFiles(dir string, d *checks.Folder) {
 	if err := unused(dir); err != nil {
@@ -87,7 +87,8 @@ func readFiles(dir string, d *checks.Folder) {
 		d.Damaged = append(d.Damaged, "the log: "+oneLine(err.Error()))
 	}
 	snapshots, _ := filepath.Glob(filepath.Join(dir, "snap", "*.snap"))
-	for _, file := range snapshots {
+	parts, _ := filepath.Glob(filepath.Join(dir, "snap", "*.part"))
+	for _, file := range append(snapshots, parts...) {
 		d.Read++
 		if err := snapshot.Dump(disk.OS(), file, io.Discard, false); err != nil {
 			d.Damaged = append(d.Damaged, oneLine(err.Error()))

@@ -40,13 +40,14 @@ func inspectCommand() *cli.Command {
 				}),
 			},
 			{
-				Name: "snapshot", Usage: "print the content of a snapshot", ArgsUsage: "FILE",
-				Description: "FILE is DATA/snap/*.snap. Damage is marked with an exclamation mark, and the exit code is then 1. " + inspectJSON +
+				Name: "snapshot", Usage: "print the content of a snapshot, or of one of its parts", ArgsUsage: "FILE",
+				Description: "FILE is DATA/snap/*.snap, or DATA/snap/*.part: a part with older changes, which snapshots list (docs/extents.md). " +
+					"Damage is marked with an exclamation mark, and the exit code is then 1. So is a part of the snapshot that is missing. " + inspectJSON +
 					"snapshot, block, corrupt or sound. " + inspectZeros,
 				Flags: []cli.Flag{plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
 				Action: inspection(func(c *cli.Context, file string) error {
 					err := snapshot.Dump(disk.OS(), file, c.App.Writer, c.String("write-out") == formatJSON)
-					return notThere(err, "FILE is one of snap/*.snap in a member's data folder, the --data-dir of its `qkv serve`")
+					return notThere(err, "FILE is one of snap/*.snap or snap/*.part in a member's data folder, the --data-dir of its `qkv serve`")
 				}),
 			},
 		},

@@ -202,6 +202,19 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	if d.Verdict != "" || !d.has("quorum", checks.Unchecked, "") || !d.has("files", checks.OK, "can be read") || d.has("disk", checks.Unchecked, "") {
 		t.Errorf("with a stopped member: %+v", d)
 	}
+	extent := readFile(t, filepath.Join("..", "snapshot", "testdata", "v1-extent.part"))
+	part := filepath.Join(m.dataDir, "snap", fmt.Sprintf("%020d-%064x.part", 2, extent[len(extent)-32:]))
+	must(t, os.MkdirAll(filepath.Dir(part), 0o700))
+	must(t, os.WriteFile(part, extent, 0o600))
+	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.OK, "can be read") {
+		t.Errorf("with a part: %+v", d)
+	}
+	extent[len(extent)/2] ^= 0xff
+	must(t, os.WriteFile(part, extent, 0o600))
+	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.Failure, filepath.Base(part)) {
+		t.Errorf("with a damaged part: %+v", d)
+	}
+	must(t, os.Remove(part))
 	segments := filesIn(t, filepath.Join(m.dataDir, "wal", "*"))
 	text := readFile(t, segments[0])
 	text[100] ^= 0xff

@@ -37,9 +37,9 @@ type memberStatus struct {
 	UsedBytes      int64   `json:"used_bytes"`      // counted by the quota
 	QuotaBytes     int64   `json:"quota_bytes"`     // of this member while it leads; 0: none
 	LogBytes       int64   `json:"log_bytes"`
-	SnapshotBytes  int64   `json:"snapshot_bytes"`
-	SyncP99        float64 `json:"sync_p99_ms"` // of the last minute
-	Watches        int64   `json:"watches"`     // of this member's clients
+	SnapshotBytes  int64   `json:"snapshot_bytes"` // with its parts
+	SyncP99        float64 `json:"sync_p99_ms"`    // of the last minute
+	Watches        int64   `json:"watches"`        // of this member's clients
 	Digest         string  `json:"digest"`
 	Error          string  `json:"error"` // why asking it failed
 	Alarms         []alarm `json:"alarms"`
@@ -59,6 +59,11 @@ type memberStatus struct {
 	Puts             clientLoad `json:"puts"`
 	Gets             clientLoad `json:"gets"`
 	Events           clientLoad `json:"watch_events"`
+	BaseRevision     int64      `json:"base_revision"` // of the base that the next snapshot lists; 0: none
+	BaseFiles        uint64     `json:"base_files"`
+	BaseBytes        int64      `json:"base_bytes"`
+	Extents          uint64     `json:"extents"`
+	ExtentBytes      int64      `json:"extent_bytes"`
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
@@ -108,7 +113,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, host: s.Host, device: s.Device,
 	}
 }
 
@@ -219,6 +224,9 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	}
 	if m := furthest(members); m != nil {
 		w.wrap("history", "       ", m.history())
+		if m.BaseFiles > 0 {
+			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.BaseBytes), m.BaseRevision, checks.Plural(int(m.Extents), "extent", "extents"), bytesText(m.ExtentBytes)))
+		}
 	}
 	if level := featureLevels(members); level != "" {
 		w.wrap("feature level", "             ", level)
@@ -341,6 +349,11 @@ func (m *memberStatus) fields() []field {
 		{"OpenFilesLimit", m.OpenFiles},
 		{"Backup", m.Backup},
 		{"BackupAgeS", m.BackupAge},
+		{"BaseRevision", m.BaseRevision},
+		{"BaseFiles", m.BaseFiles},
+		{"BaseBytes", m.BaseBytes},
+		{"Extents", m.Extents},
+		{"ExtentBytes", m.ExtentBytes},
 	}
 	for _, a := range m.Alarms {
 		fields = append(fields, field{"Alarm", a.String()})

@@ -531,6 +531,7 @@ func (m *member) Status() wire.Status {
 		ElectionTimeout: m.config.ElectionTimeout, DiskFree: m.status.Disk().Free, DiskBytes: m.status.Disk().Size,
 		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
 	}
+	s.Parts = wire.Parts(m.status.Parts())
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})

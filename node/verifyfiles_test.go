@@ -112,6 +112,47 @@ func TestVerifyOnce(t *testing.T) {
 	a.stop(t)
 }
 
+// A verification names a damaged part of a snapshot. Then all keys are saved anew, and everything is sound.
+func TestVerifyNamesAPart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	often := limits.Defaults()
+	often.SnapshotBytes, often.SnapshotInterval, often.Index.ExtentBytes, often.Index.ExtentsFrom = 64<<10, time.Millisecond, 20_000, -1
+	a, err := startAloneWith(t, dir, 64<<10, often)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.stop(t)
+	b := newBackups(a.m)
+	for begun := time.Now(); a.m.status.Parts().Extents < 3; a.put(t, fmt.Sprint("key", time.Now().UnixNano()), strings.Repeat("v", 2000)) {
+		if time.Since(begun) > wait {
+			t.Fatalf("%+v", a.m.status.Parts())
+		}
+	}
+	if s := a.m.Status().Parts; s.Base == 0 || s.BaseFiles == 0 || s.BaseBytes == 0 || s.ExtentBytes < 60_000 {
+		t.Errorf("its status has %+v", s)
+	}
+	if v := verifyAll(t, b); len(v.Damaged) > 0 {
+		t.Fatalf("%+v", v)
+	}
+	victim := list(t, dir, "snap/*.part")[1]
+	flipByte(t, victim, 5000)
+	v := verifyAll(t, b)
+	if len(v.Damaged) == 0 || !strings.Contains(v.Damaged[0].Reason, filepath.Base(victim)) || !strings.Contains(v.Damaged[0].Help, "nothing is lost") {
+		t.Fatalf("%+v", v)
+	}
+	for begun := time.Now(); len(list(t, dir, "quarantine/*.part")) == 0 || len(verifyAll(t, b).Damaged) > 0; time.Sleep(10 * time.Millisecond) {
+		if a.put(t, "key", "after"); time.Since(begun) > wait {
+			t.Fatalf("it has %q", list(t, dir, "snap/*"))
+		}
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A damaged segment leaves the log for good once two snapshots cover it. A damaged snapshot is moved aside. Then
 // everything is sound, and the alarms end.
 func TestVerifyRepairs(t *testing.T) {

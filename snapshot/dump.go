@@ -4,17 +4,20 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 
 	"qkv/index"
 	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
-// Dump writes a snapshot as text: its head, a line for each block, its tail, and all damage. With asJSON it writes one
-// object a line. It continues behind a damaged payload. It only reads; its error is the first damage, or a failure to
-// read or write.
+// Dump writes a snapshot or a part as text: its head, a line for each block, its tail, and all damage. With asJSON it
+// writes one object a line. It continues behind a damaged payload. A snapshot without one of its parts is damaged; the
+// content of a part is in the part's own dump. Dump only reads; its error is the first damage, or a failure to read or
+// write.
 func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -28,9 +31,15 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 		d.json.SetEscapeHTML(false)
 	}
 	d.file(path, f)
-	_, _, whole := read(path, f, sha256.New(), ignore{})
+	m, t, whole := read(path, f, sha256.New(), ignore{})
+	if id, ok := parsePart(base(path)); ok && whole == nil && t.sha != id.sha {
+		whole = corruptAt(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
+	}
 	if d.first == nil {
 		d.wrong(whole)
+	}
+	for _, p := range m.Parts {
+		d.wrong(missing(fs, path, p))
 	}
 	if d.first == nil {
 		d.line(dumpLine{Kind: "sound"}, "sound\n")
@@ -39,6 +48,18 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 		return fmt.Errorf("dump snapshot: %w", err)
 	}
 	return d.first
+}
+
+// missing returns an error if a part of a snapshot is not there, or has another size.
+func missing(fs disk.FS, path string, p Part) error {
+	found, err := PartAt(fs, join(parent(path), p.Name()))
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return corruptAt(path, preludeBytes, "its part %s is missing", p.Name())
+	case err == nil && found.Bytes != p.Bytes:
+		return corruptAt(path, preludeBytes, "its part %s has %d bytes, not %d", p.Name(), found.Bytes, p.Bytes)
+	}
+	return err
 }
 
 type dump struct {
@@ -50,11 +71,11 @@ type dump struct {
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
 // order.
 type dumpLine struct {
-	Kind   string  `json:"kind"` // snapshot, block, corrupt, or sound
+	Kind   string  `json:"kind"` // snapshot (also for a part), block, corrupt, or sound
 	File   string  `json:"file,omitempty"`
 	Format int     `json:"format,omitempty"`
 	Block  *uint32 `json:"block,omitempty"` // its number
-	Holds  string  `json:"holds,omitempty"` // kind of the block: head, stat, keys or tail
+	Holds  string  `json:"holds,omitempty"` // kind of the block: head, stat, keys, chgs or tail
 	Offset int64   `json:"offset,omitempty"`
 	Bytes  int64   `json:"bytes,omitempty"` // of the file, or of the block's payload
 
@@ -76,7 +97,18 @@ type dumpLine struct {
 	SHA256        string `json:"sha256,omitempty"`
 	Reason        string `json:"reason,omitempty"` // why it is corrupt
 
-	parts bool // the head lists parts
+	Parts   []dumpPart `json:"parts,omitempty"` // that the snapshot lists
+	Part    *uint64    `json:"part,omitempty"`  // of a part: its number
+	Changes uint32     `json:"changes,omitempty"`
+
+	file prelude
+}
+
+// dumpPart is a part that a snapshot lists.
+type dumpPart struct {
+	File         string `json:"file"`
+	LastRevision int64  `json:"last_revision"`
+	Bytes        int64  `json:"bytes"`
 }
 
 // line prints a line: l as JSON, or the text.
@@ -111,7 +143,7 @@ func (d *dump) file(path string, f disk.File) {
 		if b.kind == 0 {
 			return
 		}
-		l, text := dumpLine{parts: w.parts, Kind: "block", Block: &b.number, Holds: b.kind.String(), Offset: b.at, Bytes: int64(b.length)}, ""
+		l, text := dumpLine{file: w.prelude, Kind: "block", Block: &b.number, Holds: b.kind.String(), Offset: b.at, Bytes: int64(b.length)}, ""
 		if err == nil {
 			text = l.payload(b)
 		}
@@ -123,17 +155,29 @@ func (d *dump) file(path string, f disk.File) {
 func (l *dumpLine) payload(b block) string {
 	switch b.kind {
 	case kindHead:
-		m, state, err := readHead(b.payload, true, l.parts)
+		m, state, err := readHead(b.payload, true, l.file.parts)
 		if err != nil {
 			return "" // the checking pass in Dump reports it
+		}
+		if l.file.part {
+			l.Part = &m.Index
+			return fmt.Sprintf("  part %d", m.Index)
 		}
 		l.Cluster, l.Member, l.Version = fmt.Sprintf("%016x", m.Cluster), fmt.Sprintf("%016x", m.Member), m.Version
 		l.Index, l.Term, l.Revision, l.Digest = m.Index, m.Term, m.Revision, fmt.Sprintf("%016x", m.Digest)
 		l.Configuration, l.StateBytes = fmt.Sprintf("%x", m.ConfState), state
-		return fmt.Sprintf("\n%18scluster %s, member %s, qkv %s\n%18sindex %d, term %d, revision %d, digest %s\n%18sconfiguration %s, %d bytes of state",
+		text := fmt.Sprintf("\n%18scluster %s, member %s, qkv %s\n%18sindex %d, term %d, revision %d, digest %s\n%18sconfiguration %s, %d bytes of state",
 			"", l.Cluster, l.Member, l.Version, "", l.Index, l.Term, l.Revision, l.Digest, "", l.Configuration, l.StateBytes)
-	case kindKeys, kindChanges:
+		for _, p := range m.Parts {
+			l.Parts = append(l.Parts, dumpPart{p.Name(), p.To, p.Bytes})
+			text += fmt.Sprintf("\n%18s%s up to revision %d, %d bytes", "", p.Name(), p.To, p.Bytes)
+		}
+		return text
+	case kindKeys:
 		return l.keys(b)
+	case kindChanges:
+		l.Changes = b.records
+		return fmt.Sprintf("  %d changes", b.records)
 	case kindTail:
 		t := readTail(b.payload)
 		l.FileBytes, l.Blocks, l.Keys, l.Versions, l.SHA256 = t.bytes, t.blocks, t.keys, t.versions, fmt.Sprintf("%x", t.sha)

@@ -76,7 +76,7 @@ const (
 //		Commit, Applied uint64 // positions in the raft log
 //		Revision, Keys  int64
 //		LogBytes        int64  // of the log's files
-//		SnapshotBytes   int64  // of the newest snapshot
+//		SnapshotBytes   int64  // of the newest snapshot, with its parts
 //		Digest          uint64 // of the state at Applied: equal on all members with the same Applied
 //		Alarms          []StatusAlarm
 //		Members         []StatusMember
@@ -109,8 +109,21 @@ const (
 //		// For `qkv top` and the dashboard; all 0 in an older member.
 //		Memory             int64 // resident memory of the process, in bytes
 //		Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
+//
+//		Parts Parts // of the next snapshot; all 0 while the state has no extents
 //	}
 type Status = wire.Status
+
+// Parts are the files with all changes but the newest ones, in a Status.
+//
+//	type Parts struct {
+//		Base        int64  // the revision up to which all is in the base; 0: no base is written yet
+//		BaseFiles   uint64 // its pieces
+//		BaseBytes   int64
+//		Extents     uint64 // files behind the base
+//		ExtentBytes int64
+//	}
+type Parts = wire.Parts
 
 // Load is the load of one kind of operations in a Status.
 //

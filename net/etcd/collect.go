@@ -135,7 +135,13 @@ func (t telling) own(s *core, own *Metrics) {
 		t.histogram("qkv_write_stage_seconds", "Duration of the stages of a write, for a sample of the writes of this member's clients.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
 	}
 	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
-	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot.", float64(own.SnapshotBytes))
+	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot, with its parts.", float64(own.SnapshotBytes))
+	t.gauge("qkv_base_revision", "The revision up to which the next snapshot has all data in its base; 0: it has no base.", float64(own.Parts.Base))
+	const partFiles, partBytes = "qkv_part_files", "qkv_part_bytes"
+	t.gauge(partFiles, "Files that the next snapshot lists.", float64(own.Parts.BaseFiles), "kind", "base")
+	t.gauge(partFiles, "Files that the next snapshot lists.", float64(own.Parts.Extents), "kind", "extent")
+	t.gauge(partBytes, "Bytes of the files that the next snapshot lists.", float64(own.Parts.BaseBytes), "kind", "base")
+	t.gauge(partBytes, "Bytes of the files that the next snapshot lists.", float64(own.Parts.ExtentBytes), "kind", "extent")
 	t.gauge("qkv_history_bytes", "Bytes of superseded versions.", float64(own.HistoryBytes))
 	t.gauge("qkv_history_age_seconds", "Age of the oldest revision that can be read.", own.HistoryAge.Seconds())
 	t.gauge("qkv_leases", "Live leases.", float64(own.Leases))

@@ -20,7 +20,8 @@ import (
 //	 session_clock int, sessions int, used_bytes int, quota_bytes int,
 //	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint,
 //	 backup str, backup_age_us uint,
-//	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint]
+//	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint,
+//	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -33,7 +34,7 @@ type Status struct {
 	Commit, Applied uint64 // positions in the raft log
 	Revision, Keys  int64
 	LogBytes        int64  // of the log's files
-	SnapshotBytes   int64  // of the newest snapshot
+	SnapshotBytes   int64  // of the newest snapshot, with its parts
 	Digest          uint64 // of the state at Applied: equal on all members with the same Applied
 	Alarms          []Alarm
 	Members         []Member
@@ -66,6 +67,17 @@ type Status struct {
 	// For `qkv top` and the dashboard; all 0 in an older member.
 	Memory             int64 // resident memory of the process, in bytes
 	Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
+
+	Parts Parts // of the next snapshot; all 0 while the state has no extents
+}
+
+// Parts are the files with all changes but the newest ones.
+type Parts struct {
+	Base        int64  // the revision up to which all is in the base; 0: no base is written yet
+	BaseFiles   uint64 // its pieces
+	BaseBytes   int64
+	Extents     uint64 // files behind the base
+	ExtentBytes int64
 }
 
 // Load is the load of one kind of operations.
@@ -100,7 +112,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 46
+	statusFields = 51
 	alarmFields  = 3
 	memberFields = 6
 	linkFields   = 4
@@ -155,7 +167,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 	for _, l := range []Load{s.Puts, s.Gets, s.Events} {
 		dst = pack.AppendUint(pack.AppendUint(dst, l.Rate), uint64(l.P99.Microseconds()))
 	}
-	return dst
+	dst = pack.AppendInt(pack.AppendUint(pack.AppendInt(dst, s.Parts.Base), s.Parts.BaseFiles), s.Parts.BaseBytes)
+	return pack.AppendInt(pack.AppendUint(dst, s.Parts.Extents), s.Parts.ExtentBytes)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -181,6 +194,7 @@ func readStatus(r *pack.Reader) Status {
 	for _, l := range []*Load{&s.Puts, &s.Gets, &s.Events} {
 		l.Rate, l.P99 = r.Uint(), readMicroseconds(r)
 	}
+	s.Parts = Parts{r.Int(), r.Uint(), r.Int(), r.Uint(), r.Int()}
 	r.End(whole)
 	return s
 }
