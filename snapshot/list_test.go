@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	iofs "io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,9 @@ func TestList(t *testing.T) {
 	put(t, fs, "d/"+Name(50, 3), []byte("no snapshot"))
 	put(t, fs, "d/"+saving(Name(60, 3)), []byte("half a snapshot"))
 	put(t, fs, "d/"+receiving(Name(70, 3), sha), []byte("half a snapshot"))
+	put(t, fs, "d/"+partName(7, sha), []byte("a part"))
+	put(t, fs, "d/"+saving(partName(8, sha)), []byte("half a part"))
+	put(t, fs, "d/"+receiving(partName(9, sha), sha), []byte("half a part"))
 	put(t, fs, "d/"+Name(6, 3)[3:], []byte("no name of a snapshot"))
 	put(t, fs, "d/notes.tmp", []byte("not ours"))
 	l, err := List(fs, "d")
@@ -71,10 +75,16 @@ func TestList(t *testing.T) {
 	if !errors.Is(l.Published[1].Err, ErrCorrupt) {
 		t.Errorf("a damaged head: %v", l.Published[1].Err)
 	}
-	if len(l.Published) != 4 || len(l.Partial) != 1 || l.Partial[0] != (Partial{"d/" + receiving(Name(70, 3), sha), Name(70, 3), 70, sha, false}) {
+	partial := []Partial{
+		{"d/" + receiving(Name(70, 3), sha), Name(70, 3), 70, sha, false}, {"d/" + receiving(partName(9, sha), sha), partName(9, sha), 9, sha, true},
+	}
+	if len(l.Published) != 4 || !slices.Equal(l.Partial, partial) {
 		t.Errorf("%d published, partial %+v", len(l.Published), l.Partial)
 	}
-	if len(l.Abandoned) != 1 || l.Abandoned[0] != "d/"+saving(Name(60, 3)) {
+	if !slices.Equal(l.Parts, []string{"d/" + partName(7, sha)}) {
+		t.Errorf("parts %q", l.Parts)
+	}
+	if slices.Sort(l.Abandoned); !slices.Equal(l.Abandoned, []string{"d/" + saving(partName(8, sha)), "d/" + saving(Name(60, 3))}) {
 		t.Errorf("abandoned %q", l.Abandoned)
 	}
 }
