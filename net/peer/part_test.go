@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
