@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -132,6 +133,7 @@ func TestSupersededPartsGo(t *testing.T) {
 	sent := p.at
 	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
 
+	p.put(30) // its extents are not stored when the base is written
 	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
 	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
 	for range 3 { // the base serves when the changes up to the compaction are in extents, and dropped
@@ -222,6 +224,7 @@ type transfer struct {
 	bytes    int64
 	drop     int64 // the piece that is lost, counted from 1; 0: none
 	pieces   int64
+	save     snapshot.Part // that the receiver saves itself when its first piece is sent
 }
 
 type transferEnd struct {
@@ -238,8 +241,28 @@ func (e transferEnd) Send(_ uint64, m peerframe.Message, _ bool) {
 		if e.pieces++; e.pieces == e.drop {
 			return
 		}
+		if e.save.Bytes > 0 && c.Part > 0 && e.from.files[0].Parts[c.Part-1] == e.save {
+			e.keep()
+		}
 	}
 	e.queue = append(e.queue, func() { e.peer.turn(FromPeer{From: e.id, Message: m}) })
+}
+
+// keep publishes a part at the receiver.
+func (tr *transfer) keep() {
+	b := make([]byte, tr.save.Bytes)
+	from, err := tr.from.fs.Open("snap/" + tr.save.Name())
+	if err == nil {
+		_, err = from.ReadAt(b, 0)
+	}
+	to, failed := tr.to.fs.Create("snap/" + tr.save.Name())
+	if failed == nil {
+		_, failed = to.WriteAt(b, 0)
+	}
+	if err = errors.Join(err, failed, from.Close(), to.Close()); err != nil {
+		panic(err)
+	}
+	tr.save = snapshot.Part{}
 }
 
 // SetMembers implements Peers.
@@ -295,5 +318,20 @@ func TestOnlyMissingPartsTravel(t *testing.T) {
 	}
 	if all, _ := partFiles(t, follower); len(all) != len(leader.files[0].Parts) {
 		t.Errorf("the follower has %v", all)
+	}
+}
+
+// A member may save a part of its own while the same one comes. Then the transfer goes on.
+func TestPartIsSavedWhileItComes(t *testing.T) {
+	p := newPartState(t)
+	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	p.put(100)
+	leader.save(p)
+	tr := &transfer{from: leader, to: follower, save: leader.files[0].Parts[2]}
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() || tr.save.Bytes > 0 {
+		t.Error("another state has come")
+	}
+	if got := follower.problems(); len(got) > 0 || follower.Status.Observer.Counters.ReceiveFailed.Load() > 0 {
+		t.Errorf("it failed: %q", got)
 	}
 }

@@ -123,6 +123,9 @@ func (s *Snapshotter) openNext(r *receiving) (err error) {
 func (s *Snapshotter) received() {
 	r := s.receive
 	_, err := r.file.Finish(r.back)
+	if errors.Is(err, fs.ErrExist) { // this member has saved the same part meanwhile
+		err = nil
+	}
 	r.back.Close()
 	if err == nil {
 		one := snapshot.Part(r.offer.Parts[r.part-1])
