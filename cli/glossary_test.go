@@ -15,7 +15,7 @@ import (
 // glossary says which word the field has for what a name once called by one of its own. Prose may use any of them as
 // plain English; a name that is declared may not.
 var glossary = map[string]string{
-	"requester":     "ReplyTo",
+	"asker":     "ReplyTo",
 	"ban":       "quarantine",
 	"banned":    "quarantined",
 	"bury":      "supersede",

@@ -90,6 +90,14 @@ func fetchWith(t testing.TB, addresses ...string) PartConfig {
 	}
 }
 
+// inTime ends with a test, or when a fetch takes far too long.
+func inTime(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*limits.PartStall)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // The first addresses lead nowhere, and the member behind the last one sends the part, from any offset.
 func TestFetchPart(t *testing.T) {
 	t.Parallel()
@@ -97,7 +105,7 @@ func TestFetchPart(t *testing.T) {
 	m, closed, _ := giver(t, content)
 	for i, has := range []int{0, 1, limits.PartPieceBytes, len(content) - 1, len(content)} {
 		sink := &memorySink{want: content, has: bytes.Clone(content[:has])}
-		if err := FetchPart(t.Context(), fetchWith(t, "nowhere", m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+		if err := FetchPart(inTime(t), fetchWith(t, "nowhere", m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 			t.Errorf("from %d: %d bytes, %v", has, len(sink.has), err)
 		}
 		await(t, "the file is closed", wait, func() bool { return closed.Load() == int64(i+1) })
@@ -135,7 +143,7 @@ func TestFetchPartGoesOn(t *testing.T) {
 		return give(r)
 	}
 	all[1].mu.Unlock()
-	if err := FetchPart(t.Context(), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+	if err := FetchPart(inTime(t), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 		t.Errorf("%d bytes, %v", len(sink.has), err)
 	}
 	if offset < 3*limits.PartPieceBytes || offset >= int64(len(content)) {
@@ -155,13 +163,13 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 			_, asked := all[0].gives(sent)
 			all[0].start()
 			sink := &memorySink{want: content}
-			err := FetchPart(t.Context(), fetchWith(t, all[0].address()), sink)
+			err := FetchPart(inTime(t), fetchWith(t, all[0].address()), sink)
 			if err == nil || !strings.Contains(err.Error(), ErrOtherBytes.Error()) || asked.Load() != 1 {
 				t.Errorf("asked %d times: %v", asked.Load(), err)
 			}
 			all[1].gives(content)
 			all[1].start()
-			if err := FetchPart(t.Context(), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+			if err := FetchPart(inTime(t), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 				t.Errorf("with another member: %d bytes, %v", len(sink.has), err)
 			}
 		})
@@ -185,7 +193,7 @@ func TestPartIsRefused(t *testing.T) {
 	} {
 		config := fetchWith(t, m.address())
 		x.change(&config)
-		if err := FetchPart(t.Context(), config, &memorySink{want: someBytes(10)}); err == nil || !strings.Contains(err.Error(), x.says) {
+		if err := FetchPart(inTime(t), config, &memorySink{want: someBytes(10)}); err == nil || !strings.Contains(err.Error(), x.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -255,7 +263,7 @@ func TestStuckReaderOfAPart(t *testing.T) {
 	}
 	await(t, "the stuck transfers end", limits.PartStall+wait/2, func() bool { return closed.Load() == limits.PartTransfers && len(m.parts) == 0 })
 	sink := &memorySink{want: content}
-	if err := FetchPart(t.Context(), fetchWith(t, m.address()), sink); err != nil || len(sink.has) != len(content) {
+	if err := FetchPart(inTime(t), fetchWith(t, m.address()), sink); err != nil || len(sink.has) != len(content) {
 		t.Errorf("afterwards: %d bytes, %v", len(sink.has), err)
 	}
 }
@@ -302,9 +310,7 @@ func TestSlowGiverOfAPart(t *testing.T) {
 			config := fetchWith(t, slow.Addr().String())
 			config.Timeout = limits.PartStall + time.Second
 			began, sink := time.Now(), &memorySink{want: make([]byte, 1000)}
-			ctx, cancel := context.WithTimeout(t.Context(), 3*limits.PartStall)
-			defer cancel()
-			err = FetchPart(ctx, config, sink)
+			err = FetchPart(inTime(t), config, sink)
 			if err == nil || !strings.Contains(err.Error(), "no member gave it ("+slow.Addr().String()) {
 				t.Errorf("after %v and %d bytes: %v", time.Since(began), len(sink.has), err)
 			}
