@@ -58,6 +58,14 @@ func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
 	}
 	s.turn(saveOf(p.ViewToSave()))
 	s.tell(p)
+	all, _ := partFiles(p.t, s)
+	for _, info := range s.files {
+		for _, one := range info.Parts {
+			if !slices.Contains(all, one.Name()) {
+				p.t.Errorf("%s lists %s, which is gone", info.Path, one.Name())
+			}
+		}
+	}
 	return drainBox(s.consensus)
 }
 
@@ -154,16 +162,11 @@ func TestSupersededPartsGo(t *testing.T) {
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: sent, Term: 1, Installed: true}})
 	p.put(1)
 	s.save(p)
-	all, extents := partFiles(t, s)
+	_, extents := partFiles(t, s)
 	if len(extents) != len(p.View().Extents()) || slices.Contains(extents, before[0]) {
 		t.Errorf("there are %v, the extents are %+v", extents, p.View().Extents())
 	}
 	for _, info := range s.files {
-		for _, one := range info.Parts {
-			if !slices.Contains(all, one.Name()) {
-				t.Errorf("%s lists %s, which is gone", info.Path, one.Name())
-			}
-		}
 		if loaded, _, err := snapshot.Load(s.fs, info.Path, limits.Defaults().Index); err != nil {
 			t.Errorf("%s, with %v: %v", info.Path, loaded, err)
 		}
