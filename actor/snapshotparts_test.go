@@ -171,6 +171,15 @@ func TestSupersededPartsGo(t *testing.T) {
 			t.Errorf("%s, with %v: %v", info.Path, loaded, err)
 		}
 	}
+	// With no transfer, the older snapshot alone keeps its parts.
+	p.put(60)
+	s.save(p)
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, p.View().Extents()[1].To))
+	for range 4 {
+		p.put(10)
+		s.save(p)
+	}
 }
 
 // A part that is found damaged is moved aside. The next snapshot has everything itself, and later ones list parts again.
