@@ -484,7 +484,7 @@ var netBugs = []mutant{
 		{"Transport.hear", `err = l.rival(ctx, q, &theirs); if err == nil { err = l.judge(&theirs) }`, `err = l.judge(&theirs)`},
 	}, []detector{direct("./net/peer", "TestRival")}},
 	{"wait for a replacement only while the lost one is a member", []change{
-		{"joiner.definite", `return final(err) && !(refused && j.waits)`, `return final(err)`},
+		{"joiner.definite", `return final(err) && !(refused && j.waits)`, `return final(err) && !(refused && j == nil)`},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForAReplacement")}},
 	{"give up joining by the word of one that may be behind", []change{
 		{"peer.final", `refused && no.Code != peerframe.Behind`, `refused && no != nil`},
