@@ -107,7 +107,7 @@ func TestLoadedTimesAreUnknown(t *testing.T) {
 	}
 	begin, load, loaded := AppendFollowBegin(nil, 7, "old", 0), records(Position{}), AppendFollowLoaded(nil, 7, last)
 	batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("later")}))
-	for _, level := range []uint64{1, MaxLevel} {
+	for _, level := range []uint64{1, importLevel, MaxLevel} {
 		for _, entries := range [][][][]byte{{{begin}, {load}, {loaded}}, {{begin}, {load, loaded}}, {{begin, load, loaded}}, {{begin}, {load}, {loaded, loaded}}} {
 			s := NewState(limits.Defaults().Index)
 			s.Found(Founders(map[string]uint64{"n1": 1}))
