@@ -300,9 +300,8 @@ func (a *Applier) restore(m Restore) {
 	a.pending.abandon(&a.done)
 }
 
-// save triggers a snapshot when the records since the last one exceed the state's size at that time. With extents it is small, and
-// limits.SnapshotBytes are sufficient. The bytes written for snapshots are
-// then about the bytes written to the log, and a restart applies about as many bytes as it loads. A second trigger: the log's files have
+// save triggers a snapshot when the records since the last one exceed the state's size at that time. The bytes written
+// for snapshots are then about the bytes written to the log, and a restart applies about as many bytes as it loads. A second trigger: the log's files have
 // grown to several times that size for another reason. Files kept for a follower do not count, because a snapshot would free none of
 // them. A save never begins before the last one has ended. It also waits for SnapshotInterval, unless the records are twice the state. It
 // begins earlier if the log's space is small. While this member catches up, the state's size is no trigger: the save would take disk
