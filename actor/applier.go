@@ -106,8 +106,8 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.restore(m)
 			restored = true
 		case Stored:
-			a.state.KeepUnstored(m.Base, m.To)
-			a.changed = true // the next View lets them be dropped
+			a.state.Stored(m.Base, m.To, m.Values)
+			a.changed = true // the next View lets the others be dropped
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:

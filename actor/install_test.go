@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -122,7 +123,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	small.SnapshotStepBytes = 1
 	s := NewSnapshotter(SnapshotterConfig{
 		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
-		Consensus: cons, Applier: app, Reader: NewMailbox[ReadSnapshot]("r", room), Peers: noPeers{}, Status: st, Limits: small, Logger: slog.New(slog.DiscardHandler),
+		Consensus: cons, Applier: app, Reader: NewMailbox[SnapshotReaderMessage]("r", room), Peers: noPeers{}, Status: st, Limits: small, Logger: slog.New(slog.DiscardHandler),
 	})
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
@@ -134,7 +135,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	s.fromPeer(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
 	for range 2 { // it was ordered to read when nothing had come
-		NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox}).Handle(Time{}, drainBox(s.Reader))
+		NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 		for _, m := range drainBox(s.Inbox) {
 			s.snapshotRead(m.(SnapshotRead))
 		}

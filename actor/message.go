@@ -249,8 +249,11 @@ type (
 		Index uint64
 		State *index.State
 	}
-	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted.
-	Stored struct{ Base, To int64 }
+	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted. Values reads from the parts.
+	Stored struct {
+		Base, To int64
+		Values   index.Values
+	}
 	// SaveEnded reports that the snapshotter is free again.
 	SaveEnded struct {
 		Failed bool // it must be tried again
@@ -315,6 +318,11 @@ type (
 		Sound bool
 		Err   error
 	}
+	// PartRepaired reports the result of an order to the snapshot reader. Posted.
+	PartRepaired struct {
+		Part snapshot.Part
+		Err  error
+	}
 	// Installed reports that a received snapshot is the current state. Posted.
 	Installed struct{ Index, Term uint64 }
 	// Suspect has a published snapshot's file verified, which a reader has found damaged. Offered.
@@ -329,6 +337,7 @@ func (Allow) snapshotterMessage()        {}
 func (FromPeer) snapshotterMessage()     {}
 func (Discard) snapshotterMessage()      {}
 func (SnapshotRead) snapshotterMessage() {}
+func (PartRepaired) snapshotterMessage() {}
 func (Installed) snapshotterMessage()    {}
 func (Suspect) snapshotterMessage()      {}
 func (Wait) snapshotterMessage()         {}

@@ -44,26 +44,79 @@ func (s *Snapshotter) stepCheck() {
 	part, is := s.check.verifier.Damaged()
 	s.endCheck()
 	if is && errors.Is(err, snapshot.ErrCorrupt) {
-		s.partDamaged(info, part, err)
+		s.partDamaged(info.Path, part, err)
 		return
 	}
 	s.checked(info, err)
 }
 
-// partDamaged moves a damaged part aside. Memory has everything: a base is written again, and without an extent the next snapshots have
-// all keys, until a newer base covers it. The snapshots that list the part stay until there are others.
-func (s *Snapshotter) partDamaged(info snapshot.Info, part snapshot.Part, damage error) {
-	text := fmt.Sprintf("a damaged part of snapshots was found while members go on with the log and a new snapshot is saved: look at the disk: %v", damage)
-	text += s.quarantine(part)
+// valueDamaged moves the part aside in which a reader found a damaged value.
+func (s *Snapshotter) valueDamaged() {
+	found := s.shelf.Damaged()
+	if found == nil || !s.parts.has(found.Part) {
+		return
+	}
+	subject := s.Dir + "/" + found.Part.Name()
+	if errors.Is(found, snapshot.ErrCorrupt) {
+		s.partDamaged(subject, found.Part, found)
+		return
+	}
+	text := fmt.Sprintf("a value of the history cannot be read: look at the disk: %v", found)
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
-	s.Applier.MustPost(s.parts.stored())
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: subject, Text: text})
+}
+
+// partDamaged moves a damaged part aside, and has it fetched from another member.
+func (s *Snapshotter) partDamaged(subject string, part snapshot.Part, damage error) {
+	one := damagedPart{part, subject, fmt.Sprintf("%v%s", damage, s.quarantine(part))}
+	if slices.ContainsFunc(s.damaged, func(other damagedPart) bool { return partIDOf(other.Part) == partIDOf(part) }) {
+		return
+	}
+	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
+	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
+		s.Reader.MustPost(RepairPart{part})
+	}
+}
+
+// damagedPart is a part that was moved aside.
+type damagedPart struct {
+	snapshot.Part
+	subject string // of the alarm
+	damage  string // and where the damaged file is
+}
+
+func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
+	text := fmt.Sprintf("%s: look at the disk: %s", what, one.damage)
+	s.Logger.Error(text)
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: one.subject, Text: text})
+}
+
+// partRepaired reads values from the part that was fetched. If no other member has the part, memory and the open files have everything
+// else: a base is written again, and without an extent the next snapshots have all keys, until a newer base covers it. The snapshots
+// that list the part stay until there are others.
+func (s *Snapshotter) partRepaired(m PartRepaired) {
+	one := s.damaged[0]
+	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {
+		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
+	}
+	err := m.Err
+	if err == nil {
+		s.shelf, err = s.shelf.Reopened(s.FS, s.Dir, one.Part)
+	}
+	if err == nil {
+		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost")
+		s.postStored()
+		return
+	}
+	s.parts.drop(one.Part)
+	one.damage += fmt.Sprintf("; no other member gave it: %v", err)
+	s.alarmDamaged(one, "a part of snapshots is damaged. A new snapshot with all keys is saved as soon as the disk has all values of the history that are not compacted")
+	s.postStored()
 	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
 }
 
 // quarantine moves a damaged part aside, and says where to.
 func (s *Snapshotter) quarantine(part snapshot.Part) string {
-	s.parts.drop(part)
 	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
 	if err != nil {
 		return fmt.Sprintf("; it could not be moved aside: %v", err)

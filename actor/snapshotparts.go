@@ -2,6 +2,7 @@ package actor
 
 import (
 	"slices"
+	"sync"
 
 	"qkv/index"
 	"qkv/snapshot"
@@ -192,6 +193,8 @@ func (s *Snapshotter) removeParts() {
 		}
 	}
 	s.parts.older = 0
+	// A snapshot that was removed before its parts must not come back without them after a power loss.
+	synced := sync.OnceValue(func() error { return s.FS.SyncDir(s.Dir) })
 	s.parts.remove(func(one snapshot.Part) bool {
 		switch id := partIDOf(one); {
 		case needed[id]:
@@ -200,7 +203,11 @@ func (s *Snapshotter) removeParts() {
 			s.parts.older += one.Bytes
 			return false
 		}
-		if err := snapshot.Remove(s.FS, s.Dir+"/"+one.Name()); err != nil {
+		err := synced()
+		if err == nil {
+			err = snapshot.Remove(s.FS, s.Dir+"/"+one.Name())
+		}
+		if err != nil {
 			s.Logger.Warn("a part of older snapshots could not be removed", "file", one.Name(), "error", err)
 		}
 		return true

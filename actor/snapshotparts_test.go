@@ -29,7 +29,7 @@ func newPartState(t *testing.T) *partState {
 	l := limits.Defaults().Index
 	l.ExtentBytes, l.ExtentsFrom = 20_000, -1
 	p := &partState{State: index.NewState(l), t: t}
-	p.KeepUnstored(0, 0)
+	p.Stored(0, 0, nil)
 	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel))
 	return p
 }
@@ -74,7 +74,7 @@ func (s *snapshotterTurns) tell(p *partState) (ended bool) {
 	for _, m := range drainBox(s.Applier) {
 		switch m := m.(type) {
 		case Stored:
-			p.KeepUnstored(m.Base, m.To)
+			p.Stored(m.Base, m.To, m.Values)
 		case SaveEnded:
 			ended = true
 		}
@@ -211,7 +211,7 @@ func TestPartIsDamaged(t *testing.T) {
 			case SnapshotWanted:
 				wanted = m.First && m.Whole
 			case Stored:
-				p.KeepUnstored(m.Base, m.To)
+				p.Stored(m.Base, m.To, m.Values)
 			}
 		}
 		if !wanted {

@@ -1,23 +1,41 @@
 package actor
 
+import "qkv/snapshot"
+
+// SnapshotReaderMessage is a message to the snapshot reader.
+type SnapshotReaderMessage interface{ snapshotReaderMessage() }
+
+// RepairPart is an order to fetch a damaged part from another member. Posted: one at a time.
+type RepairPart struct{ Part snapshot.Part }
+
+func (ReadSnapshot) snapshotReaderMessage() {}
+func (RepairPart) snapshotReaderMessage()   {}
+
 // SnapshotReaderConfig is the configuration of the snapshot reader.
 type SnapshotReaderConfig struct {
-	Inbox       *Mailbox[ReadSnapshot]
+	Inbox       *Mailbox[SnapshotReaderMessage]
 	Snapshotter *Mailbox[SnapshotterMessage]
+	// Repair fetches a part from another member into the folder of snapshots. It may take long.
+	Repair func(snapshot.Part) error
 }
 
 // SnapshotReader reads back a snapshot being received, and builds its state, while the snapshotter writes the rest: neither waits for the
-// other. It owns the Readback that it was given until it has reported.
+// other. It also fetches damaged parts from other members. It owns the Readback that it was given until it has reported.
 type SnapshotReader struct{ SnapshotReaderConfig }
 
 // NewSnapshotReader builds the actor.
 func NewSnapshotReader(c SnapshotReaderConfig) *SnapshotReader { return &SnapshotReader{c} }
 
 // Handle implements Handler.
-func (r *SnapshotReader) Handle(_ Time, batch []ReadSnapshot) bool {
+func (r *SnapshotReader) Handle(_ Time, batch []SnapshotReaderMessage) bool {
 	for _, m := range batch {
-		sound, err := m.Back.Step(m.Arrived)
-		r.Snapshotter.MustPost(SnapshotRead{Back: m.Back, Sound: sound, Err: err})
+		switch m := m.(type) {
+		case ReadSnapshot:
+			sound, err := m.Back.Step(m.Arrived)
+			r.Snapshotter.MustPost(SnapshotRead{Back: m.Back, Sound: sound, Err: err})
+		case RepairPart:
+			r.Snapshotter.MustPost(PartRepaired{m.Part, r.Repair(m.Part)})
+		}
 	}
 	return false
 }

@@ -25,9 +25,10 @@ type receiving struct {
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
-	handed     bool  // raft has it, and reports the outcome later
-	told       int64 // bytes received at the last order to the snapshot reader
-	missed     int64 // offset of a missing piece that was requested again
+	shelf      *snapshot.Shelf // of its state; nil: it has no parts
+	handed     bool            // raft has it, and reports the outcome later
+	told       int64           // bytes received at the last order to the snapshot reader
+	missed     int64           // offset of a missing piece that was requested again
 	progressed time.Duration
 	says       time.Duration // the earliest time of the next log line about it
 }
@@ -283,12 +284,14 @@ func (s *Snapshotter) finishReceive(err error) {
 	}
 	if err == nil {
 		in := StoredIn(info.Parts)
-		state.KeepUnstored(in.Base, in.To)
+		state.Stored(in.Base, in.To, state.Values())
+		r.shelf = snapshot.ShelfOf(state)
 	}
 	if err != nil {
 		r.file.Abort()
 		s.receive = nil
 		if part, is := errors.AsType[*snapshot.PartError](err); is && errors.Is(err, snapshot.ErrCorrupt) {
+			s.parts.drop(part.Part)
 			s.quarantine(part.Part) // the sender offers it again
 			err = fmt.Errorf("the part was damaged here: %v", part)
 		}
@@ -326,8 +329,12 @@ func (s *Snapshotter) installed(m Installed) {
 	for _, one := range all {
 		s.parts.add(one)
 	}
+	if s.newer, s.shelf = nil, r.shelf; s.shelf == nil {
+		s.shelf = snapshot.NewShelf(nil)
+	}
 	s.files = nil
 	s.published(r.info)
+	s.postStored()
 	s.endReceivingAlarm()
 	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
 	s.Status.Observer.Counters.InstallsDone.Add(1)
@@ -342,6 +349,7 @@ func (s *Snapshotter) discard(m Discard) {
 		return
 	}
 	s.receive = nil
+	s.postStored()
 	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
 	s.remove(r.info)
 }

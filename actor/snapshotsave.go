@@ -22,9 +22,10 @@ type saving struct {
 	saver *snapshot.Saver // of the file that is being written; nil between two files
 	list  []snapshot.Part // that the snapshot lists
 
-	piece *index.BasePiece // that is being written
-	from  []byte           // where the next piece begins; nil: at the first key
-	base  []snapshot.Part  // the finished pieces of a newer base
+	piece *index.BasePiece   // that is being written
+	from  []byte             // where the next piece begins; nil: at the first key
+	base  []snapshot.Part    // the finished pieces of a newer base
+	open  []*snapshot.Volume // the same
 }
 
 // written returns the bytes that are written so far.
@@ -111,7 +112,7 @@ func (s *Snapshotter) nextFile() (err error) {
 		}
 		if !v.Has(&e) {
 			s.parts.gone = e.To
-			s.Applier.MustPost(s.parts.stored())
+			s.postStored()
 			continue
 		}
 		o.saver, err = snapshot.BeginExtent(s.FS, s.Dir, v, e)
@@ -169,21 +170,37 @@ func (s *Snapshotter) stepSave() {
 // partSaved notes a piece or an extent.
 func (s *Snapshotter) partSaved() {
 	o := s.order
-	one := o.saver.Part()
+	open, err := o.saver.Volume()
+	if err != nil {
+		s.saveFailed(err)
+		return
+	}
+	one := open.Part
 	o.wrote += one.Bytes
 	o.saver = nil
 	s.parts.add(one)
 	if one.Number > 0 {
 		s.parts.extents = append(s.parts.extents, one)
+		s.shelf = s.shelf.With(open)
 	} else {
-		o.base, o.from = append(o.base, one), o.piece.Next()
+		o.base, o.open, o.from = append(o.base, one), append(o.open, open), o.piece.Next()
 		if o.piece = nil; o.from != nil {
 			return
 		}
-		s.parts.newer, o.base = o.base, nil
+		s.parts.newer, s.newer, o.base, o.open = o.base, o.open, nil, nil
 		s.removeParts() // those of a newer base that never served
 	}
+	s.postStored()
+}
+
+// postStored tells the applier what is in parts. While a received state is being installed it does not: that state has other parts, and
+// its end is followed by a report.
+func (s *Snapshotter) postStored() {
+	if s.receive != nil && s.receive.handed {
+		return
+	}
 	stored := s.parts.stored()
+	stored.Values = s.shelf
 	s.Applier.MustPost(stored)
 }
 
@@ -194,6 +211,8 @@ func (s *Snapshotter) snapshotSaved() {
 	s.order = nil
 	if len(o.list) > 0 && len(s.parts.newer) > 0 && o.list[0] == s.parts.newer[0] {
 		s.parts.base, s.parts.newer = s.parts.newer, nil
+		s.shelf, s.newer = s.shelf.Rebased(s.newer), nil
+		defer s.postStored()
 		s.parts.extents = slices.DeleteFunc(s.parts.extents, func(one snapshot.Part) bool { return one.To <= s.parts.base[0].To })
 	}
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)

@@ -26,10 +26,11 @@ type SnapshotterConfig struct {
 	Quarantine      string          // the folder for damaged files
 	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Interrupted     Interrupted
+	Shelf           *snapshot.Shelf // of the state; nil: it has no parts
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
-	Reader          *Mailbox[ReadSnapshot]
+	Reader          *Mailbox[SnapshotReaderMessage]
 	Peers           Peers
 	Status          *Status
 	Limits          limits.Tunable
@@ -61,6 +62,8 @@ type Snapshotter struct {
 	// Owned by the actor.
 	files    []snapshot.Info // published ones that are valid, newest first
 	parts    parts
+	shelf    *snapshot.Shelf    // reads values from parts; never nil
+	newer    []*snapshot.Volume // parts.newer, opened
 	now      time.Duration
 	order    *saving // the save that is running, or waits for a check
 	check    *checking
@@ -73,7 +76,8 @@ type Snapshotter struct {
 	buffer   []byte             // of the last sent chunk: the sender keeps no reference to it
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
-	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
+	damaged  []damagedPart // to be fetched from other members; the first one is being fetched
+	failed   uint64        // index of the newest snapshot that could not be received; 0: there is no such alarm
 
 	pieceBytes int // size of one disk request of a save or a check, adapted to the time of its steps
 }
@@ -82,6 +86,9 @@ type Snapshotter struct {
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
 	s.parts = partsOf(c.Kept)
+	if s.shelf = c.Shelf; s.shelf == nil {
+		s.shelf = snapshot.NewShelf(nil)
+	}
 	for _, one := range c.Interrupted.Parts {
 		s.parts.add(one)
 	}
@@ -107,6 +114,8 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.fromPeer(m)
 		case SnapshotRead:
 			s.snapshotRead(m)
+		case PartRepaired:
+			s.partRepaired(m)
 		case Installed:
 			s.installed(m)
 		case Discard:
@@ -119,6 +128,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
 		}
 	}
+	s.valueDamaged()
 	if !t.Resting {
 		s.step()
 	}

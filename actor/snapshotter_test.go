@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -40,7 +41,7 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 	consensus, status := NewMailbox[ConsensusMessage]("c", room), &Status{}
 	status.view.Store(view)
 	return &snapshotterTurns{fs: fs, consensus: consensus, Snapshotter: NewSnapshotter(SnapshotterConfig{
-		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus, Reader: NewMailbox[ReadSnapshot]("r", room),
+		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: noPeers{}, Status: status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
 	})}
 }
@@ -60,7 +61,7 @@ func (s *snapshotterTurns) read() []SnapshotterMessage {
 	if s.unread {
 		return nil
 	}
-	NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox}).Handle(Time{}, drainBox(s.Reader))
+	NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 	return drainBox(s.Inbox)
 }
 

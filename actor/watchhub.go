@@ -23,12 +23,15 @@ type (
 	}
 	// ViewPublished reports that there is a newer View. Posted, by [WatchSignal]: never while one waits, or without watches.
 	ViewPublished struct{}
+	// ValuesRead has the values that the hub was missing. Posted by the value reader.
+	ValuesRead struct{ Values []watch.Read }
 	// LookAtWatches is the watch hub's clock. Offered.
 	LookAtWatches struct{}
 )
 
 func (Watch) watchHubMessage()         {}
 func (ViewPublished) watchHubMessage() {}
+func (ValuesRead) watchHubMessage()    {}
 func (LookAtWatches) watchHubMessage() {}
 
 // WatchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
@@ -52,6 +55,7 @@ func (s *Status) Watches() int64 { return s.watch.watches.Load() }
 // WatchHubConfig is the configuration of the watch hub.
 type WatchHubConfig struct {
 	Inbox  *Mailbox[WatchHubMessage]
+	Reader *Mailbox[ReadValues]
 	Status *Status
 	Seed   uint64        // a number unknown to clients
 	Alone  time.Duration // after this time without a leader, the member serves no watches
@@ -114,6 +118,8 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 		switch m := m.(type) {
 		case Watch:
 			w.hub.Request(view, m.Stream, &m.Request)
+		case ValuesRead:
+			w.hub.Bring(m.Values)
 		case LookAtWatches:
 			w.look(t.Now)
 		case ViewPublished:
@@ -123,6 +129,9 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 	}
 	if again = w.hub.Step(t.Now, view, t.Resting); !t.Resting {
 		w.owe(t, view)
+	}
+	if missing := w.hub.Missing(); missing != nil {
+		w.Reader.MustPost(ReadValues{missing})
 	}
 	w.Status.watch.watches.Store(int64(w.hub.Watches()))
 	w.Status.watch.watched.Store(w.hub.Watches() > 0)

@@ -108,7 +108,9 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	s.scratch.loaded = false
 	s.times.trim(s.compacted)
 	s.beginExtents()
-	s.drop(s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead)
+	work := s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead
+	s.drop(work)
+	s.letGo(work)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
 	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-mapped))
@@ -559,12 +561,12 @@ func (s *segment) guess(hash uint64) ref {
 	return 0
 }
 
-// prefetchHistory loads the memory that compacting the next revisions will need.
-func (s *State) prefetchHistory() {
+// prefetchHistory loads the memory that the versions before the changes of the next revisions need to be dropped, or let go.
+func (s *State) prefetchHistory(from int64) {
 	w := &s.keys.prefetching
 	h := &s.history
 	refs := w.refs[:0]
-	for revision := h.slots.first; revision < min(h.slots.end, h.slots.first+prefetchCommands); revision++ {
+	for revision := from; revision < min(h.slots.end, from+prefetchCommands); revision++ {
 		if change := h.slots.at(revision).Load(); change&(slotGroup|changeCreated) == 0 {
 			refs = append(refs, changed(change))
 		}

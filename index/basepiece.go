@@ -38,7 +38,7 @@ func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) boo
 			}
 			b.last = append(b.last[:0], key...)
 			for i := range versions {
-				b.weight += weight(len(key), len(versions[i].Value))
+				b.weight += weight(len(key), versions[i].Size())
 			}
 		}
 		return f(key, versions)

@@ -16,7 +16,7 @@ func (p Position) Compare(other Position) int {
 	return cmp.Or(cmp.Compare(p.Revision, other.Revision), cmp.Compare(p.Sub, other.Sub))
 }
 
-// Change is an event at its position in the history. Its slices are parts of the View.
+// Change is an event at its position in the history. Its slices are parts of the View. If the value is in files, KV is without it: see Unread.
 type Change struct {
 	kv.Event
 	Last bool // the last change of its revision; in KeyChanges, the key's last change of that revision
@@ -61,18 +61,24 @@ func (c *Change) Superseded() bool {
 
 // Before returns the key as it was before the change's revision. It is false if the key did not exist, and for a change
 // at or below the compacted revision: the revision before it cannot be read any more. etcd leaves prev_kv out of such an
-// event as well, and Kubernetes relies on that.
-func (c *Change) Before() (pair kv.KeyValue, ok bool) {
+// event as well, and Kubernetes relies on that. If the value is in files, it is left out, and unread is not nil.
+func (c *Change) Before() (pair kv.KeyValue, unread *Unread, ok bool) {
 	if c.KV.ModRevision <= c.view.compacted {
-		return pair, false
+		return pair, nil, false
 	}
 	for at := c.at; !at.has(created) && c.view.keepsBefore(at); {
 		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {
-			return at.keyValue(c.KV.Key), !at.has(tombstone)
+			return at.keyValue(c.KV.Key), c.view.unread(c.KV.Key, at), !at.has(tombstone)
 		}
 	}
-	return pair, false
+	return pair, nil, false
 }
+
+// Size returns the bytes of the change's value.
+func (c *Change) Size() int { return c.at.valueSize() }
+
+// Unread returns the change's value if it is in files; otherwise nil. KV is then without it.
+func (c *Change) Unread() *Unread { return c.view.unread(c.KV.Key, c.at) }
 
 // set fills c with the change that a version is.
 func (c *Change) set(at *version, key []byte) {

@@ -183,10 +183,6 @@ type stored struct {
 // nothingStored is the mark of a state whose versions are kept by nobody: it drops what is compacted.
 var nothingStored = stored{base: math.MaxInt64, to: math.MaxInt64}
 
-// KeepUnstored makes the state keep what is not in files: the base of a revision is, and so are the extents up to a revision. The
-// snapshots of a member call it. Without a call, a state drops all that is compacted.
-func (s *State) KeepUnstored(base, to int64) { s.stored = stored{base, to} }
-
 // Unstored says whether there is a base, or an extent, that is not in files.
 func (s *State) Unstored() bool {
 	x := &s.extents
@@ -230,7 +226,7 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 		old := at.before(from)
 		if at.mod <= v.extents.base && !(old && at.has(tombstone)) {
 			var one Version
-			one.set(at)
+			one.set(v, r.key(), at)
 			to = append(to, one)
 		}
 		if old {
@@ -310,7 +306,7 @@ func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (nex
 	var refs [prefetchCommands]ref
 	for from.Revision <= c.extent.To {
 		for _, at := range c.collect(refs[:0], from) {
-			one.set(at.version())
+			one.set(c.v, keyOf(at), at.version())
 			if from = (Position{one.Mod, one.Sub + 1}); !f(keyOf(at), &one) {
 				return from
 			}
@@ -343,10 +339,10 @@ func (c Changes) collect(refs []ref, from Position) []ref {
 // keyOf returns the key of a version.
 func keyOf(at ref) []byte { return ref(at.version().record.Load()).record().key() }
 
-// set fills a Version with a version in memory.
-func (v *Version) set(at *version) {
+// set fills a Version with a version of a View.
+func (v *Version) set(of *View, key []byte, at *version) {
 	*v = Version{Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(), Tombstone: at.has(tombstone), Author: at.author()}
 	if !v.Tombstone {
-		v.Value = at.value()
+		v.Value, v.unread = at.value(), of.unread(key, at)
 	}
 }

@@ -34,8 +34,8 @@ func TestExtents(t *testing.T) {
 		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000, ExtentsFrom: -1})
 		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000, ExtentsFrom: -1})
 		var made []madeVersion
-		prompt.KeepUnstored(0, 0)
-		late.KeepUnstored(0, 0)
+		prompt.Stored(0, 0, nil)
+		late.Stored(0, 0, nil)
 		base := map[string][]Version{} // of the late state, by key
 		var changes []KeyedVersion     // of its extents behind the base
 		// rebuilt loads the late state from its base, its stored extents, and the open one.
@@ -114,7 +114,7 @@ func TestExtents(t *testing.T) {
 				})
 				changes = slices.DeleteFunc(changes, func(one KeyedVersion) bool { return one.Mod <= v.Base() })
 			}
-			s.KeepUnstored(v.Base(), to)
+			s.Stored(v.Base(), to, nil)
 		}
 		both := func(commands ...[]byte) []kv.Result {
 			results := batch(t, prompt, 1, commands...)
@@ -209,7 +209,7 @@ func TestExtents(t *testing.T) {
 // What an extent has without being stored is kept although it is compacted; storing it drops it.
 func TestUnstoredIsKept(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500, ExtentsFrom: -1})
-	s.KeepUnstored(1, 1)
+	s.Stored(1, 1, nil)
 	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
 	for n := range 20 {
 		batch(t, s, 1, put("a", fmt.Sprint(n)))
@@ -221,13 +221,13 @@ func TestUnstoredIsKept(t *testing.T) {
 		t.Errorf("%d of 20 versions are kept before they are stored", s.history.kept)
 	}
 	cuts := s.View().Extents()
-	s.KeepUnstored(1, cuts[0].To)
+	s.Stored(1, cuts[0].To, nil)
 	s.View()
 	reclaimed(s)
 	if want := 21 - cuts[0].To + 1; s.history.kept != want {
 		t.Errorf("%d versions are kept, %d wanted, with %+v stored", s.history.kept, want, cuts[0])
 	}
-	s.KeepUnstored(1, s.revision)
+	s.Stored(1, s.revision, nil)
 	s.View()
 	reclaimed(s)
 	if s.history.kept != 2 { // the newest, and what its event was before

@@ -49,7 +49,7 @@ func recordText(v *View) string {
 			fmt.Fprintf(&out, "%d.%d %q\n", c.KV.ModRevision, c.Sub, c.KV.Key) // of a key that it has changed twice etcd has one
 			return true
 		}
-		pair, was := c.Before()
+		pair, _, was := c.Before()
 		fmt.Fprintf(&out, "%+v before %+v %v\n", c.Event, pair, was && pair.ModRevision >= v.Compacted())
 		return true
 	})

@@ -25,6 +25,8 @@ type history struct {
 	// kept is the number of stored versions, and keptSum the sum of their version.sum.
 	kept    int64
 	keptSum uint64
+	// away is the number of versions whose value is not in memory, and awayBytes the bytes of these values.
+	away, awayBytes int64
 }
 
 // group is the changes of one revision, by sub revision.
@@ -357,7 +359,8 @@ func (s *State) compact(revision int64) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-// Reclaim does a bounded step of freeing memory: it drops compacted versions and evacuates sparse slabs. It returns
+// Reclaim does a bounded step of freeing memory: it drops compacted versions, lets values go that are in files, and
+// evacuates sparse slabs. It returns
 // whether there is more to do. Apply does as much in proportion to its additions; Reclaim is for an idle state.
 func (s *State) Reclaim() (more bool) {
 	if s.keys.memory.ledger.atRest() {
@@ -366,8 +369,9 @@ func (s *State) Reclaim() (more bool) {
 		}
 	}
 	s.drop(s.limits.CompactionWork)
+	s.letGo(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
-	return s.history.slots.first < s.dropping || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
+	return s.history.slots.first < s.dropping || s.letsGo() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
 // drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
@@ -381,7 +385,7 @@ func (s *State) drop(work int64) {
 			return
 		}
 		if s.history.slots.first >= prefetched {
-			s.prefetchHistory()
+			s.prefetchHistory(s.history.slots.first)
 			prefetched = s.history.slots.first + prefetchCommands
 		}
 		work -= s.dropOldest()
@@ -438,6 +442,10 @@ func (s *State) dropVersion(at ref) {
 	v.owner |= versionDead
 	s.history.kept--
 	s.history.keptSum -= v.sum
+	if v.has(away) {
+		s.history.away--
+		s.history.awayBytes -= int64(v.valueSize())
+	}
 	s.keys.evacuation.enqueue(s.keys.memory.free(at, v.size()), sparse)
 }
 

@@ -39,7 +39,7 @@ func (r *record) newest() *version { return ref(r.head.Load()).version() }
 //	neither created nor tombstone   create revision, and version number
 //	leased                          the lease
 //
-// The number of the author has 4 bytes before the value, if there is one.
+// The number of the author has 4 bytes before the value, if there is one. A version that is away has no value behind it.
 type version struct {
 	// Immutable.
 	mod   int64
@@ -64,6 +64,7 @@ const (
 	again     = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
 	authored  = 16 // a user made the change
+	away      = 32 // the value is in files and not in memory
 
 	flagBits = 8
 
@@ -93,8 +94,14 @@ func headBytes(flags uint32) int {
 	return n
 }
 
-func versionSize(flags uint32, value int) int { return roundUp(headBytes(flags) + value) }
-func (v *version) size() int                  { return versionSize(v.flags(), v.valueSize()) }
+func versionSize(flags uint32, value int) int {
+	if flags&away != 0 {
+		value = 0
+	}
+	return roundUp(headBytes(flags) + value)
+}
+
+func (v *version) size() int { return versionSize(v.flags(), v.valueSize()) }
 
 func (v *version) word(i int) *int64 {
 	return (*int64)(unsafe.Add(unsafe.Pointer(v), versionBytes+8*i))
@@ -154,10 +161,10 @@ func (v *version) authorWord() *uint32 {
 
 var noBytes = []byte{}
 
-// value returns the value, a part of the slab.
+// value returns the value, a part of the slab; nothing if it is away.
 func (v *version) value() []byte {
 	n := v.valueSize()
-	if n == 0 {
+	if n == 0 || v.has(away) {
 		return noBytes
 	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(v), headBytes(v.flags()))), n)

@@ -20,8 +20,9 @@ func (v *View) Records(f func(key []byte, one *Version) bool) {
 	var one Version
 	hand := func(r ref) bool {
 		at := r.version()
-		one.set(at)
-		return f(ref(at.record.Load()).record().key(), &one)
+		key := ref(at.record.Load()).record().key()
+		one.set(v, key, at)
+		return f(key, &one)
 	}
 	for _, old := range v.older() {
 		if !hand(old.ref) {

@@ -1,23 +1,31 @@
 package index
 
 import (
+	"cmp"
 	"runtime"
 
 	"qkv/index/kv"
 )
 
-// past is a View at a position: the data that the comparisons of an earlier transaction saw.
+// past is a View at a position: the data that the comparisons of a transaction see, or saw.
 type past struct {
-	v  *View
-	at position
+	v   *View
+	at  position
+	err error // a value could not be read
 }
 
-func (p past) look(key []byte) *version {
+func (p *past) value(at *version) []byte {
+	value, err := p.v.value(keyOf(refOf(at)), at)
+	p.err = cmp.Or(p.err, err)
+	return value
+}
+
+func (p *past) look(key []byte) *version {
 	_, at := p.v.find(key, p.at)
 	return at
 }
 
-func (p past) lookAt(key, end []byte, f func(*version) bool) {
+func (p *past) lookAt(key, end []byte, f func(*version) bool) {
 	var from probe
 	p.v.tree.Ascend(from.set(key), func(r ref) bool {
 		if beyond(r.record().key(), end) {
@@ -43,7 +51,7 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 	if t == nil {
 		return nil
 	}
-	p := past{v, behind(r.Revision)}
+	p := &past{v: v, at: behind(r.Revision)}
 	if r.Changed {
 		p.at = position{mod: r.Revision}
 	}
@@ -62,6 +70,9 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 		}
 		return readable
 	})
+	if p.err != nil {
+		return happened(p.err)
+	}
 	if !readable {
 		return answerGone(t, r)
 	}
@@ -70,7 +81,7 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 }
 
 // count returns the number of keys that a delete finds.
-func (p past) count(key, end []byte) (n int64) {
+func (p *past) count(key, end []byte) (n int64) {
 	if len(end) == 0 {
 		if p.look(key) != nil {
 			n++

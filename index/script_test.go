@@ -470,7 +470,7 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 				what = "del "
 			}
 			fmt.Fprintf(&out, "%d.%d %s%s", c.KV.ModRevision, c.Sub, what, line(&c.KV))
-			if before, ok := c.Before(); d.HasArg("before") && ok {
+			if before, _, ok := c.Before(); d.HasArg("before") && ok {
 				fmt.Fprintf(&out, "  before: %s", line(&before))
 			}
 			return true

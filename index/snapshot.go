@@ -253,6 +253,8 @@ type Builder struct {
 	redone Position
 	// grouped are the changes that may share their revision with others.
 	grouped []subChange
+	// superseding are changes in extents whose versions before them leave memory next.
+	superseding []ref
 	// changes and records wait to be added to the history and the table. Their positions there are random. Adding many at
 	// once overlaps the cache misses.
 	changes []subChange
@@ -281,6 +283,13 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	}
 	s.keys.table.init(int(min(want.live, 1<<30)))
 	return &Builder{s: s, want: want}, nil
+}
+
+// ReadFrom makes the values of superseded versions of parts stay in their files. Without a call, all values are loaded into memory.
+func (b *Builder) ReadFrom(values Values) {
+	b.s.letting.files = &files{values: values}
+	b.s.letting.to = b.s.extents.open.From - 1
+	b.s.letting.next = Position{Revision: b.s.extents.open.From}
 }
 
 // Members returns the members of the state, which are known before the first key.
@@ -368,6 +377,10 @@ type KeyedVersion struct {
 // history of the state begins behind them. Redo keeps none of the slices.
 func (b *Builder) Redo(changes []KeyedVersion) error {
 	b.flush()
+	if err := b.group(); err != nil {
+		return err
+	}
+	handed := b.s.keys.memory.handed
 	for keys := &b.s.keys; len(changes) > 0; {
 		some := changes[:min(len(changes), prefetchCommands)]
 		changes = changes[len(some):]
@@ -382,8 +395,59 @@ func (b *Builder) Redo(changes []KeyedVersion) error {
 			}
 		}
 	}
-	b.flush()
+	if err := b.follow(); err != nil {
+		return err
+	}
+	if len(b.superseding) > 0 {
+		b.letGo(handed)
+	}
 	return nil
+}
+
+// follow adds the waiting changes, which are in order, to the history.
+func (b *Builder) follow() error {
+	h := &b.s.history
+	for _, c := range b.changes {
+		slot := h.slots.fill(c.mod)
+		alone, n := slot.Load(), int64(0)
+		switch {
+		case alone != 0:
+			n = h.changes(c.mod)
+		case c.mod == h.slots.first:
+			n = h.sub // these are dropped
+		}
+		if c.sub != n {
+			return fmt.Errorf("change %d.%d follows the %d changes before it of that revision", c.mod, c.sub, n)
+		}
+		if n == 0 {
+			slot.Store(changeOf(c.at))
+			continue
+		}
+		g := h.group(c.mod)
+		if g == nil {
+			g = &group{changes: make([]atomic.Uint64, n, n+1)}
+			g.changes[0].Store(alone)
+			slot.Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
+			*h.groups.push() = g
+		}
+		g.changes = append(g.changes, atomic.Uint64{})
+		g.changes[n].Store(changeOf(c.at))
+	}
+	b.changes = b.changes[:0]
+	return nil
+}
+
+// letGo lets values go from memory, and gives up the slabs that this empties: there is no View that reaches them. handed is what was
+// allocated before.
+func (b *Builder) letGo(handed int64) {
+	s := b.s
+	for _, at := range b.superseding {
+		s.letGoBefore(at.version())
+	}
+	b.superseding = b.superseding[:0]
+	s.keys.flushNewKeys()
+	s.evacuate(timesHanded * (s.keys.memory.handed - handed))
+	s.keys.epoch = &epoch{}
 }
 
 func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
@@ -397,7 +461,7 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	versions := pair[1:]
 	if r != 0 {
 		before = ref(r.record().head.Load())
-		pair[0].set(before.version())
+		pair[0].set(nil, nil, before.version())
 		versions = pair[:]
 	}
 	held := s.history.holds(v.Mod, v.Sub)
@@ -436,6 +500,9 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	}
 	b.addVersion(r, hash, versions, len(versions)-1)
 	b.addLive(r)
+	if held && v.Mod < s.letting.next.Revision {
+		b.superseding = append(b.superseding, ref(r.record().head.Load()))
+	}
 	return nil
 }
 
@@ -493,12 +560,17 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	if v.Lease != 0 {
 		flags |= leased
 	}
+	if v.Size() >= s.letGoFrom() && i+1 < len(versions) && versions[i+1].Mod < s.letting.next.Revision {
+		flags |= away
+		s.history.away++
+		s.history.awayBytes += int64(v.Size())
+	}
 	at := s.newVersion(flags, len(v.Value), v.Author)
 	made := at.version()
 	made.mod, made.sub = v.Mod, uint32(v.Sub)
 	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
 	made.setWords(words, v.Lease)
-	copy(made.value(), v.Value)
+	copy(made.value(), v.Value) // nothing if it is away
 	s.push(r, at, ref(r.record().head.Load()))
 	s.history.kept++
 	s.history.keptSum += made.sum
@@ -583,6 +655,7 @@ func (b *Builder) group() error {
 		slot.Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
 		*h.groups.push() = g
 	}
+	b.grouped = nil
 	return nil
 }
 

@@ -42,6 +42,7 @@ type SortedReader struct {
 	kept      int64        // number of keys in pruned
 	merging   bool
 	delivered int64
+	err       error // a value could not be read
 }
 
 // sortable is a version in a run.
@@ -97,10 +98,17 @@ func (r *SortedReader) Step(newest *View, rows int) (page kv.RangeResult, done, 
 	v := r.held
 	defer runtime.KeepAlive(v)
 	page.Revision = v.revision
+	if done, last = r.step(&page, rows); r.err != nil {
+		return page, true, true, r.err
+	}
+	return page, done, last, nil
+}
+
+func (r *SortedReader) step(page *kv.RangeResult, rows int) (done, last bool) {
 	switch {
 	case r.merging && r.from != nil:
 		r.prune(rows)
-		return page, false, false, nil
+		return false, false
 	case !r.merging:
 		r.collect(rows)
 		if r.from == nil {
@@ -111,14 +119,13 @@ func (r *SortedReader) Step(newest *View, rows int) (page kv.RangeResult, done, 
 			r.merge()
 		}
 		if r.from != nil || !r.q.CountOnly {
-			return page, false, false, nil
+			return false, false
 		}
 		page.Count = r.count
-		return page, true, true, nil
+		return true, true
 	}
 	page.Count = r.count
-	last = r.fill(&page, rows)
-	return page, true, last, nil
+	return true, r.fill(page, rows)
 }
 
 var errLetGo = &kv.Error{Code: kv.Unavailable, Message: "a sorted range was read too slowly and its data were released: ask again"}
@@ -176,7 +183,7 @@ func (r *SortedReader) note(of *record, at *version) {
 		one.by = uint64(pair.ModRevision)
 	case kv.SortByValue:
 		var begins [8]byte
-		copy(begins[:], pair.Value)
+		copy(begins[:], r.valueOf(one.at))
 		one.by = binary.BigEndian.Uint64(begins[:])
 	default:
 		one.by = uint64(r.count)
@@ -199,12 +206,19 @@ func (r *SortedReader) flush() {
 func (r *SortedReader) order(a, b sortable) int {
 	c := cmp.Compare(a.by, b.by)
 	if c == 0 && r.q.Sort == kv.SortByValue {
-		c = bytes.Compare(a.at.version().value(), b.at.version().value())
+		c = bytes.Compare(r.valueOf(a.at), r.valueOf(b.at))
 	}
 	if r.q.Order == kv.SortDescend {
 		return -c
 	}
 	return c
+}
+
+// valueOf returns the value of a version. A value that is away is read for each comparison.
+func (r *SortedReader) valueOf(at ref) []byte {
+	value, err := r.held.value(keyOf(at), at.version())
+	r.err = cmp.Or(r.err, err)
+	return value
 }
 
 // merge begins to merge the runs.
@@ -281,11 +295,16 @@ func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
 		}
 		at := r.first()
 		pair := at.keyValue(ref(at.record.Load()).record().key())
+		if size += int64(len(pair.Key)); !r.q.KeysOnly {
+			size += int64(at.valueSize())
+		}
+		if r.bytes > 0 && size > r.bytes && len(page.KVs) > 0 {
+			break
+		}
 		if r.q.KeysOnly {
 			pair.Value = nil
-		}
-		if size += int64(len(pair.Key) + len(pair.Value)); r.bytes > 0 && size > r.bytes && len(page.KVs) > 0 {
-			break
+		} else if at.has(away) {
+			pair.Value = r.valueOf(refOf(at))
 		}
 		page.KVs = append(page.KVs, pair)
 		r.pop()

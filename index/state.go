@@ -85,6 +85,7 @@ type State struct {
 	// dropping is droppable's when the newest View was made: versions are dropped up to it.
 	dropping int64
 	stored   stored
+	letting  letting
 
 	limits limits.Index // constant
 
@@ -112,6 +113,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		accounts:   newAccounts(),
 		limits:     l,
 		stored:     nothingStored,
+		letting:    letting{files: &files{}},
 	}
 	s.history.slots.startAt(2)
 	s.keys.freeze()
@@ -178,6 +180,6 @@ func (s *State) View() *View {
 	return &View{
 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
-		mapped: s.keys.memory.bytes, dropping: s.dropping, countedRows: s.limits.CountedRows,
+		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows,
 	}
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"runtime"
 	"slices"
 
@@ -13,6 +14,8 @@ type keys interface {
 	look(key []byte) *version
 	// lookAt calls f with the versions of a range's keys, until f returns false.
 	lookAt(key, end []byte, f func(*version) bool)
+	// value returns the value of such a version.
+	value(at *version) []byte
 }
 
 func (s *State) look(key []byte) *version {
@@ -26,22 +29,7 @@ func (s *State) lookAt(key, end []byte, f func(*version) bool) {
 	s.keys.each(key, end, func(r ref) bool { return f(r.record().newest()) })
 }
 
-func (v *View) look(key []byte) *version {
-	_, at := v.find(key, behind(v.revision))
-	return at
-}
-
-func (v *View) lookAt(key, end []byte, f func(*version) bool) {
-	var from probe
-	v.tree.Ascend(from.set(key), func(r ref) bool {
-		if beyond(r.record().key(), end) {
-			return false
-		}
-		at := r.record().newest().at(behind(v.revision))
-		return at == nil || f(at)
-	})
-	runtime.KeepAlive(from.words)
-}
+func (s *State) value(at *version) []byte { return at.value() } // live values are in memory
 
 // appendPath appends whether the comparisons of a transaction hold, followed by those of the nested transactions that are
 // reached.
@@ -72,6 +60,7 @@ func branch(t *kv.Txn, holds bool) []kv.Op {
 func compare(in keys, c *kv.Compare) (holds bool) {
 	check := func(at *version) bool {
 		pair := at.keyValue(nil)
+		pair.Value = in.value(at)
 		return c.Holds(&pair)
 	}
 	if len(c.End) == 0 {
@@ -229,7 +218,11 @@ func (r *replicated) checkRange(revision int64) *kv.Error {
 // *kv.Error.
 func (v *View) Evaluate(t *kv.Txn) (kv.Result, error) {
 	defer runtime.KeepAlive(v)
-	r := kv.Result{Revision: v.revision, Txn: &kv.TxnOutcome{Path: appendPath(nil, v, t)}}
+	now := past{v: v, at: behind(v.revision)}
+	r := kv.Result{Revision: v.revision, Txn: &kv.TxnOutcome{Path: appendPath(nil, &now, t)}}
+	if now.err != nil {
+		return kv.Result{Revision: v.revision}, now.err
+	}
 	var err *kv.Error
 	steps(t, r.Txn.Path, func(o *kv.Op) bool {
 		err = v.checkRange(o.Range.Revision)
@@ -332,7 +325,7 @@ func (a *AnswerReader) Step(v *View, rows int) (result *kv.TxnResult, done bool,
 		}
 		used, ended, err := a.step(v, rows)
 		if err != nil {
-			return nil, true, err
+			return nil, true, happened(err)
 		}
 		if rows -= used; ended {
 			a.next++
@@ -348,9 +341,11 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 		s.to.Put = &kv.PutResult{Revision: a.revision}
 		if s.op.Put.PrevKV {
 			if r, at := v.find(s.op.Put.Key, a.place()); at != nil {
-				pair := at.keyValue(r.key())
-				s.to.Put.Prev = &pair
-				err = a.take(&pair)
+				var pair kv.KeyValue
+				if pair, err = v.pair(r.key(), at); err == nil {
+					s.to.Put.Prev = &pair
+					err = a.take(&pair)
+				}
 			}
 		}
 		a.sub++
@@ -378,6 +373,14 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 	page.Revision = a.revision
 	s.to.Range = &page
 	return rows, true, nil
+}
+
+// happened returns an error that does not say that the write can be repeated.
+func happened(err error) error {
+	if e, ok := errors.AsType[*kv.Error](err); ok && e.Code == kv.Unavailable {
+		return kv.Errorf(kv.AnswerGone, "the write did happen, but its answer cannot be read: %s", e.Message)
+	}
+	return err
 }
 
 // read continues the range of the next operation.

@@ -26,6 +26,7 @@ type View struct {
 	table    *table
 	removed  uint64 // table.removed when the View was made
 	dropping int64  // as State.dropping
+	files    *files
 	frozen
 	leases leases
 	saved  *savedSessions // nil unless the View is to be saved
@@ -167,7 +168,11 @@ func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 			at := changed(v.history.change(revision, sub).Load()).version()
 			e = kv.Event{Sub: sub, Deleted: at.has(tombstone)}
 			key := ref(at.record.Load()).record().key()
-			if e.KV = at.keyValue(key); e.Deleted {
+			var err error
+			if e.KV, err = v.pair(key, at); err != nil {
+				return err
+			}
+			if e.Deleted {
 				e.KV.Value = nil
 			}
 			if !f(&e) {
@@ -178,6 +183,7 @@ func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	return nil
 }
 
+// keyValue returns the key with the version. If the version is away, the value is empty: see View.pair.
 func (v *version) keyValue(key []byte) kv.KeyValue {
 	return kv.KeyValue{Key: key, Value: v.value(), CreateRevision: v.create(), ModRevision: v.mod, Version: v.number(), Lease: v.lease()}
 }
@@ -187,7 +193,27 @@ type Version struct {
 	Mod, Sub, Create, Version, Lease int64
 	Tombstone                        bool // the key was deleted; only Mod, Sub and Author are set
 	Author                           uint32
-	Value                            []byte
+	Value                            []byte // empty if it is in files: see Read
+
+	unread *Unread
+}
+
+// Size returns the bytes of the value.
+func (v *Version) Size() int {
+	if v.unread != nil {
+		return v.unread.Size()
+	}
+	return len(v.Value)
+}
+
+// Read reads the value if it is in files and not in memory. It may wait for the disk. An error is a *kv.Error.
+func (v *Version) Read() (err error) {
+	if v.unread != nil {
+		if v.Value, err = v.unread.Read(); err == nil {
+			v.unread = nil
+		}
+	}
+	return err
 }
 
 // Scan calls f with all keys from a key on, in key order, with all kept versions, oldest first, until f returns false.
@@ -261,7 +287,7 @@ func (v *View) kept(r *record, to []Version) []Version {
 	}
 	for {
 		var one Version
-		one.set(at)
+		one.set(v, r.key(), at)
 		to = append(to, one)
 		if !v.keepsBefore(at) {
 			break
@@ -316,10 +342,20 @@ func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, er
 		return pair, false, err
 	}
 	if r, at := v.find(key, behind(revision)); at != nil {
-		pair, found = at.keyValue(r.key()), true
+		pair, err = v.pair(r.key(), at)
+		found = err == nil
 	}
 	runtime.KeepAlive(v)
-	return pair, found, nil
+	return pair, found, err
+}
+
+// ModifiedAt returns the revision of the last change of a key up to a revision that can be read; 0: the key did not exist.
+func (v *View) ModifiedAt(key []byte, revision int64) (modified int64) {
+	if _, at := v.find(key, behind(revision)); at != nil {
+		modified = at.mod
+	}
+	runtime.KeepAlive(v)
+	return modified
 }
 
 // find returns a key's record and the version visible at a position, or nil.
@@ -439,9 +475,12 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 		if record, at := v.find(r.q.Key, r.at); at != nil {
 			p.add(record, at)
 		}
-		return p.RangeResult, true, nil
+		return p.RangeResult, true, p.err
 	}
 	next, ended := p.walk(r.from, rows)
+	if p.err != nil {
+		return p.RangeResult, true, p.err
+	}
 	return p.RangeResult, r.advance(&p, next, ended), nil
 }
 
@@ -565,6 +604,7 @@ type page struct {
 	phase   rangePhase
 	size    int64 // bytes of its keys and values
 	counted int   // keys that were only counted
+	err     error // a value could not be read
 }
 
 // add counts a key, and adds it to the page if the limits allow.
@@ -579,13 +619,17 @@ func (p *page) add(r *record, at *version) {
 		p.counted++
 		return
 	}
-	if p.KeysOnly {
-		pair.Value = nil
+	if p.size += int64(len(pair.Key)); !p.KeysOnly {
+		p.size += int64(at.valueSize())
 	}
-	p.size += int64(len(pair.Key) + len(pair.Value))
 	if p.Limit > 0 && int64(len(p.KVs)) == p.Limit || p.bytes > 0 && p.size > p.bytes && len(p.KVs) > 0 {
 		p.More = true
 		return
+	}
+	if p.KeysOnly {
+		pair.Value = nil
+	} else if at.has(away) {
+		pair.Value, p.err = p.v.files.value(pair.Key, at)
 	}
 	if p.KVs == nil && p.Limit > 0 && len(p.End) > 0 {
 		p.KVs = make([]kv.KeyValue, 0, min(p.Limit, 256))
@@ -613,7 +657,7 @@ func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
 		if at := record.newest().at(p.at); at != nil {
 			p.add(record, at)
 		}
-		return true
+		return p.err == nil
 	})
 	runtime.KeepAlive(from.words)
 	return next, ended

@@ -37,7 +37,7 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 			switch {
 			case err != nil:
 			case i == len(chain)-1 && end < least:
-				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
+				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least), Cause: s.skipped}
 			case i == 0 && fault == nil && snapshot > 0 && behind > snapshot:
 				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", behind, snapshot)}
 			}

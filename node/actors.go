@@ -4,6 +4,7 @@ import (
 	"qkv/actor"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/snapshot"
 )
 
 // logWriterName is the name of the only actor with disk calls that acknowledgements wait for.
@@ -20,8 +21,9 @@ type mailboxes struct {
 	applier        *actor.Mailbox[actor.ApplierMessage]
 	segmentMaker   *actor.Mailbox[actor.SegmentMakerMessage]
 	snapshotter    *actor.Mailbox[actor.SnapshotterMessage]
-	snapshotReader *actor.Mailbox[actor.ReadSnapshot]
+	snapshotReader *actor.Mailbox[actor.SnapshotReaderMessage]
 	watchHub       *actor.Mailbox[actor.WatchHubMessage]
+	valueReader    *actor.Mailbox[actor.ReadValues]
 }
 
 func newMailboxes(l *limits.Tunable) mailboxes {
@@ -32,8 +34,9 @@ func newMailboxes(l *limits.Tunable) mailboxes {
 		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
 		segmentMaker:   actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
 		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: limits.PostsWaiting}),
-		snapshotReader: actor.NewMailbox[actor.ReadSnapshot]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
+		snapshotReader: actor.NewMailbox[actor.SnapshotReaderMessage]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
 		watchHub:       actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: l.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting}),
+		valueReader:    actor.NewMailbox[actor.ReadValues]("value reader", actor.Capacity{MustPost: 1}),
 	}
 }
 
@@ -42,6 +45,7 @@ func (b *mailboxes) waiting() map[string]func() int {
 	return map[string]func() int{
 		"consensus": b.consensus.Waiting, "log writer": b.logWriter.Waiting, "log reader": b.logReader.Waiting, "applier": b.applier.Waiting,
 		"segment maker": b.segmentMaker.Waiting, "snapshotter": b.snapshotter.Waiting, "snapshot reader": b.snapshotReader.Waiting, "watch hub": b.watchHub.Waiting,
+		"value reader": b.valueReader.Waiting,
 	}
 }
 
@@ -71,11 +75,11 @@ func (m *member) connect(r *recovered) error {
 		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
 	m.actors.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
-		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots, Interrupted: r.interrupted,
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots, Interrupted: r.interrupted, Shelf: snapshot.ShelfOf(r.state),
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
-	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter})
+	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter, Repair: m.repairPart})
 	m.actors.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,
@@ -99,7 +103,7 @@ func (m *member) connect(r *recovered) error {
 		m.env.Limits.Watches.Progress = m.config.WatchProgress
 	}
 	hub := actor.NewWatchHub(actor.WatchHubConfig{
-		Inbox: box.watchHub, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
+		Inbox: box.watchHub, Reader: box.valueReader, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
 	})
 	m.voting = agrees.Configuration
 	if err := way.Start(peerHandler{m}); err != nil {
@@ -117,6 +121,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, box.snapshotter, m.actors.snapshotter)
 	actor.Spawn(d, box.snapshotReader, reads)
 	actor.Spawn(d, box.watchHub, hub)
+	actor.Spawn(d, box.valueReader, actor.NewValueReader(actor.ValueReaderConfig{Inbox: box.valueReader, WatchHub: box.watchHub}))
 	d.Every(actor.TickInterval, func() { box.consensus.Offer(actor.Tick{}) })
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
 	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })

@@ -317,7 +317,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 			log.ErrCorrupt, s.folder.dir, found.First, behind)
 	}
 	r.state = index.NewState(s.limits.Index)
-	r.state.KeepUnstored(0, 0)
+	r.state.Stored(0, 0, nil)
 	r.state.Found(s.folder.founders())
 	if _, err := r.state.Apply(foundingIndex, found.Marker.Term, nil, nil); err != nil {
 		return fmt.Errorf("initialize the state: %w", err)
@@ -378,7 +378,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		}
 		at, term := got.meta.Index, got.meta.Term
 		stored := actor.StoredIn(got.meta.Parts)
-		got.state.KeepUnstored(stored.Base, stored.To)
+		got.state.Stored(stored.Base, stored.To, got.state.Values())
 		r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
 		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	}

@@ -89,7 +89,18 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 		return errors.New("only a member that starts can fetch it (`qkv serve`)")
 	}
 	s.logger.Warn("a part of a snapshot is missing or damaged, and is fetched from another member", "part", d.Name(), "bytes", d.Bytes, "error", d.Err)
-	sink := &partSink{storage: s, part: d.Part}
+	if err := s.fetch(d.Part, members); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched from another member; nothing is lost, but look at the disk: %v", d.Err)
+	s.logger.Error(text)
+	s.repairs.alarms = append(s.repairs.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: d.Path, Text: text})
+	return nil
+}
+
+// fetch receives a part from another one of these members, and publishes it.
+func (s *storage) fetch(p snapshot.Part, members index.Members) error {
+	sink := &partSink{storage: s, part: p}
 	if err := sink.begin(); err != nil {
 		return err
 	}
@@ -98,13 +109,12 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 		err = sink.finish()
 	}
 	sink.close()
-	if err != nil {
-		return err
-	}
-	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched from another member; nothing is lost, but look at the disk: %v", d.Err)
-	s.logger.Error(text)
-	s.repairs.alarms = append(s.repairs.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: d.Path, Text: text})
-	return nil
+	return err
+}
+
+// repairPart fetches a part that was found damaged while the member runs.
+func (m *member) repairPart(p snapshot.Part) error {
+	return m.storage.fetch(p, m.status.View().Members())
 }
 
 // partSink receives a part into the folder of snapshots. It implements peer.PartSink.

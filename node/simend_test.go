@@ -215,6 +215,9 @@ func eventsOf(v *index.View, behind int64) []event {
 			if one.Mod <= behind {
 				continue
 			}
+			if err := one.Read(); err != nil {
+				one.Value = []byte(err.Error())
+			}
 			events = append(events, event{
 				revision: one.Mod, sub: one.Sub, key: string(key), value: string(one.Value), deleted: one.Tombstone,
 				create: one.Create, version: one.Version,

@@ -42,6 +42,12 @@ func entry(r *rand.Rand) [][]byte {
 			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key(), Value: sized(r.IntN(1 << r.IntN(13)))(r.Int64())}))
 		case n < 18:
 			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key(), End: nil}))
+		case n < 18+r.IntN(2):
+			var puts []kv.Op
+			for i := range 1 + r.IntN(4) {
+				puts = append(puts, kv.Op{Put: &kv.Put{Key: fmt.Appendf(key(), "-%d", i), Value: sized(r.IntN(200))(r.Int64())}})
+			}
+			commands = append(commands, new(index.Head).AppendTxn(nil, &kv.Txn{Success: puts}))
 		case n < 19:
 			from := key()
 			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: from, End: append(from[:len(from):len(from)], 'z')}))
@@ -84,7 +90,14 @@ func sameView(t testing.TB, got, want *index.View) {
 	}
 	var a, b fake
 	for v, to := range map[*index.View]*fake{got: &a, want: &b} {
-		v.Scan(nil, func(key []byte, versions []index.Version) bool { return to.key(key, versions) == nil })
+		v.Scan(nil, func(key []byte, versions []index.Version) bool {
+			for i := range versions {
+				if err := versions[i].Read(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return to.key(key, versions) == nil
+		})
 		runtime.KeepAlive(v)
 	}
 	equal(t, &a, &b)

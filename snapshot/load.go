@@ -19,12 +19,23 @@ type loading struct {
 
 func (l *loading) open(m Meta, state []byte) (err error) {
 	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
+	if err != nil || len(m.Parts) == 0 {
+		return err
+	}
+	shelf := NewShelf(nil)
+	l.builder.ReadFrom(shelf)
 	for _, p := range m.Parts {
-		if err == nil {
-			err = loadPart(l.fs, l.dir, p, l.builder)
+		v, err := loadPart(l.fs, l.dir, p, l.builder)
+		if err != nil {
+			return err
+		}
+		if p.Number == 0 {
+			shelf.base, shelf.to = append(shelf.base, v), p.To
+		} else {
+			*shelf = *shelf.With(v)
 		}
 	}
-	return err
+	return nil
 }
 
 func (l *loading) key(key []byte, versions []index.Version) error {

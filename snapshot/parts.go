@@ -57,27 +57,33 @@ func (e *PartError) Error() string { return e.Err.Error() }
 func (e *PartError) Unwrap() error { return e.Err }
 
 // loadPart passes a part to the builder of a state: the versions of a piece of the base, or the changes of an extent.
-func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) error {
-	if err := loadContent(fs, join(dir, p.Name()), p, b); err != nil {
-		return &PartError{p, err}
+func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error) {
+	v, err := loadContent(fs, dir, p, b)
+	if err != nil {
+		return nil, &PartError{p, err}
 	}
-	return nil
+	return v, nil
 }
 
-func loadContent(fs disk.FS, path string, p Part, b *index.Builder) error {
+func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error) {
+	path := join(dir, p.Name())
 	f, err := fs.Open(path)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return corruptAt(path, 0, "the file is missing")
+		return nil, corruptAt(path, 0, "the file is missing")
 	}
 	if err != nil {
-		return fmt.Errorf("open a part of a snapshot: %w", err)
+		return nil, fmt.Errorf("open a part of a snapshot: %w", err)
 	}
-	defer f.Close()
-	_, t, err := read(path, f, nil, partContent{b})
+	v := &Volume{Part: p, path: path, file: f}
+	_, t, err := readNoting(path, f, nil, partContent{b}, &v.places)
 	if err == nil && t.sha != p.SHA {
 		err = corruptAt(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
-	return err
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return v, nil
 }
 
 // partContent adds the content of a part to a state.

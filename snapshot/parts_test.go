@@ -29,6 +29,8 @@ type partMember struct {
 	parts []Part // the extents behind the base
 	to    int64  // the last revision that is in a part
 	at    int64  // the base's revision
+	shelf *Shelf // nil: all values stay in memory
+	newer []*Volume
 }
 
 func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
@@ -37,7 +39,7 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 	}
 	m := &partMember{t: t, fs: fs, state: index.NewState(l)}
 	m.state.Found(index.Founders(map[string]uint64{"n1": 7}))
-	m.state.KeepUnstored(0, 0)
+	m.state.Stored(0, 0, nil)
 	return m
 }
 
@@ -58,9 +60,10 @@ func (m *partMember) store() {
 	v := m.state.View()
 	if v.Base() != m.at {
 		var base []Part
+		m.newer = nil
 		for from, more := []byte(nil), true; more; {
 			piece := v.BasePiece(from)
-			base = append(base, m.save(BeginPiece(m.fs, "d", v.Base(), piece)).Part())
+			base = append(base, m.open(m.save(BeginPiece(m.fs, "d", v.Base(), piece)), false))
 			from = piece.Next()
 			more = from != nil
 		}
@@ -71,11 +74,35 @@ func (m *partMember) store() {
 	}
 	for _, e := range v.Extents() {
 		if e.To > m.to {
-			m.parts = append(m.parts, m.save(BeginExtent(m.fs, "d", v, e)).Part())
+			m.parts = append(m.parts, m.open(m.save(BeginExtent(m.fs, "d", v, e)), true))
 			m.to = e.To
 		}
 	}
-	m.state.KeepUnstored(m.at, m.to)
+	m.tell()
+}
+
+// open opens a saved part to read values from it.
+func (m *partMember) open(s *Saver, extent bool) Part {
+	m.t.Helper()
+	v, err := s.Volume()
+	switch {
+	case err != nil:
+		m.t.Fatal(err)
+	case m.shelf == nil:
+	case extent:
+		m.shelf = m.shelf.With(v)
+	default:
+		m.newer = append(m.newer, v)
+	}
+	return s.Part()
+}
+
+func (m *partMember) tell() {
+	if m.shelf == nil {
+		m.state.Stored(m.at, m.to, nil)
+		return
+	}
+	m.state.Stored(m.at, m.to, m.shelf)
 }
 
 // snapshot stores the state and returns the path of its snapshot.
@@ -87,7 +114,14 @@ func (m *partMember) snapshot() string {
 	v := m.state.ViewToSave()
 	meta := metaOf(v)
 	meta.Parts = slices.Concat(m.base, m.parts)
-	return m.save(Begin(m.fs, "d", meta, v)).Info().Path
+	path := m.save(Begin(m.fs, "d", meta, v)).Info().Path
+	if m.shelf != nil && m.newer != nil {
+		m.shelf, m.newer = m.shelf.Rebased(m.newer), nil
+		m.tell()
+		for m.state.View(); m.state.Reclaim(); {
+		}
+	}
+	return path
 }
 
 var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000, ExtentsFrom: -1}
@@ -97,7 +131,10 @@ var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, Eva
 func TestParts(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 31))
-		prompt := newPartMember(t, simdisk.New(1), smallExtents)
+		l := smallExtents
+		l.AwayBytes = 1 + int(seed%3)*20
+		prompt := newPartMember(t, simdisk.New(1), l)
+		prompt.shelf = NewShelf(nil)
 		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000, ExtentsFrom: -1})
 		both := func(commands ...[]byte) {
 			apply(t, prompt.state, commands...)
@@ -107,12 +144,12 @@ func TestParts(t *testing.T) {
 			both(entry(r)...)
 		}
 		both(index.AppendFeatureLevel(nil, index.MaxLevel))
-		loads, bases := 0, 0
+		loads, bases, away := 0, 0, int64(0)
 		for n := range 150 {
 			both(entry(r)...)
 			v := prompt.state.View()
 			if n%10 == 9 {
-				both(new(index.Head).AppendCompact(nil, v.Revision()-r.Int64N(20)))
+				both(new(index.Head).AppendCompact(nil, max(v.Compacted()+1, v.Revision()-r.Int64N(300))))
 			}
 			prompt.store()
 			if n%37 == 36 {
@@ -135,24 +172,95 @@ func TestParts(t *testing.T) {
 				if !m.state.View().BaseServes() {
 					t.Fatalf("seed %d: the base does not serve though all is reclaimed", seed)
 				}
-				loaded, meta, err := Load(m.fs, path, smallExtents)
+				loaded, meta, err := Load(m.fs, path, l)
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
 				if len(meta.Parts) != len(m.base)+len(m.parts) {
 					t.Fatalf("seed %d: the head lists %d parts of %d", seed, len(meta.Parts), len(m.base)+len(m.parts))
 				}
-				sameView(t, loaded.ViewToSave(), m.state.ViewToSave())
-				if err := loaded.Check(); err != nil {
-					t.Fatal(err)
+				sameView(t, loaded.ViewToSave(), late.state.ViewToSave())
+				for _, s := range []*index.State{loaded, prompt.state} {
+					sameReads(t, s.View(), late.state.View(), r)
+					if err := s.Check(); err != nil {
+						t.Fatal(err)
+					}
+					n, _ := s.View().Away()
+					away += n
 				}
 				loads++
 			}
 		}
-		if loads == 0 || bases == 0 || len(prompt.parts) == 0 {
-			t.Errorf("seed %d: %d loads, %d bases, %d extents: the test shows nothing", seed, loads, bases, len(prompt.parts))
+		if n, _ := late.state.View().Away(); loads == 0 || bases == 0 || len(prompt.parts) == 0 || away < 300 || n != 0 {
+			t.Errorf("seed %d: %d loads, %d bases, %d extents, %d values away, and %d of the other: the test shows nothing", seed, loads, bases, len(prompt.parts), away, n)
 		}
 	}
+}
+
+// sameReads compares what two views answer: ranges at some revisions, and all changes with their previous pairs.
+func sameReads(t testing.TB, got, want *index.View, r *rand.Rand) {
+	t.Helper()
+	for range 5 {
+		q := kv.Range{Key: []byte("k"), End: []byte("l"), Revision: want.Revision() - r.Int64N(want.Revision()-want.Compacted()+1)}
+		if r.IntN(4) == 0 {
+			q.Sort, q.Order = kv.SortByValue, kv.SortDescend
+		}
+		a, err := rangeOf(got, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := rangeOf(want, q); err != nil || a != b {
+			t.Fatalf("the range at revision %d differs (%v):\n%s\n%s", q.Revision, err, a, b)
+		}
+	}
+	if a, b := changesOf(t, got), changesOf(t, want); a != b {
+		t.Fatalf("the changes differ:\n%s\n%s", a, b)
+	}
+}
+
+func showPair(to *strings.Builder, one *kv.KeyValue) {
+	fmt.Fprintf(to, "%s %d %d %d %d %s\n", one.Key, one.CreateRevision, one.ModRevision, one.Version, one.Lease, one.Value)
+}
+
+func rangeOf(v *index.View, q kv.Range) (string, error) {
+	reader := index.NewUnpagedReader(q, 1<<40)
+	for {
+		if result, done, err := reader.Step(v, 10); done {
+			var all strings.Builder
+			for i := range result.KVs {
+				showPair(&all, &result.KVs[i])
+			}
+			return all.String(), err
+		}
+	}
+}
+
+// changesOf is all changes of a View. Values that are not in memory are read.
+func changesOf(t testing.TB, v *index.View) string {
+	t.Helper()
+	var all strings.Builder
+	show := func(pair kv.KeyValue, unread *index.Unread) {
+		if unread != nil {
+			value, err := unread.Read()
+			if err != nil || len(value) != unread.Size() || len(pair.Value) != 0 {
+				t.Fatalf("%q: %d bytes of %d, and %d in memory: %v", pair.Key, len(value), unread.Size(), len(pair.Value), err)
+			}
+			pair.Value = value
+		}
+		showPair(&all, &pair)
+	}
+	_, err := v.Changes(index.Position{Revision: v.Compacted()}, func(c *index.Change) bool {
+		show(c.KV, c.Unread())
+		if before, unread, ok := c.Before(); ok {
+			show(before, unread)
+		}
+		fmt.Fprintln(&all, c.Sub, c.Deleted, c.Last)
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
 }
 
 // savedInParts is a small state in parts. Another cluster's has other values.

@@ -39,11 +39,19 @@ func newReading(w *walker, total int64, c content) reading {
 // read passes a whole file to c. Its memory is bounded by a few blocks, the state's bytes and the versions of one key.
 // The data given to c is verified only if read returns no error.
 func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error) {
+	return readNoting(path, f, sum, c, nil)
+}
+
+// readNoting is read, and notes where the records are.
+func readNoting(path string, f disk.File, sum hash.Hash, c content, noted *places) (Meta, tail, error) {
 	w, err := walk(path, f, sum, readWindow)
 	if err != nil {
 		return Meta{}, tail{}, err
 	}
 	r := newReading(w, w.size, c)
+	if noted != nil {
+		r.keys.places, noted.longer = noted, w.longer
+	}
 	for {
 		if t, done, err := r.step(); done || err != nil {
 			return r.meta, t, err
@@ -125,7 +133,7 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		if b.kind == kindChanges {
 			decode = r.keys.changes
 		}
-		wrong, refused := decode(b.header, b.payload)
+		wrong, refused := decode(&b)
 		if errors.Is(wrong, pack.ErrNewer) {
 			return t, false, formatOf(r.path, "in block %d at byte %d, %v", b.number, b.at, wrong)
 		}

@@ -70,7 +70,8 @@ func after(v, w *index.Version) bool {
 type decoder struct {
 	add    func(key []byte, versions []index.Version) error
 	redo   func(all []index.KeyedVersion) error
-	longer bool // arrays may have unknown elements
+	places *places // where to note the records; nil: nowhere
+	longer bool    // arrays may have unknown elements
 
 	keys, count uint64          // handed out: keys, versions
 	last        []byte          // the previous key, a copy
@@ -81,15 +82,34 @@ type decoder struct {
 	all []index.KeyedVersion // of the current block, reused
 }
 
+// note notes a record of a block, of which rest bytes are left behind the record's beginning. key is nil for a change.
+func (d *decoder) note(b *block, rest int, key []byte, first *index.Version) {
+	if d.places != nil {
+		d.places.note(key, first, b.at+headerBytes+int64(len(b.payload)-rest))
+	}
+}
+
+func (d *decoder) noteEnd(b *block) {
+	if d.places != nil {
+		d.places.end(b.at + headerBytes + int64(len(b.payload)))
+	}
+}
+
 // block hands out all keys that end in this block. A failure of add ends it and is returned as refused; err describes
 // records that violate the format.
-func (d *decoder) block(h header, payload []byte) (err, refused error) {
-	r := reader(payload, d.longer)
+func (d *decoder) block(h *block) (err, refused error) {
+	defer d.noteEnd(h)
+	r := reader(h.payload, d.longer)
 	for i := uint32(0); i < h.records; i++ {
+		rest, before := len(r.Rest()), len(d.versions)
+		if !d.split {
+			before = 0
+		}
 		key := d.record(&r, i == 0)
 		if r.Err() != nil {
 			return r.Err(), nil
 		}
+		d.note(h, rest, key, &d.versions[before])
 		if i == h.records-1 && h.flags&goesOn != 0 {
 			d.hold()
 			continue
@@ -157,8 +177,9 @@ func (d *decoder) hold() {
 }
 
 // changes hands out the changes of a block. The positions must ascend, across blocks.
-func (d *decoder) changes(h header, payload []byte) (err, refused error) {
-	r, last := reader(payload, d.longer), index.Version{}
+func (d *decoder) changes(h *block) (err, refused error) {
+	defer d.noteEnd(h)
+	r, last := reader(h.payload, d.longer), index.Version{}
 	if len(d.all) > 0 {
 		last = d.all[len(d.all)-1].Version
 	}
@@ -166,6 +187,7 @@ func (d *decoder) changes(h header, payload []byte) (err, refused error) {
 	for range h.records {
 		d.all = append(d.all, index.KeyedVersion{})
 		one := &d.all[len(d.all)-1]
+		rest := len(r.Rest())
 		s := r.Struct(recordFields)
 		one.Key = r.Bytes()
 		n := r.Array()
@@ -180,6 +202,7 @@ func (d *decoder) changes(h header, payload []byte) (err, refused error) {
 		}
 		r.End(s)
 		last = one.Version
+		d.note(h, rest, nil, &last)
 	}
 	if err := r.Done(); err != nil {
 		return err, nil

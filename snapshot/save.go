@@ -66,6 +66,7 @@ type Saver struct {
 	from   []byte
 	skip   int
 	at     index.Position // of the next change
+	places places         // of a part: where its records are
 	all    bool           // all keys or changes are written
 	block  []byte         // the block being filled, after space for its header
 	count  uint32         // its records
@@ -125,6 +126,9 @@ func begin(s *Saver) (*Saver, error) {
 func (s *Saver) Part() Part {
 	return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size}
 }
+
+// Volume opens the part to read values from it. It is valid after the last step.
+func (s *Saver) Volume() (*Volume, error) { return openVolume(s.fs, s.dir, s.Part(), s.places) }
 
 func (s *Saver) features() uint32 {
 	switch {
@@ -251,7 +255,10 @@ func (s *Saver) stepChanges(end int64) (err error) {
 		if err = s.fits(key, one[:]); err != nil {
 			return false
 		}
-		if s.record(key, one[:]); len(s.block) < headerBytes+limits.SnapshotBlockBytes {
+		if _, err = s.record(key, one[:]); err != nil {
+			return false
+		}
+		if len(s.block) < headerBytes+limits.SnapshotBlockBytes {
 			return true
 		}
 		err = s.close(kindChanges, 0)
@@ -276,7 +283,11 @@ func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool,
 		return false, err
 	}
 	for skip < len(versions) {
-		skip += s.record(key, versions[skip:])
+		n, err := s.record(key, versions[skip:])
+		if err != nil {
+			return false, err
+		}
+		skip += n
 		flags := uint32(0)
 		if skip < len(versions) {
 			flags = goesOn
@@ -308,7 +319,7 @@ func (s *Saver) fits(key []byte, versions []index.Version) error {
 		return fmt.Errorf("a key of %d bytes, the limit is %d", len(key), limits.KeyBytes)
 	}
 	for i := range versions {
-		if n := len(versions[i].Value); n > limits.EnvelopeBytes {
+		if n := versions[i].Size(); n > limits.EnvelopeBytes {
 			return fmt.Errorf("the value of %q at revision %d has %d bytes, the limit is %d", key, versions[i].Mod, n, limits.EnvelopeBytes)
 		}
 	}
@@ -316,13 +327,18 @@ func (s *Saver) fits(key []byte, versions []index.Version) error {
 }
 
 // record appends one record: the key and as many of its versions as fill the block, at least one. It returns their
-// number; if versions remain, the block must be closed.
-func (s *Saver) record(key []byte, versions []index.Version) int {
-	n := 0
+// number; if versions remain, the block must be closed. An error is that of a value that cannot be read.
+func (s *Saver) record(key []byte, versions []index.Version) (n int, err error) {
 	room := headerBytes + limits.SnapshotBlockBytes - len(s.block) - keyOverhead - len(key)
 	for n < len(versions) && (n == 0 || room > 0) {
-		room -= versionOverhead + len(versions[n].Value)
+		room -= versionOverhead + versions[n].Size()
+		if err := versions[n].Read(); err != nil {
+			return 0, err
+		}
 		n++
+	}
+	if s.part {
+		s.note(key, &versions[0])
 	}
 	s.block = pack.AppendArray(s.block, 2)
 	s.block = pack.AppendBytes(s.block, key)
@@ -335,12 +351,21 @@ func (s *Saver) record(key []byte, versions []index.Version) int {
 	if n == len(versions) {
 		s.tail.keys++
 	}
-	return n
+	return n, nil
+}
+
+// note notes where a record begins.
+func (s *Saver) note(key []byte, first *index.Version) {
+	if s.keys == nil {
+		key = nil
+	}
+	s.places.note(key, first, s.file.offset+int64(len(s.block)))
 }
 
 // close writes the block.
 func (s *Saver) close(k kind, flags uint32) error {
 	payload := s.block[headerBytes:]
+	s.places.end(s.file.offset + int64(len(s.block)))
 	s.chain = putHeader(s.block, header{
 		kind: k, number: s.number, length: uint32(len(payload)), records: s.count,
 		chain: s.chain, flags: flags, payload: checksum(payload),

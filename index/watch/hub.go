@@ -35,9 +35,13 @@ type Hub struct {
 	begun   index.Position // where the sweep began
 	newest  int64          // the newest revision at that time
 	now     time.Duration
-	auth    *index.Auth // the users and roles by which the watches were permitted
-	encoded []encoding  // encodings of the current change
-	matched []*group    // groups that watch the current change's key
+	auth    *index.Auth  // the users and roles by which the watches were permitted
+	encoded []encoding   // encodings of the current change
+	matched []*group     // groups that want the current change
+	before  *kv.KeyValue // its key before its revision, if one of them wants it and it was there
+	values  values
+	// keyStuck says that the last subscription of a single key needs a value that is in files, and keysStuck that one of them does.
+	keyStuck, keysStuck bool
 }
 
 // stream is one stream's watches.

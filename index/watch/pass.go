@@ -30,6 +30,7 @@ type pass struct {
 	open    []*group // groups that are within a revision
 	pending int      // bytes of undelivered events
 	due     bool     // deliver before anything else
+	stuck   bool     // it needs a value that is in files
 }
 
 // part is a stream's part in a group.

@@ -27,7 +27,7 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 		h.catchUp(v, &work)
 	}
 	h.tellProgress()
-	again = h.Behind() || len(h.ended) > 0 || h.live.count > 0 && h.told() < v.Revision()
+	again = h.Behind() && !h.sweep.stuck && !h.keysStuck || len(h.ended) > 0 || h.live.count > 0 && !h.live.stuck && h.told() < v.Revision()
 	if again {
 		h.limits.Reach("watch step")
 	}
@@ -146,9 +146,21 @@ const (
 
 // catchUpKeys brings subscriptions of a single key up by the key's versions.
 func (h *Hub) catchUpKeys(v *index.View, work *int) {
-	for len(h.keys) > 0 && *work > 0 {
-		one := h.keys[0]
+	h.keysStuck = false
+	for at := 0; at < len(h.keys) && *work > 0; {
+		one := h.keys[at]
 		if one.place == inKeys && !one.stream.gone && !h.catchUpKey(v, one, work) {
+			if !h.keyStuck {
+				continue
+			}
+			if h.keysStuck = true; h.values.full() {
+				break
+			}
+			at++ // others may have their values, or need more
+			continue
+		}
+		if at > 0 {
+			h.keys = slices.Delete(h.keys, at, at+1)
 			continue
 		}
 		h.keys[0] = nil
@@ -164,14 +176,33 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 	d := kv.WatchDelivery{Kind: kv.WatchEvents, Revision: v.Revision()}
 	behind := index.Position{Revision: v.Revision() + 1}
 	done := true
+	var unreadable error
+	newest := int64(0) // the revision of the last event
 	*work -= keyWork
+	h.keyStuck = false
 	ok, err := v.KeyChanges([]byte(one.key), one.cursor, h.limits.KeyVersions, func(c *index.Change) bool {
 		g := group{spec: one.spec}
-		if *work -= changeWork; g.wants(c) {
-			before := len(d.Events)
-			d.Events = appendChange(d.Events, one.spec, c)
+		*work -= changeWork
+		if wants := g.wants(c); wants {
+			before, here, err := h.fetch(c, one.prevKV)
+			if (!here || err != nil) && done {
+				done, h.keyStuck, unreadable = false, !here, err
+				behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}
+				d.Revision = behind.Revision - 1
+			}
+			if h.keyStuck { // look ahead
+				return *work > 0 && !h.values.full()
+			}
+			if unreadable != nil {
+				return false
+			}
+			size := len(d.Events)
+			newest = c.KV.ModRevision
+			d.Events = one.append(d.Events, c, before)
 			d.Count++
-			*work -= encodeWork + (len(d.Events)-before)/256
+			*work -= encodeWork + (len(d.Events)-size)/256
+		} else if h.keyStuck {
+			return *work > 0
 		}
 		if done = !c.Last || *work > 0 && len(d.Events) < h.limits.FrameBytes; !done {
 			behind = c.Behind()
@@ -188,14 +219,18 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		h.put(one)
 		return true
 	case d.Count > 0 || one.open:
-		if !h.deliver(one, &d) {
+		if d.Fragment = behind.Sub > 0 && newest == behind.Revision; !h.deliver(one, &d) {
 			h.block(one)
 			return true
 		}
-		one.open = false
+		one.open = d.Fragment
 		*work -= deliverWork + len(d.Events)/sentWork
 	}
-	if one.cursor = behind; done {
+	if one.cursor = behind; unreadable != nil {
+		h.refuse(one, behind.Revision-1, unreadable)
+		return true
+	}
+	if done {
 		one.place = nowhere
 		h.put(one)
 	}

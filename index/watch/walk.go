@@ -1,16 +1,28 @@
 package watch
 
 import (
+	"slices"
+
 	"qkv/index"
 	"qkv/index/kv"
 )
 
 // walk passes the changes from the pass's position up to another one to the groups, as far as the work budget allows.
+// Where a value is in files and not here, the walk stops; it looks ahead for others that will be needed.
 func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
+	p.stuck = false
+	stop := p.at
 	next, err := v.Changes(p.at, func(c *index.Change) bool {
 		*work -= changeWork
-		h.collect(p, c, work)
 		behind := c.Behind()
+		if p.stuck {
+			_, _, _ = h.match(p, c)
+			return *work > 0 && !h.values.full() && behind.Compare(to) < 0
+		}
+		if !h.collect(p, c, work) {
+			p.stuck, stop = true, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}
+			return *work > 0 && !h.values.full()
+		}
 		if behind.Sub == 0 {
 			if len(p.open) > 0 {
 				p.closeRevision(behind)
@@ -23,8 +35,10 @@ func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 		h.cancelAll(p, v)
 		return
 	}
-	p.at = next
-	p.due = p == h.live || next == h.live.at || p.pending >= h.limits.PendingBytes
+	if p.at = next; p.stuck {
+		p.at = stop
+	}
+	p.due = p == h.live || p.at == h.live.at || p.pending >= h.limits.PendingBytes
 }
 
 // deliverAll delivers the collected events of a pass. It returns false if the work budget ends first.
@@ -47,16 +61,35 @@ func (h *Hub) deliverAll(p *pass, work *int) bool {
 // revisionWork is how many times StepWork a step may exceed its budget so as not to split a revision.
 const revisionWork = 3
 
-// collect adds a change to the bodies of the groups that watch its key.
-func (h *Hub) collect(p *pass, c *index.Change, work *int) {
+// match finds the groups that want a change, and completes it for them as fetch does.
+func (h *Hub) match(p *pass, c *index.Change) (before *kv.KeyValue, here bool, err error) {
 	h.matched = p.of(c.KV.Key, h.matched[:0])
 	if len(h.matched) == 0 {
-		return
+		return nil, true, nil
+	}
+	prevKV := false
+	h.matched = slices.DeleteFunc(h.matched, func(g *group) bool {
+		wants := g.wants(c)
+		prevKV = prevKV || wants && g.prevKV
+		return !wants
+	})
+	if len(h.matched) == 0 {
+		return nil, true, nil
+	}
+	return h.fetch(c, prevKV)
+}
+
+// collect adds a change to the bodies of the groups that watch its key. It returns false if a value is missing; then it did nothing.
+func (h *Hub) collect(p *pass, c *index.Change, work *int) (here bool) {
+	var err error
+	if h.before, here, err = h.match(p, c); !here || len(h.matched) == 0 {
+		return here
 	}
 	clear(h.encoded)
 	h.encoded = h.encoded[:0]
 	for _, g := range h.matched {
-		if !g.wants(c) {
+		if err != nil {
+			h.unreadable(p, g, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}, err, work)
 			continue
 		}
 		event := h.encode(g, c, work)
@@ -76,6 +109,7 @@ func (h *Hub) collect(p *pass, c *index.Change, work *int) {
 		}
 	}
 	clear(h.matched)
+	return true
 }
 
 // encode returns a change encoded for a group.
@@ -85,18 +119,15 @@ func (h *Hub) encode(g *group, c *index.Change, work *int) []byte {
 			return e.bytes
 		}
 	}
-	event := appendChange(nil, g.spec, c)
+	event := g.append(nil, c, h.before)
 	h.encoded = append(h.encoded, encoding{g.format, g.prevKV, event})
 	*work -= encodeWork + len(event)/256
 	return event
 }
 
-func appendChange(dst []byte, s spec, c *index.Change) []byte {
-	var before *kv.KeyValue
-	if s.prevKV {
-		if pair, ok := c.Before(); ok {
-			before = &pair
-		}
+func (s *spec) append(dst []byte, c *index.Change, before *kv.KeyValue) []byte {
+	if !s.prevKV {
+		before = nil
 	}
 	return s.format.Append(dst, &c.Event, before)
 }

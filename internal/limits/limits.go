@@ -463,6 +463,15 @@ const (
 	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
 	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 3.
 	ExtentsFrom = 512 << 20
+	// AwayBytes is the smallest value that leaves memory when it is superseded and in files. A smaller one takes less memory than it would
+	// cost to find it again.
+	AwayBytes = 64
+	// ChunkBytes is about how much of a file is read for one value. The place of each chunk takes 24 bytes of memory, 0.15 percent of the
+	// data, and finding a version in a chunk takes a few microseconds.
+	ChunkBytes = 16 << 10
+	// ValueReads is how many values are read from files at the same time; others wait. Each takes a thread while it waits for the disk, and
+	// disks do not get faster with more.
+	ValueReads = 64
 	// A piece of the base ends before a key whose hash is a multiple of BasePieceKeys, once it weighs BasePieceLeast: then the ends stay
 	// where they are when other keys change. BasePieceMost bounds it if no such key comes. With keys of 300 bytes it weighs 9 MiB on
 	// average.
@@ -559,6 +568,10 @@ const (
 	// watch that are joined to one message: with eight times as much, clients were no faster.
 	WatchFrameBytes    = 128 << 10
 	WatchFragmentBytes = 1 << 20
+	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once; a single value may exceed
+	// that. As much again may wait to be sent.
+	WatchReadValues = 1024
+	WatchReadBytes  = 1 << 20
 	// WatchPendingBytes bounds the events collected for lagging watches before a delivery: fewer and larger deliveries cost less
 	// everywhere.
 	WatchPendingBytes = 4 << 20

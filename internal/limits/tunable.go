@@ -61,6 +61,8 @@ type Index struct {
 	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 3. 0 means the constant of that
 	// name. ExtentsFrom is negative if a state has extents from that level on.
 	ExtentBytes, ExtentsFrom int64
+	// AwayBytes is the smallest value that leaves memory; 0: the constant of that name.
+	AwayBytes int
 
 	Reached func(bound string) // as in Tunable
 }

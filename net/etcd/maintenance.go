@@ -254,7 +254,7 @@ func emptied(v *index.View, revision int64) (bool, error) {
 		return false, err
 	}
 	for i := range made.KVs {
-		if _, before, err := v.Get(made.KVs[i].Key, revision-1); err != nil || !before {
+		if v.ModifiedAt(made.KVs[i].Key, revision-1) == 0 {
 			return false, nil
 		}
 	}
@@ -291,10 +291,12 @@ func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 			return false
 		}
 		if one.Mod <= compacted {
-			pair, found, _ := v.Get(key, keep)
-			if one.Tombstone || !found || pair.ModRevision != one.Mod {
+			if one.Tombstone || v.ModifiedAt(key, keep) != one.Mod {
 				return true
 			}
+		}
+		if err = one.Read(); err != nil {
+			return false
 		}
 		buf = appendRecord(buf[:0], key, one)
 		_, _ = hash.Write(buf)

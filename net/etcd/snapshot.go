@@ -173,6 +173,9 @@ func (w *snapshotWriter) writeKeys() (err error) {
 		if one.Mod <= compacted && !w.kept(key, one, compacted) {
 			return true
 		}
+		if err = one.Read(); err != nil {
+			return false
+		}
 		buf = appendRecord(buf[:0], key, one)
 		n := revisionBytes
 		if one.Tombstone {
@@ -218,8 +221,7 @@ func (w *snapshotWriter) kept(key []byte, one *index.Version, compacted int64) b
 	if one.Tombstone {
 		return one.Mod == compacted
 	}
-	pair, found, _ := w.v.Get(key, compacted)
-	return found && pair.ModRevision == one.Mod
+	return w.v.ModifiedAt(key, compacted) == one.Mod
 }
 
 func (w *snapshotWriter) writeMeta(tx *bbolt.Tx) error {

@@ -256,7 +256,7 @@ func (h *history) step(v *index.View) (done bool, err error) {
 	h.pin(v)
 	h.Revision, h.Oldest = v.Revision(), v.Compacted()
 	add := func(c *index.Change) bool {
-		one := version{Revision: c.KV.ModRevision, Version: c.KV.Version, Created: c.KV.CreateRevision, Deleted: c.Deleted, Size: len(c.KV.Value), Lease: leaseText(c.KV.Lease)}
+		one := version{Revision: c.KV.ModRevision, Version: c.KV.Version, Created: c.KV.CreateRevision, Deleted: c.Deleted, Size: c.Size(), Lease: leaseText(c.KV.Lease)}
 		one.Time = milliseconds(v.TimeOf(one.Revision))
 		one.Author = v.AuthorOf(h.key, one.Revision)
 		h.Versions = append(h.Versions, one)

@@ -1,0 +1,190 @@
+package index
+
+import (
+	"errors"
+	"sync/atomic"
+	"unsafe"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// Values reads values that are in files and not in memory. Any goroutine may call it.
+type Values interface {
+	// To returns the last revision of which these files have all changes, with all versions before them that a history needs.
+	To() int64
+	// Value returns the value of the version of a key that was made at a position, if it is sound. The error is ErrElsewhere if these files
+	// do not have the version. The value belongs to the caller.
+	Value(key []byte, at Position, sound func(value []byte) bool) ([]byte, error)
+}
+
+// ErrElsewhere says that files do not have a version.
+var ErrElsewhere = errors.New("no file has this version")
+
+// files are the files that have values which are not in memory. Each change of them adds an element to the list. A View keeps the
+// element that was the newest one when it was made, and therefore all later ones: values that leave memory later are in their files.
+type files struct {
+	values Values // nil: there are no files
+	next   atomic.Pointer[files]
+}
+
+// value returns the value of a version that is not in memory.
+func (f *files) value(key []byte, v *version) ([]byte, error) {
+	at, err := Position{v.mod, int64(v.sub)}, ErrElsewhere
+	sound := func(value []byte) bool {
+		return v.sum == sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
+	}
+	for ; f != nil; f = f.next.Load() {
+		if f.values == nil {
+			continue
+		}
+		value, why := f.values.Value(key, at, sound)
+		if why == nil {
+			return value, nil
+		}
+		if err == ErrElsewhere {
+			err = why
+		}
+	}
+	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Other members have it: read there. "+
+		"This member gets it back from them when it is restarted", key, v.mod, err)
+}
+
+// value returns the value of a version, wherever it is.
+func (v *View) value(key []byte, at *version) ([]byte, error) {
+	if at.has(away) {
+		return v.files.value(key, at)
+	}
+	return at.value(), nil
+}
+
+// pair returns the key with a version, and with its value, wherever that is.
+func (v *View) pair(key []byte, at *version) (pair kv.KeyValue, err error) {
+	pair = at.keyValue(key)
+	if at.has(away) {
+		pair.Value, err = v.files.value(key, at)
+	}
+	return pair, err
+}
+
+// Unread is a value that is in files and not in memory. It keeps its View.
+type Unread struct {
+	v   *View
+	at  *version
+	key []byte
+}
+
+// unread returns the value of a version if it is not in memory, and otherwise nil.
+func (v *View) unread(key []byte, at *version) *Unread {
+	if !at.has(away) {
+		return nil
+	}
+	return &Unread{v, at, key}
+}
+
+// Position is that of the change that made the version. It identifies the version.
+func (u *Unread) Position() Position { return Position{u.at.mod, int64(u.at.sub)} }
+
+// Size returns the bytes of the value.
+func (u *Unread) Size() int { return u.at.valueSize() }
+
+// Read reads the value. It may wait for the disk. An error is a *kv.Error.
+func (u *Unread) Read() ([]byte, error) { return u.v.files.value(u.key, u.at) }
+
+// letting is the progress of letting values go.
+type letting struct {
+	files *files   // never nil
+	to    int64    // the last revision whose changes are in files, with all versions before them
+	next  Position // the changes before it have let go of the values before them
+}
+
+// Stored says that files have the base of a revision, and the extents up to a revision. The state may drop what is in them when it is
+// compacted, and lets values go from memory that values reads. If values is nil, none of them go. Without a call, the state drops all that
+// is compacted.
+func (s *State) Stored(base, to int64, values Values) {
+	s.stored = stored{base, to}
+	if s.letting.to = 0; values == nil {
+		return
+	}
+	if s.letting.to = min(to, values.To()); values != s.letting.files.values {
+		next := &files{values: values}
+		s.letting.files.next.Store(next)
+		s.letting.files = next
+	}
+}
+
+// Values returns the files that values are read from; nil: there are none.
+func (s *State) Values() Values { return s.letting.files.values }
+
+// letGo lets values of superseded versions go from memory: when the change that superseded a version is in files, so is the version. Until
+// then it is likely to be read, for the change's previous value.
+func (s *State) letGo(work int64) {
+	l, h := &s.letting, &s.history
+	if oldest := h.oldest(); l.next.Compare(oldest) < 0 {
+		l.next = oldest
+	}
+	prefetched := int64(0) // revisions before it are in the caches
+	for ; l.next.Revision <= l.to; l.next = (Position{Revision: l.next.Revision + 1}) {
+		if l.next.Revision >= prefetched {
+			s.prefetchHistory(l.next.Revision)
+			prefetched = l.next.Revision + prefetchCommands
+		}
+		for n := h.changes(l.next.Revision); l.next.Sub < n; l.next.Sub++ {
+			if work <= 0 {
+				s.limits.Reach("values let go")
+				return
+			}
+			work -= skipWork
+			if change := h.change(l.next.Revision, l.next.Sub).Load(); change&changeCreated == 0 && s.letGoBefore(changed(change).version()) {
+				work -= dropWork
+			}
+		}
+	}
+}
+
+// letsGo says whether there are values to let go.
+func (s *State) letsGo() bool { return s.letting.next.Revision <= s.letting.to }
+
+// letGoBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged, for
+// the Views that reach it.
+func (s *State) letGoBefore(v *version) bool {
+	at := v.older()
+	if at == 0 {
+		return false
+	}
+	old := at.version()
+	if old.has(tombstone|away) || old.valueSize() < s.letGoFrom() {
+		return false
+	}
+	head := headBytes(old.flags())
+	to := s.keys.memory.alloc(&s.keys.away, roundUp(head))
+	copy(unsafe.Slice((*byte)(to.pointer()), head), unsafe.Slice((*byte)(at.pointer()), head))
+	made := to.version()
+	made.shape |= away
+	v.prev.Store(uint64(to))
+	if older := old.older(); older != 0 {
+		older.version().setNewer(to)
+	}
+	if s.history.holds(old.mod, int64(old.sub)) {
+		s.history.change(old.mod, int64(old.sub)).Store(changeOf(to))
+	}
+	if s.keys.evacuation.from == at {
+		s.keys.evacuation.from = to
+	}
+	s.history.away++
+	s.history.awayBytes += int64(old.valueSize())
+	old.owner |= versionDead
+	s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)
+	return true
+}
+
+// letGoFrom returns the size from which on values leave memory.
+func (s *State) letGoFrom() int {
+	if n := s.limits.AwayBytes; n > 0 {
+		return n
+	}
+	return limits.AwayBytes
+}
+
+// Away returns how many versions have their value in files only, and the bytes of these values.
+func (v *View) Away() (versions, bytes int64) { return v.history.away, v.history.awayBytes }

@@ -1,0 +1,109 @@
+package watch
+
+import (
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// values are values of the history that lagging watches need and that are in files, not in memory. Another goroutine reads them: the hub
+// never waits for a disk.
+type values struct {
+	here    map[index.Position]Read
+	bytes   int             // of them
+	missing []*index.Unread // that are to be read next
+	wanted  map[index.Position]bool
+	size    int  // bytes of missing
+	asked   bool // a list of missing values is being read
+}
+
+// Read is a value that was read, or why it could not be read.
+type Read struct {
+	index.Position
+	Value []byte
+	Err   error
+}
+
+// full says whether the next list of missing values is long enough.
+func (s *values) full() bool {
+	return len(s.missing) >= limits.WatchReadValues || s.size >= limits.WatchReadBytes
+}
+
+// get returns a value if it is here, and otherwise notes that it is missing.
+func (s *values) get(u *index.Unread) (r Read, here bool) {
+	at := u.Position()
+	if r, here = s.here[at]; here || s.wanted[at] || s.full() {
+		return r, here
+	}
+	if s.wanted == nil {
+		s.wanted = map[index.Position]bool{}
+	}
+	s.missing, s.wanted[at], s.size = append(s.missing, u), true, s.size+u.Size()
+	return r, false
+}
+
+// Missing returns the values that the hub needs to go on, or nil. The caller reads them, without the hub, and then calls Bring. Until then
+// Missing returns nothing.
+func (h *Hub) Missing() []*index.Unread {
+	s := &h.values
+	if s.asked || len(s.missing) == 0 {
+		return nil
+	}
+	all := s.missing
+	s.asked, s.missing, s.wanted, s.size = true, nil, nil, 0
+	return all
+}
+
+// Bring hands over the values that were missing. Those that came before are forgotten when they have reached the limit.
+func (h *Hub) Bring(all []Read) {
+	s := &h.values
+	if s.asked = false; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {
+		s.here, s.bytes = make(map[index.Position]Read, len(all)), 0
+	}
+	for _, one := range all {
+		s.here[one.Position] = one
+		s.bytes += len(one.Value)
+	}
+}
+
+// fetch completes a change with the values that are in files, and finds its previous pair if that is wanted. It returns false if a value
+// is missing. An error is that of a value that cannot be read.
+func (h *Hub) fetch(c *index.Change, prevKV bool) (before *kv.KeyValue, here bool, err error) {
+	here = true
+	fill := func(pair *kv.KeyValue, u *index.Unread) {
+		if u == nil {
+			return
+		}
+		one, is := h.values.get(u)
+		if pair.Value = one.Value; !is {
+			here = false
+		}
+		if one.Err != nil {
+			err = one.Err
+		}
+	}
+	fill(&c.KV, c.Unread())
+	if prevKV {
+		if pair, unread, ok := c.Before(); ok {
+			before = &pair
+			fill(before, unread)
+		}
+	}
+	return before, here, err
+}
+
+// unreadable cancels the watches of a group that wants a change of which a value cannot be read.
+func (h *Hub) unreadable(p *pass, g *group, at index.Position, why error, work *int) {
+	if g.count > 0 {
+		h.flush(p, g, at, work)
+	}
+	for len(g.subscriptions) > 0 {
+		h.refuse(g.subscriptions[len(g.subscriptions)-1], at.Revision-1, why)
+	}
+}
+
+// refuse cancels the watches of a subscription whose next event cannot be read.
+func (h *Hub) refuse(one *subscription, told int64, why error) {
+	h.dropWatches(one)
+	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: told, Err: kv.Errorf(kv.Unavailable, "%v", why)})
+}

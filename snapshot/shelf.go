@@ -1,0 +1,245 @@
+package snapshot
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"sync/atomic"
+
+	"qkv/index"
+	"qkv/internal/buffers"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+	"qkv/log/disk"
+)
+
+// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns one that has more.
+// Its files stay open, and therefore readable after they are removed, until the garbage collector finds that nothing reaches the Shelf.
+type Shelf struct {
+	base    []*Volume // the pieces of the base, in key order
+	extents []*Volume // behind it, in order
+	to      int64
+	reads   *reads
+}
+
+// reads bounds and counts the reads of all Shelves that were made from one.
+type reads struct {
+	slots   chan struct{}
+	values  atomic.Int64
+	bytes   atomic.Int64
+	failed  atomic.Int64
+	damaged atomic.Pointer[PartError]
+}
+
+// Volume is a part on a Shelf: its open file, and where its records are.
+type Volume struct {
+	Part
+	path string
+	file disk.File
+	places
+}
+
+// places are where the chunks of a part begin. A chunk is some records of one block.
+type places struct {
+	chunks []chunk
+	keys   [][]byte // of a piece: the key of each chunk's first record
+	open   bool     // the last chunk is not complete
+	longer bool     // arrays may have unknown elements
+}
+
+// chunk is some records, which are read together.
+type chunk struct {
+	mod    int64 // of its first version
+	offset int64 // in the file
+	sub    uint32
+	size   uint32
+}
+
+// note adds a record that begins at a byte of the file. key is nil for a change.
+func (p *places) note(key []byte, first *index.Version, offset int64) {
+	if n := len(p.chunks); p.open && offset-p.chunks[n-1].offset < limits.ChunkBytes {
+		return
+	}
+	p.end(offset)
+	p.chunks = append(p.chunks, chunk{mod: first.Mod, sub: uint32(first.Sub), offset: offset})
+	if key != nil {
+		p.keys = append(p.keys, bytes.Clone(key))
+	}
+	p.open = true
+}
+
+// end notes that the records of a block, or of a chunk, end at a byte of the file.
+func (p *places) end(offset int64) {
+	if p.open {
+		last := &p.chunks[len(p.chunks)-1]
+		last.size, p.open = uint32(offset-last.offset), false
+	}
+}
+
+// find returns the chunk that has a version, if the part has it.
+func (p *places) find(key []byte, at index.Position) (c chunk, ok bool) {
+	i := sort.Search(len(p.chunks), func(i int) bool {
+		order := 0
+		if p.keys != nil {
+			order = bytes.Compare(p.keys[i], key)
+		}
+		return cmp.Or(order, index.Position{Revision: p.chunks[i].mod, Sub: int64(p.chunks[i].sub)}.Compare(at)) > 0
+	})
+	if i == 0 {
+		return c, false
+	}
+	return p.chunks[i-1], true
+}
+
+// openVolume opens a published part whose places are known.
+func openVolume(fs disk.FS, dir string, p Part, known places) (*Volume, error) {
+	path := join(dir, p.Name())
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open a part of a snapshot: %w", err)
+	}
+	return &Volume{Part: p, path: path, file: f, places: known}, nil
+}
+
+// NewShelf returns a Shelf with the pieces of a base, in key order.
+func NewShelf(base []*Volume) *Shelf {
+	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base)
+}
+
+func newShelf(r *reads, base []*Volume) *Shelf {
+	s := &Shelf{base: base, reads: r}
+	if len(base) > 0 {
+		s.to = base[0].To
+	}
+	return s
+}
+
+// ShelfOf returns the Shelf of a state's values, or nil.
+func ShelfOf(s *index.State) *Shelf {
+	shelf, _ := s.Values().(*Shelf)
+	return shelf
+}
+
+// With returns a Shelf that also has the next extent. Without the extents before it, the Shelf stays as it is.
+func (s *Shelf) With(extent *Volume) *Shelf {
+	if len(s.base) == 0 || len(extent.chunks) == 0 || extent.chunks[0].mod != s.to+1 {
+		return s
+	}
+	next := *s
+	next.extents, next.to = append(slices.Clip(s.extents), extent), extent.To
+	return &next
+}
+
+// Rebased returns a Shelf with another base, and with the extents behind that.
+func (s *Shelf) Rebased(base []*Volume) *Shelf {
+	next := newShelf(s.reads, base)
+	for _, one := range s.extents {
+		if one.To > next.to {
+			next = next.With(one)
+		}
+	}
+	return next
+}
+
+// Reopened returns a Shelf that reads a part from the file that has taken the place of a damaged one.
+func (s *Shelf) Reopened(fs disk.FS, dir string, p Part) (*Shelf, error) {
+	next := *s
+	for _, list := range []*[]*Volume{&next.base, &next.extents} {
+		i := slices.IndexFunc(*list, func(one *Volume) bool { return one.Part == p })
+		if i < 0 {
+			continue
+		}
+		one, err := openVolume(fs, dir, p, (*list)[i].places)
+		if err != nil {
+			return s, err
+		}
+		*list = slices.Clone(*list)
+		(*list)[i] = one
+	}
+	return &next, nil
+}
+
+// To implements index.Values.
+func (s *Shelf) To() int64 { return s.to }
+
+// volume returns the part that may have a version.
+func (s *Shelf) volume(key []byte, at index.Position) *Volume {
+	if len(s.base) == 0 || at.Revision > s.to {
+		return nil
+	}
+	if at.Revision > s.base[0].To {
+		i, _ := slices.BinarySearchFunc(s.extents, at.Revision, func(one *Volume, revision int64) int { return cmp.Compare(one.To, revision) })
+		return s.extents[i]
+	}
+	i := sort.Search(len(s.base), func(i int) bool { return len(s.base[i].keys) > 0 && bytes.Compare(s.base[i].keys[0], key) > 0 })
+	return s.base[max(i-1, 0)]
+}
+
+// Value implements index.Values. It waits while limits.ValueReads others read.
+func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bool) (value []byte, err error) {
+	v := s.volume(key, at)
+	if v == nil {
+		return nil, index.ErrElsewhere
+	}
+	c, ok := v.find(key, at)
+	if !ok {
+		return nil, index.ErrElsewhere
+	}
+	s.reads.slots <- struct{}{}
+	value, found, err := v.read(c, key, at)
+	<-s.reads.slots
+	if err == nil && !found {
+		return nil, index.ErrElsewhere
+	}
+	if err == nil && !sound(value) {
+		err = corruptAt(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
+	}
+	if err != nil {
+		s.reads.failed.Add(1)
+		s.reads.damaged.CompareAndSwap(nil, &PartError{v.Part, err})
+		return nil, err
+	}
+	s.reads.values.Add(1)
+	s.reads.bytes.Add(int64(len(value)))
+	return value, nil
+}
+
+// read reads a chunk, and looks for a version in it.
+func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, found bool, err error) {
+	b := buffers.Get(int(c.size))[:c.size]
+	defer buffers.Put(b)
+	if n, err := v.file.ReadAt(b, c.offset); n < len(b) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = corruptAt(v.path, c.offset+int64(n), "the file ends here")
+		}
+		return nil, false, fmt.Errorf("read a value: %w", err)
+	}
+	r := reader(b, v.longer)
+	var one index.Version
+	for len(r.Rest()) > 0 && r.Err() == nil {
+		s := r.Struct(recordFields)
+		same := bytes.Equal(r.Bytes(), key)
+		for range r.Array() {
+			if readVersion(&r, &one); same && one.Mod == at.Revision && one.Sub == at.Sub && r.Err() == nil {
+				return bytes.Clone(one.Value), true, nil
+			}
+		}
+		r.End(s)
+	}
+	if r.Err() != nil && !errors.Is(r.Err(), pack.ErrNewer) {
+		return nil, false, corruptAt(v.path, c.offset, "the records: %v", r.Err())
+	}
+	return nil, false, r.Err()
+}
+
+// Reads returns how many values were read from files since the start, their bytes, and how many could not be read.
+func (s *Shelf) Reads() (values, bytes, failed int64) {
+	return s.reads.values.Load(), s.reads.bytes.Load(), s.reads.failed.Load()
+}
+
+// Damaged returns a part in which a damaged value was found since the last call; nil: none.
+func (s *Shelf) Damaged() *PartError { return s.reads.damaged.Swap(nil) }
