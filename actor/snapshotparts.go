@@ -2,7 +2,6 @@ package actor
 
 import (
 	"slices"
-	"sync"
 
 	"qkv/index"
 	"qkv/snapshot"
@@ -194,7 +193,7 @@ func (s *Snapshotter) removeParts() {
 	}
 	s.parts.older = 0
 	// A snapshot that was removed before its parts must not come back without them after a power loss.
-	synced := sync.OnceValue(func() error { return s.FS.SyncDir(s.Dir) })
+	synced := false
 	s.parts.remove(func(one snapshot.Part) bool {
 		switch id := partIDOf(one); {
 		case needed[id]:
@@ -203,8 +202,11 @@ func (s *Snapshotter) removeParts() {
 			s.parts.older += one.Bytes
 			return false
 		}
-		err := synced()
-		if err == nil {
+		var err error
+		if !synced {
+			err = s.FS.SyncDir(s.Dir)
+		}
+		if synced = err == nil; synced {
 			err = snapshot.Remove(s.FS, s.Dir+"/"+one.Name())
 		}
 		if err != nil {
