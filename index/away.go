@@ -99,8 +99,8 @@ type letting struct {
 }
 
 // Stored says that files have the base of a revision, and the extents up to a revision. The state may drop what is in them when it is
-// compacted, and lets values go from memory that values reads. If values is nil, none of them go. Without a call, the state drops all that
-// is compacted.
+// compacted, and lets values go from memory that values reads; nil: none. values must have what earlier ones had and the history still
+// needs. Without a call, the state drops all that is compacted.
 func (s *State) Stored(base, to int64, values Values) {
 	s.stored = stored{base, to}
 	if s.letting.to = 0; values == nil {

@@ -579,6 +579,11 @@ func (m *model) compareScan(v *View) (err error) {
 	i, all := 0, 0
 	v.Scan(nil, func(key []byte, versions []Version) bool {
 		all += len(versions)
+		for i := range versions {
+			if err = versions[i].Read(); err != nil {
+				return false
+			}
+		}
 		if i == len(want) || string(key) != want[i] {
 			err = fmt.Errorf("scan gives %q at %d of %q", key, i, want)
 		} else if kept := m.kept(want[i], mod, sub); !slices.EqualFunc(versions, kept, sameVersion) {
@@ -602,6 +607,9 @@ func (m *model) compareRecords(v *View, all int) (err error) {
 	last, n := position{}, 0
 	v.Records(func(key []byte, one *Version) bool {
 		n++
+		if err = one.Read(); err != nil {
+			return false
+		}
 		at := position{one.Mod, uint32(one.Sub)}
 		if n > 1 && (at.mod < last.mod || at.mod == last.mod && at.sub <= last.sub) {
 			err = fmt.Errorf("records: %v comes behind %v", at, last)

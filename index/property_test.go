@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -25,6 +26,7 @@ type machine struct {
 	letters int
 	limits  limits.Index
 	sent    map[[2]uint64]sentWrite // by session and sequence
+	stored  int64                   // the last revision that is in files
 }
 
 // heldView is a View and its expected content, which must never change.
@@ -41,6 +43,7 @@ func newMachine(t *rapid.T) *machine {
 		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
 		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 		Sessions:        testRules,
+		AwayBytes:       rapid.SampledFrom([]int{1, 20, 64}).Draw(t, "away"),
 	}
 	state := NewState(l)
 	state.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
@@ -90,6 +93,9 @@ type drawn struct {
 }
 
 func (m *machine) batch(t *rapid.T) {
+	if rapid.IntRange(0, 19).Draw(t, "stored") == 0 {
+		m.store(t)
+	}
 	if rapid.Bool().Draw(t, "later") {
 		m.wall += rapid.Int64Range(-3e6, 9e6).Draw(t, "by")
 	}
@@ -458,6 +464,36 @@ func (m *machine) hold(t *rapid.T) {
 
 func (m *machine) collect(*rapid.T) { runtime.GC() }
 
+// store says that files have all changes up to a revision: the state lets the values go that these superseded.
+func (m *machine) store(t *rapid.T) {
+	to := max(m.stored, m.model.revision-rapid.Int64Range(0, 3).Draw(t, "behind"))
+	m.stored = to
+	m.state.Stored(to, to, &archive{m.model.events[:len(m.model.events):len(m.model.events)], to})
+	made["stored"]++
+	if versions, bytes := m.state.View().Away(); versions > 0 && bytes > 0 {
+		made["away"]++
+	}
+}
+
+// archive has the values of all changes up to a revision.
+type archive struct {
+	events []modelEvent
+	to     int64
+}
+
+func (a *archive) To() int64 { return a.to }
+
+func (a *archive) Value(key []byte, at Position, sound func([]byte) bool) ([]byte, error) {
+	i, found := slices.BinarySearchFunc(a.events, at, func(e modelEvent, at Position) int { return Position{e.Mod, e.Sub}.Compare(at) })
+	switch {
+	case !found || at.Revision > a.to:
+		return nil, ErrElsewhere
+	case a.events[i].key != string(key) || !sound(a.events[i].Value):
+		return nil, errors.New("another version is wanted")
+	}
+	return a.events[i].Value, nil
+}
+
 // restore continues from the snapshot of a View, perhaps of an older one: then the log is applied again.
 func (m *machine) restore(t *rapid.T) {
 	v := m.state.ViewToSave()
@@ -474,6 +510,11 @@ func (m *machine) rebuild(t *rapid.T, v *View) *State {
 		t.Fatal(err)
 	}
 	v.Scan(nil, func(key []byte, versions []Version) bool {
+		for i := range versions {
+			if err = versions[i].Read(); err != nil {
+				return false
+			}
+		}
 		err = b.Add(key, versions)
 		return err == nil
 	})
@@ -538,6 +579,7 @@ func TestModel(t *testing.T) {
 			"burst":   m.burst,
 			"empty":   m.empty,
 			"reclaim": m.reclaim,
+			"store":   m.store,
 			"hold":    m.hold,
 			"collect": m.collect,
 			"restore": m.restore,
@@ -546,7 +588,7 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
+		"stored", "away", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
 		"bad: empty key", "bad: key too large", "bad: value provided", "bad: lease provided", "bad: lease too long", "bad: feature level", "bad: bad request",
 		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",

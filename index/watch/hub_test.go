@@ -55,6 +55,74 @@ type world struct {
 	history []event           // with what was before it
 	streams []*stream
 	next    uint64
+
+	stepping bool            // the hub runs: it must not read a file
+	missing  []*index.Unread // that the hub waits for
+	brought  int
+	stored   int64
+	broken   error // of each value that is read
+}
+
+// archive has the values of a world's history up to a revision.
+type archive struct {
+	w  *world
+	to int64
+}
+
+func (a *archive) To() int64 { return a.to }
+
+func (a *archive) Value(key []byte, at index.Position, sound func([]byte) bool) ([]byte, error) {
+	if a.w.stepping {
+		a.w.t.Fatalf("the hub waits for a disk")
+	}
+	i, found := slices.BinarySearchFunc(a.w.history, at, func(e event, at index.Position) int {
+		return index.Position{Revision: e.Revision, Sub: e.Sub}.Compare(at)
+	})
+	switch {
+	case a.w.broken != nil:
+		return nil, a.w.broken
+	case !found || at.Revision > a.to || a.w.history[i].Key != string(key) || !sound([]byte(a.w.history[i].Value)):
+		return nil, index.ErrElsewhere
+	}
+	return []byte(a.w.history[i].Value), nil
+}
+
+// store says that files have the changes up to a revision.
+func (w *world) store(to int64) {
+	to = max(to, w.stored) // files have what earlier ones had
+	w.stored = to
+	w.state.Stored(to, to, &archive{w, to})
+	for w.state.Reclaim() {
+	}
+	w.view = w.state.View()
+}
+
+// step lets the hub do a step, and notes which values it is missing.
+func (w *world) step(resting bool) (again bool) {
+	w.stepping = true
+	again = w.hub.Step(w.now, w.view, resting)
+	if missing := w.hub.Missing(); missing != nil {
+		if w.missing != nil {
+			w.t.Fatalf("values are wanted while others are being read")
+		}
+		w.missing = missing
+	}
+	w.stepping = false
+	return again
+}
+
+// bring reads the values that the hub is missing.
+func (w *world) bring() (brought bool) {
+	all := make([]watch.Read, len(w.missing))
+	for i, one := range w.missing {
+		all[i].Position = one.Position()
+		all[i].Value, all[i].Err = one.Read()
+	}
+	if brought = w.missing != nil; brought {
+		w.hub.Bring(all)
+	}
+	w.missing, w.brought = nil, w.brought+len(all)
+	return brought
 }
 
 type fataler interface{ Fatalf(string, ...any) }
@@ -279,7 +347,8 @@ func (w *world) open(room int) *stream {
 // finish lets everything be delivered, and judges that all of it was.
 func (w *world) finish() {
 	for range 100_000 {
-		again := w.hub.Step(w.now, w.view, false)
+		again := w.step(false)
+		again = w.bring() || again
 		for _, s := range w.streams {
 			again = again || len(s.queue) > 0
 			s.take(len(s.queue))
@@ -398,7 +467,7 @@ func TestWatches(t *testing.T) {
 		hub.PendingBytes = rapid.SampledFrom([]int{1, 500, 10_000}).Draw(t, "pending")
 		hub.FragmentBytes = hub.FrameBytes * rapid.IntRange(1, 3).Draw(t, "fragment")
 		l := limits.Defaults().Index
-		l.SlabBytes = 4 << 10
+		l.SlabBytes, l.AwayBytes = 4<<10, 1
 		w := newWorld(t, l, hub)
 		for range rapid.IntRange(1, 4).Draw(t, "streams") {
 			w.open(rapid.IntRange(1, 8).Draw(t, "room"))
@@ -408,6 +477,7 @@ func TestWatches(t *testing.T) {
 			w.turn(t)
 		}
 		w.finish()
+		reached["values brought"] += w.brought
 		for _, s := range w.streams {
 			for _, one := range s.canceled {
 				if one.compact > 0 {
@@ -419,7 +489,7 @@ func TestWatches(t *testing.T) {
 			}
 		}
 	})
-	for _, bound := range []string{"watch room", "watch step", "compacted"} {
+	for _, bound := range []string{"watch room", "watch step", "compacted", "values brought"} {
 		if reached[bound] == 0 {
 			t.Errorf("no run has reached: %s", bound)
 		}
@@ -432,7 +502,11 @@ var letters = []string{"a", "aa", "ab", "b", "ba", "c"}
 func (w *world) turn(t *rapid.T) {
 	s := rapid.SampledFrom(w.streams).Draw(t, "stream")
 	key := func(name string) []byte { return []byte(rapid.SampledFrom(letters).Draw(t, name)) }
-	switch kind := rapid.IntRange(0, 21).Draw(t, "kind"); {
+	switch kind := rapid.IntRange(0, 24).Draw(t, "kind"); {
+	case kind == 22:
+		w.store(rapid.Int64Range(1, w.view.Revision()).Draw(t, "stored"))
+	case kind > 22:
+		w.bring()
 	case kind == 20:
 		if newest := w.view.Revision(); newest > w.view.Compacted() {
 			w.apply(new(index.Head).AppendCompact(nil, rapid.Int64Range(max(w.view.Compacted(), 1), newest).Draw(t, "compacted")))
@@ -481,7 +555,7 @@ func (w *world) turn(t *rapid.T) {
 		if rapid.Bool().Draw(t, "idle") {
 			w.state.Reclaim()
 		}
-		w.hub.Step(w.now, w.view, rapid.Bool().Draw(t, "resting"))
+		w.step(rapid.Bool().Draw(t, "resting"))
 	case kind < 17:
 		s.take(rapid.IntRange(1, 5).Draw(t, "taken"))
 	case kind == 17:
