@@ -27,7 +27,8 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 		h.catchUp(v, &work)
 	}
 	h.tellProgress()
-	again = h.Behind() && !h.sweep.stuck && !h.keysStuck || len(h.ended) > 0 || h.live.count > 0 && !h.live.stuck && h.told() < v.Revision()
+	waits := h.values.waits()
+	again = h.Behind() && !(waits && (h.sweep.stuck || h.keysStuck)) || len(h.ended) > 0 || h.live.count > 0 && !(waits && h.live.stuck) && h.told() < v.Revision()
 	if again {
 		h.limits.Reach("watch step")
 	}

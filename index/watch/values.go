@@ -12,9 +12,9 @@ type values struct {
 	here    map[index.Position]Read
 	bytes   int             // of them
 	missing []*index.Unread // that are to be read next
-	wanted  map[index.Position]bool
-	size    int  // bytes of missing
-	asked   bool // a list of missing values is being read
+	wanted  map[index.Position]bool // the same
+	size    int                     // bytes of missing
+	reading map[index.Position]bool // the list that is being read; nil: none
 }
 
 // Read is a value that was read, or why it could not be read.
@@ -32,7 +32,7 @@ func (s *values) full() bool {
 // get returns a value if it is here, and otherwise notes that it is missing.
 func (s *values) get(u *index.Unread) (r Read, here bool) {
 	at := u.Position()
-	if r, here = s.here[at]; here || s.wanted[at] || s.full() {
+	if r, here = s.here[at]; here || s.wanted[at] || s.reading[at] || s.full() {
 		return r, here
 	}
 	if s.wanted == nil {
@@ -46,18 +46,21 @@ func (s *values) get(u *index.Unread) (r Read, here bool) {
 // Missing returns nothing.
 func (h *Hub) Missing() []*index.Unread {
 	s := &h.values
-	if s.asked || len(s.missing) == 0 {
+	if s.reading != nil || len(s.missing) == 0 {
 		return nil
 	}
 	all := s.missing
-	s.asked, s.missing, s.wanted, s.size = true, nil, nil, 0
+	s.reading, s.missing, s.wanted, s.size = s.wanted, nil, nil, 0
 	return all
 }
+
+// waits says whether values are missing. Then a pass that is stuck can do nothing.
+func (s *values) waits() bool { return s.reading != nil || len(s.missing) > 0 }
 
 // Bring hands over the values that were missing. Those that came before are forgotten when they have reached the limit.
 func (h *Hub) Bring(all []Read) {
 	s := &h.values
-	if s.asked = false; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {
+	if s.reading = nil; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {
 		s.here, s.bytes = make(map[index.Position]Read, len(all)), 0
 	}
 	for _, one := range all {
