@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -415,8 +416,8 @@ func (h *host) copyOf(original *host) {
 	h.spare, h.twin = false, true
 	h.disk = original.disk.Clone(h.w.random.Uint64())
 	h.disk.Kill()
-	h.rotted, h.rottedLog = original.rotted, original.rottedLog // with all that is on it
-	h.removed = true                                            // until it begins
+	h.rotted, h.rottedLog, h.harmed = original.rotted, original.rottedLog, maps.Clone(original.harmed) // with all that is on it
+	h.removed = true                                                                                   // until it begins
 }
 
 // startAs starts it with that, as the member.
