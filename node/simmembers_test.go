@@ -366,11 +366,16 @@ func (h *host) tellWhere() {
 		return
 	}
 	h.kill()
+	h.hint()
+	h.start()
+}
+
+// hint gives a member flags that say where all are.
+func (h *host) hint() {
 	h.config.InitialCluster, h.hinted = nil, true
 	for _, o := range h.w.listed() {
 		h.config.InitialCluster = append(h.config.InitialCluster, Member{Name: o.config.Name, Address: o.config.AdvertisePeer})
 	}
-	h.start()
 }
 
 // wake starts a member again that knows that it was removed.

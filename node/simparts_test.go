@@ -145,6 +145,9 @@ func (h *host) lacksParts(life *sim.Life, err error) bool {
 	if w.healed != 0 {
 		h.waits++
 	}
+	if h.waits > 2 && w.shape.spares > 0 { // the others may have moved meanwhile, and only its operator can tell it
+		h.hint()
+	}
 	if h.waits > partWaits {
 		w.failf("%s has not got its parts in %d starts: %v", h.name(), h.waits, err)
 		return true
