@@ -387,8 +387,10 @@ func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
 		}
 		if err == nil && done {
 			b.made(c.Published())
-			_, err = b.writer.Retain(time.Unix(0, c.Published().Wall), b.keep)
-			b.bases = b.writer.Bases()
+			b.bases = b.bases[len(b.bases)-1:] // a process that ends in Retain may have removed the others
+			if _, err = b.writer.Retain(time.Unix(0, c.Published().Wall), b.keep); err == nil {
+				b.bases = b.writer.Bases()
+			}
 		}
 		return err
 	}) {
