@@ -167,7 +167,7 @@ func (s *Snapshotter) removeParts() {
 	if s.order != nil {
 		need(s.order.base)
 	}
-	for i, info := range s.files {
+	for i, info := range slices.Concat(s.files, s.stuck) {
 		if i == 0 {
 			need(info.Parts)
 			continue

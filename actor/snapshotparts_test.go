@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -13,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
@@ -179,6 +181,39 @@ func TestSupersededPartsGo(t *testing.T) {
 	for range 4 {
 		p.put(10)
 		s.save(p)
+	}
+}
+
+// An old snapshot that cannot be removed keeps its parts: a file of the folder never lists parts that are gone. The next save removes it.
+func TestStuckSnapshotKeepsItsParts(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(60)
+	s.save(p)
+	p.put(10)
+	s.save(p)
+	stuck := s.files[1]
+	gone := stuck.Parts[1] // an extent before the next base
+	s.fs.Fail(simdisk.Fault{Op: simdisk.OpRemove, Name: stuck.Path, Err: syscall.EIO, Stays: true})
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, p.View().Extents()[1].To))
+	lists := func(info snapshot.Info) bool { return slices.Contains(info.Parts, gone) }
+	for n := 0; slices.ContainsFunc(s.files, lists); n++ {
+		if n == 20 {
+			t.Fatal("no newer base takes the place of the first one")
+		}
+		p.put(10)
+		s.save(p)
+	}
+	if _, _, err := snapshot.Load(s.fs, stuck.Path, limits.Defaults().Index); err != nil {
+		t.Errorf("the snapshot that could not be removed cannot be loaded: %v", err)
+	}
+	s.fs.ClearFaults()
+	p.put(10)
+	s.save(p)
+	all := names(t, s.fs)
+	if n := len(slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !strings.HasSuffix(name, ".snap") })); n != 2 || slices.Contains(all, gone.Name()) {
+		t.Errorf("when files can be removed again, there are %v", all)
 	}
 }
 

@@ -2,7 +2,9 @@ package actor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"slices"
@@ -61,6 +63,7 @@ type Snapshotter struct {
 
 	// Owned by the actor.
 	files    []snapshot.Info // published ones that are valid, newest first
+	stuck    []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
 	parts    parts
 	shelf    *snapshot.Shelf    // reads values from parts; never nil
 	newer    []*snapshot.Volume // parts.newer, opened
@@ -154,6 +157,13 @@ func (s *Snapshotter) writing() bool { return s.order != nil && s.order.begun }
 
 // published inserts a new file by its index, and removes the files beyond the limit.
 func (s *Snapshotter) published(info snapshot.Info) {
+	stuck := s.stuck
+	s.stuck = nil
+	for _, one := range stuck {
+		if one.Path != info.Path {
+			s.remove(one)
+		}
+	}
 	s.files = append(s.files, info)
 	slices.SortFunc(s.files, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
 	for len(s.files) > limits.SnapshotsKept {
@@ -192,6 +202,9 @@ func (s *Snapshotter) publishSize() {
 func (s *Snapshotter) remove(info snapshot.Info) {
 	if err := snapshot.Remove(s.FS, info.Path); err != nil {
 		s.Logger.Warn("an old snapshot could not be removed", "file", info.Path, "error", err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.stuck = append(s.stuck, info)
+		}
 	}
 }
 

@@ -32,26 +32,33 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 	}
 	var buf []byte
 	for i, f := range chain {
+		name := f.name
 		damage := s.scan(f, &buf, func(sc *scanner) error {
 			behind, end, err := sc.verify(s.follower(f))
 			switch {
 			case err != nil:
 			case i == len(chain)-1 && end < least:
-				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least), Cause: s.skipped}
+				for _, one := range s.after(f.number) {
+					if one.failed != nil { // the entries are there
+						name = one.name
+						return one.failed
+					}
+				}
+				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
 			case i == 0 && fault == nil && snapshot > 0 && behind > snapshot:
 				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", behind, snapshot)}
 			}
 			return err
 		})
 		if damage != nil {
-			if disk.Gone(d, f.name) {
+			if disk.Gone(d, name) {
 				continue
 			}
 			if !errors.Is(damage, ErrCorrupt) && !errors.Is(damage, ErrFormat) {
 				return damage
 			}
 		}
-		if err := read(f.name, damage); err != nil {
+		if err := read(name, damage); err != nil {
 			return err
 		}
 	}

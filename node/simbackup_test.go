@@ -382,13 +382,15 @@ func (b *simBackup) askBase(least uint64, gap bool) {
 func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
 	done, refusal := false, error(nil)
 	if !b.do(func() (err error) {
-		if done, err = c.Step(1 << 12); source.failed != nil || source.at.rotted && errors.Is(err, snapshot.ErrCorrupt) {
+		if done, err = c.Step(1 << 12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, snapshot.ErrCorrupt) {
 			refusal, err = err, nil
 		}
 		if err == nil && done {
 			b.made(c.Published())
-			_, err = b.writer.Retain(time.Unix(0, c.Published().Wall), b.keep)
-			b.bases = b.writer.Bases()
+			b.bases = b.bases[len(b.bases)-1:] // a process that ends in Retain may have removed the others
+			if _, err = b.writer.Retain(time.Unix(0, c.Published().Wall), b.keep); err == nil {
+				b.bases = b.writer.Bases()
+			}
 		}
 		return err
 	}) {

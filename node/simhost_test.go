@@ -69,6 +69,9 @@ type host struct {
 	savedIndex uint64 // of the newest of them
 	rotted     bool   // one of its snapshots was damaged on purpose
 
+	harmed map[string][]byte // the parts that were lost or damaged on purpose, as they were
+	waits  int               // starts since everything healed that failed for want of one
+
 	rottedLog bool  // so was its log
 	damage    error // which it has found, and stays down
 
@@ -146,6 +149,7 @@ func (h *host) start() {
 		return
 	}
 	w := h.w
+	w.harmParts(h)
 	if w.probably(0.05) {
 		h.inspect()
 	}
@@ -187,6 +191,8 @@ func (h *host) start() {
 		w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 		return
 	case err != nil && h.kept(life, err):
+		return
+	case err != nil && h.lacksParts(life, err):
 		return
 	case err != nil && h.damaged(err):
 		life.End()
@@ -445,7 +451,7 @@ func (h *host) inspect() {
 		return // there are none yet
 	}
 	for _, info := range listing.Published {
-		if err := snapshot.Dump(h.disk, info.Path, io.Discard, false); err != nil && !h.caused(err) && !h.rotted {
+		if err := snapshot.Dump(h.disk, info.Path, io.Discard, false); err != nil && !h.caused(err) && !h.rotted && h.harmed == nil {
 			h.w.failf("the snapshot %s of %s cannot be inspected: %v", info.Path, h.name(), err)
 		}
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -365,11 +366,16 @@ func (h *host) tellWhere() {
 		return
 	}
 	h.kill()
+	h.hint()
+	h.start()
+}
+
+// hint gives a member flags that say where all are.
+func (h *host) hint() {
 	h.config.InitialCluster, h.hinted = nil, true
 	for _, o := range h.w.listed() {
 		h.config.InitialCluster = append(h.config.InitialCluster, Member{Name: o.config.Name, Address: o.config.AdvertisePeer})
 	}
-	h.start()
 }
 
 // wake starts a member again that knows that it was removed.
@@ -415,8 +421,8 @@ func (h *host) copyOf(original *host) {
 	h.spare, h.twin = false, true
 	h.disk = original.disk.Clone(h.w.random.Uint64())
 	h.disk.Kill()
-	h.rotted, h.rottedLog = original.rotted, original.rottedLog // with all that is on it
-	h.removed = true                                            // until it begins
+	h.rotted, h.rottedLog, h.harmed = original.rotted, original.rottedLog, maps.Clone(original.harmed) // with all that is on it
+	h.removed = true                                                                                   // until it begins
 }
 
 // startAs starts it with that, as the member.

@@ -31,9 +31,15 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			err = no
 			continue
 		}
-		err = send(file, to)
-		_ = file.Close()
-		if err == nil {
+		end := to.Size()
+		if w.healed == 0 && w.probably(w.shape.partHarm) { // the connection breaks
+			end = min(end, to.Offset()+w.random.Int64N(end+1))
+		}
+		switch err = send(file, to, end); err {
+		case errCut:
+			w.totals.FetchesCut++
+			w.trace("%s gives %s only %d of %d bytes of the part %s", o.name(), h.name(), to.Offset(), to.Size(), to.Name())
+		case nil:
 			w.totals.PartsFetched++
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
 			return nil
@@ -42,10 +48,12 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 	return err
 }
 
-func send(file peer.PartFile, to peer.PartSink) error {
+// send sends a part up to an offset. If that is not its end, the connection has broken.
+func send(file peer.PartFile, to peer.PartSink, end int64) error {
+	defer file.Close() // also when the receiver loses power
 	piece := make([]byte, 4096)
-	for to.Offset() < to.Size() {
-		n, err := file.ReadAt(piece[:min(int64(len(piece)), to.Size()-to.Offset())], to.Offset())
+	for to.Offset() < end {
+		n, err := file.ReadAt(piece[:min(int64(len(piece)), end-to.Offset())], to.Offset())
 		if n == 0 {
 			return fmt.Errorf("the file ends early: %w", err)
 		}
@@ -53,8 +61,13 @@ func send(file peer.PartFile, to peer.PartSink) error {
 			return err
 		}
 	}
+	if end < to.Size() {
+		return errCut
+	}
 	return nil
 }
+
+var errCut = errors.New("the connection has broken")
 
 // A stopped member of three loses parts, a tenth or all, or their bits rot: it fetches them from another member when it starts, and
 // has the others' state. While it is alone it does not start, and loses nothing by that.

@@ -45,7 +45,8 @@ type shape struct {
 	liar              *lies // nil: no member lies
 	cramped           []cramp
 	auth              *authShape
-	backup            bool // a backup follows the cluster
+	backup            bool    // a backup follows the cluster
+	partHarm          float64 // the probability that parts of a member are harmed before it starts
 }
 
 // drawShape makes a seed's shape. Sizes are small, so that what is rare in production happens in every run.
@@ -139,6 +140,7 @@ func drawShape(seed uint64) shape {
 	drawCramped(rand.New(rand.NewPCG(seed, 0x6372616d70)), &s)
 	drawAuth(rand.New(rand.NewPCG(seed, 0x61757468)), &s)
 	s.backup = drawBackup(rand.New(rand.NewPCG(seed, 0x6261636b)))
+	drawParts(rand.New(rand.NewPCG(seed, 0x7061727473)), &s)
 	return s
 }
 

@@ -24,7 +24,8 @@ type totals struct {
 	AddressesChanged, RefusedChanges                                                       int
 	Woken, Copied, Lost, Recoveries                                                        int
 	ColdReads, Replacements, CoveredDamage                                                 int
-	ColdCatchups, Quarantined, Ruined, Amnesiacs, PartsFetched                             int
+	ColdCatchups, Quarantined, Ruined, Amnesiacs                                           int
+	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, FetchesCut           int
 	Frames, Disconnects, Faults                                                            int
 	Leases, LeasesRenewed                                                                  int
 	LeasesExpired, LeasesRevoked                                                           int
@@ -178,6 +179,7 @@ func (t totals) missing() []string {
 		"refused watches": t.WatchesRefused, "watches that a change of roles has ended": t.WatchesEndedByRoles,
 		"members' own commands while there are users": t.OwnCommands, "leases that expired while there are users": t.ExpiredWithUsers,
 		"copies of a write by another user": t.OnceOthers, "compared verdicts": t.VerdictsCompared, "authors": t.Authors,
+		"lost parts": t.PartsLost, "rotten parts": t.PartsRotten, "fetched parts": t.PartsFetched, "starts that waited for parts": t.PartsAwaited,
 		"verified files": t.FilesVerified, "damaged files that a verification found": t.FilesDamaged,
 		"backups": t.Backups, "killed backups": t.BackupKills, "backups on a full disk": t.BackupsFull, "bases of backups": t.BackupBases,
 		"entries in backups": t.BackupEntries, "restores": t.BackupRestores, "restored states that a member had": t.BackupsCompared,

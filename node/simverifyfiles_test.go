@@ -33,6 +33,7 @@ func (w *world) verifyFilesOf(h *host) {
 	w.totals.FilesVerified += int(c.found.Files)
 	for _, f := range c.found.Damaged {
 		switch {
+		case h.harmed != nil && strings.Contains(f.Name+f.Reason, ".part"):
 		case h.rotted || h.rottedLog:
 			w.totals.FilesDamaged++
 		case strings.Contains(f.Reason, "input/output error"):

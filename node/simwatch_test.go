@@ -151,6 +151,7 @@ func (k *checker) booted(h *host) {
 			k.w.trace("%s: %s", h.name(), a.Text)
 		case a.Name == kv.CorruptAlarm && (h.rottedLog || strings.Contains(a.Text, syscall.EIO.Error())): // a snapshot covers it
 			k.w.totals.CoveredDamage++
+		case a.Name == kv.CorruptAlarm && h.harmed != nil && strings.Contains(a.Text, ".part"):
 		case a.Name == kv.CorruptAlarm && h.rotted:
 			k.w.totals.Quarantined++
 		case a.Name == kv.AmnesiaAlarm && (h.lost() || h.heldForItsCopy() || k.w.lied(a.Text)):

@@ -4,6 +4,9 @@ var actorBugs = []mutant{
 	{"remove parts that an older snapshot lists", []change{
 		{"Snapshotter.removeParts", `older[partIDOf(one)] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	{"remove the parts of a snapshot that could not be removed", []change{
+		{"Snapshotter.removeParts", `range slices.Concat(s.files, s.stuck) {`, `range s.files {`},
+	}, []detector{direct("./actor", "TestStuckSnapshotKeepsItsParts")}},
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},

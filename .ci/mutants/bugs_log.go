@@ -132,11 +132,14 @@ var logBugs = []mutant{
 		{"scanner.verify", `if err == nil || again {`, `if err == nil || !again {`},
 	}, []detector{direct("./log", "TestVerifyReadsAFrameAgain")}},
 	{"report a segment that is used again while it is read", []change{
-		{"Verify", `if disk.Gone(d, f.name) {`, `if disk.Gone(d, f.name) && d == nil {`},
+		{"Verify", `if disk.Gone(d, name) {`, `if disk.Gone(d, name) && d == nil {`},
 	}, []detector{direct("./log", "TestVerifyBesideTheLog")}},
 	{"verify a log whose end is gone", []change{
 		{"Verify", `end < least:`, `end < least && d == nil:`},
 	}, []detector{direct("./log", "TestVerifyFindsFlippedBits")}},
+	{"say that the log ends where the next segment cannot be read", []change{
+		{"Verify", `if one.failed != nil {`, `if one.failed != nil && d == nil {`},
+	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
 	{"verify a log whose middle is gone", []change{
 		{"Verify", `behind > snapshot:`, `behind > snapshot && d == nil:`},
 	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
