@@ -45,7 +45,8 @@ func partsOf(kept []snapshot.Info) parts {
 }
 
 // published returns what an operator sees of them.
-func (p *parts) published() (s Parts) {
+func (p *parts) published(shelf *snapshot.Shelf) (s Parts) {
+	s.Reads, s.ReadsFailed = shelf.Reads()
 	base := p.base
 	if len(p.newer) > 0 {
 		base = p.newer

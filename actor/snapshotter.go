@@ -176,7 +176,7 @@ func (s *Snapshotter) published(info snapshot.Info) {
 
 // publishSize publishes the size of the folder's files.
 func (s *Snapshotter) publishSize() {
-	if now := s.parts.published(); now != s.Status.Parts() {
+	if now := s.parts.published(s.shelf); now != s.Status.Parts() {
 		s.Status.parts.Store(&now)
 	}
 	s.Status.reportDisk(func(d *space.Disk) {

@@ -127,7 +127,8 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	disk := c.Status.Disk()
 	now = peerframe.DiskSpace{Own: uint64(disk.Accepts())}
 	if disk.Size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
-		now.Holds, now.HoldsNow = disk.Holds(disk.Size), disk.Holds(disk.Capacity)
+		_, away := c.Status.View().Away()
+		now.Holds, now.HoldsNow = disk.Holds(disk.Size, away), disk.Holds(disk.Capacity, away)
 	}
 	if disk.Full {
 		now.Free = disk.Free

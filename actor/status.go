@@ -94,6 +94,11 @@ type Parts struct {
 	BaseBytes   int64
 	Extents     uint64 // files behind the base
 	ExtentBytes int64
+
+	// Values of superseded versions that are in these files, and not in memory.
+	Away, AwayBytes int64
+	Reads           uint64 // values that were read from these files since the start
+	ReadsFailed     uint64 // that could not be read
 }
 
 // Parts returns what this member has of the base and the extents.

@@ -64,6 +64,10 @@ type memberStatus struct {
 	BaseBytes        int64      `json:"base_bytes"`
 	Extents          uint64     `json:"extents"`
 	ExtentBytes      int64      `json:"extent_bytes"`
+	AwayVersions     int64      `json:"away_versions"` // superseded versions whose value is in these files, and not in memory
+	AwayBytes        int64      `json:"away_bytes"`
+	ValueReads       uint64     `json:"value_reads"` // values that were read from these files since the start
+	ValueReadsFailed uint64     `json:"value_reads_failed"`
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
@@ -113,7 +117,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, host: s.Host, device: s.Device,
 	}
 }
 
@@ -226,6 +230,9 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 		w.wrap("history", "       ", m.history())
 		if m.BaseFiles > 0 {
 			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.BaseBytes), m.BaseRevision, checks.Plural(int(m.Extents), "extent", "extents"), bytesText(m.ExtentBytes)))
+		}
+		if m.AwayVersions > 0 {
+			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.AwayVersions), "superseded version", "superseded versions"), bytesText(m.AwayBytes)))
 		}
 	}
 	if level := featureLevels(members); level != "" {
@@ -354,6 +361,10 @@ func (m *memberStatus) fields() []field {
 		{"BaseBytes", m.BaseBytes},
 		{"Extents", m.Extents},
 		{"ExtentBytes", m.ExtentBytes},
+		{"AwayVersions", m.AwayVersions},
+		{"AwayBytes", m.AwayBytes},
+		{"ValueReads", m.ValueReads},
+		{"ValueReadsFailed", m.ValueReadsFailed},
 	}
 	for _, a := range m.Alarms {
 		fields = append(fields, field{"Alarm", a.String()})

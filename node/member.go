@@ -532,6 +532,7 @@ func (m *member) Status() wire.Status {
 		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
 	}
 	s.Parts = wire.Parts(m.status.Parts())
+	s.Parts.Away, s.Parts.AwayBytes = m.status.View().Away()
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})

@@ -34,6 +34,7 @@ type totals struct {
 	CrampedMinorities, CrampedQuorums, OldestRead                                          int // lives in which members had little disk or memory
 	Trickles, CutsInside, Probes, StrictRuns                                               int
 	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
+	ValuesRead, ValuesUnread, WatchesUnread                                                int // values that were in files only
 	Liars, LiarsAlone                                                                      int // members that lie, and those beside which nothing else goes wrong
 	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                 int
 	LiesAccepted, LiesOffers, FalseClaims                                                  int

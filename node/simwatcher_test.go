@@ -313,6 +313,11 @@ func (c *watcher) judge(s *watchStream, d *kv.WatchDelivery) {
 			one.refused, one.created, one.partial, one.open = true, false, nil, false
 			continue
 		}
+		if d.Kind == kv.WatchCanceled && d.Err != nil && d.Err.Code == kv.Unavailable { // a value could not be read: it resumes
+			w.totals.WatchesUnread++
+			c.create(one)
+			continue
+		}
 		if one.created == (d.Kind == kv.WatchCreated) {
 			w.failf("watcher %d: a watch that was created %v gets %+v", c.number, one.created, d)
 			return

@@ -29,9 +29,8 @@ type Shelf struct {
 // reads bounds and counts the reads of all Shelves that were made from one.
 type reads struct {
 	slots   chan struct{}
-	values  atomic.Int64
-	bytes   atomic.Int64
-	failed  atomic.Int64
+	values  atomic.Uint64
+	failed  atomic.Uint64
 	damaged atomic.Pointer[PartError]
 }
 
@@ -204,7 +203,6 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 		return nil, err
 	}
 	s.reads.values.Add(1)
-	s.reads.bytes.Add(int64(len(value)))
 	return value, nil
 }
 
@@ -236,9 +234,9 @@ func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, fou
 	return nil, false, r.Err()
 }
 
-// Reads returns how many values were read from files since the start, their bytes, and how many could not be read.
-func (s *Shelf) Reads() (values, bytes, failed int64) {
-	return s.reads.values.Load(), s.reads.bytes.Load(), s.reads.failed.Load()
+// Reads returns how many values were read from files since the first Shelf was made, and how many could not be read.
+func (s *Shelf) Reads() (values, failed uint64) {
+	return s.reads.values.Load(), s.reads.failed.Load()
 }
 
 // Damaged returns a part in which a damaged value was found since the last call; nil: none.

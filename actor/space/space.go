@@ -153,9 +153,12 @@ func (d Disk) WorthSaving(most int64) int64 {
 }
 
 // Holds returns the state size that this machine holds with ease on a disk of that capacity, in whole MiB: the value then seldom changes.
-// 0 is not known.
-func (d Disk) Holds(capacity int64) int64 {
+// 0 is not known. away is the part of the state that is on the disk only.
+func (d Disk) Holds(capacity, away int64) int64 {
 	held := d.Memory / limits.StateOfMemory
+	if held > 0 {
+		held += away
+	}
 	if capacity > 0 { // without the space that is kept free besides the next snapshot, and without the spares
 		_, high := d.marks()
 		onDisk := max((capacity-high-d.SpareBytes())/limits.StateOfDisk, 1)

@@ -20,7 +20,7 @@ func TestSmallDisk(t *testing.T) {
 	} {
 		d.Capacity = c.capacity
 		low, high := d.Marks()
-		if budget, worth, holds := d.Budget(limits.DiskUseLeast), d.WorthSaving(limits.SnapshotBytes), d.Holds(c.capacity); budget != c.budget || low != c.low || high != low+segment || worth != c.worth || holds != c.holds {
+		if budget, worth, holds := d.Budget(limits.DiskUseLeast), d.WorthSaving(limits.SnapshotBytes), d.Holds(c.capacity, 0); budget != c.budget || low != c.low || high != low+segment || worth != c.worth || holds != c.holds {
 			t.Errorf("%d MiB: the budget is %d, the marks are %d and %d, a snapshot is worth %d, and it holds %d", c.capacity>>20, budget, low, high, worth, holds)
 		}
 		if reserve := d.LogReserve(); reserve != 3*segment || c.low < reserve+segment {
@@ -33,7 +33,7 @@ func TestSmallDisk(t *testing.T) {
 	}
 	for _, c := range []struct{ memory, holds int64 }{{0, 20467 << 20}, {1 << 30, 512 << 20}, {1, 20467 << 20}, {1000, 1}} {
 		d.Memory = c.memory
-		if got := d.Holds(100 << 30); got != c.holds {
+		if got := d.Holds(100<<30, 0); got != c.holds {
 			t.Errorf("with %d bytes of memory it holds %d", c.memory, got)
 		}
 	}

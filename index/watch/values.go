@@ -10,8 +10,8 @@ import (
 // never waits for a disk.
 type values struct {
 	here    map[index.Position]Read
-	bytes   int             // of them
-	missing []*index.Unread // that are to be read next
+	bytes   int                     // of them
+	missing []*index.Unread         // that are to be read next
 	wanted  map[index.Position]bool // the same
 	size    int                     // bytes of missing
 	reading map[index.Position]bool // the list that is being read; nil: none

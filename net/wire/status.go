@@ -21,7 +21,8 @@ import (
 //	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint,
 //	 backup str, backup_age_us uint,
 //	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint,
-//	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int]
+//	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int, away int,
+//	 away_bytes int, reads uint, reads_failed uint]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -78,6 +79,11 @@ type Parts struct {
 	BaseBytes   int64
 	Extents     uint64 // files behind the base
 	ExtentBytes int64
+
+	// Values of superseded versions that are in these files, and not in memory.
+	Away, AwayBytes int64
+	Reads           uint64 // values that were read from these files since the start
+	ReadsFailed     uint64 // that could not be read
 }
 
 // Load is the load of one kind of operations.
@@ -112,7 +118,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 51
+	statusFields = 55
 	alarmFields  = 3
 	memberFields = 6
 	linkFields   = 4
@@ -168,7 +174,9 @@ func appendStatus(dst []byte, s *Status) []byte {
 		dst = pack.AppendUint(pack.AppendUint(dst, l.Rate), uint64(l.P99.Microseconds()))
 	}
 	dst = pack.AppendInt(pack.AppendUint(pack.AppendInt(dst, s.Parts.Base), s.Parts.BaseFiles), s.Parts.BaseBytes)
-	return pack.AppendInt(pack.AppendUint(dst, s.Parts.Extents), s.Parts.ExtentBytes)
+	dst = pack.AppendInt(pack.AppendUint(dst, s.Parts.Extents), s.Parts.ExtentBytes)
+	dst = pack.AppendInt(pack.AppendInt(dst, s.Parts.Away), s.Parts.AwayBytes)
+	return pack.AppendUint(pack.AppendUint(dst, s.Parts.Reads), s.Parts.ReadsFailed)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -194,7 +202,7 @@ func readStatus(r *pack.Reader) Status {
 	for _, l := range []*Load{&s.Puts, &s.Gets, &s.Events} {
 		l.Rate, l.P99 = r.Uint(), readMicroseconds(r)
 	}
-	s.Parts = Parts{r.Int(), r.Uint(), r.Int(), r.Uint(), r.Int()}
+	s.Parts = Parts{r.Int(), r.Uint(), r.Int(), r.Uint(), r.Int(), r.Int(), r.Int(), r.Uint(), r.Uint()}
 	r.End(whole)
 	return s
 }
