@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -22,8 +23,8 @@ func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
 		s.suspects = s.suspects[1:]
-		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) {
-			continue
+		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) || !s.parts.complete(info) {
+			continue // it is gone, or known to lack a part: checks of it would only delay the save of another one
 		}
 		verifier, err := snapshot.BeginVerify(s.FS, info.Path)
 		if err != nil {
@@ -43,15 +44,16 @@ func (s *Snapshotter) stepCheck() {
 	info := s.check.info
 	part, is := s.check.verifier.Damaged()
 	s.endCheck()
-	if is && errors.Is(err, snapshot.ErrCorrupt) {
+	// A process that may open no more files says nothing about the part.
+	if is && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		s.partDamaged(info, part, err)
 		return
 	}
 	s.checked(info, err)
 }
 
-// partDamaged moves a damaged part aside. Memory has everything: a base is written again, and without an extent the next snapshots have
-// all keys, until a newer base covers it. The snapshots that list the part stay until there are others.
+// partDamaged moves a part aside that is damaged or cannot be read. Memory has the state: the next snapshot has all keys. Later ones list
+// parts again when the base can be written again, or a newer base covers the extent. The snapshots that list the part stay until then.
 func (s *Snapshotter) partDamaged(info snapshot.Info, part snapshot.Part, damage error) {
 	text := fmt.Sprintf("a damaged part of snapshots was found while members go on with the log and a new snapshot is saved: look at the disk: %v", damage)
 	text += s.quarantine(part)
@@ -65,7 +67,10 @@ func (s *Snapshotter) partDamaged(info snapshot.Info, part snapshot.Part, damage
 func (s *Snapshotter) quarantine(part snapshot.Part) string {
 	s.parts.drop(part)
 	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
 		return fmt.Sprintf("; it could not be moved aside: %v", err)
 	}
 	return "; it was moved to " + to

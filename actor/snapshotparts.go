@@ -11,7 +11,8 @@ import (
 type parts struct {
 	base    []snapshot.Part // the pieces of the base that the next snapshot lists
 	extents []snapshot.Part // behind it, in order
-	gone    int64           // the last revision of the extents that this member cannot make: its state was loaded without their changes
+	lost    int64           // the base that this member cannot make: it was damaged, or the state was loaded without its versions
+	gone    int64           // the last revision of the extents that this member cannot make, for the same reasons
 	newer   []snapshot.Part // the complete pieces of a newer base, which a snapshot may list once it serves
 	all     []snapshot.Part // all that are on the disk
 	known   map[partID]bool // the same
@@ -64,6 +65,11 @@ func (p *parts) published() (s Parts) {
 // has says whether a part is on the disk.
 func (p *parts) has(one snapshot.Part) bool { return p.known[partIDOf(one)] }
 
+// complete says whether all parts of a snapshot are on the disk, as far as this member knows.
+func (p *parts) complete(info snapshot.Info) bool {
+	return !slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !p.has(one) })
+}
+
 // add notes a file.
 func (p *parts) add(one snapshot.Part) {
 	if !p.has(one) {
@@ -104,6 +110,7 @@ func StoredIn(all []snapshot.Part) Stored {
 }
 
 func (p *parts) stored() (s Stored) {
+	s.Base = p.lost
 	for _, pieces := range [][]snapshot.Part{p.base, p.newer} {
 		if len(pieces) > 0 {
 			s.Base = max(s.Base, pieces[0].To)
