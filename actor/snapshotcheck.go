@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -22,8 +23,8 @@ func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
 		s.suspects = s.suspects[1:]
-		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) {
-			continue
+		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) || !s.complete(info) {
+			continue // it is gone, or known to lack a part: checks of it would only delay the save of another one
 		}
 		verifier, err := snapshot.BeginVerify(s.FS, info.Path)
 		if err != nil {
@@ -43,7 +44,8 @@ func (s *Snapshotter) stepCheck() {
 	info := s.check.info
 	part, is := s.check.verifier.Damaged()
 	s.endCheck()
-	if is && errors.Is(err, snapshot.ErrCorrupt) {
+	// A process that may open no more files says nothing about the part.
+	if is && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		s.partDamaged(info.Path, part, err)
 		return
 	}
@@ -66,12 +68,12 @@ func (s *Snapshotter) valueDamaged() {
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: subject, Text: text})
 }
 
-// partDamaged moves a damaged part aside, and has it fetched from another member.
+// partDamaged moves a part aside that is damaged or cannot be read, and has it fetched from another member.
 func (s *Snapshotter) partDamaged(subject string, part snapshot.Part, damage error) {
-	one := damagedPart{part, subject, fmt.Sprintf("%v%s", damage, s.quarantine(part))}
-	if slices.ContainsFunc(s.damaged, func(other damagedPart) bool { return partIDOf(other.Part) == partIDOf(part) }) {
+	if s.repairs(part) {
 		return
 	}
+	one := damagedPart{part, subject, fmt.Sprintf("%v%s", damage, s.quarantine(part))}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
 	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
 		s.Reader.MustPost(RepairPart{part})
@@ -85,15 +87,25 @@ type damagedPart struct {
 	damage  string // and where the damaged file is
 }
 
+// repairs says whether a part is being fetched.
+func (s *Snapshotter) repairs(part snapshot.Part) bool {
+	return slices.ContainsFunc(s.damaged, func(one damagedPart) bool { return partIDOf(one.Part) == partIDOf(part) })
+}
+
+// complete says whether all parts of a snapshot are on the disk, as far as this member knows.
+func (s *Snapshotter) complete(info snapshot.Info) bool {
+	return !slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !s.parts.has(one) || s.repairs(one) })
+}
+
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	text := fmt.Sprintf("%s: look at the disk: %s", what, one.damage)
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: one.subject, Text: text})
 }
 
-// partRepaired reads values from the part that was fetched. If no other member has the part, memory and the open files have everything
-// else: a base is written again, and without an extent the next snapshots have all keys, until a newer base covers it. The snapshots
-// that list the part stay until there are others.
+// partRepaired reads values from the part that was fetched. If no other member gave the part, memory and the open files have the rest: the
+// next snapshot has all keys. Later ones list parts again when the base can be written again, or a newer base covers the extent. The
+// snapshots that list the part stay until then.
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	one := s.damaged[0]
 	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {
@@ -118,7 +130,10 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 // quarantine moves a damaged part aside, and says where to.
 func (s *Snapshotter) quarantine(part snapshot.Part) string {
 	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
 		return fmt.Sprintf("; it could not be moved aside: %v", err)
 	}
 	return "; it was moved to " + to

@@ -11,7 +11,8 @@ import (
 type parts struct {
 	base    []snapshot.Part // the pieces of the base that the next snapshot lists
 	extents []snapshot.Part // behind it, in order
-	gone    int64           // the last revision of the extents that this member cannot make: its state was loaded without their changes
+	lost    int64           // the base that this member cannot make: it was damaged, or the state was loaded without its versions
+	gone    int64           // the last revision of the extents that this member cannot make, for the same reasons
 	newer   []snapshot.Part // the complete pieces of a newer base, which a snapshot may list once it serves
 	all     []snapshot.Part // all that are on the disk
 	known   map[partID]bool // the same
@@ -105,6 +106,7 @@ func StoredIn(all []snapshot.Part) Stored {
 }
 
 func (p *parts) stored() (s Stored) {
+	s.Base = p.lost
 	for _, pieces := range [][]snapshot.Part{p.base, p.newer} {
 		if len(pieces) > 0 {
 			s.Base = max(s.Base, pieces[0].To)

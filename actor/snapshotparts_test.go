@@ -8,9 +8,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -225,16 +227,7 @@ func TestPartIsDamaged(t *testing.T) {
 		p.put(100)
 		s.save(p)
 		bad := s.files[0].Parts[number]
-		f, err := s.fs.OpenWritable("snap/" + bad.Name())
-		if err == nil {
-			_, err = f.WriteAt([]byte{1, 2, 3}, bad.Bytes/2)
-		}
-		if err == nil {
-			err = f.Close()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.harm(t, bad)
 		s.turn(Suspect{Path: s.files[0].Path})
 		all, _ := partFiles(t, s)
 		if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], bad.Name()) || slices.Contains(all, bad.Name()) {
@@ -260,6 +253,142 @@ func TestPartIsDamaged(t *testing.T) {
 		}
 		if loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index); err != nil || loaded.View().Digest() != p.View().Digest() {
 			t.Errorf("it cannot be loaded: %v", err)
+		}
+	}
+}
+
+// harm overwrites bytes of a published part.
+func (s *snapshotterTurns) harm(t *testing.T, one snapshot.Part) {
+	t.Helper()
+	f, err := s.fs.OpenWritable("snap/" + one.Name())
+	if err == nil {
+		_, err = f.WriteAt([]byte{1, 2, 3}, one.Bytes/2)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loads has all published snapshots loaded, and the newest one must have the present state.
+func (s *snapshotterTurns) loads(p *partState, when string) {
+	p.t.Helper()
+	for i, info := range s.files {
+		loaded, _, err := snapshot.Load(s.fs, info.Path, limits.Defaults().Index)
+		if err != nil || i == 0 && loaded.View().Digest() != p.View().Digest() {
+			p.t.Errorf("%s, %s with %d parts: %v", when, info.Path, len(info.Parts), err)
+		}
+	}
+}
+
+// A base whose versions are partly dropped from memory is not written again after damage: the extents behind it would change keys that
+// it lacks. The snapshots have all keys until there is a newer base.
+func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	rare := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("rare")})
+	p.apply(rare) // in the base
+	p.put(100)
+	s.save(p)
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
+	for range 3 {
+		p.put(10)
+		s.save(p)
+	}
+	p.apply(rare) // behind the base
+	p.put(60)
+	s.save(p)
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision())) // drops the version that the base has
+	for range 2 {
+		p.put(30)
+		s.save(p)
+	}
+	s.loads(p, "before the damage")
+	base := p.View().Base()
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To != base {
+		t.Fatalf("the newest snapshot lists %+v, the base is %d", got, base)
+	}
+	s.harm(t, s.files[0].Parts[0])
+	s.turn(Suspect{Path: s.files[0].Path})
+	s.tell(p)
+	save := saveOf(p.ViewToSave())
+	save.Whole = true
+	s.turn(save)
+	s.tell(p)
+	for range 3 {
+		p.put(30)
+		s.save(p)
+		s.loads(p, "after the damage")
+	}
+	if got := s.files[0].Parts; len(got) > 0 || p.Unstored() {
+		t.Errorf("the newest snapshot lists %+v; the state waits for a base: %v", got, p.Unstored())
+	}
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	extents := p.View().Extents()
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	for range 3 {
+		p.put(30)
+		s.save(p)
+		s.loads(p, "with a newer base")
+	}
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To == base {
+		t.Errorf("with a newer base the newest snapshot lists %+v", got)
+	}
+}
+
+// On a full disk the newest snapshot is checked again and again, until the older one may go. If it lacks a part, that does not keep the
+// member from saving another snapshot.
+func TestMissingPartDelaysNoSave(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	p.put(30)
+	s.save(p)
+	if err := s.fs.Remove("snap/" + s.files[0].Parts[0].Name()); err != nil {
+		t.Fatal(err)
+	}
+	s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	p.put(1)
+	save := saveOf(p.ViewToSave())
+	save.Whole = true
+	now, found := s.at, 0
+	batch := []SnapshotterMessage{Suspect{Path: s.files[0].Path}, save}
+	for range 2_000 {
+		now += time.Millisecond
+		s.Handle(Time{Now: now}, batch)
+		batch = s.read()
+		for _, m := range drainBox(s.Applier) {
+			if m, ok := m.(SnapshotWanted); ok && m.Whole {
+				found++
+			}
+		}
+	}
+	if found != 1 || s.order != nil || len(s.files[0].Parts) > 0 {
+		t.Errorf("the missing part was found %d times; the newest snapshot lists %d parts", found, len(s.files[0].Parts))
+	}
+	s.loads(p, "in the end")
+}
+
+// A part that the disk cannot read is treated as a damaged one: the next snapshot does not list it. A process without file descriptors
+// says nothing about a part.
+func TestUnreadablePartIsMovedAside(t *testing.T) {
+	for _, failure := range []error{syscall.EIO, syscall.EMFILE} {
+		p := newPartState(t)
+		s := newTestSnapshotter(t, p.View())
+		p.put(100)
+		s.save(p)
+		bad := s.files[0].Parts[1]
+		s.fs.Fail(simdisk.Fault{Op: simdisk.OpOpen, Name: "snap/" + bad.Name(), Err: failure, Stays: true})
+		s.turn(Suspect{Path: s.files[0].Path})
+		s.fs.ClearFaults()
+		all, _ := partFiles(t, s)
+		aside := !slices.Contains(all, bad.Name())
+		if got := s.problems(); len(got) != 1 || aside != (failure == syscall.EIO) {
+			t.Errorf("after %v, alarms %q, and there are %v", failure, got, all)
 		}
 	}
 }

@@ -101,6 +101,11 @@ func (s *Snapshotter) startSave() {
 // nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot.
 func (s *Snapshotter) nextFile() (err error) {
 	o, v, has := s.order, s.order.View, s.parts.stored()
+	if has.Base < v.Base() && !v.HasBase() {
+		s.parts.lost = v.Base() // until there is a newer base, snapshots have all keys
+		has = s.parts.stored()
+		s.postStored()
+	}
 	if has.Base < v.Base() && !o.older {
 		o.piece = v.BasePiece(o.from)
 		o.saver, err = snapshot.BeginPiece(s.FS, s.Dir, v.Base(), o.piece)

@@ -244,6 +244,12 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 // describes the View needs the base before, and the extents up to this one.
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
+// HasBase says whether the base can be written from the View, so that the extents behind it can be redone on it. The versions that a
+// history from the View's oldest change on does not need are dropped. They must be older than the base, or compacted when it was made.
+func (v *View) HasBase() bool {
+	return v.history.oldest().Compare(Position{Revision: max(v.extents.kept, v.extents.base+1)}) <= 0
+}
+
 // NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
 // that it replaces weigh three quarters of the live keys: the files then take at most about twice the bytes that they hold.
 func (v *View) NextBase() (revision int64) {

@@ -16,6 +16,18 @@ var actorBugs = []mutant{
 	{"keep a damaged part among the listed ones", []change{
 		{"Snapshotter.quarantine", `s.parts.drop(part)`, ``},
 	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
+	{"write a base again of which memory lacks versions", []change{
+		{"View.HasBase", `Revision: max(v.extents.kept, v.extents.base+1)`, `Revision: v.revision`},
+	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess")}},
+	{"check a snapshot again that lacks a part", []change{
+		{"Snapshotter.nextCheck", `|| !s.complete(info) {`, `{`},
+	}, []detector{direct("./actor", "TestMissingPartDelaysNoSave")}},
+	{"list a part that cannot be read", []change{
+		{"Snapshotter.stepCheck", `if is && !errors.Is(err, syscall.EMFILE)`, `if is && errors.Is(err, snapshot.ErrCorrupt) && !errors.Is(err, syscall.EMFILE)`},
+	}, []detector{direct("./actor", "TestUnreadablePartIsMovedAside")}},
+	{"move a part aside because no file can be opened", []change{
+		{"Snapshotter.stepCheck", `!errors.Is(err, syscall.EMFILE)`, `err != nil`},
+	}, []detector{direct("./actor", "TestUnreadablePartIsMovedAside")}},
 	{"receive parts that are there already", []change{
 		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {
 			r.part--`},
