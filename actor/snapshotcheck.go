@@ -68,23 +68,23 @@ func (s *Snapshotter) valueDamaged() {
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: subject, Text: text})
 }
 
-// partDamaged moves a part aside that is damaged or cannot be read, and has it fetched from another member.
+// partDamaged has a part fetched from another member that is damaged, or cannot be read.
 func (s *Snapshotter) partDamaged(subject string, part snapshot.Part, damage error) {
 	if s.repairs(part) {
 		return
 	}
-	one := damagedPart{part, subject, fmt.Sprintf("%v%s", damage, s.quarantine(part))}
+	one := damagedPart{part, subject, damage}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
 	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
 		s.Reader.MustPost(RepairPart{part})
 	}
 }
 
-// damagedPart is a part that was moved aside.
+// damagedPart is a part that is being fetched.
 type damagedPart struct {
 	snapshot.Part
 	subject string // of the alarm
-	damage  string // and where the damaged file is
+	damage  error
 }
 
 // repairs says whether a part is being fetched.
@@ -98,31 +98,26 @@ func (s *Snapshotter) complete(info snapshot.Info) bool {
 }
 
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
-	text := fmt.Sprintf("%s: look at the disk: %s", what, one.damage)
+	text := fmt.Sprintf("%s: look at the disk: %v", what, one.damage)
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: one.subject, Text: text})
 }
 
-// partRepaired reads values from the part that was fetched. If no other member gave the part, memory and the open files have the rest: the
-// next snapshot has all keys. Later ones list parts again when the base can be written again, or a newer base covers the extent. The
-// snapshots that list the part stay until then.
+// partRepaired takes the fetched part. If no other member gave it, the next snapshot has all keys, from memory and from what is sound in
+// the files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list
+// the part stay until then.
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	one := s.damaged[0]
 	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {
 		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
 	}
-	err := m.Err
-	if err == nil {
-		s.shelf, err = s.shelf.Reopened(s.FS, s.Dir, one.Part)
-	}
-	if err == nil {
-		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost")
-		s.postStored()
+	if m.Err == nil {
+		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in quarantine/")
 		return
 	}
 	s.parts.drop(one.Part)
-	one.damage += fmt.Sprintf("; no other member gave it: %v", err)
-	s.alarmDamaged(one, "a part of snapshots is damaged. A new snapshot with all keys is saved as soon as the disk has all values of the history that are not compacted")
+	s.alarmDamaged(one, fmt.Sprintf("a part of snapshots is damaged, and no other member gave it (%v); a snapshot with all keys is saved instead, "+
+		"which needs every value that is not compacted", m.Err))
 	s.postStored()
 	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
 }

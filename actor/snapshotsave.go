@@ -22,10 +22,10 @@ type saving struct {
 	saver *snapshot.Saver // of the file that is being written; nil between two files
 	list  []snapshot.Part // that the snapshot lists
 
-	piece *index.BasePiece   // that is being written
-	from  []byte             // where the next piece begins; nil: at the first key
-	base  []snapshot.Part    // the finished pieces of a newer base
-	open  []*snapshot.Volume // the same
+	piece   *index.BasePiece   // that is being written
+	from    []byte             // where the next piece begins; nil: at the first key
+	base    []snapshot.Part    // the finished pieces of a newer base
+	volumes []*snapshot.Volume // the same
 }
 
 // written returns the bytes that are written so far.
@@ -175,24 +175,20 @@ func (s *Snapshotter) stepSave() {
 // partSaved notes a piece or an extent.
 func (s *Snapshotter) partSaved() {
 	o := s.order
-	open, err := o.saver.Volume()
-	if err != nil {
-		s.saveFailed(err)
-		return
-	}
-	one := open.Part
+	volume := o.saver.Volume()
+	one := volume.Part
 	o.wrote += one.Bytes
 	o.saver = nil
 	s.parts.add(one)
 	if one.Number > 0 {
 		s.parts.extents = append(s.parts.extents, one)
-		s.shelf = s.shelf.With(open)
+		s.shelf = s.shelf.With(volume)
 	} else {
-		o.base, o.open, o.from = append(o.base, one), append(o.open, open), o.piece.Next()
+		o.base, o.volumes, o.from = append(o.base, one), append(o.volumes, volume), o.piece.Next()
 		if o.piece = nil; o.from != nil {
 			return
 		}
-		s.parts.newer, s.newer, o.base, o.open = o.base, o.open, nil, nil
+		s.parts.newer, s.newer, o.base, o.volumes = o.base, o.volumes, nil, nil
 		s.removeParts() // those of a newer base that never served
 	}
 	s.postStored()

@@ -66,7 +66,7 @@ type Snapshotter struct {
 	stuck    []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
 	parts    parts
 	shelf    *snapshot.Shelf    // reads values from parts; never nil
-	newer    []*snapshot.Volume // parts.newer, opened
+	newer    []*snapshot.Volume // parts.newer
 	now      time.Duration
 	order    *saving // the save that is running, or waits for a check
 	check    *checking

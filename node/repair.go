@@ -112,9 +112,18 @@ func (s *storage) fetch(p snapshot.Part, members index.Members) error {
 	return err
 }
 
-// repairPart fetches a part that was found damaged while the member runs.
+// repairPart fetches a part that was found damaged while the member runs. Without another member's, the damaged file stays where it is:
+// it is better than none.
 func (m *member) repairPart(p snapshot.Part) error {
-	return m.storage.fetch(p, m.status.View().Members())
+	path := m.folder.path("snap/" + p.Name())
+	aside, err := snapshot.Quarantine(m.folder.fs, path, m.folder.path("quarantine"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err = m.storage.fetch(p, m.status.View().Members()); err != nil && aside != "" {
+		err = errors.Join(err, m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
+	}
+	return err
 }
 
 // partSink receives a part into the folder of snapshots. It implements peer.PartSink.

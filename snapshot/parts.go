@@ -68,22 +68,24 @@ func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error)
 func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error) {
 	path := join(dir, p.Name())
 	f, err := fs.Open(path)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, corruptAt(path, 0, "the file is missing")
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open a part of a snapshot: %w", err)
+		return nil, fmt.Errorf("open a part of a snapshot: %w", absent(path, err))
 	}
-	v := &Volume{Part: p, path: path, file: f}
+	defer f.Close()
+	v := &Volume{Part: p, fs: fs, path: path}
 	_, t, err := readNoting(path, f, nil, partContent{b}, &v.places)
 	if err == nil && t.sha != p.SHA {
 		err = corruptAt(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
+	return v, err
+}
+
+// absent makes the error of an absent file one of damage.
+func absent(path string, err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return corruptAt(path, 0, "the file is missing")
 	}
-	return v, nil
+	return err
 }
 
 // partContent adds the content of a part to a state.

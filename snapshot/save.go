@@ -127,8 +127,10 @@ func (s *Saver) Part() Part {
 	return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size}
 }
 
-// Volume opens the part to read values from it. It is valid after the last step.
-func (s *Saver) Volume() (*Volume, error) { return openVolume(s.fs, s.dir, s.Part(), s.places) }
+// Volume returns the part for reading values from it. It is valid after the last step.
+func (s *Saver) Volume() *Volume {
+	return &Volume{Part: s.Part(), fs: s.fs, path: join(s.dir, s.Part().Name()), places: s.places}
+}
 
 func (s *Saver) features() uint32 {
 	switch {

@@ -18,7 +18,8 @@ import (
 )
 
 // Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns one that has more.
-// Its files stay open, and therefore readable after they are removed, until the garbage collector finds that nothing reaches the Shelf.
+// It opens a file for each value: a member may have more parts than a process may have open files. A part that was removed since is
+// no longer needed for any revision that is not compacted.
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
 	extents []*Volume // behind it, in order
@@ -34,11 +35,11 @@ type reads struct {
 	damaged atomic.Pointer[PartError]
 }
 
-// Volume is a part on a Shelf: its open file, and where its records are.
+// Volume is a part on a Shelf: its file, and where its records are.
 type Volume struct {
 	Part
+	fs   disk.FS
 	path string
-	file disk.File
 	places
 }
 
@@ -94,16 +95,6 @@ func (p *places) find(key []byte, at index.Position) (c chunk, ok bool) {
 	return p.chunks[i-1], true
 }
 
-// openVolume opens a published part whose places are known.
-func openVolume(fs disk.FS, dir string, p Part, known places) (*Volume, error) {
-	path := join(dir, p.Name())
-	f, err := fs.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open a part of a snapshot: %w", err)
-	}
-	return &Volume{Part: p, path: path, file: f, places: known}, nil
-}
-
 // NewShelf returns a Shelf with the pieces of a base, in key order.
 func NewShelf(base []*Volume) *Shelf {
 	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base)
@@ -142,24 +133,6 @@ func (s *Shelf) Rebased(base []*Volume) *Shelf {
 		}
 	}
 	return next
-}
-
-// Reopened returns a Shelf that reads a part from the file that has taken the place of a damaged one.
-func (s *Shelf) Reopened(fs disk.FS, dir string, p Part) (*Shelf, error) {
-	next := *s
-	for _, list := range []*[]*Volume{&next.base, &next.extents} {
-		i := slices.IndexFunc(*list, func(one *Volume) bool { return one.Part == p })
-		if i < 0 {
-			continue
-		}
-		one, err := openVolume(fs, dir, p, (*list)[i].places)
-		if err != nil {
-			return s, err
-		}
-		*list = slices.Clone(*list)
-		(*list)[i] = one
-	}
-	return &next, nil
 }
 
 // To implements index.Values.
@@ -208,9 +181,14 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 
 // read reads a chunk, and looks for a version in it.
 func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, found bool, err error) {
+	f, err := v.fs.Open(v.path)
+	if err != nil {
+		return nil, false, fmt.Errorf("read a value: %w", absent(v.path, err))
+	}
+	defer f.Close()
 	b := buffers.Get(int(c.size))[:c.size]
 	defer buffers.Put(b)
-	if n, err := v.file.ReadAt(b, c.offset); n < len(b) {
+	if n, err := f.ReadAt(b, c.offset); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = corruptAt(v.path, c.offset+int64(n), "the file ends here")
 		}
