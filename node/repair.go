@@ -93,9 +93,12 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	if err := sink.begin(); err != nil {
 		return err
 	}
-	err := s.repairs.fetch(members, sink)
+	err := sink.Write(nil) // verifies what an earlier process received, which begins anew if it is wrong
+	if err == nil || errors.Is(err, peer.ErrOtherBytes) {
+		err = s.repairs.fetch(members, sink)
+	}
 	if err == nil {
-		err = sink.finish()
+		_, err = sink.receiver.Finish(sink.check)
 	}
 	sink.close()
 	if err != nil {
@@ -139,16 +142,6 @@ func (p *partSink) Write(piece []byte) error {
 	p.check.Close()
 	p.receiver.Abort()
 	return cmp.Or(p.begin(), fmt.Errorf("%w: %w", peer.ErrOtherBytes, err))
-}
-
-// finish publishes the part. Step reads what an earlier process received, if nothing more came.
-func (p *partSink) finish() error {
-	if _, err := p.check.Step(p.part.Bytes); err != nil {
-		p.receiver.Abort()
-		return err
-	}
-	_, err := p.receiver.Finish(p.check)
-	return err
 }
 
 func (p *partSink) close() {

@@ -166,6 +166,36 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
+// What an earlier process received in full is verified before another member is asked: it is another part, and everything is fetched anew.
+func TestReceivedPartIsAnother(t *testing.T) {
+	whole, all := folderWithParts(t)
+	sizes := map[int64]string{}
+	for _, lost := range all {
+		info, err := os.Stat(lost)
+		must(t, err)
+		other := sizes[info.Size()]
+		if sizes[info.Size()] = lost; other == "" {
+			continue
+		}
+		dir := filepath.Join(t.TempDir(), "d")
+		must(t, os.CopyFS(dir, os.DirFS(whole)))
+		name := filepath.Base(lost)
+		remove(t, filepath.Join(dir, "snap", name))
+		content, err := os.ReadFile(other)
+		must(t, err)
+		sha := strings.TrimSuffix(name[21:], ".part")
+		must(t, os.WriteFile(filepath.Join(dir, "snap", name+"."+sha+".tmp"), content, 0o600))
+		given := 0
+		a, err := startBeside(t, dir, giveFrom(whole, &given))
+		if err != nil || given != 1 {
+			t.Fatalf("%d parts given, %v", given, err)
+		}
+		a.stop(t)
+		return
+	}
+	t.Fatalf("no two of %d parts have the same size", len(all))
+}
+
 // Without another member the start ends, the snapshots stay where they are, and a later start repairs them.
 func TestPartsThatNobodyGives(t *testing.T) {
 	whole, all := folderWithParts(t)

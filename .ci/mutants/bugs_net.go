@@ -511,6 +511,9 @@ var netBugs = []mutant{
 	{"ask again a member that gives other bytes", []change{
 		{"fetcher.fetch", `return other == address`, `return other != other`},
 	}, []detector{direct("./net/peer", "TestFetchPartOfOtherBytes")}},
+	{"blame who goes on behind wrong bytes of another", []change{
+		{"fetcher.fetch", `from > 0 && errors.Is(err, ErrOtherBytes)`, `from < 0`},
+	}, []detector{direct("./net/peer", "TestFetchPartBlamesTheRightOne")}},
 	{"warn of a join that only has to ask again", []change{
 		{"joiner.noteFailure", `time.Since(j.began) < limits.JoinRefusedTimeout`, `time.Since(j.began) < 0`},
 	}, []detector{direct("./net/peer", "TestJoinThatIsNormal")}},

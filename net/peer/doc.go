@@ -98,7 +98,8 @@
 // limits.PartStall ends the transfer, on either side.
 //
 // [FetchPart] is the asking side. It asks the addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
-// The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes is not asked again.
+// The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes, all from the first one on, is not
+// asked again.
 //
 // # Unauthenticated connections
 //
