@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/log"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -26,7 +28,7 @@ type repairs struct {
 	alarms []actor.Alarm
 }
 
-// lacksPart is the error of a snapshot with a part that is missing or damaged, and that no other member gave.
+// lacksPart is the error of a snapshot with a part that is missing, damaged or unreadable, and that no other member gave.
 type lacksPart struct {
 	info   snapshot.Info
 	defect snapshot.Defect
@@ -38,17 +40,22 @@ func (l *lacksPart) Error() string {
 }
 
 // Unwrap makes it damage, for which another snapshot is used.
-func (l *lacksPart) Unwrap() error { return snapshot.ErrCorrupt }
+func (l *lacksPart) Unwrap() []error {
+	return []error{snapshot.ErrCorrupt, log.ErrCorrupt, l.defect.Err, l.why}
+}
 
 // unusable is the error of a start without another snapshot.
 func (l *lacksPart) unusable() error {
-	return damagedf("%v; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in quarantine/. Start this member again when another member is reachable; "+
+	if errors.Is(l.why, syscall.ENOSPC) {
+		return fmt.Errorf("%w; no other snapshot is usable. Free space on this member's disk, and start it again", l)
+	}
+	return fmt.Errorf("%w; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in quarantine/. Start this member again when another member is reachable; "+
 		"if the others no longer have that part, run `qkv member replace` on one of them. Without other members, put that file back, or restore from a backup: "+
-		"docs/emergencies.md says under \"A lost member\" how", l)
+		"docs/emergencies.md says under \"Damaged files\" how", l)
 }
 
-// repairParts fetches all parts of a snapshot that are missing or damaged. It reports false if there are none. An error is a *lacksPart, or
-// of this member's disk.
+// repairParts fetches all parts of a snapshot that are missing or damaged, or that the disk cannot read. It reports false if there are none.
+// An error is a *lacksPart, or of this member's disk.
 func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 	defects, err := snapshot.Defects(s.folder.fs, info)
 	if err != nil || len(defects) == 0 {
@@ -62,10 +69,11 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		return false, err
 	}
 	for _, d := range defects {
+		aside := ""
 		if !d.Missing {
 			// A start needs no space, but a received file needs the name.
-			if _, err := snapshot.Quarantine(s.folder.fs, d.Path, s.folder.path("quarantine")); err != nil {
-				return false, fmt.Errorf("move the damaged part %s aside (%w): %w", d.Path, d.Err, err)
+			if aside, err = snapshot.Quarantine(s.folder.fs, d.Path, s.folder.path("quarantine")); err != nil {
+				return false, fmt.Errorf("the part %s (%w) could not be moved aside: %w; move it away by hand, and this member fetches it from another one", d.Path, d.Err, err)
 			}
 		}
 		if s.repairs.failed[d.Name()] == nil {
@@ -77,6 +85,9 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 			}
 		}
 		if why := s.repairs.failed[d.Name()]; why != nil {
+			if aside != "" && !errors.Is(d.Err, snapshot.ErrCorrupt) { // perhaps the next start can read it
+				_ = s.folder.fs.Rename(aside, d.Path)
+			}
 			return false, &lacksPart{info, d, why}
 		}
 	}
