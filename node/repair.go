@@ -183,7 +183,22 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	if at = slices.Compact(at); len(at) == 0 || m.env.FetchPart == nil {
 		return errors.New("this member knows no other member")
 	}
+	if err := m.serveParts(members); err != nil {
+		return err
+	}
 	return m.env.FetchPart(at, m.folder, to)
+}
+
+// serveParts gives parts to these members while this one starts: each may have what the other one has lost.
+func (m *member) serveParts(members index.Members) error {
+	if err := m.makeTransport(); err != nil {
+		return err
+	}
+	m.contacts.mu.Lock()
+	m.contacts.members = members
+	m.setPeers()
+	m.contacts.mu.Unlock()
+	return m.transport.ServeParts(peerHandler{m})
 }
 
 // Part implements peer.Handler.
@@ -191,7 +206,10 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	refuse := func(format string, args ...any) (peer.PartFile, *peerframe.Refusal) {
 		return nil, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(format, args...)}
 	}
-	if h.status.View().Members().Get(request.From) == nil {
+	h.contacts.mu.Lock()
+	known := h.contacts.members.Get(request.From) != nil
+	h.contacts.mu.Unlock()
+	if !known {
 		return refuse("the member %s (%016x) is not in the member list of %s", request.Name, request.From, h.config.Name)
 	}
 	if !snapshot.IsPart(request.Part) {

@@ -18,6 +18,7 @@ import (
 	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -239,6 +240,65 @@ func TestPartsThatNobodyGives(t *testing.T) {
 	}
 	given := 0
 	a, err := startBeside(t, dir, giveFrom(whole, &given))
+	if err != nil || given != 1 {
+		t.Fatalf("%d parts given, %v", given, err)
+	}
+	a.stop(t)
+}
+
+// servesParts is the way to the others, as far as it gives them parts.
+type servesParts struct {
+	nobody
+	handler peer.Handler
+	peers   []peer.Peer
+}
+
+func (s *servesParts) SetPeers(all []peer.Peer) { s.peers = all }
+
+func (s *servesParts) ServeParts(h peer.Handler) error {
+	s.handler = h
+	return nil
+}
+
+// While a member fetches a part, it gives the others to the members that its snapshot has, and to no one else.
+func TestPartsAreGivenWhileOneIsFetched(t *testing.T) {
+	whole, all := folderWithParts(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	must(t, os.CopyFS(dir, os.DirFS(whole)))
+	remove(t, filepath.Join(dir, "snap", filepath.Base(all[3])))
+	way, given := &servesParts{}, 0
+	give := func(env *environment) {
+		env.Transport = func(*folder, [16]byte) (transport, error) { return way, nil }
+		giveFrom(whole, &given)(env)
+		fetch := env.FetchPart
+		env.FetchPart = func(at []string, f *folder, to peer.PartSink) error {
+			if way.handler == nil || len(way.peers) != 1 || way.peers[0].ID != f.Member {
+				t.Fatalf("the peers are %+v", way.peers)
+			}
+			for _, x := range []struct {
+				from uint64
+				part string
+				says string
+			}{
+				{f.Member, filepath.Base(all[4]), ""},
+				{f.Member, filepath.Base(all[3]), "does not have the part"},
+				{77, filepath.Base(all[4]), "is not in the member list"},
+			} {
+				file, no := way.handler.Part(peerframe.PartRequest{From: x.from, Name: "n", Part: x.part})
+				if (no == nil) != (x.says == "") || no != nil && !strings.Contains(no.Text, x.says) {
+					t.Errorf("%s for %x: %v", x.part, x.from, no)
+				}
+				if no == nil {
+					_ = file.Close()
+				}
+			}
+			if no := way.handler.Stranger("n9", 9); no != nil {
+				t.Errorf("a stranger is told %v", no)
+			}
+			return fetch(at, f, to)
+		}
+	}
+	a, err := startBeside(t, dir, give)
 	if err != nil || given != 1 {
 		t.Fatalf("%d parts given, %v", given, err)
 	}

@@ -246,6 +246,58 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 	}
 }
 
+// Before it is started, a Transport gives parts to its peers; other connections wait until it is.
+func TestPartsBeforeStart(t *testing.T) {
+	t.Parallel()
+	content, all := someBytes(3*limits.PartPieceBytes), newMembers(t, 3)
+	m := all[0]
+	m.gives(content)
+	transport, err := New(m.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Transport = transport
+	m.SetPeers(m.peers)
+	if err := m.ServeParts(m); err != nil {
+		t.Fatal(err)
+	}
+	all[1].start()
+	await(t, "a peer has called", wait, func() bool { return m.handshakes.Count() == 1 })
+	sink := &memorySink{want: content}
+	if err := FetchPart(inTime(t), fetchWith(t, m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+		t.Errorf("%d bytes, %v", len(sink.has), err)
+	}
+	config := fetchWith(t, m.address())
+	config.Member = 77
+	if err := FetchPart(inTime(t), config, &memorySink{want: content}); err == nil || !strings.Contains(err.Error(), "is not in the member list") {
+		t.Errorf("a stranger: %v", err)
+	}
+	if m.history(2) != "" || all[1].connectedTo(1) {
+		t.Error("a connection of a peer came into use")
+	}
+	if err := m.Start(m); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the peer is connected", wait, func() bool { return m.connectedTo(2) && all[1].connectedTo(1) })
+}
+
+// A Transport that only gave parts can be closed, and so can one that has done nothing.
+func TestCloseBeforeStart(t *testing.T) {
+	t.Parallel()
+	for i, m := range newMembers(t, 2) {
+		transport, err := New(m.config)
+		if err == nil && i == 0 {
+			err = transport.ServeParts(m)
+		}
+		if err == nil {
+			err = transport.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Who may not have a part, or asks for none, is refused, and the file is not opened.
 func TestPartIsRefused(t *testing.T) {
 	t.Parallel()
