@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -42,14 +41,14 @@ func (s *Snapshotter) stepCheck() {
 		return
 	}
 	info := s.check.info
-	part, is := s.check.verifier.Damaged()
+	damaged := s.check.verifier.Damaged()
 	s.endCheck()
-	// A process that may open no more files says nothing about the part.
-	if is && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-		s.partDamaged(info, part, err)
-		return
+	if len(damaged) == 0 {
+		s.checked(info, err)
 	}
-	s.checked(info, err)
+	for _, part := range damaged {
+		s.partDamaged(info, part, err)
+	}
 }
 
 // partDamaged moves a part aside that is damaged or cannot be read. Memory has the state: the next snapshot has all keys. Later ones list

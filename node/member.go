@@ -236,8 +236,8 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
-		return fmt.Errorf("make a process id: %w", err)
+	if err := m.makeTransport(); err != nil {
+		return err
 	}
 	// A file that this qkv refuses is refused before anything is written. A service manager starts the member again and again, and each
 	// counted start pushes an older one out of the boot history by which other members recognize this folder.
@@ -278,6 +278,18 @@ func (m *member) start() error {
 		m.status.Alarm(a)
 	}
 	return m.connect(r)
+}
+
+// makeTransport makes this process's id and the transport to the other members, once.
+func (m *member) makeTransport() (err error) {
+	if m.transport != nil {
+		return nil
+	}
+	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
+		return fmt.Errorf("make a process id: %w", err)
+	}
+	m.transport, err = m.env.Transport(m.folder, m.process)
+	return err
 }
 
 // joinAgain asks for this member's id once more, if an earlier process has joined and got nothing of the state yet.
