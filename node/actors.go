@@ -54,6 +54,9 @@ func (m *member) connect(r *recovered) error {
 	if err := m.joinAgain(r); err != nil {
 		return err
 	}
+	if err := m.makeTransport(); err != nil {
+		return err
+	}
 	m.contacts.mu.Lock()
 	m.contacts.members = index.Members{} // while parts were fetched, those of a snapshot
 	m.contacts.mu.Unlock()

@@ -236,7 +236,7 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
-	if err := m.makeTransport(); err != nil {
+	if err := m.drawProcess(); err != nil {
 		return err
 	}
 	// A file that this qkv refuses is refused before anything is written. A service manager starts the member again and again, and each
@@ -280,15 +280,22 @@ func (m *member) start() error {
 	return m.connect(r)
 }
 
-// makeTransport makes this process's id and the transport to the other members, once.
-func (m *member) makeTransport() (err error) {
-	if m.transport != nil {
+// drawProcess makes this process's id, once.
+func (m *member) drawProcess() error {
+	if m.process != [16]byte{} {
 		return nil
 	}
 	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
 		return fmt.Errorf("make a process id: %w", err)
 	}
-	m.transport, err = m.env.Transport(m.folder, m.process)
+	return nil
+}
+
+// makeTransport makes the transport to the other members, once.
+func (m *member) makeTransport() (err error) {
+	if m.transport == nil {
+		m.transport, err = m.env.Transport(m.folder, m.process)
+	}
 	return err
 }
 

@@ -191,7 +191,11 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 
 // serveParts gives parts to these members while this one starts: each may have what the other one has lost.
 func (m *member) serveParts(members index.Members) error {
-	if err := m.makeTransport(); err != nil {
+	err := m.drawProcess()
+	if err == nil {
+		err = m.makeTransport()
+	}
+	if err != nil {
 		return err
 	}
 	m.contacts.mu.Lock()
