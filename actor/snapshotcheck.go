@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -42,14 +41,14 @@ func (s *Snapshotter) stepCheck() {
 		return
 	}
 	info := s.check.info
-	part, is := s.check.verifier.Damaged()
+	damaged := s.check.verifier.Damaged()
 	s.endCheck()
-	// A process that may open no more files says nothing about the part.
-	if is && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-		s.partDamaged(info.Path, part, err)
-		return
+	if len(damaged) == 0 {
+		s.checked(info, err)
 	}
-	s.checked(info, err)
+	for _, part := range damaged {
+		s.partDamaged(part, err)
+	}
 }
 
 // valueDamaged moves the part aside in which a reader found a damaged value.
@@ -58,22 +57,19 @@ func (s *Snapshotter) valueDamaged() {
 	if found == nil || !s.parts.has(found.Part) {
 		return
 	}
-	subject := s.Dir + "/" + found.Part.Name()
 	if errors.Is(found, snapshot.ErrCorrupt) {
-		s.partDamaged(subject, found.Part, found)
+		s.partDamaged(found.Part, found)
 		return
 	}
-	text := fmt.Sprintf("a value of the history cannot be read: look at the disk: %v", found)
-	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: subject, Text: text})
+	s.alarmDamaged(damagedPart{found.Part, found}, "a value of the history cannot be read")
 }
 
 // partDamaged has a part fetched from another member that is damaged, or cannot be read.
-func (s *Snapshotter) partDamaged(subject string, part snapshot.Part, damage error) {
+func (s *Snapshotter) partDamaged(part snapshot.Part, damage error) {
 	if s.repairs(part) {
 		return
 	}
-	one := damagedPart{part, subject, damage}
+	one := damagedPart{part, damage}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
 	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
 		s.Reader.MustPost(RepairPart{part})
@@ -83,8 +79,7 @@ func (s *Snapshotter) partDamaged(subject string, part snapshot.Part, damage err
 // damagedPart is a part that is being fetched.
 type damagedPart struct {
 	snapshot.Part
-	subject string // of the alarm
-	damage  error
+	damage error
 }
 
 // repairs says whether a part is being fetched.
@@ -100,7 +95,7 @@ func (s *Snapshotter) complete(info snapshot.Info) bool {
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	text := fmt.Sprintf("%s: look at the disk: %v", what, one.damage)
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: one.subject, Text: text})
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }
 
 // partRepaired takes the fetched part. If no other member gave it, the next snapshot has all keys, from memory and from what is sound in

@@ -454,8 +454,11 @@ func (tr *transfer) run(t *testing.T, p *partState) *index.State {
 	tr.from.Peers, tr.to.Peers = transferEnd{tr, tr.to, 1}, transferEnd{tr, tr.from, 2}
 	tr.bytes = 0
 	message := &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}
-	tr.from.turn(SendSnapshot{Peer: 2, Message: message})
 	for range 10_000 {
+		if len(tr.from.sends) == 0 { // or it has failed, and is tried again after a pause
+			tr.from.at += time.Minute
+			tr.from.turn(SendSnapshot{Peer: 2, Message: message})
+		}
 		tr.from.turn(Allow{Bytes: math.MaxInt32}, Wait{})
 		for len(tr.queue) > 0 {
 			next := tr.queue[0]
@@ -495,6 +498,46 @@ func TestOnlyMissingPartsTravel(t *testing.T) {
 	}
 	if all, _ := partFiles(t, follower); len(all) != len(leader.files[0].Parts) {
 		t.Errorf("the follower has %v", all)
+	}
+}
+
+// A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
+func TestPartOfTheReceiverIsDamaged(t *testing.T) {
+	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{
+		"rotten": func(f *snapshotterTurns, part string) error { return f.fs.Rot(part, 500, 1) },
+		"unreadable": func(f *snapshotterTurns, part string) error {
+			f.fs.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: part, Err: syscall.EIO})
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPartState(t)
+			leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+			follower.Quarantine = "quarantine"
+			tr := &transfer{from: leader, to: follower}
+			p.put(500)
+			leader.save(p)
+			tr.run(t, p)
+			p.put(20)
+			leader.save(p)
+			follower.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+			bad := leader.files[0].Parts[1].Name()
+			if err := harm(follower, "snap/"+bad); err != nil {
+				t.Fatal(err)
+			}
+			if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
+				t.Error("another state has come")
+			}
+			aside, _ := follower.fs.List("quarantine")
+			if !slices.Equal(aside, []string{bad}) {
+				t.Errorf("aside: %q", aside)
+			}
+			if !slices.ContainsFunc(follower.Status.Alarms(), func(a Alarm) bool {
+				return a.Name == kv.CorruptAlarm && a.Subject == "snap/"+bad && strings.Contains(a.Text, "nothing is lost")
+			}) {
+				t.Errorf("alarms %+v", follower.Status.Alarms())
+			}
+		})
 	}
 }
 

@@ -290,10 +290,10 @@ func (s *Snapshotter) finishReceive(err error) {
 	if err != nil {
 		r.file.Abort()
 		s.receive = nil
-		if part, is := errors.AsType[*snapshot.PartError](err); is && errors.Is(err, snapshot.ErrCorrupt) {
-			s.parts.drop(part.Part)
-			s.quarantine(part.Part) // the sender offers it again
-			err = fmt.Errorf("the part was damaged here: %v", part)
+		if part, is := errors.AsType[*snapshot.PartError](err); is {
+			if _, unread := errors.AsType[*fs.PathError](err); unread || errors.Is(err, snapshot.ErrCorrupt) {
+				err = s.damagedHere(part)
+			}
 		}
 		s.receiveFailed(r.from, r.offer, err)
 		return
@@ -304,6 +304,16 @@ func (s *Snapshotter) finishReceive(err error) {
 		Type: &kind, To: &self, From: &r.from, Term: &r.offer.MessageTerm,
 		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
 	}})
+}
+
+// damagedHere moves a part aside that this member has had before a snapshot came that lists it. The sender offers the snapshot again, and the
+// part comes, too.
+func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
+	s.parts.drop(part.Part)
+	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
+	s.Logger.Error(text)
+	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
+	return fmt.Errorf("the part was damaged here: %v", part)
 }
 
 // installed makes the received snapshot the only one: the log behind older ones is gone.

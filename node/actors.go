@@ -2,6 +2,7 @@ package node
 
 import (
 	"qkv/actor"
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/snapshot"
@@ -57,12 +58,13 @@ func (m *member) connect(r *recovered) error {
 	if err := m.joinAgain(r); err != nil {
 		return err
 	}
-	way, err := m.env.Transport(m.folder, m.process)
-	if err != nil {
+	if err := m.makeTransport(); err != nil {
 		return err
 	}
-	m.transport = way
-	to := peers{way, m}
+	m.contacts.mu.Lock()
+	m.contacts.members = index.Members{} // while parts were fetched, those of a snapshot
+	m.contacts.mu.Unlock()
+	to := peers{m.transport, m}
 
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
@@ -106,7 +108,7 @@ func (m *member) connect(r *recovered) error {
 		Inbox: box.watchHub, Reader: box.valueReader, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
 	})
 	m.voting = agrees.Configuration
-	if err := way.Start(peerHandler{m}); err != nil {
+	if err := m.transport.Start(peerHandler{m}); err != nil {
 		return err
 	}
 	d := m.env.Driver

@@ -36,6 +36,7 @@ type nobody struct{}
 func (nobody) Send(uint64, peerframe.Class, []byte, bool) {}
 func (nobody) SetPeers([]peer.Peer)                       {}
 func (nobody) Start(peer.Handler) error                   { return nil }
+func (nobody) ServeParts(peer.Handler) error              { return nil }
 func (nobody) Status() []peer.PeerStatus                  { return nil }
 func (nobody) CheckAlive(uint64)                          {}
 

@@ -267,7 +267,7 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	for _, one := range listing.Partial {
 		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) { // only the newest may be continued, and a snapshot only if it is beyond the log
 			r.interrupted.Partial = one.Path
-		} else if err := s.folder.fs.Remove(one.Path); err != nil {
+		} else if err := snapshot.Remove(s.folder.fs, one.Path); err != nil {
 			return err
 		}
 	}
@@ -299,7 +299,7 @@ func (s *storage) removeParts(r *recovered, paths []string) error {
 		}
 		one, err := snapshot.PartAt(s.folder.fs, path)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; if it stays, move that file away by hand", err)
 		}
 		r.interrupted.Parts = append(r.interrupted.Parts, one)
 	}
@@ -361,7 +361,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 				return nil
 			}
 			if err != nil {
-				return fmt.Errorf("the parts of the snapshot %s cannot be read, and nothing was moved: %w: look at the disk, and start again", info.Path, err)
+				return fmt.Errorf("the parts of the snapshot %s cannot be repaired: %w: look at the disk, and start again", info.Path, err)
 			}
 			if !repaired {
 				return s.putAside(r, info, got.err)

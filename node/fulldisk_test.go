@@ -41,6 +41,7 @@ func diskWorld(t *testing.T, seed uint64, changes ...func(*shape)) *world {
 	s := drawShape(seed)
 	s.soothe()
 	s.members, s.spares, s.faults, s.faulty, s.amnesiacs = 3, 0, nil, time.Hour, 0
+	s.partHarm = 0 // a part that is fetched needs space
 	s.heartbeat, s.election, s.sync, s.delay = 100*time.Millisecond, time.Second, time.Millisecond, time.Millisecond
 	s.keys, s.valueMost, s.operations = 16, 1024, 1<<30
 	for _, change := range changes {

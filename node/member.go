@@ -236,8 +236,8 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
-		return fmt.Errorf("make a process id: %w", err)
+	if err := m.drawProcess(); err != nil {
+		return err
 	}
 	// A file that this qkv refuses is refused before anything is written. A service manager starts the member again and again, and each
 	// counted start pushes an older one out of the boot history by which other members recognize this folder.
@@ -278,6 +278,25 @@ func (m *member) start() error {
 		m.status.Alarm(a)
 	}
 	return m.connect(r)
+}
+
+// drawProcess makes this process's id, once.
+func (m *member) drawProcess() error {
+	if m.process != [16]byte{} {
+		return nil
+	}
+	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
+		return fmt.Errorf("make a process id: %w", err)
+	}
+	return nil
+}
+
+// makeTransport makes the transport to the other members, once.
+func (m *member) makeTransport() (err error) {
+	if m.transport == nil {
+		m.transport, err = m.env.Transport(m.folder, m.process)
+	}
+	return err
 }
 
 // joinAgain asks for this member's id once more, if an earlier process has joined and got nothing of the state yet.

@@ -117,6 +117,9 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		Audit: func() (*audit.Log, error) { return openAudit(&c, on) },
 	}, n.ended)
 	if err != nil {
+		if n.peers != nil { // parts were served
+			err = errors.Join(err, n.peers.Close())
+		}
 		return nil, errors.Join(err, at.close())
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })

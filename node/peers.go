@@ -22,6 +22,8 @@ type transport interface {
 	Send(to uint64, class peerframe.Class, frame []byte, lazy bool)
 	// Start begins to call the handler, which must not be called before the actors exist.
 	Start(h peer.Handler) error
+	// ServeParts does so before, for parts alone.
+	ServeParts(h peer.Handler) error
 	// SetPeers sets the peers, including this member itself.
 	SetPeers(all []peer.Peer)
 	// Status reports the connections.
@@ -275,6 +277,9 @@ func wireRefusal(r *actor.Refusal) *peerframe.Refusal {
 
 // Stranger implements peer.Handler.
 func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
+	if h.status.View() == nil {
+		return nil // this member gives parts, and has no state yet
+	}
 	refusal, newcomer := judgeStranger(h.status.View().Members(), h.status.Raft(), h.config.Name, name, id)
 	if newcomer {
 		h.meet(name, id)

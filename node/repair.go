@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/log"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -26,7 +28,7 @@ type repairs struct {
 	alarms []actor.Alarm
 }
 
-// lacksPart is the error of a snapshot with a part that is missing or damaged, and that no other member gave.
+// lacksPart is the error of a snapshot with a part that is missing, damaged or unreadable, and that no other member gave.
 type lacksPart struct {
 	info   snapshot.Info
 	defect snapshot.Defect
@@ -38,17 +40,22 @@ func (l *lacksPart) Error() string {
 }
 
 // Unwrap makes it damage, for which another snapshot is used.
-func (l *lacksPart) Unwrap() error { return snapshot.ErrCorrupt }
+func (l *lacksPart) Unwrap() []error {
+	return []error{snapshot.ErrCorrupt, log.ErrCorrupt, l.defect.Err, l.why}
+}
 
 // unusable is the error of a start without another snapshot.
 func (l *lacksPart) unusable() error {
-	return damagedf("%v; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in quarantine/. Start this member again when another member is reachable; "+
+	if errors.Is(l.why, syscall.ENOSPC) {
+		return fmt.Errorf("%w; no other snapshot is usable. Free space on this member's disk, and start it again", l)
+	}
+	return fmt.Errorf("%w; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in quarantine/. Start this member again when another member is reachable; "+
 		"if the others no longer have that part, run `qkv member replace` on one of them. Without other members, put that file back, or restore from a backup: "+
-		"docs/emergencies.md says under \"A lost member\" how", l)
+		"docs/emergencies.md says under \"Damaged files\" how", l)
 }
 
-// repairParts fetches all parts of a snapshot that are missing or damaged. It reports false if there are none. An error is a *lacksPart, or
-// of this member's disk.
+// repairParts fetches all parts of a snapshot that are missing or damaged, or that the disk cannot read. It reports false if there are none.
+// An error is a *lacksPart, or of this member's disk.
 func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 	defects, err := snapshot.Defects(s.folder.fs, info)
 	if err != nil || len(defects) == 0 {
@@ -62,10 +69,11 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		return false, err
 	}
 	for _, d := range defects {
+		aside := ""
 		if !d.Missing {
 			// A start needs no space, but a received file needs the name.
-			if _, err := snapshot.Quarantine(s.folder.fs, d.Path, s.folder.path("quarantine")); err != nil {
-				return false, fmt.Errorf("move the damaged part %s aside (%w): %w", d.Path, d.Err, err)
+			if aside, err = snapshot.Quarantine(s.folder.fs, d.Path, s.folder.path("quarantine")); err != nil {
+				return false, fmt.Errorf("the part %s (%w) could not be moved aside: %w; move it away by hand, and this member fetches it from another one", d.Path, d.Err, err)
 			}
 		}
 		if s.repairs.failed[d.Name()] == nil {
@@ -77,6 +85,9 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 			}
 		}
 		if why := s.repairs.failed[d.Name()]; why != nil {
+			if aside != "" && !errors.Is(d.Err, snapshot.ErrCorrupt) { // perhaps the next start can read it
+				_ = s.folder.fs.Rename(aside, d.Path)
+			}
 			return false, &lacksPart{info, d, why}
 		}
 	}
@@ -104,9 +115,12 @@ func (s *storage) fetch(p snapshot.Part, members index.Members) error {
 	if err := sink.begin(); err != nil {
 		return err
 	}
-	err := s.repairs.fetch(members, sink)
+	err := sink.Write(nil) // verifies what an earlier process received, which begins anew if it is wrong
+	if err == nil || errors.Is(err, peer.ErrOtherBytes) {
+		err = s.repairs.fetch(members, sink)
+	}
 	if err == nil {
-		err = sink.finish()
+		_, err = sink.receiver.Finish(sink.check)
 	}
 	sink.close()
 	return err
@@ -160,16 +174,6 @@ func (p *partSink) Write(piece []byte) error {
 	return cmp.Or(p.begin(), fmt.Errorf("%w: %w", peer.ErrOtherBytes, err))
 }
 
-// finish publishes the part. Step reads what an earlier process received, if nothing more came.
-func (p *partSink) finish() error {
-	if _, err := p.check.Step(p.part.Bytes); err != nil {
-		p.receiver.Abort()
-		return err
-	}
-	_, err := p.receiver.Finish(p.check)
-	return err
-}
-
 func (p *partSink) close() {
 	p.check.Close()
 	p.receiver.Close()
@@ -198,7 +202,28 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	if at = slices.Compact(at); len(at) == 0 || m.env.FetchPart == nil {
 		return errors.New("this member knows no other member")
 	}
+	if m.status.View() == nil { // it starts
+		if err := m.serveParts(members); err != nil {
+			return err
+		}
+	}
 	return m.env.FetchPart(at, m.folder, to)
+}
+
+// serveParts gives parts to these members while this one starts: each may have what the other one has lost.
+func (m *member) serveParts(members index.Members) error {
+	err := m.drawProcess()
+	if err == nil {
+		err = m.makeTransport()
+	}
+	if err != nil {
+		return err
+	}
+	m.contacts.mu.Lock()
+	m.contacts.members = members
+	m.setPeers()
+	m.contacts.mu.Unlock()
+	return m.transport.ServeParts(peerHandler{m})
 }
 
 // Part implements peer.Handler.
@@ -206,7 +231,10 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	refuse := func(format string, args ...any) (peer.PartFile, *peerframe.Refusal) {
 		return nil, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(format, args...)}
 	}
-	if h.status.View().Members().Get(request.From) == nil {
+	h.contacts.mu.Lock()
+	known := h.contacts.members.Get(request.From) != nil
+	h.contacts.mu.Unlock()
+	if !known {
 		return refuse("the member %s (%016x) is not in the member list of %s", request.Name, request.From, h.config.Name)
 	}
 	if !snapshot.IsPart(request.Part) {

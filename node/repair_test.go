@@ -3,10 +3,12 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -119,6 +122,7 @@ func TestPartsAreRepaired(t *testing.T) {
 		"mixed":     {func(parts []string) { remove(t, parts[1]); flipBitOf(t, parts[0]) }, 2, 1},
 		"misplaced": {func(parts []string) { remove(t, parts[4]); must(t, os.Rename(parts[5], parts[4])) }, 2, 1},
 		"cut to 0":  {func(parts []string) { must(t, os.Truncate(parts[7], 0)) }, 1, 1},
+		"a folder":  {func(parts []string) { remove(t, parts[8]); must(t, os.MkdirAll(filepath.Join(parts[8], "x"), 0o700)) }, 1, 1},
 		"all parts": {func(parts []string) { remove(t, parts...) }, -1, 0},
 		"log beside": {func(parts []string) {
 			remove(t, parts[6])
@@ -166,6 +170,36 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
+// What an earlier process received in full is verified before another member is asked: it is another part, and everything is fetched anew.
+func TestReceivedPartIsAnother(t *testing.T) {
+	whole, all := folderWithParts(t)
+	sizes := map[int64]string{}
+	for _, lost := range all {
+		info, err := os.Stat(lost)
+		must(t, err)
+		other := sizes[info.Size()]
+		if sizes[info.Size()] = lost; other == "" {
+			continue
+		}
+		dir := filepath.Join(t.TempDir(), "d")
+		must(t, os.CopyFS(dir, os.DirFS(whole)))
+		name := filepath.Base(lost)
+		remove(t, filepath.Join(dir, "snap", name))
+		content, err := os.ReadFile(other)
+		must(t, err)
+		sha := strings.TrimSuffix(name[21:], ".part")
+		must(t, os.WriteFile(filepath.Join(dir, "snap", name+"."+sha+".tmp"), content, 0o600))
+		given := 0
+		a, err := startBeside(t, dir, giveFrom(whole, &given))
+		if err != nil || given != 1 {
+			t.Fatalf("%d parts given, %v", given, err)
+		}
+		a.stop(t)
+		return
+	}
+	t.Fatalf("no two of %d parts have the same size", len(all))
+}
+
 // Without another member the start ends, the snapshots stay where they are, and a later start repairs them.
 func TestPartsThatNobodyGives(t *testing.T) {
 	whole, all := folderWithParts(t)
@@ -209,6 +243,165 @@ func TestPartsThatNobodyGives(t *testing.T) {
 	if err != nil || given != 1 {
 		t.Fatalf("%d parts given, %v", given, err)
 	}
+	a.stop(t)
+}
+
+// servesParts is the way to the others, as far as it gives them parts.
+type servesParts struct {
+	nobody
+	handler peer.Handler
+	peers   []peer.Peer
+}
+
+func (s *servesParts) SetPeers(all []peer.Peer) { s.peers = all }
+
+func (s *servesParts) ServeParts(h peer.Handler) error {
+	s.handler = h
+	return nil
+}
+
+// While a member fetches a part, it gives the others to the members that its snapshot has, and to no one else.
+func TestPartsAreGivenWhileOneIsFetched(t *testing.T) {
+	whole, all := folderWithParts(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	must(t, os.CopyFS(dir, os.DirFS(whole)))
+	remove(t, filepath.Join(dir, "snap", filepath.Base(all[3])))
+	way, given := &servesParts{}, 0
+	give := func(env *environment) {
+		env.Transport = func(*folder, [16]byte) (transport, error) { return way, nil }
+		giveFrom(whole, &given)(env)
+		fetch := env.FetchPart
+		env.FetchPart = func(at []string, f *folder, to peer.PartSink) error {
+			if way.handler == nil || len(way.peers) != 1 || way.peers[0].ID != f.Member {
+				t.Fatalf("the peers are %+v", way.peers)
+			}
+			for _, x := range []struct {
+				from uint64
+				part string
+				says string
+			}{
+				{f.Member, filepath.Base(all[4]), ""},
+				{f.Member, filepath.Base(all[3]), "does not have the part"},
+				{77, filepath.Base(all[4]), "is not in the member list"},
+			} {
+				file, no := way.handler.Part(peerframe.PartRequest{From: x.from, Name: "n", Part: x.part})
+				if (no == nil) != (x.says == "") || no != nil && !strings.Contains(no.Text, x.says) {
+					t.Errorf("%s for %x: %v", x.part, x.from, no)
+				}
+				if no == nil {
+					_ = file.Close()
+				}
+			}
+			if no := way.handler.Stranger("n9", 9); no != nil {
+				t.Errorf("a stranger is told %v", no)
+			}
+			return fetch(at, f, to)
+		}
+	}
+	a, err := startBeside(t, dir, give)
+	if err != nil || given != 1 {
+		t.Fatalf("%d parts given, %v", given, err)
+	}
+	a.stop(t)
+}
+
+// unreadable is a disk with a file that cannot be opened, and perhaps not be moved.
+type unreadable struct {
+	disk.FS
+	name         string
+	fixed, moved bool
+}
+
+func (u *unreadable) Open(name string) (disk.File, error) {
+	if name == u.name && !u.moved {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EIO}
+	}
+	return u.FS.Open(name)
+}
+
+func (u *unreadable) Rename(from, to string) error {
+	switch {
+	case from == u.name && u.fixed:
+		return &fs.PathError{Op: "rename", Path: from, Err: syscall.EPERM}
+	case from == u.name:
+		u.moved = true
+	case to == u.name && strings.Contains(from, "quarantine"):
+		u.moved = false
+	}
+	return u.FS.Rename(from, to)
+}
+
+// A part that the disk cannot read is fetched like a damaged one. It is back in its place if no member gives it: the next start may read it.
+// If it cannot be moved away, the error says what helps.
+func TestUnreadablePart(t *testing.T) {
+	whole, all := folderWithParts(t)
+	given := 0
+	for name, x := range map[string]struct {
+		fixed bool
+		give  func(*environment)
+		says  string
+	}{
+		"given": {give: giveFrom(whole, &given)},
+		"alone": {give: func(*environment) {}, says: "could not be fetched from another member"},
+		"stuck": {fixed: true, give: giveFrom(whole, &given), says: "move it away by hand"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "d")
+			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			part := filepath.Join(dir, "snap", filepath.Base(all[3]))
+			broken := func(env *environment) { env.FS = &unreadable{FS: env.FS, name: part, fixed: x.fixed} }
+			a, err := startBeside(t, dir, broken, x.give)
+			aside := len(list(t, dir, "quarantine/*"))
+			if x.says == "" {
+				if err != nil || aside != 1 {
+					t.Fatalf("%d files aside: %v", aside, err)
+				}
+				a.stop(t)
+				return
+			}
+			if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), x.says) || !strings.Contains(err.Error(), filepath.Base(part)) || aside != 0 {
+				t.Fatalf("%d files aside: %v", aside, err)
+			}
+			if a, err = startAloneWith(t, dir, 64<<10, smallParts()); err != nil {
+				t.Fatalf("the disk can read it again: %v", err)
+			}
+			a.stop(t)
+		})
+	}
+}
+
+// A disk that is full while a part is fetched is named, and not the other members.
+func TestFullDiskWhileAPartComes(t *testing.T) {
+	whole, all := folderWithParts(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	must(t, os.CopyFS(dir, os.DirFS(whole)))
+	remove(t, filepath.Join(dir, "snap", filepath.Base(all[1])))
+	given := 0
+	_, err := startBeside(t, dir, giveFrom(whole, &given), func(env *environment) { env.FS = noRoom{env.FS} })
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "Free space on this member's disk") || strings.Contains(err.Error(), "another member is reachable") {
+		t.Error(err)
+	}
+	a, err := startBeside(t, dir, giveFrom(whole, &given))
+	must(t, err)
+	a.stop(t)
+}
+
+// noRoom is a disk without space.
+type noRoom struct{ disk.FS }
+
+func (noRoom) Free(string) (int64, error) { return 0, nil }
+
+// A stray folder with the name of a part that no snapshot lists cannot be removed: the error says what helps.
+func TestStrayFolderOfAPartsName(t *testing.T) {
+	dir, all := folderWithParts(t)
+	stray := filepath.Join(dir, "snap", "00000000000000000777"+filepath.Base(all[0])[20:])
+	must(t, os.MkdirAll(filepath.Join(stray, "x"), 0o700))
+	if _, err := startAloneWith(t, dir, 64<<10, smallParts()); err == nil || !strings.Contains(err.Error(), stray) || !strings.Contains(err.Error(), "move it away by hand") {
+		t.Errorf("%v", err)
+	}
+	must(t, os.RemoveAll(stray))
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	must(t, err)
 	a.stop(t)
 }
 

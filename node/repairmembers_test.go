@@ -1,72 +1,102 @@
 package node_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"qkv/log/disk"
+	"qkv/node"
 	"qkv/snapshot"
 )
 
-// One of three members has lost a part of its snapshots, and another part has a flipped bit: it gets both from the others, over their
-// connections, and is level with them.
-func TestMemberFetchesParts(t *testing.T) { withCluster(t, 3, memberFetchesParts) }
+// Each of three members has lost another part of its snapshots, and in one of them a further part has a flipped bit. All start at the same
+// time, and get the parts from each other, over their connections.
+func TestMembersFetchParts(t *testing.T) { withCluster(t, 3, membersFetchParts) }
 
-func memberFetchesParts(t testing.TB, c *cluster) {
-	cl, dir := c.client(0, 1, 2), filepath.Join(c.configs[2].DataDir, "snap")
-	var parts []snapshot.Part
-	listed := func() int {
-		if listing, err := snapshot.List(disk.OS(), dir); err == nil && len(listing.Published) > 0 {
-			parts = listing.Published[0].Parts
+func membersFetchParts(t testing.TB, c *cluster) {
+	cl := c.client(0, 1, 2)
+	dir := func(i int) string { return filepath.Join(c.configs[i].DataDir, "snap") }
+	common := func() (parts []snapshot.Part) { // that the newest snapshots of all members list
+		for i := range c.configs {
+			listing, err := snapshot.List(disk.OS(), dir(i))
+			if err != nil || len(listing.Published) == 0 {
+				return nil
+			}
+			its := listing.Published[0].Parts
+			if i == 0 {
+				parts = its
+			}
+			parts = slices.DeleteFunc(slices.Clone(parts), func(p snapshot.Part) bool { return !slices.Contains(its, p) })
 		}
-		return len(parts)
+		return parts
 	}
 	value := make([]byte, 512<<10)
-	for n, began := 0, time.Now(); listed() < 2; n++ {
+	for n, began := 0, time.Now(); len(common()) < 4; n++ {
 		copy(value, fmt.Sprint(n))
 		if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value); err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(began) > wait {
-			t.Fatalf("after %d puts, %d parts are listed", n, len(parts))
+		if time.Since(began) > 5*wait { // 512 MiB are written on each of three members
+			t.Fatalf("after %d puts, %d parts are listed by all", n, len(common()))
 		}
 	}
-	c.stop(2)
-	listed()
-	lost, rotten := filepath.Join(dir, parts[0].Name()), filepath.Join(dir, parts[len(parts)-1].Name())
+	for i := range c.configs {
+		c.stop(i)
+	}
+	parts := common()
+	if len(parts) < 4 {
+		t.Fatalf("%d parts are listed by all", len(parts))
+	}
+	for i := range c.configs {
+		if err := os.Remove(filepath.Join(dir(i), parts[i].Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotten := filepath.Join(dir(2), parts[3].Name())
 	b, err := os.ReadFile(rotten)
 	if err == nil {
 		b[len(b)/2] ^= 1
-		err = errors.Join(os.WriteFile(rotten, b, 0o600), os.Remove(lost))
+		err = os.WriteFile(rotten, b, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.start(2)
-	said := fmt.Sprint(c.nodes[2].Status().Alarms)
-	for _, name := range []string{lost, rotten} {
-		if !strings.Contains(said, filepath.Base(name)) || !strings.Contains(said, "was fetched from another member; nothing is lost") {
-			t.Errorf("no alarm of %s: %s", name, said)
-		}
-		if _, err := os.Stat(name); err != nil {
-			t.Error(err)
+	var starts sync.WaitGroup
+	for i := range c.configs {
+		starts.Go(func() {
+			one, err := node.Start(t.Context(), c.configs[i])
+			if err != nil {
+				t.Errorf("%s: %v", c.configs[i].Name, err)
+				return
+			}
+			c.nodes[i] = one
+		})
+	}
+	if starts.Wait(); t.Failed() {
+		return
+	}
+	for i, lost := range []string{parts[0].Name(), parts[1].Name(), parts[2].Name(), parts[3].Name()} {
+		said := fmt.Sprint(c.nodes[min(i, 2)].Status().Alarms)
+		if !strings.Contains(said, lost) || !strings.Contains(said, "was fetched from another member; nothing is lost") {
+			t.Errorf("no alarm of %s: %s", lost, said)
 		}
 	}
 	if aside, _ := filepath.Glob(filepath.Join(c.configs[2].DataDir, "quarantine", "*")); len(aside) != 1 {
 		t.Errorf("aside: %q", aside)
 	}
 	for deadline := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
-		a, b := c.nodes[0].Status(), c.nodes[2].Status()
-		if a.Applied == b.Applied && a.Digest == b.Digest {
+		a, b, c := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
+		if a.Applied == b.Applied && a.Digest == b.Digest && b.Applied == c.Applied && b.Digest == c.Digest && a.Leader != 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not level: %d and %d, %016x and %016x", a.Applied, b.Applied, a.Digest, b.Digest)
+			t.Fatalf("not level: %d, %d and %d", a.Applied, b.Applied, c.Applied)
 		}
 	}
 }

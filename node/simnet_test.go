@@ -144,6 +144,9 @@ func (s *simTransport) Start(h peer.Handler) error {
 	return nil
 }
 
+// ServeParts implements transport. A simulated start takes no time in which others could ask.
+func (s *simTransport) ServeParts(peer.Handler) error { return nil }
+
 // SetPeers implements transport.
 func (s *simTransport) SetPeers(all []peer.Peer) {
 	s.w.sim.Post(func() {

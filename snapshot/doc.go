@@ -113,8 +113,8 @@
 // Invariants:
 //
 //  1. A published name always belongs to a complete, synced file that was intact when it was published.
-//  2. A rename never replaces a file. If the last step of a publication fails, removing the name therefore undoes the
-//     publication.
+//  2. A rename replaces only a file with the same content: a part, or a snapshot with parts by one with all keys. If the last step of
+//     another publication fails, removing the name therefore undoes the publication.
 //  3. A file whose write or sync has failed is never written or synced again: it is removed, and the error stays.
 //  4. Every file that List returns is durable: List syncs the folder first. Otherwise, after a kill -9 between rename
 //     and folder sync, the name would be visible but not durable, and log entries would be released because of it.

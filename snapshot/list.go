@@ -198,7 +198,7 @@ func headOf(path string, f disk.File) (Meta, int64, error) {
 // unchanged, and the sync would delay the log's syncs for nothing.
 func Remove(fs disk.FS, path string) error {
 	if err := fs.Remove(path); err != nil {
-		return fmt.Errorf("remove snapshot: %w", err)
+		return fmt.Errorf("remove a file that no snapshot needs: %w; if it stays, move it away by hand", err)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func IsPart(name string) bool {
 	return ok && id.part
 }
 
-// Defect is a part of a snapshot that is missing or damaged.
+// Defect is a part of a snapshot that is missing or damaged, or that cannot be read.
 type Defect struct {
 	Part
 	Path    string
@@ -24,17 +24,16 @@ type Defect struct {
 	Err     error
 }
 
-// Defects verifies all parts of a snapshot. An error is the disk's, or wraps ErrFormat.
+// Defects verifies all parts of a snapshot. An error wraps ErrFormat.
 func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	for _, p := range info.Parts {
 		path := join(parent(info.Path), p.Name())
 		err := verifyPart(fs, path, p)
-		missing := errors.Is(err, iofs.ErrNotExist)
-		switch {
-		case missing || errors.Is(err, ErrCorrupt):
-			all = append(all, Defect{p, path, missing, err})
-		case err != nil:
+		if errors.Is(err, ErrFormat) {
 			return nil, err
+		}
+		if err != nil {
+			all = append(all, Defect{p, path, errors.Is(err, iofs.ErrNotExist), err})
 		}
 	}
 	return all, nil

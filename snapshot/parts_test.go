@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"qkv/index"
@@ -387,6 +388,61 @@ func TestDamagedParts(t *testing.T) {
 	}
 	if _, err := Verify(m.fs, path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The verifier reads on behind damaged, missing and unreadable parts, and reports all of them.
+func TestAllDamagedPartsAreReported(t *testing.T) {
+	m, path := savedInParts(t, 0)
+	parts := slices.Concat(m.base, m.parts)
+	rotten, lost, unread := parts[0], parts[2], parts[len(parts)-1]
+	rewritten(t, m.fs, "d/"+rotten.Name(), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	m.fs.Remove("d/" + lost.Name())
+	m.fs.(*simdisk.Disk).Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: unread.Name(), Err: syscall.EIO})
+	v, err := BeginVerify(m.fs, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for done := false; err == nil && !done; {
+		done, err = v.Step(1)
+	}
+	got := v.Damaged()
+	if !errors.Is(err, ErrCorrupt) || !slices.Equal(got, []Part{rotten, lost, unread}) {
+		t.Errorf("damaged are %v: %v", got, err)
+	}
+	for _, p := range []Part{rotten, lost, unread} {
+		if !strings.Contains(err.Error(), p.Name()) {
+			t.Errorf("%s is not named: %v", p.Name(), err)
+		}
+	}
+}
+
+// A part that is made again replaces the file of its name: that may be damaged. A part that snapshots list is there also after an error.
+func TestPartIsMadeAgain(t *testing.T) {
+	m, path := savedInParts(t, 0)
+	name := "d/" + m.base[0].Name()
+	sound := slurp(t, m.fs, name)
+	again := func() error {
+		saver, err := BeginPiece(m.fs, "d", m.base[0].To, m.state.View().BasePiece(nil))
+		for done := false; err == nil && !done; {
+			done, err = saver.Step(1 << 20)
+		}
+		if err == nil && saver.Part() != m.base[0] {
+			t.Errorf("another piece was made: %+v", saver.Part())
+		}
+		return err
+	}
+	rewritten(t, m.fs, name, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	if err := again(); err != nil || !bytes.Equal(slurp(t, m.fs, name), sound) {
+		t.Errorf("the file is not the one that was made: %v", err)
+	}
+	m.fs.(*simdisk.Disk).Fail(simdisk.Fault{Call: 1, Op: simdisk.OpSyncDir, Err: syscall.EIO})
+	if err := again(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("an error of the folder: %v", err)
+	}
+	if _, err := Verify(m.fs, path); err != nil {
+		t.Error(err)
 	}
 }
 

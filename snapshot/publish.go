@@ -137,10 +137,15 @@ func publish(fs disk.FS, f disk.File, dir, tmp, name string) error {
 		fs.Remove(join(dir, tmp))
 		return err
 	}
-	return replace(fs, f, dir, tmp, name)
+	err := replace(fs, f, dir, tmp, name)
+	if err != nil {
+		fs.Remove(join(dir, name))
+	}
+	return err
 }
 
-// replace is publish, and takes the place of a file of that name. A crash brings back one of them.
+// replace is publish, and takes the place of a file of that name. A crash brings back one of them. After an error one of them is there:
+// snapshots may need it.
 func replace(fs disk.FS, f disk.File, dir, tmp, name string) error {
 	err := f.Close()
 	if err == nil {
@@ -150,8 +155,5 @@ func replace(fs disk.FS, f disk.File, dir, tmp, name string) error {
 		fs.Remove(join(dir, tmp))
 		return err
 	}
-	if err = fs.SyncDir(dir); err != nil {
-		fs.Remove(join(dir, name))
-	}
-	return err
+	return fs.SyncDir(dir)
 }

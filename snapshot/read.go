@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	iofs "io/fs"
+	"syscall"
 
 	"qkv/index"
 	"qkv/internal/pack"
@@ -218,6 +219,8 @@ type Verifier struct {
 	fs      disk.FS
 	parts   []Part // that are not verified yet
 	part    *Verifier
+	damaged []Part
+	harm    error // theirs
 }
 
 // BeginVerify opens a file to verify it. Its error comes from the disk, or from a prelude that is damaged or of another
@@ -246,7 +249,8 @@ func beginVerify(path string, f disk.File, c content) (*Verifier, error) {
 	return &Verifier{medium: m, reading: newReading(w, w.size, c)}, nil
 }
 
-// Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
+// Step reads about n bytes, at least one block. It returns done once the whole file and its parts are verified; an error is final. Damage of
+// a part is reported at the end, with that of the others.
 func (v *Verifier) Step(n int) (done bool, err error) {
 	if v.part != nil {
 		return v.stepPart(n)
@@ -259,40 +263,68 @@ func (v *Verifier) Step(n int) (done bool, err error) {
 		return done, err
 	}
 	v.parts = v.reading.meta.Parts
-	return false, v.nextPart()
+	return v.beginPart()
 }
 
-// nextPart begins with the next part.
-func (v *Verifier) nextPart() (err error) {
-	v.part, err = BeginVerify(v.fs, join(parent(v.reading.path), v.parts[0].Name()))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return corruptAt(v.reading.path, preludeBytes, "its part %s is missing", v.parts[0].Name())
+// beginPart begins with the next part that can be opened.
+func (v *Verifier) beginPart() (done bool, err error) {
+	for len(v.parts) > 0 {
+		if v.part, err = BeginVerify(v.fs, join(parent(v.reading.path), v.parts[0].Name())); err == nil {
+			return false, nil
+		}
+		if errors.Is(err, iofs.ErrNotExist) {
+			err = corruptAt(v.reading.path, preludeBytes, "its part %s is missing", v.parts[0].Name())
+		}
+		if err := v.endPart(err); err != nil {
+			return false, err
+		}
 	}
-	return err
+	return v.harm == nil, v.harm
 }
 
 func (v *Verifier) stepPart(n int) (done bool, err error) {
 	v.part.Piece = v.Piece
-	if done, err = v.part.Step(n); !done || err != nil {
-		return false, err
+	if done, err = v.part.Step(n); !done && err == nil {
+		return false, nil
 	}
-	if p := v.parts[0]; v.part.tail.sha != p.SHA || !v.part.reading.part {
-		return false, corruptAt(v.part.reading.path, 0, "it is not the part that its name says")
+	if p := v.parts[0]; err == nil && (v.part.tail.sha != p.SHA || !v.part.reading.part) {
+		err = corruptAt(v.part.reading.path, 0, "it is not the part that its name says")
 	}
 	v.part.Close()
-	if v.part, v.parts = nil, v.parts[1:]; len(v.parts) == 0 {
-		return true, nil
+	v.part = nil
+	if err := v.endPart(err); err != nil {
+		return false, err
 	}
-	return false, v.nextPart()
+	return v.beginPart()
 }
 
-// Damaged returns the part that the last error is about, if it is one.
-func (v *Verifier) Damaged() (p Part, ok bool) {
-	if len(v.parts) == 0 {
-		return p, false
+// endPart notes whether a part is damaged. It returns an error only if the others are not to be read. A part that the disk cannot read is
+// damaged, too: snapshots would list it for ever. A process that may open no more files says nothing about it.
+func (v *Verifier) endPart(err error) error {
+	if errors.Is(err, ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return err
 	}
-	return v.parts[0], true
+	if err != nil {
+		v.damaged = append(v.damaged, v.parts[0])
+	}
+	switch {
+	case err == nil:
+	case v.harm == nil && errors.Is(err, ErrCorrupt):
+		v.harm = err
+	case v.harm == nil:
+		v.harm = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case len(v.damaged) <= namedParts:
+		v.harm = fmt.Errorf("%w; also damaged: %s", v.harm, v.parts[0].Name())
+	}
+	v.parts = v.parts[1:]
+	return nil
 }
+
+// namedParts is how many damaged parts of a snapshot an error names: it is shown in alarms.
+const namedParts = 8
+
+// Damaged returns the parts that the error of Step is about.
+func (v *Verifier) Damaged() []Part { return v.damaged }
 
 // Close closes the files.
 func (v *Verifier) Close() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"syscall"
 
 	"qkv/log/disk"
 )
@@ -133,7 +134,7 @@ func (r *Receiver) room() error {
 		return err
 	}
 	if need := r.size - r.offset; need > left {
-		return fmt.Errorf("it needs %d more bytes, but the disk has only %d free: make room there", need, left)
+		return fmt.Errorf("%w: it needs %d more bytes, but the disk has only %d free: make room there", syscall.ENOSPC, need, left)
 	}
 	return nil
 }

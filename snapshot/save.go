@@ -51,7 +51,7 @@ type Saver struct {
 	changes  index.Changes
 	part     bool
 	to       int64 // of the part
-	replaces bool  // a snapshot of the same name, with parts, is there
+	replaces bool  // a snapshot of the same name with parts is there, or at the end the same part
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -96,7 +96,7 @@ func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 }
 
 // BeginPiece creates the temporary file of a piece of the base of a revision. The content alone decides the file's bytes, and so its name.
-// If a part of that name exists, the last step keeps it.
+// If a part of that name exists, it may be damaged, and the last step replaces it.
 func BeginPiece(fs disk.FS, dir string, base int64, content Piece) (*Saver, error) {
 	return begin(&Saver{fs: fs, dir: dir, name: partName(0, [32]byte{}), to: base, keys: content, part: true})
 }
@@ -425,9 +425,7 @@ func (s *Saver) publish() error {
 	s.file, s.size = nil, f.offset
 	if s.part {
 		name = partName(s.meta.Index, s.tail.sha)
-		if err := free(s.fs, join(s.dir, name)); errors.Is(err, iofs.ErrExist) {
-			return errors.Join(f.Close(), s.fs.Remove(join(s.dir, saving(s.name))))
-		}
+		s.replaces = free(s.fs, join(s.dir, name)) != nil // it may be damaged
 	}
 	if s.replaces {
 		return replace(s.fs, f, s.dir, saving(s.name), name)

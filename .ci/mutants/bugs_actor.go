@@ -22,11 +22,8 @@ var actorBugs = []mutant{
 	{"check a snapshot again that lacks a part", []change{
 		{"Snapshotter.nextCheck", `|| !s.complete(info) {`, `{`},
 	}, []detector{direct("./actor", "TestMissingPartDelaysNoSave")}},
-	{"list a part that cannot be read", []change{
-		{"Snapshotter.stepCheck", `if is && !errors.Is(err, syscall.EMFILE)`, `if is && errors.Is(err, snapshot.ErrCorrupt) && !errors.Is(err, syscall.EMFILE)`},
-	}, []detector{direct("./actor", "TestUnreadablePartIsReplaced")}},
 	{"fetch a part because no file can be opened", []change{
-		{"Snapshotter.stepCheck", `!errors.Is(err, syscall.EMFILE)`, `err != nil`},
+		{"Verifier.endPart", `errors.Is(err, syscall.EMFILE)`, `err == nil`},
 	}, []detector{direct("./actor", "TestUnreadablePartIsReplaced")}},
 	{"receive parts that are there already", []change{
 		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {

@@ -453,7 +453,7 @@ var netBugs = []mutant{
 		{"reader.fill", `if r.kept || piece == nil {`, `if r.kept || piece != nil || piece == nil {`},
 	}, []detector{direct("./net/peer", "TestReaderOfLargeFrames")}},
 	{"read the peers' packets one by one", []change{
-		{"Transport.Start", `wire.ReceiveOffload(t.config.Listen)`, `t.config.Listen`},
+		{"Transport.ServeParts", `wire.ReceiveOffload(t.config.Listen)`, `t.config.Listen`},
 	}, []detector{direct("./net/peer", "TestPeersReadRows")}},
 	{"let whoever calls be the member that it says", []change{
 		{"link.is", `return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)`, `_ = addresses; return nil`},
@@ -511,6 +511,12 @@ var netBugs = []mutant{
 	{"ask again a member that gives other bytes", []change{
 		{"fetcher.fetch", `return other == address`, `return other != other`},
 	}, []detector{direct("./net/peer", "TestFetchPartOfOtherBytes")}},
+	{"use connections before the start", []change{
+		{"Transport.judgeNew", `case <-t.open:`, `case <-t.ctx.Done(): default:`},
+	}, []detector{direct("./net/peer", "TestPartsBeforeStart")}},
+	{"blame who goes on behind wrong bytes of another", []change{
+		{"fetcher.fetch", `from > 0 && errors.Is(err, ErrOtherBytes)`, `from < 0`},
+	}, []detector{direct("./net/peer", "TestFetchPartBlamesTheRightOne")}},
 	{"warn of a join that only has to ask again", []change{
 		{"joiner.noteFailure", `time.Since(j.began) < limits.JoinRefusedTimeout`, `time.Since(j.began) < 0`},
 	}, []detector{direct("./net/peer", "TestJoinThatIsNormal")}},

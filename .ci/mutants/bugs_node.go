@@ -17,15 +17,23 @@ var nodeBugs = []mutant{
 		{"peerHandler.Part", `!snapshot.IsPart(request.Part)`, `request.Part == ""`},
 	}, []detector{direct("./node", "TestPartsForMembersOnly")}},
 	{"give parts to those who are no members", []change{
-		{"peerHandler.Part", `h.status.View().Members().Get(request.From) == nil`, `h.status.View().Members().Get(request.From) == nil && request.From == 0`},
+		{"peerHandler.Part", `if !known {`, `if !known && request.From == 0 {`},
 	}, []detector{direct("./node", "TestPartsForMembersOnly")}},
 	{"move a snapshot aside when a part of it is lost", []change{
 		{"storage.consider", `r.lacking = append(r.lacking, lacks); return nil`, `return s.putAside(r, info, lacks)`},
 	}, []detector{direct("./node", "TestPartsThatNobodyGives")}},
 	{"fetch one part alone", []change{
-		{"snapshot.Defects", `missing || errors.Is(err, ErrCorrupt)`, `len(all) == 0 && (missing || errors.Is(err, ErrCorrupt))`},
-		{"snapshot.Defects", `case err != nil:`, `case err != nil && len(all) == 0:`},
+		{"snapshot.Defects", `if err != nil {`, `if err != nil && len(all) == 0 {`},
 	}, []detector{direct("./node", "TestPartsAreRepaired")}},
+	{"give no part while a member starts", []change{
+		{"member.serveParts", `return m.transport.ServeParts(peerHandler{m})`, `return nil`},
+	}, []detector{direct("./node", "TestPartsAreGivenWhileOneIsFetched")}},
+	{"fetch no part that the disk cannot read", []change{
+		{"snapshot.Defects", `if errors.Is(err, ErrFormat) {`, `if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, iofs.ErrNotExist) {`},
+	}, []detector{direct("./node", "TestUnreadablePart")}},
+	{"leave a part aside that the disk may read later", []change{
+		{"storage.repairParts", `_ = s.folder.fs.Rename(aside, d.Path)`, `_ = aside`},
+	}, []detector{direct("./node", "TestUnreadablePart")}},
 	{"ask for a part again for the older snapshot", []change{
 		{"storage.repairParts", `s.repairs.failed[d.Name()] = err`, `s.repairs.failed = map[string]error{d.Name(): err}; defer func() { s.repairs.failed = nil }()`},
 	}, []detector{direct("./node", "TestPartsThatNobodyGives")}},

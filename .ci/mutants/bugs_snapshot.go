@@ -3,7 +3,7 @@ package main
 var snapshotBugs = []mutant{
 	// Package snapshot.
 	{"skip the directory fsync", []change{
-		{"snapshot.replace", `if err = fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)) }; return err`, `return nil`},
+		{"snapshot.replace", `return fs.SyncDir(dir)`, `return nil`},
 	}, []detector{snapSweep, campaign}},
 	{"save versions without their authors", []change{
 		{"snapshot.appendVersion", `fields := versionFields`, `fields, own := versionFields, *v; own.Author = 0; v = &own`},
@@ -21,6 +21,12 @@ var snapshotBugs = []mutant{
 	{"verify a part and not its name", []change{
 		{"Verifier.stepPart", `v.part.tail.sha != p.SHA || !v.part.reading.part`, `p.To < 0`},
 	}, []detector{direct("./snapshot", "TestDamagedParts")}},
+	{"verify no part behind a damaged one", []change{
+		{"Verifier.beginPart", `for len(v.parts) > 0 {`, `for v.harm == nil && len(v.parts) > 0 {`},
+	}, []detector{direct("./snapshot", "TestAllDamagedPartsAreReported")}},
+	{"remove a part that could not be replaced", []change{
+		{"snapshot.replace", `return fs.SyncDir(dir)`, `if err := fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)); return err }; return nil`},
+	}, []detector{direct("./snapshot", "TestPartIsMadeAgain")}},
 	{"take changes in any order", []change{
 		{"decoder.changes", `case !after(&one.Version, &last):`, `case !after(&one.Version, &last) && n > 1:`},
 	}, []detector{direct("./snapshot", "TestForged")}},

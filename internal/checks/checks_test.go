@@ -209,6 +209,9 @@ func TestChecks(t *testing.T) {
 		if results[i].Do == "" || results[i].Docs != "docs/doctor.md#"+tt.id {
 			t.Errorf("%s: do %q, docs %q", tt.id, results[i].Do, results[i].Docs)
 		}
+		if tt.id == "files" && !strings.HasPrefix(results[i].Do, "start the member: it fetches a part") {
+			t.Errorf("files: do %q", results[i].Do)
+		}
 		found[tt.id] = true
 	}
 	f := healthy(3)

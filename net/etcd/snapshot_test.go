@@ -195,7 +195,7 @@ func TestSnapshotRoom(t *testing.T) {
 
 // TestSnapshotsUnread asks for snapshots on many connections, and reads none: another client's snapshot, and hash, come nevertheless.
 func TestSnapshotsUnread(t *testing.T) {
-	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Stall = 100 * time.Millisecond })
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Stall = 500 * time.Millisecond })
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	c := dial(t, s)

@@ -123,11 +123,19 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 func (t *Transport) judgeNew(q *quic.Conn) {
 	var l *link
 	name, err := t.nameOf(q)
+	protocol := q.ConnectionState().TLS.NegotiatedProtocol
+	if protocol != wire.ProtocolPart {
+		select {
+		case <-t.open:
+		case <-q.Context().Done():
+			return
+		}
+	}
 	switch {
 	case err != nil:
-	case q.ConnectionState().TLS.NegotiatedProtocol == wire.ProtocolJoin:
+	case protocol == wire.ProtocolJoin:
 		err = t.answerJoin(name, q)
-	case q.ConnectionState().TLS.NegotiatedProtocol == wire.ProtocolPart:
+	case protocol == wire.ProtocolPart:
 		err = t.answerPart(name, q)
 	default:
 		l, err = t.hear(name, q)

@@ -97,8 +97,12 @@
 // asks a further member to wait (code 10). A transfer holds one piece of limits.PartPieceBytes on each side. A piece that takes longer than
 // limits.PartStall ends the transfer, on either side.
 //
+// A member that fetches parts itself gives others, from [Transport.ServeParts] on: each of two starting members may have what the other one
+// has lost. Other connections wait until it is started.
+//
 // [FetchPart] is the asking side. It asks the addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
-// The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes is not asked again.
+// The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes, all from the first one on, is not
+// asked again.
 //
 // # Unauthenticated connections
 //

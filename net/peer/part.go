@@ -131,7 +131,8 @@ type PartConfig struct {
 }
 
 // FetchPart gets a part from another member. It asks the members at the addresses one after the other, and goes on at the offset reached.
-// A member whose bytes are not the part's is not asked again. FetchPart gives up after c.Timeout without a further piece, and after
+// A member whose bytes are not the part's is not asked again. If a member only sent the rest, it sends all bytes once more before it is
+// judged: an earlier one may have sent the wrong bytes. FetchPart gives up after c.Timeout without a further piece, and after
 // limits.JoinRefusedTimeout if all members refuse.
 func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 	if len(c.Addresses) == 0 {
@@ -150,7 +151,8 @@ func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 type fetcher struct {
 	*dialer
 	config     PartConfig
-	progressed time.Time // the time of the last whole piece
+	furthest   int64     // the largest offset reached
+	progressed time.Time // when it was reached
 	piece      []byte
 }
 
@@ -158,7 +160,11 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 	left := slices.Clone(f.addresses)
 	for round := 0; ; round++ {
 		for _, address := range slices.Clone(left) {
+			from := to.Offset()
 			err := f.fetchFrom(ctx, address, round, to)
+			if from > 0 && errors.Is(err, ErrOtherBytes) {
+				err = f.fetchFrom(ctx, address, round, to)
+			}
 			switch failed, local := errors.AsType[*sinkError](err); {
 			case err == nil:
 				return nil
@@ -232,8 +238,8 @@ func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
 				return &sinkError{refused}
 			}
 		}
-		if err == nil {
-			f.progressed = time.Now()
+		if err == nil && to.Offset() > f.furthest {
+			f.furthest, f.progressed = to.Offset(), time.Now()
 		}
 	}
 	return cut(err)

@@ -151,6 +151,76 @@ func TestFetchPartGoesOn(t *testing.T) {
 	}
 }
 
+// lateSink finds wrong bytes only when it has them all, as in a block of a real part.
+type lateSink struct{ memorySink }
+
+func (l *lateSink) Write(piece []byte) error {
+	if l.has = append(l.has, piece...); len(l.has) < len(l.want) || bytes.Equal(l.has, l.want) {
+		l.wrote()
+		return nil
+	}
+	l.has = nil
+	return fmt.Errorf("%w: wrong", ErrOtherBytes)
+}
+
+// breakingPart gives bytes up to an offset, and then an error of its disk, once the reader has them all.
+type breakingPart struct {
+	memoryPart
+	end    int64
+	passed chan struct{}
+}
+
+func (b breakingPart) ReadAt(p []byte, off int64) (int, error) {
+	if off < b.end {
+		return b.memoryPart.ReadAt(p[:min(int64(len(p)), b.end-off)], off)
+	}
+	<-b.passed
+	return 0, errors.New("input/output error")
+}
+
+// A member sends wrong bytes, and fails before they are found. The member that goes on there is not blamed for them.
+func TestFetchPartBlamesTheRightOne(t *testing.T) {
+	t.Parallel()
+	content := someBytes(4 * limits.PartPieceBytes)
+	rotten, end := bytes.Clone(content), int64(2*limits.PartPieceBytes)
+	rotten[0] ^= 1
+	for name, sound := range map[string]bool{"sound": true, "rotten too": false} {
+		t.Run(name, func(t *testing.T) {
+			all, passed := newMembers(t, 3), make(chan struct{})
+			all[0].gives(rotten)
+			give := all[0].part
+			all[0].part = func(r peerframe.PartRequest) (PartFile, *peerframe.Refusal) {
+				file, no := give(r)
+				return breakingPart{file.(memoryPart), end, passed}, no
+			}
+			all[0].start()
+			second := content
+			if !sound {
+				second = rotten
+			}
+			_, asked := all[1].gives(second)
+			all[1].start()
+			sink := &lateSink{memorySink{want: content}}
+			sink.wrote = func() {
+				if sink.Offset() == end && asked.Load() == 0 {
+					close(passed)
+				}
+			}
+			config := fetchWith(t, all[0].address(), all[1].address())
+			if !sound {
+				config.Timeout = time.Second // the first member is asked again and again
+			}
+			err := FetchPart(inTime(t), config, sink)
+			if got := err == nil && bytes.Equal(sink.has, content); sound && (!got || asked.Load() != 2) {
+				t.Errorf("the second member was asked %d times: %v", asked.Load(), err)
+			}
+			if !sound && (err == nil || asked.Load() != 2) {
+				t.Errorf("wrong bytes were taken, or the second member was asked %d times: %v", asked.Load(), err)
+			}
+		})
+	}
+}
+
 // A member that sends other bytes, or a file of another size, is not asked again.
 func TestFetchPartOfOtherBytes(t *testing.T) {
 	t.Parallel()
@@ -173,6 +243,58 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 				t.Errorf("with another member: %d bytes, %v", len(sink.has), err)
 			}
 		})
+	}
+}
+
+// Before it is started, a Transport gives parts to its peers; other connections wait until it is.
+func TestPartsBeforeStart(t *testing.T) {
+	t.Parallel()
+	content, all := someBytes(3*limits.PartPieceBytes), newMembers(t, 3)
+	m := all[0]
+	m.gives(content)
+	transport, err := New(m.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Transport = transport
+	m.SetPeers(m.peers)
+	if err := m.ServeParts(m); err != nil {
+		t.Fatal(err)
+	}
+	all[1].start()
+	await(t, "a peer has called", wait, func() bool { return m.handshakes.Count() == 1 })
+	sink := &memorySink{want: content}
+	if err := FetchPart(inTime(t), fetchWith(t, m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
+		t.Errorf("%d bytes, %v", len(sink.has), err)
+	}
+	config := fetchWith(t, m.address())
+	config.Member = 77
+	if err := FetchPart(inTime(t), config, &memorySink{want: content}); err == nil || !strings.Contains(err.Error(), "is not in the member list") {
+		t.Errorf("a stranger: %v", err)
+	}
+	if m.history(2) != "" || all[1].connectedTo(1) {
+		t.Error("a connection of a peer came into use")
+	}
+	if err := m.Start(m); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the peer is connected", wait, func() bool { return m.connectedTo(2) && all[1].connectedTo(1) })
+}
+
+// A Transport that only gave parts can be closed, and so can one that has done nothing.
+func TestCloseBeforeStart(t *testing.T) {
+	t.Parallel()
+	for i, m := range newMembers(t, 2) {
+		transport, err := New(m.config)
+		if err == nil && i == 0 {
+			err = transport.ServeParts(m)
+		}
+		if err == nil {
+			err = transport.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -94,7 +94,7 @@ type Handler interface {
 // Transport connects a member with its peers. All methods may be called from any goroutine.
 type Transport struct {
 	config  Config
-	handler Handler // from Start on
+	handler Handler // from ServeParts on
 	quic    *quic.Transport
 	ctx     context.Context // ends with Close
 	ends    context.CancelFunc
@@ -103,6 +103,7 @@ type Transport struct {
 
 	handshakes *wire.Handshakes                 // unauthenticated connections
 	parts      chan struct{}                    // one element for each part that is being sent
+	open       chan struct{}                    // closed by Start
 	dials      atomic.Uint64                    // handshakes sent
 	links      atomic.Pointer[map[uint64]*link] // by the peers' ids; a map is never modified, only replaced
 
@@ -164,6 +165,7 @@ func New(config Config) (*Transport, error) {
 
 		handshakes: wire.NewHandshakes(limits.PeerHandshakes, limits.PeerHandshakesAddress, limits.PeerHandshakesTrusted),
 		parts:      make(chan struct{}, limits.PartTransfers),
+		open:       make(chan struct{}),
 
 		ending: map[uint64]*link{},
 		jitter: rand.New(rand.NewPCG(config.Seed, config.Member)),
@@ -181,29 +183,45 @@ func (c *Config) check() error {
 // Start begins to listen and to dial. The handler may be called before Start returns. A started Transport must be closed; a
 // Transport that was not started, or whose Start failed, needs no Close.
 func (t *Transport) Start(h Handler) error {
+	if err := t.ServeParts(h); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.handler = h
-	resetKey := quic.StatelessResetKey(t.config.ResetKey)
-	t.quic = &quic.Transport{
-		Conn:                wire.ReceiveOffload(t.config.Listen),
-		StatelessResetKey:   &resetKey,
-		ConnContext:         t.meet,
-		VerifySourceAddress: t.handshakes.Verify,
-	}
-	listener, err := t.quic.Listen(t.config.Trust.Accept(), t.accepting())
-	if err != nil {
-		_ = errors.Join(t.config.Listen.Close(), t.closeAlive())
-		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)
-	}
 	t.started = true
-	t.all.Go(func() { t.accept(t.ctx, listener) })
+	close(t.open)
 	if t.config.Alive != nil {
 		t.all.Go(func() { t.showAlive(t.ctx) })
 	}
 	for _, l := range *t.links.Load() {
 		t.begin(l)
 	}
+	return nil
+}
+
+// ServeParts begins to listen before Start, with the same handler, so that peers get parts: Handler.Part and Handler.Stranger may be
+// called. Other connections wait for Start. The Transport must be closed from then on.
+func (t *Transport) ServeParts(h Handler) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.quic != nil {
+		return nil
+	}
+	t.handler = h
+	resetKey := quic.StatelessResetKey(t.config.ResetKey)
+	over := &quic.Transport{
+		Conn:                wire.ReceiveOffload(t.config.Listen),
+		StatelessResetKey:   &resetKey,
+		ConnContext:         t.meet,
+		VerifySourceAddress: t.handshakes.Verify,
+	}
+	listener, err := over.Listen(t.config.Trust.Accept(), t.accepting())
+	if err != nil {
+		_ = errors.Join(t.config.Listen.Close(), t.closeAlive())
+		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)
+	}
+	t.quic = over
+	t.all.Go(func() { t.accept(t.ctx, listener) })
 	return nil
 }
 
@@ -344,7 +362,8 @@ func (l *link) status() PeerStatus {
 	return s
 }
 
-// Close ends all connections and goroutines, and closes the socket. No method of the handler is called after it.
+// Close ends all connections and goroutines, and closes the socket. No method of the handler is called after it. If the Transport does not
+// listen, Close does nothing more.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	again := t.closed
@@ -353,7 +372,7 @@ func (t *Transport) Close() error {
 	t.ends()
 	ended := t.closeAlive()
 	t.all.Wait()
-	if again {
+	if again || t.quic == nil {
 		return nil
 	}
 	return errors.Join(t.quic.Close(), t.config.Listen.Close(), ended)
