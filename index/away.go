@@ -47,7 +47,7 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 		}
 	}
 	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Other members have it: read there. "+
-		"This member gets it back from them when it is restarted", key, v.mod, err)
+		"If the file is damaged, this member fetches it from them", key, v.mod, err)
 }
 
 // value returns the value of a version, wherever it is.
