@@ -546,9 +546,11 @@ const (
 	WatchFrameBytes    = 128 << 10
 	WatchFragmentBytes = 1 << 20
 	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once; a single value may exceed
-	// that. As much again may wait to be sent.
+	// that. Twice as much again may wait to be sent.
 	WatchReadValues = 1024
 	WatchReadBytes  = 1 << 20
+	// WatchReadAgain is how long a value that could not be read is not read again: its watches are canceled, and clients resume them at once.
+	WatchReadAgain = time.Second
 	// WatchPendingBytes bounds the events collected for lagging watches before a delivery: fewer and larger deliveries cost less
 	// everywhere.
 	WatchPendingBytes = 4 << 20
