@@ -13,7 +13,6 @@ import (
 	"qkv/index"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
-	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
@@ -22,7 +21,7 @@ import (
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
 	extents []*Volume // behind it, in order
-	to      int64
+	to      int64     // the last revision that it reads: behind it an extent is missing
 	reads   *reads
 }
 
@@ -106,13 +105,20 @@ func openVolume(fs disk.FS, dir string, p Part, known places) (*Volume, error) {
 
 // NewShelf returns a Shelf with the pieces of a base, in key order.
 func NewShelf(base []*Volume) *Shelf {
-	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base)
+	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base, nil)
 }
 
-func newShelf(r *reads, base []*Volume) *Shelf {
-	s := &Shelf{base: base, reads: r}
-	if len(base) > 0 {
-		s.to = base[0].To
+func newShelf(r *reads, base, extents []*Volume) *Shelf {
+	s := &Shelf{base: base, extents: extents, reads: r}
+	if len(base) == 0 {
+		return s
+	}
+	s.to = base[0].To
+	for _, one := range extents {
+		if one.chunks[0].mod != s.to+1 {
+			break
+		}
+		s.to = one.To
 	}
 	return s
 }
@@ -123,25 +129,22 @@ func ShelfOf(s *index.State) *Shelf {
 	return shelf
 }
 
-// With returns a Shelf that also has the next extent. Without the extents before it, the Shelf stays as it is.
+// With returns a Shelf that also has an extent behind its others. It reads from those that follow the base without a gap: the others wait
+// for a newer base.
 func (s *Shelf) With(extent *Volume) *Shelf {
-	if len(s.base) == 0 || len(extent.chunks) == 0 || extent.chunks[0].mod != s.to+1 {
+	if n := len(s.extents); len(extent.chunks) == 0 || n > 0 && extent.chunks[0].mod <= s.extents[n-1].To {
 		return s
 	}
-	next := *s
-	next.extents, next.to = append(slices.Clip(s.extents), extent), extent.To
-	return &next
+	return newShelf(s.reads, s.base, append(slices.Clip(s.extents), extent))
 }
 
 // Rebased returns a Shelf with another base, and with the extents behind that.
 func (s *Shelf) Rebased(base []*Volume) *Shelf {
-	next := newShelf(s.reads, base)
-	for _, one := range s.extents {
-		if one.To > next.to {
-			next = next.With(one)
-		}
+	behind := slices.IndexFunc(s.extents, func(one *Volume) bool { return one.To > base[0].To })
+	if behind < 0 {
+		behind = len(s.extents)
 	}
-	return next
+	return newShelf(s.reads, base, s.extents[behind:])
 }
 
 // Reopened returns a Shelf that reads a part from the file that has taken the place of a damaged one.
@@ -191,8 +194,11 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	s.reads.slots <- struct{}{}
 	value, found, err := v.read(c, key, at)
 	<-s.reads.slots
-	if err == nil && !found {
+	switch {
+	case err == nil && !found && at.Revision <= s.base[0].To: // an older base may have it
 		return nil, index.ErrElsewhere
+	case err == nil && !found:
+		err = corruptAt(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
 	}
 	if err == nil && !sound(value) {
 		err = corruptAt(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
@@ -228,10 +234,10 @@ func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, fou
 		}
 		r.End(s)
 	}
-	if r.Err() != nil && !errors.Is(r.Err(), pack.ErrNewer) {
+	if r.Err() != nil { // also of what looks newer: this program has written the part, or loaded it
 		return nil, false, corruptAt(v.path, c.offset, "the records: %v", r.Err())
 	}
-	return nil, false, r.Err()
+	return nil, false, nil
 }
 
 // Reads returns how many values were read from files since the first Shelf was made, and how many could not be read.
