@@ -78,7 +78,8 @@ func readAll(t testing.TB, s *Shelf, all []one) (failed int, err error) {
 
 // Every bit of a part is flipped: what is read is right, or an error. The check of a value's checksum is the index's own.
 func TestEveryBitOfAShelf(t *testing.T) {
-	m := shelved(t, simdisk.New(1))
+	fs := &spoiled{FS: simdisk.New(1), bit: -1}
+	m := shelved(t, fs)
 	view := m.state.View()
 	if n, _ := view.Away(); n < 40 {
 		t.Fatalf("%d values are away", n)
@@ -88,11 +89,10 @@ func TestEveryBitOfAShelf(t *testing.T) {
 		want[o.at] = o.value
 	}
 	for kind, v := range map[string]*Volume{"piece": m.shelf.base[0], "extent": m.shelf.extents[1]} {
-		b, file := slurp(t, m.fs, "d/"+v.Name()), v.file
-		v.file = bytesFile{Reader: bytes.NewReader(b)}
+		fs.path = "d/" + v.Name()
 		wrong, elsewhere, inside := 0, 0, 0
-		for bit := range len(b) * 8 {
-			b[bit/8] ^= 1 << (bit % 8)
+		for bit := range int(v.Bytes) * 8 {
+			fs.bit = bit
 			var failed error
 			view.Scan(nil, func(key []byte, versions []index.Version) bool {
 				for i := range versions {
@@ -118,13 +118,12 @@ func TestEveryBitOfAShelf(t *testing.T) {
 			if c := v.chunks[len(v.chunks)-1]; int64(bit/8) >= v.chunks[0].offset && int64(bit/8) < c.offset+int64(c.size) {
 				inside++
 			}
-			b[bit/8] ^= 1 << (bit % 8)
 		}
+		fs.bit = -1
 		t.Logf("%s: %d of %d bits in %d chunks made values unreadable, %d without a damaged part", kind, wrong, inside, len(v.chunks), elsewhere)
 		if wrong < inside*3/4 || kind == "extent" && elsewhere > 0 {
 			t.Errorf("%s: %d of %d bits made values unreadable, %d without a damaged part", kind, wrong, inside, elsewhere)
 		}
-		v.file = file
 	}
 	if _, err := readAll(t, m.shelf, versionsIn(t, m.state, m.shelf.To())); err != nil {
 		t.Error(err)
@@ -207,23 +206,6 @@ func TestLongKeyOnAShelf(t *testing.T) {
 	}
 }
 
-// Files that are removed stay readable.
-func TestRemovedFilesOnAShelf(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, fs := range map[string]disk.FS{"real": disk.OS(), "simulated": simdisk.New(1)} {
-		m := shelved(t, fs)
-		all := versionsIn(t, m.state, m.shelf.To())
-		for _, p := range slices.Concat(m.base, m.parts) {
-			if err := fs.Remove("d/" + p.Name()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if failed, err := readAll(t, m.shelf, all); failed > 0 {
-			t.Errorf("%s: %d of %d values cannot be read: %v", name, failed, len(all), err)
-		}
-	}
-}
-
 // A Shelf reads extents without a gap behind its base. It keeps those behind a newer base.
 func TestShelfChanges(t *testing.T) {
 	m := shelved(t, simdisk.New(1))
@@ -258,12 +240,12 @@ func TestShelfChanges(t *testing.T) {
 	if _, err := first.Value(nil, index.Position{Revision: extents[1].To}, nil); !errors.Is(err, index.ErrElsewhere) {
 		t.Errorf("a value of a later extent: %v", err)
 	}
-	newer := &Volume{Part: Part{To: extents[0].To}, places: base[0].places, file: base[0].file}
+	newer := &Volume{Part: Part{To: extents[0].To}, places: base[0].places}
 	rebased := full.Rebased([]*Volume{newer})
 	if rebased.To() != full.To() || len(rebased.extents) != len(extents)-1 || rebased.extents[0] != extents[1] || rebased.base[0] != newer || len(full.extents) != len(extents) {
 		t.Errorf("a Shelf with the base of the first extent: %+v", rebased)
 	}
-	newer = &Volume{Part: Part{To: full.To()}, places: base[0].places, file: base[0].file}
+	newer = &Volume{Part: Part{To: full.To()}, places: base[0].places}
 	if rebased = full.Rebased([]*Volume{newer}); len(rebased.extents) != 0 || rebased.To() != full.To() {
 		t.Errorf("a Shelf with the base of the last extent: %+v", rebased)
 	}
@@ -278,19 +260,20 @@ func TestShelfChanges(t *testing.T) {
 	}
 }
 
-// A damaged part is reported once. A Shelf that has opened its replacement reads it.
+// A damaged part is reported once, by whichever Shelf of a state. Its replacement is read.
 func TestShelfIsRepaired(t *testing.T) {
 	for _, where := range []string{"base", "extents"} {
-		m := shelved(t, simdisk.New(1))
+		fs := simdisk.New(1)
+		m := shelved(t, fs)
 		list := map[string][]*Volume{"base": m.shelf.base, "extents": m.shelf.extents}[where]
 		all := versionsIn(t, m.state, m.shelf.To())
 		v := list[len(list)-1]
 		before, _ := m.shelf.Reads()
-		sound := slurp(t, m.fs, "d/"+v.Name())
-		for _, c := range v.chunks {
-			f, err := m.fs.OpenWritable("d/" + v.Name())
+		sound := slurp(t, fs, "d/"+v.Name())
+		write := func(b []byte) {
+			f, err := fs.OpenWritable("d/" + v.Name())
 			if err == nil {
-				_, err = f.WriteAt(make([]byte, c.size), c.offset)
+				_, err = f.WriteAt(b, 0)
 			}
 			if err = errors.Join(err, f.Close()); err != nil {
 				t.Fatal(err)
@@ -299,82 +282,103 @@ func TestShelfIsRepaired(t *testing.T) {
 		if m.shelf.Damaged() != nil {
 			t.Fatal("a part is damaged before it was read")
 		}
+		write(make([]byte, len(sound)))
 		failed, _ := readAll(t, m.shelf, all)
-		found := m.shelf.Damaged()
-		if failed == 0 || failed == len(all) || found == nil || found.Part != v.Part {
+		other := m.shelf.Rebased(m.shelf.base)
+		found := other.Damaged()
+		if failed == 0 || failed == len(all) || found == nil || found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
 			t.Fatalf("%s: %d of %d values cannot be read, and %+v was found", where, failed, len(all), found)
 		}
 		if again := m.shelf.Damaged(); again != nil {
 			t.Errorf("%s: it is reported twice: %+v", where, again)
 		}
-		if err := m.fs.Remove("d/" + v.Name()); err != nil {
-			t.Fatal(err)
-		}
-		if same, err := m.shelf.Reopened(m.fs, "d", v.Part); err == nil || same != m.shelf {
-			t.Errorf("%s: a part without a file was opened: %v", where, err)
-		}
-		f, err := m.fs.Create("d/" + v.Name())
-		if err == nil {
-			_, err = f.WriteAt(sound, 0)
-		}
-		if err = errors.Join(err, f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		repaired, err := m.shelf.Reopened(m.fs, "d", v.Part)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if failed, err := readAll(t, repaired, all); failed > 0 || repaired.To() != m.shelf.To() {
+		write(sound)
+		if failed, err := readAll(t, m.shelf, all); failed > 0 {
 			t.Errorf("%s: %d values cannot be read after the repair: %v", where, failed, err)
 		}
-		if still, _ := readAll(t, m.shelf, all); still != failed {
-			t.Errorf("%s: the Shelf before fails %d times, it was %d", where, still, failed)
-		}
-		if values, wrong := repaired.Reads(); wrong != uint64(2*failed) || values-before != uint64(3*len(all)-2*failed) {
-			t.Errorf("%s: %d reads were counted, and %d that failed", where, values, wrong)
-		}
-		if repaired.Damaged() == nil { // the Shelf before has reported it again
-			t.Errorf("%s: two Shelves of a state do not report together", where)
-		}
-		if same, err := repaired.Reopened(m.fs, "d", Part{Number: 99}); err != nil || same.To() != repaired.To() {
-			t.Errorf("%s: a part that it does not have: %v", where, err)
+		if values, wrong := other.Reads(); wrong != uint64(failed) || values-before != uint64(2*len(all)-failed) {
+			t.Errorf("%s: %d reads were counted, and %d that failed", where, values-before, wrong)
 		}
 	}
 }
 
-// blocked is a file whose reads wait.
-type blocked struct {
-	disk.File
+// spoiled is a disk with a file that has a wrong bit, or whose reads wait.
+type spoiled struct {
+	disk.FS
+	path    string
+	bit     int // of the file; negative: none
+	content []byte
+	waits   *gate // nil: reads do not wait. Otherwise they read content
+}
+
+type spoiledFile struct {
+	disk.File // nil if reads wait
+	of        *spoiled
+}
+
+func (s *spoiled) Open(name string) (disk.File, error) {
+	if s.waits != nil && name == s.path {
+		return spoiledFile{of: s}, nil
+	}
+	f, err := s.FS.Open(name)
+	return spoiledFile{f, s}, err
+}
+
+func (f spoiledFile) Close() error {
+	if f.File == nil {
+		return nil
+	}
+	return f.File.Close()
+}
+
+func (f spoiledFile) ReadAt(p []byte, at int64) (n int, err error) {
+	switch s := f.of; {
+	case f.File != nil && f.Name() != s.path:
+		return f.File.ReadAt(p, at)
+	case s.waits != nil:
+		s.waits.pass()
+		return copy(p, s.content[at:]), nil
+	default:
+		if n, err = f.File.ReadAt(p, at); s.bit >= 0 && int64(s.bit/8) >= at && int64(s.bit/8) < at+int64(n) {
+			p[int64(s.bit/8)-at] ^= 1 << (s.bit % 8)
+		}
+		return n, err
+	}
+}
+
+// gate lets readers pass one at a time.
+type gate struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	inside  int
 	most    int
-	allowed int // reads that may go on
+	allowed int // readers that may go on
 }
 
-func (b *blocked) ReadAt(p []byte, at int64) (int, error) {
-	b.mu.Lock()
-	b.inside++
-	b.most = max(b.most, b.inside)
-	b.changed.Broadcast()
-	for b.allowed == 0 {
-		b.changed.Wait()
+func (g *gate) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside++
+	g.most = max(g.most, g.inside)
+	g.changed.Broadcast()
+	for g.allowed == 0 {
+		g.changed.Wait()
 	}
-	b.allowed--
-	b.inside--
-	b.changed.Broadcast()
-	b.mu.Unlock()
-	return b.File.ReadAt(p, at)
+	g.allowed--
+	g.inside--
+	g.changed.Broadcast()
 }
 
 // A disk that answers nothing keeps limits.ValueReads readers, whatever Shelves of a state they read from; the others wait.
 func TestReadsAreBounded(t *testing.T) {
-	m := shelved(t, simdisk.New(1))
+	fs := &spoiled{FS: simdisk.New(1), bit: -1}
+	m := shelved(t, fs)
 	o := versionsIn(t, m.state, m.shelf.To())[0]
-	v := m.shelf.base[0]
-	b := &blocked{File: bytesFile{Reader: bytes.NewReader(slurp(t, m.fs, "d/"+v.Name()))}}
-	b.changed.L = &b.mu
-	v.file = b
+	fs.path = "d/" + m.shelf.base[0].Name()
+	fs.content = slurp(t, fs, fs.path)
+	g := &gate{}
+	g.changed.L = &g.mu
+	fs.waits = g
 	shelves := []*Shelf{m.shelf, m.shelf.Rebased(m.shelf.base)}
 	const readers = 2*limits.ValueReads + 10
 	var all sync.WaitGroup
@@ -385,20 +389,20 @@ func TestReadsAreBounded(t *testing.T) {
 			}
 		})
 	}
-	b.mu.Lock()
+	g.mu.Lock()
 	for left := readers; left > 0; left-- { // each time, as many are inside as may be
-		for b.inside < min(left, limits.ValueReads) {
-			b.changed.Wait()
+		for g.inside < min(left, limits.ValueReads) {
+			g.changed.Wait()
 		}
-		b.allowed++
-		b.changed.Broadcast()
-		for b.allowed > 0 {
-			b.changed.Wait()
+		g.allowed++
+		g.changed.Broadcast()
+		for g.allowed > 0 {
+			g.changed.Wait()
 		}
 	}
-	b.mu.Unlock()
+	g.mu.Unlock()
 	all.Wait()
-	if b.most != limits.ValueReads {
-		t.Errorf("%d values were read at a time, the limit is %d", b.most, limits.ValueReads)
+	if g.most != limits.ValueReads {
+		t.Errorf("%d values were read at a time, the limit is %d", g.most, limits.ValueReads)
 	}
 }
