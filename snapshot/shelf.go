@@ -16,7 +16,7 @@ import (
 	"qkv/log/disk"
 )
 
-// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns one that has more.
+// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns another one.
 // Its files stay open, and therefore readable after they are removed, until the garbage collector finds that nothing reaches the Shelf.
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
@@ -129,7 +129,7 @@ func ShelfOf(s *index.State) *Shelf {
 	return shelf
 }
 
-// With returns a Shelf that also has an extent behind its others. It reads from those that follow the base without a gap: the others wait
+// With returns a Shelf that also has an extent behind its others. It reads from the extents behind the base up to the first gap: the others wait
 // for a newer base.
 func (s *Shelf) With(extent *Volume) *Shelf {
 	if n := len(s.extents); len(extent.chunks) == 0 || n > 0 && extent.chunks[0].mod <= s.extents[n-1].To {

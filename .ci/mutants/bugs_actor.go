@@ -14,7 +14,7 @@ var actorBugs = []mutant{
 		{"parts.listed", `&& v.BaseServes() {`, `{`},
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
 	{"keep a damaged part among the listed ones", []change{
-		{"Snapshotter.quarantine", `s.parts.drop(part)`, ``},
+		{"Snapshotter.partRepaired", `s.parts.drop(one.Part)`, ``},
 	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
 	{"receive parts that are there already", []change{
 		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {

@@ -69,7 +69,7 @@ func (h *Hub) Missing() []*index.Unread {
 // waits says whether values are missing. Then a pass that is stuck can do nothing.
 func (s *values) waits() bool { return s.reading != nil || len(s.missing) > 0 }
 
-// Bring hands over the values that were missing. When those that came before have reached the limit, the older ones are forgotten.
+// Bring hands over the values that were missing. When the newest ones have reached the limit, the older ones are forgotten.
 func (h *Hub) Bring(all []Read) {
 	s := &h.values
 	if s.reading = nil; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {

@@ -8,7 +8,7 @@ import (
 )
 
 // walk passes the changes from the pass's position up to another one to the groups, as far as the work budget allows.
-// Where a value is in files and not here, the walk stops; it looks ahead for others that will be needed.
+// Where a value is in files and not here, the walk stops; it looks ahead for other values that will be needed.
 func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 	p.stuck = false
 	stop := p.at
