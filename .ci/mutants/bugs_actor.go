@@ -15,7 +15,7 @@ var actorBugs = []mutant{
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
 	{"keep a damaged part among the listed ones", []change{
 		{"Snapshotter.partRepaired", `s.parts.drop(one.Part)`, ``},
-	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
+	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess"), campaign}},
 	{"receive parts that are there already", []change{
 		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {
 			r.part--`},

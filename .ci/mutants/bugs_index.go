@@ -457,7 +457,7 @@ var indexBugs = []mutant{
 		{"State.letGo", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"let small values go", []change{
-		{"State.letGoFrom", `return limits.AwayBytes`, `return 1`},
+		{"State.letGoFrom", `return limits.AwayBytes`, `return limits.AwayBytes / 64`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"read a value with the checksum of another author's", []change{
 		{"files.value", `v.lease(), v.author())`, `v.lease(), 1)`},
