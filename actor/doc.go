@@ -50,8 +50,8 @@
 // # Consensus
 //
 // [Consensus] is a small core and parts over it. The core is the state that several parts read: raft, the time, the role and term, the
-// members, the quarantine, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns what is
-// to be sent. A part can therefore be tested without a cluster:
+// members, the quarantine, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns
+// messages. A part can therefore be tested without a cluster:
 //
 //	elections   elections.go, failover.go, founding.go, leaderwatch.go, leaderclaim.go
 //	members     membership.go, quarantine.go, committed.go, leaderpositions.go
@@ -189,6 +189,18 @@
 // limits.SnapshotWait. Under load a save begins when the log since the last snapshot has become as large as the state. With the last
 // snapshot, the follower would also need all of that log.
 //
+// # Values in parts, and their repair
+//
+// After each part that it has saved, the snapshotter tells the applier which revisions are in parts, and from which Shelf values are read (Stored). The
+// state then lets the values of superseded versions go (package index, "Values in files"). Readers read them from the Shelf, in their own
+// goroutines: they may wait for the disk, and the applier and consensus never do.
+//
+// If a reader finds a damaged value, the Shelf notes the part, and the snapshotter sees it within limits.SnapshotClock. A check of the
+// newest snapshot finds damage, too. The snapshotter raises CORRUPT and has the part moved to quarantine. The
+// snapshot reader fetches the part from another member, under the same name, and then values are read from it (RepairPart, PartRepaired).
+// Reads of the part's values fail meanwhile, all others go on. If no member gives the part, a snapshot with all keys is ordered. It needs
+// every value that is not compacted. Until there is one, older snapshots still list the part.
+//
 // # Members that lag
 //
 // Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
@@ -266,6 +278,8 @@
 //     to a watch's position, the watch is canceled with the oldest available revision.
 //  5. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a quarantined
 //     member: other members have newer state, and watches resume there.
+//  6. The hub reads no file. Values of the history that are in parts are read by the value reader, one list at a time (ReadValues,
+//     ValuesRead).
 //
 // # Death of a leader's process
 //

@@ -74,7 +74,7 @@ var packages = map[string]layer{
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
-	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
+	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/buffers", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
 	"net/web":  {floor: 2, imports: []string{"index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},

@@ -47,7 +47,7 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 		}
 	}
 	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Other members have it: read there. "+
-		"This member gets it back from them when it is restarted", key, v.mod, err)
+		"If the file is damaged, this member fetches it from them", key, v.mod, err)
 }
 
 // value returns the value of a version, wherever it is.
@@ -90,6 +90,24 @@ func (u *Unread) Size() int { return u.at.valueSize() }
 
 // Read reads the value. It may wait for the disk. An error is a *kv.Error.
 func (u *Unread) Read() ([]byte, error) { return u.v.files.value(u.key, u.at) }
+
+// Size returns the bytes of the value.
+func (v *Version) Size() int {
+	if v.unread != nil {
+		return v.unread.Size()
+	}
+	return len(v.Value)
+}
+
+// Read reads the value if it is in files and not in memory. It may wait for the disk. An error is a *kv.Error.
+func (v *Version) Read() (err error) {
+	if v.unread != nil {
+		if v.Value, err = v.unread.Read(); err == nil {
+			v.unread = nil
+		}
+	}
+	return err
+}
 
 // letting is the progress of letting values go.
 type letting struct {

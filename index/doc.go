@@ -328,7 +328,7 @@
 //	       if created over nothing, and in a tombstone
 //	    8  lease, if there is one
 //	    4  number of the author, if there is one
-//	       value
+//	       value, unless it is away: then only its length and the checksum are here
 //
 // # Views
 //
@@ -410,9 +410,27 @@
 //	1                 900            1300           1750     newest revision
 //
 // An extent has every change of its revisions, also those that were compacted since. Therefore a state drops no change that is in no
-// file yet ([State.KeepUnstored]). A command of the leader, a new base, makes the end of an extent the base. The versions up to there
+// file yet ([State.Stored]). A command of the leader, a new base, makes the end of an extent the base. The versions up to there
 // that are needed then replace the base before and the extents. They are needed by the history from the compacted revision on, or from
 // the open extent on, which is kept whole. Until the new base is stored, none of them is dropped.
+//
+// # Values in files
+//
+// Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version leaves memory
+// when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, for the
+// change's previous pair. Values below limits.AwayBytes stay, and so does everything in a state without extents. A version without its
+// value is marked as away. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
+//
+// [State.Stored] says what is in files, and gives the state [Values] to read them. The state lets values go at the end of Apply and in
+// Reclaim, in bounded steps. It replaces the version by a copy without the value. Views that reach the old copy keep its slab. A View
+// keeps the files of the moment when it was made, and finds all later ones from there. So it can read each value, whether the value left
+// memory before the View was made or after.
+//
+// Apply reads no file: all that it looks at is live. Reads of the history may wait for the disk. Ranges, answers and Events read values
+// themselves. Changes and Versions are handed out without them: the caller calls [Unread.Read] or [Version.Read]. The
+// checksum of the version is compared with what was read, so a wrong value is never answered. A value that cannot be read is
+// kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen. It changes nothing else: digest, keys and
+// revisions stay as they are, and a later read tries again.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //
@@ -422,7 +440,8 @@
 //     key's record. None of them is dropped.
 //  3. A version continues the previous one: same create revision and the next version number, or created over a
 //     tombstone. A key's oldest version is not a tombstone.
-//  4. The numbers of keys, bytes and versions, and the sum of checksums, equal those of the existing versions.
+//  4. The numbers of keys, bytes and versions, and the sum of checksums, equal those of the existing versions. So do the number and the
+//     bytes of the values that are away. Check reads these values.
 //  5. Each revision from the history's first to the newest has its changes in the history, by sub revision without a gap.
 //     Every version is such a change, or the oldest put of its key. The version before a change is kept.
 //  6. The history begins directly after the compacted revision, or earlier. It begins inside a revision only before the

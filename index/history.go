@@ -360,8 +360,8 @@ func (s *State) compact(revision int64) kv.Result {
 }
 
 // Reclaim does a bounded step of freeing memory: it drops compacted versions, lets values go that are in files, and
-// evacuates sparse slabs. It returns
-// whether there is more to do. Apply does as much in proportion to its additions; Reclaim is for an idle state.
+// evacuates sparse slabs. It returns whether there is more to do. Apply does as much in proportion to its additions;
+// Reclaim is for an idle state.
 func (s *State) Reclaim() (more bool) {
 	if s.keys.memory.ledger.atRest() {
 		for _, one := range s.keys.memory.slabs {

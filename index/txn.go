@@ -325,7 +325,10 @@ func (a *AnswerReader) Step(v *View, rows int) (result *kv.TxnResult, done bool,
 		}
 		used, ended, err := a.step(v, rows)
 		if err != nil {
-			return nil, true, happened(err)
+			if a.changed {
+				err = happened(err)
+			}
+			return nil, true, err
 		}
 		if rows -= used; ended {
 			a.next++

@@ -198,24 +198,6 @@ type Version struct {
 	unread *Unread
 }
 
-// Size returns the bytes of the value.
-func (v *Version) Size() int {
-	if v.unread != nil {
-		return v.unread.Size()
-	}
-	return len(v.Value)
-}
-
-// Read reads the value if it is in files and not in memory. It may wait for the disk. An error is a *kv.Error.
-func (v *Version) Read() (err error) {
-	if v.unread != nil {
-		if v.Value, err = v.unread.Read(); err == nil {
-			v.unread = nil
-		}
-	}
-	return err
-}
-
 // Scan calls f with all keys from a key on, in key order, with all kept versions, oldest first, until f returns false.
 // The slices are valid until f returns.
 func (v *View) Scan(from []byte, f func(key []byte, versions []Version) bool) {

@@ -124,6 +124,12 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, box.snapshotReader, reads)
 	actor.Spawn(d, box.watchHub, hub)
 	actor.Spawn(d, box.valueReader, actor.NewValueReader(actor.ValueReaderConfig{Inbox: box.valueReader, WatchHub: box.watchHub}))
+	m.startClocks(&box)
+	return nil
+}
+
+func (m *member) startClocks(box *mailboxes) {
+	d := m.env.Driver
 	d.Every(actor.TickInterval, func() { box.consensus.Offer(actor.Tick{}) })
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
 	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
@@ -131,5 +137,4 @@ func (m *member) connect(r *recovered) error {
 	if m.audit != nil {
 		d.Every(limits.AuditInterval, m.audit.Flush)
 	}
-	return nil
 }

@@ -13,17 +13,16 @@ import (
 	"qkv/index"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
-	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
-// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns one that has more.
+// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns another one.
 // It opens a file for each value: a member may have more parts than a process may have open files. A part that was removed since is
 // no longer needed for any revision that is not compacted.
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
 	extents []*Volume // behind it, in order
-	to      int64
+	to      int64     // the last revision that it reads: behind it an extent is missing
 	reads   *reads
 }
 
@@ -97,13 +96,20 @@ func (p *places) find(key []byte, at index.Position) (c chunk, ok bool) {
 
 // NewShelf returns a Shelf with the pieces of a base, in key order.
 func NewShelf(base []*Volume) *Shelf {
-	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base)
+	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base, nil)
 }
 
-func newShelf(r *reads, base []*Volume) *Shelf {
-	s := &Shelf{base: base, reads: r}
-	if len(base) > 0 {
-		s.to = base[0].To
+func newShelf(r *reads, base, extents []*Volume) *Shelf {
+	s := &Shelf{base: base, extents: extents, reads: r}
+	if len(base) == 0 {
+		return s
+	}
+	s.to = base[0].To
+	for _, one := range extents {
+		if one.chunks[0].mod != s.to+1 {
+			break
+		}
+		s.to = one.To
 	}
 	return s
 }
@@ -114,25 +120,22 @@ func ShelfOf(s *index.State) *Shelf {
 	return shelf
 }
 
-// With returns a Shelf that also has the next extent. Without the extents before it, the Shelf stays as it is.
+// With returns a Shelf that also has an extent behind its others. It reads from the extents behind the base up to the first gap: the others wait
+// for a newer base.
 func (s *Shelf) With(extent *Volume) *Shelf {
-	if len(s.base) == 0 || len(extent.chunks) == 0 || extent.chunks[0].mod != s.to+1 {
+	if n := len(s.extents); len(extent.chunks) == 0 || n > 0 && extent.chunks[0].mod <= s.extents[n-1].To {
 		return s
 	}
-	next := *s
-	next.extents, next.to = append(slices.Clip(s.extents), extent), extent.To
-	return &next
+	return newShelf(s.reads, s.base, append(slices.Clip(s.extents), extent))
 }
 
 // Rebased returns a Shelf with another base, and with the extents behind that.
 func (s *Shelf) Rebased(base []*Volume) *Shelf {
-	next := newShelf(s.reads, base)
-	for _, one := range s.extents {
-		if one.To > next.to {
-			next = next.With(one)
-		}
+	behind := slices.IndexFunc(s.extents, func(one *Volume) bool { return one.To > base[0].To })
+	if behind < 0 {
+		behind = len(s.extents)
 	}
-	return next
+	return newShelf(s.reads, base, s.extents[behind:])
 }
 
 // To implements index.Values.
@@ -164,8 +167,11 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	s.reads.slots <- struct{}{}
 	value, found, err := v.read(c, key, at)
 	<-s.reads.slots
-	if err == nil && !found {
+	switch {
+	case err == nil && !found && at.Revision <= s.base[0].To: // an older base may have it
 		return nil, index.ErrElsewhere
+	case err == nil && !found:
+		err = corruptAt(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
 	}
 	if err == nil && !sound(value) {
 		err = corruptAt(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
@@ -206,10 +212,10 @@ func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, fou
 		}
 		r.End(s)
 	}
-	if r.Err() != nil && !errors.Is(r.Err(), pack.ErrNewer) {
+	if r.Err() != nil { // also of what looks newer: this program has written the part, or loaded it
 		return nil, false, corruptAt(v.path, c.offset, "the records: %v", r.Err())
 	}
-	return nil, false, r.Err()
+	return nil, false, nil
 }
 
 // Reads returns how many values were read from files since the first Shelf was made, and how many could not be read.

@@ -14,8 +14,8 @@ var actorBugs = []mutant{
 		{"parts.listed", `&& v.BaseServes() {`, `{`},
 	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
 	{"keep a damaged part among the listed ones", []change{
-		{"Snapshotter.quarantine", `s.parts.drop(part)`, ``},
-	}, []detector{direct("./actor", "TestPartIsDamaged"), campaign}},
+		{"Snapshotter.partRepaired", `s.parts.drop(one.Part)`, ``},
+	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess"), campaign}},
 	{"write a base again of which memory lacks versions", []change{
 		{"View.HasBase", `Revision: max(v.extents.kept, v.extents.base+1)`, `Revision: v.revision`},
 	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess")}},

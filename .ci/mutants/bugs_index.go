@@ -69,7 +69,7 @@ var indexBugs = []mutant{
 		{"State.convict", `case d.digest == right:`, `case d.digest == right && s.alarms == nil:`},
 	}, []detector{story, direct("./index", "TestConvicted")}},
 	{"memory is believed for ever", []change{
-		{"verify", `if at.sum == sumOf(`, `if at.mod > 0 || at.sum == sumOf(`},
+		{"verify", `if at.has(away) || at.sum == sumOf(`, `if at.mod > 0 || at.sum == sumOf(`},
 	}, []detector{story, direct("./index", "TestVerifier")}},
 	{"compare versions that compaction has dropped", []change{
 		{"index.Verifier.Step", `oldest := v.history.oldest()`, `oldest := (Position{Revision: v.history.slots.first})`},
@@ -450,7 +450,50 @@ var indexBugs = []mutant{
 		{"changes.deleteAll", `case bytes.Compare(r.to, last.to) > 0:`, `default:`},
 	}, []detector{direct("./index/kv", "TestPutsOfWhatIsDeleted")}},
 
+	{"let a value go before its extent is published", []change{
+		{"State.Stored", `s.letting.to = min(to, values.To())`, `s.letting.to = s.revision`},
+	}, []detector{direct("./index", "TestValuesLeave")}},
+	{"let a value go that the first change in no file superseded", []change{
+		{"State.letGo", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
+	}, []detector{direct("./index", "TestValuesLeave")}},
+	{"let small values go", []change{
+		{"State.letGoFrom", `return limits.AwayBytes`, `return limits.AwayBytes / 64`},
+	}, []detector{direct("./index", "TestValuesLeave")}},
+	{"read a value with the checksum of another author's", []change{
+		{"files.value", `v.lease(), v.author())`, `v.lease(), 1)`},
+	}, []detector{direct("./index", "TestOldViewReadsOn"), direct("./snapshot", "TestParts")}},
+	{"read values from the files that a View began with", []change{
+		{"files.value", `for ; f != nil; f = f.next.Load() {`, `for ; f != nil; f = nil {`},
+	}, []detector{direct("./index", "TestViewFollowsFiles")}},
+	{"count a value that was dropped as away", []change{
+		{"State.dropVersion", `s.history.awayBytes -= int64(v.valueSize())`, ``},
+	}, []detector{direct("./index", "TestAwayIsCompacted")}},
+	{"free a value that Views reach", []change{
+		{"State.letGoBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
+	}, []detector{direct("./index", "TestOldViewReadsOn")}},
+	{"say of a read that the write did happen", []change{
+		{"AnswerReader.Step", `if a.changed { err = happened(err) }`, `err = happened(err)`},
+	}, []detector{direct("./index", "TestValueCannotBeRead")}},
+	{"answer without a value that cannot be read", []change{
+		{"page.walk", `return p.err == nil`, `p.err = nil; return true`},
+	}, []detector{direct("./index", "TestValueCannotBeRead")}},
+
 	// Package index/watch.
+	{"wait for missing values when they are here", []change{
+		{"Hub.Bring", `if s.reading = nil; s.here == nil`, `if s.here == nil`},
+	}, []detector{direct("./index/watch", "TestUnreadableValueCancels"), direct("./index/watch", "TestWatches")}},
+	{"never read a value again that could not be read", []change{
+		{"Hub.value", `if here && (r.Err == nil || h.now < r.until) {`, `if here {`},
+	}, []detector{direct("./index/watch", "TestUnreadableValueCancels")}},
+	{"read a value that cannot be read for each watch", []change{
+		{"Hub.Bring", `one.until = h.now + limits.WatchReadAgain`, `one.until = h.now`},
+	}, []detector{direct("./index/watch", "TestUnreadableValueIsReadOnce")}},
+	{"forget a value when the other one of the change comes", []change{
+		{"Hub.Bring", `s.older, s.here, s.bytes = s.here, make`, `s.older, s.here, s.bytes = nil, make`},
+	}, []detector{direct("./index/watch", "TestLargeValues")}},
+	{"cancel watches for a previous pair that they do not want", []change{
+		{"unread.of", `if s.prevKV { return cmp.Or(u.value, u.before) }; return u.value`, `return cmp.Or(u.value, u.before)`},
+	}, []detector{direct("./index/watch", "TestUnreadableValueCancels")}},
 	{"create a watch that its user may not read", []change{
 		{"Hub.create", `if err := v.Permits(r.By, kv.AccessRead, w); err != nil {`, `if err := v.Permits(r.By, kv.AccessNone, w); err != nil {`},
 	}, []detector{direct("./index/watch", "TestWatchIsRefused"), campaign}},

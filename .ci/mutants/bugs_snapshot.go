@@ -221,4 +221,33 @@ var snapshotBugs = []mutant{
 	{"keep the part of a copy that nothing continues", []change{
 		{"Copy.removeOthers", `if strings.HasSuffix(name, temporary) && filesDir`, `if strings.HasSuffix(name, "x"+temporary) && filesDir`},
 	}, []detector{direct("./snapshot/backup", "TestCopyRemovesAnotherOnesPart")}},
+
+	// Shelves.
+	{"answer a value with another checksum", []change{
+		{"Shelf.Value", `if err == nil && !sound(value) {`, `if err == nil && !sound(value) && value == nil {`},
+	}, []detector{direct("./snapshot", "TestEveryBitOfAShelf")}},
+	{"look for a version in the chunk before", []change{
+		{"places.find", `return p.chunks[i-1], true`, `return p.chunks[max(i-2, 0)], true`},
+	}, []detector{direct("./snapshot", "TestLongKeyOnAShelf")}},
+	{"end a chunk with the record that begins the next one", []change{
+		{"places.note", `p.end(offset)`, `p.end(offset - 1)`},
+	}, []detector{direct("./snapshot", "TestLongKeyOnAShelf")}},
+	{"forget an extent behind a newer base", []change{
+		{"Shelf.Rebased", `one.To > base[0].To`, `one.To > base[0].To+1 && one.Number > s.extents[0].Number+1`},
+	}, []detector{direct("./snapshot", "TestShelfChanges")}},
+	{"forget extents that come before their base", []change{
+		{"Shelf.With", `if n := len(s.extents); len(extent.chunks) == 0 ||`, `if n := len(s.extents); len(s.base) == 0 || len(extent.chunks) == 0 ||`},
+	}, []detector{direct("./snapshot", "TestShelfChanges")}},
+	{"read behind a gap in the extents", []change{
+		{"newShelf", `if one.chunks[0].mod != s.to+1 {`, `if one.chunks[0].mod <= s.to {`},
+	}, []detector{direct("./snapshot", "TestShelfChanges")}},
+	{"keep a part in which a version is missing", []change{
+		{"Shelf.Value", `case err == nil && !found && at.Revision <= s.base[0].To:`, `case err == nil && !found:`},
+	}, []detector{direct("./snapshot", "TestEveryBitOfAShelf")}},
+	{"read as many values at once as are wanted", []change{
+		{"Shelf.Value", `s.reads.slots <- struct{}{}`, `go func() { s.reads.slots <- struct{}{} }()`},
+	}, []detector{direct("./snapshot", "TestReadsAreBounded")}},
+	{"report a damaged part at each look", []change{
+		{"Shelf.Damaged", `return s.reads.damaged.Swap(nil)`, `return s.reads.damaged.Load()`},
+	}, []detector{direct("./snapshot", "TestShelfIsRepaired")}},
 }

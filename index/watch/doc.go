@@ -45,6 +45,16 @@
 // not depend on their number. Deliveries to lagging watches are charged at their cost to the streams, which exceeds the
 // cost to the hub. Otherwise one step could produce work that keeps all processors busy for long.
 //
+// # Values in files
+//
+// The hub never waits for a disk. Where a lagging watch needs a value that is in a file ([index.Unread]), its pass stops before that
+// change, looks ahead for other values that will be needed, and lists them: [Hub.Missing]. Another goroutine reads them and hands them
+// back: [Hub.Bring]. At most limits.WatchReadBytes are listed at a time, or one value that is larger. The hub keeps the last lists
+// until as much again has come. Other passes, and watches of single keys, go on meanwhile.
+//
+// If a value cannot be read, the watches that want it receive all events before it and are canceled with kv.Unavailable: clients resume
+// them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the value is then read again.
+//
 // # Guarantees for a watch
 //
 //  1. Created comes first, canceled last. Events come in order of revision and sub revision, each exactly once, complete

@@ -185,7 +185,8 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		g := group{spec: one.spec}
 		*work -= changeWork
 		if wants := g.wants(c); wants {
-			before, here, err := h.fetch(c, one.prevKV)
+			before, here, failed := h.fetch(c, one.prevKV)
+			err := failed.of(&one.spec)
 			if (!here || err != nil) && done {
 				done, h.keyStuck, unreadable = false, !here, err
 				behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}

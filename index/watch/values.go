@@ -1,6 +1,9 @@
 package watch
 
 import (
+	"cmp"
+	"time"
+
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -9,8 +12,9 @@ import (
 // values are values of the history that lagging watches need and that are in files, not in memory. Another goroutine reads them: the hub
 // never waits for a disk.
 type values struct {
-	here    map[index.Position]Read
-	bytes   int                     // of them
+	here    map[index.Position]Read // brought last
+	older   map[index.Position]Read // brought before: a change may need two values that reach the limit
+	bytes   int                     // of here
 	missing []*index.Unread         // that are to be read next
 	wanted  map[index.Position]bool // the same
 	size    int                     // bytes of missing
@@ -22,6 +26,8 @@ type Read struct {
 	index.Position
 	Value []byte
 	Err   error
+
+	until time.Duration // an error is of use until then: the file may be repaired
 }
 
 // full says whether the next list of missing values is long enough.
@@ -29,17 +35,23 @@ func (s *values) full() bool {
 	return len(s.missing) >= limits.WatchReadValues || s.size >= limits.WatchReadBytes
 }
 
-// get returns a value if it is here, and otherwise notes that it is missing.
-func (s *values) get(u *index.Unread) (r Read, here bool) {
-	at := u.Position()
-	if r, here = s.here[at]; here || s.wanted[at] || s.reading[at] || s.full() {
-		return r, here
+// value returns a value if it is here, and otherwise notes that it is missing.
+func (h *Hub) value(u *index.Unread) (r Read, here bool) {
+	s, at := &h.values, u.Position()
+	if r, here = s.here[at]; !here {
+		r, here = s.older[at]
+	}
+	if here && (r.Err == nil || h.now < r.until) {
+		return r, true
+	}
+	if s.wanted[at] || s.reading[at] || s.full() {
+		return Read{}, false
 	}
 	if s.wanted == nil {
 		s.wanted = map[index.Position]bool{}
 	}
 	s.missing, s.wanted[at], s.size = append(s.missing, u), true, s.size+u.Size()
-	return r, false
+	return Read{}, false
 }
 
 // Missing returns the values that the hub needs to go on, or nil. The caller reads them, without the hub, and then calls Bring. Until then
@@ -57,42 +69,50 @@ func (h *Hub) Missing() []*index.Unread {
 // waits says whether values are missing. Then a pass that is stuck can do nothing.
 func (s *values) waits() bool { return s.reading != nil || len(s.missing) > 0 }
 
-// Bring hands over the values that were missing. Those that came before are forgotten when they have reached the limit.
+// Bring hands over the values that were missing. When the newest ones have reached the limit, the older ones are forgotten.
 func (h *Hub) Bring(all []Read) {
 	s := &h.values
 	if s.reading = nil; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {
-		s.here, s.bytes = make(map[index.Position]Read, len(all)), 0
+		s.older, s.here, s.bytes = s.here, make(map[index.Position]Read, len(all)), 0
 	}
 	for _, one := range all {
+		one.until = h.now + limits.WatchReadAgain
 		s.here[one.Position] = one
 		s.bytes += len(one.Value)
 	}
 }
 
+// unread says why the value of a change, or that of its previous pair, cannot be read.
+type unread struct{ value, before error }
+
+// of returns what concerns a watch.
+func (u unread) of(s *spec) error {
+	if s.prevKV {
+		return cmp.Or(u.value, u.before)
+	}
+	return u.value
+}
+
 // fetch completes a change with the values that are in files, and finds its previous pair if that is wanted. It returns false if a value
-// is missing. An error is that of a value that cannot be read.
-func (h *Hub) fetch(c *index.Change, prevKV bool) (before *kv.KeyValue, here bool, err error) {
+// is missing.
+func (h *Hub) fetch(c *index.Change, prevKV bool) (before *kv.KeyValue, here bool, failed unread) {
 	here = true
-	fill := func(pair *kv.KeyValue, u *index.Unread) {
+	fill := func(pair *kv.KeyValue, u *index.Unread) error {
 		if u == nil {
-			return
+			return nil
 		}
-		one, is := h.values.get(u)
-		if pair.Value = one.Value; !is {
-			here = false
-		}
-		if one.Err != nil {
-			err = one.Err
-		}
+		one, is := h.value(u)
+		pair.Value, here = one.Value, here && is
+		return one.Err
 	}
-	fill(&c.KV, c.Unread())
-	if prevKV {
-		if pair, unread, ok := c.Before(); ok {
-			before = &pair
-			fill(before, unread)
-		}
+	if failed.value = fill(&c.KV, c.Unread()); failed.value != nil || !prevKV {
+		return nil, here, failed
 	}
-	return before, here, err
+	if pair, unread, ok := c.Before(); ok {
+		before = &pair
+		failed.before = fill(before, unread)
+	}
+	return before, here, failed
 }
 
 // unreadable cancels the watches of a group that wants a change of which a value cannot be read.

@@ -8,7 +8,7 @@ import (
 )
 
 // walk passes the changes from the pass's position up to another one to the groups, as far as the work budget allows.
-// Where a value is in files and not here, the walk stops; it looks ahead for others that will be needed.
+// Where a value is in files and not here, the walk stops; it looks ahead for other values that will be needed.
 func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 	p.stuck = false
 	stop := p.at
@@ -62,10 +62,10 @@ func (h *Hub) deliverAll(p *pass, work *int) bool {
 const revisionWork = 3
 
 // match finds the groups that want a change, and completes it for them as fetch does.
-func (h *Hub) match(p *pass, c *index.Change) (before *kv.KeyValue, here bool, err error) {
+func (h *Hub) match(p *pass, c *index.Change) (before *kv.KeyValue, here bool, failed unread) {
 	h.matched = p.of(c.KV.Key, h.matched[:0])
 	if len(h.matched) == 0 {
-		return nil, true, nil
+		return nil, true, failed
 	}
 	prevKV := false
 	h.matched = slices.DeleteFunc(h.matched, func(g *group) bool {
@@ -74,21 +74,21 @@ func (h *Hub) match(p *pass, c *index.Change) (before *kv.KeyValue, here bool, e
 		return !wants
 	})
 	if len(h.matched) == 0 {
-		return nil, true, nil
+		return nil, true, failed
 	}
 	return h.fetch(c, prevKV)
 }
 
 // collect adds a change to the bodies of the groups that watch its key. It returns false if a value is missing; then it did nothing.
 func (h *Hub) collect(p *pass, c *index.Change, work *int) (here bool) {
-	var err error
-	if h.before, here, err = h.match(p, c); !here || len(h.matched) == 0 {
+	var failed unread
+	if h.before, here, failed = h.match(p, c); !here || len(h.matched) == 0 {
 		return here
 	}
 	clear(h.encoded)
 	h.encoded = h.encoded[:0]
 	for _, g := range h.matched {
-		if err != nil {
+		if err := failed.of(&g.spec); err != nil {
 			h.unreadable(p, g, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}, err, work)
 			continue
 		}

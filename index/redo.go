@@ -1,0 +1,147 @@
+package index
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"qkv/internal/limits"
+)
+
+// KeyedVersion is a version with its key.
+type KeyedVersion struct {
+	Key []byte
+	Version
+}
+
+// Redo makes changes again, which come in the order of their positions. The versions that they supersede are dropped if the
+// history of the state begins behind them. Redo keeps none of the slices.
+func (b *Builder) Redo(changes []KeyedVersion) error {
+	b.flush()
+	if err := b.group(); err != nil {
+		return err
+	}
+	handed := b.s.keys.memory.handed
+	for keys := &b.s.keys; len(changes) > 0; {
+		some := changes[:min(len(changes), prefetchCommands)]
+		changes = changes[len(some):]
+		for i := range some {
+			keys.prefetching.hashes[i] = hashOf(some[i].Key)
+		}
+		keys.touch(len(some))
+		for i := range some {
+			one := &some[i]
+			if err := b.redo(one, keys.prefetching.hashes[i]); err != nil {
+				return fmt.Errorf("change %d.%d of the key %q %w", one.Mod, one.Sub, one.Key, err)
+			}
+		}
+	}
+	if err := b.follow(); err != nil {
+		return err
+	}
+	if len(b.superseding) > 0 {
+		b.letGo(handed)
+	}
+	return nil
+}
+
+// follow adds the waiting changes, which are in order, to the history.
+func (b *Builder) follow() error {
+	h := &b.s.history
+	for _, c := range b.changes {
+		slot := h.slots.fill(c.mod)
+		alone, n := slot.Load(), int64(0)
+		switch {
+		case alone != 0:
+			n = h.changes(c.mod)
+		case c.mod == h.slots.first:
+			n = h.sub // these are dropped
+		}
+		if c.sub != n {
+			return fmt.Errorf("change %d.%d follows the %d changes before it of that revision", c.mod, c.sub, n)
+		}
+		if n == 0 {
+			slot.Store(changeOf(c.at))
+			continue
+		}
+		g := h.group(c.mod)
+		if g == nil {
+			g = &group{changes: make([]atomic.Uint64, n, n+1)}
+			g.changes[0].Store(alone)
+			slot.Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
+			*h.groups.push() = g
+		}
+		g.changes = append(g.changes, atomic.Uint64{})
+		g.changes[n].Store(changeOf(c.at))
+	}
+	b.changes = b.changes[:0]
+	return nil
+}
+
+// letGo lets values go from memory, and gives up the slabs that this empties: there is no View that reaches them. handed is what was
+// allocated before.
+func (b *Builder) letGo(handed int64) {
+	s := b.s
+	for _, at := range b.superseding {
+		s.letGoBefore(at.version())
+	}
+	b.superseding = b.superseding[:0]
+	s.keys.flushNewKeys()
+	s.evacuate(timesHanded * (s.keys.memory.handed - handed))
+	s.keys.epoch = &epoch{}
+}
+
+func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
+	s, key, at := b.s, v.Key, Position{v.Mod, v.Sub}
+	if b.redone.Compare(at) >= 0 || len(key) == 0 || len(key) > limits.KeyBytes {
+		return fmt.Errorf("does not follow %d.%d, or its key has %d bytes", b.redone.Revision, b.redone.Sub, len(key))
+	}
+	b.redone = at
+	r, before := s.keys.find(hash, key), ref(0)
+	pair := [2]Version{1: v.Version}
+	versions := pair[1:]
+	if r != 0 {
+		before = ref(r.record().head.Load())
+		pair[0].set(nil, nil, before.version())
+		versions = pair[:]
+	}
+	held := s.history.holds(v.Mod, v.Sub)
+	// The base lacks versions that were superseded when it was made.
+	known := r != 0 || v.Mod >= s.extents.kept
+	if !known && v.Tombstone {
+		return nil
+	}
+	if err := b.checkChange(versions, len(versions)-1, known); err != nil {
+		return err
+	}
+	if before != 0 && !before.version().has(tombstone) {
+		s.totals.live--
+		s.totals.liveBytes -= int64(len(key) + before.version().valueSize())
+		s.detach(before.version().lease(), r, nil)
+	}
+	switch {
+	case v.Tombstone && !held:
+		s.dropVersion(before)
+		s.keys.flushNewKeys()
+		s.keys.remove(r)
+		return nil
+	case v.Tombstone:
+		s.keys.tombstoned.Set(r)
+	case r == 0:
+		r = s.keys.newRecord(key)
+		s.keys.table.insert(hash, r)
+		s.keys.newKeys = append(s.keys.newKeys, r)
+	case before.version().has(tombstone):
+		s.keys.tombstoned.Delete(r)
+	}
+	if before != 0 && !held {
+		s.dropVersion(before)
+		r.record().head.Store(0)
+		versions = pair[1:]
+	}
+	b.addVersion(r, hash, versions, len(versions)-1)
+	b.addLive(r)
+	if held && v.Mod < s.letting.next.Revision {
+		b.superseding = append(b.superseding, ref(r.record().head.Load()))
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package watch_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// log is a stream that takes everything, and notes it for each watch.
+type log struct {
+	events map[uint64][]string
+	ended  map[uint64]*kv.WatchDelivery
+}
+
+func newLog() *log { return &log{map[uint64][]string{}, map[uint64]*kv.WatchDelivery{}} }
+
+func (l *log) Format() *kv.WatchFormat { return format }
+
+func (l *log) Deliver(d *kv.WatchDelivery) bool {
+	for _, id := range d.IDs {
+		for lines := json.NewDecoder(bytes.NewReader(d.Events)); lines.More(); {
+			var e event
+			if err := lines.Decode(&e); err != nil {
+				panic(err)
+			}
+			text := fmt.Sprintf("%d %s %d", e.Revision, e.Key, len(e.Value))
+			if e.Before != nil {
+				text += fmt.Sprintf(" before %d", len(*e.Before))
+			}
+			l.events[id] = append(l.events[id], text)
+		}
+		if d.Kind == kv.WatchCanceled {
+			l.ended[id] = d
+		}
+	}
+	return true
+}
+
+// awayWorld is a world whose values of 10 bytes and more leave memory.
+func awayWorld(t *testing.T) *world {
+	l := limits.Defaults().Index
+	l.AwayBytes = 10
+	return newWorld(t, l, limits.Defaults().Watches)
+}
+
+func (w *world) put(key string, bytes int) {
+	w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(strings.Repeat("v", bytes))}))
+}
+
+// settle lets the hub go on until it has nothing to do.
+func (w *world) settle(t *testing.T) {
+	t.Helper()
+	for range 1000 {
+		again := w.step(false)
+		if again = w.bring() || again; !again {
+			return
+		}
+	}
+	t.Fatal("the hub does not come to rest")
+}
+
+// A watch that needs a value which cannot be read receives the events before, and is then canceled. Others go on. Once the file is
+// repaired, the watch can be resumed.
+func TestUnreadableValueCancels(t *testing.T) {
+	w := awayWorld(t)
+	w.put("a", 1)
+	from := w.view.Revision()
+	w.put("b", 5)
+	w.put("a", 100)
+	unreadable := w.view.Revision()
+	w.put("a", 2)
+	w.put("a", 3)
+	w.store(w.view.Revision())
+	to := newLog()
+	create := func(id uint64, q kv.Watch) {
+		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: id, Watch: q})
+	}
+	w.broken = errors.New("input/output error")
+	create(1, kv.Watch{Key: []byte("a"), Revision: from})
+	create(2, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: from})
+	create(3, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1, PrevKV: true})
+	create(4, kv.Watch{Key: []byte("a"), Revision: unreadable + 1})
+	create(5, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1})
+	create(6, kv.Watch{Key: []byte("b"), Revision: from})
+	create(7, kv.Watch{Key: []byte("a"), Revision: unreadable + 1, PrevKV: true})
+	w.settle(t)
+	before, a, b, rest := fmt.Sprintf("%d a 1", from), fmt.Sprintf("%d a 100", unreadable), fmt.Sprintf("%d b 5", from+1),
+		[]string{fmt.Sprintf("%d a 2", unreadable+1), fmt.Sprintf("%d a 3", unreadable+2)}
+	for id, want := range map[uint64][]string{1: {before}, 2: {before, b}, 3: nil, 4: rest, 5: rest, 6: {b}, 7: nil} {
+		if !slices.Equal(to.events[id], want) {
+			t.Errorf("watch %d: %q, want %q", id, to.events[id], want)
+		}
+	}
+	for id, told := range map[uint64]int64{1: unreadable - 1, 2: unreadable - 1, 3: unreadable, 7: unreadable} {
+		d := to.ended[id]
+		if d == nil || d.Err == nil || d.Err.Code != kv.Unavailable || !strings.Contains(d.Err.Message, "input/output error") || d.Revision != told {
+			t.Errorf("watch %d, told of all up to %d: %+v", id, told, d)
+		}
+	}
+	if len(to.ended) != 4 || w.hub.Watches() != 3 {
+		t.Errorf("%d watches ended, the hub has %d", len(to.ended), w.hub.Watches())
+	}
+	w.broken = nil
+	w.now += limits.WatchReadAgain
+	create(11, kv.Watch{Key: []byte("a"), Revision: unreadable})
+	create(12, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable})
+	create(13, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1, PrevKV: true})
+	w.settle(t)
+	all := slices.Concat([]string{a}, rest)
+	for id, want := range map[uint64][]string{11: all, 12: all, 13: {rest[0] + " before 100", rest[1] + " before 2"}} {
+		if !slices.Equal(to.events[id], want) || to.ended[id] != nil {
+			t.Errorf("watch %d, resumed: %q, want %q; %+v", id, to.events[id], want, to.ended[id])
+		}
+	}
+	if w.missing != nil || w.hub.Missing() != nil {
+		t.Error("values are missing at rest")
+	}
+}
+
+// A value that cannot be read is not read again for each of many watches.
+func TestUnreadableValueIsReadOnce(t *testing.T) {
+	w := awayWorld(t)
+	w.put("a", 100)
+	from := w.view.Revision()
+	w.put("a", 1)
+	w.store(w.view.Revision())
+	w.broken = errors.New("input/output error")
+	to := newLog()
+	for id := range uint64(100) {
+		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: id + 1, Watch: kv.Watch{Key: []byte("a"), Revision: from, NoDelete: id%2 == 0, PrevKV: id%3 == 0}})
+		w.settle(t)
+		w.now += limits.WatchReadAgain / 200
+	}
+	if len(to.ended) != 100 || w.brought != 1 {
+		t.Errorf("%d watches ended, %d values were read", len(to.ended), w.brought)
+	}
+}
+
+// An event whose value and previous value each reach the limit of what is read at once, among others of its kind.
+func TestLargeValues(t *testing.T) {
+	w := awayWorld(t)
+	w.put("a", 1)
+	w.put("b", 1)
+	from := w.view.Revision() + 1
+	var want [2][]string
+	before := [2]int{1, 1}
+	for n := range 8 {
+		size := limits.WatchReadBytes + n
+		w.put(string(rune('a'+n%2)), size)
+		want[n%2] = append(want[n%2], fmt.Sprintf("%d %c %d before %d", w.view.Revision(), 'a'+n%2, size, before[n%2]))
+		before[n%2] = size
+	}
+	w.put("a", 1)
+	w.put("b", 1)
+	w.store(w.view.Revision())
+	to := newLog()
+	for id, q := range []kv.Watch{{Key: []byte("a")}, {Key: []byte("b")}, {Key: []byte("a"), End: []byte("b")}, {Key: []byte("b"), End: []byte("z")}} {
+		q.Revision, q.PrevKV = from, true
+		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(id + 1), Watch: q})
+	}
+	w.settle(t)
+	for id := range uint64(4) {
+		if got := to.events[id+1]; len(got) != 5 || !slices.Equal(got[:4], want[id%2]) {
+			t.Errorf("watch %d: %q, want %q", id+1, got, want[id%2])
+		}
+	}
+	if w.brought > 3*8 {
+		t.Errorf("%d values were read for 8", w.brought)
+	}
+}

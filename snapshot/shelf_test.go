@@ -1,0 +1,408 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+)
+
+// shelved is a member with superseded versions in a base of some pieces and in extents, and none of their values in memory.
+func shelved(t testing.TB, fs disk.FS) *partMember {
+	t.Helper()
+	l := smallExtents
+	l.ExtentBytes, l.AwayBytes = 900, 1
+	m := newPartMember(t, fs, l)
+	m.shelf = NewShelf(nil)
+	for n := range 60 {
+		if n == 20 {
+			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
+		}
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}))
+	}
+	m.snapshot()
+	if len(m.shelf.base) != 1 || len(m.shelf.extents) < 3 {
+		t.Fatalf("%d pieces and %d extents", len(m.shelf.base), len(m.shelf.extents))
+	}
+	return m
+}
+
+// one is a version whose value is in a part.
+type one struct {
+	key   []byte
+	at    index.Position
+	value []byte
+}
+
+func (o *one) sound(value []byte) bool { return bytes.Equal(value, o.value) }
+
+// versionsIn returns the versions of a state up to what a Shelf has, in the order in which they were made.
+func versionsIn(t testing.TB, s *index.State, to int64) (all []one) {
+	t.Helper()
+	s.View().Records(func(key []byte, v *index.Version) bool {
+		if err := v.Read(); err != nil {
+			t.Fatal(err)
+		}
+		if v.Mod <= to && !v.Tombstone {
+			all = append(all, one{bytes.Clone(key), index.Position{Revision: v.Mod, Sub: v.Sub}, bytes.Clone(v.Value)})
+		}
+		return true
+	})
+	return all
+}
+
+// readAll reads all versions from a Shelf, and returns how many could not be read. A wrong value is fatal.
+func readAll(t testing.TB, s *Shelf, all []one) (failed int, err error) {
+	t.Helper()
+	for i := range all {
+		o := &all[i]
+		value, why := s.Value(o.key, o.at, o.sound)
+		switch {
+		case why != nil:
+			failed, err = failed+1, why
+		case !bytes.Equal(value, o.value):
+			t.Fatalf("%q at %v is %x, it was %x", o.key, o.at, value, o.value)
+		}
+	}
+	return failed, err
+}
+
+// Every bit of a part is flipped: what is read is right, or an error. The check of a value's checksum is the index's own.
+func TestEveryBitOfAShelf(t *testing.T) {
+	fs := &spoiled{FS: simdisk.New(1), bit: -1}
+	m := shelved(t, fs)
+	view := m.state.View()
+	if n, _ := view.Away(); n < 40 {
+		t.Fatalf("%d values are away", n)
+	}
+	want := map[index.Position][]byte{}
+	for _, o := range versionsIn(t, m.state, view.Revision()) {
+		want[o.at] = o.value
+	}
+	for kind, v := range map[string]*Volume{"piece": m.shelf.base[0], "extent": m.shelf.extents[1]} {
+		fs.path = "d/" + v.Name()
+		wrong, elsewhere, inside := 0, 0, 0
+		for bit := range int(v.Bytes) * 8 {
+			fs.bit = bit
+			var failed error
+			view.Scan(nil, func(key []byte, versions []index.Version) bool {
+				for i := range versions {
+					one := &versions[i]
+					if err := one.Read(); err != nil {
+						failed = err
+					} else if !bytes.Equal(one.Value, want[index.Position{Revision: one.Mod, Sub: one.Sub}]) {
+						t.Fatalf("bit %d of the %s: %q at revision %d is %x", bit, kind, key, one.Mod, one.Value)
+					}
+				}
+				return true
+			})
+			if e, is := errors.AsType[*kv.Error](failed); failed != nil && (!is || e.Code != kv.Unavailable) {
+				t.Fatalf("bit %d of the %s: %v", bit, kind, failed)
+			}
+			if found := m.shelf.Damaged(); failed != nil {
+				if wrong++; found == nil {
+					elsewhere++
+				} else if found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+					t.Fatalf("bit %d of the %s: %v of %s", bit, kind, found, found.Part.Name())
+				}
+			}
+			if c := v.chunks[len(v.chunks)-1]; int64(bit/8) >= v.chunks[0].offset && int64(bit/8) < c.offset+int64(c.size) {
+				inside++
+			}
+		}
+		fs.bit = -1
+		t.Logf("%s: %d of %d bits in %d chunks made values unreadable, %d without a damaged part", kind, wrong, inside, len(v.chunks), elsewhere)
+		if wrong < inside*3/4 || kind == "extent" && elsewhere > 0 {
+			t.Errorf("%s: %d of %d bits made values unreadable, %d without a damaged part", kind, wrong, inside, elsewhere)
+		}
+	}
+	if _, err := readAll(t, m.shelf, versionsIn(t, m.state, m.shelf.To())); err != nil {
+		t.Error(err)
+	}
+}
+
+// The versions of a key go over several blocks and chunks of a piece, and the changes of a revision over several chunks of an extent. A
+// loaded state finds each where the saver did.
+func TestLongKeyOnAShelf(t *testing.T) {
+	fs := simdisk.New(1)
+	l := smallExtents
+	l.ExtentBytes, l.AwayBytes = 400_000, 1
+	m := newPartMember(t, fs, l)
+	m.shelf = NewShelf(nil)
+	put := func(key string, bytes int, seed int) kv.Op {
+		return kv.Op{Put: &kv.Put{Key: []byte(key), Value: sized(bytes)(int64(seed))}}
+	}
+	for n := range 400 {
+		ops := []kv.Op{put("b", 2000+n, n), put(fmt.Sprintf("a%03d", n), 30, n), put(fmt.Sprintf("c%03d", n%7), 30, n)}
+		if n%100 == 99 {
+			for i := range 50 {
+				ops = append(ops, put(fmt.Sprintf("d%03d", i), 1000, i+n))
+			}
+		}
+		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: ops}))
+		if n == 250 {
+			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
+		}
+	}
+	all := versionsIn(t, m.state, m.state.View().Revision())
+	path := m.snapshot()
+	if m.shelf.base[0].To != 252 || len(m.shelf.extents) == 0 {
+		t.Fatalf("the base is of revision %d, behind it %d extents", m.shelf.base[0].To, len(m.shelf.extents))
+	}
+	blocks, chunks := map[int64]bool{}, 0
+	for i, c := range m.shelf.base[0].chunks {
+		if string(m.shelf.base[0].keys[i]) == "b" {
+			blocks[c.offset/limits.SnapshotBlockBytes], chunks = true, chunks+1
+		}
+		if c.size == 0 || c.size > 2*limits.ChunkBytes+5000 && c.size > limits.SnapshotBlockBytes+5000 {
+			t.Errorf("chunk %d has %d bytes", i, c.size)
+		}
+	}
+	if len(blocks) < 2 || chunks < 2 {
+		t.Errorf("the key has %d chunks in %d blocks", chunks, len(blocks))
+	}
+	loaded, _, err := Load(fs, path, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := ShelfOf(loaded)
+	if other.To() != m.shelf.To() || len(other.base) != len(m.shelf.base) || len(other.extents) != len(m.shelf.extents) {
+		t.Fatalf("the loaded Shelf is %+v", other)
+	}
+	for i, v := range slices.Concat(other.base, other.extents) {
+		if saved := slices.Concat(m.shelf.base, m.shelf.extents)[i]; !reflect.DeepEqual(v.places, saved.places) {
+			t.Errorf("part %d has other places when it is loaded:\n%+v\n%+v", i, v.places.chunks, saved.places.chunks)
+		}
+	}
+	for name, s := range map[string]*Shelf{"saved": m.shelf, "loaded": other} {
+		var within []one
+		for _, o := range all {
+			if o.at.Revision <= s.To() {
+				within = append(within, o)
+			}
+		}
+		if failed, err := readAll(t, s, within); failed > 0 || len(within) < 1000 {
+			t.Errorf("%s: %d of %d values cannot be read: %v", name, failed, len(within), err)
+		}
+		if values, failed := s.Reads(); values < uint64(len(within)) || failed != 0 {
+			t.Errorf("%s: it counted %d reads, and %d that failed", name, values, failed)
+		}
+		for _, key := range []string{"", "a", "b0", "zzz"} { // no such key, or no such version
+			for _, at := range []index.Position{{Revision: 3}, {Revision: 3, Sub: 9}, {Revision: s.To() + 1}} {
+				if _, err := s.Value([]byte(key), at, func([]byte) bool { return true }); err == nil {
+					t.Errorf("%s: %q has a value at %v", name, key, at)
+				}
+			}
+		}
+	}
+}
+
+// A Shelf reads extents without a gap behind its base. It keeps those behind a newer base.
+func TestShelfChanges(t *testing.T) {
+	m := shelved(t, simdisk.New(1))
+	full, base, extents := m.shelf, m.shelf.base, m.shelf.extents
+	s := NewShelf(nil)
+	early := s.With(extents[0]).With(extents[1])
+	if s.To() != 0 || early.To() != 0 {
+		t.Error("extents are read without a base")
+	}
+	if rebased := early.Rebased(base); rebased.To() != extents[1].To {
+		t.Errorf("with a base, extents that came before are read up to revision %d", rebased.To())
+	}
+	s = NewShelf(base)
+	if late := s.With(extents[1]); s.To() != base[0].To || late.To() != s.To() || late.With(extents[0]) != late {
+		t.Error("an extent is read without the one before")
+	}
+	gap := s.With(extents[0]).With(extents[2])
+	if gap.To() != extents[0].To {
+		t.Errorf("with a gap, extents are read up to revision %d", gap.To())
+	}
+	if rebased := gap.Rebased([]*Volume{{Part: Part{To: extents[1].To}, places: base[0].places}}); rebased.To() != extents[2].To {
+		t.Errorf("a base behind the gap reads up to revision %d", rebased.To())
+	}
+	first := s.With(extents[0])
+	if again := first.With(extents[0]); again != first {
+		t.Error("an extent is taken twice")
+	}
+	second, other := first.With(extents[1]), first.With(extents[1])
+	if second.To() != extents[1].To || first.To() != extents[0].To || len(first.extents) != 1 || len(other.extents) != 2 {
+		t.Error("With has changed a Shelf")
+	}
+	if _, err := first.Value(nil, index.Position{Revision: extents[1].To}, nil); !errors.Is(err, index.ErrElsewhere) {
+		t.Errorf("a value of a later extent: %v", err)
+	}
+	newer := &Volume{Part: Part{To: extents[0].To}, places: base[0].places}
+	rebased := full.Rebased([]*Volume{newer})
+	if rebased.To() != full.To() || len(rebased.extents) != len(extents)-1 || rebased.extents[0] != extents[1] || rebased.base[0] != newer || len(full.extents) != len(extents) {
+		t.Errorf("a Shelf with the base of the first extent: %+v", rebased)
+	}
+	newer = &Volume{Part: Part{To: full.To()}, places: base[0].places}
+	if rebased = full.Rebased([]*Volume{newer}); len(rebased.extents) != 0 || rebased.To() != full.To() {
+		t.Errorf("a Shelf with the base of the last extent: %+v", rebased)
+	}
+	var late []one
+	for _, o := range versionsIn(t, m.state, full.To()) {
+		if o.at.Revision > extents[0].To {
+			late = append(late, o)
+		}
+	}
+	if failed, err := readAll(t, full.Rebased([]*Volume{{Part: Part{To: extents[0].To}, places: base[0].places}}), late); failed > 0 || len(late) == 0 {
+		t.Errorf("%d of %d values cannot be read from the extents that stay: %v", failed, len(late), err)
+	}
+}
+
+// A damaged part is reported once, by whichever Shelf of a state. Its replacement is read.
+func TestShelfIsRepaired(t *testing.T) {
+	for _, where := range []string{"base", "extents"} {
+		fs := simdisk.New(1)
+		m := shelved(t, fs)
+		list := map[string][]*Volume{"base": m.shelf.base, "extents": m.shelf.extents}[where]
+		all := versionsIn(t, m.state, m.shelf.To())
+		v := list[len(list)-1]
+		before, _ := m.shelf.Reads()
+		sound := slurp(t, fs, "d/"+v.Name())
+		write := func(b []byte) {
+			f, err := fs.OpenWritable("d/" + v.Name())
+			if err == nil {
+				_, err = f.WriteAt(b, 0)
+			}
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m.shelf.Damaged() != nil {
+			t.Fatal("a part is damaged before it was read")
+		}
+		write(make([]byte, len(sound)))
+		failed, _ := readAll(t, m.shelf, all)
+		other := m.shelf.Rebased(m.shelf.base)
+		found := other.Damaged()
+		if failed == 0 || failed == len(all) || found == nil || found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+			t.Fatalf("%s: %d of %d values cannot be read, and %+v was found", where, failed, len(all), found)
+		}
+		if again := m.shelf.Damaged(); again != nil {
+			t.Errorf("%s: it is reported twice: %+v", where, again)
+		}
+		write(sound)
+		if failed, err := readAll(t, m.shelf, all); failed > 0 {
+			t.Errorf("%s: %d values cannot be read after the repair: %v", where, failed, err)
+		}
+		if values, wrong := other.Reads(); wrong != uint64(failed) || values-before != uint64(2*len(all)-failed) {
+			t.Errorf("%s: %d reads were counted, and %d that failed", where, values-before, wrong)
+		}
+	}
+}
+
+// spoiled is a disk with a file that has a wrong bit, or whose reads wait.
+type spoiled struct {
+	disk.FS
+	path    string
+	bit     int // of the file; negative: none
+	content []byte
+	waits   *gate // nil: reads do not wait. Otherwise they read content
+}
+
+type spoiledFile struct {
+	disk.File // nil if reads wait
+	of        *spoiled
+}
+
+func (s *spoiled) Open(name string) (disk.File, error) {
+	if s.waits != nil && name == s.path {
+		return spoiledFile{of: s}, nil
+	}
+	f, err := s.FS.Open(name)
+	return spoiledFile{f, s}, err
+}
+
+func (f spoiledFile) Close() error {
+	if f.File == nil {
+		return nil
+	}
+	return f.File.Close()
+}
+
+func (f spoiledFile) ReadAt(p []byte, at int64) (n int, err error) {
+	switch s := f.of; {
+	case f.File != nil && f.Name() != s.path:
+		return f.File.ReadAt(p, at)
+	case s.waits != nil:
+		s.waits.pass()
+		return copy(p, s.content[at:]), nil
+	default:
+		if n, err = f.File.ReadAt(p, at); s.bit >= 0 && int64(s.bit/8) >= at && int64(s.bit/8) < at+int64(n) {
+			p[int64(s.bit/8)-at] ^= 1 << (s.bit % 8)
+		}
+		return n, err
+	}
+}
+
+// gate lets readers pass one at a time.
+type gate struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	inside  int
+	most    int
+	allowed int // readers that may go on
+}
+
+func (g *gate) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside++
+	g.most = max(g.most, g.inside)
+	g.changed.Broadcast()
+	for g.allowed == 0 {
+		g.changed.Wait()
+	}
+	g.allowed--
+	g.inside--
+	g.changed.Broadcast()
+}
+
+// A disk that answers nothing keeps limits.ValueReads readers, whatever Shelves of a state they read from; the others wait.
+func TestReadsAreBounded(t *testing.T) {
+	fs := &spoiled{FS: simdisk.New(1), bit: -1}
+	m := shelved(t, fs)
+	o := versionsIn(t, m.state, m.shelf.To())[0]
+	fs.path = "d/" + m.shelf.base[0].Name()
+	fs.content = slurp(t, fs, fs.path)
+	g := &gate{}
+	g.changed.L = &g.mu
+	fs.waits = g
+	shelves := []*Shelf{m.shelf, m.shelf.Rebased(m.shelf.base)}
+	const readers = 2*limits.ValueReads + 10
+	var all sync.WaitGroup
+	for n := range readers {
+		all.Go(func() {
+			if value, err := shelves[n%2].Value(o.key, o.at, o.sound); err != nil || !o.sound(value) {
+				t.Errorf("%x, %v", value, err)
+			}
+		})
+	}
+	g.mu.Lock()
+	for left := readers; left > 0; left-- { // each time, as many are inside as may be
+		for g.inside < min(left, limits.ValueReads) {
+			g.changed.Wait()
+		}
+		g.allowed++
+		g.changed.Broadcast()
+		for g.allowed > 0 {
+			g.changed.Wait()
+		}
+	}
+	g.mu.Unlock()
+	all.Wait()
+	if g.most != limits.ValueReads {
+		t.Errorf("%d values were read at a time, the limit is %d", g.most, limits.ValueReads)
+	}
+}
