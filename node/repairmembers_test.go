@@ -9,13 +9,23 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testretry"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
 // One of three members has lost a part of its snapshots, and another part has a flipped bit: it gets both from the others, over their
 // connections, and is level with them.
-func TestMemberFetchesParts(t *testing.T) { withCluster(t, 3, memberFetchesParts) }
+func TestMemberFetchesParts(t *testing.T) {
+	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) {
+		c := planCluster(t, 3, election)
+		c.smallParts = true
+		for i := range c.nodes {
+			c.start(i)
+		}
+		memberFetchesParts(t, c)
+	})
+}
 
 func memberFetchesParts(t testing.TB, c *cluster) {
 	cl, dir := c.client(0, 1, 2), filepath.Join(c.configs[2].DataDir, "snap")
@@ -26,7 +36,7 @@ func memberFetchesParts(t testing.TB, c *cluster) {
 		}
 		return len(parts)
 	}
-	value := make([]byte, 512<<10)
+	value := make([]byte, 3000)
 	for n, began := 0, time.Now(); listed() < 2; n++ {
 		copy(value, fmt.Sprint(n))
 		if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value); err != nil {
