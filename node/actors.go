@@ -14,6 +14,9 @@ const logWriterName = "log writer"
 // logReaderName is the name of the only actor that reads the log back.
 const logReaderName = "log reader"
 
+// valueReaderName is the name of the actor that reads values for watches.
+const valueReaderName = "value reader"
+
 // mailboxes are the mailboxes of a member's actors.
 type mailboxes struct {
 	consensus      *actor.Mailbox[actor.ConsensusMessage]
@@ -37,7 +40,7 @@ func newMailboxes(l *limits.Tunable) mailboxes {
 		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: limits.PostsWaiting}),
 		snapshotReader: actor.NewMailbox[actor.SnapshotReaderMessage]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
 		watchHub:       actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: l.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting}),
-		valueReader:    actor.NewMailbox[actor.ReadValues]("value reader", actor.Capacity{MustPost: 1}),
+		valueReader:    actor.NewMailbox[actor.ReadValues](valueReaderName, actor.Capacity{MustPost: 1}),
 	}
 }
 
@@ -46,7 +49,7 @@ func (b *mailboxes) waiting() map[string]func() int {
 	return map[string]func() int{
 		"consensus": b.consensus.Waiting, "log writer": b.logWriter.Waiting, "log reader": b.logReader.Waiting, "applier": b.applier.Waiting,
 		"segment maker": b.segmentMaker.Waiting, "snapshotter": b.snapshotter.Waiting, "snapshot reader": b.snapshotReader.Waiting, "watch hub": b.watchHub.Waiting,
-		"value reader": b.valueReader.Waiting,
+		valueReaderName: b.valueReader.Waiting,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -21,7 +22,7 @@ func StartEmulated(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := markEmulated(c.DataDir); err != nil {
 		return nil, err
 	}
-	return start(ctx, c, on)
+	return start(ctx, c, on, limits.Defaults())
 }
 
 func markEmulated(dir string) error {

@@ -63,18 +63,18 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := refuseEmulated(c.DataDir); err != nil {
 		return nil, err
 	}
-	return start(ctx, c, disk.OS())
+	return start(ctx, c, disk.OS(), limits.Defaults())
 }
 
-// start is Start on any disk.
-func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
+// start is Start on any disk, with limits that tests may set.
+func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	connections, err := connectionsFor(openFiles(), limits.Defaults().Etcd.Connections)
+	connections, err := connectionsFor(openFiles(), bounds.Etcd.Connections)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	n.recent = meter.NewRecent(n.operations, limits.RecentPoints)
 	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
-		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load,
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: bounds, Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load,
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},

@@ -26,6 +26,8 @@ type cluster struct {
 	home    string
 	configs []node.Config
 	nodes   []*node.Node
+
+	smallParts bool // members have many snapshots with many parts
 }
 
 // wait is for how long a test waits for what must come.
@@ -106,7 +108,11 @@ func planCluster(t testing.TB, members int, election time.Duration) *cluster {
 
 func (c *cluster) start(i int) {
 	c.t.Helper()
-	n, err := node.Start(context.Background(), c.configs[i])
+	begin := node.Start
+	if c.smallParts {
+		begin = node.StartWithSmallParts
+	}
+	n, err := begin(context.Background(), c.configs[i])
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testretry"
 	"qkv/log/disk"
 	"qkv/node"
 	"qkv/snapshot"
@@ -17,7 +18,16 @@ import (
 
 // Each of three members has lost another part of its snapshots, and in one of them a further part has a flipped bit. All start at the same
 // time, and get the parts from each other, over their connections.
-func TestMembersFetchParts(t *testing.T) { withCluster(t, 3, membersFetchParts) }
+func TestMembersFetchParts(t *testing.T) {
+	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) {
+		c := planCluster(t, 3, election)
+		c.smallParts = true
+		for i := range c.nodes {
+			c.start(i)
+		}
+		membersFetchParts(t, c)
+	})
+}
 
 func membersFetchParts(t testing.TB, c *cluster) {
 	cl := c.client(0, 1, 2)
@@ -36,13 +46,13 @@ func membersFetchParts(t testing.TB, c *cluster) {
 		}
 		return parts
 	}
-	value := make([]byte, 512<<10)
+	value := make([]byte, 3000)
 	for n, began := 0, time.Now(); len(common()) < 4; n++ {
 		copy(value, fmt.Sprint(n))
 		if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value); err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(began) > 5*wait { // 512 MiB are written on each of three members
+		if time.Since(began) > wait {
 			t.Fatalf("after %d puts, %d parts are listed by all", n, len(common()))
 		}
 	}
@@ -70,7 +80,7 @@ func membersFetchParts(t testing.TB, c *cluster) {
 	var starts sync.WaitGroup
 	for i := range c.configs {
 		starts.Go(func() {
-			one, err := node.Start(t.Context(), c.configs[i])
+			one, err := node.StartWithSmallParts(t.Context(), c.configs[i])
 			if err != nil {
 				t.Errorf("%s: %v", c.configs[i].Name, err)
 				return

@@ -177,6 +177,7 @@ func (c *client) end(o *operation, as outcome, problem string) {
 // session is a client's connection to one life of a member. It implements kv.ReplyTo.
 type session struct {
 	c      *client
+	at     *host
 	life   *sim.Life
 	member *member
 	next   uint64
@@ -194,7 +195,7 @@ type asked struct {
 }
 
 func newSession(c *client, at *host) *session {
-	s := &session{c: c, life: at.life, member: at.member, open: map[uint64]*asked{}}
+	s := &session{c: c, at: at, life: at.life, member: at.member, open: map[uint64]*asked{}}
 	at.sessions = append(at.sessions, s)
 	return s
 }
@@ -321,14 +322,38 @@ type blockedRequest struct {
 
 // serializable reads whatever the member has.
 func (s *session) serializable(o *operation) {
-	s.read(o)
-	if o.outcome != outcomeDone || o.end != "" && o.at != 0 {
+	newest := s.newest // others that read from the disk may end before this one does
+	s.read(o, func() {
+		if o.outcome != outcomeDone || o.end != "" && o.at != 0 {
+			return
+		}
+		if o.revision < newest {
+			s.c.w.failf("a connection's serializable reads went back from revision %d: %v", newest, o)
+		}
+		s.newest = max(s.newest, o.revision)
+	})
+}
+
+// fetch reads from a View, and goes on when the disk has given the values that are not in memory. It reports what the process may have done
+// if that ends meanwhile.
+func (s *session) fetch(read, then, lost func()) {
+	w := s.c.w
+	b := s.at.disk.StartBatch()
+	read()
+	s.at.disk.StopBatch()
+	if b.Calls() == 0 {
+		b.Finish()
+		then()
 		return
 	}
-	if o.revision < s.newest {
-		s.c.w.failf("a connection's serializable reads went back from revision %d: %v", s.newest, o)
-	}
-	s.newest = max(s.newest, o.revision)
+	w.totals.ValuesRead += b.Reads()
+	w.sim.After(s.at.duration(b), func() {
+		if b.Finish(); s.life.Over() {
+			lost()
+		} else {
+			then()
+		}
+	})
 }
 
 // Complete implements kv.ReplyTo. What a transaction is answered with is read from the View that is there when the turn is
@@ -361,8 +386,21 @@ func (s *session) take(d kv.Completion, view *index.View) {
 	as, revision := outcomeOf(o, d)
 	if as == outcomeDone && o.kind == opTxn {
 		o.revision = revision
-		s.readTxn(o, &d.Result, view)
+		var err error
+		s.fetch(func() { err = s.readTxn(o, &d.Result, view) }, func() {
+			if err != nil { // a value cannot be read from the disk: the client does not learn what has happened
+				as, d.Result.Err = outcomeUnknown, kv.Errorf(errorCode(err), "%v", err)
+			}
+			s.answered(a, d, as, revision)
+		}, func() { s.answered(a, kv.Completion{}, outcomeUnknown, 0) })
+		return
 	}
+	s.answered(a, d, as, revision)
+}
+
+// answered is the end of a request that a member has answered, unless it is a read.
+func (s *session) answered(a *asked, d kv.Completion, as outcome, revision int64) {
+	w, o := s.c.w, a.o
 	if a.given { // the client did not wait, but the judge does
 		if o.write() {
 			o.outcome, o.revision, o.deleted, o.returned = as, revision, d.Result.Deleted, w.history.moment()
@@ -371,7 +409,7 @@ func (s *session) take(d kv.Completion, view *index.View) {
 		return
 	}
 	if as == outcomeDone && !o.write() {
-		s.read(o)
+		s.read(o, func() {})
 		return
 	}
 	if as == outcomeDone && o.kind == opCompact {
@@ -397,7 +435,7 @@ func outcomeOf(o *operation, d kv.Completion) (outcome, int64) {
 }
 
 // read answers a read from the member's View.
-func (s *session) read(o *operation) {
+func (s *session) read(o *operation, then func()) {
 	view := s.member.status.View()
 	var end []byte
 	if o.end != "" {
@@ -409,12 +447,24 @@ func (s *session) read(o *operation) {
 		s.c.end(o, outcomeFailed, err.Error())
 		return
 	}
-	answer, err := view.Range(q, 0)
+	var answer kv.RangeResult
+	var err error
+	s.fetch(func() { answer, err = view.Range(q, 0) }, func() {
+		s.show(o, view, answer, err)
+		then()
+	}, func() { s.c.end(o, outcomeFailed, "the connection was lost") })
+}
+
+// show gives a client the answer to a read.
+func (s *session) show(o *operation, view *index.View, answer kv.RangeResult, err error) {
 	if err != nil {
 		if o.kind == opRead && o.at < int64(len(s.c.w.watch.visible)) && errorCode(err) == kv.FutureRevision {
 			s.c.w.failf("a confirmed read does not find a revision that was seen before it began: %v: %v", err, o)
 		}
-		if o.code = errorCode(err); o.code == kv.Compacted && (o.at == 0 || o.at >= view.Compacted()) {
+		if o.code = errorCode(err); o.code == kv.Unavailable {
+			s.c.w.totals.ValuesUnread++
+		}
+		if o.code == kv.Compacted && (o.at == 0 || o.at >= view.Compacted()) {
 			s.c.w.failf("a revision is not compacted, the oldest is %d: %v: %v", view.Compacted(), err, o)
 		}
 		s.c.end(o, outcomeFailed, err.Error())

@@ -51,6 +51,8 @@ const (
 	wipeFolder
 	restoreFolder
 	occupyDisk // files of another program leave little
+	rotPart    // one bit of parts of a running member
+	failRead   // the disk fails one read of a part
 	faultKinds
 )
 
@@ -59,6 +61,7 @@ func (k faultKind) String() string {
 		"crash", "power loss of all", "kill", "crash between effects", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
 		"slow network", "clog", "reset connections", "slow disk", "trickling disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
 		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "tear a replacement", "copy the folder", "wipe the folder", "restore the folder", "occupy the disk",
+		"rot parts", "fail a read of a part",
 	}[k]
 }
 
@@ -136,7 +139,7 @@ func (w *world) inject(f fault) {
 	switch f.kind {
 	case crashOne, crashAll, killOne, crashInside, stopOne, pauseOne:
 		w.injectProcessFault(f, h)
-	case slowDisk, trickleDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk, occupyDisk:
+	case slowDisk, trickleDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, rotPart, failRead, fillDisk, occupyDisk:
 		w.injectDiskFault(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
 		w.injectFolderFault(f, h)
@@ -330,5 +333,9 @@ func (w *world) injectDiskFault(f fault, h *host) {
 		w.rotSnapshot(f, h)
 	case rotLog:
 		w.rotLog(f, h)
+	case rotPart:
+		w.rotParts(f, h)
+	case failRead:
+		h.disk.Fail(simdisk.Fault{Call: 1 + int64(f.strength*10), Op: simdisk.OpRead, Name: ".part", Err: syscall.EIO})
 	}
 }

@@ -243,6 +243,10 @@ func (q *onceRequest) read(o *onceWrite, result *kv.Result) {
 	reader := index.NewAnswerReader(o.txn, result, 1<<30)
 	for {
 		answer, done, err := reader.Step(view, 1+w.random.IntN(3))
+		if errorCode(err) == kv.AnswerGone { // a value cannot be read from the disk
+			w.totals.ValuesUnread++
+			return
+		}
 		if err != nil {
 			w.failf("the answer to a write with a name cannot be read: %v", err)
 			return

@@ -13,13 +13,14 @@ import (
 )
 
 // Before a member starts, parts that its snapshots list are lost, or a bit of them is inverted. The member fetches them from another one. If
-// it reaches none that has them, its start fails, and is tried again. The limits of the fault:
+// it reaches none that has them, its start fails, and is tried again. While a member runs, bits of its parts are inverted, too: it reads no
+// wrong value, and fetches a part in which it finds damage. If it gets none, it is restarted when everything heals. The limits of the fault:
 //
 //   - A part is harmed only while another member has it that lacks no part itself, forgot nothing and has no damaged log. This stays true
 //     for all that members lack when the next one is harmed. So a part is never harmed on all members, and never do two members wait for
 //     each other: a member that has not started gives no part.
 //   - Nothing is harmed in a cluster with one voter, which must start from what it has.
-//   - Nothing is harmed while a member runs, after everything has healed, or in a life in which nothing goes wrong.
+//   - Nothing is harmed after everything has healed, or in a life in which nothing goes wrong.
 //
 // While a member waits, the others may drop a part that it needs: they have newer snapshots. Its operator would replace the member, or put
 // the file back from a copy. The simulated operator puts it back, but only when no member that may give the part has it.
@@ -27,10 +28,19 @@ import (
 // partWaits is how often a start may fail for want of a part after everything has healed: all others have started by then.
 const partWaits = 30
 
-// drawParts draws the probability that parts of a member are harmed before it starts.
+// drawParts draws the probability that parts of a member are harmed before it starts, and faults of those of running members.
 func drawParts(r *rand.Rand, s *shape) {
-	if !s.calm && r.IntN(3) == 0 {
+	if s.calm {
+		return
+	}
+	if r.IntN(3) == 0 {
 		s.partHarm = 0.1 + 0.6*r.Float64()
+	}
+	for range r.IntN(5) {
+		s.faults = append(s.faults, fault{
+			kind: pick(r, rotPart, failRead), member: r.IntN(s.members + s.spares), strength: r.Float64(),
+			at: time.Second + time.Duration(r.Int64N(int64(s.faulty-time.Second))),
+		})
 	}
 }
 
@@ -87,7 +97,21 @@ func available(all map[*host]holding, h *host, part string) bool {
 
 // harmParts harms parts of a member that is about to start.
 func (w *world) harmParts(h *host) {
-	if w.healed != 0 || len(w.watch.members.Configuration().Voters) < 2 || !w.probably(w.shape.partHarm) {
+	if w.healed == 0 && w.probably(w.shape.partHarm) {
+		w.harmSome(h, pick(w.random, 0.1, 0.5, 1), 0.5)
+	}
+}
+
+// rotParts harms parts of a member that runs.
+func (w *world) rotParts(f fault, h *host) {
+	if h.alive() {
+		w.harmSome(h, max(0.05, f.strength), 0)
+	}
+}
+
+// harmSome harms a share of the parts of a member. A share of these is lost.
+func (w *world) harmSome(h *host, share, lost float64) {
+	if len(w.watch.members.Configuration().Voters) < 2 {
 		return
 	}
 	all := w.holdings()
@@ -99,7 +123,6 @@ func (w *world) harmParts(h *host) {
 			return // o needs what h has
 		}
 	}
-	share := pick(w.random, 0.1, 0.5, 1)
 	for _, part := range all[h].sound {
 		if !available(all, h, part) || !w.probably(share) {
 			continue
@@ -110,7 +133,7 @@ func (w *world) harmParts(h *host) {
 			continue // the disk fails
 		}
 		switch {
-		case w.probably(0.5):
+		case w.probably(lost):
 			if h.disk.Remove(path) != nil {
 				continue
 			}

@@ -41,6 +41,9 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			w.trace("%s gives %s only %d of %d bytes of the part %s", o.name(), h.name(), to.Offset(), to.Size(), to.Name())
 		case nil:
 			w.totals.PartsFetched++
+			if !h.recovering {
+				w.totals.PartsRepaired++
+			}
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
 			return nil
 		}

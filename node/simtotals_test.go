@@ -11,45 +11,45 @@ import (
 
 // totals counts what happened in a run, or in all runs of a campaign.
 type totals struct {
-	Operations, Acknowledged, Reads, Unknown, Refused                                      int
-	Txns, TxnsRefused, Compactions                                                         int
-	Starts, Crashes, PowerLosses, RecoveryCrashes                                          int
-	Kills, Stops, Pauses, Ended                                                            int
-	Died, DiedNot                                                                          int // that a host says so of its process, and that it is not so
-	Leaders, LeaderChanges, Transfers                                                      int
-	Stalls, StallsMoved                                                                    int
-	TornTails, Snapshots, Installs, Interrupted                                            int
-	Adds, Promotions, Removals, LeaderRemovals                                             int
-	Replaces, Insteads, JointEntered, JointLeft                                            int
-	AddressesChanged, RefusedChanges                                                       int
-	Woken, Copied, Lost, Recoveries                                                        int
-	ColdReads, Replacements, CoveredDamage                                                 int
-	ColdCatchups, Quarantined, Ruined, Amnesiacs                                           int
-	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, FetchesCut           int
-	Frames, Disconnects, Faults                                                            int
-	Leases, LeasesRenewed                                                                  int
-	LeasesExpired, LeasesRevoked                                                           int
-	Full, RefusedFull, RoomAgain                                                           int // by the quota, or the disks
-	OnceWrites, OnceResent, OnceEnded, OnceNoPlace, OnceGone                               int
-	CrampedMinorities, CrampedQuorums, OldestRead                                          int // lives in which members had little disk or memory
-	Trickles, CutsInside, Probes, StrictRuns                                               int
-	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
-	ValuesRead, ValuesUnread, WatchesUnread                                                int // values that were in files only
-	Liars, LiarsAlone                                                                      int // members that lie, and those beside which nothing else goes wrong
-	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                 int
-	LiesAccepted, LiesOffers, FalseClaims                                                  int
-	LivesWithUsers, Upgrades                                                               int // lives, and those that began at feature level 1
-	AuthChanges, AuthChangesRefused, AuthEnabled, AuthDisabled, AuthTooEarly               int
-	Permitted, NotAllowed, AuthOld, NoUser                                                 int // writes while authentication is enabled
-	ReadsNotAllowed, ReadsAuthOld, ReadsNoUser, WatchesRefused, WatchesEndedByRoles        int
-	OwnCommands, ExpiredWithUsers, OnceOthers                                              int // while it is enabled
-	VerdictsCompared, Authors                                                              int
-	FilesVerified, FilesDamaged                                                            int // FilesDamaged: found where a bit was flipped
-	Backups, BackupKills, BackupsFull, BackupBases, BackupEntries                          int
-	BackupRestores, BackupsCompared, BackupGaps, RestoredClusters                          int           // BackupGaps: moments that were refused
-	SlowestService                                                                         time.Duration // until every member served everything again
-	CrossChecked, CrossUndecided, LateAnswers                                              int
-	Bounds                                                                                 map[string]int // how often each was reached
+	Operations, Acknowledged, Reads, Unknown, Refused                                           int
+	Txns, TxnsRefused, Compactions                                                              int
+	Starts, Crashes, PowerLosses, RecoveryCrashes                                               int
+	Kills, Stops, Pauses, Ended                                                                 int
+	Died, DiedNot                                                                               int // that a host says so of its process, and that it is not so
+	Leaders, LeaderChanges, Transfers                                                           int
+	Stalls, StallsMoved                                                                         int
+	TornTails, Snapshots, Installs, Interrupted                                                 int
+	Adds, Promotions, Removals, LeaderRemovals                                                  int
+	Replaces, Insteads, JointEntered, JointLeft                                                 int
+	AddressesChanged, RefusedChanges                                                            int
+	Woken, Copied, Lost, Recoveries                                                             int
+	ColdReads, Replacements, CoveredDamage                                                      int
+	ColdCatchups, Quarantined, Ruined, Amnesiacs                                                int
+	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, PartsRepaired, FetchesCut int // PartsRepaired: while their member ran
+	Frames, Disconnects, Faults                                                                 int
+	Leases, LeasesRenewed                                                                       int
+	LeasesExpired, LeasesRevoked                                                                int
+	Full, RefusedFull, RoomAgain                                                                int // by the quota, or the disks
+	OnceWrites, OnceResent, OnceEnded, OnceNoPlace, OnceGone                                    int
+	CrampedMinorities, CrampedQuorums, OldestRead                                               int // lives in which members had little disk or memory
+	Trickles, CutsInside, Probes, StrictRuns                                                    int
+	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted      int
+	ValuesRead, ValuesUnread, WatchesAwaited, WatchesUnread                                     int // that were in files only; those that watches waited for, and that ended them
+	Liars, LiarsAlone                                                                           int // members that lie, and those beside which nothing else goes wrong
+	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                      int
+	LiesAccepted, LiesOffers, FalseClaims                                                       int
+	LivesWithUsers, Upgrades                                                                    int // lives, and those that began at feature level 1
+	AuthChanges, AuthChangesRefused, AuthEnabled, AuthDisabled, AuthTooEarly                    int
+	Permitted, NotAllowed, AuthOld, NoUser                                                      int // writes while authentication is enabled
+	ReadsNotAllowed, ReadsAuthOld, ReadsNoUser, WatchesRefused, WatchesEndedByRoles             int
+	OwnCommands, ExpiredWithUsers, OnceOthers                                                   int // while it is enabled
+	VerdictsCompared, Authors                                                                   int
+	FilesVerified, FilesDamaged                                                                 int // FilesDamaged: found where a bit was flipped
+	Backups, BackupKills, BackupsFull, BackupBases, BackupEntries                               int
+	BackupRestores, BackupsCompared, BackupGaps, RestoredClusters                               int           // BackupGaps: moments that were refused
+	SlowestService                                                                              time.Duration // until every member served everything again
+	CrossChecked, CrossUndecided, LateAnswers                                                   int
+	Bounds                                                                                      map[string]int // how often each was reached
 }
 
 // add adds the counts of another run.
@@ -181,6 +181,9 @@ func (t totals) missing() []string {
 		"members' own commands while there are users": t.OwnCommands, "leases that expired while there are users": t.ExpiredWithUsers,
 		"copies of a write by another user": t.OnceOthers, "compared verdicts": t.VerdictsCompared, "authors": t.Authors,
 		"lost parts": t.PartsLost, "rotten parts": t.PartsRotten, "fetched parts": t.PartsFetched, "starts that waited for parts": t.PartsAwaited,
+		"parts that a running member has repaired": t.PartsRepaired,
+		"values read from files":                   t.ValuesRead, "values that could not be read": t.ValuesUnread, "values that watches waited for": t.WatchesAwaited,
+		"watches that ended because a value could not be read": t.WatchesUnread,
 		"verified files": t.FilesVerified, "damaged files that a verification found": t.FilesDamaged,
 		"backups": t.Backups, "killed backups": t.BackupKills, "backups on a full disk": t.BackupsFull, "bases of backups": t.BackupBases,
 		"entries in backups": t.BackupEntries, "restores": t.BackupRestores, "restored states that a member had": t.BackupsCompared,

@@ -76,15 +76,19 @@ func (o *operation) request() *kv.Txn {
 }
 
 // readTxn reads the answer to a transaction from the first View that held it, as the endpoint does.
-func (s *session) readTxn(o *operation, result *kv.Result, view *index.View) {
+// The error is that of a value that cannot be read.
+func (s *session) readTxn(o *operation, result *kv.Result, view *index.View) error {
 	w := s.c.w
 	reader := index.NewAnswerReader(o.request(), result, 1<<30)
 	var answer *kv.TxnResult
 	for done := false; !done; {
 		var err error
 		if answer, done, err = reader.Step(view, 1+w.random.IntN(20)); err != nil {
-			w.failf("the answer to a transaction cannot be read: %v: %v", err, o)
-			return
+			if errorCode(err) != kv.AnswerGone {
+				w.failf("the answer to a transaction cannot be read: %v: %v", err, o)
+			}
+			w.totals.ValuesUnread++
+			return err
 		}
 	}
 	seen := func(found *kv.RangeResult) (pairs []pairSeen) {
@@ -97,7 +101,7 @@ func (s *session) readTxn(o *operation, result *kv.Result, view *index.View) {
 	o.pairs = seen(answer.Answers[0].Range)
 	if !answer.Succeeded {
 		w.totals.TxnsRefused++
-		return
+		return nil
 	}
 	w.totals.Txns++
 	for i := range o.txn.puts {
@@ -106,6 +110,7 @@ func (s *session) readTxn(o *operation, result *kv.Result, view *index.View) {
 		}
 	}
 	o.txn.after = seen(answer.Answers[1+len(o.txn.puts)].Range)
+	return nil
 }
 
 func pairOf(pair *kv.KeyValue) pairSeen {

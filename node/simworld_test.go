@@ -206,7 +206,7 @@ func (w *world) heal() {
 	}
 	w.healed = w.sim.Now()
 	for _, h := range w.hosts {
-		if h.level != 0 {
+		if h.level != 0 || h.harmed != nil && h.alive() && len(h.holding().broken) > 0 {
 			h.level = 0
 			h.kill()
 		}
