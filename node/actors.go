@@ -2,7 +2,6 @@ package node
 
 import (
 	"qkv/actor"
-	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/snapshot"
@@ -64,9 +63,6 @@ func (m *member) connect(r *recovered) error {
 	if err := m.makeTransport(); err != nil {
 		return err
 	}
-	m.contacts.mu.Lock()
-	m.contacts.members = index.Members{} // while parts were fetched, those of a snapshot
-	m.contacts.mu.Unlock()
 	to := peers{m.transport, m}
 
 	applies := actor.NewApplier(actor.ApplierConfig{

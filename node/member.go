@@ -236,6 +236,9 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
+	m.contacts.mu.Lock()
+	m.contacts.members = index.Members{} // while parts were fetched, those of a snapshot
+	m.contacts.mu.Unlock()
 	if err := m.drawProcess(); err != nil {
 		return err
 	}
