@@ -107,6 +107,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
 	}
 	if m.Err == nil {
+		s.shelf.Damaged() // what was found since is of the file before
 		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in quarantine/")
 		return
 	}

@@ -156,6 +156,12 @@ func follows(v *index.View, base int64, first snapshot.Part) bool {
 	return true // it is before the View's base, and the extents behind it are complete
 }
 
+// readElsewhere says whether values are still read from an older Shelf: the applier does not have the newest one yet.
+func (s *Snapshotter) readElsewhere() bool {
+	shelf := snapshot.ShelfOf(s.Status.View())
+	return shelf != nil && shelf != s.shelf
+}
+
 // removeParts removes the parts that nothing lists any more, and finds out how much the older snapshots hold.
 func (s *Snapshotter) removeParts() {
 	needed, older := map[partID]bool{}, map[partID]bool{}
@@ -167,6 +173,10 @@ func (s *Snapshotter) removeParts() {
 	need(s.parts.base)
 	need(s.parts.extents)
 	need(s.parts.newer)
+	s.withheld = s.readElsewhere()
+	if s.withheld {
+		snapshot.ShelfOf(s.Status.View()).Parts(func(one snapshot.Part) { needed[partIDOf(one)] = true })
+	}
 	if s.order != nil {
 		need(s.order.base)
 	}

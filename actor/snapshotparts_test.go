@@ -130,6 +130,109 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	}
 }
 
+// An extent that a newer base replaces, and that no snapshot has listed, stays until the state reads values from the base.
+func TestPartsStayWhileTheyAreRead(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	alone := func() {
+		s.turn(Save{View: p.View(), PartsOnly: true})
+		s.tell(p)
+		for p.View(); p.Reclaim(); {
+		}
+	}
+	readable := func(when string) {
+		t.Helper()
+		v := p.View()
+		if n, _ := v.Away(); n < 10 {
+			t.Fatalf("%s, %d values are not in memory", when, n)
+		}
+		for at := v.Compacted(); at <= v.Revision(); at++ {
+			if _, err := v.Range(kv.Range{Key: []byte("key"), End: []byte("key~"), Revision: at}, 0); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+		}
+	}
+	p.put(100)
+	s.save(p)
+	p.put(60)
+	alone()
+	_, extents := partFiles(t, s)
+	cuts := p.View().Extents()
+	replaced := cuts[len(cuts)-2]
+	p.apply(new(index.Head).AppendCompact(nil, replaced.To+2))
+	p.apply(index.AppendRebase(nil, replaced.To))
+	alone()
+	s.turn(saveOf(p.ViewToSave()))
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To != replaced.To || len(s.files[1].Parts) > len(cuts)-2 {
+		t.Fatalf("the snapshots list %+v and %+v", got, s.files[1].Parts)
+	}
+	readable("before the state is told of the base")
+	s.tell(p)
+	s.turn(Wait{})
+	readable("with the base")
+	if _, left := partFiles(t, s); slices.Contains(left, extents[len(cuts)-2]) {
+		t.Errorf("the extents are %v", left)
+	}
+}
+
+// Reads that find the damage again, until the part is there, do not have it fetched once more.
+func TestPartIsFetchedOnce(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	for p.View(); p.Reclaim(); {
+	}
+	extent := s.files[0].Parts[2]
+	unreadable := func() bool {
+		_, err := p.View().Range(kv.Range{Key: []byte("key"), End: []byte("key~"), Revision: extent.To}, 0)
+		return err != nil
+	}
+	file, err := s.fs.Open("snap/" + extent.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := make([]byte, extent.Bytes)
+	if n, err := file.ReadAt(sound, 0); n < len(sound) {
+		t.Fatal(err)
+	}
+	write := func(change byte) {
+		t.Helper()
+		file, err := s.fs.OpenWritable("snap/" + extent.Name())
+		if err == nil {
+			content := slices.Clone(sound)
+			for i := 100; i < len(content); i += 100 {
+				content[i] ^= change
+			}
+			_, err = file.WriteAt(content, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if unreadable() {
+		t.Fatal("the sound part cannot be read")
+	}
+	write(4)
+	for range 3 {
+		if !unreadable() {
+			t.Fatal("the damaged part is read")
+		}
+		s.Handle(Time{Now: s.at}, []SnapshotterMessage{Wait{}})
+	}
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{extent}) {
+		t.Fatalf("ordered: %+v", got)
+	}
+	if !unreadable() {
+		t.Fatal("the damaged part is read")
+	}
+	write(0)
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{PartRepaired{Part: extent}})
+	if got := drainBox(s.Reader); len(got) > 0 || unreadable() {
+		t.Errorf("the part is there, and %+v is ordered", got)
+	}
+}
+
 // A base that serves takes the place of the extents before it. Their files go when no snapshot lists them, and no transfer needs them.
 func TestSupersededPartsGo(t *testing.T) {
 	p := newPartState(t)

@@ -66,6 +66,7 @@ type Snapshotter struct {
 	stuck    []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
 	parts    parts
 	shelf    *snapshot.Shelf    // reads values from parts; never nil
+	withheld bool               // parts were not removed because values may be read from them
 	newer    []*snapshot.Volume // parts.newer
 	now      time.Duration
 	order    *saving // the save that is running, or waits for a check
@@ -132,6 +133,9 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		}
 	}
 	s.valueDamaged()
+	if s.withheld && !s.readElsewhere() {
+		s.removeParts()
+	}
 	if !t.Resting {
 		s.step()
 	}

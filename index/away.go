@@ -131,6 +131,15 @@ func (s *State) Stored(base, to int64, values Values) {
 	}
 }
 
+// Values returns the newest files that the View reads values from; nil: there are none. Any goroutine may call it.
+func (v *View) Values() Values {
+	f := v.files
+	for next := f.next.Load(); next != nil; next = f.next.Load() {
+		f = next
+	}
+	return f.values
+}
+
 // Values returns the files that values are read from; nil: there are none.
 func (s *State) Values() Values { return s.letting.files.values }
 

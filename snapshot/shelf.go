@@ -114,8 +114,15 @@ func newShelf(r *reads, base, extents []*Volume) *Shelf {
 	return s
 }
 
-// ShelfOf returns the Shelf of a state's values, or nil.
-func ShelfOf(s *index.State) *Shelf {
+// Parts calls f with each part.
+func (s *Shelf) Parts(f func(Part)) {
+	for _, one := range slices.Concat(s.base, s.extents) {
+		f(one.Part)
+	}
+}
+
+// ShelfOf returns the Shelf of the values of a state, or of a View; nil: there is none.
+func ShelfOf(s interface{ Values() index.Values }) *Shelf {
 	shelf, _ := s.Values().(*Shelf)
 	return shelf
 }
