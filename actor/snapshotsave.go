@@ -194,7 +194,7 @@ func (s *Snapshotter) partSaved() {
 	s.postStored()
 }
 
-// postStored tells the applier what is in parts. While a received state is being installed it does not: that state has other parts, and
+// postStored tells the applier which revisions are in parts. While a received state is being installed it does not: that state has other parts, and
 // its end is followed by a report.
 func (s *Snapshotter) postStored() {
 	if s.receive != nil && s.receive.handed {
