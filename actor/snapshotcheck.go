@@ -98,9 +98,9 @@ func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }
 
-// partRepaired takes the fetched part. If no other member gave it, the next snapshot has all keys, from memory and the sound
-// values of the files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list
-// the part stay until then.
+// partRepaired takes the fetched part. If no other member gave it, the next snapshot has all keys, from memory and the sound values of the
+// files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list the
+// part stay until then.
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	one := s.damaged[0]
 	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {
