@@ -46,6 +46,10 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			}
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
 			return nil
+		default:
+			if !errors.Is(err, peer.ErrOtherBytes) { // as in peer.FetchPart: this disk fails, and so it would with another member's bytes
+				return err
+			}
 		}
 	}
 	return err
@@ -56,9 +60,9 @@ func send(file peer.PartFile, to peer.PartSink, end int64) error {
 	defer file.Close() // also when the receiver loses power
 	piece := make([]byte, 4096)
 	for to.Offset() < end {
-		n, err := file.ReadAt(piece[:min(int64(len(piece)), end-to.Offset())], to.Offset())
-		if n == 0 {
-			return fmt.Errorf("the file ends early: %w", err)
+		n, _ := file.ReadAt(piece[:min(int64(len(piece)), end-to.Offset())], to.Offset())
+		if n == 0 { // the disk over there fails
+			return errCut
 		}
 		if err := to.Write(piece[:n]); err != nil {
 			return err
