@@ -151,10 +151,16 @@ func (w *world) harmSome(h *host, share, lost float64) {
 	}
 }
 
+// aside tells whether a text names a part that the member has moved aside.
+func (h *host) aside(text string) bool {
+	names, _ := h.disk.Clone(0).List("data/quarantine")
+	return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".part") && strings.Contains(text, name) })
+}
+
 // lacksParts tells whether a start has failed for want of a part that was harmed. It is tried again, unless the member was removed
 // meanwhile: no member gives it a part any more.
 func (h *host) lacksParts(life *sim.Life, err error) bool {
-	if h.harmed == nil || !strings.Contains(err.Error(), "it could not be fetched from another member") {
+	if h.harmed == nil && !h.aside(err.Error()) || !strings.Contains(err.Error(), "it could not be fetched from another member") {
 		return false
 	}
 	w := h.w
@@ -184,8 +190,12 @@ func (h *host) lacksParts(life *sim.Life, err error) bool {
 func (h *host) putBack() {
 	all := h.w.holdings()
 	for _, part := range h.holding().broken {
-		content, harmed := h.harmed[part]
-		if !harmed || available(all, h, part) {
+		content, known := h.harmed[part]
+		if !known {
+			one, err := readAll(h.disk, "data/quarantine/"+part)
+			content, known = one, err == nil
+		}
+		if !known || available(all, h, part) {
 			continue
 		}
 		path := "data/snap/" + part

@@ -34,6 +34,7 @@ func (w *world) verifyFilesOf(h *host) {
 	for _, f := range c.found.Damaged {
 		switch {
 		case h.harmed != nil && strings.Contains(f.Name+f.Reason, ".part"):
+		case h.aside(f.Reason): // its disk could not read the part
 		case h.rotted || h.rottedLog:
 			w.totals.FilesDamaged++
 		case strings.Contains(f.Reason, "input/output error"):
