@@ -71,9 +71,16 @@ func (s *Snapshotter) partDamaged(part snapshot.Part, damage error) {
 	}
 	one := damagedPart{part, damage}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
+	s.harmed(part, true)
 	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
 		s.Reader.MustPost(RepairPart{part})
 	}
+}
+
+// harmed has no further values leave memory that depend on a damaged part, or ends that.
+func (s *Snapshotter) harmed(part snapshot.Part, harmed bool) {
+	s.shelf = s.shelf.Harmed(part, harmed)
+	s.postStored()
 }
 
 // damagedPart is a part that is being fetched.
@@ -107,7 +114,8 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
 	}
 	if m.Err == nil {
-		s.shelf.Damaged() // what was found since is of the file before
+		s.shelf.Damaged() // a damage that was found since is that of the file before
+		s.harmed(one.Part, false)
 		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in quarantine/")
 		return
 	}

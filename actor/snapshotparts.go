@@ -173,9 +173,9 @@ func (s *Snapshotter) removeParts() {
 	need(s.parts.base)
 	need(s.parts.extents)
 	need(s.parts.newer)
-	s.withheld = s.readElsewhere()
-	if s.withheld {
-		snapshot.ShelfOf(s.Status.View()).Parts(func(one snapshot.Part) { needed[partIDOf(one)] = true })
+	need(s.shelf.Parts())
+	if s.withheld = s.readElsewhere(); s.withheld {
+		need(snapshot.ShelfOf(s.Status.View()).Parts())
 	}
 	if s.order != nil {
 		need(s.order.base)

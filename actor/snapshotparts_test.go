@@ -175,6 +175,63 @@ func TestPartsStayWhileTheyAreRead(t *testing.T) {
 	}
 }
 
+// A part that no other member gives costs the values that had left memory, and no others: values that are in memory stay there, and the other
+// parts stay, though no snapshot lists them any more.
+func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	save := func(puts int) {
+		p.put(puts)
+		s.save(p)
+		for p.View(); p.Reclaim(); {
+		}
+	}
+	save(100)
+	last := p.Revision()
+	unreadable := func() (all []string) {
+		v := p.View()
+		for at := int64(2); at <= last; at++ {
+			for k := range 10 {
+				key := fmt.Appendf(nil, "key %d", k)
+				if _, err := v.Range(kv.Range{Key: key, Revision: at}, 0); err != nil {
+					all = append(all, fmt.Sprint(at, k))
+				}
+			}
+		}
+		return all
+	}
+	if got := unreadable(); len(got) > 0 {
+		t.Fatalf("before the damage, %q cannot be read", got)
+	}
+	s.harm(t, s.files[0].Parts[2])
+	s.turn(Suspect{Path: s.files[0].Path})
+	s.tell(p)
+	lost := unreadable()
+	if len(lost) == 0 || len(lost) > 200 {
+		t.Fatalf("%d reads need the damaged record", len(lost))
+	}
+	away, _ := p.View().Away()
+	for range 4 {
+		save(20)
+	}
+	if got := unreadable(); !slices.Equal(got, lost) {
+		t.Errorf("%d reads failed after the damage, and %d fail after more writes", len(lost), len(got))
+	}
+	if now, _ := p.View().Away(); now != away {
+		t.Errorf("%d values had left memory, and now %d", away, now)
+	}
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()-10))
+	extents := p.View().Extents()
+	p.apply(index.AppendRebase(nil, extents[len(extents)-3].To))
+	for range 4 {
+		save(30)
+	}
+	s.loads(p, "with a newer base")
+	if now, _ := p.View().Away(); now < 20 || len(s.files[0].Parts) == 0 {
+		t.Errorf("with a newer base, %d values are in %d parts", now, len(s.files[0].Parts))
+	}
+}
+
 // Reads that find the damage again, until the part is there, do not have it fetched once more.
 func TestPartIsFetchedOnce(t *testing.T) {
 	p := newPartState(t)

@@ -310,6 +310,7 @@ func (s *Snapshotter) finishReceive(err error) {
 // part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	s.parts.drop(part.Part)
+	s.harmed(part.Part, true)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})

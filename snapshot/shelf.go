@@ -22,7 +22,8 @@ import (
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
 	extents []*Volume // behind it, in order
-	to      int64     // the last revision that it reads: behind it an extent is missing
+	reach   int64     // the last revision that it reads: behind it an extent is missing
+	to      int64     // the last one before a harmed part
 	reads   *reads
 }
 
@@ -37,8 +38,9 @@ type reads struct {
 // Volume is a part on a Shelf: its file, and where its records are.
 type Volume struct {
 	Part
-	fs   disk.FS
-	path string
+	fs     disk.FS
+	path   string
+	harmed bool
 	places
 }
 
@@ -104,21 +106,46 @@ func newShelf(r *reads, base, extents []*Volume) *Shelf {
 	if len(base) == 0 {
 		return s
 	}
-	s.to = base[0].To
+	s.reach = base[0].To
+	sound := !slices.ContainsFunc(base, func(one *Volume) bool { return one.harmed })
+	if sound {
+		s.to = s.reach
+	}
 	for _, one := range extents {
-		if one.chunks[0].mod != s.to+1 {
+		if one.chunks[0].mod != s.reach+1 {
 			break
 		}
-		s.to = one.To
+		s.reach = one.To
+		if sound = sound && !one.harmed; sound {
+			s.to = s.reach
+		}
 	}
 	return s
 }
 
-// Parts calls f with each part.
-func (s *Shelf) Parts(f func(Part)) {
-	for _, one := range slices.Concat(s.base, s.extents) {
-		f(one.Part)
+// Harmed returns a Shelf with a part that is damaged, or is sound again. Sound values of a damaged part are read, but no further values
+// may leave memory that are in it, or that a change in it or behind it supersedes.
+func (s *Shelf) Harmed(p Part, harmed bool) *Shelf {
+	mark := func(all []*Volume) []*Volume {
+		all = slices.Clone(all)
+		for i, one := range all {
+			if one.Part == p {
+				marked := *one
+				marked.harmed = harmed
+				all[i] = &marked
+			}
+		}
+		return all
 	}
+	return newShelf(s.reads, mark(s.base), mark(s.extents))
+}
+
+// Parts returns all parts.
+func (s *Shelf) Parts() (all []Part) {
+	for _, one := range slices.Concat(s.base, s.extents) {
+		all = append(all, one.Part)
+	}
+	return all
 }
 
 // ShelfOf returns the Shelf of the values of a state, or of a View; nil: there is none.
@@ -150,7 +177,7 @@ func (s *Shelf) To() int64 { return s.to }
 
 // volume returns the part that may have a version.
 func (s *Shelf) volume(key []byte, at index.Position) *Volume {
-	if len(s.base) == 0 || at.Revision > s.to {
+	if len(s.base) == 0 || at.Revision > s.reach {
 		return nil
 	}
 	if at.Revision > s.base[0].To {

@@ -25,6 +25,12 @@ var actorBugs = []mutant{
 	{"fetch a part because no file can be opened", []change{
 		{"Verifier.endPart", `errors.Is(err, syscall.EMFILE)`, `err == nil`},
 	}, []detector{direct("./actor", "TestUnreadablePartIsReplaced")}},
+	{"remove parts that no snapshot lists and that values are read from", []change{
+		{"Snapshotter.removeParts", `need(s.shelf.Parts())`, ``},
+	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
+	{"let values leave for a damaged part", []change{
+		{"Snapshotter.partDamaged", `s.harmed(part, true)`, ``},
+	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
 	{"receive parts that are there already", []change{
 		{"Snapshotter.openNext", `if errors.Is(err, fs.ErrExist) {`, `if errors.Is(err, fs.ErrExist) && snapshot.Remove(s.FS, s.Dir+"/"+p.Name()) == nil {
 			r.part--`},
