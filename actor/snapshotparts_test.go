@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -229,6 +230,65 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 	s.loads(p, "with a newer base")
 	if now, _ := p.View().Away(); now < 20 || len(s.files[0].Parts) == 0 {
 		t.Errorf("with a newer base, %d values are in %d parts", now, len(s.files[0].Parts))
+	}
+}
+
+// The other pieces of a damaged base stay, as long as values are read from them.
+func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	const keys = 48
+	big := func(k int) []byte { return fmt.Appendf(nil, "big %02d", k) }
+	for k := range keys {
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k), Value: bytes.Repeat([]byte{byte(k)}, 1<<20)}))
+	}
+	p.put(60)
+	s.save(p)
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	extents := p.View().Extents()
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	for range 3 {
+		p.put(30)
+		s.save(p)
+	}
+	first := s.files[0].Parts
+	if len(first) < 2 || first[1].Number != 0 || first[1].To != p.View().Base() {
+		t.Fatalf("the base of %d has not two pieces: %+v", p.View().Base(), first)
+	}
+	at := p.Revision()
+	for k := range keys {
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k)}))
+	}
+	p.put(60)
+	for range 2 {
+		s.save(p)
+		for p.View(); p.Reclaim(); {
+		}
+		p.put(1)
+	}
+	if _, bytes := p.View().Away(); bytes < keys<<20 {
+		t.Fatalf("%d bytes have left memory", bytes)
+	}
+	s.harm(t, first[0])
+	s.turn(Suspect{Path: s.files[0].Path})
+	s.tell(p)
+	save := saveOf(p.ViewToSave())
+	save.Whole = true
+	s.turn(save)
+	s.tell(p)
+	p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("another")}))
+	for range 4 {
+		p.put(30)
+		s.save(p)
+	}
+	lost := 0
+	for k := range keys {
+		if _, err := p.View().Range(kv.Range{Key: big(k), Revision: at}, 0); err != nil {
+			lost++
+		}
+	}
+	if lost > 1 {
+		t.Errorf("one piece is damaged in one place, and %d values cannot be read", lost)
 	}
 }
 

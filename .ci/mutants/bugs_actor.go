@@ -27,7 +27,7 @@ var actorBugs = []mutant{
 	}, []detector{direct("./actor", "TestUnreadablePartIsReplaced")}},
 	{"remove parts that no snapshot lists and that values are read from", []change{
 		{"Snapshotter.removeParts", `need(s.shelf.Parts())`, ``},
-	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
+	}, []detector{direct("./actor", "TestOtherPiecesOfDamagedBaseStay")}},
 	{"let values leave for a damaged part", []change{
 		{"Snapshotter.partDamaged", `s.harmed(part, true)`, ``},
 	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},

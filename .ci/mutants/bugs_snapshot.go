@@ -239,7 +239,7 @@ var snapshotBugs = []mutant{
 		{"Shelf.With", `if n := len(s.extents); len(extent.chunks) == 0 ||`, `if n := len(s.extents); len(s.base) == 0 || len(extent.chunks) == 0 ||`},
 	}, []detector{direct("./snapshot", "TestShelfChanges")}},
 	{"read behind a gap in the extents", []change{
-		{"newShelf", `if one.chunks[0].mod != s.to+1 {`, `if one.chunks[0].mod <= s.to {`},
+		{"newShelf", `if one.chunks[0].mod != s.reach+1 {`, `if one.chunks[0].mod <= s.to {`},
 	}, []detector{direct("./snapshot", "TestShelfChanges")}},
 	{"keep a part in which a version is missing", []change{
 		{"Shelf.Value", `case err == nil && !found && at.Revision <= s.base[0].To:`, `case err == nil && !found:`},
