@@ -228,14 +228,16 @@ func (s *Snapshotter) suspect(one *sending) {
 	}
 }
 
-// recheck has a snapshot's file verified, if it is still published.
+// recheck has a snapshot's file verified, or the newest snapshot that lists a part, if it is still published.
 func (s *Snapshotter) recheck(path string) {
-	i := slices.IndexFunc(s.files, func(k snapshot.Info) bool { return k.Path == path })
+	i := slices.IndexFunc(s.files, func(k snapshot.Info) bool {
+		return k.Path == path || slices.ContainsFunc(k.Parts, func(p snapshot.Part) bool { return s.Dir+"/"+p.Name() == path })
+	})
 	if i < 0 {
 		return
 	}
 	s.suspects = append(s.suspects, s.files[i])
-	if s.sound == path {
+	if s.sound == s.files[i].Path {
 		s.sound = ""
 	}
 }

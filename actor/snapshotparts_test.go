@@ -448,7 +448,7 @@ func TestPartIsDamaged(t *testing.T) {
 		s.save(p)
 		bad := s.files[0].Parts[number]
 		s.harm(t, bad)
-		s.turn(Suspect{Path: s.files[0].Path})
+		s.turn(Suspect{Path: "snap/" + bad.Name()})
 		if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], bad.Name()) {
 			t.Errorf("alarms %q", got)
 		}

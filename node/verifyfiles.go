@@ -175,8 +175,21 @@ func (c *fileCheck) read() error {
 	if err := log.Verify(medium, m.folder.path("wal"), least, listed, c.segment); err != nil {
 		return err
 	}
+	var parts []snapshot.Part // both snapshots usually list the same
+	seen := map[snapshot.Part]bool{}
 	for _, info := range snapshots {
-		if err := c.snapshot(medium, info.Path); err != nil {
+		for _, part := range info.Parts {
+			if !seen[part] {
+				parts, seen[part] = append(parts, part), true
+			}
+		}
+		if err := c.snapshot(info.Path, snapshotHelp, snapshot.VerifyFile(medium, info.Path)); err != nil {
+			return err
+		}
+	}
+	for _, part := range parts {
+		name := m.folder.path("snap/" + part.Name())
+		if err := c.snapshot(name, partHelp, snapshot.VerifyPart(medium, name, part)); err != nil {
 			return err
 		}
 	}
@@ -186,6 +199,7 @@ func (c *fileCheck) read() error {
 const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
 		"segment has begun. Check the disk, write something, and run `qkv verify` again before a restart"
+	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it saves a snapshot with all keys. Check the disk, and run `qkv verify` again"
 	snapshotHelp = "nothing is lost: the member moves the file to quarantine/, and saves another snapshot. Check the disk, and run `qkv verify` again"
 )
 
@@ -211,25 +225,26 @@ func (c *fileCheck) segment(name string, damage error) error {
 	return nil
 }
 
-// snapshot reads a snapshot. If it is damaged, the snapshotter reads it again, moves it aside and has another one saved.
-func (c *fileCheck) snapshot(medium disk.FS, name string) error {
-	v, err := snapshot.BeginVerify(medium, name)
-	if err == nil {
-		defer v.Close()
-	}
-	for done := false; err == nil && !done; {
-		done, err = v.Step(limits.SnapshotStepBytes)
-	}
-	if ended := context.Cause(c.ctx); ended != nil || err == nil {
+// snapshot counts a snapshot, or a part. If it is damaged, the snapshotter reads it again and replaces it.
+func (c *fileCheck) snapshot(name, help string, damage error) error {
+	if ended := context.Cause(c.ctx); ended != nil || damage == nil {
 		c.count(1, 0)
 		return ended
 	}
-	if disk.Gone(c.member.env.FS, name) {
-		return nil // a newer one has replaced it
+	if disk.Gone(c.member.env.FS, name) && !c.listed(name) {
+		return nil // newer ones have replaced it
 	}
-	c.damaged("snap", name, err.Error(), snapshotHelp)
+	c.damaged("snap", name, damage.Error(), help)
 	c.orders = append(c.orders, func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
 	return nil
+}
+
+// listed says whether a snapshot lists a part now.
+func (c *fileCheck) listed(name string) bool {
+	listing, _ := snapshot.List(c.member.env.FS, c.member.folder.path("snap"))
+	return slices.ContainsFunc(listing.Published, func(info snapshot.Info) bool {
+		return slices.ContainsFunc(info.Parts, func(p snapshot.Part) bool { return p.Name() == path.Base(name) })
+	})
 }
 
 // damaged notes a damaged file.

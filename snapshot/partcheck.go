@@ -28,7 +28,7 @@ type Defect struct {
 func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	for _, p := range info.Parts {
 		path := join(parent(info.Path), p.Name())
-		err := verifyPart(fs, path, p)
+		err := VerifyPart(fs, path, p)
 		if errors.Is(err, ErrFormat) {
 			return nil, err
 		}
@@ -39,21 +39,35 @@ func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	return all, nil
 }
 
-func verifyPart(fs disk.FS, path string, p Part) error {
+// VerifyPart reads a part, and compares it with its name. An error that wraps ErrCorrupt means damage, and one that wraps fs.ErrNotExist that
+// it is missing.
+func VerifyPart(fs disk.FS, path string, p Part) error {
+	v, err := verifyFile(fs, path)
+	if err == nil && (v.tail.sha != p.SHA || !v.reading.part) {
+		err = corruptAt(path, 0, "it is not the part that its name says")
+	}
+	return err
+}
+
+// VerifyFile reads a snapshot without its parts.
+func VerifyFile(fs disk.FS, path string) error {
+	_, err := verifyFile(fs, path)
+	return err
+}
+
+func verifyFile(fs disk.FS, path string) (*Verifier, error) {
 	v, err := BeginVerify(fs, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer v.Close()
+	v.fs = nil // the parts are left out
 	for done := false; !done; {
 		if done, err = v.Step(readWindow); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if v.tail.sha != p.SHA || !v.reading.part {
-		return corruptAt(path, 0, "it is not the part that its name says")
-	}
-	return nil
+	return v, nil
 }
 
 // Members returns the members in a snapshot's state. It reads no part.

@@ -296,6 +296,7 @@ func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 			}
 		}
 		if err = one.Read(); err != nil {
+			err = statusOf(err)
 			return false
 		}
 		buf = appendRecord(buf[:0], key, one)
