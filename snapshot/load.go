@@ -30,7 +30,7 @@ func (l *loading) open(m Meta, state []byte) (err error) {
 			return err
 		}
 		if p.Number == 0 {
-			shelf.base, shelf.to = append(shelf.base, v), p.To
+			*shelf = *newShelf(shelf.reads, append(shelf.base, v), nil)
 		} else {
 			*shelf = *shelf.With(v)
 		}
