@@ -176,3 +176,57 @@ func TestLargeValues(t *testing.T) {
 		t.Errorf("%d values were read for 8", w.brought)
 	}
 }
+
+// deliveries is a stream that takes and keeps everything.
+type deliveries struct{ all []kv.WatchDelivery }
+
+func (d *deliveries) Format() *kv.WatchFormat { return format }
+
+func (d *deliveries) Deliver(one *kv.WatchDelivery) bool {
+	d.all = append(d.all, *one)
+	return true
+}
+
+// A watch of a single key that waits for a value in a file is told of no revision from that value on.
+func TestNoPositionBehindAMissingValue(t *testing.T) {
+	w := awayWorld(t)
+	w.put("a", 1)
+	from := w.view.Revision()
+	w.put("a", 100)
+	missing := w.view.Revision()
+	w.put("a", 2)
+	w.store(w.view.Revision())
+	to := &deliveries{}
+	w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte("a"), Revision: from}})
+	for range 10 { // it is not listed again while it is read
+		w.step(false)
+	}
+	last := to.all[len(to.all)-1]
+	if w.missing == nil || last.Kind != kv.WatchEvents || last.Count != 1 || last.Revision != missing-1 {
+		t.Errorf("before the value of revision %d is here, the last delivery is %+v", missing, last)
+	}
+	w.settle(t)
+	if last = to.all[len(to.all)-1]; last.Count != 2 || last.Revision != w.view.Revision() || w.brought != 1 {
+		t.Errorf("then the last delivery is %+v, and %d values were read", last, w.brought)
+	}
+}
+
+// The hub forgets values that were brought when as many bytes again have come.
+func TestValuesAreForgotten(t *testing.T) {
+	w := awayWorld(t)
+	from := w.view.Revision() + 1
+	const values = 6
+	for range values {
+		w.put("a", limits.WatchReadBytes)
+	}
+	w.put("a", 1)
+	w.store(w.view.Revision())
+	for round := range 2 {
+		to := newLog()
+		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte("a"), Revision: from}})
+		w.settle(t)
+		if got := len(to.events[1]); got != values+1 || w.brought != (round+1)*values {
+			t.Errorf("round %d: %d events came, and %d values were read", round, got, w.brought)
+		}
+	}
+}
