@@ -197,9 +197,12 @@
 //
 // If a reader finds a damaged value, the Shelf notes the part, and the snapshotter sees it within limits.SnapshotClock. A check of the
 // newest snapshot finds damage, too. The snapshotter raises CORRUPT and has the part moved to quarantine. The
-// snapshot reader fetches the part from another member, under the same name, and then values are read from it (RepairPart, PartRepaired).
-// Reads of the part's values fail meanwhile, all others go on. If no member gives the part, a snapshot with all keys is ordered. It needs
-// every value that is not compacted. Until there is one, older snapshots still list the part.
+// snapshot reader fetches the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its
+// path, so the next read finds the fetched file. Reads of the part's values fail meanwhile, all others go on. If no member gives the
+// part, the damaged file is moved back, and a snapshot with all keys is ordered. That snapshot needs every value that is not compacted.
+// Until it is saved, older snapshots still list the part.
+//
+// A part stays until no snapshot lists it, and until the applier has the newest Shelf: values may be read from an older Shelf until then.
 //
 // # Members that lag
 //

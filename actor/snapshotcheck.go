@@ -51,7 +51,8 @@ func (s *Snapshotter) stepCheck() {
 	}
 }
 
-// valueDamaged moves the part aside in which a reader found a damaged value.
+// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify`
+// has the part fetched then.
 func (s *Snapshotter) valueDamaged() {
 	found := s.shelf.Damaged()
 	if found == nil || !s.parts.has(found.Part) {
@@ -64,7 +65,7 @@ func (s *Snapshotter) valueDamaged() {
 	s.alarmDamaged(damagedPart{found.Part, found}, "a value of the history cannot be read")
 }
 
-// partDamaged has a part fetched from another member that is damaged, or cannot be read.
+// partDamaged has a damaged or unreadable part fetched from another member.
 func (s *Snapshotter) partDamaged(part snapshot.Part, damage error) {
 	if s.repairs(part) {
 		return
@@ -105,9 +106,9 @@ func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }
 
-// partRepaired takes the fetched part. If no other member gave it, the next snapshot has all keys, from memory and the sound values of the
-// files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list the
-// part stay until then.
+// partRepaired ends the repair of a part. If no other member gave the part, the next snapshot has all keys, from memory and the sound values
+// of the files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list
+// the part stay until then.
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	one := s.damaged[0]
 	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {

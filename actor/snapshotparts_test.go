@@ -131,6 +131,65 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	}
 }
 
+// A power loss does not bring back a snapshot whose parts were removed: its removal is synced before theirs.
+func TestPartsGoAfterTheirSnapshot(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	unsynced, gone := "", 0
+	s.fs.SetHook(func(op simdisk.Op, name string) {
+		switch {
+		case op == simdisk.OpSyncDir:
+			unsynced = ""
+		case op == simdisk.OpRemove && strings.HasSuffix(name, ".snap"):
+			unsynced = name
+		case op == simdisk.OpRemove && strings.HasSuffix(name, ".part"):
+			if gone++; unsynced != "" {
+				t.Errorf("%s is removed before the removal of %s is synced", name, unsynced)
+			}
+		}
+	})
+	for range 3 {
+		p.put(100)
+		s.save(p)
+		extents := p.View().Extents()
+		p.apply(new(index.Head).AppendCompact(nil, extents[len(extents)-2].To+1))
+		p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+		for range 3 {
+			p.put(1)
+			s.save(p)
+			s.turn(Wait{})
+		}
+	}
+	if gone < 10 {
+		t.Errorf("only %d parts were removed", gone)
+	}
+}
+
+// While a received state is being installed, the state is not told of the parts of the one before. It is told once raft has not taken the
+// received one.
+func TestReceivedStateHasItsOwnParts(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	told := func() (n int) {
+		for _, m := range drainBox(s.Applier) {
+			if _, ok := m.(Stored); ok {
+				n++
+			}
+		}
+		return n
+	}
+	p.put(100)
+	s.receive = &receiving{handed: true, info: snapshot.Info{Path: "snap/received.snap"}}
+	s.receive.offer.Index, s.receive.offer.Term = 1000, 1
+	s.turn(Save{View: p.View(), PartsOnly: true})
+	if _, extents := partFiles(t, s); len(extents) == 0 || told() > 0 {
+		t.Errorf("%d extents are saved, and the state was told while another one was installed", len(extents))
+	}
+	if s.turn(Discard{Index: 1000, Term: 1}); told() != 1 {
+		t.Error("the state is not told of its parts")
+	}
+}
+
 // An extent that a newer base replaces, and that no snapshot has listed, stays until the state reads values from the base.
 func TestPartsStayWhileTheyAreRead(t *testing.T) {
 	p := newPartState(t)
@@ -347,6 +406,18 @@ func TestPartIsFetchedOnce(t *testing.T) {
 	s.Handle(Time{Now: s.at}, []SnapshotterMessage{PartRepaired{Part: extent}})
 	if got := drainBox(s.Reader); len(got) > 0 || unreadable() {
 		t.Errorf("the part is there, and %+v is ordered", got)
+	}
+	write(4)
+	unreadable()
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{Wait{}})
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{PartRepaired{Part: extent, Err: errors.New("no other member has it")}})
+	drainBox(s.Reader)
+	if !unreadable() {
+		t.Fatal("the damaged part is read")
+	}
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{Wait{}})
+	if got := drainBox(s.Reader); len(got) > 0 {
+		t.Errorf("a part that no member gives is ordered again: %+v", got)
 	}
 }
 
@@ -773,5 +844,104 @@ func TestPartIsSavedWhileItComes(t *testing.T) {
 	}
 	if got := follower.problems(); len(got) > 0 || follower.Status.Observer.Counters.ReceiveFailed.Load() > 0 {
 		t.Errorf("it failed: %q", got)
+	}
+}
+
+// Damaged parts are fetched one after the other.
+func TestDamagedPartsAreFetchedInTurn(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	bad := []snapshot.Part{s.files[0].Parts[0], s.files[0].Parts[2], s.files[0].Parts[3]}
+	for _, one := range bad {
+		s.harm(t, one)
+	}
+	now, batch := s.at, []SnapshotterMessage{Suspect{Path: s.files[0].Path}}
+	for range 2_000 {
+		now += time.Millisecond
+		s.Handle(Time{Now: now}, batch)
+		batch = nil
+	}
+	for _, one := range bad {
+		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{one}) {
+			t.Fatalf("ordered: %+v, wanted: %s", got, one.Name())
+		}
+		s.Handle(Time{Now: now}, []SnapshotterMessage{PartRepaired{Part: one}})
+	}
+	if got := drainBox(s.Reader); len(got) > 0 {
+		t.Errorf("when all are there, %+v is ordered", got)
+	}
+}
+
+// The value reader reports the error of each value that it cannot read, and reads the others.
+func TestValueReaderReportsErrors(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	for p.View(); p.Reclaim(); {
+	}
+	lost := s.files[0].Parts[2]
+	if err := s.fs.Remove("snap/" + lost.Name()); err != nil {
+		t.Fatal(err)
+	}
+	v := p.View()
+	var wanted []*index.Unread
+	if _, err := v.Changes(index.Position{Revision: 3}, func(c *index.Change) bool {
+		if one := c.Unread(); one != nil {
+			wanted = append(wanted, one)
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
+	NewValueReader(ValueReaderConfig{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
+	got := drainBox(hub)
+	if len(got) != 1 || len(got[0].(ValuesRead).Values) != len(wanted) {
+		t.Fatalf("%d values were wanted, and %d answers came", len(wanted), len(got))
+	}
+	failed := 0
+	for i, one := range got[0].(ValuesRead).Values {
+		if one.Err != nil {
+			failed++
+		} else if len(one.Value) != wanted[i].Size() {
+			t.Errorf("a value of %d bytes for one of %d", len(one.Value), wanted[i].Size())
+		}
+		if one.Position != wanted[i].Position() {
+			t.Errorf("the value at %v came as that at %v", wanted[i].Position(), one.Position)
+		}
+	}
+	if failed == 0 || failed == len(wanted) {
+		t.Errorf("%d of %d values could not be read", failed, len(wanted))
+	}
+}
+
+// Values are read from each piece of a base.
+func TestPiecesOfABaseAreRead(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	for n := range 400 {
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", n), Value: make([]byte, 100_000)}))
+	}
+	p.put(100)
+	s.save(p)
+	extents := p.View().Extents()
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	for range 2 {
+		p.put(10)
+		s.save(p)
+	}
+	pieces := slices.DeleteFunc(slices.Clone(s.files[0].Parts), func(one snapshot.Part) bool { return one.Number > 0 })
+	if len(pieces) < 2 {
+		t.Fatalf("the base has %d pieces", len(pieces))
+	}
+	s.shelf.Parts(func(one snapshot.Part) {
+		pieces = slices.DeleteFunc(pieces, func(piece snapshot.Part) bool { return piece == one })
+	})
+	if len(pieces) > 0 {
+		t.Errorf("values are not read from %+v", pieces)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ type madeFiles struct {
 	to     int64
 	values map[string][]byte // by key and position
 	err    error             // of each value that is read
-	spoil  func([]byte) []byte
+	corrupt  func([]byte) []byte
 	reads  int
 }
 
@@ -52,8 +53,8 @@ func (m *madeFiles) Value(key []byte, at Position, sound func([]byte) bool) ([]b
 	case !found:
 		return nil, ErrElsewhere
 	}
-	if m.spoil != nil {
-		value = m.spoil(bytes.Clone(value))
+	if m.corrupt != nil {
+		value = m.corrupt(bytes.Clone(value))
 	}
 	if !sound(value) {
 		return nil, errors.New("another checksum")
@@ -179,6 +180,10 @@ func TestViewFollowsFiles(t *testing.T) {
 	second.err = first.err
 	if _, _, err := v.Get([]byte("a"), 3); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("no file has it: %v", err)
+	}
+	second.err = ErrElsewhere // later files without the version do not hide why it cannot be read
+	if _, _, err := v.Get([]byte("a"), 2); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+		t.Errorf("the later files do not have it: %v", err)
 	}
 }
 
@@ -314,12 +319,12 @@ func TestValueCannotBeRead(t *testing.T) {
 	faults := map[string]func(){
 		"the disk fails": func() { files.err = errors.New("input/output error") },
 		"no file":        func() { files.err = ErrElsewhere },
-		"another bit":    func() { files.spoil = func(b []byte) []byte { b[len(b)/2] ^= 1; return b } },
-		"shorter":        func() { files.spoil = func(b []byte) []byte { return b[1:] } },
-		"longer":         func() { files.spoil = func(b []byte) []byte { return append(b, b[0]) } },
-		"empty":          func() { files.spoil = func([]byte) []byte { return nil } },
+		"another bit":    func() { files.corrupt = func(b []byte) []byte { b[len(b)/2] ^= 1; return b } },
+		"shorter":        func() { files.corrupt = func(b []byte) []byte { return b[1:] } },
+		"longer":         func() { files.corrupt = func(b []byte) []byte { return append(b, b[0]) } },
+		"empty":          func() { files.corrupt = func([]byte) []byte { return nil } },
 		"another's": func() {
-			files.spoil = func(b []byte) []byte {
+			files.corrupt = func(b []byte) []byte {
 				if b[0] == 'a' {
 					return []byte(valueOf(100, 1))
 				}
@@ -338,7 +343,7 @@ func TestValueCannotBeRead(t *testing.T) {
 			if one, is := errors.AsType[*kv.Error](err); !is || one.Code != want {
 				t.Errorf("%s, %s: %q, %v", way, what, text, err)
 			}
-			files.err, files.spoil = nil, nil
+			files.err, files.corrupt = nil, nil
 		}
 		if text, err := ways[way](s, old); err != nil || !strings.Contains(text, valueOf(100, 0)) && !strings.Contains(text, valueOf(100, 1)) {
 			t.Errorf("%s: %q, %v", way, text, err)
@@ -493,3 +498,143 @@ type valueFiles struct {
 
 func (f *valueFiles) To() int64                                                 { return f.to }
 func (f *valueFiles) Value([]byte, Position, func([]byte) bool) ([]byte, error) { return f.value, nil }
+
+// Reclaim goes on until the last revision that is in files has let all its values go, however little it does at a time.
+func TestLastRevisionLetsGo(t *testing.T) {
+	const keys = 100
+	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10})
+	var all kv.Txn
+	for n := range keys {
+		all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Append(nil, n), Value: []byte(valueOf(100, 0))}})
+	}
+	for range 2 {
+		batch(t, s, 1, new(Head).AppendTxn(nil, &all))
+	}
+	s.Stored(s.revision, s.revision, filesOf(t, s.View(), s.revision))
+	reclaimed(s)
+	if n, _ := s.View().Away(); n != keys {
+		t.Errorf("%d of %d values have left memory", n, keys)
+	}
+}
+
+// The values of a page are counted before they are read: a page of an old revision has as few keys as it had when they were live.
+func TestPageOfValuesInFiles(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	for n := range 10 {
+		batch(t, s, 1, put(fmt.Sprintf("k%d", n), valueOf(1000, byte(n))))
+	}
+	old := s.revision
+	for n := range 10 {
+		batch(t, s, 1, put(fmt.Sprintf("k%d", n), ""))
+	}
+	files := filesOf(t, s.View(), s.revision)
+	s.Stored(s.revision, s.revision, files)
+	reclaimed(s)
+	q := kv.Range{Key: []byte("k"), End: []byte("l"), Revision: old}
+	page, err := s.View().Range(q, 2500)
+	if err != nil || len(page.KVs) != 2 || files.reads != 2 {
+		t.Errorf("%d keys in a page of 2500 bytes, %d values were read: %v", len(page.KVs), files.reads, err)
+	}
+	files.reads, q.Sort, q.Order = 0, kv.SortByMod, kv.SortDescend
+	reader := NewSortedReader(q, 2500)
+	for done := false; !done && err == nil; {
+		page, done, _, err = reader.Step(s.View(), 100)
+	}
+	if err != nil || len(page.KVs) != 2 || files.reads != 2 {
+		t.Errorf("%d sorted keys in a page of 2500 bytes, %d values were read: %v", len(page.KVs), files.reads, err)
+	}
+}
+
+// Values leave while the records of their keys are relocated: each version refers to the new copy of its record.
+func TestValuesLeaveRelocatedKeys(t *testing.T) {
+	met := 0
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 1, CountedRows: 10})
+		s.Stored(0, 0, nil)
+		const keys = 200
+		for n := range keys {
+			batch(t, s, 1, put(fmt.Sprintf("a key %d", n), ""))
+		}
+		for n := range keys {
+			if n%8 > 0 {
+				batch(t, s, 1, del(fmt.Sprintf("a key %d", n), ""))
+			}
+		}
+		from := s.revision
+		for n := range 4 * keys {
+			if n%8 == 0 {
+				batch(t, s, 1, put(fmt.Sprintf("a key %d", n%keys), valueOf(100, byte(n/keys))))
+			}
+		}
+		files := filesOf(t, s.View(), s.revision)
+		s.Stored(from, from, nil)
+		batch(t, s, 1, new(Head).AppendCompact(nil, from))
+		s.View()
+		s.drop(1 << 20) // the records of the deleted keys
+		s.Stored(from, s.revision, files)
+		for s.letsGo() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0 {
+			s.evacuate(int64(random.IntN(3)))
+			if at := s.keys.evacuation.from; at != 0 {
+				s.letGo(int64(random.IntN(3)))
+				if s.keys.evacuation.from != at {
+					met++
+				}
+			} else if random.IntN(4) == 0 {
+				s.letGo(1)
+			}
+		}
+		if err := s.Check(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	if met == 0 {
+		t.Error("no value left while its key was relocated")
+	}
+}
+
+// Values of extents take no memory once a load has gone on: the slabs that they leave are given up.
+func TestLoadLetsValuesGo(t *testing.T) {
+	l := limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1}
+	s := NewState(l)
+	s.Stored(0, 0, nil)
+	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
+	for n := range 20_000 {
+		batch(t, s, 1, put(fmt.Sprintf("k%d", n%10), valueOf(1000, byte(n%20))))
+	}
+	v := s.ViewToSave()
+	files := filesOf(t, v, s.revision)
+	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ReadFrom(files)
+	var all []KeyedVersion
+	v.Records(func(key []byte, one *Version) bool {
+		all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
+		return true
+	})
+	most := int64(0)
+	for some := range slices.Chunk(all, 100) {
+		if err := b.Redo(some); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, b.s.keys.memory.bytes)
+	}
+	retired := &b.s.keys.memory.ledger.retired
+	for range 100 {
+		if runtime.GC(); retired.Load() < 4<<20 {
+			break
+		}
+	}
+	if n := retired.Load(); n >= 4<<20 {
+		t.Errorf("the load keeps %d bytes of slabs that it has given up", n)
+	}
+	c, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := c.View().Away(); n < 18_000 || most > 6<<20 {
+		t.Errorf("%d of 20 MB of values are away, and the load took up to %d bytes", n, most)
+	}
+}

@@ -126,8 +126,8 @@ func (s *storage) fetch(p snapshot.Part, members index.Members) error {
 	return err
 }
 
-// repairPart fetches a part that was found damaged while the member runs. Without another member's, the damaged file stays where it is:
-// it is better than none.
+// repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
+// back: its other values can be read.
 func (m *member) repairPart(p snapshot.Part) error {
 	path := m.folder.path("snap/" + p.Name())
 	aside, err := snapshot.Quarantine(m.folder.fs, path, m.folder.path("quarantine"))

@@ -56,7 +56,8 @@ func (e *PartError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *PartError) Unwrap() error { return e.Err }
 
-// loadPart passes a part to the builder of a state: the versions of a piece of the base, or the changes of an extent.
+// loadPart passes a part to the builder of a state: the versions of a piece of the base, or the changes of an extent. It returns the
+// part's Volume.
 func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error) {
 	v, err := loadContent(fs, dir, p, b)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 )
 
 // Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns another one.
-// It opens a file for each value: a member may have more parts than a process may have open files. A part that was removed since is
-// no longer needed for any revision that is not compacted.
+// Each read opens the part by its path: a member may have more parts than a process may have open files. An old View whose part was
+// removed reads the value from a later Shelf, if it is not compacted.
 type Shelf struct {
 	base    []*Volume // the pieces of the base, in key order
 	extents []*Volume // behind it, in order
@@ -35,7 +35,7 @@ type reads struct {
 	damaged atomic.Pointer[PartError]
 }
 
-// Volume is a part on a Shelf: its file, and where its records are.
+// Volume is a part on a Shelf: the path of its file, and where its records are. It keeps no file open.
 type Volume struct {
 	Part
 	fs     disk.FS
@@ -257,5 +257,6 @@ func (s *Shelf) Reads() (values, failed uint64) {
 	return s.reads.values.Load(), s.reads.failed.Load()
 }
 
-// Damaged returns a part in which a damaged value was found since the last call; nil: none.
+// Damaged returns the first part since the last call of which a value could not be read; nil: there is none. The disk may have failed, or the
+// part may have been removed.
 func (s *Shelf) Damaged() *PartError { return s.reads.damaged.Swap(nil) }

@@ -406,3 +406,163 @@ func TestReadsAreBounded(t *testing.T) {
 		t.Errorf("%d values were read at a time, the limit is %d", g.most, limits.ValueReads)
 	}
 }
+
+// A part that is gone, or too short, is damaged: another member's is fetched.
+func TestLostPartIsDamaged(t *testing.T) {
+	for name, harm := range map[string]func(fs *simdisk.Disk, path string) error{
+		"gone":  func(fs *simdisk.Disk, path string) error { return fs.Remove(path) },
+		"short": func(fs *simdisk.Disk, path string) error { return truncated(fs, path, 100) },
+	} {
+		for n := range 2 {
+			fs := simdisk.New(1)
+			m := shelved(t, fs)
+			all := versionsIn(t, m.state, m.shelf.To())
+			v := []*Volume{m.shelf.base[0], m.shelf.extents[1]}[n]
+			if err := harm(fs, "d/"+v.Name()); err != nil {
+				t.Fatal(err)
+			}
+			failed, _ := readAll(t, m.shelf, all)
+			if found := m.shelf.Damaged(); failed == 0 || found == nil || found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+				t.Errorf("%s, %s: %d values cannot be read, and %+v was found", v.Name(), name, failed, found)
+			}
+		}
+	}
+}
+
+func truncated(fs disk.FS, path string, size int64) error {
+	f, err := fs.OpenWritable(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
+}
+
+// openFiles counts the files that are open.
+type openFiles struct {
+	disk.FS
+	open int
+}
+
+type openFile struct {
+	disk.File
+	of *openFiles
+}
+
+func (o *openFiles) Open(name string) (disk.File, error) {
+	f, err := o.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	o.open++
+	return openFile{f, o}, nil
+}
+
+func (f openFile) Close() error {
+	f.of.open--
+	return f.File.Close()
+}
+
+// No file stays open, and no reader's slot stays taken, after reads that succeed and reads that fail.
+func TestReadsKeepNothing(t *testing.T) {
+	disk := simdisk.New(1)
+	fs := &openFiles{FS: disk}
+	m := shelved(t, fs)
+	all := versionsIn(t, m.state, m.shelf.To())
+	before := fs.open
+	readAll(t, m.shelf, all)
+	for _, v := range m.shelf.extents {
+		if err := truncated(disk, "d/"+v.Name(), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failed, _ := readAll(t, m.shelf, all); failed == 0 {
+		t.Error("short files can be read")
+	}
+	if fs.open != before || len(m.shelf.reads.slots) > 0 {
+		t.Errorf("%d files stay open, and %d slots are taken", fs.open-before, len(m.shelf.reads.slots))
+	}
+}
+
+// A key at the beginning of a piece is looked for in that piece.
+func TestFirstKeyOfAPiece(t *testing.T) {
+	var pieces []*Volume
+	for _, first := range []string{"a", "k", "t"} {
+		pieces = append(pieces, &Volume{Part: Part{To: 9}, path: first, places: places{keys: [][]byte{[]byte(first)}}})
+	}
+	s := NewShelf(pieces)
+	for key, want := range map[string]string{"A": "a", "a": "a", "j": "a", "k": "k", "k\x00": "k", "s": "k", "t": "t", "z": "t"} {
+		if got := s.volume([]byte(key), index.Position{Revision: 5}); got.path != want {
+			t.Errorf("%q is looked for in the piece from %q, not from %q", key, got.path, want)
+		}
+	}
+}
+
+// A part is not saved without a value that cannot be read.
+func TestPartWithoutAValueIsNotSaved(t *testing.T) {
+	fs := simdisk.New(1)
+	m := shelved(t, fs)
+	v := m.state.View()
+	extents := v.Extents()
+	for _, one := range slices.Concat(m.shelf.base, m.shelf.extents) {
+		if err := fs.Remove("d/" + one.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	piece, failed := BeginPiece(fs, "d", v.Base(), v.BasePiece(nil))
+	extent, err := BeginExtent(fs, "d", v, extents[len(extents)-2])
+	if err = errors.Join(err, failed); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*Saver{"piece": piece, "extent": extent} {
+		done := false
+		for !done && err == nil {
+			done, err = s.Step(1000)
+		}
+		if e, is := errors.AsType[*kv.Error](err); !is || e.Code != kv.Unavailable {
+			t.Errorf("the %s was saved: %v, %v", name, done, err)
+		}
+		err = nil
+	}
+}
+
+// A key that is changed twice in the first revision of the open extent: the first value is in no part, and stays in memory after a load.
+func TestFirstOpenRevisionIsLoaded(t *testing.T) {
+	fs := simdisk.New(1)
+	m := shelved(t, fs)
+	l := smallExtents
+	l.ExtentBytes, l.AwayBytes = 900, 1
+	met := false
+	for n := range 30 {
+		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
+			{Put: &kv.Put{Key: []byte("k1"), Value: sized(100)(int64(n))}}, {Delete: &kv.Delete{Key: []byte("k"), End: []byte{0}}},
+		}}))
+		v := m.state.View()
+		extents := v.Extents()
+		met = met || extents[len(extents)-1].To == v.Revision()-1
+		loaded, _, err := Load(fs, m.snapshot(), l)
+		if err == nil {
+			err = loaded.Check()
+		}
+		if err != nil {
+			t.Fatalf("after %d transactions: %v", n+1, err)
+		}
+	}
+	if !met {
+		t.Error("no transaction was the first change of the open extent")
+	}
+}
+
+// A Shelf does not change when two others are made from it.
+func TestShelfGrows(t *testing.T) {
+	extent := func(revision int64, path string) *Volume {
+		return &Volume{Part: Part{Number: 1, To: revision}, path: path, places: places{chunks: []chunk{{mod: revision}}}}
+	}
+	s := NewShelf([]*Volume{{Part: Part{To: 1}}})
+	for revision := int64(2); revision < 20; revision++ {
+		one, other := s.With(extent(revision, "one")), s.With(extent(revision, "other"))
+		if got := one.volume(nil, index.Position{Revision: revision}); got.path != "one" {
+			t.Errorf("revision %d is read from the Shelf that was made later: %q", revision, got.path)
+		}
+		s = other
+	}
+}

@@ -16,6 +16,27 @@ var actorBugs = []mutant{
 	{"keep a damaged part among the listed ones", []change{
 		{"Snapshotter.partRepaired", `s.parts.drop(one.Part)`, ``},
 	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess"), campaign}},
+	{"fetch only the first of several damaged parts", []change{
+		{"Snapshotter.partRepaired", `if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {`, `if s.damaged = s.damaged[1:]; len(s.damaged) < 0 {`},
+	}, []detector{direct("./actor", "TestDamagedPartsAreFetchedInTurn")}},
+	{"remove parts before the removal of their snapshot is synced", []change{
+		{"Snapshotter.removeParts", `if !synced { err = s.FS.SyncDir(s.Dir) }`, ``},
+	}, []detector{direct("./actor", "TestPartsGoAfterTheirSnapshot")}},
+	{"tell a received state of the parts before it", []change{
+		{"Snapshotter.postStored", `if s.receive != nil && s.receive.handed {`, `if s.receive != nil && s.receive.handed && s.shelf == nil {`},
+	}, []detector{direct("./actor", "TestReceivedStateHasItsOwnParts")}},
+	{"keep silent about parts after a received state was dropped", []change{
+		{"Snapshotter.discard", `s.postStored()`, ``},
+	}, []detector{direct("./actor", "TestReceivedStateHasItsOwnParts")}},
+	{"bring nothing in place of a value that cannot be read", []change{
+		{"ValueReader.Handle", `all[i].Value, all[i].Err = one.Read()`, `all[i].Value, _ = one.Read()`},
+	}, []detector{direct("./actor", "TestValueReaderReportsErrors")}},
+	{"fetch a part again that no member gives", []change{
+		{"Snapshotter.valueDamaged", `if found == nil || !s.parts.has(found.Part) {`, `if found == nil {`},
+	}, []detector{direct("./actor", "TestPartIsFetchedOnce")}},
+	{"read values from the last piece of a base only", []change{
+		{"Snapshotter.partSaved", `append(o.volumes, volume)`, `[]*snapshot.Volume{volume}`},
+	}, []detector{direct("./actor", "TestPiecesOfABaseAreRead")}},
 	{"write a base again of which memory lacks versions", []change{
 		{"View.HasBase", `Revision: max(v.extents.kept, v.extents.base+1)`, `Revision: v.revision`},
 	}, []detector{direct("./actor", "TestDamagedBaseIsNotMadeOfLess")}},

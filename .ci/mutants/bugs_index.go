@@ -477,6 +477,27 @@ var indexBugs = []mutant{
 	{"answer without a value that cannot be read", []change{
 		{"page.walk", `return p.err == nil`, `p.err = nil; return true`},
 	}, []detector{direct("./index", "TestValueCannotBeRead")}},
+	{"leave a version with the record of its key that was relocated", []change{
+		{"State.letGoBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
+	}, []detector{direct("./index", "TestValuesLeaveRelocatedKeys")}},
+	{"say the last reason why a value cannot be read", []change{
+		{"files.value", `if err == ErrElsewhere { err = why }`, `err = why`},
+	}, []detector{direct("./index", "TestViewFollowsFiles")}},
+	{"rest before the last revision has let its values go", []change{
+		{"State.letsGo", `s.letting.next.Revision <= s.letting.to`, `s.letting.next.Revision < s.letting.to`},
+	}, []detector{direct("./index", "TestLastRevisionLetsGo")}},
+	{"let the values of the first open revision go at a load", []change{
+		{"Builder.redo", `if held && v.Mod < s.letting.next.Revision {`, `if held && v.Mod <= s.letting.next.Revision {`},
+	}, []detector{direct("./snapshot", "TestFirstOpenRevisionIsLoaded")}},
+	{"keep the slabs that a load has given up", []change{
+		{"Builder.letGo", `s.keys.epoch = &epoch{}`, ``},
+	}, []detector{direct("./index", "TestLoadLetsValuesGo")}},
+	{"keep the slabs that values have left during a load", []change{
+		{"Builder.letGo", `s.evacuate(timesHanded * (s.keys.memory.handed - handed))`, `_ = handed`},
+	}, []detector{direct("./index", "TestLoadLetsValuesGo")}},
+	{"fill a page without counting the values in files", []change{
+		{"page.add", `p.size += int64(at.valueSize())`, `p.size += int64(len(pair.Value))`},
+	}, []detector{direct("./index", "TestPageOfValuesInFiles")}},
 
 	// Package index/watch.
 	{"wait for missing values when they are here", []change{
@@ -494,6 +515,15 @@ var indexBugs = []mutant{
 	{"cancel watches for a previous pair that they do not want", []change{
 		{"unread.of", `if s.prevKV { return cmp.Or(u.value, u.before) }; return u.value`, `return cmp.Or(u.value, u.before)`},
 	}, []detector{direct("./index/watch", "TestUnreadableValueCancels")}},
+	{"tell a watch of what comes behind a missing value", []change{
+		{"Hub.catchUpKey", `behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}; d.Revision = behind.Revision - 1`, `behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}`},
+	}, []detector{direct("./index/watch", "TestNoPositionBehindAMissingValue")}},
+	{"keep large values that were brought", []change{
+		{"Hub.Bring", `s.bytes += len(one.Value)`, ``},
+	}, []detector{direct("./index/watch", "TestValuesAreForgotten")}},
+	{"read a value twice while it is read", []change{
+		{"Hub.value", `if s.wanted[at] || s.reading[at] || s.full() {`, `if s.wanted[at] || s.full() {`},
+	}, []detector{direct("./index/watch", "TestNoPositionBehindAMissingValue")}},
 	{"create a watch that its user may not read", []change{
 		{"Hub.create", `if err := v.Permits(r.By, kv.AccessRead, w); err != nil {`, `if err := v.Permits(r.By, kv.AccessNone, w); err != nil {`},
 	}, []detector{direct("./index/watch", "TestWatchIsRefused"), campaign}},

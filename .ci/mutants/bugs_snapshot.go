@@ -250,4 +250,25 @@ var snapshotBugs = []mutant{
 	{"report a damaged part at each look", []change{
 		{"Shelf.Damaged", `return s.reads.damaged.Swap(nil)`, `return s.reads.damaged.Load()`},
 	}, []detector{direct("./snapshot", "TestShelfIsRepaired")}},
+	{"leave a short part as it is", []change{
+		{"Volume.read", `if err == nil || errors.Is(err, io.EOF) {`, `if err == nil && !errors.Is(err, io.EOF) {`},
+	}, []detector{direct("./snapshot", "TestLostPartIsDamaged")}},
+	{"leave a missing part as it is", []change{
+		{"Volume.read", `absent(v.path, err)`, `err`},
+	}, []detector{direct("./snapshot", "TestLostPartIsDamaged")}},
+	{"leave a part open after a value was read", []change{
+		{"Volume.read", `defer f.Close()`, ``},
+	}, []detector{direct("./snapshot", "TestReadsKeepNothing")}},
+	{"look for the first key of a piece in the piece before", []change{
+		{"Shelf.volume", `bytes.Compare(s.base[i].keys[0], key) > 0`, `bytes.Compare(s.base[i].keys[0], key) >= 0`},
+	}, []detector{direct("./snapshot", "TestFirstKeyOfAPiece")}},
+	{"change a Shelf when another one is made from it", []change{
+		{"Shelf.With", `append(slices.Clip(s.extents), extent)`, `append(s.extents, extent)`},
+	}, []detector{direct("./snapshot", "TestShelfGrows")}},
+	{"save an extent although a value cannot be read", []change{
+		{"Saver.stepChanges", `if _, err = s.record(key, one[:]); err != nil {`, `if _, _ = s.record(key, one[:]); err != nil {`},
+	}, []detector{direct("./snapshot", "TestPartWithoutAValueIsNotSaved")}},
+	{"save a part without a value that cannot be read", []change{
+		{"Saver.record", `if err := versions[n].Read(); err != nil { return 0, err }`, `_ = versions[n].Read()`},
+	}, []detector{direct("./snapshot", "TestPartWithoutAValueIsNotSaved")}},
 }

@@ -49,8 +49,8 @@
 //
 // The hub never waits for a disk. Where a lagging watch needs a value that is in a file ([index.Unread]), its pass stops before that
 // change, looks ahead for other values that will be needed, and lists them: [Hub.Missing]. Another goroutine reads them and hands them
-// back: [Hub.Bring]. At most limits.WatchReadBytes are listed at a time, or one value that is larger. The hub keeps the last lists
-// until as much again has come. Other passes, and watches of single keys, go on meanwhile.
+// back: [Hub.Bring]. A list ends with the value that reaches limits.WatchReadBytes or limits.WatchReadValues. The hub
+// keeps the last lists until as much again has come. Other passes, and watches of single keys, go on meanwhile.
 //
 // If a value cannot be read, the watches that want it receive all events before it and are canceled with kv.Unavailable: clients resume
 // them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the value is then read again.

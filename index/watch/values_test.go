@@ -55,8 +55,8 @@ func (w *world) put(key string, bytes int) {
 	w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(strings.Repeat("v", bytes))}))
 }
 
-// settle lets the hub go on until it has nothing to do.
-func (w *world) settle(t *testing.T) {
+// complete lets the hub go on until it has nothing to do.
+func (w *world) complete(t *testing.T) {
 	t.Helper()
 	for range 1000 {
 		again := w.step(false)
@@ -91,7 +91,7 @@ func TestUnreadableValueCancels(t *testing.T) {
 	create(5, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1})
 	create(6, kv.Watch{Key: []byte("b"), Revision: from})
 	create(7, kv.Watch{Key: []byte("a"), Revision: unreadable + 1, PrevKV: true})
-	w.settle(t)
+	w.complete(t)
 	before, a, b, rest := fmt.Sprintf("%d a 1", from), fmt.Sprintf("%d a 100", unreadable), fmt.Sprintf("%d b 5", from+1),
 		[]string{fmt.Sprintf("%d a 2", unreadable+1), fmt.Sprintf("%d a 3", unreadable+2)}
 	for id, want := range map[uint64][]string{1: {before}, 2: {before, b}, 3: nil, 4: rest, 5: rest, 6: {b}, 7: nil} {
@@ -113,7 +113,7 @@ func TestUnreadableValueCancels(t *testing.T) {
 	create(11, kv.Watch{Key: []byte("a"), Revision: unreadable})
 	create(12, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable})
 	create(13, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1, PrevKV: true})
-	w.settle(t)
+	w.complete(t)
 	all := slices.Concat([]string{a}, rest)
 	for id, want := range map[uint64][]string{11: all, 12: all, 13: {rest[0] + " before 100", rest[1] + " before 2"}} {
 		if !slices.Equal(to.events[id], want) || to.ended[id] != nil {
@@ -136,7 +136,7 @@ func TestUnreadableValueIsReadOnce(t *testing.T) {
 	to := newLog()
 	for id := range uint64(100) {
 		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: id + 1, Watch: kv.Watch{Key: []byte("a"), Revision: from, NoDelete: id%2 == 0, PrevKV: id%3 == 0}})
-		w.settle(t)
+		w.complete(t)
 		w.now += limits.WatchReadAgain / 200
 	}
 	if len(to.ended) != 100 || w.brought != 1 {
@@ -166,7 +166,7 @@ func TestLargeValues(t *testing.T) {
 		q.Revision, q.PrevKV = from, true
 		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(id + 1), Watch: q})
 	}
-	w.settle(t)
+	w.complete(t)
 	for id := range uint64(4) {
 		if got := to.events[id+1]; len(got) != 5 || !slices.Equal(got[:4], want[id%2]) {
 			t.Errorf("watch %d: %q, want %q", id+1, got, want[id%2])
@@ -174,5 +174,59 @@ func TestLargeValues(t *testing.T) {
 	}
 	if w.brought > 3*8 {
 		t.Errorf("%d values were read for 8", w.brought)
+	}
+}
+
+// deliveries is a stream that takes and keeps everything.
+type deliveries struct{ all []kv.WatchDelivery }
+
+func (d *deliveries) Format() *kv.WatchFormat { return format }
+
+func (d *deliveries) Deliver(one *kv.WatchDelivery) bool {
+	d.all = append(d.all, *one)
+	return true
+}
+
+// A watch of a single key that waits for a value in a file is told of no revision from that value on.
+func TestNoPositionBehindAMissingValue(t *testing.T) {
+	w := awayWorld(t)
+	w.put("a", 1)
+	from := w.view.Revision()
+	w.put("a", 100)
+	missing := w.view.Revision()
+	w.put("a", 2)
+	w.store(w.view.Revision())
+	to := &deliveries{}
+	w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte("a"), Revision: from}})
+	for range 10 { // it is not listed again while it is read
+		w.step(false)
+	}
+	last := to.all[len(to.all)-1]
+	if w.missing == nil || last.Kind != kv.WatchEvents || last.Count != 1 || last.Revision != missing-1 {
+		t.Errorf("before the value of revision %d is here, the last delivery is %+v", missing, last)
+	}
+	w.complete(t)
+	if last = to.all[len(to.all)-1]; last.Count != 2 || last.Revision != w.view.Revision() || w.brought != 1 {
+		t.Errorf("then the last delivery is %+v, and %d values were read", last, w.brought)
+	}
+}
+
+// The hub forgets values that were brought when as many bytes again have come.
+func TestValuesAreForgotten(t *testing.T) {
+	w := awayWorld(t)
+	from := w.view.Revision() + 1
+	const values = 6
+	for range values {
+		w.put("a", limits.WatchReadBytes)
+	}
+	w.put("a", 1)
+	w.store(w.view.Revision())
+	for round := range 2 {
+		to := newLog()
+		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte("a"), Revision: from}})
+		w.complete(t)
+		if got := len(to.events[1]); got != values+1 || w.brought != (round+1)*values {
+			t.Errorf("round %d: %d events came, and %d values were read", round, got, w.brought)
+		}
 	}
 }

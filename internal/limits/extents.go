@@ -3,21 +3,20 @@ package limits
 // Limits of the parts of a state, and of the values that are in parts and not in memory.
 const (
 	// ExtentBytes is the weight of changes at which an extent ends, as HistoryBytes weighs them; a change weighs as much as the version
-	// that it supersedes, if that is larger. A smaller one makes more files, a
-	// larger one makes a save and a repair longer, and keeps more compacted versions in memory until it is written. It is part of
-	// feature level 3.
+	// that it supersedes, if that is larger. Smaller extents make more files. Larger ones make a save and a repair longer, and keep more
+	// compacted versions in memory until they are written. ExtentBytes is part of feature level 3.
 	ExtentBytes = 16 << 20
 	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
 	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 3.
 	ExtentsFrom = 512 << 20
-	// AwayBytes is the smallest value that leaves memory when it is superseded and in files. A smaller one takes less memory than it would
-	// cost to find it again.
+	// AwayBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
+	// the cost of reading them again.
 	AwayBytes = 64
 	// ChunkBytes is about how much of a file is read for one value. The place of each chunk takes 24 bytes of memory, 0.15 percent of the
 	// data, and finding a version in a chunk takes a few microseconds.
 	ChunkBytes = 16 << 10
-	// ValueReads is how many values are read from files at the same time; others wait. Each takes a thread while it waits for the disk, and
-	// disks do not get faster with more.
+	// ValueReads is how many values are read from files at the same time; others wait. Each read takes an open file, and a thread while it
+	// waits for the disk. Disks do not get faster with more.
 	ValueReads = 64
 	// A piece of the base ends before a key whose hash is a multiple of BasePieceKeys, once it weighs BasePieceLeast: then the ends stay
 	// where they are when other keys change. BasePieceMost bounds it if no such key comes. With keys of 300 bytes it weighs 9 MiB on

@@ -545,8 +545,8 @@ const (
 	// watch that are joined to one message: with eight times as much, clients were no faster.
 	WatchFrameBytes    = 128 << 10
 	WatchFragmentBytes = 1 << 20
-	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once; a single value may exceed
-	// that. Twice as much again may wait to be sent.
+	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once: no value is added to a list
+	// that has reached one of them. The hub keeps at most about four such lists.
 	WatchReadValues = 1024
 	WatchReadBytes  = 1 << 20
 	// WatchReadAgain is how long a value that could not be read is not read again: its watches are canceled, and clients resume them at once.
