@@ -17,11 +17,11 @@ import (
 
 // madeFiles are files with all changes of a View up to a revision.
 type madeFiles struct {
-	to     int64
-	values map[string][]byte // by key and position
-	err    error             // of each value that is read
-	corrupt  func([]byte) []byte
-	reads  int
+	to      int64
+	values  map[string][]byte // by key and position
+	err     error             // of each value that is read
+	corrupt func([]byte) []byte
+	reads   int
 }
 
 func nameOf(key []byte, at Position) string { return fmt.Sprintf("%q %d.%d", key, at.Revision, at.Sub) }

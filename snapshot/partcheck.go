@@ -39,8 +39,8 @@ func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	return all, nil
 }
 
-// VerifyPart reads a part, and compares it with its name. An error that wraps ErrCorrupt means damage, and one that wraps fs.ErrNotExist that
-// it is missing.
+// VerifyPart reads a part, and compares it with its name. Its error wraps ErrCorrupt if the part is damaged, and fs.ErrNotExist if it is
+// missing.
 func VerifyPart(fs disk.FS, path string, p Part) error {
 	v, err := verifyFile(fs, path)
 	if err == nil && (v.tail.sha != p.SHA || !v.reading.part) {
