@@ -46,8 +46,8 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 			err = why
 		}
 	}
-	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Other members have it: read there. "+
-		"If the file is damaged, this member fetches it from them", key, v.mod, err)
+	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Read from another member. "+
+		"If the file is damaged, this member fetches it from there", key, v.mod, err)
 }
 
 // value returns the value of a version, wherever it is.
