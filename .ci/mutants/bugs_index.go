@@ -50,6 +50,9 @@ var indexBugs = []mutant{
 	{"let a watch stay at the first revision", []change{
 		{"View.Changes", `next.Compare(end) < 0 {`, `false && next.Compare(end) < 0 {`},
 	}, []detector{direct("./index/watch", "TestFirstRevision")}},
+	{"end a revision of which a value is missing", []change{
+		{"Hub.catchUpKey", `one.open && behind.Revision > one.cursor.Revision`, `one.open`},
+	}, []detector{direct("./index/watch", "TestMissingValueWithinARevision")}},
 	// Package index.
 	{"apply index saved apart from state", []change{
 		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},

@@ -220,7 +220,7 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		one.place, one.byPass = nowhere, true
 		h.put(one)
 		return true
-	case d.Count > 0 || one.open:
+	case d.Count > 0 || one.open && behind.Revision > one.cursor.Revision:
 		if d.Fragment = behind.Sub > 0 && newest == behind.Revision; !h.deliver(one, &d) {
 			h.block(one)
 			return true

@@ -230,3 +230,38 @@ func TestValuesAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// A revision is not ended while one of its values is missing, nor when it cannot be read.
+func TestMissingValueWithinARevision(t *testing.T) {
+	for _, broken := range []error{nil, errors.New("input/output error")} {
+		for _, end := range []string{"", "b"} {
+			w := awayWorld(t)
+			w.put("a", 1)
+			w.apply(new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
+				{Delete: &kv.Delete{Key: []byte("a"), End: []byte{0}}},
+				{Put: &kv.Put{Key: []byte("a"), Value: bytes.Repeat([]byte("v"), 100)}},
+			}}))
+			split := w.view.Revision()
+			w.put("a", 2)
+			w.store(w.view.Revision())
+			w.broken = broken
+			to := &deliveries{}
+			w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte("a"), End: []byte(end), Revision: split}})
+			for range 5 {
+				w.step(false)
+			}
+			w.complete(t)
+			events := 0
+			for i := range to.all {
+				if one := &to.all[i]; one.Kind == kv.WatchEvents {
+					if events += one.Count; events < 2 && !one.Fragment {
+						t.Errorf("%v, end %q: the revision ended after %d of 2 events: %+v", broken, end, events, one)
+					}
+				}
+			}
+			if broken == nil && events != 3 {
+				t.Errorf("end %q: %d of 3 events came", end, events)
+			}
+		}
+	}
+}
