@@ -153,7 +153,8 @@ func storeText(v *index.View) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "revision %d, compacted %d, %s\n", v.Revision(), v.Compacted(), leasesText(v))
 	for _, one := range recordsOf(v) {
-		fmt.Fprintf(&out, "%q %+v\n", one.Key, one.Version)
+		err := one.Read() // nil: its value may be in a file
+		fmt.Fprintf(&out, "%q %+v %v\n", one.Key, one.Version, err)
 	}
 	return out.String()
 }
