@@ -31,10 +31,12 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 		return err
 	}
 	var buf []byte
+	begins, sound := uint64(math.MaxUint64), true
 	for i, f := range chain {
 		name := f.name
 		damage := s.scan(f, &buf, func(sc *scanner) error {
 			behind, end, err := sc.verify(s.follower(f))
+			begins = min(begins, behind) // a later segment may set the log back to a snapshot
 			switch {
 			case err != nil:
 			case i == len(chain)-1 && end < least:
@@ -45,12 +47,11 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 					}
 				}
 				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
-			case i == 0 && fault == nil && snapshot > 0 && behind > snapshot:
-				err = &CorruptError{File: f.name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", behind, snapshot)}
 			}
 			return err
 		})
 		if damage != nil {
+			sound = false
 			if disk.Gone(d, name) {
 				continue
 			}
@@ -62,7 +63,11 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 			return err
 		}
 	}
-	if fault == nil {
+	switch {
+	case fault != nil:
+	case sound && snapshot > 0 && begins > snapshot && !disk.Gone(d, chain[0].name):
+		return read(chain[0].name, &CorruptError{File: chain[0].name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", begins, snapshot)})
+	default:
 		return nil
 	}
 	// Between two names of a list, a segment may have been begun or released: then a second list has no such fault.

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -100,6 +102,31 @@ func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 	if len(damage) != 1 || !strings.Contains(damage[0].Error(), path.Base(sound[2])) || !strings.Contains(damage[0].Error(), "segments are missing") {
 		t.Errorf("%s is missing: %v", sound[1], damage)
 	}
+}
+
+// An installed snapshot sets the log back behind entries of a former leader. Of their segments some may be removed before the others: the log
+// still begins behind the snapshot.
+func TestVerifyWhileResetSegmentsGo(t *testing.T) {
+	w := opened(t, 64<<10)
+	for w.l.Stats().Segments < 4 {
+		w.put(entry(w.now.last()+1, 1, "x"))
+	}
+	w.l.Append(&log.HardState{Term: 2, Commit: 5}, nil)
+	w.l.Reset(log.Marker{Index: 5, Term: 2, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+	if _, err := w.l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	w.l.Release(5)
+	released := w.l.TakeReleased()
+	if len(released) < 3 {
+		t.Fatalf("released: %q", released)
+	}
+	must(t, w.m.Remove(released[0]))
+	must(t, w.m.Remove(released[1]))
+	if _, damage := verify(t, w.m, 5, 5); len(damage) > 0 {
+		t.Errorf("without %s: %v", released[:2], damage)
+	}
+	must(t, w.l.Close())
 }
 
 // A segment may begin with entries that replace those of earlier segments, which were released since.

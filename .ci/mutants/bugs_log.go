@@ -141,8 +141,11 @@ var logBugs = []mutant{
 		{"Verify", `if one.failed != nil {`, `if one.failed != nil && d == nil {`},
 	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
 	{"verify a log whose middle is gone", []change{
-		{"Verify", `behind > snapshot:`, `behind > snapshot && d == nil:`},
+		{"Verify", `begins > snapshot`, `begins > snapshot && d == nil`},
 	}, []detector{direct("./log", "TestVerifyNamesWhatCannotBeRead")}},
+	{"verify the beginning of a log before all of it is read", []change{
+		{"Verify", `begins = min(begins, behind)`, `if begins == math.MaxUint64 { begins = behind }`},
+	}, []detector{direct("./log", "TestVerifyWhileResetSegmentsGo")}},
 	{"use the file of a damaged segment again", []change{
 		{"Log.MarkDamaged", `seg.damaged || seg.name == name`, `seg.damaged && seg.name == name`},
 	}, []detector{direct("./log", "TestMarkedSegmentIsRemoved")}},
