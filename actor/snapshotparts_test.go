@@ -63,6 +63,7 @@ func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
 	}
 	s.turn(saveOf(p.ViewToSave()))
 	s.tell(p)
+	s.turn() // removes the parts that were still read
 	all, _ := partFiles(p.t, s)
 	for _, info := range s.files {
 		for _, one := range info.Parts {
