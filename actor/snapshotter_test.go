@@ -48,11 +48,18 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 
 func (s *snapshotterTurns) turn(m ...SnapshotterMessage) {
 	s.at += 100 * time.Millisecond
-	for again := s.Handle(Time{Now: s.at}, m); again; {
-		again = s.Handle(Time{Now: s.at}, s.read())
+	steps := 0
+	handle := func(m []SnapshotterMessage) bool {
+		if steps++; steps > 100_000 {
+			panic("the snapshotter does not come to rest")
+		}
+		return s.Handle(Time{Now: s.at}, m)
+	}
+	for again := handle(m); again; {
+		again = handle(s.read())
 	}
 	for m := s.read(); len(m) > 0; m = s.read() {
-		s.Handle(Time{Now: s.at}, m)
+		handle(m)
 	}
 }
 
