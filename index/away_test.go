@@ -127,6 +127,14 @@ func TestValuesLeave(t *testing.T) {
 			t.Errorf("%d values are away, though there are no files", n)
 		}
 	}
+	s := NewState(limits.Defaults().Index)
+	superseding(t, s)
+	s.Stored(11, 1000, filesOf(t, s.View(), s.revision))
+	s.Stored(11, 1000, nil) // before any value has left
+	reclaimed(s)
+	if n, _ := s.View().Away(); n != 0 {
+		t.Errorf("%d values left memory for files that are gone", n)
+	}
 }
 
 // A View that was made before values left memory reads the same bytes, and so do slices that it handed out before.

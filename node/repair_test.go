@@ -170,6 +170,36 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
+// A repair that fails while the member runs leaves the part where it was, and no file of it open.
+func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
+	dir, _ := folderWithParts(t)
+	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
+	must(t, err)
+	part := listing.Published[0].Parts[3]
+	path := filepath.Join(dir, "snap", part.Name())
+	nobody := errors.New("no member has it")
+	a, err := startBeside(t, dir, func(env *environment) {
+		env.FetchPart = func([]string, *folder, peer.PartSink) error { return nobody }
+	})
+	must(t, err)
+	defer a.stop(t)
+	if err = a.m.repairPart(part); !errors.Is(err, nobody) {
+		t.Errorf("the repair ended with %v", err)
+	}
+	if _, err = os.Stat(path); err != nil {
+		t.Errorf("the part is not back: %v", err)
+	}
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, name := range names {
+		if to, err := os.Readlink("/proc/self/fd/" + name.Name()); err == nil && strings.HasPrefix(to, path) {
+			t.Errorf("%s is still open", to)
+		}
+	}
+}
+
 // What an earlier process received in full is verified before another member is asked: it is another part, and everything is fetched anew.
 func TestReceivedPartIsAnother(t *testing.T) {
 	whole, all := folderWithParts(t)

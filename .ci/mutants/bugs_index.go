@@ -527,6 +527,12 @@ var indexBugs = []mutant{
 	{"read a value twice while it is read", []change{
 		{"Hub.value", `if s.wanted[at] || s.reading[at] || s.full() {`, `if s.wanted[at] || s.full() {`},
 	}, []detector{direct("./index/watch", "TestNoPositionBehindAMissingValue")}},
+	{"list more missing values than the limit", []change{
+		{"Hub.value", `|| s.full() {`, `{`},
+	}, []detector{direct("./index/watch", "TestMissingValuesAreLimited")}},
+	{"let values go for files that are gone", []change{
+		{"State.Stored", `if s.letting.to = 0; values == nil {`, `if values == nil {`},
+	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"create a watch that its user may not read", []change{
 		{"Hub.create", `if err := v.Permits(r.By, kv.AccessRead, w); err != nil {`, `if err := v.Permits(r.By, kv.AccessNone, w); err != nil {`},
 	}, []detector{direct("./index/watch", "TestWatchIsRefused"), campaign}},

@@ -22,6 +22,9 @@ var nodeBugs = []mutant{
 	{"move a snapshot aside when a part of it is lost", []change{
 		{"storage.consider", `r.lacking = append(r.lacking, lacks); return nil`, `return s.putAside(r, info, lacks)`},
 	}, []detector{direct("./node", "TestPartsThatNobodyGives")}},
+	{"leave a part open that could not be fetched", []change{
+		{"storage.fetch", `sink.close()`, ``},
+	}, []detector{direct("./node", "TestFailedRepairLeavesNoFileOpen")}},
 	{"fetch one part alone", []change{
 		{"snapshot.Defects", `if err != nil {`, `if err != nil && len(all) == 0 {`},
 	}, []detector{direct("./node", "TestPartsAreRepaired")}},

@@ -106,6 +106,13 @@ func (w *world) step(resting bool) (again bool) {
 			w.t.Fatalf("values are wanted while others are being read")
 		}
 		w.missing = missing
+		bytes := 0
+		for _, one := range missing[:len(missing)-1] { // the last one may exceed the limit
+			bytes += one.Size()
+		}
+		if len(missing) > limits.WatchReadValues || bytes >= limits.WatchReadBytes {
+			w.t.Fatalf("%d values, %d bytes without the last, are wanted at once: more than the limit", len(missing), bytes)
+		}
 	}
 	w.stepping = false
 	return again

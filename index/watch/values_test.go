@@ -211,6 +211,38 @@ func TestNoPositionBehindAMissingValue(t *testing.T) {
 	}
 }
 
+// No list of missing values exceeds its limits, however many watches need values in the same step; world.step checks it.
+func TestMissingValuesAreLimited(t *testing.T) {
+	for _, c := range []struct{ keys, bytes int }{{limits.WatchReadValues + 100, 100}, {100, limits.WatchReadBytes / 10}} {
+		w := awayWorld(t)
+		from := w.view.Revision() + 1
+		for range 2 {
+			for n := range c.keys {
+				w.put(fmt.Sprintf("key %d", n), c.bytes)
+			}
+		}
+		w.store(w.view.Revision())
+		to := newLog()
+		ask := func(id, n int, end string) {
+			q := kv.Watch{Key: fmt.Appendf(nil, "key %d", n), End: []byte(end), Revision: from + int64(n)}
+			w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(id), Watch: q})
+		}
+		for n := range c.keys {
+			ask(n+1, n, "")
+		}
+		ask(c.keys+1, 0, "l")
+		w.complete(t)
+		for n := range c.keys {
+			if got := len(to.events[uint64(n+1)]); got != 2 {
+				t.Fatalf("%d values of %d bytes: the watch of key %d received %d events of 2", c.keys, c.bytes, n, got)
+			}
+		}
+		if got := len(to.events[uint64(c.keys+1)]); got != 2*c.keys {
+			t.Errorf("%d values of %d bytes: the watch of all keys received %d events", c.keys, c.bytes, got)
+		}
+	}
+}
+
 // The hub forgets values that were brought when as many bytes again have come.
 func TestValuesAreForgotten(t *testing.T) {
 	w := awayWorld(t)
