@@ -123,8 +123,12 @@ func runLine(ctx context.Context, app *cli.App, args []string) error {
 		writeHelp(app.Writer, strings.TrimSpace(a.path("")), a.command)
 		return nil
 	}
-	if err := checkEnvironment(app, os.Environ()); err != nil {
+	warning, err := checkEnvironment(app, os.Environ())
+	if err != nil {
 		return err
+	}
+	if warning != "" {
+		fmt.Fprintln(app.ErrWriter, warning)
 	}
 	app.Metadata = map[string]any{givenFlags: a.flags}
 	return app.RunContext(ctx, a.line())

@@ -17,34 +17,40 @@ const variablePrefix = "QKV_"
 // `qkv demo` and `qkv bench` for their members.
 var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+|WATCH_(REVISION|EVENT_TYPE|KEY|VALUE)|LOCK_(KEY|TOKEN|LEASE)|ENDS_WITH_STDIN)$`)
 
-// checkEnvironment refuses variables that belong to no flag: a misspelt setting would be ignored silently.
-func checkEnvironment(app *cli.App, environment []string) error {
-	known, unknown := []string{secretVariable}, []string(nil)
+// checkEnvironment refuses variables one edit away from a flag's variable: a misspelt setting would be ignored silently. It warns of
+// other variables that belong to no flag: a pod or a CI job may define them, such as QKV_VERSION, for itself.
+func checkEnvironment(app *cli.App, environment []string) (warning string, err error) {
+	known := []string{secretVariable}
 	for _, f := range flagsBelow(app.Commands) {
 		if d, ok := f.(cli.DocGenerationFlag); ok {
 			known = append(known, d.GetEnvVars()...)
 		}
 	}
-	for _, entry := range environment {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !foreignVariables.MatchString(name) {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	slices.Sort(unknown)
 	slices.Sort(known)
-	var all []string
-	for _, name := range unknown {
-		text := "unknown variable " + name
-		if hint := variableMeant(name, known); hint != "" {
-			text += ", " + strings.TrimSpace(hint)
+	known = slices.Compact(known)
+	var ignored, misspelt, hints []string
+	for _, entry := range slices.Sorted(slices.Values(environment)) {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) || foreignVariables.MatchString(name) {
+			continue
 		}
-		all = append(all, text)
+		hint := ""
+		if meant := variableMeant(name, known); meant != "" {
+			hint = " (" + strings.TrimSpace(meant) + ")"
+		}
+		if slices.ContainsFunc(known, func(k string) bool { return editDistance(name, k) == 1 }) {
+			misspelt, hints = append(misspelt, name), append(hints, name+hint)
+		} else {
+			ignored = append(ignored, name+hint)
+		}
 	}
-	return usagef("%s; `qkv COMMAND --help` names each flag's variable, `unset %s` ends this", strings.Join(all, "; "), strings.Join(unknown, " "))
+	if len(misspelt) > 0 {
+		return "", usagef("unknown variable %s; `qkv COMMAND --help` names each flag's variable, `unset %s` ends this", strings.Join(hints, ", "), strings.Join(misspelt, " "))
+	}
+	if len(ignored) > 0 {
+		warning = fmt.Sprintf("warning: no flag of qkv reads %s: ignored", strings.Join(ignored, ", "))
+	}
+	return warning, nil
 }
 
 // variableMeant guesses the right name of an unknown variable. The most frequent mistake is to omit the command's name, as in
@@ -53,7 +59,7 @@ func variableMeant(name string, known []string) string {
 	with := slices.DeleteFunc(slices.Clone(known), func(k string) bool {
 		return !strings.HasSuffix(k, strings.TrimPrefix(name, strings.TrimSuffix(variablePrefix, "_")))
 	})
-	if with = slices.Compact(with); len(with) > 0 {
+	if len(with) > 0 {
 		return fmt.Sprintf("did you mean %s? ", strings.Join(with, " or "))
 	}
 	return didYouMean(name, known)

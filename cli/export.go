@@ -30,11 +30,12 @@ func exportCommand() *cli.Command {
 		Description: "The key PREFIX/a/b becomes the file DIR/a/b, all as of one revision. A key that cannot be a file name gets an escaped " +
 			"name that begins with %, which import reads back: of a/b and a, the second is the file %a%. Each file gets its name " +
 			"only when its content is on the disk, so an interrupted export leaves no partial file. DIR and its files are readable " +
-			"by you alone. Files are removed only with --delete, and only in a folder that was empty when the first export wrote " +
-			"to it: the folder .qkv-export in it marks that, and import skips it.",
+			"by you alone. A DIR that was not empty before the first export is refused, unless --overwrite is given. Files are removed only with --delete, and " +
+			"only in a folder that was empty then: the folder " + exportTemporary + " in it marks that, and import skips it.",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_EXPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it all keys"},
 			&cli.BoolFlag{Name: "delete", EnvVars: []string{"QKV_EXPORT_DELETE"}, Usage: "remove the files in DIR whose key no longer exists, and empty folders"},
+			&cli.BoolFlag{Name: "overwrite", EnvVars: []string{"QKV_EXPORT_OVERWRITE"}, Usage: "also write into a folder with other files, and replace those that have a key's name"},
 			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_EXPORT_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
 			verboseFlag("QKV_EXPORT_VERBOSE"), writeOutFlag(),
 		),
@@ -49,7 +50,7 @@ func exportFolder(c *cli.Context) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
 			skipped := newSkips(c)
-			e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), refuse: skipped.add, mirror: c.Bool("delete"), serializable: c.Bool("serializable")}
+			e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), refuse: skipped.add, mirror: c.Bool("delete"), overwrite: c.Bool("overwrite"), serializable: c.Bool("serializable")}
 			err := e.run(ctx, c.Args().First(), c.App.ErrWriter)
 			skipped.end()
 			var refused *exitError
@@ -88,6 +89,7 @@ type exporter struct {
 	prefix       string
 	refuse       func(name, why string)
 	mirror       bool
+	overwrite    bool // also in a folder that was not empty before the first export
 	serializable bool
 
 	root      *os.Root
@@ -151,18 +153,22 @@ func (e *exporter) open(dir string) error {
 	return nil
 }
 
-// claim marks the folder as written by exports only. A folder with other files gets no mark, and --delete never applies to it: it
-// would remove those files.
+// claim marks the folder as written by exports only. A folder with other files is refused, or, with --overwrite, gets no mark. --delete
+// never applies to it: it would remove those files.
 func (e *exporter) claim(root *os.Root, dir string) error {
 	names, err := namesIn(root, ".")
 	if err != nil {
 		return err
 	}
 	e.temporary = exportTemporary
-	if other := slices.IndexFunc(names, func(name string) bool { return name != exportUnmarked }); other >= 0 && !slices.Contains(names, exportTemporary) {
+	if other := slices.IndexFunc(names, func(name string) bool { return name != exportUnmarked && name != lostAndFound }); other >= 0 && !slices.Contains(names, exportTemporary) {
+		what, instead := "an export would replace files that have a key's name", ", or --overwrite"
 		if e.mirror {
-			return usagef("%s was not empty when the first export wrote to it (it has no folder %s), and --delete would remove what is in it, such as %s: "+
-				"is it the right one? If so, give a new folder, such as %s; nothing was changed", dir, exportTemporary, names[other], path.Join(dir, "keys"))
+			what, instead = "--delete would remove what is in it", ""
+		}
+		if e.mirror || !e.overwrite {
+			return usagef("%s was not empty before the first export (it holds %s, and no folder %s), and %s: "+
+				"is it the right one? If so, give a new folder, such as %s%s; nothing was changed", dir, names[other], exportTemporary, what, path.Join(dir, "keys"), instead)
 		}
 		e.temporary = exportUnmarked
 	}
@@ -355,7 +361,7 @@ func (e *exporter) removeOthers() error {
 		switch {
 		case err != nil:
 			return err
-		case name == exportTemporary:
+		case name == exportTemporary || name == lostAndFound:
 			return fs.SkipDir
 		case d.IsDir():
 			folders = append(folders, name)

@@ -31,6 +31,9 @@ const (
 	exportUnmarked  = "%!unmarked"
 )
 
+// lostAndFound is the folder that a new file system has in its root.
+const lostAndFound = "lost+found"
+
 var (
 	escaper    = strings.NewReplacer("%", "%25", "\x00", "%00", "/", "%2F")
 	unescapers = map[string]string{"25": "%", "00": "\x00", "2F": "/"}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, sk
 
 func testExport(t *testing.T, s exportStore, dir, prefix string, mirror bool) (summary string, refused []string, err error) {
 	t.Helper()
-	e := exporter{store: s, prefix: keyPrefix(prefix), mirror: mirror, refuse: func(name, why string) {
+	e := exporter{store: s, prefix: keyPrefix(prefix), mirror: mirror, overwrite: !mirror, refuse: func(name, why string) {
 		refused = append(refused, name+": "+why)
 	}}
 	err = e.run(t.Context(), dir, &bytes.Buffer{})
@@ -284,6 +285,34 @@ func TestExportAgain(t *testing.T) {
 	clear(s.keys)
 	if summary, _, err := testExport(t, s, dir, "", true); err == nil || len(contents(t, dir)) != 2 {
 		t.Errorf("an export of nothing that mirrors: %s, %v; the folder holds %q", summary, err, contents(t, dir))
+	}
+}
+
+// Nothing is written into a folder that was not empty before the first export, unless that is asked for.
+func TestExportSparesForeignFiles(t *testing.T) {
+	s := newMemory()
+	_, _ = s.Put(t.Context(), []byte("config"), []byte("new"))
+	for _, files := range []map[string]string{{"config": "precious"}, {"other": "precious"}} {
+		dir := tree(t, files)
+		for _, mirror := range []bool{false, true} {
+			e := exporter{store: s, mirror: mirror, refuse: func(string, string) {}}
+			if err := e.run(t.Context(), dir, io.Discard); exitCode(err) != exitUsage || !strings.Contains(err.Error(), "nothing was changed") {
+				t.Errorf("mirror %v: %v", mirror, err)
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || !mapsEqual(contents(t, dir), files) {
+				t.Errorf("mirror %v: the folder holds %v", mirror, entries)
+			}
+		}
+	}
+	fresh := t.TempDir() // a new volume
+	must(t, os.Mkdir(filepath.Join(fresh, lostAndFound), 0o700))
+	for range 2 {
+		if _, _, err := testExport(t, s, fresh, "", true); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(fresh, lostAndFound)); err != nil {
+		t.Errorf("the volume's own folder: %v", err)
 	}
 }
 

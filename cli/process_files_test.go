@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +16,39 @@ import (
 // mayOpen runs a process that may have so many files open.
 func mayOpen(files int) []string {
 	return []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)}
+}
+
+// A sandbox or a file system that refuses advice, hard links, modes and room ahead prevents no start, and no certificate.
+func TestProcessInASandbox(t *testing.T) {
+	t.Parallel()
+	before := traced(t, "fadvise64,linkat,fchmod,sync_file_range,fallocate,madvise", "error=EPERM")
+	c := newProcesses(t, 1)
+	m := c.members[0]
+	m.before = before
+	for _, value := range []string{"first", "second"} {
+		m.start()
+		s := c.open(0, processWait)
+		ctx, cancel := context.WithTimeout(t.Context(), processWait)
+		if _, err := s.Put(ctx, []byte("key"), []byte(value)); err != nil {
+			t.Fatalf("%v\n%s", err, m.lines())
+		}
+		cancel()
+		m.kill()
+	}
+	dir := t.TempDir()
+	for _, line := range []string{"cert ca --cluster prod", "cert member n1", "cert client admin", "cert secret -o secret", "cert secret -o secret --rotate", "cert renew"} {
+		for i, want := range []bool{true, false} {
+			if again := i > 0; again && (strings.Contains(line, "renew") || strings.Contains(line, "rotate")) {
+				continue // these replace files
+			}
+			words := slices.Concat(before[1:], []string{"qkv"}, strings.Fields(line))
+			cmd := exec.CommandContext(t.Context(), before[0], words...)
+			cmd.Dir, cmd.Env = dir, withoutSettings(os.Environ())
+			if out, err := cmd.CombinedOutput(); (err == nil) != want {
+				t.Errorf("%s, for the %d. time: %v: %s", line, i+1, err, out)
+			}
+		}
+	}
 }
 
 // TestProcessFewFiles connects more often than a member may open files, without a word. Its log has the files that it needs all the

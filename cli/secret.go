@@ -115,8 +115,7 @@ func certMakerBy(c *cli.Context) (wire.Maker, error) {
 	if err != nil {
 		return m, err
 	}
-	m = m.WithSecrets(secrets)
-	return m, m.TrustSecrets(c.String("certs-dir"))
+	return m.WithSecrets(secrets), nil
 }
 
 // memberTrust returns the trust of a member: its folder of certificates, or the cluster secret. With a secret, QKV_CERTS_DIR is that of the

@@ -2,7 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
+	_ "time/tzdata" // an image may lack the system's files of time zones
 
 	"github.com/urfave/cli/v2"
 )
@@ -13,7 +17,11 @@ var localTimes = []string{"2006-01-02 15:04:05", "2006-01-02 15:04"}
 // parseTime reads a time. A time in the future is an error.
 func parseTime(text string, now time.Time) (at time.Time, err error) {
 	if at, err = time.Parse(time.RFC3339, text); err != nil {
-		at, err = parseLocal(text, now)
+		if at, err = parseLocal(text, now); err == nil {
+			if err := checkZone(os.Getenv("TZ")); err != nil {
+				return at, err
+			}
+		}
 	}
 	switch {
 	case err != nil:
@@ -33,6 +41,23 @@ func parseLocal(text string, now time.Time) (at time.Time, err error) {
 		}
 	}
 	return at, err
+}
+
+// checkZone returns an error if Go cannot load the time zone of the variable TZ: package time then takes local times as UTC without a word.
+func checkZone(zone string) (err error) {
+	name := strings.TrimPrefix(zone, ":")
+	if filepath.IsAbs(name) {
+		var text []byte
+		if text, err = os.ReadFile(name); err == nil {
+			_, err = time.LoadLocationFromTZData(name, text)
+		}
+	} else {
+		_, err = time.LoadLocation(name) // an empty name is UTC
+	}
+	if err != nil {
+		return usagef("TZ=%s: %w: set TZ to a name such as Europe/Berlin, or give the time with its zone, as in 2006-01-02T15:04:05+02:00", zone, err)
+	}
+	return nil
 }
 
 // beforeAll is the revision before the first write.

@@ -329,7 +329,7 @@ func (f *osFile) Truncate(size int64) error {
 func (f *osFile) Reserve(size int64) error {
 	f.past.fdToo = true
 	err := again(func() error { return unix.Fallocate(f.fd, 0, 0, size) })
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	if refused(err) {
 		err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 	}
 	return f.named("fallocate", err)
@@ -348,14 +348,24 @@ func (f *osFile) WriteBack(off, n int64, wait bool) error {
 		flags = unix.SYNC_FILE_RANGE_WAIT_BEFORE
 	}
 	err := again(func() error { return unix.SyncFileRange(f.fd, off, n, flags) })
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ESPIPE) { // the final sync does the whole work
+	if refused(err) || errors.Is(err, unix.ESPIPE) { // the final sync does the whole work
 		return nil
 	}
 	return f.named("sync_file_range", err)
 }
 
+// DropCache returns no error if a sandbox or the file system refuses the advice: reads then come from the cache.
 func (f *osFile) DropCache(off, n int64) error {
-	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED) }))
+	err := again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED) })
+	if refused(err) {
+		return nil
+	}
+	return f.named("fadvise", err)
+}
+
+// refused reports whether a sandbox (seccomp) or a file system does not offer a system call. The call had no effect.
+func refused(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // NoReadahead returns no error: a file system that ignores the advice reads ahead.

@@ -92,7 +92,7 @@ func (m Maker) CreateCA(dir, cluster string) (Files, error) {
 	if err != nil {
 		return Files{}, fmt.Errorf("sign the CA's certificate: %w", err)
 	}
-	return writePair(dir, id, der, key)
+	return m.writePair(dir, id, der, key)
 }
 
 // CreateMember makes the certificate of the member name with the CA in dir. Clients without qkv's own verification (gRPC, HTTP)
@@ -123,11 +123,11 @@ func (m Maker) create(dir string, class Class, name string, hosts []string) (Fil
 	if err != nil {
 		return Files{}, err
 	}
-	return writePair(dir, id, der, key)
+	return m.writePair(dir, id, der, key)
 }
 
 // Renew replaces the certificate of a member or client in a file. The CA in dir signs a new one for the same identity, key and
-// hosts. The private key is not needed and stays valid.
+// hosts. The private key is not needed and stays valid. With secrets, ca.crt in dir gets their CAs.
 func (m Maker) Renew(dir, name string) error {
 	ca, err := m.loadAuthority(dir)
 	if err != nil {
@@ -148,6 +148,9 @@ func (m Maker) Renew(dir, name string) error {
 	}
 	der, err := m.sign(ca, id, hostsIn(old[0]), old[0].PublicKey)
 	if err != nil {
+		return err
+	}
+	if err := m.trustSecrets(dir); err != nil {
 		return err
 	}
 	return replaceFile(name, encodeCertificate(der), certMode)
@@ -282,8 +285,9 @@ func (m Maker) newKey() (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// writePair writes a new certificate and its new key. The key comes first: no certificate is ever without its key.
-func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
+// writePair writes a new certificate and its new key, and with secrets the ca.crt, after all checks. The key comes before its certificate,
+// which is never without it.
+func (m Maker) writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
 	files := filesOf(dir, id)
 	instead := "`qkv cert renew` renews a certificate; move it away if it is not needed any more"
 	if id.Class == ClassCA {
@@ -301,6 +305,9 @@ func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, e
 		return Files{}, fmt.Errorf("make the folder for certificates: %w", err)
 	}
 	keyPEM, err := encodeKey(key)
+	if err == nil {
+		err = m.trustSecrets(dir)
+	}
 	if err != nil {
 		return Files{}, err
 	}

@@ -169,24 +169,21 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 // replaceFile writes a file atomically, and replaces an existing file.
 func replaceFile(name string, text []byte, mode fs.FileMode) error {
-	return publish(name, text, mode, os.Rename)
+	return publish(name, text, mode, storage.rename)
 }
 
 // createFile writes a file atomically. The error is fs.ErrExist if another process was first.
 func createFile(name string, text []byte, mode fs.FileMode) error {
-	return publish(name, text, mode, os.Link)
+	return publish(name, text, mode, storage.renameNew)
 }
 
-// publish writes a temporary file beside name, then renames or links it in one atomic step.
+// publish writes a temporary file beside name, then gives it the name in one atomic step.
 func publish(name string, text []byte, mode fs.FileMode, step func(from, to string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+	temporary, err := storage.create(filepath.Dir(name), text, mode)
+	if temporary != "" {
+		defer storage.remove(temporary)
 	}
-	temporary := f.Name()
-	defer os.Remove(temporary)
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := step(temporary, name); err != nil {
@@ -195,5 +192,51 @@ func publish(name string, text []byte, mode fs.FileMode, step func(from, to stri
 		}
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return syncFolder(filepath.Dir(name))
+	return storage.syncDir(filepath.Dir(name))
+}
+
+// storage is the file system of certificates, keys and secrets. Tests of crashes replace it by a simulated disk.
+var storage fileSystem = osFiles{}
+
+type fileSystem interface {
+	create(dir string, text []byte, mode fs.FileMode) (name string, err error) // makes a synced file with a new name
+	rename(from, to string) error
+	renameNew(from, to string) error // fs.ErrExist if the name is taken
+	remove(name string) error
+	syncDir(dir string) error
+}
+
+type osFiles struct{}
+
+func (osFiles) create(dir string, text []byte, mode fs.FileMode) (string, error) {
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if mode != keyMode { // the file has that mode; a sandbox or a file system may refuse another
+		_ = f.Chmod(mode)
+	}
+	return f.Name(), errors.Join(err, f.Sync(), f.Close())
+}
+
+func (osFiles) rename(from, to string) error { return os.Rename(from, to) }
+func (osFiles) remove(name string) error     { return os.Remove(name) }
+func (osFiles) syncDir(dir string) error     { return syncFolder(dir) }
+
+// renameNew needs no hard links: FAT and some network file systems and sandboxes have none. It then takes the name by an empty file, which
+// the rename replaces. A crash in between leaves the empty file, which every reader names as damaged.
+func (osFiles) renameNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	taken, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, keyMode)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(taken.Close(), os.Rename(from, to)); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
 }

@@ -3,6 +3,8 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,5 +73,24 @@ func TestFilesAppearWhole(t *testing.T) {
 	}
 	if written < 5 {
 		t.Errorf("%d writes were seen", written)
+	}
+}
+
+// Without hard links a new file still never replaces another one, and a failed rename leaves no name behind.
+func TestNewFileWithoutLinks(t *testing.T) {
+	dir := t.TempDir()
+	gone, name := filepath.Join(dir, "gone"), filepath.Join(dir, "name")
+	if err := (osFiles{}).renameNew(gone, name); err == nil {
+		t.Error("a file that is not there was renamed")
+	}
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the name is taken after a failed rename: %v", err)
+	}
+	must(t, os.WriteFile(name, []byte("first"), 0o600))
+	if err := (osFiles{}).renameNew(gone, name); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a taken name: %v", err)
+	}
+	if text, err := os.ReadFile(name); err != nil || string(text) != "first" {
+		t.Errorf("the first file is %q, %v", text, err)
 	}
 }

@@ -172,7 +172,7 @@ func WriteSecrets(name string, all []ClusterSecret, replace bool) error {
 			if err := keepAccess(from, to); err != nil {
 				return err
 			}
-			return os.Rename(from, to)
+			return storage.rename(from, to)
 		})
 	}
 	err := createFile(name, text.Bytes(), keyMode)

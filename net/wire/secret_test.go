@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,7 +209,7 @@ func TestSecretMembers(t *testing.T) {
 	}
 	// A library that verifies host names takes the certificate, by the CA that is written for clients.
 	dir := t.TempDir()
-	must(t, maker(noon).WithSecrets([]ClusterSecret{old}).TrustSecrets(dir))
+	must(t, maker(noon).WithSecrets([]ClusterSecret{old}).trustSecrets(dir))
 	roots, err := loadRoots(dir)
 	must(t, err)
 	for _, host := range []string{"localhost", "10.0.0.1", "db.example"} {
@@ -231,7 +232,6 @@ func (c *Credentials) webTLS() *tls.Config {
 func TestSecretClients(t *testing.T) {
 	old, next, dir := secretOf(t, 1), secretOf(t, 2), t.TempDir()
 	m := maker(noon).WithSecrets([]ClusterSecret{old})
-	must(t, m.TrustSecrets(dir))
 	files, err := m.CreateClient(dir, "admin")
 	must(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "ca.key")); err == nil {
@@ -251,12 +251,49 @@ func TestSecretClients(t *testing.T) {
 	}(), "member certificate is required")
 	expect(t, "after the rotation", meet(secretMember(t, noon, "n1", next)), "another CA")
 	m = m.WithSecrets([]ClusterSecret{next, old})
-	must(t, m.TrustSecrets(dir))
 	must(t, m.Renew(dir, files.Cert))
 	must(t, meet(secretMember(t, noon, "n1", next, old)))
 	must(t, meet(secretMember(t, noon, "n1", next)))
-	other := folder(t, "prod", noon)
-	wantError(t, m.TrustSecrets(other), "certificate of another CA")
+}
+
+// Certificates of a secret are never written where another CA or another secret is trusted, and a refused command writes no file.
+func TestSecretsTrustIsNeverReplaced(t *testing.T) {
+	first, second := maker(noon).WithSecrets([]ClusterSecret{secretOf(t, 1)}), maker(noon).WithSecrets([]ClusterSecret{secretOf(t, 2)})
+	dir, prod := t.TempDir(), folder(t, "prod", noon)
+	files, err := first.CreateClient(dir, "admin")
+	must(t, err)
+	damaged := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(damaged, "ca.crt"), []byte("cut"), 0o600))
+	for _, into := range []string{dir, prod, damaged} {
+		before := filesIn(t, into)
+		_, err := second.CreateClient(into, "other")
+		wantError(t, err, "nothing was written")
+		wantError(t, second.Renew(into, files.Cert), "nothing was written")
+		if after := filesIn(t, into); !maps.Equal(before, after) {
+			t.Errorf("a refused command left %v, before there was %v", after, before)
+		}
+	}
+	before := filesIn(t, dir)
+	both := maker(noon).WithSecrets([]ClusterSecret{secretOf(t, 2), secretOf(t, 1)})
+	_, err = both.CreateClient(dir, "admin")
+	wantError(t, err, "never overwritten")
+	if after := filesIn(t, dir); !maps.Equal(before, after) {
+		t.Error("a client's certificate that exists already: ca.crt was changed")
+	}
+}
+
+// filesIn returns the contents of the files in a folder.
+func filesIn(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		must(t, err)
+		all[e.Name()] = string(text)
+	}
+	return all
 }
 
 // A member signs its certificate again after half of its life, and follows the file of its secrets.

@@ -4,10 +4,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -175,17 +178,26 @@ func (m Maker) WithSecrets(all []ClusterSecret) Maker {
 	return m
 }
 
-// TrustSecrets writes the CA certificates of the secrets in force into ca.crt of dir. It refuses to replace another CA's.
-func (m Maker) TrustSecrets(dir string) error {
+// trustSecrets writes the CA certificates of the secrets in force into ca.crt of dir. A rotation shares a secret with the file. A file
+// that shares none is never replaced: it is the trust of another cluster.
+func (m Maker) trustSecrets(dir string) error {
+	if len(m.secrets) == 0 {
+		return nil
+	}
 	_, trusted, _, err := secretAuthority(m.secrets)
 	if err != nil {
 		return err
 	}
 	name := filesOf(dir, Identity{Class: ClassCA}).Cert
-	if there, err := readCertificates(name); err == nil {
-		if id, err := IdentityOf(there[0]); err != nil || id.Cluster != SecretCluster {
-			return fmt.Errorf("%s is the certificate of another CA (%s): give another --certs-dir", name, there[0].Subject)
-		}
+	there, err := readCertificates(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: nothing was written; give another --certs-dir", err)
+	}
+	shared := func(t *x509.Certificate) bool {
+		return slices.ContainsFunc(trusted, func(c *x509.Certificate) bool { return samePublicKey(c.PublicKey, t.PublicKey) })
+	}
+	if len(there) > 0 && !slices.ContainsFunc(there, shared) {
+		return fmt.Errorf("%s is the certificate of another CA or another cluster secret (%s): nothing was written; give another --certs-dir", name, there[0].Subject)
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return fmt.Errorf("make the folder for certificates: %w", err)
