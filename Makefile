@@ -41,8 +41,8 @@ test: lint ## all that a change must pass: format, vet, staticcheck, every test 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
 
-upgrade: ## the last version beside this code: a rolling upgrade under load, the way back, old and new clients (UPGRADEFLAGS='-from COMMIT')
-	@$(GO) run ./.ci/upgrade $(UPGRADEFLAGS)
+upgrade: ## switched off until the formats of 0.3.0 are frozen: the last version beside this code
+	@echo 'upgrade: NOT RUN: 0.3.0 breaks the formats of 0.2, and they change until the issue "recovery" ends; see docs/upgrading.md'
 
 browser: ## the dashboard in headless Chromium on three members; skipped by name without Chromium (PICTURES=DIR writes screenshots)
 	$(GO) test -C net/web/browser -count=1 -timeout 10m -v . $(if $(PICTURES),-args -pictures $(PICTURES))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +17,19 @@ import (
 	"golang.org/x/term"
 )
 
-// Version is the version of qkv.
-const Version = "0.2.0"
+// release is the version of the sources. A -dev is not released yet.
+const release = "0.3.0-dev"
+
+// Version is the version of qkv: the release, and the commit of the build where it is known, as in 0.3.0-dev+1a2b3c4d5e6f.
+var Version = versionOf(commit(debug.ReadBuildInfo()))
+
+func versionOf(commit string) string {
+	commit = strings.TrimPrefix(strings.Replace(commit, " with changes", "-dirty", 1), "commit ")
+	if commit == "unknown" || !strings.HasSuffix(release, "-dev") {
+		return release
+	}
+	return release + "+" + commit
+}
 
 // Run runs one command line and returns its exit code.
 func Run(args []string) int {

@@ -29,6 +29,8 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/using.md", "go ", "TestDocsClient runs them in a module of its own"},
 	{"docs/from-etcd.md", "etcdctl", etcdctlReason},
 	{"docs/moving.md", "etcdctl", etcdctlReason},
+	{"docs/upgrading.md", "etcdctl", etcdctlReason},
+	{"docs/upgrading.md", "qkv migrate", "needs the file of etcdctl: TestScript/migrate"},
 	{"docs/moving.md", "etcdutl", etcdctlReason},
 	{"docs/moving.md", "qkv migrate from-etcd --endpoints", "needs a running etcd; net/etcd/compat has one: TestMigrateLive"},
 	{"docs/etcd.md", "etcdctl", etcdctlReason},

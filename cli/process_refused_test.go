@@ -82,15 +82,15 @@ func TestProcessRefused(t *testing.T) {
 		newer := slices.Clone(right)
 		for slot := newer; len(slot) > 0; slot = slot[limits.FolderFileBytes:] {
 			format := slot[len("qkvfile\n"):] // format u32, length u32, number u64: node/slots.go
-			if binary.BigEndian.Uint32(format) != 1 {
+			if binary.BigEndian.Uint32(format) != 2 {
 				t.Fatalf("the identity begins with % x: the format is not where it was", slot[:24])
 			}
-			binary.BigEndian.PutUint32(format, 2)
+			binary.BigEndian.PutUint32(format, 3)
 			end := 24 + binary.BigEndian.Uint32(format[4:])
 			binary.BigEndian.PutUint32(slot[end:], crc32.Checksum(slot[:end], crc32.MakeTable(crc32.Castagnoli)))
 		}
 		must(t, os.WriteFile(identity, newer, 0o600))
-		m.refuses(exitUsage, identity, "written by a newer qkv", "format is 2")
+		m.refuses(exitUsage, identity, "written by a newer qkv", "format is 3")
 		must(t, os.WriteFile(identity, right, 0o600))
 	})
 	m.start()

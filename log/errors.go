@@ -3,14 +3,17 @@ package log
 import (
 	"errors"
 	"fmt"
+
+	"qkv/internal/pack"
 )
 
 var (
 	// ErrCorrupt is in every error that reports damaged files of the log. See CorruptError.
 	ErrCorrupt = errors.New("the log is corrupt")
-	// ErrFormat is in the error for intact content that this version does not know: a newer qkv wrote it, and nothing
-	// is damaged.
-	ErrFormat = errors.New("the log was written by a newer qkv: start that version")
+	// ErrFormat is in the error for intact content of another version of qkv: nothing is damaged.
+	ErrFormat = errors.New("unknown format of the log")
+	errNewer  = fmt.Errorf("%w: it was written by a newer qkv: start that version", ErrFormat)
+	errOlder  = fmt.Errorf("%w: it was %w", ErrFormat, pack.ErrOlder)
 	// ErrForeign is in the error for a log that belongs to another cluster or member.
 	ErrForeign = errors.New("the log belongs to another member")
 	// ErrNoSpace is in the error of a Sync that found no disk space, for a new segment or within one. Nothing is lost

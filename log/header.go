@@ -20,7 +20,7 @@ const (
 	// keptBytes is the part of each segment that no group uses: a page for a fence, and the last page for a NextPage.
 	keptBytes = 2 * pageBytes
 	// version is the format version that is written.
-	version = 1
+	version = 2
 
 	// compatZeroed is the feature bit of a segment whose file was all zeros when the segment was begun.
 	compatZeroed = 1
@@ -87,8 +87,11 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 		return h, errNoHeader
 	}
 	h.seq = e.Uint64(page[40:])
-	if v := e.Uint32(page[8:]); v != version {
-		return h, fmt.Errorf("%w: format %d, this qkv reads %d", ErrFormat, v, version)
+	switch v := e.Uint32(page[8:]); {
+	case v < version:
+		return h, errOlder
+	case v > version:
+		return h, fmt.Errorf("%w: format %d, this qkv reads %d", errNewer, v, version)
 	}
 	h.compat, h.readCompat, h.incompat = e.Uint32(page[12:]), e.Uint32(page[16:]), e.Uint32(page[20:])
 	var prevEnd, size uint64
@@ -101,7 +104,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	h.size, h.prevEnd = int64(size), int64(prevEnd)
 	h.prevChain = e.Uint32(page[128:])
 	if h.readCompat != 0 || h.incompat != 0 {
-		return h, fmt.Errorf("%w: unknown feature bits %#x %#x", ErrFormat, h.readCompat, h.incompat)
+		return h, fmt.Errorf("%w: unknown feature bits %#x %#x", errNewer, h.readCompat, h.incompat)
 	}
 	return h, nil
 }

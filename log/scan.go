@@ -210,10 +210,10 @@ func readPayload(h *frameHeader, payload []byte, longer bool, f func(r record, a
 			return fmt.Errorf("record %d of the frame: %w", i, err)
 		}
 		if r.longer && !longer {
-			return fmt.Errorf("%w: record %d has more fields than are known", ErrFormat, i)
+			return fmt.Errorf("%w: record %d has more fields than are known", errNewer, i)
 		}
 		if r.kind > kindRaftMost && r.kind != kindMarker {
-			return fmt.Errorf("%w: record %d is of kind %d", ErrFormat, i, r.kind)
+			return fmt.Errorf("%w: record %d is of kind %d", errNewer, i, r.kind)
 		}
 		if h.kind == kindEntries {
 			if used == terms[0].count {

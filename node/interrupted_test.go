@@ -27,7 +27,7 @@ func TestInterruptedParts(t *testing.T) {
 	}
 	a.put(t, "key", "value")
 	a.stop(t)
-	extent, err := os.ReadFile(filepath.Join("..", "snapshot", "testdata", "v1-extent.part"))
+	extent, err := os.ReadFile(filepath.Join("..", "snapshot", "testdata", "extent.part"))
 	if err != nil {
 		t.Fatal(err)
 	}

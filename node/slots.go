@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"qkv/internal/limits"
+	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
@@ -33,7 +34,7 @@ import (
 const (
 	slotBytes   = limits.FolderFileBytes
 	slotMagic   = "qkvfile\n"
-	slotFormat  = 1
+	slotFormat  = 2
 	slotHead    = 8 + 4 + 4 + 8
 	slotContent = slotBytes - slotHead - 4
 )
@@ -41,7 +42,7 @@ const (
 var (
 	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
 	errChecksum = errors.New("its checksum is wrong")
-	errMagic    = errors.New("it does not begin like a file of qkv 0.2.0 or later: it is damaged, or was written by an older qkv; docs/upgrading.md says how to move the data of an older qkv")
+	errMagic    = errors.New("it does not begin like a file of qkv 0.2 or newer: it is damaged, or was written by an older qkv; docs/upgrading.md says how to move the data of an older qkv")
 )
 
 // slot is one half of a small file.
@@ -112,7 +113,11 @@ func readSlots(file disk.File) (s slots, err error) {
 			}
 		}
 	}
-	if err == nil && s.newest.format != slotFormat {
+	switch {
+	case err != nil:
+	case s.newest.format < slotFormat:
+		err = usagef("it was %w", pack.ErrOlder)
+	case s.newest.format > slotFormat:
 		err = usagef("it was written by a newer qkv: its format is %d, but this qkv knows only %d: use the version that wrote it, or a newer one", s.newest.format, slotFormat)
 	}
 	return s, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ var smallFiles = map[string]func(f *folder) (any, error){
 	"callers": func(f *folder) (any, error) { all, err := f.callers(); return fmt.Sprint(all), err },
 }
 
-// The bytes are those of 0.2.0, for ever.
+// The bytes of the small files. -rewrite writes the golden file anew.
 func TestGoldenSmallFiles(t *testing.T) {
 	const name = "testdata/folder.txt"
 	f := exampleFolder(t)
@@ -84,6 +85,11 @@ func TestGoldenSmallFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&b, "%s\n%s", file, hex.Dump(raw[:slotHead+len(s.content)+4]))
+	}
+	if flag.Lookup("rewrite").Value.String() == "true" {
+		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	want, err := os.ReadFile(name)
 	if err != nil || b.String() != string(want) {
@@ -125,12 +131,17 @@ func TestSmallFilesOfOtherFormats(t *testing.T) {
 		half := slot{slotFormat + 1, 9, s.content}.encode()
 		f.overwrite(t, name, half) // the newer half only: its writer has crashed
 		var refused *UsageError
-		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), "format is 2") {
-			t.Errorf("%s of format 2: %v", name, err)
+		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), "format is 3") {
+			t.Errorf("%s of format 3: %v", name, err)
 		}
 		damaged, repaired := f.repair(name)
 		if err := f.write(name, nil); damaged || repaired != nil || err == nil {
-			t.Errorf("%s of format 2 was written over: %v, %v, %v", name, damaged, repaired, err)
+			t.Errorf("%s of format 3 was written over: %v, %v, %v", name, damaged, repaired, err)
+		}
+		old := slot{slotFormat - 1, 9, s.content}.encode()
+		f.overwrite(t, name, append(old, old...))
+		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by qkv 0.2 or older") || !strings.Contains(err.Error(), "migrate from-etcd --snapshot") {
+			t.Errorf("%s of qkv 0.2: %v", name, err)
 		}
 		older := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, s.content...)
 		f.overwrite(t, name, append(older, make([]byte, 2*slotBytes-len(older))...))

@@ -54,9 +54,9 @@
 //
 //	prelude, 32 bytes, the same in every version of the format
 //	 0  8  magic "qkvsnap\n"
-//	 8  4  format version, 1
-//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the SHA-256 is of headers alone,
-//	       2 = the head lists parts, 4 = the file is a part
+//	 8  4  format version, 2
+//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the head lists parts,
+//	       2 = the file is a part
 //	16  4  compatible features: a reader may ignore them; none yet. With an unknown one, arrays may be longer than the reader
 //	       knows: it ignores the additional elements
 //	20  8  zero
@@ -74,7 +74,7 @@
 //	32     payload
 //
 //	head   msgpack [cluster, member, index, term, configuration, digest, revision, product version, state bytes,
-//	       [[number, last revision, SHA-256, bytes]...]], the last one only with feature 2: the parts; number 0 is a piece of the
+//	       [[number, last revision, SHA-256, bytes]...]], the last one only with feature 1: the parts; number 0 is a piece of the
 //	       base. Of a part, index is its number, and all else is empty
 //	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;

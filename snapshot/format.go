@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 
 	"qkv/internal/limits"
@@ -11,7 +12,7 @@ import (
 // The layout in doc.go.
 const (
 	magic         = "qkvsnap\n"
-	formatVersion = 1
+	formatVersion = 2
 
 	preludeBytes = 32
 	headerBytes  = 32
@@ -21,15 +22,12 @@ const (
 	// checksumAt is the offset of the checksum in a prelude or block header. It covers all bytes before it.
 	checksumAt = 28
 
-	// headersHashed is the incompatible feature with which the tail's SHA-256 covers only the prelude and the block
-	// headers.
-	headersHashed = 1
 	// withParts is the incompatible feature of a snapshot that lists parts in its head: keys are in these files too.
-	withParts = 2
+	withParts = 1
 	// isPart is the incompatible feature of a part.
-	isPart = 4
+	isPart = 2
 
-	knownFeatures = headersHashed | withParts | isPart
+	knownFeatures = withParts | isPart
 
 	// goesOn is the flag of a block whose last key has more versions in the next block.
 	goesOn = 1
@@ -82,7 +80,6 @@ func appendPrelude(dst []byte, features uint32) []byte {
 type prelude struct {
 	chain  uint32 // of the first block
 	longer bool   // arrays may be longer than known: the file has an unknown compatible feature
-	all    bool   // the SHA-256 covers all bytes, not only headers
 	parts  bool   // the head lists parts
 	part   bool   // the file is a part
 }
@@ -96,7 +93,10 @@ func checkPrelude(path string, b []byte) (p prelude, err error) {
 	if !ok {
 		return p, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
+	switch v := binary.LittleEndian.Uint32(b[8:]); {
+	case v < formatVersion:
+		return p, fmt.Errorf("%w: %s was %w", ErrFormat, path, pack.ErrOlder)
+	case v > formatVersion:
 		return p, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
 	bits := binary.LittleEndian.Uint32(b[12:])
@@ -105,7 +105,7 @@ func checkPrelude(path string, b []byte) (p prelude, err error) {
 	}
 	return prelude{
 		chain: chain, longer: binary.LittleEndian.Uint32(b[16:]) != 0,
-		all: bits&headersHashed == 0, parts: bits&withParts != 0, part: bits&isPart != 0,
+		parts: bits&withParts != 0, part: bits&isPart != 0,
 	}, nil
 }
 

@@ -15,33 +15,29 @@ import (
 	"qkv/internal/limits"
 )
 
-var golden = flag.Bool("golden", false, "write the golden files that do not exist yet")
+var golden = flag.Bool("golden", false, "write the golden files anew")
 
-// The files of testdata are never written again: a version that cannot open one has broken its users. The SHA-256 of the first one
-// is of all bytes.
+// The bytes of the formats. Until the formats of 0.3.0 are frozen, -golden writes them anew.
 func TestGolden(t *testing.T) {
 	want := small()
-	saved := fileOf(t, want)
-	for _, name := range []string{"v1-small.snap", "v1-small-headers.snap"} {
-		path := filepath.Join("testdata", name)
-		b, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) && *golden {
-			b, err = saved, os.WriteFile(path, saved, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if name != "v1-small.snap" && !bytes.Equal(b, saved) {
-			t.Error("the same state is saved as other bytes")
-		}
-		got, _, err := contents(inMemory{b: b}, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, got, want)
-		if _, err := Verify(inMemory{b: b}, path); err != nil {
-			t.Error(err)
-		}
+	saved, path := fileOf(t, want), filepath.Join("testdata", "small.snap")
+	b, err := os.ReadFile(path)
+	if *golden {
+		b, err = saved, os.WriteFile(path, saved, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b, saved) {
+		t.Error("the same state is saved as other bytes")
+	}
+	got, _, err := contents(inMemory{b: b}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, got, want)
+	if _, err := Verify(inMemory{b: b}, path); err != nil {
+		t.Error(err)
 	}
 }
 

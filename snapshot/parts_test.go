@@ -277,11 +277,11 @@ func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
 func TestGoldenParts(t *testing.T) {
 	m, path := savedInParts(t, 0)
 	for name, saved := range map[string]string{
-		"v1-piece.part": "d/" + m.base[0].Name(), "v1-extent.part": "d/" + m.parts[1].Name(), "v1-parts.snap": path,
+		"piece.part": "d/" + m.base[0].Name(), "extent.part": "d/" + m.parts[1].Name(), "parts.snap": path,
 	} {
 		b, file := slurp(t, m.fs, saved), filepath.Join("testdata", name)
 		want, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) && *golden {
+		if *golden {
 			want, err = b, os.WriteFile(file, b, 0o644)
 		}
 		if err != nil {
@@ -291,7 +291,7 @@ func TestGoldenParts(t *testing.T) {
 			t.Errorf("%s: the same content is saved as other bytes", name)
 		}
 	}
-	for name, want := range map[string]struct{ keys, changes int }{"v1-piece.part": {5, 0}, "v1-extent.part": {0, 5}, "v1-parts.snap": {0, 2}} {
+	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {5, 0}, "extent.part": {0, 5}, "parts.snap": {0, 2}} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)

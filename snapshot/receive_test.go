@@ -287,7 +287,7 @@ func TestReceiveRefused(t *testing.T) {
 	}
 	r := receive(t, fs, from)
 	bad := bytes.Clone(b[:preludeBytes])
-	binary.LittleEndian.PutUint32(bad[8:], 2)
+	binary.LittleEndian.PutUint32(bad[8:], formatVersion+1)
 	seal(bad)
 	if err := r.WriteAt(0, bad); !errors.Is(err, ErrFormat) || r.Offset() != 0 {
 		t.Errorf("the first piece of a newer format: %v", err)

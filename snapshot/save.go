@@ -135,11 +135,11 @@ func (s *Saver) Volume() *Volume {
 func (s *Saver) features() uint32 {
 	switch {
 	case s.part:
-		return headersHashed | isPart
+		return isPart
 	case len(s.meta.Parts) > 0:
-		return headersHashed | withParts
+		return withParts
 	}
-	return headersHashed
+	return 0
 }
 
 func (s *Saver) path() string { return join(s.dir, s.name) }

@@ -113,9 +113,7 @@ func (w *walker) fill(b []byte, at int64) error {
 
 // take moves on behind b, which bytes has returned.
 func (w *walker) take(b []byte) {
-	if w.sum != nil && w.all {
-		w.sum.Write(b)
-	} else if w.sum != nil {
+	if w.sum != nil {
 		w.sum.Write(b[:headerBytes]) // a prelude is as long as a header
 	}
 	w.next += int64(len(b))

@@ -57,7 +57,7 @@ var nodeBugs = []mutant{
 		{"markEmulated", `if len(entries) > 0 {`, `if len(entries) > 1<<20 {`},
 	}, []detector{direct("./node", "TestEmulatedFolders")}},
 	{"write over a small file of a newer qkv", []change{
-		{"readSlots", `if err == nil && s.newest.format != slotFormat {`, `if err == nil && s.newest.format == 0 {`},
+		{"readSlots", `case s.newest.format > slotFormat:`, `case s.newest.format > slotFormat+1<<20:`},
 	}, []detector{direct("./node", "TestSmallFilesOfOtherFormats")}},
 	{"start without the file of the other members' folders", []change{
 		{"folder.known", `raw, err := f.decided("peers",`, `if _, missing := f.read("peers"); errors.Is(missing, fs.ErrNotExist) { return nil, nil }; raw, err := f.decided("peers",`},

@@ -126,8 +126,8 @@ func TestImage(t *testing.T) {
 			words []string
 			want  string
 		}{
-			{append(slices.Clone(config.Config.Entrypoint), "version"), "qkv " + built.version + " commit "},
-			{[]string{"qkv", "version"}, "qkv " + built.version + " commit "},
+			{append(slices.Clone(config.Config.Entrypoint), "version"), "qkv " + built.version},
+			{[]string{"qkv", "version"}, "qkv " + built.version},
 			{[]string{"etcd", "--version"}, "etcd Version: 3."},
 		} {
 			out, err := inImage(t, dir, image, c.words...).CombinedOutput()

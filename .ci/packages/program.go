@@ -45,8 +45,8 @@ type release struct {
 	images    []v1.Image
 }
 
-// versionLine is the version in the sources.
-var versionLine = regexp.MustCompile(`(?m)^const Version = "(\S+)"$`)
+// versionLine is the version in the sources. Names of packages and images have it without the commit.
+var versionLine = regexp.MustCompile(`(?m)^const release = "(\S+)"$`)
 
 // newRelease empties the folder of the result. A folder with other files is refused.
 func newRelease(root, out string) (*release, error) {
@@ -56,7 +56,7 @@ func newRelease(root, out string) (*release, error) {
 	}
 	found := versionLine.FindSubmatch(text)
 	if found == nil {
-		return nil, errors.New("cli/cli.go has no line `const Version = \"...\"`")
+		return nil, errors.New("cli/cli.go has no line `const release = \"...\"`")
 	}
 	r := &release{root: root, out: out, version: string(found[1])}
 	if r.moment, err = momentOf(root); err != nil {

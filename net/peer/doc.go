@@ -4,7 +4,7 @@
 //
 // # One connection for a pair
 //
-// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN "qkv-peer/1". A pair
+// Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN "qkv-peer/2". A pair
 // uses one connection, whichever side dialled it, and both send on it: acknowledgements then share packets with data (measured: 11 packets
 // a put instead of 14). Both sides dial if they have no connection. So two connections may exist for a moment, and both sides must drop the
 // same one. The handshake, the first frame on each connection, contains what this decision needs. Its fields process and dial (a number
@@ -67,7 +67,7 @@
 // # Joining
 //
 // A member that was added but never started knows only an address and its own name, and so does a new host with the cluster secret. It
-// asks for its identity on a connection of its own to the peers' port, ALPN "qkv-join/1", with a member's certificate. It uses one
+// asks for its identity on a connection of its own to the peers' port, ALPN "qkv-join/2", with a member's certificate. It uses one
 // bidirectional stream with one frame each way, framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
 //
 //	joiner                                member
@@ -83,7 +83,7 @@
 // # Parts
 //
 // A member whose snapshot lists a part (package snapshot, "Parts") that is missing or damaged fetches that file from another member before
-// it starts. It asks on a connection of its own to the peers' port, ALPN "qkv-part/1", with its certificate. It uses one bidirectional
+// it starts. It asks on a connection of its own to the peers' port, ALPN "qkv-part/2", with its certificate. It uses one bidirectional
 // stream, with frames as for joining, of at most limits.PartRequestBytes and limits.PartAnswerBytes:
 //
 //	asking member                         member

@@ -1,4 +1,4 @@
-// Package server is a member's endpoint for qkv's own clients (the native endpoint): QUIC, protocol "qkv/1" of package wire. It turns the
+// Package server is a member's endpoint for qkv's own clients (the native endpoint): QUIC, protocol "qkv/2" of package wire. It turns the
 // frames of many clients into proposals and reads for the member, and outcomes into answers. It holds no state of the store, makes no
 // decisions about the store, and knows the member only as [Member].
 //

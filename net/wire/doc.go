@@ -4,7 +4,7 @@
 //
 // # Connection
 //
-// QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/1". The client opens bidirectional streams, at most
+// QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/2". The client opens bidirectional streams, at most
 // [limits.ClientStreams], and keeps them open. Each stream carries any number of concurrent requests. The frames of one stream are
 // in order. Answers come in the order in which they are ready; each names its request.
 //

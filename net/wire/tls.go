@@ -26,10 +26,10 @@ import (
 
 // The negotiated protocols (ALPN). Another version has another name.
 const (
-	ProtocolClient = "qkv/1"
-	ProtocolPeer   = "qkv-peer/1"
-	ProtocolJoin   = "qkv-join/1"
-	ProtocolPart   = "qkv-part/1"
+	ProtocolClient = "qkv/2"
+	ProtocolPeer   = "qkv-peer/2"
+	ProtocolJoin   = "qkv-join/2"
+	ProtocolPart   = "qkv-part/2"
 )
 
 // ServerTLS returns how a member accepts connections: it trusts certificates of its own trust domain and of the allowed classes.

@@ -285,7 +285,7 @@ func TestNewer(t *testing.T) {
 	m := inMemory(t, on)
 	for name, b := range m.files {
 		for what, edit := range map[string]func(b []byte){
-			"version":  func(b []byte) { b[8] = 2 },
+			"version":  func(b []byte) { b[8] = formatVersion + 1 },
 			"features": func(b []byte) { b[12] = 1 },
 		} {
 			if name == slices.Min(slices.Collect(maps.Keys(m.files))) && what == "version" {

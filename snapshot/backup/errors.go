@@ -9,8 +9,8 @@ var (
 	// ErrCorrupt is wrapped by every error about damaged bytes. The text names the file and the position.
 	ErrCorrupt = errors.New("damaged backup")
 
-	// ErrFormat is wrapped by every error about an intact file that a newer qkv wrote.
-	ErrFormat = errors.New("backup of a newer qkv")
+	// ErrFormat is wrapped by every error about an intact file of another version of qkv.
+	ErrFormat = errors.New("unknown backup format")
 
 	// ErrForeign is wrapped by every error about a backup, or a file of one, that belongs to another cluster.
 	ErrForeign = errors.New("backup of another cluster")

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 
 	"qkv/index/kv"
@@ -15,7 +16,7 @@ import (
 const (
 	magic         = "qkvback\n"
 	chunkMagic    = "qkvc"
-	formatVersion = 1
+	formatVersion = 2
 
 	headerBytes = 128 // of a file's header, and of a chunk's
 	checksumAt  = 124
@@ -80,7 +81,10 @@ func readHeader(path string, b []byte, want kind) (h header, err error) {
 	if !sealed(b) {
 		return h, corruptAt(path, 0, "the checksum of its header is wrong")
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
+	switch v := binary.LittleEndian.Uint32(b[8:]); {
+	case v < formatVersion:
+		return h, fmt.Errorf("%w: %s was %w", ErrFormat, path, pack.ErrOlder)
+	case v > formatVersion:
 		return h, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
 	if bits := binary.LittleEndian.Uint32(b[12:]); bits != 0 {

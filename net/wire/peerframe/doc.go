@@ -44,7 +44,7 @@
 // # Joining
 //
 // A member that was added to a cluster, or has the cluster secret, and has no folder yet asks for its identity, on a connection of its own
-// (ALPN "qkv-join/1") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
+// (ALPN "qkv-join/2") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
 // join is refused as above.
 //
 //	request  [1, name str, [address str ...], id uint]
@@ -61,7 +61,7 @@
 // # Parts
 //
 // A member that has lost a part of its snapshots asks another member for that file (package snapshot, "Parts"), on a connection of its own
-// (ALPN "qkv-part/1") with its certificate. The request has at most limits.PartRequestBytes, the answer limits.PartAnswerBytes. The bytes of
+// (ALPN "qkv-part/2") with its certificate. The request has at most limits.PartRequestBytes, the answer limits.PartAnswerBytes. The bytes of
 // the file follow the answer, from the offset to the end of the file. A member that may not have the file, or asks for a file that the other
 // member does not have, is refused as above.
 //
