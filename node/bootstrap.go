@@ -181,7 +181,7 @@ func (s *storage) load(info snapshot.Info) *loading {
 		files = readingAhead{files, s.background}
 	}
 	l.wait = sync.OnceValue(func() (got loaded) {
-		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, files, info.Path, s.limits.Index)
+		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, s.folder.fs, files, info.Path, s.limits.Index)
 		return got
 	})
 	if s.background != nil {

@@ -8,9 +8,12 @@ import (
 	"runtime"
 	"testing"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
 )
 
 // What is read ahead is what the file has, in whatever pieces, from wherever, and when the disk could not read it once.
@@ -153,5 +156,123 @@ func TestTheDiskIsAskedForSnapshots(t *testing.T) {
 	}
 	if file.to != size || file.most > limits.PrefetchBytes || len(file.unasked) > 0 {
 		t.Errorf("asked for %d of %d bytes, up to %d ahead; not asked for: %v", file.to, int64(size), file.most, file.unasked)
+	}
+}
+
+// readCounting counts the bytes that are read of its files.
+type readCounting struct {
+	disk.FS
+	bytes *int64
+}
+
+func (c readCounting) Open(name string) (disk.File, error) {
+	f, err := c.FS.Open(name)
+	return countedReads{f, c.bytes}, err
+}
+
+type countedReads struct {
+	disk.File
+	bytes *int64
+}
+
+func (f countedReads) ReadAt(p []byte, off int64) (int, error) {
+	*f.bytes += int64(len(p))
+	return f.File.ReadAt(p, off)
+}
+
+// saveParts saves the pieces of a state's base, its extents, and a snapshot that lists them.
+func saveParts(t *testing.T, fs disk.FS, dir string, v *index.View) {
+	t.Helper()
+	all := func(s *snapshot.Saver, err error) *snapshot.Saver {
+		t.Helper()
+		for done := false; err == nil && !done; {
+			done, err = s.Step(1 << 20)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var m snapshot.Meta
+	m.Cluster, m.Member, m.Version = 1, 1, "test"
+	m.Index, m.Term = v.Applied()
+	for from, more := []byte(nil), true; more; more = from != nil {
+		piece := v.BasePiece(from)
+		m.Parts = append(m.Parts, all(snapshot.BeginPiece(fs, dir, v.Base(), piece)).Part())
+		from = piece.Next()
+	}
+	for _, e := range v.Extents() {
+		m.Parts = append(m.Parts, all(snapshot.BeginExtent(fs, dir, v, e)).Part())
+	}
+	all(snapshot.Begin(fs, dir, m, v))
+}
+
+// A load reads whole files ahead. Afterwards a value costs about one chunk of its part, and all values of a part, in its order, cost about
+// the part.
+func TestBytesReadForAValueAfterALoad(t *testing.T) {
+	mem, bytes := simdisk.New(1), int64(0)
+	files := readCounting{mem, &bytes}
+	if err := mem.MkdirAll("data/snap"); err != nil {
+		t.Fatal(err)
+	}
+	l := limits.Defaults()
+	l.Index.ExtentsFrom, l.Index.ExtentBytes = -1, 1<<20
+	state := index.NewState(l.Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 7}))
+	state.Stored(0, 0, nil)
+	head, at := new(index.Head), uint64(0)
+	apply := func(commands ...[]byte) {
+		at++
+		envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.MaxLevel, Wall: int64(at)}, commands)
+		if _, err := state.Apply(at, 1, envelope, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(index.AppendFeatureLevel(nil, index.MaxLevel))
+	const rounds, keys = 8, 1024
+	for round := range rounds {
+		for n := range keys {
+			apply(head.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %04d", n), Value: fmt.Appendf(nil, "%0512d", round*keys+n)}))
+		}
+	}
+	saveParts(t, mem, "data/snap", state.View())
+	listing, err := snapshot.List(mem, "data/snap")
+	if err != nil || len(listing.Published) != 1 {
+		t.Fatal(listing, err)
+	}
+	s := storage{folder: &folder{fs: files, dir: "data"}, limits: l, background: func(do func()) { go do() }}
+	loading := s.load(listing.Published[0])
+	defer loading.reserve.Close()
+	loaded := loading.wait()
+	if loaded.err != nil {
+		t.Fatal(loaded.err)
+	}
+	view := loaded.state.View()
+	if away, _ := view.Away(); away < (rounds-2)*keys {
+		t.Fatalf("%d values are in files only", away)
+	}
+	bytes = 0
+	view.Scan(nil, func(_ []byte, versions []index.Version) bool {
+		for i := range versions {
+			if err := versions[i].Read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return false
+	})
+	if bytes == 0 || bytes > rounds*5/4*limits.ChunkBytes {
+		t.Errorf("%d bytes are read for the %d values of a key", bytes, rounds)
+	}
+	bytes = 0
+	changes, values := view.ChangesOf(view.Extents()[0]), int64(0)
+	changes.Scan(index.Position{}, func(_ []byte, one *index.Version) bool {
+		if err := one.Read(); err != nil {
+			t.Fatal(err)
+		}
+		values++
+		return true
+	})
+	if values < 1000 || bytes == 0 || bytes > values*(512+128) {
+		t.Errorf("%d bytes are read for %d values of 512 bytes in the order of their part", bytes, values)
 	}
 }

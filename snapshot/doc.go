@@ -40,8 +40,8 @@
 // A [Shelf] reads single values from parts: those of superseded versions, which are not in memory (package index, "Values in files"). For
 // each part it knows where the chunks of about limits.ChunkBytes begin, 24 bytes for each chunk, and the first key of each chunk of
 // a piece. The saver of a part notes these places, and so does a load. To read a value, the Shelf reads one chunk and looks for the
-// version in it. It does not check the block: the index compares the checksum of the version. At most limits.ValueReads values
-// are read at a time.
+// version in it. The last chunk stays in memory for the next read. The Shelf does not check the block: the index compares the checksum of
+// the version. At most limits.ValueReads values are read at a time.
 //
 // A Shelf reads up to the last revision before which no extent is missing. Extents behind that wait on the Shelf for a newer base. A part
 // with a wrong value, or without a version that it must have, is reported once as damaged ([Shelf.Damaged]).

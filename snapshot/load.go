@@ -14,7 +14,8 @@ type loading struct {
 	reserve *index.Reserve
 	builder *index.Builder
 	fs      disk.FS
-	dir     string // of the parts
+	files   disk.FS // reads whole files; fs, or a file system that reads ahead
+	dir     string  // of the parts
 }
 
 func (l *loading) open(m Meta, state []byte) (err error) {
@@ -25,10 +26,11 @@ func (l *loading) open(m Meta, state []byte) (err error) {
 	shelf := NewShelf(nil)
 	l.builder.ReadFrom(shelf)
 	for _, p := range m.Parts {
-		v, err := loadPart(l.fs, l.dir, p, l.builder)
+		v, err := loadPart(l.files, l.dir, p, l.builder)
 		if err != nil {
 			return err
 		}
+		v.fs = l.fs
 		if p.Number == 0 {
 			*shelf = *newShelf(shelf.reads, append(shelf.base, v), nil)
 		} else {
@@ -63,17 +65,18 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 // wraps ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
 // content, and does not mean damage.
 func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	return LoadIn(index.NewReserve(), fs, path, l)
+	return LoadIn(index.NewReserve(), fs, fs, path, l)
 }
 
-// LoadIn is Load with memory for the state from a reserve.
-func LoadIn(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	f, err := fs.Open(path)
+// LoadIn is Load with memory for the state from a reserve. It reads whole files through the file system files, which may read ahead.
+// Single values are read later through fs.
+func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
+	f, err := files.Open(path)
 	if err != nil {
 		return nil, Meta{}, fmt.Errorf("load snapshot: %w", err)
 	}
 	defer f.Close()
-	content := loading{limits: l, reserve: r, fs: fs, dir: parent(path)}
+	content := loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path)}
 	m, _, err := read(path, f, nil, &content)
 	if err != nil {
 		return nil, Meta{}, err

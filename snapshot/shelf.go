@@ -33,6 +33,14 @@ type reads struct {
 	values  atomic.Uint64
 	failed  atomic.Uint64
 	damaged atomic.Pointer[PartError]
+	last    atomic.Pointer[lastChunk] // nil while a reader has it
+}
+
+// lastChunk is the chunk that was read last. A reader of many values in the order of a part reads each of its chunks once.
+type lastChunk struct {
+	path   string
+	offset int64
+	bytes  []byte
 }
 
 // Volume is a part on a Shelf: the path of its file, and where its records are. It keeps no file open.
@@ -199,7 +207,7 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 		return nil, index.ErrElsewhere
 	}
 	s.reads.slots <- struct{}{}
-	value, found, err := v.read(c, key, at)
+	value, found, err := s.reads.read(v, c, key, at, sound)
 	<-s.reads.slots
 	switch {
 	case err == nil && !found && at.Revision <= s.base[0].To: // an older base may have it
@@ -219,21 +227,50 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	return value, nil
 }
 
-// read reads a chunk, and looks for a version in it.
-func (v *Volume) read(c chunk, key []byte, at index.Position) (value []byte, found bool, err error) {
+// read looks for a version in a chunk: in the last one, if that is the same and the value is sound, and otherwise in the file.
+func (r *reads) read(v *Volume, c chunk, key []byte, at index.Position, sound func([]byte) bool) (value []byte, found bool, err error) {
+	last := r.last.Swap(nil)
+	if last != nil && last.path == v.path && last.offset == c.offset {
+		if value, found, err = v.search(last.bytes, c, key, at); err == nil && found && sound(value) {
+			r.keep(last)
+			return value, true, nil
+		}
+	}
+	r.keep(last)
+	one := &lastChunk{v.path, c.offset, buffers.Get(int(c.size))[:c.size]}
+	if err = v.readAt(one.bytes, c.offset); err != nil {
+		buffers.Put(one.bytes)
+		return nil, false, err
+	}
+	value, found, err = v.search(one.bytes, c, key, at)
+	r.keep(one)
+	return value, found, err
+}
+
+// keep keeps a chunk for the next reader.
+func (r *reads) keep(one *lastChunk) {
+	if before := r.last.Swap(one); before != nil {
+		buffers.Put(before.bytes)
+	}
+}
+
+func (v *Volume) readAt(b []byte, offset int64) error {
 	f, err := v.fs.Open(v.path)
 	if err != nil {
-		return nil, false, fmt.Errorf("read a value: %w", absent(v.path, err))
+		return fmt.Errorf("read a value: %w", absent(v.path, err))
 	}
 	defer f.Close()
-	b := buffers.Get(int(c.size))[:c.size]
-	defer buffers.Put(b)
-	if n, err := f.ReadAt(b, c.offset); n < len(b) {
+	if n, err := f.ReadAt(b, offset); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
-			err = corruptAt(v.path, c.offset+int64(n), "the file ends here")
+			err = corruptAt(v.path, offset+int64(n), "the file ends here")
 		}
-		return nil, false, fmt.Errorf("read a value: %w", err)
+		return fmt.Errorf("read a value: %w", err)
 	}
+	return nil
+}
+
+// search looks for a version among the records of a chunk.
+func (v *Volume) search(b []byte, c chunk, key []byte, at index.Position) (value []byte, found bool, err error) {
 	r := reader(b, v.longer)
 	var one index.Version
 	for len(r.Rest()) > 0 && r.Err() == nil {
