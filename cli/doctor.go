@@ -13,6 +13,7 @@ import (
 
 	"qkv/internal/checks"
 	"qkv/net/wire"
+	"qkv/node"
 )
 
 func doctorCommand() *cli.Command {
@@ -140,7 +141,11 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 			addresses = []string{m.Name} // an endpoint that does not answer, perhaps because the packets are too large for the way to it
 		}
 		for _, address := range addresses {
-			m.Routes = append(m.Routes, routeTo(address))
+			route := checks.Route{Address: address}
+			if route.Interface, route.MTU, err = wire.RouteTo(address); err != nil {
+				route.Error = oneLine(err.Error())
+			}
+			m.Routes = append(m.Routes, route)
 		}
 		if m.Answers && credentials != nil && len(members[i].clients) > 0 {
 			asking.Go(func() { m.Certificate = shownCertificate(ctx, credentials, members[i].clients) })
@@ -149,39 +154,13 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 	asking.Wait()
 }
 
-// routeTo returns the interface by which this host reaches an address. It sends no packet.
-func routeTo(address string) checks.Route {
-	r := checks.Route{Address: address}
-	conn, err := net.Dial("udp", address)
-	if err != nil {
-		r.Error = oneLine(err.Error())
-		return r
-	}
-	defer func() { _ = conn.Close() }()
-	local := conn.LocalAddr().(*net.UDPAddr).IP
-	all, err := net.Interfaces()
-	for _, one := range all {
-		addresses, _ := one.Addrs()
-		for _, a := range addresses {
-			if network, ok := a.(*net.IPNet); ok && network.IP.Equal(local) {
-				r.Interface, r.MTU = one.Name, one.MTU
-				return r
-			}
-		}
-	}
-	r.Error = fmt.Sprintf("no interface has this host's address %v", local)
-	if err != nil {
-		r.Error = err.Error()
-	}
-	return r
-}
-
 // shownCertificate returns the certificate that a member shows at its HTTPS port. It checks the names of all addresses, as etcd's clients
 // and browsers do; qkv's own clients check the member's identity instead.
 func shownCertificate(ctx context.Context, credentials *wire.Credentials, addresses []string) checks.Certificate {
 	c := checks.Certificate{File: "the certificate at " + addresses[0]}
 	conn, err := wire.DialHTTPS(ctx, credentials, addresses[0])
 	if err != nil {
+		c.Refused = node.WhyOf(wire.Explain(err)) == checks.Untrusted
 		c.Error = fmt.Sprintf("no TLS at %s over TCP (%s); the alarm CERT covers its certificate", addresses[0], oneLine(err.Error()))
 		return c
 	}

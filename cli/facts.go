@@ -47,16 +47,19 @@ func factsOf(members []memberStatus) []checks.Member {
 	for i := range members {
 		m := &members[i]
 		f := checks.Member{
-			Name: m.Name, Role: m.role, Unknown: m.stranger, Answers: m.Role != roleUnknown, Error: oneLine(m.Error),
+			Name: m.Name, Role: m.role, Unknown: m.stranger, Answers: m.Role != roleUnknown, Error: oneLine(m.Error), Why: m.why, Runs: m.runs, Ready: m.ready,
 			State: m.Role, Leader: m.Leader, Applied: m.AppliedIndex, Digest: m.Digest, Version: m.Version, Revision: m.Revision,
 			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
 			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
-			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device,
+			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device, Interface: m.Interface, MTU: m.MTU,
 			Backup: m.Backup, BackupAge: fromSeconds(m.BackupAge),
 			Clock: m.clock.ahead, ClockWithin: m.clock.within,
 		}
+		if m.stranger && m.foreign {
+			f.Cluster = m.Cluster
+		}
 		for _, l := range m.Links {
-			f.Links = append(f.Links, checks.Link{Member: l.Member, Connected: l.Connected, Error: oneLine(l.Error)})
+			f.Links = append(f.Links, checks.Link{Member: l.Member, Connected: l.Connected, Error: oneLine(l.Error), Untrusted: l.untrusted})
 		}
 		for _, a := range m.Alarms {
 			f.Alarms = append(f.Alarms, checks.Alarm{Name: a.Name, Member: a.Member, Text: oneLine(a.Text)})

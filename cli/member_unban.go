@@ -17,8 +17,6 @@ const (
 	roleRefused  = "refused"
 	alarmAmnesia = "AMNESIA"
 	alarmCorrupt = "CORRUPT"
-	// alarmNoSpace is raised by a member for its own disk, and by all members of the leader for the cluster.
-	alarmNoSpace = "NOSPACE"
 )
 
 func memberUnbanCommand() *cli.Command {
@@ -103,7 +101,7 @@ func quarantineOf(s *client.Status) string {
 
 // find looks for a member by its name or id, at the given endpoints and at the addresses that the members report.
 func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status client.Status, err error) {
-	known, addresses, err := t.discover(ctx, s)
+	first, addresses, err := t.discover(ctx, s)
 	if err != nil {
 		return "", status, err
 	}
@@ -113,7 +111,7 @@ func find(ctx context.Context, s *client.Client, t target, name string) (endpoin
 		}
 	}
 	var names []string
-	for _, m := range known {
+	for _, m := range first.Members {
 		names = append(names, m.Name)
 		if hex(m.ID) == name {
 			name = m.Name

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -165,10 +166,10 @@ func TestCheck(t *testing.T) {
 	}{
 		{[]memberStatus{leader, follower}, exitOK, ""},
 		{[]memberStatus{leader, torn}, exitOK, ""},
-		{[]memberStatus{leader, full}, exitFailed, "not healthy: CERT of n1, NOSPACE of n2"},
+		{[]memberStatus{leader, full}, exitFailed, "not healthy: CERT of n1; NOSPACE of n2"},
 		{[]memberStatus{drops, follower}, exitFailed, "not healthy: RETENTION of n1"},
-		{[]memberStatus{leader, follower, unknown}, exitFailed, "not healthy: n3 does not answer"},
-		{[]memberStatus{candidate, unknown}, exitUnavailable, "no leader: no member that answers knows one, n3 does not answer"},
+		{[]memberStatus{leader, follower, unknown}, exitFailed, "not healthy: n3 does not answer: "},
+		{[]memberStatus{candidate, unknown}, exitUnavailable, "no quorum: 1 of 2 voters answers; 2 are needed, and no write is accepted"},
 	} {
 		err := check(tt.members)
 		if exitCode(err) != tt.code || tt.code != exitOK && err.Error() != tt.want {
@@ -190,12 +191,12 @@ func inFormats(write func(out *bytes.Buffer, format string) error) string {
 
 // A full disk is told once, by the member that has it, and by others where that does not answer.
 func TestFullDiskIsToldOnce(t *testing.T) {
-	own, generic := alarm{alarmNoSpace, "n1", "its disk is full"}, alarm{alarmNoSpace, "n1", "there is no room"}
+	own, generic := alarm{"NOSPACE", "n1", "its disk is full"}, alarm{"NOSPACE", "n1", "there is no room"}
 	n1, n2 := memberStatus{Name: "n1", Alarms: []alarm{own}}, memberStatus{Name: "n2", Alarms: []alarm{generic}}
-	if got := alarmsIn([]memberStatus{n2, n1}); len(got) != 1 || got[0] != own {
+	if got := checks.Raised(factsOf([]memberStatus{n2, n1})); len(got) != 1 || alarm(got[0]) != own {
 		t.Errorf("%v", got)
 	}
-	if got := alarmsIn([]memberStatus{n2, {Name: "n1"}}); len(got) != 1 || got[0] != generic {
+	if got := checks.Raised(factsOf([]memberStatus{n2, {Name: "n1"}})); len(got) != 1 || alarm(got[0]) != generic {
 		t.Errorf("%v", got)
 	}
 }

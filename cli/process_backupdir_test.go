@@ -107,7 +107,7 @@ func TestProcessBackupDir(t *testing.T) {
 		began, writes := time.Now(), len(m.acknowledged())
 		text := ""
 		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
-			for _, a := range alarmsIn(members) {
+			for _, a := range checks.Raised(factsOf(members)) {
 				if a.Name == "BACKUP" {
 					text = a.Text
 				}
@@ -199,7 +199,7 @@ func fillDisk(t *testing.T, disk string) {
 }
 
 func alarmNames(members []memberStatus) (names string) {
-	for _, a := range alarmsIn(members) {
+	for _, a := range checks.Raised(factsOf(members)) {
 		names += a.Name + " "
 	}
 	return names

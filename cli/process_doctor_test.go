@@ -77,7 +77,7 @@ func TestProcessDoctor(t *testing.T) {
 			t.Errorf("no %s of %s with %q: %+v", want.level, want.id, want.text, d.Checks)
 		}
 	}
-	c.upgradesOrIsSlow("next: n", "way back: each member can go back to a version that supports the feature level")
+	c.upgradesOrIsSlow("done: all members run "+Version, "way back: each member can go back to a version that supports the feature level")
 
 	leader := c.leader()
 	lost := c.others(leader)

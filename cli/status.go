@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/index/kv"
 	"qkv/internal/checks"
 )
 
@@ -59,65 +56,20 @@ func status(c *cli.Context) error {
 	if c.Bool("check") {
 		return check(members)
 	}
-	if v := checks.Judge(factsOf(members)); !v.Serves() {
-		return exitf(exitUnavailable, "%s: %s", strings.ToLower(v.Word), v.Why)
+	if err := check(members); exitCode(err) == exitUnavailable {
+		return err
 	}
 	return nil
 }
 
 // check returns an error if the cluster cannot serve or needs attention.
 func check(members []memberStatus) error {
-	var wrong []string
-	leader := false
-	for _, m := range members {
-		leader = leader || m.Leader != ""
-		switch {
-		case m.Role == roleUnknown && m.hint != "":
-			wrong = append(wrong, fmt.Sprintf("%s does not answer (%s)", m.Name, m.hint))
-		case m.Role == roleUnknown:
-			wrong = append(wrong, m.Name+" does not answer")
-		}
-	}
-	for _, a := range alarmsIn(members) {
-		if kv.AlarmName(a.Name).Severity() == "alarm" {
-			wrong = append(wrong, a.Name+" of "+a.Member)
-		}
-	}
-	for _, m := range members {
-		if len(wrong) > 0 && m.Role != roleUnknown && m.hint != "" {
-			wrong = append(wrong, m.Name+" "+m.hint)
-		}
-	}
-	switch v := checks.Judge(factsOf(members)); {
-	case !leader:
-		return exitf(exitUnavailable, "no leader: %s", strings.Join(append([]string{"no member that answers knows one"}, wrong...), ", "))
+	facts := factsOf(members)
+	switch v := checks.Judge(facts); {
 	case !v.Serves():
 		return exitf(exitUnavailable, "%s: %s", strings.ToLower(v.Word), v.Why)
-	case len(wrong) > 0:
-		return fmt.Errorf("not healthy: %s", strings.Join(slices.Compact(wrong), ", "))
 	case v.Word != checks.Healthy:
-		return fmt.Errorf("not healthy: %s", v.Why)
+		return fmt.Errorf("not healthy: %s", strings.Join(checks.Problems(facts), "; "))
 	}
 	return nil
-}
-
-// alarmsIn returns the alarms of all members, each once. If a member itself reports NOSPACE, the reports of others about it are left
-// out: its own says more.
-func alarmsIn(members []memberStatus) (all []alarm) {
-	full := map[string]bool{}
-	for _, m := range members {
-		full[m.Name] = slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == alarmNoSpace && a.Member == m.Name })
-	}
-	for _, m := range members {
-		for _, a := range m.Alarms {
-			said := a.Name == alarmNoSpace && a.Member != m.Name && full[a.Member]
-			if !said && !slices.Contains(all, a) {
-				all = append(all, a)
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b alarm) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Member, b.Member))
-	})
-	return all
 }

@@ -3,16 +3,22 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"qkv/internal/checks"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
+	"qkv/node"
 )
 
 // status asks all members. If no member answers, it returns an error together with the reason of each member.
@@ -22,9 +28,7 @@ func (t target) status(ctx context.Context) ([]memberStatus, error) {
 	if err == nil {
 		defer func() { _ = s.Close() }()
 		members, err := askAll(ctx, s, t)
-		if err == nil {
-			err = oneCluster(members)
-		}
+		t.probe(ctx, members)
 		return members, err
 	}
 	var unavailable *client.UnavailableError
@@ -35,30 +39,64 @@ func (t target) status(ctx context.Context) ([]memberStatus, error) {
 	for _, e := range unavailable.Endpoints {
 		members = append(members, unreachable(e.Endpoint, 0, e.Err))
 	}
+	t.probe(ctx, members)
 	return members, err
 }
 
-// oneCluster is an error when members that answered belong to different clusters.
-func oneCluster(members []memberStatus) error {
-	var clusters []string
-	names := map[string][]string{}
-	for _, m := range members {
-		if m.Role == roleUnknown {
-			continue
+// probe asks silent members over TCP: they run, but UDP packets do not get through, or not those of the size that QUIC needs.
+func (t target) probe(ctx context.Context, members []memberStatus) {
+	credentials, err := t.credentials()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), memberTimeout/2)
+	defer cancel()
+	web := http.Client{Transport: &http.Transport{TLSClientConfig: wire.HTTPSClientTLS(credentials), DisableKeepAlives: true}}
+	var asking sync.WaitGroup
+	for i := range members {
+		m := &members[i]
+		addresses := m.clients
+		if m.stranger || len(members[i].ID) == 0 {
+			addresses = []string{m.Name} // an endpoint
 		}
-		if names[m.Cluster] == nil {
-			clusters = append(clusters, m.Cluster)
+		if m.Role == roleUnknown && m.why == checks.Silent {
+			asking.Go(func() {
+				for i := 0; i < len(addresses) && !m.runs; i++ {
+					m.ask(ctx, &web, "https://"+addresses[i])
+				}
+			})
 		}
-		names[m.Cluster] = append(names[m.Cluster], m.Name)
 	}
-	if len(clusters) < 2 {
-		return nil
+	asking.Wait()
+}
+
+// ask asks a member's pages for the network of its host, and whether a leader and a quorum confirm its reads.
+func (m *memberStatus) ask(ctx context.Context, web *http.Client, at string) {
+	get := func(page string) (*http.Response, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, at+page, nil)
+		if err != nil {
+			return nil, err
+		}
+		return web.Do(request)
 	}
-	var all []string
-	for _, c := range clusters {
-		all = append(all, fmt.Sprintf("%s has %s", c, strings.Join(names[c], " and ")))
+	version, err := get("/version")
+	if err != nil {
+		return
 	}
-	return exitf(exitUsage, "%w: %s; was a member started without its --initial-cluster, or an old one left in the list?", client.ErrSeveralClusters, strings.Join(all, ", "))
+	defer func() { _ = version.Body.Close() }()
+	var said struct {
+		Version   string `json:"qkv"`
+		Interface string `json:"interface"`
+		MTU       int    `json:"mtu"`
+	}
+	if json.NewDecoder(io.LimitReader(version.Body, limits.EtcdHeaderBytes)).Decode(&said) != nil || said.Version == "" {
+		return
+	}
+	m.runs, m.Version, m.Interface, m.MTU = true, said.Version, said.Interface, said.MTU
+	if ready, err := get("/readyz"); err == nil {
+		m.ready = ready.StatusCode == http.StatusOK
+		_ = ready.Body.Close()
+	}
 }
 
 // memberTimeout limits the wait for one member: a dead member must not use up the whole timeout.
@@ -66,14 +104,18 @@ const memberTimeout = 2 * time.Second
 
 // askAll asks the members in the list of the most advanced member, at their own addresses and at the given endpoints.
 func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, error) {
-	known, addresses, err := t.discover(ctx, s)
+	first, addresses, err := t.discover(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	answers := ask(ctx, s, addresses)
+	answers, known := ask(ctx, s, addresses), first.Members
+	cluster, several := answers.cluster(first)
+	if cluster.Cluster != first.Cluster {
+		known = cluster.Members
+	}
 	// The first member asked may lag, or may have lost its data since the cluster was founded. Its list then has removed members and
 	// lacks newer ones.
-	if newer := answers.furthest(known); newer != nil {
+	if newer := answers.furthest(known, cluster.Cluster); newer != nil {
 		known = newer
 		if more := t.addressesOf(known, addresses); len(more) > 0 {
 			maps.Copy(answers, ask(ctx, s, more))
@@ -82,24 +124,23 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 	var members []memberStatus
 	named := answers.names(known)
 	for _, m := range known {
-		members = append(members, answers.member(m, named))
+		members = append(members, answers.member(m, cluster.Cluster, named))
 	}
-	members = append(members, answers.others(known, t, named)...)
+	members = append(members, answers.others(known, cluster.Cluster, t, named)...)
 	nameRoles(members)
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return strings.Compare(a.Name, b.Name) })
-	return members, nil
+	return members, several
 }
 
-// discover asks for the members. It returns them with all their possible addresses: the given endpoints and, unless --no-discovery
+// discover asks a member for the others. It returns the answer with all their possible addresses: the given endpoints and, unless --no-discovery
 // is given, the reported addresses.
-func (t target) discover(ctx context.Context, s *client.Client) (known []wire.Member, addresses []string, err error) {
-	status, err := s.Status(ctx, "")
-	if err != nil {
-		return nil, nil, err
+func (t target) discover(ctx context.Context, s *client.Client) (first client.Status, addresses []string, err error) {
+	if first, err = s.Status(ctx, ""); err != nil {
+		return first, nil, err
 	}
-	addresses = append(slices.Clone(t.endpoints), t.addressesOf(status.Members, t.endpoints)...)
+	addresses = append(slices.Clone(t.endpoints), t.addressesOf(first.Members, t.endpoints)...)
 	slices.Sort(addresses)
-	return status.Members, slices.Compact(addresses), nil
+	return first, slices.Compact(addresses), nil
 }
 
 // addressesOf returns the members' client addresses without the known ones; none with --no-discovery.
@@ -146,11 +187,28 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 	return found
 }
 
+// cluster returns an answer of the cluster to report: that of the first answer, unless only another one has a leader. Old members of a
+// cluster that was recovered may still run. Two clusters with leaders are an error.
+func (a answers) cluster(first client.Status) (led client.Status, err error) {
+	led = first
+	for _, address := range slices.Sorted(maps.Keys(a)) {
+		switch one := a[address]; {
+		case one.err != nil || one.status.Leader == 0:
+		case led.Leader != 0 && led.Cluster != one.status.Cluster:
+			err = exitf(exitUsage, "%w: %s is in %016x, and %s in %016x; was a member started without its --initial-cluster, or an old one left in the list?",
+				client.ErrSeveralClusters, led.Name, led.Cluster, one.status.Name, one.status.Cluster)
+		default:
+			led = one.status
+		}
+	}
+	return led, err
+}
+
 // furthest returns the list of the member with the highest applied index among the known members; nil if none of them answers.
-func (a answers) furthest(known []wire.Member) (newer []wire.Member) {
+func (a answers) furthest(known []wire.Member, cluster uint64) (newer []wire.Member) {
 	applied := uint64(0)
 	for _, one := range a {
-		isKnown := slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
 		if one.err == nil && isKnown && one.status.Applied >= applied && len(one.status.Members) > 0 {
 			applied, newer = one.status.Applied, one.status.Members
 		}
@@ -198,9 +256,9 @@ func (a answers) names(known []wire.Member) namesByID {
 }
 
 // member returns the status of a member from any address, or the error of its own address.
-func (a answers) member(m wire.Member, named namesByID) memberStatus {
+func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberStatus {
 	for address, one := range a {
-		if one.err == nil && one.status.ID == m.ID {
+		if one.err == nil && one.status.ID == m.ID && one.status.Cluster == cluster {
 			answered := said(&one.status, named)
 			answered.endpoint = address
 			answered.known(m)
@@ -208,29 +266,30 @@ func (a answers) member(m wire.Member, named namesByID) memberStatus {
 			return answered
 		}
 	}
+	why := checks.Unstarted
 	err := errors.New("it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs")
 	if len(m.Clients) == 0 && a.connected(m.ID) {
 		err = errors.New("it runs and gets the data, and reports its client address afterwards; if that takes long, its disk or network is slower than the writes: see its log")
 	}
 	for _, address := range m.Clients {
 		if one, asked := a[address]; !asked {
-			err = errors.New("its address is not among the endpoints given, and --no-discovery asks only these")
+			why, err = checks.Silent, errors.New("its address is not among the endpoints given, and --no-discovery asks only these")
 		} else if one.err != nil {
-			err = one.err
+			why, err = node.WhyOf(one.err), one.err
 		} else {
-			err = fmt.Errorf("another member answers at %s: %s with the id %016x, of the cluster %016x", address, one.status.Name, one.status.ID, one.status.Cluster)
+			why, err = checks.Displaced, fmt.Errorf("another member answers at %s: %s with the id %016x, of the cluster %016x", address, one.status.Name, one.status.ID, one.status.Cluster)
 		}
 	}
 	away := unreachable(named.of(m.ID), m.ID, err)
 	away.known(m)
-	away.Version, away.FeatureLevelMost = m.Version, m.Level
+	away.why, away.Version, away.FeatureLevelMost = why, m.Version, m.Level
 	return away
 }
 
 // others returns the given endpoints that belong to no known member, perhaps to a removed one.
-func (a answers) others(known []wire.Member, t target, named namesByID) (members []memberStatus) {
+func (a answers) others(known []wire.Member, cluster uint64, t target, named namesByID) (members []memberStatus) {
 	isMember := func(one answer) bool {
-		return one.err == nil && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+		return one.err == nil && one.status.Cluster == cluster && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
 	}
 	advice := "if that was removed, take it out of " + t.source
 	for _, address := range t.endpoints {
@@ -244,12 +303,12 @@ func (a answers) others(known []wire.Member, t target, named namesByID) (members
 			members = append(members, m)
 		default:
 			m := said(&one.status, named)
-			m.endpoint = address
-			for _, other := range a {
-				if isMember(other) && other.status.Cluster == one.status.Cluster {
-					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
-					m.stranger = true
-				}
+			m.endpoint, m.foreign = address, one.status.Cluster != cluster
+			if m.stranger = len(known) > 0; m.stranger {
+				m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
+			}
+			if m.foreign {
+				m.hint = fmt.Sprintf("at %s belongs to another cluster, %s: was it started without its --initial-cluster, or is it a member from before a recovery?", address, m.Cluster)
 			}
 			members = append(members, m)
 		}

@@ -13,6 +13,7 @@ import (
 	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/client"
+	"qkv/node"
 )
 
 // memberStatus is the status of one member, or the error of asking it. Names and order are a promise.
@@ -53,6 +54,8 @@ type memberStatus struct {
 	DiskFreeBytes    int64      `json:"disk_free_bytes"`
 	DiskBytes        int64      `json:"disk_bytes"`
 	OpenFiles        uint64     `json:"open_files_limit"`
+	Interface        string     `json:"interface"`    // towards the other members
+	MTU              int        `json:"mtu"`          // of the interface, in bytes
 	Backup           string     `json:"backup"`       // the folder of the backup that the member makes while it leads
 	BackupAge        float64    `json:"backup_age_s"` // of the leader's backup: since it was complete; 0: a new leader does not know yet
 	MemoryBytes      int64      `json:"memory_bytes"`
@@ -71,6 +74,9 @@ type memberStatus struct {
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
+	foreign      bool   // a stranger that belongs to another cluster
+	why          checks.Why
+	runs, ready  bool // as in checks.Member
 	role         kv.Role
 	clients      []string // its addresses for clients
 	endpoint     string   // where it has answered; empty: nowhere
@@ -92,6 +98,8 @@ type link struct {
 	Connected bool    `json:"connected"`
 	RTT       float64 `json:"rtt_ms"`
 	Error     string  `json:"error"`
+
+	untrusted bool
 }
 
 func (l link) String() string {
@@ -117,7 +125,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, host: s.Host, device: s.Device,
 	}
 }
 
@@ -144,14 +152,14 @@ func alarmsOf(s *client.Status, named namesByID) []alarm {
 func linksOf(s *client.Status, named namesByID) []link {
 	links := make([]link, 0, len(s.Links))
 	for _, l := range s.Links {
-		links = append(links, link{named.of(l.Member), l.Connected, milliseconds(l.RTT), l.Error})
+		links = append(links, link{named.of(l.Member), l.Connected, milliseconds(l.RTT), l.Error, l.Untrusted})
 	}
 	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
 	return links
 }
 
 func unreachable(name string, id uint64, err error) memberStatus {
-	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error(), Alarms: []alarm{}, Links: []link{}}
+	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error(), why: node.WhyOf(err), Alarms: []alarm{}, Links: []link{}}
 	if id != 0 {
 		m.ID = hex(id)
 	}
@@ -223,8 +231,8 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 			w.wrap(m.Name, "   ", m.hint)
 		}
 	}
-	for _, a := range alarmsIn(members) {
-		w.wrap(a.Name+" of "+a.Member+":", "   ", oneLine(a.Text))
+	for _, a := range checks.Raised(factsOf(members)) {
+		w.wrap(a.Name+" of "+a.Member+":", "   ", a.Text)
 	}
 	if m := furthest(members); m != nil {
 		w.wrap("history", "       ", m.history())
@@ -354,6 +362,8 @@ func (m *memberStatus) fields() []field {
 		{"DiskFreeBytes", m.DiskFreeBytes},
 		{"DiskBytes", m.DiskBytes},
 		{"OpenFilesLimit", m.OpenFiles},
+		{"Interface", m.Interface},
+		{"MTU", m.MTU},
 		{"Backup", m.Backup},
 		{"BackupAgeS", m.BackupAge},
 		{"BaseRevision", m.BaseRevision},

@@ -313,8 +313,8 @@ func (s *topScreen) text(d *topData, width, height int) string {
 			fmt.Fprintln(&out, cutTo(m.Name+" does not answer: "+oneLine(m.Error), width))
 		}
 	}
-	for _, a := range alarmsIn(d.members) {
-		fmt.Fprintln(&out, cutTo(a.String(), width))
+	for _, a := range checks.Raised(factsOf(d.members)) {
+		fmt.Fprintln(&out, cutTo(alarm(a).String(), width))
 	}
 	lines := strings.Count(out.String(), "\n")
 	rest := len(d.clients) + limits.DashboardClients

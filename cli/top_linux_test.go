@@ -29,7 +29,7 @@ func exampleTop() *topData {
 		d.members = append(d.members, memberStatus{
 			Name: name, Role: []string{"leader", "follower"}[i], Leader: "n1", AppliedIndex: uint64(1_000_000 - 1234*i), Version: "0.2.0", SyncP99: 1.25 + 20*float64(i), Keys: 1_000_000,
 			MemoryBytes: 512 << 20, DiskFreeBytes: 70 << 30, Watches: int64(300 * i), Puts: clientLoad{uint64(1200 * (i + 1)), 3.4}, Gets: clientLoad{25_000, 0.4}, Events: clientLoad{0, 0},
-			role: kv.Voter, Alarms: []alarm{}, Links: []link{{"n3", false, 0, "no answer"}},
+			role: kv.Voter, Alarms: []alarm{}, Links: []link{{Member: "n3", Error: "no answer"}},
 		})
 	}
 	d.members[1].Alarms = []alarm{{"SLOWDISK", "n2", "99 % of the syncs take up to 21 ms\x1b[2J"}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index"
 	"qkv/internal/checks"
 )
 
@@ -18,7 +19,7 @@ func upgradeCommand() *cli.Command {
 			Name: "check", Usage: "print the versions, reasons to wait, and the next member to restart",
 			Description: "LEVEL is the highest feature level that a member's program supports. A member that is down, an alarm, a member that " +
 				"lags, or too few voters stop an upgrade; the exit code is then 1. It is 5 without a quorum, and 0 if the named " +
-				"member can be restarted. The line `way back` says whether members can go back to their old program. docs/upgrading.md explains " +
+				"member can be restarted, or if all members run the newest program: the newest of the members' and this one, by version, pre-release and level. The line `way back` says whether members can go back to their old program. docs/upgrading.md explains " +
 				"the steps.",
 			Flags:  clientFlags(writeOutFlag()),
 			Action: upgradeCheck,
@@ -53,7 +54,7 @@ func upgradeCheck(c *cli.Context) error {
 		return err
 	}
 	facts := factsOf(members)
-	plan := checks.UpgradeOf(facts)
+	plan := checks.UpgradeOf(facts, checks.Program{Version: Version, Level: index.MaxLevel})
 	if err := writeUpgrade(c, members, plan); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) e
 			checks.Upgrade
 		}{all, level, plan})
 	case formatFields:
-		writeFields(c.App.Writer, []field{{"FeatureLevel", level}, {"Stops", strings.Join(plan.Stops, "; ")}, {"Next", plan.Next}, {"How", plan.How}, {"Back", plan.Back}})
+		writeFields(c.App.Writer, []field{{"FeatureLevel", level}, {"Stops", strings.Join(plan.Stops, "; ")}, {"Next", plan.Next}, {"Done", plan.Done}, {"How", plan.How}, {"Back", plan.Back}})
 		fmt.Fprintln(c.App.Writer)
 		for i := range all {
 			writeFields(c.App.Writer, all[i].fields())
@@ -104,6 +105,9 @@ func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) e
 	}
 	if plan.Next != "" {
 		w.wrap("next:", "   ", plan.Next)
+	}
+	if plan.Done != "" {
+		w.wrap("done:", "   ", plan.Done)
 	}
 	w.wrap("how:", "   ", plan.How)
 	w.wrap("way back:", "   ", plan.Back)

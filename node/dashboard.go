@@ -131,6 +131,17 @@ func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
 	return found
 }
 
+// WhyOf returns the kind of an error of asking a member.
+func WhyOf(err error) checks.Why {
+	switch _, untrusted := errors.AsType[*wire.TrustError](err); {
+	case untrusted:
+		return checks.Untrusted
+	case errors.Is(err, native.ErrConnectionRefused):
+		return checks.Closed
+	}
+	return checks.Silent
+}
+
 // clusterOf converts the answers for package web.
 func clusterOf(answers map[uint64]reply, own *wire.Status) *web.Cluster {
 	names := map[uint64]string{}
@@ -152,7 +163,7 @@ func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
 		one.Address = m.Clients[0]
 	}
 	if r.err != nil {
-		one.Error = r.err.Error()
+		one.Error, one.Why = r.err.Error(), WhyOf(r.err)
 		return one
 	}
 	s := &r.status
@@ -160,7 +171,7 @@ func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
 	one.Member = checks.Member{
 		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Applied: s.Applied, Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
 		Revision: s.Revision, Level: s.Level, LevelMost: s.LevelMost, SyncP99: s.SyncP99, ElectionTimeout: s.ElectionTimeout, UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes,
-		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Backup: s.Backup, BackupAge: s.BackupAge, Host: s.Host, Device: s.Device,
+		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Backup: s.Backup, BackupAge: s.BackupAge, Host: s.Host, Device: s.Device, Interface: s.Interface, MTU: s.MTU,
 		Clock: time.UnixMicro(s.Wall).Sub(r.sent.Add(within)), ClockWithin: within,
 	}
 	one.Term, one.Keys, one.Memory, one.Watches, one.Leases, one.History = s.Term, s.Keys, s.Memory, s.Watches, s.Leases, s.HistoryBytes
@@ -169,7 +180,7 @@ func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
 	}
 	for _, l := range s.Links {
 		name := cmp.Or(names[l.Member], fmt.Sprintf("%016x", l.Member))
-		one.Links = append(one.Links, checks.Link{Member: name, Connected: l.Connected, Error: l.Error})
+		one.Links = append(one.Links, checks.Link{Member: name, Connected: l.Connected, Error: l.Error, Untrusted: l.Untrusted})
 		one.RTT[name] = l.RTT
 	}
 	for _, a := range s.Alarms {
@@ -193,8 +204,9 @@ func (n *Node) clients() (all []wire.ClientLoad) {
 	return all[:min(len(all), limits.DashboardClients)]
 }
 
-// load adds the memory and the load of this process to a status.
+// load adds the memory, the network and the load of this process to a status.
 func (n *Node) load(s *wire.Status) {
+	n.routes.to(s)
 	s.Memory = residentBytes()
 	newest := n.recent.Newest()
 	for kind, to := range []*wire.Load{meter.Puts: &s.Puts, meter.Gets: &s.Gets, meter.Events: &s.Events} {
@@ -213,4 +225,28 @@ func residentBytes() int64 {
 		return 0
 	}
 	return resident * int64(os.Getpagesize())
+}
+
+// routes caches the interface with the smallest MTU towards the other members.
+type routes struct {
+	mu            sync.Mutex
+	at            time.Time
+	interfaceName string
+	mtu           int
+}
+
+func (w *routes) to(s *wire.Status) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.at) >= limits.ClusterAge {
+		w.at, w.interfaceName, w.mtu = time.Now(), "", 0
+		for _, m := range s.Members {
+			for _, address := range m.Clients {
+				if name, mtu, err := wire.RouteTo(address); err == nil && m.ID != s.ID && (w.mtu == 0 || mtu < w.mtu) {
+					w.interfaceName, w.mtu = name, mtu
+				}
+			}
+		}
+	}
+	s.Interface, s.MTU = w.interfaceName, w.mtu
 }

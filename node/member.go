@@ -560,7 +560,7 @@ func (m *member) Status() wire.Status {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})
 	}
 	for _, l := range m.transport.Status() {
-		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr})
+		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr, Untrusted: l.Untrusted})
 	}
 	if m.env.Load != nil {
 		m.env.Load(&s)

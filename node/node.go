@@ -45,6 +45,7 @@ type Node struct {
 
 	operations *meter.Operations // of this member's clients
 	recent     *meter.Recent
+	routes     routes
 	overview   *overview
 
 	// collects and retired are owned by their clocks.

@@ -6,7 +6,7 @@ var internalBugs = []mutant{
 		{"cluster.quorum", `return c.voters/2 + 1`, `return (c.voters + 1) / 2`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"let a quarantined member count for the quorum", []change{
-		{"takesPart", `return m.Leader != "" && m.State != stateRefused`, `return m.Leader != ""`},
+		{"faultOf", `case m.Answers && m.State == stateRefused:`, `case m.Answers && m.State == "":`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"let a learner count for the quorum", []change{
 		{"roleOf", `if !reported && m.State`, `if (reported || !reported) && m.State`},

@@ -21,9 +21,9 @@ type AlarmCheck struct {
 var Alarms = []AlarmCheck{
 	{kv.NoSpaceAlarm, "the quota is reached or the disk is full", "free space on the disk that the alarm names, or delete keys and run `qkv compact`"},
 	{kv.CorruptAlarm, "damage", "read docs/emergencies.md, Alarms: the text of the alarm decides"},
-	{kv.AmnesiaAlarm, "a member lost votes or writes that it had acknowledged", "`qkv member replace NAME`, or put the member's last folder back"},
+	{kv.AmnesiaAlarm, "a member lost votes or writes that it had acknowledged", "put the last folder of NAME back; if it is lost, stop NAME and run `qkv member replace NAME`"},
 	{kv.SlowDiskAlarm, "slow syncs", "`qkv bench disk` on that host; look for other programs that use the disk"},
-	{kv.CertAlarm, "a certificate expires soon", "`qkv cert member` makes a new one; the member loads it without a restart"},
+	{kv.CertAlarm, "a certificate expires soon", "`qkv cert renew` where the CA is, and copy the new .crt to that member, which loads it without a restart; with a cluster secret, correct the clock of that host"},
 	{kv.SnapshotAlarm, "a snapshot cannot be saved or moved", "remove the cause that the alarm names, usually a full disk"},
 	{kv.RetentionAlarm, "no quorum has disks and memory for the history that the flags keep", "free space on the member with the least capacity, or set `--history-bytes` lower on all members"},
 	{kv.AuditAlarm, "the audit log cannot be written", "free space on the disk of the audit log, or correct the folder's mode"},
@@ -50,6 +50,9 @@ func AlarmNamed(name string) AlarmCheck {
 	}
 	return AlarmCheck{Name: kv.AlarmName(name), Do: "read the alarm's text, and use a qkv as new as that member"}
 }
+
+// Do returns the next command or step after an alarm.
+func (a Alarm) Do() string { return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member) }
 
 // AlarmsHelp lists the alarms or the notices in one sentence.
 func AlarmsHelp(severity string) string {

@@ -163,6 +163,20 @@ func TestChecks(t *testing.T) {
 		{"certificates", Failure, "n2: 10.0.0.1:2379 expired 0s ago", n2(func(m *Member) { m.Certificate.Left = 0 })},
 		{"certificates", Warning, "n2: 10.0.0.1:2379 expires in 29 days", n2(func(m *Member) { m.Certificate.Left = 29*24*time.Hour + time.Hour })},
 		{"certificates", Warning, "n2: 10.0.0.1:2379 does not name the address 10.0.0.1", n2(func(m *Member) { m.Certificate.NotNamed = "10.0.0.1" })},
+		{"certificates", Failure, "n2: expired", n2(func(m *Member) { m.Certificate = Certificate{Refused: true, Error: "expired"} })},
+		{"certificates", Failure, "n2: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
+		{"members", Failure, "n2 does not answer: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
+		{"members", Failure, "n2 does not answer: refused; the others have not lost it yet", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Closed, "refused" })},
+		{"members", Failure, "x runs, but belongs to another cluster, 99", func(f *Facts) {
+			f.Members = append(f.Members, Member{Name: "x", Unknown: true, Answers: true, Cluster: "99", State: "follower"})
+		}},
+		{"members", Failure, "n2 runs and answers over TCP, but not over UDP: timeout", func(f *Facts) {
+			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Error: "timeout"}
+		}},
+		{"members", Failure, "the interface eth1 of n2 has an MTU of 1200 bytes, and 1280 are needed", func(f *Facts) {
+			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Interface: "eth1", MTU: 1200}
+		}},
+		{"mtu", Warning, "the interface eth1 of n2 has an MTU of 1279 bytes", n2(func(m *Member) { m.Interface, m.MTU = "eth1", 1279 })},
 		{"certificates", Warning, "this client: client.crt expires in 1h0m0s", func(f *Facts) { f.Client = Certificate{File: "client.crt", Left: time.Hour} }},
 		{"mtu", Failure, "the interface tun0 to n2 at 10.0.0.2:2379 has an MTU of 1279 bytes", n2(func(m *Member) { m.Routes = []Route{{Address: "10.0.0.2:2379", Interface: "tun0", MTU: 1279}} })},
 		{"open-files", Warning, "n2 may open 1024 files", n2(func(m *Member) { m.Files = 1024 })},

@@ -2,11 +2,9 @@ package checks
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -44,34 +42,22 @@ func quorum(f *Facts, r *report) {
 
 func margin(f *Facts, r *report) {
 	c := clusterOf(f.Members)
+	v := Judge(f.Members)
 	switch {
-	case !Judge(f.Members).Serves():
+	case !v.Serves():
 		r.skip("there is no quorum or no leader")
 	case c.margin() > 0:
 		r.ok("%s", c.loss())
 	case c.up == c.voters:
-		r.add(Warning, "add voters until there are three: `qkv member add`", "%s: a cluster of %s survives no loss", c.loss(), Plural(c.voters, "voter", "voters"))
+		r.warn("%s: a cluster of %s survives no loss", c.loss(), Plural(c.voters, "voter", "voters"))
 	default:
-		r.warn("%s: %s", c.loss(), c.missing())
+		r.add(Warning, v.Next, "%s: %s", c.loss(), c.missing())
 	}
 }
 
 func answering(f *Facts, r *report) {
-	for i := range f.Members {
-		switch m := &f.Members[i]; {
-		case m.Unknown:
-			do := "take it out of --endpoints or QKV_ENDPOINTS"
-			if slices.ContainsFunc(f.Members, func(o Member) bool { return !o.Unknown && !o.Answers && len(o.Routes) == 0 }) {
-				do = "start the member there, which has not told the others its address, or " + do
-			}
-			r.add(Warning, do, "%s is not a member that the others know", m.Name)
-		case !m.Answers && linked(m, f.Members):
-			r.add(Warning, "open its client port (UDP 2379) for this host", "%s does not answer this host, but other members are connected to it: %s", m.Name, m.Error)
-		case !m.Answers:
-			r.fail("%s does not answer: %s", m.Name, m.Error)
-		case m.State == stateRefused:
-			r.add(Failure, AlarmNamed(string(kv.AmnesiaAlarm)).Do, "%s is quarantined: the others do not let it vote", m.Name)
-		}
+	for _, one := range clusterOf(f.Members).faults {
+		r.add(one.level, one.do, "%s", one.text)
 	}
 	r.quiet(1, "%s", Plural(len(f.Members), "member answers", "members answer"))
 }
@@ -83,7 +69,7 @@ func alarms(f *Facts, r *report) {
 			level = Failure
 		}
 		for _, a := range raised(f.Members, severity) {
-			r.add(level, AlarmNamed(a.Name).Do, "%s of %s: %s", a.Name, a.Member, a.Text)
+			r.add(level, a.Do(), "%s of %s: %s", a.Name, a.Member, a.Text)
 		}
 	}
 	r.quiet(f.answers(func(*Member) {}), "none is raised")
@@ -91,27 +77,10 @@ func alarms(f *Facts, r *report) {
 
 // links reports pairs of members that both answer this host, without a connection at both ends.
 func links(f *Facts, r *report) {
-	pairs := map[[2]string]string{}
-	seen := map[[2]string]bool{}
-	n := f.answers(func(m *Member) {
-		for _, l := range m.Links {
-			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
-			seen[pair] = seen[pair] || l.Connected
-			if !l.Connected && pairs[pair] == "" {
-				pairs[pair] = fmt.Sprintf("%s has no connection to %s: %s", m.Name, l.Member, l.Error)
-			}
-		}
-	})
-	for i := range f.Members {
-		for k := range i {
-			a, b := &f.Members[i], &f.Members[k]
-			pair := [2]string{min(a.Name, b.Name), max(a.Name, b.Name)}
-			if text := pairs[pair]; text != "" && !seen[pair] && a.Answers && b.Answers {
-				r.fail("%s", text)
-			}
-		}
+	for _, one := range cuts(f.Members) {
+		r.add(Failure, one.do, "%s", one.text)
 	}
-	r.quiet(n, "all members that answer are connected to each other")
+	r.quiet(f.answers(func(*Member) {}), "all members that answer are connected to each other")
 }
 
 // furthest returns the highest applied index.
@@ -205,6 +174,8 @@ func certificates(f *Facts, r *report) {
 		}
 		switch {
 		case *c == Certificate{}:
+		case c.Refused:
+			r.fail("%s: %s", name, c.Error)
 		case c.Error != "":
 			r.skip("%s: %s", name, c.Error)
 		case c.Left <= 0:
@@ -218,12 +189,23 @@ func certificates(f *Facts, r *report) {
 	}
 	one("this client", &f.Client)
 	n := f.answers(func(m *Member) { one(m.Name, &m.Certificate) })
+	for i := range f.Members {
+		if m := &f.Members[i]; m.Why == Untrusted && !m.Answers {
+			r.add(Failure, faultOf(m, f.Members).do, "%s: %s", m.Name, m.Error)
+		}
+	}
 	r.quiet(n, "no known certificate expires within %d days", limits.DoctorCertificate/(24*time.Hour))
 }
 
 func mtu(f *Facts, r *report) {
 	known := 0
 	for i := range f.Members {
+		if m := &f.Members[i]; m.MTU > 0 {
+			known++
+			if one := faultOf(m, f.Members); m.MTU < limits.DoctorMTU {
+				r.add(one.level, one.do, "%s", one.text)
+			}
+		}
 		for _, way := range f.Members[i].Routes {
 			switch {
 			case way.Error != "":
@@ -238,7 +220,7 @@ func mtu(f *Facts, r *report) {
 	if known == 0 && len(r.results) == 0 {
 		r.skip("no member reports an address")
 	}
-	r.quiet(known, "this host's interfaces to the members carry %d bytes; the members' own interfaces are not visible from here", limits.DoctorMTU)
+	r.quiet(known, "the interfaces of this host and of the members carry %d bytes", limits.DoctorMTU)
 }
 
 func openFiles(f *Facts, r *report) {

@@ -20,8 +20,12 @@ type Member struct {
 	Name    string
 	Role    kv.Role
 	Unknown bool   // an endpoint without a member that the others know
+	Cluster string // the other cluster of such a member; empty: it belongs to this one, or does not answer
 	Answers bool   // to this host
 	Error   string // why it does not answer
+	Why     Why    // likewise
+	Runs    bool   // it does not answer over UDP, but over TCP
+	Ready   bool   // likewise, and serves linearizable reads
 
 	State    string // leader, follower, candidate, learner or refused
 	Leader   string // as this member sees it; empty: none
@@ -43,6 +47,9 @@ type Member struct {
 	Files                    uint64 // the limit of open files
 	Host, Device             uint64 // as in the status
 
+	Interface string // of the member's host towards the other members
+	MTU       int    // of Interface, in bytes
+
 	Backup    string        // the folder of the backup that the member makes while it leads; empty: it makes none
 	BackupAge time.Duration // of the leader's: since it was complete; 0: a new leader does not know yet
 
@@ -53,11 +60,24 @@ type Member struct {
 	Certificate Certificate // that the member shows at its HTTPS port
 }
 
+// Why is the kind of error by which a member does not answer.
+type Why int
+
+// The kinds of errors.
+const (
+	Silent    Why = iota // no answer in time, or another reason
+	Closed               // no process listens at its address
+	Untrusted            // the handshake failed because of a certificate
+	Unstarted            // it has told the others no address
+	Displaced            // another member answers at its address
+)
+
 // Link is a member's connection to another member.
 type Link struct {
 	Member    string
 	Connected bool
 	Error     string
+	Untrusted bool // the last handshake failed because of a certificate
 }
 
 // Alarm is a raised alarm or notice, with the name of the affected member.
@@ -76,6 +96,7 @@ type Certificate struct {
 	Left     time.Duration // until it expires; negative: it has expired
 	NotNamed string        // an address that the certificate does not name; empty: it names all
 	Error    string        // why the certificate is not known
+	Refused  bool          // likewise: this host does not trust it, or it does not trust this host
 }
 
 // Folder describes a member's data folder, and the host that holds it.

@@ -49,7 +49,7 @@ func (r *report) fail(format string, values ...any) { r.add(Failure, r.check.Do,
 // Cluster are the checks of a cluster's members.
 var Cluster = []Check{
 	{"quorum", "too few voters take part, or none leads: the cluster accepts no writes", "start the missing members: docs/emergencies.md, A lost quorum", quorum},
-	{"margin", "the loss of one more voter stops writes", "start the missing voter, or add one: `qkv member add`", margin},
+	{"margin", "the loss of one more voter stops writes", "add voters until there are three: `qkv member add`", margin},
 	{"members", "a member does not answer this host", "start it, or look at its log and at the firewall (UDP and TCP 2379 and 2380)", answering},
 	{"alarms", "a member raises an alarm or a notice", "", alarms},
 	{"links", "two members have no connection to each other", "open UDP 2380 between the two hosts in both directions", links},

@@ -13,30 +13,52 @@ import (
 // Upgrade is the plan of a rolling upgrade.
 type Upgrade struct {
 	Stops []string `json:"stops"` // reasons not to restart a member now
-	Next  string   `json:"next"`  // the name of the member to restart next; empty if something stops the upgrade
+	Next  string   `json:"next"`  // the name of the member to restart next; empty if something stops the upgrade, or none is left
+	Done  string   `json:"done"`  // not empty: all members run the newest program
 	How   string   `json:"how"`   // the command or step
 	Back  string   `json:"back"`  // whether members can go back to their old program
 }
 
-// UpgradeOf returns the plan for the members of a cluster.
-func UpgradeOf(members []Member) Upgrade {
+// Program is a build of qkv.
+type Program struct {
+	Version string // with its pre-release and commit, as in 0.3.0-dev+0123456789ab
+	Level   uint64 // the highest feature level
+}
+
+var (
+	removeReasons = newStep("remove-reasons", "remove the reasons first; `qkv doctor` names them with their remedies")
+	installNext   = newStep("upgrade", "install %s on the host of %s, stop the member with SIGTERM, start it with the same data folder, and run `qkv upgrade check` again")
+	moveFirst     = newStep("move-leader", "run `qkv move-leader` first, and this check again")
+	upgraded      = newStep("upgraded", "nothing; to upgrade further, run this check by the new program")
+)
+
+// UpgradeOf returns the plan for the members of a cluster. The target is the newest program of the members and the asking one.
+func UpgradeOf(members []Member, asking Program) Upgrade {
 	members = slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Unknown })
-	u := Upgrade{Stops: stops(members), Back: wayBack(members)}
-	if len(u.Stops) > 0 {
-		u.How = "remove the reasons first; `qkv doctor` names them with their remedies"
-		return u
+	for i := range members {
+		if p := (Program{members[i].Version, members[i].LevelMost}); comparePrograms(p, asking) > 0 {
+			asking = p
+		}
 	}
-	next := nextOf(members)
-	u.Next = next.Name
-	u.How = fmt.Sprintf("install the new program on the host of %s, stop the member with SIGTERM, start it with the same data folder, and run `qkv upgrade check` again", next.Name)
-	if next.State == "leader" && len(members) > 1 {
-		u.How = "run `qkv move-leader` first; then " + u.How
+	left := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Version == asking.Version && m.LevelMost == asking.Level })
+	u := Upgrade{Stops: stops(members, len(left) > 0), Back: wayBack(members)}
+	switch {
+	case len(u.Stops) > 0:
+		u.How = removeReasons.text
+	case len(left) == 0:
+		u.Done, u.How = "all members run "+asking.Version, upgraded.text
+	default:
+		next := nextOf(left)
+		u.Next, u.How = next.Name, installNext.of("qkv "+asking.Version, next.Name)
+		if next.State == leads && len(members) > 1 {
+			u.How = moveFirst.text
+		}
 	}
 	return u
 }
 
-// stops returns the reasons not to restart a member.
-func stops(members []Member) (all []string) {
+// stops returns the reasons not to restart a member, or not to regard the upgrade as complete if none is left.
+func stops(members []Member, left bool) (all []string) {
 	if v := Judge(members); !v.Serves() {
 		return []string{v.String()}
 	}
@@ -44,7 +66,7 @@ func stops(members []Member) (all []string) {
 	if len(c.away)+len(c.awayOthers) > 0 {
 		all = append(all, c.missing())
 	}
-	if c.margin() < 1 && c.voters > 1 {
+	if left && c.margin() < 1 && c.voters > 1 {
 		all = append(all, fmt.Sprintf("the restart of a voter stops writes: of %s, %d must take part", Plural(c.voters, "voter", "voters"), c.quorum()))
 	}
 	for _, a := range raised(members, severityAlarm) {
@@ -60,25 +82,39 @@ func stops(members []Member) (all []string) {
 	return all
 }
 
-// nextOf returns a member with the oldest version; the leader comes last among equals.
+// nextOf returns a member with the oldest program; the leader comes last.
 func nextOf(members []Member) *Member {
 	next := slices.MinFunc(members, func(a, b Member) int {
-		return cmp.Or(compareVersions(a.Version, b.Version), cmp.Compare(count(a.State == "leader"), count(b.State == "leader")))
+		return cmp.Or(cmp.Compare(count(a.State == leads), count(b.State == leads)), comparePrograms(Program{a.Version, a.LevelMost}, Program{b.Version, b.LevelMost}))
 	})
 	return &next
 }
 
-// compareVersions compares versions like 0.9.0 and 0.10.0 by their numbers.
-func compareVersions(a, b string) int {
-	numbers := func(version string) (all []int) {
-		version, _, _ = strings.Cut(version, "-")
+// comparePrograms compares versions by their numbers and pre-releases, as in semantic versioning: 0.9.0 < 0.10.0-dev < 0.10.0. Then it
+// compares feature levels. Commits have no order: two programs that differ in the commit alone are equal.
+func comparePrograms(a, b Program) int {
+	parts := func(version string) (numbers []int, pre []string, release bool) {
+		version, _, _ = strings.Cut(version, "+")
+		version, after, found := strings.Cut(version, "-")
 		for _, part := range strings.Split(version, ".") {
 			n, _ := strconv.Atoi(part) // 0 for text
-			all = append(all, n)
+			numbers = append(numbers, n)
 		}
-		return all
+		return numbers, strings.Split(after, "."), !found
 	}
-	return slices.Compare(numbers(a), numbers(b))
+	numbersA, preA, releaseA := parts(a.Version)
+	numbersB, preB, releaseB := parts(b.Version)
+	return cmp.Or(slices.Compare(numbersA, numbersB), cmp.Compare(count(releaseA), count(releaseB)), slices.CompareFunc(preA, preB, comparePre), cmp.Compare(a.Level, b.Level))
+}
+
+// comparePre compares two parts of a pre-release: numbers by their values and before words.
+func comparePre(a, b string) int {
+	numberA, errA := strconv.Atoi(a)
+	numberB, errB := strconv.Atoi(b)
+	if errA != nil || errB != nil {
+		return cmp.Or(cmp.Compare(count(errA != nil), count(errB != nil)), strings.Compare(a, b))
+	}
+	return cmp.Compare(numberA, numberB)
 }
 
 // wayBack says whether members can go back to an older program: only before the level rises.

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestUpgrade(t *testing.T) {
 		change           func(m []Member)
 		stop, next, back string
 	}{
-		{"equal versions: a follower", healthy(3), func([]Member) {}, "", "n2", "each member can go back to a version that supports the feature level 5"},
+		{"a new program: a follower", healthy(3), func([]Member) {}, "", "n2", "each member can go back to a version that supports the feature level 5"},
 		{"the oldest version", healthy(3), func(m []Member) { m[0].Version, m[1].Version, m[2].Version = "0.10.0", "0.10.0", "0.9.1" }, "", "n3", ""},
 		{"the leader is the last", healthy(3), func(m []Member) { m[1].Version, m[2].Version = "0.3.0", "0.3.0" }, "", "n1", ""},
 		{"one member", healthy(1), func([]Member) {}, "", "n1", ""},
@@ -27,16 +28,73 @@ func TestUpgrade(t *testing.T) {
 		{"a notice stops nothing", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"QUOTA", "n2", "much"}} }, "", "n2", ""},
 		{"a learner that lags", healthy(3), func(m []Member) { m[2].Role, m[2].Applied = 0, m[2].Applied-limits.DoctorLag }, "n3 lags by 10000 entries", "", ""},
 		{"no quorum", dead(healthy(3), "n2", "n3"), func([]Member) {}, "NO QUORUM: 1 of 3 voters answers", "", ""},
-		{"the level is held down", healthy(3), func(m []Member) { m[0].LevelMost, m[1].LevelMost = 6, 6 }, "", "n2", "open: the cluster's feature level is 5, and n3 must be upgraded before it rises to 6"},
+		{"the level is held down", healthy(3), func(m []Member) { m[0].LevelMost, m[1].LevelMost = 6, 6 }, "", "n3", "open: the cluster's feature level is 5, and n3 must be upgraded before it rises to 6"},
 		{"the level rises soon", healthy(3), func(m []Member) { m[0].LevelMost, m[1].LevelMost, m[2].LevelMost = 6, 6, 6 }, "", "n2", "closing: the cluster's feature level is 5, and it rises to 6"},
 	} {
 		tt.change(tt.f.Members)
-		u := UpgradeOf(tt.f.Members)
+		u := UpgradeOf(tt.f.Members, Program{"0.3.0", 5})
 		if u.Next != tt.next || !strings.Contains(strings.Join(u.Stops, "; "), tt.stop) || (tt.stop == "") != (len(u.Stops) == 0) || !strings.Contains(u.Back, tt.back) || u.How == "" {
 			t.Errorf("%s: %+v", tt.name, u)
 		}
 		if moves := strings.Contains(u.How, "qkv move-leader"); moves != (tt.name == "the leader is the last") {
 			t.Errorf("%s: %s", tt.name, u.How)
 		}
+	}
+}
+
+// TestUpgradeFollowed: whoever does what the plan says, word by word, ends with the new program on all members, and is told so.
+func TestUpgradeFollowed(t *testing.T) {
+	for _, tt := range []struct{ old, new Program }{
+		{Program{"0.2.0", 5}, Program{"0.3.0", 5}},
+		{Program{"0.9.0", 5}, Program{"0.10.0", 6}},
+		{Program{"0.3.0-dev+aaa", 5}, Program{"0.3.0", 5}},
+		{Program{"0.3.0-rc.2", 5}, Program{"0.3.0-rc.10", 5}},
+		{Program{"0.3.0-9", 5}, Program{"0.3.0-dev", 5}},
+		{Program{"0.3.0-dev+bbb", 5}, Program{"0.3.0-dev+aaa", 5}},
+		{Program{"0.3.0-dev", 5}, Program{"0.3.0-dev", 6}},
+		{Program{"0.3.0", 5}, Program{"0.3.0", 5}},
+	} {
+		for _, voters := range []int{1, 3, 5} {
+			f := healthy(voters)
+			for i := range f.Members {
+				f.Members[i].Version, f.Members[i].Level, f.Members[i].LevelMost = tt.old.Version, 5, tt.old.Level
+			}
+			restarts := map[string]int{}
+			u := UpgradeOf(f.Members, tt.new)
+			for steps := 0; u.Done == "" && steps < 3*voters; steps++ {
+				i := slices.IndexFunc(f.Members, func(m Member) bool { return m.Name == u.Next })
+				if i < 0 {
+					t.Fatalf("%v: %+v", tt, u)
+				}
+				if strings.Contains(u.How, "qkv move-leader") {
+					k := (i + 1) % voters
+					f.Members[i].State, f.Members[k].State = "follower", "leader"
+				} else {
+					if voters > 1 && f.Members[i].State == "leader" {
+						t.Errorf("%v: the leader %s is restarted", tt, u.Next)
+					}
+					if !strings.Contains(u.How, "install qkv "+tt.new.Version+" on the host of "+u.Next) {
+						t.Errorf("%v: %q", tt, u.How)
+					}
+					f.Members[i].Version, f.Members[i].LevelMost = tt.new.Version, tt.new.Level
+					restarts[u.Next]++
+				}
+				u = UpgradeOf(f.Members, tt.new)
+			}
+			want := voters
+			if tt.old == tt.new {
+				want = 0
+			}
+			if u.Done != "all members run "+tt.new.Version || u.Next != "" || len(u.Stops) > 0 || len(restarts) != want {
+				t.Errorf("%v, %d voters: %+v after %v", tt, voters, u, restarts)
+			}
+			if again := UpgradeOf(f.Members, tt.old); again.Done == "" && comparePrograms(tt.old, tt.new) != 0 {
+				t.Errorf("%v: the old program says %+v of new members", tt, again)
+			}
+		}
+	}
+	two := healthy(2)
+	if u := UpgradeOf(two.Members, Program{"0.2.0", 5}); u.Done == "" {
+		t.Errorf("two voters with the newest program: %+v", u)
 	}
 }

@@ -36,8 +36,8 @@ type cluster struct {
 	answer     int      // of its voters, those that answer
 	leader     string   // empty: no member that answers knows one
 	away       []string // voters that do not take part
-	silent     []string // voters that do not answer, even if a connection to them is not yet closed
 	awayOthers []string // learners that do not take part
+	faults     []fault  // of members that do not take part, then of the others
 }
 
 func (c *cluster) quorum() int { return c.voters/2 + 1 }
@@ -47,14 +47,14 @@ func (c *cluster) margin() int { return c.up - c.quorum() }
 
 // clusterOf adds up the members' answers.
 func clusterOf(members []Member) (c cluster) {
-	members = slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Unknown })
+	known := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Unknown })
 	for i, half := range [][]kv.Role{{kv.Voter, kv.Incoming}, {kv.Voter, kv.Leaving}} {
 		one := cluster{}
-		for k := range members {
-			if m := &members[k]; slices.Contains(half, roleOf(m, members)) {
+		for k := range known {
+			if m := &known[k]; slices.Contains(half, roleOf(m, known)) {
 				one.voters++
-				one.up += count(takesPart(m, members))
-				one.answer += count(m.Answers)
+				one.up += count(!faultOf(m, known).absent)
+				one.answer += count(m.Answers || m.Ready)
 			}
 		}
 		if i == 0 || one.margin() < c.margin() {
@@ -63,19 +63,24 @@ func clusterOf(members []Member) (c cluster) {
 	}
 	for k := range members {
 		m := &members[k]
-		switch part := takesPart(m, members); {
-		case roleOf(m, members) == kv.Learner && !part:
+		f := faultOf(m, known)
+		switch {
+		case f.absent && !m.Unknown && roleOf(m, known) == kv.Learner:
 			c.awayOthers = append(c.awayOthers, m.Name)
-		case !part:
+		case f.absent && !m.Unknown:
 			c.away = append(c.away, m.Name)
 		}
-		if !m.Answers && roleOf(m, members) != kv.Learner {
-			c.silent = append(c.silent, m.Name)
+		if f.level != "" {
+			c.faults = append(c.faults, f)
 		}
-		if m.Answers && m.Leader != "" && m.State != stateRefused && c.leader == "" {
+		if m.Answers && !m.Unknown && m.Leader != "" && m.State != stateRefused && c.leader == "" {
 			c.leader = m.Leader
 		}
 	}
+	if i := slices.IndexFunc(known, func(m Member) bool { return m.Ready }); c.leader == "" && i >= 0 {
+		c.leader = "another member" // that this host cannot ask which one
+	}
+	slices.SortStableFunc(c.faults, func(a, b fault) int { return count(b.absent) - count(a.absent) })
 	return c
 }
 
@@ -98,53 +103,55 @@ func roleOf(m *Member, members []Member) kv.Role {
 	return m.Role
 }
 
-// takesPart tells whether a member answers and knows a leader, or is connected to a member that answers.
-func takesPart(m *Member, members []Member) bool {
-	if m.Answers {
-		return m.Leader != "" && m.State != stateRefused
-	}
-	return linked(m, members)
-}
-
-// linked tells whether a member that answers is connected to m.
-func linked(m *Member, members []Member) bool {
-	return slices.ContainsFunc(members, func(o Member) bool {
-		return o.Answers && slices.ContainsFunc(o.Links, func(l Link) bool { return l.Connected && l.Member == m.Name })
-	})
-}
-
 // Judge returns the verdict on a cluster by the answers of its members.
 func Judge(members []Member) Verdict {
-	if !slices.ContainsFunc(members, func(m Member) bool { return m.Answers }) {
-		return Verdict{
-			NoQuorum, fmt.Sprintf("no member answers, of %s asked", Plural(len(members), "address", "addresses")),
-			"start the members, or correct --endpoints; `qkv doctor --data-dir DIR` examines a member's folder on its host",
-		}
-	}
 	c := clusterOf(members)
 	alarms := raised(members, severityAlarm)
+	failed := slices.IndexFunc(c.faults, func(f fault) bool { return f.level == Failure })
 	switch waits := founding(members); {
+	case c.answer == 0 && !slices.ContainsFunc(members, func(m Member) bool { return m.Answers }):
+		v := Verdict{NoQuorum, fmt.Sprintf("no member answers, of %s asked", Plural(len(members), "address", "addresses")), startAll.text}
+		if i := slices.IndexFunc(c.faults, func(f fault) bool { return !f.down }); i >= 0 {
+			v.Why, v.Next = v.Why+": "+c.faults[i].text, c.faults[i].do
+		}
+		return v
 	case waits != "":
 		return Verdict{
 			NoLeader, c.answering() + ", " + waits,
 			AlarmNamed(string(kv.FoundingNotice)).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
 		}
 	case c.leader == "" && c.answer >= c.quorum():
-		return Verdict{
-			NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other",
-			"wait for a few seconds and run `qkv status` again; if it persists, `qkv doctor` names the missing connections",
+		v := Verdict{NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other", askAgain.text}
+		if cut := cuts(members); len(cut) > 0 {
+			v.Why, v.Next = c.answering()+", and none knows a leader: "+cut[0].text, cut[0].do
 		}
+		return v
 	case c.leader == "" || c.answer < c.quorum() && c.margin() < 0:
-		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.answering(), c.quorum()), c.comeBack()}
+		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.answering(), c.quorum()), c.comeBack(members)}
 	case c.margin() < 0:
-		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.taking(), c.quorum()), c.comeBack()}
+		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.taking(), c.quorum()), c.comeBack(members)}
 	case len(c.away)+len(c.awayOthers) > 0:
-		return Verdict{Degraded, c.loss() + ": " + c.missing(), c.start(append(slices.Clone(c.away), c.awayOthers...))}
+		return Verdict{Degraded, c.loss() + ": " + c.missing(), c.next(again)}
 	case len(alarms) > 0:
 		a := alarms[0]
-		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), AlarmNamed(a.Name).Do}
+		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
+	case failed >= 0:
+		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	}
 	return Verdict{Word: Healthy, Why: fmt.Sprintf("%s, %s leads; %s", c.taking(), c.leader, c.loss())}
+}
+
+// Problems returns why a cluster is not healthy: the faults of members, then the alarms.
+func Problems(members []Member) (all []string) {
+	for _, f := range clusterOf(members).faults {
+		if f.level == Failure {
+			all = append(all, f.text)
+		}
+	}
+	for _, a := range raised(members, severityAlarm) {
+		all = append(all, a.Name+" of "+a.Member)
+	}
+	return all
 }
 
 // founding returns the notice of a new cluster that waits for founders; empty if a member that answers has begun.
@@ -206,17 +213,34 @@ func does(names []string) string {
 	return list(names) + " do"
 }
 
-func (c *cluster) start(away []string) string {
-	return fmt.Sprintf("start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)", list(away), away[0])
+// next returns the step that mends the first fault. Members that are down are started together.
+func (c *cluster) next(start Step) string {
+	var down []string
+	for _, f := range c.faults {
+		if f.down {
+			down = append(down, f.name)
+		}
+	}
+	if len(down) > 0 {
+		return strings.Replace(strings.Replace(start.text, "%s", list(down), 1), "%s", down[0], 1)
+	}
+	return c.faults[0].do
 }
 
-// comeBack names the members to start. A member that answers runs.
-func (c *cluster) comeBack() string {
-	names := c.silent
-	if len(names) == 0 {
-		names = c.away
+// comeBack is the step after the loss of a quorum. What is lost for good is compared with the backup before anything is recovered.
+func (c *cluster) comeBack(members []Member) string {
+	most, backup := int64(0), "a backup, if there is one,"
+	for i := range members {
+		most = max(most, members[i].Revision)
+		if b := members[i].Backup; b != "" {
+			backup = "the backup in " + b
+		}
 	}
-	return fmt.Sprintf("start %s again with the same data folders; if they are lost for good: docs/emergencies.md, A lost quorum", list(names))
+	next := c.next(sameFolders)
+	if !slices.ContainsFunc(c.faults, func(f fault) bool { return f.down }) {
+		return next
+	}
+	return next + fmt.Sprintf(compare, backup, most)
 }
 
 // list returns names as in a sentence.

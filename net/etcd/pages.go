@@ -74,12 +74,15 @@ func (s pages) administrator(r *http.Request) error {
 }
 
 func (s pages) version() any {
+	own := s.config.Member.Status()
 	return struct {
-		Server  string `json:"etcdserver"`
-		Cluster string `json:"etcdcluster"`
-		Storage string `json:"storage"`
-		Own     string `json:"qkv"`
-	}{Version, ClusterVersion, ClusterVersion, s.config.Member.Status().Version}
+		Server    string `json:"etcdserver"`
+		Cluster   string `json:"etcdcluster"`
+		Storage   string `json:"storage"`
+		Own       string `json:"qkv"`
+		Interface string `json:"interface"` // towards the other members, and its MTU in bytes: over TCP it passes a small MTU
+		MTU       int    `json:"mtu"`
+	}{Version, ClusterVersion, ClusterVersion, own.Version, own.Interface, own.MTU}
 }
 
 // health counts and returns the answer to /health.

@@ -50,6 +50,7 @@ type link struct {
 	moved     bool               // the addresses changed since the last dial: the next dial does not wait
 	notBefore time.Time          // after a refusal: the earliest time of the next dial
 	lastErr   string             // why the link is not connected, or was not last
+	untrusted bool               // likewise: because of a certificate
 }
 
 var errNoAddress = errors.New("no address of the peer is known")
@@ -481,7 +482,7 @@ func (l *link) ordinary(err error) bool {
 func (l *link) note(what, why string) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
-		l.lastErr = what + ": " + why
+		l.lastErr, l.untrusted = what+": "+why, false
 	}
 	l.mu.Unlock()
 	l.transport.log.Info(what+" "+l.name(), what, "peer", l.name(), "because", why)
@@ -503,6 +504,7 @@ func (l *link) problem(what string, err error) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
 		l.lastErr = what + ": " + err.Error()
+		_, l.untrusted = errors.AsType[*wire.TrustError](err)
 	}
 	addresses := l.addresses
 	l.mu.Unlock()

@@ -316,6 +316,7 @@ type PeerStatus struct {
 	Remote    string    // the peer's address: as configured if it was dialled, else where it called from
 	RTT       time.Duration
 	LastErr   string // why it is not connected
+	Untrusted bool   // because of a certificate
 
 	// Since the start.
 	SentFrames, SentBytes, ReceivedBytes uint64
@@ -343,7 +344,7 @@ func (t *Transport) Status() []PeerStatus {
 
 func (l *link) status() PeerStatus {
 	l.mu.Lock()
-	s := PeerStatus{Peer: Peer{l.id, l.name(), l.addresses}, LastErr: l.lastErr}
+	s := PeerStatus{Peer: Peer{l.id, l.name(), l.addresses}, LastErr: l.lastErr, Untrusted: l.untrusted}
 	l.mu.Unlock()
 	s.SentFrames, s.SentBytes = l.sent.frames.Load(), l.sent.bytes.Load()
 	s.ReceivedBytes = l.received.Load()
@@ -353,7 +354,7 @@ func (l *link) status() PeerStatus {
 		return s
 	}
 	stats := c.quic.ConnectionStats()
-	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr = true, c.mine, c.since, c.at, ""
+	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr, s.Untrusted = true, c.mine, c.since, c.at, "", false
 	s.RTT = stats.SmoothedRTT
 	s.PacketsSent, s.PacketsReceived, s.PacketsLost = stats.PacketsSent, stats.PacketsReceived, stats.PacketsLost
 	for _, q := range c.queues {

@@ -116,7 +116,7 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 		answer.Members = append(answer.Members, all.Members[i].document(newest))
 	}
 	for _, a := range checks.Raised(facts) {
-		answer.Alarms = append(answer.Alarms, alarmDocument{a.Name, a.Member, a.Text, checks.AlarmNamed(a.Name).Do, kv.AlarmName(a.Name).Severity() != "alarm"})
+		answer.Alarms = append(answer.Alarms, alarmDocument{a.Name, a.Member, a.Text, a.Do(), kv.AlarmName(a.Name).Severity() != "alarm"})
 	}
 	for _, one := range checks.Run(&checks.Facts{Members: facts}) {
 		if one.Level == checks.Warning || one.Level == checks.Failure {

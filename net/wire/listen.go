@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -33,4 +34,24 @@ func ListenUDP(whom string, at *net.UDPAddr) (*net.UDPConn, error) {
 	default:
 		return nil, fmt.Errorf("cannot listen for %s: %w", whom, err)
 	}
+}
+
+// RouteTo returns the interface by which this host reaches an address, and its MTU. It sends no packet.
+func RouteTo(address string) (name string, mtu int, err error) {
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	local := conn.LocalAddr().(*net.UDPAddr).IP
+	all, err := net.Interfaces()
+	for _, one := range all {
+		addresses, _ := one.Addrs()
+		for _, a := range addresses {
+			if network, ok := a.(*net.IPNet); ok && network.IP.Equal(local) {
+				return one.Name, one.MTU, nil
+			}
+		}
+	}
+	return "", 0, cmp.Or(err, fmt.Errorf("no interface has this host's address %v", local))
 }

@@ -61,6 +61,8 @@ type Status struct {
 	DiskFree         int64  // of the data folder's file system, in bytes, at the last check
 	DiskBytes        int64  // the size of that file system
 	Files            uint64 // the limit of open files
+	Interface        string // towards the other members; of several the one with the smallest MTU
+	MTU              int    // of Interface, in bytes
 
 	Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
 	BackupAge time.Duration // of a leader with such a folder: since the backup last had everything; 0: a new leader does not know yet
@@ -115,13 +117,14 @@ type Link struct {
 	Connected bool
 	RTT       time.Duration // smoothed, in whole microseconds; 0 without a connection
 	Error     string        // why there is no connection
+	Untrusted bool          // because of a certificate
 }
 
 const (
-	statusFields = 55
+	statusFields = 57
 	alarmFields  = 3
 	memberFields = 6
-	linkFields   = 4
+	linkFields   = 5
 )
 
 // AppendStatusAnswer appends the frame that answers a status.
@@ -157,7 +160,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendArray(dst, len(s.Links))
 	for _, l := range s.Links {
 		dst = pack.AppendBool(pack.AppendUint(pack.AppendArray(dst, linkFields), l.Member), l.Connected)
-		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
+		dst = pack.AppendBool(pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error), l.Untrusted)
 	}
 	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
 	dst = pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
@@ -168,6 +171,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendUint(pack.AppendUint(dst, s.Host), s.Device)
 	dst = pack.AppendUint(dst, uint64(s.ElectionTimeout.Microseconds()))
 	dst = pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, s.DiskFree), s.DiskBytes), s.Files)
+	dst = pack.AppendUint(pack.AppendString(dst, s.Interface), uint64(s.MTU))
 	dst = pack.AppendUint(pack.AppendString(dst, s.Backup), uint64(s.BackupAge.Microseconds()))
 	dst = pack.AppendInt(dst, s.Memory)
 	for _, l := range []Load{s.Puts, s.Gets, s.Events} {
@@ -197,6 +201,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Level, s.LevelMost, s.Wall, s.Host, s.Device = r.Uint(), r.Uint(), r.Int(), r.Uint(), r.Uint()
 	s.ElectionTimeout = readMicroseconds(r)
 	s.DiskFree, s.DiskBytes, s.Files = r.Int(), r.Int(), r.Uint()
+	s.Interface, s.MTU = r.String(), int(min(r.Uint(), math.MaxInt32))
 	s.Backup, s.BackupAge = r.String(), readMicroseconds(r)
 	s.Memory = r.Int()
 	for _, l := range []*Load{&s.Puts, &s.Gets, &s.Events} {
@@ -243,7 +248,7 @@ func readMicroseconds(r *pack.Reader) time.Duration {
 
 func readLink(r *pack.Reader) Link {
 	s := r.Struct(linkFields)
-	l := Link{Member: r.Uint(), Connected: r.Bool(), RTT: readMicroseconds(r), Error: r.String()}
+	l := Link{Member: r.Uint(), Connected: r.Bool(), RTT: readMicroseconds(r), Error: r.String(), Untrusted: r.Bool()}
 	r.End(s)
 	return l
 }

@@ -1,0 +1,142 @@
+package checks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// Step is the next command or step after a fault that is no row of the other tables. Its text has a verb of package fmt for each name.
+type Step struct{ ID, text string }
+
+// Steps are all steps of verdicts and upgrades.
+var Steps []Step
+
+func newStep(id, text string) Step {
+	Steps = append(Steps, Step{id, text})
+	return Steps[len(Steps)-1]
+}
+
+// of returns the step with names. The verbs of the text may leave names out.
+func (s Step) of(names ...any) string { return fmt.Sprintf(s.text, names...) }
+
+var (
+	startAll    = newStep("start-all", "start the members, or correct --endpoints; `qkv doctor --data-dir DIR` examines a member's folder on its host")
+	again       = newStep("start", "start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)")
+	sameFolders = newStep("start-quorum", "start %s again with the same data folders")
+	ended       = newStep("start-ended", "start %s again if it has ended; if it runs, open its client port (UDP 2379) for this host")
+	join        = newStep("start-joining", "start %s with an empty data folder: `qkv member add` with its name and address prints the command")
+	displaced   = newStep("displaced", "stop the member that answers at the address of %s, and start %s there")
+	askAgain    = newStep("wait", "wait for a few seconds and run `qkv status` again; if it persists, read the log of the member that has no leader")
+	reconnect   = newStep("reconnect", "open the peer port (UDP 2380) between the hosts of %s and %s, in both directions")
+	openClient  = newStep("open-client", "open the client port of %s (UDP 2379) for this host")
+	openUDP     = newStep("open-udp", "open UDP, not only TCP, between this host and %s (ports 2379 and 2380)")
+	widen       = newStep("mtu", "set the interface's MTU to 1280 bytes or more (`ip link set dev %s mtu 1500`)")
+	otherOne    = newStep("other-cluster", "stop %s, which belongs to another cluster; if it is to be a member here, empty its data folder, run `qkv member add`, and start it with --join")
+	endpoint    = newStep("endpoint", "take %s out of --endpoints or QKV_ENDPOINTS; if it is a new member, start it")
+)
+
+// compare follows the step after the loss of a quorum.
+const compare = "; if they are lost for good, first compare %s with revision %d of the members that answer (`qkv backup list`): docs/emergencies.md, A lost quorum"
+
+// fault is the fault of one member, or of the path between two. The zero value is a member without any.
+type fault struct {
+	name   string
+	level  Level // Failure or Warning
+	text   string
+	do     string
+	absent bool // the member takes no part
+	down   bool // it is to be started: only a member that does not answer is
+}
+
+// faultOf judges one member by all facts. A member that answers, by whatever protocol, is never to be started or replaced. The error of a
+// handshake counts more than connections that other members have kept.
+func faultOf(m *Member, members []Member) fault {
+	f := fault{name: m.Name, level: Failure, absent: true, text: m.Name + " does not answer: " + m.Error}
+	others := linked(m, members)
+	switch {
+	case m.Cluster != "":
+		f.text, f.do = fmt.Sprintf("%s runs, but belongs to another cluster, %s", m.Name, m.Cluster), otherOne.of(m.Name)
+	case m.Unknown:
+		f.level, f.text, f.do = Warning, m.Name+" is not a member that the others know", endpoint.of(m.Name)
+	case m.Answers && m.State == stateRefused:
+		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
+	case m.MTU > 0 && m.MTU < limits.DoctorMTU:
+		if m.Answers && m.Leader != "" || m.Ready {
+			f.level, f.absent = Warning, false
+		}
+		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.MTU, limits.DoctorMTU), widen.of(m.Interface)
+	case m.Answers && m.Leader == "":
+		f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text
+		for _, cut := range cuts(members) {
+			if cut.ends[0] == m.Name || cut.ends[1] == m.Name {
+				f.text, f.do = m.Name+" runs, but "+cut.text, cut.do
+			}
+		}
+	case m.Answers:
+		return fault{}
+	case m.Why == Untrusted:
+		f.absent, f.do = !others, AlarmNamed(string(kv.CertAlarm)).Do
+	case m.Why == Closed && others:
+		f.text, f.do = f.text+"; the others have not lost it yet", ended.of(m.Name)
+	case m.Why == Displaced:
+		f.absent, f.do = !others, displaced.of(m.Name, m.Name)
+	case m.Why == Unstarted && !others:
+		f.do = join.of(m.Name)
+	case others:
+		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" does not answer this host, but other members are connected to it: "+m.Error, openClient.of(m.Name)
+	case m.Runs:
+		f.absent, f.text, f.do = !m.Ready, m.Name+" runs and answers over TCP, but not over UDP: "+m.Error, openUDP.of(m.Name)
+	default:
+		f.down, f.do = true, again.of(m.Name, m.Name)
+	}
+	return f
+}
+
+// linked tells whether a member that answers, and follows a leader, is connected to m.
+func linked(m *Member, members []Member) bool {
+	return slices.ContainsFunc(members, func(o Member) bool {
+		return o.Answers && o.Leader != "" && slices.ContainsFunc(o.Links, func(l Link) bool { return l.Connected && l.Member == m.Name })
+	})
+}
+
+// cut is a missing connection between two members that both answer this host.
+type cut struct {
+	ends     [2]string
+	text, do string
+}
+
+// cuts returns the missing connections. Those of the leader are the last ones.
+func cuts(members []Member) (all []cut) {
+	for k := range members {
+		for i := range k {
+			one := [2]*Member{&members[i], &members[k]}
+			var lost []Link
+			for end, m := range one {
+				other := one[1-end].Name
+				if at := slices.IndexFunc(m.Links, func(l Link) bool { return l.Member == other }); at >= 0 && m.Answers {
+					lost = append(lost, m.Links[at])
+					lost[len(lost)-1].Error = fmt.Sprintf("%s has no connection to %s: %s", m.Name, other, m.Links[at].Error)
+				}
+			}
+			if len(lost) == 0 || !one[0].Answers || !one[1].Answers || slices.ContainsFunc(lost, func(l Link) bool { return l.Connected }) {
+				continue
+			}
+			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name)}
+			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
+				c.text, c.do = lost[at].Error, AlarmNamed(string(kv.CertAlarm)).Do
+			}
+			all = append(all, c)
+			if one[0].State != leads && one[1].State != leads {
+				all = append(all[len(all)-1:], all[:len(all)-1]...)
+			}
+		}
+	}
+	return all
+}
+
+// leads is the state of the leader.
+const leads = "leader"
