@@ -110,6 +110,7 @@ type duty struct {
 	autoCompaction autoCompaction
 	ages           historyAges // for Config.HistoryAge
 
+	sends       refusedSends
 	smallMemory pause // of the log line about that notice
 	nearQuota   pause // of that one
 	noSpace     pause // of the log line about the alarm
@@ -327,6 +328,7 @@ func (m *member) look() {
 	m.retain()
 	m.rebase()
 	m.noticeMemory()
+	m.noticeSends()
 	m.guard()
 	m.lookAtAudit()
 	m.verify()

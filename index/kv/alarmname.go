@@ -44,6 +44,8 @@ const (
 	HistoryNotice AlarmName = "HISTORY"
 	// MemoryNotice: the state is larger than the member's memory holds with ease.
 	MemoryNotice AlarmName = "MEMORY"
+	// NetworkNotice: the kernel of the member's host refuses to send datagrams.
+	NetworkNotice AlarmName = "NETWORK"
 	// ClockNotice: the member's clock differs from the others'.
 	ClockNotice AlarmName = "CLOCK"
 	// JoinNotice: a host asks to join the cluster, and may not yet.
@@ -58,7 +60,7 @@ const (
 
 var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm, BackupAlarm}
 
-var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice, InsecureNotice}
+var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, NetworkNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice, InsecureNotice}
 
 // AlarmNames returns the names of all alarms, then of all notices.
 func AlarmNames() []AlarmName { return slices.Concat(alarms, notices) }

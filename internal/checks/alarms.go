@@ -35,6 +35,7 @@ var Alarms = []AlarmCheck{
 	{kv.QuotaNotice, "four fifths of the quota are used", "delete keys, or set `--quota-bytes` higher on all members"},
 	{kv.HistoryNotice, "it reaches back for less than five minutes", "set `--history-bytes` higher on all members"},
 	{kv.MemoryNotice, "a member's memory is small for keys and history", "give that member more memory, or set `--history-bytes` lower on all members"},
+	{kv.NetworkNotice, "a host's kernel refuses to send datagrams", "do on that host what the notice says"},
 	{kv.ClockNotice, "a member's clock differs by a minute or more", "set that host's clock, and run a time service (chrony, systemd-timesyncd)"},
 	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` if the member is wanted"},
 	{kv.FoundingNotice, "a founder of a new cluster waits for the others", "start the founders that the notice names"},

@@ -604,6 +604,10 @@ const (
 	ExpireInterval = time.Second
 	// LookInterval is how often a member compares the log's description of itself and of its state with the facts.
 	LookInterval = 200 * time.Millisecond
+	// SendErrorsNotice is how long the notice NETWORK lasts after datagrams were refused. SendErrorsFew is the number that raises it: Linux
+	// sometimes refuses the first datagram of a socket.
+	SendErrorsNotice = time.Minute
+	SendErrorsFew    = 3
 	// ReadAhead is how much of a snapshot is read ahead while it is loaded: the size of one request.
 	ReadAhead = 1 << 20
 	// ReserveFillers is how many goroutines zero memory for a loaded state. If the host allocates pages at first touch, one is slower than

@@ -82,7 +82,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 	if err != nil {
 		return nil, err
 	}
-	k := &conn{client: c, endpoint: endpoint, socket: socket, under: &quic.Transport{Conn: wire.ReceiveOffload(socket)}}
+	k := &conn{client: c, endpoint: endpoint, socket: socket, under: &quic.Transport{Conn: wire.Socket(socket)}}
 	var config *tls.Config = c.config.TLS
 	if k.qc, err = k.under.Dial(ctx, addr, config, quicConfig()); err != nil {
 		k.release()

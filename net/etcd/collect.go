@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/meter"
+	"qkv/net/wire"
 )
 
 // memberCollector collects the member's metrics at each scrape.
@@ -152,6 +153,9 @@ func (t telling) own(s *core, own *Metrics) {
 	t.gauge("qkv_sessions", "Client sessions that make retried writes idempotent.", float64(own.Sessions))
 	t.gauge("qkv_log_sync_p99_seconds", "The 99th percentile of the sync times of the last minute.", own.SyncP99.Seconds())
 	t.counter("qkv_false_claims_total", "Dropped messages that only the leader of the term may send, from another member.", float64(own.FalseClaims))
+	for errno, n := range own.SendErrors {
+		t.counter("qkv_udp_send_errors_total", "Datagrams, or rows of them, that the kernel of this member's host refused to send.", float64(n), "errno", wire.ErrnoName(errno))
+	}
 	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because they contain an entry that cannot be decoded.", float64(own.Undecodable))
 	t.gauge("qkv_certificate_not_after_seconds", "Expiry of this member's certificate, in seconds since 1970.", float64(own.CertificateEnds.Unix()))
 	t.gauge("qkv_backup_configured", "1 if this member makes a backup while it leads.", truth(own.Backup != ""))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,7 @@ type Metrics struct {
 	SyncBytes                             int64
 	SnapshotsSent, SendsFailed            uint64
 	SnapshotsInstalled, SnapshotsNotTaken uint64
+	SendErrors                            map[syscall.Errno]uint64
 	FalseClaims, Undecodable              uint64 // claims of members that do not lead; appends
 	CertificateEnds                       time.Time
 	Peers                                 []PeerMetrics

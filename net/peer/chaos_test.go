@@ -8,8 +8,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -264,5 +266,19 @@ func TestCloseTwice(t *testing.T) {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOwnHostIsNotBlamedOnThePeer ends a stream by the error of a send that this host's kernel refuses: the log names this host.
+func TestOwnHostIsNotBlamedOnThePeer(t *testing.T) {
+	members := startAll(t, 2)
+	awaitAll(t, members)
+	c := members[0].link(2).out.Load()
+	c.end(&net.OpError{Op: "write", Net: "udp", Err: os.NewSyscallError("sendmsg", syscall.EIO)})
+	await(t, "the end is logged", wait, func() bool {
+		return strings.Contains(members[0].logged.String(), "this host cannot send to a peer")
+	})
+	if log := members[0].logged.String(); strings.Contains(log, "violated the protocol") {
+		t.Errorf("the peer is blamed: %s", log)
 	}
 }

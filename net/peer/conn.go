@@ -125,7 +125,11 @@ func (c *conn) end(err error) {
 		c.close(closeBroken, err.Error())
 		return
 	}
-	c.link.problem("a peer violated the protocol", err)
+	what := "a peer violated the protocol"
+	if _, own := errors.AsType[*net.OpError](err); own {
+		what = "this host cannot send to a peer"
+	}
+	c.link.problem(what, err)
 	c.close(closeBroken, err.Error())
 }
 

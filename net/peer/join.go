@@ -119,7 +119,7 @@ func newDialer(trust Trust, name string, addresses []string, logger *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a UDP socket to ask other members: %w", err)
 	}
-	return &dialer{trust: trust, addresses: addresses, socket: socket, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: logx.NewLimited(logger)}, nil
+	return &dialer{trust: trust, addresses: addresses, socket: socket, quic: &quic.Transport{Conn: wire.Socket(socket)}, failed: map[string]error{}, log: logx.NewLimited(logger)}, nil
 }
 
 func (a *dialer) close() {

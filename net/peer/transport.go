@@ -210,7 +210,7 @@ func (t *Transport) ServeParts(h Handler) error {
 	t.handler = h
 	resetKey := quic.StatelessResetKey(t.config.ResetKey)
 	over := &quic.Transport{
-		Conn:                wire.ReceiveOffload(t.config.Listen),
+		Conn:                wire.Socket(t.config.Listen),
 		StatelessResetKey:   &resetKey,
 		ConnContext:         t.meet,
 		VerifySourceAddress: t.handshakes.Verify,

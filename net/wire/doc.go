@@ -17,7 +17,7 @@
 // answer was not carried out, and will not be. If a stream is reset, or the connection breaks, a write without an answer may have happened.
 // A member resets a stream that is too slow, or that exceeds a limit, with a [StreamCode]; the connection and its other streams go on.
 //
-// The UDP sockets for clients and for peers are read through [ReceiveOffload], with which the kernel coalesces consecutive packets. A
+// The UDP sockets for clients and for peers are read through [Socket], with which the kernel coalesces consecutive packets. A
 // packet is at most 1,452 bytes long, and the kernel's cost of a bulk transfer grows with the number of packets that it delivers.
 //
 // # Frame

@@ -9,16 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReceiveOffload makes the kernel coalesce consecutive datagrams of one sender (UDP_GRO, Linux 5.0 and later), and splits them
+// receiveOffload makes the kernel coalesce consecutive datagrams of one sender (UDP_GRO, Linux 5.0 and later), and splits them
 // again here. A bulk transfer then needs far fewer system calls and passes through the network stack, on one host and behind
-// network cards alike. quic-go sends such coalesced datagrams by itself, and reads them through ReadBatch. A connection that is not
-// a UDP socket, or is on an older kernel, is returned unchanged.
-func ReceiveOffload(conn net.PacketConn) net.PacketConn {
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
-		return conn
-	}
-	raw, err := udp.SyscallConn()
+// network cards alike. quic-go sends such coalesced datagrams by itself, and reads them through ReadBatch. On an older kernel the
+// connection is returned unchanged.
+func receiveOffload(conn lossyConn) net.PacketConn {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return conn
 	}
@@ -29,7 +25,7 @@ func ReceiveOffload(conn net.PacketConn) net.PacketConn {
 	if err != nil || refused != nil {
 		return conn
 	}
-	return &offloadConn{UDPConn: udp, room: make([]byte, offloadBytes), control: make([]byte, offloadControlBytes)}
+	return &offloadConn{lossyConn: conn, room: make([]byte, offloadBytes), control: make([]byte, offloadControlBytes)}
 }
 
 const (
@@ -48,7 +44,7 @@ const (
 //     shorter.
 //  2. Each of them came from the address from, and kept is the kernel's control data of the piece, without the segment length.
 type offloadConn struct {
-	*net.UDPConn
+	lossyConn
 	room    []byte
 	control []byte
 

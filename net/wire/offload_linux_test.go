@@ -171,7 +171,7 @@ func listenOffload(t *testing.T, at net.IP, options ...[2]int) (*net.UDPConn, *o
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { receiver.Close() })
-	socket, ok := ReceiveOffload(receiver).(*offloadConn)
+	socket, ok := Socket(receiver).(*offloadConn)
 	if !ok {
 		t.Skip("this kernel has no UDP_GRO")
 	}

@@ -4,5 +4,5 @@ package wire
 
 import "net"
 
-// ReceiveOffload returns conn unchanged: coalescing is for Linux only.
-func ReceiveOffload(conn net.PacketConn) net.PacketConn { return conn }
+// receiveOffload returns conn unchanged: coalescing is for Linux only.
+func receiveOffload(conn lossyConn) net.PacketConn { return conn }
