@@ -55,7 +55,7 @@ var snapshotBugs = []mutant{
 	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
 	{"restore an entry that is later than the moment", []change{
 		{"work.apply", `wall > at.Wall`, `wall > at.Wall+1_000_000_000`},
-	}, []detector{direct("./snapshot/backup", "TestModel")}},
+	}, []detector{direct("./snapshot/backup", "TestEveryMomentRestores")}},
 	{"apply a chunk of a backup whose bytes are damaged", []change{
 		{"scanner.payload", `if sumOf(s.raw, into) != c.sum {`, `if sumOf(s.raw, into) != c.sum && c.bytes == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestFlippedBits")}},

@@ -299,7 +299,7 @@ func (m Maker) writePair(dir string, id Identity, der []byte, key crypto.Signer)
 	case noCert == nil:
 		return Files{}, fmt.Errorf("%s already exists and is never overwritten: %s", files.Cert, instead)
 	case noKey == nil:
-		return Files{}, fmt.Errorf("%s already exists and is never overwritten, and %s is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key and run the command again", files.Key, files.Cert)
+		return Files{}, fmt.Errorf("%s already exists and is never overwritten, and %s is missing: put that certificate back; or, if the command that made the key was interrupted or failed, remove the key and run the command again", files.Key, files.Cert)
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return Files{}, fmt.Errorf("make the folder for certificates: %w", err)
@@ -315,8 +315,7 @@ func (m Maker) writePair(dir string, id Identity, der []byte, key crypto.Signer)
 		return Files{}, err
 	}
 	if err := createFile(files.Cert, encodeCertificate(der), certMode); err != nil {
-		_ = os.Remove(files.Key) // its certificate was never written
-		return Files{}, err
+		return Files{}, err // the key stays: the certificate may have its name, on a disk that failed to sync that
 	}
-	return files, syncFolder(filepath.Dir(dir)) // dir may be new
+	return files, storage.syncDir(filepath.Dir(dir)) // dir may be new
 }

@@ -143,7 +143,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	wantError(t, err, "member-n1.crt already exists")
 	must(t, os.Remove(filepath.Join(dir, "client-alice.crt")))
 	_, err = m.CreateClient(dir, "alice")
-	wantError(t, err, "client-alice.key already exists and is never overwritten, and "+filepath.Join(dir, "client-alice.crt")+" is missing: put that certificate back; or, if the command that made the key was interrupted, remove the key")
+	wantError(t, err, "client-alice.key already exists and is never overwritten, and "+filepath.Join(dir, "client-alice.crt")+" is missing: put that certificate back; or, if the command that made the key was interrupted or failed, remove the key")
 	if read(t, filepath.Join(dir, "ca.key")) != before {
 		t.Error("the CA's key was written over")
 	}

@@ -179,11 +179,17 @@ func createFile(name string, text []byte, mode fs.FileMode) error {
 
 // publish writes a temporary file beside name, then gives it the name in one atomic step.
 func publish(name string, text []byte, mode fs.FileMode, step func(from, to string) error) error {
-	temporary, err := storage.create(filepath.Dir(name), text, mode)
-	if temporary != "" {
-		defer storage.remove(temporary)
-	}
+	f, err := storage.createTemp(filepath.Dir(name))
 	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	temporary := f.Name()
+	defer storage.remove(temporary)
+	_, err = f.Write(text)
+	if mode != keyMode { // the file has that mode; a sandbox or a file system may refuse another
+		_ = f.Chmod(mode)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := step(temporary, name); err != nil {
@@ -199,30 +205,27 @@ func publish(name string, text []byte, mode fs.FileMode, step func(from, to stri
 var storage fileSystem = osFiles{}
 
 type fileSystem interface {
-	create(dir string, text []byte, mode fs.FileMode) (name string, err error) // makes a synced file with a new name
+	createTemp(dir string) (newFile, error)
 	rename(from, to string) error
 	renameNew(from, to string) error // fs.ErrExist if the name is taken
 	remove(name string) error
 	syncDir(dir string) error
 }
 
-type osFiles struct{}
-
-func (osFiles) create(dir string, text []byte, mode fs.FileMode) (string, error) {
-	f, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(text)
-	if mode != keyMode { // the file has that mode; a sandbox or a file system may refuse another
-		_ = f.Chmod(mode)
-	}
-	return f.Name(), errors.Join(err, f.Sync(), f.Close())
+// newFile is an *os.File.
+type newFile interface {
+	io.WriteCloser
+	Name() string
+	Chmod(mode fs.FileMode) error
+	Sync() error
 }
 
-func (osFiles) rename(from, to string) error { return os.Rename(from, to) }
-func (osFiles) remove(name string) error     { return os.Remove(name) }
-func (osFiles) syncDir(dir string) error     { return syncFolder(dir) }
+type osFiles struct{}
+
+func (osFiles) createTemp(dir string) (newFile, error) { return os.CreateTemp(dir, ".tmp-*") }
+func (osFiles) rename(from, to string) error           { return os.Rename(from, to) }
+func (osFiles) remove(name string) error               { return os.Remove(name) }
+func (osFiles) syncDir(dir string) error               { return syncFolder(dir) }
 
 // renameNew needs no hard links: FAT and some network file systems and sandboxes have none. It then takes the name by an empty file, which
 // the rename replaces. A crash in between leaves the empty file, which every reader names as damaged.

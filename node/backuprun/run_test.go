@@ -1,12 +1,15 @@
 package backuprun
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"qkv/index"
@@ -26,6 +29,8 @@ type testMember struct {
 	wall int64         // of the newest one
 	base func(number int)
 	made int // snapshots
+	fail error
+	idle time.Duration // of an answer without entries; 0: 10 ms
 }
 
 func (m *testMember) Name() string { return "n1" }
@@ -54,7 +59,7 @@ func (m *testMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, e
 	if len(part.Entries) == 0 {
 		select {
 		case <-ctx.Done():
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(cmp.Or(m.idle, 10*time.Millisecond)):
 		}
 	}
 	return part, nil
@@ -62,7 +67,9 @@ func (m *testMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, e
 
 func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err error) {
 	m.made++
-	m.base(m.made)
+	if m.base(m.made); m.fail != nil {
+		return b, m.fail
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := index.NewState(limits.Defaults().Index)
@@ -206,4 +213,57 @@ func TestChangesWithoutRoomForABase(t *testing.T) {
 	if last := m.write(); !reaches(dir, last) {
 		t.Errorf("entry %d waits for the base", last)
 	}
+}
+
+// A further base that fails is made after the pause for failures, and not only after the next interval: a restore would apply the log of two
+// intervals.
+func TestFailedBaseIsMadeAgain(t *testing.T) {
+	dir, saved := filepath.Join(t.TempDir(), "backup"), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const every, failing = 20 * time.Minute, 3
+		m := &testMember{t: t, dir: saved, idle: 2 * time.Second}
+		m.write()
+		m.write()
+		var tries []time.Time
+		m.base = func(number int) {
+			m.fail = nil
+			if number > 1 && number <= 1+failing {
+				m.fail = errors.New("no room for a snapshot")
+			}
+			tries = append(tries, time.Now())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), every+10*time.Minute)
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				m.write()
+				select {
+				case <-ctx.Done():
+				case <-time.After(30 * time.Second):
+				}
+			}
+		}()
+		if err := Run(ctx, Config{
+			Target: Target{Dir: dir, Every: every, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+		}); err != nil {
+			t.Error(err)
+		}
+		if len(tries) != 2+failing {
+			t.Fatalf("%d bases were begun: %v", len(tries), tries)
+		}
+		if first := tries[1].Sub(tries[0]); first < every || first > every+2*baseAgain {
+			t.Errorf("the second base is begun after %v", first)
+		}
+		for i := 2; i < len(tries); i++ {
+			if again := tries[i].Sub(tries[i-1]); again < baseAgain || again > 2*baseAgain {
+				t.Errorf("try %d comes %v after the one that failed", i+1, again)
+			}
+		}
+		r, err := backup.Open(disk.OS(), dir)
+		if err != nil || len(r.Bases) != 2 {
+			t.Fatalf("the backup has the bases %+v, %v", r, err)
+		}
+		_ = r.Close()
+	})
 }

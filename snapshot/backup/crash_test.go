@@ -256,3 +256,88 @@ func TestEveryCallFails(t *testing.T) {
 	}
 	t.Logf("%d runs failed", failed)
 }
+
+// Whenever a process that writes a single file is killed, or the power fails: the file is whole once it has its name, it has its name once that
+// was acknowledged, and another try makes it.
+func TestCrashOfASingleFile(t *testing.T) {
+	l := newLife(t)
+	finished, calls := false, uint64(0)
+	write := func(on *simdisk.Disk) error {
+		w, err := CreateFile(on, "to/b", testOf)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		r, err := openSnapshot(l.history, l.sources[0])
+		if err == nil {
+			err = errors.Join(copyBase(w, r, 700), r.Close())
+		}
+		for at := l.sources[0]; err == nil && at < uint64(len(l.entries)); at += 3 {
+			err = w.Append(l.entries[at:min(at+3, uint64(len(l.entries)))])
+		}
+		if err == nil {
+			err = w.Finish()
+		}
+		return err
+	}
+	whole := func(on *simdisk.Disk) error {
+		got, err := restore(on, At{})
+		if err == nil {
+			l.same(got, uint64(len(l.entries)))
+		}
+		return err
+	}
+	at := func(op simdisk.Op, name string) {
+		if !strings.HasPrefix(name, "to") {
+			return
+		}
+		calls++
+		for v := range simdisk.Variants + 1 {
+			on := l.on.Clone(calls<<8 + uint64(v))
+			if v == simdisk.Variants {
+				on.Kill()
+			} else {
+				on.Crash(v)
+			}
+			if err := whole(on); err != nil && (finished || !errors.Is(err, iofs.ErrNotExist)) {
+				t.Fatalf("%d: before call %d (%v %s), finished: %v: %v", v, calls, op, name, finished, err)
+			} else if err == nil {
+				continue
+			}
+			if err := on.Remove("to/b" + temporary); err != nil && !errors.Is(err, iofs.ErrNotExist) { // as the error of CreateFile says
+				t.Fatal(err)
+			}
+			if err := errors.Join(write(on), whole(on)); err != nil {
+				t.Fatalf("%d: another try, before call %d (%v %s): %v", v, calls, op, name, err)
+			}
+		}
+	}
+	l.on.SetHook(at)
+	must(t, write(l.on))
+	finished = true
+	at(simdisk.OpAny, "to, at the end")
+	l.on.SetHook(nil)
+	for n := int64(1); ; n++ { // each call fails once
+		on := newFolder(t)
+		on.Fail(simdisk.Fault{Err: syscall.EIO, Call: n, Name: "to"})
+		err := write(on)
+		if err == nil && on.Armed() > 0 {
+			break
+		}
+		if err == nil {
+			continue // the failed call was of no effect
+		}
+		if on.ClearFaults(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("call %d: %v", n, err)
+		}
+		names := list(t, on, "to")
+		if there := whole(on); there == nil {
+			continue // only its name was not durable
+		}
+		for _, name := range names {
+			if name != "b"+temporary {
+				t.Errorf("call %d failed with %v, and %q are there", n, err, names)
+			}
+		}
+	}
+}

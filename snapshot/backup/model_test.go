@@ -59,58 +59,6 @@ func interrupted(t *testing.T, seed uint64, to ...age.Recipient) (*history, disk
 	return h, on
 }
 
-// A restore to a random second, or revision, gives the state that a State has which applies the same entries up to there.
-func TestModel(t *testing.T) {
-	seeds := uint64(6)
-	if full {
-		seeds = 300
-	}
-	for seed := range seeds {
-		h, on := interrupted(t, seed)
-		rd, err := Open(on, "to/b")
-		must(t, err)
-		r := rand.New(rand.NewPCG(seed, 2))
-		first, last := rd.Bases[0], h.moments[len(h.moments)-1]
-		for range 10 {
-			wall := first.Wall + r.Int64N(last.wall-first.Wall+1_000_000_000)
-			got, err := rd.Restore(context.Background(), At{Wall: wall}, testLimits(), nil)
-			must(t, err)
-			h.same(got, h.at(wall))
-			if len(got.Notes) > 0 || got.Ends != (h.at(wall) == uint64(len(h.entries))) {
-				t.Fatalf("seed %d: notes %v, ends %v at entry %d of %d", seed, got.Notes, got.Ends, got.Index, len(h.entries))
-			}
-		}
-		for range 10 {
-			revision := first.Revision + r.Int64N(last.revision-first.Revision+1)
-			got, err := rd.Restore(context.Background(), At{Revision: revision}, testLimits(), nil)
-			must(t, err)
-			if got.Revision != revision {
-				t.Fatalf("seed %d: revision %d instead of %d", seed, got.Revision, revision)
-			}
-			if revision > first.Revision && got.State.View().Digest() != h.cut(revision) {
-				t.Fatalf("seed %d: the state of revision %d differs", seed, revision)
-			}
-		}
-		got, err := rd.Restore(context.Background(), At{}, testLimits(), nil)
-		must(t, err)
-		h.same(got, uint64(len(h.entries)))
-		bases := 0
-		must(t, rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) {
-			bases++
-			if v.Fault != nil || v.Log != nil || v.Gap != nil {
-				t.Errorf("seed %d: %+v", seed, v)
-			}
-		}))
-		if bases != len(rd.Bases) {
-			t.Errorf("seed %d: %d of %d bases were verified", seed, bases, len(rd.Bases))
-		}
-		if err := rd.Dump(io.Discard, DumpOptions{Entries: true, Describe: func([]byte) string { return "" }}); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-		must(t, rd.Close())
-	}
-}
-
 // The last command of an entry is a resent write, whose outcome has an older revision. The restore goes by the state's revision, and
 // applies nothing behind the one that was asked for.
 func TestRevisionBeforeAResentWrite(t *testing.T) {

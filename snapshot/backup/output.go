@@ -153,6 +153,10 @@ func (a *archiving) finish() error {
 	if err = errors.Join(err, a.f.Close()); err != nil {
 		return errors.Join(err, a.on.Remove(a.name+temporary))
 	}
+	if f, taken := a.on.Open(a.name); taken == nil { // since the backup began
+		f.Close()
+		return fmt.Errorf("publish %s: %w: the backup is complete in %s: give that another name", a.name, iofs.ErrExist, a.name+temporary)
+	}
 	if err = a.on.Rename(a.name+temporary, a.name); err == nil {
 		err = a.on.SyncDir(path.Dir(a.name))
 	}

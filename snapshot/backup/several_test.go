@@ -85,6 +85,49 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
+// With the loss accepted, the newest whole state of all backups is restored, whichever backup is looked at first: here the one that goes
+// furthest is damaged early.
+func TestAcceptedLossIsTheLeast(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(19)
+	ends := map[string][]uint64{"n1": {40, 50, 60}, "n2": {30, 40, 50}, "n3": {25, 60, 100}} // of the chunks of the log; the second one is damaged
+	writers := map[string]*Writer{}
+	for name := range ends {
+		w, err := OpenFolder(on, "to/all/"+name, testOf)
+		must(t, err)
+		must(t, h.base(w))
+		writers[name] = w
+	}
+	h.grow(80)
+	for name, w := range writers {
+		for _, to := range ends[name] {
+			must(t, w.Append(h.entries[20:to]))
+		}
+		must(t, w.Close())
+		edit(t, on, "to/all/"+name+"/"+segmentName(21), func(f disk.File) error {
+			s, err := scan(name, f, kindLog)
+			if err == nil {
+				_, err = s.chunk()
+			}
+			if err == nil {
+				_, err = f.WriteAt([]byte{0xff}, s.next+30)
+			}
+			return err
+		})
+	}
+	all, err := OpenSeveral(on, "to/all")
+	must(t, err)
+	defer all.Close()
+	if got, _, err := all.Restore(context.Background(), At{}, testLimits(), nil); err == nil {
+		t.Errorf("entry %d is restored as the newest one", got.Index)
+	}
+	got, from, err := all.Restore(context.Background(), At{AcceptLoss: true}, testLimits(), nil)
+	must(t, err)
+	if h.same(got, got.Index); got.Index != 40 || got.Lost == nil || !strings.HasSuffix(from.Path, "n1") {
+		t.Errorf("entry %d is restored from %s, lost: %v", got.Index, from.Path, got.Lost)
+	}
+}
+
 // remove removes the files in a folder.
 func remove(t *testing.T, on disk.FS, dir string) {
 	t.Helper()

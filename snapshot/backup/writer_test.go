@@ -574,7 +574,12 @@ func TestArchive(t *testing.T) {
 			t.Error("a second file was begun inside the log")
 		}
 		must(t, w.Append(h.from(at)))
-		must(t, w.Finish())
+		foreign, err := on.Create("to/file")
+		must(t, errors.Join(err, foreign.Close()))
+		if err := w.Finish(); !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "to/file"+temporary) {
+			t.Errorf("over a file that came meanwhile: %v", err)
+		}
+		must(t, on.Rename("to/file"+temporary, "to/file")) // as the error says
 		if _, err := on.Open("to/file" + temporary); !errors.Is(err, iofs.ErrNotExist) {
 			t.Errorf("its temporary name is left: %v", err)
 		}

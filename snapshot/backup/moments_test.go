@@ -1,0 +1,340 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"qkv/internal/limits"
+	"qkv/log/disk/simdisk"
+)
+
+// moments is the model of a backup: which states it must give back. It knows entries, bases and times, and nothing of files.
+type moments struct {
+	*history
+	t        *rapid.T
+	on       *simdisk.Disk
+	w        *Writer
+	saved    []uint64        // entries whose snapshots the member still has
+	bases    map[uint64]bool // entries of the bases since the oldest kept one
+	entries  map[uint64]bool // that the backup acknowledged, since that base
+	kept     uint64          // no moment before that entry is promised
+	lost     uint64          // entries up to this one are not in the member's log any more
+	tried    uint64          // the first entry of the newest call of Append
+	restored int
+}
+
+// end is the newest entry that the backup acknowledged.
+func (m *moments) end() (newest uint64) {
+	for e := range m.entries {
+		newest = max(newest, e)
+	}
+	for b := range m.bases {
+		newest = max(newest, b)
+	}
+	return newest
+}
+
+// promised reports whether the state behind an entry can be restored.
+func (m *moments) promised(e uint64) bool {
+	for at := e; at > 0 && e >= m.kept; at-- {
+		if m.bases[at] {
+			return true
+		}
+		if !m.entries[at] {
+			return false
+		}
+	}
+	return false
+}
+
+// open opens the folder, and takes over what a failed call may have finished. Nothing that was acknowledged is missing.
+func (m *moments) open() {
+	w, err := OpenFolder(m.on, "to/b", testOf)
+	if err != nil {
+		m.t.Fatalf("open the backup: %v", err)
+	}
+	m.w = w
+	last, _ := w.Last()
+	from := uint64(0)
+	for e := range m.entries {
+		from = max(from, e)
+	}
+	if last < from {
+		m.t.Fatalf("entry %d was acknowledged, and the log ends with entry %d", from, last)
+	}
+	for e := max(from+1, m.tried); e <= last; e++ {
+		m.entries[e] = true
+	}
+	found := map[uint64]bool{}
+	for _, b := range w.Bases() {
+		if found[b.Index] = true; b.Index >= m.kept {
+			m.bases[b.Index] = true
+		}
+	}
+	for b := range m.bases {
+		if !found[b] {
+			m.t.Fatalf("the base of entry %d is gone; there are %v", b, found)
+		}
+	}
+}
+
+// failed opens the backup again after a call that an injected fault has ended. The power may fail as well.
+func (m *moments) failed(err error) {
+	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
+		m.t.Fatalf("a fault of the disk is reported as %v", err)
+	}
+	m.on.ClearFaults()
+	m.reopen()
+}
+
+func (m *moments) reopen() {
+	_ = m.w.Close() // it has the same error
+	m.on.ClearFaults()
+	switch how := rapid.IntRange(-1, int(simdisk.Variants)).Draw(m.t, "crash"); how {
+	case -1:
+	case int(simdisk.Variants):
+		m.on.Kill()
+	default:
+		m.on.Crash(simdisk.Variant(how))
+	}
+	m.open()
+}
+
+// fault makes one of the next calls of the disk fail, sometimes.
+func (m *moments) fault() {
+	if rapid.IntRange(0, 5).Draw(m.t, "fault") > 0 {
+		return
+	}
+	f := simdisk.Fault{Err: syscall.EIO, Name: "to", Call: rapid.Int64Range(1, 12).Draw(m.t, "call")}
+	if rapid.Bool().Draw(m.t, "full") {
+		f.Err, f.Op, f.Short = syscall.ENOSPC, simdisk.OpWrite, true
+	}
+	m.on.Fail(f)
+}
+
+// append hands on the entries up to one, as a caller does that continues at the end of the backup.
+func (m *moments) append(to uint64) error {
+	after, _ := m.w.Last()
+	if newest := slices.Max(slices.Collect(maps.Keys(m.bases))); after == 0 || m.lost > after && newest >= m.lost {
+		after = newest
+	}
+	if m.lost > after { // the member's log begins later, and a base has to come first
+		if to > m.lost {
+			if err := m.w.Append(m.history.entries[m.lost:to]); !errors.Is(err, ErrGap) {
+				m.t.Fatalf("entry %d was appended behind entry %d: %v", m.lost+1, after, err)
+			}
+		}
+		return nil
+	}
+	for after < to {
+		n := min(uint64(rapid.IntRange(1, 9).Draw(m.t, "entries")), to-after)
+		m.tried = after + 1
+		if err := m.w.Append(m.history.entries[after : after+n]); err != nil {
+			return err
+		}
+		for range n {
+			after++
+			m.entries[after] = true
+		}
+	}
+	return nil
+}
+
+// base copies a snapshot, and appends entries meanwhile.
+func (m *moments) base(at uint64) error {
+	r, err := openSnapshot(m.history, at)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer r.Close()
+	c, err := m.w.Base(r)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	beside := rapid.IntRange(0, 3).Draw(m.t, "appends beside")
+	for done := false; !done; {
+		if done, err = c.Step(700); err != nil {
+			return err
+		}
+		if to := m.end() + uint64(rapid.IntRange(1, 3).Draw(m.t, "of")); beside > 0 && !done && len(m.bases) > 0 {
+			beside--
+			if err := m.append(min(to, uint64(len(m.history.entries)))); err != nil {
+				return err
+			}
+		}
+	}
+	m.bases[at] = true
+	return nil
+}
+
+// retain removes what is older than a moment, which is an entry's time or just beside it.
+func (m *moments) retain() error {
+	newest := m.moments[m.end()].wall
+	from := min(m.moments[rapid.Uint64Range(1, m.end()).Draw(m.t, "since")].wall+rapid.Int64Range(-1, 1).Draw(m.t, "beside"), newest)
+	now := time.Unix(0, newest+rapid.SampledFrom([]int64{0, 1, int64(time.Hour)}).Draw(m.t, "ahead"))
+	oldest := uint64(0) // what is before that base may go
+	for b := range m.bases {
+		if m.moments[b].wall <= from {
+			oldest = max(oldest, b)
+		}
+	}
+	m.kept = max(m.kept, min(m.at(from), m.end()))
+	maps.DeleteFunc(m.bases, func(b uint64, _ bool) bool { return b < oldest })
+	maps.DeleteFunc(m.entries, func(e uint64, _ bool) bool { return e <= oldest })
+	before := m.w.Bases()
+	_, err := m.w.Retain(now, time.Duration(newest-from))
+	if i := slices.IndexFunc(before, func(b Base) bool { return b.Index == oldest }); err == nil && i >= 0 {
+		if left := m.w.Bases()[0].Index; left != before[min(i, limits.BackupBasesRemoved)].Index {
+			m.t.Fatalf("the oldest base is that of entry %d, and that of entry %d has the oldest kept moment", left, oldest)
+		}
+	}
+	return err
+}
+
+// restores restores a promised moment by its time or its revision, and compares the state.
+func (m *moments) restores(rd *Reader, e uint64) {
+	// Whether a time before a gap is that of the state behind the last entry, only the missing entry could say.
+	if at := m.at(m.moments[e].wall); m.promised(at) && (at == m.end() || m.entries[at+1]) {
+		got, err := rd.Restore(context.Background(), At{Wall: m.moments[e].wall}, testLimits(), nil)
+		m.is(got, err, at)
+	}
+	if rapid.IntRange(0, 9).Draw(m.t, "by revision") == 0 {
+		revision := m.moments[e].revision
+		got, err := rd.Restore(context.Background(), At{Revision: revision}, testLimits(), nil)
+		first := e // the base may be of a later entry with the same revision
+		for first > 1 && m.moments[first-1].revision == revision {
+			first--
+		}
+		if err != nil && m.promised(first) {
+			m.t.Fatalf("revision %d: %v", revision, err)
+		}
+		if err == nil && (got.Revision != revision || got.Base.Revision < revision && got.State.View().Digest() != m.cut(revision)) {
+			m.t.Fatalf("the state of revision %d is another one: revision %d, entry %d", revision, got.Revision, got.Index)
+		}
+	}
+	m.restored++
+}
+
+func (m *moments) is(got *Restored, err error, want uint64) {
+	if err != nil {
+		m.t.Fatalf("entry %d of %d, kept since %d, bases %v: %v", want, m.end(), m.kept, m.bases, err)
+	}
+	was := m.moments[want]
+	if at, _ := got.State.Applied(); at != want || got.Index != want || got.Revision != was.revision || got.Wall != was.wall || got.Lost != nil {
+		m.t.Fatalf("restored entry %d (%d), revision %d, wall %d; want entry %d, revision %d, wall %d", got.Index, at, got.Revision, got.Wall, want, was.revision, was.wall)
+	}
+	if d := got.State.View().Digest(); d != was.digest {
+		m.t.Fatalf("the digest at entry %d is %016x, and the state had %016x", want, d, was.digest)
+	}
+}
+
+// check restores the newest moment, and all promised ones or a few.
+func (m *moments) check(all bool) {
+	if len(m.bases) == 0 {
+		return
+	}
+	rd, err := Open(m.on, "to/b")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer rd.Close()
+	end := m.end()
+	got, err := rd.Restore(context.Background(), At{}, testLimits(), nil)
+	if m.is(got, err, end); !got.Ends {
+		m.t.Fatalf("entry %d is not the end: %v", end, got.Notes)
+	}
+	for e := max(m.kept, 1); e <= end; e++ {
+		if m.promised(e) && (all || rapid.IntRange(0, 11).Draw(m.t, "look") == 0) {
+			m.restores(rd, e)
+		}
+	}
+	if !all {
+		return
+	}
+	if err := rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) {
+		if v.Fault != nil || v.Log != nil {
+			m.t.Fatalf("verified: %+v", v)
+		}
+	}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Every moment since the oldest kept base restores to the exact state: after bases, appends of any size, retention, faults of the disk,
+// kills and power failures in any order, and after times in which the member's log did not reach back to the end of the backup.
+func TestEveryMomentRestores(t *testing.T) {
+	restored := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHistory(t, rapid.Uint64().Draw(rt, "seed"))
+		h.grow(rapid.IntRange(3, 9).Draw(rt, "before"))
+		m := &moments{history: h, t: rt, on: newFolder(t), bases: map[uint64]bool{}, entries: map[uint64]bool{}}
+		m.open()
+		do := func(step func() error) {
+			m.fault()
+			if err := step(); err != nil && !errors.Is(err, iofs.ErrExist) {
+				m.failed(err)
+			}
+			m.on.ClearFaults()
+		}
+		save := func() uint64 {
+			at := uint64(len(h.entries))
+			if !slices.Contains(m.saved, at) {
+				if err := h.save().Close(); err != nil {
+					rt.Fatal(err)
+				}
+				m.saved = append(m.saved, at)
+			}
+			return at
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"": func(*rapid.T) {
+				if rapid.IntRange(0, 7).Draw(rt, "check") == 0 {
+					m.check(false)
+				}
+			},
+			"write": func(*rapid.T) { h.grow(rapid.IntRange(1, 12).Draw(rt, "entries")) },
+			"save":  func(*rapid.T) { save() },
+			"base": func(*rapid.T) {
+				at := save()
+				if rapid.Bool().Draw(rt, "earlier") {
+					at = rapid.SampledFrom(m.saved).Draw(rt, "of")
+				}
+				if at >= m.kept && at >= m.lost {
+					do(func() error { return m.base(at) })
+				}
+			},
+			"append": func(*rapid.T) {
+				if len(m.bases) > 0 {
+					to := min(m.end()+uint64(rapid.IntRange(1, 30).Draw(rt, "to")), uint64(len(h.entries)))
+					do(func() error { return m.append(to) })
+				}
+			},
+			"retain": func(*rapid.T) {
+				if len(m.bases) > 0 {
+					do(m.retain)
+				}
+			},
+			"crash": func(*rapid.T) { m.reopen() },
+			"compact": func(*rapid.T) { // the member's log
+				if rapid.IntRange(0, 3).Draw(rt, "now") == 0 {
+					m.lost = min(m.end()+uint64(rapid.IntRange(0, 2).Draw(rt, "beyond")), uint64(len(h.entries)))
+				}
+			},
+		})
+		m.check(true)
+		restored += m.restored
+		if err := m.w.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+	t.Logf("%d moments were restored", restored)
+}
