@@ -59,12 +59,13 @@ type Applier struct {
 	saveAbove  uint64        // once the applied index is above this
 	saveTwice  bool          // and another one after it
 	saveWhole  bool          // the next one has all keys in one file
+	backup     bool          // a file for a backup is due
 	saveTries  backoff       // since the last successful save
 	saved      time.Duration // when the last save began
 	savedBytes int64         // size of the state at that time
 	records    int64         // bytes of records since the last snapshot
 	ordered    int64         // records when the running save was ordered
-	partsOnly  bool          // the running save is of parts alone
+	besides    bool          // the running save is of parts alone, or for a backup: no snapshot
 	batch      bool          // entries were applied in this turn
 	followed   bool          // Stages follow one of them
 	fileBytes  int64
@@ -114,6 +115,13 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			// A large snapshot takes long, and is requested again meanwhile. If the running save is sufficient, it serves that request.
 			if !a.saving || !m.First || m.Whole {
 				a.wantSave(m)
+			}
+		case BackupWanted:
+			switch {
+			case a.view.Base() == 0 && !a.saving: // the next snapshot has all keys
+				a.wantSave(SnapshotWanted{})
+			case a.view.Base() > 0 && (!a.saving || !a.besides):
+				a.backup = true
 			}
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
@@ -335,19 +343,30 @@ func (a *Applier) save(t Time) {
 	// nothing until then, the save does not wait for the interval either.
 	due = due || (disk.Accepts() != space.Left && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
 	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && disk.LogTakes(limits.LogKept)) {
-		if a.saving = a.state.Unstored(); a.saving {
-			a.partsOnly = true
-			a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
-		}
+		a.saveBesides(applied, term)
 		return
 	}
 	a.saving, a.saved, a.savedBytes, a.records, a.ordered = true, t.Now, size, 0, a.records
-	a.partsOnly = false
+	a.besides = false
 	if applied > a.saveAbove {
 		a.saveNow, a.saveTwice, a.saveAbove = a.saveTwice, false, applied
 	}
 	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Whole: a.saveWhole})
 	a.saveWhole = false
+}
+
+// saveBesides saves a file for a backup, or else the parts that are not in files yet.
+func (a *Applier) saveBesides(applied, term uint64) {
+	a.besides = true
+	switch {
+	case a.backup:
+		a.saving, a.backup = true, false
+		view := a.state.ViewToSave()
+		a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Backup: true})
+	case a.state.Unstored():
+		a.saving = true
+		a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
+	}
 }
 
 // wantSave notes that a snapshot is due; the earlier of two requests counts.
@@ -378,7 +397,7 @@ func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
 		a.saveTries = backoff{}
 		return
 	}
-	if !a.partsOnly {
+	if !a.besides {
 		a.records += a.ordered
 		a.wantSave(SnapshotWanted{Twice: a.saveNow})
 	}

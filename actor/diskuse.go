@@ -1,10 +1,12 @@
 package actor
 
 import (
+	"errors"
 	"time"
 
 	"qkv/actor/space"
 	"qkv/internal/limits"
+	"qkv/snapshot"
 )
 
 // outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
@@ -22,22 +24,25 @@ func (s *Snapshotter) full() bool {
 	return err != nil || disk.Accepts() != space.Left || free < s.growth()+disk.SpareBytes()
 }
 
-// bytes returns the size of the folder's files, with the snapshot being saved or received at its full size.
+// bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
-	n := s.written() + s.growth()
+	n := s.written()
+	if s.order != nil && !s.order.Backup {
+		n += s.growth()
+	}
 	if r := s.receive; r != nil && !r.handed {
 		n += r.left - r.file.Offset()
 	}
 	return n
 }
 
-// written returns the present size of the folder's files.
+// written returns the present size of this member's own files.
 func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
 	n += s.parts.bytes
-	if s.writing() {
+	if s.saves() {
 		n += s.order.written()
 	}
 	switch r := s.receive; {
@@ -48,6 +53,28 @@ func (s *Snapshotter) written() (n int64) {
 		n += r.file.Offset()
 	}
 	return n
+}
+
+// forBackup returns the present size of files for backups.
+func (s *Snapshotter) forBackup() int64 {
+	if s.writing() && s.order.Backup {
+		return s.backup.Bytes + s.order.written()
+	}
+	return s.backup.Bytes
+}
+
+// endBackup removes the file for backups when none reads it any more, or when the disk needs its space. A backup that reads it goes on
+// until it closes the file.
+func (s *Snapshotter) endBackup() {
+	disk := s.Status.Disk()
+	needed := disk.Accepts() != space.Left
+	if needed && s.writing() && s.order.Backup {
+		s.saveFailed(errors.New("the disk is nearly full: free space there"))
+	}
+	if s.backup.Path != "" && (needed || s.now-s.backedUp >= limits.BackupFileIdle) {
+		s.remove(s.backup)
+		s.backup = snapshot.Info{}
+	}
 }
 
 // growth estimates the bytes that the snapshot being saved still needs.
@@ -64,7 +91,7 @@ func (s *Snapshotter) growth() int64 {
 // makeRoom deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
 // lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
 func (s *Snapshotter) makeRoom() {
-	waits, disk := s.order != nil && !s.writing(), s.Status.Disk()
+	waits, disk := s.order != nil && !s.writing() && !s.order.Backup, s.Status.Disk()
 	switch {
 	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
 	case s.soundNow():

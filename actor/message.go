@@ -263,9 +263,11 @@ type (
 	SnapshotWanted struct {
 		First bool   // a snapshot being saved is sufficient
 		Above uint64 // the save is not due before a later entry is applied
-		Whole bool   // with all keys in one file, for a backup
+		Whole bool   // with all keys in one file: parts are damaged
 		Twice bool   // another save is due after that: of two retained snapshots, the older one decides how much log is deleted
 	}
+	// BackupWanted requests a file with all keys for a backup, unless one is being saved: a snapshot if the state has no parts. Offered.
+	BackupWanted struct{}
 )
 
 func (Apply) applierMessage()          {}
@@ -277,6 +279,7 @@ func (Restore) applierMessage()        {}
 func (Stored) applierMessage()         {}
 func (SaveEnded) applierMessage()      {}
 func (SnapshotWanted) applierMessage() {}
+func (BackupWanted) applierMessage()   {}
 
 // Request is one request of one connection.
 type Request struct {
@@ -295,6 +298,7 @@ type (
 		Term      uint64
 		ConfState *raftpb.ConfState
 		Whole     bool // it lists no parts
+		Backup    bool // it lists no parts, is for a backup, and is none of the member's own snapshots
 		PartsOnly bool // only the base and the extents that are not in files yet
 	}
 	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
@@ -327,6 +331,8 @@ type (
 	Installed struct{ Index, Term uint64 }
 	// Suspect has a published snapshot verified whose file, or one of whose parts, a reader has found damaged. Offered.
 	Suspect struct{ Path string }
+	// BackupRead reports that a backup reads the file that was saved for it. Offered.
+	BackupRead struct{}
 	// Wait is the snapshotter's clock. Offered.
 	Wait struct{}
 )
@@ -340,4 +346,5 @@ func (SnapshotRead) snapshotterMessage() {}
 func (PartRepaired) snapshotterMessage() {}
 func (Installed) snapshotterMessage()    {}
 func (Suspect) snapshotterMessage()      {}
+func (BackupRead) snapshotterMessage()   {}
 func (Wait) snapshotterMessage()         {}

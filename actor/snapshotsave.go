@@ -53,7 +53,7 @@ func (s *Snapshotter) beginSave(m Save) {
 func (s *Snapshotter) sizeOf(m Save, base bool) int64 {
 	v, has := m.View, s.parts.stored()
 	all := v.LiveBytes() + v.HistoryBytes()
-	if v.Base() == 0 || m.Whole || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
+	if v.Base() == 0 || m.Whole || m.Backup || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
 		return all
 	}
 	n := int64(0)
@@ -78,9 +78,13 @@ func (s *Snapshotter) startSave() {
 	if o == nil || o.begun || s.check != nil {
 		return
 	}
-	if !o.PartsOnly && len(s.files) > 0 && s.files[0].Index == o.Index && !(o.Whole && len(s.files[0].Parts) > 0) { // it exists already
+	if !o.PartsOnly && !o.Backup && len(s.files) > 0 && s.files[0].Index == o.Index && !(o.Whole && len(s.files[0].Parts) > 0) { // it exists already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
+		return
+	}
+	if o.Backup && s.backup.Path != "" && s.backup.Index == o.Index {
+		s.backupSaved(s.backup)
 		return
 	}
 	err := s.hasRoom()
@@ -101,6 +105,12 @@ func (s *Snapshotter) startSave() {
 // nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot.
 func (s *Snapshotter) nextFile() (err error) {
 	o, v, has := s.order, s.order.View, s.parts.stored()
+	if o.Backup {
+		if err := s.FS.MkdirAll(s.Backups); err != nil {
+			return err
+		}
+		return s.beginSnapshot(s.Backups)
+	}
 	if has.Base < v.Base() && !v.HasBase() {
 		s.parts.lost = v.Base() // until there is a newer base, snapshots have all keys
 		has = s.parts.stored()
@@ -132,9 +142,15 @@ func (s *Snapshotter) nextFile() (err error) {
 		base, extents := s.parts.listed(v)
 		o.list = slices.Concat(base, extents)
 	}
-	o.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
+	return s.beginSnapshot(s.Dir)
+}
+
+// beginSnapshot begins the last file of a save.
+func (s *Snapshotter) beginSnapshot(dir string) (err error) {
+	o := s.order
+	o.saver, err = snapshot.Begin(s.FS, dir, snapshot.Meta{
 		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: o.list,
-	}, v)
+	}, o.View)
 	o.View = nil // the saver releases it when everything is written, and reads back without it
 	return err
 }
@@ -145,7 +161,13 @@ func (s *Snapshotter) hasRoom() error {
 	if err != nil {
 		return err
 	}
-	if need := s.order.bytes; free < need {
+	need := s.order.bytes
+	if s.order.Backup { // the member goes on
+		disk := s.Status.Disk()
+		low, _ := disk.Marks()
+		need += low
+	}
+	if free < need {
 		return fmt.Errorf("no space left: the snapshot takes about %d bytes, the disk has %d left: free space there", need, free)
 	}
 	return nil
@@ -209,6 +231,10 @@ func (s *Snapshotter) postStored() {
 func (s *Snapshotter) snapshotSaved() {
 	o := s.order
 	info := o.saver.Info()
+	if o.Backup {
+		s.backupSaved(info)
+		return
+	}
 	s.order = nil
 	if len(o.list) > 0 && len(s.parts.newer) > 0 && o.list[0] == s.parts.newer[0] {
 		s.parts.base, s.parts.newer = s.parts.newer, nil
@@ -226,6 +252,16 @@ func (s *Snapshotter) snapshotSaved() {
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
+// backupSaved makes a file the one for backups.
+func (s *Snapshotter) backupSaved(info snapshot.Info) {
+	if s.backup.Path != "" && s.backup.Path != info.Path {
+		s.remove(s.backup)
+	}
+	s.order, s.backup, s.backedUp = nil, info, s.now
+	s.Status.backupFailed.Store(nil)
+	s.Applier.MustPost(SaveEnded{})
+}
+
 // abortSave removes the written part of the file.
 func (s *Snapshotter) abortSave() {
 	if s.order != nil && s.order.saver != nil {
@@ -240,6 +276,12 @@ func savingAlarm(text string) Alarm {
 
 // saveFailed keeps the log, which still holds everything. The applier orders another attempt after a pause.
 func (s *Snapshotter) saveFailed(err error) {
+	if s.order.Backup { // the log does not grow by this, and the backup asks again
+		s.abortSave()
+		s.Status.backupFailed.Store(&err)
+		s.Applier.MustPost(SaveEnded{})
+		return
+	}
 	s.abortSave()
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
 	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))

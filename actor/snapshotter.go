@@ -26,6 +26,7 @@ type SnapshotterConfig struct {
 	FS              disk.FS
 	Dir             string
 	Quarantine      string          // the folder for damaged files
+	Backups         string          // the folder for the file of a backup
 	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Interrupted     Interrupted
 	Shelf           *snapshot.Shelf // of the state; nil: it has no parts
@@ -69,7 +70,9 @@ type Snapshotter struct {
 	withheld bool               // parts were not removed because values may be read from them
 	newer    []*snapshot.Volume // parts.newer
 	now      time.Duration
-	order    *saving // the save that is running, or waits for a check
+	backup   snapshot.Info // the file for backups; without a path there is none
+	backedUp time.Duration // when it was saved, or last read
+	order    *saving       // the save that is running, or waits for a check
 	check    *checking
 	sound    string // the newest snapshot's file, if it was found sound at soundAt
 	soundAt  time.Duration
@@ -126,6 +129,8 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.discard(m)
 		case Suspect:
 			s.recheck(m.Path)
+		case BackupRead:
+			s.backedUp = s.now
 		case Wait:
 			s.wait()
 		default:
@@ -139,6 +144,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if !t.Resting {
 		s.step()
 	}
+	s.endBackup()
 	s.makeRoom()
 	s.nextCheck()
 	s.startSave()
@@ -158,6 +164,9 @@ func (s *Snapshotter) step() {
 
 // writing reports whether a snapshot is being written, or read back.
 func (s *Snapshotter) writing() bool { return s.order != nil && s.order.begun }
+
+// saves reports whether that is a snapshot of this member's own.
+func (s *Snapshotter) saves() bool { return s.writing() && !s.order.Backup }
 
 // published inserts a new file by its index, and removes the files beyond the limit.
 func (s *Snapshotter) published(info snapshot.Info) {
@@ -195,11 +204,11 @@ func (s *Snapshotter) publishSize() {
 		case s.receive != nil && s.receive.handed:
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
-		case s.writing(): // the deletable files are already gone
+		case s.saves(): // the deletable files are already gone
 			d.NextHas = s.order.written()
 		}
-		d.Receives, d.Saves = s.comes(), s.writing() && 2*s.growth() < s.order.bytes
-		d.Snapshots, d.Written = s.bytes(), s.written()
+		d.Receives, d.Saves = s.comes(), s.saves() && 2*s.growth() < s.order.bytes
+		d.Snapshots, d.Written = s.bytes(), s.written()+s.forBackup()
 	})
 }
 

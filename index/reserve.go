@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"qkv/internal/limits"
@@ -14,6 +15,16 @@ type Reserve struct {
 	wanted  atomic.Int64 // bytes whose preparation has not begun
 	fillers atomic.Int32
 	closed  atomic.Bool
+}
+
+// OutOfMemory is the value of the panic of a state that gets no more memory.
+type OutOfMemory struct {
+	bytes int64
+	err   error
+}
+
+func (e *OutOfMemory) Error() string {
+	return fmt.Sprintf("out of memory: this process got no %d bytes more for the state (%v): raise its limit of memory", e.bytes, e.err)
 }
 
 // NewReserve returns an empty reserve.

@@ -44,7 +44,10 @@ type spare struct {
 func (l *ledger) mapSlab(size int) *slab {
 	m := l.take(size)
 	if m == nil {
-		m = mapMemory(size)
+		var err error
+		if m, err = mapMemory(size); err != nil {
+			panic(err)
+		}
 	}
 	s := &slab{base: ref(uintptr(m.base)), size: size, given: new(atomic.Bool)}
 	end := ending{m, l, s.given, int64(size)}
@@ -54,11 +57,11 @@ func (l *ledger) mapSlab(size int) *slab {
 
 // mapMemory maps memory. Large slabs use huge pages: fewer page faults and TLB misses. The kernel also frees the memory
 // of a killed process thirty times faster, before it closes the process's sockets.
-func mapMemory(size int) *mapping {
+func mapMemory(size int) (*mapping, error) {
 	room := uintptr(size) + slabAlign
 	at, err := unix.MmapPtr(-1, 0, nil, room, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		panic(fmt.Sprintf("mapping %d bytes of memory failed: %v", room, err))
+		return nil, &OutOfMemory{int64(room), err}
 	}
 	before := -uintptr(at) & (slabAlign - 1)
 	page := uintptr(unix.Getpagesize())
@@ -72,7 +75,7 @@ func mapMemory(size int) *mapping {
 	}
 	m := &mapping{base: base, bytes: keep}
 	m.cleanup = runtime.AddCleanup(m, func(base unsafe.Pointer) { unmap(base, keep) }, base)
-	return m
+	return m, nil
 }
 
 func unmap(at unsafe.Pointer, n uintptr) {
@@ -115,9 +118,12 @@ func (l *ledger) push(m *mapping) {
 	}
 }
 
-// prepare adds a spare whose pages are already touched.
+// prepare adds a spare whose pages are already touched, if there is memory for it.
 func (l *ledger) prepare() {
-	m := mapMemory(slabAlign)
+	m, err := mapMemory(slabAlign)
+	if err != nil {
+		return
+	}
 	all := unsafe.Slice((*byte)(m.base), slabAlign)
 	for i := 0; i < slabAlign; i += unix.Getpagesize() {
 		all[i] = 1

@@ -12,7 +12,11 @@ import (
 func TestSparesRest(t *testing.T) {
 	l := &ledger{}
 	give := func() {
-		ending{mapping: mapMemory(slabAlign), ledger: l, given: new(atomic.Bool), bytes: slabAlign}.run()
+		m, err := mapMemory(slabAlign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ending{mapping: m, ledger: l, given: new(atomic.Bool), bytes: slabAlign}.run()
 	}
 	for range spareSlabs + 3 {
 		give()

@@ -1,10 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,28 +97,49 @@ func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Er
 			return describeBase(r), nil
 		}
 		if now := b.now(); now-ordered >= backupOrders {
-			b.member.actors.applier.Offer(actor.SnapshotWanted{First: true, Whole: true})
+			b.member.actors.applier.Offer(actor.BackupWanted{})
 			ordered = now
 		}
 		if _, ok := b.wait(ctx, nil); !ok {
+			if failed := b.member.status.BackupFailed(); failed != nil {
+				err = failed
+			}
 			return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "%s has no snapshot for a backup: %v: ask again, or another member", b.member.config.Name, err)
 		}
 	}
 }
 
-// newest opens the newest snapshot in the folder, or returns it if it is open. An older one than that of entry least is not opened: it would
+// backupFolder has the file that was saved for a backup. A member with parts never starts from such a file: it would need the memory for
+// all values of the history.
+const backupFolder = "backup"
+
+// published lists the files with all keys, newest first.
+func (b *backups) published() (all []snapshot.Info, err error) {
+	for _, dir := range []string{"snap", backupFolder} {
+		listing, err := snapshot.List(b.member.env.FS, b.member.folder.path(dir))
+		if dir == backupFolder && errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, listing.Published...)
+	}
+	all = slices.DeleteFunc(all, func(info snapshot.Info) bool { return len(info.Parts) > 0 })
+	slices.SortStableFunc(all, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
+	return all, nil
+}
+
+// newest opens the newest file with all keys, or returns it if it is open. An older one than that of entry least is not opened: it would
 // close a file that another backup reads.
 func (b *backups) newest(least uint64) (*snapshot.Reader, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	listing, err := snapshot.List(b.member.env.FS, b.member.folder.path("snap"))
+	all, err := b.published()
 	if err != nil {
 		return nil, err
 	}
-	for _, info := range listing.Published {
-		if len(info.Parts) > 0 { // a base is one file
-			continue
-		}
+	for _, info := range all {
 		if info.Err == nil && info.Index < least {
 			return nil, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", info.Index, least)
 		}
@@ -183,11 +207,11 @@ func (b *backups) find(name string, sha [32]byte) *snapshot.Reader {
 			return f.Reader
 		}
 	}
-	listing, err := snapshot.List(b.member.env.FS, b.member.folder.path("snap"))
+	all, err := b.published()
 	if err != nil {
 		return nil
 	}
-	for _, info := range listing.Published {
+	for _, info := range all {
 		if info.Err == nil && snapshot.Name(info.Index, info.Term) == name {
 			if r, err := b.open(info); err == nil && r.SHA() == sha {
 				return r
@@ -205,6 +229,7 @@ func (b *backups) closeIdle() {
 	for _, f := range b.files {
 		if b.now()-f.used < limits.BackupFileIdle {
 			kept = append(kept, f)
+			b.member.actors.snapshots.Offer(actor.BackupRead{})
 			continue
 		}
 		_ = f.Close() // read only: Close loses nothing

@@ -28,7 +28,7 @@ type backupCluster struct {
 // Complete implements kv.ReplyTo.
 func (c *backupCluster) Complete(done []kv.Completion) { c.done += len(done) }
 
-func newBackupCluster(t *testing.T, members int) *backupCluster {
+func newBackupCluster(t *testing.T, members int, change ...func(*limits.Tunable)) *backupCluster {
 	t.Helper()
 	t.Cleanup(seedGlobalRandom(1))
 	s := shape{
@@ -36,6 +36,9 @@ func newBackupCluster(t *testing.T, members int) *backupCluster {
 		delay: time.Millisecond, sync: time.Millisecond, limits: limits.Defaults(),
 	}
 	s.limits.SnapshotBytes, s.limits.SnapshotInterval, s.limits.WindowBytes = 32<<10, 100*time.Millisecond, 8<<10
+	for _, f := range change {
+		f(&s.limits)
+	}
 	c := &backupCluster{t: t, w: newWorld(1, s, nil)}
 	c.w.backup = &simBackup{w: c.w} // members get backups
 	for _, h := range c.w.hosts {
@@ -181,6 +184,92 @@ func TestBackupFiles(t *testing.T) {
 	}
 	if _, err := b.Base(c.within(time.Second), 0); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "shutting down") || len(b.files) > 0 {
 		t.Errorf("a base of a closed member: %v, %d files are open", err, len(b.files))
+	}
+	if c.w.failure != "" {
+		t.Error(c.w.failure)
+	}
+}
+
+// The file of a backup has all keys, and is none of its member's own snapshots: these go on to list parts, also after a restart. The file
+// goes when no backup reads it, at a restart, and when the disk is nearly full.
+func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
+	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.AwayBytes = -1, 20_000, 1 })
+	h := c.w.hosts[0]
+	files := func(dir string) []snapshot.Info {
+		t.Helper()
+		listing, err := snapshot.List(h.disk, h.member.folder.path(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(listing.Published, make([]snapshot.Info, len(listing.Abandoned))...)
+	}
+	ownHaveParts := func() {
+		t.Helper()
+		own := files("snap")
+		if len(own) == 0 || slices.ContainsFunc(own, func(i snapshot.Info) bool { return i.Err != nil || len(i.Parts) == 0 }) {
+			t.Fatalf("the member's own snapshots are %+v", own)
+		}
+	}
+	base := func() kv.BackupBase {
+		t.Helper()
+		c.put(40)
+		least := applied(h)
+		b, err := h.backups.Base(c.within(time.Minute), least)
+		if err != nil || b.Index < least {
+			t.Fatalf("a base of entry %d or later: %+v, %v", least, b, err)
+		}
+		if err := c.read(h.backups, b); err != nil {
+			t.Fatal(err)
+		}
+		ownHaveParts()
+		return b
+	}
+	c.put(100)
+	c.w.run(time.Second)
+	ownHaveParts()
+	for range 2 {
+		b := base()
+		kept := files("backup")
+		if len(kept) != 1 || kept[0].Index != b.Index || len(kept[0].Parts) > 0 {
+			t.Fatalf("for the base of entry %d there is %+v", b.Index, kept)
+		}
+		state, _, err := snapshot.Load(h.disk, kept[0].Path, c.w.shape.limits.Index)
+		if err != nil || state.View().Digest() != kept[0].Digest {
+			t.Fatalf("the base cannot be loaded: %v", err)
+		}
+	}
+	reading := base()
+	for range 4 {
+		c.w.run(limits.BackupFileIdle / 2)
+		if err := c.read(h.backups, reading); err != nil || len(files("backup")) != 1 {
+			t.Fatalf("the file of a running backup: %v, %+v", err, files("backup"))
+		}
+	}
+	c.w.run(3 * limits.BackupFileIdle)
+	if left := files("backup"); len(left) > 0 {
+		t.Errorf("files that no backup reads: %+v", left)
+	}
+
+	base()
+	h.kill()
+	h.start()
+	h.backups.wait = c.wait
+	if left := files("backup"); len(left) > 0 {
+		t.Errorf("files after a restart: %+v", left)
+	}
+	ownHaveParts()
+	if away, _ := h.member.status.View().Away(); away < 50 {
+		t.Errorf("after a restart, %d values are on the disk only", away)
+	}
+
+	base()
+	h.disk.SetCapacity(h.disk.Used() + 200<<10)
+	c.w.run(3 * limits.SpaceCheck)
+	if left := files("backup"); len(left) > 0 {
+		t.Errorf("files on a nearly full disk: %+v", left)
+	}
+	if _, err := h.backups.Base(c.within(5*time.Second), applied(h)); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "no space left") {
+		t.Errorf("a base without space for it: %v", err)
 	}
 	if c.w.failure != "" {
 		t.Error(c.w.failure)

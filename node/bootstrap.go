@@ -181,14 +181,44 @@ func (s *storage) load(info snapshot.Info) *loading {
 		files = readingAhead{files, s.background}
 	}
 	l.wait = sync.OnceValue(func() (got loaded) {
+		defer func() {
+			got.err = outOfMemory(recover(), got.err)
+		}()
 		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, s.folder.fs, files, info.Path, s.limits.Index)
 		return got
 	})
+	s.warnOfMemory(info)
 	if s.background != nil {
 		s.fill(l.reserve, info.Bytes)
 		s.background(func() { l.wait() })
 	}
 	return l
+}
+
+// outOfMemory returns the error of a load that panics for want of memory. Other panics go on.
+func outOfMemory(panicked any, err error) error {
+	out, is := panicked.(*index.OutOfMemory)
+	if panicked != nil && !is {
+		panic(panicked)
+	}
+	if is {
+		return out
+	}
+	return err
+}
+
+// warnOfMemory says before a load that the memory may not suffice: a limit of a control group kills the process without a word. Keys and
+// live values are in the snapshot and in the base.
+func (s *storage) warnOfMemory(info snapshot.Info) {
+	needs := info.Bytes
+	for _, p := range info.Parts {
+		if p.Number == 0 {
+			needs += p.Bytes
+		}
+	}
+	if s.memory > 0 && needs > s.memory/4*3 {
+		s.logger.Warn("the state may need more memory than this process may use: if the process is killed while it starts, raise its limit", "state_bytes", needs, "memory_bytes", s.memory)
+	}
 }
 
 // loadAhead begins to load the newest snapshot of the folder while the log is read, if possible: the log almost always continues this
@@ -234,6 +264,9 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	if err := s.folder.fs.SyncDir(s.folder.dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots durable: %w", err)
 	}
+	if err := s.removeBackup(); err != nil {
+		return err
+	}
 	listing, err := snapshot.List(s.folder.fs, dir)
 	if err != nil {
 		return err
@@ -277,6 +310,20 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	return s.removeParts(r, listing.Parts)
+}
+
+// removeBackup removes the file that was saved for a backup before the start.
+func (s *storage) removeBackup() error {
+	names, err := s.folder.fs.List(s.folder.path(backupFolder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list the files for backups: %w", err)
+	}
+	for _, name := range names {
+		if err := snapshot.Remove(s.folder.fs, s.folder.path(backupFolder+"/"+name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.
@@ -353,6 +400,10 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		}
 		s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
 		got := loading.wait()
+		if out, is := errors.AsType[*index.OutOfMemory](got.err); is {
+			loading.reserve.Close()
+			return fmt.Errorf("the snapshot %s of %d bytes cannot be loaded: %w, and start again; nothing is lost", info.Path, info.Whole(), out)
+		}
 		if got.err != nil {
 			loading.reserve.Close()
 			repaired, err := s.repairParts(info)

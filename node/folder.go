@@ -26,6 +26,7 @@ import (
 //	callers          addresses from which other members have called, if the log did not have them
 //	wal/             the log
 //	snap/            snapshots
+//	backup/          the file that a running backup reads
 //	quarantine/      damaged snapshots, for a closer look
 //	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it

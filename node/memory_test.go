@@ -1,0 +1,89 @@
+//go:build linux && !race
+
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot"
+)
+
+// shortEnv is the folder whose snapshot a process of this test loads with too little memory.
+const shortEnv = "QKV_TEST_SHORT_OF_MEMORY"
+
+// A start whose memory does not suffice says so, and what to do; it does not take the snapshot for damaged.
+func TestStartShortOfMemory(t *testing.T) {
+	dir := os.Getenv(shortEnv)
+	if dir != "" {
+		loadShortOfMemory(t, dir)
+		return
+	}
+	dir = t.TempDir()
+	if err := os.Mkdir(dir+"/snap", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 7}))
+	head := new(index.Head)
+	for n := range uint64(200) {
+		put := head.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n), Value: bytes.Repeat([]byte{byte(n)}, 1<<20)})
+		if _, err := state.Apply(n+1, 1, index.AppendEnvelope(nil, index.Envelope{Wall: 1}, [][]byte{put}), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := storage{folder: &folder{fs: disk.OS(), dir: dir}}
+	if err := s.saveAll(state.ViewToSave(), nil, 200, 1); err != nil {
+		t.Fatal(err)
+	}
+	p := exec.Command(os.Args[0], "-test.run=^TestStartShortOfMemory$", "-test.v")
+	p.Env = append(os.Environ(), shortEnv+"="+dir)
+	said, err := p.CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "--- PASS") {
+		t.Fatalf("%v: %s", err, said)
+	}
+}
+
+func loadShortOfMemory(t *testing.T, dir string) {
+	listing, err := snapshot.List(disk.OS(), dir+"/snap")
+	if err != nil || len(listing.Published) != 1 {
+		t.Fatal(listing, err)
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kib uint64
+	_, size, _ := strings.Cut(string(status), "VmSize:")
+	if _, err := fmt.Sscan(size, &kib); err != nil {
+		t.Fatal(err)
+	}
+	most := kib<<10 + 100<<20
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := storage{
+		folder: &folder{fs: disk.OS(), dir: dir}, limits: limits.Defaults(), background: func(do func()) { go do() },
+		memory: 100 << 20, logger: slog.New(slog.NewTextHandler(&log, nil)),
+	}
+	loading := s.load(listing.Published[0])
+	got := loading.wait()
+	if out, is := errors.AsType[*index.OutOfMemory](got.err); !is || !strings.Contains(out.Error(), "raise its limit of memory") {
+		t.Fatalf("loading 200 MiB with 100 MiB: %v", got.err)
+	}
+	if !strings.Contains(log.String(), "the state may need more memory") {
+		t.Errorf("nothing is said before the load: %s", log.String())
+	}
+}
