@@ -80,6 +80,7 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 // applyAll applies the decoded commands up to the one that makes the revision until, and then frees memory in steps that
 // are bounded by the size of the commands' additions.
 func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) []kv.Result {
+	envelope.Wall = max(envelope.Wall, 0) // differences of times do not overflow
 	s.moveSessionClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
 	revision, weight, mapped := s.revision, s.totals.weight, s.keys.memory.handed
@@ -432,6 +433,9 @@ func (s *State) changeConfiguration(c *command) kv.Result {
 
 // changeMembers stores the changed members, unless the change was refused.
 func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
+	if err == nil {
+		err = next.check()
+	}
 	if err != nil {
 		return s.refused(err)
 	}

@@ -388,12 +388,12 @@ func (s *State) readAuth(r *pack.Reader) {
 		return
 	}
 	l := &s.accounts
-	var users []kv.User
+	var content AuthContent
 	for range r.Array() {
 		fields := r.Struct(userFields)
 		u := kv.User{Name: r.String(), Password: append([]byte(nil), r.Bytes()...), NoPassword: r.Bool(), Roles: r.Strings(), Epoch: r.Uint()}
 		r.End(fields)
-		users = append(users, u)
+		content.Users = append(content.Users, u)
 	}
 	for range r.Array() {
 		fields := r.Struct(roleFields)
@@ -402,24 +402,30 @@ func (s *State) readAuth(r *pack.Reader) {
 			one.Permissions = append(one.Permissions, readPermission(r))
 		}
 		r.End(fields)
-		if _, twice := l.roles.Set(roleEntry{one.Name, one}); twice || one.Name == "" {
-			r.Fail(fmt.Sprintf("the role %q twice, or without a name", one.Name))
+		if _, twice := l.roles.Set(roleEntry{one.Name, one}); twice {
+			r.Fail(fmt.Sprintf("the role %q twice", one.Name))
 		}
+		content.Roles = append(content.Roles, *one)
 		a.sum += sumOfRole(one)
 	}
 	s.readAuthors(r)
 	r.End(whole)
+	if faults := content.Check(); r.Err() == nil && len(faults) > 0 {
+		r.Fail(faults[0].Error())
+	}
 	if r.Err() != nil {
 		return
 	}
-	for i := range users {
-		if u := &users[i]; u.Name == "" || l.byName[u.Name] != nil || !l.setUser(u) {
-			r.Fail(fmt.Sprintf("the user %q twice, without a name, or with a role that is not there", u.Name))
+	for i := range content.Users {
+		u := &content.Users[i]
+		if l.byName[u.Name] != nil {
+			r.Fail(fmt.Sprintf("the user %q twice", u.Name))
 			return
 		}
-		a.sum += sumOfUser(&users[i])
+		l.setUser(u)
+		a.sum += sumOfUser(u)
 	}
-	if l.freeze(a); a.enabled || a.revision > 1 || len(users) > 0 || a.roles.Len() > 0 {
+	if l.freeze(a); a.enabled || a.revision > 1 || len(content.Users) > 0 || a.roles.Len() > 0 {
 		s.auth = a
 	}
 }

@@ -50,11 +50,16 @@ func (w *authorship) setAuthor(name []byte) {
 // authorOfChange returns the number of the current author. The author's first change gives it one, unless there are too many.
 func (s *State) authorOfChange() uint32 {
 	w := &s.accounts.author
-	if w.name != nil && len(s.authors.names) < limits.Authors {
+	if w.name != nil && s.authors.admit(string(w.name)) {
 		s.addAuthor(string(w.name))
 		w.number, w.name = uint32(len(s.authors.names)), nil
 	}
 	return w.number
+}
+
+// admit reports whether a new name can become an author.
+func (a *authors) admit(name string) bool {
+	return len(a.names) < limits.Authors && name != "" && len(name) <= limits.AuthNameBytes
 }
 
 func (s *State) addAuthor(name string) {
@@ -119,7 +124,7 @@ func (v *View) changeOf(newest *version, key []byte, revision int64) *version {
 
 func (s *State) readAuthors(r *pack.Reader) {
 	for _, name := range r.Strings() {
-		if _, twice := s.accounts.author.numbers[name]; twice || name == "" || len(s.authors.names) == limits.Authors {
+		if _, twice := s.accounts.author.numbers[name]; twice || !s.authors.admit(name) {
 			r.Fail("an author twice, without a name, or beyond the limit")
 			return
 		}

@@ -284,14 +284,27 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 	case s.revision != 1 || s.history.kept != 0 || s.leases.granted.Len() != 0:
 		return kv.Errorf(kv.BadRequest, "this cluster is at revision %d and has %d keys and %d leases: only a cluster that was never written to can follow another one",
 			s.revision, s.totals.live, s.leases.granted.Len())
-	case f.revision < 0 || len(f.name) > limits.FollowNameBytes:
-		return kv.Errorf(kv.BadRequest, "a source with a name of %d bytes, compacted up to %d", len(f.name), f.revision)
+	case f.revision < 0 || f.revision > limits.FollowRevision:
+		return kv.Errorf(kv.BadRequest, "a source that is compacted up to revision %d, which is not between 0 and %d", f.revision, int64(limits.FollowRevision))
 	}
-	s.following = &following{source: f.source, name: f.name}
+	next := &following{source: f.source, name: f.name}
+	if err := next.check(); err != nil {
+		return err
+	}
+	s.following = next
 	s.inherited = f.revision
 	if s.compacted = f.revision; f.revision > 1 {
 		s.moveTo(f.revision)
 		s.history.slots.startAt(f.revision + 1)
+	}
+	return nil
+}
+
+// check returns why a state cannot follow a source like this, or nil.
+func (f *following) check() *kv.Error {
+	if len(f.name) > limits.FollowNameBytes || f.pendingBytes > limits.FollowPendingBytes {
+		return kv.Errorf(kv.BadRequest, "a source with a name of %d bytes and a revision of %d bytes, the limits are %d and %d",
+			len(f.name), f.pendingBytes, limits.FollowNameBytes, limits.FollowPendingBytes)
 	}
 	return nil
 }
@@ -344,8 +357,9 @@ func (s *State) hold(group [][]byte) *kv.Error {
 			return err
 		}
 		next.at = Position{one.Mod, one.Sub}
-		if next.pendingBytes += int64(len(b)); next.pendingBytes > limits.FollowPendingBytes {
-			return kv.Errorf(kv.BadRequest, "revision %d has more than %d bytes", one.Mod, limits.FollowPendingBytes)
+		next.pendingBytes += int64(len(b))
+		if err := next.check(); err != nil {
+			return err
 		}
 		next.pending = append(next.pending, bytes.Clone(b))
 		next.pendingSum += xxhash.Sum64(b)
@@ -462,9 +476,9 @@ func (s *State) fits(one, same *FollowedRecord) bool {
 	case one.Tombstone && one.Mod == s.compacted && same == nil:
 		return one.Mod > 2 // the tombstone of a key that no longer exists
 	case one.Tombstone:
-		return exists
-	case one.Mod <= s.compacted && same == nil:
-		return first || one.Version.Version > 1 && one.Create >= 2 && one.Create < one.Mod
+		return exists && one.Mod > s.compacted
+	case one.Mod <= s.compacted:
+		return same == nil && (first || one.Version.Version > 1 && one.Version.Version <= limits.FollowRevision && one.Create >= 2 && one.Create < one.Mod)
 	case exists:
 		return one.Create == create && one.Version.Version == number+1
 	}
@@ -519,8 +533,8 @@ func (s *State) takeLeases(f *follow) *kv.Error {
 		if e := l.Check(); e != nil {
 			return e
 		}
-		if l.ID < f.from || l.ID > f.to || l.Remaining < 0 || l.Remaining > l.TTL || i > 0 && f.leases[i-1].ID >= l.ID {
-			return kv.Errorf(kv.BadRequest, "lease %016x with %d of %d seconds, between %016x and %016x", uint64(l.ID), l.Remaining, l.TTL, uint64(f.from), uint64(f.to))
+		if l.ID < f.from || l.ID > f.to || i > 0 && f.leases[i-1].ID >= l.ID {
+			return kv.Errorf(kv.BadRequest, "lease %016x is not in order, or not between %016x and %016x", uint64(l.ID), uint64(f.from), uint64(f.to))
 		}
 		has[l.ID] = true
 	}
@@ -594,6 +608,9 @@ func readFollowing(r *pack.Reader) *following {
 		f.pending = append(f.pending, b)
 		f.pendingBytes += int64(len(b))
 		f.pendingSum += xxhash.Sum64(b)
+	}
+	if err := f.check(); err != nil {
+		r.Fail(err.Message)
 	}
 	r.End(s)
 	return f

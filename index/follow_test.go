@@ -308,7 +308,8 @@ func TestFollowRefuses(t *testing.T) {
 	batch(t, f.state, 1e6, AppendCheck(nil))
 	refused("does not follow the etcd cluster 7", records(Position{}, true, one(2, 0, 2, 1, "a")))
 	refused("a source with a name of 1025 bytes", AppendFollowBegin(nil, 7, strings.Repeat("n", 1025), 0))
-	refused("compacted up to -1", AppendFollowBegin(nil, 7, "old", -1))
+	refused("compacted up to revision -1", AppendFollowBegin(nil, 7, "old", -1))
+	refused("compacted up to revision 9223372036854775800", AppendFollowBegin(nil, 7, "old", math.MaxInt64-7))
 	f.must(AppendFollowBegin(nil, 7, "old", 10))
 	refused("follows the etcd old already", AppendFollowBegin(nil, 8, "other", 0))
 	refused("does not follow the etcd cluster 8", AppendFollowLoaded(nil, 8, 10))
@@ -349,9 +350,9 @@ func TestFollowRefuses(t *testing.T) {
 	f.must(records(Position{12, 0}, true, gone(13, 0, "l")))
 	f.must(AppendFollowLeases(nil, 7, math.MinInt64, math.MaxInt64, nil))
 	refused("revision 14 is not there yet", AppendFollowCompact(nil, 7, 14))
-	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 6, TTL: 60}}))
-	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60}, {ID: 3, TTL: 60}}))
-	refused("with 61 of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60, Remaining: 61}}))
+	refused("lease 0000000000000006 is not in order", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 6, TTL: 60}}))
+	refused("lease 0000000000000003 is not in order", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60}, {ID: 3, TTL: 60}}))
+	refused("of 60 seconds has 61 seconds left", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60, Remaining: 61}}))
 	for _, command := range [][]byte{put("x", ""), del("c", ""), new(Head).AppendTxn(nil, &kv.Txn{}), new(Head).AppendCompact(nil, 11), new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), AppendRevoke(nil, 1, 0, 0), AppendCheckpoint(nil, nil, 1)} {
 		refused("follows the etcd old and accepts no writes", command)
 	}

@@ -250,8 +250,12 @@ func checkMemberBytes(c *command) *kv.Error {
 }
 
 func checkFirstLevel(c *command) *kv.Error {
-	if c.level < FirstLevel {
-		return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", c.level, FirstLevel)
+	return checkLevel(c.level)
+}
+
+func checkLevel(level uint64) *kv.Error {
+	if level < FirstLevel {
+		return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", level, FirstLevel)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package index
 
 import (
 	"encoding/binary"
-	"fmt"
 	"runtime"
 
 	"github.com/cespare/xxhash/v2"
@@ -147,9 +146,10 @@ func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 		return s.refused(kv.Errorf(kv.Unavailable, "the checkpoint of leases is of term %d, but this is term %d", term, s.term))
 	}
 	for _, one := range left {
-		if l, had := s.leases.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 && one.Remaining <= l.TTL {
-			l.Remaining = one.Remaining
-			s.setLease(l)
+		if l, had := s.leases.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 {
+			if l.Remaining = one.Remaining; l.Check() == nil {
+				s.setLease(l)
+			}
 		}
 	}
 	return kv.Result{Revision: s.revision}
@@ -218,8 +218,12 @@ func (s *State) readLeases(r *pack.Reader) {
 		if r.Err() != nil {
 			return
 		}
-		if _, had := s.leases.get(l.ID); had || l.Check() != nil || l.Remaining < 0 || l.Remaining > l.TTL {
-			r.Fail(fmt.Sprintf("lease %016x twice, or of %d seconds of which %d are left", uint64(l.ID), l.TTL, l.Remaining))
+		if err := l.Check(); err != nil {
+			r.Fail(err.Message)
+			return
+		}
+		if _, had := s.leases.get(l.ID); had {
+			r.Fail(leaseExists(l.ID).Message)
 			return
 		}
 		s.setLease(l)

@@ -33,6 +33,8 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"SessionClocks":      {limits.SessionClocks, 12},
 	"FollowNameBytes":    {limits.FollowNameBytes, 1 << 10},
 	"FollowPendingBytes": {limits.FollowPendingBytes, 512 << 20},
+	"FollowRevision":     {limits.FollowRevision, 1 << 61},
+	"SessionSequence":    {limits.SessionSequence, 1 << 62},
 
 	"AuthNameBytes":     {limits.AuthNameBytes, 1 << 10},
 	"AuthUsers":         {limits.AuthUsers, 1 << 17},

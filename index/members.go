@@ -332,37 +332,37 @@ func readMembers(r *pack.Reader) (m Members) {
 	r.End(s)
 	if r.Err() == nil {
 		if err := m.check(); err != nil {
-			r.Fail(err.Error())
+			r.Fail(err.Message)
 		}
 	}
 	return m
 }
 
 // check returns the first invariant that does not hold, or nil.
-func (m Members) check() error {
+func (m Members) check() *kv.Error {
 	voters := m.Configuration()
 	names, addresses := map[string]bool{}, map[string]bool{}
 	for i, r := range m.records {
 		switch {
 		case i > 0 && r.ID <= m.records[i-1].ID:
-			return fmt.Errorf("the member %016x comes after %016x", r.ID, m.records[i-1].ID)
+			return kv.Errorf(kv.BadRequest, "the member %016x comes after %016x", r.ID, m.records[i-1].ID)
 		case names[r.Name] && r.Name != "":
-			return fmt.Errorf("two members are called %s", r.Name)
+			return kv.Errorf(kv.BadRequest, "two members are called %s", r.Name)
 		case !r.Role.Known():
-			return fmt.Errorf("the member %s has the %s", r.Name, r.Role)
+			return kv.Errorf(kv.BadRequest, "the member %s has the %s", r.Name, r.Role)
 		case m.Removed(r.ID):
-			return fmt.Errorf("the member %s was removed", r.Name)
+			return kv.Errorf(kv.BadRequest, "the member %s was removed", r.Name)
 		}
 		names[r.Name] = true
-		for _, a := range r.Peers {
+		for _, a := range r.Peers { // of this member or of two
 			if addresses[a] {
-				return fmt.Errorf("two members have the address %s", a)
+				return kv.Errorf(kv.BadRequest, "the peer address %s is in the list of members twice", a)
 			}
 			addresses[a] = true
 		}
 	}
 	if len(m.records) > 0 && (len(voters.Voters) == 0 || m.joint() && len(voters.Outgoing) == 0) {
-		return fmt.Errorf("none of %d members is a voter", len(m.records))
+		return kv.Errorf(kv.BadRequest, "none of %d members is a voter", len(m.records))
 	}
 	return nil
 }

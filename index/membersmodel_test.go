@@ -163,7 +163,10 @@ func (m *modelMembers) compare(got Members) error {
 			return fmt.Errorf("%d went, and the state does not know", id)
 		}
 	}
-	return got.check()
+	if err := got.check(); err != nil {
+		return err
+	}
+	return nil
 }
 
 func sameMember(a, b kv.Member) bool {

@@ -3,8 +3,6 @@ package index
 import (
 	"fmt"
 	"sync/atomic"
-
-	"qkv/internal/limits"
 )
 
 // KeyedVersion is a version with its key.
@@ -92,8 +90,8 @@ func (b *Builder) letGo(handed int64) {
 
 func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	s, key, at := b.s, v.Key, Position{v.Mod, v.Sub}
-	if b.redone.Compare(at) >= 0 || len(key) == 0 || len(key) > limits.KeyBytes {
-		return fmt.Errorf("does not follow %d.%d, or its key has %d bytes", b.redone.Revision, b.redone.Sub, len(key))
+	if b.redone.Compare(at) >= 0 {
+		return fmt.Errorf("does not follow %d.%d", b.redone.Revision, b.redone.Sub)
 	}
 	b.redone = at
 	r, before := s.keys.find(hash, key), ref(0)
@@ -110,7 +108,7 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	if !known && v.Tombstone {
 		return nil
 	}
-	if err := b.checkChange(versions, len(versions)-1, known); err != nil {
+	if err := s.checkChange(key, versions, len(versions)-1, known); err != nil {
 		return err
 	}
 	if before != 0 && !before.version().has(tombstone) {

@@ -164,7 +164,7 @@ func readSession(r *pack.Reader) *session {
 	whole := r.Struct(sessionFields)
 	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
 	places := r.Uint()
-	if one.first == 0 || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
+	if one.first == 0 || one.first > limits.SessionSequence || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
 		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
 		return one
 	}

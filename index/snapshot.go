@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -176,6 +177,9 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 	if s.level > MaxLevel {
 		return want, newerLevel("the state has", s.level)
 	}
+	if err := checkLevel(s.level); err != nil {
+		return want, fmt.Errorf("read the state: %w", err)
+	}
 	return m.want, s.beginHistory(m.first, m.sub)
 }
 
@@ -298,19 +302,16 @@ func (b *Builder) Members() Members { return b.s.members }
 // Add adds a key with its versions, oldest first. Keys must come in key order. Add keeps none of the slices.
 func (b *Builder) Add(key []byte, versions []Version) error {
 	s := b.s
-	if len(key) == 0 || len(key) > limits.KeyBytes || b.last != nil && bytes.Compare(key, b.last) <= 0 {
+	if b.last != nil && bytes.Compare(key, b.last) <= 0 {
 		return fmt.Errorf("the key %q cannot follow %q", key, b.last)
 	}
-	if len(versions) == 0 {
-		return fmt.Errorf("the key %q has no version", key)
+	if err := s.checkVersions(key, versions); err != nil {
+		return err
 	}
 	b.last = append(b.last[:0], key...)
 	hash := hashOf(key)
 	r := s.keys.newRecord(key)
 	for i := range versions {
-		if err := b.check(versions, i); err != nil {
-			return fmt.Errorf("version %d.%d of the key %q %w", versions[i].Mod, versions[i].Sub, key, err)
-		}
 		b.addVersion(r, hash, versions, i)
 	}
 	s.keys.tree.Load(r)
@@ -372,14 +373,27 @@ func (v *Version) before(other *Version) bool {
 	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub
 }
 
-// check returns why a version cannot follow the previous ones, or nil.
-func (b *Builder) check(versions []Version, i int) error {
-	return b.checkChange(versions, i, b.s.history.holds(versions[i].Mod, versions[i].Sub))
+// checkVersions returns why a key cannot have these versions, oldest first, or nil.
+func (s *State) checkVersions(key []byte, versions []Version) error {
+	if len(versions) == 0 {
+		return fmt.Errorf("the key %q has no version", key)
+	}
+	for i := range versions {
+		v := &versions[i]
+		if err := s.checkChange(key, versions, i, s.history.holds(v.Mod, v.Sub)); err != nil {
+			return fmt.Errorf("version %d.%d of the key %q %w", v.Mod, v.Sub, key, err)
+		}
+	}
+	return nil
 }
 
-// checkChange is check for a version of which it is known whether all versions before it that are in the history are there.
-func (b *Builder) checkChange(versions []Version, i int, held bool) error {
-	s, v := b.s, &versions[i]
+// checkChange returns why a version cannot follow the previous ones, or nil. held says that all versions before it that are in the
+// history are there.
+func (s *State) checkChange(key []byte, versions []Version, i int, held bool) error {
+	v := &versions[i]
+	if err := (kv.Put{Key: key, Value: v.Value}).Check(requestBounds); err != nil {
+		return fmt.Errorf("is none that a put can make: %w", err)
+	}
 	var before Version
 	if i > 0 {
 		before = versions[i-1]
@@ -394,8 +408,6 @@ func (b *Builder) checkChange(versions []Version, i int, held bool) error {
 		return fmt.Errorf("is a tombstone that deletes nothing, or that has data")
 	case v.Tombstone:
 		return nil
-	case len(v.Value) > limits.ValueBytes:
-		return fmt.Errorf("has a value of %d bytes, the limit is %d", len(v.Value), limits.ValueBytes)
 	case follows && (v.Create != before.Create || v.Version != before.Version+1):
 		return fmt.Errorf("is number %d since revision %d, after number %d since revision %d", v.Version, v.Create, before.Version, before.Create)
 	case !follows && held && (v.Create != v.Mod || v.Version != 1),

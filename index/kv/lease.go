@@ -26,13 +26,15 @@ type LeaseAsk struct {
 // does not exist, TTL is 0 after Renew and -1 otherwise.
 type LeaseTime struct{ TTL, Granted int64 }
 
-// Check returns why the lease cannot be granted, or nil.
+// Check returns why a state cannot have the lease, or nil.
 func (l Lease) Check() *Error {
 	switch {
 	case l.ID == 0:
 		return Errorf(BadRequest, "a lease has no id")
 	case l.TTL < 1:
 		return Errorf(BadRequest, "a lease of %d seconds, the minimum is 1", l.TTL)
+	case l.Remaining < 0 || l.Remaining > l.TTL:
+		return Errorf(BadRequest, "lease %016x of %d seconds has %d seconds left", uint64(l.ID), l.TTL, l.Remaining)
 	}
 	return CheckTTL(l.TTL)
 }

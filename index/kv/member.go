@@ -117,6 +117,8 @@ func (c *MemberChange) Check() *Error {
 		return addressesTooLong
 	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner && c.Kind != LocateMember, c.Instead == c.ID:
 		return Errorf(BadRequest, "only a member that is added, promoted or located takes another one's place")
+	case c.Kind != LocateMember: // a reported address may be the known one
+		return checkPeers(c.Peers)
 	}
 	return nil
 }
@@ -126,6 +128,16 @@ func (c *MemberChange) Check() *Error {
 func (m *Member) CheckAddresses() *Error {
 	if !addressesFit(m.Peers) || !addressesFit(m.Clients) || !addressesFit(m.Web) {
 		return addressesTooLong
+	}
+	return checkPeers(m.Peers)
+}
+
+// checkPeers returns why a member cannot have these peer addresses, or nil.
+func checkPeers(all []string) *Error {
+	for i, one := range all {
+		if slices.Contains(all[:i], one) {
+			return Errorf(BadRequest, "the peer address %q is listed twice: list each address once", one)
+		}
 	}
 	return nil
 }

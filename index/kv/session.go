@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 
+	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
@@ -50,6 +51,8 @@ func (w *SessionWrite) Check() *Error {
 		return Errorf(BadRequest, "a write with sequence %d and no session", w.Sequence)
 	case w.Window == 0 || w.Window > w.Sequence:
 		return Errorf(BadRequest, "a write with sequence %d and window %d: a window is between 1 and the sequence", w.Sequence, w.Window)
+	case w.Sequence > limits.SessionSequence:
+		return Errorf(BadRequest, "a write with sequence %d, over the limit of %d: a session's sequences count up from 1; the write certainly did not happen", w.Sequence, int64(limits.SessionSequence))
 	case w.Opened < 0:
 		return Errorf(BadRequest, "a session that was opened at the negative clock %d", w.Opened)
 	}

@@ -77,6 +77,9 @@ const (
 	SessionOutcomes = 1 << 20
 	SessionWindow   = 1 << 16
 	SessionIdle     = 30 * time.Second
+	// SessionSequence is the highest sequence in a session: sums of sequences and windows do not overflow. At a million writes a second,
+	// a client reaches it after 140,000 years.
+	SessionSequence = 1 << 62
 	// SessionTTL ends a session without a write for this long: no client waits longer for a retried write.
 	SessionTTL = 5 * time.Minute
 	// SessionPause bounds how far one entry advances the session clock. While no quorum accepts writes, no session expires.
@@ -395,7 +398,9 @@ const (
 	// feature level 1.
 	FollowBytes        = 512 << 10
 	FollowPendingBytes = 512 << 20
-	FollowNameBytes    = 1 << 10
+	// FollowRevision bounds the compacted revision and the version numbers that a source may report: none of them overflows later.
+	FollowRevision  = 1 << 61
+	FollowNameBytes = 1 << 10
 	// EtcdKeepAlives bounds the keep-alives of one stream in flight.
 	EtcdKeepAlives = 4096
 	// EtcdHandshakes bounds the concurrent TLS handshakes: each costs a signature, and further ones wait.

@@ -1,0 +1,19 @@
+package index
+
+// Apply and load agree: every state that a command makes can be loaded. The functions of this table decide both. Apply refuses a
+// command in words before it changes anything. A load refuses the state before it is used, and mends nothing: the digests of all
+// members must stay equal.
+//
+//	part of the state     function                        asked by apply in                   asked by a load in
+//	numbers               checkLevel, checkRevision       kinds; beginFollowing               readMeta
+//	members, addresses    Members.check                   changeMembers                       readMembers
+//	leases                kv.Lease.Check                  kinds, checkpoint, follow           readLeases
+//	alarms                kv.AlarmKind.Known              kinds                               readAlarms
+//	sequences             kv.SessionWrite.Check           apply                               readSession
+//	numbers of sessions   sessions.fit                    makePlace                           readSessions
+//	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
+//	authors               authors.admit                   authorOfChange                      readAuthors
+//	source                following.check                 follow                              readFollowing
+//	keys, values          kv.Put.Check                    kinds, fitsRevision                 Builder, for each version
+//
+// Other rules hold by construction, whatever a command says: orders, checksums, sums, the history without gaps, extents without gaps.
