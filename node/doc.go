@@ -72,7 +72,7 @@
 //	settings.go    the settings that a running member can change
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
-//	machine.go     the machine's limits: memory, and the size of the log's files
+//	machine.go     the machine's limits: memory, and the size of the log's files; refusedsends.go: what its kernel does not send
 //	dashboard.go   the state of all members for the dashboard, and the load of this one
 //	audit.go       the audit log's settings and alarm; what a member records by itself
 //	certificate.go the warning before a certificate expires

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -629,6 +630,52 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	}
 	if len(shown())+len(m.contacts.turnedAway) != 0 {
 		t.Errorf("nobody asks any more: %q", shown())
+	}
+}
+
+// datedCertificate is a member's certificate with a validity.
+type datedCertificate struct{ from, to time.Time }
+
+func (datedCertificate) Problem() string { return "" }
+func (d datedCertificate) Certificate() *x509.Certificate {
+	return &x509.Certificate{NotBefore: d.from}
+}
+func (d datedCertificate) NotAfter() time.Time { return d.to }
+
+// TestRefusedCertificate checks the alarm CERT and the readiness of a member whose certificate other members refuse, or whose clock shows
+// that it is not valid.
+func TestRefusedCertificate(t *testing.T) {
+	m, now := memberWith(t), time.Now()
+	others := len(m.status.View().Members().All()) - 1
+	valid := datedCertificate{now.Add(-time.Hour), now.Add(time.Hour)}
+	if err := m.trusted(valid); err != nil || others < 2 {
+		t.Fatalf("no member refuses it, of %d: %v", others, err)
+	}
+	for _, wrong := range []datedCertificate{{now.Add(time.Hour), now.Add(2 * time.Hour)}, {now.Add(-2 * time.Hour), now.Add(-time.Hour)}} {
+		if err := m.trusted(wrong); err == nil || !strings.Contains(err.Error(), "not valid by this host's clock") {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+	h := peerHandler{m}
+	h.Distrusted(2, "it has expired")
+	h.Distrusted(2, "it has expired")
+	if a := m.status.Alarms(); len(a) != 1 || a[0].Name != kv.CertAlarm || !strings.Contains(a[0].Text, "it has expired") {
+		t.Errorf("refused by one: %+v", a)
+	}
+	if err := m.trusted(valid); err != nil {
+		t.Errorf("one of %d refuses it, which may itself be wrong: %v", others, err)
+	}
+	for id := uint64(3); id < 3+uint64(others); id++ {
+		h.Distrusted(id, "it has expired")
+	}
+	if err := m.trusted(valid); err == nil || !strings.Contains(err.Error(), "other members refuse") {
+		t.Errorf("refused by most: %v", err)
+	}
+	for range limits.TurnedAwayLooks {
+		m.forgetTurnedAway()
+	}
+	if a, err := m.status.Alarms(), m.trusted(valid); len(a) != 0 || err != nil {
+		t.Errorf("no member refuses it any more: %+v, %v", a, err)
 	}
 }
 

@@ -165,7 +165,7 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 		Operations: n.operations, Listeners: at.web, Metrics: at.metrics, Dashboard: etcd.Dashboard{
 			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Clients: n.clients, Cluster: n.overview.cluster,
 		},
-		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },

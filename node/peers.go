@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"qkv/actor"
 	"qkv/index"
@@ -396,6 +397,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 // Connected implements peer.Handler.
 func (h peerHandler) Connected(peer uint64) {
 	h.peers.refusing.Delete(peer)
+	h.turnAway(h.distrust(peer))
 	h.called(peer)
 	process := h.actors.admission.Knows(peer).Process
 	if before, met := h.peers.processes.Swap(peer, process); met && before != process {
@@ -421,6 +423,38 @@ func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
 		Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
 		Leads:   why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
 	}})
+}
+
+// Distrusted implements peer.Handler.
+func (h peerHandler) Distrusted(peer uint64, why string) {
+	a := h.distrust(peer)
+	a.Text = fmt.Sprintf("%s does not accept this member's connections: %s", h.status.NameOf(peer), why)
+	h.turnAway(a)
+}
+
+// distrust returns the alarm about a peer that refuses this member's certificate, without its text.
+func (h peerHandler) distrust(peer uint64) actor.Alarm {
+	return actor.Alarm{Name: kv.CertAlarm, Subject: fmt.Sprintf("to %016x", peer)}
+}
+
+// trusted returns why clients should not use this member: its certificate is not valid by this host's clock, or most of the other members
+// refuse it. A single other member may itself be wrong, by its clock or its CA.
+func (m *member) trusted(own certificate) error {
+	if now := time.Now(); now.Before(own.Certificate().NotBefore) || now.After(own.NotAfter()) {
+		return errors.New("this member's certificate is not valid by this host's clock")
+	}
+	refuse, others := 0, len(m.status.View().Members().All())-1
+	m.contacts.mu.Lock()
+	for a := range m.contacts.turnedAway {
+		if a.Name == kv.CertAlarm {
+			refuse++
+		}
+	}
+	m.contacts.mu.Unlock()
+	if 2*refuse > others {
+		return fmt.Errorf("%d of %d other members refuse this member's certificate", refuse, others)
+	}
+	return nil
 }
 
 // once logs a refusal unless it is the last one logged for this peer: both sides dial again every few seconds. The transport repeats

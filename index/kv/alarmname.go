@@ -16,7 +16,7 @@ const (
 	AmnesiaAlarm AlarmName = "AMNESIA"
 	// SlowDiskAlarm: syncs are slow enough to delay the cluster.
 	SlowDiskAlarm AlarmName = "SLOWDISK"
-	// CertAlarm: a certificate ends soon, has ended, or cannot be read.
+	// CertAlarm: a certificate ends soon, is not valid, or cannot be read, or another member refuses it.
 	CertAlarm AlarmName = "CERT"
 	// SnapshotAlarm: no snapshot can be saved, sent or received, for another reason than those above.
 	SnapshotAlarm AlarmName = "SNAPSHOT"

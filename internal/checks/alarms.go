@@ -23,7 +23,7 @@ var Alarms = []AlarmCheck{
 	{kv.CorruptAlarm, "damage", "read docs/emergencies.md, Alarms: the text of the alarm decides"},
 	{kv.AmnesiaAlarm, "a member lost votes or writes that it had acknowledged", "put the last folder of NAME back; if it is lost, stop NAME and run `qkv member replace NAME`"},
 	{kv.SlowDiskAlarm, "slow syncs", "`qkv bench disk` on that host; look for other programs that use the disk"},
-	{kv.CertAlarm, "a certificate expires soon", "`qkv cert renew` where the CA is, and copy the new .crt to that member, which loads it without a restart; with a cluster secret, correct the clock of that host"},
+	{kv.CertAlarm, "a certificate expires soon, is not valid, or is refused", "correct the clock of the host that the alarm shows to be wrong, if any; otherwise `qkv cert renew` where the CA is, and copy the new .crt to that member, which loads it without a restart"},
 	{kv.SnapshotAlarm, "a snapshot cannot be saved or moved", "remove the cause that the alarm names, usually a full disk"},
 	{kv.RetentionAlarm, "no quorum has disks and memory for the history that the flags keep", "free space on the member with the least capacity, or set `--history-bytes` lower on all members"},
 	{kv.AuditAlarm, "the audit log cannot be written", "free space on the disk of the audit log, or correct the folder's mode"},

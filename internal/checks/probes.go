@@ -19,6 +19,7 @@ var Probes = []ProbeCheck{
 	{"data_corruption", "the member raises the alarm CORRUPT", AlarmNamed(string(kv.CorruptAlarm)).Do},
 	{"linearizable_read", "no leader or no quorum confirms a read", clusterCheck("quorum").Do},
 	{"non_learner", "the member has no vote", "wait until it has caught up: `qkv member list` shows its role"},
+	{"certificate", "the member's certificate is not valid by its clock, or most other members refuse it", AlarmNamed(string(kv.CertAlarm)).Do},
 }
 
 // ProbeNamed returns the check of a name, which must be in Probes.

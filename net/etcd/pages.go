@@ -41,6 +41,7 @@ func (s pages) server(gateway *gateway, page web.Endpoint) *http.Server {
 				probed("serializable_read", s.readable),
 				probed("linearizable_read", s.agrees),
 				probed("non_learner", s.votes),
+				probed("certificate", s.trusted),
 			}},
 		},
 	})
@@ -165,6 +166,14 @@ func (s pages) sound(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// trusted is the check of the member's certificate.
+func (s pages) trusted(context.Context) error {
+	if s.config.Trusted == nil {
+		return nil
+	}
+	return s.config.Trusted()
 }
 
 func (s pages) votes(context.Context) error {

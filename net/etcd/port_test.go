@@ -91,7 +91,7 @@ func TestWeb(t *testing.T) {
 		"/nothing":                            `404 404 page not found`,
 		"/livez":                              "200 ok",
 		"/readyz":                             "200 ok",
-		"/readyz?verbose&exclude=non_learner": "200 [+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok",
+		"/readyz?verbose&exclude=non_learner": "200 [+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]certificate ok\nok",
 		"/readyz/linearizable_read?verbose":   "200 [+]linearizable_read ok\nok",
 	} {
 		if code, body := get(t, s, path); fmt.Sprint(code, " ", body) != want {
@@ -102,7 +102,7 @@ func TestWeb(t *testing.T) {
 	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
 		t.Errorf("without a leader: %d %s", code, body)
 	}
-	want := "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: no leader; " + checks.ProbeNamed("linearizable_read").Do + "\n[+]non_learner ok"
+	want := "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: no leader; " + checks.ProbeNamed("linearizable_read").Do + "\n[+]non_learner ok\n[+]certificate ok"
 	if code, body := get(t, s, "/readyz"); code != 503 || body != want {
 		t.Errorf("without a leader: %d %s", code, body)
 	}

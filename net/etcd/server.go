@@ -67,6 +67,7 @@ type Config struct {
 	Hosts       []string // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
+	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
 	Cluster, ID uint64
 	Logger      *slog.Logger
 

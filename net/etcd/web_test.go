@@ -88,7 +88,7 @@ func TestReadyzOfAnotherMember(t *testing.T) {
 	if code, body := get(t, other, "/readyz"); code != http.StatusOK {
 		t.Errorf("where another one is corrupt: %d %s", code, body)
 	}
-	want := "[-]data_corruption failed: alarm activated: CORRUPT; " + checks.ProbeNamed("data_corruption").Do + "\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok"
+	want := "[-]data_corruption failed: alarm activated: CORRUPT; " + checks.ProbeNamed("data_corruption").Do + "\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n[+]certificate ok"
 	if code, body := get(t, s, "/readyz"); code != http.StatusServiceUnavailable || body != want {
 		t.Errorf("where it is: %d %s", code, body)
 	}

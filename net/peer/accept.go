@@ -53,6 +53,13 @@ func (k *ticket) giveBack() {
 // unmet logs a connection that ended within the handshake.
 func (t *Transport) unmet(from net.Addr, cause error) {
 	err := wire.Explain(cause)
+	if wire.RefusedCertificate(cause) {
+		for id, l := range *t.links.Load() {
+			if l.callsFrom(from) {
+				t.handler.Distrusted(id, err.Error())
+			}
+		}
+	}
 	if _, silent := errors.AsType[*quic.IdleTimeoutError](err); silent {
 		if t.connectedTo(from) {
 			return // a peer that dialled before this member listened, and was dialled since

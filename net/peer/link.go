@@ -110,6 +110,13 @@ func (l *link) setAddresses(addresses []string) {
 	l.change()
 }
 
+// callsFrom reports whether an address is the peer's: members dial from the port on which they listen.
+func (l *link) callsFrom(address net.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.addresses, address.String())
+}
+
 // onEnd calls f once ctx has ended, unless stop is called before. stop waits for f, and must be called once.
 func onEnd(ctx context.Context, f func()) (stop func()) {
 	called := make(chan struct{})
@@ -453,6 +460,9 @@ func (l *link) failed(what string, err error) {
 		what = "refused a peer"
 		l.wait()
 	case trust:
+		if wire.RefusedCertificate(err) {
+			l.transport.handler.Distrusted(l.id, explained.Error())
+		}
 		l.wait()
 	default:
 		explained = plain(explained)

@@ -207,6 +207,11 @@ func (m *member) Refused(_ uint64, why peerframe.Refusal) {
 	m.refusals = append(m.refusals, why)
 }
 
+// Distrusted implements Handler.
+func (m *member) Distrusted(id uint64, why string) {
+	fmt.Fprintf(m.logged, "distrusted by %d: %s\n", id, why)
+}
+
 // Stranger implements Handler.
 func (m *member) Stranger(_ string, id uint64) *peerframe.Refusal {
 	m.mu.Lock()

@@ -78,6 +78,8 @@ type Handler interface {
 	Died(peer uint64)
 	// Refused reports that the peer refuses this member; the link tries again after some seconds.
 	Refused(peer uint64, why peerframe.Refusal)
+	// Distrusted reports that the peer refuses this member's certificate, and why; the link tries again after some seconds.
+	Distrusted(peer uint64, why string)
 	// Copied reports that a second process of the peer was refused, and why, while the first one is alive.
 	Copied(peer uint64, why string)
 	// Stranger is called for a member of this cluster that is not a peer. It may make the member a peer by SetPeers, and the

@@ -90,13 +90,18 @@ func TestExpired(t *testing.T) {
 	if _, err := wire.LoadMember(dir, "n2", time.Now); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("at the next start: %v", err)
 	}
+	var expired *member
 	expectRefused(t, func(n1, n2 *member) {
 		n1.config.Trust = credentials(t, dir, "n1")
+		expired = n2
 		var err error
 		if n2.config.Trust, err = wire.LoadMember(dir, "n2", old.Now); err != nil {
 			t.Fatal(err)
 		}
 	}, "the certificate of qkv://test/member/n2 has expired or is not yet valid", "or not valid by the other side's clock")
+	await(t, "its handler learns that the peer refuses its certificate", wait, func() bool {
+		return strings.Contains(expired.logged.String(), "distrusted by 1: the other side refused this certificate")
+	})
 }
 
 // While both members' certificates have expired they try now and then, not all the time; renewed on disk, they connect

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -29,7 +30,7 @@ import (
 //	client-NAME.crt .key a client's
 //
 // All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes before its
-// creation, because clocks differ (secretca.go has a day). A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
+// creation, because clocks differ; where members sign by themselves, at any time (secretca.go, localca.go). A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
 const (
 	caName       = "ca"
 	certSuffix   = ".crt"
@@ -53,6 +54,7 @@ type Maker struct {
 	Rand     io.Reader
 	Lifetime time.Duration // of new certificates, at least a second; 0: the default
 
+	always  bool            // the CA, and the beginning of other certificates, do not depend on the clock
 	secrets []ClusterSecret // not empty: their CA signs, and there is none in a folder
 }
 
@@ -230,9 +232,12 @@ func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	if m.Lifetime > 0 {
 		lifetime = m.Lifetime
 	}
-	before := backdate
-	if len(m.secrets) > 0 {
-		before = secretBackdate
+	from, to := now.Add(-min(backdate, lifetime/10)), now.Add(lifetime)
+	if m.always || len(m.secrets) > 0 {
+		from = alwaysFrom
+		if id.Class == ClassCA {
+			to = alwaysTo
+		}
 	}
 	name := escapeName(id.Name)
 	if name = name[:min(len(name), commonNameMost)]; id.Class == ClassCA {
@@ -240,11 +245,14 @@ func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	}
 	return &x509.Certificate{
 		Subject:   pkix.Name{Organization: []string{"qkv " + id.Cluster}, OrganizationalUnit: []string{id.Class.String()}, CommonName: name},
-		NotBefore: now.Add(-min(before, lifetime/10)),
-		NotAfter:  now.Add(lifetime),
+		NotBefore: from,
+		NotAfter:  to,
 		URIs:      []*url.URL{id.url()},
 	}
 }
+
+// leafLifetime returns the lifetime of a new certificate of a member or client.
+func (m Maker) leafLifetime() time.Duration { return cmp.Or(m.Lifetime, leafLifetime) }
 
 // addHosts adds names and addresses, each once.
 func addHosts(template *x509.Certificate, hosts []string) error {

@@ -152,9 +152,10 @@ func lifetimeOf(certificate *x509.Certificate) time.Duration {
 	return certificate.NotAfter.Sub(certificate.NotBefore)
 }
 
-// halfLife returns the middle of a certificate's validity period.
-func halfLife(certificate *x509.Certificate) time.Time {
-	return certificate.NotBefore.Add(lifetimeOf(certificate) / 2)
+// stale reports whether a certificate that was made for a lifetime is to be renewed: less than half of it is left, or the certificate is
+// not valid now.
+func stale(certificate *x509.Certificate, lifetime time.Duration, now time.Time) bool {
+	return now.Before(certificate.NotBefore) || certificate.NotAfter.Sub(now) <= lifetime/2
 }
 
 // span formats a duration, in days if it is longer than two days.

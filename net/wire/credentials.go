@@ -34,7 +34,7 @@ type Credentials struct {
 	files    [3]string // that are followed; empty names are not
 	now      func() time.Time
 	read     func() (*keys, error) // loads the files again; the local CA first makes missing files
-	local    bool                  // the CA, the local one or that of a secret, can sign again at any time
+	lifetime time.Duration         // of a certificate whose CA, the local one or that of a secret, can sign again at any time; else 0
 
 	// Shared.
 	inUse atomic.Pointer[keys]
@@ -73,8 +73,8 @@ func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().ce
 // NotAfter returns when the certificate in use, or the CA that signed it, expires.
 func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
-// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, after half of its lifetime. The
-// error says why the files cannot be used as they are; the loaded certificate then stays in use.
+// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, if it is not valid now, or
+// after half of its lifetime. The error says why the files cannot be used as they are; the loaded certificate then stays in use.
 func (c *Credentials) Refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +83,8 @@ func (c *Credentials) Refresh() error {
 
 func (c *Credentials) refreshLocked() error {
 	seen, now := c.stats(), c.now()
-	due := c.local && !now.Before(halfLife(c.Certificate())) && now.Sub(c.renewalDone) >= renewalPause
+	sinceRenewal := now.Sub(c.renewalDone) // negative if the clock was set back
+	due := c.lifetime > 0 && stale(c.Certificate(), c.lifetime, now) && (sinceRenewal < 0 || sinceRenewal >= renewalPause)
 	if seen == c.seen && c.lastErr == nil && !due {
 		return nil
 	}
@@ -134,12 +135,13 @@ func (c *Credentials) Problem() string {
 	left := k.expires.Sub(now)
 	what, remedy := "the certificate "+c.Source, "run `qkv cert renew` where the CA is, and copy the file here: it is used without a restart"
 	switch {
-	case k.byCA && c.local:
-		what, remedy = "the local CA "+c.caSource, "remove its folder, and a new CA is made"
 	case k.byCA:
 		what, remedy = "the CA in "+c.caSource, "make a new CA, and keep both CA certificates in every ca.crt until the new CA has signed all other certificates"
 	}
 	switch {
+	case now.Before(k.certificate.NotBefore):
+		what += notYetValid(k.certificate, now)
+		remedy = "set the clock"
 	case left <= 0:
 		what += fmt.Sprintf(" expired at %s: existing connections continue, new ones are refused", stamp(k.expires))
 	case left < min(warnBefore, lifetimeOf(k.certificate)/3):
@@ -151,6 +153,11 @@ func (c *Credentials) Problem() string {
 		return what + "; the changed files cannot be used: " + err.Error()
 	}
 	return what + ": " + remedy
+}
+
+// notYetValid ends the message about a certificate whose validity begins in the future.
+func notYetValid(certificate *x509.Certificate, now time.Time) string {
+	return fmt.Sprintf(" is not valid before %s, and this host's clock says %s: existing connections continue, new ones are refused", stamp(certificate.NotBefore), stamp(now))
 }
 
 // LoadMember loads the credentials of the member name from a folder of certificates.

@@ -200,8 +200,11 @@ func (f *FileTrust) Problem() string {
 	err := f.refreshLocked()
 	f.mu.Unlock()
 	own := f.Certificate()
-	what, left := "the certificate "+f.names.Cert, own.NotAfter.Sub(f.now())
+	now := f.now()
+	what, left := "the certificate "+f.names.Cert, own.NotAfter.Sub(now)
 	switch {
+	case now.Before(own.NotBefore):
+		what += notYetValid(own, now)
 	case left <= 0:
 		what += fmt.Sprintf(" expired at %s: existing connections continue, new ones are refused", stamp(own.NotAfter))
 	case left < min(warnBefore, lifetimeOf(own)/3):
@@ -387,7 +390,7 @@ func (c *Credentials) Vouches(tls.ConnectionState, []string) error { return nil 
 
 // SelfSigned writes a self-signed certificate and its key to files, unless a valid certificate is there.
 func (m Maker) SelfSigned(cert, key string, hosts []string) error {
-	if pair, err := loadPair(cert, key); err == nil && m.Now().Before(pair.Leaf.NotAfter) {
+	if pair, err := loadPair(cert, key); err == nil && checkDates(cert, pair.Leaf, m.Now()) == nil {
 		return nil
 	}
 	private, err := m.newKey()
@@ -395,7 +398,7 @@ func (m Maker) SelfSigned(cert, key string, hosts []string) error {
 		return err
 	}
 	template := m.template(Identity{Cluster: "self-signed", Class: ClassMember, Name: "self-signed"}, leafLifetime)
-	template.URIs = nil
+	template.URIs, template.NotBefore = nil, alwaysFrom
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	if err := addHosts(template, hosts); err != nil {

@@ -23,8 +23,9 @@ import (
 // HOME is the folder that Home returns; if no home is set, `qkv etcd` uses the result of HomeBeside.
 //
 // The CA is built in a temporary folder beside HOME/certs and published by one rename. The rename fails if another process was
-// first: then that process's CA is used. A certificate is signed again for the same key after half of its lifetime, or if the CA
-// was made anew. One rename replaces the file. This happens at the start, and at any later handshake.
+// first: then that process's CA is used. The CA is valid at any time, and what it signs at any time before its end: a host's clock may
+// be wrong for a while. A certificate is signed again for the same key if less than half of its lifetime is left, if it is not valid now,
+// or if the CA was made anew. One rename replaces the file. This happens at the start, and at any later handshake.
 
 // LocalCluster is the trust domain of the local CA.
 const LocalCluster = "local"
@@ -91,8 +92,9 @@ func (m Maker) LocalClient(home string) (*Credentials, error) {
 // local makes missing files and loads the credentials.
 func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
 	caDir := filepath.Join(home, certsFolder)
+	m.always = true
 	c := newCredentials(caDir, dir, id, m.Now)
-	c.local = true
+	c.lifetime = m.leafLifetime()
 	return c.start(func() (*keys, error) {
 		ca, err := m.localCA(home)
 		if err != nil {
@@ -213,7 +215,7 @@ func (m Maker) ensureKey(name string) (crypto.Signer, error) {
 	return readKey(name) // another process's key if that process was first
 }
 
-// fresh reports whether the certificate in a file is as good as a new one: half of its lifetime is left, or it ends with the CA.
+// fresh reports whether the certificate in a file is as good as a new one: half of its lifetime is left.
 func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.PublicKey) bool {
 	chain, err := readCertificates(name)
 	if err != nil || !samePublicKey(chain[0].PublicKey, public) {
@@ -227,5 +229,5 @@ func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.Publ
 	if _, err := verifyChain(chain, roots, m.Now(), x509.ExtKeyUsageClientAuth); err != nil {
 		return false
 	}
-	return m.Now().Before(halfLife(chain[0])) || !chain[0].NotAfter.Before(ca.certificate.NotAfter)
+	return !stale(chain[0], m.leafLifetime(), m.Now())
 }

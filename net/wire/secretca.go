@@ -18,7 +18,7 @@ import (
 // and keeps that in memory.
 //
 //  1. The CA certificate is the same on every host. It is valid for ever; rotation replaces it.
-//  2. A member renews its certificate after half of its lifetime, and at each start.
+//  2. A member renews its certificate after half of its lifetime, whenever it is not valid now, and at each start.
 //  3. While two secrets are in force, the first one signs. Its CA certificate, signed by the second CA, is sent along: members and clients
 //     that trust the second CA alone verify the chain through it.
 //  4. The trust domain is SecretCluster under every secret. The CA's key alone distinguishes clusters.
@@ -26,14 +26,11 @@ import (
 // SecretCluster is the trust domain of the CAs of cluster secrets.
 const SecretCluster = "secret"
 
-// secretBackdate is how long before its creation a certificate of a secret's CA is valid. Each host signs by its own clock, and the other
-// hosts' clocks may be hours behind.
-const secretBackdate = day
-
-// The validity of a secret's CA: RFC 5280, 4.1.2.5 has that end for certificates without one.
+// The validity of a CA that members make by themselves: RFC 5280, 4.1.2.5 has that end for certificates without one. What it signs begins
+// then as well: each host signs by its own clock, which may be years ahead for a while, or begin in 1970.
 var (
-	secretNotBefore = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-	secretNotAfter  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	alwaysFrom = time.Unix(0, 0).UTC()
+	alwaysTo   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 )
 
 // SecretSource is where a process has the secrets in force from.
@@ -78,7 +75,7 @@ func secretTemplate(key *ecdsa.PublicKey) (*x509.Certificate, error) {
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(append([]byte{1}, id[:15]...)),
 		Subject:      pkix.Name{Organization: []string{"qkv " + SecretCluster}, OrganizationalUnit: []string{ClassCA.String()}, CommonName: "qkv CA of the cluster secret " + name},
-		NotBefore:    secretNotBefore, NotAfter: secretNotAfter, URIs: []*url.URL{identity.url()},
+		NotBefore:    alwaysFrom, NotAfter: alwaysTo, URIs: []*url.URL{identity.url()},
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, SubjectKeyId: id,
 		KeyUsage:            x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		PermittedURIDomains: []string{SecretCluster},
@@ -132,7 +129,7 @@ func (m Maker) SecretMember(source SecretSource, name string, hosts []string) (*
 	if err != nil {
 		return nil, err
 	}
-	c := &Credentials{Source: "of " + source.Name, caSource: source.Name, files: [3]string{source.File}, now: m.Now, local: true}
+	c := &Credentials{Source: "of " + source.Name, caSource: source.Name, files: [3]string{source.File}, now: m.Now, lifetime: m.leafLifetime()}
 	return c.start(func() (*keys, error) {
 		secrets, err := source.load()
 		if err != nil {

@@ -224,6 +224,12 @@ func Explain(err error) error {
 	return err
 }
 
+// RefusedCertificate reports whether a handshake failed because the other side refused this side's certificate.
+func RefusedCertificate(err error) bool {
+	e, ok := errors.AsType[*quic.TransportError](err)
+	return ok && e.Remote && e.ErrorCode >= 0x100+alertBadCertificate && e.ErrorCode <= 0x100+alertUnknownCA
+}
+
 // The numbers of TLS alerts (RFC 8446, 6.2) that concern trust.
 const (
 	alertBadCertificate      = 42
