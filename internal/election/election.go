@@ -12,8 +12,8 @@ import (
 type Store interface {
 	// Txn executes a transaction, linearizable even if it only reads. It may execute it twice.
 	Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error)
-	// Await returns after the first event of a watch, or when it cannot be known whether there was one.
-	Await(ctx context.Context, w kv.Watch) error
+	// Await returns after the first event of any of the watches, or when it cannot be known whether there was one.
+	Await(ctx context.Context, watches ...kv.Watch) error
 }
 
 // ErrLost means that the candidate's key is gone or belongs to another candidate: its lease ended, or a client deleted
@@ -97,14 +97,14 @@ func (c Candidate) Owns(ctx context.Context, s Store) (owns bool, before []byte,
 	return false, others[0].Key, result.Revision, nil
 }
 
-// Wait waits until the candidate owns the name.
+// Wait waits until the candidate owns the name, or has lost its own key.
 func (c Candidate) Wait(ctx context.Context, s Store) error {
 	for {
 		owns, before, revision, err := c.Owns(ctx, s)
 		if owns || err != nil {
 			return err
 		}
-		if err := s.Await(ctx, kv.Watch{Key: before, Revision: revision + 1, NoPut: true}); err != nil {
+		if err := s.Await(ctx, kv.Watch{Key: before, Revision: revision + 1, NoPut: true}, kv.Watch{Key: c.Key, Revision: revision + 1, NoPut: true}); err != nil {
 			return err
 		}
 	}

@@ -42,7 +42,21 @@ func (s store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 }
 
 // Await implements [election.Store].
-func (s store) Await(ctx context.Context, watch kv.Watch) error {
+func (s store) Await(ctx context.Context, watches ...kv.Watch) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, len(watches))
+	for _, one := range watches {
+		go func() { ended <- s.awaitOne(ctx, one) }()
+	}
+	err := <-ended
+	cancel()
+	for range watches[1:] {
+		<-ended
+	}
+	return err
+}
+
+func (s store) awaitOne(ctx context.Context, watch kv.Watch) error {
 	for {
 		err := s.await(ctx, watch)
 		if _, ok := errors.AsType[*CompactedError](err); ok {

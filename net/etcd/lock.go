@@ -303,14 +303,16 @@ func keep(found *kv.TxnResult) {
 }
 
 // Await implements election.Store.
-func (st store) Await(ctx context.Context, w kv.Watch) error {
+func (st store) Await(ctx context.Context, watches ...kv.Watch) error {
 	one := &awaiting{done: make(chan error, 1)}
 	member := st.s.config.Member
 	by, _, err := st.s.watcher(ctx)
 	if err != nil {
 		return err
 	}
-	member.Watch(one, kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: w, By: by})
+	for i, w := range watches {
+		member.Watch(one, kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(i) + 1, Watch: w, By: by})
+	}
 	defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})
 	select {
 	case err := <-one.done:
@@ -320,7 +322,7 @@ func (st store) Await(ctx context.Context, w kv.Watch) error {
 	}
 }
 
-// awaiting is a stream of one watch that waits for its first event. A compaction counts as an event, because it may have hidden one, and so
+// awaiting is a stream of watches that waits for the first event. A compaction counts as an event, because it may have hidden one, and so
 // does a change of roles since the watch was permitted: the recipe then reads again. A change that takes the permission to read is an error.
 type awaiting struct{ done chan error }
 

@@ -12,9 +12,42 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	lockpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 
 	"qkv/net/etcd"
 )
+
+// TestWaitersLoseTheirLease: a waiter for a lock or an election whose lease is revoked is told so while the name is still held, and gives
+// up its slot.
+func TestWaitersLoseTheirLease(t *testing.T) {
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) { c.Limits.Locks = 2 })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(c.Invoke(ctx, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{}))
+	for _, method := range []string{"/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"} {
+		granted, err := pb.NewLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 600})
+		must(err)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Invoke(ctx, method, &lockpb.LockRequest{Name: []byte("n"), Lease: granted.ID}, &pb.CompactionResponse{}) // a campaign's request has the same fields
+		}()
+		eventually(t, func() bool { return m.Watches() == 2 })
+		_, err = pb.NewLeaseClient(c).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: granted.ID})
+		must(err)
+		if err := <-ended; status.Code(err) != codes.Unknown || !strings.Contains(err.Error(), "session is expired") {
+			t.Errorf("%s without its lease: %v", method, err)
+		}
+		eventually(t, func() bool { return m.Watches() == 0 })
+	}
+}
 
 // TestLocksThatWait has many wait for one lock: there are at most so many, who comes too late is told the limit, each is one goroutine
 // of the server, and places that are given up are there again.
