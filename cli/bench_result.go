@@ -220,7 +220,7 @@ func benchGateCommand() *cli.Command {
 			"how many figures are compared, and a 95 %% interval must both say so, so that a build beside itself fails once in "+
 			"twenty times at most. Each load needs %d runs in both files. With few runs of many figures a single one that is worse "+
 			"cannot be told from chance: it exits with 0 then, with a warning that says how many runs it takes; "+
-			"or measure fewer loads. Loads that only one of the files has are not compared; it names those of the baseline.", result.GateRuns),
+			"or measure fewer loads. Too few runs or requests for any answer: exit code 4. Loads that only one of the files has are not compared; it names those of the baseline.", result.GateRuns),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"QKV_BENCH_BASELINE"}, Usage: "`FILE` to compare with"},
 			&cli.StringFlag{Name: "max-regress", EnvVars: []string{"QKV_BENCH_MAX_REGRESS"}, Value: "5%", Usage: "`SHARE` that a figure may be worse by"},
@@ -250,7 +250,7 @@ func benchGate(c *cli.Context) error {
 	}
 	found, err := result.Gate(baseline, now, most)
 	if err != nil {
-		return fmt.Errorf("bench: %w", err)
+		return exitf(exitCondition, "bench: %w", err) // 1 is the answer that a figure is worse
 	}
 	for _, r := range found.Worse {
 		fmt.Fprintln(c.App.Writer, r)

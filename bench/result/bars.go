@@ -90,7 +90,7 @@ func (f *File) gaps() (all []chart) {
 	gap := Metric{"write gap", 0, func(r Run) (float64, bool) {
 		v, ok := r.Values["write_gap_seconds"]
 		return v * 1e9, ok
-	}, duration, 0}
+	}, duration, 0, 0}
 	for _, load := range loads(f.Rows) {
 		var bars []spread
 		for _, r := range f.Rows {

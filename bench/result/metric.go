@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"qkv/bench/stat"
 )
 
 // Metric is one figure of a run.
@@ -19,6 +21,7 @@ type Metric struct {
 	form func(float64) string
 	// samples is the minimum of a run's samples to show the figure; 0: any number.
 	samples int64
+	percent float64 // of a percentile; 0: another figure
 }
 
 // tailSamples is the minimum of samples beyond a percentile to show it: with fewer, it is chance.
@@ -39,18 +42,18 @@ func percentile(name string, percent float64) Metric {
 			return 0, false
 		}
 		return float64(r.Histogram.ValueAtQuantile(percent)), true
-	}, duration, SamplesFor(percent)}
+	}, duration, SamplesFor(percent), percent}
 }
 
 // metricsOf returns the metrics by which a row is judged, in order.
 func metricsOf(row Row) []Metric {
-	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0}
+	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0, 0}
 	longest := Metric{"max", 0, func(r Run) (float64, bool) {
 		if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 			return 0, false
 		}
 		return float64(r.Histogram.Max()), true
-	}, duration, 0}
+	}, duration, 0, 0}
 	var all []Metric
 	if row.Mode == Closed { // an open loop's rate is its setting, and a probe's is the inverse of its latency
 		all = append(all, rate)
@@ -90,7 +93,7 @@ func valueMetric(name string) Metric {
 	m := Metric{strings.ReplaceAll(name, "_", " "), -1, func(r Run) (float64, bool) {
 		v, ok := r.Values[name]
 		return v, ok
-	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0}
+	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0, 0}
 	switch {
 	case strings.HasSuffix(name, "_seconds"):
 		m.Name = strings.TrimSuffix(m.Name, " seconds")
@@ -111,7 +114,7 @@ func valueMetric(name string) Metric {
 const tooFew = "too few"
 
 // tooFewMeans is the footnote about it.
-var tooFewMeans = fmt.Sprintf("%s: a percentile is shown where %d requests of a run lie beyond it: p50 needs %d in a run, p90 %d, p99 %d and p99.9 %d.",
+var tooFewMeans = fmt.Sprintf("%s: a percentile is shown where %d requests of all runs lie beyond it: p50 needs %d, p90 %d, p99 %d and p99.9 %d.",
 	tooFew, tailSamples, SamplesFor(50), SamplesFor(90), SamplesFor(99), SamplesFor(99.9))
 
 // missing replaces a figure that a row does not have.
@@ -124,14 +127,32 @@ func (m Metric) missing(row Row) string {
 	return "-"
 }
 
-// values are a metric's figures of a row's runs.
+// values are a metric's figures of a row's runs. A percentile has none if a run with samples has too few for it: the runs with few are the
+// slow ones, and the others alone would flatter.
 func (m Metric) values(row Row) (all []float64) {
 	for _, run := range row.Runs {
-		if v, ok := m.of(run); ok {
+		v, ok := m.of(run)
+		switch {
+		case ok:
 			all = append(all, v)
+		case m.percent > 0 && run.Histogram != nil && run.Histogram.Histogram != nil && run.Histogram.TotalCount() > 0:
+			return nil
 		}
 	}
 	return all
+}
+
+// whole is the figure of all runs of a row: a percentile of all samples together, or the median of the runs' figures.
+func (m Metric) whole(row Row) (float64, bool) {
+	if m.percent > 0 {
+		h := row.Merged()
+		if h == nil || !Enough(h.TotalCount(), m.percent) {
+			return 0, false
+		}
+		return float64(h.ValueAtQuantile(m.percent)), true
+	}
+	values := m.values(row)
+	return stat.Median(values), len(values) > 0
 }
 
 func perSecond(v float64) string {

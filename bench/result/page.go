@@ -354,7 +354,7 @@ func (f *File) probes() (chart, bool) {
 	}
 	for i, r := range rows {
 		c.YTicks = append(c.YTicks, tick{chartTop + height*(float64(i)+0.5), fmt.Sprintf("%d", i+1)})
-		c.Lines = append(c.Lines, chartLine{fmt.Sprintf("%d: %s, %s, median %s", i+1, f.label(f.side(r.Side)), r.Name, duration(stat.Median(percentile("p50", 50).values(r)))), -1, ""})
+		c.Lines = append(c.Lines, chartLine{fmt.Sprintf("%d: %s, %s, median %s", i+1, f.label(f.side(r.Side)), r.Name, percentile("p50", 50).figure(r)), -1, ""})
 	}
 	c.XTicks = append(c.XTicks, logTicks(low, high, func(v float64) float64 {
 		return chartLeft + chartWidth*(math.Log10(v)-from)/(to-from)

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"qkv/bench/stat"
 )
 
 // keyFigures are the summary figures of a load in a mode.
@@ -104,17 +102,17 @@ func (f *File) keyFigures(load string) (most []Metric) {
 
 // ratio returns a row's figure, with the multiple of the first side's.
 func (f *File) ratio(m Metric, row Row, differ differences) string {
-	values := m.values(row)
-	if len(values) == 0 {
+	whole, ok := m.whole(row)
+	if !ok {
 		return m.missing(row)
 	}
-	cell := m.form(stat.Median(values))
-	base := m.values(find(f.Rows, f.Sides[0].Name, row.load()))
-	if row.Side == f.Sides[0].Name || len(base) == 0 || stat.Median(base) <= 0 {
+	cell, first := m.form(whole), find(f.Rows, f.Sides[0].Name, row.load())
+	than, known := m.whole(first)
+	if row.Side == f.Sides[0].Name || !known || than <= 0 {
 		return cell
 	}
-	cell += fmt.Sprintf(" (%.2f x", stat.Median(values)/stat.Median(base))
-	if len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed {
+	cell += fmt.Sprintf(" (%.2f x", whole/than)
+	if values, base := m.values(row), m.values(first); len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed {
 		cell += " ~"
 	}
 	return cell + ")"

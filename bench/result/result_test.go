@@ -354,3 +354,32 @@ func TestServerCPU(t *testing.T) {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }
+
+// TestPercentilesOfAllRuns: a slow run has fewer requests, and may have too few for its own tail. It counts in the percentiles of all runs:
+// they never fall with the percent, and such a figure is not compared by the other runs alone.
+func TestPercentilesOfAllRuns(t *testing.T) {
+	run := func(samples int, latency time.Duration) Run {
+		h := hdrhistogram.New(1000, int64(time.Minute), 3)
+		for range samples {
+			if err := h.RecordValue(int64(latency)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return Run{Count: int64(samples), Histogram: &Latency{h}}
+	}
+	row := Row{Mode: Closed, Runs: []Run{run(120, 2*time.Millisecond), run(90, 3*time.Millisecond), run(90, 3*time.Millisecond)}}
+	before := 0.0
+	for _, m := range []Metric{percentile("p50", 50), percentile("p90", 90)} {
+		v, ok := m.whole(row)
+		if !ok || v < before || v < float64(2990*time.Microsecond) {
+			t.Errorf("%s is %s of 120 samples of 2 ms and 180 of 3 ms", m.Name, m.figure(row))
+		}
+		before = v
+	}
+	if p90 := percentile("p90", 90); len(p90.values(row)) > 0 {
+		t.Errorf("p90 is compared by %v, without the slow runs", p90.values(row))
+	}
+	if _, ok := percentile("p99", 99).whole(row); ok {
+		t.Error("a p99 of 300 samples")
+	}
+}

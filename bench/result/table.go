@@ -64,11 +64,7 @@ func (f *File) table(mode string, rows []Row, differ differences) Table {
 			line, any := []string{load, m.Name}, false
 			for i, side := range f.Sides {
 				row := find(rows, side.Name, load)
-				values := m.values(row)
-				cell := m.missing(row)
-				if len(values) > 0 {
-					cell = m.figure(values)
-				}
+				cell := m.figure(row)
 				any = any || cell != "-"
 				line = append(line, cell)
 				if i > 0 {
@@ -96,15 +92,17 @@ func (f *File) label(s Side) string {
 	return s.Name
 }
 
-// figure is the median, with its interval if there are enough runs.
-func (m Metric) figure(values []float64) string {
-	switch len(values) {
-	case 1, 2:
-		return m.form(stat.Median(values))
-	default:
-		low, high := stat.Interval(values)
-		return fmt.Sprintf("%s (%s to %s)", m.form(stat.Median(values)), m.form(low), m.form(high))
+// figure is the figure of all runs, with the interval of the runs' own if there are enough of them.
+func (m Metric) figure(row Row) string {
+	whole, ok := m.whole(row)
+	if !ok {
+		return m.missing(row)
 	}
+	if values := m.values(row); len(values) > 2 {
+		low, high := stat.Interval(values)
+		return fmt.Sprintf("%s (%s to %s)", m.form(whole), m.form(low), m.form(high))
+	}
+	return m.form(whole)
 }
 
 // failures describes the failures of a row.
