@@ -66,7 +66,8 @@ func TestAdverseCutOff(t *testing.T) {
 // and passes on what comes, from a socket of its own for each sender.
 type wires struct {
 	t       *testing.T
-	isolate atomic.Pointer[memberProcess] // that is cut off
+	isolate atomic.Pointer[memberProcess]     // that is cut off
+	between atomic.Pointer[[2]*memberProcess] // that are cut from each other
 	all     sync.WaitGroup
 
 	mu      sync.Mutex
@@ -125,7 +126,10 @@ func (w *wires) carry(socket *net.UDPConn, c *clusterProcess, to *memberProcess)
 			return nil
 		}()
 		passes := func() bool {
-			isolated := w.isolate.Load()
+			isolated, pair := w.isolate.Load(), w.between.Load()
+			if pair != nil && (*pair == [2]*memberProcess{to, sender} || *pair == [2]*memberProcess{sender, to}) {
+				return false
+			}
 			return isolated == nil || isolated != to && isolated != sender
 		}
 		out := towards[from]

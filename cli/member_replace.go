@@ -26,7 +26,7 @@ func memberReplaceCommand() *cli.Command {
 			"voter and removes NAME, in one step, or in two where NAME is the only voter. An interrupted replacement continues " +
 			"when the command is run again.\n\n" +
 			"Two members cannot have the same name or address. Without --name the new member is called NAME-2, and its replacement " +
-			"NAME-3; its certificate needs that name. If --peer is the address of the lost member, or --name its name, the learner " +
+			"NAME-3; its certificate needs that name. If --peer is the address of the lost member, as it is without --peer, or --name its name, the learner " +
 			"is added first, without a name; then the lost member is removed. The new member takes over its name, address and " +
 			"certificate: its host needs only an empty data folder. For this the lost member must be down: it must not answer " +
 			"this command or the other members for some seconds, and the leader or two members must confirm that.",
@@ -61,9 +61,12 @@ func memberReplace(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
-	peers, err := peersOf(c)
-	if err != nil {
-		return err
+	var peers []string // those of the lost member
+	var err error
+	if c.IsSet("peer") {
+		if peers, err = peersOf(c); err != nil {
+			return err
+		}
 	}
 	r := replacement{c: c, w: c.App.Writer, old: c.Args().First(), name: c.String("name"), peers: peers}
 	if r.target, err = targetOf(c); err != nil {
@@ -104,6 +107,9 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		return false, r.later(err)
 	}
 	old, missing := named(members, r.old)
+	if len(r.peers) == 0 {
+		r.peers = peersBefore(members, old)
+	}
 	unnamed := r.unnamed(members)
 	if err := r.chooseName(old, unnamed); err != nil {
 		return false, err
@@ -144,6 +150,18 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		instead = 0
 	}
 	return false, r.later(r.promote(ctx, members, instead, next))
+}
+
+// peersBefore returns the addresses of a new member without --peer: those of the lost one, or of the one that an interrupted run has added.
+func peersBefore(members []client.Member, old *client.Member) []string {
+	i := slices.IndexFunc(members, func(m client.Member) bool { return m.Name == "" && m.Role == kv.Learner })
+	switch {
+	case old != nil:
+		return old.Peers
+	case i >= 0:
+		return members[i].Peers
+	}
+	return nil
 }
 
 func voters(members []client.Member) (n int) {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,10 +25,13 @@ func recoverCommand() *cli.Command {
 			"becomes a new cluster, with a new id, of this member alone; the other members are then added with empty folders. " +
 			"ACKNOWLEDGED WRITES MAY BE LOST: all writes that a majority stored without this member. Of the remaining folders, " +
 			"choose that of the member with the highest APPLIED in the last `qkv status`. The old folder is kept beside the new " +
-			"one. The member must not run. Members of the old cluster and of the new one refuse each other.",
+			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
+			"which may have more (--backup-dir). Members of the old cluster and of the new one refuse each other.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost; this cannot be undone"},
+			&cli.StringFlag{Name: "backup-dir", EnvVars: []string{"QKV_RECOVER_BACKUP_DIR"}, Usage: "`DIR` of the cluster's backup, to say whether it has more than the folder"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
+			identityFlag(),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
 			plainOrJSONFlag("result", "QKV_RECOVER_WRITE_OUT"),
 			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask for confirmation; needed without a terminal"},
@@ -59,16 +63,11 @@ func recoverFolder(c *cli.Context) error {
 			return usagef("there is no data to recover: %w: give the --data-dir of the member's `qkv serve`; nothing was changed", err)
 		}
 	}
-	if !c.Bool("accept-loss") {
-		return usagef("acknowledged writes may be lost, and the old cluster must never be started again. If a quorum can come back, start its members instead. Otherwise pass --accept-loss to confirm; nothing was changed")
-	}
-	if !c.Bool("yes") {
-		if err := confirm(c, dir); err != nil {
-			return err
-		}
-	}
 	logger := newLogger(c.App.ErrWriter, c.String("log-format"), slog.LevelWarn, c.String("name"))
-	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version})
+	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version, Agree: func(from node.Recoverable) error { return agree(c, dir, from) }})
+	if _, own := errors.AsType[*exitError](err); own {
+		return err
+	}
 	if err != nil {
 		return serveError(err)
 	}
@@ -80,6 +79,42 @@ func recoverFolder(c *cli.Context) error {
 	fmt.Fprintf(c.App.Writer, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
 	fmt.Fprintln(c.App.Writer, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
 	return nil
+}
+
+// agree prints what a folder has, compares it with the backup, and asks whether the rest may be lost.
+func agree(c *cli.Context, dir string, from node.Recoverable) error {
+	fmt.Fprintf(c.App.ErrWriter, "%s has revision %d, up to entry %d of the log\n", from.Name, from.Revision, from.Entry)
+	if at := c.String("backup-dir"); at != "" {
+		all, err := openBackups(c, at)
+		if err != nil {
+			return err
+		}
+		defer all.Close()
+		for _, r := range all {
+			reaches, err := r.Reaches()
+			if err != nil {
+				return backupError(err)
+			}
+			entry, verdict := uint64(0), "no more than this folder"
+			for _, reach := range reaches {
+				entry = max(entry, reach.Index)
+			}
+			if entry > from.Entry {
+				verdict = "MORE than this folder: restore it instead (`qkv restore`, docs/backup.md)"
+			}
+			if r.Cluster.ID != from.Cluster {
+				verdict = "but of another cluster: its entries cannot be compared"
+			}
+			fmt.Fprintf(c.App.ErrWriter, "the backup in %s goes to entry %d, %s\n", r.Path, entry, verdict)
+		}
+	}
+	if !c.Bool("accept-loss") {
+		return usagef("acknowledged writes may be lost, and the old cluster must never be started again. If a quorum can come back, start its members instead; if a backup has more, restore it. Otherwise pass --accept-loss to confirm; nothing was changed")
+	}
+	if c.Bool("yes") {
+		return nil
+	}
+	return confirm(c, dir)
 }
 
 // confirm asks for confirmation on the terminal.

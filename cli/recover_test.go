@@ -13,9 +13,7 @@ func TestRecoverAsks(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                      "--data-dir DIR is missing",
 		"--data-dir " + filepath.Join(dir, "x"): "no data to recover",
-		"--data-dir " + dir:                     "pass --accept-loss to confirm",
-		"--data-dir " + dir + " --yes":          "pass --accept-loss to confirm",
-		"--data-dir " + dir + " --accept-loss":  "pass --yes to confirm; nothing was changed",
+		"--data-dir " + dir + " --accept-loss":  "is not a data folder",
 		"--data-dir " + dir + " --accept-loss --yes more": "no arguments",
 	} {
 		var out, messages bytes.Buffer

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(sideBySide{m}, map[string]func(){
 		"qkv": func() {
 			go endWithScript()
+			Version = cmp.Or(os.Getenv(versionOfTests), Version)
 			os.Exit(Run(os.Args))
 		},
 		"qkv-probe":      runProbe,
@@ -48,6 +50,8 @@ func (m sideBySide) Run() int {
 }
 
 const (
+	// versionOfTests is the variable that makes a process another build.
+	versionOfTests = "VERSION_OF_TESTS"
 	// scriptOf is the variable that names the process which runs a script, to all that the script starts.
 	scriptOf = "SCRIPT_OF"
 	// scriptMost is how long a process of a script may live: one that should have been refused, and serves, ends as well.

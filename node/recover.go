@@ -27,6 +27,15 @@ type RecoverConfig struct {
 	Name    string // required name of the folder's member; empty is any
 	Logger  *slog.Logger
 	Version string
+	Agree   func(Recoverable) error // called before anything is changed; an error ends the recovery. nil: agreed
+}
+
+// Recoverable is the data of a folder that can be recovered.
+type Recoverable struct {
+	Name     string
+	Cluster  uint64
+	Revision int64
+	Entry    uint64 // the last one of the log
 }
 
 // Recovered is the result of a recovery.
@@ -93,6 +102,11 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	}
 	if last <= foundingIndex {
 		return Recovered{}, usagef("the member of the data folder %s has never heard from a leader: it has no data; nothing was changed", c.DataDir)
+	}
+	if c.Agree != nil {
+		if err := c.Agree(Recoverable{old.Name, old.Cluster, r.state.View().Revision(), last}); err != nil {
+			return Recovered{}, err
+		}
 	}
 	return s.refound(r.state)
 }

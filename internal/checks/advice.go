@@ -59,9 +59,9 @@ func faultOf(m *Member, members []Member) fault {
 	others := linked(m, members)
 	switch {
 	case m.Cluster != "":
-		f.text, f.do = fmt.Sprintf("%s runs, but belongs to another cluster, %s", m.Name, m.Cluster), otherOne.of(m.Name)
+		f.absent, f.text, f.do = false, fmt.Sprintf("%s runs, but belongs to another cluster, %s", m.Name, m.Cluster), otherOne.of(m.Name)
 	case m.Unknown:
-		f.level, f.text, f.do = Warning, m.Name+" is not a member that the others know", endpoint.of(m.Name)
+		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:
 		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
 	case m.MTU > 0 && m.MTU < limits.DoctorMTU:

@@ -19,7 +19,7 @@ type AlarmCheck struct {
 
 // Alarms are all alarms, then all notices.
 var Alarms = []AlarmCheck{
-	{kv.NoSpaceAlarm, "the quota is reached or the disk is full", "free space on the disk that the alarm names, or delete keys and run `qkv compact`"},
+	{kv.NoSpaceAlarm, "the quota is reached or the disk is full", "free space on the disk that the alarm names, or delete keys and run `qkv compact REVISION` with the newest revision"},
 	{kv.CorruptAlarm, "damage", "read docs/emergencies.md, Alarms: the text of the alarm decides"},
 	{kv.AmnesiaAlarm, "a member lost votes or writes that it had acknowledged", "put the last folder of NAME back; if it is lost, stop NAME and run `qkv member replace NAME`"},
 	{kv.SlowDiskAlarm, "slow syncs", "`qkv bench disk` on that host; look for other programs that use the disk"},
@@ -37,7 +37,7 @@ var Alarms = []AlarmCheck{
 	{kv.MemoryNotice, "a member's memory is small for keys and history", "give that member more memory, or set `--history-bytes` lower on all members"},
 	{kv.NetworkNotice, "a host's kernel refuses to send datagrams", "do on that host what the notice says"},
 	{kv.ClockNotice, "a member's clock differs by a minute or more", "set that host's clock, and run a time service (chrony, systemd-timesyncd)"},
-	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` if the member is wanted"},
+	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` with the name and the address in the notice, if the member is wanted"},
 	{kv.FoundingNotice, "a founder of a new cluster waits for the others", "start the founders that the notice names"},
 	{kv.FollowsNotice, "it follows an etcd and refuses writes", "nothing until the migration is complete: docs/moving.md"},
 	{kv.InsecureNotice, "other hosts can guess the secret of the members", "make a secret with `qkv cert secret`, and give `--cluster-secret-file` on all members"},
@@ -52,8 +52,13 @@ func AlarmNamed(name string) AlarmCheck {
 	return AlarmCheck{Name: kv.AlarmName(name), Do: "read the alarm's text, and use a qkv as new as that member"}
 }
 
-// Do returns the next command or step after an alarm.
-func (a Alarm) Do() string { return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member) }
+// Do returns the next command or step after an alarm, with the name of the member that it is about. The notice JOIN itself names the host.
+func (a Alarm) Do() string {
+	if a.Name == string(kv.JoinNotice) {
+		return AlarmNamed(a.Name).Do
+	}
+	return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member)
+}
 
 // AlarmsHelp lists the alarms or the notices in one sentence.
 func AlarmsHelp(severity string) string {

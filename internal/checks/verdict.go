@@ -132,11 +132,11 @@ func Judge(members []Member) Verdict {
 		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.taking(), c.quorum()), c.comeBack(members)}
 	case len(c.away)+len(c.awayOthers) > 0:
 		return Verdict{Degraded, c.loss() + ": " + c.missing(), c.next(again)}
+	case failed >= 0:
+		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	case len(alarms) > 0:
 		a := alarms[0]
 		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
-	case failed >= 0:
-		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	}
 	return Verdict{Word: Healthy, Why: fmt.Sprintf("%s, %s leads; %s", c.taking(), c.leader, c.loss())}
 }
