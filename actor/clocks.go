@@ -17,20 +17,23 @@ import (
 // A message may be delayed, in a stopped process or on the network. Its sender's clock then looks slow, never fast. A clock that falls
 // below its known offset must therefore be reported twice.
 //
-// A lone voter has no clock to compare with: index.View.RevisionAt detects a wrong clock later.
+// A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until the
+// clock was not set again for limits.ClockSettles. index.View.RevisionAt detects a clock that was wrong at the start.
 //
 // Invariants:
 //
 //  1. others[m] is by how much m's clock was ahead of this one's at m's last report, less the transit time; also while m is away.
 //  2. ahead is by how much this member's clock is ahead of the median if that exceeds limits.ClocksApart, otherwise 0.
 //  3. doubts[m] is the monotonic time since when all reports of m are below others[m].
-//  4. began is when the process's monotonic time began, by the wall clock at its last reading.
+//  4. The clock was last set at the monotonic time setAt.
+//  5. began is when the process's monotonic time began, by the wall clock at its last reading.
 type clocks struct {
 	others map[uint64]time.Duration
 	doubts map[uint64]time.Duration
 	ahead  time.Duration
 	began  int64
 	set    time.Duration // by how much the clock was set since the last judgement
+	setAt  time.Duration
 }
 
 func newClocks() clocks {
@@ -75,12 +78,12 @@ func (k *clocks) follow(now Time) {
 	if first || max(set, -set) <= limits.ClocksApart {
 		return
 	}
-	k.set += set
+	k.set, k.setAt = k.set+set, now.Now
 	for _, id := range slices.Sorted(maps.Keys(k.others)) {
 		k.others[id] -= set
 	}
-	if len(k.others) > 0 {
-		k.ahead += set
+	if k.ahead += set; max(k.ahead, -k.ahead) <= limits.ClocksApart {
+		k.ahead = 0 // it was set back
 	}
 }
 
@@ -91,12 +94,16 @@ func (k *clocks) judge(c *core) {
 		k.set = 0
 	}
 	var all []time.Duration
+	compared := false
 	for _, id := range c.membership.confState.GetVoters() {
-		if by, known := k.others[id]; known || id == c.Member {
+		by, known := k.others[id]
+		if compared = compared || known; known || id == c.Member {
 			all = append(all, by)
 		}
 	}
-	k.ahead = 0
+	if compared || c.now.Now-k.setAt >= limits.ClockSettles {
+		k.ahead = 0
+	}
 	text := ""
 	if len(all) > 0 {
 		slices.Sort(all)

@@ -88,7 +88,7 @@ func TestClockIsTold(t *testing.T) {
 }
 
 // A clock that is set while its member runs takes nobody along: what is written next, before the others were heard again, goes by
-// their time. Who is alone follows its clock.
+// their time. A lone voter goes on by the time before, and follows its clock when that has stood for limits.ClockSettles.
 func TestClockIsSet(t *testing.T) {
 	const day, own = int64(24 * time.Hour), int64(50*365*24) * int64(time.Hour)
 	for _, others := range []bool{false, true} {
@@ -102,9 +102,6 @@ func TestClockIsSet(t *testing.T) {
 			k.judge(clockCore(Time{Wall: own}, voters, status))
 			now := Time{Now: time.Hour, Wall: own + int64(time.Hour) + by}
 			want := own + int64(time.Hour)
-			if !others {
-				want += by
-			}
 			if got := k.wall(now); got != want {
 				t.Errorf("set by %v, beside others %v: it writes %v off", time.Duration(by), others, time.Duration(got-want))
 			}
@@ -114,6 +111,24 @@ func TestClockIsSet(t *testing.T) {
 			}
 			if said := status.WrongClock(); (said != "") != others {
 				t.Errorf("beside others %v it says %q", others, said)
+			}
+			if others {
+				continue
+			}
+			now.Now, now.Wall = now.Now+limits.ClockSettles-time.Second, now.Wall+int64(limits.ClockSettles-time.Second)
+			k.judge(clockCore(now, voters, status))
+			if want = now.Wall - by; k.wall(now) != want {
+				t.Errorf("set by %v: it follows its clock too early", time.Duration(by))
+			}
+			back := k
+			back.follow(Time{Now: now.Now, Wall: now.Wall - by + int64(time.Second)})
+			if got := back.wall(Time{Now: now.Now, Wall: now.Wall - by}); got != now.Wall-by {
+				t.Errorf("set by %v and back: it writes %v off", time.Duration(by), time.Duration(got-now.Wall+by))
+			}
+			now.Now, now.Wall = now.Now+time.Second, now.Wall+int64(time.Second)
+			k.judge(clockCore(now, voters, status))
+			if k.wall(now) != now.Wall {
+				t.Errorf("set by %v: it never follows its clock", time.Duration(by))
 			}
 		}
 	}

@@ -280,6 +280,7 @@ func TestWallClockOfAForward(t *testing.T) {
 		for _, command := range [][]byte{put, {0xc0}} { // the second one is refused, by an entry of the same head
 			c := newTestConsensus(t, limits.Defaults())
 			c.lead()
+			c.clocks = newClocks() // its clock is not set now
 			batch := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1, Wall: step.wall}, [][]byte{put, command})
 			c.Handle(Time{Now: c.at, Wall: own}, []ConsensusMessage{Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: batch}}})
 			handleAll(c.writer, drainBox(c.LogWriter))

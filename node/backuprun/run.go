@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot/backup"
 )
@@ -51,6 +52,8 @@ type runner struct {
 	lacking int       // how many members in a row had no log behind the end of the backup
 	based   time.Time // when the newest base was made
 	tried   time.Time // when the further base was begun that failed; zero: none did
+	born    time.Time // of the run
+	clock   steadyClock
 	failing bool
 
 	complaint  string // the newest reported failure, at complained
@@ -72,7 +75,7 @@ const (
 // Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
 // another cluster or to a newer qkv, holds other files, or is encrypted while Target.To is empty, or Config.Final says so.
 func Run(ctx context.Context, c Config) error {
-	r := &runner{Config: c}
+	r := &runner{Config: c, born: time.Now()}
 	for pause := pauseFirst; ; {
 		begun := time.Now()
 		err := r.session(ctx)
@@ -221,11 +224,41 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil {
 		return err
 	}
-	removed, failed := w.Retain(time.Now(), r.Keep)
+	removed, failed := w.Retain(r.clock.now(time.Since(r.born), time.Now().Round(0), w.Newest()), r.Keep)
 	if len(removed) > 0 {
 		r.say("removed %d files that are not needed for the last %v", len(removed), r.Keep)
 	}
 	return cmp.Or(err, failed)
+}
+
+// steadyClock is the time for retention: the wall clock, but never later than monotonic time allows. A clock that jumps ahead would make
+// moments old that were to be kept.
+type steadyClock struct {
+	wall   time.Time // the time when monotonic time was from; zero before the first call
+	from   time.Duration
+	offset time.Duration // by how much the wall clock has been ahead of this clock since
+	since  time.Duration
+}
+
+// now returns the time. The first call returns no later time than that of the newest entry in the backup. A wall clock that stays ahead by the
+// same amount from one call to another, for limits.ClockSettles, is right.
+func (s *steadyClock) now(after time.Duration, wall, newest time.Time) time.Time {
+	if s.wall.IsZero() {
+		if s.wall, s.from = wall, after; newest.Before(wall) {
+			s.wall = newest
+		}
+		s.offset, s.since = wall.Sub(s.wall), after
+	}
+	own := s.wall.Add(after - s.from)
+	offset := wall.Sub(own)
+	switch apart := offset - s.offset; {
+	case max(apart, -apart) > limits.ClocksApart:
+		s.offset, s.since = offset, after
+	case after-s.since >= limits.ClockSettles:
+		s.wall, s.from, s.offset, s.since = wall, after, 0, after
+		return wall
+	}
+	return own.Add(min(offset, 0))
 }
 
 // changesBeside returns a function that appends the changes of the time in which a base is made. It leaves failures of the member to follow.

@@ -267,3 +267,24 @@ func TestFailedBaseIsMadeAgain(t *testing.T) {
 		_ = r.Close()
 	})
 }
+
+// A wall clock that jumps ahead does not age what is kept. A clock that was put right is followed after a while.
+func TestClockOfRetention(t *testing.T) {
+	const hour, day = time.Hour, 24 * time.Hour
+	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, steps := range map[string][]struct{ after, wall, want time.Duration }{ // since the begin
+		"undisturbed":               {{0, 0, -3 * day}, {hour, hour, hour}, {2 * hour, 2 * hour, 2 * hour}},
+		"ahead for a base":          {{0, 0, -3 * day}, {hour, hour, hour}, {2 * hour, 2*hour + 30*day, 2 * hour}, {3 * hour, 3 * hour, 3 * hour}, {4 * hour, 4 * hour, 4 * hour}},
+		"ahead for two close bases": {{0, 0, -3 * day}, {hour, hour, hour}, {2 * hour, 2*hour + day, 2 * hour}, {2*hour + time.Minute, 2*hour + day, 2*hour + time.Minute}},
+		"ahead for ever":            {{0, 0, -3 * day}, {hour, hour, hour}, {2 * hour, 2*hour + day, 2 * hour}, {3 * hour, 3*hour + day, 3*hour + day}, {4 * hour, 4*hour + day, 4*hour + day}},
+		"behind":                    {{0, 0, -3 * day}, {hour, hour, hour}, {2 * hour, -day, -day}, {3 * hour, hour - day, hour - day}},
+		"ahead from the start":      {{0, 30 * day, -3 * day}, {time.Minute, time.Minute, time.Minute - 3*day}, {hour, hour, hour}},
+	} {
+		var c steadyClock
+		for i, s := range steps {
+			if at := c.now(s.after, begun.Add(s.wall), begun.Add(-3*day)); at.Sub(begun) != s.want {
+				t.Errorf("%s, call %d: %v after the begin, want %v", name, i+1, at.Sub(begun), s.want)
+			}
+		}
+	}
+}

@@ -22,7 +22,7 @@ func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, er
 	if len(w.bases) == 0 {
 		return nil, nil
 	}
-	at := min(now.UnixNano(), max(w.bases[len(w.bases)-1].Wall, w.end.wall))
+	at := min(now.UnixNano(), w.Newest().UnixNano())
 	oldest := w.oldestKept(at - int64(keep))
 	if oldest < 0 {
 		return nil, nil

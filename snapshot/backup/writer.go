@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 
@@ -265,6 +266,15 @@ func (w *Writer) Bases() []Base { return slices.Clone(w.bases) }
 // Last returns index and term of the newest entry in the backup. The caller continues with the next entry, or, if its log
 // no longer has that entry, with a new base.
 func (w *Writer) Last() (index, term uint64) { return w.end.index, w.end.term }
+
+// Newest returns the newest time in the backup; 1970 if it is empty.
+func (w *Writer) Newest() time.Time {
+	wall := w.end.wall
+	if n := len(w.bases); n > 0 {
+		wall = max(wall, w.bases[n-1].Wall)
+	}
+	return time.Unix(0, wall)
+}
 
 // findEnd finds the end of the log. A segment without any intact chunk is moved aside: it would have the name of the
 // next one. If more than intact chunks stands in the newest segment, Append begins a new segment, which says where the
