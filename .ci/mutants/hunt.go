@@ -59,15 +59,46 @@ func (c catch) again() detector {
 // a run that fails by chance teaches nobody anything. The line of a mutant that was caught late says so: its test is too weak.
 const tries = 3
 
-// hunt makes the mutant and lets its detectors run until one catches it: first the test that did so the last time.
-func (m mutant) hunt(dir string, tree *sources, last catch) verdict {
+// hunt runs the first test of the mutant in the merged sources. If that does not catch it, hunt makes the mutant alone and lets its
+// detectors run until one catches it: first the test that did so the last time.
+func (m mutant) hunt(dir func() (string, error), g *merged, last map[string]catch) verdict {
+	begun := time.Now()
+	v := verdict{Mutant: m.name, Verdict: survived}
+	seen, by, err := g.hunt(m, last)
+	if seen == nil && err == nil {
+		return m.alone(dir, g.tree, last[m.name], by)
+	}
+	if err != nil {
+		v.Verdict, v.Why = unmade, err.Error()
+	} else {
+		v.caughtBy(by, *seen)
+		v.Switched = true
+	}
+	v.Seconds = int(time.Since(begun).Round(time.Second).Seconds())
+	return v
+}
+
+func (v *verdict) caughtBy(h detector, seen catch) {
+	v.Verdict, v.By, v.catch = caught, h.name, seen
+	v.Package, v.Test, v.Seed = seen.dir, seen.test, seen.seed
+}
+
+// alone hunts the mutant in a build of its own. The campaign does not run again if it has run in the merged sources.
+func (m mutant) alone(folder func() (string, error), tree *sources, last catch, done detector) verdict {
 	begun := time.Now()
 	v := verdict{Mutant: m.name, Verdict: survived}
 	detectors := m.detectors
 	if last.test != "" && last.test != "TestSimulation" {
 		detectors = append([]detector{last.again()}, detectors...)
 	}
-	if err := tree.write(dir, m.changes); err != nil {
+	if done.name == campaign.name {
+		detectors = slices.DeleteFunc(slices.Clone(detectors), func(h detector) bool { return h.name == campaign.name })
+	}
+	dir, err := folder()
+	if err == nil {
+		err = tree.writeChanged(dir, m.changes)
+	}
+	if err != nil {
 		v.Verdict, v.Why = unmade, err.Error()
 		detectors = nil
 	}
@@ -83,8 +114,7 @@ func (m mutant) hunt(dir string, tree *sources, last catch) verdict {
 			break
 		}
 		if seen != nil {
-			v.Verdict, v.By, v.catch = caught, h.name, *seen
-			v.Package, v.Test, v.Seed = seen.dir, seen.test, seen.seed
+			v.caughtBy(h, *seen)
 			break
 		}
 	}
@@ -117,6 +147,11 @@ func (h detector) run(dir string, tree *sources) (*catch, error) {
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", h.arguments(tree)...)
 	command.Dir = dir
+	return watched(ctx, cancel, command, h.args[0] != processes)
+}
+
+// watched runs tests that print events. With early it ends them at the first failure.
+func watched(ctx context.Context, cancel func(), command *exec.Cmd, early bool) (*catch, error) {
 	// A group of its own: the test's processes end with it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
@@ -131,7 +166,7 @@ func (h detector) run(dir string, tree *sources) (*catch, error) {
 		return nil, err
 	}
 	seen, hung := firstFailure(bufio.NewReader(out), &said)
-	if seen != nil && h.args[0] != processes {
+	if seen != nil && early {
 		cancel()
 	}
 	_, _ = io.Copy(io.Discard, out)

@@ -98,6 +98,18 @@ func runAll(names []string, since string, workers int, file string, most time.Du
 		}
 		fmt.Printf("mutants: %d of %d were touched since %s\n", len(wanted), len(mutants), since)
 	}
+	dir, err := takeFolder()
+	if err != nil {
+		return 1, err
+	}
+	g, err := merge(dir, tree, wanted, last)
+	if err == nil {
+		err = tree.write(dir, g.texts)
+	}
+	if err != nil {
+		return 1, err
+	}
+	fmt.Printf("mutants: %d of %d are in one copy of the sources\n", len(g.has), len(wanted))
 	queue := make(chan mutant)
 	go func() {
 		defer close(queue)
@@ -115,15 +127,9 @@ func runAll(names []string, since string, workers int, file string, most time.Du
 	errs := make(chan error, workers)
 	for range workers {
 		hunters.Go(func() {
-			dir, err := takeFolder()
-			if err != nil {
-				errs <- err
-				for range queue { // the others' too: nothing is hunted here
-				}
-				return
-			}
+			dir := sync.OnceValues(takeFolder)
 			for m := range queue {
-				v := m.hunt(dir, tree, last[m.name])
+				v := m.hunt(dir, g, last)
 				fmt.Println(v)
 				if err := book.add(m, v); err != nil {
 					errs <- err

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestTouched changes one function, moves another, and changes a script and two limits. The mutants of the first function and of the
-// script are touched, the mutants of the functions that mention these limits, and a new one. All others are not, although another file
-// listed them before.
+// TestTouched changes a package, a test of another one and a script: the mutants of the package and of the script are touched, and a new
+// mutant is.
 func TestTouched(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -29,34 +28,29 @@ func TestTouched(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const one = "func one() int {\n\treturn 1\n}\n\n"
-	write("a/a.go", "package a\n\n"+one+"func two() int {\n\treturn 2\n}\n")
-	write(".ci/mutants/old.go", "package main\n\nvar bugs = []mutant{{\"in one\"}, {\"in two\"}, {\"in both\"}, {\"in a script\"}, {\"beside a changed limit\"}, {\"beside limits that stay\"}, {\"beside a changed field\"}}\n")
+	write("a/a.go", "package a\n\nfunc one() int { return 1 }\n")
+	write("a/b.go", "package a\n\nfunc two() int { return 2 }\n")
+	write("b/b.go", "package b\n\nfunc three() int { return 3 }\n")
+	write("b/b_test.go", "package b\n")
+	write(".ci/mutants/bugs.go", "package main\n\nvar bugs = []mutant{\n\t{\"in one\", nil},\n}\n")
 	write("run", "first\nsecond\n")
-	write("c/c.go", "package c\n\nfunc three() int {\n\treturn limits.Raised + 3\n}\n\nfunc four() int {\n\treturn limits.Kept + c.Limits.Bytes + 4\n}\n\nfunc five() int {\n\treturn c.Limits.Streams + 5\n}\n")
-	const kept = "package limits\n\nconst (\n\tKept = 10 // said twice\n"
-	write("internal/limits/limits.go", kept+"\tRaised = 100\n)\n\nvar all = Tunable{\n\tBytes: 1,\n\tStreams: 1,\n}\n")
 	git("init", "-q")
 	git("add", "-A")
 	git("commit", "-q", "-m", "a")
-	git("mv", ".ci/mutants/old.go", ".ci/mutants/new.go")
-	write("a/a.go", "package a\n\nfunc two() int {\n\tx := 2\n\treturn x\n}\n")
-	write("b/b.go", "package b\n\n// one was moved here.\n"+one)
+	write("a/a.go", "package a\n\nfunc one() int { return 10 }\n")
+	write("b/b_test.go", "package b\n\n// A test.\n")
+	write(".ci/mutants/bugs.go", "package main\n\nvar bugs = []mutant{\n\t{\"in one\", nil},\n\t{\"new\", nil},\n}\n")
 	write("run", "first\nthird\n")
-	write("internal/limits/limits.go", kept+"\tRaised        = 10\n\tRaisedEarlier = 10\n)\n\nvar all = Tunable{\n\tBytes:   1,\n\tStreams: 2,\n}\n")
 	tree, err := readSources()
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := []mutant{
-		{"in one", []change{{"one", "return 1", ""}}, nil},
-		{"in two", []change{{"two", "return x", ""}}, nil},
-		{"in both", []change{{"one", "return 1", ""}, {"two", "x := 2", ""}}, nil},
+		{"in one", []change{{"one", "return 10", ""}}, nil},
+		{"in two", []change{{"two", "return 2", ""}}, nil},
+		{"in three", []change{{"three", "return 3", ""}}, nil},
 		{"in a script", []change{{"run", "first", ""}}, nil},
-		{"beside a changed limit", []change{{"three", "+ 3", ""}}, nil},
-		{"beside limits that stay", []change{{"four", "+ 4", ""}}, nil},
-		{"beside a changed field", []change{{"five", "+ 5", ""}}, nil},
-		{"new", []change{{"one", "return 1", ""}}, nil},
+		{"new", []change{{"three", "return 3", ""}}, nil},
 	}
 	found, err := touched(all, tree, "HEAD")
 	if err != nil {
@@ -66,8 +60,7 @@ func TestTouched(t *testing.T) {
 	for _, m := range found {
 		names = append(names, m.name)
 	}
-	slices.Sort(names)
-	if want := []string{"beside a changed field", "beside a changed limit", "in a script", "in both", "in two", "new"}; !slices.Equal(names, want) {
+	if want := []string{"in one", "in two", "in a script", "new"}; !slices.Equal(names, want) {
 		t.Errorf("touched are %v, want %v", names, want)
 	}
 	if _, err := touched(all, tree, "nothing"); err == nil {

@@ -98,19 +98,24 @@ func takeFolder() (string, error) {
 	}
 }
 
-// write makes a folder hold the sources with some changes, and nothing else: what tests left there, such as the inputs
-// that rapid tries again, goes. What is right already is not written.
-func (s *sources) write(dir string, changes []change) error {
+// writeChanged makes a folder hold the sources with the changes of a mutant.
+func (s *sources) writeChanged(dir string, changes []change) error {
 	want, err := s.changed(changes)
 	if err != nil {
 		return err
 	}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	return s.write(dir, want)
+}
+
+// write makes a folder hold the sources with some other files, and nothing else: what tests left there, such as the inputs
+// that rapid tries again, goes. What is right already is not written.
+func (s *sources) write(dir string, want map[string]string) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		name, err := filepath.Rel(dir, path)
-		if _, ok := s.files[filepath.ToSlash(name)]; err == nil && !ok {
+		if _, ok := s.files[filepath.ToSlash(name)]; err == nil && !ok && want[filepath.ToSlash(name)] == "" {
 			return os.Remove(path)
 		}
 		return err
@@ -118,10 +123,9 @@ func (s *sources) write(dir string, changes []change) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range s.files {
-		if changed, ok := want[name]; ok {
-			content = changed
-		}
+	all := maps.Clone(s.files)
+	maps.Copy(all, want)
+	for name, content := range all {
 		target := filepath.Join(dir, name)
 		if there, err := os.ReadFile(target); err == nil && string(there) == content {
 			continue

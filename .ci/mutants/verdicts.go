@@ -27,7 +27,8 @@ type verdict struct {
 	Seed            string `json:",omitempty"`
 	Why             string `json:",omitempty"`
 	Seconds         int
-	Try             int `json:",omitempty"` // at which it was caught
+	Try             int  `json:",omitempty"` // at which it was caught
+	Switched        bool `json:",omitempty"` // caught in the merged sources
 	catch           `json:"-"`
 }
 
@@ -43,6 +44,9 @@ func (v verdict) String() string {
 		}
 		if v.Try > 1 {
 			what += fmt.Sprintf(", at try %d only: its tests are weak,", v.Try)
+		}
+		if !v.Switched {
+			what += ", in a build of its own,"
 		}
 		return fmt.Sprintf("mutant %-46s caught by %s: %s in %d s", v.Mutant, v.By, what, v.Seconds)
 	case survived:
