@@ -67,7 +67,7 @@ func memberFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
 		&cli.StringFlag{Name: "auth-token", EnvVars: []string{"QKV_AUTH_TOKEN"}, Value: "simple", Usage: "`KIND` of the tokens of users who log in with a password: simple, or jwt,sign-method=METHOD,priv-key=FILE, with pub-key=FILE and ttl=TIME as in etcd"},
 		&cli.DurationFlag{Name: "auth-token-ttl", EnvVars: []string{"QKV_AUTH_TOKEN_TTL"}, Value: limits.TokenTTL, Usage: "`TIME` for which a simple token is valid after its last use"},
-		&cli.IntFlag{Name: "bcrypt-cost", EnvVars: []string{"QKV_BCRYPT_COST"}, Value: limits.PasswordCost, Usage: "`NUMBER` from 4 to 31, the cost of the hash of a new password: each step doubles the time of a login"},
+		&cli.IntFlag{Name: "bcrypt-cost", EnvVars: []string{"QKV_BCRYPT_COST"}, Value: limits.PasswordCost, Usage: "`NUMBER` from 4 to 14, the cost of the hash of a new password: each step doubles the time of a login"},
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},

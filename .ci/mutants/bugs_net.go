@@ -176,4 +176,13 @@ var netBugs = []mutant{
 	{"take a JWT of any method", []change{
 		{"jwtTokens.verify", `jwt.WithValidMethods([]string{t.method.Alg()}),`, ``},
 	}, []detector{direct("./net/auth", "TestForgedJWT")}},
+	{"serve the dashboard on loopback without the certificate that clients need", []change{
+		{"dashboard.Identify", `!d.config.Dashboard.Certified ||`, `true ||`},
+	}, []detector{direct("./net/etcd", "TestDashboardOnLoopback")}},
+	{"let a JWT's login outlive it on a connection", []change{
+		{"conn.resume", `until: claims.Until}`, `}`},
+	}, []detector{direct("./net/server", "TestLoginEndsWithItsJWT")}},
+	{"ignore the critical extensions of a JWT", []change{
+		{"jwtTokens.verify", `parsed.Header["crit"]; ok {`, `parsed.Header["crit"]; ok && false {`},
+	}, []detector{direct("./net/auth", "TestForgedJWT")}},
 }

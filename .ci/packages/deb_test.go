@@ -40,7 +40,7 @@ func newer(t *testing.T, r *hostRoot) string {
 func TestDeb(t *testing.T) {
 	r, deb := installed(t)
 	for path, want := range map[string]string{
-		"/usr/bin/qkv": "-rwxr-xr-x root:root", "/etc/qkv": "drwx------ qkv:qkv", "/etc/qkv/certs": "drwx------ qkv:qkv", "/etc/qkv/qkv.env": "-rw------- root:root", "/etc/qkv/qkv.yaml": "-rw-r--r-- root:root",
+		"/usr/bin/qkv": "-rwxr-xr-x root:root", "/etc/qkv": "drwxr-x--- root:qkv", "/etc/qkv/certs": "drwx------ qkv:qkv", "/etc/qkv/qkv.env": "-rw------- root:root", "/etc/qkv/qkv.yaml": "-rw-r--r-- root:root",
 		"/var/lib/qkv": "drwx------ qkv:qkv", "/usr/lib/systemd/system/qkv.service": "-rw-r--r-- root:root",
 		"/usr/lib/systemd/system/qkv-backup.service": "-rw-r--r-- root:root",
 	} {

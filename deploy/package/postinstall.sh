@@ -6,8 +6,10 @@ if ! getent passwd qkv >/dev/null; then
 	useradd --system --user-group --home-dir /var/lib/qkv --no-create-home --shell /usr/sbin/nologin \
 		--comment 'qkv members' qkv
 fi
-# Only qkv's user may read data and keys. A folder that the operator has replaced by a link stays as it is.
-for dir in /var/lib/qkv /etc/qkv /etc/qkv/certs; do
+# Only qkv's user may read data and keys. Root owns the folders around them: in a folder of its own, qkv's user could put a link to another
+# folder of the host in the place of one of these, which root would then give away. A folder that the operator has replaced by a link stays.
+[ -h /etc/qkv ] || install -d -m 0750 -o root -g qkv /etc/qkv
+for dir in /var/lib/qkv /etc/qkv/certs; do
 	[ -h "$dir" ] || install -d -m 0700 -o qkv -g qkv "$dir"
 done
 

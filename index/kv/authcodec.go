@@ -1,7 +1,9 @@
 package kv
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 
 	"qkv/internal/limits"
 	"qkv/internal/pack"
@@ -53,7 +55,19 @@ func (c *AuthChange) Check(b Bounds) *Error {
 	if len(c.Password) > limits.AuthPasswordBytes || len(c.Role) > limits.AuthNameBytes {
 		return Errorf(AuthManagement, "a role's name of %d bytes or a hash of %d: the limits are %d and %d", len(c.Role), len(c.Password), limits.AuthNameBytes, limits.AuthPasswordBytes)
 	}
+	if cost := hashCost(c.Password); cost > limits.PasswordCostMost {
+		return Errorf(AuthManagement, "the hash of the password has the bcrypt cost %d, over the limit of %d: each login would take minutes. Set the password again with a lower cost", cost, limits.PasswordCostMost)
+	}
 	return nil
+}
+
+// hashCost returns the cost of a hash by bcrypt, as in $2a$10$...; 0 if it is none.
+func hashCost(hash []byte) int {
+	if parts := bytes.SplitN(hash, []byte("$"), 4); len(parts) == 4 && len(parts[2]) == 2 {
+		cost, _ := strconv.Atoi(string(parts[2]))
+		return cost
+	}
+	return 0
 }
 
 func checkAuthName(empty Code, what, name string) *Error {

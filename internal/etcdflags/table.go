@@ -158,7 +158,7 @@ var table = []group{
 	}},
 	{"Auth", []spec{
 		{name: "auth-token", value: "simple", usage: "kind of users' tokens: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=TIME"},
-		{name: "bcrypt-cost", kind: count, value: "10", usage: "cost of a password's hash, from 4 to 31: each step doubles the time that a login takes"},
+		{name: "bcrypt-cost", kind: count, value: "10", usage: "cost of a password's hash, from 4 to 14: each step doubles the time that a login takes"},
 		{name: "auth-token-ttl", kind: count, value: "300", usage: "seconds for which a simple token is valid after its last use"},
 	}},
 	{"Profiling and monitoring", []spec{

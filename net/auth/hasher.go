@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -19,16 +20,29 @@ import (
 //
 //  1. All hashing takes at most 1/limits.PasswordShare of the processors. The goroutine of the request hashes, while it holds one of a few
 //     slots; on fewer than four processors the slot rests after each hash.
-//  2. limits.PasswordsWaiting requests for each slot are served or wait, in their order; further ones are refused at once. A source has at
-//     most as many of these places as are left free.
+//  2. limits.PasswordsWaiting requests for each slot are served or wait; further ones are refused at once. A host has at most as many of
+//     these places as are left free, and so has each user of a host of half the places. Users without an account count as one.
+//     A user who has logged in from a host before, and whoever sets a password, is known there. Known users have half as many places of
+//     their own, and wait for one guess of others for each slot at most: a flood of wrong passwords keeps no known user out.
 //  3. Every Verify computes a whole hash, whether the user exists or not.
 type Hasher struct {
 	cost    int
 	absent  []byte          // compared with the passwords of unknown users
 	slots   admit.Slots     // hashes that are computed at a time
 	rest    float64         // of a slot after a hash, in durations of the hash
-	waiting admit.FairSlots // requests that are served or wait, by source
+	waiting admit.FairSlots // requests of others than known users that are served or wait, by host
+	users   admit.FairSlots // likewise, by user of a host
+	known   admit.FairSlots // requests of known users that are served or wait, by user of a host
+	guesses admit.Slots     // requests of others than known users that wait for a slot, or have one
+
+	mu       sync.Mutex
+	loggedIn map[client]struct{}
 }
+
+// client is a user at a host.
+type client struct{ host, user string }
+
+func (c client) key() string { return c.host + "\x00" + c.user }
 
 // NewHasher returns a Hasher for the processors of this process. cost is that of new hashes, between limits.PasswordCostLeast and
 // limits.PasswordCostMost.
@@ -45,19 +59,23 @@ func newHasher(cost, processors int) (*Hasher, error) {
 		slots:   make(admit.Slots, slots),
 		rest:    max(0, float64(slots*limits.PasswordShare)/float64(processors)-1),
 		waiting: admit.FairSlots{Total: slots * limits.PasswordsWaiting},
+		users:   admit.FairSlots{Total: slots * limits.PasswordsWaiting / 2},
+		known:   admit.FairSlots{Total: slots * limits.PasswordsWaiting / 2},
+		guesses: make(admit.Slots, slots),
+
+		loggedIn: map[client]struct{}{},
 	}, nil
 }
 
-// Hash returns the hash of a password of at most limits.PasswordBytes. source names the client for the fair queue: a host, not a user, or
-// an attacker could keep a user out. The error is a [*kv.Error] with the code BadRequest or Overloaded, or that of ctx. A hash that has
+// Hash returns the hash of a password of at most limits.PasswordBytes. host is that of the client, for the fair queue. The error is a [*kv.Error] with the code BadRequest or Overloaded, or that of ctx. A hash that has
 // begun is completed even if ctx ends.
-func (h *Hasher) Hash(ctx context.Context, source string, password Secret) ([]byte, error) {
+func (h *Hasher) Hash(ctx context.Context, host string, password Secret) ([]byte, error) {
 	if len(password) > limits.PasswordBytes {
 		return nil, kv.Errorf(kv.BadRequest, "the password has %d bytes, and bcrypt hashes at most %d: choose a shorter password", len(password), limits.PasswordBytes)
 	}
 	var hash []byte
 	var failed error
-	if err := h.run(ctx, source, func() { hash, failed = bcrypt.GenerateFromPassword(password, h.cost) }); err != nil {
+	if err := h.run(ctx, client{host: host}, true, func() { hash, failed = bcrypt.GenerateFromPassword(password, h.cost) }); err != nil {
 		return nil, err
 	}
 	return hash, failed
@@ -65,10 +83,28 @@ func (h *Hasher) Hash(ctx context.Context, source string, password Secret) ([]by
 
 // Verify reports whether a password fits a stored hash of any cost. The hash of an unknown user, and of a user without a password, is
 // empty: Verify then takes as long as for a hash of this Hasher's cost, and returns false. So does a hash that bcrypt cannot read. Of a
-// longer password only the first limits.PasswordBytes count, as in etcd: users of old versions have such passwords. source and the errors
+// longer password only the first limits.PasswordBytes count, as in etcd: users of old versions have such passwords. host and the errors
 // are those of [Hasher.Hash].
-func (h *Hasher) Verify(ctx context.Context, source string, hash []byte, password Secret) (fits bool, err error) {
-	err = h.run(ctx, source, func() { fits = h.fits(hash, password) })
+func (h *Hasher) Verify(ctx context.Context, host, user string, hash []byte, password Secret) (fits bool, err error) {
+	who := client{host, user}
+	if len(hash) == 0 {
+		who.user = "" // one place for all names that have no password
+	}
+	h.mu.Lock()
+	_, known := h.loggedIn[who]
+	h.mu.Unlock()
+	err = h.run(ctx, who, known, func() { fits = h.fits(hash, password) })
+	if fits && !known {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for one := range h.loggedIn {
+			if len(h.loggedIn) < limits.PasswordUsersKnown {
+				break
+			}
+			delete(h.loggedIn, one)
+		}
+		h.loggedIn[who] = struct{}{}
+	}
 	return fits, err
 }
 
@@ -81,11 +117,29 @@ func (h *Hasher) fits(hash []byte, password Secret) bool {
 }
 
 // run calls hash in a slot.
-func (h *Hasher) run(ctx context.Context, source string, hash func()) error {
-	if !h.waiting.TryTake(source) {
-		return kv.Errorf(kv.Overloaded, "too many passwords wait for their check: the limit is %d, and one host gets at most half of the free places. Retry later", h.waiting.Total)
+func (h *Hasher) run(ctx context.Context, who client, known bool, hash func()) error {
+	full := func(p *admit.FairSlots) error {
+		return kv.Errorf(kv.Overloaded, "too many passwords wait for their check: the limit is %d, and one host or user gets at most half of the free places. Retry later", p.Total)
 	}
-	defer h.waiting.Release(source)
+	if known {
+		if !h.known.TryTake(who.key()) {
+			return full(&h.known)
+		}
+		defer h.known.Release(who.key())
+	} else {
+		if !h.waiting.TryTake(who.host) {
+			return full(&h.waiting)
+		}
+		defer h.waiting.Release(who.host)
+		if !h.users.TryTake(who.key()) {
+			return full(&h.users)
+		}
+		defer h.users.Release(who.key())
+		if err := h.guesses.Take(ctx); err != nil {
+			return err
+		}
+		defer h.guesses.Release()
+	}
 	if err := h.slots.Take(ctx); err != nil {
 		return err
 	}

@@ -23,12 +23,12 @@ import (
 const cheap = limits.PasswordCostLeast
 
 func TestCostIsChecked(t *testing.T) {
-	for _, cost := range []int{-1, 0, 3, 32, 100} {
+	for _, cost := range []int{-1, 0, 3, 15, 31, 100} {
 		if _, err := NewHasher(cost); err == nil || !strings.Contains(err.Error(), "--bcrypt-cost") {
 			t.Errorf("cost %d: %v", cost, err)
 		}
 	}
-	for _, cost := range []int{4, limits.PasswordCost, 31} {
+	for _, cost := range []int{4, limits.PasswordCost, 14} {
 		if _, err := NewHasher(cost); err != nil {
 			t.Errorf("cost %d: %v", cost, err)
 		}
@@ -91,7 +91,7 @@ func TestHashAndVerify(t *testing.T) {
 		{"longest, beyond", string(longHash), longest + "x", true}, // as in etcd
 		{"longest, wrong", string(longHash), longest[1:] + "x", false},
 	} {
-		if got, err := h.Verify(t.Context(), "host", []byte(c.hash), Secret(c.password)); got != c.want || err != nil {
+		if got, err := h.Verify(t.Context(), "host", "u", []byte(c.hash), Secret(c.password)); got != c.want || err != nil {
 			t.Errorf("%s: %v, %v", c.name, got, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestUnknownUserTakesAsLong(t *testing.T) {
 	for range rounds {
 		for i := range cases {
 			before := processorTime(t)
-			if fits, err := h.Verify(t.Context(), "host", cases[i].hash, Secret("guess")); fits || err != nil {
+			if fits, err := h.Verify(t.Context(), "host", "u", cases[i].hash, Secret("guess")); fits || err != nil {
 				t.Fatal(fits, err)
 			}
 			cases[i].took += processorTime(t) - before
@@ -142,7 +142,7 @@ func TestUnknownUserTakesAsLong(t *testing.T) {
 	}
 }
 
-// TestQueueIsBounded: while no slot is free, one host takes half of the places, and others still find one. Each further request is refused
+// TestQueueIsBounded: while no slot is free, one user of a host takes half of the places for users, and others still find one. Each further request is refused
 // at once. Requests whose clients leave free their places.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestQueueIsBounded(t *testing.T) {
 		answers := make(chan error, 2*limits.PasswordsWaiting)
 		enter := func(source string) {
 			go func() {
-				_, err := h.Verify(ctx, source, nil, Secret("guess"))
+				_, err := h.Verify(ctx, source, "u", nil, Secret("guess"))
 				answers <- err
 			}()
 			synctest.Wait()
@@ -167,30 +167,82 @@ func TestQueueIsBounded(t *testing.T) {
 				switch {
 				case errors.Is(err, context.Canceled):
 					left++
-				case errors.As(err, &full) && full.Code == kv.Overloaded && strings.Contains(err.Error(), fmt.Sprint(limits.PasswordsWaiting)):
+				case errors.As(err, &full) && full.Code == kv.Overloaded && strings.Contains(err.Error(), fmt.Sprint(limits.PasswordsWaiting/2)):
 					refused++
 				default:
 					t.Errorf("answered with %v", err)
 				}
 			}
 		}
-		for range limits.PasswordsWaiting/2 + 3 {
+		for range limits.PasswordsWaiting/4 + 3 {
 			enter("attacker")
 		}
 		enter("other")
 		count()
 		if refused != 3 || left != 0 {
-			t.Errorf("%d requests are refused: one host takes another share than half", refused)
+			t.Errorf("%d requests are refused: one user of a host takes another share than half", refused)
 		}
 		leave()
 		synctest.Wait()
 		count()
-		if refused != 3 || left != limits.PasswordsWaiting/2+1 {
+		if refused != 3 || left != limits.PasswordsWaiting/4+1 {
 			t.Errorf("%d refused, %d ended with their clients", refused, left)
 		}
 		h.slots.Release()
-		if _, err := h.Verify(t.Context(), "attacker", nil, Secret("guess")); err != nil {
+		if _, err := h.Verify(t.Context(), "attacker", "u", nil, Secret("guess")); err != nil {
 			t.Errorf("after the flood: %v", err)
+		}
+	})
+}
+
+// TestKnownUsersBesideAFlood: a host sends wrong passwords for all names that there are, as many as are taken. A user who logged in from
+// this host before waits for one of them alone, and one who did not still finds a place beside the flood for one name.
+func TestKnownUsersBesideAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newHasher(cheap, 4)
+		hash, err := h.Hash(t.Context(), "host", Secret("swordfish"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fits, err := h.Verify(t.Context(), "host", "known", hash, Secret("swordfish")); !fits || err != nil {
+			t.Fatal(fits, err)
+		}
+		h.slots.TryTake()
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		var flooded atomic.Int64
+		flood := func(user string) {
+			for range 2 * limits.PasswordsWaiting {
+				go func() { _ = h.run(ctx, client{"host", user}, false, func() { flooded.Add(1) }) }()
+			}
+			synctest.Wait()
+		}
+		login := func(user string) (answer chan error, after *int64) {
+			answer, after = make(chan error, 1), new(int64)
+			who := client{"host", user}
+			_, known := h.loggedIn[who]
+			go func() { answer <- h.run(t.Context(), who, known, func() { *after = flooded.Load() }) }()
+			synctest.Wait()
+			return answer, after
+		}
+		flood("root")
+		if answer, _ := login("unknown"); len(answer) > 0 {
+			t.Errorf("beside a flood for one name: %v", <-answer)
+		}
+		for n := range 10 {
+			flood(fmt.Sprint("user", n))
+		}
+		answer, after := login("known")
+		if len(answer) > 0 {
+			t.Fatalf("beside a flood for all names: %v", <-answer)
+		}
+		h.slots.Release()
+		synctest.Wait()
+		if err := <-answer; err != nil || *after > 1 {
+			t.Errorf("the known user is answered by %v after %d guesses", err, *after)
+		}
+		if flooded.Load() < limits.PasswordsWaiting/4 {
+			t.Errorf("%d guesses were checked", flooded.Load())
 		}
 	})
 }
@@ -202,7 +254,7 @@ func TestSlotRests(t *testing.T) {
 		const lasts = time.Second // of a hash, by the bubble's clock
 		begun := time.Now()
 		for range 3 {
-			if err := h.run(t.Context(), "host", func() { time.Sleep(lasts) }); err != nil {
+			if err := h.run(t.Context(), client{host: "host"}, false, func() { time.Sleep(lasts) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -233,7 +285,7 @@ func TestFloodTakesAQuarter(t *testing.T) {
 		for ; sent < int(time.Since(begun)/time.Millisecond); sent++ {
 			source := fmt.Sprint("host", sent%100)
 			flood.Go(func() {
-				switch _, err := h.Verify(ctx, source, nil, Secret("guess")); {
+				switch _, err := h.Verify(ctx, source, "u", nil, Secret("guess")); {
 				case err == nil:
 					checked.Add(1)
 				case errors.As(err, new(*kv.Error)):

@@ -72,6 +72,9 @@ func (t *jwtTokens) verify(token string, now time.Time) (c Claims, until time.Ti
 	if err != nil {
 		return c, until, invalid("%v", err)
 	}
+	if _, ok := parsed.Header["crit"]; ok { // RFC 7515, 4.1.11: an extension that must not be ignored
+		return c, until, invalid("its header has critical extensions (crit), and none is known")
+	}
 	claims, _ := parsed.Claims.(jwt.MapClaims)
 	user, _ := claims["username"].(string)
 	revision, ok := claims["revision"].(float64)
@@ -81,5 +84,5 @@ func (t *jwtTokens) verify(token string, now time.Time) (c Claims, until time.Ti
 	if exp, err := claims.GetExpirationTime(); err == nil && exp != nil {
 		until = exp.Time
 	}
-	return Claims{User: user, Revision: uint64(revision)}, until, nil
+	return Claims{User: user, Revision: uint64(revision), Until: until}, until, nil
 }

@@ -36,6 +36,8 @@ type Claims struct {
 	Applied uint64
 	// Issued is the time of issue in milliseconds, by the clock of the issuing member. A JWT has none.
 	Issued time.Time
+	// Until is the time at which a JWT ends; zero: it does not end by itself. A simple token, whose use prolongs it, has none.
+	Until time.Time
 }
 
 const (

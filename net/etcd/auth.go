@@ -73,7 +73,7 @@ func (s authService) authenticate(ctx context.Context, q *pb.AuthenticateRequest
 			return nil, rpctypes.ErrGRPCAuthNotEnabled
 		}
 		user, found := v.Auth().User(q.Name)
-		fits, err := s.config.Hasher.Verify(ctx, client, user.Password, password)
+		fits, err := s.config.Hasher.Verify(ctx, client, q.Name, user.Password, password)
 		if err != nil {
 			return nil, statusOf(err)
 		}

@@ -28,6 +28,7 @@ type Dashboard struct {
 	Listeners []Listener // of the dashboard alone
 	AtClients bool       // it is served at the clients' port, too
 	Insecure  bool       // browsers on other hosts need no certificate while authentication is off
+	Certified bool       // clients on this host need a certificate, and so do browsers on this host while authentication is off
 
 	Clients func() []wire.ClientLoad // of all endpoints
 	Cluster func(context.Context) *web.Cluster
@@ -38,8 +39,8 @@ type Dashboard struct {
 //
 // The user is that of the token in the header Authorization, or else of the certificate that the browser shows, under the rules of
 // certificates in general. A request that a proxy has passed on has no certificate's user: the certificate is the proxy's. While
-// authentication is off, a request is served if it comes from this host over loopback, or with a client's certificate, and through no proxy, or
-// if the operator accepts clients without certificates anyway.
+// authentication is off, a request is served if it has a client's certificate, or comes from this host over loopback and clients there
+// need none, in both cases through no proxy; or if the operator accepts clients without certificates anyway.
 type dashboard struct {
 	*core
 	gateway *gateway
@@ -52,9 +53,12 @@ func (d dashboard) Identify(r *http.Request) (context.Context, error) {
 	ctx := r.Context()
 	if !d.config.Member.View().Auth().Enabled() {
 		local, _ := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr)
-		trusted := local != nil && local.IP.IsLoopback() || front.AccountOf(ctx).User() != ""
+		trusted := local != nil && local.IP.IsLoopback() && !d.config.Dashboard.Certified || front.AccountOf(ctx).User() != ""
 		if trusted && !proxied(r) || d.config.Dashboard.Insecure {
 			return ctx, nil
+		}
+		if d.config.Dashboard.Certified {
+			return nil, kv.Errorf(kv.NotAllowed, "authentication is off, and the clients of this member show certificates: open the page over HTTPS with a certificate of `qkv cert client` in the browser and without a proxy between, or enable users with `qkv auth enable` and log in")
 		}
 		return nil, kv.Errorf(kv.NotAllowed, "authentication is off, so only browsers on this member's host and browsers with a client's certificate are served, without a proxy between: enable users with `qkv auth enable`, or add a certificate of `qkv cert client` to the browser")
 	}

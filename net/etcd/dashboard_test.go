@@ -184,7 +184,7 @@ func TestDashboardRefusesOtherPages(t *testing.T) {
 }
 
 // TestDashboardCertificates: the name in a browser's certificate is its user, except behind a proxy. While authentication is off, a browser
-// on another host needs a certificate.
+// on another host needs a certificate, and one on this host, too, if clients here show certificates.
 func TestDashboardCertificates(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	u := newUsers(t, func(c *etcd.Config) {
@@ -227,6 +227,20 @@ func TestDashboardCertificates(t *testing.T) {
 	} {
 		if got := ask(c.with, c.header...); got != c.want {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
+		}
+	}
+}
+
+// TestDashboardOnLoopback: while authentication is off, a browser on loopback is served without a certificate only if other clients are.
+func TestDashboardOnLoopback(t *testing.T) {
+	for _, certified := range []bool{false, true} {
+		s := start(t, newMember(), func(c *etcd.Config) {
+			withDashboard(c)
+			c.Dashboard.Certified = certified
+		})
+		code, text := page(t, s, http.MethodGet, "times", "")
+		if want := map[bool]int{false: http.StatusOK, true: http.StatusForbidden}[certified]; code != want {
+			t.Errorf("clients show certificates: %v; the page gets %d, want %d: %s", certified, code, want, text)
 		}
 	}
 }

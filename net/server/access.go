@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync/atomic"
+	"time"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -21,13 +22,19 @@ type login struct {
 	name  string
 	epoch uint64 // of the user at that time
 	proof wire.Proof
+	until time.Time // a JWT's end; zero: the login has none
 	// checked is the auth revision at which the login was last found valid; another revision checks it again.
 	checked atomic.Uint64
 }
 
 var errLoginEnded = kv.Errorf(kv.BadToken, "the login of this connection has ended: the user was deleted, or has another password. Log in again")
 
+var errTokenEnded = kv.Errorf(kv.BadToken, "the login of this connection has ended with its token. Log in again")
+
 func (l *login) check(auth *index.Auth) *kv.Error {
+	if !l.until.IsZero() && !time.Now().Before(l.until) {
+		return errTokenEnded
+	}
 	revision := auth.Revision()
 	if l.checked.Load() == revision {
 		return nil

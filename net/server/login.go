@@ -128,7 +128,7 @@ func (c *conn) verify(ctx context.Context, name string, password auth.Secret) (t
 		return "", c.off()
 	}
 	u, _ := before.Auth().User(name)
-	fits, err := config.Hasher.Verify(ctx, c.source(), u.Password, password)
+	fits, err := config.Hasher.Verify(ctx, c.source(), name, u.Password, password)
 	switch {
 	case err != nil:
 		return "", answerOf(err)
@@ -176,6 +176,18 @@ func (c *conn) resume(ctx context.Context, token string) (name string, refused *
 	case !ok, jwt && claims.Revision < v.Auth().Revision(), !jwt && claims.Epoch != u.Epoch:
 		return claims.User, errBadToken
 	}
-	c.login.Store(&login{name: claims.User, epoch: u.Epoch, proof: wire.ProofToken})
+	l := &login{name: claims.User, epoch: u.Epoch, proof: wire.ProofToken, until: claims.Until}
+	c.login.Store(l)
+	if !l.until.IsZero() {
+		end := time.AfterFunc(time.Until(l.until), func() { c.endWith(l) })
+		context.AfterFunc(c.qc.Context(), func() { end.Stop() })
+	}
 	return claims.User, nil
+}
+
+// endWith closes the connection at the end of its login's token, with its watches and long reads: the client logs in on another one.
+func (c *conn) endWith(l *login) {
+	if c.login.Load() == l && c.server.config.Member.View().Auth().Enabled() {
+		c.close(wire.CloseDone, errTokenEnded.Message)
+	}
 }

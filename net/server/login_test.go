@@ -225,6 +225,32 @@ func TestLoginByJWT(t *testing.T) {
 	r.refused(kv.BadToken, "ended", wire.OpPut, putOfCI)
 }
 
+// TestLoginEndsWithItsJWT: a connection that has logged in by a JWT is closed at the JWT's end, with its watches.
+func TestLoginEndsWithItsJWT(t *testing.T) {
+	scheme, err := auth.ParseScheme("jwt,sign-method=HS256,priv-key=key,ttl=3s", 0, func(string) ([]byte, error) { return []byte("a secret of thirty two bytes...."), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEndpoint(t, func(c *server.Config) { c.Tokens = scheme.Tokens(nil) })
+	e.withPassword(t, "sesame")
+	token, err := e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, r := time.Now(), e.as(t, "")
+	r.allowed(wire.OpLogin, byToken(token))
+	r.allowed(wire.OpPut, putOfCI)
+	select {
+	case <-r.conn.Context().Done():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the connection outlives its token")
+	}
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("the connection was closed after %v", took)
+	}
+	e.as(t, "").refused(kv.BadToken, "invalid token", wire.OpLogin, byToken(token))
+}
+
 // Many logins at a time: the few that the Hasher takes are answered, and the rest refused at once; meanwhile other requests of the same
 // streams are served. Nothing is left of them.
 func TestLoginFlood(t *testing.T) {

@@ -292,11 +292,15 @@ type scope struct {
 // Touches implements index.Toucher.
 func (s *scope) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch{Key: s.key, End: s.end}) }
 
-// pin keeps the revision of the first View.
-func (s *scope) pin(v *index.View) {
-	if s.revision == 0 {
-		s.revision = v.Revision()
+// pin keeps the revision of the first View, and refuses one that is not there yet.
+func (s *scope) pin(v *index.View) error {
+	switch newest := v.Revision(); {
+	case s.revision == 0:
+		s.revision = newest
+	case s.revision > newest:
+		return kv.Errorf(kv.FutureRevision, "revision %d is not there, the newest is %d", s.revision, newest)
 	}
+	return nil
 }
 
 // prefixScope returns the scope of all keys below the parameter prefix.

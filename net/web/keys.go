@@ -53,7 +53,9 @@ func newTree(q url.Values) (ask, error) {
 }
 
 func (t *tree) step(v *index.View) (done bool, err error) {
-	t.pin(v)
+	if err := t.pin(v); err != nil {
+		return true, err
+	}
 	for work := int64(0); work < limits.RangeRows; work++ {
 		if t.from == nil || len(t.Rows) == limits.DashboardRows {
 			return true, nil
@@ -145,7 +147,9 @@ func newSearch(q url.Values) (ask, error) {
 }
 
 func (s *search) step(v *index.View) (done bool, err error) {
-	s.pin(v)
+	if err := s.pin(v); err != nil {
+		return true, err
+	}
 	if !s.begun {
 		s.next, s.begun = index.NewRangeReader(kv.Range{Key: s.Next, End: s.end, Revision: s.revision, Continued: true}, 0), true
 	}
@@ -253,7 +257,9 @@ func newHistory(q url.Values) (ask, error) {
 
 // step finds the newest changes by halving: KeyChanges looks at the changes since a revision, and at no more than most of them.
 func (h *history) step(v *index.View) (done bool, err error) {
-	h.pin(v)
+	if err := h.pin(v); err != nil {
+		return true, err
+	}
 	h.Revision, h.Oldest = v.Revision(), v.Compacted()
 	add := func(c *index.Change) bool {
 		one := version{Revision: c.KV.ModRevision, Version: c.KV.Version, Created: c.KV.CreateRevision, Deleted: c.Deleted, Size: c.Size(), Lease: leaseText(c.KV.Lease)}

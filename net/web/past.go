@@ -94,15 +94,17 @@ func newChanges(q url.Values) (ask, error) {
 	} else {
 		c.scope, _ = prefixScope(q)
 	}
-	if c.revision != 0 && c.since > c.revision {
-		return nil, kv.Errorf(kv.BadRequest, "the changes since revision %d up to %d are asked for: exchange them", c.since, c.revision)
-	}
 	c.at = index.Position{Revision: c.since + 1}
 	return c, nil
 }
 
 func (c *changes) step(v *index.View) (done bool, err error) {
-	c.pin(v)
+	if err := c.pin(v); err != nil {
+		return true, err
+	}
+	if c.since > c.revision {
+		return true, kv.Errorf(kv.BadRequest, "the changes since revision %d up to %d are asked for: exchange them", c.since, c.revision)
+	}
 	if c.sorted == nil {
 		return false, c.collect(v)
 	}

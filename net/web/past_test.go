@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -11,6 +12,39 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 )
+
+// TestRevisionsThatAreNotThere: a request for a revision above the newest is refused at once.
+func TestRevisionsThatAreNotThere(t *testing.T) {
+	s, apply := stateToFill(t)
+	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	for name, begin := range map[string]func(url.Values) (ask, error){"changes": newChanges, "history": newHistory, "tree": newTree, "search": newSearch} {
+		for _, q := range []string{"key=k&text=k&revision=4611686018427387904", "key=k&text=k&revision=9223372036854775807"} {
+			values, _ := url.ParseQuery(q)
+			a, err := begin(values)
+			if err == nil {
+				var done bool
+				for range 3 {
+					if done, err = a.step(s.View()); done || err != nil {
+						break
+					}
+				}
+			}
+			if refusal, ok := errors.AsType[*kv.Error](err); !ok || refusal.Code != kv.FutureRevision {
+				t.Errorf("%s with %s: %v", name, q, err)
+			}
+		}
+	}
+	for _, q := range []string{"since=9223372036854775807", "since=4611686018427387904"} {
+		values, _ := url.ParseQuery(q)
+		a, err := newChanges(values)
+		if err == nil {
+			_, err = a.step(s.View())
+		}
+		if refusal, ok := errors.AsType[*kv.Error](err); !ok || refusal.Code != kv.BadRequest {
+			t.Errorf("changes with %s: %v", q, err)
+		}
+	}
+}
 
 // TestRequestsKeepFewBytesOfKeys asks for the changes, the sizes and the leases of the longest keys: none of the requests keeps all of them.
 func TestRequestsKeepFewBytesOfKeys(t *testing.T) {

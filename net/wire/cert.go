@@ -89,7 +89,7 @@ func (m Maker) CreateCA(dir, cluster string) (Files, error) {
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	// Even in a ca.crt with other CAs, this CA signs for its own trust domain only.
-	template.PermittedURIDomains = []string{cluster}
+	template.PermittedURIDomains, template.PermittedDNSDomainsCritical = []string{cluster}, true
 	der, err := x509.CreateCertificate(m.Rand, template, template, key.Public(), key)
 	if err != nil {
 		return Files{}, fmt.Errorf("sign the CA's certificate: %w", err)

@@ -46,7 +46,7 @@ func TestSecretGolden(t *testing.T) {
 	}
 	ca, err := s.authority()
 	must(t, err)
-	if got := fmt.Sprintf("%x", sha256.Sum256(ca.certificate.Raw)); got != "ada0dddaeb0f79a38a8da46d21a63b716442594e48ac33868a427c140e34b823" {
+	if got := fmt.Sprintf("%x", sha256.Sum256(ca.certificate.Raw)); got != "4cc52c7879c3ad61293b74deea0663628b075013bddb7fc9dae3c8bd8b13aecd" {
 		t.Errorf("the hash of the CA certificate is %s", got)
 	}
 	if got := ca.certificate.Subject.CommonName; got != "qkv CA of the cluster secret fecededa" {

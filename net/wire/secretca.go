@@ -78,7 +78,7 @@ func secretTemplate(key *ecdsa.PublicKey) (*x509.Certificate, error) {
 		NotBefore:    alwaysFrom, NotAfter: alwaysTo, URIs: []*url.URL{identity.url()},
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, SubjectKeyId: id,
 		KeyUsage:            x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		PermittedURIDomains: []string{SecretCluster},
+		PermittedURIDomains: []string{SecretCluster}, PermittedDNSDomainsCritical: true, // a verifier that does not know constraints refuses the CA
 	}, nil
 }
 
