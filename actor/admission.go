@@ -7,13 +7,15 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/net/wire/peerframe"
 )
 
 // processOf returns the process that made a start of the folder, if the identity still contains it.
-func processOf(i peerframe.MemberIdentity, boot uint64) (process [8]byte, told bool) {
+func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, told bool) {
 	if ago := i.Boot - boot; i.Boot >= boot && ago < uint64(len(i.Past)/8) {
 		at := len(i.Past) - 8*int(ago+1)
 		return [8]byte(i.Past[at : at+8]), true
@@ -21,7 +23,8 @@ func processOf(i peerframe.MemberIdentity, boot uint64) (process [8]byte, told b
 	return process, false
 }
 
-// Known is a member's memory of another member: the newest known start of its data folder.
+// Known is a member's memory of another member: the newest known start of its data folder. A founder's record of itself, without a start,
+// means that the founder is settled ([Admission]).
 type Known struct {
 	Member  uint64
 	Folder  [16]byte
@@ -39,13 +42,36 @@ type Known struct {
 // an older boot counter (a folder restored from a copy); a different boot history (a restored or copied folder); a log that ends before
 // an entry that the member must have. Such entries are: those that this member, leading, has counted as acknowledged, and the committed
 // ones of them for ever; and those that the peer reported durable while it led, and the committed ones of them.
+//
+// # One id, one data folder
+//
+// Two processes with one id must never both count in quorums. The log therefore binds each id to one data folder, once ([kv.BindMember]).
+// A joiner gets its id only from a member whose applied state shows the id bound to the joiner's folder. Two processes of one joiner's id
+// would need two committed bindings of it, and the second is refused at apply.
+//
+// Founders have their ids before there is a log. Each founder remembers on its disk the first folder that it meets of each other founder,
+// and refuses another one. A request for a vote, and the first append to a founder, carry all folders that the sender knows. A founder is
+// settled once it has asked for a vote, granted one, or taken an append: it compares the sender's folders with its own, keeps them for
+// ever, and takes no message of a sender with other folders, and no founder's folder that they lack. The first leader and its voters have
+// each met all founders, and are known to all that they met. Suppose that founders with other folders elect a leader, too, and that both
+// sets of folders share a process. That process knows the voters of both, two quorums of ids have an id in common, and the process knows
+// one folder of it: so one process voted in both, with one set of folders, and the sets are equal. The leader then binds all founders
+// (node, bindFounders), before any member is added.
+//
+// Consensus hands over the bindings together with raft's configuration (Bind): both are of the same entry, also after a restart and with an
+// installed snapshot. A frame from another folder or process than the known one ends its connection (Bars).
 type Admission struct {
 	// Constant after construction.
 	Self     uint64
+	Folder   [16]byte
+	Founders []uint64 // the other founders; none if this member joined later
 	Status   *Status
 	Remember func([]Known) error // makes the known members survive a restart
 
+	current atomic.Pointer[map[uint64]Known] // a copy of known, for Bars
+
 	mu       sync.Mutex
+	bound    map[uint64][16]byte // the folders that the log has bound, as of raft's configuration
 	known    map[uint64]Known
 	complete map[uint64][16]byte // the process whose log was found complete, by member
 	ends     map[uint64]uint64   // the index of the newest entry in each member's last handshake
@@ -58,19 +84,119 @@ func NewAdmission(a *Admission, remembered []Known) *Admission {
 	for _, k := range remembered {
 		a.known[k.Member] = k
 	}
+	a.publish()
 	return a
+}
+
+// set changes the memory of a member. The lock is held.
+func (a *Admission) set(k Known) {
+	a.known[k.Member], a.fresh = k, true
+	a.publish()
+}
+
+func (a *Admission) publish() {
+	current := maps.Clone(a.known)
+	a.current.Store(&current)
+}
+
+// Bind takes the bindings of the records that agree with raft's configuration. It returns an error if this member's own id is bound to
+// another folder.
+func (a *Admission) Bind(members index.Members) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bound = map[uint64][16]byte{}
+	for _, one := range members.All() {
+		if one.Bound() {
+			a.bound[one.ID] = one.Folder
+		}
+	}
+	a.learn(members)
+	if own, ok := a.bound[a.Self]; ok && own != a.Folder {
+		return fmt.Errorf("the id %016x of this member is bound to the data folder %x, but this folder is %x: another host runs or ran under this name; "+
+			"stop this one, and give it another --name, or run `qkv member replace` if the other one is lost", a.Self, own[:4], a.Folder[:4])
+	}
+	return nil
+}
+
+// Bars returns why a frame of a connection must not be used: another folder or process than the connection's is known by now.
+func (a *Admission) Bars(from uint64, its *peerframe.MemberIdentity) error {
+	if known, ok := (*a.current.Load())[from]; ok && known.Process != its.Process {
+		if why := compare(known, its); why != "" {
+			return fmt.Errorf("%s is disconnected because %s", a.Status.NameOf(from), why)
+		}
+	}
+	return nil
+}
+
+// settled tells whether this founder takes part with the folders that it knows.
+func (a *Admission) settled() bool { _, ok := a.known[a.Self]; return ok }
+
+// Settled is for consensus at a start.
+func (a *Admission) Settled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.settled()
+}
+
+// Folders returns the members' data folders as this member knows them, for a request for a vote and an append to a founder.
+func (a *Admission) Folders() []peerframe.Bound {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := []peerframe.Bound{{Member: a.Self, Folder: a.Folder}}
+	for _, id := range slices.Sorted(maps.Keys(a.known)) {
+		if _, bound := a.bound[id]; id != a.Self && (bound || slices.Contains(a.Founders, id)) {
+			all = append(all, peerframe.Bound{Member: id, Folder: a.known[id].Folder})
+		}
+	}
+	return all
+}
+
+// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if
+// an election has taken place: a founder that is not settled then takes over what it has met differently. If the message settles this
+// founder, that is on the disk when Agree returns.
+func (a *Admission) Agree(folders []peerframe.Bound, data, settles bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own := false
+	for _, b := range folders {
+		known, ok := a.known[b.Member]
+		_, kept := a.bound[b.Member]
+		if b.Member == a.Self {
+			known.Folder, ok, kept, own = a.Folder, true, true, true
+		}
+		if ok && known.Folder != b.Folder && (kept || !data || a.settled()) {
+			return fmt.Errorf("two data folders belong to %s, %x and %x: two hosts run under its name", a.Status.NameOf(b.Member), known.Folder[:4], b.Folder[:4])
+		}
+	}
+	if !settles || len(a.Founders) == 0 {
+		return nil
+	}
+	if !a.settled() {
+		if !own {
+			return errors.New("the folder of this founder is missing in the message")
+		}
+		for _, b := range folders {
+			if b.Member != a.Self && a.known[b.Member].Folder != b.Folder && slices.Contains(a.Founders, b.Member) {
+				a.set(Known{Member: b.Member, Folder: b.Folder})
+			}
+		}
+		a.set(Known{Member: a.Self, Folder: a.Folder})
+	}
+	return a.remember()
 }
 
 // Admit returns the reason for a peer's refusal, or nil. The identity is remembered before the peer is admitted.
 func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.learn()
+	a.learn(a.Status.View().Members())
 	known, ok := a.known[from]
 	if ok {
-		if why := compare(known, its); why != "" {
+		if why := compare(known, &its); why != "" {
 			return a.forgot(from, why)
 		}
+	} else if a.settled() && slices.Contains(a.Founders, from) {
+		return &Refusal{Text: fmt.Sprintf("%s does not know yet to which data folder %s is bound: it asks again", a.Status.NameOf(a.Self), a.Status.NameOf(from))}
 	}
 	if a.complete[from] != its.Process { // the same process forgets nothing; its handshake may be older than its last answer
 		if err := a.checkEnd(from, its); err != nil {
@@ -80,7 +206,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 	}
 	a.ends[from] = its.Last
 	if known.Process != its.Process {
-		a.known[from], a.fresh = Known{Member: from, Folder: its.Folder, Boot: its.Boot, Process: its.Process}, true
+		a.set(Known{Member: from, Folder: its.Folder, Boot: its.Boot, Process: its.Process})
 	}
 	return a.remember()
 }
@@ -92,7 +218,7 @@ func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
 		if ok && known.Owed < minMatch {
 			known.Owed = minMatch
-			a.known[from], a.fresh = known, true
+			a.set(known)
 		}
 		return errors.Join(a.forgot(from, fmt.Sprintf("it had acknowledged the committed entry %d, but its log ends at %d", minMatch, its.Last)), a.remember())
 	}
@@ -104,7 +230,7 @@ func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	}
 	if known.Owed != 0 {
 		known.Owed = 0
-		a.known[from], a.fresh = known, true
+		a.set(known)
 	}
 	return nil
 }
@@ -113,14 +239,18 @@ func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 func (a *Admission) Learn() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.learn()
+	a.learn(a.Status.View().Members())
 	return a.remember()
 }
 
-func (a *Admission) learn() {
-	for _, m := range a.Status.View().Members().All() {
-		if known, ok := a.known[m.ID]; m.ID != a.Self && m.Started() && (!ok || (known.Folder == m.Folder && known.Boot < m.Boot)) {
-			a.known[m.ID], a.fresh = Known{Member: m.ID, Folder: m.Folder, Boot: m.Boot, Process: m.Process}, true
+// learn takes over what the log says of the members' folders and starts. The log decides which of two folders, and which of two processes
+// that claim one start, is the member's.
+func (a *Admission) learn(members index.Members) {
+	for _, m := range members.All() {
+		known, ok := a.known[m.ID]
+		newer := known.Boot < m.Boot || known.Boot == m.Boot && known.Process != m.Process
+		if m.ID != a.Self && m.Bound() && (!ok || known.Folder != m.Folder || newer) {
+			a.set(Known{Member: m.ID, Folder: m.Folder, Boot: m.Boot, Process: m.Process})
 		}
 	}
 }
@@ -152,10 +282,10 @@ func (a *Admission) remember() error {
 }
 
 // compare compares a member's identity with the known one, and returns a description of the contradiction.
-func compare(known Known, its peerframe.MemberIdentity) string {
+func compare(known Known, its *peerframe.MemberIdentity) string {
 	switch past, told := processOf(its, known.Boot); {
 	case known.Folder != its.Folder:
-		return fmt.Sprintf("its data folder is another one (%x, known is %x)", its.Folder[:4], known.Folder[:4])
+		return fmt.Sprintf("its data folder is another one (%x, known is %x): two hosts run under one name, or the folder was replaced", its.Folder[:4], known.Folder[:4])
 	case its.Boot < known.Boot:
 		return fmt.Sprintf("its data folder was started %d times, known are %d: it was restored from an old copy, or was copied, and the copy runs elsewhere", its.Boot, known.Boot)
 	case its.Boot == known.Boot && its.Process != known.Process:

@@ -139,6 +139,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		return nil, fmt.Errorf("build raft from the recovered log: %w", err)
 	}
 	a.raft = n
+	a.bind()
 	a.Peers.SetMembers(a.membership.records)
 	a.elections.campaignAlone(&a.core)
 	a.publish()
@@ -219,6 +220,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.disk.restoring()
 	case MembersChanged:
 		if c.membership.changed(&c.core, m) {
+			c.bind()
 			c.setMembers()
 		}
 	case Applied:
@@ -360,7 +362,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
-	if c.elections.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) {
+	if c.elections.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
 		return
 	}
 	switch m := r.Message.(type) {

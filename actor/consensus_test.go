@@ -46,6 +46,11 @@ func (c *consensusTurns) SetMembers(m index.Members) { c.told = append(c.told, m
 // CheckAlive implements Peers.
 func (c *consensusTurns) CheckAlive(peer uint64) { c.checked = append(c.checked, peer) }
 
+// testAdmission is that of member 1, which knows nobody.
+func testAdmission(s *Status) *Admission {
+	return NewAdmission(&Admission{Self: 1, Folder: [16]byte{1}, Status: s, Remember: func([]Known) error { return nil }}, nil)
+}
+
 func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	t.Helper()
 	own, recovered := openTestLog(t, simdisk.New(1))
@@ -54,7 +59,11 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	fail := func(err error) { t.Error(err) }
 	var inbox *Mailbox[ConsensusMessage]
 	c.writer, inbox = newTestLogWriter(own, c, fail)
-	c.state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
+	founders := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
+	for id := uint64(1); id <= 3; id++ {
+		founders, _ = founders.Change(&kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: [16]byte{byte(id)}}, 0)
+	}
+	c.state.Found(founders)
 	if _, err := c.state.Apply(1, 1, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +71,7 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	c.config = ConsensusConfig{
 		CoreConfig: CoreConfig{
 			Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, Window: recovered.Window,
-			Status: c.writer.Status, Limits: l, Fail: fail, Logger: slog.New(slog.DiscardHandler),
+			Status: c.writer.Status, Admission: testAdmission(c.writer.Status), Limits: l, Fail: fail, Logger: slog.New(slog.DiscardHandler),
 		},
 		ConsensusMailboxes: ConsensusMailboxes{
 			Inbox: inbox, LogWriter: c.writer.Inbox, Applier: c.writer.Applier,

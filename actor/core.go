@@ -21,6 +21,7 @@ type CoreConfig struct {
 	ElectionTimeout   time.Duration
 	Window            *log.Window
 	Status            *Status
+	Admission         *Admission
 	Fail              func(error) // ends the member
 	Logger            *slog.Logger
 	Limits            limits.Tunable

@@ -48,7 +48,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	c, err := NewConsensus(ConsensusConfig{
 		CoreConfig: CoreConfig{
 			Member: 1, Incarnation: 7, HeartbeatInterval: election / 10, ElectionTimeout: election, Window: recovered.Window,
-			Status: status, Limits: limits.Defaults(), Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+			Status: status, Admission: testAdmission(status), Limits: limits.Defaults(), Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
 		},
 		ConsensusMailboxes: ConsensusMailboxes{
 			Inbox:     NewMailbox[ConsensusMessage]("consensus", plenty),

@@ -24,14 +24,15 @@ import (
 // snapshots, and its first entry ends the wait: a founder that restarts while the cluster begins follows the leader. The answers of the
 // others are in memory only: a founder that restarts before it has voted asks all of them again.
 type founding struct {
-	unmet []uint64 // the founders that have not said that they have no data
-	told  string   // the text of the log and the notice
+	unmet []uint64          // the founders that have not said that they have no data
+	told  string            // the text of the log and the notice
+	said  map[uint64]string // by sender, the last contradiction
 }
 
-// newFounding lets a founder wait for the others, unless its term shows that it has voted or followed a leader. A member that joins has
-// no voters in its log's first entry.
+// newFounding lets a founder wait for the others, unless its term and its folders show that it has voted. A member that joins has no voters
+// in its log's first entry.
 func newFounding(c *ConsensusConfig) founding {
-	if c.HardState.Term > foundingTerm {
+	if c.HardState.Term > foundingTerm && c.Admission.Settled() {
 		return founding{}
 	}
 	return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}
@@ -73,6 +74,50 @@ func (f *founding) premature(c *core, message peerframe.Message) bool {
 		return m.GetIndex() <= foundingIndex && f.awaits(c) != ""
 	}
 	return false
+}
+
+// CarriesFolders tells whether a message carries the folders that its sender knows ([Admission]): it asks for a vote, or may be the first
+// append to a founder.
+func CarriesFolders(m *raftpb.Message) bool {
+	switch m.GetType() {
+	case raftpb.MsgPreVote, raftpb.MsgVote:
+		return true
+	case raftpb.MsgApp:
+		return m.GetIndex() <= foundingIndex
+	}
+	return false
+}
+
+// agrees tells whether a message's folders do not contradict the ones that this member knows.
+func (f *founding) agrees(c *core, from uint64, m peerframe.Message) bool {
+	r, ok := m.(peerframe.Raft)
+	if !ok || !CarriesFolders(r.Message) {
+		return true
+	}
+	data := r.GetType() == raftpb.MsgApp || r.GetIndex() > foundingIndex
+	err := c.Admission.Agree(r.Folders, data, r.GetType() != raftpb.MsgPreVote)
+	f.contradict(c, from, err)
+	return err == nil
+}
+
+// contradict logs a contradiction between the folders of two members, and shows it as long as it lasts.
+func (f *founding) contradict(c *core, from uint64, err error) {
+	a, before := Alarm{Name: kv.RefusedAlarm, Member: from, Subject: "folders"}, f.said[from]
+	if err != nil {
+		a.Text = fmt.Sprintf("%s gets no vote, and takes no part with this member: %v; stop one of them. If the cluster has no leader yet, "+
+			"then stop all founders, remove their data folders, which hold nothing yet, and start them again", c.Status.NameOf(from), err)
+	}
+	if a.Text == before {
+		return
+	}
+	if f.said == nil {
+		f.said = map[uint64]string{}
+	}
+	f.said[from] = a.Text
+	c.Status.Alarm(a)
+	if a.Text != "" {
+		c.Logger.Error("two hosts run under one name", "because", a.Text)
+	}
 }
 
 // tell logs which founders this member waits for, and raises or ends the notice.

@@ -104,10 +104,15 @@ func TestFoundersThatAreAwaited(t *testing.T) {
 		{"a new folder", 0, []uint64{1, 2, 3}, []uint64{2, 3}},
 		{"the founding term", 1, []uint64{1, 2, 3}, []uint64{2, 3}},
 		{"a vote", 2, []uint64{1, 2, 3}, nil},
+		{"a heartbeat", 2, []uint64{1, 2, 3}, []uint64{2, 3}},
 		{"one founder", 1, []uint64{1}, nil},
 		{"a member that joins", 0, nil, nil},
 	} {
-		f := newFounding(&ConsensusConfig{CoreConfig: CoreConfig{Member: 1}, HardState: log.HardState{Term: x.term}, ConfState: &raftpb.ConfState{Voters: x.voters}})
+		var known []Known
+		if x.name == "a vote" {
+			known = []Known{{Member: 1}}
+		}
+		f := newFounding(&ConsensusConfig{CoreConfig: CoreConfig{Member: 1, Admission: NewAdmission(&Admission{Self: 1}, known)}, HardState: log.HardState{Term: x.term}, ConfState: &raftpb.ConfState{Voters: x.voters}})
 		if !slices.Equal(f.unmet, x.want) {
 			t.Errorf("%s: it waits for %v, want %v", x.name, f.unmet, x.want)
 		}

@@ -194,6 +194,9 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 	one := f.records.Get(change.ID)
 	switch change.Kind {
 	case kv.AddLearner:
+		if i := slices.IndexFunc(f.records.All(), func(m kv.Member) bool { return m.Role.Votes() && !m.Bound() }); i >= 0 {
+			return kv.Errorf(kv.Unavailable, "the log does not know yet which data folder belongs to %s"+not+": try again in a moment", f.records.NameOf(f.records.All()[i].ID)), nil
+		}
 		if len(f.learners) >= limits.Learners {
 			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(f.learners), limits.Learners), nil
 		}
@@ -440,6 +443,13 @@ func (c *core) Configuration() index.Configuration {
 	return index.Configuration{
 		Voters: slices.Sorted(maps.Keys(now.Voters[0])), Outgoing: slices.Sorted(maps.Keys(now.Voters[1])),
 		Learners: slices.Sorted(maps.Keys(now.Learners)),
+	}
+}
+
+// bind takes over to which data folders the log has bound the members' ids. A member whose id is bound to another folder takes no part.
+func (c *Consensus) bind() {
+	if err := c.Admission.Bind(c.membership.records); err != nil && c.quarantine.Reason != err.Error() {
+		c.quarantine.enter(&c.core, Quarantine{Reason: err.Error()})
 	}
 }
 

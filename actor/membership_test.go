@@ -1052,6 +1052,9 @@ func TestJudge(t *testing.T) {
 			v = append(v, 1+i)
 		}
 		records = index.Founders(founders)
+		for _, id := range v {
+			records, _ = records.Change(&kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: [16]byte{byte(id)}}, 0)
+		}
 		for i := range uint64(learners) {
 			id := 101 + i
 			next, err := records.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: fmt.Sprintf("l%d", 1+i), Peers: []string{fmt.Sprintf("10.0.0.%d:2380", id)}}, 0)

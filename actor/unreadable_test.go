@@ -38,7 +38,7 @@ func TestUnreadableEntryEndsTheMember(t *testing.T) {
 		c, err := NewConsensus(ConsensusConfig{
 			CoreConfig: CoreConfig{
 				Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, Window: recovered.Window,
-				Status: status, Limits: limits.Defaults(), Fail: func(err error) { failed = err }, Logger: slog.New(slog.DiscardHandler),
+				Status: status, Admission: testAdmission(status), Limits: limits.Defaults(), Fail: func(err error) { failed = err }, Logger: slog.New(slog.DiscardHandler),
 			},
 			ConsensusMailboxes: ConsensusMailboxes{
 				Inbox: inbox, LogWriter: NewMailbox[LogWriterMessage]("l", plenty), LogReader: reads, Applier: NewMailbox[ApplierMessage]("a", plenty),

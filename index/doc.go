@@ -35,7 +35,7 @@
 //	body 5     92 code message                                                 refused
 //	body 6     90                                                              check
 //	body 7     93 member entry digest                                          digest
-//	body 8     96 kind id name [peer...] manual instead                        membership change
+//	body 8     97 kind id name [peer...] manual instead folder                 membership change
 //	body 9     90                                                              end of an exchange of voters
 //	body 10    92 verdict transaction                                          transaction as in kv/codec.go; verdict is empty
 //	body 11    91 revision                                                     compact

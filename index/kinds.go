@@ -134,7 +134,7 @@ var kinds = [...]kind{
 		describe: describeAnnounce,
 	},
 	kindMember: {
-		name: "membership change", access: kv.AccessAdmin, membership: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1},
+		name: "membership change", access: kv.AccessAdmin, membership: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
 			change := kv.ReadMemberChange(r)
 			c.change = &change

@@ -171,6 +171,11 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 		one.Peers = slices.Clone(c.Peers)
 	case kv.LocateMember:
 		return next.locate(c, one)
+	case kv.BindMember:
+		if one.Bound() && one.Folder != c.Folder {
+			return m, kv.Errorf(kv.MemberExists, "the member %s has the data folder %x, and not %x", m.NameOf(c.ID), one.Folder[:4], c.Folder[:4])
+		}
+		one.Folder = c.Folder
 	}
 	return next, nil
 }
@@ -211,7 +216,7 @@ func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	if err := next.addressFree(c.Peers, c.ID); err != nil {
 		return m, err
 	}
-	one := kv.Member{ID: c.ID, Name: c.Name, Role: kv.Learner, Manual: c.Manual, Since: wall, Peers: slices.Clone(c.Peers)}
+	one := kv.Member{ID: c.ID, Name: c.Name, Role: kv.Learner, Manual: c.Manual, Since: wall, Peers: slices.Clone(c.Peers), Folder: c.Folder}
 	next.records = slices.Insert(next.records, at, one)
 	return next, nil
 }
@@ -267,10 +272,10 @@ func forgot(known, a *kv.Member) *kv.Error {
 	switch {
 	case a.Name == "" || known.Name != "" && a.Name != known.Name:
 		return kv.Errorf(kv.BadRequest, "the member %016x is %s, and not %s", a.ID, known.Name, a.Name)
+	case (known.Bound() || known.Started()) && a.Folder != known.Folder:
+		return kv.Errorf(kv.Amnesia, "%s announces a data folder that differs from its recorded one", a.Name)
 	case !known.Started():
 		return nil
-	case a.Folder != known.Folder:
-		return kv.Errorf(kv.Amnesia, "%s announces a data folder that differs from its recorded one", a.Name)
 	case a.Boot < known.Boot:
 		return kv.Errorf(kv.Amnesia, "%s announces start %d of its data folder, but start %d is recorded", a.Name, a.Boot, known.Boot)
 	case a.Boot == known.Boot && a.Process != known.Process:

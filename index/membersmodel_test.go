@@ -64,12 +64,17 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 	case (c.Kind == kv.AddLearner || c.Kind == kv.UpdateMember && known) && m.taken(c.Peers, c.ID):
 		return kv.AddressExists
 	case c.Kind == kv.AddLearner:
-		m.all[c.ID] = kv.Member{ID: c.ID, Name: c.Name, Manual: c.Manual, Since: m.wall, Peers: c.Peers}
+		m.all[c.ID] = kv.Member{ID: c.ID, Name: c.Name, Manual: c.Manual, Since: m.wall, Peers: c.Peers, Folder: c.Folder}
 		return kv.OK
 	case !known:
 		return kv.MemberNotFound
 	}
 	switch c.Kind {
+	case kv.BindMember:
+		if one.Folder != [16]byte{} && one.Folder != c.Folder {
+			return kv.MemberExists
+		}
+		one.Folder = c.Folder
 	case kv.UpdateMember:
 		one.Peers = c.Peers
 	case kv.LocateMember:
@@ -137,7 +142,7 @@ func (m *modelMembers) announce(a kv.Member) kv.Code {
 		return kv.MemberExists
 	case a.Name == "" || one.Name != "" && one.Name != a.Name:
 		return kv.BadRequest
-	case one.Boot > 0 && (a.Folder != one.Folder || a.Boot < one.Boot || a.Boot == one.Boot && a.Process != one.Process):
+	case (one.Boot > 0 || one.Folder != [16]byte{}) && a.Folder != one.Folder, one.Boot > 0 && (a.Boot < one.Boot || a.Boot == one.Boot && a.Process != one.Process):
 		return kv.Amnesia
 	}
 	for id, other := range m.all {
@@ -191,7 +196,7 @@ func TestMembersModel(t *testing.T) {
 		"promote: ok", "promote: no such member", "promote: not a learner", "promote: bad request", "promote: unavailable",
 		"remove: ok", "remove: no such member", "remove: quorum at risk", "remove: unavailable",
 		"update: ok", "update: no such member", "update: address exists", "update: bad request", "update: unavailable",
-		"announce: ok", "announce: no such member", "announce: member exists", "announce: bad request", "announce: amnesia",
+		"announce: ok", "announce: no such member", "announce: member exists", "announce: bad request", "announce: amnesia", "bind: ok", "bind: member exists", "bind: no such member",
 		"exchange", "reload",
 	} {
 		if counts[what] < 100 {
@@ -227,7 +232,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		}
 		return slices.Compact(all)
 	}
-	kinds := map[kv.MemberChangeKind]string{kv.AddLearner: "add", kv.PromoteMember: "promote", kv.RemoveMember: "remove", kv.UpdateMember: "update", kv.LocateMember: "locate"}
+	kinds := map[kv.MemberChangeKind]string{kv.AddLearner: "add", kv.PromoteMember: "promote", kv.RemoveMember: "remove", kv.UpdateMember: "update", kv.LocateMember: "locate", kv.BindMember: "bind"}
 	for n := range 300 {
 		m.wall++
 		var what string
@@ -235,7 +240,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		var command []byte
 		switch choice := r.IntN(20); {
 		case choice < 13:
-			often := []kv.MemberChangeKind{kv.AddLearner, kv.AddLearner, kv.AddLearner, kv.PromoteMember, kv.PromoteMember, kv.UpdateMember, kv.LocateMember, kv.RemoveMember}
+			often := []kv.MemberChangeKind{kv.AddLearner, kv.AddLearner, kv.AddLearner, kv.PromoteMember, kv.PromoteMember, kv.UpdateMember, kv.LocateMember, kv.RemoveMember, kv.BindMember}
 			c := kv.MemberChange{Kind: often[r.IntN(len(often))], ID: id()}
 			switch {
 			case c.Kind == kv.AddLearner && r.IntN(4) > 0:
@@ -243,6 +248,9 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 				fallthrough
 			case c.Kind == kv.AddLearner || c.Kind == kv.UpdateMember:
 				c.Name, c.Peers, c.Manual = name(), addresses(), r.IntN(2) == 0
+				if c.Kind == kv.AddLearner && r.IntN(2) == 0 {
+					c.Folder[0] = 1
+				}
 			case c.Kind == kv.LocateMember:
 				c.Peers = addresses()
 				if known := m.all[c.ID].Peers; r.IntN(4) > 0 && len(c.Peers) > 0 {
@@ -251,6 +259,8 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 				if r.IntN(2) == 0 {
 					c.Instead = id()
 				}
+			case c.Kind == kv.BindMember:
+				c.Folder[0] = 1 + byte(r.IntN(8)/7)
 			case c.Kind == kv.PromoteMember && r.IntN(2) == 0:
 				c.Instead = id()
 			}

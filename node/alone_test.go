@@ -174,7 +174,7 @@ func TestBatchOfAnotherVersion(t *testing.T) {
 	before, _ := a.m.status.View().Applied()
 	later := []byte{0x97, 99, 1, 0xa0, 0, 0, 0, 0x90} // kind 99
 	envelope := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 77, Incarnation: 1, First: 1}, [][]byte{later})
-	peerHandler{a.m}.Receive(77, peerframe.Append, peerframe.Encode(peerframe.Forward{Term: a.m.status.Raft().Term, Oldest: 1, Envelope: envelope}))
+	peerHandler{a.m}.Receive(77, &peerframe.MemberIdentity{}, peerframe.Append, peerframe.Encode(peerframe.Forward{Term: a.m.status.Raft().Term, Oldest: 1, Envelope: envelope}))
 	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
 		if applied, _ := a.m.status.View().Applied(); applied > before {
 			break

@@ -417,6 +417,7 @@ type origin struct {
 	// founding are the inputs of the cluster's id: trust domain, token, and the founders' names in order. For a joining member it is the
 	// trust domain alone.
 	founding []string
+	folder   [16]byte // of a joining member: its id is bound to this folder; zero: it is drawn
 }
 
 // originOf hashes the trust domain, the token and the founders' names into the cluster's id, and that with each name into a founder's id.

@@ -249,9 +249,11 @@ func (f *folder) isNew() error {
 
 // found creates the identity of a new folder.
 func (f *folder) found(first origin, random io.Reader) error {
-	f.identity = identity{Cluster: first.cluster, Member: first.self, Name: first.name, Founding: first.founding}
-	if _, err := io.ReadFull(random, f.Folder[:]); err != nil {
-		return fmt.Errorf("make a folder id: %w", err)
+	f.identity = identity{Cluster: first.cluster, Member: first.self, Name: first.name, Folder: first.folder, Founding: first.founding}
+	if f.Folder == [16]byte{} {
+		if _, err := io.ReadFull(random, f.Folder[:]); err != nil {
+			return fmt.Errorf("make a folder id: %w", err)
+		}
 	}
 	if _, err := io.ReadFull(random, f.ResetKey[:]); err != nil {
 		return fmt.Errorf("make a reset key: %w", err)

@@ -55,14 +55,14 @@ func TestBeginningOfAFolder(t *testing.T) {
 			given("10.0.0.1", func(c *Config) { c.InitialCluster, c.InitialClusterToken = list, "t" }), nil,
 			originOf("lab", "t", "n1", []string{"n1", "n2"}), "",
 		},
-		"--join":                            {given("10.0.0.1", func(c *Config) { c.Join = []string{"10.0.0.2:2380"} }), nil, origin{77, 9, "n1", []string{"lab"}}, ""},
-		"--join on loopback founds nothing": {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), nil, origin{77, 9, "n1", []string{"lab"}}, ""},
+		"--join":                            {given("10.0.0.1", func(c *Config) { c.Join = []string{"10.0.0.2:2380"} }), nil, origin{77, 9, "n1", []string{"lab"}, [16]byte([]byte(strings.Repeat("x", 16)))}, ""},
+		"--join on loopback founds nothing": {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), nil, origin{77, 9, "n1", []string{"lab"}, [16]byte([]byte(strings.Repeat("x", 16)))}, ""},
 		"--join, refused":                   {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), errors.New("n1 was not added"), origin{}, "n1 was not added"},
 	} {
 		if err := one.config.Validate(); err != nil {
 			t.Fatal(name, err)
 		}
-		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 8)), Join: func(addresses []string, _ uint64) (peerframe.Welcome, error) {
+		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 16)), Join: func(addresses []string, _ uint64, _ [16]byte) (peerframe.Welcome, error) {
 			if !slices.Equal(addresses, one.config.Join) {
 				t.Errorf("%s: asked are %v", name, addresses)
 			}
@@ -505,12 +505,13 @@ func TestWhoMayJoin(t *testing.T) {
 	m := memberWith(t,
 		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
 		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
-		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}))
+		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}),
+		bound(8, 8))
 	h := peerHandler{m}
 	running := &calls{}
 	m.transport = running
 	led := actor.RaftStatus{Leader: 2, Role: "follower"}
-	got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: "n8"}, led)
+	got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: "n8", Folder: [16]byte{8}}, led)
 	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
 		t.Errorf("one that was added: %+v, %v", got, refusal)
 	}
@@ -523,10 +524,10 @@ func TestWhoMayJoin(t *testing.T) {
 		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
 		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
 		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
-		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and was connected a moment ago"},
+		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with the data folder 09000000, and was connected a moment ago; this one is 07000000, so two hosts have one name"},
 	} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
-		request := peerframe.JoinRequest{Name: c.name}
+		request := peerframe.JoinRequest{Name: c.name, Folder: [16]byte{7}}
 		if c.at != "" {
 			request.Addresses = []string{c.at}
 		}
@@ -546,11 +547,59 @@ func TestWhoWasMetHasJoined(t *testing.T) {
 	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
 	m.transport = &calls{}
 	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
-	for id, told := range map[uint64]bool{0: false, 8: true} {
-		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", ID: id}, actor.RaftStatus{Leader: 2})
-		if told != (refusal == nil) || !told && refusal.Code != peerframe.Taken {
+	for _, id := range []uint64{0, 8} {
+		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", ID: id, Folder: [16]byte{7}}, actor.RaftStatus{Leader: 2})
+		if refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "with the data folder 08000000, and this one is 07000000") {
 			t.Errorf("one with the id %d: %+v", id, refusal)
 		}
+	}
+}
+
+// bound is the command that binds a member to the folder that begins with a byte.
+func bound(id uint64, folder byte) []byte {
+	return new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: [16]byte{folder}})
+}
+
+// Two processes join under one name, each at another member: the asked members have the id bound to one folder, and only that process
+// gets the id. A member whose own log does not show the binding yet gives it to neither.
+func TestTwoProcessesOfOneName(t *testing.T) {
+	add := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}})
+	ask := func(m *member, folder byte) *peerframe.Refusal {
+		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}, ID: 8, Folder: [16]byte{folder}}, actor.RaftStatus{Leader: 2})
+		return refusal
+	}
+	before := memberWith(t, add)
+	before.transport = &calls{}
+	before.actors.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+	proposed := make(posted, 100)
+	run := actor.NewRuntime()
+	actor.Spawn(run, before.actors.consensus, proposed)
+	defer run.Stop()
+	for folder := range byte(2) {
+		if refusal := ask(before, 1+folder); refusal == nil || refusal.Code != peerframe.Behind {
+			t.Errorf("an unbound id was given to the folder %d: %+v", 1+folder, refusal)
+		}
+	}
+	var commands [][]byte
+	select {
+	case m := <-proposed:
+		commands = m.(actor.Propose).Proposal.Commands
+	case <-time.After(wait):
+		t.Fatal("no binding was proposed")
+	}
+	if len(commands) != 1 || !bytes.HasSuffix(commands[0], []byte{0xc4, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) {
+		t.Fatalf("% x was proposed", commands)
+	}
+	after := memberWith(t, add, commands[0])
+	after.transport = &calls{}
+	if refusal := ask(after, 1); refusal != nil {
+		t.Errorf("the bound one is refused: %+v", refusal)
+	}
+	if refusal := ask(after, 2); refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "`qkv member replace n8 --peer h8:1`") {
+		t.Errorf("the other one: %+v", refusal)
+	}
+	if _, err := after.status.View().Members().Change(&kv.MemberChange{Kind: kv.BindMember, ID: 8, Folder: [16]byte{2}}, 0); err == nil || err.Code != kv.MemberExists {
+		t.Errorf("the id was bound again: %v", err)
 	}
 }
 
@@ -558,14 +607,14 @@ func TestWhoWasMetHasJoined(t *testing.T) {
 // nobody that id before it knows that it is behind no more.
 func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
 	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
-		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}))
+		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}), bound(8, 8))
 	m.transport = &calls{}
 	for _, c := range []struct {
 		boot, leader uint64
 		told         bool
 	}{{1, 2, true}, {1, 0, false}, {2, 2, false}} {
 		m.folder.Boot, m.process = c.boot, [16]byte{byte(c.boot)}
-		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8"}, actor.RaftStatus{Leader: c.leader})
+		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Folder: [16]byte{8}}, actor.RaftStatus{Leader: c.leader})
 		if c.told != (refusal == nil) || !c.told && refusal.Code != peerframe.Behind {
 			t.Errorf("%+v: %+v", c, refusal)
 		}
@@ -710,7 +759,7 @@ func TestCopyShows(t *testing.T) {
 	original := memberWith(t)
 	original.folder.Member, original.logger = 2, slog.New(slog.NewTextHandler(&said, nil))
 	for range 2 {
-		(peerHandler{original}).Receive(1, peerframe.Urgent, slices.Clone(way.frames[2]))
+		(peerHandler{original}).Receive(1, &peerframe.MemberIdentity{}, peerframe.Urgent, slices.Clone(way.frames[2]))
 	}
 	if got := original.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Member != 2 || got[0].Text != "two processes are n2" {
 		t.Errorf("the one that was copied shows %+v", got)
@@ -726,7 +775,7 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
 		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}),
 		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}))}
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}), bound(8, 7), bound(9, 7))}
 	for _, c := range []struct {
 		name, at string
 		told     uint64
@@ -742,7 +791,7 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		{"n1", "h9:1", 0, 0, "a member n1 already exists"},
 		{"n1", "h7:1", 9, 0, "a member n1 already exists"},
 	} {
-		got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told}, actor.RaftStatus{Leader: 2})
+		got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told, Folder: [16]byte{7}}, actor.RaftStatus{Leader: 2})
 		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {
 			t.Errorf("%s at %s: %+v, %v", c.name, c.at, got, refusal)
 		}
@@ -816,11 +865,12 @@ func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 func TestJoinerThatGotNothing(t *testing.T) {
 	fs := simdisk.New(1)
 	var asked []uint64
+	folders := map[[16]byte]bool{}
 	env := environment{
 		FS: fs, Random: rand.NewChaCha8([32]byte{}), Driver: actor.NewRuntime(), Yield: func() {}, Limits: limits.Defaults(),
 		Transport: func(*folder, [16]byte) (transport, error) { return nil, errors.New("so far") },
-		Join: func(_ []string, id uint64) (peerframe.Welcome, error) {
-			asked = append(asked, id)
+		Join: func(_ []string, id uint64, folder [16]byte) (peerframe.Welcome, error) {
+			asked, folders[folder] = append(asked, id), true
 			return peerframe.Welcome{Cluster: 77, ID: 9}, nil
 		},
 	}
@@ -832,6 +882,9 @@ func TestJoinerThatGotNothing(t *testing.T) {
 		if _, err := build(c, "lab", env, nil); err == nil || err.Error() != "so far" || !slices.Equal(asked, want) {
 			t.Fatalf("%v; it asked as %d, and not %d", err, asked, want)
 		}
+	}
+	if len(folders) != 1 || folders[[16]byte{}] {
+		t.Fatalf("it asked with the folders %v", folders)
 	}
 	c.Join = nil
 	var refused *UsageError

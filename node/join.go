@@ -18,8 +18,10 @@ const noLeaderToChange = "%s has no leader, and adding or replacing a member nee
 	"if half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
 
 // judgeJoiner returns a joiner's id, or the reason of its refusal. A member that was added without a name is identified by its address,
-// or by the id that it got earlier by its address: it may have moved since. A joiner keeps its id for ever. A just started member replays
-// its log, in which names have ids that were removed since: it therefore answers no joiner before it has replayed its own announcement.
+// or by the id that it got earlier by its address: it may have moved since. A joiner keeps its id for ever, and gets it only once the
+// applied state shows the id bound to the joiner's folder: of two processes that join under one name, one takes part (actor.Admission). A
+// just started member replays its log, in which names have ids that were removed since: it therefore answers no joiner before it has
+// replayed its own announcement.
 func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftStatus) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
@@ -54,16 +56,22 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 		return w, h.addBySecret(members, request, now)
 	case one == nil:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, according to %s: %s", name, h.config.Name, add)}
-	case request.ID == one.ID && !one.Started(): // it got the id before, and has nothing of the log yet
+	case one.Folder == request.Folder:
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder: start it with that one; %s", name, replace)}
+			"%s has joined already, with the data folder %x, and this one is %x: start it with that one; %s", name, h.folderOf(one), request.Folder[:4], replace)}
 	case h.joined(one):
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder, and was connected a moment ago: if that member runs, give this one another --name, and add it; if that member is lost, start this one again in a few seconds", name)}
+			"%s has joined already, with the data folder %x, and was connected a moment ago; this one is %x, so two hosts have one name: if that member runs, give this one another --name, and add it; if that member is lost, start this one again in a few seconds", name, h.folderOf(one), request.Folder[:4])}
 	}
 	if now.Leader == 0 || !h.announced() {
 		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may lag, since it was just started or has no leader; the request is retried", h.config.Name)}
+	}
+	if one.Folder != request.Folder {
+		if !one.Role.Votes() { // a founder's folder is bound by the leader
+			h.bind(one.ID, request.Folder)
+		}
+		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("the log does not bind %s to its data folder yet; the request is retried", name)}
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
 	for _, m := range members.All() {
@@ -79,7 +87,7 @@ func (h peerHandler) addBySecret(members index.Members, request peerframe.JoinRe
 	later := func(format string, args ...any) *peerframe.Refusal {
 		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(format, args...)}
 	}
-	change := kv.MemberChange{Kind: kv.AddLearner, ID: 1 + h.storage.salt()>>1, Name: request.Name, Peers: request.Addresses}
+	change := kv.MemberChange{Kind: kv.AddLearner, ID: 1 + h.storage.salt()>>1, Name: request.Name, Peers: request.Addresses, Folder: request.Folder}
 	_, refused := members.Change(&change, 0)
 	learners := len(members.Configuration().Learners)
 	switch {
@@ -103,10 +111,18 @@ func (h peerHandler) addBySecret(members index.Members, request peerframe.JoinRe
 	return later("%s is being added by the cluster secret; the request is retried", request.Name)
 }
 
-// joined reports whether a member has a folder. A member that has died before it announced its folder is known to the members that met
-// it.
+// joined reports whether a member has a folder. A founder that died before it was bound to its folder is known to the members that met it.
 func (m *member) joined(one *kv.Member) bool {
-	return one.Started() || m.actors.admission.Knows(one.ID).Folder != [16]byte{}
+	return one.Bound() || m.actors.admission.Knows(one.ID).Folder != [16]byte{}
+}
+
+// folderOf returns the beginning of a joined member's folder id.
+func (m *member) folderOf(one *kv.Member) []byte {
+	folder := one.Folder
+	if !one.Bound() {
+		folder = m.actors.admission.Knows(one.ID).Folder
+	}
+	return folder[:4]
 }
 
 // lost reports whether a member has a folder and seems not to run.

@@ -32,7 +32,7 @@ type environment struct {
 	// Transport makes the transport to the other members, for a process of the member with this folder.
 	Transport func(f *folder, process [16]byte) (transport, error)
 	// Join asks the members at these addresses for this member's id, which an earlier process got if the id is not 0.
-	Join func(addresses []string, id uint64) (peerframe.Welcome, error)
+	Join func(addresses []string, id uint64, folder [16]byte) (peerframe.Welcome, error)
 	// FetchPart gets a part of a snapshot from one of the members at these addresses.
 	FetchPart func(addresses []string, f *folder, to peer.PartSink) error
 	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
@@ -125,7 +125,7 @@ type duty struct {
 
 // ownProposals are what this member itself has proposed.
 type ownProposals struct {
-	announcing, placing, relocating, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding own
+	announcing, placing, relocating, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding, binding own
 }
 
 // peerReports are what was logged or counted of peers.
@@ -180,16 +180,30 @@ func (m *member) begin(trustDomain string) (origin, error) {
 			"--initial-cluster for a new cluster of several, or --join for an existing cluster, with its cluster secret or after `qkv member add %s --peer %s` on one of its members",
 			m.config.DataDir, m.config.Name, m.config.AdvertisePeer)
 	}
-	if err := m.join(0); err != nil {
+	var folder [16]byte
+	if _, err := io.ReadFull(m.env.Random, folder[:]); err != nil {
+		return origin{}, fmt.Errorf("make a folder id: %w", err)
+	}
+	if err := m.join(0, folder); err != nil {
 		return origin{}, err
 	}
-	return origin{cluster: m.welcome.Cluster, self: m.welcome.ID, name: m.config.Name, founding: []string{trustDomain}}, nil
+	return origin{cluster: m.welcome.Cluster, self: m.welcome.ID, name: m.config.Name, founding: []string{trustDomain}, folder: folder}, nil
 }
 
-// join asks a member of the cluster for this member's id, if it does not know it, and for the other members.
-func (m *member) join(id uint64) (err error) {
-	m.welcome, err = m.env.Join(m.config.Join, id)
+// join asks a member of the cluster for this member's id, if it does not know it, and for the other members. The id is bound to the folder.
+func (m *member) join(id uint64, folder [16]byte) (err error) {
+	m.welcome, err = m.env.Join(m.config.Join, id, folder)
 	return err
+}
+
+// otherFounders returns the ids of the founders besides this member.
+func (m *member) otherFounders() (ids []uint64) {
+	for _, one := range m.folder.founders().All() {
+		if one.ID != m.folder.Member {
+			ids = append(ids, one.ID)
+		}
+	}
+	return ids
 }
 
 // noteDifferences logs the flags that the folder overrides.
@@ -268,7 +282,7 @@ func (m *member) start() error {
 		m.logger.Warn(forgetsCallers, "error", err)
 	}
 	m.actors.admission = actor.NewAdmission(&actor.Admission{
-		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
+		Self: m.folder.Member, Folder: m.folder.Folder, Founders: m.otherFounders(), Status: m.status, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.storage.salt()
 	if r.quarantined.Reason != "" {
@@ -311,7 +325,7 @@ func (m *member) joinAgain(r *recovered) error {
 	case len(m.config.Join) == 0:
 		return usagef("this member has joined a cluster but has received no data yet, and knows no other member: give --join again")
 	}
-	return m.join(m.folder.Member)
+	return m.join(m.folder.Member, m.folder.Folder)
 }
 
 // placeAfter is the number of looks that a leader gives the founders to announce their own addresses: two seconds.
@@ -324,6 +338,7 @@ func (m *member) look() {
 	}
 	m.giveBack()
 	m.announce()
+	m.bindFounders()
 	m.raise()
 	m.retain()
 	m.rebase()
@@ -377,6 +392,25 @@ func (m *member) announce() {
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: cmp.Or(m.env.Level, index.MaxLevel), Folder: m.folder.Folder, Boot: m.folder.Boot,
 		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: []string{m.config.AdvertisePeer},
 	}))
+}
+
+// bindFounders proposes to bind a founder's id to the folder that the founders have agreed on, if this member leads (actor.Admission).
+func (m *member) bindFounders() {
+	if m.status.Raft().Role != "leader" {
+		return
+	}
+	for _, one := range m.status.View().Members().All() {
+		if folder := m.actors.admission.Knows(one.ID).Folder; one.Role.Votes() && !one.Bound() && folder != [16]byte{} {
+			m.bind(one.ID, folder)
+			return
+		}
+	}
+}
+
+// bind proposes to bind a member's id to a data folder.
+func (m *member) bind(id uint64, folder [16]byte) {
+	change := kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: folder}
+	m.proposed.binding.propose(m, m.status.View().Own().AppendMemberChange(nil, &change))
 }
 
 // announced reports that the log knows this process.

@@ -106,9 +106,9 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*N
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},
-		Join: func(addresses []string, id uint64) (peerframe.Welcome, error) {
+		Join: func(addresses []string, id uint64, folder [16]byte) (peerframe.Welcome, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
-			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Logger: c.Logger})
+			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Folder: folder, Logger: c.Logger})
 		},
 		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
 			return peer.FetchPart(ctx, peer.PartConfig{

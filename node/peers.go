@@ -225,6 +225,10 @@ func (m *member) setPeers() {
 
 // Send implements actor.Peers.
 func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
+	if r, ok := m.(peerframe.Raft); ok && actor.CarriesFolders(r.Message) {
+		r.Folders = p.member.actors.admission.Folders()
+		m = r
+	}
 	p.transport.Send(to, m.Class(), peerframe.Encode(m), lazy)
 }
 
@@ -372,13 +376,17 @@ func (m *member) forgetTurnedAway() {
 }
 
 // Receive implements peer.Handler: it hands a frame to its actor. An unreadable frame is dropped: raft sends again.
-func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
+func (h peerHandler) Receive(from uint64, its *peerframe.MemberIdentity, _ peerframe.Class, frame []byte) *peerframe.Refusal {
+	if err := h.actors.admission.Bars(from, its); err != nil {
+		h.once(&h.peers.refused, from, "a member is disconnected", err.Error())
+		return &peerframe.Refusal{Code: peerframe.Refused, Text: err.Error()}
+	}
 	message, err := peerframe.Read(frame, from, h.folder.Member)
 	if err != nil {
 		if n := h.peers.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 			h.logger.Warn("dropped an unreadable frame of a member", "peer", h.status.NameOf(from), "error", err, "times", n)
 		}
-		return
+		return nil
 	}
 	switch m := message.(type) {
 	case peerframe.Copied: // not for an actor
@@ -392,6 +400,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 			h.env.Limits.Reach("peer messages")
 		}
 	}
+	return nil
 }
 
 // Connected implements peer.Handler.

@@ -34,7 +34,8 @@ type end struct {
 	up    bool
 	epoch int
 	heard time.Duration
-	early []func() // frames that came while this side was still judging the other one
+	its   peerframe.MemberIdentity // the other side's, by its handshake
+	early []func()                 // frames that came while this side was still judging the other one
 }
 
 // tend notices what became of the other side, and dials.
@@ -198,7 +199,7 @@ func (p *pair) answer(i, epoch int, identity peerframe.MemberIdentity) {
 	}
 	p.admit(other, me, epoch, identity, func() {
 		p.drop(1-i, "has lost it and dialled anew")
-		p.up(1-i, epoch)
+		p.up(1-i, epoch, identity)
 		answer := p.n.identity(other.host)
 		p.n.carry(back, p.n.delay(back), func() {
 			if p.epoch != epoch || me.host.life != life || me.host.paused() {
@@ -206,7 +207,7 @@ func (p *pair) answer(i, epoch int, identity peerframe.MemberIdentity) {
 			}
 			p.admit(me, other, epoch, answer, func() {
 				p.dialling = false
-				p.up(i, epoch)
+				p.up(i, epoch, answer)
 				p.failures = 0
 				w.note("connected", uint64(me.host.number)<<8|uint64(other.host.number))
 			})
@@ -238,9 +239,9 @@ func (p *pair) admit(by, who *end, epoch int, identity peerframe.MemberIdentity,
 }
 
 // up puts the connection into use at one end.
-func (p *pair) up(i, epoch int) {
+func (p *pair) up(i, epoch int, its peerframe.MemberIdentity) {
 	me, other := &p.ends[i], &p.ends[1-i]
-	me.up, me.epoch, me.heard = true, epoch, p.n.w.sim.Now()
+	me.up, me.epoch, me.heard, me.its = true, epoch, p.n.w.sim.Now(), its
 	out := p.n.lane(me.host, other.host)
 	out.newest, out.bulk = [3]time.Duration{}, 0
 	p.n.w.trace("%s is connected to %s", me.host.name(), other.host.name())

@@ -84,14 +84,16 @@ type host struct {
 	admitted   map[*host][16]byte // the newest process of each other member that its disk knows of
 
 	// Of a world whose membership changes.
-	label   string // what the trace calls it
-	spare   bool   // nobody was added on it yet
-	removed bool   // it has learned that it is no member any more
-	woken   bool   // it was started again after that, or comes back without knowing
-	leaving bool   // it was to be removed while it led
-	hinted  bool   // it was started with the addresses of all
-	asks    int    // so often it has asked to be, and is not yet
-	twin    bool   // it runs a copy of another host's folder
+	label   string    // what the trace calls it
+	asked   [16]byte  // the folder with which it asked to join
+	joining *[32]byte // the randomness of a process that asks to join, until it has joined
+	spare   bool      // nobody was added on it yet
+	removed bool      // it has learned that it is no member any more
+	woken   bool      // it was started again after that, or comes back without knowing
+	leaving bool      // it was to be removed while it led
+	hinted  bool      // it was started with the addresses of all
+	asks    int       // so often it has asked to be, and is not yet
+	twin    bool      // it runs a copy of another host's folder
 }
 
 func founderOf(name string, cluster []Member) uint64 {
@@ -168,6 +170,10 @@ func (h *host) start() {
 	for i := range key {
 		key[i] = byte(w.random.Uint32())
 	}
+	if h.joining != nil { // it is the same process that asks again
+		key = *h.joining
+	}
+	h.joining = nil
 	env := environment{
 		FS: h.disk, Driver: life, Random: rand.NewChaCha8(key), Yield: func() {}, Limits: w.shape.limits,
 		Transport: func(*folder, [16]byte) (transport, error) {
@@ -191,6 +197,11 @@ func (h *host) start() {
 		w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 		return
 	case err != nil && h.kept(life, err):
+		if errors.Is(err, errNotJoined) {
+			if h.joining = &key; w.shape.rivals && w.healed == 0 && w.probably(0.02) {
+				h.joining = nil // it died, and its folder was not made yet
+			}
+		}
 		return
 	case err != nil && h.lacksParts(life, err):
 		return

@@ -72,6 +72,7 @@ func (k *checker) changed(h *host, at uint64, members index.Members) {
 	if at <= k.at {
 		return
 	}
+	k.w.identify(members)
 	before := k.members
 	k.members, k.at = members, at
 	if len(before.All()) == 0 || before.Same(members) {

@@ -37,16 +37,16 @@ const quiet = 6 * time.Second
 var errNotJoined = errors.New("no member tells this one who it is")
 
 // join asks the members at addresses, as peer.Ask does.
-func (h *host) join(addresses []string, id uint64) (welcome peerframe.Welcome, err error) {
+func (h *host) join(addresses []string, id uint64, folder [16]byte) (welcome peerframe.Welcome, err error) {
 	w := h.w
-	err = errNotJoined
+	h.asked, err = folder, errNotJoined
 	for _, i := range w.random.Perm(len(w.hosts)) {
 		o := w.hosts[i]
 		if o == h || !o.alive() || o.paused() || !slices.Contains(addresses, o.config.AdvertisePeer) ||
 			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
 			continue
 		}
-		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name, Addresses: []string{h.config.AdvertisePeer}, ID: id})
+		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name, Addresses: []string{h.config.AdvertisePeer}, ID: id, Folder: folder})
 		if no == nil {
 			return welcome, nil
 		}
@@ -140,6 +140,7 @@ func (a *administrator) attend() {
 // they are left nobody else can reach it.
 func (a *administrator) introduce() {
 	for _, one := range a.w.watch.members.All() {
+		a.abandon(one)
 		if a.open == 0 && !one.Started() && len(one.Peers) == 0 {
 			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{a.w.byID[one.ID].config.AdvertisePeer}}, nil)
 		}
@@ -199,6 +200,9 @@ func (a *administrator) add() { a.addOne(a.w.probably(0.4)) }
 func (a *administrator) addOne(manual bool) {
 	h := a.free()
 	if h == nil || len(a.w.watch.members.All()) >= limits.Members {
+		return
+	}
+	if a.w.shape.rivals && a.rival(h) {
 		return
 	}
 	id := a.w.random.Uint64()>>1 | 1
@@ -540,6 +544,7 @@ func (r *changeReply) end(result kv.Result) {
 func (a *administrator) complete() {
 	w := a.w
 	a.stopped = true
+	w.giveUp()
 	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" }) {
 		w.failf("the membership does not come to rest: %s; %v", a.unfinished(), w.places())
 	}

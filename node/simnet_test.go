@@ -207,7 +207,7 @@ func (s *simTransport) CheckAlive(id uint64) {
 func (s *simTransport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
 	s.w.sim.Post(func() {
 		if _, peer := s.peers[to]; peer && s.from.life == s.life {
-			s.w.net.send(s.from, s.w.byID[to], class, frame, lazy)
+			s.w.net.send(s.from, s.w.at(s.from, to), class, frame, lazy)
 		}
 	})
 }
@@ -316,7 +316,10 @@ func (n *network) arrive(p *pair, at int, epoch int, class peerframe.Class, fram
 	if w.tears > 0 && w.healed == 0 && n.replaces(from, to.host, frame) {
 		w.injectReplacementFault(to.host)
 	}
-	to.host.handler.Receive(from.id(), class, bytes.Clone(frame))
+	if no := to.host.handler.Receive(from.id(), &to.its, class, bytes.Clone(frame)); no != nil {
+		p.drop(at, "is barred: "+no.Text)
+		p.tell(to, &p.ends[1-at], epoch, no)
+	}
 }
 
 // replaces tells whether a frame makes its receiver replace entries that are on its disk.

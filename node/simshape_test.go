@@ -11,7 +11,9 @@ import (
 // shape is all that a seed decides before anything runs.
 type shape struct {
 	members           int
-	spares            int // hosts that members may be added on; without any the membership stays as it is
+	spares            int  // hosts that members may be added on; without any the membership stays as it is
+	rivals            bool // two of them may start under one name
+	secret            bool // members are added that have the cluster secret
 	clients, keys     int
 	operations        int // at least so many are begun
 	heartbeat         time.Duration
@@ -76,6 +78,7 @@ func drawShape(seed uint64) shape {
 	}
 	if m := rand.New(rand.NewPCG(seed, 0x6d656d62)); m.IntN(4) == 0 {
 		s.members, s.spares = pick(m, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7), 8
+		s.rivals, s.secret = m.IntN(3) == 0, m.IntN(2) == 0
 	}
 	if r.IntN(3) == 0 {
 		s.heartbeat = time.Duration(2+r.IntN(9)) * 10 * time.Millisecond

@@ -23,6 +23,7 @@ type totals struct {
 	Replaces, Insteads, JointEntered, JointLeft                                                 int
 	AddressesChanged, RefusedChanges                                                            int
 	Woken, Copied, Lost, Recoveries                                                             int
+	Rivals, RivalsBySecret, RivalsThatWon                                                       int // second processes of one name; RivalsThatWon: the log has theirs
 	ColdReads, Replacements, CoveredDamage                                                      int
 	ColdCatchups, Quarantined, Ruined, Amnesiacs                                                int
 	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, PartsRepaired, FetchesCut int // PartsRepaired: while their member ran

@@ -99,7 +99,7 @@ var actorBugs = []mutant{
 		{"core.sayNow", `now.GetTerm() > m.GetTerm() {`, `false {`},
 	}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
 	{"take a leader's claims from every member", []change{
-		{"Consensus.receive", `!c.believes(r.From, r.Message) {`, `!c.believes(r.From, r.Message) && r.From == 0 {`},
+		{"Consensus.receive", `!c.believes(r.From, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestClaimsOfAMemberThatDoesNotLead")}},
 	{"take answers for leases from every member", []change{
 		{"claimedTerm", `return 0, true`, `return 0, false`},
@@ -156,6 +156,15 @@ var actorBugs = []mutant{
 	{"found a cluster with half of its founders", []change{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
+	{"vote for a founder that has met another folder of one id", []change{
+		{"Admission.Agree", `ok && known.Folder != b.Folder && (kept || !data || a.settled()) {`, `ok && known.Folder != b.Folder && kept {`},
+	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
+	{"forget with which founders this one has voted", []change{
+		{"Admission.Agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},
+	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
+	{"take frames of a folder that is not the bound one", []change{
+		{"Admission.Bars", `known.Process != its.Process {`, `known.Process != its.Process && known.Boot > 0 {`},
+	}, []detector{direct("./actor", "TestBindingBarsAnotherFolder")}},
 	{"vote before all founders were met", []change{
 		{"Consensus.receive", `c.elections.founding.premature(&c.core, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},

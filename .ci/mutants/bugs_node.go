@@ -74,6 +74,12 @@ var nodeBugs = []mutant{
 	{"replace the newer half of a small file first", []change{
 		{"folder.writeSlots", `[]int{1 - s.at, s.at}`, `[]int{s.at, 1 - s.at}`},
 	}, []detector{direct("./node", "TestSmallFilesInPlace")}},
+	{"welcome a joiner before the log binds its id to its folder", []change{
+		{"peerHandler.judgeJoiner", `if one.Folder != request.Folder {`, `if one.Folder != request.Folder && one.Bound() {`},
+	}, []detector{direct("./node", "TestTwoProcessesOfOneName")}},
+	{"bind an id to a second folder", []change{
+		{"Members.Change", `if one.Bound() && one.Folder != c.Folder {`, `if one.Bound() && one.Folder != c.Folder && c.ID == 0 {`},
+	}, []detector{direct("./node", "TestTwoProcessesOfOneName")}},
 	{"let a second folder join in a member's place", []change{
 		{"peerHandler.judgeJoiner", `case h.joined(one):`, `case h.joined(one) && name == "":`},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},

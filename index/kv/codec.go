@@ -31,7 +31,7 @@ const (
 	memberFields  = 13
 
 	// MemberChangeFields is the number of fields that AppendMemberChange appends.
-	MemberChangeFields = 6
+	MemberChangeFields = 7
 )
 
 // opFields is the number of fields of an operation, by its kind.
@@ -236,12 +236,15 @@ func ReadMember(r *pack.Reader) (m Member) {
 // AppendMemberChange appends the fields of a membership change.
 func AppendMemberChange(dst []byte, c *MemberChange) []byte {
 	dst = pack.AppendString(pack.AppendUint(pack.AppendUint(dst, uint64(c.Kind)), c.ID), c.Name)
-	return pack.AppendUint(pack.AppendBool(pack.AppendStrings(dst, c.Peers), c.Manual), c.Instead)
+	dst = pack.AppendUint(pack.AppendBool(pack.AppendStrings(dst, c.Peers), c.Manual), c.Instead)
+	return pack.AppendBytes(dst, c.Folder[:])
 }
 
 // ReadMemberChange reads the output of AppendMemberChange. A kind over 255 becomes 255, which is unknown.
 func ReadMemberChange(r *pack.Reader) MemberChange {
-	return MemberChange{
+	c := MemberChange{
 		Kind: MemberChangeKind(small(r)), ID: r.Uint(), Name: r.String(), Peers: r.Strings(), Manual: r.Bool(), Instead: r.Uint(),
 	}
+	r.Fixed(c.Folder[:])
+	return c
 }

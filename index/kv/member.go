@@ -41,8 +41,8 @@ func (r Role) Known() bool { return r < roles }
 func (r Role) Votes() bool { return r != Learner }
 
 // Member is the record of one member in the replicated state. Membership changes set the fields above the blank line; the
-// member's own announcements set the fields below it. Membership changes also set Peers, and an announcement also sets an
-// empty Name.
+// member's own announcements set the fields below it. Membership changes also set Peers and an empty Folder, and an
+// announcement also sets an empty Name.
 type Member struct {
 	ID     uint64 // used once: a member that returns without its data gets a new id
 	Name   string // unique; as in the member's certificate; empty if it was added without a name and has not started yet
@@ -55,7 +55,7 @@ type Member struct {
 	Web     []string // URLs for clients over HTTP and gRPC
 	Version string
 	Level   uint64   // the highest feature level that it supports; 0 before its first start
-	Folder  [16]byte // random, drawn when its data folder was made
+	Folder  [16]byte // random, drawn with its data folder; zero until the id is bound to that folder
 	Boot    uint64   // number of process starts on that folder
 	Process [16]byte // random, drawn at each start
 }
@@ -63,17 +63,21 @@ type Member struct {
 // Started tells whether the member has announced itself since it was added.
 func (m *Member) Started() bool { return m.Boot > 0 }
 
+// Bound tells whether the member's id belongs to a data folder. A bound id never belongs to another folder.
+func (m *Member) Bound() bool { return m.Folder != [16]byte{} }
+
 // MemberChangeKind is the kind of a membership change.
 type MemberChangeKind uint8
 
 // The kinds of changes. A number never changes its meaning because logs contain it.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name (empty: the member announces it at its first start), Peers, Manual, Instead
+	AddLearner    MemberChangeKind = 1 // ID, Name (empty: the member announces it at its first start), Peers, Manual, Instead, Folder (zero: BindMember follows)
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
 	LocateMember  MemberChangeKind = 5 // ID, Peers, Instead: another member reports the address of ID, in addition to the address in the log
-	changeKinds                    = 6
+	BindMember    MemberChangeKind = 6 // ID, Folder: the id belongs to this data folder from now on
+	changeKinds                    = 7
 )
 
 // MemberChange is one change of the membership.
@@ -84,6 +88,7 @@ type MemberChange struct {
 	Peers   []string
 	Manual  bool
 	Instead uint64 // a voter that leaves in the same change, or a member whose addresses move to ID; 0: none
+	Folder  [16]byte
 }
 
 // CheckName returns why a name is not valid for a member or a client. It is the only rule for these names. etcd accepts
@@ -113,6 +118,8 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "%016x is not a valid member id", c.ID)
 	case (c.Kind == AddLearner || c.Kind == UpdateMember || c.Kind == LocateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
+	case (c.Kind == BindMember) != (c.Folder != [16]byte{}) && c.Kind != AddLearner:
+		return Errorf(BadRequest, "a member is bound to a data folder when it is added, or by a change of its own")
 	case !addressesFit(c.Peers):
 		return addressesTooLong
 	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner && c.Kind != LocateMember, c.Instead == c.ID:
@@ -169,6 +176,8 @@ func (c *MemberChange) String() string {
 		return fmt.Sprintf("remove the member %016x", c.ID)
 	case UpdateMember, LocateMember:
 		return fmt.Sprintf("the member %016x is at %s", c.ID, strings.Join(c.Peers, ", "))
+	case BindMember:
+		return fmt.Sprintf("the member %016x has the data folder %x", c.ID, c.Folder[:4])
 	}
 	return fmt.Sprintf("change %d of members", c.Kind)
 }

@@ -220,7 +220,8 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 		return l, err
 	}
 	answer := l.handshake(0, peerframe.Mark{})
-	if c := newConn(l, q, q.RemoteAddr().String()); l.welcome(c, &theirs) {
+	c := newConn(l, q, q.RemoteAddr().String())
+	if c.identity = theirs.MemberIdentity; l.welcome(c, &theirs) {
 		c.establish(stream, answer)
 	}
 	return l, nil

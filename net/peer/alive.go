@@ -73,6 +73,10 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	l.mu.Lock()
 	c := l.choice.inUse
 	other := c != nil && c.process != theirs.Process
+	how := "their data folders differ: two hosts have one name; give one of them another --name"
+	if other && c.identity.Folder == theirs.Folder {
+		how = "the data folder was copied; stop the copy, and never start it again"
+	}
 	l.mu.Unlock()
 	if !other {
 		return nil
@@ -81,7 +85,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
 		return nil
 	}
-	why := fmt.Sprintf("two processes run as %s: one at %s, and one at %s, which is refused while the first one runs: the data folder was copied; stop the copy, and never start it again", l.name(), at, q.RemoteAddr())
+	why := fmt.Sprintf("two processes run as %s: one at %s, and one at %s, which is refused while the first one runs: %s", l.name(), at, q.RemoteAddr(), how)
 	l.transport.handler.Copied(l.id, why)
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: why}
 }

@@ -41,6 +41,8 @@ type conn struct {
 	process [16]byte // the peer's
 	dial    uint64   // the dial number of the dialling side
 
+	identity peerframe.MemberIdentity // the peer's, by its handshake; constant once the connection is in use
+
 	// Shared.
 	queues [peerframe.Classes]*queue
 	lazy   atomic.Uint32 // the classes in which lazy frames wait, one bit each
@@ -239,6 +241,9 @@ func (c *conn) read(stream io.Reader) error {
 			return err
 		}
 		c.link.received.Add(uint64(len(frame)))
-		c.link.transport.handler.Receive(c.link.id, class, frame)
+		if no := c.link.transport.handler.Receive(c.link.id, &c.identity, class, frame); no != nil {
+			refuse(c.quic, no)
+			return nil
+		}
 	}
 }

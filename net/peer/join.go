@@ -56,6 +56,9 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 	if name != "" && request.Name != name {
 		return nil, asRefusal(fmt.Errorf("the join request is for member %q, but the certificate is for %q", request.Name, name))
 	}
+	if request.Folder == [16]byte{} {
+		return nil, asRefusal(errors.New("the join request names no data folder: update the joining member"))
+	}
 	welcome, no := t.handler.Join(request)
 	if no != nil {
 		return nil, no
@@ -80,6 +83,7 @@ type AskConfig struct {
 	Name      string   // the joining member's, as in its certificate
 	At        []string // where the other members reach the joining member
 	ID        uint64   // its own id, if an earlier process was told it
+	Folder    [16]byte // its data folder
 	Logger    *slog.Logger
 }
 
@@ -238,7 +242,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	}
 	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "timeout") })
 	defer stop()
-	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID})
+	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID, Folder: j.config.Folder})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		if ctx.Err() != nil { // ctx ended, and closed the connection

@@ -42,7 +42,7 @@ func asked(t *testing.T, refuses int64) (m *member, questions *atomic.Int64) {
 }
 
 func askWith(t testing.TB, dir string, addresses ...string) AskConfig {
-	return AskConfig{Trust: credentials(t, dir, "n3"), Addresses: addresses, Name: "n3", Logger: slog.New(slog.DiscardHandler)}
+	return AskConfig{Trust: credentials(t, dir, "n3"), Addresses: addresses, Name: "n3", Folder: [16]byte{3}, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // idle waits until no connection keeps a place among the handshakes.
@@ -205,7 +205,7 @@ func TestJoinByAnotherCA(t *testing.T) {
 func TestJoinAsAnother(t *testing.T) {
 	m, questions := asked(t, 0)
 	q := joining(t, m, "n2")
-	_, err := question(q, &peerframe.JoinRequest{Name: "n3"})
+	_, err := question(q, &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `for member "n3", but the certificate is for "n2"`) {
 		t.Errorf("%v", err)
 	}
@@ -248,7 +248,7 @@ func joining(t *testing.T, m *member, name string) *quic.Conn {
 func TestHostileJoin(t *testing.T) {
 	t.Parallel()
 	m, questions := asked(t, 0)
-	request := peerframe.JoinRequest{Name: "n3"}
+	request := peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}}
 	whole := request.Append([]byte{0, 0, 0, 5})
 	for name, sent := range map[string][]byte{
 		"length 0":        {0, 0, 0, 0},
@@ -317,7 +317,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 		return w, nil
 	}
 	m.mu.Unlock()
-	_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3"})
+	_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the member list has") {
 		t.Errorf("%v", err)
 	}

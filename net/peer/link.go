@@ -319,6 +319,7 @@ func (l *link) introduce(c *conn, mine *peerframe.Handshake) error {
 	if err == nil {
 		err = l.judge(&theirs)
 	}
+	c.identity = theirs.MemberIdentity
 	l.mu.Lock()
 	var late bool
 	if err == nil {

@@ -67,6 +67,7 @@ type member struct {
 	t       testing.TB
 	config  Config
 	receive func(from uint64, class peerframe.Class, frame []byte) // in place of what keeps frames; set before the start
+	bars    func(its *peerframe.MemberIdentity) *peerframe.Refusal // judges each frame's connection; nil lets all pass
 	peers   []Peer                                                 // for the next start
 	*Transport
 	logged *safeBuffer
@@ -167,15 +168,21 @@ func (m *member) Admit(from uint64, its peerframe.MemberIdentity) error {
 }
 
 // Receive implements Handler.
-func (m *member) Receive(from uint64, class peerframe.Class, frame []byte) {
+func (m *member) Receive(from uint64, its *peerframe.MemberIdentity, class peerframe.Class, frame []byte) *peerframe.Refusal {
+	if m.bars != nil {
+		if no := m.bars(its); no != nil {
+			return no
+		}
+	}
 	if m.receive != nil {
 		m.receive(from, class, frame)
-		return
+		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := fmt.Sprintf("%d/%d", from, class)
 	m.came[key] = append(m.came[key], string(frame))
+	return nil
 }
 
 // Connected implements Handler.

@@ -70,8 +70,9 @@ type Handler interface {
 	// Admit judges a peer's identity. An error goes to the peer, as a *peerframe.Refusal or by its text alone, and the connection
 	// is not used. Admit may be called for a connection that does not come into use.
 	Admit(from uint64, identity peerframe.MemberIdentity) error
-	// Receive takes a frame. The frame belongs to the callee, which must not block for long.
-	Receive(from uint64, class peerframe.Class, frame []byte)
+	// Receive takes a frame of a connection with the peer that has this identity, by its handshake. The frame belongs to the callee,
+	// which must not block for long. A refusal closes the connection.
+	Receive(from uint64, its *peerframe.MemberIdentity, class peerframe.Class, frame []byte) *peerframe.Refusal
 	Connected(peer uint64)
 	Disconnected(peer uint64)
 	// Died reports that the peer's process is gone, according to its host: Transport.CheckAlive.

@@ -194,11 +194,11 @@ var examples = []struct {
 	{"members", AppendRequest(nil, 7, OpMembers, time.Second, AppendMembersBody(nil, true)), array{7, 6, 1000, 1}},
 	{
 		"add a member", AppendRequest(nil, 8, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true})),
-		array{8, 7, 1000, 1, 7, "n2", array{"10.0.0.2:2380"}, true, 0},
+		array{8, 7, 1000, 1, 7, "n2", array{"10.0.0.2:2380"}, true, 0, make([]byte, 16)},
 	},
 	{
 		"promote a member", AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 300})),
-		array{9, 7, 1000, 2, 7, "", array{}, false, 300},
+		array{9, 7, 1000, 2, 7, "", array{}, false, 300, make([]byte, 16)},
 	},
 	{
 		"watch", AppendWatch(nil, 300, &kv.Watch{Key: []byte("a"), End: []byte("b"), Revision: 7, PrevKV: true, NoDelete: true}),
@@ -429,7 +429,7 @@ func TestRequestsReadBack(t *testing.T) {
 	for _, serializable := range []bool{false, true} {
 		same(read(AppendRequest(nil, 9, OpMembers, time.Second, AppendMembersBody(nil, serializable))), Request{ID: 9, Op: OpMembers, Timeout: time.Second, Serializable: serializable})
 	}
-	c := kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8}
+	c := kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}}
 	same(read(AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &c))), Request{ID: 9, Op: OpChangeMember, Timeout: time.Second, Change: c})
 	same(read(AppendRequest(nil, 9, OpCompact, time.Second, AppendCompactBody(nil, -7))), Request{ID: 9, Op: OpCompact, Timeout: time.Second, Compact: -7})
 	same(read(AppendRequest(nil, 9, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, -7, true))), Request{ID: 9, Op: OpRevisionAt, Timeout: time.Second, Wall: -7, Serializable: true})

@@ -47,7 +47,7 @@
 // (ALPN "qkv-join/2") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes. A member that may not
 // join is refused as above.
 //
-//	request  [1, name str, [address str ...], id uint]
+//	request  [1, name str, [address str ...], id uint, folder bin]
 //	welcome  [1, cluster uint, id uint, [[member id uint, name str, [address str ...]] ...]]
 //
 //	1             the version of both
@@ -55,6 +55,7 @@
 //	              member that was added without a name and has not joined; the request's id or address says which member it is
 //	cluster, id   the ids of the cluster, and of the asking member, which is among the members; in a request the id that an
 //	              earlier process with the same folder was given, or 0
+//	folder        the id of the asking member's data folder, 16 bytes; the answer comes once the log has bound the member's id to it
 //	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the others try the
 //	              first one first
 //
@@ -81,9 +82,10 @@
 // frames are on the hot path, and hand-written code encodes and decodes each of them once.
 //
 //	raft     [1, type uint, term uint, log term uint, index uint, commit uint, durable uint, reject bool,
-//	          reject hint uint, context bin, entries]
+//	          reject hint uint, context bin, entries, [[member uint, folder bin] ...]]
 //	         durable: in an append or a heartbeat, the newest entry on the leader's disk; in others 0
 //	         entries: [[term uint, kind uint, data bin] ...], numbered from index+1
+//	         the data folders that the sender knows of: in a request for a vote, and in an append from the founding entry on
 //	forward  [2, term uint, oldest uint, envelope bin]
 //	offer    [3, index uint, term uint, size int, sha-256 bin, message term uint, conf state bin]
 //	want     [4, index uint, term uint, offset int]         the receiver has the bytes before offset

@@ -13,6 +13,7 @@ type JoinRequest struct {
 	Name      string   // as in its certificate
 	Addresses []string // host:port, UDP, at which the other members reach it
 	ID        uint64   // the id that an earlier process with the same folder was given; 0: none
+	Folder    [16]byte // its data folder, to which the id is bound
 }
 
 // Welcome answers a member that was added to the cluster.
@@ -30,7 +31,7 @@ type Member struct {
 
 const (
 	joinVersion   = 1
-	requestFields = 4
+	requestFields = 5
 	welcomeFields = 4
 	memberFields  = 3
 )
@@ -38,7 +39,8 @@ const (
 // Append appends the request's frame.
 func (j *JoinRequest) Append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, requestFields), joinVersion)
-	return pack.AppendUint(pack.AppendStrings(pack.AppendString(dst, j.Name), j.Addresses), j.ID)
+	dst = pack.AppendUint(pack.AppendStrings(pack.AppendString(dst, j.Name), j.Addresses), j.ID)
+	return pack.AppendBytes(dst, j.Folder[:])
 }
 
 // ReadJoinRequest reads the frame that Append wrote.
@@ -51,6 +53,7 @@ func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 	j.Name = r.String()
 	checkName(&r, j.Name)
 	j.Addresses, j.ID = readAddresses(&r), r.Uint()
+	r.Fixed(j.Folder[:])
 	r.End(s)
 	if err := r.Done(); err != nil {
 		return JoinRequest{}, fmt.Errorf("the join request cannot be read: %w", err)

@@ -41,10 +41,17 @@ type Message interface {
 type (
 	// Raft is one of raft's messages, except MsgSnap: SnapshotOffer carries that. From and To are not on the wire: From is filled in from
 	// the sender's certificate. Durable is the newest entry on a leader's disk, sent with appends and heartbeats: the others then know
-	// which entries it must have after a restart; 0 if the sender does not report it.
+	// which entries it must have after a restart; 0 if the sender does not report it. Folders are the members' data folders as the sender
+	// knows them, in a request for a vote and in an append to a founder without data.
 	Raft struct {
 		*raftpb.Message
 		Durable uint64
+		Folders []Bound
+	}
+	// Bound is a member's id and the data folder to which it is bound.
+	Bound struct {
+		Member uint64
+		Folder [16]byte
 	}
 	// Forward carries a follower's batch envelope to the leader of a term. In any other term it is void.
 	Forward struct {
@@ -202,7 +209,7 @@ const (
 // elements is the number of elements of a frame, by kind. To add a field, append it to the frame: in append, in Read, and here. The
 // field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindSnapshotOffer: 8, kindSnapshotRequest: 5, kindSnapshotChunk: 6, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 8, kindSnapshotRequest: 5, kindSnapshotChunk: 6, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -220,7 +227,7 @@ func Free(frame []byte) { buffers.Put(frame) }
 func bound(m Message) int {
 	switch m := m.(type) {
 	case Raft:
-		n := 96 + len(m.GetContext())
+		n := 96 + len(m.GetContext()) + 32*len(m.Folders)
 		for _, e := range m.GetEntries() {
 			n += 24 + len(e.GetData())
 		}
@@ -261,6 +268,10 @@ func (m Raft) append(dst []byte) []byte {
 		dst = pack.AppendUint(dst, e.GetTerm())
 		dst = pack.AppendUint(dst, uint64(e.GetType()))
 		dst = pack.AppendBytes(dst, e.GetData())
+	}
+	dst = pack.AppendArray(dst, len(m.Folders))
+	for _, b := range m.Folders {
+		dst = pack.AppendBytes(pack.AppendUint(pack.AppendArray(dst, 2), b.Member), b.Folder[:])
 	}
 	return dst
 }
@@ -511,6 +522,16 @@ func readRaft(r *pack.Reader, s pack.Struct, from, to uint64) (Message, error) {
 		}
 		entries = append(entries, e)
 	}
+	var folders []Bound
+	for range r.Array() {
+		fields := r.Struct(2)
+		b := Bound{Member: r.Uint()}
+		r.Fixed(b.Folder[:])
+		if r.End(fields); r.Err() != nil {
+			break
+		}
+		folders = append(folders, b)
+	}
 	r.End(s)
 	if err := r.Done(); err != nil {
 		return nil, err
@@ -522,7 +543,7 @@ func readRaft(r *pack.Reader, s pack.Struct, from, to uint64) (Message, error) {
 		return nil, err
 	}
 	m.Entries = entriesOf(entries, isRead)
-	return Raft{m, n.durable}, nil
+	return Raft{m, n.durable, folders}, nil
 }
 
 // checkRaft refuses messages that would make raft panic or corrupt its state.

@@ -65,38 +65,38 @@ var messages = []struct {
 			m.Entries = []*raftpb.Entry{entry(42, 5, "one"), entry(43, 7, ""), entry(44, 7, "three")}
 		}), Durable: 39},
 		Append,
-		array{1, 3, 7, 5, 41, 40, 39, false, 0, []byte{}, array{array{5, 0, []byte("one")}, array{7, 0, []byte{}}, array{7, 0, []byte("three")}}},
+		array{1, 3, 7, 5, 41, 40, 39, false, 0, []byte{}, array{array{5, 0, []byte("one")}, array{7, 0, []byte{}}, array{7, 0, []byte("three")}}, array{}},
 	},
 	{
 		"append response",
 		Raft{Message: message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.Index, m.Reject, m.RejectHint = ptr(1<<40), &yes, ptr(9) })},
 		Append,
-		array{1, 4, 7, 0, uint64(1 << 40), 0, 0, true, 9, []byte{}, array{}},
+		array{1, 4, 7, 0, uint64(1 << 40), 0, 0, true, 9, []byte{}, array{}, array{}},
 	},
 	{
 		"vote that a transfer asked for",
-		Raft{Message: message(raftpb.MsgVote, func(m *raftpb.Message) { m.Context = []byte(campaignTransfer) })},
+		Raft{Message: message(raftpb.MsgVote, func(m *raftpb.Message) { m.Context = []byte(campaignTransfer) }), Folders: []Bound{{7, id('f')}, {1 << 63, id('g')}}},
 		Urgent,
-		array{1, 5, 7, 0, 0, 0, 0, false, 0, []byte(campaignTransfer), array{}},
+		array{1, 5, 7, 0, 0, 0, 0, false, 0, []byte(campaignTransfer), array{}, array{array{7, bytes.Repeat([]byte("f"), 16)}, array{uint64(1 << 63), bytes.Repeat([]byte("g"), 16)}}},
 	},
 	{
 		"heartbeat with a read",
 		Raft{Message: message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Context = []byte("12345678") })},
 		Urgent,
-		array{1, 8, 7, 0, 0, 0, 0, false, 0, []byte("12345678"), array{}},
+		array{1, 8, 7, 0, 0, 0, 0, false, 0, []byte("12345678"), array{}, array{}},
 	},
-	{"election at once", Raft{Message: message(raftpb.MsgTimeoutNow, nil)}, Urgent, array{1, 14, 7, 0, 0, 0, 0, false, 0, []byte{}, array{}}},
+	{"election at once", Raft{Message: message(raftpb.MsgTimeoutNow, nil)}, Urgent, array{1, 14, 7, 0, 0, 0, 0, false, 0, []byte{}, array{}, array{}}},
 	{
 		"read",
 		Raft{Message: message(raftpb.MsgReadIndex, func(m *raftpb.Message) { m.Term = nil; m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
 		Append,
-		array{1, 15, 0, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+		array{1, 15, 0, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}, array{}},
 	},
 	{
 		"read response",
 		Raft{Message: message(raftpb.MsgReadIndexResp, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
 		Append,
-		array{1, 16, 7, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+		array{1, 16, 7, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}, array{}},
 	},
 	{"forward", Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")}, Append, array{2, 3, 7, []byte("envelope")}},
 	{
@@ -151,16 +151,16 @@ var joins = []struct {
 }{
 	{
 		"alone with the one that was asked",
-		JoinRequest{Name: "n2"},
+		JoinRequest{Name: "n2", Folder: [16]byte{1}},
 		Welcome{Cluster: 0xc0ffee, ID: 1 << 63, Members: []Member{{1, "n1", []string{"10.0.0.1:2380"}}, {1 << 63, "n2", []string{"n2.example:2380"}}}},
-		array{1, "n2", array{}, 0},
+		array{1, "n2", array{}, 0, append([]byte{1}, make([]byte, 15)...)},
 		array{1, 0xc0ffee, uint64(1 << 63), array{array{1, "n1", array{"10.0.0.1:2380"}}, array{uint64(1 << 63), "n2", array{"n2.example:2380"}}}},
 	},
 	{
 		"several addresses and none",
-		JoinRequest{Name: strings.Repeat("n", limits.NameBytes), Addresses: []string{"[::1]:7"}, ID: 3},
+		JoinRequest{Name: strings.Repeat("n", limits.NameBytes), Addresses: []string{"[::1]:7"}, ID: 3, Folder: [16]byte{1, 2}},
 		Welcome{Cluster: 1, ID: 3, Members: []Member{{2, "", nil}, {3, strings.Repeat("n", limits.NameBytes), []string{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
-		array{1, strings.Repeat("n", limits.NameBytes), array{"[::1]:7"}, 3},
+		array{1, strings.Repeat("n", limits.NameBytes), array{"[::1]:7"}, 3, append([]byte{1, 2}, make([]byte, 14)...)},
 		array{1, 1, 3, array{array{2, "", array{}}, array{3, strings.Repeat("n", limits.NameBytes), array{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
 	},
 }
@@ -363,7 +363,9 @@ func TestJoinsReadBack(t *testing.T) {
 }
 
 func TestHostileJoins(t *testing.T) {
-	for name, j := range map[string]JoinRequest{"no name": {}, "a long name": {Name: strings.Repeat("n", limits.NameBytes+1)}} {
+	for name, j := range map[string]JoinRequest{
+		"no name": {Folder: [16]byte{1}}, "a long name": {Name: strings.Repeat("n", limits.NameBytes+1), Folder: [16]byte{1}},
+	} {
 		if _, err := ReadJoinRequest(j.Append(nil)); err == nil {
 			t.Errorf("%s was read", name)
 		}
@@ -454,7 +456,7 @@ func TestOnlyALeaderTellsItsDisk(t *testing.T) {
 	for kind, tells := range map[raftpb.MessageType]bool{
 		raftpb.MsgApp: true, raftpb.MsgHeartbeat: true, raftpb.MsgAppResp: false, raftpb.MsgHeartbeatResp: false, raftpb.MsgVote: false, raftpb.MsgTimeoutNow: false,
 	} {
-		back, err := Read(Encode(Raft{message(kind, nil), 1 << 50}), 1, 2)
+		back, err := Read(Encode(Raft{message(kind, nil), 1 << 50, nil}), 1, 2)
 		if (err == nil) != tells {
 			t.Errorf("%v: %v", kind, err)
 		}
