@@ -143,6 +143,9 @@ func (a *arranger) unknownFlag(name, word string) error {
 	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // a command with certificates for two sides
 		hint = fmt.Sprintf("it is %s for the etcd that is followed, and --to-%s for members at https:// URLs; ", source, name)
 	}
+	if name == "password" && slices.Contains(known, "--password-file") {
+		hint = "the new password comes from --password-file FILE, or from stdin; "
+	}
 	if hint == "" {
 		hint = didYouMean("--"+name, known)
 	}

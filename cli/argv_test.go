@@ -41,6 +41,9 @@ func TestArrange(t *testing.T) {
 		{"get key --write-out --limit 3", "! --write-out needs a value"},
 		{"serve --initial-cluster=", "! --initial-cluster has an empty value"},
 		{"export --prefix= dir", "export --prefix= -- dir"},
+		{"get --endpoints a:1 key --endpoints b:1", "get --endpoints a:1 --endpoints b:1 -- key"},
+		{"user add u --password x", "! --password-file FILE, or from stdin"},
+		{"get key --password x", "! --user-password-file"},
 		{"--prefix get key", "! put it after the command"},
 	} {
 		app := newApp()

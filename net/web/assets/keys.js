@@ -110,7 +110,7 @@ class Tree {
     }
     fill(this.foot, note(plural(found, 'key', 'keys') + ' with “' + text + '” among ' + plural(looked, 'key', 'keys') + (stopped ? ': the search was stopped' : from ? ': search below a prefix to see others' : '')), button('Back to the tree', () => this.show(this.prefix, this.revision)));
   }
-  fail(refused, again) { if (refused.name !== 'AbortError') fill(this.foot, note(refused.message, 'bad'), button('Try again', again)); }
+  fail(refused, again) { if (refused.status === 403) fill(this.list); if (refused.name !== 'AbortError') fill(this.foot, note(refused.message, 'bad'), button('Try again', again)); }
 }
 
 // KeyView shows one key: its value at a revision, its history, and the difference of two versions.
