@@ -215,8 +215,9 @@ func (r *authReply) end() {
 func (a *authority) complete() {
 	w := a.w
 	a.stopped = true
-	out := func(h *host) bool { return h.lost() || h.ruined() || h.copied } // of a copied member the leader may have met the copy first
-	if w.watch.verdicts.level < 2 && slices.ContainsFunc(w.listed(), out) {
+	out := func(h *host) bool { return h.lost() || h.ruined() || h.copied }                                 // of a copied member the leader may have met the copy first
+	unstarted := slices.ContainsFunc(w.watch.members.All(), func(m kv.Member) bool { return !m.Started() }) // nobody starts an added member any more
+	if w.watch.verdicts.level < 2 && (unstarted || slices.ContainsFunc(w.listed(), out)) {
 		return // the level does not rise before an operator replaces the member whose level the leader cannot learn
 	}
 	if !w.until(2*elections*w.shape.election+time.Minute, func() bool {

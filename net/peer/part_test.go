@@ -361,7 +361,7 @@ func askPart(t *testing.T, q *quic.Conn, request peerframe.PartRequest) error {
 // A reader that takes nothing holds its slot for a short time only, and more transfers than there are slots have to wait.
 func TestStuckReaderOfAPart(t *testing.T) {
 	t.Parallel()
-	content := someBytes(64 << 20)
+	content := someBytes(16 << 20)
 	m, closed, asked := giver(t, content)
 	request := peerframe.PartRequest{Cluster: 0xc1, From: 3, Name: "n3", Part: "the part"}
 	for range limits.PartTransfers {
@@ -383,7 +383,7 @@ func TestStuckReaderOfAPart(t *testing.T) {
 	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || no.Code != peerframe.Behind || asked.Load() != limits.PartTransfers {
 		t.Errorf("a further transfer: %v", err)
 	}
-	await(t, "the stuck transfers end", limits.PartStall+wait/2, func() bool { return closed.Load() == limits.PartTransfers && len(m.parts) == 0 })
+	await(t, "the stuck transfers end", limits.PartStall+wait, func() bool { return closed.Load() == limits.PartTransfers && len(m.parts) == 0 })
 	sink := &memorySink{want: content}
 	if err := FetchPart(inTime(t), fetchWith(t, m.address()), sink); err != nil || len(sink.has) != len(content) {
 		t.Errorf("afterwards: %d bytes, %v", len(sink.has), err)
