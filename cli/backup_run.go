@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -46,6 +47,9 @@ func backupRun(c *cli.Context) error {
 	if c.String("to") == "" {
 		return usagef("give the folder of the backup: --to DIR")
 	}
+	if err := noAddress("--to", c.String("to")); err != nil {
+		return err
+	}
 	to, err := recipients(c, "recipient")
 	if err != nil {
 		return err
@@ -71,6 +75,14 @@ func backupRun(c *cli.Context) error {
 		say(fmt.Sprintf("backup stopped: %v", context.Cause(ctx)))
 	}
 	return backupError(err)
+}
+
+// noAddress refuses the address of an object store in place of a folder.
+func noAddress(what, dir string) error {
+	if scheme, _, found := strings.Cut(dir, "://"); found && !strings.Contains(scheme, "/") {
+		return usagef("%s %s is an address, and qkv writes to folders only: mount the store, or copy the folder of the backup there; for a folder of that name give ./%s", what, dir, dir)
+	}
+	return nil
 }
 
 // backupMembers are the members that a backup reads in turn.

@@ -45,6 +45,9 @@ func backupSave(c *cli.Context) error {
 		return err
 	}
 	path, single := c.Args().First(), c.Bool("single-file")
+	if err := noAddress("DIR", path); err != nil {
+		return err
+	}
 	return interruptible(c, func(ctx context.Context) error {
 		var errs []error
 		for _, endpoint := range t.endpoints {

@@ -242,6 +242,7 @@ func etcdAudit(variable func(string) string) (a node.Audit, err error) {
 // etcdFolder checks the data folder, and reports whether it is empty. If etcd left the folder open to other users, etcdFolder
 // removes their access, unless the folder belongs to another program.
 func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error) {
+	c.DataDir = node.OwnFolder(c.DataDir)
 	info, err := os.Stat(c.DataDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return true, nil

@@ -68,11 +68,6 @@ func TestProcessRefused(t *testing.T) {
 			t.Errorf("the data folder was changed:\n%s\nbefore:\n%s", after, before)
 		}
 	})
-	t.Run("a data folder that others can read", func(t *testing.T) {
-		must(t, os.Chmod(m.dataDir, 0o755))
-		defer func() { must(t, os.Chmod(m.dataDir, 0o700)) }()
-		m.refuses(exitUsage, m.dataDir, "0755", "must be 0700", "chmod 700")
-	})
 	if after := treeOf(t, m.dataDir); after != before {
 		t.Errorf("the data folder was changed:\n%s\nbefore:\n%s", after, before)
 	}

@@ -235,6 +235,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if dataDir == "" {
 		dataDir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 	}
+	dataDir = node.OwnFolder(dataDir)
 	return node.Config{
 		Name: c.String("name"), DataDir: dataDir,
 		MetricsURLs: parseList(c.String("listen-metrics-urls")), Web: c.String("web"), Profiles: c.Bool("enable-pprof"),

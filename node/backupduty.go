@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,8 +133,14 @@ func (d *backupDuty) config() backuprun.Config {
 	defer d.mu.Unlock()
 	return backuprun.Config{
 		Target: d.target, Continue: d.began,
-		Open:     func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
-		Say:      func(text string) { d.source.member.logger.Info("backup: " + text) },
+		Open: func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
+		Say: func(text string) {
+			level := slog.LevelInfo
+			if strings.HasPrefix(text, backuprun.Failed) {
+				level = slog.LevelWarn
+			}
+			d.source.member.logger.Log(context.Background(), level, "backup: "+text)
+		},
 		Complete: d.completed,
 		Failed:   func(err error) { d.note(err.Error()) },
 	}

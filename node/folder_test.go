@@ -399,10 +399,10 @@ func TestDataFolderThatCannotBeReached(t *testing.T) {
 	if err := os.Symlink(loop, loop); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkMode(loop + "/data"); !errors.Is(err, syscall.ELOOP) {
+	if err := checkMode(loop+"/data", slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("a folder behind a name that leads to itself: %v", err)
 	}
-	if err := checkMode(t.TempDir() + "/a/b"); err != nil {
+	if err := checkMode(t.TempDir()+"/a/b", slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("a folder that is missing is not made: %v", err)
 	}
 }
@@ -414,23 +414,40 @@ func TestDataFolderBehindADanglingLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{link, link + "/n1"} {
-		if err := checkMode(dir); err == nil || !strings.Contains(err.Error(), link+" is a symbolic link to /not/mounted") {
+		if err := checkMode(dir, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), link+" is a symbolic link to /not/mounted") {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
 }
 
-// A folder's mode is refused for what it is (etcd CVE-2020-15113).
+// This user's folder is closed to other users, whatever its mode was (etcd CVE-2020-15113), and a warning says so.
 func TestDataFolderMode(t *testing.T) {
-	for mode, want := range map[os.FileMode]string{0o700: "", 0o500: "this user has no full access", 0o755: "other users could read", 0o070: "other users could read"} {
+	for _, mode := range []os.FileMode{0o700, 0o500, 0o755, 0o770, 0o070} {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := checkMode(dir); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		must(t, os.Chmod(dir, mode))
+		var lines strings.Builder
+		if err := checkMode(dir, slog.New(slog.NewTextHandler(&lines, nil))); err != nil {
 			t.Errorf("%04o: %v", mode, err)
 		}
-		_ = os.Chmod(dir, 0o700)
+		info, err := os.Stat(dir)
+		must(t, err)
+		if warned := strings.Contains(lines.String(), fmt.Sprintf("mode=%04o", mode)); info.Mode().Perm() != 0o700 || warned != (mode != 0o700) {
+			t.Errorf("%04o: it has mode %v now, and the log says %q", mode, info.Mode(), lines.String())
+		}
+	}
+}
+
+// A folder of another user holds the data in a folder of its own; root and the owner use the folder itself.
+func TestOwnFolder(t *testing.T) {
+	dir := t.TempDir()
+	own := os.Geteuid()
+	for uid, want := range map[int]string{own: dir, own + 1: dir + "/qkv", 0: dir} {
+		if got := ownFolder(dir, uid); got != want {
+			t.Errorf("for user %d of a folder of %d: %s", uid, own, got)
+		}
+	}
+	if got := ownFolder(dir+"/none", own+1); got != dir+"/none" {
+		t.Errorf("a folder that is missing: %s", got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
 	"time"
 
 	"qkv/actor"
@@ -76,12 +77,13 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 	fill func(take func(command []byte) error, view func() *index.View) error,
 ) (Migrated, error) {
 	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
-	if err := to.mustBeFree(); err != nil {
+	building, err := to.building(migratingSuffix)
+	if err != nil {
 		return Migrated{}, err
 	}
 	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
 	first := originOf(domain, fmt.Sprintf("migrated %016x", s.salt()), c.Name, []string{c.Name})
-	made := &folder{fs: disks, dir: to.dir + migratingSuffix, identity: identity{Cluster: first.cluster, Founding: first.founding}}
+	made := &folder{fs: disks, dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
 	state := index.NewState(l.Index)
 	state.Found(made.founders())
 	results, err := state.Apply(foundingIndex, foundingTerm, nil, nil)
@@ -130,22 +132,21 @@ func restoreUsers(users *index.AuthContent, state *index.State, take func(comman
 	return nil
 }
 
-// mustBeFree refuses a data folder with any content, and removes an empty one: the new folder is made under another name, and cannot be
-// renamed over an existing folder. If that is impossible, the error comes now, and not after all of the work.
-func (f *folder) mustBeFree() error {
+// building returns where a new data folder is built: beside its place, or inside if the folder exists and cannot be replaced, as a mount
+// point with lost+found. A folder with other content is refused. If something is impossible, the error comes now, and not after all of the work.
+func (f *folder) building(suffix string) (string, error) {
 	names, err := f.fs.List(f.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return f.dir + suffix, nil
 	case err != nil:
-		return usagef("--data-dir: %w", err)
-	case len(names) > 0:
-		return usagef("the data folder %s is not empty, and a new one is needed: give another --data-dir; nothing was changed", f.dir)
+		return "", usagef("--data-dir: %w", err)
+	case slices.ContainsFunc(names, func(name string) bool { return name != "lost+found" && name != suffix }):
+		return "", usagef("the data folder %s is not empty, and a new one is needed: give another --data-dir; nothing was changed", f.dir)
+	case len(names) == 0 && f.fs.Remove(f.dir) == nil:
+		return f.dir + suffix, nil
 	}
-	if err := f.fs.Remove(f.dir); err != nil {
-		return usagef("the empty data folder %s cannot be replaced: %w; if it is a mount point, give a folder in it as --data-dir; nothing was changed", f.dir, err)
-	}
-	return nil
+	return f.path(suffix), nil
 }
 
 // make writes a new data folder with a state, next to its final place. The log begins behind the state.
@@ -173,14 +174,36 @@ func (s *storage) make(state *index.State, first origin) error {
 	return made.publish()
 }
 
-// rename gives the folder its name.
+// rename gives the folder its name, or moves its content there if it was built inside. The identity comes last: without it no member starts.
 func (f *folder) rename(to string) error {
-	err := f.fs.Rename(f.dir, to)
-	if err == nil {
+	err := error(nil)
+	if path.Dir(f.dir) == to {
+		err = f.moveUp(to)
+	} else if err = f.fs.Rename(f.dir, to); err == nil {
 		err = f.fs.SyncDir(path.Dir(to))
 	}
 	if err != nil {
-		return fmt.Errorf("rename %s to %s: %w; remove %s if it is there, and run the same command again", f.dir, to, err, to)
+		return fmt.Errorf("rename %s to %s: %w; remove what is in %s, and run the same command again", f.dir, to, err, to)
 	}
 	return nil
+}
+
+func (f *folder) moveUp(to string) error {
+	names, err := f.fs.List(f.dir)
+	if err != nil {
+		return err
+	}
+	names = append(slices.DeleteFunc(names, func(name string) bool { return name == "identity" }), "identity")
+	for _, name := range names {
+		if name == "identity" {
+			err = f.fs.SyncDir(to)
+		}
+		if err == nil {
+			err = f.fs.Rename(f.path(name), path.Join(to, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(f.fs.SyncDir(to), f.fs.Remove(f.dir))
 }

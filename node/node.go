@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"qkv/actor"
@@ -83,7 +84,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*N
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMode(c.DataDir), checkAuditFolder(&c.Audit)); err != nil {
+	if err := errors.Join(checkMode(c.DataDir, c.Logger), checkAuditFolder(&c.Audit)); err != nil {
 		return nil, err
 	}
 	trust, err := identify(&c)
@@ -206,8 +207,20 @@ func (n *Node) yield() {
 	}
 }
 
-// checkMode creates the data folder, and refuses a folder that other users can read.
-func checkMode(dir string) error {
+// OwnFolder returns the folder for a member's data: dir, or qkv in it if dir belongs to another user, as the root of a volume does in
+// Kubernetes. That folder cannot be closed to its owner and its group.
+func OwnFolder(dir string) string { return ownFolder(dir, os.Geteuid()) }
+
+func ownFolder(dir string, uid int) string {
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() || uid == 0 || int(info.Sys().(*syscall.Stat_t).Uid) == uid {
+		return dir
+	}
+	return filepath.Join(dir, "qkv")
+}
+
+// checkMode creates the data folder, and closes this user's folder to other users: a volume's fsGroup in Kubernetes opens it at each start.
+func checkMode(dir string, logger *slog.Logger) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -225,14 +238,18 @@ func checkMode(dir string) error {
 	if err := CheckOwner(dir, mode); err != nil {
 		return err
 	}
-	switch {
-	case mode == 0o700:
+	if mode == 0o700 {
 		return nil
-	case mode&0o077 == 0:
-		return usagef("the data folder %s has mode %04o, so this user has no full access: it must be 0700 (chmod 700 %s)", dir, mode, dir)
-	default:
-		return usagef("the data folder %s has mode %04o, so other users could read or change the data: it must be 0700 (chmod 700 %s)", dir, mode, dir)
 	}
+	err = fs.ErrPermission // root could close another user's folder to that user
+	if int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		return usagef("the data folder %s has mode %04o, so other users could read or change the data: it must be 0700 (chmod 700 %s): %w", dir, mode, dir, err)
+	}
+	logger.Warn("access of other users to the data folder is removed", "data-dir", dir, "mode", fmt.Sprintf("%04o", mode))
+	return nil
 }
 
 // CheckOwner refuses two kinds of data folder: a folder with the data of an etcd member, and a folder that is open to other users and holds

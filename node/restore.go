@@ -39,7 +39,8 @@ func CheckRestore(c RestoreConfig) error {
 	if _, _, err := c.domain(); err != nil {
 		return err
 	}
-	return (&folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}).mustBeFree()
+	_, err := (&folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}).building(restoringSuffix)
+	return err
 }
 
 func (c *RestoreConfig) domain() (domain, issuer string, err error) {
@@ -70,7 +71,8 @@ func Restore(c RestoreConfig, state *index.State) (Made, error) {
 // restoreOn is Restore on a disk.
 func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable, state *index.State) (Made, error) {
 	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
-	if err := to.mustBeFree(); err != nil {
+	building, err := to.building(restoringSuffix)
+	if err != nil {
 		return Made{}, err
 	}
 	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
@@ -84,7 +86,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		founders, token = []string{c.Name}, fmt.Sprintf("%s %016x", token, s.salt())
 	}
 	first := originOf(domain, token, c.Name, founders)
-	made := &folder{fs: disks, dir: to.dir + restoringSuffix, identity: identity{Cluster: first.cluster, Founding: first.founding}}
+	made := &folder{fs: disks, dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
 	state.Refound(made.founders())
 	s.folder = made
 	if err := s.make(state, first); err != nil {

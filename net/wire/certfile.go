@@ -51,7 +51,7 @@ func readKey(name string) (crypto.Signer, error) {
 		return nil, err
 	}
 	// A group may read it: containers mount secrets in that way. Other users may do nothing.
-	if mode := accessOfOthers(info); info.Mode().IsRegular() && mode&0o027 != 0 {
+	if mode := accessOfOthers(info); info.Mode().IsRegular() && mode&0o027 != 0 && closedTo(name, info) != 0 {
 		return nil, fmt.Errorf("%s has mode %#o, so other users of this host can read the key: `chmod 600 %s`, and make a new certificate if the key may have been read", name, info.Mode().Perm(), name)
 	}
 	text, err := readBounded(name)

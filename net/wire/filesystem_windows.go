@@ -12,6 +12,8 @@ func ownerOf(fs.FileInfo) (uid int, known bool) { return 0, false }
 // access.
 func accessOfOthers(fs.FileInfo) fs.FileMode { return 0 }
 
+func closedTo(string, fs.FileInfo) fs.FileMode { return 0 }
+
 // keepAccess does nothing: a file inherits the access of its folder.
 func keepAccess(string, string) error { return nil }
 

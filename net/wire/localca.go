@@ -169,7 +169,7 @@ func checkPrivate(dir string, uid int) error {
 	if owner, known := ownerOf(info); known && owner != uid {
 		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, but this process runs as user %d: set %s to a folder that this user owns", dir, owner, uid, homeVariable)
 	}
-	if accessOfOthers(info) != 0 {
+	if closedTo(dir, info) != 0 {
 		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so other users of this host can read it: `chmod 700 %s`", dir, info.Mode().Perm(), dir)
 	}
 	return nil

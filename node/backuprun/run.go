@@ -43,6 +43,9 @@ type Config struct {
 	Failed   func(error)
 }
 
+// Failed begins the report of a failure.
+const Failed = "backup failed"
+
 // runner is the state of a run. The member and the folder change after failures; the run goes on.
 type runner struct {
 	Config
@@ -109,7 +112,7 @@ func (r *runner) say(format string, arguments ...any) { r.Say(fmt.Sprintf(format
 func (r *runner) complain(err error) {
 	text := err.Error()
 	if text != r.complaint || time.Since(r.complained) >= complaintPause {
-		r.say("backup failed, and is tried again: %s", text)
+		r.say(Failed+", and is tried again: %s", text)
 		r.complaint, r.complained = text, time.Now()
 	}
 }

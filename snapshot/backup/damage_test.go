@@ -321,3 +321,35 @@ func onDisk(t testing.TB, m memory) disk.FS {
 	}
 	return on
 }
+
+// Verify reports damage in the newest chunk, which a restore has to take for a torn write. A chunk that was cut is none.
+func TestVerifyTheNewestChunk(t *testing.T) {
+	_, on := small(t)
+	m := inMemory(t, on)
+	var newest string
+	for name := range m.files {
+		if strings.Contains(name, "/log/") {
+			newest = max(newest, name)
+		}
+	}
+	whole := m.files[newest]
+	verify := func(b []byte) (notes int, err error) {
+		rd, err := Open(m.with(newest, b), "to/b")
+		must(t, err)
+		defer rd.Close()
+		return notes, rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) { notes += len(v.Notes) })
+	}
+	if notes, err := verify(whole); err != nil || notes > 0 {
+		t.Fatalf("undamaged: %d notes, %v", notes, err)
+	}
+	for _, at := range []int{len(whole) - 1, len(whole) - 5} {
+		bad := bytes.Clone(whole)
+		bad[at] ^= 1
+		if _, err := verify(bad); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("byte %d of %d is damaged: %v", at, len(whole), err)
+		}
+		if _, err := verify(whole[:at]); err != nil {
+			t.Errorf("cut at byte %d of %d: %v", at, len(whole), err)
+		}
+	}
+}

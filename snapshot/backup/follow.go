@@ -154,11 +154,16 @@ func (l *follower) after(why error) error {
 		if err != nil || !ends {
 			return errors.Join(why, err)
 		}
-		l.torn = why
+		if l.torn = why; !l.scanner.cut {
+			l.torn = fmt.Errorf("%w: %w", errWholeEnd, why)
+		}
 	}
 	l.at++
 	return l.ends()
 }
+
+// errWholeEnd marks damage of the last chunk whose bytes are all there: a power failure and rot look the same.
+var errWholeEnd = errors.New("the newest chunk is damaged")
 
 // tornEnd reports whether the log may end where a segment is damaged.
 func (l *follower) tornEnd(sc *scanner) (bool, error) {

@@ -35,6 +35,7 @@ type scanner struct {
 	number   uint32   // of the next chunk
 	ended    bool     // the newest chunk is the last one
 	torn     bool     // the error may come from a torn write
+	cut      bool     // the file ends inside that write, so it was never whole
 	raw      []byte   // the newest chunk's header
 }
 
@@ -73,27 +74,28 @@ func (s *scanner) readAt(b []byte, at int64) error {
 // chunk reads the next chunk's header. At the end of the file it returns io.EOF. After any other error the rest of the
 // file cannot be read.
 func (s *scanner) chunk() (c chunk, err error) {
-	s.at, s.torn = s.next, false
+	s.at, s.torn, s.cut = s.next, false, false
 	if s.size == s.next {
 		return c, io.EOF
 	}
 	if s.ended {
 		return c, corruptAt(s.path, s.next, "%d bytes follow the last chunk", s.size-s.next)
 	}
-	if s.torn = true; s.size-s.next < headerBytes {
+	if s.torn, s.cut = true, true; s.size-s.next < headerBytes {
 		return c, corruptAt(s.path, s.next, "%d bytes are left, and the next chunk's header has %d: it was cut", s.size-s.next, headerBytes)
 	}
 	if err := s.readAt(s.raw, s.next); err != nil {
 		return c, err
 	}
 	c, ok := readChunk(s.raw)
+	s.cut = ok
 	switch {
 	case !ok:
 		return c, corruptAt(s.path, s.next, "the header of chunk %d is damaged", s.number)
 	case int64(c.bytes) > s.size-s.next-headerBytes:
 		return c, corruptAt(s.path, s.next, "chunk %d has %d bytes, the file ends after %d: it was cut", c.number, c.bytes, s.size-s.next-headerBytes)
 	}
-	switch s.torn = false; {
+	switch s.torn, s.cut = false, false; {
 	case c.flags&^flagsKnown != 0:
 		return c, formatOf(s.path, "chunk %d has the flags %#x, which this qkv does not know", c.number, c.flags)
 	case c.number != s.number || c.previous != s.sum:

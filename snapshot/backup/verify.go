@@ -23,7 +23,7 @@ type Verified struct {
 
 // Verify restores every base into memory, one at a time, and applies the log behind it. Each state is compared with its
 // digest, and so is the state to which the log leads where the backup has a base. The result is told to report, base by
-// base. It returns an error if anything is damaged.
+// base. It returns an error if anything is damaged, also the newest chunk, unless the file ends inside it: then its write was interrupted.
 func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done, total int64), report func(*Verified)) error {
 	faults := len(r.Faults)
 	covered := uint64(0)
@@ -50,7 +50,14 @@ func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done,
 		}
 		if got != nil {
 			covered = got.Index + 1
-			v.Index, v.Revision, v.Wall, v.Notes = got.Index, got.Revision, got.Wall, got.Notes
+			v.Index, v.Revision, v.Wall = got.Index, got.Revision, got.Wall
+			for _, note := range got.Notes {
+				if errors.Is(note, errWholeEnd) {
+					v.Log = errors.Join(v.Log, note)
+				} else {
+					v.Notes = append(v.Notes, note)
+				}
+			}
 		}
 		if v.Fault != nil || v.Log != nil {
 			faults++
