@@ -154,7 +154,8 @@
 //
 // This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions
 // therefore end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are
-// idle. If none is idle, a write that needs space is refused as Overloaded. Refusals of the session itself
+// idle. If none is idle, a write that needs space is refused as Overloaded. While authentication is enabled, a user may have
+// at most three times as many sessions and outcomes as are free, so that others find free ones. Refusals of the session itself
 // (SessionEnded, Overloaded, BadRequest) are not recorded as outcomes: they say only that this copy of the write had no
 // effect.
 //
@@ -384,7 +385,7 @@
 //	  5  92 check's entry [92 member digest...]
 //	  6  [94 lease ttl remaining granted...]
 //	  7  94 clock [93 member wall clock...] floor [session...]
-//	     session  96 id used first length [96 place revision deleted kind code flags...] author; without author: 95
+//	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
 //	  8  [92 alarm's member kind...]
 //	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
 //	     user     95 name password no-password [role...] epoch

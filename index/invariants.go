@@ -10,7 +10,7 @@ package index
 //	leases                kv.Lease.Check                  kinds, checkpoint, follow           readLeases
 //	alarms                kv.AlarmKind.Known              kinds                               readAlarms
 //	sequences             kv.SessionWrite.Check           apply                               readSession
-//	numbers of sessions   sessions.fit                    makePlace                           readSessions
+//	numbers of sessions   limits.SessionRules             makePlace                           readSessions
 //	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
 //	authors               authors.admit                   authorOfChange                      readAuthors
 //	source                following.check                 follow                              readFollowing

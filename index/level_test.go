@@ -45,8 +45,7 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"AuthSecretBytes":   {limits.AuthSecretBytes, 32},
 	"Authors":           {limits.Authors, 1 << 18},
 
-	"a window's least length":    {leastWindow, 8},
-	"an idle window's most":      {idleWindow, 256},
+	"a user's share":             {userShare, 3},
 	"a version's weight":         {versionOverhead, 64},
 	"steps of times":             {timeStep, 1_000_000},
 	"steps of clocks behind":     {behindStep, 1_000_000_000},

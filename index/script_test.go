@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -510,10 +511,9 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d places\n", v.numbers.clock/1e6, v.numbers.floor/1e6, v.numbers.places)
 		for one := sc.s.clients.oldest; one != nil; one = one.newer {
 			fmt.Fprintf(&out, "%d: used at %d ms, from %d on:", one.id, one.used/1e6, one.first)
-			for n := range uint64(len(one.window)) {
-				if o := one.place(one.first + n); o.kind != 0 {
-					fmt.Fprintf(&out, " %d at %d", one.first+n, o.revision)
-				}
+			kept := maps.Collect(one.outcomes.all)
+			for _, n := range slices.Sorted(maps.Keys(kept)) {
+				fmt.Fprintf(&out, " %d at %d", n, kept[n].revision)
 			}
 			out.WriteString("\n")
 		}

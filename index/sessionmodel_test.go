@@ -3,7 +3,6 @@ package index
 import (
 	"fmt"
 	"maps"
-	"math/bits"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -17,7 +16,6 @@ type modelSession struct {
 	id       uint64
 	used     int64
 	first    uint64
-	places   int64
 	outcomes map[uint64]modelOutcome
 }
 
@@ -68,7 +66,7 @@ func (m *modelSessions) frozen() modelSessions {
 
 func (m *modelSessions) places() (n int64) {
 	for _, one := range m.all {
-		n += one.places
+		n += int64(len(one.outcomes))
 	}
 	return n
 }
@@ -130,21 +128,14 @@ func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOu
 			delete(one.outcomes, n)
 		}
 	}
-	if len(one.outcomes) == 0 && one.places > idleWindow {
-		one.places = 0
-	}
 	if w.Sequence < one.first {
 		return nil, was, kv.SessionEnded
 	}
 	if was, had := one.outcomes[w.Sequence]; had {
 		return one, was, kv.OK
 	}
-	if wide := w.Sequence - one.first; int64(wide) >= one.places {
-		places := max(leastWindow, int64(1)<<bits.Len64(wide))
-		if !m.room(0, places-one.places, one) {
-			return nil, was, kv.Overloaded
-		}
-		one.places = places
+	if !m.room(0, 1, one) {
+		return nil, was, kv.Overloaded
 	}
 	return one, was, kv.OK
 }
@@ -162,7 +153,7 @@ func (m *modelSessions) compare(v *View) error {
 	places, begin := v.saved.ordered()
 	for i, place := range places {
 		a, b := &v.saved.sessions[place], m.all[i]
-		if a.id != b.id || a.used != b.used || a.first != b.first || int64(a.window) != b.places || int(a.held) != len(b.outcomes) {
+		if a.id != b.id || a.used != b.used || a.first != b.first || int(a.held) != len(b.outcomes) {
 			return fmt.Errorf("session %d is %+v, want %+v", i, a, b)
 		}
 		is := map[uint64]outcome{}
@@ -186,7 +177,7 @@ type sentWrite struct {
 }
 
 // testRules are so small that all of them are met.
-var testRules = limits.SessionRules{Sessions: 3, Outcomes: 40, Window: 24, TTL: 40e6, Idle: 12e6, Pause: 6e6}
+var testRules = limits.SessionRules{Sessions: 3, Outcomes: 12, Window: 24, TTL: 40e6, Idle: 12e6, Pause: 6e6}
 
 // once adds a write to a session: a new one, or a copy of an earlier one, perhaps an old one.
 func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"maps"
+	"math"
 	"math/bits"
 
 	"qkv/index/kv"
@@ -18,7 +20,7 @@ type sessionNumbers struct {
 	// floor is the lowest Opened of a write that may begin a session. All ended sessions began below it, so none of them
 	// can begin again.
 	floor int64
-	// sessions is the number of sessions, and places the sum of the lengths of their windows.
+	// sessions is the number of sessions, and places the number of their outcomes.
 	sessions, places int64
 	// sessionSum is the sum of session.sum of all sessions, and of outcome.sum of all their outcomes.
 	sessionSum uint64
@@ -31,9 +33,9 @@ type sessionNumbers struct {
 //  1. byID and the list from oldest to newest have the same sessions. The list is in ascending order of session.used.
 //  2. Each session began at or after the floor of that time, and at or before its used. floor is above the used of each
 //     ended session, so a copy of its first write does not begin it again.
-//  3. session.window[n%len] is the outcome of the sequence n, from first to first+len-1, or empty. held is the number of
-//     outcomes.
-//  4. sessions, places and sessionSum equal those of the existing sessions.
+//  3. session.outcomes has no sequence below first, and none beyond the largest window of a write.
+//  4. sessions, places and sessionSum equal those of the existing sessions. shares has the sessions and outcomes of each user with
+//     sessions.
 //  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
 	rules          limits.SessionRules // constant
@@ -42,16 +44,20 @@ type sessions struct {
 	last           *session   // the session that was found last, or nil: a session's commands often come in a row
 	all            []*session // unordered: its elements can be loaded independently of each other
 	linked         uint64     // the newest order
+	shares         map[uint32]*share
 }
+
+// share is the sessions and outcomes of the sessions that one user has begun.
+type share struct{ sessions, places int64 }
 
 // session is the state of one client's writes.
 type session struct {
 	id           uint64
-	by           uint32    // the author who began it, as in authors; 0: none
-	used         int64     // the session clock when its newest write was applied
-	first        uint64    // the lowest sequence that may still come; all lower ones are answered
-	window       []outcome // length is a power of two, or 0
-	held         int
+	by           uint32 // the author who began it, as in authors; 0: none
+	used         int64  // the session clock when its newest write was applied
+	first        uint64 // the lowest sequence that may still come; all lower ones are answered
+	outcomes     outcomes
+	user         *share
 	at           int    // index in sessions.all
 	order        uint64 // a counter, set when the session becomes the newest one
 	older, newer *session
@@ -65,15 +71,12 @@ type outcome struct {
 	changed           bool // the write made the revision
 }
 
-const (
-	// leastWindow is the length of a session's first window.
-	leastWindow = 8
-	// idleWindow is the longest window that a session keeps while it has no outcomes.
-	idleWindow = 256
-)
+// userShare times the free sessions or outcomes is how many one user may have, while authentication is enabled: a user alone has at
+// most three quarters of all, and each further user finds free ones.
+const userShare = 3
 
 func newSessions(rules limits.SessionRules) sessions {
-	return sessions{rules: rules, byID: map[uint64]*session{}}
+	return sessions{rules: rules, byID: map[uint64]*session{}, shares: map[uint32]*share{}}
 }
 
 // mixed returns a hash of x and y.
@@ -83,7 +86,7 @@ func mixed(x, y uint64) uint64 {
 }
 
 func (one *session) sum() uint64 {
-	return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), mixed(one.first, uint64(len(one.window))))
+	return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)
 }
 
 func (o *outcome) sum(id, sequence uint64) uint64 {
@@ -97,23 +100,12 @@ func (o *outcome) sum(id, sequence uint64) uint64 {
 	return mixed(mixed(id, sequence), mixed(uint64(o.revision)^what<<40, uint64(o.deleted)+what))
 }
 
-// place returns the location of the outcome of a sequence in the window.
-func (one *session) place(sequence uint64) *outcome {
-	return &one.window[sequence&uint64(len(one.window)-1)]
-}
-
-// spans says whether a sequence is in the window. The sequence must not be below it.
-func (one *session) spans(sequence uint64) bool { return sequence-one.first < uint64(len(one.window)) }
-
 // once applies a write that has a session, unless it was applied before: then it returns the recorded outcome. An error
 // that once itself returns means that this copy did nothing, and leaves no outcome: another copy of the write may still
 // be applied.
 func (s *State) once(c *command) kv.Result {
 	w := &c.once
 	one, err := s.session(w)
-	if err == nil {
-		err = s.ownsSession(one)
-	}
 	if err != nil {
 		return s.refused(err)
 	}
@@ -122,12 +114,12 @@ func (s *State) once(c *command) kv.Result {
 	if w.Sequence < one.first {
 		return s.refused(kv.Errorf(kv.SessionEnded, "write %d of session %016x comes too late: its client has declared all writes before %d as answered", w.Sequence, w.Session, one.first))
 	}
-	if one.spans(w.Sequence) {
-		if o := one.place(w.Sequence); o.kind != 0 {
-			return s.again(c, o)
-		}
-	} else if err := s.widen(one, w.Sequence); err != nil {
-		return s.refused(err)
+	if o := one.outcomes.find(w.Sequence); o != nil {
+		return s.again(c, o)
+	}
+	if !s.makePlace(0, 1, one.user, one) {
+		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d are kept, %d of them for this user, and no other session is idle; "+
+			"the write certainly did not happen", s.numbers.places, one.user.places))
 	}
 	before := s.revision
 	r := s.perform(c)
@@ -136,16 +128,17 @@ func (s *State) once(c *command) kv.Result {
 		o.code = uint8(r.Err.Code)
 	}
 	o.succeeded = r.Txn != nil && r.Txn.Path[0]
-	*one.place(w.Sequence) = o
-	one.held++
+	one.outcomes.add(w.Sequence, o)
+	one.user.places++
+	s.numbers.places++
 	s.numbers.sessionSum += o.sum(one.id, w.Sequence)
 	return r
 }
 
 // ownsSession refuses a write of a session that another user has begun: its outcomes are not for others.
-func (s *State) ownsSession(one *session) *kv.Error {
-	if s.auth.Enabled() && (one.by == 0 || one.by != s.accounts.author.number) {
-		return kv.Errorf(kv.SessionEnded, "session %016x was begun by another user, or before users had numbers", one.id)
+func (s *State) ownsSession(id uint64, by uint32) *kv.Error {
+	if s.auth.Enabled() && (by == 0 || by != s.accounts.author.number) {
+		return kv.Errorf(kv.SessionEnded, "session %016x was begun by another user, or before users had numbers", id)
 	}
 	return nil
 }
@@ -183,18 +176,17 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	if one != nil && s.auth.Enabled() {
 		s.accounts.author.setAuthor(c.name) // for ownsSession
 		defer s.accounts.author.setAuthor(nil)
-		if s.permits(&c) != nil || s.ownsSession(one) != nil {
+		if s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil {
 			return result, false
 		}
 	}
-	if one == nil || c.once.Sequence < one.first || !one.spans(c.once.Sequence) {
+	if one == nil {
 		return result, false
 	}
-	o := one.place(c.once.Sequence)
-	if o.kind == 0 {
-		return result, false
+	if o := one.outcomes.find(c.once.Sequence); o != nil {
+		return s.again(&c, o), true
 	}
-	return s.again(&c, o), true
+	return result, false
 }
 
 // explain reconstructs the error with which a command was refused.
@@ -221,20 +213,28 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.clients.rules.Window)
 	}
 	if one := s.clients.last; one != nil && one.id == w.Session {
-		return one, nil
+		return one, s.ownsSession(one.id, one.by)
 	}
 	one := s.clients.byID[w.Session]
 	switch {
 	case one != nil:
+		if err := s.ownsSession(one.id, one.by); err != nil {
+			return nil, err
+		}
 	case w.Opened == 0 || w.Opened < s.numbers.floor:
 		return nil, kv.Errorf(kv.SessionEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
 	case w.Opened > s.numbers.clock:
 		return nil, kv.Errorf(kv.BadRequest, "session %016x was opened in the future", w.Session)
 	default:
-		if !s.makePlace(1, 0, nil) {
-			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, which is the limit, and none is idle", s.numbers.sessions)
+		by := s.authorOfChange()
+		if err := s.ownsSession(w.Session, by); err != nil {
+			return nil, err
 		}
-		one = &session{id: w.Session, by: s.authorOfChange(), used: s.numbers.clock, first: 1}
+		user := s.clients.shareOf(by)
+		if !s.makePlace(1, 0, user, nil) {
+			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, %d of them by this user, which is the limit, and none is idle; the write certainly did not happen", s.numbers.sessions, user.sessions)
+		}
+		one = &session{id: w.Session, by: by, used: s.numbers.clock, first: 1}
 		s.clients.add(one)
 		s.numbers.sessions++
 		s.numbers.sessionSum += one.sum()
@@ -243,17 +243,30 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 	return one, nil
 }
 
-// makePlace ends idle sessions until there is space for more, but never ends keep. It returns false if that is not
+// makePlace ends idle sessions until a user may have more sessions or outcomes, but never ends keep. It returns false if that is not
 // possible.
-func (s *State) makePlace(sessions, places int64, keep *session) bool {
-	for s.numbers.sessions+sessions > s.clients.rules.Sessions || s.numbers.places+places > s.clients.rules.Outcomes {
+func (s *State) makePlace(sessions, places int64, user *share, keep *session) bool {
+	rules := &s.clients.rules
+	fits := func(more, has, all, limit int64) bool {
+		free := limit - all - more
+		return more == 0 || free >= 0 && (!s.auth.Enabled() || has+more <= userShare*free)
+	}
+	for !fits(sessions, user.sessions, s.numbers.sessions, rules.Sessions) || !fits(places, user.places, s.numbers.places, rules.Outcomes) {
 		one := s.clients.oldest
-		if one == nil || one == keep || s.numbers.clock-one.used < int64(s.clients.rules.Idle) {
+		if one == nil || one == keep || s.numbers.clock-one.used < int64(rules.Idle) {
 			return false
 		}
 		s.endSession(one)
 	}
 	return true
+}
+
+// shareOf returns what a user has; nothing if the user has no session.
+func (l *sessions) shareOf(by uint32) *share {
+	if one := l.shares[by]; one != nil {
+		return one
+	}
+	return &share{}
 }
 
 // endSessions ends at most the given number of sessions that have written nothing for their TTL.
@@ -268,10 +281,9 @@ func (s *State) endSessions(most int) {
 }
 
 func (s *State) endSession(one *session) {
-	s.forgetBelow(one, one.first+uint64(len(one.window)))
+	s.forgetBelow(one, math.MaxUint64)
 	s.numbers.sessionSum -= one.sum()
 	s.numbers.sessions--
-	s.numbers.places -= int64(len(one.window))
 	s.numbers.floor = max(s.numbers.floor, one.used+1)
 	s.clients.remove(one)
 }
@@ -296,41 +308,21 @@ func (s *State) forgetBelow(one *session, first uint64) {
 		return
 	}
 	s.numbers.sessionSum -= one.sum()
-	for n := one.first; n < first && one.held > 0; n++ {
-		if o := one.place(n); o.kind != 0 {
-			s.numbers.sessionSum -= o.sum(one.id, n)
-			*o = outcome{}
-			one.held--
-		}
-	}
+	one.outcomes.forget(one.first, first, func(n uint64, o *outcome) {
+		s.numbers.sessionSum -= o.sum(one.id, n)
+		s.numbers.places--
+		one.user.places--
+	})
 	one.first = first
-	if one.held == 0 && len(one.window) > idleWindow {
-		s.numbers.places -= int64(len(one.window))
-		one.window = nil
-	}
 	s.numbers.sessionSum += one.sum()
-}
-
-// widen extends a session's window to include a sequence.
-func (s *State) widen(one *session, sequence uint64) *kv.Error {
-	n := max(leastWindow, 1<<bits.Len64(sequence-one.first))
-	if !s.makePlace(0, int64(n-len(one.window)), one) {
-		return kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d places are used, and no other session is idle", s.numbers.places)
-	}
-	wider := make([]outcome, n)
-	for i := range uint64(len(one.window)) {
-		wider[(one.first+i)&uint64(n-1)] = *one.place(one.first + i)
-	}
-	s.numbers.sessionSum -= one.sum()
-	s.numbers.places += int64(n - len(one.window))
-	one.window = wider
-	s.numbers.sessionSum += one.sum()
-	return nil
 }
 
 // add adds a session as the newest one.
 func (l *sessions) add(one *session) {
 	l.byID[one.id] = one
+	one.user = l.shareOf(one.by)
+	one.user.sessions++
+	l.shares[one.by] = one.user
 	one.at = len(l.all)
 	l.all = append(l.all, one)
 	l.link(one)
@@ -340,6 +332,9 @@ func (l *sessions) add(one *session) {
 func (l *sessions) remove(one *session) {
 	l.take(one)
 	delete(l.byID, one.id)
+	if one.user.sessions--; one.user.sessions == 0 {
+		delete(l.shares, one.by)
+	}
 	last := l.all[len(l.all)-1]
 	l.all[one.at], last.at = last, one.at
 	l.all[len(l.all)-1] = nil
@@ -382,28 +377,36 @@ func (v *View) Sessions() int64 { return v.numbers.sessions }
 // sessions checks the sessions for Check.
 func (w *walk) sessions() error {
 	s, got := w.s, sessionNumbers{clock: w.s.numbers.clock, clocks: w.s.numbers.clocks, floor: w.s.numbers.floor}
-	used := int64(1)
+	used, shares := int64(1), map[uint32]*share{}
 	for one := s.clients.oldest; one != nil; one = one.newer {
 		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.numbers.clock || one.newer == nil && one != s.clients.newest {
 			return broken(11, "session %016x, used at %d, comes after one that was used at %d", one.id, one.used, used)
 		}
 		used = one.used
 		held := 0
-		for i := range uint64(len(one.window)) {
-			if o := one.place(one.first + i); o.kind != 0 {
-				held++
-				got.sessionSum += o.sum(one.id, one.first+i)
+		for n, o := range one.outcomes.all {
+			if held++; n < one.first || one.outcomes.find(n) != o {
+				return broken(11, "session %016x has the outcome %d, and begins at %d", one.id, n, one.first)
 			}
+			got.sessionSum += o.sum(one.id, n)
 		}
-		if held != one.held {
-			return broken(11, "session %016x has %d outcomes, counted were %d", one.id, one.held, held)
+		if held != one.outcomes.held {
+			return broken(11, "session %016x has %d outcomes, counted were %d", one.id, one.outcomes.held, held)
 		}
+		if shares[one.by] == nil {
+			shares[one.by] = &share{}
+		}
+		shares[one.by].sessions++
+		shares[one.by].places += int64(held)
 		got.sessions++
-		got.places += int64(len(one.window))
+		got.places += int64(held)
 		got.sessionSum += one.sum()
 	}
 	if got != s.numbers || len(s.clients.byID) != int(got.sessions) || len(s.clients.all) != int(got.sessions) || s.numbers.floor > s.numbers.clock {
 		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.numbers, got)
+	}
+	if !maps.EqualFunc(shares, s.clients.shares, func(a, b *share) bool { return *a == *b }) {
+		return broken(11, "the users' shares are not those of their sessions")
 	}
 	return nil
 }

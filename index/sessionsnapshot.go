@@ -16,13 +16,12 @@ type savedSessions struct {
 	outcomes []savedOutcome // of the first session, then of the second, and so on
 }
 
-// savedSession is a session; window is the length of its window.
+// savedSession is a session.
 type savedSession struct {
 	id           uint64
 	by           uint32
 	used         int64
 	first, order uint64
-	window       int32
 	held         int32
 }
 
@@ -39,21 +38,17 @@ const sessionsAhead = 64
 // copy returns a copy of the sessions.
 func (l *sessions) copy() *savedSessions {
 	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
-	var room [sessionsAhead][]outcome
+	var slots [sessionsAhead]outcomes
 	for rest := l.all; len(rest) > 0; {
 		next := rest[:min(len(rest), sessionsAhead)]
 		rest = rest[len(next):]
 		for i, one := range next {
-			room[i] = one.window
-			saved.sessions = append(saved.sessions, savedSession{one.id, one.by, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
+			slots[i] = one.outcomes
+			saved.sessions = append(saved.sessions, savedSession{one.id, one.by, one.used, one.first, one.order, int32(one.outcomes.held)})
 		}
 		for i, one := range next {
-			held, mask := one.held, uint64(len(room[i])-1)
-			for n := uint64(0); held > 0; n++ {
-				if o := &room[i][(one.first+n)&mask]; o.kind != 0 {
-					saved.outcomes = append(saved.outcomes, savedOutcome{n, *o})
-					held--
-				}
+			for n, o := range slots[i].all {
+				saved.outcomes = append(saved.outcomes, savedOutcome{n - one.first, *o})
 			}
 		}
 	}
@@ -74,7 +69,7 @@ func (s *savedSessions) ordered() (places, begin []int) {
 
 const (
 	clientFields  = 4
-	sessionFields = 6
+	sessionFields = 5
 	outcomeFields = 6
 )
 
@@ -93,20 +88,14 @@ func (v *View) appendSessions(dst []byte) []byte {
 	places, begin := saved.ordered()
 	for _, i := range places {
 		one := &saved.sessions[i]
-		fields := sessionFields
-		if one.by == 0 { // an earlier version knows no author
-			fields--
-		}
-		dst = pack.AppendUint(pack.AppendArray(dst, fields), one.id)
+		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
 		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
-		dst = pack.AppendUint(dst, uint64(one.window))
-		dst = pack.AppendArray(dst, int(one.held))
-		for n := range int(one.held) {
-			o := &saved.outcomes[begin[i]+n]
-			dst = o.append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), o.place))
-		}
-		if one.by != 0 {
-			dst = pack.AppendUint(dst, uint64(one.by))
+		dst = pack.AppendUint(dst, uint64(one.by))
+		outcomes := saved.outcomes[begin[i]:][:one.held]
+		slices.SortFunc(outcomes, func(a, b savedOutcome) int { return cmp.Compare(a.place, b.place) })
+		dst = pack.AppendArray(dst, len(outcomes))
+		for n := range outcomes {
+			dst = outcomes[n].append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), outcomes[n].place))
 		}
 	}
 	return dst
@@ -146,12 +135,11 @@ func (s *State) readSessions(r *pack.Reader) {
 		}
 		s.clients.add(one)
 		s.numbers.sessions++
-		s.numbers.places += int64(len(one.window))
+		s.numbers.places += int64(one.outcomes.held)
+		one.user.places += int64(one.outcomes.held)
 		s.numbers.sessionSum += one.sum()
-		for i := range uint64(len(one.window)) {
-			if o := one.place(one.first + i); o.kind != 0 {
-				s.numbers.sessionSum += o.sum(one.id, one.first+i)
-			}
+		for n, o := range one.outcomes.all {
+			s.numbers.sessionSum += o.sum(one.id, n)
 		}
 	}
 	r.End(whole)
@@ -162,21 +150,13 @@ func (s *State) readSessions(r *pack.Reader) {
 
 func readSession(r *pack.Reader) *session {
 	whole := r.Struct(sessionFields)
-	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
-	places := r.Uint()
-	if one.first == 0 || one.first > limits.SessionSequence || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
-		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
-		return one
+	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint(), by: uint32(min(r.Uint(), math.MaxUint32))}
+	if one.first == 0 || one.first > limits.SessionSequence {
+		r.Fail(fmt.Sprintf("session %016x begins at sequence %d", one.id, one.first))
 	}
 	outcomes := r.Array()
-	if uint64(outcomes) > places {
-		r.Fail("more outcomes than the window is long")
-	}
 	if r.Err() != nil {
 		return one
-	}
-	if places > 0 {
-		one.window = make([]outcome, places)
 	}
 	next := uint64(0)
 	for range outcomes {
@@ -185,18 +165,16 @@ func readSession(r *pack.Reader) *session {
 		o := outcome{revision: r.Int(), deleted: r.Int()}
 		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
 		r.End(fields)
-		if n < next || n >= places || !declared(kind) || !kinds[kind].session || code > 255 || flags > 3 {
+		if n < next || n >= limits.SessionWindow || !declared(kind) || !kinds[kind].session || code > 255 || flags > 3 {
 			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
 		}
 		if r.Err() != nil {
 			return one
 		}
 		o.kind, o.code, o.succeeded, o.changed = uint8(kind), uint8(code), flags&1 != 0, flags&2 != 0
-		*one.place(one.first + n) = o
-		one.held++
+		one.outcomes.add(one.first+n, o)
 		next = n + 1
 	}
-	one.by = uint32(min(r.Uint(), math.MaxUint32))
 	r.End(whole)
 	return one
 }

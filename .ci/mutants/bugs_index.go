@@ -39,18 +39,25 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index", "TestMembersModel")}},
 	{"sessions forgotten in the snapshot", []change{
 		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
-		{"session.sum", `return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), mixed(one.first, uint64(len(one.window))))`, `return 0`},
+		{"session.sum", `return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
 		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.places)`, ``},
 	}, []detector{campaign, direct("./index", "TestModel")}},
 	{"a duplicate is applied again", []change{
-		{"State.once", `o.kind != 0 {`, `o.kind != 0 && o.revision%4 != 0 {`},
+		{"State.once", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"a sequence overflows at the end of its session", []change{
+		{"SessionWrite.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
+	}, []detector{direct("./index", "TestSequencesAreBounded|TestHostileCommands")}},
+	{"members take addresses that no load takes", []change{
+		{"State.changeMembers", `err = next.check()`, `_ = next.check()`},
+		{"checkPeers", `slices.Contains(all[:i], one)`, `i < 0 && one == ""`},
+	}, []detector{direct("./index", "TestRepeatedPeerAddressIsRefused|TestHostileCommands")}},
 	{"an ended session is opened again", []change{
 		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, ``},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
 	{"the window forgets what may come again", []change{
-		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.held > 1 && one.held == len(one.window)/2 { for n := range one.window { one.window[n] = outcome{} }; one.held = 0 }`},
+		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.forgetBelow(one, w.Sequence) }`},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
 	{"an answer that is read again is that of now", []change{
 		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
@@ -167,7 +174,7 @@ var indexBugs = []mutant{
 		{"accounts.change", `a.enabled, a.secret = false, [limits.AuthSecretBytes]byte{}`, `a.enabled = false`},
 	}, []detector{direct("./index", "TestSecretEndsWithAuthentication")}},
 	{"give an outcome on a full disk to a user who may not write any more", []change{
-		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one) != nil`, `s.ownsSession(one) != nil`},
+		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil`, `s.ownsSession(one) != nil`},
 	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
 	{"leave the users out of the digest", []change{ // etcd 11651, 13503, 13976, 13984
 		{"Auth.digest", `if a == nil {`, `if a == nil || a.revision > 0 {`},

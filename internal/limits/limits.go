@@ -69,7 +69,7 @@ const (
 	// LeaseAsksWaiting bounds the keep-alives and lease queries that wait at the leader; further ones are dropped and retried. 60,000
 	// clients send as many at once.
 	LeaseAsksWaiting = 1 << 16
-	// Sessions bounds the sessions of all clients. SessionOutcomes bounds the outcomes in all their windows, at 24 bytes each. When this
+	// Sessions bounds the sessions of all clients. SessionOutcomes bounds their outcomes, at some 64 bytes each. When this
 	// space is full, a session without a write for SessionIdle is evicted; a client that merely looks for other work writes again sooner.
 	// SessionWindow bounds the writes of one session that are in flight or queued behind one in flight. A busy cluster applies as many
 	// while a lost write is detected and retried. These and the next four decide the result of apply: they are part of feature level 1.

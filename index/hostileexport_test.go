@@ -1,0 +1,27 @@
+package index
+
+// What the test of hostile commands uses in its own package, because package snapshot imports this one.
+var (
+	Rules  = testRules
+	Levels = [...]uint64{FirstLevel, authLevel, extentsLevel}
+)
+
+// Samples returns commands of every kind, with their kinds.
+func Samples() (commands [][]byte, kinds []uint64) {
+	_, commands, same := samples()
+	for i := range same {
+		kinds = append(kinds, same[i].Kind)
+	}
+	return commands, kinds
+}
+
+// NamesOfKinds returns the names of all declared kinds.
+func NamesOfKinds() map[uint64]string {
+	names := map[uint64]string{}
+	for number := range uint64(len(kinds)) {
+		if declared(number) {
+			names[number] = kinds[number].name
+		}
+	}
+	return names
+}
