@@ -47,7 +47,7 @@ func TestHostsDoctor(t *testing.T) {
 		end   func()
 	}{
 		{
-			"links", checks.Failure, one.name + " has no connection to " + other.name, "open UDP 2380",
+			"links", checks.Failure, one.name + " has no connection to " + other.name, "open the peer port (UDP 2380)",
 			func() { cut("add") }, func() { cut("del") },
 		},
 		{
@@ -55,8 +55,12 @@ func TestHostsDoctor(t *testing.T) {
 			func() { blocked("add", "2379") }, func() { blocked("del", "2379") },
 		},
 		{
-			"members", checks.Failure, other.name + " does not answer: the status was not served: " + other.listen + ": no answer within", "UDP and TCP 2379 and 2380",
+			"members", checks.Failure, other.name + " runs and answers over TCP, but not over UDP: ", "open UDP, not only TCP",
 			func() { blocked("add", "2379", "2380") }, func() { blocked("del", "2379", "2380") },
+		},
+		{
+			"mtu", checks.Warning, "the interface eth0 of " + other.name + " has an MTU of 1200 bytes, and 1280 are needed", "ip link set dev eth0 mtu 1500",
+			func() { h.ip("-n " + at + " link set eth0 mtu 1200") }, func() { h.ip("-n " + at + " link set dev eth0 mtu 1500") }, // as it says
 		},
 		{
 			"mtu", checks.Failure, "at " + other.listen + " has an MTU of 1200 bytes, 1280 are needed", "ip link set dev",
