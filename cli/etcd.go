@@ -172,7 +172,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout,
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
 		QuotaBytes:  c.QuotaBytes,
-		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof,
+		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
 		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: Version,
 	}

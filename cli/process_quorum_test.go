@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,6 +97,58 @@ func TestProcessNoQuorum(t *testing.T) {
 	c.qkv("status", "--check").exits(t, exitFailed, c.members[2].name+" does not answer")
 	c.members[2].start()
 	c.level()
+}
+
+// TestProcessServeStale follows docs/emergencies.md where a member was restarted after the loss of the quorum: it answers its status and its list of
+// members alone, and with --serve-stale keys, too. Once there is a quorum again, the flag changes nothing.
+func TestProcessServeStale(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 2)
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.level()
+	alone, other := c.members[0], c.members[1]
+	other.signal(syscall.SIGKILL)
+	<-other.ended
+	const timeout = 3 * time.Second
+	again := func(arguments ...string) {
+		t.Helper()
+		alone.signal(syscall.SIGKILL)
+		<-alone.ended
+		alone.arguments = append(alone.arguments, arguments...)
+		alone.start()
+	}
+	stage := func(want string) {
+		t.Helper()
+		c.await("its stage is "+want, func(all []memberStatus) bool {
+			return slices.ContainsFunc(all, func(m memberStatus) bool { return m.Name == alone.name && m.Stage == want })
+		})
+	}
+	at := []string{"--endpoints", alone.listen, "--timeout", timeout.String()}
+	asks := func(words ...string) answered { return c.qkv(append(words, at...)...) }
+	again()
+	stage(wire.Starting)
+	asks("get", "greeting", "--serializable").exits(t, exitUnavailable, "is starting")
+	asks("member", "list", "--serializable").exits(t, exitOK)
+	folder := t.TempDir() + "/saved"
+	asks("export", "--serializable", folder).exits(t, exitUnavailable)
+
+	again("--serve-stale")
+	stage(wire.Stale)
+	if got := asks("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
+		t.Errorf("with --serve-stale, a get answers %q", got.stdout)
+	}
+	asks("export", "--serializable", folder).exits(t, exitOK)
+	if saved, err := os.ReadFile(folder + "/greeting"); err != nil || string(saved) != "hello" {
+		t.Errorf("the export has %q, %v", saved, err)
+	}
+	asks("lease", "list").exits(t, exitUnavailable, "is starting")
+
+	other.start()
+	stage("")
+	c.level()
+	if got := c.qkv("get", "greeting").exits(t, exitOK); got.stdout != "hello\n" {
+		t.Errorf("with a quorum again: %q", got.stdout)
+	}
 }
 
 // TestProcessUnknownOutcome: a write that the leader has taken and that no quorum answers may have happened. The

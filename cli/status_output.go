@@ -71,6 +71,7 @@ type memberStatus struct {
 	AwayBytes        int64      `json:"away_bytes"`
 	ValueReads       uint64     `json:"value_reads"` // values that were read from these files since the start
 	ValueReadsFailed uint64     `json:"value_reads_failed"`
+	Stage            string     `json:"stage"` // starting, or stale with --serve-stale; empty once the member has started
 
 	hint         string // advice for an endpoint without a known member
 	stranger     bool   // none of the members that the others know
@@ -125,7 +126,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, Stage: s.Stage, host: s.Host, device: s.Device,
 	}
 }
 
@@ -375,6 +376,7 @@ func (m *memberStatus) fields() []field {
 		{"AwayBytes", m.AwayBytes},
 		{"ValueReads", m.ValueReads},
 		{"ValueReadsFailed", m.ValueReadsFailed},
+		{"Stage", m.Stage},
 	}
 	for _, a := range m.Alarms {
 		fields = append(fields, field{"Alarm", a.String()})
@@ -399,7 +401,11 @@ func (m *memberStatus) row() []any {
 	if m.QuotaBytes > 0 {
 		quota = fmt.Sprintf("%d %%", m.UsedBytes*100/m.QuotaBytes)
 	}
-	return []any{name, m.Role, m.Term, m.AppliedIndex, m.Revision, m.Keys, quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
+	role := m.Role
+	if m.Stage != "" {
+		role += ", " + m.Stage
+	}
+	return []any{name, role, m.Term, m.AppliedIndex, m.Revision, m.Keys, quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
 }
 
 // tableNameMost limits the characters of a member's name in a table.

@@ -129,7 +129,10 @@ func (m *member) connect(r *recovered) error {
 
 func (m *member) startClocks(box *mailboxes) {
 	d := m.env.Driver
-	d.Every(actor.TickInterval, func() { box.consensus.Offer(actor.Tick{}) })
+	d.Every(actor.TickInterval, func() {
+		box.consensus.Offer(actor.Tick{})
+		m.open()
+	})
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
 	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
 	d.Every(limits.LookInterval, m.look)

@@ -74,8 +74,11 @@ func awaitAnswer(ctx context.Context, told logTold) (one logAnswer, ok bool) {
 
 // ready refuses backups while this member takes no part, or hears of no leader: it would not notice that it lags.
 func (b *backups) ready() *kv.Error {
-	if refusal := (endpoint{b.member}).Refuse(wire.PathLocal); refusal != nil {
+	if refusal := (endpoint{b.member}).Refuse(); refusal != nil {
 		return refusal
+	}
+	if !b.member.startup.Current() {
+		return wire.ErrStarting
 	}
 	if b.member.status.Raft().Leader == 0 {
 		return kv.Errorf(kv.Unavailable, "%s hears of no leader, so a backup from it could lag: ask another member", b.member.config.Name)

@@ -94,6 +94,9 @@ type Config struct {
 
 	Audit Audit
 
+	// ServeStale serves reads of keys from the state that the folder has until a quorum has confirmed a newer one.
+	ServeStale bool
+
 	// Backup is the backup that this member makes while it leads, in a folder of its name in Backup.Dir; without a Dir it makes none.
 	Backup backuprun.Target
 

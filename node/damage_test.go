@@ -17,7 +17,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/net/wire"
 	"qkv/snapshot"
 )
 
@@ -208,7 +207,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 				t.Fatalf("start %d: it takes part: %+v", n, a.m.status.Raft())
 			}
 		}
-		refusal := endpoint{a.m}.Refuse(wire.PathLog)
+		refusal := endpoint{a.m}.Refuse()
 		if refusal == nil || refusal.Code != kv.Corrupt || !refusal.Certain() || !refusal.Retryable() || !strings.Contains(refusal.Message, "its digest is another one") {
 			t.Errorf("start %d: %+v", n, refusal)
 		}

@@ -68,6 +68,7 @@
 //	migrate.go     a data folder from another store's content, by commands
 //	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
 //	restore.go     a data folder of a new cluster from a restored state
+//	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed
 //	status.go      an operator's status page; metrics.go: the counters
 //	settings.go    the settings that a running member can change
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files

@@ -467,7 +467,8 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 			t.Fatal(err, results[0].Err)
 		}
 	}
-	m := &member{config: Config{Name: "n1"}, status: &actor.Status{}, folder: &folder{identity: identity{Cluster: 77, Member: 1}}, logger: slog.New(slog.DiscardHandler)}
+	m := &member{startup: &wire.Start{}, config: Config{Name: "n1"}, status: &actor.Status{}, folder: &folder{identity: identity{Cluster: 77, Member: 1}}, logger: slog.New(slog.DiscardHandler)}
+	m.opening.start = m.startup
 	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, nil)
 	actor.NewApplier(actor.ApplierConfig{State: state, Status: m.status}) // publishes it
 	return m
@@ -840,24 +841,55 @@ func TestConsensusIsToldOfConnections(t *testing.T) {
 	}
 }
 
-// A member that has applied nothing knows nothing that could be told, also of the members.
-func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
-	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))}
-	for _, serializable := range []bool{true, false} {
-		q := wire.Request{Op: wire.OpMembers, Serializable: serializable}
-		if err := fresh.Refuse(q.Path()); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {
-			t.Errorf("serializable %v: %v", serializable, err)
+// A member's start goes on by what is applied and confirmed: a member that has applied nothing lists no members, and only a confirmed read index
+// opens the rest. With --serve-stale, keys are read as soon as the folder's log is applied again.
+func TestStagesOfAStart(t *testing.T) {
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
+	for name, c := range map[string]struct {
+		m       *member
+		applyTo uint64
+		stage   wire.Stage
+	}{
+		"nothing applied":  {memberWith(t), 0, wire.StageReplaying},
+		"while it replays": {memberWith(t, put, put), 3, wire.StageReplaying},
+		"all is replayed":  {memberWith(t, put, put), 2, wire.StageReplayed},
+	} {
+		m := c.m
+		m.process, m.applyTo, m.actors.consensus = [16]byte{1}, c.applyTo, actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+		for range 2 {
+			m.open()
 		}
-		if err := later.Refuse(q.Path()); err != nil {
-			t.Errorf("with a state: %v", err)
+		if n := m.actors.consensus.Waiting(); n != 1 {
+			t.Errorf("%s: %d read indexes are under way, want 1", name, n)
 		}
-	}
-	leases := wire.Request{Op: wire.OpLeases} // listed from the own state always
-	if err := fresh.Refuse(leases.Path()); err == nil || err.Code != kv.Unavailable {
-		t.Errorf("leases of a member without a state: %v", err)
-	}
-	if err := later.Refuse(leases.Path()); err != nil {
-		t.Errorf("leases of a member with a state: %v", err)
+		serves := func(stale bool) (all []bool) {
+			m.startup.Stale = stale
+			for _, need := range []wire.Need{wire.NeedNothing, wire.NeedReplayed, wire.NeedKeys, wire.NeedCurrent} {
+				all = append(all, m.startup.Serves(need))
+			}
+			return all
+		}
+		replayed := c.stage == wire.StageReplayed
+		if got := serves(false); !slices.Equal(got, []bool{true, replayed, false, false}) || m.startup.Word() != wire.Starting {
+			t.Errorf("%s: it serves %v, %q", name, got, m.startup.Word())
+		}
+		if got := serves(true); !slices.Equal(got, []bool{true, replayed, replayed, false}) || (m.startup.Word() == wire.Stale) != replayed {
+			t.Errorf("%s with --serve-stale: it serves %v, %q", name, got, m.startup.Word())
+		}
+		m.opening.Complete([]kv.Completion{{Request: 1, Kind: kv.ReadReady, Result: kv.Result{Err: kv.Errorf(kv.Unavailable, "no leader")}}})
+		if m.startup.Current() {
+			t.Errorf("%s: a read index that failed has ended the start", name)
+		}
+		if m.open(); m.actors.consensus.Waiting() != 2 {
+			t.Errorf("%s: a read index that failed is not repeated", name)
+		}
+		m.opening.Complete([]kv.Completion{{Request: 1, Kind: kv.ReadReady}})
+		if got := serves(false); slices.Contains(got, false) || m.startup.Word() != "" || m.startup.Reached(wire.StageListed) {
+			t.Errorf("%s, after a read index: it serves %v, %q", name, got, m.startup.Word())
+		}
+		if m.open(); m.startup.Reached(wire.StageListed) { // this process has not announced itself
+			t.Errorf("%s: the start is over although the members list no such process", name)
+		}
 	}
 }
 

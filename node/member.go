@@ -72,6 +72,8 @@ type member struct {
 	voting      func() index.Configuration // raft's, for the same
 	memory      *index.Reserve             // of the state, until the committed log is applied again, up to applyTo
 	applyTo     uint64
+	startup     *wire.Start // both endpoints wait for its stages
+	opening     opening
 
 	backup *backupDuty // set before the endpoints start; nil: this member makes no backup
 
@@ -142,7 +144,8 @@ type failure struct{ err error }
 // build makes a member from its data folder: recovery, then the actors, then the way to the others. When it returns,
 // the member takes part.
 func build(c Config, trustDomain string, env environment, failed func(error)) (*member, error) {
-	m := &member{config: c, env: env, logger: c.Logger, status: actor.NewStatus(env.Driver), failed: failed}
+	m := &member{config: c, env: env, logger: c.Logger, status: actor.NewStatus(env.Driver), failed: failed, startup: &wire.Start{Stale: c.ServeStale}}
+	m.opening.start = m.startup
 	var err error
 	if m.folder, err = openFolder(env.FS, c.DataDir, owner{c.Name, trustDomain}, func() (origin, error) { return m.begin(trustDomain) }, env.Random); err != nil {
 		return nil, err
@@ -589,6 +592,7 @@ func (m *member) Status() wire.Status {
 		ElectionTimeout: m.config.ElectionTimeout, DiskFree: m.status.Disk().Free, DiskBytes: m.status.Disk().Size,
 		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
 	}
+	s.Stage = m.startup.Word()
 	s.Parts = wire.Parts(m.status.Parts())
 	s.Parts.Away, s.Parts.AwayBytes = m.status.View().Away()
 	m.backup.report(&s)

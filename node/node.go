@@ -131,7 +131,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*N
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
-			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
+			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member}, Start: n.member.startup,
 			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups, Clients: n.clients,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
@@ -166,7 +166,7 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 		Operations: n.operations, Listeners: at.web, Metrics: at.metrics, Dashboard: etcd.Dashboard{
 			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Certified: !c.plain(), Clients: n.clients, Cluster: n.overview.cluster,
 		},
-		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
@@ -310,24 +310,23 @@ func (n *Node) ended(err error) {
 	})
 }
 
-// Ready returns when the member belongs to a cluster with a leader, or with the reason why it does not.
+// Ready returns when the member's start is over: it serves every request, and the members list it. Otherwise it returns the reason.
 func (n *Node) Ready(ctx context.Context) error {
-	for {
-		if s := n.member.status; s.Raft().Leader != 0 && n.member.announced() {
-			return nil
+	for !n.member.startup.Reached(wire.StageListed) {
+		raised := n.member.startup.Raised()
+		if n.member.startup.Reached(wire.StageListed) {
+			break
 		}
 		select {
 		case <-n.done:
 			return n.err
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(readyPoll):
+		case <-raised:
 		}
 	}
+	return nil
 }
-
-// readyPoll is how often Ready checks.
-const readyPoll = 10 * time.Millisecond
 
 // Working reports whether consensus has advanced raft's clock within the last d. It does so every 10 ms, also without a quorum: if it has not,
 // the process hangs, or is starved of CPU time.
@@ -521,20 +520,14 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 	return int64((electionTimeout*3/2 + time.Second - 1) / time.Second)
 }
 
-// Refuse implements server.Member. A member that takes no part answers nothing. A member that has heard of no leader since its folder was
-// created has no readable state: it may be a member that has lost its folder.
-func (e endpoint) Refuse(path wire.Path) *kv.Error {
+// Refuse implements server.Member.
+func (e endpoint) Refuse() *kv.Error {
 	if e.status.Refused() {
 		code, why := kv.Amnesia, e.status.Quarantined()
 		if why.Name == kv.CorruptAlarm {
 			code = kv.Corrupt
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers only status requests: %s", why.Text)
-	}
-	if path == wire.PathLocal {
-		if applied, _ := e.View().Applied(); applied <= foundingIndex {
-			return kv.Errorf(kv.Unavailable, "this member has no data to read yet: it has not heard from a leader since its data folder was made")
-		}
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"qkv/actor/sim"
 	"qkv/index/kv"
-	"qkv/net/wire"
 )
 
 // A watcher is a client with one stream of watches, which it loses whenever its member's process ends, and sometimes
@@ -265,7 +264,7 @@ func (c *watcher) forget() {
 func (c *watcher) connect() {
 	c.forget()
 	h := c.w.any()
-	if !h.alive() || (endpoint{h.member}).Refuse(wire.PathWatch) != nil {
+	if !h.alive() || (endpoint{h.member}).Refuse() != nil {
 		return
 	}
 	c.stream = &watchStream{of: c, member: h.member, life: h.life, room: 1 + c.w.random.IntN(8), asked: map[uint64]*askedWatch{}}

@@ -577,6 +577,8 @@ const (
 	// damage tries to inform the others before it stops.
 	VerifyVersions = 4096
 	VerifyTold     = 5
+	// WatchStart is how long a watch waits for the end of a member's start: its client then turns to another member.
+	WatchStart = 5 * time.Second
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
 	RequestTimeout = 60 * time.Second
 	// ClientHandshakeTimeout ends a native handshake during which the other side sends nothing. HandshakeHurry replaces it when a quarter

@@ -57,7 +57,7 @@ func (n *null) Propose(p kv.Proposal) {
 	p.ReplyTo.Complete(done)
 }
 
-func (n *null) Refuse(wire.Path) *kv.Error { return nil }
+func (n *null) Refuse() *kv.Error { return nil }
 
 func (n *null) Unban(uint64) *kv.Error { return nil }
 

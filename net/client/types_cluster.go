@@ -110,7 +110,8 @@ const (
 //		Memory             int64 // resident memory of the process, in bytes
 //		Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
 //
-//		Parts Parts // of the next snapshot; all 0 while the state has no extents
+//		Parts Parts  // of the next snapshot; all 0 while the state has no extents
+//		Stage string // starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the member has started
 //	}
 type Status = wire.Status
 

@@ -10,6 +10,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
+	"qkv/net/wire"
 )
 
 // class is the permission that an RPC needs while authentication is enabled.
@@ -91,6 +92,18 @@ var classes = map[string]class{
 	"/grpc.health.v1.Health/Check": anybody,
 	"/grpc.health.v1.Health/List":  anybody,
 	"/grpc.health.v1.Health/Watch": anybody,
+}
+
+// needs is the stage of a member's start that an RPC needs, for those that do not wait for its end. Over HTTP, paths of pages have it, too.
+var needs = map[string]wire.Need{
+	"/etcdserverpb.KV/Range":           wire.NeedKeys,
+	"/etcdserverpb.KV/RangeStream":     wire.NeedKeys,
+	"/etcdserverpb.Cluster/MemberList": wire.NeedReplayed,
+	"/etcdserverpb.Maintenance/Status": wire.NeedNothing,
+	"/etcdserverpb.Auth/Authenticate":  wire.NeedKeys,
+
+	"/ui/api/user":     wire.NeedReplayed, // the page begins with it
+	"/ui/api/overview": wire.NeedReplayed, // works without a leader: it has no keys
 }
 
 // admit identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While

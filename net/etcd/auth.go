@@ -63,7 +63,10 @@ func (s authService) authStatus(ctx context.Context, _ *pb.AuthStatusRequest) (*
 func (s authService) authenticate(ctx context.Context, q *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	password := auth.Secret(q.Password)
 	q.Password = ""
-	v, err := s.confirmed(ctx)
+	v, err := s.config.Member.View(), error(nil)
+	if s.config.Start.Current() { // otherwise --serve-stale
+		v, err = s.confirmed(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,7 @@ func (t telling) own(s *core, own *Metrics) {
 	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
 		t.gauge("qkv_role", "This member's role in raft: one of the series is 1.", truth(own.Role == role), "role", role)
 	}
+	t.gauge("qkv_starting", "1 until a quorum has confirmed that this member has every write acknowledged before its start.", truth(!s.config.Start.Current()))
 	t.gauge("qkv_term", "The current term of raft.", float64(own.Term))
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {

@@ -48,9 +48,12 @@ type dashboard struct {
 
 var errNoLogin = kv.Errorf(kv.UserEmpty, "log in with a user's name and password, or show a client's certificate")
 
-// Identify implements web.Endpoint.
+// Identify implements web.Endpoint. Each request for data begins with it, so a request waits here for the member's start.
 func (d dashboard) Identify(r *http.Request) (context.Context, error) {
 	ctx := r.Context()
+	if err := d.started(ctx, needs[r.URL.Path]); err != nil {
+		return nil, plainError(err)
+	}
 	if !d.config.Member.View().Auth().Enabled() {
 		local, _ := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr)
 		trusted := local != nil && local.IP.IsLoopback() && !d.config.Dashboard.Certified || front.AccountOf(ctx).User() != ""
@@ -86,6 +89,9 @@ func proxied(r *http.Request) bool {
 
 // Login implements web.Endpoint.
 func (d dashboard) Login(ctx context.Context, user, password string) (string, error) {
+	if err := d.started(ctx, wire.NeedKeys); err != nil {
+		return "", plainError(err)
+	}
 	q := &pb.AuthenticateRequest{Name: user, Password: password}
 	answer, err := authService{d.core}.authenticate(ctx, q)
 	if err = d.audited(ctx, authenticateRPC, q, err); err != nil {
@@ -135,7 +141,7 @@ func (d dashboard) Permits(ctx context.Context, v *index.View, need kv.Access, q
 
 // Read implements web.Endpoint. A refusal is recorded.
 func (d dashboard) Read(ctx context.Context, need kv.Access, q index.Toucher, step func(*index.View) (bool, error)) error {
-	if refusal := d.config.Member.Refuse(wire.PathRead); refusal != nil {
+	if refusal := d.config.Member.Refuse(); refusal != nil {
 		return refusal
 	}
 	if err := d.calls.confirm(ctx); err != nil {

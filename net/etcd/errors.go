@@ -9,12 +9,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"qkv/index/kv"
+	"qkv/net/wire"
 )
 
 var (
 	errStopped         = rpctypes.ErrGRPCStopped
 	errTimeout         = rpctypes.ErrGRPCTimeout
 	errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests
+	errStarting        = status.Error(codes.Unavailable, "etcdserver: "+wire.ErrStarting.Message) // etcd's clients retry it
 )
 
 // statuses maps qkv's errors to etcd's: clients compare the texts.

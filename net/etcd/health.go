@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"qkv/internal/limits"
+	"qkv/net/wire"
 )
 
 // health is gRPC's health service, grpc.health.v1.Health. It knows the empty name, which stands for the whole endpoint, and the
@@ -35,12 +36,10 @@ func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
 }
 
 func (h *health) status() healthpb.HealthCheckResponse_ServingStatus {
-	select {
-	case <-h.s.alive.Done():
+	if h.s.alive.Err() != nil || !h.s.config.Start.Current() {
 		return healthpb.HealthCheckResponse_NOT_SERVING
-	default:
-		return healthpb.HealthCheckResponse_SERVING
 	}
+	return healthpb.HealthCheckResponse_SERVING
 }
 
 // Check implements healthpb.HealthServer.
@@ -60,7 +59,7 @@ func (h *health) List(context.Context, *healthpb.HealthListRequest) (*healthpb.H
 	return &healthpb.HealthListResponse{Statuses: all}, nil
 }
 
-// Watch implements healthpb.HealthServer. A status changes once, when the endpoint stops.
+// Watch implements healthpb.HealthServer. A status changes when the member has started, and when the endpoint stops.
 func (h *health) Watch(q *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
 	known, first := h.names[q.Service], healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	q.Service = "" // the stream may stay open for days, and the name may have limits.RequestBytes
@@ -70,10 +69,17 @@ func (h *health) Watch(q *healthpb.HealthCheckRequest, stream healthpb.Health_Wa
 	if err := stream.Send(&healthpb.HealthCheckResponse{Status: first}); err != nil {
 		return err
 	}
-	select {
-	case <-stream.Context().Done():
+	ctx, cancel := h.s.untilStopped(stream.Context())
+	defer cancel()
+	if h.s.config.Start.Await(ctx, wire.NeedCurrent) && known && first == healthpb.HealthCheckResponse_NOT_SERVING {
+		first = healthpb.HealthCheckResponse_SERVING
+		if err := stream.Send(&healthpb.HealthCheckResponse{Status: first}); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	if stream.Context().Err() != nil {
 		return stream.Context().Err()
-	case <-h.s.alive.Done():
 	}
 	if known && first == healthpb.HealthCheckResponse_SERVING {
 		if err := stream.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}); err != nil {

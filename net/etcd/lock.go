@@ -44,7 +44,7 @@ func own[T any, Q request[T], A any](o offer, name string, handle func(context.C
 		if err := decode(q); err != nil {
 			return nil, err
 		}
-		err := s.mayServe(ctx, nil)
+		err := s.mayServe(ctx, o.need(name), nil)
 		if err == nil {
 			ctx, err = s.admit(ctx, of)
 		}

@@ -39,6 +39,9 @@ func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.Stat
 	if own.Leader == 0 {
 		answer.Errors = append(answer.Errors, "etcdserver: no leader")
 	}
+	if word := s.config.Start.Word(); word != "" {
+		answer.Errors = append(answer.Errors, "etcdserver: "+word)
+	}
 	for _, a := range own.Alarms {
 		answer.Errors = append(answer.Errors, a.Name+": "+a.Text)
 	}

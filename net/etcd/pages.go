@@ -39,14 +39,14 @@ func (s pages) server(gateway *gateway, page web.Endpoint) *http.Server {
 			{Name: "readyz", Checks: []web.Check{
 				probed("data_corruption", s.sound),
 				probed("serializable_read", s.readable),
-				probed("linearizable_read", s.agrees),
+				probed("linearizable_read", s.agrees), // and the start is over
 				probed("non_learner", s.votes),
 				probed("certificate", s.trusted),
 			}},
 		},
 	})
 	return &http.Server{
-		Handler: underWay(older(all)), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
+		Handler: s.marked(underWay(older(all))), ConnContext: front.ConnContext, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: s.config.Limits.Web, IdleTimeout: s.config.Limits.Web,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 }
@@ -64,6 +64,9 @@ func probed(name string, pass func(context.Context) error) web.Check {
 
 // administrator refuses a request over HTTP whose token is not that of an administrator, while authentication is enabled.
 func (s pages) administrator(r *http.Request) error {
+	if err := s.started(r.Context(), wire.NeedCurrent); err != nil {
+		return errors.New(status.Convert(err).Message())
+	}
 	md := metadata.Pairs(gatewayHeader, "")
 	if token := r.Header.Get("Authorization"); token != "" {
 		md.Set(rpctypes.TokenFieldNameSwagger, token)
@@ -94,6 +97,16 @@ func (s pages) health(ctx context.Context, excluded []string, serializable bool)
 		s.metrics.unhealthy.Inc()
 	}
 	return fault
+}
+
+// marked marks the answers of a member that has not started yet.
+func (s pages) marked(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if word := s.config.Start.Word(); word != "" {
+			w.Header().Set(stateHeader, word)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // underWay counts requests in service: a full port evicts connections without any first.
@@ -136,6 +149,9 @@ func (s pages) unhealthy(ctx context.Context, exclude []string, serializable boo
 	if s.config.Member.RaftStatus().Leader == 0 && !serializable {
 		return "RAFT NO LEADER"
 	}
+	if !serializable && !s.config.Start.Reached(wire.StageListed) {
+		return "STARTING"
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := s.mayRead(ctx, serializable); err != nil {
@@ -146,13 +162,16 @@ func (s pages) unhealthy(ctx context.Context, exclude []string, serializable boo
 
 // readable returns the reason why this member's own state cannot be read.
 func (s pages) readable(context.Context) error {
-	return refused(s.config.Member.Refuse(wire.PathLocal))
+	return refused(s.config.Member.Refuse())
 }
 
 // agrees returns the reason why the members do not confirm reads of this member.
 func (s pages) agrees(ctx context.Context) error {
 	if s.config.Member.RaftStatus().Leader == 0 {
 		return errors.New("etcdserver: no leader")
+	}
+	if !s.config.Start.Reached(wire.StageListed) {
+		return errStarting
 	}
 	return s.calls.confirm(ctx)
 }

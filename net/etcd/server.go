@@ -42,7 +42,7 @@ type Member interface {
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
 	Watch(to kv.WatchStream, r kv.WatchRequest)
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
-	Refuse(path wire.Path) *kv.Error
+	Refuse() *kv.Error
 	MoveLeader(ctx context.Context, to uint64) *kv.Error
 	Metrics() Metrics
 	View() *index.View
@@ -68,6 +68,7 @@ type Config struct {
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
+	Start       *wire.Start  // requests wait for the stage of it that they need; nil: it is over
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
@@ -362,9 +363,11 @@ func (o offer) describe(methods []grpc.MethodDesc, streams ...grpc.StreamDesc) *
 
 func (o offer) class(name string) class { return classes["/"+o.service+"/"+name] }
 
+func (o offer) need(name string) wire.Need { return needs["/"+o.service+"/"+name] }
+
 // method builds an RPC with one request and one answer.
 func method[T any, Q request[T], A any](o offer, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
-	s, of := o.core, o.class(name)
+	s, of, need := o.core, o.class(name), o.need(name)
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
 		if err := decode(q); err != nil {
@@ -372,7 +375,7 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		}
 		s.requests.Add(1)
 		defer s.requests.Add(-1)
-		err := s.mayServe(ctx, q)
+		err := s.mayServe(ctx, need, q)
 		if err == nil {
 			ctx, err = s.admit(ctx, of)
 		}
@@ -389,7 +392,7 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 
 // stream builds an RPC with a stream of requests, or of answers.
 func (o offer) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
-	s, of := o.core, o.class(name)
+	s, of, need := o.core, o.class(name), o.need(name)
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
 		Handler: limited(&s.streams, limits.EtcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
@@ -397,7 +400,7 @@ func (o offer) stream(name string, requests, answers bool, serve func(grpc.Serve
 			if name == "Snapshot" { // a learner serves it, too
 				q = &pb.SnapshotRequest{}
 			}
-			if err := s.mayServe(stream.Context(), q); err != nil {
+			if err := s.mayServe(stream.Context(), need, q); err != nil {
 				return err
 			}
 			if requests && of == checked { // each of its requests is identified by itself, since a token may end before the stream
@@ -432,15 +435,26 @@ func limited(open *atomic.Int64, most int64, what string, serve func(grpc.Server
 	}
 }
 
-// mayServe returns the reason for which any request or stream is refused now.
-func (s *core) mayServe(ctx context.Context, q proto.Message) error {
+// mayServe returns the reason for which any request or stream is refused. It first waits until the member's start has come as far as needed.
+func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) error {
 	select {
 	case <-s.alive.Done():
 		return errStopped
 	default:
 	}
-	local := servedByLearner(q)
-	if !local {
+	_, status := q.(*pb.StatusRequest)
+	if refusal := s.config.Member.Refuse(); refusal != nil && !status {
+		return refused(refusal)
+	}
+	require := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
+	requires := len(require) > 0 && require[0] == rpctypes.MetadataHasLeader
+	switch err := s.started(ctx, need); {
+	case err != nil && requires && s.config.Member.RaftStatus().Leader == 0:
+		return rpctypes.ErrGRPCNoLeader
+	case err != nil:
+		return err
+	}
+	if !servedByLearner(q) {
 		if err := s.takesPart(ctx); err != nil {
 			return err
 		}
@@ -448,18 +462,37 @@ func (s *core) mayServe(ctx context.Context, q proto.Message) error {
 	if version := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(version) > 0 && !utf8.ValidString(version[0]) {
 		return rpctypes.ErrGRPCInvalidClientAPIVersion
 	}
-	if require := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && s.config.Member.RaftStatus().Leader == 0 {
+	if requires && s.config.Member.RaftStatus().Leader == 0 {
 		return rpctypes.ErrGRPCNoLeader
 	}
-	if _, status := q.(*pb.StatusRequest); status {
+	return nil
+}
+
+// started waits until the member serves requests with this need, for at most Config.Timeout. Answers of a member that has not started yet are
+// marked in their metadata.
+func (s *core) started(ctx context.Context, need wire.Need) error {
+	start := s.config.Start
+	if start.Current() {
 		return nil
 	}
-	path := wire.PathRead
-	if local {
-		path = wire.PathLocal
+	ctx, cancel := s.untilStopped(ctx)
+	defer cancel()
+	within, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	switch {
+	case !start.Await(within, need) && s.alive.Err() != nil:
+		return errStopped
+	case within.Err() != nil:
+		return errStarting
 	}
-	return refused(s.config.Member.Refuse(path))
+	if word := start.Word(); word != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(stateHeader, word)) // it fails for requests over HTTP, whose answers pages marks
+	}
+	return nil
 }
+
+// stateHeader is the metadata, and the header over HTTP, of answers of a member that has not started yet: its word of wire.Start.
+const stateHeader = "qkv-member-state"
 
 // isLearner tells whether a member is a learner in the sense of etcd's clients: an operator has to promote it. A learner that is promoted
 // automatically was added as a voter, and serves the same as voters.

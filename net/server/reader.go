@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,13 @@ type batch struct {
 // read is the reader goroutine.
 func (s *stream) read() {
 	defer s.frames.Release()
+	defer s.dropWaiting()
 	for {
 		if !s.waitForRoom() {
+			return
+		}
+		if err := s.started(); err != nil {
+			s.readFailed(err)
 			return
 		}
 		err := s.frames.Fill()
@@ -54,6 +60,9 @@ func (s *stream) read() {
 		}
 		if err == nil {
 			err = s.watchFrames()
+		}
+		if errors.Is(err, io.EOF) {
+			err = cmp.Or(s.outlast(), err)
 		}
 		if err != nil {
 			s.readFailed(err)
@@ -152,9 +161,9 @@ func (s *stream) handle(frame []byte) error {
 	first := !s.asked
 	s.asked = true
 	if own := s.watches; own != nil { // only this goroutine sets it
-		return own.handle(frame)
+		return own.handleInOrder(frame)
 	} else if first && wire.IsWatch(frame) {
-		return s.beginWatches().handle(frame)
+		return s.beginWatches().handleInOrder(frame)
 	}
 	b, q := &s.batch, &s.request
 	err := wire.ReadRequest(frame, q)
@@ -176,6 +185,9 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	path := q.Path()
 	if refusal := s.refuse(q, path, len(frame)); refusal != nil {
 		return refusal
+	}
+	if s.waitsForStart(q, path) {
+		return s.awaitStart(frame, q.Op.Start(), q.Timeout)
 	}
 	if refusal := s.permitsEarly(q, path); refusal != nil {
 		return refusal
@@ -294,7 +306,7 @@ func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
 	if path != wire.PathMember {
-		if refusal := s.conn.server.config.Member.Refuse(path); refusal != nil {
+		if refusal := s.conn.server.config.Member.Refuse(); refusal != nil {
 			return refusal
 		}
 	}

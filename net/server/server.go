@@ -39,9 +39,9 @@ type Member interface {
 	// AskLeases asks the leader's lease clock, requests[i] for asks[i]. Each is completed once at to, with a Completion of kind
 	// LeaseTold. It does not wait for the queue of writes.
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
-	// Refuse returns the reason why the member serves no request of this path now; nil if it does. It is called before each request
-	// except those of wire.PathMember.
-	Refuse(path wire.Path) *kv.Error
+	// Refuse returns the reason why the member takes no part in the cluster; nil if it does. It is called before each request except
+	// those of wire.PathMember.
+	Refuse() *kv.Error
 	// Unban lifts the quarantine of the member with this id, or returns the reason why not.
 	Unban(member uint64) *kv.Error
 	// MoveLeader makes another voter the leader: the voter with this id, or, with 0, the voter with the most of the log. Only the
@@ -61,6 +61,7 @@ type Config struct {
 	Credentials *wire.Credentials
 	ResetKey    [32]byte // kept with the data folder: clients of a killed and restarted member notice at once
 	Member      Member
+	Start       *wire.Start // requests wait for the stage of it that they need; nil: it is over
 	Logger      *slog.Logger
 
 	Audit      *audit.Log        // nil: nothing is recorded

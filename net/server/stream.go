@@ -42,6 +42,8 @@ type stream struct {
 	filled  bool      // bytes arrived since it was set
 	begun   time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
 
+	waiting waiting
+
 	// Shared.
 	mu      sync.Mutex
 	room    sync.Cond       // out was taken, or the stream is gone

@@ -100,6 +100,18 @@ func (w *watches) addLocked(d kv.WatchDelivery) {
 	w.s.wakeWriter()
 }
 
+// handleInOrder is handle once the member has started, in the order of the frames.
+func (w *watches) handleInOrder(frame []byte) error {
+	server := w.s.conn.server
+	if len(w.s.waiting.all) == 0 && (server.config.Start.Current() || server.config.Member.Refuse() != nil) {
+		return w.handle(frame)
+	}
+	if refusal := w.s.awaitStart(frame, wire.NeedCurrent, limits.WatchStart); refusal != nil {
+		w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: refusal})
+	}
+	return nil
+}
+
 // handle carries out the request in a frame. After an error the stream cannot go on.
 func (w *watches) handle(frame []byte) error {
 	var q kv.WatchRequest
@@ -140,7 +152,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	if server.draining.Load() {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
-	if refusal := server.config.Member.Refuse(wire.PathWatch); refusal != nil {
+	if refusal := server.config.Member.Refuse(); refusal != nil {
 		return refusal
 	}
 	if refusal := q.Watch.Check(readable); refusal != nil {

@@ -80,6 +80,7 @@ type op struct {
 	access kv.Access // what the client's user must be permitted, if authentication is enabled
 	once   bool      // the request has the fields of a [kv.SessionWrite]
 	alone  bool      // the command has a log entry of its own
+	start  Need      // the stage of the member's start that it needs
 	fields int       // number of elements of the body
 
 	// read reads the body; nil: the body is empty, or [ReadWatchRequest] reads it.
@@ -107,19 +108,19 @@ var ops = [...]op{
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Delete.Check(b) },
 	},
 	OpRange: {
-		name: "range", path: PathRead, access: kv.AccessRead, fields: 11,
+		name: "range", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 11,
 		read:    func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Range.Check(b) },
 	},
 	OpPages: {
-		name: "streamed range", path: PathRead, access: kv.AccessRead, fields: 11,
+		name: "streamed range", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 11,
 		read:    func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
 		check:   checkPages,
 	},
 	OpUsage: {
-		name: "question for usage", path: PathRead, access: kv.AccessRead, fields: 4,
+		name: "question for usage", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 4,
 		read:    readUsage,
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Usage.Check(b) },
@@ -146,14 +147,14 @@ var ops = [...]op{
 		check: checkTimesOf,
 	},
 
-	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone},
+	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone, start: NeedNothing},
 	OpClients: {name: "list of connected clients", path: PathMember, access: kv.AccessAdmin},
 	OpUnban: {
-		name: "unban", path: PathMember, access: kv.AccessAdmin, fields: 1,
+		name: "unban", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1,
 		read: func(r *pack.Reader, q *Request) { q.Unban = r.Uint() },
 	},
 	OpMembers: {
-		name: "list of members", path: PathRead, access: kv.AccessNone, fields: 1,
+		name: "list of members", path: PathRead, access: kv.AccessNone, start: NeedReplayed, fields: 1,
 		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
 	},
 	OpChangeMember: {
@@ -244,7 +245,7 @@ var ops = [...]op{
 		check:   checkAuthors,
 	},
 	OpLogin: {
-		name: "login", path: PathMember, access: kv.AccessAnyone, fields: 3,
+		name: "login", path: PathMember, access: kv.AccessAnyone, start: NeedKeys, fields: 3,
 		read: func(r *pack.Reader, q *Request) {
 			q.Auth = &AuthRequest{Name: r.String(), Password: r.Bytes(), Token: r.String()}
 		},
@@ -288,6 +289,9 @@ func (o Op) String() string {
 	}
 	return fmt.Sprintf("op %d", uint8(o))
 }
+
+// Start returns the stage of a member's start that the op needs.
+func (o Op) Start() Need { return ops[o].start }
 
 // Access returns the permission that the op needs.
 func (o Op) Access() kv.Access { return ops[o].access }

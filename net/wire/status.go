@@ -22,7 +22,7 @@ import (
 //	 backup str, backup_age_us uint,
 //	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint,
 //	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int, away int,
-//	 away_bytes int, reads uint, reads_failed uint]
+//	 away_bytes int, reads uint, reads_failed uint, stage str]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -71,7 +71,8 @@ type Status struct {
 	Memory             int64 // resident memory of the process, in bytes
 	Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
 
-	Parts Parts // of the next snapshot; all 0 while the state has no extents
+	Parts Parts  // of the next snapshot; all 0 while the state has no extents
+	Stage string // starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the member has started
 }
 
 // Parts are the files with all changes but the newest ones.
@@ -121,7 +122,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 57
+	statusFields = 58
 	alarmFields  = 3
 	memberFields = 6
 	linkFields   = 5
@@ -180,7 +181,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendInt(pack.AppendUint(pack.AppendInt(dst, s.Parts.Base), s.Parts.BaseFiles), s.Parts.BaseBytes)
 	dst = pack.AppendInt(pack.AppendUint(dst, s.Parts.Extents), s.Parts.ExtentBytes)
 	dst = pack.AppendInt(pack.AppendInt(dst, s.Parts.Away), s.Parts.AwayBytes)
-	return pack.AppendUint(pack.AppendUint(dst, s.Parts.Reads), s.Parts.ReadsFailed)
+	return pack.AppendString(pack.AppendUint(pack.AppendUint(dst, s.Parts.Reads), s.Parts.ReadsFailed), s.Stage)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -208,6 +209,7 @@ func readStatus(r *pack.Reader) Status {
 		l.Rate, l.P99 = r.Uint(), readMicroseconds(r)
 	}
 	s.Parts = Parts{r.Int(), r.Uint(), r.Int(), r.Uint(), r.Int(), r.Int(), r.Int(), r.Uint(), r.Uint()}
+	s.Stage = r.String()
 	r.End(whole)
 	return s
 }

@@ -215,7 +215,7 @@ func (m *Member) ask(writes, reads int) *kv.Error {
 func (m *Member) SetRefuse(err *kv.Error) { m.refuse.Store(err) }
 
 // Refuse returns the error that SetRefuse set.
-func (m *Member) Refuse(wire.Path) *kv.Error { return m.refuse.Load() }
+func (m *Member) Refuse() *kv.Error { return m.refuse.Load() }
 
 // Unban clears the error that SetRefuse set, if the id is that of the status.
 func (m *Member) Unban(member uint64) *kv.Error {

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// waiting are the requests of a stream that wait for a stage of the member's start, see [wire.Start]. Later requests that need less overtake
+// them. They count as under way. The reader carries them out when the stage is reached: a read deadline wakes it.
+type waiting struct {
+	all     []waitingFrame // guarded by stream.mu, and changed by the reader alone
+	watched bool           // watchStart runs; guarded by stream.mu
+}
+
+type waitingFrame struct {
+	frame []byte // a copy
+	need  wire.Need
+	until time.Time
+	bytes int32 // the memory that it counts for
+}
+
+// startPoll is the longest time between two looks at the deadlines of waiting requests.
+const startPoll = 100 * time.Millisecond
+
+// waitsForStart reports whether a request waits for the member's start. A quarantined member starts only after `member unban`, and answers
+// meanwhile what it always answers.
+func (s *stream) waitsForStart(q *wire.Request, path wire.Path) bool {
+	start := s.conn.server.config.Start
+	return !start.Current() && !start.Serves(q.Op.Start()) && (path != wire.PathMember || s.conn.server.config.Member.Refuse() == nil)
+}
+
+// awaitStart keeps a copy of a frame until the member has reached the stage, but no longer than timeout.
+func (s *stream) awaitStart(frame []byte, need wire.Need, timeout time.Duration) *kv.Error {
+	held, refusal := s.begin(len(frame))
+	if refusal != nil {
+		return refusal
+	}
+	if timeout <= 0 || timeout > limits.RequestTimeout {
+		timeout = limits.RequestTimeout
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting.all = append(s.waiting.all, waitingFrame{bytes.Clone(frame), need, time.Now().Add(timeout), held})
+	if !s.waiting.watched {
+		s.waiting.watched = true
+		s.conn.server.running.Go(s.watchStart)
+	}
+	return nil
+}
+
+// watchStart wakes the reader whenever a waiting request is due, until none waits.
+func (s *stream) watchStart() {
+	for {
+		raised := s.conn.server.config.Start.Raised()
+		s.mu.Lock()
+		due := false
+		for i := range s.waiting.all {
+			due = due || s.isDue(&s.waiting.all[i], time.Now())
+		}
+		s.waiting.watched = len(s.waiting.all) > 0
+		goOn := s.waiting.watched
+		s.mu.Unlock()
+		if !goOn {
+			return
+		}
+		if due {
+			_ = s.qs.SetReadDeadline(time.Unix(1, 0))
+		}
+		pauseForStart(raised)
+	}
+}
+
+func pauseForStart(raised <-chan struct{}) {
+	select {
+	case <-raised:
+	case <-time.After(startPoll):
+	}
+}
+
+// isDue reports whether a waiting request can be carried out, or has to be refused. A stream of a member that stops may end without the refusal,
+// which says the same.
+func (s *stream) isDue(w *waitingFrame, now time.Time) bool {
+	return s.conn.server.config.Start.Serves(w.need) || !now.Before(w.until) || s.conn.server.draining.Load()
+}
+
+// takeDue takes the waiting requests that are due.
+func (s *stream) takeDue(now time.Time) (due []waitingFrame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var left []waitingFrame
+	for _, w := range s.waiting.all {
+		if s.isDue(&w, now) {
+			due = append(due, w)
+		} else {
+			left = append(left, w)
+		}
+	}
+	s.waiting.all = left
+	return due
+}
+
+// started carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
+func (s *stream) started() (err error) {
+	if len(s.waiting.all) == 0 {
+		return nil
+	}
+	now := time.Now()
+	due := s.takeDue(now)
+	for i := range due {
+		w := &due[i]
+		s.end(1, int64(w.bytes))
+		serves := s.conn.server.config.Start.Serves(w.need)
+		switch own := s.watches; {
+		case err != nil:
+		case own != nil && serves:
+			err = own.handle(w.frame)
+		case own != nil: // its client begins all watches of the stream again, at another member if there is one
+			own.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: wire.ErrStarting})
+		default:
+			err = s.handleWaiting(w, serves, now)
+		}
+	}
+	s.flush()
+	return err
+}
+
+func (s *stream) handleWaiting(w *waitingFrame, serves bool, now time.Time) error {
+	q := &s.request
+	if err := wire.ReadRequest(w.frame, q); err != nil {
+		return err
+	}
+	refusal := wire.ErrStarting
+	if serves {
+		q.Timeout = min(q.Timeout, max(w.until.Sub(now), time.Millisecond))
+		refusal = s.start(q, w.frame)
+	}
+	if refusal != nil {
+		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, refusal.Code, refusal.Message)
+	}
+	s.request.Txn, s.request.Auth = nil, nil
+	return nil
+}
+
+// outlast carries out the waiting requests of a client that sends nothing more.
+func (s *stream) outlast() error {
+	for len(s.waiting.all) > 0 {
+		pauseForStart(s.conn.server.config.Start.Raised())
+		if !s.waitForRoom() {
+			return io.ErrClosedPipe
+		}
+		if err := s.started(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropWaiting drops the waiting requests of a stream that is gone.
+func (s *stream) dropWaiting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.waiting.all {
+		s.end(1, int64(w.bytes))
+	}
+	s.waiting.all = nil
+}
