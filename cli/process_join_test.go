@@ -33,7 +33,7 @@ func TestProcessLostDisk(t *testing.T) {
 
 	second, free := *lost, freeAddresses(t, 2)
 	second.listen, second.listenPeer, second.dataDir, second.arguments = free[0], free[1], lost.dataDir+"-second", join
-	second.refuses(exitFailed, "n3 has joined already, with another data folder, and was connected a moment ago: if that member runs, give this one another --name")
+	second.refuses(exitFailed, "n3 has joined already, with another data folder (", "and was connected a moment ago, so two hosts have one name: if that member runs, give this one another --name")
 
 	lost.kill()
 	must(t, os.RemoveAll(lost.dataDir))

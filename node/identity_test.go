@@ -525,7 +525,7 @@ func TestWhoMayJoin(t *testing.T) {
 		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
 		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
 		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
-		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with the data folder 09000000, and was connected a moment ago; this one is 07000000, so two hosts have one name"},
+		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder (09000000, this one is 07000000), and was connected a moment ago, so two hosts have one name"},
 	} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
 		request := peerframe.JoinRequest{Name: c.name, Folder: [16]byte{7}}
@@ -550,7 +550,7 @@ func TestWhoWasMetHasJoined(t *testing.T) {
 	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
 	for _, id := range []uint64{0, 8} {
 		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", ID: id, Folder: [16]byte{7}}, actor.RaftStatus{Leader: 2})
-		if refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "with the data folder 08000000, and this one is 07000000") {
+		if refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "with another data folder (08000000, this one is 07000000)") {
 			t.Errorf("one with the id %d: %+v", id, refusal)
 		}
 	}

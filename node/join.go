@@ -59,10 +59,10 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	case one.Folder == request.Folder:
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
-			"%s has joined already, with the data folder %x, and this one is %x: start it with that one; %s", name, h.folderOf(one), request.Folder[:4], replace)}
+			"%s has joined already, with another data folder (%x, this one is %x): start it with that one; %s", name, h.folderOf(one), request.Folder[:4], replace)}
 	case h.joined(one):
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has joined already, with the data folder %x, and was connected a moment ago; this one is %x, so two hosts have one name: if that member runs, give this one another --name, and add it; if that member is lost, start this one again in a few seconds", name, h.folderOf(one), request.Folder[:4])}
+			"%s has joined already, with another data folder (%x, this one is %x), and was connected a moment ago, so two hosts have one name: if that member runs, give this one another --name, and add it; if that member is lost, start this one again in a few seconds", name, h.folderOf(one), request.Folder[:4])}
 	}
 	if now.Leader == 0 || !h.announced() {
 		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may lag, since it was just started or has no leader; the request is retried", h.config.Name)}
