@@ -83,6 +83,30 @@ func TestFlood(t *testing.T) {
 	f.sound(1)
 }
 
+// TestRefusalsAreFair: requests without a user from one host, with all operations, and logins in all names leave lines to others: to a
+// user, and to such requests from another host.
+func TestRefusalsAreFair(t *testing.T) {
+	f := newFixture(t, 1)
+	refused := kv.Errorf(kv.UserEmpty, "no user")
+	for n := range 2 * limits.AuditSubjects {
+		f.Record(Event{Proof: None, Remote: "10.0.0.1:1", API: Etcd, Operation: fmt.Sprint("operation ", n), Refusal: refused})
+		f.Record(refusal(fmt.Sprint("claimed", n), "10.0.0.1:1"))
+	}
+	f.Record(Event{Proof: None, Remote: "10.0.0.2:1", API: Etcd, Operation: "Put", Refusal: refused})
+	f.Record(Event{User: "alice", Proof: Certificate, Remote: "10.0.0.1:1", API: Etcd, Operation: "Put", Refusal: refused})
+	must(t, f.Close())
+	found := map[string]bool{}
+	r := NewReader(f.disk, logName)
+	defer r.Close()
+	for raw, err := r.Next(); err == nil; raw, err = r.Next() {
+		one, _ := ParseLine(raw)
+		found[one.User+" "+hostOf(one.Remote)+" "+one.Operation] = true
+	}
+	if !found["alice 10.0.0.1 Put"] || !found[" 10.0.0.2 Put"] {
+		t.Errorf("of %d lines none is alice's, or the other host's", len(found))
+	}
+}
+
 // While the disk is full, the queue has a bound, refusals leave half of it to changes, and a line counts the lost events.
 func TestQueueIsBounded(t *testing.T) {
 	f := newFixture(t, 1)

@@ -11,7 +11,8 @@ import (
 // repeats sums up equal refusals and logins: a flood of them fills neither the disk nor the time of a reader.
 //
 //  1. A subject has at most limits.AuditRepeats lines of its own in limits.AuditRepeatsTime; further events are held.
-//  2. There are at most limits.AuditSubjects subjects. An event of another one is refused, and counted as lost.
+//  2. There are at most limits.AuditSubjects subjects. A user has at most as many of them as are left free, requests without a proven user
+//     together count as one user, and a host of theirs has half of that. An event of another subject is refused, and counted as lost.
 type repeats map[subject]*repeated
 
 // subject is the part of an event in which repetitions are equal. Messages and ranges may differ.
@@ -42,7 +43,7 @@ func (r repeats) pass(e *Event, now time.Time) verdict {
 	s := subject{short(e.User), hostOf(short(e.Remote)), e.Operation, e.result(), e.Proof, e.API}
 	c := r[s]
 	switch {
-	case c == nil && len(r) >= limits.AuditSubjects:
+	case c == nil && !r.admits(s):
 		return lost
 	case c == nil:
 		s.user, s.host = strings.Clone(s.user), strings.Clone(s.host) // the request's memory is not kept
@@ -54,6 +55,29 @@ func (r repeats) pass(e *Event, now time.Time) verdict {
 	}
 	c.lines++
 	return recorded
+}
+
+// admits reports whether a user, and the host of requests without one, may have another subject.
+func (r repeats) admits(s subject) bool {
+	free, user := limits.AuditSubjects-len(r), s.proven()
+	ofUser, ofHost := 0, 0
+	for other := range r {
+		if other.proven() == user {
+			ofUser++
+			if other.host == s.host {
+				ofHost++
+			}
+		}
+	}
+	return ofUser < free && (user != "" || 2*ofHost < free)
+}
+
+// proven is the user of the subject's events; that of a refused login is only claimed.
+func (s subject) proven() string {
+	if s.operation == Login && s.result != resultOK {
+		return ""
+	}
+	return s.user
 }
 
 // summary is a subject whose time is over, with its held events.

@@ -19,11 +19,12 @@ import (
 // authenticateRPC is the name of the RPC that logs a user in.
 const authenticateRPC = "Authenticate"
 
-// changesRPCs are the RPCs whose success is recorded: changes of users, roles, members and alarms.
+// changesRPCs are the RPCs whose success is recorded: changes of users, roles, members and alarms, compactions, and snapshots for clients.
 var changesRPCs = map[string]bool{
 	"AuthEnable": true, "AuthDisable": true, "UserAdd": true, "UserDelete": true, "UserChangePassword": true, "UserGrantRole": true,
 	"UserRevokeRole": true, "RoleAdd": true, "RoleDelete": true, "RoleGrantPermission": true, "RoleRevokePermission": true,
 	"MemberAdd": true, "MemberRemove": true, "MemberUpdate": true, "MemberPromote": true, authenticateRPC: true,
+	"Compact": true, "MoveLeader": true, "Snapshot": true,
 }
 
 // isChange tells whether a request changes users, roles, members or alarms, or logs a user in.
@@ -121,6 +122,10 @@ func subjectOf(q any) string {
 		all = append(all, q.GetPerm().GetPermType().String())
 	case *pb.MemberAddRequest:
 		all = append(all, q.PeerURLs...)
+	case *pb.CompactionRequest:
+		all = append(all, fmt.Sprint("revision ", q.Revision))
+	case *pb.MoveLeaderRequest:
+		all = append(all, fmt.Sprintf("%016x", q.TargetID))
 	case *pb.AlarmRequest:
 		all = append(all, q.Action.String(), q.Alarm.String())
 	case interface{ GetID() uint64 }:

@@ -50,10 +50,11 @@ func TestAudit(t *testing.T) {
 	u.must("root", "Cluster.MemberAdd", `peerURLs: "http://127.0.0.1:1" isLearner: true`)
 	u.must("root", "Maintenance.Alarm", `action: ACTIVATE memberID: 1 alarm: NOSPACE`)
 	u.must("root", "Maintenance.Alarm", `action: GET`)
+	u.must("root", "KV.Compact", `revision: 1`)
 	u.refuse("bob", denied, `Auth.UserDelete name: "carol"`)
 	want("root by token: UserAdd (carol): ok", "root by token: UserChangePassword (carol): ok",
 		"root by token: RoleRevokePermission [app/ app0] (app): ok", "root by token: MemberAdd (http://127.0.0.1:1): ok",
-		"root by token: Alarm (ACTIVATE NOSPACE): ok", "bob by token: UserDelete: not allowed")
+		"root by token: Alarm (ACTIVATE NOSPACE): ok", "root by token: Compact (revision 1): ok", "bob by token: UserDelete: not allowed")
 
 	_, raw := j.Take(&seen)
 	carol, _ := u.View().Auth().User("carol")

@@ -31,3 +31,15 @@ func CallUndeclared(ctx context.Context, m Member) error {
 	_, err := method(of, "Other", func(context.Context, *pb.RangeRequest) (answer, error) { return nil, nil }).Handler(nil, ctx, func(any) error { return nil }, nil)
 	return err
 }
+
+// AdminRPCs returns all RPCs, and which of them need an administrator.
+func AdminRPCs() map[string]bool {
+	all := map[string]bool{}
+	for rpc, of := range classes {
+		all[rpc] = of == administrator
+	}
+	return all
+}
+
+// IsChange reports whether the success of an RPC is recorded.
+func IsChange(name string) bool { return isChange(name, nil) }

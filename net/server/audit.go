@@ -72,7 +72,7 @@ func rangesOf(request index.Toucher) (all []audit.Range) {
 	return all
 }
 
-// noteOf describes a request for the audit log, if it changes users, roles, members or alarms.
+// noteOf describes a request for the audit log, if its success is recorded.
 func noteOf(q *wire.Request) *string {
 	var text string
 	switch q.Op {
@@ -82,6 +82,7 @@ func noteOf(q *wire.Request) *string {
 		text = q.Change.String()
 	case wire.OpChangeAlarm:
 		text = q.Alarm.String()
+	case wire.OpUnban, wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
 	default:
 		return nil
 	}

@@ -77,12 +77,14 @@ func TestAudit(t *testing.T) {
 	root.allowed(wire.OpChangeMember, wire.AppendChangeMemberBody(nil, &member))
 	alarm := kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}}
 	root.allowed(wire.OpChangeAlarm, wire.AppendChangeAlarmBody(nil, alarm))
+	root.allowed(wire.OpCompact, wire.AppendCompactBody(nil, 1))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))
 	wantEvents(t, j, &seen,
 		"test by certificate"+changes+"(add user new): ok",
 		"test by certificate"+changes+`(grant permission to role reads: read the keys from "b/" to "b0"): ok`,
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeMember.String()+" ("+member.String()+"): ok",
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeAlarm.String()+" ("+alarm.String()+"): ok",
+		"test by certificate from 127.0.0.1: native compaction: ok",
 		"ci by certificate from 127.0.0.1: native change of users: not allowed")
 
 	_, raw := j.Take(&seen)

@@ -292,7 +292,7 @@ type scope struct {
 // Touches implements index.Toucher.
 func (s *scope) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch{Key: s.key, End: s.end}) }
 
-// pin keeps the revision of the first View, and refuses one that is not there yet.
+// pin keeps the revision of the first View, and refuses a future revision.
 func (s *scope) pin(v *index.View) error {
 	switch newest := v.Revision(); {
 	case s.revision == 0:
