@@ -187,6 +187,9 @@ func (v *View) Permits(by kv.Principal, need kv.Access, request Toucher) *kv.Err
 	if err := checkUser(v.auth, one, by.Name, by.Auth); err != nil {
 		return err
 	}
+	if by.Login != 0 && by.Login != one.Epoch {
+		return kv.Errorf(kv.BadToken, "the login of %s has ended: the user has another password; log in again", by.Name)
+	}
 	return permits(one, need, request, v)
 }
 

@@ -46,6 +46,9 @@ var indexBugs = []mutant{
 	{"a duplicate is applied again", []change{
 		{"State.once", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"a watch outlives the password of its login", []change{
+		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
+	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
 	{"a sequence overflows at the end of its session", []change{
 		{"SessionWrite.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
 	}, []detector{direct("./index", "TestSequencesAreBounded|TestHostileCommands")}},

@@ -9,6 +9,9 @@ type Principal struct {
 	// Auth is the auth revision that the endpoint saw when it authenticated the user. A request that is older than the newest change of
 	// users or roles is refused with AuthOld, and may be sent again.
 	Auth uint64
+	// Login is the user's epoch at the login by a password or by its token: a new password ends the login, also for requests that live
+	// on. 0: another proof, such as a certificate. Commands do not contain it.
+	Login uint64
 }
 
 // AuthOwn is the Auth of a command that a member proposes by itself, such as the revocation of an expired lease. No endpoint gives it to

@@ -152,7 +152,7 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 			key: string(w.Key), end: string(w.End), prevKV: w.PrevKV, progress: w.ProgressNotify, noPut: w.NoPut, noDelete: w.NoDelete,
 			format: s.to.Format(),
 		},
-		stream: s, by: r.By.Name, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
+		stream: s, by: kv.Principal{Name: r.By.Name, Login: r.By.Login}, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
 	}
 	switch w.Revision {
 	case 0:

@@ -37,7 +37,7 @@ type pass struct {
 type part struct {
 	group  *group
 	stream *stream
-	by     string
+	by     kv.Principal
 }
 
 // group is the subscriptions of a pass with one spec, and their undelivered events.
@@ -59,7 +59,7 @@ type group struct {
 type subscription struct {
 	spec
 	stream *stream
-	by     string         // the user of its watches
+	by     kv.Principal   // the user of its watches, with Name and Login
 	ids    []uint64       // shared by deliveries: append to it or replace it, never change it in place
 	cursor index.Position // after everything delivered; valid only outside a pass
 	open   bool           // the last delivery was a fragment; valid only outside a pass

@@ -5,7 +5,7 @@ import (
 	"qkv/index/kv"
 )
 
-// permit ends the watches whose users have lost the permission to read, if users or roles have changed since the last call. It visits all
+// permit ends the watches whose users have lost the permission to read, or whose login a new password has ended, if users or roles have changed since the last call. It visits all
 // subscriptions at once, about 0.3 us each: no event of the View may be delivered before.
 func (h *Hub) permit(v *index.View) {
 	if v.Auth() == h.auth {
@@ -19,7 +19,9 @@ func (h *Hub) permit(v *index.View) {
 		for i := len(s.subscriptions) - 1; i >= 0; i-- {
 			one := s.subscriptions[i]
 			w := kv.Watch{Key: []byte(one.key), End: []byte(one.end)}
-			if err := v.Permits(v.By(one.by), kv.AccessRead, &w); err != nil {
+			by := v.By(one.by.Name)
+			by.Login = one.by.Login
+			if err := v.Permits(by, kv.AccessRead, &w); err != nil {
 				h.dropWatches(one)
 				s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Err: err})
 			}

@@ -154,6 +154,40 @@ func TestWatchIsRefused(t *testing.T) {
 	}
 }
 
+// TestNewPasswordEndsWatchesOfItsLogins: a watch of a login by the old password ends, and so does that of an earlier user of the same name.
+// A watch of a certificate goes on, and so do those of other users.
+func TestNewPasswordEndsWatchesOfItsLogins(t *testing.T) {
+	g := newGuarded(t, limits.Defaults().Watches)
+	g.grant("a", "k", "")
+	g.grant("b", "k", "")
+	r := g.readers(1000)
+	loggedIn := func(name string) kv.Principal {
+		u, _ := g.view.Auth().User(name)
+		by := g.view.By(name)
+		by.Login = u.Epoch
+		return by
+	}
+	old := loggedIn("a")
+	r.create(1, old, "k", "", 0)
+	r.create(2, g.view.By("a"), "k", "", 0)
+	r.create(3, loggedIn("b"), "k", "", 0)
+	g.change(kv.AuthChange{Kind: kv.UserChangePassword, User: "a", Password: []byte("x")})
+	g.put("k")
+	g.steps()
+	for id, want := range map[uint64]string{1: kv.BadToken.String(), 2: "1 events", 3: "1 events"} {
+		if got := r.last(id); got != want || len(r.got[id]) != 2 {
+			t.Errorf("watch %d: %v, want %s", id, r.got[id], want)
+		}
+	}
+	old.Auth = g.view.By("a").Auth
+	if r.create(4, old, "k", "", 0); r.last(4) != kv.BadToken.String() {
+		t.Errorf("a watch of a login that has ended: %v", r.got[4])
+	}
+	if r.create(5, loggedIn("a"), "k", "", 0); r.last(5) != "created" {
+		t.Errorf("a watch of a new login: %v", r.got[5])
+	}
+}
+
 // TestWatchEndsWithPermission takes a role from a user whose watches are in all places of the hub. They end at once, before any event of
 // the View in which the role is gone, and before those that the hub had not delivered. Watches of others go on.
 func TestWatchEndsWithPermission(t *testing.T) {

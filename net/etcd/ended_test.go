@@ -100,6 +100,11 @@ func TestStreamOfAnEndedToken(t *testing.T) {
 			t.Errorf("a keep-alive: %s, want %q", got, want)
 		}
 		u.must("root", "Auth.UserChangePassword", `name: "alice" password: "new"`)
+		if want == "" {
+			if got := watch.receive(t); !strings.Contains(got, "canceled:true") || !strings.Contains(got, "invalid auth token") {
+				t.Errorf("the watch of the old password: %s", got)
+			}
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type caller struct {
 // in returns the caller as the author of a request that is checked in a View. A JWT keeps the auth revision of its issue, as in etcd.
 func (c *caller) in(v *index.View) kv.Principal {
 	by := v.By(c.name)
+	by.Login = c.epoch
 	if c.jwt {
 		by.Auth = c.revision
 	}

@@ -56,7 +56,9 @@ func (c *conn) by(v *index.View) (kv.Principal, *kv.Error) {
 	err := l.check(v.Auth())
 	switch {
 	case err == nil:
-		return v.By(l.name), nil
+		by := v.By(l.name)
+		by.Login = l.epoch
+		return by, nil
 	case v.Auth().Enabled():
 		return kv.Principal{}, err
 	}

@@ -31,6 +31,25 @@ func TestEndedLoginIsNoAuthor(t *testing.T) {
 	}
 }
 
+// A new password ends the watches of a login by the old one. Those of a certificate of the same user go on.
+func TestNewPasswordEndsWatches(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.withPassword(t, "sesame")
+	r, other := e.as(t, "reader"), e.as(t, "ci")
+	r.allowed(wire.OpLogin, login("ci", "sesame"))
+	watching, certified := rawOf(t, r.conn), rawOf(t, other.conn)
+	for _, one := range []*raw{watching, certified} {
+		one.send(watchOf(1, "app1/k"))
+		one.delivered(kv.WatchCreated)
+	}
+	e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserChangePassword, User: "ci", Password: []byte("x")})
+	if f := watching.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.BadToken {
+		t.Errorf("a watch of a login by the old password: %+v", f)
+	}
+	other.allowed(wire.OpPut, putOfCI)
+	certified.delivered(kv.WatchEvents)
+}
+
 // A password that is changed while it is checked logs nobody in any more.
 func TestPasswordChangesDuringLogin(t *testing.T) {
 	hasher, err := auth.NewHasher(limits.PasswordCostLeast + 6)
