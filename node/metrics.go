@@ -28,7 +28,7 @@ func (e etcdMember) Metrics() etcd.Metrics {
 		Batches: c.Batches.Times(), Syncs: c.Syncs.Times(), Saves: c.Saves.Times(), SyncBytes: c.SyncBytes.Load(),
 		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
 		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
-		SendErrors: wire.SendErrors(), FalseClaims: c.FalseClaims.Load(), Undecodable: c.Undecodable.Load(),
+		SendErrors: wire.SendErrors(), PathStalls: wire.PathStalls(), FalseClaims: c.FalseClaims.Load(), Undecodable: c.Undecodable.Load(),
 		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
 	}
 	for stage, times := range &e.status.Observer.Stages.Times {

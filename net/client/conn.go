@@ -59,6 +59,7 @@ type conn struct {
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:              limits.PacketLeast,
+		EnableDatagrams:                true, // for wire.Route
 		HandshakeIdleTimeout:           handshakeTimeout,
 		MaxIdleTimeout:                 limits.ClientIdleTimeout,
 		KeepAlivePeriod:                limits.ClientKeepAlive,
@@ -101,6 +102,13 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 		c.start(s.write)
 	}
 	c.start(k.listen)
+	route := wire.NewRoute(k.qc)
+	c.start(route.Answer)
+	c.start(func() {
+		if err := route.Watch(limits.ClientKeepAlive); err != nil {
+			k.fail(err)
+		}
+	})
 	if err := k.askMember(ctx); err != nil {
 		k.fail(errDone)
 		return nil, wire.Explain(err)

@@ -157,6 +157,7 @@ func (t telling) own(s *core, own *Metrics) {
 	for errno, n := range own.SendErrors {
 		t.counter("qkv_udp_send_errors_total", "Datagrams, or rows of them, that the kernel of this member's host refused to send.", float64(n), "errno", wire.ErrnoName(errno))
 	}
+	t.counter("qkv_path_stalls_total", "Connections to other members that were dialled again because large packets were lost while small ones passed.", float64(own.PathStalls))
 	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because they contain an entry that cannot be decoded.", float64(own.Undecodable))
 	t.gauge("qkv_certificate_not_after_seconds", "Expiry of this member's certificate, in seconds since 1970.", float64(own.CertificateEnds.Unix()))
 	t.gauge("qkv_backup_configured", "1 if this member makes a backup while it leads.", truth(own.Backup != ""))

@@ -45,6 +45,7 @@ type Metrics struct {
 	SnapshotsSent, SendsFailed            uint64
 	SnapshotsInstalled, SnapshotsNotTaken uint64
 	SendErrors                            map[syscall.Errno]uint64
+	PathStalls                            uint64
 	FalseClaims, Undecodable              uint64 // claims of members that do not lead; appends
 	CertificateEnds                       time.Time
 	Peers                                 []PeerMetrics

@@ -36,6 +36,7 @@ func TestTurnedAway(t *testing.T) {
 	} {
 		var said bytes.Buffer
 		transport := &Transport{log: logx.NewLimited(slog.New(slog.NewTextHandler(&said, nil)))}
+		transport.links.Store(&map[uint64]*link{})
 		transport.unmet(from, fmt.Errorf("wrapped: %w", c.cause))
 		if strings.Contains(said.String(), "refused a connection") != c.says {
 			t.Errorf("%v: says %q, want something: %t", c.cause, &said, c.says)

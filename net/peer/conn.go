@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
 
@@ -110,12 +111,27 @@ func (c *conn) run() {
 		all.Go(func() { c.end(c.write(class)) })
 	}
 	all.Go(func() { c.end(c.acceptStreams(&all)) })
+	route := wire.NewRoute(c.quic)
+	all.Go(route.Answer)
+	if c.mine {
+		all.Go(func() {
+			if err := route.Watch(limits.PeerKeepAlive / 3); err != nil {
+				c.stalled(err)
+			}
+		})
+	}
 	<-c.quic.Context().Done()
 	c.timer.Stop()
 	for _, q := range c.queues {
 		c.link.dropped.Add(uint64(q.close()))
 	}
 	all.Wait()
+}
+
+// stalled closes the connection because its path loses large packets; it is dialled again.
+func (c *conn) stalled(why error) {
+	c.link.problem("dialling a peer again", why)
+	c.close(closeBroken, why.Error())
 }
 
 // end closes the connection when a stream failed for a reason of its own.

@@ -130,6 +130,7 @@ func Listen(address string) (*net.UDPConn, error) {
 func quicConfig(handshakeStreams int64) *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:              limits.PacketLeast,
+		EnableDatagrams:                true, // for wire.Route
 		HandshakeIdleTimeout:           limits.PeerHandshakeTimeout,
 		MaxIdleTimeout:                 limits.PeerIdleTimeout,
 		KeepAlivePeriod:                limits.PeerKeepAlive,

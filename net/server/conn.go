@@ -39,6 +39,7 @@ type conn struct {
 func (c *conn) serve(ctx context.Context) {
 	defer c.server.leave(c)
 	c.logger.Debug("a client connected")
+	c.server.running.Go(wire.NewRoute(c.qc).Answer)
 	for {
 		qs, err := c.qc.AcceptStream(ctx)
 		if err != nil {

@@ -177,8 +177,8 @@ func (s *Server) listen() error {
 
 // quicConfig returns the QUIC configuration for a connection while there are others other ones.
 func (s *Server) quicConfig(others int64) *quic.Config {
-	window := uint64(limits.MemberConnectionWindow)
-	if others >= limits.ClientConnectionsWide {
+	window, wide := uint64(limits.MemberConnectionWindow), others < limits.ClientConnectionsWide
+	if !wide {
 		window = limits.MemberNarrowWindow
 	}
 	return &quic.Config{
@@ -186,6 +186,8 @@ func (s *Server) quicConfig(others int64) *quic.Config {
 			return s.quicConfig(s.arrived.Load()), nil
 		},
 		InitialPacketSize:              limits.PacketLeast,
+		EnableDatagrams:                wide,  // for wire.Route: up to 128 KiB of datagrams may wait
+		DisablePathMTUDiscovery:        !wide, // without it the packets stay small
 		HandshakeIdleTimeout:           s.handshakes.Timeout(limits.ClientHandshakeTimeout),
 		MaxIdleTimeout:                 s.config.Limits.IdleTimeout,
 		InitialStreamReceiveWindow:     min(limits.ClientStreamWindow, window),
