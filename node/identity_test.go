@@ -737,6 +737,24 @@ type toldOf struct {
 
 func (t *toldOf) Send(to uint64, _ peerframe.Class, frame []byte, _ bool) { t.frames[to] = frame }
 
+// TestMemberOfAnotherClusterShows: a member of another cluster that calls shows as REFUSED until it calls no more.
+func TestMemberOfAnotherClusterShows(t *testing.T) {
+	m := memberWith(t)
+	for range limits.TurnedAwayLooks {
+		(peerHandler{m}).TurnedAway("n7", "cluster ID mismatch")
+		m.forgetTurnedAway()
+	}
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Text != "n7 is refused: cluster ID mismatch" {
+		t.Errorf("it calls: %+v", got)
+	}
+	for range limits.TurnedAwayLooks {
+		m.forgetTurnedAway()
+	}
+	if got := m.status.Alarms(); len(got) != 0 {
+		t.Errorf("it calls no more: %+v", got)
+	}
+}
+
 // A copy of a member's folder that was refused shows in the status of who refused it, until it comes no more; and in the log and
 // the status of the one whose folder it is.
 func TestCopyShows(t *testing.T) {

@@ -335,6 +335,11 @@ func (h peerHandler) Copied(peer uint64, why string) {
 	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
 }
 
+// TurnedAway implements peer.Handler. A member of another cluster has no link here, and may be at no endpoint.
+func (h peerHandler) TurnedAway(who, why string) {
+	h.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Subject: who, Text: who + " is refused: " + why})
+}
+
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
 	m.once(&m.peers.copies, from, "a peer has refused a second process of this member", why)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,6 +203,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	l, err := t.linkOf(theirs.From, name, q)
 	if err == errOther {
 		if err := theirs.CheckCluster(t.config.Cluster); err != nil {
+			t.handler.TurnedAway(cmp.Or(name, "the member at "+host(q.RemoteAddr())), err.Error())
 			return nil, asRefusal(err)
 		}
 		no := t.stranger(name, theirs.From)

@@ -78,6 +78,7 @@ type member struct {
 	refusals []peerframe.Refusal
 	copies   []string
 	admit    func(from uint64) error
+	turned   []string                      // what TurnedAway was told
 	stranger map[uint64]*peerframe.Refusal // what Stranger says, by id
 	join     func(name string) (peerframe.Welcome, *peerframe.Refusal)
 	part     func(request peerframe.PartRequest) (PartFile, *peerframe.Refusal)
@@ -217,6 +218,13 @@ func (m *member) Refused(_ uint64, why peerframe.Refusal) {
 // Distrusted implements Handler.
 func (m *member) Distrusted(id uint64, why string) {
 	fmt.Fprintf(m.logged, "distrusted by %d: %s\n", id, why)
+}
+
+// TurnedAway implements Handler.
+func (m *member) TurnedAway(who, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turned = append(m.turned, who+": "+why)
 }
 
 // Stranger implements Handler.

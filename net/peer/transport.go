@@ -83,6 +83,8 @@ type Handler interface {
 	Distrusted(peer uint64, why string)
 	// Copied reports that a second process of the peer was refused, and why, while the first one is alive.
 	Copied(peer uint64, why string)
+	// TurnedAway reports that a member of another cluster was refused, and why. It tries again after some seconds.
+	TurnedAway(who, why string)
 	// Stranger is called for a member of this cluster that is not a peer. It may make the member a peer by SetPeers, and the
 	// connection goes on. Otherwise it returns the refusal for a member that is not a peer, or not any more; nil for the default
 	// refusal. The name is as in its certificate, and empty if the certificate names no member; the id is as the member believes.

@@ -193,6 +193,29 @@ func TestOtherClusterAndOtherIDs(t *testing.T) {
 	})
 }
 
+// TestOtherClusterWithoutALink has a member of another cluster call a member that has no link to it, as after a recovery. The handler hears
+// of it again with each attempt.
+func TestOtherClusterWithoutALink(t *testing.T) {
+	members := newMembers(t, 2)
+	here, old := members[0], members[1]
+	here.peers, old.config.Cluster = here.peers[:1], 0xc2
+	for _, m := range members {
+		m.start()
+	}
+	await(t, "the handler is told of n2 twice", wait, func() bool {
+		here.mu.Lock()
+		defer here.mu.Unlock()
+		return len(here.turned) > 1
+	})
+	here.mu.Lock()
+	defer here.mu.Unlock()
+	for _, said := range here.turned {
+		if !strings.HasPrefix(said, "n2: cluster ID mismatch: the sender belongs to 00000000000000c2") {
+			t.Errorf("the handler is told %q", said)
+		}
+	}
+}
+
 // dialAs dials a member as somebody else, and returns the connection or why there is none.
 func dialAs(t *testing.T, to string, config *tls.Config) (*quic.Conn, error) {
 	t.Helper()
