@@ -185,7 +185,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		config.MaxRequestBytes = least
 	}
 	config.Etcd.CompactAfter, config.Etcd.CompactRevisions = c.CompactAfter, c.CompactRevisions
-	config.Etcd.Hosts = c.HostWhitelist
+	config.Etcd.Hosts, config.Etcd.NoGateway, config.Etcd.Streams = c.HostWhitelist, !c.Gateway, c.MaxStreams
 	if config.Etcd.TxnOperations = int(min(max(c.MaxTxnOps, 1), limits.TxnParts)); uint(config.Etcd.TxnOperations) != c.MaxTxnOps {
 		logger.Warn("the limit of operations is changed to the nearest possible one", "max-txn-ops", c.MaxTxnOps, "used", config.Etcd.TxnOperations)
 	}

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"qkv/internal/limits"
 )
 
@@ -298,6 +300,44 @@ func TestProcessEtcdAuto(t *testing.T) {
 	c.answers(anybody, client+"/health", `{"health":"true"`)
 	if !certificate().Equal(first) {
 		t.Error("it is another one after a restart")
+	}
+}
+
+// TestProcessEtcdStreams: --max-concurrent-streams is what a member tells its clients, and --enable-grpc-gateway=false takes JSON away.
+func TestProcessEtcdStreams(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port, err := freePorts(2)
+	must(t, err)
+	client, peer := "http://"+loopback(port), "http://"+loopback(port+1)
+	m := &memberProcess{t: t, name: "a", log: filepath.Join(dir, "a.log"), environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + filepath.Join(dir, "home")}}
+	m.line = []string{
+		"etcd", "--name=a", "--data-dir=" + filepath.Join(dir, "a"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=a=" + peer,
+		"--max-concurrent-streams=3", "--enable-grpc-gateway=false",
+	}
+	t.Cleanup(m.cleanUp)
+	m.start()
+	m.says("ready to serve client requests")
+	r, err := http.Post(client+"/v3/kv/range", "application/json", strings.NewReader(`{"key":"YQ=="}`))
+	must(t, err)
+	_ = r.Body.Close()
+	if r.StatusCode != http.StatusNotFound {
+		t.Errorf("a range by JSON: %s", r.Status)
+	}
+	conn, frames, _ := etcdFrames(t.Context(), loopback(port), rangeMethod)
+	if conn == nil {
+		t.Fatal("no connection")
+	}
+	defer conn.Close()
+	frame, err := frames.ReadFrame()
+	must(t, err)
+	settings, is := frame.(*http2.SettingsFrame)
+	if !is {
+		t.Fatalf("the first frame is %v", frame)
+	}
+	if streams, told := settings.Value(http2.SettingMaxConcurrentStreams); streams != 3 {
+		t.Errorf("a connection may have %d streams (%v)", streams, told)
 	}
 }
 

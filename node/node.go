@@ -158,6 +158,9 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 		etcdLimits.Connections = connections
 		c.Logger.Warn("the limit of open files reduces the number of connections for etcd's clients: raise it (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
 	}
+	if c.Etcd.Streams > 0 {
+		etcdLimits.Streams = int(min(int64(c.Etcd.Streams), int64(etcdLimits.Streams)))
+	}
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
 		return fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err)
 	}
@@ -166,7 +169,7 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 		Operations: n.operations, Listeners: at.web, Metrics: at.metrics, Dashboard: etcd.Dashboard{
 			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Certified: !c.plain(), Clients: n.clients, Cluster: n.overview.cluster,
 		},
-		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, NoGateway: c.Etcd.NoGateway, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },

@@ -122,12 +122,12 @@ func TestTable(t *testing.T) {
 
 // TestAppliedFlagsChangeSomething gives each flag that applies another value: one that nothing reads would show here.
 func TestAppliedFlagsChangeSomething(t *testing.T) {
-	other := map[kind]string{text: "x", onOff: "true", count: "70", whole64: "70", span: "70s", list: "x", urls: "http://10.9.9.9:99"}
+	other := map[kind]string{text: "x", onOff: "true", count: "70", count32: "70", whole64: "70", span: "70s", list: "x", urls: "http://10.9.9.9:99"}
 	special := map[string]string{
 		"bcrypt-cost":           "12",
 		"initial-cluster-state": "existing", "auto-compaction-mode": "revision", "auto-compaction-retention": "5", "log-level": "debug",
 		"log-format": "console", "tls-min-version": "TLS1.3", "tls-max-version": "TLS1.3", "initial-cluster": "default=http://10.9.9.9:99",
-		"election-timeout": "700",
+		"election-timeout": "700", "enable-grpc-gateway": "false",
 	}
 	for _, g := range table {
 		for _, s := range g.specs {

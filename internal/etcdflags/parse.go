@@ -61,6 +61,8 @@ type Config struct {
 	HeartbeatInterval, ElectionTimeout                       time.Duration
 	QuotaBytes                                               int64 // 0: no quota
 	MaxTxnOps, MaxRequestBytes                               uint
+	MaxStreams                                               uint32 // of a connection; 0: no limit
+	Gateway                                                  bool   // serve JSON
 	CompactAfter                                             time.Duration // 0: never
 	CompactRevisions                                         int64         // that stay; 0: all
 	WatchProgress                                            time.Duration
@@ -260,6 +262,7 @@ func (l *line) config() *Config {
 		ElectionTimeout:   time.Duration(l.count("election-timeout")) * time.Millisecond,
 		QuotaBytes:        valueOf[int64](l, "quota-backend-bytes"),
 		MaxTxnOps:         l.count("max-txn-ops"), MaxRequestBytes: l.count("max-request-bytes"),
+		MaxStreams: uint32(*l.set.Lookup("max-concurrent-streams").Value.(*count32Value)), Gateway: l.on("enable-grpc-gateway"),
 		WatchProgress: valueOf[time.Duration](l, "watch-progress-notify-interval"),
 		Client: TLS{
 			CertFile: l.text("cert-file"), KeyFile: l.text("key-file"), ClientAuth: l.on("client-cert-auth"),

@@ -28,7 +28,7 @@ type pages struct{ *core }
 // server builds the server. The gateway is nil at addresses for metrics or the dashboard alone, and page is nil where there is no dashboard. Messages of net/http about clients are dropped.
 func (s pages) server(gateway *gateway, page web.Endpoint) *http.Server {
 	var json http.Handler // nil without a gateway
-	if gateway != nil {
+	if gateway != nil && !s.config.NoGateway {
 		json = gateway
 	}
 	all := web.New(web.Config{

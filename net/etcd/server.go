@@ -57,12 +57,13 @@ type RaftStatus struct {
 	Leader uint64 // 0: unknown
 }
 
-// Config configures the endpoint. These fields may be zero: Metrics, Dashboard, Profiles, Names, Hosts, Logger and TxnOperations.
+// Config configures the endpoint. These fields may be zero: Metrics, Dashboard, Profiles, NoGateway, Names, Hosts, Logger and TxnOperations.
 type Config struct {
 	Listeners   []Listener // at least one
 	Metrics     []Listener // for health and metrics only
 	Dashboard   Dashboard
 	Profiles    bool     // serve Go's profiles at the port
+	NoGateway   bool     // serve no JSON at the port
 	Names       []string // host names, in lower case, that this member advertises to clients
 	Hosts       []string // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https

@@ -76,6 +76,19 @@ func TestMetricsListeners(t *testing.T) {
 	}
 }
 
+// TestNoGateway: without the JSON gateway its paths do not exist, and the other pages do.
+func TestNoGateway(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.NoGateway, c.Profiles = true, true })
+	if code, body := post(t, s, "/v3/kv/range", `{"key":"YQ=="}`); code != http.StatusNotFound {
+		t.Errorf("a range by JSON: %d %s", code, body)
+	}
+	for _, path := range []string{"/health", "/version", "/debug/pprof/cmdline"} {
+		if code, body := get(t, s, path); code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+}
+
 // TestReadyzOfAnotherMember: a state that is not what it should be makes its member unready, and no other one; nor does a request
 // that leaves out what fails.
 func TestReadyzOfAnotherMember(t *testing.T) {
