@@ -51,7 +51,7 @@ func factsOf(members []memberStatus) []checks.Member {
 			State: m.Role, Leader: m.Leader, Applied: m.AppliedIndex, Digest: m.Digest, Version: m.Version, Revision: m.Revision,
 			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
 			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
-			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Host: m.host, Device: m.device, Interface: m.Interface, MTU: m.MTU,
+			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Starting: m.Stage != "", Host: m.host, Device: m.device, Interface: m.Interface, MTU: m.MTU,
 			Backup: m.Backup, BackupAge: fromSeconds(m.BackupAge),
 			Clock: m.clock.ahead, ClockWithin: m.clock.within,
 		}

@@ -26,6 +26,7 @@ var advised = map[string]string{
 	"step start-joining":  "TestAdviceAfterARecovery",
 	"step displaced":      "TestAdviceOfADisplacedMember",
 	"step wait":           "TestAdviceOfCutPaths",
+	"step starting":       "- it says to wait",
 	"step reconnect":      "TestAdviceOfCutPaths",
 	"step open-client":    "TestHostsDoctor",
 	"step open-udp":       "TestHostsDoctor",

@@ -31,6 +31,7 @@ var (
 	join        = newStep("start-joining", "start %s with an empty data folder: `qkv member add` with its name and address prints the command")
 	displaced   = newStep("displaced", "stop the member that answers at the address of %s, and start %s there")
 	askAgain    = newStep("wait", "wait for a few seconds and run `qkv status` again; if it persists, read the log of the member that has no leader")
+	starting    = newStep("starting", "wait until %s has started: a quorum of the voters confirms that it has all acknowledged writes; its log says what it waits for")
 	reconnect   = newStep("reconnect", "open the peer port (UDP 2380) between the hosts of %s and %s, in both directions")
 	openClient  = newStep("open-client", "open the client port of %s (UDP 2379) for this host")
 	openUDP     = newStep("open-udp", "open UDP, not only TCP, between this host and %s (ports 2379 and 2380)")
@@ -70,12 +71,16 @@ func faultOf(m *Member, members []Member) fault {
 		}
 		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.MTU, limits.DoctorMTU), widen.of(m.Interface)
 	case m.Answers && m.Leader == "":
-		f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text
+		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Starting {
+			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)
+		}
 		for _, cut := range cuts(members) {
 			if cut.ends[0] == m.Name || cut.ends[1] == m.Name {
 				f.text, f.do = m.Name+" runs, but "+cut.text, cut.do
 			}
 		}
+	case m.Answers && m.Starting:
+		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is starting, and does not serve yet", starting.of(m.Name)
 	case m.Answers:
 		return fault{}
 	case m.Why == Untrusted:

@@ -127,6 +127,19 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestStartingMember: the step after a member that starts is to wait for it, whatever else it lacks.
+func TestStartingMember(t *testing.T) {
+	f := healthy(3)
+	f.Members[1].Starting, f.Members[1].Leader = true, ""
+	if v := Judge(f.Members); v.Word != Degraded || !strings.HasPrefix(v.Next, "wait until n2 has started") {
+		t.Errorf("it knows no leader: %s, next %q", v, v.Next)
+	}
+	f.Members[1].Leader = "n1"
+	if v := Judge(f.Members); v.Word != Healthy || v.Next != "" {
+		t.Errorf("it follows: %s, next %q", v, v.Next)
+	}
+}
+
 // TestChecks: each check of the table has facts with its finding, and is ok on a healthy cluster and a sound folder.
 func TestChecks(t *testing.T) {
 	type finding struct {
@@ -167,6 +180,8 @@ func TestChecks(t *testing.T) {
 		{"certificates", Failure, "n2: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
 		{"members", Failure, "n2 does not answer: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
 		{"members", Failure, "n2 does not answer: refused; the others have not lost it yet", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Closed, "refused" })},
+		{"members", Warning, "n2 is starting, and does not serve yet", n2(func(m *Member) { m.Starting = true })},
+		{"members", Failure, "n2 is starting, and knows no leader", n2(func(m *Member) { m.Starting, m.Leader = true, "" })},
 		{"members", Failure, "x runs, but belongs to another cluster, 99", func(f *Facts) {
 			f.Members = append(f.Members, Member{Name: "x", Unknown: true, Answers: true, Cluster: "99", State: "follower"})
 		}},

@@ -27,6 +27,7 @@ type Member struct {
 	Runs    bool   // it does not answer over UDP, but over TCP
 	Ready   bool   // likewise, and serves linearizable reads
 
+	Starting bool   // it answers, and serves no linearizable reads yet
 	State    string // leader, follower, candidate, learner or refused
 	Leader   string // as this member sees it; empty: none
 	Applied  uint64 // position in the raft log
