@@ -224,7 +224,11 @@ func newProcesses(t testing.TB, count int, arguments ...string) *clusterProcess 
 		t.Cleanup(m.cleanUp)
 	}
 	for _, m := range c.members {
-		m.arguments = slices.Concat([]string{"--segment-bytes", "1048576"}, m.arguments)
+		if !slices.Contains(m.arguments, "--segment-bytes") {
+			m.arguments = slices.Concat([]string{"--segment-bytes", "1048576"}, m.arguments)
+		} else {
+			m.arguments = slices.Clone(m.arguments)
+		}
 		if count > 1 {
 			m.arguments = append(m.arguments, "--initial-cluster", strings.Join(list, ","))
 		}
