@@ -126,8 +126,8 @@ type Etcd struct {
 
 	TxnOperations int // maximum number of operations in a transaction of etcd's clients; 0 is the default
 
-	NoGateway     bool   // the JSON gateway is not served
-	Streams       uint32 // maximum number of requests and streams in flight of one connection, if it is below the usual one; 0: the usual one
+	NoGateway bool   // the JSON gateway is not served
+	Streams   uint32 // maximum number of requests and streams in flight of one connection, if it is below the usual one; 0: the usual one
 
 	// The leader's compaction, in addition to HistoryBytes and HistoryAge. CompactAfter compacts older revisions, at most once in an
 	// hour, or in CompactAfter if that is shorter. The other bound keeps only that many revisions, once in limits.EtcdCompaction. 0

@@ -61,8 +61,8 @@ type Config struct {
 	HeartbeatInterval, ElectionTimeout                       time.Duration
 	QuotaBytes                                               int64 // 0: no quota
 	MaxTxnOps, MaxRequestBytes                               uint
-	MaxStreams                                               uint32 // of a connection; 0: no limit
-	Gateway                                                  bool   // serve JSON
+	MaxStreams                                               uint32        // of a connection; 0: no limit
+	Gateway                                                  bool          // serve JSON
 	CompactAfter                                             time.Duration // 0: never
 	CompactRevisions                                         int64         // that stay; 0: all
 	WatchProgress                                            time.Duration
