@@ -94,6 +94,7 @@ var advised = map[string]string{
 	"probe data_corruption":   "~TestAdverseSnapshotRot",
 	"probe linearizable_read": "TestAdviceOfLostMembers",
 	"probe non_learner":       "- it says to wait",
+	"probe certificate":       "TestAdviceOfCertificates",
 }
 
 // TestAllAdviceIsFollowed: each producer of advice has a test that follows it, and the test is there.

@@ -325,12 +325,12 @@ func TestProcessEtcdStreams(t *testing.T) {
 	if r.StatusCode != http.StatusNotFound {
 		t.Errorf("a range by JSON: %s", r.Status)
 	}
-	conn, frames, _ := etcdFrames(t.Context(), loopback(port), rangeMethod)
+	conn, _, _ := etcdFrames(t.Context(), loopback(port), rangeMethod)
 	if conn == nil {
 		t.Fatal("no connection")
 	}
 	defer conn.Close()
-	frame, err := frames.ReadFrame()
+	frame, err := http2.NewFramer(io.Discard, conn).ReadFrame()
 	must(t, err)
 	settings, is := frame.(*http2.SettingsFrame)
 	if !is {
