@@ -122,38 +122,22 @@ func (p *parts) stored() (s Stored) {
 // listed returns the parts that a snapshot of a View lists, and the newer base if it takes the place of the older one; nil if the
 // snapshot must have all keys itself: a member that was late may lack an extent before a newer base, which does not serve yet.
 func (p *parts) listed(v *index.View) (base, extents []snapshot.Part) {
-	base, from := p.base, int64(0)
-	if len(p.newer) > 0 && p.newer[0].To == v.Base() && v.BaseServes() {
-		base, from = p.newer, v.Base()
+	if base = p.base; len(p.newer) > 0 && p.newer[0].To == v.Base() && v.BaseServes() {
+		base = p.newer
 	}
-	for _, one := range p.extents {
-		if one.To > from && one.To < v.OpenExtent().From {
-			extents = append(extents, one)
-		}
-	}
-	last := v.OpenExtent().Number - 1
-	for i, one := range extents {
-		if one.Number != last-uint64(len(extents)-1-i) {
-			return nil, nil
-		}
-	}
-	switch {
-	case len(base) == 0:
+	if len(base) == 0 {
 		return nil, nil
-	case len(extents) == 0 && base[0].To != v.OpenExtent().From-1, len(extents) > 0 && !follows(v, base[0].To, extents[0]):
+	}
+	next := base[0].To + 1
+	for _, one := range p.extents {
+		if one.From == next && one.To < v.OpenExtent().From {
+			extents, next = append(extents, one), one.To+1
+		}
+	}
+	if next != v.OpenExtent().From {
 		return nil, nil
 	}
 	return base, extents
-}
-
-// follows says whether an extent is the first one behind a base.
-func follows(v *index.View, base int64, first snapshot.Part) bool {
-	for _, e := range v.Extents() {
-		if e.Number == first.Number {
-			return e.From == base+1
-		}
-	}
-	return true // it is before the View's base, and the extents behind it are complete
 }
 
 // readElsewhere says whether values are still read from an older Shelf: the applier does not have the newest one yet.

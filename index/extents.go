@@ -301,6 +301,9 @@ func (v *View) ChangesOf(e Extent) Changes {
 // OpenChanges returns the changes behind the last extent.
 func (v *View) OpenChanges() Changes { return v.ChangesOf(v.OpenExtent()) }
 
+// First returns the revision of the first change.
+func (c Changes) First() int64 { return c.extent.From }
+
 // Scan calls f with the changes from a position on, until f returns false, and returns the position after the last one. The slices are
 // parts of the View; the Version is reused.
 func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (next Position) {

@@ -296,19 +296,18 @@ func (b *Builder) ReadFrom(values Values) {
 	b.s.letting.next = Position{Revision: b.s.extents.open.From}
 }
 
+// OpenFrom returns the first revision behind the extents.
+func (b *Builder) OpenFrom() int64 { return b.s.extents.open.From }
+
 // Members returns the members of the state, which are known before the first key.
 func (b *Builder) Members() Members { return b.s.members }
 
 // Add adds a key with its versions, oldest first. Keys must come in key order. Add keeps none of the slices.
 func (b *Builder) Add(key []byte, versions []Version) error {
 	s := b.s
-	if b.last != nil && bytes.Compare(key, b.last) <= 0 {
-		return fmt.Errorf("the key %q cannot follow %q", key, b.last)
-	}
-	if err := s.checkVersions(key, versions); err != nil {
+	if err := b.checkKey(key, versions); err != nil {
 		return err
 	}
-	b.last = append(b.last[:0], key...)
 	hash := hashOf(key)
 	r := s.keys.newRecord(key)
 	for i := range versions {
@@ -323,6 +322,15 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	}
 	b.addLive(r)
 	return nil
+}
+
+// checkKey checks the next key with its versions.
+func (b *Builder) checkKey(key []byte, versions []Version) error {
+	if b.last != nil && bytes.Compare(key, b.last) <= 0 {
+		return fmt.Errorf("the key %q cannot follow %q", key, b.last)
+	}
+	b.last = append(b.last[:0], key...)
+	return b.s.checkVersions(key, versions)
 }
 
 // addLive counts a key that is not deleted. A later change may take its lease away.
@@ -352,7 +360,17 @@ func (b *Builder) checkLeases() (err error) {
 // change that superseded it is in the history, a tombstone while its own is. Redo follows with the changes behind the base. It changes
 // the slice.
 func (b *Builder) AddBase(key []byte, versions []Version) error {
-	h, kept := &b.s.history, versions[:0]
+	kept := b.ofBase(versions)
+	if len(kept) == 0 {
+		return nil
+	}
+	return b.Add(key, kept)
+}
+
+// ofBase returns the versions of a base that are kept. It changes the slice.
+func (b *Builder) ofBase(versions []Version) (kept []Version) {
+	h := &b.s.history
+	kept = versions[:0]
 	for i, one := range versions {
 		until := one
 		if i+1 < len(versions) && !one.Tombstone {
@@ -362,10 +380,7 @@ func (b *Builder) AddBase(key []byte, versions []Version) error {
 			kept = append(kept, one)
 		}
 	}
-	if len(kept) == 0 {
-		return nil
-	}
-	return b.Add(key, kept)
+	return kept
 }
 
 // before says whether a version comes before another one.
@@ -473,9 +488,8 @@ func (b *Builder) flush() {
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
 	b.flush()
-	if got := (metaNumbers{s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum}); got != b.want {
-		return nil, fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
-			got.live, got.liveBytes, got.kept, got.keptSum, b.want.live, b.want.liveBytes, b.want.kept, b.want.keptSum)
+	if err := b.agrees(); err != nil {
+		return nil, err
 	}
 	if err := b.checkLeases(); err != nil {
 		return nil, err
@@ -493,6 +507,16 @@ func (b *Builder) Finish() (*State, error) {
 	s.keys.changed = true
 	b.s = nil
 	return s, nil
+}
+
+// agrees compares the keys with the meta data.
+func (b *Builder) agrees() error {
+	s := b.s
+	if got := (metaNumbers{s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum}); got != b.want {
+		return fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
+			got.live, got.liveBytes, got.kept, got.keptSum, b.want.live, b.want.liveBytes, b.want.kept, b.want.keptSum)
+	}
+	return nil
 }
 
 // group makes groups of the changes that share a revision.

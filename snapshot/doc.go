@@ -74,7 +74,7 @@
 //	32     payload
 //
 //	head   msgpack [cluster, member, index, term, configuration, digest, revision, product version, state bytes,
-//	       [[number, last revision, SHA-256, bytes]...]], the last one only with feature 1: the parts; number 0 is a piece of the
+//	       [[number, SHA-256, first revision, last revision, bytes]...]], the last one only with feature 1: the parts; number 0 is a piece of the
 //	       base. Of a part, index is its number, and all else is empty
 //	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
@@ -114,8 +114,9 @@
 //
 //  1. Write under a temporary name in the same folder. Sync every 1 MiB (of a received file, only start the
 //     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
-//  2. Check the file. The saver reads it back from the medium, past the page cache, and verifies every block's
-//     checksums. A received file is read back and verified while it arrives, and the same pass builds the state
+//  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
+//     that a load accepts the content (index.Proof). A part is compared with the state, version by version, once. A snapshot with all
+//     keys must have the digest of its state. The list of a snapshot with parts must have no gap. A received file is read back and verified while it arrives, and the same pass builds the state
 //     ([Readback]). That pass drops the pages that it has read from the page cache, because the file is not read again
 //     soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.

@@ -172,7 +172,7 @@ type Meta struct {
 const (
 	headFields      = 9
 	headFieldsParts = 10
-	partFields      = 4
+	partFields      = 5
 )
 
 func appendHead(dst []byte, m Meta, state int) []byte {
@@ -197,7 +197,7 @@ func appendHead(dst []byte, m Meta, state int) []byte {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		dst = pack.AppendBytes(pack.AppendUint(pack.AppendArray(dst, partFields), p.Number), p.SHA[:])
-		dst = pack.AppendInt(pack.AppendInt(dst, p.To), p.Bytes)
+		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, p.From), p.To), p.Bytes)
 	}
 	return dst
 }

@@ -66,6 +66,9 @@ func (s *fake) changes(all []index.KeyedVersion) error {
 	return nil
 }
 
+// Proof is none: no load takes the state of a fake.
+func (s *fake) Proof() *index.Proof { return nil }
+
 // OpenChanges is for files with parts, which a fake has not.
 func (s *fake) OpenChanges() index.Changes { panic("a fake has no changes") }
 

@@ -23,6 +23,9 @@ func (l *loading) open(m Meta, state []byte) (err error) {
 	if err != nil || len(m.Parts) == 0 {
 		return err
 	}
+	if err := gapless(m.Parts, l.builder.OpenFrom()); err != nil {
+		return err
+	}
 	shelf := NewShelf(nil)
 	l.builder.ReadFrom(shelf)
 	for _, p := range m.Parts {
@@ -88,8 +91,35 @@ func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*
 	return state, m, nil
 }
 
+// proven is the content of a file that is proven.
+type proven struct{ *index.Proof }
+
+func (p proven) open(_ Meta, state []byte) error { return p.Open(state) }
+
+func (p proven) key(key []byte, versions []index.Version) error { return p.Key(key, versions) }
+
+func (p proven) changes(all []index.KeyedVersion) error { return p.Changes(all) }
+
+// finish returns why the file cannot be loaded, or is not what its head says.
+func (p proven) finish(path string, m Meta, part bool) (err error) {
+	if part {
+		err = p.Finish()
+	} else if err = p.FinishSnapshot(); err == nil {
+		err = agree(m, p)
+	}
+	if err != nil {
+		err = corruptAt(path, preludeBytes, "all checksums are right, but the content is not: %v", err)
+	}
+	return err
+}
+
 // agree returns the difference between the head of a file and its state, nil if there is none.
-func agree(m Meta, v Source) error {
+func agree(m Meta, v interface {
+	Applied() (index, term uint64)
+	Revision() int64
+	Digest() uint64
+},
+) error {
 	if applied, term := v.Applied(); applied != m.Index || term != m.Term {
 		return fmt.Errorf("the head is of index %d, term %d, and the state of index %d, term %d", m.Index, m.Term, applied, term)
 	}

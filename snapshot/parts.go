@@ -15,6 +15,7 @@ import (
 // parts of two members have the same name, and are copied once.
 type Part struct {
 	Number uint64   // of the extent; 0: a piece of the base
+	From   int64    // the extent's first revision
 	To     int64    // the extent's last revision, or the base's
 	SHA    [32]byte // the tail's
 	Bytes  int64
@@ -37,11 +38,27 @@ func readParts(r *pack.Reader) (all []Part) {
 			r.Fail("the name of a part has not 32 bytes")
 			return nil
 		}
-		p.To, p.Bytes = r.Int(), r.Int()
+		p.From, p.To, p.Bytes = r.Int(), r.Int(), r.Int()
 		r.End(s)
 		all = append(all, p)
 	}
 	return all
+}
+
+// gapless returns an error if a list of parts does not have all changes before a revision: the pieces of one base, and then the extents
+// behind it.
+func gapless(all []Part, before int64) error {
+	next := int64(0)
+	for i, p := range all {
+		if p.Number == 0 && i > 0 && (all[i-1].Number > 0 || all[i-1].To != p.To) || p.Number > 0 && p.From != next {
+			return fmt.Errorf("%w: the part %s does not follow the one before it, up to revision %d", ErrCorrupt, p.Name(), next-1)
+		}
+		next = p.To + 1
+	}
+	if next != before {
+		return fmt.Errorf("%w: the parts end with revision %d, the changes behind them begin with revision %d", ErrCorrupt, next-1, before)
+	}
+	return nil
 }
 
 // PartError says which part of a snapshot is missing, damaged or cannot be read. The snapshot itself is sound: it can be loaded when the

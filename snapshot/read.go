@@ -259,6 +259,9 @@ func (v *Verifier) Step(n int) (done bool, err error) {
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
 		v.tail, done, err = v.reading.step()
 	}
+	if e, is := v.reading.to.(*examining); is && done && err == nil {
+		err = e.finish(v.reading.path, v.reading.meta, false)
+	}
 	if !done || err != nil || v.fs == nil || len(v.reading.meta.Parts) == 0 {
 		return done, err
 	}

@@ -26,15 +26,18 @@ type Source interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 	// OpenChanges returns the changes behind the last extent.
 	OpenChanges() index.Changes
+	// Proof checks the file that has all keys.
+	Proof() *index.Proof
 }
 
 // Piece is the content of a piece of the base: an *index.BasePiece.
 type Piece interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
+	Proof() *index.Proof
 }
 
-// Saver writes one snapshot, reads it back and publishes it, a bounded step at a time. It keeps its source until
-// everything is written.
+// Saver writes one file, proves it and publishes it, a bounded step at a time. A proof reads the file back from the medium, and checks all
+// that a load checks. The Saver keeps its source until then.
 //
 // Invariants:
 //
@@ -50,6 +53,7 @@ type Saver struct {
 	keys     Piece // all keys, or those of a piece of the base; nil: the file has changes
 	changes  index.Changes
 	part     bool
+	first    int64 // of an extent
 	to       int64 // of the part
 	replaces bool  // a snapshot of the same name with parts is there, or at the end the same part
 
@@ -71,9 +75,9 @@ type Saver struct {
 	block  []byte         // the block being filled, after space for its header
 	count  uint32         // its records
 	tail   tail
-	medium medium  // of the file, for back
-	back   *walker // reads the file back once everything is written
-	size   int64   // of the published file
+	medium medium   // of the file, for back
+	back   *reading // reads the file back once everything is written
+	size   int64    // of the published file
 	err    error
 }
 
@@ -91,6 +95,9 @@ func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 		s.keys = source
 	} else {
 		s.changes = source.OpenChanges()
+		if err := gapless(m.Parts, s.changes.First()); err != nil {
+			return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
+		}
 	}
 	return begin(s)
 }
@@ -104,7 +111,7 @@ func BeginPiece(fs disk.FS, dir string, base int64, content Piece) (*Saver, erro
 // BeginExtent is BeginPiece for an extent, which v must have.
 func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver, error) {
 	return begin(&Saver{
-		fs: fs, dir: dir, name: partName(e.Number, [32]byte{}), meta: Meta{Index: e.Number}, to: e.To, changes: v.ChangesOf(e), part: true,
+		fs: fs, dir: dir, name: partName(e.Number, [32]byte{}), meta: Meta{Index: e.Number}, first: e.From, to: e.To, changes: v.ChangesOf(e), part: true,
 	})
 }
 
@@ -124,7 +131,7 @@ func begin(s *Saver) (*Saver, error) {
 
 // Part names the part. It is valid after the last step.
 func (s *Saver) Part() Part {
-	return Part{Number: s.meta.Index, To: s.to, SHA: s.tail.sha, Bytes: s.size}
+	return Part{Number: s.meta.Index, From: s.first, To: s.to, SHA: s.tail.sha, Bytes: s.size}
 }
 
 // Volume returns the part for reading values from it. It is valid after the last step.
@@ -392,6 +399,14 @@ func (s *Saver) finish() error {
 	if err := s.close(kindTail, 0); err != nil {
 		return err
 	}
+	proof := s.changes.Proof
+	if s.keys != nil {
+		proof = s.keys.Proof
+	}
+	var checks content = ignore{}
+	if p := proof(); p != nil {
+		checks = proven{p}
+	}
 	s.keys, s.changes, s.block = nil, index.Changes{}, nil
 	err := s.file.flush()
 	s.file.room = nil
@@ -400,7 +415,11 @@ func (s *Saver) finish() error {
 	}
 	if err == nil {
 		s.medium.File = s.file
-		s.back, err = walk(join(s.dir, saving(s.name)), &s.medium, nil, readWindow)
+		w, failed := walk(join(s.dir, saving(s.name)), &s.medium, nil, readWindow)
+		if err = failed; err == nil {
+			r := newReading(w, w.size, checks)
+			s.back = &r
+		}
 	}
 	return err
 }
@@ -409,12 +428,18 @@ func (s *Saver) finish() error {
 // ones, so comparing the last checksum is enough.
 func (s *Saver) stepBack(n int) error {
 	for end := s.back.next + int64(max(n, 1)); s.back.next < min(end, s.back.size); {
-		if _, err := s.back.block(); err != nil {
+		if _, _, err := s.back.step(); err != nil {
 			return err
 		}
 	}
-	if s.back.next == s.back.size && s.back.chain != s.chain {
+	switch {
+	case s.back.next < s.back.size:
+		return nil
+	case s.back.chain != s.chain:
 		return corruptAt(s.back.path, s.back.size, "the last block's checksum is %08x, %08x was written", s.back.chain, s.chain)
+	}
+	if p, is := s.back.to.(proven); is {
+		return p.finish(s.back.path, s.meta, s.part)
 	}
 	return nil
 }

@@ -77,6 +77,7 @@ type (
 	// SnapshotPart is a file that a snapshot lists, as in package snapshot.
 	SnapshotPart struct {
 		Number uint64
+		From   int64
 		To     int64
 		SHA    [32]byte
 		Bytes  int64
@@ -235,7 +236,7 @@ func bound(m Message) int {
 	case Forward:
 		return 48 + len(m.Envelope)
 	case SnapshotOffer:
-		return 104 + len(m.ConfState) + 64*len(m.Parts)
+		return 104 + len(m.ConfState) + 72*len(m.Parts)
 	case SnapshotChunk:
 		return 48 + len(m.Bytes)
 	case DiskSpace:
@@ -292,18 +293,18 @@ func (m SnapshotOffer) append(dst []byte) []byte {
 	dst = pack.AppendArray(pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState), len(m.Parts))
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		dst = pack.AppendInt(pack.AppendUint(pack.AppendArray(dst, snapshotPartFields), p.Number), p.To)
+		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(pack.AppendArray(dst, snapshotPartFields), p.Number), p.From), p.To)
 		dst = pack.AppendInt(pack.AppendBytes(dst, p.SHA[:]), p.Bytes)
 	}
 	return dst
 }
 
-const snapshotPartFields = 4
+const snapshotPartFields = 5
 
 func readSnapshotParts(r *pack.Reader) (all []SnapshotPart) {
 	for range r.Array() {
 		s := r.Struct(snapshotPartFields)
-		p := SnapshotPart{Number: r.Uint(), To: r.Int()}
+		p := SnapshotPart{Number: r.Uint(), From: r.Int(), To: r.Int()}
 		r.Fixed(p.SHA[:])
 		p.Bytes = r.Int()
 		r.End(s)

@@ -101,9 +101,9 @@ var messages = []struct {
 	{"forward", Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")}, Append, array{2, 3, 7, []byte("envelope")}},
 	{
 		"offer",
-		SnapshotOffer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf"), Parts: []SnapshotPart{{Number: 3, To: 77, SHA: [32]byte{4}, Bytes: 1 << 24}}},
+		SnapshotOffer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf"), Parts: []SnapshotPart{{Number: 3, From: 70, To: 77, SHA: [32]byte{4}, Bytes: 1 << 24}}},
 		Bulk,
-		array{3, 9, 2, int64(1 << 33), append([]byte{1, 2, 3}, make([]byte, 29)...), 4, []byte("conf"), array{array{3, 77, append([]byte{4}, make([]byte, 31)...), 1 << 24}}},
+		array{3, 9, 2, int64(1 << 33), append([]byte{1, 2, 3}, make([]byte, 29)...), 4, []byte("conf"), array{array{3, 70, 77, append([]byte{4}, make([]byte, 31)...), 1 << 24}}},
 	},
 	{"want", SnapshotRequest{Index: 9, Term: 2, Offset: 77, Part: 5}, Bulk, array{4, 9, 2, 77, 5}},
 	{"chunk", SnapshotChunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece"), Part: 5}, Bulk, array{5, 9, 2, 77, []byte("piece"), 5}},
