@@ -24,7 +24,7 @@ func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, told 
 }
 
 // Known is a member's memory of another member: the newest known start of its data folder. A founder's record of itself, without a start,
-// means that the founder is settled ([Admission]).
+// means that the founder is established ([Admission]).
 type Known struct {
 	Member  uint64
 	Folder  [16]byte
@@ -51,7 +51,7 @@ type Known struct {
 //
 // Founders have their ids before there is a log. Each founder remembers on its disk the first folder that it meets of each other founder,
 // and refuses another one. A request for a vote, and the first append to a founder, carry all folders that the sender knows. A founder is
-// settled once it has asked for a vote, granted one, or taken an append: it compares the sender's folders with its own, keeps them for
+// established once it has asked for a vote, granted one, or taken an append: it compares the sender's folders with its own, keeps them for
 // ever, and takes no message of a sender with other folders, and no founder's folder that they lack. The first leader and its voters have
 // each met all founders, and are known to all that they met. Suppose that founders with other folders elect a leader, too, and that both
 // sets of folders share a process. That process knows the voters of both, two quorums of ids have an id in common, and the process knows
@@ -128,14 +128,14 @@ func (a *Admission) Bars(from uint64, its *peerframe.MemberIdentity) error {
 	return nil
 }
 
-// settled tells whether this founder takes part with the folders that it knows.
-func (a *Admission) settled() bool { _, ok := a.known[a.Self]; return ok }
+// established tells whether this founder takes part with the folders that it knows.
+func (a *Admission) established() bool { _, ok := a.known[a.Self]; return ok }
 
-// Settled is for consensus at a start.
-func (a *Admission) Settled() bool {
+// Established is for consensus at a start.
+func (a *Admission) Established() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.settled()
+	return a.established()
 }
 
 // Folders returns the members' data folders as this member knows them, for a request for a vote and an append to a founder.
@@ -152,9 +152,9 @@ func (a *Admission) Folders() []peerframe.Bound {
 }
 
 // Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if
-// an election has taken place: a founder that is not settled then takes over what it has met differently. If the message settles this
+// an election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
 // founder, that is on the disk when Agree returns.
-func (a *Admission) Agree(folders []peerframe.Bound, data, settles bool) error {
+func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := false
@@ -164,14 +164,14 @@ func (a *Admission) Agree(folders []peerframe.Bound, data, settles bool) error {
 		if b.Member == a.Self {
 			known.Folder, ok, kept, own = a.Folder, true, true, true
 		}
-		if ok && known.Folder != b.Folder && (kept || !data || a.settled()) {
+		if ok && known.Folder != b.Folder && (kept || !data || a.established()) {
 			return fmt.Errorf("two data folders belong to %s, %x and %x: two hosts run under its name", a.Status.NameOf(b.Member), known.Folder[:4], b.Folder[:4])
 		}
 	}
-	if !settles || len(a.Founders) == 0 {
+	if !establishes || len(a.Founders) == 0 {
 		return nil
 	}
-	if !a.settled() {
+	if !a.established() {
 		if !own {
 			return errors.New("the folder of this founder is missing in the message")
 		}
@@ -195,7 +195,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 		if why := compare(known, &its); why != "" {
 			return a.forgot(from, why)
 		}
-	} else if a.settled() && slices.Contains(a.Founders, from) {
+	} else if a.established() && slices.Contains(a.Founders, from) {
 		return &Refusal{Text: fmt.Sprintf("%s does not know yet to which data folder %s is bound: it asks again", a.Status.NameOf(a.Self), a.Status.NameOf(from))}
 	}
 	if a.complete[from] != its.Process { // the same process forgets nothing; its handshake may be older than its last answer

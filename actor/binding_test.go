@@ -88,14 +88,14 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := f.Agree(folders(11, 2, 3), true, true); err == nil {
 		t.Error("a leader knows another folder of this member")
 	}
-	if f.Settled() {
-		t.Error("a contradiction has settled it")
+	if f.Established() {
+		t.Error("a contradiction has established it")
 	}
-	if err := f.Agree(folders(1, 2, 3), false, true); err != nil || !f.Settled() {
-		t.Fatalf("all have met the same: %v, it is settled: %v", err, f.Settled())
+	if err := f.Agree(folders(1, 2, 3), false, true); err != nil || !f.Established() {
+		t.Fatalf("all have met the same: %v, it is established: %v", err, f.Established())
 	}
 	f.start(t)
-	if err := f.Agree(folders(1, 2, 33), true, true); err == nil || !f.Settled() {
+	if err := f.Agree(folders(1, 2, 33), true, true); err == nil || !f.Established() {
 		t.Errorf("after a restart a leader has another founder 3: %v", err)
 	}
 
@@ -107,12 +107,12 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := late.Bars(3, its); err != nil {
 		t.Error(err)
 	}
-	if err := late.Agree(folders(1, 2, 3), true, false); err != nil || late.Settled() {
-		t.Errorf("a pre-vote has settled it: %v", err)
+	if err := late.Agree(folders(1, 2, 3), true, false); err != nil || late.Established() {
+		t.Errorf("a pre-vote has established it: %v", err)
 	}
 	late.full = errors.New("full")
 	if err := late.Agree(folders(1, 2, 3), true, true); !errors.Is(err, late.full) {
-		t.Errorf("what is not on the disk settles it: %v", err)
+		t.Errorf("what is not on the disk establishes it: %v", err)
 	}
 	late.full = nil
 	if err := late.Agree(folders(1, 2, 3), true, true); err != nil {
@@ -128,14 +128,14 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if no, ok := errors.AsType[*Refusal](alone.meets(3, 3)); !ok || no.Forgot {
-		t.Errorf("a settled founder meets a folder that it does not know: %v", no)
+		t.Errorf("an established founder meets a folder that it does not know: %v", no)
 	}
 	alone.start(t, 3)
 	if err := alone.meets(3, 3); err != nil {
 		t.Errorf("it is bound by now: %v", err)
 	}
 	if err := newFounder(t).Agree(nil, true, true); err == nil {
-		t.Error("a leader that knows nobody settles a founder")
+		t.Error("a leader that knows nobody establishes a founder")
 	}
 }
 

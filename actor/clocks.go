@@ -18,7 +18,7 @@ import (
 // below its known offset must therefore be reported twice.
 //
 // A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until the
-// clock was not set again for limits.ClockSettles. index.View.RevisionAt detects a clock that was wrong at the start.
+// clock was not set again for limits.ClockStable. index.View.RevisionAt detects a clock that was wrong at the start.
 //
 // Invariants:
 //
@@ -101,7 +101,7 @@ func (k *clocks) judge(c *core) {
 			all = append(all, by)
 		}
 	}
-	if compared || c.now.Now-k.setAt >= limits.ClockSettles {
+	if compared || c.now.Now-k.setAt >= limits.ClockStable {
 		k.ahead = 0
 	}
 	text := ""

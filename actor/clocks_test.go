@@ -88,7 +88,7 @@ func TestClockIsTold(t *testing.T) {
 }
 
 // A clock that is set while its member runs takes nobody along: what is written next, before the others were heard again, goes by
-// their time. A lone voter goes on by the time before, and follows its clock when that has stood for limits.ClockSettles.
+// their time. A lone voter goes on by the time before, and follows its clock when that has stood for limits.ClockStable.
 func TestClockIsSet(t *testing.T) {
 	const day, own = int64(24 * time.Hour), int64(50*365*24) * int64(time.Hour)
 	for _, others := range []bool{false, true} {
@@ -115,7 +115,7 @@ func TestClockIsSet(t *testing.T) {
 			if others {
 				continue
 			}
-			now.Now, now.Wall = now.Now+limits.ClockSettles-time.Second, now.Wall+int64(limits.ClockSettles-time.Second)
+			now.Now, now.Wall = now.Now+limits.ClockStable-time.Second, now.Wall+int64(limits.ClockStable-time.Second)
 			k.judge(clockCore(now, voters, status))
 			if want = now.Wall - by; k.wall(now) != want {
 				t.Errorf("set by %v: it follows its clock too early", time.Duration(by))

@@ -30,7 +30,7 @@ func (c *Consensus) ready(rd raft.Ready) {
 	votes := slices.ContainsFunc(rd.Messages, func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote })
 	if votes {
 		c.elections.begun(c.term, c.now.Now)
-		if err := c.Admission.Agree(c.Admission.Folders(), false, true); err != nil { // the own vote settles a founder
+		if err := c.Admission.Agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
 			c.failed = true
 			c.Fail(fmt.Errorf("%w: it cannot keep with which founders this member votes: %w", ErrDisk, err))
 		}

@@ -152,7 +152,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	return false, r.later(r.promote(ctx, members, instead, next))
 }
 
-// peersBefore returns the addresses of a new member without --peer: those of the lost one, or of the one that an interrupted run has added.
+// peersBefore returns the addresses of a new member without --peer: those of the lost member, or of the member that an interrupted run has added.
 func peersBefore(members []client.Member, old *client.Member) []string {
 	i := slices.IndexFunc(members, func(m client.Member) bool { return m.Name == "" && m.Role == kv.Learner })
 	switch {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// passwordBytesRead bounds what is read as a password: a larger file is surely another one.
+// passwordBytesRead bounds the length of a password file: a larger file is surely another one.
 const passwordBytesRead = 4 << 10
 
 // newPasswordFlag is the flag for the password that a user gets.

@@ -60,7 +60,7 @@ func TestProcessUnban(t *testing.T) {
 // emptyPeers is the peers file of a member that knows nothing of the others: node/slots.go is its format.
 func emptyPeers() []byte {
 	content := pack.AppendArray(pack.AppendArray(nil, 1), 0)
-	b := binary.BigEndian.AppendUint32([]byte("qkvfile\n"), 1)
+	b := binary.BigEndian.AppendUint32([]byte("qkvfile\n"), 2)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
 	b = append(binary.BigEndian.AppendUint64(b, 1), content...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))

@@ -81,7 +81,7 @@ func recoverFolder(c *cli.Context) error {
 	return nil
 }
 
-// agree prints what a folder has, compares it with the backup, and asks whether the rest may be lost.
+// agree prints the revision of a folder, compares it with the backup, and asks whether the rest may be lost.
 func agree(c *cli.Context, dir string, from node.Recoverable) error {
 	fmt.Fprintf(c.App.ErrWriter, "%s has revision %d, up to entry %d of the log\n", from.Name, from.Revision, from.Entry)
 	if at := c.String("backup-dir"); at != "" {

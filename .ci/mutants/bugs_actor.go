@@ -157,7 +157,7 @@ var actorBugs = []mutant{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
 	{"vote for a founder that has met another folder of one id", []change{
-		{"Admission.Agree", `ok && known.Folder != b.Folder && (kept || !data || a.settled()) {`, `ok && known.Folder != b.Folder && kept {`},
+		{"Admission.Agree", `ok && known.Folder != b.Folder && (kept || !data || a.established()) {`, `ok && known.Folder != b.Folder && kept {`},
 	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
 	{"forget with which founders this one has voted", []change{
 		{"Admission.Agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},

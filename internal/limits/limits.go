@@ -461,9 +461,9 @@ const (
 	// ClocksApart bounds the difference between members' clocks: NTP keeps them within a second, and a comparison sees a value that is
 	// slightly old. Beyond it, a time does not identify a revision, and the member whose clock differs is named.
 	ClocksApart = time.Minute
-	// ClockSettles is how long a clock that was set must go on undisturbed before the time of writes follows it, where no other clock
+	// ClockStable is how long a clock that was set must go on undisturbed before the time of writes follows it, where no other clock
 	// confirms it. A wrong clock that is put right earlier leaves no trace; a clock that NTP has put right is followed that much later.
-	ClockSettles = 10 * time.Minute
+	ClockStable = 10 * time.Minute
 	// HistorySamples is the number of steps into which the retention age is divided. At a start, a pause counts for at most one part in
 	// HistoryPauses of that age. Only members' clocks tell how long they were down or without writes, and a wrong clock costs at most one
 	// such part of history.

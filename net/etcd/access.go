@@ -94,7 +94,7 @@ var classes = map[string]class{
 	"/grpc.health.v1.Health/Watch": anybody,
 }
 
-// needs is the stage of a member's start that an RPC needs, for those that do not wait for its end. Over HTTP, paths of pages have it, too.
+// needs is the stage of a member's start that an RPC needs; all other RPCs wait for its end. Over HTTP, paths of pages have it, too.
 var needs = map[string]wire.Need{
 	"/etcdserverpb.KV/Range":           wire.NeedKeys,
 	"/etcdserverpb.KV/RangeStream":     wire.NeedKeys,

@@ -262,12 +262,12 @@ func TestSecretClients(t *testing.T) {
 // Certificates of a secret are never written where another CA or another secret is trusted, and a refused command writes no file.
 func TestSecretsTrustIsNeverReplaced(t *testing.T) {
 	first, second := maker(noon).WithSecrets([]ClusterSecret{secretOf(t, 1)}), maker(noon).WithSecrets([]ClusterSecret{secretOf(t, 2)})
-	dir, prod := t.TempDir(), folder(t, "prod", noon)
+	dir, production := t.TempDir(), folder(t, "prod", noon)
 	files, err := first.CreateClient(dir, "admin")
 	must(t, err)
 	damaged := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(damaged, "ca.crt"), []byte("cut"), 0o600))
-	for _, into := range []string{dir, prod, damaged} {
+	for _, into := range []string{dir, production, damaged} {
 		before := filesIn(t, into)
 		_, err := second.CreateClient(into, "other")
 		wantError(t, err, "nothing was written")

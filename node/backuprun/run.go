@@ -244,7 +244,7 @@ type steadyClock struct {
 }
 
 // now returns the time. The first call returns no later time than that of the newest entry in the backup. A wall clock that stays ahead by the
-// same amount from one call to another, for limits.ClockSettles, is right.
+// same amount from one call to another, for limits.ClockStable, is right.
 func (s *steadyClock) now(after time.Duration, wall, newest time.Time) time.Time {
 	if s.wall.IsZero() {
 		if s.wall, s.from = wall, after; newest.Before(wall) {
@@ -257,7 +257,7 @@ func (s *steadyClock) now(after time.Duration, wall, newest time.Time) time.Time
 	switch apart := offset - s.offset; {
 	case max(apart, -apart) > limits.ClocksApart:
 		s.offset, s.since = offset, after
-	case after-s.since >= limits.ClockSettles:
+	case after-s.since >= limits.ClockStable:
 		s.wall, s.from, s.offset, s.since = wall, after, 0, after
 		return wall
 	}
