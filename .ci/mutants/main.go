@@ -39,12 +39,13 @@ func main() {
 		most      = flag.Duration("for", 0, "begin no hunt after this `time`")
 		since     = flag.String("since", "", "only mutants that are new since this `revision`, or that change a declaration which is")
 		learn     = flag.Bool("learn", false, "write down which test caught each")
+		known     = flag.Bool("known", false, "only mutants whose test caught.txt names")
 	)
 	flag.Parse()
 	if *checkOnly {
 		os.Exit(check())
 	}
-	code, err := runAll(flag.Args(), *since, *workers, *file, *most, *learn)
+	code, err := runAll(flag.Args(), *since, *workers, *file, *most, *learn, *known)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		code = 1
@@ -69,7 +70,7 @@ func check() (failed int) {
 }
 
 // runAll hunts all mutants, or those with the names, or those that were touched since a revision, and returns the exit code.
-func runAll(names []string, since string, workers int, file string, most time.Duration, learn bool) (int, error) {
+func runAll(names []string, since string, workers int, file string, most time.Duration, learn, known bool) (int, error) {
 	begun := time.Now()
 	tree, err := readSources()
 	if err != nil {
@@ -97,6 +98,9 @@ func runAll(names []string, since string, workers int, file string, most time.Du
 			return 1, err
 		}
 		fmt.Printf("mutants: %d of %d were touched since %s\n", len(wanted), len(mutants), since)
+	}
+	if known {
+		wanted = slices.DeleteFunc(wanted, func(m mutant) bool { return last[m.name].test == "" })
 	}
 	dir, err := takeFolder()
 	if err != nil {
