@@ -231,7 +231,7 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 		for _, line := range [][]string{{"restore", b, "--data-dir", data}, {"backup", "verify", b}} {
 			var out, messages bytes.Buffer
 			code := run(t.Context(), append([]string{"qkv"}, line...), nil, &out, &messages)
-			if text := messages.String(); code != exitUsage || !strings.Contains(text, "its format version is 2, this qkv reads version 1; use the qkv that wrote it, or a newer one") {
+			if text := messages.String(); code != exitUsage || !strings.Contains(text, "its format version is 3, this qkv reads version 2; use the qkv that wrote it, or a newer one") {
 				t.Errorf("%q with a newer %s: %d %s", line, pattern, code, text)
 			}
 		}

@@ -85,7 +85,7 @@ func TestProcessNoQuorum(t *testing.T) {
 		}
 	})
 	asking.Wait()
-	c.qkv("status", "--check", "--timeout", timeout.String()).exits(t, exitUnavailable, "no leader")
+	c.qkv("status", "--check", "--timeout", timeout.String()).exits(t, exitUnavailable, "no quorum: 1 of 3 voters answers; 2 are needed")
 	if n := strings.Count(alone.lines()[before:], " is lost"); n != 1 {
 		t.Errorf("that the leader or the quorum is lost is said %d times:\n%s", n, alone.lines())
 	}
