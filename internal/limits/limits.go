@@ -207,15 +207,6 @@ const (
 	// PacketLeast is the packet size that QUIC's standard guarantees on any path, and with which every connection begins; larger packets
 	// are probed. It works on paths that silently drop packets of 1,281 bytes, as tunnels do.
 	PacketLeast = 1200
-	// PacketMost is the largest packet that quic-go sends.
-	PacketMost = 1452
-	// PathProbe is how often a connection with traffic checks that large packets pass. PathLost lost ones in a row, while small ones
-	// pass, end it: within an election timeout of a second, and with 5 % of random losses once in 10^10 checks. PathMoved is how many
-	// bytes make a check due: more than a check itself takes. A connection without traffic looks for bytes PathIdle times between checks.
-	PathProbe = 100 * time.Millisecond
-	PathLost  = 8
-	PathMoved = 8 << 10
-	PathIdle  = 5
 	// ClientStreams bounds the open streams of one client connection.
 	ClientStreams = 64
 	// ClientStreamWindow is QUIC's receive window of a stream, on both sides of a native connection. ClientConnectionWindow is the window

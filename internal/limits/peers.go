@@ -81,4 +81,13 @@ const (
 	// PeerIdleTimeout is the silence after which a peer counts as lost; each side sends a packet every PeerKeepAlive.
 	PeerIdleTimeout = 3 * time.Second
 	PeerKeepAlive   = time.Second
+	// PacketMost is the largest packet that quic-go sends.
+	PacketMost = 1452
+	// PathProbe is how often a connection with traffic checks that large packets pass. PathLost lost ones in a row, while small ones
+	// pass, end it: within an election timeout of a second, and with 5 % of random losses once in 10^10 checks. PathMoved is how many
+	// bytes make a check due: more than a check itself takes. A connection without traffic looks for bytes PathIdle times between checks.
+	PathProbe = 100 * time.Millisecond
+	PathLost  = 8
+	PathMoved = 8 << 10
+	PathIdle  = 5
 )
