@@ -105,6 +105,7 @@ func TestProcessServeStale(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 2)
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "later", "value").exits(t, exitOK) // both disks have it, and with it that the first put is committed
 	c.level()
 	alone, other := c.members[0], c.members[1]
 	other.signal(syscall.SIGKILL)
