@@ -227,6 +227,8 @@ var verdicts = sync.Pool{New: func() any {
 func (v *verdict) check(t kv.Touch) bool {
 	if !v.account.access.permits(t, v.in) {
 		v.err = denied(v.account, t)
+	} else if t.Revokes && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil && !v.in.granted(t.Lease, v.account.Name) {
+		v.err = kv.Errorf(kv.NotAllowed, "permission denied: a lease without keys can be revoked by the user who granted it, or by an administrator, and %s is neither", v.account.Name)
 	}
 	return v.err == nil
 }
@@ -239,7 +241,7 @@ func denied(one *account, t kv.Touch) *kv.Error {
 	open := string(t.End) == "\x00"
 	switch {
 	case t.Lease != 0:
-		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease %016x", one.Name, what, uint64(t.Lease))
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease", one.Name, what) // a list names no lease of others
 	case open && string(t.Key) == "\x00":
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s every key: `qkv user show` prints the user's roles, and `qkv role show` the keys of a role", one.Name, what)
 	case open:

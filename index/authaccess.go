@@ -94,6 +94,8 @@ func (s spans) cover(key, end []byte) bool {
 type attached interface {
 	// attachedFrom returns the first key of a lease at or after from, or nil.
 	attachedFrom(lease int64, from []byte) []byte
+	// granted reports whether a user has granted a lease, or the lease does not exist.
+	granted(lease int64, user string) bool
 }
 
 // permits reports whether the access of a request is permitted. For a lease it jumps from span to span: the cost does not depend on the
@@ -137,4 +139,14 @@ func (v *View) attachedFrom(lease int64, from []byte) (first []byte) {
 		return false
 	})
 	return first
+}
+
+func (s *State) granted(lease int64, user string) bool {
+	l, found := s.leases.get(lease)
+	return !found || s.authors.name(l.By) == user
+}
+
+func (v *View) granted(lease int64, user string) bool {
+	l, found := v.leases.get(lease)
+	return !found || v.authors.name(l.By) == user
 }

@@ -270,7 +270,7 @@ func (w *permissionWorld) draw() (q permissionRequest) {
 		q = permissionRequest{text: "watch", need: kv.AccessRead, touches: watch, model: []authmodel.Access{{Key: watch.Key, End: watch.End}}}
 	case n < 90:
 		id := pickOf(w.random, permissionLease)
-		q = permissionRequest{text: "revoke", need: kv.AccessWrite, touches: touching{Lease: id, Write: true}, model: authmodel.OfLease(id, attached)}
+		q = permissionRequest{text: "revoke", need: kv.AccessWrite, touches: touching{Lease: id, Write: true, Revokes: true}, model: authmodel.OfLease(id, attached)}
 		q.command = func(h *Head) []byte { return h.AppendRevoke(nil, id) }
 	case n < 97:
 		l := kv.Lease{ID: pickOf(w.random, permissionLease), TTL: 60}
@@ -360,6 +360,12 @@ func (w *permissionWorld) turn() {
 	w.before = w.observe()
 	q, by := w.draw(), w.by()
 	want := w.model.Verdict(by, q.need, q.model)
+	if t, ok := q.touches.(touching); ok && want == kv.OK && w.model.Enabled && !w.v.Auth().IsRoot(by.Name) {
+		// a lease without keys is its granter's
+		if l, found := w.v.Lease(t.Lease); found && w.v.authors.name(l.By) != by.Name && w.v.attachedFrom(l.ID, nil) == nil {
+			want = kv.NotAllowed
+		}
+	}
 	w.count(&q, want)
 	w.verdicts(&q, by, want)
 	if want == kv.OK {

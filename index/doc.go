@@ -383,7 +383,7 @@
 //	  4  92 behind [point...]                  behind: at the newest point
 //	     point    94 revision step, time step, weight step, behind: at the point before
 //	  5  92 check's entry [92 member digest...]
-//	  6  [94 lease ttl remaining granted...]
+//	  6  [95 lease ttl remaining granted author...]
 //	  7  94 clock [93 member wall clock...] floor [session...]
 //	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
 //	  8  [92 alarm's member kind...]

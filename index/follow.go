@@ -561,7 +561,7 @@ func (s *State) takeLeases(f *follow) *kv.Error {
 			continue
 		}
 		if l.Granted = s.applied + 1; had {
-			l.Granted = before.Granted
+			l.Granted, l.By = before.Granted, before.By
 		}
 		s.setLease(l)
 	}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 
 	"github.com/cespare/xxhash/v2"
@@ -55,11 +56,12 @@ func (l *leases) copy() leases { return leases{l.granted.Copy(), l.attached.Copy
 
 // leaseSum is a lease's checksum, which it adds to the digest.
 func leaseSum(l kv.Lease) uint64 {
-	var b [32]byte
+	var b [36]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(l.ID))
 	binary.LittleEndian.PutUint64(b[8:], uint64(l.TTL))
 	binary.LittleEndian.PutUint64(b[16:], uint64(l.Remaining))
 	binary.LittleEndian.PutUint64(b[24:], l.Granted)
+	binary.LittleEndian.PutUint32(b[32:], l.By)
 	return xxhash.Sum64(b[:])
 }
 
@@ -92,7 +94,7 @@ func (s *State) grant(l kv.Lease) kv.Result {
 	if _, had := s.leases.get(l.ID); had {
 		return s.refused(leaseExists(l.ID))
 	}
-	l.Granted = s.applied + 1
+	l.Granted, l.By = s.applied+1, s.authorOfChange()
 	s.setLease(l)
 	s.counts.Grants++
 	return kv.Result{Revision: s.revision}
@@ -195,7 +197,7 @@ func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 	runtime.KeepAlive(v)
 }
 
-const leaseFields = 4
+const leaseFields = 5
 
 // append appends the leases in the format of a snapshot's meta data. Their keys are not included; the keys name their
 // leases.
@@ -204,7 +206,7 @@ func (l *leases) append(dst []byte) []byte {
 	l.granted.Scan(func(one kv.Lease) bool {
 		dst = pack.AppendInt(pack.AppendArray(dst, leaseFields), one.ID)
 		dst = pack.AppendInt(pack.AppendInt(dst, one.TTL), one.Remaining)
-		dst = pack.AppendUint(dst, one.Granted)
+		dst = pack.AppendUint(pack.AppendUint(dst, one.Granted), uint64(one.By))
 		return true
 	})
 	return dst
@@ -213,7 +215,7 @@ func (l *leases) append(dst []byte) []byte {
 func (s *State) readLeases(r *pack.Reader) {
 	for range r.Array() {
 		fields := r.Struct(leaseFields)
-		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int(), Granted: r.Uint()}
+		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int(), Granted: r.Uint(), By: uint32(min(r.Uint(), math.MaxUint32))}
 		r.End(fields)
 		if r.Err() != nil {
 			return

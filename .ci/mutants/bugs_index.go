@@ -49,6 +49,9 @@ var indexBugs = []mutant{
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
+	{"a lease without keys is revoked by every user", []change{
+		{"State.granted", `return !found || s.authors.name(l.By) == user`, `return true`},
+	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
 	{"a sequence overflows at the end of its session", []change{
 		{"SessionWrite.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
 	}, []detector{direct("./index", "TestSequencesAreBounded|TestHostileCommands")}},

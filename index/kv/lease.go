@@ -13,6 +13,8 @@ type Lease struct {
 	// Granted is the index of the entry that granted the lease. It distinguishes the lease from an earlier one with the
 	// same ID. In a grant it is 0.
 	Granted uint64
+	// By is the author who granted it, as in the state's list of authors; 0: none. In a grant it is 0.
+	By uint32
 }
 
 // LeaseAsk is a query to the leader's clock for a lease's remaining time. With Renew it is a keep-alive, which renews

@@ -7,6 +7,7 @@ type Touch struct {
 	Key, End []byte // as in a Range; ignored if Lease is set
 	Lease    int64  // every key that is attached to the lease; 0: the range
 	Write    bool   // the access changes keys; otherwise it returns something about them
+	Revokes  bool   // the access ends the lease: without keys, it needs the user who granted the lease
 }
 
 // The walkers below are the only place that decides which accesses a request makes: permissions are checked against exactly this list.
