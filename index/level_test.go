@@ -43,6 +43,7 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"AuthPermissions":   {limits.AuthPermissions, 1 << 14},
 	"AuthPasswordBytes": {limits.AuthPasswordBytes, 256},
 	"AuthSecretBytes":   {limits.AuthSecretBytes, 32},
+	"PasswordCostMost":  {limits.PasswordCostMost, 14},
 	"Authors":           {limits.Authors, 1 << 18},
 
 	"a user's share":             {userShare, 3},

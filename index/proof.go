@@ -82,8 +82,10 @@ func (p *Proof) Key(key []byte, versions []Version) error {
 	if newest := &versions[len(versions)-1]; !newest.Tombstone {
 		s.totals.live++
 		s.totals.liveBytes += int64(len(key) + len(newest.Value))
-		if err := s.checkLease(newest.Lease); newest.Lease != 0 && p.v == nil && err != nil {
-			return fmt.Errorf("the key %q: %w", key, err)
+		if p.v == nil { // a part's state has no leases
+			if err := s.checkLease(newest.Lease); err != nil {
+				return fmt.Errorf("the key %q: %w", key, err)
+			}
 		}
 	}
 	return nil

@@ -315,8 +315,8 @@ func TestLoginIsRenewed(t *testing.T) {
 	if err := c.DeleteUser(ctx, "ci"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Next(); codeOf(err) != kv.NotAllowed {
-		t.Errorf("the watch of a deleted user: %v", err)
+	if _, err := w.Next(); codeOf(err) != kv.AuthFailed {
+		t.Errorf("the watch of a login whose password was changed: %v", err)
 	}
 }
 

@@ -311,6 +311,8 @@ const (
 //		// Granted is the index of the entry that granted the lease. It distinguishes the lease from an earlier one with the
 //		// same ID. In a grant it is 0.
 //		Granted uint64
+//		// By is the author who granted it, as in the state's list of authors; 0: none. In a grant it is 0.
+//		By uint32
 //	}
 type Lease = kv.Lease
 

@@ -21,7 +21,7 @@ import (
 //		Web     []string // URLs for clients over HTTP and gRPC
 //		Version string
 //		Level   uint64   // the highest feature level that it supports; 0 before its first start
-//		Folder  [16]byte // random, drawn when its data folder was made
+//		Folder  [16]byte // random, drawn with its data folder; zero until the id is bound to that folder
 //		Boot    uint64   // number of process starts on that folder
 //		Process [16]byte // random, drawn at each start
 //	}
@@ -47,6 +47,7 @@ const (
 //		Peers   []string
 //		Manual  bool
 //		Instead uint64 // a voter that leaves in the same change, or a member whose addresses move to ID; 0: none
+//		Folder  [16]byte
 //	}
 type MemberChange = kv.MemberChange
 
@@ -59,6 +60,7 @@ const (
 	PromoteMember MemberChangeKind = kv.PromoteMember // ID, Instead
 	RemoveMember  MemberChangeKind = kv.RemoveMember  // ID
 	UpdateMember  MemberChangeKind = kv.UpdateMember  // ID, Peers
+	BindMember    MemberChangeKind = kv.BindMember    // ID, Folder: members bind the id of a new member to its data folder themselves
 	LocateMember  MemberChangeKind = kv.LocateMember  // ID, Peers, Instead: another member reports the address of ID, in addition to the address in the log
 )
 
@@ -102,6 +104,8 @@ const (
 //		DiskFree         int64  // of the data folder's file system, in bytes, at the last check
 //		DiskBytes        int64  // the size of that file system
 //		Files            uint64 // the limit of open files
+//		Interface        string // towards the other members; of several the one with the smallest MTU
+//		MTU              int    // of Interface, in bytes
 //
 //		Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
 //		BackupAge time.Duration // of a leader with such a folder: since the backup last had everything; 0: a new leader does not know yet
@@ -179,6 +183,7 @@ type StatusMember = wire.Member
 //		Connected bool
 //		RTT       time.Duration // smoothed, in whole microseconds; 0 without a connection
 //		Error     string        // why there is no connection
+//		Untrusted bool          // because of a certificate
 //	}
 type Link = wire.Link
 

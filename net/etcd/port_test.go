@@ -86,7 +86,7 @@ func TestWeb(t *testing.T) {
 	m := newMember()
 	s := start(t, m, nil)
 	for path, want := range map[string]string{
-		"/version":                            `200 {"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","qkv":""}`,
+		"/version":                            `200 {"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","qkv":"","interface":"","mtu":0}`,
 		"/health":                             `200 {"health":"true","reason":""}`,
 		"/nothing":                            `404 404 page not found`,
 		"/livez":                              "200 ok",
