@@ -206,8 +206,11 @@ func (s *simTransport) CheckAlive(id uint64) {
 // Send implements transport.
 func (s *simTransport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
 	s.w.sim.Post(func() {
+		// An id without a host is that of a joiner that lost its folder before it took part.
 		if _, peer := s.peers[to]; peer && s.from.life == s.life {
-			s.w.net.send(s.from, s.w.at(s.from, to), class, frame, lazy)
+			if host := s.w.at(s.from, to); host != nil {
+				s.w.net.send(s.from, host, class, frame, lazy)
+			}
 		}
 	})
 }

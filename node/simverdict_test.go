@@ -25,6 +25,7 @@ type verdicts struct {
 	moments  []logMoment               // by entry, from the founding one on
 	authors  map[int64]string          // by revision
 	sessions map[uint64]*loggedSession // by number
+	granters map[int64]string          // of leases
 }
 
 // logMoment is the state's clock and its revision behind an entry.
@@ -41,7 +42,7 @@ type authVersion struct {
 func newVerdicts(w *world) *verdicts {
 	v := &verdicts{
 		w: w, at: foundingIndex, results: map[uint64]uint64{}, level: index.FirstLevel, auth: authmodel.New(),
-		keys: map[string]int64{}, revision: 1, moments: []logMoment{{0, 1}}, authors: map[int64]string{}, sessions: map[uint64]*loggedSession{},
+		keys: map[string]int64{}, revision: 1, moments: []logMoment{{0, 1}}, authors: map[int64]string{}, sessions: map[uint64]*loggedSession{}, granters: map[int64]string{},
 	}
 	v.keep()
 	return v
@@ -172,6 +173,8 @@ func readLogged(r *pack.Reader) (c logged) {
 	case loggedTxn:
 		body.Bytes()
 		c.txn = kv.ReadTxn(&body)
+	case loggedGrant:
+		c.lease = body.Int()
 	case loggedRevoke:
 		c.lease, c.term = body.Int(), body.Uint()
 	case loggedLevel:
@@ -206,6 +209,9 @@ func (v *verdicts) needs(c *logged) (need kv.Access, all []authmodel.Access, own
 	case loggedTxn:
 		return kv.AccessWrite, authmodel.OfTxn(c.txn, v.attached), false
 	case loggedRevoke:
+		if by, granted := v.granters[c.lease]; granted && by != c.by.Name && len(v.attached(c.lease)) == 0 {
+			return kv.AccessAdmin, nil, c.term != 0
+		}
 		return kv.AccessWrite, authmodel.OfLease(c.lease, v.attached), c.term != 0
 	case loggedGrant:
 		return kv.AccessNone, nil, false
@@ -312,7 +318,10 @@ func (v *verdicts) follow(entry uint64, c *logged, r *kv.Result) {
 		v.deleted(&c.delete)
 	case loggedTxn:
 		v.followTxn(c.txn, r.Txn.Path[0])
+	case loggedGrant:
+		v.granters[c.lease] = c.by.Name
 	case loggedRevoke:
+		delete(v.granters, c.lease)
 		for _, key := range v.attached(c.lease) {
 			delete(v.keys, string(key))
 		}
