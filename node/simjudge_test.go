@@ -85,7 +85,7 @@ func (k *checker) changed(h *host, at uint64, members index.Members) {
 		switch {
 		case now == nil:
 			t.Removals++
-			if k.w.byID[one.ID].leads || k.w.byID[one.ID].leaving {
+			if h := k.w.byID[one.ID]; h != nil && (h.leads || h.leaving) {
 				t.LeaderRemovals++
 			}
 			if !members.Removed(one.ID) {

@@ -129,7 +129,7 @@ func (a *administrator) turn() {
 // attend starts the members that were added.
 func (a *administrator) attend() {
 	for _, one := range a.w.watch.members.All() {
-		if h := a.w.byID[one.ID]; h.spare {
+		if h := a.w.byID[one.ID]; h != nil && h.spare { // a joiner that lost its folder has no host
 			h.spare, h.memberID = false, one.ID
 			a.w.sim.After(a.w.between(0, time.Second), h.start)
 		}
@@ -250,7 +250,7 @@ func (a *administrator) remove() {
 	h := a.w.byID[one.ID]
 	change := kv.MemberChange{Kind: kv.RemoveMember, ID: one.ID}
 	a.propose(change, func(r kv.Result) {
-		if r.Err != nil && h.leads { // it hands over first
+		if r.Err != nil && h != nil && h.leads { // it hands over first
 			h.leaving = true
 			a.w.sim.After(a.w.between(10*time.Millisecond, 2*a.w.shape.election), func() {
 				if !a.stopped && a.w.healed == 0 {

@@ -180,7 +180,7 @@ func (s *simTransport) Status() (all []peer.PeerStatus) {
 func (s *simTransport) CheckAlive(id uint64) {
 	s.w.sim.Post(func() {
 		w, to := s.w, s.w.byID[id]
-		if _, listed := s.peers[id]; !listed || s.from.life != s.life {
+		if _, listed := s.peers[id]; !listed || to == nil || s.from.life != s.life {
 			return
 		}
 		out, back := w.net.lane(s.from, to), w.net.lane(to, s.from)

@@ -72,7 +72,7 @@ func (w *world) identify(members index.Members) {
 // abandon removes a member whose host has lost the folder to which it is bound, and has never started.
 func (a *administrator) abandon(one kv.Member) {
 	h := a.w.byID[one.ID]
-	if a.open == 0 && one.Bound() && !one.Started() && (h.asked != one.Folder || h.removed) && h.number >= a.w.shape.members {
+	if a.open == 0 && one.Bound() && !one.Started() && (h == nil || (h.asked != one.Folder || h.removed) && h.number >= a.w.shape.members) {
 		a.propose(kv.MemberChange{Kind: kv.RemoveMember, ID: one.ID}, nil)
 	}
 }
