@@ -221,12 +221,12 @@ func TestLoadDisagrees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for done := false; !done; {
-			if done, err = sv.Step(1); err != nil {
-				t.Fatal(err)
-			}
+		for done := false; !done && err == nil; { // the saver proves the file by the checks of a load
+			done, err = sv.Step(1)
 		}
-		_, _, err = Load(fs, sv.Info().Path, limits.Defaults().Index)
+		if err == nil {
+			_, _, err = Load(fs, sv.Info().Path, limits.Defaults().Index)
+		}
 		if what == "nothing" && err != nil || what != "nothing" && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("another %s: %v", what, err)
 		}
