@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 
@@ -51,7 +52,7 @@ type logFile struct {
 // inventory lists the files in the log's directory.
 type inventory struct {
 	o          Options
-	anyone     bool       // accept segments of any cluster and member
+	anyone     bool       // accept segments of any cluster and member, and of a log in use
 	files      []*logFile // by number, ascending
 	unfinished []string   // paths of files that were being filled
 	skipped    error      // damage that Options.Covered made harmless
@@ -72,10 +73,17 @@ func (s *inventory) open() error {
 		}
 	}
 	slices.SortFunc(s.files, func(a, b *logFile) int { return cmp.Compare(a.number, b.number) })
-	for _, f := range s.files {
-		if err := s.with(f, s.readHeader); err != nil {
+	listed := s.files
+	s.files = nil
+	for _, f := range listed {
+		err := s.with(f, s.readHeader)
+		if s.anyone && errors.Is(err, fs.ErrNotExist) {
+			continue // a log in use has released it since
+		}
+		if err != nil {
 			return err
 		}
+		s.files = append(s.files, f)
 	}
 	return nil
 }

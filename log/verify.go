@@ -11,7 +11,7 @@ import (
 	"qkv/log/disk"
 )
 
-// lookTries is how many times Verify lists a log whose files are renamed meanwhile.
+// lookTries is how many times Verify lists a log whose segments are all released meanwhile.
 const lookTries = 10
 
 // Verify reads all segments of a log that may be in use: closed segments completely, and the open one up to its end. The log must hold the
@@ -52,7 +52,7 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 		})
 		if damage != nil {
 			sound = false
-			if disk.Gone(d, name) {
+			if errors.Is(damage, fs.ErrNotExist) || disk.Gone(d, name) {
 				continue
 			}
 			if !errors.Is(damage, ErrCorrupt) && !errors.Is(damage, ErrFormat) {
@@ -82,14 +82,13 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 func look(d disk.FS, dir string) (s *inventory, chain []*logFile, fault *CorruptError, err error) {
 	for range lookTries {
 		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that no damaged header is an error
-		if err = s.open(); !errors.Is(err, fs.ErrNotExist) {                               // otherwise a file was renamed since it was listed
+		if err := s.open(); err != nil {
+			return nil, nil, nil, err
+		}
+		if chain, err = s.chain(); !errors.Is(err, fs.ErrNotExist) { // otherwise even the newest one was released
 			break
 		}
 	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	chain, err = s.chain()
 	switch {
 	case errors.As(err, &fault): // the newest segment is lost
 		return s, slices.DeleteFunc(slices.Clone(s.files), func(f *logFile) bool { return !f.valid }), fault, nil
