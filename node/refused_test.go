@@ -90,7 +90,7 @@ func TestNothingIsReadBeforeTheFirstLeader(t *testing.T) {
 	testretry.Longer(t, time.Second, func(t testing.TB, limit time.Duration) {
 		short, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		if got, err := cl.Range(short, client.Range{Key: []byte("k"), Serializable: true}); err == nil || !strings.Contains(err.Error(), "has not heard from a leader") {
+		if got, err := cl.Range(short, client.Range{Key: []byte("k"), Serializable: true}); err == nil || !strings.Contains(err.Error(), "is starting") {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
