@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,50 @@ func TestProcessLostDisk(t *testing.T) {
 		return !slices.ContainsFunc(members, func(m memberStatus) bool { return m.raises("JOIN") })
 	})
 	if got := c.qkv("get", "key", "--endpoints", lost.listen).exits(t, exitOK); got.stdout != "value\n" {
+		t.Errorf("it has %q", got.stdout)
+	}
+}
+
+// TestProcessJoinerDies: a host asks to join, and dies after the log has bound its id to its folder, before it has made the folder. It is
+// started again, makes another folder, and is refused. docs/emergencies.md says what to run.
+func TestProcessJoinerDies(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1)
+	c.qkv("put", "key", "value").exits(t, exitOK)
+	at, first := freeAddresses(t, 2), c.members[0]
+	m := &memberProcess{
+		t: t, name: "n2", listen: at[0], listenPeer: at[1], home: c.home, dataDir: first.dataDir + "-n2", log: first.log + "-n2",
+		arguments: []string{"--segment-bytes", "1048576", "--join", first.listenPeer},
+	}
+	t.Cleanup(m.cleanUp)
+	c.qkv("member", "add", m.name, "--peer", m.listenPeer).exits(t, exitOK)
+	inTheWay := m.dataDir + "/peers" // the first file of a new folder
+	must(t, os.MkdirAll(inTheWay, 0o700))
+	m.refuses(exitFailed, inTheWay)
+	noFiles(t, m.dataDir, "identity", "wal")
+	must(t, os.Remove(inTheWay))
+
+	m.start()
+	m.says("n2 has joined already, with another data folder (", "waiting for permission to join", "if it is lost, run `qkv member remove ")
+	asks := regexp.MustCompile("run `qkv (member remove [0-9a-f]{16})`, then `qkv (member add n2 --peer " + m.listenPeer + ")`")
+	var advice []string
+	c.await("no notice says so", func(members []memberStatus) bool {
+		for _, m := range members {
+			for _, a := range m.Alarms {
+				if found := asks.FindStringSubmatch(a.Text); found != nil {
+					advice = found[1:]
+				}
+			}
+		}
+		return advice != nil
+	})
+	for _, line := range advice {
+		c.qkv(strings.Fields(line)...).exits(t, exitOK)
+	}
+	c.members = append(c.members, m)
+	c.level()
+	m.says("qkv serves", "name=n2", "members=2")
+	if got := c.qkv("get", "key", "--endpoints", m.listen).exits(t, exitOK); got.stdout != "value\n" {
 		t.Errorf("it has %q", got.stdout)
 	}
 }

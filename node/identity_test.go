@@ -523,8 +523,8 @@ func TestWhoMayJoin(t *testing.T) {
 		text     string
 	}{
 		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
-		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
-		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
+		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member remove 0000000000000009`, then `qkv member add n9 --peer h9:3`"}, // a learner without its disk
+		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member remove 0000000000000009`, then `qkv member add n9 --peer h9:3`"},
 		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder (09000000, this one is 07000000), and was connected a moment ago, so two hosts have one name"},
 	} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
@@ -596,7 +596,7 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 	if refusal := ask(after, 1); refusal != nil {
 		t.Errorf("the bound one is refused: %+v", refusal)
 	}
-	if refusal := ask(after, 2); refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "`qkv member replace n8 --peer h8:1`") {
+	if refusal := ask(after, 2); refusal == nil || refusal.Code != peerframe.Taken || !strings.Contains(refusal.Text, "`qkv member remove 0000000000000008`, then") {
 		t.Errorf("the other one: %+v", refusal)
 	}
 	if _, err := after.status.View().Members().Change(&kv.MemberChange{Kind: kv.BindMember, ID: 8, Folder: [16]byte{2}}, 0); err == nil || err.Code != kv.MemberExists {
@@ -635,7 +635,7 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 		for _, leader := range []uint64{2, 0} {
 			_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}}, actor.RaftStatus{Leader: leader})
 			if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "a member n8 already exists") ||
-				strings.Contains(refusal.Text, "`qkv member replace n8 --peer h8:1`") != (leader != 0 && !connected) {
+				strings.Contains(refusal.Text, "`qkv member remove 0000000000000008`") != (leader != 0 && !connected) {
 				t.Errorf("n8 runs: %v, the leader is %d: %+v", connected, leader, refusal)
 			}
 		}

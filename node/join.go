@@ -37,6 +37,9 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	}
 	add := fmt.Sprintf("run `qkv member add %s --peer %s`, with the address at which the other members reach it", name, at)
 	replace := fmt.Sprintf("if it is lost, run `qkv member replace %s --peer %s`", name, at)
+	if one != nil && !one.Role.Votes() { // `member replace` would wait for its first start
+		replace = fmt.Sprintf("if it is lost, run `qkv member remove %016x`, then `qkv member add %s --peer %s`", one.ID, name, at)
+	}
 	if now.Leader == 0 {
 		add = fmt.Sprintf(noLeaderToChange, h.config.Name)
 		replace = add
