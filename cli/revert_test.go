@@ -100,4 +100,10 @@ func TestDifferenceOfALease(t *testing.T) {
 	if !d.same() {
 		t.Error("a key that was put again as it was is another one")
 	}
+	if d.before.Lease = 0; d.same() || !d.leased() {
+		t.Errorf("a key that got a lease: the same %v, of a lease %v", d.same(), d.leased())
+	}
+	if d.after = nil; d.leased() {
+		t.Error("a key that never had a lease has one")
+	}
 }

@@ -172,6 +172,16 @@ func TestUndeclaredRPCIsRefused(t *testing.T) {
 	}
 }
 
+// withReader makes carol, who may read app/ and not write it.
+func (u *users) withReader() {
+	u.t.Helper()
+	u.must("root", "Auth.RoleAdd", `name: "reads"`)
+	u.must("root", "Auth.RoleGrantPermission", `name: "reads" perm: { permType: READ key: "app/" range_end: "app0" }`)
+	u.must("root", "Auth.UserAdd", `name: "carol" password: "carol"`)
+	u.must("root", "Auth.UserGrantRole", `user: "carol" role: "reads"`)
+	u.tokens["carol"] = login(u.t, u.conn, "carol", "carol")
+}
+
 // TestWrites: the verdict on a write falls by all that it touches: keys, previous values, and all keys of a lease.
 // CVE-2026-44283 (GHSA-x35m-3gp4-4fh5), CVE-2026-33343 (GHSA-rfx7-8w68-q57q), #8031.
 func TestWrites(t *testing.T) {
@@ -184,6 +194,7 @@ func TestWrites(t *testing.T) {
 	u.must("root", "KV.Put", `key: "app/1" value: "v"`)
 	u.must("root", "Lease.LeaseGrant", "ID: 6 TTL: 60")
 	u.must("alice", "KV.Put", `key: "app/2" lease: 6`)
+	u.withReader()
 	nested := func(op string) string {
 		return fmt.Sprintf("KV.Txn success: { request_txn: { failure: { request_txn: { success: { %s } } } } }", op)
 	}
@@ -203,6 +214,18 @@ func TestWrites(t *testing.T) {
 		nested(`request_delete_range: { key: "a" range_end: "b" }`),
 	)
 	u.refuse("alice", "Unknown: etcdserver: permission denied", `Lock.Unlock key: "secret"`)
+	u.refuse("carol", denied,
+		`KV.Put key: "app/1"`,
+		`KV.Put key: "app/1" lease: 6`,
+		`KV.DeleteRange key: "app/1"`,
+		`KV.DeleteRange key: "app/" range_end: "app0" prev_kv: true`,
+		"Lease.LeaseRevoke ID: 6",
+		`KV.Txn success: { request_put: { key: "app/1" } }`,
+		nested(`request_put: { key: "app/1" }`),
+		nested(`request_delete_range: { key: "app/1" }`),
+	)
+	u.refuse("carol", "Unknown: etcdserver: permission denied", `Lock.Unlock key: "app/1"`)
+	u.must("carol", "KV.Txn", `compare: { key: "app/1" target: VALUE value: "v" } success: { request_range: { key: "app/" range_end: "app0" } }`)
 	u.refuse("bob", denied,
 		`KV.Range key: "blind"`,
 		`KV.Put key: "blind" prev_kv: true`,
@@ -242,6 +265,11 @@ func TestLeases(t *testing.T) {
 	u.must("alice", "Lease.LeaseGrant", "ID: 6 TTL: 60")
 	u.must("alice", "KV.Put", `key: "app/1" lease: 6`)
 	u.must("root", "KV.Put", `key: "app/1" lease: 6`)
+	u.withReader()
+	u.refuse("carol", denied, "Lease.LeaseRevoke ID: 6", "Lease.LeaseTimeToLive ID: 5 keys: true", "Lease.LeaseLeases")
+	if got := u.must("carol", "Lease.LeaseTimeToLive", "ID: 6 keys: true"); !strings.Contains(got, `keys:"app/1"`) {
+		t.Errorf("keys that carol may read: %s", got)
+	}
 	u.refuse("", noUser, "Lease.LeaseGrant TTL: 60", "Lease.LeaseRevoke ID: 6", "Lease.LeaseTimeToLive ID: 6", "Lease.LeaseLeases")
 	u.refuse("alice", denied, "Lease.LeaseTimeToLive ID: 5 keys: true", "Lease.LeaseLeases")
 	u.refuse("bob", denied, "Lease.LeaseTimeToLive ID: 6 keys: true", "Lease.LeaseRevoke ID: 6", "Lease.LeaseLeases")
@@ -258,7 +286,7 @@ func TestLeases(t *testing.T) {
 		t.Errorf("all leases: %s", got)
 	}
 	for _, c := range []struct{ user, id, want string }{
-		{"alice", "6", "TTL:60"}, {"alice", "7", "ID:7"}, {"root", "5", "TTL:60"}, {"alice", "5", denied}, {"bob", "6", denied}, {"", "6", noUser},
+		{"alice", "6", "TTL:60"}, {"alice", "7", "ID:7"}, {"root", "5", "TTL:60"}, {"alice", "5", denied}, {"bob", "6", denied}, {"", "6", noUser}, {"carol", "6", denied},
 	} {
 		stream := openIn(u.as(c.user), t, u.conn, "Lease.LeaseKeepAlive")
 		stream.send(t, "ID: "+c.id)

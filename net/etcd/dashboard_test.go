@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/meter"
 	"qkv/net/etcd"
@@ -66,6 +68,7 @@ func TestDashboardUsers(t *testing.T) {
 	u.must("root", "KV.Put", `key: "app/1" value: "mine again"`)
 	u.must("root", "KV.Put", `key: "other/hidden" value: "hidden"`)
 	u.must("root", "KV.Put", `key: "other/hidden" value: "hidden again"`)
+	u.withReader()
 	hidden := base64.StdEncoding.EncodeToString([]byte("other/hidden"))
 	first := u.View().Revision() - 3
 	if _, text := page(t, u.server, http.MethodGet, "overview", "", "Authorization", u.tokens["root"]); !strings.Contains(text, `"auth":true`) {
@@ -99,7 +102,7 @@ func TestDashboardUsers(t *testing.T) {
 		{"live?prefix=other/", 403, 0},
 		{"live", 403, 0},
 	} {
-		for user, want := range map[string]int{"": 401, "rubbish": 401, "alice": c.alice, "root": c.root} {
+		for user, want := range map[string]int{"": 401, "rubbish": 401, "alice": c.alice, "carol": c.alice, "root": c.root} {
 			token := u.tokens[user]
 			if user == "rubbish" {
 				token = user
@@ -119,7 +122,7 @@ func TestDashboardUsers(t *testing.T) {
 	for _, c := range []struct {
 		user, key string
 		want      int
-	}{{"", "app/1", 401}, {"bob", "app/1", 403}, {"alice", "other/hidden", 403}, {"alice", "app/1", 200}, {"root", "other/hidden", 200}} {
+	}{{"", "app/1", 401}, {"bob", "app/1", 403}, {"carol", "app/1", 403}, {"alice", "other/hidden", 403}, {"alice", "app/1", 200}, {"root", "other/hidden", 200}} {
 		body := fmt.Sprintf(`{"Key":%q,"To":%d,"Seen":%d}`, base64.StdEncoding.EncodeToString([]byte(c.key)), u.View().Revision()-1, u.View().Revision())
 		if c.key == "app/1" {
 			body = fmt.Sprintf(`{"Key":%q,"To":%d,"Seen":%d}`, base64.StdEncoding.EncodeToString([]byte(c.key)), first, u.View().Revision())
@@ -134,6 +137,51 @@ func TestDashboardUsers(t *testing.T) {
 	}
 	if got := u.View().AuthorOf([]byte("app/1"), pair.ModRevision); got != "alice" {
 		t.Errorf("the author of the revert is %q", got)
+	}
+}
+
+// TestDashboardReadLosesItsPermission: each step of a long read has the permission of its own time.
+func TestDashboardReadLosesItsPermission(t *testing.T) {
+	for _, change := range []string{
+		`UserRevokeRole name: "alice" role: "app"`, `RoleRevokePermission role: "app" key: "app/" range_end: "app0"`, `RoleDelete role: "app"`, `UserDelete name: "alice"`,
+		`UserChangePassword name: "alice" password: "other"`,
+	} {
+		u := newUsers(t, withDashboard)
+		steps := 0
+		err := u.server.DashboardRead(t.Context(), u.tokens["alice"], &kv.Range{Key: []byte("app/"), End: []byte("app0")}, func(*index.View) (bool, error) {
+			if steps++; steps == 2 {
+				rpc, input, _ := strings.Cut(change, " ")
+				u.must("root", "Auth."+rpc, input)
+			}
+			return steps == 4, nil
+		})
+		if refusal, _ := errors.AsType[*kv.Error](err); refusal == nil || refusal.Code != kv.NotAllowed && refusal.Code != kv.BadToken || steps != 2 {
+			t.Errorf("%s: %d steps, %v", change, steps, err)
+		}
+	}
+}
+
+// TestDashboardRevertOfLeases: a key that has a lease, or had one at the moment to restore, is left as it is.
+func TestDashboardRevertOfLeases(t *testing.T) {
+	m := newMember()
+	s := start(t, m, withDashboard)
+	c := dial(t, s)
+	for _, q := range []string{
+		"Lease LeaseGrant ID: 7 TTL: 600", `KV Put key: "was" value: "1" lease: 7`, `KV Put key: "is" value: "1"`, `KV Put key: "both" value: "1" lease: 7`, `KV Put key: "none" value: "1"`,
+		`KV Put key: "was" value: "2"`, `KV Put key: "is" value: "2" lease: 7`, `KV Put key: "both" value: "2" lease: 7`, `KV Put key: "none" value: "2"`, `KV Put key: "new" value: "2" lease: 7`,
+	} {
+		words := strings.SplitN(q, " ", 3)
+		call(t.Context(), t, c, words[0], words[1], words[2])
+	}
+	seen := m.View().Revision()
+	code, text := page(t, s, http.MethodPost, "revert", fmt.Sprintf(`{"To":%d,"Seen":%d}`, seen-5, seen))
+	if code != http.StatusOK || !strings.Contains(text, `"put":1,"deleted":0,"leased":4,"written":0`) {
+		t.Errorf("%d %s", code, text)
+	}
+	for key, want := range map[string]kv.KeyValue{"was": {Value: []byte("2")}, "is": {Value: []byte("2"), Lease: 7}, "both": {Value: []byte("2"), Lease: 7}, "none": {Value: []byte("1")}, "new": {Value: []byte("2"), Lease: 7}} {
+		if pair, _, err := m.View().Get([]byte(key), 0); err != nil || string(pair.Value) != string(want.Value) || pair.Lease != want.Lease {
+			t.Errorf("%s is %q of lease %d (%v)", key, pair.Value, pair.Lease, err)
+		}
 	}
 }
 

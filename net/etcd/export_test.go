@@ -4,8 +4,12 @@ import (
 	"context"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -43,3 +47,10 @@ func AdminRPCs() map[string]bool {
 
 // IsChange reports whether the success of an RPC is recorded.
 func IsChange(name string) bool { return isChange(name, nil) }
+
+// DashboardRead is a read of the dashboard with a user's token, in steps.
+func (s *Server) DashboardRead(ctx context.Context, token string, q index.Toucher, step func(*index.View) (bool, error)) error {
+	d := dashboard{s.core, nil}
+	ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(rpctypes.TokenFieldNameGRPC, token))
+	return d.Read(withCaller(ctx, d.identify(ctx)), kv.AccessRead, q, step)
+}

@@ -285,6 +285,16 @@ func TestLeasesOfOthers(t *testing.T) {
 	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{ID: leaseOfTest + 1}))
 	ci.allowed(wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{ID: leaseOfTest + 2}))
 	ci.allowed(wire.OpTimeToLive, other(wire.OpTimeToLive, false))
+
+	reader := e.as(t, "reader") // of app1, whose key has the lease of the tests
+	own := func(op wire.Op) []byte {
+		return wire.AppendLeaseBody(nil, op, &wire.LeaseRequest{ID: leaseOfTest, Keys: op == wire.OpTimeToLive})
+	}
+	reader.allowed(wire.OpTimeToLive, own(wire.OpTimeToLive))
+	reader.refused(kv.NotAllowed, "the lease", wire.OpKeepAlive, own(wire.OpKeepAlive))
+	reader.refused(kv.NotAllowed, "the lease", wire.OpRevoke, own(wire.OpRevoke))
+	ci.allowed(wire.OpKeepAlive, own(wire.OpKeepAlive))
+	ci.allowed(wire.OpRevoke, own(wire.OpRevoke))
 }
 
 // A refusal does not tell how many keys there are, and is given before anything is counted.
