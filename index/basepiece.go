@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 
 	"qkv/internal/limits"
 )
@@ -47,5 +48,6 @@ func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) boo
 
 // ends says whether the piece ends before a key.
 func (b *BasePiece) ends(key []byte) bool {
-	return b.weight >= limits.BasePieceMost || b.weight >= limits.BasePieceLeast && hashOf(key)%limits.BasePieceKeys == 0
+	least := cmp.Or(b.v.pieceBytes, limits.BasePieceLeast)
+	return b.weight >= limits.BasePieceMost/limits.BasePieceLeast*least || b.weight >= least && hashOf(key)%limits.BasePieceKeys == 0
 }

@@ -180,6 +180,6 @@ func (s *State) View() *View {
 	return &View{
 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
-		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows,
+		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows, pieceBytes: s.limits.PieceBytes,
 	}
 }

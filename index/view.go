@@ -34,6 +34,7 @@ type View struct {
 	mapped int64
 	// countedRows is limits.CountedRows.
 	countedRows int
+	pieceBytes  int64 // as limits.Index.PieceBytes
 }
 
 // Applied returns index and term of the newest entry in the View.

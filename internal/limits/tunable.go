@@ -63,6 +63,8 @@ type Index struct {
 	ExtentBytes, ExtentsFrom int64
 	// AwayBytes is the smallest value that leaves memory; 0: the constant of that name.
 	AwayBytes int
+	// PieceBytes is a quarter of the largest piece of a base; 0: BasePieceLeast. All members must have the same.
+	PieceBytes int64
 
 	Reached func(bound string) // as in Tunable
 }
