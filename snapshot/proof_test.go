@@ -185,6 +185,33 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 	}
 }
 
+// Parts with keys of a lease are saved, and load with the lease: a part is proven without the leases of the state.
+func TestPartsHaveLeasedKeys(t *testing.T) {
+	fs := simdisk.New(1)
+	m := newPartMember(t, fs, smallExtents)
+	put := func(n int) {
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(300)(int64(n)), Lease: 7}))
+	}
+	apply(t, m.state, new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	put(0)
+	apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel)) // the base has a key of the lease
+	for n := range 1000 {
+		put(n)
+	}
+	path := m.snapshot()
+	if len(m.base) == 0 || len(m.parts) == 0 {
+		t.Fatalf("the base has %d pieces, and there are %d extents", len(m.base), len(m.parts))
+	}
+	loaded, _, err := Load(fs, path, smallExtents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := loaded.View().Range(kv.Range{Key: []byte("k0")}, 0)
+	if err != nil || len(got.KVs) != 1 || got.KVs[0].Lease != 7 || loaded.View().Digest() != m.state.View().Digest() {
+		t.Errorf("loaded: %v, %v", got.KVs, err)
+	}
+}
+
 // The proof of a file needs little memory, and a processor for a small part of the time in which its bytes are written to a log.
 func TestProofIsCheap(t *testing.T) {
 	const keys, value = 40_000, 1024
