@@ -117,6 +117,9 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	if m.Err == nil {
 		s.shelf.Damaged() // a damage that was found since is that of the file before
 		s.harmed(one.Part, false)
+		if len(s.damaged) == 0 { // what was suspected meanwhile was not checked
+			s.recheck(s.Dir + "/" + one.Name())
+		}
 		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in quarantine/")
 		return
 	}
@@ -170,9 +173,9 @@ func (s *Snapshotter) foundSound(info snapshot.Info) {
 	}
 }
 
-// soundNow reports whether the newest snapshot was found sound lately: then no older one is needed.
+// soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is needed.
 func (s *Snapshotter) soundNow() bool {
-	return s.sound == s.files[0].Path && s.now-s.soundAt < limits.SnapshotSound
+	return s.sound == s.files[0].Path && s.complete(s.files[0]) && s.now-s.soundAt < limits.SnapshotSound
 }
 
 // droppable reports whether there is an older snapshot, or log, behind the newest one, and no older one is being sent.

@@ -184,7 +184,7 @@ func (s *Snapshotter) removeParts() {
 		}
 	}
 	if partial := s.Interrupted.Partial; partial != "" { // the transfer goes on with it, or does not go on
-		if s.Interrupted.Partial = ""; s.receive == nil {
+		if s.Interrupted.Partial = ""; s.receive == nil || s.receive.file.Path() != partial {
 			_ = snapshot.Remove(s.FS, partial)
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 			s.endReceive()
 		}
 	}
-	r := &receiving{from: from, offer: o, left: s.missing(&o), progressed: s.now}
+	r := &receiving{from: from, offer: o, progressed: s.now}
 	if err := s.receiveNext(r); err != nil {
 		s.receiveFailed(from, o, err)
 		return
@@ -88,11 +88,13 @@ func (s *Snapshotter) receiveNext(r *receiving) error {
 	if err := s.openNext(r); err != nil {
 		return err
 	}
+	r.left = s.missing(&r.offer) // this member saves parts, too
 	free, err := s.FS.Free(s.Dir)
 	if need := r.left - r.file.Offset(); err == nil && need > free {
 		err = fmt.Errorf("no space left: the snapshot needs %d more bytes, but the disk has only %d free: free space there", need, free)
 	}
 	if err != nil {
+		s.Interrupted.Partial = r.file.Path()
 		r.file.Close() // the transfer continues there when there is space
 		r.back.Close()
 	}
@@ -129,9 +131,7 @@ func (s *Snapshotter) received() {
 	}
 	r.back.Close()
 	if err == nil {
-		one := snapshot.Part(r.offer.Parts[r.part-1])
-		s.parts.add(one)
-		r.left -= one.Bytes
+		s.parts.add(snapshot.Part(r.offer.Parts[r.part-1]))
 		err = s.receiveNext(r)
 	}
 	if err != nil {
@@ -192,6 +192,7 @@ func (s *Snapshotter) endNeedless() {
 	if applied, _ := s.Status.View().Applied(); applied >= r.offer.Index {
 		r.file.Abort()
 		s.endReceive()
+		s.removeParts()
 		s.send(r.from, peerframe.SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
 	}
 }
@@ -204,6 +205,7 @@ func (s *Snapshotter) comes() bool {
 
 // abandonReceive closes the file; the transfer continues there when the same snapshot is offered again.
 func (s *Snapshotter) abandonReceive() {
+	s.Interrupted.Partial = s.receive.file.Path()
 	s.receive.file.Close()
 	s.endReceive()
 }
@@ -363,4 +365,5 @@ func (s *Snapshotter) discard(m Discard) {
 	s.postStored()
 	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
 	s.remove(r.info)
+	s.removeParts()
 }

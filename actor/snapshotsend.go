@@ -132,6 +132,7 @@ func (s *Snapshotter) dropSend(peer uint64) {
 	s.sends = slices.DeleteFunc(s.sends, func(one *sending) bool {
 		if one.peer == peer {
 			one.close()
+			s.withheld = true
 			return true
 		}
 		return false

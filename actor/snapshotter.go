@@ -40,7 +40,7 @@ type SnapshotterConfig struct {
 	Logger          *slog.Logger
 }
 
-// Interrupted are the files of a transfer that was interrupted by a restart. It continues there if a snapshot with them is offered.
+// Interrupted are the files of a transfer that was interrupted, by a restart or otherwise. It continues there if a snapshot with them is offered.
 type Interrupted struct {
 	Parts   []snapshot.Part // that no snapshot lists
 	Partial string          // the path of the file that is not complete; empty: there is none
@@ -67,7 +67,7 @@ type Snapshotter struct {
 	stuck    []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
 	parts    parts
 	shelf    *snapshot.Shelf    // reads values from parts; never nil
-	withheld bool               // parts were not removed because values may be read from them
+	withheld bool               // parts were not removed because values may be read from them, or a transfer needed them
 	newer    []*snapshot.Volume // parts.newer
 	now      time.Duration
 	backup   snapshot.Info // the file for backups; without a path there is none

@@ -61,6 +61,9 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 
 func (r *Receiver) path() string { return join(r.dir, r.name) }
 
+// Path is that of the incomplete file.
+func (r *Receiver) Path() string { return r.tmp() }
+
 func (r *Receiver) tmp() string { return join(r.dir, receiving(r.name, r.sha)) }
 
 // removeOthers removes partial files of other snapshots.

@@ -1,6 +1,3 @@
-Draft of the model for parts (issue 46, row T1). It compiles as actor/partsmodel_test.go with the patch at the end, and disagrees with the
-snapshotter in one case that is not judged yet: a part of a file that lists none stays on a disk with little room.
-
 package actor
 
 import (
@@ -112,9 +109,11 @@ type partsMember struct {
 	small    bool // the disk is small
 	capacity int64
 	fits     bool // the running save has the space that it needs
+	there    bool // the running save is of a state that has a snapshot
 	orders   []snapshot.Part
 	inbox    []peerframe.Message
 	received *SnapshotReceived
+	transfer *receiving
 	come     map[string]bool // parts of the transfer that are here
 
 	sound   map[string][]byte // of harmed files, by path
@@ -122,6 +121,7 @@ type partsMember struct {
 	excused bool              // no snapshot needs to load: the harm has hit all of them
 	lost    bool              // a part was given up: values that it had are gone until they are compacted
 	lacking bool              // the state comes from a file with all keys: a base may be impossible until there is a newer one
+	remade  int64             // the base that was the newest when a file was harmed: pieces of it may be made again
 	saved   bool              // since the last change of the state and the files, a snapshot was saved
 	loaded  map[string]bool   // snapshots that were loaded since the last change of the files
 }
@@ -146,6 +146,7 @@ func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
 	for _, p := range m.members {
 		p.start()
 	}
+	m.entry(new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	m.entry(index.AppendFeatureLevel(nil, index.MaxLevel))
 	return m
 }
@@ -226,7 +227,7 @@ func (m *partsModel) put(t *rapid.T) {
 		default:
 			k := key()
 			changed[k] = value()
-			command = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: changed[k]})
+			command = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: changed[k], Lease: rapid.SampledFrom([]int64{0, 0, 7}).Draw(t, "lease")})
 		}
 		before := m.reference.Revision()
 		m.entry(command)
@@ -241,7 +242,7 @@ func (m *partsModel) put(t *rapid.T) {
 // lag has a member hear of no further entries, or of all again.
 func (m *partsModel) lag(t *rapid.T) {
 	p := m.member(t)
-	if p.lags = !p.lags && !p.other.lags; !p.lags && p.received == nil {
+	if p.lags = !p.other.lags && (!p.lags || !m.oneIn(4, "no longer")); !p.lags && p.received == nil {
 		p.follow(uint64(len(m.log)))
 	}
 }
@@ -289,15 +290,21 @@ func (p *partsMember) start() {
 	p.state = nil
 	for _, info := range listing.Published {
 		switch {
-		case info.Index > at, len(kept) == limits.SnapshotsKept:
+		case info.Index > at, info.Index < p.released, len(kept) == limits.SnapshotsKept: // the log does not continue it
 			remove(info.Path)
 		case p.state != nil && info.Err == nil:
 			kept = append(kept, info)
-		case info.Err == nil && p.load(info):
-			kept = append(kept, info)
 		default:
+			err := info.Err
+			if err == nil {
+				err = p.load(info)
+			}
+			if err == nil {
+				kept = append(kept, info)
+				continue
+			}
 			if !p.harmed(info) {
-				m.fatalf("member %d cannot load %s: %v", p.id, info.Path, info.Err)
+				m.fatalf("member %d cannot load %s: %v", p.id, info.Path, err)
 			}
 			lacking = append(lacking, info)
 		}
@@ -312,11 +319,18 @@ func (p *partsMember) start() {
 		for path := range maps.Clone(p.sound) { // an operator puts the files back
 			p.putBack(path)
 		}
+		listing, _ := snapshot.List(p.fs, "snap")
+		for _, info := range listing.Published { // but not those whose parts nothing has listed since
+			if slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !p.exists(one) }) {
+				remove(info.Path)
+			}
+		}
 		p.start()
 		return
 	}
 	for _, info := range lacking {
 		remove(info.Path)
+		p.anew(info.Path)
 	}
 	var shelf *snapshot.Shelf
 	if p.state == nil {
@@ -342,15 +356,17 @@ func (p *partsMember) start() {
 		Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: p.consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: partsPeers{p: p}, Status: status, Limits: l, Logger: slog.New(slog.DiscardHandler),
 	})
-	p.running, p.whole, p.fits, p.orders, p.inbox, p.received, p.come = nil, false, false, nil, nil, nil, nil
+	p.running, p.whole, p.fits, p.orders, p.inbox, p.received = nil, false, false, nil, nil, nil
 	p.changed()
+	p.excused = false
+	p.heal() // the member has started without the files that are gone
+	p.excused = len(p.silent) > 0
 	p.other.inbox = nil // the connection ends
-	p.lags = false
 	p.follow(at)
 }
 
 // load loads a snapshot at a start, with parts of the other member if some are harmed.
-func (p *partsMember) load(info snapshot.Info) bool {
+func (p *partsMember) load(info snapshot.Info) error {
 	state, _, err := snapshot.Load(p.fs, info.Path, p.limits)
 	for _, one := range info.Parts {
 		if path := "snap/" + one.Name(); err != nil && p.sound[path] != nil && p.other.gives(one) {
@@ -364,7 +380,7 @@ func (p *partsMember) load(info snapshot.Info) bool {
 	if err == nil {
 		p.state = state
 	}
-	return err == nil
+	return err
 }
 
 // leftovers removes at a start what no snapshot needs, and returns what a transfer may continue.
@@ -439,6 +455,17 @@ func (p *partsMember) publish() bool {
 func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	p.snapshotterTurns.at += 100 * time.Millisecond
 	again = p.Handle(Time{Now: p.snapshotterTurns.at}, append(drainBox(p.Inbox), messages...))
+	for _, one := range drainBox(p.consensus) {
+		switch one := one.(type) {
+		case SnapshotSaved:
+			p.released = max(p.released, one.KeepFrom)
+			p.anew("snap/" + snapshot.Name(one.Snapshot.GetMetadata().GetIndex(), 1))
+		case LogCovered:
+			p.released = max(p.released, one.UpTo)
+		case SnapshotReceived:
+			p.received = &one
+		}
+	}
 	for _, one := range drainBox(p.Applier) {
 		again = true
 		switch one := one.(type) {
@@ -451,16 +478,6 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 		}
 	}
 	again = p.publish() || again
-	for _, one := range drainBox(p.consensus) {
-		switch one := one.(type) {
-		case SnapshotSaved:
-			p.released = max(p.released, one.KeepFrom)
-		case LogCovered:
-			p.released = max(p.released, one.UpTo)
-		case SnapshotReceived:
-			p.received = &one
-		}
-	}
 	for _, one := range drainBox(p.Reader) {
 		again = true
 		switch one := one.(type) {
@@ -502,11 +519,8 @@ func (p *partsMember) saveEnded(failed bool) {
 			p.m.fatalf("member %d: the file of a backup: %v", p.id, err)
 		}
 	case !order.PartsOnly && len(p.files) > 0 && p.files[0].Index == order.Index:
-		p.saved = len(p.sound) == 0 && order.Index == p.at
+		p.saved = len(p.sound) == 0 && order.Index == p.at && !p.there
 		p.excused = p.excused || p.harmed(p.files[0]) // a part that is being fetched is listed, and an older snapshot goes
-		if order.Whole {
-			p.lacking = false
-		}
 		p.saw(v, p.files[0])
 	}
 }
@@ -528,9 +542,11 @@ func (p *partsMember) saw(v *index.View, info snapshot.Info) {
 		p.m.made["bases of several pieces"]++
 	}
 	base := info.Parts[0].To
-	if before := p.m.bases[base]; before == "" {
+	switch before := p.m.bases[base]; {
+	case p.lacking, p.lost, p.remade == base: // it may have been made of less, when more was compacted
+	case before == "":
 		p.m.bases[base] = names
-	} else if before != names && !p.lacking {
+	case before != names:
 		p.m.fatalf("member %d has the base of revision %d in the pieces %s, and there were %s", p.id, base, names, before)
 	}
 	if base == v.Base() {
@@ -584,7 +600,7 @@ func (p *partsMember) order(kind string) {
 	if p.Snapshotter.receive != nil {
 		p.m.made["saves during a transfer"]++
 	}
-	p.running, p.fits = &save, p.hasSpace(&save)
+	p.running, p.fits, p.there = &save, p.hasSpace(&save), len(p.files) > 0 && p.files[0].Index == p.at
 	p.step(save)
 }
 
@@ -592,12 +608,9 @@ func (p *partsMember) order(kind string) {
 func (p *partsMember) hasSpace(save *Save) bool {
 	v := save.View
 	all := v.LiveBytes() + v.HistoryBytes()
-	need := all
-	if v.Base() > 0 && !save.Whole && !save.Backup && len(p.files) > 0 && len(p.files[0].Parts) > 0 {
+	need := 3 * all
+	if v.Base() > 0 && !save.Whole && len(p.files) > 0 && len(p.files[0].Parts) > 0 && p.files[0].Parts[0].To == v.Base() {
 		need = v.OpenExtent().Weight
-		if p.files[0].Parts[0].To != v.Base() {
-			need += v.LiveBytes()
-		}
 		for _, e := range v.Extents() {
 			if !slices.ContainsFunc(p.files[0].Parts, func(one snapshot.Part) bool { return one.Number == e.Number }) {
 				need += e.Weight
@@ -612,7 +625,10 @@ func (p *partsMember) hasSpace(save *Save) bool {
 func (m *partsModel) harm(t *rapid.T) {
 	p := m.member(t)
 	names, err := p.fs.List("snap")
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		r := p.Snapshotter.receive // its state is being installed: no start reads its file yet
+		return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil || r != nil && r.handed && r.info.Path == "snap/"+name
+	})
 	if err != nil || len(names) == 0 || len(p.sound) > 2 {
 		return
 	}
@@ -628,9 +644,10 @@ func (m *partsModel) harm(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.silent[path], p.excused = true, true
+	p.silent[path], p.excused, p.remade = true, true, p.Status.View().Base()
 	p.changed()
-	if !m.oneIn(3, "silently") {
+	listed := slices.ContainsFunc(p.files, p.harmed) // a member looks for harm in its snapshots
+	if !m.oneIn(3, "silently") && listed {
 		p.finds(path)
 		p.step(Suspect{Path: path})
 		if m.oneIn(2, "on a full disk") {
@@ -685,13 +702,22 @@ func (p *partsMember) putBack(path string) {
 	p.heal()
 }
 
+// anew notes that a harmed file was written anew.
+func (p *partsMember) anew(path string) {
+	delete(p.sound, path)
+	delete(p.silent, path)
+}
+
 // heal forgets harm that is over: the file is whole again, or nothing needs it.
 func (p *partsMember) heal() {
 	for path, sound := range p.sound {
 		now := p.content(path)
-		needed := slices.ContainsFunc(p.files, func(info snapshot.Info) bool {
-			return info.Path == path || slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return "snap/"+one.Name() == path })
-		}) || slices.ContainsFunc(p.shelf.Parts(), func(one snapshot.Part) bool { return "snap/"+one.Name() == path })
+		all := slices.Concat(p.parts.all, p.shelf.Parts())
+		for _, info := range p.files {
+			all = append(all, info.Parts...)
+		}
+		needed := slices.ContainsFunc(p.files, func(info snapshot.Info) bool { return info.Path == path }) ||
+			slices.ContainsFunc(all, func(one snapshot.Part) bool { return "snap/"+one.Name() == path })
 		if bytes.Equal(now, sound) || now == nil && !needed && !p.excused {
 			delete(p.sound, path)
 			delete(p.silent, path)
@@ -735,12 +761,16 @@ func (m *partsModel) repair(t *rapid.T) {
 	p.step(PartRepaired{Part: one, Err: errors.New("no member has it")})
 }
 
-// send begins to send the newest snapshot to the other member.
+// send begins to send the newest snapshot to the other member, which is late.
 func (m *partsModel) send(t *rapid.T) {
 	m.t = t
-	p := m.members[0]
+	p := m.members[rapid.IntRange(0, 1).Draw(t, "member")]
 	if p.lags {
 		p = p.other
+	}
+	if p.other.received == nil && p.other.at == uint64(len(m.log)) && m.oneIn(2, "is late now") {
+		p.other.lags = true
+		m.put(t)
 	}
 	if p.settle(); p.running == nil {
 		p.order("snapshot")
@@ -752,6 +782,16 @@ func (m *partsModel) send(t *rapid.T) {
 	v := p.Status.View()
 	term := uint64(1)
 	p.step(SendSnapshot{Peer: p.other.id, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(p.files[0].Index, 1, ConfStateOf(v.Members().Configuration()))}})
+	switch n := rapid.SampledFrom([]int{0, 10, 600}).Draw(t, "messages"); {
+	case n == 10 && m.oneIn(2, "exactly"):
+		m.carry(p.other, false)
+		m.exactly(p.other)
+	default:
+		for range n {
+			m.carry(p.other, false)
+			m.carry(p, false)
+		}
+	}
 }
 
 func (m *partsModel) deliver(t *rapid.T) {
@@ -792,6 +832,8 @@ func (m *partsModel) install(t *rapid.T) {
 	p.publish()
 	p.changed()
 	p.step(Installed{Index: at, Term: 1})
+	p.anew(p.files[0].Path)
+	p.excused = p.excused || p.harmed(p.files[0])
 	p.lacking = len(p.files[0].Parts) == 0 && state.View().Base() > 0
 }
 
@@ -804,7 +846,6 @@ func (m *partsModel) crash(t *rapid.T) {
 	} else {
 		p.fs.Crash(v)
 	}
-	p.heal()
 	p.start()
 }
 
@@ -834,7 +875,7 @@ func (p *partsMember) large() {
 func (m *partsModel) exactly(p *partsMember) {
 	p.settle()
 	r := p.Snapshotter.receive
-	if r == nil || r.handed || p.running != nil {
+	if r == nil || r.handed || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
 		return
 	}
 	need := r.offer.Size
@@ -844,13 +885,16 @@ func (m *partsModel) exactly(p *partsMember) {
 		}
 	}
 	need -= r.file.Offset()
+	before := p.problems()
 	p.fs.SetCapacity(p.fs.Used() + need + 1_500)
 	m.made["transfers on a small disk"]++
 	for range 400 {
 		m.carry(p.other, false)
 		m.carry(p, false)
 	}
-	if slices.ContainsFunc(p.problems(), func(text string) bool { return strings.Contains(text, "could not be received: no space") }) {
+	if slices.ContainsFunc(p.problems(), func(text string) bool {
+		return strings.Contains(text, "could not be received: no space") && !slices.Contains(before, text)
+	}) {
 		m.fatalf("member %d: %q, and %d bytes are free", p.id, p.problems(), need+1_500)
 	}
 	p.large()
@@ -950,7 +994,7 @@ func (p *partsMember) checkSnapshots() {
 	case loads && len(p.silent) == 0:
 		p.excused = false
 	case !loads && !p.excused:
-		p.m.fatalf("member %d could not start: its log begins behind entry %d, and no snapshot loads", p.id, p.released)
+		p.m.fatalf("member %d could not start: its log begins behind entry %d, and none of %v loads; harmed are %q", p.id, p.released, p.files, slices.Collect(maps.Keys(p.sound)))
 	}
 	if names, _ := p.fs.List("quarantine"); len(names) > 0 {
 		p.m.made["snapshots put aside"]++
@@ -960,12 +1004,10 @@ func (p *partsMember) checkSnapshots() {
 // checkTransfers: a part that has come, or was there, stays until its transfer ends; the sender keeps what it has offered.
 func (p *partsMember) checkTransfers() {
 	r := p.Snapshotter.receive
-	if r == nil {
-		p.come = nil
-	} else {
-		if p.come == nil || !p.come[r.info.Path+fmt.Sprint(r.offer.Index)] {
-			p.come = map[string]bool{r.info.Path + fmt.Sprint(r.offer.Index): true}
-		}
+	if r != p.transfer {
+		p.transfer, p.come = r, map[string]bool{}
+	}
+	if r != nil {
 		for _, one := range r.offer.Parts {
 			name := snapshot.Part(one).Name()
 			here := p.exists(snapshot.Part(one))
@@ -998,7 +1040,7 @@ func (p *partsMember) checkRest() {
 			p.m.fatalf("member %d does not come to rest", p.id)
 		}
 	}
-	if !p.saved || p.running != nil {
+	if !p.saved || p.running != nil || p.Interrupted.Partial != "" { // a transfer may go on after a restart, until the next save
 		return
 	}
 	wanted := map[string]bool{}
@@ -1009,12 +1051,9 @@ func (p *partsMember) checkRest() {
 		}
 	}
 	v, newest := p.Status.View(), p.files[0].Parts
-	if v.Base() > 0 && (len(newest) == 0 || newest[0].To != v.Base()) { // the next snapshot lists the base: it did not serve yet
-		for _, one := range p.parts.newer {
-			wanted[one.Name()] = true
-		}
-		if len(newest) == 0 {
-			for _, one := range p.parts.extents {
+	if v.Base() > 0 && (len(newest) == 0 || newest[0].To != v.Base()) { // the base does not serve yet, or has no space
+		for _, one := range slices.Concat(p.parts.newer, p.parts.base, p.parts.extents, p.shelf.Parts()) {
+			if len(newest) == 0 || one.Number == 0 {
 				wanted[one.Name()] = true
 			}
 		}
@@ -1053,7 +1092,11 @@ func (m *partsModel) end() {
 	for _, p := range m.members {
 		p.large()
 		p.received, p.other.inbox, p.inbox = nil, nil, nil
-		for path := range p.sound {
+		if p.excused = false; p.released > 0 {
+			p.excused = !slices.ContainsFunc(p.files, func(info snapshot.Info) bool { return !p.harmed(info) })
+		}
+		p.heal()
+		for path := range maps.Clone(p.sound) {
 			p.putBack(path)
 		}
 		p.fs.Kill()
@@ -1062,9 +1105,8 @@ func (m *partsModel) end() {
 	for _, p := range m.members {
 		p.follow(uint64(len(m.log)))
 	}
-	if last := m.reference.View().Extents(); len(last) > 0 {
-		m.compactAll()
-	}
+	m.last()
+	m.compactAll()
 	base := m.reference.View().Base()
 	for range 3 {
 		for _, p := range m.members {
@@ -1074,80 +1116,26 @@ func (m *partsModel) end() {
 			p.settle()
 		}
 		m.check()
-		m.entry(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("end"), Value: []byte("x")}))
-		m.values["end"] = append(m.values["end"], partValue{m.reference.Revision(), []byte("x")})
+		m.last()
 	}
 	for _, p := range m.members {
-		if base > 0 && len(p.files[0].Parts) == 0 {
+		if base > 0 && !p.lacking && len(p.files[0].Parts) == 0 {
 			m.fatalf("member %d saves no parts any more", p.id)
 		}
 	}
+}
+
+// last puts a small value.
+func (m *partsModel) last() {
+	m.entry(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("end"), Value: []byte("x")}))
+	m.values["end"] = append(m.values["end"], partValue{m.reference.Revision(), []byte("x")})
 }
 
 // compactAll compacts all, and makes the last possible extent the end of the base.
 func (m *partsModel) compactAll() {
 	v := m.reference.View()
 	m.entry(new(index.Head).AppendCompact(nil, v.Revision()))
-	if cuts := v.Extents(); cuts[len(cuts)-1].To < v.Revision() {
+	if cuts := v.Extents(); len(cuts) > 0 {
 		m.entry(index.AppendRebase(nil, cuts[len(cuts)-1].To))
 	}
 }
-
---- the patch
-diff --git a/index/basepiece.go b/index/basepiece.go
-index 50a7c59c..3df712ce 100644
---- a/index/basepiece.go
-+++ b/index/basepiece.go
-@@ -2,6 +2,7 @@ package index
- 
- import (
- 	"bytes"
-+	"cmp"
- 
- 	"qkv/internal/limits"
- )
-@@ -47,5 +48,6 @@ func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) boo
- 
- // ends says whether the piece ends before a key.
- func (b *BasePiece) ends(key []byte) bool {
--	return b.weight >= limits.BasePieceMost || b.weight >= limits.BasePieceLeast && hashOf(key)%limits.BasePieceKeys == 0
-+	least := cmp.Or(b.v.pieceBytes, limits.BasePieceLeast)
-+	return b.weight >= limits.BasePieceMost/limits.BasePieceLeast*least || b.weight >= least && hashOf(key)%limits.BasePieceKeys == 0
- }
-diff --git a/index/state.go b/index/state.go
-index 1533cfad..e1d4b9c1 100644
---- a/index/state.go
-+++ b/index/state.go
-@@ -180,6 +180,6 @@ func (s *State) View() *View {
- 	return &View{
- 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
- 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
--		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows,
-+		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows, pieceBytes: s.limits.PieceBytes,
- 	}
- }
-diff --git a/index/view.go b/index/view.go
-index 5d6ffd2e..7377a584 100644
---- a/index/view.go
-+++ b/index/view.go
-@@ -34,6 +34,7 @@ type View struct {
- 	mapped int64
- 	// countedRows is limits.CountedRows.
- 	countedRows int
-+	pieceBytes  int64 // as limits.Index.PieceBytes
- }
- 
- // Applied returns index and term of the newest entry in the View.
-diff --git a/internal/limits/tunable.go b/internal/limits/tunable.go
-index c26226c2..4ca3f861 100644
---- a/internal/limits/tunable.go
-+++ b/internal/limits/tunable.go
-@@ -63,6 +63,8 @@ type Index struct {
- 	ExtentBytes, ExtentsFrom int64
- 	// AwayBytes is the smallest value that leaves memory; 0: the constant of that name.
- 	AwayBytes int
-+	// PieceBytes is a quarter of the largest piece of a base; 0: BasePieceLeast. All members must have the same.
-+	PieceBytes int64
- 
- 	Reached func(bound string) // as in Tunable
- }
