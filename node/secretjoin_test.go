@@ -76,3 +76,18 @@ func TestWhoMayJoinByTheSecret(t *testing.T) {
 		t.Error("by etcd's command line, a member is added without `etcdctl member add`")
 	}
 }
+
+// The page is at the clients' port of `qkv serve` on loopback alone: with etcd's command line, whose ports ask for a client's certificate on
+// any address, there is none.
+func TestNoPageWithEtcdsCommandLine(t *testing.T) {
+	for address, serves := range map[string]bool{"127.0.0.1:2379": true, "[::1]:2379": true, "10.0.0.1:2379": false} {
+		c := Config{Listen: address}
+		if got := c.webAtClients(); got != serves {
+			t.Errorf("qkv serve at %s has a page: %v", address, got)
+		}
+		c.Etcd.Listen = []EtcdListen{{}}
+		if c.webAtClients() {
+			t.Errorf("qkv etcd at %s has a page", address)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,7 +32,7 @@ func (t *times) step(v *index.View) (done bool, err error) {
 	t.Oldest, t.Newest = max(v.Compacted(), 1), v.Revision()
 	t.Revision = t.Newest
 	if t.at != 0 {
-		revision, err := v.RevisionAt(t.at*int64(time.Millisecond), time.Now().UnixNano())
+		revision, err := v.RevisionAt(min(t.at, math.MaxInt64/int64(time.Millisecond))*int64(time.Millisecond), time.Now().UnixNano())
 		if err != nil {
 			return true, err
 		}

@@ -46,6 +46,21 @@ func TestRevisionsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// TestTimesOfTheFarFuture: a moment in the future is the newest revision, up to the largest number.
+func TestTimesOfTheFarFuture(t *testing.T) {
+	s, apply := stateToFill(t)
+	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	for _, at := range []string{"4102444800000", "9223372036854", "9223372036855", "13835058055282", "9223372036854775807"} {
+		a, err := newTimes(url.Values{"at": {at}})
+		if err == nil {
+			_, err = a.step(s.View())
+		}
+		if got := a.(*times).Revision; err != nil || got != s.View().Revision() {
+			t.Errorf("at %s: revision %d, want %d (%v)", at, got, s.View().Revision(), err)
+		}
+	}
+}
+
 // TestRequestsKeepFewBytesOfKeys asks for the changes, the sizes and the leases of the longest keys: none of the requests keeps all of them.
 func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 	s, apply := stateToFill(t)
