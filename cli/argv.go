@@ -37,7 +37,8 @@ type arranger struct {
 	commands []string
 	flags    []string
 	args     []string
-	help     bool // help is requested, by flag or by word
+	given    []string // the single-valued flags, each by its first name
+	help     bool     // help is requested, by flag or by word
 }
 
 // take sorts the first word, and its value if it is a flag with one. It returns how many words it took.
@@ -86,6 +87,9 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := a.takeOnce(name); err != nil {
+		return 0, err
+	}
 	switch {
 	case slices.Contains(helpFlag.Names(), name):
 		a.help = true
@@ -106,6 +110,21 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 	}
 	a.flags = append(a.flags, words[0], words[1])
 	return 2, nil
+}
+
+// takeOnce refuses a second value of a flag that has one value: the last one would win.
+func (a *arranger) takeOnce(name string) error {
+	all := a.flagsInScope()
+	f := all[slices.IndexFunc(all, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })]
+	many, _ := f.(cli.DocGenerationSliceFlag)
+	if !hasValue(f) || many != nil && many.IsSliceFlag() {
+		return nil
+	}
+	if slices.Contains(a.given, f.Names()[0]) {
+		return usagef("%s is given twice, and has one value: leave one of them out; `%s` explains it", dashed(f.Names()[0]), a.path("--help"))
+	}
+	a.given = append(a.given, f.Names()[0])
+	return nil
 }
 
 // mayBeEmpty reports whether an empty value of a flag has a meaning: a prefix of every key.

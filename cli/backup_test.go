@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,9 +163,12 @@ func TestRestoreLines(t *testing.T) {
 		{"--data-dir|" + b, exitUsage, "is not empty"},
 		{"--identity|" + b + "/backup", exitUsage, "holds no age identity"},
 	} {
-		line := []string{"qkv", "restore", b, "--data-dir", filepath.Join(dir, fmt.Sprint("data", i))}
+		line := []string{"qkv", "restore", b}
 		if one.flags != "" {
 			line = append(line, strings.Split(one.flags, "|")...)
+		}
+		if !slices.Contains(line, "--data-dir") {
+			line = append(line, "--data-dir", filepath.Join(dir, fmt.Sprint("data", i)))
 		}
 		var out, messages bytes.Buffer
 		code := run(t.Context(), line, nil, &out, &messages)

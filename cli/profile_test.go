@@ -16,7 +16,7 @@ func profileRig(t *testing.T, text string) (b *rig, home string) {
 	home = t.TempDir()
 	text = strings.NewReplacer("MEMBER", b.flags[1], "FOLDER", b.trust.Dir).Replace(text)
 	must(t, os.WriteFile(filepath.Join(home, profilesFile), []byte(text), 0o600))
-	b.flags = []string{"--home", home, "--timeout", "5s"}
+	b.flags = []string{"--home", home}
 	return b, home
 }
 
