@@ -33,6 +33,9 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/upgrading.md", "qkv migrate", "needs the file of etcdctl: TestScript/migrate"},
 	{"docs/moving.md", "etcdutl", etcdctlReason},
 	{"docs/moving.md", "qkv migrate from-etcd --endpoints", "needs a running etcd; net/etcd/compat has one: TestMigrateLive"},
+	{"docs/moving.md", "mv", inPlaceReason},
+	{"docs/moving.md", "qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/etcd", inPlaceReason},
+	{"docs/moving.md", "qkv etcd", inPlaceReason},
 	{"docs/etcd.md", "etcdctl", etcdctlReason},
 	{"docs/etcd.md", "qkv ", "TestDocsEtcd runs them, at ports of its own"},
 	{"docs/etcd.md", "ln -s", etcdNameReason},
@@ -72,6 +75,7 @@ const (
 	etcdNameReason = "this test program is qkv by that name only; net/etcd/compat/line runs one that is called etcd"
 	packagesReason = "needs a host that may be changed; the tests in .ci/packages install the package in a copy of the root folder"
 	doctorReason   = "ends with 1 on a cluster of one member, which survives no loss: TestProcessDoctor"
+	inPlaceReason  = "changes a control plane: TestProcessKubeadmMigrated"
 	hostsReason    = "needs hosts with these addresses: TestHostsDocs, with QKV_FULL=1"
 )
 

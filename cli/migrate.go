@@ -129,9 +129,17 @@ func migrateTo(c *cli.Context) error {
 			return err
 		}
 		defer from.Close()
+		user, password, err := loginGiven(c)
+		if err != nil {
+			return err
+		}
+		from.Login(user, password)
 		err = from.Ask(ctx, c.Duration("timeout"))
 		if err == nil {
 			return saveSnapshot(ctx, c, from)
+		}
+		if migrate.Refused(err) {
+			return exitf(exitNotAllowed, "the members refuse the user: %w; log in with --user NAME, a user with the role root", err)
 		}
 		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, or http:// as in their --listen-client-urls"
 		if urls {

@@ -224,6 +224,47 @@ func TestProcessKubeadm(t *testing.T) {
 	}
 }
 
+// TestProcessKubeadmMigrated follows docs/moving.md: a file of an etcd with users becomes a folder that kubeadm's line starts, and its member
+// writes such a file for a user who logs in.
+func TestProcessKubeadmMigrated(t *testing.T) {
+	t.Parallel()
+	old := startProcesses(t, 1)
+	dir := t.TempDir()
+	word, saved := filepath.Join(dir, "password"), filepath.Join(dir, "backup.db")
+	must(t, os.WriteFile(word, []byte("secret\n"), 0o600))
+	for _, line := range []string{"put greeting hello", "user add root --password-file " + word, "user grant root root", "user add admin --role root", "auth enable"} {
+		old.qkv(strings.Fields(line)...).exits(t, exitOK)
+	}
+	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root:wrong").exits(t, exitNotAllowed, "the members refuse the user", "--user NAME")
+	noFiles(t, dir, "backup.db")
+	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root", "--user-password-file", word).exits(t, exitOK)
+
+	c := newControlPlane(t, 1)
+	m := c.members[0]
+	for _, args := range [][]string{{"migrate", "from-etcd", "--snapshot", saved}, {"restore", saved}} {
+		c.qkv(append(args, "--data-dir", m.dataDir, "--name", m.name)...).exits(t, exitOK)
+		for range 2 {
+			m.start()
+			m.says("ready to serve client requests")
+			c.probes(0)
+			if said := c.qkv("get", "greeting", "--user", "root:secret").exits(t, exitOK).stdout; said != "hello\n" {
+				t.Errorf("%s: the key is %q", args[0], said)
+			}
+			c.qkv("get", "greeting", "--user", "root:wrong").exits(t, exitNotAllowed)
+			m.stop()
+		}
+		m.start()
+		m.says("ready to serve client requests")
+		c.probes(0)
+		back := filepath.Join(dir, args[0]+".db")
+		to := []string{"migrate", "to-etcd", "--snapshot", back, "--endpoints", c.secure[0], "--source-cacert", c.path("ca.crt"), "--source-cert", c.path("healthcheck-client.crt"), "--source-key", c.path("healthcheck-client.key")}
+		c.qkv(to...).exits(t, exitNotAllowed, "--user NAME")
+		c.qkv(append(to, "--user", "root:secret")...).exits(t, exitOK)
+		m.stop()
+		must(t, os.RemoveAll(m.dataDir))
+	}
+}
+
 // TestProcessKubeadmThree starts the members of three control planes. Who comes with a certificate of the same CA for another
 // host is none of them.
 func TestProcessKubeadmThree(t *testing.T) {

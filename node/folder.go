@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"qkv/actor"
 	"qkv/index"
@@ -127,6 +128,9 @@ func (f *folder) path(name string) string { return f.dir + "/" + name }
 // owner is the required owner of a data folder; nothing else about the folder is checked.
 type owner struct{ name, trustDomain string }
 
+// etcdDomain is the trust domain of members by etcd's command line, whose certificates have none.
+const etcdDomain = "etcd"
+
 // openFolder locks a data folder and reads its owner; begin supplies the origin of a new folder.
 func openFolder(disks disk.FS, dir string, who owner, begin func() (origin, error), random io.Reader) (*folder, error) {
 	f := &folder{fs: disks, dir: dir}
@@ -213,14 +217,21 @@ func (f *folder) identify(who owner) error {
 	if f.Name != who.name {
 		return usagef("the data folder %s belongs to the member %s (%016x), but this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)
 	}
-	if domain := f.Founding[0]; domain != who.trustDomain {
+	if domain := f.Founding[0]; f.neverStarted() && (len(f.Founding) == 3 || who.trustDomain == etcdDomain) {
+		f.Founding[0] = who.trustDomain // the first start writes it
+	} else if domain != who.trustDomain {
 		return usagef("the data folder %s belongs to a member of the cluster %s, but the certificates belong to %s: give the right --certs-dir or cluster secret, or another --data-dir. "+
-			"If `qkv restore` or `qkv migrate` made the folder, run it again with the same --certs-dir or cluster secret as `qkv serve`", f.dir, domain, who.trustDomain)
+			"If `qkv restore` made the folder of one of several members, run it again with the same --certs-dir or cluster secret as `qkv serve`", f.dir, domain, who.trustDomain)
 	}
 	if f.Removed {
 		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)
 	}
 	return nil
+}
+
+// neverStarted reports whether `qkv restore` or `qkv migrate` made the folder, and no member was started with it.
+func (i *identity) neverStarted() bool {
+	return len(i.Past) == 0 && len(i.Founding) > 1 && (strings.HasPrefix(i.Founding[1], "restored ") || strings.HasPrefix(i.Founding[1], "migrated "))
 }
 
 // isDamaged reports whether an error of reading a small file means that its content differs from the written one.

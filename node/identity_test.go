@@ -208,6 +208,53 @@ func TestFoldersThatDoNotStart(t *testing.T) {
 	}
 }
 
+// A folder that was made of a backup or of a file of etcd belongs to the cluster of its first start: with etcd's command line also if it is
+// that of one of several members.
+func TestFirstStartOfAMadeFolder(t *testing.T) {
+	for _, c := range []struct {
+		token, domain  string
+		founders       []string
+		started, takes bool
+	}{
+		{"migrated 0123", "secret", []string{"n1"}, false, true},
+		{"restored x", "secret", []string{"n1"}, false, true},
+		{"restored x", etcdDomain, []string{"n1", "n2"}, false, true},
+		{"restored x", "secret", []string{"n1", "n2"}, false, false},
+		{"restored x", "secret", []string{"n1"}, true, false},
+		{"restored x", etcdDomain, []string{"n1", "n2"}, true, false},
+		{"token 0123", "secret", []string{"n1"}, false, false},
+		{"token 0123", etcdDomain, []string{"n1"}, false, false},
+	} {
+		fs, first := simdisk.New(1), originOf("local", c.token, "n1", c.founders)
+		begin := func() (origin, error) { return first, nil }
+		f, err := openFolder(fs, "data", owner{"n1", "local"}, begin, rand.NewChaCha8([32]byte{}))
+		if err == nil && c.started {
+			err = f.boot([16]byte{1})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.lock.Close()
+		f, err = openFolder(fs, "data", owner{"n1", c.domain}, begin, rand.NewChaCha8([32]byte{}))
+		if refused := (*UsageError)(nil); (err == nil) != c.takes || err != nil && !errors.As(err, &refused) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err != nil {
+			continue
+		}
+		if f.Cluster != first.cluster || f.Member != first.self {
+			t.Errorf("%+v: another cluster or member", c)
+		}
+		if err := f.boot([16]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		f.lock.Close()
+		if _, err = openFolder(fs, "data", owner{"n1", "local"}, begin, rand.NewChaCha8([32]byte{})); err == nil {
+			t.Errorf("%+v: after the start, the folder is another cluster's, too", c)
+		}
+	}
+}
+
 // told is a transport that keeps whom it was told of.
 type told struct {
 	nobody

@@ -395,7 +395,7 @@ func (r *record) read(k, v []byte) (err error) {
 	r.Key, r.Tombstone = p.Key, len(k) > revisionBytes
 	if !r.Tombstone {
 		r.Value, r.Create, r.Version.Version, r.Lease = p.Value, p.CreateRevision, p.Version, p.Lease
-		if p.ModRevision != r.Mod {
+		if p.ModRevision != r.Mod && len(v) > 0 { // `etcdutl snapshot restore --bump-revision` writes a record without a key
 			return fmt.Errorf("record %d.%d says that it is of revision %d", r.Mod, r.Sub, p.ModRevision)
 		}
 	}
@@ -430,12 +430,13 @@ func (f *File) each(ctx context.Context, tx *bbolt.Tx, hand func(r *record) erro
 	return nil
 }
 
-// keeps tells whether etcd keeps a record at or below the compacted revision.
+// keeps tells whether etcd keeps a record at or below the compacted revision. The record without a key that `--bump-revision
+// --mark-compacted` leaves only says that revisions up to it are compacted.
 func (f *File) keeps(r *record) bool {
 	if last, several := f.last[string(r.Key)]; several && last != r.Mod {
 		return false
 	}
-	return !r.Tombstone || r.Mod == f.Compacted
+	return len(r.Key) > 0 && (!r.Tombstone || r.Mod == f.Compacted)
 }
 
 // Each calls hand with all records after a position that etcd keeps, in order. A record's slices belong to f and are valid during the call

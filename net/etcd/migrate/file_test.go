@@ -262,6 +262,46 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestBumpedFile: `etcdutl snapshot restore --bump-revision 1000 --mark-compacted` leaves a record without a key, up to which all is
+// compacted. Writes may have followed.
+func TestBumpedFile(t *testing.T) {
+	bumped := func() *content {
+		c := plain()
+		c.raw, c.scheduled = map[string][]byte{string(revision(1010, 0)): {}}, 1010
+		return c
+	}
+	written := bumped()
+	written.pairs = append(written.pairs, pairOf("a", 2, 1011, 5, 0, "a5"))
+	compacted := bumped()
+	compacted.pairs = append(compacted.pairs, pairOf("a", 2, 1011, 5, 0, "a5"))
+	compacted.scheduled, compacted.finished = 1011, 1011
+	const rest = "c=c2 create 3 mod 6 version 2 lease 0\nd=d create 10 mod 10 version 1 lease 5\nlease -9 60 s 0 left\nlease 5 100 s 40 left\n"
+	for name, one := range map[string]struct {
+		c    *content
+		want string
+	}{
+		"bumped":    {bumped(), "revision 1010, compacted 1010\na=a4 create 2 mod 7 version 4 lease 0\n" + rest},
+		"written":   {written, "revision 1011, compacted 1010\n1011.0 deleted false: a=a5 create 2 version 5 lease 0\na=a4 create 2 mod 7 version 4 lease 0\n" + rest},
+		"compacted": {compacted, "revision 1011, compacted 1011\n1011.0 deleted false: a=a5 create 2 version 5 lease 0\na=a5 create 2 mod 1011 version 5 lease 0\n" + rest},
+	} {
+		f, err := OpenFile(one.c.write(t), false)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := f.Check(t.Context(), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s, err := load(t, f)
+		if got := stateText(s); err != nil || got != one.want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, got, one.want)
+		}
+		if err := errors.Join(s.Check(), f.Close()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestUsersInAFile: users come with the hashes of their passwords, and roles with their permissions, each range once.
 func TestUsersInAFile(t *testing.T) {
 	c := &content{

@@ -10,14 +10,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"qkv/internal/limits"
 )
@@ -26,8 +29,21 @@ import (
 type Source struct {
 	Endpoint string // HOST:PORT
 	conn     *grpc.ClientConn
-	config   *tls.Config // nil: without TLS
+	config   *tls.Config            // nil: without TLS
+	login    [2]string              // the user and the password; empty: no login
+	token    atomic.Pointer[string] // of the login
 }
+
+// GetRequestMetadata implements credentials.PerRPCCredentials: after a login, each request has its token.
+func (s *Source) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	if token := s.token.Load(); token != nil {
+		return map[string]string{rpctypes.TokenFieldNameGRPC: *token}, nil
+	}
+	return nil, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials: as etcdctl, a login works without TLS.
+func (s *Source) RequireTransportSecurity() bool { return false }
 
 // Dial makes a Source; it connects with the first call. Without a TLS configuration the connection is plain text.
 func Dial(endpoint string, config *tls.Config) (*Source, error) {
@@ -35,13 +51,15 @@ func Dial(endpoint string, config *tls.Config) (*Source, error) {
 	if config != nil {
 		how = credentials.NewTLS(config)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+endpoint, grpc.WithTransportCredentials(how),
+	s := &Source{Endpoint: endpoint, config: config}
+	var err error
+	s.conn, err = grpc.NewClient("passthrough:///"+endpoint, grpc.WithTransportCredentials(how), grpc.WithPerRPCCredentials(s),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(limits.EtcdMessageBytes), grpc.MaxCallSendMsgSize(limits.EtcdMessageBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}))
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", endpoint, err)
 	}
-	return &Source{Endpoint: endpoint, conn: conn, config: config}, nil
+	return s, nil
 }
 
 // A silent connection is pinged as rarely as etcd allows.
@@ -144,8 +162,16 @@ func (s *Source) receive(ctx context.Context, to io.Writer, progress func(writte
 	return nil
 }
 
-// ask waits for an answer, which shows that the member speaks etcd's API and knows a leader.
+// ask waits for an answer, which shows that the member speaks etcd's API and knows a leader. It logs in if a user is given.
 func (s *Source) ask(ctx context.Context) error {
+	if s.login[0] != "" {
+		answer, err := pb.NewAuthClient(s.conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: s.login[0], Password: s.login[1]}, grpc.WaitForReady(true))
+		if err == nil {
+			s.token.Store(&answer.Token)
+		} else if status.Convert(err).Message() != rpctypes.ErrorDesc(rpctypes.ErrGRPCAuthNotEnabled) {
+			return err
+		}
+	}
 	_, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte("health")}, grpc.WaitForReady(true))
 	return err
 }

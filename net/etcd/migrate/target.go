@@ -86,6 +86,12 @@ func Unreachable(err error) bool {
 	return ok && (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded)
 }
 
+// Refused tells whether a member refused the user, or the lack of one.
+func Refused(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && (s.Code() == codes.PermissionDenied || s.Code() == codes.Unauthenticated || s.Code() == codes.InvalidArgument)
+}
+
 // errAgain is wrapped by errors that a retry may avoid.
 var errAgain = errors.New("it ended")
 
@@ -114,6 +120,13 @@ func (g *Group) take(ctx context.Context, command []byte) error {
 	})
 }
 
+// Login sets the user that Ask logs in.
+func (g *Group) Login(user, password string) {
+	for _, s := range g.all {
+		s.login = [2]string{user, password}
+	}
+}
+
 // Ask waits for a member that answers, for the given time each, and makes it the current one.
 func (g *Group) Ask(ctx context.Context, each time.Duration) error {
 	var all []error
@@ -123,6 +136,9 @@ func (g *Group) Ask(ctx context.Context, each time.Duration) error {
 		cancel()
 		if err == nil {
 			g.current = i
+			for _, other := range g.all { // the token is the cluster's
+				other.token.Store(s.token.Load())
+			}
 			return nil
 		}
 		all = append(all, fmt.Errorf("%s: %w", s.Endpoint, err))
