@@ -358,7 +358,7 @@ func (c *Consensus) promote(change *kv.MemberChange) bool {
 	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return false
 	}
-	envelope := c.envelope(c.proposals.next, [][]byte{c.Status.View().Own().AppendMemberChange(nil, change)})
+	envelope := c.envelope(c.proposals.next, [][]byte{index.Own().AppendMemberChange(nil, change)})
 	if c.proposeEnvelope(envelope, change) != nil {
 		return false
 	}

@@ -60,7 +60,7 @@ func makeBackup(m backupMade) error {
 	if err := apply(0); err != nil {
 		return err
 	}
-	if err := apply(0, index.AppendFeatureLevel(nil, 2), put("key", "one"), new(index.Head).AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
+	if err := apply(0, index.AppendFeatureLevel(nil, index.MaxLevel), put("key", "one"), new(index.Head).AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
 		new(index.Head).AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ann", NoPassword: true})); err != nil {
 		return err
 	}

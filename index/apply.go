@@ -103,7 +103,7 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	if s.revision != revision {
 		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
 	}
-	if s.scratch.loaded && s.level >= importLevel {
+	if s.scratch.loaded {
 		s.ForgetTimes(s.wall)
 	}
 	s.scratch.loaded = false
@@ -449,7 +449,6 @@ func (s *State) raiseLevel(c *command) kv.Result {
 		return s.refused(kv.Errorf(kv.FeatureLevel, "the feature level is %d already and never falls to %d", s.level, c.level))
 	}
 	s.level = c.level
-	s.beginExtents()
 	return kv.Result{Revision: s.revision}
 }
 

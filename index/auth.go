@@ -153,17 +153,12 @@ func checkUser[Name string | []byte](a *Auth, one *account, name Name, auth uint
 	return nil
 }
 
-// Own is the head of the commands that a member proposes by itself, at the View's feature level.
-func (v *View) Own() *Head {
-	if v.level < authLevel {
-		return &Head{}
-	}
-	return &Head{By: kv.Principal{Auth: kv.AuthOwn}}
-}
+// Own is the head of the commands that a member proposes by itself.
+func Own() *Head { return &Head{By: kv.Principal{Auth: kv.AuthOwn}} }
 
-// By is the principal of the requests of a user, at the View's feature level; an empty name is a client without a user.
+// By is the principal of the requests of a user in this View; an empty name is a client without a user.
 func (v *View) By(name string) kv.Principal {
-	if v.level < authLevel || len(name) > limits.AuthNameBytes {
+	if len(name) > limits.AuthNameBytes {
 		return kv.Principal{}
 	}
 	return kv.Principal{Name: name, Auth: v.auth.Revision()}
@@ -253,8 +248,7 @@ func denied(one *account, t kv.Touch) *kv.Error {
 }
 
 // permits returns why the author of a command may not make it, or nil. Authentication must be enabled. It decides by the state alone: the
-// verdict is the same on every member. A command that a member proposes by itself has kv.AuthOwn. A command of feature level 1 has neither that nor a user, and is
-// refused: whether a client wrote it is not known.
+// verdict is the same on every member. A command that a member proposes by itself has kv.AuthOwn.
 func (s *State) permits(c *command) *kv.Error {
 	if c.own() {
 		return nil

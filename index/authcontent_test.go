@@ -20,7 +20,6 @@ func TestRestoreAuth(t *testing.T) {
 		t.Fatal(faults)
 	}
 	s := NewState(limits.Defaults().Index)
-	s.level = authLevel
 	s.RestoreAuth(content, [limits.AuthSecretBytes]byte{1})
 	v := s.View()
 	a := v.Auth()
@@ -37,7 +36,7 @@ func TestRestoreAuth(t *testing.T) {
 		}
 	}
 	h := Head{By: v.By("root")}
-	results, err := s.Apply(1, 1, AppendEnvelope(nil, Envelope{Level: authLevel, Wall: 1}, [][]byte{
+	results, err := s.Apply(1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{
 		h.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("c")}}),
 	}), nil)
 	if err != nil || results[0].Err != nil {

@@ -17,7 +17,6 @@ type twoUsers struct {
 
 func newTwoUsers(t *testing.T) *twoUsers {
 	u := &twoUsers{t, NewState(limits.Defaults().Index)}
-	u.s.level = authLevel
 	u.change(kv.AuthChange{Kind: kv.RoleAdd, Role: "r"}, kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "r", Permission: kv.Permission{Key: []byte("k"), Type: kv.PermitReadWrite}})
 	for _, of := range [][2]string{{"root", kv.Root}, {"a", "r"}, {"b", "r"}} {
 		u.change(kv.AuthChange{Kind: kv.UserAdd, User: of[0], NoPassword: true}, kv.AuthChange{Kind: kv.UserGrantRole, User: of[0], Role: of[1]})
@@ -30,13 +29,13 @@ func newTwoUsers(t *testing.T) *twoUsers {
 func (u *twoUsers) change(all ...kv.AuthChange) {
 	u.t.Helper()
 	for i := range all {
-		u.apply(u.s.View().Own().AppendAuthChange(nil, &all[i]))
+		u.apply(Own().AppendAuthChange(nil, &all[i]))
 	}
 }
 
 func (u *twoUsers) apply(command []byte) {
 	u.t.Helper()
-	results, err := u.s.Apply(u.s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: authLevel, Wall: 1}, [][]byte{command}), nil)
+	results, err := u.s.Apply(u.s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{command}), nil)
 	if err != nil || results[0].Err != nil {
 		u.t.Fatal(err, results)
 	}

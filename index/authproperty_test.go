@@ -354,7 +354,7 @@ func (w *permissionWorld) turn() {
 		return
 	case w.values%64 == 63: // the history stays short
 		w.values++
-		w.apply(w.v.Own().AppendCompact(nil, w.v.Revision()))
+		w.apply(Own().AppendCompact(nil, w.v.Revision()))
 		w.s.Reclaim()
 	}
 	w.before = w.observe()

@@ -606,7 +606,7 @@ func TestLoadLetsValuesGo(t *testing.T) {
 	l := limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1}
 	s := NewState(l)
 	s.Stored(0, 0, nil)
-	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
+	batch(t, s, 1, AppendCheck(nil))
 	for n := range 20_000 {
 		batch(t, s, 1, put(fmt.Sprintf("k%d", n%10), valueOf(1000, byte(n%20))))
 	}

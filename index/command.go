@@ -9,13 +9,12 @@ import (
 	"qkv/internal/pack"
 )
 
-const (
-	// FirstLevel is the feature level of a new cluster, MaxLevel the newest level that this qkv knows.
-	FirstLevel = 1
-	MaxLevel   = 3
+// MaxLevel is the newest feature level that this qkv knows. It is a variable for tests, which make up a later one.
+var MaxLevel uint64 = 1
 
-	// authLevel is the feature level of users, roles and authors.
-	authLevel = 2
+const (
+	// FirstLevel is the feature level of a new cluster.
+	FirstLevel = 1
 
 	commandVersion = 1
 	commandFields  = 7
@@ -115,10 +114,7 @@ func (h *Head) AppendCompact(dst []byte, revision int64) []byte {
 // AppendDelete appends the command that deletes a key or, with an end, all keys from key up to and excluding end. The end
 // "\0" means no end. A user who wants the previous versions needs the permission to read them.
 func (h *Head) AppendDelete(dst []byte, d *kv.Delete) []byte {
-	if dst = h.append(dst, kindDelete); !d.PrevKV || h.By == (kv.Principal{}) {
-		return pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 2), d.Key), d.End)
-	}
-	return pack.AppendBool(pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 3), d.Key), d.End), true)
+	return pack.AppendBool(pack.AppendBytes(pack.AppendBytes(h.begin(dst, kindDelete), d.Key), d.End), d.PrevKV)
 }
 
 // AppendGrant appends the command that grants a lease, which must pass its Check.
@@ -326,9 +322,6 @@ func CheckLevel(b []byte, level uint64) *kv.Error {
 	}
 	k := &kinds[kind]
 	needed := k.level
-	if level < authLevel && !anonymous(b) {
-		needed = max(needed, authLevel)
-	}
 	if n := len(k.fields); n > 0 && k.fields[n-1] > level {
 		needed = max(needed, levelOfFields(b, k))
 	}
@@ -336,12 +329,6 @@ func CheckLevel(b []byte, level uint64) *kv.Error {
 		return kv.Errorf(kv.FeatureLevel, "a %s like this needs feature level %d, the cluster has %d until all members are upgraded", k.name, needed, level)
 	}
 	return nil
-}
-
-// anonymous reports whether a command names no author in its head.
-func anonymous(b []byte) bool {
-	const named = 3 // array, kind and version have a byte each
-	return len(b) < named+2 || b[named] == 0xa0 && b[named+1] == 0
 }
 
 // levelOfFields returns the feature level that the fields of a command's body need.

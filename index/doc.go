@@ -25,11 +25,11 @@
 //	envelope   97 version=1 level member incarnation first wall [command...]
 //	command    97 kind version=1 principal auth session sequence body
 //	           the principal is the name of the user, auth the auth revision at which the user was authenticated; a
-//	           command that a member proposes by itself has "" and 2^64-1; both are written from feature level 2 on
+//	           command that a member proposes by itself has "" and 2^64-1
 //	session    0                                                               none; sequence is then 0
 //	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13, 17 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
-//	body 2     93 key end previous                                             delete; without previous: 92
+//	body 2     93 key end previous                                             delete
 //	body 3     member                                                          announce
 //	body 4     91 level                                                        feature level
 //	body 5     92 code message                                                 refused
@@ -72,8 +72,8 @@
 // entry before it writes the entry (package actor). If such an entry is already in the log, or in a snapshot, the member
 // stops.
 //
-// A field that an older qkv did not write reads as zero ([pack.Reader.Struct]). Commands, and each section of the
-// state, are therefore extended by fields at their end, which are written from a feature level on. An extended envelope
+// A field that is not written reads as zero ([pack.Reader.Struct]). Commands, and each section of the state, are
+// therefore extended by fields at their end, which are written from a feature level on. An extended envelope
 // gets a new version. A membership change is the only command of its envelope.
 //
 // A command that breaks a rule gets a [kv.Result] with an error. Examples are a limit, a missing lease, a feature level
@@ -197,7 +197,7 @@
 //
 // A command has the auth revision at which an endpoint authenticated its user. If users or roles have changed since, the
 // command is refused with AuthOld: the user may have been deleted, and added again by another person. A command that a
-// member proposes by itself needs no user. A command without user that may come from a client of feature level 1 is refused.
+// member proposes by itself needs no user.
 //
 // A session belongs to the user who began it. No other user gets an outcome of it.
 //
@@ -267,9 +267,10 @@
 // also records how far the proposers' clocks were behind the recorded time (the field behind, in seconds).
 // [View.RevisionAt] refuses a time at which the clocks contradict each other, and a time that is more than a moment in
 // the future. If the state was imported from a store without times ([State.ForgetTimes]), it refuses a time before the import, and the
-// times of the imported revisions are unknown. A state that follows a source forgets the times when the source's data are loaded, from
-// feature level 2 on. Revisions that are copied later have the times of the copying. Nothing else depends on these times. The weight of the history is also recorded while time stands still,
-// and the proposer of a compaction measures the history's age itself (package node).
+// times of the imported revisions are unknown. A state that follows a source forgets the times when the source's data are
+// loaded. Revisions that are copied later have the times of the copying. Nothing else depends on these times. The weight
+// of the history is also recorded while time stands still, and the proposer of a compaction measures the history's age
+// itself (package node).
 //
 // # Digest
 //
@@ -375,7 +376,7 @@
 // with all versions that are kept. Both come from a View of [State.ViewToSave]. A [Builder] makes the same state from
 // them and validates everything.
 //
-//	meta     92 version=1 [section...]         in this order; an older qkv may have written fewer
+//	meta     92 version=1 [section...]         all of them, by number
 //	section  93 kind version=1 content         content, a binary, has
 //	  1  9a applied term revision compacted wall level live bytes weight sum
 //	  2  94 first sub kept kept-sum
@@ -387,13 +388,13 @@
 //	  7  94 clock [93 member wall clock...] floor [session...]
 //	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
 //	  8  [92 alarm's member kind...]
-//	 10  96 enabled revision secret [user...] [role...] [author...]        from feature level 2 on
-//	     user     95 name password no-password [role...] epoch
-//	     role     92 name [permission...]; permission: 93 key end type
-//	 11  95 base kept next extent [extent...]                              from feature level 3 on: the open extent, and the cuts
-//	     extent   95 number from to versions weight
 //	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
 //	                                           accepted, and the records that wait; 90 without a source
+//	 10  96 enabled revision secret [user...] [role...] [author...]
+//	     user     95 name password no-password [role...] epoch
+//	     role     92 name [permission...]; permission: 93 key end type
+//	 11  95 base kept next extent [extent...]                              the open extent, and the cuts
+//	     extent   95 number from to versions weight
 //
 // first and sub are the position of the oldest change that is kept. kept is the number of versions, and kept-sum the sum
 // of their checksums. live and bytes are the number of keys and their bytes. A session's outcomes belong to the sequences
@@ -402,7 +403,7 @@
 //
 // # Extents
 //
-// From feature level 3 on, a state that weighs limits.ExtentsFrom divides its changes by their revisions. Those up to the present one
+// A state that weighs limits.ExtentsFrom divides its changes by their revisions. Those up to the present one
 // are the base. The changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
 // limits.ExtentBytes. The log alone decides both, so all members have the same extents, and an extent's file has the same bytes on
 // all of them, whenever a member writes it. A state that has extents keeps them, also when it becomes small.

@@ -15,9 +15,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// extentsLevel is the feature level from which on the log is cut into extents.
-const extentsLevel = 3
-
 // extents divide the changes by their revisions. Those up to a revision are the base. The changes behind it are cut: each cut is an
 // extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
 // members have the same extents. A copy of the struct is a view of it.
@@ -61,7 +58,7 @@ func (x *extents) begin(revision, compacted int64) {
 
 // beginExtents makes the present state the base when it is large enough. Before, its changes are not cut.
 func (s *State) beginExtents() {
-	if s.extents.base > 0 || s.level < extentsLevel {
+	if s.extents.base > 0 {
 		return
 	}
 	held := s.totals.liveBytes + s.totals.live*versionOverhead + s.totals.weight - s.times.weightAt(s.compacted)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -128,7 +129,8 @@ func TestExtents(t *testing.T) {
 			made = append(made, madeVersion{key, v, weight(len(key), max(len(v.Value), sizes[key]))})
 			sizes[key] = len(v.Value)
 		}
-		for range 50 * (seed % 3) { // what is there when the level rises is the first base, with its history
+		prompt.limits.ExtentsFrom, late.limits.ExtentsFrom = math.MaxInt64, math.MaxInt64
+		for range 50 * (seed % 3) { // what is there when the extents begin is the first base, with its history
 			key, deleted, size := fmt.Sprint("key ", random.IntN(20)), fmt.Sprint("key ", random.IntN(20)), random.IntN(100)
 			both(put(key, strings.Repeat("v", size)))
 			both(del(deleted, ""))
@@ -138,7 +140,8 @@ func TestExtents(t *testing.T) {
 		if seed%2 == 1 && prompt.revision > 10 {
 			both(new(Head).AppendCompact(nil, prompt.revision-9))
 		}
-		both(AppendFeatureLevel(nil, MaxLevel))
+		prompt.limits.ExtentsFrom, late.limits.ExtentsFrom = -1, -1
+		both(AppendCheck(nil))
 		compactions, bases, loads := 0, 0, 0
 		for range 600 {
 			key := fmt.Sprint("key ", random.IntN(20))
@@ -210,7 +213,7 @@ func TestExtents(t *testing.T) {
 func TestUnstoredIsKept(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500, ExtentsFrom: -1})
 	s.Stored(1, 1, nil)
-	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel))
+	batch(t, s, 1, AppendCheck(nil))
 	for n := range 20 {
 		batch(t, s, 1, put("a", fmt.Sprint(n)))
 	}
@@ -238,7 +241,8 @@ func TestUnstoredIsKept(t *testing.T) {
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100, ExtentsFrom: -1})
-	batch(t, s, 1, AppendFeatureLevel(nil, MaxLevel), put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4"))
+	batch(t, s, 1, AppendCheck(nil))
+	batch(t, s, 1, put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4"))
 	cuts := s.View().Extents()
 	before := s.View().extents
 	for name, revision := range map[string]int64{"not compacted": cuts[0].To, "within an extent": cuts[0].From, "negative": -1, "in the future": 100} {
@@ -261,7 +265,8 @@ func TestBadBases(t *testing.T) {
 // What a base and changes cannot be is refused, and so is what does not give the state that the meta data describe.
 func TestRedoRefuses(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1})
-	batch(t, s, 1, put("a", "1"), AppendFeatureLevel(nil, MaxLevel), put("a", "2"), del("a", ""), put("b", "3"))
+	batch(t, s, 1, put("a", "1"))
+	batch(t, s, 1, put("a", "2"), del("a", ""), put("b", "3"))
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}), new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}))
 	v := s.ViewToSave()
 	var base, sound []KeyedVersion

@@ -95,9 +95,6 @@ func (h *hostile) begin() *index.State {
 
 func (h *hostile) live(commands int) {
 	own := index.Head{By: kv.Principal{Auth: kv.AuthOwn}}
-	if h.seed%2 == 1 {
-		h.apply([][]byte{index.AppendFeatureLevel(nil, index.Levels[2])})
-	}
 	if h.seed%3 == 1 {
 		for _, c := range []kv.AuthChange{
 			{Kind: kv.RoleAdd, Role: "r"},

@@ -1,10 +1,7 @@
 package index
 
-// What the test of hostile commands uses in its own package, because package snapshot imports this one.
-var (
-	Rules  = testRules
-	Levels = [...]uint64{FirstLevel, authLevel, extentsLevel}
-)
+// Rules are for the test of hostile commands, which has a package of its own, because package snapshot imports this one.
+var Rules = testRules
 
 // Samples returns commands of every kind, with their kinds.
 func Samples() (commands [][]byte, kinds []uint64) {

@@ -9,9 +9,6 @@ import (
 // unknownTime is the wall of a time point whose revisions were written at unknown times.
 const unknownTime = 0
 
-// importLevel is the feature level from which on a state forgets the times of a source's data when these are loaded.
-const importLevel = 2
-
 // ForgetTimes makes the times of all revisions unknown: they were taken from another store, which does not record times. The state is
 // known from the present on: wall is the present, in nanoseconds since 1970. A state that follows a source does so when the source's data
 // are loaded; the maker of a new data folder calls it after all commands.

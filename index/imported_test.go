@@ -89,7 +89,7 @@ func TestForgottenTimesAreSaved(t *testing.T) {
 }
 
 // The times of the revisions that a following state loads are unknown, however the commands share entries. Revisions that are copied later
-// have their times, and a view of before is unchanged. At feature level 1, members of an older version apply the same commands.
+// have their times, and a view of before is unchanged.
 func TestLoadedTimesAreUnknown(t *testing.T) {
 	const loading, second = int64(1000e9), int64(1e9)
 	source := NewState(limits.Defaults().Index)
@@ -107,53 +107,50 @@ func TestLoadedTimesAreUnknown(t *testing.T) {
 	}
 	begin, load, loaded := AppendFollowBegin(nil, 7, "old", 0), records(Position{}), AppendFollowLoaded(nil, 7, last)
 	batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("later")}))
-	for _, level := range []uint64{1, importLevel, MaxLevel} {
-		for _, entries := range [][][][]byte{{{begin}, {load}, {loaded}}, {{begin}, {load, loaded}}, {{begin, load, loaded}}, {{begin}, {load}, {loaded, loaded}}} {
-			s := NewState(limits.Defaults().Index)
-			s.Found(Founders(map[string]uint64{"n1": 1}))
-			entry := uint64(0)
-			apply := func(wall int64, commands ...[]byte) {
-				t.Helper()
-				entry++
-				results, err := s.Apply(entry, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: wall}, commands), nil)
-				for _, r := range results {
-					if r.Err != nil {
-						t.Fatal(r.Err)
-					}
-				}
-				if err == nil {
-					err = s.Check()
-				}
-				if err != nil {
-					t.Fatal(err)
+	for _, entries := range [][][][]byte{{{begin}, {load}, {loaded}}, {{begin}, {load, loaded}}, {{begin, load, loaded}}, {{begin}, {load}, {loaded, loaded}}} {
+		s := NewState(limits.Defaults().Index)
+		s.Found(Founders(map[string]uint64{"n1": 1}))
+		entry := uint64(0)
+		apply := func(wall int64, commands ...[]byte) {
+			t.Helper()
+			entry++
+			results, err := s.Apply(entry, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: wall}, commands), nil)
+			for _, r := range results {
+				if r.Err != nil {
+					t.Fatal(r.Err)
 				}
 			}
-			apply(loading, AppendFeatureLevel(nil, level))
-			before, known := s.View(), int64(0)
-			for i, commands := range entries {
-				if before = s.View(); before.Revision() == last {
-					var ok bool
-					if known, ok = before.TimeOf(last); !ok {
-						t.Error("the state forgot the times before it was loaded")
-					}
+			if err == nil {
+				err = s.Check()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, known := s.View(), int64(0)
+		for i, commands := range entries {
+			if before = s.View(); before.Revision() == last {
+				var ok bool
+				if known, ok = before.TimeOf(last); !ok {
+					t.Error("the state forgot the times before it was loaded")
 				}
-				apply(loading+int64(i)*second, commands...)
 			}
-			for revision := int64(2); revision <= last; revision++ {
-				if wall, ok := s.View().TimeOf(revision); ok != (level == 1) {
-					t.Errorf("level %d: revision %d has the time %d %v", level, revision, wall, ok)
-				}
+			apply(loading+int64(i)*second, commands...)
+		}
+		for revision := int64(2); revision <= last; revision++ {
+			if wall, ok := s.View().TimeOf(revision); ok {
+				t.Errorf("revision %d has the time %d", revision, wall)
 			}
-			apply(loading+100*second, records(Position{Revision: last}))
-			if wall, ok := s.View().TimeOf(last + 1); !ok || wall != loading+100*second {
-				t.Errorf("level %d: a revision that was copied later has the time %d %v", level, wall, ok)
-			}
-			if again, _ := before.TimeOf(last); before.Revision() == last && again != known {
-				t.Error("a view has changed")
-			}
-			if got, want := restored(t, s.ViewToSave()).View().Digest(), s.View().Digest(); got != want {
-				t.Errorf("the digest is %016x, not %016x", got, want)
-			}
+		}
+		apply(loading+100*second, records(Position{Revision: last}))
+		if wall, ok := s.View().TimeOf(last + 1); !ok || wall != loading+100*second {
+			t.Errorf("a revision that was copied later has the time %d %v", wall, ok)
+		}
+		if again, _ := before.TimeOf(last); before.Revision() == last && again != known {
+			t.Error("a view has changed")
+		}
+		if got, want := restored(t, s.ViewToSave()).View().Digest(), s.View().Digest(); got != want {
+			t.Errorf("the digest is %016x, not %016x", got, want)
 		}
 	}
 }

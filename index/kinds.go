@@ -72,7 +72,7 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return fmt.Sprintf("put %q %d bytes", c.put.Key, len(c.put.Value)) },
 	},
 	kindDelete: {
-		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, authLevel},
+		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
 			c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes(), PrevKV: r.Bool()}
 		},
@@ -146,7 +146,7 @@ var kinds = [...]kind{
 	kindEndExchange: {name: "end the exchange of members", own: true, membership: true, level: 1, fields: levels{}, apply: (*State).changeConfiguration},
 
 	kindRebase: {
-		name: "new base", own: true, level: extentsLevel, fields: levels{extentsLevel},
+		name: "new base", own: true, level: 1, fields: levels{1},
 		read:     func(c *command, r *pack.Reader) { c.revision = r.Int() },
 		apply:    func(s *State, c *command) kv.Result { return s.rebase(c.revision) },
 		describe: func(c *command) string { return fmt.Sprintf("make revision %d the base", c.revision) },
@@ -195,8 +195,7 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return c.follow.describe() },
 	},
 	kindAuth: {
-		name: "change of users", access: kv.AccessAdmin, session: true, level: authLevel,
-		fields: levels{authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel, authLevel},
+		name: "change of users", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
 			change := kv.ReadAuthChange(r)
 			c.authChange = &change

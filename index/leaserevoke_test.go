@@ -13,7 +13,7 @@ func TestLeaseWithoutKeysIsItsGranters(t *testing.T) {
 	u := newTwoUsers(t)
 	u.change(kv.AuthChange{Kind: kv.UserAdd, User: "mallory", NoPassword: true})
 	ask := func(command []byte) *kv.Error {
-		results, err := u.s.Apply(u.s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: authLevel, Wall: 1}, [][]byte{command}), nil)
+		results, err := u.s.Apply(u.s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{command}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

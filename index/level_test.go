@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -13,10 +14,11 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // firstLevel has the limits that apply enforces. They are equal on all members and all builds, and part of feature level
-// 1, and those of users and roles of level 2. Two builds that differ in one of them have different states after the same log. To change a value, give it to a
+// 1. Two builds that differ in one of them have different states after the same log. To change a value, give it to a
 // later level and make apply depend on the level. For any other purpose, define a separate limit.
 var firstLevel = map[string]struct{ is, was int64 }{
 	"KeyBytes":           {limits.KeyBytes, 32 << 10},
@@ -108,27 +110,47 @@ func TestLevelOneStays(t *testing.T) {
 	}
 }
 
-// The level of a cluster is about to rise while a member has announced nothing, and when all members support more.
-func TestLevelRises(t *testing.T) {
-	s := NewState(limits.Defaults().Index)
-	s.Found(Founders(map[string]uint64{"n1": 1}))
-	announce := func(level uint64) {
-		t.Helper()
-		entry := AppendEnvelope(nil, Envelope{Member: 1, Incarnation: 1}, [][]byte{AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Peers: []string{"h:1"}, Boot: 1, Level: level})})
-		applied, _ := s.View().Applied()
-		if results, err := s.Apply(applied+1, 1, entry, nil); err != nil || results[0].Err != nil {
-			t.Fatal(results, err)
+// A level to come: the state moves to it when the program knows it, never falls below it, and a program that does not know it refuses each
+// envelope, command and state of it as written by a newer qkv.
+func TestMadeUpLevel(t *testing.T) {
+	defer func(most uint64) { MaxLevel = most }(MaxLevel)
+	const later = 2
+	raise, state := AppendFeatureLevel(nil, later), NewState(limits.Defaults().Index)
+	state.Found(Founders(map[string]uint64{"n1": 1}))
+	apply := func(level uint64, command []byte) (kv.Result, error) {
+		applied, _ := state.View().Applied()
+		results, err := state.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: level, Member: 1, Incarnation: 1}, [][]byte{command}), nil)
+		return append(results, kv.Result{})[0], err
+	}
+	announce := AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Peers: []string{"h:1"}, Boot: 1, Level: later})
+	if r, err := apply(1, announce); err != nil || r.Err != nil || state.View().Members().Level() != later {
+		t.Fatal(r, err)
+	}
+	for _, f := range []func() error{
+		func() error { _, err := apply(1, raise); return err },
+		func() error { _, err := apply(later, put("k", "v")); return err },
+		func() error { return CheckEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{raise})) },
+	} {
+		if err := f(); !errors.Is(err, pack.ErrNewer) || !strings.Contains(err.Error(), "feature level 2, this qkv knows 1") {
+			t.Errorf("a program of level 1: %v", err)
 		}
 	}
-	for _, c := range []struct {
-		announced uint64
-		rises     bool
-	}{{0, true}, {FirstLevel, false}, {MaxLevel, true}} {
-		if c.announced > 0 {
-			announce(c.announced)
-		}
-		if got := s.View().LevelRises(); got != c.rises {
-			t.Errorf("announced %d: %v", c.announced, got)
-		}
+	if got := state.View().Level(); got != FirstLevel {
+		t.Fatalf("level %d", got)
+	}
+	MaxLevel = later
+	if r, err := apply(1, raise); err != nil || r.Err != nil || state.View().Level() != later {
+		t.Fatal(r, err)
+	}
+	if r, err := apply(later, AppendFeatureLevel(nil, 1)); err != nil || r.Err == nil || r.Err.Code != kv.FeatureLevel || state.View().Level() != later {
+		t.Errorf("a lower level: %+v %v", r, err)
+	}
+	meta := state.ViewToSave().AppendMeta(nil)
+	if _, err := NewBuilder(NewReserve(), meta, limits.Defaults().Index); err != nil {
+		t.Error(err)
+	}
+	MaxLevel = FirstLevel
+	if _, err := NewBuilder(NewReserve(), meta, limits.Defaults().Index); !errors.Is(err, pack.ErrNewer) {
+		t.Errorf("a program of level 1 loads a state of level 2: %v", err)
 	}
 }

@@ -28,9 +28,6 @@ const (
 	sectionAuth    = 10
 	sectionExtents = 11
 	sections       = 12
-	// sectionsLeast is the last section of the first version. The state of an older qkv may end there; missing later
-	// sections are empty.
-	sectionsLeast = sectionFollow
 
 	sectionVersion = 1
 
@@ -47,14 +44,7 @@ const (
 func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendArray(dst, metaFields)
 	dst = pack.AppendUint(dst, metaVersion)
-	count := sectionFollow
-	if users := v.auth != nil || len(v.authors.names) > 0; users || v.level >= authLevel {
-		count = sectionAuth // below that level a member of an earlier version may have to read the file
-	}
-	if v.level >= extentsLevel {
-		count = sectionExtents
-	}
-	dst = pack.AppendArray(dst, count)
+	dst = pack.AppendArray(dst, sections-1)
 	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
 	dst = appendSection(dst, sectionLayout, v.history.appendLayout(nil))
 	dst = appendSection(dst, sectionMembers, v.members.append(nil))
@@ -63,12 +53,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
-	if dst = appendSection(dst, sectionFollow, v.appendFollowing(nil)); count == sectionFollow {
-		return dst
-	}
-	if dst = appendSection(dst, sectionAuth, v.appendAuth(nil)); count == sectionAuth {
-		return dst
-	}
+	dst = appendSection(dst, sectionFollow, v.appendFollowing(nil))
+	dst = appendSection(dst, sectionAuth, v.appendAuth(nil))
 	return appendSection(dst, sectionExtents, v.extents.append(nil))
 }
 
@@ -167,7 +153,7 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 			return want, fmt.Errorf("read section %d of the state: %w", kind, err)
 		}
 	}
-	if r.Err() == nil && last < sectionsLeast {
+	if r.Err() == nil && last < sections-1 {
 		r.Fail(fmt.Sprintf("%d sections, of %d", last, sections-1))
 	}
 	r.End(whole)

@@ -81,13 +81,6 @@ func (v *View) Rest() { v.memory.ledger.rest() }
 // Level returns the cluster's feature level.
 func (v *View) Level() uint64 { return v.level }
 
-// LevelRises reports whether the feature level is about to rise: a member has not announced yet what it supports, or all have announced
-// more than the level.
-func (v *View) LevelRises() bool {
-	announced := v.members.Level()
-	return v.level < MaxLevel && (announced == 0 || announced > v.level)
-}
-
 // Members returns the members' records.
 func (v *View) Members() Members { return v.members }
 

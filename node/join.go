@@ -110,7 +110,7 @@ func (h peerHandler) addBySecret(members index.Members, request peerframe.JoinRe
 		return later("%s waits: an addition by the cluster secret is in progress", request.Name)
 	}
 	h.logger.Info("adding a member that asks to join and has the cluster secret", "peer", request.Name, "id", fmt.Sprintf("%016x", change.ID), "addresses", strings.Join(request.Addresses, ","))
-	h.proposed.adding.propose(h.member, h.status.View().Own().AppendMemberChange(nil, &change))
+	h.proposed.adding.propose(h.member, index.Own().AppendMemberChange(nil, &change))
 	return later("%s is being added by the cluster secret; the request is retried", request.Name)
 }
 

@@ -413,7 +413,7 @@ func (m *member) bindFounders() {
 // bind proposes to bind a member's id to a data folder.
 func (m *member) bind(id uint64, folder [16]byte) {
 	change := kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: folder}
-	m.proposed.binding.propose(m, m.status.View().Own().AppendMemberChange(nil, &change))
+	m.proposed.binding.propose(m, index.Own().AppendMemberChange(nil, &change))
 }
 
 // announced reports that the log knows this process.
@@ -433,7 +433,7 @@ func (m *member) place() {
 		return
 	}
 	if change := unplaced(m.status.View().Members(), m.config.InitialCluster); change != nil {
-		m.proposed.placing.propose(m, m.status.View().Own().AppendMemberChange(nil, change))
+		m.proposed.placing.propose(m, index.Own().AppendMemberChange(nil, change))
 	}
 }
 
@@ -502,13 +502,13 @@ func (m *member) retain() {
 		m.env.Limits.Reach("history drop")
 	}
 	if revision := config.oldestKept(view, most, m.duty.ages.older(config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
-		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
+		m.proposed.compacting.propose(m, index.Own().AppendCompact(nil, revision))
 		if back, short := short(view, most, now.Wall, revision); short && m.duty.shortHistory.due(now.Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", most)
 		}
 	}
 	if revision := m.duty.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
-		m.proposed.compacting.propose(m, view.Own().AppendCompact(nil, revision))
+		m.proposed.compacting.propose(m, index.Own().AppendCompact(nil, revision))
 	}
 }
 

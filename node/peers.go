@@ -124,7 +124,7 @@ func (m *member) relocate() {
 	}
 	m.duty.missed = 0
 	if change := m.misplaced(); change != nil {
-		m.proposed.relocating.propose(m, m.status.View().Own().AppendMemberChange(nil, change))
+		m.proposed.relocating.propose(m, index.Own().AppendMemberChange(nil, change))
 	}
 }
 

@@ -32,7 +32,7 @@ func (m *member) guard() {
 	full := config.overQuota(view) || m.status.FullDisks() != ""
 	switch {
 	case full && !view.NoSpace():
-		m.proposed.guarding.propose(m, view.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
+		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
 		if m.duty.noSpace.due(m.env.Driver.Time().Now) {
 			m.logger.Error("NOSPACE: only deletions, compactions, revocations and reads are accepted until space is free", "because", m.noSpaceText(view))
 		}
@@ -40,7 +40,7 @@ func (m *member) guard() {
 		if m.duty.space.due(m.env.Driver.Time().Now) {
 			m.logger.Info("NOSPACE ends: space is free, all writes are accepted again", "used", view.UsedBytes(), "quota", config.QuotaBytes)
 		}
-		m.proposed.guarding.propose(m, view.Own().AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
 	}
 	if !full && m.quotaText(view) != "" && m.duty.nearQuota.due(m.env.Driver.Time().Now) {
 		m.logger.Warn("the quota is nearly reached: NOSPACE follows", "used", view.UsedBytes(), "quota", config.QuotaBytes)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"qkv/index"
@@ -11,17 +10,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// authShape is what a seed decides about users and roles. Nil: nobody changes them, and authentication stays off.
-type authShape struct {
-	old bool // all members begin with a version of feature level 1, and are upgraded one after the other
-}
-
 // drawAuth draws a life with users and roles.
-func drawAuth(r *rand.Rand, s *shape) {
-	if r.IntN(10) < 3 {
-		s.auth = &authShape{old: r.IntN(2) == 0 && !s.calm && s.amnesiacs == 0}
-	}
-}
+func drawAuth(r *rand.Rand, s *shape) { s.auth = r.IntN(10) < 3 }
 
 // granted is a role's permission.
 func granted(role string, kind kv.PermissionType, key, end string) kv.AuthChange {
@@ -194,15 +184,7 @@ type authReply struct {
 }
 
 // Complete implements kv.ReplyTo.
-func (r *authReply) Complete(done []kv.Completion) {
-	early := done[0].Result.Err != nil && done[0].Result.Err.Code == kv.FeatureLevel
-	r.a.w.sim.Post(func() {
-		if early {
-			r.a.w.totals.AuthTooEarly++
-		}
-		r.end()
-	})
-}
+func (r *authReply) Complete([]kv.Completion) { r.a.w.sim.Post(r.end) }
 
 func (r *authReply) end() {
 	if !r.over {
@@ -215,11 +197,6 @@ func (r *authReply) end() {
 func (a *authority) complete() {
 	w := a.w
 	a.stopped = true
-	out := func(h *host) bool { return h.lost() || h.ruined() || h.copied }                                 // of a copied member the leader may have met the copy first
-	unstarted := slices.ContainsFunc(w.watch.members.All(), func(m kv.Member) bool { return !m.Started() }) // nobody starts an added member any more
-	if w.watch.verdicts.level < 2 && (unstarted || slices.ContainsFunc(w.listed(), out)) {
-		return // the level does not rise before an operator replaces the member whose level the leader cannot learn
-	}
 	if !w.until(2*elections*w.shape.election+time.Minute, func() bool {
 		next := a.missing()
 		if next != nil && a.open == 0 {
@@ -228,33 +205,6 @@ func (a *authority) complete() {
 		return next == nil && a.open == 0
 	}) {
 		w.failf("the users and roles do not come to rest, %v is missing: %v", a.missing(), w.places())
-	}
-}
-
-// upgradeAll lets the members of a life begin with the version before users and roles, and upgrades them one after the other.
-func (w *world) upgradeAll() {
-	if w.shape.auth == nil || !w.shape.auth.old {
-		return
-	}
-	w.totals.Upgrades++
-	for _, h := range w.hosts {
-		h.level = index.FirstLevel
-		w.sim.After(w.between(time.Second, w.shape.faulty*3/4), func() {
-			if w.healed == 0 {
-				h.upgrade()
-			}
-		})
-	}
-}
-
-// upgrade replaces the program of a member.
-func (h *host) upgrade() {
-	w := h.w
-	w.trace("%s is upgraded", h.name())
-	h.level = 0
-	if h.alive() {
-		h.stop()
-		w.lasting(w.between(time.Second, 2*time.Second), h.start)
 	}
 }
 

@@ -176,9 +176,6 @@ func (w *world) keepLeader() {
 	if leader == nil || leader.number == w.shape.liar.member || !w.shape.steady() || w.shape.lagging != "" {
 		return
 	}
-	if w.shape.auth != nil && w.shape.auth.old { // an upgraded leader hands leadership over
-		return
-	}
 	w.totals.LiarsAlone++
 	life, term := leader.life, leader.member.status.Raft().Term
 	var look func()

@@ -149,7 +149,7 @@ func (w *world) noticeRoom() {
 // unserved holds it against the members that they have not done something, when nothing went wrong.
 func (c *client) unserved(o *operation) {
 	w := c.w
-	if w.shape.auth != nil && refuses(&kv.Error{Code: o.code}) { // the judge has decided that already
+	if w.shape.auth && refuses(&kv.Error{Code: o.code}) { // the judge has decided that already
 		return
 	}
 	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || o.code == kv.NoSpace && w.shape.quota > 0 || c.at.lost() || c.at.ruined() {

@@ -46,7 +46,7 @@ type shape struct {
 	quota             int64 // 0: none
 	liar              *lies // nil: no member lies
 	cramped           []cramp
-	auth              *authShape
+	auth              bool    // users and roles change; else authentication stays off
 	backup            bool    // a backup follows the cluster
 	partHarm          float64 // the probability that parts of a member are harmed before it starts
 }

@@ -39,8 +39,8 @@ type totals struct {
 	Liars, LiarsAlone                                                                           int // members that lie, and those beside which nothing else goes wrong
 	LiesCommits, LiesEntries, LiesTerms, LiesClocks, LiesSpace, LiesLeases                      int
 	LiesAccepted, LiesOffers, FalseClaims                                                       int
-	LivesWithUsers, Upgrades                                                                    int // lives, and those that began at feature level 1
-	AuthChanges, AuthChangesRefused, AuthEnabled, AuthDisabled, AuthTooEarly                    int
+	LivesWithUsers                                                                              int
+	AuthChanges, AuthChangesRefused, AuthEnabled, AuthDisabled                                  int
 	Permitted, NotAllowed, AuthOld, NoUser                                                      int // writes while authentication is enabled
 	ReadsNotAllowed, ReadsAuthOld, ReadsNoUser, WatchesRefused, WatchesEndedByRoles             int
 	OwnCommands, ExpiredWithUsers, OnceOthers                                                   int // while it is enabled
@@ -174,8 +174,8 @@ func (t totals) missing() []string {
 		"false commit indexes": t.LiesCommits, "false entries": t.LiesEntries, "false terms": t.LiesTerms, "false clocks": t.LiesClocks, "false room": t.LiesSpace,
 		"false answers for leases": t.LiesLeases, "false answers to forwarded writes": t.LiesAccepted, "false snapshots": t.LiesOffers,
 		"lives in which a minority had no room for the history": t.CrampedMinorities, "lives in which a quorum had none": t.CrampedQuorums, "reads at the oldest revision": t.OldestRead,
-		"lives with users": t.LivesWithUsers, "upgrades": t.Upgrades, "changes of users": t.AuthChanges, "refused changes of users": t.AuthChangesRefused,
-		"enabled authentication": t.AuthEnabled, "disabled authentication": t.AuthDisabled, "changes of users before their feature level": t.AuthTooEarly,
+		"lives with users": t.LivesWithUsers, "changes of users": t.AuthChanges, "refused changes of users": t.AuthChangesRefused,
+		"enabled authentication": t.AuthEnabled, "disabled authentication": t.AuthDisabled,
 		"permitted writes": t.Permitted, "writes that are not allowed": t.NotAllowed, "writes of an old auth revision": t.AuthOld, "writes without a user": t.NoUser,
 		"reads that are not allowed": t.ReadsNotAllowed, "reads of an old auth revision": t.ReadsAuthOld, "reads without a user": t.ReadsNoUser,
 		"refused watches": t.WatchesRefused, "watches that a change of roles has ended": t.WatchesEndedByRoles,

@@ -53,7 +53,7 @@ func someEntries(t *testing.T) (e *entries, put int) {
 	e.add(t, once.AppendPut(nil, k1))
 	once.Once.Opened = 0
 	e.add(t, once.AppendPut(nil, k1))
-	e.add(t, e.state.View().Own().AppendCompact(nil, 2))
+	e.add(t, index.Own().AppendCompact(nil, 2))
 	return e, put
 }
 
@@ -76,7 +76,6 @@ func TestJudgeOfVerdicts(t *testing.T) {
 			e.data[put+2] = index.AppendEnvelope(nil, index.Envelope{Level: 1}, [][]byte{other.AppendPut(nil, &kv.Put{Key: []byte("k1")})})
 		}, "gives the outcome"},
 		"a role that was not granted": {func(e *entries, _ int) { e.data[7], e.results[7] = nil, nil }, "its result is"},
-		"a user before level 2":       {func(e *entries, _ int) { e.data[0], e.results[0] = nil, nil }, "at feature level 1"},
 	} {
 		e, put := someEntries(t)
 		c.change(e, put)

@@ -17,7 +17,6 @@ type verdicts struct {
 	w        *world
 	at       uint64            // the newest entry
 	results  map[uint64]uint64 // by entry: a hash of the entry and its results
-	level    uint64
 	auth     *authmodel.Model
 	versions []authVersion // of auth, ascending by entry
 	keys     map[string]int64
@@ -41,7 +40,7 @@ type authVersion struct {
 
 func newVerdicts(w *world) *verdicts {
 	v := &verdicts{
-		w: w, at: foundingIndex, results: map[uint64]uint64{}, level: index.FirstLevel, auth: authmodel.New(),
+		w: w, at: foundingIndex, results: map[uint64]uint64{}, auth: authmodel.New(),
 		keys: map[string]int64{}, revision: 1, moments: []logMoment{{0, 1}}, authors: map[int64]string{}, sessions: map[uint64]*loggedSession{}, granters: map[int64]string{},
 	}
 	v.keep()
@@ -134,16 +133,15 @@ type logged struct {
 	txn    *kv.Txn
 	lease  int64
 	term   uint64 // of a leader's revocation
-	level  uint64
 	change kv.AuthChange
 }
 
 // The kinds of commands by their numbers in the log.
 const (
-	loggedPut, loggedDelete, loggedLevel, loggedMember = 1, 2, 4, 8
-	loggedTxn, loggedCompact, loggedGrant              = 10, 11, 12
-	loggedRevoke, loggedAlarm, loggedFollow            = 13, 15, 16
-	loggedAuth                                         = 17
+	loggedPut, loggedDelete, loggedMember   = 1, 2, 8
+	loggedTxn, loggedCompact, loggedGrant   = 10, 11, 12
+	loggedRevoke, loggedAlarm, loggedFollow = 13, 15, 16
+	loggedAuth                              = 17
 )
 
 // readLogged reads a command by the format in index/doc.go.
@@ -177,8 +175,6 @@ func readLogged(r *pack.Reader) (c logged) {
 		c.lease = body.Int()
 	case loggedRevoke:
 		c.lease, c.term = body.Int(), body.Uint()
-	case loggedLevel:
-		c.level = body.Uint()
 	case loggedAuth:
 		c.change = kv.ReadAuthChange(&body)
 	}
@@ -228,9 +224,6 @@ func refuses(err *kv.Error) bool {
 
 // command holds the result of a command against the model, and lets the model follow it.
 func (v *verdicts) command(entry uint64, c *logged, r *kv.Result) {
-	if v.level < 2 && (c.by != kv.Principal{} || c.kind == loggedAuth) {
-		v.w.failf("entry %d has a command of kind %d by %+v at feature level %d", entry, c.kind, c.by, v.level)
-	}
 	need, all, own := v.needs(c)
 	own = own || c.by == kv.Principal{Auth: kv.AuthOwn}
 	want := kv.OK
@@ -325,8 +318,6 @@ func (v *verdicts) follow(entry uint64, c *logged, r *kv.Result) {
 		for _, key := range v.attached(c.lease) {
 			delete(v.keys, string(key))
 		}
-	case loggedLevel:
-		v.level = c.level
 	}
 }
 

@@ -206,8 +206,7 @@ func (w *world) heal() {
 	}
 	w.healed = w.sim.Now()
 	for _, h := range w.hosts {
-		if h.level != 0 || h.harmed != nil && h.alive() && len(h.holding().broken) > 0 {
-			h.level = 0
+		if h.harmed != nil && h.alive() && len(h.holding().broken) > 0 {
 			h.kill()
 		}
 		h.heal()
@@ -258,7 +257,6 @@ func seedGlobalRandom(seed uint64) (restore func()) {
 func (w *world) live() {
 	w.cramp()
 	w.watch.verdicts = newVerdicts(w)
-	w.upgradeAll()
 	for _, h := range w.members() {
 		w.sim.After(w.between(0, 300*time.Millisecond), h.start)
 	}
@@ -271,7 +269,7 @@ func (w *world) live() {
 	if w.shape.spares > 0 {
 		w.admin.begin()
 	}
-	if w.shape.auth != nil {
+	if w.shape.auth {
 		w.totals.LivesWithUsers++
 		w.authority.begin()
 	}
@@ -293,7 +291,7 @@ func (w *world) live() {
 	if w.shape.spares > 0 {
 		w.admin.complete()
 	}
-	if w.shape.auth != nil && w.failure == "" {
+	if w.shape.auth && w.failure == "" {
 		w.authority.complete()
 	}
 	w.awaitService()

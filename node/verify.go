@@ -51,7 +51,7 @@ func (m *member) leaveDamaged(view *index.View) {
 	own := kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmCorrupt}
 	if v := &m.duty.verifying; !slices.Contains(view.Alarms(), own) && v.told < limits.VerifyTold {
 		v.told++
-		m.proposed.corrupting.propose(m, view.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: own}))
+		m.proposed.corrupting.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: own}))
 		return
 	}
 	m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})

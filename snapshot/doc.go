@@ -79,7 +79,7 @@
 //	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh
-//	       element; the state's meta data, which come before, have the authors, and an older qkv refuses them
+//	       element
 //	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot with feature 2
 //	tail   64 bytes: file bytes u64, blocks u64, keys u64, versions u64, SHA-256 of the prelude and the headers of all blocks
 //	       before this one; without feature 1, of all bytes before this block

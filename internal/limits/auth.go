@@ -1,8 +1,6 @@
 package limits
 
-import "time"
-
-// Users and roles. Apply enforces these limits, so they belong to feature level 2 and never change.
+// Users and roles. Apply enforces these limits, so they belong to feature level 1 and never change.
 const (
 	// AuthNameBytes bounds the name of a user or role. etcd has no bound. Each command of a user has its name.
 	AuthNameBytes = 1 << 10
@@ -21,6 +19,3 @@ const (
 	// 100 bytes of memory, and stays for ever.
 	Authors = 1 << 18
 )
-
-// LevelWait is how long a change of users waits for the feature level of a new cluster, which rises within a second of its start.
-const LevelWait = 5 * time.Second

@@ -4,10 +4,10 @@ package limits
 const (
 	// ExtentBytes is the weight of changes at which an extent ends, as HistoryBytes weighs them; a change weighs as much as the version
 	// that it supersedes, if that is larger. Smaller extents make more files. Larger ones make a save and a repair longer, and keep more
-	// compacted versions in memory until they are written. ExtentBytes is part of feature level 3.
+	// compacted versions in memory until they are written. ExtentBytes is part of feature level 1.
 	ExtentBytes = 16 << 20
 	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
-	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 3.
+	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 1.
 	ExtentsFrom = 512 << 20
 	// AwayBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
 	// the cost of reading them again.

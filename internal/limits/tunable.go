@@ -58,8 +58,8 @@ type Index struct {
 	// all members. The zero value means the rules of the level.
 	Sessions SessionRules
 
-	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 3. 0 means the constant of that
-	// name. ExtentsFrom is negative if a state has extents from that level on.
+	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 1. 0 means the constant of that
+	// name. ExtentsFrom is negative if a state has extents from the start.
 	ExtentBytes, ExtentsFrom int64
 	// AwayBytes is the smallest value that leaves memory; 0: the constant of that name.
 	AwayBytes int

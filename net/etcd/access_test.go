@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -568,56 +567,6 @@ func TestRequestsOfTheTest(t *testing.T) {
 		if err := prototext.Unmarshal([]byte(text), newMessage(t, descriptor(t, service, name).Input())); err != nil {
 			t.Errorf("%s %s: %v", rpc, text, err)
 		}
-	}
-}
-
-// youngMember shows the View of a cluster whose feature level has not risen yet.
-type youngMember struct {
-	*member
-	young atomic.Pointer[index.View] // nil: it has risen
-	views atomic.Int64               // how many times View was called
-}
-
-func (m *youngMember) View() *index.View {
-	m.views.Add(1)
-	if v := m.young.Load(); v != nil {
-		return v
-	}
-	return m.member.View()
-}
-
-// TestUsersOfANewCluster: a change of users waits for the feature level of a new cluster, and not for the level of one with an old member.
-func TestUsersOfANewCluster(t *testing.T) {
-	state := index.NewState(limits.Defaults().Index)
-	state.Found(index.Founders(map[string]uint64{"test": 1}))
-	m := &youngMember{member: newMember()}
-	m.young.Store(state.View())
-	c := dial(t, start(t, m, nil))
-	answered := make(chan string, 1)
-	go func() { answered <- call(t.Context(), t, c, "Auth", "UserAdd", `name: "a" password: "a"`) }()
-	asked := time.Now()
-	for begun := m.views.Load(); m.views.Load() < begun+20; time.Sleep(time.Millisecond) {
-		if time.Since(asked) > 3*time.Second {
-			t.Fatal("the change does not look at the level")
-		}
-	}
-	if n := m.Proposals.Load(); n != 0 {
-		t.Fatalf("%d proposals at level %d", n, m.View().Level())
-	}
-	m.young.Store(nil)
-	if got := <-answered; !strings.Contains(got, "header") {
-		t.Error(got)
-	}
-
-	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1}, [][]byte{index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "test", Level: index.FirstLevel})})
-	if _, err := state.ApplyChange(1, 1, entry, nil); err != nil {
-		t.Fatal(err)
-	}
-	m.young.Store(state.View())
-	begun := time.Now()
-	call(t.Context(), t, c, "Auth", "UserAdd", `name: "b" password: "b"`)
-	if n, took := m.Proposals.Load(), time.Since(begun); n != 2 || took >= limits.LevelWait {
-		t.Errorf("%d proposals, after %v", n, took)
 	}
 }
 

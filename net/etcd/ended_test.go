@@ -9,6 +9,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/auth"
@@ -131,7 +132,7 @@ func TestEnableOvertakesACertificate(t *testing.T) {
 // TestListOfManyLeases: a list of leases takes several steps, and each lease of each step needs the permission to read its keys.
 func TestListOfManyLeases(t *testing.T) {
 	u := newUsers(t, nil)
-	own := u.View().Own()
+	own := index.Own()
 	const most = limits.LeaseKeys + 1
 	p := kv.Proposal{ReplyTo: discard{}}
 	for id := int64(1); id <= most; id++ {

@@ -55,7 +55,7 @@ func answerOf(err error) *kv.Error {
 	return kv.Errorf(kv.Internal, "%v", err)
 }
 
-// proposeAuthChange proposes a change of users after its password is hashed and the cluster's feature level permits it.
+// proposeAuthChange proposes a change of users after its password is hashed.
 func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 	once, change, password := q.Once, q.Auth.Change, append(auth.Secret(nil), q.Auth.Password...)
 	change.Permission.Key, change.Permission.End = bytes.Clone(change.Permission.Key), bytes.Clone(change.Permission.End) // out of the frame
@@ -70,7 +70,6 @@ func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 			}
 			change.Password = hash
 		}
-		auth.AwaitLevel(ctx, func() bool { return config.Member.View().LevelRises() })
 		by, ended := s.conn.by(config.Member.View())
 		if ended != nil {
 			s.complete(number, ended)

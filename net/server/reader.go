@@ -208,7 +208,7 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	case wire.PathMember:
 		s.logIn(q, x)
 	case wire.PathLog:
-		if q.Op == wire.OpAuthChange && (len(q.Auth.Password) > 0 || s.conn.server.config.Member.View().LevelRises()) {
+		if q.Op == wire.OpAuthChange && len(q.Auth.Password) > 0 {
 			s.proposeAuthChange(q, x)
 			return nil
 		}

@@ -113,7 +113,7 @@ func (h *history) grow(n int) *history {
 	for range n {
 		switch r := h.random.IntN(40); {
 		case len(h.entries) == 3:
-			h.add(false, index.AppendFeatureLevel(nil, 2))
+			h.add(false, index.AppendFeatureLevel(nil, index.MaxLevel))
 		case r == 0:
 			h.add(false)
 		case r == 1:

@@ -179,7 +179,7 @@ func (m *Member) ChangeAuth(changes ...kv.AuthChange) {
 		if c.Kind == kv.AuthEnable {
 			c.Secret = make([]byte, limits.AuthSecretBytes)
 		}
-		own := m.View().Own()
+		own := index.Own()
 		m.store.apply([][]byte{own.AppendAuthChange(nil, &c)}, func(results []kv.Result) {
 			if err := results[0].Err; err != nil {
 				panic(err)
