@@ -77,6 +77,7 @@ lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutan
 	$(GO) vet -C net/web/browser ./... && cd net/web/browser && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/house -dead
+	$(GO) run ./.ci/house -check
 	$(GO) run ./.ci/mutants -check
 	$(GO) run ./.ci/prose -check
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -53,7 +55,7 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%d names are exported, want 5; %d by the simulator, want 1", exported, sim)
 	}
 	fields, methods := h.largest()
-	if fields != "5 (clock.Sim)" || methods != "2 (clock.Clock)" {
+	if fields.String() != "5 (clock.Sim)" || methods.String() != "2 (clock.Clock)" {
 		t.Errorf("the largest types have %s and %s", fields, methods)
 	}
 	for _, r := range h.packages {
@@ -100,5 +102,40 @@ func TestDead(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("judge says %q", got)
+	}
+}
+
+// TestBudget: a count that is too large is named with both numbers, a package that is gone with its line, and the page holds the table.
+func TestBudget(t *testing.T) {
+	b, err := readBudget("# most\n 10 lines of a # for b\n7 exported names\n3 lines of gone\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"exported names: 9, and .ci/house/budget.txt allows 7: take 2 away, or raise the number there and say why in the commit",
+		"lines of b: 5, and .ci/house/budget.txt allows 0: take 5 away, or raise the number there and say why in the commit",
+		"lines of gone: there is nothing to count: remove the line from .ci/house/budget.txt",
+	}
+	if got := b.over(budget{"lines of a": 10, "lines of b": 5, "exported names": 9}); !slices.Equal(got, want) {
+		t.Errorf("over says %q", got)
+	}
+	if again, err := readBudget(b.String()); err != nil || !maps.Equal(again, b) {
+		t.Errorf("written, it is %v, %v", again, err)
+	}
+	for _, text := range []string{"x lines of a\n", "3\n", "3 lines of a\n4 lines of a\n"} {
+		if b, err := readBudget(text); err == nil {
+			t.Errorf("%q is %v", text, b)
+		}
+	}
+	page := "before\n<!-- counts: written by `make house HOUSEFLAGS=-fit` -->\n\nold\n<!-- end of counts -->\nafter\n"
+	first, other, err := b.page(page)
+	if err != nil || !other || !strings.Contains(first, "| production lines, without code for tests only | 77,420 | 109,401 | 13 | 97,500 |\n| exported names, without code for tests only | 1,789 | 2,731 | 7 | 1,900 |\n\n<!-- end of counts -->\nafter\n") {
+		t.Errorf("the page is %q, another one: %v, %v", first, other, err)
+	}
+	if again, other, err := b.page(first); err != nil || other || again != first {
+		t.Errorf("again it is %q, another one: %v, %v", again, other, err)
+	}
+	if got := thousands(1_020_003); got != "1,020,003" {
+		t.Errorf("thousands says %q", got)
 	}
 }

@@ -3,12 +3,15 @@
 //	go run ./.ci/house          the table
 //	go run ./.ci/house -list    the table, and behind it the files and arrows that were counted
 //	go run ./.ci/house -dead    no table: the functions that the program never calls; it ends with 1 if there are any
+//	go run ./.ci/house -check   no table: the counts that are larger than budget.txt allows; it ends with 1 if there are any
+//	go run ./.ci/house -fit     no table: budget.txt gets the counts that are smaller, and docs/architecture.md its table
 //
 // All rows count Go files that are no tests, without .ci and testdata.
 //
 // Files a Put crosses at the leader: three members run as processes of their own, and a client of the leader puts some keys, one
 // after the other. A file counts when one of its statements ran in the leader's process during every one of these Puts, by Go's coverage
-// counters. Statements of timers and heartbeats do not run during all of them.
+// counters. Statements of timers and heartbeats do not run during all of them. A file is a hook if a Put runs less than a tenth of its
+// statements: it is there for something else.
 //
 // Largest type: the most fields and the most methods that any struct type has, with the fields of the module's structs that are embedded in it.
 //
@@ -48,12 +51,22 @@ func main() {
 	}
 	list := flag.Bool("list", false, "the files and arrows that were counted, too")
 	deadOnly := flag.Bool("dead", false, "only the functions that the program never calls")
+	check := flag.Bool("check", false, "only compare the counts with "+budgetName)
+	fitted := flag.Bool("fit", false, "lower the numbers in "+budgetName+" to the counts, and write the table in "+tableName)
 	flag.Parse()
 	var err error
+	var c *counts
 	if *deadOnly {
 		err = dead()
-	} else {
-		err = count(*list)
+	} else if c, err = count(); err == nil {
+		switch {
+		case *check:
+			err = c.check()
+		case *fitted:
+			err = c.fit()
+		default:
+			c.table(*list)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "house:", err)
@@ -61,46 +74,64 @@ func main() {
 	}
 }
 
-// count prints the table.
-func count(list bool) error {
+// counts is what is counted, apart from the arrows.
+type counts struct {
+	h               *house
+	files           map[string]sum
+	put             []crossed
+	fields, methods most
+	needed          map[string]bool // by file: the program uses it
+}
+
+func count() (*counts, error) {
 	h, err := load()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	files, err := walk(".")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	crossed, err := crossedByPut(h.module)
+	put, err := crossedByPut(h.module)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	crossedLines, production, tests := 0, sum{}, sum{}
-	var helpers []string
-	for _, name := range crossed {
-		crossedLines += files[name].lines
+	c := &counts{h: h, files: files, put: put, needed: h.needed(files)}
+	c.fields, c.methods = h.largest()
+	return c, nil
+}
+
+// table prints the counts.
+func (c *counts) table(list bool) {
+	crossedLines, hooks, production, tests := 0, 0, sum{}, sum{}
+	var crossed, helpers []string
+	for _, one := range c.put {
+		crossedLines += c.files[one.name].lines
+		if crossed = append(crossed, one.name); one.hook {
+			hooks++
+			crossed[len(crossed)-1] += " (hook)"
+		}
 	}
-	for name, needed := range h.needed(files) {
+	for name, needed := range c.needed {
 		if needed {
-			production.add(files[name])
+			production.add(c.files[name])
 		} else {
-			tests.add(files[name])
+			tests.add(c.files[name])
 			helpers = append(helpers, name)
 		}
 	}
-	fields, methods := h.largest()
 	var shares, arrows []string
-	for _, r := range h.packages {
+	for _, r := range c.h.packages {
 		if len(r.files) >= least {
 			up, of := r.upwards()
-			shares = append(shares, fmt.Sprintf("%s %d %%", h.short(r.path), (100*len(up)+of/2)/of))
+			shares = append(shares, fmt.Sprintf("%s %d %%", c.h.short(r.path), (100*len(up)+of/2)/of))
 			arrows = append(arrows, up...)
 		}
 	}
 	slices.Sort(shares)
 	fmt.Println("| what | count |\n|---|---|")
-	fmt.Printf("| files a Put crosses at the leader | %d (%d lines) |\n", len(crossed), crossedLines)
-	fmt.Printf("| largest type: fields / methods | %s / %s |\n", fields, methods)
+	fmt.Printf("| files a Put crosses at the leader | %d, of them %d hooks (%d lines) |\n", len(c.put), hooks, crossedLines)
+	fmt.Printf("| largest type: fields / methods | %s / %s |\n", c.fields, c.methods)
 	fmt.Printf("| arrows that run back up | %s |\n", strings.Join(shares, ", "))
 	fmt.Printf("| production lines | %d, and %d for tests only |\n", production.lines, tests.lines)
 	fmt.Printf("| exported names | %d, and %d for tests only |\n", production.exported, tests.exported)
@@ -109,7 +140,6 @@ func count(list bool) error {
 		fmt.Printf("\nfiles a Put crosses at the leader:\n  %s\n\narrows that run back up:\n  %s\n\nfiles for tests only:\n  %s\n",
 			strings.Join(crossed, "\n  "), strings.Join(arrows, "\n  "), strings.Join(helpers, "\n  "))
 	}
-	return nil
 }
 
 // sum counts the lines and the exported names of one or more files.

@@ -7,9 +7,22 @@ import (
 	"slices"
 )
 
-// largest returns the most fields and the most methods of a struct type, with its name.
-func (h *house) largest() (fields, methods string) {
-	mostFields, mostMethods := 0, 0
+// most is the largest count of a kind, and what has it.
+type most struct {
+	n  int
+	of string
+}
+
+func (m *most) see(n int, of string) {
+	if n > m.n {
+		*m = most{n, of}
+	}
+}
+
+func (m most) String() string { return fmt.Sprintf("%d (%s)", m.n, m.of) }
+
+// largest returns the most fields and the most methods of a struct type.
+func (h *house) largest() (fields, methods most) {
 	for _, r := range h.packages {
 		for _, name := range r.types.Scope().Names() {
 			one, ok := r.types.Scope().Lookup(name).(*types.TypeName)
@@ -22,12 +35,8 @@ func (h *house) largest() (fields, methods string) {
 				continue
 			}
 			named := h.short(r.path) + "." + name
-			if n := h.fields(s); n > mostFields {
-				mostFields, fields = n, fmt.Sprintf("%d (%s)", n, named)
-			}
-			if n := of.NumMethods(); n > mostMethods {
-				mostMethods, methods = n, fmt.Sprintf("%d (%s)", n, named)
-			}
+			fields.see(h.fields(s), named)
+			methods.see(of.NumMethods(), named)
 		}
 	}
 	return fields, methods
