@@ -18,7 +18,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/audit"
-	"qkv/log/disk"
 )
 
 // auditName is the audit log in a data folder, as the documentation places it.
@@ -29,19 +28,16 @@ const auditPoll = 200 * time.Millisecond
 
 func auditCommand() *cli.Command {
 	return &cli.Command{
-		Name: "audit", Category: "security", Usage: "print or verify a member's audit log",
+		Name: "audit", Category: "security", Usage: "print a member's audit log",
 		Description: "Reads the files of `qkv serve --audit-log` on this host, the rotated ones first. They have refusals, logins, and " +
 			"changes of users, roles, members and alarms. Each member has its own log. -w json prints the lines as they are in the files; " +
-			"`go doc ./internal/audit` explains the fields.\n\n" +
-			"--verify follows the chain of hashes over all files. It names each place where a line or a file was changed, removed or " +
-			"swapped; the exit code is then 1. The newest lines can be cut off without a trace: keep the last hash elsewhere and compare.",
+			"`go doc ./internal/audit` explains the fields.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "audit-log", Aliases: []string{"file"}, EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` of --audit-log"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data, if the file is DIR/" + auditName + " (default: ./qkv-data/default)"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_AUDIT_FOLLOW"}, Usage: "go on with new lines until Ctrl-C"},
 			&cli.StringFlag{Name: "by", EnvVars: []string{"QKV_AUDIT_BY"}, Usage: "only lines of this `USER`"},
 			&cli.StringFlag{Name: "result", EnvVars: []string{"QKV_AUDIT_RESULT"}, Usage: "only lines with this `RESULT`: ok, refused, or the name of one refusal, as in 'not allowed'"},
-			&cli.BoolFlag{Name: "verify", EnvVars: []string{"QKV_AUDIT_VERIFY"}, Usage: "check the chain instead of printing lines"},
 			&cli.StringFlag{
 				Name: "write-out", Aliases: []string{"w"}, EnvVars: []string{"QKV_AUDIT_WRITE_OUT"}, Usage: "`FORMAT` of the lines: plain or json (default: plain on a terminal, otherwise json)",
 				Action: oneOf("write-out", formatPlain, formatJSON),
@@ -60,12 +56,6 @@ func printAudit(c *cli.Context) error {
 	if c.IsSet("write-out") {
 		plain = c.String("write-out") == formatPlain
 	}
-	if c.Bool("verify") {
-		if c.Bool("follow") || c.IsSet("by") || c.IsSet("result") {
-			return usagef("--verify checks all lines: it goes without --follow, --by and --result")
-		}
-		return verifyAudit(c.App.Writer, file, plain)
-	}
 	return interruptible(c, func(ctx context.Context) error {
 		p := &auditPrinter{out: bufio.NewWriter(c.App.Writer), plain: plain, by: c.String("by"), result: c.String("result")}
 		return p.print(ctx, file, c.Bool("follow"))
@@ -80,30 +70,6 @@ func noAudit(err error, file string) error {
 	return exitf(exitNotFound, "there is no audit log %s: give --file, the --audit-log of `qkv serve`, on the member's host", file)
 }
 
-// verifyAudit checks the chain, and prints what it has found.
-func verifyAudit(w io.Writer, file string, plain bool) error {
-	r, err := audit.Verify(disk.OS(), file)
-	if err != nil {
-		return noAudit(err, file)
-	}
-	if !plain {
-		err = writeJSON(w, r)
-	} else {
-		for _, at := range r.Torn {
-			fmt.Fprintf(w, "%s:%d: torn: %s\n", at.File, at.Line, at.Text)
-		}
-		for _, at := range r.Breaks {
-			fmt.Fprintf(w, "%s:%d: BROKEN: %s\n", at.File, at.Line, at.Text)
-		}
-		_, err = fmt.Fprintf(w, "%d lines in %d files; the last one has seq %d and hash %s\n", r.Lines, r.Files, r.LastSeq, r.LastHash)
-	}
-	if len(r.Breaks) > 0 {
-		first := r.Breaks[0]
-		return fmt.Errorf("the chain of the audit log is broken in %d of %d files, first at %s:%d: %s", len(r.Breaks), r.Files, first.File, first.Line, first.Text)
-	}
-	return err
-}
-
 // auditPrinter prints lines of an audit log.
 type auditPrinter struct {
 	out        *bufio.Writer
@@ -114,7 +80,7 @@ type auditPrinter struct {
 
 // print prints the lines of a log, and with follow those that come later.
 func (p *auditPrinter) print(ctx context.Context, file string, follow bool) error {
-	r := audit.NewReader(disk.OS(), file)
+	r := audit.NewReader(file)
 	defer r.Close()
 	look := time.NewTicker(auditPoll)
 	defer look.Stop()
@@ -144,7 +110,7 @@ func (p *auditPrinter) print(ctx context.Context, file string, follow bool) erro
 
 // line prints a line, unless it is damaged or not asked for.
 func (p *auditPrinter) line(raw []byte) error {
-	one, _ := audit.ParseLine(raw)
+	one := audit.ParseLine(raw)
 	if one == nil || p.by != "" && one.User != p.by || !p.wants(one.Result) {
 		return nil
 	}

@@ -51,6 +51,7 @@ const (
 	ageModule    = "filippo.io/age"
 	cryptModule  = "golang.org/x/crypto"
 	jwtModule    = "github.com/golang-jwt/jwt/v5"
+	rotateModule = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
 )
 
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
@@ -67,7 +68,7 @@ var packages = map[string]layer{
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
-	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}},
+	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}, modules: []string{rotateModule}},
 
 	"internal/checks": {floor: 1, imports: []string{"index/kv", "internal/limits"}},
 

@@ -20,7 +20,7 @@ import (
 
 // TestProcessAuditDiskFull fills the disk of a member's audit log, and nothing else. With --audit-strict the member refuses changes of qkv's
 // and etcd's clients, serves reads, and raises AUDIT; a kill, a start on the full disk and space later, it takes changes by itself, and the
-// chain is whole.
+// lines tell of both.
 func TestProcessAuditDiskFull(t *testing.T) {
 	t.Parallel()
 	if !apart(t, syscall.CLONE_NEWNS) {
@@ -62,7 +62,6 @@ func TestProcessAuditDiskFull(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "foreign")))
 	c.await("the end of AUDIT", func(members []memberStatus) bool { return len(members) > 0 && !audited(members) })
 	c.qkv("put", "key", "3").exits(t, exitOK)
-	c.qkv("audit", "--file", file, "--verify").exits(t, exitOK)
 	for deadline := time.Now().Add(processWait); ; time.Sleep(limits.AuditInterval) {
 		all := c.qkv("audit", "--file", file).exits(t, exitOK).stdout
 		if strings.Contains(all, `"operation":"alarm ended"`) {
@@ -113,7 +112,7 @@ func TestProcessAuditFollows(t *testing.T) {
 			lines <- s.Text()
 		}
 	}()
-	var seqs []int64
+	var operations []string
 	next := func(operation string) {
 		t.Helper()
 		deadline := time.After(processWait)
@@ -122,15 +121,14 @@ func TestProcessAuditFollows(t *testing.T) {
 			case text := <-lines:
 				var one struct {
 					Operation string
-					Seq       int64
 				}
 				must(t, json.Unmarshal([]byte(text), &one))
-				seqs = append(seqs, one.Seq)
+				operations = append(operations, one.Operation)
 				if one.Operation == operation {
 					return
 				}
 			case <-deadline:
-				t.Fatalf("no line of %q; %v so far", operation, seqs)
+				t.Fatalf("no line of %q; %v so far", operation, operations)
 			}
 		}
 	}
@@ -149,11 +147,15 @@ func TestProcessAuditFollows(t *testing.T) {
 	if err := follow.Wait(); follow.ProcessState.ExitCode() != 130 {
 		t.Errorf("Ctrl-C ends it with %v", err)
 	}
-	want := make([]int64, len(seqs))
-	for i := range want {
-		want[i] = int64(i + 1)
+	count := func(operation string) (n int) {
+		for _, one := range operations {
+			if one == operation {
+				n++
+			}
+		}
+		return n
 	}
-	if !slices.Equal(seqs, want) {
-		t.Errorf("the lines are %v", seqs)
+	if count("start") != 4 || count("stop") != 1 {
+		t.Errorf("the lines are %v", operations)
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,18 +51,18 @@ func auditedAlone(t *testing.T, dir, file string, on disk.FS, strict bool) *alon
 // auditLines returns the lines of an audit log as "operation: message".
 func auditLines(t *testing.T, file string) (all []string) {
 	t.Helper()
-	r := audit.NewReader(disk.OS(), file)
+	r := audit.NewReader(file)
 	defer r.Close()
 	for {
 		raw, err := r.Next()
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, fs.ErrNotExist) { // the first line is under way
 			return all
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		one, whole := audit.ParseLine(raw)
-		if !whole || one.Member != "n1" {
+		one := audit.ParseLine(raw)
+		if one == nil || one.Member != "n1" {
 			t.Fatalf("%q", raw)
 		}
 		all = append(all, one.Operation+": "+one.Message)
@@ -110,14 +111,11 @@ func TestAuditOnAFullDisk(t *testing.T) {
 		await(t, "the line about the end", func() bool { return strings.Contains(strings.Join(auditLines(t, file), "\n"), "alarm ended: ") })
 		a.stop(t)
 		all := auditLines(t, file)
-		want := []string{"audit file: ", "start: qkv t, cluster ", "user add: ", "alarm raised: AUDIT of n1: the audit log ", "alarm ended: AUDIT of n1: the audit log ", "stop: "}
+		want := []string{"start: qkv t, cluster ", "user add: ", "alarm raised: AUDIT of n1: the audit log ", "alarm ended: AUDIT of n1: the audit log ", "stop: "}
 		for i, line := range all {
 			if len(all) != len(want) || !strings.HasPrefix(line, want[i]) {
 				t.Fatalf("%q, want the beginnings %q", all, want)
 			}
-		}
-		if r, err := audit.Verify(disk.OS(), file); err != nil || len(r.Breaks)+len(r.Torn) > 0 {
-			t.Errorf("%+v, %v", r, err)
 		}
 	}
 }
@@ -172,8 +170,8 @@ func TestAuditSettings(t *testing.T) {
 		{with(func(a *Audit) { a.File = filepath.Join(dir, "open", "a.jsonl") }), "its folder has mode 0750, so other users could read or replace the file: it must be 0700 (chmod 700 "},
 		{with(func(a *Audit) { a.File = filepath.Join(dir, "file", "a.jsonl") }), "is not a folder"},
 		{with(func(a *Audit) { a.File = filepath.Join(dir, "data", "a.jsonl") }), "is in the data folder itself: give it a folder of its own, such as " + filepath.Join(dir, "data", "audit", "a.jsonl")},
-		{with(func(a *Audit) { a.Bytes-- }), "must be 1048576 to 1073741824 bytes"},
-		{with(func(a *Audit) { a.Bytes = 1<<30 + 1 }), "must be 1048576 to 1073741824 bytes"},
+		{with(func(a *Audit) { a.Bytes-- }), "must be 2097152 to 1073741824 bytes"},
+		{with(func(a *Audit) { a.Bytes = 1<<30 + 1 }), "must be 2097152 to 1073741824 bytes"},
 		{with(func(a *Audit) { a.Files = 0 }), "--audit-log-files 0: must be 1 to 1024"},
 		{with(func(a *Audit) { a.Files = 1025 }), "must be 1 to 1024"},
 		{Audit{Strict: true}, "--audit-strict needs --audit-log FILE"},

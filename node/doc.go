@@ -17,7 +17,7 @@
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
-//	    internal/audit                              the audit log: lines, files, chain of hashes
+//	    internal/audit                              the audit log: lines, files
 //	    internal/checks                             the table of checks of status and doctor, and the verdict on a cluster
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
 //	0   log/disk  index/kv                          the file system; the types of requests, answers and errors

@@ -15,15 +15,12 @@ var internalBugs = []mutant{
 		{"clusterOf", `if i == 0 || one.margin() < c.margin() {`, `if i == 0 {`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	// Package internal/audit.
-	{"create the next audit file before the rename is durable", []change{
-		{"writer.create", `if err := w.log.config.FS.SyncDir(path.Dir(w.log.config.File)); err != nil { return nil, fmt.Errorf("sync its folder: %w", err) }`, ``},
-	}, []detector{direct("./internal/audit", "TestRenameIsDurableFirst")}},
 	{"count an audit line as durable before its sync", []change{
-		{"writer.append", `if err := file.Datasync(); err != nil { return fmt.Errorf("sync it: %w", err) }`, ``},
-	}, []detector{direct("./internal/audit", "TestEveryCrash")}},
-	{"write an audit line behind what a failed attempt has left", []change{
-		{"writer.append", `if err := file.Truncate(w.end); err != nil { return err }`, `w.end, _ = file.Size()`},
+		{"writer.attempt", `if err := errors.Join(file.Datasync(), file.Close(), on.SyncDir(path.Dir(name))); err != nil { return fmt.Errorf("sync it: %w", err) }`, `if err := file.Close(); err != nil { return err }`},
 	}, []detector{direct("./internal/audit", "TestDiskFails")}},
+	{"write an audit line behind a torn one", []change{
+		{"writer.attempt", `if within { _, err = w.files.Write([]byte{'\n'}) }`, ``},
+	}, []detector{direct("./internal/audit", "TestTornLine")}},
 	// Package internal/election.
 	{"take a place in the line by the newest change of its value", []change{
 		{"Enter", `KVs[0].CreateRevision`, `KVs[0].ModRevision`},

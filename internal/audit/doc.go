@@ -20,25 +20,16 @@
 //	message      text for people
 //	repeated     on a summary: the number of further equal events
 //	lost         on the line of the operation "audit lost": the number of events that were not recorded
-//	previous     on a file's first line, whose operation is "audit file": the name of the file before it
-//	torn, after  on the line of the operation "audit torn": the bytes of a torn write before the line, and the SHA-256 of the last whole line
-//	seq          the number of the line: 1, 2, 3, over all files
-//	prev         SHA-256, in hexadecimal digits, of the line before with its newline; of the first line of all: zeros
 //
 // No field holds a value, a password or a token, and neither may a message.
 //
-// # Chain
-//
-// The field prev chains the lines, also over files: the first line of a file has the hash of the last line of the file before it. [Verify]
-// therefore finds a line that was changed, removed, inserted or moved, and a file that is missing, cut or swapped. Two losses leave no trace
-// in the files: the newest lines, and the oldest files, which the rotation removes as well. Against the first, keep the newest hash
-// elsewhere, or send the lines to another host. The chain has no key: a program that can write the files can forge a new chain.
-//
 // # Files
 //
-// FILE has the newest lines. When it has Config.FileBytes, it is renamed to FILE.1, FILE.2 and so on, and the oldest are removed. All files
-// are for the owner only (0600). The lock file FILE.lock also locks the folder: two members that wrote one file would break its chain. If
-// another program removes, cuts or extends FILE, the next line begins a new file, and its message tells the change.
+// FILE has the newest lines. When it has Config.FileBytes, it is renamed to its name with the time, as in audit-2026-11-26T14-05-03.123.jsonl,
+// and the oldest are removed. All files are for the owner only (0600). The lock file FILE.lock locks the folder: two members do not write
+// one file. Another program may remove or rename FILE: the next line begins a new one.
+//
+// The lines prove nothing against who can write the files. Send them to another host where that matters.
 //
 // # Durability
 //
@@ -47,9 +38,7 @@
 // has happened, so a crash between a change and its line could lose the line in any case. The replicated log, not the audit log, is the
 // durable record of each change. A killed member loses the events of the last limits.AuditInterval.
 //
-// A write that a crash has torn is closed off at the next start: a line tells its bytes, and the chain continues. No byte is removed.
-//
-// After a failed write the batch is kept and written again each limits.AuditRetry, at the same place, until it succeeds. Meanwhile the queue
-// fills, then events are counted. [Log.Problem] is the text for the alarm. With Config.Strict, [Log.Refuses] is the answer to all changes
-// until then.
+// After a failed write the batch is kept and written again each limits.AuditRetry until it succeeds: then lines may stand twice. A line that
+// a crash or a failed write has torn stays, and the next line begins behind a newline. Meanwhile the queue fills, then events are counted.
+// [Log.Problem] is the text for the alarm. With Config.Strict, [Log.Refuses] is the answer to all changes until then.
 package audit

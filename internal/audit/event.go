@@ -83,11 +83,6 @@ type Line struct {
 	Message    string      `json:"message,omitempty"`
 	Repeated   int64       `json:"repeated,omitempty"`
 	Lost       int64       `json:"lost,omitempty"`
-	Previous   string      `json:"previous,omitempty"`
-	Torn       int64       `json:"torn,omitempty"`
-	After      string      `json:"after,omitempty"`
-	Seq        int64       `json:"seq,omitempty"`
-	Prev       string      `json:"prev,omitempty"`
 }
 
 // LineRange is a range of keys on a line.
@@ -100,12 +95,8 @@ type LineRange struct {
 	EndBytes  int    `json:"end_bytes,omitempty"`
 }
 
-// The operations of the log's own lines.
-const (
-	opFile = "audit file"
-	opTorn = "audit torn"
-	opLost = "audit lost"
-)
+// opLost is the operation of the log's own lines.
+const opLost = "audit lost"
 
 // timeFormat is RFC 3339 with all nanoseconds.
 const timeFormat = "2006-01-02T15:04:05.000000000Z"
@@ -114,7 +105,7 @@ func (l *Log) line(operation string, at time.Time) Line {
 	return Line{Time: at.UTC().Format(timeFormat), Member: l.config.Member, Operation: operation, Result: resultOK}
 }
 
-// lineOf returns the line of an event, without seq and prev.
+// lineOf returns the line of an event.
 func (l *Log) lineOf(e *Event, at time.Time) Line {
 	one := l.line(e.Operation, at)
 	one.User, one.Proof, one.Remote, one.API = short(e.User), e.Proof, short(e.Remote), e.API
@@ -163,15 +154,24 @@ func short(text string) string {
 	return cut(text) + "…"
 }
 
-// appendBody appends a line without seq, prev and the closing brace.
-func appendBody(dst []byte, one *Line) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+// appendLine appends a line with its newline.
+func appendLine(dst []byte, one *Line) []byte {
+	b := bytes.NewBuffer(dst)
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(one); err != nil { // a struct of texts and numbers
 		panic("audit: " + err.Error())
 	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("}\n"))...)
+	return b.Bytes()
+}
+
+// ParseLine reads a line. It returns nil if the text is no line of an audit log, as what a crash has torn.
+func ParseLine(raw []byte) *Line {
+	one := new(Line)
+	if json.Unmarshal(raw, one) != nil || one.Operation == "" {
+		return nil
+	}
+	return one
 }
 
 // hostOf returns the host of a client's address: each connection has another port.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"gopkg.in/natefinch/lumberjack.v2"
+
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -19,7 +21,7 @@ import (
 type Config struct {
 	FS        disk.FS
 	File      string // the path of FILE
-	FileBytes int64  // the size at which FILE is rotated; a batch may exceed it
+	FileBytes int64  // the size at which FILE is rotated, in whole MiB
 	Files     int    // the number of rotated files that are kept
 	Strict    bool   // changes are refused while the log cannot be written
 	Member    string // the member's name
@@ -37,7 +39,7 @@ type Log struct {
 	problem atomic.Pointer[problem]
 
 	mu      sync.Mutex
-	queue   []byte // bodies of lines, each with a newline
+	queue   []byte // lines
 	lost    int64  // events since the last line about lost events
 	repeats repeats
 	sumAt   time.Time // when Record sums up again, while Flush does not because the disk fails
@@ -53,7 +55,7 @@ type problem struct {
 // or that this process may not write. If the disk is full or fails, Open succeeds, and Flush tries again.
 func Open(c Config) (*Log, error) {
 	l := &Log{config: c, repeats: repeats{}}
-	l.writer.log = l
+	l.writer = writer{log: l, files: lumberjack.Logger{Filename: c.File, MaxSize: int(c.FileBytes >> 20), MaxBackups: c.Files}}
 	if err := l.flush(); misconfigured(err) {
 		return nil, errors.Join(err, l.writer.close())
 	}
@@ -100,7 +102,7 @@ func (l *Log) Record(e Event) {
 // enqueue adds a line to the queue, or counts it as lost if the queue would exceed room.
 func (l *Log) enqueue(one *Line, room int) {
 	begin := len(l.queue)
-	l.queue = append(appendBody(l.queue, one), '\n')
+	l.queue = appendLine(l.queue, one)
 	if len(l.queue) > room {
 		l.queue = l.queue[:begin]
 		l.lost += max(one.Repeated, 1)
@@ -118,7 +120,7 @@ func (l *Log) sumUp(now time.Time, last bool) {
 	}
 }
 
-// take returns the waiting lines' bodies, and gives spare to the queue. With last, all lines about held events are due.
+// take returns the waiting lines, and gives spare to the queue. With last, all lines about held events are due.
 func (l *Log) take(now time.Time, spare []byte, last bool) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +130,7 @@ func (l *Log) take(now time.Time, spare []byte, last bool) []byte {
 		one := l.line(opLost, now)
 		one.Lost, one.Message = l.lost, fmt.Sprintf("%d events were not recorded: the queue of %d bytes was full, or there were more than %d different refusals in %v",
 			l.lost, limits.AuditQueueBytes, limits.AuditSubjects, limits.AuditRepeatsTime)
-		all, l.lost = append(appendBody(all, &one), '\n'), 0
+		all, l.lost = appendLine(all, &one), 0
 	}
 	l.queue = spare[:0]
 	return all

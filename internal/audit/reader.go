@@ -1,79 +1,34 @@
 package audit
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"io"
 	"io/fs"
-	"path"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"qkv/internal/limits"
-	"qkv/log/disk"
 )
-
-// lineReader reads the lines of a file, from the offset at on.
-type lineReader struct {
-	file disk.File
-	at   int64 // offset of the next line
-
-	buffer []byte
-	held   []byte // the part of buffer from at on
-}
-
-// next returns the next line with its newline; at the end of the file, the bytes without one. A longer line comes in pieces of
-// limits.AuditLineBytes. The error is io.EOF behind the last byte. The line is valid until the next call.
-func (r *lineReader) next() ([]byte, error) {
-	n := bytes.IndexByte(r.held, '\n') + 1
-	if n == 0 && len(r.held) < limits.AuditLineBytes {
-		if err := r.fill(); err != nil {
-			return nil, err
-		}
-		n = bytes.IndexByte(r.held, '\n') + 1
-	}
-	if n == 0 || n > limits.AuditLineBytes {
-		n = min(len(r.held), limits.AuditLineBytes)
-	}
-	if n == 0 {
-		return nil, io.EOF
-	}
-	line := r.held[:n]
-	r.held = r.held[n:]
-	r.at += int64(n)
-	return line, nil
-}
-
-// fill reads until the buffer is full, or the file ends.
-func (r *lineReader) fill() error {
-	if r.buffer == nil {
-		r.buffer = make([]byte, 4*limits.AuditLineBytes)
-	}
-	held := copy(r.buffer, r.held)
-	n, err := r.file.ReadAt(r.buffer[held:], r.at+int64(held))
-	r.held = r.buffer[:held+n]
-	if err == io.EOF {
-		return nil
-	}
-	return err
-}
 
 // Reader reads the lines of all files of an audit log in order, while a member writes them. It is for one goroutine.
 type Reader struct {
-	fs   disk.FS
-	name string
-
-	number int  // of the open file: FILE.number after its rotation
-	over   bool // it has been rotated: it does not change any more
-	open   disk.File
-	lines  lineReader
-	line   int64
+	name  string
+	open  *os.File // nil: none was opened yet
+	lines *bufio.Reader
+	part  []byte // of a line that is being written
+	over  bool   // the file has been rotated: it does not grow any more
 }
 
 // NewReader returns a reader of the audit log FILE. It opens a file when Next is called.
-func NewReader(on disk.FS, file string) *Reader { return &Reader{fs: on, name: file} }
+func NewReader(file string) *Reader {
+	return &Reader{name: file, lines: bufio.NewReaderSize(nil, limits.AuditLineBytes)}
+}
 
 // Next returns the next line with its newline, valid until the next call. The error is io.EOF if there is no whole line now: a later call
-// may return one. The end of a rotated file may have no newline. Files that the rotation removes before they are read are skipped.
+// may return one. A text that is longer than a line comes in pieces. Files that the rotation removes before they are read are skipped.
 func (r *Reader) Next() ([]byte, error) {
 	for {
 		if r.open == nil {
@@ -81,94 +36,95 @@ func (r *Reader) Next() ([]byte, error) {
 				return nil, err
 			}
 		}
-		raw, err := r.lines.next()
-		if err != nil && err != io.EOF {
-			return nil, err
+		text, err := r.lines.ReadSlice('\n')
+		if len(r.part) > 0 {
+			r.part = append(r.part, text...)
+			text = r.part
 		}
-		whole := err == nil && (raw[len(raw)-1] == '\n' || len(raw) == limits.AuditLineBytes)
 		switch {
-		case whole, r.over && err == nil:
-			r.line++
-			return raw, nil
+		case err == nil || errors.Is(err, bufio.ErrBufferFull) || err == io.EOF && r.over && len(text) > 0:
+			r.part = r.part[:0]
+			return text, nil
+		case err != io.EOF:
+			return nil, err
 		case r.over:
-			if err := r.Close(); err != nil {
+			if err := r.advance(); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		r.lines.at -= int64(len(raw)) // the member is writing this line
-		r.lines.held = nil
-		numbers, err := rotated(r.fs, r.name)
-		if err != nil {
-			return nil, err
+		if len(r.part) == 0 {
+			r.part = append(r.part, text...)
 		}
-		if r.over = len(numbers) > 0 && numbers[len(numbers)-1] >= r.number; !r.over {
+		switch next, err := r.after(); {
+		case err != nil:
+			return nil, err
+		case next == "":
 			return nil, io.EOF
 		}
+		r.over = true // after its last line, which may have come since
 	}
 }
 
-// rest returns the bytes behind the last whole line of the open file.
-func (r *Reader) rest() []byte {
+// advance opens the file after the open one, or the oldest one.
+func (r *Reader) advance() error {
+	next, err := r.after()
+	if err != nil {
+		return err
+	}
+	if next == "" { // between two files
+		return io.EOF
+	}
+	file, err := os.Open(next)
+	if err != nil {
+		return err
+	}
+	if r.open != nil {
+		_ = r.open.Close() // read only: Close loses nothing
+	}
+	r.open, r.over = file, false
+	r.lines.Reset(file)
+	return nil
+}
+
+// after returns the path of the file after the open one; empty if the open one is the newest.
+func (r *Reader) after() (string, error) {
+	dir, base := filepath.Split(r.name)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return "", err
+	}
+	var all []string // oldest first: the time of a rotation is in the name
+	begin, end := strings.TrimSuffix(base, filepath.Ext(base))+"-", filepath.Ext(base)
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, begin) && strings.HasSuffix(name, end) {
+			all = append(all, dir+name)
+		}
+	}
+	all = append(all, r.name)
 	if r.open == nil {
-		return nil
+		return all[0], nil
 	}
-	raw, _ := r.lines.next() // after an error there are none
-	r.lines.at -= int64(len(raw))
-	r.lines.held = nil
-	return raw
+	is, err := r.open.Stat()
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(all, func(name string) bool {
+		one, err := os.Stat(name)
+		return err == nil && os.SameFile(is, one)
+	})
+	switch _, err := os.Stat(r.name); {
+	case at == len(all)-1, at == len(all)-2 && errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	default:
+		return all[at+1], nil // a removed file was older than all others
+	}
 }
 
-// File returns the name of the file of the last line, without its folder.
-func (r *Reader) File() string {
-	if r.over {
-		return path.Base(numbered(r.name, r.number))
-	}
-	return path.Base(r.name)
-}
-
-// Line returns the number of the last line in its file, from 1 on.
-func (r *Reader) Line() int64 { return r.line }
-
-// Close closes the open file. A later Next continues with the file after it.
+// Close closes the open file.
 func (r *Reader) Close() error {
 	if r.open == nil {
 		return nil
 	}
-	err := r.open.Close()
-	r.open = nil
-	return err
-}
-
-// advance opens the file after the last one: the oldest at first.
-func (r *Reader) advance() error {
-	for {
-		before, err := rotated(r.fs, r.name)
-		if err != nil {
-			return err
-		}
-		next, number := r.name, 1
-		if len(before) > 0 {
-			number = before[len(before)-1] + 1
-		}
-		if i := slices.IndexFunc(before, func(n int) bool { return n > r.number }); i >= 0 {
-			next, number = numbered(r.name, before[i]), before[i]
-		}
-		file, err := r.fs.Open(next)
-		if errors.Is(err, fs.ErrNotExist) && len(before) > 0 && next == r.name { // between two files
-			return io.EOF
-		}
-		if err != nil {
-			return err
-		}
-		after, err := rotated(r.fs, r.name)
-		if err == nil && slices.Equal(before, after) {
-			r.open, r.number, r.over, r.line = file, number, next != r.name, 0
-			r.lines = lineReader{file: file, buffer: r.lines.buffer}
-			return nil
-		}
-		if err = errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-	}
+	return r.open.Close()
 }

@@ -8,7 +8,7 @@ const (
 	// that are kept: together a GiB, some three million lines. A flood that AuditSubjects bounds takes nine hours to fill them. The others
 	// bound the settings: a file holds at least a batch, and `qkv audit` lists the rotated files at each rotation.
 	AuditFileBytes      = 64 << 20
-	AuditFileBytesLeast = AuditQueueBytes
+	AuditFileBytesLeast = 2 * AuditQueueBytes
 	AuditFileBytesMost  = 1 << 30
 	AuditFiles          = 16
 	AuditFilesMost      = 1024
@@ -33,7 +33,4 @@ const (
 	AuditRanges    = 8
 	AuditTextBytes = 512
 	AuditLineBytes = 6*AuditTextBytes*(2*AuditRanges+4) + 4<<10
-	// AuditTailBytes is how much of a file's end is read at a start, to find the newest whole line and a torn write after it. A batch is
-	// torn at most.
-	AuditTailBytes = 2*AuditQueueBytes + 4*AuditLineBytes
 )

@@ -26,7 +26,7 @@ func NewJournal(t T) *Journal {
 	t.Helper()
 	j := &Journal{t: t, file: filepath.Join(t.TempDir(), "audit", "audit.jsonl")}
 	log, err := audit.Open(audit.Config{
-		FS: disk.OS(), File: j.file, FileBytes: 1 << 20, Files: 1, Member: "test", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		FS: disk.OS(), File: j.file, FileBytes: 2 << 20, Files: 1, Member: "test", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
 	j.Log = log
@@ -39,7 +39,7 @@ func NewJournal(t T) *Journal {
 func (j *Journal) Take(seen *int) (events []string, raw string) {
 	j.t.Helper()
 	j.Flush()
-	r := audit.NewReader(disk.OS(), j.file)
+	r := audit.NewReader(j.file)
 	defer r.Close()
 	for n := 0; ; n++ {
 		text, err := r.Next()
@@ -49,7 +49,7 @@ func (j *Journal) Take(seen *int) (events []string, raw string) {
 		}
 		check(j.t, err)
 		raw += string(text)
-		if one, _ := audit.ParseLine(text); n >= *seen && !strings.HasPrefix(one.Operation, "audit ") {
+		if one := audit.ParseLine(text); n >= *seen && !strings.HasPrefix(one.Operation, "audit ") {
 			events = append(events, eventText(one))
 		}
 	}
