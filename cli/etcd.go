@@ -176,10 +176,6 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: Version,
 	}
-	if 0 < c.QuotaBytes && c.QuotaBytes < limits.QuotaLeast {
-		logger.Warn("quota is raised to the minimum", "quota-size-bytes", c.QuotaBytes, "least", limits.QuotaLeast)
-		config.QuotaBytes = limits.QuotaLeast
-	}
 	if least := int64(limits.RequestBytesLeast); config.MaxRequestBytes < least {
 		logger.Warn("the limit of requests is raised to the minimum", "max-request-bytes", c.MaxRequestBytes, "least", least)
 		config.MaxRequestBytes = least
@@ -279,7 +275,13 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool, logger *slo
 	if err != nil {
 		return err
 	}
-	config.ListenPeer, config.AdvertisePeer, config.Etcd.PeerScheme = listen.Host, told.Host, listen.Scheme
+	reached := func(u *url.URL) string {
+		if ip := net.ParseIP(u.Hostname()); len(c.Cluster) == 1 && !c.Existing && ip != nil && ip.IsUnspecified() {
+			return onLoopback(u) // the only member: no other one asks for it yet
+		}
+		return u.Host
+	}
+	config.ListenPeer, config.AdvertisePeer, config.Etcd.PeerScheme = listen.Host, reached(told), listen.Scheme
 	for _, m := range c.Cluster {
 		at, err := oneURL("--initial-cluster of "+m.Name, m.URLs)
 		if err != nil {
@@ -290,7 +292,7 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool, logger *slo
 		}
 		switch {
 		case !c.Existing:
-			config.InitialCluster = append(config.InitialCluster, node.Member{Name: m.Name, Address: at.Host})
+			config.InitialCluster = append(config.InitialCluster, node.Member{Name: m.Name, Address: reached(at)})
 		case m.Name != c.Name:
 			config.Join = append(config.Join, at.Host)
 		}
@@ -373,8 +375,8 @@ func etcdClients(c *etcdflags.Config, config *node.Config) error {
 		return errors.New("--listen-client-urls is empty: no client could reach the member")
 	}
 	secure := false
-	for i := range c.ListenClient {
-		u := &c.ListenClient[i]
+	for _, one := range slices.Concat(c.ListenClient, c.ListenHTTP) {
+		u := &one
 		if u.Scheme != "http" && u.Scheme != "https" {
 			return fmt.Errorf("--listen-client-urls %s: Unix sockets are not supported: give http:// or https://", u)
 		}
@@ -419,7 +421,7 @@ func etcdClientTLS(c *etcdflags.Config, config *node.Config) error {
 // cipherSuite returns the number of a cipher suite.
 func cipherSuite(name string) (uint16, error) {
 	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		if s.Name == name {
+		if s.Name == name || strings.HasSuffix(name, "_CHACHA20_POLY1305") && s.Name == name+"_SHA256" { // an older name
 			return s.ID, nil
 		}
 	}

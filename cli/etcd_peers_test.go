@@ -31,6 +31,7 @@ func TestEtcdPeers(t *testing.T) {
 		refusal        string
 	}{
 		{line: alone, listen: "127.0.0.1:2380"},
+		{line: strings.ReplaceAll(alone, "10.0.0.1", "0.0.0.0"), listen: "127.0.0.1:2380"}, // etcd's line for Docker
 		{line: alone + " --initial-cluster-state existing", refusal: "names no other member"},
 		{line: several, refusal: "several members need a cluster secret or certificates beyond loopback"},
 		{line: several + " --insecure-peers=false", refusal: "several members need a cluster secret"},

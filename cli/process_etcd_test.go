@@ -382,6 +382,58 @@ func TestProcessEtcdStreams(t *testing.T) {
 	}
 }
 
+// TestProcessEtcdLines starts a member by lines that etcd takes: its documentation's for Docker, RKE2's address for HTTP, and an older name of
+// a cipher suite. Its small quota is etcd's: NOSPACE stays until it is disarmed.
+func TestProcessEtcdLines(t *testing.T) {
+	t.Parallel()
+	keys := newPKI(t)
+	keys.sign("server", "127.0.0.1")
+	port, err := freePorts(3)
+	must(t, err)
+	dir, everywhere := t.TempDir(), fmt.Sprintf("http://0.0.0.0:%d", port+1)
+	c := &clusterProcess{t: t, home: filepath.Join(dir, "home")}
+	m := &memberProcess{t: t, name: "s1", listen: loopback(port), log: filepath.Join(dir, "log"), environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + c.home}}
+	c.members = append(c.members, m)
+	m.line = []string{
+		"etcd", "--name", m.name, "--data-dir", filepath.Join(dir, "data"), "--listen-client-urls", fmt.Sprintf("http://0.0.0.0:%d", port), "--advertise-client-urls", fmt.Sprintf("http://0.0.0.0:%d", port),
+		"--listen-peer-urls", everywhere, "--initial-advertise-peer-urls", everywhere, "--initial-cluster", m.name + "=" + everywhere, "--initial-cluster-token", "tkn", "--initial-cluster-state", "new",
+		"--listen-client-http-urls", fmt.Sprintf("https://127.0.0.1:%d", port+2), "--cert-file", keys.path("server.crt"), "--key-file", keys.path("server.key"),
+		"--cipher-suites", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "--tls-max-version", "TLS1.2",
+		"--v2-deprecation", "gone", "--quota-backend-bytes", "10240",
+	}
+	t.Cleanup(m.cleanUp)
+	for range 2 {
+		m.start()
+		c.level()
+		r, err := keys.client("").Get(fmt.Sprintf("https://127.0.0.1:%d/version", port+2))
+		must(t, err)
+		_ = r.Body.Close()
+		if r.StatusCode != http.StatusOK || r.TLS.CipherSuite != tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 {
+			t.Errorf("the address for HTTP: %s, by %s", r.Status, tls.CipherSuiteName(r.TLS.CipherSuite))
+		}
+		m.stop()
+	}
+	m.start()
+	c.level()
+	c.qkv("put", "small", "value").exits(t, exitOK)
+	c.qkv("put", "large", strings.Repeat("x", 12<<10)).exits(t, exitOK)
+	raised := func(want bool) {
+		t.Helper()
+		c.await(fmt.Sprintf("NOSPACE is raised: %v", want), func(all []memberStatus) bool { return len(all) > 0 && all[0].raises("NOSPACE") == want })
+	}
+	raised(true)
+	c.qkv("put", "small", "more").exits(t, exitFailed, "NOSPACE")
+	c.qkv("del", "large").exits(t, exitOK)
+	c.qkv("compact", "4").exits(t, exitOK)
+	for range 10 { // in each look the leader could end the alarm
+		time.Sleep(limits.LookInterval / 4)
+		raised(true)
+	}
+	c.qkv("alarm", "disarm").exits(t, exitOK)
+	raised(false)
+	c.qkv("put", "small", "more").exits(t, exitOK)
+}
+
 // TestProcessEtcdNames starts three members without certificates and without a home in the environment: they share a local
 // CA beside their data folders. Their names are long, contain separators of paths, and are not ASCII.
 func TestProcessEtcdNames(t *testing.T) {

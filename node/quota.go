@@ -12,11 +12,18 @@ import (
 // hundredths returns that many hundredths of the quota.
 func (c *Config) hundredths(n int64) int64 { return c.QuotaBytes / 100 * n }
 
+// etcdsQuota reports a small quota by etcd's command line: the alarm that it raises stays until somebody disarms it, as etcd's.
+func (c *Config) etcdsQuota() bool {
+	return len(c.Etcd.Listen) > 0 && 0 < c.QuotaBytes && c.QuotaBytes < limits.QuotaLeast
+}
+
 // overQuota reports whether a state exceeds the quota. Once NOSPACE is raised, it stays true until a good part of the quota is free
 // (hysteresis).
 func (c *Config) overQuota(view *index.View) bool {
 	most := c.QuotaBytes
-	if view.NoSpace() {
+	if view.NoSpace() && c.etcdsQuota() {
+		return true
+	} else if view.NoSpace() {
 		most = c.hundredths(limits.QuotaCleared)
 	}
 	return c.QuotaBytes > 0 && view.UsedBytes() >= most
@@ -52,7 +59,9 @@ func (m *member) noSpaceText(view *index.View) string {
 	if disks := m.status.FullDisks(); disks != "" {
 		return disks
 	}
-	if c := m.current(); c.overQuota(view) {
+	if c := m.current(); c.etcdsQuota() {
+		return fmt.Sprintf("keys, history and leases take %d of %d bytes of --quota-backend-bytes: delete keys and compact, then run `etcdctl alarm disarm`", view.UsedBytes(), c.QuotaBytes)
+	} else if c.overQuota(view) {
 		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; the alarm ends below %.1f MiB: %s, or raise --quota-bytes",
 			mib(view.UsedBytes()), mib(c.QuotaBytes), mib(c.hundredths(limits.QuotaCleared)), c.makesRoom())
 	}

@@ -54,6 +54,30 @@ func TestQuotaIsReached(t *testing.T) {
 	}
 }
 
+// A small quota by etcd's command line is etcd's: NOSPACE stays until it is disarmed, however much was deleted meanwhile.
+func TestSmallQuotaOfEtcd(t *testing.T) {
+	var h index.Head
+	full, raise := quotaPut("key", 8<<10), h.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	raised := viewOf(t, full, raise)
+	free := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3))
+	disarmed := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3), h.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	for _, etcd := range []bool{false, true} {
+		m := &member{config: Config{QuotaBytes: 4 << 10}, status: &actor.Status{}}
+		if etcd {
+			m.config.Etcd.Listen = []EtcdListen{{}}
+		}
+		if err := m.config.validateSettings(); (err == nil) != etcd {
+			t.Errorf("etcd %v: a quota of %d bytes: %v", etcd, m.config.QuotaBytes, err)
+		}
+		if c := &m.config; !c.overQuota(raised) || c.overQuota(free) != etcd || c.overQuota(disarmed) {
+			t.Errorf("etcd %v: over the quota: %v; with space %v; disarmed %v", etcd, c.overQuota(raised), c.overQuota(free), c.overQuota(disarmed))
+		}
+		if text := m.noSpaceText(free); strings.Contains(text, "etcdctl alarm disarm") != etcd {
+			t.Errorf("etcd %v: %s", etcd, text)
+		}
+	}
+}
+
 // viewOf is the View of a state that was founded with members 1 and 2, and to which commands were applied, one a second.
 func viewOf(t *testing.T, commands ...[]byte) *index.View {
 	t.Helper()

@@ -28,7 +28,7 @@ func (c *Config) with(s Settings) *Config {
 }
 
 func (c *Config) validateSettings() error {
-	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
+	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast && !c.etcdsQuota() {
 		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, limits.QuotaLeast)
 	}
 	if c.HistoryBytes < HistoryAuto {

@@ -35,7 +35,7 @@ func (l *line) complete(c *Config) error {
 	if l.text("discovery-fallback") == "proxy" {
 		return fmt.Errorf("v2 proxy is deprecated, and --discovery-fallback can't be configured as %q", "proxy")
 	}
-	for _, listen := range []URLs{c.ListenPeer, c.ListenClient, c.ListenMetrics} {
+	for _, listen := range []URLs{c.ListenPeer, c.ListenClient, c.ListenHTTP, c.ListenMetrics} {
 		if err := checkListen(listen); err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ type Member struct {
 type Config struct {
 	Name, DataDir                                            string
 	ListenPeer, ListenClient, AdvertisePeer, AdvertiseClient URLs
-	ListenMetrics                                            URLs
+	ListenHTTP, ListenMetrics                                URLs
 	InitialCluster                                           string
 	Cluster                                                  []Member // by name, once it is resolved
 	Existing                                                 bool     // an empty data folder joins a cluster
@@ -254,7 +254,7 @@ func valueOf[T any](l *line, name string) T {
 func (l *line) config() *Config {
 	c := &Config{
 		Name: l.text("name"), DataDir: l.text("data-dir"),
-		ListenPeer: l.urls("listen-peer-urls"), ListenClient: l.urls("listen-client-urls"),
+		ListenPeer: l.urls("listen-peer-urls"), ListenClient: l.urls("listen-client-urls"), ListenHTTP: l.urls("listen-client-http-urls"),
 		AdvertisePeer: l.urls("initial-advertise-peer-urls"), AdvertiseClient: l.urls("advertise-client-urls"),
 		ListenMetrics: l.urls("listen-metrics-urls"), InitialCluster: l.text("initial-cluster"),
 		Existing: l.text("initial-cluster-state") == "existing", Token: l.text("initial-cluster-token"),

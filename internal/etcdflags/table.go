@@ -72,7 +72,7 @@ var table = []group{
 		{name: "quota-backend-bytes", kind: whole64, value: "0", usage: "bytes that the state may weigh until NOSPACE is raised; 0: 2 GiB, below 0: no bound"},
 		{name: "max-txn-ops", kind: count, value: fmt.Sprint(defaultMaxTxnOps), usage: "operations that a transaction may have"},
 		{name: "max-request-bytes", kind: count, value: fmt.Sprint(defaultMaxRequest), usage: "bytes that a client's request may have"},
-		{name: "listen-client-http-urls", kind: urls, use: refused, usage: "HTTP and gRPC share one port, and neither holds up the other: leave this out"},
+		{name: "listen-client-http-urls", kind: urls, usage: "where to listen for clients, too: HTTP and gRPC share each port, and neither holds up the other"},
 		{name: "wal-dir", use: refused, usage: "the log stays in the data folder: put that on the quick disk"},
 		{name: "snapshot-count", kind: count64, value: "10000", use: ignored, usage: "a snapshot is taken when the log outweighs the state"},
 		{name: "snapshot-catchup-entries", kind: count64, value: "5000", use: ignored, usage: "the log is kept back to the older of two snapshots"},
@@ -122,7 +122,7 @@ var table = []group{
 		{name: "discovery-password", use: ignored, usage: "there is no discovery service"},
 		{name: "discovery-proxy", use: ignored, usage: "there is no discovery service"},
 		{name: "discovery-fallback", kind: choice, value: "exit", choices: []string{"exit", "proxy"}, use: ignored, usage: "there is no discovery service"},
-		{name: "v2-deprecation", kind: nothing, use: ignored, usage: "there is no v2 store"},
+		{name: "v2-deprecation", use: ignored, usage: "there is no v2 store"},
 	}},
 	{"qkv", []spec{ // not etcd's
 		{name: "cluster-secret-file", usage: "file with the cluster secret of `qkv cert secret`, in place of certificates for peers; or QKV_CLUSTER_SECRET holds the secret itself"},

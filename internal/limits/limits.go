@@ -430,7 +430,8 @@ const (
 	QuotaHistoryLeast = 5
 	// EtcdCompaction is how often etcd compacts all but a number of revisions.
 	EtcdCompaction = 5 * time.Minute
-	// QuotaLeast is the smallest quota: with less, history would be compacted at once.
+	// QuotaLeast is the smallest quota of `qkv serve`: with less, history would be compacted at once. With etcd's command line history does
+	// not yield to the quota.
 	QuotaLeast = 1 << 20
 	// StateOfDisk and StateOfMemory are the multiples of a state that a machine's disk and memory must hold for comfortable operation. On
 	// the disk these are DiskUse and the space for the next snapshot, in addition to the log's spares and its reserve. The memory is twice

@@ -55,7 +55,7 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked or have expired.", float64(counts.Revokes))
 	t.counter("etcd_debugging_lease_renewed_total", "Lease renewals by this member while it leads.", float64(own.Renewals))
 	t.counter("etcd_debugging_server_lease_expired_total", "Leases that have expired.", float64(counts.Expiry))
-	t.gauge("etcd_debugging_auth_revision", "The revision of users and roles: there are none.", 1)
+	t.gauge("etcd_debugging_auth_revision", "The revision of users and roles.", float64(v.Auth().Revision()))
 	for _, alarm := range alarmsOf(v) {
 		t.gauge("etcd_debugging_server_alarms", "Alarms of the replicated state that are raised.", 1,
 			"alarm_type", alarm.Alarm.String(), "server_id", fmt.Sprintf("%016x", alarm.MemberID))

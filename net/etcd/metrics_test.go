@@ -202,6 +202,17 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestAuthRevisionIsMeasured: the revision of users and roles is 1 at first, and grows with each change, as in etcd.
+func TestAuthRevisionIsMeasured(t *testing.T) {
+	if got := scrape(t, start(t, newMember(), nil))["etcd_debugging_auth_revision"]; got != "1" {
+		t.Errorf("without users it is %s", got)
+	}
+	u := newUsers(t, nil)
+	if got, want := scrape(t, u.server)["etcd_debugging_auth_revision"], fmt.Sprint(u.View().Auth().Revision()); got != want || want == "1" {
+		t.Errorf("it is %s, want %s", got, want)
+	}
+}
+
 // TestMetricsSeconds: what is called seconds is seconds.
 func TestMetricsSeconds(t *testing.T) {
 	s := start(t, newMember(), nil)
