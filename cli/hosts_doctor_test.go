@@ -47,11 +47,11 @@ func TestHostsDoctor(t *testing.T) {
 		end   func()
 	}{
 		{
-			"links", checks.Failure, one.name + " has no connection to " + other.name, "open the peer port (UDP 2380)",
+			"links", checks.Failure, one.name + " has no connection to " + other.name, "open the peer port (by default UDP 2380)",
 			func() { cut("add") }, func() { cut("del") },
 		},
 		{
-			"members", checks.Warning, other.name + " does not answer this host, but other members are connected to it", "(UDP 2379)",
+			"members", checks.Warning, other.name + " does not answer this host, but other members are connected to it", "(by default UDP 2379)",
 			func() { blocked("add", "2379") }, func() { blocked("del", "2379") },
 		},
 		{

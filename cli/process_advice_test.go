@@ -300,7 +300,7 @@ func TestAdviceOfCutPaths(t *testing.T) {
 	w.between.Store(&[2]*memberProcess{leader, cut})
 	ends := []string{leader.name, cut.name}
 	slices.Sort(ends)
-	found := c.advises(`^open the peer port \(UDP 2380\) between the hosts of (n\d) and (n\d), in both directions$`)
+	found := c.advises(`^open the peer port \(by default UDP 2380\) between the hosts of (n\d) and (n\d), in both directions$`)
 	if got := found[1:]; !slices.Equal(got, ends) {
 		t.Errorf("the path between %v is cut, and not that between %v", ends, got)
 	}
