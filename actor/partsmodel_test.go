@@ -58,6 +58,7 @@ func TestPartsModel(t *testing.T) {
 			"install":  m.install,
 			"crash":    m.crash,
 			"room":     m.room,
+			"whole":    m.whole,
 			"lag":      m.lag,
 		})
 		m.end()
@@ -116,14 +117,15 @@ type partsMember struct {
 	transfer *receiving
 	come     map[string]bool // parts of the transfer that are here
 
-	sound   map[string][]byte // of harmed files, by path
-	silent  map[string]bool   // those that the member has not found
-	excused bool              // no snapshot needs to load: the harm has hit all of them
-	lost    bool              // a part was given up: values that it had are gone until they are compacted
-	lacking bool              // the state comes from a file with all keys: a base may be impossible until there is a newer one
-	remade  int64             // the base that was the newest when a file was harmed: pieces of it may be made again
-	saved   bool              // since the last change of the state and the files, a snapshot was saved
-	loaded  map[string]bool   // snapshots that were loaded since the last change of the files
+	sound    map[string][]byte // of harmed files, by path
+	silent   map[string]bool   // those that the member has not found
+	excused  bool              // no snapshot needs to load: the harm has hit all of them
+	lost     bool              // a part was given up: values that it had are gone until they are compacted
+	lacking  bool              // the state comes from a file with all keys: a base may be impossible until there is a newer one
+	remade   int64             // the base that was the newest when a file was harmed: pieces of it may be made again
+	compared int64             // the newest base of which the pieces were compared
+	saved    bool              // since the last change of the state and the files, a snapshot was saved
+	loaded   map[string]bool   // snapshots that were loaded since the last change of the files
 }
 
 func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
@@ -136,7 +138,7 @@ func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
 	m.reference = m.begin(m.limits)
 	for id := range uint64(2) {
 		p := &partsMember{m: m, id: id + 1, limits: m.limits, capacity: 1 << 50, sound: map[string][]byte{}, silent: map[string]bool{}, snapshotterTurns: &snapshotterTurns{fs: simdisk.New(rapid.Uint64().Draw(t, "disk"))}}
-		p.limits.AwayBytes = rapid.SampledFrom([]int{1, 64}).Draw(t, "away")
+		p.limits.AwayBytes = rapid.SampledFrom([]int{1, 64, 1 << 20}).Draw(t, "away")
 		if err := errors.Join(p.fs.MkdirAll("snap"), p.fs.SyncDir(".")); err != nil {
 			t.Fatal(err)
 		}
@@ -521,6 +523,9 @@ func (p *partsMember) saveEnded(failed bool) {
 	case !order.PartsOnly && len(p.files) > 0 && p.files[0].Index == order.Index:
 		p.saved = len(p.sound) == 0 && order.Index == p.at && !p.there
 		p.excused = p.excused || p.harmed(p.files[0]) // a part that is being fetched is listed, and an older snapshot goes
+		if of := order.View; of.Base() > 0 && of.BaseServes() && !slices.ContainsFunc(p.files[0].Parts, func(one snapshot.Part) bool { return one.Number == 0 && one.To == of.Base() }) && !order.Whole && !p.lacking && !p.lost && !p.small && len(p.sound) == 0 && !p.there {
+			p.m.fatalf("member %d saves entry %d without the base of revision %d, which serves", p.id, order.Index, of.Base())
+		}
 		p.saw(v, p.files[0])
 	}
 }
@@ -544,9 +549,15 @@ func (p *partsMember) saw(v *index.View, info snapshot.Info) {
 	base := info.Parts[0].To
 	switch before := p.m.bases[base]; {
 	case p.lacking, p.lost, p.remade == base: // it may have been made of less, when more was compacted
+		p.remade = base
 	case before == "":
 		p.m.bases[base] = names
-	case before != names:
+	case before == names:
+		if p.compared != base && pieces > 1 {
+			p.compared = base
+			p.m.made["bases compared"]++
+		}
+	default:
 		p.m.fatalf("member %d has the base of revision %d in the pieces %s, and there were %s", p.id, base, names, before)
 	}
 	if base == v.Base() {
@@ -609,12 +620,17 @@ func (p *partsMember) hasSpace(save *Save) bool {
 	v := save.View
 	all := v.LiveBytes() + v.HistoryBytes()
 	need := 3 * all
-	if v.Base() > 0 && !save.Whole && len(p.files) > 0 && len(p.files[0].Parts) > 0 && p.files[0].Parts[0].To == v.Base() {
-		need = v.OpenExtent().Weight
-		for _, e := range v.Extents() {
-			if !slices.ContainsFunc(p.files[0].Parts, func(one snapshot.Part) bool { return one.Number == e.Number }) {
-				need += e.Weight
+	if len(p.files) > 0 && v.Base() > 0 && !save.Whole {
+		newest := p.files[0].Parts // a snapshot may list the base before, and the extents behind it
+		if n := len(newest); n > 0 && newest[n-1].To >= v.Base() && (newest[0].To == v.Base() || !save.PartsOnly) {
+			need = v.OpenExtent().Weight
+			for _, e := range v.Extents() {
+				if !slices.ContainsFunc(newest, func(one snapshot.Part) bool { return one.Number == e.Number }) {
+					need += e.Weight
+				}
 			}
+			free, err := p.fs.Free("snap")
+			return err == nil && free > need+2_500 && p.Snapshotter.receive == nil && !save.Backup
 		}
 	}
 	free, err := p.fs.Free("snap")
@@ -652,6 +668,19 @@ func (m *partsModel) harm(t *rapid.T) {
 		p.step(Suspect{Path: path})
 		if m.oneIn(2, "on a full disk") {
 			p.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+		}
+		if m.oneIn(2, "is fetched") { // then values of parts leave memory again
+			p.settle()
+			for len(p.orders) > 0 {
+				m.fetched(p)
+				p.settle()
+			}
+			m.put(t)
+			p.settle()
+			if p.running == nil {
+				p.order("snapshot")
+				p.settle()
+			}
 		}
 	}
 }
@@ -739,10 +768,12 @@ func (p *partsMember) gives(one snapshot.Part) bool {
 
 // repair ends the fetch of a part.
 func (m *partsModel) repair(t *rapid.T) {
-	p := m.member(t)
-	if len(p.orders) == 0 {
-		return
+	if p := m.member(t); len(p.orders) > 0 {
+		m.fetched(p)
 	}
+}
+
+func (m *partsModel) fetched(p *partsMember) {
 	one := p.orders[0]
 	p.orders = p.orders[1:]
 	path := "snap/" + one.Name()
@@ -787,9 +818,17 @@ func (m *partsModel) send(t *rapid.T) {
 		m.carry(p.other, false)
 		m.exactly(p.other)
 	default:
+		if n == 10 && p.other.running == nil && p.other.at > 0 && m.oneIn(2, "saves, too") {
+			m.carry(p.other, false)
+			p.other.order("snapshot")
+			n = 100
+		}
 		for range n {
 			m.carry(p.other, false)
 			m.carry(p, false)
+		}
+		if p.other.received != nil && m.oneIn(2, "at once") {
+			m.installs(p.other)
 		}
 	}
 }
@@ -816,10 +855,12 @@ func (m *partsModel) carry(p *partsMember, drop bool) {
 
 // install has raft take a snapshot that has come, or not.
 func (m *partsModel) install(t *rapid.T) {
-	p := m.member(t)
-	if p.received == nil {
-		return
+	if p := m.member(t); p.received != nil {
+		m.installs(p)
 	}
+}
+
+func (m *partsModel) installs(p *partsMember) {
 	at, state := p.received.Message.GetSnapshot().GetMetadata().GetIndex(), p.received.State
 	p.received = nil
 	if p.at >= at || m.oneIn(4, "refused") {
@@ -828,13 +869,35 @@ func (m *partsModel) install(t *rapid.T) {
 		return
 	}
 	m.made["installed"]++
-	p.state, p.at, p.released, p.lost = state, at, at, false
+	p.state, p.at, p.released, p.lost, p.remade = state, at, at, false, state.View().Base()
 	p.publish()
 	p.changed()
+	for range rapid.SampledFrom([]int{0, 0, 5}).Draw(m.t, "steps before") {
+		p.step()
+	}
 	p.step(Installed{Index: at, Term: 1})
 	p.anew(p.files[0].Path)
 	p.excused = p.excused || p.harmed(p.files[0])
 	p.lacking = len(p.files[0].Parts) == 0 && state.View().Base() > 0
+	if p.follow(uint64(len(m.log))); p.running == nil && m.oneIn(2, "saves") {
+		p.order("snapshot")
+		p.settle()
+	}
+}
+
+// whole has a member start from a file with all keys, whose history may begin between two changes of a revision.
+func (m *partsModel) whole(t *rapid.T) {
+	p := m.member(t)
+	if p.running != nil || p.at == 0 || !m.oneIn(3, "now") {
+		return
+	}
+	p.whole = true
+	p.order("snapshot")
+	p.settle()
+	if m.oneIn(2, "starts") {
+		p.fs.Kill()
+		p.start()
+	}
 }
 
 // crash ends a member's process, or its machine, and starts it again.
@@ -860,7 +923,7 @@ func (m *partsModel) room(t *rapid.T) {
 		m.exactly(p)
 		return
 	}
-	p.small, p.capacity = true, p.fs.Used()+rapid.Int64Range(0, 40_000).Draw(t, "free")
+	p.small, p.capacity = true, p.fs.Used()+rapid.Int64Range(0, rapid.SampledFrom([]int64{3_000, 40_000}).Draw(t, "most")).Draw(t, "free")
 	p.fs.SetCapacity(p.capacity)
 	p.Status.reportDisk(func(d *space.Disk) { d.Full = m.oneIn(2, "full") })
 }
@@ -928,7 +991,7 @@ func (p *partsMember) read(all bool) {
 		if err != nil {
 			p.m.fatalf("member %d: %v", p.id, err)
 		}
-	case <-time.After(2 * time.Minute):
+	case <-time.After(20 * time.Second):
 		p.m.fatalf("member %d: reads hang", p.id)
 	}
 }

@@ -115,6 +115,8 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
 	}
 	if m.Err == nil {
+		s.parts.add(one.Part) // it is removed if nothing has listed it since
+		s.removeParts()
 		s.shelf.Damaged() // a damage that was found since is that of the file before
 		s.harmed(one.Part, false)
 		if len(s.damaged) == 0 { // what was suspected meanwhile was not checked
