@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/actor"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -45,7 +46,7 @@ const (
 	rotSnapshot // one bit of one snapshot of a member that is down
 	rotLog      // one bit of one member's log, behind its end
 	fillDisk    // no space is left, or little
-	interrupt   // the next snapshot on its way: its receiver, its sender, or their connection
+	interrupt   // the next snapshot on its way: its receiver, its sender, their connection or a disk; or both save another one
 	tear        // power is lost, or a sync fails, when entries are replaced by those of another leader
 	copyFolder  // a backup that may be restored later
 	wipeFolder
@@ -190,7 +191,17 @@ func (w *world) injectSnapshotFault(f fault, from, to *host) {
 	}
 	w.trace("the snapshot from %s to %s is interrupted", from.name(), to.name())
 	w.totals.Interrupted++
-	switch w.random.IntN(5) {
+	switch w.random.IntN(7) {
+	case 5: // both save a second one meanwhile
+		for _, h := range []*host{from, to} {
+			if h.alive() && h.member.actors.applier.Offer(actor.SnapshotWanted{First: true}) {
+				w.totals.SavedMeanwhile++
+			}
+		}
+		return
+	case 6:
+		w.injectDiskFault(fault{kind: fillDisk, strength: w.random.Float64() / 4}, to)
+		return
 	case 0:
 		to.crash()
 	case 1:

@@ -18,7 +18,7 @@ type totals struct {
 	Died, DiedNot                                                                               int // that a host says so of its process, and that it is not so
 	Leaders, LeaderChanges, Transfers                                                           int
 	Stalls, StallsMoved                                                                         int
-	TornTails, Snapshots, Installs, Interrupted                                                 int
+	TornTails, Snapshots, Installs, Interrupted, SavedMeanwhile                                 int // SavedMeanwhile: ordered during a transfer
 	Adds, Promotions, Removals, LeaderRemovals                                                  int
 	Replaces, Insteads, JointEntered, JointLeft                                                 int
 	AddressesChanged, RefusedChanges                                                            int
