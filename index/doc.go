@@ -95,9 +95,7 @@
 //
 //   - a new member is a learner, with an id, a name and an address that no other member has; an id is never reused;
 //   - only a learner can be promoted;
-//   - the last voter cannot be removed;
-//   - another member's report of a member's address is accepted only if the member has announced no other address since.
-//     The reported address may be one that the log assigns to a third member.
+//   - the last voter cannot be removed.
 //
 // Whether the change is safe is decided by the leader before it proposes the change.
 //

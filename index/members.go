@@ -169,8 +169,6 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 			return m, err
 		}
 		one.Peers = slices.Clone(c.Peers)
-	case kv.LocateMember:
-		return next.locate(c, one)
 	case kv.BindMember:
 		if one.Bound() && one.Folder != c.Folder {
 			return m, kv.Errorf(kv.MemberExists, "the member %s has the data folder %x, and not %x", m.NameOf(c.ID), one.Folder[:4], c.Folder[:4])
@@ -178,23 +176,6 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 		one.Folder = c.Folder
 	}
 	return next, nil
-}
-
-// locate records another member's report of a member's address: the reported address first, followed by the address that
-// the log had. The reporting member may lag far behind the log, so the report is refused if the member has announced
-// another address since. m must not share its records with another Members; one is among them.
-func (m Members) locate(c *kv.MemberChange, one *kv.Member) (Members, *kv.Error) {
-	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {
-		return m, kv.Errorf(kv.BadRequest, "%s has announced another address since", m.NameOf(c.ID))
-	}
-	if other := m.Get(c.Instead); other != nil {
-		other.Peers = without(other.Peers, c.Peers)
-	}
-	if err := m.addressFree(c.Peers, c.ID); err != nil {
-		return m, err
-	}
-	one.Peers = slices.Compact(slices.Clone(c.Peers))
-	return m, nil
 }
 
 func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {

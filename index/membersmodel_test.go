@@ -33,12 +33,8 @@ func (m *modelMembers) has(f func(one kv.Member) bool) bool {
 
 // taken says that another member has one of these addresses.
 func (m *modelMembers) taken(addresses []string, but uint64) bool {
-	return m.takenButBy(addresses, but, but)
-}
-
-func (m *modelMembers) takenButBy(addresses []string, but, or uint64) bool {
 	return m.has(func(one kv.Member) bool {
-		return one.ID != but && one.ID != or && slices.ContainsFunc(one.Peers, func(a string) bool { return slices.Contains(addresses, a) })
+		return one.ID != but && slices.ContainsFunc(one.Peers, func(a string) bool { return slices.Contains(addresses, a) })
 	})
 }
 
@@ -57,10 +53,6 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 		return kv.Unavailable
 	case c.Kind == kv.AddLearner && (known || slices.Contains(m.gone, c.ID) || c.Name != "" && m.has(func(one kv.Member) bool { return one.Name == c.Name })):
 		return kv.MemberExists
-	case c.Kind == kv.LocateMember && known && !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]):
-		return kv.BadRequest
-	case c.Kind == kv.LocateMember && known && m.takenButBy(c.Peers, c.ID, c.Instead):
-		return kv.AddressExists
 	case (c.Kind == kv.AddLearner || c.Kind == kv.UpdateMember && known) && m.taken(c.Peers, c.ID):
 		return kv.AddressExists
 	case c.Kind == kv.AddLearner:
@@ -77,18 +69,6 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 		one.Folder = c.Folder
 	case kv.UpdateMember:
 		one.Peers = c.Peers
-	case kv.LocateMember:
-		if other, there := m.all[c.Instead]; there {
-			var left []string
-			for _, a := range other.Peers {
-				if !slices.Contains(c.Peers, a) {
-					left = append(left, a)
-				}
-			}
-			other.Peers = left
-			m.all[other.ID] = other
-		}
-		one.Peers = slices.Compact(slices.Clone(c.Peers))
 	case kv.RemoveMember:
 		others := m.has(func(other kv.Member) bool { return other.ID != c.ID && other.Role == kv.Voter })
 		if one.Role == kv.Voter && !others {
@@ -232,7 +212,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		}
 		return slices.Compact(all)
 	}
-	kinds := map[kv.MemberChangeKind]string{kv.AddLearner: "add", kv.PromoteMember: "promote", kv.RemoveMember: "remove", kv.UpdateMember: "update", kv.LocateMember: "locate", kv.BindMember: "bind"}
+	kinds := map[kv.MemberChangeKind]string{kv.AddLearner: "add", kv.PromoteMember: "promote", kv.RemoveMember: "remove", kv.UpdateMember: "update", kv.BindMember: "bind"}
 	for n := range 300 {
 		m.wall++
 		var what string
@@ -240,7 +220,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		var command []byte
 		switch choice := r.IntN(20); {
 		case choice < 13:
-			often := []kv.MemberChangeKind{kv.AddLearner, kv.AddLearner, kv.AddLearner, kv.PromoteMember, kv.PromoteMember, kv.UpdateMember, kv.LocateMember, kv.RemoveMember, kv.BindMember}
+			often := []kv.MemberChangeKind{kv.AddLearner, kv.AddLearner, kv.AddLearner, kv.PromoteMember, kv.PromoteMember, kv.UpdateMember, kv.RemoveMember, kv.BindMember}
 			c := kv.MemberChange{Kind: often[r.IntN(len(often))], ID: id()}
 			switch {
 			case c.Kind == kv.AddLearner && r.IntN(4) > 0:
@@ -250,14 +230,6 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 				c.Name, c.Peers, c.Manual = name(), addresses(), r.IntN(2) == 0
 				if c.Kind == kv.AddLearner && r.IntN(2) == 0 {
 					c.Folder[0] = 1
-				}
-			case c.Kind == kv.LocateMember:
-				c.Peers = addresses()
-				if known := m.all[c.ID].Peers; r.IntN(4) > 0 && len(c.Peers) > 0 {
-					c.Peers = append(c.Peers[:1:1], known[:min(len(known), 1)]...)
-				}
-				if r.IntN(2) == 0 {
-					c.Instead = id()
 				}
 			case c.Kind == kv.BindMember:
 				c.Folder[0] = 1 + byte(r.IntN(8)/7)

@@ -114,12 +114,10 @@
 //     shows this binding: of two processes that join under one name, one gets the id (actor.Admission). If the folder is lost, also before
 //     the first start has ended, the member must be replaced, or removed and added again. If its host starts with an empty folder under
 //     that name before that, the start waits, and says what to run. The start is refused for good only while the member of that name runs.
-//  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, the address from which
-//     it has called since, and its address in --initial-cluster. All members may therefore change their addresses at once. If a founder has
-//     never announced itself, the leader writes the founder's address in --initial-cluster to the log. If a moved member hears of no
-//     leader, the members in contact with it write its address to the log: a leader added meanwhile knows only the log, and the moved
-//     member does not know that leader. If the log lists the address for another member, the member that was found there takes it over
-//     ([kv.LocateMember]).
+//  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, and its address in
+//     --initial-cluster. All members may therefore change their addresses at once, if that flag names the new ones. If a founder has never
+//     announced itself, the leader writes the founder's address in --initial-cluster to the log. A moved member announces itself only to a
+//     leader that it reaches: a leader added meanwhile needs `qkv member update`.
 //  6. A member that hears of no leader accepts a connection from every member of its cluster, except members that it knows to be
 //     removed: a member added during its absence may lead. Its log names the members (peers.go, contacts).
 //  7. A removed member's folder never starts again, on any host, and its handshake is refused for its id.
@@ -132,7 +130,7 @@
 //
 //	announcement    this member's identity and addresses, when its record differs
 //	binding         the leader, of a founder whose id is not bound to its data folder yet
-//	addresses       of a founder that was never started, and of a member that has moved and hears of no leader
+//	addresses       of a founder that was never started
 //	digest          each member, of its own state right after the entry of a check
 //	check           the leader, once in limits.CheckInterval, if anything has changed, or CORRUPT is raised
 //	feature level   the leader, when the records of all members report support for a higher one

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 
 	"qkv/actor"
@@ -24,7 +22,6 @@ import (
 //	identity         the folder's owner, and its process starts
 //	amnesia          why this member takes no part; empty while it does
 //	peers            known facts about the other members' folders
-//	callers          addresses from which other members have called, if the log did not have them
 //	wal/             the log
 //	snap/            snapshots
 //	backup/          the file that a running backup reads
@@ -46,11 +43,6 @@ import (
 //
 //	[[[member, folder id, boot counter, process, entry that it owes or 0] ...]]
 //	[member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
-//
-// callers is a file of the same kind, created when it has content, and only an aid: if it is missing or wrong, the log and the flags have
-// the members' addresses.
-//
-//	[[[member, address] ...]]
 //
 // A new folder is founded in an order that tolerates a crash at any point: peers and amnesia, identity with boot counter 0, then the log,
 // then boot counter 1. With a counter above 0 the log must exist. From then on a start needs no disk space, except if the log has to
@@ -91,8 +83,6 @@ const (
 	quarantineFields = 3
 	peersFields      = 1
 	knownFields      = 5
-	callersFields    = 1
-	callerFields     = 2
 )
 
 func (i identity) encode() []byte {
@@ -357,37 +347,6 @@ func (f *folder) remember(all []actor.Known) error {
 		b = pack.AppendUint(b, k.Owed)
 	}
 	return f.write("peers", b)
-}
-
-// callers reads the addresses from which other members have called.
-func (f *folder) callers() (map[uint64]string, error) {
-	raw, err := f.read("callers")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	r := pack.NewReader(raw)
-	whole := r.Struct(callersFields)
-	all := map[uint64]string{}
-	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
-		s := r.Struct(callerFields)
-		id := r.Uint()
-		all[id] = r.String()
-		r.End(s)
-	}
-	r.End(whole)
-	return all, r.Done()
-}
-
-// rememberCallers writes the addresses from which other members have called.
-func (f *folder) rememberCallers(all map[uint64]string) error {
-	b := pack.AppendArray(pack.AppendArray(nil, callersFields), len(all))
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		b = pack.AppendString(pack.AppendUint(pack.AppendArray(b, callerFields), id), all[id])
-	}
-	return f.write("callers", b)
 }
 
 func (f *folder) publish() error { return f.write("identity", f.encode()) }

@@ -321,128 +321,13 @@ func TestPeersBeforeTheAddition(t *testing.T) {
 	}
 }
 
-// calls is a transport to which one member has called.
+// calls is a transport with given connections.
 type calls struct {
 	told
 	status []peer.PeerStatus
 }
 
 func (c *calls) Status() []peer.PeerStatus { return c.status }
-
-// Where a member has called from is tried beside what is known, also by the next process on the folder, until the log says
-// that it is no member any more.
-func TestCallersAreRemembered(t *testing.T) {
-	fs := simdisk.New(1)
-	f, err := openFolder(fs, "data", owner{"n1", "test"}, func() (origin, error) {
-		return originOf("test", "t", "n1", []string{"n1", "n2", "n3"}), nil
-	}, rand.NewChaCha8([32]byte{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	members, refused := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}).Announce(&kv.Member{ID: 2, Name: "n2", Boot: 1, Peers: []string{"a:2"}})
-	if refused != nil {
-		t.Fatal(refused)
-	}
-	var m *member
-	var transport *calls
-	start := func() {
-		callers, err := f.callers()
-		if err != nil {
-			t.Fatal(err)
-		}
-		transport = &calls{}
-		m = &member{folder: f, transport: transport, logger: slog.New(slog.DiscardHandler), config: Config{InitialCluster: []Member{{"n3", "c:3"}}}}
-		m.contacts.callers = callers
-		peers{transport, m}.SetMembers(members)
-	}
-	call := func(id uint64, from string, dialled bool) {
-		transport.status = []peer.PeerStatus{{Peer: peer.Peer{ID: id}, Connected: true, Dialled: dialled, Remote: from}}
-		m.called(id)
-	}
-	tried := func(want string) {
-		t.Helper()
-		if got := fmt.Sprint(transport.peers); got != want {
-			t.Errorf("%s, wanted %s", got, want)
-		}
-	}
-	start()
-	call(2, "a:2", false)
-	call(2, "x:2", true)
-	call(9, "x:9", false)
-	if len(m.contacts.callers) != 0 {
-		t.Errorf("%v was known", m.contacts.callers)
-	}
-	call(2, "b:2", false)
-	tried("[{1 n1 []} {2 n2 [a:2 b:2]} {3 n3 [c:3]}]")
-	start()
-	tried("[{1 n1 []} {2 n2 [a:2 b:2]} {3 n3 [c:3]}]")
-	call(2, "d:2", false)
-	call(3, "e:3", false)
-	start()
-	tried("[{1 n1 []} {2 n2 [a:2 d:2]} {3 n3 [e:3 c:3]}]")
-	if members, refused = members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 2}, 0); refused != nil {
-		t.Fatal(refused)
-	}
-	peers{transport, m}.SetMembers(members)
-	tried("[{1 n1 []} {3 n3 [e:3 c:3]}]")
-	call(3, "f:3", false)
-	holds := func(want string) {
-		t.Helper()
-		if callers, err := f.callers(); err != nil || fmt.Sprint(callers) != want {
-			t.Errorf("the folder holds %v, %v", callers, err)
-		}
-	}
-	holds("map[3:f:3]")
-	fs.Fail(simdisk.Fault{Op: simdisk.OpWrite, Name: "callers"})
-	call(3, "g:3", false)
-	holds("map[3:f:3]")
-	call(3, "g:3", false)
-	holds("map[3:f:3]") // it has not called from elsewhere
-	m.saveCallers()
-	holds("map[3:g:3]") // what could not be written is tried again
-}
-
-// Another member says where one is that cannot say so itself, whichever of the two has dialled: not of one whose newest process has,
-// nor of an address that is known, or another one's.
-func TestMisplaced(t *testing.T) {
-	announce := func(id uint64, process byte) []byte {
-		return index.AppendAnnounce(nil, &kv.Member{ID: id, Name: fmt.Sprint("n", id), Boot: 1, Folder: [16]byte{byte(id)}, Process: [16]byte{process}, Peers: []string{fmt.Sprintf("h%d:1", id)}})
-	}
-	for _, test := range []struct {
-		name, from, dialled string
-		process             byte // the newest one that was met
-		want                string
-	}{
-		{"it was started since, elsewhere", "x:1", "", 8, "[x:1 h2:1]"},
-		{"it has said where it is", "x:1", "", 7, ""},
-		{"it is where it was", "h2:1", "", 8, ""},
-		{"where another one is", "h3:1", "", 8, ""},
-		{"it has not called", "", "", 8, ""},
-		{"it was reached where the flags say", "", "y:1", 8, "[y:1 h2:1]"},
-		{"it was reached elsewhere since it called", "x:1", "y:1", 8, "[y:1 h2:1]"},
-		{"it was reached where it was", "x:1", "h2:1", 8, ""},
-		{"it was reached, and has said where it is", "", "y:1", 7, ""},
-		{"it is reached where another one was", "", "h3:1", 8, "[h3:1 h2:1] in the place of 3"},
-		{"it is reached where this member is", "", "h1:1", 8, ""}, // by whatever way: this one is there, too
-	} {
-		m := memberWith(t, announce(2, 7), announce(3, 7), announce(1, 7))
-		m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
-			[]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 2, Process: [16]byte{test.process}}})
-		if test.from != "" {
-			m.contacts.callers = map[uint64]string{2: test.from}
-		}
-		m.transport = &calls{status: []peer.PeerStatus{{Peer: peer.Peer{ID: 2}, Connected: test.dialled != "", Dialled: true, Remote: test.dialled}}}
-		got := ""
-		if change := m.misplaced(); change != nil {
-			if got = fmt.Sprint(change.Peers); change.Instead != 0 {
-				got += fmt.Sprint(" in the place of ", change.Instead)
-			}
-		}
-		if got != test.want {
-			t.Errorf("%s: %q, want %q", test.name, got, test.want)
-		}
-	}
-}
 
 // Who joins is told of members, and learns from the log that one of them was removed before it knows itself to be added.
 func TestToldOfAMemberThatWasRemoved(t *testing.T) {

@@ -102,9 +102,8 @@ type actors struct {
 
 // duty is the state of what a member does by itself, at each look.
 type duty struct {
-	looks  int // since the last check
-	leads  int // consecutive looks at which this member led
-	missed int // consecutive looks at which a moved member had not announced itself
+	looks int // since the last check
+	leads int // consecutive looks at which this member led
 
 	retention      pause // of the log line about that alarm
 	shortHistory   pause // of the warning
@@ -127,7 +126,7 @@ type duty struct {
 
 // ownProposals are what this member itself has proposed.
 type ownProposals struct {
-	announcing, placing, relocating, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding, binding own
+	announcing, placing, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding, binding own
 }
 
 // peerReports are what was logged or counted of peers.
@@ -242,9 +241,6 @@ func elsewhere(address, listen string) bool {
 	return a != nil && b != nil && !b.IsUnspecified() && !a.Equal(b)
 }
 
-// forgetsCallers tells an operator that the addresses of members that have moved are lost. If all members have moved, the flags must have them.
-const forgetsCallers = "the saved addresses of moved members are lost; the addresses of the log and of the flags are used"
-
 // insecurePeers is the notice of --insecure-peers.
 const insecurePeers = "--insecure-peers derives the members' certificates from the cluster token: every host that reaches the peer port and guesses the token can " +
 	"join and read everything; make a secret with `qkv cert secret`, and give --cluster-secret-file on all members"
@@ -269,7 +265,7 @@ func (m *member) start() error {
 	if r.quarantined, err = m.folder.quarantined(); err != nil {
 		return err
 	}
-	for _, name := range []string{"identity", "amnesia", "peers", "callers"} {
+	for _, name := range []string{"identity", "amnesia", "peers"} {
 		damaged, err := m.folder.repair(name)
 		if err != nil {
 			return fmt.Errorf("repair %s: %w", m.folder.path(name), err)
@@ -280,9 +276,6 @@ func (m *member) start() error {
 	}
 	if err := m.folder.boot(m.process); err != nil {
 		return err
-	}
-	if m.contacts.callers, err = m.folder.callers(); err != nil {
-		m.logger.Warn(forgetsCallers, "error", err)
 	}
 	m.actors.admission = actor.NewAdmission(&actor.Admission{
 		Self: m.folder.Member, Folder: m.folder.Folder, Founders: m.otherFounders(), Status: m.status, Remember: m.folder.remember,
@@ -355,8 +348,6 @@ func (m *member) look() {
 		return
 	}
 	m.place()
-	m.saveCallers()
-	m.relocate()
 	m.compare()
 	if m.duty.looks++; time.Duration(m.duty.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
 		m.duty.looks = 0

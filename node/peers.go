@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,14 +42,9 @@ type peers struct {
 // and one of them may lead now. A member that hears of no leader therefore accepts every member of its cluster that calls, and learns the
 // members from its log. raft requires no more: only the content of a sender's log counts.
 type contacts struct {
-	writing   sync.Mutex // serializes writes of the callers into the folder; taken before mu
-	saveFails bool       // the last write of the callers failed; guarded by writing
-
 	mu         sync.Mutex
 	members    index.Members
 	newcomers  []peer.Peer         // none of them in members, and none removed
-	callers    map[uint64]string   // by member, the address of its last call if that was not known; none of them removed
-	unsaved    bool                // callers differs from the folder
 	turnedAway map[actor.Alarm]int // by alarm, here without its text: the number of further looks for which a refused connection or join is shown
 }
 
@@ -62,111 +56,7 @@ func (p peers) SetMembers(members index.Members) {
 	p.member.recordMembers(c.members, members)
 	c.members = members
 	c.newcomers = slices.DeleteFunc(c.newcomers, func(n peer.Peer) bool { return members.Get(n.ID) != nil || members.Removed(n.ID) })
-	maps.DeleteFunc(c.callers, func(id uint64, _ string) bool { return members.Removed(id) })
 	p.member.setPeers()
-}
-
-// called remembers the address of a member's call if it is not known: the member has moved. The moved member announces that by the log.
-// But if members move faster than that, a member may be restarted before it has heard of it.
-func (m *member) called(id uint64) {
-	all := m.transport.Status()
-	i := slices.IndexFunc(all, func(s peer.PeerStatus) bool { return s.ID == id && s.Connected && !s.Dialled })
-	if i < 0 {
-		return
-	}
-	from := all[i].Remote
-	c := &m.contacts
-	c.mu.Lock()
-	if one := c.members.Get(id); one == nil || slices.Contains(one.Peers, from) || c.callers[id] == from {
-		c.mu.Unlock()
-		return
-	}
-	if c.callers == nil {
-		c.callers = map[uint64]string{}
-	}
-	c.callers[id], c.unsaved = from, true
-	m.setPeers()
-	c.mu.Unlock()
-	m.saveCallers()
-}
-
-// saveCallers writes changed callers into the folder. A failed write is retried with the next look: until a leader writes the address to
-// the log, perhaps no other member knows it.
-func (m *member) saveCallers() {
-	c := &m.contacts
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	c.mu.Lock()
-	callers, unsaved := maps.Clone(c.callers), c.unsaved
-	c.unsaved = false
-	c.mu.Unlock()
-	if !unsaved {
-		return
-	}
-	err := m.folder.rememberCallers(callers)
-	if err != nil && !c.saveFails {
-		m.logger.Warn("the new addresses of moved members could not be saved; the write is retried, and the log has them too: look at the disk", "error", err)
-	}
-	c.mu.Lock()
-	c.unsaved, c.saveFails = c.unsaved || err != nil, err != nil
-	c.mu.Unlock()
-}
-
-// relocate proposes the address of a member that has called from an address unknown to the log, or was reached at a configured one. It
-// waits two seconds for the member to announce itself; a member that hears of no leader cannot. The leader may have been added during the
-// member's absence, and have moved: then neither knows the other's address, and a member that knows both must report it.
-func (m *member) relocate() {
-	if m.duty.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
-		m.duty.missed = 0
-	}
-	if m.duty.missed < placeAfter {
-		return
-	}
-	m.duty.missed = 0
-	if change := m.misplaced(); change != nil {
-		m.proposed.relocating.propose(m, index.Own().AppendMemberChange(nil, change))
-	}
-}
-
-// misplaced returns the change that adds the address of a member whose newest process has not announced itself. If the log has that
-// address for another member, the other one loses it only if this one certainly is there, and the other one is not. This member may lag
-// far behind the log: if the moved member has announced itself since, the change is void.
-func (m *member) misplaced() *kv.MemberChange {
-	members, links := m.status.View().Members(), m.transport.Status()
-	for _, one := range members.All() {
-		if one.ID == m.folder.Member || m.actors.admission.Knows(one.ID).Process == one.Process {
-			continue
-		}
-		at, now := m.whereabouts(one.ID, links)
-		if at == "" {
-			continue
-		}
-		change := &kv.MemberChange{Kind: kv.LocateMember, ID: one.ID, Peers: append([]string{at}, one.Peers[:min(len(one.Peers), 1)]...)}
-		i := slices.IndexFunc(members.All(), func(other kv.Member) bool { return slices.Contains(other.Peers, at) })
-		if i < 0 {
-			return change
-		}
-		holder := members.All()[i].ID
-		there := func(s peer.PeerStatus) bool { return s.ID != one.ID && s.Connected && s.Remote == at }
-		if now && holder != one.ID && holder != m.folder.Member && !slices.ContainsFunc(links, there) {
-			change.Instead = holder
-			return change
-		}
-	}
-	return nil
-}
-
-// whereabouts returns the address at which a member is reached, or from which it has called, and whether it is there now; empty if
-// unknown.
-func (m *member) whereabouts(id uint64, links []peer.PeerStatus) (at string, now bool) {
-	for _, s := range links {
-		if s.ID == id && s.Connected {
-			return s.Remote, true
-		}
-	}
-	m.contacts.mu.Lock()
-	defer m.contacts.mu.Unlock()
-	return m.contacts.callers[id], false
 }
 
 // meet accepts a newcomer, which has called and calls again.
@@ -182,8 +72,8 @@ func (m *member) meet(name string, id uint64) {
 	m.setPeers()
 }
 
-// setPeers sets the transport's peers; the contacts are locked. Besides a member's announced address, the addresses from which it has
-// called, and those configured for this process, are tried: all members may have moved while they were stopped.
+// setPeers sets the transport's peers; the contacts are locked. Besides a member's announced addresses, those configured for this process
+// are tried: all members may have moved while they were stopped.
 func (m *member) setPeers() {
 	members := m.contacts.members
 	var all []peer.Peer
@@ -206,17 +96,9 @@ func (m *member) setPeers() {
 	}
 	all = append(all, m.contacts.newcomers...)
 	for i := range all {
-		try := func(address string) {
-			if !slices.Contains(all[i].Addresses, address) {
-				all[i].Addresses = append(slices.Clone(all[i].Addresses), address)
-			}
-		}
-		if from, ok := m.contacts.callers[all[i].ID]; ok {
-			try(from)
-		}
 		for _, given := range m.config.InitialCluster {
-			if given.Name == all[i].Name {
-				try(given.Address)
+			if given.Name == all[i].Name && !slices.Contains(all[i].Addresses, given.Address) {
+				all[i].Addresses = append(slices.Clone(all[i].Addresses), given.Address)
 			}
 		}
 	}
@@ -412,7 +294,6 @@ func (h peerHandler) Receive(from uint64, its *peerframe.MemberIdentity, _ peerf
 func (h peerHandler) Connected(peer uint64) {
 	h.peers.refusing.Delete(peer)
 	h.turnAway(h.distrust(peer))
-	h.called(peer)
 	process := h.actors.admission.Knows(peer).Process
 	if before, met := h.peers.processes.Swap(peer, process); met && before != process {
 		h.Died(peer)

@@ -179,17 +179,13 @@ func (p *partSink) close() {
 	p.receiver.Close()
 }
 
-// fetchPart asks the other members, at the addresses of the snapshot, of calls, and of the configuration: all may have moved.
+// fetchPart asks the other members, at the addresses of the snapshot and of the configuration: all may have moved.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	var at []string
 	for _, one := range members.All() {
 		if one.ID != m.folder.Member {
 			at = append(at, one.Peers...)
 		}
-	}
-	callers, _ := m.folder.callers() // start reports an error
-	for _, one := range callers {
-		at = append(at, one)
 	}
 	for _, one := range m.config.InitialCluster {
 		if one.Name != m.config.Name {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,13 +40,6 @@ func (w *world) awaitService() {
 	}
 	if !serves() {
 		return
-	}
-	// An operator starts members again that have asked for it, and that may move leadership, too.
-	if asks := func() bool { return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.asks > 0 }) }; asks() {
-		w.until(time.Minute, func() bool { return !asks() })
-		if !serves() {
-			return
-		}
 	}
 	w.expectService()
 	if !w.until(time.Minute, func() bool { return w.totals.Operations >= w.shape.operations }) {

@@ -92,7 +92,6 @@ type host struct {
 	woken   bool      // it was started again after that, or comes back without knowing
 	leaving bool      // it was to be removed while it led
 	hinted  bool      // it was started with the addresses of all
-	asks    int       // so often it has asked to be, and is not yet
 	twin    bool      // it runs a copy of another host's folder
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 )
 
 // simLogger counts what members say, and shows it in a trace.
@@ -47,9 +46,6 @@ func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
 		})
 	case "handing leadership over":
 		l.w.totals.Transfers++
-	case forgetsCallers:
-		l.host.asks++
-		l.w.sim.After(time.Second, l.host.tellWhere)
 	}
 	if l.w.tracing {
 		var b strings.Builder

@@ -293,7 +293,11 @@ func (a *administrator) update() {
 func (a *administrator) move() {
 	w := a.w
 	before := a.moving
-	if a.packing || !a.found(before) {
+	if a.packing {
+		return
+	}
+	if !a.found(before) {
+		a.tellAddresses()
 		return
 	}
 	h := w.byID[a.member().ID]
@@ -330,12 +334,22 @@ func (a *administrator) move() {
 	}
 }
 
-// found tells whether all others know where a member is that has moved, and will after a restart: two founders that move before there is a
-// leader find each other only by addresses that one of them has saved.
+// found tells whether all others know by the log where a member is that has moved.
 func (a *administrator) found(moved *host) bool {
 	return moved == nil || a.w.watch.members.Get(moved.id()) == nil || !slices.ContainsFunc(a.w.listed(), func(o *host) bool {
-		return o != moved && !o.lost() && (!o.finds(moved) || o.alive() && o.member.contacts.unsaved)
+		return o != moved && !o.lost() && !o.finds(moved)
 	})
+}
+
+// tellAddresses has the log say where the members are that have moved, as docs/hosts.md advises when the list does not show it by itself: a
+// leader that was added meanwhile and a moved member may know no address of each other.
+func (a *administrator) tellAddresses() {
+	for _, one := range a.w.watch.members.All() {
+		h := a.w.byID[one.ID]
+		if a.open == 0 && h != nil && one.Started() && !slices.Contains(one.Peers, h.config.AdvertisePeer) {
+			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{h.config.AdvertisePeer}}, nil)
+		}
+	}
 }
 
 // unnamed tells whether a host's member is known by its address only: it was added without a name, and has not said its own.
@@ -361,17 +375,6 @@ func (a *administrator) moveAll() {
 		h.config.InitialCluster, h.hinted = hints, true
 		w.lasting(w.between(10*time.Millisecond, 2*time.Second), h.start)
 	}
-}
-
-// tellWhere starts a member again with flags that say where all are, as it has asked for.
-func (h *host) tellWhere() {
-	h.asks--
-	if !h.alive() {
-		return
-	}
-	h.kill()
-	h.hint()
-	h.start()
 }
 
 // hint gives a member flags that say where all are.

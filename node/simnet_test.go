@@ -170,7 +170,7 @@ func (s *simTransport) Status() (all []peer.PeerStatus) {
 			continue
 		}
 		pair, mine := s.w.net.pair(s.from, other)
-		all = append(all, peer.PeerStatus{Peer: p, Connected: pair.ends[mine].up, Dialled: pair.dialled == mine, Remote: other.config.AdvertisePeer})
+		all = append(all, peer.PeerStatus{Peer: p, Connected: pair.ends[mine].up, Dialled: pair.dialled == mine})
 	}
 	return all
 }

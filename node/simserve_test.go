@@ -38,6 +38,9 @@ func (w *world) serve(within time.Duration) {
 	var waits *probe
 	answered := func() bool {
 		waits = nil
+		if w.admin.w != nil {
+			w.admin.tellAddresses()
+		}
 		for _, p := range probes {
 			gone := w.watch.members.Removed(p.h.id()) // by what an administrator asked for before, and was not told of
 			if !p.h.lost() && !p.h.ruined() && !gone && !p.step() {

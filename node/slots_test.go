@@ -27,8 +27,7 @@ func exampleFolder(t *testing.T) *folder {
 	}}
 	if err := errors.Join(f.fs.MkdirAll("data"), f.publish(),
 		f.quarantine(actor.Quarantine{By: 9, Reason: "it forgot", Differs: true}),
-		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}}),
-		f.rememberCallers(map[uint64]string{2: "10.0.0.2:2380"})); err != nil {
+		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}})); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -70,7 +69,6 @@ var smallFiles = map[string]func(f *folder) (any, error){
 	},
 	"amnesia": func(f *folder) (any, error) { return f.quarantined() },
 	"peers":   func(f *folder) (any, error) { return f.known() },
-	"callers": func(f *folder) (any, error) { all, err := f.callers(); return fmt.Sprint(all), err },
 }
 
 // The bytes of the small files. -rewrite writes the golden file anew.
@@ -78,7 +76,7 @@ func TestGoldenSmallFiles(t *testing.T) {
 	const name = "testdata/folder.txt"
 	f := exampleFolder(t)
 	var b strings.Builder
-	for _, file := range []string{"identity", "amnesia", "peers", "callers"} {
+	for _, file := range []string{"identity", "amnesia", "peers"} {
 		raw := f.raw(t, file)
 		s, err := decodeSlot(raw[:slotBytes])
 		if err != nil {
@@ -113,7 +111,7 @@ func TestSmallFilesGrow(t *testing.T) {
 		}
 		least := map[string]int{"identity": 8}
 		packtest.Grows(t, name, s.content, decode, false, least[name])
-		if name == "peers" || name == "callers" {
+		if name == "peers" {
 			packtest.Grows(t, name, s.content, decode, false, 1, 0, 0)
 		}
 	}

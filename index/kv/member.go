@@ -75,9 +75,8 @@ const (
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
-	LocateMember  MemberChangeKind = 5 // ID, Peers, Instead: another member reports the address of ID, in addition to the address in the log
-	BindMember    MemberChangeKind = 6 // ID, Folder: the id belongs to this data folder from now on
-	changeKinds                    = 7
+	BindMember    MemberChangeKind = 5 // ID, Folder: the id belongs to this data folder from now on
+	changeKinds                    = 6
 )
 
 // MemberChange is one change of the membership.
@@ -116,18 +115,16 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "a membership change of kind %d is not known", c.Kind)
 	case c.ID == 0 || c.ID >= 1<<64-2: // raft reserves these
 		return Errorf(BadRequest, "%016x is not a valid member id", c.ID)
-	case (c.Kind == AddLearner || c.Kind == UpdateMember || c.Kind == LocateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
+	case (c.Kind == AddLearner || c.Kind == UpdateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
 	case (c.Kind == BindMember) != (c.Folder != [16]byte{}) && c.Kind != AddLearner:
 		return Errorf(BadRequest, "a member is bound to a data folder when it is added, or by a change of its own")
 	case !addressesFit(c.Peers):
 		return addressesTooLong
-	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner && c.Kind != LocateMember, c.Instead == c.ID:
-		return Errorf(BadRequest, "only a member that is added, promoted or located takes another one's place")
-	case c.Kind != LocateMember: // a reported address may be the known one
-		return checkPeers(c.Peers)
+	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner, c.Instead == c.ID:
+		return Errorf(BadRequest, "only a member that is added or promoted takes another one's place")
 	}
-	return nil
+	return checkPeers(c.Peers)
 }
 
 // CheckAddresses returns why the member's announced addresses are refused, or nil. They are bounded because every joining
@@ -174,7 +171,7 @@ func (c *MemberChange) String() string {
 		return fmt.Sprintf("promote the member %016x", c.ID)
 	case RemoveMember:
 		return fmt.Sprintf("remove the member %016x", c.ID)
-	case UpdateMember, LocateMember:
+	case UpdateMember:
 		return fmt.Sprintf("the member %016x is at %s", c.ID, strings.Join(c.Peers, ", "))
 	case BindMember:
 		return fmt.Sprintf("the member %016x has the data folder %x", c.ID, c.Folder[:4])

@@ -61,7 +61,6 @@ const (
 	RemoveMember  MemberChangeKind = kv.RemoveMember  // ID
 	UpdateMember  MemberChangeKind = kv.UpdateMember  // ID, Peers
 	BindMember    MemberChangeKind = kv.BindMember    // ID, Folder: members bind the id of a new member to its data folder themselves
-	LocateMember  MemberChangeKind = kv.LocateMember  // ID, Peers, Instead: another member reports the address of ID, in addition to the address in the log
 )
 
 // Status is one member's report of its own state.

@@ -222,7 +222,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 		return l, err
 	}
 	answer := l.handshake(0, peerframe.Mark{})
-	c := newConn(l, q, q.RemoteAddr().String())
+	c := newConn(l, q)
 	if c.identity = theirs.MemberIdentity; l.welcome(c, &theirs) {
 		c.establish(stream, answer)
 	}

@@ -33,7 +33,6 @@ type conn struct {
 	// Constant.
 	quic        *quic.Conn
 	link        *link
-	at          string // the peer's address: as configured if it was dialled, else where it called from
 	since       time.Time
 	established chan struct{} // closed when both sides have admitted each other
 
@@ -51,8 +50,8 @@ type conn struct {
 	opened atomic.Uint32 // the classes whose stream the peer has opened
 }
 
-func newConn(l *link, q *quic.Conn, at string) *conn {
-	c := &conn{quic: q, link: l, at: at, since: time.Now(), established: make(chan struct{})}
+func newConn(l *link, q *quic.Conn) *conn {
+	c := &conn{quic: q, link: l, since: time.Now(), established: make(chan struct{})}
 	for class := range c.queues {
 		c.queues[class] = newQueue(limits.PeerQueueBytes)
 	}

@@ -173,7 +173,7 @@ func TestLazyFrames(t *testing.T) {
 
 // What does not wait takes the lazy frames of all classes with it.
 func TestLazyFramesLeaveWithCompany(t *testing.T) {
-	c := newConn(&link{}, nil, "")
+	c := newConn(&link{}, nil)
 	for _, class := range []peerframe.Class{peerframe.Append, peerframe.Bulk} {
 		c.send(class, []byte("commit"), true)
 	}

@@ -283,7 +283,7 @@ func (l *link) try(ctx context.Context, addresses []string) error {
 	if err != nil {
 		return err
 	}
-	c := newConn(l, q, address)
+	c := newConn(l, q)
 	mine := l.handshake(0, peerframe.Mark{})
 	l.mu.Lock()
 	dial := t.dials.Add(1)

@@ -319,7 +319,6 @@ type PeerStatus struct {
 	Connected bool
 	Dialled   bool      // by this member
 	Since     time.Time // the connection
-	Remote    string    // the peer's address: as configured if it was dialled, else where it called from
 	RTT       time.Duration
 	LastErr   string // why it is not connected
 	Untrusted bool   // because of a certificate
@@ -360,7 +359,7 @@ func (l *link) status() PeerStatus {
 		return s
 	}
 	stats := c.quic.ConnectionStats()
-	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr, s.Untrusted = true, c.mine, c.since, c.at, "", false
+	s.Connected, s.Dialled, s.Since, s.LastErr, s.Untrusted = true, c.mine, c.since, "", false
 	s.RTT = stats.SmoothedRTT
 	s.PacketsSent, s.PacketsReceived, s.PacketsLost = stats.PacketsSent, stats.PacketsReceived, stats.PacketsLost
 	for _, q := range c.queues {
