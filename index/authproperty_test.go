@@ -56,7 +56,7 @@ func TestPermissions(t *testing.T) {
 	case os.Getenv("QKV_FULL") != "":
 		requests = 10_000_000
 	case testing.Short():
-		requests = 5_000
+		requests = 12_000
 	}
 	counts := map[string]int{}
 	for seed := range uint64(requests / permissionBlock) {
