@@ -26,6 +26,7 @@ type conn struct {
 	// Shared by its streams.
 	requests atomic.Int64 // under way
 	watches  atomic.Int64
+	fixed    atomic.Int64          // bytes of the share for the streams and the watches themselves
 	login    atomic.Pointer[login] // replaces user; nil: the client has not logged in
 	heard    wire.Moment           // when the last request came, or the connection began
 	toldAt   atomic.Uint64         // the server's number of the newest member change that the client knows
@@ -73,6 +74,7 @@ func (c *conn) enter(s *stream) bool {
 		c.unpaid++
 	case s.share.take(limits.ClientStreamBytes):
 		s.paid = true
+		c.fixed.Add(limits.ClientStreamBytes)
 	default:
 		return false
 	}
@@ -96,6 +98,7 @@ func (c *conn) release(s *stream) {
 	}
 	if s.paid {
 		s.share.give(limits.ClientStreamBytes)
+		c.fixed.Add(-limits.ClientStreamBytes)
 		return
 	}
 	c.mu.Lock()

@@ -238,7 +238,9 @@ func (s *Server) Clients() (all []wire.ClientLoad) {
 		for c := range of.conns {
 			one.Requests += c.requests.Load()
 			one.Watches += c.watches.Load()
+			one.Bytes -= c.fixed.Load()
 		}
+		one.Bytes = max(one.Bytes, 0) // a connection that ends gives its share back later
 		all = append(all, one)
 	}
 	return all

@@ -180,6 +180,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 			server.config.Limits.Bytes)
 	}
 	w.all[q.ID] = bytes
+	w.s.conn.fixed.Add(bytes)
 	return nil
 }
 
@@ -325,6 +326,7 @@ func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
 	for _, id := range ids {
 		if took, there := w.all[id]; there {
 			bytes += took
+			w.s.conn.fixed.Add(-took)
 			delete(w.all, id)
 			w.s.conn.watches.Add(-1)
 		}
@@ -343,6 +345,7 @@ func (w *watches) end() {
 	bytes := w.waiting
 	for _, took := range w.all {
 		bytes += took
+		w.s.conn.fixed.Add(-took)
 	}
 	w.s.conn.watches.Add(-int64(len(w.all)))
 	w.out, w.all, w.waiting = nil, nil, 0

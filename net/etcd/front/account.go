@@ -158,11 +158,11 @@ func (s *Account) releaseCarried() {
 	}
 }
 
-// holds returns the requests in service, and the bytes that the account holds.
+// holds returns the requests in service, and the bytes of requests that no handler has taken and of answers that the client has not read.
 func (s *Account) holds() (requests, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.serving.Load() + int64(s.web), s.holdsLocked()
+	return s.serving.Load() + int64(s.web), max(s.got-s.taken, 0) + s.out
 }
 
 // Closer returns the function that closes the connection.
