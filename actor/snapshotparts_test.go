@@ -422,62 +422,6 @@ func TestPartIsFetchedOnce(t *testing.T) {
 	}
 }
 
-// A base that serves takes the place of the extents before it. Their files go when no snapshot lists them, and no transfer needs them.
-func TestSupersededPartsGo(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
-	rare := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("rare")})
-	p.put(60)
-	p.apply(rare) // the base lacks this version, since the next one is compacted when it is made; the state has it a little longer
-	p.put(38)
-	p.apply(rare)
-	p.put(1)
-	s.save(p)
-	_, before := partFiles(t, s)
-	sent := p.at
-	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
-
-	p.put(30) // its extents are not stored when the base is written
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
-	for range 3 { // the base serves when the changes up to the compaction are in extents, and dropped
-		p.put(10)
-		s.save(p)
-		if loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index); err != nil || loaded.View().Digest() != p.View().Digest() {
-			t.Errorf("%s cannot be loaded: %v", s.files[0].Path, err)
-		}
-	}
-	if got := s.files[0].Parts; len(got) == 0 || got[0].To != p.View().Base() {
-		t.Fatalf("the newest snapshot lists %+v, the base is %d", got, p.View().Base())
-	}
-	p.put(1)
-	s.save(p)
-	if _, got := partFiles(t, s); !slices.Equal(got[:len(before)], before) {
-		t.Errorf("while a transfer needs %v there are %v", before, got)
-	}
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: sent, Term: 1, Installed: true}})
-	p.put(1)
-	s.save(p)
-	_, extents := partFiles(t, s)
-	if len(extents) != len(p.View().Extents()) || slices.Contains(extents, before[0]) {
-		t.Errorf("there are %v, the extents are %+v", extents, p.View().Extents())
-	}
-	for _, info := range s.files {
-		if loaded, _, err := snapshot.Load(s.fs, info.Path, limits.Defaults().Index); err != nil {
-			t.Errorf("%s, with %v: %v", info.Path, loaded, err)
-		}
-	}
-	// With no transfer, the older snapshot alone keeps its parts.
-	p.put(60)
-	s.save(p)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, p.View().Extents()[1].To))
-	for range 4 {
-		p.put(10)
-		s.save(p)
-	}
-}
-
 // An old snapshot that cannot be removed keeps its parts: a file of the folder never lists parts that are gone. The next save removes it.
 func TestStuckSnapshotKeepsItsParts(t *testing.T) {
 	p := newPartState(t)
