@@ -3,10 +3,10 @@ package main
 var actorBugs = []mutant{
 	{"remove parts that an older snapshot lists", []change{
 		{"Snapshotter.removeParts", `older[partIDOf(one)] = true`, `_ = one`},
-	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
-	}, []detector{direct("./actor", "TestSupersededPartsGo")}},
+	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts before the removal of their snapshot is synced", []change{
 		{"Snapshotter.removeParts", `if !synced { err = s.FS.SyncDir(s.Dir) }`, ``},
 	}, []detector{direct("./actor", "TestPartsGoAfterTheirSnapshot")}},
