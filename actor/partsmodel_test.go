@@ -66,7 +66,7 @@ func TestPartsModel(t *testing.T) {
 	t.Logf("%v", total)
 	for _, what := range []string{
 		"snapshots with parts", "snapshots without parts", "newer bases", "bases of several pieces", "harm found", "parts fetched", "parts given up", "snapshots put aside",
-		"installed", "not installed", "crashes", "starts from a file with all keys", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "backups", "values away",
+		"installed", "not installed", "crashes", "starts from a file with all keys", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "backups", "cold values",
 	} {
 		if total[what] == 0 && !t.Failed() && !testing.Short() {
 			t.Errorf("%q never came", what)
@@ -138,7 +138,7 @@ func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
 	m.reference = m.begin(m.limits)
 	for id := range uint64(2) {
 		p := &partsMember{m: m, id: id + 1, limits: m.limits, capacity: 1 << 50, sound: map[string][]byte{}, silent: map[string]bool{}, snapshotterTurns: &snapshotterTurns{fs: simdisk.New(rapid.Uint64().Draw(t, "disk"))}}
-		p.limits.AwayBytes = rapid.SampledFrom([]int{1, 64, 1 << 20}).Draw(t, "away")
+		p.limits.ColdBytes = rapid.SampledFrom([]int{1, 64, 1 << 20}).Draw(t, "away")
 		if err := errors.Join(p.fs.MkdirAll("snap"), p.fs.SyncDir(".")); err != nil {
 			t.Fatal(err)
 		}
@@ -1049,8 +1049,8 @@ func (p *partsMember) checkSnapshots() {
 		if err != nil || state.View().Digest() != p.m.digests[info.Index-1] {
 			p.m.fatalf("member %d: %s with %d parts cannot be loaded: %v", p.id, info.Path, len(info.Parts), err)
 		}
-		if n, _ := state.View().Away(); n > 0 {
-			p.m.made["values away"]++
+		if n, _ := state.View().Cold(); n > 0 {
+			p.m.made["cold values"]++
 		}
 	}
 	switch {
@@ -1140,12 +1140,12 @@ func (p *partsMember) checkRest() {
 	want, got := int64(0), int64(0)
 	for _, all := range p.m.values {
 		for i := 1; i < len(all); i++ {
-			if by := all[i].revision; by >= max(v.Compacted(), 2) && by < v.OpenExtent().From && len(all[i-1].value) >= p.limits.AwayBytes && all[i-1].value != nil {
+			if by := all[i].revision; by >= max(v.Compacted(), 2) && by < v.OpenExtent().From && len(all[i-1].value) >= p.limits.ColdBytes && all[i-1].value != nil {
 				want++
 			}
 		}
 	}
-	if got, _ = v.Away(); got != want {
+	if got, _ = v.Cold(); got != want {
 		p.m.fatalf("member %d: %d superseded values are not in memory, of %d in parts", p.id, got, want)
 	}
 }

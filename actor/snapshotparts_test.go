@@ -204,7 +204,7 @@ func TestPartsStayWhileTheyAreRead(t *testing.T) {
 	readable := func(when string) {
 		t.Helper()
 		v := p.View()
-		if n, _ := v.Away(); n < 10 {
+		if n, _ := v.Cold(); n < 10 {
 			t.Fatalf("%s, %d values are not in memory", when, n)
 		}
 		for at := v.Compacted(); at <= v.Revision(); at++ {
@@ -271,14 +271,14 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 	if len(lost) == 0 || len(lost) > 200 {
 		t.Fatalf("%d reads need the damaged record", len(lost))
 	}
-	away, _ := p.View().Away()
+	away, _ := p.View().Cold()
 	for range 4 {
 		save(20)
 	}
 	if got := unreadable(); !slices.Equal(got, lost) {
 		t.Errorf("%d reads failed after the damage, and %d fail after more writes", len(lost), len(got))
 	}
-	if now, _ := p.View().Away(); now != away {
+	if now, _ := p.View().Cold(); now != away {
 		t.Errorf("%d values had left memory, and now %d", away, now)
 	}
 	p.apply(new(index.Head).AppendCompact(nil, p.Revision()-10))
@@ -288,7 +288,7 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 		save(30)
 	}
 	s.loads(p, "with a newer base")
-	if now, _ := p.View().Away(); now < 20 || len(s.files[0].Parts) == 0 {
+	if now, _ := p.View().Cold(); now < 20 || len(s.files[0].Parts) == 0 {
 		t.Errorf("with a newer base, %d values are in %d parts", now, len(s.files[0].Parts))
 	}
 }
@@ -326,7 +326,7 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 		}
 		p.put(1)
 	}
-	if _, bytes := p.View().Away(); bytes < keys<<20 {
+	if _, bytes := p.View().Cold(); bytes < keys<<20 {
 		t.Fatalf("%d bytes have left memory", bytes)
 	}
 	s.harm(t, first[0])

@@ -127,8 +127,8 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	disk := c.Status.Disk()
 	now = peerframe.DiskSpace{Own: uint64(disk.Accepts())}
 	if disk.Size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
-		_, away := c.Status.View().Away()
-		now.Holds, now.HoldsNow = disk.Holds(disk.Size, away), disk.Holds(disk.Capacity, away)
+		_, cold := c.Status.View().Cold()
+		now.Holds, now.HoldsNow = disk.Holds(disk.Size, cold), disk.Holds(disk.Capacity, cold)
 	}
 	if disk.Full {
 		now.Free = disk.Free

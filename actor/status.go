@@ -97,7 +97,7 @@ type Parts struct {
 	ExtentBytes int64
 
 	// Values of superseded versions that are in these files, and not in memory.
-	Away, AwayBytes int64
+	Cold, ColdBytes int64
 	Reads           uint64 // values that were read from these files since the start
 	ReadsFailed     uint64 // that could not be read
 }

@@ -112,7 +112,7 @@ func TestStatusOutput(t *testing.T) {
 		{
 			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Term: 2, CommitIndex: 9, AppliedIndex: 9,
 			Revision: 4, Keys: 3, Leases: 2, OldestRevision: 2, HistoryBytes: 4096, HistoryAge: 75, UsedBytes: 5 << 20, QuotaBytes: 2 << 30, LogBytes: 64 << 20, SnapshotBytes: 1234, SyncP99: 1.25, Watches: 12, Digest: "5f0c3a9be1d20c44",
-			BaseRevision: 900, BaseFiles: 3, BaseBytes: 180 << 20, Extents: 12, ExtentBytes: 170 << 20, AwayVersions: 1234, AwayBytes: 96 << 20, ValueReads: 77, ValueReadsFailed: 1,
+			BaseRevision: 900, BaseFiles: 3, BaseBytes: 180 << 20, Extents: 12, ExtentBytes: 170 << 20, ColdVersions: 1234, ColdBytes: 96 << 20, ValueReads: 77, ValueReadsFailed: 1,
 			Alarms: []alarm{{"CORRUPT", "n2", "its state at index 9\nis not this one's"}},
 			Links:  []link{{Member: "n2", Error: "cannot connect to a peer: timeout"}, {Member: "n3", Connected: true, RTT: 0.25}},
 		},

@@ -67,8 +67,8 @@ type memberStatus struct {
 	BaseBytes        int64      `json:"base_bytes"`
 	Extents          uint64     `json:"extents"`
 	ExtentBytes      int64      `json:"extent_bytes"`
-	AwayVersions     int64      `json:"away_versions"` // superseded versions whose value is in these files, and not in memory
-	AwayBytes        int64      `json:"away_bytes"`
+	ColdVersions     int64      `json:"cold_versions"` // superseded versions whose value is in these files, and not in memory
+	ColdBytes        int64      `json:"cold_bytes"`
 	ValueReads       uint64     `json:"value_reads"` // values that were read from these files since the start
 	ValueReadsFailed uint64     `json:"value_reads_failed"`
 	Stage            string     `json:"stage"` // starting, or stale with --serve-stale; empty once the member has started
@@ -126,7 +126,7 @@ func said(s *client.Status, named namesByID) memberStatus {
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, AwayVersions: s.Parts.Away, AwayBytes: s.Parts.AwayBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, Stage: s.Stage, host: s.Host, device: s.Device,
+		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, ColdVersions: s.Parts.Cold, ColdBytes: s.Parts.ColdBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, Stage: s.Stage, host: s.Host, device: s.Device,
 	}
 }
 
@@ -240,8 +240,8 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 		if m.BaseFiles > 0 {
 			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.BaseBytes), m.BaseRevision, checks.Plural(int(m.Extents), "extent", "extents"), bytesText(m.ExtentBytes)))
 		}
-		if m.AwayVersions > 0 {
-			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.AwayVersions), "superseded version", "superseded versions"), bytesText(m.AwayBytes)))
+		if m.ColdVersions > 0 {
+			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.ColdVersions), "superseded version", "superseded versions"), bytesText(m.ColdBytes)))
 		}
 	}
 	if level := featureLevels(members); level != "" {
@@ -372,8 +372,8 @@ func (m *memberStatus) fields() []field {
 		{"BaseBytes", m.BaseBytes},
 		{"Extents", m.Extents},
 		{"ExtentBytes", m.ExtentBytes},
-		{"AwayVersions", m.AwayVersions},
-		{"AwayBytes", m.AwayBytes},
+		{"ColdVersions", m.ColdVersions},
+		{"ColdBytes", m.ColdBytes},
 		{"ValueReads", m.ValueReads},
 		{"ValueReadsFailed", m.ValueReadsFailed},
 		{"Stage", m.Stage},

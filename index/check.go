@@ -24,7 +24,7 @@ type walk struct {
 	keptSum            uint64
 	keyCount           int64
 	liveBytes          int64
-	away, awayBytes    int64
+	cold, coldBytes    int64
 	leased             int
 }
 
@@ -92,13 +92,13 @@ func (w *walk) version(r, at, newer ref) error {
 		return err
 	}
 	value := v.value()
-	if v.has(away) {
+	if v.has(cold) {
 		var err error
 		if value, err = s.letting.files.value(key, v); err != nil {
 			return err
 		}
-		w.away++
-		w.awayBytes += int64(len(value))
+		w.cold++
+		w.coldBytes += int64(len(value))
 	}
 	sum := sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
 	if newer == 0 && !v.has(tombstone) {
@@ -164,8 +164,8 @@ func (w *walk) numbers() error {
 	if int64(s.keys.tombstoned.Len()) != int64(s.keys.tree.Len())-s.totals.live {
 		return broken(1, "%d keys and %d tombstoned of them, %d keys are live", s.keys.tree.Len(), s.keys.tombstoned.Len(), s.totals.live)
 	}
-	if w.away != s.history.away || w.awayBytes != s.history.awayBytes {
-		return broken(4, "%d versions of %d bytes are away; counted were %d of %d", s.history.away, s.history.awayBytes, w.away, w.awayBytes)
+	if w.cold != s.history.cold || w.coldBytes != s.history.coldBytes {
+		return broken(4, "%d versions of %d bytes are cold; counted were %d of %d", s.history.cold, s.history.coldBytes, w.cold, w.coldBytes)
 	}
 	if w.keyCount != s.totals.live || w.liveBytes != s.totals.liveBytes || w.kept != s.history.kept || w.keptSum != s.history.keptSum {
 		return broken(4, "%d keys of %d bytes, %d versions, sum %016x; counted were %d of %d, %d, %016x",

@@ -328,7 +328,7 @@
 //	       if created over nothing, and in a tombstone
 //	    8  lease, if there is one
 //	    4  number of the author, if there is one
-//	       value, unless it is away: then only its length and the checksum are here
+//	       value, unless it is cold: then only its length and the checksum are here
 //
 // # Views
 //
@@ -418,8 +418,8 @@
 //
 // Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version leaves memory
 // when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, for the
-// change's previous pair. Values below limits.AwayBytes stay, and so does everything in a state without extents. A version without its
-// value is marked as away. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
+// change's previous pair. Values below limits.ColdBytes stay, and so does everything in a state without extents. A version without its
+// value is marked as cold. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
 //
 // [State.Stored] says what is in files, and gives the state [Values] to read them. The state lets values go at the end of Apply and in
 // Reclaim, in bounded steps. It replaces the version by a copy without the value. Views that reach the old copy keep its slab. A View
@@ -441,7 +441,7 @@
 //  3. A version continues the previous one: same create revision and the next version number, or created over a
 //     tombstone. A key's oldest version is not a tombstone.
 //  4. The numbers of keys, bytes and versions, and the sum of checksums, equal those of the existing versions. So do the number and the
-//     bytes of the values that are away. Check reads these values.
+//     bytes of the values that are cold. Check reads these values.
 //  5. Each revision from the history's first to the newest has its changes in the history, by sub revision without a gap.
 //     Every version is such a change, or the oldest put of its key. The version before a change is kept.
 //  6. The history begins directly after the compacted revision, or earlier. It begins inside a revision only before the

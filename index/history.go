@@ -25,8 +25,8 @@ type history struct {
 	// kept is the number of stored versions, and keptSum the sum of their version.sum.
 	kept    int64
 	keptSum uint64
-	// away is the number of versions whose value is not in memory, and awayBytes the bytes of these values.
-	away, awayBytes int64
+	// cold is the number of versions whose value is not in memory, and coldBytes the bytes of these values.
+	cold, coldBytes int64
 }
 
 // group is the changes of one revision, by sub revision.
@@ -442,9 +442,9 @@ func (s *State) dropVersion(at ref) {
 	v.owner |= versionDead
 	s.history.kept--
 	s.history.keptSum -= v.sum
-	if v.has(away) {
-		s.history.away--
-		s.history.awayBytes -= int64(v.valueSize())
+	if v.has(cold) {
+		s.history.cold--
+		s.history.coldBytes -= int64(v.valueSize())
 	}
 	s.keys.evacuation.enqueue(s.keys.memory.free(at, v.size()), sparse)
 }

@@ -30,8 +30,8 @@ type keyspace struct {
 	epoch *epoch
 
 	// records and versions allocate new objects. relocated receives old versions that outlive their slab and tend to
-	// stay. away receives versions without their values, which are dropped in the order in which they come.
-	records, versions, relocated, away arena
+	// stay. cold receives versions without their values, which are dropped in the order in which they come.
+	records, versions, relocated, cold arena
 	evacuation                         evacuation
 
 	// Scratch space, empty between calls of Apply.

@@ -66,7 +66,7 @@ var firstLevel = map[string]struct{ is, was int64 }{
 
 // others are the names in package limits that do not influence the state: they are not limits; or they only decide the
 // cost of a state, the validation of a file, the reading of a View, or the admission of requests by a member.
-var others = []string{"AwayBytes", "BasePieceKeys", "BasePieceLeast", "BasePieceMost", "BatchCommands", "ChangesKept", "ClocksApart", "FirstSessionRules", "HistoryLoaded", "Index", "NameBytes", "ReserveFillers", "SessionRules", "TxnRows", "UsageDepth"}
+var others = []string{"ColdBytes", "BasePieceKeys", "BasePieceLeast", "BasePieceMost", "BatchCommands", "ChangesKept", "ClocksApart", "FirstSessionRules", "HistoryLoaded", "Index", "NameBytes", "ReserveFillers", "SessionRules", "TxnRows", "UsageDepth"}
 
 // TestLevelOneStays holds what apply goes by, and that nothing else of the table of bounds is used where it could decide.
 func TestLevelOneStays(t *testing.T) {

@@ -43,7 +43,7 @@ func newMachine(t *rapid.T) *machine {
 		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
 		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 		Sessions:        testRules,
-		AwayBytes:       rapid.SampledFrom([]int{1, 20, 64}).Draw(t, "away"),
+		ColdBytes:       rapid.SampledFrom([]int{1, 20, 64}).Draw(t, "cold"),
 	}
 	state := NewState(l)
 	state.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
@@ -470,8 +470,8 @@ func (m *machine) store(t *rapid.T) {
 	m.stored = to
 	m.state.Stored(to, to, &archive{m.model.events[:len(m.model.events):len(m.model.events)], to})
 	made["stored"]++
-	if versions, bytes := m.state.View().Away(); versions > 0 && bytes > 0 {
-		made["away"]++
+	if versions, bytes := m.state.View().Cold(); versions > 0 && bytes > 0 {
+		made["cold"]++
 	}
 }
 
@@ -588,7 +588,7 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"stored", "away", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
+		"stored", "cold", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
 		"bad: empty key", "bad: key too large", "bad: value provided", "bad: lease provided", "bad: lease too long", "bad: feature level", "bad: bad request",
 		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",

@@ -39,7 +39,7 @@ func (r *record) newest() *version { return ref(r.head.Load()).version() }
 //	neither created nor tombstone   create revision, and version number
 //	leased                          the lease
 //
-// The number of the author has 4 bytes before the value, if there is one. A version that is away has no value behind it.
+// The number of the author has 4 bytes before the value, if there is one. A version that is cold has no value behind it.
 type version struct {
 	// Immutable.
 	mod   int64
@@ -64,7 +64,7 @@ const (
 	again     = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
 	authored  = 16 // a user made the change
-	away      = 32 // the value is in files and not in memory
+	cold      = 32 // the value is in files and not in memory
 
 	flagBits = 8
 
@@ -95,7 +95,7 @@ func headBytes(flags uint32) int {
 }
 
 func versionSize(flags uint32, value int) int {
-	if flags&away != 0 {
+	if flags&cold != 0 {
 		value = 0
 	}
 	return roundUp(headBytes(flags) + value)
@@ -161,10 +161,10 @@ func (v *version) authorWord() *uint32 {
 
 var noBytes = []byte{}
 
-// value returns the value, a part of the slab; nothing if it is away.
+// value returns the value, a part of the slab; nothing if it is cold.
 func (v *version) value() []byte {
 	n := v.valueSize()
-	if n == 0 || v.has(away) {
+	if n == 0 || v.has(cold) {
 		return noBytes
 	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(v), headBytes(v.flags()))), n)

@@ -435,16 +435,16 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 		flags |= leased
 	}
 	if v.Size() >= s.letGoFrom() && i+1 < len(versions) && versions[i+1].Mod < s.letting.next.Revision {
-		flags |= away
-		s.history.away++
-		s.history.awayBytes += int64(v.Size())
+		flags |= cold
+		s.history.cold++
+		s.history.coldBytes += int64(v.Size())
 	}
 	at := s.newVersion(flags, len(v.Value), v.Author)
 	made := at.version()
 	made.mod, made.sub = v.Mod, uint32(v.Sub)
 	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
 	made.setWords(words, v.Lease)
-	copy(made.value(), v.Value) // nothing if it is away
+	copy(made.value(), v.Value) // nothing if it is cold
 	s.push(r, at, ref(r.record().head.Load()))
 	s.history.kept++
 	s.history.keptSum += made.sum

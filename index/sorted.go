@@ -214,7 +214,7 @@ func (r *SortedReader) order(a, b sortable) int {
 	return c
 }
 
-// valueOf returns the value of a version. A value that is away is read for each comparison.
+// valueOf returns the value of a version. A value that is cold is read for each comparison.
 func (r *SortedReader) valueOf(at ref) []byte {
 	value, err := r.held.value(keyOf(at), at.version())
 	r.err = cmp.Or(r.err, err)
@@ -303,7 +303,7 @@ func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
 		}
 		if r.q.KeysOnly {
 			pair.Value = nil
-		} else if at.has(away) {
+		} else if at.has(cold) {
 			pair.Value = r.valueOf(refOf(at))
 		}
 		page.KVs = append(page.KVs, pair)

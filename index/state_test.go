@@ -308,8 +308,8 @@ func TestCheckFinds(t *testing.T) {
 		"a sum":                      {"invariant 4", func(s *State) { s.history.keptSum++ }},
 		"a value":                    {"invariant 4", func(s *State) { newestOf(s, "a").value()[0]++ }},
 		"a number of versions":       {"invariant 4", func(s *State) { s.history.kept++ }},
-		"a number of values away":    {"invariant 4", func(s *State) { s.history.away++ }},
-		"bytes of values away":       {"invariant 4", func(s *State) { s.history.awayBytes-- }},
+		"a number of cold values":    {"invariant 4", func(s *State) { s.history.cold++ }},
+		"bytes of cold values":       {"invariant 4", func(s *State) { s.history.coldBytes-- }},
 		"a value that is in no file": {"the value of the key", func(s *State) { s.letting.files = &files{} }},
 		"a change of another key":    {"invariant 5", func(s *State) { s.history.slots.at(3).Store(s.history.slots.at(2).Load()) }},
 		"a revision without change":  {"invariant 5", func(s *State) { s.revision++ }},
@@ -325,11 +325,11 @@ func TestCheckFinds(t *testing.T) {
 	} {
 		s := NewState(limits.Defaults().Index)
 		batch(t, s, 1e9, put("a", "1"), put("b", "1"), put("a", "2"), del("c", ""), put("c", ""), del("c", ""), onceDel(1, 1), onceDel(2, 1))
-		s.limits.AwayBytes = 1
+		s.limits.ColdBytes = 1
 		s.Stored(s.revision, s.revision, filesOf(t, s.View(), s.revision))
 		reclaimed(s)
-		if err := s.Check(); err != nil || s.history.away != 1 {
-			t.Fatal(s.history.away, err)
+		if err := s.Check(); err != nil || s.history.cold != 1 {
+			t.Fatal(s.history.cold, err)
 		}
 		c.corrupt(s)
 		if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) {

@@ -60,7 +60,7 @@ func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 
 // verify recomputes a version's checksum. That of a version without its value is compared when the value is read.
 func verify(key []byte, at *version) error {
-	if at.has(away) || at.sum == sumOf(hashOf(key), at.value(), at.create(), at.mod, int64(at.sub), at.number(), at.lease(), at.author()) {
+	if at.has(cold) || at.sum == sumOf(hashOf(key), at.value(), at.create(), at.mod, int64(at.sub), at.number(), at.lease(), at.author()) {
 		return nil
 	}
 	return fmt.Errorf("checksum mismatch in memory: a version of revision %d changed after it was written", at.mod)

@@ -177,7 +177,7 @@ func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	return nil
 }
 
-// keyValue returns the key with the version. If the version is away, the value is empty: see View.pair.
+// keyValue returns the key with the version. If the version is cold, the value is empty: see View.pair.
 func (v *version) keyValue(key []byte) kv.KeyValue {
 	return kv.KeyValue{Key: key, Value: v.value(), CreateRevision: v.create(), ModRevision: v.mod, Version: v.number(), Lease: v.lease()}
 }
@@ -604,7 +604,7 @@ func (p *page) add(r *record, at *version) {
 	}
 	if p.KeysOnly {
 		pair.Value = nil
-	} else if at.has(away) {
+	} else if at.has(cold) {
 		pair.Value, p.err = p.v.files.value(pair.Key, at)
 	}
 	if p.KVs == nil && p.Limit > 0 && len(p.End) > 0 {

@@ -193,7 +193,7 @@ func TestBackupFiles(t *testing.T) {
 // The file of a backup has all keys, and is none of its member's own snapshots: these go on to list parts, also after a restart. The file
 // goes when no backup reads it, at a restart, and when the disk is nearly full.
 func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
-	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.AwayBytes = -1, 20_000, 1 })
+	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.ColdBytes = -1, 20_000, 1 })
 	h := c.w.hosts[0]
 	files := func(dir string) []snapshot.Info {
 		t.Helper()
@@ -258,7 +258,7 @@ func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
 		t.Errorf("files after a restart: %+v", left)
 	}
 	ownHaveParts()
-	if away, _ := h.member.status.View().Away(); away < 50 {
+	if away, _ := h.member.status.View().Cold(); away < 50 {
 		t.Errorf("after a restart, %d values are on the disk only", away)
 	}
 

@@ -585,7 +585,7 @@ func (m *member) Status() wire.Status {
 	}
 	s.Stage = m.startup.Word()
 	s.Parts = wire.Parts(m.status.Parts())
-	s.Parts.Away, s.Parts.AwayBytes = m.status.View().Away()
+	s.Parts.Cold, s.Parts.ColdBytes = m.status.View().Cold()
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})

@@ -248,7 +248,7 @@ func TestBytesReadForAValueAfterALoad(t *testing.T) {
 		t.Fatal(loaded.err)
 	}
 	view := loaded.state.View()
-	if away, _ := view.Away(); away < (rounds-2)*keys {
+	if away, _ := view.Cold(); away < (rounds-2)*keys {
 		t.Fatalf("%d values are in files only", away)
 	}
 	bytes = 0

@@ -143,7 +143,7 @@ func (m *members) fill() {
 			m.puts = append(m.puts, pair)
 		}
 		for i := range m.at {
-			if s := m.status(i); s.Parts.Extents < 3 || s.Parts.Away < 30 {
+			if s := m.status(i); s.Parts.Extents < 3 || s.Parts.Cold < 30 {
 				return false
 			}
 		}
@@ -305,7 +305,7 @@ func TestStartAfterABackupTakesNoMoreMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.await("the history is in parts", func() bool { return m.status(0).Parts.AwayBytes > puts*9/10*int64(len(value)) })
+	m.await("the history is in parts", func() bool { return m.status(0).Parts.ColdBytes > puts*9/10*int64(len(value)) })
 	peak := func() (bytes int64) {
 		m.kill(0)
 		m.start(0)

@@ -130,7 +130,7 @@ func TestParts(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 31))
 		l := smallExtents
-		l.AwayBytes = 1 + int(seed%3)*20
+		l.ColdBytes = 1 + int(seed%3)*20
 		prompt := newPartMember(t, simdisk.New(1), l)
 		prompt.shelf = NewShelf(nil)
 		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000, ExtentsFrom: -1})
@@ -183,14 +183,14 @@ func TestParts(t *testing.T) {
 					if err := s.Check(); err != nil {
 						t.Fatal(err)
 					}
-					n, _ := s.View().Away()
+					n, _ := s.View().Cold()
 					away += n
 				}
 				loads++
 			}
 		}
-		if n, _ := late.state.View().Away(); loads == 0 || bases == 0 || len(prompt.parts) == 0 || away < 300 || n != 0 {
-			t.Errorf("seed %d: %d loads, %d bases, %d extents, %d values away, and %d of the other: the test shows nothing", seed, loads, bases, len(prompt.parts), away, n)
+		if n, _ := late.state.View().Cold(); loads == 0 || bases == 0 || len(prompt.parts) == 0 || away < 300 || n != 0 {
+			t.Errorf("seed %d: %d loads, %d bases, %d extents, %d cold values, and %d of the other: the test shows nothing", seed, loads, bases, len(prompt.parts), away, n)
 		}
 	}
 }

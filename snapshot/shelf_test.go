@@ -20,7 +20,7 @@ import (
 func shelved(t testing.TB, fs disk.FS) *partMember {
 	t.Helper()
 	l := smallExtents
-	l.ExtentBytes, l.AwayBytes = 900, 1
+	l.ExtentBytes, l.ColdBytes = 900, 1
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	for n := range 60 {
@@ -81,8 +81,8 @@ func TestEveryBitOfAShelf(t *testing.T) {
 	fs := &spoiled{FS: simdisk.New(1), bit: -1}
 	m := shelved(t, fs)
 	view := m.state.View()
-	if n, _ := view.Away(); n < 40 {
-		t.Fatalf("%d values are away", n)
+	if n, _ := view.Cold(); n < 40 {
+		t.Fatalf("%d values are cold", n)
 	}
 	want := map[index.Position][]byte{}
 	for _, o := range versionsIn(t, m.state, view.Revision()) {
@@ -135,7 +135,7 @@ func TestEveryBitOfAShelf(t *testing.T) {
 func TestLongKeyOnAShelf(t *testing.T) {
 	fs := simdisk.New(1)
 	l := smallExtents
-	l.ExtentBytes, l.AwayBytes = 400_000, 1
+	l.ExtentBytes, l.ColdBytes = 400_000, 1
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	put := func(key string, bytes int, seed int) kv.Op {
@@ -525,7 +525,7 @@ func TestFirstOpenRevisionIsLoaded(t *testing.T) {
 	fs := simdisk.New(1)
 	m := shelved(t, fs)
 	l := smallExtents
-	l.ExtentBytes, l.AwayBytes = 900, 1
+	l.ExtentBytes, l.ColdBytes = 900, 1
 	met := false
 	for n := range 30 {
 		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{

@@ -153,11 +153,11 @@ func (d Disk) WorthSaving(most int64) int64 {
 }
 
 // Holds returns the state size that this machine holds with ease on a disk of that capacity, in whole MiB: the value then seldom changes.
-// 0 is not known. away is the part of the state that is on the disk only.
-func (d Disk) Holds(capacity, away int64) int64 {
+// 0 is not known. cold is the part of the state that is on the disk only.
+func (d Disk) Holds(capacity, cold int64) int64 {
 	held := d.Memory / limits.StateOfMemory
 	if held > 0 {
-		held += away
+		held += cold
 	}
 	if capacity > 0 { // without the space that is kept free besides the next snapshot, and without the spares
 		_, high := d.marks()

@@ -474,7 +474,7 @@ func TestWatches(t *testing.T) {
 		hub.PendingBytes = rapid.SampledFrom([]int{1, 500, 10_000}).Draw(t, "pending")
 		hub.FragmentBytes = hub.FrameBytes * rapid.IntRange(1, 3).Draw(t, "fragment")
 		l := limits.Defaults().Index
-		l.SlabBytes, l.AwayBytes = 4<<10, 1
+		l.SlabBytes, l.ColdBytes = 4<<10, 1
 		w := newWorld(t, l, hub)
 		for range rapid.IntRange(1, 4).Draw(t, "streams") {
 			w.open(rapid.IntRange(1, 8).Draw(t, "room"))

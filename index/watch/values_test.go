@@ -44,10 +44,10 @@ func (l *log) Deliver(d *kv.WatchDelivery) bool {
 	return true
 }
 
-// awayWorld is a world whose values of 10 bytes and more leave memory.
-func awayWorld(t *testing.T) *world {
+// coldWorld is a world whose values of 10 bytes and more leave memory.
+func coldWorld(t *testing.T) *world {
 	l := limits.Defaults().Index
-	l.AwayBytes = 10
+	l.ColdBytes = 10
 	return newWorld(t, l, limits.Defaults().Watches)
 }
 
@@ -70,7 +70,7 @@ func (w *world) complete(t *testing.T) {
 // A watch that needs a value which cannot be read receives the events before, and is then canceled. Others go on. Once the file is
 // repaired, the watch can be resumed.
 func TestUnreadableValueCancels(t *testing.T) {
-	w := awayWorld(t)
+	w := coldWorld(t)
 	w.put("a", 1)
 	from := w.view.Revision()
 	w.put("b", 5)
@@ -127,7 +127,7 @@ func TestUnreadableValueCancels(t *testing.T) {
 
 // A value that cannot be read is not read again for each of many watches.
 func TestUnreadableValueIsReadOnce(t *testing.T) {
-	w := awayWorld(t)
+	w := coldWorld(t)
 	w.put("a", 100)
 	from := w.view.Revision()
 	w.put("a", 1)
@@ -146,7 +146,7 @@ func TestUnreadableValueIsReadOnce(t *testing.T) {
 
 // An event whose value and previous value each reach the limit of what is read at once, among others of its kind.
 func TestLargeValues(t *testing.T) {
-	w := awayWorld(t)
+	w := coldWorld(t)
 	w.put("a", 1)
 	w.put("b", 1)
 	from := w.view.Revision() + 1
@@ -189,7 +189,7 @@ func (d *deliveries) Deliver(one *kv.WatchDelivery) bool {
 
 // A watch of a single key that waits for a value in a file is told of no revision from that value on.
 func TestNoPositionBehindAMissingValue(t *testing.T) {
-	w := awayWorld(t)
+	w := coldWorld(t)
 	w.put("a", 1)
 	from := w.view.Revision()
 	w.put("a", 100)
@@ -214,7 +214,7 @@ func TestNoPositionBehindAMissingValue(t *testing.T) {
 // No list of missing values exceeds its limits, however many watches need values in the same step; world.step checks it.
 func TestMissingValuesAreLimited(t *testing.T) {
 	for _, c := range []struct{ keys, bytes int }{{limits.WatchReadValues + 100, 100}, {100, limits.WatchReadBytes / 10}} {
-		w := awayWorld(t)
+		w := coldWorld(t)
 		from := w.view.Revision() + 1
 		for range 2 {
 			for n := range c.keys {
@@ -245,7 +245,7 @@ func TestMissingValuesAreLimited(t *testing.T) {
 
 // The hub forgets values that were brought when as many bytes again have come.
 func TestValuesAreForgotten(t *testing.T) {
-	w := awayWorld(t)
+	w := coldWorld(t)
 	from := w.view.Revision() + 1
 	const values = 6
 	for range values {
@@ -267,7 +267,7 @@ func TestValuesAreForgotten(t *testing.T) {
 func TestMissingValueWithinARevision(t *testing.T) {
 	for _, broken := range []error{nil, errors.New("input/output error")} {
 		for _, end := range []string{"", "b"} {
-			w := awayWorld(t)
+			w := coldWorld(t)
 			w.put("a", 1)
 			w.apply(new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
 				{Delete: &kv.Delete{Key: []byte("a"), End: []byte{0}}},

@@ -54,10 +54,14 @@ func (w *writer) open() error {
 		return fmt.Errorf("make its folder durable: %w", err)
 	}
 	within, err := w.endsWithinLine() // FILE can be written
-	if err == nil && within {
+	if err != nil {
+		return err
+	}
+	if within {
 		w.log.config.Logger.Warn("a crash has torn the last line of the audit log", "file", name)
 	}
-	return err
+	_, err = w.files.Write(nil) // from now on there is a FILE
+	return errors.Join(err, w.files.Close())
 }
 
 // attempt writes the batch, and makes it durable.

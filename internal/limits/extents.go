@@ -9,9 +9,9 @@ const (
 	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
 	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 1.
 	ExtentsFrom = 512 << 20
-	// AwayBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
+	// ColdBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
 	// the cost of reading them again.
-	AwayBytes = 64
+	ColdBytes = 64
 	// ChunkBytes is about how much of a file is read for one value. The place of each chunk takes 24 bytes of memory, 0.15 percent of the
 	// data, and finding a version in a chunk takes a few microseconds.
 	ChunkBytes = 16 << 10

@@ -61,8 +61,8 @@ type Index struct {
 	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 1. 0 means the constant of that
 	// name. ExtentsFrom is negative if a state has extents from the start.
 	ExtentBytes, ExtentsFrom int64
-	// AwayBytes is the smallest value that leaves memory; 0: the constant of that name.
-	AwayBytes int
+	// ColdBytes is the smallest value that leaves memory; 0: the constant of that name.
+	ColdBytes int
 	// PieceBytes is a quarter of the largest piece of a base; 0: BasePieceLeast. All members must have the same.
 	PieceBytes int64
 

@@ -35,7 +35,7 @@ var exampleStatus = Status{
 	Level: 4, LevelMost: 5, Wall: 1_700_000_000_000_000, Host: 1 << 63, Device: 66306, ElectionTimeout: time.Second, DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20,
 	Backup: "/backup/n1", BackupAge: 1500 * time.Millisecond,
 	Memory: 1 << 28, Puts: Load{1000, 3 * time.Millisecond}, Gets: Load{2000, 250 * time.Microsecond}, Events: Load{7, 90 * time.Microsecond},
-	Parts: Parts{Base: 900, BaseFiles: 3, BaseBytes: 180 << 20, Extents: 12, ExtentBytes: 170 << 20, Away: 1 << 20, AwayBytes: 256 << 20, Reads: 77, ReadsFailed: 1},
+	Parts: Parts{Base: 900, BaseFiles: 3, BaseBytes: 180 << 20, Extents: 12, ExtentBytes: 170 << 20, Cold: 1 << 20, ColdBytes: 256 << 20, Reads: 77, ReadsFailed: 1},
 	Stage: Starting, Interface: "eth0", MTU: 1500,
 	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000, UsedBytes: 5000, QuotaBytes: 2 << 30,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},

@@ -21,8 +21,8 @@ import (
 //	 level uint, level_most uint, wall_us int, host uint, device uint, election_us uint, disk_free int, disk_bytes int, files uint,
 //	 backup str, backup_age_us uint,
 //	 memory int, puts uint, put_p99_us uint, gets uint, get_p99_us uint, events uint, event_p99_us uint,
-//	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int, away int,
-//	 away_bytes int, reads uint, reads_failed uint, stage str]
+//	 base int, base_files uint, base_bytes int, extents uint, extent_bytes int, cold int,
+//	 cold_bytes int, reads uint, reads_failed uint, stage str]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -84,7 +84,7 @@ type Parts struct {
 	ExtentBytes int64
 
 	// Values of superseded versions that are in these files, and not in memory.
-	Away, AwayBytes int64
+	Cold, ColdBytes int64
 	Reads           uint64 // values that were read from these files since the start
 	ReadsFailed     uint64 // that could not be read
 }
@@ -180,7 +180,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 	}
 	dst = pack.AppendInt(pack.AppendUint(pack.AppendInt(dst, s.Parts.Base), s.Parts.BaseFiles), s.Parts.BaseBytes)
 	dst = pack.AppendInt(pack.AppendUint(dst, s.Parts.Extents), s.Parts.ExtentBytes)
-	dst = pack.AppendInt(pack.AppendInt(dst, s.Parts.Away), s.Parts.AwayBytes)
+	dst = pack.AppendInt(pack.AppendInt(dst, s.Parts.Cold), s.Parts.ColdBytes)
 	return pack.AppendString(pack.AppendUint(pack.AppendUint(dst, s.Parts.Reads), s.Parts.ReadsFailed), s.Stage)
 }
 

@@ -52,7 +52,7 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 
 // value returns the value of a version, wherever it is.
 func (v *View) value(key []byte, at *version) ([]byte, error) {
-	if at.has(away) {
+	if at.has(cold) {
 		return v.files.value(key, at)
 	}
 	return at.value(), nil
@@ -61,7 +61,7 @@ func (v *View) value(key []byte, at *version) ([]byte, error) {
 // pair returns the key with a version, and with its value, wherever that is.
 func (v *View) pair(key []byte, at *version) (pair kv.KeyValue, err error) {
 	pair = at.keyValue(key)
-	if at.has(away) {
+	if at.has(cold) {
 		pair.Value, err = v.files.value(key, at)
 	}
 	return pair, err
@@ -76,7 +76,7 @@ type Unread struct {
 
 // unread returns the value of a version if it is not in memory, and otherwise nil.
 func (v *View) unread(key []byte, at *version) *Unread {
-	if !at.has(away) {
+	if !at.has(cold) {
 		return nil
 	}
 	return &Unread{v, at, key}
@@ -180,14 +180,14 @@ func (s *State) letGoBefore(v *version) bool {
 		return false
 	}
 	old := at.version()
-	if old.has(tombstone|away) || old.valueSize() < s.letGoFrom() {
+	if old.has(tombstone|cold) || old.valueSize() < s.letGoFrom() {
 		return false
 	}
 	head := headBytes(old.flags())
-	to := s.keys.memory.alloc(&s.keys.away, roundUp(head))
+	to := s.keys.memory.alloc(&s.keys.cold, roundUp(head))
 	copy(unsafe.Slice((*byte)(to.pointer()), head), unsafe.Slice((*byte)(at.pointer()), head))
 	made := to.version()
-	made.shape |= away
+	made.shape |= cold
 	v.prev.Store(uint64(to))
 	if older := old.older(); older != 0 {
 		older.version().setNewer(to)
@@ -198,8 +198,8 @@ func (s *State) letGoBefore(v *version) bool {
 	if s.keys.evacuation.from == at {
 		s.keys.evacuation.from = to
 	}
-	s.history.away++
-	s.history.awayBytes += int64(old.valueSize())
+	s.history.cold++
+	s.history.coldBytes += int64(old.valueSize())
 	old.owner |= versionDead
 	s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)
 	return true
@@ -207,11 +207,11 @@ func (s *State) letGoBefore(v *version) bool {
 
 // letGoFrom returns the size from which on values leave memory.
 func (s *State) letGoFrom() int {
-	if n := s.limits.AwayBytes; n > 0 {
+	if n := s.limits.ColdBytes; n > 0 {
 		return n
 	}
-	return limits.AwayBytes
+	return limits.ColdBytes
 }
 
-// Away returns how many versions have their value in files only, and the bytes of these values.
-func (v *View) Away() (versions, bytes int64) { return v.history.away, v.history.awayBytes }
+// Cold returns how many versions have their value in files only, and the bytes of these values.
+func (v *View) Cold() (versions, bytes int64) { return v.history.cold, v.history.coldBytes }

@@ -62,8 +62,8 @@ func (m *madeFiles) Value(key []byte, at Position, sound func([]byte) bool) ([]b
 	return value, nil
 }
 
-// awayIn lists the versions whose value is not in memory.
-func awayIn(v *View) (all []string) {
+// coldIn lists the versions whose value is not in memory.
+func coldIn(v *View) (all []string) {
 	v.Scan(nil, func(key []byte, versions []Version) bool {
 		for i := range versions {
 			if one := &versions[i]; one.unread != nil {
@@ -81,8 +81,8 @@ func valueOf(n int, seed byte) string { return strings.Repeat(string('a'+seed), 
 func superseding(t testing.TB, s *State) {
 	t.Helper()
 	for _, command := range [][]byte{
-		put("a", valueOf(200, 0)), put("a", valueOf(limits.AwayBytes, 1)), del("a", ""), put("a", valueOf(300, 2)), // 2 to 5
-		put("b", valueOf(limits.AwayBytes-1, 3)), put("b", valueOf(100, 4)), // 6, 7
+		put("a", valueOf(200, 0)), put("a", valueOf(limits.ColdBytes, 1)), del("a", ""), put("a", valueOf(300, 2)), // 2 to 5
+		put("b", valueOf(limits.ColdBytes-1, 3)), put("b", valueOf(100, 4)), // 6, 7
 		put("c", valueOf(100, 5)), put("b", ""), put("c", valueOf(1000, 6)), put("b", valueOf(64, 7)), // 8 to 11
 	} {
 		batch(t, s, 1, command)
@@ -110,21 +110,21 @@ func TestValuesLeave(t *testing.T) {
 				reclaimed(s)
 			}
 			v := s.View()
-			if got := awayIn(v); !slices.Equal(got, slices.Sorted(slices.Values(gone))) {
+			if got := coldIn(v); !slices.Equal(got, slices.Sorted(slices.Values(gone))) {
 				t.Errorf("at apply %v: files up to revision %d: %q left memory, %q should", atApply, to, got, gone)
 			}
 			if err := s.Check(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n, size := s.View().Away(); n != 4 || size != 200+limits.AwayBytes+100+100 {
-			t.Errorf("%d values of %d bytes are away", n, size)
+		if n, size := s.View().Cold(); n != 4 || size != 200+limits.ColdBytes+100+100 {
+			t.Errorf("%d values of %d bytes are cold", n, size)
 		}
 		s.Stored(11, 1000, nil)
 		batch(t, s, 1, put("c", valueOf(70, 8)), put("c", ""))
 		reclaimed(s)
-		if n, _ := s.View().Away(); n != 4 {
-			t.Errorf("%d values are away, though there are no files", n)
+		if n, _ := s.View().Cold(); n != 4 {
+			t.Errorf("%d values are cold, though there are no files", n)
 		}
 	}
 	s := NewState(limits.Defaults().Index)
@@ -132,7 +132,7 @@ func TestValuesLeave(t *testing.T) {
 	s.Stored(11, 1000, filesOf(t, s.View(), s.revision))
 	s.Stored(11, 1000, nil) // before any value has left
 	reclaimed(s)
-	if n, _ := s.View().Away(); n != 0 {
+	if n, _ := s.View().Cold(); n != 0 {
 		t.Errorf("%d values left memory for files that are gone", n)
 	}
 }
@@ -152,7 +152,7 @@ func TestOldViewReadsOn(t *testing.T) {
 	}
 	for _, v := range []*View{old, s.View()} {
 		files.reads = 0
-		for revision, want := range map[int64]string{2: valueOf(200, 0), 3: valueOf(limits.AwayBytes, 1), 5: valueOf(300, 2)} {
+		for revision, want := range map[int64]string{2: valueOf(200, 0), 3: valueOf(limits.ColdBytes, 1), 5: valueOf(300, 2)} {
 			if pair, found, err := v.Get([]byte("a"), revision); !found || err != nil || string(pair.Value) != want {
 				t.Errorf("revision %d: %q, %v, %v", revision, pair.Value, found, err)
 			}
@@ -320,8 +320,8 @@ func TestValueCannotBeRead(t *testing.T) {
 	files := filesOf(t, s.View(), 5)
 	s.Stored(5, 5, files)
 	reclaimed(s)
-	if n, _ := s.View().Away(); n != 2 {
-		t.Fatalf("%d values are away", n)
+	if n, _ := s.View().Cold(); n != 2 {
+		t.Fatalf("%d values are cold", n)
 	}
 	digest := s.View().Digest()
 	faults := map[string]func(){
@@ -407,8 +407,8 @@ func TestReadsWithoutValues(t *testing.T) {
 	}
 }
 
-// What is compacted is away no more.
-func TestAwayIsCompacted(t *testing.T) {
+// What is compacted is cold no more.
+func TestColdIsCompacted(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	superseding(t, s)
 	s.Stored(11, 11, filesOf(t, s.View(), 11))
@@ -417,9 +417,9 @@ func TestAwayIsCompacted(t *testing.T) {
 		c := restoredWithFiles(t, s)
 		batch(t, c, 1, new(Head).AppendCompact(nil, revision))
 		reclaimed(c)
-		n, size := c.View().Away()
+		n, size := c.View().Cold()
 		if n != want || (size == 0) != (n == 0) {
-			t.Errorf("compacted at %d: %d values of %d bytes are away, %d wanted", revision, n, size, want)
+			t.Errorf("compacted at %d: %d values of %d bytes are cold, %d wanted", revision, n, size, want)
 		}
 		if err := c.Check(); err != nil {
 			t.Error(err)
@@ -427,7 +427,7 @@ func TestAwayIsCompacted(t *testing.T) {
 	}
 }
 
-// restoredWithFiles is a copy of a state, with the same values away.
+// restoredWithFiles is a copy of a state, with the same values cold.
 func restoredWithFiles(t testing.TB, s *State) *State {
 	t.Helper()
 	v := s.ViewToSave()
@@ -456,8 +456,8 @@ func restoredWithFiles(t testing.TB, s *State) *State {
 	return c
 }
 
-// TestAwayMemory: a kept version without its value takes its head, its slot in the history, and what slabs leave free.
-func TestAwayMemory(t *testing.T) {
+// TestColdMemory: a kept version without its value takes its head, its slot in the history, and what slabs leave free.
+func TestColdMemory(t *testing.T) {
 	const keys, versions, most = 2000, 50, 80
 	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows})
 	value := valueOf(256, 0)
@@ -484,9 +484,9 @@ func TestAwayMemory(t *testing.T) {
 		reclaimed(s)
 	}
 	all := taken()
-	n, size := s.View().Away()
+	n, size := s.View().Cold()
 	if n != keys*versions || size != n*256 {
-		t.Fatalf("%d values of %d bytes are away", n, size)
+		t.Fatalf("%d values of %d bytes are cold", n, size)
 	}
 	each := float64(all-live) / float64(n)
 	t.Logf("a version without its value takes %.1f bytes, a key with its newest version %.1f", each, float64(live)/keys)
@@ -520,7 +520,7 @@ func TestLastRevisionLetsGo(t *testing.T) {
 	}
 	s.Stored(s.revision, s.revision, filesOf(t, s.View(), s.revision))
 	reclaimed(s)
-	if n, _ := s.View().Away(); n != keys {
+	if n, _ := s.View().Cold(); n != keys {
 		t.Errorf("%d of %d values have left memory", n, keys)
 	}
 }
@@ -642,7 +642,7 @@ func TestLoadLetsValuesGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := c.View().Away(); n < 18_000 || most > 6<<20 {
-		t.Errorf("%d of 20 MB of values are away, and the load took up to %d bytes", n, most)
+	if n, _ := c.View().Cold(); n < 18_000 || most > 6<<20 {
+		t.Errorf("%d of 20 MB of values are cold, and the load took up to %d bytes", n, most)
 	}
 }
