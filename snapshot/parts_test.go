@@ -265,9 +265,6 @@ func changesOf(t testing.TB, v *index.View) string {
 func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
 	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: -1})
 	for n := range 32 {
-		if n == 5 {
-			apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
-		}
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}))
 	}
 	return m, m.snapshot()
@@ -291,7 +288,7 @@ func TestGoldenParts(t *testing.T) {
 			t.Errorf("%s: the same content is saved as other bytes", name)
 		}
 	}
-	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {5, 0}, "extent.part": {0, 5}, "parts.snap": {0, 2}} {
+	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {1, 0}, "extent.part": {0, 5}, "parts.snap": {0, 5}} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
