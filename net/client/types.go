@@ -8,17 +8,12 @@ import (
 // The types of requests and answers are those of all parts of qkv: `go doc qkv/index/kv.Txn` shows the fields of [Txn]. Each type of a field,
 // and each constant of such a type, has a name in this package, so that a program imports no other one.
 
-// KeyValue is a key with its value and its revisions.
-type KeyValue = kv.KeyValue
-
-// Range is a query. Only Key must be set; Prefix and From make an End.
-type Range = kv.Range
-
-// RangeResult is the content of a range.
-type RangeResult = kv.RangeResult
-
-// SortTarget is the field that pairs are sorted by.
-type SortTarget = kv.SortTarget
+type (
+	KeyValue    = kv.KeyValue    // a key with its value and its revisions
+	Range       = kv.Range       // a query. Only Key must be set; Prefix and From make an End.
+	RangeResult = kv.RangeResult // the content of a range
+	SortTarget  = kv.SortTarget  // the field that pairs are sorted by
+)
 
 // The targets of sorts.
 const (
@@ -39,20 +34,13 @@ const (
 	SortDescend SortOrder = kv.SortDescend
 )
 
-// Put sets a key, with all options.
-type Put = kv.Put
-
-// Delete removes a key, or a range of keys.
-type Delete = kv.Delete
-
-// Txn is a transaction: its comparisons decide which of two lists of operations is applied.
-type Txn = kv.Txn
-
-// Compare is a comparison of a transaction.
-type Compare = kv.Compare
-
-// CompareTarget is the field of a key that is compared.
-type CompareTarget = kv.CompareTarget
+type (
+	Put           = kv.Put           // Put sets a key, with all options
+	Delete        = kv.Delete        // Delete removes a key, or a range of keys
+	Txn           = kv.Txn           // a transaction: its comparisons decide which of two lists of operations is applied
+	Compare       = kv.Compare       // a comparison of a transaction
+	CompareTarget = kv.CompareTarget // the field of a key that is compared
+)
 
 // The targets of comparisons.
 const (
@@ -74,29 +62,21 @@ const (
 	NotEqual CompareResult = kv.NotEqual
 )
 
-// Op is an operation of a transaction: exactly one of its fields is set.
-type Op = kv.Op
-
-// TxnResult is the answer to a transaction.
-type TxnResult = kv.TxnResult
-
-// Answer is the answer to one operation of a transaction. Only the field of the operation's kind is set.
-type Answer = kv.Answer
-
-// PutResult is the answer to a put in a transaction.
-type PutResult = kv.PutResult
-
-// DeleteResult is the answer to a delete in a transaction.
-type DeleteResult = kv.DeleteResult
+type (
+	Op           = kv.Op           // an operation of a transaction: exactly one of its fields is set
+	TxnResult    = kv.TxnResult    // the answer to a transaction
+	Answer       = kv.Answer       // the answer to one operation of a transaction. Only the field of the operation's kind is set.
+	PutResult    = kv.PutResult    // the answer to a put in a transaction
+	DeleteResult = kv.DeleteResult // the answer to a delete in a transaction
+)
 
 // Watch is a request for a watch: its keys, and its first revision. Only Key must be set; Prefix and From make an End.
 type Watch = kv.Watch
 
-// WatchEvent is one change of a key.
-type WatchEvent = kv.WatchEvent
-
-// Event is one change of a key.
-type Event = kv.Event
+type (
+	WatchEvent = kv.WatchEvent // one change of a key
+	Event      = kv.Event      // one change of a key
+)
 
 // Error is a member's answer that is an error. Certain says that a write certainly did not happen, Happened that it happened, and
 // Retryable that a retry can succeed.
@@ -182,17 +162,12 @@ type Lease = kv.Lease
 // force at the next handshake.
 type Credentials = wire.Credentials
 
-// User is a user, without its password.
-type User = wire.User
-
-// Role is a named set of permissions.
-type Role = kv.UserRole
-
-// Permission allows access to a key, or to a range of keys; Prefix and From make an End.
-type Permission = kv.Permission
-
-// PermissionType is the kind of access that a permission allows. Writing does not include reading.
-type PermissionType = kv.PermissionType
+type (
+	User           = wire.User         // a user, without its password
+	Role           = kv.UserRole       // a named set of permissions
+	Permission     = kv.Permission     // Permission allows access to a key, or to a range of keys; Prefix and From make an End
+	PermissionType = kv.PermissionType // the kind of access that a permission allows. Writing does not include reading.
+)
 
 // The types of permissions.
 const (
@@ -201,20 +176,13 @@ const (
 	PermitReadWrite PermissionType = kv.PermitReadWrite
 )
 
-// AuthStatus is the state of authentication.
-type AuthStatus = wire.AuthStatus
-
-// AuthCheck says whether a user has a permission, and by which roles.
-type AuthCheck = wire.AuthCheck
-
-// Grant is a permission that a role gives.
-type Grant = wire.Grant
-
-// Self is the user of this client, as its member sees it.
-type Self = wire.Self
-
-// Proof is how a member knows the user of a connection.
-type Proof = wire.Proof
+type (
+	AuthStatus = wire.AuthStatus // the state of authentication
+	AuthCheck  = wire.AuthCheck  // AuthCheck says whether a user has a permission, and by which roles
+	Grant      = wire.Grant      // a permission that a role gives
+	Self       = wire.Self       // the user of this client, as its member sees it
+	Proof      = wire.Proof      // how a member knows the user of a connection
+)
 
 // The proofs.
 const (
@@ -224,14 +192,11 @@ const (
 	ProofToken       Proof = wire.ProofToken       // a login with the token of an earlier login
 )
 
-// Change identifies a change of a key by its revision.
-type Change = wire.Change
-
-// AuthChange is a change of users, roles, or of authentication itself.
-type AuthChange = kv.AuthChange
-
-// AuthChangeKind is the kind of an AuthChange.
-type AuthChangeKind = kv.AuthChangeKind
+type (
+	Change         = wire.Change       // Change identifies a change of a key by its revision
+	AuthChange     = kv.AuthChange     // a change of users, roles, or of authentication itself
+	AuthChangeKind = kv.AuthChangeKind // the kind of an AuthChange
+)
 
 // The kinds of changes of users and roles.
 const (

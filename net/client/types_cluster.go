@@ -7,11 +7,10 @@ import (
 
 // The types of members, alarms, sizes and backups: see types.go.
 
-// Member is one member of the cluster, as the replicated state describes it.
-type Member = kv.Member
-
-// MemberRole is a member's role in consensus.
-type MemberRole = kv.Role
+type (
+	Member     = kv.Member // one member of the cluster, as the replicated state describes it
+	MemberRole = kv.Role   // a member's role in consensus
+)
 
 // The roles of members.
 const (
@@ -21,11 +20,10 @@ const (
 	Leaving  MemberRole = kv.Leaving  // a voter of the old configuration only
 )
 
-// MemberChange is one change of the membership.
-type MemberChange = kv.MemberChange
-
-// MemberChangeKind is the kind of a MemberChange.
-type MemberChangeKind = kv.MemberChangeKind
+type (
+	MemberChange     = kv.MemberChange     // one change of the membership
+	MemberChangeKind = kv.MemberChangeKind // the kind of a MemberChange
+)
 
 // The kinds of changes of the membership.
 const (
@@ -36,32 +34,17 @@ const (
 	BindMember    MemberChangeKind = kv.BindMember    // ID, Folder: members bind the id of a new member to its data folder themselves
 )
 
-// Status is one member's report of its own state.
-type Status = wire.Status
-
-// Parts are the files with all changes but the newest ones, in a Status.
-type Parts = wire.Parts
-
-// Load is the load of one kind of operations in a Status.
-type Load = wire.Load
-
-// ClientLoad is the sum of all connections of one client to a member, for one of the two APIs.
-type ClientLoad = wire.ClientLoad
-
-// StatusAlarm is an alarm or a notice in a Status.
-type StatusAlarm = wire.Alarm
-
-// StatusMember is one member in a Status, as the member that answered knows it.
-type StatusMember = wire.Member
-
-// Link is a member's connection to another member.
-type Link = wire.Link
-
-// Alarm is an alarm of the replicated state.
-type Alarm = kv.Alarm
-
-// AlarmKind is the kind of an alarm of the replicated state.
-type AlarmKind = kv.AlarmKind
+type (
+	Status       = wire.Status     // one member's report of its own state
+	Parts        = wire.Parts      // the files with all changes but the newest ones, in a Status
+	Load         = wire.Load       // the load of one kind of operations in a Status
+	ClientLoad   = wire.ClientLoad // the sum of all connections of one client to a member, for one of the two APIs
+	StatusAlarm  = wire.Alarm      // an alarm or a notice in a Status
+	StatusMember = wire.Member     // one member in a Status, as the member that answered knows it
+	Link         = wire.Link       // a member's connection to another member
+	Alarm        = kv.Alarm        // an alarm of the replicated state
+	AlarmKind    = kv.AlarmKind    // the kind of an alarm of the replicated state
+)
 
 // The kinds of alarms.
 const (
@@ -79,23 +62,12 @@ type AlarmChange = kv.AlarmChange
 // Usage asks how much space the keys below a prefix take, and how often they change, by group. Separator must be set.
 type Usage = kv.Usage
 
-// UsageRow is the sum over one group.
-type UsageRow = kv.UsageRow
-
-// UsageResult is the sum over each group, as of one revision.
-type UsageResult = kv.UsageResult
-
-// BackupBase is a snapshot of a member.
-type BackupBase = kv.BackupBase
-
-// LogPart is a part of a member's log.
-type LogPart = kv.LogPart
-
-// Verified is what the verification of a member's files has found so far.
-type Verified = kv.Verified
-
-// DamagedFile is a damaged file of a member.
-type DamagedFile = kv.DamagedFile
-
-// LogEntry is one committed entry of the log.
-type LogEntry = kv.LogEntry
+type (
+	UsageRow    = kv.UsageRow    // the sum over one group
+	UsageResult = kv.UsageResult // the sum over each group, as of one revision
+	BackupBase  = kv.BackupBase  // a snapshot of a member
+	LogPart     = kv.LogPart     // a part of a member's log
+	Verified    = kv.Verified    // what the verification of a member's files has found so far
+	DamagedFile = kv.DamagedFile // a damaged file of a member
+	LogEntry    = kv.LogEntry    // one committed entry of the log
+)
