@@ -72,7 +72,7 @@ func TestQuorumHolds(t *testing.T) {
 	}
 }
 
-// Each member tells the others what it holds; an older build reports one size.
+// Each member tells the others what it holds.
 func TestHoldsIsTold(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.Status.reportDisk(func(d *space.Disk) { d.Size = limits.StateOfDisk * 20 << 20 }) // less what is kept free
@@ -81,10 +81,10 @@ func TestHoldsIsTold(t *testing.T) {
 	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Holds: 19 << 20, HoldsNow: 9 << 20}) {
 		t.Errorf("it says %+v", sent)
 	}
-	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Holds: 8 << 20}}, Received{From: 3, Message: peerframe.DiskSpace{Holds: 7 << 20}})
+	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Holds: 8 << 20, HoldsNow: 8 << 20}}, Received{From: 3, Message: peerframe.DiskSpace{Holds: 7 << 20, HoldsNow: 7 << 20}})
 	c.pass(TickInterval)
 	if got := c.Status.QuorumCapacity(); got != (QuorumCapacity{8 << 20, 8 << 20, 2}) {
-		t.Errorf("two older builds: %+v", got)
+		t.Errorf("two reports: %+v", got)
 	}
 	c.turn(Disconnected{Peer: 2}, Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}})
 	c.pass(TickInterval)

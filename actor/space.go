@@ -201,12 +201,7 @@ func (s *spaces) helpFull(c *core) (save bool) {
 func (s *spaces) publishHeld(c *core) {
 	var held QuorumCapacity
 	held.Bytes, _ = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.Holds })
-	held.Now, held.Member = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 {
-		if r.HoldsNow == 0 { // an older build reports one size, without the space that files of other programs take
-			return r.Holds
-		}
-		return r.HoldsNow
-	})
+	held.Now, held.Member = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.HoldsNow })
 	if held != c.Status.QuorumCapacity() {
 		c.Status.capacity.Store(&held)
 	}

@@ -14,8 +14,8 @@ type clockOffset struct {
 	within time.Duration // the error of ahead: half of the time between the question and the answer
 }
 
-// offsetOf returns the offset of a clock that a member read, in microseconds since 1970, between two readings of this host's clock. A
-// member of an older version reports 0.
+// offsetOf returns the offset of a clock that a member read, in microseconds since 1970, between two readings of this host's clock; 0 is
+// not known.
 func offsetOf(wall int64, sent, received time.Time) clockOffset {
 	if wall == 0 {
 		return clockOffset{}
@@ -29,7 +29,7 @@ func (m *memberStatus) known(record wire.Member) {
 	m.role, m.clients = record.Role, record.Clients
 }
 
-// nameRoles sets the members' votes. The list of an older member has no roles, and then none is printed: some member must be a voter.
+// nameRoles sets the members' votes. Without an answer there are no roles, and then none is printed: some member must be a voter.
 func nameRoles(members []memberStatus) {
 	if !slices.ContainsFunc(members, func(m memberStatus) bool { return m.role.Votes() }) {
 		return

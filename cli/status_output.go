@@ -46,7 +46,7 @@ type memberStatus struct {
 	Alarms         []alarm `json:"alarms"`
 	Links          []link  `json:"links"`
 
-	// The fields below describe the program and the host. They are 0 or empty for a member of an older version.
+	// The fields below describe the program and the host. They are 0 or empty if they are not known.
 	Vote             string     `json:"vote"`               // learner, voter, incoming or leaving
 	FeatureLevel     uint64     `json:"feature_level"`      // of the cluster
 	FeatureLevelMost uint64     `json:"feature_level_most"` // of the member's program

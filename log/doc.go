@@ -115,8 +115,7 @@
 // the newest file would lose acknowledged entries undetected. [Maker.WriteNext] writes the page, outside the commit
 // path, when the first group of the next segment is synced (at a start: its header). Each start writes the page again.
 // After a crash the page is either missing or true. The page needs no extra space, because the whole file was allocated
-// before. Releasing segments never makes the page false, because segments are released oldest first. Segments of an
-// older qkv, which set no such page aside, have none.
+// before. Releasing segments never makes the page false, because segments are released oldest first.
 //
 // # Growth
 //

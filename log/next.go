@@ -19,14 +19,14 @@ type NextPage struct {
 }
 
 // nextPage returns the page that announces the active segment in the segment before it. It returns false if that
-// segment is gone or has no page left.
+// segment is gone.
 func (l *Log) nextPage() (p NextPage, ok bool) {
 	if len(l.segments) < 2 {
 		return p, false
 	}
 	prev, h := l.segments[len(l.segments)-2], &l.active().header
 	at := prev.header.size - pageBytes
-	if prev.seq != h.prev || at < h.prevEnd { // an older qkv set no page aside
+	if prev.seq != h.prev {
 		return p, false
 	}
 	return NextPage{prev.name, seed(prev.header.salt), frameHeader{

@@ -322,8 +322,6 @@ func featureLevel(f *Facts, r *report) {
 		}
 	}
 	switch {
-	case n > 0 && level == 0:
-		r.skip("the members do not report it")
 	case level < most && least > 0:
 		r.warn("the level is %d, the newest member supports %d; %s", level, most, strings.Join(holds, ", "))
 	case level < most:

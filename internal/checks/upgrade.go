@@ -130,8 +130,6 @@ func wayBack(members []Member) string {
 		}
 	}
 	switch {
-	case level == 0:
-		return "the members report no feature level: docs/upgrading.md"
 	case level < most && len(holds) > 0:
 		return fmt.Sprintf("open: the cluster's feature level is %d, and %s must be upgraded before it rises to %d; until then each member can go back", level, list(holds), most)
 	case level < most:

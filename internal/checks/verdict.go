@@ -94,7 +94,7 @@ func count(b bool) int {
 // stateRefused is the state of a quarantined member, which may not vote.
 const stateRefused = "refused"
 
-// roleOf returns a member's role. An older member reports no roles; then every member votes that does not say that it learns.
+// roleOf returns a member's role. If no member has answered with roles, every member votes that does not say that it learns.
 func roleOf(m *Member, members []Member) kv.Role {
 	reported := slices.ContainsFunc(members, func(m Member) bool { return m.Role.Votes() })
 	if !reported && m.State != kv.Learner.String() {

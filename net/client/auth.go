@@ -205,20 +205,17 @@ func (c *Client) roles(ctx context.Context, name string) ([]Role, error) {
 }
 
 // AuthorsOf returns the authors of changes: the names of the users who made them, or, without authentication, of the clients' certificates.
-// A name is empty if no client made the change, or if it is not known any more. It needs the permission to read the keys. A member of a
-// version before 0.3.0 knows no authors.
+// A name is empty if no client made the change, or if it is not known any more. It needs the permission to read the keys.
 func (c *Client) AuthorsOf(ctx context.Context, changes []Change) ([]string, error) {
 	all := make([]string, 0, len(changes))
 	for len(all) < len(changes) {
 		part := changes[len(all):]
 		part = part[:authorsTogether(part)]
 		names, err := asked(ctx, c, wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, part, false), (*wire.Response).Authors)
-		switch {
-		case unknownOp(err):
-			names = make([]string, len(part))
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case len(names) != len(part):
+		}
+		if len(names) != len(part) {
 			return nil, errShortAuthors
 		}
 		all = append(all, names...)
@@ -230,12 +227,6 @@ var (
 	errEmptyPage    = errors.New("the member answered with an empty page, which is not the last one")
 	errShortAuthors = errors.New("the member answered for other changes than the requested ones")
 )
-
-// unknownOp reports whether a member does not know the op of a question: its version is older.
-func unknownOp(err error) bool {
-	answer, ok := errors.AsType[*kv.Error](err)
-	return ok && answer.Code == kv.BadRequest
-}
 
 // authorsBytes bounds the keys in one request for authors.
 const authorsBytes = 512 << 10

@@ -87,50 +87,43 @@ type Code = kv.Code
 
 // The codes of errors.
 const (
-	OK             Code = kv.OK
-	EmptyKey       Code = kv.EmptyKey       // a key has at least one byte
-	KeyTooLarge    Code = kv.KeyTooLarge    // the message names the limit
-	ValueTooLarge  Code = kv.ValueTooLarge  // the message names the limit
-	Compacted      Code = kv.Compacted      // the requested revision was compacted
-	FutureRevision Code = kv.FutureRevision // the requested revision does not exist yet
-	Unavailable    Code = kv.Unavailable    // no leader, or no quorum; it certainly did not happen; retry
-	Unknown        Code = kv.Unknown        // it may have happened, or may still happen
-	NotAllowed     Code = kv.NotAllowed     // this identity lacks the permission
-	Overloaded     Code = kv.Overloaded     // a limit on requests under way is reached; it certainly did not happen; retry
-	BadRequest     Code = kv.BadRequest     // malformed, or against a rule that the message names
-	NoSpace        Code = kv.NoSpace        // the cluster accepts no writes until there is space
-	Internal       Code = kv.Internal       // a fault in the member
-	FeatureLevel   Code = kv.FeatureLevel   // the cluster's feature level is too low
-	Amnesia        Code = kv.Amnesia        // the member lost state that it had acknowledged, and is refused
-	Corrupt        Code = kv.Corrupt        // the member's state differs from the majority's, and the member is refused
-	MemberNotFound Code = kv.MemberNotFound // no member has this id or name
-	MemberExists   Code = kv.MemberExists   // the id or the name was used before
-	AddressExists  Code = kv.AddressExists  // another member has this peer address
-	NotLearner     Code = kv.NotLearner     // the member is a voter already
-	LearnerBehind  Code = kv.LearnerBehind  // a learner that lags is not promoted
-	TooManyMembers Code = kv.TooManyMembers // the message names the limit
-	QuorumAtRisk   Code = kv.QuorumAtRisk   // the change would leave too few healthy voters for a quorum
-	Removed        Code = kv.Removed        // the asked member was removed from its cluster
-	KeyNotFound    Code = kv.KeyNotFound    // a put that keeps the value or lease needs an existing key
-	DuplicateKey   Code = kv.DuplicateKey   // a transaction changes a key twice
-	ValueProvided  Code = kv.ValueProvided  // a put with IgnoreValue has a value
-	LeaseProvided  Code = kv.LeaseProvided  // a put with IgnoreLease has a lease
-	LeaseNotFound  Code = kv.LeaseNotFound  // no lease has this id
-	LeaseExists    Code = kv.LeaseExists    // the lease's id is in use
-	LeaseTooLong   Code = kv.LeaseTooLong   // the message names the limit
-	InvalidSort    Code = kv.InvalidSort    // unknown sort order or sort target
-	// TooManyOperations: a transaction has too many comparisons or operations, or its ranges contain too many keys. The
-	// message names the limit.
-	TooManyOperations Code = kv.TooManyOperations
-	AnswerTooLarge    Code = kv.AnswerTooLarge // the message names the limit; a write did happen
-	// SessionEnded: the session of a write has ended, or the write is below the window that its client declared. This
-	// copy certainly did nothing; whether an earlier copy was applied is no longer known.
-	SessionEnded Code = kv.SessionEnded
-	// AnswerGone: an earlier copy of the write was applied, and the history that its full answer needs is compacted.
-	AnswerGone Code = kv.AnswerGone
-	// Following: the cluster follows a source cluster and accepts no writes until that ends. While the source's data are
-	// being loaded, it answers no reads either.
-	Following Code = kv.Following
+	OK                Code = kv.OK
+	EmptyKey          Code = kv.EmptyKey          // a key has at least one byte
+	KeyTooLarge       Code = kv.KeyTooLarge       // the message names the limit
+	ValueTooLarge     Code = kv.ValueTooLarge     // the message names the limit
+	Compacted         Code = kv.Compacted         // the requested revision was compacted
+	FutureRevision    Code = kv.FutureRevision    // the requested revision does not exist yet
+	Unavailable       Code = kv.Unavailable       // no leader, or no quorum; it certainly did not happen; retry
+	Unknown           Code = kv.Unknown           // it may have happened, or may still happen
+	NotAllowed        Code = kv.NotAllowed        // this identity lacks the permission
+	Overloaded        Code = kv.Overloaded        // a limit on requests under way is reached; it certainly did not happen; retry
+	BadRequest        Code = kv.BadRequest        // malformed, or against a rule that the message names
+	NoSpace           Code = kv.NoSpace           // the cluster accepts no writes until there is space
+	Internal          Code = kv.Internal          // a fault in the member
+	FeatureLevel      Code = kv.FeatureLevel      // the cluster's feature level is too low
+	Amnesia           Code = kv.Amnesia           // the member lost state that it had acknowledged, and is refused
+	Corrupt           Code = kv.Corrupt           // the member's state differs from the majority's, and the member is refused
+	MemberNotFound    Code = kv.MemberNotFound    // no member has this id or name
+	MemberExists      Code = kv.MemberExists      // the id or the name was used before
+	AddressExists     Code = kv.AddressExists     // another member has this peer address
+	NotLearner        Code = kv.NotLearner        // the member is a voter already
+	LearnerBehind     Code = kv.LearnerBehind     // a learner that lags is not promoted
+	TooManyMembers    Code = kv.TooManyMembers    // the message names the limit
+	QuorumAtRisk      Code = kv.QuorumAtRisk      // the change would leave too few healthy voters for a quorum
+	Removed           Code = kv.Removed           // the asked member was removed from its cluster
+	KeyNotFound       Code = kv.KeyNotFound       // a put that keeps the value or lease needs an existing key
+	DuplicateKey      Code = kv.DuplicateKey      // a transaction changes a key twice
+	ValueProvided     Code = kv.ValueProvided     // a put with IgnoreValue has a value
+	LeaseProvided     Code = kv.LeaseProvided     // a put with IgnoreLease has a lease
+	LeaseNotFound     Code = kv.LeaseNotFound     // no lease has this id
+	LeaseExists       Code = kv.LeaseExists       // the lease's id is in use
+	LeaseTooLong      Code = kv.LeaseTooLong      // the message names the limit
+	InvalidSort       Code = kv.InvalidSort       // unknown sort order or sort target
+	TooManyOperations Code = kv.TooManyOperations // too many comparisons, operations or keys; the message names the limit
+	AnswerTooLarge    Code = kv.AnswerTooLarge    // the message names the limit; a write did happen
+	SessionEnded      Code = kv.SessionEnded      // this copy of the write did nothing; whether an earlier one was applied is no longer known
+	AnswerGone        Code = kv.AnswerGone        // an earlier copy was applied, and the history that its full answer needs is compacted
+	Following         Code = kv.Following         // the cluster follows a source, and accepts no writes; while it loads, no reads either
 
 	// Users and roles.
 	AuthOld              Code = kv.AuthOld         // users or roles have changed since the request was authenticated; retry
@@ -150,9 +143,7 @@ const (
 	RoleEmpty            Code = kv.RoleEmpty            // a role's name is empty
 	PermissionMissing    Code = kv.PermissionMissing    // a grant without a permission
 
-	// Unaudited: the asked member cannot write its audit log, and refuses changes because of --audit-strict. The change certainly did not
-	// happen; another member may accept it.
-	Unaudited Code = kv.Unaudited
+	Unaudited Code = kv.Unaudited // with --audit-strict: the member cannot write its audit log; it certainly did not happen; another member may accept it
 )
 
 // Lease is a lease: the lifetime of keys. Its id is any number but 0.

@@ -86,7 +86,7 @@ func ReadResponse(frame []byte) (Response, error) {
 }
 
 // body returns a reader of the fields after the code; this version knows the first known of them. The reader has failed if an
-// answer has fewer fields than least: every version since 0.2.0 writes that many.
+// answer has fewer fields than least.
 func (p *Response) body(least, known int) (pack.Reader, pack.Struct) {
 	r := p.rest
 	if p.fields < least {

@@ -67,7 +67,7 @@ type Status struct {
 	Backup    string        // the folder of the backup that this member makes while it leads; empty: it makes none
 	BackupAge time.Duration // of a leader with such a folder: since the backup last had everything; 0: a new leader does not know yet
 
-	// For `qkv top` and the dashboard; all 0 in an older member.
+	// For `qkv top` and the dashboard.
 	Memory             int64 // resident memory of the process, in bytes
 	Puts, Gets, Events Load  // of this member's clients, in the last complete interval of limits.RecentInterval
 
@@ -107,9 +107,9 @@ type Member struct {
 	ID      uint64
 	Name    string
 	Clients []string // the addresses at which it serves clients
-	Role    kv.Role  // learner for all members: the status is from an older member, which reports no roles
-	Version string   // of its last start; empty: not known
-	Level   uint64   // the highest feature level of its program; 0: not known
+	Role    kv.Role
+	Version string // of its last start; empty: not known
+	Level   uint64 // the highest feature level of its program; 0: not known
 }
 
 // Link is a member's connection to another member.
