@@ -5,6 +5,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -43,9 +44,7 @@ func (m *member) open() {
 	if m.opening.underWay.Swap(true) {
 		return
 	}
-	// The reads of one round wait for the longest of their timeouts, so this one is short, and is repeated.
-	timeout := 3 * m.config.ElectionTimeout
-	if !m.actors.consensus.Offer(actor.ReadIndex{ReplyTo: &m.opening, Requests: []uint64{1}, Timeout: timeout}) {
+	if !m.actors.consensus.Offer(actor.ReadIndex{ReplyTo: &m.opening, Requests: []uint64{1}, Timeout: limits.StartRead}) {
 		m.opening.underWay.Store(false)
 	}
 }

@@ -578,6 +578,9 @@ const (
 	// damage tries to inform the others before it stops.
 	VerifyVersions = 4096
 	VerifyTold     = 5
+	// StartRead is the timeout of the read index that ends a member's start, which is repeated. It is short, because the reads of one
+	// round wait for the longest of their timeouts.
+	StartRead = time.Second
 	// WatchStart is how long a watch waits for the end of a member's start: its client then turns to another member.
 	WatchStart = 5 * time.Second
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
