@@ -153,7 +153,7 @@ func (a *Admission) Folders() []peerframe.Bound {
 
 // Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if
 // an election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
-// founder, that is on the disk when Agree returns.
+// founder, that is on the disk when Agree returns: once in the life of a founder, consensus waits for the disk.
 func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
