@@ -761,6 +761,7 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 			if err := harm(follower, "snap/"+bad); err != nil {
 				t.Fatal(err)
 			}
+			follower.files = nil // no snapshot of its own lists the part any more
 			if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
 				t.Error("another state has come")
 			}
@@ -774,6 +775,24 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 				t.Errorf("alarms %+v", follower.Status.Alarms())
 			}
 		})
+	}
+}
+
+// A damaged part that a snapshot of the receiver lists, too, is fetched at once: the transfer may become needless, and then nothing else would
+// bring the values back that are in the part.
+func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
+	p := newPartState(t)
+	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	p.put(500)
+	leader.save(p)
+	tr.run(t, p)
+	bad := follower.files[0].Parts[1]
+	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: snapshot.ErrCorrupt}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
+		t.Errorf("the transfer ends with %v", err)
+	}
+	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {
+		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
 	}
 }
 

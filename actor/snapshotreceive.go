@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -308,9 +309,15 @@ func (s *Snapshotter) finishReceive(err error) {
 	}})
 }
 
-// damagedHere moves a part aside that this member has had before a snapshot came that lists it. The sender offers the snapshot again, and the
-// part comes, too.
+// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots list it, too, it is
+// fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
+// snapshot again, and the part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
+	lists := func(one snapshot.Part) bool { return partIDOf(one) == partIDOf(part.Part) }
+	if slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
+		s.partDamaged(part.Part, part)
+		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
+	}
 	s.parts.drop(part.Part)
 	s.harmed(part.Part, true)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
