@@ -62,13 +62,16 @@ func (h *host) knows(other *host, process [16]byte) {
 // begun tells whether the cluster has committed an entry behind its founding. Before that, founders that restart wait for all the
 // others again, so a founder that is lost for good keeps a new cluster from beginning.
 func (w *world) begun() bool {
-	return slices.ContainsFunc(w.listed(), func(h *host) bool {
-		if !h.alive() {
-			return false
-		}
-		applied, _ := h.member.status.View().Applied()
-		return applied > 1
-	})
+	return slices.ContainsFunc(w.listed(), (*host).begun)
+}
+
+// begun tells whether a member that runs has applied such an entry.
+func (h *host) begun() bool {
+	if !h.alive() {
+		return false
+	}
+	applied, _ := h.member.status.View().Applied()
+	return applied > 1
 }
 
 // known tells whether all others know of a member's present start, and have that on their disks: what a disk that stalls

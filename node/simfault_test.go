@@ -325,7 +325,7 @@ func (w *world) injectDiskFault(f fault, h *host) {
 		if f.strength < 0.3 {
 			lasts += 2 * w.shape.election
 		}
-		if f.deadly() {
+		if f.deadly() && h.begun() { // before, consensus itself waits for the disk, once: see actor.Admission.Agree
 			lasts = limits.DiskStall + 2*time.Second
 		}
 		h.drive.stall(w.sim.Now(), lasts)

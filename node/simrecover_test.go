@@ -23,6 +23,7 @@ func (w *world) recover() {
 	w.trace("all are lost but the folder of %s", h.name())
 	before := w.watch
 	w.strict = 0
+	w.shape.rivals = false // nobody adds the two of a name, and no host would be left
 	for !w.refound(h) {
 		if w.failure != "" {
 			return

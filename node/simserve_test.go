@@ -158,6 +158,9 @@ func (c *client) unserved(o *operation) {
 	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || o.code == kv.NoSpace && w.shape.quota > 0 || c.at.lost() || c.at.ruined() {
 		return
 	}
+	if !c.at.member.startup.Current() { // a newcomer, which no quorum has confirmed yet
+		return
+	}
 	if w.watch.members.Get(c.at.id()) == nil { // it was removed while it was away, and all have moved since: nobody can tell it
 		return
 	}
