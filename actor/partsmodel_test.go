@@ -494,8 +494,8 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	return again
 }
 
-// settle lets a member work until it is at rest.
-func (p *partsMember) settle() {
+// makeRest lets a member work until it is at rest.
+func (p *partsMember) makeRest() {
 	for n := 0; p.step() || n < 3; n++ {
 		if n > 20_000 {
 			p.m.fatalf("member %d does not come to rest", p.id)
@@ -574,9 +574,9 @@ func (m *partsModel) steps(t *rapid.T) {
 
 func (m *partsModel) rest(t *rapid.T) {
 	p := m.member(t)
-	p.settle()
+	p.makeRest()
 	p.step(Wait{})
-	p.settle()
+	p.makeRest()
 }
 
 // save begins a save: of a snapshot, of parts alone, or for a backup.
@@ -588,7 +588,7 @@ func (m *partsModel) save(t *rapid.T) {
 	kind := rapid.SampledFrom([]string{"snapshot", "snapshot", "snapshot", "parts", "backup"}).Draw(t, "kind")
 	p.order(kind)
 	if m.oneIn(2, "to its end") {
-		p.settle()
+		p.makeRest()
 	}
 }
 
@@ -670,16 +670,16 @@ func (m *partsModel) harm(t *rapid.T) {
 			p.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		}
 		if m.oneIn(2, "is fetched") { // then values of parts leave memory again
-			p.settle()
+			p.makeRest()
 			for len(p.orders) > 0 {
 				m.fetched(p)
-				p.settle()
+				p.makeRest()
 			}
 			m.put(t)
-			p.settle()
+			p.makeRest()
 			if p.running == nil {
 				p.order("snapshot")
-				p.settle()
+				p.makeRest()
 			}
 		}
 	}
@@ -803,9 +803,9 @@ func (m *partsModel) send(t *rapid.T) {
 		p.other.lags = true
 		m.put(t)
 	}
-	if p.settle(); p.running == nil {
+	if p.makeRest(); p.running == nil {
 		p.order("snapshot")
-		p.settle()
+		p.makeRest()
 	}
 	if len(p.files) == 0 || p.other.at >= p.files[0].Index {
 		return
@@ -881,7 +881,7 @@ func (m *partsModel) installs(p *partsMember) {
 	p.lacking = len(p.files[0].Parts) == 0 && state.View().Base() > 0
 	if p.follow(uint64(len(m.log))); p.running == nil && m.oneIn(2, "saves") {
 		p.order("snapshot")
-		p.settle()
+		p.makeRest()
 	}
 }
 
@@ -893,7 +893,7 @@ func (m *partsModel) whole(t *rapid.T) {
 	}
 	p.whole = true
 	p.order("snapshot")
-	p.settle()
+	p.makeRest()
 	if m.oneIn(2, "starts") {
 		p.fs.Kill()
 		p.start()
@@ -936,7 +936,7 @@ func (p *partsMember) large() {
 
 // exactly leaves the space that a transfer needs: it goes on to its end.
 func (m *partsModel) exactly(p *partsMember) {
-	p.settle()
+	p.makeRest()
 	r := p.Snapshotter.receive
 	if r == nil || r.handed || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
 		return
@@ -1174,9 +1174,9 @@ func (m *partsModel) end() {
 	for range 3 {
 		for _, p := range m.members {
 			p.follow(uint64(len(m.log)))
-			p.settle()
+			p.makeRest()
 			p.order("snapshot")
-			p.settle()
+			p.makeRest()
 		}
 		m.check()
 		m.last()

@@ -24,7 +24,6 @@ var boundsElsewhere = map[string]string{
 	"actor.placesKept":                "kept to be used again",
 	"actor.completionsKept":           "kept to be used again",
 	"actor.actorsMost":                "more than there are actors, which are counted in the source",
-	"index.MaxLevel":                  "of the format",
 	"log.runsMost":                    "of the format: what a header has room for",
 	"log.kindRaftMost":                "of the format",
 	"log.most":                        "pieces: what is shown of an entry, and how many kinds raft is given at a time",

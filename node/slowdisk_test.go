@@ -338,7 +338,7 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	}
 	away.kill()
 	gone := w.sim.Now()
-	load(func() bool { return w.sim.Now() < gone+5*time.Second })
+	load(func() bool { return w.sim.Now() < gone+12*time.Second }) // what is usual has slow seconds, too
 	installs, saves := w.totals.Installs, w.totals.Snapshots
 	leader.drive.read = 30 * time.Millisecond
 	away.start()

@@ -141,7 +141,6 @@ func TestParts(t *testing.T) {
 		for range 5 * (seed % 2) {
 			both(entry(r)...)
 		}
-		both(index.AppendFeatureLevel(nil, index.MaxLevel))
 		loads, bases, away := 0, 0, int64(0)
 		for n := range 150 {
 			both(entry(r)...)
@@ -263,7 +262,7 @@ func changesOf(t testing.TB, v *index.View) string {
 
 // savedInParts is a small state in parts. Another cluster's has other values.
 func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
-	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: -1})
+	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: 500}) // from the fifth key on
 	for n := range 32 {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}))
 	}
@@ -288,7 +287,7 @@ func TestGoldenParts(t *testing.T) {
 			t.Errorf("%s: the same content is saved as other bytes", name)
 		}
 	}
-	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {1, 0}, "extent.part": {0, 5}, "parts.snap": {0, 5}} {
+	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {5, 0}, "extent.part": {0, 5}, "parts.snap": {0, 2}} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -454,7 +453,9 @@ func TestPiecesStay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes 100 MB of keys")
 	}
-	m := newPartMember(t, simdisk.New(1), atOnce)
+	l := atOnce
+	l.ExtentsFrom = 107_000_000 // almost all of the keys
+	m := newPartMember(t, simdisk.New(1), l)
 	value := make([]byte, 1000)
 	for n := 0; n < 100_000; n += 1000 {
 		var commands [][]byte
@@ -463,7 +464,6 @@ func TestPiecesStay(t *testing.T) {
 		}
 		apply(t, m.state, commands...)
 	}
-	apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel))
 	m.store()
 	before := m.base
 	for len(m.state.View().Extents()) == 0 { // 1 % of the keys, of one range

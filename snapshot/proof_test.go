@@ -104,10 +104,15 @@ func about(key string, wrong func(key []byte, versions []index.Version) ([]byte,
 // A Saver publishes nothing that a load would refuse, or take for another state: all that is read back is checked as a load checks it.
 func TestSaverProvesWhatItWrote(t *testing.T) {
 	fs := simdisk.New(1)
-	m := newPartMember(t, fs, smallExtents)
+	l := smallExtents
+	l.ExtentsFrom = 20_000
+	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
-	for n := range 60 {
+	put := func(n int) {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}))
+	}
+	for n := range 60 {
+		put(n)
 	}
 	right := func(key []byte, versions []index.Version) ([]byte, []index.Version) { return key, versions }
 	same := func(meta []byte) []byte { return meta }
@@ -133,7 +138,9 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 	s, err = Begin(fs, "d", metaOf(v), faultyView{View: v, scanned: all, meta: func(meta []byte) []byte { return meta[:len(meta)-1] }})
 	refused("meta data without their end", s, err)
 
-	apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel)) // from here on there are extents
+	for n := 60; m.state.View().Base() == 0; n++ { // from then on there are extents
+		put(n)
+	}
 	v = m.state.View()
 	for name, wrong := range wrongs {
 		if name == "a lease that is not" { // its sum differs
@@ -194,7 +201,6 @@ func TestPartsHaveLeasedKeys(t *testing.T) {
 	}
 	apply(t, m.state, new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
 	put(0)
-	apply(t, m.state, index.AppendFeatureLevel(nil, index.MaxLevel)) // the base has a key of the lease
 	for n := range 1000 {
 		put(n)
 	}
