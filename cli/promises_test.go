@@ -23,7 +23,7 @@ var promises = []struct {
 	{"leadership is moved", []string{"cli:TestMembers", "net/client:TestMoveLeaderAsksTheLeader"}},
 	{"one member's state becomes a new cluster, with another id, when its user agrees", []string{"cli:TestRecoverAsks", "node:TestRecoverTakesAll", "node:TestRecoverRefuses", "node:TestRecoverLosesPower", "node:TestRecoveredMemberServes"}},
 	{"flags of a beginning are ignored where there is one, which is said once", []string{"node:TestFlagsThatTheFolderKnowsBetter"}},
-	{"one that comes back at another address is found, also when all do", []string{"cli:TestHostsMove", "node:TestMembersMoveInTurn", "node:TestAddressesThatAreTried", "node:TestMoveAsSetAwayFromALeaderThatWasAdded"}},
+	{"one that comes back at another address is found, also when all do", []string{"cli:TestHostsMove", "node:TestMembersMoveInTurn", "node:TestAddressesThatAreTried", "node:TestMoveAwayFromALeaderThatWasAdded"}},
 
 	// Identity.
 	{"founders find the same ids, which hang on no address", []string{"node:TestFoundersAgreeOnIds"}},
