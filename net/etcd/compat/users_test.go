@@ -167,7 +167,7 @@ func (a *authModel) weights() []weight {
 
 // withUser gives a step a user, who usually logs in first if the user's token does not count any more. Watches that go on are the
 // administrator's: those of others end in qkv when a role is taken, and those that were created while authentication was off end when it is
-// enabled. Both go on in etcd.
+// enabled. Both go on in etcd. Revocations are the administrator's, too: of a lease without keys, etcd takes them from anybody.
 func (g *generator) withUser(o op) op {
 	if g.auth == nil {
 		return o
@@ -177,6 +177,8 @@ func (g *generator) withUser(o op) op {
 	case o.kind == kindWatch && !g.auth.enabled:
 		return op{kind: kindAuthEnable, user: rootUser, request: new(pb.AuthEnableRequest)}
 	case o.kind == kindWatch || o.kind == kindClose:
+	case o.kind == kindRevoke:
+		o.user = rootUser
 	case strings.HasPrefix(rpcs[o.kind].method, "/etcdserverpb.Auth/") && n < 14:
 		o.user = rootUser
 	case n == 0:
@@ -246,7 +248,10 @@ func (g *generator) authRequest(kind string) proto.Message {
 		return q
 	case kindUserPassword:
 		q := &pb.AuthUserChangePasswordRequest{Name: name(), Password: pick(g, "p1", "p2")}
-		if q.Name != "root" && g.one(2) {
+		for q.Name == "root" { // in qkv, a new password ends the watches of the logins with the old one
+			q.Name = name()
+		}
+		if g.one(2) {
 			q.Password, q.HashedPassword = pick(g, "", "p1", strings.Repeat("x", 73)), pick(g, "", hashOfP1, "!")
 		}
 		return q
