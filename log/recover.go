@@ -52,7 +52,7 @@ type logFile struct {
 // inventory lists the files in the log's directory.
 type inventory struct {
 	o          Options
-	anyone     bool       // accept segments of any cluster and member, and of a log in use
+	anyone     bool       // accept segments of any cluster and member; the log may be in use
 	files      []*logFile // by number, ascending
 	unfinished []string   // paths of files that were being filled
 	skipped    error      // damage that Options.Covered made harmless
