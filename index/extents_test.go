@@ -238,6 +238,37 @@ func TestUnstoredIsKept(t *testing.T) {
 	}
 }
 
+// An extent needs each change of its first revision: a history that begins within that revision does not have the extent.
+func TestExtentNeedsItsFirstChanges(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	batch(t, s, 1, put("a", "1"), put("b", "1"))
+	batch(t, s, 1, del("a", "c")) // one revision with two changes
+	batch(t, s, 1, put("a", "2"))
+	deleted := s.revision - 1
+	for s.history.oldest().Revision < deleted {
+		s.history.trim()
+	}
+	for _, want := range []struct {
+		from int64
+		has  bool
+	}{{deleted - 1, false}, {deleted, true}, {deleted + 1, true}} {
+		if e := (Extent{From: want.from, To: s.revision}); s.View().Has(&e) != want.has {
+			t.Errorf("with all changes from revision %d on, an extent from %d on: %v", deleted, want.from, !want.has)
+		}
+	}
+	s.history.trim()
+	if got := s.history.oldest(); got != (Position{Revision: deleted, Sub: 1}) {
+		t.Fatalf("the history begins at %+v", got)
+	}
+	v := s.View()
+	if e := (Extent{From: deleted, To: s.revision}); v.Has(&e) {
+		t.Error("the first change of the extent's first revision is gone, and the View claims to have the extent")
+	}
+	if e := (Extent{From: deleted + 1, To: s.revision}); !v.Has(&e) {
+		t.Error("an extent behind a revision that is cut is said to be incomplete")
+	}
+}
+
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100, ExtentsFrom: -1})
