@@ -220,9 +220,12 @@ var indexBugs = []mutant{
 		{"Hub.Step", `h.tellProgress()`, `h.permit(v); h.tellProgress()`},
 	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
 	{"merge equal watches of two users", []change{
-		{"pass.add", `own := part{g, s.stream, s.by}`, `own := part{g, s.stream, ""}`},
-		{"pass.remove", `delete(p.parts, part{g, s.stream, s.by})`, `delete(p.parts, part{g, s.stream, ""})`},
+		{"pass.add", `own := part{g, s.stream, s.by}`, `own := part{g, s.stream, kv.Principal{}}`},
+		{"pass.remove", `delete(p.parts, part{g, s.stream, s.by})`, `delete(p.parts, part{g, s.stream, kv.Principal{}})`},
 	}, []detector{direct("./index/watch", "TestEqualWatchesOfUsers"), campaign}},
+	{"hand a watch the events from before its start", []change{
+		{"Hub.enter", `h.flush(p, g, p.at, &work)`, `_ = work`},
+	}, []detector{direct("./index/watch", "TestEqualWatchThatBeginsLater")}},
 	{"tell progress before events", []change{
 		{"Hub.tellProgress", `case s.level == len(s.subscriptions) && h.live.at.Sub == 0:`, `case h.live.at.Sub == 0:`},
 	}, []detector{direct("./index/watch", "TestWatches"), campaign}},

@@ -25,6 +25,9 @@ var internalBugs = []mutant{
 	{"take a place in the line by the newest change of its value", []change{
 		{"Enter", `KVs[0].CreateRevision`, `KVs[0].ModRevision`},
 	}, []detector{direct("./net/client", "TestElectionIsGoneOnWith")}},
+	{"own a lock by a key without its lease", []change{
+		{"Candidate.Owns", `c.Guard(), {Key: c.Key, Target: kv.CompareLease, Number: c.Lease},`, `c.Guard(),`},
+	}, []detector{direct("./net/client", "TestMutexKeyWithoutItsLease")}},
 	{"own a lock while somebody stands before", []change{
 		{"Candidate.Owns", `{Key: key, End: end, Target: kv.CompareCreate, Result: kv.Greater, Number: c.Revision - 1},`, ``},
 	}, []detector{direct("./net/client", "TestMutexExcludes")}},

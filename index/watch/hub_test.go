@@ -727,3 +727,21 @@ func TestEqualWatchThatComesLater(t *testing.T) {
 		t.Error("who asks how far the others are hears nothing")
 	}
 }
+
+// A lagging watch begins where it asked to, also if an equal watch of another stream lags further and has undelivered events then.
+func TestEqualWatchThatBeginsLater(t *testing.T) {
+	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
+	for range 10 {
+		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	}
+	var all []*watched
+	for _, from := range []int64{2, 5, 8} {
+		all = append(all, w.watch(w.open(100), kv.Watch{Key: []byte("k"), End: []byte("l"), Revision: from}))
+	}
+	w.finish() // it compares the events with the history
+	for _, one := range all {
+		if want := w.view.Revision() - one.first + 1; int64(len(one.got)) != want {
+			t.Errorf("the watch from revision %d got %d events, want %d", one.first, len(one.got), want)
+		}
+	}
+}

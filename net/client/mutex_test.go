@@ -153,6 +153,29 @@ func TestMutexLeaseEnds(t *testing.T) {
 	}
 }
 
+// A waiter whose key was put without its lease does not get the lock: the key outlives the lease, and would hold the lock for ever.
+func TestMutexKeyWithoutItsLease(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	first, second := b.session(), b.session()
+	m := client.NewMutex(first, "one")
+	b.must(m.Lock(t.Context()))
+	lost := make(chan error, 1)
+	go func() { lost <- client.NewMutex(second, "one").Lock(t.Context()) }()
+	b.waiting("one", 2)
+	_, err := b.client.Put(t.Context(), election.Key("one", second.Lease().ID), nil)
+	b.must(err)
+	b.must(m.Unlock(t.Context()))
+	select {
+	case err := <-lost:
+		if !errors.Is(err, client.ErrLost) {
+			t.Errorf("a key without its lease holds the lock: %v", err)
+		}
+	case <-time.After(wait):
+		t.Fatal("the waiter waits on although the lock is free")
+	}
+}
+
 // Keys as etcd's libraries make them count, and a wait that is given up leaves nothing behind.
 func TestMutexBesideOthers(t *testing.T) {
 	t.Parallel()
