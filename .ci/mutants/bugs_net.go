@@ -73,6 +73,13 @@ var netBugs = []mutant{
 	{"campaign with the value of before", []change{
 		{"lockService.campaign", `found && !bytes.Equal(own.Value, q.Value) {`, `found && !bytes.Equal(own.Key, own.Key) {`},
 	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"read on without a user when authentication is enabled", []change{
+		{"rangePermission.in", `if v.Auth() == p.seen {`, `if p.seen != nil && v.Auth().Revision() == p.seen.Revision() {`},
+	}, []detector{direct("./net/etcd", "TestStreamedRangeWhileAuthenticationIsEnabled")}},
+	{"list the keys of a lease by the roles of before the leader was asked", []change{
+		{"leaseService.timeToLive", `left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`, `before := s.config.Member.View(); left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`},
+		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID})`, `s.permits(ctx, before, kv.AccessRead, leaseAccess{id: q.ID})`},
+	}, []detector{direct("./net/etcd", "TestLeaseKeysOfTheirTime")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{
 		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},
@@ -97,6 +104,9 @@ var netBugs = []mutant{
 		{"Transport.readPartRequest", `_, err = t.linkOf(request.From, name, q); err == errOther`, `_, err = t.linkOf(request.From, name, q); err == errOther && request.From == 0`},
 		{"Transport.readPartRequest", `return request, asRefusal(err)`, `_ = err; return request, nil`},
 	}, []detector{direct("./net/peer", "TestPartIsRefused")}},
+	{"believe the address that a joiner gives itself", []change{
+		{"Transport.judgeJoin", `t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Members[own].Addresses)`, `t.config.Trust.Vouches(q.ConnectionState().TLS, append(request.Addresses, welcome.Members[own].Addresses...))`},
+	}, []detector{direct("./net/peer", "TestJoinAtAnAddressOfItsOwn")}},
 	// Package net/server.
 	{"say of a write without room for its answer that it did not happen", []change{
 		{"body.refusal", `if b != nil && b.request.Write() {`, `if false {`},

@@ -299,6 +299,30 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// leaseAsked is a member that calls a function before it asks the leader's lease clock.
+type leaseAsked struct {
+	*member
+	first func()
+}
+
+func (m *leaseAsked) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration) {
+	m.first()
+	m.member.AskLeases(to, requests, asks, timeout)
+}
+
+// TestLeaseKeysOfTheirTime: the keys of a lease are listed with the roles of their own time, and not with those from before the leader was
+// asked.
+func TestLeaseKeysOfTheirTime(t *testing.T) {
+	u := newUsers(t, nil)
+	u.must("alice", "Lease.LeaseGrant", "ID: 6 TTL: 60")
+	u.must("alice", "KV.Put", `key: "app/1" lease: 6`)
+	m := &leaseAsked{u.member, func() { u.overtake(&kv.AuthChange{Kind: kv.UserRevokeRole, User: "alice", Role: "app"}) }}
+	conn := dial(t, start(t, m, nil))
+	if got := strings.TrimSpace(call(u.as("alice"), t, conn, "Lease", "LeaseTimeToLive", "ID: 6 keys: true")); got != denied {
+		t.Errorf("the role was taken while the leader was asked: %s", got)
+	}
+}
+
 // TestAdministration: GHSA-q8m4-xhhv-38mg (CVE-2026-33413), #14663, #8458. Compaction, members and maintenance are the administrator's.
 func TestAdministration(t *testing.T) {
 	u := newUsers(t, nil)
@@ -460,6 +484,33 @@ func TestStreamedRangeLosesItsPermission(t *testing.T) {
 		_, err = stream.Recv()
 	}
 	if status.Convert(err).Message() != "etcdserver: permission denied" {
+		t.Error(err)
+	}
+}
+
+// TestStreamedRangeWhileAuthenticationIsEnabled: a range that began without authentication, and so without a user, ends with it. Enabling
+// does not change the auth revision.
+func TestStreamedRangeWhileAuthenticationIsEnabled(t *testing.T) {
+	u := newUsers(t, nil)
+	for i := range 40 {
+		u.must("root", "KV.Put", fmt.Sprintf(`key: "app/%02d" value: "%0100000d"`, i, 0))
+	}
+	u.must("root", "Auth.AuthDisable", "")
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	conn := dial(t, u.server, grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
+	stream, err := pb.NewKVClient(conn).RangeStream(ctx, &pb.RangeRequest{Key: []byte("app/"), RangeEnd: []byte("app0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	u.must("", "Auth.AuthEnable", "")
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Convert(err).Message() != "etcdserver: user name is empty" {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -231,6 +232,36 @@ func TestJoinAsAnother(t *testing.T) {
 	} {
 		if _, err := Ask(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// nameless is trust in certificates that name no member. A certificate is for one host.
+type nameless struct {
+	*wire.Credentials
+	host string
+}
+
+func (nameless) NameIn(tls.ConnectionState) (string, error) { return "", nil }
+
+func (n nameless) Vouches(_ tls.ConnectionState, addresses []string) error {
+	if !slices.ContainsFunc(addresses, func(a string) bool { return strings.HasPrefix(a, n.host+":") }) {
+		return &wire.TrustError{Reason: "the certificate is for another host"}
+	}
+	return nil
+}
+
+// A joiner whose certificate names no member must be at an address that was recorded for the member, whatever address it gives itself.
+func TestJoinAtAnAddressOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for host, welcome := range map[string]bool{"n3.example": true, "stranger.example": false} {
+		m := newMembers(t, 1)[0]
+		m.config.Trust = nameless{credentials(t, authority(), "n1"), host}
+		m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) { return welcomed, nil }
+		m.start()
+		_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}, Addresses: []string{"stranger.example:2380"}})
+		if no, refused := errors.AsType[*peerframe.Refusal](answered(err)); welcome && err != nil || !welcome && (!refused || !strings.Contains(no.Text, "another host")) {
+			t.Errorf("a certificate for %s: %v", host, err)
 		}
 	}
 }
