@@ -299,28 +299,19 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// leaseAsked is a member that calls a function before it asks the leader's lease clock.
-type leaseAsked struct {
-	*member
-	first func()
-}
-
-func (m *leaseAsked) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration) {
-	m.first()
-	m.member.AskLeases(to, requests, asks, timeout)
-}
-
 // TestLeaseKeysOfTheirTime: the keys of a lease are listed with the roles of their own time, and not with those from before the leader was
 // asked.
 func TestLeaseKeysOfTheirTime(t *testing.T) {
 	u := newUsers(t, nil)
 	u.must("alice", "Lease.LeaseGrant", "ID: 6 TTL: 60")
 	u.must("alice", "KV.Put", `key: "app/1" lease: 6`)
-	m := &leaseAsked{u.member, func() { u.overtake(&kv.AuthChange{Kind: kv.UserRevokeRole, User: "alice", Role: "app"}) }}
-	conn := dial(t, start(t, m, nil))
-	if got := strings.TrimSpace(call(u.as("alice"), t, conn, "Lease", "LeaseTimeToLive", "ID: 6 keys: true")); got != denied {
-		t.Errorf("the role was taken while the leader was asked: %s", got)
-	}
+	u.SetBefore(func(_, reads int) *kv.Error {
+		if reads > 0 {
+			u.overtake(&kv.AuthChange{Kind: kv.UserRevokeRole, User: "alice", Role: "app"})
+		}
+		return nil
+	})
+	u.refuse("alice", denied, "Lease.LeaseTimeToLive ID: 6 keys: true")
 }
 
 // TestAdministration: GHSA-q8m4-xhhv-38mg (CVE-2026-33413), #14663, #8458. Compaction, members and maintenance are the administrator's.

@@ -72,8 +72,9 @@ func (r *raw) do(op wire.Op, body []byte) wire.Response {
 // refused fails unless a request is answered with an error; the message contains the text.
 func (r *raw) refused(code kv.Code, text string, op wire.Op, body []byte) {
 	r.t.Helper()
-	if p := r.do(op, body); p.Code != code || !strings.Contains(p.Failed().Message, text) {
-		r.t.Errorf("%s: %v %q, wanted %v %q", op, p.Code, p.Failed().Error(), code, text)
+	p := r.do(op, body)
+	if failed := p.Failed(); failed == nil || p.Code != code || !strings.Contains(failed.Message, text) {
+		r.t.Errorf("%s: %v %v, wanted %v %q", op, p.Code, failed, code, text)
 	}
 }
 
@@ -295,6 +296,40 @@ func TestLeasesOfOthers(t *testing.T) {
 	reader.refused(kv.NotAllowed, "the lease", wire.OpRevoke, own(wire.OpRevoke))
 	ci.allowed(wire.OpKeepAlive, own(wire.OpKeepAlive))
 	ci.allowed(wire.OpRevoke, own(wire.OpRevoke))
+}
+
+// Each lease of a page is checked, also the last one.
+func TestLastLeaseOfAPage(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.withUsers()
+	ci, root := e.as(t, "ci"), e.as(t, "test")
+	for id := range int64(limits.LeaseKeys) {
+		root.allowed(wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{ID: 1 + id, TTL: 60}))
+	}
+	all := wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{})
+	if more, page, err := ci.allowed(wire.OpLeases, all).Leases(); more || len(page) != limits.LeaseKeys || err != nil {
+		t.Fatalf("a page of %d leases, more %v, %v", len(page), more, err)
+	}
+	root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k"), Lease: limits.LeaseKeys}))
+	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, all)
+}
+
+// The keys of a lease are listed by the roles at the time of the answer, and not by those from before the leader's clock was asked.
+func TestRolesChangeUnderLease(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.withKeys(t)
+	e.withUsers()
+	ci := e.as(t, "ci")
+	own := wire.AppendLeaseBody(nil, wire.OpTimeToLive, &wire.LeaseRequest{ID: leaseOfTest, Keys: true})
+	ci.allowed(wire.OpTimeToLive, own)
+	e.member.SetBefore(func(_, reads int) *kv.Error {
+		if reads > 0 {
+			e.member.SetBefore(nil)
+			e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserRevokeRole, User: "ci", Role: "app1"})
+		}
+		return nil
+	})
+	ci.refused(kv.NotAllowed, "the lease", wire.OpTimeToLive, own)
 }
 
 // A refusal does not tell how many keys there are, and is given before anything is counted.
