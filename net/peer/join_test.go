@@ -266,6 +266,29 @@ func TestJoinAtAnAddressOfItsOwn(t *testing.T) {
 	}
 }
 
+// A peer whose certificate names no member must be at a recorded address. The address that it calls from counts only while none is recorded.
+func TestPeerAtAnAddressOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, recorded := range []string{"", "127.0.0.9:1"} {
+		members := newMembers(t, 2)
+		here, other := members[0], members[1]
+		here.config.Trust = nameless{credentials(t, authority(), "n1"), "127.0.0.1"}
+		here.peers = slices.Clone(here.peers)
+		if here.peers[1].Addresses = nil; recorded != "" {
+			here.peers[1].Addresses = []string{recorded}
+		}
+		here.start()
+		other.start()
+		refused := func() bool {
+			return slices.ContainsFunc(other.refused(), func(r peerframe.Refusal) bool { return strings.Contains(r.Text, "another host") })
+		}
+		await(t, "n1 has judged n2", wait, func() bool { return refused() || here.connectedTo(2) })
+		if connected := here.connectedTo(2); connected != (recorded == "") {
+			t.Errorf("recorded is %q, and n2 at 127.0.0.1 is connected: %v", recorded, connected)
+		}
+	}
+}
+
 // joining returns a connection for a question with a certificate that the member believes.
 func joining(t *testing.T, m *member, name string) *quic.Conn {
 	t.Helper()
