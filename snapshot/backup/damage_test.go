@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 )
 
 // memory is a read-only disk of files in memory, cheap enough to be made for every bit.
@@ -269,6 +270,41 @@ func TestForeignSegment(t *testing.T) {
 	got, err := restore(bad, At{AcceptLoss: true})
 	must(t, err)
 	h.same(got, uint64(last))
+}
+
+// A cluster was set back, and its backup too: a segment of the other history, with fitting numbers, does not continue the log.
+func TestSegmentOfAnotherHistory(t *testing.T) {
+	write := func(draws int) (*history, *simdisk.Disk) {
+		h, on := newHistory(t, 5), newFolder(t)
+		earlier := h.grow(4).save()
+		h.grow(5)
+		w := open(t, on)
+		must(t, h.base(w))
+		for range draws { // from here on, the histories differ
+			h.random.IntN(30)
+		}
+		h.grow(10)
+		must(t, w.Append(h.from(10)))
+		must(t, errors.Join(copyBase(w, earlier, 1<<16), earlier.Close())) // a new segment begins
+		h.grow(10)
+		must(t, w.Append(h.from(20)))
+		must(t, w.Close())
+		return h, on
+	}
+	_, on := write(0)
+	h, other := write(1)
+	m, name := inMemory(t, on), "to/b/"+segmentName(21)
+	bad := m.with(name, slurp(t, other, name))
+	if got, err := restore(bad, At{}); err == nil {
+		t.Errorf("with the end of another history, entry %d has the digest %016x instead of %016x", got.Index, got.State.View().Digest(), h.moments[30].digest)
+	} else if !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	got, err := restore(bad, At{AcceptLoss: true})
+	must(t, err)
+	if got.Index > 20 {
+		t.Errorf("with the loss accepted, entry %d of another history is restored", got.Index)
+	}
 }
 
 // change returns a file with another header, whose checksum is right.

@@ -85,6 +85,36 @@ func TestRetainWhileAManifestIsDamaged(t *testing.T) {
 	}
 }
 
+// The log goes on while a base is copied, so a segment ends some entries behind its base. The segment stays for them.
+func TestRetainTheEntriesBehindTheBase(t *testing.T) {
+	for beside := range 4 {
+		h, on := newHistory(t, 5), newFolder(t)
+		h.grow(9)
+		w := open(t, on)
+		must(t, h.base(w))
+		must(t, h.grow(5).save().Close())
+		at := uint64(len(h.entries))
+		h.grow(beside)
+		must(t, w.Append(h.from(10)))
+		from, err := openSnapshot(h, at)
+		must(t, err)
+		must(t, errors.Join(copyBase(w, from, 1<<16), from.Close()))
+		h.grow(5)
+		must(t, w.Append(h.from(at+uint64(beside))))
+		removed, err := w.Retain(time.Unix(0, h.wall), 0)
+		if must(t, errors.Join(err, w.Close())); len(removed) < 2 || len(w.Bases()) != 1 {
+			t.Fatalf("%d bases stay, and %q were removed", len(w.Bases()), removed)
+		}
+		for e := at; e <= uint64(len(h.entries)); e++ {
+			got, err := restore(on, At{Wall: h.moments[e].wall})
+			if err != nil {
+				t.Fatalf("%d entries behind the base in its segment: entry %d: %v", beside, e, err)
+			}
+			h.same(got, h.at(h.moments[e].wall))
+		}
+	}
+}
+
 // A damaged segment that was moved aside stays as long as the entries of its time do.
 func TestRetainWhatWasMovedAside(t *testing.T) {
 	h, on := small(t)
