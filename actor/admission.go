@@ -26,14 +26,14 @@ func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, told 
 // Known is a member's memory of another member: the newest known start of its data folder. A founder's record of itself, without a start,
 // means that the founder is established ([Admission]).
 type Known struct {
-	Member  uint64
-	Folder  [16]byte
-	Boot    uint64
-	Process [16]byte
+	Member  uint64   `msgpack:"m"`
+	Folder  [16]byte `msgpack:"f"`
+	Boot    uint64   `msgpack:"b"`
+	Process [16]byte `msgpack:"p"`
 	// Owed is a committed entry that the peer had acknowledged, or reported durable, before it was refused for a log that ends earlier.
 	// It is 0 if there was no such refusal, or if the peer has shown since that it has the entry. A member that knew the entry only from
 	// its own leadership would forget it at its restart, and admit a peer whose vote can undo the entry.
-	Owed uint64
+	Owed uint64 `msgpack:"o"`
 }
 
 // Admission decides from a peer's identity whether the peer is admitted. Any goroutine may call it.

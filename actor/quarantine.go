@@ -27,9 +27,9 @@ func (r *Refusal) Error() string { return r.Text }
 // Quarantine is the reason why a member takes no part in the cluster. Either it has forgotten its promises, and its votes and
 // acknowledgements could contradict them; or its state differs from the others', and its answers would be wrong.
 type Quarantine struct {
-	Reason  string // empty while the member takes part
-	By      uint64 // the member on whose word alone it is held back; 0: until an operator lifts it
-	Differs bool   // its state differs, and it has forgotten nothing
+	Reason  string `msgpack:"r"` // empty while the member takes part
+	By      uint64 `msgpack:"b"` // the member on whose word alone it is held back; 0: until an operator lifts it
+	Differs bool   `msgpack:"d"` // its state differs, and it has forgotten nothing
 }
 
 // Alarm returns the operator's alarm for it.

@@ -97,9 +97,8 @@ type Parts struct {
 	ExtentBytes int64
 
 	// Values of superseded versions that are in these files, and not in memory.
-	Cold, ColdBytes int64
-	Reads           uint64 // values that were read from these files since the start
-	ReadsFailed     uint64 // that could not be read
+	Reads       uint64 // values that were read from these files since the start
+	ReadsFailed uint64 // that could not be read
 }
 
 // BackupFailed returns why the last file for a backup could not be saved; nil: it was saved.

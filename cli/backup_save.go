@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/log/disk"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
@@ -95,7 +96,7 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		return err
 	}
 	entries, bytes := 0, int64(0)
-	for after := backuprun.EndOf(w); after < status.Applied; {
+	for after := backuprun.EndOf(w); after < status.Count(figures.Applied); {
 		part, err := m.BackupLog(ctx, after)
 		if err == nil {
 			err = w.Append(part.Entries)
@@ -115,14 +116,14 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		}
 	}
 	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s, and behind it %s, %s\n",
-		path, status.Revision, base.Index, bytesText(base.Files[0].Bytes), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
-		[]field{{"Revision", status.Revision}, {"Entry", status.Applied}, {"Base", base.Index}, {"BaseBytes", base.Files[0].Bytes}, {"Entries", entries}, {"LogBytes", bytes}}, struct {
+		path, status.Get(figures.Revision), base.Index, bytesText(base.Files[0].Bytes), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
+		[]field{{"Revision", status.Get(figures.Revision)}, {"Entry", status.Count(figures.Applied)}, {"Base", base.Index}, {"BaseBytes", base.Files[0].Bytes}, {"Entries", entries}, {"LogBytes", bytes}}, struct {
 			Revision  int64  `json:"revision"` // the backup has this one, and perhaps later ones
 			Entry     uint64 `json:"entry"`
 			Base      uint64 `json:"base_entry"`
 			BaseBytes int64  `json:"base_bytes"`
 			Entries   int    `json:"new_entries"`
 			LogBytes  int64  `json:"new_log_bytes"`
-		}{status.Revision, status.Applied, base.Index, base.Files[0].Bytes, entries, bytes})
+		}{status.Get(figures.Revision), status.Count(figures.Applied), base.Index, base.Files[0].Bytes, entries, bytes})
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/server"
@@ -210,7 +211,7 @@ func TestStatus(t *testing.T) {
 	dead, nobody := deadEndpoint(t), deadEndpoint(t)
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
-		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Values: figures.Values{int64(figures.Term), 3, int64(figures.Commit), 9, int64(figures.Applied), 9},
 		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3"}},
 	})
 	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
@@ -218,9 +219,10 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%d %s", code, stderr)
 	}
 	for _, want := range []string{
-		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"n1","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
+		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","vote":"voter","leader":"n1","stage":"",`, `"interface":"","backup":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
 		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
-		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[],"vote":"learner","feature_level":0,"feature_level_most":0,"election_timeout_ms":0,"disk_free_bytes":0,"disk_bytes":0,"open_files_limit":0,"interface":"","mtu":0,"backup":"","backup_age_s":0,"memory_bytes":0,"puts":{"per_s":0,"p99_ms":0},"gets":{"per_s":0,"p99_ms":0},"watch_events":{"per_s":0,"p99_ms":0},"base_revision":0,"base_files":0,"base_bytes":0,"extents":0,"extent_bytes":0,"cold_versions":0,"cold_bytes":0,"value_reads":0,"value_reads_failed":0,"stage":""}],"verdict":"DEGRADED","why":"the only voter's loss stops writes: of the learners, n2 and n3 do not answer","next":"start n2 again; `,
+		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","digest":"","interface":"","backup":"","term":0,`,
+		`"path_stalls":0,"alarms":[],"links":[]}],"verdict":"DEGRADED","why":"the only voter's loss stops writes: of the learners, n2 and n3 do not answer","next":"start n2 again; `,
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
@@ -252,8 +254,8 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	here, dead, old := b.flags[1], deadEndpoint(t), servertest.NewMember()
 	there := servertest.Endpoint(servertest.Start(t, b.trust, old, nil))
 	now := []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}}
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20, Members: now})
-	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Applied: 9, Members: append(now, wire.Member{ID: 3, Name: "n3", Clients: []string{there}})}
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 9}, Members: append(now, wire.Member{ID: 3, Name: "n3", Clients: []string{there}})}
 	oneLine := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 	b.flags[1] = here + "," + dead
@@ -289,7 +291,7 @@ func TestStatusNamesWhoIsKnown(t *testing.T) {
 	joiner := servertest.NewMember()
 	there := servertest.Endpoint(servertest.Start(t, b.trust, joiner, nil))
 	b.member.SetStatus(wire.Status{
-		Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20,
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20},
 		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
 		Links:   []wire.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/internal/figures"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -157,7 +158,7 @@ func (d *demo) begin(ctx context.Context) error {
 		return err
 	}
 	leader := leaderOf(members)
-	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Term)
+	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Count(figures.Term))
 	return nil
 }
 

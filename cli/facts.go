@@ -48,11 +48,7 @@ func factsOf(members []memberStatus) []checks.Member {
 		m := &members[i]
 		f := checks.Member{
 			Name: m.Name, Role: m.role, Unknown: m.stranger, Answers: m.Role != roleUnknown, Error: oneLine(m.Error), Why: m.why, Runs: m.runs, Ready: m.ready,
-			State: m.Role, Leader: m.Leader, Applied: m.AppliedIndex, Digest: m.Digest, Version: m.Version, Revision: m.Revision,
-			Level: m.FeatureLevel, LevelMost: m.FeatureLevelMost, SyncP99: fromMilliseconds(m.SyncP99), ElectionTimeout: fromMilliseconds(m.ElectionTimeout),
-			UsedBytes: m.UsedBytes, QuotaBytes: m.QuotaBytes, OldestRevision: m.OldestRevision, HistoryAge: time.Duration(m.HistoryAge) * time.Second,
-			DiskFree: m.DiskFreeBytes, DiskBytes: m.DiskBytes, Files: m.OpenFiles, Starting: m.Stage != "", Host: m.host, Device: m.device, Interface: m.Interface, MTU: m.MTU,
-			Backup: m.Backup, BackupAge: fromSeconds(m.BackupAge),
+			State: m.Role, Leader: m.Leader, Digest: m.Digest, Version: m.Version, Starting: m.Stage != "", Values: m.Values, Interface: m.Interface, Backup: m.Backup,
 			Clock: m.clock.ahead, ClockWithin: m.clock.within,
 		}
 		if m.stranger && m.foreign {
@@ -68,7 +64,3 @@ func factsOf(members []memberStatus) []checks.Member {
 	}
 	return all
 }
-
-func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-func fromMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

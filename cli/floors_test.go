@@ -28,30 +28,31 @@ type layer struct {
 }
 
 const (
-	btreeModule  = "github.com/tidwall/btree"
-	hashModule   = "github.com/cespare/xxhash/v2"
-	protoModule  = "google.golang.org/protobuf"
-	quicModule   = "github.com/quic-go/quic-go"
-	raftModule   = "go.etcd.io/raft/v3"
-	sysModule    = "golang.org/x/sys"
-	termModule   = "golang.org/x/term"
-	urfaveModule = "github.com/urfave/cli/v2"
-	teaModule    = "charm.land/bubbletea/v2"
-	barModule    = "github.com/schollz/progressbar/v3"
-	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
-	etcdModule   = "go.etcd.io/etcd/api/v3"
-	lockModule   = "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"         // of etcd's server, generated packages alone
-	electModule  = "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb" // likewise
-	grpcModule   = "google.golang.org/grpc"
-	boltModule   = "go.etcd.io/bbolt"
-	jsonModule   = "github.com/grpc-ecosystem/grpc-gateway/v2"
-	promModule   = "github.com/prometheus/client_golang"
-	netModule    = "golang.org/x/net"
-	yamlModule   = "go.yaml.in/yaml/v3"
-	ageModule    = "filippo.io/age"
-	cryptModule  = "golang.org/x/crypto"
-	jwtModule    = "github.com/golang-jwt/jwt/v5"
-	rotateModule = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
+	btreeModule   = "github.com/tidwall/btree"
+	hashModule    = "github.com/cespare/xxhash/v2"
+	protoModule   = "google.golang.org/protobuf"
+	quicModule    = "github.com/quic-go/quic-go"
+	raftModule    = "go.etcd.io/raft/v3"
+	sysModule     = "golang.org/x/sys"
+	termModule    = "golang.org/x/term"
+	urfaveModule  = "github.com/urfave/cli/v2"
+	teaModule     = "charm.land/bubbletea/v2"
+	barModule     = "github.com/schollz/progressbar/v3"
+	hdrModule     = "github.com/HdrHistogram/hdrhistogram-go"
+	etcdModule    = "go.etcd.io/etcd/api/v3"
+	lockModule    = "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"         // of etcd's server, generated packages alone
+	electModule   = "go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb" // likewise
+	grpcModule    = "google.golang.org/grpc"
+	boltModule    = "go.etcd.io/bbolt"
+	jsonModule    = "github.com/grpc-ecosystem/grpc-gateway/v2"
+	promModule    = "github.com/prometheus/client_golang"
+	netModule     = "golang.org/x/net"
+	yamlModule    = "go.yaml.in/yaml/v3"
+	ageModule     = "filippo.io/age"
+	cryptModule   = "golang.org/x/crypto"
+	jwtModule     = "github.com/golang-jwt/jwt/v5"
+	msgpackModule = "github.com/vmihailenco/msgpack/v5"
+	rotateModule  = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
 )
 
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
@@ -59,6 +60,8 @@ var packages = map[string]layer{
 	"log/disk":         {floor: 0, modules: []string{sysModule}},
 	"index/kv":         {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
 	"internal/pack":    {floor: -1},
+	"internal/codec":   {floor: 0, imports: []string{"internal/pack"}, modules: []string{msgpackModule}},
+	"internal/figures": {floor: -1},
 	"internal/buffers": {floor: -1},
 	"internal/limits":  {floor: -1},
 	"internal/meter":   {floor: -1},
@@ -70,15 +73,15 @@ var packages = map[string]layer{
 
 	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}, modules: []string{rotateModule}},
 
-	"internal/checks": {floor: 1, imports: []string{"index/kv", "internal/limits"}},
+	"internal/checks": {floor: 1, imports: []string{"internal/figures", "index/kv", "internal/limits"}},
 
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/buffers", "internal/limits"}},
-	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
+	"net/wire":    {floor: 2, imports: []string{"internal/codec", "internal/figures", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
-	"net/web":  {floor: 2, imports: []string{"index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
+	"net/web":  {floor: 2, imports: []string{"internal/figures", "index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
 	"net/auth": {floor: 2, imports: []string{"index/kv", "internal/admit", "internal/limits"}, modules: []string{cryptModule, jwtModule}},
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
@@ -87,9 +90,9 @@ var packages = map[string]layer{
 
 	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
-	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
+	"net/server": {floor: 3, imports: []string{"internal/figures", "net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"internal/figures", "net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/pack", "internal/limits"}, modules: []string{ageModule}},
@@ -104,17 +107,17 @@ var packages = map[string]layer{
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},
-	"net/server/servertest":  {floor: 3, imports: []string{"net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
+	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"node/backuprun": {floor: 4, imports: []string{"snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/limits"}, modules: []string{ageModule}},
 
 	"node": {floor: 4, imports: []string{
 		"node/backuprun", "snapshot/backup",
-		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "internal/codec", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/figures", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/internal/figures"
 	"qkv/net/client"
 )
 
@@ -243,7 +244,7 @@ func printLog(c *cli.Context) error {
 				if err != nil {
 					return err
 				}
-				first = max(status.Compacted, 1)
+				first = max(status.Get(figures.Oldest), 1)
 			}
 			return followLog(ctx, c, s, client.Watch{Key: q.Key, End: q.End, Revision: first})
 		})

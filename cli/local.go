@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"qkv/internal/figures"
 )
 
 // localWait limits steps that usually take a second or two.
@@ -147,7 +149,7 @@ func level(members []memberStatus, want int) bool {
 		return false
 	}
 	for _, m := range members {
-		if m.Role == roleUnknown || m.Term != members[0].Term || m.AppliedIndex != members[0].AppliedIndex || m.Digest != members[0].Digest {
+		if m.Role == roleUnknown || m.Count(figures.Term) != members[0].Count(figures.Term) || m.Count(figures.Applied) != members[0].Count(figures.Applied) || m.Digest != members[0].Digest {
 			return false
 		}
 	}
@@ -169,7 +171,7 @@ func describe(members []memberStatus, err error) string {
 	}
 	var all []string
 	for _, m := range members {
-		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s %v", m.Name, m.Role, m.AppliedIndex, m.Error, m.Alarms)))
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s %v", m.Name, m.Role, m.Count(figures.Applied), m.Error, m.Alarms)))
 	}
 	return strings.Join(all, "; ")
 }

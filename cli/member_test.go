@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
@@ -543,9 +544,9 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 		{ID: 3, Name: "n3", Clients: []string{endpoints["n3"]}},
 	}
 	founders := []wire.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
-	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20, Members: now})
-	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Applied: 20, Members: now})
-	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleRefused, Applied: 1, Members: founders})
+	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleRefused, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
 	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	code, out, stderr := b.qkv(t, "", "status")
 	if code != 0 || strings.Contains(out, roleUnknown) || strings.Count(out, "\nn2 ") != 1 {

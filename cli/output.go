@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -56,6 +57,22 @@ type field struct {
 }
 
 // writeFields prints one `"Name" : value` per line, as etcdctl does.
+// document is a JSON object whose names have an order.
+type document []field
+
+// MarshalJSON implements json.Marshaler.
+func (d document) MarshalJSON() ([]byte, error) {
+	to := []byte{'{'}
+	for _, f := range d {
+		value, err := json.Marshal(f.value)
+		if err != nil {
+			return nil, err
+		}
+		to = append(append(append(strconv.AppendQuote(to, f.name), ':'), value...), ',')
+	}
+	return append(bytes.TrimSuffix(to, []byte{','}), '}'), nil
+}
+
 func writeFields(w io.Writer, fields []field) {
 	for _, f := range fields {
 		if s, ok := f.value.(string); ok {

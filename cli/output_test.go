@@ -13,6 +13,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -110,17 +111,25 @@ func TestShown(t *testing.T) {
 func TestStatusOutput(t *testing.T) {
 	members := []memberStatus{
 		{
-			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Term: 2, CommitIndex: 9, AppliedIndex: 9,
-			Revision: 4, Keys: 3, Leases: 2, OldestRevision: 2, HistoryBytes: 4096, HistoryAge: 75, UsedBytes: 5 << 20, QuotaBytes: 2 << 30, LogBytes: 64 << 20, SnapshotBytes: 1234, SyncP99: 1.25, Watches: 12, Digest: "5f0c3a9be1d20c44",
-			BaseRevision: 900, BaseFiles: 3, BaseBytes: 180 << 20, Extents: 12, ExtentBytes: 170 << 20, ColdVersions: 1234, ColdBytes: 96 << 20, ValueReads: 77, ValueReadsFailed: 1,
+			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Digest: "5f0c3a9be1d20c44",
+			Values: figures.Values{
+				int64(figures.Term), 2, int64(figures.Commit), 9, int64(figures.Applied), 9, int64(figures.Revision), 4, int64(figures.Keys), 3, int64(figures.Leases), 2,
+				int64(figures.Oldest), 2, int64(figures.HistoryBytes), 4096, int64(figures.HistoryAge), int64(75 * time.Second), int64(figures.Used), 5 << 20, int64(figures.Quota), 2 << 30,
+				int64(figures.Log), 64 << 20, int64(figures.Snapshot), 1234, int64(figures.SyncP99), int64(1250 * time.Microsecond), int64(figures.Watches), 12,
+				int64(figures.BaseRevision), 900, int64(figures.BaseFiles), 3, int64(figures.BaseBytes), 180 << 20, int64(figures.Extents), 12, int64(figures.ExtentBytes), 170 << 20,
+				int64(figures.Cold), 1234, int64(figures.ColdBytes), 96 << 20, int64(figures.Reads), 77, int64(figures.ReadsFailed), 1,
+			},
 			Alarms: []alarm{{"CORRUPT", "n2", "its state at index 9\nis not this one's"}},
 			Links:  []link{{Member: "n2", Error: "cannot connect to a peer: timeout"}, {Member: "n3", Connected: true, RTT: 0.25}},
 		},
 		{Name: "n2", ID: "0000000000000002", Role: roleUnknown, Error: "no answer from 127.0.0.1:2381: timeout", Alarms: []alarm{}, Links: []link{}},
 	}
 	large := memberStatus{
-		Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", Role: "follower", Leader: "n1", Term: math.MaxUint32, AppliedIndex: 1e12, Revision: 1e12, Keys: 1e9,
-		UsedBytes: 3 << 30, QuotaBytes: 2 << 30, LogBytes: 1 << 40, SyncP99: 12345.6, Digest: "5f0c3a9be1d20c44",
+		Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", Role: "follower", Leader: "n1", Digest: "5f0c3a9be1d20c44",
+		Values: figures.Values{
+			int64(figures.Term), math.MaxUint32, int64(figures.Applied), 1e12, int64(figures.Revision), 1e12, int64(figures.Keys), 1e9,
+			int64(figures.Used), 3 << 30, int64(figures.Quota), 2 << 30, int64(figures.Log), 1 << 40, int64(figures.SyncP99), int64(12345600 * time.Microsecond),
+		},
 		Alarms: []alarm{
 			{"CORRUPT", "n2", "its state at index 9\nis not this one's"},
 			{"AMNESIA", "n3", strings.Repeat("it forgot what it promised; ", 20)},
@@ -144,7 +153,7 @@ func TestStatusOfABackup(t *testing.T) {
 		0: "by n1 in /b: it has just begun to lead, so whether its backup is complete is not known yet", time.Microsecond: "by n1 in /b: complete",
 		9 * time.Second: "by n1 in /b: complete", 61400 * time.Millisecond: "by n1 in /b: not complete for 1m1s",
 	} {
-		m := said(&client.Status{Name: "n1", Backup: "/b", BackupAge: age}, nil)
+		m := said(&client.Status{Name: "n1", Backup: "/b", Values: figures.Values{int64(figures.BackupAge), int64(age)}}, nil)
 		if got := m.backup(); got != want {
 			t.Errorf("%v: %s", age, got)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/net/client"
 )
 
@@ -210,8 +211,8 @@ func TestProcessStateRestart(t *testing.T) {
 		}
 	}
 	took := time.Since(begun).Round(time.Millisecond)
-	f.figure(fmt.Sprintf("a restart with %d keys and %d MiB of history", status.Keys, status.HistoryBytes>>20), took, 4*time.Second, took <= 4*time.Second)
-	oldest := max(f.c.status()[0].OldestRevision, 2)
+	f.figure(fmt.Sprintf("a restart with %d keys and %d MiB of history", status.Get(figures.Keys), status.Get(figures.HistoryBytes)>>20), took, 4*time.Second, took <= 4*time.Second)
+	oldest := max(f.c.status()[0].Get(figures.Oldest), 2)
 	w, err := f.s.Watch(t.Context(), client.Watch{Key: []byte("key/"), End: client.Prefix([]byte("key/")), Revision: oldest})
 	must(t, err)
 	defer w.Close()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -92,7 +93,8 @@ func (m *memberStatus) ask(ctx context.Context, web *http.Client, at string) {
 	if json.NewDecoder(io.LimitReader(version.Body, limits.EtcdHeaderBytes)).Decode(&said) != nil || said.Version == "" {
 		return
 	}
-	m.runs, m.Version, m.Interface, m.MTU = true, said.Version, said.Interface, said.MTU
+	m.runs, m.Version, m.Interface = true, said.Version, said.Interface
+	figures.Set(&m.Values, figures.MTU, said.MTU)
 	if ready, err := get("/readyz"); err == nil {
 		m.ready = ready.StatusCode == http.StatusOK
 		_ = ready.Body.Close()
@@ -176,7 +178,7 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 		asking.Go(func() {
 			sent := time.Now()
 			all[i].status, all[i].err = s.Status(ctx, address)
-			all[i].clock = offsetOf(all[i].status.Wall, sent, time.Now())
+			all[i].clock = offsetOf(all[i].status.Get(figures.Wall), sent, time.Now())
 		})
 	}
 	asking.Wait()
@@ -209,8 +211,8 @@ func (a answers) furthest(known []wire.Member, cluster uint64) (newer []wire.Mem
 	applied := uint64(0)
 	for _, one := range a {
 		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
-		if one.err == nil && isKnown && one.status.Applied >= applied && len(one.status.Members) > 0 {
-			applied, newer = one.status.Applied, one.status.Members
+		if one.err == nil && isKnown && one.status.Count(figures.Applied) >= applied && len(one.status.Members) > 0 {
+			applied, newer = one.status.Count(figures.Applied), one.status.Members
 		}
 	}
 	return newer
@@ -282,7 +284,8 @@ func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberSt
 	}
 	away := unreachable(named.of(m.ID), m.ID, err)
 	away.known(m)
-	away.why, away.Version, away.FeatureLevelMost = why, m.Version, m.Level
+	away.why, away.Version = why, m.Version
+	figures.Set(&away.Values, figures.LevelMost, m.Level)
 	return away
 }
 

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,87 +11,76 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/node"
 )
 
-// memberStatus is the status of one member, or the error of asking it. Names and order are a promise.
+// memberStatus is the status of one member, or the error of asking it.
 type memberStatus struct {
-	Name         string `json:"name"`
-	ID           string `json:"id"`
-	Cluster      string `json:"cluster"`
-	Version      string `json:"version"`
-	Role         string `json:"role"`
-	Leader       string `json:"leader"` // as this member sees it; empty: none
-	Term         uint64 `json:"term"`
-	CommitIndex  uint64 `json:"commit_index"`
-	AppliedIndex uint64 `json:"applied_index"`
-	Revision     int64  `json:"revision"`
-	Keys         int64  `json:"keys"`
-	Leases       int64  `json:"leases"`
-	Sessions     int64  `json:"sessions"`
+	Name, ID, Cluster, Version, Role, Stage string
+	Vote                                    string // learner, voter, incoming or leaving
+	Leader                                  string // as this member sees it; empty: none
+	Digest, Interface, Backup               string // as in a client.Status
+	Error                                   string // why asking it failed
+	Alarms                                  []alarm
+	Links                                   []link
+	figures.Values
 
-	OldestRevision int64   `json:"oldest_revision"` // oldest readable revision; 0: all are readable
-	HistoryBytes   int64   `json:"history_bytes"`   // size of superseded versions
-	HistoryAge     float64 `json:"history_age_s"`   // since the oldest revision was written
-	UsedBytes      int64   `json:"used_bytes"`      // counted by the quota
-	QuotaBytes     int64   `json:"quota_bytes"`     // of this member while it leads; 0: none
-	LogBytes       int64   `json:"log_bytes"`
-	SnapshotBytes  int64   `json:"snapshot_bytes"` // with its parts
-	SyncP99        float64 `json:"sync_p99_ms"`    // of the last minute
-	Watches        int64   `json:"watches"`        // of this member's clients
-	Digest         string  `json:"digest"`
-	Error          string  `json:"error"` // why asking it failed
-	Alarms         []alarm `json:"alarms"`
-	Links          []link  `json:"links"`
-
-	// The fields below describe the program and the host. They are 0 or empty if they are not known.
-	Vote             string     `json:"vote"`               // learner, voter, incoming or leaving
-	FeatureLevel     uint64     `json:"feature_level"`      // of the cluster
-	FeatureLevelMost uint64     `json:"feature_level_most"` // of the member's program
-	ElectionTimeout  float64    `json:"election_timeout_ms"`
-	DiskFreeBytes    int64      `json:"disk_free_bytes"`
-	DiskBytes        int64      `json:"disk_bytes"`
-	OpenFiles        uint64     `json:"open_files_limit"`
-	Interface        string     `json:"interface"`    // towards the other members
-	MTU              int        `json:"mtu"`          // of the interface, in bytes
-	Backup           string     `json:"backup"`       // the folder of the backup that the member makes while it leads
-	BackupAge        float64    `json:"backup_age_s"` // of the leader's backup: since it was complete; 0: a new leader does not know yet
-	MemoryBytes      int64      `json:"memory_bytes"`
-	Puts             clientLoad `json:"puts"`
-	Gets             clientLoad `json:"gets"`
-	Events           clientLoad `json:"watch_events"`
-	BaseRevision     int64      `json:"base_revision"` // of the base that the next snapshot lists; 0: none
-	BaseFiles        uint64     `json:"base_files"`
-	BaseBytes        int64      `json:"base_bytes"`
-	Extents          uint64     `json:"extents"`
-	ExtentBytes      int64      `json:"extent_bytes"`
-	ColdVersions     int64      `json:"cold_versions"` // superseded versions whose value is in these files, and not in memory
-	ColdBytes        int64      `json:"cold_bytes"`
-	ValueReads       uint64     `json:"value_reads"` // values that were read from these files since the start
-	ValueReadsFailed uint64     `json:"value_reads_failed"`
-	Stage            string     `json:"stage"` // starting, or stale with --serve-stale; empty once the member has started
-
-	hint         string // advice for an endpoint without a known member
-	stranger     bool   // none of the members that the others know
-	foreign      bool   // a stranger that belongs to another cluster
-	why          checks.Why
-	runs, ready  bool // as in checks.Member
-	role         kv.Role
-	clients      []string // its addresses for clients
-	endpoint     string   // where it has answered; empty: nowhere
-	host, device uint64
-	clock        clockOffset
+	hint        string // advice for an endpoint without a known member
+	stranger    bool   // none of the members that the others know
+	foreign     bool   // a stranger that belongs to another cluster
+	why         checks.Why
+	runs, ready bool // as in checks.Member
+	role        kv.Role
+	clients     []string // its addresses for clients
+	endpoint    string   // where it has answered; empty: nowhere
+	clock       clockOffset
 }
 
-// clientLoad is the load of one kind of operations of a member's clients, in the last seconds.
-type clientLoad struct {
-	Rate uint64  `json:"per_s"`
-	P99  float64 `json:"p99_ms"`
+// document returns the status for JSON and for `-w fields`. Names and order are a promise.
+func (m *memberStatus) document() document {
+	d := document{
+		{"name", m.Name},
+		{"id", m.ID},
+		{"cluster", m.Cluster},
+		{"version", m.Version},
+		{"role", m.Role},
+		{"vote", m.Vote},
+		{"leader", m.Leader},
+		{"stage", m.Stage},
+		{"error", m.Error},
+		{"digest", m.Digest},
+		{"interface", m.Interface},
+		{"backup", m.Backup},
+	}
+	for _, f := range figures.Table() {
+		if f.Kind != figures.Internal {
+			d = append(d, field{f.Field(), f.Shown(m.Get(f.ID))})
+		}
+	}
+	return d
 }
 
-func loadOf(l client.Load) clientLoad { return clientLoad{l.Rate, milliseconds(l.P99)} }
+// MarshalJSON implements json.Marshaler.
+func (m *memberStatus) MarshalJSON() ([]byte, error) {
+	return json.Marshal(append(m.document(), field{"alarms", m.Alarms}, field{"links", m.Links}))
+}
+
+func (m *memberStatus) fields() []field {
+	var all []field
+	for _, f := range m.document() {
+		all = append(all, field{figures.Title(f.name), f.value})
+	}
+	for _, a := range m.Alarms {
+		all = append(all, field{"Alarm", a.String()})
+	}
+	for _, l := range m.Links {
+		all = append(all, field{"Link", l.String()})
+	}
+	return all
+}
 
 // link is a member's connection to another one.
 type link struct {
@@ -121,16 +110,10 @@ func (a alarm) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Me
 
 func said(s *client.Status, named namesByID) memberStatus {
 	return memberStatus{
-		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s, named), Term: s.Term, CommitIndex: s.Commit,
-		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
-		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
-		FeatureLevel: s.Level, FeatureLevelMost: s.LevelMost, ElectionTimeout: milliseconds(s.ElectionTimeout),
-		DiskFreeBytes: s.DiskFree, DiskBytes: s.DiskBytes, OpenFiles: s.Files, MemoryBytes: s.Memory, Puts: loadOf(s.Puts), Gets: loadOf(s.Gets), Events: loadOf(s.Events), Backup: s.Backup, BackupAge: math.Ceil(s.BackupAge.Seconds()*1000) / 1000, BaseRevision: s.Parts.Base, BaseFiles: s.Parts.BaseFiles, BaseBytes: s.Parts.BaseBytes, Extents: s.Parts.Extents, ExtentBytes: s.Parts.ExtentBytes, ColdVersions: s.Parts.Cold, ColdBytes: s.Parts.ColdBytes, ValueReads: s.Parts.Reads, ValueReadsFailed: s.Parts.ReadsFailed, Interface: s.Interface, MTU: s.MTU, Stage: s.Stage, host: s.Host, device: s.Device,
+		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Stage: s.Stage, Leader: leaderIn(s, named), Digest: hex(s.Digest),
+		Interface: s.Interface, Backup: s.Backup, Alarms: alarmsOf(s, named), Links: linksOf(s, named), Values: s.Values,
 	}
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // leaderIn returns the leader's name as a member sees it; empty if the member knows none.
 func leaderIn(s *client.Status, named namesByID) string {
@@ -153,7 +136,7 @@ func alarmsOf(s *client.Status, named namesByID) []alarm {
 func linksOf(s *client.Status, named namesByID) []link {
 	links := make([]link, 0, len(s.Links))
 	for _, l := range s.Links {
-		links = append(links, link{named.of(l.Member), l.Connected, milliseconds(l.RTT), l.Error, l.Untrusted})
+		links = append(links, link{named.of(l.Member), l.Connected, figures.InMilliseconds(l.RTT), l.Error, l.Untrusted})
 	}
 	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
 	return links
@@ -237,11 +220,11 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	}
 	if m := furthest(members); m != nil {
 		w.wrap("history", "       ", m.history())
-		if m.BaseFiles > 0 {
-			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.BaseBytes), m.BaseRevision, checks.Plural(int(m.Extents), "extent", "extents"), bytesText(m.ExtentBytes)))
+		if m.Get(figures.BaseFiles) > 0 {
+			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.Get(figures.BaseBytes)), m.Get(figures.BaseRevision), checks.Plural(int(m.Get(figures.Extents)), "extent", "extents"), bytesText(m.Get(figures.ExtentBytes))))
 		}
-		if m.ColdVersions > 0 {
-			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.ColdVersions), "superseded version", "superseded versions"), bytesText(m.ColdBytes)))
+		if m.Get(figures.Cold) > 0 {
+			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.Get(figures.Cold)), "superseded version", "superseded versions"), bytesText(m.Get(figures.ColdBytes))))
 		}
 	}
 	if level := featureLevels(members); level != "" {
@@ -258,7 +241,7 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 // backup describes the backup of the leader.
 func (m *memberStatus) backup() string {
 	text := fmt.Sprintf("by %s in %s", m.Name, m.Backup)
-	switch age := fromSeconds(m.BackupAge); {
+	switch age := m.Duration(figures.BackupAge); {
 	case age == 0:
 		return text + ": it has just begun to lead, so whether its backup is complete is not known yet"
 	case age >= limits.BackupFailing:
@@ -271,15 +254,15 @@ func (m *memberStatus) backup() string {
 func featureLevels(members []memberStatus) string {
 	level := uint64(0)
 	for i := range members {
-		level = max(level, members[i].FeatureLevel)
+		level = max(level, members[i].Count(figures.Level))
 	}
 	if level == 0 {
 		return ""
 	}
 	text := strconv.FormatUint(level, 10)
 	for i := range members {
-		if m := &members[i]; m.FeatureLevelMost != 0 && m.FeatureLevelMost != level {
-			text += fmt.Sprintf(", %s supports %d", m.Name, m.FeatureLevelMost)
+		if m := &members[i]; m.Count(figures.LevelMost) != 0 && m.Count(figures.LevelMost) != level {
+			text += fmt.Sprintf(", %s supports %d", m.Name, m.Count(figures.LevelMost))
 		}
 	}
 	return text
@@ -288,7 +271,7 @@ func featureLevels(members []memberStatus) string {
 // furthest returns the member with the highest applied index, which knows the history best; nil if none answered.
 func furthest(members []memberStatus) (most *memberStatus) {
 	for i := range members {
-		if m := &members[i]; m.Role != roleUnknown && (most == nil || m.AppliedIndex > most.AppliedIndex) {
+		if m := &members[i]; m.Role != roleUnknown && (most == nil || m.Count(figures.Applied) > most.Count(figures.Applied)) {
 			most = m
 		}
 	}
@@ -298,13 +281,13 @@ func furthest(members []memberStatus) (most *memberStatus) {
 // history describes how far the history reaches back, and the size of superseded versions.
 func (m *memberStatus) history() string {
 	reach := "from the first revision on"
-	if m.OldestRevision > 0 {
-		reach = fmt.Sprintf("from revision %d on", m.OldestRevision)
+	if oldest := m.Get(figures.Oldest); oldest > 0 {
+		reach = fmt.Sprintf("from revision %d on", oldest)
 	}
-	if m.Revision > 1 {
-		reach += fmt.Sprintf(", written %v ago", time.Duration(m.HistoryAge)*time.Second)
+	if m.Get(figures.Revision) > 1 {
+		reach += fmt.Sprintf(", written %v ago", m.Duration(figures.HistoryAge).Round(time.Second))
 	}
-	return fmt.Sprintf("%s, %s of superseded versions", reach, bytesText(m.HistoryBytes))
+	return fmt.Sprintf("%s, %s of superseded versions", reach, bytesText(m.Get(figures.HistoryBytes)))
 }
 
 // linksBetween returns the connections between members, each once, with the round trip that one end measured.
@@ -330,63 +313,6 @@ func linksBetween(members []memberStatus) string {
 	return strings.Join(texts, ", ")
 }
 
-func (m *memberStatus) fields() []field {
-	fields := []field{
-		{"Name", m.Name},
-		{"ID", m.ID},
-		{"Cluster", m.Cluster},
-		{"Version", m.Version},
-		{"Role", m.Role},
-		{"Leader", m.Leader},
-		{"Term", m.Term},
-		{"CommitIndex", m.CommitIndex},
-		{"AppliedIndex", m.AppliedIndex},
-		{"Revision", m.Revision},
-		{"Keys", m.Keys},
-		{"Leases", m.Leases},
-		{"Sessions", m.Sessions},
-		{"OldestRevision", m.OldestRevision},
-		{"HistoryBytes", m.HistoryBytes},
-		{"HistoryAgeS", m.HistoryAge},
-		{"UsedBytes", m.UsedBytes},
-		{"QuotaBytes", m.QuotaBytes},
-		{"LogBytes", m.LogBytes},
-		{"SnapshotBytes", m.SnapshotBytes},
-		{"SyncP99Ms", m.SyncP99},
-		{"Watches", m.Watches},
-		{"Digest", m.Digest},
-		{"Error", m.Error},
-		{"Vote", m.Vote},
-		{"FeatureLevel", m.FeatureLevel},
-		{"FeatureLevelMost", m.FeatureLevelMost},
-		{"ElectionTimeoutMs", m.ElectionTimeout},
-		{"DiskFreeBytes", m.DiskFreeBytes},
-		{"DiskBytes", m.DiskBytes},
-		{"OpenFilesLimit", m.OpenFiles},
-		{"Interface", m.Interface},
-		{"MTU", m.MTU},
-		{"Backup", m.Backup},
-		{"BackupAgeS", m.BackupAge},
-		{"BaseRevision", m.BaseRevision},
-		{"BaseFiles", m.BaseFiles},
-		{"BaseBytes", m.BaseBytes},
-		{"Extents", m.Extents},
-		{"ExtentBytes", m.ExtentBytes},
-		{"ColdVersions", m.ColdVersions},
-		{"ColdBytes", m.ColdBytes},
-		{"ValueReads", m.ValueReads},
-		{"ValueReadsFailed", m.ValueReadsFailed},
-		{"Stage", m.Stage},
-	}
-	for _, a := range m.Alarms {
-		fields = append(fields, field{"Alarm", a.String()})
-	}
-	for _, l := range m.Links {
-		fields = append(fields, field{"Link", l.String()})
-	}
-	return fields
-}
-
 // row is the member's line of the table; for a member that did not answer most columns are empty.
 func (m *memberStatus) row() []any {
 	name := tableName(m.Name)
@@ -394,18 +320,18 @@ func (m *memberStatus) row() []any {
 		return []any{name, m.Role, "", "", "", "", "", "", "", ""}
 	}
 	sync := ""
-	if m.SyncP99 > 0 {
-		sync = fmt.Sprintf("%.1f ms", m.SyncP99)
+	if p99 := m.Duration(figures.SyncP99); p99 > 0 {
+		sync = fmt.Sprintf("%.1f ms", figures.InMilliseconds(p99))
 	}
 	quota := "none"
-	if m.QuotaBytes > 0 {
-		quota = fmt.Sprintf("%d %%", m.UsedBytes*100/m.QuotaBytes)
+	if most := m.Get(figures.Quota); most > 0 {
+		quota = fmt.Sprintf("%d %%", m.Get(figures.Used)*100/most)
 	}
 	role := m.Role
 	if m.Stage != "" {
 		role += ", " + m.Stage
 	}
-	return []any{name, role, m.Term, m.AppliedIndex, m.Revision, m.Keys, quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
+	return []any{name, role, m.Count(figures.Term), m.Count(figures.Applied), m.Get(figures.Revision), m.Get(figures.Keys), quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.Get(figures.Log))}
 }
 
 // tableNameMost limits the characters of a member's name in a table.

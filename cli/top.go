@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -275,12 +276,12 @@ type topColumn struct {
 var topColumns = []topColumn{
 	{"name", func(a, b *memberStatus) int { return strings.Compare(a.Name, b.Name) }},
 	{"role", func(a, b *memberStatus) int { return strings.Compare(b.Role, a.Role) }},
-	{"applied", func(a, b *memberStatus) int { return cmp.Compare(b.AppliedIndex, a.AppliedIndex) }},
-	{"sync", func(a, b *memberStatus) int { return cmp.Compare(b.SyncP99, a.SyncP99) }},
-	{"memory", func(a, b *memberStatus) int { return cmp.Compare(b.MemoryBytes, a.MemoryBytes) }},
-	{"puts", func(a, b *memberStatus) int { return cmp.Compare(b.Puts.Rate, a.Puts.Rate) }},
-	{"gets", func(a, b *memberStatus) int { return cmp.Compare(b.Gets.Rate, a.Gets.Rate) }},
-	{"events", func(a, b *memberStatus) int { return cmp.Compare(b.Events.Rate, a.Events.Rate) }},
+	{"applied", func(a, b *memberStatus) int { return cmp.Compare(b.Count(figures.Applied), a.Count(figures.Applied)) }},
+	{"sync", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.SyncP99), a.Get(figures.SyncP99)) }},
+	{"memory", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.Memory), a.Get(figures.Memory)) }},
+	{"puts", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.PutRate), a.Get(figures.PutRate)) }},
+	{"gets", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.GetRate), a.Get(figures.GetRate)) }},
+	{"events", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.EventRate), a.Get(figures.EventRate)) }},
 }
 
 func topNames() (all []string) {
@@ -370,7 +371,7 @@ func (s *topScreen) memberTable(d *topData, width int) *table {
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return topColumns[s.sort].order(&a, &b) })
 	newest := uint64(0)
 	for i := range members {
-		newest = max(newest, members[i].AppliedIndex)
+		newest = max(newest, members[i].Count(figures.Applied))
 	}
 	for i := range members {
 		m := &members[i]
@@ -379,24 +380,25 @@ func (s *topScreen) memberTable(d *topData, width int) *table {
 			t.add(shown(m.Name), m.Role, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
 			continue
 		}
-		t.add(shown(m.Name), m.Role, newest-m.AppliedIndex, msText(m.SyncP99), m.Puts.Rate, msText(m.Puts.P99), m.Gets.Rate, msText(m.Gets.P99), m.Events.Rate, msText(m.Events.P99),
-			number(bytesText(m.MemoryBytes)), number(bytesText(m.DiskFreeBytes)), m.Keys, m.Watches, m.Version)
+		t.add(shown(m.Name), m.Role, newest-m.Count(figures.Applied), msText(m.Duration(figures.SyncP99)), m.Get(figures.PutRate), msText(m.Duration(figures.PutP99)), m.Get(figures.GetRate), msText(m.Duration(figures.GetP99)), m.Get(figures.EventRate), msText(m.Duration(figures.EventP99)),
+			number(bytesText(m.Get(figures.Memory))), number(bytesText(m.Get(figures.DiskFree))), m.Get(figures.Keys), m.Get(figures.Watches), m.Version)
 	}
 	t.fit(width)
 	return t
 }
 
 // msText returns a duration in milliseconds for a table; "-" if nothing was measured.
-func msText(ms float64) number {
-	switch {
+func msText(d time.Duration) number {
+	switch ms := figures.InMilliseconds(d); {
 	case ms == 0:
 		return "-"
 	case ms < 1:
 		return number(fmt.Sprintf("%.0fus", 1000*ms))
 	case ms < 10:
 		return number(fmt.Sprintf("%.1fms", ms))
+	default:
+		return number(fmt.Sprintf("%.0fms", ms))
 	}
-	return number(fmt.Sprintf("%.0fms", ms))
 }
 
 // cutTo makes control characters visible, and cuts a line to a width.

@@ -19,6 +19,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/net/client"
 )
 
@@ -27,8 +28,12 @@ func exampleTop() *topData {
 	d := &topData{at: time.Date(2026, 11, 25, 10, 41, 2, 0, time.UTC), hidden: []string{"clients of n1: permission denied: ci is no administrator: this needs the role root"}}
 	for i, name := range []string{"n1", "n2"} {
 		d.members = append(d.members, memberStatus{
-			Name: name, Role: []string{"leader", "follower"}[i], Leader: "n1", AppliedIndex: uint64(1_000_000 - 1234*i), Version: "0.2.0", SyncP99: 1.25 + 20*float64(i), Keys: 1_000_000,
-			MemoryBytes: 512 << 20, DiskFreeBytes: 70 << 30, Watches: int64(300 * i), Puts: clientLoad{uint64(1200 * (i + 1)), 3.4}, Gets: clientLoad{25_000, 0.4}, Events: clientLoad{0, 0},
+			Name: name, Role: []string{"leader", "follower"}[i], Leader: "n1", Version: "0.2.0",
+			Values: figures.Values{
+				int64(figures.Applied), int64(1_000_000 - 1234*i), int64(figures.SyncP99), int64(time.Duration(1250+20_000*i) * time.Microsecond), int64(figures.Keys), 1_000_000,
+				int64(figures.Memory), 512 << 20, int64(figures.DiskFree), 70 << 30, int64(figures.Watches), int64(300 * i),
+				int64(figures.PutRate), int64(1200 * (i + 1)), int64(figures.PutP99), int64(3400 * time.Microsecond), int64(figures.GetRate), 25_000, int64(figures.GetP99), int64(400 * time.Microsecond),
+			},
 			role: kv.Voter, Alarms: []alarm{}, Links: []link{{Member: "n3", Error: "no answer"}},
 		})
 	}

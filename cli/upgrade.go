@@ -10,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 )
 
 func upgradeCommand() *cli.Command {
@@ -72,8 +73,8 @@ func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) e
 	level := uint64(0)
 	for i := range members {
 		m := &members[i]
-		level = max(level, m.FeatureLevel)
-		all = append(all, upgradeMember{m.Name, m.Version, m.Role, m.FeatureLevelMost})
+		level = max(level, m.Count(figures.Level))
+		all = append(all, upgradeMember{m.Name, m.Version, m.Role, m.Count(figures.LevelMost)})
 	}
 	plan.Stops = append([]string{}, plan.Stops...) // no null in JSON
 	switch format := c.String("write-out"); format {

@@ -14,6 +14,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node/backuprun"
@@ -209,7 +210,7 @@ func (d *backupDuty) report(s *wire.Status) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.leads && (d.known || age >= limits.BackupFailing) {
-		s.BackupAge = max(age, time.Microsecond)
+		figures.Set(&s.Values, figures.BackupAge, max(age, time.Millisecond))
 	}
 }
 

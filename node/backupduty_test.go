@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
@@ -67,7 +68,7 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 		}
 	}
 	awaitAlarm("the folder " + dir + " does not exist: mount its disk")
-	if age := c.nodes[c.leader()].Status().BackupAge; age < limits.BackupFailing {
+	if age := c.nodes[c.leader()].Status().Duration(figures.BackupAge); age < limits.BackupFailing {
 		t.Errorf("the age of the backup is %v", age)
 	}
 	if _, err := os.Stat(dir); err == nil {
@@ -100,7 +101,7 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	awaitBackup(t, filepath.Join(dir, c.configs[first].Name), put("e"), c.configs[first].Name)
 	lead(second)
 	awaitBackup(t, filepath.Join(dir, c.configs[second].Name), put("f"), c.configs[second].Name)
-	for deadline := time.Now().Add(wait); c.nodes[first].Status().BackupAge != 0; time.Sleep(10 * time.Millisecond) { // its run goes on until its next look
+	for deadline := time.Now().Add(wait); c.nodes[first].Status().Duration(figures.BackupAge) != 0; time.Sleep(10 * time.Millisecond) { // its run goes on until its next look
 		if time.Now().After(deadline) {
 			t.Fatalf("%s makes the backup, and does not lead", c.configs[first].Name)
 		}
@@ -125,8 +126,8 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	awaitBackup(t, dir, put("g"), c.configs[first].Name, c.configs[second].Name)
 	for i, n := range c.nodes {
 		s := n.Status()
-		if s.Backup != filepath.Join(dir, s.Name) || i != c.leader() && s.BackupAge != 0 || s.BackupAge > limits.BackupFailing {
-			t.Errorf("%s, %s, reports the backup %q of age %v", s.Name, s.Role, s.Backup, s.BackupAge)
+		if s.Backup != filepath.Join(dir, s.Name) || i != c.leader() && s.Duration(figures.BackupAge) != 0 || s.Duration(figures.BackupAge) > limits.BackupFailing {
+			t.Errorf("%s, %s, reports the backup %q of age %v", s.Name, s.Role, s.Backup, s.Duration(figures.BackupAge))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node/backuprun"
@@ -19,7 +20,7 @@ func TestBackupOfANewLeader(t *testing.T) {
 	age := func() time.Duration {
 		var s wire.Status
 		d.report(&s)
-		return s.BackupAge
+		return s.Duration(figures.BackupAge)
 	}
 	d.turn(true)
 	begun := d.now()

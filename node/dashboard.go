@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/meter"
 	native "qkv/net/client"
@@ -158,7 +159,8 @@ func clusterOf(answers map[uint64]reply, own *wire.Status) *web.Cluster {
 
 // memberOf converts one member's answer.
 func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
-	one := web.Member{Member: checks.Member{Name: names[m.ID], Role: m.Role, Version: m.Version, LevelMost: m.Level, State: "unknown"}, RTT: map[string]time.Duration{}}
+	one := web.Member{Member: checks.Member{Name: names[m.ID], Role: m.Role, Version: m.Version, State: "unknown"}, RTT: map[string]time.Duration{}}
+	figures.Set(&one.Values, figures.LevelMost, m.Level)
 	if len(m.Clients) > 0 {
 		one.Address = m.Clients[0]
 	}
@@ -169,14 +171,9 @@ func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
 	s := &r.status
 	within := max(r.took/2, time.Microsecond)
 	one.Member = checks.Member{
-		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Applied: s.Applied, Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
-		Revision: s.Revision, Level: s.Level, LevelMost: s.LevelMost, SyncP99: s.SyncP99, ElectionTimeout: s.ElectionTimeout, UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes,
-		OldestRevision: s.Compacted, HistoryAge: s.HistoryAge, DiskFree: s.DiskFree, DiskBytes: s.DiskBytes, Files: s.Files, Backup: s.Backup, BackupAge: s.BackupAge, Host: s.Host, Device: s.Device, Interface: s.Interface, MTU: s.MTU,
-		Clock: time.UnixMicro(s.Wall).Sub(r.sent.Add(within)), ClockWithin: within,
-	}
-	one.Term, one.Keys, one.Memory, one.Watches, one.Leases, one.History = s.Term, s.Keys, s.Memory, s.Watches, s.Leases, s.HistoryBytes
-	for kind, l := range []wire.Load{meter.Puts: s.Puts, meter.Gets: s.Gets, meter.Events: s.Events} {
-		one.Rates[kind], one.P99[kind] = float64(l.Rate), l.P99
+		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
+		Values: s.Values, Interface: s.Interface, Backup: s.Backup,
+		Clock: time.UnixMicro(s.Get(figures.Wall)).Sub(r.sent.Add(within)), ClockWithin: within,
 	}
 	for _, l := range s.Links {
 		name := cmp.Or(names[l.Member], fmt.Sprintf("%016x", l.Member))
@@ -207,10 +204,13 @@ func (n *Node) clients() (all []wire.ClientLoad) {
 // load adds the memory, the network and the load of this process to a status.
 func (n *Node) load(s *wire.Status) {
 	n.routes.to(s)
-	s.Memory = residentBytes()
+	figures.Set(&s.Values, figures.Memory, residentBytes())
 	newest := n.recent.Newest()
-	for kind, to := range []*wire.Load{meter.Puts: &s.Puts, meter.Gets: &s.Gets, meter.Events: &s.Events} {
-		*to = wire.Load{Rate: uint64(newest.Rates[kind] + 0.5), P99: newest.P99[kind]}
+	for kind, to := range [meter.Kinds][2]figures.ID{
+		meter.Puts: {figures.PutRate, figures.PutP99}, meter.Gets: {figures.GetRate, figures.GetP99}, meter.Events: {figures.EventRate, figures.EventP99},
+	} {
+		figures.Set(&s.Values, to[0], int64(newest.Rates[kind]+0.5))
+		figures.Set(&s.Values, to[1], newest.P99[kind])
 	}
 }
 
@@ -248,5 +248,6 @@ func (w *routes) to(s *wire.Status) {
 			}
 		}
 	}
-	s.Interface, s.MTU = w.interfaceName, w.mtu
+	s.Interface = w.interfaceName
+	figures.Set(&s.Values, figures.MTU, w.mtu)
 }

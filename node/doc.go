@@ -22,6 +22,7 @@
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
 //	0   log/disk  index/kv                          the file system; the types of requests, answers and errors
 //	    internal/pack  internal/limits              hand-written msgpack; the table of limits
+//	    internal/codec  internal/figures            msgpack by the library, for what is rare; the table of a member's figures
 //	    internal/meter  internal/etcdflags          counters of durations; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
 //	    internal/settings                           configuration files: YAML with the names of flags
@@ -69,7 +70,7 @@
 //	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
 //	restore.go     a data folder of a new cluster from a restored state
 //	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed
-//	status.go      an operator's status page; metrics.go: the counters
+//	status.go      an operator's status page; figures.go: its figures; metrics.go: the counters
 //	settings.go    the settings that a running member can change
 //	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit

@@ -10,6 +10,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 	"qkv/log"
@@ -31,18 +32,8 @@ import (
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
 //	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
-// identity, amnesia and peers are small files in the layout of slots.go, created with the folder and written in place. identity is a
-// msgpack array:
-//
-//	[cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts,
-//	 [trust domain, token, name of each founder ...], removed]
-//
-// In the folder of a member that joined later, the founding parameters are the trust domain alone. A removed member never starts again.
-//
-// peers and amnesia are
-//
-//	[[[member, folder id, boot counter, process, entry that it owes or 0] ...]]
-//	[member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
+// identity, amnesia and peers are small files in the layout of slots.go, created with the folder and written in place. Package codec
+// encodes their contents: identity, actor.Quarantine and knownPeers. A removed member never starts again.
 //
 // A new folder is founded in an order that tolerates a crash at any point: peers and amnesia, identity with boot counter 0, then the log,
 // then boot counter 1. With a counter above 0 the log must exist. From then on a start needs no disk space, except if the log has to
@@ -56,14 +47,15 @@ type folder struct {
 }
 
 type identity struct {
-	Cluster, Member uint64
-	Name            string
-	Folder          [16]byte
-	Boot            uint64
-	ResetKey        [32]byte
-	Past            []byte   // as peerframe.MemberIdentity's
-	Founding        []string // as origin.founding
-	Removed         bool     // from the cluster
+	Cluster  uint64   `msgpack:"c"`
+	Member   uint64   `msgpack:"m"`
+	Name     string   `msgpack:"n"`
+	Folder   [16]byte `msgpack:"f"`
+	Boot     uint64   `msgpack:"b"`
+	ResetKey [32]byte `msgpack:"k"`
+	Past     []byte   `msgpack:"p"` // as peerframe.MemberIdentity's
+	Founding []string `msgpack:"o"` // as origin.founding: trust domain, token, each founder's name; of a member that joined later, the trust domain alone
+	Removed  bool     `msgpack:"r"` // from the cluster
 }
 
 // founders returns the members at the cluster's founding; none in the folder of a member that joined later.
@@ -77,40 +69,23 @@ func (i *identity) founders() index.Members {
 	return index.Founders(ids)
 }
 
-// The number of fields of each struct. A new field goes to the end of its struct; it is zero in an older folder.
-const (
-	identityFields   = 9
-	quarantineFields = 3
-	peersFields      = 1
-	knownFields      = 5
-)
-
-func (i identity) encode() []byte {
-	b := pack.AppendArray(nil, identityFields)
-	b = pack.AppendUint(b, i.Cluster)
-	b = pack.AppendUint(b, i.Member)
-	b = pack.AppendString(b, i.Name)
-	b = pack.AppendBytes(b, i.Folder[:])
-	b = pack.AppendUint(b, i.Boot)
-	b = pack.AppendBytes(b, i.ResetKey[:])
-	b = pack.AppendBytes(b, i.Past)
-	b = pack.AppendStrings(b, i.Founding)
-	return pack.AppendBool(b, i.Removed)
-}
-
 func decodeIdentity(b []byte) (i identity, err error) {
-	r := pack.NewReader(b)
-	s := r.Struct(identityFields)
-	i.Cluster, i.Member, i.Name = r.Uint(), r.Uint(), r.String()
-	r.Fixed(i.Folder[:])
-	i.Boot = r.Uint()
-	r.Fixed(i.ResetKey[:])
-	i.Past, i.Founding, i.Removed = bytes.Clone(r.Bytes()), r.Strings(), r.Bool()
-	r.End(s)
-	if r.Err() == nil && (len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes) {
+	if err := decodeFile(b, &i); err != nil {
+		return i, err
+	}
+	if len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes {
 		return i, errors.New("its trust domain is missing, or its boot history has the wrong length")
 	}
-	return i, r.Done()
+	return i, nil
+}
+
+// decodeFile decodes the content of a small file.
+func decodeFile(content []byte, to any) error {
+	err := codec.ReadFile(content, to)
+	if errors.Is(err, pack.ErrNewer) {
+		return usagef("%w", err)
+	}
+	return err
 }
 
 func (f *folder) path(name string) string { return f.dir + "/" + name }
@@ -192,6 +167,9 @@ func (f *folder) whose() error {
 	}
 	if err == nil {
 		f.identity, err = decodeIdentity(raw)
+	}
+	if errors.Is(err, pack.ErrNewer) {
+		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
 	if err != nil {
 		return damagedf("%s is corrupt: %v; without it this member must not vote: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
@@ -288,11 +266,8 @@ func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	if err != nil {
 		return q, err
 	}
-	r := pack.NewReader(raw)
-	s := r.Struct(quarantineFields)
-	q.By, q.Reason, q.Differs = r.Uint(), r.String(), r.Bool()
-	r.End(s)
-	return q, r.Done()
+	err = decodeFile(raw, &q)
+	return q, err
 }
 
 // decided reads a small file that was created with the identity and cannot be recreated. says names the file's decision.
@@ -309,9 +284,8 @@ func (f *folder) decided(name, says string) ([]byte, error) {
 
 // quarantine makes durable whether this folder's member takes part.
 func (f *folder) quarantine(q actor.Quarantine) error {
-	b := pack.AppendUint(pack.AppendArray(nil, quarantineFields), q.By)
-	b = pack.AppendString(b, q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)])
-	return f.write("amnesia", pack.AppendBool(b, q.Differs))
+	q.Reason = q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)]
+	return f.write("amnesia", codec.Append(nil, &q))
 }
 
 // known reads the known facts about the other members.
@@ -320,33 +294,19 @@ func (f *folder) known() (all []actor.Known, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := pack.NewReader(raw)
-	whole := r.Struct(peersFields)
-	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
-		s := r.Struct(knownFields)
-		k := actor.Known{Member: r.Uint()}
-		r.Fixed(k.Folder[:])
-		k.Boot = r.Uint()
-		r.Fixed(k.Process[:])
-		k.Owed = r.Uint()
-		r.End(s)
-		all = append(all, k)
-	}
-	r.End(whole)
-	return all, r.Done()
+	var k knownPeers
+	err = decodeFile(raw, &k)
+	return k.Known, err
 }
 
 // remember writes the known facts about the other members.
 func (f *folder) remember(all []actor.Known) error {
-	b := pack.AppendArray(pack.AppendArray(nil, peersFields), len(all))
-	for _, k := range all {
-		b = pack.AppendUint(pack.AppendArray(b, knownFields), k.Member)
-		b = pack.AppendBytes(b, k.Folder[:])
-		b = pack.AppendUint(b, k.Boot)
-		b = pack.AppendBytes(b, k.Process[:])
-		b = pack.AppendUint(b, k.Owed)
-	}
-	return f.write("peers", b)
+	return f.write("peers", codec.Append(nil, &knownPeers{all}))
 }
 
-func (f *folder) publish() error { return f.write("identity", f.encode()) }
+// knownPeers is the content of the file peers.
+type knownPeers struct {
+	Known []actor.Known `msgpack:"k"`
+}
+
+func (f *folder) publish() error { return f.write("identity", codec.Append(nil, &f.identity)) }

@@ -568,24 +568,12 @@ func (m *member) close() error {
 
 // Status is this member's own status, as `qkv status` shows it.
 func (m *member) Status() wire.Status {
-	view, raftStatus, durable := m.status.View(), m.status.Raft(), m.status.Durable()
-	applied, _ := view.Applied()
+	view, raftStatus := m.status.View(), m.status.Raft()
 	s := wire.Status{
-		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role,
-		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
-		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.Disk().Newest,
-		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.Observer.SyncP99(), Watches: m.status.Watches(),
-		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
-		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
-		SessionClock: view.SessionClock(), Sessions: view.Sessions(),
-		UsedBytes: view.UsedBytes(), QuotaBytes: m.current().QuotaBytes,
-		Level: view.Level(), LevelMost: cmp.Or(m.env.Level, index.MaxLevel), Wall: m.env.Driver.Time().Wall / int64(time.Microsecond),
-		ElectionTimeout: m.config.ElectionTimeout, DiskFree: m.status.Disk().Free, DiskBytes: m.status.Disk().Size,
-		Host: m.env.Machine.hostOf(m.folder.Cluster), Device: m.env.Machine.Device, Files: m.env.Machine.Files,
+		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role, Leader: raftStatus.Leader,
+		Digest: view.Digest(), Stage: m.startup.Word(), Alarms: m.alarms(),
 	}
-	s.Stage = m.startup.Word()
-	s.Parts = wire.Parts(m.status.Parts())
-	s.Parts.Cold, s.Parts.ColdBytes = m.status.View().Cold()
+	m.figures(&s.Values, view, raftStatus)
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})

@@ -22,13 +22,13 @@ type etcdMember struct {
 func (e etcdMember) Metrics() etcd.Metrics {
 	c := &e.status.Observer.Counters
 	m := etcd.Metrics{
-		Status: e.Status(), LeaderChanges: c.LeaderChanges.Load(),
+		Status:       e.Status(),
 		WritesFailed: c.WritesFailed.Load(), ReadsFailed: c.ReadsFailed.Load(), ReadsSlow: c.ReadsSlow.Load(), WritesPending: c.Pending.Load(),
 		Renewals: c.Renewals.Load(), BatchesSlow: c.BatchesSlow.Load(),
 		Batches: c.Batches.Times(), Syncs: c.Syncs.Times(), Saves: c.Saves.Times(), SyncBytes: c.SyncBytes.Load(),
 		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
 		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
-		SendErrors: wire.SendErrors(), PathStalls: wire.PathStalls(), FalseClaims: c.FalseClaims.Load(), Undecodable: c.Undecodable.Load(),
+		SendErrors:      wire.SendErrors(),
 		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
 	}
 	for stage, times := range &e.status.Observer.Stages.Times {

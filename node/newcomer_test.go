@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/net/client"
 	"qkv/net/wire"
 	"qkv/node"
@@ -80,7 +81,7 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	c.start(away)
 	until(t, "the member that was away does not follow", func() bool {
 		now := c.nodes[away].Status()
-		return now.Leader == n4.Status().Leader && now.Applied == n4.Status().Applied && slices.ContainsFunc(now.Members, func(m wire.Member) bool { return m.ID == id })
+		return now.Leader == n4.Status().Leader && now.Count(figures.Applied) == n4.Status().Count(figures.Applied) && slices.ContainsFunc(now.Members, func(m wire.Member) bool { return m.ID == id })
 	})
 	if role := n4.Status().Role; role != "leader" {
 		t.Errorf("n4 is %s", role)
@@ -100,8 +101,8 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	}
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // four election timeouts
 		for i := range 2 {
-			if now := c.nodes[i].Status(); now.Role == "leader" || now.Term != 1 {
-				t.Fatalf("%s is %s in term %d", now.Name, now.Role, now.Term)
+			if now := c.nodes[i].Status(); now.Role == "leader" || now.Count(figures.Term) != 1 {
+				t.Fatalf("%s is %s in term %d", now.Name, now.Role, now.Count(figures.Term))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/client"
@@ -216,14 +217,14 @@ func leaderStops(t testing.TB, c *cluster) {
 	c.start(leader)
 	for deadline := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		a, b, d := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
-		if a.Applied == b.Applied && b.Applied == d.Applied {
-			if a.Digest != b.Digest || b.Digest != d.Digest || a.Revision != 102 {
-				t.Fatalf("at index %d: digests %x %x %x, revision %d", a.Applied, a.Digest, b.Digest, d.Digest, a.Revision)
+		if a.Count(figures.Applied) == b.Count(figures.Applied) && b.Count(figures.Applied) == d.Count(figures.Applied) {
+			if a.Digest != b.Digest || b.Digest != d.Digest || a.Get(figures.Revision) != 102 {
+				t.Fatalf("at index %d: digests %x %x %x, revision %d", a.Count(figures.Applied), a.Digest, b.Digest, d.Digest, a.Get(figures.Revision))
 			}
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("applied %d %d %d: the restarted member does not catch up", a.Applied, b.Applied, d.Applied)
+			t.Fatalf("applied %d %d %d: the restarted member does not catch up", a.Count(figures.Applied), b.Count(figures.Applied), d.Count(figures.Applied))
 		}
 	}
 	follower := c.client((c.leader() + 1) % 3)
@@ -243,7 +244,7 @@ func stopTogether(t testing.TB, c *cluster) {
 	first := c.leader()
 	second, away := (first+1)%3, (first+2)%3
 	c.stop(away)
-	began := c.nodes[first].Status().Term
+	began := c.nodes[first].Status().Count(figures.Term)
 	var stopped sync.WaitGroup
 	stop := func(i int) {
 		stopped.Go(func() {
@@ -264,7 +265,7 @@ func stopTogether(t testing.TB, c *cluster) {
 	stop(second)
 	stopped.Wait()
 	for _, i := range []int{first, second} {
-		if term := c.nodes[i].Status().Term; term > began+2 {
+		if term := c.nodes[i].Status().Count(figures.Term); term > began+2 {
 			t.Errorf("%s stopped in term %d, the first began to in term %d", c.configs[i].Name, term, began)
 		}
 		c.nodes[i] = nil

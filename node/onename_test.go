@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/net/wire"
 	"qkv/node"
 )
@@ -167,10 +168,10 @@ func twoHostsOfOneName(t testing.TB, _ *cluster) {
 	until(t, "n1, n2 and n3 do not come to agree", func() bool {
 		first := members[0].Status()
 		for _, n := range members {
-			if s := n.Status(); s.Applied != first.Applied || s.Leader == 0 || s.Leader != first.Leader {
+			if s := n.Status(); s.Count(figures.Applied) != first.Count(figures.Applied) || s.Leader == 0 || s.Leader != first.Leader {
 				return false
 			} else if s.Digest != first.Digest {
-				t.Fatalf("the digests at %d are %x and %x", s.Applied, first.Digest, s.Digest)
+				t.Fatalf("the digests at %d are %x and %x", s.Count(figures.Applied), first.Digest, s.Digest)
 			}
 		}
 		return true

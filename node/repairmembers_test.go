@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
 	"qkv/node"
@@ -102,11 +103,11 @@ func membersFetchParts(t testing.TB, c *cluster) {
 	}
 	for deadline := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
 		a, b, c := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
-		if a.Applied == b.Applied && a.Digest == b.Digest && b.Applied == c.Applied && b.Digest == c.Digest && a.Leader != 0 {
+		if a.Count(figures.Applied) == b.Count(figures.Applied) && a.Digest == b.Digest && b.Count(figures.Applied) == c.Count(figures.Applied) && b.Digest == c.Digest && a.Leader != 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not level: %d, %d and %d", a.Applied, b.Applied, c.Applied)
+			t.Fatalf("not level: %d, %d and %d", a.Count(figures.Applied), b.Count(figures.Applied), c.Count(figures.Applied))
 		}
 	}
 }

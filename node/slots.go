@@ -19,7 +19,7 @@ import (
 //	slot = magic, format u32, length u32, number u64, content, CRC u32, zeros    big-endian; CRC-32C of all before it
 //
 // The magic is "qkvfile\n". A slot has this layout in every format, which distinguishes a file of a newer qkv from a damaged one. The
-// content is a struct that grows at its end ([pack.Reader.Struct]); a change that an older qkv must not ignore is another format.
+// content is a struct in the encoding of package codec; a change that an older qkv must not ignore is another format.
 //
 // A file that ends too early has a damaged slot. Bytes behind the second slot are ignored.
 //

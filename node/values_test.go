@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
 	"qkv/net/client"
@@ -143,7 +144,7 @@ func (m *members) fill() {
 			m.puts = append(m.puts, pair)
 		}
 		for i := range m.at {
-			if s := m.status(i); s.Parts.Extents < 3 || s.Parts.Cold < 30 {
+			if s := m.status(i); s.Get(figures.Extents) < 3 || s.Get(figures.Cold) < 30 {
 				return false
 			}
 		}
@@ -305,7 +306,7 @@ func TestStartAfterABackupTakesNoMoreMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.await("the history is in parts", func() bool { return m.status(0).Parts.ColdBytes > puts*9/10*int64(len(value)) })
+	m.await("the history is in parts", func() bool { return m.status(0).Get(figures.ColdBytes) > puts*9/10*int64(len(value)) })
 	peak := func() (bytes int64) {
 		m.kill(0)
 		m.start(0)
@@ -323,7 +324,7 @@ func TestStartAfterABackupTakesNoMoreMemory(t *testing.T) {
 	if _, err := cl.Put(t.Context(), []byte("last"), nil); err != nil {
 		t.Fatal(err)
 	}
-	at := m.status(0).Applied
+	at := m.status(0).Count(figures.Applied)
 	base, err := m.at[0].BackupBase(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)

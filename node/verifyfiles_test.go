@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -137,7 +138,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 			t.Fatalf("%+v", a.m.status.Parts())
 		}
 	}
-	if s := a.m.Status().Parts; s.Base == 0 || s.BaseFiles == 0 || s.BaseBytes == 0 || s.ExtentBytes < 60_000 {
+	if s := a.m.Status(); s.Get(figures.BaseRevision) == 0 || s.Get(figures.BaseFiles) == 0 || s.Get(figures.BaseBytes) == 0 || s.Get(figures.ExtentBytes) < 60_000 {
 		t.Errorf("its status has %+v", s)
 	}
 	if v := verifyAll(t, b); len(v.Damaged) > 0 {

@@ -95,7 +95,7 @@ var dashboards = []dashboard{
 		{"Disk", []panel{
 			{title: "Syncs", unit: "ops", queries: []query{{rate("etcd_disk_wal_fsync_duration_seconds_count"), "{{instance}}"}}},
 			{title: "Written to the log", unit: "Bps", queries: []query{{rate("etcd_disk_wal_write_bytes_total"), "{{instance}}"}}},
-			{title: "Files", unit: "bytes", queries: []query{{`qkv_log_bytes` + member, "{{instance}} log"}, {`qkv_snapshot_bytes` + member, "{{instance}} snapshot"}, {`qkv_part_bytes` + member, "{{instance}} {{kind}}"}}},
+			{title: "Files", unit: "bytes", queries: []query{{`qkv_log_bytes` + member, "{{instance}} log"}, {`qkv_snapshot_bytes` + member, "{{instance}} snapshot"}, {`qkv_base_bytes` + member, "{{instance}} base"}, {`qkv_extent_bytes` + member, "{{instance}} extents"}}},
 			{title: "Time to save a snapshot, p99", unit: "s", queries: []query{{quantile("0.99", "etcd_snap_db_save_total_duration_seconds", ""), "{{instance}}"}}},
 		}},
 		{"Other members", []panel{

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 )
 
@@ -65,11 +66,11 @@ func faultOf(m *Member, members []Member) fault {
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:
 		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
-	case m.MTU > 0 && m.MTU < limits.DoctorMTU:
+	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
 		if m.Answers && m.Leader != "" || m.Ready {
 			f.level, f.absent = Warning, false
 		}
-		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.MTU, limits.DoctorMTU), widen.of(m.Interface)
+		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.Get(figures.MTU), limits.DoctorMTU), widen.of(m.Interface)
 	case m.Answers && m.Leader == "":
 		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Starting {
 			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 )
 
@@ -16,9 +17,13 @@ func healthy(voters int) *Facts {
 	f := &Facts{}
 	for i := range voters {
 		f.Members = append(f.Members, Member{
-			Name: fmt.Sprintf("n%d", i+1), Role: kv.Voter, Answers: true, State: "follower", Leader: "n1", Applied: 100_000, Digest: "aa", Version: "0.2.0", Revision: 9,
-			Level: 5, LevelMost: 5, SyncP99: time.Millisecond, ElectionTimeout: time.Second, UsedBytes: 1, QuotaBytes: 1000, OldestRevision: 2, HistoryAge: time.Hour,
-			DiskFree: 1 << 40, DiskBytes: 1 << 41, Files: 1 << 20, Host: uint64(i + 1), Device: 7, Backup: "/backup/n", BackupAge: time.Second, ClockWithin: time.Millisecond,
+			Name: fmt.Sprintf("n%d", i+1), Role: kv.Voter, Answers: true, State: "follower", Leader: "n1", Digest: "aa", Version: "0.2.0", Backup: "/backup/n", ClockWithin: time.Millisecond,
+			Values: figures.Values{
+				int64(figures.Applied), 100_000, int64(figures.Revision), 9, int64(figures.Level), 5, int64(figures.LevelMost), 5,
+				int64(figures.SyncP99), int64(time.Millisecond), int64(figures.ElectionTimeout), int64(time.Second), int64(figures.Used), 1, int64(figures.Quota), 1000,
+				int64(figures.Oldest), 2, int64(figures.HistoryAge), int64(time.Hour), int64(figures.DiskFree), 1 << 40, int64(figures.Disk), 1 << 41, int64(figures.Files), 1 << 20,
+				int64(figures.Host), int64(i + 1), int64(figures.Device), 7, int64(figures.BackupAge), int64(time.Second),
+			},
 			Routes:      []Route{{Address: "10.0.0.1:2379", Interface: "eth0", MTU: 1500}},
 			Certificate: Certificate{File: "10.0.0.1:2379", Left: 300 * 24 * time.Hour},
 		})
@@ -165,11 +170,14 @@ func TestChecks(t *testing.T) {
 		{"links", Failure, "n2 has no connection to n3: timeout", func(f *Facts) {
 			f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "timeout"}, Link{Member: "n2", Error: "timeout"}
 		}},
-		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { m.Applied -= limits.DoctorLag })},
+		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { figures.Set(&m.Values, figures.Applied, m.Get(figures.Applied)-limits.DoctorLag) })},
 		{"state", Failure, "n2 has the digest bb at index 100000, n1 has aa", n2(func(m *Member) { m.Digest = "bb" })},
-		{"disk-sync", Failure, "n2: p99 of the last minute is 500.0 ms", n2(func(m *Member) { m.SyncP99 = 500 * time.Millisecond })},
-		{"disk-sync", Warning, "n2: p99 of the last minute is 100.0 ms", n2(func(m *Member) { m.SyncP99 = 100 * time.Millisecond })},
-		{"disk-sync", Warning, "n2: p99 of the last minute is 20.0 ms", n2(func(m *Member) { m.SyncP99, m.ElectionTimeout = 20*time.Millisecond, 200*time.Millisecond })},
+		{"disk-sync", Failure, "n2: p99 of the last minute is 500.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 500*time.Millisecond) })},
+		{"disk-sync", Warning, "n2: p99 of the last minute is 100.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 100*time.Millisecond) })},
+		{"disk-sync", Warning, "n2: p99 of the last minute is 20.0 ms", n2(func(m *Member) {
+			figures.Set(&m.Values, figures.SyncP99, 20*time.Millisecond)
+			figures.Set(&m.Values, figures.ElectionTimeout, 200*time.Millisecond)
+		})},
 		{"clock", Warning, "n2: its clock is 1.001s ahead of this host's", n2(func(m *Member) { m.Clock = 1001 * time.Millisecond })},
 		{"clock", Warning, "the clock of n2 is 1.2s behind the clock of n1", func(f *Facts) { f.Members[0].Clock, f.Members[1].Clock = 600*time.Millisecond, -600*time.Millisecond }},
 		{"certificates", Failure, "n2: 10.0.0.1:2379 expired 1m0s ago", n2(func(m *Member) { m.Certificate.Left = -time.Minute })},
@@ -189,28 +197,31 @@ func TestChecks(t *testing.T) {
 			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Error: "timeout"}
 		}},
 		{"members", Failure, "the interface eth1 of n2 has an MTU of 1200 bytes, and 1280 are needed", func(f *Facts) {
-			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Interface: "eth1", MTU: 1200}
+			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Interface: "eth1", Values: figures.Values{int64(figures.MTU), 1200}}
 		}},
-		{"mtu", Warning, "the interface eth1 of n2 has an MTU of 1279 bytes", n2(func(m *Member) { m.Interface, m.MTU = "eth1", 1279 })},
+		{"mtu", Warning, "the interface eth1 of n2 has an MTU of 1279 bytes", n2(func(m *Member) { m.Interface = "eth1"; figures.Set(&m.Values, figures.MTU, 1279) })},
 		{"certificates", Warning, "this client: client.crt expires in 1h0m0s", func(f *Facts) { f.Client = Certificate{File: "client.crt", Left: time.Hour} }},
 		{"mtu", Failure, "the interface tun0 to n2 at 10.0.0.2:2379 has an MTU of 1279 bytes", n2(func(m *Member) { m.Routes = []Route{{Address: "10.0.0.2:2379", Interface: "tun0", MTU: 1279}} })},
-		{"open-files", Warning, "n2 may open 1024 files", n2(func(m *Member) { m.Files = 1024 })},
-		{"hosts", Warning, "n1 and n2 run on one host", n2(func(m *Member) { m.Host = 1 })},
-		{"disks", Warning, "the data folders of n1 and n2 are on one file system", n2(func(m *Member) { m.Host = 1 })},
+		{"open-files", Warning, "n2 may open 1024 files", n2(func(m *Member) { figures.Set(&m.Values, figures.Files, 1024) })},
+		{"hosts", Warning, "n1 and n2 run on one host", n2(func(m *Member) { figures.Set(&m.Values, figures.Host, 1) })},
+		{"disks", Warning, "the data folders of n1 and n2 are on one file system", n2(func(m *Member) { figures.Set(&m.Values, figures.Host, 1) })},
 		{"versions", Warning, "n1 0.2.0, n2 0.3.0, n3 0.2.0", n2(func(m *Member) { m.Version = "0.3.0" })},
-		{"feature-level", Warning, "the level is 5, the newest member supports 6; n1 supports 5, n3 supports 5", n2(func(m *Member) { m.LevelMost = 6 })},
+		{"feature-level", Warning, "the level is 5, the newest member supports 6; n1 supports 5, n3 supports 5", n2(func(m *Member) { figures.Set(&m.Values, figures.LevelMost, 6) })},
 		{"feature-level", Warning, "the level is 5, all members that answer support 6", func(f *Facts) {
 			for i := range f.Members {
-				f.Members[i].LevelMost = 6
+				figures.Set(&f.Members[i].Values, figures.LevelMost, 6)
 			}
 		}},
-		{"quota", Warning, "n2: 80 % of the quota", n2(func(m *Member) { m.UsedBytes = 800 })},
-		{"quota", Failure, "n2: all of the quota", n2(func(m *Member) { m.UsedBytes = 1000 })},
-		{"history", Warning, "it reaches back for 4m59s, to revision 2", func(f *Facts) { f.Members[0].HistoryAge = 5*time.Minute - time.Second }},
-		{"disk-space", Warning, "n2: 32 MiB of 352 MiB", n2(func(m *Member) { m.DiskFree, m.DiskBytes = limits.SpaceMargin, 11*limits.SpaceMargin })},
-		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { m.DiskFree = limits.SpaceMargin - 1 })},
-		{"backup", Failure, "the backup of n1 in /backup/n has not been complete for 5m0s", func(f *Facts) { f.Members[0].BackupAge = limits.BackupOld }},
-		{"backup", Warning, "the backup of n1 in /backup/n has not been complete for 1m0s", func(f *Facts) { f.Members[0].BackupAge = limits.DoctorBackup }},
+		{"quota", Warning, "n2: 80 % of the quota", n2(func(m *Member) { figures.Set(&m.Values, figures.Used, 800) })},
+		{"quota", Failure, "n2: all of the quota", n2(func(m *Member) { figures.Set(&m.Values, figures.Used, 1000) })},
+		{"history", Warning, "it reaches back for 4m59s, to revision 2", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.HistoryAge, 5*time.Minute-time.Second) }},
+		{"disk-space", Warning, "n2: 32 MiB of 352 MiB", n2(func(m *Member) {
+			figures.Set(&m.Values, figures.DiskFree, limits.SpaceMargin)
+			figures.Set(&m.Values, figures.Disk, 11*limits.SpaceMargin)
+		})},
+		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { figures.Set(&m.Values, figures.DiskFree, limits.SpaceMargin-1) })},
+		{"backup", Failure, "the backup of n1 in /backup/n has not been complete for 5m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, limits.BackupOld) }},
+		{"backup", Warning, "the backup of n1 in /backup/n has not been complete for 1m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, limits.DoctorBackup) }},
 		{"backup", Failure, "n1 leads and makes no backup", func(f *Facts) { f.Members[0].Backup = "" }},
 		{"backup", Warning, "no backup is made while n2 leads", n2(func(m *Member) { m.Backup = "" })},
 
@@ -267,12 +278,17 @@ func of(id string, all []Result) []Result {
 func TestSoundBounds(t *testing.T) {
 	f := healthy(3)
 	m := &f.Members[1]
-	m.Applied, m.Digest = f.Members[0].Applied-limits.DoctorLag+1, "bb" // another position
-	m.SyncP99, m.Clock, m.UsedBytes = limits.SlowSync-time.Microsecond, limits.DoctorClock, 799
-	m.Certificate.Left, m.Files = limits.DoctorCertificate, limits.EtcdConnections+limits.FilesKept
-	m.Routes[0].MTU, f.Members[0].HistoryAge = limits.DoctorMTU, limits.HistoryShort
-	m.DiskFree = m.DiskBytes / limits.DoctorDiskFree
-	f.Members[0].BackupAge = limits.DoctorBackup - time.Microsecond
+	m.Digest = "bb"
+	figures.Set(&m.Values, figures.Applied, f.Members[0].Count(figures.Applied)-limits.DoctorLag+1) // another position
+	m.Clock = limits.DoctorClock
+	figures.Set(&m.Values, figures.SyncP99, limits.SlowSync-time.Microsecond)
+	figures.Set(&m.Values, figures.Used, 799)
+	m.Certificate.Left = limits.DoctorCertificate
+	figures.Set(&m.Values, figures.Files, limits.EtcdConnections+limits.FilesKept)
+	m.Routes[0].MTU = limits.DoctorMTU
+	figures.Set(&f.Members[0].Values, figures.HistoryAge, limits.HistoryShort)
+	figures.Set(&m.Values, figures.DiskFree, m.Get(figures.Disk)/limits.DoctorDiskFree)
+	figures.Set(&f.Members[0].Values, figures.BackupAge, limits.DoctorBackup-time.Microsecond)
 	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
 	if results := Run(f); Worst(results) != OK {
 		t.Errorf("%+v", results)
@@ -316,7 +332,7 @@ func TestUnchecked(t *testing.T) {
 	f = healthy(3)
 	for i := range f.Members {
 		m := &f.Members[i]
-		*m = Member{Name: m.Name, Answers: true, State: m.State, Leader: "n1", Applied: m.Applied, Digest: m.Digest, Links: m.Links}
+		*m = Member{Name: m.Name, Answers: true, State: m.State, Leader: "n1", Values: figures.Values{int64(figures.Applied), m.Get(figures.Applied)}, Digest: m.Digest, Links: m.Links}
 	}
 	results := Run(f)
 	if w := Worst(results); w != OK {
@@ -332,7 +348,7 @@ func TestUnchecked(t *testing.T) {
 // TestBackupOfANewLeader: a leader that does not know yet whether its backup is complete has neither a complete one nor a failed one.
 func TestBackupOfANewLeader(t *testing.T) {
 	f := healthy(3)
-	f.Members[0].BackupAge = 0
+	figures.Set(&f.Members[0].Values, figures.BackupAge, 0)
 	got := of("backup", Run(f))
 	if len(got) != 1 || got[0].Level != Unchecked || got[0].Text != "n1 has just begun to lead, so whether its backup in /backup/n is complete is not known yet" {
 		t.Errorf("%+v", got)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 )
 
@@ -85,15 +86,15 @@ func links(f *Facts, r *report) {
 
 // furthest returns the highest applied index.
 func (f *Facts) furthest() (most uint64) {
-	f.answers(func(m *Member) { most = max(most, m.Applied) })
+	f.answers(func(m *Member) { most = max(most, m.Count(figures.Applied)) })
 	return most
 }
 
 func lag(f *Facts, r *report) {
 	most := f.furthest()
 	n := f.answers(func(m *Member) {
-		if most-m.Applied >= limits.DoctorLag {
-			r.warn("%s lags by %d entries", m.Name, most-m.Applied)
+		if most-m.Count(figures.Applied) >= limits.DoctorLag {
+			r.warn("%s lags by %d entries", m.Name, most-m.Count(figures.Applied))
 		}
 	})
 	r.quiet(n, "no member lags by %d entries or more", limits.DoctorLag)
@@ -102,10 +103,10 @@ func lag(f *Facts, r *report) {
 func state(f *Facts, r *report) {
 	first := map[uint64]*Member{}
 	n := f.answers(func(m *Member) {
-		if o := first[m.Applied]; o == nil {
-			first[m.Applied] = m
+		if o := first[m.Count(figures.Applied)]; o == nil {
+			first[m.Count(figures.Applied)] = m
 		} else if o.Digest != m.Digest {
-			r.fail("%s has the digest %s at index %d, %s has %s", m.Name, m.Digest, m.Applied, o.Name, o.Digest)
+			r.fail("%s has the digest %s at index %d, %s has %s", m.Name, m.Digest, m.Count(figures.Applied), o.Name, o.Digest)
 		}
 	})
 	if n > 1 && len(first) == n {
@@ -117,14 +118,14 @@ func state(f *Facts, r *report) {
 func diskSync(f *Facts, r *report) {
 	n, idle := 0, 0
 	n = f.answers(func(m *Member) {
-		timeout := m.ElectionTimeout
+		timeout := m.Duration(figures.ElectionTimeout)
 		switch {
-		case m.SyncP99 == 0:
+		case m.Duration(figures.SyncP99) == 0:
 			idle++
-		case timeout > 0 && m.SyncP99 >= timeout/limits.DoctorSyncFailure:
-			r.fail("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.SyncP99), timeout)
-		case m.SyncP99 >= limits.SlowSync || timeout > 0 && m.SyncP99 >= timeout/limits.DoctorSyncWarning:
-			r.warn("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.SyncP99), timeout)
+		case timeout > 0 && m.Duration(figures.SyncP99) >= timeout/limits.DoctorSyncFailure:
+			r.fail("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.Duration(figures.SyncP99)), timeout)
+		case m.Duration(figures.SyncP99) >= limits.SlowSync || timeout > 0 && m.Duration(figures.SyncP99) >= timeout/limits.DoctorSyncWarning:
+			r.warn("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.Duration(figures.SyncP99)), timeout)
 		}
 	})
 	if n > 0 && idle == n {
@@ -200,9 +201,9 @@ func certificates(f *Facts, r *report) {
 func mtu(f *Facts, r *report) {
 	known := 0
 	for i := range f.Members {
-		if m := &f.Members[i]; m.MTU > 0 {
+		if m := &f.Members[i]; m.Get(figures.MTU) > 0 {
 			known++
-			if one := faultOf(m, f.Members); m.MTU < limits.DoctorMTU {
+			if one := faultOf(m, f.Members); m.Get(figures.MTU) < limits.DoctorMTU {
 				r.add(one.level, one.do, "%s", one.text)
 			}
 		}
@@ -227,10 +228,10 @@ func openFiles(f *Facts, r *report) {
 	const needed = limits.EtcdConnections + limits.FilesKept
 	unknown := 0
 	n := f.answers(func(m *Member) {
-		if m.Files == 0 {
+		if m.Count(figures.Files) == 0 {
 			unknown++
-		} else if m.Files < needed {
-			r.warn("%s may open %d files, %d are enough for all connections", m.Name, m.Files, needed)
+		} else if m.Count(figures.Files) < needed {
+			r.warn("%s may open %d files, %d are enough for all connections", m.Name, m.Count(figures.Files), needed)
 		}
 	})
 	if n > 0 && unknown == n {
@@ -265,7 +266,7 @@ func shared(f *Facts, key func(*Member) [2]uint64) (groups [][]string, known int
 }
 
 func hosts(f *Facts, r *report) {
-	groups, known := shared(f, func(m *Member) [2]uint64 { return [2]uint64{m.Host} })
+	groups, known := shared(f, func(m *Member) [2]uint64 { return [2]uint64{m.Count(figures.Host)} })
 	for _, g := range groups {
 		r.warn("%s run on one host", list(g))
 	}
@@ -277,10 +278,10 @@ func hosts(f *Facts, r *report) {
 
 func disks(f *Facts, r *report) {
 	groups, known := shared(f, func(m *Member) [2]uint64 {
-		if m.Device == 0 {
+		if m.Count(figures.Device) == 0 {
 			return [2]uint64{}
 		}
-		return [2]uint64{m.Host, m.Device}
+		return [2]uint64{m.Count(figures.Host), m.Count(figures.Device)}
 	})
 	for _, g := range groups {
 		r.warn("the data folders of %s are on one file system", list(g))
@@ -314,11 +315,13 @@ func versions(f *Facts, r *report) {
 func featureLevel(f *Facts, r *report) {
 	var level, most, least uint64
 	var holds []string
-	n := f.answers(func(m *Member) { level, most = max(level, m.Level), max(most, m.LevelMost) })
+	n := f.answers(func(m *Member) {
+		level, most = max(level, m.Count(figures.Level)), max(most, m.Count(figures.LevelMost))
+	})
 	for i := range f.Members {
-		if m := &f.Members[i]; m.LevelMost > 0 && m.LevelMost < most {
-			holds = append(holds, fmt.Sprintf("%s supports %d", m.Name, m.LevelMost))
-			least = m.LevelMost
+		if m := &f.Members[i]; m.Count(figures.LevelMost) > 0 && m.Count(figures.LevelMost) < most {
+			holds = append(holds, fmt.Sprintf("%s supports %d", m.Name, m.Count(figures.LevelMost)))
+			least = m.Count(figures.LevelMost)
 		}
 	}
 	switch {
@@ -333,11 +336,11 @@ func featureLevel(f *Facts, r *report) {
 func quota(f *Facts, r *report) {
 	n := f.answers(func(m *Member) {
 		switch {
-		case m.QuotaBytes <= 0:
-		case m.UsedBytes >= m.QuotaBytes:
-			r.fail("%s: all of the quota of %d bytes is used", m.Name, m.QuotaBytes)
-		case m.UsedBytes >= m.QuotaBytes/5*4:
-			r.warn("%s: %d %% of the quota of %d bytes are used", m.Name, m.UsedBytes*100/m.QuotaBytes, m.QuotaBytes)
+		case m.Get(figures.Quota) <= 0:
+		case m.Get(figures.Used) >= m.Get(figures.Quota):
+			r.fail("%s: all of the quota of %d bytes is used", m.Name, m.Get(figures.Quota))
+		case m.Get(figures.Used) >= m.Get(figures.Quota)/5*4:
+			r.warn("%s: %d %% of the quota of %d bytes are used", m.Name, m.Get(figures.Used)*100/m.Get(figures.Quota), m.Get(figures.Quota))
 		}
 	})
 	r.quiet(n, "less than 80 %% are used on all members")
@@ -346,14 +349,14 @@ func quota(f *Facts, r *report) {
 func history(f *Facts, r *report) {
 	most := f.furthest()
 	n := f.answers(func(m *Member) {
-		if m.Applied < most || len(r.results) > 0 {
+		if m.Count(figures.Applied) < most || len(r.results) > 0 {
 			return
 		}
-		age := m.HistoryAge.Round(time.Second)
-		if m.OldestRevision > 0 && m.HistoryAge < limits.HistoryShort {
-			r.warn("it reaches back for %v, to revision %d", age, m.OldestRevision)
-		} else if m.OldestRevision > 0 {
-			r.ok("it reaches back for %v, to revision %d", age, m.OldestRevision)
+		age := m.Duration(figures.HistoryAge).Round(time.Second)
+		if m.Get(figures.Oldest) > 0 && m.Duration(figures.HistoryAge) < limits.HistoryShort {
+			r.warn("it reaches back for %v, to revision %d", age, m.Get(figures.Oldest))
+		} else if m.Get(figures.Oldest) > 0 {
+			r.ok("it reaches back for %v, to revision %d", age, m.Get(figures.Oldest))
 		} else {
 			r.ok("it reaches back to the first revision")
 		}
@@ -364,9 +367,9 @@ func history(f *Facts, r *report) {
 func diskSpace(f *Facts, r *report) {
 	known := 0
 	f.answers(func(m *Member) {
-		if m.DiskBytes > 0 {
+		if m.Get(figures.Disk) > 0 {
 			known++
-			space(r, m.Name, m.DiskFree, m.DiskBytes)
+			space(r, m.Name, m.Get(figures.DiskFree), m.Get(figures.Disk))
 		}
 	})
 	if known == 0 {
@@ -394,16 +397,16 @@ func backup(f *Facts, r *report) {
 		r.skip("no leader answers")
 	case n > 0 && leader.Backup == "":
 		r.fail("%s leads and makes no backup: it has no --backup-dir, but other members have", leader.Name)
-	case n > 0 && leader.BackupAge >= limits.BackupOld:
-		r.fail("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
-	case n > 0 && leader.BackupAge >= limits.DoctorBackup:
-		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
+	case n > 0 && leader.Duration(figures.BackupAge) >= limits.BackupOld:
+		r.fail("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
+	case n > 0 && leader.Duration(figures.BackupAge) >= limits.DoctorBackup:
+		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	case len(lack) > 0:
 		r.warn("no backup is made while %s leads: no --backup-dir", strings.Join(lack, " or "))
-	case n > 0 && leader.BackupAge == 0:
+	case n > 0 && leader.Duration(figures.BackupAge) == 0:
 		r.skip("%s has just begun to lead, so whether its backup in %s is complete is not known yet", leader.Name, leader.Backup)
 	case n > 0:
-		r.ok("%s makes it in %s: complete %v ago", leader.Name, leader.Backup, leader.BackupAge.Round(time.Second))
+		r.ok("%s makes it in %s: complete %v ago", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	}
 	r.quiet(n, "")
 }

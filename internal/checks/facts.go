@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 )
 
 // Facts are the collected facts about a cluster and this host.
@@ -30,29 +31,16 @@ type Member struct {
 	Starting bool   // it answers, and serves no linearizable reads yet
 	State    string // leader, follower, candidate, learner or refused
 	Leader   string // as this member sees it; empty: none
-	Applied  uint64 // position in the raft log
-	Digest   string // of the state at Applied
+	Digest   string // of the state at figures.Applied
 	Version  string
-	Revision int64
 
-	Level, LevelMost uint64 // the cluster's feature level, and the highest one of the member's program
+	figures.Values
 
 	Links  []Link
 	Alarms []Alarm
 
-	SyncP99, ElectionTimeout time.Duration
-	UsedBytes, QuotaBytes    int64
-	OldestRevision           int64
-	HistoryAge               time.Duration
-	DiskFree, DiskBytes      int64
-	Files                    uint64 // the limit of open files
-	Host, Device             uint64 // as in the status
-
 	Interface string // of the member's host towards the other members
-	MTU       int    // of Interface, in bytes
-
-	Backup    string        // the folder of the backup that the member makes while it leads; empty: it makes none
-	BackupAge time.Duration // of the leader's: since it was complete; 0: a new leader does not know yet
+	Backup    string // the folder of the backup that the member makes while it leads; empty: it makes none
 
 	Clock       time.Duration // the member's clock minus this host's
 	ClockWithin time.Duration // the error of Clock; 0: the clock is not known

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 )
 
@@ -36,11 +37,11 @@ var (
 func UpgradeOf(members []Member, asking Program) Upgrade {
 	members = slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Unknown })
 	for i := range members {
-		if p := (Program{members[i].Version, members[i].LevelMost}); comparePrograms(p, asking) > 0 {
+		if p := (Program{members[i].Version, members[i].Count(figures.LevelMost)}); comparePrograms(p, asking) > 0 {
 			asking = p
 		}
 	}
-	left := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Version == asking.Version && m.LevelMost == asking.Level })
+	left := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Version == asking.Version && m.Count(figures.LevelMost) == asking.Level })
 	u := Upgrade{Stops: stops(members, len(left) > 0), Back: wayBack(members)}
 	switch {
 	case len(u.Stops) > 0:
@@ -75,8 +76,8 @@ func stops(members []Member, left bool) (all []string) {
 	f := Facts{Members: members}
 	most := f.furthest()
 	f.answers(func(m *Member) {
-		if most-m.Applied >= limits.DoctorLag {
-			all = append(all, fmt.Sprintf("%s lags by %d entries", m.Name, most-m.Applied))
+		if most-m.Count(figures.Applied) >= limits.DoctorLag {
+			all = append(all, fmt.Sprintf("%s lags by %d entries", m.Name, most-m.Count(figures.Applied)))
 		}
 	})
 	return all
@@ -85,7 +86,7 @@ func stops(members []Member, left bool) (all []string) {
 // nextOf returns a member with the oldest program; the leader comes last.
 func nextOf(members []Member) *Member {
 	next := slices.MinFunc(members, func(a, b Member) int {
-		return cmp.Or(cmp.Compare(count(a.State == leads), count(b.State == leads)), comparePrograms(Program{a.Version, a.LevelMost}, Program{b.Version, b.LevelMost}))
+		return cmp.Or(cmp.Compare(count(a.State == leads), count(b.State == leads)), comparePrograms(Program{a.Version, a.Count(figures.LevelMost)}, Program{b.Version, b.Count(figures.LevelMost)}))
 	})
 	return &next
 }
@@ -122,10 +123,10 @@ func wayBack(members []Member) string {
 	var level, most uint64
 	var holds []string
 	for i := range members {
-		level, most = max(level, members[i].Level), max(most, members[i].LevelMost)
+		level, most = max(level, members[i].Count(figures.Level)), max(most, members[i].Count(figures.LevelMost))
 	}
 	for i := range members {
-		if m := &members[i]; m.LevelMost < most {
+		if m := &members[i]; m.Count(figures.LevelMost) < most {
 			holds = append(holds, m.Name)
 		}
 	}

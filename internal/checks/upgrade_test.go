@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 )
 
@@ -26,10 +27,20 @@ func TestUpgrade(t *testing.T) {
 		{"two voters", healthy(2), func([]Member) {}, "the restart of a voter stops writes: of 2 voters, 2 must take part", "", ""},
 		{"an alarm", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"SLOWDISK", "n2", "slow"}} }, "the alarm SLOWDISK of n2 is raised", "", ""},
 		{"a notice stops nothing", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"QUOTA", "n2", "much"}} }, "", "n2", ""},
-		{"a learner that lags", healthy(3), func(m []Member) { m[2].Role, m[2].Applied = 0, m[2].Applied-limits.DoctorLag }, "n3 lags by 10000 entries", "", ""},
+		{"a learner that lags", healthy(3), func(m []Member) {
+			m[2].Role = 0
+			figures.Set(&m[2].Values, figures.Applied, m[2].Count(figures.Applied)-limits.DoctorLag)
+		}, "n3 lags by 10000 entries", "", ""},
 		{"no quorum", dead(healthy(3), "n2", "n3"), func([]Member) {}, "NO QUORUM: 1 of 3 voters answers", "", ""},
-		{"the level is held down", healthy(3), func(m []Member) { m[0].LevelMost, m[1].LevelMost = 6, 6 }, "", "n3", "open: the cluster's feature level is 5, and n3 must be upgraded before it rises to 6"},
-		{"the level rises soon", healthy(3), func(m []Member) { m[0].LevelMost, m[1].LevelMost, m[2].LevelMost = 6, 6, 6 }, "", "n2", "closing: the cluster's feature level is 5, and it rises to 6"},
+		{"the level is held down", healthy(3), func(m []Member) {
+			figures.Set(&m[0].Values, figures.LevelMost, 6)
+			figures.Set(&m[1].Values, figures.LevelMost, 6)
+		}, "", "n3", "open: the cluster's feature level is 5, and n3 must be upgraded before it rises to 6"},
+		{"the level rises soon", healthy(3), func(m []Member) {
+			figures.Set(&m[0].Values, figures.LevelMost, 6)
+			figures.Set(&m[1].Values, figures.LevelMost, 6)
+			figures.Set(&m[2].Values, figures.LevelMost, 6)
+		}, "", "n2", "closing: the cluster's feature level is 5, and it rises to 6"},
 	} {
 		tt.change(tt.f.Members)
 		u := UpgradeOf(tt.f.Members, Program{"0.3.0", 5})
@@ -57,7 +68,9 @@ func TestUpgradeFollowed(t *testing.T) {
 		for _, voters := range []int{1, 3, 5} {
 			f := healthy(voters)
 			for i := range f.Members {
-				f.Members[i].Version, f.Members[i].Level, f.Members[i].LevelMost = tt.old.Version, 5, tt.old.Level
+				f.Members[i].Version = tt.old.Version
+				figures.Set(&f.Members[i].Values, figures.Level, 5)
+				figures.Set(&f.Members[i].Values, figures.LevelMost, tt.old.Level)
 			}
 			restarts := map[string]int{}
 			u := UpgradeOf(f.Members, tt.new)
@@ -76,7 +89,8 @@ func TestUpgradeFollowed(t *testing.T) {
 					if !strings.Contains(u.How, "install qkv "+tt.new.Version+" on the host of "+u.Next) {
 						t.Errorf("%v: %q", tt, u.How)
 					}
-					f.Members[i].Version, f.Members[i].LevelMost = tt.new.Version, tt.new.Level
+					f.Members[i].Version = tt.new.Version
+					figures.Set(&f.Members[i].Values, figures.LevelMost, tt.new.Level)
 					restarts[u.Next]++
 				}
 				u = UpgradeOf(f.Members, tt.new)

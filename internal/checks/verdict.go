@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 )
 
 // The words of verdicts.
@@ -231,7 +232,7 @@ func (c *cluster) next(start Step) string {
 func (c *cluster) comeBack(members []Member) string {
 	most, backup := int64(0), "a backup, if there is one,"
 	for i := range members {
-		most = max(most, members[i].Revision)
+		most = max(most, members[i].Get(figures.Revision))
 		if b := members[i].Backup; b != "" {
 			backup = "the backup in " + b
 		}

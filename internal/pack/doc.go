@@ -16,4 +16,5 @@
 //	bin     c4 u8-length  c5 u16-length  c6 u32-length, then the bytes
 //	str     a0..bf  d9 u8-length  da u16-length  db u32-length, then the bytes
 //	array   90..9f  dc u16-count  dd u32-count
+//	map     80..8f  de u16-count  df u32-count, of pairs; read only: see package codec
 package pack

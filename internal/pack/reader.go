@@ -264,6 +264,25 @@ func (r *Reader) Array() int {
 	return int(n)
 }
 
+// Map reads a map's header and returns its count of pairs: for each, a key and a value follow. Like Array's count, it may be allocated by.
+func (r *Reader) Map() int {
+	var n uint64
+	switch c := r.code(); {
+	case c >= 0x80 && c <= 0x8f:
+		n = uint64(c & 0x0f)
+	case c == 0xde || c == 0xdf:
+		n = r.bigEndian(2 << (c - 0xde))
+	default:
+		r.unexpected(c, "map")
+		return 0
+	}
+	if 2*n > uint64(len(r.rest)) {
+		r.fail("a map of %d pairs in %d bytes", n, len(r.rest))
+		return 0
+	}
+	return int(n)
+}
+
 // Fixed reads a binary of exactly len(into) bytes.
 func (r *Reader) Fixed(into []byte) {
 	missing := r.absent()

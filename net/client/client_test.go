@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -123,7 +124,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("delete of nothing: %+v", w)
 	}
 	s := must[client.Status](t)(c.Status(ctx, ""))
-	if s.Name != "test" || s.Role != "leader" || s.Revision != 9 {
+	if s.Name != "test" || s.Role != "leader" || s.Get(figures.Revision) != 9 {
 		t.Errorf("status: %+v", s)
 	}
 }

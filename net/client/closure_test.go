@@ -13,7 +13,7 @@ func TestClosure(t *testing.T) {
 	if err != nil {
 		t.Skipf("go list: %v", err)
 	}
-	own := []string{"qkv/net/client", "qkv/net/wire", "qkv/index/kv", "qkv/internal/buffers", "qkv/internal/election", "qkv/internal/pack", "qkv/internal/limits"}
+	own := []string{"qkv/net/client", "qkv/net/wire", "qkv/index/kv", "qkv/internal/buffers", "qkv/internal/codec", "qkv/internal/election", "qkv/internal/figures", "qkv/internal/pack", "qkv/internal/limits"}
 	others := []string{"github.com/quic-go/quic-go", "github.com/vmihailenco/", "golang.org/x/"}
 	for _, path := range strings.Fields(string(out)) {
 		if slices.Contains(own, path) || slices.ContainsFunc(others, func(p string) bool { return strings.HasPrefix(path, p) }) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/net/wire"
 )
 
@@ -51,10 +52,10 @@ func (h *health) heard(s *wire.Status, now time.Time) {
 	if s == nil {
 		return
 	}
-	if s.Applied >= h.mark {
-		h.mark, h.marked = s.Commit, now
+	if s.Count(figures.Applied) >= h.mark {
+		h.mark, h.marked = s.Count(figures.Commit), now
 	}
-	h.well = led(s) && (s.Applied >= h.mark || now.Sub(h.marked) < stuckAfter)
+	h.well = led(s) && (s.Count(figures.Applied) >= h.mark || now.Sub(h.marked) < stuckAfter)
 }
 
 // waits reports whether a late write stays at its member: the member is healthy, or has not reported otherwise. The keeper detects

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/net/wire"
 )
 
@@ -13,7 +14,7 @@ func TestHealth(t *testing.T) {
 	var h health
 	at := time.Now()
 	status := func(leader, commit, applied uint64) *wire.Status {
-		return &wire.Status{Role: "follower", Leader: leader, Commit: commit, Applied: applied}
+		return &wire.Status{Role: "follower", Leader: leader, Values: figures.Values{int64(figures.Commit), int64(commit), int64(figures.Applied), int64(applied)}}
 	}
 	for _, step := range []struct {
 		what   string

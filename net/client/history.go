@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -120,7 +121,7 @@ func (c *Client) versions(ctx context.Context, key []byte, f func(WatchEvent) bo
 	if err != nil {
 		return false, err
 	}
-	oldest := max(status.Compacted, 1)
+	oldest := max(status.Get(figures.Oldest), 1)
 	first, err := c.Range(ctx, Range{Key: key, Revision: oldest})
 	switch {
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -152,7 +153,7 @@ func (c *Client) endSession(x *call, k *conn) {
 
 // learnClock keeps the newest session clock.
 func (c *Client) learnClock(s *wire.Status) {
-	for old := c.naming.clock.Load(); !c.config.NoSessions && s.SessionClock > old; old = c.naming.clock.Load() {
-		c.naming.clock.CompareAndSwap(old, s.SessionClock)
+	for old := c.naming.clock.Load(); !c.config.NoSessions && s.Get(figures.SessionClock) > old; old = c.naming.clock.Load() {
+		c.naming.clock.CompareAndSwap(old, s.Get(figures.SessionClock))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"qkv/internal/figures"
 	"qkv/net/wire"
 )
 
@@ -71,7 +72,7 @@ func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
 		if err != nil {
 			return err
 		}
-		if status.Dropped && status.Compacted >= revision {
+		if status.Get(figures.Dropped) == 1 && status.Get(figures.Oldest) >= revision {
 			return nil
 		}
 		select {

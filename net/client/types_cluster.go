@@ -36,8 +36,6 @@ const (
 
 type (
 	Status       = wire.Status     // one member's report of its own state
-	Parts        = wire.Parts      // the files with all changes but the newest ones, in a Status
-	Load         = wire.Load       // the load of one kind of operations in a Status
 	ClientLoad   = wire.ClientLoad // the sum of all connections of one client to a member, for one of the two APIs
 	StatusAlarm  = wire.Alarm      // an alarm or a notice in a Status
 	StatusMember = wire.Member     // one member in a Status, as the member that answered knows it

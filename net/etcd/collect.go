@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/meter"
 	"qkv/net/wire"
 )
@@ -38,18 +39,18 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.histogram("etcd_snap_db_save_total_duration_seconds", "Duration of saving a snapshot, with its pauses for more urgent work.", &own.Saves)
 
 	counts := v.Counts()
-	t.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of keys, values, history and leases that count against the quota.", float64(max(own.UsedBytes, 1)))
-	t.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "The same without history.", float64(min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1))))
-	t.gauge("etcd_server_quota_backend_bytes", "Bytes at which NOSPACE is raised; 0 is never.", float64(own.QuotaBytes))
+	t.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of keys, values, history and leases that count against the quota.", float64(max(own.Get(figures.Used), 1)))
+	t.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "The same without history.", float64(min(max(v.LiveUsedBytes(), 1), max(own.Get(figures.Used), 1))))
+	t.gauge("etcd_server_quota_backend_bytes", "Bytes at which NOSPACE is raised; 0 is never.", float64(own.Get(figures.Quota)))
 	t.counter("etcd_mvcc_range_total", "Ranges of etcd's clients.", float64(c.m.ranges.Load()))
 	t.counter("etcd_mvcc_put_total", "Keys that were put, including puts of transactions.", float64(counts.Puts))
 	t.counter("etcd_mvcc_delete_total", "Deletions, including deletions of transactions.", float64(counts.Deletes))
 	t.counter("etcd_mvcc_txn_total", "Transactions.", float64(counts.Transactions+c.m.reads.Load()))
 	t.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values that were put.", float64(counts.PutBytes))
-	t.gauge("etcd_debugging_mvcc_keys_total", "Live keys.", float64(own.Keys))
-	t.gauge("etcd_debugging_mvcc_current_revision", "The newest revision.", float64(own.Revision))
+	t.gauge("etcd_debugging_mvcc_keys_total", "Live keys.", float64(own.Get(figures.Keys)))
+	t.gauge("etcd_debugging_mvcc_current_revision", "The newest revision.", float64(own.Get(figures.Revision)))
 	t.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision; -1 before the first compaction.", float64(compactedOf(v)))
-	t.gauge("etcd_debugging_mvcc_watcher_total", "Watches, of all clients.", float64(own.Watches))
+	t.gauge("etcd_debugging_mvcc_watcher_total", "Watches, of all clients.", float64(own.Get(figures.Watches)))
 	t.gauge("etcd_debugging_mvcc_watch_stream_total", "Streams of watches of etcd's clients.", float64(c.m.streams.Load()))
 	t.counter("etcd_debugging_lease_granted_total", "Leases that were granted.", float64(counts.Grants))
 	t.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked or have expired.", float64(counts.Revokes))
@@ -69,13 +70,13 @@ func (t telling) raft(own *Metrics, self string, learner bool) {
 	t.gauge("etcd_server_has_leader", "1 if this member knows a leader.", truth(own.Leader != 0))
 	t.gauge("etcd_server_is_leader", "1 if this member is the leader.", truth(own.Role == "leader"))
 	t.gauge("etcd_server_is_learner", "1 if this member is a learner that waits for a promotion.", truth(learner))
-	t.counter("etcd_server_leader_changes_seen_total", "Leader changes that this member has seen.", float64(own.LeaderChanges))
+	t.counter("etcd_server_leader_changes_seen_total", "Leader changes that this member has seen.", float64(own.Get(figures.LeaderChanges)))
 	t.gauge("etcd_server_id", "This member's id.", 1, "server_id", self)
 	t.gauge("etcd_server_version", "The version of etcd's API.", 1, "server_version", Version)
 	t.gauge("etcd_server_go_version", "The version of Go.", 1, "server_go_version", runtime.Version())
 	t.gauge("etcd_cluster_version", "The version of etcd's API that all members support.", 1, "cluster_version", minorOf(ClusterVersion))
-	t.gauge("etcd_server_proposals_committed_total", "Index of the last committed entry.", float64(own.Commit))
-	t.gauge("etcd_server_proposals_applied_total", "Index of the last applied entry.", float64(own.Applied))
+	t.gauge("etcd_server_proposals_committed_total", "Index of the last committed entry.", float64(own.Get(figures.Commit)))
+	t.gauge("etcd_server_proposals_applied_total", "Index of the last applied entry.", float64(own.Get(figures.Applied)))
 	t.gauge("etcd_server_proposals_pending", "Batches of writes of this member's clients that are in flight.", float64(own.WritesPending))
 	t.counter("etcd_server_proposals_failed_total", "Writes that found no quorum within their timeout, or whose leader was replaced.", float64(own.WritesFailed))
 	t.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that were not confirmed within their timeout.", float64(own.ReadsFailed))
@@ -123,7 +124,9 @@ func (t telling) own(s *core, own *Metrics) {
 		t.gauge("qkv_role", "This member's role in raft: one of the series is 1.", truth(own.Role == role), "role", role)
 	}
 	t.gauge("qkv_starting", "1 until a quorum has confirmed that this member has every write acknowledged before its start.", truth(!s.config.Start.Current()))
-	t.gauge("qkv_term", "The current term of raft.", float64(own.Term))
+	for _, f := range figures.Table() {
+		t.figure(&f, own.Get(f.ID))
+	}
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {
 		one := [2]string{a.Name, fmt.Sprintf("%016x", a.Member)}
@@ -136,34 +139,11 @@ func (t telling) own(s *core, own *Metrics) {
 	for i := range own.Stages {
 		t.histogram("qkv_write_stage_seconds", "Duration of the stages of a write, for a sample of the writes of this member's clients.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
 	}
-	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
-	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot, with its parts.", float64(own.SnapshotBytes))
-	t.gauge("qkv_base_revision", "The revision up to which the next snapshot has all data in its base; 0: it has no base.", float64(own.Parts.Base))
-	const partFiles, partBytes = "qkv_part_files", "qkv_part_bytes"
-	t.gauge(partFiles, "Files that the next snapshot lists.", float64(own.Parts.BaseFiles), "kind", "base")
-	t.gauge(partFiles, "Files that the next snapshot lists.", float64(own.Parts.Extents), "kind", "extent")
-	t.gauge(partBytes, "Bytes of the files that the next snapshot lists.", float64(own.Parts.BaseBytes), "kind", "base")
-	t.gauge(partBytes, "Bytes of the files that the next snapshot lists.", float64(own.Parts.ExtentBytes), "kind", "extent")
-	t.gauge("qkv_cold_versions", "Superseded versions whose value is in parts and not in memory.", float64(own.Parts.Cold))
-	t.gauge("qkv_cold_bytes", "Bytes of the values that are in parts and not in memory.", float64(own.Parts.ColdBytes))
-	t.counter("qkv_value_reads_total", "Values of superseded versions that were read from parts.", float64(own.Parts.Reads))
-	t.counter("qkv_value_read_failures_total", "Values of superseded versions that could not be read from parts.", float64(own.Parts.ReadsFailed))
-	t.gauge("qkv_history_bytes", "Bytes of superseded versions.", float64(own.HistoryBytes))
-	t.gauge("qkv_history_age_seconds", "Age of the oldest revision that can be read.", own.HistoryAge.Seconds())
-	t.gauge("qkv_leases", "Live leases.", float64(own.Leases))
-	t.gauge("qkv_sessions", "Client sessions that make retried writes idempotent.", float64(own.Sessions))
-	t.gauge("qkv_log_sync_p99_seconds", "The 99th percentile of the sync times of the last minute.", own.SyncP99.Seconds())
-	t.counter("qkv_false_claims_total", "Dropped messages that only the leader of the term may send, from another member.", float64(own.FalseClaims))
 	for errno, n := range own.SendErrors {
 		t.counter("qkv_udp_send_errors_total", "Datagrams, or rows of them, that the kernel of this member's host refused to send.", float64(n), "errno", wire.ErrnoName(errno))
 	}
-	t.counter("qkv_path_stalls_total", "Connections to other members that were dialled again because large packets were lost while small ones passed.", float64(own.PathStalls))
-	t.counter("qkv_undecodable_appends_total", "Appends that were dropped because they contain an entry that cannot be decoded.", float64(own.Undecodable))
 	t.gauge("qkv_certificate_not_after_seconds", "Expiry of this member's certificate, in seconds since 1970.", float64(own.CertificateEnds.Unix()))
 	t.gauge("qkv_backup_configured", "1 if this member makes a backup while it leads.", truth(own.Backup != ""))
-	if own.Backup != "" && own.Role == "leader" {
-		t.gauge("qkv_backup_age_seconds", "Time since the leader's backup last had every change.", own.BackupAge.Seconds())
-	}
 	for name, n := range own.Mailboxes {
 		t.gauge("qkv_mailbox_messages", "Messages in an actor's mailbox.", float64(n), "actor", name)
 	}
@@ -189,6 +169,20 @@ func truth(b bool) float64 {
 
 // telling sends metrics to a scrape.
 type telling struct{ to chan<- prometheus.Metric }
+
+// figure sends a figure of the table.
+func (t telling) figure(f *figures.Figure, value int64) {
+	kind, number := prometheus.GaugeValue, float64(value)
+	switch {
+	case f.Kind == figures.Internal, f.Kind == figures.Known && value == 0:
+		return
+	case f.Kind == figures.Counter:
+		kind = prometheus.CounterValue
+	case f.Unit == figures.Milliseconds, f.Unit == figures.Seconds:
+		number = time.Duration(value).Seconds()
+	}
+	t.tell(kind, f.Metric(), f.Help, number, nil)
+}
 
 func (t telling) gauge(name, help string, value float64, labels ...string) {
 	t.tell(prometheus.GaugeValue, name, help, value, labels)

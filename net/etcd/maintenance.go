@@ -20,6 +20,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 )
@@ -31,9 +32,9 @@ func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.Stat
 	own, v := s.config.Member.Status(), s.config.Member.View()
 	learner, _ := s.learner()
 	answer := &pb.StatusResponse{
-		Header: s.header(own.Revision), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
-		RaftIndex: own.Commit, RaftTerm: own.Term, RaftAppliedIndex: own.Applied,
-		DbSize: max(own.UsedBytes, 1), DbSizeInUse: min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1)), DbSizeQuota: own.QuotaBytes,
+		Header: s.header(own.Get(figures.Revision)), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
+		RaftIndex: own.Count(figures.Commit), RaftTerm: own.Count(figures.Term), RaftAppliedIndex: own.Count(figures.Applied),
+		DbSize: max(own.Get(figures.Used), 1), DbSizeInUse: min(max(v.LiveUsedBytes(), 1), max(own.Get(figures.Used), 1)), DbSizeQuota: own.Get(figures.Quota),
 		IsLearner: learner, DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if own.Leader == 0 {

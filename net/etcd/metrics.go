@@ -34,7 +34,6 @@ import (
 type Metrics struct {
 	wire.Status
 
-	LeaderChanges                         uint64 // seen
 	WritesFailed, ReadsFailed, ReadsSlow  uint64
 	WritesPending                         int64 // batches
 	Renewals                              uint64
@@ -45,8 +44,6 @@ type Metrics struct {
 	SnapshotsSent, SendsFailed            uint64
 	SnapshotsInstalled, SnapshotsNotTaken uint64
 	SendErrors                            map[syscall.Errno]uint64
-	PathStalls                            uint64
-	FalseClaims, Undecodable              uint64 // claims of members that do not lead; appends
 	CertificateEnds                       time.Time
 	Peers                                 []PeerMetrics
 	Native                                NativeMetrics

@@ -16,6 +16,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 	"qkv/net/web"
@@ -85,8 +86,8 @@ func (s pages) version() any {
 		Storage   string `json:"storage"`
 		Own       string `json:"qkv"`
 		Interface string `json:"interface"` // towards the other members, and its MTU in bytes: over TCP it passes a small MTU
-		MTU       int    `json:"mtu"`
-	}{Version, ClusterVersion, ClusterVersion, own.Version, own.Interface, own.MTU}
+		MTU       int64  `json:"mtu"`
+	}{Version, ClusterVersion, ClusterVersion, own.Version, own.Interface, own.Get(figures.MTU)}
 }
 
 // health counts and returns the answer to /health.

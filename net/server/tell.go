@@ -7,6 +7,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -25,7 +26,7 @@ func (s *Server) tellMembers(ctx context.Context) {
 	for {
 		now := s.config.Member.Status()
 		s.mu.Lock()
-		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.SessionClock-said.SessionClock > int64(limits.SessionTTL/4) {
+		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.Get(figures.SessionClock)-said.Get(figures.SessionClock) > int64(limits.SessionTTL/4) {
 			said = now
 			s.membersAt++
 		}

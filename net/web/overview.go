@@ -6,6 +6,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/figures"
 	"qkv/internal/meter"
 )
 
@@ -20,40 +21,18 @@ type Cluster struct {
 type Member struct {
 	checks.Member
 	Address string
-	Term    uint64
-	Keys    int64
-	Memory  int64 // resident, in bytes
-	Watches int64
-	Leases  int64
-	History int64                    // in bytes
 	RTT     map[string]time.Duration // to the members that it is connected to
-	Rates   [meter.Kinds]float64
-	P99     [meter.Kinds]time.Duration
 }
 
 type memberDocument struct {
-	Name     string         `json:"name"`
-	Address  string         `json:"address"`
-	Role     string         `json:"role"`
-	Error    string         `json:"error"`
-	Version  string         `json:"version"`
-	Term     uint64         `json:"term"`
-	Applied  uint64         `json:"applied"`
-	Lag      uint64         `json:"lag"` // in entries
-	Revision int64          `json:"revision"`
-	Keys     int64          `json:"keys"`
-	Leases   int64          `json:"leases"`
-	Watches  int64          `json:"watches"`
-	Memory   int64          `json:"memory"`
-	DiskFree int64          `json:"disk_free"`
-	Disk     int64          `json:"disk"`
-	Used     int64          `json:"used"`
-	Quota    int64          `json:"quota"`
-	History  int64          `json:"history"`
-	SyncP99  float64        `json:"sync_p99_ms"`
-	Links    []linkDocument `json:"links"`
-	Rates    []float64      `json:"rates"`
-	P99      []float64      `json:"p99_ms"`
+	Name    string         `json:"name"`
+	Address string         `json:"address"`
+	Role    string         `json:"role"`
+	Error   string         `json:"error"`
+	Version string         `json:"version"`
+	Lag     uint64         `json:"lag"` // in entries
+	Figures map[string]any `json:"figures"`
+	Links   []linkDocument `json:"links"`
 }
 
 type linkDocument struct {
@@ -99,7 +78,7 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 	newest := uint64(0)
 	for i := range all.Members {
 		facts = append(facts, all.Members[i].Member)
-		newest = max(newest, all.Members[i].Applied)
+		newest = max(newest, all.Members[i].Count(figures.Applied))
 	}
 	verdict := checks.Judge(facts)
 	answer := struct {
@@ -130,16 +109,17 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 }
 
 func (m *Member) document(newest uint64) memberDocument {
-	d := memberDocument{
-		Name: m.Name, Address: m.Address, Role: m.State, Error: m.Error, Version: m.Version, Term: m.Term, Applied: m.Applied, Revision: m.Revision,
-		Keys: m.Keys, Leases: m.Leases, Watches: m.Watches, Memory: m.Memory, DiskFree: m.DiskFree, Disk: m.DiskBytes, Used: m.UsedBytes, Quota: m.QuotaBytes,
-		History: m.History, SyncP99: inMilliseconds([]time.Duration{m.SyncP99})[0], Links: []linkDocument{}, Rates: m.Rates[:], P99: inMilliseconds(m.P99[:]),
+	d := memberDocument{Name: m.Name, Address: m.Address, Role: m.State, Error: m.Error, Version: m.Version, Figures: map[string]any{}, Links: []linkDocument{}}
+	for _, f := range figures.Table() {
+		if f.Kind != figures.Internal {
+			d.Figures[f.Field()] = f.Shown(m.Get(f.ID))
+		}
 	}
 	if m.Answers {
-		d.Lag = newest - m.Applied
+		d.Lag = newest - m.Count(figures.Applied)
 	}
 	for _, l := range m.Links {
-		d.Links = append(d.Links, linkDocument{l.Member, l.Connected, inMilliseconds([]time.Duration{m.RTT[l.Member]})[0], l.Error})
+		d.Links = append(d.Links, linkDocument{l.Member, l.Connected, figures.InMilliseconds(m.RTT[l.Member]), l.Error})
 	}
 	return d
 }
@@ -147,7 +127,7 @@ func (m *Member) document(newest uint64) memberDocument {
 func inMilliseconds(all []time.Duration) []float64 {
 	found := make([]float64, len(all))
 	for i, one := range all {
-		found[i] = float64(one.Microseconds()) / 1000
+		found[i] = figures.InMilliseconds(one)
 	}
 	return found
 }

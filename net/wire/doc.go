@@ -52,7 +52,7 @@
 //	3 range     a range's fields                                [id, 0, revision int, count int, more bool, pairs]
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
-//	4 status    nothing                                         [id, 0, status]  drawn at [Status]
+//	4 status    nothing                                         [id, 0, status map]  the fields of [Status]: see package codec
 //	5 unban     member uint                                     [id, 0]
 //	6 members   flags uint                                      [id, 0, members]  drawn at [AppendMembersAnswer]
 //	7 change    kind uint, member uint, name str, peers [str...],  [id, 0, revision int, deleted int]  deleted is 0

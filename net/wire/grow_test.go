@@ -34,7 +34,6 @@ var answers = map[string]struct {
 	"login answer":             {func(p *Response) (any, error) { return p.Login() }, nil},
 	"permission answer":        {func(p *Response) (any, error) { return p.AuthCheck() }, [][]int{{4, 0}}},
 	"answer on authentication": {func(p *Response) (any, error) { return p.AuthStatus() }, nil},
-	"status answer":            {func(p *Response) (any, error) { return p.Status() }, [][]int{{2}, {2, 14, 0}, {2, 15, 0}, {2, 16, 1}}},
 	"base answer":              {func(p *Response) (any, error) { return p.BackupBase() }, nil},
 	"piece answer":             {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
 	"piece behind the end":     {func(p *Response) (any, error) { return p.BackupPiece() }, nil},

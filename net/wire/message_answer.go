@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"qkv/index/kv"
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -148,6 +149,11 @@ func readPair(r *pack.Reader) kv.KeyValue {
 // Status reads the answer to a status.
 func (p *Response) Status() (Status, error) {
 	r, s := p.body(1, 1)
-	status := readStatus(&r)
+	var status Status
+	if rest, err := codec.Read(r.Rest(), &status); err != nil {
+		r.Fail(err.Error())
+	} else {
+		r.Drop(len(r.Rest()) - len(rest))
+	}
 	return status, p.end(&r, s)
 }

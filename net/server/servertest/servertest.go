@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/index/watch"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testport"
 	"qkv/net/auth"
@@ -311,10 +313,16 @@ func (m *Member) View() *index.View { return m.store.view.Load() }
 func (m *Member) Status() wire.Status {
 	s := *m.status.Load()
 	v := m.View()
-	s.Revision, s.Keys, s.Digest = v.Revision(), v.Keys(), v.Digest()
-	s.Compacted, s.Dropped = v.Compacted(), v.Dropped()
-	if s.Sessions = v.Sessions(); m.Sessions.Load() {
-		s.SessionClock = v.SessionClock()
+	s.Digest, s.Values = v.Digest(), slices.Clone(s.Values)
+	figures.Set(&s.Values, figures.Revision, v.Revision())
+	figures.Set(&s.Values, figures.Keys, v.Keys())
+	figures.Set(&s.Values, figures.Oldest, v.Compacted())
+	if v.Dropped() {
+		figures.Set(&s.Values, figures.Dropped, 1)
+	}
+	figures.Set(&s.Values, figures.Sessions, v.Sessions())
+	if m.Sessions.Load() {
+		figures.Set(&s.Values, figures.SessionClock, v.SessionClock())
 	}
 	return s
 }

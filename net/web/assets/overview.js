@@ -91,9 +91,10 @@ function gauge(used, all) {
 function memberTable(o) {
   const heads = [['Member'], ['Role'], ['Lag', true], ['Disk sync', true], ['Disk free', true], ['Memory', true], ['Keys', true], ['Puts/s', true], ['Gets/s', true], ['Watches', true], ['Version']];
   return table(heads, o.members.map((m) => {
+    const f = m.figures;
     const name = [el('strong', {}, m.name), m.name === o.self ? el('span', { class: 'quiet' }, ' (this page)') : null, el('div', { class: 'quiet mono address' }, m.address)].filter(Boolean);
     if (m.error) return [name, el('span', { class: 'bad' }, 'no answer'), '–', '–', '–', '–', '–', '–', '–', '–', m.version].map((c, i) => (i === 1 ? [c, el('div', { class: 'quiet' }, m.error)] : c));
-    return [name, el('span', { class: m.role === 'leader' ? 'good' : m.role === 'refused' ? 'bad' : null }, m.role), el('span', { class: m.lag >= 1000 ? 'warn' : null }, count(m.lag)), el('span', { class: m.sync_p99_ms >= 100 ? 'warn' : null }, ms(m.sync_p99_ms)), [gauge(m.disk - m.disk_free, m.disk), size(m.disk_free)].flat(), m.memory ? size(m.memory) : '–', count(m.keys), count(m.rates[0]), count(m.rates[1]), count(m.watches), m.version];
+    return [name, el('span', { class: m.role === 'leader' ? 'good' : m.role === 'refused' ? 'bad' : null }, m.role), el('span', { class: m.lag >= 1000 ? 'warn' : null }, count(m.lag)), el('span', { class: f.sync_p99_ms >= 100 ? 'warn' : null }, ms(f.sync_p99_ms)), [gauge(f.disk_bytes - f.disk_free_bytes, f.disk_bytes), size(f.disk_free_bytes)].flat(), f.memory_bytes ? size(f.memory_bytes) : '–', count(f.keys), count(f.puts_per_s), count(f.gets_per_s), count(f.watches), m.version];
   }));
 }
 
