@@ -77,7 +77,8 @@ func (h *host) kept(life *sim.Life, err error) bool {
 		h.learned()
 	case errors.Is(err, errNotJoined):
 		w.trace("%s does not join: %v", h.name(), err)
-		if !w.watch.members.Removed(h.id()) {
+		// One that asks by the cluster secret is added again, even if what it was added as was given up and removed.
+		if !w.watch.members.Removed(h.id()) || w.shape.secret && h.boot == 0 {
 			w.sim.After(w.between(200*time.Millisecond, time.Second), h.start)
 		}
 	default:
