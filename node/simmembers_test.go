@@ -549,7 +549,11 @@ func (a *administrator) complete() {
 	w := a.w
 	a.stopped = true
 	w.giveUp()
-	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" }) {
+	quietAt := time.Duration(0)
+	if w.shape.rivals && w.shape.secret { // members still add those that have asked them
+		quietAt = w.sim.Now() + quiet
+	}
+	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" && w.sim.Now() >= quietAt }) {
 		w.failf("the membership does not come to rest: %s; %v", a.unfinished(), w.places())
 	}
 }
