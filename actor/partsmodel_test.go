@@ -1092,8 +1092,8 @@ func (p *partsMember) checkTransfers() {
 	}
 }
 
-// checkRest: a member that has saved its state, and has nothing else to do, has the files that its snapshots list and no others, and no
-// superseded value of a part in memory.
+// checkRest: a member that has saved its state, and has nothing else to do, has the files that its snapshots list and no others, counts
+// their bytes for the budget of the disk, has none of them open, and has no superseded value of a part in memory.
 func (p *partsMember) checkRest() {
 	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lost || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
 		return
@@ -1102,6 +1102,9 @@ func (p *partsMember) checkRest() {
 		if n > 20_000 {
 			p.m.fatalf("member %d does not come to rest", p.id)
 		}
+	}
+	if open := p.fs.OpenFiles(); len(open) > 0 {
+		p.m.fatalf("member %d is at rest, and %q are open", p.id, open)
 	}
 	if !p.saved || p.running != nil || p.Interrupted.Partial != "" { // a transfer may go on after a restart, until the next save
 		return
@@ -1125,11 +1128,23 @@ func (p *partsMember) checkRest() {
 	if err != nil {
 		p.m.fatalf("%v", err)
 	}
+	next := map[string]bool{strings.TrimPrefix(p.files[0].Path, "snap/"): true} // what the next snapshot does not take the place of
+	for _, one := range slices.Concat(newest, p.parts.newer, p.parts.base, p.parts.extents, p.shelf.Parts()) {
+		next[one.Name()] = true
+	}
+	used, older := int64(0), int64(0)
 	for _, name := range names {
 		if !wanted[name] {
 			p.m.fatalf("member %d is at rest, and %s is on its disk; the base is %d, the snapshots are %v", p.id, name, v.Base(), p.files)
 		}
 		delete(wanted, name)
+		size := int64(len(p.content("snap/" + name)))
+		if used += size; !next[name] {
+			older += size
+		}
+	}
+	if d := p.Status.Disk(); d.Written-p.forBackup() != used || d.NextHas != older {
+		p.m.fatalf("member %d counts %d bytes of snapshots and parts, and %d of older ones; they have %d and %d", p.id, d.Written, d.NextHas, used, older)
 	}
 	if len(wanted) > 0 {
 		p.m.fatalf("member %d lacks %v", p.id, slices.Collect(maps.Keys(wanted)))

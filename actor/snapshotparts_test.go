@@ -293,6 +293,46 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 	}
 }
 
+// A reader finds the newest snapshot's part damaged, right after that snapshot was saved and read back. While the part is being fetched, a
+// full disk takes neither the older snapshot, which can be loaded, nor the log behind it.
+func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	for range 2 {
+		p.put(100)
+		s.save(p)
+		for p.View(); p.Reclaim(); {
+		}
+	}
+	older, bad := s.files[1], s.files[0].Parts[len(s.files[0].Parts)-2]
+	if slices.Contains(older.Parts, bad) {
+		t.Fatalf("both snapshots list %s", bad.Name())
+	}
+	s.unread = true // the fetch takes long
+	s.harm(t, bad)
+	v, damaged := p.View(), 0
+	for at := bad.From; at <= bad.To; at++ {
+		for k := range 10 {
+			if _, err := v.Range(kv.Range{Key: fmt.Appendf(nil, "key %d", k), Revision: at}, 0); err != nil {
+				damaged++
+			}
+		}
+	}
+	if damaged == 0 {
+		t.Fatal("no read needs the damaged part")
+	}
+	s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	for range 3 {
+		s.turn(Wait{})
+	}
+	if got := drainBox(s.consensus); has[ConsensusMessage, LogCovered](got) || len(s.files) != 2 {
+		t.Errorf("%d snapshots are kept, and consensus hears of %+v", len(s.files), got)
+	}
+	if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
+		t.Errorf("the older snapshot cannot be loaded: %v", err)
+	}
+}
+
 // The other pieces of a damaged base stay, as long as values are read from them.
 func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 	p := newPartState(t)

@@ -7,6 +7,12 @@ var actorBugs = []mutant{
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
+	{"count the bytes of removed parts for ever", []change{
+		{"parts.remove", `p.bytes -= one.Bytes`, ``},
+	}, []detector{direct("./actor", "TestPartsModel")}},
+	{"drop the older snapshot while a part of the newer one is fetched", []change{
+		{"Snapshotter.soundNow", ` && s.complete(s.files[0]) && `, ` && `},
+	}, []detector{direct("./actor", "TestOlderSnapshotStaysWhileAPartIsFetched")}},
 	{"remove parts before the removal of their snapshot is synced", []change{
 		{"Snapshotter.removeParts", `if !synced { err = s.FS.SyncDir(s.Dir) }`, ``},
 	}, []detector{direct("./actor", "TestPartsGoAfterTheirSnapshot")}},

@@ -41,6 +41,9 @@ var snapshotBugs = []mutant{
 	{"remove the base that a kept moment needs", []change{
 		{"Writer.oldestKept", `w.bases[i].Wall > from {`, `w.bases[i].Wall > from && i > 1 {`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
+	{"remove the segment with the first entry behind the oldest base", []change{
+		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+2 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetainTheEntriesBehindTheBase")}},
 	{"write without encryption behind encrypted content", []change{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
 	}, []detector{direct("./snapshot/backup", "TestEncryptedBackupStaysEncrypted")}},
@@ -65,6 +68,9 @@ var snapshotBugs = []mutant{
 		{"follower.open", `|| l.r.segments[l.at].first > l.index+1 {`, `{`},
 		{"follower.after", `case s.fault == nil && s.before != 0 && l.any:`, `case s.fault == nil && s.before != 0 && l.any && s.first == 0:`},
 	}, []detector{direct("./snapshot/backup", "TestMissingFiles"), direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestCutAtEveryByte")}},
+	{"take a segment of another history as the next one", []change{
+		{"follower.after", ` && s.link == l.newest.sum {`, ` {`},
+	}, []detector{direct("./snapshot/backup", "TestSegmentOfAnotherHistory")}},
 	{"trust a log that leads to another state than the base has", []change{
 		{"work.compare", `got != b.Digest || w.got.Term != b.Term`, `got != b.Digest && w.got.Term != b.Term`},
 	}, []detector{direct("./snapshot/backup", "TestDigestsOnTheWay")}},
