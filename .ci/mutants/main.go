@@ -23,7 +23,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -66,7 +68,28 @@ func check() (failed int) {
 			failed = 1
 		}
 	}
+	book, err := readCaught()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		return 1
+	}
+	for name, by := range book {
+		if !hasTest(by.dir, by.test) {
+			fmt.Printf("mutant %q was caught by %s of %s, which is not there: correct %s\n", name, by.test, by.dir, caughtFile)
+			failed = 1
+		}
+	}
 	return failed
+}
+
+// hasTest tells whether a test, or the test of a subtest, is in a package's folder.
+func hasTest(dir, test string) bool {
+	test, _, _ = strings.Cut(test, "/")
+	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), "\nfunc "+test+"(")
+	})
 }
 
 // runAll hunts all mutants, or those with the names, or those that were touched since a revision, and returns the exit code.

@@ -29,7 +29,7 @@ var (
 	again       = newStep("start", "start %s again; if its disk is lost, run `qkv member replace %s` (docs/emergencies.md, A lost member)")
 	sameFolders = newStep("start-quorum", "start %s again with the same data folders")
 	ended       = newStep("start-ended", "start %s again if it has ended; if it runs, open its client port (by default UDP 2379) for this host")
-	join        = newStep("start-joining", "start %s with an empty data folder: `qkv member add` with its name and address prints the command")
+	join        = newStep("start-joining", "start %s: a new host needs an empty data folder, and `qkv member add` with its name and address prints the command; if the others refuse it, the notice JOIN says what to run")
 	displaced   = newStep("displaced", "stop the member that answers at the address of %s, and start %s there")
 	askAgain    = newStep("wait", "wait for a few seconds and run `qkv status` again; if it persists, read the log of the member that has no leader")
 	starting    = newStep("starting", "wait until %s has started: a quorum of the voters confirms that it has all acknowledged writes; its log says what it waits for")
