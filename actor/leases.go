@@ -64,7 +64,7 @@ func (l *leases) told(m peerframe.LeaseTimes) (ready ReadReady) {
 
 // startClock starts the clock of a leader whose state holds an entry of its term.
 func (l *leases) startClock(c *core) {
-	if !l.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term && c.Status.View().Following() == nil {
+	if !l.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
 		l.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	}
 }
@@ -94,9 +94,6 @@ func (l *leases) takeAsks(c *core, from uint64, asks []peerframe.LeaseAsk) {
 // tick advances the lease clock: a tick's keep-alives are one frame to the leader, and one round there. The
 // clock's rounds share their ids with the reads'.
 func (l *leases) tick(c *core, reads *reads) {
-	if l.clock.running && c.Status.View().Following() != nil { // the source's clock counts
-		l.clock.stop()
-	}
 	if !l.clock.running {
 		return
 	}

@@ -159,8 +159,8 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 func (a *arranger) unknownFlag(name, word string) error {
 	hint := foreignWord(foreignFlags, name)
 	known := flagNames(a.flagsInScope())
-	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // a command with certificates for two sides
-		hint = fmt.Sprintf("it is %s for the etcd that is followed, and --to-%s for members at https:// URLs; ", source, name)
+	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // the certificates of the other side
+		hint = fmt.Sprintf("it is %s for the etcd or members at https:// URLs; ", source)
 	}
 	if name == "password" && slices.Contains(known, "--password-file") {
 		hint = "the new password comes from --password-file FILE, or from stdin; "

@@ -31,12 +31,13 @@ func migrateCommand() *cli.Command {
 			"same number on both sides.",
 		Subcommands: []*cli.Command{
 			{
-				Name: "from-etcd", Usage: "take over the data of an etcd: from a snapshot file, or while it runs",
-				Description: "With --snapshot, a file of `etcdctl snapshot save` of etcd 3.4 to 3.7: makes the data folder of a cluster with one " +
-					"member, to which `qkv member add` adds others. Data that qkv cannot hold is listed, and then nothing is written.\n\n" +
-					"With --endpoints: the cluster --to, which must be empty, follows a running etcd: it loads a snapshot, and then each " +
-					"new revision. While it follows, the cluster refuses all writes, and no lease expires there. The same command with " +
-					"--cut-over ends that. To continue after an interruption, run the command again.\n\n" +
+				Name: "from-etcd", Usage: "make a member of the data of an etcd: from a snapshot file, or while it runs",
+				Description: "Makes the data folder of a cluster with one member, to which `qkv member add` adds others. Data that qkv cannot " +
+					"hold is listed, and then nothing is written.\n\n" +
+					"With --snapshot, from a file of `etcdctl snapshot save` of etcd 3.4 to 3.7.\n\n" +
+					"With --endpoints, from a running etcd: the command loads a snapshot into memory, and then each new revision. After SIGUSR1 it " +
+					"cuts over: it waits for the last revision, compares the hashes, writes the folder and ends. With --cut-over it does " +
+					"that without waiting for the signal. After an interruption, it begins again.\n\n" +
 					"--dry-run reads and checks, and writes nothing.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` that etcdctl snapshot save wrote"},
@@ -47,18 +48,12 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of that etcd (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show it"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
-					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO"}, Usage: "`HOST:PORT,...` of members of the cluster that follows, or URLs of members of `qkv etcd`; without it $QKV_HOME/endpoints, then " + defaultEndpoint},
-					&cli.StringFlag{Name: "to-cacert", EnvVars: []string{"QKV_MIGRATE_TO_CACERT"}, Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
-					&cli.StringFlag{Name: "to-cert", EnvVars: []string{"QKV_MIGRATE_TO_CERT"}, Usage: "`FILE` with the certificate to show them"},
-					&cli.StringFlag{Name: "to-key", EnvVars: []string{"QKV_MIGRATE_TO_KEY"}, Usage: "`FILE` with the certificate's key"},
-					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "wait for the etcd's last revision, compare the hashes, and let clients write"},
+					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "cut over at the first moment at which the etcd has no newer revision"},
 					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded (default: the user's cache)"},
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
 					&cli.DurationFlag{Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second, Usage: "`TIME` to wait for a first answer", Action: positive("timeout")},
-					certsDirFlag("`DIR` of certificates: member-NAME's with --snapshot, as for qkv serve, and a client's with --endpoints; without it the local CA's, on loopback only"),
-					clusterSecretFlag(", with --snapshot"),
-					&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
-					homeFlag(),
+					certsDirFlag("`DIR` of certificates: member-NAME's, as for qkv serve; without it the local CA's, on loopback only"),
+					clusterSecretFlag(""),
 				},
 				Action: migrateFrom,
 			},
@@ -83,7 +78,7 @@ func migrateCommand() *cli.Command {
 }
 
 // liveFlags are the flags that only a running etcd needs.
-var liveFlags = []string{"work-dir", "to", "to-cacert", "to-cert", "to-key", "source-cacert", "source-cert", "source-key"}
+var liveFlags = []string{"cut-over", "work-dir", "source-cacert", "source-cert", "source-key"}
 
 func migrateFrom(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
@@ -93,23 +88,25 @@ func migrateFrom(c *cli.Context) error {
 	switch {
 	case file && live:
 		return usagef("--snapshot makes a data folder of a file, and --endpoints follows a running etcd: give only one of them")
-	case live && (c.IsSet("data-dir") || c.IsSet("name") || c.IsSet("skip-hash-check")):
-		return usagef("--data-dir, --name and --skip-hash-check belong to --snapshot: a running etcd is followed by a running cluster, --to HOST:PORT")
-	case live:
-		return interruptible(c, func(ctx context.Context) error { return migrateLive(ctx, c) })
-	case file && (c.Bool("cut-over") || slices.ContainsFunc(liveFlags, c.IsSet)):
-		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
-	case file:
+	case live && c.IsSet("skip-hash-check"):
+		return usagef("--skip-hash-check belongs to --snapshot: a running etcd sends its snapshot with the SHA-256")
+	case file && slices.ContainsFunc(liveFlags, c.IsSet):
+		return usagef("--%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
+	case file || live:
 		certsDir, secret, err := memberTrust(c)
 		if err != nil {
 			return err
 		}
+		dir := c.String("data-dir")
+		if dir == "" {
+			dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
+		}
+		to := node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret}
 		return interruptible(c, func(ctx context.Context) error {
-			dir := c.String("data-dir")
-			if dir == "" {
-				dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
+			if live {
+				return migrateLive(ctx, c, to)
 			}
-			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret})
+			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), to)
 		})
 	}
 	return usagef("--snapshot FILE is missing, a file of `etcdctl snapshot save FILE`, or --endpoints URL,... of a running etcd")
@@ -143,7 +140,7 @@ func migrateTo(c *cli.Context) error {
 		}
 		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, or http:// as in their --listen-client-urls"
 		if urls {
-			if why := diagnosed(ctx, err, from, nil); why != nil {
+			if why := diagnosed(ctx, err, from); why != nil {
 				return why
 			}
 			hint = ""
@@ -155,7 +152,7 @@ func migrateTo(c *cli.Context) error {
 // savedGroup returns the members that are asked for a snapshot: by URLs and etcd's certificates, or as in all other commands.
 func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	if urls {
-		return urlGroup(c, "endpoints", "source")
+		return urlGroup(c)
 	}
 	if c.IsSet("source-cacert") || c.IsSet("source-cert") || c.IsSet("source-key") {
 		return nil, usagef("--source-cacert, --source-cert and --source-key are for members at URLs: give --endpoints https://HOST:PORT")
@@ -215,87 +212,69 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 	}
 	bar := newProgress(c.App.ErrWriter, "migrate", int(file.Records))
 	defer bar.end()
-	fill := func(take func([]byte) error, view func() *index.View) error {
-		if err := fillFrom(ctx, file, take, bar); err != nil {
-			return err
+	done, err := writeMigrated(ctx, to, func(s *index.State) (*index.AuthContent, error) {
+		m, err := file.Load(ctx, s, unixNano, func() { bar.add(1) })
+		if err == nil {
+			err = m.SetLeases(file.Leases)
 		}
-		if err := sameLeases(view(), file); err != nil || !c.Bool("dry-run") {
-			return err
+		if e, ok := errors.AsType[*kv.Error](err); ok && e.Code == kv.LeaseNotFound {
+			return nil, fmt.Errorf("%w: %w, and take the snapshot again; nothing was written", migrate.ErrFile, e)
 		}
-		return errDryRun
-	}
-	users := ""
-	if n, roles := len(file.Auth.Users), len(file.Auth.Roles); n+roles > 0 {
-		to.Auth = &file.Auth
-		users = fmt.Sprintf(", %s and %s, and authentication is %s", checks.Plural(n, "user", "users"), checks.Plural(roles, "role", "roles"), map[bool]string{true: "enabled", false: "off"}[file.Auth.Enabled])
-	}
-	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", slog.LevelError, "")
-	done, err := node.Migrate(ctx, to, fill)
+		if err == nil && c.Bool("dry-run") {
+			err = errDryRun
+		}
+		return &file.Auth, err
+	})
 	bar.end()
 	if errors.Is(err, errDryRun) {
 		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases%s; nothing was written\n",
-			of, file.Revision, file.Compacted, file.Records, len(file.Leases), users)
+			of, file.Revision, file.Compacted, file.Records, len(file.Leases), usersText(&file.Auth))
 		return nil
 	}
 	if err != nil {
 		return migrateError(err)
 	}
-	v := done.View
-	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s%s\n", to.DataDir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of, users)
-	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", to.Name, to.DataDir)
+	done.print(c, of, &file.Auth)
 	return nil
 }
 
 var errDryRun = errors.New("nothing was written")
 
-// fillFrom passes the commands of a file to take.
-func fillFrom(ctx context.Context, file *migrate.File, take func([]byte) error, bar *progress) error {
-	if err := take(index.AppendFollowBegin(nil, file.Source, filepath.Base(file.Path), file.Compacted)); err != nil {
-		return err
-	}
-	feed := migrate.NewFeed(file.Source, index.Position{}, take)
-	err := file.Each(ctx, index.Position{}, func(r *index.FollowedRecord) error {
-		bar.add(1)
-		return feed.Add(r)
-	})
-	if err == nil {
-		err = feed.End()
-	}
-	if err == nil {
-		err = migrate.SendLeases(file.Source, file.Leases, take)
-	}
-	if err == nil {
-		err = take(index.AppendFollowLoaded(nil, file.Source, file.Revision))
-	}
-	if err == nil {
-		err = take(index.AppendFollowEnd(nil, file.Source, file.Revision))
-	}
-	return err
+func unixNano() int64 { return time.Now().UnixNano() }
+
+// migrated is a new data folder.
+type migrated struct {
+	node.MigrateConfig
+	view *index.View
 }
 
-// sameLeases finds leases of keys that the file does not contain: with a lease that was never granted, a key would never expire in
-// etcd.
-func sameLeases(v *index.View, file *migrate.File) (err error) {
-	v.Leases(-1<<63, func(l kv.Lease) bool {
-		_, known := slices.BinarySearchFunc(file.Leases, l.ID, func(a kv.Lease, id int64) int {
-			switch {
-			case a.ID < id:
-				return -1
-			case a.ID > id:
-				return 1
-			}
-			return 0
-		})
-		if !known {
-			v.LeaseKeys(l.ID, nil, func(key []byte) bool {
-				err = fmt.Errorf("%w: the key %q has lease %016x, which is not in %s: put or delete the key at the source, and take the snapshot again; nothing was written",
-					migrate.ErrFile, key, uint64(l.ID), file.Path)
-				return false
-			})
+// writeMigrated makes a data folder of the state that fill builds.
+func writeMigrated(ctx context.Context, to node.MigrateConfig, fill func(s *index.State) (*index.AuthContent, error)) (migrated, error) {
+	to.Version, to.Logger = Version, newLogger(io.Discard, "text", slog.LevelError, "")
+	done, err := node.Migrate(ctx, to, func(s *index.State) (*index.AuthContent, error) {
+		users, err := fill(s)
+		if users != nil && len(users.Users)+len(users.Roles) == 0 {
+			users = nil
 		}
-		return err == nil
+		return users, err
 	})
-	return err
+	return migrated{to, done.View}, err
+}
+
+// print prints what the folder has, and the next command.
+func (m *migrated) print(c *cli.Context, of string, users *index.AuthContent) {
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s%s\n",
+		m.DataDir, m.view.Revision(), m.view.Compacted(), m.view.Keys(), m.view.LeaseCount(), of, usersText(users))
+	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", m.Name, m.DataDir)
+}
+
+// usersText says how many users and roles there are, if any.
+func usersText(a *index.AuthContent) string {
+	if len(a.Users)+len(a.Roles) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s and %s, and authentication is %s", checks.Plural(len(a.Users), "user", "users"), checks.Plural(len(a.Roles), "role", "roles"),
+		map[bool]string{true: "enabled", false: "off"}[a.Enabled])
 }
 
 // migrateError explains why nothing was migrated.

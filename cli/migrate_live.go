@@ -10,19 +10,23 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index"
+	"qkv/net/etcd"
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
 	"qkv/node"
 )
 
-// migrateLive makes a cluster follow a running etcd.
-func migrateLive(ctx context.Context, c *cli.Context) error {
-	from, err := sourceGroup(c)
+// migrateLive makes a data folder of a running etcd.
+func migrateLive(ctx context.Context, c *cli.Context, to node.MigrateConfig) error {
+	from, err := urlGroup(c)
 	if err != nil {
 		return err
 	}
@@ -30,11 +34,6 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return tryMigration(ctx, c, from)
 	}
-	to, err := targetGroup(c)
-	if err != nil {
-		return err
-	}
-	defer to.Close()
 	dir := c.String("work-dir")
 	if dir == "" {
 		cache, err := os.UserCacheDir()
@@ -44,14 +43,22 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 		dir = filepath.Join(cache, "qkv-migrate")
 	}
 	var bar *progress
+	say := func(format string, values ...any) {
+		if bar != nil {
+			bar.end()
+		}
+		fmt.Fprintf(c.App.Writer, format+"\n", values...)
+	}
+	order := make(chan os.Signal, 1)
+	signal.Notify(order, syscall.SIGUSR1)
+	defer signal.Stop(order)
+	if c.Bool("cut-over") {
+		order <- syscall.SIGUSR1
+	} else {
+		say("to cut over, stop all writes to %s, and run: kill -USR1 %d", from.Name, os.Getpid())
+	}
 	l := migrate.Live{
-		From: from, To: to, WorkDir: dir, CutOver: c.Bool("cut-over"), Timeout: c.Duration("timeout"),
-		Say: func(format string, values ...any) {
-			if bar != nil {
-				bar.end()
-			}
-			fmt.Fprintf(c.App.Writer, format+"\n", values...)
-		},
+		From: from, WorkDir: dir, CutOver: order, Timeout: c.Duration("timeout"), Say: say, Clock: unixNano, Hash: etcd.HashKV,
 		Bar: func(total, more int) {
 			if more == 0 {
 				bar = newProgress(c.App.ErrWriter, "load", total)
@@ -59,15 +66,23 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 			bar.add(more)
 		},
 	}
-	err = l.Run(ctx)
-	if errors.Is(err, migrate.ErrEnded) && !l.CutOver {
-		l.Say("%s was cut over by another command: this one has done its part", to.Name)
-		return nil
-	}
-	if why := diagnosed(ctx, err, from, to); why != nil {
+	done, err := writeMigrated(ctx, to, func(s *index.State) (*index.AuthContent, error) {
+		l.State = s
+		err := l.Run(ctx)
+		return &l.Auth, err
+	})
+	if why := diagnosed(ctx, err, from); why != nil {
 		return why
 	}
-	return migrateError(err)
+	if err != nil {
+		return migrateError(err)
+	}
+	done.print(c, from.Name, &l.Auth)
+	if _, newest, err := l.Newest(ctx); err == nil && newest != l.Revision {
+		say("WARNING: %s was written to meanwhile and is at revision %d: revisions from %d on are not in %s. Stop the writers, and run the command again "+
+			"with another --data-dir", from.Name, newest, l.Revision+1, to.DataDir)
+	}
+	return nil
 }
 
 // tryMigration checks the data of a running etcd, by a temporary snapshot.
@@ -92,45 +107,36 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 		// The dry run uses a folder beside the snapshot: ./qkv-data here belongs to another member.
 		err = migrateFile(ctx, c, path, from.Name, node.MigrateConfig{DataDir: filepath.Join(dir, "data"), Name: "default"})
 	}
-	if why := diagnosed(ctx, err, from, nil); why != nil {
+	if why := diagnosed(ctx, err, from); why != nil {
 		return errors.Join(why, os.RemoveAll(dir))
 	}
 	return errors.Join(migrateError(err), os.RemoveAll(dir))
 }
 
-// diagnosed explains why neither side was reached, if the cause is TLS.
-func diagnosed(ctx context.Context, err error, from, to *migrate.Group) error {
+// diagnosed explains why the source was not reached, if the cause is TLS.
+func diagnosed(ctx context.Context, err error, from *migrate.Group) error {
 	if !migrate.Unreachable(err) {
 		return nil
 	}
-	why := from.Diagnose(ctx, "source")
-	if why == nil && to != nil {
-		why = to.Diagnose(ctx, "to")
+	if why := from.Diagnose(ctx); why != nil {
+		return exitf(exitUnavailable, "%w", why)
 	}
-	if why == nil {
-		return nil
-	}
-	return exitf(exitUnavailable, "%w", why)
+	return nil
 }
 
-// sourceGroup returns the members of the etcd to follow.
-func sourceGroup(c *cli.Context) (*migrate.Group, error) {
-	return urlGroup(c, "endpoints", "source")
-}
-
-// urlGroup returns the members at URLs; tlsFlags is the prefix of the flags with their certificates.
-func urlGroup(c *cli.Context, flag, tlsFlags string) (*migrate.Group, error) {
-	config, err := etcdTLS(c, tlsFlags)
+// urlGroup returns the members at the URLs of --endpoints.
+func urlGroup(c *cli.Context) (*migrate.Group, error) {
+	config, err := etcdTLS(c)
 	if err != nil {
 		return nil, err
 	}
 	var all []*migrate.Source
 	var names []string
-	for _, part := range c.StringSlice(flag) {
+	for _, part := range c.StringSlice("endpoints") {
 		for text := range strings.SplitSeq(part, ",") {
 			u, err := url.Parse(strings.TrimSpace(text))
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
-				return nil, usagef("--%s %q is no URL of an etcd: http://HOST:PORT or https://HOST:PORT", flag, text)
+				return nil, usagef("--endpoints %q is no URL of an etcd: http://HOST:PORT or https://HOST:PORT", text)
 			}
 			with := config
 			if u.Scheme == "http" {
@@ -147,47 +153,30 @@ func urlGroup(c *cli.Context, flag, tlsFlags string) (*migrate.Group, error) {
 }
 
 // etcdTLS returns the TLS configuration for members at https:// URLs.
-func etcdTLS(c *cli.Context, flags string) (*tls.Config, error) {
+func etcdTLS(c *cli.Context) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if file := c.String(flags + "-cacert"); file != "" {
+	if file := c.String("source-cacert"); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, usagef("--%s-cacert: %w", flags, err)
+			return nil, usagef("--source-cacert: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, usagef("--%s-cacert %s holds no certificate", flags, file)
+			return nil, usagef("--source-cacert %s holds no certificate", file)
 		}
 	}
-	cert, key := c.String(flags+"-cert"), c.String(flags+"-key")
+	cert, key := c.String("source-cert"), c.String("source-key")
 	if (cert == "") != (key == "") {
-		return nil, usagef("--%s-cert and --%s-key belong together", flags, flags)
+		return nil, usagef("--source-cert and --source-key belong together")
 	}
 	if cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, usagef("--%s-cert: %w", flags, err)
+			return nil, usagef("--source-cert: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
-}
-
-// targetGroup returns the members of the following cluster.
-func targetGroup(c *cli.Context) (*migrate.Group, error) {
-	if hasURL(c.StringSlice("to")) { // of `qkv etcd`
-		return urlGroup(c, "to", "to")
-	}
-	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
-	home, err := homeDir(c)
-	if err != nil && t.certsDir == "" {
-		return nil, err
-	}
-	t.home = home
-	if t.endpoints, t.source, err = endpoints(c.StringSlice("to"), home); err != nil {
-		return nil, err
-	}
-	return t.group()
 }
 
 // group returns the members' ports for etcd's clients, with the certificates of native clients.

@@ -97,11 +97,11 @@ func (v *View) Alarms() []kv.Alarm { return v.alarms }
 // NoSpace tells whether the alarm NOSPACE is raised.
 func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
 
-// Refuses returns why the current state refuses a command, for lack of space or because it follows a source, or nil. The
-// proposer calls it so that refusals do not fill the log. A session's write is not refused here: it may have been applied
+// Refuses returns why the current state refuses a command for lack of space, or nil. The proposer calls it so that
+// refusals do not fill the log. A session's write is not refused here: it may have been applied
 // before and must then get its recorded outcome, which is known only where it is applied.
 func (v *View) Refuses(b []byte) *kv.Error {
-	if !v.NoSpace() && v.following == nil {
+	if !v.NoSpace() {
 		return nil
 	}
 	r := pack.NewReader(b)
@@ -112,10 +112,7 @@ func (v *View) Refuses(b []byte) *kv.Error {
 	if err := v.refusesAuthor(&c); err != nil { // first: the alarm is not for a client without permission
 		return err
 	}
-	if err := v.following.refuses(c.kind); err != nil {
-		return err
-	}
-	if !v.NoSpace() || !c.grows() {
+	if !c.grows() {
 		return nil
 	}
 	return errNoSpace

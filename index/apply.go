@@ -83,7 +83,7 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	envelope.Wall = max(envelope.Wall, 0) // differences of times do not overflow
 	s.moveSessionClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
-	revision, weight, mapped := s.revision, s.totals.weight, s.keys.memory.handed
+	began := s.beginBatch()
 	before := len(results)
 	for rest := s.scratch.commands; len(rest) > 0; {
 		next := rest[:min(len(rest), prefetchCommands)]
@@ -99,23 +99,31 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 	}
 	applied := len(results) - before
 	s.endSessions(s.clients.rules.Ends + applied)
-	s.keys.flushNewKeys()
-	if s.revision != revision {
-		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
-	}
-	if s.scratch.loaded {
-		s.ForgetTimes(s.wall)
-	}
-	s.scratch.loaded = false
-	s.times.trim(s.compacted)
-	s.beginExtents()
-	work := s.limits.CompactionWork + commandWork*int64(applied) + (s.totals.weight-weight)*dropWork/versionOverhead
-	s.drop(work)
-	s.letGo(work)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
-	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-mapped))
+	s.finishBatch(&began, envelope.Wall, applied)
 	return results
+}
+
+// batchStart is what the state has before the changes of a batch.
+type batchStart struct{ revision, weight, mapped int64 }
+
+func (s *State) beginBatch() batchStart {
+	return batchStart{s.revision, s.totals.weight, s.keys.memory.handed}
+}
+
+// finishBatch notes the time of a batch's revisions, and frees memory in steps that are bounded by the batch.
+func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
+	s.keys.flushNewKeys()
+	if s.revision != began.revision {
+		s.times.note(point{revision: began.revision + 1, wall: s.wall, weight: began.weight}, wall)
+	}
+	s.times.trim(s.compacted)
+	s.beginExtents()
+	work := s.limits.CompactionWork + commandWork*int64(commands) + (s.totals.weight-began.weight)*dropWork/versionOverhead
+	s.drop(work)
+	s.letGo(work)
+	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-began.mapped))
 }
 
 func (s *State) apply(c *command) kv.Result {
@@ -137,9 +145,6 @@ func (s *State) apply(c *command) kv.Result {
 // perform applies a command regardless of sessions.
 func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
-		return s.refused(e)
-	}
-	if e := s.following.refuses(c.kind); e != nil {
 		return s.refused(e)
 	}
 	if s.alarms.has(kv.AlarmNoSpace) && c.grows() {

@@ -102,8 +102,7 @@ func (h *Head) AppendPut(dst []byte, p *kv.Put) []byte {
 
 // AppendTxn appends the command of a transaction, which must pass its Check.
 func (h *Head) AppendTxn(dst []byte, t *kv.Txn) []byte {
-	dst = h.begin(dst, kindTxn)
-	return kv.AppendTxn(pack.AppendBytes(dst, nil), t)
+	return kv.AppendTxn(h.begin(dst, kindTxn), t)
 }
 
 // AppendCompact appends the command that makes revision the oldest readable one.
@@ -225,7 +224,6 @@ type command struct {
 	level     uint64
 	refused   *kv.Error
 	digest    *digestReport
-	follow    *follow
 
 	authChange *kv.AuthChange
 }

@@ -36,10 +36,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendInt(pack.AppendUint(b, r.times.sum), r.times.behind)
 	b = r.check.append(b)
 	b = r.alarms.append(b)
-	if r.inherited != 0 {
-		b = pack.AppendInt(b, r.inherited)
-	}
-	b = r.auth.digest(r.following.digest(b))
+	b = r.auth.digest(b)
 	if r.authors.sum != 0 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}

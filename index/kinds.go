@@ -26,9 +26,8 @@ const (
 	kindRevoke       = 13
 	kindCheckpoint   = 14
 	kindAlarm        = 15
-	kindFollow       = 16
-	kindAuth         = 17
-	kindRebase       = 18
+	kindAuth         = 16
+	kindRebase       = 17
 )
 
 // kind is the declaration of a kind of commands.
@@ -82,8 +81,8 @@ var kinds = [...]kind{
 		describe: describeDelete,
 	},
 	kindTxn: {
-		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1},
-		read:     readTxn,
+		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1},
+		read:     func(c *command, r *pack.Reader) { c.txn = kv.ReadTxn(r) },
 		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.txn.Touches(f) },
 		grows:    func(c *command) bool { return c.txn.Puts() },
 		apply:    func(s *State, c *command) kv.Result { return s.txn(c.txn) },
@@ -188,12 +187,6 @@ var kinds = [...]kind{
 		apply:    func(s *State, c *command) kv.Result { return s.noteDigest(c.digest) },
 		describe: describeDigest,
 	},
-	kindFollow: {
-		name: "step of following", level: 1,
-		read:     func(c *command, r *pack.Reader) { c.follow = readFollow(r) },
-		apply:    func(s *State, c *command) kv.Result { return s.follow(c.follow) },
-		describe: func(c *command) string { return c.follow.describe() },
-	},
 	kindAuth: {
 		name: "change of users", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
@@ -207,13 +200,6 @@ var kinds = [...]kind{
 }
 
 func declared(number uint64) bool { return number < uint64(len(kinds)) && kinds[number].apply != nil }
-
-func readTxn(c *command, r *pack.Reader) {
-	if len(r.Bytes()) > 0 {
-		r.Fail("a verdict of its proposer, which this qkv does not know")
-	}
-	c.txn = kv.ReadTxn(r)
-}
 
 func readCheckpoint(c *command, r *pack.Reader) {
 	c.term = r.Uint()

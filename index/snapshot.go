@@ -24,10 +24,9 @@ const (
 	sectionLeases  = 6
 	sectionClients = 7
 	sectionAlarms  = 8
-	sectionFollow  = 9
-	sectionAuth    = 10
-	sectionExtents = 11
-	sections       = 12
+	sectionAuth    = 9
+	sectionExtents = 10
+	sections       = 11
 
 	sectionVersion = 1
 
@@ -53,7 +52,6 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
-	dst = appendSection(dst, sectionFollow, v.appendFollowing(nil))
 	dst = appendSection(dst, sectionAuth, v.appendAuth(nil))
 	return appendSection(dst, sectionExtents, v.extents.append(nil))
 }
@@ -194,8 +192,6 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readSessions(&r)
 	case sectionAlarms:
 		s.alarms = readAlarms(&r)
-	case sectionFollow:
-		s.readFollowing(&r)
 	case sectionAuth:
 		s.readAuth(&r)
 	case sectionExtents:

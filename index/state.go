@@ -33,11 +33,6 @@ type replicated struct {
 	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
-	// inherited is the compacted revision of the source that the state follows or followed; the versions before its
-	// changes are unknown. 0: none.
-	inherited int64
-	// following is the source that the state follows; nil: none.
-	following *following
 	// auth is the users and roles; nil before their first change.
 	auth *Auth
 	// authors are the names of the authors of changes.
@@ -98,7 +93,6 @@ type scratch struct {
 	matches  []ref // keys that a delete removes
 	hints    pathHints
 	made     []ref // versions of the current revision, by sub revision
-	loaded   bool  // a command of this entry says that the data of a followed source are loaded
 }
 
 // NewState returns the state before the first entry.
@@ -137,7 +131,7 @@ func (s *State) Refound(founders Members) {
 		removed = append(removed, m.ID)
 	}
 	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
-	s.check, s.own, s.alarms, s.following = check{}, ownDigest{}, nil, nil
+	s.check, s.own, s.alarms = check{}, ownDigest{}, nil
 	for s.clients.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.clients.oldest)
 	}

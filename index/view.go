@@ -291,9 +291,6 @@ var requestBounds = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
 // readable returns the revision that a read asks for, or why it cannot be read.
 func (v *View) readable(revision int64) (int64, error) {
-	if err := v.unloaded(); err != nil {
-		return 0, err
-	}
 	switch {
 	case revision == 0:
 		return v.revision, nil
@@ -470,7 +467,7 @@ func (r *RangeReader) decide(v *View) error {
 		revision = r.at.mod - 1
 	}
 	revision, err := v.readable(revision)
-	if err != nil && r.q.Revision == 0 && v.unloaded() == nil {
+	if err != nil && r.q.Revision == 0 {
 		r.begin() // a compaction passed a read of the formerly newest revision: start again at the newest one
 		revision, err = v.revision, nil
 	}

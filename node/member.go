@@ -479,7 +479,7 @@ func (m *member) retain() {
 	}
 	held := m.status.QuorumCapacity()
 	most := m.duty.historyDrop.bound(config, view, held, m.status.FullDisks() != "", now.Now)
-	if m.status.Raft().Role != "leader" || view.Following() != nil {
+	if m.status.Raft().Role != "leader" {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm})
 		return

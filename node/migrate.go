@@ -26,8 +26,6 @@ type MigrateConfig struct {
 	Name     string
 	CertsDir string             // as Config's
 	Secret   *wire.SecretSource // as Config's
-	Wall     int64              // the clock: the times of the commands are not known, and the state is known from then on
-	Auth     *index.AuthContent // nil: no users
 	Version  string
 	Logger   *slog.Logger
 }
@@ -40,14 +38,44 @@ type Migrated struct {
 
 const migratingSuffix = ".migrating"
 
-// Migrate makes the data folder of a cluster of one member whose state is made from commands, which fill supplies. The state is made in
-// memory first: nothing is written before all commands were applied, and the folder gets its name when it is complete and durable.
-func Migrate(ctx context.Context, c MigrateConfig, fill func(take func(command []byte) error, view func() *index.View) error) (Migrated, error) {
+// Migrate makes the data folder of a cluster of one member. fill builds its state, which is empty, and returns its users (nil: none). The
+// state is in memory first: nothing is written before fill returns, and the folder gets its name when it is complete and durable.
+func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*index.AuthContent, error)) (Migrated, error) {
 	domain, _, err := domainOf(c.CertsDir, c.Secret, c.Name)
 	if err != nil {
 		return Migrated{}, err
 	}
-	return migrateOn(ctx, c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
+	to := &folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}
+	building, err := to.building(migratingSuffix)
+	if err != nil {
+		return Migrated{}, err
+	}
+	s := storage{random: rand.Reader, limits: limits.Defaults(), segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
+	first := originOf(domain, fmt.Sprintf("migrated %016x", s.salt()), c.Name, []string{c.Name})
+	made := &folder{fs: disk.OS(), dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
+	state := index.NewState(s.limits.Index)
+	state.Found(made.founders())
+	if _, err := state.Apply(foundingIndex, foundingTerm, nil, nil); err != nil {
+		return Migrated{}, err
+	}
+	users, err := fill(state)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && users != nil {
+		err = restoreUsers(users, state, rand.Reader)
+	}
+	if err != nil {
+		return Migrated{}, err
+	}
+	s.folder = made
+	if err := s.make(state, first); err != nil {
+		return Migrated{}, err
+	}
+	if err := made.rename(to.dir); err != nil {
+		return Migrated{}, err
+	}
+	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
 }
 
 // domainOf returns the trust domain of a new member: that of its certificates or of the cluster secret, or the local one. issuer is the CA
@@ -72,58 +100,8 @@ func domainOf(certsDir string, secret *wire.SecretSource, name string) (domain, 
 	return wire.LocalCluster, "", nil
 }
 
-// migrateOn is Migrate on a disk.
-func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable,
-	fill func(take func(command []byte) error, view func() *index.View) error,
-) (Migrated, error) {
-	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
-	building, err := to.building(migratingSuffix)
-	if err != nil {
-		return Migrated{}, err
-	}
-	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
-	first := originOf(domain, fmt.Sprintf("migrated %016x", s.salt()), c.Name, []string{c.Name})
-	made := &folder{fs: disks, dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
-	state := index.NewState(l.Index)
-	state.Found(made.founders())
-	results, err := state.Apply(foundingIndex, foundingTerm, nil, nil)
-	take := func(command []byte) error {
-		applied, _ := state.Applied()
-		envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel, Member: first.self, First: applied, Wall: c.Wall}, [][]byte{command})
-		if results, err = state.Apply(applied+1, foundingTerm, envelope, results[:0]); err != nil {
-			return err
-		}
-		state.View() // compacted data is dropped after a View
-		if results[0].Err != nil {
-			return results[0].Err
-		}
-		return ctx.Err()
-	}
-	if err == nil {
-		err = fill(take, state.View)
-	}
-	if err == nil && c.Auth != nil {
-		err = restoreUsers(c.Auth, state, take, random)
-	}
-	if err != nil {
-		return Migrated{}, err
-	}
-	s.folder = made
-	state.ForgetTimes(c.Wall)
-	if err := s.make(state, first); err != nil {
-		return Migrated{}, err
-	}
-	if err := made.rename(to.dir); err != nil {
-		return Migrated{}, err
-	}
-	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
-}
-
-// restoreUsers gives the new state users and roles, which need the newest feature level.
-func restoreUsers(users *index.AuthContent, state *index.State, take func(command []byte) error, random io.Reader) error {
-	if err := take(index.AppendFeatureLevel(nil, index.MaxLevel)); err != nil {
-		return err
-	}
+// restoreUsers gives the new state users and roles.
+func restoreUsers(users *index.AuthContent, state *index.State, random io.Reader) error {
 	var secret [limits.AuthSecretBytes]byte
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return fmt.Errorf("draw the secret of the tokens: %w", err)

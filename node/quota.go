@@ -86,14 +86,6 @@ func (c *Config) makesRoom() string {
 	return "delete keys"
 }
 
-// followingText returns the notice of a source that the state follows.
-func followingText(view *index.View, f *index.FollowStatus) string {
-	if !f.Loaded {
-		return fmt.Sprintf("loading the etcd %s, up to revision %d so far: reads and writes are refused here until that is done", f.Name, f.At.Revision)
-	}
-	return fmt.Sprintf("following the etcd %s, up to revision %d: writes must go there until `qkv migrate from-etcd --cut-over`, and no lease expires here", f.Name, view.Revision())
-}
-
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 // replicatedAlarms returns the state's alarms, and the notices of possible ones, without the alarms that this member already reports.
@@ -121,9 +113,6 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	}
 	if m.status.Raft().Role != "leader" { // the leader's flags count
 		return alarms
-	}
-	if f := view.Following(); f != nil {
-		alarms = append(alarms, actor.Alarm{Name: kv.FollowsNotice, Text: followingText(view, f)})
 	}
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: kv.QuotaNotice, Text: text})

@@ -52,15 +52,13 @@ const (
 	JoinNotice AlarmName = "JOIN"
 	// FoundingNotice: a founder of a new cluster waits for the others.
 	FoundingNotice AlarmName = "FOUNDING"
-	// FollowsNotice: the state follows another store, and takes no writes.
-	FollowsNotice AlarmName = "FOLLOWS"
 	// InsecureNotice: other hosts can guess the secret of the members' certificates (--insecure-peers).
 	InsecureNotice AlarmName = "INSECURE"
 )
 
 var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm, BackupAlarm}
 
-var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, NetworkNotice, ClockNotice, JoinNotice, FoundingNotice, FollowsNotice, InsecureNotice}
+var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, NetworkNotice, ClockNotice, JoinNotice, FoundingNotice, InsecureNotice}
 
 // AlarmNames returns the names of all alarms, then of all notices.
 func AlarmNames() []AlarmName { return slices.Concat(alarms, notices) }

@@ -49,33 +49,30 @@ const (
 	SessionEnded Code = 34
 	// AnswerGone: an earlier copy of the write was applied, and the history that its full answer needs is compacted.
 	AnswerGone Code = 35
-	// Following: the cluster follows a source cluster and accepts no writes until that ends. While the source's data are
-	// being loaded, it answers no reads either.
-	Following Code = 36
 
 	// Users and roles.
-	AuthOld              Code = 37 // users or roles have changed since the request was authenticated; retry
-	UserEmpty            Code = 38 // authentication is enabled, and the request has no user; or a user's name is empty
-	BadToken             Code = 39 // the token is void, expired or forged: authenticate again
-	AuthNotEnabled       Code = 40 // there is nothing to authenticate for
-	AuthFailed           Code = 41 // unknown user, or wrong password
-	RootUserMissing      Code = 42 // authentication needs a user root
-	RootRoleMissing      Code = 43 // authentication needs a user root with the role root
-	UserExists           Code = 44
-	UserNotFound         Code = 45
-	RoleExists           Code = 46
-	RoleNotFound         Code = 47
-	RoleNotGranted       Code = 48 // the user does not have the role
-	PermissionNotGranted Code = 49 // the role does not have a permission of exactly this range
-	AuthManagement       Code = 50 // the change would make the users or roles unusable; the message says why
-	RoleEmpty            Code = 51 // a role's name is empty
-	PermissionMissing    Code = 52 // a grant without a permission
+	AuthOld              Code = 36 // users or roles have changed since the request was authenticated; retry
+	UserEmpty            Code = 37 // authentication is enabled, and the request has no user; or a user's name is empty
+	BadToken             Code = 38 // the token is void, expired or forged: authenticate again
+	AuthNotEnabled       Code = 39 // there is nothing to authenticate for
+	AuthFailed           Code = 40 // unknown user, or wrong password
+	RootUserMissing      Code = 41 // authentication needs a user root
+	RootRoleMissing      Code = 42 // authentication needs a user root with the role root
+	UserExists           Code = 43
+	UserNotFound         Code = 44
+	RoleExists           Code = 45
+	RoleNotFound         Code = 46
+	RoleNotGranted       Code = 47 // the user does not have the role
+	PermissionNotGranted Code = 48 // the role does not have a permission of exactly this range
+	AuthManagement       Code = 49 // the change would make the users or roles unusable; the message says why
+	RoleEmpty            Code = 50 // a role's name is empty
+	PermissionMissing    Code = 51 // a grant without a permission
 
 	// Unaudited: the asked member cannot write its audit log, and refuses changes because of --audit-strict. The change certainly did not
 	// happen; another member may accept it.
-	Unaudited Code = 53
+	Unaudited Code = 52
 
-	codes = 54
+	codes = 53
 )
 
 var codeNames = [codes]string{
@@ -84,7 +81,7 @@ var codeNames = [codes]string{
 	"feature level", "amnesia", "corrupt", "no such member", "member exists", "address exists", "not a learner",
 	"learner behind", "too many members", "quorum at risk", "removed",
 	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
-	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone", "following",
+	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone",
 	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
 	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
 	"permission not granted", "invalid auth management", "no role", "no permission",

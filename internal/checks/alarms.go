@@ -39,7 +39,6 @@ var Alarms = []AlarmCheck{
 	{kv.ClockNotice, "a member's clock differs by a minute or more", "set that host's clock, and run a time service (chrony, systemd-timesyncd)"},
 	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` with the name and the address in the notice, if the member is wanted"},
 	{kv.FoundingNotice, "a founder of a new cluster waits for the others", "start the founders that the notice names"},
-	{kv.FollowsNotice, "it follows an etcd and refuses writes", "nothing until the migration is complete: docs/moving.md"},
 	{kv.InsecureNotice, "other hosts can guess the secret of the members", "make a secret with `qkv cert secret`, and give `--cluster-secret-file` on all members"},
 }
 

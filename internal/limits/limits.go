@@ -393,14 +393,10 @@ const (
 	EtcdSnapshotBytes = 4 << 20
 	EtcdSnapshotRoom  = 512 << 20
 	EtcdSnapshotLeast = 32 << 20
-	// FollowBytes bounds a source's records in one command. FollowPendingBytes bounds the records of one source revision, which wait in
-	// the state until the revision is complete: a deletion of four million keys. FollowNameBytes bounds a source's name. They are part of
-	// feature level 1.
-	FollowBytes        = 512 << 10
-	FollowPendingBytes = 512 << 20
-	// FollowRevision bounds the compacted revision and the version numbers that a source may report: none of them overflows later.
-	FollowRevision  = 1 << 61
-	FollowNameBytes = 1 << 10
+	// ImportBytes is how many bytes of another store's records are taken before what is compacted is dropped: about a large entry.
+	ImportBytes = 512 << 10
+	// ImportRevision bounds the compacted revision and the version numbers of another store: none of them overflows later.
+	ImportRevision = 1 << 61
 	// EtcdKeepAlives bounds the keep-alives of one stream in flight.
 	EtcdKeepAlives = 4096
 	// EtcdHandshakes bounds the concurrent TLS handshakes: each costs a signature, and further ones wait.

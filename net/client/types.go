@@ -123,7 +123,6 @@ const (
 	AnswerTooLarge    Code = kv.AnswerTooLarge    // the message names the limit; a write did happen
 	SessionEnded      Code = kv.SessionEnded      // this copy of the write did nothing; whether an earlier one was applied is no longer known
 	AnswerGone        Code = kv.AnswerGone        // an earlier copy was applied, and the history that its full answer needs is compacted
-	Following         Code = kv.Following         // the cluster follows a source, and accepts no writes; while it loads, no reads either
 
 	// Users and roles.
 	AuthOld              Code = kv.AuthOld         // users or roles have changed since the request was authenticated; retry

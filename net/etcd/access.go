@@ -86,9 +86,6 @@ var classes = map[string]class{
 	"/v3electionpb.Election/Observe":  checked,
 	"/v3electionpb.Election/Resign":   checked,
 
-	"/qkv.Follow/Take":     administrator,
-	"/qkv.Follow/Progress": administrator,
-
 	"/grpc.health.v1.Health/Check": anybody,
 	"/grpc.health.v1.Health/List":  anybody,
 	"/grpc.health.v1.Health/Watch": anybody,

@@ -74,7 +74,6 @@ var otherCodes = map[kv.Code]codes.Code{
 	kv.FeatureLevel:   codes.FailedPrecondition,
 	kv.TooManyMembers: codes.FailedPrecondition,
 	kv.AnswerTooLarge: codes.ResourceExhausted,
-	kv.Following:      codes.FailedPrecondition,
 	kv.Unaudited:      codes.Unavailable,
 }
 

@@ -178,7 +178,7 @@ func (s maintenanceService) hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil { // once more: it has waited for its turn
 		return nil, err
 	}
-	sum, err := sumOf(ctx, v, v.Revision())
+	sum, err := HashKV(ctx, v, v.Revision())
 	s.metrics.hash.Observe(since(began))
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (s maintenanceService) hashKV(ctx context.Context, q *pb.HashKVRequest) (*p
 	case revision > v.Revision():
 		return nil, rpctypes.ErrGRPCFutureRev
 	}
-	sum, err := sumOf(ctx, v, revision)
+	sum, err := HashKV(ctx, v, revision)
 	s.metrics.hashRevision.Observe(since(began))
 	if err != nil {
 		return nil, err
@@ -265,10 +265,10 @@ func emptied(v *index.View, revision int64) (bool, error) {
 	return true, nil
 }
 
-// sumOf returns etcd's hash of all records up to a revision: the CRC-32C of their bucket's name and of each record's key and value, in
+// HashKV returns etcd's hash of all records up to a revision: the CRC-32C of their bucket's name and of each record's key and value, in
 // order. At or below the compacted revision it includes the versions that are current at the given revision. If that revision has no key
 // at all, it includes those current at the compacted revision.
-func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
+func HashKV(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_, _ = hash.Write([]byte("key"))
 	if revision < 0 {

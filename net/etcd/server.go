@@ -277,11 +277,11 @@ func (s *core) header(revision int64) *pb.ResponseHeader {
 // services lists the endpoint's services.
 func (s *Server) services() []*grpc.ServiceDesc {
 	keys, watches, leases, cluster := kvService{s.core}, watchService{s.core}, leaseService{s.core}, clusterService{s.core}
-	maintenance, follows, users := maintenanceService{s.core}, followService{s.core}, authService{s.core}
+	maintenance, users := maintenanceService{s.core}, authService{s.core}
 	locks := lockService{s.core, keys, leases}
 	of := func(service string) offer { return offer{s.core, service} }
 	kvs, lease, members, maintain := of("etcdserverpb.KV"), of("etcdserverpb.Lease"), of("etcdserverpb.Cluster"), of("etcdserverpb.Maintenance")
-	follow, lock, elect := of(FollowService), of("v3lockpb.Lock"), of("v3electionpb.Election")
+	lock, elect := of("v3lockpb.Lock"), of("v3electionpb.Election")
 	return []*grpc.ServiceDesc{
 		kvs.describe([]grpc.MethodDesc{
 			method(kvs, "Range", keys.rangeKeys), method(kvs, "Put", keys.put), method(kvs, "DeleteRange", keys.deleteRange),
@@ -301,7 +301,6 @@ func (s *Server) services() []*grpc.ServiceDesc {
 			method(members, "MemberList", cluster.memberList), method(members, "MemberAdd", cluster.memberAdd), method(members, "MemberRemove", cluster.memberRemove),
 			method(members, "MemberUpdate", cluster.memberUpdate), method(members, "MemberPromote", cluster.memberPromote),
 		}),
-		follow.describe([]grpc.MethodDesc{method(follow, "Take", follows.follow), method(follow, "Progress", follows.followed)}),
 		lock.describe([]grpc.MethodDesc{own(lock, "Lock", waits(s.core, locks.lock)), own(lock, "Unlock", locks.unlock)}),
 		elect.describe([]grpc.MethodDesc{
 			own(elect, "Campaign", waits(s.core, locks.campaign)), own(elect, "Proclaim", locks.proclaim), own(elect, "Leader", locks.leader), own(elect, "Resign", locks.resign),

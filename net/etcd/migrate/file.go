@@ -33,10 +33,9 @@ func fileError(format string, values ...any) error {
 
 // File is an open snapshot file of etcd. It is not safe for concurrent use.
 type File struct {
-	Path   string
-	Size   int64
-	Sum    [sha256.Size]byte
-	Source uint64 // an id derived from the sum
+	Path string
+	Size int64
+	Sum  [sha256.Size]byte
 	// Compacted is the oldest readable revision, 0 before the first compaction; Revision is the newest one.
 	Compacted, Revision int64
 	Version             string // of the schema; empty before 3.6
@@ -129,7 +128,6 @@ func (f *File) readSum(unchecked bool) error {
 		return fmt.Errorf("read the snapshot %s: %w", f.Path, err)
 	}
 	hash.Sum(f.Sum[:0])
-	f.Source = binary.BigEndian.Uint64(f.Sum[:])
 	if !summed {
 		return nil
 	}
@@ -268,7 +266,7 @@ func (f *File) readOthers(tx *bbolt.Tx) error {
 	return nil
 }
 
-// Check reads all records, and returns one error that lists everything that qkv cannot hold. Call it before Each. progress is called
+// Check reads all records, and returns one error that lists everything that qkv cannot hold. Call it before Load. progress is called
 // occasionally with the number of records read.
 func (f *File) Check(ctx context.Context, progress func(records int64)) (err error) {
 	defer guard(&err)()
@@ -377,7 +375,7 @@ func (f *File) findLast(tx *bbolt.Tx) error {
 
 // record is a record of the file. Its slices belong to the file.
 type record struct {
-	index.FollowedRecord
+	index.SourceRecord
 
 	pair mvccpb.KeyValue
 	gap  bool // records before it are missing
@@ -439,18 +437,29 @@ func (f *File) keeps(r *record) bool {
 	return len(r.Key) > 0 && (!r.Tombstone || r.Mod == f.Compacted)
 }
 
-// Each calls hand with all records after a position that etcd keeps, in order. A record's slices belong to f and are valid during the call
-// only.
-func (f *File) Each(ctx context.Context, after index.Position, hand func(r *index.FollowedRecord) error) (err error) {
+// Load makes an empty state equal to the file, apart from the leases and users. progress is called for each record.
+func (f *File) Load(ctx context.Context, s *index.State, clock func() int64, progress func()) (m *index.Import, err error) {
 	defer guard(&err)()
-	return f.db.View(func(tx *bbolt.Tx) error {
+	if m, err = index.NewImport(s, f.Compacted, clock); err != nil {
+		return nil, err
+	}
+	err = f.db.View(func(tx *bbolt.Tx) error {
 		return f.each(ctx, tx, func(r *record) error {
-			if (index.Position{Revision: r.Mod, Sub: r.Sub}).Compare(after) <= 0 {
-				return nil
-			}
-			return hand(&r.FollowedRecord)
+			progress()
+			return m.Add(&r.SourceRecord)
 		})
 	})
+	if err == nil {
+		err = m.End()
+	}
+	if revision := m.View().Revision(); err == nil && revision != f.Revision {
+		err = fileError("%s is damaged: its newest revision is %d, and its records end at %d", f.Path, f.Revision, revision)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Loaded()
+	return m, nil
 }
 
 // IsDatabase reports whether a file begins as a database of bbolt, the format of etcd's snapshots.

@@ -1,18 +1,19 @@
 package migrate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -20,47 +21,55 @@ import (
 	"qkv/index/kv"
 )
 
-// Live makes a cluster follow a running etcd.
+// Live builds a state from a running etcd, outside of any cluster, and follows the etcd until the cutover.
 //
-//	begin ──► load the source's snapshot ──► follow its watch, leases and compactions ──► cut over
+//	load the source's snapshot ──► follow its watch and compactions ──► cut over: users, leases, hash
 //
-// The progress is stored only in the cluster: each stage first queries it. An interrupted run, by a kill or a lost member, therefore
-// resumes in the same way. Two concurrent runs delay each other, without harm.
+// All progress is in the memory of this process: a new process begins again. After a lost connection, Live continues from the newest
+// complete revision.
 type Live struct {
-	From, To *Group
-	WorkDir  string // for the snapshot
-	CutOver  bool
-	Timeout  time.Duration // for the first answers of both clusters; later ones are awaited without a timeout
-	// Say reports progress in words, Bar the total number of records and how many more were adopted.
+	From    *Group
+	WorkDir string       // for the snapshot
+	State   *index.State // must be empty
+	// Clock returns the present, in nanoseconds since 1970.
+	Clock func() int64
+	// Hash is HashKV of a state, as etcd computes it.
+	Hash func(ctx context.Context, v *index.View, revision int64) (uint32, error)
+	// CutOver receives the order to cut over.
+	CutOver <-chan os.Signal
+	Timeout time.Duration // for the first answer; later ones are awaited without a timeout
+	// Say reports progress in words, Bar the total number of records and how many more were loaded.
 	Say func(format string, values ...any)
 	Bar func(total, more int)
 
-	source  uint64
-	reached bool            // both have answered
-	known   map[int64]int64 // TTLs of the source's leases that the cluster has
-	// seen are leases that the cluster may have and the source does not: leases of records that are absent from known, and removed ones.
-	// Each stays here while it may have keys: until the cluster reaches the noted revision, if any.
-	seen map[int64]int64
-	told time.Time // when the last report about writes at the source was made
-	err  error     // why the last attempt restarted from the beginning
+	// Auth are the users and roles of the source, and Revision is the source's newest revision, after Run.
+	Auth     index.AuthContent
+	Revision int64
+
+	source   uint64
+	reached  bool          // the source has answered
+	imported *index.Import // nil until the snapshot is loaded
+	event    index.Position
+	ordered  bool      // the order to cut over has come
+	reported time.Time // when the last report that the cutover waits was made
+	err      error     // why the last attempt ended
 }
 
 const (
-	// pollLeast is the interval of lease polls. If a poll takes longer, the interval is pollTimes its duration.
-	pollLeast = time.Second
-	pollTimes = 10
+	// pollLeast is the interval of polls of compactions, and pollCutOver that of attempts to cut over. If a poll takes longer, the interval
+	// is pollTimes its duration.
+	pollLeast   = time.Second
+	pollCutOver = 200 * time.Millisecond
+	pollTimes   = 10
 	// retryPause is the backoff before a call that no member answered is retried.
 	retryPause = 200 * time.Millisecond
-	// tellPause is the interval of reports that the source is still written to.
-	tellPause = 5 * time.Second
-	// leasesFew is how many leases are sent one by one.
-	leasesFew = 256
+	// reportPause is the interval of reports that the cutover waits.
+	reportPause = 5 * time.Second
+	// leaseCalls is how many TTLs of leases are queried concurrently.
+	leaseCalls = 32
 )
 
-// ErrEnded reports that the cluster no longer follows: another command has cut it over.
-var ErrEnded = errors.New("the cluster does not follow any more: it was cut over")
-
-// Run follows until it is interrupted, or cut over.
+// Run follows until it is interrupted, or returns nil after the cutover: the state then equals the source.
 func (l *Live) Run(ctx context.Context) error {
 	begun := time.Now()
 	for {
@@ -84,46 +93,27 @@ func (l *Live) Run(ctx context.Context) error {
 	}
 }
 
-// stage continues from the cluster's progress.
+// stage loads the snapshot unless it is loaded, and follows.
 func (l *Live) stage(ctx context.Context) error {
-	id, revision, err := l.from(ctx)
-	if err != nil {
-		return err
-	}
-	if l.source != 0 && l.source != id {
-		return fmt.Errorf("%s is of cluster %x, and another member of it was of %x: are the endpoints of one cluster?", l.From.Name, id, l.source)
-	}
-	l.source = id
-	p, err := l.To.progress(ctx)
-	l.reached = l.reached || err == nil
+	id, revision, err := l.Newest(ctx)
 	switch {
 	case err != nil:
 		return err
-	case p.FollowStatus == nil && l.known != nil:
-		return ErrEnded
-	case p.FollowStatus == nil && p.Revision != 1:
-		return fmt.Errorf("%s is at revision %d and follows nobody: only a cluster to which nobody has written can take over another one", l.To.Name, p.Revision)
-	case p.FollowStatus != nil && p.Source != id:
-		return fmt.Errorf("%s follows the etcd cluster %x (%s), and %s is of cluster %x", l.To.Name, p.Source, p.Name, l.From.Name, id)
-	case p.FollowStatus == nil || !p.Loaded:
-		if err := l.load(ctx, p); err != nil {
+	case l.source != 0 && l.source != id:
+		return fmt.Errorf("%s is of cluster %x, and another member of it was of %x: are the endpoints of one cluster?", l.From.Name, id, l.source)
+	}
+	l.source, l.reached = id, true
+	if l.imported == nil {
+		if err := l.load(ctx); err != nil {
 			return err
 		}
-		if p, err = l.To.progress(ctx); err != nil {
-			return err
-		}
+		l.Say("following %s from revision %d on; it is at %d", l.From.Name, l.imported.View().Revision()+1, revision)
 	}
-	if p.FollowStatus == nil {
-		return ErrEnded
-	}
-	if l.known == nil {
-		l.Say("following %s from revision %d on; it is at %d", l.From.Name, p.Revision+1, revision)
-	}
-	return l.follow(ctx, p)
+	return l.follow(ctx)
 }
 
-// from returns the source's cluster id and newest revision.
-func (l *Live) from(ctx context.Context) (id uint64, revision int64, err error) {
+// Newest returns the source's cluster id and newest revision.
+func (l *Live) Newest(ctx context.Context) (id uint64, revision int64, err error) {
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
 		a, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte{0}, CountOnly: true})
 		if err == nil {
@@ -134,104 +124,53 @@ func (l *Live) from(ctx context.Context) (id uint64, revision int64, err error) 
 	return id, revision, err
 }
 
-func (l *Live) path() string { return filepath.Join(l.WorkDir, fmt.Sprintf("etcd-%016x.db", l.source)) }
-
-// open opens an existing snapshot, or takes one.
-func (l *Live) open(ctx context.Context, p progress) (*File, error) {
-	path := l.path()
-	file, err := OpenFile(path, false)
-	begun := p.FollowStatus != nil && p.At != index.Position{}
-	switch {
-	case err == nil && p.FollowStatus != nil:
-		if file.Compacted == p.Inherited {
-			return file, nil
-		}
-		_ = file.Close()
-	case err == nil: // from an earlier attempt that adopted nothing
-		_ = file.Close()
-	}
-	if begun {
-		return nil, fmt.Errorf("%s has a part of %s, and the snapshot that it is of, %s, is not there any more: run this on the host where it began, or with a new cluster", l.To.Name, l.From.Name, path)
-	}
+// snapshot takes a snapshot of the source, and opens it. The function after it closes and removes the file.
+func (l *Live) snapshot(ctx context.Context) (*File, func() error, error) {
+	path := filepath.Join(l.WorkDir, fmt.Sprintf("etcd-%016x.db", l.source))
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, nil, err // of a killed process
 	}
 	if err := os.MkdirAll(l.WorkDir, 0o700); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l.Say("taking a snapshot of %s", l.From.Name)
 	if err := l.From.Save(ctx, path, nil); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if file, err = OpenFile(path, false); err != nil {
-		return nil, err
+	file, err := OpenFile(path, false)
+	if err != nil {
+		return nil, nil, err
 	}
-	if p.FollowStatus != nil && file.Compacted != p.Inherited {
-		return nil, errors.Join(file.Close(), fmt.Errorf("%s has begun with %s when that was compacted up to %d, and now it is to %d: run it with a new cluster", l.To.Name, l.From.Name, p.Inherited, file.Compacted))
-	}
-	return file, nil
+	return file, func() error { return errors.Join(file.Close(), os.Remove(path)) }, nil
 }
 
-// load adopts a snapshot.
-func (l *Live) load(ctx context.Context, p progress) error {
-	file, err := l.open(ctx, p)
+// load builds the state from a snapshot.
+func (l *Live) load(ctx context.Context) error {
+	l.Say("taking a snapshot of %s", l.From.Name)
+	file, done, err := l.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := errors.Join(file.checkFollowed(), file.Check(ctx, nil)); err != nil {
-		return err
-	}
-	take := func(command []byte) error { return l.To.take(ctx, command) }
-	at := index.Position{}
-	if p.FollowStatus == nil {
+	if err = errors.Join(file.checkFollowed(), file.Check(ctx, nil)); err == nil {
 		for _, note := range file.Notes {
 			l.Say("note: %s", note)
 		}
-		if users, roles := len(file.Auth.Users), len(file.Auth.Roles); users+roles > 0 {
-			l.Say("note: %d users and %d roles are left behind: authentication is not enabled at the source", users, roles)
-		}
-		if err := take(index.AppendFollowBegin(nil, l.source, l.From.Name, file.Compacted)); err != nil {
-			return err
-		}
-	} else {
-		at = p.At
-	}
-	l.Bar(int(file.Records), 0)
-	feed := NewFeed(l.source, at, take)
-	err = file.Each(ctx, at, func(r *index.FollowedRecord) error {
-		l.Bar(int(file.Records), 1)
-		return feed.Add(r)
-	})
-	if err == nil {
-		err = feed.End()
+		l.Bar(int(file.Records), 0)
+		l.imported, err = file.Load(ctx, l.State, l.Clock, func() { l.Bar(int(file.Records), 1) })
 	}
 	if err == nil {
-		err = SendLeases(l.source, file.Leases, take)
+		l.Auth = file.Auth
+		l.Say("loaded %d records up to revision %d, compacted %d", file.Records, file.Revision, file.Compacted)
 	}
-	if err == nil {
-		err = take(index.AppendFollowLoaded(nil, l.source, file.Revision))
-	}
-	if err != nil {
-		return err
-	}
-	l.Say("loaded %d records up to revision %d, compacted %d, and %d leases", file.Records, file.Revision, file.Compacted, len(file.Leases))
-	return os.Remove(file.Path)
+	return errors.Join(err, done())
 }
 
-// follow adopts the events of the source's watch, until a failure or the cutover.
-func (l *Live) follow(ctx context.Context, p progress) error {
+// follow adds the events of the source's watch, until a failure or the cutover.
+func (l *Live) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l.known, l.seen = map[int64]int64{}, map[int64]int64{}
-	take := func(command []byte) error { return l.To.take(ctx, command) }
-	if err := l.allLeases(ctx, take); err != nil {
-		return err
-	}
-	w := l.watch(ctx, p)
-	feed := NewFeed(l.source, p.At, take)
-	revision, compacted := p.Revision, p.Compacted
-	var poll time.Duration
+	l.imported.Discard() // the part of a revision whose watch failed: it comes again
+	l.event = index.Position{}
+	w := l.watch(ctx, l.imported.View().Revision()+1)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -240,36 +179,56 @@ func (l *Live) follow(ctx context.Context, p progress) error {
 			if !open {
 				return w.err
 			}
-			if err := l.takeEvents(feed, m, &revision); err != nil {
+			if err := l.takeEvents(m); err != nil {
 				return err
 			}
+		case <-l.CutOver:
+			l.ordered = true
+			timer.Reset(0)
 		case <-timer.C:
 			begun := time.Now()
-			newest, err := l.poll(ctx, take, revision, &compacted)
-			if err != nil {
+			done, err := l.poll(ctx)
+			if done || err != nil {
 				return err
 			}
-			if !l.CutOver { // another run may have done it
-				if p, err := l.To.progress(ctx); err != nil || p.FollowStatus == nil {
-					return cmp.Or(err, ErrEnded)
-				}
+			next := max(pollLeast, pollTimes*time.Since(begun))
+			if l.ordered {
+				next = pollCutOver
 			}
-			if l.CutOver && newest == revision {
-				if done, err := l.cutOver(ctx, take, revision, &compacted); done || err != nil {
-					return err
-				}
-			}
-			if l.CutOver && newest != revision && time.Since(l.told) > tellPause {
-				l.told = time.Now()
-				l.Say("waiting for the last revision: %s is at %d, %s at %d; stop what writes there", l.From.Name, newest, l.To.Name, revision)
-			}
-			if poll = max(pollLeast, pollTimes*time.Since(begun)); l.CutOver {
-				poll = pollLeast / 5
-			}
-			timer.Reset(poll)
+			timer.Reset(next)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// poll adopts compactions, which do not appear in a watch. After the order to cut over it does that if this side has the source's newest
+// revision, and reports whether it has.
+func (l *Live) poll(ctx context.Context) (done bool, err error) {
+	v := l.imported.View()
+	at, err := l.compacted(ctx, v.Compacted())
+	if err == nil && at > v.Compacted() && at <= v.Revision() {
+		err = l.imported.Compact(at)
+	}
+	if err != nil || !l.ordered {
+		return false, err
+	}
+	_, newest, err := l.Newest(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case newest == v.Revision():
+		return l.cutOver(ctx, newest)
+	}
+	l.wait("%s is at revision %d, and this side at %d: stop all writes there", l.From.Name, newest, v.Revision())
+	return false, nil
+}
+
+// wait reports why the cutover waits, from time to time.
+func (l *Live) wait(format string, values ...any) {
+	if time.Since(l.reported) > reportPause {
+		l.reported = time.Now()
+		l.Say("the cutover waits: "+format, values...)
 	}
 }
 
@@ -279,13 +238,9 @@ type watching struct {
 	err       error // valid after responses is closed
 }
 
-// watch watches the source from the cluster's position: from the beginning of a revision that the cluster has in part.
-func (l *Live) watch(ctx context.Context, p progress) *watching {
+// watch watches the source from a revision on.
+func (l *Live) watch(ctx context.Context, from int64) *watching {
 	w := &watching{responses: make(chan *pb.WatchResponse)}
-	from := p.Revision + 1
-	if p.Held {
-		from = p.At.Revision
-	}
 	s := l.From.all[l.From.current]
 	go func() {
 		defer close(w.responses)
@@ -313,7 +268,7 @@ func (l *Live) receive(ctx context.Context, s *Source, from int64, to chan<- *pb
 		case err != nil:
 			return err
 		case m.CompactRevision != 0:
-			return fmt.Errorf("etcd compacted its history up to revision %d, and the changes before it are lost; start the migration again, with a new cluster", m.CompactRevision)
+			return fmt.Errorf("etcd compacted its history up to revision %d, and the changes before it are lost; start the migration again", m.CompactRevision)
 		case m.Canceled:
 			return fmt.Errorf("%w: %s", errAgain, m.CancelReason)
 		}
@@ -325,73 +280,27 @@ func (l *Live) receive(ctx context.Context, s *Source, from int64, to chan<- *pb
 	}
 }
 
-// takeEvents forwards the events of a watch, and records the newest revision. Each revision is complete, in one message or in its
-// fragments.
-func (l *Live) takeEvents(feed *Feed, m *pb.WatchResponse, revision *int64) error {
+// takeEvents adds the events of a watch. Each revision is complete, in one message or in its fragments. The events of a revision are
+// numbered in order.
+func (l *Live) takeEvents(m *pb.WatchResponse) error {
 	for _, e := range m.Events {
-		r := feed.next(e)
-		if r == nil {
-			continue
+		r := &index.SourceRecord{Key: e.Kv.Key}
+		if r.Mod = e.Kv.ModRevision; r.Mod != l.event.Revision {
+			l.event = index.Position{Revision: r.Mod, Sub: -1}
 		}
-		if r.Lease != 0 {
-			if _, known := l.known[r.Lease]; !known {
-				l.seen[r.Lease] = 0
-			}
+		l.event.Sub++
+		r.Sub = l.event.Sub
+		if r.Tombstone = e.Type == mvccpb.Event_DELETE; !r.Tombstone {
+			r.Create, r.Version.Version, r.Lease, r.Value = e.Kv.CreateRevision, e.Kv.Version, e.Kv.Lease, e.Kv.Value
 		}
-		if err := feed.Add(r); err != nil {
+		if err := l.imported.Add(r); err != nil {
 			return err
 		}
 	}
-	if m.Fragment {
+	if m.Fragment || len(m.Events) == 0 {
 		return nil
 	}
-	if err := feed.End(); err != nil {
-		return err
-	}
-	*revision = max(*revision, feed.at.Revision)
-	return nil
-}
-
-// next returns the record of an event, or nil if it was already sent: the events of a revision are numbered in order.
-func (f *Feed) next(e *mvccpb.Event) *index.FollowedRecord {
-	r := &index.FollowedRecord{Key: e.Kv.Key}
-	if r.Mod = e.Kv.ModRevision; r.Mod != f.event.Revision {
-		f.event = index.Position{Revision: r.Mod, Sub: -1}
-	}
-	f.event.Sub++
-	r.Sub = f.event.Sub
-	if r.Tombstone = e.Type == mvccpb.Event_DELETE; !r.Tombstone {
-		r.Create, r.Version.Version, r.Lease, r.Value = e.Kv.CreateRevision, e.Kv.Version, e.Kv.Lease, e.Kv.Value
-	}
-	if f.event.Compare(f.at) <= 0 {
-		return nil
-	}
-	return r
-}
-
-// poll adopts the changes that a watch does not contain: leases, and the source's compactions. It returns the source's newest revision.
-func (l *Live) poll(ctx context.Context, take func([]byte) error, revision int64, compacted *int64) (newest int64, err error) {
-	ids, err := l.leases(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if _, newest, err = l.from(ctx); err != nil { // read after the leases: a missing lease was revoked at or before this revision
-		return 0, err
-	}
-	if err := l.someLeases(ctx, take, ids, newest, revision); err != nil {
-		return 0, err
-	}
-	at, err := l.compacted(ctx, *compacted)
-	if err != nil {
-		return 0, err
-	}
-	if at > *compacted && at <= revision {
-		if err := take(index.AppendFollowCompact(nil, l.source, at)); err != nil {
-			return 0, err
-		}
-		*compacted = at
-	}
-	return newest, nil
+	return l.imported.End()
 }
 
 // compacted returns the source's compacted revision, if it has advanced beyond known. In that case known is no longer readable, and a
@@ -424,8 +333,8 @@ func (l *Live) compacted(ctx context.Context, known int64) (revision int64, err 
 	return revision, err
 }
 
-// leases returns the ids of the source's leases, ascending.
-func (l *Live) leases(ctx context.Context) (ids []int64, err error) {
+// leaseIDs returns the ids of the source's leases, ascending.
+func (l *Live) leaseIDs(ctx context.Context) (ids []int64, err error) {
 	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
 		a, err := pb.NewLeaseClient(s.conn).LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
 		if err != nil {
@@ -441,152 +350,135 @@ func (l *Live) leases(ctx context.Context) (ids []int64, err error) {
 	return slices.Compact(ids), err
 }
 
-// ttl returns a lease's TTL, and false if the lease does not exist.
-func (l *Live) ttl(ctx context.Context, id int64) (ttl int64, there bool, err error) {
-	err = l.From.do(ctx, func(ctx context.Context, s *Source) error {
-		a, err := pb.NewLeaseClient(s.conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
-		if err != nil {
-			if status.Convert(err).Message() == status.Convert(rpctypes.ErrGRPCLeaseNotFound).Message() {
-				return nil
+// leases returns the leases with these ids that exist. Each TTL is queried: a lease may have been revoked and granted anew with its id.
+func (l *Live) leases(ctx context.Context, ids []int64) ([]kv.Lease, error) {
+	s := l.From.all[l.From.current]
+	all, failed := make([]kv.Lease, len(ids)), make(chan error, leaseCalls)
+	var next atomic.Int64
+	for range leaseCalls {
+		go func() {
+			var err error
+			for i := next.Add(1) - 1; err == nil && i < int64(len(ids)); i = next.Add(1) - 1 {
+				all[i].ID = ids[i]
+				all[i].TTL, err = s.ttl(ctx, ids[i])
 			}
-			return err
+			failed <- err
+		}()
+	}
+	var err error
+	for range leaseCalls {
+		if one := <-failed; one != nil {
+			err = fmt.Errorf("%s: %w", l.From.at(s), one)
 		}
-		ttl, there = a.GrantedTTL, a.TTL >= 0 && a.GrantedTTL > 0
-		return nil
+	}
+	return slices.DeleteFunc(all, func(one kv.Lease) bool { return one.TTL == 0 }), err
+}
+
+// ttl returns a lease's TTL, or 0 if the lease does not exist.
+func (s *Source) ttl(ctx context.Context, id int64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	a, err := pb.NewLeaseClient(s.conn).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
+	switch {
+	case err != nil && status.Convert(err).Message() == status.Convert(rpctypes.ErrGRPCLeaseNotFound).Message():
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case a.TTL < 0:
+		return 0, nil
+	}
+	return max(a.GrantedTTL, 0), nil
+}
+
+// users adopts the source's users if they have changed since the snapshot, by another snapshot: no request returns the passwords' hashes.
+// An etcd before 3.5 does not say whether they have changed; the snapshot's count then.
+func (l *Live) users(ctx context.Context) error {
+	var a *pb.AuthStatusResponse
+	err := l.From.do(ctx, func(ctx context.Context, s *Source) (err error) {
+		a, err = pb.NewAuthClient(s.conn).AuthStatus(ctx, &pb.AuthStatusRequest{})
+		return err
 	})
-	return ttl, there, err
-}
-
-// allLeases replaces the cluster's leases by the source's.
-func (l *Live) allLeases(ctx context.Context, take func([]byte) error) error {
-	ids, err := l.leases(ctx)
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return nil
+	case err != nil:
+		return err
+	case a.Enabled:
+		return errSourceAuth
+	case max(a.AuthRevision, 1) == max(l.Auth.Revision, 1):
+		return nil
+	}
+	l.Say("users or roles of %s have changed: taking another snapshot for them", l.From.Name)
+	file, done, err := l.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	known := map[int64]int64{}
-	var all []kv.Lease
-	for _, id := range ids {
-		ttl, had := l.known[id]
-		if !had {
-			var there bool
-			if ttl, there, err = l.ttl(ctx, id); err != nil {
-				return err
-			} else if !there {
-				continue
-			}
-		}
-		known[id] = ttl
-		all = append(all, kv.Lease{ID: id, TTL: ttl})
+	p := problems{file: file.Path}
+	for _, e := range file.Auth.Check() {
+		p.add("%v", e)
 	}
-	if err := SendLeases(l.source, all, take); err != nil {
-		return err
-	}
-	l.known = known
-	return nil
+	l.Auth = file.Auth
+	return errors.Join(p.err(), done())
 }
 
-// someLeases adopts the leases changed since: a few one by one, many all at once.
-func (l *Live) someLeases(ctx context.Context, take func([]byte) error, ids []int64, newest, revision int64) error {
-	var changed []int64
-	for _, id := range ids {
-		if _, known := l.known[id]; !known {
-			changed = append(changed, id)
-		}
-	}
-	gone := func(id int64) bool {
-		_, there := slices.BinarySearch(ids, id)
-		return !there
-	}
-	for id := range l.known {
-		if gone(id) {
-			changed = append(changed, id)
-		}
-	}
-	for id := range l.seen {
-		if gone(id) { // its keys were deleted, too, in a revision that is here or in transit
-			changed = append(changed, id)
-		}
-	}
-	if len(changed) > leasesFew {
-		return l.allLeases(ctx, take)
-	}
-	slices.SortFunc(changed, cmp.Compare)
-	for _, id := range slices.Compact(changed) {
-		ttl, there, err := int64(0), false, error(nil)
-		if !gone(id) {
-			if ttl, there, err = l.ttl(ctx, id); err != nil {
-				return err
-			}
-		}
-		var some []kv.Lease
-		if there {
-			some = []kv.Lease{{ID: id, TTL: ttl}}
-		}
-		if err := take(index.AppendFollowLeases(nil, l.source, id, id, some)); err != nil {
-			return err
-		}
-		if there {
-			l.known[id] = ttl
-			delete(l.seen, id)
-			continue
-		}
-		delete(l.known, id)
-		switch until := l.seen[id]; {
-		case until == 0 && revision < newest:
-			l.seen[id] = newest
-		case revision >= until:
-			delete(l.seen, id)
-		}
-	}
-	return nil
-}
-
-// cutOver ends following if both sides have the same content, and reports whether it did.
-func (l *Live) cutOver(ctx context.Context, take func([]byte) error, revision int64, compacted *int64) (done bool, err error) {
-	if err := l.allLeases(ctx, take); err != nil {
+// cutOver reports whether both sides have the same content at a revision, which is the source's newest.
+func (l *Live) cutOver(ctx context.Context, revision int64) (done bool, err error) {
+	if err := l.users(ctx); err != nil {
 		return false, err
 	}
-	old, err := l.hash(ctx, l.From)
-	if err != nil || old.HashRevision != revision {
-		return false, err // it was written to meanwhile
-	}
-	if old.CompactRevision > *compacted {
-		if err := take(index.AppendFollowCompact(nil, l.source, old.CompactRevision)); err != nil {
-			return false, err
-		}
-		*compacted = old.CompactRevision
-	}
-	if _, err := l.To.progress(ctx); err != nil { // from then on that member has all commands
-		return false, err
-	}
-	here, err := l.hash(ctx, l.To)
+	ids, err := l.leaseIDs(ctx)
 	if err != nil {
 		return false, err
 	}
-	if here.Hash != old.Hash || here.HashRevision != old.HashRevision || max(here.CompactRevision, 0) != max(old.CompactRevision, 0) {
-		return false, fmt.Errorf("at revision %d, compacted %d, %s has the hash %d, and %s has %d at revision %d, compacted %d: one of them is damaged; nothing was cut over",
-			old.HashRevision, old.CompactRevision, l.From.Name, old.Hash, l.To.Name, here.Hash, here.HashRevision, here.CompactRevision)
-	}
-	if _, newest, err := l.from(ctx); err != nil || newest != revision {
+	all, err := l.leases(ctx, ids)
+	if err != nil {
 		return false, err
 	}
-	if err := take(index.AppendFollowEnd(nil, l.source, revision)); err != nil {
+	if err := l.imported.SetLeases(all); err != nil {
+		if e, ok := errors.AsType[*kv.Error](err); ok && e.Code == kv.LeaseNotFound { // the lease may have expired now
+			l.wait("%v", err)
+			return false, nil
+		}
 		return false, err
 	}
-	l.Say("cut over at revision %d, compacted %d, with the hash %d on both sides: clients may write to %s now", revision, *compacted, old.Hash, l.To.Name)
-	if _, newest, err := l.from(ctx); err == nil && newest != revision {
-		l.Say("WARNING: %s was written to meanwhile and is at revision %d: revisions from %d on are not here. Stop its writers before a cut over", l.From.Name, newest, revision+1)
+	v := l.imported.View()
+	var here uint32
+	hashed := make(chan error, 1)
+	go func() {
+		var err error
+		here, err = l.Hash(ctx, v, revision)
+		hashed <- err
+	}()
+	old, err := l.hash(ctx)
+	if err := errors.Join(err, <-hashed); err != nil {
+		return false, err
 	}
+	if old.Header.Revision != revision || max(old.CompactRevision, 0) > v.Compacted() {
+		return false, nil // written to or compacted meanwhile: once more
+	}
+	if here != old.Hash || max(old.CompactRevision, 0) != v.Compacted() {
+		return false, fmt.Errorf("at revision %d, %s has the hash %d, compacted %d, and this side has %d, compacted %d: one of them is damaged; nothing was written",
+			revision, l.From.Name, old.Hash, old.CompactRevision, here, v.Compacted())
+	}
+	again, err := l.leaseIDs(ctx)
+	if err != nil || !slices.Equal(again, ids) {
+		return false, err
+	}
+	if _, newest, err := l.Newest(ctx); err != nil || newest != revision {
+		return false, err
+	}
+	l.Revision = revision
+	l.Say("the hash is %d on both sides at revision %d, compacted %d, with %d leases", here, revision, v.Compacted(), len(all))
 	return true, nil
 }
 
-// hash returns a cluster's HashKV at its newest revision.
-func (l *Live) hash(ctx context.Context, g *Group) (a *pb.HashKVResponse, err error) {
-	try := *g
-	err = try.do(ctx, func(context.Context, *Source) error {
-		// The duration depends on the amount of data: the usual timeout of a call does not apply.
-		a, err = pb.NewMaintenanceClient(g.all[g.current].conn).HashKV(ctx, &pb.HashKVRequest{})
-		return err
-	})
-	return a, err
+// hash returns the source's HashKV at its newest revision.
+func (l *Live) hash(ctx context.Context) (*pb.HashKVResponse, error) {
+	s := l.From.all[l.From.current]
+	// The duration depends on the amount of data: the usual timeout of a call does not apply.
+	a, err := pb.NewMaintenanceClient(s.conn).HashKV(ctx, &pb.HashKVRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.From.at(s), err)
+	}
+	return a, nil
 }

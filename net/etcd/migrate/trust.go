@@ -18,18 +18,18 @@ import (
 // diagnoseTimeout bounds a handshake that only finds the cause of an earlier failure.
 const diagnoseTimeout = 10 * time.Second
 
-// Diagnose explains why no member of the group is reached, if the cause is TLS, and names the remedy. flags is the prefix of its flag
-// names. For other causes it returns nil. gRPC does not reliably report an alert that follows the handshake.
-func (g *Group) Diagnose(ctx context.Context, flags string) error {
+// Diagnose explains why no member of the group is reached, if the cause is TLS, and names the remedy. For other causes it returns
+// nil. gRPC does not reliably report an alert that follows the handshake.
+func (g *Group) Diagnose(ctx context.Context) error {
 	for _, s := range g.all {
-		if err := s.diagnose(ctx, flags); err != nil {
+		if err := s.diagnose(ctx); err != nil {
 			return fmt.Errorf("%s: %w", g.at(s), err)
 		}
 	}
 	return nil
 }
 
-func (s *Source) diagnose(ctx context.Context, flags string) error {
+func (s *Source) diagnose(ctx context.Context) error {
 	if s.reached(ctx) {
 		return nil // a qkv member accepts both TLS and plain text
 	}
@@ -58,9 +58,9 @@ func (s *Source) diagnose(ctx context.Context, flags string) error {
 	}
 	if remoteAlert(err) == "certificate required" && len(config.Certificates) > 0 {
 		// Go offers no certificate whose CA the server did not name.
-		return fmt.Errorf("it believes another CA than the one that has signed the certificate of --%s-cert: give one that its --trusted-ca-file has signed", flags)
+		return errors.New("it believes another CA than the one that has signed the certificate of --source-cert: give one that its --trusted-ca-file has signed")
 	}
-	return trustError(err, flags)
+	return trustError(err)
 }
 
 var errNoTLS = errors.New("it does not speak TLS, and its URL begins with https://: write http://")
@@ -89,12 +89,12 @@ func isTimeout(err error) bool {
 }
 
 // trustError explains a handshake's error, and names the remedy.
-func trustError(err error, flags string) error {
+func trustError(err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Errorf("its certificate is signed by another CA than --%s-cacert has, or the host's without it: give the CA that signed it", flags)
+		return errors.New("its certificate is signed by another CA than --source-cacert has, or the host's without it: give the CA that signed it")
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
 		return fmt.Errorf("its certificate is for %s, not for the host of the URL: use a URL with one of those names, or let the certificate have this one", names(name.Certificate))
@@ -112,9 +112,9 @@ func trustError(err error, flags string) error {
 	case "":
 		return nil
 	case "certificate required":
-		return fmt.Errorf("it serves only clients with a certificate that its CA has signed: give one by --%s-cert and --%s-key", flags, flags)
+		return errors.New("it serves only clients with a certificate that its CA has signed: give one by --source-cert and --source-key")
 	default:
-		return fmt.Errorf("it does not believe the certificate of --%s-cert (%s): give one that its --trusted-ca-file has signed, for clients, that has not expired", flags, alert)
+		return fmt.Errorf("it does not believe the certificate of --source-cert (%s): give one that its --trusted-ca-file has signed, for clients, that has not expired", alert)
 	}
 }
 

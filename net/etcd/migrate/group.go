@@ -2,19 +2,13 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/emptypb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"qkv/index"
 )
 
 // Group is the members of one cluster. Calls go to the current member; if it does not answer, the next one is tried.
@@ -94,31 +88,6 @@ func Refused(err error) bool {
 
 // errAgain is wrapped by errors that a retry may avoid.
 var errAgain = errors.New("it ended")
-
-// progress is a member's report on its cluster's progress.
-type progress struct {
-	*index.FollowStatus
-
-	Inherited, Revision, Compacted int64
-}
-
-func (g *Group) progress(ctx context.Context) (p progress, err error) {
-	err = g.do(ctx, func(ctx context.Context, s *Source) error {
-		text := &wrapperspb.StringValue{}
-		if err := s.conn.Invoke(ctx, "/qkv.Follow/Progress", &emptypb.Empty{}, text, grpc.WaitForReady(false)); err != nil {
-			return err
-		}
-		p = progress{}
-		return json.Unmarshal([]byte(text.Value), &p)
-	})
-	return p, err
-}
-
-func (g *Group) take(ctx context.Context, command []byte) error {
-	return g.do(ctx, func(ctx context.Context, s *Source) error {
-		return s.conn.Invoke(ctx, "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: command}, &emptypb.Empty{})
-	})
-}
 
 // Login sets the user that Ask logs in.
 func (g *Group) Login(user, password string) {
