@@ -57,7 +57,6 @@ var advised = map[string]string{
 	"alarm JOIN":      "TestAdviceOfAJoiner",
 	"alarm FOUNDING":  "TestAdviceOfFounders",
 	"alarm NETWORK":   "- needs a kernel that refuses packets: TestNoticeOfRefusedSends of package node",
-	"alarm FOLLOWS":   "- nothing is to be done until the migration is complete",
 	"alarm INSECURE":  "- TestProcessSecret starts members with a secret",
 
 	"check quorum":        "TestAdviceOfLostMembers",

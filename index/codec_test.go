@@ -44,8 +44,7 @@ type (
 		Flags      uint64
 	}
 	msgTxn struct {
-		Verdict []byte
-		Txn     struct {
+		Txn struct {
 			Compares         []any
 			Success, Failure []any
 		}
@@ -127,7 +126,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	}
 	add("put with lease", new(Head).AppendPut(nil, &kv.Put{Key: []byte{0}, Lease: 1 << 40}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
 	add("put with flags", new(Head).AppendPut(nil, &kv.Put{Key: []byte{0}, PrevKV: true, IgnoreLease: true}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Flags: 5})
-	txn, name, all := msgTxn{Verdict: []byte{}}, []byte("key"), []byte{0}
+	txn, name, all := msgTxn{}, []byte("key"), []byte{0}
 	txn.Txn.Compares = []any{[]any{name, all, 2, 3, 300, []byte{}}, []any{name, []byte{}, 3, 0, 0, []byte("v")}}
 	txn.Txn.Success = []any{
 		[]any{1, name, []byte("v"), 0, 0},
@@ -162,20 +161,10 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	inSession("grant in a session", head.AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
 	inSession("revoke in a session", head.AppendRevoke(nil, 1<<40), 13, msgRevoke{1 << 40, 0, 0})
 	var empty msgTxn
-	empty.Verdict, empty.Txn.Compares, empty.Txn.Success, empty.Txn.Failure = []byte{}, []any{}, []any{}, []any{}
+	empty.Txn.Compares, empty.Txn.Success, empty.Txn.Failure = []any{}, []any{}, []any{}
 	inSession("transaction in a session", head.AppendTxn(nil, &kv.Txn{}), 10, empty)
 	add("alarm", new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
 	add("disarm", new(Head).AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
-	add("follow", AppendFollowBegin(nil, 300, "old", 9), 16, []any{1, 300, "old", 9})
-	record := AppendRecord(nil, &FollowedRecord{Key: name, Version: Version{Mod: 300, Sub: 1, Create: 7, Version: 2, Lease: -1, Value: []byte("v")}})
-	if !bytes.Equal(record, []byte("\x98\xcd\x01\x2c\x01\xc2\x07\x02\xff\xc4\x03key\xc4\x01v")) {
-		panic(fmt.Sprintf("a record is % x", record))
-	}
-	add("records", AppendFollowRecords(nil, 300, Position{8, 0}, true, 60, [][]byte{record}), 16, []any{2, 300, 8, 0, true, 60, []any{record}})
-	add("leases of a source", AppendFollowLeases(nil, 300, -1<<63, 7, []kv.Lease{{ID: -1, TTL: 60, Remaining: 9}}), 16, []any{3, 300, int64(-1 << 63), 7, []any{[]any{-1, 60, 9}}})
-	add("source loaded", AppendFollowLoaded(nil, 300, 9), 16, []any{4, 300, 9})
-	add("compact as the source", AppendFollowCompact(nil, 300, 9), 16, []any{5, 300, 9})
-	add("end of following", AppendFollowEnd(nil, 300, 9), 16, []any{6, 300, 9})
 	add("delete", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: nil}), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: []byte{0}}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
@@ -186,7 +175,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("promote a member", new(Head).AppendMemberChange(nil, change), 8, change)
 	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
-	add("base", AppendRebase(nil, 300), 18, msgCompact{Revision: 300})
+	add("base", AppendRebase(nil, 300), 17, msgCompact{Revision: 300})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
 	add("check", AppendCheck(nil), 6, msgCheck{})
 	by := Head{By: kv.Principal{Name: "ci", Auth: 300}}
@@ -202,7 +191,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	byUser("change of users", by.AppendAuthChange(nil, &kv.AuthChange{
 		Kind: kv.RoleGrantPermission, User: "u", Role: "r", Password: []byte("hash"), NoPassword: true, Strict: true,
 		Permission: kv.Permission{Key: name, End: all, Type: kv.PermitReadWrite}, Secret: []byte("secret"),
-	}), 17, []any{10, "u", "r", []byte("hash"), 3, name, all, 2, []byte("secret")})
+	}), 16, []any{10, "u", "r", []byte("hash"), 3, name, all, 2, []byte("secret")})
 	add("digest", AppendDigest(nil, testMember().ID, 300, 1<<63), 7, msgDigest{Member: testMember().ID, Entry: 300, Digest: 1 << 63})
 	return names, commands, same
 }

@@ -27,7 +27,7 @@
 //	           the principal is the name of the user, auth the auth revision at which the user was authenticated; a
 //	           command that a member proposes by itself has "" and 2^64-1
 //	session    0                                                               none; sequence is then 0
-//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13, 17 only
+//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13, 16 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     93 key end previous                                             delete
 //	body 3     member                                                          announce
@@ -37,22 +37,14 @@
 //	body 7     93 member entry digest                                          digest
 //	body 8     97 kind id name [peer...] manual instead folder                 membership change
 //	body 9     90                                                              end of an exchange of voters
-//	body 10    92 verdict transaction                                          transaction as in kv/codec.go; verdict is empty
+//	body 10    91 transaction                                                  transaction as in kv/codec.go
 //	body 11    91 revision                                                     compact
 //	body 12    92 lease ttl                                                    grant
 //	body 13    93 lease term granted                                           revoke; term 0: by a client
 //	body 14    92 term [93 lease remaining granted...]                         checkpoint of leases
 //	body 15    93 raise member kind                                            alarm; raise false: disarm, 0 is every
-//	body 17    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
-//	body 18    91 revision                                                     new base, which ends an extent
-//	body 16    9n step source ...                                              a step of following a source; steps:
-//	             1 name compacted        begin
-//	             2 revision sub complete ttl [record...]       records after a position
-//	             3 from to [93 id ttl remaining...]            the source's leases in a range of ids
-//	             4 revision              all data up to it are loaded
-//	             5 revision              compact as the source did
-//	             6 revision              end of following
-//	record     98 mod sub tombstone create version lease key value             in a binary
+//	body 16    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
+//	body 17    91 revision                                                     new base, which ends an extent
 //
 //	member     as in kv/codec.go
 //
@@ -121,9 +113,7 @@
 //
 // The other parts of the answer are the previous values of keys and the results of ranges. Only the member that the
 // client asked reads them, from the first View that contains the transaction ([AnswerReader]). Each is read as of a
-// position: the revision, and the number of the transaction's changes that were made before. The command also reserves
-// a field for a verdict on comparisons of values that are not in memory; a command with a verdict is refused at
-// present.
+// position: the revision, and the number of the transaction's changes that were made before.
 //
 // # Sessions
 //
@@ -203,7 +193,7 @@
 //
 // Each version has the number of the user who made the change ([View.AuthorOf]), also while authentication is off: the
 // user is then the name in the client's certificate. A name gets its number with its first change. Leases that expire, and
-// changes of a source that the state follows, have no author.
+// imported changes, have no author.
 //
 // # Alarms
 //
@@ -215,23 +205,18 @@
 // alarm when a later comparison finds the member's state equal, or when the member is removed. CORRUPT makes no member
 // refuse requests, because the affected member stops serving by itself, and the other members' states are right.
 //
-// # Following
+// # Import
 //
-// A state can follow another store, an etcd: it takes over the source's revisions unchanged, with every revision,
-// version and lease equal to the source's. Only a state that has never been written to can begin to follow. The
-// versions that the source keeps of its compacted revisions come first, then each later revision as a whole. The state
-// derives a key's create revision and version from its own keys; a record of the source that says otherwise is refused.
-// The state records the position of the last accepted record, and accepts only the records that come next. The sender
-// may therefore stop at any time, and may resend records whose arrival is uncertain.
+// An [Import] builds a state outside the log from another store, an etcd: with every revision, version and lease equal to the
+// source's. The state must be empty. The versions that the source keeps of its compacted revisions come first, then each
+// later revision as a whole. The state derives a key's create revision and version from its own keys; a record of the
+// source that says otherwise is refused.
 //
-// If a revision is too large for one command, its records wait in the state until all have arrived. For a change of the
-// compacted revision itself, the source no longer has the previous version. The state makes a version that no client can read,
-// and records that revision as inherited. Changes of a compacted revision have no prev_kv ([Change.Before]).
+// For a change of the compacted revision itself, the source no longer has the previous version. The import makes a version
+// that no client can read. Changes of a compacted revision have no prev_kv ([Change.Before]).
 //
-// Reads are refused until the source's data are completely loaded. Until following ends, only the source's changes are
-// accepted: client writes, and the leader's revocations and checkpoints of leases, are refused, and the leader's lease
-// clock does not run. If a record names an unknown lease, the source has revoked the lease since then. The state grants
-// it; a later revision deletes its keys, and the next list of leases removes it.
+// If a record names an unknown lease, the import grants it. When all revisions are there, the list of the source's leases
+// replaces all leases.
 //
 // # Compaction
 //
@@ -265,8 +250,8 @@
 // also records how far the proposers' clocks were behind the recorded time (the field behind, in seconds).
 // [View.RevisionAt] refuses a time at which the clocks contradict each other, and a time that is more than a moment in
 // the future. If the state was imported from a store without times ([State.ForgetTimes]), it refuses a time before the import, and the
-// times of the imported revisions are unknown. A state that follows a source forgets the times when the source's data are
-// loaded. Revisions that are copied later have the times of the copying. Nothing else depends on these times. The weight
+// times of the imported revisions are unknown. An [Import] forgets the times when the source's data are loaded. Revisions
+// that are copied later have the times of the copying. Nothing else depends on these times. The weight
 // of the history is also recorded while time stands still, and the proposer of a compaction measures the history's age
 // itself (package node).
 //
@@ -386,12 +371,10 @@
 //	  7  94 clock [93 member wall clock...] floor [session...]
 //	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
 //	  8  [92 alarm's member kind...]
-//	  9  92 inherited source                   source: 96 source name revision sub loaded [record...]: the last record
-//	                                           accepted, and the records that wait; 90 without a source
-//	 10  96 enabled revision secret [user...] [role...] [author...]
+//	  9  96 enabled revision secret [user...] [role...] [author...]
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type
-//	 11  95 base kept next extent [extent...]                              the open extent, and the cuts
+//	 10  95 base kept next extent [extent...]                              the open extent, and the cuts
 //	     extent   95 number from to versions weight
 //
 // first and sub are the position of the oldest change that is kept. kept is the number of versions, and kept-sum the sum

@@ -34,12 +34,8 @@ func TestCommandsGrow(t *testing.T) {
 		kind := same[i].Kind
 		seen[kind] = true
 		packtest.Grows(t, name, commands[i], decode, true, commandFields)
-		least := 0
-		if kind == kindFollow {
-			least = 2 // its step
-		}
 		if r := pack.NewReader(commands[i]); kind != kindDelete || bodyFields(&r) == len(kinds[kindDelete].fields) {
-			packtest.Grows(t, name, commands[i], decode, true, least, 6)
+			packtest.Grows(t, name, commands[i], decode, true, 0, 6)
 		}
 		if same[i].Session != 0 {
 			packtest.Grows(t, name, commands[i], decode, true, 1, 4)
@@ -50,7 +46,7 @@ func TestCommandsGrow(t *testing.T) {
 			t.Errorf("no command of kind %d was looked at", kind)
 		}
 	}
-	for name, path := range map[string][]int{"checkpoint": {6, 1, 0}, "leases of a source": {6, 4, 0}, "transaction": {6, 1}} {
+	for name, path := range map[string][]int{"checkpoint": {6, 1, 0}, "transaction": {6, 0}} {
 		for i := range names {
 			if names[i] == name {
 				packtest.Grows(t, name, commands[i], decode, true, 0, path...)
@@ -62,7 +58,7 @@ func TestCommandsGrow(t *testing.T) {
 			if names[i] == "transaction" {
 				var list, at int
 				fmt.Sscan(path, &list, &at)
-				packtest.Grows(t, "transaction", commands[i], decode, true, least, 6, 1, list, at)
+				packtest.Grows(t, "transaction", commands[i], decode, true, least, 6, 0, list, at)
 			}
 		}
 	}
@@ -136,7 +132,6 @@ func TestMetaGrows(t *testing.T) {
 		{sectionClients, 3, []int{3, 0}},
 		{sectionClients, 5, []int{3, 0, 4, 0}},
 		{sectionAlarms, 2, []int{0}},
-		{sectionFollow, 0, nil},
 		{sectionAuth, 5, nil},
 		{sectionAuth, 2, []int{3, 0}},
 		{sectionAuth, 1, []int{4, 0}},
@@ -150,7 +145,7 @@ func TestMetaGrows(t *testing.T) {
 			m := metaReader{s: s}
 			err := m.section(x.kind, b)
 			forgetShare(s)
-			return fmt.Sprintf("%+v %+v %v %v %v %v %v %x", m.want, s.replicated.numbers, s.members, s.check, s.alarms, s.clients.newest, s.inherited, s.appendAuth(nil)), err
+			return fmt.Sprintf("%+v %+v %v %v %v %v %x", m.want, s.replicated.numbers, s.members, s.check, s.alarms, s.clients.newest, s.appendAuth(nil)), err
 		}, true, x.least, x.path...)
 	}
 	if _, err := read(appendSection(append([]byte{0x92, metaVersion, 0x90 | sections}, meta[3:]...), sections, nil)); err == nil || !strings.Contains(err.Error(), "written by a newer qkv") {

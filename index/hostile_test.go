@@ -109,9 +109,6 @@ func (h *hostile) live(commands int) {
 			h.apply([][]byte{own.AppendAuthChange(nil, &c)})
 		}
 	}
-	if h.seed%5 == 2 {
-		h.apply([][]byte{index.AppendFollowBegin(nil, 300, "old", h.number())})
-	}
 	for entry := 0; commands > 0 && !h.t.Failed(); entry++ {
 		var batch [][]byte
 		for n := 1 + h.r.IntN(6); n > 0 && commands > 0; n-- {
@@ -356,16 +353,13 @@ func (h *hostile) number() int64 {
 }
 
 func (h *hostile) edge() uint64 {
-	edges := []uint64{0, 1, 1 << 31, 1 << 32, 1 << 60, limits.FollowRevision, limits.SessionSequence, math.MaxInt64, 1 << 63, math.MaxUint64, limits.LeaseSeconds, limits.SessionWindow}
+	edges := []uint64{0, 1, 1 << 31, 1 << 32, 1 << 60, limits.ImportRevision, limits.SessionSequence, math.MaxInt64, 1 << 63, math.MaxUint64, limits.LeaseSeconds, limits.SessionWindow}
 	return edges[h.r.IntN(len(edges))] + h.pick(0, 0, 1, 2, 1<<64-1, 1<<64-5)
 }
 
 // command returns a sample of a command with some of its values changed. Most heads are of a user who may write, and of a session.
 func (h *hostile) command() []byte {
 	v := h.state.View()
-	if f := v.Following(); f != nil && h.r.IntN(2) == 0 {
-		return h.changed(h.records(v, f), h.r.IntN(3))
-	}
 	sample := h.samples[h.r.IntN(len(h.samples))]
 	if len(sample) > 2000 && h.r.IntN(20) > 0 {
 		return h.command()
@@ -400,28 +394,6 @@ func (h *hostile) command() []byte {
 		}
 	}
 	return h.changed(encoded(nil, c), h.r.IntN(4))
-}
-
-// records is a plausible next step of a source.
-func (h *hostile) records(v *index.View, f *index.FollowStatus) []byte {
-	var all [][]byte
-	mod := max(v.Revision()+1, 2)
-	if at := f.At; at.Revision < v.Compacted() && h.r.IntN(3) > 0 {
-		mod = at.Revision + 1 + h.r.Int64N(3)
-	}
-	for sub := range 1 + h.r.Int64N(3) {
-		one := index.FollowedRecord{Key: []byte{'a' + byte(h.r.IntN(5))}, Version: index.Version{Mod: mod, Sub: sub, Create: mod, Version: 1, Lease: h.r.Int64N(3)}}
-		if pair, found, _ := v.Get(one.Key, 0); found && h.r.IntN(4) > 0 {
-			one.Create, one.Version.Version = pair.CreateRevision, pair.Version+1
-		} else if h.r.IntN(8) == 0 {
-			one.Create, one.Version.Version = max(2, mod-1), h.number()
-		}
-		if h.r.IntN(6) == 0 {
-			one.Tombstone, one.Create, one.Version.Version, one.Lease = true, 0, 0, 0
-		}
-		all = append(all, index.AppendRecord(nil, &one))
-	}
-	return index.AppendFollowRecords(nil, f.Source, f.At, h.r.IntN(8) > 0, 60, all)
 }
 
 // changed changes values of a command: n of them, anywhere behind the kind and the version.

@@ -58,17 +58,17 @@ func (m *Import) View() *View { return m.state.View() }
 // Add takes the record after the newest one. A record of the next revision completes the revision before it. The record's slices are not
 // kept.
 func (m *Import) Add(r *SourceRecord) error {
-	if n := len(m.records); n > 0 && m.records[n-1].Mod != r.Mod {
-		if err := m.complete(); err != nil {
-			return err
-		}
-	}
-	at := m.at
-	if n := len(m.records); n > 0 {
+	at, n := m.at, len(m.records)
+	if n > 0 {
 		at = Position{m.records[n-1].Mod, m.records[n-1].Sub}
 	}
 	if (Position{r.Mod, r.Sub}).Compare(at) <= 0 {
 		return kv.Errorf(kv.BadRequest, "record %d.%d cannot come after %d.%d", r.Mod, r.Sub, at.Revision, at.Sub)
+	}
+	if n > 0 && at.Revision != r.Mod {
+		if err := m.complete(); err != nil {
+			return err
+		}
 	}
 	one := *r
 	one.Key, one.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
@@ -85,7 +85,10 @@ func (m *Import) End() error {
 }
 
 // Discard forgets the records of an incomplete revision: they come again.
-func (m *Import) Discard() { m.records = nil }
+func (m *Import) Discard() {
+	m.records = nil
+	m.finish()
+}
 
 // complete applies the records of the newest revision.
 func (m *Import) complete() error {
@@ -114,6 +117,7 @@ func (m *Import) finish() {
 	s.finishBatch(&m.began, wall, m.bytes/versionOverhead+1)
 	s.applied++
 	s.View()
+	s.TakeLeaseChanges() // no clock runs here
 	m.began, m.bytes = s.beginBatch(), 0
 }
 

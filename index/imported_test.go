@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -88,70 +89,41 @@ func TestForgottenTimesAreSaved(t *testing.T) {
 	}
 }
 
-// The times of the revisions that a following state loads are unknown, however the commands share entries. Revisions that are copied later
-// have their times, and a view of before is unchanged.
+// The times of the revisions that an import loads are unknown. Revisions that are copied later have their times, and a view of before is
+// unchanged.
 func TestLoadedTimesAreUnknown(t *testing.T) {
 	const loading, second = int64(1000e9), int64(1e9)
 	source := NewState(limits.Defaults().Index)
-	source.Found(Founders(map[string]uint64{"n1": 1}))
 	for i := range 5 {
 		batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte{byte(i)}}))
 	}
 	last := source.View().Revision()
-	records := func(after Position) []byte {
-		var encoded [][]byte
-		for _, r := range recordsOf(source.View(), after) {
-			encoded = append(encoded, AppendRecord(nil, &r))
-		}
-		return AppendFollowRecords(nil, 7, after, true, 60, encoded)
+	f := newImporter(t, rand.New(rand.NewPCG(1, 1)), NewState(limits.Defaults().Index), 0)
+	f.now = loading
+	f.records(recordsOf(source.View(), Position{}))
+	before := f.View()
+	known, ok := before.TimeOf(last)
+	if !ok {
+		t.Error("the import forgot the times before it was loaded")
 	}
-	begin, load, loaded := AppendFollowBegin(nil, 7, "old", 0), records(Position{}), AppendFollowLoaded(nil, 7, last)
+	f.now += second
+	f.Loaded()
+	for revision := int64(2); revision <= last; revision++ {
+		if wall, ok := f.View().TimeOf(revision); ok {
+			t.Errorf("revision %d has the time %d", revision, wall)
+		}
+	}
 	batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("later")}))
-	for _, entries := range [][][][]byte{{{begin}, {load}, {loaded}}, {{begin}, {load, loaded}}, {{begin, load, loaded}}, {{begin}, {load}, {loaded, loaded}}} {
-		s := NewState(limits.Defaults().Index)
-		s.Found(Founders(map[string]uint64{"n1": 1}))
-		entry := uint64(0)
-		apply := func(wall int64, commands ...[]byte) {
-			t.Helper()
-			entry++
-			results, err := s.Apply(entry, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: wall}, commands), nil)
-			for _, r := range results {
-				if r.Err != nil {
-					t.Fatal(r.Err)
-				}
-			}
-			if err == nil {
-				err = s.Check()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		before, known := s.View(), int64(0)
-		for i, commands := range entries {
-			if before = s.View(); before.Revision() == last {
-				var ok bool
-				if known, ok = before.TimeOf(last); !ok {
-					t.Error("the state forgot the times before it was loaded")
-				}
-			}
-			apply(loading+int64(i)*second, commands...)
-		}
-		for revision := int64(2); revision <= last; revision++ {
-			if wall, ok := s.View().TimeOf(revision); ok {
-				t.Errorf("revision %d has the time %d", revision, wall)
-			}
-		}
-		apply(loading+100*second, records(Position{Revision: last}))
-		if wall, ok := s.View().TimeOf(last + 1); !ok || wall != loading+100*second {
-			t.Errorf("a revision that was copied later has the time %d %v", wall, ok)
-		}
-		if again, _ := before.TimeOf(last); before.Revision() == last && again != known {
-			t.Error("a view has changed")
-		}
-		if got, want := restored(t, s.ViewToSave()).View().Digest(), s.View().Digest(); got != want {
-			t.Errorf("the digest is %016x, not %016x", got, want)
-		}
+	f.now += 100 * second
+	f.records(recordsOf(source.View(), f.at))
+	if wall, ok := f.View().TimeOf(last + 1); !ok || wall != f.now {
+		t.Errorf("a revision that was copied later has the time %d %v", wall, ok)
+	}
+	if again, _ := before.TimeOf(last); again != known {
+		t.Error("a view has changed")
+	}
+	if got, want := restored(t, f.state.ViewToSave()).View().Digest(), f.View().Digest(); got != want {
+		t.Errorf("the digest is %016x, not %016x", got, want)
 	}
 }
 

@@ -5,15 +5,14 @@ package index
 // members must stay equal.
 //
 //	part of the state     function                        asked by apply in                   asked by a load in
-//	numbers               checkLevel, checkRevision       kinds; beginFollowing               readMeta
+//	numbers               checkLevel, checkRevision       kinds                               readMeta
 //	members, addresses    Members.check                   changeMembers                       readMembers
-//	leases                kv.Lease.Check                  kinds, checkpoint, follow           readLeases
+//	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        readLeases
 //	alarms                kv.AlarmKind.Known              kinds                               readAlarms
 //	sequences             kv.SessionWrite.Check           apply                               readSession
 //	numbers of sessions   limits.SessionRules             makePlace                           readSessions
 //	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
 //	authors               authors.admit                   authorOfChange                      readAuthors
-//	source                following.check                 follow                              readFollowing
 //	keys, values          kv.Put.Check                    kinds, fitsRevision                 Builder, for each version
 //
 // Other rules hold by construction, whatever a command says: orders, checksums, sums, the history without gaps, extents without gaps.

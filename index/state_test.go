@@ -389,15 +389,6 @@ func TestDigestHasEverything(t *testing.T) {
 		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Kind: kv.AlarmNoSpace}} },
 		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmCorrupt}} },
 
-		"inherited":         func(r *replicated) { r.inherited = 1 },
-		"following":         func(r *replicated) { r.following = &following{} },
-		"following.source":  func(r *replicated) { r.following = &following{source: 1} },
-		"following.name":    func(r *replicated) { r.following = &following{name: "x"} },
-		"following.at":      func(r *replicated) { r.following = &following{at: Position{1, 0}} },
-		"following.sub":     func(r *replicated) { r.following = &following{at: Position{0, 1}} },
-		"following.loaded":  func(r *replicated) { r.following = &following{loaded: true} },
-		"following.pending": func(r *replicated) { r.following = &following{pending: [][]byte{{1}}, pendingSum: 1} },
-
 		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
 		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },
 		"auth.revision": func(r *replicated) { r.auth = &Auth{revision: 2} },

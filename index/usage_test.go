@@ -379,16 +379,6 @@ func TestUsageMillionGroups(t *testing.T) {
 	}
 }
 
-// A cluster that is being loaded has only a part of its keys: their usage is refused, as reads are.
-func TestUsageWhileLoading(t *testing.T) {
-	s := NewState(limits.Defaults().Index)
-	s.following = &following{}
-	_, _, last, err := NewUsageReader(kv.Usage{Separator: []byte("/")}, 100, 2).Step(s.View(), 1)
-	if !last || err == nil || err.(*kv.Error).Code != kv.Following {
-		t.Errorf("%v %v", last, err)
-	}
-}
-
 // Members' clocks that contradict each other determine no period, and no changes are counted.
 func TestUsageContradictingClocks(t *testing.T) {
 	c := newClockTest(t)

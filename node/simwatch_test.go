@@ -302,7 +302,7 @@ func (k *checker) remember(view *index.View) {
 	if view.Revision() <= newest {
 		return
 	}
-	if view.Compacted() > max(newest, view.Inherited())+1 {
+	if view.Compacted() > newest+1 {
 		k.w.failf("revisions %d to %d were compacted before anybody saw them", newest+1, view.Compacted()-1)
 	}
 	for _, e := range eventsOf(view, newest) {

@@ -23,8 +23,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/known/emptypb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -539,37 +537,6 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// TestStepOfFollowingHasNoOtherAuthor: the author that a client claims in an encoded step does not count.
-func TestStepOfFollowingHasNoOtherAuthor(t *testing.T) {
-	u := newUsers(t, nil)
-	claimed := index.Head{By: kv.Principal{Auth: kv.AuthOwn}}
-	plain := index.AppendFollowBegin(nil, 7, "source", 0)
-	step, err := claimed.AppendFollow(nil, plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{"": noUser, "alice": denied} {
-		err := u.conn.Invoke(u.as(name), "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: step}, &emptypb.Empty{})
-		if got := strings.TrimSpace(seen(nil, err)); got != want {
-			t.Errorf("%q: %s", name, got)
-		}
-	}
-	var taken []byte
-	err = u.conn.Invoke(u.as("root"), "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: append(step, 0)}, &emptypb.Empty{})
-	if err == nil {
-		t.Error("a step with a rest is accepted")
-	}
-	if taken, err = claimed.AppendFollow(nil, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})); err == nil {
-		t.Errorf("a put is a step of following: %x", taken)
-	}
-	if err := u.conn.Invoke(u.as("root"), "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: step}, &emptypb.Empty{}); err != nil {
-		t.Errorf("of the administrator: %v", err)
-	}
-	if f := u.View().Following(); f == nil || f.Source != 7 {
-		t.Errorf("the state follows %v", f)
-	}
 }
 
 // TestLargeAnswerLosesItsPermission: the rest of a large answer that is read from a newer state is not sent if the permission was taken.

@@ -50,7 +50,7 @@ func TestEveryRPCWaitsForTheStart(t *testing.T) {
 			for _, m := range info.Methods {
 				rpc := service[strings.LastIndexByte(service, '.')+1:] + "." + m.Name
 				calls.Go(func() {
-					answer := u.outcome("", "/"+service+"/"+m.Name, rpc, m)
+					answer := u.outcome("", rpc, m)
 					mu.Lock()
 					defer mu.Unlock()
 					switch refused := strings.Contains(answer, isStarting); {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -143,14 +144,37 @@ UserGrantRole user: "bob" role: "app"`)
 	works(back, "second")
 }
 
-// TestMigrateLiveRefusesUsers: a running etcd with authentication is not followed.
-func TestMigrateLiveRefusesUsers(t *testing.T) {
-	source, target := member.Start(t, member.Etcd, 1), member.Start(t, member.QKV, 1)
-	auth(t.Context(), t, connect(t, source.Endpoints()[0]), `UserAdd name: "root" password: "secret"
+// TestMigrateLiveUsers: of a running etcd, users and roles move while authentication is off. With authentication it is not followed.
+func TestMigrateLiveUsers(t *testing.T) {
+	old := member.Start(t, member.Etcd, 1)
+	source := connect(t, old.Endpoints()[0])
+	auth(t.Context(), t, source, `UserAdd name: "root" password: "secret"
 UserGrantRole user: "root" role: "root"
-AuthEnable`)
-	out, err := tryCommand(t, member.QKV, "migrate", "from-etcd", "--endpoints", "http://"+source.Endpoints()[0], "--to", target.Endpoints()[0],
-		"--home", filepath.Join(filepath.Dir(target.Members[0].Dir), "home"), "--work-dir", t.TempDir())
+RoleAdd name: "app"`)
+	want := ""
+	here := member.StartOn(t, member.QKV, 1, func(m *member.Member) {
+		p := startMigration(t, "--endpoints", "http://"+old.Endpoints()[0], "--data-dir", m.Dir, "--name", m.Name, "--work-dir", t.TempDir())
+		p.await(t, "following")
+		auth(t.Context(), t, source, `UserAdd name: "alice" password: "first"
+UserGrantRole user: "alice" role: "app"`)
+		want = usersOf(t.Context(), t, source)
+		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		p.await(t, "authentication is off")
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("the cut over: %v", err)
+		}
+	}, "--quota-bytes", "0")
+	conn := connect(t, here.Endpoints()[0])
+	if got := usersOf(t.Context(), t, conn); got != want {
+		t.Errorf("the users are\n%s\nwant:\n%s", got, want)
+	}
+	for _, both := range []*grpc.ClientConn{source, conn} {
+		auth(t.Context(), t, both, "AuthEnable")
+	}
+	asUser(t, conn, "alice", "first")
+	out, err := tryCommand(t, member.QKV, "migrate", "from-etcd", "--endpoints", "http://"+old.Endpoints()[0], "--data-dir", filepath.Join(t.TempDir(), "d"), "--work-dir", t.TempDir())
 	if err == nil || !strings.Contains(out, "authentication is enabled at the source") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,28 +171,25 @@ func TestMigrateTLS(t *testing.T) {
 		t.Errorf("of that file: exit %d\n%s", code, out)
 	}
 
-	cluster := member.Start(t, member.QKV, 1, "--quota-bytes", "0")
-	home := filepath.Join(filepath.Dir(cluster.Members[0].Dir), "home")
-	live := slices.Concat([]string{
-		"--endpoints", "https://" + secure, "--to", cluster.Endpoints()[0], "--home", home, "--work-dir", filepath.Join(t.TempDir(), "work"), "--timeout", "60s",
-	}, whole)
-	m := startMigration(t, live...)
-	m.await(t, "following")
-	for i := range 100 {
-		if _, err := pb.NewKVClient(source).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "live/%d", i), Value: []byte("v")}); err != nil {
+	cluster := member.StartOn(t, member.QKV, 1, func(m *member.Member) {
+		p := startMigration(t, slices.Concat([]string{
+			"--endpoints", "https://" + secure, "--data-dir", m.Dir, "--name", m.Name, "--work-dir", filepath.Join(t.TempDir(), "work"), "--timeout", "60s",
+		}, whole)...)
+		p.await(t, "following")
+		for i := range 100 {
+			if _, err := pb.NewKVClient(source).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "live/%d", i), Value: []byte("v")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
-	}
-	m.stop()
-	m = startMigration(t, append(live, "--cut-over")...)
-	m.await(t, "cut over at revision")
-	if err := m.cmd.Wait(); err != nil {
-		t.Errorf("the cut over: %v", err)
-	}
+		p.await(t, "start it: qkv serve")
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("the cut over: %v", err)
+		}
+	}, "--quota-bytes", "0")
 	conn := connect(t, cluster.Endpoints()[0])
-	if _, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("x")}); err != nil {
-		t.Fatal(err)
-	}
 	want, got := pictureOf(ctx, t, source), pictureOf(ctx, t, conn)
 	got.same(t, &want, cluster.Endpoints()[0])
 }

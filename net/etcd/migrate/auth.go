@@ -81,7 +81,14 @@ var errSourceAuth = fmt.Errorf("%w: authentication is enabled at the source, and
 
 // explained returns what to do about a source that asks for a user.
 func explained(err error) error {
-	switch status.Convert(err).Message() {
+	refusal, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return err
+	}
+	switch refusal.GRPCStatus().Message() {
 	case status.Convert(rpctypes.ErrGRPCUserEmpty).Message(), status.Convert(rpctypes.ErrGRPCPermissionDenied).Message(), status.Convert(rpctypes.ErrGRPCUserNotFound).Message():
 		return errSourceAuth
 	}

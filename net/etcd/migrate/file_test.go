@@ -140,28 +140,9 @@ func sign(t testing.TB, name string) {
 func load(t testing.TB, f *File) (*index.State, error) {
 	t.Helper()
 	s := index.NewState(limits.Defaults().Index)
-	take := func(command []byte) error {
-		applied, _ := s.Applied()
-		results, err := s.Apply(applied+1, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: 1}, [][]byte{command}), nil)
-		if err == nil && results[0].Err != nil {
-			err = results[0].Err
-		}
-		s.View()
-		return err
-	}
-	feed := NewFeed(f.Source, index.Position{}, take)
-	err := take(index.AppendFollowBegin(nil, f.Source, "x", f.Compacted))
+	m, err := f.Load(t.Context(), s, func() int64 { return 1 }, func() {})
 	if err == nil {
-		err = f.Each(t.Context(), index.Position{}, feed.Add)
-	}
-	if err == nil {
-		err = feed.End()
-	}
-	if err == nil {
-		err = SendLeases(f.Source, f.Leases, take)
-	}
-	if err == nil {
-		err = take(index.AppendFollowLoaded(nil, f.Source, f.Revision))
+		err = m.SetLeases(f.Leases)
 	}
 	return s, err
 }
@@ -491,64 +472,5 @@ func TestFileDamaged(t *testing.T) {
 	}
 	if _, err := OpenFile(t.TempDir(), false); !errors.Is(err, ErrFile) {
 		t.Error(err)
-	}
-}
-
-// TestFeed sends whole revisions as far as they fit, and a large one in several commands.
-func TestFeed(t *testing.T) {
-	s := index.NewState(limits.Defaults().Index)
-	commands := 0
-	take := func(command []byte) error {
-		commands++
-		if len(command) > limits.FollowBytes+limits.ValueBytes+limits.KeyBytes {
-			t.Errorf("a command of %d bytes", len(command))
-		}
-		applied, _ := s.Applied()
-		results, err := s.Apply(applied+1, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: 1}, [][]byte{command}), nil)
-		if err == nil && results[0].Err != nil {
-			err = results[0].Err
-		}
-		return err
-	}
-	if err := take(index.AppendFollowBegin(nil, 1, "x", 0)); err != nil {
-		t.Fatal(err)
-	}
-	feed := NewFeed(1, index.Position{}, take)
-	add := func(key string, mod, sub int64, bytes int, gone bool) {
-		r := index.FollowedRecord{Key: []byte(key), Version: index.Version{Mod: mod, Sub: sub, Tombstone: gone}}
-		if !gone {
-			r.Create, r.Version.Version, r.Value = mod, 1, make([]byte, bytes)
-		}
-		if err := feed.Add(&r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const keys = 30_000
-	for i := range int64(keys) {
-		add(fmt.Sprintf("key %08d", i), 2, i, 40, false) // one revision
-	}
-	add("large", 3, 0, limits.ValueBytes, false)
-	for i := range int64(keys) {
-		add(fmt.Sprintf("key %08d", i), 4, i, 0, true)
-	}
-	if err := feed.End(); err != nil {
-		t.Fatal(err)
-	}
-	if v := s.View(); v.Revision() != 4 || v.Keys() != 1 || commands < 6 || commands > 12 {
-		t.Errorf("revision %d, %d keys, by %d commands", v.Revision(), v.Keys(), commands)
-	}
-	if err := feed.End(); err != nil {
-		t.Fatal(err)
-	}
-	var all []kv.Lease
-	for i := range int64(2*leasesAtOnce + 1) {
-		all = append(all, kv.Lease{ID: i - leasesAtOnce/2*3, TTL: 9})
-	}
-	all = append(all[:leasesAtOnce/2*3], all[leasesAtOnce/2*3+1:]...) // no 0
-	if err := SendLeases(1, all, take); err != nil || s.View().LeaseCount() != len(all) {
-		t.Errorf("%d leases, %v", s.View().LeaseCount(), err)
-	}
-	if err := SendLeases(1, nil, take); err != nil || s.View().LeaseCount() != 0 {
-		t.Errorf("%d leases, %v", s.View().LeaseCount(), err)
 	}
 }

@@ -73,7 +73,7 @@ const (
 func (l *Live) Run(ctx context.Context) error {
 	begun := time.Now()
 	for {
-		err := l.stage(ctx)
+		err := explained(l.stage(ctx))
 		if err == nil || ctx.Err() != nil || !retryable(err) || !l.reached && time.Since(begun) >= l.Timeout {
 			return err
 		}
@@ -119,7 +119,7 @@ func (l *Live) Newest(ctx context.Context) (id uint64, revision int64, err error
 		if err == nil {
 			id, revision = a.Header.ClusterId, a.Header.Revision
 		}
-		return explained(err)
+		return err
 	})
 	return id, revision, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -29,7 +30,7 @@ import (
 // wait is for how long a test waits for what must come.
 const wait = time.Minute
 
-// member is an in-memory member with etcd's API: here both what is followed and what follows.
+// member is an in-memory member with etcd's API: the source.
 type member struct{ *servertest.Member }
 
 func (member) RaftStatus() etcd.RaftStatus { return etcd.RaftStatus{Term: 7, Leader: 1} }
@@ -87,17 +88,18 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// scenario is a source with a few keys, leases and compactions, and a target that is empty.
+// scenario is a source, and the state that is built from it.
 type scenario struct {
-	t            *testing.T
-	source, here *servertest.Member
-	from, to     *Group
-	work         string
+	t      *testing.T
+	source *servertest.Member
+	from   *Group
+	live   *Live
+	work   string
 }
 
 func newScenario(t *testing.T) *scenario {
-	s := &scenario{t: t, source: servertest.NewMember(), here: servertest.NewMember(), work: t.TempDir()}
-	s.from, s.to = serve(t, s.source, 0xa), serve(t, s.here, 0xb)
+	s := &scenario{t: t, source: servertest.NewMember(), work: t.TempDir()}
+	s.from = serve(t, s.source, 0xa)
 	return s
 }
 
@@ -127,47 +129,66 @@ func (s *scenario) compact(revision int64) {
 	}
 }
 
-// run lets a migration run until it is stopped or ends.
-func (s *scenario) run(cutOver bool) (told *said, stop func() error) {
+// run lets a migration run until it is stopped or ends. The order makes it cut over.
+func (s *scenario) run() (told *said, order chan<- os.Signal, stop func() error) {
 	told = &said{}
 	ctx, cancel := context.WithCancel(s.t.Context())
-	l := &Live{From: s.from, To: s.to, WorkDir: s.work, CutOver: cutOver, Timeout: wait, Say: told.say, Bar: func(int, int) {}}
+	ordered := make(chan os.Signal, 1)
+	from := *s.from
+	s.live = &Live{
+		From: &from, WorkDir: s.work, State: index.NewState(limits.Defaults().Index), Clock: func() int64 { return 1e18 }, Hash: etcd.HashKV,
+		CutOver: ordered, Timeout: wait, Say: told.say, Bar: func(int, int) {},
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- l.Run(ctx) }()
-	return told, func() error {
-		if !cutOver {
-			cancel()
-		}
+	go func() { ended <- s.live.Run(ctx) }()
+	return told, ordered, func() error {
 		defer cancel()
 		select {
 		case err := <-ended:
 			return err
 		case <-time.After(wait):
-			s.t.Fatal("the migration does not end")
+			s.t.Fatalf("the migration does not end:\n%s", strings.Join(told.lines, "\n"))
 			return nil
 		}
 	}
 }
 
-// same waits until both have the same.
-func (s *scenario) same() {
+// cutOver lets a migration run to its end, after the source did something while it was followed.
+func (s *scenario) cutOver(followed func()) *said {
 	s.t.Helper()
-	until(s.t, "the same state", func() bool {
-		a, b := s.source.View(), s.here.View()
-		return a.Revision() == b.Revision() && a.Compacted() == b.Compacted() && leasesText(a) == leasesText(b)
-	})
-	a, err := pb.NewMaintenanceClient(s.from.all[0].conn).HashKV(s.t.Context(), &pb.HashKVRequest{})
-	if err != nil {
-		s.t.Fatal(err)
+	told, order, stop := s.run()
+	if followed != nil {
+		until(s.t, "to follow", func() bool { return told.has("following cluster a") })
+		followed()
 	}
-	b, err := pb.NewMaintenanceClient(s.to.all[0].conn).HashKV(s.t.Context(), &pb.HashKVRequest{})
-	if err != nil || a.Hash != b.Hash || a.HashRevision != b.HashRevision {
-		s.t.Fatalf("%v and %v: %v", a, b, err)
+	order <- os.Interrupt
+	if err := stop(); err != nil {
+		s.t.Fatalf("cut over: %v\n%s", err, strings.Join(told.lines, "\n"))
 	}
+	a, b := s.source.View(), s.live.State.View()
+	if a.Revision() != b.Revision() || a.Compacted() != b.Compacted() || leasesText(a) != leasesText(b) || s.live.Revision != a.Revision() {
+		s.t.Fatalf("revision %d, compacted %d, leases %s\nat the source %d, %d, %s", b.Revision(), b.Compacted(), leasesText(b), a.Revision(), a.Compacted(), leasesText(a))
+	}
+	sums := [2]uint32{}
+	for i, v := range []*index.View{a, b} {
+		var err error
+		if sums[i], err = etcd.HashKV(s.t.Context(), v, v.Revision()); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if sums[0] != sums[1] || !told.has(fmt.Sprintf("the hash is %d on both sides at revision %d", sums[0], a.Revision())) {
+		s.t.Fatalf("the hashes are %d and %d:\n%s", sums[0], sums[1], strings.Join(told.lines, "\n"))
+	}
+	if err := s.live.State.Check(); err != nil {
+		s.t.Error(err)
+	}
+	if all, err := os.ReadDir(s.work); err != nil || len(all) > 0 {
+		s.t.Errorf("the work folder has %v %v", all, err)
+	}
+	return told
 }
 
-// TestLive takes over a source while it is written to, interrupted where it can be: before it has begun, while it loads, within a
-// revision, and while it follows.
+// TestLive takes over a source while it is written to.
 func TestLive(t *testing.T) {
 	s := newScenario(t)
 	ctx := t.Context()
@@ -179,189 +200,223 @@ func TestLive(t *testing.T) {
 	s.compact(3)
 	s.put("c", "1", 0)
 
-	// What began before, and was killed within the load.
+	// A process that was killed while it loaded.
 	stale := filepath.Join(s.work, "etcd-000000000000000a.db")
-	if err := os.WriteFile(stale, []byte("a part"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(stale+".part", []byte("a part"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	told, stop := s.run(false)
-	until(t, "to follow", func() bool { return told.has("following cluster a from revision 6 on") })
-	s.same()
-	if _, err := os.Stat(stale); err == nil {
-		t.Error("the snapshot is still there")
-	}
-	if _, err := pb.NewKVClient(s.to.all[0].conn).Put(ctx, &pb.PutRequest{Key: []byte("k")}); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "follows the etcd cluster a") {
-		t.Errorf("a client's write: %v", err)
-	}
-
-	s.put("d", "1", 0)
-	s.grant(7, 300)
-	s.put("e", "1", 7)
-	if _, err := s.lease().LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: 5}); err != nil {
-		t.Fatal(err)
-	}
-	s.same()
-	if err := stop(); err == nil || ctx.Err() != nil {
-		t.Errorf("it was stopped: %v", err)
-	}
-	// A lease that is granted, used and revoked while nobody looks, and a compaction.
-	s.grant(9, 300)
-	s.put("f", "1", 9)
-	if _, err := s.lease().LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: 9}); err != nil {
-		t.Fatal(err)
-	}
-	s.put("g", "1", 0)
-	s.compact(s.here.View().Revision())
-	// The next revision is there in part: it was too large for one command, and the sender was killed.
-	var ops []*pb.RequestOp
-	for i := range 5 {
-		ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: fmt.Appendf(nil, "part %d", i)}}})
-	}
-	told, stop = s.run(false)
-	until(t, "to follow", func() bool { return told.has("following") })
-	s.same()
-	_ = stop()
-	if _, err := s.kv().Txn(ctx, &pb.TxnRequest{Success: ops}); err != nil {
-		t.Fatal(err)
-	}
-	at := s.here.View().Following().At
-	next := s.source.View().Revision()
-	var part [][]byte
-	for i := range int64(2) {
-		one := index.FollowedRecord{Key: fmt.Appendf(nil, "part %d", i), Version: index.Version{Mod: next, Sub: i, Create: next, Version: 1}}
-		part = append(part, index.AppendRecord(nil, &one))
-	}
-	if err := s.to.take(ctx, index.AppendFollowRecords(nil, 0xa, at, false, unknownTTL, part)); err != nil {
-		t.Fatal(err)
-	}
-	told, stop = s.run(true)
-	if err := stop(); err != nil || !told.has("cut over at revision") {
-		t.Fatalf("cut over: %v\n%s", err, strings.Join(told.lines, "\n"))
-	}
-	s.same()
-	a, err := pb.NewKVClient(s.to.all[0].conn).Put(ctx, &pb.PutRequest{Key: []byte("k")})
-	if err != nil || a.Header.Revision != next+1 {
-		t.Errorf("a client's first write: %v %v", a, err)
-	}
-	if _, again := s.run(true); again() == nil {
-		t.Error("a cluster that was written to follows")
-	}
-}
-
-// TestLiveIsCutOverElsewhere has one follow while another one cuts over, and nobody write to the source any more: the first one ends.
-func TestLiveIsCutOverElsewhere(t *testing.T) {
-	s := newScenario(t)
-	s.put("a", "1", 0)
-	from, to := *s.from, *s.to
-	ctx, cancel := context.WithTimeout(t.Context(), wait)
-	defer cancel()
-	told := &said{}
-	l := &Live{From: &from, To: &to, WorkDir: t.TempDir(), Timeout: wait, Say: told.say, Bar: func(int, int) {}}
-	ended := make(chan error, 1)
-	go func() { ended <- l.Run(ctx) }()
-	until(t, "to follow", func() bool { return told.has("following") })
-	if _, stop := s.run(true); stop() != nil {
-		t.Fatal("it is not cut over")
-	}
-	if err := <-ended; !errors.Is(err, ErrEnded) {
-		t.Errorf("who has followed ends with %v", err)
-	}
-}
-
-// TestWriteBetweenHashAndCutOver: the source is written to after it has told its hash. The cutover notices that, waits for the write, and
-// then cuts over with it.
-func TestWriteBetweenHashAndCutOver(t *testing.T) {
-	s := newScenario(t)
-	s.put("a", "1", 0)
-	told, stop := s.run(false)
-	until(t, "to follow", func() bool { return told.has("following") })
-	s.same()
-	_ = stop()
-	// The target is read once when the command begins, and then by each cutover, between the hashes of both sides.
-	var reads atomic.Int64
-	s.here.SetBefore(func(_, n int) *kv.Error {
-		if n > 0 && reads.Add(1) == 2 {
-			s.put("a", "2", 0)
+	for _, path := range []string{stale, stale + ".part"} {
+		if err := os.WriteFile(path, []byte("a part"), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+	}
+	told := s.cutOver(func() {
+		s.put("d", "1", 0)
+		s.grant(7, 300)
+		s.put("e", "1", 7)
+		if _, err := s.lease().LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: 5}); err != nil {
+			t.Fatal(err)
+		}
+		s.grant(9, 300) // a lease that is granted, used and revoked
+		s.put("f", "1", 9)
+		if _, err := s.lease().LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: 9}); err != nil {
+			t.Fatal(err)
+		}
+		s.grant(11, 400) // a lease without keys
+		s.put("g", "1", 0)
+		s.compact(7)
+		var ops []*pb.RequestOp
+		for i := range 5 {
+			ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: fmt.Appendf(nil, "part %d", i)}}})
+		}
+		if _, err := s.kv().Txn(ctx, &pb.TxnRequest{Success: ops}); err != nil {
+			t.Fatal(err)
+		}
 	})
-	told, stop = s.run(true)
-	if err := stop(); err != nil || reads.Load() < 3 || told.has("WARNING") {
-		t.Errorf("the cutover ends with %v after %d reads of the target, and says\n%s", err, reads.Load(), strings.Join(told.lines, "\n"))
+	if !told.has("following cluster a from revision 6 on") {
+		t.Error(told.lines)
 	}
-	s.here.SetBefore(nil)
-	s.same()
+	if wall, known := s.live.State.View().TimeOf(5); known {
+		t.Errorf("a loaded revision has the time %d", wall)
+	}
 }
 
-// TestLiveRefuses: a target that is not empty, or follows another one, and a source that has compacted what is missing.
-func TestLiveRefuses(t *testing.T) {
-	refused := func(s *scenario, why string) {
-		t.Helper()
-		_, stop := s.run(true)
-		if err := stop(); err == nil || !strings.Contains(err.Error(), why) {
-			t.Errorf("%v, not %q", err, why)
+// TestLiveLeaseGrantedAnew: a lease that is revoked at the source and granted again with its id has the new TTL after the cutover.
+func TestLiveLeaseGrantedAnew(t *testing.T) {
+	s := newScenario(t)
+	s.grant(5, 100)
+	s.put("a", "1", 5)
+	s.cutOver(func() {
+		if _, err := s.lease().LeaseRevoke(t.Context(), &pb.LeaseRevokeRequest{ID: 5}); err != nil {
+			t.Fatal(err)
 		}
+		s.grant(5, 900)
+		s.put("b", "1", 5)
+	})
+	if got := leasesText(s.live.State.View()); got != "5 900: b\n" {
+		t.Errorf("the leases are %q", got)
 	}
+}
+
+// TestLiveReconnects: a source whose connections end within its revisions is followed without a gap.
+func TestLiveReconnects(t *testing.T) {
 	s := newScenario(t)
 	s.put("a", "1", 0)
-	if _, err := pb.NewKVClient(s.to.all[0].conn).Put(t.Context(), &pb.PutRequest{Key: []byte("k")}); err != nil {
+	proxy := newProxy(t, s.from.all[0].Endpoint)
+	direct := s.from
+	through, err := Dial(proxy.listener.Addr().String(), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	refused(s, "only a cluster to which nobody has written")
+	s.from = NewGroup("cluster a", through)
+	defer s.from.Close()
+	told, order, stop := s.run()
+	until(t, "to follow", func() bool { return told.has("following cluster a") })
+	s.from = direct
+	for i := range 20 {
+		s.put("k", fmt.Sprint(i), 0)
+		proxy.cut()
+	}
+	order <- os.Interrupt
+	if err := stop(); err != nil || s.live.State.View().Revision() != s.source.View().Revision() {
+		t.Errorf("it ends with %v\n%s", err, strings.Join(told.lines, "\n"))
+	}
+	if !told.has("trying again") {
+		t.Error("no connection was lost")
+	}
+}
 
-	s = newScenario(t)
-	if err := s.to.take(t.Context(), index.AppendFollowBegin(nil, 0xc, "other", 0)); err != nil {
+// proxy forwards connections, and can cut them.
+type proxy struct {
+	listener net.Listener
+	mu       sync.Mutex
+	open     []net.Conn
+	held     bool // new connections are closed
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	refused(s, "follows the etcd cluster c (other), and cluster a is of cluster a")
+	p := &proxy{listener: listener}
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.cut()
+	})
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			held := p.held
+			if p.open = append(p.open, in, out); held {
+				_, _ = in.Close(), out.Close()
+			}
+			p.mu.Unlock()
+			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
+		}
+	}()
+	return p
+}
 
+// hold cuts the connections, and accepts none until release.
+func (p *proxy) hold() {
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+	p.cut()
+}
+
+func (p *proxy) release() {
+	p.mu.Lock()
+	p.held = false
+	p.mu.Unlock()
+}
+
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.open {
+		_ = c.Close()
+	}
+	p.open = nil
+}
+
+// TestWriteBetweenHashAndCutOver: the source is written to after it was hashed, or a lease is granted there. The cutover notices that.
+func TestWriteBetweenHashAndCutOver(t *testing.T) {
+	for name, change := range map[string]func(s *scenario, n int64){
+		"write": func(s *scenario, n int64) { s.put("a", fmt.Sprint(n), 0) },
+		"grant": func(s *scenario, n int64) { s.grant(n, 60) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScenario(t)
+			s.put("a", "1", 0)
+			told, order, stop := s.run()
+			until(t, "to follow", func() bool { return told.has("following") })
+			var hashed atomic.Int64
+			hash := s.live.Hash
+			s.live.Hash = func(ctx context.Context, v *index.View, revision int64) (uint32, error) {
+				sum, err := hash(ctx, v, revision)
+				if n := hashed.Add(1); n < 3 {
+					time.Sleep(50 * time.Millisecond) // the source has hashed, too
+					change(s, n)
+				}
+				return sum, err
+			}
+			order <- os.Interrupt
+			err := stop()
+			a, b := s.source.View(), s.live.State.View()
+			if err != nil || hashed.Load() < 3 || a.Revision() != b.Revision() || leasesText(a) != leasesText(b) {
+				t.Errorf("the cutover ends with %v after %d hashes at revision %d of %d\n%s", err, hashed.Load(), b.Revision(), a.Revision(), strings.Join(told.lines, "\n"))
+			}
+		})
+	}
+}
+
+// TestLiveRefuses: a source that has compacted what is missing, and a state that is not the source's.
+func TestLiveRefuses(t *testing.T) {
+	s := newScenario(t)
+	s.put("a", "1", 0)
+	told, order, stop := s.run()
+	until(t, "to follow", func() bool { return told.has("following") })
+	s.live.Hash = func(context.Context, *index.View, int64) (uint32, error) { return 7, nil }
+	order <- os.Interrupt
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "this side has 7, compacted 0: one of them is damaged; nothing was written") {
+		t.Errorf("another hash: %v", err)
+	}
+
+	// The source compacts revisions while no connection is there.
 	s = newScenario(t)
 	s.put("a", "1", 0)
-	told, stop := s.run(false)
+	proxy := newProxy(t, s.from.all[0].Endpoint)
+	direct := s.from
+	through, err := Dial(proxy.listener.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.from = NewGroup("cluster a", through)
+	defer s.from.Close()
+	told, _, stop = s.run()
 	until(t, "to follow", func() bool { return told.has("following") })
-	_ = stop()
+	s.from = direct
+	proxy.hold()
+	until(t, "the loss of the connection", func() bool { return told.has("trying again") })
 	s.put("a", "2", 0)
 	s.put("a", "3", 0)
 	s.compact(4)
-	refused(s, "etcd compacted its history up to revision 4, and the changes before it are lost")
+	proxy.release()
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "etcd compacted its history up to revision 4, and the changes before it are lost; start the migration again") {
+		t.Errorf("compacted: %v", err)
+	}
 
-	s = newScenario(t)
-	s.put("a", "1", 0)
-	s.put("b", "1", 0)
-	if err := s.to.take(t.Context(), index.AppendFollowBegin(nil, 0xa, "cluster a", 0)); err != nil {
-		t.Fatal(err)
-	}
-	one := index.FollowedRecord{Key: []byte("a"), Version: index.Version{Mod: 2, Create: 2, Version: 1, Value: []byte("1")}}
-	if err := s.to.take(t.Context(), index.AppendFollowRecords(nil, 0xa, index.Position{}, true, 9, [][]byte{index.AppendRecord(nil, &one)})); err != nil {
-		t.Fatal(err)
-	}
-	refused(s, "is not there any more: run this on the host where it began")
-
-	// What is not the source's: the hashes differ, and nothing is cut over.
-	s = newScenario(t)
-	s.put("a", "1", 0)
-	if err := s.to.take(t.Context(), index.AppendFollowBegin(nil, 0xa, "cluster a", 0)); err != nil {
-		t.Fatal(err)
-	}
-	one.Value = []byte("changed")
-	if err := s.to.take(t.Context(), index.AppendFollowRecords(nil, 0xa, index.Position{}, true, 9, [][]byte{index.AppendRecord(nil, &one)})); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.to.take(t.Context(), index.AppendFollowLoaded(nil, 0xa, 2)); err != nil {
-		t.Fatal(err)
-	}
-	refused(s, "one of them is damaged; nothing was cut over")
-	if s.here.View().Following() == nil {
-		t.Error("it was cut over")
-	}
-	if err := s.to.take(t.Context(), []byte{0x97, 1}); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("another command: %v", err)
-	}
 	nobody, _ := Dial("127.0.0.1:1", nil)
-	l := &Live{From: s.from, To: NewGroup("nobody", nobody), WorkDir: s.work, Say: t.Logf, Bar: func(int, int) {}}
+	l := &Live{From: NewGroup("nobody", nobody), WorkDir: s.work, Say: t.Logf, Bar: func(int, int) {}}
 	if err := l.Run(t.Context()); status.Code(err) != codes.Unavailable {
 		t.Errorf("nobody: %v", err)
 	}
@@ -382,29 +437,56 @@ func leasesText(v *index.View) string {
 	return out.String()
 }
 
-// TestLiveSourceWithUsers: a running source with authentication is refused, whether or not its data may be read, and nothing is changed.
+// users makes users at the source.
+func (s *scenario) users(all ...kv.AuthChange) {
+	s.t.Helper()
+	h := index.Head{By: s.source.View().By("")}
+	for i := range all {
+		s.source.Propose(kv.Proposal{ReplyTo: discard{}, Requests: make([]uint64, 1), Commands: [][]byte{h.AppendAuthChange(nil, &all[i])}})
+	}
+}
+
+// TestLiveSourceWithUsers: a running source with authentication is refused, also if it is enabled while the source is followed.
 func TestLiveSourceWithUsers(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		s := newScenario(t)
+		s.put("a", "1", 0)
+		enable := func() {
+			s.users(kv.AuthChange{Kind: kv.UserAdd, User: kv.Root}, kv.AuthChange{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root}, kv.AuthChange{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)})
+			if !s.source.View().Auth().Enabled() {
+				t.Fatal("the source has no authentication")
+			}
+		}
+		if !late {
+			enable()
+		}
+		told, order, stop := s.run()
+		if late {
+			until(t, "to follow", func() bool { return told.has("following") })
+			enable()
+		}
+		order <- os.Interrupt
+		if err := stop(); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "authentication is enabled at the source") {
+			t.Errorf("late %v: %v", late, err)
+		}
+	}
+}
+
+// TestLiveUsers: users and roles move while authentication is off, also those made while the source is followed.
+func TestLiveUsers(t *testing.T) {
 	s := newScenario(t)
 	s.put("a", "1", 0)
-	propose := func(commands ...[]byte) {
-		s.source.Propose(kv.Proposal{ReplyTo: discard{}, Requests: make([]uint64, len(commands)), Commands: commands})
+	s.users(kv.AuthChange{Kind: kv.UserAdd, User: "alice", Password: []byte("hash of alice")}, kv.AuthChange{Kind: kv.RoleAdd, Role: "app"})
+	told := s.cutOver(func() {
+		s.users(kv.AuthChange{Kind: kv.UserAdd, User: "bob", Password: []byte("hash of bob")}, kv.AuthChange{Kind: kv.UserGrantRole, User: "bob", Role: "app"})
+	})
+	a := s.live.Auth
+	if len(a.Users) != 2 || a.Users[0].Name != "alice" || string(a.Users[0].Password) != "hash of alice" || a.Users[1].Name != "bob" || string(a.Users[1].Password) != "hash of bob" ||
+		len(a.Users[1].Roles) != 1 || a.Enabled || len(a.Roles) == 0 {
+		t.Errorf("the users are %+v", a)
 	}
-	propose(index.AppendFeatureLevel(nil, index.MaxLevel))
-	h := index.Head{By: s.source.View().By("")}
-	for _, c := range []kv.AuthChange{
-		{Kind: kv.UserAdd, User: kv.Root}, {Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root}, {Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
-	} {
-		propose(h.AppendAuthChange(nil, &c))
-	}
-	if !s.source.View().Auth().Enabled() {
-		t.Fatal("the source has no authentication")
-	}
-	_, stop := s.run(true)
-	if err := stop(); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "authentication is enabled at the source") {
-		t.Errorf("%v", err)
-	}
-	if v := s.here.View(); v.Following() != nil || v.Revision() != 1 {
-		t.Error("the target has begun")
+	if !told.has("taking another snapshot for them") {
+		t.Error(told.lines)
 	}
 }
 

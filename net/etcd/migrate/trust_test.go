@@ -125,7 +125,7 @@ func TestDiagnose(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := migrate.NewGroup("old", s)
-		switch err := g.Diagnose(t.Context(), "source"); {
+		switch err := g.Diagnose(t.Context()); {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), listener.Addr().String())):
@@ -151,7 +151,7 @@ func TestDiagnoseSilent(t *testing.T) {
 	}
 	g := migrate.NewGroup("old", s)
 	defer g.Close()
-	if err := g.Diagnose(t.Context(), "source"); err == nil || !strings.Contains(err.Error(), "write http://") {
+	if err := g.Diagnose(t.Context()); err == nil || !strings.Contains(err.Error(), "write http://") {
 		t.Errorf("%v, want that it does not speak TLS", err)
 	}
 }
