@@ -107,8 +107,8 @@ var examples = map[string][]string{
 	"migrate from-etcd": {
 		"qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/qkv --dry-run",
 		"qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/qkv --name n1",
-		"qkv migrate from-etcd --endpoints http://old:2379  # follows it, until Ctrl-C",
-		"qkv migrate from-etcd --endpoints http://old:2379 --cut-over",
+		"qkv migrate from-etcd --endpoints http://old:2379 --data-dir /var/lib/qkv",
+		"qkv migrate from-etcd --endpoints http://old:2379 --dry-run",
 	},
 	"migrate to-etcd": {"qkv migrate to-etcd --snapshot backup.db"},
 	"backup save":     {"qkv backup save /backup/prod", "qkv backup save --single-file prod.tar --recipient age1..."},

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,19 +93,24 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 	}
 }
 
-// TestProcessMigrateLiveWithSecret: a cluster with a secret follows a running source. The migrating host has a client's certificate.
+// TestProcessMigrateLiveWithSecret: a running source becomes the data folder of a member with a cluster secret, which a second one joins.
 func TestProcessMigrateLiveWithSecret(t *testing.T) {
 	t.Parallel()
 	source := startProcesses(t, 1)
 	source.qkv("put", "key", "value").exits(t, exitOK)
 	s := newSecretProcesses(t, 1)
-	s.members[0].start()
+	m := s.members[0]
+	runQkv(t, nil, "migrate", "from-etcd", "--endpoints", "http://"+source.members[0].listen, "--name", "n1", "--data-dir", m.dataDir,
+		"--cluster-secret-file", s.file(), "--work-dir", filepath.Join(s.dir, "work"), "--cut-over").exits(t, exitOK)
+	m.start()
 	s.level()
-	said := runQkv(t, nil, "migrate", "from-etcd", "--endpoints", "http://"+source.members[0].listen, "--to", s.members[0].listen,
-		"--certs-dir", s.certsDir, "--work-dir", filepath.Join(s.dir, "work"), "--home", s.home, "--cut-over").exits(t, exitOK)
 	if got := s.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
-		t.Errorf("the key is %q: %s", got.stdout, said.stdout)
+		t.Errorf("the key is %q", got.stdout)
 	}
 	s.qkv("put", "key", "new").exits(t, exitOK)
-	must(t, os.RemoveAll(filepath.Join(s.dir, "work")))
+	n2 := s.another("n2", s.secrets[0])
+	n2.start()
+	s.members = append(s.members, n2)
+	s.voters("n1", "n2")
+	s.nowhere()
 }
