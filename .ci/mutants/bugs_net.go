@@ -85,8 +85,14 @@ var netBugs = []mutant{
 		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},
 	}, []detector{direct("./net/etcd/migrate", "TestFileDamaged")}},
 	{"cut over without a look at the hashes", []change{
-		{"Live.cutOver", `if here.Hash != old.Hash ||`, `if here.Hash != old.Hash && l.source == 0 ||`},
+		{"Live.cutOver", `if here != old.Hash ||`, `if here != old.Hash && l.source == 0 ||`},
 	}, []detector{direct("./net/etcd/migrate", "TestLiveRefuses")}},
+	{"leave the users behind that were made while etcd was followed", []change{
+		{"Live.users", `case max(a.AuthRevision, 1) == max(l.Auth.Revision, 1):`, `case max(a.AuthRevision, 1) >= max(l.Auth.Revision, 1):`},
+	}, []detector{direct("./net/etcd/migrate", "TestLiveUsers")}},
+	{"cut over before a lease that was granted last", []change{
+		{"Live.cutOver", `if err != nil || !slices.Equal(again, ids) {`, `if err != nil || len(again) < 0 {`},
+	}, []detector{direct("./net/etcd/migrate", "TestWriteBetweenHashAndCutOver")}},
 	// Package net/peer.
 	{"read into the piece of frames that were handed out", []change{
 		{"reader.fill", `if r.kept || piece == nil {`, `if piece == nil {`},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -280,6 +281,38 @@ func TestLiveReconnects(t *testing.T) {
 	}
 	if !told.has("trying again") {
 		t.Error("no connection was lost")
+	}
+}
+
+// TestLiveBrokenRevision: a watch that fails within a revision begins again with the whole revision.
+func TestLiveBrokenRevision(t *testing.T) {
+	s := newScenario(t)
+	var ops []*pb.RequestOp
+	var part []*mvccpb.Event
+	for i := range 4 {
+		key := fmt.Appendf(nil, "k%d", i)
+		ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key}}})
+		part = append(part, &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: key, ModRevision: 2, CreateRevision: 2, Version: 1}})
+	}
+	if _, err := s.kv().Txn(t.Context(), &pb.TxnRequest{Success: ops}); err != nil {
+		t.Fatal(err)
+	}
+	ordered := make(chan os.Signal, 1)
+	ordered <- os.Interrupt
+	clock := func() int64 { return 1e18 }
+	l := &Live{From: s.from, WorkDir: s.work, Clock: clock, Hash: etcd.HashKV, CutOver: ordered, Say: t.Logf}
+	state := index.NewState(limits.Defaults().Index)
+	var err error
+	if l.imported, err = index.NewImport(state, 0, clock); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.takeEvents(&pb.WatchResponse{Events: part[:2], Fragment: true}); err != nil || state.View().Revision() != 1 {
+		t.Fatalf("a part of revision 2: %v, revision %d", err, state.View().Revision())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if err := l.follow(ctx); err != nil || state.View().Keys() != 4 || l.Revision != 2 {
+		t.Errorf("%v: %d keys, revision %d", err, state.View().Keys(), l.Revision)
 	}
 }
 
