@@ -12,7 +12,7 @@
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
 //	    actor/sim                                   the simulator's loop, for tests only
-//	    net/etcd/migrate  net/etcd/front            reads an etcd's content as commands; the TCP port of etcd's API
+//	    net/etcd/migrate  net/etcd/front            builds a state of an etcd's content; the TCP port of etcd's API
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
@@ -66,7 +66,7 @@
 //	peers.go       the actors' messages to other members as frames, and incoming frames; strangers
 //	join.go        judgement of members that ask to join; a member with the cluster secret is added
 //	recover.go     one member's data as a new cluster
-//	migrate.go     a data folder from another store's content, by commands
+//	migrate.go     a data folder from another store's content
 //	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
 //	restore.go     a data folder of a new cluster from a restored state
 //	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed
