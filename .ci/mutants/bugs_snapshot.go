@@ -74,6 +74,9 @@ var snapshotBugs = []mutant{
 	{"trust a log that leads to another state than the base has", []change{
 		{"work.compare", `got != b.Digest || w.got.Term != b.Term`, `got != b.Digest && w.got.Term != b.Term`},
 	}, []detector{direct("./snapshot/backup", "TestDigestsOnTheWay")}},
+	{"verify a backup with a damaged manifest as undamaged", []change{
+		{"Reader.Verify", `faults := len(r.Faults)`, `faults := 0`},
+	}, []detector{direct("./snapshot/backup", "TestVerifyTheOtherFiles")}},
 	{"publish a base before its file is read back", []change{
 		{"Copy.step", `return c.beginBack()`, `if err := c.out.publish(); err != nil { return err }; return c.publishBase()`},
 	}, []detector{direct("./snapshot/backup", "TestReadBack")}},

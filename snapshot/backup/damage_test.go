@@ -358,6 +358,36 @@ func onDisk(t testing.TB, m memory) disk.FS {
 	return on
 }
 
+// Verify fails if a file is damaged that no restore of the moments that are left reads: the marker, a manifest, or a segment that was moved
+// aside.
+func TestVerifyTheOtherFiles(t *testing.T) {
+	_, on := small(t)
+	m, rd := inMemory(t, on), reading(t, on)
+	oldest := rd.Bases[0]
+	must(t, rd.Close())
+	flipped := func(name string) memory {
+		return m.with(name, change(m.files[name], func(b []byte) { b[headerBytes+130] ^= 1 }))
+	}
+	for what, bad := range map[string]memory{
+		"a damaged marker":              flipped("to/b/" + markName),
+		"a damaged manifest":            flipped("to/b/" + baseName(oldest.Index, oldest.Term)),
+		"a segment that was moved away": m.with("to/b/"+segmentName(3)+setAside, []byte("nothing")),
+	} {
+		rd, err := Open(bad, "to/b")
+		must(t, err)
+		bases := 0
+		err = rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) {
+			if bases++; v.Fault != nil || v.Log != nil || v.Gap != nil {
+				t.Errorf("%s: %+v", what, v)
+			}
+		})
+		if !errors.Is(err, ErrCorrupt) || bases != len(rd.Bases) || bases == 0 {
+			t.Errorf("%s: %d bases are verified: %v", what, bases, err)
+		}
+		must(t, rd.Close())
+	}
+}
+
 // Verify reports damage in the newest chunk, which a restore has to take for a torn write. A chunk that was cut is none.
 func TestVerifyTheNewestChunk(t *testing.T) {
 	_, on := small(t)

@@ -391,6 +391,31 @@ func TestReadBack(t *testing.T) {
 	must(t, w.Close())
 }
 
+// The medium has lost the end of the file, from a chunk on: no base is published.
+func TestReadBackOfACutFile(t *testing.T) {
+	h, on := large(t), newFolder(t)
+	from := h.save()
+	w := open(t, on)
+	written := "to/b/" + fileName(from.SHA()) + temporary
+	on.SetHook(func(op simdisk.Op, name string) {
+		if op != simdisk.OpDropCache || name != written {
+			return
+		}
+		on.SetHook(nil)
+		f, err := on.OpenWritable(written)
+		must(t, err)
+		must(t, errors.Join(f.Truncate(headerBytes+2*(headerBytes+limits.BackupChunkBytes)), f.Close()))
+	})
+	if err := copyBase(w, from, 1<<16); !errors.Is(err, ErrCorrupt) || len(w.Bases()) != 0 {
+		t.Errorf("a file of which the medium has lost the end: %v", err)
+	}
+	must(t, copyBase(w, from, 1<<16))
+	must(t, w.Close())
+	rd := reading(t, on)
+	_, _, err := rd.Bytes(&rd.Bases[0])
+	must(t, errors.Join(err, rd.Close()))
+}
+
 // A Writer that finds damage at the end of the log goes on without cutting anything.
 func TestGoesOnBehindDamage(t *testing.T) {
 	h, on := small(t)
