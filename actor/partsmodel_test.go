@@ -116,6 +116,7 @@ type partsMember struct {
 	received *SnapshotReceived
 	transfer *receiving
 	come     map[string]bool // parts of the transfer that are here
+	fails    uint64          // transfers that failed
 
 	sound    map[string][]byte // of harmed files, by path
 	silent   map[string]bool   // those that the member has not found
@@ -1069,6 +1070,9 @@ func (p *partsMember) checkTransfers() {
 	r := p.Snapshotter.receive
 	if r != p.transfer {
 		p.transfer, p.come = r, map[string]bool{}
+	}
+	if n := p.Status.Observer.Counters.ReceiveFailed.Load(); n != p.fails { // parts that have come stay for the next try, until the next save
+		p.fails, p.saved = n, false
 	}
 	if r != nil {
 		for _, one := range r.offer.Parts {

@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 
 	"qkv/index"
@@ -15,7 +17,7 @@ type parts struct {
 	gone    int64           // the last revision of the extents that this member cannot make, for the same reasons
 	newer   []snapshot.Part // the complete pieces of a newer base, which a snapshot may list once it serves
 	all     []snapshot.Part // all that are on the disk
-	known   map[partID]bool // the same
+	known   map[partID]bool // the same; false: it is damaged, was given up, and goes when nothing needs its sound values
 	bytes   int64           // their size
 	older   int64           // the size of those that nothing but an older snapshot lists
 }
@@ -63,14 +65,15 @@ func (p *parts) published(shelf *snapshot.Shelf) (s Parts) {
 	return s
 }
 
-// has says whether a part is on the disk.
+// has says whether a part is on the disk, and was not given up.
 func (p *parts) has(one snapshot.Part) bool { return p.known[partIDOf(one)] }
 
 // add notes a file.
 func (p *parts) add(one snapshot.Part) {
-	if !p.has(one) {
-		p.all, p.bytes, p.known[partIDOf(one)] = append(p.all, one), p.bytes+one.Bytes, true
+	if _, there := p.known[partIDOf(one)]; !there {
+		p.all, p.bytes = append(p.all, one), p.bytes+one.Bytes
 	}
+	p.known[partIDOf(one)] = true
 }
 
 // remove forgets the files that are gone.
@@ -85,7 +88,7 @@ func (p *parts) remove(gone func(snapshot.Part) bool) {
 	})
 }
 
-// drop forgets a damaged part. The changes of the extents stay dropped from memory: the state is not to keep them again.
+// drop gives up a damaged part. The changes of the extents stay dropped from memory: the state is not to keep them again.
 func (p *parts) drop(one snapshot.Part) {
 	same := func(other snapshot.Part) bool { return partIDOf(other) == partIDOf(one) }
 	p.gone = max(p.gone, p.stored().To)
@@ -96,7 +99,9 @@ func (p *parts) drop(one snapshot.Part) {
 		p.newer = nil
 	}
 	p.extents = slices.DeleteFunc(p.extents, same)
-	p.remove(same)
+	if p.has(one) {
+		p.known[partIDOf(one)] = false
+	}
 }
 
 // StoredIn returns which revisions are in the parts of a snapshot: of the base, and up to which one.
@@ -206,7 +211,7 @@ func (s *Snapshotter) removeParts() {
 		if synced = err == nil; synced {
 			err = snapshot.Remove(s.FS, s.Dir+"/"+one.Name())
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.Logger.Warn("a part of older snapshots could not be removed", "file", one.Name(), "error", err)
 		}
 		return true

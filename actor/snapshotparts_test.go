@@ -264,7 +264,8 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 	if got := unreadable(); len(got) > 0 {
 		t.Fatalf("before the damage, %q cannot be read", got)
 	}
-	s.harm(t, s.files[0].Parts[2])
+	bad := s.files[0].Parts[2]
+	s.harm(t, bad)
 	s.turn(Suspect{Path: s.files[0].Path})
 	s.tell(p)
 	lost := unreadable()
@@ -288,6 +289,9 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 		save(30)
 	}
 	s.loads(p, "with a newer base")
+	if all, _ := partFiles(t, s); slices.Contains(all, bad.Name()) {
+		t.Errorf("nothing needs %s any more, and it takes space", bad.Name())
+	}
 	if now, _ := p.View().Cold(); now < 20 || len(s.files[0].Parts) == 0 {
 		t.Errorf("with a newer base, %d values are in %d parts", now, len(s.files[0].Parts))
 	}

@@ -319,6 +319,7 @@ func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
 	s.parts.drop(part.Part)
+	s.parts.remove(lists)
 	s.harmed(part.Part, true)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
 	s.Logger.Error(text)
@@ -344,10 +345,13 @@ func (s *Snapshotter) installed(m Installed) {
 			s.remove(old)
 		}
 	}
-	all := s.parts.all
+	before := s.parts
 	s.parts = partsOf([]snapshot.Info{r.info})
-	for _, one := range all {
-		s.parts.add(one)
+	for _, one := range before.all {
+		if !s.parts.has(one) {
+			s.parts.add(one)
+			s.parts.known[partIDOf(one)] = before.has(one)
+		}
 	}
 	if s.newer, s.shelf = nil, r.shelf; s.shelf == nil {
 		s.shelf = snapshot.NewShelf(nil)
