@@ -138,10 +138,9 @@ type logged struct {
 
 // The kinds of commands by their numbers in the log.
 const (
-	loggedPut, loggedDelete, loggedMember   = 1, 2, 8
-	loggedTxn, loggedCompact, loggedGrant   = 10, 11, 12
-	loggedRevoke, loggedAlarm, loggedFollow = 13, 15, 16
-	loggedAuth                              = 17
+	loggedPut, loggedDelete, loggedMember = 1, 2, 8
+	loggedTxn, loggedCompact, loggedGrant = 10, 11, 12
+	loggedRevoke, loggedAlarm, loggedAuth = 13, 15, 16
 )
 
 // readLogged reads a command by the format in index/doc.go.
@@ -169,7 +168,6 @@ func readLogged(r *pack.Reader) (c logged) {
 	case loggedDelete:
 		c.delete = kv.Delete{Key: body.Bytes(), End: body.Bytes(), PrevKV: fields > 2 && body.Bool()}
 	case loggedTxn:
-		body.Bytes()
 		c.txn = kv.ReadTxn(&body)
 	case loggedGrant:
 		c.lease = body.Int()
@@ -211,7 +209,7 @@ func (v *verdicts) needs(c *logged) (need kv.Access, all []authmodel.Access, own
 		return kv.AccessWrite, authmodel.OfLease(c.lease, v.attached), c.term != 0
 	case loggedGrant:
 		return kv.AccessNone, nil, false
-	case loggedMember, loggedCompact, loggedAlarm, loggedFollow, loggedAuth:
+	case loggedMember, loggedCompact, loggedAlarm, loggedAuth:
 		return kv.AccessAdmin, nil, false
 	}
 	return kv.AccessNone, nil, true
