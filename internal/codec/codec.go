@@ -26,10 +26,12 @@ import (
 	"qkv/internal/pack"
 )
 
-// A decoded value takes at most memoryTimes the memory of its bytes, and memoryLeast.
+// A decoded value takes at most memoryTimes the memory of its bytes, and memoryLeast. An unknown field nests at most deepest lists and maps:
+// the library skips them by recursion, and Go ends a process whose stack is full.
 const (
 	memoryTimes = 16
 	memoryLeast = 16 << 10
+	deepest     = 100
 )
 
 // Append appends the encoding of a value.
@@ -155,7 +157,27 @@ func (w *walk) fields(t reflect.Type) {
 		if w.known && w.newer == "" {
 			w.newer = string(name)
 		}
+		w.skip(deepest)
+	}
+}
+
+// skip skips a value that nests at most depth lists and maps.
+func (w *walk) skip(depth int) {
+	n, b := 0, w.Rest()
+	switch {
+	case len(b) > 0 && (b[0]&0xf0 == 0x90 || b[0] == 0xdc || b[0] == 0xdd):
+		n = w.Array()
+	case len(b) > 0 && (b[0]&0xf0 == 0x80 || b[0] == 0xde || b[0] == 0xdf):
+		n = 2 * w.Map()
+	default:
 		w.Skip()
+		return
+	}
+	if depth == 0 {
+		w.Fail(fmt.Sprintf("an unknown field nests more than %d lists and maps", deepest))
+	}
+	for i := 0; i < n && w.Err() == nil; i++ {
+		w.skip(depth - 1)
 	}
 }
 

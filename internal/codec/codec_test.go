@@ -129,6 +129,18 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// The library skips an unknown field by recursion: 3 MiB of lists in lists took 512 MiB of stack, and 8 MiB ended the process.
+func TestDeepUnknownFields(t *testing.T) {
+	for name, level := range map[string]string{"a list": "\x91", "a long list": "\xdc\x00\x01", "a map": "\x81\xc0", "a long map": "\xdf\x00\x00\x00\x01\xc0"} {
+		for depth, accepted := range map[int]bool{deepest: true, deepest + 1: false, 1 << 20: false} {
+			_, err := Read([]byte("\x81\xa4more"+strings.Repeat(level, depth)+"\xc0"), new(outer))
+			if (err == nil) != accepted || err != nil && !errors.Is(err, pack.ErrMalformed) {
+				t.Errorf("%d times %s: %v", depth, name, err)
+			}
+		}
+	}
+}
+
 func TestUnsupportedTypesPanic(t *testing.T) {
 	for name, to := range map[string]any{
 		"a field without a name": &struct{ A int }{},
