@@ -52,7 +52,7 @@ func notPermitted(err error) error {
 	if file.Op == "mkdir" {
 		return fmt.Errorf("%w: qkv runs as user %d: as root, make the folder with `install -d -m 0700 -o %d %s`", err, uid, uid, file.Path)
 	}
-	return fmt.Errorf("%w: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`", err, uid, uid)
+	return fmt.Errorf("%w: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`; if it is the owner, allow it with `chmod u+rwX`", err, uid, uid)
 }
 
 // notThere explains which path is needed, if a file or folder does not exist or is of the other kind.

@@ -129,7 +129,7 @@ func TestNotPermitted(t *testing.T) {
 		want string
 	}{
 		{denied("mkdir"), fmt.Sprintf("start: mkdir /var/lib/qkv: permission denied: qkv runs as user %d: as root, make the folder with `install -d -m 0700 -o %d /var/lib/qkv`", uid, uid)},
-		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`", uid, uid)},
+		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`; if it is the owner, allow it with `chmod u+rwX`", uid, uid)},
 		{os.NewSyscallError("bind", syscall.EACCES), "bind: permission denied"},
 		{&fs.PathError{Op: "open", Path: "a", Err: syscall.ENOENT}, "open a: no such file or directory"},
 	} {

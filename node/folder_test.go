@@ -449,6 +449,15 @@ func TestOwnFolder(t *testing.T) {
 	if got := ownFolder(dir+"/none", own+1); got != dir+"/none" {
 		t.Errorf("a folder that is missing: %s", got)
 	}
+	for _, name := range []string{"identity", "wal", "member"} { // a member's data, of qkv or of etcd: never an empty member beside it
+		of := t.TempDir()
+		if err := os.WriteFile(of+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ownFolder(of, own+1); got != of {
+			t.Errorf("for a user who owns not %s, in which is %s: %s", of, name, got)
+		}
+	}
 }
 
 // A folder knows its last starts, however many there were.

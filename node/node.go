@@ -211,7 +211,8 @@ func (n *Node) yield() {
 }
 
 // OwnFolder returns the folder for a member's data: dir, or qkv in it if dir belongs to another user, as the root of a volume does in
-// Kubernetes. That folder cannot be closed to its owner and its group.
+// Kubernetes. That folder cannot be closed to its owner and its group. If dir itself has a member's data, it stays dir, which checkMode
+// refuses: a member that begins anew beside its data would serve an empty cluster.
 func OwnFolder(dir string) string { return ownFolder(dir, os.Geteuid()) }
 
 func ownFolder(dir string, uid int) string {
@@ -219,8 +220,16 @@ func ownFolder(dir string, uid int) string {
 	if err != nil || !info.IsDir() || uid == 0 || int(info.Sys().(*syscall.Stat_t).Uid) == uid {
 		return dir
 	}
+	for _, name := range memberFiles {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return dir
+		}
+	}
 	return filepath.Join(dir, "qkv")
 }
+
+// memberFiles are in the data folder of a member: of qkv, and of etcd.
+var memberFiles = []string{"identity", "wal", "member"}
 
 // checkMode creates the data folder, and closes this user's folder to other users: a volume's fsGroup in Kubernetes opens it at each start.
 func checkMode(dir string, logger *slog.Logger) error {
@@ -245,8 +254,12 @@ func checkMode(dir string, logger *slog.Logger) error {
 		return nil
 	}
 	err = fs.ErrPermission // root could close another user's folder to that user
-	if int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() {
+	owner, uid := int(info.Sys().(*syscall.Stat_t).Uid), os.Geteuid()
+	if owner == uid {
 		err = os.Chmod(dir, 0o700)
+	} else if uid != 0 {
+		return usagef("the data folder %s belongs to user %d, and qkv runs as user %d: run it as that user, or give the folder to this one: `chown -R %d %s`",
+			dir, owner, uid, uid, dir)
 	}
 	if err != nil {
 		return usagef("the data folder %s has mode %04o, so other users could read or change the data: it must be 0700 (chmod 700 %s): %w", dir, mode, dir, err)
