@@ -33,7 +33,6 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/upgrading.md", "qkv migrate", "needs the file of etcdctl: TestScript/migrate"},
 	{"docs/moving.md", "etcdutl", etcdctlReason},
 	{"docs/moving.md", "qkv migrate from-etcd --endpoints", "needs a running etcd; net/etcd/compat has one: TestMigrateLive"},
-	{"docs/moving.md", "kill", "needs a running etcd; net/etcd/compat has one: TestMigrateLive"},
 	{"docs/moving.md", "qkv serve --data-dir n1 --name n1", "needs the folder of a running etcd; net/etcd/compat starts one: TestMigrateLive"},
 	{"docs/moving.md", "mv", inPlaceReason},
 	{"docs/moving.md", "qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/etcd", inPlaceReason},

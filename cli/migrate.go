@@ -35,9 +35,9 @@ func migrateCommand() *cli.Command {
 				Description: "Makes the data folder of a cluster with one member, to which `qkv member add` adds others. Data that qkv cannot " +
 					"hold is listed, and then nothing is written.\n\n" +
 					"With --snapshot, from a file of `etcdctl snapshot save` of etcd 3.4 to 3.7.\n\n" +
-					"With --endpoints, from a running etcd: the command loads a snapshot into memory, and then each new revision. After SIGUSR1 it " +
-					"cuts over: it waits for the last revision, compares the hashes, writes the folder and ends. With --cut-over it does " +
-					"that without waiting for the signal. After an interruption, it begins again.\n\n" +
+					"With --endpoints, from a running etcd: the command loads a snapshot into memory, and then each new revision. The same " +
+					"command with --cut-over in a second terminal lets it cut over: it waits for the last revision, compares the hashes, writes " +
+					"the folder and ends. Without a first process, --cut-over does all of it. After an interruption, the command begins again.\n\n" +
 					"--dry-run reads and checks, and writes nothing.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` that etcdctl snapshot save wrote"},
@@ -48,8 +48,8 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of that etcd (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show it"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
-					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "cut over at the first moment at which the etcd has no newer revision"},
-					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded (default: the user's cache)"},
+					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "cut over, or let the process with the same --work-dir do it"},
+					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded, and a lock (default: the user's cache)"},
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
 					&cli.DurationFlag{Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second, Usage: "`TIME` to wait for a first answer", Action: positive("timeout")},
 					certsDirFlag("`DIR` of certificates: member-NAME's, as for qkv serve; without it the local CA's, on loopback only"),

@@ -3,17 +3,19 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,6 +44,19 @@ func migrateLive(ctx context.Context, c *cli.Context, to node.MigrateConfig) err
 		}
 		dir = filepath.Join(cache, "qkv-migrate")
 	}
+	what := from.Name + " to " + to.DataDir
+	lock, other, err := lockWork(dir, what)
+	if err != nil {
+		return usagef("--work-dir: %w", err)
+	}
+	defer lock.Close()
+	order := filepath.Join(dir, orderName)
+	switch {
+	case other == what && c.Bool("cut-over"):
+		return orderCutOver(ctx, c.App.Writer, lock, order, what)
+	case other != "":
+		return usagef("another process uses the work folder %s, to move %s: add --cut-over to the command of that process to cut over, or give another --work-dir", dir, other)
+	}
 	var bar *progress
 	say := func(format string, values ...any) {
 		if bar != nil {
@@ -49,16 +64,17 @@ func migrateLive(ctx context.Context, c *cli.Context, to node.MigrateConfig) err
 		}
 		fmt.Fprintf(c.App.Writer, format+"\n", values...)
 	}
-	order := make(chan os.Signal, 1)
-	signal.Notify(order, syscall.SIGUSR1)
-	defer signal.Stop(order)
+	ordered := make(chan struct{}, 1)
 	if c.Bool("cut-over") {
-		order <- syscall.SIGUSR1
+		ordered <- struct{}{}
 	} else {
-		say("to cut over, stop all writes to %s, and run: kill -USR1 %d", from.Name, os.Getpid())
+		say("to cut over, stop all writes to %s, and run this command once more, with --cut-over", from.Name)
+		watching, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go awaitOrder(watching, order, ordered)
 	}
 	l := migrate.Live{
-		From: from, WorkDir: dir, CutOver: order, Timeout: c.Duration("timeout"), Say: say, Clock: unixNano, Hash: etcd.HashKV,
+		From: from, WorkDir: dir, CutOver: ordered, Timeout: c.Duration("timeout"), Say: say, Clock: unixNano, Hash: etcd.HashKV,
 		Bar: func(total, more int) {
 			if more == 0 {
 				bar = newProgress(c.App.ErrWriter, "load", total)
@@ -77,11 +93,88 @@ func migrateLive(ctx context.Context, c *cli.Context, to node.MigrateConfig) err
 	if err != nil {
 		return migrateError(err)
 	}
+	if err := os.Remove(order); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	done.print(c, from.Name, &l.Auth)
 	if _, newest, err := l.Newest(ctx); err == nil && newest != l.Revision {
 		say("WARNING: %s was written to meanwhile and is at revision %d: revisions from %d on are not in %s. Stop the writers, and run the command again "+
 			"with another --data-dir", from.Name, newest, l.Revision+1, to.DataDir)
 	}
+	return nil
+}
+
+const (
+	// lockName is a locked file in the work folder. It names the source and the data folder of the process that has the lock.
+	lockName = "lock"
+	// orderName is a file in the work folder. A second process creates it to let the first one cut over, and the first one removes it when
+	// its data folder is complete.
+	orderName = "cut-over"
+	orderPoll = 200 * time.Millisecond
+)
+
+// lockWork locks the work folder of a migration. If another process has the lock, other is the text in its file. The lock ends with
+// the process; on a file system without locks a second process is not refused.
+func lockWork(dir, what string) (lock *os.File, other string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	if lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, "", err
+	}
+	if locked(lock) {
+		text, err := io.ReadAll(lock)
+		return lock, cmp.Or(string(text), "another etcd"), err
+	}
+	if err = os.Remove(filepath.Join(dir, orderName)); errors.Is(err, os.ErrNotExist) { // of a killed process
+		err = nil
+	}
+	if err == nil {
+		err = lock.Truncate(0)
+	}
+	if err == nil {
+		_, err = lock.WriteString(what)
+	}
+	return lock, "", err
+}
+
+// locked reports whether another process has the lock; if none has, this process takes it.
+func locked(lock *os.File) bool {
+	return errors.Is(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+// awaitOrder waits until another process orders the cutover.
+func awaitOrder(ctx context.Context, order string, ordered chan<- struct{}) {
+	for {
+		if _, err := os.Lstat(order); err == nil {
+			ordered <- struct{}{}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(orderPoll):
+		}
+	}
+}
+
+// orderCutOver lets the process that has the lock cut over, and waits until that process ends.
+func orderCutOver(ctx context.Context, to io.Writer, lock *os.File, order, what string) error {
+	if err := os.WriteFile(order, nil, 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(to, "the process that moves %s cuts over\n", what)
+	for locked(lock) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(orderPoll):
+		}
+	}
+	if err := os.Remove(order); !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(errors.New("the process that follows ended without a cutover, and its output says why; nothing was written"), err)
+	}
+	fmt.Fprintln(to, "it has cut over")
 	return nil
 }
 

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // clusterOf returns the cluster id that `qkv restore` printed.
@@ -100,8 +102,25 @@ func TestProcessMigrateLiveWithSecret(t *testing.T) {
 	source.qkv("put", "key", "value").exits(t, exitOK)
 	s := newSecretProcesses(t, 1)
 	m := s.members[0]
-	runQkv(t, nil, "migrate", "from-etcd", "--endpoints", "http://"+source.members[0].listen, "--name", "n1", "--data-dir", m.dataDir,
-		"--cluster-secret-file", s.file(), "--work-dir", filepath.Join(s.dir, "work"), "--cut-over").exits(t, exitOK)
+	work := filepath.Join(s.dir, "work")
+	words := []string{
+		"migrate", "from-etcd", "--endpoints", "http://" + source.members[0].listen, "--name", "n1", "--data-dir", m.dataDir,
+		"--cluster-secret-file", s.file(), "--work-dir", work,
+	}
+	ended := make(chan answered, 1)
+	go func() { ended <- runQkv(t, nil, words...) }()
+	for end := time.Now().Add(processWait); ; time.Sleep(10 * time.Millisecond) {
+		if text, _ := os.ReadFile(filepath.Join(work, lockName)); len(text) > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the migration does not lock its work folder")
+		}
+	}
+	runQkv(t, nil, words...).exits(t, exitUsage, "another process uses the work folder", "--cut-over")
+	runQkv(t, nil, append(slices.Replace(slices.Clone(words), 7, 8, "elsewhere"), "--cut-over")...).exits(t, exitUsage, "another process uses the work folder")
+	runQkv(t, nil, append(words, "--cut-over")...).exits(t, exitOK)
+	(<-ended).exits(t, exitOK)
 	m.start()
 	s.level()
 	if got := s.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {

@@ -90,6 +90,10 @@ var netBugs = []mutant{
 	{"leave the users behind that were made while etcd was followed", []change{
 		{"Live.users", `case max(a.AuthRevision, 1) == max(l.Auth.Revision, 1):`, `case max(a.AuthRevision, 1) >= max(l.Auth.Revision, 1):`},
 	}, []detector{direct("./net/etcd/migrate", "TestLiveUsers")}},
+	{"leave the users behind that were made after the hash", []change{
+		{"Live.cutOver", `ids, err := l.leaseIDs(ctx)`, `if err := l.users(ctx); err != nil { return false, err }; ids, err := l.leaseIDs(ctx)`},
+		{"Live.cutOver", `if err := l.users(ctx); err != nil {`, `if err := error(nil); err != nil {`},
+	}, []detector{direct("./net/etcd/migrate", "TestUsersBetweenHashAndCutOver")}},
 	{"cut over before a lease that was granted last", []change{
 		{"Live.cutOver", `if err != nil || !slices.Equal(again, ids) {`, `if err != nil || len(again) < 0 {`},
 	}, []detector{direct("./net/etcd/migrate", "TestWriteBetweenHashAndCutOver")}},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -158,13 +157,9 @@ RoleAdd name: "app"`)
 		auth(t.Context(), t, source, `UserAdd name: "alice" password: "first"
 UserGrantRole user: "alice" role: "app"`)
 		want = usersOf(t.Context(), t, source)
-		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
-			t.Fatal(err)
-		}
+		done := p.order(t)
 		p.await(t, "authentication is off")
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("the cut over: %v", err)
-		}
+		done()
 	}, "--quota-bytes", "0")
 	conn := connect(t, here.Endpoints()[0])
 	if got := usersOf(t.Context(), t, conn); got != want {

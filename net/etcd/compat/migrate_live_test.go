@@ -9,9 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +24,7 @@ import (
 
 // migration is a process of `qkv migrate from-etcd --endpoints`.
 type migration struct {
+	words []string
 	cmd   *exec.Cmd
 	lines chan string
 	stop  func()
@@ -37,7 +38,7 @@ func startMigration(t testing.TB, arguments ...string) *migration {
 	if err := member.Spawn(cmd); err != nil {
 		t.Fatal(err)
 	}
-	m := &migration{cmd: cmd, lines: make(chan string, 1024)}
+	m := &migration{words: arguments, cmd: cmd, lines: make(chan string, 1024)}
 	var once sync.Once
 	m.stop = func() {
 		once.Do(func() {
@@ -57,6 +58,23 @@ func startMigration(t testing.TB, arguments ...string) *migration {
 		}
 	}()
 	return m
+}
+
+// order runs the command once more, to let the process cut over. The function waits until both have ended.
+func (m *migration) order(t testing.TB) func() {
+	t.Helper()
+	second := startMigration(t, append(slices.Clone(m.words), "--cut-over")...)
+	second.await(t, "cuts over")
+	return func() {
+		t.Helper()
+		m.await(t, "start it: qkv serve")
+		second.await(t, "it has cut over")
+		for _, one := range []*migration{m, second} {
+			if err := one.cmd.Wait(); err != nil {
+				t.Errorf("the cut over: %v", err)
+			}
+		}
+	}
 }
 
 // await waits until the process has said something.
@@ -282,19 +300,14 @@ func TestMigrateLive(t *testing.T) {
 		moving.await(t, first.Header.Revision+200)
 		ended()
 		at = moving.newest()
-		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
-			t.Fatal(err)
-		}
+		done := p.order(t)
 		w.more(t, 200)
 		close(stop)
 		<-stopped
 		if w.err != nil {
 			t.Fatal(w.err)
 		}
-		p.await(t, "start it: qkv serve")
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("the cut over: %v", err)
-		}
+		done()
 	}, "--quota-bytes", "0")
 	target := connect(t, here.Endpoints()[0])
 	var moved collector

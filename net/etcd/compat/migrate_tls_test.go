@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -181,13 +180,7 @@ func TestMigrateTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
-			t.Fatal(err)
-		}
-		p.await(t, "start it: qkv serve")
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("the cut over: %v", err)
-		}
+		p.order(t)()
 	}, "--quota-bytes", "0")
 	conn := connect(t, cluster.Endpoints()[0])
 	want, got := pictureOf(ctx, t, source), pictureOf(ctx, t, conn)

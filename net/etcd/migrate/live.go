@@ -36,7 +36,7 @@ type Live struct {
 	// Hash is HashKV of a state, as etcd computes it.
 	Hash func(ctx context.Context, v *index.View, revision int64) (uint32, error)
 	// CutOver receives the order to cut over.
-	CutOver <-chan os.Signal
+	CutOver <-chan struct{}
 	Timeout time.Duration // for the first answer; later ones are awaited without a timeout
 	// Say reports progress in words, Bar the total number of records and how many more were loaded.
 	Say func(format string, values ...any)
@@ -423,9 +423,6 @@ func (l *Live) users(ctx context.Context) error {
 
 // cutOver reports whether both sides have the same content at a revision, which is the source's newest.
 func (l *Live) cutOver(ctx context.Context, revision int64) (done bool, err error) {
-	if err := l.users(ctx); err != nil {
-		return false, err
-	}
 	ids, err := l.leaseIDs(ctx)
 	if err != nil {
 		return false, err
@@ -462,6 +459,9 @@ func (l *Live) cutOver(ctx context.Context, revision int64) (done bool, err erro
 	}
 	again, err := l.leaseIDs(ctx)
 	if err != nil || !slices.Equal(again, ids) {
+		return false, err
+	}
+	if err := l.users(ctx); err != nil {
 		return false, err
 	}
 	if _, newest, err := l.Newest(ctx); err != nil || newest != revision {

@@ -131,10 +131,10 @@ func (s *scenario) compact(revision int64) {
 }
 
 // run lets a migration run until it is stopped or ends. The order makes it cut over.
-func (s *scenario) run() (told *said, order chan<- os.Signal, stop func() error) {
+func (s *scenario) run() (told *said, order chan<- struct{}, stop func() error) {
 	told = &said{}
 	ctx, cancel := context.WithCancel(s.t.Context())
-	ordered := make(chan os.Signal, 1)
+	ordered := make(chan struct{}, 1)
 	from := *s.from
 	s.live = &Live{
 		From: &from, WorkDir: s.work, State: index.NewState(limits.Defaults().Index), Clock: func() int64 { return 1e18 }, Hash: etcd.HashKV,
@@ -162,7 +162,7 @@ func (s *scenario) cutOver(followed func()) *said {
 		until(s.t, "to follow", func() bool { return told.has("following cluster a") })
 		followed()
 	}
-	order <- os.Interrupt
+	order <- struct{}{}
 	if err := stop(); err != nil {
 		s.t.Fatalf("cut over: %v\n%s", err, strings.Join(told.lines, "\n"))
 	}
@@ -275,7 +275,7 @@ func TestLiveReconnects(t *testing.T) {
 		s.put("k", fmt.Sprint(i), 0)
 		proxy.cut()
 	}
-	order <- os.Interrupt
+	order <- struct{}{}
 	if err := stop(); err != nil || s.live.State.View().Revision() != s.source.View().Revision() {
 		t.Errorf("it ends with %v\n%s", err, strings.Join(told.lines, "\n"))
 	}
@@ -297,8 +297,8 @@ func TestLiveBrokenRevision(t *testing.T) {
 	if _, err := s.kv().Txn(t.Context(), &pb.TxnRequest{Success: ops}); err != nil {
 		t.Fatal(err)
 	}
-	ordered := make(chan os.Signal, 1)
-	ordered <- os.Interrupt
+	ordered := make(chan struct{}, 1)
+	ordered <- struct{}{}
 	clock := func() int64 { return 1e18 }
 	l := &Live{From: s.from, WorkDir: s.work, Clock: clock, Hash: etcd.HashKV, CutOver: ordered, Say: t.Logf}
 	state := index.NewState(limits.Defaults().Index)
@@ -402,7 +402,7 @@ func TestWriteBetweenHashAndCutOver(t *testing.T) {
 				}
 				return sum, err
 			}
-			order <- os.Interrupt
+			order <- struct{}{}
 			err := stop()
 			a, b := s.source.View(), s.live.State.View()
 			if err != nil || hashed.Load() < 3 || a.Revision() != b.Revision() || leasesText(a) != leasesText(b) {
@@ -419,7 +419,7 @@ func TestLiveRefuses(t *testing.T) {
 	told, order, stop := s.run()
 	until(t, "to follow", func() bool { return told.has("following") })
 	s.live.Hash = func(context.Context, *index.View, int64) (uint32, error) { return 7, nil }
-	order <- os.Interrupt
+	order <- struct{}{}
 	if err := stop(); err == nil || !strings.Contains(err.Error(), "this side has 7, compacted 0: one of them is damaged; nothing was written") {
 		t.Errorf("another hash: %v", err)
 	}
@@ -498,7 +498,7 @@ func TestLiveSourceWithUsers(t *testing.T) {
 			until(t, "to follow", func() bool { return told.has("following") })
 			enable()
 		}
-		order <- os.Interrupt
+		order <- struct{}{}
 		if err := stop(); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "authentication is enabled at the source") {
 			t.Errorf("late %v: %v", late, err)
 		}
@@ -520,6 +520,23 @@ func TestLiveUsers(t *testing.T) {
 	}
 	if !told.has("taking another snapshot for them") {
 		t.Error(told.lines)
+	}
+}
+
+// TestUsersBetweenHashAndCutOver: users that are made after the source was hashed move, too.
+func TestUsersBetweenHashAndCutOver(t *testing.T) {
+	s := newScenario(t)
+	s.put("a", "1", 0)
+	told, order, stop := s.run()
+	until(t, "to follow", func() bool { return told.has("following") })
+	hash := s.live.Hash
+	s.live.Hash = func(ctx context.Context, v *index.View, revision int64) (uint32, error) {
+		s.users(kv.AuthChange{Kind: kv.UserAdd, User: "alice", Password: []byte("hash of alice")})
+		return hash(ctx, v, revision)
+	}
+	order <- struct{}{}
+	if err := stop(); err != nil || len(s.live.Auth.Users) != 1 {
+		t.Errorf("the cutover ends with %v and has the users %+v", err, s.live.Auth.Users)
 	}
 }
 
