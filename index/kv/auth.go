@@ -50,8 +50,9 @@ func (t PermissionType) Writes() bool { return t == PermitWrite || t == PermitRe
 
 // Permission allows access to a key, or to a range of keys as in a [Range].
 type Permission struct {
-	Key, End []byte
-	Type     PermissionType
+	Key  []byte         `msgpack:"k"`
+	End  []byte         `msgpack:"e"`
+	Type PermissionType `msgpack:"t"`
 }
 
 // rangeText describes the keys of the permission.
@@ -77,8 +78,8 @@ type User struct {
 
 // UserRole is a named set of permissions that users are granted.
 type UserRole struct {
-	Name        string
-	Permissions []Permission // ascending by Key, then End
+	Name        string       `msgpack:"n"`
+	Permissions []Permission `msgpack:"p"` // ascending by Key, then End
 }
 
 // AuthChangeKind is the kind of an AuthChange.

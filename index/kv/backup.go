@@ -2,11 +2,12 @@ package kv
 
 // BackupBase is a snapshot of a member, from which a backup's base is made.
 type BackupBase struct {
-	Name        string // of the file
-	Index, Term uint64 // of the newest entry in it
-	Revision    int64
-	Bytes       int64
-	SHA         [32]byte // the file's identity: each member saves its own files
+	Name     string   `msgpack:"n"` // of the file
+	Index    uint64   `msgpack:"i"` // of the newest entry in it
+	Term     uint64   `msgpack:"t"` // of that entry
+	Revision int64    `msgpack:"r"`
+	Bytes    int64    `msgpack:"b"`
+	SHA      [32]byte `msgpack:"s"` // the file's identity: each member saves its own files
 }
 
 // LogEntry is one committed entry of the log, as the state applies it.

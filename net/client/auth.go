@@ -94,18 +94,18 @@ func asked[T any](ctx context.Context, c *Client, op wire.Op, body []byte, read 
 
 // AuthStatus reports whether authentication is enabled. It needs no user.
 func (c *Client) AuthStatus(ctx context.Context) (AuthStatus, error) {
-	return asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, false), (*wire.Response).AuthStatus)
+	return asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, false), wire.ReadAnswer[AuthStatus])
 }
 
 // WhoAmI returns the user of this client, and how the member knows it.
 func (c *Client) WhoAmI(ctx context.Context) (Self, error) {
-	return asked(ctx, c, wire.OpWhoAmI, wire.AppendMembersBody(nil, false), (*wire.Response).Self)
+	return asked(ctx, c, wire.OpWhoAmI, wire.AppendMembersBody(nil, false), wire.ReadAnswer[Self])
 }
 
 // CheckPermission reports whether a user would be permitted an access, and by which roles. Only a user with the role root may ask about
 // other users.
 func (c *Client) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
-	return asked(ctx, c, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, user, &p, false), (*wire.Response).AuthCheck)
+	return asked(ctx, c, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, user, &p, false), wire.ReadAnswer[AuthCheck])
 }
 
 // usersPage is one answer to a list of users or roles.
@@ -115,14 +115,14 @@ type usersPage[T any] struct {
 	all      []T
 }
 
-func readUsers(p *wire.Response) (page usersPage[User], err error) {
-	page.revision, page.more, page.all, err = p.Users()
-	return page, err
+func readUsers(p *wire.Response) (usersPage[User], error) {
+	a, err := wire.ReadAnswer[wire.Users](p)
+	return usersPage[User]{a.Revision, a.More, a.Users}, err
 }
 
-func readRoles(p *wire.Response) (page usersPage[Role], err error) {
-	page.revision, page.more, page.all, err = p.Roles()
-	return page, err
+func readRoles(p *wire.Response) (usersPage[Role], error) {
+	a, err := wire.ReadAnswer[wire.Roles](p)
+	return usersPage[Role]{a.Revision, a.More, a.Roles}, err
 }
 
 // listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the body of
@@ -211,14 +211,14 @@ func (c *Client) AuthorsOf(ctx context.Context, changes []Change) ([]string, err
 	for len(all) < len(changes) {
 		part := changes[len(all):]
 		part = part[:authorsTogether(part)]
-		names, err := asked(ctx, c, wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, part, false), (*wire.Response).Authors)
+		answer, err := asked(ctx, c, wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, part, false), wire.ReadAnswer[wire.Authors])
 		if err != nil {
 			return nil, err
 		}
-		if len(names) != len(part) {
+		if len(answer.Names) != len(part) {
 			return nil, errShortAuthors
 		}
-		all = append(all, names...)
+		all = append(all, answer.Names...)
 	}
 	return all, nil
 }

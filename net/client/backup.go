@@ -9,7 +9,7 @@ import (
 // BackupBase returns a snapshot of the client's member, of entry least or a later one; the member saves one if it has none, which may take
 // long. Backups need a client with one endpoint and NoDiscovery, since each member has files of its own, and a user with the role root.
 func (c *Client) BackupBase(ctx context.Context, least uint64) (BackupBase, error) {
-	return asked(ctx, c, wire.OpBackupBase, wire.AppendBackupEntryBody(nil, least), (*wire.Response).BackupBase)
+	return asked(ctx, c, wire.OpBackupBase, wire.AppendBackupEntryBody(nil, least), wire.ReadAnswer[BackupBase])
 }
 
 // BackupPiece returns the bytes of a snapshot from an offset on, up to a limit of the member; none behind its end. The error's code is
@@ -28,5 +28,5 @@ func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
 // first call has the run 0; each further one has the run of the last answer, until the answer is Done. Without calls the member stops after
 // a few seconds. If another client's verification is under way, Verify joins it. It needs what backups need.
 func (c *Client) Verify(ctx context.Context, run uint64, rate int64) (Verified, error) {
-	return asked(ctx, c, wire.OpVerify, wire.AppendVerifyBody(nil, run, rate), (*wire.Response).Verified)
+	return asked(ctx, c, wire.OpVerify, wire.AppendVerifyBody(nil, run, rate), wire.ReadAnswer[Verified])
 }

@@ -127,7 +127,7 @@ func (k *conn) askMember(ctx context.Context) error {
 // status asks for the status on this connection only.
 func (k *conn) status(ctx context.Context, x *call) (status wire.Status, err error) {
 	err = k.ask(ctx, x, func(p *wire.Response) error {
-		status, err = p.Status()
+		status, err = wire.ReadAnswer[wire.Status](p)
 		return err
 	})
 	return status, err

@@ -79,7 +79,7 @@ func (k *conn) askHealth() {
 			k.health.heard(nil, time.Now())
 			return
 		}
-		status, err := x.response.Status()
+		status, err := wire.ReadAnswer[wire.Status](x.response)
 		if err != nil { // the stream's own error handling closes the connection
 			return
 		}

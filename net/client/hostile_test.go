@@ -92,7 +92,7 @@ func (i *impostor) serve(s *quic.Stream) {
 				return
 			}
 			if q.Op == wire.OpStatus {
-				_, _ = s.Write(wire.AppendStatusAnswer(nil, q.ID, &wire.Status{Name: "impostor"}))
+				_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &wire.Status{Name: "impostor"}))
 				continue
 			}
 			i.answer(&q, s)
@@ -116,7 +116,7 @@ func TestHostileMember(t *testing.T) {
 			_, _ = s.Write(servertest.Frame([]byte{0x96, byte(q.ID), 0, 1, 1, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff}))
 		},
 		"another kind's answer": func(q *wire.Request, s *quic.Stream) {
-			_, _ = s.Write(wire.AppendStatusAnswer(nil, q.ID, &wire.Status{Name: "x"}))
+			_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &wire.Status{Name: "x"}))
 		},
 		"a code of the future": func(q *wire.Request, s *quic.Stream) { _, _ = s.Write(wire.AppendError(nil, q.ID, 99, "news")) },
 		"the end of the stream": func(q *wire.Request, s *quic.Stream) {

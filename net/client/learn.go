@@ -132,7 +132,7 @@ func readTold(from io.Reader) (wire.Status, error) {
 			if err != nil {
 				return wire.Status{}, err
 			}
-			return p.Status()
+			return wire.ReadAnswer[wire.Status](&p)
 		}
 	}
 }

@@ -46,17 +46,18 @@ func (c *Client) logIn(ctx context.Context, k *conn) error {
 }
 
 // askLogin sends one login. A cluster without authentication, and a member of a version that knows none, need none.
-func (c *Client) askLogin(ctx context.Context, k *conn, body []byte) (token string, err error) {
+func (c *Client) askLogin(ctx context.Context, k *conn, body []byte) (string, error) {
+	var answer wire.Login
 	x := c.newCall(ctx, wire.OpLogin)
 	x.body = append(x.body[:0], body...)
-	err = k.ask(ctx, x, func(p *wire.Response) error {
-		token, err = p.Login()
+	err := k.ask(ctx, x, func(p *wire.Response) (err error) {
+		answer, err = wire.ReadAnswer[wire.Login](p)
 		return err
 	})
 	if answer, ok := errors.AsType[*kv.Error](err); ok && (answer.Code == kv.AuthNotEnabled || answer.Code == kv.BadRequest) {
 		return "", nil
 	}
-	return token, err
+	return answer.Token, err
 }
 
 // logIns are the calls that wait for a new login of a connection, because the earlier one has ended.

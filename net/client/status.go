@@ -53,7 +53,8 @@ func (c *Client) Clients(ctx context.Context, endpoint string) (all []ClientLoad
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	err = c.askAt(ctx, endpoint, c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
-		all, err = p.Clients()
+		answer, err := wire.ReadAnswer[wire.Clients](p)
+		all = answer.Clients
 		return err
 	})
 	return all, err
@@ -102,5 +103,5 @@ func (c *Client) statusOfAny(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return p.Status()
+	return wire.ReadAnswer[wire.Status](&p)
 }

@@ -457,7 +457,8 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	var names []string
 	pages := 0
 	for from, more := "", true; more; pages++ {
-		_, again, page, err := root.allowed(wire.OpUsers, wire.AppendUsersBody(nil, "", from, false)).Users()
+		answer, err := wire.ReadAnswer[wire.Users](root.allowed(wire.OpUsers, wire.AppendUsersBody(nil, "", from, false)))
+		page := answer.Users
 		if err != nil || len(page) == 0 {
 			t.Fatal(err, len(page))
 		}
@@ -467,14 +468,15 @@ func TestUsersAndRolesInPages(t *testing.T) {
 			}
 			names = append(names, u.Name)
 		}
-		more, from = again, page[len(page)-1].Name+"\x00"
+		more, from = answer.More, page[len(page)-1].Name+"\x00"
 	}
 	if len(names) != users+5 || !slices.IsSorted(names) || pages < 2 {
 		t.Errorf("%d users in %d pages", len(names), pages)
 	}
 	got, pages := map[string][]kv.Permission{}, 0
 	for from, skip, more := "", int64(0), true; more; pages++ {
-		_, again, page, err := root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, "", from, skip, false)).Roles()
+		answer, err := wire.ReadAnswer[wire.Roles](root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, "", from, skip, false)))
+		page := answer.Roles
 		if err != nil || len(page) == 0 || pages > 10 {
 			t.Fatal(err, len(page), pages)
 		}
@@ -484,15 +486,15 @@ func TestUsersAndRolesInPages(t *testing.T) {
 			}
 			from = r.Name
 		}
-		more, skip = again, int64(len(got[from]))
+		more, skip = answer.More, int64(len(got[from]))
 	}
 	if len(got["app1"]) != permissions+1 || len(got["reads"]) != 1 || pages < 2 {
 		t.Errorf("%d and %d permissions in %d pages", len(got["app1"]), len(got["reads"]), pages)
 	}
 	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpUsers, wire.AppendUsersBody(nil, "ghost", "", false))
 	root.refused(kv.RoleNotFound, `no role "ghost"`, wire.OpRoles, wire.AppendRolesBody(nil, "ghost", "", 0, false))
-	if _, _, roles, err := root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, kv.Root, "", -9, false)).Roles(); err != nil || len(roles[0].Permissions) != 1 {
-		t.Error(roles, err)
+	if answer, err := wire.ReadAnswer[wire.Roles](root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, kv.Root, "", -9, false))); err != nil || len(answer.Roles[0].Permissions) != 1 {
+		t.Error(answer, err)
 	}
 	e.idle(t)
 }
@@ -502,7 +504,7 @@ func TestWhoAmI(t *testing.T) {
 	e := newEndpoint(t, nil)
 	who := func(r *raw) wire.Self {
 		t.Helper()
-		self, err := r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, true)).Self()
+		self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, true)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -531,10 +533,10 @@ func TestWhoAmI(t *testing.T) {
 		changes = append(changes, wire.Change{Key: key, Revision: revision})
 	}
 	body := wire.AppendAuthorsBody(nil, changes, false)
-	if got, err := ci.allowed(wire.OpAuthorsOf, body).Authors(); err != nil || fmt.Sprintf("%q", got) != `["" "ci" "" "ci" "" ""]` {
+	if got, err := wire.ReadAnswer[wire.Authors](ci.allowed(wire.OpAuthorsOf, body)); err != nil || fmt.Sprintf("%q", got.Names) != `["" "ci" "" "ci" "" ""]` {
 		t.Errorf("%q, %v", got, err)
 	}
-	if s, err := member.allowed(wire.OpAuthStatus, wire.AppendMembersBody(nil, false)).AuthStatus(); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
+	if s, err := wire.ReadAnswer[wire.AuthStatus](member.allowed(wire.OpAuthStatus, wire.AppendMembersBody(nil, false))); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

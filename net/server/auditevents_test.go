@@ -49,7 +49,8 @@ func TestAudit(t *testing.T) {
 	r := e.as(t, "")
 	r.refused(kv.UserEmpty, "no user", wire.OpPut, put)
 	r.refused(kv.AuthFailed, "wrong password", wire.OpLogin, login("ci", "open-sesame"))
-	token, err := r.allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	answer, err := wire.ReadAnswer[wire.Login](r.allowed(wire.OpLogin, login("ci", "sesame")))
+	token := answer.Token
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,25 +76,20 @@ func (b *body) appendBackup(to *buffer) bool {
 	id, size := b.request.ID, 0
 	switch b.request.Op {
 	case wire.OpBackupBase:
-		size = wire.BackupBaseBytes(&b.base)
+		return to.appendValue(id, &b.base)
+	case wire.OpVerify:
+		return to.appendValue(id, &b.verified)
 	case wire.OpBackupPiece:
 		size = wire.BackupPieceAnswer(len(b.piece))
-	case wire.OpVerify:
-		size = wire.VerifiedBytes(&b.verified)
 	default:
 		size = wire.LogPartBytes(&b.part)
 	}
 	if !to.fit(size) {
 		return len(to.out) == 0 && to.appendNoRoom(id, size)
 	}
-	switch b.request.Op {
-	case wire.OpBackupBase:
-		to.out = wire.AppendBackupBase(to.out, id, &b.base)
-	case wire.OpBackupPiece:
+	if b.request.Op == wire.OpBackupPiece {
 		to.out = wire.AppendBackupPiece(to.out, id, b.piece)
-	case wire.OpVerify:
-		to.out = wire.AppendVerified(to.out, id, &b.verified)
-	default:
+	} else {
 		to.out = wire.AppendLogPart(to.out, id, &b.part)
 	}
 	return true

@@ -134,7 +134,7 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	case wire.OpAuthCheck:
 		return b.appendAuthCheck(to, v)
 	case wire.OpLogin:
-		return b.appendLogin(to)
+		return to.appendValue(b.request.ID, &wire.Login{Token: b.token})
 	case wire.OpBackupBase, wire.OpBackupPiece, wire.OpBackupLog, wire.OpVerify:
 		return b.appendBackup(to)
 	}

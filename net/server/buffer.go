@@ -28,6 +28,16 @@ const (
 // usualBuffers is the pool of unused buffers of usualBuffer bytes.
 var usualBuffers = sync.Pool{New: func() any { return new([usualBuffer]byte) }}
 
+// appendValue appends the answer with a value of package codec. Its result is that of appendOne.
+func (b *buffer) appendValue(id uint64, value any) bool {
+	frame := wire.AppendAnswer(nil, id, value)
+	if !b.fit(len(frame)) {
+		return len(b.out) == 0 && b.appendNoRoom(id, len(frame))
+	}
+	b.out = append(b.out, frame...)
+	return true
+}
+
 // fit makes space for n more bytes; it returns false if the share refuses that.
 func (b *buffer) fit(n int) bool {
 	need := len(b.out) + n

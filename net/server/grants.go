@@ -100,13 +100,12 @@ func (b *body) appendAuthCheck(to *buffer, v *index.View) bool {
 		return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 	}
 	answer := checkPermission(v.Auth(), &u, &q.Permission)
-	for most := int(to.pageBytes()); len(answer.Grants) > 1 && wire.AuthCheckBytes(&answer) > most; {
-		answer.Grants = answer.Grants[:len(answer.Grants)/2]
+	size, most := 0, int(to.pageBytes())
+	for i := range answer.Grants {
+		if size += 16 + len(answer.Grants[i].Role) + wire.PermissionBytes(&answer.Grants[i].Permission); i > 0 && size > most {
+			answer.Grants = answer.Grants[:i]
+			break
+		}
 	}
-	size := wire.AuthCheckBytes(&answer)
-	if !to.fit(size) {
-		return len(to.out) == 0 && to.appendNoRoom(id, size)
-	}
-	to.out = wire.AppendAuthCheck(to.out, id, &answer)
-	return true
+	return to.appendValue(id, &answer)
 }

@@ -40,7 +40,7 @@ func (e *endpoint) withPassword(t *testing.T, password string) {
 // who returns the user of a connection.
 func (r *raw) who() string {
 	r.t.Helper()
-	self, err := r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, false)).Self()
+	self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, false)))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -57,7 +57,8 @@ func TestLogin(t *testing.T) {
 		r.refused(kv.AuthFailed, "unknown user, or wrong password", wire.OpLogin, login(wrong[0], wrong[1]))
 		r.refused(kv.UserEmpty, "no user", wire.OpPut, putOfCI)
 	}
-	token, err := r.allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	answer, err := wire.ReadAnswer[wire.Login](r.allowed(wire.OpLogin, login("ci", "sesame")))
+	token := answer.Token
 	if err != nil || token == "" {
 		t.Fatal(token, err)
 	}
@@ -70,7 +71,7 @@ func TestLogin(t *testing.T) {
 		t.Error("the write is not that of the user")
 	}
 	same := e.as(t, "")
-	if _, err := same.allowed(wire.OpLogin, byToken(token)).Login(); err != nil {
+	if _, err := wire.ReadAnswer[wire.Login](same.allowed(wire.OpLogin, byToken(token))); err != nil {
 		t.Error(err)
 	}
 	same.allowed(wire.OpPut, putOfCI)
@@ -94,7 +95,8 @@ func TestLoginEnds(t *testing.T) {
 			e := newEndpoint(t, nil)
 			e.withPassword(t, "sesame")
 			r, w := e.as(t, ""), e.as(t, "")
-			token, _ := r.allowed(wire.OpLogin, login("ci", "sesame")).Login()
+			answer, _ := wire.ReadAnswer[wire.Login](r.allowed(wire.OpLogin, login("ci", "sesame")))
+			token := answer.Token
 			w.allowed(wire.OpLogin, byToken(token))
 			r.allowed(wire.OpPut, putOfCI)
 			watching := rawOf(t, w.conn)
@@ -172,7 +174,8 @@ func TestPasswordIsHashed(t *testing.T) {
 func TestEnableDrawsSecret(t *testing.T) {
 	e := newEndpoint(t, nil)
 	e.withPassword(t, "sesame")
-	token, _ := e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	answer, _ := wire.ReadAnswer[wire.Login](e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")))
+	token := answer.Token
 	root := e.as(t, "test")
 	root.allowed(wire.OpAuthChange, change(kv.AuthChange{Kind: kv.AuthDisable}, ""))
 	root.allowed(wire.OpAuthChange, change(kv.AuthChange{Kind: kv.AuthEnable, Strict: true}, ""))
@@ -212,7 +215,8 @@ func TestLoginByJWT(t *testing.T) {
 	}
 	e := newEndpoint(t, func(c *server.Config) { c.Tokens = scheme.Tokens(nil) })
 	e.withPassword(t, "sesame")
-	token, err := e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	answer, err := wire.ReadAnswer[wire.Login](e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")))
+	token := answer.Token
 	if parsed, _, bad := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{}); err != nil || bad != nil || parsed.Claims.(jwt.MapClaims)["username"] != "ci" {
 		t.Fatal(token, err, bad)
 	}
@@ -233,7 +237,8 @@ func TestLoginEndsWithItsJWT(t *testing.T) {
 	}
 	e := newEndpoint(t, func(c *server.Config) { c.Tokens = scheme.Tokens(nil) })
 	e.withPassword(t, "sesame")
-	token, err := e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")).Login()
+	answer, err := wire.ReadAnswer[wire.Login](e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")))
+	token := answer.Token
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -206,7 +206,7 @@ func TestMembersAreTold(t *testing.T) {
 			if err != nil || p.ID != 0 {
 				t.Fatalf("%+v %v", p, err)
 			}
-			if got, err := p.Status(); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b wire.Member) bool {
+			if got, err := wire.ReadAnswer[wire.Status](&p); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b wire.Member) bool {
 				return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
 			}) {
 				break // else it was told before, of what was then

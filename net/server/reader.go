@@ -242,14 +242,14 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 	switch q.Op {
 	case wire.OpStatus:
 		status := member.Status()
-		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
+		b.answers = wire.AppendAnswer(b.answers, q.ID, &status)
 		return nil
 	case wire.OpClients:
 		all := s.conn.server.Clients
 		if more := s.conn.server.config.Clients; more != nil {
 			all = more
 		}
-		b.answers = wire.AppendClients(b.answers, q.ID, all())
+		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.Clients{Clients: all()})
 		return nil
 	}
 	if refusal := member.Unban(q.Unban); refusal != nil {

@@ -39,7 +39,7 @@ func (s *Server) tellMembers(ctx context.Context) {
 		at := s.membersAt
 		s.mu.Unlock()
 		if len(untold) > 0 {
-			frame := wire.AppendStatusAnswer(nil, 0, &now)
+			frame := wire.AppendAnswer(nil, 0, &now)
 			for _, c := range untold {
 				s.running.Go(func() { c.tell(frame, at) })
 			}

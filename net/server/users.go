@@ -27,15 +27,6 @@ func hasRole(auth *index.Auth, user, role string) bool {
 	return has
 }
 
-// appendAuthStatus appends the state of authentication. Its result is that of appendOne.
-func (b *buffer) appendAuthStatus(id uint64, v *index.View) bool {
-	if !b.fit(wire.AnswerBytes) {
-		return false
-	}
-	b.out = wire.AppendAuthStatus(b.out, id, wire.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
-	return true
-}
-
 // self returns the connection's user in a View, or why its login has ended.
 func (c *conn) self(v *index.View) (wire.Self, *kv.Error) {
 	auth := v.Auth()
@@ -62,41 +53,33 @@ func (b *buffer) appendSelf(id uint64, v *index.View, c *conn) bool {
 	if err != nil {
 		return b.appendError(id, err.Code, err.Message)
 	}
-	if size := wire.SelfBytes(&self); !b.fit(size) {
-		return len(b.out) == 0 && b.appendNoRoom(id, size)
-	}
-	b.out = wire.AppendSelf(b.out, id, &self)
-	return true
+	return b.appendValue(id, &self)
 }
 
 // appendUsers appends one user, or the next users in the order of their names.
 func (b *body) appendUsers(to *buffer, v *index.View) bool {
 	auth, q, id := v.Auth(), b.request.Auth, b.request.ID
-	var users []kv.User
-	size, more, most := 0, false, int(to.pageBytes())
+	page := wire.Users{Revision: auth.Revision()}
+	size, most := 0, int(to.pageBytes())
 	if q.Name != "" {
 		u, ok := auth.User(q.Name)
 		if !ok {
 			return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 		}
-		users, size = []kv.User{u}, wire.UserBytes(&u)
+		page.Users = []wire.User{wire.UserOf(&u)}
 	} else {
 		auth.Users(func(u *kv.User) bool {
 			if u.Name < q.From {
 				return true
 			}
 			one := wire.UserBytes(u)
-			if more = len(users) > 0 && size+one > most; !more {
-				users, size = append(users, *u), size+one
+			if page.More = len(page.Users) > 0 && size+one > most; !page.More {
+				page.Users, size = append(page.Users, wire.UserOf(u)), size+one
 			}
-			return !more
+			return !page.More
 		})
 	}
-	if !to.fit(wire.AnswerBytes + size) {
-		return len(to.out) == 0 && to.appendNoRoom(id, size)
-	}
-	to.out = wire.AppendUsers(to.out, id, auth.Revision(), more, users, size)
-	return true
+	return to.appendValue(id, &page)
 }
 
 // rolesPage is a page of roles under construction. A role with many permissions takes several pages.
@@ -150,11 +133,7 @@ func (b *body) appendRoles(to *buffer, v *index.View) bool {
 			return page.add(r, 0)
 		})
 	}
-	if !to.fit(wire.AnswerBytes + page.size) {
-		return len(to.out) == 0 && to.appendNoRoom(id, page.size)
-	}
-	to.out = wire.AppendRoles(to.out, id, auth.Revision(), page.more, page.roles, page.size)
-	return true
+	return to.appendValue(id, &wire.Roles{Revision: auth.Revision(), More: page.more, Roles: page.roles})
 }
 
 // authorsStep is how many authors are found in one step: each takes a search along the versions of a key.
@@ -173,18 +152,5 @@ func (b *body) readAuthors(to *buffer, v *index.View) bool {
 	if len(b.authors) < len(changes) {
 		return false
 	}
-	if size := wire.AuthorsBytes(b.authors); !to.fit(size) {
-		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, size)
-	}
-	to.out = wire.AppendAuthors(to.out, b.request.ID, b.authors)
-	return true
-}
-
-// appendLogin appends the answer to a login that has succeeded.
-func (b *body) appendLogin(to *buffer) bool {
-	if !to.fit(wire.AnswerBytes + len(b.token)) {
-		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, len(b.token))
-	}
-	to.out = wire.AppendLogin(to.out, b.request.ID, b.token)
-	return true
+	return to.appendValue(b.request.ID, &wire.Authors{Names: b.authors})
 }

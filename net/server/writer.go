@@ -214,7 +214,7 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 	case x.op == wire.OpAlarms:
 		return w.appendAlarms(x.id, v)
 	case x.op == wire.OpAuthStatus:
-		return w.appendAuthStatus(x.id, v)
+		return w.appendValue(x.id, &wire.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
 	case x.op == wire.OpWhoAmI:
 		return w.appendSelf(x.id, v, s.conn)
 	}

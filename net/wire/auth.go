@@ -30,11 +30,10 @@ type Change struct {
 	Revision int64
 }
 
-// The flags of the body of a change of users, and of a user in an answer.
+// The flags of the body of a change of users.
 const (
-	flagNoPassword  = 1
-	flagStrict      = 2
-	flagHasPassword = 2
+	flagNoPassword = 1
+	flagStrict     = 2
 )
 
 // AppendAuthChangeBody appends the body of a change of users. The password is clear: the member hashes it.
@@ -147,70 +146,4 @@ func checkLogin(q *Request, _ kv.Bounds) *kv.Error {
 // AppendAuthCheckBody appends the body of the question whether a user has a permission.
 func AppendAuthCheckBody(dst []byte, user string, p *kv.Permission, serializable bool) []byte {
 	return AppendMembersBody(appendPermission(pack.AppendString(dst, user), p), serializable)
-}
-
-// User is a user as members describe it to clients: without its password.
-type User struct {
-	Name        string
-	Roles       []string // ascending
-	HasPassword bool
-	NoPassword  bool // it never gets one
-	// Epoch is the auth revision at which the user was created or got its password.
-	Epoch uint64
-}
-
-// Proof is how a member knows the user of a connection.
-type Proof uint8
-
-// The proofs.
-const (
-	ProofNone        Proof = iota // the connection has no user
-	ProofCertificate              // the name in the client's certificate
-	ProofPassword                 // a login with a password
-	ProofToken                    // a login with the token of an earlier login
-)
-
-// String returns the proof as the command line prints it.
-func (p Proof) String() string {
-	switch p {
-	case ProofCertificate:
-		return "certificate"
-	case ProofPassword:
-		return "password"
-	case ProofToken:
-		return "token"
-	default:
-		return "none"
-	}
-}
-
-// Self is the user of a connection, as the member sees it.
-type Self struct {
-	Name  string // "": none
-	Proof Proof
-	Known bool     // there is a user of that name
-	Roles []string // of that user, ascending
-	Root  bool     // the role root is among them
-	// Enabled reports whether requests need a user, and Revision is the auth revision.
-	Enabled  bool
-	Revision uint64
-}
-
-// AuthStatus is the state of authentication.
-type AuthStatus struct {
-	Enabled  bool
-	Revision uint64 // of users and roles
-}
-
-// Grant is a permission of a role.
-type Grant struct {
-	Role string
-	kv.Permission
-}
-
-// AuthCheck is the answer to the question whether a user has a permission.
-type AuthCheck struct {
-	Allowed bool
-	Root    bool    // the user has the role root, which permits everything
-	Grants  []Grant // the permissions of the user's roles that concern the range, in the order of their keys
 }

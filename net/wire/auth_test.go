@@ -62,39 +62,30 @@ func TestAuthAnswersReadBack(t *testing.T) {
 	}
 	users := []kv.User{{Name: "ci", Password: []byte("the hash"), Roles: []string{"app1", strings.Repeat("r", limits.AuthNameBytes)}, Epoch: math.MaxUint64}, {Name: "robot", NoPassword: true}}
 	bytesOf := UserBytes(&users[0]) + UserBytes(&users[1])
-	b := AppendUsers(nil, 7, 12, true, users, bytesOf)
+	b := AppendAnswer(nil, 7, &Users{Revision: 12, More: true, Users: []User{UserOf(&users[0]), UserOf(&users[1])}})
 	if len(b) > AnswerBytes+bytesOf || bytes.Contains(b, []byte("hash")) {
 		t.Errorf("%d bytes of users, %d announced: %q", len(b), AnswerBytes+bytesOf, b)
 	}
-	if revision, more, got, err := read(b).Users(); err != nil || revision != 12 || !more ||
-		fmt.Sprint(got) != fmt.Sprint([]User{{"ci", users[0].Roles, true, false, math.MaxUint64}, {Name: "robot", NoPassword: true}}) {
-		t.Error(revision, more, got, err)
+	if got, err := ReadAnswer[Users](read(b)); err != nil || got.Revision != 12 || !got.More ||
+		fmt.Sprint(got.Users) != fmt.Sprint([]User{{"ci", users[0].Roles, true, false, math.MaxUint64}, {Name: "robot", NoPassword: true}}) {
+		t.Error(got, err)
 	}
-	roles := []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{{Key: []byte("a"), End: []byte{0}, Type: kv.PermitReadWrite}, {Key: bytes.Repeat([]byte("k"), limits.KeyBytes), End: []byte{}}}}, {Name: "none"}}
-	bytesOf = 32 + len("app1none") + PermissionBytes(&roles[0].Permissions[0]) + PermissionBytes(&roles[0].Permissions[1])
-	b = AppendRoles(nil, 7, 12, false, roles, bytesOf)
-	if revision, more, got, err := read(b).Roles(); err != nil || revision != 12 || more || !reflect.DeepEqual(got, roles) || len(b) > AnswerBytes+bytesOf {
-		t.Error(revision, more, got, err, len(b), bytesOf)
+	roles := Roles{Revision: 12, Roles: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{{Key: []byte("a"), End: []byte{0}, Type: kv.PermitReadWrite}, {Key: bytes.Repeat([]byte("k"), limits.KeyBytes)}}}, {Name: "none"}}}
+	bytesOf = 32 + len("app1none") + PermissionBytes(&roles.Roles[0].Permissions[0]) + PermissionBytes(&roles.Roles[0].Permissions[1])
+	b = AppendAnswer(nil, 7, &roles)
+	if got, err := ReadAnswer[Roles](read(b)); err != nil || !reflect.DeepEqual(got, roles) || len(b) > AnswerBytes+bytesOf {
+		t.Error(got, err, len(b), bytesOf)
 	}
 	self := Self{Name: "ci", Proof: ProofToken, Known: true, Roles: []string{"app1"}, Enabled: true, Revision: 3}
-	b = AppendSelf(nil, 7, &self)
-	if got, err := read(b).Self(); err != nil || !reflect.DeepEqual(got, self) || len(b) > SelfBytes(&self) {
+	if got, err := ReadAnswer[Self](read(AppendAnswer(nil, 7, &self))); err != nil || !reflect.DeepEqual(got, self) {
 		t.Error(got, err)
 	}
-	if got, err := read(AppendAuthStatus(nil, 7, AuthStatus{true, 9})).AuthStatus(); err != nil || got != (AuthStatus{true, 9}) {
+	names := Authors{[]string{"", strings.Repeat("n", limits.AuthNameBytes), "ci"}}
+	if got, err := ReadAnswer[Authors](read(AppendAnswer(nil, 7, &names))); err != nil || !reflect.DeepEqual(got, names) {
 		t.Error(got, err)
 	}
-	names := []string{"", strings.Repeat("n", limits.AuthNameBytes), "ci"}
-	b = AppendAuthors(nil, 7, names)
-	if got, err := read(b).Authors(); err != nil || !reflect.DeepEqual(got, names) || len(b) > AuthorsBytes(names) {
-		t.Error(got, err)
-	}
-	if got, err := read(AppendLogin(nil, 7, "a token")).Login(); err != nil || got != "a token" {
-		t.Error(got, err)
-	}
-	check := AuthCheck{Allowed: true, Root: true, Grants: []Grant{{"app1", roles[0].Permissions[1]}}}
-	b = AppendAuthCheck(nil, 7, &check)
-	if got, err := read(b).AuthCheck(); err != nil || !reflect.DeepEqual(got, check) || len(b) > AuthCheckBytes(&check) {
+	check := AuthCheck{Allowed: true, Root: true, Grants: []Grant{{"app1", roles.Roles[0].Permissions[1]}}}
+	if got, err := ReadAnswer[AuthCheck](read(AppendAnswer(nil, 7, &check))); err != nil || !reflect.DeepEqual(got, check) {
 		t.Error(got, err)
 	}
 }

@@ -38,27 +38,6 @@ func checkBackupPiece(q *Request, _ kv.Bounds) *kv.Error {
 	return nil
 }
 
-// BackupBaseBytes bounds the answer with a base.
-func BackupBaseBytes(b *kv.BackupBase) int {
-	return AnswerBytes + 4*9 + 5 + len(b.Name) + 2 + len(b.SHA)
-}
-
-// AppendBackupBase appends the frame with a base.
-func AppendBackupBase(dst []byte, id uint64, b *kv.BackupBase) []byte {
-	guess := BackupBaseBytes(b)
-	dst, start := beginAnswer(dst, id, 6, guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendString(dst, b.Name), b.Index), b.Term)
-	return endFrame(pack.AppendBytes(pack.AppendInt(pack.AppendInt(dst, b.Revision), b.Bytes), b.SHA[:]), start, guess)
-}
-
-// BackupBase reads the answer to a request for a base.
-func (p *Response) BackupBase() (b kv.BackupBase, err error) {
-	r, s := p.body(6, 6)
-	b = kv.BackupBase{Name: r.String(), Index: r.Uint(), Term: r.Uint(), Revision: r.Int(), Bytes: r.Int()}
-	r.Fixed(b.SHA[:])
-	return b, p.end(&r, s)
-}
-
 // BackupPieceAnswer bounds the answer with a piece of so many bytes.
 func BackupPieceAnswer(bytes int) int { return AnswerBytes + bytes }
 

@@ -34,7 +34,7 @@ func TestBackupMessages(t *testing.T) {
 		}
 		return &p
 	}
-	if got, err := answer(AppendBackupBase(nil, 4, &base), BackupBaseBytes(&base)).BackupBase(); err != nil || got != base {
+	if got, err := ReadAnswer[kv.BackupBase](answer(AppendAnswer(nil, 4, &base), limits.ResponseBytes)); err != nil || got != base {
 		t.Errorf("%v %+v", err, got)
 	}
 	piece := bytes.Repeat([]byte("p"), 70_000)
@@ -57,15 +57,12 @@ func TestVerifyMessages(t *testing.T) {
 	}
 	long := kv.DamagedFile{Name: "wal/0000000000000001.wal", Reason: strings.Repeat("r", 70_000), Help: "h"}
 	for _, want := range []kv.Verified{{Run: 1 << 63, Bytes: 1 << 62}, {Run: 1, Done: true, Files: 1 << 40, Bytes: 1 << 50, Damaged: []kv.DamagedFile{{}, long, {Name: "snap/1"}}}} {
-		frame := AppendVerified(nil, 4, &want)
-		if most := VerifiedBytes(&want); len(frame) > most {
-			t.Errorf("a frame of %d bytes, over its bound of %d", len(frame), most)
-		}
+		frame := AppendAnswer(nil, 4, &want)
 		p, err := ReadResponse(frameOf(t, frame))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := p.Verified(); err != nil || !reflect.DeepEqual(got, want) && len(got.Damaged)+len(want.Damaged) > 0 {
+		if got, err := ReadAnswer[kv.Verified](&p); err != nil || !reflect.DeepEqual(got, want) && len(got.Damaged)+len(want.Damaged) > 0 {
 			t.Errorf("%v %+v", err, got)
 		}
 	}

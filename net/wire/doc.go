@@ -52,7 +52,7 @@
 //	3 range     a range's fields                                [id, 0, revision int, count int, more bool, pairs]
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
-//	4 status    nothing                                         [id, 0, status map]  the fields of [Status]: see package codec
+//	4 status    nothing                                         [id, 0, Status]  a value of package codec
 //	5 unban     member uint                                     [id, 0]
 //	6 members   flags uint                                      [id, 0, members]  drawn at [AppendMembersAnswer]
 //	7 change    kind uint, member uint, name str, peers [str...],  [id, 0, revision int, deleted int]  deleted is 0
@@ -81,31 +81,27 @@
 //	   alarm
 //	50 change   kind uint, user str, role str, password bin,    [id, 0, revision int, deleted int]  deleted is 0
 //	   users    flags uint, key bin, end bin, type uint
-//	51 users    name str, from str, flags uint                  [id, 0, auth uint, more bool, users]
-//	                                                            users: [[name str, roles [str...], flags uint,
-//	                                                                     epoch uint]...]
-//	52 roles    name str, from str, skip int, flags uint        [id, 0, auth uint, more bool, roles]
-//	                                                            roles: [[name str, [[key bin, end bin, type uint]...]]...]
-//	53 status   flags uint                                      [id, 0, enabled bool, auth uint]
+//	51 users    name str, from str, flags uint                  [id, 0, Users]    a value of package codec, as are the next ones
+//	52 roles    name str, from str, skip int, flags uint        [id, 0, Roles]
+//	53 status   flags uint                                      [id, 0, AuthStatus]
 //	   of authentication
-//	54 who      flags uint                                      [id, 0, [name str, proof uint, known bool, roles [str...],
-//	   am I                                                              root bool, enabled bool, auth uint]]
-//	55 authors  [[key bin, revision int]...], flags uint        [id, 0, [name str...]]
+//	54 who      flags uint                                      [id, 0, Self]
+//	   am I
+//	55 authors  [[key bin, revision int]...], flags uint        [id, 0, Authors]
 //	   of changes
-//	56 login    user str, password bin, token str               [id, 0, token str]
-//	57 may a    user str, key bin, end bin, type uint,          [id, 0, allowed bool, root bool,
-//	   user     flags uint                                       [[role str, key bin, end bin, type uint]...]]
-//	60 base     entry uint                                      [id, 0, name str, entry uint, term uint, revision int,
-//	   of a backup                                                       bytes int, sha bin]
+//	56 login    user str, password bin, token str               [id, 0, Login]
+//	57 may a    user str, key bin, end bin, type uint,          [id, 0, AuthCheck]
+//	   user     flags uint
+//	60 base     entry uint                                      [id, 0, kv.BackupBase]
+//	   of a backup
 //	61 piece    name str, sha bin, offset int                   [id, 0, piece bin]
 //	   of a base
 //	62 log      entry uint                                      [id, 0, applied uint, entries]
 //	   for a backup                                              entries: [[entry uint, term uint, change bool,
 //	                                                                        envelope bin]...]
-//	63 verify   run uint, rate int                              [id, 0, run uint, done bool, files int, bytes int,
-//	   files                                                             [[name str, reason str, help str]...]]
-//	70 clients  nothing                                         [id, 0, clients]  clients: [[name str, api str, connections int,
-//	                                                                     requests int, watches int, bytes int]...]
+//	63 verify   run uint, rate int                              [id, 0, kv.Verified]
+//	   files
+//	70 clients  nothing                                         [id, 0, Clients]
 //
 // The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
 // put or a delete that asks for the previous pairs has these pairs as one more field.

@@ -146,14 +146,26 @@ func readPair(r *pack.Reader) kv.KeyValue {
 	return pair
 }
 
-// Status reads the answer to a status.
-func (p *Response) Status() (Status, error) {
+// AppendAnswer appends the frame of an answer that is a value of package codec: of Status, Users, Roles, Authors, Login, Self, AuthStatus,
+// AuthCheck, Clients, kv.BackupBase and kv.Verified.
+func AppendAnswer(dst []byte, id uint64, value any) []byte {
+	const guess = 1 << 10
+	dst, start := beginAnswer(dst, id, 1, guess)
+	return endFrame(codec.Append(dst, value), start, guess)
+}
+
+func beginAnswer(dst []byte, id uint64, fields, guess int) (out []byte, start int) {
+	dst, start = beginFrame(dst, guess)
+	return pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 2+fields), id), uint64(kv.OK)), start
+}
+
+// ReadAnswer reads an answer of AppendAnswer.
+func ReadAnswer[T any](p *Response) (value T, err error) {
 	r, s := p.body(1, 1)
-	var status Status
-	if rest, err := codec.Read(r.Rest(), &status); err != nil {
+	if rest, err := codec.Read(r.Rest(), &value); err != nil {
 		r.Fail(err.Error())
 	} else {
 		r.Drop(len(r.Rest()) - len(rest))
 	}
-	return status, p.end(&r, s)
+	return value, p.end(&r, s)
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/codec"
 	"qkv/internal/figures"
 	"qkv/internal/pack"
 )
@@ -52,17 +51,6 @@ type Link struct {
 	RTT       time.Duration `msgpack:"rtt"`       // smoothed; 0 without a connection
 	Error     string        `msgpack:"error"`     // why there is no connection
 	Untrusted bool          `msgpack:"untrusted"` // because of a certificate
-}
-
-// AppendStatusAnswer appends the frame that answers a status.
-func AppendStatusAnswer(dst []byte, id uint64, s *Status) []byte {
-	guess := 512 + 64*len(s.Members)
-	for _, a := range s.Alarms {
-		guess += 32 + len(a.Text)
-	}
-	dst, start := beginFrame(dst, guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(kv.OK))
-	return endFrame(codec.Append(dst, s), start, guess)
 }
 
 // arrayAhead is the number of array elements that are allocated at once: growing the array would cause most of the garbage of a
