@@ -51,7 +51,7 @@ func diff(c *cli.Context) error {
 		}
 		to, err := pointAsked(c.Context, s, c.String("to"))
 		if err == nil && to == 0 {
-			to, err = newestOf(c.Context, s)
+			to, err = newestOf(c.Context, s, c.Args().First())
 		}
 		if err != nil {
 			return err
@@ -69,9 +69,9 @@ func diff(c *cli.Context) error {
 	})
 }
 
-// newestOf returns the newest revision.
-func newestOf(ctx context.Context, s *client.Client) (int64, error) {
-	found, err := s.Range(ctx, client.Range{Key: []byte{0}, KeysOnly: true})
+// newestOf returns the newest revision. It asks for a prefix that the user may read: others may be refused.
+func newestOf(ctx context.Context, s *client.Client, prefix string) (int64, error) {
+	found, err := s.Range(ctx, client.Range{Key: orLeast([]byte(prefix)), KeysOnly: true})
 	return found.Revision, err
 }
 

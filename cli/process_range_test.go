@@ -146,7 +146,7 @@ func TestProcessRangeFigures(t *testing.T) {
 	close(stop)
 	writers.Wait()
 	t.Logf("figures: %.0f puts/s meanwhile", rate)
-	newest, err := newestOf(t.Context(), s)
+	newest, err := newestOf(t.Context(), s, "")
 	must(t, err)
 	figure("count 100000 revisions ago", 20*time.Millisecond, old(func() int64 { return newest - 100_000 }))
 }

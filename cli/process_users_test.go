@@ -153,6 +153,12 @@ func TestProcessTeams(t *testing.T) {
 	more(teams[:]...)
 	cancel()
 	writing.Wait()
+	for _, words := range []string{"diff app1/n/ --from 2", "revert app1/n/ --to 2 --yes"} { // they ask only for keys that the role permits
+		cmd, said := teams[0].run(t, strings.Fields(words)...)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v, %s", words, err, said)
+		}
+	}
 	c.level()
 	for i, a := range teams {
 		if n := a.foreign.Load(); n > 0 {

@@ -56,7 +56,7 @@ func revert(c *cli.Context) error {
 			r.to, err = s.RevisionAt(c.Context, at, false)
 		}
 		if err == nil {
-			r.now, err = newestOf(c.Context, s)
+			r.now, err = newestOf(c.Context, s, r.prefix)
 		}
 		switch {
 		case err != nil:

@@ -65,7 +65,7 @@ func faultOf(m *Member, members []Member) fault {
 	case m.Unknown:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:
-		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
+		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", m.putBack()
 	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
 		if m.Answers && m.Leader != "" || m.Ready {
 			f.level, f.absent = Warning, false
@@ -102,6 +102,11 @@ func faultOf(m *Member, members []Member) fault {
 	return f
 }
 
+// putBack returns the advice for a quarantined member.
+func (m *Member) putBack() string {
+	return strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
+}
+
 // linked tells whether a member that answers, and follows a leader, is connected to m.
 func linked(m *Member, members []Member) bool {
 	return slices.ContainsFunc(members, func(o Member) bool {
@@ -134,6 +139,11 @@ func cuts(members []Member) (all []cut) {
 			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name)}
 			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
 				c.text, c.do = lost[at].Error, AlarmNamed(string(kv.CertAlarm)).Do
+			}
+			for _, m := range one {
+				if m.State == stateRefused { // no port is closed: the others refuse it
+					c.do = m.putBack()
+				}
 			}
 			all = append(all, c)
 			if one[0].State != leads && one[1].State != leads {

@@ -308,6 +308,17 @@ func TestOneEndOfALink(t *testing.T) {
 	}
 }
 
+// TestLinkOfAQuarantinedMember: the others refuse its connections, so an open port would not help.
+func TestLinkOfAQuarantinedMember(t *testing.T) {
+	f := healthy(3)
+	f.Members[1].State = "refused"
+	f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "AMNESIA"}, Link{Member: "n2", Error: "AMNESIA"}
+	results := Run(f)
+	if got := of("links", results); len(got) != 1 || got[0].Level != Failure || got[0].Do != of("members", results)[0].Do || !strings.Contains(got[0].Do, "folder of n2") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestFolderAsRoot: root examines the folder of the member's user, and that is no failure.
 func TestFolderAsRoot(t *testing.T) {
 	f := healthy(3)
