@@ -66,6 +66,9 @@ func faultOf(m *Member, members []Member) fault {
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:
 		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", m.putBack()
+		if a := refusal(m.Name, raised(members, severityAlarm)); a != nil {
+			f.do = a.Do()
+		}
 	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
 		if m.Answers && m.Leader != "" || m.Ready {
 			f.level, f.absent = Warning, false
@@ -75,8 +78,11 @@ func faultOf(m *Member, members []Member) fault {
 		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Starting {
 			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)
 		}
+		if a := refusal(m.Name, raised(members, severityAlarm)); a != nil {
+			f.text, f.do = m.Name+" runs, and knows no leader: "+a.Text, a.Do()
+		}
 		for _, cut := range cuts(members) {
-			if cut.ends[0] == m.Name || cut.ends[1] == m.Name {
+			if cut.weight >= 0 && (cut.ends[0] == m.Name || cut.ends[1] == m.Name) {
 				f.text, f.do = m.Name+" runs, but "+cut.text, cut.do
 			}
 		}
@@ -114,13 +120,25 @@ func linked(m *Member, members []Member) bool {
 	})
 }
 
+// refusal returns the alarm REFUSED of a member, or of any member if the name is empty: to wait, or to replace the member, does not end it.
+func refusal(name string, alarms []Alarm) *Alarm {
+	for i, a := range alarms {
+		if a.Name == string(kv.RefusedAlarm) && (name == "" || a.Member == name) {
+			return &alarms[i]
+		}
+	}
+	return nil
+}
+
 // cut is a missing connection between two members that both answer this host.
 type cut struct {
 	ends     [2]string
 	text, do string
+	weight   int
 }
 
-// cuts returns the missing connections. Those of the leader are the last ones.
+// cuts returns the missing connections: first those of a quarantined member, with a negative weight, then those of a learner, those between
+// voters, and those of the leader.
 func cuts(members []Member) (all []cut) {
 	for k := range members {
 		for i := range k {
@@ -136,21 +154,20 @@ func cuts(members []Member) (all []cut) {
 			if len(lost) == 0 || !one[0].Answers || !one[1].Answers || slices.ContainsFunc(lost, func(l Link) bool { return l.Connected }) {
 				continue
 			}
-			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name)}
+			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name), 0}
+			c.weight = 2*count(one[0].State == leads || one[1].State == leads) + count(roleOf(one[0], members).Votes() && roleOf(one[1], members).Votes())
 			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
 				c.text, c.do = lost[at].Error, AlarmNamed(string(kv.CertAlarm)).Do
 			}
 			for _, m := range one {
 				if m.State == stateRefused { // no port is closed: the others refuse it
-					c.do = m.putBack()
+					c.do, c.weight = m.putBack(), -1
 				}
 			}
 			all = append(all, c)
-			if one[0].State != leads && one[1].State != leads {
-				all = append(all[len(all)-1:], all[:len(all)-1]...)
-			}
 		}
 	}
+	slices.SortStableFunc(all, func(a, b cut) int { return a.weight - b.weight })
 	return all
 }
 

@@ -28,7 +28,7 @@ var Alarms = []AlarmCheck{
 	{kv.RetentionAlarm, "no quorum has disks and memory for the history that the flags keep", "free space on the member with the least capacity, or set `--history-bytes` lower on all members"},
 	{kv.AuditAlarm, "the audit log cannot be written", "free space on the disk of the audit log, or correct the folder's mode"},
 	{kv.BackupAlarm, "the leader's backup fails or is old", "remove the cause that the alarm names, usually a full or unmounted disk: docs/backup.md"},
-	{kv.RefusedAlarm, "members refuse each other", "stop the member with the wrong cluster or the copied folder: docs/emergencies.md, Alarms"},
+	{kv.RefusedAlarm, "members refuse each other", "stop the member with the wrong cluster, the name of another member or a copied folder: docs/emergencies.md, Alarms"},
 	{kv.FailedAlarm, "a member ends", "read the last lines of that member's log"},
 
 	{kv.TornNotice, "the end of a log was cut off at the start", "nothing after a power cut; otherwise check that disk"},
@@ -37,7 +37,7 @@ var Alarms = []AlarmCheck{
 	{kv.MemoryNotice, "a member's memory is small for keys and history", "give that member more memory, or set `--history-bytes` lower on all members"},
 	{kv.NetworkNotice, "a host's kernel refuses to send datagrams", "do on that host what the notice says"},
 	{kv.ClockNotice, "a member's clock differs by a minute or more", "set that host's clock, and run a time service (chrony, systemd-timesyncd)"},
-	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "`qkv member add NAME --peer HOST:PORT` with the name and the address in the notice, if the member is wanted"},
+	{kv.JoinNotice, "a member asks to join but was not added or has to wait", "do what the notice says, if the member is wanted"},
 	{kv.FoundingNotice, "a founder of a new cluster waits for the others", "start the founders that the notice names"},
 	{kv.InsecureNotice, "other hosts can guess the secret of the members", "make a secret with `qkv cert secret`, and give `--cluster-secret-file` on all members"},
 }
@@ -51,11 +51,8 @@ func AlarmNamed(name string) AlarmCheck {
 	return AlarmCheck{Name: kv.AlarmName(name), Do: "read the alarm's text, and use a qkv as new as that member"}
 }
 
-// Do returns the next command or step after an alarm, with the name of the member that it is about. The notice JOIN itself names the host.
+// Do returns the next command or step after an alarm, with the name of the member that it is about.
 func (a Alarm) Do() string {
-	if a.Name == string(kv.JoinNotice) {
-		return AlarmNamed(a.Name).Do
-	}
 	return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member)
 }
 

@@ -132,6 +132,68 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestNextWithoutALeader: the next step mends what keeps the voters from a leader, and is none that refused members would ignore.
+func TestNextWithoutALeader(t *testing.T) {
+	parted := func(m []Member, pairs ...[2]int) {
+		for _, p := range pairs {
+			for _, p := range [][2]int{p, {p[1], p[0]}} {
+				i := slices.IndexFunc(m[p[0]].Links, func(l Link) bool { return l.Member == m[p[1]].Name })
+				m[p[0]].Links[i] = Link{Member: m[p[1]].Name, Error: "timeout"}
+			}
+		}
+	}
+	const noLeader, noQuorum = "NO LEADER: ", "NO QUORUM: "
+	for _, tt := range []struct {
+		name       string
+		change     func(m []Member)
+		want, next string
+	}{
+		{"voters parted, and a learner from one of them", func(m []Member) {
+			m[2].Role = kv.Learner
+			parted(m, [2]int{1, 2}, [2]int{0, 1})
+		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n1 and n2"},
+		{"likewise, in the other order", func(m []Member) {
+			m[0].Role = kv.Learner
+			parted(m, [2]int{0, 1}, [2]int{1, 2})
+		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n2 and n3"},
+		{"a dead voter and a quarantined one", func(m []Member) {
+			parted(m, [2]int{0, 1}, [2]int{0, 2}, [2]int{1, 2})
+			m[1] = Member{Name: "n2", Role: kv.Voter, Error: "connection refused"}
+			m[2].State = "refused"
+		}, noQuorum, "start n2 again with the same data folders"},
+		{"founders that run, and are parted", func(m []Member) {
+			parted(m, [2]int{0, 1})
+			m[0].Alarms, m[1].Alarms, m[2].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n2"}}, []Alarm{{"FOUNDING", "n2", "waiting for n1"}}, []Alarm{{"FOUNDING", "n3", "waiting for n2"}}
+		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n1 and n2"},
+		{"two hosts of one founder's name", func(m []Member) { m[0].Alarms = []Alarm{{"REFUSED", "n1", "two hosts run under its name"}} }, noLeader, "stop the member with the wrong cluster, the name"},
+		{"likewise, and one is quarantined", func(m []Member) {
+			parted(m, [2]int{1, 2})
+			m[2].State, m[0].Alarms, m[2].Alarms = "refused", []Alarm{{"REFUSED", "n1", "two hosts run under its name"}}, []Alarm{{"AMNESIA", "n3", "another folder"}}
+		}, noLeader, "stop the member with the wrong cluster, the name"},
+	} {
+		f := healthy(3)
+		for i := range f.Members {
+			f.Members[i].Leader, f.Members[i].State = "", "candidate"
+		}
+		tt.change(f.Members)
+		if v := Judge(f.Members); !strings.HasPrefix(v.String(), tt.want) || !strings.HasPrefix(v.Next, tt.next) {
+			t.Errorf("%s: %s, next: %s", tt.name, v, v.Next)
+		}
+	}
+	for name, change := range map[string]func(m *Member){
+		"a copy that starts, and is refused":     func(m *Member) { m.Starting, m.Leader = true, "" },
+		"a second host that is quarantined":      func(m *Member) { m.State = "refused" },
+		"the first host of a name, which serves": func(*Member) {},
+	} {
+		f := healthy(3)
+		change(&f.Members[2])
+		f.Members[2].Alarms = []Alarm{{"AMNESIA", "n3", "another folder"}, {"REFUSED", "n3", "two processes run as n3"}}
+		if v := Judge(f.Members); v.Word != Degraded || !strings.HasPrefix(v.Next, "stop the member with the wrong cluster, the name") {
+			t.Errorf("%s: %s, next: %s", name, v, v.Next)
+		}
+	}
+}
+
 // TestStartingMember: the step after a member that starts is to wait for it, whatever else it lacks.
 func TestStartingMember(t *testing.T) {
 	f := healthy(3)

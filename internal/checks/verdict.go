@@ -34,7 +34,7 @@ func (v Verdict) Serves() bool { return v.Word == Healthy || v.Word == Degraded 
 type cluster struct {
 	voters     int      // of the configuration with the least margin
 	up         int      // of its voters, those that take part
-	answer     int      // of its voters, those that answer
+	answer     int      // of its voters, those that answer and are not quarantined
 	leader     string   // empty: no member that answers knows one
 	away       []string // voters that do not take part
 	awayOthers []string // learners that do not take part
@@ -55,7 +55,7 @@ func clusterOf(members []Member) (c cluster) {
 			if m := &known[k]; slices.Contains(half, roleOf(m, known)) {
 				one.voters++
 				one.up += count(!faultOf(m, known).absent)
-				one.answer += count(m.Answers || m.Ready)
+				one.answer += count(m.Answers && m.State != stateRefused || m.Ready)
 			}
 		}
 		if i == 0 || one.margin() < c.margin() {
@@ -109,6 +109,7 @@ func Judge(members []Member) Verdict {
 	c := clusterOf(members)
 	alarms := raised(members, severityAlarm)
 	failed := slices.IndexFunc(c.faults, func(f fault) bool { return f.level == Failure })
+	cut := slices.DeleteFunc(cuts(members), func(c cut) bool { return c.weight < 0 })
 	switch waits := founding(members); {
 	case c.answer == 0 && !slices.ContainsFunc(members, func(m Member) bool { return m.Answers }):
 		v := Verdict{NoQuorum, fmt.Sprintf("no member answers, of %s asked", Plural(len(members), "address", "addresses")), startAll.text}
@@ -116,15 +117,18 @@ func Judge(members []Member) Verdict {
 			v.Why, v.Next = v.Why+": "+c.faults[i].text, c.faults[i].do
 		}
 		return v
-	case waits != "":
+	case waits != "" && (len(cut) == 0 || c.answer < c.voters):
 		return Verdict{
 			NoLeader, c.answering() + ", " + waits,
 			AlarmNamed(string(kv.FoundingNotice)).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
 		}
 	case c.leader == "" && c.answer >= c.quorum():
 		v := Verdict{NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other", askAgain.text}
-		if cut := cuts(members); len(cut) > 0 {
-			v.Why, v.Next = c.answering()+", and none knows a leader: "+cut[0].text, cut[0].do
+		if a := refusal("", alarms); len(cut) > 0 {
+			last := cut[len(cut)-1]
+			v.Why, v.Next = c.answering()+", and none knows a leader: "+last.text, last.do
+		} else if a != nil {
+			v.Why, v.Next = c.answering()+", and none knows a leader: "+a.Text, a.Do()
 		}
 		return v
 	case c.leader == "" || c.answer < c.quorum() && c.margin() < 0:
@@ -136,7 +140,10 @@ func Judge(members []Member) Verdict {
 	case failed >= 0:
 		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	case len(alarms) > 0:
-		a := alarms[0]
+		a := &alarms[0]
+		if second := refusal(a.Member, alarms); second != nil && a.Name == string(kv.AmnesiaAlarm) {
+			a = second // of two hosts of one name, one is quarantined
+		}
 		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
 	}
 	return Verdict{Word: Healthy, Why: fmt.Sprintf("%s, %s leads; %s", c.taking(), c.leader, c.loss())}

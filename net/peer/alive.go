@@ -75,7 +75,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	other := c != nil && c.process != theirs.Process
 	how := "their data folders differ: two hosts have one name; give one of them another --name"
 	if other && c.identity.Folder == theirs.Folder {
-		how = "the data folder was copied; stop the copy, and never start it again"
+		how = fmt.Sprintf("the data folder was copied; stop the one at %s, and never start it again", q.RemoteAddr())
 	}
 	l.mu.Unlock()
 	if !other {

@@ -70,7 +70,7 @@ func TestRival(t *testing.T) {
 	twin.start()
 	await(t, "the second one is refused", wait, func() bool { return len(twin.refused()) > 0 })
 	for _, no := range twin.refused() {
-		if no.Code != peerframe.Refused || !strings.Contains(no.Text, "the data folder was copied; stop the copy") {
+		if no.Code != peerframe.Refused || !strings.Contains(no.Text, "the data folder was copied; stop the one at ") {
 			t.Errorf("it is refused because %v", no)
 		}
 	}
