@@ -158,6 +158,21 @@ func TestRecoverTakesAll(t *testing.T) {
 	checkRecovered(t, fs, 200)
 }
 
+// docs/emergencies.md says that a folder without these files recovers with all data.
+func TestRecoverWithoutSmallFiles(t *testing.T) {
+	for _, name := range []string{"peers", "amnesia"} {
+		fs := simdisk.New(1)
+		writtenFolder(t, fs, 200, 17)
+		if err := fs.Remove(recoverDir + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
+			t.Fatalf("without %s: %v", name, err)
+		}
+		checkRecovered(t, fs, 200)
+	}
+}
+
 // Memory is made ready for what a snapshot holds, once, on another goroutine; a start without a snapshot needs none.
 func TestStartPreparesMemory(t *testing.T) {
 	fs := simdisk.New(1)
