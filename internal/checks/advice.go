@@ -66,7 +66,7 @@ func faultOf(m *Member, members []Member) fault {
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:
 		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", m.putBack()
-		if a := refusal(m.Name, raised(members, severityAlarm)); a != nil {
+		if a := about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)); a != nil {
 			f.do = a.Do()
 		}
 	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
@@ -78,7 +78,7 @@ func faultOf(m *Member, members []Member) fault {
 		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Starting {
 			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)
 		}
-		if a := refusal(m.Name, raised(members, severityAlarm)); a != nil {
+		if a := about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)); a != nil {
 			f.text, f.do = m.Name+" runs, and knows no leader: "+a.Text, a.Do()
 		}
 		for _, cut := range cuts(members) {
@@ -98,6 +98,8 @@ func faultOf(m *Member, members []Member) fault {
 		f.absent, f.do = !others, displaced.of(m.Name, m.Name)
 	case m.Why == Unstarted && !others:
 		f.do = join.of(m.Name)
+	case others && about(kv.AmnesiaAlarm, m.Name, raised(members, severityAlarm)) != nil:
+		f.text, f.do = m.Name+" does not answer this host, and some members do not let it vote", m.putBack()
 	case others:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" does not answer this host, but other members are connected to it: "+m.Error, openClient.of(m.Name)
 	case m.Runs:
@@ -120,10 +122,10 @@ func linked(m *Member, members []Member) bool {
 	})
 }
 
-// refusal returns the alarm REFUSED of a member, or of any member if the name is empty: to wait, or to replace the member, does not end it.
-func refusal(name string, alarms []Alarm) *Alarm {
+// about returns an alarm of a member, or of any member if the name is empty.
+func about(alarm kv.AlarmName, name string, alarms []Alarm) *Alarm {
 	for i, a := range alarms {
-		if a.Name == string(kv.RefusedAlarm) && (name == "" || a.Member == name) {
+		if a.Name == string(alarm) && (name == "" || a.Member == name) {
 			return &alarms[i]
 		}
 	}

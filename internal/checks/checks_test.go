@@ -101,6 +101,11 @@ func TestVerdicts(t *testing.T) {
 		{"a client that reaches one member alone", with(healthy(3), func(m []Member) { m[1], m[2] = Member{Name: "n2", Role: kv.Voter}, Member{Name: "n3", Role: kv.Voter} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
 		{"one without a leader", with(healthy(3), func(m []Member) { m[2].Leader = "" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"a quarantined one", with(healthy(3), func(m []Member) { m[2].State = "refused" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"one that the leader has quarantined, and that does not answer", with(healthy(3), func(m []Member) {
+			m[0].Links[1] = Link{Member: "n3", Error: "refused a peer"}
+			m[0].Alarms = []Alarm{{"AMNESIA", "n3", "its log ends at 9"}}
+			m[2] = Member{Name: "n3", Role: kv.Voter, Error: "timeout"}
+		}), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"a leader alone, whose view is old", with(healthy(3), func(m []Member) { m[1].Leader, m[2].Leader = "", "" }), "NO QUORUM: 1 of 3 voters take part; 2 are needed, and no write is accepted"},
 		{"dead ones whose connections are not missed yet", with(healthy(3), func(m []Member) {
 			noLeader(m)

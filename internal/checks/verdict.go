@@ -124,7 +124,7 @@ func Judge(members []Member) Verdict {
 		}
 	case c.leader == "" && c.answer >= c.quorum():
 		v := Verdict{NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other", askAgain.text}
-		if a := refusal("", alarms); len(cut) > 0 {
+		if a := about(kv.RefusedAlarm, "", alarms); len(cut) > 0 {
 			last := cut[len(cut)-1]
 			v.Why, v.Next = c.answering()+", and none knows a leader: "+last.text, last.do
 		} else if a != nil {
@@ -141,7 +141,7 @@ func Judge(members []Member) Verdict {
 		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	case len(alarms) > 0:
 		a := &alarms[0]
-		if second := refusal(a.Member, alarms); second != nil && a.Name == string(kv.AmnesiaAlarm) {
+		if second := about(kv.RefusedAlarm, a.Member, alarms); second != nil && a.Name == string(kv.AmnesiaAlarm) {
 			a = second // of two hosts of one name, one is quarantined
 		}
 		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
