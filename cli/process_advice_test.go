@@ -28,6 +28,7 @@ var advised = map[string]string{
 	"step wait":           "TestAdviceOfCutPaths",
 	"step starting":       "- it says to wait",
 	"step reconnect":      "TestAdviceOfCutPaths",
+	"step addresses":      "- after a restore: TestLinkWithoutAddress of package checks",
 	"step open-client":    "TestHostsDoctor",
 	"step open-udp":       "TestHostsDoctor",
 	"step mtu":            "TestHostsDoctor",

@@ -34,6 +34,7 @@ var (
 	askAgain    = newStep("wait", "wait for a few seconds and run `qkv status` again; if it persists, read the log of the member that has no leader")
 	starting    = newStep("starting", "wait until %s has started: a quorum of the voters confirms that it has all acknowledged writes; its log says what it waits for")
 	reconnect   = newStep("reconnect", "open the peer port (by default UDP 2380) between the hosts of %s and %s, in both directions")
+	addresses   = newStep("addresses", "stop %s, and start it again with `--initial-cluster` and the names and peer addresses of all members")
 	openClient  = newStep("open-client", "open the client port of %s (by default UDP 2379) for this host")
 	openUDP     = newStep("open-udp", "open UDP, not only TCP, between this host and %s (by default ports 2379 and 2380)")
 	widen       = newStep("mtu", "set the interface's MTU to 1280 bytes or more (`ip link set dev %s mtu 1500`)")
@@ -161,6 +162,9 @@ func cuts(members []Member) (all []cut) {
 			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
 				c.text, c.do = lost[at].Error, AlarmNamed(string(kv.CertAlarm)).Do
 			}
+			if at := slices.IndexFunc(lost, func(l Link) bool { return strings.HasSuffix(l.Error, noAddress) }); at >= 0 && len(lost) == 2 {
+				c.text, c.do = lost[at].Error, addresses.of(one[at].Name)
+			}
 			for _, m := range one {
 				if m.State == stateRefused { // no port is closed: the others refuse it
 					c.do, c.weight = m.putBack(), -1
@@ -172,6 +176,9 @@ func cuts(members []Member) (all []cut) {
 	slices.SortStableFunc(all, func(a, b cut) int { return a.weight - b.weight })
 	return all
 }
+
+// noAddress is how the error of a link ends whose member does not know where the other is, as after a restore.
+const noAddress = "no address of the peer is known"
 
 // leads is the state of the leader.
 const leads = "leader"

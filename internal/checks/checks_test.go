@@ -386,6 +386,16 @@ func TestLinkOfAQuarantinedMember(t *testing.T) {
 	}
 }
 
+// TestLinkWithoutAddress: a member that does not know where another is needs its address, and no open port.
+func TestLinkWithoutAddress(t *testing.T) {
+	f := healthy(3)
+	f.Members[1].Links[1] = Link{Member: "n3", Error: "cannot connect to a peer: " + noAddress}
+	f.Members[2].Links[1] = Link{Member: "n2", Error: "timeout"}
+	if got := of("links", Run(f)); len(got) != 1 || !strings.HasPrefix(got[0].Do, "stop n2, and start it again with `--initial-cluster`") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestFolderAsRoot: root examines the folder of the member's user, and that is no failure.
 func TestFolderAsRoot(t *testing.T) {
 	f := healthy(3)
