@@ -33,6 +33,7 @@ var advised = map[string]string{
 	"step open-udp":       "TestHostsDoctor",
 	"step mtu":            "TestHostsDoctor",
 	"step other-cluster":  "TestAdviceAfterARecovery",
+	"step two-clusters":   "- people choose: TestTwoClustersServe of package checks",
 	"step endpoint":       "TestAdviceAfterARecovery",
 	"step remove-reasons": "TestAdviceOfAnUpgrade",
 	"step upgrade":        "TestAdviceOfAnUpgrade",

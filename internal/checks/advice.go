@@ -39,6 +39,7 @@ var (
 	openUDP     = newStep("open-udp", "open UDP, not only TCP, between this host and %s (by default ports 2379 and 2380)")
 	widen       = newStep("mtu", "set the interface's MTU to 1280 bytes or more (`ip link set dev %s mtu 1500`)")
 	otherOne    = newStep("other-cluster", "stop %s, which belongs to another cluster; if it is to be a member here, empty its data folder, run `qkv member add`, and start it with --join")
+	twoServe    = newStep("two-clusters", "keep the cluster whose data you need: compare the revisions; stop the members of the other one, and keep their folders; %s is in one of the two")
 	endpoint    = newStep("endpoint", "take %s out of --endpoints or QKV_ENDPOINTS; if it is a new member, start it")
 )
 
@@ -63,6 +64,9 @@ func faultOf(m *Member, members []Member) fault {
 	switch {
 	case m.Cluster != "":
 		f.absent, f.text, f.do = false, fmt.Sprintf("%s runs, but belongs to another cluster, %s", m.Name, m.Cluster), otherOne.of(m.Name)
+		if m.Leader != "" { // it serves, and may have newer data
+			f.text, f.do = fmt.Sprintf("%s belongs to another cluster, %s, which has a leader", m.Name, m.Cluster), twoServe.of(m.Name)
+		}
 	case m.Unknown:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateRefused:

@@ -199,6 +199,20 @@ func TestNextWithoutALeader(t *testing.T) {
 	}
 }
 
+// TestTwoClustersServe: nobody is told to empty the folder of a member whose own cluster has a leader, and maybe newer data.
+func TestTwoClustersServe(t *testing.T) {
+	f := healthy(3)
+	m := &f.Members[2]
+	m.Unknown, m.Cluster, m.Leader = true, "99", "n3"
+	if v := Judge(f.Members); !strings.Contains(v.Why, "n3 belongs to another cluster, 99, which has a leader") || !strings.HasPrefix(v.Next, "keep the cluster whose data you need") {
+		t.Errorf("%s, next: %s", v, v.Next)
+	}
+	m.Leader = ""
+	if v := Judge(f.Members); !strings.HasPrefix(v.Next, "stop n3, which belongs to another cluster") {
+		t.Errorf("%s, next: %s", v, v.Next)
+	}
+}
+
 // TestStartingMember: the step after a member that starts is to wait for it, whatever else it lacks.
 func TestStartingMember(t *testing.T) {
 	f := healthy(3)
