@@ -466,6 +466,36 @@ func TestPartIsFetchedOnce(t *testing.T) {
 	}
 }
 
+// The parts of a snapshot that is sent stay until the transfer ends, also if a newer base has taken their place on this member.
+func TestSentPartsStay(t *testing.T) {
+	p := newPartState(t)
+	s := newTestSnapshotter(t, p.View())
+	p.put(100)
+	s.save(p)
+	_, before := partFiles(t, s)
+	sent := p.at
+	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
+	p.put(30)
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
+	for range 4 { // the base serves when the changes up to the compaction are in extents, and dropped
+		p.put(10)
+		s.save(p)
+	}
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To != p.View().Base() {
+		t.Fatalf("the newest snapshot lists %+v, the base is %d", got, p.View().Base())
+	}
+	if _, got := partFiles(t, s); len(before) == 0 || len(got) < len(before) || !slices.Equal(got[:len(before)], before) {
+		t.Errorf("while a transfer needs %v there are %v", before, got)
+	}
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: sent, Term: 1, Installed: true}})
+	p.put(1)
+	s.save(p)
+	if _, got := partFiles(t, s); slices.Contains(got, before[0]) {
+		t.Errorf("the transfer has ended, and there are %v", got)
+	}
+}
+
 // An old snapshot that cannot be removed keeps its parts: a file of the folder never lists parts that are gone. The next save removes it.
 func TestStuckSnapshotKeepsItsParts(t *testing.T) {
 	p := newPartState(t)

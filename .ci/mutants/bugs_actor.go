@@ -6,7 +6,7 @@ var actorBugs = []mutant{
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
-	}, []detector{direct("./actor", "TestPartsModel")}},
+	}, []detector{direct("./actor", "TestSentPartsStay")}},
 	{"count the bytes of removed parts for ever", []change{
 		{"parts.remove", `p.bytes -= one.Bytes`, ``},
 	}, []detector{direct("./actor", "TestPartsModel")}},
