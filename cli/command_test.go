@@ -284,6 +284,26 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	}
 }
 
+// TestStatusOfAMemberThatHasJustDied: its silence takes a while, and the others were connected to it when they were asked.
+func TestStatusOfAMemberThatHasJustDied(t *testing.T) {
+	b := newRig(t, nil)
+	socket := listenAt(t, freeAddresses(t, 1)[0]) // nobody reads it
+	defer func() { _ = socket.Close() }()
+	status := wire.Status{
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}},
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{socket.LocalAddr().String()}, Role: kv.Voter}},
+	}
+	b.member.SetStatus(status)
+	lost := time.AfterFunc(memberTimeout/2, func() {
+		status.Links = []wire.Link{{Member: 2, Error: "timeout"}}
+		b.member.SetStatus(status)
+	})
+	defer lost.Stop()
+	if _, stdout, stderr := b.qkv(t, "", "status", "-w", "json"); !strings.Contains(stdout, `"verdict":"NO QUORUM"`) {
+		t.Errorf("one of two voters has died: %s%s", stdout, stderr)
+	}
+}
+
 // TestStatusNamesWhoIsKnown: members say their links by ids, and may not know whose these are, as one that has joined and got nothing
 // yet. They are shown by the names that any member knows, and by ids where nobody does.
 func TestStatusNamesWhoIsKnown(t *testing.T) {

@@ -202,7 +202,7 @@ func TestFloorsMap(t *testing.T) {
 
 // TestClientIsSmall holds what a program takes on that imports the client library.
 func TestClientIsSmall(t *testing.T) {
-	want := []string{quicModule, netModule, sysModule} // the last two are what QUIC links anyway
+	want := []string{quicModule, msgpackModule, netModule, sysModule} // the last two are what QUIC links anyway
 	got := map[string]bool{}
 	var visit func(name string)
 	visit = func(name string) {

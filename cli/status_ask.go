@@ -123,6 +123,10 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 			maps.Copy(answers, ask(ctx, s, more))
 		}
 	}
+	// What members said of their connections is older than another one's silence, which may have ended just before.
+	if heard := answers.heard(); len(heard) < len(answers) {
+		maps.Copy(answers, ask(ctx, s, heard))
+	}
 	var members []memberStatus
 	named := answers.names(known)
 	for _, m := range known {
@@ -216,6 +220,16 @@ func (a answers) furthest(known []wire.Member, cluster uint64) (newer []wire.Mem
 		}
 	}
 	return newer
+}
+
+// heard returns the addresses that have answered.
+func (a answers) heard() (all []string) {
+	for address, one := range a {
+		if one.err == nil {
+			all = append(all, address)
+		}
+	}
+	return all
 }
 
 // connected reports whether any member has a connection to this one.

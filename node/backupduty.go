@@ -210,7 +210,7 @@ func (d *backupDuty) report(s *wire.Status) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.leads && (d.known || age >= limits.BackupFailing) {
-		figures.Set(&s.Values, figures.BackupAge, max(age, time.Millisecond))
+		figures.Set(&s.Values, figures.BackupAge, max(age, time.Microsecond))
 	}
 }
 

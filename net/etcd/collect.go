@@ -125,7 +125,9 @@ func (t telling) own(s *core, own *Metrics) {
 	}
 	t.gauge("qkv_starting", "1 until a quorum has confirmed that this member has every write acknowledged before its start.", truth(!s.config.Start.Current()))
 	for _, f := range figures.Table() {
-		t.figure(&f, own.Get(f.ID))
+		if f.ID != figures.BackupAge || own.Backup != "" && own.Role == "leader" { // the others make no backup
+			t.figure(&f, own.Get(f.ID))
+		}
 	}
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {
