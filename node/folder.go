@@ -69,8 +69,8 @@ func (i *identity) founders() index.Members {
 	return index.Founders(ids)
 }
 
-func decodeIdentity(b []byte) (i identity, err error) {
-	if err := decodeFile(b, &i); err != nil {
+func (f *folder) decodeIdentity(b []byte) (i identity, err error) {
+	if err := f.decode("identity", b, &i); err != nil {
 		return i, err
 	}
 	if len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes {
@@ -79,13 +79,16 @@ func decodeIdentity(b []byte) (i identity, err error) {
 	return i, nil
 }
 
-// decodeFile decodes the content of a small file.
-func decodeFile(content []byte, to any) error {
+// decode decodes the content of a small file.
+func (f *folder) decode(name string, content []byte, to any) error {
 	err := codec.ReadFile(content, to)
-	if errors.Is(err, pack.ErrNewer) {
-		return usagef("%w", err)
+	switch {
+	case errors.Is(err, pack.ErrNewer):
+		return usagef("read %s: %w", f.path(name), err)
+	case err != nil:
+		return fmt.Errorf("read %s: %w", f.path(name), err)
 	}
-	return err
+	return nil
 }
 
 func (f *folder) path(name string) string { return f.dir + "/" + name }
@@ -166,10 +169,10 @@ func (f *folder) whose() error {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
 	if err == nil {
-		f.identity, err = decodeIdentity(raw)
+		f.identity, err = f.decodeIdentity(raw)
 	}
 	if errors.Is(err, pack.ErrNewer) {
-		return fmt.Errorf("read %s: %w", f.path("identity"), err)
+		return err
 	}
 	if err != nil {
 		return damagedf("%s is corrupt: %v; without it this member must not vote: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
@@ -266,7 +269,7 @@ func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	if err != nil {
 		return q, err
 	}
-	err = decodeFile(raw, &q)
+	err = f.decode("amnesia", raw, &q)
 	return q, err
 }
 
@@ -295,7 +298,7 @@ func (f *folder) known() (all []actor.Known, err error) {
 		return nil, err
 	}
 	var k knownPeers
-	err = decodeFile(raw, &k)
+	err = f.decode("peers", raw, &k)
 	return k.Known, err
 }
 
