@@ -1,14 +1,14 @@
-// Package codec encodes rare messages and small files: status and lists on the wire, handshakes, identities. Each is a Go struct with
-// `msgpack:"name"` tags, encoded by vmihailenco/msgpack v5 as a map with short names, without the zero fields.
+// Package codec encodes rare messages and small files: a member's status, lists of users and clients, the small files of the data folder.
+// Each is a Go struct with `msgpack:"name"` tags, encoded by vmihailenco/msgpack v5 as a map with short names, without the zero fields.
 //
 // A map grows by names: an older qkv ignores the fields of a message that it does not know, and refuses them in a file ([pack.ErrNewer]).
 // So a field is never used for something else, and its name never again.
 //
 // The library allocates what a length claims before it reads so many bytes. [Read] and [ReadFile] therefore walk over the bytes first, with
-// the type beside them: each length is checked against the bytes that are left, each number against its field, and the memory that the value will
-// take against memoryMost. Nothing else may call the library's decoder; cli/floors_test.go checks that. Package pack
-// encodes entries, commands, keys and values, events, and all that a digest covers: their speed counts, or their bytes must be equal on all
-// members.
+// the type beside them. They check each length against the bytes that are left, each number against its field, and the memory of the value
+// against its bytes (memoryTimes). Nothing else may call the library's decoder: cli/floors_test.go checks that.
+// Package pack encodes entries, commands, keys and values, events, and all that a digest covers: their speed counts, or their bytes must be
+// equal on all members.
 //
 // Types may have booleans, integers, strings, slices, arrays of bytes, pointers and structs of those. Another type is a programmer's error,
 // and panics. All functions may be called concurrently.
@@ -30,7 +30,7 @@ import (
 // the library skips them by recursion, and Go ends a process whose stack is full.
 const (
 	memoryTimes = 16
-	memoryLeast = 16 << 10
+	memoryLeast = 32 << 10
 	deepest     = 100
 )
 

@@ -84,6 +84,10 @@ func TestAuthAnswersReadBack(t *testing.T) {
 	if got, err := ReadAnswer[Authors](read(AppendAnswer(nil, 7, &names))); err != nil || !reflect.DeepEqual(got, names) {
 		t.Error(got, err)
 	}
+	nameless := Authors{make([]string, limits.AuthorsAsked)} // a byte each, which is the least for its memory
+	if got, err := ReadAnswer[Authors](read(AppendAnswer(nil, 7, &nameless))); err != nil || len(got.Names) != limits.AuthorsAsked {
+		t.Error(len(got.Names), err)
+	}
 	check := AuthCheck{Allowed: true, Root: true, Grants: []Grant{{"app1", roles.Roles[0].Permissions[1]}}}
 	if got, err := ReadAnswer[AuthCheck](read(AppendAnswer(nil, 7, &check))); err != nil || !reflect.DeepEqual(got, check) {
 		t.Error(got, err)
