@@ -293,6 +293,9 @@ func (c *Consensus) tick(n int) {
 		})
 	}
 	c.Status.Observer.Stages.lost(c.now.Now)
+	if order := c.elections.failover.succession(&c.core); order != nil {
+		c.send(order)
+	}
 	c.silence += n
 	c.elections.founding.tell(&c.core)
 	if late := c.elections.failover.tick(&c.core, n); late != raft.None {

@@ -293,6 +293,9 @@
 // hears the leader; a leader is still made by votes alone. Measured with three members at 1,000 puts a second on a busy machine: after the
 // kill of a leader, no put is acknowledged for some 0.2 to 0.6 s, and for 1.1 to 2.5 s without this check.
 //
+// A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts, and the others would wait
+// as long again. Such a leader orders the voter with most of the log to campaign (MsgTimeoutNow), which is an election like any other.
+//
 // # Which actors write files
 //
 // Three actors write files, each its own: the log writer, the segment maker and the snapshotter. The segment maker also writes the last

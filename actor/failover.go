@@ -88,6 +88,25 @@ func (f *failover) forgetLeader(c *core) {
 	}
 }
 
+// succession returns an order to campaign at once, for the voter that has most of the log, when this leader has just ended its own term:
+// no quorum has answered it for an election timeout. Voters that still hear it would wait for another one. Otherwise it returns nil.
+func (f *failover) succession(c *core) *raftpb.Message {
+	now, best := c.raft.BasicStatus(), uint64(raft.None)
+	if c.soft.RaftState != raft.StateLeader || now.RaftState != raft.StateFollower || now.GetTerm() != c.term {
+		return nil
+	}
+	for _, id := range c.votersOfBoth() {
+		if id != c.Member && c.connected[id] && c.Status.Match(id) > c.Status.Match(best) {
+			best = id
+		}
+	}
+	if best == raft.None {
+		return nil
+	}
+	c.Logger.Warn("no quorum has answered this leader for an election timeout: it ends its term, and asks another voter to lead", "to", c.Status.NameOf(best), "term", c.term)
+	return &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: new(c.Member), To: &best, Term: new(c.term)}
+}
+
 // firstCampaign returns after how many ticks a voter campaigns first: in the order of the ids.
 func firstCampaign(voters []uint64, member, died uint64) int {
 	ticks := campaignFirst

@@ -156,3 +156,28 @@ func TestLeaderIsHeardAgain(t *testing.T) {
 		t.Errorf("its leader lives, and it asks for %d votes and follows %d", preVotes(sent), c.raft.BasicStatus().Lead)
 	}
 }
+
+// A leader that hears no quorum ends its term and tells the voter that has most of the log, at once and once. One that hears of a later
+// leader orders nothing: that election is over.
+func TestDeafLeaderOrdersAnElection(t *testing.T) {
+	orders := func(sent []peerframe.Message) (to []uint64) {
+		for _, m := range sent {
+			if m, ok := m.(peerframe.Raft); ok && m.GetType() == raftpb.MsgTimeoutNow {
+				to = append(to, m.GetTo(), m.GetTerm())
+			}
+		}
+		return to
+	}
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	term := c.term
+	if to := orders(c.pass(2100 * time.Millisecond)); !slices.Equal(to, []uint64{2, term}) {
+		t.Errorf("deaf for two election timeouts in term %d, it orders elections (voter, term) %v", term, to)
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.lead()
+	sent := append(c.turn(heartbeatOf(3, c.term+1)), c.pass(2*time.Second)...)
+	if to := orders(sent); len(to) != 0 {
+		t.Errorf("it hears of a later leader, and orders elections %v", to)
+	}
+}

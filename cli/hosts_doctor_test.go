@@ -59,7 +59,7 @@ func TestHostsDoctor(t *testing.T) {
 			func() { blocked("add", "2379", "2380") }, func() { blocked("del", "2379", "2380") },
 		},
 		{
-			"mtu", checks.Warning, "the interface eth0 of " + other.name + " has an MTU of 1200 bytes, and 1280 are needed", "ip link set dev eth0 mtu 1500",
+			"mtu", checks.Failure, "the interface eth0 of " + other.name + " has an MTU of 1200 bytes, and 1280 are needed", "ip link set dev eth0 mtu 1500",
 			func() { h.ip("-n " + at + " link set eth0 mtu 1200") }, func() { h.ip("-n " + at + " link set dev eth0 mtu 1500") }, // as it says
 		},
 		{

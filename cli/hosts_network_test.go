@@ -82,6 +82,8 @@ func TestHostsNetwork(t *testing.T) {
 		h.step(l, fmt.Sprintf("MTU %d out of the leader's host", mtu), gapKilled, func() { out(stay) })
 		h.step(l, fmt.Sprintf("MTU %d into all hosts", mtu), gapKilled, func() { h.rule(h.members, into, stay) })
 	}
+	// A deaf leader ends its term within two election timeouts, of a second each, and sees to its succession itself.
+	h.step(l, "the leader's host hears nothing", gapKilled+500*time.Millisecond, func() { h.rule(leader(), "INPUT -p udp -j DROP", stay) })
 	h.step(l, "routes that flap", gapKilled, func() {
 		for range 5 {
 			for _, m := range h.members {

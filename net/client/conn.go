@@ -105,7 +105,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 	route := wire.NewRoute(k.qc)
 	c.start(route.Answer)
 	c.start(func() {
-		if err := route.Watch(limits.ClientKeepAlive); err != nil {
+		if err := route.Watch(limits.ClientKeepAlive, nil); err != nil { // a client leaves a server that hears nothing, too
 			k.fail(err)
 		}
 	})

@@ -114,7 +114,7 @@ func (c *conn) run() {
 	all.Go(route.Answer)
 	if c.mine {
 		all.Go(func() {
-			if err := route.Watch(limits.PeerKeepAlive / 3); err != nil {
+			if err := route.Watch(limits.PeerKeepAlive/3, c.hears); err != nil {
 				c.stalled(err)
 			}
 		})
@@ -125,6 +125,19 @@ func (c *conn) run() {
 		c.link.dropped.Add(uint64(q.close()))
 	}
 	all.Wait()
+}
+
+// hears reports whether the peer's host answers a first packet, be it with an error. What a host that hears nothing still sends, as a deaf
+// leader's order to elect another one, arrives only on the connection that there is.
+func (c *conn) hears() bool {
+	t, at := c.link.transport, c.quic.RemoteAddr()
+	ctx, cancel := context.WithTimeout(c.quic.Context(), limits.PeerHandshakeTimeout/2)
+	defer cancel()
+	q, err := t.quic.Dial(ctx, at, t.config.Trust.Dial(wire.ProtocolPeer, c.link.name(), at.String()), dialConfig)
+	if err == nil {
+		closeQUIC(q, closeSuperseded, "only an answer was wanted")
+	}
+	return ctx.Err() == nil
 }
 
 // stalled closes the connection because its path loses large packets; it is dialled again.

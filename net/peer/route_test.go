@@ -18,6 +18,9 @@ func TestRouteIsWatched(t *testing.T) {
 		}
 		if c.mine {
 			watching++
+			if !c.hears() {
+				t.Errorf("%s does not hear that its peer answers", m.config.Name)
+			}
 			c.stalled(errors.New("large packets are lost"))
 			await(t, "the pair is connected anew", wait, func() bool {
 				other := m.link(uint64(2 - i)).out.Load()

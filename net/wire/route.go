@@ -76,8 +76,9 @@ func (r *Route) send(what, kind byte, large bool) error {
 
 // Watch probes the path, until the connection ends or the path loses large packets: then it returns an error. It probes while data moves,
 // and else once in idle. A lost probe is repeated each limits.PathProbe, or each two round trips if that is more. Of a process that stands
-// still no packets arrive, and its lost probes prove nothing.
-func (r *Route) Watch(idle time.Duration) error {
+// still no packets arrive, and its lost probes prove nothing. Those of a host that hears nothing prove nothing either: hears, unless it is
+// nil, tells whether the host answers a first packet.
+func (r *Route) Watch(idle time.Duration, hears func() bool) error {
 	if state := r.conn.ConnectionState(); !state.SupportsDatagrams.Remote {
 		return nil
 	}
@@ -102,8 +103,11 @@ func (r *Route) Watch(idle time.Duration) error {
 		}
 		heard = stats.PacketsReceived
 		if lost >= limits.PathLost && alive >= limits.PathLost/4 {
-			pathStalls.Add(1)
-			return fmt.Errorf("%d large packets in a row were lost while small ones pass: the path's MTU fell below this connection's packets", lost)
+			if hears == nil || hears() {
+				pathStalls.Add(1)
+				return fmt.Errorf("%d large packets in a row were lost while small ones pass: the path's MTU fell below this connection's packets", lost)
+			}
+			alive = 0
 		}
 		moved := stats.BytesSent + stats.BytesReceived
 		wait = min(2*wait, max(limits.PathProbe, idle/limits.PathIdle))

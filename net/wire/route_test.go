@@ -54,11 +54,11 @@ func routeEnds(t *testing.T) (dialled, accepted *quic.Conn, sockets [2]*narrowin
 }
 
 // watched runs both ends of a Route, and returns where Watch reports.
-func watched(dialled, accepted *quic.Conn) chan error {
+func watched(dialled, accepted *quic.Conn, hears func() bool) chan error {
 	stalled, r := make(chan error, 1), NewRoute(dialled)
 	go NewRoute(accepted).Answer()
 	go r.Answer()
-	go func() { stalled <- r.Watch(300 * time.Millisecond) }()
+	go func() { stalled <- r.Watch(300*time.Millisecond, hears) }()
 	return stalled
 }
 
@@ -87,7 +87,7 @@ func pour(t *testing.T, from, to *quic.Conn, read bool) {
 func TestRouteNoticesAFallenMTU(t *testing.T) {
 	for direction, what := range []string{"out", "back"} {
 		dialled, accepted, sockets := routeEnds(t)
-		stalled := watched(dialled, accepted)
+		stalled := watched(dialled, accepted, nil)
 		pour(t, dialled, accepted, true)
 		pour(t, accepted, dialled, true)
 		select {
@@ -113,7 +113,7 @@ func TestRouteNoticesAFallenMTU(t *testing.T) {
 // the path.
 func TestRouteOfASlowReader(t *testing.T) {
 	dialled, accepted, _ := routeEnds(t)
-	stalled := watched(dialled, accepted)
+	stalled := watched(dialled, accepted, nil)
 	pour(t, dialled, accepted, false)
 	pour(t, accepted, dialled, false)
 	wait := 11 * time.Second
@@ -127,10 +127,32 @@ func TestRouteOfASlowReader(t *testing.T) {
 	}
 }
 
+// TestRouteOfADeafHost lets a host hear nothing while it goes on to send: its connection is kept for what arrives on it.
+func TestRouteOfADeafHost(t *testing.T) {
+	dialled, accepted, sockets := routeEnds(t)
+	asked := make(chan bool, 100)
+	stalled := watched(dialled, accepted, func() bool { asked <- true; return false })
+	pour(t, accepted, dialled, true)
+	before := PathStalls()
+	sockets[0].most.Store(0)
+	for range 2 {
+		select {
+		case <-asked:
+		case err := <-stalled:
+			t.Fatalf("given up without a question: %v", err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("its host is not asked")
+		}
+	}
+	if n := PathStalls() - before; n != 0 || len(stalled) > 0 {
+		t.Errorf("given up: %d counted", n)
+	}
+}
+
 // TestRouteWithLoss loses each tenth datagram of any length, for some seconds: that is no reason to dial again.
 func TestRouteWithLoss(t *testing.T) {
 	dialled, accepted, sockets := routeEnds(t)
-	stalled := watched(dialled, accepted)
+	stalled := watched(dialled, accepted, nil)
 	pour(t, dialled, accepted, true)
 	stop := time.After(4 * time.Second)
 	for {
