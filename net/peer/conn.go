@@ -127,8 +127,8 @@ func (c *conn) run() {
 	all.Wait()
 }
 
-// hears reports whether the peer's host answers a first packet, be it with an error. What a host that hears nothing still sends, as a deaf
-// leader's order to elect another one, arrives only on the connection that there is.
+// hears reports whether the peer's host answers a first packet, be it with an error. A host that hears nothing may still send, as a deaf
+// leader orders an election: its messages arrive only on the connection that there is.
 func (c *conn) hears() bool {
 	t, at := c.link.transport, c.quic.RemoteAddr()
 	ctx, cancel := context.WithTimeout(c.quic.Context(), limits.PeerHandshakeTimeout/2)
