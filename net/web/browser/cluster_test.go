@@ -165,18 +165,22 @@ func (c *cluster) try(input []byte, arguments ...string) (string, error) {
 	return string(out), err
 }
 
-// leader returns the member that leads.
+// leader returns the member that leads. The page's member asks the others now and then: it may not have heard of the leader yet.
 func (c *cluster) leader() *member {
 	c.t.Helper()
-	for _, m := range c.overview(c.members[0]).Members {
-		for _, one := range c.members {
-			if m.Role == "leader" && m.Name == one.name {
-				return one
+	for deadline := time.Now().Add(wait); ; time.Sleep(100 * time.Millisecond) {
+		o := c.overview(c.members[0])
+		for _, m := range o.Members {
+			for _, one := range c.members {
+				if m.Role == "leader" && m.Name == one.name {
+					return one
+				}
 			}
 		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("no leader: %+v", o)
+		}
 	}
-	c.t.Fatal("no leader")
-	return nil
 }
 
 type overview struct {
