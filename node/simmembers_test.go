@@ -137,13 +137,13 @@ func (a *administrator) attend() {
 	}
 }
 
-// introduce says where a founder is that has never announced itself: those that joined later know of no flags, and when only
-// they are left nobody else can reach it.
+// introduce says where a member is that has never announced itself. Members that joined later know of no founder's flags; and of two hosts of
+// one name, the one that was added may be another than the one whose folder is bound. When a leader has moved, nobody else can reach either.
 func (a *administrator) introduce() {
 	for _, one := range a.w.watch.members.All() {
 		a.abandon(one)
-		if a.open == 0 && !one.Started() && len(one.Peers) == 0 {
-			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{a.w.byID[one.ID].config.AdvertisePeer}}, nil)
+		if h := a.w.byID[one.ID]; a.open == 0 && h != nil && !one.Started() && !slices.Contains(one.Peers, h.config.AdvertisePeer) {
+			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{h.config.AdvertisePeer}}, nil)
 		}
 	}
 }

@@ -69,13 +69,20 @@ func TestFailBack(t *testing.T) {
 	_ = first.Close()
 	put()
 	first = servertest.Start(t, trust, a, func(c *server.Config) { c.Address = endpoint })
-	for begun := time.Now(); first.Stats().Accepted < 2; put() { // it is looked at, twice
-		if time.Since(begun) > wait {
-			t.Fatal("the client does not look whether its first member serves")
+	for what, one := range map[string]wire.Status{
+		"has no leader": {Name: "a", Role: "candidate"},
+		"still starts":  {Name: "a", Role: "follower", Leader: 2, Stage: wire.Starting},
+	} {
+		a.SetStatus(one)
+		looks := first.Stats().Accepted
+		for begun := time.Now(); first.Stats().Accepted < looks+2; put() {
+			if time.Since(begun) > wait {
+				t.Fatalf("the client does not look whether its first member, which %s, serves", what)
+			}
 		}
-	}
-	if n := a.Proposals.Load(); n != 1 {
-		t.Errorf("%d writes at a member that has no leader", n-1)
+		if n := a.Proposals.Load(); n != 1 {
+			t.Errorf("%d writes at a member that %s", n-1, what)
+		}
 	}
 	a.SetStatus(wire.Status{Name: "a", Role: "follower", Leader: 2})
 	for begun := time.Now(); a.Proposals.Load() < 10; put() {
@@ -87,6 +94,30 @@ func TestFailBack(t *testing.T) {
 		if time.Since(begun) > wait {
 			t.Fatal("the other connection is not closed")
 		}
+	}
+}
+
+// A client begins with a member that has started, if there is one; else with one that is starting.
+func TestBeginsWithAStartedMember(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	a.SetStatus(wire.Status{Name: "a", Role: "follower", Leader: 2, Stage: wire.Starting})
+	first := servertest.Start(t, trust, a, nil)
+	second := servertest.Start(t, trust, servertest.NewMember(a), nil)
+	for i := range int64(2) {
+		c, err := client.Open(ctxOf(t, wait), client.Config{
+			Endpoints: []string{servertest.Endpoint(first), servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, DialStagger: 50 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v")))
+		if n := a.Proposals.Load(); n != i {
+			t.Errorf("%d writes at the member that is starting, not %d", n, i)
+		}
+		_ = c.Close()
+		_ = second.Close() // and then there is no other one
 	}
 }
 

@@ -208,6 +208,11 @@ func (c *Client) dialRound() (k *conn, hopeless bool) {
 			if err = c.sameCluster(k); err != nil {
 				k.fail(errDone)
 				k = nil
+			} else if k.member.Stage != "" && len(endpoints) > 1 { // another may serve already
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Duration(len(endpoints)) * c.config.DialStagger):
+				}
 			}
 		}
 		if err != nil && ctx.Err() == nil {

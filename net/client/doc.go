@@ -22,7 +22,8 @@
 // # Endpoints and failover
 //
 // A client begins with a random endpoint, which spreads many clients over the members, or with the first endpoint (Config.InOrder).
-// Endpoints are dialled 200 ms apart, or as soon as the earlier ones have failed. The client uses the first endpoint that answers. It keeps
+// Endpoints are dialled 200 ms apart, or as soon as the earlier ones have failed. The client uses the first endpoint that answers; a member
+// that is starting has to wait for the others, 200 ms each. It keeps
 // the other endpoints, and the endpoints that the member reports, for failover; endpoints known to be a member's come first. After half a
 // minute or more, the client returns to the endpoint that it began with, if that serves again. If all endpoints have failed, the client
 // pauses for 0.1 to 1 s before the next round. While all members refuse the client's certificate, it dials once in 1 to 15 s, and calls
@@ -44,8 +45,8 @@
 //	the connection broke after the request was sent         retried          retried, in doubt
 //	the member reset the stream after that                  retried          retried, in doubt
 //	the member does not answer in its part of the time      retried          retried, in doubt
-//	the member is late, and says that it has no leader or
-//	does not apply committed entries                        -                retried, in doubt
+//	the member is late, and says that it has no leader, is
+//	starting or does not apply committed entries            -                retried, in doubt
 //	the member: unavailable, overloaded, amnesia,
 //	corrupt, removed                                        retried          retried
 //	the member: outcome unknown                             retried          retried, in doubt

@@ -52,7 +52,7 @@ func (c *Client) lookForPreferred(now time.Time) {
 // failBack connects to the client's first endpoint and makes that connection the current one, if its member serves.
 func (c *Client) failBack(from *conn) {
 	k, err := c.dialEndpoint(c.ctx, c.preferred())
-	if err == nil && (c.sameCluster(k) != nil || !led(&k.member) || c.logIn(c.ctx, k) != nil) {
+	if err == nil && (c.sameCluster(k) != nil || !serves(&k.member) || c.logIn(c.ctx, k) != nil) {
 		k.fail(errDone)
 		k = nil
 	}

@@ -10,7 +10,7 @@ import (
 
 // health is a member's latest health report while writes wait for it. A slow disk delays writes for long, and a retry at another
 // member adds load to all disks: a slow cluster would stall. So a write is retried when its member reports that it has no leader,
-// or does not apply committed entries; lateness alone is no reason.
+// still starts, or does not apply committed entries; lateness alone is no reason.
 //
 // Invariants:
 //
@@ -55,7 +55,7 @@ func (h *health) heard(s *wire.Status, now time.Time) {
 	if s.Count(figures.Applied) >= h.mark {
 		h.mark, h.marked = s.Count(figures.Commit), now
 	}
-	h.well = led(s) && (s.Count(figures.Applied) >= h.mark || now.Sub(h.marked) < stuckAfter)
+	h.well = serves(s) && (s.Count(figures.Applied) >= h.mark || now.Sub(h.marked) < stuckAfter)
 }
 
 // waits reports whether a late write stays at its member: the member is healthy, or has not reported otherwise. The keeper detects

@@ -33,6 +33,7 @@ func TestHealth(t *testing.T) {
 		{"what was committed then is applied", wellFor, status(2, 400, 100), true, false},
 		{"behind another group", stuckAfter - wellFor, status(2, 500, 399), true, false},
 		{"stuck again", wellFor, status(2, 500, 399), true, true},
+		{"it is restarted, and starts", wellFor, &wire.Status{Role: "follower", Leader: 2, Stage: wire.Starting}, true, true},
 	} {
 		at = at.Add(step.passes)
 		if due := h.due(at); due != step.due {

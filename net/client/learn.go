@@ -17,7 +17,8 @@ import (
 )
 
 // learn stores the endpoints in a member's status, in place of the earlier ones: an endpoint that is missing there is not a
-// member's any more. A status without a leader only adds endpoints, since the member may have missed changes of the membership.
+// member's any more. The status of a member that does not serve only adds endpoints, since that member may have missed changes of
+// the membership.
 func (c *Client) learn(s *wire.Status) {
 	c.learnClock(s)
 	if c.config.NoDiscovery {
@@ -36,7 +37,7 @@ func (c *Client) learn(s *wire.Status) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !led(s) {
+	if !serves(s) {
 		add(c.told)
 	}
 	c.told = told
@@ -137,8 +138,9 @@ func readTold(from io.Reader) (wire.Status, error) {
 	}
 }
 
-// led reports whether a member knows a leader, and so the cluster's decisions.
-func led(s *wire.Status) bool { return s.Leader != 0 || s.Role == "leader" }
+// serves reports whether a member has started and knows a leader, and so the cluster's decisions. Requests to a member that still
+// starts wait until it has applied what it missed.
+func serves(s *wire.Status) bool { return s.Stage == "" && (s.Leader != 0 || s.Role == "leader") }
 
 func usable(address string) bool {
 	host, port, err := net.SplitHostPort(address)
