@@ -42,8 +42,6 @@ type stream struct {
 	filled  bool      // bytes arrived since it was set
 	begun   time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
 
-	waiting waiting
-
 	// Shared.
 	mu      sync.Mutex
 	room    sync.Cond       // out was taken, or the stream is gone
@@ -62,6 +60,7 @@ type stream struct {
 	gone    bool            // nothing is read or written any more
 
 	written kv.Written // callback for when the current done is written; usually nil
+	waiting waiting
 }
 
 // slot is a request that is under way.
