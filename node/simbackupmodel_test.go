@@ -152,13 +152,17 @@ func (b *simBackup) target(at backup.At) uint64 {
 }
 
 // covers reports whether the backup certainly has a base and all entries behind it up to an entry, and the next one, which tells that
-// the moment ends there.
+// the moment ends there. A base that was published, and failed to be synced, shows that there are later entries, too.
 func (b *simBackup) covers(target uint64) bool {
+	until := b.said
+	if n := len(b.bases); n > 0 {
+		until = max(until, b.bases[n-1].Index)
+	}
 	for _, base := range slices.Backward(b.bases) {
 		if base.Index > target {
 			continue
 		}
-		for entry := base.Index + 1; entry <= min(target+1, b.said); entry++ {
+		for entry := base.Index + 1; entry <= min(target+1, until); entry++ {
 			if !b.has[entry] {
 				return false
 			}

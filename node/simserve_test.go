@@ -28,12 +28,19 @@ var probed = []operationKind{opPut, opRead, opSerializable}
 // its queue: each write is then applied, but after its client has given up. A probe that gives up as early would not see this service.
 const probeTimeout = 2 * clientTimeout
 
-// serve lets every member be asked for everything, and fails when one has not answered all of it within a time.
+// serve lets every member be asked for everything, and fails when one has not answered all of it within a time: a member that needs a
+// snapshot has more, for each part of it.
 func (w *world) serve(within time.Duration) {
 	var probes []*probe
+	parts := uint64(0)
 	for _, h := range w.listed() {
+		if h.alive() {
+			p := h.member.status.Parts()
+			parts = max(parts, p.BaseFiles+p.Extents)
+		}
 		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, user: user{name: kv.Root}, open: math.MaxInt}})
 	}
+	within += time.Duration(parts) * 50 * time.Millisecond
 	begun := w.sim.Now()
 	var waits *probe
 	answered := func() bool {
