@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
 
@@ -76,10 +77,6 @@ func (f *founding) premature(c *core, message peerframe.Message) bool {
 	return false
 }
 
-// foldersMost is the index up to which appends carry folders. A founder may get the first entries by a snapshot, which carries none, and
-// would then campaign without the folders of founders that it has not met. By this index the log has bound all founders.
-const foldersMost = 256
-
 // CarriesFolders tells whether a message carries the folders that its sender knows ([Admission]): it asks for a vote, or may be the first
 // append to a founder.
 func CarriesFolders(m *raftpb.Message) bool {
@@ -87,7 +84,7 @@ func CarriesFolders(m *raftpb.Message) bool {
 	case raftpb.MsgPreVote, raftpb.MsgVote:
 		return true
 	case raftpb.MsgApp:
-		return m.GetIndex() <= foldersMost
+		return m.GetIndex() <= limits.FoldersEntries
 	}
 	return false
 }

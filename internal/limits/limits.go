@@ -477,6 +477,9 @@ const (
 
 	// Members bounds the voters of a cluster: each further voter makes writes wait for more disks without more safety.
 	Members = 7
+	// FoldersEntries is the entry up to which appends carry the founders' folders. A founder may get the first entries by a snapshot, which
+	// carries none, and would then campaign without founders that it has not met. By this entry the log has bound all founders.
+	FoldersEntries = 256
 	// Learners bounds the members that catch up at a time: each reads the leader's data, in addition to the leader's own work.
 	Learners = 3
 	// LearnerLevelEntries is the lag, in entries, up to which a learner counts as caught up, as in etcd: less than it receives in one
