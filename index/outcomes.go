@@ -1,7 +1,9 @@
 package index
 
 // outcomes is a hash table of outcomes by sequence, with linear probing: outcomes of consecutive sequences are neighbours. Its memory
-// depends on the number of outcomes, and not on the sequences and windows that a client claims.
+// depends on the number of outcomes, and not on the sequences and windows that a client claims. Neighbours are in the order of the slots
+// that they would take first (Robin Hood hashing): so a removal ends at the next outcome that has its own, and not at the end of thousands
+// of consecutive sequences.
 type outcomes struct {
 	slots []numberedOutcome // a power of two, or none; at most three quarters are used
 	held  int
@@ -41,8 +43,14 @@ func (t *outcomes) add(sequence uint64, o outcome) {
 	if 4*(t.held+1) > 3*len(t.slots) {
 		t.resize(max(leastSlots, 2*len(t.slots)))
 	}
-	slot, _ := t.search(sequence)
-	t.slots[slot] = numberedOutcome{sequence, o}
+	mask, one := uint64(len(t.slots)-1), numberedOutcome{sequence, o}
+	slot := sequence & mask
+	for ; t.slots[slot].kind != 0; slot = (slot + 1) & mask {
+		if there := &t.slots[slot]; (slot-one.sequence)&mask > (slot-there.sequence)&mask {
+			one, *there = *there, one
+		}
+	}
+	t.slots[slot] = one
 	t.held++
 }
 
@@ -54,13 +62,11 @@ func (t *outcomes) resize(slots int) {
 	}
 }
 
-// remove frees a slot, and moves back the outcomes that found it used.
+// remove frees a slot, and moves back the outcomes behind it that have not the slot that they would take first.
 func (t *outcomes) remove(slot uint64) {
 	mask := uint64(len(t.slots) - 1)
-	for next := (slot + 1) & mask; t.slots[next].kind != 0; next = (next + 1) & mask {
-		if home := t.slots[next].sequence & mask; (next-home)&mask >= (next-slot)&mask {
-			t.slots[slot], slot = t.slots[next], next
-		}
+	for next := (slot + 1) & mask; t.slots[next].kind != 0 && t.slots[next].sequence&mask != next; next = (next + 1) & mask {
+		t.slots[slot], slot = t.slots[next], next
 	}
 	t.slots[slot] = numberedOutcome{}
 	t.held--

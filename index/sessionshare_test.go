@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -101,5 +102,25 @@ func TestOutcomesModel(t *testing.T) {
 		if table.held != 0 || len(table.slots) > leastSlots {
 			t.Fatalf("%d outcomes in %d slots", table.held, len(table.slots))
 		}
+	}
+}
+
+// A session with many writes under way forgets the oldest one with each new write: that does not depend on how many there are.
+func TestForgettingOneOfManyOutcomesIsCheap(t *testing.T) {
+	const held, most = 1 << 16, 2 * time.Second // 3 ms; looking at all of them took 10 s
+	var all outcomes
+	for n := range uint64(held) {
+		all.add(n, outcome{kind: 1})
+	}
+	begun := time.Now()
+	for n := range uint64(held) {
+		all.forget(n, n+1, func(uint64, *outcome) {})
+		all.add(held+n, outcome{kind: 1})
+	}
+	if took := time.Since(begun); took > most {
+		t.Errorf("%d writes took %v", held, took)
+	}
+	if all.held != held || all.find(held-1) != nil || all.find(held) == nil {
+		t.Errorf("%d outcomes are left", all.held)
 	}
 }
