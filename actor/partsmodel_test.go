@@ -944,7 +944,8 @@ func (m *partsModel) exactly(p *partsMember) {
 	}
 	need := r.offer.Size
 	for _, one := range r.offer.Parts {
-		if p.content("snap/"+snapshot.Part(one).Name()) == nil {
+		path := "snap/" + snapshot.Part(one).Name()
+		if _, harmed := p.sound[path]; harmed || p.content(path) == nil { // a part that turns out to be damaged comes, too
 			need += one.Bytes
 		}
 	}
