@@ -14,6 +14,7 @@ type BasePiece struct {
 	from   []byte
 	last   []byte // the last key so far
 	weight int64
+	found  versionSum
 	next   []byte // where the next piece begins; nil: not reached yet, or the base ends with this piece
 }
 
@@ -23,12 +24,12 @@ func (v *View) BasePiece(from []byte) *BasePiece { return &BasePiece{v: v, from:
 // Next returns where the next piece begins, or nil if this one was the last. It is valid after a complete Scan.
 func (b *BasePiece) Next() []byte { return b.next }
 
-// Scan is ScanBase within the piece.
+// Scan calls f with the versions of the piece as scanBase does, from a key on.
 func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) bool) {
 	if bytes.Compare(from, b.from) < 0 {
 		from = b.from
 	}
-	b.v.ScanBase(from, func(key []byte, versions []Version) bool {
+	b.v.scanBase(from, func(key []byte, versions []Version, sum uint64) bool {
 		if b.next != nil && bytes.Compare(key, b.next) >= 0 {
 			return false
 		}
@@ -38,6 +39,7 @@ func (b *BasePiece) Scan(from []byte, f func(key []byte, versions []Version) boo
 				return false
 			}
 			b.last = append(b.last[:0], key...)
+			b.found.add(int64(len(versions)), sum)
 			for i := range versions {
 				b.weight += weight(len(key), versions[i].Size())
 			}

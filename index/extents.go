@@ -198,23 +198,24 @@ func (s *State) droppable() int64 {
 	return min(limit, max(s.stored.to, s.stored.base)+1)
 }
 
-// ScanBase calls f with the versions of the base, from a key on, in key order, oldest first, until f returns false: the changes up to
-// the base that a history from the compacted revision on needs, which the base had when it was made. The state keeps them until the
-// base is stored. The slices are parts of the View or reused.
-func (v *View) ScanBase(from []byte, f func(key []byte, versions []Version) bool) {
+// scanBase calls f with the versions of the base, from a key on, in key order, oldest first, and with the sum of their checksums, until f
+// returns false: the changes up to the base that a history from the compacted revision on needs, which the base had when it was made. The
+// state keeps them until the base is stored. The slices are parts of the View or reused.
+func (v *View) scanBase(from []byte, f func(key []byte, versions []Version, sum uint64) bool) {
 	defer runtime.KeepAlive(v)
 	var p probe
 	var versions []Version
 	v.tree.Ascend(p.set(from), func(r ref) bool {
-		versions = v.ofBase(r.record(), versions[:0])
-		return len(versions) == 0 || f(r.record().key(), versions)
+		sum := uint64(0)
+		versions, sum = v.ofBase(r.record(), versions[:0])
+		return len(versions) == 0 || f(r.record().key(), versions, sum)
 	})
 	runtime.KeepAlive(p.words)
 }
 
-// ofBase appends the versions of a key that the base has, oldest first. A state that was loaded from a file with all keys may have
+// ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums. A state that was loaded from a file with all keys may have
 // dropped some of them: its base has the versions that a history from its oldest change on needs.
-func (v *View) ofBase(r *record, to []Version) []Version {
+func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 	from := position{mod: v.extents.kept}
 	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
 		from = oldest
@@ -224,7 +225,7 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 		if at.mod <= v.extents.base && !(old && at.has(tombstone)) {
 			var one Version
 			one.set(v, r.key(), at)
-			to = append(to, one)
+			to, sum = append(to, one), sum+at.sum
 		}
 		if old {
 			break
@@ -234,7 +235,7 @@ func (v *View) ofBase(r *record, to []Version) []Version {
 		}
 	}
 	slices.Reverse(to)
-	return to
+	return to, sum
 }
 
 // BaseServes says whether the base is sufficient for the View: whether all is dropped that the base lacks. Until then, a file that

@@ -107,7 +107,7 @@ func TestExtents(t *testing.T) {
 			}
 			if s == late && s.stored.base < v.Base() {
 				clear(base)
-				v.ScanBase(nil, func(key []byte, versions []Version) bool {
+				v.scanBase(nil, func(key []byte, versions []Version, _ uint64) bool {
 					for i := range versions {
 						base[string(key)] = append(base[string(key)], cloned(&versions[i]))
 					}
@@ -301,7 +301,7 @@ func TestRedoRefuses(t *testing.T) {
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}), new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}))
 	v := s.ViewToSave()
 	var base, sound []KeyedVersion
-	v.ScanBase(nil, func(key []byte, versions []Version) bool {
+	v.scanBase(nil, func(key []byte, versions []Version, _ uint64) bool {
 		base = append(base, KeyedVersion{bytes.Clone(key), cloned(&versions[0])})
 		return true
 	})

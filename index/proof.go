@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync/atomic"
 
 	"qkv/internal/limits"
 )
 
 // Proof checks a file that was saved of a View by the checks of a load, without building a state: it needs memory for the meta data alone.
-// A part is compared with the View, version by version. A snapshot that lists parts has only the open changes: each part was proven when
+// The changes of an extent are compared with those of the View, one by one. A piece of a base has no other versions than those that Scan
+// found: their checksums add up to the same sum, as in a digest. A snapshot that lists parts has only the open changes: each part was proven when
 // it was saved, and never changes. A Proof is for one goroutine.
 type Proof struct {
 	v     *View      // nil: the file has all keys, and the meta data count them
 	piece *BasePiece // nil: the file is no piece of a base
+	read  versionSum // the versions so far
 	b     Builder    // its state has the numbers, and the bounds of the history, but no keys
 	at    Position   // of the next change
 	to    int64      // the last revision of the changes
@@ -29,7 +30,7 @@ func NewProof() *Proof { return &Proof{} }
 
 // Proof is for a piece of the base. It is called after a complete Scan.
 func (b *BasePiece) Proof() *Proof {
-	p := &Proof{v: b.v, piece: &BasePiece{v: b.v, from: b.from, next: b.next}}
+	p := &Proof{v: b.v, piece: b}
 	p.bound()
 	if h := &p.b.s.history; h.slots.first < b.v.extents.kept { // a base serves a history from there on
 		h.slots.first, h.sub = b.v.extents.kept, 0
@@ -61,11 +62,11 @@ func (p *Proof) Open(meta []byte) (err error) {
 
 // Key takes the next key, as Builder.Add and AddBase do.
 func (p *Proof) Key(key []byte, versions []Version) error {
+	for i := range versions {
+		p.read.add(1, versions[i].checksum(key))
+	}
 	if p.piece != nil {
-		if err := p.ofPiece(key, versions); err != nil {
-			return err
-		}
-		if versions = p.b.ofBase(slices.Clone(versions)); len(versions) == 0 {
+		if versions = p.b.ofBase(versions); len(versions) == 0 {
 			p.b.last = append(p.b.last[:0], key...)
 			return nil
 		}
@@ -74,11 +75,6 @@ func (p *Proof) Key(key []byte, versions []Version) error {
 		return err
 	}
 	s := p.b.s
-	for i := range versions {
-		v := &versions[i]
-		s.history.kept++
-		s.history.keptSum += v.checksum(key)
-	}
 	if newest := &versions[len(versions)-1]; !newest.Tombstone {
 		s.totals.live++
 		s.totals.liveBytes += int64(len(key) + len(newest.Value))
@@ -94,53 +90,6 @@ func (p *Proof) Key(key []byte, versions []Version) error {
 // checksum is the version's sum in the digest.
 func (v *Version) checksum(key []byte) uint64 {
 	return sumOf(hashOf(key), v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
-}
-
-// ofPiece compares a key's versions with those of the View's base.
-func (p *Proof) ofPiece(key []byte, versions []Version) (err error) {
-	found := false
-	p.piece.after(p.b.last, func(r *record, want []Version) {
-		found = bytes.Equal(r.key(), key) && len(want) == len(versions)
-		for i := 0; found && i < len(want); i++ {
-			found = want[i].Mod == versions[i].Mod && want[i].Sub == versions[i].Sub && want[i].Tombstone == versions[i].Tombstone &&
-				r.has(&want[i], versions[i].checksum(key))
-		}
-	})
-	if !found {
-		return fmt.Errorf("the versions of the key %q, behind %q, are not those of the base", key, p.b.last)
-	}
-	return nil
-}
-
-// after calls f with the piece's first key after another one, if there is one.
-func (b *BasePiece) after(last []byte, f func(r *record, versions []Version)) {
-	defer runtime.KeepAlive(b.v)
-	from := b.from
-	if last != nil {
-		from = append(bytes.Clone(last), 0)
-	}
-	var p probe
-	b.v.tree.Ascend(p.set(from), func(r ref) bool {
-		if b.next != nil && bytes.Compare(r.record().key(), b.next) >= 0 {
-			return false
-		}
-		versions := b.v.ofBase(r.record(), nil)
-		if len(versions) > 0 {
-			f(r.record(), versions)
-		}
-		return len(versions) == 0
-	})
-	runtime.KeepAlive(p.words)
-}
-
-// has says whether a version of a record has a checksum.
-func (r *record) has(v *Version, sum uint64) bool {
-	for at := r.newest(); at != nil; at = ref(at.prev.Load()).version() {
-		if at.mod == v.Mod && int64(at.sub) == v.Sub {
-			return at.sum == sum
-		}
-	}
-	return false
 }
 
 // Changes takes the next changes, as Builder.Redo does.
@@ -188,19 +137,31 @@ func (p *Proof) turn() {
 	}
 }
 
+// versionSum is a number of versions, and the sum of their checksums.
+type versionSum struct {
+	count int64
+	sum   uint64
+}
+
+func (s *versionSum) add(count int64, sum uint64) {
+	s.count += count
+	s.sum += sum
+}
+
 // Finish returns an error if something is missing.
 func (p *Proof) Finish() error {
-	s, missing := p.b.s, false
+	s := p.b.s
 	switch {
+	case p.piece != nil && p.read != p.piece.found:
+		return fmt.Errorf("it has %d versions, with the sum %016x, and the base has %d there, with the sum %016x", p.read.count, p.read.sum, p.piece.found.count, p.piece.found.sum)
 	case p.piece != nil:
-		p.piece.after(p.b.last, func(*record, []Version) { missing = true })
-	case p.v != nil:
-		p.turn()
-		missing = p.at.Revision <= p.to
+	case p.v == nil:
+		s.history.kept, s.history.keptSum = p.read.count, p.read.sum
+	default:
+		if p.turn(); p.at.Revision <= p.to {
+			return fmt.Errorf("the end is missing: the next change is %d.%d of those up to revision %d", p.at.Revision, p.at.Sub, p.to)
+		}
 		s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum = p.v.totals.live, p.v.totals.liveBytes, p.v.history.kept, p.v.history.keptSum
-	}
-	if missing {
-		return fmt.Errorf("the end is missing: the last key is %q, and the next change %d.%d of those up to revision %d", p.b.last, p.at.Revision, p.at.Sub, p.to)
 	}
 	return nil
 }
