@@ -115,10 +115,10 @@
 //  1. Write under a temporary name in the same folder. Sync every 1 MiB (of a received file, only start the
 //     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
 //  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
-//     that a load accepts the content (index.Proof). A part is compared with the state, version by version, once. A snapshot with all
-//     keys must have the digest of its state. The list of a snapshot with parts must have no gap. A received file is read back and verified while it arrives, and the same pass builds the state
-//     ([Readback]). That pass drops the pages that it has read from the page cache, because the file is not read again
-//     soon. A damaged file is removed.
+//     that a load accepts the content (index.Proof). A part is compared with the state once, by the sum of its checksums or change
+//     by change. A snapshot with all keys must have the digest of its state. The list of a snapshot with parts must have no gap. A
+//     received file is read back and verified while it arrives, and the same pass builds the state ([Readback]). That pass drops the
+//     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.
 //  4. Only then may other packages rely on the snapshot: release the log, remove older snapshots, answer "installed".
 //
