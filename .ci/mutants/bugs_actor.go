@@ -23,66 +23,66 @@ var actorBugs = []mutant{
 	{"send MsgVote at once", []change{
 		{"Consensus.ready", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},
 		{"Consensus.ready", `m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)`, ``},
-	}, []detector{actors, story, campaign}},
+	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"read before an entry of the term", []change{
 		{"core.readable", `return c.handedTerm == c.term`, `return true`},
 		{"Consensus.receive", `if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {`, `if false {`},
-	}, []detector{story, campaign}},
+	}, []detector{direct("./node", "TestStories/single_voter_reads"), campaign}},
 	{"count self before own sync", []change{
 		{"Consensus.orderAppend", `c.hardStates.given(c.now.Now)`, `c.hardStates.given(c.now.Now); defer func() { for _, r := range m.GetResponses() { if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp { c.step(r) } } }()`},
-	}, []detector{actors, story, campaign}},
+	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"vote before HardState is durable", []change{
 		{"LogWriter.append", `len(m.GetResponses()) > 0 && w.Log.Unsynced())`, `len(m.GetResponses()) > 0 && w.Log.Pending() > 0)`},
-	}, []detector{actors, story, campaign}},
+	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"reuse a ReadIndex id", []change{
 		{"reads.begin", `r.next++`, ``},
-	}, []detector{actors, story, campaign}},
+	}, []detector{direct("./actor", "TestReadAttempts"), campaign}},
 	{"match waiters without the incarnation", []change{
 		{"Applier.applyEntry", `&& envelope.Incarnation == a.Incarnation`, ``},
-	}, []detector{actors, story, campaign}},
+	}, []detector{direct("./actor", "TestEarlierProcessAnswersNobody"), campaign}},
 	{"a full disk refuses a write that was made", []change{
 		{"proposals.refuseForSpace", `if !index.HasSession(command) {`, `if index.HasSession(command) || true {`},
 	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"publish the View behind the answers", []change{
 		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestViewBeforeAnswers"), campaign}},
 	{"take a forward of an earlier term", []change{
 		{"accepted.take", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestForwardOfAnEarlierTermIsVoid"), campaign}},
 	{"admit a short log", []change{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestAdmission"), campaign}},
 	{"let who takes no part itself be the second word", []change{
 		{"quarantine.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
-	}, []detector{actors, story}},
+	}, []detector{direct("./actor", "TestQuarantine")}},
 	{"keep the log of before a snapshot that was installed", []change{
 		{"LogWriter.takeRestored", `w.Log.Release(r.marker.Index)`, ``},
-	}, []detector{{"TestTightDisk", []string{"./node", "-run", "^TestTightDisk$"}}}},
+	}, []detector{direct("./node", "TestTightDisk/delete_with_128_KiB_left")}},
 	{"release the log behind a snapshot on its way", []change{
 		{"neededFrom", `return max(p.PendingSnapshot, base)`, `return ^uint64(0) - 0*base`},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestLogIsKeptForFollowers"), campaign}},
 	{"count an earlier process's batch as seen", []change{
 		{"Consensus.seeForwarded", `&& envelope.Incarnation == c.Incarnation {`, `{`},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestForwardsOfAnEarlierProcessAreNotSeen"), campaign}},
 	{"tell the durable end before the sync", []change{
 		{"LogWriter.work", `w.Yield()`, `w.Yield(); if n := len(r.entries); n > 0 { s := w.Log.Stats(); s.Index, s.Term = r.entries[n-1].GetIndex(), r.entries[n-1].GetTerm(); w.Status.publishDurable(s) }`},
-	}, []detector{actors, campaign}},
+	}, []detector{direct("./actor", "TestDurableEndIsToldBehindTheSync"), campaign}},
 	{"send acknowledgements before the sync", []change{
 		{"LogWriter.work", `if needSync {`, `if needSync { for _, m := range r.responses { if m.GetTo() != w.Member { sendRaftMessage(w.Peers, m, 0, false) } }`},
 	}, []detector{campaign}},
 	{"revoke a lease without a round", []change{
 		{"leaseClock.expires", `if l.deadline <= k.proven {`, `if true {`},
-	}, []detector{actors}},
+	}, []detector{direct("./actor", "TestLeaseIsRevokedOrRenewed")}},
 	{"renew a lease that is being revoked", []change{
 		{"leaseClock.answer", `case l.revoking || l.deadline <= ask.at:`, `case l.deadline <= ask.at-1<<60:`},
 		{"leaseClock.answerNoted", `if len(l.asks) == 0 || l.revoking || l.deadline <= now {`, `if len(l.asks) == 0 {`},
-	}, []detector{actors}},
+	}, []detector{direct("./actor", "TestLeaseIsRevokedOrRenewed")}},
 	{"renew a lease of which the log says that less is left", []change{
 		{"leaseClock.answerNoted", `if l.unnoted() {`, `if l.unnoted() && l.gone {`},
-	}, []detector{actors}},
+	}, []detector{direct("./actor", "TestLeaseNotes")}},
 	{"answer a keep-alive before a quorum has", []change{
 		{"leases.takeAsks", `l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})`, `l.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)}, l.clock.time(c.now.Now), 0)`},
-	}, []detector{actors}},
+	}, []detector{direct("./actor", "TestKeepAliveWaitsForAQuorum")}},
 	{"vote for a removed member", []change{
 		{"Consensus.receive", `if c.membership.records.Removed(r.From) {`, `if false {`},
 	}, []detector{direct("./actor", "TestRemovedMemberGetsNoVote")}},

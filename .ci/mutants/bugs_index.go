@@ -42,10 +42,10 @@ var indexBugs = []mutant{
 		{"session.sum", `return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
 		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.places)`, ``},
-	}, []detector{campaign, direct("./index", "TestModel")}},
+	}, []detector{direct("./index", "TestModel"), campaign}},
 	{"a duplicate is applied again", []change{
 		{"State.once", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
-	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
@@ -61,10 +61,10 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index", "TestRepeatedPeerAddressIsRefused|TestHostileCommands")}},
 	{"an ended session is opened again", []change{
 		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, ``},
-	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"the window forgets what may come again", []change{
 		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.forgetBelow(one, w.Sequence) }`},
-	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"an answer that is read again is that of now", []change{
 		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},

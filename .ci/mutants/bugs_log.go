@@ -10,13 +10,13 @@ var logBugs = []mutant{
 	}, []detector{campaign, logSweeps}},
 	{"retry fsync", []change{
 		{"Log.writeAndSync", `err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) }`, `err != nil { if err := l.file.Datasync(); err != nil { return fmt.Errorf("syncing %s: %w", l.file.Name(), err) } }`},
-	}, []detector{logSweeps, campaign}},
+	}, []detector{direct("./log", "TestEveryCallFails"), campaign}},
 	{"truncate proven-durable frames", []change{
 		{"scanner.findIntactHeaders", `if h.synced > from && b.proof == nil {`, `if false {`},
-	}, []detector{logSweeps, campaign}},
+	}, []detector{direct("./log", "TestValueThatHoldsALog"), campaign}},
 	{"rewrite a synced page", []change{
 		{"Log.writeAndSync", `l.writeAt = at + int64(len(b))`, `l.writeAt = at + int64(len(b)); if len(b) > pageBytes { l.writeAt -= pageBytes }`},
-	}, []detector{logSweeps, campaign}},
+	}, []detector{direct("./log", "TestGoldenBytes"), campaign}},
 	{"write over what found no room", []change{
 		{"Log.write", `if err := l.clean(); err != nil { return err }`, ``},
 	}, []detector{direct("./log", "TestNoRoom.*")}},

@@ -33,7 +33,7 @@ var nodeBugs = []mutant{
 	}, []detector{direct("./node", "TestDataFolderMode")}},
 	{"a member that found damage goes on", []change{
 		{"member.leaveDamaged", `m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})`, ``},
-	}, []detector{story}},
+	}, []detector{direct("./node", "TestStories/memory_rots")}},
 	{"go on with what was read ahead of another place", []change{
 		{"aheadFile.ReadAt", `f.at, f.rest = off, nil`, `f.at = off`},
 	}, []detector{direct("./node", "TestReadingAhead")}},

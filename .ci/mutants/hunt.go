@@ -5,17 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// campaignTime bounds one hunt.
-const campaignTime = 15 * time.Minute
+// runTime bounds one run of tests.
+const runTime = 15 * time.Minute
 
 // mutant is a bug that some store really had.
 type mutant struct {
@@ -24,197 +26,202 @@ type mutant struct {
 	detectors []detector
 }
 
-// detector is a run of unmodified tests.
+// detector is a run of unmodified tests: those of a package that match a pattern.
 type detector struct {
-	name string
-	args []string
+	dir, pattern string
+	flags        []string
 }
 
 var (
-	campaign  = detector{"the campaign", []string{"./node", "-run", "^TestSimulation$", "-args", "-sim.seeds=2000"}}
-	logSweeps = detector{"the log's sweeps", []string{"./log/..."}}
-	snapSweep = detector{"the snapshot's sweeps", []string{"./snapshot"}}
-	actors    = detector{"the actors' tests", []string{"./actor"}}
-	story     = detector{"a story", []string{"./node", "-run", "^TestStories$"}}
+	campaign  = detector{"./node", "^TestSimulation$", []string{"-sim.seeds=2000"}}
+	logSweeps = detector{"./log", "", nil}
+	snapSweep = detector{"./snapshot", "", nil}
 )
-
-// processes is where tests start members as processes of their own, which end with the test, and not with its process.
-const processes = "./cli"
 
 // direct is one test.
 func direct(dir, name string) detector {
-	return detector{"its test", []string{dir, "-run", "^" + name + "$"}}
-}
-
-// again is the test that caught a mutant the last time, with its subtest.
-func (c catch) again() detector {
-	levels := strings.Split(c.test, "/")
-	for i, one := range levels {
-		levels[i] = "^" + regexp.QuoteMeta(one) + "$"
-	}
-	return detector{"last time's test", []string{c.dir, "-run", strings.Join(levels, "/")}}
+	return detector{dir, "^" + strings.ReplaceAll(name, "/", "$/^") + "$", nil}
 }
 
 // tries is how often a mutant is hunted that survives. A test on real processes can miss a bug that depends on the machine's load, and
-// a run that fails by chance teaches nobody anything. The line of a mutant that was caught late says so: its test is too weak.
+// a run that fails by chance helps nobody. The line of a mutant that was caught late says so: its test is too weak.
 const tries = 3
 
-// hunt runs the first test of the mutant in the merged sources. If that does not catch it, hunt makes the mutant alone and lets its
-// detectors run until one catches it: first the test that did so the last time.
-func (m mutant) hunt(dir func() (string, error), g *merged, last map[string]catch) verdict {
-	begun := time.Now()
-	v := verdict{Mutant: m.name, Verdict: survived}
-	seen, by, err := g.hunt(m, last)
-	if seen == nil && err == nil {
-		return m.alone(dir, g.tree, last[m.name], by)
-	}
-	if err != nil {
-		v.Verdict, v.Why = unmade, err.Error()
-	} else {
-		v.caughtBy(by, *seen)
-		v.Switched = true
-	}
-	v.Seconds = int(time.Since(begun).Round(time.Second).Seconds())
-	return v
+// merged are builds of test programs: of each package one with all mutants that fit into it.
+type merged struct {
+	tree  *sources
+	dir   string            // for programs, and for what tests write
+	texts map[string]string // the files with all mutants
+	has   map[int]bool      // the numbers of the mutants in them
+
+	lock   sync.Mutex
+	builds map[string]*build
 }
 
-func (v *verdict) caughtBy(h detector, seen catch) {
-	v.Verdict, v.By, v.catch = caught, h.name, seen
-	v.Package, v.Test, v.Seed = seen.dir, seen.test, seen.seed
+// build is the test program of a package. sound says of patterns whether their tests pass without a mutant: others decide nothing.
+type build struct {
+	folder string
+	err    error
+	ready  sync.Once
+	lock   sync.Mutex
+	sound  map[string]bool
 }
 
-// alone hunts the mutant in a build of its own. The campaign does not run again if it has run in the merged sources.
-func (m mutant) alone(folder func() (string, error), tree *sources, last catch, done detector) verdict {
-	begun := time.Now()
-	v := verdict{Mutant: m.name, Verdict: survived}
-	detectors := m.detectors
-	if last.test != "" && last.test != "TestSimulation" {
-		detectors = append([]detector{last.again()}, detectors...)
-	}
-	if done.name == campaign.name {
-		detectors = slices.DeleteFunc(slices.Clone(detectors), func(h detector) bool { return h.name == campaign.name })
-	}
-	dir, err := folder()
-	if err == nil {
-		err = tree.writeChanged(dir, m.changes)
-	}
-	if err != nil {
-		v.Verdict, v.Why = unmade, err.Error()
-		detectors = nil
-	}
-	for i := range tries * len(detectors) {
-		h := detectors[i%len(detectors)]
-		v.Try = 1 + i/len(detectors)
-		if v.Try > 1 && h.name == campaign.name {
-			continue // the simulator decides by the seed alone
-		}
-		seen, err := h.run(dir, tree)
-		if err != nil {
-			v.Verdict, v.Why = unmade, fmt.Sprintf("%s did not come to a verdict: %v", h.name, err)
+// hunt lets the detectors of a mutant run until one catches it: in the merged build, and if none does, in a build of the mutant alone. It
+// returns what it found, and whether the mutant was caught.
+func (g *merged) hunt(m mutant, number int) (string, bool) {
+	for _, d := range m.detectors {
+		if !g.has[number] {
 			break
 		}
-		if seen != nil {
-			v.caughtBy(h, *seen)
-			break
+		b := g.built(0, d.dir, g.texts)
+		if b.err != nil {
+			return "cannot be made: " + b.err.Error(), false
 		}
-	}
-	v.Seconds = int(time.Since(begun).Round(time.Second).Seconds())
-	return v
-}
-
-// catch is the first test that failed, and of a campaign the first seed.
-type catch struct{ dir, test, seed string }
-
-// event is one line of `go test -json`; go doc cmd/test2json explains them.
-type event struct{ Action, Package, Test, Output string }
-
-// Seeds are told of as they fail, tests when they have ended.
-var failedSeed = regexp.MustCompile(`simulation: seed (\d+) fails`)
-
-// arguments are those of go test. A model that fails is not made smaller: one failure is enough.
-func (h detector) arguments(tree *sources) []string {
-	all := slices.Concat([]string{"test", "-count=1", "-timeout=14m", "-vet=off", "-failfast", "-json"}, h.args)
-	if tree.hasModel(h.args[0]) && !slices.Contains(all, "-args") {
-		all = append(all, "-args", "-rapid.shrinktime=1ms")
-	}
-	return all
-}
-
-// run returns what the first failure is, and ends the tests there; nil when there is none. A build that fails and tests
-// that hang are no verdict.
-func (h detector) run(dir string, tree *sources) (*catch, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), campaignTime)
-	defer cancel()
-	command := exec.CommandContext(ctx, "go", h.arguments(tree)...)
-	command.Dir = dir
-	return watched(ctx, cancel, command, h.args[0] != processes)
-}
-
-// watched runs tests that print events. With early it ends them at the first failure.
-func watched(ctx context.Context, cancel func(), command *exec.Cmd, early bool) (*catch, error) {
-	// A group of its own: the test's processes end with it.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
-	command.WaitDelay = 5 * time.Second // what a test has started in a group of its own may have its output
-	var said strings.Builder
-	command.Stderr = &said
-	out, err := command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	seen, hung := firstFailure(bufio.NewReader(out), &said)
-	if seen != nil && early {
-		cancel()
-	}
-	_, _ = io.Copy(io.Discard, out)
-	err = command.Wait()
-	switch {
-	case seen != nil:
-		return seen, nil
-	case err == nil:
-		return nil, nil
-	case hung || ctx.Err() != nil:
-		return nil, fmt.Errorf("the tests hang: %s", end(said.String()))
-	default:
-		return nil, fmt.Errorf("%w: %s", err, end(said.String()))
-	}
-}
-
-// firstFailure reads events until a test has failed. A panic outside of the tests' own goroutines fails the package.
-func firstFailure(out *bufio.Reader, said *strings.Builder) (seen *catch, hung bool) {
-	panicked := false
-	for {
-		line, err := out.ReadBytes('\n')
-		if err != nil {
-			return nil, hung
-		}
-		var e event
-		if json.Unmarshal(line, &e) != nil {
-			said.Write(line)
+		if !g.sound(b, d) {
 			continue
 		}
-		at := &catch{dir: "." + strings.TrimPrefix(e.Package, "qkv"), test: e.Test}
-		switch e.Action {
-		case "output", "build-output":
-			said.WriteString(e.Output)
-			hung = hung || strings.HasPrefix(e.Output, "panic: test timed out")
-			panicked = panicked || strings.HasPrefix(e.Output, "panic: ")
-			if seed := failedSeed.FindStringSubmatch(e.Output); seed != nil {
-				at.test, at.seed = "TestSimulation", seed[1]
-				return at, false
+		if by, err := g.run(b, d, number); err == nil && by != "" {
+			return "caught by " + by, true
+		}
+	}
+	texts, err := g.tree.changed(m.changes)
+	if err != nil {
+		return "cannot be made: " + err.Error(), false
+	}
+	defer os.RemoveAll(filepath.Join(g.dir, strconv.Itoa(number)))
+	for try := range tries {
+		for _, d := range m.detectors {
+			if d.flags != nil && (try > 0 || g.has[number]) {
+				continue // the simulator decides by the seed alone
 			}
-		case "fail":
-			switch {
-			case hung:
-			case e.Test != "":
-				return at, false
-			case panicked:
-				return at, false
+			by, err := g.run(g.built(number, d.dir, texts), d, 0)
+			if err != nil {
+				return fmt.Sprintf("brings %s to no verdict: %v", d.dir, err), false
+			}
+			if by != "" && try > 0 {
+				by += fmt.Sprintf(", at try %d only: its tests are weak", try+1)
+			}
+			if by != "" {
+				return "caught by " + by + ", in a build of its own", true
 			}
 		}
+	}
+	return "SURVIVED", false
+}
+
+// built builds the test program of a package for one mutant, or with 0 for all, with other files in place of the real ones.
+func (g *merged) built(number int, dir string, texts map[string]string) *build {
+	folder := filepath.Join(g.dir, strconv.Itoa(number), strings.ReplaceAll(strings.TrimPrefix(dir, "./"), "/", "-"))
+	g.lock.Lock()
+	b := g.builds[folder]
+	if b == nil {
+		b = &build{folder: folder, sound: map[string]bool{}}
+		g.builds[folder] = b
+	}
+	g.lock.Unlock()
+	b.ready.Do(func() {
+		begun, list := time.Now(), filepath.Join(folder, "overlay.json")
+		if b.err = writeOverlay(list, texts); b.err != nil {
+			return
+		}
+		command := exec.Command("go", "test", "-c", "-vet=off", "-overlay", list, "-o", filepath.Join(folder, "test"), dir)
+		if out, err := command.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("%s does not build: %w: %s", dir, err, end(string(out)))
+		}
+		if number == 0 {
+			fmt.Printf("mutants: %s is built in %.0f s\n", dir, time.Since(begun).Seconds())
+		}
+	})
+	return b
+}
+
+// writeOverlay writes files, and the list by which Go takes them in place of those in the working directory.
+func writeOverlay(list string, texts map[string]string) error {
+	here, err := os.Getwd()
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(list), 0o700)
+	}
+	replace := map[string]string{}
+	for name, text := range texts {
+		to := filepath.Join(filepath.Dir(list), fmt.Sprintf("%d.go", len(replace)))
+		replace[filepath.Join(here, name)] = to
+		if err == nil {
+			err = os.WriteFile(to, []byte(text), 0o600)
+		}
+	}
+	content, _ := json.Marshal(map[string]any{"Replace": replace}) // strings alone
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(list, content, 0o600)
+}
+
+// sound reports whether a detector passes in the merged build without a mutant.
+func (g *merged) sound(b *build, d detector) bool {
+	if d.flags != nil {
+		return true
+	}
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	sound, known := b.sound[d.pattern]
+	if !known {
+		by, err := g.run(b, d, 0)
+		sound = by == "" && err == nil
+		b.sound[d.pattern] = sound
+	}
+	return sound
+}
+
+// failure matches the first sign of a test that fails. The simulator names a seed as soon as it fails.
+var failure = regexp.MustCompile(`^\s*--- FAIL: (\S+)|^simulation: (seed \d+) fails`)
+
+// run runs a detector with a mutant of the merged sources; 0 is none. It returns the test that fails first, and ends the others then. Tests
+// that hang are no verdict.
+func (g *merged) run(b *build, d detector, number int) (by string, err error) {
+	if b.err != nil {
+		return "", b.err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), runTime)
+	defer cancel()
+	arguments := append([]string{"-test.count=1", "-test.timeout=14m", "-test.failfast", "-test.run", d.pattern}, d.flags...)
+	if g.tree.hasModel(d.dir) { // one failure is enough: it is not made smaller, and not kept
+		arguments = append(arguments, "-rapid.shrinktime=1ms", "-rapid.nofailfile")
+	}
+	command := exec.CommandContext(ctx, filepath.Join(b.folder, "test"), arguments...)
+	command.Dir = d.dir
+	command.Env = append(os.Environ(), fmt.Sprintf("%s=%d", switchVariable, number), "TMPDIR="+b.folder)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) } // with the processes of its tests
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	command.Stderr = command.Stdout
+	if err := command.Start(); err != nil {
+		return "", err
+	}
+	defer context.AfterFunc(ctx, func() { out.Close() })()
+	var said strings.Builder
+	for lines := bufio.NewReader(out); by == "" && err == nil; {
+		var line string
+		line, err = lines.ReadString('\n')
+		said.WriteString(line)
+		if found := failure.FindStringSubmatch(line); found != nil {
+			by = found[1] + found[2]
+			cancel()
+		}
+	}
+	err = command.Wait()
+	switch {
+	case strings.Contains(said.String(), "\npanic: test timed out") || by == "" && ctx.Err() != nil:
+		return "", fmt.Errorf("the tests hang: %s", end(said.String()))
+	case by == "" && strings.Contains(said.String(), "\npanic: "):
+		return "a panic", nil
+	case by != "" || err == nil:
+		return by, nil
+	default:
+		return "", fmt.Errorf("%w: %s", err, end(said.String()))
 	}
 }
 

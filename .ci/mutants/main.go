@@ -1,27 +1,27 @@
-// Command mutants tests the tests: it puts known bugs back, one at a time, into a copy of the sources, and lets the
-// unmodified campaign and sweeps run on it. Each bug must be caught. No test knows of a mutant.
+// Command mutants tests the tests: it puts known bugs back, one at a time, and runs the unmodified tests against each. Every bug must be
+// caught. No test knows of a mutant.
 //
 //	go run ./.ci/mutants             all of them
 //	go run ./.ci/mutants NAME ...    some
-//	go run ./.ci/mutants -check      none: only whether each change still fits the sources
-//	go run ./.ci/mutants -since REV  those that work since this revision may have touched, in a random order
+//	go run ./.ci/mutants -check      none: only whether each change still fits the sources, and each test is there
+//	go run ./.ci/mutants -since REV  those of packages whose code has changed since this revision, and new ones
 //
-// A change names a declaration and the code in it that is replaced; see the type change. For a change that is lost, -check
-// prints the code that it wanted, and the nearest code that there is.
+// A change names a declaration and the code in it that is replaced; see the type change. For a change that is lost, -check prints the code
+// that it wanted, and where such code stands now.
 //
-// The sources are read once, at the start: they may be edited while it runs. -j sets how many mutants are hunted at a
-// time. With -verdicts FILE each verdict is added to that file, and what has one for the same sources is not hunted
-// again: a run that was interrupted, or ended by -for, goes on there. caught.txt says which test caught each mutant the
-// last time; that test goes first. -learn writes it anew.
+// Go compiles the changed files in place of the real ones (go help build, -overlay), so that the working tree stays as it is. The files that
+// mutants change are read once, at the start. -j sets how many mutants are hunted at a time. -for ends the hunt after a time. The packages
+// take turns in a random order; mutants that the simulator hunts come last.
 //
-// A line is printed for each: which test caught it, at which seed where a seed did, and how long that took. It ends with
-// 1 when one of them survives, and when its change does not fit the sources any more, and with 3 when -for left some, which it
-// names.
+// Mutants prints a line for each bug: the test that caught it, the seed of the simulator, and how long that took. The exit code is 1 if a
+// bug survives or does not fit the sources, and 3 if -for left some, which it names.
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,17 +37,19 @@ func main() {
 	var (
 		checkOnly = flag.Bool("check", false, "only whether each change fits the sources")
 		workers   = flag.Int("j", 1, "how many mutants are hunted at a time")
-		file      = flag.String("verdicts", "", "a `file` that keeps the verdicts: what has one is not hunted again")
 		most      = flag.Duration("for", 0, "begin no hunt after this `time`")
-		since     = flag.String("since", "", "only mutants that are new since this `revision`, or that change a declaration which is")
-		learn     = flag.Bool("learn", false, "write down which test caught each")
-		known     = flag.Bool("known", false, "only mutants whose test caught.txt names")
+		since     = flag.String("since", "", "only mutants that are new since this `revision`, or of packages that have changed")
 	)
 	flag.Parse()
-	if *checkOnly {
-		os.Exit(check())
+	tree, err := readSources()
+	code := 0
+	switch {
+	case err != nil:
+	case *checkOnly:
+		code = check(tree)
+	default:
+		code, err = runAll(tree, flag.Args(), *since, *workers, *most)
 	}
-	code, err := runAll(flag.Args(), *since, *workers, *file, *most, *learn, *known)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		code = 1
@@ -55,124 +57,124 @@ func main() {
 	os.Exit(code)
 }
 
-// check reports every mutant whose changes do not fit the sources any more.
-func check() (failed int) {
-	tree, err := readSources()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mutants:", err)
-		return 1
-	}
+// check reports every mutant whose changes do not fit the sources any more, and every test that is gone.
+func check(tree *sources) (failed int) {
 	for _, m := range mutants {
 		if _, err := tree.changed(m.changes); err != nil {
 			fmt.Printf("mutant %q cannot be made: %v\n", m.name, err)
 			failed = 1
 		}
-	}
-	book, err := readCaught()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mutants:", err)
-		return 1
-	}
-	for name, by := range book {
-		if !hasTest(by.dir, by.test) {
-			fmt.Printf("mutant %q was caught by %s of %s, which is not there: correct %s\n", name, by.test, by.dir, caughtFile)
-			failed = 1
+		for _, d := range m.detectors {
+			if !d.exists() {
+				fmt.Printf("mutant %q is caught by %s of %s, which is not there\n", m.name, d.pattern, d.dir)
+				failed = 1
+			}
 		}
 	}
 	return failed
 }
 
-// hasTest tells whether a test, or the test of a subtest, is in a package's folder.
-func hasTest(dir, test string) bool {
-	test, _, _ = strings.Cut(test, "/")
-	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+// exists reports whether a detector's test is in its package. A pattern of several tests is not looked for.
+func (d detector) exists() bool {
+	test, _, _ := strings.Cut(d.pattern, "/")
+	if test = strings.Trim(test, "^$"); strings.ContainsAny(test, ".*|") || test == "" {
+		return true
+	}
+	files, _ := filepath.Glob(filepath.Join(d.dir, "*_test.go"))
 	return slices.ContainsFunc(files, func(file string) bool {
 		text, err := os.ReadFile(file)
 		return err == nil && strings.Contains(string(text), "\nfunc "+test+"(")
 	})
 }
 
-// runAll hunts all mutants, or those with the names, or those that were touched since a revision, and returns the exit code.
-func runAll(names []string, since string, workers int, file string, most time.Duration, learn, known bool) (int, error) {
-	begun := time.Now()
-	tree, err := readSources()
-	if err != nil {
-		return 1, err
-	}
-	book, err := openVerdicts(file, tree.sum)
-	if err != nil {
-		return 1, err
-	}
-	last, err := readCaught()
-	if err != nil {
-		return 1, err
-	}
-	var wanted []mutant
+// wanted returns the mutants with the names, or all, and of those the ones that were touched since a revision, in the order of the hunt.
+func wanted(tree *sources, names []string, since string) (found []mutant, err error) {
 	for _, m := range mutants {
 		if len(names) == 0 || slices.Contains(names, m.name) {
-			wanted = append(wanted, m)
+			found = append(found, m)
 		}
 	}
-	if len(wanted) < len(names) {
-		return 1, fmt.Errorf("%d names, and %d mutants that are called so", len(names), len(wanted))
+	if len(found) < len(names) {
+		return nil, fmt.Errorf("%d names, and %d mutants that are called so", len(names), len(found))
 	}
 	if since != "" {
-		if wanted, err = touched(wanted, tree, since); err != nil {
-			return 1, err
+		if found, err = touched(found, tree, since); err != nil {
+			return nil, err
 		}
-		fmt.Printf("mutants: %d of %d were touched since %s\n", len(wanted), len(mutants), since)
+		fmt.Printf("mutants: %d of %d were touched since %s\n", len(found), len(mutants), since)
 	}
-	if known {
-		wanted = slices.DeleteFunc(wanted, func(m mutant) bool { return last[m.name].test == "" })
+	turn := map[string]int{} // of a package
+	for _, m := range found {
+		turn[m.detectors[0].dir] = rand.Int()
 	}
-	dir, err := takeFolder()
+	slices.SortStableFunc(found, func(a, b mutant) int {
+		x, y := a.detectors[0], b.detectors[0]
+		return cmp.Or(cmp.Compare(len(x.flags), len(y.flags)), cmp.Compare(turn[x.dir], turn[y.dir]))
+	})
+	return found, nil
+}
+
+// runAll hunts mutants, and returns the exit code.
+func runAll(tree *sources, names []string, since string, workers int, most time.Duration) (int, error) {
+	begun := time.Now()
+	all, err := wanted(tree, names, since)
 	if err != nil {
 		return 1, err
 	}
-	g, err := merge(dir, tree, wanted, last)
-	if err == nil {
-		err = tree.write(dir, g.texts)
-	}
+	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
 		return 1, err
 	}
-	fmt.Printf("mutants: %d of %d are in one copy of the sources\n", len(g.has), len(wanted))
-	queue := make(chan mutant)
-	go func() {
-		defer close(queue)
-		for _, m := range wanted {
-			if _, done := book.of(m); done {
-				continue
-			}
-			if most > 0 && time.Since(begun) > most {
-				return
-			}
-			queue <- m
-		}
-	}()
+	defer os.RemoveAll(dir)
+	g, err := merge(dir, tree, all)
+	if err != nil {
+		return 1, err
+	}
+	fmt.Printf("mutants: %d of %d are in one build\n", len(g.has), len(all))
+	queue := make(chan int, len(all))
+	for i := range all {
+		queue <- i
+	}
+	close(queue)
+	var lock sync.Mutex
+	caught, left := 0, 0
+	var missed []string
 	var hunters sync.WaitGroup
-	errs := make(chan error, workers)
 	for range workers {
 		hunters.Go(func() {
-			dir := sync.OnceValues(takeFolder)
-			for m := range queue {
-				v := m.hunt(dir, g, last)
-				fmt.Println(v)
-				if err := book.add(m, v); err != nil {
-					errs <- err
+			for i := range queue {
+				m := all[i]
+				started := time.Now()
+				line, ok := "is left", false
+				late := most > 0 && started.Sub(begun) > most
+				if !late {
+					line, ok = g.hunt(m, i+1)
 				}
+				line = fmt.Sprintf("mutant %-46s %s in %.0f s", m.name, line, time.Since(started).Seconds())
+				fmt.Println(line)
+				lock.Lock()
+				switch {
+				case late:
+					left++
+				case ok:
+					caught++
+				default:
+					missed = append(missed, line)
+				}
+				lock.Unlock()
 			}
 		})
 	}
 	hunters.Wait()
-	select {
-	case err := <-errs:
-		return 1, err
-	default:
+	for _, line := range missed { // again at the end: the output of a run can be cut at its beginning
+		fmt.Println(line)
 	}
-	code := book.report(wanted)
-	if learn {
-		err = book.learn(last)
+	fmt.Printf("mutants: %d of %d caught, %d not, %d left, %.0f s\n", caught, len(all), len(missed), left, time.Since(begun).Seconds())
+	switch {
+	case len(missed) > 0:
+		return 1, nil
+	case left > 0:
+		return 3, nil
 	}
-	return code, err
+	return 0, nil
 }

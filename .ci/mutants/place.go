@@ -214,41 +214,10 @@ func (s *sources) lost(c change, named []*declaration, piece []lexeme) error {
 		moved = nil
 	}
 	text += strings.Join(moved, "")
-	if len(named) == 0 && moved == nil {
-		method := c.at[strings.LastIndex(c.at, ".")+1:]
-		for _, d := range s.declarations {
-			if strings.HasSuffix("."+d.name, "."+method) {
-				named = append(named, d)
-			}
-		}
-	}
-	if d, from, to := s.nearest(named, piece); d != nil {
-		text += fmt.Sprintf("\n  nearest: %s\n  in:      %s, %s", strings.Join(strings.Fields(s.files[d.file][from:to]), " "), d.path[1:], s.line(d.file, from))
+	for _, d := range named {
+		text += "\n  is now:  " + s.line(d.file, d.from)
 	}
 	return fmt.Errorf("%s", text)
-}
-
-// nearest returns the bytes of the declarations that share the longest run of lexemes with a piece, and as many around it as the piece has.
-func (s *sources) nearest(named []*declaration, piece []lexeme) (in *declaration, from, to int) {
-	longest := 0
-	for _, d := range named {
-		all := d.lexemes(s.files[d.file])
-		runs := make([]int, len(piece)+1) // runs[i+1] ends with piece[i] and the lexeme at hand
-		for j := range all {
-			for i := len(piece) - 1; i >= 0; i-- {
-				if all[j].text != piece[i].text {
-					runs[i+1] = 0
-					continue
-				}
-				if runs[i+1] = runs[i] + 1; runs[i+1] > longest {
-					longest, in = runs[i+1], d
-					first := max(j-i, 0)
-					from, to = all[first].from, all[min(j-i+len(piece), len(all))-1].to
-				}
-			}
-		}
-	}
-	return in, from, to
 }
 
 // line is a place in a file for people.
