@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,10 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"qkv/internal/testport"
 	"qkv/node"
 	"qkv/node/backuprun"
 )
@@ -72,7 +73,7 @@ const ofLeader = "qkv_backup_age_seconds"
 
 // pair returns the configurations of two members of a new cluster.
 func pair(dir string) (configs []node.Config, err error) {
-	addresses, err := freeAddresses(4)
+	addresses, err := testport.Unused(4)
 	if err != nil {
 		return nil, err
 	}
@@ -86,19 +87,6 @@ func pair(dir string) (configs []node.Config, err error) {
 		})
 	}
 	return configs, nil
-}
-
-// freeAddresses returns addresses on loopback that are free on TCP.
-func freeAddresses(n int) (all []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		all = append(all, l.Addr().String())
-	}
-	return all, nil
 }
 
 // raiseAlarm raises an alarm of etcd's API: its metric exists only then.
@@ -119,11 +107,9 @@ func raiseAlarm(ctx context.Context, at string) error {
 // read adds the metrics of a member's page, and waits for some of them.
 func read(at string, families map[string]*family, wanted ...string) (err error) {
 	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		text, failed := page("http://" + at + "/metrics")
-		if err = failed; err != nil {
+		if err = add("http://"+at+"/metrics", families); err != nil {
 			continue
 		}
-		parse(text, families)
 		missing := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return families[name] != nil })
 		if len(missing) == 0 {
 			return nil
@@ -133,50 +119,31 @@ func read(at string, families map[string]*family, wanted ...string) (err error) 
 	return err
 }
 
-func page(url string) (string, error) {
+// add adds the metrics of a page.
+func add(url string, families map[string]*family) error {
 	response, err := http.Get(url)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
 	if response.StatusCode != http.StatusOK {
-		err = errors.Join(err, errors.New(response.Status))
+		return errors.New(response.Status)
 	}
-	return string(text), err
-}
-
-// parse reads Prometheus' text format, without the values.
-func parse(text string, families map[string]*family) {
-	var f *family
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		switch words := strings.SplitN(line, " ", 4); {
-		case len(words) == 4 && words[1] == "HELP":
-			if f = families[words[2]]; f == nil {
-				f = &family{name: words[2], help: words[3], labels: map[string]bool{}}
-				families[f.name] = f
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	all, err := parser.TextToMetricFamilies(response.Body)
+	for name, one := range all {
+		f := families[name]
+		if f == nil {
+			f = &family{name: name, help: one.GetHelp(), kind: strings.ToLower(one.GetType().String()), labels: map[string]bool{}}
+			families[name] = f
+		}
+		for _, sample := range one.GetMetric() {
+			for _, label := range sample.GetLabel() {
+				f.labels[label.GetName()] = true
 			}
-		case len(words) == 4 && words[1] == "TYPE":
-			f.kind = words[3]
-		default:
-			f.addLabels(line)
 		}
 	}
-}
-
-// addLabels notes the labels of a sample, as in name{a="1",b="2"} 3. Their values have no quotes and commas.
-func (f *family) addLabels(sample string) {
-	_, inside, found := strings.Cut(sample, "{")
-	if !found {
-		return
-	}
-	inside, _, _ = strings.Cut(inside, "}")
-	for part := range strings.SplitSeq(inside, ",") {
-		if name, _, ok := strings.Cut(part, "="); ok && name != "le" && name != "quantile" {
-			f.labels[name] = true
-		}
-	}
+	return err
 }
 
 // sections are the tables of the page: metrics by the beginning of their name.
