@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -31,6 +32,7 @@ type memberProcess struct {
 	arguments                []string // of `qkv serve`, behind those that every member gets
 	line                     []string // of qkv, in place of `serve` with all of these
 	before                   []string // a command that runs it, as strace; it must become the member's process
+	program                  string   // in place of this test program
 	environment              []string
 	out                      *os.File // where it logs, in place of log
 	cmd                      *exec.Cmd
@@ -60,7 +62,7 @@ func (m *memberProcess) start() {
 		m.t.Fatal(err)
 	}
 	defer out.Close()
-	program, err := exec.LookPath("qkv")
+	program, err := exec.LookPath(cmp.Or(m.program, "qkv"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -420,10 +422,15 @@ func (c *clusterProcess) environment() []string {
 // runQkv runs one command as a process.
 func runQkv(t testing.TB, environment []string, arguments ...string) answered {
 	t.Helper()
+	return runProgram(t, "qkv", environment, arguments...)
+}
+
+func runProgram(t testing.TB, program string, environment []string, arguments ...string) answered {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*processWait)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "qkv", arguments...)
+	cmd := exec.CommandContext(ctx, program, arguments...)
 	cmd.Env = append(withoutSettings(os.Environ()), environment...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begun := time.Now()
@@ -433,7 +440,7 @@ func runQkv(t testing.TB, environment []string, arguments ...string) answered {
 	}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
-		t.Fatalf("qkv %q: %v", arguments, err)
+		t.Fatalf("%s %q: %v", program, arguments, err)
 	}
 	return answered{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun)}
 }
