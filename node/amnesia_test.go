@@ -14,7 +14,10 @@ import (
 )
 
 // A folder that was restored from a copy of the same run: its member is refused, and votes for nobody from then on.
-func TestAmnesiacNeverVotes(t *testing.T) { withCluster(t, 3, amnesiacNeverVotes) }
+func TestAmnesiacNeverVotes(t *testing.T) {
+	t.Parallel()
+	withCluster(t, 3, amnesiacNeverVotes)
+}
 
 func amnesiacNeverVotes(t testing.TB, c *cluster) {
 	ctx := context.Background()

@@ -21,6 +21,7 @@ import (
 )
 
 func TestBackupOfTheLeader(t *testing.T) {
+	t.Parallel()
 	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) { backupOfTheLeader(t, planCluster(t, 3, election)) })
 }
 

@@ -76,7 +76,10 @@ func newRelay(t testing.TB, to string) *relay {
 
 // Two hosts are started as n3, each of which reaches another one of n1 and n2. Then n1 and n2 are cut from each other: at most one of them
 // goes on with a quorum, and all writes that were acknowledged meanwhile are there when they meet again.
-func TestTwoHostsOfOneName(t *testing.T) { withCluster(t, 0, twoHostsOfOneName) }
+func TestTwoHostsOfOneName(t *testing.T) {
+	t.Parallel()
+	withCluster(t, 0, twoHostsOfOneName)
+}
 
 func twoHostsOfOneName(t testing.TB, _ *cluster) {
 	election := time.Second

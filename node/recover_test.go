@@ -295,6 +295,7 @@ func TestRecoveryThatMovedNothing(t *testing.T) {
 // A recovery may lose power at each of its calls: the data folder is then the old one or the new one, or a start refuses, and
 // the same command makes the new one.
 func TestRecoverLosesPower(t *testing.T) {
+	t.Parallel()
 	const last = 8
 	fates := map[string]int{}
 	for run := int64(0); ; run++ {

@@ -18,9 +18,9 @@ var (
 )
 
 const (
-	simShare = 300 // seeds of a campaign that is not told how many
+	simShare = 200 // seeds of a campaign that is not told how many
 	simShort = 40  // with -short
-	simTwice = 50  // seeds that are run twice
+	simTwice = 25  // seeds that are run twice
 	// simFull is the size of a campaign that must have seen everything.
 	simFull = 200
 )
@@ -32,6 +32,7 @@ func TestSimulation(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
+	t.Parallel() // its seeds run in other processes
 	n := *simSeeds
 	switch {
 	case n > 0:
