@@ -334,7 +334,7 @@ func (c *Consensus) tick(n int) {
 		}
 		c.release()
 		c.membership.nudgeExchange(&c.core)
-		c.tendLearners()
+		c.tendMembers()
 		c.partFromRemoved()
 	}
 }

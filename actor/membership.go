@@ -61,6 +61,7 @@ type membership struct {
 
 	spoke             map[uint64]time.Duration // by peer, the time of its last raft message
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
+	unlinked          map[uint64]time.Duration // by member whose name a learner takes over, since when it is not connected to this leader
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
 	removedBy         map[uint64]bool          // the peers that report this member's removal, each by its last report
 	nudged            time.Duration            // when raft was last made to end an exchange of voters, or to continue after a change
@@ -70,7 +71,7 @@ type membership struct {
 func newMembership(members index.Members, confState *raftpb.ConfState, recordRemoval func() error) membership {
 	return membership{
 		records: members, confState: confState, recordRemoval: recordRemoval,
-		spoke: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
+		spoke: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, unlinked: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
 	}
 }
 
@@ -200,7 +201,11 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if len(f.learners) >= limits.Learners {
 			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(f.learners), limits.Learners), nil
 		}
-		if slices.Contains(f.voters, change.Instead) { // it is to be removed next
+		taken := func(address string) bool { return slices.Contains(change.Peers, address) }
+		if old := f.records.Get(change.Instead); old != nil && f.answers[old.ID] && (change.Name == "" || slices.ContainsFunc(old.Peers, taken)) {
+			return kv.Errorf(kv.MemberRuns, "%s runs, and answers the leader, %s: it is not lost"+not+"; to replace it under its name or address, stop it first", old.Name, f.records.NameOf(f.leader)), nil
+		}
+		if change.Name == "" && slices.Contains(f.voters, change.Instead) { // it is to be removed next
 			refused, _ := judgeVoters(slices.DeleteFunc(slices.Clone(f.voters), func(id uint64) bool { return id == change.Instead }), change.Instead, f)
 			return refused, nil
 		}
@@ -301,8 +306,11 @@ func (m *membership) behind(c *core, id uint64) (missing uint64) {
 	return missing
 }
 
-// linked forgets a peer's report of this member's removal: the peer has accepted a connection.
-func (m *membership) linked(peer uint64) { delete(m.removedBy, peer) }
+// linked handles a peer's connection: it has withdrawn its report of this member's removal, and it is not lost.
+func (m *membership) linked(peer uint64) {
+	delete(m.removedBy, peer)
+	delete(m.unlinked, peer)
+}
 
 // nudgeExchange helps raft in two cases. It lets raft end an exchange of voters that raft did not end when the change was applied,
 // because leadership was being handed over. It also lets raft take the next change after one that it had no space for. raft checks again
@@ -316,44 +324,60 @@ func (m *membership) nudgeExchange(c *core) {
 	}
 }
 
-// tendLearners promotes learners that have been level for two heartbeats, and ensures that a snapshot exists for learners with an empty
-// log.
-func (c *Consensus) tendLearners() {
-	for _, id := range c.membership.confState.GetLearners() {
-		change, save := c.membership.tend(&c.core, id)
+// tendMembers proposes this leader's own changes: a learner becomes a voter when it is level, and a replacement takes its next step. It
+// ensures that a snapshot exists for learners with an empty log.
+func (c *Consensus) tendMembers() {
+	for _, one := range c.membership.records.All() {
+		change, save := c.membership.tend(&c.core, &one)
 		if save {
 			c.Applier.MustPost(SnapshotWanted{First: true})
 		}
-		if change != nil && c.promote(change) {
-			c.Logger.Info("a learner is level, and becomes a voter", "learner", c.membership.records.Get(id).Name)
+		if change != nil && c.changeMembers(change) {
+			c.Logger.Info("this leader changes the membership", "change", change.String(), "member", c.membership.records.NameOf(one.ID))
 			return
 		}
 	}
 }
 
-// tend returns a learner's promotion, when it has been level for two heartbeats, or whether a snapshot is to be saved for it.
-func (m *membership) tend(c *core, id uint64) (change *kv.MemberChange, save bool) {
-	if m.behind(c, id) > 0 {
-		delete(m.level, id)
-		return nil, m.wantSnapshotFor(c, id)
+// tend returns the next change for a member, or whether a snapshot is to be saved for it. A learner is promoted, in the place of the member
+// that it replaces, when it has been level for two heartbeats. If it has no name, that of a lost member is freed for it first. The only
+// voter leads, and cannot leave in the same change: for a moment both vote.
+func (m *membership) tend(c *core, one *kv.Member) (change *kv.MemberChange, save bool) {
+	learner, old := one.Role == kv.Learner, one.Replaces
+	behind := learner && m.behind(c, one.ID) > 0
+	level := m.lasts(c, m.level, one.ID, learner && !behind, 2*c.HeartbeatInterval)
+	lost := old != 0 && one.Name == "" && m.lasts(c, m.unlinked, old, old != c.Member && !c.connected[old], limits.ReplaceSilence)
+	switch {
+	case lost, old != 0 && one.Role == kv.Voter:
+		change = &kv.MemberChange{Kind: kv.RemoveMember, ID: old}
+	case level && !one.Manual:
+		change = &kv.MemberChange{Kind: kv.PromoteMember, ID: one.ID, Instead: old}
+		if len(m.confState.GetVoters()) == 1 {
+			change.Instead = 0
+		}
 	}
-	since, was := m.level[id]
-	if !was {
-		m.level[id] = c.now.Now
-		return nil, false
-	}
-	if m.records.Get(id).Manual || c.now.Now-since < 2*c.HeartbeatInterval || m.changing(c) {
-		return nil, false
-	}
-	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: id}
-	if m.judgeChange(c, change) != nil {
-		return nil, false
+	if change == nil || m.changing(c) || m.judgeChange(c, change) != nil {
+		return nil, behind && m.wantSnapshotFor(c, one.ID)
 	}
 	return change, false
 }
 
-// promote proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
-func (c *Consensus) promote(change *kv.MemberChange) bool {
+// lasts reports whether something holds of a member for some time. since keeps when that began.
+func (m *membership) lasts(c *core, since map[uint64]time.Duration, id uint64, holds bool, d time.Duration) bool {
+	began, held := since[id]
+	switch {
+	case !holds:
+		delete(since, id)
+	case !held:
+		since[id] = c.now.Now
+	default:
+		return c.now.Now-began >= d
+	}
+	return false
+}
+
+// changeMembers proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
+func (c *Consensus) changeMembers(change *kv.MemberChange) bool {
 	status := c.raft.BasicStatus()
 	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return false

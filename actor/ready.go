@@ -99,6 +99,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	if c.soft.RaftState != raft.StateLeader {
 		c.pace.deposed()
 		clear(c.membership.level)
+		clear(c.membership.unlinked)
 		c.reads.takeDeferred()
 		c.Status.clearMatches()
 	}

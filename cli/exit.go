@@ -123,7 +123,7 @@ func answerCode(c kv.Code) int {
 		return exitUnavailable
 	case kv.MemberNotFound, kv.LeaseNotFound, kv.UserNotFound, kv.RoleNotFound:
 		return exitNotFound
-	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk,
+	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk, kv.MemberRuns,
 		kv.UserExists, kv.RoleExists, kv.RoleNotGranted, kv.PermissionNotGranted, kv.AuthManagement, kv.RootUserMissing, kv.RootRoleMissing:
 		return exitCondition
 	case kv.Unknown:

@@ -84,7 +84,7 @@ func TestExitCodeOfAWrite(t *testing.T) {
 	for code := range kv.Code(201) {
 		err := writeFailed(fmt.Errorf("put: %w", kv.Errorf(code, "the member's words")))
 		got := exitCode(err)
-		if want := slices.Contains(unknown, code) || code > kv.Unaudited; want != (got == exitUnknown) {
+		if want := slices.Contains(unknown, code) || code > kv.MemberRuns; want != (got == exitUnknown) {
 			t.Errorf("a write answered with %v ends with exit code %d", code, got)
 		}
 		if says := strings.Contains(err.Error(), "the outcome is unknown"); says != (got == exitUnknown) {

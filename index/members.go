@@ -19,6 +19,7 @@ import (
 //  2. At least one record is a voter, in each half of a joint configuration. A joining member's state has no records
 //     before its first snapshot.
 //  3. No id in removed is in records, now or later.
+//  4. What a record replaces is another record; no two replace the same one.
 type Members struct {
 	records []kv.Member
 	removed []uint64 // ids, in the order of removal
@@ -157,7 +158,9 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 			case other.Role != kv.Voter:
 				return m, kv.Errorf(kv.BadRequest, "%s is a learner, and only a voter can be replaced by a promotion: remove it", other.Name)
 			}
-			one.Role, other.Role = kv.Incoming, kv.Leaving
+			if one.Role, other.Role = kv.Incoming, kv.Leaving; one.Replaces != other.ID {
+				one.Replaces = 0
+			}
 		}
 	case kv.RemoveMember:
 		if voters := m.Configuration().Voters; one.Role.Votes() && len(voters) == 1 {
@@ -189,15 +192,21 @@ func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	next := Members{slices.Clone(m.records), m.removed}
 	if c.Instead != 0 {
 		other := next.Get(c.Instead)
-		if other == nil {
+		i := slices.IndexFunc(m.records, func(r kv.Member) bool { return r.Replaces == c.Instead })
+		switch {
+		case other == nil:
 			return m, m.noMember(c.Instead)
+		case other.Role != kv.Voter:
+			return m, kv.Errorf(kv.BadRequest, "%s is a learner, and only a voter can be replaced: remove it, then add the new one", m.NameOf(other.ID))
+		case i >= 0:
+			return m, kv.Errorf(kv.MemberExists, "%s is being replaced already, by %s: `qkv member remove %[2]s` ends that", other.Name, m.NameOf(m.records[i].ID))
 		}
 		other.Peers = without(other.Peers, c.Peers)
 	}
 	if err := next.addressFree(c.Peers, c.ID); err != nil {
 		return m, err
 	}
-	one := kv.Member{ID: c.ID, Name: c.Name, Role: kv.Learner, Manual: c.Manual, Since: wall, Peers: slices.Clone(c.Peers), Folder: c.Folder}
+	one := kv.Member{ID: c.ID, Name: c.Name, Role: kv.Learner, Manual: c.Manual, Since: wall, Replaces: c.Instead, Peers: slices.Clone(c.Peers), Folder: c.Folder}
 	next.records = slices.Insert(next.records, at, one)
 	return next, nil
 }
@@ -237,7 +246,7 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 		next.records[i].Peers = without(r.Peers, a.Peers)
 	}
 	one := *a
-	one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since
+	one.Role, one.Manual, one.Since, one.Replaces = known.Role, known.Manual, known.Since, known.Replaces
 	next.records[at] = one
 	return next, nil
 }
@@ -284,8 +293,14 @@ func (m Members) addressFree(addresses []string, id uint64) *kv.Error {
 	return nil
 }
 
-// without returns the members without one. m must not share its records with another Members.
+// without returns the members without one, whose replacement has ended. A member without a name that was to replace it gets its name. m must
+// not share its records with another Members.
 func (m Members) without(id uint64) Members {
+	for i, r := range m.records {
+		if r.Replaces == id {
+			m.records[i].Replaces, m.records[i].Name = 0, cmp.Or(r.Name, m.Get(id).Name)
+		}
+	}
 	return Members{
 		slices.DeleteFunc(m.records, func(r kv.Member) bool { return r.ID == id }),
 		append(slices.Clip(slices.Clone(m.removed)), id),
@@ -336,6 +351,8 @@ func (m Members) check() *kv.Error {
 			return kv.Errorf(kv.BadRequest, "two members are called %s", r.Name)
 		case !r.Role.Known():
 			return kv.Errorf(kv.BadRequest, "the member %s has the %s", r.Name, r.Role)
+		case r.Replaces != 0 && m.Get(r.Replaces) == nil:
+			return kv.Errorf(kv.BadRequest, "the member %s replaces %016x, which is no member", m.NameOf(r.ID), r.Replaces)
 		case m.Removed(r.ID):
 			return kv.Errorf(kv.BadRequest, "the member %s was removed", r.Name)
 		}

@@ -20,6 +20,8 @@ type modelMembers struct {
 	in, out   uint64 // a voter to be, and the one whose place it takes; 0: none
 	wall      int64
 	exchanged int
+	replaced  int // members that were removed while another one was to replace them
+	renamed   int // of these, whose name the other one got
 }
 
 func (m *modelMembers) has(f func(one kv.Member) bool) bool {
@@ -38,7 +40,42 @@ func (m *modelMembers) taken(addresses []string, but uint64) bool {
 	})
 }
 
+// add adds a learner, which takes over the addresses of the voter that it replaces.
+func (m *modelMembers) add(c *kv.MemberChange) kv.Code {
+	old, known := m.all[c.Instead]
+	peers := slices.DeleteFunc(slices.Clone(old.Peers), func(a string) bool { return slices.Contains(c.Peers, a) })
+	switch {
+	case c.Instead != 0 && !known:
+		return kv.MemberNotFound
+	case c.Instead != 0 && old.Role != kv.Voter:
+		return kv.BadRequest
+	case c.Instead != 0 && m.has(func(one kv.Member) bool { return one.Replaces == c.Instead }):
+		return kv.MemberExists
+	case m.has(func(one kv.Member) bool {
+		return one.ID != c.Instead && slices.ContainsFunc(one.Peers, func(a string) bool { return slices.Contains(c.Peers, a) })
+	}):
+		return kv.AddressExists
+	}
+	if known {
+		old.Peers = peers
+		m.all[c.Instead] = old
+	}
+	m.all[c.ID] = kv.Member{ID: c.ID, Name: c.Name, Manual: c.Manual, Since: m.wall, Replaces: c.Instead, Peers: c.Peers, Folder: c.Folder}
+	return kv.OK
+}
+
+// remove removes a member. The one that replaces it has nothing to replace any more, and gets its name if it has none.
 func (m *modelMembers) remove(id uint64) {
+	for other, one := range m.all {
+		if one.Replaces == id {
+			m.replaced++
+			if one.Replaces = 0; one.Name == "" {
+				one.Name = m.all[id].Name
+				m.renamed++
+			}
+			m.all[other] = one
+		}
+	}
 	delete(m.all, id)
 	m.gone = append(m.gone, id)
 }
@@ -53,11 +90,10 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 		return kv.Unavailable
 	case c.Kind == kv.AddLearner && (known || slices.Contains(m.gone, c.ID) || c.Name != "" && m.has(func(one kv.Member) bool { return one.Name == c.Name })):
 		return kv.MemberExists
-	case (c.Kind == kv.AddLearner || c.Kind == kv.UpdateMember && known) && m.taken(c.Peers, c.ID):
-		return kv.AddressExists
 	case c.Kind == kv.AddLearner:
-		m.all[c.ID] = kv.Member{ID: c.ID, Name: c.Name, Manual: c.Manual, Since: m.wall, Peers: c.Peers, Folder: c.Folder}
-		return kv.OK
+		return m.add(c)
+	case c.Kind == kv.UpdateMember && known && m.taken(c.Peers, c.ID):
+		return kv.AddressExists
 	case !known:
 		return kv.MemberNotFound
 	}
@@ -88,7 +124,9 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 		}
 		one.Role, one.Manual = kv.Voter, false
 		if there {
-			one.Role, other.Role = kv.Incoming, kv.Leaving
+			if one.Role, other.Role = kv.Incoming, kv.Leaving; one.Replaces != other.ID {
+				one.Replaces = 0
+			}
 			m.in, m.out = one.ID, other.ID
 			m.all[other.ID] = other
 		}
@@ -129,7 +167,7 @@ func (m *modelMembers) announce(a kv.Member) kv.Code {
 		other.Peers = slices.DeleteFunc(slices.Clone(other.Peers), func(address string) bool { return slices.Contains(a.Peers, address) })
 		m.all[id] = other
 	}
-	a.Role, a.Manual, a.Since = one.Role, one.Manual, one.Since
+	a.Role, a.Manual, a.Since, a.Replaces = one.Role, one.Manual, one.Since, one.Replaces
 	m.all[a.ID] = a
 	return kv.OK
 }
@@ -155,7 +193,7 @@ func (m *modelMembers) compare(got Members) error {
 }
 
 func sameMember(a, b kv.Member) bool {
-	return a.ID == b.ID && a.Name == b.Name && a.Role == b.Role && a.Manual == b.Manual && a.Since == b.Since && slices.Equal(a.Peers, b.Peers) &&
+	return a.ID == b.ID && a.Name == b.Name && a.Role == b.Role && a.Manual == b.Manual && a.Since == b.Since && a.Replaces == b.Replaces && slices.Equal(a.Peers, b.Peers) &&
 		a.Level == b.Level && a.Folder == b.Folder && a.Boot == b.Boot && a.Process == b.Process
 }
 
@@ -177,7 +215,7 @@ func TestMembersModel(t *testing.T) {
 		"remove: ok", "remove: no such member", "remove: quorum at risk", "remove: unavailable",
 		"update: ok", "update: no such member", "update: address exists", "update: bad request", "update: unavailable",
 		"announce: ok", "announce: no such member", "announce: member exists", "announce: bad request", "announce: amnesia", "bind: ok", "bind: member exists", "bind: no such member",
-		"exchange", "reload",
+		"exchange", "reload", "replaced", "renamed",
 	} {
 		if counts[what] < 100 {
 			t.Errorf("%q came %d times, 100 are asked", what, counts[what])
@@ -230,6 +268,12 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 				c.Name, c.Peers, c.Manual = name(), addresses(), r.IntN(2) == 0
 				if c.Kind == kv.AddLearner && r.IntN(2) == 0 {
 					c.Folder[0] = 1
+				}
+				if c.Kind == kv.AddLearner && r.IntN(2) == 0 {
+					c.Instead = id()
+				}
+				if c.Instead != 0 && r.IntN(2) == 0 {
+					c.Name = ""
 				}
 			case c.Kind == kv.BindMember:
 				c.Folder[0] = 1 + byte(r.IntN(8)/7)
@@ -285,6 +329,8 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 		}
 	}
 	counts["exchange"] += m.exchanged
+	counts["replaced"] += m.replaced
+	counts["renamed"] += m.renamed
 }
 
 // The members after a change are computed before the change is made, from the same records: neither result changes the

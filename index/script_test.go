@@ -528,6 +528,9 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			if m.Started() {
 				fmt.Fprintf(&out, " folder %c boot %d process %c", m.Folder[0], m.Boot, m.Process[0])
 			}
+			if m.Replaces != 0 {
+				fmt.Fprintf(&out, " replaces %d", m.Replaces)
+			}
 			fmt.Fprintf(&out, " at %s\n", strings.Join(m.Peers, " "))
 		}
 		c := v.Members().Configuration()

@@ -28,7 +28,7 @@ const (
 
 	compareFields = 6
 	txnFields     = 3
-	memberFields  = 13
+	memberFields  = 14
 
 	// MemberChangeFields is the number of fields that AppendMemberChange appends.
 	MemberChangeFields = 7
@@ -215,6 +215,7 @@ func readOps(r *pack.Reader, parts *int, depth int) []Op {
 func AppendMember(dst []byte, m *Member) []byte {
 	dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID), m.Name)
 	dst = pack.AppendInt(pack.AppendBool(pack.AppendUint(dst, uint64(m.Role)), m.Manual), m.Since)
+	dst = pack.AppendUint(dst, m.Replaces)
 	dst = pack.AppendStrings(pack.AppendStrings(pack.AppendStrings(dst, m.Peers), m.Clients), m.Web)
 	dst = pack.AppendUint(pack.AppendString(dst, m.Version), m.Level)
 	return pack.AppendBytes(pack.AppendUint(pack.AppendBytes(dst, m.Folder[:]), m.Boot), m.Process[:])
@@ -223,7 +224,7 @@ func AppendMember(dst []byte, m *Member) []byte {
 // ReadMember reads the output of AppendMember. The member shares no memory with the input.
 func ReadMember(r *pack.Reader) (m Member) {
 	s := r.Struct(memberFields)
-	m.ID, m.Name, m.Role, m.Manual, m.Since = r.Uint(), r.String(), Role(small(r)), r.Bool(), r.Int()
+	m.ID, m.Name, m.Role, m.Manual, m.Since, m.Replaces = r.Uint(), r.String(), Role(small(r)), r.Bool(), r.Int(), r.Uint()
 	m.Peers, m.Clients, m.Web = r.Strings(), r.Strings(), r.Strings()
 	m.Version, m.Level = r.String(), r.Uint()
 	r.Fixed(m.Folder[:])

@@ -70,9 +70,10 @@ const (
 
 	// Unaudited: the asked member cannot write its audit log, and refuses changes because of --audit-strict. The change certainly did not
 	// happen; another member may accept it.
-	Unaudited Code = 52
+	Unaudited  Code = 52
+	MemberRuns Code = 53 // a member that answers the leader is not replaced under its own name or address
 
-	codes = 53
+	codes = 54
 )
 
 var codeNames = [codes]string{
@@ -85,7 +86,7 @@ var codeNames = [codes]string{
 	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
 	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
 	"permission not granted", "invalid auth management", "no role", "no permission",
-	"audit log failed",
+	"audit log failed", "member runs",
 }
 
 // String returns the code's name.

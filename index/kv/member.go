@@ -45,10 +45,13 @@ func (r Role) Votes() bool { return r != Learner }
 // announcement also sets an empty Name.
 type Member struct {
 	ID     uint64 // used once: a member that returns without its data gets a new id
-	Name   string // unique; as in the member's certificate; empty if it was added without a name and has not started yet
+	Name   string // unique; as in the member's certificate; empty if it was added without a name and has not started yet, nor got one
 	Role   Role
 	Manual bool  // a learner that is promoted only by an operator
 	Since  int64 // when it was added, in nanoseconds since 1970; 0 for a founder
+	// Replaces is the member in whose place this one was added or promoted, while that member exists. The leader promotes this one in its
+	// place. A learner without a name takes over its name: therefore the leader first removes it, once it is lost.
+	Replaces uint64
 
 	Peers   []string // host:port for the other members
 	Clients []string // host:port for native clients
@@ -71,7 +74,7 @@ type MemberChangeKind uint8
 
 // The kinds of changes. A number never changes its meaning because logs contain it.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name (empty: the member announces it at its first start), Peers, Manual, Instead, Folder (zero: BindMember follows)
+	AddLearner    MemberChangeKind = 1 // ID, Name (empty: that of Instead once that is removed, or as announced at the first start), Peers, Manual, Instead, Folder (zero: BindMember follows)
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
@@ -86,7 +89,7 @@ type MemberChange struct {
 	Name    string
 	Peers   []string
 	Manual  bool
-	Instead uint64 // a voter that leaves in the same change, or a member whose addresses move to ID; 0: none
+	Instead uint64 // the voter that ID replaces; a promotion removes it, and an addition moves the addresses in Peers to ID; 0: none
 	Folder  [16]byte
 }
 
@@ -158,7 +161,7 @@ func (c *MemberChange) String() string {
 	switch c.Kind {
 	case AddLearner:
 		if c.Instead != 0 {
-			return fmt.Sprintf("add a member at %s, %016x, in the place of %016x", strings.Join(c.Peers, ", "), c.ID, c.Instead)
+			return fmt.Sprintf("add the member %s at %s, %016x, in the place of %016x", c.Name, strings.Join(c.Peers, ", "), c.ID, c.Instead)
 		}
 		if c.Name == "" {
 			return fmt.Sprintf("add a member at %s, %016x", strings.Join(c.Peers, ", "), c.ID)

@@ -142,7 +142,8 @@ const (
 	RoleEmpty            Code = kv.RoleEmpty            // a role's name is empty
 	PermissionMissing    Code = kv.PermissionMissing    // a grant without a permission
 
-	Unaudited Code = kv.Unaudited // with --audit-strict: the member cannot write its audit log; it certainly did not happen; another member may accept it
+	MemberRuns Code = kv.MemberRuns // a member that answers the leader is not replaced under its own name or address
+	Unaudited  Code = kv.Unaudited  // with --audit-strict: the member cannot write its audit log; it certainly did not happen; another member may accept it
 )
 
 // Lease is a lease: the lifetime of keys. Its id is any number but 0.

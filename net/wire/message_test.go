@@ -570,11 +570,11 @@ func TestUnknownAnswers(t *testing.T) {
 	if err := answer(1, 200, "of the future").Failed(); err == nil || err.Certain() || err.Retryable() || err.Code.String() != "code 200" {
 		t.Errorf("code 200: %v", err)
 	}
-	member := array{7, "n", 200, true, 5, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16)}
+	member := array{7, "n", 200, true, 5, 6, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16)}
 	if m, err := answer(1, 0, array{member}).Members(); err != nil || m[0].Role.String() != "role 200" {
 		t.Errorf("members: %+v, %v", m, err)
 	}
-	member[10] = make([]byte, 15)
+	member[11] = make([]byte, 15)
 	if _, err := answer(1, 0, array{member}).Members(); !errors.Is(err, ErrFrame) {
 		t.Errorf("a short folder id: %v", err)
 	}
