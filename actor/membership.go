@@ -205,10 +205,6 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if old := f.records.Get(change.Instead); old != nil && f.answers[old.ID] && (change.Name == "" || slices.ContainsFunc(old.Peers, taken)) {
 			return kv.Errorf(kv.MemberRuns, "%s runs, and answers the leader, %s: it is not lost"+not+"; to replace it under its name or address, stop it first", old.Name, f.records.NameOf(f.leader)), nil
 		}
-		if change.Name == "" && slices.Contains(f.voters, change.Instead) { // it is to be removed next
-			refused, _ := judgeVoters(slices.DeleteFunc(slices.Clone(f.voters), func(id uint64) bool { return id == change.Instead }), change.Instead, f)
-			return refused, nil
-		}
 	case kv.PromoteMember:
 		if one == nil || one.Role != kv.Learner {
 			return nil, nil // refused by the records

@@ -320,7 +320,8 @@ func moveLeader(c *cli.Context) error {
 			}
 			to = m.ID
 		}
-		if to == 0 && voters(members) == 1 {
+		another := func(m client.Member) bool { return m.Role.Votes() && m.ID != before.Leader }
+		if to == 0 && !slices.ContainsFunc(members, another) {
 			return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
 		}
 		if before.Leader == 0 || before.Leader != to {

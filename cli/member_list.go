@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -18,7 +19,8 @@ func memberListCommand() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the members",
 		Description: "STATUS is unstarted until the member has reported to the others. ROLE is voter or learner (gets the data, has no " +
-			"vote); during a replacement also incoming and leaving. `-w json` and `-w fields` have more columns.",
+			"vote); during a replacement also incoming and leaving. Below, it says which member replaces which. `-w json` and `-w fields` " +
+			"have more columns.",
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),
@@ -43,18 +45,19 @@ func memberList(c *cli.Context) error {
 
 // memberRecord is a member in the list. Names and order are a promise.
 type memberRecord struct {
-	Name    string   `json:"name"`
-	ID      string   `json:"id"`
-	Status  string   `json:"status"`
-	Role    string   `json:"role"`
-	Learner bool     `json:"learner"`
-	Manual  bool     `json:"manual"` // a learner until `member promote`
-	Peers   []string `json:"peers"`
-	Clients []string `json:"clients"`
-	Web     []string `json:"web"`
-	Version string   `json:"version"`
-	Level   uint64   `json:"feature_level"`
-	Since   string   `json:"since"` // empty: a founder
+	Name     string   `json:"name"`
+	ID       string   `json:"id"`
+	Status   string   `json:"status"`
+	Role     string   `json:"role"`
+	Learner  bool     `json:"learner"`
+	Manual   bool     `json:"manual"` // a learner until `member promote`
+	Peers    []string `json:"peers"`
+	Clients  []string `json:"clients"`
+	Web      []string `json:"web"`
+	Version  string   `json:"version"`
+	Level    uint64   `json:"feature_level"`
+	Since    string   `json:"since"`    // empty: a founder
+	Replaces string   `json:"replaces"` // the name of the member that it replaces; empty: none
 }
 
 func recordOf(m *client.Member) memberRecord {
@@ -75,7 +78,11 @@ func recordOf(m *client.Member) memberRecord {
 func writeMembers(w io.Writer, format string, members []client.Member) error {
 	records := make([]memberRecord, 0, len(members))
 	for i := range members {
-		records = append(records, recordOf(&members[i]))
+		r := recordOf(&members[i])
+		if j := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == members[i].Replaces }); j >= 0 {
+			r.Replaces = members[j].Name
+		}
+		records = append(records, r)
 	}
 	return writeEach(w, format, records, (*memberRecord).fields, writeMemberTable)
 }
@@ -94,6 +101,7 @@ func (r *memberRecord) fields() []field {
 		{"Version", r.Version},
 		{"FeatureLevel", r.Level},
 		{"Since", r.Since},
+		{"Replaces", r.Replaces},
 	}
 }
 
@@ -115,8 +123,13 @@ func writeMemberTable(w helpWriter, records []memberRecord) {
 	t.fit(w.width)
 	t.write(w)
 	for _, r := range records {
-		if r.Manual {
-			w.wrap(r.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`, or in the place of one that it replaces", r.Name))
+		switch {
+		case r.Replaces != "" && r.Name == "":
+			w.wrap(r.ID, "", fmt.Sprintf("replaces %s, and takes over its name when it has been down for %v", r.Replaces, limits.ReplaceSilence))
+		case r.Replaces != "":
+			w.wrap(r.Name, "", fmt.Sprintf("replaces %s as soon as it has caught up", r.Replaces))
+		case r.Manual:
+			w.wrap(r.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", r.Name))
 		}
 	}
 }

@@ -60,9 +60,10 @@ func TestMemberListOutput(t *testing.T) {
 	learner := announcement(0x8e9e05c52164694d, "a member with a long name, 鍵")
 	learner.Since, learner.Boot, learner.Manual = 1_790_000_000_000_000_000, 0, true
 	learner.Peers, learner.Clients, learner.Version, learner.Level = []string{"10.0.0.4:2380", "[2001:db8::4]:2380"}, nil, "", 0
-	founder := announcement(1, "n1")
+	founder, next, unnamed := announcement(1, "n1"), announcement(4, "n1-2"), announcement(5, "")
 	founder.Role = kv.Voter
-	members := []client.Member{learner, founder}
+	next.Replaces, next.Since, unnamed.Replaces, unnamed.Since, unnamed.Boot = founder.ID, learner.Since, founder.ID, learner.Since, 0
+	members := []client.Member{learner, founder, next, unnamed}
 	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
 	var out bytes.Buffer
 	must(t, writeMembers(&out, formatTable, members))

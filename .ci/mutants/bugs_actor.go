@@ -147,9 +147,12 @@ var actorBugs = []mutant{
 	{"apply a configuration behind its entry", []change{
 		{"Applier.apply", `a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
-	{"begin a replacement that the quorum cannot bear", []change{
-		{"judge", `if slices.Contains(f.voters, change.Instead) {`, `if slices.Contains(f.voters, change.Instead) && f.leader == 0 {`},
-	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
+	{"remove a lost member that is connected", []change{
+		{"membership.tend", `old != c.Member && !c.connected[old]`, `old != c.Member`},
+	}, []detector{direct("./actor", "TestConnectedMemberIsNotReplaced")}},
+	{"put a learner in the place of the only voter", []change{
+		{"membership.tend", `if len(m.confState.GetVoters()) == 1 {`, `if len(m.confState.GetVoters()) == 0 {`},
+	}, []detector{direct("./actor", "TestReplacementOfTheOnlyVoter")}},
 	{"let a quorum of empty logs take part beside one that has the data", []change{
 		{"Consensus.receive", `if alike && c.last > foundingIndex {`, `if alike {`},
 	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},

@@ -24,9 +24,6 @@ var cliBugs = []mutant{
 	{"make a transaction of what came before the input was cut", []change{
 		{"cli.readTxn", `err != nil || number == 0 || name == "" {`, `true {`},
 	}, []detector{direct("./cli", "TestScript/txn")}},
-	{"put a learner in the place of the only voter", []change{
-		{"replacement.step", `if voters(members) == 1 {`, `if voters(members) == 0 {`},
-	}, []detector{direct("./cli", "TestMemberReplaceTheOnlyVoter")}},
 	{"end with 7 after a write that happened", []change{
 		{"writeFailed", `if errors.As(err, &answer) && answer.Happened() { return err }`, ``},
 	}, []detector{direct("./cli", "TestExitCodeOfAWrite")}},

@@ -48,11 +48,12 @@ func (c *Client) AddMember(ctx context.Context, name string, peers []string, man
 	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
 }
 
-// AddMemberInstead adds a learner that replaces a lost member, which will be removed. If the lost member's addresses are among
-// peers, they are the learner's from now on. The learner reports its own name when it starts; it may be the lost member's name.
-func (c *Client) AddMemberInstead(ctx context.Context, peers []string, instead uint64) (id uint64, err error) {
+// AddMemberInstead adds a learner that replaces the voter instead. The leader promotes it in that voter's place when it has caught up. If
+// the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over the name of a lost
+// voter: the leader removes that voter first, when it has had no connection to it for some seconds.
+func (c *Client) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
 	id = newMemberID()
-	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Peers: peers, Instead: instead})
+	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
