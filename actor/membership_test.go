@@ -120,9 +120,9 @@ func TestUnwiseChangesAreRefused(t *testing.T) {
 				c.membership.confState.Voters = append(c.membership.confState.Voters, id)
 			}
 		}, promoting(9, 0), kv.TooManyMembers, "voters"},
-		"of those that stay one is silent":                             {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
-		"one in another's place, and of those that stay one is silent": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}, Instead: 2}, kv.QuorumAtRisk, "n3 would not"},
-		"one cannot be reached":                                        {func(c *consensusTurns) { c.answer(3); c.turn(Disconnected{Peer: 3}) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"of those that stay one is silent":        {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"under the name of a member that answers": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}, Instead: 2}, kv.MemberRuns, "n2 runs, and answers the leader, n1"},
+		"one cannot be reached":                   {func(c *consensusTurns) { c.answer(3); c.turn(Disconnected{Peer: 3}) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
 		"two are silent": {func(c *consensusTurns) {
 			c.change(adding(9))
 			c.turn(Connected{Peer: 9})
@@ -1081,6 +1081,10 @@ func TestJudge(t *testing.T) {
 		{"a learner", add, 3, 0, nil, kv.OK, "", nil},
 		{"one more learner than there may be", add, 3, limits.Learners, nil, kv.TooManyMembers, "promote or remove one", nil},
 		{"a learner of the largest cluster", add, limits.Members, limits.Learners - 1, nil, kv.OK, "", nil},
+		{"one in the place of a member that answers, elsewhere", kv.MemberChange{Kind: kv.AddLearner, ID: 200, Name: "new", Peers: add.Peers, Instead: 2}, 3, 0, nil, kv.OK, "", nil},
+		{"one under the name of a member that answers", kv.MemberChange{Kind: kv.AddLearner, ID: 200, Peers: add.Peers, Instead: 2}, 3, 0, nil, kv.MemberRuns, "n2 runs, and answers the leader, n1", nil},
+		{"one at the address of a member that answers", kv.MemberChange{Kind: kv.AddLearner, ID: 200, Name: "new", Peers: add.Peers, Instead: 2}, 3, 0, func(f *facts) { f.records.Get(2).Peers = add.Peers }, kv.MemberRuns, "n2 runs", nil},
+		{"one under the name of a silent member", kv.MemberChange{Kind: kv.AddLearner, ID: 200, Peers: add.Peers, Instead: 2}, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.OK, "", nil},
 		{"a change beside another one", add, 3, 0, func(f *facts) { f.changing = true }, kv.Unavailable, "under way", nil},
 		{"one that says nothing", kv.MemberChange{}, 3, 0, nil, kv.BadRequest, "", nil},
 		{"a level learner", promote, 3, 1, nil, kv.OK, "", nil},
