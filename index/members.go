@@ -183,25 +183,22 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 
 func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	at, used := m.search(c.ID)
-	switch other := m.Named(c.Name); {
+	next := Members{slices.Clone(m.records), m.removed}
+	old, named := next.Get(c.Instead), m.Named(c.Name)
+	i := slices.IndexFunc(m.records, func(r kv.Member) bool { return r.Replaces == c.Instead && c.Instead != 0 })
+	switch {
 	case used || m.Removed(c.ID):
 		return m, kv.Errorf(kv.MemberExists, "the id %016x was used before: ids are used once", c.ID)
-	case other != nil:
-		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name, or remove that one first", other.Name, other.ID)
-	}
-	next := Members{slices.Clone(m.records), m.removed}
-	if c.Instead != 0 {
-		other := next.Get(c.Instead)
-		i := slices.IndexFunc(m.records, func(r kv.Member) bool { return r.Replaces == c.Instead })
-		switch {
-		case other == nil:
-			return m, m.noMember(c.Instead)
-		case other.Role != kv.Voter:
-			return m, kv.Errorf(kv.BadRequest, "%s is a learner, and only a voter can be replaced: remove it, then add the new one", m.NameOf(other.ID))
-		case i >= 0:
-			return m, kv.Errorf(kv.MemberExists, "%s is being replaced already, by %s: `qkv member remove %[2]s` ends that", other.Name, m.NameOf(m.records[i].ID))
-		}
-		other.Peers = without(other.Peers, c.Peers)
+	case c.Instead != 0 && old == nil:
+		return m, m.noMember(c.Instead)
+	case old != nil && old.Role != kv.Voter:
+		return m, kv.Errorf(kv.BadRequest, "%s is a learner, and only a voter can be replaced: remove it, then add the new one", m.NameOf(old.ID))
+	case i >= 0:
+		return m, kv.Errorf(kv.MemberExists, "%s is being replaced already, by %s: `qkv member remove %[2]s` ends that", m.NameOf(old.ID), m.NameOf(m.records[i].ID))
+	case named != nil:
+		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name, or remove that one first", named.Name, named.ID)
+	case old != nil:
+		old.Peers = without(old.Peers, c.Peers)
 	}
 	if err := next.addressFree(c.Peers, c.ID); err != nil {
 		return m, err

@@ -49,7 +49,9 @@ func (m *modelMembers) add(c *kv.MemberChange) kv.Code {
 		return kv.MemberNotFound
 	case c.Instead != 0 && old.Role != kv.Voter:
 		return kv.BadRequest
-	case c.Instead != 0 && m.has(func(one kv.Member) bool { return one.Replaces == c.Instead }):
+	case m.has(func(one kv.Member) bool {
+		return c.Instead != 0 && one.Replaces == c.Instead || c.Name != "" && one.Name == c.Name
+	}):
 		return kv.MemberExists
 	case m.has(func(one kv.Member) bool {
 		return one.ID != c.Instead && slices.ContainsFunc(one.Peers, func(a string) bool { return slices.Contains(c.Peers, a) })
@@ -88,7 +90,7 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 		return kv.BadRequest
 	case m.in != 0:
 		return kv.Unavailable
-	case c.Kind == kv.AddLearner && (known || slices.Contains(m.gone, c.ID) || c.Name != "" && m.has(func(one kv.Member) bool { return one.Name == c.Name })):
+	case c.Kind == kv.AddLearner && (known || slices.Contains(m.gone, c.ID)):
 		return kv.MemberExists
 	case c.Kind == kv.AddLearner:
 		return m.add(c)

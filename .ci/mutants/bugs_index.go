@@ -105,7 +105,7 @@ var indexBugs = []mutant{
 		{"readMembers", `m.removed = append(m.removed, r.Uint())`, `r.Uint()`},
 	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
 	{"leave the address to the member that is replaced", []change{
-		{"Members.add", `other.Peers = without(other.Peers, c.Peers)`, `other.Peers = without(other.Peers, nil)`},
+		{"Members.add", `old.Peers = without(old.Peers, c.Peers)`, `old.Peers = without(old.Peers, nil)`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"tell what was before a change at the compacted revision", []change{
 		{"Change.Before", `if c.KV.ModRevision <= c.view.compacted {`, `if c.KV.ModRevision < c.view.compacted {`},

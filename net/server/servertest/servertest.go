@@ -174,6 +174,15 @@ func (m *Member) Announce(one kv.Member) {
 	})
 }
 
+// ChangeMembers applies a change of the membership, as if a leader had proposed it by itself.
+func (m *Member) ChangeMembers(c *kv.MemberChange) {
+	m.store.apply([][]byte{index.Own().AppendMemberChange(nil, c)}, func(results []kv.Result) {
+		if err := results[0].Err; err != nil {
+			panic(err)
+		}
+	})
+}
+
 // ChangeAuth applies changes of users and roles, as if a member had proposed them by itself.
 func (m *Member) ChangeAuth(changes ...kv.AuthChange) {
 	for i := range changes {
