@@ -117,7 +117,9 @@
 //     configurations before and after the entry, whatever the entry's own changes say. Then raft's configuration must equal the records'.
 //     If they differ, the member panics, because no later decision would be correct.
 //  4. Replacing one voter by another uses a joint configuration. raft's leader ends it by an empty ConfChangeV2, which the applier treats
-//     as the command that ends the exchange.
+//     as the command that ends the exchange. A learner's record names the voter that it replaces. The leader exchanges the two when the
+//     learner has caught up. If the learner is to have that voter's name, the leader first removes the voter, once it has had no connection
+//     to it for limits.ReplaceSilence. An only voter stays beside the promoted learner until it has handed leadership over.
 //  5. A new member is a learner with an empty log. It gets the newest existing snapshot, and then the log, which holds its addition. A
 //     snapshot is saved for it only if none exists yet. raft rejects a snapshot whose configuration does not list the receiver, and an
 //     older snapshot does not list the new member. Until the addition is applied, the new member's own raft therefore treats it as a

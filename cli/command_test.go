@@ -212,15 +212,15 @@ func TestStatus(t *testing.T) {
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Values: figures.Values{int64(figures.Term), 3, int64(figures.Commit), 9, int64(figures.Applied), 9},
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3"}},
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3", Replaces: 2}},
 	})
 	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
 	if code != 0 || stderr != "" {
 		t.Fatalf("%d %s", code, stderr)
 	}
 	for _, want := range []string{
-		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","vote":"voter","leader":"n1","stage":"",`, `"interface":"","backup":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
-		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
+		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","vote":"voter","replaces":"","leader":"n1","stage":"",`, `"interface":"","backup":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
+		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`, `"vote":"learner","replaces":"n2",`,
 		`"error":"it has not told the others its client address: it has never started, or no UDP packets get through between its peer port and theirs","digest":"","interface":"","backup":"","term":0,`,
 		`"path_stalls":0,"alarms":[],"links":[]}],"verdict":"DEGRADED","why":"the only voter's loss stops writes: of the learners, n2 and n3 do not answer","next":"start n2 again; `,
 	} {
@@ -237,7 +237,7 @@ func TestStatus(t *testing.T) {
 	b.member.SetStatus(before)
 	b.flags[1] = dead + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
-	if n := strings.Count(stdout, " unknown\n"); code != 0 || n != 2 || !strings.Contains(stdout, "\nn2 does not answer:") {
+	if n := strings.Count(stdout, " unknown\n"); code != 0 || n != 2 || !strings.Contains(stdout, "\nn2 does not answer:") || !strings.Contains(stdout, "\nn3 replaces n2\n") {
 		t.Errorf("an endpoint that is a member's own is not counted twice:\n%d\n%s", code, stdout)
 	}
 	b.flags[1] = nobody + "," + here

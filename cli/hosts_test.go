@@ -395,7 +395,7 @@ func (r *replacing) interrupt() {
 	r.t.Helper()
 	must(r.t, r.cmd.Process.Signal(syscall.SIGINT))
 	<-r.ended
-	if said := string(readFile(r.t, r.log)); !strings.Contains(said, "the same command goes on from here") {
+	if said := string(readFile(r.t, r.log)); !strings.Contains(said, "the same command shows it") {
 		r.t.Errorf("an interrupted replacement says %s", said)
 	}
 }

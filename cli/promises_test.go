@@ -19,7 +19,7 @@ var promises = []struct {
 	{"one that is added is a learner, and a voter automatically when it has caught up", []string{"actor:TestLevelLearnerIsPromoted", "cli:TestMembers"}},
 	{"the members are listed, in every format", []string{"cli:TestMemberListOutput", "cli:TestMemberListWithoutQuorum"}},
 	{"members are removed, promoted and updated, by name and id", []string{"cli:TestMembers"}},
-	{"a member is replaced; the command is interrupted or killed, and goes on", []string{"cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli:TestHostsReplace", "cli/testdata/script/member.txtar:killed between its two changes", "index/testdata/scripts/instead.txt:the new one takes its address over"}},
+	{"a member is replaced, also when the command is interrupted or killed", []string{"actor:TestReplacementWithoutItsClient", "actor:TestConnectedMemberIsNotReplaced", "cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli:TestHostsReplace", "cli/testdata/script/member.txtar:The command is killed after its first step", "index/testdata/scripts/instead.txt:The new member takes over the address at once"}},
 	{"leadership is moved", []string{"cli:TestMembers", "net/client:TestMoveLeaderAsksTheLeader"}},
 	{"one member's state becomes a new cluster, with another id, when its user agrees", []string{"cli:TestRecoverAsks", "node:TestRecoverTakesAll", "node:TestRecoverRefuses", "node:TestRecoverLosesPower", "node:TestRecoveredMemberServes"}},
 	{"flags of a beginning are ignored where there is one, which is said once", []string{"node:TestFlagsThatTheFolderKnowsBetter"}},

@@ -21,6 +21,7 @@ import (
 type memberStatus struct {
 	Name, ID, Cluster, Version, Role, Stage string
 	Vote                                    string // learner, voter, incoming or leaving
+	Replaces                                string // the member in whose place it was added
 	Leader                                  string // as this member sees it; empty: none
 	Digest, Interface, Backup               string // as in a client.Status
 	Error                                   string // why asking it failed
@@ -35,6 +36,7 @@ type memberStatus struct {
 	runs, ready bool // as in checks.Member
 	role        kv.Role
 	clients     []string // its addresses for clients
+	old         uint64   // the id of Replaces
 	endpoint    string   // where it has answered; empty: nowhere
 	clock       clockOffset
 }
@@ -48,6 +50,7 @@ func (m *memberStatus) document() document {
 		{"version", m.Version},
 		{"role", m.Role},
 		{"vote", m.Vote},
+		{"replaces", m.Replaces},
 		{"leader", m.Leader},
 		{"stage", m.Stage},
 		{"error", m.Error},
@@ -213,6 +216,9 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error))
 		case m.hint != "":
 			w.wrap(m.Name, "   ", m.hint)
+		}
+		if m.Replaces != "" {
+			w.wrap(m.Name, "   ", "replaces "+m.Replaces)
 		}
 	}
 	for _, a := range checks.Raised(factsOf(members)) {

@@ -86,6 +86,8 @@
 // ([State.ApplyChange]). The records decide whether the change is possible:
 //
 //   - a new member is a learner, with an id, a name and an address that no other member has; an id is never reused;
+//   - a new member replaces at most one voter, which no other member replaces, and takes over its addresses; without a name it gets
+//     that voter's name when the voter is removed;
 //   - only a learner can be promoted;
 //   - the last voter cannot be removed.
 //

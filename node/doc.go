@@ -110,7 +110,7 @@
 //  4. A joiner gets its id by asking, if it was added and has not joined yet ([peer.Handler]). With the cluster secret, the asked member
 //     proposes to add an unknown joiner, which asks again until it is added (join.go, addBySecret). Two kinds of members are added without a
 //     name of their own: a member added through etcd's API, and the replacement of a lost member, which takes over its name. Such a member
-//     is recognized by the address given when it was added, and has the name that it reports at its first start. The join request carries
+//     is recognized by the address given when it was added, and has the name that it reports at its first start, or the lost member's. The join request carries
 //     the joiner's data folder. The asked member has the log bind the id to that folder, and answers with the id once its own applied state
 //     shows this binding: of two processes that join under one name, one gets the id (actor.Admission). If the folder is lost, also before
 //     the first start has ended, the member must be replaced, or removed and added again. If its host starts with an empty folder under

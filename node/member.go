@@ -576,7 +576,7 @@ func (m *member) Status() wire.Status {
 	m.figures(&s.Values, view, raftStatus)
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
-		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level})
+		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level, Replaces: one.Replaces})
 	}
 	for _, l := range m.transport.Status() {
 		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr, Untrusted: l.Untrusted})

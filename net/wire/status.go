@@ -42,6 +42,8 @@ type Member struct {
 	Role    kv.Role  `msgpack:"role"`
 	Version string   `msgpack:"version"` // of its last start; empty: not known
 	Level   uint64   `msgpack:"level"`   // the highest feature level of its program; 0: not known
+
+	Replaces uint64 `msgpack:"replaces"` // the member in whose place it was added; 0: none
 }
 
 // Link is a member's connection to another member.
