@@ -85,6 +85,14 @@ func (k *checker) changed(h *host, at uint64, members index.Members) {
 		switch {
 		case now == nil:
 			t.Removals++
+			for _, other := range before.All() {
+				switch {
+				case other.Replaces == one.ID && other.Name == "":
+					t.NamesTaken++
+				case other.Replaces == one.ID:
+					t.Walked++
+				}
+			}
 			if h := k.w.byID[one.ID]; h != nil && (h.leads || h.leaving) {
 				t.LeaderRemovals++
 			}
@@ -107,7 +115,7 @@ func (k *checker) changed(h *host, at uint64, members index.Members) {
 			continue
 		}
 		t.Adds++
-		if one.Name == "" {
+		if one.Replaces != 0 {
 			t.Insteads++
 		}
 		if before.Removed(one.ID) {

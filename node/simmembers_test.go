@@ -127,11 +127,17 @@ func (a *administrator) turn() {
 	a.w.sim.After(a.w.between(50*time.Millisecond, a.w.shape.faulty/12), a.turn)
 }
 
-// attend starts the members that were added.
+// attend starts the members that were added. One without a name has that of the member that it replaces.
 func (a *administrator) attend() {
-	for _, one := range a.w.watch.members.All() {
+	members := a.w.watch.members
+	for _, one := range members.All() {
 		if h := a.w.byID[one.ID]; h != nil && h.spare { // a joiner that lost its folder has no host
 			h.spare, h.memberID = false, one.ID
+			if old := members.Get(one.Replaces); one.Name == "" && old != nil {
+				h.config.Name = old.Name
+			} else if one.Name != "" {
+				h.config.Name = one.Name
+			}
 			a.w.sim.After(a.w.between(0, time.Second), h.start)
 		}
 	}
@@ -142,9 +148,22 @@ func (a *administrator) attend() {
 func (a *administrator) introduce() {
 	for _, one := range a.w.watch.members.All() {
 		a.abandon(one)
+		a.keep(one)
 		if h := a.w.byID[one.ID]; a.open == 0 && h != nil && !one.Started() && !slices.Contains(one.Peers, h.config.AdvertisePeer) {
 			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{h.config.AdvertisePeer}}, nil)
 		}
+	}
+}
+
+// keep ends the replacement of a member by one that waits for its name, if the replaced one runs after all.
+func (a *administrator) keep(one kv.Member) {
+	old := a.w.byID[one.Replaces]
+	connected := func(h *host) bool {
+		p, mine := a.w.net.pair(h, old)
+		return h == old || p.ends[mine].up
+	}
+	if a.open == 0 && one.Name == "" && old != nil && slices.ContainsFunc(a.w.listed(), func(h *host) bool { return h.leads && connected(h) }) {
+		a.propose(kv.MemberChange{Kind: kv.RemoveMember, ID: one.ID}, nil)
 	}
 }
 
@@ -196,9 +215,10 @@ func (a *administrator) free() *host {
 	return nil
 }
 
-func (a *administrator) add() { a.addOne(a.w.probably(0.4)) }
+func (a *administrator) add() { a.addOne(a.w.probably(0.4), kv.Member{}) }
 
-func (a *administrator) addOne(manual bool) {
+// addOne adds a member, or one that replaces another: under its name, if that is lost.
+func (a *administrator) addOne(manual bool, old kv.Member) {
 	h := a.free()
 	if h == nil || len(a.w.watch.members.All()) >= limits.Members {
 		return
@@ -208,15 +228,9 @@ func (a *administrator) addOne(manual bool) {
 	}
 	id := a.w.random.Uint64()>>1 | 1
 	a.w.byID[id] = h
-	change := kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}, Manual: manual}
-	if voter := a.member(); voter.Role == kv.Voter && a.w.probably(0.2) { // as one in the place of a lost one is added
-		change.Name, change.Instead, change.Manual = "", voter.ID, false
-		a.propose(change, func(r kv.Result) {
-			if r.Err == nil && a.w.healed == 0 {
-				a.propose(kv.MemberChange{Kind: kv.RemoveMember, ID: voter.ID}, nil)
-			}
-		})
-		return
+	change := kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}, Manual: manual, Instead: old.ID}
+	if host := a.w.byID[old.ID]; host != nil && (host.lost() || a.w.probably(0.2)) {
+		change.Name = ""
 	}
 	a.propose(change, nil)
 }
@@ -271,15 +285,23 @@ func (a *administrator) promote() {
 	}
 }
 
-// replace promotes a learner in the place of a voter, or adds the learner for it.
+// replace has the leader replace a voter, most likely a lost one, or promotes a learner in the place of one.
 func (a *administrator) replace() {
+	voters := slices.DeleteFunc(slices.Clone(a.w.watch.members.All()), func(one kv.Member) bool { return one.Role != kv.Voter })
+	if len(voters) == 0 {
+		return
+	}
+	voter := voters[a.w.random.IntN(len(voters))]
+	if i := slices.IndexFunc(voters, func(one kv.Member) bool { h := a.w.byID[one.ID]; return h != nil && h.lost() }); i >= 0 && a.w.probably(0.7) {
+		voter = voters[i]
+	}
 	for _, one := range a.w.watch.members.All() {
-		if voter := a.member(); one.Role == kv.Learner && voter.Role == kv.Voter {
+		if one.Role == kv.Learner && a.w.probably(0.5) {
 			a.propose(kv.MemberChange{Kind: kv.PromoteMember, ID: one.ID, Instead: voter.ID}, nil)
 			return
 		}
 	}
-	a.addOne(true)
+	a.addOne(false, voter)
 }
 
 // update says another address of a member than its own, or its own.
@@ -448,8 +470,19 @@ func (h *host) startAs(original *host) {
 
 // quorumBeside tells whether the others are a quorum, also when each member whose folder was copied is refused.
 func (w *world) quorumBeside(h *host) bool {
-	now := w.watch.members.Configuration()
-	return quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].away() && !w.byID[id].copied })
+	return hasQuorum(w.watch.members, func(id uint64) bool { return id != h.id() && !w.byID[id].away() && !w.byID[id].copied })
+}
+
+// hasQuorum tells whether those that help are a quorum, also when the leader has removed the member whose name another one is to take over.
+func hasQuorum(members index.Members, helps func(uint64) bool) bool {
+	now := members.Configuration()
+	for _, one := range members.All() {
+		next, err := members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: one.Replaces}, 0)
+		if c := next.Configuration(); one.Name == "" && err == nil && !quorum(&c, helps) {
+			return false
+		}
+	}
+	return quorum(&now, helps)
 }
 
 // lose lets a founder lose its folder, when the others are a quorum. One that was alone would found another cluster.
@@ -482,8 +515,7 @@ func (a *administrator) safe(change *kv.MemberChange) bool {
 		return true
 	}
 	next, err := w.watch.members.Change(change, 0)
-	c := next.Configuration()
-	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return helps(w.byID[id]) })
+	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && hasQuorum(next, func(id uint64) bool { return helps(w.byID[id]) })
 }
 
 // away tells whether a member is of no help to a quorum, now or as soon as what was done to it is noticed.
@@ -555,6 +587,37 @@ func (a *administrator) complete() {
 	}
 	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" && w.sim.Now() >= quietAt }) {
 		w.failf("the membership does not come to rest: %s; %v", a.unfinished(), w.places())
+	}
+	if w.probably(0.5) {
+		a.renew()
+	}
+}
+
+// renew loses a member for good when all is at rest, and replaces it under its name. The administrator only adds the new member.
+func (a *administrator) renew() {
+	w := a.w
+	old := w.byID[a.member().ID]
+	h := a.free()
+	if h == nil || w.failure != "" || w.shape.rivals || old == nil || !old.alive() || old.copied || w.watch.members.Get(old.id()).Role != kv.Voter ||
+		len(w.watch.members.Configuration().Voters) < 2 || !w.quorumBeside(old) {
+		return
+	}
+	name := w.watch.members.NameOf(old.id())
+	w.trace("%s is lost for good, and replaced", old.name())
+	old.kill()
+	old.removed = true
+	change := kv.MemberChange{Kind: kv.AddLearner, Peers: []string{h.config.AdvertisePeer}, Instead: old.id()}
+	replaced := func() bool {
+		if a.attend(); h.spare && a.open == 0 {
+			change.ID = w.random.Uint64()>>1 | 1
+			w.byID[change.ID] = h
+			a.propose(change, nil)
+		}
+		one := w.watch.members.Named(name)
+		return one != nil && one.ID == h.id() && a.unfinished() == ""
+	}
+	if !w.until(2*elections*w.shape.election+30*time.Second, replaced) && w.failure == "" {
+		w.failf("%s is not replaced under its name: %s; %v", name, a.unfinished(), w.places())
 	}
 }
 

@@ -55,7 +55,7 @@ func (w *world) recover() {
 	}
 	if !w.until(30*time.Second, func() bool {
 		if w.admin.attend(); len(w.watch.members.All()) < 2 && w.admin.open == 0 {
-			w.admin.addOne(false)
+			w.admin.addOne(false, kv.Member{})
 		}
 		return len(w.watch.members.Configuration().Voters) == 2
 	}) {

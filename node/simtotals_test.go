@@ -20,7 +20,7 @@ type totals struct {
 	Stalls, StallsMoved                                                                         int
 	TornTails, Snapshots, Installs, Interrupted, SavedMeanwhile                                 int // SavedMeanwhile: ordered during a transfer
 	Adds, Promotions, Removals, LeaderRemovals                                                  int
-	Replaces, Insteads, JointEntered, JointLeft                                                 int
+	Replaces, Insteads, Walked, NamesTaken, JointEntered, JointLeft                             int
 	AddressesChanged, RefusedChanges                                                            int
 	Woken, Copied, Lost, Recoveries                                                             int
 	Rivals, RivalsBySecret, RivalsThatWon                                                       int // second processes of one name; RivalsThatWon: the log has theirs
@@ -162,8 +162,8 @@ func (t totals) missing() []string {
 		"disk stalls that moved leadership": t.StallsMoved, "refused amnesiacs": t.Amnesiacs,
 		"operations that both judges checked": t.CrossChecked, "late answers": t.LateAnswers, "runs in which nothing may be refused": t.StrictRuns, "refusals": t.Refused,
 		"added members": t.Adds, "promotions": t.Promotions, "removals": t.Removals, "removals of a leader": t.LeaderRemovals, "replacements": t.Replaces,
-		"members added in another one's place": t.Insteads,
-		"joint configurations":                 t.JointEntered, "ends of them": t.JointLeft, "changed addresses": t.AddressesChanged, "refused changes of the membership": t.RefusedChanges,
+		"members added in another one's place": t.Insteads, "members that the leader has replaced": t.Walked, "members whose name another one has taken over": t.NamesTaken,
+		"joint configurations": t.JointEntered, "ends of them": t.JointLeft, "changed addresses": t.AddressesChanged, "refused changes of the membership": t.RefusedChanges,
 		"watched changes": t.Watched, "progress of watches": t.WatchProgress, "fragments": t.WatchFragments, "resumed watches": t.WatchesResumed,
 		"watches that a member ended": t.WatchesEnded, "compacted watches": t.WatchesCompacted,
 		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
