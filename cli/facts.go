@@ -25,22 +25,20 @@ func offsetOf(wall int64, sent, received time.Time) clockOffset {
 }
 
 // known adds the facts of the members' list.
-func (m *memberStatus) known(record wire.Member) {
-	m.role, m.clients, m.old = record.Role, record.Clients, record.Replaces
+func (m *memberStatus) known(record wire.Member, named namesByID) {
+	if m.role, m.clients = record.Role, record.Clients; record.Replaces != 0 {
+		m.Replaces = named.of(record.Replaces)
+	}
 }
 
-// nameRoles sets the members' votes, and which members they replace. Without an answer there are no roles, and then none is printed: some member must be a voter.
+// nameRoles sets the members' votes. Without an answer there are no roles, and then none is printed: some member must be a voter.
 func nameRoles(members []memberStatus) {
 	if !slices.ContainsFunc(members, func(m memberStatus) bool { return m.role.Votes() }) {
 		return
 	}
 	for i := range members {
-		m := &members[i]
-		if m.role.Known() && !m.stranger {
+		if m := &members[i]; m.role.Known() && !m.stranger {
 			m.Vote = m.role.String()
-		}
-		if old := slices.IndexFunc(members, func(one memberStatus) bool { return one.ID == hex(m.old) }); old >= 0 {
-			m.Replaces = members[old].Name
 		}
 	}
 }

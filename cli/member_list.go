@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -124,10 +124,8 @@ func writeMemberTable(w helpWriter, records []memberRecord) {
 	t.write(w)
 	for _, r := range records {
 		switch {
-		case r.Replaces != "" && r.Name == "":
-			w.wrap(r.ID, "", fmt.Sprintf("replaces %s, and takes over its name when it has been down for %v", r.Replaces, limits.ReplaceSilence))
 		case r.Replaces != "":
-			w.wrap(r.Name, "", fmt.Sprintf("replaces %s as soon as it has caught up", r.Replaces))
+			w.wrap(cmp.Or(r.Name, r.ID), "", fmt.Sprintf("replaces %s as soon as it has caught up", r.Replaces))
 		case r.Manual:
 			w.wrap(r.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", r.Name))
 		}

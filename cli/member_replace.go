@@ -56,8 +56,6 @@ type replacement struct {
 	begun time.Time
 	said  string // the last printed line
 	added uint64 // id of the new member
-	lost  uint64 // id of the member that is removed before the new one starts
-	told  bool   // the command for the host is printed
 }
 
 func memberReplace(c *cli.Context) (err error) {
@@ -115,7 +113,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	case old.Role == kv.Learner:
 		return false, exitf(exitCondition, "%s is a learner, and has no vote to hand over: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
 	}
-	return false, r.later(r.add(ctx, members, old))
+	return false, r.later(r.add(ctx, old))
 }
 
 // isNew reports whether a member is the new one. After the lost one was removed, the new one may have its name.
@@ -123,14 +121,12 @@ func (r *replacement) isNew(m, old *client.Member) bool {
 	switch {
 	case r.added != 0:
 		return m.ID == r.added
-	case old == nil && r.name == "":
-		return m.Name == nextName(r.old)
 	case old == nil:
-		return m.Name == r.name
+		return m.Name == cmp.Or(r.name, nextName(r.old))
 	case old.Role == kv.Learner:
 		return m.ID == old.ID && r.at(m)
 	}
-	return m.Replaces == old.ID && r.at(m) && (r.name == "" || r.name == m.Name || m.Name == "" && r.name == old.Name)
+	return m.Replaces == old.ID && r.at(m) && (r.name == "" || r.name == cmp.Or(m.Name, old.Name))
 }
 
 // at reports whether a member has an address that the new one gets.
@@ -139,14 +135,12 @@ func (r *replacement) at(m *client.Member) bool {
 }
 
 // add adds the new member. If it takes over the name of the lost one, it has none yet.
-func (r *replacement) add(ctx context.Context, members []client.Member, old *client.Member) error {
+func (r *replacement) add(ctx context.Context, old *client.Member) error {
 	name, peers := r.name, r.peers
-	if name == "" && r.at(old) {
-		name = old.Name
-	} else if name == "" {
+	if name == "" && !r.at(old) {
 		name = nextName(old.Name)
 	}
-	if err := kv.CheckName(name); err != nil {
+	if err := kv.CheckName(cmp.Or(name, old.Name)); err != nil {
 		return usagef("the new member's name: %w; --name gives another", err)
 	}
 	if len(peers) == 0 {
@@ -156,128 +150,76 @@ func (r *replacement) add(ctx context.Context, members []client.Member, old *cli
 		name = ""
 	}
 	id, err := r.s.AddMemberInstead(ctx, name, peers, old.ID)
-	switch {
-	case err != nil:
-		return err
-	case name == "":
-		r.say("1 of 3: a learner (%s) is added at %s, in the place of %s (%s)", hex(id), strings.Join(peers, ", "), old.Name, hex(old.ID))
-	default:
-		r.say("1 of 3: %s (%s) is added as a learner", name, hex(id))
-		r.tellHost(members, name, peers, old.ID)
+	if err == nil {
+		r.added = id
+		r.say("1 of 3: %s (%s) is added at %s, in the place of %s (%s)", cmp.Or(name, "a learner"), hex(id), strings.Join(peers, ", "), old.Name, hex(old.ID))
 	}
-	r.added = id
-	return nil
+	return err
 }
 
-// tellHost prints the command for the new member's host, once.
-func (r *replacement) tellHost(members []client.Member, name string, peers []string, but uint64) {
-	if !r.told {
-		r.told = true
-		writeHostCommand(r.w, r.c, name, peers, joinAddresses(members, but))
-	}
-}
-
-// report prints how far the new member is, and returns whether it has replaced the lost one.
+// report prints how far the new member is, and returns whether it has replaced the lost one. The list of members does not show whether it
+// runs: a member announces itself when it has part of the data, and a dead member stays in the list as started.
 func (r *replacement) report(ctx context.Context, members []client.Member, next *client.Member) (done bool) {
-	i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == next.Replaces })
-	if r.added == 0 {
-		if r.added = next.ID; next.Role == kv.Learner {
-			r.say("1 of 3: %s (%s) was added before", cmp.Or(next.Name, "a learner"), hex(next.ID))
-		}
+	old := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == next.Replaces })
+	if r.added == 0 && next.Role == kv.Learner {
+		r.say("1 of 3: %s (%s) was added before", cmp.Or(next.Name, "a learner"), hex(next.ID))
 	}
+	r.added = next.ID
+	status, err := r.s.Status(ctx, "")
+	link := slices.IndexFunc(status.Links, func(l wire.Link) bool { return l.Member == next.ID })
+	connected, known := link >= 0 && status.Links[link].Connected, err == nil && link >= 0
 	switch {
-	case i >= 0 && next.Name == "":
-		r.lost = next.Replaces
-		if connected, asked := r.linked(ctx, r.lost); connected {
-			r.say("1 of 3: %s (%s) runs, and answers %s: stop it, or end the replacement by `qkv member remove %s`", members[i].Name, hex(r.lost), asked, hex(next.ID))
-		} else {
-			r.say("1 of 3: %s (%s) is removed once it has had no connection to the leader for %v", members[i].Name, hex(r.lost), limits.ReplaceSilence)
+	case old >= 0 && next.Name == "":
+		r.say("1 of 3: %s (%s) is removed once it has had no connection to the leader for %v: stop it if it runs", members[old].Name, hex(next.Replaces), limits.ReplaceSilence)
+	case next.Role == kv.Learner && (connected || !known && next.Started()):
+		r.say("2 of 3: %s runs, and gets the data", next.Name)
+	case next.Role == kv.Learner && next.Started():
+		r.say("2 of 3: %s was started, and does not answer %s now", next.Name, status.Name)
+	case next.Role == kv.Learner:
+		if r.say("2 of 3: waiting until %s is started", next.Name) {
+			writeHostCommand(r.w, r.c, next.Name, next.Peers, joinAddresses(members, cmp.Or(next.Replaces, next.ID)))
 		}
-		return false
-	case r.lost != 0:
-		r.say("1 of 3: the lost one (%s) is removed", hex(r.lost))
-		r.lost = 0
-	}
-	switch {
-	case next.Role == kv.Voter && i < 0 && next.Name == r.old:
-		r.say("3 of 3: %s votes, in the place of the lost one", next.Name)
-	case next.Role == kv.Voter && i < 0:
-		r.say("3 of 3: %s votes, and %s is no member any more", next.Name, r.old)
-	case next.Role != kv.Learner:
+	case old >= 0 || next.Role != kv.Voter:
 		r.say("2 of 3: %s votes, and %s is removed next", next.Name, r.old)
-		return false
 	default:
-		if !next.Started() {
-			r.tellHost(members, next.Name, next.Peers, cmp.Or(next.Replaces, next.ID))
+		then := "and " + r.old + " is no member any more"
+		if next.Name == r.old {
+			then = "in the place of the lost one"
 		}
-		r.sayWaits(ctx, next)
-		return false
+		r.say("3 of 3: %s votes, %s", next.Name, then)
+		noteSecret(r.c)
+		return true
 	}
-	noteSecret(r.c)
-	return true
+	return false
 }
 
 // nextName returns the name of a member's replacement: n3-2, then n3-3.
 func nextName(name string) string {
-	base, number, found := cutLast(name, "-")
-	if n, err := strconv.ParseUint(number, 10, 31); found && err == nil && base != "" && n >= 2 {
-		return base + "-" + strconv.FormatUint(n+1, 10)
+	i := strings.LastIndex(name, "-")
+	if n, err := strconv.ParseUint(name[i+1:], 10, 31); err == nil && i > 0 && n >= 2 {
+		return name[:i+1] + strconv.FormatUint(n+1, 10)
 	}
 	return name + "-2"
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
-// sayWaits prints why the new member has no vote yet. The list of members does not show that: a member announces itself when it has
-// part of the data, and a dead member stays in the list as started.
-func (r *replacement) sayWaits(ctx context.Context, next *client.Member) {
-	connected, asked := r.linked(ctx, next.ID)
-	switch {
-	case connected || asked == "" && next.Started():
-		r.say("2 of 3: %s runs, and gets the data", next.Name)
-	case next.Started():
-		r.say("2 of 3: %s was started, and does not answer %s now", next.Name, asked)
-	default:
-		r.say("2 of 3: waiting until %s is started", next.Name)
-	}
-}
-
-// linked reports whether the asked member, if it knows the other one, is connected to it.
-func (r *replacement) linked(ctx context.Context, id uint64) (connected bool, asked string) {
-	status, err := r.s.Status(ctx, "")
-	if i := slices.IndexFunc(status.Links, func(l wire.Link) bool { return l.Member == id }); err == nil && i >= 0 {
-		return status.Links[i].Connected, status.Name
-	}
-	return false, ""
 }
 
 // later hides errors that the next step can resolve: a cluster without a leader for a moment, a change whose outcome the list of members
 // will show, and a lost member that has answered the leader a moment ago.
 func (r *replacement) later(err error) error {
 	answer, _ := errors.AsType[*kv.Error](err)
-	code := exitCode(err)
-	switch {
-	case errors.Is(err, client.ErrUnavailable), errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded):
-		if code != exitUnavailable && code != exitUnknown {
-			return err
-		}
-	case answer != nil && (answer.Retryable() || answer.Code == kv.MemberRuns && time.Since(r.begun) < aliveFor):
-	default:
+	alive := answer != nil && answer.Code == kv.MemberRuns && time.Since(r.begun) < aliveFor
+	if code := exitCode(err); code != exitUnavailable && code != exitUnknown && !alive {
 		return err
 	}
 	r.say("trying again: %v", err)
 	return nil
 }
 
-// say prints a line, unless it equals the last one.
-func (r *replacement) say(format string, values ...any) {
-	if text := fmt.Sprintf(format, values...); text != r.said {
-		r.said = text
+// say prints a line, unless it equals the last one, and reports whether it did.
+func (r *replacement) say(format string, values ...any) bool {
+	text := fmt.Sprintf(format, values...)
+	news := text != r.said
+	if r.said = text; news {
 		fmt.Fprintln(r.w, text)
 	}
+	return news
 }

@@ -277,7 +277,7 @@ func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberSt
 		if one.err == nil && one.status.ID == m.ID && one.status.Cluster == cluster {
 			answered := said(&one.status, named)
 			answered.endpoint = address
-			answered.known(m)
+			answered.known(m, named)
 			answered.clock = one.clock
 			return answered
 		}
@@ -297,7 +297,7 @@ func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberSt
 		}
 	}
 	away := unreachable(named.of(m.ID), m.ID, err)
-	away.known(m)
+	away.known(m, named)
 	away.why, away.Version = why, m.Version
 	figures.Set(&away.Values, figures.LevelMost, m.Level)
 	return away

@@ -36,7 +36,6 @@ type memberStatus struct {
 	runs, ready bool // as in checks.Member
 	role        kv.Role
 	clients     []string // its addresses for clients
-	old         uint64   // the id of Replaces
 	endpoint    string   // where it has answered; empty: nowhere
 	clock       clockOffset
 }
