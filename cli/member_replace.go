@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +47,6 @@ const (
 // replacement is one run of the command. It adds the learner, unless the list of members has it; the leader does the rest.
 type replacement struct {
 	c     *cli.Context
-	w     io.Writer
 	s     *client.Client
 	old   string   // name or id
 	name  string   // of the new member
@@ -62,7 +60,7 @@ func memberReplace(c *cli.Context) (err error) {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
-	r := replacement{c: c, w: c.App.Writer, old: c.Args().First(), name: c.String("name"), begun: time.Now()}
+	r := replacement{c: c, old: c.Args().First(), name: c.String("name"), begun: time.Now()}
 	if c.IsSet("peer") {
 		if r.peers, err = peersOf(c); err != nil {
 			return err
@@ -70,28 +68,22 @@ func memberReplace(c *cli.Context) (err error) {
 	}
 	return interruptible(c, func(ctx context.Context) error {
 		err := open(ctx, c, func(s *client.Client) error {
-			r.s = s
-			return r.run(ctx)
+			for r.s = s; ; {
+				if done, err := r.step(ctx); done || err != nil {
+					return err
+				}
+				select {
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				case <-time.After(replaceInterval):
+				}
+			}
 		})
 		if ended, ok := errors.AsType[*interruption](context.Cause(ctx)); ok && err != nil {
 			return fmt.Errorf("%w; a replacement that has begun goes on by itself: the same command shows it", ended)
 		}
 		return err
 	})
-}
-
-func (r *replacement) run(ctx context.Context) error {
-	for {
-		done, err := r.step(ctx)
-		if done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(replaceInterval):
-		}
-	}
 }
 
 // step adds the new member, or reports its progress. An unknown outcome is not an error: the next step reads it from the list.
@@ -177,7 +169,7 @@ func (r *replacement) report(ctx context.Context, members []client.Member, next 
 		r.say("2 of 3: %s was started, and does not answer %s now", next.Name, status.Name)
 	case next.Role == kv.Learner:
 		if r.say("2 of 3: waiting until %s is started", next.Name) {
-			writeHostCommand(r.w, r.c, next.Name, next.Peers, joinAddresses(members, cmp.Or(next.Replaces, next.ID)))
+			writeHostCommand(r.c.App.Writer, r.c, next.Name, next.Peers, joinAddresses(members, cmp.Or(next.Replaces, next.ID)))
 		}
 	case old >= 0 || next.Role != kv.Voter:
 		r.say("2 of 3: %s votes, and %s is removed next", next.Name, r.old)
@@ -219,7 +211,7 @@ func (r *replacement) say(format string, values ...any) bool {
 	text := fmt.Sprintf(format, values...)
 	news := text != r.said
 	if r.said = text; news {
-		fmt.Fprintln(r.w, text)
+		fmt.Fprintln(r.c.App.Writer, text)
 	}
 	return news
 }

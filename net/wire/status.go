@@ -36,14 +36,13 @@ type Alarm struct {
 
 // Member is one member of the cluster, as the other members know it.
 type Member struct {
-	ID      uint64   `msgpack:"id"`
-	Name    string   `msgpack:"name"`
-	Clients []string `msgpack:"clients"` // the addresses at which it serves clients
-	Role    kv.Role  `msgpack:"role"`
-	Version string   `msgpack:"version"` // of its last start; empty: not known
-	Level   uint64   `msgpack:"level"`   // the highest feature level of its program; 0: not known
-
-	Replaces uint64 `msgpack:"replaces"` // the member in whose place it was added; 0: none
+	ID       uint64   `msgpack:"id"`
+	Name     string   `msgpack:"name"`
+	Clients  []string `msgpack:"clients"` // the addresses at which it serves clients
+	Role     kv.Role  `msgpack:"role"`
+	Version  string   `msgpack:"version"`  // of its last start; empty: not known
+	Level    uint64   `msgpack:"level"`    // the highest feature level of its program; 0: not known
+	Replaces uint64   `msgpack:"replaces"` // the member in whose place it was added; 0: none
 }
 
 // Link is a member's connection to another member.
