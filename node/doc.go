@@ -110,11 +110,12 @@
 //  4. A joiner gets its id by asking, if it was added and has not joined yet ([peer.Handler]). With the cluster secret, the asked member
 //     proposes to add an unknown joiner, which asks again until it is added (join.go, addBySecret). Two kinds of members are added without a
 //     name of their own: a member added through etcd's API, and the replacement of a lost member, which takes over its name. Such a member
-//     is recognized by the address given when it was added, and has the name that it reports at its first start, or the lost member's. The join request carries
-//     the joiner's data folder. The asked member has the log bind the id to that folder, and answers with the id once its own applied state
-//     shows this binding: of two processes that join under one name, one gets the id (actor.Admission). If the folder is lost, also before
-//     the first start has ended, the member must be replaced, or removed and added again. If its host starts with an empty folder under
-//     that name before that, the start waits, and says what to run. The start is refused for good only while the member of that name runs.
+//     is recognized by the address given when it was added, and has the name that it reports at its first start, or the lost member's. The
+//     join request carries the joiner's data folder. The asked member has the log bind the id to that folder, and answers with the id once
+//     its own applied state shows this binding: of two processes that join under one name, one gets the id (actor.Admission). If the folder
+//     is lost, also before the first start has ended, the member must be replaced, or removed and added again. If its host starts with an
+//     empty folder under that name before that, the start waits, and says what to run. The start is refused for good only while the
+//     member of that name runs.
 //  5. A member announces addresses, version and folder at each start. The others dial its last announced addresses, and its address in
 //     --initial-cluster. All members may therefore change their addresses at once, if that flag names the new ones. If a founder has never
 //     announced itself, the leader writes the founder's address in --initial-cluster to the log. A moved member announces itself only to a
