@@ -485,9 +485,6 @@ const (
 	// LearnerLevelEntries is the lag, in entries, up to which a learner counts as caught up, as in etcd: less than it receives in one
 	// heartbeat interval.
 	LearnerLevelEntries = 1000
-	// ReplaceSilence is how long a member must have had no connection to the leader until a replacement under its name removes it: longer
-	// than a living member needs to connect again. A dead one's connection ends PeerIdleTimeout after the first unanswered packet.
-	ReplaceSilence = 3 * time.Second
 	// NameBytes is the longest name of a member or client: twice a host name, after which etcd members are often named. The names of all
 	// founders fit in one of the data folder's small files. LabelBytes is the longest label of a host name, and the longest name of a
 	// cluster; HostBytes is the longest host name. Source: RFC 1035.

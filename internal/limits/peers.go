@@ -81,6 +81,9 @@ const (
 	// PeerIdleTimeout is the silence after which a peer counts as lost; each side sends a packet every PeerKeepAlive.
 	PeerIdleTimeout = 3 * time.Second
 	PeerKeepAlive   = time.Second
+	// ReplaceSilence is how long a member must have had no connection to the leader until a replacement under its name removes it: longer
+	// than a living member needs to connect again. A dead one's connection ends PeerIdleTimeout after the first unanswered packet.
+	ReplaceSilence = 3 * time.Second
 	// PacketMost is the largest packet that quic-go sends.
 	PacketMost = 1452
 	// PathProbe is how often a connection with traffic checks that large packets pass. PathLost lost ones in a row, while small ones
