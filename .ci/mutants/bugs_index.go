@@ -32,7 +32,7 @@ var indexBugs = []mutant{
 		{"CheckEnvelope", `if k.membership && e.Count > 1 {`, `if k.membership && e.Count < 1 {`},
 	}, []detector{direct("./actor", "TestForwardedChangeInDisguise"), direct("./index", "TestChangeOfMembersIsAlone")}},
 	{"an announcement makes a voter of who waits for its promotion", []change{
-		{"Members.Announce", `one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since`, `one.Role, one.Since = known.Role, known.Since`},
+		{"Members.Announce", `one.Role, one.Manual, one.Since, one.Replaces = known.Role, known.Manual, known.Since, known.Replaces`, `one.Role, one.Since, one.Replaces = known.Role, known.Since, known.Replaces`},
 	}, []detector{direct("./index", "TestMembersModel")}},
 	{"an id that was removed is used again", []change{
 		{"Members.add", `case used || m.Removed(c.ID):`, `case used:`},
