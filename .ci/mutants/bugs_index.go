@@ -50,7 +50,7 @@ var indexBugs = []mutant{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
 	{"a lease without keys is revoked by every user", []change{
-		{"State.granted", `return !found || s.authors.name(l.By) == user`, `return true`},
+		{"State.granted", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
 	{"a sequence overflows at the end of its session", []change{
 		{"SessionWrite.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
@@ -177,7 +177,7 @@ var indexBugs = []mutant{
 		{"accounts.change", `a.enabled, a.secret = false, [limits.AuthSecretBytes]byte{}`, `a.enabled = false`},
 	}, []detector{direct("./index", "TestSecretEndsWithAuthentication")}},
 	{"give an outcome on a full disk to a user who may not write any more", []change{
-		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil`, `s.ownsSession(one) != nil`},
+		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil`, `s.ownsSession(one.id, one.by) != nil`},
 	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
 	{"leave the users out of the digest", []change{ // etcd 11651, 13503, 13976, 13984
 		{"Auth.digest", `if a == nil {`, `if a == nil || a.revision > 0 {`},

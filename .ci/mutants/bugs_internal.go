@@ -19,7 +19,7 @@ var internalBugs = []mutant{
 		{"writer.attempt", `if err := errors.Join(file.Datasync(), file.Close(), on.SyncDir(path.Dir(name))); err != nil { return fmt.Errorf("sync it: %w", err) }`, `if err := file.Close(); err != nil { return err }`},
 	}, []detector{direct("./internal/audit", "TestDiskFails")}},
 	{"write an audit line behind a torn one", []change{
-		{"writer.attempt", `if within { _, err = w.files.Write([]byte{'\n'}) }`, ``},
+		{"writer.attempt", `if within { _, err = w.files.Write([]byte{'\n'}) }`, `_ = within`},
 	}, []detector{direct("./internal/audit", "TestTornLine")}},
 	// Package internal/election.
 	{"take a place in the line by the newest change of its value", []change{

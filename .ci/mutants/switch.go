@@ -83,7 +83,7 @@ func (s *sources) versionsOf(m mutant, number int, parsed map[string]*ast.File) 
 		if f.Type.Results == nil {
 			body += "\nreturn"
 		}
-		made[file] = append(made[file], version{from, fmt.Sprintf("\nif mutantOn == \"%d\" { %s\n}\n", number, body)})
+		made[file] = append(made[file], version{from, fmt.Sprintf("\nif mutantOn == \"%d\" {\n//line mutant %q:1\n%s\n}\n", number, m.name, body)})
 	}
 	return made, nil
 }
