@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -31,7 +32,7 @@ func duCommand() *cli.Command {
 			"shorter: the last line says which. Writes go on while a member counts. A terminal shows sizes with units; otherwise " +
 			"they are bytes.",
 		Flags: clientFlags(
-			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together", Action: duDepth},
+			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together"},
 			&cli.StringFlag{Name: "separator", Value: "/", EnvVars: []string{"QKV_DU_SEPARATOR"}, Usage: "`TEXT` between the parts of a key"},
 			&cli.StringFlag{Name: "sort", Value: duOrders[0], EnvVars: []string{"QKV_DU_SORT"}, Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: oneOf("sort", duOrders...)},
 			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_DU_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
@@ -41,13 +42,6 @@ func duCommand() *cli.Command {
 	}
 }
 
-func duDepth(_ *cli.Context, n int) error {
-	if n < 0 || n > limits.UsageDepth {
-		return usagef("--depth %d is not between 0 and %d", n, limits.UsageDepth)
-	}
-	return nil
-}
-
 func du(c *cli.Context) error {
 	if err := arguments(c, 0, 1); err != nil {
 		return err
@@ -55,11 +49,8 @@ func du(c *cli.Context) error {
 	q := client.Usage{
 		Prefix: []byte(c.Args().First()), Separator: []byte(c.String("separator")), Depth: c.Int("depth"), Serializable: c.Bool("serializable"),
 	}
-	switch {
-	case len(q.Separator) == 0 || len(q.Separator) > limits.KeyBytes:
-		return usagef("--separator has %d bytes: it has at least 1 and at most %d", len(q.Separator), limits.KeyBytes)
-	case len(q.Prefix) > limits.KeyBytes:
-		return usagef("PREFIX has %d bytes, over the limit of %d for a key", len(q.Prefix), limits.KeyBytes)
+	if err := q.Check(kv.Bounds{Key: limits.KeyBytes}); err != nil {
+		return usagef("%s", err.Message)
 	}
 	return open(c.Context, c, func(s *client.Client) error { // no timeout: the time depends on the number of keys
 		all, err := s.Usage(c.Context, q)
@@ -173,37 +164,24 @@ func (d *used) period() string {
 
 // usedDocument is the JSON of a usage; names and order are a promise.
 type usedDocument struct {
-	Revision int64       `json:"revision"`
-	Period   float64     `json:"changes_period_s"` // 0: changes were not counted
-	Groups   []usedGroup `json:"groups"`
-	Total    usedNumbers `json:"total"`
+	Revision int64           `json:"revision"`
+	Period   float64         `json:"changes_period_s"` // 0: changes were not counted
+	Groups   []usedGroup     `json:"groups"`
+	Total    client.UsageRow `json:"total"`
 }
 
 type usedGroup struct {
-	Prefix       *string `json:"prefix,omitempty"`
+	Text         *string `json:"prefix,omitempty"`
 	PrefixBase64 *string `json:"prefix_base64,omitempty"`
 	Direct       bool    `json:"direct"`
-	usedNumbers
-}
-
-type usedNumbers struct {
-	Keys     int64 `json:"keys"`
-	Bytes    int64 `json:"bytes"`
-	Versions int64 `json:"history_versions"`
-	History  int64 `json:"history_bytes"`
-	Leased   int64 `json:"leased_keys"`
-	Changes  int64 `json:"changes"`
-}
-
-func numbersOf(r *client.UsageRow) usedNumbers {
-	return usedNumbers{r.Keys, r.Bytes, r.Versions, r.History, r.Leased, r.Changes}
+	client.UsageRow
 }
 
 func (d *used) document() usedDocument {
-	document := usedDocument{Revision: d.Revision, Period: d.Period.Seconds(), Groups: make([]usedGroup, 0, len(d.Rows)), Total: numbersOf(&d.total)}
+	document := usedDocument{Revision: d.Revision, Period: d.Period.Seconds(), Groups: make([]usedGroup, 0, len(d.Rows)), Total: d.total}
 	for i := range d.Rows {
-		one := usedGroup{Direct: d.direct(&d.Rows[i]), usedNumbers: numbersOf(&d.Rows[i])}
-		one.Prefix, one.PrefixBase64 = textOrBase64(d.Rows[i].Prefix)
+		one := usedGroup{Direct: d.direct(&d.Rows[i]), UsageRow: d.Rows[i]}
+		one.Text, one.PrefixBase64 = textOrBase64(one.Prefix)
 		document.Groups = append(document.Groups, one)
 	}
 	return document

@@ -105,15 +105,16 @@ type topClient struct {
 	client.ClientLoad
 }
 
-// topAsks asks the cluster for its states. The prefixes are counted every limits.TopPrefixes, because a member looks at each key for that.
+// topAsks asks the cluster for its states. The prefixes are counted every limits.TopPrefixes, and no more than a tenth of the time, because a
+// member sends all keys for that.
 type topAsks struct {
 	target
 	timeout time.Duration
 
 	store    *client.Client
 	prefixes *client.UsageResult
-	refused  string // why the prefixes are not known
-	counted  time.Time
+	refused  string    // why the prefixes are not known
+	next     time.Time // when the prefixes are counted again
 }
 
 func (a *topAsks) close() {
@@ -163,11 +164,12 @@ func (a *topAsks) states(ctx context.Context) ([]memberStatus, error) {
 
 // count asks for the changes of the last minute by prefix, if the last answer is old.
 func (a *topAsks) count(ctx context.Context) {
-	if time.Since(a.counted) < limits.TopPrefixes {
+	begun := time.Now()
+	if begun.Before(a.next) {
 		return
 	}
 	found, err := a.store.Usage(ctx, client.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
-	a.prefixes, a.refused, a.counted = &found, "", time.Now()
+	a.prefixes, a.refused, a.next = &found, "", time.Now().Add(max(limits.TopPrefixes, 9*time.Since(begun)))
 	if err != nil {
 		a.prefixes, a.refused = nil, oneLine(err.Error())
 	}

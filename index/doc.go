@@ -348,7 +348,7 @@
 // them in runs, and merges the runs into pages. All its steps take about the same time, and only one page of the data
 // is in memory at a time.
 //
-// A count of the usage by prefix ([UsageReader]) walks the keys of one View, and the versions of each key. Its result
+// A range with the usage of its keys ([UsageReader]) walks the keys of one View, and the versions of each key. Its result
 // depends on the revision and the compacted revision only: it is the same on all members, however far each has dropped
 // what is compacted. It may go on with a newer View until more is compacted.
 //

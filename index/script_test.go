@@ -549,30 +549,32 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		if e := q.Check(requestBounds); e != nil {
 			return refusal(e)
 		}
-		usageLines(&out, NewUsageReader(q, number(d, "page", 1<<20), number(d, "wall", 1)*1e6), v, int(number(d, "work", 100)))
+		usageLines(&out, &q, NewUsageReader(q.Range(), number(d, "page", 1<<20), number(d, "wall", 1)*1e6), v, int(number(d, "work", 100)))
 	}
 	return out.String()
 }
 
-// usageLines prints the pages of a reader.
-func usageLines(out *strings.Builder, r *UsageReader, v *View, work int) {
+// usageLines prints the groups that the pages of a reader add up to.
+func usageLines(out *strings.Builder, q *kv.Usage, r *UsageReader, v *View, work int) {
+	var all kv.UsageResult
 	for {
-		page, done, last, err := r.Step(v, work)
+		page, _, last, err := r.Step(v, work)
+		if err == nil {
+			err = all.Add(q, &page)
+		}
 		if err != nil {
 			out.WriteString(refusal(err))
 			return
 		}
-		for i := range page.Rows {
-			u := &page.Rows[i]
-			fmt.Fprintf(out, "%q: %d keys of %d bytes, %d leased, %d versions of %d bytes, %d changes\n", u.Prefix, u.Keys, u.Bytes, u.Leased, u.Versions, u.History, u.Changes)
-		}
-		if done {
-			fmt.Fprintf(out, "revision %d, period %v, more %v\n", page.Revision, page.Period, page.More)
-		}
 		if last {
-			return
+			break
 		}
 	}
+	for i := range all.Rows {
+		u := &all.Rows[i]
+		fmt.Fprintf(out, "%q: %d keys of %d bytes, %d leased, %d versions of %d bytes, %d changes\n", u.Prefix, u.Keys, u.Bytes, u.Leased, u.Versions, u.History, u.Changes)
+	}
+	fmt.Fprintf(out, "revision %d, period %v\n", all.Revision, all.Period)
 }
 
 // tree prints where things lie: by slab and place in it, which other runs have too.

@@ -3,121 +3,66 @@ package index
 import (
 	"bytes"
 	"runtime"
-	"slices"
 	"time"
 
 	"qkv/index/kv"
 )
 
-// UsageReader adds up the keys below a prefix by group ([kv.Usage]), all as of one View, in steps of bounded length. It
-// is for one goroutine.
+// UsageReader reads the keys of a range page by page, with the [kv.UsageRow] of each key, all as of one View, in steps of
+// bounded length. A key with many versions comes in several pages, which add up. It is for one goroutine.
 //
-// It walks the keys in order, and the versions of each key from the newest to the oldest. A group is complete when a key
-// with another prefix comes, so only the groups of one path are open at a time: at most one for each depth. Complete
-// groups wait in the page, which is also bounded.
-//
-// The reader holds a View between its steps. The result does not depend on that View: which versions count follows from
-// the revision, and from the compacted revision, of the first View. Versions that are compacted, but not dropped yet, do
-// not count. The reader can therefore replace its View by a newer one ([UsageReader.Renew]) until more is compacted.
+// The result depends on the revision and the compacted revision of the first View only. After Release, the reader goes
+// on with newer Views, and ends with the code Compacted if more is compacted.
 type UsageReader struct {
-	q     kv.Usage
-	end   []byte // of the range of keys
-	bytes int64  // limit of a page
-	now   int64
-	held  *View // nil before the first step
-	err   error // ends the read
-
-	// Of the first View. Changes after the revision since are counted, which is at least compacted.
-	revision, compacted, since int64
+	end                        []byte // of the range
+	bytes                      int64  // limit of a page
+	now                        int64
+	held                       *View // nil before the first step
+	released                   bool
+	revision, compacted, since int64 // of the first View; changes after the revision since are counted
 	period                     time.Duration
 
-	from []byte // the next key, or nil after the last one
-	// seen is the oldest version of the next key that the reader has looked at; 0: none. counted says that one of them was
-	// counted, so the next one is history.
-	seen    ref
-	counted bool
+	from    []byte // the next key
+	seen    ref    // the oldest version of the next key that the reader has looked at; 0: none
+	counted bool   // one of them counts
 
-	// open[i] is the sum of the group whose prefix is path[:open[i].end], with i separators behind the requested prefix.
-	open []openGroup
-	path []byte
-
-	rows  []kv.UsageRow
-	names []byte // the prefixes of rows
-	size  int64  // of rows
+	pairs   []kv.KeyValue // of the page
+	numbers []byte        // their values
 }
-
-// openGroup is the sum over the keys of a group so far.
-type openGroup struct {
-	end int
-	sum kv.UsageRow // without Prefix
-}
-
-// usageRowBytes is the size of a row in a page, without its prefix.
-const usageRowBytes = 64
 
 // NewUsageReader returns a reader before its first step; now is the present, in nanoseconds since 1970. The query's
-// slices must not change, and the query must have passed its Check. The rows of a page have at most about size bytes.
-func NewUsageReader(q kv.Usage, size, now int64) *UsageReader {
-	of := q.Range()
-	return &UsageReader{
-		q: q, end: of.End, bytes: size, now: now, from: bytes.Clone(of.Key),
-		open: []openGroup{{end: len(q.Prefix)}}, path: bytes.Clone(q.Prefix),
-	}
+// slices must not change. The keys of a page have about size bytes at most.
+func NewUsageReader(q kv.Range, size, now int64) *UsageReader {
+	return &UsageReader{end: q.End, bytes: size, now: now, from: q.Key}
 }
 
-// Step looks at about work more keys and versions. The first step takes the View newest; later steps use the held View.
-// It returns whether a page is complete, and whether it is the last one. A page that is not complete has no rows. The
-// page is valid until the next step. An error is a *kv.Error and ends the read.
-func (r *UsageReader) Step(newest *View, work int) (page kv.UsageResult, done, last bool, err error) {
-	if r.held == nil {
+// Step looks at about rows more keys and versions, and is otherwise as [PagesReader.Step]. The page is valid until the
+// next step.
+func (r *UsageReader) Step(newest *View, rows int) (page kv.RangeResult, done, last bool, err error) {
+	switch fresh := r.released && r.seen == 0; {
+	case r.held == nil:
 		r.begin(newest)
-	}
-	if r.err != nil {
-		return page, true, true, r.err
+	case fresh && newest.compacted != r.compacted:
+		return page, true, true, kv.Errorf(kv.Compacted, "the history from revision %d on was compacted while it was counted: ask again", r.compacted)
+	case fresh:
+		r.held = newest
 	}
 	defer runtime.KeepAlive(r.held)
-	if r.full() {
-		r.rows, r.names, r.size = r.rows[:0], r.names[:0], 0
-	}
-	for work > 0 && r.from != nil && !r.full() {
-		work = r.walk(work)
-	}
-	if r.from == nil {
-		r.closeTo(-1)
-	}
-	page = kv.UsageResult{Revision: r.revision, Period: r.period, More: true}
-	if last = r.from == nil && len(r.open) == 0; last || r.full() {
-		page.Rows, page.More = r.rows, !last
-		return page, true, last, nil
-	}
-	return page, false, false, nil
+	r.pairs, r.numbers = r.pairs[:0], r.numbers[:0]
+	r.from = r.walk(rows)
+	last = r.from == nil
+	return kv.RangeResult{Revision: r.revision, Count: int64(r.period), More: !last, KVs: r.pairs}, last || len(r.pairs) > 0, last, nil
 }
 
-// Renew replaces the held View by a newer one. If more was compacted meanwhile, the next step returns an error with the
-// code Compacted.
-func (r *UsageReader) Renew(newest *View) {
-	if r.held == nil || r.err != nil {
-		return
-	}
-	if newest.compacted != r.compacted {
-		r.err = kv.Errorf(kv.Compacted, "the history from revision %d on was compacted while it was counted: ask again", r.compacted)
-		return
-	}
-	if r.seen != 0 {
-		at := r.seen.version()
-		if r.seen = 0; at.mod <= newest.revision { // else none was counted yet
-			r.seen = changed(newest.history.change(at.mod, int64(at.sub)).Load()) // versions before it are kept: it is a change in the history
-		}
-	}
-	runtime.KeepAlive(r.held)
-	r.held = newest
-}
+// Held returns the View that the reader holds.
+func (r *UsageReader) Held() *View { return r.held }
+
+// Release lets the reader replace its View by a newer one before each page.
+func (r *UsageReader) Release() { r.released = true }
 
 // begin takes the first View, and determines what is counted.
 func (r *UsageReader) begin(v *View) {
-	r.held = v
-	r.revision, r.err = v.readable(0)
-	r.compacted = v.compacted
+	r.held, r.revision, r.compacted = v, v.revision, v.compacted
 	since, err := v.RevisionAt(r.now-int64(kv.UsagePeriod), r.now)
 	switch {
 	case err == nil:
@@ -130,71 +75,47 @@ func (r *UsageReader) begin(v *View) {
 	}
 }
 
-// full says whether the page is complete.
-func (r *UsageReader) full() bool { return r.size >= r.bytes && len(r.rows) > 0 }
-
-// walk adds up to scanAhead keys, and returns the work that is left.
-func (r *UsageReader) walk(work int) int {
-	var room [scanAhead]ref
-	keys, next := room[:0], []byte(nil)
+// walk fills a page, and returns the next key, or nil at the end of the range.
+func (r *UsageReader) walk(rows int) (next []byte) {
 	var from probe
+	size := int64(0)
 	r.held.tree.Ascend(from.set(r.from), func(one ref) bool {
 		key := one.record().key()
 		if beyond(key, r.end) {
 			return false
 		}
-		if len(keys) == min(work, scanAhead) {
-			next = key
-			return false
+		var sum kv.UsageRow
+		if rows <= 0 || size >= r.bytes || !r.add(&sum, one.record(), &rows) {
+			next = bytes.Clone(key)
 		}
-		keys = append(keys, one)
-		return true
+		if begin := len(r.numbers); sum.Keys+sum.Versions > 0 {
+			r.numbers = sum.AppendNumbers(r.numbers)
+			r.pairs = append(r.pairs, kv.KeyValue{Key: key, Value: r.numbers[begin:]})
+			size += int64(len(key) + len(r.numbers) - begin)
+		}
+		return next == nil
 	})
 	runtime.KeepAlive(from.words)
-	r.held.prefetchVersions(keys)
-	for _, one := range keys {
-		done := work > 0
-		if done {
-			work, done = r.add(one.record(), work)
-		}
-		if !done {
-			r.from = append(r.from[:0], one.record().key()...)
-			return work
-		}
-		r.seen, r.counted = 0, false
-	}
-	if next == nil {
-		r.from = nil
-		return work
-	}
-	r.from = append(r.from[:0], next...)
-	return work
+	return next
 }
 
-// keyWork is how many bytes of a key cost as much work as a version.
-const keyWork = 256
-
-// add adds the rest of a key's versions to the key's group, and returns the work that is left. It is not done if the page
-// is full, or if no work is left.
-func (r *UsageReader) add(of *record, work int) (left int, done bool) {
-	key := of.key()
-	if !r.enter(key) {
-		return work, false
-	}
-	at, sum := of.newest(), &r.open[len(r.open)-1].sum
+// add counts the rest of a key's versions, as far as rows allow, and says whether that is all.
+func (r *UsageReader) add(sum *kv.UsageRow, of *record, rows *int) bool {
+	at := of.newest()
 	if r.seen != 0 {
 		at = ref(r.seen.version().prev.Load()).version()
 	}
 	for {
 		if at.mod <= r.revision {
-			r.count(sum, len(key), at)
+			r.count(sum, len(of.key()), at)
 		}
-		if work--; !r.keepsBefore(at) {
-			return work - len(key)/keyWork, true
+		if *rows--; !r.keepsBefore(at) {
+			r.seen, r.counted = 0, false
+			return true
 		}
-		if work <= 0 {
+		if *rows <= 0 {
 			r.seen = refOf(at)
-			return 0, false
+			return false
 		}
 		at = ref(at.prev.Load()).version()
 	}
@@ -202,15 +123,13 @@ func (r *UsageReader) add(of *record, work int) (left int, done bool) {
 
 // count adds one version to a sum.
 func (r *UsageReader) count(sum *kv.UsageRow, key int, at *version) {
-	newest := !r.counted
+	newest, size := !r.counted, int64(key+at.valueSize())
 	r.counted = true
-	size := int64(key + at.valueSize())
 	switch {
 	case newest && !at.has(tombstone):
-		sum.Keys++
-		sum.Bytes += size
+		sum.Keys, sum.Bytes = 1, size
 		if at.has(leased) {
-			sum.Leased++
+			sum.Leased = 1
 		}
 	case newest && at.mod < r.compacted:
 		return // a tombstone that is not dropped yet
@@ -230,58 +149,4 @@ func (r *UsageReader) keepsBefore(at *version) bool {
 		mod, _ = at.precedingTombstone()
 	}
 	return mod >= r.compacted && r.held.keepsBefore(at)
-}
-
-// enter closes the groups that end before a key, and opens the groups that begin with it. It returns false if the page is
-// full before that is done.
-func (r *UsageReader) enter(key []byte) bool {
-	if len(r.open) > r.q.Depth && bytes.HasPrefix(key, r.path) {
-		return true
-	}
-	shared := 0
-	for shared < min(len(key), len(r.path)) && key[shared] == r.path[shared] {
-		shared++
-	}
-	if !r.closeTo(shared) {
-		return false
-	}
-	end := len(r.path)
-	for len(r.open) <= r.q.Depth {
-		at := bytes.Index(key[end:], r.q.Separator)
-		if at < 0 {
-			break
-		}
-		end += at + len(r.q.Separator)
-		r.open = append(r.open, openGroup{end: end})
-	}
-	r.path = append(r.path, key[len(r.path):end]...)
-	return true
-}
-
-// closeTo closes the groups whose prefixes have more than shared bytes, the longest first. It returns false if the page is
-// full before that is done.
-func (r *UsageReader) closeTo(shared int) bool {
-	for n := len(r.open); n > 0 && r.open[n-1].end > shared; n-- {
-		if r.full() {
-			return false
-		}
-		r.close(&r.open[n-1])
-		r.open = r.open[:n-1]
-		if n > 1 {
-			r.path = r.path[:r.open[n-2].end]
-		}
-	}
-	return true
-}
-
-// close moves a group into the page, unless nothing was counted.
-func (r *UsageReader) close(g *openGroup) {
-	if g.sum.Keys == 0 && g.sum.Versions == 0 {
-		return
-	}
-	begin := len(r.names)
-	r.names = append(r.names, r.path[:g.end]...)
-	g.sum.Prefix = slices.Clip(r.names[begin:])
-	r.rows = append(r.rows, g.sum)
-	r.size += int64(usageRowBytes + g.end)
 }

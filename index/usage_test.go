@@ -55,30 +55,38 @@ func addVersions(rows map[string]kv.UsageRow, q *kv.Usage, key string, versions 
 	rows[group] = row
 }
 
-// usageOf reads all pages, with Views that step returns before each step, and checks the order of the rows.
-func usageOf(r *UsageReader, work int, step func() *View) (rows map[string]kv.UsageRow, result kv.UsageResult, err error) {
-	rows = map[string]kv.UsageRow{}
+// usageOf adds up all pages, with Views that step returns before each step, and checks the order of the keys. Each step
+// has the pairs that it found in its page.
+func usageOf(q *kv.Usage, r *UsageReader, work int, step func() *View) (rows map[string]kv.UsageRow, all kv.UsageResult, err error) {
 	var before []byte
 	for {
 		page, done, last, err := r.Step(step(), work)
 		if err != nil {
-			return nil, page, err
+			return nil, all, err
 		}
-		if !done && len(page.Rows) > 0 || page.More == last {
-			return nil, page, fmt.Errorf("a page with %d rows: complete %v, last %v, more %v", len(page.Rows), done, last, page.More)
+		if done != (last || len(page.KVs) > 0) || page.More == last || len(page.KVs) > work || all.Revision != 0 && page.Revision != all.Revision {
+			return nil, all, fmt.Errorf("a page of revision %d with %d keys: complete %v, last %v, more %v", page.Revision, len(page.KVs), done, last, page.More)
 		}
-		for _, row := range page.Rows {
-			if _, again := rows[string(row.Prefix)]; again || before != nil && bytes.Compare(row.Prefix, before) <= 0 && !bytes.HasPrefix(before, row.Prefix) {
-				return nil, page, fmt.Errorf("%q comes after %q, or again", row.Prefix, before)
+		for i := range page.KVs {
+			if key := page.KVs[i].Key; bytes.Compare(key, before) < 0 || i > 0 && bytes.Equal(key, before) {
+				return nil, all, fmt.Errorf("%q comes after %q", key, before)
 			}
-			before = bytes.Clone(row.Prefix)
-			row.Prefix = nil
-			rows[string(before)] = row
+			before = append(before[:0], page.KVs[i].Key...)
 		}
-		if result = page; last {
-			return rows, result, nil
+		if err := all.Add(q, &page); err != nil {
+			return nil, all, err
+		}
+		if last {
+			break
 		}
 	}
+	rows = map[string]kv.UsageRow{}
+	for _, row := range all.Rows {
+		prefix := string(row.Prefix)
+		row.Prefix = nil
+		rows[prefix] = row
+	}
+	return rows, all, nil
 }
 
 // compareUsage reads the usage in one of many ways, which the applied index selects.
@@ -100,8 +108,8 @@ func (m *model) compareUsage(v *View) error {
 	for k := range m.keys {
 		addVersions(want, &q, k, m.kept(k, m.compacted, 0), since)
 	}
-	r := NewUsageReader(q, int64([]int{1, 100, 1 << 20}[n%3]), now)
-	got, result, err := usageOf(r, []int{1, 3, 500}[n/3%3], func() *View { return v })
+	r := NewUsageReader(q.Range(), int64([]int{1, 100, 1 << 20}[n%3]), now)
+	got, result, err := usageOf(&q, r, []int{1, 3, 500}[n/3%3], func() *View { return v })
 	if err != nil || result.Revision != m.revision || (result.Period == kv.UsagePeriod) != (e == nil) || !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("usage %q %q %d of revision %d, changes after %d: %+v %v\n%+v, want\n%+v", q.Prefix, q.Separator, q.Depth, m.revision, since, result, err, got, want)
 	}
@@ -127,7 +135,7 @@ func TestUsageAddsUp(t *testing.T) {
 	var above map[string]kv.UsageRow
 	for depth := range 7 {
 		q := kv.Usage{Separator: []byte("/"), Depth: depth}
-		rows, _, err := usageOf(NewUsageReader(q, 500, 2), 1+random.IntN(300), func() *View { return v })
+		rows, _, err := usageOf(&q, NewUsageReader(q.Range(), 500, 2), 1+random.IntN(300), func() *View { return v })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,8 +158,8 @@ func TestUsageAddsUp(t *testing.T) {
 	}
 }
 
-// A usage is that of the revision of its first step, whatever is written meanwhile. The reader moves to newer Views, also
-// in the middle of a key, until more is compacted.
+// A usage is that of the revision of its first step, whatever is written meanwhile. Once the View is released, the reader
+// moves to newer Views, but in the middle of a key, until more is compacted.
 func TestUsageRenew(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 9))
 	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CompactionWork: limits.CompactionWork, Sessions: testRules})
@@ -166,7 +174,7 @@ func TestUsageRenew(t *testing.T) {
 			batch(t, s, 1, put(key, strings.Repeat("v", random.IntN(200))))
 		}
 	}
-	middles := 0
+	middles, renewed := 0, 0
 	for round := range 60 {
 		for range 100 {
 			change()
@@ -184,45 +192,52 @@ func TestUsageRenew(t *testing.T) {
 			addVersions(want, &q, string(key), versions, v.Revision())
 			return true
 		})
-		r := NewUsageReader(q, int64(random.IntN(200)), 2+int64(kv.UsagePeriod))
-		begun := false
-		got, result, err := usageOf(r, 1+random.IntN(20), func() *View {
-			if !begun {
-				begun = true
+		r := NewUsageReader(q.Range(), int64(random.IntN(200)), 2+int64(kv.UsagePeriod))
+		got, result, err := usageOf(&q, r, 1+random.IntN(20), func() *View {
+			switch {
+			case r.Held() == nil:
 				return v
+			case r.seen != 0:
+				middles++
+			case r.released && r.Held() != v:
+				renewed++
+			}
+			if random.IntN(3) == 0 {
+				r.Release()
 			}
 			published := s.View()
-			if change(); random.IntN(3) == 0 {
-				if r.seen != 0 {
-					middles++
-				}
-				if random.IntN(2) == 0 {
-					reclaimed(s) // moves versions
-					published = s.View()
-				}
-				r.Renew(published)
+			if change(); random.IntN(2) == 0 {
+				reclaimed(s) // moves versions
+				published = s.View()
 			}
-			return nil
+			return published
 		})
 		if err != nil || result.Revision != v.Revision() || !reflect.DeepEqual(got, want) {
 			t.Fatalf("round %d, depth %d: %+v %v\n%+v, want\n%+v", round, q.Depth, result, err, got, want)
 		}
 	}
-	if middles < 50 {
-		t.Errorf("the View was replaced only %d times in the middle of a key", middles)
+	if middles < 50 || renewed < 50 {
+		t.Errorf("only %d steps began in the middle of a key, and %d with a newer View", middles, renewed)
 	}
-	r := NewUsageReader(kv.Usage{Separator: []byte("/")}, 100, 2)
-	r.Renew(s.View()) // before the first step it does nothing
-	if _, done, _, err := r.Step(s.View(), 1); done || err != nil {
-		t.Fatal(done, err)
+	q := kv.Usage{Separator: []byte("/")}
+	r := NewUsageReader(q.Range(), 100, 2)
+	if _, _, last, err := r.Step(s.View(), 1); last || err != nil {
+		t.Fatal(last, err)
 	}
 	keep(t, s, 0)
-	r.Renew(s.View())
+	if _, _, last, err := r.Step(s.View(), 1); last || err != nil {
+		t.Error("a View that is held does not know of the compaction", last, err)
+	}
+	r.Release()
+	for r.seen != 0 {
+		if _, _, last, err := r.Step(s.View(), 1); last || err != nil {
+			t.Fatal(last, err)
+		}
+	}
 	for range 2 {
 		if _, _, last, err := r.Step(s.View(), 1); !last || err == nil || err.(*kv.Error).Code != kv.Compacted {
 			t.Errorf("after a compaction: %v %v", last, err)
 		}
-		r.Renew(s.View())
 	}
 }
 
@@ -256,14 +271,14 @@ func TestUsageBesideWrites(t *testing.T) {
 	}()
 	for round := 0; newest.Load().Revision() < 6000; round++ {
 		v := newest.Load()
-		r := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: round % 2}, 200, 2)
-		begun := false
-		rows, result, err := usageOf(r, 50, func() *View {
-			if begun {
-				r.Renew(newest.Load())
+		q := kv.Usage{Separator: []byte("/"), Depth: round % 2}
+		r := NewUsageReader(q.Range(), 200, 2)
+		r.Release()
+		rows, result, err := usageOf(&q, r, 50, func() *View {
+			if r.Held() == nil {
+				return v
 			}
-			begun = true
-			return v
+			return newest.Load()
 		})
 		var refusal *kv.Error
 		if errors.As(err, &refusal) && refusal.Code == kv.Compacted {
@@ -281,35 +296,40 @@ func TestUsageBesideWrites(t *testing.T) {
 	<-stopped
 }
 
-// A step takes bounded time, however many versions a key has, and however many groups end with it.
+// A step looks at a bounded number of versions of a key, and has a page of a bounded number of bytes for the client, which
+// could end the request after a long silence.
 func TestUsageSteps(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
-	const versions = 10_000
-	deep := strings.Repeat("/", limits.KeyBytes-1)
+	const versions, size = 10_000, 2000
 	for i := range versions {
 		batch(t, s, 1, put("often", fmt.Sprint(i)))
 	}
-	for i := range limits.UsageDepth {
-		batch(t, s, 1, put(deep[:i+1], "v")) // each is a group
+	for i := range 100 {
+		batch(t, s, 1, put(fmt.Sprintf("%0*d", 10*i+2, i), "v"))
 	}
-	batch(t, s, 1, put(deep+"k", "v"))
-	r := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: limits.UsageDepth}, 2000, 2)
+	q := kv.Usage{}
+	r := NewUsageReader(q.Range(), size, 2)
 	v := s.View()
-	steps, rows := 0, 0
-	for {
-		page, _, last, err := r.Step(v, 100)
-		if err != nil {
-			t.Fatal(err)
+	keys := map[string]int{}
+	for steps := 1; ; steps++ {
+		page, done, last, err := r.Step(v, 100)
+		if err != nil || !done {
+			t.Fatal(done, err)
 		}
-		if rows += len(page.Rows); r.size > 2000+limits.UsageDepth+usageRowBytes {
-			t.Fatalf("a page of %d bytes", r.size)
+		bytes := 0
+		for _, pair := range page.KVs {
+			keys[string(pair.Key)]++
+			bytes += len(pair.Key) + len(pair.Value)
 		}
-		if steps++; last {
-			break
+		if bytes > size+1100 {
+			t.Fatalf("a page of %d bytes", bytes)
 		}
-	}
-	if steps < versions/100+4 || rows != limits.UsageDepth+1 {
-		t.Errorf("%d steps, %d rows", steps, rows)
+		if last {
+			if steps < versions/100+100*500/(size+1100) || len(keys) != 101 || keys["often"] < versions/100 {
+				t.Errorf("%d steps, %d keys", steps, len(keys))
+			}
+			return
+		}
 	}
 }
 
@@ -326,7 +346,7 @@ func TestUsageHostile(t *testing.T) {
 	v := s.View()
 	for _, separator := range []string{"/", "//", "\x00", "\xff", "k", "kk", long, strings.Repeat("/", limits.KeyBytes)} {
 		for _, prefix := range []string{"", "/", "\x00", "\xff", "\xff\xff", long, long + "/", strings.Repeat("\xff", limits.KeyBytes), "none"} {
-			for _, depth := range []int{0, 1, 2, 3, limits.UsageDepth} {
+			for _, depth := range []int{0, 1, 2, 3, 100, 1 << 40} {
 				q := kv.Usage{Prefix: []byte(prefix), Separator: []byte(separator), Depth: depth}
 				if e := q.Check(requestBounds); e != nil {
 					t.Fatal(e)
@@ -336,45 +356,11 @@ func TestUsageHostile(t *testing.T) {
 					addVersions(want, &q, string(key), versions, 0)
 					return true
 				})
-				got, _, err := usageOf(NewUsageReader(q, limits.PageBytes, 2), 2, func() *View { return v })
+				got, _, err := usageOf(&q, NewUsageReader(q.Range(), limits.PageBytes, 2), 2, func() *View { return v })
 				if err != nil || !reflect.DeepEqual(got, want) {
 					t.Errorf("%.20q %.20q %d: %d rows, want %d; %v", prefix, separator, depth, len(got), len(want), err)
 				}
 			}
-		}
-	}
-}
-
-// A million groups come in pages of bounded size, each group once.
-func TestUsageMillionGroups(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a million keys")
-	}
-	const groups = 1_000_000
-	l := &loader{s: NewState(limits.Defaults().Index)}
-	for n := range groups {
-		if l.add(fmt.Appendf(nil, "%07d//", n)); len(l.commands) == 1000 {
-			l.encode()
-			l.apply(t)
-		}
-	}
-	r, v := NewUsageReader(kv.Usage{Separator: []byte("/"), Depth: 1}, limits.PageBytes, l.wall), l.s.View()
-	for seen, last := 0, false; !last; {
-		page, _, end, err := r.Step(v, limits.RangeRows)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, row := range page.Rows {
-			if want := fmt.Sprintf("%07d/", seen); string(row.Prefix) != want || row.Keys != 1 || row.Bytes != 9+256 {
-				t.Fatalf("%+v, want %s", row, want)
-			}
-			seen++
-		}
-		if r.size > limits.PageBytes+usageRowBytes+9 {
-			t.Fatalf("a page of %d bytes", r.size)
-		}
-		if last = end; last && seen != groups {
-			t.Errorf("%d groups", seen)
 		}
 	}
 }
@@ -386,23 +372,28 @@ func TestUsageContradictingClocks(t *testing.T) {
 	c.entry(1, 51*year, put("k", "v"))
 	c.entry(1, 50*year+time.Second, put("k", "v"))
 	q := kv.Usage{Separator: []byte("/")}
-	rows, result, err := usageOf(NewUsageReader(q, 100, int64(50*year+2*time.Minute)), 100, c.s.View)
+	rows, result, err := usageOf(&q, NewUsageReader(q.Range(), 100, int64(50*year+2*time.Minute)), 100, c.s.View)
 	if want := (kv.UsageRow{Keys: 1, Bytes: 2, Versions: 2, History: 4}); err != nil || result.Period != 0 || !reflect.DeepEqual(rows[""], want) {
 		t.Errorf("%+v %+v %v", rows, result, err)
 	}
 }
 
-// BenchmarkUsage counts a filled state, as a member does it: in steps.
+// BenchmarkUsage counts a filled state, as a member and its client do it: in steps.
 func BenchmarkUsage(b *testing.B) {
 	l := filled(b, *benchKeys)
 	v := l.s.View()
 	for b.Loop() {
-		r := NewUsageReader(kv.Usage{Separator: []byte("0"), Depth: 2}, limits.PageBytes, time.Now().UnixNano())
+		q := kv.Usage{Separator: []byte("0")}
+		r := NewUsageReader(q.Range(), limits.PageBytes, time.Now().UnixNano())
+		var all kv.UsageResult
 		var slowest time.Duration
 		for last := false; !last; {
 			begun := time.Now()
-			_, _, last, _ = r.Step(v, limits.RangeRows)
-			slowest = max(slowest, time.Since(begun))
+			page, _, end, _ := r.Step(v, limits.RangeRows)
+			slowest, last = max(slowest, time.Since(begun)), end
+			if err := all.Add(&q, &page); err != nil {
+				b.Fatal(err)
+			}
 		}
 		b.ReportMetric(float64(slowest.Microseconds()), "us/slowest-step")
 	}

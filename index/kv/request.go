@@ -48,6 +48,9 @@ type Range struct {
 	CountOnly    bool // return only Count, no pairs
 	// Continued says that the range was counted before: this is a later page, and Count may be 0.
 	Continued bool
+	// Usage asks, of a streamed range only, for the [UsageRow] of each key in place of its value. Keys of which only the
+	// history is left are included. The Count is then the Period of the [UsageResult].
+	Usage bool
 
 	// Sort and Order set the order of the pairs before Limit cuts them. The default is ascending keys.
 	Sort  SortTarget

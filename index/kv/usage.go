@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"time"
 
-	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // Usage asks how much space the keys below a prefix take, and how often they change. It divides them into groups. A key
@@ -26,43 +26,95 @@ type Usage struct {
 
 // UsageRow is the sum over one group. Sizes are in bytes, of keys and values.
 type UsageRow struct {
-	Prefix []byte // of all keys of the group
-	// Keys and Bytes are those of the newest version of each key that exists. Leased counts the keys with a lease.
-	Keys, Bytes, Leased int64
+	Prefix []byte `json:"-"` // of all keys of the group
+	// Keys and Bytes are those of the newest version of each key that exists.
+	Keys  int64 `json:"keys"`
+	Bytes int64 `json:"bytes"`
 	// Versions and History are the number and size of the versions that the history keeps in addition: superseded
 	// versions and tombstones, as a complete compaction would leave them.
-	Versions, History int64
-	// Changes is the number of puts and deletions in the Period of the UsageResult.
-	Changes int64
+	Versions int64 `json:"history_versions"`
+	History  int64 `json:"history_bytes"`
+	Leased   int64 `json:"leased_keys"` // keys with a lease
+	Changes  int64 `json:"changes"`     // puts and deletions in the Period of the UsageResult
 }
 
 // Add adds the sums of another row.
 func (r *UsageRow) Add(other *UsageRow) {
-	r.Keys += other.Keys
-	r.Bytes += other.Bytes
-	r.Leased += other.Leased
-	r.Versions += other.Versions
-	r.History += other.History
-	r.Changes += other.Changes
+	mine, more := r.numbers(), other.numbers()
+	for i := range mine {
+		*mine[i] += *more[i]
+	}
+}
+
+func (r *UsageRow) numbers() [6]*int64 {
+	return [...]*int64{&r.Keys, &r.Bytes, &r.Versions, &r.History, &r.Leased, &r.Changes}
+}
+
+// AppendNumbers appends the sums: this is the value of a key in a page of a range with Usage.
+func (r *UsageRow) AppendNumbers(dst []byte) []byte {
+	for _, n := range r.numbers() {
+		dst = pack.AppendInt(dst, *n)
+	}
+	return dst
 }
 
 // UsagePeriod is the time whose changes are counted.
 const UsagePeriod = time.Minute
 
-// UsageResult is the answer to a Usage, or a page of it, as of one revision. Groups without keys and history have no row.
-// A row comes after the rows of all longer prefixes that begin with its own; apart from that, rows are in key order.
+// UsageResult is the answer to a Usage, as of one revision. Groups without keys and history have no row. Rows are in the
+// order of their first keys.
 type UsageResult struct {
 	Revision int64
 	// Period ends now, by the member's clock, and is UsagePeriod, or less if the history before it is compacted. It is 0
 	// if the history covers no time, or if the members' clocks contradict each other: then no changes are counted.
 	Period time.Duration
-	More   bool // another page follows
 	Rows   []UsageRow
+
+	at map[string]int // the rows by prefix
 }
 
-// Range returns the range of the keys below the prefix.
+// Add adds the keys of a page of the Usage's Range to the rows of their groups.
+func (u *UsageResult) Add(of *Usage, page *RangeResult) error {
+	if u.at == nil {
+		u.at = map[string]int{}
+	}
+	u.Revision, u.Period = page.Revision, time.Duration(page.Count)
+	for i := range page.KVs {
+		pair, one := &page.KVs[i], UsageRow{}
+		r := pack.NewReader(pair.Value)
+		for _, n := range one.numbers() {
+			*n = r.Int()
+		}
+		if err := r.Done(); err != nil || !bytes.HasPrefix(pair.Key, of.Prefix) {
+			return Errorf(Internal, "the usage of a key below %q cannot be read: %q has %x", of.Prefix, pair.Key, pair.Value)
+		}
+		group := of.group(pair.Key)
+		at, known := u.at[string(group)]
+		if !known {
+			at = len(u.Rows)
+			u.at[string(group)], u.Rows = at, append(u.Rows, UsageRow{Prefix: bytes.Clone(group)})
+		}
+		u.Rows[at].Add(&one)
+	}
+	return nil
+}
+
+// group returns the prefix of a key's group.
+func (u *Usage) group(key []byte) []byte {
+	end := len(u.Prefix)
+	for range u.Depth {
+		at := bytes.Index(key[end:], u.Separator)
+		if at < 0 {
+			break
+		}
+		end += at + len(u.Separator)
+	}
+	return key[:end]
+}
+
+// Range returns the range of the keys below the prefix, with the usage of each.
 func (u *Usage) Range() Range {
-	r := Range{Key: u.Prefix, End: PrefixEnd(u.Prefix), Serializable: u.Serializable}
+	r := Range{Key: u.Prefix, End: PrefixEnd(u.Prefix), Serializable: u.Serializable, Usage: true}
 	if len(r.Key) == 0 {
 		r.Key = []byte{0}
 	}
@@ -76,8 +128,8 @@ func (u *Usage) Check(b Bounds) *Error {
 		return Errorf(KeyTooLarge, "the prefix has %d bytes, over the limit of %d for a key", len(u.Prefix), b.Key)
 	case len(u.Separator) == 0 || len(u.Separator) > b.Key:
 		return Errorf(BadRequest, "the separator has %d bytes: it has at least 1 and at most %d", len(u.Separator), b.Key)
-	case u.Depth < 0 || u.Depth > limits.UsageDepth:
-		return Errorf(BadRequest, "the depth %d is not between 0 and the limit of %d", u.Depth, limits.UsageDepth)
+	case u.Depth < 0:
+		return Errorf(BadRequest, "the depth %d is negative", u.Depth)
 	}
 	return nil
 }

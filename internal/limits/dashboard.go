@@ -24,7 +24,7 @@ const (
 	DashboardCounted = 2000
 	// DashboardSearched bounds the keys that one request of a search looks at, about 30 ms. The page goes on with another request.
 	DashboardSearched = 100_000
-	// DashboardGroups bounds the groups whose bytes are added up in one answer, as far as they are not in one page of the count.
+	// DashboardGroups bounds the groups whose bytes are added up in one answer.
 	DashboardGroups = 10_000
 	// DashboardVersions bounds the versions of a key in one answer.
 	DashboardVersions = 2000
@@ -47,7 +47,7 @@ const (
 	DashboardLeases    = 500
 	DashboardLeaseKeys = 20
 	// TopDelay is the default interval of `qkv top`. It counts the writes of prefixes, up to separator TopDepth, every TopPrefixes: a member
-	// looks at each key for that, 90 ms for a million.
+	// sends each key for that.
 	TopDelay    = 2 * time.Second
 	TopPrefixes = 10 * time.Second
 	TopDepth    = 3

@@ -118,12 +118,6 @@ const (
 	// PagesRetired is how many bytes of retired memory held Views may keep from being freed. Beyond it, streamed ranges and answers of
 	// etcd's API release the View that they hold. They continue with newer Views, and end if their revision is compacted.
 	PagesRetired = 256 << 20
-	// UsageDepth bounds the depth of the groups whose usage is counted: a count keeps the sums of one group for each depth.
-	UsageDepth = 100
-	// UsageBytes is the memory that a count of usage reserves: a page of its answer, and four copies of a key.
-	UsageBytes = PageBytes + 4*KeyBytes
-	// UsagePulse is the silence after which a count of usage sends an empty page, so its client does not time out.
-	UsagePulse = 250 * time.Millisecond
 	// RangeShare is the divisor for the processors of ranges: all ranges together use 1/RangeShare of the processors, and at least one.
 	RangeShare = 4
 	// RangeRows is how many keys a range visits between two checks of the clock, some 50 us, and thus the number of keys in a page.

@@ -22,15 +22,9 @@ type pageStream struct {
 	release func() bool // of the context
 }
 
-// openPages requests the rest of a range on a stream of its own, on the current connection. It returns nil if that is not possible:
-// the pages can still be requested one by one.
-func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
-	return c.openStream(ctx, wire.OpPages, wire.AppendRangeBody(nil, q))
-}
-
-// openStream sends a request whose answer has pages, on a stream of its own, on the current connection. It returns nil if that is not
+// openPages requests a range, or the rest of one, on a stream of its own, on the current connection. It returns nil if that is not
 // possible.
-func (c *Client) openStream(ctx context.Context, op wire.Op, body []byte) *pageStream {
+func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
 	k := c.current.Load()
 	if k == nil || k.retired.Load() {
 		return nil
@@ -44,7 +38,7 @@ func (c *Client) openStream(ctx context.Context, op wire.Op, body []byte) *pageS
 		timeout = time.Until(deadline)
 	}
 	_ = qs.SetWriteDeadline(time.Now().Add(timeout))
-	if _, err := qs.Write(wire.AppendRequest(nil, 0, op, timeout, body)); err != nil {
+	if _, err := qs.Write(wire.AppendRequest(nil, 0, wire.OpPages, timeout, wire.AppendPagesBody(nil, q))); err != nil {
 		qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
 		qs.CancelWrite(quic.StreamErrorCode(wire.StreamEnded))
 		return nil
@@ -64,29 +58,21 @@ func (s *pageStream) close() {
 
 // next returns the next page. An *Error is the member's answer; after any other error the rest can be requested elsewhere.
 func (s *pageStream) next(ctx context.Context) (page RangeResult, err error) {
-	p, err := s.response(ctx)
+	frame, err := s.frame(ctx)
 	if err != nil {
 		return page, err
+	}
+	p, err := wire.ReadResponse(frame)
+	if err != nil {
+		return page, err
+	}
+	if failed := p.Failed(); failed != nil {
+		return page, failed
 	}
 	if err := p.Range(&page); err != nil {
 		return page, err
 	}
 	return ownPage(&page), nil
-}
-
-// response returns the next page's frame. Its errors are those of next.
-func (s *pageStream) response(ctx context.Context) (p wire.Response, err error) {
-	frame, err := s.frame(ctx)
-	if err != nil {
-		return p, err
-	}
-	if p, err = wire.ReadResponse(frame); err != nil {
-		return p, err
-	}
-	if failed := p.Failed(); failed != nil {
-		return p, failed
-	}
-	return p, nil
 }
 
 func (s *pageStream) frame(ctx context.Context) ([]byte, error) {

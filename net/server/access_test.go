@@ -95,6 +95,7 @@ func bodies(prefix string) map[string]struct {
 	body []byte
 } {
 	key, end := []byte(prefix+"k"), []byte(prefix+"z")
+	usage := (&kv.Usage{Prefix: []byte(prefix)}).Range()
 	type request = struct {
 		op   wire.Op
 		body []byte
@@ -114,9 +115,9 @@ func bodies(prefix string) map[string]struct {
 		"range":            {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end})},
 		"local range":      {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, Serializable: true})},
 		"sorted range":     {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod, Order: kv.SortDescend})},
-		"pages":            {wire.OpPages, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end})},
-		"usage":            {wire.OpUsage, wire.AppendUsageBody(nil, &kv.Usage{Prefix: []byte(prefix), Separator: []byte("/")})},
-		"sorted pages":     {wire.OpPages, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod})},
+		"pages":            {wire.OpPages, wire.AppendPagesBody(nil, &kv.Range{Key: key, End: end})},
+		"usage":            {wire.OpPages, wire.AppendPagesBody(nil, &usage)},
+		"sorted pages":     {wire.OpPages, wire.AppendPagesBody(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod})},
 		"txn that writes":  txn(&kv.Txn{Success: []kv.Op{{Put: own}}}),
 		"txn that reads":   txn(&kv.Txn{Success: []kv.Op{{Range: &kv.Range{Key: key}}}}),
 		"local txn":        txn(&kv.Txn{Success: []kv.Op{{Range: &kv.Range{Key: key, Serializable: true}}}}),
@@ -392,7 +393,7 @@ func TestRolesChangeUnderRead(t *testing.T) {
 	}
 	reader := e.as(t, "reader")
 	q := kv.Range{Key: []byte("app1/"), End: []byte("app10")}
-	reader.send(wire.AppendRequest(nil, 1, wire.OpPages, wait, wire.AppendRangeBody(nil, &q)))
+	reader.send(wire.AppendRequest(nil, 1, wire.OpPages, wait, wire.AppendPagesBody(nil, &q)))
 	reader.want(1, kv.OK)
 	e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserRevokeRole, User: "reader", Role: "reads"})
 	for pages := 1; ; pages++ {

@@ -54,8 +54,8 @@
 // first page, which keeps compaction from overtaking them. Once that View is released, newer Views are read, as long as they have
 // the revision. Such a stream carries nothing else until it ends: clients open one stream for each such range.
 //
-// A question for usage is counted in the same way ([usage], [index.UsageReader]). Once its View is released, the count goes on with newer
-// Views, as long as no more is compacted. It sends a page at least each limits.UsagePulse, because a count with few groups has few pages.
+// A range with the usage of its keys is streamed in the same way ([index.UsageReader]). Once its View is released, newer Views are read, as
+// long as no more is compacted.
 //
 // # Invariants
 //
@@ -74,9 +74,9 @@
 //     unanswered requests were not carried out, and sends them elsewhere.
 //  6. Writes of one stream are proposed in the order in which they came.
 //  7. A View is held for the encoding of one Write, or for one turn of a range, never while a Write waits: a slow client does not keep old
-//     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded. A streamed range, or a count of
-//     usage, holds its View for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a range releases its
-//     View earlier; a count replaces its View, and a body ends, after limits.ClientStall.
+//     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded. A streamed range
+//     holds its View for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a range releases its View
+//     earlier, and a body ends after limits.ClientStall.
 //  8. Ranges and bodies that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors for all
 //     clients together, after all short work ([admit.FairQueue]). Before each turn a range is dropped if its client is gone, its time is
 //     over, or the member stops.

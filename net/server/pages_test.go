@@ -17,7 +17,7 @@ import (
 )
 
 func pagesOf(id uint64, q kv.Range) []byte {
-	return wire.AppendRequest(nil, id, wire.OpPages, wait, wire.AppendRangeBody(nil, &q))
+	return wire.AppendRequest(nil, id, wire.OpPages, wait, wire.AppendPagesBody(nil, &q))
 }
 
 // Who takes nothing of a streamed range is reset, costs little meanwhile, and holds up nobody.

@@ -109,9 +109,6 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	if x.op == wire.OpPages {
 		return s.readPages(w, x, begun)
 	}
-	if x.op == wire.OpUsage {
-		return s.readUsage(w, x, begun)
-	}
 	if !w.begun {
 		q := x.read.Range
 		q.Limit = pageLimit(q.Limit)
@@ -169,7 +166,7 @@ type pages struct {
 	last bool
 }
 
-// pagesReader reads a streamed range: an [index.PagesReader], or an [index.SortedReader].
+// pagesReader reads a streamed range: an [index.PagesReader], an [index.SortedReader], or an [index.UsageReader].
 type pagesReader interface {
 	Step(newest *index.View, rows int) (page kv.RangeResult, done, last bool, err error)
 	Held() *index.View
@@ -177,6 +174,9 @@ type pagesReader interface {
 }
 
 func newPages(q kv.Range, until time.Time) *pages {
+	if q.Usage {
+		return &pages{pagesReader: index.NewUsageReader(q, limits.PageBytes, time.Now().UnixNano()), until: until}
+	}
 	if !q.Sorted() {
 		return &pages{pagesReader: index.NewPagesReader(q, limits.PageBytes), until: until}
 	}
@@ -271,13 +271,10 @@ func (s *stream) endRange(w *writer) {
 	if w.pages != nil {
 		w.share.give(w.pages.taken)
 	}
-	if w.usage != nil {
-		w.share.give(limits.UsageBytes)
-	}
 	s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
 	w.ranges[0] = slot{}
-	w.ranges, w.begun, w.first, w.pages, w.usage = w.ranges[1:], false, index.RangeReader{}, nil, nil
+	w.ranges, w.begun, w.first, w.pages = w.ranges[1:], false, index.RangeReader{}, nil
 	if len(w.ranges) == 0 {
 		w.ranges = nil
 	}

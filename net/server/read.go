@@ -16,9 +16,8 @@ import (
 // are its own copies.
 type read struct {
 	kv.Range
-	buf   []byte
-	body  *body
-	usage *kv.Usage // of a question for usage; it covers the Range
+	buf  []byte
+	body *body
 	// permitted are the users and roles by which a read in steps was last permitted.
 	permitted *index.Auth
 	until     time.Time // its deadline; only set for a read of many keys
@@ -32,7 +31,7 @@ var reads = sync.Pool{New: func() any { return new(read) }}
 func newRead(q *kv.Range, timeout time.Duration) *read {
 	r := reads.Get().(*read)
 	r.buf = append(append(r.buf[:0], q.Key...), q.End...)
-	r.Range, r.usage, r.permitted = *q, nil, nil
+	r.Range, r.permitted = *q, nil
 	r.Key, r.End = r.buf[:len(q.Key)], r.buf[len(q.Key):]
 	if r.long() {
 		r.until = time.Now().Add(timeout)

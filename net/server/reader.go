@@ -265,9 +265,6 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 	if body {
 		weight += bodyWeight(q, len(frame))
 	}
-	if q.Op == wire.OpUsage {
-		weight += len(q.Range.End) // it is not in the frame
-	}
 	rows, refusal := s.rows(q)
 	if refusal != nil {
 		return slot{}, refusal
@@ -289,8 +286,6 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 		x.read = newBody(frame, q.Timeout)
 	case q.Op == wire.OpRange, q.Op == wire.OpPages:
 		x.read = newRead(&q.Range, q.Timeout)
-	case q.Op == wire.OpUsage:
-		x.read = newUsageRead(q)
 	case path == wire.PathClock, q.Op == wire.OpLeases:
 		x.lease = newLeaseRead(&q.Lease)
 	}

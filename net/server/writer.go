@@ -29,7 +29,6 @@ type writer struct {
 	first  index.RangeReader
 	begun  bool        // first belongs to the oldest range
 	pages  *pages      // of the oldest range, if it is streamed and has begun
-	usage  *usage      // of the oldest range, if it is a question for usage and has begun
 	turn   *admit.Turn // requested for the oldest range
 	clock  *time.Timer
 	told   kv.Written // callback for when done is written; usually nil

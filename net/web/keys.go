@@ -183,51 +183,49 @@ func (s *search) answer() any { return s }
 // usage is a request for the bytes of the groups of one level of the tree. It visits each key below the prefix.
 type usage struct {
 	scope
+	q      kv.Usage
 	reader *index.UsageReader
-	bytes  int        // of the keys in Rows
-	Rows   []usageRow `json:"rows"`
-	More   bool       `json:"more"` // there are more groups
+	sum    kv.UsageResult
+	bytes  int  // of the prefixes in sum
+	more   bool // there are more groups
 }
 
 type usageRow struct {
-	Key     []byte `json:"key"`
-	Keys    int64  `json:"keys"`
-	Bytes   int64  `json:"bytes"`
-	History int64  `json:"history"`
-	Changes int64  `json:"changes"` // in the last minute
+	Key []byte `json:"key"` // the prefix
+	kv.UsageRow
 }
 
 func newUsage(q url.Values) (ask, error) {
-	u := &usage{Rows: []usageRow{}}
-	var prefix []byte
-	u.scope, prefix = prefixScope(q)
-	of := kv.Usage{Prefix: prefix, Separator: []byte("/"), Depth: 1}
-	if s := q.Get("separator"); s != "" {
-		of.Separator = []byte(s)
-	}
-	if err := of.Check(kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}); err != nil {
-		return nil, err
-	}
-	u.reader = index.NewUsageReader(of, limits.PageBytes, time.Now().UnixNano())
+	u := &usage{q: kv.Usage{Separator: []byte("/"), Depth: 1}}
+	u.scope, u.q.Prefix = prefixScope(q)
+	u.reader = index.NewUsageReader(u.q.Range(), limits.PageBytes, time.Now().UnixNano())
+	u.reader.Release()
 	return u, nil
 }
 
 func (u *usage) step(v *index.View) (done bool, err error) {
-	u.reader.Renew(v)
-	page, done, last, err := u.reader.Step(v, limits.RangeRows)
-	if !done || err != nil {
-		return false, err
+	known := len(u.sum.Rows)
+	page, _, last, err := u.reader.Step(v, limits.RangeRows)
+	if err == nil {
+		err = u.sum.Add(&u.q, &page)
 	}
-	for i := range page.Rows {
-		one := &page.Rows[i]
+	for _, one := range u.sum.Rows[known:] {
 		u.bytes += len(one.Prefix)
-		u.Rows = append(u.Rows, usageRow{bytes.Clone(one.Prefix), one.Keys, one.Bytes, one.History, one.Changes})
 	}
-	u.More = !last
-	return last || len(u.Rows) >= limits.DashboardGroups || u.bytes > limits.DashboardKeyBytes, nil
+	u.more = !last
+	return last || len(u.sum.Rows) >= limits.DashboardGroups || u.bytes > limits.DashboardKeyBytes, err
 }
 
-func (u *usage) answer() any { return u }
+// answer returns the groups whose keys are all counted.
+func (u *usage) answer() any {
+	rows, newest := []usageRow{}, len(u.sum.Rows)-1
+	for i, one := range u.sum.Rows {
+		if !u.more || i < newest && len(one.Prefix) > len(u.q.Prefix) {
+			rows = append(rows, usageRow{one.Prefix, one})
+		}
+	}
+	return map[string]any{"rows": rows, "more": u.more}
+}
 
 // history is a request for the newest versions of a key.
 type history struct {

@@ -98,10 +98,10 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 		}
 	}
 	most := limits.DashboardKeyBytes + limits.PageBytes + 4*limits.KeyBytes
-	if !u.(*usage).More || !l.More {
-		t.Errorf("the sizes and the leases are cut, and say so: %v, %v", u.(*usage).More, l.More)
+	if !u.(*usage).more || !l.More {
+		t.Errorf("the sizes and the leases are cut, and say so: %v, %v", u.(*usage).more, l.More)
 	}
-	if got := u.(*usage).Rows; len(got) == 0 || len(got)*len(long) > most {
+	if got := u.(*usage).sum.Rows; len(got) == 0 || len(got)*len(long) > most {
 		t.Errorf("usage has %d groups", len(got))
 	}
 	if got := l.All; len(got) == 0 || 4*len(got)*len(long) > most {

@@ -65,10 +65,7 @@
 //	   at a time
 //	12 times of revisions [int...], flags uint                  [id, 0, [wall int...]]
 //	   revisions
-//	13 pages    a range's fields                                [id, 0, revision int, count int, more bool, pairs] ...
-//	14 usage    prefix bin, separator bin, depth uint,          [id, 0, revision int, period int, more bool, rows] ...
-//	            flags uint                                      rows: [[prefix bin, keys int, bytes int, leased int,
-//	                                                                    versions int, history int, changes int]...]
+//	13 pages    a range's fields, usage bool                    [id, 0, revision int, count int, more bool, pairs] ...
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
 //	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
@@ -115,7 +112,7 @@
 // key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
 // on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
 //
-// For the ops usage, members, alarms, revision at a time, times of revisions, and 51 to 57, flags is 1 if the member may answer from its
+// For the ops members, alarms, revision at a time, times of revisions, and 51 to 57, flags is 1 if the member may answer from its
 // own state (a serializable read).
 //
 // Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the first. The
@@ -123,10 +120,11 @@
 // request should have a stream of its own: later requests on the stream are answered after the last page. If the client stops reading, the
 // stream is reset. The member holds the range's state in memory, which keeps compaction from overtaking it, for at most limits.PagesHeld.
 //
-// Usage is a [kv.Usage], answered with any number of pages of a [kv.UsageResult], on a stream of its own as pages are. All pages are of one
-// revision, and the last one has more = false. A page without rows shows that the member still counts; it comes after
-// limits.UsagePulse without another page. If the history is compacted while the member counts, the last answer may be the error Compacted:
-// the client then asks again. period is in nanoseconds. depth is at most limits.UsageDepth.
+// If usage is true, the value of each pair is a [kv.UsageRow] without its prefix, and the pair has no revisions. Its six integers are in
+// the order of the struct: keys, bytes, versions, history, leased, changes. Deleted keys that the history still has are included. A key
+// with many versions may come several times, and its pairs add up. count is the period of the changes, in nanoseconds. Only key, end and the
+// serializable flag of the range may be set. If history is compacted after the member has released the range's state, the last answer is the
+// error Compacted: the client then asks again.
 //
 // Op 11 returns the newest revision that was written at the time wall or before, by the clocks of the proposing members; wall is in
 // nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for at most

@@ -31,7 +31,6 @@ var answers = map[string]struct {
 	"piece behind the end": {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
 	"log answer":           {func(p *Response) (any, error) { return p.LogPart() }, [][]int{{3, 1}}},
 	"no new entries":       {func(p *Response) (any, error) { return p.LogPart() }, nil},
-	"usage answer":         {func(p *Response) (any, error) { return p.Usage() }, [][]int{{5, 0}}},
 }
 
 func readPage(p *Response) (any, error) {

@@ -25,8 +25,7 @@ type Request struct {
 
 	Put    kv.Put
 	Delete kv.Delete
-	Range  kv.Range // also the keys that a question for usage covers
-	Usage  kv.Usage
+	Range  kv.Range
 	Unban  uint64 // the member's id
 
 	Serializable bool // of members, alarms, revision at a time, times of revisions: answer from this member's own state
@@ -57,6 +56,11 @@ func AppendDeleteBody(dst []byte, d *kv.Delete) []byte { return kv.AppendDelete(
 
 // AppendRangeBody appends the body of a range.
 func AppendRangeBody(dst []byte, q *kv.Range) []byte { return kv.AppendRange(dst, q) }
+
+// AppendPagesBody appends the body of a streamed range.
+func AppendPagesBody(dst []byte, q *kv.Range) []byte {
+	return pack.AppendBool(kv.AppendRange(dst, q), q.Usage)
+}
 
 // AppendUnbanBody appends the body of an unban.
 func AppendUnbanBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }

@@ -151,18 +151,12 @@ var examples = []struct {
 		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
 	},
 	{
-		"pages", AppendRequest(nil, 2, OpPages, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Revision: 7, Continued: true})),
-		array{2, 13, 1000, []byte("a"), []byte("b"), 7, 0, 8, 0, 0, 0, 0, 0, 0},
+		"pages", AppendRequest(nil, 2, OpPages, time.Second, AppendPagesBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Revision: 7, Continued: true})),
+		array{2, 13, 1000, []byte("a"), []byte("b"), 7, 0, 8, 0, 0, 0, 0, 0, 0, false},
 	},
 	{
-		"usage", AppendRequest(nil, 2, OpUsage, time.Second, AppendUsageBody(nil, &kv.Usage{Prefix: []byte("a/"), Separator: []byte("/"), Depth: 2, Serializable: true})),
-		array{2, 14, 1000, []byte("a/"), []byte("/"), 2, 1},
-	},
-	{
-		"usage answer", AppendUsage(nil, 2, &kv.UsageResult{Revision: 300, Period: time.Minute, More: true, Rows: []kv.UsageRow{
-			{Prefix: []byte("a/b/"), Keys: 1, Bytes: 2, Leased: 3, Versions: 4, History: 5, Changes: 600}, {Prefix: []byte{}, Bytes: math.MaxInt64},
-		}}),
-		array{2, 0, 300, int64(time.Minute), true, array{array{[]byte("a/b/"), 1, 2, 3, 4, 5, 600}, array{[]byte{}, 0, math.MaxInt64, 0, 0, 0, 0}}},
+		"usage", AppendRequest(nil, 2, OpPages, time.Second, AppendPagesBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Serializable: true, Usage: true})),
+		array{2, 13, 1000, []byte("a"), []byte("b"), 0, 0, 1, 0, 0, 0, 0, 0, 0, true},
 	},
 	{
 		"times of revisions", AppendRequest(nil, 13, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{2, 300}, true)),
@@ -655,10 +649,10 @@ func FuzzMessages(f *testing.F) {
 			body = AppendChangeMemberBody(nil, &q.Change)
 		case OpMoveLeader:
 			body = AppendMoveLeaderBody(nil, q.MoveLeader)
-		case OpRange, OpPages:
+		case OpRange:
 			body = AppendRangeBody(nil, &q.Range)
-		case OpUsage:
-			body = AppendUsageBody(nil, &q.Usage)
+		case OpPages:
+			body = AppendPagesBody(nil, &q.Range)
 		case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)
 		case OpTxn:
@@ -745,7 +739,7 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		OpPut:          AppendPutBody(nil, &kv.Put{Key: key, Value: key, Lease: 1, PrevKV: true}),
 		OpDelete:       AppendDeleteBody(nil, &kv.Delete{Key: key, End: key, PrevKV: true}),
 		OpRange:        AppendRangeBody(nil, &kv.Range{Key: key, End: key, Revision: 2, Serializable: true}),
-		OpUsage:        AppendUsageBody(nil, &kv.Usage{Prefix: key, Separator: key, Depth: 3, Serializable: true}),
+		OpPages:        AppendPagesBody(nil, &kv.Range{Key: key, End: key, Serializable: true, Usage: true}),
 		OpMembers:      AppendMembersBody(nil, true),
 		OpChangeMember: AppendChangeMemberBody(nil, &kv.MemberChange{Name: "n", Peers: []string{"a"}}),
 		OpTxn:          kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: key}}}}),

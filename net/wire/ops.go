@@ -26,7 +26,6 @@ const (
 	OpRevisionAt   Op = 11
 	OpTimesOf      Op = 12
 	OpPages        Op = 13
-	OpUsage        Op = 14
 
 	OpWatch         Op = 20
 	OpCancelWatch   Op = 21
@@ -114,16 +113,10 @@ var ops = [...]op{
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Range.Check(b) },
 	},
 	OpPages: {
-		name: "streamed range", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 11,
-		read:    func(r *pack.Reader, q *Request) { q.Range = kv.ReadRange(r) },
+		name: "streamed range", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 12,
+		read:    readPages,
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
 		check:   checkPages,
-	},
-	OpUsage: {
-		name: "question for usage", path: PathRead, access: kv.AccessRead, start: NeedKeys, fields: 4,
-		read:    readUsage,
-		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Range.Touches(f) },
-		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Usage.Check(b) },
 	},
 	OpTxn: {
 		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
@@ -354,7 +347,15 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 	return nil
 }
 
+func readPages(r *pack.Reader, q *Request) {
+	q.Range = kv.ReadRange(r)
+	q.Range.Usage = r.Bool()
+}
+
 func checkPages(q *Request, b kv.Bounds) *kv.Error {
+	if of := &q.Range; of.Usage && (of.Sorted() || of.Filtered() || of.Continued || of.CountOnly || of.Revision|of.Limit != 0) {
+		return kv.Errorf(kv.BadRequest, "a range with the usage of its keys has a revision, a limit, an order, or a bound on revisions")
+	}
 	if len(q.Range.End) == 0 || q.Range.Sorted() && q.Range.Continued {
 		return kv.Errorf(kv.BadRequest, "a range that is streamed is no single key, and one that is sorted does not go on behind a key")
 	}

@@ -53,7 +53,7 @@ func TestAccess(t *testing.T) {
 	}
 	want := map[kv.Access][]string{
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
-		kv.AccessRead:  {"range", "streamed range", "question for usage", "watch", "time to live", "question for the authors of changes"},
+		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
 			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
 			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup", "verification of a member's files",
@@ -94,8 +94,6 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpRange}, PathRead},
 		{Request{Op: OpRange, Range: kv.Range{Serializable: true}}, PathLocal},
 		{Request{Op: OpPages, Range: kv.Range{Serializable: true}}, PathLocal},
-		{Request{Op: OpUsage, Range: kv.Range{Serializable: true}}, PathLocal},
-		{Request{Op: OpUsage}, PathRead},
 		{Request{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}}}}, PathLog},
 		{Request{Op: OpTxn, Txn: read(false)}, PathRead},
 		{Request{Op: OpTxn, Txn: read(true)}, PathLocal},
