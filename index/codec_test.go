@@ -297,7 +297,7 @@ func TestRefusals(t *testing.T) {
 		{"long lease", new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
 			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.MemberBytes)}), kv.BadRequest,
-			"16434 bytes about members, the limit is 16384",
+			"16435 bytes about members, the limit is 16384",
 		},
 	} {
 		s := NewState(limits.Defaults().Index)
