@@ -31,14 +31,14 @@ func (k AlarmKind) String() string {
 
 // Alarm is a raised alarm of the replicated state. All members know it; a member or a client raised it.
 type Alarm struct {
-	Member uint64 // the member that the alarm is about; when disarming, 0 means every member
-	Kind   AlarmKind
+	Member uint64    `msgpack:"m"` // the member that the alarm is about; when disarming, 0 means every member
+	Kind   AlarmKind `msgpack:"k"`
 }
 
 // AlarmChange is a command that raises or disarms an alarm.
 type AlarmChange struct {
-	Raise bool
-	Alarm // when disarming, kind 0 means every kind
+	Raise bool                   `msgpack:"r"`
+	Alarm `msgpack:"a,noinline"` // when disarming, kind 0 means every kind
 }
 
 // Check returns why the change is refused regardless of the state, or nil.

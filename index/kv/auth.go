@@ -110,15 +110,16 @@ var authChangeNames = [authChangeKinds]string{
 
 // AuthChange is a change of users, roles or of the authentication itself. The fields that its kind does not need are empty.
 type AuthChange struct {
-	Kind       AuthChangeKind
-	User, Role string
-	Password   []byte // hash by bcrypt
-	NoPassword bool
-	Permission Permission
+	Kind       AuthChangeKind `msgpack:"k"`
+	User       string         `msgpack:"u"`
+	Role       string         `msgpack:"r"`
+	Password   []byte         `msgpack:"-"` // hash by bcrypt
+	NoPassword bool           `msgpack:"n"`
+	Permission Permission     `msgpack:"p"`
 	// Secret seals the tokens that members issue, for AuthEnable: limits.AuthSecretBytes random bytes.
-	Secret []byte
+	Secret []byte `msgpack:"-"`
 	// Strict refuses AuthEnable unless the author of the request has the role root.
-	Strict bool
+	Strict bool `msgpack:"s"`
 }
 
 // String describes the change without passwords and secrets.

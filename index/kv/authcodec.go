@@ -9,10 +9,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// AuthChangeFields is the number of fields that AppendAuthChange appends.
-const AuthChangeFields = 9
-
-// AppendAuthChange appends the fields of a change, the same in a request and in a command's body:
+// AppendAuthChange appends the fields of a change in a command's body:
 //
 //	kind user role password flags key end type secret     flags: 1 no password, 2 strict
 func AppendAuthChange(dst []byte, c *AuthChange) []byte {

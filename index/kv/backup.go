@@ -1,5 +1,7 @@
 package kv
 
+import "qkv/internal/pack"
+
 // BackupBase is a snapshot of a member, from which a backup's base is made.
 type BackupBase struct {
 	Name     string   `msgpack:"n"` // of the file
@@ -10,11 +12,42 @@ type BackupBase struct {
 	SHA      [32]byte `msgpack:"s"` // the file's identity: each member saves its own files
 }
 
+// IsZero tells package codec to leave out the base.
+func (b BackupBase) IsZero() bool { return b.Name == "" }
+
 // LogEntry is one committed entry of the log, as the state applies it.
 type LogEntry struct {
 	Index, Term uint64
 	Change      bool   // raft treats it as a change of the configuration
 	Envelope    []byte // empty for the entry that begins a leader's term
+}
+
+const logEntryFields = 4
+
+// AppendLogEntries appends entries, the same for a backup's runner and in its files:
+//
+//	[[entry uint, term uint, change bool, envelope bin]...]
+func AppendLogEntries(dst []byte, entries []LogEntry) []byte {
+	dst = pack.AppendArray(dst, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, logEntryFields), e.Index), e.Term)
+		dst = pack.AppendBytes(pack.AppendBool(dst, e.Change), e.Envelope)
+	}
+	return dst
+}
+
+// ReadLogEntries reads the output of AppendLogEntries. The envelopes are parts of it.
+func ReadLogEntries(b []byte) ([]LogEntry, error) {
+	r := pack.NewExactReader(b)
+	n := r.Array()
+	entries := make([]LogEntry, 0, min(n, len(b)/logEntryFields))
+	for range n {
+		s := r.Struct(logEntryFields)
+		entries = append(entries, LogEntry{Index: r.Uint(), Term: r.Uint(), Change: r.Bool(), Envelope: r.Bytes()})
+		r.End(s)
+	}
+	return entries, r.Done()
 }
 
 // LogPart is a part of a member's log. Every entry in it is committed.

@@ -7,7 +7,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// The encoding of transactions, members and membership changes, the same in requests, answers and the log. A struct grows
+// The encoding of transactions, members and membership changes in the log, and of transactions in requests. A struct grows
 // by fields at its end: see [pack.Reader.Struct]. The state and its log contain an appended field only from a feature
 // level on.
 //
@@ -19,7 +19,7 @@ import (
 //	                min-mod max-mod min-create max-create                          4 count only, 8 continued
 //	operation    92 4 transaction
 //	member       9d id name role manual since [peer...] [client...] [web...] version level folder boot process
-//	change       kind id name [peer...] manual instead                     no array: in a request and in a command's body
+//	change       kind id name [peer...] manual instead folder              no array: in a command's body
 const (
 	opPut    = 1
 	opDelete = 2
@@ -29,9 +29,6 @@ const (
 	compareFields = 6
 	txnFields     = 3
 	memberFields  = 14
-
-	// MemberChangeFields is the number of fields that AppendMemberChange appends.
-	MemberChangeFields = 7
 )
 
 // opFields is the number of fields of an operation, by its kind.

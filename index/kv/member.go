@@ -44,23 +44,23 @@ func (r Role) Votes() bool { return r != Learner }
 // member's own announcements set the fields below it. Membership changes also set Peers and an empty Folder, and an
 // announcement also sets an empty Name.
 type Member struct {
-	ID     uint64 // used once: a member that returns without its data gets a new id
-	Name   string // unique; as in the member's certificate; empty if it was added without a name and has not started yet, nor got one
-	Role   Role
-	Manual bool  // a learner that is promoted only by an operator
-	Since  int64 // when it was added, in nanoseconds since 1970; 0 for a founder
+	ID     uint64 `msgpack:"i"` // used once: a member that returns without its data gets a new id
+	Name   string `msgpack:"n"` // unique; as in the member's certificate; empty if it was added without a name and has not started yet, nor got one
+	Role   Role   `msgpack:"r"`
+	Manual bool   `msgpack:"m"` // a learner that is promoted only by an operator
+	Since  int64  `msgpack:"s"` // when it was added, in nanoseconds since 1970; 0 for a founder
 	// Replaces is the member in whose place this one was added or promoted, while that member exists. The leader promotes this one in its
 	// place. A learner without a name takes over its name: therefore the leader first removes it, once it is lost.
-	Replaces uint64
+	Replaces uint64 `msgpack:"o"`
 
-	Peers   []string // host:port for the other members
-	Clients []string // host:port for native clients
-	Web     []string // URLs for clients over HTTP and gRPC
-	Version string
-	Level   uint64   // the highest feature level that it supports; 0 before its first start
-	Folder  [16]byte // random, drawn with its data folder; zero until the id is bound to that folder
-	Boot    uint64   // number of process starts on that folder
-	Process [16]byte // random, drawn at each start
+	Peers   []string `msgpack:"p"` // host:port for the other members
+	Clients []string `msgpack:"c"` // host:port for native clients
+	Web     []string `msgpack:"w"` // URLs for clients over HTTP and gRPC
+	Version string   `msgpack:"v"`
+	Level   uint64   `msgpack:"l"` // the highest feature level that it supports; 0 before its first start
+	Folder  [16]byte `msgpack:"f"` // random, drawn with its data folder; zero until the id is bound to that folder
+	Boot    uint64   `msgpack:"b"` // number of process starts on that folder
+	Process [16]byte `msgpack:"x"` // random, drawn at each start
 }
 
 // Started tells whether the member has announced itself since it was added.
@@ -84,14 +84,17 @@ const (
 
 // MemberChange is one change of the membership.
 type MemberChange struct {
-	Kind    MemberChangeKind
-	ID      uint64
-	Name    string
-	Peers   []string
-	Manual  bool
-	Instead uint64 // the voter that ID replaces; a promotion removes it, and an addition moves the addresses in Peers to ID; 0: none
-	Folder  [16]byte
+	Kind    MemberChangeKind `msgpack:"k"`
+	ID      uint64           `msgpack:"i"`
+	Name    string           `msgpack:"n"`
+	Peers   []string         `msgpack:"p"`
+	Manual  bool             `msgpack:"m"`
+	Instead uint64           `msgpack:"o"` // the voter that ID replaces; a promotion removes it, and an addition moves the addresses in Peers to ID; 0: none
+	Folder  [16]byte         `msgpack:"f"`
 }
+
+// IsZero tells package codec to leave out the change.
+func (c MemberChange) IsZero() bool { return c.Kind == 0 }
 
 // CheckName returns why a name is not valid for a member or a client. It is the only rule for these names. etcd accepts
 // any name; kubeadm names members after their hosts. Only names that could not be stored or printed safely are refused.

@@ -1,10 +1,11 @@
-// Package codec encodes rare messages and small files: a member's status, lists of users and clients, the small files of the data folder.
+// Package codec encodes rare messages and small files: a member's status, lists, rare requests, handshakes, the small files of the data
+// folder, the heads of snapshots, the manifests of backups.
 // Each is a Go struct with `msgpack:"name"` tags, encoded by vmihailenco/msgpack v5 as a map with short names, without the zero fields.
 //
 // A map grows by names: an older qkv ignores the fields of a message that it does not know, and refuses them in a file ([pack.ErrNewer]).
 // So a field is never used for something else, and its name never again.
 //
-// The library allocates what a length claims before it reads so many bytes. [Read] and [ReadFile] therefore walk over the bytes first, with
+// The library allocates what a length claims before it reads so many bytes. The functions here therefore walk over the bytes first, with
 // the type beside them. They check each length against the bytes that are left, each number against its field, and the memory of the value
 // against its bytes (memoryTimes). Nothing else may call the library's decoder: cli/floors_test.go checks that.
 // Package pack encodes entries, commands, keys and values, events, and all that a digest covers: their speed counts, or their bytes must be
@@ -48,13 +49,28 @@ func Append(dst []byte, value any) []byte {
 	return to.Bytes()
 }
 
-// Read decodes one value of a message into what to points to, and returns the bytes behind it. Unknown fields are ignored. The error
-// wraps [pack.ErrMalformed]. The value keeps none of the bytes.
-func Read(b []byte, to any) (rest []byte, err error) { return read(b, to, false) }
+// Read decodes a message, which is all of b, into what to points to. Unknown fields are ignored. The error wraps [pack.ErrMalformed]. The
+// value keeps none of the bytes.
+func Read(b []byte, to any) error { return whole(b, to, false) }
 
-// ReadFile decodes a value that is all of b. Unknown fields are refused with [pack.ErrNewer].
-func ReadFile(b []byte, to any) error {
-	rest, err := read(b, to, true)
+// ReadFile is Read for the content of a file. Unknown fields are refused with [pack.ErrNewer].
+func ReadFile(b []byte, to any) error { return whole(b, to, true) }
+
+// ReadNext is Read for a value that is next in a Reader.
+func ReadNext(r *pack.Reader, to any) {
+	if r.Err() != nil {
+		return
+	}
+	rest, err := read(r.Rest(), to, false)
+	if err != nil {
+		r.Fail(err.Error())
+		return
+	}
+	r.Drop(len(r.Rest()) - len(rest))
+}
+
+func whole(b []byte, to any, known bool) error {
+	rest, err := read(b, to, known)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%w: %d bytes are left over", pack.ErrMalformed, len(rest))
 	}

@@ -49,16 +49,22 @@ func full() outer {
 func TestRoundTrip(t *testing.T) {
 	for _, want := range []outer{{}, full()} {
 		var got outer
-		rest, err := Read(append(Append(nil, &want), "rest"...), &got)
-		if err != nil || string(rest) != "rest" || !reflect.DeepEqual(got, want) {
-			t.Errorf("%+v, %q, %v; want %+v", got, rest, err, want)
+		r := pack.NewReader(append(Append(nil, &want), "rest"...))
+		if ReadNext(&r, &got); r.Err() != nil || string(r.Rest()) != "rest" || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %q, %v; want %+v", got, r.Rest(), r.Err(), want)
+		}
+		got = outer{}
+		if err := Read(Append(nil, &want), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("of a message: %+v, %v", got, err)
 		}
 		got = outer{}
 		if err := ReadFile(Append(nil, &want), &got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("of a file: %+v, %v", got, err)
 		}
-		if err := ReadFile(append(Append(nil, &want), 0), new(outer)); !errors.Is(err, pack.ErrMalformed) {
-			t.Errorf("a byte behind a file: %v", err)
+		for _, read := range []func([]byte, any) error{Read, ReadFile} {
+			if err := read(append(Append(nil, &want), 0), new(outer)); !errors.Is(err, pack.ErrMalformed) {
+				t.Errorf("a byte behind the value: %v", err)
+			}
 		}
 	}
 }
@@ -74,7 +80,7 @@ func TestGolden(t *testing.T) {
 func TestUnknownFields(t *testing.T) {
 	newer := Append(nil, &grown{Count: 7, More: []inner{{1, []string{"x"}}}, Other: []string{"y"}})
 	var got outer
-	if rest, err := Read(newer, &got); err != nil || len(rest) > 0 || got.Count != 7 {
+	if err := Read(newer, &got); err != nil || got.Count != 7 {
 		t.Errorf("a message of a newer qkv: %+v, %v", got, err)
 	}
 	if err := ReadFile(newer, &got); !errors.Is(err, pack.ErrNewer) || !strings.Contains(err.Error(), `"more"`) {
@@ -86,7 +92,7 @@ func TestMalformed(t *testing.T) {
 	whole := full()
 	b := Append(nil, &whole)
 	for n := range len(b) {
-		if _, err := Read(b[:n], new(outer)); !errors.Is(err, pack.ErrMalformed) {
+		if err := Read(b[:n], new(outer)); !errors.Is(err, pack.ErrMalformed) {
 			t.Fatalf("the first %d of %d bytes: %v", n, len(b), err)
 		}
 	}
@@ -98,7 +104,7 @@ func TestMalformed(t *testing.T) {
 		"an array for the struct":  "\x91\x01",
 		"a number as a name":       "\x81\x01\x01",
 	} {
-		if _, err := Read([]byte(one), new(outer)); !errors.Is(err, pack.ErrMalformed) {
+		if err := Read([]byte(one), new(outer)); !errors.Is(err, pack.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -121,7 +127,7 @@ func TestMemory(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, _ = Read(b, new(outer))
+		_ = Read(b, new(outer))
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(memoryTimes*len(b)+64<<10); got > most {
 			t.Errorf("%s: %d bytes took %d bytes of memory, at most %d are allowed", name, len(b), got, most)
@@ -133,7 +139,7 @@ func TestMemory(t *testing.T) {
 func TestDeepUnknownFields(t *testing.T) {
 	for name, level := range map[string]string{"a list": "\x91", "a long list": "\xdc\x00\x01", "a map": "\x81\xc0", "a long map": "\xdf\x00\x00\x00\x01\xc0"} {
 		for depth, accepted := range map[int]bool{deepest: true, deepest + 1: false, 1 << 20: false} {
-			_, err := Read([]byte("\x81\xa4more"+strings.Repeat(level, depth)+"\xc0"), new(outer))
+			err := Read([]byte("\x81\xa4more"+strings.Repeat(level, depth)+"\xc0"), new(outer))
 			if (err == nil) != accepted || err != nil && !errors.Is(err, pack.ErrMalformed) {
 				t.Errorf("%d times %s: %v", depth, name, err)
 			}
@@ -156,7 +162,7 @@ func TestUnsupportedTypesPanic(t *testing.T) {
 					t.Errorf("%s is accepted", name)
 				}
 			}()
-			_, _ = Read([]byte("\x80"), to)
+			_ = Read([]byte("\x80"), to)
 		}()
 	}
 }
@@ -168,7 +174,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("\x81\xa1b\xc6\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var first, again outer
-		if _, err := Read(b, &first); err != nil {
+		if err := Read(b, &first); err != nil {
 			return
 		}
 		encoded := Append(nil, &first)

@@ -19,3 +19,11 @@ const (
 	// 100 bytes of memory, and stays for ever.
 	Authors = 1 << 18
 )
+
+const (
+	// AuthorsAsked bounds the changes in one request for authors: a MiB of an answer, if all names are of the largest size.
+	AuthorsAsked = 1000
+	// AskBytes bounds the body of a rare request: 1,000 keys of 512 bytes, and one of KeyBytes. Decoded, it takes up to sixteen times its
+	// memory.
+	AskBytes = 1 << 20
+)

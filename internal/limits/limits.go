@@ -403,8 +403,6 @@ const (
 	EtcdHeaderMost  = 4 * EtcdHeaderBytes
 	// TimesAsked bounds the revisions in one request for times: 9 KiB of an answer.
 	TimesAsked = 1000
-	// AuthorsAsked bounds the changes in one request for authors: a MiB of an answer, if all names are of the largest size.
-	AuthorsAsked = 1000
 	// HistoryBytes bounds the superseded versions, in bytes; a larger live state allows as much history as itself. Beyond it the leader
 	// compacts the oldest revisions, down to seven eighths of the bound. It is five minutes of 10,000 small writes a second.
 	HistoryBytes = 1 << 30

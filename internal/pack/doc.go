@@ -8,7 +8,7 @@
 // cannot request gigabytes (msgpack v5.4.1 allocates the claimed size). Nothing here panics, whatever the input.
 //
 // A struct is an array of its fields. It grows at its end: [Reader.Struct] skips fields that a newer qkv has appended,
-// and reads fields that an older one did not write as zero. All files and frames of qkv grow in this way.
+// and reads fields that an older one did not write as zero.
 //
 //	nil     c0
 //	bool    c2 c3

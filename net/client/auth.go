@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 
@@ -16,10 +15,7 @@ const RootRole = kv.Root
 // ChangeUsers changes users, roles, or authentication itself. It needs the role root once authentication is enabled. The member hashes the
 // password; the change's own fields Password and Secret are ignored. The errors mean the same as those of any other write.
 func (c *Client) ChangeUsers(ctx context.Context, change AuthChange, password string) error {
-	x := c.newCall(ctx, wire.OpAuthChange)
-	x.body = wire.AppendAuthChangeBody(x.body[:0], &change, []byte(password))
-	_, err := c.written(ctx, x)
-	return err
+	return c.change(ctx, wire.OpAuthChange, wire.Ask{Auth: change, Password: []byte(password)})
 }
 
 // AddUser adds a user. With an empty password, it is known by its certificate alone: client-NAME.
@@ -77,71 +73,62 @@ func (c *Client) DisableAuth(ctx context.Context) error {
 	return c.ChangeUsers(ctx, AuthChange{Kind: kv.AuthDisable}, "")
 }
 
-// asked sends a question, and reads its answer.
-func asked[T any](ctx context.Context, c *Client, op wire.Op, body []byte, read func(*wire.Response) (T, error)) (result T, err error) {
+// change makes a rare write.
+func (c *Client) change(ctx context.Context, op wire.Op, q wire.Ask) error {
 	x := c.newCall(ctx, op)
-	x.body = append(x.body[:0], body...)
+	x.body = wire.AppendAsk(x.body[:0], &q)
+	_, err := c.written(ctx, x)
+	return err
+}
+
+// asked sends a rare question, and reads its answer.
+func asked[T any](ctx context.Context, c *Client, op wire.Op, q wire.Ask) (answer T, err error) {
+	x := c.newCall(ctx, op)
+	x.body = wire.AppendAsk(x.body[:0], &q)
 	if err := c.do(ctx, x); err != nil {
-		return result, err
+		return answer, err
 	}
 	defer x.recycle()
-	p, err := wire.ReadResponse(bytes.Clone(x.answer)) // the result's slices may be parts of it
+	p, err := wire.ReadResponse(x.answer)
 	if err != nil {
-		return result, err
+		return answer, err
 	}
-	return read(&p)
+	return wire.ReadAnswer[T](&p)
 }
 
 // AuthStatus reports whether authentication is enabled. It needs no user.
 func (c *Client) AuthStatus(ctx context.Context) (AuthStatus, error) {
-	return asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, false), wire.ReadAnswer[AuthStatus])
+	return asked[AuthStatus](ctx, c, wire.OpAuthStatus, wire.Ask{})
 }
 
 // WhoAmI returns the user of this client, and how the member knows it.
 func (c *Client) WhoAmI(ctx context.Context) (Self, error) {
-	return asked(ctx, c, wire.OpWhoAmI, wire.AppendMembersBody(nil, false), wire.ReadAnswer[Self])
+	return asked[Self](ctx, c, wire.OpWhoAmI, wire.Ask{})
 }
 
 // CheckPermission reports whether a user would be permitted an access, and by which roles. Only a user with the role root may ask about
 // other users.
 func (c *Client) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
-	return asked(ctx, c, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, user, &p, false), wire.ReadAnswer[AuthCheck])
+	return asked[AuthCheck](ctx, c, wire.OpAuthCheck, wire.Ask{Name: user, Permission: p})
 }
 
-// usersPage is one answer to a list of users or roles.
-type usersPage[T any] struct {
-	revision uint64
-	more     bool
-	all      []T
-}
-
-func readUsers(p *wire.Response) (usersPage[User], error) {
-	a, err := wire.ReadAnswer[wire.Users](p)
-	return usersPage[User]{a.Revision, a.More, a.Users}, err
-}
-
-func readRoles(p *wire.Response) (usersPage[Role], error) {
-	a, err := wire.ReadAnswer[wire.Roles](p)
-	return usersPage[Role]{a.Revision, a.More, a.Roles}, err
-}
-
-// listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the body of
-// the request after the given results, and join adds a page to them.
-func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T) []byte, read func(*wire.Response) (usersPage[T], error), join func(all, page []T) []T) ([]T, error) {
+// listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the
+// request after the given results, and join adds a page to them.
+func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T) wire.Ask, join func(all, page []T) []T) ([]T, error) {
 	var all []T
 	for revision := uint64(0); ; {
-		page, err := asked(ctx, c, op, next(all), read)
+		page, err := asked[wire.List[T]](ctx, c, op, next(all))
 		switch {
 		case err != nil:
 			return nil, err
-		case len(all) > 0 && page.revision != revision:
+		case len(all) > 0 && page.Revision != revision:
 			all = nil
 			continue
-		case page.more && len(page.all) == 0:
+		case page.More && len(page.All) == 0:
 			return nil, errEmptyPage
 		}
-		revision, all = page.revision, join(all, page.all)
-		if !page.more {
+		revision, all = page.Revision, join(all, page.All)
+		if !page.More {
 			return all, nil
 		}
 	}
@@ -149,26 +136,26 @@ func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T
 
 // Users returns all users in the order of their names. It needs the role root.
 func (c *Client) Users(ctx context.Context) ([]User, error) {
-	next := func(all []User) []byte {
+	next := func(all []User) wire.Ask {
 		from := ""
 		if n := len(all); n > 0 {
 			from = all[n-1].Name + "\x00"
 		}
-		return wire.AppendUsersBody(nil, "", from, false)
+		return wire.Ask{From: from}
 	}
-	return listed(ctx, c, wire.OpUsers, next, readUsers, func(all, page []User) []User { return append(all, page...) })
+	return listed(ctx, c, wire.OpUsers, next, func(all, page []User) []User { return append(all, page...) })
 }
 
 // User returns one user. Without the role root, only the own one.
 func (c *Client) User(ctx context.Context, name string) (User, error) {
-	page, err := asked(ctx, c, wire.OpUsers, wire.AppendUsersBody(nil, name, "", false), readUsers)
-	if err == nil && len(page.all) != 1 {
+	page, err := asked[wire.List[User]](ctx, c, wire.OpUsers, wire.Ask{Name: name})
+	if err == nil && len(page.All) != 1 {
 		err = errEmptyPage
 	}
 	if err != nil {
 		return User{}, err
 	}
-	return page.all[0], nil
+	return page.All[0], nil
 }
 
 // Roles returns all roles that were added, in the order of their names. It needs the role root.
@@ -188,14 +175,14 @@ func (c *Client) Role(ctx context.Context, name string) (Role, error) {
 
 // roles returns one role, or, with an empty name, all. A page may end within a role: the next one continues it.
 func (c *Client) roles(ctx context.Context, name string) ([]Role, error) {
-	next := func(all []Role) []byte {
+	next := func(all []Role) wire.Ask {
 		from, skip := "", int64(0)
 		if n := len(all); n > 0 {
 			from, skip = all[n-1].Name, int64(len(all[n-1].Permissions))
 		}
-		return wire.AppendRolesBody(nil, name, from, skip, false)
+		return wire.Ask{Name: name, From: from, Skip: skip}
 	}
-	return listed(ctx, c, wire.OpRoles, next, readRoles, func(all, page []Role) []Role {
+	return listed(ctx, c, wire.OpRoles, next, func(all, page []Role) []Role {
 		if n := len(all); n > 0 && len(page) > 0 && page[0].Name == all[n-1].Name {
 			all[n-1].Permissions = append(all[n-1].Permissions, page[0].Permissions...)
 			page = page[1:]
@@ -211,14 +198,14 @@ func (c *Client) AuthorsOf(ctx context.Context, changes []Change) ([]string, err
 	for len(all) < len(changes) {
 		part := changes[len(all):]
 		part = part[:authorsTogether(part)]
-		answer, err := asked(ctx, c, wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, part, false), wire.ReadAnswer[wire.Authors])
+		answer, err := asked[wire.List[string]](ctx, c, wire.OpAuthorsOf, wire.Ask{Changes: part})
 		if err != nil {
 			return nil, err
 		}
-		if len(answer.Names) != len(part) {
+		if len(answer.All) != len(part) {
 			return nil, errShortAuthors
 		}
-		all = append(all, answer.Names...)
+		all = append(all, answer.All...)
 	}
 	return all, nil
 }

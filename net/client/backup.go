@@ -3,30 +3,37 @@ package client
 import (
 	"context"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
 // BackupBase returns a snapshot of the client's member, of entry least or a later one; the member saves one if it has none, which may take
 // long. Backups need a client with one endpoint and NoDiscovery, since each member has files of its own, and a user with the role root.
 func (c *Client) BackupBase(ctx context.Context, least uint64) (BackupBase, error) {
-	return asked(ctx, c, wire.OpBackupBase, wire.AppendBackupEntryBody(nil, least), wire.ReadAnswer[BackupBase])
+	return asked[BackupBase](ctx, c, wire.OpBackupBase, wire.Ask{Entry: least})
 }
 
 // BackupPiece returns the bytes of a snapshot from an offset on, up to a limit of the member; none behind its end. The error's code is
 // Compacted if the member no longer has the file.
 func (c *Client) BackupPiece(ctx context.Context, b *BackupBase, offset int64) ([]byte, error) {
-	return asked(ctx, c, wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, b, offset), (*wire.Response).BackupPiece)
+	piece, err := asked[wire.Piece](ctx, c, wire.OpBackupPiece, wire.Ask{Base: *b, Offset: offset})
+	return piece.Bytes, err
 }
 
 // BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's code
 // is Compacted if the member's log begins later: then a new base is needed.
 func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
-	return asked(ctx, c, wire.OpBackupLog, wire.AppendBackupEntryBody(nil, after), (*wire.Response).LogPart)
+	piece, err := asked[wire.Piece](ctx, c, wire.OpBackupLog, wire.Ask{Entry: after})
+	if err != nil {
+		return LogPart{}, err
+	}
+	entries, err := kv.ReadLogEntries(piece.Bytes)
+	return LogPart{Applied: piece.Applied, Entries: entries}, err
 }
 
 // Verify has the client's member read its snapshots and its log from the disk, at most rate bytes a second, and returns the progress. The
 // first call has the run 0; each further one has the run of the last answer, until the answer is Done. Without calls the member stops after
 // a few seconds. If another client's verification is under way, Verify joins it. It needs what backups need.
 func (c *Client) Verify(ctx context.Context, run uint64, rate int64) (Verified, error) {
-	return asked(ctx, c, wire.OpVerify, wire.AppendVerifyBody(nil, run, rate), wire.ReadAnswer[Verified])
+	return asked[Verified](ctx, c, wire.OpVerify, wire.Ask{Run: run, Rate: rate})
 }

@@ -19,24 +19,14 @@ func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, e
 	for len(all) < len(revisions) {
 		part := revisions[len(all):]
 		part = part[:min(len(part), limits.TimesAsked)]
-		x := c.newCall(ctx, wire.OpTimesOf)
-		x.body = wire.AppendTimesOfBody(x.body[:0], part, false)
-		if err := c.do(ctx, x); err != nil {
-			return nil, err
-		}
-		p, err := wire.ReadResponse(x.answer)
-		var walls []int64
-		if err == nil {
-			walls, err = p.Times()
-		}
-		x.recycle()
-		if err == nil && len(walls) != len(part) {
+		answer, err := asked[wire.List[int64]](ctx, c, wire.OpTimesOf, wire.Ask{Revisions: part})
+		if err == nil && len(answer.All) != len(part) {
 			err = errShortTimes
 		}
 		if err != nil {
 			return nil, err
 		}
-		for _, wall := range walls {
+		for _, wall := range answer.All {
 			at := time.Time{}
 			if wall != 0 {
 				at = time.Unix(0, wall)

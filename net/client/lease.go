@@ -46,7 +46,16 @@ func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 // Renew restarts the TTL of a lease, from the call of Renew on, and returns the TTL in seconds. If the lease has ended, the result
 // is an Error with the code LeaseNotFound.
 func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
-	left, _, err := c.leaseTime(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
+	x := c.newLeaseCall(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
+	if err := c.do(ctx, x); err != nil {
+		return 0, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(x.answer)
+	var left kv.LeaseTime
+	if err == nil {
+		left, err = p.LeaseTime()
+	}
 	if err == nil && left.TTL <= 0 {
 		err = kv.Errorf(kv.LeaseNotFound, "there is no lease %016x: it has expired, or was revoked", uint64(id))
 	}
@@ -55,65 +64,36 @@ func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
 
 // TimeToLive returns the remaining time of a lease, with its keys if keys is set. A missing lease is not an error.
 func (c *Client) TimeToLive(ctx context.Context, id int64, keys bool) (LeaseTime, error) {
-	q := wire.LeaseRequest{ID: id, Keys: keys}
+	q := wire.Ask{Lease: wire.LeaseRequest{ID: id, Keys: keys}}
 	var all [][]byte
 	for {
-		left, more, err := c.leaseTime(ctx, wire.OpTimeToLive, &q)
+		page, err := asked[wire.LeaseKeys](ctx, c, wire.OpTimeToLive, q)
 		if err != nil {
 			return LeaseTime{}, err
 		}
-		all = append(all, left.Keys...)
-		if !more || len(left.Keys) == 0 {
-			left.Keys = all
-			return left, nil
+		all = append(all, page.Keys...)
+		if page.More && len(page.Keys) > 0 {
+			q.Lease.From = following(all[len(all)-1])
 		}
-		if q.From = following(all[len(all)-1]); q.From == nil {
-			left.Keys = all
-			return left, nil
+		if !page.More || len(page.Keys) == 0 || q.Lease.From == nil {
+			return LeaseTime{TTL: page.TTL, Granted: page.Granted, Keys: all}, nil
 		}
 	}
-}
-
-func (c *Client) leaseTime(ctx context.Context, op wire.Op, q *wire.LeaseRequest) (left LeaseTime, more bool, err error) {
-	x := c.newLeaseCall(ctx, op, q)
-	if err := c.do(ctx, x); err != nil {
-		return LeaseTime{}, false, err
-	}
-	defer x.recycle()
-	p, err := wire.ReadResponse(x.answer)
-	if err != nil {
-		return LeaseTime{}, false, err
-	}
-	t, more, keys, err := p.LeaseTime()
-	for i := range keys {
-		keys[i] = append([]byte{}, keys[i]...)
-	}
-	return LeaseTime{TTL: t.TTL, Granted: t.Granted, Keys: keys}, more, err
 }
 
 // Leases returns the ids of all leases in ascending order, from the state of this client's member.
 func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
-	q := wire.LeaseRequest{ID: math.MinInt64}
+	q := wire.Ask{Lease: wire.LeaseRequest{ID: math.MinInt64}}
 	for {
-		x := c.newLeaseCall(ctx, wire.OpLeases, &q)
-		if err := c.do(ctx, x); err != nil {
-			return nil, err
-		}
-		p, err := wire.ReadResponse(x.answer)
-		var more bool
-		var page []int64
-		if err == nil {
-			more, page, err = p.Leases()
-		}
-		x.recycle()
+		page, err := asked[wire.List[int64]](ctx, c, wire.OpLeases, q)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page...)
-		if !more || len(page) == 0 || page[len(page)-1] == math.MaxInt64 {
+		all = append(all, page.All...)
+		if !page.More || len(page.All) == 0 || all[len(all)-1] == math.MaxInt64 {
 			return all, nil
 		}
-		q.ID = page[len(page)-1] + 1
+		q.Lease.ID = all[len(all)-1] + 1
 	}
 }
 

@@ -21,7 +21,7 @@ func (c *Client) logIn(ctx context.Context, k *conn) error {
 	}
 	if token := c.token.Load(); token != nil {
 		short, cancel := context.WithTimeout(ctx, tokenTime)
-		_, err := c.askLogin(short, k, wire.AppendLoginBody(nil, "", nil, *token))
+		_, err := c.askLogin(short, k, &wire.Ask{Token: *token})
 		cancel()
 		if err == nil || !isAnswer(err) {
 			return err
@@ -29,7 +29,7 @@ func (c *Client) logIn(ctx context.Context, k *conn) error {
 		c.token.CompareAndSwap(token, nil)
 	}
 	for attempt := 1; ; attempt++ {
-		token, err := c.askLogin(ctx, k, wire.AppendLoginBody(nil, c.config.User, []byte(c.config.Password), ""))
+		token, err := c.askLogin(ctx, k, &wire.Ask{Name: c.config.User, Password: []byte(c.config.Password)})
 		if err == nil && token != "" {
 			c.token.Store(&token)
 		}
@@ -46,10 +46,10 @@ func (c *Client) logIn(ctx context.Context, k *conn) error {
 }
 
 // askLogin sends one login. A cluster without authentication, and a member of a version that knows none, need none.
-func (c *Client) askLogin(ctx context.Context, k *conn, body []byte) (string, error) {
+func (c *Client) askLogin(ctx context.Context, k *conn, q *wire.Ask) (string, error) {
 	var answer wire.Login
 	x := c.newCall(ctx, wire.OpLogin)
-	x.body = append(x.body[:0], body...)
+	x.body = wire.AppendAsk(x.body[:0], q)
 	err := k.ask(ctx, x, func(p *wire.Response) (err error) {
 		answer, err = wire.ReadAnswer[wire.Login](p)
 		return err

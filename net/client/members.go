@@ -15,30 +15,13 @@ import (
 
 // Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
 func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
-	return replicated(ctx, c, wire.OpMembers, serializable, (*wire.Response).Members)
-}
-
-// replicated requests records of the replicated state, and reads them from the answer.
-func replicated[T any](ctx context.Context, c *Client, op wire.Op, serializable bool, read func(*wire.Response) ([]T, error)) ([]T, error) {
-	x := c.newCall(ctx, op)
-	x.body = wire.AppendMembersBody(x.body[:0], serializable)
-	if err := c.do(ctx, x); err != nil {
-		return nil, err
-	}
-	defer x.recycle()
-	p, err := wire.ReadResponse(x.answer)
-	if err != nil {
-		return nil, err
-	}
-	return read(&p)
+	answer, err := asked[wire.List[Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: serializable})
+	return answer.All, err
 }
 
 // ChangeMember changes the membership. Its errors mean the same as those of any other write.
 func (c *Client) ChangeMember(ctx context.Context, change MemberChange) error {
-	x := c.newCall(ctx, wire.OpChangeMember)
-	x.body = wire.AppendChangeMemberBody(x.body[:0], &change)
-	_, err := c.written(ctx, x)
-	return err
+	return c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
 // AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has
@@ -106,7 +89,7 @@ func (c *Client) moveLeader(ctx context.Context, to uint64) error {
 		return err
 	}
 	x := c.newCall(ctx, wire.OpMoveLeader)
-	x.body = wire.AppendMoveLeaderBody(x.body[:0], to)
+	x.body = wire.AppendAsk(x.body[:0], &wire.Ask{Member: to})
 	i := slices.IndexFunc(status.Members, func(m wire.Member) bool { return m.ID == status.Leader })
 	if c.config.NoDiscovery || status.ID == status.Leader || i < 0 || len(status.Members[i].Clients) == 0 {
 		if err := c.do(ctx, x); err != nil {

@@ -43,7 +43,7 @@ func (c *Client) Unban(ctx context.Context, endpoint string, member uint64) erro
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	x := c.newCall(ctx, wire.OpUnban)
-	x.body = wire.AppendUnbanBody(x.body[:0], member)
+	x.body = wire.AppendAsk(x.body[:0], &wire.Ask{Member: member})
 	return c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
@@ -53,8 +53,8 @@ func (c *Client) Clients(ctx context.Context, endpoint string) (all []ClientLoad
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	err = c.askAt(ctx, endpoint, c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
-		answer, err := wire.ReadAnswer[wire.Clients](p)
-		all = answer.Clients
+		answer, err := wire.ReadAnswer[wire.List[ClientLoad]](p)
+		all = answer.All
 		return err
 	})
 	return all, err

@@ -54,10 +54,7 @@ func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 
 // Compact drops the history before a revision: it becomes the oldest revision that can be read.
 func (c *Client) Compact(ctx context.Context, revision int64) error {
-	x := c.newCall(ctx, wire.OpCompact)
-	x.body = wire.AppendCompactBody(x.body[:0], revision)
-	_, err := c.written(ctx, x)
-	return err
+	return c.change(ctx, wire.OpCompact, wire.Ask{Revision: revision})
 }
 
 // droppedPoll is how often WaitDropped asks: a member frees compacted data within milliseconds.
@@ -86,16 +83,12 @@ func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
 // RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. If it is compacted,
 // the result is an Error with the code Compacted.
 func (c *Client) RevisionAt(ctx context.Context, at time.Time, serializable bool) (int64, error) {
-	x := c.newCall(ctx, wire.OpRevisionAt)
-	x.body = wire.AppendRevisionAtBody(x.body[:0], at.UnixNano(), serializable)
-	if err := c.do(ctx, x); err != nil {
-		return 0, err
+	answer, err := asked[wire.List[int64]](ctx, c, wire.OpRevisionAt, wire.Ask{Wall: at.UnixNano(), Serializable: serializable})
+	if err == nil && len(answer.All) != 1 {
+		err = errShortTimes
 	}
-	defer x.recycle()
-	p, err := wire.ReadResponse(x.answer)
 	if err != nil {
 		return 0, err
 	}
-	revision, _, _, err := p.Written()
-	return revision, err
+	return answer.All[0], nil
 }

@@ -21,7 +21,7 @@ func (c *Client) Usage(ctx context.Context, q Usage) (UsageResult, error) {
 	}
 	for tries := 1; ; tries++ {
 		// This question needs no permission. It finds a member that answers, and confirms that it has everything that was written before.
-		if _, err := asked(ctx, c, wire.OpAuthStatus, wire.AppendMembersBody(nil, q.Serializable), wire.ReadAnswer[AuthStatus]); err != nil {
+		if _, err := asked[AuthStatus](ctx, c, wire.OpAuthStatus, wire.Ask{Serializable: q.Serializable}); err != nil {
 			return UsageResult{}, err
 		}
 		all, again, err := c.usageOnce(ctx, &q)

@@ -114,9 +114,9 @@ func (c *conn) judge(v *index.View, q *wire.Request) *kv.Error {
 func concerns(auth *index.Auth, q *wire.Request, name string) bool {
 	switch q.Op {
 	case wire.OpUsers, wire.OpAuthCheck:
-		return q.Auth.Name == name
+		return q.Ask.Name == name
 	case wire.OpRoles:
-		return q.Auth.Name != "" && hasRole(auth, name, q.Auth.Name)
+		return q.Ask.Name != "" && hasRole(auth, name, q.Ask.Name)
 	default:
 		return false
 	}
@@ -134,7 +134,7 @@ func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 	case x.read != nil:
 		return c.audited(x.op, &x.read.Range, c.permits(v, x.op.Access(), &x.read.Range))
 	case x.op == wire.OpTimeToLive:
-		return c.permitsRequest(v, &wire.Request{Op: x.op, Lease: *x.lease})
+		return c.permitsRequest(v, &wire.Request{Op: x.op, Ask: &wire.Ask{Lease: *x.lease}})
 	case x.op.Write(), x.op == wire.OpKeepAlive: // a keep-alive was checked before the leader's clock was asked
 		return nil
 	}

@@ -126,39 +126,39 @@ func bodies(prefix string) map[string]struct {
 		"txn of ranges":    txn(&kv.Txn{Success: []kv.Op{{Put: own}, {Range: &kv.Range{Key: key, End: end}}}}),
 		"revoke":           {wire.OpRevoke, wire.AppendLeaseBody(nil, wire.OpRevoke, &wire.LeaseRequest{ID: 78})},
 		"keep alive":       {wire.OpKeepAlive, wire.AppendLeaseBody(nil, wire.OpKeepAlive, &wire.LeaseRequest{ID: leaseOfTest})},
-		"keys of a lease":  {wire.OpTimeToLive, wire.AppendLeaseBody(nil, wire.OpTimeToLive, &wire.LeaseRequest{ID: leaseOfTest, Keys: true})},
-		"leases":           {wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{})},
-		"authors":          {wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, []wire.Change{{Key: key, Revision: 2}}, false)},
-		"local authors":    {wire.OpAuthorsOf, wire.AppendAuthorsBody(nil, []wire.Change{{Key: key, Revision: 2}}, true)},
-		"time to live":     {wire.OpTimeToLive, wire.AppendLeaseBody(nil, wire.OpTimeToLive, &wire.LeaseRequest{ID: leaseOfTest})},
+		"keys of a lease":  {wire.OpTimeToLive, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest, Keys: true}})},
+		"leases":           {wire.OpLeases, ask(wire.Ask{})},
+		"authors":          {wire.OpAuthorsOf, ask(wire.Ask{Changes: []wire.Change{{Key: key, Revision: 2}}})},
+		"local authors":    {wire.OpAuthorsOf, ask(wire.Ask{Changes: []wire.Change{{Key: key, Revision: 2}}, Serializable: true})},
+		"time to live":     {wire.OpTimeToLive, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest}})},
 		"grant":            {wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 60})},
-		"members":          {wire.OpMembers, wire.AppendMembersBody(nil, false)},
-		"local members":    {wire.OpMembers, wire.AppendMembersBody(nil, true)},
-		"alarms":           {wire.OpAlarms, wire.AppendMembersBody(nil, false)},
-		"revision at":      {wire.OpRevisionAt, wire.AppendRevisionAtBody(nil, 1, false)},
-		"times":            {wire.OpTimesOf, wire.AppendTimesOfBody(nil, []int64{2}, false)},
-		"users":            {wire.OpUsers, wire.AppendUsersBody(nil, "", "", false)},
-		"own user":         {wire.OpUsers, wire.AppendUsersBody(nil, "ci", "", true)},
-		"roles":            {wire.OpRoles, wire.AppendRolesBody(nil, "", "", 0, false)},
-		"own role":         {wire.OpRoles, wire.AppendRolesBody(nil, "app1", "", 0, true)},
-		"check of another": {wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, "reader", &kv.Permission{Key: key}, false)},
-		"check":            {wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, "ci", &kv.Permission{Key: key}, false)},
-		"unban":            {wire.OpUnban, wire.AppendUnbanBody(nil, 1)},
-		"move leader":      {wire.OpMoveLeader, wire.AppendMoveLeaderBody(nil, 1)},
-		"compact":          {wire.OpCompact, wire.AppendCompactBody(nil, 1)},
-		"change members":   {wire.OpChangeMember, wire.AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.UpdateMember, ID: 1, Peers: []string{"h:1"}})},
-		"change alarm":     {wire.OpChangeAlarm, wire.AppendChangeAlarmBody(nil, kv.AlarmChange{})},
-		"change users":     {wire.OpAuthChange, wire.AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}, nil)},
-		"add with word":    {wire.OpAuthChange, wire.AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, []byte("secret"))},
-		"backup's base":    {wire.OpBackupBase, wire.AppendBackupEntryBody(nil, 0)},
-		"backup's piece":   {wire.OpBackupPiece, wire.AppendBackupPieceBody(nil, &kv.BackupBase{Name: "n"}, 0)},
-		"backup's log":     {wire.OpBackupLog, wire.AppendBackupEntryBody(nil, 0)},
-		"verify":           {wire.OpVerify, wire.AppendVerifyBody(nil, 1, 1<<20)},
+		"members":          {wire.OpMembers, ask(wire.Ask{})},
+		"local members":    {wire.OpMembers, ask(wire.Ask{Serializable: true})},
+		"alarms":           {wire.OpAlarms, ask(wire.Ask{})},
+		"revision at":      {wire.OpRevisionAt, ask(wire.Ask{Wall: 1})},
+		"times":            {wire.OpTimesOf, ask(wire.Ask{Revisions: []int64{2}})},
+		"users":            {wire.OpUsers, ask(wire.Ask{})},
+		"own user":         {wire.OpUsers, ask(wire.Ask{Name: "ci", Serializable: true})},
+		"roles":            {wire.OpRoles, ask(wire.Ask{})},
+		"own role":         {wire.OpRoles, ask(wire.Ask{Name: "app1", Serializable: true})},
+		"check of another": {wire.OpAuthCheck, ask(wire.Ask{Name: "reader", Permission: kv.Permission{Key: key}})},
+		"check":            {wire.OpAuthCheck, ask(wire.Ask{Name: "ci", Permission: kv.Permission{Key: key}})},
+		"unban":            {wire.OpUnban, ask(wire.Ask{Member: 1})},
+		"move leader":      {wire.OpMoveLeader, ask(wire.Ask{Member: 1})},
+		"compact":          {wire.OpCompact, ask(wire.Ask{Revision: 1})},
+		"change members":   {wire.OpChangeMember, ask(wire.Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 1, Peers: []string{"h:1"}}})},
+		"change alarm":     {wire.OpChangeAlarm, ask(wire.Ask{})},
+		"change users":     {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}})},
+		"add with word":    {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, Password: []byte("secret")})},
+		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
+		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Base: kv.BackupBase{Name: "n"}})},
+		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
+		"verify":           {wire.OpVerify, ask(wire.Ask{Run: 1, Rate: 1 << 20})},
 		"status":           {wire.OpStatus, nil},
 		"clients":          {wire.OpClients, nil},
-		"auth status":      {wire.OpAuthStatus, wire.AppendMembersBody(nil, false)},
-		"who am I":         {wire.OpWhoAmI, wire.AppendMembersBody(nil, false)},
-		"login":            {wire.OpLogin, wire.AppendLoginBody(nil, "nobody", []byte("wrong"), "")},
+		"auth status":      {wire.OpAuthStatus, ask(wire.Ask{})},
+		"who am I":         {wire.OpWhoAmI, ask(wire.Ask{})},
+		"login":            {wire.OpLogin, ask(wire.Ask{Name: "nobody", Password: []byte("wrong")})},
 	}
 }
 
@@ -275,22 +275,22 @@ func TestLeasesOfOthers(t *testing.T) {
 	e.withUsers()
 	ci, root := e.as(t, "ci"), e.as(t, "test")
 	other := func(op wire.Op, keys bool) []byte {
-		return wire.AppendLeaseBody(nil, op, &wire.LeaseRequest{ID: leaseOfTest + 1, Keys: keys})
+		return leaseBody(op, wire.LeaseRequest{ID: leaseOfTest + 1, Keys: keys})
 	}
-	ci.allowed(wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{}))
+	ci.allowed(wire.OpLeases, ask(wire.Ask{}))
 	root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k"), Lease: leaseOfTest + 1}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpKeepAlive, other(wire.OpKeepAlive, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpRevoke, other(wire.OpRevoke, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpTimeToLive, other(wire.OpTimeToLive, true))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest + 1}))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{}))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{ID: leaseOfTest + 1}))
-	ci.allowed(wire.OpLeases, wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{ID: leaseOfTest + 2}))
+	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{}))
+	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 1}}))
+	ci.allowed(wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 2}}))
 	ci.allowed(wire.OpTimeToLive, other(wire.OpTimeToLive, false))
 
 	reader := e.as(t, "reader") // of app1, whose key has the lease of the tests
 	own := func(op wire.Op) []byte {
-		return wire.AppendLeaseBody(nil, op, &wire.LeaseRequest{ID: leaseOfTest, Keys: op == wire.OpTimeToLive})
+		return leaseBody(op, wire.LeaseRequest{ID: leaseOfTest, Keys: op == wire.OpTimeToLive})
 	}
 	reader.allowed(wire.OpTimeToLive, own(wire.OpTimeToLive))
 	reader.refused(kv.NotAllowed, "the lease", wire.OpKeepAlive, own(wire.OpKeepAlive))
@@ -307,9 +307,9 @@ func TestLastLeaseOfAPage(t *testing.T) {
 	for id := range int64(limits.LeaseKeys) {
 		root.allowed(wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{ID: 1 + id, TTL: 60}))
 	}
-	all := wire.AppendLeaseBody(nil, wire.OpLeases, &wire.LeaseRequest{})
-	if more, page, err := ci.allowed(wire.OpLeases, all).Leases(); more || len(page) != limits.LeaseKeys || err != nil {
-		t.Fatalf("a page of %d leases, more %v, %v", len(page), more, err)
+	all := ask(wire.Ask{})
+	if page, err := wire.ReadAnswer[wire.List[int64]](ci.allowed(wire.OpLeases, all)); page.More || len(page.All) != limits.LeaseKeys || err != nil {
+		t.Fatalf("a page of %d leases, more %v, %v", len(page.All), page.More, err)
 	}
 	root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k"), Lease: limits.LeaseKeys}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, all)
@@ -321,7 +321,7 @@ func TestRolesChangeUnderLease(t *testing.T) {
 	e.withKeys(t)
 	e.withUsers()
 	ci := e.as(t, "ci")
-	own := wire.AppendLeaseBody(nil, wire.OpTimeToLive, &wire.LeaseRequest{ID: leaseOfTest, Keys: true})
+	own := ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest, Keys: true}})
 	ci.allowed(wire.OpTimeToLive, own)
 	e.member.SetBefore(func(_, reads int) *kv.Error {
 		if reads > 0 {
@@ -458,8 +458,8 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	var names []string
 	pages := 0
 	for from, more := "", true; more; pages++ {
-		answer, err := wire.ReadAnswer[wire.Users](root.allowed(wire.OpUsers, wire.AppendUsersBody(nil, "", from, false)))
-		page := answer.Users
+		answer, err := wire.ReadAnswer[wire.List[wire.User]](root.allowed(wire.OpUsers, ask(wire.Ask{From: from})))
+		page := answer.All
 		if err != nil || len(page) == 0 {
 			t.Fatal(err, len(page))
 		}
@@ -476,8 +476,8 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	}
 	got, pages := map[string][]kv.Permission{}, 0
 	for from, skip, more := "", int64(0), true; more; pages++ {
-		answer, err := wire.ReadAnswer[wire.Roles](root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, "", from, skip, false)))
-		page := answer.Roles
+		answer, err := wire.ReadAnswer[wire.List[kv.UserRole]](root.allowed(wire.OpRoles, ask(wire.Ask{From: from, Skip: skip})))
+		page := answer.All
 		if err != nil || len(page) == 0 || pages > 10 {
 			t.Fatal(err, len(page), pages)
 		}
@@ -492,9 +492,9 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	if len(got["app1"]) != permissions+1 || len(got["reads"]) != 1 || pages < 2 {
 		t.Errorf("%d and %d permissions in %d pages", len(got["app1"]), len(got["reads"]), pages)
 	}
-	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpUsers, wire.AppendUsersBody(nil, "ghost", "", false))
-	root.refused(kv.RoleNotFound, `no role "ghost"`, wire.OpRoles, wire.AppendRolesBody(nil, "ghost", "", 0, false))
-	if answer, err := wire.ReadAnswer[wire.Roles](root.allowed(wire.OpRoles, wire.AppendRolesBody(nil, kv.Root, "", -9, false))); err != nil || len(answer.Roles[0].Permissions) != 1 {
+	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpUsers, ask(wire.Ask{Name: "ghost"}))
+	root.refused(kv.RoleNotFound, `no role "ghost"`, wire.OpRoles, ask(wire.Ask{Name: "ghost"}))
+	if answer, err := wire.ReadAnswer[wire.List[kv.UserRole]](root.allowed(wire.OpRoles, ask(wire.Ask{Name: kv.Root, Skip: -9}))); err != nil || len(answer.All[0].Permissions) != 1 {
 		t.Error(answer, err)
 	}
 	e.idle(t)
@@ -505,7 +505,7 @@ func TestWhoAmI(t *testing.T) {
 	e := newEndpoint(t, nil)
 	who := func(r *raw) wire.Self {
 		t.Helper()
-		self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, true)))
+		self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{Serializable: true})))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -533,11 +533,11 @@ func TestWhoAmI(t *testing.T) {
 	for _, revision := range []int64{4, 3, 2, 5, -1} {
 		changes = append(changes, wire.Change{Key: key, Revision: revision})
 	}
-	body := wire.AppendAuthorsBody(nil, changes, false)
-	if got, err := wire.ReadAnswer[wire.Authors](ci.allowed(wire.OpAuthorsOf, body)); err != nil || fmt.Sprintf("%q", got.Names) != `["" "ci" "" "ci" "" ""]` {
-		t.Errorf("%q, %v", got, err)
+	body := ask(wire.Ask{Changes: changes})
+	if got, err := wire.ReadAnswer[wire.List[string]](ci.allowed(wire.OpAuthorsOf, body)); err != nil || fmt.Sprintf("%q", got.All) != `["" "ci" "" "ci" "" ""]` {
+		t.Errorf("%q, %v", got.All, err)
 	}
-	if s, err := wire.ReadAnswer[wire.AuthStatus](member.allowed(wire.OpAuthStatus, wire.AppendMembersBody(nil, false))); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
+	if s, err := wire.ReadAnswer[wire.AuthStatus](member.allowed(wire.OpAuthStatus, ask(wire.Ask{}))); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
@@ -647,7 +647,7 @@ func TestExplanation(t *testing.T) {
 		t.Fatal("a ghost")
 	}
 	root := e.as(t, "test")
-	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpAuthCheck, wire.AppendAuthCheckBody(nil, "ghost", &kv.Permission{Key: []byte("k")}, false))
+	root.refused(kv.UserNotFound, `no user "ghost"`, wire.OpAuthCheck, ask(wire.Ask{Name: "ghost", Permission: kv.Permission{Key: []byte("k")}}))
 }
 
 // Authentication that is off costs no memory.

@@ -77,11 +77,11 @@ func noteOf(q *wire.Request) *string {
 	var text string
 	switch q.Op {
 	case wire.OpAuthChange:
-		text = q.Auth.Change.String()
+		text = q.Ask.Auth.String()
 	case wire.OpChangeMember:
-		text = q.Change.String()
+		text = q.Ask.Change.String()
 	case wire.OpChangeAlarm:
-		text = q.Alarm.String()
+		text = q.Ask.Alarm.String()
 	case wire.OpUnban, wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
 	default:
 		return nil

@@ -39,7 +39,7 @@ func TestChangeOfAClientThatIsGoneIsAudited(t *testing.T) {
 	e.server = servertest.Start(t, e.trust, m, func(c *server.Config) { c.Audit = record.Log })
 	e.withUsers()
 	r := e.as(t, "test")
-	r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, false))
+	r.allowed(wire.OpWhoAmI, ask(wire.Ask{}))
 	hold := make(chan struct{})
 	m.hold.Store(&hold)
 	r.send(wire.AppendRequest(nil, 1, wire.OpAuthChange, wait, change(kv.AuthChange{Kind: kv.UserGrantRole, User: "lonely", Role: kv.Root}, "")))

@@ -37,7 +37,7 @@ func TestAudit(t *testing.T) {
 	ci := e.as(t, "ci")
 	ci.refused(kv.NotAllowed, "may not write", wire.OpPut, put)
 	ci.refused(kv.NotAllowed, "may not read", wire.OpRange, read)
-	ci.refused(kv.NotAllowed, "no administrator", wire.OpCompact, wire.AppendCompactBody(nil, 1))
+	ci.refused(kv.NotAllowed, "no administrator", wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	ci.allowed(wire.OpPut, putOfCI)
 	e.as(t, "stranger").refused(kv.NotAllowed, `no user "stranger"`, wire.OpPut, put)
 	wantEvents(t, j, &seen,
@@ -75,10 +75,10 @@ func TestAudit(t *testing.T) {
 	grants := grant("reads", "b/", "b0", kv.PermitRead)
 	root.allowed(wire.OpAuthChange, change(grants, ""))
 	member := kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"127.0.0.1:1"}}
-	root.allowed(wire.OpChangeMember, wire.AppendChangeMemberBody(nil, &member))
+	root.allowed(wire.OpChangeMember, ask(wire.Ask{Change: member}))
 	alarm := kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}}
-	root.allowed(wire.OpChangeAlarm, wire.AppendChangeAlarmBody(nil, alarm))
-	root.allowed(wire.OpCompact, wire.AppendCompactBody(nil, 1))
+	root.allowed(wire.OpChangeAlarm, ask(wire.Ask{Alarm: alarm}))
+	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))
 	wantEvents(t, j, &seen,
 		"test by certificate"+changes+"(add user new): ok",

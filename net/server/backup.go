@@ -37,7 +37,7 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 		s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.Overloaded, "%d requests of backups are under way at this member, which is the limit", limits.BackupReads)
 	}
-	b := &body{request: wire.Request{ID: q.ID, Op: q.Op, Backup: q.Backup}}
+	b := &body{request: wire.Request{ID: q.ID, Op: q.Op, Ask: q.Ask}}
 	x.read = &read{body: b}
 	timeout := q.Timeout
 	if q.Op == wire.OpBackupLog {
@@ -58,41 +58,25 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 
 // ask gets the answer from the member.
 func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
-	switch q := b.request.Backup; b.request.Op {
+	switch q := b.request.Ask; b.request.Op {
 	case wire.OpBackupBase:
-		b.base, err = from.Base(ctx, q.Entry)
+		var base kv.BackupBase
+		base, err = from.Base(ctx, q.Entry)
+		b.value = &base
 	case wire.OpBackupPiece:
-		b.piece, err = from.Piece(q.Name, q.SHA, q.Offset)
+		var piece wire.Piece
+		piece.Bytes, err = from.Piece(q.Base.Name, q.Base.SHA, q.Offset)
+		b.value = &piece
 	case wire.OpVerify:
-		b.verified, err = from.Verify(ctx, q.Run, q.Rate)
+		var verified kv.Verified
+		verified, err = from.Verify(ctx, q.Run, q.Rate)
+		b.value = &verified
 	default:
-		b.part, err = from.Log(ctx, q.Entry)
+		var part kv.LogPart
+		part, err = from.Log(ctx, q.Entry)
+		b.value = &wire.Piece{Bytes: kv.AppendLogEntries(nil, part.Entries), Applied: part.Applied}
 	}
 	return err
-}
-
-// appendBackup appends the answer to a request for a backup. It returns false if it does not fit after the buffered answers.
-func (b *body) appendBackup(to *buffer) bool {
-	id, size := b.request.ID, 0
-	switch b.request.Op {
-	case wire.OpBackupBase:
-		return to.appendValue(id, &b.base)
-	case wire.OpVerify:
-		return to.appendValue(id, &b.verified)
-	case wire.OpBackupPiece:
-		size = wire.BackupPieceAnswer(len(b.piece))
-	default:
-		size = wire.LogPartBytes(&b.part)
-	}
-	if !to.fit(size) {
-		return len(to.out) == 0 && to.appendNoRoom(id, size)
-	}
-	if b.request.Op == wire.OpBackupPiece {
-		to.out = wire.AppendBackupPiece(to.out, id, b.piece)
-	} else {
-		to.out = wire.AppendLogPart(to.out, id, &b.part)
-	}
-	return true
 }
 
 // auditBackup records that a client begins to read everything that the cluster has.

@@ -26,13 +26,7 @@ type body struct {
 	result kv.Result // of a write, or of an evaluated transaction
 
 	authors []string // the authors that were found
-	token   string   // of a login
-
-	// Of a request for a backup, or for a verification.
-	base     kv.BackupBase
-	piece    []byte
-	part     kv.LogPart
-	verified kv.Verified
+	value   any      // of package codec: the answer to a login, or to a request for a backup or a verification
 
 	// At most one of them, after begin.
 	answer *index.AnswerReader
@@ -133,10 +127,9 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 		return b.readAuthors(to, v)
 	case wire.OpAuthCheck:
 		return b.appendAuthCheck(to, v)
-	case wire.OpLogin:
-		return to.appendValue(b.request.ID, &wire.Login{Token: b.token})
-	case wire.OpBackupBase, wire.OpBackupPiece, wire.OpBackupLog, wire.OpVerify:
-		return b.appendBackup(to)
+	}
+	if b.value != nil {
+		return to.appendValue(id, b.value)
 	}
 	if b.answer == nil && b.whole == nil {
 		if err := b.begin(v); err != nil {
@@ -195,27 +188,19 @@ func (b *body) appendResult(to *buffer, result *kv.TxnResult) bool {
 }
 
 func (b *body) appendRevision(to *buffer, v *index.View) bool {
-	if !to.fit(wire.AnswerBytes) {
-		return false
-	}
-	revision, err := v.RevisionAt(b.request.Wall, time.Now().UnixNano())
+	revision, err := v.RevisionAt(b.request.Ask.Wall, time.Now().UnixNano())
 	if err != nil {
 		return to.appendError(b.request.ID, err.Code, err.Message)
 	}
-	to.out = wire.AppendWritten(to.out, b.request.ID, revision, 0)
-	return true
+	return to.appendValue(b.request.ID, &wire.List[int64]{All: []int64{revision}})
 }
 
 func (b *body) appendTimes(to *buffer, v *index.View) bool {
-	if size := wire.TimesBytes(len(b.request.Revisions)); !to.fit(size) {
-		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, size)
-	}
-	walls := make([]int64, len(b.request.Revisions))
-	for i, revision := range b.request.Revisions {
+	walls := make([]int64, len(b.request.Ask.Revisions))
+	for i, revision := range b.request.Ask.Revisions {
 		walls[i], _ = v.TimeOf(revision)
 	}
-	to.out = wire.AppendTimes(to.out, b.request.ID, walls)
-	return true
+	return to.appendValue(b.request.ID, &wire.List[int64]{All: walls})
 }
 
 // heldTooLong reports whether the body must release its View: it holds the View for too long, and more than the allowed bytes of

@@ -26,7 +26,7 @@ func txn(id uint64, t kv.Txn) []byte {
 }
 
 func compact(id uint64, revision int64) []byte {
-	return wire.AppendRequest(nil, id, wire.OpCompact, wait, wire.AppendCompactBody(nil, revision))
+	return wire.AppendRequest(nil, id, wire.OpCompact, wait, ask(wire.Ask{Revision: revision}))
 }
 
 func readOp(key string, end ...byte) kv.Op {
@@ -216,13 +216,13 @@ func TestRevisionAt(t *testing.T) {
 	r.want(1, kv.OK)
 	r.want(2, kv.OK)
 	at := func(id uint64, wall int64) []byte {
-		return wire.AppendRequest(nil, id, wire.OpRevisionAt, wait, wire.AppendRevisionAtBody(nil, wall, id%2 == 0))
+		return wire.AppendRequest(nil, id, wire.OpRevisionAt, wait, ask(wire.Ask{Wall: wall, Serializable: id%2 == 0}))
 	}
 	want := func(id uint64, revision int64) {
 		t.Helper()
 		p := r.want(id, kv.OK)
-		if got, _, _, err := p.Written(); err != nil || got != revision {
-			t.Errorf("revision %d, wanted %d: %v", got, revision, err)
+		if got, err := wire.ReadAnswer[wire.List[int64]](&p); err != nil || !slices.Equal(got.All, []int64{revision}) {
+			t.Errorf("revision %d, wanted %d: %v", got.All, revision, err)
 		}
 	}
 	r.send(at(3, time.Now().Add(time.Hour).UnixNano()))
@@ -235,11 +235,12 @@ func TestRevisionAt(t *testing.T) {
 	r.want(6, kv.Compacted)
 
 	times := func(id uint64, revisions ...int64) []byte {
-		return wire.AppendRequest(nil, id, wire.OpTimesOf, wait, wire.AppendTimesOfBody(nil, revisions, id%2 == 0))
+		return wire.AppendRequest(nil, id, wire.OpTimesOf, wait, ask(wire.Ask{Revisions: revisions, Serializable: id%2 == 0}))
 	}
 	r.send(times(7, 3, 2, 4, -1))
 	p := r.want(7, kv.OK)
-	walls, err := p.Times()
+	answer, err := wire.ReadAnswer[wire.List[int64]](&p)
+	walls := answer.All
 	if now := time.Now().UnixNano(); err != nil || len(walls) != 4 || walls[0] > now || walls[0] < now-int64(time.Hour) || walls[1]|walls[2]|walls[3] != 0 {
 		t.Errorf("times %v: %v", walls, err)
 	}

@@ -94,7 +94,7 @@ func checkPermission(auth *index.Auth, u *kv.User, p *kv.Permission) wire.AuthCh
 
 // appendAuthCheck appends the answer to the question for a permission. Permissions that do not fit a page are left out.
 func (b *body) appendAuthCheck(to *buffer, v *index.View) bool {
-	q, id := b.request.Auth, b.request.ID
+	q, id := b.request.Ask, b.request.ID
 	u, ok := v.Auth().User(q.Name)
 	if !ok {
 		return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))

@@ -10,13 +10,6 @@ import (
 	"qkv/net/wire"
 )
 
-// newLeaseRead copies a lease request, whose bytes are parts of the frame.
-func newLeaseRead(q *wire.LeaseRequest) *wire.LeaseRequest {
-	own := *q
-	own.From = append([]byte{}, own.From...)
-	return &own
-}
-
 // addAsk adds a question to the leader's lease clock to the batch.
 func (s *stream) addAsk(q *wire.Request, x slot) {
 	b := &s.batch
@@ -45,7 +38,7 @@ func (s *stream) newLease(q *wire.Request) kv.Lease {
 func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion, c *conn) bool {
 	switch x.op {
 	case wire.OpGrant:
-		if !b.fit(wire.LeaseBytes(0, 0)) {
+		if !b.fit(wire.AnswerBytes) {
 			return false
 		}
 		l := kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL}
@@ -57,31 +50,30 @@ func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion, c *conn) 
 		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, l)
 	case wire.OpLeases:
 		return b.appendLeases(x.id, v, x.lease.ID, c)
+	case wire.OpTimeToLive:
+		return b.appendLeaseKeys(x, v, *d.Lease)
 	default:
-		return b.appendLeaseTime(x, v, *d.Lease)
+		if !b.fit(wire.AnswerBytes) {
+			return false
+		}
+		b.out = wire.AppendLeaseTime(b.out, x.id, *d.Lease)
 	}
 	return true
 }
 
-// appendLeaseTime appends the remaining time of a lease, with the next of its keys if the request asks for them.
-func (b *buffer) appendLeaseTime(x *slot, v *index.View, left kv.LeaseTime) bool {
-	var keys [][]byte
-	size, more := 0, false
+// appendLeaseKeys appends the remaining time of a lease, with the next of its keys if the request asks for them.
+func (b *buffer) appendLeaseKeys(x *slot, v *index.View, left kv.LeaseTime) bool {
+	page, size := wire.LeaseKeys{TTL: left.TTL, Granted: left.Granted}, 0
 	if x.lease.Keys && left.TTL >= 0 {
 		most := b.pageBytes()
 		v.LeaseKeys(x.lease.ID, x.lease.From, func(key []byte) bool {
-			if more = len(keys) > 0 && (int64(size) >= most || len(keys) == limits.LeaseKeys); !more {
-				keys = append(keys, key)
-				size += len(key)
+			if page.More = len(page.Keys) > 0 && (int64(size) >= most || len(page.Keys) == limits.LeaseKeys); !page.More {
+				page.Keys, size = append(page.Keys, key), size+len(key)
 			}
-			return !more
+			return !page.More
 		})
 	}
-	if size := wire.LeaseBytes(len(keys), size); !b.fit(size) {
-		return len(b.out) == 0 && b.appendNoRoom(x.id, size)
-	}
-	b.out = wire.AppendLeaseTime(b.out, x.id, left, more, keys)
-	return true
+	return b.appendValue(x.id, &page)
 }
 
 // leaseKeys is the access to the keys of a lease.
@@ -92,24 +84,19 @@ func (l leaseKeys) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch{Lease
 
 // appendLeases appends the next leases. The client's user must be permitted to read the keys of each.
 func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) bool {
-	var all []int64
-	more := false
+	var page wire.List[int64]
 	if v.Auth().Enabled() {
 		if err := c.permitsLeases(v, from); err != nil {
 			return b.appendError(id, err.Code, err.Message)
 		}
 	}
 	v.Leases(from, func(l kv.Lease) bool {
-		if more = len(all) == limits.LeaseKeys; !more {
-			all = append(all, l.ID)
+		if page.More = len(page.All) == limits.LeaseKeys; !page.More {
+			page.All = append(page.All, l.ID)
 		}
-		return !more
+		return !page.More
 	})
-	if size := wire.LeaseBytes(len(all), 0); !b.fit(size) {
-		return len(b.out) == 0 && b.appendNoRoom(id, size)
-	}
-	b.out = wire.AppendLeases(b.out, id, more, all)
-	return true
+	return b.appendValue(id, &page)
 }
 
 // permitsLeases returns why the connection's user may not list the next leases, or nil.

@@ -12,8 +12,18 @@ import (
 	"qkv/net/wire"
 )
 
+// ask is the body of a rare op.
+func ask(a wire.Ask) []byte { return wire.AppendAsk(nil, &a) }
+
+func leaseBody(op wire.Op, l wire.LeaseRequest) []byte {
+	if op == wire.OpTimeToLive || op == wire.OpLeases {
+		return ask(wire.Ask{Lease: l})
+	}
+	return wire.AppendLeaseBody(nil, op, &l)
+}
+
 func lease(id uint64, op wire.Op, l wire.LeaseRequest) []byte {
-	return wire.AppendRequest(nil, id, op, wait, wire.AppendLeaseBody(nil, op, &l))
+	return wire.AppendRequest(nil, id, op, wait, leaseBody(op, l))
 }
 
 // A lease gets an id and the least TTL where it has none; its keys and all leases come in pages.
@@ -40,8 +50,8 @@ func TestLeases(t *testing.T) {
 	r.send(lease(5, wire.OpLeases, wire.LeaseRequest{ID: -6}))
 	answer = r.want(5, kv.OK)
 	want := []int64{8, 9, chosen.ID, math.MaxInt64}
-	if more, all, err := answer.Leases(); more || !reflect.DeepEqual(all, want) || err != nil {
-		t.Errorf("leases %v, more %v, %v, want %v", all, more, err, want)
+	if page, err := wire.ReadAnswer[wire.List[int64]](&answer); page.More || !reflect.DeepEqual(page.All, want) || err != nil {
+		t.Errorf("leases %+v, %v, want %v", page, err, want)
 	}
 	const keys = limits.LeaseKeys + 10
 	for i := range keys {
@@ -56,17 +66,20 @@ func TestLeases(t *testing.T) {
 	}{{"", true, limits.LeaseKeys}, {fmt.Sprintf("k%06d", limits.LeaseKeys), false, 10}, {"k1", false, 0}} {
 		r.send(lease(7, wire.OpTimeToLive, wire.LeaseRequest{ID: 8, Keys: true, From: []byte(page.from)}))
 		answer = r.want(7, kv.OK)
-		left, more, got, err := answer.LeaseTime()
-		if left != (kv.LeaseTime{TTL: 2, Granted: 2}) || more != page.more || len(got) != page.n || err != nil {
-			t.Errorf("keys from %q: %d, more %v, %+v, %v", page.from, len(got), more, left, err)
+		got, err := wire.ReadAnswer[wire.LeaseKeys](&answer)
+		if got.TTL != 2 || got.Granted != 2 || got.More != page.more || len(got.Keys) != page.n || err != nil {
+			t.Errorf("keys from %q: %+v, %v", page.from, got, err)
 		}
 	}
-	for op, ttl := range map[wire.Op]int64{wire.OpKeepAlive: 0, wire.OpTimeToLive: -1} {
-		r.send(lease(8, op, wire.LeaseRequest{ID: 1, Keys: op == wire.OpTimeToLive}))
-		answer = r.want(8, kv.OK)
-		if left, more, got, err := answer.LeaseTime(); left.TTL != ttl || more || len(got) > 0 || err != nil {
-			t.Errorf("%v of no lease: %+v %v %v %v", op, left, more, got, err)
-		}
+	r.send(lease(8, wire.OpKeepAlive, wire.LeaseRequest{ID: 1}))
+	answer = r.want(8, kv.OK)
+	if left, err := answer.LeaseTime(); left.TTL != 0 || err != nil {
+		t.Errorf("keep-alive of no lease: %+v, %v", left, err)
+	}
+	r.send(lease(8, wire.OpTimeToLive, wire.LeaseRequest{ID: 1, Keys: true}))
+	answer = r.want(8, kv.OK)
+	if got, err := wire.ReadAnswer[wire.LeaseKeys](&answer); got.TTL != -1 || got.More || len(got.Keys) > 0 || err != nil {
+		t.Errorf("time to live of no lease: %+v, %v", got, err)
 	}
 	r.send(lease(9, wire.OpRevoke, wire.LeaseRequest{ID: 8}))
 	answer = r.want(9, kv.OK)

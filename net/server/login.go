@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -57,8 +56,7 @@ func answerOf(err error) *kv.Error {
 
 // proposeAuthChange proposes a change of users after its password is hashed.
 func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
-	once, change, password := q.Once, q.Auth.Change, append(auth.Secret(nil), q.Auth.Password...)
-	change.Permission.Key, change.Permission.End = bytes.Clone(change.Permission.Key), bytes.Clone(change.Permission.End) // out of the frame
+	once, change, password := q.Once, q.Ask.Auth, auth.Secret(q.Ask.Password)
 	config, begun, timeout := &s.conn.server.config, time.Now(), q.Timeout
 	s.apart(x, timeout, func(ctx context.Context, number uint64) {
 		if len(password) > 0 {
@@ -86,7 +84,7 @@ func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 func (s *stream) logIn(q *wire.Request, x slot) {
 	answer := &body{request: wire.Request{ID: q.ID, Op: q.Op}}
 	x.read = &read{body: answer}
-	name, password, token := q.Auth.Name, append(auth.Secret(nil), q.Auth.Password...), q.Auth.Token
+	name, password, token := q.Ask.Name, auth.Secret(q.Ask.Password), q.Ask.Token
 	s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
 		var err *kv.Error
 		proof := audit.Password
@@ -100,7 +98,7 @@ func (s *stream) logIn(q *wire.Request, x slot) {
 			s.conn.auditLogin(name, proof, err)
 		}
 		clear(password)
-		answer.token = token
+		answer.value = &wire.Login{Token: token}
 		s.complete(number, err)
 	})
 }

@@ -19,13 +19,13 @@ import (
 )
 
 func login(user, password string) []byte {
-	return wire.AppendLoginBody(nil, user, []byte(password), "")
+	return ask(wire.Ask{Name: user, Password: []byte(password)})
 }
 
-func byToken(token string) []byte { return wire.AppendLoginBody(nil, "", nil, token) }
+func byToken(token string) []byte { return ask(wire.Ask{Token: token}) }
 
 func change(c kv.AuthChange, password string) []byte {
-	return wire.AppendAuthChangeBody(nil, &c, []byte(password))
+	return ask(wire.Ask{Auth: c, Password: []byte(password)})
 }
 
 var putOfCI = wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k")})
@@ -40,7 +40,7 @@ func (e *endpoint) withPassword(t *testing.T, password string) {
 // who returns the user of a connection.
 func (r *raw) who() string {
 	r.t.Helper()
-	self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, wire.AppendMembersBody(nil, false)))
+	self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{})))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -155,9 +155,9 @@ func TestPasswordIsHashed(t *testing.T) {
 	}
 	root.refused(kv.UserExists, "already", wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserAdd, User: "new"}, "other"))
 	root.refused(kv.BadRequest, "at most 72", wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserChangePassword, User: "new"}, strings.Repeat("x", 73)))
-	root.refused(kv.BadRequest, "at most 72", wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserChangePassword, User: "new"}, strings.Repeat("x", 1<<20)))
+	root.refused(kv.BadRequest, "at most 72", wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserChangePassword, User: "new"}, strings.Repeat("x", limits.AskBytes-100)))
 	r := e.as(t, "")
-	r.refused(kv.AuthFailed, "wrong", wire.OpLogin, login("new", strings.Repeat("x", 1<<20)))
+	r.refused(kv.AuthFailed, "wrong", wire.OpLogin, login("new", strings.Repeat("x", limits.AskBytes-100)))
 	r.allowed(wire.OpLogin, login("new", "sesame"))
 
 	// A retry of the same write is hashed once more, and applied once.

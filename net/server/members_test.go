@@ -16,24 +16,24 @@ import (
 )
 
 func changeMember(id uint64, c kv.MemberChange) []byte {
-	return wire.AppendRequest(nil, id, wire.OpChangeMember, wait, wire.AppendChangeMemberBody(nil, &c))
+	return wire.AppendRequest(nil, id, wire.OpChangeMember, wait, ask(wire.Ask{Change: c}))
 }
 
 func members(id uint64, serializable bool) []byte {
-	return wire.AppendRequest(nil, id, wire.OpMembers, wait, wire.AppendMembersBody(nil, serializable))
+	return wire.AppendRequest(nil, id, wire.OpMembers, wait, ask(wire.Ask{Serializable: serializable}))
 }
 
 func moveLeader(id, to uint64) []byte {
-	return wire.AppendRequest(nil, id, wire.OpMoveLeader, wait, wire.AppendMoveLeaderBody(nil, to))
+	return wire.AppendRequest(nil, id, wire.OpMoveLeader, wait, ask(wire.Ask{Member: to}))
 }
 
 func namesIn(t *testing.T, p wire.Response) (names []string) {
 	t.Helper()
-	all, err := p.Members()
+	answer, err := wire.ReadAnswer[wire.List[kv.Member]](&p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range all {
+	for _, m := range answer.All {
 		names = append(names, m.Name+" "+m.Role.String())
 	}
 	slices.Sort(names)

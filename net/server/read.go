@@ -133,26 +133,6 @@ func (b *buffer) tryOne(id uint64, v *index.View, q *kv.Range) (int, bool) {
 	return size, true
 }
 
-// appendMembers appends the members. Its result is that of appendOne.
-func (b *buffer) appendMembers(id uint64, v *index.View) bool {
-	members := v.Members().All()
-	if size := wire.MembersBytes(members); !b.fit(size) {
-		return len(b.out) == 0 && b.appendNoRoom(id, size)
-	}
-	b.out = wire.AppendMembersAnswer(b.out, id, members)
-	return true
-}
-
-// appendAlarms appends the alarms. Its result is that of appendOne.
-func (b *buffer) appendAlarms(id uint64, v *index.View) bool {
-	alarms := v.Alarms()
-	if size := wire.AlarmsBytes(alarms); !b.fit(size) {
-		return len(b.out) == 0 && b.appendNoRoom(id, size)
-	}
-	b.out = wire.AppendAlarms(b.out, id, alarms)
-	return true
-}
-
 func (b *buffer) appendReadError(id uint64, err error) bool {
 	if known, ok := errors.AsType[*kv.Error](err); ok {
 		return b.appendError(id, known.Code, known.Message)

@@ -143,7 +143,7 @@ func (s *stream) handleAll() error {
 		}
 		s.begun = time.Time{}
 		err = s.handle(frame)
-		s.request.Txn, s.request.Auth = nil, nil // decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
+		s.request.Txn, s.request.Ask = nil, nil // decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
 		if err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	case wire.PathMember:
 		s.logIn(q, x)
 	case wire.PathLog:
-		if q.Op == wire.OpAuthChange && len(q.Auth.Password) > 0 {
+		if q.Op == wire.OpAuthChange && len(q.Ask.Password) > 0 {
 			s.proposeAuthChange(q, x)
 			return nil
 		}
@@ -249,10 +249,10 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 		if more := s.conn.server.config.Clients; more != nil {
 			all = more
 		}
-		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.Clients{Clients: all()})
+		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.List[wire.ClientLoad]{All: all()})
 		return nil
 	}
-	if refusal := member.Unban(q.Unban); refusal != nil {
+	if refusal := member.Unban(q.Ask.Member); refusal != nil {
 		return refusal
 	}
 	b.answers = wire.AppendDone(b.answers, q.ID)
@@ -286,8 +286,11 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 		x.read = newBody(frame, q.Timeout)
 	case q.Op == wire.OpRange, q.Op == wire.OpPages:
 		x.read = newRead(&q.Range, q.Timeout)
-	case path == wire.PathClock, q.Op == wire.OpLeases:
-		x.lease = newLeaseRead(&q.Lease)
+	case q.Op == wire.OpKeepAlive:
+		x.lease = &wire.LeaseRequest{ID: q.Lease.ID}
+	case q.Op == wire.OpTimeToLive, q.Op == wire.OpLeases:
+		own := q.Ask.Lease
+		x.lease = &own
 	}
 	return x, nil
 }
@@ -358,13 +361,13 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	case wire.OpTxn:
 		to.arena = head.AppendTxn(to.arena, q.Txn)
 	case wire.OpChangeAlarm:
-		to.arena = head.AppendAlarm(to.arena, q.Alarm)
+		to.arena = head.AppendAlarm(to.arena, q.Ask.Alarm)
 	case wire.OpCompact:
-		to.arena = head.AppendCompact(to.arena, q.Compact)
+		to.arena = head.AppendCompact(to.arena, q.Ask.Revision)
 	case wire.OpAuthChange:
-		to.arena = head.AppendAuthChange(to.arena, withSecret(&q.Auth.Change))
+		to.arena = head.AppendAuthChange(to.arena, withSecret(&q.Ask.Auth))
 	case wire.OpChangeMember:
-		to.arena = head.AppendMemberChange(to.arena, &q.Change)
+		to.arena = head.AppendMemberChange(to.arena, &q.Ask.Change)
 	case wire.OpGrant:
 		l := s.newLease(q)
 		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
@@ -386,7 +389,7 @@ func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 		s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.Overloaded, "the leader is being moved already")
 	}
-	to := q.MoveLeader
+	to := q.Ask.Member
 	if !s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
 		err := server.config.Member.MoveLeader(ctx, to)
 		server.moving.Store(false)

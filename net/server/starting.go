@@ -142,7 +142,7 @@ func (s *stream) handleWaiting(w *waitingFrame, serves bool, now time.Time) erro
 	if refusal != nil {
 		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, refusal.Code, refusal.Message)
 	}
-	s.request.Txn, s.request.Auth = nil, nil
+	s.request.Txn, s.request.Ask = nil, nil
 	return nil
 }
 

@@ -182,6 +182,6 @@ func TestQuarantinedMemberDoesNotWait(t *testing.T) {
 	if f := watching.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.Amnesia {
 		t.Errorf("the watch: %+v", f)
 	}
-	r.send(wire.AppendRequest(nil, 2, wire.OpUnban, wait, wire.AppendUnbanBody(nil, 1)))
+	r.send(wire.AppendRequest(nil, 2, wire.OpUnban, wait, ask(wire.Ask{Member: 1})))
 	r.want(2, kv.OK)
 }

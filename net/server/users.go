@@ -58,23 +58,23 @@ func (b *buffer) appendSelf(id uint64, v *index.View, c *conn) bool {
 
 // appendUsers appends one user, or the next users in the order of their names.
 func (b *body) appendUsers(to *buffer, v *index.View) bool {
-	auth, q, id := v.Auth(), b.request.Auth, b.request.ID
-	page := wire.Users{Revision: auth.Revision()}
+	auth, q, id := v.Auth(), b.request.Ask, b.request.ID
+	page := wire.List[wire.User]{Revision: auth.Revision()}
 	size, most := 0, int(to.pageBytes())
 	if q.Name != "" {
 		u, ok := auth.User(q.Name)
 		if !ok {
 			return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 		}
-		page.Users = []wire.User{wire.UserOf(&u)}
+		page.All = []wire.User{wire.UserOf(&u)}
 	} else {
 		auth.Users(func(u *kv.User) bool {
 			if u.Name < q.From {
 				return true
 			}
 			one := wire.UserBytes(u)
-			if page.More = len(page.Users) > 0 && size+one > most; !page.More {
-				page.Users, size = append(page.Users, wire.UserOf(u)), size+one
+			if page.More = len(page.All) > 0 && size+one > most; !page.More {
+				page.All, size = append(page.All, wire.UserOf(u)), size+one
 			}
 			return !page.More
 		})
@@ -110,7 +110,7 @@ func (p *rolesPage) add(r *kv.UserRole, skip int64) bool {
 
 // appendRoles appends one role, or the next roles in the order of their names.
 func (b *body) appendRoles(to *buffer, v *index.View) bool {
-	auth, q, id := v.Auth(), b.request.Auth, b.request.ID
+	auth, q, id := v.Auth(), b.request.Ask, b.request.ID
 	page := rolesPage{most: int(to.pageBytes())}
 	if q.Name != "" {
 		r, ok := auth.Role(q.Name)
@@ -133,7 +133,7 @@ func (b *body) appendRoles(to *buffer, v *index.View) bool {
 			return page.add(r, 0)
 		})
 	}
-	return to.appendValue(id, &wire.Roles{Revision: auth.Revision(), More: page.more, Roles: page.roles})
+	return to.appendValue(id, &wire.List[kv.UserRole]{Revision: auth.Revision(), More: page.more, All: page.roles})
 }
 
 // authorsStep is how many authors are found in one step: each takes a search along the versions of a key.
@@ -144,7 +144,7 @@ func (b *body) readAuthors(to *buffer, v *index.View) bool {
 	if b.view == nil {
 		b.view, b.since = v, time.Now()
 	}
-	changes := b.request.Auth.Changes
+	changes := b.request.Ask.Changes
 	for range min(authorsStep, len(changes)-len(b.authors)) {
 		c := &changes[len(b.authors)]
 		b.authors = append(b.authors, b.view.AuthorOf(c.Key, c.Revision))
@@ -152,5 +152,5 @@ func (b *body) readAuthors(to *buffer, v *index.View) bool {
 	if len(b.authors) < len(changes) {
 		return false
 	}
-	return to.appendValue(b.request.ID, &wire.Authors{Names: b.authors})
+	return to.appendValue(b.request.ID, &wire.List[string]{All: b.authors})
 }

@@ -52,53 +52,55 @@
 //	3 range     a range's fields                                [id, 0, revision int, count int, more bool, pairs]
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
-//	4 status    nothing                                         [id, 0, Status]  a value of package codec
-//	5 unban     member uint                                     [id, 0]
-//	6 members   flags uint                                      [id, 0, members]  drawn at [AppendMembersAnswer]
-//	7 change    kind uint, member uint, name str, peers [str...],  [id, 0, revision int, deleted int]  deleted is 0
-//	  members   manual bool, instead uint
-//	8 move      member uint                                     [id, 0]
+//	4 status    nothing                                         [id, 0, Status]
+//	5 unban     an Ask: member                                  [id, 0]
+//	6 members   an Ask: local                                   [id, 0, List[kv.Member]]
+//	7 change    an Ask: change                                  [id, 0, revision int, deleted int]  deleted is 0
+//	  members
+//	8 move      an Ask: member                                  [id, 0]
 //	  leader
 //	9 txn       a transaction                                   [id, 0, revision int, succeeded bool, answers]
-//	10 compact  revision int                                    [id, 0, revision int, deleted int]  deleted is 0
-//	11 revision wall int, flags uint                            [id, 0, revision int, deleted int]  deleted is 0
+//	10 compact  an Ask: revision                                [id, 0, revision int, deleted int]  deleted is 0
+//	11 revision an Ask: wall, local                             [id, 0, List[int64]]  one revision
 //	   at a time
-//	12 times of revisions [int...], flags uint                  [id, 0, [wall int...]]
+//	12 times of an Ask: revisions, local                        [id, 0, List[int64]]  in nanoseconds since 1970
 //	   revisions
 //	13 pages    a range's fields, usage bool                    [id, 0, revision int, count int, more bool, pairs] ...
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
-//	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
+//	32 keep     lease int                                       [id, 0, ttl int, granted int]
 //	   alive
-//	33 time to  lease int, flags uint, from bin                 [id, 0, ttl int, granted int, more bool, keys]
-//	   live                                                     keys: [key bin...]
-//	34 leases   from int                                        [id, 0, more bool, [lease int...]]
-//	40 alarms   flags uint                                      [id, 0, [[member uint, kind uint]...]]
-//	41 change   raise bool, member uint, kind uint              [id, 0, revision int, deleted int]  deleted is 0
+//	33 time to  an Ask: lease                                   [id, 0, LeaseKeys]
+//	   live
+//	34 leases   an Ask: lease                                   [id, 0, List[int64]]
+//	40 alarms   an Ask: local                                   [id, 0, List[kv.Alarm]]
+//	41 change   an Ask: alarm                                   [id, 0, revision int, deleted int]  deleted is 0
 //	   alarm
-//	50 change   kind uint, user str, role str, password bin,    [id, 0, revision int, deleted int]  deleted is 0
-//	   users    flags uint, key bin, end bin, type uint
-//	51 users    name str, from str, flags uint                  [id, 0, Users]    a value of package codec, as are the next ones
-//	52 roles    name str, from str, skip int, flags uint        [id, 0, Roles]
-//	53 status   flags uint                                      [id, 0, AuthStatus]
+//	50 change   an Ask: auth, password                          [id, 0, revision int, deleted int]  deleted is 0
+//	   users
+//	51 users    an Ask: name, from, local                       [id, 0, List[User]]
+//	52 roles    an Ask: name, from, skip, local                 [id, 0, List[kv.UserRole]]
+//	53 status   an Ask: local                                   [id, 0, AuthStatus]
 //	   of authentication
-//	54 who      flags uint                                      [id, 0, Self]
+//	54 who      an Ask: local                                   [id, 0, Self]
 //	   am I
-//	55 authors  [[key bin, revision int]...], flags uint        [id, 0, Authors]
+//	55 authors  an Ask: changes, local                          [id, 0, List[string]]
 //	   of changes
-//	56 login    user str, password bin, token str               [id, 0, Login]
-//	57 may a    user str, key bin, end bin, type uint,          [id, 0, AuthCheck]
-//	   user     flags uint
-//	60 base     entry uint                                      [id, 0, kv.BackupBase]
+//	56 login    an Ask: name, password, token                   [id, 0, Login]
+//	57 may a    an Ask: name, permission, local                 [id, 0, AuthCheck]
+//	   user
+//	60 base     an Ask: entry                                   [id, 0, kv.BackupBase]
 //	   of a backup
-//	61 piece    name str, sha bin, offset int                   [id, 0, piece bin]
+//	61 piece    an Ask: base, offset                            [id, 0, Piece]
 //	   of a base
-//	62 log      entry uint                                      [id, 0, applied uint, entries]
-//	   for a backup                                              entries: [[entry uint, term uint, change bool,
-//	                                                                        envelope bin]...]
-//	63 verify   run uint, rate int                              [id, 0, kv.Verified]
+//	62 log      an Ask: entry                                   [id, 0, Piece]
+//	   for a backup
+//	63 verify   an Ask: run, rate                               [id, 0, kv.Verified]
 //	   files
-//	70 clients  nothing                                         [id, 0, Clients]
+//	70 clients  nothing                                         [id, 0, List[ClientLoad]]
+//
+// An [Ask] is the body of a rare op, at most limits.AskBytes. It and the answers with a name are values of package codec: maps, in which
+// a reader ignores the fields that it does not know.
 //
 // The fields of a put, a delete, a range and a transaction are defined in kv/codec.go: they have the same bytes in the log. The answer to a
 // put or a delete that asks for the previous pairs has these pairs as one more field.
@@ -112,8 +114,7 @@
 // key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
 // on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
 //
-// For the ops members, alarms, revision at a time, times of revisions, and 51 to 57, flags is 1 if the member may answer from its
-// own state (a serializable read).
+// local means that the member may answer from its own state (a serializable read).
 //
 // Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the first. The
 // last page has more = false, or completes the range's limit. An error may take the place of any page, and is then the last answer. The
@@ -133,11 +134,10 @@
 // A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the kind
 // 0 every kind.
 //
-// A change of users is a [kv.AuthChange] without its hash and secret: the member hashes the password, and draws the secret. Its flags are
-// 1 no password, 2 strict. auth is the auth revision. With an empty name, users and roles are listed in pages, in the order of their names:
-// if more is true, the client asks again from the last name. A role whose permissions do not fit is cut: the client skips as many
-// permissions of that role as it has. If auth differs from that of the first page, the client begins again. The flags of a user are 1 it
-// never has a password, 2 it has one. [Proof] lists the proofs.
+// A change of users is a [kv.AuthChange] without its hash and secret: the member hashes the password, and draws the secret. With an empty
+// name, users and roles are listed in pages, in the order of their names: if more is true, the client asks again from the last name. A role
+// whose permissions do not fit is cut: the client skips as many permissions of that role as it has. If the revision differs from that of
+// the first page, the client begins again. [Proof] lists the proofs.
 //
 // An author is the name of the user, or of the client's certificate, that made a change. The name is empty if no client did, or if the
 // change is compacted.
@@ -164,7 +164,7 @@
 //
 // Times of leases are in seconds. A grant with the lease 0 gets a random id greater than 0. A TTL below one and a half election timeouts is
 // raised to that; the answer has the id and the TTL. A keep-alive of a missing lease is answered with ttl 0, a time to live with ttl -1.
-// Bit 0 of a time to live's flags asks for the lease's keys, starting at a key. If more is true, the client asks again from the last key
+// A time to live asks with keys for the lease's keys, starting at a key. If more is true, the client asks again from the last key
 // with a zero byte appended. Leases are listed in ascending order of id, starting at an id, from this member's state. A keep-alive and a
 // time to live wait for a round trip to the leader's clock, and for no write: send them on a stream without writes.
 //

@@ -13,24 +13,14 @@ var answers = map[string]struct {
 	read  func(p *Response) (any, error)
 	paths [][]int
 }{
-	"page":                 {readPage, [][]int{{5, 0}}},
-	"empty page":           {readPage, nil},
-	"written with":         {readWritten, [][]int{{4, 0}}},
-	"done":                 {func(p *Response) (any, error) { r, s := p.body(0, 0); return 0, p.end(&r, s) }, nil},
-	"error":                {func(p *Response) (any, error) { r, s := p.body(1, 1); m := r.String(); return m, p.end(&r, s) }, nil},
-	"transaction answer":   {func(p *Response) (any, error) { return p.Txn() }, [][]int{{4, 0, 2, 0}}},
-	"times":                {func(p *Response) (any, error) { return p.Times() }, nil},
-	"granted":              {func(p *Response) (any, error) { n, l, err := p.Granted(); return fmt.Sprint(n, l), err }, nil},
-	"lease with keys":      {readLeaseTime, nil},
-	"lease is gone":        {readLeaseTime, nil},
-	"leases":               {func(p *Response) (any, error) { more, all, err := p.Leases(); return fmt.Sprint(more, all), err }, nil},
-	"alarms":               {func(p *Response) (any, error) { return p.Alarms() }, [][]int{{2, 0}}},
-	"no members":           {func(p *Response) (any, error) { return p.Members() }, nil},
-	"members answer":       {func(p *Response) (any, error) { return p.Members() }, [][]int{{2, 0}}},
-	"piece answer":         {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
-	"piece behind the end": {func(p *Response) (any, error) { return p.BackupPiece() }, nil},
-	"log answer":           {func(p *Response) (any, error) { return p.LogPart() }, [][]int{{3, 1}}},
-	"no new entries":       {func(p *Response) (any, error) { return p.LogPart() }, nil},
+	"page":               {readPage, [][]int{{5, 0}}},
+	"empty page":         {readPage, nil},
+	"written with":       {readWritten, [][]int{{4, 0}}},
+	"done":               {func(p *Response) (any, error) { r, s := p.body(0, 0); return 0, p.end(&r, s) }, nil},
+	"error":              {func(p *Response) (any, error) { r, s := p.body(1, 1); m := r.String(); return m, p.end(&r, s) }, nil},
+	"transaction answer": {func(p *Response) (any, error) { return p.Txn() }, [][]int{{4, 0, 2, 0}}},
+	"granted":            {func(p *Response) (any, error) { n, l, err := p.Granted(); return fmt.Sprint(n, l), err }, nil},
+	"lease time":         {func(p *Response) (any, error) { return p.LeaseTime() }, nil},
 }
 
 func readPage(p *Response) (any, error) {
@@ -42,11 +32,6 @@ func readPage(p *Response) (any, error) {
 func readWritten(p *Response) (any, error) {
 	revision, deleted, previous, err := p.Written()
 	return fmt.Sprint(revision, deleted, previous), err
-}
-
-func readLeaseTime(p *Response) (any, error) {
-	l, more, keys, err := p.LeaseTime()
-	return fmt.Sprint(l, more, keys), err
 }
 
 // Every frame may be of a newer or older qkv: each of the examples, with fields more and less, in itself and in the structs in it.
@@ -103,7 +88,11 @@ func TestFramesGrow(t *testing.T) {
 			err := ReadRequest(b, &q)
 			return q, err
 		}
-		packtest.Grows(t, x.name, frame, decode, false, 3)
+		least := 3
+		if q, err := decode(frame); err == nil && q.Ask != nil {
+			least = len(x.fields)
+		}
+		packtest.Grows(t, x.name, frame, decode, false, least)
 		if x.name == "transaction" {
 			for _, path := range [][]int{{7, 0, 0}, {7, 1, 0}, {7, 2, 0}} {
 				packtest.Grows(t, x.name, frame, decode, false, 1, path...)

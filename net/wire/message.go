@@ -9,9 +9,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// flagSerializable is the only flag of members, alarms, revision at a time, and times of revisions.
-const flagSerializable = 1
-
 // requestHeader is the maximum size of the header of a request: array, id, op, timeout, and a write's name.
 const requestHeader = 1 + 9 + 1 + 9 + 4*9
 
@@ -26,23 +23,10 @@ type Request struct {
 	Put    kv.Put
 	Delete kv.Delete
 	Range  kv.Range
-	Unban  uint64 // the member's id
+	Txn    *kv.Txn
 
-	Serializable bool // of members, alarms, revision at a time, times of revisions: answer from this member's own state
-	Change       kv.MemberChange
-	MoveLeader   uint64 // the member's id; 0: any
-
-	Lease LeaseRequest
-	Alarm kv.AlarmChange
-
-	Txn     *kv.Txn
-	Compact int64 // the revision
-	Wall    int64 // the time of the requested revision, in nanoseconds since 1970
-
-	Revisions []int64 // the revisions whose times are requested
-
-	Auth   *AuthRequest   // of the ops of users and roles; else nil
-	Backup *BackupRequest // of the ops of backups; else nil
+	Lease LeaseRequest // of a grant, a revocation and a keep-alive
+	Ask   *Ask         // the body of the rare ops; else nil
 
 	// reader reads the body. It is a field because the functions of the op table would move a local Reader to the heap.
 	reader pack.Reader
@@ -61,26 +45,6 @@ func AppendRangeBody(dst []byte, q *kv.Range) []byte { return kv.AppendRange(dst
 func AppendPagesBody(dst []byte, q *kv.Range) []byte {
 	return pack.AppendBool(kv.AppendRange(dst, q), q.Usage)
 }
-
-// AppendUnbanBody appends the body of an unban.
-func AppendUnbanBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
-
-// AppendMembersBody appends the body of a request for the members.
-func AppendMembersBody(dst []byte, serializable bool) []byte {
-	flags := uint64(0)
-	if serializable {
-		flags = flagSerializable
-	}
-	return pack.AppendUint(dst, flags)
-}
-
-// AppendChangeMemberBody appends the body of a change of the members.
-func AppendChangeMemberBody(dst []byte, c *kv.MemberChange) []byte {
-	return kv.AppendMemberChange(dst, c)
-}
-
-// AppendMoveLeaderBody appends the body of a move of the leader.
-func AppendMoveLeaderBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
 
 // AppendRequest appends the frame of a request. One of the functions above has made its body.
 func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []byte) []byte {
@@ -167,9 +131,6 @@ func RequestID(head []byte) (uint64, error) {
 	}
 	return id, nil
 }
-
-// readSerializable reads the flags of an op whose only flag is flagSerializable.
-func readSerializable(r *pack.Reader) bool { return readFlags(r, flagSerializable) != 0 }
 
 func readFlags(r *pack.Reader, known uint64) uint64 {
 	flags := r.Uint()

@@ -146,8 +146,8 @@ func readPair(r *pack.Reader) kv.KeyValue {
 	return pair
 }
 
-// AppendAnswer appends the frame of an answer that is a value of package codec: of Status, Users, Roles, Authors, Login, Self, AuthStatus,
-// AuthCheck, Clients, kv.BackupBase and kv.Verified.
+// AppendAnswer appends the frame of an answer that is a value of package codec: of Status, List, Login, Self, AuthStatus, AuthCheck, LeaseKeys,
+// Piece, kv.BackupBase and kv.Verified.
 func AppendAnswer(dst []byte, id uint64, value any) []byte {
 	const guess = 1 << 10
 	dst, start := beginAnswer(dst, id, 1, guess)
@@ -162,10 +162,6 @@ func beginAnswer(dst []byte, id uint64, fields, guess int) (out []byte, start in
 // ReadAnswer reads an answer of AppendAnswer.
 func ReadAnswer[T any](p *Response) (value T, err error) {
 	r, s := p.body(1, 1)
-	if rest, err := codec.Read(r.Rest(), &value); err != nil {
-		r.Fail(err.Error())
-	} else {
-		r.Drop(len(r.Rest()) - len(rest))
-	}
+	codec.ReadNext(&r, &value)
 	return value, p.end(&r, s)
 }

@@ -73,6 +73,11 @@ func sixteen(first, last byte) []byte {
 	return append(append([]byte{first}, make([]byte, 14)...), last)
 }
 
+// askFrame is a request with an Ask.
+func askFrame(id uint64, op Op, a Ask) []byte {
+	return AppendRequest(nil, id, op, time.Second, AppendAsk(nil, &a))
+}
+
 func appendPage(dst []byte, id uint64, revision, count int64, more bool, pairs []kv.KeyValue) []byte {
 	bytes := 0
 	for _, pair := range pairs {
@@ -145,10 +150,10 @@ var examples = []struct {
 			array{array{3, []byte("k"), []byte{}, 0, 0, 1, 0, 0, 0, 0, 0, 0}},
 		}},
 	},
-	{"compact", AppendRequest(nil, 12, OpCompact, time.Second, AppendCompactBody(nil, 300)), array{12, 10, 1000, 0, 0, 0, 0, 300}},
+	{"compact", askFrame(12, OpCompact, Ask{Revision: 300}), array{12, 10, 1000, 0, 0, 0, 0, &Ask{Revision: 300}}},
 	{
-		"revision at a time", AppendRequest(nil, 13, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, 1_790_000_000_000_000_000, true)),
-		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
+		"revision at a time", askFrame(13, OpRevisionAt, Ask{Wall: 1_790_000_000_000_000_000, Serializable: true}),
+		array{13, 11, 1000, &Ask{Wall: 1_790_000_000_000_000_000, Serializable: true}},
 	},
 	{
 		"pages", AppendRequest(nil, 2, OpPages, time.Second, AppendPagesBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Revision: 7, Continued: true})),
@@ -159,10 +164,9 @@ var examples = []struct {
 		array{2, 13, 1000, []byte("a"), []byte("b"), 0, 0, 1, 0, 0, 0, 0, 0, 0, true},
 	},
 	{
-		"times of revisions", AppendRequest(nil, 13, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{2, 300}, true)),
-		array{13, 12, 1000, array{2, 300}, 1},
+		"times of revisions", askFrame(13, OpTimesOf, Ask{Revisions: []int64{2, 300}, Serializable: true}),
+		array{13, 12, 1000, &Ask{Revisions: []int64{2, 300}, Serializable: true}},
 	},
-	{"times", AppendTimes(nil, 13, []int64{1_790_000_000_000_000_000, 0}), array{13, 0, array{1_790_000_000_000_000_000, 0}}},
 	{
 		"written with", AppendWrittenWith(nil, 1, 12, 2, examplePairs[:1]),
 		array{1, 0, 12, 2, array{array{[]byte("greeting"), []byte("hello"), 2, 9, 3, 0}}},
@@ -177,15 +181,11 @@ var examples = []struct {
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
 	{"clients", AppendRequest(nil, 3, OpClients, time.Second, nil), array{3, 70, 1000}},
-	{"unban", AppendRequest(nil, 6, OpUnban, time.Second, AppendUnbanBody(nil, 0x8e9e05c52164694d)), array{6, 5, 1000, uint64(0x8e9e05c52164694d)}},
-	{"members", AppendRequest(nil, 7, OpMembers, time.Second, AppendMembersBody(nil, true)), array{7, 6, 1000, 1}},
+	{"unban", askFrame(6, OpUnban, Ask{Member: 0x8e9e05c52164694d}), array{6, 5, 1000, &Ask{Member: 0x8e9e05c52164694d}}},
+	{"members", askFrame(7, OpMembers, Ask{Serializable: true}), array{7, 6, 1000, &Ask{Serializable: true}}},
 	{
-		"add a member", AppendRequest(nil, 8, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true})),
-		array{8, 7, 1000, 1, 7, "n2", array{"10.0.0.2:2380"}, true, 0, make([]byte, 16)},
-	},
-	{
-		"promote a member", AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 300})),
-		array{9, 7, 1000, 2, 7, "", array{}, false, 300, make([]byte, 16)},
+		"add a member", askFrame(8, OpChangeMember, Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true, Instead: 300}}),
+		array{8, 7, 1000, &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true, Instead: 300}}},
 	},
 	{
 		"watch", AppendWatch(nil, 300, &kv.Watch{Key: []byte("a"), End: []byte("b"), Revision: 7, PrevKV: true, NoDelete: true}),
@@ -212,27 +212,7 @@ var examples = []struct {
 		"watches ended", appendDelivery(kv.WatchDelivery{Kind: kv.WatchEnded, Revision: 4, Err: &kv.Error{Code: kv.Unavailable, Message: "no leader"}}),
 		array{4, array{}, 4, 6, "no leader"},
 	},
-	{"move leader", AppendRequest(nil, 10, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 300)), array{10, 8, 1000, 300}},
-	{
-		"members answer", AppendMembersAnswer(nil, 7, exampleMembers),
-		array{7, 0, array{
-			array{
-				7, "n2", 0, true, 1_790_000_000_000_000_000,
-				array{"10.0.0.2:2380"},
-				array{},
-				array{},
-				"", 0, make([]byte, 16), 0, make([]byte, 16),
-			},
-			array{
-				uint64(0x8e9e05c52164694d), "n1", 1, false, 0,
-				array{"10.0.0.1:2380", "[::1]:2380"},
-				array{"10.0.0.1:2379"},
-				array{"https://10.0.0.1:2381"},
-				"0.1.0", 1, sixteen(1, 2), 3, sixteen(4, 5),
-			},
-		}},
-	},
-	{"no members", AppendMembersAnswer(nil, 7, nil), array{7, 0, array{}}},
+	{"move leader", askFrame(10, OpMoveLeader, Ask{Member: 300}), array{10, 8, 1000, &Ask{Member: 300}}},
 	{"done", AppendDone(nil, 6), array{6, 0}},
 	{"written", AppendWritten(nil, 1, 2, 0), array{1, 0, 2, 0}},
 	{"written large", AppendWritten(nil, math.MaxUint64, math.MaxInt64, 1000), array{uint64(math.MaxUint64), 0, math.MaxInt64, 1000}},
@@ -249,41 +229,25 @@ var examples = []struct {
 	{"empty page", appendPage(nil, 2, 9, 0, false, nil), array{2, 0, 9, 0, false, array{}}},
 	{"error", AppendError(nil, 4, kv.Unavailable, "no leader"), array{4, 6, "no leader"}},
 	{
-		"change of users", AppendRequest(nil, 14, OpAuthChange, time.Second, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci"}, []byte("secret"))),
-		array{14, 50, 1000, 0, 0, 0, 0, 3, "ci", "", []byte("secret"), 0, []byte{}, []byte{}, 0},
+		"change of users", askFrame(14, OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: "ci", Role: "app1", Permission: examplePermission, NoPassword: true, Strict: true}, Password: []byte("secret")}),
+		array{14, 50, 1000, 0, 0, 0, 0, &Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: "ci", Role: "app1", Permission: examplePermission, NoPassword: true, Strict: true}, Password: []byte("secret")}},
 	},
+	{"roles", askFrame(16, OpRoles, Ask{Name: "app1", From: "a", Skip: 300}), array{16, 52, 1000, &Ask{Name: "app1", From: "a", Skip: 300}}},
+	{"status of authentication", askFrame(17, OpAuthStatus, Ask{}), array{17, 53, 1000, &Ask{}}},
 	{
-		"grant of a permission", AppendRequest(nil, 14, OpAuthChange, time.Second, AppendAuthChangeBody(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app1", Permission: examplePermission, NoPassword: true, Strict: true}, nil)),
-		array{14, 50, 1000, 0, 0, 0, 0, 10, "", "app1", []byte{}, 3, []byte("app1/"), []byte("app10"), 2},
+		"authors of changes", askFrame(19, OpAuthorsOf, Ask{Changes: []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}),
+		array{19, 55, 1000, &Ask{Changes: []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}},
 	},
-	{"users", AppendRequest(nil, 15, OpUsers, time.Second, AppendUsersBody(nil, "ci", "a", true)), array{15, 51, 1000, "ci", "a", 1}},
-	{"roles", AppendRequest(nil, 16, OpRoles, time.Second, AppendRolesBody(nil, "", "app1", 300, false)), array{16, 52, 1000, "", "app1", 300, 0}},
-	{"status of authentication", AppendRequest(nil, 17, OpAuthStatus, time.Second, AppendMembersBody(nil, false)), array{17, 53, 1000, 0}},
-	{"who am I", AppendRequest(nil, 18, OpWhoAmI, time.Second, AppendMembersBody(nil, true)), array{18, 54, 1000, 1}},
-	{
-		"authors of changes", AppendRequest(nil, 19, OpAuthorsOf, time.Second, AppendAuthorsBody(nil, []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}, false)),
-		array{19, 55, 1000, array{array{[]byte("k"), 300}, array{[]byte("l"), 2}}, 0},
-	},
-	{"login", AppendRequest(nil, 20, OpLogin, time.Second, AppendLoginBody(nil, "ci", []byte("secret"), "")), array{20, 56, 1000, "ci", []byte("secret"), ""}},
-	{
-		"question for a permission", AppendRequest(nil, 21, OpAuthCheck, time.Second, AppendAuthCheckBody(nil, "ci", &examplePermission, false)),
-		array{21, 57, 1000, "ci", []byte("app1/"), []byte("app10"), 2, 0},
-	},
-	{"base of a backup", AppendRequest(nil, 22, OpBackupBase, time.Second, AppendBackupEntryBody(nil, 70_000)), array{22, 60, 1000, 70_000}},
-	{
-		"piece of a base", AppendRequest(nil, 23, OpBackupPiece, time.Second, AppendBackupPieceBody(nil, &exampleBase, 1<<20)),
-		array{23, 61, 1000, "00000000000000070007-00000000000000000003.snap", append(sixteen(1, 0), sixteen(0, 2)...), 1 << 20},
-	},
-	{"piece answer", AppendBackupPiece(nil, 23, []byte("bytes of a snapshot")), array{23, 0, []byte("bytes of a snapshot")}},
-	{"piece behind the end", AppendBackupPiece(nil, 23, nil), array{23, 0, []byte{}}},
-	{"part of the log", AppendRequest(nil, 24, OpBackupLog, 5*time.Second, AppendBackupEntryBody(nil, 300)), array{24, 62, 5000, 300}},
-	{
-		"log answer", AppendLogPart(nil, 24, &kv.LogPart{Applied: 400, Entries: []kv.LogEntry{{Index: 301, Term: 3}, {Index: 302, Term: 4, Change: true, Envelope: []byte("envelope")}}}),
-		array{24, 0, 400, array{array{301, 3, false, []byte{}}, array{302, 4, true, []byte("envelope")}}},
-	},
-	{"verify files", AppendRequest(nil, 25, OpVerify, time.Second, AppendVerifyBody(nil, 70_000, 32<<20)), array{25, 63, 1000, 70_000, 32 << 20}},
-	{"no new entries", AppendLogPart(nil, 24, &kv.LogPart{Applied: 300}), array{24, 0, 300, array{}}},
+	{"login", askFrame(20, OpLogin, Ask{Name: "ci", Password: []byte("secret"), Token: "token"}), array{20, 56, 1000, &Ask{Name: "ci", Password: []byte("secret"), Token: "token"}}},
+	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
+	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Base: exampleBase, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Base: exampleBase, Offset: 1 << 20}}},
+	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
+	{"verify files", askFrame(25, OpVerify, Ask{Run: 70_000, Rate: 32 << 20}), array{25, 63, 1000, &Ask{Run: 70_000, Rate: 32 << 20}}},
+	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
+	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[0]}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[0]}}}},
 }
+
+var exampleAlarms = []kv.Alarm{{Member: 300, Kind: kv.AlarmNoSpace}, {Member: 0x8e9e05c52164694d, Kind: kv.AlarmCorrupt}}
 
 var exampleBase = kv.BackupBase{
 	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
@@ -297,6 +261,7 @@ func TestSameBytesAsLibrary(t *testing.T) {
 		var b bytes.Buffer
 		e := msgpack.NewEncoder(&b)
 		e.UseCompactInts(true)
+		e.SetOmitEmpty(true)
 		if err := e.Encode(x.fields); err != nil {
 			t.Fatal(err)
 		}
@@ -315,9 +280,11 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%s\n%s", x.name, hex.Dump(x.frame))
 	}
 	for _, value := range []any{
-		&exampleStatus, &Clients{[]ClientLoad{{"client ci", "qkv", 2, 7, 300, 1 << 20}}}, &Users{9, true, []User{{"ci", []string{"app1", "app2"}, true, true, 300}}},
-		&Roles{9, true, []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &AuthStatus{true, 300}, &Self{"admin", ProofCertificate, true, []string{"root"}, true, true, 12},
-		&Authors{[]string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase,
+		&exampleStatus, &List[ClientLoad]{All: []ClientLoad{{"client ci", "qkv", 2, 7, 300, 1 << 20}}}, &List[User]{9, true, []User{{"ci", []string{"app1", "app2"}, true, true, 300}}},
+		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers}, &List[kv.Alarm]{All: exampleAlarms},
+		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
+		&AuthStatus{true, 300}, &Self{"admin", ProofCertificate, true, []string{"root"}, true, true, 12},
+		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase,
 		&kv.Verified{Run: 70_000, Done: true, Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))
@@ -378,23 +345,28 @@ func TestRequestsReadBack(t *testing.T) {
 		same(read(AppendRequest(nil, 9, OpRange, time.Second, AppendRangeBody(nil, &r))), Request{ID: 9, Op: OpRange, Timeout: time.Second, Range: r})
 	}
 	same(read(AppendRequest(nil, 9, OpStatus, time.Second, nil)), Request{ID: 9, Op: OpStatus, Timeout: time.Second})
-	for _, serializable := range []bool{false, true} {
-		same(read(AppendRequest(nil, 9, OpMembers, time.Second, AppendMembersBody(nil, serializable))), Request{ID: 9, Op: OpMembers, Timeout: time.Second, Serializable: serializable})
+	every := Ask{
+		Serializable: true, Member: math.MaxUint64, Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[1]}, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
+		Change:   kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}},
+		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
+		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
+		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
+		Entry: 1 << 50, Base: exampleBase, Offset: 1 << 41, Run: 1 << 63, Rate: -1,
 	}
-	c := kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}}
-	same(read(AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &c))), Request{ID: 9, Op: OpChangeMember, Timeout: time.Second, Change: c})
-	same(read(AppendRequest(nil, 9, OpCompact, time.Second, AppendCompactBody(nil, -7))), Request{ID: 9, Op: OpCompact, Timeout: time.Second, Compact: -7})
-	same(read(AppendRequest(nil, 9, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, -7, true))), Request{ID: 9, Op: OpRevisionAt, Timeout: time.Second, Wall: -7, Serializable: true})
-	times := read(AppendRequest(nil, 9, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{-1, 7}, true)))
-	if !slices.Equal(times.Revisions, []int64{-1, 7}) || !times.Serializable {
-		t.Errorf("%+v", times)
+	for op := range ops {
+		if declared(uint64(op)) && reflect.ValueOf(ops[op].read).Pointer() == reflect.ValueOf(readAsk).Pointer() {
+			for _, want := range []Ask{{}, every} {
+				same(read(askFrame(9, Op(op), want)), Request{ID: 9, Op: Op(op), Timeout: time.Second, Ask: &want})
+			}
+		}
 	}
+	sent := every
+	sent.Auth.Password, sent.Auth.Secret, sent.Lease.TTL = []byte("hash"), []byte("secret"), 5 // a client sets none of them
+	same(read(askFrame(9, OpAuthChange, sent)), Request{ID: 9, Op: OpAuthChange, Timeout: time.Second, Ask: &every})
 	txn := read(AppendRequest(nil, 9, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)))
 	if got := kv.AppendTxn(nil, txn.Txn); !bytes.Equal(got, kv.AppendTxn(nil, exampleTxn)) {
 		t.Errorf("a transaction is read as % x", got)
 	}
-	same(read(AppendRequest(nil, 9, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 7))), Request{ID: 9, Op: OpMoveLeader, Timeout: time.Second, MoveLeader: 7})
-
 	for ms, want := range map[uint64]time.Duration{
 		0: limits.RequestTimeout, 1: time.Millisecond, 59_999: 59_999 * time.Millisecond, 60_001: limits.RequestTimeout, math.MaxUint64: limits.RequestTimeout,
 	} {
@@ -428,7 +400,10 @@ func TestRequestsRefused(t *testing.T) {
 		"only an id":        {raw(5), "without op and timeout"},
 		"a string as a key": {raw(5, 2, 1, 0, 0, 0, 0, "k", []byte{}, 0), "a delete that cannot be read"},
 		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16, 0, 0, 0, 0, 0, 0), "flags 0x10, of which 0xf are known here"},
-		"flag of members":   {raw(5, 6, 1, 2), "flags 0x2, of which 0x1 are known here"},
+		"no body":           {raw(5, 6, 1), "a list of members that cannot be read"},
+		"an array as a map": {raw(5, 6, 1, array{1}), "a list of members that cannot be read"},
+		"a long body":       {raw(5, 6, 1, map[string]any{"new": make([]byte, limits.AskBytes)}), "its body has more than 1048576 bytes"},
+		"kind 256":          {raw(5, 41, 1, map[string]any{"alarm": map[string]any{"a": map[string]any{"k": 256}}}), "256 is too large"},
 		"a flag of a put":   {raw(5, 1, 1, 0, 0, 0, 0, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
 		"no transaction":    {raw(5, 9, 1, 0, 0, 0, 0, 7), "a transaction that cannot be read"},
 		"an operation":      {raw(5, 9, 1, 0, 0, 0, 0, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
@@ -476,16 +451,21 @@ func TestCheck(t *testing.T) {
 		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{}}}},
 		{Op: OpTxn, Txn: &kv.Txn{Compares: make([]kv.Compare, limits.TxnOperations+1)}},
 		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Put: &kv.Put{Key: []byte("k")}}}}},
-		{Op: OpChangeMember},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: 200, ID: 7}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n\t2", Peers: []string{"h:1"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: strings.Repeat("n", limits.NameBytes+1), Peers: []string{"h:1"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{":1"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"h:0"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"[::]:1"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{strings.Repeat("h", limits.AddressBytes) + ":1"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: slices.Repeat([]string{"h:1"}, limits.MemberAddresses+1)}},
+		{Op: OpChangeMember, Ask: &Ask{}},
+		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Alarm: kv.Alarm{Kind: 3}}}},
+		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
+		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
+		{Op: OpUnban, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
+		{Op: OpBackupPiece, Ask: &Ask{Offset: -1}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: 200, ID: 7}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n\t2", Peers: []string{"h:1"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: strings.Repeat("n", limits.NameBytes+1), Peers: []string{"h:1"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{":1"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"h:0"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"[::]:1"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{strings.Repeat("h", limits.AddressBytes) + ":1"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: slices.Repeat([]string{"h:1"}, limits.MemberAddresses+1)}}},
 	} {
 		if q.Check(bounds) == nil {
 			t.Errorf("%+v is served", q)
@@ -493,10 +473,11 @@ func TestCheck(t *testing.T) {
 	}
 	for _, q := range []Request{
 		{Op: OpStatus},
-		{Op: OpMembers},
-		{Op: OpMoveLeader},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h:1", "[::1]:2380"}}},
-		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.RemoveMember, ID: 7}},
+		{Op: OpMembers, Ask: &Ask{}},
+		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked)}},
+		{Op: OpChangeAlarm, Ask: &Ask{}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h:1", "[::1]:2380"}}}},
+		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.RemoveMember, ID: 7}}},
 		{Op: OpPut, Put: kv.Put{Key: []byte("k")}},
 		{Op: OpRange, Range: kv.Range{Key: []byte("k")}},
 	} {
@@ -537,11 +518,8 @@ func TestAnswersReadBack(t *testing.T) {
 	if want := (kv.RangeResult{Revision: 4, Count: 2, More: true, KVs: examplePairs}); !reflect.DeepEqual(page, want) {
 		t.Errorf("page %+v, wanted %+v", page, want)
 	}
-	if got, err := read(AppendMembersAnswer(nil, 7, exampleMembers), 7, kv.OK).Members(); err != nil || !reflect.DeepEqual(got, exampleMembers) {
+	if got, err := ReadAnswer[List[kv.Member]](read(AppendAnswer(nil, 7, &List[kv.Member]{All: exampleMembers}), 7, kv.OK)); err != nil || !reflect.DeepEqual(got.All, exampleMembers) {
 		t.Errorf("members %+v, %v", got, err)
-	}
-	if got, most := len(AppendMembersAnswer(nil, math.MaxUint64, exampleMembers)), MembersBytes(exampleMembers); got > most {
-		t.Errorf("an answer of %d bytes, and at most %d were announced", got, most)
 	}
 	if s, err := ReadAnswer[Status](read(AppendAnswer(nil, 10, &exampleStatus), 10, kv.OK)); err != nil || !reflect.DeepEqual(s, exampleStatus) {
 		t.Errorf("status %+v, %v", s, err)
@@ -564,12 +542,12 @@ func TestUnknownAnswers(t *testing.T) {
 	if err := answer(1, 200, "of the future").Failed(); err == nil || err.Certain() || err.Retryable() || err.Code.String() != "code 200" {
 		t.Errorf("code 200: %v", err)
 	}
-	member := array{7, "n", 200, true, 5, 6, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16)}
-	if m, err := answer(1, 0, array{member}).Members(); err != nil || m[0].Role.String() != "role 200" {
-		t.Errorf("members: %+v, %v", m, err)
+	member := map[string]any{"i": 7, "r": 200, "f": make([]byte, 16), "new": array{1}}
+	if got, err := ReadAnswer[List[kv.Member]](answer(1, 0, map[string]any{"a": array{member}})); err != nil || got.All[0].Role.String() != "role 200" {
+		t.Errorf("members: %+v, %v", got, err)
 	}
-	member[11] = make([]byte, 15)
-	if _, err := answer(1, 0, array{member}).Members(); !errors.Is(err, ErrFrame) {
+	member["f"] = make([]byte, 15)
+	if _, err := ReadAnswer[List[kv.Member]](answer(1, 0, map[string]any{"a": array{member}})); !errors.Is(err, ErrFrame) {
 		t.Errorf("a short folder id: %v", err)
 	}
 	if _, err := answer(1, 0, 5, true, array{array{9, 5, 1}}).Txn(); !errors.Is(err, ErrFrame) {
@@ -610,15 +588,10 @@ func decodeAll(frame []byte) {
 	_, _ = p.Txn()
 	_ = p.Range(&kv.RangeResult{})
 	_, _ = ReadAnswer[Status](&p)
-	_, _ = p.Members()
 	_, _, _ = p.Granted()
-	_, _, _, _ = p.LeaseTime()
-	_, _, _ = p.Leases()
-	_, _ = p.Times()
-	_, _ = p.Alarms()
-	_, _ = ReadAnswer[Status](&p)
-	_, _ = p.BackupPiece()
-	_, _ = p.LogPart()
+	_, _ = p.LeaseTime()
+	_, _ = ReadAnswer[List[kv.Member]](&p)
+	_, _ = ReadAnswer[Piece](&p)
 }
 
 func FuzzMessages(f *testing.F) {
@@ -639,50 +612,17 @@ func FuzzMessages(f *testing.F) {
 			body = AppendPutBody(nil, &q.Put)
 		case OpDelete:
 			body = AppendDeleteBody(nil, &q.Delete)
-		case OpUnban:
-			body = AppendUnbanBody(nil, q.Unban)
-		case OpChangeAlarm:
-			body = AppendChangeAlarmBody(nil, q.Alarm)
-		case OpMembers, OpAlarms:
-			body = AppendMembersBody(nil, q.Serializable)
-		case OpChangeMember:
-			body = AppendChangeMemberBody(nil, &q.Change)
-		case OpMoveLeader:
-			body = AppendMoveLeaderBody(nil, q.MoveLeader)
 		case OpRange:
 			body = AppendRangeBody(nil, &q.Range)
 		case OpPages:
 			body = AppendPagesBody(nil, &q.Range)
-		case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
+		case OpGrant, OpRevoke, OpKeepAlive:
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)
 		case OpTxn:
 			body = AppendTxnBody(nil, q.Txn)
-		case OpCompact:
-			body = AppendCompactBody(nil, q.Compact)
-		case OpRevisionAt:
-			body = AppendRevisionAtBody(nil, q.Wall, q.Serializable)
-		case OpTimesOf:
-			body = AppendTimesOfBody(nil, q.Revisions, q.Serializable)
-		case OpAuthStatus, OpWhoAmI:
-			body = AppendMembersBody(nil, q.Serializable)
-		case OpAuthChange:
-			body = AppendAuthChangeBody(nil, &q.Auth.Change, q.Auth.Password)
-		case OpUsers:
-			body = AppendUsersBody(nil, q.Auth.Name, q.Auth.From, q.Serializable)
-		case OpRoles:
-			body = AppendRolesBody(nil, q.Auth.Name, q.Auth.From, q.Auth.Skip, q.Serializable)
-		case OpAuthorsOf:
-			body = AppendAuthorsBody(nil, q.Auth.Changes, q.Serializable)
-		case OpLogin:
-			body = AppendLoginBody(nil, q.Auth.Name, q.Auth.Password, q.Auth.Token)
-		case OpAuthCheck:
-			body = AppendAuthCheckBody(nil, q.Auth.Name, &q.Auth.Permission, q.Serializable)
-		case OpBackupBase, OpBackupLog:
-			body = AppendBackupEntryBody(nil, q.Backup.Entry)
-		case OpVerify:
-			body = AppendVerifyBody(nil, q.Backup.Run, q.Backup.Rate)
-		case OpBackupPiece:
-			body = AppendBackupPieceBody(nil, &kv.BackupBase{Name: q.Backup.Name, SHA: q.Backup.SHA}, q.Backup.Offset)
+		case OpStatus, OpClients:
+		default:
+			body = AppendAsk(nil, q.Ask)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendWrite(nil, q.ID, q.Op, q.Timeout, &q.Once, body)), &again); err != nil {
@@ -694,17 +634,11 @@ func FuzzMessages(f *testing.F) {
 			}
 			q.Txn, again.Txn = nil, nil
 		}
-		if q.Auth != nil {
-			if fmt.Sprint(*q.Auth) != fmt.Sprint(*again.Auth) {
-				t.Fatalf("%+v was written as %+v", *q.Auth, *again.Auth)
+		if q.Ask != nil {
+			if fmt.Sprint(*q.Ask) != fmt.Sprint(*again.Ask) {
+				t.Fatalf("%+v was written as %+v", *q.Ask, *again.Ask)
 			}
-			q.Auth, again.Auth = nil, nil
-		}
-		if q.Backup != nil {
-			if *q.Backup != *again.Backup {
-				t.Fatalf("%+v was written as %+v", *q.Backup, *again.Backup)
-			}
-			q.Backup, again.Backup = nil, nil
+			q.Ask, again.Ask = nil, nil
 		}
 		if fmt.Sprint(q) != fmt.Sprint(again) {
 			t.Fatalf("%+v was written as %+v", q, again)
@@ -740,10 +674,10 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		OpDelete:       AppendDeleteBody(nil, &kv.Delete{Key: key, End: key, PrevKV: true}),
 		OpRange:        AppendRangeBody(nil, &kv.Range{Key: key, End: key, Revision: 2, Serializable: true}),
 		OpPages:        AppendPagesBody(nil, &kv.Range{Key: key, End: key, Serializable: true, Usage: true}),
-		OpMembers:      AppendMembersBody(nil, true),
-		OpChangeMember: AppendChangeMemberBody(nil, &kv.MemberChange{Name: "n", Peers: []string{"a"}}),
+		OpMembers:      AppendAsk(nil, &Ask{Serializable: true}),
+		OpChangeMember: AppendAsk(nil, &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, Peers: []string{"a"}}}),
 		OpTxn:          kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: key}}}}),
-		OpLogin:        AppendLoginBody(nil, "user", key, ""),
+		OpLogin:        AppendAsk(nil, &Ask{Name: "user", Password: key}),
 	}
 	for before, first := range ops {
 		for op, body := range ops {

@@ -124,41 +124,19 @@ var ops = [...]op{
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Txn.Touches(f) },
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Txn.Check(b, limits.TxnOperations) },
 	},
-	OpCompact: {
-		name: "compaction", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Compact = r.Int() },
-	},
-	OpRevisionAt: {
-		name: "question for the revision of a time", path: PathRead, access: kv.AccessNone, fields: 2,
-		read: func(r *pack.Reader, q *Request) { q.Wall, q.Serializable = r.Int(), readSerializable(r) },
-	},
-	OpTimesOf: {
-		name: "question for the times of revisions", path: PathRead, access: kv.AccessNone, fields: 2,
-		read: func(r *pack.Reader, q *Request) {
-			q.Revisions, q.Serializable = readArray(r, (*pack.Reader).Int), readSerializable(r)
-		},
-		check: checkTimesOf,
-	},
+	OpCompact:    {name: "compaction", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1, read: readAsk},
+	OpRevisionAt: {name: "question for the revision of a time", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
+	OpTimesOf:    {name: "question for the times of revisions", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
 
 	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone, start: NeedNothing},
 	OpClients: {name: "list of connected clients", path: PathMember, access: kv.AccessAdmin},
-	OpUnban: {
-		name: "unban", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Unban = r.Uint() },
-	},
-	OpMembers: {
-		name: "list of members", path: PathRead, access: kv.AccessNone, start: NeedReplayed, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
-	},
+	OpUnban:   {name: "unban", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1, read: readAsk},
+	OpMembers: {name: "list of members", path: PathRead, access: kv.AccessNone, start: NeedReplayed, fields: 1, read: readAsk},
 	OpChangeMember: {
-		name: "change of the members", path: PathLog, access: kv.AccessAdmin, alone: true, fields: kv.MemberChangeFields,
-		read:  func(r *pack.Reader, q *Request) { q.Change = kv.ReadMemberChange(r) },
-		check: func(q *Request, _ kv.Bounds) *kv.Error { return checkChange(&q.Change) },
+		name: "change of the members", path: PathLog, access: kv.AccessAdmin, alone: true, fields: 1, read: readAsk,
+		check: func(q *Request, _ kv.Bounds) *kv.Error { return checkChange(&q.Ask.Change) },
 	},
-	OpMoveLeader: {
-		name: "move of the leader", path: PathLeader, access: kv.AccessAdmin, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.MoveLeader = r.Uint() },
-	},
+	OpMoveLeader: {name: "move of the leader", path: PathLeader, access: kv.AccessAdmin, fields: 1, read: readAsk},
 
 	OpWatch:         {name: "watch", path: PathWatch, access: kv.AccessRead, fields: 4},
 	OpCancelWatch:   {name: "cancellation of a watch", path: PathWatch, access: kv.AccessAnyone},
@@ -166,7 +144,7 @@ var ops = [...]op{
 
 	OpGrant: {
 		name: "grant of a lease", path: PathLog, access: kv.AccessNone, once: true, fields: 2,
-		read:  func(r *pack.Reader, q *Request) { q.Lease = LeaseRequest{ID: r.Int(), TTL: r.Int()} },
+		read:  func(r *pack.Reader, q *Request) { q.Lease.ID, q.Lease.TTL = r.Int(), r.Int() },
 		check: func(q *Request, _ kv.Bounds) *kv.Error { return kv.CheckTTL(q.Lease.TTL) },
 	},
 	OpRevoke: {
@@ -180,83 +158,39 @@ var ops = [...]op{
 		touches: touchLease,
 	},
 	OpTimeToLive: {
-		name: "time to live", path: PathClock, access: kv.AccessRead, fields: 3,
-		read: func(r *pack.Reader, q *Request) {
-			q.Lease = LeaseRequest{ID: r.Int(), Keys: readFlags(r, flagKeys) != 0, From: r.Bytes()}
+		name: "time to live", path: PathClock, access: kv.AccessRead, fields: 1, read: readAsk,
+		touches: func(q *Request, f func(kv.Touch) bool) bool {
+			return !q.Ask.Lease.Keys || f(kv.Touch{Lease: q.Ask.Lease.ID})
 		},
-		touches: func(q *Request, f func(kv.Touch) bool) bool { return !q.Lease.Keys || f(kv.Touch{Lease: q.Lease.ID}) },
 	},
-	OpLeases: {
-		name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, // and the keys of each lease that is listed
-		read: func(r *pack.Reader, q *Request) { q.Lease.ID = r.Int() },
-	},
+	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk}, // and the keys of each lease that is listed
 
-	OpAlarms: {
-		name: "list of alarms", path: PathRead, access: kv.AccessNone, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
-	},
+	OpAlarms: {name: "list of alarms", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
 	OpChangeAlarm: {
-		name: "change of an alarm", path: PathLog, access: kv.AccessAdmin, fields: 3,
-		read:  func(r *pack.Reader, q *Request) { q.Alarm = readChangeAlarm(r) },
-		check: func(q *Request, _ kv.Bounds) *kv.Error { return q.Alarm.Check() },
+		name: "change of an alarm", path: PathLog, access: kv.AccessAdmin, fields: 1, read: readAsk,
+		check: func(q *Request, _ kv.Bounds) *kv.Error { return q.Ask.Alarm.Check() },
 	},
 
-	OpAuthChange: {
-		name: "change of users", path: PathLog, access: kv.AccessAdmin, once: true, fields: 8,
-		read:  readAuthChange,
-		check: checkAuthChange,
-	},
-	OpUsers: {
-		name: "list of users", path: PathRead, access: kv.AccessSelf, fields: 3,
-		read: func(r *pack.Reader, q *Request) {
-			q.Auth = &AuthRequest{Name: r.String(), From: r.String()}
-			q.Serializable = readSerializable(r)
-		},
-	},
-	OpRoles: {
-		name: "list of roles", path: PathRead, access: kv.AccessSelf, fields: 4,
-		read: func(r *pack.Reader, q *Request) {
-			q.Auth = &AuthRequest{Name: r.String(), From: r.String(), Skip: r.Int()}
-			q.Serializable = readSerializable(r)
-		},
-	},
-	OpAuthStatus: {
-		name: "status of authentication", path: PathRead, access: kv.AccessAnyone, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
-	},
-	OpWhoAmI: {
-		name: "question for the own user", path: PathRead, access: kv.AccessAnyone, fields: 1,
-		read: func(r *pack.Reader, q *Request) { q.Serializable = readSerializable(r) },
-	},
+	OpAuthChange: {name: "change of users", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1, read: readAsk, check: checkAuthChange},
+	OpUsers:      {name: "list of users", path: PathRead, access: kv.AccessSelf, fields: 1, read: readAsk},
+	OpRoles:      {name: "list of roles", path: PathRead, access: kv.AccessSelf, fields: 1, read: readAsk},
+	OpAuthStatus: {name: "status of authentication", path: PathRead, access: kv.AccessAnyone, fields: 1, read: readAsk},
+	OpWhoAmI:     {name: "question for the own user", path: PathRead, access: kv.AccessAnyone, fields: 1, read: readAsk},
 	OpAuthorsOf: {
-		name: "question for the authors of changes", path: PathRead, access: kv.AccessRead, fields: 2,
-		read: func(r *pack.Reader, q *Request) {
-			q.Auth = &AuthRequest{Changes: readChanges(r)}
-			q.Serializable = readSerializable(r)
-		},
+		name: "question for the authors of changes", path: PathRead, access: kv.AccessRead, fields: 1, read: readAsk,
 		touches: touchChanges,
 		check:   checkAuthors,
 	},
-	OpLogin: {
-		name: "login", path: PathMember, access: kv.AccessAnyone, start: NeedKeys, fields: 3,
-		read: func(r *pack.Reader, q *Request) {
-			q.Auth = &AuthRequest{Name: r.String(), Password: r.Bytes(), Token: r.String()}
-		},
-		check: checkLogin,
-	},
+	OpLogin: {name: "login", path: PathMember, access: kv.AccessAnyone, start: NeedKeys, fields: 1, read: readAsk, check: checkLogin},
 	OpAuthCheck: {
-		name: "question for a permission", path: PathRead, access: kv.AccessSelf, fields: 5,
-		read: func(r *pack.Reader, q *Request) {
-			q.Auth = &AuthRequest{Name: r.String(), Permission: readPermission(r)}
-			q.Serializable = readSerializable(r)
-		},
-		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Auth.Permission.Check(b) },
+		name: "question for a permission", path: PathRead, access: kv.AccessSelf, fields: 1, read: readAsk,
+		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Ask.Permission.Check(b) },
 	},
 
-	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
-	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 3, read: readBackupPiece, check: checkBackupPiece},
-	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readBackupEntry},
-	OpVerify:      {name: "verification of a member's files", path: PathFiles, access: kv.AccessAdmin, fields: 2, read: readVerify, check: checkVerify},
+	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
+	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
+	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
+	OpVerify:      {name: "verification of a member's files", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk, check: checkVerify},
 }
 
 func touchLease(q *Request, f func(kv.Touch) bool) bool {
@@ -264,8 +198,8 @@ func touchLease(q *Request, f func(kv.Touch) bool) bool {
 }
 
 func touchChanges(q *Request, f func(kv.Touch) bool) bool {
-	for i := range q.Auth.Changes {
-		if !f(kv.Touch{Key: q.Auth.Changes[i].Key}) {
+	for i := range q.Ask.Changes {
+		if !f(kv.Touch{Key: q.Ask.Changes[i].Key}) {
 			return false
 		}
 	}
@@ -327,7 +261,7 @@ func (q *Request) Path() Path {
 	if path == PathLog && q.Txn != nil && q.Txn.ReadOnly() {
 		path = PathRead
 	}
-	if path == PathRead && (q.Serializable || q.Range.Serializable || q.Txn != nil && q.Txn.Serializable()) {
+	if path == PathRead && (q.Ask != nil && q.Ask.Serializable || q.Range.Serializable || q.Txn != nil && q.Txn.Serializable()) {
 		path = PathLocal
 	}
 	return path
@@ -340,6 +274,11 @@ func (q *Request) Write() bool { return q.Path() == PathLog }
 func (q *Request) Check(b kv.Bounds) *kv.Error {
 	if err := q.Once.Check(); err != nil {
 		return err
+	}
+	if q.Ask != nil {
+		if err := q.Ask.check(); err != nil {
+			return err
+		}
 	}
 	if check := ops[q.Op].check; check != nil {
 		return check(q, b)
@@ -360,11 +299,4 @@ func checkPages(q *Request, b kv.Bounds) *kv.Error {
 		return kv.Errorf(kv.BadRequest, "a range that is streamed is no single key, and one that is sorted does not go on behind a key")
 	}
 	return q.Range.Check(b)
-}
-
-func checkTimesOf(q *Request, _ kv.Bounds) *kv.Error {
-	if n := len(q.Revisions); n > limits.TimesAsked {
-		return kv.Errorf(kv.BadRequest, "the times of %d revisions are asked for, over the limit of %d", n, limits.TimesAsked)
-	}
-	return nil
 }

@@ -99,7 +99,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpTxn, Txn: read(true)}, PathLocal},
 		{Request{Op: OpTxn, Txn: &kv.Txn{}}, PathRead},
 		{Request{Op: OpMembers}, PathRead},
-		{Request{Op: OpMembers, Serializable: true}, PathLocal},
+		{Request{Op: OpMembers, Ask: &Ask{Serializable: true}}, PathLocal},
 		{Request{Op: OpLeases}, PathLocal},
 		{Request{Op: OpKeepAlive}, PathClock},
 		{Request{Op: OpMoveLeader}, PathLeader},
@@ -138,9 +138,9 @@ func TestTouches(t *testing.T) {
 		{Request{Op: OpTxn, Txn: exampleTxn}, `"k" "" 0 false, "k" "" 0 true, "k" "" 0 false, "a" "\x00" 0 true, "a" "\x00" 0 false, "k" "" 0 false`},
 		{Request{Op: OpRevoke, Lease: LeaseRequest{ID: 7}}, `"" "" 7 true`},
 		{Request{Op: OpKeepAlive, Lease: LeaseRequest{ID: 7}}, `"" "" 7 true`},
-		{Request{Op: OpTimeToLive, Lease: LeaseRequest{ID: 7}}, ``},
-		{Request{Op: OpTimeToLive, Lease: LeaseRequest{ID: 7, Keys: true}}, `"" "" 7 false`},
-		{Request{Op: OpAuthorsOf, Auth: &AuthRequest{Changes: []Change{{Key: key}, {Key: []byte("m")}}}}, `"k" "" 0 false, "m" "" 0 false`},
+		{Request{Op: OpTimeToLive, Ask: &Ask{Lease: LeaseRequest{ID: 7}}}, ``},
+		{Request{Op: OpTimeToLive, Ask: &Ask{Lease: LeaseRequest{ID: 7, Keys: true}}}, `"" "" 7 false`},
+		{Request{Op: OpAuthorsOf, Ask: &Ask{Changes: []Change{{Key: key}, {Key: []byte("m")}}}}, `"k" "" 0 false, "m" "" 0 false`},
 		{Request{Op: OpCompact}, `"\x00" "\x00" 0 true`},
 	} {
 		if got := touched(&x.request); got != x.want {

@@ -25,45 +25,6 @@ const answerHeader = 1 + 1 + 9 + 9 + 1 + 5
 // AppendTxnBody appends the body of a transaction.
 func AppendTxnBody(dst []byte, t *kv.Txn) []byte { return kv.AppendTxn(dst, t) }
 
-// AppendCompactBody appends the body of a compaction.
-func AppendCompactBody(dst []byte, revision int64) []byte { return pack.AppendInt(dst, revision) }
-
-// AppendRevisionAtBody appends the body of a request for the revision at a time, in nanoseconds since 1970.
-func AppendRevisionAtBody(dst []byte, wall int64, serializable bool) []byte {
-	return AppendMembersBody(pack.AppendInt(dst, wall), serializable)
-}
-
-// AppendTimesOfBody appends the body of a request for the times of revisions.
-func AppendTimesOfBody(dst []byte, revisions []int64, serializable bool) []byte {
-	dst = pack.AppendArray(dst, len(revisions))
-	for _, n := range revisions {
-		dst = pack.AppendInt(dst, n)
-	}
-	return AppendMembersBody(dst, serializable)
-}
-
-// TimesBytes bounds what AppendTimes appends.
-func TimesBytes(revisions int) int { return AnswerBytes + 9*revisions }
-
-// AppendTimes appends the frame that answers a request for the times of revisions.
-func AppendTimes(dst []byte, id uint64, walls []int64) []byte {
-	guess := TimesBytes(len(walls))
-	dst, start := beginFrame(dst, guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(kv.OK))
-	dst = pack.AppendArray(dst, len(walls))
-	for _, wall := range walls {
-		dst = pack.AppendInt(dst, wall)
-	}
-	return endFrame(dst, start, guess)
-}
-
-// Times reads the answer to a request for the times of revisions.
-func (p *Response) Times() (walls []int64, err error) {
-	r, s := p.body(1, 1)
-	walls = readArray(&r, (*pack.Reader).Int)
-	return walls, p.end(&r, s)
-}
-
 func pairsBytes(pairs []kv.KeyValue) (n int) {
 	for i := range pairs {
 		n += PairBytes(len(pairs[i].Key), len(pairs[i].Value))

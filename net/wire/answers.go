@@ -14,11 +14,11 @@ func UserBytes(u *kv.User) int {
 // PermissionBytes is the approximate size of a permission in an answer; a role takes 16 bytes and its name besides.
 func PermissionBytes(p *kv.Permission) int { return 24 + len(p.Key) + len(p.End) }
 
-// Users answers a list of users.
-type Users struct {
-	Revision uint64 `msgpack:"r"`
-	More     bool   `msgpack:"m"`
-	Users    []User `msgpack:"u"`
+// List answers a question for several things of one kind.
+type List[T any] struct {
+	Revision uint64 `msgpack:"r"` // of users and roles: the auth revision
+	More     bool   `msgpack:"m"` // the client asks again, behind the last one
+	All      []T    `msgpack:"a"`
 }
 
 // User is a user as members describe it to clients: without its password.
@@ -36,21 +36,25 @@ func UserOf(u *kv.User) User {
 	return User{Name: u.Name, Roles: u.Roles, HasPassword: len(u.Password) > 0, NoPassword: u.NoPassword, Epoch: u.Epoch}
 }
 
-// Roles answers a list of roles.
-type Roles struct {
-	Revision uint64        `msgpack:"r"`
-	More     bool          `msgpack:"m"`
-	Roles    []kv.UserRole `msgpack:"a"`
-}
-
-// Authors answers a question for the authors of changes.
-type Authors struct {
-	Names []string `msgpack:"n"`
+// Piece answers a request for a piece of a base, or for a part of the log.
+type Piece struct {
+	Bytes   []byte `msgpack:"b"` // of the base from the offset on; of the log as kv.AppendLogEntries wrote them
+	Applied uint64 `msgpack:"a"` // of the log: the newest entry that the member has applied
 }
 
 // Login answers a login. The token may be empty: the client keeps its password then.
 type Login struct {
 	Token string `msgpack:"t"`
+}
+
+// ClientLoad is the sum of all connections of one client to a member, for one of the two APIs.
+type ClientLoad struct {
+	Name        string `msgpack:"n"` // in its certificate, or its address
+	API         string `msgpack:"a"` // qkv or etcd
+	Connections int64  `msgpack:"c"`
+	Requests    int64  `msgpack:"r"` // under way
+	Watches     int64  `msgpack:"w"`
+	Bytes       int64  `msgpack:"b"` // of requests and of answers that the client has not read
 }
 
 // Proof is how a member knows the user of a connection.
