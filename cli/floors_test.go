@@ -84,7 +84,7 @@ var packages = map[string]layer{
 	"net/web":  {floor: 2, imports: []string{"internal/figures", "index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
 	"net/auth": {floor: 2, imports: []string{"index/kv", "internal/admit", "internal/limits"}, modules: []string{cryptModule, jwtModule}},
 
-	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
+	"net/wire/peerframe": {floor: 2, imports: []string{"internal/codec", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{raftModule}},
 
 	"actor/space": {floor: 3, imports: []string{"internal/limits"}},
 

@@ -6,6 +6,8 @@ import "time"
 const (
 	// PeerFrameBytes bounds one frame between members: a full append message, a forwarded batch, or a chunk.
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
+	// PeerValueBytes bounds the value of package codec that is a frame: the offer of a snapshot lists the parts that its head lists.
+	PeerValueBytes = SnapshotHeadBytes + 4<<10
 	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
 	TermsAhead = 1 << 32
 	// PeerQueueBytes bounds the frames queued for one peer on one stream; further ones are dropped.

@@ -10,7 +10,7 @@ import (
 )
 
 func writeHandshake(w io.Writer, h *peerframe.Handshake) error {
-	b := h.Append(make([]byte, headerBytes, headerBytes+len(h.Past)+256))
+	b := peerframe.AppendFirst(make([]byte, headerBytes, headerBytes+len(h.Past)+256), h)
 	if size := len(b) - headerBytes; size > limits.PeerHandshakeBytes {
 		panic(fmt.Sprintf("peer: a handshake of %d bytes, and the limit is %d", size, limits.PeerHandshakeBytes))
 	}

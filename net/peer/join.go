@@ -69,7 +69,7 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 			return nil, asRefusal(err)
 		}
 	}
-	answer := welcome.Append(make([]byte, headerBytes, 4<<10))
+	answer := peerframe.AppendFirst(make([]byte, headerBytes, 4<<10), &welcome)
 	if size := len(answer) - headerBytes; size > limits.JoinAnswerBytes {
 		return nil, asRefusal(fmt.Errorf("the member list has %d bytes, over the limit of %d for a joining member: remove members that are not needed", size, limits.JoinAnswerBytes))
 	}
@@ -265,7 +265,7 @@ func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, 
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}
-	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, limits.JoinRequestBytes))); err != nil {
+	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.JoinRequestBytes), request)); err != nil {
 		return peerframe.Welcome{}, err
 	}
 	_ = stream.Close() // an error appears when the answer is read

@@ -303,7 +303,7 @@ func TestHostileJoin(t *testing.T) {
 	t.Parallel()
 	m, questions := asked(t, 0)
 	request := peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}}
-	whole := request.Append([]byte{0, 0, 0, 5})
+	whole := peerframe.AppendFirst([]byte{0, 0, 0, 5}, &request)
 	for name, sent := range map[string][]byte{
 		"length 0":        {0, 0, 0, 0},
 		"huge length":     {0xff, 0xff, 0xff, 0xff, 1, 2, 3},
@@ -390,7 +390,7 @@ func TestAskSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	forAnother := peerframe.Welcome{Cluster: 1, ID: 1, Members: welcomed.Members}
-	answers := [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 0xc1}, {}, forAnother.Append([]byte{0, 0, 0, 0})}
+	answers := [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 0xc1}, {}, peerframe.AppendFirst([]byte{0, 0, 0, 0}, &forAnother)}
 	answers[3][3] = byte(len(answers[3]) - headerBytes)
 	done := make(chan struct{})
 	go func() {

@@ -102,7 +102,7 @@ func (t *Transport) readPartRequest(name string, q *quic.Conn, stream *quic.Stre
 // sendPart writes the answer, and the file from an offset on. Each piece has a time limit.
 func sendPart(stream *quic.Stream, file PartFile, size, offset int64) error {
 	answer := peerframe.PartAnswer{Size: size}
-	if err := writeFrame(stream, answer.Append(make([]byte, headerBytes, headerBytes+limits.PartAnswerBytes))); err != nil {
+	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, headerBytes+limits.PartAnswerBytes), &answer)); err != nil {
 		return err
 	}
 	piece := make([]byte, limits.PartPieceBytes)
@@ -217,7 +217,7 @@ func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
 	}
 	_ = stream.SetDeadline(time.Now().Add(limits.PartStall)) // cannot fail
 	request := peerframe.PartRequest{Cluster: f.config.Cluster, From: f.config.Member, Name: f.config.Name, Part: to.Name(), Offset: to.Offset()}
-	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, limits.PartRequestBytes))); err != nil {
+	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.PartRequestBytes), &request)); err != nil {
 		return err
 	}
 	_ = stream.Close() // an error appears when the answer is read

@@ -349,7 +349,7 @@ func askPart(t *testing.T, q *quic.Conn, request peerframe.PartRequest) error {
 	t.Helper()
 	stream, err := q.OpenStream()
 	if err == nil {
-		err = writeFrame(stream, request.Append(make([]byte, headerBytes)))
+		err = writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes), &request))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +367,7 @@ func TestStuckReaderOfAPart(t *testing.T) {
 	for range limits.PartTransfers {
 		stream, err := askingForPart(t, m, "n3").OpenStream()
 		if err == nil {
-			err = writeFrame(stream, request.Append(make([]byte, headerBytes)))
+			err = writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes), &request))
 		}
 		if err == nil {
 			_, err = io.ReadFull(stream, make([]byte, 100))
@@ -397,7 +397,7 @@ func TestSlowGiverOfAPart(t *testing.T) {
 		"nothing": func(*quic.Stream) {},
 		"a byte a second": func(s *quic.Stream) {
 			answer := peerframe.PartAnswer{Size: 1000}
-			_ = writeFrame(s, answer.Append(make([]byte, headerBytes)))
+			_ = writeFrame(s, peerframe.AppendFirst(make([]byte, headerBytes), &answer))
 			for range 1000 {
 				if _, err := s.Write([]byte{0}); err != nil {
 					return

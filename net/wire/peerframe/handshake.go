@@ -1,81 +1,55 @@
 package peerframe
 
 import (
+	"errors"
 	"fmt"
 
+	"qkv/internal/codec"
 	"qkv/internal/limits"
-	"qkv/internal/pack"
 )
 
 // Mark identifies one dial: the process that dialled, and the number of handshakes that the process had sent to all its peers,
 // including this one.
 type Mark struct {
-	Process [16]byte
-	Dial    uint64
+	Process [16]byte `msgpack:"p"`
+	Dial    uint64   `msgpack:"d"`
 }
 
 // Handshake is the first frame on a connection between two members, in either direction.
 type Handshake struct {
-	Cluster, From, To uint64
-	Dial              uint64
-	Seen              Mark
-	MemberIdentity
+	Cluster        uint64 `msgpack:"c"`
+	From           uint64 `msgpack:"f"` // the ids of the two members, as the sender knows them
+	To             uint64 `msgpack:"t"`
+	Dial           uint64 `msgpack:"d"` // grows with each handshake that this process sends; 0 in an answer
+	Seen           Mark   `msgpack:"s"` // of the newest connection from this peer that was accepted; zeros for none
+	MemberIdentity `msgpack:"i,noinline"`
 }
 
 // MemberIdentity is a member's description of itself at the start of a connection between two members. A member that has forgotten its
 // promises is recognized by it before its vote or its acknowledgement counts.
 type MemberIdentity struct {
-	Folder   [16]byte // random, made with the data folder
-	Boot     uint64   // number of process starts on that folder
-	Process  [16]byte // random, made at each start
-	Past     []byte   // the processes of the last starts, the present one last: the first 8 bytes of each
-	Last     uint64   // the newest entry on the disk
-	LastTerm uint64   // its term
-	HardTerm uint64   // the term on the disk
+	Folder   [16]byte `msgpack:"f"` // random, made with the data folder
+	Boot     uint64   `msgpack:"b"` // number of process starts on that folder, this one included
+	Process  [16]byte `msgpack:"p"` // random, made at each start
+	Past     []byte   `msgpack:"h"` // the processes of the last starts, the present one last: the first 8 bytes of each
+	Last     uint64   `msgpack:"l"` // the newest entry on the disk
+	LastTerm uint64   `msgpack:"t"` // its term
+	HardTerm uint64   `msgpack:"v"` // the term on the disk
 }
-
-const (
-	handshakeVersion = 1
-	handshakeFields  = 14
-)
 
 // Mark returns the mark of the dial that the handshake begins.
 func (h *Handshake) Mark() Mark { return Mark{h.Process, h.Dial} }
 
-// Append appends the handshake's frame.
-func (h *Handshake) Append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, handshakeFields)
-	for _, n := range []uint64{handshakeVersion, h.Cluster, h.From, h.To, h.Dial} {
-		dst = pack.AppendUint(dst, n)
-	}
-	dst = pack.AppendUint(pack.AppendBytes(dst, h.Seen.Process[:]), h.Seen.Dial)
-	dst = pack.AppendUint(pack.AppendBytes(dst, h.Folder[:]), h.Boot)
-	dst = pack.AppendBytes(pack.AppendBytes(dst, h.Process[:]), h.Past)
-	for _, n := range []uint64{h.Last, h.LastTerm, h.HardTerm} {
-		dst = pack.AppendUint(dst, n)
-	}
-	return dst
-}
+// AppendFirst appends the first frame of a connection: a Handshake, JoinRequest, Welcome, PartRequest or PartAnswer.
+func AppendFirst(dst []byte, value any) []byte { return codec.Append(dst, value) }
 
-// ReadHandshake reads the frame that Append wrote. Past is part of b.
+// ReadHandshake reads the frame of a Handshake.
 func ReadHandshake(b []byte) (h Handshake, err error) {
-	r := pack.NewReader(b)
-	s := r.Struct(handshakeFields)
-	if v := r.Uint(); r.Err() == nil && v != handshakeVersion {
-		return h, fmt.Errorf("the handshake has version %d, but this member knows only %d: update the older of the two members", v, handshakeVersion)
+	err = codec.Read(b, &h)
+	if err == nil && (len(h.Past)%8 != 0 || len(h.Past) > limits.PeerPastBytes) {
+		err = errors.New("the boot history must have 8 bytes for each start")
 	}
-	h.Cluster, h.From, h.To, h.Dial = r.Uint(), r.Uint(), r.Uint(), r.Uint()
-	r.Fixed(h.Seen.Process[:])
-	h.Seen.Dial = r.Uint()
-	r.Fixed(h.Folder[:])
-	h.Boot = r.Uint()
-	r.Fixed(h.Process[:])
-	if h.Past = r.Bytes(); len(h.Past)%8 != 0 || len(h.Past) > limits.PeerPastBytes {
-		r.Fail("the boot history must have 8 bytes for each start")
-	}
-	h.Last, h.LastTerm, h.HardTerm = r.Uint(), r.Uint(), r.Uint()
-	r.End(s)
-	if err := r.Done(); err != nil {
+	if err != nil {
 		return Handshake{}, fmt.Errorf("the handshake cannot be read: %w", err)
 	}
 	return h, nil

@@ -8,6 +8,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/buffers"
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -67,27 +68,29 @@ type (
 	}
 	// SnapshotOffer announces a snapshot, and the parts that it lists.
 	SnapshotOffer struct {
-		Index, Term uint64
-		Size        int64
-		SHA         [32]byte
-		MessageTerm uint64 // the term of the leader that sends it
-		ConfState   []byte
-		Parts       []SnapshotPart
+		Index       uint64         `msgpack:"i"`
+		Term        uint64         `msgpack:"t"`
+		Size        int64          `msgpack:"z"`
+		SHA         [32]byte       `msgpack:"s"`
+		MessageTerm uint64         `msgpack:"m"` // the term of the leader that sends it
+		ConfState   []byte         `msgpack:"c"` // raft's protobuf
+		Parts       []SnapshotPart `msgpack:"p"`
 	}
 	// SnapshotPart is a file that a snapshot lists, as in package snapshot.
 	SnapshotPart struct {
-		Number uint64
-		From   int64
-		To     int64
-		SHA    [32]byte
-		Bytes  int64
+		Number uint64   `msgpack:"n"`
+		From   int64    `msgpack:"f"`
+		To     int64    `msgpack:"t"`
+		SHA    [32]byte `msgpack:"s"`
+		Bytes  int64    `msgpack:"b"`
 	}
 	// SnapshotRequest requests the bytes of an offered snapshot, or of one of its parts, from Offset on. Part is 0 for the snapshot, and
 	// n for the nth part of the offer.
 	SnapshotRequest struct {
-		Index, Term uint64
-		Offset      int64
-		Part        uint64
+		Index  uint64 `msgpack:"i"`
+		Term   uint64 `msgpack:"t"`
+		Offset int64  `msgpack:"o"`
+		Part   uint64 `msgpack:"p"`
 	}
 	// SnapshotChunk is a piece of a snapshot, or of a part, as in SnapshotRequest.
 	SnapshotChunk struct {
@@ -99,21 +102,21 @@ type (
 	// SnapshotResult ends a snapshot's transfer: the receiver has installed it, or could not use it, because it was damaged or for
 	// another reason.
 	SnapshotResult struct {
-		Index, Term uint64
-		Installed   bool
-		Damaged     bool
+		Index     uint64 `msgpack:"i"`
+		Term      uint64 `msgpack:"t"`
+		Installed bool   `msgpack:"y"`
+		Damaged   bool   `msgpack:"d"`
 	}
-	// DiskSpace reports which writes the sender's disk accepts (Own) and, while the sender leads, the disks of a quorum (Cluster):
-	// 0 everything, 1 deletions, 2 none. Why is the reason in words if the cluster does not accept everything. Holds is the size in bytes
-	// of a state that the sender's machine holds with ease, by the sizes of its disk and memory. HoldsNow is the same without the space
-	// that files of other programs take. Free is the free space in bytes of a disk that does not accept everything. Wall is the sender's
-	// clock. In Holds, HoldsNow and Wall, 0 means unknown.
+	// DiskSpace reports which writes the sender's disk accepts and, while the sender leads, the disks of a quorum: 0 everything, 1
+	// deletions, 2 none. In Holds, HoldsNow and Wall, 0 means unknown.
 	DiskSpace struct {
-		Own, Cluster uint64
-		Why          string
-		Holds, Free  int64
-		Wall         int64
-		HoldsNow     int64
+		Own      uint64 `msgpack:"o"`
+		Cluster  uint64 `msgpack:"c"`
+		Why      string `msgpack:"y"` // the reason if the cluster does not accept everything
+		Holds    int64  `msgpack:"h"` // the bytes of a state that the sender's machine holds with ease, by the sizes of its disk and memory
+		HoldsNow int64  `msgpack:"n"` // the same without the space that files of other programs take
+		Free     int64  `msgpack:"f"` // on a disk that does not accept everything
+		Wall     int64  `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
 	}
 	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
 	LeaseAsks struct{ Asks []LeaseAsk }
@@ -124,12 +127,19 @@ type (
 	}
 	// Committed reports that the entry at Index, of Term, is committed. A member without a vote sends it to a candidate that it denies a
 	// vote; the candidate may answer with its own.
-	Committed struct{ Index, Term uint64 }
+	Committed struct {
+		Index uint64 `msgpack:"i"`
+		Term  uint64 `msgpack:"t"`
+	}
 	// Accused reports that another member refuses the sender as one with forgotten promises.
-	Accused struct{ By uint64 }
+	Accused struct {
+		By uint64 `msgpack:"b"`
+	}
 	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that process
 	// runs.
-	Copied struct{ Why string }
+	Copied struct {
+		Why string `msgpack:"w"`
+	}
 )
 
 // LeaseAsk is a keep-alive or a lease query.
@@ -207,10 +217,10 @@ const (
 	kindCopied
 )
 
-// elements is the number of elements of a frame, by kind. To add a field, append it to the frame: in append, in Read, and here. The
-// field is zero if the sender is older; older receivers skip it.
+// elements is the number of elements of a frame, by kind: 2 if it is the kind and a value of package codec. To add a field to another
+// one, append it to the frame: in append, in Read, and here. The field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 8, kindSnapshotRequest: 5, kindSnapshotChunk: 6, kindSnapshotResult: 5, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 8, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotRequest: 2, kindSnapshotChunk: 6, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -236,13 +246,13 @@ func bound(m Message) int {
 	case Forward:
 		return 48 + len(m.Envelope)
 	case SnapshotOffer:
-		return 104 + len(m.ConfState) + 72*len(m.Parts)
+		return 112 + len(m.ConfState) + 84*len(m.Parts)
 	case SnapshotChunk:
 		return 48 + len(m.Bytes)
 	case DiskSpace:
-		return 48 + len(m.Why)
+		return 80 + len(m.Why)
 	case Copied:
-		return 8 + len(m.Why)
+		return 16 + len(m.Why)
 	case LeaseAsks:
 		return 16 + 21*len(m.Asks)
 	case LeaseTimes:
@@ -288,57 +298,34 @@ func (m Accepted) append(dst []byte) []byte {
 }
 
 func (m SnapshotOffer) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotOffer), m.Index), m.Term)
-	dst = pack.AppendBytes(pack.AppendInt(dst, m.Size), m.SHA[:])
-	dst = pack.AppendArray(pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState), len(m.Parts))
-	for i := range m.Parts {
-		p := &m.Parts[i]
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(pack.AppendArray(dst, snapshotPartFields), p.Number), p.From), p.To)
-		dst = pack.AppendInt(pack.AppendBytes(dst, p.SHA[:]), p.Bytes)
-	}
-	return dst
-}
-
-const snapshotPartFields = 5
-
-func readSnapshotParts(r *pack.Reader) (all []SnapshotPart) {
-	for range r.Array() {
-		s := r.Struct(snapshotPartFields)
-		p := SnapshotPart{Number: r.Uint(), From: r.Int(), To: r.Int()}
-		r.Fixed(p.SHA[:])
-		p.Bytes = r.Int()
-		r.End(s)
-		all = append(all, p)
-	}
-	return all
+	return codec.Append(begin(dst, kindSnapshotOffer), &m)
 }
 
 func (m SnapshotRequest) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotRequest), m.Index), m.Term)
-	return pack.AppendUint(pack.AppendInt(dst, m.Offset), m.Part)
+	return codec.Append(begin(dst, kindSnapshotRequest), &m)
+}
+
+func (m SnapshotResult) append(dst []byte) []byte {
+	return codec.Append(begin(dst, kindSnapshotResult), &m)
+}
+
+func (m Accused) append(dst []byte) []byte   { return codec.Append(begin(dst, kindAccused), &m) }
+func (m Committed) append(dst []byte) []byte { return codec.Append(begin(dst, kindCommitted), &m) }
+func (m Copied) append(dst []byte) []byte    { return codec.Append(begin(dst, kindCopied), &m) }
+func (m DiskSpace) append(dst []byte) []byte { return codec.Append(begin(dst, kindDiskSpace), &m) }
+
+// readValue reads the value of package codec that a frame is.
+func readValue[T Message](r *pack.Reader) (m T) {
+	if n := len(r.Rest()); n > limits.PeerValueBytes {
+		r.Fail(fmt.Sprintf("its value has %d bytes, over the limit of %d", n, limits.PeerValueBytes))
+	}
+	codec.ReadNext(r, &m)
+	return m
 }
 
 func (m SnapshotChunk) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotChunk), m.Index), m.Term)
 	return pack.AppendUint(pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes), m.Part)
-}
-
-func (m SnapshotResult) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotResult), m.Index), m.Term)
-	return pack.AppendBool(pack.AppendBool(dst, m.Installed), m.Damaged)
-}
-
-func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, kindAccused), m.By) }
-
-func (m Committed) append(dst []byte) []byte {
-	return pack.AppendUint(pack.AppendUint(begin(dst, kindCommitted), m.Index), m.Term)
-}
-
-func (m Copied) append(dst []byte) []byte { return pack.AppendString(begin(dst, kindCopied), m.Why) }
-
-func (m DiskSpace) append(dst []byte) []byte {
-	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindDiskSpace), m.Own), m.Cluster), m.Why)
-	return pack.AppendInt(pack.AppendInt(pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free), m.Wall), m.HoldsNow)
 }
 
 func (m LeaseAsks) append(dst []byte) []byte {
@@ -398,7 +385,7 @@ func readLeases(r *pack.Reader) int {
 }
 
 // Read reads a frame that member from sent to member to. It refuses everything that is not a valid message of another member: raft
-// trusts its input. Slices of the message are part of the frame.
+// trusts its input. Slices of the message may be part of the frame.
 func Read(frame []byte, from, to uint64) (Message, error) {
 	if len(frame) > limits.PeerFrameBytes {
 		return nil, fmt.Errorf("a frame of %d bytes is over the limit of %d", len(frame), limits.PeerFrameBytes)
@@ -421,23 +408,21 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 	case kindAccepted:
 		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint(), Lost: r.Bool()}
 	case kindSnapshotOffer:
-		o := SnapshotOffer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
-		r.Fixed(o.SHA[:])
-		o.MessageTerm, o.ConfState, o.Parts = r.Uint(), r.Bytes(), readSnapshotParts(&r)
+		o := readValue[SnapshotOffer](&r)
 		if o.Size <= 0 {
 			r.Fail("the snapshot's size must not be 0")
 		}
 		m = o
 	case kindSnapshotRequest:
-		m = SnapshotRequest{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Part: r.Uint()}
+		m = readValue[SnapshotRequest](&r)
 	case kindSnapshotChunk:
 		m = SnapshotChunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes(), Part: r.Uint()}
 	case kindSnapshotResult:
-		m = SnapshotResult{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
+		m = readValue[SnapshotResult](&r)
 	case kindAccused:
-		m = Accused{By: r.Uint()}
+		m = readValue[Accused](&r)
 	case kindCommitted:
-		m = Committed{Index: r.Uint(), Term: r.Uint()}
+		m = readValue[Committed](&r)
 	case kindCopied:
 		m = readCopied(&r)
 	case kindDiskSpace:
@@ -455,18 +440,18 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 }
 
 func readCopied(r *pack.Reader) Copied {
-	m := Copied{Why: r.String()}
+	m := readValue[Copied](r)
 	if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {
 		r.Fail(fmt.Sprintf("the reason must have at most %d bytes", limits.PeerReasonBytes))
 	}
 	return m
 }
 
-// roomMost is the largest value of Own and Cluster in a Room: the disk accepts only reads.
+// spaceMost is the largest value of Own and Cluster in a DiskSpace: the disk accepts only reads.
 const spaceMost = 2
 
 func readDiskSpace(r *pack.Reader) DiskSpace {
-	m := DiskSpace{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int(), HoldsNow: r.Int()}
+	m := readValue[DiskSpace](r)
 	if r.Err() == nil && (m.Own > spaceMost || m.Cluster > spaceMost) {
 		r.Fail(fmt.Sprintf("a disk takes 0 to %d", spaceMost))
 	}
