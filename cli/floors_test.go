@@ -78,7 +78,7 @@ var packages = map[string]layer{
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
-	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/buffers", "internal/limits"}},
+	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/codec", "internal/pack", "internal/buffers", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"internal/codec", "internal/figures", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
 	"net/web":  {floor: 2, imports: []string{"internal/figures", "index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
@@ -95,7 +95,7 @@ var packages = map[string]layer{
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
-	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/pack", "internal/limits"}, modules: []string{ageModule}},
+	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},

@@ -55,11 +55,8 @@
 //	prelude, 32 bytes, the same in every version of the format
 //	 0  8  magic "qkvsnap\n"
 //	 8  4  format version, 2
-//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the head lists parts,
-//	       2 = the file is a part
-//	16  4  compatible features: a reader may ignore them; none yet. With an unknown one, arrays may be longer than the reader
-//	       knows: it ignores the additional elements
-//	20  8  zero
+//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the file is a part
+//	16 12  zero
 //	28  4  checksum of bytes 0 to 28
 //
 //	block, 32 bytes and its payload
@@ -73,16 +70,15 @@
 //	28  4  checksum of bytes 0 to 28
 //	32     payload
 //
-//	head   msgpack [cluster, member, index, term, configuration, digest, revision, product version, state bytes,
-//	       [[number, SHA-256, first revision, last revision, bytes]...]], the last one only with feature 1: the parts; number 0 is a piece of the
-//	       base. Of a part, index is its number, and all else is empty
+//	head   of a snapshot a [Meta] and the bytes of state, in the encoding of package codec, of which a reader refuses unknown fields; of
+//	       a part its number, as msgpack
 //	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh
 //	       element
-//	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot with feature 2
+//	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot with parts
 //	tail   64 bytes: file bytes u64, blocks u64, keys u64, versions u64, SHA-256 of the prelude and the headers of all blocks
-//	       before this one; without feature 1, of all bytes before this block
+//	       before this one
 //
 // A keys block is closed when it holds 256 KiB, so only its last version can exceed that size. If a key's versions do
 // not fit, the key continues as the first record of the next block. Keys and values are contiguous and not compressed,
@@ -107,7 +103,7 @@
 // medium with the chain that it wrote.
 //
 // A length is trusted only if its checksum is right, the file has that many bytes left, and the limits table allows it.
-// Unknown format versions, features and kinds, and longer arrays without a feature that announces them, are refused
+// Unknown format versions, features, kinds and fields are refused
 // with [ErrFormat] and not [ErrCorrupt]: the file may be intact for a newer qkv and must not be moved aside.
 //
 // # Publication

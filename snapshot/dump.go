@@ -155,7 +155,7 @@ func (d *dump) file(path string, f disk.File) {
 func (l *dumpLine) payload(b block) string {
 	switch b.kind {
 	case kindHead:
-		m, state, err := readHead(b.payload, true, l.file.parts)
+		m, err := readHead(b.payload, l.file.part)
 		if err != nil {
 			return "" // the checking pass in Dump reports it
 		}
@@ -165,7 +165,7 @@ func (l *dumpLine) payload(b block) string {
 		}
 		l.Cluster, l.Member, l.Version = fmt.Sprintf("%016x", m.Cluster), fmt.Sprintf("%016x", m.Member), m.Version
 		l.Index, l.Term, l.Revision, l.Digest = m.Index, m.Term, m.Revision, fmt.Sprintf("%016x", m.Digest)
-		l.Configuration, l.StateBytes = fmt.Sprintf("%x", m.ConfState), state
+		l.Configuration, l.StateBytes = fmt.Sprintf("%x", m.ConfState), m.State
 		text := fmt.Sprintf("\n%18scluster %s, member %s, qkv %s\n%18sindex %d, term %d, revision %d, digest %s\n%18sconfiguration %s, %d bytes of state",
 			"", l.Cluster, l.Member, l.Version, "", l.Index, l.Term, l.Revision, l.Digest, "", l.Configuration, l.StateBytes)
 		for _, p := range m.Parts {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -22,12 +23,8 @@ const (
 	// checksumAt is the offset of the checksum in a prelude or block header. It covers all bytes before it.
 	checksumAt = 28
 
-	// withParts is the incompatible feature of a snapshot that lists parts in its head: keys are in these files too.
-	withParts = 1
 	// isPart is the incompatible feature of a part.
-	isPart = 2
-
-	knownFeatures = withParts | isPart
+	isPart = 1
 
 	// goesOn is the flag of a block whose last key has more versions in the next block.
 	goesOn = 1
@@ -66,8 +63,11 @@ func sealed(header []byte) (uint32, bool) {
 	return sum, sum == checksum(header[:checksumAt])
 }
 
-func appendPrelude(dst []byte, features uint32) []byte {
-	start := len(dst)
+func appendPrelude(dst []byte, part bool) []byte {
+	start, features := len(dst), uint32(0)
+	if part {
+		features = isPart
+	}
 	dst = append(dst, magic...)
 	dst = binary.LittleEndian.AppendUint32(dst, formatVersion)
 	dst = binary.LittleEndian.AppendUint32(dst, features)
@@ -78,10 +78,8 @@ func appendPrelude(dst []byte, features uint32) []byte {
 
 // prelude is the content of a file's first bytes.
 type prelude struct {
-	chain  uint32 // of the first block
-	longer bool   // arrays may be longer than known: the file has an unknown compatible feature
-	parts  bool   // the head lists parts
-	part   bool   // the file is a part
+	chain uint32 // of the first block
+	part  bool   // the file is a part
 }
 
 // checkPrelude returns the prelude, or the reason why the file cannot be read.
@@ -100,21 +98,10 @@ func checkPrelude(path string, b []byte) (p prelude, err error) {
 		return p, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
 	bits := binary.LittleEndian.Uint32(b[12:])
-	if unknown := bits &^ knownFeatures; unknown != 0 {
+	if unknown := bits &^ isPart; unknown != 0 {
 		return p, formatOf(path, "it uses the features %#x, which this qkv does not know", unknown)
 	}
-	return prelude{
-		chain: chain, longer: binary.LittleEndian.Uint32(b[16:]) != 0,
-		parts: bits&withParts != 0, part: bits&isPart != 0,
-	}, nil
-}
-
-// reader returns a Reader of a payload. If a compatible feature announces unknown fields, the Reader skips them.
-func reader(b []byte, longer bool) pack.Reader {
-	if longer {
-		return pack.NewReader(b)
-	}
-	return pack.NewExactReader(b)
+	return prelude{chain: chain, part: bits&isPart != 0}, nil
 }
 
 // header is a block's header. putHeader computes its own checksum, and readHeader checks it.
@@ -157,73 +144,39 @@ func (k kind) blockMost() uint32 {
 
 // Meta describes the state that a snapshot holds.
 type Meta struct {
-	Cluster   uint64
-	Member    uint64 // the member that saved it
-	Index     uint64 // the last applied entry
-	Term      uint64 // and its term
-	ConfState []byte // raft's configuration at that index, protobuf; opaque here
-	Digest    uint64 // of the state, as index computes it
-	Revision  int64
-	Version   string // of the qkv that saved it
+	Cluster   uint64 `msgpack:"c"`
+	Member    uint64 `msgpack:"m"` // the member that saved it
+	Index     uint64 `msgpack:"i"` // the last applied entry; of a part its number
+	Term      uint64 `msgpack:"t"` // and its term
+	ConfState []byte `msgpack:"f"` // raft's configuration at that index, protobuf; opaque here
+	Digest    uint64 `msgpack:"d"` // of the state, as index computes it
+	Revision  int64  `msgpack:"r"`
+	Version   string `msgpack:"v"` // of the qkv that saved it
 	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
-	Parts []Part
+	Parts []Part `msgpack:"p"`
 }
 
-const (
-	headFields      = 9
-	headFieldsParts = 10
-	partFields      = 5
-)
+// head is the head of a snapshot. That of a part is its number alone, by package pack: all members write the same bytes.
+type head struct {
+	Meta  `msgpack:"m,noinline"`
+	State uint64 `msgpack:"s"` // bytes of state
+}
 
-func appendHead(dst []byte, m Meta, state int) []byte {
-	fields := headFields
-	if len(m.Parts) > 0 {
-		fields = headFieldsParts
+func appendHead(m Meta, state int, part bool) []byte {
+	if part {
+		return pack.AppendUint(nil, m.Index)
 	}
-	dst = pack.AppendArray(dst, fields)
-	dst = pack.AppendUint(dst, m.Cluster)
-	dst = pack.AppendUint(dst, m.Member)
-	dst = pack.AppendUint(dst, m.Index)
-	dst = pack.AppendUint(dst, m.Term)
-	dst = pack.AppendBytes(dst, m.ConfState)
-	dst = pack.AppendUint(dst, m.Digest)
-	dst = pack.AppendInt(dst, m.Revision)
-	dst = pack.AppendString(dst, m.Version)
-	dst = pack.AppendUint(dst, uint64(state))
-	if len(m.Parts) == 0 {
-		return dst
-	}
-	dst = pack.AppendArray(dst, len(m.Parts))
-	for i := range m.Parts {
-		p := &m.Parts[i]
-		dst = pack.AppendBytes(pack.AppendUint(pack.AppendArray(dst, partFields), p.Number), p.SHA[:])
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, p.From), p.To), p.Bytes)
-	}
-	return dst
+	return codec.Append(nil, &head{m, uint64(state)})
 }
 
 // readHead reads a head's payload. Its result shares no memory with b.
-func readHead(b []byte, longer, parts bool) (m Meta, state uint64, err error) {
-	r := reader(b, longer)
-	fields := headFields
-	if parts {
-		fields = headFieldsParts
+func readHead(b []byte, part bool) (h head, err error) {
+	if part {
+		r := pack.NewExactReader(b)
+		h.Index = r.Uint()
+		return h, r.Done()
 	}
-	s := r.Struct(fields)
-	m.Cluster = r.Uint()
-	m.Member = r.Uint()
-	m.Index = r.Uint()
-	m.Term = r.Uint()
-	m.ConfState = append([]byte(nil), r.Bytes()...)
-	m.Digest = r.Uint()
-	m.Revision = r.Int()
-	m.Version = r.String()
-	state = r.Uint()
-	if parts {
-		m.Parts = readParts(&r)
-	}
-	r.End(s)
-	return m, state, r.Done()
+	return h, codec.ReadFile(b, &h)
 }
 
 // tail is the last block: counts of the file's content, and the file's identity.

@@ -7,18 +7,17 @@ import (
 	iofs "io/fs"
 
 	"qkv/index"
-	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
 // Part names a file with a part of a state's older changes: an extent, or a piece of the base. Its content decides its name, so equal
 // parts of two members have the same name, and are copied once.
 type Part struct {
-	Number uint64   // of the extent; 0: a piece of the base
-	From   int64    // the extent's first revision
-	To     int64    // the extent's last revision, or the base's
-	SHA    [32]byte // the tail's
-	Bytes  int64
+	Number uint64   `msgpack:"n"` // of the extent; 0: a piece of the base
+	From   int64    `msgpack:"f"` // the extent's first revision
+	To     int64    `msgpack:"t"` // the extent's last revision, or the base's
+	SHA    [32]byte `msgpack:"s"` // the tail's
+	Bytes  int64    `msgpack:"b"`
 }
 
 // Name is the part's published name.
@@ -26,23 +25,6 @@ func (p Part) Name() string { return partName(p.Number, p.SHA) }
 
 func partName(number uint64, sha [32]byte) string {
 	return fmt.Sprintf("%0*d-%s%s", digits, number, hex.EncodeToString(sha[:]), partSuffix)
-}
-
-func readParts(r *pack.Reader) (all []Part) {
-	for range r.Array() {
-		s := r.Struct(partFields)
-		p := Part{Number: r.Uint()}
-		if sha := r.Bytes(); len(sha) == len(p.SHA) {
-			p.SHA = [32]byte(sha)
-		} else {
-			r.Fail("the name of a part has not 32 bytes")
-			return nil
-		}
-		p.From, p.To, p.Bytes = r.Int(), r.Int(), r.Int()
-		r.End(s)
-		all = append(all, p)
-	}
-	return all
 }
 
 // gapless returns an error if a list of parts does not have all changes before a revision: the pieces of one base, and then the extents

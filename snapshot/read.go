@@ -34,7 +34,7 @@ type reading struct {
 }
 
 func newReading(w *walker, total int64, c content) reading {
-	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, redo: c.changes, longer: w.longer}}
+	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, redo: c.changes}}
 }
 
 // read passes a whole file to c. Its memory is bounded by a few blocks, the state's bytes and the versions of one key.
@@ -50,9 +50,7 @@ func readNoting(path string, f disk.File, sum hash.Hash, c content, noted *place
 		return Meta{}, tail{}, err
 	}
 	r := newReading(w, w.size, c)
-	if noted != nil {
-		r.keys.places, noted.longer = noted, w.longer
-	}
+	r.keys.places = noted
 	for {
 		if t, done, err := r.step(); done || err != nil {
 			return r.meta, t, err
@@ -90,21 +88,21 @@ func (r *reading) head() error {
 	if b.kind != kindHead {
 		return corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
-	m, state, err := readHead(b.payload, r.longer, r.parts)
+	h, err := readHead(b.payload, r.part)
 	if errors.Is(err, pack.ErrNewer) {
 		return formatOf(r.path, "in the head at byte %d, %v", b.at, err)
 	}
 	if err != nil {
 		return corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
 	}
-	if n, ok := parseName(base(r.path)); ok && (n.index != m.Index || n.term != m.Term || n.part != r.part) {
+	if n, ok := parseName(base(r.path)); ok && (n.index != h.Index || n.term != h.Term || n.part != r.part) {
 		return corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
-			m.Index, m.Term, n.index, n.term)
+			h.Index, h.Term, n.index, n.term)
 	}
-	if left := r.total - r.next; state > uint64(left) {
-		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, but the file has only %d more", state, left)
+	if left := r.total - r.next; h.State > uint64(left) {
+		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, but the file has only %d more", h.State, left)
 	}
-	r.meta, r.left = m, state
+	r.meta, r.left = h.Meta, h.State
 	return nil
 }
 

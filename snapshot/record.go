@@ -71,7 +71,6 @@ type decoder struct {
 	add    func(key []byte, versions []index.Version) error
 	redo   func(all []index.KeyedVersion) error
 	places *places // where to note the records; nil: nowhere
-	longer bool    // arrays may have unknown elements
 
 	keys, count uint64          // handed out: keys, versions
 	last        []byte          // the previous key, a copy
@@ -99,7 +98,7 @@ func (d *decoder) noteEnd(b *block) {
 // records that violate the format.
 func (d *decoder) block(h *block) (err, refused error) {
 	defer d.noteEnd(h)
-	r := reader(h.payload, d.longer)
+	r := pack.NewExactReader(h.payload)
 	for i := uint32(0); i < h.records; i++ {
 		rest, before := len(r.Rest()), len(d.versions)
 		if !d.split {
@@ -179,7 +178,7 @@ func (d *decoder) hold() {
 // changes hands out the changes of a block. The positions must ascend, across blocks.
 func (d *decoder) changes(h *block) (err, refused error) {
 	defer d.noteEnd(h)
-	r, last := reader(h.payload, d.longer), index.Version{}
+	r, last := pack.NewExactReader(h.payload), index.Version{}
 	if len(d.all) > 0 {
 		last = d.all[len(d.all)-1].Version
 	}

@@ -139,16 +139,6 @@ func (s *Saver) Volume() *Volume {
 	return &Volume{Part: s.Part(), fs: s.fs, path: join(s.dir, s.Part().Name()), places: s.places}
 }
 
-func (s *Saver) features() uint32 {
-	switch {
-	case s.part:
-		return isPart
-	case len(s.meta.Parts) > 0:
-		return withParts
-	}
-	return 0
-}
-
 func (s *Saver) path() string { return join(s.dir, s.name) }
 
 // overParts says whether err says that the snapshot exists, and that one has parts and this one has not.
@@ -165,7 +155,7 @@ func (s *Saver) overParts(err error) bool {
 }
 
 func (s *Saver) create() error {
-	head := appendHead(nil, s.meta, len(s.state))
+	head := appendHead(s.meta, len(s.state), s.part)
 	if len(head) > limits.SnapshotHeadBytes {
 		return fmt.Errorf("the head has %d bytes, the limit is %d", len(head), limits.SnapshotHeadBytes)
 	}
@@ -178,7 +168,7 @@ func (s *Saver) create() error {
 		return err
 	}
 	s.file = &output{File: f, room: gather()}
-	first := appendPrelude(nil, s.features())
+	first := appendPrelude(nil, s.part)
 	s.chain = binary.LittleEndian.Uint32(first[checksumAt:])
 	if err = s.write(first); err == nil {
 		s.block = append(s.block, head...)

@@ -13,6 +13,7 @@ import (
 	"qkv/index"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
+	"qkv/internal/pack"
 	"qkv/log/disk"
 )
 
@@ -57,7 +58,6 @@ type places struct {
 	chunks []chunk
 	keys   [][]byte // of a piece: the key of each chunk's first record
 	open   bool     // the last chunk is not complete
-	longer bool     // arrays may have unknown elements
 }
 
 // chunk is some records, which are read together.
@@ -271,7 +271,7 @@ func (v *Volume) readAt(b []byte, offset int64) error {
 
 // search looks for a version among the records of a chunk.
 func (v *Volume) search(b []byte, c chunk, key []byte, at index.Position) (value []byte, found bool, err error) {
-	r := reader(b, v.longer)
+	r := pack.NewExactReader(b)
 	var one index.Version
 	for len(r.Rest()) > 0 && r.Err() == nil {
 		s := r.Struct(recordFields)

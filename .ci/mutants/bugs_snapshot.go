@@ -29,7 +29,7 @@ var snapshotBugs = []mutant{
 	}, []detector{direct("./snapshot", "TestListedIsDurable")}},
 	// Package snapshot/backup.
 	{"write into the backup of another cluster", []change{
-		{"backup.Writer.begin", `m.cluster != w.cluster.ID {`, `m.cluster != w.cluster.ID && m.cluster == 0 {`},
+		{"backup.Writer.begin", `of.ID != w.cluster.ID {`, `of.ID != w.cluster.ID && of.ID == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestFolderRefused")}},
 	{"restore over a gap at the end of the log", []change{
 		{"follower.ends", `if s.first > l.index+1 {`, `if s.first > l.index+1 && s.first == 0 {`},

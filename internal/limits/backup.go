@@ -13,8 +13,6 @@ const (
 	// BackupSegmentBytes is the size at which a segment of a backup's log ends. Retention removes whole segments, and a segment whose end is
 	// damaged is read to find out whether anything follows.
 	BackupSegmentBytes = 16 << 20
-	// BackupFiles bounds the files of one base: one today. A reader allocates by it.
-	BackupFiles = 1 << 16
 	// BackupProgress is how much a restore reads between two reports of its progress.
 	BackupProgress = 1 << 20
 	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -96,7 +97,7 @@ func (w *Writer) appendChunk(entries []Entry) error {
 			return err
 		}
 	}
-	stored, flags, err := encrypt(appendEntries(nil, entries), w.to)
+	stored, flags, err := encrypt(kv.AppendLogEntries(nil, entries), w.to)
 	if err != nil {
 		return err
 	}

@@ -46,12 +46,9 @@ func loadBase(s store, index, term, cluster uint64) (b Base, err error) {
 		return b, err
 	}
 	defer f.Close()
-	sc, payload, err := single(s.path(name), f, kindBase)
+	sc, err := single(s.path(name), f, kindBase, &b)
 	if err != nil {
 		return b, err
-	}
-	if b, err = readBase(payload, sc.longer); err != nil {
-		return b, decoded(sc.path, headerBytes, err)
 	}
 	switch {
 	case b.Index != index || b.Term != term || sc.first != index || sc.before != term:

@@ -347,7 +347,7 @@ func (c *Copy) stepBack() error {
 // publishBase writes the manifest. The log's next entries begin a new segment, so that retention can remove the others.
 func (c *Copy) publishBase() error {
 	h := header{kind: kindBase, first: c.base.Index, before: c.base.Term}
-	if err := c.w.writeSingle(baseName(c.base.Index, c.base.Term), h, c.base.put()); err != nil {
+	if err := c.w.writeSingle(baseName(c.base.Index, c.base.Term), h, &c.base); err != nil {
 		return err
 	}
 	c.done = true

@@ -27,8 +27,7 @@
 //	  0   8  magic "qkvback\n"
 //	  8   4  format version, 1
 //	 12   4  incompatible features: a reader that does not know one refuses the file; none yet
-//	 16   4  compatible features: a reader may ignore them; none yet. With an unknown one, arrays may be longer than the
-//	         reader knows: it ignores the additional elements
+//	 16   4  zero
 //	 20   4  kind: "mark", "base", "file" or "log "
 //	 24   8  cluster
 //	 32   8  log: index of the first entry. base: index of the state
@@ -52,10 +51,10 @@
 //	124   4  checksum of bytes 0 to 124
 //	128      payload, at most limits.BackupChunkMost
 //
-//	mark   one chunk: msgpack [cluster, name, version]
-//	base   one chunk: msgpack [cluster, index, term, revision, wall, digest, level, version, [[sha, bytes] ...]]
+//	mark   one chunk: a [Cluster] in the encoding of package codec, of which a reader refuses unknown fields
+//	base   one chunk: a [Base], likewise
 //	file   1 MiB of the file in each chunk, less in the last one
-//	log    msgpack [[index, term, change, envelope] ...]
+//	log    the output of kv.AppendLogEntries
 //
 // An encrypted payload is an age stream of its own (age-encryption.org); headers, markers and manifests are not encrypted.
 // The Writer needs only recipients, so a host that makes backups cannot read them. Encryption hides the content; it does

@@ -121,7 +121,7 @@ func (l *follower) entries(c *chunk) (entries []Entry, err error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err = readEntries(clear, l.scanner.longer, c)
+	entries, err = readEntries(clear, c)
 	return entries, decoded(l.scanner.path, l.scanner.at, err)
 }
 

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
@@ -56,7 +55,6 @@ type header struct {
 	first   uint64   // log: index of the first entry; base: index of the state
 	before  uint64   // log: first entry of the segment that this one continues, 0 if none; base: term of the state
 	link    [32]byte // log: sum of the chunk that this one continues; file: its identity
-	longer  bool     // set by readHeader: the file has unknown compatible features, so its arrays may be longer
 }
 
 // put returns the header's bytes.
@@ -91,8 +89,7 @@ func readHeader(path string, b []byte, want kind) (h header, err error) {
 		return h, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
 	}
 	h = header{
-		longer: binary.LittleEndian.Uint32(b[16:]) != 0,
-		kind:   kind(binary.LittleEndian.Uint32(b[20:])), cluster: binary.LittleEndian.Uint64(b[24:]),
+		kind: kind(binary.LittleEndian.Uint32(b[20:])), cluster: binary.LittleEndian.Uint64(b[24:]),
 		first: binary.LittleEndian.Uint64(b[32:]), before: binary.LittleEndian.Uint64(b[40:]), link: [32]byte(b[48:80]),
 	}
 	if h.kind != want {
@@ -154,14 +151,6 @@ func readChunk(b []byte) (c chunk, ok bool) {
 	return chunk{u(0), u(1), u(2), l(0), l(1), l(2), int64(l(3)), [32]byte(b[48:80]), [32]byte(b[80:112])}, true
 }
 
-// reader returns a Reader of a payload. If a compatible feature announces unknown fields, the Reader skips them.
-func reader(b []byte, longer bool) pack.Reader {
-	if longer {
-		return pack.NewReader(b)
-	}
-	return pack.NewExactReader(b)
-}
-
 // decoded returns the error of a payload that was read, or nil.
 func decoded(path string, at int64, err error) error {
 	switch {
@@ -176,114 +165,40 @@ func decoded(path string, at int64, err error) error {
 // Entry is one committed entry of the log, as the state applies it.
 type Entry = kv.LogEntry
 
-const entryFields = 4
-
-func appendEntries(dst []byte, entries []Entry) []byte {
-	dst = pack.AppendArray(dst, len(entries))
-	for i := range entries {
-		e := &entries[i]
-		dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, entryFields), e.Index), e.Term)
-		dst = pack.AppendBytes(pack.AppendBool(dst, e.Change), e.Envelope)
-	}
-	return dst
-}
-
 // readEntries reads the entries of a chunk, which must be the entries of its header. They share memory with b.
-func readEntries(b []byte, longer bool, c *chunk) (entries []Entry, err error) {
-	r := reader(b, longer)
-	n := r.Array()
-	entries = make([]Entry, 0, min(n, len(b)/entryFields))
-	for range n {
-		s := r.Struct(entryFields)
-		entries = append(entries, Entry{Index: r.Uint(), Term: r.Uint(), Change: r.Bool(), Envelope: r.Bytes()})
-		r.End(s)
-	}
-	if err := r.Done(); err != nil {
+func readEntries(b []byte, c *chunk) (entries []Entry, err error) {
+	if entries, err = kv.ReadLogEntries(b); err != nil {
 		return nil, err
+	}
+	n := uint64(len(entries))
+	if n == 0 || c.first+n-1 != c.last || entries[n-1].Term != c.term {
+		return nil, errForeignEntries
 	}
 	for i, e := range entries {
 		if e.Index != c.first+uint64(i) {
-			r.Fail("its entries are not those of its header")
+			return nil, errForeignEntries
 		}
 	}
-	if n := uint64(len(entries)); n == 0 || c.first+n-1 != c.last || entries[n-1].Term != c.term {
-		r.Fail("its entries are not those of its header")
-	}
-	return entries, r.Err()
+	return entries, nil
 }
 
-// mark is the content of the marker.
-type mark struct {
-	cluster uint64
-	name    string // of the cluster
-	version string // of the qkv that made the backup
-}
-
-const markFields = 3
-
-func (m *mark) put() []byte {
-	b := pack.AppendUint(pack.AppendArray(nil, markFields), m.cluster)
-	return pack.AppendString(pack.AppendString(b, m.name), m.version)
-}
-
-func readMark(b []byte, longer bool) (m mark, err error) {
-	r := reader(b, longer)
-	s := r.Struct(markFields)
-	m.cluster, m.name, m.version = r.Uint(), r.String(), r.String()
-	r.End(s)
-	return m, r.Done()
-}
+var errForeignEntries = fmt.Errorf("%w: its entries are not those of its header", pack.ErrMalformed)
 
 // Base describes a saved state in a backup.
 type Base struct {
-	Cluster, Index, Term uint64 // Index and Term are those of the newest applied entry
-	Revision             int64
-	Wall                 int64 // the state's clock, in nanoseconds since 1970
-	Digest, Level        uint64
-	Version              string // of the qkv that saved it
-	Files                []File
+	Cluster  uint64 `msgpack:"c"`
+	Index    uint64 `msgpack:"i"` // of the newest applied entry
+	Term     uint64 `msgpack:"t"` // and its term
+	Revision int64  `msgpack:"r"`
+	Wall     int64  `msgpack:"w"` // the state's clock, in nanoseconds since 1970
+	Digest   uint64 `msgpack:"d"`
+	Level    uint64 `msgpack:"l"`
+	Version  string `msgpack:"v"` // of the qkv that saved it
+	Files    []File `msgpack:"f"`
 }
 
 // File is one file of a base.
 type File struct {
-	SHA   [32]byte // its identity, as the saver computed it
-	Bytes int64
-}
-
-const (
-	baseFields = 9
-	fileFields = 2
-)
-
-func (m *Base) put() []byte {
-	b := pack.AppendArray(nil, baseFields)
-	b = pack.AppendUint(pack.AppendUint(pack.AppendUint(b, m.Cluster), m.Index), m.Term)
-	b = pack.AppendInt(pack.AppendInt(b, m.Revision), m.Wall)
-	b = pack.AppendUint(pack.AppendUint(b, m.Digest), m.Level)
-	b = pack.AppendArray(pack.AppendString(b, m.Version), len(m.Files))
-	for _, f := range m.Files {
-		b = pack.AppendInt(pack.AppendBytes(pack.AppendArray(b, fileFields), f.SHA[:]), f.Bytes)
-	}
-	return b
-}
-
-func readBase(b []byte, longer bool) (m Base, err error) {
-	r := reader(b, longer)
-	s := r.Struct(baseFields)
-	m.Cluster, m.Index, m.Term, m.Revision, m.Wall, m.Digest, m.Level = r.Uint(), r.Uint(), r.Uint(), r.Int(), r.Int(), r.Uint(), r.Uint()
-	m.Version = r.String()
-	n := r.Array()
-	if n > limits.BackupFiles {
-		r.Fail("more files than a base may have")
-	}
-	for ; n > 0 && r.Err() == nil; n-- {
-		f := r.Struct(fileFields)
-		var one File
-		r.Fixed(one.SHA[:])
-		one.Bytes = r.Int()
-		r.End(f)
-		m.Files = append(m.Files, one)
-	}
-	r.End(s)
-	return m, r.Done()
+	SHA   [32]byte `msgpack:"s"` // its identity, as the saver computed it
+	Bytes int64    `msgpack:"b"`
 }

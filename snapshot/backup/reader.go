@@ -88,16 +88,8 @@ func (r *Reader) readMark() error {
 		return err
 	}
 	defer f.Close()
-	s, payload, err := single(r.store.path(markName), f, kindMark)
-	if err != nil {
-		return err
-	}
-	m, err := readMark(payload, s.longer)
-	if err != nil {
-		return decoded(s.path, headerBytes, err)
-	}
-	r.Cluster = Cluster{m.cluster, m.name, m.version}
-	return nil
+	_, err = single(r.store.path(markName), f, kindMark, &r.Cluster)
+	return err
 }
 
 // listSegments reads the headers of all segments.

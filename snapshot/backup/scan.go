@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 )
 
@@ -160,23 +161,24 @@ func (s *scanner) intactBehind() (last chunk, err error) {
 	return last, nil
 }
 
-// single reads a file of one chunk.
-func single(path string, f file, want kind) (s *scanner, payload []byte, err error) {
+// single reads the value of package codec that is in a file of one chunk.
+func single(path string, f file, want kind, to any) (s *scanner, err error) {
 	if s, err = scan(path, f, want); err != nil {
-		return s, nil, err
+		return s, err
 	}
 	c, err := s.chunk()
 	if errors.Is(err, io.EOF) {
 		err = corruptAt(path, s.next, "it ends after its header: it was cut")
 	}
 	if err != nil {
-		return s, nil, err
+		return s, err
 	}
-	if payload, err = s.payload(&c, nil); err != nil {
-		return s, nil, err
+	payload, err := s.payload(&c, nil)
+	if err != nil {
+		return s, err
 	}
 	if !s.ended || s.size != s.next {
-		return s, nil, corruptAt(path, s.next, "it does not end with its chunk")
+		return s, corruptAt(path, s.next, "it does not end with its chunk")
 	}
-	return s, payload, nil
+	return s, decoded(path, headerBytes, codec.ReadFile(payload, to))
 }

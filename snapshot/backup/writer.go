@@ -13,14 +13,15 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/internal/codec"
 	"qkv/log/disk"
 )
 
 // Cluster is the cluster of a backup.
 type Cluster struct {
-	ID      uint64
-	Name    string // for people
-	Version string // of the qkv that writes
+	ID      uint64 `msgpack:"c"`
+	Name    string `msgpack:"n"` // for people
+	Version string `msgpack:"v"` // of the qkv that writes
 }
 
 // Writer writes a backup. The first failed write or sync is final: every later call returns that error, and the caller
@@ -98,17 +99,13 @@ func ours(name string) bool {
 
 // begin reads the folder, or makes its content anew if that is allowed.
 func (w *Writer) begin(anew bool) error {
-	s, payload, err := w.read(markName, kindMark)
+	var of Cluster
+	err := w.read(markName, kindMark, &of)
 	if errors.Is(err, iofs.ErrNotExist) && anew {
 		err = w.make()
-	} else if err == nil {
-		var m mark
-		if m, err = readMark(payload, s.longer); err != nil {
-			err = decoded(s.path, headerBytes, err)
-		} else if m.cluster != w.cluster.ID {
-			err = fmt.Errorf("%w: %s is the backup of %s (%016x), and this cluster is %s (%016x): give another folder",
-				ErrForeign, w.folder.dir, m.name, m.cluster, w.cluster.Name, w.cluster.ID)
-		}
+	} else if err == nil && of.ID != w.cluster.ID {
+		err = fmt.Errorf("%w: %s is the backup of %s (%016x), and this cluster is %s (%016x): give another folder",
+			ErrForeign, w.folder.dir, of.Name, of.ID, w.cluster.Name, w.cluster.ID)
 	}
 	if err == nil {
 		err = w.syncNames()
@@ -148,13 +145,14 @@ func (w *Writer) refuseClear() error {
 }
 
 // read reads a file of one chunk.
-func (w *Writer) read(name string, want kind) (*scanner, []byte, error) {
+func (w *Writer) read(name string, want kind, to any) error {
 	f, err := w.folder.open(name)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer f.Close()
-	return single(w.folder.path(name), f, want)
+	_, err = single(w.folder.path(name), f, want, to)
+	return err
 }
 
 // make makes the folders, and then the marker.
@@ -182,12 +180,12 @@ func (w *Writer) syncNames() error {
 }
 
 func (w *Writer) writeMark() error {
-	m := mark{w.cluster.ID, w.cluster.Name, w.cluster.Version}
-	return w.writeSingle(markName, header{kind: kindMark}, m.put())
+	return w.writeSingle(markName, header{kind: kindMark}, &w.cluster)
 }
 
-// writeSingle writes a file of one chunk.
-func (w *Writer) writeSingle(name string, h header, payload []byte) error {
+// writeSingle writes a file of one chunk, with a value of package codec.
+func (w *Writer) writeSingle(name string, h header, value any) error {
+	payload := codec.Append(nil, value)
 	o, err := w.target.create(name)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)

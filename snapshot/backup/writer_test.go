@@ -564,7 +564,7 @@ func TestDigestsOnTheWay(t *testing.T) {
 	second.Digest++
 	forged := newFolder(t)
 	w := open(t, forged)
-	must(t, w.writeSingle(baseName(second.Index, second.Term), header{kind: kindBase, first: second.Index, before: second.Term}, second.put()))
+	must(t, w.writeSingle(baseName(second.Index, second.Term), header{kind: kindBase, first: second.Index, before: second.Term}, &second))
 	must(t, w.Close())
 	name := "to/b/" + baseName(second.Index, second.Term)
 	bad := m.with(name, slurp(t, forged, name))
