@@ -9,31 +9,20 @@ import (
 	"qkv/index/kv"
 )
 
-// Alarm is a fact about this member, or about another member as seen by this one, that an operator must know.
-type Alarm struct {
-	Name    kv.AlarmName
-	Member  uint64 // the member concerned; 0: this one
-	Subject string // distinguishes alarms of one name and member: a file, an activity; empty where only one is possible
-	Text    string // one line: what is wrong, why, and what to do
-}
-
-// key identifies an alarm: a member has at most one alarm per key.
-func (a Alarm) key() Alarm { a.Text = ""; return a }
-
-func compareAlarms(a, b Alarm) int {
+func compareAlarms(a, b kv.Alarm) int {
 	return cmp.Or(strings.Compare(string(a.Name), string(b.Name)), cmp.Compare(a.Member, b.Member), strings.Compare(a.Text, b.Text))
 }
 
-// Alarm raises an alarm. It replaces the alarm of the same name, member and subject; an empty text ends that alarm. Names and subjects
+// Alarm raises an alarm of this member, or of another one as this one sees it. It replaces the alarm of the same name, member and subject; an empty text ends that alarm. Names and subjects
 // are few, but texts are many: each failure may have its own numbers.
-func (s *Status) Alarm(a Alarm) {
+func (s *Status) Alarm(a kv.Alarm) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keep(&s.alarms, a.key(), a.Text)
+	keep(&s.alarms, kv.Alarm{Name: a.Name, Member: a.Member, Subject: a.Subject}, a.Text)
 }
 
 // Alarms returns all alarms, sorted by name, including those of the peers that this member refuses now.
-func (s *Status) Alarms() []Alarm {
+func (s *Status) Alarms() []kv.Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	alarms := slices.Collect(maps.Keys(s.alarms))
@@ -49,26 +38,26 @@ func (s *Status) Alarms() []Alarm {
 }
 
 // Refusals returns the peers that refuse this member, each with its reason.
-func (s *Status) Refusals() []Alarm {
+func (s *Status) Refusals() []kv.Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ofPeers(s.refusals)
 }
 
-func ofPeers(refusals map[uint64]Refusal) (alarms []Alarm) {
+func ofPeers(refusals map[uint64]Refusal) (alarms []kv.Alarm) {
 	for peer, r := range refusals {
 		name := kv.RefusedAlarm
 		if r.Forgot {
 			name = kv.AmnesiaAlarm
 		}
-		alarms = append(alarms, Alarm{Name: name, Member: peer, Text: r.Text})
+		alarms = append(alarms, kv.Alarm{Name: name, Member: peer, Text: r.Text})
 	}
 	slices.SortFunc(alarms, compareAlarms)
 	return alarms
 }
 
 // Quarantined returns the alarm with the reason why this member, whose role is RoleRefused, takes no part.
-func (s *Status) Quarantined() Alarm {
+func (s *Status) Quarantined() kv.Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, q := range []Quarantine{{}, {Differs: true}} {
@@ -77,7 +66,7 @@ func (s *Status) Quarantined() Alarm {
 			return a
 		}
 	}
-	return Alarm{}
+	return kv.Alarm{}
 }
 
 // Refuse notes why this member refuses a peer; nil admits the peer.

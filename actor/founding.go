@@ -103,7 +103,7 @@ func (f *founding) agrees(c *core, from uint64, m peerframe.Message) bool {
 
 // contradict logs a contradiction between the folders of two members, and shows it as long as it lasts.
 func (f *founding) contradict(c *core, from uint64, err error) {
-	a, before := Alarm{Name: kv.RefusedAlarm, Member: from, Subject: "folders"}, f.said[from]
+	a, before := kv.Alarm{Name: kv.RefusedAlarm, Member: from, Subject: "folders"}, f.said[from]
 	if err != nil {
 		a.Text = fmt.Sprintf("%s gets no vote, and takes no part with this member: %v; stop one of them. If the cluster has no leader yet, "+
 			"then stop all founders, remove their data folders, which hold nothing yet, and start them again", c.Status.NameOf(from), err)
@@ -128,7 +128,7 @@ func (f *founding) tell(c *core) {
 		return
 	}
 	f.told = text
-	c.Status.Alarm(Alarm{Name: kv.FoundingNotice, Text: text})
+	c.Status.Alarm(kv.Alarm{Name: kv.FoundingNotice, Text: text})
 	if text != "" {
 		c.Logger.Info(text)
 	}

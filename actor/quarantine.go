@@ -33,11 +33,11 @@ type Quarantine struct {
 }
 
 // Alarm returns the operator's alarm for it.
-func (q Quarantine) Alarm() Alarm {
+func (q Quarantine) Alarm() kv.Alarm {
 	if q.Differs {
-		return Alarm{Name: kv.CorruptAlarm, Subject: StateSubject, Text: q.Reason}
+		return kv.Alarm{Name: kv.CorruptAlarm, Subject: StateSubject, Text: q.Reason}
 	}
-	return Alarm{Name: kv.AmnesiaAlarm, Text: q.Reason}
+	return kv.Alarm{Name: kv.AmnesiaAlarm, Text: q.Reason}
 }
 
 // StateSubject is the subject of alarms that say that members' states differ.

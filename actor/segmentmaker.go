@@ -153,13 +153,13 @@ func (s *SegmentMaker) checkSpace() {
 		default:
 			text = fmt.Sprintf("the disk of %s refuses new files, although %d MiB are free: check for exhausted inodes (df -i) or a disk quota; if the disks of a quorum do, only deletions and reads are accepted", s.Dir, free>>20)
 		}
-		s.Status.Alarm(Alarm{Name: kv.NoSpaceAlarm, Text: text})
+		s.Status.Alarm(kv.Alarm{Name: kv.NoSpaceAlarm, Text: text})
 	case free >= high:
 		s.Status.reportDisk(func(d *space.Disk) { d.Full = false })
 		if disk.Full {
 			s.Logger.Info("the disk has space again: all writes are accepted", "left", free)
 		}
-		s.Status.Alarm(Alarm{Name: kv.NoSpaceAlarm})
+		s.Status.Alarm(kv.Alarm{Name: kv.NoSpaceAlarm})
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *Snapshotter) complete(info snapshot.Info) bool {
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	text := fmt.Sprintf("%s: look at the disk: %v", what, one.damage)
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
+	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }
 
 // partRepaired ends the repair of a part. If no other member gave the part, the next snapshot has all keys, from memory and the sound values
@@ -223,7 +223,7 @@ func (s *Snapshotter) forget(info snapshot.Info) {
 // that needs a snapshot would wait that long.
 func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
+	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	s.Applier.MustPost(SnapshotWanted{First: true})
 }
 

@@ -843,7 +843,7 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 			if !slices.Equal(aside, []string{bad}) {
 				t.Errorf("aside: %q", aside)
 			}
-			if !slices.ContainsFunc(follower.Status.Alarms(), func(a Alarm) bool {
+			if !slices.ContainsFunc(follower.Status.Alarms(), func(a kv.Alarm) bool {
 				return a.Name == kv.CorruptAlarm && a.Subject == "snap/"+bad && strings.Contains(a.Text, "nothing is lost")
 			}) {
 				t.Errorf("alarms %+v", follower.Status.Alarms())

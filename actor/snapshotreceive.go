@@ -168,8 +168,8 @@ func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err 
 	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
 }
 
-func receivingAlarm(text string) Alarm {
-	return Alarm{Name: kv.SnapshotAlarm, Subject: "receiving", Text: text}
+func receivingAlarm(text string) kv.Alarm {
+	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "receiving", Text: text}
 }
 
 // endReceivingAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
@@ -323,7 +323,7 @@ func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	s.harmed(part.Part, true)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
 	s.Logger.Error(text)
-	s.Status.Alarm(Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
+	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
 	return fmt.Errorf("the part was damaged here: %v", part)
 }
 

@@ -270,8 +270,8 @@ func (s *Snapshotter) abortSave() {
 	s.order = nil
 }
 
-func savingAlarm(text string) Alarm {
-	return Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
+func savingAlarm(text string) kv.Alarm {
+	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
 }
 
 // saveFailed keeps the log, which still holds everything. The applier orders another attempt after a pause.

@@ -108,11 +108,11 @@ func TestAlarmEnds(t *testing.T) {
 	if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], "snapshot could not be received") {
 		t.Errorf("on a full disk: %q", got)
 	}
-	s.Status.Alarm(Alarm{Name: kv.AmnesiaAlarm, Text: "it forgot"})
+	s.Status.Alarm(kv.Alarm{Name: kv.AmnesiaAlarm, Text: "it forgot"})
 	if !slices.Contains(s.problems(), "AMNESIA: it forgot") {
 		t.Errorf("amnesia is not among %q", s.problems())
 	}
-	s.Status.Alarm(Alarm{Name: kv.AmnesiaAlarm})
+	s.Status.Alarm(kv.Alarm{Name: kv.AmnesiaAlarm})
 	s.fs.SetCapacity(1 << 30)
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
 	if got := s.problems(); len(got) != 1 {

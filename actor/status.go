@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"qkv/index/kv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,9 +46,9 @@ type Status struct {
 
 	// Guarded by mu: rarely used.
 	mu       sync.Mutex
-	alarms   map[Alarm]string   // texts, by an alarm without its text
-	refusals map[uint64]Refusal // peers that refuse this member
-	refused  map[uint64]Refusal // peers that this member refuses
+	alarms   map[kv.Alarm]string // texts, by an alarm without its text
+	refusals map[uint64]Refusal  // peers that refuse this member
+	refused  map[uint64]Refusal  // peers that this member refuses
 }
 
 // NewStatus returns the status of a member whose actors a driver runs.

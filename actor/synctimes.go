@@ -130,16 +130,16 @@ func (o *Observer) lastMinute() syncMinute {
 
 // slowDisk returns the alarm of a slow disk. It is raised if several syncs were slow or took long in total, and more than one in a
 // hundred; or if the running sync has taken long.
-func (o *Observer) slowDisk() (a Alarm, raised bool) {
+func (o *Observer) slowDisk() (a kv.Alarm, raised bool) {
 	m := o.lastMinute()
 	switch since := time.Duration(o.syncSince.Load()); {
 	case since > 0 && o.moment()-since >= limits.SlowSyncsTime:
-		return Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
+		return kv.Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
 			(o.moment() - since).Round(time.Second))}, true
 	case m.p99 <= limits.SlowSync || m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:
-		return Alarm{}, false
+		return kv.Alarm{}, false
 	}
-	return Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
+	return kv.Alarm{Name: kv.SlowDiskAlarm, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
 		m.slow, m.all, limits.SlowSync, m.p99.Round(time.Millisecond))}, true
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/checks"
 )
 
 // TestAdverseSnapshotRot: one bit of the leader's newest snapshot rots, and a follower needs that snapshot. The leader
@@ -52,7 +54,7 @@ func TestAdverseSnapshotRot(t *testing.T) {
 	}
 	members := c.level()
 	i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Name == leader.name })
-	if !slices.ContainsFunc(members[i].Alarms, func(a alarm) bool {
+	if !slices.ContainsFunc(members[i].Alarms, func(a checks.Raised) bool {
 		return a.Name == "CORRUPT" && strings.Contains(a.Text, filepath.Base(newest))
 	}) {
 		t.Errorf("%s does not name the damage: %v", leader.name, members[i].Alarms)

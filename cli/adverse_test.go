@@ -289,6 +289,6 @@ func (c *clusterProcess) allRun() {
 func caughtUp(members []memberStatus, name string) bool {
 	leader := leaderOf(members)
 	i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Name == name })
-	return leader != nil && i >= 0 && members[i].Role != roleUnknown && members[i].Count(figures.Term) == leader.Count(figures.Term) &&
+	return leader != nil && i >= 0 && members[i].Answers && members[i].Count(figures.Term) == leader.Count(figures.Term) &&
 		members[i].Count(figures.Applied)+200 >= leader.Count(figures.Applied)
 }

@@ -60,7 +60,7 @@ func alarmDisarm(c *cli.Context) error {
 			return orNothing(err)
 		}
 		for i, a := range raised {
-			switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Alarm: a.Alarm})); {
+			switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Alarm.Name})); {
 			case err != nil && i == 0:
 				return orNothing(err)
 			case err != nil:
@@ -91,7 +91,7 @@ func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) ([]r
 	}
 	all := make([]raisedAlarm, 0, len(alarms))
 	for _, a := range alarms {
-		one := raisedAlarm{Alarm: a, Name: a.Kind.String(), MemberID: hex(a.Member), Of: hex(a.Member)}
+		one := raisedAlarm{Alarm: a, Name: string(a.Name), MemberID: hex(a.Member), Of: hex(a.Member)}
 		if i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == a.Member }); i >= 0 {
 			one.Of = members[i].Name
 		}

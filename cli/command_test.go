@@ -212,7 +212,7 @@ func TestStatus(t *testing.T) {
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Values: figures.Values{int64(figures.Term), 3, int64(figures.Commit), 9, int64(figures.Applied), 9},
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3", Replaces: 2}},
+		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3", Replaces: 2}},
 	})
 	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
 	if code != 0 || stderr != "" {
@@ -228,7 +228,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
 		}
 	}
-	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
+	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
 	before := b.member.Status()
 	b.member.SetStatus(now) // a learner that has been getting the data for long
 	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and reports its client address afterwards`) {
@@ -253,9 +253,9 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	b := newRig(t, nil)
 	here, dead, old := b.flags[1], deadEndpoint(t), servertest.NewMember()
 	there := servertest.Endpoint(servertest.Start(t, b.trust, old, nil))
-	now := []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}}
+	now := []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}}
 	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 9}, Members: append(now, wire.Member{ID: 3, Name: "n3", Clients: []string{there}})}
+	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 9}, Members: append(now, kv.Member{ID: 3, Name: "n3", Clients: []string{there}})}
 	oneLine := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 	b.flags[1] = here + "," + dead
@@ -271,7 +271,7 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	if code, out, stderr = b.qkv(t, "", "status", "--check"); !strings.Contains(oneLine(out), hint) || code != exitOK || stderr != "" {
 		t.Errorf("it goes on: %d %s%s", code, out, stderr)
 	}
-	removed.Alarms = []wire.Alarm{{Name: "REFUSED", Member: 3, Text: "n1 refuses it"}}
+	removed.Alarms = []kv.Alarm{{Name: "REFUSED", Member: 3, Text: "n1 refuses it"}}
 	old.SetStatus(removed)
 	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != exitFailed || stderr != "qkv: not healthy: REFUSED of n3\n" {
 		t.Errorf("it raises an alarm: %d %s", code, stderr)
@@ -291,7 +291,7 @@ func TestStatusOfAMemberThatHasJustDied(t *testing.T) {
 	defer func() { _ = socket.Close() }()
 	status := wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}},
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{socket.LocalAddr().String()}, Role: kv.Voter}},
+		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{socket.LocalAddr().String()}, Role: kv.Voter}},
 	}
 	b.member.SetStatus(status)
 	lost := time.AfterFunc(memberTimeout/2, func() {
@@ -312,12 +312,12 @@ func TestStatusNamesWhoIsKnown(t *testing.T) {
 	there := servertest.Endpoint(servertest.Start(t, b.trust, joiner, nil))
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20},
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
+		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
 		Links:   []wire.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
 	})
 	joiner.SetStatus(wire.Status{
-		Name: "n2", ID: 2, Role: "follower", Leader: 1, Members: []wire.Member{{ID: 4, Name: "n4"}},
-		Links: []wire.Link{{Member: 1, Connected: true, RTT: time.Millisecond}, {Member: 3}}, Alarms: []wire.Alarm{{Name: "REFUSED", Member: 1, Text: "so it is"}},
+		Name: "n2", ID: 2, Role: "follower", Leader: 1, Members: []kv.Member{{ID: 4, Name: "n4"}},
+		Links: []wire.Link{{Member: 1, Connected: true, RTT: time.Millisecond}, {Member: 3}}, Alarms: []kv.Alarm{{Name: "REFUSED", Member: 1, Text: "so it is"}},
 	})
 	code, out, stderr := b.qkv(t, "", "status")
 	for _, want := range []string{"\n0000000000000003 does not answer: ", "\nREFUSED of n1: ", "\nlinks 0000000000000003–n1 none, n1–n2 1.00 ms, n1–n4 none, 0000000000000003–n2 none\n"} {

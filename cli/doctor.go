@@ -136,7 +136,7 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 	var asking sync.WaitGroup
 	for i := range members {
 		m := &f.Members[i]
-		addresses := members[i].clients
+		addresses := m.Clients
 		if _, _, err := net.SplitHostPort(m.Name); err == nil && len(addresses) == 0 {
 			addresses = []string{m.Name} // an endpoint that does not answer, perhaps because the packets are too large for the way to it
 		}
@@ -147,8 +147,8 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 			}
 			m.Routes = append(m.Routes, route)
 		}
-		if m.Answers && credentials != nil && len(members[i].clients) > 0 {
-			asking.Go(func() { m.Certificate = shownCertificate(ctx, credentials, members[i].clients) })
+		if m.Answers && credentials != nil && len(m.Clients) > 0 {
+			asking.Go(func() { m.Certificate = shownCertificate(ctx, credentials, m.Clients) })
 		}
 	}
 	asking.Wait()

@@ -108,10 +108,10 @@ func addMetrics(c *cli.Context, b *bundle, members []memberStatus) {
 	defer cancel()
 	for i := range members {
 		m := &members[i]
-		if len(m.clients) == 0 || m.Role == roleUnknown {
+		if len(m.Clients) == 0 || !m.Answers {
 			continue
 		}
-		content, err := metricsOf(ctx, credentials, m.clients[0])
+		content, err := metricsOf(ctx, credentials, m.Clients[0])
 		if err != nil {
 			content = fmt.Appendf(content, "# not complete: %v\n", err)
 		}

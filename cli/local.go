@@ -149,7 +149,7 @@ func level(members []memberStatus, want int) bool {
 		return false
 	}
 	for _, m := range members {
-		if m.Role == roleUnknown || m.Count(figures.Term) != members[0].Count(figures.Term) || m.Count(figures.Applied) != members[0].Count(figures.Applied) || m.Digest != members[0].Digest {
+		if !m.Answers || m.Count(figures.Term) != members[0].Count(figures.Term) || m.Count(figures.Applied) != members[0].Count(figures.Applied) || m.Digest != members[0].Digest {
 			return false
 		}
 	}
@@ -158,7 +158,7 @@ func level(members []memberStatus, want int) bool {
 
 func leaderOf(members []memberStatus) *memberStatus {
 	for i := range members {
-		if members[i].Role == "leader" {
+		if members[i].State == "leader" {
 			return &members[i]
 		}
 	}
@@ -171,7 +171,7 @@ func describe(members []memberStatus, err error) string {
 	}
 	var all []string
 	for _, m := range members {
-		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s %v", m.Name, m.Role, m.Count(figures.Applied), m.Error, m.Alarms)))
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s %v", m.Name, m.State, m.Count(figures.Applied), m.Error, m.Alarms)))
 	}
 	return strings.Join(all, "; ")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/testretry"
 	"qkv/net/client"
@@ -382,7 +383,7 @@ func TestMemberReplaceAtTheSameAddress(t *testing.T) {
 // One that is to keep to its endpoints asks nobody else, and says so.
 func TestStatusNoDiscovery(t *testing.T) {
 	b := threeMembers(t)
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}, Links: []wire.Link{{Member: 2, Connected: true}}})
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}, Links: []wire.Link{{Member: 2, Connected: true}}})
 	testretry.Again(t, 5, func(t testing.TB) {
 		begun := time.Now()
 		code, out, _ := b.qkv(t, "", "status")
@@ -440,18 +441,18 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 	for name, m := range members {
 		endpoints[name] = servertest.Endpoint(servertest.Start(t, b.trust, m, nil))
 	}
-	now := []wire.Member{
+	now := []kv.Member{
 		{ID: 1, Name: "n1", Clients: []string{endpoints["n1"]}},
 		{ID: 2, Name: "n2", Clients: []string{endpoints["n2"]}},
 		{ID: 3, Name: "n3", Clients: []string{endpoints["n3"]}},
 	}
-	founders := []wire.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
+	founders := []kv.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
 	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
 	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
 	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleRefused, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
 	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	code, out, stderr := b.qkv(t, "", "status")
-	if code != 0 || strings.Contains(out, roleUnknown) || strings.Count(out, "\nn2 ") != 1 {
+	if code != 0 || strings.Contains(out, checks.StateUnknown) || strings.Count(out, "\nn2 ") != 1 {
 		t.Errorf("%d %s%s", code, out, stderr)
 	}
 }

@@ -9,15 +9,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
-const (
-	// roleRefused is the role of a quarantined member; one of these alarms gives the reason.
-	roleRefused  = "refused"
-	alarmAmnesia = "AMNESIA"
-	alarmCorrupt = "CORRUPT"
-)
+// roleRefused is the role of a quarantined member.
+const roleRefused = "refused"
 
 func memberUnbanCommand() *cli.Command {
 	return &cli.Command{
@@ -89,7 +86,7 @@ func unban(c *cli.Context) error {
 
 // quarantineOf returns the reason of a member's quarantine, from its own status.
 func quarantineOf(s *client.Status) string {
-	for _, name := range []string{alarmAmnesia, alarmCorrupt} {
+	for _, name := range []kv.AlarmName{kv.AmnesiaAlarm, kv.CorruptAlarm} {
 		for _, a := range s.Alarms {
 			if a.Name == name && a.Member == s.ID {
 				return a.Text

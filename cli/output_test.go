@@ -17,6 +17,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
+	"qkv/node"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -110,8 +111,8 @@ func TestShown(t *testing.T) {
 
 func TestStatusOutput(t *testing.T) {
 	members := []memberStatus{
-		{
-			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Digest: "5f0c3a9be1d20c44",
+		{Member: checks.Member{
+			Answers: true, Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", State: "leader", Leader: "n1", Digest: "5f0c3a9be1d20c44",
 			Values: figures.Values{
 				int64(figures.Term), 2, int64(figures.Commit), 9, int64(figures.Applied), 9, int64(figures.Revision), 4, int64(figures.Keys), 3, int64(figures.Leases), 2,
 				int64(figures.Oldest), 2, int64(figures.HistoryBytes), 4096, int64(figures.HistoryAge), int64(75 * time.Second), int64(figures.Used), 5 << 20, int64(figures.Quota), 2 << 30,
@@ -119,23 +120,23 @@ func TestStatusOutput(t *testing.T) {
 				int64(figures.BaseRevision), 900, int64(figures.BaseFiles), 3, int64(figures.BaseBytes), 180 << 20, int64(figures.Extents), 12, int64(figures.ExtentBytes), 170 << 20,
 				int64(figures.Cold), 1234, int64(figures.ColdBytes), 96 << 20, int64(figures.Reads), 77, int64(figures.ReadsFailed), 1,
 			},
-			Alarms: []alarm{{"CORRUPT", "n2", "its state at index 9\nis not this one's"}},
-			Links:  []link{{Member: "n2", Error: "cannot connect to a peer: timeout"}, {Member: "n3", Connected: true, RTT: 0.25}},
-		},
-		{Name: "n2", ID: "0000000000000002", Role: roleUnknown, Error: "no answer from 127.0.0.1:2381: timeout", Alarms: []alarm{}, Links: []link{}},
+			Alarms: []checks.Raised{{Name: "CORRUPT", Member: "n2", Text: "its state at index 9 is not this one's"}},
+			Links:  []checks.Link{{Member: "n2", Error: "cannot connect to a peer: timeout"}, {Member: "n3", Connected: true, RTT: figures.RTT(250 * time.Microsecond)}},
+		}},
+		{Member: checks.Member{Name: "n2", ID: "0000000000000002", State: checks.StateUnknown, Error: "no answer from 127.0.0.1:2381: timeout"}},
 	}
-	large := memberStatus{
-		Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", Role: "follower", Leader: "n1", Digest: "5f0c3a9be1d20c44",
+	large := memberStatus{Member: checks.Member{
+		Answers: true, Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", State: "follower", Leader: "n1", Digest: "5f0c3a9be1d20c44",
 		Values: figures.Values{
 			int64(figures.Term), math.MaxUint32, int64(figures.Applied), 1e12, int64(figures.Revision), 1e12, int64(figures.Keys), 1e9,
 			int64(figures.Used), 3 << 30, int64(figures.Quota), 2 << 30, int64(figures.Log), 1 << 40, int64(figures.SyncP99), int64(12345600 * time.Microsecond),
 		},
-		Alarms: []alarm{
-			{"CORRUPT", "n2", "its state at index 9\nis not this one's"},
-			{"AMNESIA", "n3", strings.Repeat("it forgot what it promised; ", 20)},
+		Alarms: []checks.Raised{
+			{Name: "CORRUPT", Member: "n2", Text: "its state at index 9 is not this one's"},
+			{Name: "AMNESIA", Member: "n3", Text: strings.Repeat("it forgot what it promised; ", 20)},
 		},
-		Links: []link{{Member: "n1", Connected: true, RTT: 1.5}, {Member: "n2"}},
-	}
+		Links: []checks.Link{{Member: "n1", Connected: true, RTT: figures.RTT(1500 * time.Microsecond)}, {Member: "n2"}},
+	}}
 	golden(t, "status-large", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, append(members, large)) }))
 	var out bytes.Buffer
 	must(t, writeStatus(&out, formatTable, append(members, large)))
@@ -153,7 +154,7 @@ func TestStatusOfABackup(t *testing.T) {
 		0: "by n1 in /b: it has just begun to lead, so whether its backup is complete is not known yet", time.Microsecond: "by n1 in /b: complete",
 		9 * time.Second: "by n1 in /b: complete", 61400 * time.Millisecond: "by n1 in /b: not complete for 1m1s",
 	} {
-		m := said(&client.Status{Name: "n1", Backup: "/b", Values: figures.Values{int64(figures.BackupAge), int64(age)}}, nil)
+		m := memberStatus{Member: checks.Member{Name: "n1", Backup: "/b", Values: figures.Values{int64(figures.BackupAge), int64(age)}}}
 		if got := m.backup(); got != want {
 			t.Errorf("%v: %s", age, got)
 		}
@@ -161,13 +162,16 @@ func TestStatusOfABackup(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	leader, follower := memberStatus{Name: "n1", Role: "leader", Leader: "n1"}, memberStatus{Name: "n2", Role: "follower", Leader: "n1"}
-	candidate, unknown := memberStatus{Name: "n2", Role: "candidate"}, memberStatus{Name: "n3", Role: roleUnknown}
+	as := func(name, state, leader string) memberStatus {
+		return memberStatus{Member: checks.Member{Answers: state != checks.StateUnknown, Name: name, State: state, Leader: leader}}
+	}
+	leader, follower := as("n1", "leader", "n1"), as("n2", "follower", "n1")
+	candidate, unknown := as("n2", "candidate", ""), as("n3", checks.StateUnknown, "")
 	torn, full := follower, follower
-	torn.Alarms = []alarm{{"TORN", "n2", "cut"}, {"QUOTA", "n1", "nearly"}, {"HISTORY", "n1", "short"}, {"MEMORY", "n3", "small"}}
-	full.Alarms = []alarm{{"NOSPACE", "n2", "10 MiB are left"}, {"CERT", "n1", "ends"}}
+	torn.Alarms = []checks.Raised{{Name: "TORN", Member: "n2", Text: "cut"}, {Name: "QUOTA", Member: "n1", Text: "nearly"}, {Name: "HISTORY", Member: "n1", Text: "short"}, {Name: "MEMORY", Member: "n3", Text: "small"}}
+	full.Alarms = []checks.Raised{{Name: "NOSPACE", Member: "n2", Text: "10 MiB are left"}, {Name: "CERT", Member: "n1", Text: "ends"}}
 	drops := leader
-	drops.Alarms = []alarm{{"RETENTION", "n1", "history will be dropped"}}
+	drops.Alarms = []checks.Raised{{Name: "RETENTION", Member: "n1", Text: "history will be dropped"}}
 	for _, tt := range []struct {
 		members []memberStatus
 		code    int
@@ -200,12 +204,12 @@ func inFormats(write func(out *bytes.Buffer, format string) error) string {
 
 // A full disk is told once, by the member that has it, and by others where that does not answer.
 func TestFullDiskIsToldOnce(t *testing.T) {
-	own, generic := alarm{"NOSPACE", "n1", "its disk is full"}, alarm{"NOSPACE", "n1", "there is no room"}
-	n1, n2 := memberStatus{Name: "n1", Alarms: []alarm{own}}, memberStatus{Name: "n2", Alarms: []alarm{generic}}
-	if got := checks.Raised(factsOf([]memberStatus{n2, n1})); len(got) != 1 || alarm(got[0]) != own {
+	own, generic := checks.Raised{Name: "NOSPACE", Member: "n1", Text: "its disk is full"}, checks.Raised{Name: "NOSPACE", Member: "n1", Text: "there is no room"}
+	n1, n2 := checks.Member{Name: "n1", Alarms: []checks.Raised{own}}, checks.Member{Name: "n2", Alarms: []checks.Raised{generic}}
+	if got := checks.RaisedBy([]checks.Member{n2, n1}); len(got) != 1 || got[0] != own {
 		t.Errorf("%v", got)
 	}
-	if got := checks.Raised(factsOf([]memberStatus{n2, {Name: "n1"}})); len(got) != 1 || alarm(got[0]) != generic {
+	if got := checks.RaisedBy([]checks.Member{n2, {Name: "n1"}}); len(got) != 1 || got[0] != generic {
 		t.Errorf("%v", got)
 	}
 }
@@ -251,7 +255,7 @@ func TestPrefixed(t *testing.T) {
 // A member tells its links in no order; status shows them in that of the names, so that two looks can be compared.
 func TestLinksAreInOrder(t *testing.T) {
 	s := client.Status{Links: []wire.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
-	if got := linksOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}); got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
+	if got := node.MemberOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}.of, time.Time{}, time.Time{}).Links; got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
 		t.Errorf("links are %+v", got)
 	}
 }

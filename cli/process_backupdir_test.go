@@ -107,7 +107,7 @@ func TestProcessBackupDir(t *testing.T) {
 		began, writes := time.Now(), len(m.acknowledged())
 		text := ""
 		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
-			for _, a := range checks.Raised(factsOf(members)) {
+			for _, a := range checks.RaisedBy(factsOf(members)) {
 				if a.Name == "BACKUP" {
 					text = a.Text
 				}
@@ -199,8 +199,8 @@ func fillDisk(t *testing.T, disk string) {
 }
 
 func alarmNames(members []memberStatus) (names string) {
-	for _, a := range checks.Raised(factsOf(members)) {
-		names += a.Name + " "
+	for _, a := range checks.RaisedBy(factsOf(members)) {
+		names += string(a.Name) + " "
 	}
 	return names
 }

@@ -330,7 +330,7 @@ func (c *clusterProcess) started() {
 func (c *clusterProcess) answer() {
 	c.t.Helper()
 	c.await("all members answer", func(members []memberStatus) bool {
-		return len(members) == len(c.members) && !slices.ContainsFunc(members, func(m memberStatus) bool { return m.Role == roleUnknown })
+		return len(members) == len(c.members) && !slices.ContainsFunc(members, func(m memberStatus) bool { return !m.Answers })
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -289,6 +291,6 @@ func TestProcessAmnesia(t *testing.T) {
 }
 
 // raises says whether the member has an alarm of a name.
-func (m *memberStatus) raises(name string) bool {
-	return slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == name })
+func (m *memberStatus) raises(name kv.AlarmName) bool {
+	return slices.ContainsFunc(m.Alarms, func(a checks.Raised) bool { return a.Name == name })
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/checks"
 )
 
 // TestProcessLostDisk: a member's disk is lost, and its host starts it on an empty one before anybody has replaced it, as
@@ -41,7 +43,7 @@ func TestProcessLostDisk(t *testing.T) {
 	lost.arguments = join
 	c.await("the others do not hear it", func(members []memberStatus) bool {
 		return !slices.ContainsFunc(members, func(m memberStatus) bool {
-			return slices.ContainsFunc(m.Links, func(l link) bool { return strings.Contains(l.Member, lost.name) && l.Connected })
+			return slices.ContainsFunc(m.Links, func(l checks.Link) bool { return strings.Contains(l.Member, lost.name) && l.Connected })
 		})
 	})
 	lost.start()

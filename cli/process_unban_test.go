@@ -26,7 +26,7 @@ func TestProcessUnban(t *testing.T) {
 	m.start()
 	refused := func() {
 		t.Helper()
-		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].Role == roleRefused })
+		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].State == roleRefused })
 	}
 	refused()
 	c.qkv("member", "unban", m.name).exits(t, exitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")

@@ -102,7 +102,7 @@ func TestProcessVerify(t *testing.T) {
 	if !members[m.name].Sound {
 		t.Error(said)
 	}
-	if status := c.level(); status[2].raises(alarmCorrupt) {
+	if status := c.level(); status[2].raises("CORRUPT") {
 		t.Errorf("the alarms: %v", status[2].Alarms)
 	}
 	m.kill()

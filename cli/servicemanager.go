@@ -141,7 +141,7 @@ func (m *serviceManager) awaitReady(ctx context.Context, n supervised) bool {
 		}
 		if why := "waiting for a leader"; n.Working(startExtensionEvery) {
 			for _, a := range n.Status().Alarms {
-				why += "; " + a.Name + ": " + a.Text
+				why += "; " + string(a.Name) + ": " + a.Text
 			}
 			m.extend(why)
 		}

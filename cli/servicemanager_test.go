@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
@@ -130,7 +131,7 @@ func (f *fakeMember) Ready(ctx context.Context) error {
 func (f *fakeMember) Working(time.Duration) bool { return !f.hangs.Load() }
 func (f *fakeMember) Err() error                 { return nil }
 func (f *fakeMember) Status() wire.Status {
-	return wire.Status{Alarms: []wire.Alarm{{Name: "FOUNDING", Text: "waiting\nfor n2"}}}
+	return wire.Status{Alarms: []kv.Alarm{{Name: "FOUNDING", Text: "waiting\nfor n2"}}}
 }
 
 // TestWatchdogOfMemberThatHangs: the watchdog hears of no member that hangs, and hears of it again when it goes on.

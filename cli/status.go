@@ -10,9 +10,6 @@ import (
 	"qkv/internal/checks"
 )
 
-// roleUnknown is the role of a member that did not answer.
-const roleUnknown = "unknown"
-
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "cluster", Usage: "show the state of each member",

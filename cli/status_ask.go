@@ -38,7 +38,7 @@ func (t target) status(ctx context.Context) ([]memberStatus, error) {
 	}
 	var members []memberStatus
 	for _, e := range unavailable.Endpoints {
-		members = append(members, unreachable(e.Endpoint, 0, e.Err))
+		members = append(members, silent(e.Endpoint, e.Err))
 	}
 	t.probe(ctx, members)
 	return members, err
@@ -56,13 +56,13 @@ func (t target) probe(ctx context.Context, members []memberStatus) {
 	var asking sync.WaitGroup
 	for i := range members {
 		m := &members[i]
-		addresses := m.clients
-		if m.stranger || len(members[i].ID) == 0 {
+		addresses := m.Clients
+		if m.Unknown || m.ID == "" {
 			addresses = []string{m.Name} // an endpoint
 		}
-		if m.Role == roleUnknown && m.why == checks.Silent {
+		if !m.Answers && m.Why == checks.Silent {
 			asking.Go(func() {
-				for i := 0; i < len(addresses) && !m.runs; i++ {
+				for i := 0; i < len(addresses) && !m.Runs; i++ {
 					m.ask(ctx, &web, "https://"+addresses[i])
 				}
 			})
@@ -93,10 +93,10 @@ func (m *memberStatus) ask(ctx context.Context, web *http.Client, at string) {
 	if json.NewDecoder(io.LimitReader(version.Body, limits.EtcdHeaderBytes)).Decode(&said) != nil || said.Version == "" {
 		return
 	}
-	m.runs, m.Version, m.Interface = true, said.Version, said.Interface
+	m.Runs, m.Version, m.Interface = true, said.Version, said.Interface
 	figures.Set(&m.Values, figures.MTU, said.MTU)
 	if ready, err := get("/readyz"); err == nil {
-		m.ready = ready.StatusCode == http.StatusOK
+		m.Ready = ready.StatusCode == http.StatusOK
 		_ = ready.Body.Close()
 	}
 }
@@ -150,7 +150,7 @@ func (t target) discover(ctx context.Context, s *client.Client) (first client.St
 }
 
 // addressesOf returns the members' client addresses without the known ones; none with --no-discovery.
-func (t target) addressesOf(members []wire.Member, but []string) (more []string) {
+func (t target) addressesOf(members []client.Member, but []string) (more []string) {
 	if t.given {
 		return nil
 	}
@@ -168,9 +168,9 @@ func (t target) addressesOf(members []wire.Member, but []string) (more []string)
 type answers map[string]answer
 
 type answer struct {
-	status client.Status
-	clock  clockOffset
-	err    error
+	status         client.Status
+	sent, received time.Time
+	err            error
 }
 
 func ask(ctx context.Context, s *client.Client, addresses []string) answers {
@@ -180,9 +180,9 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 	var asking sync.WaitGroup
 	for i, address := range addresses {
 		asking.Go(func() {
-			sent := time.Now()
+			all[i].sent = time.Now()
 			all[i].status, all[i].err = s.Status(ctx, address)
-			all[i].clock = offsetOf(all[i].status.Get(figures.Wall), sent, time.Now())
+			all[i].received = time.Now()
 		})
 	}
 	asking.Wait()
@@ -211,10 +211,10 @@ func (a answers) cluster(first client.Status) (led client.Status, err error) {
 }
 
 // furthest returns the list of the member with the highest applied index among the known members; nil if none of them answers.
-func (a answers) furthest(known []wire.Member, cluster uint64) (newer []wire.Member) {
+func (a answers) furthest(known []client.Member, cluster uint64) (newer []client.Member) {
 	applied := uint64(0)
 	for _, one := range a {
-		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m client.Member) bool { return m.ID == one.status.ID })
 		if one.err == nil && isKnown && one.status.Count(figures.Applied) >= applied && len(one.status.Members) > 0 {
 			applied, newer = one.status.Count(figures.Applied), one.status.Members
 		}
@@ -249,7 +249,7 @@ type namesByID map[uint64]string
 func (n namesByID) of(id uint64) string { return cmp.Or(n[id], hex(id)) }
 
 // names collects the names from all members: a member that has just joined, or was down meanwhile, knows some others only by id.
-func (a answers) names(known []wire.Member) namesByID {
+func (a answers) names(known []client.Member) namesByID {
 	n := namesByID{}
 	add := func(id uint64, name string) {
 		if n[id] == "" {
@@ -272,13 +272,11 @@ func (a answers) names(known []wire.Member) namesByID {
 }
 
 // member returns the status of a member from any address, or the error of its own address.
-func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberStatus {
+func (a answers) member(m client.Member, cluster uint64, named namesByID) memberStatus {
 	for address, one := range a {
 		if one.err == nil && one.status.ID == m.ID && one.status.Cluster == cluster {
-			answered := said(&one.status, named)
-			answered.endpoint = address
-			answered.known(m, named)
-			answered.clock = one.clock
+			answered := one.member(address, named)
+			node.SetRecord(&answered.Member, &m, named.of)
 			return answered
 		}
 	}
@@ -296,35 +294,43 @@ func (a answers) member(m wire.Member, cluster uint64, named namesByID) memberSt
 			why, err = checks.Displaced, fmt.Errorf("another member answers at %s: %s with the id %016x, of the cluster %016x", address, one.status.Name, one.status.ID, one.status.Cluster)
 		}
 	}
-	away := unreachable(named.of(m.ID), m.ID, err)
-	away.known(m, named)
-	away.why, away.Version = why, m.Version
-	figures.Set(&away.Values, figures.LevelMost, m.Level)
-	return away
+	away := node.Unreachable(&m, named.of, err)
+	away.Why = why
+	return memberStatus{Member: away}
+}
+
+// member describes the member that has answered at an address.
+func (a *answer) member(address string, named namesByID) memberStatus {
+	return memberStatus{Member: node.MemberOf(&a.status, named.of, a.sent, a.received), endpoint: address}
+}
+
+// silent describes an endpoint that does not answer, and of which no member is known.
+func silent(endpoint string, err error) memberStatus {
+	return memberStatus{Member: checks.Member{Name: endpoint, State: checks.StateUnknown, Error: oneLine(err.Error()), Why: node.WhyOf(err)}}
 }
 
 // others returns the given endpoints that belong to no known member, perhaps to a removed one.
-func (a answers) others(known []wire.Member, cluster uint64, t target, named namesByID) (members []memberStatus) {
+func (a answers) others(known []client.Member, cluster uint64, t target, named namesByID) (members []memberStatus) {
 	isMember := func(one answer) bool {
-		return one.err == nil && one.status.Cluster == cluster && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+		return one.err == nil && one.status.Cluster == cluster && slices.ContainsFunc(known, func(m client.Member) bool { return m.ID == one.status.ID })
 	}
 	advice := "if that was removed, take it out of " + t.source
 	for _, address := range t.endpoints {
 		one := a[address]
 		switch {
-		case isMember(one), slices.ContainsFunc(known, func(m wire.Member) bool { return slices.Contains(m.Clients, address) }):
+		case isMember(one), slices.ContainsFunc(known, func(m client.Member) bool { return slices.Contains(m.Clients, address) }):
 		case one.err != nil:
-			m := unreachable(address, 0, one.err)
+			m := silent(address, one.err)
 			m.hint = "no member says that it serves clients there: " + advice
-			m.stranger = true
+			m.Unknown = true
 			members = append(members, m)
 		default:
-			m := said(&one.status, named)
-			m.endpoint, m.foreign = address, one.status.Cluster != cluster
-			if m.stranger = len(known) > 0; m.stranger {
+			m := one.member(address, named)
+			m.Foreign = one.status.Cluster != cluster
+			if m.Unknown = len(known) > 0; m.Unknown {
 				m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
 			}
-			if m.foreign {
+			if m.Foreign {
 				m.hint = fmt.Sprintf("at %s belongs to another cluster, %s: was it started without its --initial-cluster, or is it a member from before a recovery?", address, m.Cluster)
 			}
 			members = append(members, m)

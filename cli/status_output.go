@@ -9,35 +9,18 @@ import (
 	"strings"
 	"time"
 
-	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
-	"qkv/net/client"
-	"qkv/node"
 )
 
 // memberStatus is the status of one member, or the error of asking it.
 type memberStatus struct {
-	Name, ID, Cluster, Version, Role, Stage string
-	Vote                                    string // learner, voter, incoming or leaving
-	Replaces                                string // the member in whose place it was added
-	Leader                                  string // as this member sees it; empty: none
-	Digest, Interface, Backup               string // as in a client.Status
-	Error                                   string // why asking it failed
-	Alarms                                  []alarm
-	Links                                   []link
-	figures.Values
+	checks.Member
+	Vote string // learner, voter, incoming or leaving
 
-	hint        string // advice for an endpoint without a known member
-	stranger    bool   // none of the members that the others know
-	foreign     bool   // a stranger that belongs to another cluster
-	why         checks.Why
-	runs, ready bool // as in checks.Member
-	role        kv.Role
-	clients     []string // its addresses for clients
-	endpoint    string   // where it has answered; empty: nowhere
-	clock       clockOffset
+	hint     string // advice for an endpoint without a known member
+	endpoint string // where it has answered; empty: nowhere
 }
 
 // document returns the status for JSON and for `-w fields`. Names and order are a promise.
@@ -47,7 +30,7 @@ func (m *memberStatus) document() document {
 		{"id", m.ID},
 		{"cluster", m.Cluster},
 		{"version", m.Version},
-		{"role", m.Role},
+		{"role", m.State},
 		{"vote", m.Vote},
 		{"replaces", m.Replaces},
 		{"leader", m.Leader},
@@ -67,7 +50,7 @@ func (m *memberStatus) document() document {
 
 // MarshalJSON implements json.Marshaler.
 func (m *memberStatus) MarshalJSON() ([]byte, error) {
-	return json.Marshal(append(m.document(), field{"alarms", m.Alarms}, field{"links", m.Links}))
+	return json.Marshal(append(m.document(), field{"alarms", append([]checks.Raised{}, m.Alarms...)}, field{"links", append([]checks.Link{}, m.Links...)}))
 }
 
 func (m *memberStatus) fields() []field {
@@ -82,74 +65,6 @@ func (m *memberStatus) fields() []field {
 		all = append(all, field{"Link", l.String()})
 	}
 	return all
-}
-
-// link is a member's connection to another one.
-type link struct {
-	Member    string  `json:"member"`
-	Connected bool    `json:"connected"`
-	RTT       float64 `json:"rtt_ms"`
-	Error     string  `json:"error"`
-
-	untrusted bool
-}
-
-func (l link) String() string {
-	if l.Connected {
-		return fmt.Sprintf("%s, round trip %.2f ms", l.Member, l.RTT)
-	}
-	return l.Member + ": " + oneLine(l.Error)
-}
-
-// alarm is a problem that a member reports, with the affected member.
-type alarm struct {
-	Name   string `json:"name"`
-	Member string `json:"member"`
-	Text   string `json:"text"`
-}
-
-func (a alarm) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Member, oneLine(a.Text)) }
-
-func said(s *client.Status, named namesByID) memberStatus {
-	return memberStatus{
-		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Stage: s.Stage, Leader: leaderIn(s, named), Digest: hex(s.Digest),
-		Interface: s.Interface, Backup: s.Backup, Alarms: alarmsOf(s, named), Links: linksOf(s, named), Values: s.Values,
-	}
-}
-
-// leaderIn returns the leader's name as a member sees it; empty if the member knows none.
-func leaderIn(s *client.Status, named namesByID) string {
-	if s.Leader == 0 {
-		return ""
-	}
-	return named.of(s.Leader)
-}
-
-// alarmsOf returns a member's alarms, with names instead of ids.
-func alarmsOf(s *client.Status, named namesByID) []alarm {
-	alarms := make([]alarm, 0, len(s.Alarms))
-	for _, a := range s.Alarms {
-		alarms = append(alarms, alarm{a.Name, named.of(a.Member), strings.TrimPrefix(a.Text, a.Name+": ")})
-	}
-	return alarms
-}
-
-// linksOf returns a member's connections, with names instead of ids, sorted: a member reports them unordered.
-func linksOf(s *client.Status, named namesByID) []link {
-	links := make([]link, 0, len(s.Links))
-	for _, l := range s.Links {
-		links = append(links, link{named.of(l.Member), l.Connected, figures.InMilliseconds(l.RTT), l.Error, l.Untrusted})
-	}
-	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
-	return links
-}
-
-func unreachable(name string, id uint64, err error) memberStatus {
-	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error(), why: node.WhyOf(err), Alarms: []alarm{}, Links: []link{}}
-	if id != 0 {
-		m.ID = hex(id)
-	}
-	return m
 }
 
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
@@ -209,10 +124,10 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	t.write(w)
 	for _, m := range members {
 		switch {
-		case m.Role == roleUnknown && m.hint != "":
-			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error)+"; "+m.hint)
-		case m.Role == roleUnknown:
-			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error))
+		case !m.Answers && m.hint != "":
+			w.wrap(m.Name+" does not answer:", "   ", m.Error+"; "+m.hint)
+		case !m.Answers:
+			w.wrap(m.Name+" does not answer:", "   ", m.Error)
 		case m.hint != "":
 			w.wrap(m.Name, "   ", m.hint)
 		}
@@ -220,8 +135,8 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 			w.wrap(m.Name, "   ", "replaces "+m.Replaces)
 		}
 	}
-	for _, a := range checks.Raised(factsOf(members)) {
-		w.wrap(a.Name+" of "+a.Member+":", "   ", a.Text)
+	for _, a := range checks.RaisedBy(factsOf(members)) {
+		w.wrap(fmt.Sprintf("%s of %s:", a.Name, a.Member), "   ", a.Text)
 	}
 	if m := furthest(members); m != nil {
 		w.wrap("history", "       ", m.history())
@@ -235,7 +150,7 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	if level := featureLevels(members); level != "" {
 		w.wrap("feature level", "             ", level)
 	}
-	if i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Role == "leader" && m.Backup != "" }); i >= 0 {
+	if i := slices.IndexFunc(members, func(m memberStatus) bool { return m.State == "leader" && m.Backup != "" }); i >= 0 {
 		w.wrap("backup", "      ", members[i].backup())
 	}
 	if links := linksBetween(members); links != "" {
@@ -276,7 +191,7 @@ func featureLevels(members []memberStatus) string {
 // furthest returns the member with the highest applied index, which knows the history best; nil if none answered.
 func furthest(members []memberStatus) (most *memberStatus) {
 	for i := range members {
-		if m := &members[i]; m.Role != roleUnknown && (most == nil || m.Count(figures.Applied) > most.Count(figures.Applied)) {
+		if m := &members[i]; m.Answers && (most == nil || m.Count(figures.Applied) > most.Count(figures.Applied)) {
 			most = m
 		}
 	}
@@ -304,7 +219,7 @@ func linksBetween(members []memberStatus) string {
 			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
 			text := "none"
 			if l.Connected {
-				text = fmt.Sprintf("%.2f%cms", l.RTT, noBreakSpace)
+				text = fmt.Sprintf("%.2f%cms", figures.InMilliseconds(time.Duration(l.RTT)), noBreakSpace)
 			}
 			text = pair[0] + "–" + pair[1] + string(noBreakSpace) + text
 			if i, known := seen[pair]; !known {
@@ -321,8 +236,8 @@ func linksBetween(members []memberStatus) string {
 // row is the member's line of the table; for a member that did not answer most columns are empty.
 func (m *memberStatus) row() []any {
 	name := tableName(m.Name)
-	if m.Role == roleUnknown {
-		return []any{name, m.Role, "", "", "", "", "", "", "", ""}
+	if !m.Answers {
+		return []any{name, m.State, "", "", "", "", "", "", "", ""}
 	}
 	sync := ""
 	if p99 := m.Duration(figures.SyncP99); p99 > 0 {
@@ -332,7 +247,7 @@ func (m *memberStatus) row() []any {
 	if most := m.Get(figures.Quota); most > 0 {
 		quota = fmt.Sprintf("%d %%", m.Get(figures.Used)*100/most)
 	}
-	role := m.Role
+	role := m.State
 	if m.Stage != "" {
 		role += ", " + m.Stage
 	}
@@ -342,8 +257,7 @@ func (m *memberStatus) row() []any {
 // tableNameMost limits the characters of a member's name in a table.
 const tableNameMost = 20
 
-// oneLine puts a message into one line for a table.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+func oneLine(text string) string { return checks.OneLine(text) }
 
 // tableName shortens a member's name for a table. It cuts in the middle: names of one cluster differ at their ends.
 func tableName(name string) string {

@@ -181,11 +181,11 @@ func (d *topData) askClients(ctx context.Context, s *client.Client) {
 	var asking sync.WaitGroup
 	for i := range d.members {
 		m := &d.members[i]
-		if m.Role == roleUnknown || len(m.clients) == 0 || len(d.members) > limits.Members {
+		if !m.Answers || len(m.Clients) == 0 || len(d.members) > limits.Members {
 			continue
 		}
 		asking.Go(func() {
-			all, err := s.Clients(ctx, m.clients[0])
+			all, err := s.Clients(ctx, m.Clients[0])
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -277,7 +277,7 @@ type topColumn struct {
 
 var topColumns = []topColumn{
 	{"name", func(a, b *memberStatus) int { return strings.Compare(a.Name, b.Name) }},
-	{"role", func(a, b *memberStatus) int { return strings.Compare(b.Role, a.Role) }},
+	{"role", func(a, b *memberStatus) int { return strings.Compare(b.State, a.State) }},
 	{"applied", func(a, b *memberStatus) int { return cmp.Compare(b.Count(figures.Applied), a.Count(figures.Applied)) }},
 	{"sync", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.SyncP99), a.Get(figures.SyncP99)) }},
 	{"memory", func(a, b *memberStatus) int { return cmp.Compare(b.Get(figures.Memory), a.Get(figures.Memory)) }},
@@ -312,12 +312,12 @@ func (s *topScreen) text(d *topData, width, height int) string {
 	s.writeHead(&out, d, width)
 	s.memberTable(d, width).write(w)
 	for i := range d.members {
-		if m := &d.members[i]; m.Role == roleUnknown {
+		if m := &d.members[i]; !m.Answers {
 			fmt.Fprintln(&out, cutTo(m.Name+" does not answer: "+oneLine(m.Error), width))
 		}
 	}
-	for _, a := range checks.Raised(factsOf(d.members)) {
-		fmt.Fprintln(&out, cutTo(alarm(a).String(), width))
+	for _, a := range checks.RaisedBy(factsOf(d.members)) {
+		fmt.Fprintln(&out, cutTo(a.String(), width))
 	}
 	lines := strings.Count(out.String(), "\n")
 	rest := len(d.clients) + limits.DashboardClients
@@ -377,12 +377,12 @@ func (s *topScreen) memberTable(d *topData, width int) *table {
 	}
 	for i := range members {
 		m := &members[i]
-		if m.Role == roleUnknown {
+		if !m.Answers {
 			dash := number("-")
-			t.add(shown(m.Name), m.Role, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
+			t.add(shown(m.Name), m.State, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
 			continue
 		}
-		t.add(shown(m.Name), m.Role, newest-m.Count(figures.Applied), msText(m.Duration(figures.SyncP99)), m.Get(figures.PutRate), msText(m.Duration(figures.PutP99)), m.Get(figures.GetRate), msText(m.Duration(figures.GetP99)), m.Get(figures.EventRate), msText(m.Duration(figures.EventP99)),
+		t.add(shown(m.Name), m.State, newest-m.Count(figures.Applied), msText(m.Duration(figures.SyncP99)), m.Get(figures.PutRate), msText(m.Duration(figures.PutP99)), m.Get(figures.GetRate), msText(m.Duration(figures.GetP99)), m.Get(figures.EventRate), msText(m.Duration(figures.EventP99)),
 			number(bytesText(m.Get(figures.Memory))), number(bytesText(m.Get(figures.DiskFree))), m.Get(figures.Keys), m.Get(figures.Watches), m.Version)
 	}
 	t.fit(width)

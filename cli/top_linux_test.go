@@ -27,18 +27,18 @@ import (
 func exampleTop() *topData {
 	d := &topData{at: time.Date(2026, 11, 25, 10, 41, 2, 0, time.UTC), hidden: []string{"clients of n1: permission denied: ci is no administrator: this needs the role root"}}
 	for i, name := range []string{"n1", "n2"} {
-		d.members = append(d.members, memberStatus{
-			Name: name, Role: []string{"leader", "follower"}[i], Leader: "n1", Version: "0.2.0",
+		d.members = append(d.members, memberStatus{Member: checks.Member{
+			Answers: true, Name: name, State: []string{"leader", "follower"}[i], Leader: "n1", Version: "0.2.0",
 			Values: figures.Values{
 				int64(figures.Applied), int64(1_000_000 - 1234*i), int64(figures.SyncP99), int64(time.Duration(1250+20_000*i) * time.Microsecond), int64(figures.Keys), 1_000_000,
 				int64(figures.Memory), 512 << 20, int64(figures.DiskFree), 70 << 30, int64(figures.Watches), int64(300 * i),
 				int64(figures.PutRate), int64(1200 * (i + 1)), int64(figures.PutP99), int64(3400 * time.Microsecond), int64(figures.GetRate), 25_000, int64(figures.GetP99), int64(400 * time.Microsecond),
 			},
-			role: kv.Voter, Alarms: []alarm{}, Links: []link{{Member: "n3", Error: "no answer"}},
-		})
+			Role: kv.Voter, Links: []checks.Link{{Member: "n3", Error: "no answer"}},
+		}})
 	}
-	d.members[1].Alarms = []alarm{{"SLOWDISK", "n2", "99 % of the syncs take up to 21 ms\x1b[2J"}}
-	d.members = append(d.members, memberStatus{Name: "n3", Role: roleUnknown, Error: "no answer within 2s\x1b]0;title\a", Version: "0.2.0", role: kv.Voter})
+	d.members[1].Alarms = []checks.Raised{{Name: "SLOWDISK", Member: "n2", Text: "99 % of the syncs take up to 21 ms\x1b[2J"}}
+	d.members = append(d.members, memberStatus{Member: checks.Member{Name: "n3", State: checks.StateUnknown, Error: "no answer within 2s\x1b]0;title\a", Version: "0.2.0", Role: kv.Voter}})
 	d.prefixes = &client.UsageResult{Period: time.Minute, Rows: []client.UsageRow{
 		{Prefix: []byte("/registry/pods/"), Keys: 5000, Bytes: 12 << 20, Changes: 6000},
 		{Prefix: []byte("/registry/leases/"), Keys: 400, Bytes: 100 << 10, Changes: 24_000},
@@ -146,7 +146,10 @@ func TestTopBatch(t *testing.T) {
 	}
 	code, out, _ = b.qkv(t, "", "top", "-n", "2", "-d", "1s", "-w", "json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	var d topDocument
+	var d struct {
+		Members  []map[string]any
+		Prefixes []topPrefix
+	}
 	if code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[1]), &d) != nil || len(d.Members) != 1 || len(d.Prefixes) != 1 || *d.Prefixes[0].Prefix != "/a/b/" {
 		t.Errorf("%d %s", code, out)
 	}

@@ -74,7 +74,7 @@ func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) e
 	for i := range members {
 		m := &members[i]
 		level = max(level, m.Count(figures.Level))
-		all = append(all, upgradeMember{m.Name, m.Version, m.Role, m.Count(figures.LevelMost)})
+		all = append(all, upgradeMember{m.Name, m.Version, m.State, m.Count(figures.LevelMost)})
 	}
 	plan.Stops = append([]string{}, plan.Stops...) // no null in JSON
 	switch format := c.String("write-out"); format {

@@ -91,7 +91,7 @@ func verify(c *cli.Context) error {
 
 // leavesOut reports whether --no-discovery leaves out a member that others know.
 func (t target) leavesOut(m *memberStatus) bool {
-	return t.given && !m.stranger && !slices.ContainsFunc(m.clients, func(address string) bool { return slices.Contains(t.endpoints, address) })
+	return t.given && !m.Unknown && !slices.ContainsFunc(m.Clients, func(address string) bool { return slices.Contains(t.endpoints, address) })
 }
 
 // verify has one member read its files, and waits for the end.

@@ -12,19 +12,19 @@ import (
 type alarms []kv.Alarm
 
 func compareAlarms(a, b kv.Alarm) int {
-	return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Kind, b.Kind))
+	return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Name, b.Name))
 }
 
-// has says whether an alarm of a kind is raised for any member.
-func (a alarms) has(kind kv.AlarmKind) bool {
-	return slices.ContainsFunc(a, func(one kv.Alarm) bool { return one.Kind == kind })
+// has says whether an alarm of a name is raised for any member.
+func (a alarms) has(name kv.AlarmName) bool {
+	return slices.ContainsFunc(a, func(one kv.Alarm) bool { return one.Name == name })
 }
 
 // append appends the alarms in the format of a snapshot's meta data.
 func (a alarms) append(dst []byte) []byte {
 	dst = pack.AppendArray(dst, len(a))
 	for _, one := range a {
-		dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 2), one.Member), uint64(one.Kind))
+		dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, 2), one.Member), string(one.Name))
 	}
 	return dst
 }
@@ -32,12 +32,12 @@ func (a alarms) append(dst []byte) []byte {
 func readAlarms(r *pack.Reader) (a alarms) {
 	for range r.Array() {
 		s := r.Struct(2)
-		one := kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), 255))}
+		one := kv.Alarm{Member: r.Uint(), Name: kv.AlarmName(r.String())}
 		r.End(s)
 		if r.Err() != nil {
 			return nil
 		}
-		if !one.Kind.Known() || len(a) > 0 && compareAlarms(a[len(a)-1], one) >= 0 {
+		if !one.Name.Replicated() || len(a) > 0 && compareAlarms(a[len(a)-1], one) >= 0 {
 			r.Fail("an alarm that is not known, or alarms out of order")
 			return nil
 		}
@@ -54,7 +54,7 @@ func (s *State) convict() {
 		return
 	}
 	for _, d := range s.check.digests {
-		corrupt := kv.Alarm{Member: d.member, Kind: kv.AlarmCorrupt}
+		corrupt := kv.Alarm{Member: d.member, Name: kv.CorruptAlarm}
 		switch {
 		case d.digest == right:
 			s.disarm(func(one kv.Alarm) bool { return one == corrupt })
@@ -70,11 +70,11 @@ func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
 		if s.members.Get(c.Member) == nil {
 			return s.refused(kv.Errorf(kv.MemberNotFound, "the alarm names member %016x, which does not exist", c.Member))
 		}
-		s.raise(c.Alarm)
+		s.raise(kv.Alarm{Name: c.Name, Member: c.Member})
 		return kv.Result{Revision: s.revision}
 	}
 	s.disarm(func(one kv.Alarm) bool {
-		return (c.Member == 0 || one.Member == c.Member) && (c.Kind == 0 || one.Kind == c.Kind)
+		return (c.Member == 0 || one.Member == c.Member) && (c.Name == "" || one.Name == c.Name)
 	})
 	return kv.Result{Revision: s.revision}
 }
@@ -95,7 +95,7 @@ func (s *State) disarm(which func(kv.Alarm) bool) {
 func (v *View) Alarms() []kv.Alarm { return v.alarms }
 
 // NoSpace tells whether the alarm NOSPACE is raised.
-func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
+func (v *View) NoSpace() bool { return v.alarms.has(kv.NoSpaceAlarm) }
 
 // Refuses returns why the current state refuses a command for lack of space, or nil. The proposer calls it so that
 // refusals do not fill the log. A session's write is not refused here: it may have been applied

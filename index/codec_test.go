@@ -53,8 +53,9 @@ type (
 		Lease, TTL int64
 	}
 	msgAlarm struct {
-		Raise        bool
-		Member, Kind uint64
+		Raise  bool
+		Member uint64
+		Name   string
 	}
 	msgRevoke struct {
 		Lease         int64
@@ -163,7 +164,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	var empty msgTxn
 	empty.Txn.Compares, empty.Txn.Success, empty.Txn.Failure = []any{}, []any{}, []any{}
 	inSession("transaction in a session", head.AppendTxn(nil, &kv.Txn{}), 10, empty)
-	add("alarm", new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
+	add("alarm", new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}), 15, msgAlarm{true, 300, "NOSPACE"})
 	add("disarm", new(Head).AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
 	add("delete", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: nil}), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("key"), End: []byte{0}}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})

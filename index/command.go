@@ -176,7 +176,7 @@ func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
 // AppendAlarm appends the command that raises an alarm or disarms alarms. The change must pass its Check.
 func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
 	dst = pack.AppendBool(h.begin(dst, kindAlarm), c.Raise)
-	return pack.AppendUint(pack.AppendUint(dst, c.Member), uint64(c.Kind))
+	return pack.AppendString(pack.AppendUint(dst, c.Member), string(c.Name))
 }
 
 // AppendFeatureLevel appends the command that raises the cluster's feature level. Every version understands this command,

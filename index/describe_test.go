@@ -10,7 +10,7 @@ func TestDescribe(t *testing.T) {
 	commands := [][]byte{
 		new(Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("a\n"), End: nil}),
 		new(Head).AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: []byte("b")}), AppendAnnounce(nil, &kv.Member{Name: "n1", Version: "v", Boot: 3}),
-		AppendFeatureLevel(nil, 1), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 7, Kind: kv.AlarmNoSpace}}), new(Head).AppendAlarm(nil, kv.AlarmChange{}),
+		AppendFeatureLevel(nil, 1), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 7, Name: kv.NoSpaceAlarm}), new(Head).AppendAlarm(nil, kv.AlarmChange{}),
 	}
 	const want = `put "greeting" 5 bytes, delete "a\n", delete from "a" to "b", announce n1, version v, boot 3, feature level 1, raise NOSPACE of 0000000000000007, disarm every alarm of every member`
 	b := AppendEnvelope(nil, Envelope{Level: 1}, commands)

@@ -42,7 +42,7 @@
 //	body 12    92 lease ttl                                                    grant
 //	body 13    93 lease term granted                                           revoke; term 0: by a client
 //	body 14    92 term [93 lease remaining granted...]                         checkpoint of leases
-//	body 15    93 raise member kind                                            alarm; raise false: disarm, 0 is every
+//	body 15    93 raise member name                                            alarm; raise false: disarm, 0 or no name is every
 //	body 16    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
 //	body 17    91 revision                                                     new base, which ends an extent
 //
@@ -199,7 +199,7 @@
 //
 // # Alarms
 //
-// An alarm has a member and a kind, NOSPACE or CORRUPT, as in etcd. Commands raise and disarm it; the member that
+// An alarm has a member and a name, NOSPACE or CORRUPT, as in etcd. Commands raise and disarm it; the member that
 // observes the quota or the disk proposes them. While NOSPACE is raised for any member, exactly puts, grants and
 // transactions that contain a put are refused. The size that a quota limits, [View.UsedBytes], is equal on all members.
 //
@@ -372,7 +372,7 @@
 //	  6  [95 lease ttl remaining granted author...]
 //	  7  94 clock [93 member wall clock...] floor [session...]
 //	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
-//	  8  [92 alarm's member kind...]
+//	  8  [92 alarm's member name...]
 //	  9  96 enabled revision secret [user...] [role...] [author...]
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type

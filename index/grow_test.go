@@ -84,7 +84,7 @@ func TestMetaGrows(t *testing.T) {
 	s.limits.ExtentBytes, s.limits.ExtentsFrom = 100, -1
 	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel)) // from here on there are extents
 	batch(t, s, 5e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
-	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: testMember().ID, Kind: kv.AlarmNoSpace}}))
+	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: testMember().ID, Name: kv.NoSpaceAlarm}))
 	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}
 	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}))
 	as := Head{By: s.View().By("ci")}

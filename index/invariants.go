@@ -8,7 +8,7 @@ package index
 //	numbers               checkLevel, checkRevision       kinds                               readMeta
 //	members, addresses    Members.check                   changeMembers                       readMembers
 //	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        readLeases
-//	alarms                kv.AlarmKind.Known              kinds                               readAlarms
+//	alarms                kv.AlarmName.Replicated         kinds                               readAlarms
 //	sequences             kv.SessionWrite.Check           apply                               readSession
 //	numbers of sessions   limits.SessionRules             makePlace                           readSessions
 //	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check

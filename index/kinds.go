@@ -216,7 +216,7 @@ func readCheckpoint(c *command, r *pack.Reader) {
 }
 
 func readAlarm(c *command, r *pack.Reader) {
-	c.alarm = &kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
+	c.alarm = &kv.AlarmChange{Raise: r.Bool(), Member: r.Uint(), Name: kv.AlarmName(r.String())}
 }
 
 func readRefused(c *command, r *pack.Reader) {

@@ -100,7 +100,7 @@ func (m *model) change(p *kv.Put) {
 // full is the refusal of everything that grows, while there is an alarm that says so.
 func (m *model) full() (r kv.Result, full bool) {
 	for a := range m.alarms {
-		full = full || a.Kind == 1
+		full = full || a.Name == kv.NoSpaceAlarm
 	}
 	return kv.Result{Revision: m.revision, Err: errNoSpace}, full
 }
@@ -112,10 +112,10 @@ func (m *model) alarm(c kv.AlarmChange) kv.Result {
 	case c.Raise && c.Member > 3:
 		r.Err = kv.Errorf(kv.MemberNotFound, "the alarm names member %016x, which does not exist", c.Member)
 	case c.Raise:
-		m.alarms[c.Alarm] = true
+		m.alarms[kv.Alarm{Name: c.Name, Member: c.Member}] = true
 	default:
 		for a := range m.alarms {
-			if (c.Member == 0 || c.Member == a.Member) && (c.Kind == 0 || c.Kind == a.Kind) {
+			if (c.Member == 0 || c.Member == a.Member) && (c.Name == "" || c.Name == a.Name) {
 				delete(m.alarms, a)
 			}
 		}
@@ -151,7 +151,7 @@ func (m *model) digest(member, entry, digest uint64) kv.Result {
 		}
 	}
 	for of, said := range m.checked.said {
-		corrupt := kv.Alarm{Member: of, Kind: kv.AlarmCorrupt}
+		corrupt := kv.Alarm{Member: of, Name: kv.CorruptAlarm}
 		switch before := m.alarms[corrupt]; {
 		case alike[said] >= 2 && alike[1-said] < 2:
 			delete(m.alarms, corrupt)

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -312,9 +313,9 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		w.result = func(d *drawn) { d.result = m.model.checkpoint(left) }
 	case "alarm":
 		c := kv.AlarmChange{Raise: rapid.IntRange(0, 3).Draw(t, "raise") == 0} // an alarm is rarely raised
-		c.Kind = kv.AlarmKind(rapid.IntRange(0, 2).Draw(t, "kind"))
+		c.Name = rapid.SampledFrom([]kv.AlarmName{"", kv.NoSpaceAlarm, kv.CorruptAlarm}).Draw(t, "name")
 		if c.Member = uint64(rapid.IntRange(0, 3).Draw(t, "member")); c.Raise {
-			c.Member, c.Kind = c.Member+1, max(c.Kind, 1)
+			c.Member, c.Name = c.Member+1, cmp.Or(c.Name, kv.NoSpaceAlarm)
 		} else if rapid.Bool().Draw(t, "all") {
 			c = kv.AlarmChange{}
 		}
@@ -352,7 +353,7 @@ var bad = []struct {
 	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}), kv.LeaseProvided},
 	{new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong},
 	{AppendFeatureLevel(nil, 0), kv.FeatureLevel},
-	{new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: 9}}), kv.BadRequest},
+	{new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: "OTHER"}), kv.BadRequest},
 }
 
 func (m *machine) put(t *rapid.T) *kv.Put {

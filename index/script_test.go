@@ -193,7 +193,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 			case "raise", "disarm":
 				c := kv.AlarmChange{Raise: f[0] == "raise"}
 				c.Member, _ = strconv.ParseUint(f[1], 10, 64)
-				c.Kind = kv.AlarmKind(max(slices.Index([]string{"", "NOSPACE", "CORRUPT"}, f[2]), 0))
+				c.Name = kv.AlarmName(f[2])
 				commands = append(commands, head.AppendAlarm(nil, c))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
@@ -519,7 +519,7 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		}
 	case "alarms":
 		for _, a := range v.Alarms() {
-			fmt.Fprintf(&out, "%v of %d\n", a.Kind, a.Member)
+			fmt.Fprintf(&out, "%v of %d\n", a.Name, a.Member)
 		}
 		fmt.Fprintf(&out, "%d bytes are used\n", v.UsedBytes())
 	case "members":

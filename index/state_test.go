@@ -385,9 +385,9 @@ func TestDigestHasEverything(t *testing.T) {
 		"check.digest":  func(r *replicated) { r.check.digests[0].digest++ },
 		"check.another": func(r *replicated) { r.check.digests = append(r.check.digests, memberDigest{9, 9}) },
 
-		"alarms":        func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmNoSpace}} },
-		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Kind: kv.AlarmNoSpace}} },
-		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmCorrupt}} },
+		"alarms":        func(r *replicated) { r.alarms = alarms{{Member: 1, Name: kv.NoSpaceAlarm}} },
+		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Name: kv.NoSpaceAlarm}} },
+		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Name: kv.CorruptAlarm}} },
 
 		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
 		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },

@@ -16,8 +16,8 @@ func TestAlarmsOfAView(t *testing.T) {
 	for member := uint64(5); member > 0; member-- {
 		view := s.View()
 		before := slices.Clone(view.Alarms())
-		for kind := range []kv.AlarmKind{kv.AlarmNoSpace, kv.AlarmCorrupt} {
-			batch(t, s, 1, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kv.AlarmKind(kind + 1)}}))
+		for _, name := range []kv.AlarmName{kv.NoSpaceAlarm, kv.CorruptAlarm} {
+			batch(t, s, 1, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name}))
 			if !slices.Equal(view.Alarms(), before) {
 				t.Fatalf("a View with the alarms %v has %v", before, view.Alarms())
 			}
@@ -60,7 +60,7 @@ func TestConvicted(t *testing.T) {
 		t.Helper()
 		var all []kv.Alarm
 		for _, id := range of {
-			all = append(all, kv.Alarm{Member: id, Kind: kv.AlarmCorrupt})
+			all = append(all, kv.Alarm{Member: id, Name: kv.CorruptAlarm})
 		}
 		for id, s := range states {
 			if got := s.View().Alarms(); !slices.Equal(got, all) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/net/wire"
 )
 
 // A folder that was restored from a copy of the same run: its member is refused, and votes for nobody from then on.
@@ -47,7 +46,7 @@ func amnesiacNeverVotes(t testing.TB, c *cluster) {
 	c.start(C)
 	for deadline := time.Now().Add(wait); ; time.Sleep(50 * time.Millisecond) {
 		alarms := c.nodes[C].Status().Alarms
-		if slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(kv.AmnesiaAlarm) }) {
+		if slices.ContainsFunc(alarms, func(a kv.Alarm) bool { return a.Name == kv.AmnesiaAlarm }) {
 			t.Logf("C's alarms: %.200s", fmt.Sprint(alarms))
 			break
 		}

@@ -9,13 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/net/wire"
 )
 
 // Audit holds the settings of the audit log (package audit).
@@ -98,17 +96,17 @@ func (m *member) lookAtAudit() {
 	if m.audit == nil {
 		return
 	}
-	m.status.Alarm(actor.Alarm{Name: kv.AuditAlarm, Text: m.audit.Problem()})
-	before, now := m.duty.alarms, slices.DeleteFunc(m.alarms(), func(a wire.Alarm) bool { return kv.AlarmName(a.Name).Severity() != "alarm" })
+	m.status.Alarm(kv.Alarm{Name: kv.AuditAlarm, Text: m.audit.Problem()})
+	before, now := m.duty.alarms, slices.DeleteFunc(m.alarms(), func(a kv.Alarm) bool { return a.Name.Severity() != "alarm" })
 	m.recordAlarms("alarm raised", now, before)
 	m.recordAlarms("alarm ended", before, now)
 	m.duty.alarms = now
 }
 
 // recordAlarms records the alarms that are in one list and not in another. A new text is no change.
-func (m *member) recordAlarms(operation string, in, notIn []wire.Alarm) {
+func (m *member) recordAlarms(operation string, in, notIn []kv.Alarm) {
 	for i, a := range in {
-		same := func(b wire.Alarm) bool { return a.Name == b.Name && a.Member == b.Member }
+		same := func(b kv.Alarm) bool { return a.Name == b.Name && a.Member == b.Member }
 		if !slices.ContainsFunc(notIn, same) && !slices.ContainsFunc(in[:i], same) {
 			m.audit.Record(audit.Event{Operation: operation, Message: fmt.Sprintf("%s of %s: %s", a.Name, m.status.NameOf(a.Member), a.Text)})
 		}

@@ -19,7 +19,6 @@ import (
 	"qkv/internal/audit"
 	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/net/wire"
 )
 
 // breakable is a file system that fails on demand.
@@ -80,7 +79,7 @@ func await(t *testing.T, what string, is func() bool) {
 }
 
 func (a *alone) raises(name kv.AlarmName) bool {
-	return slices.ContainsFunc(a.m.alarms(), func(one wire.Alarm) bool { return one.Name == string(name) })
+	return slices.ContainsFunc(a.m.alarms(), func(one kv.Alarm) bool { return one.Name == name })
 }
 
 // A disk that is full stops the audit: the member raises AUDIT, with --audit-strict it refuses writes, and both end by themselves. The

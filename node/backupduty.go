@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -76,7 +75,7 @@ func (d *backupDuty) look() {
 		d.cancel = nil
 	}
 	text := d.text()
-	m.status.Alarm(actor.Alarm{Name: kv.BackupAlarm, Text: text})
+	m.status.Alarm(kv.Alarm{Name: kv.BackupAlarm, Text: text})
 	if alarmed := text != ""; alarmed != d.alarmed {
 		if d.alarmed = alarmed; alarmed {
 			m.logger.Warn("BACKUP: " + text)

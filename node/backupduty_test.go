@@ -15,7 +15,6 @@ import (
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
-	"qkv/net/wire"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 )
@@ -47,7 +46,7 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 			return ""
 		}
 		alarms := c.nodes[i].Status().Alarms
-		if at := slices.IndexFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(kv.BackupAlarm) }); at >= 0 {
+		if at := slices.IndexFunc(alarms, func(a kv.Alarm) bool { return a.Name == kv.BackupAlarm }); at >= 0 {
 			return alarms[at].Text
 		}
 		return ""

@@ -60,7 +60,7 @@ type recovered struct {
 	interrupted actor.Interrupted // of a transfer that was interrupted
 	quarantined actor.Quarantine  // why this member takes no part
 	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
-	alarms      []actor.Alarm
+	alarms      []kv.Alarm
 }
 
 // recover founds the log of a new member, or reads the data of an earlier run: first the log, then the newest snapshot that the log
@@ -91,7 +91,7 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
 	if found.Torn != nil {
-		r.alarms = append(r.alarms, actor.Alarm{Name: kv.TornNotice, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
+		r.alarms = append(r.alarms, kv.Alarm{Name: kv.TornNotice, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
 	}
 	if r.hardState.Term < found.Marker.Term {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
@@ -105,7 +105,7 @@ func (s *storage) recover() (*recovered, error) {
 		r.damaged = found.Last
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
 		s.logger.Error(text)
-		r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: s.folder.path("wal"), Text: text})
+		r.alarms = append(r.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: s.folder.path("wal"), Text: text})
 	}
 	r.alarms = append(r.alarms, s.repairs.alarms...)
 	return r, nil
@@ -442,7 +442,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.Info) {
 	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it is deleted when the next one is saved: look at the disk: %v", info.Err)
 	s.logger.Error(text)
-	r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
+	r.alarms = append(r.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return
@@ -509,7 +509,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside because no space is left on the disk: free space: %v; %v", why, err)
 	}
 	s.logger.Error(text)
-	r.alarms = append(r.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
+	r.alarms = append(r.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	return nil
 }
 

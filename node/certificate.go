@@ -47,7 +47,7 @@ func newCertificateWatch(c certificate, file string, status *actor.Status, logge
 
 func (w *certificateWatch) look() {
 	text, now := w.certificate.Problem(), w.now()
-	w.status.Alarm(actor.Alarm{Name: kv.CertAlarm, Subject: w.subject, Text: text})
+	w.status.Alarm(kv.Alarm{Name: kv.CertAlarm, Subject: w.subject, Text: text})
 	if serial := w.certificate.Certificate().SerialNumber.String(); serial != w.serial {
 		w.serial = serial
 		w.logger.Info("a new certificate is in use", "file", w.file, "until", w.certificate.NotAfter(), "issuer", w.certificate.Certificate().Issuer.CommonName)

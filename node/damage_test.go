@@ -91,7 +91,7 @@ func TestDamageBelowSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if alarms := a.m.alarms(); n == 0 && (len(alarms) != 1 || alarms[0].Name != string(kv.CorruptAlarm) || !strings.Contains(alarms[0].Text, filepath.Base(segments[0]))) {
+		if alarms := a.m.alarms(); n == 0 && (len(alarms) != 1 || alarms[0].Name != kv.CorruptAlarm || !strings.Contains(alarms[0].Text, filepath.Base(segments[0]))) {
 			t.Errorf("alarms %+v", alarms)
 		}
 		if d := a.put(t, "more", "after the damage"); d.Result.Err != nil {
@@ -135,7 +135,7 @@ func TestCoveredDamageGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		covered++
-		if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != string(kv.CorruptAlarm) {
+		if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != kv.CorruptAlarm {
 			t.Errorf("segment %d: alarms %+v", i, alarms)
 		}
 		for n, since := 0, time.Now(); ; n++ {
@@ -239,7 +239,7 @@ func TestUnreadableOlderSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != string(kv.CorruptAlarm) || !strings.Contains(alarms[0].Text, snaps[0]) {
+	if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != kv.CorruptAlarm || !strings.Contains(alarms[0].Text, snaps[0]) {
 		t.Errorf("alarms %+v", alarms)
 	}
 	if d := a.put(t, "more", "beside it"); d.Result.Err != nil {

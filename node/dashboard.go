@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -147,43 +148,65 @@ func WhyOf(err error) checks.Why {
 func clusterOf(answers map[uint64]reply, own *wire.Status) *web.Cluster {
 	names := map[uint64]string{}
 	for _, m := range own.Members {
-		names[m.ID] = cmp.Or(m.Name, fmt.Sprintf("%016x", m.ID))
+		names[m.ID] = m.Name
 	}
 	c := &web.Cluster{Self: own.Name}
+	named := func(id uint64) string { return cmp.Or(names[id], fmt.Sprintf("%016x", id)) }
 	for _, m := range own.Members {
-		c.Members = append(c.Members, memberOf(&m, answers[m.ID], names))
+		c.Members = append(c.Members, memberOf(&m, answers[m.ID], named))
 	}
-	slices.SortFunc(c.Members, func(a, b web.Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.Members, func(a, b checks.Member) int { return strings.Compare(a.Name, b.Name) })
 	return c
 }
 
-// memberOf converts one member's answer.
-func memberOf(m *wire.Member, r reply, names map[uint64]string) web.Member {
-	one := web.Member{Member: checks.Member{Name: names[m.ID], Role: m.Role, Version: m.Version, State: "unknown"}, RTT: map[string]time.Duration{}}
-	figures.Set(&one.Values, figures.LevelMost, m.Level)
-	if len(m.Clients) > 0 {
-		one.Address = m.Clients[0]
-	}
+// memberOf describes the member of a record by its answer.
+func memberOf(m *kv.Member, r reply, named func(id uint64) string) checks.Member {
 	if r.err != nil {
-		one.Error, one.Why = r.err.Error(), WhyOf(r.err)
-		return one
+		return Unreachable(m, named, r.err)
 	}
-	s := &r.status
-	within := max(r.took/2, time.Microsecond)
-	one.Member = checks.Member{
-		Name: one.Name, Role: m.Role, Answers: true, State: s.Role, Leader: names[s.Leader], Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version,
-		Values: s.Values, Interface: s.Interface, Backup: s.Backup,
-		Clock: time.UnixMicro(s.Get(figures.Wall)).Sub(r.sent.Add(within)), ClockWithin: within,
+	one := MemberOf(&r.status, named, r.sent, r.sent.Add(r.took))
+	SetRecord(&one, m, named)
+	return one
+}
+
+// SetRecord sets what the other members know of a member.
+func SetRecord(one *checks.Member, m *kv.Member, named func(id uint64) string) {
+	if one.Role, one.Clients = m.Role, m.Clients; m.Replaces != 0 {
+		one.Replaces = named(m.Replaces)
+	}
+}
+
+// Unreachable describes a member that does not answer.
+func Unreachable(m *kv.Member, named func(id uint64) string, err error) checks.Member {
+	one := checks.Member{
+		Name: named(m.ID), ID: fmt.Sprintf("%016x", m.ID), Version: m.Version,
+		State: checks.StateUnknown, Error: checks.OneLine(err.Error()), Why: WhyOf(err),
+	}
+	SetRecord(&one, m, named)
+	figures.Set(&one.Values, figures.LevelMost, m.Level)
+	return one
+}
+
+// MemberOf describes a member by its status, which was asked and received at these times of this host's clock.
+func MemberOf(s *wire.Status, named func(id uint64) string, sent, received time.Time) checks.Member {
+	one := checks.Member{
+		Name: s.Name, ID: fmt.Sprintf("%016x", s.ID), Cluster: fmt.Sprintf("%016x", s.Cluster), Answers: true, Stage: s.Stage, State: s.Role,
+		Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version, Values: s.Values, Interface: s.Interface, Backup: s.Backup,
+	}
+	if s.Leader != 0 {
+		one.Leader = named(s.Leader)
+	}
+	if wall := s.Get(figures.Wall); wall != 0 {
+		one.ClockWithin = max(received.Sub(sent)/2, time.Microsecond)
+		one.Clock = time.UnixMicro(wall).Sub(sent.Add(one.ClockWithin))
 	}
 	for _, l := range s.Links {
-		name := cmp.Or(names[l.Member], fmt.Sprintf("%016x", l.Member))
-		one.Links = append(one.Links, checks.Link{Member: name, Connected: l.Connected, Error: l.Error, Untrusted: l.Untrusted})
-		one.RTT[name] = l.RTT
-	}
-	for _, a := range s.Alarms {
-		one.Alarms = append(one.Alarms, checks.Alarm{Name: a.Name, Member: names[a.Member], Text: strings.TrimPrefix(a.Text, a.Name+": ")})
+		one.Links = append(one.Links, checks.Link{Member: named(l.Member), Connected: l.Connected, RTT: figures.RTT(l.RTT), Error: checks.OneLine(l.Error), Untrusted: l.Untrusted})
 	}
 	slices.SortFunc(one.Links, func(a, b checks.Link) int { return strings.Compare(a.Member, b.Member) })
+	for _, a := range s.Alarms {
+		one.Alarms = append(one.Alarms, checks.Raised{Name: a.Name, Member: named(a.Member), Text: checks.OneLine(strings.TrimPrefix(a.Text, string(a.Name)+": "))})
+	}
 	return one
 }
 

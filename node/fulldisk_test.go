@@ -14,7 +14,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
-	"qkv/net/wire"
 )
 
 // full keeps the disks of some members full for a time, whatever they let go of.
@@ -89,7 +88,7 @@ func TestDisksFillTogether(t *testing.T) {
 					if !h.alive() {
 						t.Fatalf("%s has ended: %s", h.name(), w.failure)
 					}
-					if alarms := h.member.alarms(); !slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == "NOSPACE" }) {
+					if alarms := h.member.alarms(); !slices.ContainsFunc(alarms, func(a kv.Alarm) bool { return a.Name == "NOSPACE" }) {
 						t.Errorf("%s has the alarms %+v", h.name(), alarms)
 					}
 				}

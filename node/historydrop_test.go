@@ -187,7 +187,7 @@ func (w *world) oldestReadable() (oldest int64) {
 
 func (h *host) alarm(name kv.AlarmName) (text string) {
 	for _, a := range h.member.alarms() {
-		if a.Name == string(name) {
+		if a.Name == name {
 			text = a.Text
 		}
 	}
@@ -258,7 +258,7 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 func TestFormerLeaderEndsItsAlarm(t *testing.T) {
 	w, leader := quietCluster(t, shape{}, func(*limits.Tunable) {})
 	for _, h := range w.hosts {
-		h.member.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm, Text: "history will be dropped"})
+		h.member.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm, Text: "history will be dropped"})
 	}
 	w.run(10 * time.Second)
 	for _, h := range w.hosts {

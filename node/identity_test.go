@@ -266,7 +266,7 @@ func (t *told) SetPeers(all []peer.Peer) { t.peers = all }
 // What was given on the command line is tried beside what is known; one that has joined, and has nothing yet, knows what it
 // was told then.
 func TestAddressesThatAreTried(t *testing.T) {
-	welcome := peerframe.Welcome{Members: []peerframe.Member{{ID: 1, Name: "n1", Addresses: []string{"a:1"}}}}
+	welcome := peerframe.Welcome{Members: []kv.Member{{ID: 1, Name: "n1", Peers: []string{"a:1"}}}}
 	m := &member{folder: &folder{identity: identity{Member: 2}}, welcome: welcome, config: Config{Name: "n2", InitialCluster: []Member{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
 	transport := &told{}
 	m.transport = transport
@@ -292,7 +292,7 @@ func TestAddressesThatAreTried(t *testing.T) {
 // The snapshot that a new member begins with may be of before it was added: who was added meanwhile too, and leads now, it knows
 // by what it was told; and one of its own name, whose place it takes, is nobody to talk to.
 func TestPeersBeforeTheAddition(t *testing.T) {
-	told5 := peerframe.Welcome{Members: []peerframe.Member{{ID: 2, Name: "n2", Addresses: []string{"moved:2"}}, {ID: 4, Name: "n4", Addresses: []string{"b:4"}}, {ID: 5, Name: "n3", Addresses: []string{"b:3"}}}}
+	told5 := peerframe.Welcome{Members: []kv.Member{{ID: 2, Name: "n2", Peers: []string{"moved:2"}}, {ID: 4, Name: "n4", Peers: []string{"b:4"}}, {ID: 5, Name: "n3", Peers: []string{"b:3"}}}}
 	m := &member{folder: &folder{identity: identity{Member: 5}}, welcome: told5, config: Config{Name: "n3"}}
 	transport := &told{}
 	m.transport = transport
@@ -332,7 +332,7 @@ func (c *calls) Status() []peer.PeerStatus { return c.status }
 // Who joins is told of members, and learns from the log that one of them was removed before it knows itself to be added.
 func TestToldOfAMemberThatWasRemoved(t *testing.T) {
 	transport := &told{}
-	welcome := peerframe.Welcome{Members: []peerframe.Member{{ID: 1, Name: "n1", Addresses: []string{"a:1"}}, {ID: 3, Name: "n3", Addresses: []string{"a:3"}}}}
+	welcome := peerframe.Welcome{Members: []kv.Member{{ID: 1, Name: "n1", Peers: []string{"a:1"}}, {ID: 3, Name: "n3", Peers: []string{"a:3"}}}}
 	m := &member{transport: transport, folder: &folder{identity: identity{Member: 9}}, config: Config{Name: "n9"}, welcome: welcome}
 	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
 	peers{transport, m}.SetMembers(members)
@@ -445,7 +445,7 @@ func TestWhoMayJoin(t *testing.T) {
 	m.transport = running
 	led := actor.RaftStatus{Leader: 2, Role: "follower"}
 	got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: "n8", Folder: [16]byte{8}}, led)
-	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
+	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Peers, []string{"h9:2"}) {
 		t.Errorf("one that was added: %+v, %v", got, refusal)
 	}
 	for _, c := range []struct {

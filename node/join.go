@@ -78,7 +78,7 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
 	for _, m := range members.All() {
-		w.Members = append(w.Members, peerframe.Member{ID: m.ID, Name: m.Name, Addresses: m.Peers})
+		w.Members = append(w.Members, kv.Member{ID: m.ID, Name: m.Name, Peers: m.Peers})
 	}
 	return w, nil
 }

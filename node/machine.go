@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -138,7 +137,7 @@ func groupLimit(root, group, file string) int64 {
 // member's memory holds.
 func (m *member) noticeMemory() {
 	text := memoryText(m.status.View(), m.env.Memory)
-	m.status.Alarm(actor.Alarm{Name: kv.MemoryNotice, Text: text})
+	m.status.Alarm(kv.Alarm{Name: kv.MemoryNotice, Text: text})
 	if text != "" && m.duty.smallMemory.due(m.env.Driver.Time().Now) {
 		m.logger.Warn(text)
 	}

@@ -117,7 +117,7 @@ type duty struct {
 	noSpace     pause // of the log line about the alarm
 	space       pause // of the log line about its end
 
-	alarms []wire.Alarm // at the last look, for the audit log
+	alarms []kv.Alarm // at the last look, for the audit log
 
 	checked   stateMark // at this leader's last check
 	verifying verifying
@@ -285,7 +285,7 @@ func (m *member) start() error {
 		r.alarms = append(r.alarms, r.quarantined.Alarm())
 	}
 	if m.config.InsecurePeers {
-		r.alarms = append(r.alarms, actor.Alarm{Name: kv.InsecureNotice, Text: insecurePeers})
+		r.alarms = append(r.alarms, kv.Alarm{Name: kv.InsecureNotice, Text: insecurePeers})
 		m.logger.Warn("INSECURE: " + insecurePeers)
 	}
 	for _, a := range r.alarms {
@@ -454,7 +454,7 @@ func (m *member) compare() {
 	if m.status.Raft().Role == actor.RoleRefused {
 		return
 	}
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: actor.StateSubject, Text: verdict.Text})
+	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: actor.StateSubject, Text: verdict.Text})
 	if entry, digest, ok := view.PendingDigest(m.folder.Member); ok {
 		m.proposed.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
 	}
@@ -481,11 +481,11 @@ func (m *member) retain() {
 	most := m.duty.historyDrop.bound(config, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
-		m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm})
+		m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm})
 		return
 	}
 	text := m.duty.historyDrop.text(held, m.status.NameOf(held.Member), now)
-	m.status.Alarm(actor.Alarm{Name: kv.RetentionAlarm, Text: text})
+	m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm, Text: text})
 	if text != "" && m.duty.retention.due(now.Now) {
 		m.logger.Warn(text)
 	}
@@ -518,7 +518,7 @@ func (m *member) rebase() {
 // be compared again.
 func (m *member) check() {
 	view := m.status.View()
-	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Kind == kv.AlarmCorrupt })
+	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Name == kv.CorruptAlarm })
 	now := stateMark{view.Revision(), view.Auth().Revision()}
 	if m.status.Raft().Role == "leader" && (now != m.duty.checked || corrupt) {
 		m.duty.checked = now
@@ -576,7 +576,7 @@ func (m *member) Status() wire.Status {
 	m.figures(&s.Values, view, raftStatus)
 	m.backup.report(&s)
 	for _, one := range view.Members().All() {
-		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level, Replaces: one.Replaces})
+		s.Members = append(s.Members, kv.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level, Replaces: one.Replaces})
 	}
 	for _, l := range m.transport.Status() {
 		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr, Untrusted: l.Untrusted})

@@ -10,7 +10,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/client"
-	"qkv/net/wire"
 	"qkv/node"
 )
 
@@ -35,7 +34,7 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	away := (c.leader() + 1) % 3
 	until(t, "not all members have announced where they are", func() bool { // who joins later knows of no flags
 		members := c.nodes[away].Status().Members
-		return !slices.ContainsFunc(members, func(m wire.Member) bool { return len(m.Clients) == 0 })
+		return !slices.ContainsFunc(members, func(m kv.Member) bool { return len(m.Clients) == 0 })
 	})
 	awayID := c.nodes[away].Status().ID
 	c.stop(away)
@@ -81,7 +80,7 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	c.start(away)
 	until(t, "the member that was away does not follow", func() bool {
 		now := c.nodes[away].Status()
-		return now.Leader == n4.Status().Leader && now.Count(figures.Applied) == n4.Status().Count(figures.Applied) && slices.ContainsFunc(now.Members, func(m wire.Member) bool { return m.ID == id })
+		return now.Leader == n4.Status().Leader && now.Count(figures.Applied) == n4.Status().Count(figures.Applied) && slices.ContainsFunc(now.Members, func(m kv.Member) bool { return m.ID == id })
 	})
 	if role := n4.Status().Role; role != "leader" {
 		t.Errorf("n4 is %s", role)
@@ -96,7 +95,7 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	const waits = "waiting for n3: a new cluster needs all its founders once"
 	for i := range 2 {
 		until(t, "it does not say that it waits for n3 alone", func() bool {
-			return slices.ContainsFunc(c.nodes[i].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(kv.FoundingNotice) && a.Text == waits })
+			return slices.ContainsFunc(c.nodes[i].Status().Alarms, func(a kv.Alarm) bool { return a.Name == kv.FoundingNotice && a.Text == waits })
 		})
 	}
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // four election timeouts
@@ -113,7 +112,7 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
 	})
 	until(t, "the notice does not end", func() bool {
-		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a wire.Alarm) bool { return a.Name == string(kv.FoundingNotice) })
+		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a kv.Alarm) bool { return a.Name == kv.FoundingNotice })
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
-	"qkv/net/wire"
 	"qkv/node"
 )
 
@@ -201,7 +200,7 @@ func twoHostsOfOneName(t testing.TB, _ *cluster) {
 }
 
 // votes tells whether a member of this name votes.
-func votes(members []wire.Member, name string) bool {
+func votes(members []kv.Member, name string) bool {
 	for _, m := range members {
 		if m.Name == name && m.Role == kv.Voter {
 			return true

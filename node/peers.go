@@ -44,8 +44,8 @@ type peers struct {
 type contacts struct {
 	mu         sync.Mutex
 	members    index.Members
-	newcomers  []peer.Peer         // none of them in members, and none removed
-	turnedAway map[actor.Alarm]int // by alarm, here without its text: the number of further looks for which a refused connection or join is shown
+	newcomers  []peer.Peer      // none of them in members, and none removed
+	turnedAway map[kv.Alarm]int // by alarm, here without its text: the number of further looks for which a refused connection or join is shown
 }
 
 // SetMembers implements actor.Peers.
@@ -88,9 +88,9 @@ func (m *member) setPeers() {
 			i := slices.IndexFunc(all, func(p peer.Peer) bool { return p.ID == one.ID })
 			switch {
 			case i >= 0: // and it may have moved since
-				all[i].Addresses = slices.Compact(slices.Concat(all[i].Addresses, one.Addresses))
+				all[i].Addresses = slices.Compact(slices.Concat(all[i].Addresses, one.Peers))
 			case !members.Removed(one.ID):
-				all = append(all, peer.Peer(one))
+				all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 // Join implements peer.Handler. A refused joiner shows in the status: on its own host only its log says that it waits.
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	w, refusal := h.judgeJoiner(request, h.status.Raft())
-	asks := actor.Alarm{Name: kv.JoinNotice, Subject: request.Name}
+	asks := kv.Alarm{Name: kv.JoinNotice, Subject: request.Name}
 	if refusal != nil && refusal.Code != peerframe.Behind {
 		asks.Text = fmt.Sprintf("%s asks to join, from %s, and is refused: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
 	}
@@ -212,24 +212,24 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 // Copied implements peer.Handler. The surviving process is told: it hears of the other one from no other source, and an operator reads
 // the log of the process that they know.
 func (h peerHandler) Copied(peer uint64, why string) {
-	h.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Member: peer, Subject: "copy", Text: why})
+	h.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: peer, Subject: "copy", Text: why})
 	told := peerframe.Copied{Why: why}
 	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
 }
 
 // TurnedAway implements peer.Handler. A member of another cluster has no link here, and may be at no endpoint.
 func (h peerHandler) TurnedAway(who, why string) {
-	h.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Subject: who, Text: who + " is refused: " + why})
+	h.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Subject: who, Text: who + " is refused: " + why})
 }
 
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
 func (m *member) isCopied(from uint64, why string) {
 	m.once(&m.peers.copies, from, "a peer has refused a second process of this member", why)
-	m.turnAway(actor.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
+	m.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
 // turnAway shows a refused member in the status, until it was not seen for limits.TurnedAwayLooks; without a text the entry is deleted.
-func (m *member) turnAway(a actor.Alarm) {
+func (m *member) turnAway(a kv.Alarm) {
 	who := a
 	who.Text = ""
 	c := &m.contacts
@@ -240,7 +240,7 @@ func (m *member) turnAway(a actor.Alarm) {
 		delete(c.turnedAway, who)
 	case a.Text != "" && (known || len(c.turnedAway) < limits.Members+limits.Learners):
 		if c.turnedAway == nil {
-			c.turnedAway = map[actor.Alarm]int{}
+			c.turnedAway = map[kv.Alarm]int{}
 		}
 		c.turnedAway[who] = limits.TurnedAwayLooks
 	default:
@@ -328,8 +328,8 @@ func (h peerHandler) Distrusted(peer uint64, why string) {
 }
 
 // distrust returns the alarm about a peer that refuses this member's certificate, without its text.
-func (h peerHandler) distrust(peer uint64) actor.Alarm {
-	return actor.Alarm{Name: kv.CertAlarm, Subject: fmt.Sprintf("to %016x", peer)}
+func (h peerHandler) distrust(peer uint64) kv.Alarm {
+	return kv.Alarm{Name: kv.CertAlarm, Subject: fmt.Sprintf("to %016x", peer)}
 }
 
 // trusted returns why clients should not use this member: its certificate is not valid by this host's clock, or most of the other members

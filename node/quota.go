@@ -39,7 +39,7 @@ func (m *member) guard() {
 	full := config.overQuota(view) || m.status.FullDisks() != ""
 	switch {
 	case full && !view.NoSpace():
-		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
+		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: m.folder.Member, Name: kv.NoSpaceAlarm}))
 		if m.duty.noSpace.due(m.env.Driver.Time().Now) {
 			m.logger.Error("NOSPACE: only deletions, compactions, revocations and reads are accepted until space is free", "because", m.noSpaceText(view))
 		}
@@ -47,7 +47,7 @@ func (m *member) guard() {
 		if m.duty.space.due(m.env.Driver.Time().Now) {
 			m.logger.Info("NOSPACE ends: space is free, all writes are accepted again", "used", view.UsedBytes(), "quota", config.QuotaBytes)
 		}
-		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+		m.proposed.guarding.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}))
 	}
 	if !full && m.quotaText(view) != "" && m.duty.nearQuota.due(m.env.Driver.Time().Now) {
 		m.logger.Warn("the quota is nearly reached: NOSPACE follows", "used", view.UsedBytes(), "quota", config.QuotaBytes)
@@ -89,10 +89,10 @@ func (c *Config) makesRoom() string {
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 // replicatedAlarms returns the state's alarms, and the notices of possible ones, without the alarms that this member already reports.
-func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms []actor.Alarm) {
+func (m *member) replicatedAlarms(view *index.View, said []kv.Alarm) (alarms []kv.Alarm) {
 	own := func(a kv.Alarm) bool { // the member's own text has more detail
 		for _, s := range said {
-			if about := s.Member; string(s.Name) == a.Kind.String() && (about == a.Member || about == 0 && (a.Member == m.folder.Member || s.Subject == actor.StateSubject)) {
+			if about := s.Member; s.Name == a.Name && (about == a.Member || about == 0 && (a.Member == m.folder.Member || s.Subject == actor.StateSubject)) {
 				return true
 			}
 		}
@@ -101,24 +101,24 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	for _, a := range view.Alarms() {
 		switch {
 		case own(a):
-		case a.Kind == kv.AlarmNoSpace:
-			alarms = append(alarms, actor.Alarm{Name: kv.NoSpaceAlarm, Member: a.Member, Text: m.noSpaceText(view)})
+		case a.Name == kv.NoSpaceAlarm:
+			alarms = append(alarms, kv.Alarm{Name: kv.NoSpaceAlarm, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, actor.Alarm{Name: kv.CorruptAlarm, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
+			alarms = append(alarms, kv.Alarm{Name: kv.CorruptAlarm, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
 				"if the alarm returns: stop the member and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
 	if text := m.status.WrongClock(); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: kv.ClockNotice, Text: text})
+		alarms = append(alarms, kv.Alarm{Name: kv.ClockNotice, Text: text})
 	}
 	if m.status.Raft().Role != "leader" { // the leader's flags count
 		return alarms
 	}
 	if text := m.quotaText(view); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: kv.QuotaNotice, Text: text})
+		alarms = append(alarms, kv.Alarm{Name: kv.QuotaNotice, Text: text})
 	}
 	if text := m.current().historyText(view, m.status.QuorumCapacity(), m.env.Driver.Time().Wall); text != "" {
-		alarms = append(alarms, actor.Alarm{Name: kv.HistoryNotice, Text: text})
+		alarms = append(alarms, kv.Alarm{Name: kv.HistoryNotice, Text: text})
 	}
 	return alarms
 }

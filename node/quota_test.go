@@ -11,7 +11,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/wire"
 )
 
 // A quota that is reached is NOSPACE on all members, also behind a kill and a new leader: no put is taken, and deletions and reads are.
@@ -29,7 +28,7 @@ func TestQuotaIsReached(t *testing.T) {
 					t.Fatalf("round %d: no NOSPACE: %v", round, w.places())
 				}
 				for _, h := range w.hosts {
-					if alarms := h.member.alarms(); h.alive() && !slices.ContainsFunc(alarms, func(a wire.Alarm) bool {
+					if alarms := h.member.alarms(); h.alive() && !slices.ContainsFunc(alarms, func(a kv.Alarm) bool {
 						return a.Name == "NOSPACE" && a.Text != ""
 					}) {
 						t.Errorf("%s has the alarms %+v", h.name(), alarms)
@@ -57,10 +56,10 @@ func TestQuotaIsReached(t *testing.T) {
 // A small quota by etcd's command line is etcd's: NOSPACE stays until it is disarmed, however much was deleted meanwhile.
 func TestSmallQuotaOfEtcd(t *testing.T) {
 	var h index.Head
-	full, raise := quotaPut("key", 8<<10), h.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	full, raise := quotaPut("key", 8<<10), h.AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
 	raised := viewOf(t, full, raise)
 	free := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3))
-	disarmed := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3), h.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	disarmed := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3), h.AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}))
 	for _, etcd := range []bool{false, true} {
 		m := &member{config: Config{QuotaBytes: 4 << 10}, status: &actor.Status{}}
 		if etcd {
@@ -98,7 +97,7 @@ func quotaPut(key string, value int) []byte {
 
 // NOSPACE comes with the whole quota and ends well below it; from four fifths on there is a notice.
 func TestQuotaMarks(t *testing.T) {
-	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
 	for _, c := range []struct {
 		used       int // of a quota of 10000
 		raised     bool
@@ -129,7 +128,7 @@ func TestQuotaMarks(t *testing.T) {
 
 // Where no history goes by itself, deletions alone make no room: the member says so.
 func TestQuotaSaysWhatHelps(t *testing.T) {
-	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
 	near, over := viewOf(t, quotaPut("key", 9000)), viewOf(t, quotaPut("key", 10000), raise)
 	for history, want := range map[int64]bool{0: true, 1: false, HistoryAuto: false} {
 		m := &member{config: Config{QuotaBytes: 10000, HistoryBytes: history}, status: statusOf(t, 3)}
@@ -185,18 +184,18 @@ func TestHistoryGivesWay(t *testing.T) {
 
 // An alarm of the state is said with the words of the member that has some of its own.
 func TestReplicatedAlarms(t *testing.T) {
-	raise := func(member uint64, kind kv.AlarmKind) []byte {
-		return new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kind}})
+	raise := func(member uint64, name kv.AlarmName) []byte {
+		return new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name})
 	}
-	view := viewOf(t, raise(1, kv.AlarmNoSpace), raise(2, kv.AlarmCorrupt))
+	view := viewOf(t, raise(1, kv.NoSpaceAlarm), raise(2, kv.CorruptAlarm))
 	m := &member{status: statusOf(t, 3), folder: &folder{identity: identity{Member: 1}}}
 	for _, c := range []struct {
-		said []actor.Alarm
+		said []kv.Alarm
 		want string
 	}{
 		{nil, "NOSPACE 1, CORRUPT 2"},
-		{[]actor.Alarm{{Name: kv.NoSpaceAlarm, Text: "the disk"}}, "CORRUPT 2"},
-		{[]actor.Alarm{{Name: kv.NoSpaceAlarm, Member: 2, Text: "its disk"}, {Name: kv.CorruptAlarm, Member: 2, Text: "its state"}}, "NOSPACE 1"},
+		{[]kv.Alarm{{Name: kv.NoSpaceAlarm, Text: "the disk"}}, "CORRUPT 2"},
+		{[]kv.Alarm{{Name: kv.NoSpaceAlarm, Member: 2, Text: "its disk"}, {Name: kv.CorruptAlarm, Member: 2, Text: "its state"}}, "NOSPACE 1"},
 	} {
 		var got []string
 		for _, a := range m.replicatedAlarms(view, c.said) {
@@ -229,7 +228,7 @@ func TestOwnCommandsSayThatTheyAre(t *testing.T) {
 	defer r.Stop()
 	m := &member{actors: actors{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}}
 	actor.Spawn(r, m.actors.consensus, all)
-	m.proposed.guarding.propose(m, new(index.Head).AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	m.proposed.guarding.propose(m, new(index.Head).AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}))
 	if p := <-all; !p.Own || p.Proposal.Timeout != limits.AnnounceTimeout {
 		t.Errorf("%+v", p)
 	}

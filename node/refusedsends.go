@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
@@ -46,7 +45,7 @@ func (r *refusedSends) look(counts map[syscall.Errno]uint64, now time.Duration) 
 func (m *member) noticeSends() {
 	now := m.env.Driver.Time().Now
 	text := m.duty.sends.look(wire.SendErrors(), now)
-	m.status.Alarm(actor.Alarm{Name: kv.NetworkNotice, Text: text})
+	m.status.Alarm(kv.Alarm{Name: kv.NetworkNotice, Text: text})
 	if text != "" && m.duty.sends.line.due(now) {
 		m.logger.Warn(text)
 	}

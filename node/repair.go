@@ -8,7 +8,6 @@ import (
 	"slices"
 	"syscall"
 
-	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log"
@@ -25,7 +24,7 @@ type repairs struct {
 	// fetch gets a part from another one of these members; nil where no member runs.
 	fetch  func(members index.Members, to peer.PartSink) error
 	failed map[string]error // by the name of a part, why no member gave it: another snapshot that lists it is not tried again
-	alarms []actor.Alarm
+	alarms []kv.Alarm
 }
 
 // lacksPart is the error of a snapshot with a part that is missing, damaged or unreadable, and that no other member gave.
@@ -105,7 +104,7 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	}
 	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched from another member; nothing is lost, but look at the disk: %v", d.Err)
 	s.logger.Error(text)
-	s.repairs.alarms = append(s.repairs.alarms, actor.Alarm{Name: kv.CorruptAlarm, Subject: d.Path, Text: text})
+	s.repairs.alarms = append(s.repairs.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: d.Path, Text: text})
 	return nil
 }
 

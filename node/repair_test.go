@@ -17,7 +17,6 @@ import (
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/net/peer"
-	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
@@ -145,7 +144,7 @@ func TestPartsAreRepaired(t *testing.T) {
 			}
 			told := 0
 			for _, alarm := range a.m.alarms() {
-				if alarm.Name == string(kv.CorruptAlarm) && strings.Contains(alarm.Text, "was fetched from another member; nothing is lost") {
+				if alarm.Name == kv.CorruptAlarm && strings.Contains(alarm.Text, "was fetched from another member; nothing is lost") {
 					told++
 				}
 			}
@@ -449,7 +448,7 @@ func TestOlderSnapshotWithoutTheLostPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	alarms := a.m.alarms()
-	if len(list(t, dir, "quarantine/*.snap")) != 1 || !slices.ContainsFunc(alarms, func(w wire.Alarm) bool { return strings.Contains(w.Text, "could not be fetched from another member") }) {
+	if len(list(t, dir, "quarantine/*.snap")) != 1 || !slices.ContainsFunc(alarms, func(w kv.Alarm) bool { return strings.Contains(w.Text, "could not be fetched from another member") }) {
 		t.Errorf("aside: %q, alarms %+v", list(t, dir, "quarantine/*"), alarms)
 	}
 	a.stop(t)

@@ -125,7 +125,7 @@ func TestPartsComeFromAnotherMember(t *testing.T) {
 			}
 			told := 0
 			for _, a := range h.member.alarms() {
-				if a.Name == string(kv.CorruptAlarm) && strings.Contains(a.Text, "was fetched from another member; nothing is lost") {
+				if a.Name == kv.CorruptAlarm && strings.Contains(a.Text, "was fetched from another member; nothing is lost") {
 					told++
 				}
 			}

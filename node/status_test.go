@@ -13,7 +13,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/wire"
 )
 
 // What is wrong is said once, with its name and of the member that it is about, and not any more when it is over.
@@ -37,13 +36,13 @@ func TestAlarms(t *testing.T) {
 	is("AMNESIA 2 AMNESIA: n2 forgot")
 	m.status.Refuse(2, nil)
 	is()
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "b.snap", Text: "b"})
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap", Text: "a"})
-	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm, Text: "10 MiB are free"})
-	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm, Text: "9 MiB are free"})
+	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: "b.snap", Text: "b"})
+	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap", Text: "a"})
+	m.status.Alarm(kv.Alarm{Name: kv.NoSpaceAlarm, Text: "10 MiB are free"})
+	m.status.Alarm(kv.Alarm{Name: kv.NoSpaceAlarm, Text: "9 MiB are free"})
 	is("CORRUPT 1 a", "CORRUPT 1 b", "NOSPACE 1 9 MiB are free")
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap"})
-	m.status.Alarm(actor.Alarm{Name: kv.NoSpaceAlarm})
+	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: "a.snap"})
+	m.status.Alarm(kv.Alarm{Name: kv.NoSpaceAlarm})
 	is("CORRUPT 1 b")
 	m.fail(errors.New("a sync failed"))
 	is("FAILED 1 a sync failed")
@@ -64,7 +63,7 @@ func TestAlarmsOfTheRemoved(t *testing.T) {
 		if alarms := m.alarms(); len(alarms) != want {
 			t.Errorf("%+v: not %d alarms", alarms, want)
 		}
-		refusals := []actor.Alarm{{Name: kv.RefusedAlarm, Member: 2, Text: "another id"}, {Name: kv.RefusedAlarm, Member: 3, Text: "another cluster"}}
+		refusals := []kv.Alarm{{Name: kv.RefusedAlarm, Member: 2, Text: "another id"}, {Name: kv.RefusedAlarm, Member: 3, Text: "another cluster"}}
 		if alarms := m.refusers(refusals); len(alarms) != want {
 			t.Errorf("%+v: not %d who refuse", alarms, want)
 		}
@@ -74,12 +73,12 @@ func TestAlarmsOfTheRemoved(t *testing.T) {
 // Members that refuse this one for the same reason say so together.
 func TestRefusers(t *testing.T) {
 	m := &member{status: statusOf(t, 4)}
-	got := m.refusers([]actor.Alarm{
+	got := m.refusers([]kv.Alarm{
 		{Name: kv.RefusedAlarm, Member: 3, Text: "another cluster"},
 		{Name: kv.AmnesiaAlarm, Member: 4, Text: "forgot"},
 		{Name: kv.RefusedAlarm, Member: 2, Text: "another cluster"},
 	})
-	want := []actor.Alarm{
+	want := []kv.Alarm{
 		{Name: kv.RefusedAlarm, Text: "n2 and n3 refuse this member: another cluster"},
 		{Name: kv.AmnesiaAlarm, Text: "n4 refuses this member: forgot"},
 	}
@@ -108,7 +107,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 }
 
 func hasAlarm(m *member, name kv.AlarmName) bool {
-	return slices.ContainsFunc(m.alarms(), func(a wire.Alarm) bool { return a.Name == string(name) })
+	return slices.ContainsFunc(m.alarms(), func(a kv.Alarm) bool { return a.Name == name })
 }
 
 // statusOf is the status of a member of a cluster of so many: n1, which has the id 1, and so on.

@@ -56,7 +56,7 @@ func tightDisk(t *testing.T, left int64, cure string) {
 	if small.member.status.Disk().Accepts() == space.Left || !small.alive() {
 		t.Fatalf("the disk is not full: %s", small.place())
 	}
-	says := func(name string) string {
+	says := func(name kv.AlarmName) string {
 		for _, a := range small.member.alarms() {
 			if a.Name == name {
 				return a.Text

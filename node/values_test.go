@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
@@ -256,7 +257,7 @@ func flipBits(name string) error {
 
 // repaired tells whether a member has fetched a part.
 func (m *members) repaired(i int, name string) bool {
-	return slices.ContainsFunc(m.status(i).Alarms, func(a wire.Alarm) bool {
+	return slices.ContainsFunc(m.status(i).Alarms, func(a kv.Alarm) bool {
 		return strings.Contains(a.Text, name) && strings.Contains(a.Text, "was fetched from another member; nothing is lost")
 	})
 }

@@ -48,10 +48,10 @@ func (m *member) verify() {
 
 // leaveDamaged ends this member's part when the log has the reason, or after a while.
 func (m *member) leaveDamaged(view *index.View) {
-	own := kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmCorrupt}
+	own := kv.Alarm{Member: m.folder.Member, Name: kv.CorruptAlarm}
 	if v := &m.duty.verifying; !slices.Contains(view.Alarms(), own) && v.told < limits.VerifyTold {
 		v.told++
-		m.proposed.corrupting.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: own}))
+		m.proposed.corrupting.propose(m, index.Own().AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: own.Member, Name: own.Name}))
 		return
 	}
 	m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})

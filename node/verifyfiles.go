@@ -217,7 +217,7 @@ func (c *fileCheck) segment(name string, damage error) error {
 	c.damaged("wal", name, reason, segmentHelp)
 	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify` again: %s %s", name, reason)
 	m.logger.Error(text)
-	m.status.Alarm(actor.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
+	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
 	c.orders = append(c.orders,
 		func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: name}) },

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"qkv/actor/space"
+	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/wire"
 )
 
 // A log that waits for room takes no write, however much is free beside what it wants: its member says NOSPACE. Here it wants a file
@@ -28,7 +28,7 @@ func TestLogThatWaitsIsAnAlarm(t *testing.T) {
 			continue
 		}
 		waited++
-		if alarms := h.member.alarms(); !slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == "NOSPACE" }) {
+		if alarms := h.member.alarms(); !slices.ContainsFunc(alarms, func(a kv.Alarm) bool { return a.Name == "NOSPACE" }) {
 			t.Errorf("%s takes no write, and has the alarms %+v", h.name(), alarms)
 		}
 	}

@@ -115,7 +115,7 @@ var netBugs = []mutant{
 		{"Transport.readPartRequest", `return request, asRefusal(err)`, `_ = err; return request, nil`},
 	}, []detector{direct("./net/peer", "TestPartIsRefused")}},
 	{"believe the address that a joiner gives itself", []change{
-		{"Transport.judgeJoin", `t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Members[own].Addresses)`, `t.config.Trust.Vouches(q.ConnectionState().TLS, append(request.Addresses, welcome.Members[own].Addresses...))`},
+		{"Transport.judgeJoin", `t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Own().Peers)`, `t.config.Trust.Vouches(q.ConnectionState().TLS, append(request.Addresses, welcome.Own().Peers...))`},
 	}, []detector{direct("./net/peer", "TestJoinAtAnAddressOfItsOwn")}},
 	// Package net/server.
 	{"say of a write without room for its answer that it did not happen", []change{

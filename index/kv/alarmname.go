@@ -8,9 +8,11 @@ type AlarmName string
 
 // The names of alarms.
 const (
-	// NoSpaceAlarm: the disk is full, or nearly, or the quota is reached.
+	// NoSpaceAlarm: the disk is full, or nearly, or the quota is reached. While the replicated state has it, requests that would make
+	// the state larger are refused.
 	NoSpaceAlarm AlarmName = "NOSPACE"
-	// CorruptAlarm: a file, or the state, differs from the data that was written.
+	// CorruptAlarm: a file, or the state, differs from the data that was written. The replicated state has it for a member whose state
+	// differs from the majority's, or from its own earlier state: that member stops by itself.
 	CorruptAlarm AlarmName = "CORRUPT"
 	// AmnesiaAlarm: a member has forgotten its promises; the others do not let it vote.
 	AmnesiaAlarm AlarmName = "AMNESIA"
@@ -62,6 +64,9 @@ var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, 
 
 // AlarmNames returns the names of all alarms, then of all notices.
 func AlarmNames() []AlarmName { return slices.Concat(alarms, notices) }
+
+// Replicated tells whether the replicated state may have alarms of this name.
+func (n AlarmName) Replicated() bool { return n == NoSpaceAlarm || n == CorruptAlarm }
 
 // Severity returns "notice" for the name of a notice, and "alarm" for every other name, unknown ones included: a newer member may
 // report an alarm that this version does not know.

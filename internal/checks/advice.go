@@ -62,7 +62,7 @@ func faultOf(m *Member, members []Member) fault {
 	f := fault{name: m.Name, level: Failure, absent: true, text: m.Name + " does not answer: " + m.Error}
 	others := linked(m, members)
 	switch {
-	case m.Cluster != "":
+	case m.Unknown && m.Foreign:
 		f.absent, f.text, f.do = false, fmt.Sprintf("%s runs, but belongs to another cluster, %s", m.Name, m.Cluster), otherOne.of(m.Name)
 		if m.Leader != "" { // it serves, and may have newer data
 			f.text, f.do = fmt.Sprintf("%s belongs to another cluster, %s, which has a leader", m.Name, m.Cluster), twoServe.of(m.Name)
@@ -80,7 +80,7 @@ func faultOf(m *Member, members []Member) fault {
 		}
 		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.Get(figures.MTU), limits.DoctorMTU), widen.of(m.Interface)
 	case m.Answers && m.Leader == "":
-		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Starting {
+		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Stage != "" {
 			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)
 		}
 		if a := about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)); a != nil {
@@ -91,12 +91,12 @@ func faultOf(m *Member, members []Member) fault {
 				f.text, f.do = m.Name+" runs, but "+cut.text, cut.do
 			}
 		}
-	case m.Answers && m.Starting:
+	case m.Answers && m.Stage != "":
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is starting, and does not serve yet", starting.of(m.Name)
 	case m.Answers:
 		return fault{}
 	case m.Why == Untrusted:
-		f.absent, f.do = !others, AlarmNamed(string(kv.CertAlarm)).Do
+		f.absent, f.do = !others, AlarmNamed(kv.CertAlarm).Do
 	case m.Why == Closed && others:
 		f.text, f.do = f.text+"; the others have not lost it yet", ended.of(m.Name)
 	case m.Why == Displaced:
@@ -117,7 +117,7 @@ func faultOf(m *Member, members []Member) fault {
 
 // putBack returns the advice for a quarantined member.
 func (m *Member) putBack() string {
-	return strings.ReplaceAll(AlarmNamed(string(kv.AmnesiaAlarm)).Do, "NAME", m.Name)
+	return strings.ReplaceAll(AlarmNamed(kv.AmnesiaAlarm).Do, "NAME", m.Name)
 }
 
 // linked tells whether a member that answers, and follows a leader, is connected to m.
@@ -128,9 +128,9 @@ func linked(m *Member, members []Member) bool {
 }
 
 // about returns an alarm of a member, or of any member if the name is empty.
-func about(alarm kv.AlarmName, name string, alarms []Alarm) *Alarm {
+func about(alarm kv.AlarmName, name string, alarms []Raised) *Raised {
 	for i, a := range alarms {
-		if a.Name == string(alarm) && (name == "" || a.Member == name) {
+		if a.Name == alarm && (name == "" || a.Member == name) {
 			return &alarms[i]
 		}
 	}
@@ -164,7 +164,7 @@ func cuts(members []Member) (all []cut) {
 			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name), 0}
 			c.weight = 2*count(one[0].State == leads || one[1].State == leads) + count(roleOf(one[0], members).Votes() && roleOf(one[1], members).Votes())
 			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
-				c.text, c.do = lost[at].Error, AlarmNamed(string(kv.CertAlarm)).Do
+				c.text, c.do = lost[at].Error, AlarmNamed(kv.CertAlarm).Do
 			}
 			if at := slices.IndexFunc(lost, func(l Link) bool { return strings.HasSuffix(l.Error, noAddress) }); at >= 0 && len(lost) == 2 {
 				c.text, c.do = lost[at].Error, addresses.of(one[at].Name)

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -44,15 +45,15 @@ var Alarms = []AlarmCheck{
 
 // AlarmNamed returns the entry of an alarm. A newer member may raise an alarm that this version does not know: the alarm's own text then
 // says what to do.
-func AlarmNamed(name string) AlarmCheck {
-	if i := slices.IndexFunc(Alarms, func(a AlarmCheck) bool { return string(a.Name) == name }); i >= 0 {
+func AlarmNamed(name kv.AlarmName) AlarmCheck {
+	if i := slices.IndexFunc(Alarms, func(a AlarmCheck) bool { return a.Name == name }); i >= 0 {
 		return Alarms[i]
 	}
-	return AlarmCheck{Name: kv.AlarmName(name), Do: "read the alarm's text, and use a qkv as new as that member"}
+	return AlarmCheck{Name: name, Do: "read the alarm's text, and use a qkv as new as that member"}
 }
 
 // Do returns the next command or step after an alarm, with the name of the member that it is about.
-func (a Alarm) Do() string {
+func (a Raised) Do() string {
 	return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member)
 }
 
@@ -61,30 +62,30 @@ func AlarmsHelp(severity string) string {
 	var all []string
 	for _, name := range kv.AlarmNames() {
 		if name.Severity() == severity {
-			all = append(all, string(name)+" "+AlarmNamed(string(name)).Means)
+			all = append(all, string(name)+" "+AlarmNamed(name).Means)
 		}
 	}
 	return strings.Join(all, ", ")
 }
 
-// Raised returns the alarms of all members, and then the notices, each once.
-func Raised(members []Member) []Alarm {
+// RaisedBy returns the alarms of all members, and then the notices, each once.
+func RaisedBy(members []Member) []Raised {
 	return append(raised(members, severityAlarm), raised(members, "notice")...)
 }
 
 // raised returns the alarms of all members with a severity, each once. If a member itself reports an alarm, the reports of others about
 // it are left out: its own says more.
-func raised(members []Member, severity string) (all []Alarm) {
+func raised(members []Member, severity string) (all []Raised) {
 	for _, own := range []bool{true, false} {
 		for i := range members {
 			for _, a := range members[i].Alarms {
-				same := func(b Alarm) bool { return a.Name == b.Name && a.Member == b.Member }
-				if kv.AlarmName(a.Name).Severity() == severity && own == (a.Member == members[i].Name) && !slices.ContainsFunc(all, same) {
+				same := func(b Raised) bool { return a.Name == b.Name && a.Member == b.Member }
+				if a.Name.Severity() == severity && own == (a.Member == members[i].Name) && !slices.ContainsFunc(all, same) {
 					all = append(all, a)
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Alarm) int { return strings.Compare(a.Name+" "+a.Member, b.Name+" "+b.Member) })
+	slices.SortStableFunc(all, func(a, b Raised) int { return cmp.Or(cmp.Compare(a.Name, b.Name), strings.Compare(a.Member, b.Member)) })
 	return all
 }

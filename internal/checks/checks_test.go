@@ -92,18 +92,18 @@ func TestVerdicts(t *testing.T) {
 		{"no leader", with(healthy(3), noLeader), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
 		{"a new cluster", dead(with(healthy(3), func(m []Member) {
 			noLeader(m)
-			m[0].Alarms, m[1].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n3"}}, []Alarm{{"FOUNDING", "n2", "waiting for n3"}}
+			m[0].Alarms, m[1].Alarms = []Raised{{"FOUNDING", "n1", "waiting for n3"}}, []Raised{{"FOUNDING", "n2", "waiting for n3"}}
 		}), "n3"), "NO LEADER: 2 of 3 voters answer, waiting for n3"},
 		{"an empty member of a cluster with data", with(healthy(3), func(m []Member) {
 			noLeader(m)
-			m[0].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n3"}}
+			m[0].Alarms = []Raised{{"FOUNDING", "n1", "waiting for n3"}}
 		}), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
 		{"a client that reaches one member alone", with(healthy(3), func(m []Member) { m[1], m[2] = Member{Name: "n2", Role: kv.Voter}, Member{Name: "n3", Role: kv.Voter} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
 		{"one without a leader", with(healthy(3), func(m []Member) { m[2].Leader = "" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"a quarantined one", with(healthy(3), func(m []Member) { m[2].State = "refused" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"one that the leader has quarantined, and that does not answer", with(healthy(3), func(m []Member) {
 			m[0].Links[1] = Link{Member: "n3", Error: "refused a peer"}
-			m[0].Alarms = []Alarm{{"AMNESIA", "n3", "its log ends at 9"}}
+			m[0].Alarms = []Raised{{"AMNESIA", "n3", "its log ends at 9"}}
 			m[2] = Member{Name: "n3", Role: kv.Voter, Error: "timeout"}
 		}), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"a leader alone, whose view is old", with(healthy(3), func(m []Member) { m[1].Leader, m[2].Leader = "", "" }), "NO QUORUM: 1 of 3 voters take part; 2 are needed, and no write is accepted"},
@@ -116,8 +116,8 @@ func TestVerdicts(t *testing.T) {
 		{"an exchange of voters: the old half decides", dead(with(healthy(4), func(m []Member) { m[2].Role, m[3].Role = kv.Leaving, kv.Incoming }), "n3"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
 		{"an exchange of voters: the new half decides", dead(with(healthy(4), func(m []Member) { m[2].Role, m[3].Role = kv.Leaving, kv.Incoming }), "n4"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n4 does not"},
 		{"older members report no roles", dead(with(healthy(3), func(m []Member) { m[0].Role, m[1].Role, m[2].Role = 0, 0, 0 }), "n2"), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n2 does not"},
-		{"an alarm", with(healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"NOSPACE", "n2", "full"}} }), "DEGRADED: the alarm NOSPACE of n2 is raised; writes survive 1 more loss"},
-		{"a notice", with(healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"CLOCK", "n2", "ahead"}} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
+		{"an alarm", with(healthy(3), func(m []Member) { m[1].Alarms = []Raised{{"NOSPACE", "n2", "full"}} }), "DEGRADED: the alarm NOSPACE of n2 is raised; writes survive 1 more loss"},
+		{"a notice", with(healthy(3), func(m []Member) { m[1].Alarms = []Raised{{"CLOCK", "n2", "ahead"}} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
 		{"an endpoint of no member", with(healthy(3), func(m []Member) { m[2].Unknown, m[2].Answers = true, false }), "HEALTHY: 2 of 2 voters take part, n1 leads; one more loss stops writes"},
 	} {
 		v := Judge(tt.f.Members)
@@ -168,12 +168,12 @@ func TestNextWithoutALeader(t *testing.T) {
 		}, noQuorum, "start n2 again with the same data folders"},
 		{"founders that run, and are parted", func(m []Member) {
 			parted(m, [2]int{0, 1})
-			m[0].Alarms, m[1].Alarms, m[2].Alarms = []Alarm{{"FOUNDING", "n1", "waiting for n2"}}, []Alarm{{"FOUNDING", "n2", "waiting for n1"}}, []Alarm{{"FOUNDING", "n3", "waiting for n2"}}
+			m[0].Alarms, m[1].Alarms, m[2].Alarms = []Raised{{"FOUNDING", "n1", "waiting for n2"}}, []Raised{{"FOUNDING", "n2", "waiting for n1"}}, []Raised{{"FOUNDING", "n3", "waiting for n2"}}
 		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n1 and n2"},
-		{"two hosts of one founder's name", func(m []Member) { m[0].Alarms = []Alarm{{"REFUSED", "n1", "two hosts run under its name"}} }, noLeader, "stop the member with the wrong cluster, the name"},
+		{"two hosts of one founder's name", func(m []Member) { m[0].Alarms = []Raised{{"REFUSED", "n1", "two hosts run under its name"}} }, noLeader, "stop the member with the wrong cluster, the name"},
 		{"likewise, and one is quarantined", func(m []Member) {
 			parted(m, [2]int{1, 2})
-			m[2].State, m[0].Alarms, m[2].Alarms = "refused", []Alarm{{"REFUSED", "n1", "two hosts run under its name"}}, []Alarm{{"AMNESIA", "n3", "another folder"}}
+			m[2].State, m[0].Alarms, m[2].Alarms = "refused", []Raised{{"REFUSED", "n1", "two hosts run under its name"}}, []Raised{{"AMNESIA", "n3", "another folder"}}
 		}, noLeader, "stop the member with the wrong cluster, the name"},
 	} {
 		f := healthy(3)
@@ -186,13 +186,13 @@ func TestNextWithoutALeader(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(m *Member){
-		"a copy that starts, and is refused":     func(m *Member) { m.Starting, m.Leader = true, "" },
+		"a copy that starts, and is refused":     func(m *Member) { m.Stage, m.Leader = "starting", "" },
 		"a second host that is quarantined":      func(m *Member) { m.State = "refused" },
 		"the first host of a name, which serves": func(*Member) {},
 	} {
 		f := healthy(3)
 		change(&f.Members[2])
-		f.Members[2].Alarms = []Alarm{{"AMNESIA", "n3", "another folder"}, {"REFUSED", "n3", "two processes run as n3"}}
+		f.Members[2].Alarms = []Raised{{"AMNESIA", "n3", "another folder"}, {"REFUSED", "n3", "two processes run as n3"}}
 		if v := Judge(f.Members); v.Word != Degraded || !strings.HasPrefix(v.Next, "stop the member with the wrong cluster, the name") {
 			t.Errorf("%s: %s, next: %s", name, v, v.Next)
 		}
@@ -203,7 +203,7 @@ func TestNextWithoutALeader(t *testing.T) {
 func TestTwoClustersServe(t *testing.T) {
 	f := healthy(3)
 	m := &f.Members[2]
-	m.Unknown, m.Cluster, m.Leader = true, "99", "n3"
+	m.Unknown, m.Foreign, m.Cluster, m.Leader = true, true, "99", "n3"
 	if v := Judge(f.Members); !strings.Contains(v.Why, "n3 belongs to another cluster, 99, which has a leader") || !strings.HasPrefix(v.Next, "keep the cluster whose data you need") {
 		t.Errorf("%s, next: %s", v, v.Next)
 	}
@@ -216,7 +216,7 @@ func TestTwoClustersServe(t *testing.T) {
 // TestStartingMember: the step after a member that starts is to wait for it, whatever else it lacks.
 func TestStartingMember(t *testing.T) {
 	f := healthy(3)
-	f.Members[1].Starting, f.Members[1].Leader = true, ""
+	f.Members[1].Stage, f.Members[1].Leader = "starting", ""
 	if v := Judge(f.Members); v.Word != Degraded || !strings.HasPrefix(v.Next, "wait until n2 has started") {
 		t.Errorf("it knows no leader: %s, next %q", v, v.Next)
 	}
@@ -245,9 +245,9 @@ func TestChecks(t *testing.T) {
 		{"members", Warning, "n2 does not answer this host, but other members are connected", n2(func(m *Member) { m.Answers = false })},
 		{"members", Warning, "n2 is not a member", n2(func(m *Member) { m.Unknown = true })},
 		{"members", Failure, "n2 is quarantined", n2(func(m *Member) { m.State = "refused" })},
-		{"alarms", Failure, "NOSPACE of n2: full", n2(func(m *Member) { m.Alarms = []Alarm{{"NOSPACE", "n2", "full"}} })},
-		{"alarms", Failure, "NEWER of n2: odd", n2(func(m *Member) { m.Alarms = []Alarm{{"NEWER", "n2", "odd"}} })},
-		{"alarms", Warning, "CLOCK of n1: ahead", n2(func(m *Member) { m.Alarms = []Alarm{{"CLOCK", "n1", "ahead"}} })},
+		{"alarms", Failure, "NOSPACE of n2: full", n2(func(m *Member) { m.Alarms = []Raised{{"NOSPACE", "n2", "full"}} })},
+		{"alarms", Failure, "NEWER of n2: odd", n2(func(m *Member) { m.Alarms = []Raised{{"NEWER", "n2", "odd"}} })},
+		{"alarms", Warning, "CLOCK of n1: ahead", n2(func(m *Member) { m.Alarms = []Raised{{"CLOCK", "n1", "ahead"}} })},
 		{"links", Failure, "n2 has no connection to n3: timeout", func(f *Facts) {
 			f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "timeout"}, Link{Member: "n2", Error: "timeout"}
 		}},
@@ -269,10 +269,10 @@ func TestChecks(t *testing.T) {
 		{"certificates", Failure, "n2: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
 		{"members", Failure, "n2 does not answer: expired", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Untrusted, "expired" })},
 		{"members", Failure, "n2 does not answer: refused; the others have not lost it yet", n2(func(m *Member) { m.Answers, m.Why, m.Error = false, Closed, "refused" })},
-		{"members", Warning, "n2 is starting, and does not serve yet", n2(func(m *Member) { m.Starting = true })},
-		{"members", Failure, "n2 is starting, and knows no leader", n2(func(m *Member) { m.Starting, m.Leader = true, "" })},
+		{"members", Warning, "n2 is starting, and does not serve yet", n2(func(m *Member) { m.Stage = "starting" })},
+		{"members", Failure, "n2 is starting, and knows no leader", n2(func(m *Member) { m.Stage, m.Leader = "starting", "" })},
 		{"members", Failure, "x runs, but belongs to another cluster, 99", func(f *Facts) {
-			f.Members = append(f.Members, Member{Name: "x", Unknown: true, Answers: true, Cluster: "99", State: "follower"})
+			f.Members = append(f.Members, Member{Name: "x", Unknown: true, Answers: true, Foreign: true, Cluster: "99", State: "follower"})
 		}},
 		{"members", Failure, "n2 runs and answers over TCP, but not over UDP: timeout", func(f *Facts) {
 			dead(f, "n2").Members[1] = Member{Name: "n2", Role: kv.Voter, Runs: true, Error: "timeout"}
@@ -483,9 +483,9 @@ func TestAlarmTable(t *testing.T) {
 // TestAlarmsOnce: the report of the affected member replaces the reports of others.
 func TestAlarmsOnce(t *testing.T) {
 	f := healthy(3)
-	f.Members[0].Alarms = []Alarm{{"NOSPACE", "n2", "by n1"}, {"CERT", "n3", "ends"}}
-	f.Members[1].Alarms = []Alarm{{"NOSPACE", "n2", "by n2"}}
-	if got := fmt.Sprint(raised(f.Members, severityAlarm)); got != "[{CERT n3 ends} {NOSPACE n2 by n2}]" {
+	f.Members[0].Alarms = []Raised{{"NOSPACE", "n2", "by n1"}, {"CERT", "n3", "ends"}}
+	f.Members[1].Alarms = []Raised{{"NOSPACE", "n2", "by n2"}}
+	if got := fmt.Sprint(raised(f.Members, severityAlarm)); got != "[CERT of n3: ends NOSPACE of n2: by n2]" {
 		t.Error(got)
 	}
 }

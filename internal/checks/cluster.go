@@ -70,7 +70,7 @@ func alarms(f *Facts, r *report) {
 			level = Failure
 		}
 		for _, a := range raised(f.Members, severity) {
-			r.add(level, a.Do(), "%s of %s: %s", a.Name, a.Member, a.Text)
+			r.add(level, a.Do(), "%v", a)
 		}
 	}
 	r.quiet(f.answers(func(*Member) {}), "none is raised")

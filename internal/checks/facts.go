@@ -1,7 +1,9 @@
 package checks
 
 import (
+	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"qkv/index/kv"
@@ -18,26 +20,30 @@ type Facts struct {
 
 // Member has the known facts about one member. A zero field is not known.
 type Member struct {
-	Name    string
-	Role    kv.Role
-	Unknown bool   // an endpoint without a member that the others know
-	Cluster string // the other cluster of such a member; empty: it belongs to this one, or does not answer
-	Answers bool   // to this host
-	Error   string // why it does not answer
-	Why     Why    // likewise
-	Runs    bool   // it does not answer over UDP, but over TCP
-	Ready   bool   // likewise, and serves linearizable reads
+	Name     string
+	ID       string
+	Role     kv.Role
+	Clients  []string // the addresses at which it serves clients
+	Replaces string   // the member in whose place it was added; empty: none
+	Unknown  bool     // an endpoint without a member that the others know
+	Cluster  string
+	Foreign  bool   // it belongs to another cluster than the one that was asked for
+	Answers  bool   // to this host
+	Error    string // in one line: why it does not answer
+	Why      Why    // likewise
+	Runs     bool   // it does not answer over UDP, but over TCP
+	Ready    bool   // likewise, and serves linearizable reads
 
-	Starting bool   // it answers, and serves no linearizable reads yet
-	State    string // leader, follower, candidate, learner or refused
-	Leader   string // as this member sees it; empty: none
-	Digest   string // of the state at figures.Applied
-	Version  string
+	Stage   string // starting or stale: it answers, and serves no linearizable reads yet; empty otherwise
+	State   string // leader, follower, candidate, learner, refused, or StateUnknown
+	Leader  string // as this member sees it; empty: none
+	Digest  string // of the state at figures.Applied
+	Version string
 
 	figures.Values
 
-	Links  []Link
-	Alarms []Alarm
+	Links  []Link // sorted
+	Alarms []Raised
 
 	Interface string // of the member's host towards the other members
 	Backup    string // the folder of the backup that the member makes while it leads; empty: it makes none
@@ -61,16 +67,36 @@ const (
 	Displaced            // another member answers at its address
 )
 
-// Link is a member's connection to another member.
+// StateUnknown is the state of a member that does not answer.
+const StateUnknown = "unknown"
+
+// Link is a member's connection to another member. Names and order of the JSON are a promise.
 type Link struct {
-	Member    string
-	Connected bool
-	Error     string
-	Untrusted bool // the last handshake failed because of a certificate
+	Member    string      `json:"member"`
+	Connected bool        `json:"connected"`
+	RTT       figures.RTT `json:"rtt_ms"`
+	Error     string      `json:"error"` // in one line
+	Untrusted bool        `json:"-"`     // the last handshake failed because of a certificate
 }
 
-// Alarm is a raised alarm or notice, with the name of the affected member.
-type Alarm struct{ Name, Member, Text string }
+func (l Link) String() string {
+	if l.Connected {
+		return fmt.Sprintf("%s, round trip %.2f ms", l.Member, figures.InMilliseconds(time.Duration(l.RTT)))
+	}
+	return l.Member + ": " + l.Error
+}
+
+// Raised is a raised alarm or notice. Names and order of the JSON are a promise.
+type Raised struct {
+	Name   kv.AlarmName `json:"name"`
+	Member string       `json:"member"` // the name of the affected member
+	Text   string       `json:"text"`   // in one line
+}
+
+// OneLine puts a text into one line.
+func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func (a Raised) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Member, a.Text) }
 
 // Route is the way from this host to an address of a member.
 type Route struct {

@@ -25,8 +25,8 @@ func TestUpgrade(t *testing.T) {
 		{"an endpoint of no member beside four", healthy(5), func(m []Member) { m[1] = Member{Name: "x", Unknown: true} }, "", "n3", ""},
 		{"five members with one down", dead(healthy(5), "n4"), func([]Member) {}, "4 of 5 voters take part, n4 does not", "", ""},
 		{"two voters", healthy(2), func([]Member) {}, "the restart of a voter stops writes: of 2 voters, 2 must take part", "", ""},
-		{"an alarm", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"SLOWDISK", "n2", "slow"}} }, "the alarm SLOWDISK of n2 is raised", "", ""},
-		{"a notice stops nothing", healthy(3), func(m []Member) { m[1].Alarms = []Alarm{{"QUOTA", "n2", "much"}} }, "", "n2", ""},
+		{"an alarm", healthy(3), func(m []Member) { m[1].Alarms = []Raised{{"SLOWDISK", "n2", "slow"}} }, "the alarm SLOWDISK of n2 is raised", "", ""},
+		{"a notice stops nothing", healthy(3), func(m []Member) { m[1].Alarms = []Raised{{"QUOTA", "n2", "much"}} }, "", "n2", ""},
 		{"a learner that lags", healthy(3), func(m []Member) {
 			m[2].Role = 0
 			figures.Set(&m[2].Values, figures.Applied, m[2].Count(figures.Applied)-limits.DoctorLag)

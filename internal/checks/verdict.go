@@ -120,7 +120,7 @@ func Judge(members []Member) Verdict {
 	case waits != "" && (len(cut) == 0 || c.answer < c.voters):
 		return Verdict{
 			NoLeader, c.answering() + ", " + waits,
-			AlarmNamed(string(kv.FoundingNotice)).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
+			AlarmNamed(kv.FoundingNotice).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
 		}
 	case c.leader == "" && c.answer >= c.quorum():
 		v := Verdict{NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other", askAgain.text}
@@ -141,10 +141,10 @@ func Judge(members []Member) Verdict {
 		return Verdict{Degraded, c.faults[failed].text + "; " + c.loss(), c.faults[failed].do}
 	case len(alarms) > 0:
 		a := &alarms[0]
-		if second := about(kv.RefusedAlarm, a.Member, alarms); second != nil && a.Name == string(kv.AmnesiaAlarm) {
+		if second := about(kv.RefusedAlarm, a.Member, alarms); second != nil && a.Name == kv.AmnesiaAlarm {
 			a = second // of two hosts of one name, one is quarantined
 		}
-		return Verdict{Degraded, "the alarm " + a.Name + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
+		return Verdict{Degraded, "the alarm " + string(a.Name) + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
 	}
 	return Verdict{Word: Healthy, Why: fmt.Sprintf("%s, %s leads; %s", c.taking(), c.leader, c.loss())}
 }
@@ -157,7 +157,7 @@ func Problems(members []Member) (all []string) {
 		}
 	}
 	for _, a := range raised(members, severityAlarm) {
-		all = append(all, a.Name+" of "+a.Member)
+		all = append(all, string(a.Name)+" of "+a.Member)
 	}
 	return all
 }
@@ -166,7 +166,7 @@ func Problems(members []Member) (all []string) {
 func founding(members []Member) (waits string) {
 	for i := range members {
 		m := &members[i]
-		at := slices.IndexFunc(m.Alarms, func(a Alarm) bool { return a.Name == string(kv.FoundingNotice) && a.Member == m.Name })
+		at := slices.IndexFunc(m.Alarms, func(a Raised) bool { return a.Name == kv.FoundingNotice && a.Member == m.Name })
 		if m.Answers && at < 0 {
 			return ""
 		}

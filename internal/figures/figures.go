@@ -5,6 +5,7 @@
 package figures
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -153,6 +154,14 @@ func (f *Figure) Shown(value int64) any {
 
 // InMilliseconds returns a duration in milliseconds, in whole microseconds.
 func InMilliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// RTT is a round trip, which JSON has in milliseconds.
+type RTT time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (m RTT) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, InMilliseconds(time.Duration(m)), 'f', -1, 64), nil
+}
 
 // Values are the figures of a member that are not 0, as its status carries them: an id, its value, the next id, and so on. Those of a newer
 // member may have ids that this program does not know. The zero value has no figures. A copy shares memory: only the owner may set.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"qkv/net/wire"
+	"qkv/index/kv"
 )
 
 // ErrSeveralClusters is the error of a client whose endpoints belong to different clusters. A write to one cluster is missing in the
@@ -80,6 +80,6 @@ func (c *Client) checkClusters(ctx context.Context) error {
 // strangers returns the configured endpoints that no member of the cluster names.
 func (c *Client) strangers(k *conn) []string {
 	return slices.DeleteFunc(slices.Clone(c.config.Endpoints), func(endpoint string) bool {
-		return endpoint == k.endpoint || slices.ContainsFunc(k.member.Members, func(m wire.Member) bool { return slices.Contains(m.Clients, endpoint) })
+		return endpoint == k.endpoint || slices.ContainsFunc(k.member.Members, func(m kv.Member) bool { return slices.Contains(m.Clients, endpoint) })
 	})
 }

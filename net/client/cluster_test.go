@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/testport"
 	"qkv/internal/testretry"
 	"qkv/net/client"
@@ -15,7 +16,7 @@ import (
 )
 
 // ofCluster is a member that says that it belongs to a cluster, and names members with their addresses.
-func ofCluster(cluster uint64, name string, members ...wire.Member) *servertest.Member {
+func ofCluster(cluster uint64, name string, members ...kv.Member) *servertest.Member {
 	m := servertest.NewMember()
 	m.SetStatus(wire.Status{Name: name, Cluster: cluster, Role: "leader", Members: members})
 	return m
@@ -29,7 +30,7 @@ func TestSeveralClusters(t *testing.T) {
 	one := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n1"), nil))
 	same := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n2"), nil))
 	other := servertest.Endpoint(servertest.Start(t, trust, ofCluster(2, "n3"), nil))
-	naming := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n4", wire.Member{ID: 3, Name: "n3", Clients: []string{other}}), nil))
+	naming := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n4", kv.Member{ID: 3, Name: "n3", Clients: []string{other}}), nil))
 	for _, tt := range []struct {
 		endpoints []string
 		any, ok   bool

@@ -198,7 +198,7 @@ func TestManyAddressesAreTold(t *testing.T) {
 	status := wire.Status{Leader: 1}
 	for n := range 100_000 {
 		address := fmt.Sprintf("10.%d.%d.%d:2379", n>>16, n>>8&255, n&255)
-		status.Members = append(status.Members, wire.Member{ID: uint64(n + 1), Clients: []string{address}})
+		status.Members = append(status.Members, kv.Member{ID: uint64(n + 1), Clients: []string{address}})
 	}
 	began := time.Now()
 	client.Learn(c, &status)

@@ -90,7 +90,7 @@ func (c *Client) moveLeader(ctx context.Context, to uint64) error {
 	}
 	x := c.newCall(ctx, wire.OpMoveLeader)
 	x.body = wire.AppendAsk(x.body[:0], &wire.Ask{Member: to})
-	i := slices.IndexFunc(status.Members, func(m wire.Member) bool { return m.ID == status.Leader })
+	i := slices.IndexFunc(status.Members, func(m kv.Member) bool { return m.ID == status.Leader })
 	if c.config.NoDiscovery || status.ID == status.Leader || i < 0 || len(status.Members[i].Clients) == 0 {
 		if err := c.do(ctx, x); err != nil {
 			return err

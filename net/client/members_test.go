@@ -174,7 +174,7 @@ func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
 func tells(m *servertest.Member, leader uint64, clients ...string) {
 	s := wire.Status{Name: "n1", Leader: leader, Role: "follower"}
 	for i, address := range clients {
-		s.Members = append(s.Members, wire.Member{ID: uint64(i) + 1, Clients: []string{address}})
+		s.Members = append(s.Members, kv.Member{ID: uint64(i) + 1, Clients: []string{address}})
 	}
 	m.SetStatus(s)
 }
@@ -354,7 +354,7 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	there := servertest.Endpoint(servertest.Start(t, trust, leader, nil))
 	here := servertest.Endpoint(servertest.Start(t, trust, follower, nil))
 	of := func(id uint64) wire.Status {
-		return wire.Status{ID: id, Leader: 2, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
+		return wire.Status{ID: id, Leader: 2, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
 	}
 	follower.SetStatus(of(1))
 	leader.SetStatus(of(2))

@@ -37,21 +37,9 @@ const (
 type (
 	Status       = wire.Status     // one member's report of its own state
 	ClientLoad   = wire.ClientLoad // the sum of all connections of one client to a member, for one of the two APIs
-	StatusAlarm  = wire.Alarm      // an alarm or a notice in a Status
-	StatusMember = wire.Member     // one member in a Status, as the member that answered knows it
 	Link         = wire.Link       // a member's connection to another member
-	Alarm        = kv.Alarm        // an alarm of the replicated state
-	AlarmKind    = kv.AlarmKind    // the kind of an alarm of the replicated state
-)
-
-// The kinds of alarms.
-const (
-	// AlarmNoSpace: the quota is reached, or the disks of a quorum of members are full. Requests that would make the
-	// state larger are refused.
-	AlarmNoSpace AlarmKind = kv.AlarmNoSpace
-	// AlarmCorrupt: the member's state differs from the majority's, or from its own earlier state. The member stops by
-	// itself; the alarm informs clients of the other members.
-	AlarmCorrupt AlarmKind = kv.AlarmCorrupt
+	Alarm        = kv.Alarm        // an alarm or a notice, of the replicated state or in a Status
+	AlarmName    = kv.AlarmName    // the name of an alarm or a notice
 )
 
 // AlarmChange raises an alarm or disarms some.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/meter"
 	"qkv/net/wire"
@@ -131,12 +130,12 @@ func (t telling) own(s *core, own *Metrics) {
 	}
 	raised := map[[2]string]bool{}
 	for _, a := range own.Alarms {
-		one := [2]string{a.Name, fmt.Sprintf("%016x", a.Member)}
+		one := [2]string{string(a.Name), fmt.Sprintf("%016x", a.Member)}
 		if raised[one] { // the same alarm with another text
 			continue
 		}
 		raised[one] = true
-		t.gauge("qkv_alarm", "1 for each raised alarm or notice.", 1, "name", one[0], "severity", kv.AlarmName(a.Name).Severity(), "member", one[1])
+		t.gauge("qkv_alarm", "1 for each raised alarm or notice.", 1, "name", one[0], "severity", a.Name.Severity(), "member", one[1])
 	}
 	for i := range own.Stages {
 		t.histogram("qkv_write_stage_seconds", "Duration of the stages of a write, for a sample of the writes of this member's clients.", &own.Stages[i].Times, "stage", own.Stages[i].Name)

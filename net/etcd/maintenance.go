@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -44,7 +43,7 @@ func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.Stat
 		answer.Errors = append(answer.Errors, "etcdserver: "+word)
 	}
 	for _, a := range own.Alarms {
-		answer.Errors = append(answer.Errors, a.Name+": "+a.Text)
+		answer.Errors = append(answer.Errors, string(a.Name)+": "+a.Text)
 	}
 	return answer, nil
 }
@@ -52,7 +51,7 @@ func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.Stat
 // alarmsOf returns the alarms of the replicated state.
 func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 	for _, a := range v.Alarms() {
-		all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(a.Kind)})
+		all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(pb.AlarmType_value[string(a.Name)])})
 	}
 	return all
 }
@@ -78,9 +77,9 @@ func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.
 			}
 		}
 	case (raise || q.Action == pb.AlarmRequest_DEACTIVATE) && q.Alarm != pb.AlarmType_NONE && raise != there:
-		change := kv.AlarmChange{Raise: raise, Alarm: kv.Alarm{Member: q.MemberID, Kind: kv.AlarmKind(q.Alarm)}}
-		if err := change.Check(); err != nil || q.Alarm > math.MaxUint8 || q.Alarm < 0 {
-			return nil, refusedAlarm(err)
+		change := kv.AlarmChange{Raise: raise, Member: q.MemberID, Name: kv.AlarmName(q.Alarm.String())}
+		if err := change.Check(); err != nil {
+			return nil, statusOf(err)
 		}
 		if _, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendAlarm(nil, change) }); err != nil {
 			return nil, err
@@ -89,13 +88,6 @@ func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.
 	}
 	answer.Header = s.newest()
 	return answer, nil
-}
-
-func refusedAlarm(err *kv.Error) error {
-	if err == nil {
-		err = kv.Errorf(kv.BadRequest, "an alarm of a kind that is not known")
-	}
-	return statusOf(err)
 }
 
 // moveLeader works only at the leader.

@@ -14,6 +14,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/meter"
 	"qkv/net/etcd"
@@ -119,7 +120,7 @@ func counting() *member {
 			int64(figures.Term), 7, int64(figures.Commit), 30, int64(figures.Applied), 31, int64(figures.Used), 32, int64(figures.Quota), 33,
 			int64(figures.LeaderChanges), 5, int64(figures.SyncP99), int64(1500 * time.Microsecond), int64(figures.FalseClaims), 41, int64(figures.Host), 7,
 		},
-		Alarms: []wire.Alarm{{Name: "DISK", Member: 1, Text: "one"}, {Name: "DISK", Member: 1, Text: "two"}, {Name: "CERT", Member: 2}, {Name: "QUOTA", Member: 1}},
+		Alarms: []kv.Alarm{{Name: "DISK", Member: 1, Text: "one"}, {Name: "DISK", Member: 1, Text: "two"}, {Name: "CERT", Member: 2}, {Name: "QUOTA", Member: 1}},
 	})
 	return m
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,8 +63,7 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 		return nil, no
 	}
 	if name == "" {
-		own := slices.IndexFunc(welcome.Members, func(m peerframe.Member) bool { return m.ID == welcome.ID })
-		if err := t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Members[own].Addresses); err != nil {
+		if err := t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Own().Peers); err != nil {
 			return nil, asRefusal(err)
 		}
 	}
@@ -251,10 +249,8 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 		return peerframe.Welcome{}, answered(err)
 	}
 	closeQUIC(q, closeStopping, "the join request is answered")
-	for _, m := range welcome.Members {
-		if m.ID == welcome.ID && m.Name != "" && m.Name != j.config.Name {
-			return peerframe.Welcome{}, fmt.Errorf("its answer is for member %q, but this is %q", m.Name, j.config.Name)
-		}
+	if name := welcome.Own().Name; name != "" && name != j.config.Name {
+		return peerframe.Welcome{}, fmt.Errorf("its answer is for member %q, but this is %q", name, j.config.Name)
 	}
 	return welcome, nil
 }

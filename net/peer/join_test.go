@@ -15,15 +15,16 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
 
-var welcomed = peerframe.Welcome{Cluster: 0xc1, ID: 1 << 62, Members: []peerframe.Member{
-	{ID: 1, Name: "n1", Addresses: []string{"10.0.0.1:2380"}},
-	{ID: 1 << 62, Name: "n3", Addresses: []string{"10.0.0.3:2380", "n3.example:2380"}},
+var welcomed = peerframe.Welcome{Cluster: 0xc1, ID: 1 << 62, Members: []kv.Member{
+	{ID: 1, Name: "n1", Peers: []string{"10.0.0.1:2380"}},
+	{ID: 1 << 62, Name: "n3", Peers: []string{"10.0.0.3:2380", "n3.example:2380"}},
 }}
 
 var notAdded = peerframe.Refusal{Code: peerframe.Refused, Text: "n3 was not added to the cluster"}
@@ -367,7 +368,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
 		w := welcomed
 		w.Members = slices.Clone(w.Members)
-		w.Members[0].Addresses = slices.Repeat([]string{strings.Repeat("h", limits.AddressBytes)}, limits.JoinAnswerBytes/limits.AddressBytes)
+		w.Members[0].Peers = slices.Repeat([]string{strings.Repeat("h", limits.AddressBytes)}, limits.JoinAnswerBytes/limits.AddressBytes)
 		return w, nil
 	}
 	m.mu.Unlock()

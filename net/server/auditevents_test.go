@@ -76,7 +76,7 @@ func TestAudit(t *testing.T) {
 	root.allowed(wire.OpAuthChange, change(grants, ""))
 	member := kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"127.0.0.1:1"}}
 	root.allowed(wire.OpChangeMember, ask(wire.Ask{Change: member}))
-	alarm := kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}}
+	alarm := kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}
 	root.allowed(wire.OpChangeAlarm, ask(wire.Ask{Alarm: alarm}))
 	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))

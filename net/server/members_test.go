@@ -184,10 +184,10 @@ func TestMembersAreTold(t *testing.T) {
 	e := newEndpoint(t, nil)
 	r := e.raw(t)
 	for _, status := range []wire.Status{
-		{Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}}},
-		{Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{"10.0.0.1:2379"}}}},
-		{Members: []wire.Member{{ID: 2, Name: "n2"}}},
-		{Leader: 2, Members: []wire.Member{{ID: 2, Name: "n2"}}},
+		{Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1"}}},
+		{Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{"10.0.0.1:2379"}}}},
+		{Members: []kv.Member{{ID: 2, Name: "n2"}}},
+		{Leader: 2, Members: []kv.Member{{ID: 2, Name: "n2"}}},
 	} {
 		e.member.SetStatus(status)
 		for {
@@ -206,7 +206,7 @@ func TestMembersAreTold(t *testing.T) {
 			if err != nil || p.ID != 0 {
 				t.Fatalf("%+v %v", p, err)
 			}
-			if got, err := wire.ReadAnswer[wire.Status](&p); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b wire.Member) bool {
+			if got, err := wire.ReadAnswer[wire.Status](&p); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b kv.Member) bool {
 				return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
 			}) {
 				break // else it was told before, of what was then

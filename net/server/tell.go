@@ -7,6 +7,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/wire"
@@ -52,7 +53,7 @@ func (s *Server) tellMembers(ctx context.Context) {
 	}
 }
 
-func sameMember(a, b wire.Member) bool {
+func sameMember(a, b kv.Member) bool {
 	return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
 }
 

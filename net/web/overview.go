@@ -13,15 +13,8 @@ import (
 // Cluster is the state of all members, as one member sees it.
 type Cluster struct {
 	Self    string // the name of this member
-	Members []Member
+	Members []checks.Member
 	Recent  func(after time.Time) []meter.Point // of this member's clients
-}
-
-// Member is the state of one member.
-type Member struct {
-	checks.Member
-	Address string
-	RTT     map[string]time.Duration // to the members that it is connected to
 }
 
 type memberDocument struct {
@@ -32,20 +25,11 @@ type memberDocument struct {
 	Version string         `json:"version"`
 	Lag     uint64         `json:"lag"` // in entries
 	Figures map[string]any `json:"figures"`
-	Links   []linkDocument `json:"links"`
-}
-
-type linkDocument struct {
-	To        string  `json:"to"`
-	Connected bool    `json:"connected"`
-	RTT       float64 `json:"rtt_ms"`
-	Error     string  `json:"error"`
+	Links   []checks.Link  `json:"links"`
 }
 
 type alarmDocument struct {
-	Name   string `json:"name"`
-	Member string `json:"member"`
-	Text   string `json:"text"`
+	checks.Raised
 	Do     string `json:"do"`
 	Notice bool   `json:"notice"`
 }
@@ -74,13 +58,11 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := d.Cluster(ctx)
-	var facts []checks.Member
 	newest := uint64(0)
 	for i := range all.Members {
-		facts = append(facts, all.Members[i].Member)
 		newest = max(newest, all.Members[i].Count(figures.Applied))
 	}
-	verdict := checks.Judge(facts)
+	verdict := checks.Judge(all.Members)
 	answer := struct {
 		Self     string           `json:"self"`
 		Auth     bool             `json:"auth"` // authentication is enabled: a change makes an open page ask again who its user is
@@ -92,12 +74,12 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 		Points   []pointDocument  `json:"points"`
 	}{Self: all.Self, Auth: d.User(ctx).Auth, Now: time.Now().UnixMilli(), Verdict: verdictDocument{verdict.Word, verdict.Why, verdict.Next}, Members: []memberDocument{}, Alarms: []alarmDocument{}, Findings: []checks.Result{}, Points: []pointDocument{}}
 	for i := range all.Members {
-		answer.Members = append(answer.Members, all.Members[i].document(newest))
+		answer.Members = append(answer.Members, documentOf(&all.Members[i], newest))
 	}
-	for _, a := range checks.Raised(facts) {
-		answer.Alarms = append(answer.Alarms, alarmDocument{a.Name, a.Member, a.Text, a.Do(), kv.AlarmName(a.Name).Severity() != "alarm"})
+	for _, a := range checks.RaisedBy(all.Members) {
+		answer.Alarms = append(answer.Alarms, alarmDocument{a, a.Do(), a.Name.Severity() != "alarm"})
 	}
-	for _, one := range checks.Run(&checks.Facts{Members: facts}) {
+	for _, one := range checks.Run(&checks.Facts{Members: all.Members}) {
 		if one.Level == checks.Warning || one.Level == checks.Failure {
 			answer.Findings = append(answer.Findings, one)
 		}
@@ -108,8 +90,11 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-func (m *Member) document(newest uint64) memberDocument {
-	d := memberDocument{Name: m.Name, Address: m.Address, Role: m.State, Error: m.Error, Version: m.Version, Figures: map[string]any{}, Links: []linkDocument{}}
+func documentOf(m *checks.Member, newest uint64) memberDocument {
+	d := memberDocument{Name: m.Name, Role: m.State, Error: m.Error, Version: m.Version, Figures: map[string]any{}, Links: append([]checks.Link{}, m.Links...)}
+	if len(m.Clients) > 0 {
+		d.Address = m.Clients[0]
+	}
 	for _, f := range figures.Table() {
 		if f.Kind != figures.Internal {
 			d.Figures[f.Field()] = f.Shown(m.Get(f.ID))
@@ -117,9 +102,6 @@ func (m *Member) document(newest uint64) memberDocument {
 	}
 	if m.Answers {
 		d.Lag = newest - m.Count(figures.Applied)
-	}
-	for _, l := range m.Links {
-		d.Links = append(d.Links, linkDocument{l.Member, l.Connected, figures.InMilliseconds(m.RTT[l.Member]), l.Error})
 	}
 	return d
 }

@@ -28,8 +28,8 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 var exampleStatus = Status{
 	Name: "n1", ID: 0x8e9e05c52164694d, Cluster: 0xc0ffee, Version: "0.1.0", Role: "leader", Leader: 0x8e9e05c52164694d, Digest: math.MaxUint64,
 	Stage: Starting, Interface: "eth0", Backup: "/backup/n1",
-	Alarms: []Alarm{{Name: "CORRUPT", Member: 7, Text: "a file is damaged"}},
-	Members: []Member{
+	Alarms: []kv.Alarm{{Name: "CORRUPT", Member: 7, Text: "a file is damaged"}},
+	Members: []kv.Member{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}, Role: kv.Voter, Version: "0.1.0", Level: 5},
 		{ID: 7, Name: "n2"},
 	},
@@ -244,10 +244,10 @@ var examples = []struct {
 	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
 	{"verify files", askFrame(25, OpVerify, Ask{Run: 70_000, Rate: 32 << 20}), array{25, 63, 1000, &Ask{Run: 70_000, Rate: 32 << 20}}},
 	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
-	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[0]}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[0]}}}},
+	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}}},
 }
 
-var exampleAlarms = []kv.Alarm{{Member: 300, Kind: kv.AlarmNoSpace}, {Member: 0x8e9e05c52164694d, Kind: kv.AlarmCorrupt}}
+var exampleAlarms = []kv.Alarm{{Member: 300, Name: kv.NoSpaceAlarm}, {Member: 0x8e9e05c52164694d, Name: kv.CorruptAlarm}}
 
 var exampleBase = kv.BackupBase{
 	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
@@ -346,7 +346,7 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 	same(read(AppendRequest(nil, 9, OpStatus, time.Second, nil)), Request{ID: 9, Op: OpStatus, Timeout: time.Second})
 	every := Ask{
-		Serializable: true, Member: math.MaxUint64, Alarm: kv.AlarmChange{Raise: true, Alarm: exampleAlarms[1]}, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
+		Serializable: true, Member: math.MaxUint64, Alarm: kv.AlarmChange{Raise: true, Member: 0x8e9e05c52164694d, Name: kv.CorruptAlarm}, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
 		Change:   kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}},
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
@@ -403,7 +403,7 @@ func TestRequestsRefused(t *testing.T) {
 		"no body":           {raw(5, 6, 1), "a list of members that cannot be read"},
 		"an array as a map": {raw(5, 6, 1, array{1}), "a list of members that cannot be read"},
 		"a long body":       {raw(5, 6, 1, map[string]any{"new": make([]byte, limits.AskBytes)}), "its body has more than 1048576 bytes"},
-		"kind 256":          {raw(5, 41, 1, map[string]any{"alarm": map[string]any{"a": map[string]any{"k": 256}}}), "256 is too large"},
+		"kind 256":          {raw(5, 41, 1, map[string]any{"change": map[string]any{"k": 256}}), "256 is too large"},
 		"a flag of a put":   {raw(5, 1, 1, 0, 0, 0, 0, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
 		"no transaction":    {raw(5, 9, 1, 0, 0, 0, 0, 7), "a transaction that cannot be read"},
 		"an operation":      {raw(5, 9, 1, 0, 0, 0, 0, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
@@ -452,7 +452,7 @@ func TestCheck(t *testing.T) {
 		{Op: OpTxn, Txn: &kv.Txn{Compares: make([]kv.Compare, limits.TxnOperations+1)}},
 		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Put: &kv.Put{Key: []byte("k")}}}}},
 		{Op: OpChangeMember, Ask: &Ask{}},
-		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Alarm: kv.Alarm{Kind: 3}}}},
+		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Name: "OTHER"}}},
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
 		{Op: OpUnban, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},

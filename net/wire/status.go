@@ -15,34 +15,16 @@ type Status struct {
 	Cluster uint64 `msgpack:"cluster"`
 	Version string `msgpack:"version"`
 	// Role is leader, follower, candidate, learner, or refused: the others do not let it vote.
-	Role           string   `msgpack:"role"`
-	Leader         uint64   `msgpack:"leader"` // the leader's id as this member sees it; 0: none
-	Digest         uint64   `msgpack:"digest"` // of the state at figures.Applied: equal on all members with the same Applied
-	Stage          string   `msgpack:"stage"`  // starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the member has started
-	Interface      string   `msgpack:"nic"`    // towards the other members; of several the one with the smallest MTU
-	Backup         string   `msgpack:"backup"` // the folder of the backup that this member makes while it leads; empty: it makes none
-	Alarms         []Alarm  `msgpack:"alarms"`
-	Members        []Member `msgpack:"members"`
-	Links          []Link   `msgpack:"links"` // to the other members
+	Role           string      `msgpack:"role"`
+	Leader         uint64      `msgpack:"leader"` // the leader's id as this member sees it; 0: none
+	Digest         uint64      `msgpack:"digest"` // of the state at figures.Applied: equal on all members with the same Applied
+	Stage          string      `msgpack:"stage"`  // starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the member has started
+	Interface      string      `msgpack:"nic"`    // towards the other members; of several the one with the smallest MTU
+	Backup         string      `msgpack:"backup"` // the folder of the backup that this member makes while it leads; empty: it makes none
+	Alarms         []kv.Alarm  `msgpack:"alarms"`
+	Members        []kv.Member `msgpack:"members"` // as this member knows them: ID, Name, Clients, Role, Version, Level, Replaces
+	Links          []Link      `msgpack:"links"`   // to the other members
 	figures.Values `msgpack:"figures"`
-}
-
-// Alarm is a problem that an operator must know of, as reported by the member with this status.
-type Alarm struct {
-	Name   string `msgpack:"name"`   // one word in capitals that keeps its meaning for ever, as NOSPACE; package kv has the list
-	Member uint64 `msgpack:"member"` // the member that has the problem
-	Text   string `msgpack:"text"`
-}
-
-// Member is one member of the cluster, as the other members know it.
-type Member struct {
-	ID       uint64   `msgpack:"id"`
-	Name     string   `msgpack:"name"`
-	Clients  []string `msgpack:"clients"` // the addresses at which it serves clients
-	Role     kv.Role  `msgpack:"role"`
-	Version  string   `msgpack:"version"`  // of its last start; empty: not known
-	Level    uint64   `msgpack:"level"`    // the highest feature level of its program; 0: not known
-	Replaces uint64   `msgpack:"replaces"` // the member in whose place it was added; 0: none
 }
 
 // Link is a member's connection to another member.

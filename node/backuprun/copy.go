@@ -11,7 +11,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/wire"
 	"qkv/snapshot/backup"
 )
 
@@ -31,7 +30,7 @@ type Source interface {
 }
 
 // ClusterOf returns the cluster of a backup, with a name for people.
-func ClusterOf(id uint64, members []wire.Member, member, version string) backup.Cluster {
+func ClusterOf(id uint64, members []kv.Member, member, version string) backup.Cluster {
 	for _, m := range members {
 		if m.Name != "" {
 			member = m.Name

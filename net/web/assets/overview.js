@@ -107,7 +107,7 @@ function linkPicture(members) {
     at[m.name] = [210 + (members.length > 1 ? 140 * Math.cos(angle) : 0), 130 + (members.length > 1 ? 90 * Math.sin(angle) : 0)];
   });
   members.forEach((a, i) => members.slice(0, i).forEach((b) => {
-    const both = [a.links.find((l) => l.to === b.name), b.links.find((l) => l.to === a.name)].filter((l) => l);
+    const both = [a.links.find((l) => l.member === b.name), b.links.find((l) => l.member === a.name)].filter((l) => l);
     const up = both.length > 0 && both.every((l) => l.connected), rtt = Math.max(0, ...both.map((l) => l.rtt_ms));
     const [x1, y1] = at[a.name], [x2, y2] = at[b.name];
     const text = up ? ms(rtt) : 'none', x = (x1 + x2) / 2, y = (y1 + y2) / 2;
@@ -120,6 +120,6 @@ function linkPicture(members) {
   return picture;
 }
 function describeLinks(members) {
-  const none = members.flatMap((m) => m.links.filter((l) => !l.connected).map((l) => m.name + ' has no connection to ' + l.to));
+  const none = members.flatMap((m) => m.links.filter((l) => !l.connected).map((l) => m.name + ' has no connection to ' + l.member));
   return none.length ? none.join(', ') : 'All members are connected.';
 }

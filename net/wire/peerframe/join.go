@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	"qkv/index/kv"
 	"qkv/internal/codec"
@@ -21,16 +20,19 @@ type JoinRequest struct {
 
 // Welcome answers a member that was added to the cluster.
 type Welcome struct {
-	Cluster uint64   `msgpack:"c"`
-	ID      uint64   `msgpack:"i"` // the asking member's
-	Members []Member `msgpack:"m"` // including the asking member
+	Cluster uint64      `msgpack:"c"`
+	ID      uint64      `msgpack:"i"` // the asking member's
+	Members []kv.Member `msgpack:"m"` // ID, Name, Peers; including the asking member
 }
 
-// Member describes one member to a joining member.
-type Member struct {
-	ID        uint64   `msgpack:"i"`
-	Name      string   `msgpack:"n"` // empty if the member was added without a name and has not joined
-	Addresses []string `msgpack:"a"` // host:port, UDP, at which the other members reach it; they try the first one first
+// Own returns the record of the asking member; nil if it is missing.
+func (w *Welcome) Own() *kv.Member {
+	for i := range w.Members {
+		if w.Members[i].ID == w.ID {
+			return &w.Members[i]
+		}
+	}
+	return nil
 }
 
 // ReadJoinRequest reads the frame of a JoinRequest.
@@ -46,7 +48,7 @@ func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 
 // ReadWelcome reads the frame of a Welcome.
 func ReadWelcome(b []byte) (w Welcome, err error) {
-	if err = codec.Read(b, &w); err == nil && !slices.ContainsFunc(w.Members, func(m Member) bool { return m.ID == w.ID }) {
+	if err = codec.Read(b, &w); err == nil && w.Own() == nil {
 		err = errors.New("the joining member is missing from the member list")
 	}
 	for i := range w.Members {
@@ -57,7 +59,7 @@ func ReadWelcome(b []byte) (w Welcome, err error) {
 		if m.Name != "" {
 			err = cmp.Or(err, kv.CheckName(m.Name))
 		}
-		err = cmp.Or(err, checkAddresses(m.Addresses))
+		err = cmp.Or(err, checkAddresses(m.Peers))
 	}
 	if err != nil {
 		return Welcome{}, fmt.Errorf("the answer cannot be read: %w", err)

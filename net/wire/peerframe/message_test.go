@@ -147,12 +147,12 @@ var joins = []struct {
 	{
 		"alone with the one that was asked",
 		JoinRequest{Name: "n2", Folder: [16]byte{1}},
-		Welcome{Cluster: 0xc0ffee, ID: 1 << 63, Members: []Member{{1, "n1", []string{"10.0.0.1:2380"}}, {1 << 63, "n2", []string{"n2.example:2380"}}}},
+		Welcome{Cluster: 0xc0ffee, ID: 1 << 63, Members: []kv.Member{{ID: 1, Name: "n1", Peers: []string{"10.0.0.1:2380"}}, {ID: 1 << 63, Name: "n2", Peers: []string{"n2.example:2380"}}}},
 	},
 	{
 		"several addresses and none",
 		JoinRequest{Name: strings.Repeat("n", limits.NameBytes), Addresses: []string{"[::1]:7"}, ID: 3, Folder: [16]byte{1, 2}},
-		Welcome{Cluster: 1, ID: 3, Members: []Member{{2, "", nil}, {3, strings.Repeat("n", limits.NameBytes), []string{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
+		Welcome{Cluster: 1, ID: 3, Members: []kv.Member{{ID: 2}, {ID: 3, Name: strings.Repeat("n", limits.NameBytes), Peers: []string{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
 	},
 }
 
@@ -367,8 +367,8 @@ func TestHostileJoins(t *testing.T) {
 		"no members":                   func(w *Welcome) { w.Members = nil },
 		"a member without an id":       func(w *Welcome) { w.Members[0].ID = 0 },
 		"a long name":                  func(w *Welcome) { w.Members[0].Name = strings.Repeat("n", limits.NameBytes+1) },
-		"an empty address":             func(w *Welcome) { w.Members[0].Addresses = []string{"a:1", ""} },
-		"a long address":               func(w *Welcome) { w.Members[0].Addresses = []string{strings.Repeat("h", limits.AddressBytes+1)} },
+		"an empty address":             func(w *Welcome) { w.Members[0].Peers = []string{"a:1", ""} },
+		"a long address":               func(w *Welcome) { w.Members[0].Peers = []string{strings.Repeat("h", limits.AddressBytes+1)} },
 	} {
 		w := joins[0].welcome
 		w.Members = slices.Clone(w.Members)
