@@ -1,10 +1,11 @@
 package actor
 
 import (
-	"qkv/index/kv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"qkv/index/kv"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"

@@ -35,11 +35,11 @@ const (
 )
 
 type (
-	Status       = wire.Status     // one member's report of its own state
-	ClientLoad   = wire.ClientLoad // the sum of all connections of one client to a member, for one of the two APIs
-	Link         = wire.Link       // a member's connection to another member
-	Alarm        = kv.Alarm        // an alarm or a notice, of the replicated state or in a Status
-	AlarmName    = kv.AlarmName    // the name of an alarm or a notice
+	Status     = wire.Status     // one member's report of its own state
+	ClientLoad = wire.ClientLoad // the sum of all connections of one client to a member, for one of the two APIs
+	Link       = wire.Link       // a member's connection to another member
+	Alarm      = kv.Alarm        // an alarm or a notice, of the replicated state or in a Status
+	AlarmName  = kv.AlarmName    // the name of an alarm or a notice
 )
 
 // AlarmChange raises an alarm or disarms some.
