@@ -69,10 +69,6 @@ var exampleMembers = []kv.Member{
 	},
 }
 
-func sixteen(first, last byte) []byte {
-	return append(append([]byte{first}, make([]byte, 14)...), last)
-}
-
 // askFrame is a request with an Ask.
 func askFrame(id uint64, op Op, a Ask) []byte {
 	return AppendRequest(nil, id, op, time.Second, AppendAsk(nil, &a))
