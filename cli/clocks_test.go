@@ -20,7 +20,7 @@ var wallClock = map[string]string{
 	"net/auth/jwt.go":                     "a token ends at a time",
 	"net/auth/token.go":                   "a token ends at a time",
 	"net/server/bodies.go":                "a revision is asked for by its time",
-	"net/server/usage.go":                 "changes of the last minute are counted by the times of revisions",
+	"net/server/ranges.go":                "changes of the last minute are counted by the times of revisions",
 	"net/web/keys.go":                     "changes of the last minute are counted by the times of revisions",
 	"net/web/overview.go":                 "a browser shows the time of day",
 	"net/web/past.go":                     "a revision is asked for by its time",

@@ -135,7 +135,8 @@ func TestCoveredDamageGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		covered++
-		if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != kv.CorruptAlarm {
+		alarms := a.m.alarms()
+		if _, err := os.Stat(damaged); err == nil && (len(alarms) != 1 || alarms[0].Name != kv.CorruptAlarm) { // it may have gone at once
 			t.Errorf("segment %d: alarms %+v", i, alarms)
 		}
 		for n, since := 0, time.Now(); ; n++ {
