@@ -111,7 +111,7 @@ func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
 		r.Folders = p.member.actors.admission.Folders()
 		m = r
 	}
-	p.transport.Send(to, m.Class(), peerframe.Encode(m), lazy)
+	p.transport.Send(to, peerframe.ClassOf(m), peerframe.Encode(m), lazy)
 }
 
 // peerHandler is the member as a transport sees it.
@@ -214,7 +214,7 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 func (h peerHandler) Copied(peer uint64, why string) {
 	h.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: peer, Subject: "copy", Text: why})
 	told := peerframe.Copied{Why: why}
-	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
+	h.transport.Send(peer, peerframe.ClassOf(told), peerframe.Encode(told), false)
 }
 
 // TurnedAway implements peer.Handler. A member of another cluster has no link here, and may be at no endpoint.

@@ -149,7 +149,7 @@ func falseAnswers(asks peerframe.LeaseAsks, gone bool) (told peerframe.LeaseTime
 // forge sends a frame that the member did not.
 func (n *network) forge(from, to *host, m peerframe.Message) {
 	n.w.trace("%s lies to %s: %T %.200v", from.name(), to.name(), m, m)
-	n.post(from, to, m.Class(), peerframe.Encode(m), false)
+	n.post(from, to, peerframe.ClassOf(m), peerframe.Encode(m), false)
 }
 
 // watchLiar ends the run of a seed in which a lie was believed that no member has to believe: the state's time has gone far ahead, or

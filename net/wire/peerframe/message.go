@@ -35,8 +35,13 @@ func (c Class) String() string {
 
 // Message is the content of one frame: one of the types below.
 type Message interface {
-	Class() Class
-	append(dst []byte) []byte
+	frame() (kind int, class Class)
+}
+
+// ClassOf returns the class of a message's frame.
+func ClassOf(m Message) Class {
+	_, class := m.frame()
+	return class
 }
 
 type (
@@ -154,51 +159,27 @@ type LeaseTime struct {
 	kv.LeaseTime
 }
 
-// Class implements Message.
-func (LeaseAsks) Class() Class { return Urgent }
-
-// Class implements Message.
-func (LeaseTimes) Class() Class { return Urgent }
-
-// Class implements Message.
-func (m Raft) Class() Class {
+func (m Raft) frame() (int, Class) {
 	switch m.GetType() {
 	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
-		return Append
+		return kindRaft, Append
 	default:
-		return Urgent
+		return kindRaft, Urgent
 	}
 }
 
-// Class implements Message.
-func (Forward) Class() Class { return Append }
-
-// Class implements Message.
-func (Accepted) Class() Class { return Append }
-
-// Class implements Message.
-func (SnapshotOffer) Class() Class { return Bulk }
-
-// Class implements Message.
-func (SnapshotRequest) Class() Class { return Bulk }
-
-// Class implements Message.
-func (SnapshotChunk) Class() Class { return Bulk }
-
-// Class implements Message.
-func (SnapshotResult) Class() Class { return Bulk }
-
-// Class implements Message.
-func (Accused) Class() Class { return Urgent }
-
-// Class implements Message.
-func (Committed) Class() Class { return Urgent }
-
-// Class implements Message.
-func (Copied) Class() Class { return Urgent }
-
-// Class implements Message.
-func (DiskSpace) Class() Class { return Urgent }
+func (Forward) frame() (int, Class)         { return kindForward, Append }
+func (Accepted) frame() (int, Class)        { return kindAccepted, Append }
+func (SnapshotOffer) frame() (int, Class)   { return kindSnapshotOffer, Bulk }
+func (SnapshotRequest) frame() (int, Class) { return kindSnapshotRequest, Bulk }
+func (SnapshotChunk) frame() (int, Class)   { return kindSnapshotChunk, Bulk }
+func (SnapshotResult) frame() (int, Class)  { return kindSnapshotResult, Bulk }
+func (Accused) frame() (int, Class)         { return kindAccused, Urgent }
+func (DiskSpace) frame() (int, Class)       { return kindDiskSpace, Urgent }
+func (LeaseAsks) frame() (int, Class)       { return kindLeaseAsks, Urgent }
+func (LeaseTimes) frame() (int, Class)      { return kindLeaseTimes, Urgent }
+func (Committed) frame() (int, Class)       { return kindCommitted, Urgent }
+func (Copied) frame() (int, Class)          { return kindCopied, Urgent }
 
 // The first elements of frames.
 const (
@@ -218,18 +199,21 @@ const (
 )
 
 // elements is the number of elements of a frame, by kind: 2 if it is the kind and a value of package codec. To add a field to another
-// one, append it to the frame: in append, in Read, and here. The field is zero if the sender is older; older receivers skip it.
+// one, append it to the frame: in its append, in Read, and here. The field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
 	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotRequest: 2, kindSnapshotChunk: 6, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2,
 }
 
-func begin(dst []byte, kind int) []byte {
-	return pack.AppendUint(pack.AppendArray(dst, elements[kind]), uint64(kind))
-}
-
 // Encode returns the frame of a message in a buffer that the caller owns; Free may recycle it. A leader encodes each large write
 // once for each follower, and a follower encodes its batches for the leader.
-func Encode(m Message) []byte { return m.append(buffers.Get(bound(m))) }
+func Encode(m Message) []byte {
+	kind, _ := m.frame()
+	dst := pack.AppendUint(pack.AppendArray(buffers.Get(bound(m)), elements[kind]), uint64(kind))
+	if m, own := m.(interface{ append(dst []byte) []byte }); own {
+		return m.append(dst)
+	}
+	return codec.Append(dst, m)
+}
 
 // Free recycles a frame of Encode's that was written, when nothing reads it any more.
 func Free(frame []byte) { buffers.Put(frame) }
@@ -263,7 +247,6 @@ func bound(m Message) int {
 }
 
 func (m Raft) append(dst []byte) []byte {
-	dst = begin(dst, kindRaft)
 	dst = pack.AppendUint(dst, uint64(m.GetType()))
 	dst = pack.AppendUint(dst, m.GetTerm())
 	dst = pack.AppendUint(dst, m.GetLogTerm())
@@ -288,31 +271,14 @@ func (m Raft) append(dst []byte) []byte {
 }
 
 func (m Forward) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindForward), m.Term), m.Oldest)
+	dst = pack.AppendUint(pack.AppendUint(dst, m.Term), m.Oldest)
 	return pack.AppendBytes(dst, m.Envelope)
 }
 
 func (m Accepted) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindAccepted), m.Term), m.Incarnation)
+	dst = pack.AppendUint(pack.AppendUint(dst, m.Term), m.Incarnation)
 	return pack.AppendBool(pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit), m.Lost)
 }
-
-func (m SnapshotOffer) append(dst []byte) []byte {
-	return codec.Append(begin(dst, kindSnapshotOffer), &m)
-}
-
-func (m SnapshotRequest) append(dst []byte) []byte {
-	return codec.Append(begin(dst, kindSnapshotRequest), &m)
-}
-
-func (m SnapshotResult) append(dst []byte) []byte {
-	return codec.Append(begin(dst, kindSnapshotResult), &m)
-}
-
-func (m Accused) append(dst []byte) []byte   { return codec.Append(begin(dst, kindAccused), &m) }
-func (m Committed) append(dst []byte) []byte { return codec.Append(begin(dst, kindCommitted), &m) }
-func (m Copied) append(dst []byte) []byte    { return codec.Append(begin(dst, kindCopied), &m) }
-func (m DiskSpace) append(dst []byte) []byte { return codec.Append(begin(dst, kindDiskSpace), &m) }
 
 // readValue reads the value of package codec that a frame is.
 func readValue[T Message](r *pack.Reader) (m T) {
@@ -324,12 +290,12 @@ func readValue[T Message](r *pack.Reader) (m T) {
 }
 
 func (m SnapshotChunk) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindSnapshotChunk), m.Index), m.Term)
+	dst = pack.AppendUint(pack.AppendUint(dst, m.Index), m.Term)
 	return pack.AppendUint(pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes), m.Part)
 }
 
 func (m LeaseAsks) append(dst []byte) []byte {
-	dst = pack.AppendArray(begin(dst, kindLeaseAsks), len(m.Asks))
+	dst = pack.AppendArray(dst, len(m.Asks))
 	for _, a := range m.Asks {
 		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), a.Number)
 		dst = pack.AppendBool(pack.AppendInt(dst, a.Lease), a.Renew)
@@ -349,7 +315,7 @@ func readLeaseAsks(r *pack.Reader) (m LeaseAsks) {
 }
 
 func (m LeaseTimes) append(dst []byte) []byte {
-	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindLeaseTimes), m.Index), len(m.Times))
+	dst = pack.AppendArray(pack.AppendUint(dst, m.Index), len(m.Times))
 	for _, t := range m.Times {
 		dst = pack.AppendUint(pack.AppendArray(dst, leaseFields), t.Number)
 		dst = pack.AppendInt(pack.AppendInt(dst, t.TTL), t.Granted)

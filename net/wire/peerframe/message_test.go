@@ -262,7 +262,7 @@ func TestMessagesReadBack(t *testing.T) {
 		if back, err := Read(frame, 1, 2); err != nil || !same(back, x.message) {
 			t.Errorf("%s: %v came back as %v, %v", x.name, x.message, back, err)
 		}
-		if class := x.message.Class(); class != x.class {
+		if class := ClassOf(x.message); class != x.class {
 			t.Errorf("%s is of %v, want %v", x.name, class, x.class)
 		}
 		for n := range frame {
