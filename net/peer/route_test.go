@@ -12,7 +12,12 @@ func TestRouteIsWatched(t *testing.T) {
 	awaitAll(t, members)
 	watching := 0
 	for i, m := range members {
-		c := m.link(uint64(2 - i)).out.Load()
+		l := m.link(uint64(2 - i))
+		c := l.out.Load()
+		await(t, "the pair is connected", wait, func() bool { // anew, after the other side was given up
+			c = l.out.Load()
+			return c != nil
+		})
 		if state := c.quic.ConnectionState().SupportsDatagrams; !state.Remote || !state.Local {
 			t.Errorf("%s cannot exchange probes: %+v", m.config.Name, state)
 		}
@@ -23,7 +28,7 @@ func TestRouteIsWatched(t *testing.T) {
 			}
 			c.stalled(errors.New("large packets are lost"))
 			await(t, "the pair is connected anew", wait, func() bool {
-				other := m.link(uint64(2 - i)).out.Load()
+				other := l.out.Load()
 				return other != nil && other != c
 			})
 		}
