@@ -213,8 +213,8 @@ func (v *View) scanBase(from []byte, f func(key []byte, versions []Version, sum 
 	runtime.KeepAlive(p.words)
 }
 
-// ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums. A state that was loaded from a file with all keys may have
-// dropped some of them: its base has the versions that a history from its oldest change on needs.
+// ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums. A state that was loaded
+// from a file with all keys may have dropped some of them: its base has the versions that a history from its oldest change on needs.
 func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 	from := position{mod: v.extents.kept}
 	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {

@@ -10,9 +10,9 @@ import (
 )
 
 // Proof checks a file that was saved of a View by the checks of a load, without building a state: it needs memory for the meta data alone.
-// The changes of an extent are compared with those of the View, one by one. A piece of a base has no other versions than those that Scan
-// found: their checksums add up to the same sum, as in a digest. A snapshot that lists parts has only the open changes: each part was proven when
-// it was saved, and never changes. A Proof is for one goroutine.
+// The changes of an extent are compared with those of the View, one by one. A piece of a base has the versions that Scan found: as many, and
+// their checksums have the same sum, as in a digest. A snapshot that lists parts has only the open changes: each part was proven when it was
+// saved, and never changes. A Proof is for one goroutine.
 type Proof struct {
 	v     *View      // nil: the file has all keys, and the meta data count them
 	piece *BasePiece // nil: the file is no piece of a base
